@@ -1,0 +1,180 @@
+//! Names of things: partner and client ids, the key of a client, a client's name.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest partner or client id, in characters.
+pub const MAX_ID_CHARS: usize = 128;
+/// Longest client name, in characters, once trimmed.
+pub const MAX_NAME_CHARS: usize = 200;
+/// Longest id of a holding (subscription, assignment, user …), in characters.
+pub const MAX_HOLDING_ID_CHARS: usize = 200;
+
+/// The key of a client: one partner's record of one business. Two partners may hold the same
+/// business; these are two clients.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientKey {
+    pub partner: Box<str>,
+    pub client: Box<str>,
+}
+
+impl ClientKey {
+    /// # Errors
+    /// When either id is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`.
+    pub fn new(partner: &str, client: &str) -> Result<Self, String> {
+        check_id("partner", partner)?;
+        check_id("client", client)?;
+        Ok(Self {
+            partner: partner.into(),
+            client: client.into(),
+        })
+    }
+
+    /// Reads `{partner}/{client}`, the `subject` of an event.
+    ///
+    /// # Errors
+    /// When it is not two ids with one slash between them.
+    pub fn from_subject(subject: &str) -> Result<Self, String> {
+        let (partner, client) = subject
+            .split_once('/')
+            .ok_or_else(|| format!("the subject `{}` is not `{{partner}}/{{client}}`", clip(subject)))?;
+        Self::new(partner, client)
+    }
+}
+
+impl fmt::Display for ClientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.partner, self.client)
+    }
+}
+
+/// # Errors
+/// When `id` is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`; `what` names it.
+pub fn check_id(what: &str, id: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._~:@-".contains(c);
+    if id.is_empty() {
+        return Err(format!("the {what} id is empty"));
+    }
+    if id.chars().count() > MAX_ID_CHARS {
+        return Err(format!("the {what} id is longer than {MAX_ID_CHARS} characters"));
+    }
+    match id.chars().find(|&c| !fits(c)) {
+        Some(c) => Err(format!(
+            "the {what} id `{}` has the character {c:?}; allowed are A-Z a-z 0-9 . _ ~ : @ -",
+            clip(id)
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The id of a holding: 1–200 characters, whatever the upstream app uses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Id(Box<str>);
+
+impl Id {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Id {
+    type Error = String;
+    fn try_from(id: String) -> Result<Self, String> {
+        match id.chars().count() {
+            0 => Err("an id is empty".into()),
+            n if n > MAX_HOLDING_ID_CHARS => {
+                Err(format!("an id is longer than {MAX_HOLDING_ID_CHARS} characters"))
+            }
+            _ => Ok(Self(id.into_boxed_str())),
+        }
+    }
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        id.0.into()
+    }
+}
+
+/// A client's name: 1–200 characters once trimmed, kept trimmed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(Box<str>);
+
+impl Name {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What names are compared by: case-folded, so that `Müller GmbH` and `MÜLLER GMBH` are one (001).
+    /// Upper case first, because it is what unfolds `ß` to `SS` and the final `ς` to `Σ`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.0
+            .chars()
+            .flat_map(char::to_uppercase)
+            .flat_map(char::to_lowercase)
+            .collect()
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = String;
+    fn try_from(name: String) -> Result<Self, String> {
+        let name = name.trim();
+        match name.chars().count() {
+            0 => Err("the name is empty".into()),
+            n if n > MAX_NAME_CHARS => Err(format!("the name is longer than {MAX_NAME_CHARS} characters")),
+            _ => Ok(Self(name.into())),
+        }
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0.into()
+    }
+}
+
+/// Keeps foreign text short where it is quoted in a reason.
+#[must_use]
+pub fn clip(text: &str) -> String {
+    const KEEP: usize = 80;
+    if text.chars().count() <= KEEP {
+        return text.to_owned();
+    }
+    text.chars().take(KEEP).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_two_ids() {
+        assert_eq!(
+            ClientKey::from_subject("acme/c-1").unwrap(),
+            ClientKey::new("acme", "c-1").unwrap()
+        );
+        for bad in ["", "acme", "acme/", "/c", "a/b/c", "a b/c", "a/ü"] {
+            assert!(ClientKey::from_subject(bad).is_err(), "{bad}");
+        }
+        assert!(ClientKey::new(&"a".repeat(128), "c").is_ok());
+        assert!(ClientKey::new(&"a".repeat(129), "c").is_err());
+    }
+
+    #[test]
+    fn names_are_trimmed_and_compared_case_folded() {
+        let name = |s: &str| Name::try_from(s.to_owned());
+        assert_eq!(name("  Bakery  ").unwrap().as_str(), "Bakery");
+        assert_eq!(name("STRASSE").unwrap().key(), name("straße ").unwrap().key());
+        assert_eq!(name("ΟΔΟΣ").unwrap().key(), name("οδος").unwrap().key());
+        assert!(name(" \t ").is_err());
+        assert!(name(&"x".repeat(200)).is_ok());
+        assert!(name(&"x".repeat(201)).is_err());
+    }
+}

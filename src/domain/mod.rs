@@ -1,0 +1,29 @@
+//! The lifecycles: what events and timers do to a client. Pure: no I/O, no async, no clock, no SQL.
+//!
+//! The rules come from three published documents, here called by number:
+//! 000, client statuses in a partner space; 001, client status definitions of a reporting
+//! dashboard; 002, partner access to customers' accounts.
+
+pub mod access;
+pub mod change;
+pub mod client;
+pub mod event;
+pub mod fold;
+pub mod holdings;
+pub mod id;
+pub mod link;
+pub mod policy;
+pub mod refusal;
+pub mod replay;
+pub mod service;
+pub mod timer;
+pub mod view;
+
+pub use change::{Cause, Change, Entry, changes};
+pub use client::Client;
+pub use event::{Event, EventKind, Position};
+pub use fold::fold;
+pub use id::{ClientKey, Id, Name};
+pub use policy::{Policies, Policy};
+pub use refusal::Refusal;
+pub use timer::{Due, Sweep, Timer};

@@ -1,0 +1,204 @@
+//! Timers: moments at which a client changes although nothing happens.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::client::Client;
+use super::policy::{Policies, Policy, SubscriptionsEnd, later};
+use super::service::Service;
+
+/// The timers, in the order in which those of one moment fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timer {
+    AccessExpiry,
+    AccessWarning,
+    SubscriptionEnd,
+    TerminatedCleanup,
+    StalledInvitation,
+}
+
+impl Timer {
+    pub const ALL: [Self; 5] = [
+        Self::AccessExpiry,
+        Self::AccessWarning,
+        Self::SubscriptionEnd,
+        Self::TerminatedCleanup,
+        Self::StalledInvitation,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessExpiry => "access_expiry",
+            Self::AccessWarning => "access_warning",
+            Self::SubscriptionEnd => "subscription_end",
+            Self::TerminatedCleanup => "terminated_cleanup",
+            Self::StalledInvitation => "stalled_invitation",
+        }
+    }
+
+    /// The sweep that finds clients with this timer due.
+    #[must_use]
+    pub fn sweep(self) -> Sweep {
+        match self {
+            Self::AccessExpiry | Self::AccessWarning => Sweep::AccessExpiry,
+            Self::SubscriptionEnd => Sweep::SubscriptionEnd,
+            Self::TerminatedCleanup => Sweep::TerminatedCleanup,
+            Self::StalledInvitation => Sweep::StalledInvitations,
+        }
+    }
+}
+
+/// The sweeps, each on a cron of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sweep {
+    AccessExpiry,
+    SubscriptionEnd,
+    TerminatedCleanup,
+    StalledInvitations,
+}
+
+impl Sweep {
+    pub const ALL: [Self; 4] = [
+        Self::AccessExpiry,
+        Self::SubscriptionEnd,
+        Self::TerminatedCleanup,
+        Self::StalledInvitations,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessExpiry => "access-expiry",
+            Self::SubscriptionEnd => "subscription-end",
+            Self::TerminatedCleanup => "terminated-cleanup",
+            Self::StalledInvitations => "stalled-invitations",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sweep| sweep.as_str() == name)
+    }
+}
+
+impl std::fmt::Display for Sweep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A timer, and the moment at which it fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    pub at: DateTime<Utc>,
+    pub timer: Timer,
+}
+
+impl Client {
+    /// The timers that are running under a policy, each with its next due time, earliest first
+    /// only within a kind.
+    pub fn due(&self, policy: &Policy) -> impl Iterator<Item = Due> {
+        Timer::ALL
+            .into_iter()
+            .filter_map(move |timer| self.due_at(timer, policy).map(|at| Due { at, timer }))
+    }
+
+    fn due_at(&self, timer: Timer, policy: &Policy) -> Option<DateTime<Utc>> {
+        match timer {
+            Timer::AccessExpiry => self.expires_at(policy),
+            Timer::AccessWarning => self.next_warning(policy).map(|(at, _)| at),
+            Timer::SubscriptionEnd => self
+                .subscriptions
+                .values()
+                .filter_map(|subscription| subscription.ends_at(policy))
+                .min(),
+            Timer::TerminatedCleanup => match self.service {
+                Service::Terminated { at } if !self.is_clean() => Some(later(at, policy.cleanup_grace)),
+                _ => None,
+            },
+            Timer::StalledInvitation => self
+                .link
+                .invitation()
+                .filter(|invitation| !invitation.stalled)
+                .map(|invitation| later(invitation.sent_at, policy.stalled_after)),
+        }
+    }
+
+    /// The next timer that fires at or before a moment. Policy counts as it was: a timer fires
+    /// under the policy in force at its due time, and one that a new policy makes overdue fires
+    /// when that policy takes effect. None fires before what the client has already seen.
+    #[must_use]
+    pub fn next_due(&self, until: DateTime<Utc>, policies: &Policies) -> Option<Due> {
+        let as_of = self.as_of()?;
+        policies
+            .eras_from(as_of)
+            .take_while(|era| era.start <= until)
+            .find_map(|era| {
+                let floor = era.start.max(as_of);
+                self.due(era.policy)
+                    .map(|due| Due {
+                        at: due.at.max(floor),
+                        ..due
+                    })
+                    .min()
+                    .filter(|due| due.at < era.end && due.at <= until)
+            })
+    }
+
+    /// Fires one timer that [`Client::next_due`] named.
+    pub fn fire(&mut self, due: Due, policies: &Policies) {
+        let policy = policies.at(due.at);
+        match due.timer {
+            Timer::AccessExpiry => {
+                if let Some(access) = self.access_mut() {
+                    *access = super::access::Access::Expired { request: None };
+                }
+            }
+            Timer::AccessWarning => self.warn(due.at, policy),
+            Timer::SubscriptionEnd => {
+                for subscription in self.subscriptions.values_mut() {
+                    if subscription.ends_at(policy).is_some_and(|at| at <= due.at) {
+                        subscription.end(due.at);
+                    }
+                }
+            }
+            Timer::TerminatedCleanup => self.clean_up(),
+            Timer::StalledInvitation => {
+                if let super::link::Link::Invited(invitation) = &mut self.link {
+                    invitation.stalled = true;
+                }
+            }
+        }
+        self.fired = Some(due.at);
+    }
+
+    /// Fires what is due at or before a moment, in order of due time.
+    pub fn advance(&mut self, until: DateTime<Utc>, policies: &Policies) {
+        while let Some(due) = self.next_due(until, policies) {
+            self.fire(due, policies);
+        }
+    }
+
+    /// When each sweep has to look at this client next, once everything due has fired.
+    #[must_use]
+    pub fn deadline(&self, sweep: Sweep, policies: &Policies) -> Option<DateTime<Utc>> {
+        self.due(policies.latest())
+            .filter(|due| due.timer.sweep() == sweep)
+            .map(|due| due.at)
+            .min()
+    }
+}
+
+impl super::holdings::Subscription {
+    /// When this subscription ends because its link was lost.
+    fn ends_at(&self, policy: &Policy) -> Option<DateTime<Utc>> {
+        let grace_over = later(self.link_lost_at?, policy.subscriptions_grace);
+        match (policy.subscriptions_end, self.paid_until) {
+            (SubscriptionsEnd::PaidUntil, Some(paid_until)) => Some(grace_over.max(paid_until)),
+            _ => Some(grace_over),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A client as the world sees it: the same JSON in the CLI and over HTTP.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use super::client::Client;
+use super::event::ManagedBy;
+use super::holdings::SubscriptionState;
+use super::id::{ClientKey, Id};
+use super::link::LinkStatus;
+use super::policy::Policy;
+use super::service::ServiceStatus;
+
+/// Everything that can be said of a client at one moment. Times are RFC 3339 in UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClientView {
+    pub partner: String,
+    pub client: String,
+    pub name: Option<String>,
+    pub link: Option<LinkStatus>,
+    pub service: Option<ServiceStatus>,
+    pub access: &'static str,
+    /// Since when the partner's request for access is open.
+    #[serde(serialize_with = "time")]
+    pub access_request: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "time")]
+    pub expires_at: Option<DateTime<Utc>>,
+    pub connected: bool,
+    pub billable: bool,
+    pub visible: bool,
+    pub retrieving: bool,
+    pub commission: bool,
+    pub status_credit: bool,
+    /// `active` or `inactive`; a deleted client is on neither.
+    pub tab: Option<&'static str>,
+    pub subscriptions: Vec<SubscriptionView>,
+    pub assignments: Vec<Id>,
+    pub report_schedules: Vec<Id>,
+    pub margin_rules: Vec<Id>,
+    pub users: Vec<Id>,
+    pub integrations: Vec<Id>,
+    pub jobs_total: Option<u64>,
+    #[serde(serialize_with = "time")]
+    pub last_accessed_at: Option<DateTime<Utc>>,
+    /// The last event or timer that this state knows of.
+    #[serde(serialize_with = "time")]
+    pub as_of: Option<DateTime<Utc>>,
+    /// How often what is stored was written.
+    pub version: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SubscriptionView {
+    pub id: Id,
+    pub status: &'static str,
+    pub managed_by: ManagedBy,
+    pub plan: Option<String>,
+    #[serde(serialize_with = "time")]
+    pub paid_until: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "time")]
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+impl ClientView {
+    /// Views a client whose timers have fired up to the moment that is asked for, under the policy
+    /// in force at that moment.
+    #[must_use]
+    pub fn of(key: &ClientKey, client: &Client, version: i64, policy: &Policy) -> Self {
+        let ids = |set: &std::collections::BTreeSet<Id>| set.iter().cloned().collect();
+        Self {
+            partner: key.partner.to_string(),
+            client: key.client.to_string(),
+            name: client.name.as_ref().map(|name| name.as_str().to_owned()),
+            link: client.link_status(),
+            service: client.service_status(),
+            access: client.access_status().as_str(),
+            access_request: client.access_request(),
+            expires_at: client.expires_at(policy),
+            connected: client.connected(),
+            billable: client.billable(),
+            visible: client.visible(),
+            retrieving: client.retrieving(),
+            commission: client.commission(),
+            status_credit: client.status_credit(),
+            tab: client.link_status().and_then(tab),
+            subscriptions: client
+                .subscriptions
+                .iter()
+                .map(|(id, subscription)| SubscriptionView {
+                    id: id.clone(),
+                    status: subscription.state.as_str(),
+                    managed_by: subscription.managed_by,
+                    plan: subscription.plan.clone(),
+                    paid_until: subscription.paid_until,
+                    ended_at: match subscription.state {
+                        SubscriptionState::Ended { ended_at } => Some(ended_at),
+                        _ => None,
+                    },
+                })
+                .collect(),
+            assignments: client.assignments.keys().cloned().collect(),
+            report_schedules: ids(&client.report_schedules),
+            margin_rules: ids(&client.margin_rules),
+            users: ids(&client.users),
+            integrations: ids(&client.integrations),
+            jobs_total: client.account.jobs_total,
+            last_accessed_at: client.account.last_accessed_at,
+            as_of: client.as_of(),
+            version,
+        }
+    }
+}
+
+/// 000: archived and lost clients are under the Inactive tab.
+#[must_use]
+pub fn tab(link: LinkStatus) -> Option<&'static str> {
+    match link {
+        LinkStatus::Archived | LinkStatus::Lost => Some("inactive"),
+        LinkStatus::Deleted => None,
+        _ => Some("active"),
+    }
+}
+
+/// A moment as it stands in JSON everywhere.
+#[must_use]
+pub fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+#[expect(clippy::ref_option, reason = "the form that serde asks for")]
+fn time<S: serde::Serializer>(time: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => to.serialize_str(&rfc3339(*time)),
+        None => to.serialize_none(),
+    }
+}

@@ -1,0 +1,7 @@
+//! The plan.
+#[derive(Debug)]
+pub struct Plan;
+#[derive(Debug)]
+pub struct History;
+#[derive(Debug)]
+pub struct Situation;

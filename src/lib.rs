@@ -1,0 +1,6 @@
+//! Tenure: who may enter whose account, and who is billed for what, at this very moment.
+
+pub mod clock;
+pub mod domain;
+pub mod engine;
+pub mod store;

@@ -1,0 +1,114 @@
+//! Everything that one transaction writes. Made by the engine's plan, carried out by an adapter.
+
+use chrono::{DateTime, Utc};
+
+use super::document::Document;
+use super::touches::Touches;
+use crate::domain::{ClientKey, Entry, Event, Refusal, Sweep};
+
+/// One transaction's writes. Empty parts cost nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// In key order.
+    pub clients: Vec<ClientWrite>,
+    /// In key order.
+    pub touches: Vec<TouchWrite>,
+    pub events: Vec<EventWrite>,
+    pub outcomes: Vec<OutcomeUpdate>,
+    /// In the order in which things came about; the adapters number them in this order.
+    pub journal: Vec<Entry>,
+    /// Deadlines that are new or moved.
+    pub deadlines_set: Vec<(ClientKey, Sweep, DateTime<Utc>)>,
+    /// Deadlines that are gone.
+    pub deadlines_cleared: Vec<(ClientKey, Sweep)>,
+    pub dead_letters: Vec<DeadLetter>,
+    /// When this is written: the clock of whoever writes.
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl Commit {
+    /// Whether there is anything to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+            && self.touches.is_empty()
+            && self.events.is_empty()
+            && self.outcomes.is_empty()
+            && self.journal.is_empty()
+            && self.deadlines_set.is_empty()
+            && self.deadlines_cleared.is_empty()
+            && self.dead_letters.is_empty()
+    }
+}
+
+/// A client's document and the columns it can be asked for by.
+#[derive(Clone, Debug)]
+pub struct ClientWrite {
+    pub key: ClientKey,
+    pub document: Document,
+    /// The version that was read, 0 for a client that was not there; what is written is one more.
+    pub read_version: i64,
+    /// The name that this client holds against others; none when it is deleted, a ghost, or
+    /// lives again by a late event after its name was given to another.
+    pub name_key: Option<String>,
+}
+
+/// A client's touches since the run was opened, whole.
+#[derive(Clone, Debug)]
+pub struct TouchWrite {
+    pub key: ClientKey,
+    pub open: Touches,
+    /// A full run that is put away, never to be written again.
+    pub closed: Option<Touches>,
+}
+
+/// A row of the log.
+#[derive(Clone, Debug)]
+pub struct EventWrite {
+    pub event: Event,
+    pub outcome: Outcome,
+}
+
+/// An event of the log whose outcome is different now that an earlier one has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutcomeUpdate {
+    pub source: Box<str>,
+    pub id: Box<str>,
+    pub outcome: Outcome,
+}
+
+/// What came of an event at its place in history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Applied,
+    Refused(Refusal),
+}
+
+impl Outcome {
+    #[must_use]
+    pub fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Applied => None,
+            Self::Refused(refusal) => Some(refusal),
+        }
+    }
+}
+
+impl From<Result<(), Refusal>> for Outcome {
+    fn from(result: Result<(), Refusal>) -> Self {
+        result.map_or_else(Self::Refused, |()| Self::Applied)
+    }
+}
+
+/// What could not be an event, with all that is needed to try it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it came from: `amqp:tenure.events.0`, `http`, `file:events.ndjson:17` …
+    pub origin: String,
+    pub content_type: Option<String>,
+    /// Headers of the message, as text.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// Why, in words a person understands.
+    pub reason: String,
+}

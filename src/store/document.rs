@@ -1,0 +1,20 @@
+//! The document of a client: its state, and the deadlines that stand in the table for it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Client, Sweep};
+
+/// The deadline of each sweep as it stands in the `deadlines` table. Kept with the client, so that
+/// a write touches that table only where something moved.
+pub type Armed = BTreeMap<Sweep, DateTime<Utc>>;
+
+/// What the `doc` column holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    pub client: Client,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub armed: Armed,
+}

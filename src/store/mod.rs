@@ -1,0 +1,152 @@
+//! What is kept, and the narrow door to it: [`Store`] for reading, [`Batch`] for the one
+//! transaction in which everything is written. Two adapters, the same meaning.
+
+mod commit;
+mod document;
+mod error;
+pub mod postgres;
+mod records;
+pub mod sqlite;
+mod touches;
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+pub use commit::{ClientWrite, Commit, DeadLetter, EventWrite, Outcome, OutcomeUpdate, TouchWrite};
+pub use document::{Armed, Document};
+pub use error::StoreError;
+pub use records::{
+    Census, ClientFilter, Cursor, DeadFilter, DeadRecord, DeadStatus, Logged, NameClaim, Recorded, RunCounts,
+    RunStatus, Stored, SweepRun,
+};
+pub use touches::{Touch, Touches};
+
+use crate::domain::{ClientKey, Policy, Sweep};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// What is kept. Reading methods see committed state only.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Which store this is, for logs: `postgres` or `sqlite`.
+    fn kind(&self) -> &'static str;
+
+    /// Brings the tables to the present version. Safe to call from several workers at once.
+    async fn migrate(&self) -> Result<()>;
+
+    /// Answers when the store does; for readiness.
+    async fn ping(&self) -> Result<()>;
+
+    /// Starts the transaction in which one batch is written. Not cancel-safe: never under a
+    /// `select!` or a time limit of the caller's; the adapters set their own on statements.
+    async fn begin(&self) -> Result<Box<dyn Batch>>;
+
+    async fn client(&self, key: &ClientKey) -> Result<Option<Stored>>;
+
+    /// Clients in key order, after `after`, at most `limit`. Ghosts are left out. Statuses are
+    /// those of the last write; timers due since are the caller's to fire.
+    async fn clients(
+        &self,
+        filter: &ClientFilter,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<Stored>>;
+
+    /// Everything known to have happened to a client, touches included, sorted by
+    /// [`crate::domain::Event::position`].
+    async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>>;
+
+    /// Journal lines of one client, oldest first, with a sequence number above `after`.
+    async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>>;
+
+    /// How many clients there are by facet and status, and rows by table.
+    async fn census(&self) -> Result<Census>;
+
+    /// Every policy recorded, oldest first.
+    async fn policies(&self) -> Result<Vec<(DateTime<Utc>, Policy)>>;
+
+    /// Records a policy from a moment on.
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy) -> Result<()>;
+
+    /// Deadlines of a sweep at or before `until`, by due time and key, after `after`. Takes no lock.
+    async fn due(
+        &self,
+        sweep: Sweep,
+        until: DateTime<Utc>,
+        after: Option<&(DateTime<Utc>, ClientKey)>,
+        limit: u32,
+    ) -> Result<Vec<(DateTime<Utc>, ClientKey)>>;
+
+    /// Enters a run of a sweep, once for each `(sweep, scheduled_at)`: whoever comes second joins it.
+    async fn start_run(
+        &self,
+        sweep: Sweep,
+        scheduled_at: DateTime<Utc>,
+        started_at: DateTime<Utc>,
+        worker: &str,
+    ) -> Result<SweepRun>;
+
+    /// Adds to a run's counts; with `finished_at` this worker is done with it. The last error stays.
+    async fn update_run(
+        &self,
+        id: i64,
+        add: &RunCounts,
+        error: Option<&str>,
+        finished_at: Option<DateTime<Utc>>,
+    ) -> Result<()>;
+
+    /// Runs, newest first; of one sweep or all.
+    async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>>;
+
+    /// Takes the relay's lead, so that one worker at a time publishes. False: another has it.
+    async fn lead_relay(&self) -> Result<bool>;
+
+    /// The journal after the relay's cursor, in an order that keeps each client's changes in theirs;
+    /// only lines that no transaction still running can come before.
+    async fn relay_next(&self, limit: u32) -> Result<Vec<Recorded>>;
+
+    /// Moves the relay's cursor: everything up to it has been confirmed by the broker.
+    async fn relay_done(&self, upto: Cursor) -> Result<()>;
+
+    /// How many journal lines wait for the relay.
+    async fn relay_backlog(&self) -> Result<i64>;
+
+    /// Dead letters, oldest first, with an id above `after`.
+    async fn dead_letters(&self, filter: &DeadFilter, after: i64, limit: u32) -> Result<Vec<DeadRecord>>;
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadRecord>>;
+
+    /// Marks a dead letter as redriven or discarded. False: there is none with this id.
+    async fn mark_dead(&self, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool>;
+
+    /// Lets go of connections, after what is under way.
+    async fn close(&self);
+}
+
+/// One transaction. Dropped without [`Batch::commit`], it leaves no trace.
+#[async_trait]
+pub trait Batch: Send {
+    /// Which of these `(source, id)` pairs are in the log already.
+    async fn known(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>>;
+
+    /// Locks and loads clients that exist, in key order. With `skip_busy`, those that another
+    /// transaction holds are left out instead of waited for.
+    async fn lock(&mut self, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>>;
+
+    /// Who bears these names, of clients that are not deleted.
+    async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>>;
+
+    /// The histories of locked clients, as [`Store::history`].
+    async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>>;
+
+    /// Writes everything and commits.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when another transaction was faster: begin again from reading.
+    async fn commit(self: Box<Self>, commit: &Commit) -> Result<()>;
+
+    /// Gives up what was begun.
+    async fn rollback(self: Box<Self>) -> Result<()>;
+}

@@ -1,0 +1,214 @@
+//! What is read from a store.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::commit::{DeadLetter, Outcome};
+use super::document::Document;
+use super::touches::Touches;
+use crate::domain::access::AccessStatus;
+use crate::domain::link::LinkStatus;
+use crate::domain::service::ServiceStatus;
+use crate::domain::{Client, ClientKey, Entry, Event, Policies, Sweep};
+
+/// A client as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub key: ClientKey,
+    pub document: Document,
+    pub version: i64,
+    /// The open run of touches; those after what the document has seen are not in it yet.
+    pub touches: Touches,
+}
+
+impl Stored {
+    /// A client that was not there.
+    #[must_use]
+    pub fn absent(key: ClientKey) -> Self {
+        Self {
+            key,
+            document: Document::default(),
+            version: 0,
+            touches: Touches::default(),
+        }
+    }
+
+    /// The client as it was last known: its document, and the last touch since. The touches between
+    /// are renewals that the last one replaced.
+    #[must_use]
+    pub fn client(&self, policies: &Policies) -> Client {
+        let mut client = self.document.client.clone();
+        if let Some(last) = self.touches.last().map(|touch| touch.to_event(&self.key))
+            && !client.is_past(&last.position())
+        {
+            // A touch is put into the run only when it was applied.
+            let applied = client.apply(&last, policies);
+            debug_assert!(applied.is_ok(), "{}: {applied:?}", self.key);
+        }
+        client
+    }
+}
+
+/// An event of a client's history and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    pub event: Event,
+    pub outcome: Outcome,
+}
+
+/// A name within a partner: `(partner, name key)`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameClaim {
+    pub partner: Box<str>,
+    pub name_key: String,
+}
+
+/// Where the relay stands in the journal: `(transaction, sequence number)`. SQLite has one writer and
+/// no need of the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    pub transaction: i64,
+    pub sequence: i64,
+}
+
+/// A line of the journal as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    pub cursor: Cursor,
+    pub entry: Entry,
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// Which clients to list: all that is given must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFilter {
+    pub partner: Option<String>,
+    /// Any of these; empty for all.
+    pub links: Vec<LinkStatus>,
+    pub services: Vec<ServiceStatus>,
+    pub access: Vec<AccessStatus>,
+}
+
+/// Which dead letters to list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeadFilter {
+    pub status: Option<DeadStatus>,
+}
+
+/// What became of a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadStatus {
+    Open,
+    Redriven,
+    Discarded,
+}
+
+impl DeadStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Redriven => "redriven",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Open, Self::Redriven, Self::Discarded]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+}
+
+/// A dead letter as it is kept: the same letter again is the same record, seen once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadRecord {
+    pub id: i64,
+    pub letter: DeadLetter,
+    pub status: DeadStatus,
+    pub times_seen: i64,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    /// When it was redriven or discarded.
+    pub settled_at: Option<DateTime<Utc>>,
+}
+
+/// What a sweep did, in clients and changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RunCounts {
+    /// Clients looked at.
+    pub examined: i64,
+    /// Clients for which a timer fired.
+    pub changed: i64,
+    /// Lines written to the journal.
+    pub changes: i64,
+    /// Clients that could not be swept; the rest went on.
+    pub failed: i64,
+}
+
+impl std::ops::AddAssign for RunCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.examined += other.examined;
+        self.changed += other.changed;
+        self.changes += other.changes;
+        self.failed += other.failed;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    Running,
+    Done,
+    Failed,
+}
+
+impl RunStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Running, Self::Done, Self::Failed]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+}
+
+/// A run of a sweep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SweepRun {
+    pub id: i64,
+    pub sweep: Sweep,
+    /// The tick of the cron that it stands for.
+    pub scheduled_at: DateTime<Utc>,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub status: RunStatus,
+    #[serde(flatten)]
+    pub counts: RunCounts,
+    pub error: Option<String>,
+    /// The worker that entered it.
+    pub worker: String,
+}
+
+/// How much there is. Keys are status names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Census {
+    pub link: BTreeMap<String, i64>,
+    pub service: BTreeMap<String, i64>,
+    pub access: BTreeMap<String, i64>,
+    pub events: i64,
+    pub journal: i64,
+    pub dead_letters_open: i64,
+}

@@ -1,0 +1,8 @@
+//! What the integration tests share.
+
+#![allow(
+    dead_code,
+    reason = "every test binary uses a part of this, and none the whole"
+)]
+
+pub mod servers;

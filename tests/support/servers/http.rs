@@ -1,0 +1,62 @@
+//! Just enough of an HTTP client for RabbitMQ's management API, without an async runtime.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// guest:guest
+const CREDENTIALS: &str = "Z3Vlc3Q6Z3Vlc3Q=";
+
+/// Sends one request to a port of 127.0.0.1 and returns the status and the body, `Null` when there is none.
+///
+/// HTTP/1.0, so that the answer comes in one piece and ends where the connection does.
+pub fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
+    let fault = |error: &dyn std::fmt::Display| format!("{method} {path} on port {port}: {error}");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let limit = Duration::from_secs(30);
+    let mut stream = TcpStream::connect_timeout(&address, limit).map_err(|e| fault(&e))?;
+    stream
+        .set_read_timeout(Some(limit))
+        .and_then(|()| stream.set_write_timeout(Some(limit)))
+        .map_err(|e| fault(&e))?;
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\nauthorization: Basic {CREDENTIALS}\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    let mut answer = Vec::new();
+    stream
+        .write_all(request.as_bytes())
+        .and_then(|()| stream.read_to_end(&mut answer))
+        .map_err(|e| fault(&e))?;
+    let answer = String::from_utf8(answer).map_err(|e| fault(&e))?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .ok_or_else(|| fault(&"the answer has no end of its head"))?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .ok_or_else(|| fault(&"the answer has no status"))?;
+    let body = match body.trim() {
+        "" => Value::Null,
+        text => serde_json::from_str(text).map_err(|e| fault(&e))?,
+    };
+    Ok((status, body))
+}
+
+/// Percent-encodes one segment of a path.
+pub fn segment(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}

@@ -1,0 +1,332 @@
+//! A PostgreSQL server of the tests' own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::ports::Ports;
+use super::process::{Process, new_folder};
+use super::{PATIENCE, PORT_ATTEMPTS, is_root, log_tail, search_path, unique_name, versions};
+
+/// A server on a port of 127.0.0.1, user `postgres`, no password. It is as durable as a production server
+/// (`fsync` and `synchronous_commit` are on): a test that kills it wants to see what a commit is worth.
+pub struct Postgres {
+    programs: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    process: Mutex<Option<Process>>,
+    databases: AtomicU32,
+    template: Mutex<bool>,
+}
+
+impl Postgres {
+    /// The server that all tests of this process share; the first caller starts it.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Result<Postgres, String>> = OnceLock::new();
+        match SHARED.get_or_init(Self::launch) {
+            Ok(server) => server,
+            Err(why) => panic!("{why}"),
+        }
+    }
+
+    /// A server for one test alone, that may be stopped and killed; gone with its data when dropped.
+    pub fn own() -> Self {
+        Self::launch().unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a database of this server.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Creates an empty database for one test and returns its URL. `hint`: what the test calls itself.
+    pub fn database(&self, hint: &str) -> String {
+        self.create_database(hint, "template1")
+    }
+
+    /// Creates a database for one test as a copy of a template, and returns its URL.
+    ///
+    /// The first call on a server makes the template: `prepare` is given its URL, does there what every test needs
+    /// (the migrations), and must leave no connection open. It runs on a thread of its own, where it may start a
+    /// runtime even if the test has one. A copy takes a tenth of a second, however many migrations there are.
+    pub fn prepared_database(&self, hint: &str, prepare: impl FnOnce(&str) + Send) -> String {
+        const TEMPLATE: &str = "prepared_template";
+        {
+            // A panic inside `prepare` poisons the lock; the next test then starts afresh and tells the same.
+            let mut made = self.template.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*made {
+                self.sql("postgres", &format!("drop database if exists {TEMPLATE}"));
+                self.sql("postgres", &format!("create database {TEMPLATE}"));
+                let url = self.url(TEMPLATE);
+                std::thread::scope(|scope| {
+                    scope
+                        .spawn(|| prepare(&url))
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                });
+                *made = true;
+            }
+        }
+        self.create_database(hint, TEMPLATE)
+    }
+
+    fn create_database(&self, hint: &str, template: &str) -> String {
+        let name = unique_name(hint, self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("create database {name} template {template}"));
+        self.url(&name)
+    }
+
+    /// Runs SQL in a database through psql, as its superuser; returns the rows, their fields separated by `|`.
+    pub fn sql(&self, database: &str, statements: &str) -> String {
+        let done = self.psql(database, statements);
+        done.unwrap_or_else(|why| panic!("psql on {database}: {why}\n{statements}"))
+    }
+
+    /// Cuts all connections to a database, as an administrator would; returns how many there were.
+    pub fn close_all_connections(&self, database: &str) -> usize {
+        let cut = format!(
+            "select pg_terminate_backend(pid) from pg_stat_activity \
+             where datname = '{database}' and pid <> pg_backend_pid()"
+        );
+        self.sql("postgres", &cut).lines().count()
+    }
+
+    /// Starts the server again, on the same port and data, and returns when it accepts queries.
+    pub fn start(&self) {
+        let mut process = self.process();
+        assert!(process.is_none(), "PostgreSQL runs already");
+        let started = self.spawn().unwrap_or_else(|why| panic!("{why}"));
+        *process = Some(started);
+    }
+
+    /// Stops it as an administrator would ("fast"): sessions are ended, everything is written.
+    pub fn stop(&self) {
+        self.end(Signal::SIGINT);
+    }
+
+    /// Stops it at once ("immediate"): clients lose their connections in mid-sentence, and it recovers when it is
+    /// started again.
+    pub fn stop_immediate(&self) {
+        self.end(Signal::SIGQUIT);
+    }
+
+    /// SIGKILL for the server and all its backends.
+    pub fn kill(&self) {
+        if let Some(process) = self.process().take() {
+            process.kill();
+            self.free_shared_memory();
+        }
+    }
+
+    fn end(&self, signal: Signal) {
+        if let Some(process) = self.process().take() {
+            process.end_with(signal, PATIENCE);
+        }
+    }
+
+    fn process(&self) -> std::sync::MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn launch() -> Result<Self, String> {
+        let programs = find_programs()?;
+        let folder = new_folder("postgres");
+        init_cluster(&programs, &folder)?;
+        let mut server = Self {
+            programs,
+            folder,
+            port: 0,
+            process: Mutex::new(None),
+            databases: AtomicU32::new(1),
+            template: Mutex::new(false),
+        };
+        for attempt in 1.. {
+            [server.port] = Ports::hold(1).release();
+            match server.spawn() {
+                Ok(process) => {
+                    server.process = Mutex::new(Some(process));
+                    break;
+                }
+                Err(why) if why.contains("could not bind") && attempt < PORT_ATTEMPTS => {
+                    let _ = fs::remove_file(server.log());
+                }
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(server)
+    }
+
+    fn spawn(&self) -> Result<Process, String> {
+        let mut command = as_server_user(&self.programs.join("postgres"));
+        command.arg("-D").arg(self.folder.join("data"));
+        command.arg("-p").arg(self.port.to_string());
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            // The path of a socket in a temporary folder may be too long for the kernel.
+            "unix_socket_directories=",
+            // Every test of the process may have a pool open.
+            "max_connections=300",
+            // In the data folder, hence gone with it also after a SIGKILL.
+            "dynamic_shared_memory_type=mmap",
+        ] {
+            command.arg("-c").arg(setting);
+        }
+        let mut process = Process::spawn(&self.folder, "postgres", Signal::SIGQUIT, &command, &self.log())
+            .map_err(|e| format!("PostgreSQL did not start: {e}"))?;
+        let end = Instant::now() + PATIENCE;
+        while let Err(why) = self.psql("postgres", "select 1") {
+            let exited = process.has_exited();
+            if exited || Instant::now() > end {
+                process.kill();
+                self.free_shared_memory();
+                let how = if exited {
+                    "ended at its start"
+                } else {
+                    "was not ready in time"
+                };
+                let log = log_tail(&[self.log()]);
+                return Err(format!("PostgreSQL {how}; psql: {why}{log}"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(process)
+    }
+
+    fn psql(&self, database: &str, statements: &str) -> Result<String, String> {
+        let beside = self.programs.join("psql");
+        let program = if beside.is_file() { beside } else { "psql".into() };
+        let done = without_settings(Command::new(program))
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"])
+            .arg(self.url(database))
+            .args(["-c", statements])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| e.to_string())?;
+        if !done.status.success() {
+            return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
+        }
+        Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("postgres.log")
+    }
+
+    /// A killed server leaves a System V segment of a few bytes, by which the next one on the same data tells that
+    /// somebody is still at it. If there is no next one, it stays until the machine is restarted.
+    fn free_shared_memory(&self) {
+        let lock = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+        if let Some(id) = lock.lines().nth(6).and_then(|it| it.split_whitespace().last()) {
+            let _ = Command::new("ipcrm")
+                .args(["-m", id])
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop_immediate();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The folder of `initdb` and `postgres`. Debian keeps them off the PATH, one folder a version.
+fn find_programs() -> Result<PathBuf, String> {
+    versions(&["/usr/lib/postgresql"], "")
+        .into_iter()
+        .map(|version| version.join("bin"))
+        // What goes by this name on the PATH may be a link, or a wrapper that knows nothing of our folder; so last.
+        .chain(search_path())
+        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+        .ok_or_else(|| {
+            "no PostgreSQL server: looked for initdb and postgres in /usr/lib/postgresql/*/bin and on the PATH. \
+             Run tests/run, or install it (Debian: apt-get install postgresql)."
+                .to_owned()
+        })
+}
+
+fn init_cluster(programs: &Path, folder: &Path) -> Result<(), String> {
+    let fault = |what: String| format!("PostgreSQL's data folder could not be made: {what}");
+    let data = folder.join("data");
+    fs::create_dir(&data).map_err(|e| fault(e.to_string()))?;
+    if is_root() {
+        let owned = Command::new("chown").arg(server_user()).arg(&data).status();
+        if !owned.is_ok_and(|status| status.success()) {
+            return Err(fault(format!("chown {} failed", server_user())));
+        }
+    }
+    let initdb = programs.join("initdb");
+    let help = Command::new(&initdb).arg("--help").output();
+    let knows_icu = help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--icu-locale"));
+    let mut command = as_server_user(&initdb);
+    command.arg("-D").arg(&data).args([
+        "--username=postgres",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-sync",
+    ]);
+    if knows_icu {
+        // Text sorted as most production servers sort it, not by bytes as SQLite does: whatever leans on an order of
+        // text without saying which shall be found out here.
+        command.args(["--locale-provider=icu", "--icu-locale=en-US"]);
+    }
+    let done = command
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| fault(e.to_string()))?;
+    if !done.status.success() {
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        return Err(fault(format!("initdb: {stderr}")));
+    }
+    Ok(())
+}
+
+/// PostgreSQL refuses to run as root; then it runs as the user that Debian's package made for it.
+fn as_server_user(program: &Path) -> Command {
+    if !is_root() {
+        return without_settings(Command::new(program));
+    }
+    let user = server_user();
+    let mut command = without_settings(Command::new("setpriv"));
+    command
+        .arg(format!("--reuid={user}"))
+        .arg(format!("--regid={user}"))
+        .arg("--clear-groups")
+        .arg("--")
+        .arg(program);
+    command
+}
+
+fn server_user() -> &'static str {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    if users.lines().any(|user| user.starts_with("postgres:")) {
+        "postgres"
+    } else {
+        "nobody"
+    }
+}
+
+/// Takes away what would point PostgreSQL's programs at the developer's own server.
+fn without_settings(mut command: Command) -> Command {
+    for (key, _) in std::env::vars_os() {
+        if key.to_string_lossy().starts_with("PG") {
+            command.env_remove(key);
+        }
+    }
+    // Messages in English: we look for some of them.
+    command.env("LC_ALL", "C");
+    command
+}

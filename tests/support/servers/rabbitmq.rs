@@ -1,0 +1,394 @@
+//! A RabbitMQ server of the tests' own.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::http;
+use super::ports::Ports;
+use super::process::{Process, new_folder};
+use super::{PATIENCE, PORT_ATTEMPTS, log_tail, search_path, unique_name, versions};
+
+/// The management API counts every so often; by default every five seconds, an age for a test that waits for a
+/// queue to run empty. Milliseconds.
+const COUNT_EVERY_MS: u32 = 200;
+
+/// A one-node broker on ports of 127.0.0.1, user and password `guest`, with the management API and the consistent
+/// hash exchange.
+pub struct RabbitMq {
+    script: PathBuf,
+    folder: PathBuf,
+    ports: Listening,
+    processes: Mutex<Option<Processes>>,
+    vhosts: AtomicU32,
+}
+
+#[derive(Clone, Copy)]
+struct Listening {
+    amqp: u16,
+    management: u16,
+    distribution: u16,
+    epmd: u16,
+}
+
+struct Processes {
+    broker: Process,
+    /// Erlang's register of nodes. The machine's own, if it has one, stays out of this; and one that Erlang starts
+    /// by itself becomes a daemon, which nobody would stop.
+    epmd: Process,
+}
+
+impl RabbitMq {
+    /// The broker that all tests of this process share; the first caller starts it.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Result<RabbitMq, String>> = OnceLock::new();
+        match SHARED.get_or_init(Self::launch) {
+            Ok(server) => server,
+            Err(why) => panic!("{why}"),
+        }
+    }
+
+    /// A broker for one test alone, that may be stopped and killed; gone with its data when dropped.
+    pub fn own() -> Self {
+        Self::launch().unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.ports.amqp
+    }
+
+    /// The AMQP URL of a vhost.
+    pub fn url(&self, vhost: &str) -> String {
+        let vhost = http::segment(vhost);
+        format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.ports.amqp)
+    }
+
+    /// Creates a vhost for one test and returns its AMQP URL; `servers::name_in` tells its name.
+    pub fn vhost(&self, hint: &str) -> String {
+        let name = unique_name(hint, self.vhosts.fetch_add(1, Ordering::Relaxed));
+        let everything = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        self.manage("PUT", &format!("vhosts/{name}"), Some(&json!({})));
+        self.manage("PUT", &format!("permissions/{name}/guest"), Some(&everything));
+        self.url(&name)
+    }
+
+    /// The messages in a queue, ready and delivered but not acknowledged; `None` when there is no such queue, or it
+    /// has not been counted yet. The count may be half a second old: wait for the one you expect.
+    pub fn queue_depth(&self, vhost: &str, queue: &str) -> Option<u64> {
+        // The list without statistics tells what the queues last said themselves; with them, or asked for one queue
+        // only, the API samples anew at most once a second (by itself, every five).
+        let path = format!(
+            "queues/{}?disable_stats=true&enable_queue_totals=true",
+            http::segment(vhost)
+        );
+        let queues = self.try_manage("GET", &path, None).ok()?;
+        let found = queues.as_array()?.iter().find(|it| it["name"] == queue)?;
+        found["messages"].as_u64()
+    }
+
+    /// Waits until a queue holds as many messages as expected, and stays so for two counts; panics after `limit`.
+    pub fn wait_for_depth(&self, vhost: &str, queue: &str, expected: u64, limit: Duration) {
+        let end = Instant::now() + limit;
+        let mut agreed_since = None;
+        loop {
+            let depth = self.queue_depth(vhost, queue);
+            if depth != Some(expected) {
+                agreed_since = None;
+                assert!(
+                    Instant::now() < end,
+                    "{queue} in {vhost} holds {depth:?} messages after {limit:?}, not {expected}"
+                );
+            } else if agreed_since.get_or_insert_with(Instant::now).elapsed()
+                > Duration::from_millis(3 * u64::from(COUNT_EVERY_MS))
+            {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(u64::from(COUNT_EVERY_MS) / 4));
+        }
+    }
+
+    /// What the management API says of a queue (`messages_ready`, `consumers`, `arguments` …); its figures are up to
+    /// two seconds old.
+    pub fn queue(&self, vhost: &str, queue: &str) -> Option<Value> {
+        let path = format!("queues/{}/{}", http::segment(vhost), http::segment(queue));
+        self.try_manage("GET", &path, None).ok()
+    }
+
+    /// Cuts all connections to a vhost, as an administrator would, and returns how many there were. It waits up to
+    /// five seconds for the first: one that was made just now is not on the list yet.
+    pub fn close_all_connections(&self, vhost: &str) -> usize {
+        let list = format!("vhosts/{}/connections", http::segment(vhost));
+        let end = Instant::now() + Duration::from_secs(5);
+        loop {
+            let connections = self.manage("GET", &list, None);
+            let connections = connections.as_array().map(Vec::as_slice).unwrap_or(&[]);
+            // One may close by itself meanwhile: that is no fault.
+            let closed = connections
+                .iter()
+                .filter_map(|connection| connection["name"].as_str())
+                .filter(|name| {
+                    let path = format!("connections/{}", http::segment(name));
+                    self.try_manage("DELETE", &path, None).is_ok()
+                })
+                .count();
+            if closed > 0 || Instant::now() > end {
+                return closed;
+            }
+            std::thread::sleep(Duration::from_millis(u64::from(COUNT_EVERY_MS) / 2));
+        }
+    }
+
+    /// What is declared in a vhost: `exchanges`, `queues`, `bindings`, `policies`.
+    pub fn definitions(&self, vhost: &str) -> Value {
+        let path = format!("definitions/{}", http::segment(vhost));
+        self.manage("GET", &path, None)
+    }
+
+    /// Declares what a definitions file says, as `rabbitmqctl import_definitions` does. The file names its vhosts.
+    pub fn import_definitions(&self, definitions: &Value) {
+        self.manage("POST", "definitions", Some(definitions));
+    }
+
+    /// One call of the management API, `path` as after `/api/`; panics unless the status is 2xx.
+    pub fn manage(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        self.try_manage(method, path, body)
+            .unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    fn try_manage(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        let path = format!("/api/{path}");
+        match http::call(self.ports.management, method, &path, body)? {
+            (200..=299, answer) => Ok(answer),
+            (status, answer) => Err(format!("{method} {path}: {status} {answer}")),
+        }
+    }
+
+    /// Starts the broker again, on the same ports and data, and returns when it takes connections.
+    pub fn start(&self) {
+        let mut processes = self.processes();
+        assert!(processes.is_none(), "RabbitMQ runs already");
+        let started = self.spawn().unwrap_or_else(|why| panic!("{why}"));
+        *processes = Some(started);
+    }
+
+    /// Stops it as an administrator would: clients are told (320, CONNECTION_FORCED), everything is written.
+    pub fn stop(&self) {
+        self.end(|broker| broker.end_with(Signal::SIGTERM, PATIENCE));
+    }
+
+    /// Stops it at once: Erlang halts, clients lose their connections in mid-sentence.
+    pub fn stop_immediate(&self) {
+        self.end(|broker| broker.end_with(Signal::SIGQUIT, PATIENCE));
+    }
+
+    /// SIGKILL for the broker and all it has started.
+    pub fn kill(&self) {
+        self.end(Process::kill);
+    }
+
+    fn end(&self, how: impl FnOnce(Process)) {
+        if let Some(Processes { broker, epmd }) = self.processes().take() {
+            how(broker);
+            epmd.kill();
+        }
+    }
+
+    fn processes(&self) -> std::sync::MutexGuard<'_, Option<Processes>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn launch() -> Result<Self, String> {
+        let script = find_script()?;
+        let folder = new_folder("rabbitmq");
+        for attempt in 1.. {
+            let [amqp, management, distribution, epmd] = Ports::hold(4).release();
+            let server = Self {
+                script: script.clone(),
+                folder: folder.clone(),
+                ports: Listening {
+                    amqp,
+                    management,
+                    distribution,
+                    epmd,
+                },
+                processes: Mutex::new(None),
+                vhosts: AtomicU32::new(1),
+            };
+            server
+                .write_settings()
+                .map_err(|e| format!("RabbitMQ's settings could not be written: {e}"))?;
+            match server.spawn() {
+                Ok(processes) => {
+                    *server.processes() = Some(processes);
+                    return Ok(server);
+                }
+                // "eaddrinuse" in Erlang's words, "already in use" in RabbitMQ's.
+                Err(why) if why.contains("in use") || why.contains("eaddrinuse") => {
+                    if attempt == PORT_ATTEMPTS {
+                        return Err(why);
+                    }
+                    // Dropped, it takes its folder along.
+                    drop(server);
+                    fs::create_dir(&folder).map_err(|e| e.to_string())?;
+                }
+                Err(why) => return Err(why),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn write_settings(&self) -> std::io::Result<()> {
+        let write = |name: &str, text: String| fs::write(self.folder.join(name), text);
+        write(
+            "rabbitmq.conf",
+            format!(
+                "listeners.tcp.1 = 127.0.0.1:{}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n",
+                self.ports.amqp, self.ports.management
+            ),
+        )?;
+        // None of these can be set in rabbitmq.conf on RabbitMQ 3.10.
+        write(
+            "advanced.config",
+            format!(
+                "[{{rabbit, [{{collect_statistics_interval, {COUNT_EVERY_MS}}}, \
+                 {{quorum_tick_interval, {COUNT_EVERY_MS}}}]}},\n \
+                 {{rabbitmq_management, [{{sample_retention_policies, \
+                 [{{global, [{{60, 1}}]}}, {{basic, [{{60, 1}}]}}, {{detailed, [{{60, 1}}]}}]}}]}}].\n"
+            ),
+        )?;
+        write(
+            "enabled_plugins",
+            "[rabbitmq_consistent_hash_exchange,rabbitmq_management].\n".to_owned(),
+        )?;
+        // Read instead of the machine's /etc/rabbitmq/rabbitmq-env.conf, which would overrule ours.
+        write("rabbitmq-env.conf", String::new())?;
+        let _ = fs::create_dir(self.folder.join("home"));
+        Ok(())
+    }
+
+    fn spawn(&self) -> Result<Processes, String> {
+        let fault = |e: std::io::Error| format!("RabbitMQ did not start: {e}");
+        let log = self.folder.join("output.log");
+        let start = |name: &str, command: &Command| {
+            Process::spawn(&self.folder, name, Signal::SIGKILL, command, &log).map_err(fault)
+        };
+        let epmd = start("epmd", &self.with_environment("epmd".as_ref()))?;
+        let broker = match start("broker", &self.with_environment(&self.script)) {
+            Ok(broker) => broker,
+            Err(why) => {
+                epmd.kill();
+                return Err(why);
+            }
+        };
+        let mut processes = Processes { broker, epmd };
+        let end = Instant::now() + PATIENCE;
+        while let Err(why) = self.is_ready() {
+            let exited = processes.broker.has_exited();
+            if exited || Instant::now() > end {
+                processes.broker.kill();
+                processes.epmd.kill();
+                let how = if exited {
+                    "ended at its start"
+                } else {
+                    "was not ready in time"
+                };
+                let log = log_tail(&[log, self.folder.join("log").join(self.node() + ".log")]);
+                return Err(format!("RabbitMQ {how}; {why}{log}"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(processes)
+    }
+
+    /// The port is open some time before the broker answers on it, and it answers before its management API does.
+    fn is_ready(&self) -> Result<(), String> {
+        let fault = |e: std::io::Error| format!("AMQP handshake: {e}");
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.amqp)).map_err(fault)?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .map_err(fault)?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01").map_err(fault)?;
+        let mut frame = [0; 11];
+        stream.read_exact(&mut frame).map_err(fault)?;
+        // A method frame (1) on channel 0 with connection.start (class 10, method 10).
+        if frame[..3] != [1, 0, 0] || frame[7..] != [0, 10, 0, 10] {
+            return Err(format!("AMQP handshake answered with {frame:?}"));
+        }
+        self.try_manage("GET", "overview", None).map(drop)
+    }
+
+    fn node(&self) -> String {
+        // Unique on the machine because the port is.
+        format!("tenure-tests-{}@localhost", self.ports.amqp)
+    }
+
+    fn with_environment(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        for (key, _) in std::env::vars_os() {
+            let name = key.to_string_lossy();
+            // Settings of a developer's own broker; and systemd's, which Erlang would report to.
+            if name.starts_with("RABBITMQ_") || name.starts_with("ERL_") || name == "NOTIFY_SOCKET" {
+                command.env_remove(&key);
+            }
+        }
+        command
+            .env("RABBITMQ_NODENAME", self.node())
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", self.ports.amqp.to_string())
+            .env("RABBITMQ_DIST_PORT", self.ports.distribution.to_string())
+            .env("ERL_EPMD_PORT", self.ports.epmd.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("ERL_FLAGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            // Has the script become the Erlang machine rather than wait for it, so that our signals reach it.
+            .env("RUNNING_UNDER_SYSTEMD", "true");
+        for (key, file) in [
+            ("HOME", "home"), // the Erlang cookie
+            ("RABBITMQ_MNESIA_BASE", "data"),
+            ("RABBITMQ_LOG_BASE", "log"),
+            ("RABBITMQ_PID_FILE", "broker.pid"),
+            ("RABBITMQ_CONFIG_FILE", "rabbitmq.conf"),
+            ("RABBITMQ_ADVANCED_CONFIG_FILE", "advanced.config"),
+            ("RABBITMQ_CONF_ENV_FILE", "rabbitmq-env.conf"),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", "enabled_plugins"),
+        ] {
+            command.env(key, self.folder.join(file));
+        }
+        command
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The server's own start script. What Debian puts on the PATH under the same name changes to the user `rabbitmq`,
+/// and then cannot read our folder.
+fn find_script() -> Result<PathBuf, String> {
+    let parents = ["/usr/lib/rabbitmq/lib", "/opt", "/usr/local"];
+    versions(&parents, "rabbitmq_server-")
+        .into_iter()
+        .map(|version| version.join("sbin"))
+        .chain(["/opt/rabbitmq/sbin".into()])
+        .chain(search_path())
+        // On the PATH it may be a link into the server's folder.
+        .filter_map(|folder| folder.join("rabbitmq-server").canonicalize().ok())
+        // The wrapper has no `rabbitmq-defaults` beside it.
+        .find(|script| script.with_file_name("rabbitmq-defaults").is_file())
+        .ok_or_else(|| {
+            "no RabbitMQ server: looked for rabbitmq-server in /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin, \
+             /opt/rabbitmq*/sbin, /usr/local/rabbitmq_server-*/sbin and on the PATH. \
+             Run tests/run, or install it (Debian: apt-get install rabbitmq-server)."
+                .to_owned()
+        })
+}
