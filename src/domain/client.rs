@@ -42,7 +42,7 @@ pub struct Client {
     /// The last event of the history so far, refused ones included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Position>,
-    /// When the last timer that fired was due.
+    /// When the last timer that fired since that event was due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fired: Option<DateTime<Utc>>,
 }
@@ -56,6 +56,8 @@ impl Client {
     /// same, and nothing else about it is different.
     pub fn apply(&mut self, event: &Event, policies: &Policies) -> Result<(), Refusal> {
         self.seen = Some(event.position());
+        // Nothing that fired is after this event, so its place alone says how far the client is.
+        self.fired = None;
         if event.name_verdict == NameVerdict::Taken {
             return Err(Refusal::NameTaken);
         }

@@ -5,15 +5,18 @@ mod plan;
 mod read;
 mod sweep;
 mod take;
+mod verify;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 
-pub use plan::{History, Plan, Situation};
+pub use plan::{Plan, Situation, plan, plan_sweep};
 pub use read::{JournalLine, ListRequest, Tab};
 pub use sweep::{SweepOptions, SweepReport};
 pub use take::{Answer, Incoming};
+pub use verify::{Drift, VerifyReport};
 
 use crate::clock::Clock;
 use crate::domain::{Policies, Policy};
@@ -24,6 +27,7 @@ pub struct Engine {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     policies: RwLock<Arc<Policies>>,
+    journal_written: Arc<Notify>,
 }
 
 impl Engine {
@@ -46,12 +50,19 @@ impl Engine {
             store,
             clock,
             policies: RwLock::new(Arc::new(policies)),
+            journal_written: Arc::new(Notify::new()),
         })
     }
 
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Woken after a transaction that wrote to the journal, for the relay.
+    #[must_use]
+    pub fn journal_written(&self) -> Arc<Notify> {
+        self.journal_written.clone()
     }
 
     #[must_use]

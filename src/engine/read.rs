@@ -8,15 +8,25 @@ use super::Engine;
 use crate::domain::access::{AccessStatus, Decision};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::domain::view::ClientView;
-use crate::domain::{Cause, ClientKey};
-use crate::store::StoreError;
+use crate::domain::view::{ClientView, rfc3339, tab};
+use crate::domain::{Cause, Client, ClientKey, Event, fold};
+use crate::store::{ClientFilter, Recorded, StoreError};
 
 /// The tabs of a partner's client list (000).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tab {
     Active,
     Inactive,
+}
+
+impl Tab {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+        }
+    }
 }
 
 /// Which clients to list; everything given must hold.
@@ -57,32 +67,159 @@ pub struct JournalLine {
 
 impl Engine {
     /// A client at a moment: now, or any other, past or to come. None: never added, or not yet then.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
     pub async fn client(
         &self,
         key: &ClientKey,
         at: Option<DateTime<Utc>>,
     ) -> Result<Option<ClientView>, StoreError> {
-        unimplemented!("{key} {at:?}")
+        let Some(stored) = self.store.client(key).await? else {
+            return Ok(None);
+        };
+        let policies = self.policies();
+        let mut client = stored.client(&policies);
+        // An event may be stamped a little ahead of our clock; it is taken at its word.
+        let moment = at.or(client.as_of().max(Some(self.now()))).unwrap_or_default();
+        if client.as_of().is_some_and(|as_of| moment < as_of) {
+            let history: Vec<Event> = self
+                .store
+                .history(key)
+                .await?
+                .into_iter()
+                .map(|l| l.event)
+                .collect();
+            client = fold(&history, moment, &policies);
+        } else {
+            client.advance(moment, &policies);
+        }
+        Ok(client
+            .is_known()
+            .then(|| ClientView::of(key, &client, stored.version, policies.at(moment))))
     }
 
     /// Clients in key order, as they are now.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
     pub async fn clients(&self, request: &ListRequest) -> Result<Vec<ClientView>, StoreError> {
-        unimplemented!("{request:?}")
+        const PAGE: u32 = 1_000;
+        let limit = request.limit.unwrap_or(usize::MAX);
+        let filter = request.filter();
+        if request.contradicts_itself() {
+            return Ok(Vec::new());
+        }
+        let (policies, now) = (self.policies(), self.now());
+        let mut after = request.after.clone();
+        let mut out = Vec::new();
+        while out.len() < limit {
+            let page = self.store.clients(&filter, after.as_ref(), PAGE).await?;
+            let is_last = page.len() < PAGE as usize;
+            after = page.last().map(|stored| stored.key.clone());
+            for stored in page {
+                let mut client = stored.client(&policies);
+                client.advance(now, &policies);
+                if request
+                    .access
+                    .is_none_or(|access| client.access_status() == access)
+                {
+                    let policy = policies.at(now);
+                    out.push(ClientView::of(&stored.key, &client, stored.version, policy));
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        out.truncate(limit);
+        Ok(out)
     }
 
     /// The journal of a client, after a sequence number, at most `limit` lines.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
     pub async fn journal(
         &self,
         key: &ClientKey,
         after: i64,
         limit: u32,
     ) -> Result<Vec<JournalLine>, StoreError> {
-        unimplemented!("{key} {after} {limit}")
+        let lines = self.store.journal(key, after, limit).await?;
+        Ok(lines.into_iter().map(JournalLine::from).collect())
     }
 
     /// Whether the partner may enter, or do `action`, at this very moment, whether or not a sweep has
     /// been by.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
     pub async fn decide(&self, key: &ClientKey, action: Option<&str>) -> Result<Decision, StoreError> {
-        unimplemented!("{key} {action:?}")
+        let policies = self.policies();
+        let now = self.now();
+        let client = match self.store.client(key).await? {
+            Some(stored) => {
+                let mut client = stored.client(&policies);
+                client.advance(now, &policies);
+                client
+            }
+            None => Client::default(),
+        };
+        Ok(Decision::take(&client, action, policies.at(now)))
+    }
+}
+
+impl ListRequest {
+    /// A tab and a link status that is not on it.
+    fn contradicts_itself(&self) -> bool {
+        self.tab.is_some_and(|wanted| {
+            self.link
+                .is_some_and(|status| tab(status) != Some(wanted.as_str()))
+        })
+    }
+
+    /// What the store is asked for: statuses that no timer moves as they are, and of access every
+    /// status that can have become the one that is wanted since it was written.
+    fn filter(&self) -> ClientFilter {
+        let links = match (self.link, self.tab) {
+            (Some(link), _) => vec![link],
+            (None, Some(wanted)) => LinkStatus::ALL
+                .into_iter()
+                .filter(|status| tab(*status) == Some(wanted.as_str()))
+                .collect(),
+            (None, None) => Vec::new(),
+        };
+        ClientFilter {
+            partner: self.partner.clone(),
+            links,
+            services: self.service.into_iter().collect(),
+            access: match self.access {
+                Some(AccessStatus::Expired) => vec![AccessStatus::Expired, AccessStatus::Enabled],
+                access => access.into_iter().collect(),
+            },
+        }
+    }
+}
+
+impl From<Recorded> for JournalLine {
+    fn from(recorded: Recorded) -> Self {
+        let Recorded {
+            cursor,
+            entry,
+            recorded_at,
+        } = recorded;
+        Self {
+            sequence: cursor.sequence,
+            subject: entry.key.to_string(),
+            kind: entry.change.kind.to_owned(),
+            id: entry.change.id,
+            from: entry.change.from,
+            to: entry.change.to,
+            time: rfc3339(entry.time),
+            recorded: rfc3339(recorded_at),
+            cause: entry.cause,
+            correction: entry.correction,
+        }
     }
 }

@@ -1,8 +1,16 @@
 //! Events in: one batch, one transaction.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
 use super::Engine;
-use crate::domain::{Event, Refusal};
-use crate::store::{DeadLetter, StoreError};
+use super::plan::{self, Plan, Situation};
+use crate::domain::{Client, ClientKey, Event, Refusal};
+use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored};
+
+/// How often a batch is tried again at once when another transaction was faster. Then it is the
+/// caller's to wait longer.
+const ATTEMPTS: u32 = 8;
 
 /// Something that came through a door, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +30,245 @@ pub enum Answer {
     Dead(String),
 }
 
+impl From<Outcome> for Answer {
+    fn from(outcome: Outcome) -> Self {
+        outcome.refusal().map_or(Self::Applied, Self::Refused)
+    }
+}
+
+/// Events of a batch that are planned together, and where their answers go.
+struct Part<'a> {
+    events: &'a [(usize, Event)],
+    letters: &'a [DeadLetter],
+    /// Look every event up in the log, not only those that could be there.
+    suspicious: bool,
+}
+
+/// What one transaction did: how many of the part's events it took, and what came of them.
+struct Taken {
+    events: usize,
+    answers: Vec<(usize, Answer)>,
+}
+
 impl Engine {
     /// Takes a batch: when this returns, what it did, or why it did nothing, is committed. The
     /// answers are in the order of `incoming`. Not cancel-safe.
     ///
     /// # Errors
-    /// When the store cannot be reached or has failed; then nothing of the batch is kept, and the same
-    /// batch may be given again.
+    /// When the store cannot be reached or has failed; the same batch may be given again, and what was
+    /// committed of it already is answered as a duplicate.
     pub async fn take(&self, incoming: Vec<Incoming>) -> Result<Vec<Answer>, StoreError> {
-        unimplemented!("{}", incoming.len())
+        let mut answers = vec![Answer::Duplicate; incoming.len()];
+        let mut events = Vec::with_capacity(incoming.len());
+        let mut letters = Vec::new();
+        let mut names = HashSet::new();
+        for (index, incoming) in incoming.into_iter().enumerate() {
+            match incoming {
+                Incoming::Dead(letter) => {
+                    answers[index] = Answer::Dead(letter.reason.clone());
+                    letters.push(letter);
+                }
+                Incoming::Event(event) => {
+                    if names.insert((event.source.clone(), event.id.clone())) {
+                        events.push((index, event));
+                    }
+                }
+            }
+        }
+        let mut rest = events.as_slice();
+        while !rest.is_empty() || !letters.is_empty() {
+            let taken = self.take_part(rest, &letters).await?;
+            for (index, answer) in taken.answers {
+                answers[index] = answer;
+            }
+            rest = &rest[taken.events..];
+            letters.clear();
+        }
+        count(&answers);
+        Ok(answers)
+    }
+
+    async fn take_part(
+        &self,
+        events: &[(usize, Event)],
+        letters: &[DeadLetter],
+    ) -> Result<Taken, StoreError> {
+        let mut attempt = 0;
+        loop {
+            let part = Part {
+                events,
+                letters,
+                suspicious: attempt > 0,
+            };
+            match self.try_part(part).await {
+                Err(StoreError::Conflict(why)) if attempt < ATTEMPTS => {
+                    metrics::counter!("tenure_batch_conflicts_total").increment(1);
+                    tracing::debug!(attempt, why, "batch conflicts with another; trying again");
+                    let ceiling = 1u64 << attempt.min(6);
+                    tokio::time::sleep(Duration::from_millis(rand::random_range(0..=ceiling))).await;
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_part(&self, part: Part<'_>) -> Result<Taken, StoreError> {
+        let mut batch = self.store.begin().await?;
+        match self.fill(batch.as_mut(), &part).await {
+            Ok((commit, taken)) => {
+                let journaled = !commit.journal.is_empty();
+                if commit.is_empty() {
+                    batch.rollback().await?;
+                } else {
+                    batch.commit(&commit).await?;
+                }
+                if journaled {
+                    self.journal_written.notify_one();
+                }
+                Ok(taken)
+            }
+            Err(error) => {
+                // The first error is the one to tell; a transaction that cannot even be given up is
+                // given up by the server.
+                let _ = batch.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn fill(&self, batch: &mut dyn Batch, part: &Part<'_>) -> Result<(Commit, Taken), StoreError> {
+        let policies = self.policies();
+        let keys: BTreeSet<&ClientKey> = part.events.iter().map(|(_, event)| &event.key).collect();
+        let keys: Vec<ClientKey> = keys.into_iter().cloned().collect();
+        let stored = batch.lock(&keys, false).await?;
+        let clients: HashMap<&ClientKey, Client> = stored
+            .iter()
+            .map(|stored| (&stored.key, stored.client(&policies)))
+            .collect();
+        let nobody = Client::default();
+        let client = |event: &Event| clients.get(&event.key).unwrap_or(&nobody);
+
+        let known = known(batch, part, client).await?;
+        let mut taken = Taken {
+            events: part.events.len(),
+            answers: Vec::new(),
+        };
+        let mut fresh: Vec<(usize, usize, Event)> = Vec::with_capacity(part.events.len());
+        for (place, (index, event)) in part.events.iter().enumerate() {
+            if known.contains(&place) {
+                taken.answers.push((*index, Answer::Duplicate));
+            } else {
+                fresh.push((place, *index, event.clone()));
+            }
+        }
+        let late: BTreeSet<&ClientKey> = fresh
+            .iter()
+            .filter(|(_, _, event)| plan::needs_history(client(event), event))
+            .map(|(_, _, event)| &event.key)
+            .collect();
+        let late: Vec<ClientKey> = late.into_iter().cloned().collect();
+        let histories = if late.is_empty() {
+            HashMap::new()
+        } else {
+            metrics::counter!("tenure_histories_folded_total").increment(late.len() as u64);
+            batch.histories(&late).await?
+        };
+        let claims: Vec<_> = plan::claims(
+            fresh.iter().map(|(_, _, event)| event),
+            histories.values().flatten(),
+        )
+        .into_iter()
+        .collect();
+        let holders = if claims.is_empty() {
+            HashMap::new()
+        } else {
+            batch.holders(&claims).await?
+        };
+
+        let (places, mut events): (Vec<_>, Vec<_>) = fresh
+            .into_iter()
+            .map(|(place, index, event)| ((place, index), event))
+            .unzip();
+        let leading = plan::leading(&events, &holders);
+        if leading < events.len() {
+            events.truncate(leading);
+            taken.events = places[leading].0;
+            taken.answers.retain(|(index, _)| *index < places[leading].1);
+        }
+        let stored = of_these(stored, &events);
+        let Plan { mut commit, outcomes } = plan::plan(
+            Situation {
+                now: self.now(),
+                policies: &policies,
+                stored,
+                histories,
+                holders,
+            },
+            events,
+        );
+        commit.dead_letters = part.letters.to_vec();
+        for ((_, index), outcome) in places.into_iter().zip(outcomes) {
+            taken.answers.push((index, outcome.into()));
+        }
+        Ok((commit, taken))
+    }
+}
+
+/// The places of the events that are in the log already. One that comes after all that its client has
+/// seen cannot be, unless its source gave one id to two events: then the insert fails, and the next
+/// attempt looks all of them up.
+async fn known<'c>(
+    batch: &mut dyn Batch,
+    part: &Part<'_>,
+    client: impl Fn(&Event) -> &'c Client,
+) -> Result<HashSet<usize>, StoreError> {
+    let asked: Vec<(usize, &Event)> = part
+        .events
+        .iter()
+        .map(|(_, event)| event)
+        .enumerate()
+        .filter(|(_, event)| part.suspicious || !plan::is_in_order(client(event), event))
+        .collect();
+    if asked.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let ids: Vec<(&str, &str)> = asked
+        .iter()
+        .map(|(_, event)| (&*event.source, &*event.id))
+        .collect();
+    let known = batch.known(&ids).await?;
+    Ok(asked
+        .into_iter()
+        .filter(|(_, event)| known.contains(&(event.source.to_string(), event.id.to_string())))
+        .map(|(place, _)| place)
+        .collect())
+}
+
+fn of_these(stored: Vec<Stored>, events: &[Event]) -> Vec<Stored> {
+    let keys: HashSet<&ClientKey> = events.iter().map(|event| &event.key).collect();
+    stored
+        .into_iter()
+        .filter(|stored| keys.contains(&stored.key))
+        .collect()
+}
+
+fn count(answers: &[Answer]) {
+    let (mut applied, mut duplicate, mut dead) = (0, 0, 0);
+    for answer in answers {
+        match answer {
+            Answer::Applied => applied += 1,
+            Answer::Duplicate => duplicate += 1,
+            Answer::Dead(_) => dead += 1,
+            Answer::Refused(refusal) => {
+                metrics::counter!("tenure_events_total", "outcome" => "refused").increment(1);
+                metrics::counter!("tenure_refusals_total", "code" => refusal.code()).increment(1);
+            }
+        }
+    }
+    for (outcome, n) in [("applied", applied), ("duplicate", duplicate), ("dead", dead)] {
+        if n > 0 {
+            metrics::counter!("tenure_events_total", "outcome" => outcome).increment(n);
+        }
     }
 }

@@ -17,4 +17,8 @@ pub struct Document {
     pub client: Client,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub armed: Armed,
+    /// The client lives again by a late event, after its name was given to another: it bears the name
+    /// without holding it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub name_is_lent: bool,
 }

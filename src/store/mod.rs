@@ -21,7 +21,7 @@ pub use records::{
     Census, ClientFilter, Cursor, DeadFilter, DeadRecord, DeadStatus, Logged, NameClaim, Recorded, RunCounts,
     RunStatus, Stored, SweepRun,
 };
-pub use touches::{Touch, Touches};
+pub use touches::{PACKED_SOURCE, Touch, Touches};
 
 use crate::domain::{ClientKey, Policy, Sweep};
 

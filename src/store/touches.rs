@@ -10,6 +10,10 @@ use crate::domain::{ClientKey, Event, EventKind, Position};
 /// How many touches a run holds before it is put away.
 pub const RUN_LENGTH: usize = 128;
 
+/// The source that stands for the one that a packed touch no longer has. No upstream event can bear
+/// it: the decoder refuses it.
+pub const PACKED_SOURCE: &str = "tenure:touch";
+
 /// One entry: all that its place in the history depends on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Touch {
@@ -28,12 +32,18 @@ impl Touch {
         })
     }
 
+    /// Whether an event of a history came out of a run: it has no row of its own in the log.
+    #[must_use]
+    pub fn is_packed(event: &Event) -> bool {
+        &*event.source == PACKED_SOURCE
+    }
+
     /// The touch as an event again. Its source and id are not kept; these stand for them.
     #[must_use]
     pub fn to_event(&self, key: &ClientKey) -> Event {
         let sequence = self.sequence.as_deref().unwrap_or_default();
         Event {
-            source: "tenure:touch".into(),
+            source: PACKED_SOURCE.into(),
             id: format!("{}/{sequence}", self.time.timestamp_micros()).into(),
             key: key.clone(),
             time: self.time,
@@ -128,12 +138,18 @@ impl Touches {
     }
 }
 
+impl Extend<Touch> for Touches {
+    fn extend<I: IntoIterator<Item = Touch>>(&mut self, touches: I) {
+        for touch in touches {
+            self.insert(touch);
+        }
+    }
+}
+
 impl FromIterator<Touch> for Touches {
     fn from_iter<I: IntoIterator<Item = Touch>>(touches: I) -> Self {
         let mut run = Self::default();
-        for touch in touches {
-            run.insert(touch);
-        }
+        run.extend(touches);
         run
     }
 }

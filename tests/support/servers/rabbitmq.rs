@@ -230,11 +230,7 @@ impl RabbitMq {
                     *server.processes() = Some(processes);
                     return Ok(server);
                 }
-                // "eaddrinuse" in Erlang's words, "already in use" in RabbitMQ's.
-                Err(why) if why.contains("in use") || why.contains("eaddrinuse") => {
-                    if attempt == PORT_ATTEMPTS {
-                        return Err(why);
-                    }
+                Err(why) if attempt < PORT_ATTEMPTS && tells_of_a_taken_port(&why) => {
                     // Dropped, it takes its folder along.
                     drop(server);
                     fs::create_dir(&folder).map_err(|e| e.to_string())?;
@@ -370,6 +366,17 @@ impl Drop for RabbitMq {
         self.kill();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// A listener's, the distribution's and epmd's way to say that another program was faster.
+fn tells_of_a_taken_port(why: &str) -> bool {
+    [
+        "eaddrinuse",
+        "in use by another process",
+        "no_reg_reply_from_epmd",
+    ]
+    .iter()
+    .any(|words| why.contains(words))
 }
 
 /// The server's own start script. What Debian puts on the PATH under the same name changes to the user `rabbitmq`,

@@ -1,7 +1,0 @@
-//! The plan.
-#[derive(Debug)]
-pub struct Plan;
-#[derive(Debug)]
-pub struct History;
-#[derive(Debug)]
-pub struct Situation;

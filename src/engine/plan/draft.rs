@@ -1,0 +1,303 @@
+//! One client being worked on: events and timers go in, its part of the commit comes out.
+
+use chrono::{DateTime, Utc};
+
+use super::names::Names;
+use crate::domain::access::Access;
+use crate::domain::fold::apply_deciding_name;
+use crate::domain::{Cause, Change, Client, ClientKey, Entry, Event, Name, Policies, Sweep, changes};
+use crate::store::{
+    ClientWrite, Commit, EventWrite, Logged, Outcome, OutcomeUpdate, Stored, Touch, TouchWrite, Touches,
+};
+
+/// A client, as it was stored and as it is becoming.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    policies: &'a Policies,
+    stored: Stored,
+    client: Client,
+    /// The document must be written: something other than a renewal has happened.
+    dirty: bool,
+    open: Touches,
+    touched: bool,
+    entries: Vec<Entry>,
+    events: Vec<EventWrite>,
+    updates: Vec<OutcomeUpdate>,
+}
+
+/// An event in its place among the others when a history is folded anew.
+struct Slot {
+    event: Event,
+    /// What came of it before; none for one that is new.
+    before: Option<Outcome>,
+    /// Its place in the batch, if it is new.
+    index: Option<usize>,
+}
+
+impl<'a> Draft<'a> {
+    pub fn of(stored: Stored, policies: &'a Policies) -> Self {
+        let client = stored.client(policies);
+        Self {
+            policies,
+            client,
+            dirty: false,
+            open: stored.touches.clone(),
+            touched: false,
+            entries: Vec::new(),
+            events: Vec::new(),
+            updates: Vec::new(),
+            stored,
+        }
+    }
+
+    fn key(&self) -> &ClientKey {
+        &self.stored.key
+    }
+
+    /// Takes new events, sorted by their place in history, each with its place in the batch.
+    pub fn take(
+        &mut self,
+        mut events: Vec<(usize, Event)>,
+        history: Vec<Logged>,
+        names: &mut Names,
+        outcomes: &mut [Outcome],
+    ) {
+        let late = events.partition_point(|(_, event)| self.client.is_past(&event.position()));
+        let in_order = events.split_off(late);
+        let late = events;
+        if late.iter().all(|(_, event)| is_harmless(&self.client, event)) {
+            for touch in late.iter().filter_map(|(_, event)| Touch::of(event)) {
+                self.put_touch(touch);
+            }
+        } else {
+            self.fold_anew(late, history, names, outcomes);
+        }
+        for (index, event) in in_order {
+            outcomes[index] = self.step(event, names);
+        }
+    }
+
+    /// The fast way: an event after all that the client has seen.
+    fn step(&mut self, mut event: Event, names: &Names) -> Outcome {
+        self.advance(event.time);
+        let touch = Touch::of(&event);
+        let before = touch.is_none().then(|| self.client.clone());
+        let result = apply_deciding_name(&mut self.client, &mut event, self.policies, |event| {
+            names.is_taken(event)
+        });
+        let outcome = Outcome::from(result);
+        if let (Some(touch), Outcome::Applied) = (touch, outcome) {
+            self.put_touch(touch);
+            return outcome;
+        }
+        self.dirty = true;
+        if let Some(before) = before {
+            let told = changes(&before, &self.client);
+            self.tell(told, event.time, &Cause::from(&event), false);
+        }
+        if let Some(refusal) = outcome.refusal() {
+            let told = vec![Change::refused(refusal)];
+            self.tell(told, event.time, &Cause::from(&event), false);
+        }
+        self.events.push(EventWrite { event, outcome });
+        outcome
+    }
+
+    /// The slow way: late events are put where they belong, everything is folded anew up to the
+    /// moment that the client had reached, and the difference becomes corrections.
+    fn fold_anew(
+        &mut self,
+        late: Vec<(usize, Event)>,
+        history: Vec<Logged>,
+        names: &Names,
+        outcomes: &mut [Outcome],
+    ) {
+        let (Some(reached), Some((_, first_late))) = (self.client.as_of(), late.first()) else {
+            return;
+        };
+        let (cause, took_effect_at) = (Cause::from(first_late), first_late.time);
+        let mut fresh = Client::default();
+        for mut slot in in_their_places(history, late) {
+            fresh.advance(slot.event.time, self.policies);
+            let outcome = Outcome::from(apply_deciding_name(
+                &mut fresh,
+                &mut slot.event,
+                self.policies,
+                |event| names.is_taken(event),
+            ));
+            if let Some(index) = slot.index {
+                outcomes[index] = outcome;
+            }
+            self.log(slot, outcome);
+        }
+        fresh.advance(reached, self.policies);
+        let told = changes(&self.client, &fresh);
+        self.tell(told, took_effect_at, &cause, true);
+        self.client = fresh;
+        self.dirty = true;
+    }
+
+    /// Puts a folded event into the log, or its outcome right.
+    fn log(&mut self, slot: Slot, outcome: Outcome) {
+        let Slot { event, before, .. } = slot;
+        match (before, outcome) {
+            (None, Outcome::Applied) if Touch::of(&event).is_some() => {
+                self.open.extend(Touch::of(&event));
+                self.touched = true;
+            }
+            (None, _) => {
+                if let Some(refusal) = outcome.refusal() {
+                    let told = vec![Change::refused(refusal)];
+                    self.tell(told, event.time, &Cause::from(&event), false);
+                }
+                self.events.push(EventWrite { event, outcome });
+            }
+            (Some(before), _) if before == outcome || Touch::is_packed(&event) => {}
+            (Some(before), _) => {
+                if let (Outcome::Applied, Some(refusal)) = (before, outcome.refusal()) {
+                    let told = vec![Change::refused(refusal)];
+                    self.tell(told, event.time, &Cause::from(&event), true);
+                }
+                self.updates.push(OutcomeUpdate {
+                    source: event.source,
+                    id: event.id,
+                    outcome,
+                });
+            }
+        }
+    }
+
+    /// Fires what is due up to a moment, and tells of it. True when anything fired.
+    pub fn advance(&mut self, until: DateTime<Utc>) -> bool {
+        let mut fired = Vec::new();
+        while let Some(due) = self.client.next_due(until, self.policies) {
+            let before = self.client.clone();
+            self.client.fire(due, self.policies);
+            fired.push((due, changes(&before, &self.client)));
+        }
+        self.dirty |= !fired.is_empty();
+        // Of several warnings overdue at once only the nearest to expiry goes out, and none when
+        // expiry itself has come.
+        let mut superseded = false;
+        for (_, told) in fired.iter_mut().rev() {
+            told.retain(|change| change.kind != "access.expiring" || !superseded);
+            superseded |= told
+                .iter()
+                .any(|change| matches!(change.kind, "access.expiring" | "access.expired"));
+        }
+        let any = !fired.is_empty();
+        for (due, told) in fired {
+            self.tell(told, due.at, &Cause::Timer { timer: due.timer }, false);
+        }
+        any
+    }
+
+    /// Ends the work on this client: what has fallen due by now fires in the same transaction, and its
+    /// name is settled with the others of the batch.
+    pub fn settle(&mut self, now: DateTime<Utc>, names: &mut Names) {
+        // An event may be stamped a little ahead of our clock; it is taken at its word.
+        self.advance(self.client.as_of().map_or(now, |as_of| as_of.max(now)));
+        let (before, after) = (borne_name(&self.stored.document.client), borne_name(&self.client));
+        if before != after {
+            let holds = names.settle(&self.stored.key, before, after);
+            self.stored.document.name_is_lent = after.is_some() && !holds;
+        }
+    }
+
+    fn put_touch(&mut self, touch: Touch) {
+        self.open.insert(touch);
+        self.touched = true;
+    }
+
+    fn tell(&mut self, told: Vec<Change>, time: DateTime<Utc>, cause: &Cause, correction: bool) {
+        let key = self.key().clone();
+        self.entries.extend(told.into_iter().map(|change| Entry {
+            key: key.clone(),
+            change,
+            time,
+            cause: cause.clone(),
+            correction,
+        }));
+    }
+
+    /// Adds this client's part to the commit. `swept` names the sweep whose deadline is put exactly; an
+    /// event leaves one that is only too early for the sweep to find and move.
+    pub fn write(mut self, swept: Option<Sweep>, commit: &mut Commit) {
+        let closed = self.open.is_full().then(|| std::mem::take(&mut self.open));
+        // The document takes over what a run that is put away says about the last renewal.
+        self.dirty |= closed.is_some();
+        if self.touched {
+            commit.touches.push(TouchWrite {
+                key: self.key().clone(),
+                open: self.open.clone(),
+                closed,
+            });
+        }
+        let mut document = std::mem::take(&mut self.stored.document);
+        for sweep in Sweep::ALL {
+            let wanted = self.client.deadline(sweep, self.policies);
+            let armed = document.armed.get(&sweep).copied();
+            match (armed, wanted) {
+                (Some(armed), Some(wanted)) if armed <= wanted && swept != Some(sweep) => {}
+                (armed, wanted) if armed == wanted => {}
+                (_, Some(wanted)) if self.dirty || swept == Some(sweep) => {
+                    document.armed.insert(sweep, wanted);
+                    commit
+                        .deadlines_set
+                        .push((self.stored.key.clone(), sweep, wanted));
+                    self.dirty = true;
+                }
+                (_, None) if self.dirty || swept == Some(sweep) => {
+                    document.armed.remove(&sweep);
+                    commit.deadlines_cleared.push((self.stored.key.clone(), sweep));
+                    self.dirty = true;
+                }
+                _ => {}
+            }
+        }
+        if self.dirty {
+            document.client = self.client;
+            let name = borne_name(&document.client).filter(|_| !document.name_is_lent);
+            commit.clients.push(ClientWrite {
+                key: self.stored.key,
+                name_key: name.map(Name::key),
+                document,
+                read_version: self.stored.version,
+            });
+        }
+        commit.events.append(&mut self.events);
+        commit.outcomes.append(&mut self.updates);
+        commit.journal.append(&mut self.entries);
+    }
+}
+
+/// A touch that comes late, but falls inside the present stretch of enabled access and before its last
+/// renewal: it only has to be kept. (A renewal the more could put off an expiry in between; there was
+/// none, or the stretch would not be the present one.)
+pub fn is_harmless(client: &Client, event: &Event) -> bool {
+    Touch::of(event).is_some()
+        && client
+            .access()
+            .and_then(Access::renewal)
+            .is_some_and(|renewal| renewal.since < event.time && event.time <= renewal.renewed_at)
+}
+
+fn borne_name(client: &Client) -> Option<&Name> {
+    client.name.as_ref().filter(|_| client.exists())
+}
+
+fn in_their_places(history: Vec<Logged>, late: Vec<(usize, Event)>) -> Vec<Slot> {
+    let known = history.into_iter().map(|logged| Slot {
+        event: logged.event,
+        before: Some(logged.outcome),
+        index: None,
+    });
+    let new = late.into_iter().map(|(index, event)| Slot {
+        event,
+        before: None,
+        index: Some(index),
+    });
+    let mut slots: Vec<Slot> = known.chain(new).collect();
+    slots.sort_by_cached_key(|slot| slot.event.position());
+    slots
+}

@@ -1,0 +1,109 @@
+//! The plan of a batch or of a chunk of a sweep: from what is stored and what is new to one
+//! [`Commit`]. Pure: the tricky part, separate from the dull one that carries it out.
+
+mod draft;
+mod names;
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::{Client, ClientKey, Entry, Event, Policies, Sweep};
+use crate::store::{Commit, Logged, NameClaim, Outcome, Stored};
+
+use draft::Draft;
+use names::Names;
+pub use names::{claims, leading};
+
+/// What the plan is made from.
+#[derive(Debug)]
+pub struct Situation<'a> {
+    pub now: DateTime<Utc>,
+    pub policies: &'a Policies,
+    /// The clients that exist, of those that the events or the sweep are about.
+    pub stored: Vec<Stored>,
+    /// The histories of those that [`needs_history`].
+    pub histories: HashMap<ClientKey, Vec<Logged>>,
+    /// Who bears the names that are claimed.
+    pub holders: HashMap<NameClaim, ClientKey>,
+}
+
+/// What is to be written, and what came of each event, in the order of the events.
+#[derive(Debug)]
+pub struct Plan {
+    pub commit: Commit,
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Whether an event comes after all that its client has seen. Such an event cannot be in the log yet.
+#[must_use]
+pub fn is_in_order(client: &Client, event: &Event) -> bool {
+    !client.is_past(&event.position())
+}
+
+/// Whether an event comes so late that its client's history must be folded anew.
+#[must_use]
+pub fn needs_history(client: &Client, event: &Event) -> bool {
+    !is_in_order(client, event) && !draft::is_harmless(client, event)
+}
+
+/// Plans a batch of new events: none is in the log, none is there twice.
+#[must_use]
+pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
+    let Situation {
+        now,
+        policies,
+        stored,
+        mut histories,
+        holders,
+    } = situation;
+    let mut stored: HashMap<ClientKey, Stored> = stored.into_iter().map(|s| (s.key.clone(), s)).collect();
+    let mut names = Names::new(holders);
+    let mut outcomes = vec![Outcome::Applied; events.len()];
+    let mut drafts = BTreeMap::new();
+    for (key, events) in names::by_client(events) {
+        let stored = stored.remove(&key).unwrap_or_else(|| Stored::absent(key.clone()));
+        let history = histories.remove(&key).unwrap_or_default();
+        let mut draft = Draft::of(stored, policies);
+        draft.take(events, history, &mut names, &mut outcomes);
+        draft.settle(now, &mut names);
+        drafts.insert(key, draft);
+    }
+    let mut commit = Commit {
+        recorded_at: now,
+        ..Commit::default()
+    };
+    // Key order, so that transactions of several workers meet in the same order everywhere.
+    for draft in drafts.into_values() {
+        draft.write(None, &mut commit);
+    }
+    Plan { commit, outcomes }
+}
+
+/// Plans a chunk of a sweep: fires what is due at these clients up to a moment, and puts the sweep's
+/// deadlines where they belong. Also tells each client's changes.
+#[must_use]
+pub fn plan_sweep(
+    stored: Vec<Stored>,
+    sweep: Sweep,
+    until: DateTime<Utc>,
+    recorded_at: DateTime<Utc>,
+    policies: &Policies,
+) -> (Commit, Vec<(ClientKey, Vec<Entry>)>) {
+    let mut commit = Commit {
+        recorded_at,
+        ..Commit::default()
+    };
+    let mut told = Vec::new();
+    for stored in stored {
+        let key = stored.key.clone();
+        let mut draft = Draft::of(stored, policies);
+        let fired = draft.advance(until);
+        let first = commit.journal.len();
+        draft.write(Some(sweep), &mut commit);
+        if fired {
+            told.push((key, commit.journal[first..].to_vec()));
+        }
+    }
+    (commit, told)
+}

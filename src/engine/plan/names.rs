@@ -1,0 +1,129 @@
+//! Names within a partner: first come, first served. The one rule that looks at two clients at once.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::domain::{ClientKey, Event, EventKind, Name};
+use crate::store::{Logged, NameClaim};
+
+/// Who bears which name, as far as this batch asks.
+#[derive(Debug, Default)]
+pub struct Names {
+    holders: HashMap<NameClaim, ClientKey>,
+}
+
+impl Names {
+    pub fn new(holders: HashMap<NameClaim, ClientKey>) -> Self {
+        Self { holders }
+    }
+
+    /// Whether the name that an event claims is another client's.
+    pub fn is_taken(&self, event: &Event) -> bool {
+        event
+            .kind
+            .claimed_name()
+            .and_then(|name| self.holders.get(&claim(&event.key, name)))
+            .is_some_and(|holder| *holder != event.key)
+    }
+
+    /// Notes that a client bears another name from now on, and lets go of the one it bore. True when it
+    /// holds the new name against others: a client that lives again by a late event may find
+    /// its name given to another, and then bears it without holding it.
+    pub fn settle(&mut self, key: &ClientKey, before: Option<&Name>, after: Option<&Name>) -> bool {
+        if let Some(before) = before {
+            let claim = claim(key, before);
+            if self.holders.get(&claim) == Some(key) {
+                self.holders.remove(&claim);
+            }
+        }
+        after.is_some_and(|name| {
+            let holder = self
+                .holders
+                .entry(claim(key, name))
+                .or_insert_with(|| key.clone());
+            holder == key
+        })
+    }
+}
+
+fn claim(key: &ClientKey, name: &Name) -> NameClaim {
+    NameClaim {
+        partner: key.partner.clone(),
+        name_key: name.key(),
+    }
+}
+
+/// The names that have to be looked up before events are applied, and histories folded anew.
+pub fn claims<'a>(
+    events: impl Iterator<Item = &'a Event>,
+    histories: impl Iterator<Item = &'a Logged>,
+) -> HashSet<NameClaim> {
+    events
+        .chain(histories.map(|logged| &logged.event))
+        .filter_map(|event| event.kind.claimed_name().map(|name| claim(&event.key, name)))
+        .collect()
+}
+
+/// How many of the leading events can be planned together without names coming out otherwise than
+/// if each had come alone. All of them, but where a name changes hands between clients of the batch.
+pub fn leading(events: &[Event], holders: &HashMap<NameClaim, ClientKey>) -> usize {
+    let claims: Vec<(usize, NameClaim)> = events
+        .iter()
+        .enumerate()
+        .filter_map(|(i, event)| event.kind.claimed_name().map(|name| (i, claim(&event.key, name))))
+        .collect();
+    if claims.is_empty() {
+        return events.len();
+    }
+    let mut present: HashMap<&ClientKey, usize> = HashMap::new();
+    for event in events {
+        *present.entry(&event.key).or_default() += usize::from(moves_names(&event.kind));
+    }
+    let mut claimants: HashMap<&NameClaim, HashSet<&ClientKey>> = HashMap::new();
+    for (i, claim) in &claims {
+        claimants.entry(claim).or_default().insert(&events[*i].key);
+    }
+    let contended = |(i, claim): &&(usize, NameClaim)| {
+        let key = &events[*i].key;
+        let held_here = holders
+            .get(claim)
+            .is_some_and(|holder| holder != key && present.contains_key(holder));
+        let rivals = &claimants[claim];
+        held_here || (rivals.len() > 1 && rivals.iter().any(|rival| present[*rival] > 1))
+    };
+    match claims.iter().find(contended) {
+        None => events.len(),
+        Some((i, _)) => (*i).max(1),
+    }
+}
+
+fn moves_names(kind: &EventKind) -> bool {
+    kind.claimed_name().is_some() || matches!(kind, EventKind::ClientDeleted {})
+}
+
+/// The events of each client, each with its place in the batch, sorted by their place in history.
+/// Clients that claim names come in the order of their claims, the rest as they appear.
+pub fn by_client(events: Vec<Event>) -> Vec<(ClientKey, Vec<(usize, Event)>)> {
+    let mut places: HashMap<ClientKey, usize> = HashMap::new();
+    let mut groups: Vec<(usize, ClientKey, Vec<(usize, Event)>)> = Vec::new();
+    for (i, event) in events.into_iter().enumerate() {
+        let place = *places.entry(event.key.clone()).or_insert_with(|| {
+            groups.push((usize::MAX, event.key.clone(), Vec::new()));
+            groups.len() - 1
+        });
+        let (first_claim, _, group) = &mut groups[place];
+        if moves_names(&event.kind) {
+            *first_claim = (*first_claim).min(i);
+        }
+        group.push((i, event));
+    }
+    groups.sort_by_key(|(first_claim, _, _)| *first_claim);
+    groups
+        .into_iter()
+        .map(|(_, key, mut group)| {
+            if group.len() > 1 {
+                group.sort_by_cached_key(|(_, event)| event.position());
+            }
+            (key, group)
+        })
+        .collect()
+}
