@@ -1,6 +1,9 @@
 //! Tenure: who may enter whose account, and who is billed for what, at this very moment.
 
 pub mod clock;
+pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod engine;
 pub mod store;
+pub mod wire;

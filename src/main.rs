@@ -1,1 +1,2 @@
+//! The way in.
 fn main() {}

@@ -207,7 +207,7 @@ fn notices(before: &Client, after: &Client, out: &mut Vec<Change>) {
     if let Some(span) = warned(after)
         && warned(before) != Some(span)
     {
-        let left = TimeDelta::microseconds(span).to_string();
+        let left = iso_duration(TimeDelta::microseconds(span));
         out.push(Change::moved("access.expiring", None, Some(&left)));
     }
     if after.invitations > before.invitations {
@@ -327,6 +327,15 @@ fn derived(before: &Client, after: &Client, out: &mut Vec<Change>) {
         "data_retrieval.started",
         "data_retrieval.stopped",
     );
+}
+
+/// ISO 8601, in days where it is whole days.
+fn iso_duration(span: TimeDelta) -> String {
+    if span == TimeDelta::days(span.num_days()) {
+        format!("P{}D", span.num_days())
+    } else {
+        span.to_string()
+    }
 }
 
 fn link_type(status: LinkStatus) -> &'static str {

@@ -58,6 +58,7 @@ impl Client {
         self.seen = Some(event.position());
         // Nothing that fired is after this event, so its place alone says how far the client is.
         self.fired = None;
+        // Before all else: the verdict is kept as the event's outcome, and must stay with it.
         if event.name_verdict == NameVerdict::Taken {
             return Err(Refusal::NameTaken);
         }
@@ -120,6 +121,7 @@ impl Client {
         self.name = Some(name.clone());
         self.link = Link::Draft;
         self.service = Service::PendingAssigning;
+        self.prepare_subscriptions();
         Ok(())
     }
 

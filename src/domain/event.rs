@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::id::{ClientKey, Id, Name};
@@ -78,10 +78,11 @@ impl Event {
         )
     }
 
-    /// Cuts a time to what both stores keep.
+    /// Cuts a time to what both stores keep: whole microseconds since 1970. A leap second becomes the
+    /// second after it, so that order in memory and order in the store are one.
     #[must_use]
     pub fn cut(time: DateTime<Utc>) -> DateTime<Utc> {
-        time.trunc_subsecs(6)
+        DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
     }
 }
 

@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 /// due at or before the moment. `events` may come in any order and hold duplicates.
 #[must_use]
 pub fn fold(events: &[Event], until: DateTime<Utc>, policies: &Policies) -> Client {
+    // One id given to two different events is the source's fault; which of them counts is not defined.
     let mut sorted: Vec<&Event> = events.iter().filter(|event| event.time <= until).collect();
     sorted.sort_by_cached_key(|event| event.position());
     sorted.dedup_by(|a, b| a.source == b.source && a.id == b.id);

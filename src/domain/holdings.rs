@@ -154,6 +154,14 @@ impl Client {
         }
     }
 
+    /// A deleted client is added again, and may still hold subscriptions of its own. 000: "Clients in
+    /// Draft status don't have an active subscription yet".
+    pub(super) fn prepare_subscriptions(&mut self) {
+        for subscription in self.subscriptions.values_mut().filter(|s| !s.has_ended()) {
+            subscription.state = SubscriptionState::Prepared;
+        }
+    }
+
     /// The link is lost: the partner's subscriptions of this moment will end (000). One that is
     /// already about to end, from a link lost before, keeps its earlier moment.
     pub(super) fn mark_subscriptions_to_end(&mut self, at: DateTime<Utc>) {

@@ -111,11 +111,13 @@ impl Name {
     }
 
     /// What names are compared by: case-folded, so that `Müller GmbH` and `MÜLLER GMBH` are one (001).
-    /// Upper case first, because it is what unfolds `ß` to `SS` and the final `ς` to `Σ`.
+    /// By way of upper case, because it is what unfolds `ß` to `SS` and the final `ς` to `Σ`; lower case
+    /// before it, because `ẞ` is upper case already.
     #[must_use]
     pub fn key(&self) -> String {
         self.0
             .chars()
+            .flat_map(char::to_lowercase)
             .flat_map(char::to_uppercase)
             .flat_map(char::to_lowercase)
             .collect()
@@ -172,6 +174,7 @@ mod tests {
         let name = |s: &str| Name::try_from(s.to_owned());
         assert_eq!(name("  Bakery  ").unwrap().as_str(), "Bakery");
         assert_eq!(name("STRASSE").unwrap().key(), name("straße ").unwrap().key());
+        assert_eq!(name("STRAẞE").unwrap().key(), name("straße").unwrap().key());
         assert_eq!(name("ΟΔΟΣ").unwrap().key(), name("οδος").unwrap().key());
         assert!(name(" \t ").is_err());
         assert!(name(&"x".repeat(200)).is_ok());

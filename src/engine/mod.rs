@@ -3,6 +3,7 @@
 
 mod plan;
 mod read;
+mod redrive;
 mod sweep;
 mod take;
 mod verify;
@@ -13,7 +14,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 pub use plan::{Plan, Situation, plan, plan_sweep};
-pub use read::{JournalLine, ListRequest, Tab};
+pub use read::{JournalLine, ListRequest, ServiceFilter, Tab};
 pub use sweep::{SweepOptions, SweepReport};
 pub use take::{Answer, Incoming};
 pub use verify::{Drift, VerifyReport};

@@ -29,12 +29,19 @@ impl Tab {
     }
 }
 
+/// A service status to ask for, or the view of both that are not terminated (001, "All Active").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceFilter {
+    Is(ServiceStatus),
+    AllActive,
+}
+
 /// Which clients to list; everything given must hold.
 #[derive(Clone, Debug, Default)]
 pub struct ListRequest {
     pub partner: Option<String>,
     pub link: Option<LinkStatus>,
-    pub service: Option<ServiceStatus>,
+    pub service: Option<ServiceFilter>,
     pub access: Option<AccessStatus>,
     pub tab: Option<Tab>,
     /// Clients after this key only: the last of the page before.
@@ -193,7 +200,13 @@ impl ListRequest {
         ClientFilter {
             partner: self.partner.clone(),
             links,
-            services: self.service.into_iter().collect(),
+            services: match self.service {
+                None => Vec::new(),
+                Some(ServiceFilter::Is(status)) => vec![status],
+                Some(ServiceFilter::AllActive) => {
+                    vec![ServiceStatus::PendingAssigning, ServiceStatus::Active]
+                }
+            },
             access: match self.access {
                 Some(AccessStatus::Expired) => vec![AccessStatus::Expired, AccessStatus::Enabled],
                 access => access.into_iter().collect(),

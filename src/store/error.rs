@@ -11,6 +11,9 @@ pub enum StoreError {
     /// The server cannot be reached, or is starting, stopping or full.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
+    /// The address of the store is not one.
+    #[error("`store.url` cannot be used: {0}")]
+    Url(String),
     /// What is stored cannot be read: a bug, or someone wrote to the tables.
     #[error("{table}: the {column} of {key} cannot be read: {reason}; `tenure verify` lists such rows")]
     Inconsistent {

@@ -4,8 +4,11 @@
 mod commit;
 mod document;
 mod error;
+mod letters;
 pub mod postgres;
 mod records;
+mod rows;
+mod schema;
 pub mod sqlite;
 mod touches;
 

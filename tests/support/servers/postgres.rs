@@ -183,20 +183,24 @@ impl Postgres {
         let mut process = Process::spawn(&self.folder, "postgres", Signal::SIGQUIT, &command, &self.log())
             .map_err(|e| format!("PostgreSQL did not start: {e}"))?;
         let end = Instant::now() + PATIENCE;
-        while let Err(why) = self.psql("postgres", "select 1") {
-            let exited = process.has_exited();
-            if exited || Instant::now() > end {
-                process.kill();
-                self.free_shared_memory();
-                let how = if exited {
-                    "ended at its start"
-                } else {
-                    "was not ready in time"
-                };
-                let log = log_tail(&[self.log()]);
-                return Err(format!("PostgreSQL {how}; psql: {why}{log}"));
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        loop {
+            let ready = self.psql("postgres", "select 1");
+            // Asked after it, since another's server may be what answers, on a port that ours has not got.
+            let fault = if process.has_exited() {
+                "ended at its start"
+            } else if ready.is_ok() {
+                break;
+            } else if Instant::now() > end {
+                "was not ready in time"
+            } else {
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            };
+            process.kill();
+            self.free_shared_memory();
+            let why = ready.err().unwrap_or_default();
+            let log = log_tail(&[self.log()]);
+            return Err(format!("PostgreSQL {fault}; psql: {why}{log}"));
         }
         Ok(process)
     }
@@ -208,6 +212,8 @@ impl Postgres {
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"])
             .arg(self.url(database))
             .args(["-c", statements])
+            // A port on which somebody listens without a word.
+            .env("PGCONNECT_TIMEOUT", "5")
             .stdin(Stdio::null())
             .output()
             .map_err(|e| e.to_string())?;

@@ -286,20 +286,26 @@ impl RabbitMq {
         };
         let mut processes = Processes { broker, epmd };
         let end = Instant::now() + PATIENCE;
-        while let Err(why) = self.is_ready() {
-            let exited = processes.broker.has_exited();
-            if exited || Instant::now() > end {
-                processes.broker.kill();
-                processes.epmd.kill();
-                let how = if exited {
-                    "ended at its start"
-                } else {
-                    "was not ready in time"
-                };
-                let log = log_tail(&[log, self.folder.join("log").join(self.node() + ".log")]);
-                return Err(format!("RabbitMQ {how}; {why}{log}"));
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        loop {
+            let ready = self.is_ready();
+            // Asked after it, since another's broker may be what answers, on a port that ours has not got.
+            let fault = if processes.epmd.has_exited() {
+                "has lost its epmd"
+            } else if processes.broker.has_exited() {
+                "ended at its start"
+            } else if ready.is_ok() {
+                break;
+            } else if Instant::now() > end {
+                "was not ready in time"
+            } else {
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            };
+            processes.broker.kill();
+            processes.epmd.kill();
+            let why = ready.err().unwrap_or_default();
+            let log = log_tail(&[log, self.folder.join("log").join(self.node() + ".log")]);
+            return Err(format!("RabbitMQ {fault}; {why}{log}"));
         }
         Ok(processes)
     }
@@ -370,13 +376,9 @@ impl Drop for RabbitMq {
 
 /// A listener's, the distribution's and epmd's way to say that another program was faster.
 fn tells_of_a_taken_port(why: &str) -> bool {
-    [
-        "eaddrinuse",
-        "in use by another process",
-        "no_reg_reply_from_epmd",
-    ]
-    .iter()
-    .any(|words| why.contains(words))
+    ["eaddrinuse", "in use by another process", "has lost its epmd"]
+        .iter()
+        .any(|words| why.contains(words))
 }
 
 /// The server's own start script. What Debian puts on the PATH under the same name changes to the user `rabbitmq`,

@@ -1,0 +1,222 @@
+//! `tenure client show|list`.
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::context::{Context, WrongUse};
+use super::output;
+use crate::domain::ClientKey;
+use crate::domain::access::AccessStatus;
+use crate::domain::link::LinkStatus;
+use crate::domain::service::ServiceStatus;
+use crate::domain::view::ClientView;
+use crate::engine::{JournalLine, ListRequest, ServiceFilter, Tab};
+
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Show one client, now or at any moment, with its story.
+    Show(ShowArgs),
+    /// List clients; all of them, or those for which everything given holds.
+    List(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The client: PARTNER/CLIENT, or PARTNER followed by CLIENT.
+    #[arg(value_name = "PARTNER/CLIENT")]
+    key: String,
+    #[arg(value_name = "CLIENT", hide = true)]
+    client: Option<String>,
+    /// The moment to show (RFC 3339), past or to come; now without.
+    #[arg(long, value_name = "TIME")]
+    at: Option<DateTime<Utc>>,
+    /// Tell the client's story too: every line of its journal. With --json, one object a line after
+    /// the client's.
+    #[arg(long)]
+    journal: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Clients of this partner.
+    #[arg(long)]
+    partner: Option<String>,
+    /// Clients with this link status.
+    #[arg(long, value_parser = status_parser(&LinkStatus::ALL.map(LinkStatus::as_str)))]
+    link: Option<String>,
+    /// Clients with this service status; `all_active` is pending or active.
+    #[arg(long, value_parser = status_parser(&["pending_assigning", "active", "terminated", "all_active"]))]
+    service: Option<String>,
+    /// Clients to which the partner's access stands so at this moment.
+    #[arg(long, value_parser = status_parser(&AccessStatus::ALL.map(AccessStatus::as_str)))]
+    access: Option<String>,
+    /// Clients on this tab of the partner's list.
+    #[arg(long)]
+    tab: Option<TabArg>,
+    /// At most so many.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TabArg {
+    Active,
+    Inactive,
+}
+
+fn status_parser(names: &[&'static str]) -> clap::builder::PossibleValuesParser {
+    names.to_vec().into()
+}
+
+pub async fn run(context: &Context, command: ClientCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ClientCommand::Show(args) => show(context, args).await,
+        ClientCommand::List(args) => list(context, args).await,
+    }
+}
+
+async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
+    let key = match &args.client {
+        Some(client) => ClientKey::new(&args.key, client),
+        None => ClientKey::from_subject(&args.key),
+    }
+    .map_err(WrongUse)?;
+    let engine = context.engine().await?;
+    let Some(view) = engine.client(&key, args.at).await? else {
+        match args.at {
+            Some(at) => eprintln!("tenure: the client {key} was not known at {at}"),
+            None => eprintln!("tenure: the client {key} is not known; `tenure client list` shows those that are"),
+        }
+        return Ok(ExitCode::FAILURE);
+    };
+    let story = if args.journal {
+        let lines = engine.journal(&key, 0, u32::MAX).await?;
+        let upto = |line: &JournalLine| {
+            args.at.is_none_or(|at| DateTime::parse_from_rfc3339(&line.time).is_ok_and(|time| time <= at))
+        };
+        lines.into_iter().filter(upto).collect()
+    } else {
+        Vec::new()
+    };
+    if context.json {
+        output::json(&view)?;
+        for line in &story {
+            output::json(line)?;
+        }
+    } else {
+        output::line(&card(&view)?);
+        if args.journal {
+            output::line(&story_table(&story));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
+    let engine = context.engine().await?;
+    let request = ListRequest {
+        partner: args.partner,
+        link: args
+            .link
+            .and_then(|name| LinkStatus::ALL.into_iter().find(|s| s.as_str() == name)),
+        service: args.service.and_then(|name| match name.as_str() {
+            "all_active" => Some(ServiceFilter::AllActive),
+            name => ServiceStatus::ALL
+                .into_iter()
+                .find(|s| s.as_str() == name)
+                .map(ServiceFilter::Is),
+        }),
+        access: args
+            .access
+            .and_then(|name| AccessStatus::ALL.into_iter().find(|s| s.as_str() == name)),
+        tab: args.tab.map(|tab| match tab {
+            TabArg::Active => Tab::Active,
+            TabArg::Inactive => Tab::Inactive,
+        }),
+        after: None,
+        limit: args.limit,
+    };
+    let clients = engine.clients(&request).await?;
+    if context.json {
+        for client in &clients {
+            output::json(client)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::line(&list_table(&clients));
+    output::line(&format!("{} clients", clients.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list_table(clients: &[ClientView]) -> String {
+    output::table(
+        &["client", "name", "link", "service", "access", "expires", "last accessed"],
+        clients.iter().map(|client| {
+            vec![
+                format!("{}/{}", client.partner, client.client),
+                output::words(client.name.as_deref()),
+                output::words(client.link.map(LinkStatus::as_str)),
+                output::words(client.service.map(ServiceStatus::as_str)),
+                client.access.to_owned(),
+                output::moment(client.expires_at),
+                output::moment(client.last_accessed_at),
+            ]
+        }),
+    )
+}
+
+/// Everything about a client, a line a fact.
+pub fn card(view: &ClientView) -> anyhow::Result<String> {
+    let serde_json::Value::Object(fields) = serde_json::to_value(view)? else {
+        anyhow::bail!("a client is not an object");
+    };
+    let rows = fields.iter().map(|(name, value)| vec![name.clone(), text(value)]);
+    Ok(output::table(&["", "value"], rows.collect::<Vec<_>>()))
+}
+
+fn text(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => "-".into(),
+        serde_json::Value::Bool(true) => "yes".into(),
+        serde_json::Value::Bool(false) => "no".into(),
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Array(items) if items.is_empty() => "-".into(),
+        serde_json::Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join("\n"),
+        serde_json::Value::Object(fields) => fields
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| format!("{name} {}", text(value)))
+            .collect::<Vec<_>>()
+            .join(", "),
+        number => number.to_string(),
+    }
+}
+
+/// A client's journal, line by line.
+pub fn story_table(story: &[JournalLine]) -> String {
+    output::table(
+        &["time", "change", "what", "because of", ""],
+        story.iter().map(|line| {
+            let moved = match (&line.from, &line.to) {
+                (Some(from), Some(to)) => format!("{from} → {to}"),
+                (None, Some(to)) => to.clone(),
+                (Some(from), None) => format!("{from} →"),
+                (None, None) => String::new(),
+            };
+            let what = [line.id.clone().unwrap_or_default(), moved].join(" ");
+            let cause = match &line.cause {
+                crate::domain::Cause::Event { kind, .. } => kind.to_string(),
+                crate::domain::Cause::Timer { timer } => format!("timer {}", timer.as_str()),
+            };
+            vec![
+                line.time.clone(),
+                line.kind.clone(),
+                what.trim().to_owned(),
+                cause,
+                if line.correction { "correction".into() } else { String::new() },
+            ]
+        }),
+    )
+}

@@ -1,0 +1,53 @@
+//! What every command needs: the settings, the store, the engine, and how to answer.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::clock::SystemClock;
+use crate::config::Settings;
+use crate::engine::Engine;
+use crate::store::Store;
+use crate::wire::{Decoder, Limits};
+use crate::worker;
+
+/// Arguments or settings that cannot be: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUse(pub String);
+
+#[derive(Debug)]
+pub struct Context {
+    pub settings: Settings,
+    pub json: bool,
+}
+
+impl Context {
+    pub fn new(file: Option<&Path>, json: bool) -> anyhow::Result<Self> {
+        let settings =
+            Settings::load(file, std::env::vars()).map_err(|error| WrongUse(format!("{error}")))?;
+        Ok(Self { settings, json })
+    }
+
+    /// Reads events as of a moment.
+    pub fn decoder(&self, now: DateTime<Utc>) -> Decoder {
+        let limits = Limits {
+            max_event_bytes: self.settings.events.max_bytes,
+            max_clock_skew: self.settings.events.max_clock_skew,
+        };
+        Decoder::new(limits, now)
+    }
+
+    /// The store of the settings, as it is.
+    pub async fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
+        Ok(worker::open_store(&self.settings.store).await?)
+    }
+
+    /// An engine on the store of the settings, its tables brought to this version.
+    pub async fn engine(&self) -> anyhow::Result<Engine> {
+        let store = self.store().await?;
+        store.migrate().await?;
+        Ok(Engine::start(store, Arc::new(SystemClock), &self.settings.policy()).await?)
+    }
+}

@@ -1,0 +1,260 @@
+//! `tenure demo`: a year of three upstream apps, on an embedded store, under a simulated clock.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
+use serde::Serialize;
+
+use super::client::{card, story_table};
+use super::context::Context;
+use super::output;
+use crate::clock::{Clock, SimulatedClock, SystemClock};
+use crate::demo::{Arriving, Delivery, Shape, World};
+use crate::domain::{ClientKey, Refusal, Sweep};
+use crate::engine::{Answer, Engine, Incoming, SweepOptions, VerifyReport};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Census, ClientFilter, DeadFilter, RunCounts, Store};
+use crate::{wire, worker};
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The same seed shows the same year.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Clients in the world.
+    #[arg(long, default_value_t = 400)]
+    clients: usize,
+    /// Keep the HTTP side open afterwards, on `http.listen`, until interrupted.
+    #[arg(long)]
+    serve: bool,
+}
+
+/// How often the sweeps run in simulated time.
+const SWEEPS_EVERY: TimeDelta = TimeDelta::days(1);
+/// Events in a batch at most.
+const BATCH: usize = 1_000;
+
+/// What happened in the year.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    seed: u64,
+    clients: usize,
+    deliveries: usize,
+    applied: u64,
+    duplicates: u64,
+    refused: BTreeMap<&'static str, u64>,
+    dead: BTreeMap<String, u64>,
+    sweeps: BTreeMap<&'static str, SweepTotal>,
+    census: Census,
+    corrections: u64,
+    story: String,
+    verify: VerifyReport,
+    seconds: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct SweepTotal {
+    runs: u64,
+    #[serde(flatten)]
+    counts: RunCounts,
+}
+
+pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("tenure.db");
+    let shape = Shape {
+        seed: args.seed,
+        clients: args.clients,
+        start: midnight(SystemClock.now()) - TimeDelta::days(365),
+        ..Shape::default()
+    };
+    let world = World::new(&shape);
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path));
+    store.migrate().await?;
+    let clock = Arc::new(SimulatedClock::at(shape.start));
+    let engine = Engine::start(store.clone(), clock.clone(), &context.settings.policy()).await?;
+
+    let mut summary = Summary {
+        seed: args.seed,
+        clients: args.clients,
+        deliveries: world.deliveries.len(),
+        ..Summary::default()
+    };
+    live(context, &engine, &clock, &shape, &world, &mut summary).await?;
+    clock.set(world.end);
+    let bar = output::bar(args.clients as u64, "verifying");
+    summary.verify = engine.verify(|clients| bar.set_position(clients)).await?;
+    bar.finish_and_clear();
+    summary.census = store.census().await?;
+    let hero = hero(&engine).await?;
+    summary.story = hero.to_string();
+    summary.seconds = started.elapsed().as_secs_f64();
+    if context.json {
+        output::json(&summary)?;
+    } else {
+        tell(&engine, &summary, &hero).await?;
+    }
+    if args.serve {
+        worker::serve(context.settings.clone(), store).await?;
+    }
+    Ok(if summary.verify.drifts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn midnight(moment: DateTime<Utc>) -> DateTime<Utc> {
+    moment.date_naive().and_time(chrono::NaiveTime::MIN).and_utc()
+}
+
+/// Lets the year pass: events arrive, and once a day the sweeps run.
+async fn live(
+    context: &Context,
+    engine: &Engine,
+    clock: &SimulatedClock,
+    shape: &Shape,
+    world: &World,
+    summary: &mut Summary,
+) -> anyhow::Result<()> {
+    let bar = output::bar(world.deliveries.len() as u64, "a year");
+    let mut rest = world.deliveries.as_slice();
+    let mut tick = shape.start + SWEEPS_EVERY;
+    while tick <= world.end {
+        let until_tick = rest.partition_point(|delivery| delivery.at < tick);
+        let (day, later) = rest.split_at(until_tick);
+        rest = later;
+        for batch in day.chunks(BATCH) {
+            if let Some(last) = batch.last() {
+                clock.set(last.at);
+            }
+            let incoming = batch.iter().map(|delivery| decode(context, delivery)).collect();
+            for answer in engine.take(incoming).await? {
+                summary.count(answer);
+            }
+            bar.inc(batch.len() as u64);
+        }
+        clock.set(tick);
+        for sweep in Sweep::ALL {
+            let report = engine.sweep(sweep, SweepOptions::default(), |_| {}).await?;
+            let total = summary.sweeps.entry(sweep.as_str()).or_default();
+            total.runs += 1;
+            total.counts += report.counts;
+        }
+        tick += SWEEPS_EVERY;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Through the same door as every message: bytes, decoded.
+fn decode(context: &Context, delivery: &Delivery) -> Incoming {
+    let body = match &delivery.what {
+        Arriving::Event(event) => wire::event(event),
+        Arriving::Broken(bytes) => bytes.clone(),
+    };
+    context
+        .decoder(delivery.at)
+        .line("demo", &body)
+        .map_or_else(|| unreachable!("no message of the demonstration is blank"), |read| {
+            read.map_or_else(Incoming::Dead, Incoming::Event)
+        })
+}
+
+impl Summary {
+    fn count(&mut self, answer: Answer) {
+        match answer {
+            Answer::Applied => self.applied += 1,
+            Answer::Duplicate => self.duplicates += 1,
+            Answer::Refused(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
+            Answer::Dead(reason) => *self.dead.entry(reason).or_default() += 1,
+        }
+    }
+}
+
+/// The client with the most to tell that still fits on a screen.
+async fn hero(engine: &Engine) -> anyhow::Result<ClientKey> {
+    const LINES: usize = 40;
+    let clients = engine.store().clients(&ClientFilter::default(), None, 2_000).await?;
+    let mut best: Option<(usize, ClientKey)> = None;
+    for stored in clients {
+        let journal = engine.store().journal(&stored.key, 0, 200).await?;
+        if journal.len() > LINES {
+            continue;
+        }
+        let mut kinds: Vec<_> = journal.iter().map(|line| line.entry.change.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let corrected = journal.iter().any(|line| line.entry.correction);
+        let score = kinds.len() + usize::from(corrected) * 5;
+        if best.as_ref().is_none_or(|(most, _)| score > *most) {
+            best = Some((score, stored.key));
+        }
+    }
+    best.map(|(_, key)| key).ok_or_else(|| anyhow::anyhow!("the world has no clients; give --clients"))
+}
+
+async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::Result<()> {
+    let say = output::line;
+    say(&format!(
+        "A year of {} clients, seed {}: {} messages arrived, {} applied, {} had come before, {} refused, {} dead.\n",
+        summary.clients,
+        summary.seed,
+        summary.deliveries,
+        summary.applied,
+        summary.duplicates,
+        summary.refused.values().sum::<u64>(),
+        summary.dead.values().sum::<u64>(),
+    ));
+    let facets = [
+        ("link", &summary.census.link),
+        ("service", &summary.census.service),
+        ("access", &summary.census.access),
+    ];
+    let rows = facets.into_iter().flat_map(|(facet, counts)| {
+        counts
+            .iter()
+            .map(move |(status, n)| vec![facet.to_owned(), status.clone(), n.to_string()])
+    });
+    say(&output::table(&["facet", "status", "clients"], rows));
+    let rows = summary.sweeps.iter().map(|(name, total)| {
+        vec![
+            (*name).to_owned(),
+            total.runs.to_string(),
+            total.counts.examined.to_string(),
+            total.counts.changed.to_string(),
+            total.counts.changes.to_string(),
+        ]
+    });
+    say(&output::table(&["sweep", "runs", "looked at", "changed", "changes"], rows));
+    let rows = summary.refused.iter().map(|(code, n)| {
+        let words = Refusal::from_code(code).map_or("", Refusal::words);
+        vec![(*code).to_owned(), words.to_owned(), n.to_string()]
+    });
+    say(&output::table(&["refused", "because", "events"], rows));
+    let letters = engine.store().dead_letters(&DeadFilter::default(), 0, 10_000).await?;
+    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+    for letter in &letters {
+        *reasons.entry(letter.letter.reason.clone()).or_default() += 1;
+    }
+    let rows = reasons.into_iter().map(|(reason, n)| vec![reason, n.to_string()]);
+    say(&output::table(&["dead letters: why", "messages"], rows));
+    if let Some(view) = engine.client(hero, None).await? {
+        say(&format!("\nOne client, {hero}, as it is now:"));
+        say(&card(&view)?);
+    }
+    say("and how it came to be so:");
+    say(&story_table(&engine.journal(hero, 0, 1_000).await?));
+    say(&format!(
+        "\nverify: {} clients folded anew from {} events, {}. All in {:.1} s.",
+        summary.verify.clients,
+        summary.verify.events,
+        match summary.verify.drifts.len() {
+            0 => "no drift".to_owned(),
+            n => format!("{n} DRIFT: {}", summary.verify.drifts[0].what),
+        },
+        summary.seconds,
+    ));
+    Ok(())
+}

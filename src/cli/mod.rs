@@ -1,0 +1,96 @@
+//! The command line: `tenure run`, `tenure demo` and what operators and scripts ask for.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong use (arguments or settings).
+
+mod client;
+mod context;
+mod dead;
+mod demo;
+mod events;
+mod maintain;
+mod output;
+mod run;
+mod sweep;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use context::WrongUse;
+use context::Context;
+
+/// Knows which partner may enter whose account, and who is billed for what, at this very moment.
+#[derive(Debug, Parser)]
+#[command(name = "tenure", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// A settings file (TOML); it overrides what is compiled in, and the environment overrides it.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Answer in JSON: one object, or for lists one object a line.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Work: take events from RabbitMQ and over HTTP, sweep on schedule, tell what changed.
+    Run,
+    /// Show a year of three upstream apps on an embedded store in a temporary folder.
+    Demo(demo::DemoArgs),
+    /// Publish events (one JSON CloudEvent a line) to RabbitMQ.
+    Publish(events::PublishArgs),
+    /// Take events (one JSON CloudEvent a line) straight into the store.
+    Ingest(events::IngestArgs),
+    /// Ask about clients.
+    #[command(subcommand)]
+    Client(client::ClientCommand),
+    /// Run a sweep now, or look at what it would do.
+    Sweep(sweep::SweepArgs),
+    /// Look after dead letters: messages that could not be events.
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
+    /// Fold every client anew from the log and compare it with what is stored.
+    Verify,
+    /// Bring the store's tables to this version.
+    Migrate,
+    /// Show the settings in force, where each comes from, secrets left out.
+    Config,
+}
+
+impl Cli {
+    /// Runs the command. What it has to say is on standard output, what went wrong on standard error.
+    pub async fn run(self) -> ExitCode {
+        let Self { config, json, command } = self;
+        let result = match Context::new(config.as_deref(), json) {
+            Ok(context) => command.run(&context).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("tenure: {error:#}");
+                ExitCode::from(if error.is::<WrongUse>() { 2 } else { 1 })
+            }
+        }
+    }
+}
+
+impl Command {
+    async fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Run => run::run(context).await,
+            Self::Demo(args) => demo::run(context, args).await,
+            Self::Publish(args) => events::publish(context, args).await,
+            Self::Ingest(args) => events::ingest(context, args).await,
+            Self::Client(command) => client::run(context, command).await,
+            Self::Sweep(args) => sweep::run(context, args).await,
+            Self::Dead(command) => dead::run(context, command).await,
+            Self::Verify => maintain::verify(context).await,
+            Self::Migrate => maintain::migrate(context).await,
+            Self::Config => Ok(maintain::config(context)),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What people read (tables, bars) and what programs read (JSON).
+
+use std::io::Write;
+
+use chrono::{DateTime, Utc};
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::domain::view::rfc3339;
+
+/// Prints a line; a reader that has gone away (`| head`) is no failure.
+pub fn line(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Prints one JSON object on one line.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// A table for people; without rows, only its head.
+pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table
+        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(head.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    table.to_string()
+}
+
+/// A bar on standard error; nothing where that is no terminal.
+pub fn bar(length: u64, what: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:>12} {bar:40} {percent:>3}% {pos}/{len} {per_sec} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style).with_message(what.to_owned())
+}
+
+/// A count without a known end.
+pub fn spinner(what: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:>12} {spinner} {pos} {per_sec}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    ProgressBar::new_spinner().with_style(style).with_message(what.to_owned())
+}
+
+/// A moment for people, or a dash.
+pub fn moment(time: Option<DateTime<Utc>>) -> String {
+    time.map_or_else(|| "-".into(), rfc3339)
+}
+
+/// A few words, or a dash.
+pub fn words(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}

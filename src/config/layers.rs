@@ -1,0 +1,178 @@
+//! The layers that settings come from, and the check that every key is one of ours.
+//!
+//! The defaults are the list of keys: what does not stand in `config/default.toml` does not exist.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
+
+use config::{FileFormat, Format, Value, ValueKind};
+
+use super::error::SettingsError;
+
+/// `config/default.toml`.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+const PREFIX: &str = "TENURE_";
+
+/// Variables that begin as ours do and are no settings: what the command line and the tests read.
+const NO_SETTINGS: [&str; 2] = ["TENURE_CONFIG", "TENURE_TEST_"];
+
+/// Well-known names, and the setting that each stands for. Empty counts as unset: compose files write
+/// `${DATABASE_URL:-}`.
+const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "store.url"), ("AMQP_URL", "broker.url")];
+
+/// Settings by dotted key; each value knows its origin.
+pub(super) type Flat = BTreeMap<String, Value>;
+
+/// Every key there is, in order.
+#[must_use]
+pub fn keys() -> Vec<String> {
+    defaults().into_keys().collect()
+}
+
+pub(super) fn merge(
+    file: Option<&Path>,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Flat, SettingsError> {
+    let mut settings = defaults();
+    if let Some(path) = file {
+        let given = from_file(path)?;
+        check_known(&given, &settings)?;
+        settings.extend(given);
+    }
+    let given = from_env(env, &settings)?;
+    settings.extend(given);
+    Ok(settings)
+}
+
+fn defaults() -> Flat {
+    parse(DEFAULTS, "the defaults").expect("config/default.toml is TOML: a test reads it")
+}
+
+fn from_file(path: &Path) -> Result<Flat, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|reason| SettingsError::Unreadable {
+        path: path.to_owned(),
+        reason,
+    })?;
+    parse(&text, &format!("the file {}", path.display())).map_err(|reason| SettingsError::Syntax {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    })
+}
+
+fn parse(text: &str, origin: &str) -> Result<Flat, impl Display + std::fmt::Debug> {
+    let origin = origin.to_owned();
+    FileFormat::Toml.parse(Some(&origin), text).map(|tables| {
+        let mut flat = Flat::new();
+        for (key, value) in tables {
+            flatten(key, value, &mut flat);
+        }
+        flat
+    })
+}
+
+fn flatten(key: String, value: Value, into: &mut Flat) {
+    match value.kind {
+        ValueKind::Table(table) => {
+            for (inner, value) in table {
+                flatten(format!("{key}.{inner}"), value, into);
+            }
+        }
+        _ => {
+            into.insert(key, value);
+        }
+    }
+}
+
+fn from_env(env: impl Iterator<Item = (String, String)>, known: &Flat) -> Result<Flat, SettingsError> {
+    let mut aliased = Flat::new();
+    let mut ours = Flat::new();
+    for (name, text) in env {
+        let origin = format!("the environment variable {name}");
+        let value = Value::new(Some(&origin), text.as_str());
+        if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
+            if !text.is_empty() {
+                aliased.insert((*key).to_owned(), value);
+            }
+        } else if let Some(rest) = name.strip_prefix(PREFIX)
+            && !NO_SETTINGS.iter().any(|prefix| name.starts_with(prefix))
+        {
+            let dotted = rest.to_lowercase().replace("__", ".");
+            let Some(key) = known.keys().find(|key| same_but_hyphens(key, &dotted)) else {
+                return Err(unknown(&dotted, &origin, known, variable));
+            };
+            if let Some(first) = ours.insert(key.clone(), value) {
+                return Err(SettingsError::Twice {
+                    key: key.clone(),
+                    first: first.origin().unwrap_or_default().to_owned(),
+                    second: origin,
+                });
+            }
+        }
+    }
+    // What bears our name wins over what others read too.
+    aliased.extend(ours);
+    Ok(aliased)
+}
+
+fn check_known(given: &Flat, known: &Flat) -> Result<(), SettingsError> {
+    match given.iter().find(|(key, _)| !known.contains_key(*key)) {
+        Some((key, value)) => Err(unknown(
+            key,
+            value.origin().unwrap_or_default(),
+            known,
+            str::to_owned,
+        )),
+        None => Ok(()),
+    }
+}
+
+/// `written` says how a key is written where the unknown one was found.
+fn unknown(key: &str, origin: &str, known: &Flat, written: fn(&str) -> String) -> SettingsError {
+    let letters = |key: &str| key.replace(['.', '_', '-'], "");
+    let same_letters = known
+        .keys()
+        .find(|known| letters(known) == letters(&key.to_lowercase()));
+    let within = |section: &str| -> Vec<String> {
+        known
+            .keys()
+            .filter(|known| {
+                known
+                    .strip_prefix(section)
+                    .is_some_and(|rest| rest.starts_with('.'))
+            })
+            .map(|known| written(known))
+            .collect()
+    };
+    let section = key.split('.').next().unwrap_or_default();
+    let neighbours = within(section);
+    let hint = if let Some(meant) = same_letters {
+        format!("`{}` is meant, perhaps", written(meant))
+    } else if known.keys().any(|known| key.starts_with(&format!("{known}."))) {
+        "it is a value, and has nothing below it".to_owned()
+    } else if neighbours.is_empty() {
+        let mut sections: Vec<_> = known.keys().filter_map(|key| key.split('.').next()).collect();
+        sections.dedup();
+        format!("the sections are {}", sections.join(", "))
+    } else {
+        format!("in this section there are {}", neighbours.join(", "))
+    };
+    SettingsError::UnknownKey {
+        key: crate::domain::id::clip(key),
+        origin: origin.to_owned(),
+        hint,
+    }
+}
+
+/// The environment variable of a key. No hyphens: many shells cannot set such a name.
+fn variable(key: &str) -> String {
+    format!(
+        "{PREFIX}{}",
+        key.to_uppercase().replace('-', "_").replace('.', "__")
+    )
+}
+
+fn same_but_hyphens(a: &str, b: &str) -> bool {
+    a.replace('-', "_") == b.replace('-', "_")
+}

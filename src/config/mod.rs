@@ -1,0 +1,244 @@
+//! Settings: the compiled-in `config/default.toml` < a file < the environment. Read once, at the
+//! start; what cannot be meant stops it with a sentence that names key, value and origin.
+
+mod cron;
+mod error;
+mod layers;
+mod policy;
+mod read;
+mod secret;
+mod shown;
+mod urls;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+pub use cron::CronLine;
+pub use error::SettingsError;
+pub use layers::{DEFAULTS, keys};
+pub use secret::Secret;
+pub use shown::Shown;
+pub use urls::{SecretUrl, StoreUrl};
+
+use crate::domain::{Policy, Sweep};
+use read::Reader;
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub store: StoreSettings,
+    pub broker: BrokerSettings,
+    pub events: EventSettings,
+    pub http: HttpSettings,
+    pub sweeps: SweepSettings,
+    pub log: LogSettings,
+    pub shutdown: ShutdownSettings,
+    policy: Policy,
+    shown: Vec<Shown>,
+}
+
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    pub url: StoreUrl,
+    pub max_connections: u32,
+    pub statement_timeout: Duration,
+    pub lock_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct BrokerSettings {
+    /// None: no broker.
+    pub url: Option<SecretUrl>,
+    /// 1 to 64.
+    pub lanes: u8,
+    pub prefetch: u16,
+    /// Events in one batch at most.
+    pub batch_max: usize,
+    /// How long an event waits for others.
+    pub batch_wait: Duration,
+    /// Whether to declare the topology.
+    pub declare: bool,
+    /// Whether to publish the journal.
+    pub relay: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct EventSettings {
+    /// Longest body of a message, in bytes.
+    pub max_bytes: usize,
+    /// How far an event's time may be ahead of the clock.
+    pub max_clock_skew: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// None: no HTTP.
+    pub listen: Option<SocketAddr>,
+    /// None: nobody is asked.
+    pub token: Option<Secret>,
+    /// Longest body of a request, in bytes.
+    pub body_limit: usize,
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct SweepSettings {
+    /// Clients in one transaction at most.
+    pub chunk: u32,
+    /// One for each of [`Sweep::ALL`].
+    pub schedules: BTreeMap<Sweep, Schedule>,
+}
+
+/// When a sweep runs.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    pub cron: CronLine,
+    pub enabled: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    /// Directives of `tracing_subscriber::EnvFilter`.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ShutdownSettings {
+    /// How long what is in hand may take to finish.
+    pub timeout: Duration,
+}
+
+impl Settings {
+    /// Reads the settings; `env` is the environment, of which only ours is looked at.
+    ///
+    /// # Errors
+    /// When the file cannot be read, a key is unknown or a value is impossible.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        Self::read(&Reader::new(layers::merge(file, env)?))
+    }
+
+    fn read(from: &Reader) -> Result<Self, SettingsError> {
+        Ok(Self {
+            store: StoreSettings {
+                url: urls::store(from, "store.url")?,
+                // One to write, one to answer.
+                max_connections: from.number("store.max_connections", 2..=1000)?,
+                statement_timeout: from.duration("store.statement_timeout", read::TIMEOUT)?,
+                lock_timeout: from.duration("store.lock_timeout", read::TIMEOUT)?,
+            },
+            broker: BrokerSettings {
+                url: urls::broker(from, "broker.url")?,
+                lanes: from.number("broker.lanes", 1..=64)?,
+                prefetch: from.number("broker.prefetch", 1..=65_535)?,
+                batch_max: from.number("broker.batch_max", 1..=10_000)?,
+                batch_wait: from.duration("broker.batch_wait", read::SHORT_WAIT)?,
+                declare: from.flag("broker.declare")?,
+                relay: from.flag("broker.relay")?,
+            },
+            events: EventSettings {
+                max_bytes: from.number("events.max_bytes", 1024..=16_777_216)?,
+                max_clock_skew: from.duration("events.max_clock_skew", read::GRACE)?,
+            },
+            http: http(from)?,
+            sweeps: sweeps(from)?,
+            log: LogSettings {
+                format: from.choice(
+                    "log.format",
+                    &[("human", LogFormat::Human), ("json", LogFormat::Json)],
+                )?,
+                level: level(from)?,
+            },
+            shutdown: ShutdownSettings {
+                timeout: from.duration("shutdown.timeout", read::TIMEOUT)?,
+            },
+            policy: policy::read(from)?,
+            shown: shown::all(from),
+        })
+    }
+
+    /// What timers are computed from.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy.clone()
+    }
+
+    /// Every setting with its value and where it came from, in key order, without secrets.
+    #[must_use]
+    pub fn shown(&self) -> &[Shown] {
+        &self.shown
+    }
+
+    /// The settings in force as one object, sections nested, without secrets.
+    #[must_use]
+    pub fn redacted(&self) -> serde_json::Value {
+        shown::nested(&self.shown)
+    }
+
+    /// The same as a TOML file that says where each value came from.
+    #[must_use]
+    pub fn redacted_toml(&self) -> String {
+        shown::toml(&self.shown)
+    }
+}
+
+fn http(from: &Reader) -> Result<HttpSettings, SettingsError> {
+    let token = secret::token(from, "http.token", "http.token_file")?;
+    let listen = urls::listen(from, "http.listen")?;
+    if listen.is_some_and(|address| !address.ip().to_canonical().is_loopback()) && token.is_none() {
+        return Err(from.refuse(
+            "http.listen",
+            "a loopback address such as 127.0.0.1:8080, unless http.token or http.token_file is set: \
+             others than this machine could ask",
+        ));
+    }
+    Ok(HttpSettings {
+        listen,
+        token,
+        body_limit: from.number("http.body_limit", 1024..=1_073_741_824)?,
+        timeout: from.duration("http.timeout", read::TIMEOUT)?,
+    })
+}
+
+fn sweeps(from: &Reader) -> Result<SweepSettings, SettingsError> {
+    let schedule = |sweep: Sweep| {
+        let cron = format!("sweeps.{sweep}.cron");
+        Ok(Schedule {
+            cron: from
+                .text(&cron)?
+                .parse()
+                .map_err(|reason: String| from.refuse(&cron, &reason))?,
+            enabled: from.flag(&format!("sweeps.{sweep}.enabled"))?,
+        })
+    };
+    Ok(SweepSettings {
+        chunk: from.number("sweeps.chunk", 1..=10_000)?,
+        schedules: Sweep::ALL
+            .into_iter()
+            .map(|sweep| Ok((sweep, schedule(sweep)?)))
+            .collect::<Result<_, SettingsError>>()?,
+    })
+}
+
+fn level(from: &Reader) -> Result<String, SettingsError> {
+    const KEY: &str = "log.level";
+    let level = from.text(KEY)?;
+    match tracing_subscriber::EnvFilter::try_new(&level) {
+        Ok(_) if !level.trim().is_empty() => Ok(level),
+        _ => Err(from.refuse(
+            KEY,
+            "error, warn, info, debug or trace, or directives such as `info,tenure::broker=debug`",
+        )),
+    }
+}

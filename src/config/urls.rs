@@ -1,0 +1,161 @@
+//! Where the servers are: URLs, which may hold a password, and the address to listen on.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use lapin::uri::AMQPUri;
+use sqlx::postgres::PgConnectOptions;
+
+use super::error::SettingsError;
+use super::read::Reader;
+use super::secret::HIDDEN;
+
+/// The embedded store, in the working folder.
+const EMBEDDED: &str = "tenure.db";
+
+/// A URL that may hold a password; it prints without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretUrl(String);
+
+impl SecretUrl {
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The whole of it, for whoever connects.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redact(&self.0))
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Which store, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    Sqlite(PathBuf),
+    Postgres(SecretUrl),
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Postgres(url) => fmt::Display::fmt(url, f),
+        }
+    }
+}
+
+pub(super) fn store(from: &Reader, key: &str) -> Result<StoreUrl, SettingsError> {
+    let url = from.text(key)?;
+    let url = url.trim();
+    if url.is_empty() {
+        return Ok(StoreUrl::Sqlite(EMBEDDED.into()));
+    }
+    let refuse = || {
+        from.refuse(
+            key,
+            "postgres://user:password@host:5432/name, sqlite://path/to/file.db without parameters, or \
+             nothing for the embedded store",
+        )
+    };
+    let (scheme, rest) = url.split_once(':').ok_or_else(refuse)?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "sqlite" => {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            // A store in memory would be another one for each connection.
+            if path.is_empty() || path.contains(['?', '\0']) || path.contains(":memory:") {
+                return Err(refuse());
+            }
+            Ok(StoreUrl::Sqlite(path.into()))
+        }
+        "postgres" | "postgresql" if url.parse::<PgConnectOptions>().is_ok() => {
+            Ok(StoreUrl::Postgres(SecretUrl::new(url)))
+        }
+        _ => Err(refuse()),
+    }
+}
+
+pub(super) fn broker(from: &Reader, key: &str) -> Result<Option<SecretUrl>, SettingsError> {
+    let url = from.text(key)?;
+    match url.trim() {
+        "" => Ok(None),
+        url if url.parse::<AMQPUri>().is_ok() => Ok(Some(SecretUrl::new(url))),
+        _ => Err(from.refuse(
+            key,
+            "amqp://user:password@host:5672/vhost, amqps://… for TLS, or nothing for no broker",
+        )),
+    }
+}
+
+pub(super) fn listen(from: &Reader, key: &str) -> Result<Option<SocketAddr>, SettingsError> {
+    let text = from.text(key)?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // The one name that is the same everywhere; any other would have to be asked for.
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}").parse(),
+        None => text.parse(),
+    };
+    address.map(Some).map_err(|_| {
+        from.refuse(
+            key,
+            "an IP address and a port such as 127.0.0.1:8080 or [::1]:8080, or nothing for no HTTP",
+        )
+    })
+}
+
+/// Hides the password before the host, and secrets among the parameters. Takes too much rather than
+/// too little: this is also what an URL is shown by that cannot be parsed.
+pub(super) fn redact(url: &str) -> String {
+    let (main, query) = match url.split_once('?') {
+        Some((main, query)) => (main, Some(query)),
+        None => (url, None),
+    };
+    let mut shown = match (main.find("://"), main.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 <= at => {
+            let (before, user) = (&main[..scheme + 3], &main[scheme + 3..at]);
+            let user = user
+                .split_once(':')
+                .map_or_else(|| user.to_owned(), |(name, _)| format!("{name}:{HIDDEN}"));
+            format!("{before}{user}{}", &main[at..])
+        }
+        (None, Some(_)) => HIDDEN.to_owned(),
+        _ => main.to_owned(),
+    };
+    if let Some(query) = query {
+        let parameters: Vec<_> = query.split('&').map(parameter).collect();
+        shown.push('?');
+        shown.push_str(&parameters.join("&"));
+    }
+    shown
+}
+
+fn parameter(parameter: &str) -> String {
+    let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
+    let lower = name.to_lowercase();
+    if ["pass", "secret", "token", "key"]
+        .iter()
+        .any(|word| lower.contains(word))
+        || parameter.contains('@')
+    {
+        format!("{name}={HIDDEN}")
+    } else {
+        parameter.to_owned()
+    }
+}

@@ -1,0 +1,453 @@
+//! One client's year: what its three apps tell of it, mostly plausible, now and then impossible.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use crate::domain::event::{AccessedBy, Channel, ManagedBy, NameVerdict, Side, Steps, Via};
+use crate::domain::{ClientKey, Event, EventKind, Id, Name};
+
+const PARTNERS: [&str; 8] = [
+    "north-ledger",
+    "harbour-tax",
+    "brightbooks",
+    "agency-nine",
+    "oak-and-sons",
+    "numera",
+    "civica",
+    "tally-works",
+];
+const FIRST: [&str; 24] = [
+    "Amber", "Bluebird", "Cedar", "Delta", "Elm", "Foundry", "Garnet", "Hazel", "Ivory", "Juniper",
+    "Kestrel", "Lantern", "Meadow", "Nordic", "Orchard", "Pepper", "Quarry", "River", "Saffron", "Thistle",
+    "Umber", "Velvet", "Willow", "Zephyr",
+];
+const SECOND: [&str; 16] = [
+    "Bakery",
+    "Bikes",
+    "Books",
+    "Brewing",
+    "Builders",
+    "Dental",
+    "Design",
+    "Florists",
+    "Foods",
+    "Garage",
+    "Interiors",
+    "Labs",
+    "Optics",
+    "Plumbing",
+    "Studio",
+    "Tailors",
+];
+
+/// Which app says it.
+#[derive(Clone, Copy)]
+enum App {
+    Space,
+    Dashboard,
+    Account,
+}
+
+struct Life<'r> {
+    rng: &'r mut StdRng,
+    key: ClientKey,
+    end: DateTime<Utc>,
+    events: Vec<Event>,
+}
+
+/// The events of client `number`, not sorted.
+pub fn of(number: usize, start: DateTime<Utc>, end: DateTime<Utc>, rng: &mut StdRng) -> Vec<Event> {
+    let partner = PARTNERS[number % PARTNERS.len()];
+    let Ok(key) = ClientKey::new(partner, &format!("c-{number:05}")) else {
+        return Vec::new();
+    };
+    let mut life = Life {
+        rng,
+        key,
+        end,
+        events: Vec::new(),
+    };
+    let whole = (end - start).num_minutes().max(2);
+    let added = start + TimeDelta::minutes(life.rng.random_range(0..whole * 2 / 3));
+    life.live(number, added);
+    life.events.retain(|event| event.time < end);
+    life.events
+}
+
+impl Life<'_> {
+    fn live(&mut self, number: usize, added: DateTime<Utc>) {
+        let name = format!(
+            "{} {}",
+            FIRST.choose(self.rng).unwrap_or(&"Amber"),
+            SECOND.choose(self.rng).unwrap_or(&"Bakery")
+        );
+        let name = if self.chance(0.85) {
+            format!("{name} {number}")
+        } else {
+            name
+        };
+        let imported = self.chance(0.3);
+        self.say(
+            App::Space,
+            added,
+            EventKind::ClientAdded {
+                name: named(&name),
+                imported,
+            },
+        );
+        if self.chance(0.03) {
+            let later = self.after(added, 1, 90);
+            self.say(
+                App::Space,
+                later,
+                EventKind::ClientRenamed {
+                    name: named(&format!("{name} & Co")),
+                },
+            );
+        }
+        self.prepare(added);
+        self.serve(added);
+        if self.chance(0.9)
+            && let Some(active) = self.invite(added)
+        {
+            self.enter_accounts(active);
+            self.part(active);
+        }
+    }
+
+    fn prepare(&mut self, added: DateTime<Utc>) {
+        for n in 0..self.rng.random_range(0..3) {
+            let at = self.after(added, 0, 3);
+            let managed_by = if self.chance(0.75) {
+                ManagedBy::Partner
+            } else {
+                ManagedBy::Client
+            };
+            let plan = ["starter", "plus", "pro"]
+                .choose(self.rng)
+                .map(ToString::to_string);
+            let paid_until = self
+                .chance(0.5)
+                .then(|| at + TimeDelta::days(self.rng.random_range(30..365)));
+            let subscription_id = id(&format!("sub-{n}"));
+            let added = EventKind::SubscriptionAdded {
+                subscription_id: subscription_id.clone(),
+                plan,
+                managed_by,
+                paid_until,
+            };
+            self.say(App::Space, at, added);
+            if self.chance(0.3) {
+                let renewed = self.after(at, 20, 120);
+                let paid_until = renewed + TimeDelta::days(90);
+                self.say(
+                    App::Space,
+                    renewed,
+                    EventKind::SubscriptionRenewed {
+                        subscription_id: subscription_id.clone(),
+                        paid_until,
+                    },
+                );
+            }
+            if self.chance(0.1) {
+                let ended = self.after(at, 60, 200);
+                self.say(
+                    App::Space,
+                    ended,
+                    EventKind::SubscriptionEnded { subscription_id },
+                );
+            }
+        }
+        for n in 0..self.rng.random_range(0..3) {
+            let at = self.after(added, 0, 30);
+            self.say(
+                App::Space,
+                at,
+                EventKind::UserAdded {
+                    user_id: id(&format!("user-{n}")),
+                },
+            );
+        }
+        if self.chance(0.5) {
+            let at = self.after(added, 0, 20);
+            self.say(
+                App::Space,
+                at,
+                EventKind::IntegrationAdded {
+                    integration_id: id("bank-feed"),
+                },
+            );
+        }
+    }
+
+    /// Invites until the client is active, or the year is over.
+    fn invite(&mut self, added: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut at = if self.chance(0.3) {
+            added
+        } else {
+            self.after(added, 1, 15)
+        };
+        for _ in 0..3 {
+            let channel = if self.chance(0.2) {
+                Channel::Referral
+            } else {
+                Channel::Standard
+            };
+            let invited = EventKind::ClientInvited {
+                channel,
+                steps: Steps::default(),
+                commission_eligible: self.chance(0.7),
+            };
+            self.say(App::Space, at, invited);
+            let answer = self.after(at, 0, 6);
+            match self.rng.random_range(0..100) {
+                0..4 => {
+                    self.say(
+                        App::Space,
+                        answer,
+                        EventKind::InvitationRejected {
+                            reason: Some("has a space already".into()),
+                        },
+                    );
+                    if channel == Channel::Referral {
+                        return None;
+                    }
+                }
+                4..6 => {
+                    self.say(App::Space, answer, EventKind::IdentityRejected { reason: None });
+                    return None;
+                }
+                6..16 => {
+                    self.say(
+                        App::Space,
+                        answer,
+                        EventKind::OnboardingCompleted {
+                            via: Via::Independent,
+                        },
+                    );
+                    at = self.after(at, 15, 25);
+                    continue;
+                }
+                16..26 => {
+                    at = self.after(at, 15, 40);
+                    continue;
+                }
+                _ => {}
+            }
+            self.say(App::Space, answer, EventKind::InvitationAccepted {});
+            let onboarded = self.after(answer, 0, 3);
+            self.say(
+                App::Space,
+                onboarded,
+                EventKind::OnboardingCompleted { via: Via::Invitation },
+            );
+            let active = self.after(onboarded, 0, 2);
+            self.say(App::Space, active, EventKind::ConsentGranted {});
+            return Some(active);
+        }
+        None
+    }
+
+    /// The dashboard's side.
+    fn serve(&mut self, added: DateTime<Utc>) {
+        if self.chance(0.05) {
+            let too_early = self.after(added, 0, 1);
+            self.say(
+                App::Dashboard,
+                too_early,
+                EventKind::ReportScheduleCreated {
+                    schedule_id: id("weekly"),
+                },
+            );
+        }
+        if self.chance(0.2) {
+            return;
+        }
+        let assigned = self.after(added, 1, 30);
+        for n in 0..self.rng.random_range(1..4) {
+            let at = assigned + TimeDelta::hours(n);
+            let service = ["ads", "search", "social"]
+                .choose(self.rng)
+                .map(ToString::to_string);
+            self.say(
+                App::Dashboard,
+                at,
+                EventKind::AssignmentAdded {
+                    assignment_id: id(&format!("campaign-{n}")),
+                    service,
+                },
+            );
+        }
+        for n in 0..self.rng.random_range(0..4) {
+            let at = self.after(assigned, 1, 60);
+            self.say(
+                App::Dashboard,
+                at,
+                EventKind::ReportScheduleCreated {
+                    schedule_id: id(&format!("report-{n}")),
+                },
+            );
+        }
+        for n in 0..self.rng.random_range(0..3) {
+            let at = self.after(assigned, 1, 60);
+            self.say(
+                App::Dashboard,
+                at,
+                EventKind::MarginRuleCreated {
+                    rule_id: id(&format!("margin-{n}")),
+                },
+            );
+        }
+        if self.chance(0.2) {
+            let at = self.after(assigned, 10, 90);
+            self.say(
+                App::Dashboard,
+                at,
+                EventKind::AssignmentRemoved {
+                    assignment_id: id("campaign-0"),
+                },
+            );
+        }
+        if self.chance(0.15) {
+            let terminated = self.after(assigned, 30, 200);
+            self.say(
+                App::Dashboard,
+                terminated,
+                EventKind::ClientTerminated {
+                    reason: Some("contract over".into()),
+                },
+            );
+            if self.chance(0.3) {
+                let again = self.after(terminated, 5, 60);
+                self.say(App::Dashboard, again, EventKind::ClientReactivated {});
+                let mapped = self.after(again, 1, 9);
+                self.say(
+                    App::Dashboard,
+                    mapped,
+                    EventKind::AssignmentAdded {
+                        assignment_id: id("campaign-9"),
+                        service: None,
+                    },
+                );
+            }
+        }
+    }
+
+    /// The account app's side: some partners come daily, some hardly ever.
+    fn enter_accounts(&mut self, active: DateTime<Utc>) {
+        if self.chance(0.35) {
+            let mut total = 0;
+            let mut at = active;
+            while at < self.end && total < 160 {
+                total += self.rng.random_range(1..30);
+                self.say(App::Account, at, EventKind::JobsCounted { total });
+                at = self.after(at, 5, 10);
+            }
+        }
+        if self.chance(0.2) {
+            let at = self.after(active, 1, 100);
+            self.say(App::Account, at, EventKind::AccountUpdated {});
+        }
+        let (least, most) = *[(1, 3), (2, 9), (5, 30), (20, 110)]
+            .choose(self.rng)
+            .unwrap_or(&(2, 9));
+        let mut at = self.after(active, 0, most);
+        while at < self.end {
+            let by = if self.chance(0.04) {
+                AccessedBy::Staff
+            } else {
+                AccessedBy::Partner
+            };
+            let user = self.chance(0.5).then(|| "advisor".to_owned());
+            self.say(App::Account, at, EventKind::AccountAccessed { by, user });
+            if most > 60 && self.chance(0.4) {
+                let asked = self.after(at, 60, 90);
+                self.say(App::Account, asked, EventKind::AccessRequested {});
+                let answered = self.after(asked, 0, 4);
+                let approved = self.chance(0.7);
+                self.say(
+                    App::Account,
+                    answered,
+                    if approved {
+                        EventKind::AccessApproved {}
+                    } else {
+                        EventKind::AccessDenied {}
+                    },
+                );
+            }
+            at = self.after(at, least, most);
+        }
+        if self.chance(0.12) {
+            let disabled = self.after(active, 10, 150);
+            self.say(App::Account, disabled, EventKind::AccessDisabled {});
+            if self.chance(0.6) {
+                let enabled = self.after(disabled, 3, 40);
+                self.say(App::Account, enabled, EventKind::AccessEnabled {});
+            }
+        }
+    }
+
+    fn part(&mut self, active: DateTime<Utc>) {
+        let at = self.after(active, 20, 250);
+        match self.rng.random_range(0..100) {
+            0..10 => self.say(App::Space, at, EventKind::ClientArchived { reason: None }),
+            10..17 => self.say(
+                App::Space,
+                at,
+                EventKind::ClientLost {
+                    reason: Some("moved on".into()),
+                },
+            ),
+            17..22 => self.say(
+                App::Account,
+                at,
+                EventKind::PartnerDisconnected { by: Side::Client },
+            ),
+            _ => return,
+        }
+        if self.chance(0.3) {
+            let again = self.after(at, 5, 40);
+            let _ = self.invite(again);
+        } else if self.chance(0.3) {
+            let deleted = self.after(at, 10, 60);
+            self.say(App::Space, deleted, EventKind::ClientDeleted {});
+        }
+    }
+
+    fn say(&mut self, app: App, time: DateTime<Utc>, kind: EventKind) {
+        let source = match app {
+            App::Space => "/partner-space",
+            App::Dashboard => "/dashboard",
+            App::Account => "/accounts",
+        };
+        self.events.push(Event {
+            source: source.into(),
+            id: format!("{}-{:04}", self.key.client, self.events.len()).into(),
+            key: self.key.clone(),
+            time: Event::cut(time),
+            sequence: None,
+            kind: kind.cut(),
+            name_verdict: NameVerdict::Open,
+        });
+    }
+
+    fn chance(&mut self, share: f64) -> bool {
+        self.rng.random_bool(share)
+    }
+
+    /// A moment so many days later, from `least` to `most`, at any second.
+    fn after(&mut self, moment: DateTime<Utc>, least: i64, most: i64) -> DateTime<Utc> {
+        const DAY: i64 = 24 * 60 * 60;
+        moment + TimeDelta::seconds(self.rng.random_range(least * DAY..=most.max(least + 1) * DAY))
+    }
+}
+
+fn id(text: &str) -> Id {
+    Id::try_from(text.to_owned()).expect("it is short and not empty")
+}
+
+fn named(text: &str) -> Name {
+    Name::try_from(text.to_owned()).expect("it is short and not empty")
+}

@@ -1,0 +1,52 @@
+//! The bearer token, when there is one to ask for.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{Api, ApiError};
+use crate::config::Secret;
+
+/// A token's digest. All are of one length, so that comparing tells not even that of the token.
+pub(super) struct Digest([u8; 32]);
+
+impl Digest {
+    pub(super) fn of(token: &Secret) -> Self {
+        Self::of_bytes(token.reveal().as_bytes())
+    }
+
+    fn of_bytes(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    fn fits(&self, token: &[u8]) -> bool {
+        self.0.ct_eq(&Self::of_bytes(token).0).into()
+    }
+}
+
+pub(super) async fn check(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let allowed = match &api.token {
+        Some(wanted) => bearer(request.headers()).is_some_and(|token| wanted.fits(token)),
+        None => true,
+    };
+    if allowed {
+        Ok(next.run(request).await)
+    } else {
+        Err(ApiError::Unauthorized)
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}

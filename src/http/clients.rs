@@ -1,0 +1,218 @@
+//! Questions about clients: a partner's list, one client at any moment, its journal, the access decision.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::ErrorBody;
+use super::params::{Params, RawPath, RawQuery, client_key, partner};
+use super::{Api, ApiError, schema};
+use crate::domain::ClientKey;
+use crate::domain::access::{AccessStatus, Decision};
+use crate::domain::link::LinkStatus;
+use crate::domain::service::ServiceStatus;
+use crate::domain::view::ClientView;
+use crate::engine::{JournalLine, ListRequest, Tab};
+
+const DEFAULT_PAGE: u32 = 100;
+const LONGEST_PAGE: u32 = 1_000;
+
+/// A page of a partner's clients, in the order of their ids.
+#[derive(Serialize, ToSchema)]
+pub struct ClientsPage {
+    #[schema(value_type = Vec<schema::Client>)]
+    clients: Vec<ClientView>,
+    /// What to send as `after` for the next page; null on the last.
+    next: Option<String>,
+}
+
+/// A page of a client's journal, oldest first.
+#[derive(Serialize, ToSchema)]
+pub struct JournalPage {
+    #[schema(value_type = Vec<schema::JournalLine>)]
+    journal: Vec<JournalLine>,
+    /// What to send as `after` for the next page; null on the last.
+    next: Option<i64>,
+}
+
+/// A partner's clients as they are now.
+#[utoipa::path(
+    get,
+    path = "/v1/partners/{partner}/clients",
+    tag = "clients",
+    params(
+        ("partner" = String, Path, description = "1 to 128 characters out of A-Z a-z 0-9 . _ ~ : @ -"),
+        ("link" = Option<schema::LinkName>, Query, description = "Only clients with this link status"),
+        ("service" = Option<schema::ServiceName>, Query, description = "Only clients with this service status"),
+        ("access" = Option<schema::AccessName>, Query, description = "Only clients with this access status"),
+        ("tab" = Option<schema::TabName>, Query, description = "Only clients on this tab: archived and lost ones are on \
+                                                       `inactive`, deleted ones on neither"),
+        ("limit" = Option<u32>, Query, description = "1 to 1000; 100 without", minimum = 1, maximum = 1000),
+        ("after" = Option<String>, Query, description = "Clients after this id: `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page of clients; an unknown partner has none", body = ClientsPage),
+        (status = 400, description = "A parameter cannot be used", body = ErrorBody),
+        (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 503, description = "The store cannot be reached", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    path: RawPath<String>,
+    query: RawQuery,
+) -> Result<Json<ClientsPage>, ApiError> {
+    let partner = partner(path)?;
+    let mut params = Params::of(query)?;
+    let limit = page_size(&mut params)?;
+    let after = params
+        .text("after")?
+        .map(|client| {
+            ClientKey::new(&partner, &client).map_err(|reason| ApiError::parameter("after", reason))
+        })
+        .transpose()?;
+    let request = ListRequest {
+        partner: Some(partner),
+        link: params.choice("link", LinkStatus::ALL.map(|status| (status.as_str(), status)))?,
+        service: params.choice("service", ServiceStatus::ALL.map(|status| (status.as_str(), status)))?,
+        access: params.choice("access", AccessStatus::ALL.map(|status| (status.as_str(), status)))?,
+        tab: params.choice("tab", [("active", Tab::Active), ("inactive", Tab::Inactive)])?,
+        after,
+        // One more than is shown tells whether there is a next page.
+        limit: Some(limit + 1),
+    };
+    params.finish()?;
+    let mut clients = api
+        .undisturbed(|engine| async move { engine.clients(&request).await })
+        .await?;
+    let more = clients.len() > limit;
+    clients.truncate(limit);
+    let next = clients
+        .last()
+        .filter(|_| more)
+        .map(|client| client.client.clone());
+    Ok(Json(ClientsPage { clients, next }))
+}
+
+/// A client, now or at any other moment.
+#[utoipa::path(
+    get,
+    path = "/v1/partners/{partner}/clients/{client}",
+    tag = "clients",
+    params(
+        ("partner" = String, Path),
+        ("client" = String, Path),
+        ("at" = Option<String>, Query, format = DateTime, description = "The moment to show, past or to come, in \
+                                                                        RFC 3339; now without"),
+    ),
+    responses(
+        (status = 200, description = "The client", body = schema::Client),
+        (status = 400, description = "A parameter cannot be used", body = ErrorBody),
+        (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 404, description = "The client was never added, or not yet at that moment", body = ErrorBody),
+        (status = 503, description = "The store cannot be reached", body = ErrorBody),
+    )
+)]
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    path: RawPath<(String, String)>,
+    query: RawQuery,
+) -> Result<Json<ClientView>, ApiError> {
+    let key = client_key(path)?;
+    let mut params = Params::of(query)?;
+    let at = params.moment("at")?;
+    params.finish()?;
+    let asked = key.clone();
+    api.undisturbed(move |engine| async move { engine.client(&asked, at).await })
+        .await?
+        .map(Json)
+        .ok_or(ApiError::UnknownClient(key))
+}
+
+/// What became different in a client, and why.
+#[utoipa::path(
+    get,
+    path = "/v1/partners/{partner}/clients/{client}/journal",
+    tag = "clients",
+    params(
+        ("partner" = String, Path),
+        ("client" = String, Path),
+        ("after" = Option<i64>, Query, description = "Lines after this sequence number", minimum = 0),
+        ("limit" = Option<u32>, Query, description = "1 to 1000; 100 without", minimum = 1, maximum = 1000),
+    ),
+    responses(
+        (status = 200, description = "A page of the journal, oldest first", body = JournalPage),
+        (status = 400, description = "A parameter cannot be used", body = ErrorBody),
+        (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 404, description = "Nothing was ever heard of the client", body = ErrorBody),
+        (status = 503, description = "The store cannot be reached", body = ErrorBody),
+    )
+)]
+pub(super) async fn journal(
+    State(api): State<Arc<Api>>,
+    path: RawPath<(String, String)>,
+    query: RawQuery,
+) -> Result<Json<JournalPage>, ApiError> {
+    let key = client_key(path)?;
+    let mut params = Params::of(query)?;
+    let after = params.number("after", 0, i64::MAX)?.unwrap_or(0);
+    let limit = page_size(&mut params)?;
+    params.finish()?;
+    let asked = key.clone();
+    let lines = u32::try_from(limit + 1).unwrap_or(u32::MAX);
+    let (known, mut journal) = api
+        .undisturbed(move |engine| async move {
+            let journal = engine.journal(&asked, after, lines).await?;
+            // An empty page is the end of a journal, or there is no such client.
+            let known = !journal.is_empty() || engine.client(&asked, None).await?.is_some();
+            Ok((known, journal))
+        })
+        .await?;
+    if !known {
+        return Err(ApiError::UnknownClient(key));
+    }
+    let more = journal.len() > limit;
+    journal.truncate(limit);
+    let next = journal.last().filter(|_| more).map(|line| line.sequence);
+    Ok(Json(JournalPage { journal, next }))
+}
+
+/// Whether the partner may enter the account, or do something in it, at this very moment. Always an
+/// answer: of a client that nobody knows it is no.
+#[utoipa::path(
+    get,
+    path = "/v1/partners/{partner}/clients/{client}/access",
+    tag = "clients",
+    params(
+        ("partner" = String, Path),
+        ("client" = String, Path),
+        ("action" = Option<String>, Query, description = "What the partner is about to do; a few things it may never do"),
+    ),
+    responses(
+        (status = 200, description = "The decision", body = schema::Decision),
+        (status = 400, description = "A parameter cannot be used", body = ErrorBody),
+        (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 503, description = "The store cannot be reached", body = ErrorBody),
+    )
+)]
+pub(super) async fn access(
+    State(api): State<Arc<Api>>,
+    path: RawPath<(String, String)>,
+    query: RawQuery,
+) -> Result<Json<Decision>, ApiError> {
+    let key = client_key(path)?;
+    let mut params = Params::of(query)?;
+    let action = params.text("action")?;
+    params.finish()?;
+    api.undisturbed(move |engine| async move { engine.decide(&key, action.as_deref()).await })
+        .await
+        .map(Json)
+}
+
+pub(super) fn page_size(params: &mut Params) -> Result<usize, ApiError> {
+    let limit = params.number("limit", 1, LONGEST_PAGE)?.unwrap_or(DEFAULT_PAGE);
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,104 @@
+//! `GET /v1/dead-letters`: what could not be an event, without its bytes. `tenure dead` shows those, and
+//! redrives.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::clients::page_size;
+use super::error::ErrorBody;
+use super::params::{Params, RawQuery};
+use super::{Api, ApiError, schema};
+use crate::domain::view::rfc3339;
+use crate::store::{DeadFilter, DeadRecord, DeadStatus};
+
+/// A page of dead letters, oldest first.
+#[derive(Serialize, ToSchema)]
+pub struct DeadLettersPage {
+    dead_letters: Vec<DeadLetterLine>,
+    /// What to send as `after` for the next page; null on the last.
+    next: Option<i64>,
+}
+
+/// A dead letter without its bytes.
+#[derive(Serialize, ToSchema)]
+pub struct DeadLetterLine {
+    id: i64,
+    #[schema(value_type = schema::DeadStatusName)]
+    status: DeadStatus,
+    /// Where it came from.
+    #[schema(example = "amqp:tenure.events.0")]
+    origin: String,
+    /// Why it cannot be an event.
+    reason: String,
+    content_type: Option<String>,
+    /// Length of its body, in bytes.
+    bytes: usize,
+    times_seen: i64,
+    #[schema(format = DateTime)]
+    first_seen_at: String,
+    #[schema(format = DateTime)]
+    last_seen_at: String,
+}
+
+impl From<DeadRecord> for DeadLetterLine {
+    fn from(record: DeadRecord) -> Self {
+        Self {
+            id: record.id,
+            status: record.status,
+            origin: record.letter.origin,
+            reason: record.letter.reason,
+            content_type: record.letter.content_type,
+            bytes: record.letter.body.len(),
+            times_seen: record.times_seen,
+            first_seen_at: rfc3339(record.first_seen_at),
+            last_seen_at: rfc3339(record.last_seen_at),
+        }
+    }
+}
+
+/// What could not be an event.
+#[utoipa::path(
+    get,
+    path = "/v1/dead-letters",
+    tag = "events",
+    params(
+        ("status" = Option<schema::DeadStatusName>, Query, description = "Only dead letters with this status"),
+        ("after" = Option<i64>, Query, description = "Dead letters after this id", minimum = 0),
+        ("limit" = Option<u32>, Query, description = "1 to 1000; 100 without", minimum = 1, maximum = 1000),
+    ),
+    responses(
+        (status = 200, description = "A page of dead letters", body = DeadLettersPage),
+        (status = 400, description = "A parameter cannot be used", body = ErrorBody),
+        (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 503, description = "The store cannot be reached", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: RawQuery,
+) -> Result<Json<DeadLettersPage>, ApiError> {
+    let mut params = Params::of(query)?;
+    let statuses = [DeadStatus::Open, DeadStatus::Redriven, DeadStatus::Discarded];
+    let filter = DeadFilter {
+        status: params.choice("status", statuses.map(|status| (status.as_str(), status)))?,
+    };
+    let after = params.number("after", 0, i64::MAX)?.unwrap_or(0);
+    let limit = page_size(&mut params)?;
+    params.finish()?;
+    let wanted = u32::try_from(limit + 1).unwrap_or(u32::MAX);
+    let mut records = api
+        .undisturbed(
+            move |engine| async move { engine.store().dead_letters(&filter, after, wanted).await },
+        )
+        .await?;
+    let more = records.len() > limit;
+    records.truncate(limit);
+    Ok(Json(DeadLettersPage {
+        next: records.last().filter(|_| more).map(|record| record.id),
+        dead_letters: records.into_iter().map(DeadLetterLine::from).collect(),
+    }))
+}

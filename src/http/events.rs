@@ -1,0 +1,183 @@
+//! `POST /v1/events`: the CloudEvents HTTP binding, structured, binary and batch.
+//!
+//! A single event that was taken, was known already or is refused is answered with 200: it is kept, and
+//! sending it again would change nothing. One that cannot be an event is 422: it is kept as a dead letter; so is a batch that comes to nothing but one dead letter. Any other batch is 200, with the outcome
+//! of each of its events.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::ErrorBody;
+use super::{Api, ApiError, schema};
+use crate::domain::Event;
+use crate::engine::{Answer, Incoming};
+use crate::store::DeadLetter;
+use crate::wire::{BATCH, Decoder, Message, Pairs, STRUCTURED};
+
+/// Events in one transaction at most: a body may hold more than a transaction should.
+const CHUNK: usize = 1_000;
+
+/// What came of the events, in the order in which they were sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Outcomes {
+    outcomes: Vec<Outcome>,
+}
+
+/// What came of an event.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Outcome {
+    /// With `id`, the event's name. Absent when what was sent is no event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Box<str>>,
+    outcome: OutcomeKind,
+    /// Why an event was refused, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    /// Why an event was refused or is a dead letter, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeKind {
+    /// It has changed the client, or at least its history.
+    Applied,
+    /// It was known already; nothing changed.
+    Duplicate,
+    /// It is not possible at its place in the client's history; kept, and looked at again when an
+    /// earlier event comes late.
+    Refused,
+    /// It cannot be an event; kept as a dead letter.
+    Dead,
+}
+
+/// Take events.
+#[utoipa::path(
+    post,
+    path = "/v1/events",
+    tag = "events",
+    request_body(
+        description = "A CloudEvents 1.0 event (structured), its data alone with the attributes in `ce-` headers \
+                       (binary), or an array of events (batch)",
+        content(
+            (schema::CloudEvent = "application/cloudevents+json"),
+            (Vec<schema::CloudEvent> = "application/cloudevents-batch+json"),
+            (Object = "application/json"),
+        )
+    ),
+    responses(
+        (status = 200, description = "Kept; what came of each event, in order", body = Outcomes),
+        (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 413, description = "The body is longer than `http.body_limit`", body = ErrorBody),
+        (status = 415, description = "The content type is none of the three modes", body = ErrorBody),
+        (status = 422, description = "The only event cannot be one; kept as a dead letter", body = Outcomes),
+        (status = 503, description = "The store cannot be reached: send it again", body = ErrorBody),
+    )
+)]
+pub(super) async fn take(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Outcomes>), ApiError> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    check_mode(content_type, &headers)?;
+    let body = body.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge {
+            limit: api.body_limit,
+        },
+        _ => ApiError::Body(error.body_text()),
+    })?;
+    let now = api.engine()?.now();
+    let decoded = Decoder::new(api.limits, now).events(Message {
+        origin: "http",
+        content_type,
+        headers: &Pairs::of_http(
+            headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_bytes())),
+        ),
+        body: &body,
+    });
+    let outcomes = take_all(&api, decoded).await?;
+    let status = match outcomes.as_slice() {
+        [only] if only.outcome == OutcomeKind::Dead => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
+    };
+    Ok((status, Json(Outcomes { outcomes })))
+}
+
+/// What is none of the three modes is nobody's event, and not kept.
+fn check_mode(content_type: Option<&str>, headers: &HeaderMap) -> Result<(), ApiError> {
+    let bare = content_type
+        .and_then(|text| text.split(';').next())
+        .map(|text| text.trim().to_ascii_lowercase())
+        .unwrap_or_default();
+    match bare.as_str() {
+        STRUCTURED | BATCH => Ok(()),
+        // Another format of CloudEvents, which we do not read.
+        other if other.starts_with("application/cloudevents") => Err(ApiError::MediaType),
+        _ if headers.keys().any(|name| name.as_str().starts_with("ce-")) => Ok(()),
+        _ => Err(ApiError::MediaType),
+    }
+}
+
+async fn take_all(api: &Api, decoded: Vec<Result<Event, DeadLetter>>) -> Result<Vec<Outcome>, ApiError> {
+    let names: Vec<_> = decoded
+        .iter()
+        .map(|one| one.as_ref().ok().map(|event| (event.source.clone(), event.id.clone())))
+        .collect();
+    let mut answers = Vec::with_capacity(decoded.len());
+    let mut incoming = decoded
+        .into_iter()
+        .map(|one| one.map_or_else(Incoming::Dead, Incoming::Event));
+    loop {
+        let chunk: Vec<Incoming> = incoming.by_ref().take(CHUNK).collect();
+        if chunk.is_empty() {
+            break;
+        }
+        let taken = api
+            .undisturbed(|engine| async move { engine.take(chunk).await })
+            .await?;
+        answers.extend(taken);
+    }
+    Ok(names
+        .into_iter()
+        .zip(answers)
+        .map(|(name, answer)| Outcome::of(name, answer))
+        .collect())
+}
+
+impl Outcome {
+    fn of(name: Option<(Box<str>, Box<str>)>, answer: Answer) -> Self {
+        let (outcome, code, reason) = match answer {
+            Answer::Applied => (OutcomeKind::Applied, None, None),
+            Answer::Duplicate => (OutcomeKind::Duplicate, None, None),
+            Answer::Refused(refusal) => (
+                OutcomeKind::Refused,
+                Some(refusal.code()),
+                Some(refusal.words().to_owned()),
+            ),
+            Answer::Dead(reason) => (OutcomeKind::Dead, None, Some(reason)),
+        };
+        let (source, id) = name.unzip();
+        Self {
+            source,
+            id,
+            outcome,
+            code,
+            reason,
+        }
+    }
+}

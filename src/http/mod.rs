@@ -1,0 +1,119 @@
+//! The HTTP door: events in, answers out, and what watches over a worker.
+
+mod auth;
+mod clients;
+mod dead_letters;
+mod error;
+mod events;
+mod health;
+mod metrics;
+mod openapi;
+mod params;
+mod schema;
+mod server;
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::task::TaskTracker;
+
+pub use error::ApiError;
+pub use health::{Health, Probe};
+pub use openapi::document as openapi;
+pub use server::{BindError, bind, serve};
+
+use crate::config::HttpSettings;
+use crate::engine::Engine;
+use crate::store::StoreError;
+use crate::wire::Limits;
+
+/// What the handlers share. It can listen before the store is there: until [`Api::open`] it answers
+/// that it is alive, and why it is not ready.
+pub struct Api {
+    engine: OnceLock<Arc<Engine>>,
+    probes: RwLock<Vec<(&'static str, Probe)>>,
+    token: Option<auth::Digest>,
+    limits: Limits,
+    body_limit: usize,
+    timeout: Duration,
+    metrics: metrics::Metrics,
+    /// Work that outlives its request.
+    tasks: TaskTracker,
+}
+
+impl Api {
+    #[must_use]
+    pub fn new(settings: &HttpSettings, limits: Limits, metrics: PrometheusHandle) -> Arc<Self> {
+        Arc::new(Self {
+            engine: OnceLock::new(),
+            probes: RwLock::default(),
+            token: settings.token.as_ref().map(auth::Digest::of),
+            limits,
+            body_limit: settings.body_limit,
+            timeout: settings.timeout,
+            metrics: metrics::Metrics::new(metrics),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// From now on events are taken and questions answered.
+    pub fn open(&self, engine: Arc<Engine>) {
+        // A second engine would be a mistake of ours, and changes nothing.
+        let _ = self.engine.set(engine);
+    }
+
+    /// Adds something that readiness depends on, under its name in the body of `/readyz`.
+    pub fn watch(&self, name: &'static str, probe: Probe) {
+        self.probes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((name, probe));
+    }
+
+    /// Every route.
+    #[must_use]
+    pub fn router(self: &Arc<Self>) -> Router {
+        let guarded = Router::new()
+            .route("/v1/events", post(events::take))
+            .route("/v1/partners/{partner}/clients", get(clients::list))
+            .route("/v1/partners/{partner}/clients/{client}", get(clients::show))
+            .route("/v1/partners/{partner}/clients/{client}/journal", get(clients::journal))
+            .route("/v1/partners/{partner}/clients/{client}/access", get(clients::access))
+            .route("/v1/dead-letters", get(dead_letters::list))
+            .route("/metrics", get(metrics::show))
+            .layer(DefaultBodyLimit::max(self.body_limit))
+            .route_layer(from_fn_with_state(self.clone(), auth::check));
+        Router::new()
+            .route("/livez", get(health::live))
+            .route("/readyz", get(health::ready))
+            .route("/openapi.json", get(openapi::show))
+            .merge(guarded)
+            .fallback(server::no_such_path)
+            .method_not_allowed_fallback(server::no_such_method)
+            .layer(from_fn_with_state(self.clone(), server::time_limit))
+            .layer(from_fn(metrics::measure))
+            .with_state(self.clone())
+    }
+
+    fn engine(&self) -> Result<Arc<Engine>, ApiError> {
+        self.engine.get().cloned().ok_or(ApiError::Starting)
+    }
+
+    /// Does something with the engine that neither a client who hangs up nor the time limit may cut
+    /// off half-way: a store's transaction has to be seen through.
+    async fn undisturbed<T, F>(&self, work: impl FnOnce(Arc<Engine>) -> F) -> Result<T, ApiError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.tasks.spawn(work(self.engine()?)).await {
+            Ok(done) => done.map_err(ApiError::from),
+            Err(panic) => Err(ApiError::Internal(panic.to_string())),
+        }
+    }
+}

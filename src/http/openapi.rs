@@ -1,0 +1,55 @@
+//! `/openapi.json`: the HTTP side, for programs and people who write them.
+
+use axum::Json;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use super::{clients, dead_letters, events, health};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tenure",
+        description = "Which partner is linked to which client, what that client's service is, and who may enter \
+                       whose account at this very moment."
+    ),
+    paths(
+        events::take,
+        clients::list,
+        clients::show,
+        clients::journal,
+        clients::access,
+        dead_letters::list,
+        health::live,
+        health::ready,
+    ),
+    security(("token" = []), ()),
+    modifiers(&Token)
+)]
+struct Document;
+
+/// The token is asked for when `http.token` is set.
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The token of `http.token`, when that is set"))
+            .build();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+pub(super) async fn show() -> Json<utoipa::openapi::OpenApi> {
+    Json(document())
+}

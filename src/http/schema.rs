@@ -1,0 +1,156 @@
+//! How the domain's answers look, for the OpenAPI document alone: the domain knows nothing of HTTP. A test
+//! holds these against what is really answered.
+
+#![expect(dead_code, reason = "described, never made")]
+
+use chrono::{DateTime, Utc};
+use utoipa::ToSchema;
+
+/// A CloudEvents 1.0 event. Fields and extensions that Tenure does not know are ignored.
+#[derive(ToSchema)]
+pub struct CloudEvent {
+    #[schema(example = "1.0")]
+    specversion: String,
+    /// With `source`, the event's name: the same pair again changes nothing.
+    id: String,
+    #[schema(example = "/apps/accounts")]
+    source: String,
+    #[schema(rename = "type", example = "client.added")]
+    r#type: String,
+    /// `{partner}/{client}`
+    #[schema(example = "acme/bakery")]
+    subject: String,
+    /// When it happened.
+    time: DateTime<Utc>,
+    /// Orders events of the same time, compared as text.
+    #[schema(required = false)]
+    sequence: Option<String>,
+    #[schema(required = false)]
+    data: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// A client at one moment.
+#[derive(ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "they are answers, not a state")]
+pub struct Client {
+    partner: String,
+    client: String,
+    #[schema(required)]
+    name: Option<String>,
+    #[schema(required)]
+    link: Option<LinkName>,
+    #[schema(required)]
+    service: Option<ServiceName>,
+    access: AccessName,
+    /// Since when the partner's request for access is open.
+    #[schema(required)]
+    access_request: Option<DateTime<Utc>>,
+    #[schema(required)]
+    expires_at: Option<DateTime<Utc>>,
+    connected: bool,
+    billable: bool,
+    /// In dashboards.
+    visible: bool,
+    /// New data is retrieved.
+    retrieving: bool,
+    commission: bool,
+    status_credit: bool,
+    /// A deleted client is on neither.
+    #[schema(required)]
+    tab: Option<TabName>,
+    subscriptions: Vec<Subscription>,
+    assignments: Vec<String>,
+    report_schedules: Vec<String>,
+    margin_rules: Vec<String>,
+    users: Vec<String>,
+    integrations: Vec<String>,
+    #[schema(required)]
+    jobs_total: Option<u64>,
+    #[schema(required)]
+    last_accessed_at: Option<DateTime<Utc>>,
+    /// The last event or timer that this state knows of.
+    #[schema(required)]
+    as_of: Option<DateTime<Utc>>,
+    /// How often what is stored was written.
+    version: i64,
+}
+
+#[derive(ToSchema)]
+pub struct Subscription {
+    id: String,
+    status: SubscriptionStatus,
+    managed_by: ManagedBy,
+    #[schema(required)]
+    plan: Option<String>,
+    #[schema(required)]
+    paid_until: Option<DateTime<Utc>>,
+    #[schema(required)]
+    ended_at: Option<DateTime<Utc>>,
+}
+
+/// A line of the journal: what became different, when and why.
+#[derive(ToSchema)]
+pub struct JournalLine {
+    /// Rises within a client.
+    sequence: i64,
+    #[schema(example = "acme/bakery")]
+    subject: String,
+    #[schema(example = "link.active")]
+    r#type: String,
+    /// The holding's.
+    id: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    /// When it took effect.
+    time: DateTime<Utc>,
+    /// When Tenure wrote it.
+    recorded: DateTime<Utc>,
+    cause: Cause,
+    /// A late event brought it about.
+    correction: bool,
+}
+
+/// What brought a change about: an event, or a timer.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum Cause {
+    Event {
+        source: String,
+        id: String,
+        r#type: String,
+    },
+    Timer {
+        timer: String,
+    },
+}
+
+/// Whether the partner may enter, or do what it is about to do.
+#[derive(ToSchema)]
+pub struct Decision {
+    allowed: bool,
+    reason: DecisionReason,
+    #[schema(required)]
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// Names as they stand in answers and are asked for.
+macro_rules! names {
+    ($($name:ident { $($variant:ident),* })*) => {
+        $(
+            #[derive(ToSchema)]
+            #[serde(rename_all = "snake_case")]
+            pub enum $name { $($variant),* }
+        )*
+    };
+}
+
+names! {
+    LinkName { Draft, Invited, Active, InvitationRejected, AccessRejected, Archived, Lost, Deleted }
+    ServiceName { PendingAssigning, Active, Terminated }
+    AccessName { None, Enabled, Disabled, Expired }
+    TabName { Active, Inactive }
+    SubscriptionStatus { Prepared, Active, Ended }
+    ManagedBy { Partner, Client }
+    DecisionReason { AccessEnabled, AccessNone, AccessDisabled, AccessExpired, UnknownClient, ActionForbidden }
+    DeadStatusName { Open, Redriven, Discarded }
+}

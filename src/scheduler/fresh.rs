@@ -1,0 +1,64 @@
+//! Whether sweeps happen when they should: for readiness.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::config::CronLine;
+use crate::store::SweepRun;
+
+/// A run takes a while, and a ticker may be late.
+const TOLERANCE: TimeDelta = TimeDelta::minutes(1);
+
+/// When a sweep last was seen through, and whether that is recent enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    pub fresh: bool,
+    pub last_finished_at: Option<DateTime<Utc>>,
+    pub next_tick: Option<DateTime<Utc>>,
+    /// What went wrong in the last run, if anything.
+    pub last_error: Option<String>,
+}
+
+impl Freshness {
+    /// Fresh is a sweep that some worker has finished since the tick before the last one, with a minute's
+    /// grace: between one and two intervals of its line ago, whatever the line. Until then a worker that has
+    /// just started is given as long.
+    pub(super) fn of(
+        cron: &CronLine,
+        runs: &[SweepRun],
+        started_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let last = runs
+            .iter()
+            .filter(|run| run.finished_at.is_some())
+            .max_by_key(|run| run.finished_at);
+        let last_finished_at = last.and_then(|run| run.finished_at);
+        let last_tick = cron.at_or_before(now);
+        let tick_before = last_tick.and_then(|tick| cron.before(tick));
+        let since = tick_before.map_or(started_at, |tick| tick - TOLERANCE);
+        Self {
+            fresh: last_finished_at.is_some_and(|at| at >= since) || started_at >= since,
+            last_finished_at,
+            next_tick: cron.next_after(now),
+            last_error: last.and_then(|run| run.error.clone()),
+        }
+    }
+}
+
+impl std::fmt::Display for Freshness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.fresh, self.last_finished_at) {
+            (true, None) => f.write_str("just started")?,
+            (true, Some(at)) => write!(f, "last run finished at {at}")?,
+            (false, None) => f.write_str("no run has finished; see `tenure_sweep_runs_total` and the log")?,
+            (false, Some(at)) => write!(f, "overdue: the last run finished at {at}; the log says why")?,
+        }
+        if let Some(error) = &self.last_error {
+            write!(f, "; its error: {error}")?;
+        }
+        if let Some(next) = self.next_tick {
+            write!(f, "; next at {next}")?;
+        }
+        Ok(())
+    }
+}

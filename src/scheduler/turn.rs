@@ -1,0 +1,152 @@
+//! One sweep's turns: wait for a tick, see whether its run is due, run it. One after the other, so that a
+//! sweep never runs into itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::Scheduler;
+use crate::domain::Sweep;
+use crate::engine::{SweepOptions, SweepReport};
+use crate::store::{RunStatus, StoreError};
+
+/// How many of the newest runs are looked at: some may be a person's, and stand for no tick.
+pub(super) const RECENT: u32 = 50;
+
+/// A look at the clock without a tick, should ticks stay away: the ticker computes its next one from a
+/// clock that may have been wrong.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// How long to wait before a run that failed is tried again: doubled each time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_mins(5);
+
+/// Why a run ended before it was through.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("it broke off: {0}")]
+    Panic(#[from] tokio::task::JoinError),
+}
+
+impl Scheduler {
+    pub(super) async fn take_turns(self: Arc<Self>, sweep: Sweep, ticked: Arc<Notify>, stop: CancellationToken) {
+        let mut seen: Option<DateTime<Utc>> = None;
+        let mut retry = FIRST_RETRY;
+        let mut failing = false;
+        while !stop.is_cancelled() {
+            let mut wait = LOOK;
+            let tick = self.last_tick(sweep).filter(|tick| Some(*tick) > seen);
+            if let Some(tick) = tick {
+                match self.run_if_due(sweep, tick, &stop).await {
+                    Ok(()) => {
+                        if failing {
+                            tracing::info!(%sweep, "the sweep runs again");
+                        }
+                        (seen, retry, failing) = (Some(tick), FIRST_RETRY, false);
+                    }
+                    Err(error) => {
+                        // Said once: until it runs again, readiness says so.
+                        if !failing {
+                            tracing::error!(%sweep, scheduled_at = %tick, %error, "the sweep failed; it is tried again");
+                        }
+                        failing = true;
+                        wait = retry;
+                        retry = (retry * 2).min(LONGEST_RETRY);
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = ticked.notified(), if !failing => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn last_tick(&self, sweep: Sweep) -> Option<DateTime<Utc>> {
+        self.schedules
+            .get(&sweep)?
+            .cron
+            .at_or_before(self.engine.now())
+    }
+
+    /// Runs a sweep for a tick, unless that was seen through already, here or elsewhere. A run that another
+    /// worker has begun is joined: it may have died, and if not, the two share the work.
+    async fn run_if_due(
+        &self,
+        sweep: Sweep,
+        tick: DateTime<Utc>,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let runs = self.engine.store().runs(Some(sweep), RECENT).await?;
+        let done = |status| status == RunStatus::Done;
+        if runs.iter().any(|run| run.scheduled_at == tick && done(run.status)) {
+            return Ok(());
+        }
+        let options = SweepOptions {
+            scheduled_at: Some(tick),
+            worker: self.worker.clone(),
+            chunk: self.chunk,
+            stop: stop.clone(),
+            ..SweepOptions::default()
+        };
+        let engine = self.engine.clone();
+        let began = Instant::now();
+        // In a task of its own, so that a panic ends the run and not the sweep's turns.
+        let ended = tokio::spawn(async move { engine.sweep(sweep, options, |_| {}).await }).await;
+        let report = ended.map_err(Failure::from).and_then(|done| Ok(done?));
+        self.count(sweep, began.elapsed(), report.as_ref().ok());
+        if let Ok(report) = &report {
+            tell(report, began.elapsed());
+        }
+        report.map(drop)
+    }
+
+    fn count(&self, sweep: Sweep, took: Duration, report: Option<&SweepReport>) {
+        let name = sweep.as_str();
+        let status = match report {
+            None => "failed",
+            Some(report) if report.stopped => "stopped",
+            Some(_) => "done",
+        };
+        metrics::counter!("tenure_sweep_runs_total", "sweep" => name, "status" => status).increment(1);
+        metrics::histogram!("tenure_sweep_duration_seconds", "sweep" => name).record(took);
+        let Some(report) = report else { return };
+        let whole = |count: i64| u64::try_from(count).unwrap_or(0);
+        let counts = report.counts;
+        metrics::counter!("tenure_sweep_examined_total", "sweep" => name).increment(whole(counts.examined));
+        metrics::counter!("tenure_sweep_changed_total", "sweep" => name).increment(whole(counts.changed));
+        metrics::counter!("tenure_sweep_failed_total", "sweep" => name).increment(whole(counts.failed));
+        metrics::counter!("tenure_sweep_changes_total", "sweep" => name).increment(whole(counts.changes));
+        if !report.stopped {
+            #[expect(clippy::cast_precision_loss, reason = "a Unix time, exact for ages")]
+            let finished = self.engine.now().timestamp() as f64;
+            metrics::gauge!("tenure_sweep_finished_timestamp_seconds", "sweep" => name).set(finished);
+        }
+    }
+}
+
+/// One line for a run that did something; the others are for those who look closely.
+fn tell(report: &SweepReport, took: Duration) {
+    let counts = report.counts;
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if counts.changed > 0 || counts.failed > 0 || report.stopped {
+        tracing::info!(
+            sweep = %report.sweep,
+            clients.examined = counts.examined,
+            clients.changed = counts.changed,
+            clients.failed = counts.failed,
+            changes = counts.changes,
+            stopped = report.stopped,
+            duration_ms = millis,
+            "swept"
+        );
+    } else {
+        tracing::debug!(sweep = %report.sweep, duration_ms = millis, "swept, nothing was due");
+    }
+}

@@ -1,0 +1,303 @@
+//! What a commit writes: one statement a table, fed with typed arrays. The arrays of a statement are made
+//! from one slice each, and so are equally long: PostgreSQL would fill up a shorter one with nulls.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::postgres::PgPool;
+
+use super::batch::columns;
+use super::dead_letters;
+use crate::domain::{ClientKey, Entry, Policy, Sweep};
+use crate::store::rows::{self, ClientColumns, json, outcome_columns};
+use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
+
+/// Writes all of a commit but its end.
+pub(super) async fn all(connection: &mut PgConnection, commit: &Commit) -> Result<()> {
+    let at = commit.recorded_at;
+    clients(connection, &commit.clients, &commit.journal).await?;
+    touches(connection, &commit.touches).await?;
+    closed_runs(connection, &commit.touches).await?;
+    events(connection, &commit.events, at).await?;
+    outcomes(connection, &commit.outcomes).await?;
+    journal(connection, &commit.journal, at).await?;
+    clear_deadlines(connection, &commit.deadlines_cleared).await?;
+    set_deadlines(connection, &commit.deadlines_set).await?;
+    dead_letters::put(connection, &commit.dead_letters, at).await
+}
+
+/// Every client must still be as it was read, or not be there if it was not.
+async fn clients(connection: &mut PgConnection, writes: &[ClientWrite], journal: &[Entry]) -> Result<()> {
+    let mut journaled: HashSet<&ClientKey> = journal.iter().map(|entry| &entry.key).collect();
+    if !writes.is_empty() {
+        let facets: Vec<ClientColumns<'_>> = writes.iter().map(|w| ClientColumns::of(&w.document)).collect();
+        let (partners, clients) = columns(writes.iter().map(|write| &write.key));
+        let written = sqlx::query(
+            "insert into clients
+                 (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+             select w.partner, w.client, w.name, w.name_key, w.link, w.service, w.access, w.as_of, w.version,
+                    case when w.journaled
+                         then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                         else 0 end,
+                    w.doc::json
+             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                         $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[])
+                  as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)
+             where w.version = 1
+                or exists (select from clients where partner = w.partner and client = w.client)
+             on conflict (partner, client) do update
+             set name = excluded.name, name_key = excluded.name_key, link = excluded.link,
+                 service = excluded.service, access = excluded.access, as_of = excluded.as_of,
+                 version = excluded.version, doc = excluded.doc,
+                 journaled_by = greatest(clients.journaled_by, excluded.journaled_by)
+             where clients.version = excluded.version - 1",
+        )
+        .bind(partners)
+        .bind(clients)
+        .bind(facets.iter().map(|f| f.name).collect::<Vec<_>>())
+        .bind(writes.iter().map(|w| w.name_key.as_deref()).collect::<Vec<_>>())
+        .bind(facets.iter().map(|f| f.link).collect::<Vec<_>>())
+        .bind(facets.iter().map(|f| f.service).collect::<Vec<_>>())
+        .bind(facets.iter().map(|f| f.access).collect::<Vec<_>>())
+        .bind(facets.iter().map(|f| f.as_of).collect::<Vec<_>>())
+        .bind(writes.iter().map(|w| w.read_version + 1).collect::<Vec<_>>())
+        .bind(writes.iter().map(|w| journaled.remove(&w.key)).collect::<Vec<_>>())
+        .bind(writes.iter().map(|w| json(&w.document)).collect::<Vec<_>>())
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+        rows::expect_written(written, writes)?;
+    }
+    stamp(connection, &journaled).await
+}
+
+/// Marks clients that are journaled but not written: those that a late event makes no different, but for
+/// its refusal.
+async fn stamp(connection: &mut PgConnection, journaled: &HashSet<&ClientKey>) -> Result<()> {
+    if journaled.is_empty() {
+        return Ok(());
+    }
+    let (partners, clients) = columns(journaled.iter().copied());
+    sqlx::query(
+        "update clients
+         set journaled_by = (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+         where ctid = any (array(
+             select c.ctid
+             from unnest($1::text[], $2::text[]) as k (partner, client)
+             cross join lateral (
+                 select ctid from clients where partner = k.partner and client = k.client offset 0
+             ) c
+         ))",
+    )
+    .bind(partners)
+    .bind(clients)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn touches(connection: &mut PgConnection, writes: &[TouchWrite]) -> Result<()> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let (partners, clients) = columns(writes.iter().map(|write| &write.key));
+    sqlx::query(
+        "insert into touches (partner, client, open_run)
+         select * from unnest($1::text[], $2::text[], $3::bytea[])
+         on conflict (partner, client) do update
+         set open_run = excluded.open_run",
+    )
+    .bind(partners)
+    .bind(clients)
+    .bind(writes.iter().map(|w| w.open.pack()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn closed_runs(connection: &mut PgConnection, writes: &[TouchWrite]) -> Result<()> {
+    let closed: Vec<(&ClientKey, DateTime<Utc>, Vec<u8>)> = writes
+        .iter()
+        .filter_map(|write| {
+            let run = write.closed.as_ref()?;
+            Some((&write.key, run.iter().next()?.time, run.pack()))
+        })
+        .collect();
+    if closed.is_empty() {
+        return Ok(());
+    }
+    let (partners, clients) = columns(closed.iter().map(|(key, ..)| *key));
+    sqlx::query(
+        "insert into touch_runs (partner, client, first_at, run)
+         select * from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bytea[])",
+    )
+    .bind(partners)
+    .bind(clients)
+    .bind(
+        closed
+            .iter()
+            .map(|(_, first_at, _)| *first_at)
+            .collect::<Vec<_>>(),
+    )
+    .bind(closed.iter().map(|(.., run)| run.as_slice()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn events(connection: &mut PgConnection, writes: &[EventWrite], at: DateTime<Utc>) -> Result<()> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let (partners, clients) = columns(writes.iter().map(|write| &write.event.key));
+    let (outcomes, reasons): (Vec<_>, Vec<_>) = writes.iter().map(|w| outcome_columns(w.outcome)).unzip();
+    sqlx::query(
+        "insert into events
+             (source, id, partner, client, type, time, sequence, received_at, data, outcome, reason)
+         select w.source, w.id, w.partner, w.client, w.type, w.time, w.sequence, $11, w.data::json, w.outcome,
+                w.reason
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
+                     $8::text[], $9::text[], $10::text[])
+              as w (source, id, partner, client, type, time, sequence, data, outcome, reason)",
+    )
+    .bind(writes.iter().map(|w| &*w.event.source).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| &*w.event.id).collect::<Vec<_>>())
+    .bind(partners)
+    .bind(clients)
+    .bind(writes.iter().map(|w| w.event.kind.type_name()).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.event.time).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.event.sequence.as_deref()).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| rows::data_of(&w.event.kind)).collect::<Vec<_>>())
+    .bind(outcomes)
+    .bind(reasons)
+    .bind(at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn outcomes(connection: &mut PgConnection, updates: &[OutcomeUpdate]) -> Result<()> {
+    if updates.is_empty() {
+        return Ok(());
+    }
+    let (outcomes, reasons): (Vec<_>, Vec<_>) = updates.iter().map(|u| outcome_columns(u.outcome)).unzip();
+    let updated = sqlx::query(
+        "update events
+         set outcome = u.outcome, reason = u.reason
+         from (
+             select k.outcome, k.reason, e.place
+             from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as k (source, id, outcome, reason)
+             cross join lateral (
+                 select ctid as place from events where source = k.source and id = k.id offset 0
+             ) e
+         ) u
+         where events.ctid = u.place",
+    )
+    .bind(updates.iter().map(|u| &*u.source).collect::<Vec<_>>())
+    .bind(updates.iter().map(|u| &*u.id).collect::<Vec<_>>())
+    .bind(outcomes)
+    .bind(reasons)
+    .execute(connection)
+    .await?
+    .rows_affected();
+    rows::expect_logged(updated, updates)
+}
+
+async fn journal(connection: &mut PgConnection, entries: &[Entry], at: DateTime<Utc>) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let (partners, clients) = columns(entries.iter().map(|entry| &entry.key));
+    sqlx::query(
+        "insert into journal
+             (xid, partner, client, change, id, before, after, time, cause, correction, recorded_at)
+         select (select pg_current_xact_id()::text::bigint + xid_shift from relay),
+                w.partner, w.client, w.change, w.id, w.before, w.after, w.time, w.cause::json, w.correction, $10
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::timestamptz[], $8::text[], $9::bool[])
+              with ordinality
+              as w (partner, client, change, id, before, after, time, cause, correction, place)
+         order by w.place",
+    )
+    .bind(partners)
+    .bind(clients)
+    .bind(entries.iter().map(|e| e.change.kind).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.change.id.as_deref()).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.change.from.as_deref()).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.change.to.as_deref()).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.time).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| json(&e.cause)).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.correction).collect::<Vec<_>>())
+    .bind(at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn clear_deadlines(connection: &mut PgConnection, cleared: &[(ClientKey, Sweep)]) -> Result<()> {
+    if cleared.is_empty() {
+        return Ok(());
+    }
+    let (partners, clients) = columns(cleared.iter().map(|(key, _)| key));
+    sqlx::query(
+        "delete from deadlines
+         where ctid = any (array(
+             select d.ctid
+             from unnest($1::text[], $2::text[], $3::text[]) as k (partner, client, sweep)
+             cross join lateral (
+                 select ctid from deadlines
+                 where partner = k.partner and client = k.client and sweep = k.sweep
+                 offset 0
+             ) d
+         ))",
+    )
+    .bind(partners)
+    .bind(clients)
+    .bind(
+        cleared
+            .iter()
+            .map(|(_, sweep)| sweep.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn set_deadlines(
+    connection: &mut PgConnection,
+    set: &[(ClientKey, Sweep, DateTime<Utc>)],
+) -> Result<()> {
+    if set.is_empty() {
+        return Ok(());
+    }
+    let (partners, clients) = columns(set.iter().map(|(key, ..)| key));
+    sqlx::query(
+        "insert into deadlines (partner, client, sweep, due_at)
+         select * from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
+         on conflict (partner, client, sweep) do update
+         set due_at = excluded.due_at",
+    )
+    .bind(partners)
+    .bind(clients)
+    .bind(set.iter().map(|(_, sweep, _)| sweep.as_str()).collect::<Vec<_>>())
+    .bind(set.iter().map(|(.., due_at)| *due_at).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn policy(pool: &PgPool, from: DateTime<Utc>, policy: &Policy) -> Result<()> {
+    sqlx::query(
+        "insert into policies (took_effect_at, policy)
+         values ($1, $2::json)
+         on conflict (took_effect_at) do update
+         set policy = excluded.policy",
+    )
+    .bind(from)
+    .bind(json(policy))
+    .execute(pool)
+    .await?;
+    Ok(())
+}

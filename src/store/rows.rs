@@ -1,0 +1,435 @@
+//! Between the domain and the columns of a table: the same for both adapters.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::commit::{ClientWrite, DeadLetter, Outcome, OutcomeUpdate};
+use super::records::{
+    Census, ClientFilter, Cursor, DeadRecord, DeadStatus, Logged, Recorded, RunCounts, RunStatus, Stored,
+    SweepRun,
+};
+use super::touches::{Touch, Touches};
+use super::{Document, Result, StoreError};
+use crate::domain::change::kind_from_name;
+use crate::domain::event::NameVerdict;
+use crate::domain::{Change, ClientKey, Entry, Event, EventKind, Policy, Refusal, Sweep};
+
+/// A time as a column gives it: PostgreSQL has a type for it, SQLite whole microseconds since 1970.
+pub(super) trait Moment {
+    fn moment(self) -> Option<DateTime<Utc>>;
+}
+
+impl Moment for DateTime<Utc> {
+    fn moment(self) -> Option<DateTime<Utc>> {
+        Some(self)
+    }
+}
+
+impl Moment for i64 {
+    fn moment(self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_micros(self)
+    }
+}
+
+/// The place of a row, for whoever has to look for one that cannot be read.
+#[derive(Clone, Copy)]
+struct Row<'a> {
+    table: &'static str,
+    key: &'a dyn std::fmt::Display,
+}
+
+impl Row<'_> {
+    fn unreadable(self, column: &'static str, reason: impl std::fmt::Display) -> StoreError {
+        StoreError::Inconsistent {
+            table: self.table,
+            column,
+            key: self.key.to_string(),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn moment(self, column: &'static str, time: impl Moment) -> Result<DateTime<Utc>> {
+        time.moment()
+            .ok_or_else(|| self.unreadable(column, "the time is out of range"))
+    }
+
+    fn json<T: DeserializeOwned>(self, column: &'static str, text: &str) -> Result<T> {
+        serde_json::from_str(text).map_err(|error| self.unreadable(column, error))
+    }
+
+    fn word<T>(self, column: &'static str, word: &str, read: impl Fn(&str) -> Option<T>) -> Result<T> {
+        read(word).ok_or_else(|| self.unreadable(column, format!("`{word}` is unknown")))
+    }
+
+    fn touches(self, column: &'static str, bytes: &[u8]) -> Result<Touches> {
+        Touches::unpack(bytes).map_err(|reason| self.unreadable(column, reason))
+    }
+}
+
+/// JSON of our own types: plain data with text for keys, which cannot fail.
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data with text for keys")
+}
+
+/// Takes out what a text column cannot hold.
+pub(super) fn text(text: &str) -> String {
+    text.replace('\0', "")
+}
+
+pub(super) fn key(partner: &str, client: &str) -> ClientKey {
+    ClientKey {
+        partner: partner.into(),
+        client: client.into(),
+    }
+}
+
+/// `partner, client, version, doc, open_run`
+pub(super) type StoredRow = (String, String, i64, String, Option<Vec<u8>>);
+
+pub(super) fn stored((partner, client, version, doc, open): StoredRow) -> Result<Stored> {
+    let key = key(&partner, &client);
+    let document = Row {
+        table: "clients",
+        key: &key,
+    }
+    .json("doc", &doc)?;
+    let touches = open_run(&key, open.as_deref().unwrap_or_default())?;
+    Ok(Stored {
+        key,
+        document,
+        version,
+        touches,
+    })
+}
+
+pub(super) fn open_run(key: &ClientKey, bytes: &[u8]) -> Result<Touches> {
+    Row {
+        table: "touches",
+        key,
+    }
+    .touches("open_run", bytes)
+}
+
+/// What a client can be asked for by, taken from its document.
+pub(super) struct ClientColumns<'a> {
+    pub name: Option<&'a str>,
+    pub link: Option<&'static str>,
+    pub service: Option<&'static str>,
+    pub access: &'static str,
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+impl<'a> ClientColumns<'a> {
+    pub(super) fn of(document: &'a Document) -> Self {
+        let client = &document.client;
+        Self {
+            name: client.name.as_ref().map(crate::domain::Name::as_str),
+            link: client.link_status().map(|status| status.as_str()),
+            service: client.service_status().map(|status| status.as_str()),
+            access: client.access_status().as_str(),
+            as_of: client.as_of(),
+        }
+    }
+}
+
+/// The data of an event as it stands in the log: what was understood of it, not what was sent.
+pub(super) fn data_of(kind: &EventKind) -> String {
+    let mut whole = serde_json::to_value(kind).expect("plain data with text for keys");
+    json(&whole["data"].take())
+}
+
+/// `applied` or `refused`, and the code of the refusal.
+pub(super) fn outcome_columns(outcome: Outcome) -> (&'static str, Option<&'static str>) {
+    match outcome {
+        Outcome::Applied => ("applied", None),
+        Outcome::Refused(refusal) => ("refused", Some(refusal.code())),
+    }
+}
+
+/// `partner, client, source, id, type, time, sequence, data, reason`
+pub(super) type LoggedRow<T> = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    T,
+    Option<String>,
+    String,
+    Option<String>,
+);
+
+pub(super) fn logged<T: Moment>(row: LoggedRow<T>) -> Result<Logged> {
+    let (partner, client, source, id, kind, time, sequence, data, reason) = row;
+    let name = format!("{source} {id}");
+    let row = Row {
+        table: "events",
+        key: &name,
+    };
+    let kind = format!(r#"{{"type":{},"data":{data}}}"#, json(&kind));
+    let kind: EventKind = row.json("data", &kind)?;
+    let outcome = match reason {
+        None => Outcome::Applied,
+        Some(code) => Outcome::Refused(row.word("reason", &code, Refusal::from_code)?),
+    };
+    // A name is asked for only once an event could be applied, so these two outcomes, and no others,
+    // tell that it was.
+    let name_verdict = match (kind.claimed_name(), outcome) {
+        (Some(_), Outcome::Applied) => NameVerdict::Granted,
+        (Some(_), Outcome::Refused(Refusal::NameTaken)) => NameVerdict::Taken,
+        _ => NameVerdict::Open,
+    };
+    let event = Event {
+        source: source.as_str().into(),
+        id: id.as_str().into(),
+        key: key(&partner, &client),
+        time: row.moment("time", time)?,
+        sequence: sequence.map(Into::into),
+        kind,
+        name_verdict,
+    };
+    Ok(Logged { event, outcome })
+}
+
+/// The touches of one run as events.
+pub(super) fn touched(key: &ClientKey, run: &[u8]) -> Result<Vec<Logged>> {
+    let row = Row {
+        table: "touch_runs",
+        key,
+    };
+    let logged = |touch: &Touch| Logged {
+        event: touch.to_event(key),
+        outcome: Outcome::Applied,
+    };
+    Ok(row.touches("run", run)?.iter().map(logged).collect())
+}
+
+/// Brings a history into its order; of the same touch in two runs, one stays.
+pub(super) fn sort_history(history: &mut Vec<Logged>) {
+    history.sort_by_cached_key(|logged| logged.event.position());
+    history.dedup_by(|a, b| a.event == b.event);
+}
+
+/// `xid, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at`
+pub(super) type JournalRow<T> = (
+    i64,
+    i64,
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    T,
+    String,
+    bool,
+    T,
+);
+
+pub(super) fn recorded<T: Moment>(row: JournalRow<T>) -> Result<Recorded> {
+    let (transaction, sequence, partner, client, kind, id, from, to, time, cause, correction, recorded_at) =
+        row;
+    let row = Row {
+        table: "journal",
+        key: &sequence,
+    };
+    Ok(Recorded {
+        cursor: Cursor {
+            transaction,
+            sequence,
+        },
+        entry: Entry {
+            key: key(&partner, &client),
+            change: Change {
+                kind: row.word("change", &kind, kind_from_name)?,
+                id,
+                from,
+                to,
+            },
+            time: row.moment("time", time)?,
+            cause: row.json("cause", &cause)?,
+            correction,
+        },
+        recorded_at: row.moment("recorded_at", recorded_at)?,
+    })
+}
+
+/// `took_effect_at, policy`
+pub(super) fn policy<T: Moment>((from, policy): (T, String)) -> Result<(DateTime<Utc>, Policy)> {
+    let from = Row {
+        table: "policies",
+        key: &"a policy",
+    }
+    .moment("took_effect_at", from)?;
+    let row = Row {
+        table: "policies",
+        key: &from,
+    };
+    Ok((from, row.json("policy", &policy)?))
+}
+
+/// `due_at, partner, client`
+pub(super) fn deadline<T: Moment>(
+    (due_at, partner, client): (T, String, String),
+) -> Result<(DateTime<Utc>, ClientKey)> {
+    let key = key(&partner, &client);
+    let row = Row {
+        table: "deadlines",
+        key: &key,
+    };
+    Ok((row.moment("due_at", due_at)?, key))
+}
+
+/// `id, sweep, scheduled_at, started_at, finished_at, status, examined, changed, changes, failed, error, worker`
+pub(super) type RunRow<T> = (
+    i64,
+    String,
+    T,
+    T,
+    Option<T>,
+    String,
+    i64,
+    i64,
+    i64,
+    i64,
+    Option<String>,
+    String,
+);
+
+pub(super) fn run<T: Moment>(row: RunRow<T>) -> Result<SweepRun> {
+    let (
+        id,
+        sweep,
+        scheduled_at,
+        started_at,
+        finished_at,
+        status,
+        examined,
+        changed,
+        changes,
+        failed,
+        error,
+        worker,
+    ) = row;
+    let row = Row {
+        table: "sweep_runs",
+        key: &id,
+    };
+    Ok(SweepRun {
+        id,
+        sweep: row.word("sweep", &sweep, Sweep::from_name)?,
+        scheduled_at: row.moment("scheduled_at", scheduled_at)?,
+        started_at: row.moment("started_at", started_at)?,
+        finished_at: finished_at
+            .map(|time| row.moment("finished_at", time))
+            .transpose()?,
+        status: row.word("status", &status, RunStatus::from_name)?,
+        counts: RunCounts {
+            examined,
+            changed,
+            changes,
+            failed,
+        },
+        error,
+        worker,
+    })
+}
+
+/// `id, origin, content_type, headers, body, reason, status, times_seen, first_seen_at, last_seen_at, settled_at`
+pub(super) type DeadRow<T> = (
+    i64,
+    String,
+    Option<String>,
+    String,
+    Vec<u8>,
+    String,
+    String,
+    i64,
+    T,
+    T,
+    Option<T>,
+);
+
+pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadRecord> {
+    let (id, origin, content_type, headers, body, reason, status, times_seen, first, last, settled) = row;
+    let row = Row {
+        table: "dead_letters",
+        key: &id,
+    };
+    Ok(DeadRecord {
+        id,
+        letter: DeadLetter {
+            origin,
+            content_type,
+            headers: row.json("headers", &headers)?,
+            body,
+            reason,
+        },
+        status: row.word("status", &status, DeadStatus::from_name)?,
+        times_seen,
+        first_seen_at: row.moment("first_seen_at", first)?,
+        last_seen_at: row.moment("last_seen_at", last)?,
+        settled_at: settled.map(|time| row.moment("settled_at", time)).transpose()?,
+    })
+}
+
+/// Every client written must be one that was still as it had been read.
+pub(super) fn expect_written(written: u64, writes: &[ClientWrite]) -> Result<()> {
+    if usize::try_from(written).is_ok_and(|written| written == writes.len()) {
+        return Ok(());
+    }
+    let expected = writes.len();
+    Err(StoreError::Conflict(format!(
+        "{written} of {expected} clients were still as they had been read"
+    )))
+}
+
+/// Every outcome that became different must be one of an event in the log.
+pub(super) fn expect_logged(updated: u64, updates: &[OutcomeUpdate]) -> Result<()> {
+    if usize::try_from(updated).is_ok_and(|updated| updated == updates.len()) {
+        return Ok(());
+    }
+    let row = Row {
+        table: "events",
+        key: &"a batch",
+    };
+    let expected = updates.len();
+    Err(row.unreadable(
+        "outcome",
+        format!("{updated} of {expected} events whose outcome is different now are in the log"),
+    ))
+}
+
+/// The keys that a listing goes over: after one key, up to the last of one partner. Told so that the
+/// primary key answers it, whichever of the two is given.
+pub(super) struct ClientRange<'a> {
+    pub after_partner: &'a str,
+    pub after_client: &'a str,
+    pub last_partner: &'a str,
+}
+
+impl<'a> ClientRange<'a> {
+    pub(super) fn of(filter: &'a ClientFilter, after: Option<&'a ClientKey>) -> Self {
+        // No id is empty, and all of them are made of characters before DEL.
+        let partner = filter.partner.as_deref();
+        let start = (partner.unwrap_or_default(), "");
+        let after = after.map_or(start, |key| start.max((&key.partner, &key.client)));
+        Self {
+            after_partner: after.0,
+            after_client: after.1,
+            last_partner: partner.unwrap_or("\u{7f}"),
+        }
+    }
+}
+
+/// Adds up `link, service, access, count`.
+pub(super) fn census(facets: Vec<(String, String, String, i64)>) -> Census {
+    let mut census = Census::default();
+    for (link, service, access, count) in facets {
+        *census.link.entry(link).or_default() += count;
+        *census.service.entry(service).or_default() += count;
+        *census.access.entry(access).or_default() += count;
+    }
+    census
+}

@@ -1,0 +1,108 @@
+//! Dead letters.
+
+use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqlitePool;
+
+use super::{hex, micros};
+use crate::store::letters::sightings;
+use crate::store::rows::{self, DeadRow, json, text};
+use crate::store::{DeadFilter, DeadLetter, DeadRecord, DeadStatus, Result};
+
+/// Keeps letters; one that is here already is seen again, and open again if it had been redriven. A
+/// discarded one stays discarded.
+pub(super) async fn put(connection: &mut SqliteConnection, letters: &[DeadLetter], at: i64) -> Result<()> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<_> = sightings(letters)
+        .iter()
+        .map(|sighting| {
+            let letter = sighting.letter;
+            (
+                hex(&sighting.digest),
+                text(&letter.origin),
+                letter.content_type.as_deref().map(text),
+                json(&letter.headers),
+                hex(&letter.body),
+                text(&letter.reason),
+                sighting.times,
+            )
+        })
+        .collect();
+    sqlx::query(
+        "insert into dead_letters
+             (digest, origin, content_type, headers, body, reason, status, times_seen, first_seen_at, last_seen_at)
+         select unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, 'open',
+                value ->> 6, ?2, ?2
+         from json_each(?1)
+         where true
+         order by key
+         on conflict (digest) do update
+         set origin = excluded.origin, headers = excluded.headers, reason = excluded.reason,
+             status = case status when 'redriven' then 'open' else status end,
+             settled_at = case status when 'redriven' then null else settled_at end,
+             times_seen = times_seen + excluded.times_seen,
+             last_seen_at = excluded.last_seen_at",
+    )
+    .bind(json(&lines))
+    .bind(at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn list(
+    readers: &SqlitePool,
+    filter: &DeadFilter,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<DeadRecord>> {
+    let letters: Vec<DeadRow<i64>> = sqlx::query_as(
+        "select id, origin, content_type, headers, body, reason, status, times_seen, first_seen_at,
+                last_seen_at, settled_at
+         from dead_letters
+         where id > ?1 and (?2 is null or status = ?2)
+         order by id
+         limit ?3",
+    )
+    .bind(after)
+    .bind(filter.status.map(DeadStatus::as_str))
+    .bind(i64::from(limit))
+    .fetch_all(readers)
+    .await?;
+    letters.into_iter().map(rows::dead).collect()
+}
+
+pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadRecord>> {
+    let letter: Option<DeadRow<i64>> = sqlx::query_as(
+        "select id, origin, content_type, headers, body, reason, status, times_seen, first_seen_at,
+                last_seen_at, settled_at
+         from dead_letters
+         where id = ?1",
+    )
+    .bind(id)
+    .fetch_optional(readers)
+    .await?;
+    letter.map(rows::dead).transpose()
+}
+
+pub(super) async fn mark(
+    writer: &SqlitePool,
+    id: i64,
+    status: DeadStatus,
+    at: DateTime<Utc>,
+) -> Result<bool> {
+    let settled_at = (status != DeadStatus::Open).then_some(micros(at));
+    let marked = sqlx::query(
+        "update dead_letters
+         set status = ?2, settled_at = ?3
+         where id = ?1",
+    )
+    .bind(id)
+    .bind(status.as_str())
+    .bind(settled_at)
+    .execute(writer)
+    .await?;
+    Ok(marked.rows_affected() > 0)
+}

@@ -1,0 +1,65 @@
+//! Histories: events from the log, and touches out of their runs.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqlitePool;
+
+use super::batch::pairs;
+use crate::domain::ClientKey;
+use crate::store::rows::{self, LoggedRow};
+use crate::store::{Logged, Result};
+
+/// The history of one client, as of one moment.
+pub(super) async fn of_one(readers: &SqlitePool, key: &ClientKey) -> Result<Vec<Logged>> {
+    // Touches move from the open run to a closed one: both must be read as of the same moment.
+    let mut transaction = readers.begin().await?;
+    let mut histories = of(&mut transaction, std::slice::from_ref(key)).await?;
+    transaction.commit().await?;
+    Ok(histories.remove(key).unwrap_or_default())
+}
+
+/// The histories of clients, in a transaction. Each key has one, if an empty one.
+pub(super) async fn of(
+    connection: &mut SqliteConnection,
+    keys: &[ClientKey],
+) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+    let mut histories: HashMap<ClientKey, Vec<Logged>> =
+        keys.iter().map(|key| (key.clone(), Vec::new())).collect();
+    let keys = pairs(keys);
+    let events: Vec<LoggedRow<i64>> = sqlx::query_as(
+        "select e.partner, e.client, e.source, e.id, e.type, e.time, e.sequence, e.data, e.reason
+         from json_each(?1) k
+         cross join events e on e.partner = k.value ->> 0 and e.client = k.value ->> 1",
+    )
+    .bind(&keys)
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in events {
+        let logged = rows::logged(row)?;
+        if let Some(history) = histories.get_mut(&logged.event.key) {
+            history.push(logged);
+        }
+    }
+    let runs: Vec<(String, String, Vec<u8>)> = sqlx::query_as(
+        "select t.partner, t.client, t.open_run
+         from json_each(?1) k
+         cross join touches t on t.partner = k.value ->> 0 and t.client = k.value ->> 1
+         union all
+         select t.partner, t.client, t.run
+         from json_each(?1) k
+         cross join touch_runs t on t.partner = k.value ->> 0 and t.client = k.value ->> 1",
+    )
+    .bind(&keys)
+    .fetch_all(connection)
+    .await?;
+    for (partner, client, run) in runs {
+        let key = rows::key(&partner, &client);
+        let touched = rows::touched(&key, &run)?;
+        if let Some(history) = histories.get_mut(&key) {
+            history.extend(touched);
+        }
+    }
+    histories.values_mut().for_each(rows::sort_history);
+    Ok(histories)
+}

@@ -1,0 +1,109 @@
+//! Clients, the journal and the rest, as last committed.
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqlitePool;
+
+use crate::domain::{ClientKey, Policy};
+use crate::store::rows::{self, ClientRange, JournalRow, StoredRow, json};
+use crate::store::{Census, ClientFilter, Recorded, Result, Stored};
+
+pub(super) async fn client(readers: &SqlitePool, key: &ClientKey) -> Result<Option<Stored>> {
+    let client: Option<StoredRow> = sqlx::query_as(
+        "select c.partner, c.client, c.version, c.doc, t.open_run
+         from clients c
+         left join touches t on t.partner = c.partner and t.client = c.client
+         where c.partner = ?1 and c.client = ?2",
+    )
+    .bind(&*key.partner)
+    .bind(&*key.client)
+    .fetch_optional(readers)
+    .await?;
+    client.map(rows::stored).transpose()
+}
+
+pub(super) async fn clients(
+    readers: &SqlitePool,
+    filter: &ClientFilter,
+    after: Option<&ClientKey>,
+    limit: u32,
+) -> Result<Vec<Stored>> {
+    let range = ClientRange::of(filter, after);
+    let clients: Vec<StoredRow> = sqlx::query_as(
+        "select c.partner, c.client, c.version, c.doc, t.open_run
+         from clients c
+         left join touches t on t.partner = c.partner and t.client = c.client
+         where (c.partner, c.client) > (?1, ?2) and c.partner <= ?3
+           and c.link is not null
+           and (?4 = '[]' or c.link in (select value from json_each(?4)))
+           and (?5 = '[]' or c.service in (select value from json_each(?5)))
+           and (?6 = '[]' or c.access in (select value from json_each(?6)))
+         order by c.partner, c.client
+         limit ?7",
+    )
+    .bind(range.after_partner)
+    .bind(range.after_client)
+    .bind(range.last_partner)
+    .bind(json(&filter.links))
+    .bind(json(&filter.services))
+    .bind(json(&filter.access))
+    .bind(i64::from(limit))
+    .fetch_all(readers)
+    .await?;
+    clients.into_iter().map(rows::stored).collect()
+}
+
+pub(super) async fn journal(
+    readers: &SqlitePool,
+    key: &ClientKey,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Recorded>> {
+    let lines: Vec<JournalRow<i64>> = sqlx::query_as(
+        "select 0, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
+         from journal
+         where partner = ?1 and client = ?2 and seq > ?3
+         order by seq
+         limit ?4",
+    )
+    .bind(&*key.partner)
+    .bind(&*key.client)
+    .bind(after)
+    .bind(i64::from(limit))
+    .fetch_all(readers)
+    .await?;
+    lines.into_iter().map(rows::recorded).collect()
+}
+
+pub(super) async fn census(readers: &SqlitePool) -> Result<Census> {
+    let facets = sqlx::query_as(
+        "select link, service, access, count(*)
+         from clients
+         where link is not null
+         group by link, service, access",
+    )
+    .fetch_all(readers)
+    .await?;
+    let (events, journal, dead_letters_open) = sqlx::query_as(
+        "select (select count(*) from events),
+                (select count(*) from journal),
+                (select count(*) from dead_letters where status = 'open')",
+    )
+    .fetch_one(readers)
+    .await?;
+    let mut census = rows::census(facets);
+    census.events = events;
+    census.journal = journal;
+    census.dead_letters_open = dead_letters_open;
+    Ok(census)
+}
+
+pub(super) async fn policies(readers: &SqlitePool) -> Result<Vec<(DateTime<Utc>, Policy)>> {
+    let policies: Vec<(i64, String)> = sqlx::query_as(
+        "select took_effect_at, policy
+         from policies
+         order by took_effect_at",
+    )
+    .fetch_all(readers)
+    .await?;
+    policies.into_iter().map(rows::policy).collect()
+}

@@ -1,0 +1,108 @@
+//! Events and changes as structured CloudEvents.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::domain::{Cause, Change, Event, EventKind};
+use crate::store::Recorded;
+
+#[derive(Serialize)]
+struct EventEnvelope<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: &'a str,
+    subject: &'a str,
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<&'a str>,
+    partitionkey: &'a str,
+    datacontenttype: &'static str,
+    /// `type` and `data`.
+    #[serde(flatten)]
+    kind: &'a EventKind,
+}
+
+/// An event as structured JSON, as an upstream app would send it.
+///
+/// # Panics
+/// Never: no part of an event can fail to be written.
+#[must_use]
+pub fn event(event: &Event) -> Vec<u8> {
+    let subject = event.key.to_string();
+    let envelope = EventEnvelope {
+        specversion: "1.0",
+        id: &event.id,
+        source: &event.source,
+        subject: &subject,
+        time: rfc3339(event.time),
+        sequence: event.sequence.as_deref(),
+        partitionkey: &subject,
+        datacontenttype: "application/json",
+        kind: &event.kind,
+    };
+    serde_json::to_vec(&envelope).expect("strings, numbers and lists of them can be written")
+}
+
+#[derive(Serialize)]
+struct ChangeEnvelope<'a> {
+    specversion: &'static str,
+    id: String,
+    source: &'static str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    subject: &'a str,
+    time: String,
+    partitionkey: &'a str,
+    datacontenttype: &'static str,
+    data: ChangeData<'a>,
+}
+
+#[derive(Serialize)]
+struct ChangeData<'a> {
+    sequence: i64,
+    /// `type`, `id`, `from`, `to`.
+    #[serde(flatten)]
+    change: &'a Change,
+    recorded: String,
+    cause: &'a Cause,
+    correction: bool,
+}
+
+/// The id of a change's event: the journal's sequence number. A change that is published twice, after a
+/// crash, bears the same id twice, and the number says which of two changes of a client was first.
+#[must_use]
+pub fn change_id(line: &Recorded) -> String {
+    line.cursor.sequence.to_string()
+}
+
+/// A line of the journal as structured JSON, for whoever listens to `tenure.changes`.
+///
+/// # Panics
+/// Never: no part of a change can fail to be written.
+#[must_use]
+pub fn change(line: &Recorded) -> Vec<u8> {
+    let entry = &line.entry;
+    let subject = entry.key.to_string();
+    let envelope = ChangeEnvelope {
+        specversion: "1.0",
+        id: change_id(line),
+        source: "tenure",
+        kind: entry.change.kind,
+        subject: &subject,
+        time: rfc3339(entry.time),
+        partitionkey: &subject,
+        datacontenttype: "application/json",
+        data: ChangeData {
+            sequence: line.cursor.sequence,
+            change: &entry.change,
+            recorded: rfc3339(line.recorded_at),
+            cause: &entry.cause,
+            correction: entry.correction,
+        },
+    };
+    serde_json::to_vec(&envelope).expect("strings, numbers and lists of them can be written")
+}
+
+fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}

@@ -1,0 +1,161 @@
+//! From messages to events, or to dead letters: nothing that came in is lost.
+
+use serde_json::value::RawValue;
+
+use super::attributes::Attributes;
+use super::headers::{Headers, Pairs};
+use super::structured::utf8;
+use super::{BATCH, Decoder, STRUCTURED};
+use crate::domain::Event;
+use crate::domain::id::clip;
+use crate::store::DeadLetter;
+
+/// A message as a transport hands it over.
+#[derive(Debug)]
+pub struct Message<'a, H: ?Sized> {
+    /// Where it came from: `amqp:tenure.events.0`, `http`, `file:events.ndjson:17` …
+    pub origin: &'a str,
+    pub content_type: Option<&'a str>,
+    pub headers: &'a H,
+    pub body: &'a [u8],
+}
+
+impl<H: ?Sized> Clone for Message<'_, H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H: ?Sized> Copy for Message<'_, H> {}
+
+impl<H: Headers + ?Sized> Message<'_, H> {
+    /// The message as a dead letter.
+    #[must_use]
+    pub fn dead(&self, reason: impl Into<String>) -> DeadLetter {
+        DeadLetter {
+            origin: self.origin.to_owned(),
+            content_type: self.content_type.map(|text| storable(text.to_owned())),
+            headers: self
+                .headers
+                .kept()
+                .into_iter()
+                .map(|(name, value)| (storable(name), storable(value)))
+                .collect(),
+            body: self.body.to_vec(),
+            reason: plain(&reason.into()),
+        }
+    }
+
+    fn is(&self, content_type: &str) -> bool {
+        let bare = |text: &'_ str| text.split(';').next().unwrap_or_default().trim().len();
+        self.content_type
+            .is_some_and(|text| text.trim_start()[..bare(text)].eq_ignore_ascii_case(content_type))
+    }
+}
+
+impl Decoder {
+    /// Reads one event, in structured or in binary mode.
+    ///
+    /// # Errors
+    /// The dead letter that the message is instead.
+    pub fn event<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Event, DeadLetter> {
+        self.one(message).map_err(|reason| message.dead(reason))
+    }
+
+    /// Reads what HTTP brings: one event, or a batch. A broken member of a batch is a dead letter of its own;
+    /// what is no JSON array at all is one.
+    pub fn events<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Vec<Result<Event, DeadLetter>> {
+        if !message.is(BATCH) {
+            return vec![self.event(message)];
+        }
+        let members = utf8("the batch", message.body).and_then(|json| {
+            serde_json::from_str::<Vec<&RawValue>>(json)
+                .map_err(|error| format!("the batch is not a JSON array of events: {error}"))
+        });
+        match members {
+            Ok(members) => members
+                .into_iter()
+                .map(|member| self.alone(message.origin, member.get().as_bytes()))
+                .collect(),
+            Err(reason) => vec![Err(message.dead(reason))],
+        }
+    }
+
+    /// Reads a line of a file of events, one structured event a line. None: the line is blank.
+    pub fn line(&self, origin: &str, line: &[u8]) -> Option<Result<Event, DeadLetter>> {
+        let line = line.trim_ascii();
+        (!line.is_empty()).then(|| self.alone(origin, line))
+    }
+
+    /// Reads a dead letter once more: the rules, or the clock, may be others by now.
+    #[must_use]
+    pub fn again(&self, letter: &DeadLetter) -> Vec<Result<Event, DeadLetter>> {
+        self.events(Message {
+            origin: &letter.origin,
+            content_type: letter.content_type.as_deref(),
+            headers: &Pairs::from(letter.headers.clone()),
+            body: &letter.body,
+        })
+    }
+
+    /// A structured event without a message of its own.
+    fn alone(&self, origin: &str, json: &[u8]) -> Result<Event, DeadLetter> {
+        self.event(Message {
+            origin,
+            content_type: Some(STRUCTURED),
+            headers: &Pairs::default(),
+            body: json,
+        })
+    }
+
+    fn one<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Event, String> {
+        if message.is(STRUCTURED) {
+            return self.structured(message.body);
+        }
+        if message.is(BATCH) {
+            return Err("a batch of events came where one event is expected; send them one by one".into());
+        }
+        if message.headers.attribute("specversion").is_none() {
+            return Err(no_event(message.content_type));
+        }
+        self.check_size(message.body)?;
+        let data = utf8("the data", message.body)?;
+        Attributes::of_headers(message.headers, message.content_type)?
+            .event((!data.trim_ascii().is_empty()).then_some(data), self)
+    }
+}
+
+fn no_event(content_type: Option<&str>) -> String {
+    let found = content_type.map_or_else(
+        || "has no content type".to_owned(),
+        |text| format!("has the content type `{}`", clip(text)),
+    );
+    format!(
+        "the message {found} and no header for `specversion`: an event has the content type {STRUCTURED}, or \
+         its attributes in headers (AMQP: cloudEvents_id …, HTTP: ce-id …)"
+    )
+}
+
+/// A reason as it may be shown on a terminal and kept in a database: foreign control characters in it are
+/// written out.
+#[must_use]
+pub fn plain(reason: &str) -> String {
+    let mut shown = String::with_capacity(reason.len());
+    for c in reason.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// PostgreSQL cannot keep a NUL in text; the body, which is bytes, stays as it came.
+fn storable(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "\\u0000")
+    } else {
+        text
+    }
+}

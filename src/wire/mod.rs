@@ -1,0 +1,74 @@
+//! How events and changes look on the wire: CloudEvents 1.0, read and written. Pure: bytes in, values out.
+//!
+//! Reading never fails as such. What cannot be an event comes out as a [`DeadLetter`] with its bytes, its
+//! headers and a reason in words, because nothing that was sent to us may be lost, or hold up what
+//! comes after it.
+//!
+//! Decided here, because CloudEvents leaves it open:
+//! - A known name that is given twice in one JSON object makes a dead letter: nobody can tell which of the
+//!   two was meant. An unknown name may be given twice; it is not looked at.
+//! - An attribute, or `data`, that is `null` is absent. `data` that is absent is `{}`.
+//! - A byte order mark before JSON is skipped; editors on Windows put it there.
+
+mod attributes;
+mod data;
+mod encode;
+mod explain;
+mod headers;
+mod letter;
+mod structured;
+mod text;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+pub use encode::{change, change_id, event};
+pub use headers::{Headers, Pairs};
+pub use letter::{Message, plain};
+
+#[cfg(doc)]
+use crate::store::DeadLetter;
+
+/// The content type of one event in structured mode.
+pub const STRUCTURED: &str = "application/cloudevents+json";
+/// The content type of a JSON array of events.
+pub const BATCH: &str = "application/cloudevents-batch+json";
+
+/// Longest `id` and `source`, in bytes: they are a key in the store.
+pub const MAX_NAME_BYTES: usize = 512;
+/// Longest `sequence`, in bytes: it is part of an index in the store.
+pub const MAX_SEQUENCE_BYTES: usize = 128;
+
+/// What is still taken as an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest event, in bytes as sent, without the transport's headers.
+    pub max_event_bytes: usize,
+    /// How far `time` may be ahead of our clock: clocks differ, but tomorrow has not happened yet.
+    pub max_clock_skew: Duration,
+}
+
+impl Default for Limits {
+    /// 1 MiB, 5 minutes.
+    fn default() -> Self {
+        Self {
+            max_event_bytes: 1 << 20,
+            max_clock_skew: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+/// Reads events as of one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder {
+    limits: Limits,
+    now: DateTime<Utc>,
+}
+
+impl Decoder {
+    #[must_use]
+    pub fn new(limits: Limits, now: DateTime<Utc>) -> Self {
+        Self { limits, now }
+    }
+}

@@ -1,0 +1,110 @@
+//! Structured mode: the whole event in one JSON object.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Decoder;
+use super::attributes::Attributes;
+use super::explain::explain;
+use super::text::base64_decode;
+use crate::domain::Event;
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    specversion: Option<Text<'a>>,
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    source: Option<Text<'a>>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    subject: Option<Text<'a>>,
+    #[serde(borrow)]
+    time: Option<Text<'a>>,
+    #[serde(borrow)]
+    sequence: Option<Text<'a>>,
+    #[serde(borrow)]
+    datacontenttype: Option<Text<'a>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data_base64: Option<Text<'a>>,
+}
+
+/// Text without a copy where it has no escapes; serde does that for a bare `Cow`, not inside an `Option`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Decoder {
+    /// Reads an event in structured mode.
+    ///
+    /// # Errors
+    /// The reason in words why it is none.
+    pub fn structured(&self, json: &[u8]) -> Result<Event, String> {
+        self.check_size(json)?;
+        let json = utf8("the event", json)?;
+        if !json.trim_ascii_start().starts_with('{') {
+            return Err(not_an_object(json));
+        }
+        let envelope: Envelope =
+            serde_json::from_str(json).map_err(|error| format!("the event: {}", explain(json, &error)))?;
+        let decoded;
+        let data = match (envelope.data, envelope.data_base64) {
+            (Some(_), Some(_)) => return Err("the event has both `data` and `data_base64`".into()),
+            (Some(data), None) => Some(data.get()),
+            (None, Some(Text(base64))) => {
+                decoded = base64_decode(&base64).ok_or("the event's `data_base64` is not base64")?;
+                Some(utf8("the event's `data_base64`", &decoded)?)
+            }
+            (None, None) => None,
+        };
+        // Data in base64 is marked as binary, whatever it holds: ours must be JSON all the same.
+        let attributes = Attributes {
+            specversion: text(envelope.specversion),
+            id: text(envelope.id),
+            source: text(envelope.source),
+            kind: text(envelope.kind),
+            subject: text(envelope.subject),
+            time: text(envelope.time),
+            sequence: text(envelope.sequence),
+            datacontenttype: text(envelope.datacontenttype),
+        };
+        attributes.event(data, self)
+    }
+
+    pub(super) fn check_size(&self, body: &[u8]) -> Result<(), String> {
+        let limit = self.limits.max_event_bytes;
+        if body.len() > limit {
+            return Err(format!(
+                "the event is {} bytes long; {limit} are allowed",
+                body.len()
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn text(text: Option<Text<'_>>) -> Option<Cow<'_, str>> {
+    text.map(|Text(text)| text)
+}
+
+/// Text of bytes, without a byte order mark.
+pub(super) fn utf8<'a>(what: &str, bytes: &'a [u8]) -> Result<&'a str, String> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| format!("{what} is not UTF-8, from byte {} on", error.valid_up_to()))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+fn not_an_object(json: &str) -> String {
+    if json.trim_ascii_start().is_empty() {
+        return "the event is empty".into();
+    }
+    match serde_json::from_str::<serde::de::IgnoredAny>(json) {
+        Ok(_) => "the event is JSON, but not an object".into(),
+        Err(error) => format!("the event {}", explain(json, &error)),
+    }
+}

@@ -1,0 +1,92 @@
+//! Two old ways to write bytes as text: percent-encoding and base64.
+
+/// Decodes `%41` and the like, as the CloudEvents HTTP binding (section 3.1.3.2) wants it of receivers:
+/// what is not a valid encoding is left as it is.
+pub(super) fn percent_decode(text: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| {
+        text.get(at)
+            .and_then(|&byte| char::from(byte).to_digit(16))
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        if let (b'%', Some(high), Some(low)) = (byte, digit(at + 1), digit(at + 2)) {
+            out.push(high << 4 | low);
+            at += 3;
+        } else {
+            out.push(byte);
+            at += 1;
+        }
+    }
+    out
+}
+
+/// Decodes base64 (RFC 4648, section 4), padded as CloudEvents wants it, or not padded at all.
+pub(super) fn base64_decode(text: &str) -> Option<Vec<u8>> {
+    let bytes = text.trim_end_matches('=').as_bytes();
+    let padding = text.len() - bytes.len();
+    if bytes.len() % 4 == 1 || (padding > 0 && (padding > 2 || !text.len().is_multiple_of(4))) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(bytes.len() * 3 / 4);
+    for chunk in bytes.chunks(4) {
+        let mut quantum = 0;
+        for &byte in chunk {
+            quantum = quantum << 6 | u32::from(sextet(byte)?);
+        }
+        // Left-aligned, so that the octets of a short last chunk are the first ones too.
+        let quantum = (quantum << (6 * (4 - chunk.len()))).to_be_bytes();
+        out.extend_from_slice(&quantum[1..chunk.len()]);
+    }
+    Some(out)
+}
+
+fn sextet(byte: u8) -> Option<u8> {
+    match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_encodings_are_decoded_and_what_is_none_is_left() {
+        for (text, decoded) in [
+            ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
+            ("100%", "100%"),
+            ("%zz%4", "%zz%4"),
+            ("%%41", "%A"),
+            ("", ""),
+        ] {
+            assert_eq!(percent_decode(text.as_bytes()), decoded.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn base64_as_in_rfc_4648_section_10() {
+        for (text, decoded) in [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYg==", "foob"),
+            ("Zm9vYmE", "fooba"),
+            ("Zm9vYmFy", "foobar"),
+        ] {
+            assert_eq!(base64_decode(text).unwrap(), decoded.as_bytes(), "{text}");
+        }
+        for bad in [
+            "Z", "Zg=", "Zg===", "Zm9v====", "Zm9v=", "Z*==", "Zm 9v", "====", "é",
+        ] {
+            assert_eq!(base64_decode(bad), None, "{bad}");
+        }
+    }
+}

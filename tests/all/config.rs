@@ -1,0 +1,455 @@
+//! Settings: what is allowed, what wins over what, and what the error says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tenure::config::{LogFormat, Settings, SettingsError, StoreUrl};
+use tenure::domain::policy::SubscriptionsEnd;
+use tenure::domain::{Policy, Sweep};
+
+fn load(env: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    Settings::load(None, pairs(env))
+}
+
+fn load_file(text: &str, env: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tenure.toml");
+    std::fs::write(&path, text).unwrap();
+    Settings::load(Some(&path), pairs(env))
+}
+
+fn pairs(env: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+    env.iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+#[test]
+fn defaults_are_those_of_the_lifecycles() {
+    let settings = load(&[]).unwrap();
+    assert_eq!(settings.policy(), Policy::default());
+    assert_eq!(settings.store.url, StoreUrl::Sqlite(PathBuf::from("tenure.db")));
+    assert!(settings.broker.url.is_none());
+    assert_eq!(settings.broker.lanes, 1);
+    assert_eq!(settings.http.listen.unwrap().to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.events.max_clock_skew, Duration::from_mins(5));
+    assert_eq!(settings.sweeps.schedules.len(), Sweep::ALL.len());
+    assert!(
+        settings
+            .sweeps
+            .schedules
+            .values()
+            .all(|schedule| schedule.enabled)
+    );
+}
+
+#[test]
+fn default_toml_has_every_key_and_nothing_else() {
+    let keys = [
+        "access.from_account_update",
+        "access.idle",
+        "access.mature_after_jobs",
+        "access.warn_before",
+        "broker.batch_max",
+        "broker.batch_wait",
+        "broker.declare",
+        "broker.lanes",
+        "broker.prefetch",
+        "broker.relay",
+        "broker.url",
+        "cleanup.grace",
+        "events.max_bytes",
+        "events.max_clock_skew",
+        "http.body_limit",
+        "http.listen",
+        "http.timeout",
+        "http.token",
+        "http.token_file",
+        "invitations.stalled_after",
+        "log.format",
+        "log.level",
+        "shutdown.timeout",
+        "store.lock_timeout",
+        "store.max_connections",
+        "store.statement_timeout",
+        "store.url",
+        "subscriptions.end",
+        "subscriptions.grace",
+        "sweeps.access-expiry.cron",
+        "sweeps.access-expiry.enabled",
+        "sweeps.chunk",
+        "sweeps.stalled-invitations.cron",
+        "sweeps.stalled-invitations.enabled",
+        "sweeps.subscription-end.cron",
+        "sweeps.subscription-end.enabled",
+        "sweeps.terminated-cleanup.cron",
+        "sweeps.terminated-cleanup.enabled",
+    ];
+    assert_eq!(tenure::config::keys(), keys);
+}
+
+#[test]
+fn every_key_of_default_toml_is_explained() {
+    let mut before = "";
+    for line in tenure::config::DEFAULTS.lines() {
+        let is_key = line.contains(" = ") && !line.starts_with('#');
+        // What is the same for every sweep is said once, above them.
+        let said_above = line.starts_with("cron") || line.starts_with("enabled");
+        assert!(
+            !is_key || said_above || before.starts_with('#'),
+            "no comment above `{line}`"
+        );
+        before = line;
+    }
+}
+
+/// Each setting can be set, and reaches the place that it is for.
+#[test]
+fn every_setting_can_be_set() {
+    let settings = load(&[
+        ("TENURE_STORE__URL", "postgres://u:p@db/tenure"),
+        ("TENURE_STORE__MAX_CONNECTIONS", "7"),
+        ("TENURE_STORE__STATEMENT_TIMEOUT", "7s"),
+        ("TENURE_STORE__LOCK_TIMEOUT", "70ms"),
+        ("TENURE_BROKER__URL", "amqp://u:p@mq:5672/%2f"),
+        ("TENURE_BROKER__LANES", "64"),
+        ("TENURE_BROKER__PREFETCH", "17"),
+        ("TENURE_BROKER__BATCH_MAX", "18"),
+        ("TENURE_BROKER__BATCH_WAIT", "0s"),
+        ("TENURE_BROKER__DECLARE", "false"),
+        ("TENURE_BROKER__RELAY", "false"),
+        ("TENURE_EVENTS__MAX_BYTES", "2048"),
+        ("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s"),
+        ("TENURE_HTTP__LISTEN", "0.0.0.0:80"),
+        ("TENURE_HTTP__TOKEN", "s3cret"),
+        ("TENURE_HTTP__BODY_LIMIT", "4096"),
+        ("TENURE_HTTP__TIMEOUT", "9s"),
+        ("TENURE_SWEEPS__CHUNK", "19"),
+        ("TENURE_SWEEPS__ACCESS-EXPIRY__CRON", "1 2 3 * *"),
+        ("TENURE_SWEEPS__SUBSCRIPTION_END__CRON", "0 1 2 3 * *"),
+        ("TENURE_SWEEPS__STALLED_INVITATIONS__ENABLED", "false"),
+        ("TENURE_ACCESS__IDLE", "45d"),
+        ("TENURE_ACCESS__MATURE_AFTER_JOBS", "0"),
+        ("TENURE_ACCESS__FROM_ACCOUNT_UPDATE", "true"),
+        ("TENURE_ACCESS__WARN_BEFORE", "1h, 2d,1h"),
+        ("TENURE_SUBSCRIPTIONS__GRACE", "30d"),
+        ("TENURE_SUBSCRIPTIONS__END", "paid_until"),
+        ("TENURE_CLEANUP__GRACE", "1d"),
+        ("TENURE_INVITATIONS__STALLED_AFTER", "3d"),
+        ("TENURE_LOG__FORMAT", "json"),
+        ("TENURE_LOG__LEVEL", "info,tenure::broker=debug"),
+        ("TENURE_SHUTDOWN__TIMEOUT", "1m"),
+    ])
+    .unwrap();
+    assert_eq!(
+        settings.policy(),
+        Policy {
+            access_idle: TimeDelta::days(45),
+            mature_after_jobs: 0,
+            from_account_update: true,
+            warn_before: vec![TimeDelta::days(2), TimeDelta::hours(1)],
+            subscriptions_grace: TimeDelta::days(30),
+            subscriptions_end: SubscriptionsEnd::PaidUntil,
+            cleanup_grace: TimeDelta::days(1),
+            stalled_after: TimeDelta::days(3),
+        }
+    );
+    let StoreUrl::Postgres(url) = &settings.store.url else {
+        panic!("{:?}", settings.store.url)
+    };
+    assert_eq!(url.reveal(), "postgres://u:p@db/tenure");
+    assert_eq!(settings.store.max_connections, 7);
+    assert_eq!(settings.store.statement_timeout, Duration::from_secs(7));
+    assert_eq!(settings.store.lock_timeout, Duration::from_millis(70));
+    let broker = &settings.broker;
+    assert_eq!(broker.url.as_ref().unwrap().reveal(), "amqp://u:p@mq:5672/%2f");
+    assert_eq!((broker.lanes, broker.prefetch, broker.batch_max), (64, 17, 18));
+    assert_eq!(broker.batch_wait, Duration::ZERO);
+    assert!(!broker.declare && !broker.relay);
+    assert_eq!(settings.events.max_bytes, 2048);
+    assert_eq!(settings.events.max_clock_skew, Duration::ZERO);
+    assert_eq!(settings.http.token.as_ref().unwrap().reveal(), "s3cret");
+    assert_eq!(settings.http.body_limit, 4096);
+    assert_eq!(settings.http.timeout, Duration::from_secs(9));
+    assert_eq!(settings.sweeps.chunk, 19);
+    let schedules = &settings.sweeps.schedules;
+    assert_eq!(schedules[&Sweep::AccessExpiry].cron.with_seconds(), "0 1 2 3 * *");
+    assert_eq!(
+        schedules[&Sweep::SubscriptionEnd].cron.with_seconds(),
+        "0 1 2 3 * *"
+    );
+    assert!(!schedules[&Sweep::StalledInvitations].enabled);
+    assert_eq!(settings.log.format, LogFormat::Json);
+    assert_eq!(settings.log.level, "info,tenure::broker=debug");
+    assert_eq!(settings.shutdown.timeout, Duration::from_mins(1));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let file = "[access]\nidle = \"30d\"\nwarn_before = [\"2d\", \"5d\"]\n[broker]\nlanes = 4\n";
+    let settings = load_file(file, &[("TENURE_BROKER__LANES", "8"), ("UNRELATED", "x")]).unwrap();
+    assert_eq!(settings.policy().access_idle, TimeDelta::days(30));
+    assert_eq!(
+        settings.policy().warn_before,
+        [TimeDelta::days(5), TimeDelta::days(2)]
+    );
+    assert_eq!(settings.broker.lanes, 8);
+    assert_eq!(settings.broker.prefetch, 2000);
+
+    let origin = |key: &str| {
+        let shown = settings.shown().iter().find(|shown| shown.key == key).unwrap();
+        shown.origin.clone()
+    };
+    assert!(origin("access.idle").ends_with("tenure.toml"));
+    assert_eq!(
+        origin("broker.lanes"),
+        "the environment variable TENURE_BROKER__LANES"
+    );
+    assert_eq!(origin("broker.prefetch"), "the defaults");
+}
+
+#[test]
+fn the_well_known_variables_are_understood_and_ours_win() {
+    let url = |env: &[(&str, &str)]| load(env).unwrap().store.url.to_string();
+    assert_eq!(url(&[("DATABASE_URL", "sqlite://a.db")]), "sqlite://a.db");
+    assert_eq!(url(&[("DATABASE_URL", "")]), "sqlite://tenure.db");
+    for order in [[0, 1], [1, 0]] {
+        let both = [
+            ("DATABASE_URL", "sqlite://a.db"),
+            ("TENURE_STORE__URL", "sqlite:///b.db"),
+        ];
+        assert_eq!(url(&order.map(|i| both[i])), "sqlite:///b.db");
+    }
+    let settings = load_file(
+        "store.url = \"sqlite://file.db\"",
+        &[
+            ("DATABASE_URL", "postgresql://db/t"),
+            ("AMQP_URL", "amqps://mq/v"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.store.url.to_string(), "postgresql://db/t");
+    assert_eq!(settings.broker.url.unwrap().to_string(), "amqps://mq/v");
+}
+
+/// What stops the start, and the words that its message must have: the key, the value, the origin.
+#[test]
+fn impossible_values_stop_the_start() {
+    let cases: &[(&str, &str)] = &[
+        ("TENURE_ACCESS__IDLE", "60"),
+        ("TENURE_ACCESS__IDLE", "-1d"),
+        ("TENURE_ACCESS__IDLE", "0s"),
+        ("TENURE_ACCESS__IDLE", "1ns"),
+        ("TENURE_ACCESS__IDLE", "101y"),
+        ("TENURE_ACCESS__IDLE", "99999999999999999999d"),
+        ("TENURE_ACCESS__IDLE", "soon"),
+        ("TENURE_ACCESS__WARN_BEFORE", "60d"),
+        ("TENURE_ACCESS__WARN_BEFORE", "1d,,2d"),
+        ("TENURE_ACCESS__WARN_BEFORE", "0s"),
+        ("TENURE_ACCESS__MATURE_AFTER_JOBS", "-1"),
+        ("TENURE_ACCESS__MATURE_AFTER_JOBS", "many"),
+        ("TENURE_ACCESS__FROM_ACCOUNT_UPDATE", "perhaps"),
+        ("TENURE_SUBSCRIPTIONS__END", "sometimes"),
+        ("TENURE_SUBSCRIPTIONS__GRACE", "-5m"),
+        ("TENURE_CLEANUP__GRACE", ""),
+        ("TENURE_INVITATIONS__STALLED_AFTER", "0d"),
+        ("TENURE_STORE__URL", "mysql://localhost/tenure"),
+        ("TENURE_STORE__URL", "tenure.db"),
+        ("TENURE_STORE__URL", "sqlite://"),
+        ("TENURE_STORE__URL", "sqlite::memory:"),
+        ("TENURE_STORE__URL", "sqlite://a.db?mode=ro"),
+        ("TENURE_STORE__URL", "postgres://host:port/name"),
+        ("TENURE_STORE__MAX_CONNECTIONS", "0"),
+        ("TENURE_STORE__LOCK_TIMEOUT", "0s"),
+        ("TENURE_BROKER__URL", "http://localhost"),
+        ("TENURE_BROKER__URL", "localhost:5672"),
+        ("TENURE_BROKER__LANES", "0"),
+        ("TENURE_BROKER__LANES", "65"),
+        ("TENURE_BROKER__LANES", "1.5"),
+        ("TENURE_BROKER__PREFETCH", "65536"),
+        ("TENURE_BROKER__BATCH_WAIT", "1m"),
+        ("TENURE_EVENTS__MAX_BYTES", "256KiB"),
+        ("TENURE_HTTP__LISTEN", "example.com:8080"),
+        ("TENURE_HTTP__LISTEN", "127.0.0.1"),
+        ("TENURE_HTTP__LISTEN", "0.0.0.0:8080"),
+        ("TENURE_HTTP__LISTEN", "[::]:8080"),
+        ("TENURE_HTTP__TOKEN_FILE", "/nowhere/token"),
+        ("TENURE_SWEEPS__CHUNK", "0"),
+        ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "every day"),
+        ("TENURE_SWEEPS__ACCESS-EXPIRY__CRON", "0 0 30 2 *"),
+        ("TENURE_SWEEPS__SUBSCRIPTION_END__ENABLED", "1"),
+        ("TENURE_LOG__FORMAT", "xml"),
+        ("TENURE_LOG__LEVEL", "loud=very"),
+        ("TENURE_LOG__LEVEL", ""),
+        ("TENURE_SHUTDOWN__TIMEOUT", "2 days"),
+    ];
+    for (name, value) in cases {
+        let key = name["TENURE_".len()..].to_lowercase().replace("__", ".");
+        let key = match key.strip_prefix("sweeps.") {
+            Some(rest) => format!("sweeps.{}", rest.replace('_', "-")),
+            None => key,
+        };
+        let message = load(&[(name, value)])
+            .err()
+            .unwrap_or_else(|| panic!("{name}={value} was taken"))
+            .to_string();
+        assert!(message.contains(&format!("`{key}`")), "{message}");
+        assert!(message.contains(name), "{message}");
+        assert!(message.contains(value), "{message}");
+        assert!(message.contains("allowed is "), "{message}");
+    }
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_named_with_the_file() {
+    for (text, words) in [
+        ("lanes = 4", "there is no setting `lanes`"),
+        ("[broker]\nlane = 4", "in this section there are broker.batch_max"),
+        ("[access]\nIdle = \"1d\"", "`access.idle` is meant"),
+        (
+            "[sweeps.access_expiry]\nenabled = false",
+            "`sweeps.access-expiry.enabled` is meant",
+        ),
+        ("access = 4", "there is no setting `access`"),
+        (
+            "[access.idle]\ndays = 4",
+            "it is a value, and has nothing below it",
+        ),
+        ("[broker]\nlanes = 4.0", "`broker.lanes` cannot be 4.0"),
+        ("[access]\nidle = 60", "`access.idle` cannot be 60"),
+        (
+            "[access]\nwarn_before = [1, 2]",
+            "`access.warn_before` cannot be [1,2]",
+        ),
+        ("[access]\nidle = \"2d\"", "`access.warn_before` cannot be"),
+        ("[store]\nurl = 5", "text in quotes"),
+        ("[access", "is not TOML"),
+    ] {
+        let message = load_file(text, &[]).expect_err(text).to_string();
+        assert!(message.contains(words), "{message}");
+        assert!(
+            message.contains("tenure.toml") || message.contains("the defaults"),
+            "{message}"
+        );
+    }
+    let missing = Settings::load(Some("/nowhere/tenure.toml".as_ref()), pairs(&[]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        missing.contains("/nowhere/tenure.toml cannot be read"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn unknown_variables_are_named_with_what_is_meant() {
+    for (name, words) in [
+        ("TENURE_ACCESS_IDLE", "`TENURE_ACCESS__IDLE` is meant"),
+        ("TENURE_ACCESS__IDEL", "TENURE_ACCESS__IDLE"),
+        ("TENURE_NONSENSE", "the sections are access, broker"),
+        (
+            "TENURE_SWEEPS__ACCESSEXPIRY__CRON",
+            "`TENURE_SWEEPS__ACCESS_EXPIRY__CRON` is meant",
+        ),
+    ] {
+        let message = load(&[(name, "1")]).expect_err(name).to_string();
+        assert!(message.contains(name) && message.contains(words), "{message}");
+    }
+    // What the command line reads, and what our tests do.
+    load(&[("TENURE_CONFIG", "x"), ("TENURE_TEST_SEEDS", "9")]).unwrap();
+}
+
+#[test]
+fn a_setting_in_both_spellings_is_one_too_many() {
+    let message = load(&[
+        ("TENURE_SWEEPS__ACCESS-EXPIRY__ENABLED", "true"),
+        ("TENURE_SWEEPS__ACCESS_EXPIRY__ENABLED", "false"),
+    ])
+    .unwrap_err()
+    .to_string();
+    assert!(message.contains("is given twice"), "{message}");
+}
+
+#[test]
+fn whoever_listens_to_others_asks_for_a_token() {
+    load(&[("TENURE_HTTP__LISTEN", "127.0.0.2:1")]).unwrap();
+    load(&[("TENURE_HTTP__LISTEN", "[::1]:1")]).unwrap();
+    load(&[("TENURE_HTTP__LISTEN", "localhost:1")]).unwrap();
+    assert!(
+        load(&[("TENURE_HTTP__LISTEN", "")])
+            .unwrap()
+            .http
+            .listen
+            .is_none()
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let with_file = |token: &str, text: &str| {
+        std::fs::write(&file, text).unwrap();
+        load(&[
+            ("TENURE_HTTP__LISTEN", "0.0.0.0:1"),
+            ("TENURE_HTTP__TOKEN", token),
+            ("TENURE_HTTP__TOKEN_FILE", file.to_str().unwrap()),
+        ])
+    };
+    assert_eq!(
+        with_file("", "from-file\n").unwrap().http.token.unwrap().reveal(),
+        "from-file"
+    );
+    for (token, text) in [("", ""), ("", "two words"), ("twice", "from-file")] {
+        let message = with_file(token, text).unwrap_err().to_string();
+        assert!(message.contains("`http.token_file`"), "{message}");
+        assert!(!message.contains("from-file"), "{message}");
+    }
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let secrets = [
+        (
+            "TENURE_STORE__URL",
+            "postgres://me:hunter2@db/t?sslmode=require&password=hunter2",
+        ),
+        ("TENURE_BROKER__URL", "amqp://me:hunter2@mq/v"),
+        ("TENURE_HTTP__TOKEN", "hunter2"),
+    ];
+    let settings = load(&secrets).unwrap();
+    for shown in [
+        settings.redacted().to_string(),
+        settings.redacted_toml(),
+        format!("{settings:?}"),
+        format!("{} {}", settings.store.url, settings.broker.url.as_ref().unwrap()),
+    ] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    let redacted = settings.redacted();
+    assert_eq!(
+        redacted["store"]["url"],
+        "postgres://me:***@db/t?sslmode=require&password=***"
+    );
+    assert_eq!(redacted["broker"]["url"], "amqp://me:***@mq/v");
+    assert_eq!(redacted["http"]["token"], "***");
+    assert_eq!(redacted["sweeps"]["access-expiry"]["enabled"], true);
+
+    // Nor by an error, where it cannot even be taken apart.
+    for (name, value) in [
+        ("TENURE_STORE__URL", "mysql://me:hunter2@db/t"),
+        ("TENURE_STORE__URL", "postgres://me:hun/hunter2@db:port/t"),
+        ("TENURE_BROKER__URL", "me:hunter2@mq"),
+        ("TENURE_BROKER__URL", "http://me:a@hunter2@mq"),
+        ("TENURE_HTTP__TOKEN", "hunter2 hunter2"),
+    ] {
+        let message = load(&[(name, value)]).expect_err(value).to_string();
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+}
+
+#[test]
+fn what_is_shown_can_be_read_back() {
+    let settings = load(&[("TENURE_ACCESS__IDLE", "45d")]).unwrap();
+    let again = load_file(&settings.redacted_toml(), &[]).unwrap();
+    assert_eq!(again.redacted(), settings.redacted());
+}

@@ -1,0 +1,5 @@
+//! The engine on real stores.
+
+mod convergence;
+mod names;
+mod wild;

@@ -1,0 +1,169 @@
+//! Names: first come, first served, decided once; however a batch is cut.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tenure::clock::SimulatedClock;
+use tenure::domain::event::{Channel, NameVerdict, Steps};
+use tenure::domain::{ClientKey, Event, EventKind, Name, Policy, Refusal};
+use tenure::engine::{Answer, Engine, Incoming};
+use tenure::store::Store;
+use tenure::store::sqlite::SqliteStore;
+
+use super::wild::start;
+
+fn at(hours: i64) -> DateTime<Utc> {
+    start() + TimeDelta::hours(hours)
+}
+
+fn event(client: &str, hours: i64, kind: EventKind) -> Event {
+    Event {
+        source: "/space".into(),
+        id: format!("{client}-{hours}-{}", kind.type_name()).into(),
+        key: ClientKey::new("p", client).expect("a key"),
+        time: at(hours),
+        sequence: None,
+        kind,
+        name_verdict: NameVerdict::Open,
+    }
+}
+
+fn added(client: &str, hours: i64, name: &str) -> Event {
+    let name = Name::try_from(name.to_owned()).expect("a name");
+    event(
+        client,
+        hours,
+        EventKind::ClientAdded {
+            name,
+            imported: false,
+        },
+    )
+}
+
+fn renamed(client: &str, hours: i64, name: &str) -> Event {
+    let name = Name::try_from(name.to_owned()).expect("a name");
+    event(client, hours, EventKind::ClientRenamed { name })
+}
+
+fn deleted(client: &str, hours: i64) -> Event {
+    event(client, hours, EventKind::ClientDeleted {})
+}
+
+/// Gives the events to a new store, in batches of `size`, and answers with what came of them and the names at the end.
+async fn outcomes(events: &[Event], size: usize) -> (Vec<Answer>, Vec<Option<String>>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(SqliteStore::open(&folder.path().join("tenure.db")));
+    store.migrate().await.expect("migrated");
+    let clock = Arc::new(SimulatedClock::at(at(1_000)));
+    let engine = Engine::start(store, clock, &Policy::default())
+        .await
+        .expect("an engine");
+    let mut answers = Vec::new();
+    for batch in events.chunks(size) {
+        let incoming = batch.iter().cloned().map(Incoming::Event).collect();
+        answers.extend(engine.take(incoming).await.expect("taken"));
+    }
+    let mut names = Vec::new();
+    for client in ["a", "b", "c"] {
+        let key = ClientKey::new("p", client).expect("a key");
+        names.push(
+            engine
+                .client(&key, None)
+                .await
+                .expect("an answer")
+                .and_then(|view| view.name),
+        );
+    }
+    let report = engine.verify(|_| {}).await.expect("a verification");
+    assert!(report.drifts.is_empty(), "{:#?}", report.drifts);
+    (answers, names)
+}
+
+const TAKEN: Answer = Answer::Refused(Refusal::NameTaken);
+
+#[tokio::test]
+async fn names_come_out_the_same_however_a_batch_is_cut() {
+    use Answer::Applied;
+    type Case = (&'static str, Vec<Event>, Vec<Answer>, [Option<&'static str>; 3]);
+    let cases: Vec<Case> = vec![
+        (
+            "the second to come is refused, compared trimmed and case-folded (001)",
+            vec![added("a", 1, "Bakery"), added("b", 0, " BAKERY ")],
+            vec![Applied, TAKEN],
+            [Some("Bakery"), None, None],
+        ),
+        (
+            "a name that its bearer gave up is free for who comes after",
+            vec![
+                added("a", 1, "Bakery"),
+                renamed("a", 2, "Bikes"),
+                added("b", 3, "Bakery"),
+                renamed("b", 4, "Bikes"),
+            ],
+            vec![Applied, Applied, Applied, TAKEN],
+            [Some("Bikes"), Some("Bakery"), None],
+        ),
+        (
+            "who asks before it is given up is refused for good",
+            vec![
+                added("a", 1, "Bakery"),
+                added("b", 2, "Bakery"),
+                renamed("a", 3, "Bikes"),
+                added("c", 4, "Bakery"),
+            ],
+            vec![Applied, TAKEN, Applied, Applied],
+            [Some("Bikes"), None, Some("Bakery")],
+        ),
+        (
+            "two clients pass a name on",
+            vec![
+                added("a", 1, "One"),
+                added("b", 2, "Two"),
+                renamed("a", 3, "Three"),
+                renamed("b", 4, "One"),
+                renamed("a", 5, "Two"),
+            ],
+            vec![Applied, Applied, Applied, Applied, Applied],
+            [Some("Two"), Some("One"), None],
+        ),
+        (
+            "a deleted client's name is free again",
+            vec![added("a", 1, "Bakery"), deleted("a", 2), added("b", 3, "Bakery")],
+            vec![Applied, Applied, Applied],
+            [Some("Bakery"), Some("Bakery"), None],
+        ),
+        (
+            "a client that lives again by a late event bears its name beside who got it meanwhile",
+            vec![
+                added("a", 1, "Bakery"),
+                deleted("a", 5),
+                added("b", 6, "Bakery"),
+                event(
+                    "a",
+                    3,
+                    EventKind::ClientInvited {
+                        channel: Channel::Standard,
+                        steps: Steps::default(),
+                        commission_eligible: true,
+                    },
+                ),
+                added("c", 7, "Bakery"),
+                renamed("b", 8, "Bikes"),
+                renamed("a", 9, "Bakery"),
+            ],
+            vec![Applied, Applied, Applied, Applied, TAKEN, Applied, Applied],
+            [Some("Bakery"), Some("Bikes"), None],
+        ),
+    ];
+    for (sentence, events, answers, names) in cases {
+        for size in [1, 2, 3, events.len()] {
+            let found = outcomes(&events, size).await;
+            let names: Vec<_> = names.iter().map(|name| name.map(str::to_owned)).collect();
+            assert_eq!(
+                found,
+                (answers.clone(), names),
+                "{sentence}, in batches of {size}"
+            );
+        }
+    }
+}

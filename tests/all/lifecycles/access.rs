@@ -1,0 +1,260 @@
+//! Access (002): entering, disabling and enabling, requests, what an account tells of itself.
+
+use serde_json::{Value, json};
+use tenure::domain::access::FORBIDDEN_ACTIONS;
+
+use super::*;
+
+const TABLE: &str = "
+seed | event                              | enabled          | disabled     | disabled_requested | expired   | expired_requested  | archived       | draft          | reinvited
+002  | account.accessed                   | enabled          | !no_access   | !no_access         | !no_access | !no_access        | !no_access     | !no_access     | !no_access
+002  | account.accessed by=staff          | enabled          | disabled     | disabled+request   | expired   | expired+request    | none           | none           | none
+002  | access.disabled                    | disabled         | !already_disabled | !already_disabled | disabled | disabled         | !not_connected | !not_connected | !not_connected
+002  | access.enabled                     | !already_enabled | enabled      | enabled            | enabled   | enabled            | !not_connected | !not_connected | !not_connected
+002  | access.requested                   | !already_enabled | disabled+request | !already_requested | expired+request | !already_requested | !not_connected | !not_connected | !not_connected
+002  | access.approved                    | !no_request      | !no_request  | enabled            | !no_request | enabled          | !no_request    | !no_request    | !no_request
+002  | access.denied                      | !no_request      | !no_request  | disabled           | !no_request | expired          | !no_request    | !no_request    | !no_request
+002  | account.jobs_counted total=5       | enabled          | disabled     | disabled+request   | expired   | expired+request    | none           | none           | none
+002  | account.updated                    | enabled          | disabled     | disabled+request   | expired   | expired+request    | none           | none           | none
+";
+
+fn access(view: &Value) -> String {
+    let status = view["access"].as_str().expect("a status");
+    if view["access_request"].is_null() {
+        status.to_owned()
+    } else {
+        format!("{status}+request")
+    }
+}
+
+fn disabled() -> Vec<Event> {
+    active().and("access.disabled", t(5))
+}
+
+fn requested() -> Vec<Event> {
+    disabled().and("access.requested", t(6))
+}
+
+/// Access that has expired at `t(10)`.
+fn short() -> Policies {
+    policy(|p| {
+        p.access_idle = days(10);
+        p.warn_before = vec![days(1)];
+    })
+}
+
+pub fn stories() -> Vec<Story> {
+    let matrix = Matrix {
+        columns: vec![
+            Column::new("enabled", active()),
+            Column::new("disabled", disabled()),
+            Column::new("disabled_requested", requested()),
+            Column::new("expired", active()).under(short()),
+            Column::new("expired_requested", active().and("access.requested", t(12))).under(short()),
+            Column::new("archived", archived()),
+            Column::new("draft", draft()),
+            Column::new("reinvited", archived().and("client.invited", t(11))),
+        ],
+        shows: access,
+        table: TABLE,
+    };
+    [matrix.stories(), entering(), the_customer(), asking(), deciding()].concat()
+}
+
+fn entering() -> Vec<Story> {
+    vec![
+        story("002", "access lasts 60 days from the last time the partner entered")
+            .given(active())
+            .when(on("account.accessed user=ann", t(30)))
+            .shows(json!({ "access": "enabled", "expires_at": z(t(90)), "last_accessed_at": z(t(30)) }))
+            .changes(&[]),
+        story("002", "staff that enters renews nothing")
+            .given(active())
+            .when(on("account.accessed by=staff", t(30)))
+            .shows(json!({ "expires_at": z(t(60)), "last_accessed_at": null }))
+            .changes(&[]),
+        story("002", "staff has access where the partner has none")
+            .given(disabled())
+            .when(on("account.accessed by=staff", t(30)))
+            .shows(json!({ "access": "disabled" })),
+        story("002", "a partner that enters at the very moment of expiry is too late")
+            .given(active())
+            .when(on("account.accessed", t(60)))
+            .refused("no_access")
+            .shows(json!({ "access": "expired", "last_accessed_at": null })),
+        story("002", "a partner that enters a microsecond before is not")
+            .given(active())
+            .when(on("account.accessed", t(60) - MICRO))
+            .shows(json!({ "access": "enabled", "expires_at": z(t(120) - MICRO) })),
+        story("002", "access never expires for a partner that keeps entering")
+            .given(
+                active()
+                    .and("account.accessed", t(59))
+                    .and("account.accessed", t(118))
+                    .and("account.accessed", t(177)),
+            )
+            .until(t(236))
+            .shows(json!({ "access": "enabled", "expires_at": z(t(237)) })),
+    ]
+}
+
+fn the_customer() -> Vec<Story> {
+    vec![
+        story("002", "disabled access keeps the connection, the commission and the status credit")
+            .given(active())
+            .when(on("access.disabled", t(5)))
+            .shows(json!({
+                "access": "disabled", "connected": true, "commission": true, "status_credit": true,
+                "expires_at": null, "link": "active",
+            }))
+            .changes(&["access.disabled"]),
+        story("002", "expired access keeps the connection, the commission and the status credit")
+            .given(active())
+            .until(t(60))
+            .shows(json!({
+                "access": "expired", "connected": true, "commission": true, "status_credit": true,
+                "expires_at": null, "link": "active",
+            })),
+        story("002", "access that is enabled again is renewed")
+            .given(disabled())
+            .when(on("access.enabled", t(50)))
+            .shows(json!({ "access": "enabled", "expires_at": z(t(110)) }))
+            .changes(&["access.enabled"]),
+        story("002", "a customer that enables answers the open request")
+            .given(requested())
+            .when(on("access.enabled", t(7)))
+            .shows(json!({ "access": "enabled", "access_request": null }))
+            .changes(&["access.enabled", "access.request_closed"]),
+        story("002", "a customer that disables expired access drops the open request")
+            .under(short())
+            .given(active().and("access.requested", t(12)))
+            .when(on("access.disabled", t(13)))
+            .shows(json!({ "access": "disabled", "access_request": null }))
+            .changes(&["access.disabled", "access.request_closed"]),
+        story("002", "disabled access does not expire")
+            .given(disabled())
+            .until(t(1000))
+            .shows(json!({ "access": "disabled" }))
+            .changes(&[]),
+    ]
+}
+
+fn asking() -> Vec<Story> {
+    vec![
+        story("002", "a partner asks for access that the customer disabled")
+            .given(disabled())
+            .when(on("access.requested", t(6)))
+            .shows(json!({ "access": "disabled", "access_request": z(t(6)) }))
+            .changes(&["access.requested"]),
+        story("002", "a partner asks for access that has expired")
+            .given(active())
+            .when(on("access.requested", t(61)))
+            .shows(json!({ "access": "expired", "access_request": z(t(61)) }))
+            .changes(&["access.requested"]),
+        story("002", "a request that is approved enables, and renews")
+            .given(requested())
+            .when(on("access.approved", t(50)))
+            .shows(json!({ "access": "enabled", "access_request": null, "expires_at": z(t(110)) }))
+            .changes(&["access.enabled", "access.request_closed"]),
+        story("002", "a request that is denied is closed, and may be made again")
+            .given(requested())
+            .when(on("access.denied", t(7)))
+            .shows(json!({ "access": "disabled", "access_request": null }))
+            .changes(&["access.request_closed"]),
+        story("002", "a denied request can be followed by another")
+            .given(requested().and("access.denied", t(7)))
+            .when(on("access.requested", t(8)))
+            .shows(json!({ "access_request": z(t(8)) })),
+        story("002", "disabled access that is disabled again keeps the open request")
+            .given(requested())
+            .when(on("access.disabled", t(7)))
+            .refused("already_disabled")
+            .shows(json!({ "access_request": z(t(6)) })),
+        story("002", "who was disconnected cannot ask, and needs a new invitation")
+            .given(lost())
+            .when(on("access.requested", t(11)))
+            .refused("not_connected"),
+        story("002", "a new invitation alone gives no access")
+            .given(archived().and("client.invited", t(11)))
+            .until(t(12))
+            .shows(json!({ "link": "invited", "access": "none", "connected": false })),
+        story("002", "jobs are remembered by their highest total")
+            .given(draft().and("account.jobs_counted total=80", t(0)))
+            .when(on("account.jobs_counted total=30", t(1)))
+            .shows(json!({ "jobs_total": 80 }))
+            .changes(&[]),
+        story("002", "jobs are counted whatever the link")
+            .given(archived())
+            .when(on("account.jobs_counted total=0", t(11)))
+            .shows(json!({ "jobs_total": 0 })),
+    ]
+}
+
+fn deciding() -> Vec<Story> {
+    let mut rows = vec![
+        story("002", "a partner with access may enter")
+            .given(active())
+            .until(t(60) - MICRO)
+            .decides(None, true, "access_enabled"),
+        story("002", "a partner whose access has expired may not, from the very moment on")
+            .given(active())
+            .until(t(60))
+            .decides(None, false, "access_expired"),
+        story("002", "a partner whose access was disabled may not")
+            .given(disabled())
+            .until(t(6))
+            .decides(None, false, "access_disabled"),
+        story("002", "a partner that was disconnected may not")
+            .given(lost())
+            .until(t(11))
+            .decides(None, false, "access_none"),
+        story("002", "a partner may not enter before the link")
+            .given(invited())
+            .until(t(0))
+            .decides(None, false, "access_none"),
+        story("ours", "nobody may enter the account of a deleted client")
+            .given(deleted())
+            .until(t(12))
+            .decides(None, false, "unknown_client"),
+        story("002", "a partner has the role of a business owner: what is not forbidden is allowed")
+            .given(active())
+            .until(t(1))
+            .decides(Some("invoices_read"), true, "access_enabled"),
+        story("002", "for what is forbidden, a lack of access is the better reason")
+            .given(disabled())
+            .until(t(6))
+            .decides(Some("account_cancel"), false, "access_disabled"),
+    ];
+    rows.extend(FORBIDDEN_ACTIONS.iter().map(|action| {
+        story("002", format!("a partner may never do {action}"))
+            .given(active())
+            .until(t(1))
+            .decides(Some(action), false, "action_forbidden")
+    }));
+    rows
+}
+
+#[test]
+fn access_moves_as_the_tables_say() {
+    tell(&stories());
+}
+
+#[test]
+fn what_is_forbidden_is_what_the_document_names() {
+    let named = [
+        "account_owner_settings",
+        "activity_history",
+        "subscription_change",
+        "account_cancel",
+        "accept_partner_invitation",
+    ];
+    assert_eq!(FORBIDDEN_ACTIONS, named);
+}
+
+#[test]
+fn a_total_of_jobs_is_a_whole_number_from_zero_on() {
+    for bad in [json!(-1), json!(1.5), json!("7"), json!(null)] {
+        assert!(kind_of("account.jobs_counted", &json!({ "total": bad })).is_err(), "{bad}");
+    }
+    assert!(kind_of("account.accessed", &json!({ "by": "robot" })).is_err());
+}

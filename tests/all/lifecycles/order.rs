@@ -1,0 +1,253 @@
+//! Order and time: the state depends on the set of events and on the moment, and on nothing else.
+
+use serde_json::json;
+use tenure::domain::event::{Position, TYPES};
+use tenure::domain::{Client, Refusal, fold};
+
+use super::link::sample;
+use super::*;
+
+/// The order of the tables, written down again.
+const TABLES: &[&str] = &[
+    "client.added",
+    "client.renamed",
+    "client.invited",
+    "invitation.accepted",
+    "onboarding.completed",
+    "consent.granted",
+    "invitation.rejected",
+    "identity.rejected",
+    "client.archived",
+    "client.lost",
+    "partner.disconnected",
+    "client.deleted",
+    "assignment.added",
+    "assignment.removed",
+    "report_schedule.created",
+    "report_schedule.deleted",
+    "margin_rule.created",
+    "margin_rule.deleted",
+    "client.terminated",
+    "client.reactivated",
+    "subscription.added",
+    "subscription.renewed",
+    "subscription.ended",
+    "user.added",
+    "user.removed",
+    "integration.added",
+    "integration.removed",
+    "account.accessed",
+    "access.disabled",
+    "access.enabled",
+    "access.requested",
+    "access.approved",
+    "access.denied",
+    "account.jobs_counted",
+    "account.updated",
+];
+
+fn at(events: &[Event], moment: DateTime<Utc>) -> Client {
+    fold(events, moment, &Policies::default())
+}
+
+fn link_of(events: &[Event], moment: DateTime<Utc>) -> &'static str {
+    at(events, moment).link_status().map_or("nothing", |link| link.as_str())
+}
+
+#[test]
+fn the_event_types_stand_in_the_order_of_the_tables() {
+    assert_eq!(TYPES, TABLES);
+    for (rank, kind) in TYPES.iter().enumerate() {
+        let event = ev(kind, t(0), &sample(kind));
+        assert_eq!((event.kind.type_name(), usize::from(event.kind.rank())), (*kind, rank));
+    }
+}
+
+#[test]
+fn time_comes_first_then_sequence_then_type_then_source_then_id() {
+    let event = |text: &str, time, sequence: Option<&str>, source: &str, id: &str| {
+        let event = named(on(text, time), source, id);
+        sequence.map_or(event.clone(), |sequence| sequenced(event, sequence))
+    };
+    let sorted = [
+        event("client.deleted", t(0) - MICRO, Some("9"), "z", "z"),
+        event("client.added name=x", t(0), None, "b", "b"),
+        event("client.deleted", t(0), None, "a", "a"),
+        event("client.deleted", t(0), Some(""), "a", "a"),
+        event("client.deleted", t(0), Some("1"), "a", "a"),
+        event("client.deleted", t(0), Some("10"), "a", "a"),
+        event("client.added name=x", t(0), Some("2"), "z", "z"),
+        event("client.renamed name=x", t(0), Some("2"), "a", "b"),
+        event("client.renamed name=x", t(0), Some("2"), "b", "a"),
+        event("client.renamed name=x", t(0), Some("2"), "b", "b"),
+        event("client.added name=x", t(0) + MICRO, None, "a", "a"),
+    ];
+    let positions: Vec<Position> = sorted.iter().map(Event::position).collect();
+    assert!(positions.is_sorted_by(|a, b| a < b), "{positions:#?}");
+}
+
+#[test]
+fn an_app_may_add_and_invite_in_one_stroke() {
+    let stroke = vec![
+        on("consent.granted", t(0)),
+        on("client.invited", t(0)),
+        on("invitation.accepted", t(0)),
+        on("client.added name=Bakery", t(0)),
+        on("onboarding.completed", t(0)),
+    ];
+    assert_eq!(link_of(&stroke, t(0)), "active");
+}
+
+#[test]
+fn a_sequence_outranks_the_type_within_one_moment() {
+    let archive_first = draft()
+        .and(r#"client.invited steps=["accepted"]"#, t(-2))
+        .and("invitation.accepted", t(-1))
+        .and_event(sequenced(on("client.archived", t(0)), "1"))
+        .and_event(sequenced(on("client.invited", t(0)), "2"));
+    assert_eq!(link_of(&archive_first, t(0)), "invited");
+    let by_type = draft()
+        .and(r#"client.invited steps=["accepted"]"#, t(-2))
+        .and("invitation.accepted", t(-1))
+        .and("client.invited", t(0))
+        .and("client.archived", t(0));
+    assert_eq!(link_of(&by_type, t(0)), "archived", "the invitation comes first, and is refused");
+}
+
+#[test]
+fn sequences_are_compared_as_texts() {
+    let renamed = |name: &str, sequence: &str| {
+        sequenced(on(&format!("client.renamed name={name}"), t(0)), sequence)
+    };
+    let events = draft()
+        .and_event(renamed("nine", "9"))
+        .and_event(renamed("ten", "10"));
+    let name = at(&events, t(0)).name.expect("a name");
+    assert_eq!(name.as_str(), "nine");
+}
+
+#[test]
+fn between_equals_the_source_decides_and_then_the_id() {
+    let renamed = |name: &str, source: &str, id: &str| {
+        named(on(&format!("client.renamed name={name}"), t(0)), source, id)
+    };
+    let last = |events: Vec<Event>| at(&events, t(0)).name.expect("a name").as_str().to_owned();
+    let by_source = draft()
+        .and_event(renamed("b", "b", "1"))
+        .and_event(renamed("a", "a", "2"));
+    assert_eq!(last(by_source), "b");
+    let by_id = draft()
+        .and_event(renamed("two", "a", "2"))
+        .and_event(renamed("one", "a", "1"));
+    assert_eq!(last(by_id), "two");
+}
+
+#[test]
+fn the_order_of_arrival_does_not_matter() {
+    let history = archived()
+        .and("client.invited", t(20))
+        .and("access.requested", t(21))
+        .and("assignment.added assignment_id=a1", t(5));
+    let mut backwards = history.clone();
+    backwards.reverse();
+    let mut rotated = history.clone();
+    rotated.rotate_left(4);
+    assert_eq!(at(&history, t(30)), at(&backwards, t(30)));
+    assert_eq!(at(&history, t(30)), at(&rotated, t(30)));
+}
+
+#[test]
+fn a_duplicate_changes_nothing() {
+    let once = draft().and("client.invited", t(-2));
+    let twice = [once.clone(), once.clone(), once.clone()].concat();
+    assert_eq!(at(&once, t(0)), at(&twice, t(0)));
+    assert_eq!(at(&twice, t(0)).invitations, 1);
+    let resent = once.and_event(named(on("client.invited", t(-2)), "app", "another"));
+    assert_eq!(at(&resent, t(0)).invitations, 2, "another id is another event");
+}
+
+#[test]
+fn events_after_the_moment_are_not_looked_at() {
+    let history = archived();
+    assert_eq!(link_of(&history, t(10)), "archived", "an event at the moment has happened");
+    assert_eq!(link_of(&history, t(10) - MICRO), "active");
+    assert_eq!(link_of(&history, t(-4)), "nothing");
+}
+
+#[test]
+fn a_timer_of_the_same_moment_fires_before_the_event() {
+    let entered = active().and("account.accessed", t(60));
+    assert_eq!(at(&entered, t(60)).access_status().as_str(), "expired");
+    let asked = active().and("access.requested", t(60));
+    assert_eq!(at(&asked, t(60)).access_request(), Some(t(60)));
+}
+
+#[test]
+fn what_is_due_at_once_fires_between_two_events_of_one_moment() {
+    let events = super::service::set_up()
+        .and_event(sequenced(on("client.terminated", t(5)), "1"))
+        .and_event(sequenced(on("client.reactivated", t(5)), "2"));
+    let client = at(&events, t(5));
+    assert!(client.billable());
+    assert!(client.assignments.is_empty(), "the clean-up was due, and so too late to cancel");
+}
+
+#[test]
+fn a_refused_event_is_looked_at_again_when_what_it_lacked_arrives() {
+    let mut client = Client::default();
+    let policies = Policies::default();
+    let invited = on("client.invited", t(1));
+    assert_eq!(client.apply(&invited, &policies), Err(Refusal::UnknownClient));
+    let added = on("client.added name=Bakery", t(0));
+    assert!(client.is_past(&added.position()), "it comes too late to be simply applied");
+    assert_eq!(link_of(&[invited, added], t(1)), "invited");
+}
+
+#[test]
+fn what_is_late_is_known_by_events_seen_and_timers_fired() {
+    let policies = Policies::default();
+    let mut client = at(&active(), t(1));
+    let position = |moment| on("access.disabled", moment).position();
+    assert!(client.is_past(&position(t(0) - MICRO)));
+    assert!(!client.is_past(&position(t(1))), "what passed by without a trace is not late");
+    client.advance(t(50), &policies);
+    assert_eq!(client.as_of(), Some(t(46)), "the first warning");
+    assert!(client.is_past(&position(t(46) - MICRO)));
+    assert!(!client.is_past(&position(t(46))), "a timer fires before an event of its moment");
+    let last = on("consent.granted", t(0)).position();
+    assert!(client.is_past(&last), "what was seen is past");
+}
+
+#[test]
+fn two_entries_at_one_moment_are_one_fact() {
+    let entry = |source: &str| named(on("account.accessed", t(5)), source, "1");
+    assert_eq!(entry("a").position(), entry("b").position());
+    let one = active().and_event(entry("a"));
+    let both = active().and_event(entry("b")).and_event(entry("a"));
+    assert_eq!(at(&one, t(6)), at(&both, t(6)));
+}
+
+#[test]
+fn times_are_cut_to_the_microsecond() {
+    let fine: DateTime<Utc> = "2026-01-01T00:00:00.123456789Z".parse().expect("a time");
+    let cut: DateTime<Utc> = "2026-01-01T00:00:00.123456Z".parse().expect("a time");
+    assert_eq!(Event::cut(fine), cut);
+    let early: DateTime<Utc> = "1969-12-31T23:59:59.999999999Z".parse().expect("a time");
+    assert_eq!(z(Event::cut(early)), "1969-12-31T23:59:59.999999Z", "downwards, before 1970 too");
+    let renewed = ev(
+        "subscription.renewed",
+        t(0),
+        &json!({ "subscription_id": "s1", "paid_until": z(fine) }),
+    );
+    let paid = serde_json::to_value(&renewed.kind).expect("JSON");
+    assert_eq!(paid["data"]["paid_until"], json!(z(cut)));
+}
+
+#[test]
+fn unknown_fields_are_ignored_and_unknown_types_are_not() {
+    assert!(kind_of("consent.granted", &json!({ "channel": "phone", "by": { "x": 1 } })).is_ok());
+    assert!(kind_of("client.exploded", &json!({})).is_err());
+    for kind in TYPES {
+        assert!(kind_of(kind, &json!([])).is_err(), "{kind}: data is an object");
+    }
+}

@@ -1,0 +1,296 @@
+//! One row of a table, and how it is told: given, when, then.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tenure::domain::access::Decision;
+use tenure::domain::view::ClientView;
+use tenure::domain::{Change, Client, Due, Event, Policies, Refusal, Timer, changes, fold};
+
+use super::key;
+
+/// A sentence about the lifecycles that can be held against them.
+#[derive(Clone)]
+pub struct Story {
+    pub seed: &'static str,
+    pub sentence: String,
+    policies: Policies,
+    given: Vec<Event>,
+    when: When,
+    then: Vec<Then>,
+}
+
+#[derive(Clone)]
+enum When {
+    Comes(Box<Event>),
+    Passes(DateTime<Utc>),
+}
+
+#[derive(Clone)]
+enum Then {
+    Refused(String),
+    Shows(Value),
+    Reads(fn(&Value) -> String, String),
+    Changes(Vec<String>),
+    Tells(Value),
+    Fires(Vec<(Timer, DateTime<Utc>)>),
+    Decides(Option<String>, bool, String),
+    NextDue(Option<(Timer, DateTime<Utc>)>),
+}
+
+/// What came of a story.
+pub struct Told {
+    pub outcome: Result<(), Refusal>,
+    pub fired: Vec<Due>,
+    pub changes: Vec<Change>,
+    pub event: Option<Event>,
+    client: Client,
+    now: DateTime<Utc>,
+}
+
+pub fn story(seed: &'static str, sentence: impl Into<String>) -> Story {
+    assert!(["000", "001", "002", "ours"].contains(&seed), "no seed `{seed}`");
+    Story {
+        seed,
+        sentence: sentence.into(),
+        policies: Policies::default(),
+        given: Vec::new(),
+        when: When::Passes(DateTime::<Utc>::MIN_UTC),
+        then: Vec::new(),
+    }
+}
+
+impl Story {
+    /// The settings, when they are not the default ones.
+    pub fn under(self, policies: Policies) -> Self {
+        Self { policies, ..self }
+    }
+
+    /// What happened before; all of it must be possible.
+    pub fn given(self, given: Vec<Event>) -> Self {
+        Self { given, ..self }
+    }
+
+    pub fn when(self, event: Event) -> Self {
+        Self {
+            when: When::Comes(Box::new(event)),
+            ..self
+        }
+    }
+
+    /// Nothing happens up to this moment.
+    pub fn until(self, moment: DateTime<Utc>) -> Self {
+        Self {
+            when: When::Passes(moment),
+            ..self
+        }
+    }
+
+    fn then(mut self, then: Then) -> Self {
+        self.then.push(then);
+        self
+    }
+
+    pub fn refused(self, code: &str) -> Self {
+        self.then(Then::Refused(code.into()))
+    }
+
+    /// These fields of the client's JSON have these values.
+    pub fn shows(self, fields: Value) -> Self {
+        self.then(Then::Shows(fields))
+    }
+
+    pub fn reads(self, what: fn(&Value) -> String, value: &str) -> Self {
+        self.then(Then::Reads(what, value.into()))
+    }
+
+    /// These changes and no others, as `type` or `type id`.
+    pub fn changes(self, kinds: &[&str]) -> Self {
+        self.then(Then::Changes(
+            kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+        ))
+    }
+
+    /// These changes and no others, in full.
+    pub fn tells(self, changes: Value) -> Self {
+        self.then(Then::Tells(changes))
+    }
+
+    /// These timers and no others, at these moments.
+    pub fn fires(self, timers: &[(Timer, DateTime<Utc>)]) -> Self {
+        self.then(Then::Fires(timers.to_vec()))
+    }
+
+    pub fn decides(self, action: Option<&str>, allowed: bool, reason: &str) -> Self {
+        self.then(Then::Decides(action.map(str::to_owned), allowed, reason.into()))
+    }
+
+    /// The timer that will fire next.
+    pub fn next(self, timer: Timer, at: DateTime<Utc>) -> Self {
+        self.then(Then::NextDue(Some((timer, at))))
+    }
+
+    pub fn nothing_to_come(self) -> Self {
+        self.then(Then::NextDue(None))
+    }
+
+    /// Plays the story, and holds it against what every story must keep.
+    pub fn play(&self) -> Result<Told, String> {
+        let mut given = self.given.clone();
+        given.sort_by_key(Event::position);
+        let mut client = Client::default();
+        let mut last = DateTime::<Utc>::MIN_UTC;
+        for event in &given {
+            client.advance(event.time, &self.policies);
+            client
+                .apply(event, &self.policies)
+                .map_err(|refusal| format!("given {}: {refusal}", event.id))?;
+            last = event.time;
+        }
+        client.advance(last, &self.policies);
+        let mut told = Told {
+            outcome: Ok(()),
+            fired: Vec::new(),
+            changes: Vec::new(),
+            event: None,
+            client,
+            now: last,
+        };
+        match &self.when {
+            When::Passes(moment) => told.pass(*moment, &self.policies),
+            When::Comes(event) => {
+                told.client.advance(event.time, &self.policies);
+                told.come(event, &self.policies)?;
+                given.push((**event).clone());
+            }
+        }
+        if fold(&given, told.now, &self.policies) != told.client {
+            return Err("folding the same events gives another client".into());
+        }
+        Ok(told)
+    }
+
+    fn failures(&self) -> Vec<String> {
+        let told = match self.play() {
+            Ok(told) => told,
+            Err(why) => return vec![why],
+        };
+        let mut failures: Vec<String> = self
+            .then
+            .iter()
+            .filter_map(|then| then.fails(&told, &self.policies))
+            .collect();
+        let expects_refusal = self.then.iter().any(|then| matches!(then, Then::Refused(_)));
+        if let (Err(refusal), false) = (told.outcome, expects_refusal) {
+            failures.push(format!("it was refused: {refusal}"));
+        }
+        if self.then.is_empty() {
+            failures.push("it has no `then`".into());
+        }
+        failures
+    }
+}
+
+impl Told {
+    fn pass(&mut self, moment: DateTime<Utc>, policies: &Policies) {
+        while let Some(due) = self.client.next_due(moment, policies) {
+            let before = self.client.clone();
+            self.client.fire(due, policies);
+            self.changes.extend(changes(&before, &self.client));
+            self.fired.push(due);
+        }
+        self.now = self.now.max(moment);
+    }
+
+    fn come(&mut self, event: &Event, policies: &Policies) -> Result<(), String> {
+        let before = self.client.clone();
+        self.outcome = self.client.apply(event, policies);
+        self.changes = changes(&before, &self.client);
+        self.event = Some(event.clone());
+        if self.outcome.is_err() {
+            let (seen, fired) = (self.client.seen.clone(), self.client.fired);
+            let untouched = Client {
+                seen,
+                fired,
+                ..before
+            };
+            if untouched != self.client {
+                return Err("it was refused, and changed something".into());
+            }
+        }
+        self.pass(event.time, policies);
+        Ok(())
+    }
+
+    fn view(&self, policies: &Policies) -> Value {
+        let view = ClientView::of(&key(), &self.client, 1, policies.at(self.now));
+        serde_json::to_value(view).expect("a view is JSON")
+    }
+}
+
+impl Then {
+    fn fails(&self, told: &Told, policies: &Policies) -> Option<String> {
+        let differ = |expected: Value, found: Value| {
+            (expected != found).then(|| format!("expected {expected}\n         found    {found}"))
+        };
+        match self {
+            Self::Refused(code) => {
+                let found = told.outcome.err().map(Refusal::code);
+                differ(json!(code), json!(found))
+            }
+            Self::Shows(fields) => {
+                let view = told.view(policies);
+                let fields = fields.as_object().expect("fields");
+                let found = fields
+                    .keys()
+                    .map(|field| (field.clone(), view.get(field).cloned().unwrap_or("no such field".into())))
+                    .collect();
+                differ(json!(fields), Value::Object(found))
+            }
+            Self::Reads(what, value) => differ(json!(value), json!(what(&told.view(policies)))),
+            Self::Changes(kinds) => differ(json!(kinds), json!(short(&told.changes))),
+            Self::Tells(expected) => differ(expected.clone(), json!(told.changes)),
+            Self::Fires(timers) => {
+                let found: Vec<_> = told.fired.iter().map(|due| (due.timer, due.at)).collect();
+                differ(json!(timers), json!(found))
+            }
+            Self::Decides(action, allowed, reason) => {
+                let found = Decision::take(&told.client, action.as_deref(), policies.at(told.now));
+                differ(json!([allowed, reason]), json!([found.allowed, found.reason]))
+            }
+            Self::NextDue(expected) => {
+                let next = told.client.next_due(DateTime::<Utc>::MAX_UTC, policies);
+                differ(json!(expected), json!(next.map(|due| (due.timer, due.at))))
+            }
+        }
+    }
+}
+
+fn short(changes: &[Change]) -> Vec<String> {
+    changes
+        .iter()
+        .map(|change| match &change.id {
+            Some(id) => format!("{} {id}", change.kind),
+            None => change.kind.to_owned(),
+        })
+        .collect()
+}
+
+/// Plays a table; says of every row that is not so what is otherwise.
+pub fn tell(stories: &[Story]) {
+    let failures: Vec<String> = stories
+        .iter()
+        .flat_map(|story| {
+            story
+                .failures()
+                .into_iter()
+                .map(move |failure| format!("\n[{}] {}\n         {failure}", story.seed, story.sentence))
+        })
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} of {} rows are not so:{}",
+        failures.len(),
+        stories.len(),
+        failures.concat()
+    );
+}

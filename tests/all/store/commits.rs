@@ -1,0 +1,340 @@
+//! What one transaction writes.
+
+use std::collections::HashMap;
+
+use serde_json::json;
+use tenure::domain::{Cause, ClientKey, Refusal, Sweep, Timer};
+use tenure::store::{
+    Commit, EventWrite, NameClaim, Outcome, OutcomeUpdate, StoreError, Touch, TouchWrite, Touches,
+};
+
+use super::Fresh;
+use super::given::*;
+
+pub async fn a_commit_reads_back(fresh: Fresh) {
+    let store = &*fresh.store;
+    let bakery = key("bakery");
+    let added = added(&bakery, "e-1", 0, "Bäckerei \"Zur Mühle\" \\ 🥐");
+    let mut document = write(&bakery, client(std::slice::from_ref(&added)), 0);
+    document.document.armed = [(Sweep::StalledInvitations, moment(9))].into();
+    let mut line = entry(&bakery, "Zur Mühle");
+    line.change.id = Some("s-1".into());
+    line.change.from = Some(String::new());
+    line.cause = Cause::Timer {
+        timer: Timer::SubscriptionEnd,
+    };
+    line.correction = true;
+    let touches: Touches = [touch(3, None), touch(1, Some("7"))].into_iter().collect();
+    let written = Commit {
+        clients: vec![document.clone()],
+        events: vec![applied(added.clone())],
+        journal: vec![line.clone(), entry(&bakery, "again")],
+        deadlines_set: vec![(bakery.clone(), Sweep::StalledInvitations, moment(9))],
+        touches: vec![touched(&bakery, &touches)],
+        ..commit()
+    };
+    assert!(store.client(&bakery).await.unwrap().is_none());
+    put(store, written).await.unwrap();
+
+    let stored = store.client(&bakery).await.unwrap().unwrap();
+    assert_eq!(stored.key, bakery);
+    assert_eq!(stored.document, document.document);
+    assert_eq!(stored.version, 1);
+    assert_eq!(stored.touches, touches);
+    let journal = store.journal(&bakery, 0, 10).await.unwrap();
+    assert_eq!(journal.len(), 2);
+    assert_eq!(journal[0].entry, line);
+    assert_eq!(journal[0].recorded_at, moment(100));
+    assert_eq!(journal[1].entry, entry(&bakery, "again"));
+
+    // Once more, by the way of a batch.
+    let mut batch = store.begin().await.unwrap();
+    assert_eq!(lock(&mut *batch, &bakery).await, stored);
+    let again = Commit {
+        clients: vec![write(&bakery, stored.document.client, 1)],
+        deadlines_set: vec![(bakery.clone(), Sweep::AccessExpiry, moment(7))],
+        deadlines_cleared: vec![(bakery.clone(), Sweep::StalledInvitations)],
+        ..commit()
+    };
+    batch.commit(&again).await.unwrap();
+    let stored = store.client(&bakery).await.unwrap().unwrap();
+    assert_eq!(stored.version, 2);
+    assert!(stored.document.armed.is_empty());
+    let due = |sweep| store.due(sweep, moment(1000), None, 10);
+    assert_eq!(
+        due(Sweep::AccessExpiry).await.unwrap(),
+        [(moment(7), bakery.clone())]
+    );
+    assert_eq!(due(Sweep::StalledInvitations).await.unwrap(), []);
+}
+
+pub async fn an_old_version_is_a_conflict(fresh: Fresh) {
+    let store = &*fresh.store;
+    let bakery = key("bakery");
+    let new = new_client(&bakery, "Bakery");
+    // One that should be there, and is not.
+    put_in_vain(store, clients(vec![write(&bakery, new.document.client.clone(), 3)])).await;
+    put(store, clients(vec![new.clone()])).await.unwrap();
+    // One that should not be there, and is.
+    put_in_vain(store, clients(vec![new.clone()])).await;
+    let at_version = |version| clients(vec![write(&bakery, new.document.client.clone(), version)]);
+    put(store, at_version(1)).await.unwrap();
+    put_in_vain(store, at_version(1)).await;
+    put_in_vain(store, at_version(3)).await;
+    put(store, at_version(2)).await.unwrap();
+    assert_eq!(store.client(&bakery).await.unwrap().unwrap().version, 3);
+}
+
+pub async fn an_event_that_is_there_already_is_a_conflict(fresh: Fresh) {
+    let store = &*fresh.store;
+    let bakery = key("bakery");
+    let events = |ids: &[&str]| Commit {
+        events: ids
+            .iter()
+            .map(|id| applied(added(&bakery, id, 0, "Bakery")))
+            .collect(),
+        ..commit()
+    };
+    put(store, events(&["e-1"])).await.unwrap();
+    put_in_vain(store, events(&["e-2", "e-1"])).await;
+    put_in_vain(store, events(&["e-3", "e-3"])).await;
+    put(store, events(&["e-2", "e-3"])).await.unwrap();
+    assert_eq!(store.census().await.unwrap().events, 3);
+}
+
+pub async fn a_name_is_borne_by_one_client_of_a_partner(fresh: Fresh) {
+    let store = &*fresh.store;
+    let elsewhere = ClientKey::new("other", "bakery").unwrap();
+    put(store, clients(vec![new_client(&key("a"), "Bakery")])).await.unwrap();
+    put_in_vain(store, clients(vec![new_client(&key("b"), "BAKERY")])).await;
+    put(store, clients(vec![new_client(&elsewhere, "Bakery")]))
+        .await
+        .unwrap();
+    // Whoever holds no name against others may be called the same.
+    let mut nameless = new_client(&key("b"), "Bakery");
+    nameless.name_key = None;
+    put(store, clients(vec![nameless])).await.unwrap();
+    // A name that is given up is free.
+    let mut gone = write(&key("a"), new_client(&key("a"), "Bakery").document.client, 1);
+    gone.name_key = None;
+    put(store, clients(vec![gone])).await.unwrap();
+    put(store, clients(vec![new_client(&key("c"), "Bakery")]))
+        .await
+        .unwrap();
+}
+
+pub async fn names_may_be_swapped_in_one_commit(fresh: Fresh) {
+    let store = &*fresh.store;
+    let (a, b, c) = (key("a"), key("b"), key("c"));
+    let new = vec![new_client(&a, "Bakery"), new_client(&b, "Butcher")];
+    put(store, clients(new)).await.unwrap();
+    let called = |key: &ClientKey, name: &str, version| write(key, new_client(key, name).document.client, version);
+    let swapped = vec![
+        called(&a, "Butcher", 1),
+        called(&b, "Greengrocer", 1),
+        called(&c, "Bakery", 0),
+    ];
+    put(store, clients(swapped)).await.unwrap();
+    put_in_vain(store, clients(vec![called(&key("d"), "Greengrocer", 0)])).await;
+}
+
+pub async fn known_events_are_told_from_new_ones(fresh: Fresh) {
+    let store = &*fresh.store;
+    let written = Commit {
+        events: vec![
+            applied(added(&key("a"), "e-1", 0, "Bakery")),
+            applied(added(&key("b"), "e-2", 0, "Butcher")),
+        ],
+        ..commit()
+    };
+    put(store, written).await.unwrap();
+    let mut batch = store.begin().await.unwrap();
+    let asked = [
+        ("/apps/space", "e-2"),
+        ("/apps/other", "e-1"),
+        ("/apps/space", "e-3"),
+        ("/apps/space", "E-1"),
+        ("/apps/space", "e-2"),
+    ];
+    let known = batch.known(&asked).await.unwrap();
+    assert_eq!(known, [("/apps/space".to_owned(), "e-2".to_owned())].into());
+    assert_eq!(batch.known(&[]).await.unwrap(), [].into());
+    batch.rollback().await.unwrap();
+}
+
+pub async fn holders_of_names_are_found(fresh: Fresh) {
+    let store = &*fresh.store;
+    let straße = key("a");
+    put(store, clients(vec![new_client(&straße, "Straße")])).await.unwrap();
+    let claim = |partner: &str, called: &str| NameClaim {
+        partner: partner.into(),
+        name_key: name(called).key(),
+    };
+    let asked = [
+        claim("acme", "STRASSE"),
+        claim("other", "Straße"),
+        claim("acme", "Weg"),
+    ];
+    let mut batch = store.begin().await.unwrap();
+    let holders = batch.holders(&asked).await.unwrap();
+    assert_eq!(holders, HashMap::from([(asked[0].clone(), straße)]));
+    assert_eq!(batch.holders(&[]).await.unwrap(), HashMap::new());
+    batch.rollback().await.unwrap();
+}
+
+pub async fn a_batch_that_is_dropped_leaves_no_trace(fresh: Fresh) {
+    let store = &*fresh.store;
+    put(store, clients(vec![new_client(&key("a"), "Bakery")])).await.unwrap();
+    for _ in 0..3 {
+        let mut batch = store.begin().await.unwrap();
+        lock(&mut *batch, &key("a")).await;
+        drop(batch);
+        let mut batch = store.begin().await.unwrap();
+        lock(&mut *batch, &key("a")).await;
+        batch.rollback().await.unwrap();
+    }
+    let seen = store.client(&key("a")).await.unwrap().unwrap();
+    put(store, clients(vec![write(&key("a"), seen.document.client, 1)]))
+        .await
+        .unwrap();
+}
+
+pub async fn a_conflict_leaves_no_trace(fresh: Fresh) {
+    let store = &*fresh.store;
+    let (a, b) = (key("a"), key("b"));
+    put(store, clients(vec![new_client(&b, "Butcher")])).await.unwrap();
+    let torn = Commit {
+        clients: vec![new_client(&a, "Bakery"), new_client(&b, "Butcher")],
+        events: vec![applied(added(&a, "e-1", 0, "Bakery"))],
+        journal: vec![entry(&a, "Bakery")],
+        touches: vec![touched(&a, &[touch(1, None)].into_iter().collect())],
+        deadlines_set: vec![(a.clone(), Sweep::AccessExpiry, moment(0))],
+        ..commit()
+    };
+    put_in_vain(store, torn).await;
+    assert!(store.client(&a).await.unwrap().is_none());
+    let census = store.census().await.unwrap();
+    assert_eq!((census.events, census.journal), (0, 0));
+    assert_eq!(store.history(&a).await.unwrap(), []);
+    let due = store.due(Sweep::AccessExpiry, moment(9), None, 9).await.unwrap();
+    assert_eq!(due, []);
+}
+
+pub async fn outcomes_may_be_different_later(fresh: Fresh) {
+    let store = &*fresh.store;
+    let a = key("a");
+    let unknown = Outcome::Refused(Refusal::UnknownClient);
+    let invited = event(&a, "e-2", 2, kind("client.invited", &json!({})));
+    let written = Commit {
+        events: vec![
+            EventWrite {
+                event: invited,
+                outcome: unknown,
+            },
+            applied(event(&a, "e-1", 1, kind("access.denied", &json!({})))),
+        ],
+        ..commit()
+    };
+    put(store, written).await.unwrap();
+    let update = |id: &str, outcome| OutcomeUpdate {
+        source: "/apps/space".into(),
+        id: id.into(),
+        outcome,
+    };
+    let updates = |outcomes| Commit { outcomes, ..commit() };
+    let refused = Outcome::Refused(Refusal::NoRequest);
+    let changed = updates(vec![update("e-1", refused), update("e-2", Outcome::Applied)]);
+    put(store, changed).await.unwrap();
+    let outcomes: Vec<_> = store.history(&a).await.unwrap().iter().map(|l| l.outcome).collect();
+    assert_eq!(outcomes, [refused, Outcome::Applied]);
+
+    // An event that is not in the log cannot have another outcome: that is a fault of ours, not a conflict.
+    let error = put(store, updates(vec![update("e-9", refused)])).await.unwrap_err();
+    assert!(matches!(error, StoreError::Inconsistent { .. }), "{error}");
+}
+
+pub async fn whoever_begins_second_sees_what_the_first_wrote(fresh: Fresh) {
+    let store = fresh.store.clone();
+    let a = key("a");
+    put(&*store, clients(vec![new_client(&a, "Bakery")])).await.unwrap();
+    let mut first = store.begin().await.unwrap();
+    let seen = lock(&mut *first, &a).await;
+    let second = tokio::spawn({
+        let (store, a) = (store.clone(), a.clone());
+        async move {
+            let mut second = store.begin().await.unwrap();
+            let seen = lock(&mut *second, &a).await;
+            let histories = second.histories(std::slice::from_ref(&a)).await.unwrap();
+            second.rollback().await.unwrap();
+            (seen, histories[&a].len())
+        }
+    });
+    // It is waiting now, or will wait: for the lock or for its turn.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!second.is_finished());
+    let touches: Touches = [touch(5, None)].into_iter().collect();
+    let written = Commit {
+        clients: vec![write(&a, seen.document.client, 1)],
+        touches: vec![touched(&a, &touches)],
+        events: vec![applied(added(&a, "e-1", 0, "Bakery"))],
+        ..commit()
+    };
+    first.commit(&written).await.unwrap();
+    let (seen, history) = second.await.unwrap();
+    assert_eq!(seen.version, 2);
+    assert_eq!(seen.touches, touches);
+    assert_eq!(history, 2);
+}
+
+pub async fn ten_thousand_clients_fit_one_commit(fresh: Fresh) {
+    let store = &*fresh.store;
+    let keys: Vec<ClientKey> = (0..10_000).map(|n| key(&format!("c-{n:05}"))).collect();
+    let called = |n: usize| format!("Client {n}");
+    let events = |n: usize| added(&keys[n], &format!("e-{n}"), 0, &called(n));
+    let everything = Commit {
+        clients: (0..keys.len()).map(|n| new_client(&keys[n], &called(n))).collect(),
+        events: (0..keys.len()).map(|n| applied(events(n))).collect(),
+        journal: keys.iter().map(|key| entry(key, "x")).collect(),
+        touches: keys
+            .iter()
+            .map(|key| touched(key, &[touch(1, None)].into_iter().collect()))
+            .collect(),
+        deadlines_set: keys
+            .iter()
+            .map(|key| (key.clone(), Sweep::AccessExpiry, moment(5)))
+            .collect(),
+        ..commit()
+    };
+    put(store, everything).await.unwrap();
+    let mut batch = store.begin().await.unwrap();
+    let locked = batch.lock(&keys, false).await.unwrap();
+    assert!(locked.iter().map(|stored| &stored.key).eq(&keys));
+    let histories = batch.histories(&keys).await.unwrap();
+    assert!(histories.len() == keys.len() && histories.values().all(|history| history.len() == 2));
+    let again = Commit {
+        clients: locked
+            .into_iter()
+            .map(|stored| write(&stored.key, stored.document.client, 1))
+            .collect(),
+        deadlines_cleared: keys.iter().map(|key| (key.clone(), Sweep::AccessExpiry)).collect(),
+        ..commit()
+    };
+    batch.commit(&again).await.unwrap();
+    let due = store.due(Sweep::AccessExpiry, moment(9), None, 9).await.unwrap();
+    assert_eq!(due, []);
+}
+
+fn touch(seconds: i64, sequence: Option<&str>) -> Touch {
+    Touch {
+        time: moment(seconds),
+        sequence: sequence.map(Into::into),
+    }
+}
+
+fn touched(key: &ClientKey, open: &Touches) -> TouchWrite {
+    TouchWrite {
+        key: key.clone(),
+        open: open.clone(),
+        closed: None,
+    }
+}

@@ -1,0 +1,155 @@
+//! What the tests of the stores write.
+
+use chrono::{DateTime, Utc};
+use tenure::domain::event::NameVerdict;
+use tenure::domain::{Cause, Change, Client, ClientKey, Entry, Event, EventKind, Name, Policies};
+use tenure::store::{
+    Batch, ClientWrite, Commit, Document, EventWrite, Outcome, Recorded, Store, StoreError, Stored,
+};
+
+/// A moment so many seconds after the tests' beginning, with microseconds.
+pub fn moment(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(1_750_000_000_123_456 + seconds * 1_000_000).unwrap()
+}
+
+pub fn key(client: &str) -> ClientKey {
+    ClientKey::new("acme", client).unwrap()
+}
+
+pub fn name(name: &str) -> Name {
+    Name::try_from(name.to_owned()).unwrap()
+}
+
+pub fn event(key: &ClientKey, id: &str, seconds: i64, kind: EventKind) -> Event {
+    Event {
+        source: "/apps/space".into(),
+        id: id.into(),
+        key: key.clone(),
+        time: moment(seconds),
+        sequence: None,
+        kind,
+        name_verdict: NameVerdict::Open,
+    }
+}
+
+pub fn added(key: &ClientKey, id: &str, seconds: i64, called: &str) -> Event {
+    let name = name(called);
+    event(key, id, seconds, EventKind::ClientAdded { name, imported: false })
+}
+
+/// What `(type, data)` says.
+pub fn kind(kind: &str, data: &serde_json::Value) -> EventKind {
+    serde_json::from_value(serde_json::json!({"type": kind, "data": data})).unwrap()
+}
+
+/// A client after these events, none of which it refuses.
+pub fn client(events: &[Event]) -> Client {
+    let mut client = Client::default();
+    for event in events {
+        client.apply(event, &Policies::default()).unwrap();
+    }
+    client
+}
+
+/// A client that was added under a name, to be written for the first time.
+pub fn new_client(key: &ClientKey, called: &str) -> ClientWrite {
+    write(key, client(&[added(key, "a", 0, called)]), 0)
+}
+
+pub fn write(key: &ClientKey, client: Client, read_version: i64) -> ClientWrite {
+    ClientWrite {
+        key: key.clone(),
+        name_key: client.name.as_ref().map(Name::key),
+        document: Document {
+            client,
+            ..Document::default()
+        },
+        read_version,
+    }
+}
+
+pub fn applied(event: Event) -> EventWrite {
+    EventWrite {
+        event,
+        outcome: Outcome::Applied,
+    }
+}
+
+/// A line of the journal that is told from others by its `to`.
+pub fn entry(key: &ClientKey, to: &str) -> Entry {
+    Entry {
+        key: key.clone(),
+        change: Change {
+            kind: "client.renamed",
+            id: None,
+            from: None,
+            to: Some(to.to_owned()),
+        },
+        time: moment(1),
+        cause: Cause::Event {
+            source: "/apps/space".into(),
+            id: "e-1".into(),
+            kind: "client.renamed".into(),
+        },
+        correction: false,
+    }
+}
+
+pub fn commit() -> Commit {
+    Commit {
+        recorded_at: moment(100),
+        ..Commit::default()
+    }
+}
+
+pub fn clients(clients: Vec<ClientWrite>) -> Commit {
+    Commit { clients, ..commit() }
+}
+
+pub fn journal(entries: Vec<Entry>) -> Commit {
+    Commit {
+        journal: entries,
+        ..commit()
+    }
+}
+
+/// Writes in a batch of its own.
+pub async fn put(store: &dyn Store, commit: Commit) -> Result<(), StoreError> {
+    store.begin().await?.commit(&commit).await
+}
+
+/// Writes that must conflict with what is there.
+pub async fn put_in_vain(store: &dyn Store, commit: Commit) {
+    match put(store, commit).await {
+        Err(StoreError::Conflict(_)) => {}
+        other => panic!("no conflict, but {other:?}"),
+    }
+}
+
+/// Locks one client that is there.
+pub async fn lock(batch: &mut dyn Batch, key: &ClientKey) -> Stored {
+    let mut locked = batch.lock(std::slice::from_ref(key), false).await.unwrap();
+    assert_eq!(locked.len(), 1, "{key}");
+    locked.remove(0)
+}
+
+/// The next lines for the relay, once there are so many: a transaction of another test, in another database of
+/// the same server, may hold them back for a moment.
+pub async fn relayed(store: &dyn Store, lines: usize, limit: u32) -> Vec<Recorded> {
+    for _ in 0..600 {
+        let next = store.relay_next(limit).await.unwrap();
+        if next.len() >= lines {
+            return next;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("less than {lines} lines can be relayed");
+}
+
+/// What tells the lines from each other: the client and the `to` of the change.
+pub fn told(lines: &[Recorded]) -> Vec<(String, String)> {
+    lines
+        .iter()
+        .map(|line| (line.entry.key.client.to_string(), line.entry.change.to.clone().unwrap()))
+        .collect()
+}

@@ -1,0 +1,142 @@
+//! Histories.
+
+use serde_json::json;
+use tenure::domain::event::{NameVerdict, TYPES};
+use tenure::domain::{EventKind, Refusal};
+use tenure::store::{Commit, EventWrite, Logged, Outcome, Touch, TouchWrite, Touches};
+
+use super::Fresh;
+use super::given::*;
+
+fn run(seconds: &[i64]) -> Touches {
+    let touch = |seconds| Touch {
+        time: moment(seconds),
+        sequence: None,
+    };
+    seconds.iter().copied().map(touch).collect()
+}
+
+pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
+    let store = &*fresh.store;
+    let (a, b) = (key("a"), key("b"));
+    let refused = |event, refusal| EventWrite {
+        event,
+        outcome: Outcome::Refused(refusal),
+    };
+    let renamed = |id, seconds| {
+        let kind = kind("client.renamed", &json!({"name": "Butcher"}));
+        event(&a, id, seconds, kind)
+    };
+    let mut sequenced = event(&a, "e-0", 40, kind("access.denied", &json!({})));
+    sequenced.sequence = Some("0001".into());
+    let first = Commit {
+        // In no order at all.
+        events: vec![
+            refused(sequenced.clone(), Refusal::NoRequest),
+            applied(event(&a, "e-9", 40, kind("access.requested", &json!({})))),
+            refused(renamed("e-2", 30), Refusal::NameTaken),
+            refused(renamed("e-3", 31), Refusal::UnknownClient),
+            applied(added(&a, "e-1", 10, "Bakery")),
+            applied(added(&b, "e-4", 0, "Greengrocer")),
+        ],
+        touches: vec![TouchWrite {
+            key: a.clone(),
+            open: Touches::default(),
+            closed: Some(run(&[20, 35])),
+        }],
+        ..commit()
+    };
+    put(store, first).await.unwrap();
+    let second = Commit {
+        touches: vec![TouchWrite {
+            key: a.clone(),
+            // One of them is in the closed run as well.
+            open: run(&[15, 35, 50]),
+            closed: None,
+        }],
+        ..commit()
+    };
+    put(store, second).await.unwrap();
+
+    let history = store.history(&a).await.unwrap();
+    let seconds = |logged: &Logged| (logged.event.time - moment(0)).num_seconds();
+    assert_eq!(
+        history.iter().map(seconds).collect::<Vec<_>>(),
+        [10, 15, 20, 30, 31, 35, 40, 40, 50]
+    );
+    assert!(history.is_sorted_by_key(|logged| logged.event.position()));
+    assert_eq!(history[7].event, sequenced);
+    assert_eq!(history[7].outcome, Outcome::Refused(Refusal::NoRequest));
+    let verdicts: Vec<_> = history.iter().map(|logged| logged.event.name_verdict).collect();
+    assert_eq!(verdicts[0], NameVerdict::Granted);
+    assert_eq!(verdicts[3], NameVerdict::Taken);
+    assert!(verdicts[4..].iter().all(|verdict| *verdict == NameVerdict::Open));
+    assert!(history[1].event.is_touch() && history[1].outcome == Outcome::Applied);
+
+    // The same in a batch, for several at once, and for one that nobody knows.
+    let nobody = key("nobody");
+    let mut batch = store.begin().await.unwrap();
+    let histories = batch
+        .histories(&[a.clone(), b.clone(), nobody.clone()])
+        .await
+        .unwrap();
+    batch.rollback().await.unwrap();
+    assert_eq!(histories[&a], history);
+    assert_eq!(histories[&b].len(), 1);
+    assert_eq!(histories[&nobody], []);
+    assert_eq!(store.history(&nobody).await.unwrap(), []);
+}
+
+pub async fn every_kind_of_event_reads_back(fresh: Fresh) {
+    let store = &*fresh.store;
+    // Every field that any of them has; they ignore the rest.
+    let data = json!({
+        "name": "Käse & \"Wein\"", "imported": true, "channel": "referral", "steps": ["accepted"],
+        "commission_eligible": false, "via": "independent", "reason": "l'ordre\n\\", "by": "partner",
+        "assignment_id": "a/1", "service": "seo", "schedule_id": "r 1", "rule_id": "m-1",
+        "subscription_id": "s-1", "plan": "gold", "managed_by": "client",
+        "paid_until": "2031-05-06T07:08:09.123456Z", "user_id": "u-1", "integration_id": "i-1",
+        "user": "ü", "total": u64::MAX,
+    });
+    let written: Vec<EventWrite> = TYPES
+        .iter()
+        .zip(0..)
+        .map(|(name, seconds)| {
+            let mut event = event(&key("a"), name, seconds, kind(name, &data));
+            event.name_verdict = match event.kind.claimed_name() {
+                Some(_) => NameVerdict::Granted,
+                None => NameVerdict::Open,
+            };
+            applied(event)
+        })
+        .collect();
+    let events = written.clone();
+    put(store, Commit { events, ..commit() }).await.unwrap();
+    let read = store.history(&key("a")).await.unwrap();
+    assert_eq!(read.len(), TYPES.len());
+    for (written, read) in written.iter().zip(&read) {
+        assert_eq!(written.event, read.event);
+    }
+}
+
+pub async fn what_cannot_be_read_is_named(fresh: Fresh) {
+    let store = &*fresh.store;
+    let a = key("a");
+    let name = name("Bakery");
+    let added = event(&a, "e-1", 0, EventKind::ClientAdded { name, imported: false });
+    let written = Commit {
+        clients: vec![new_client(&a, "Bakery")],
+        events: vec![applied(added)],
+        ..commit()
+    };
+    put(store, written).await.unwrap();
+    fresh.database.sql("update events set data = '{}' returning ''").await;
+    fresh
+        .database
+        .sql(r#"update clients set doc = '{"client": 7}' returning ''"#)
+        .await;
+    let error = store.history(&a).await.unwrap_err().to_string();
+    assert!(error.starts_with("events: the data of /apps/space e-1 "), "{error}");
+    let error = store.client(&a).await.unwrap_err().to_string();
+    assert!(error.starts_with("clients: the doc of acme/a "), "{error}");
+}

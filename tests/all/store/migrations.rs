@@ -1,0 +1,69 @@
+//! Migrations.
+
+use std::sync::Arc;
+
+use tenure::store::sqlite::SqliteStore;
+use tenure::store::{Store, StoreError};
+
+use super::given::*;
+use super::{Database, Fresh, connect, empty_postgres, file};
+
+pub async fn they_may_run_twice(fresh: Fresh) {
+    put(&*fresh.store, clients(vec![new_client(&key("a"), "Bakery")]))
+        .await
+        .unwrap();
+    fresh.store.migrate().await.unwrap();
+    fresh.database.another_store().migrate().await.unwrap();
+    assert!(fresh.store.client(&key("a")).await.unwrap().is_some());
+}
+
+pub async fn they_may_run_at_once(fresh: Fresh) {
+    // An empty place beside the one that is migrated already.
+    let (place, stores): (_, Vec<Arc<dyn Store>>) = match &fresh.database {
+        Database::Postgres(_) => {
+            let url = empty_postgres("migrated_at_once");
+            (None, (0..8).map(|_| Arc::new(connect(&url)) as _).collect())
+        }
+        Database::Sqlite(_) => {
+            let folder = tempfile::tempdir().unwrap();
+            let open = || Arc::new(SqliteStore::open(file(folder.path()))) as _;
+            let stores = (0..8).map(|_| open()).collect();
+            (Some(folder), stores)
+        }
+    };
+    let migrations: Vec<_> = stores
+        .iter()
+        .map(|store| {
+            let store = store.clone();
+            tokio::spawn(async move { store.migrate().await })
+        })
+        .collect();
+    for migration in migrations {
+        migration.await.unwrap().unwrap();
+    }
+    for store in stores {
+        assert_eq!(store.census().await.unwrap().events, 0);
+    }
+    drop(place);
+}
+
+pub async fn a_newer_database_is_refused(fresh: Fresh) {
+    let from_the_future = match fresh.database {
+        Database::Postgres(_) => {
+            "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+             values (999, 'of a program to come', true, '\\x00', 0) returning ''"
+        }
+        Database::Sqlite(_) => {
+            "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+             values (999, 'of a program to come', true, x'00', 0) returning ''"
+        }
+    };
+    fresh.database.sql(from_the_future).await;
+    for store in [fresh.store.clone(), fresh.database.another_store()] {
+        let error = store.migrate().await.unwrap_err();
+        assert!(matches!(error, StoreError::Migration(_)), "{error}");
+        assert!(error.to_string().contains("migration 999"), "{error}");
+        // Nobody who comes after is kept out by it.
+        assert!(store.ping().await.is_ok());
+    }
+}

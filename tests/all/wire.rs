@@ -1,0 +1,787 @@
+//! CloudEvents in and out: what is an event, what is a dead letter and why, and that nothing panics.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tenure::domain::event::{AccessedBy, Channel, ManagedBy, Steps};
+use tenure::domain::{Cause, Change, ClientKey, Entry, Event, EventKind, Id, Name, Timer};
+use tenure::store::{Cursor, DeadLetter, Recorded};
+use tenure::wire::{self, BATCH, Decoder, Limits, Message, Pairs, STRUCTURED};
+
+fn moment(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn now() -> DateTime<Utc> {
+    moment("2026-03-01T12:00:00Z")
+}
+
+fn decoder() -> Decoder {
+    let limits = Limits {
+        max_event_bytes: 10_000,
+        max_clock_skew: Duration::from_secs(300),
+    };
+    Decoder::new(limits, now())
+}
+
+fn name(text: &str) -> Name {
+    Name::try_from(text.to_owned()).unwrap()
+}
+
+fn id(text: &str) -> Id {
+    Id::try_from(text.to_owned()).unwrap()
+}
+
+/// A valid event with some members set, or with `null` taken away.
+fn envelope(changes: Value) -> Value {
+    let mut event = json!({
+        "specversion": "1.0", "id": "e-1", "source": "/space", "type": "client.added",
+        "subject": "acme/c-1", "time": "2026-03-01T11:00:00Z", "data": {"name": "Bakery"},
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            event.as_object_mut().unwrap().remove(key);
+        } else {
+            event[key] = value.clone();
+        }
+    }
+    event
+}
+
+fn structured(event: &Value) -> Result<Event, String> {
+    decoder().structured(event.to_string().as_bytes())
+}
+
+fn data(kind: &str, data: &str) -> Result<EventKind, String> {
+    let json = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"s","type":"{kind}","subject":"a/c","time":"2026-03-01T11:00:00Z","data":{data}}}"#
+    );
+    decoder().structured(json.as_bytes()).map(|event| event.kind)
+}
+
+fn pairs(headers: &[(&str, &str)]) -> Pairs {
+    let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+    headers.iter().map(owned).collect::<Vec<_>>().into()
+}
+
+fn read(content_type: Option<&str>, headers: &[(&str, &str)], body: &str) -> Result<Event, DeadLetter> {
+    decoder().event(Message {
+        origin: "test",
+        content_type,
+        headers: &pairs(headers),
+        body: body.as_bytes(),
+    })
+}
+
+fn bakery() -> Event {
+    Event {
+        source: "/space".into(),
+        id: "e-1".into(),
+        key: ClientKey::new("acme", "c-1").unwrap(),
+        time: moment("2026-03-01T11:00:00Z"),
+        sequence: None,
+        kind: EventKind::ClientAdded {
+            name: name("Bakery"),
+            imported: false,
+        },
+        name_verdict: Default::default(),
+    }
+}
+
+#[test]
+fn a_structured_event_is_read() {
+    assert_eq!(structured(&envelope(json!({}))), Ok(bakery()));
+}
+
+#[test]
+fn what_is_unknown_is_ignored() {
+    let event = envelope(json!({
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "weather": {"rain": [1, 2]},
+        "data": {"name": "Bakery", "mood": "\u{0}", "deep": [[[[]]]]},
+    }));
+    assert_eq!(structured(&event), Ok(bakery()));
+}
+
+#[test]
+fn binary_events_of_amqp_and_http_are_read() {
+    let attributes = [
+        ("specversion", "1.0"),
+        ("id", "e-1"),
+        ("source", "/space"),
+        ("type", "client.added"),
+        ("subject", "acme/c-1"),
+        ("time", "2026-03-01T11:00:00Z"),
+    ];
+    for prefix in ["cloudEvents_", "cloudEvents:", "ce-", "CE-"] {
+        let headers = attributes.map(|(name, value)| (format!("{prefix}{name}"), value));
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+            .collect();
+        for content_type in [
+            None,
+            Some("application/json"),
+            Some("Application/JSON; charset=utf-8"),
+            Some("application/vnd.space+json"),
+        ] {
+            assert_eq!(
+                read(content_type, &headers, r#"{"name": "Bakery"}"#),
+                Ok(bakery()),
+                "{prefix} {content_type:?}"
+            );
+        }
+        let letter = read(Some("text/plain"), &headers, r#"{"name": "Bakery"}"#).unwrap_err();
+        assert_eq!(
+            letter.reason,
+            "the data is `text/plain`; Tenure reads application/json"
+        );
+    }
+}
+
+#[test]
+fn binary_events_without_a_body_have_empty_data() {
+    let headers = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "a%20%C3%BC"),
+        ("ce-source", "s"),
+        ("ce-type", "consent.granted"),
+        ("ce-subject", "acme/c-1"),
+        ("ce-time", "2026-03-01T12:00:00+01:00"),
+    ];
+    let event = read(None, &headers, " ").unwrap();
+    assert_eq!(
+        (&*event.id, event.time, event.kind),
+        (
+            "a ü",
+            moment("2026-03-01T11:00:00Z"),
+            EventKind::ConsentGranted {}
+        )
+    );
+}
+
+#[test]
+fn a_message_in_no_mode_says_what_is_missing() {
+    let reason = |content_type| read(content_type, &[("x", "y")], "{}").unwrap_err().reason;
+    assert!(reason(None).starts_with("the message has no content type and no header for `specversion`"));
+    assert!(reason(Some("application/json")).contains("has the content type `application/json`"));
+    assert!(reason(Some(BATCH)).contains("a batch"));
+}
+
+#[test]
+fn attributes_must_be_right() {
+    let long = "x".repeat(513);
+    let cases = [
+        (
+            json!({"specversion": null}),
+            "the attribute `specversion` is missing",
+        ),
+        (
+            json!({"specversion": "0.3"}),
+            "the `specversion` is `0.3`; Tenure reads CloudEvents 1.0",
+        ),
+        (json!({"id": null}), "the attribute `id` is missing"),
+        (json!({"id": ""}), "the attribute `id` is empty"),
+        (
+            json!({"id": 5}),
+            "the event: `id` is integer `5`; expected a string",
+        ),
+        (
+            json!({"id": long}),
+            "the attribute `id` is 513 bytes long; 512 are allowed",
+        ),
+        (
+            json!({"id": "a\u{0}b"}),
+            "the attribute `id` has a NUL character (U+0000)",
+        ),
+        (json!({"source": null}), "the attribute `source` is missing"),
+        (
+            json!({"source": long}),
+            "the attribute `source` is 513 bytes long; 512 are allowed",
+        ),
+        (
+            json!({"source": "\u{0}"}),
+            "the attribute `source` has a NUL character (U+0000)",
+        ),
+        (json!({"type": null}), "the attribute `type` is missing"),
+        (
+            json!({"type": "client.exploded"}),
+            "the type `client.exploded` is not one that Tenure knows",
+        ),
+        (
+            json!({"type": "a\u{0}"}),
+            "the type `a\\u{0}` is not one that Tenure knows",
+        ),
+        (json!({"subject": null}), "the attribute `subject` is missing"),
+        (
+            json!({"subject": "acme"}),
+            "the subject `acme` is not `{partner}/{client}`",
+        ),
+        (
+            json!({"subject": "acme/c 1"}),
+            "the client id `c 1` has the character ' '",
+        ),
+        (json!({"time": null}), "the attribute `time` is missing"),
+        (
+            json!({"time": "yesterday"}),
+            "the attribute `time` is `yesterday`, not an RFC 3339 time",
+        ),
+        (
+            json!({"time": "2026-03-01"}),
+            "the attribute `time` is `2026-03-01`, not an RFC 3339 time",
+        ),
+        (
+            json!({"time": "0000-06-01T00:00:00Z"}),
+            "`time` is outside the years 1 to 9999 (UTC)",
+        ),
+        (
+            json!({"time": "9999-12-31T23:59:59-01:00"}),
+            "`time` is outside the years 1 to 9999 (UTC)",
+        ),
+        (
+            json!({"time": "2026-03-01T12:05:01Z"}),
+            "the attribute `time` is 2026-03-01T12:05:01Z, more than 5m ahead of the clock here",
+        ),
+        (
+            json!({"sequence": ""}),
+            "the attribute `sequence` is empty; leave it out",
+        ),
+        (
+            json!({"sequence": 7}),
+            "the event: `sequence` is integer `7`; expected a string",
+        ),
+        (
+            json!({"sequence": "1".repeat(129)}),
+            "the attribute `sequence` is 129 bytes long; 128 are allowed",
+        ),
+        (
+            json!({"sequence": "\u{0}"}),
+            "the attribute `sequence` has a NUL character (U+0000)",
+        ),
+        (
+            json!({"datacontenttype": "text/xml"}),
+            "the data is `text/xml`; Tenure reads application/json",
+        ),
+        (
+            json!({"data": [], "data_base64": ""}),
+            "the event has both `data` and `data_base64`",
+        ),
+        (json!({"data": "{}"}), "the data is not a JSON object"),
+        (json!({"data": ["Bakery", true]}), "the data is not a JSON object"),
+        (
+            json!({"data": null, "data_base64": "e30"}),
+            "the data of client.added: `name` is missing",
+        ),
+        (
+            json!({"data": null, "data_base64": "*"}),
+            "the event's `data_base64` is not base64",
+        ),
+        (
+            json!({"data": null, "data_base64": "/w=="}),
+            "the event's `data_base64` is not UTF-8",
+        ),
+        (
+            json!({"data": null, "data_base64": "e3s="}),
+            "the data of client.added: is not JSON",
+        ),
+    ];
+    for (changes, reason) in cases {
+        let letter = read(Some(STRUCTURED), &[], &envelope(changes.clone()).to_string()).unwrap_err();
+        assert!(letter.reason.starts_with(reason), "{changes}: {}", letter.reason);
+    }
+}
+
+#[test]
+fn times_are_cut_to_the_microsecond_and_may_be_a_little_ahead() {
+    for (time, read) in [
+        ("2026-03-01T12:05:00Z", "2026-03-01T12:05:00Z"),
+        ("2026-03-01T11:00:00.123456789Z", "2026-03-01T11:00:00.123456Z"),
+        ("2026-03-01T11:00:00.9999999+00:00", "2026-03-01T11:00:00.999999Z"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+    ] {
+        assert_eq!(
+            structured(&envelope(json!({"time": time}))).unwrap().time,
+            moment(read),
+            "{time}"
+        );
+    }
+}
+
+#[test]
+fn data_must_be_right() {
+    let cases = [
+        ("client.added", "{}", "`name` is missing"),
+        (
+            "client.added",
+            r#"{"name": 5}"#,
+            "`name` is integer `5`; expected a string",
+        ),
+        ("client.added", r#"{"name": " "}"#, "`name`: the name is empty"),
+        (
+            "client.added",
+            r#"{"name": "A", "name": "B"}"#,
+            "`name` is given twice",
+        ),
+        (
+            "client.added",
+            "{\n  \"name\": \"A\",\n  \"imported\": \"yes\"\n}",
+            "`imported` is string \"yes\"; expected true or false",
+        ),
+        (
+            "client.invited",
+            r#"{"channel": "pigeon"}"#,
+            "`channel` is `pigeon`; expected `standard` or `referral`",
+        ),
+        (
+            "client.invited",
+            r#"{"steps": []}"#,
+            "`steps`: `steps` is empty; leave it out for all three",
+        ),
+        (
+            "client.invited",
+            r#"{"steps": "accepted"}"#,
+            "`steps` is string \"accepted\"; expected a list",
+        ),
+        ("partner.disconnected", "{}", "`by` is missing"),
+        (
+            "account.jobs_counted",
+            r#"{"total": -1}"#,
+            "`total` is integer `-1`; expected a whole number, 0 or more, written without fraction and exponent",
+        ),
+        (
+            "account.jobs_counted",
+            r#"{"total": 1.5}"#,
+            "`total` is floating point `1.5`; expected a whole",
+        ),
+        (
+            "account.jobs_counted",
+            r#"{"total": 1e400}"#,
+            "is not JSON: number out of range",
+        ),
+        (
+            "account.jobs_counted",
+            r#"{"total": 18446744073709551616}"#,
+            "`total` is floating point",
+        ),
+        (
+            "subscription.renewed",
+            r#"{"subscription_id": "s", "paid_until": "soon"}"#,
+            "`paid_until` is not an RFC 3339 time such as",
+        ),
+        (
+            "subscription.added",
+            r#"{"subscription_id": ""}"#,
+            "`subscription_id`: an id is empty",
+        ),
+    ];
+    for (kind, json, reason) in cases {
+        let found = data(kind, json).unwrap_err();
+        let reason = format!("the data of {kind}: {reason}");
+        assert!(found.starts_with(&reason), "{kind} {json}: {found}");
+    }
+    assert_eq!(
+        data(
+            "subscription.renewed",
+            r#"{"subscription_id": "s", "paid_until": "+10000-01-01T00:00:00Z"}"#
+        ),
+        Err("`paid_until` is outside the years 1 to 9999 (UTC)".into())
+    );
+}
+
+#[test]
+fn times_in_data_are_cut() {
+    assert_eq!(
+        data(
+            "subscription.renewed",
+            r#"{"subscription_id": "s", "paid_until": "2030-01-01T00:00:00.1234567Z"}"#
+        ),
+        Ok(EventKind::SubscriptionRenewed {
+            subscription_id: id("s"),
+            paid_until: moment("2030-01-01T00:00:00.123456Z"),
+        })
+    );
+}
+
+#[test]
+fn a_nul_in_data_that_is_kept_is_refused() {
+    for (kind, json, field) in [
+        ("client.added", r#"{"name": "a\u0000b"}"#, "name"),
+        ("client.lost", r#"{"reason": "\u0000"}"#, "reason"),
+        (
+            "assignment.added",
+            r#"{"assignment_id": "a", "service": "\u0000"}"#,
+            "service",
+        ),
+        ("user.added", r#"{"user_id": "\u0000"}"#, "user_id"),
+    ] {
+        let reason = data(kind, json).unwrap_err();
+        let start = format!("the data's `{field}` has a NUL character (U+0000)");
+        assert!(reason.starts_with(&start), "{reason}");
+    }
+    // Six characters that only look like one.
+    assert_eq!(
+        data("client.added", r#"{"name": "\\u0000"}"#),
+        Ok(EventKind::ClientAdded {
+            name: name("\\u0000"),
+            imported: false
+        })
+    );
+}
+
+#[test]
+fn dead_letters_keep_the_message() {
+    let headers = [("cloudEvents_specversion", "1.0"), ("x\0", "y\0")];
+    let letter = read(Some("application/json"), &headers, "{\0").unwrap_err();
+    assert_eq!(
+        letter,
+        DeadLetter {
+            origin: "test".into(),
+            content_type: Some("application/json".into()),
+            headers: vec![
+                ("cloudEvents_specversion".into(), "1.0".into()),
+                ("x\\u0000".into(), "y\\u0000".into()),
+            ],
+            body: b"{\0".to_vec(),
+            reason: "the attribute `type` is missing".into(),
+        }
+    );
+}
+
+#[test]
+fn no_reason_has_control_characters() {
+    let letter = read(Some(STRUCTURED), &[], "{\"\u{1b}[2J\u{0}\":").unwrap_err();
+    assert!(!letter.reason.contains(char::is_control), "{:?}", letter.reason);
+    let event = envelope(json!({"type": "\u{1b}]0;boo\u{7}"}));
+    let letter = read(Some(STRUCTURED), &[], &event.to_string()).unwrap_err();
+    assert!(!letter.reason.contains(char::is_control), "{:?}", letter.reason);
+}
+
+#[test]
+fn bodies_too_long_or_too_deep_or_not_text() {
+    let reason = |body: &[u8]| decoder().structured(body).unwrap_err();
+    assert_eq!(
+        reason(&[b' '; 10_001]),
+        "the event is 10001 bytes long; 10000 are allowed"
+    );
+    assert_eq!(reason(b""), "the event is empty");
+    assert_eq!(reason(b"{\xff}"), "the event is not UTF-8, from byte 1 on");
+    assert_eq!(reason(b"[]"), "the event is JSON, but not an object");
+    assert!(reason(b"hello").starts_with("the event is not JSON"));
+    let huge = Decoder::new(
+        Limits {
+            max_event_bytes: usize::MAX,
+            ..Limits::default()
+        },
+        now(),
+    );
+    for deep in ["[", "{\"a\":"] {
+        let deep = deep.repeat(1_000_000);
+        assert!(huge.structured(deep.as_bytes()).is_err());
+        assert!(huge.structured(format!("{{\"x\":{deep}").as_bytes()).is_err());
+        assert!(
+            huge.structured(format!("{{\"data\":{{\"x\":{deep}").as_bytes())
+                .is_err()
+        );
+    }
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    assert!(data("consent.granted", &format!("{{\"x\":{deep}}}")).is_ok());
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let body = format!("\u{feff}{}", envelope(json!({})));
+    assert_eq!(decoder().structured(body.as_bytes()), Ok(bakery()));
+}
+
+#[test]
+fn a_batch_is_read_member_by_member() {
+    let events = |body: &str| {
+        decoder().events(Message {
+            origin: "http",
+            content_type: Some("application/cloudevents-batch+json; charset=utf-8"),
+            headers: &pairs(&[("ce-x", "y")]),
+            body: body.as_bytes(),
+        })
+    };
+    let body = format!("[{}, {{\"id\": 1}} , 7]", envelope(json!({})));
+    let read = events(&body);
+    assert_eq!(read.len(), 3);
+    assert_eq!(read[0], Ok(bakery()));
+    let letter = read[1].as_ref().unwrap_err();
+    assert_eq!(letter.body, b"{\"id\": 1}");
+    assert_eq!(letter.content_type.as_deref(), Some(STRUCTURED));
+    assert_eq!(read[2].as_ref().unwrap_err().body, b"7");
+    assert_eq!(events("[]"), []);
+    for whole in ["{}", "[{}", "", "[1,]", "7"] {
+        let read = events(whole);
+        assert_eq!(read.len(), 1, "{whole}");
+        let letter = read[0].as_ref().unwrap_err();
+        assert_eq!(letter.body, whole.as_bytes());
+        assert!(
+            letter
+                .reason
+                .starts_with("the batch is not a JSON array of events"),
+            "{}",
+            letter.reason
+        );
+    }
+}
+
+#[test]
+fn a_file_is_read_line_by_line() {
+    assert_eq!(decoder().line("file:x:1", b" \r"), None);
+    let line = format!("{}\r", envelope(json!({})));
+    assert_eq!(decoder().line("file:x:2", line.as_bytes()), Some(Ok(bakery())));
+    let letter = decoder().line("file:x:3", b"oops").unwrap().unwrap_err();
+    assert_eq!((&*letter.origin, &*letter.body), ("file:x:3", &b"oops"[..]));
+}
+
+#[test]
+fn dead_letters_can_be_read_again() {
+    let ahead = envelope(json!({"time": "2026-03-01T12:30:00Z"})).to_string();
+    let headers = [
+        ("cloudEvents_specversion", "1.0"),
+        ("cloudEvents_id", "%20"),
+        ("cloudEvents_source", "s"),
+        ("cloudEvents_type", "consent.granted"),
+        ("cloudEvents_subject", "a/c"),
+        ("cloudEvents_time", "2026-03-01T12:30:00Z"),
+    ];
+    let letters = [
+        read(Some(STRUCTURED), &[], &ahead).unwrap_err(),
+        read(None, &headers, "").unwrap_err(),
+        decoder().line("f:1", ahead.as_bytes()).unwrap().unwrap_err(),
+    ];
+    let later = Decoder::new(Limits::default(), now() + TimeDelta::hours(1));
+    for letter in letters {
+        assert_eq!(decoder().again(&letter), [Err(letter.clone())]);
+        assert!(later.again(&letter)[0].is_ok(), "{letter:?}");
+    }
+}
+
+#[test]
+fn a_change_as_it_is_published() {
+    let line = Recorded {
+        cursor: Cursor {
+            transaction: 7,
+            sequence: 42,
+        },
+        entry: Entry {
+            key: ClientKey::new("acme", "c-1").unwrap(),
+            change: Change {
+                kind: "access.expired",
+                id: None,
+                from: Some("enabled".into()),
+                to: Some("expired".into()),
+            },
+            time: moment("2026-03-01T11:00:00.5Z"),
+            cause: Cause::Timer {
+                timer: Timer::AccessExpiry,
+            },
+            correction: false,
+        },
+        recorded_at: now(),
+    };
+    insta::assert_json_snapshot!(
+        serde_json::from_slice::<Value>(&wire::change(&line)).unwrap(),
+        @r#"
+    {
+      "data": {
+        "cause": {
+          "timer": "access_expiry"
+        },
+        "correction": false,
+        "from": "enabled",
+        "recorded": "2026-03-01T12:00:00Z",
+        "sequence": 42,
+        "to": "expired",
+        "type": "access.expired"
+      },
+      "datacontenttype": "application/json",
+      "id": "42",
+      "partitionkey": "acme/c-1",
+      "source": "tenure",
+      "specversion": "1.0",
+      "subject": "acme/c-1",
+      "time": "2026-03-01T11:00:00.500Z",
+      "type": "access.expired"
+    }
+    "#
+    );
+}
+
+fn kinds() -> impl Strategy<Value = EventKind> {
+    let text = "[^\u{0}]{0,20}";
+    let an_id = || "[^\u{0}]{1,20}".prop_map(|text| id(&text));
+    let a_time = || {
+        (-62_135_596_800_000_000i64..=253_402_300_799_999_999)
+            .prop_map(|micros| DateTime::from_timestamp_micros(micros).unwrap())
+    };
+    prop_oneof![
+        ("[a-zA-Zäß\"\\\\]{1,20}", any::<bool>()).prop_map(|(text, imported)| EventKind::ClientAdded {
+            name: name(&text),
+            imported,
+        }),
+        any::<bool>().prop_map(|commission_eligible| EventKind::ClientInvited {
+            channel: Channel::Referral,
+            steps: Steps::default(),
+            commission_eligible,
+        }),
+        prop::option::of(text).prop_map(|reason| EventKind::ClientArchived { reason }),
+        Just(EventKind::AccessRequested {}),
+        (an_id(), prop::option::of(text), prop::option::of(a_time())).prop_map(
+            |(subscription_id, plan, paid_until)| EventKind::SubscriptionAdded {
+                subscription_id,
+                plan,
+                managed_by: ManagedBy::Client,
+                paid_until,
+            }
+        ),
+        (an_id(), a_time()).prop_map(|(subscription_id, paid_until)| EventKind::SubscriptionRenewed {
+            subscription_id,
+            paid_until,
+        }),
+        prop::option::of(text).prop_map(|user| EventKind::AccountAccessed {
+            by: AccessedBy::Staff,
+            user
+        }),
+        any::<u64>().prop_map(|total| EventKind::JobsCounted { total }),
+    ]
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    (
+        "[^\u{0}]{1,40}",
+        "[^\u{0}]{1,40}",
+        "[A-Za-z0-9._~:@-]{1,128}",
+        -62_135_596_800_000_000i64..=1_772_366_400_000_000,
+        prop::option::of("[^\u{0}]{1,30}"),
+        kinds(),
+    )
+        .prop_map(|(source, id, client, micros, sequence, kind)| Event {
+            source: source.into(),
+            id: id.into(),
+            key: ClientKey::new("acme", &client).unwrap(),
+            time: DateTime::from_timestamp_micros(micros).unwrap(),
+            sequence: sequence.map(Into::into),
+            kind,
+            name_verdict: Default::default(),
+        })
+}
+
+/// JSON with the names that we know, in all the wrong places.
+fn any_json() -> impl Strategy<Value = Value> {
+    let names = prop::sample::select(vec![
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "subject",
+        "time",
+        "sequence",
+        "data",
+        "data_base64",
+        "datacontenttype",
+        "name",
+        "steps",
+        "total",
+        "paid_until",
+        "x",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        prop::sample::select(vec![
+            "1.0",
+            "client.added",
+            "account.jobs_counted",
+            "a/c",
+            "2026-01-01T00:00:00Z"
+        ])
+        .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 40, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::hash_map(names.clone(), inner, 0..12).prop_map(|members| {
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect()
+            }),
+        ]
+    })
+}
+
+/// An event, or a reason that is fit to print and to keep.
+fn event_or_reason(content_type: Option<&str>, headers: &[(&str, &str)], body: &[u8]) {
+    for read in decoder().events(Message {
+        origin: "test",
+        content_type,
+        headers: &pairs(headers),
+        body,
+    }) {
+        match read {
+            Ok(event) => assert_eq!(decoder().structured(&wire::event(&event)), Ok(event)),
+            Err(letter) => {
+                assert!(!letter.reason.is_empty());
+                assert!(!letter.reason.contains(char::is_control), "{:?}", letter.reason);
+                assert!(letter.reason.chars().count() < 1000, "{:?}", letter.reason);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_again(event in events()) {
+        prop_assert_eq!(decoder().structured(&wire::event(&event)), Ok(event));
+    }
+
+    #[test]
+    fn random_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..200), value in "\\PC{0,20}") {
+        event_or_reason(Some(STRUCTURED), &[], &body);
+        event_or_reason(Some(BATCH), &[], &body);
+        event_or_reason(Some(&value), &[("ce-specversion", &value), ("ce-time", &value)], &body);
+    }
+
+    #[test]
+    fn random_json_never_panics(json in any_json()) {
+        let body = json.to_string();
+        event_or_reason(Some(STRUCTURED), &[], body.as_bytes());
+        event_or_reason(Some(BATCH), &[], body.as_bytes());
+        let known = [
+            ("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "s"), ("ce-type", "client.invited"),
+            ("ce-subject", "a/c"), ("ce-time", "2026-01-01T00:00:00Z"),
+        ];
+        event_or_reason(None, &known, body.as_bytes());
+    }
+
+    #[test]
+    fn wrong_values_never_panic(event in events(), key in 0..12usize, value in any_json()) {
+        let mut json: Value = serde_json::from_slice(&wire::event(&event)).unwrap();
+        let names: Vec<String> = json.as_object().unwrap().keys().cloned().collect();
+        json[&names[key % names.len()]] = value;
+        event_or_reason(Some(STRUCTURED), &[], json.to_string().as_bytes());
+    }
+
+    #[test]
+    fn damaged_events_never_panic(
+        event in events(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut body = wire::event(&event);
+        let index = at.index(body.len());
+        body[index] = byte;
+        event_or_reason(Some(STRUCTURED), &[], &body);
+        body.truncate(cut.index(body.len()));
+        event_or_reason(Some(STRUCTURED), &[], &body);
+    }
+}
