@@ -1,9 +1,14 @@
 //! Tenure: who may enter whose account, and who is billed for what, at this very moment.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod engine;
+pub mod http;
+pub mod scheduler;
 pub mod store;
+pub mod telemetry;
 pub mod wire;
+pub mod worker;

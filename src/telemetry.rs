@@ -84,28 +84,118 @@ type Metric = (Kind, &'static str, Unit, &'static str);
 /// Every metric there is. A test holds this against the code.
 const METRICS: &[Metric] = &[
     // engine
-    (Counter, "tenure_events_total", Unit::Count, "Events by what came of them: applied, duplicate, refused or dead (outcome)"),
-    (Counter, "tenure_refusals_total", Unit::Count, "Refused events by reason (code)"),
-    (Counter, "tenure_batch_conflicts_total", Unit::Count, "Batches that another transaction was faster than, and that were tried again"),
-    (Counter, "tenure_histories_folded_total", Unit::Count, "Clients whose history was folded anew because an event came late"),
+    (
+        Counter,
+        "tenure_events_total",
+        Unit::Count,
+        "Events by what came of them: applied, duplicate, refused or dead (outcome)",
+    ),
+    (
+        Counter,
+        "tenure_refusals_total",
+        Unit::Count,
+        "Refused events by reason (code)",
+    ),
+    (
+        Counter,
+        "tenure_batch_conflicts_total",
+        Unit::Count,
+        "Batches that another transaction was faster than, and that were tried again",
+    ),
+    (
+        Counter,
+        "tenure_histories_folded_total",
+        Unit::Count,
+        "Clients whose history was folded anew because an event came late",
+    ),
     // scheduler
-    (Counter, "tenure_sweep_runs_total", Unit::Count, "Runs of a sweep on this worker by how they ended: done, failed or stopped (sweep, status)"),
-    (Histogram, "tenure_sweep_duration_seconds", Unit::Seconds, "How long a run of a sweep took (sweep)"),
-    (Counter, "tenure_sweep_examined_total", Unit::Count, "Clients that a sweep looked at (sweep)"),
-    (Counter, "tenure_sweep_changed_total", Unit::Count, "Clients for which a sweep fired a timer (sweep)"),
-    (Counter, "tenure_sweep_failed_total", Unit::Count, "Clients that could not be swept (sweep)"),
-    (Counter, "tenure_sweep_changes_total", Unit::Count, "Lines that a sweep wrote to the journal (sweep)"),
-    (Gauge, "tenure_sweep_finished_timestamp_seconds", Unit::Seconds, "When this worker last finished a run of a sweep, in Unix time (sweep)"),
+    (
+        Counter,
+        "tenure_sweep_runs_total",
+        Unit::Count,
+        "Runs of a sweep on this worker by how they ended: done, failed or stopped (sweep, status)",
+    ),
+    (
+        Histogram,
+        "tenure_sweep_duration_seconds",
+        Unit::Seconds,
+        "How long a run of a sweep took (sweep)",
+    ),
+    (
+        Counter,
+        "tenure_sweep_examined_total",
+        Unit::Count,
+        "Clients that a sweep looked at (sweep)",
+    ),
+    (
+        Counter,
+        "tenure_sweep_changed_total",
+        Unit::Count,
+        "Clients for which a sweep fired a timer (sweep)",
+    ),
+    (
+        Counter,
+        "tenure_sweep_failed_total",
+        Unit::Count,
+        "Clients that could not be swept (sweep)",
+    ),
+    (
+        Counter,
+        "tenure_sweep_changes_total",
+        Unit::Count,
+        "Lines that a sweep wrote to the journal (sweep)",
+    ),
+    (
+        Gauge,
+        "tenure_sweep_finished_timestamp_seconds",
+        Unit::Seconds,
+        "When this worker last finished a run of a sweep, in Unix time (sweep)",
+    ),
     // http
-    (Counter, "tenure_http_requests_total", Unit::Count, "Requests by method, route and status"),
-    (Histogram, "tenure_http_request_duration_seconds", Unit::Seconds, "How long requests took to be answered (route)"),
+    (
+        Counter,
+        "tenure_http_requests_total",
+        Unit::Count,
+        "Requests by method, route and status",
+    ),
+    (
+        Histogram,
+        "tenure_http_request_duration_seconds",
+        Unit::Seconds,
+        "How long requests took to be answered (route)",
+    ),
     // store, asked for when someone looks
-    (Gauge, "tenure_store_up", Unit::Count, "1 when the store answered the last time its figures were asked for, else 0"),
-    (Gauge, "tenure_clients", Unit::Count, "Clients by facet and status"),
+    (
+        Gauge,
+        "tenure_store_up",
+        Unit::Count,
+        "1 when the store answered the last time its figures were asked for, else 0",
+    ),
+    (
+        Gauge,
+        "tenure_clients",
+        Unit::Count,
+        "Clients by facet and status",
+    ),
     (Gauge, "tenure_log_events", Unit::Count, "Events in the log"),
-    (Gauge, "tenure_journal_lines", Unit::Count, "Changes in the journal"),
-    (Gauge, "tenure_dead_letters_open", Unit::Count, "Dead letters that nobody has redriven or discarded"),
-    (Gauge, "tenure_relay_backlog", Unit::Count, "Changes in the journal that the broker has not confirmed yet"),
+    (
+        Gauge,
+        "tenure_journal_lines",
+        Unit::Count,
+        "Changes in the journal",
+    ),
+    (
+        Gauge,
+        "tenure_dead_letters_open",
+        Unit::Count,
+        "Dead letters that nobody has redriven or discarded",
+    ),
+    (
+        Gauge,
+        "tenure_relay_backlog",
+        Unit::Count,
+        "Changes in the journal that the broker has not confirmed yet",
+    ),
 ];
 
 fn describe() {

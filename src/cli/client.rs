@@ -87,14 +87,17 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
     let Some(view) = engine.client(&key, args.at).await? else {
         match args.at {
             Some(at) => eprintln!("tenure: the client {key} was not known at {at}"),
-            None => eprintln!("tenure: the client {key} is not known; `tenure client list` shows those that are"),
+            None => {
+                eprintln!("tenure: the client {key} is not known; `tenure client list` shows those that are")
+            }
         }
         return Ok(ExitCode::FAILURE);
     };
     let story = if args.journal {
         let lines = engine.journal(&key, 0, u32::MAX).await?;
         let upto = |line: &JournalLine| {
-            args.at.is_none_or(|at| DateTime::parse_from_rfc3339(&line.time).is_ok_and(|time| time <= at))
+            args.at
+                .is_none_or(|at| DateTime::parse_from_rfc3339(&line.time).is_ok_and(|time| time <= at))
         };
         lines.into_iter().filter(upto).collect()
     } else {
@@ -152,7 +155,15 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
 
 fn list_table(clients: &[ClientView]) -> String {
     output::table(
-        &["client", "name", "link", "service", "access", "expires", "last accessed"],
+        &[
+            "client",
+            "name",
+            "link",
+            "service",
+            "access",
+            "expires",
+            "last accessed",
+        ],
         clients.iter().map(|client| {
             vec![
                 format!("{}/{}", client.partner, client.client),
@@ -215,7 +226,11 @@ pub fn story_table(story: &[JournalLine]) -> String {
                 line.kind.clone(),
                 what.trim().to_owned(),
                 cause,
-                if line.correction { "correction".into() } else { String::new() },
+                if line.correction {
+                    "correction".into()
+                } else {
+                    String::new()
+                },
             ]
         }),
     )

@@ -41,7 +41,7 @@ impl Context {
 
     /// The store of the settings, as it is.
     pub async fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
-        Ok(worker::open_store(&self.settings.store).await?)
+        Ok(worker::open_store(&self.settings.store)?)
     }
 
     /// An engine on the store of the settings, its tables brought to this version.

@@ -83,7 +83,10 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
             record.letter.reason.clone(),
         ]
     });
-    output::line(&output::table(&["id", "status", "last seen", "times", "from", "why"], rows));
+    output::line(&output::table(
+        &["id", "status", "last seen", "times", "from", "why"],
+        rows,
+    ));
     output::line(&format!("{} dead letters", records.len()));
     Ok(ExitCode::SUCCESS)
 }
@@ -106,9 +109,18 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
         vec!["first seen".into(), rfc3339(record.first_seen_at)],
         vec!["last seen".into(), rfc3339(record.last_seen_at)],
         vec!["times".into(), record.times_seen.to_string()],
-        vec!["content type".into(), output::words(record.letter.content_type.as_deref())],
+        vec![
+            "content type".into(),
+            output::words(record.letter.content_type.as_deref()),
+        ],
     ];
-    rows.extend(record.letter.headers.iter().map(|(name, value)| vec![format!("header {name}"), value.clone()]));
+    rows.extend(
+        record
+            .letter
+            .headers
+            .iter()
+            .map(|(name, value)| vec![format!("header {name}"), value.clone()]),
+    );
     rows.push(vec!["body".into(), body(&record)]);
     output::line(&output::table(&["", "value"], rows));
     Ok(ExitCode::SUCCESS)
@@ -134,19 +146,34 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
             }
         }
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 async fn discard(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode> {
     let engine = context.engine().await?;
     let mut failed = false;
     for id in ids(engine.store().as_ref(), which).await? {
-        let found = engine.store().mark_dead(id, DeadStatus::Discarded, engine.now()).await?;
+        let found = engine
+            .store()
+            .mark_dead(id, DeadStatus::Discarded, engine.now())
+            .await?;
         failed |= !found;
-        let (outcome, reason) = if found { ("discarded", "") } else { ("unknown", "there is no such letter") };
+        let (outcome, reason) = if found {
+            ("discarded", "")
+        } else {
+            ("unknown", "there is no such letter")
+        };
         answer(context, id, outcome, reason)?;
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Says what came of one letter.
@@ -168,7 +195,11 @@ async fn ids(store: &dyn Store, which: WhichArgs) -> anyhow::Result<Vec<i64>> {
     let open = DeadFilter {
         status: Some(DeadStatus::Open),
     };
-    Ok(all(store, &open).await?.into_iter().map(|record| record.id).collect())
+    Ok(all(store, &open)
+        .await?
+        .into_iter()
+        .map(|record| record.id)
+        .collect())
 }
 
 async fn all(store: &dyn Store, filter: &DeadFilter) -> anyhow::Result<Vec<DeadRecord>> {
@@ -205,8 +236,11 @@ fn body(record: &DeadRecord) -> String {
     String::from_utf8_lossy(&record.letter.body)
         .chars()
         .flat_map(|c| {
-            let escaped: Box<dyn Iterator<Item = char>> =
-                if c.is_control() && c != '\n' { Box::new(c.escape_default()) } else { Box::new([c].into_iter()) };
+            let escaped: Box<dyn Iterator<Item = char>> = if c.is_control() && c != '\n' {
+                Box::new(c.escape_default())
+            } else {
+                Box::new([c].into_iter())
+            };
             escaped
         })
         .collect()

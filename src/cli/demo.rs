@@ -14,7 +14,7 @@ use super::context::Context;
 use super::output;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::demo::{Arriving, Delivery, Shape, World};
-use crate::domain::{ClientKey, Refusal, Sweep};
+use crate::domain::{ClientKey, Policy, Refusal, Sweep};
 use crate::engine::{Answer, Engine, Incoming, SweepOptions, VerifyReport};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Census, ClientFilter, DeadFilter, RunCounts, Store};
@@ -35,6 +35,8 @@ pub struct DemoArgs {
 
 /// How often the sweeps run in simulated time.
 const SWEEPS_EVERY: TimeDelta = TimeDelta::days(1);
+/// From the loss of a link, or a termination, to what the sweeps do about it, at least.
+const GRACE: TimeDelta = TimeDelta::days(7);
 /// Events in a batch at most.
 const BATCH: usize = 1_000;
 
@@ -77,7 +79,7 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&path));
     store.migrate().await?;
     let clock = Arc::new(SimulatedClock::at(shape.start));
-    let engine = Engine::start(store.clone(), clock.clone(), &context.settings.policy()).await?;
+    let engine = Engine::start(store.clone(), clock.clone(), &policy(context)).await?;
 
     let mut summary = Summary {
         seed: args.seed,
@@ -102,7 +104,22 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
     if args.serve {
         worker::serve(context.settings.clone(), store).await?;
     }
-    Ok(if summary.verify.drifts.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.verify.drifts.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The policy of the settings, but for the graces: without any (the default) subscriptions end and clean-ups
+/// are done with the event itself, and the sweeps would have nothing to show.
+fn policy(context: &Context) -> Policy {
+    let settings = context.settings.policy();
+    Policy {
+        subscriptions_grace: settings.subscriptions_grace.max(GRACE),
+        cleanup_grace: settings.cleanup_grace.max(GRACE),
+        ..settings
+    }
 }
 
 fn midnight(moment: DateTime<Utc>) -> DateTime<Utc> {
@@ -154,12 +171,10 @@ fn decode(context: &Context, delivery: &Delivery) -> Incoming {
         Arriving::Event(event) => wire::event(event),
         Arriving::Broken(bytes) => bytes.clone(),
     };
-    context
-        .decoder(delivery.at)
-        .line("demo", &body)
-        .map_or_else(|| unreachable!("no message of the demonstration is blank"), |read| {
-            read.map_or_else(Incoming::Dead, Incoming::Event)
-        })
+    context.decoder(delivery.at).line("demo", &body).map_or_else(
+        || unreachable!("no message of the demonstration is blank"),
+        |read| read.map_or_else(Incoming::Dead, Incoming::Event),
+    )
 }
 
 impl Summary {
@@ -176,7 +191,10 @@ impl Summary {
 /// The client with the most to tell that still fits on a screen.
 async fn hero(engine: &Engine) -> anyhow::Result<ClientKey> {
     const LINES: usize = 40;
-    let clients = engine.store().clients(&ClientFilter::default(), None, 2_000).await?;
+    let clients = engine
+        .store()
+        .clients(&ClientFilter::default(), None, 2_000)
+        .await?;
     let mut best: Option<(usize, ClientKey)> = None;
     for stored in clients {
         let journal = engine.store().journal(&stored.key, 0, 200).await?;
@@ -192,13 +210,15 @@ async fn hero(engine: &Engine) -> anyhow::Result<ClientKey> {
             best = Some((score, stored.key));
         }
     }
-    best.map(|(_, key)| key).ok_or_else(|| anyhow::anyhow!("the world has no clients; give --clients"))
+    best.map(|(_, key)| key)
+        .ok_or_else(|| anyhow::anyhow!("the world has no clients; give --clients"))
 }
 
 async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::Result<()> {
     let say = output::line;
     say(&format!(
-        "A year of {} clients, seed {}: {} messages arrived, {} applied, {} had come before, {} refused, {} dead.\n",
+        "A year of {} clients, seed {}: {} messages arrived, {} applied, {} had come before, {} refused, {} dead.\n\
+         Sweeps once a day; subscriptions and set-ups end after a grace of at least {} days.\n",
         summary.clients,
         summary.seed,
         summary.deliveries,
@@ -206,6 +226,7 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
         summary.duplicates,
         summary.refused.values().sum::<u64>(),
         summary.dead.values().sum::<u64>(),
+        GRACE.num_days(),
     ));
     let facets = [
         ("link", &summary.census.link),
@@ -227,13 +248,19 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
             total.counts.changes.to_string(),
         ]
     });
-    say(&output::table(&["sweep", "runs", "looked at", "changed", "changes"], rows));
+    say(&output::table(
+        &["sweep", "runs", "looked at", "changed", "changes"],
+        rows,
+    ));
     let rows = summary.refused.iter().map(|(code, n)| {
         let words = Refusal::from_code(code).map_or("", Refusal::words);
         vec![(*code).to_owned(), words.to_owned(), n.to_string()]
     });
     say(&output::table(&["refused", "because", "events"], rows));
-    let letters = engine.store().dead_letters(&DeadFilter::default(), 0, 10_000).await?;
+    let letters = engine
+        .store()
+        .dead_letters(&DeadFilter::default(), 0, 10_000)
+        .await?;
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for letter in &letters {
         *reasons.entry(letter.letter.reason.clone()).or_default() += 1;

@@ -21,7 +21,10 @@ pub async fn verify(context: &Context) -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     if !report.drifts.is_empty() {
-        let rows = report.drifts.iter().map(|drift| vec![drift.client.clone(), drift.what.clone()]);
+        let rows = report
+            .drifts
+            .iter()
+            .map(|drift| vec![drift.client.clone(), drift.what.clone()]);
         output::line(&output::table(&["client", "what differs"], rows));
     }
     output::line(&format!(

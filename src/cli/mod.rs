@@ -17,8 +17,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use context::WrongUse;
 use context::Context;
+pub use context::WrongUse;
 
 /// Knows which partner may enter whose account, and who is billed for what, at this very moment.
 #[derive(Debug, Parser)]
@@ -63,7 +63,11 @@ enum Command {
 impl Cli {
     /// Runs the command. What it has to say is on standard output, what went wrong on standard error.
     pub async fn run(self) -> ExitCode {
-        let Self { config, json, command } = self;
+        let Self {
+            config,
+            json,
+            command,
+        } = self;
         let result = match Context::new(config.as_deref(), json) {
             Ok(context) => command.run(&context).await,
             Err(error) => Err(error),

@@ -24,7 +24,7 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(head.iter().copied());
     for row in rows {
@@ -37,14 +37,18 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Stri
 pub fn bar(length: u64, what: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:>12} {bar:40} {percent:>3}% {pos}/{len} {per_sec} {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length).with_style(style).with_message(what.to_owned())
+    ProgressBar::new(length)
+        .with_style(style)
+        .with_message(what.to_owned())
 }
 
 /// A count without a known end.
 pub fn spinner(what: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:>12} {spinner} {pos} {per_sec}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    ProgressBar::new_spinner().with_style(style).with_message(what.to_owned())
+    ProgressBar::new_spinner()
+        .with_style(style)
+        .with_message(what.to_owned())
 }
 
 /// A moment for people, or a dash.

@@ -76,7 +76,11 @@ pub async fn run(context: &Context, args: SweepArgs) -> anyhow::Result<ExitCode>
 const SHOWN: usize = 200;
 
 fn exit_code(failed: i64) -> ExitCode {
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn changes_table(told: &[(ClientKey, Vec<Entry>)]) -> String {

@@ -407,6 +407,10 @@ impl Life<'_> {
             ),
             _ => return,
         }
+        if self.chance(0.9) {
+            // Hardly anybody knocks at a door that has been taken away.
+            self.events.retain(|event| &*event.source != "/accounts" || event.time <= at);
+        }
         if self.chance(0.3) {
             let again = self.after(at, 5, 40);
             let _ = self.invite(again);

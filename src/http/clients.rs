@@ -15,7 +15,7 @@ use crate::domain::access::{AccessStatus, Decision};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::ClientView;
-use crate::engine::{JournalLine, ListRequest, Tab};
+use crate::engine::{JournalLine, ListRequest, ServiceFilter, Tab};
 
 const DEFAULT_PAGE: u32 = 100;
 const LONGEST_PAGE: u32 = 1_000;
@@ -23,7 +23,7 @@ const LONGEST_PAGE: u32 = 1_000;
 /// A page of a partner's clients, in the order of their ids.
 #[derive(Serialize, ToSchema)]
 pub struct ClientsPage {
-    #[schema(value_type = Vec<schema::Client>)]
+    #[schema(value_type = Vec<schema::ClientView>)]
     clients: Vec<ClientView>,
     /// What to send as `after` for the next page; null on the last.
     next: Option<String>,
@@ -46,7 +46,8 @@ pub struct JournalPage {
     params(
         ("partner" = String, Path, description = "1 to 128 characters out of A-Z a-z 0-9 . _ ~ : @ -"),
         ("link" = Option<schema::LinkName>, Query, description = "Only clients with this link status"),
-        ("service" = Option<schema::ServiceName>, Query, description = "Only clients with this service status"),
+        ("service" = Option<schema::ServiceFilterName>, Query, description = "Only clients with this service status; `all_active`: \
+                                                                               all that are not terminated"),
         ("access" = Option<schema::AccessName>, Query, description = "Only clients with this access status"),
         ("tab" = Option<schema::TabName>, Query, description = "Only clients on this tab: archived and lost ones are on \
                                                        `inactive`, deleted ones on neither"),
@@ -77,8 +78,11 @@ pub(super) async fn list(
     let request = ListRequest {
         partner: Some(partner),
         link: params.choice("link", LinkStatus::ALL.map(|status| (status.as_str(), status)))?,
-        service: params.choice("service", ServiceStatus::ALL.map(|status| (status.as_str(), status)))?,
-        access: params.choice("access", AccessStatus::ALL.map(|status| (status.as_str(), status)))?,
+        service: params.choice("service", services())?,
+        access: params.choice(
+            "access",
+            AccessStatus::ALL.map(|status| (status.as_str(), status)),
+        )?,
         tab: params.choice("tab", [("active", Tab::Active), ("inactive", Tab::Inactive)])?,
         after,
         // One more than is shown tells whether there is a next page.
@@ -97,6 +101,14 @@ pub(super) async fn list(
     Ok(Json(ClientsPage { clients, next }))
 }
 
+/// The statuses of service, and the view of all that are not terminated (001).
+fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> {
+    ServiceStatus::ALL
+        .into_iter()
+        .map(|status| (status.as_str(), ServiceFilter::Is(status)))
+        .chain([("all_active", ServiceFilter::AllActive)])
+}
+
 /// A client, now or at any other moment.
 #[utoipa::path(
     get,
@@ -109,7 +121,7 @@ pub(super) async fn list(
                                                                         RFC 3339; now without"),
     ),
     responses(
-        (status = 200, description = "The client", body = schema::Client),
+        (status = 200, description = "The client", body = schema::ClientView),
         (status = 400, description = "A parameter cannot be used", body = ErrorBody),
         (status = 401, description = "The token is missing or another", body = ErrorBody),
         (status = 404, description = "The client was never added, or not yet at that moment", body = ErrorBody),

@@ -91,9 +91,7 @@ pub(super) async fn list(
     params.finish()?;
     let wanted = u32::try_from(limit + 1).unwrap_or(u32::MAX);
     let mut records = api
-        .undisturbed(
-            move |engine| async move { engine.store().dead_letters(&filter, after, wanted).await },
-        )
+        .undisturbed(move |engine| async move { engine.store().dead_letters(&filter, after, wanted).await })
         .await?;
     let more = records.len() > limit;
     records.truncate(limit);

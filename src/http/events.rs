@@ -27,12 +27,12 @@ const CHUNK: usize = 1_000;
 /// What came of the events, in the order in which they were sent.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Outcomes {
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<EventOutcome>,
 }
 
 /// What came of an event.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Outcome {
+pub struct EventOutcome {
     /// With `id`, the event's name. Absent when what was sent is no event.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Box<str>>,
@@ -133,10 +133,14 @@ fn check_mode(content_type: Option<&str>, headers: &HeaderMap) -> Result<(), Api
     }
 }
 
-async fn take_all(api: &Api, decoded: Vec<Result<Event, DeadLetter>>) -> Result<Vec<Outcome>, ApiError> {
+async fn take_all(api: &Api, decoded: Vec<Result<Event, DeadLetter>>) -> Result<Vec<EventOutcome>, ApiError> {
     let names: Vec<_> = decoded
         .iter()
-        .map(|one| one.as_ref().ok().map(|event| (event.source.clone(), event.id.clone())))
+        .map(|one| {
+            one.as_ref()
+                .ok()
+                .map(|event| (event.source.clone(), event.id.clone()))
+        })
         .collect();
     let mut answers = Vec::with_capacity(decoded.len());
     let mut incoming = decoded
@@ -155,11 +159,11 @@ async fn take_all(api: &Api, decoded: Vec<Result<Event, DeadLetter>>) -> Result<
     Ok(names
         .into_iter()
         .zip(answers)
-        .map(|(name, answer)| Outcome::of(name, answer))
+        .map(|(name, answer)| EventOutcome::of(name, answer))
         .collect())
 }
 
-impl Outcome {
+impl EventOutcome {
     fn of(name: Option<(Box<str>, Box<str>)>, answer: Answer) -> Self {
         let (outcome, code, reason) = match answer {
             Answer::Applied => (OutcomeKind::Applied, None, None),

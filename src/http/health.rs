@@ -97,13 +97,13 @@ pub(super) async fn live() -> Json<serde_json::Value> {
     )
 )]
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Readiness>) {
-    let probes = api
-        .probes
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let probes = api.probes.read().unwrap_or_else(PoisonError::into_inner).clone();
     let mut asked = vec![("store", tokio::spawn(store(api.clone())))];
-    asked.extend(probes.into_iter().map(|(name, probe)| (name, tokio::spawn(probe()))));
+    asked.extend(
+        probes
+            .into_iter()
+            .map(|(name, probe)| (name, tokio::spawn(probe()))),
+    );
     let mut checks = BTreeMap::new();
     for (name, answer) in asked {
         let health = match tokio::time::timeout(PATIENCE, answer).await {

@@ -86,7 +86,8 @@ fn show_census(census: &Census, shown: &std::sync::Mutex<BTreeSet<(&'static str,
         shown.extend(statuses.keys().map(|status| (facet, status.clone())));
         for (_, status) in shown.iter().filter(|(shown, _)| *shown == facet) {
             let clients = statuses.get(status).copied().unwrap_or(0);
-            metrics::gauge!("tenure_clients", "facet" => facet, "status" => status.clone()).set(float(clients));
+            metrics::gauge!("tenure_clients", "facet" => facet, "status" => status.clone())
+                .set(float(clients));
         }
     }
     gauge("tenure_log_events", census.events);

@@ -76,14 +76,19 @@ impl Api {
     }
 
     /// Every route.
-    #[must_use]
     pub fn router(self: &Arc<Self>) -> Router {
         let guarded = Router::new()
             .route("/v1/events", post(events::take))
             .route("/v1/partners/{partner}/clients", get(clients::list))
             .route("/v1/partners/{partner}/clients/{client}", get(clients::show))
-            .route("/v1/partners/{partner}/clients/{client}/journal", get(clients::journal))
-            .route("/v1/partners/{partner}/clients/{client}/access", get(clients::access))
+            .route(
+                "/v1/partners/{partner}/clients/{client}/journal",
+                get(clients::journal),
+            )
+            .route(
+                "/v1/partners/{partner}/clients/{client}/access",
+                get(clients::access),
+            )
             .route("/v1/dead-letters", get(dead_letters::list))
             .route("/metrics", get(metrics::show))
             .layer(DefaultBodyLimit::max(self.body_limit))

@@ -109,7 +109,10 @@ impl Params {
             .map_err(|_| {
                 ApiError::parameter(
                     name,
-                    format!("`{}` is no RFC 3339 time such as 2026-03-01T12:00:00Z", clip(&given)),
+                    format!(
+                        "`{}` is no RFC 3339 time such as 2026-03-01T12:00:00Z",
+                        clip(&given)
+                    ),
                 )
             })
     }

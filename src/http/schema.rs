@@ -31,8 +31,9 @@ pub struct CloudEvent {
 
 /// A client at one moment.
 #[derive(ToSchema)]
+#[schema(as = Client)]
 #[expect(clippy::struct_excessive_bools, reason = "they are answers, not a state")]
-pub struct Client {
+pub struct ClientView {
     partner: String,
     client: String,
     #[schema(required)]
@@ -147,6 +148,7 @@ macro_rules! names {
 names! {
     LinkName { Draft, Invited, Active, InvitationRejected, AccessRejected, Archived, Lost, Deleted }
     ServiceName { PendingAssigning, Active, Terminated }
+    ServiceFilterName { PendingAssigning, Active, Terminated, AllActive }
     AccessName { None, Enabled, Disabled, Expired }
     TabName { Active, Inactive }
     SubscriptionStatus { Prepared, Active, Ended }

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Api, ApiError};
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {reason}; set `http.listen` to another address, or to nothing for no HTTP")]
+#[error(
+    "cannot listen on {address}: {reason}; set `http.listen` to another address, or to nothing for no HTTP"
+)]
 pub struct BindError {
     address: SocketAddr,
     #[source]

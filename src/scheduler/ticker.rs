@@ -19,14 +19,14 @@ pub(super) async fn start(
     schedules: &BTreeMap<Sweep, Schedule>,
     ticks: &BTreeMap<Sweep, Arc<Notify>>,
 ) -> Result<JobScheduler, TickerError> {
-    let scheduler = JobScheduler::new().await?;
+    let ticker = JobScheduler::new().await?;
     for (sweep, schedule) in schedules {
-        let Some(ticked) = ticks.get(sweep).cloned() else {
+        let Some(door) = ticks.get(sweep).cloned() else {
             continue;
         };
-        let job = Job::new(schedule.cron.with_seconds(), move |_, _| ticked.notify_one())?;
-        scheduler.add(job).await?;
+        let job = Job::new(schedule.cron.with_seconds(), move |_, _| door.notify_one())?;
+        ticker.add(job).await?;
     }
-    scheduler.start().await?;
-    Ok(scheduler)
+    ticker.start().await?;
+    Ok(ticker)
 }

@@ -34,7 +34,12 @@ enum Failure {
 }
 
 impl Scheduler {
-    pub(super) async fn take_turns(self: Arc<Self>, sweep: Sweep, ticked: Arc<Notify>, stop: CancellationToken) {
+    pub(super) async fn take_turns(
+        self: Arc<Self>,
+        sweep: Sweep,
+        ticked: Arc<Notify>,
+        stop: CancellationToken,
+    ) {
         let mut seen: Option<DateTime<Utc>> = None;
         let mut retry = FIRST_RETRY;
         let mut failing = false;
@@ -69,10 +74,7 @@ impl Scheduler {
     }
 
     fn last_tick(&self, sweep: Sweep) -> Option<DateTime<Utc>> {
-        self.schedules
-            .get(&sweep)?
-            .cron
-            .at_or_before(self.engine.now())
+        self.schedules.get(&sweep)?.cron.at_or_before(self.engine.now())
     }
 
     /// Runs a sweep for a tick, unless that was seen through already, here or elsewhere. A run that another
@@ -85,7 +87,10 @@ impl Scheduler {
     ) -> Result<(), Failure> {
         let runs = self.engine.store().runs(Some(sweep), RECENT).await?;
         let done = |status| status == RunStatus::Done;
-        if runs.iter().any(|run| run.scheduled_at == tick && done(run.status)) {
+        if runs
+            .iter()
+            .any(|run| run.scheduled_at == tick && done(run.status))
+        {
             return Ok(());
         }
         let options = SweepOptions {

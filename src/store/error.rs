@@ -1,7 +1,5 @@
 //! What can go wrong with a store, and what to do about it.
 
-use crate::domain::ClientKey;
-
 /// An error of the store. Each says itself whether trying again can help.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -35,20 +33,6 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::Unavailable(_))
     }
-
-    pub(super) fn inconsistent(
-        table: &'static str,
-        column: &'static str,
-        key: &ClientKey,
-        reason: impl std::fmt::Display,
-    ) -> Self {
-        Self::Inconsistent {
-            table,
-            column,
-            key: key.to_string(),
-            reason: reason.to_string(),
-        }
-    }
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -70,6 +54,9 @@ impl From<sqlx::Error> for StoreError {
                     {
                         Self::Unavailable(database.message().to_owned())
                     }
+                    // PostgreSQL: ended a transaction that did nothing for long. SQLite: the disk is
+                    // full, the file cannot be opened.
+                    "25P03" | "13" | "14" => Self::Unavailable(database.message().to_owned()),
                     _ => Self::Statement(error),
                 }
             }

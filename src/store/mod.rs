@@ -5,6 +5,7 @@ mod commit;
 mod document;
 mod error;
 mod letters;
+mod pool;
 pub mod postgres;
 mod records;
 mod rows;

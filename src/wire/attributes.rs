@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
 use super::headers::Headers;
 use super::{Decoder, MAX_NAME_BYTES, MAX_SEQUENCE_BYTES, data};
-use crate::domain::event::TYPES;
+use crate::domain::event::{NameVerdict, TYPES};
 use crate::domain::id::clip;
 use crate::domain::{ClientKey, Event};
 
@@ -88,7 +88,7 @@ impl<'a> Attributes<'a> {
             time,
             sequence,
             kind: data::read(kind, data)?,
-            name_verdict: Default::default(),
+            name_verdict: NameVerdict::Open,
         })
     }
 }

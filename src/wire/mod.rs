@@ -54,7 +54,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_event_bytes: 1 << 20,
-            max_clock_skew: Duration::from_secs(5 * 60),
+            max_clock_skew: Duration::from_mins(5),
         }
     }
 }

@@ -2,5 +2,12 @@
 
 mod config;
 mod engine;
+mod generate;
+mod http;
+mod laws;
+mod lifecycles;
+mod scheduler;
+mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod worker;

@@ -16,11 +16,18 @@ mod postgres;
 mod process;
 mod rabbitmq;
 
+pub use http::exchange;
 pub use postgres::Postgres;
 pub use rabbitmq::RabbitMq;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    let [port] = ports::Ports::hold(1).release();
+    port
+}
 
 /// How long a server may take to be ready, or to be gone. Generous: RabbitMQ needs seven seconds on an idle machine
 /// and a good minute on one that compiles at the same time.

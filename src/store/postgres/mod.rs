@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 use super::schema::{self, Embedded};
 use super::{
     Batch, Census, ClientFilter, Cursor, DeadFilter, DeadRecord, DeadStatus, Logged, Recorded, Result,
-    RunCounts, Store, StoreError, Stored, SweepRun,
+    RunCounts, Store, StoreError, Stored, SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 
@@ -229,6 +229,6 @@ impl Store for PostgresStore {
             // The server lets go of the lead when the connection ends, however it does.
             let _ = lead.close().await;
         }
-        self.pool.close().await;
+        pool::close(&self.pool).await;
     }
 }

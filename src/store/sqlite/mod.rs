@@ -22,7 +22,7 @@ use sqlx::sqlite::{
 use super::schema::{self, Embedded};
 use super::{
     Batch, Census, ClientFilter, Cursor, DeadFilter, DeadRecord, DeadStatus, Logged, Recorded, Result,
-    RunCounts, Store, Stored, SweepRun,
+    RunCounts, Store, Stored, SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 
@@ -192,9 +192,9 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        self.readers.close().await;
+        pool::close(&self.readers).await;
         // Last, so that it clears away the write-ahead log.
-        self.writer.close().await;
+        pool::close(&self.writer).await;
     }
 }
 

@@ -6,16 +6,16 @@ use tenure::domain::access::FORBIDDEN_ACTIONS;
 use super::*;
 
 const TABLE: &str = "
-seed | event                              | enabled          | disabled     | disabled_requested | expired   | expired_requested  | archived       | draft          | reinvited
-002  | account.accessed                   | enabled          | !no_access   | !no_access         | !no_access | !no_access        | !no_access     | !no_access     | !no_access
-002  | account.accessed by=staff          | enabled          | disabled     | disabled+request   | expired   | expired+request    | none           | none           | none
-002  | access.disabled                    | disabled         | !already_disabled | !already_disabled | disabled | disabled         | !not_connected | !not_connected | !not_connected
-002  | access.enabled                     | !already_enabled | enabled      | enabled            | enabled   | enabled            | !not_connected | !not_connected | !not_connected
-002  | access.requested                   | !already_enabled | disabled+request | !already_requested | expired+request | !already_requested | !not_connected | !not_connected | !not_connected
-002  | access.approved                    | !no_request      | !no_request  | enabled            | !no_request | enabled          | !no_request    | !no_request    | !no_request
-002  | access.denied                      | !no_request      | !no_request  | disabled           | !no_request | expired          | !no_request    | !no_request    | !no_request
-002  | account.jobs_counted total=5       | enabled          | disabled     | disabled+request   | expired   | expired+request    | none           | none           | none
-002  | account.updated                    | enabled          | disabled     | disabled+request   | expired   | expired+request    | none           | none           | none
+seed | event                        | enabled          | disabled          | disabled_requested | expired         | expired_requested  | archived       | draft          | reinvited
+002  | account.accessed             | enabled          | !no_access        | !no_access         | !no_access      | !no_access         | !no_access     | !no_access     | !no_access
+002  | account.accessed by=staff    | enabled          | disabled          | disabled+request   | expired         | expired+request    | none           | none           | none
+002  | access.disabled              | disabled         | !already_disabled | !already_disabled  | disabled        | disabled           | !not_connected | !not_connected | !not_connected
+002  | access.enabled               | !already_enabled | enabled           | enabled            | enabled         | enabled            | !not_connected | !not_connected | !not_connected
+002  | access.requested             | !already_enabled | disabled+request  | !already_requested | expired+request | !already_requested | !not_connected | !not_connected | !not_connected
+002  | access.approved              | !no_request      | !no_request       | enabled            | !no_request     | enabled            | !no_request    | !no_request    | !no_request
+002  | access.denied                | !no_request      | !no_request       | disabled           | !no_request     | expired            | !no_request    | !no_request    | !no_request
+002  | account.jobs_counted total=5 | enabled          | disabled          | disabled+request   | expired         | expired+request    | none           | none           | none
+002  | account.updated              | enabled          | disabled          | disabled+request   | expired         | expired+request    | none           | none           | none
 ";
 
 fn access(view: &Value) -> String {
@@ -63,11 +63,14 @@ pub fn stories() -> Vec<Story> {
 
 fn entering() -> Vec<Story> {
     vec![
-        story("002", "access lasts 60 days from the last time the partner entered")
-            .given(active())
-            .when(on("account.accessed user=ann", t(30)))
-            .shows(json!({ "access": "enabled", "expires_at": z(t(90)), "last_accessed_at": z(t(30)) }))
-            .changes(&[]),
+        story(
+            "002",
+            "access lasts 60 days from the last time the partner entered",
+        )
+        .given(active())
+        .when(on("account.accessed user=ann", t(30)))
+        .shows(json!({ "access": "enabled", "expires_at": z(t(90)), "last_accessed_at": z(t(30)) }))
+        .changes(&[]),
         story("002", "staff that enters renews nothing")
             .given(active())
             .when(on("account.accessed by=staff", t(30)))
@@ -77,11 +80,14 @@ fn entering() -> Vec<Story> {
             .given(disabled())
             .when(on("account.accessed by=staff", t(30)))
             .shows(json!({ "access": "disabled" })),
-        story("002", "a partner that enters at the very moment of expiry is too late")
-            .given(active())
-            .when(on("account.accessed", t(60)))
-            .refused("no_access")
-            .shows(json!({ "access": "expired", "last_accessed_at": null })),
+        story(
+            "002",
+            "a partner that enters at the very moment of expiry is too late",
+        )
+        .given(active())
+        .when(on("account.accessed", t(60)))
+        .refused("no_access")
+        .shows(json!({ "access": "expired", "last_accessed_at": null })),
         story("002", "a partner that enters a microsecond before is not")
             .given(active())
             .when(on("account.accessed", t(60) - MICRO))
@@ -100,21 +106,27 @@ fn entering() -> Vec<Story> {
 
 fn the_customer() -> Vec<Story> {
     vec![
-        story("002", "disabled access keeps the connection, the commission and the status credit")
-            .given(active())
-            .when(on("access.disabled", t(5)))
-            .shows(json!({
-                "access": "disabled", "connected": true, "commission": true, "status_credit": true,
-                "expires_at": null, "link": "active",
-            }))
-            .changes(&["access.disabled"]),
-        story("002", "expired access keeps the connection, the commission and the status credit")
-            .given(active())
-            .until(t(60))
-            .shows(json!({
-                "access": "expired", "connected": true, "commission": true, "status_credit": true,
-                "expires_at": null, "link": "active",
-            })),
+        story(
+            "002",
+            "disabled access keeps the connection, the commission and the status credit",
+        )
+        .given(active())
+        .when(on("access.disabled", t(5)))
+        .shows(json!({
+            "access": "disabled", "connected": true, "commission": true, "status_credit": true,
+            "expires_at": null, "link": "active",
+        }))
+        .changes(&["access.disabled"]),
+        story(
+            "002",
+            "expired access keeps the connection, the commission and the status credit",
+        )
+        .given(active())
+        .until(t(60))
+        .shows(json!({
+            "access": "expired", "connected": true, "commission": true, "status_credit": true,
+            "expires_at": null, "link": "active",
+        })),
         story("002", "access that is enabled again is renewed")
             .given(disabled())
             .when(on("access.enabled", t(50)))
@@ -125,12 +137,15 @@ fn the_customer() -> Vec<Story> {
             .when(on("access.enabled", t(7)))
             .shows(json!({ "access": "enabled", "access_request": null }))
             .changes(&["access.enabled", "access.request_closed"]),
-        story("002", "a customer that disables expired access drops the open request")
-            .under(short())
-            .given(active().and("access.requested", t(12)))
-            .when(on("access.disabled", t(13)))
-            .shows(json!({ "access": "disabled", "access_request": null }))
-            .changes(&["access.disabled", "access.request_closed"]),
+        story(
+            "002",
+            "a customer that disables expired access drops the open request",
+        )
+        .under(short())
+        .given(active().and("access.requested", t(12)))
+        .when(on("access.disabled", t(13)))
+        .shows(json!({ "access": "disabled", "access_request": null }))
+        .changes(&["access.disabled", "access.request_closed"]),
         story("002", "disabled access does not expire")
             .given(disabled())
             .until(t(1000))
@@ -165,15 +180,21 @@ fn asking() -> Vec<Story> {
             .given(requested().and("access.denied", t(7)))
             .when(on("access.requested", t(8)))
             .shows(json!({ "access_request": z(t(8)) })),
-        story("002", "disabled access that is disabled again keeps the open request")
-            .given(requested())
-            .when(on("access.disabled", t(7)))
-            .refused("already_disabled")
-            .shows(json!({ "access_request": z(t(6)) })),
-        story("002", "who was disconnected cannot ask, and needs a new invitation")
-            .given(lost())
-            .when(on("access.requested", t(11)))
-            .refused("not_connected"),
+        story(
+            "002",
+            "disabled access that is disabled again keeps the open request",
+        )
+        .given(requested())
+        .when(on("access.disabled", t(7)))
+        .refused("already_disabled")
+        .shows(json!({ "access_request": z(t(6)) })),
+        story(
+            "002",
+            "who was disconnected cannot ask, and needs a new invitation",
+        )
+        .given(lost())
+        .when(on("access.requested", t(11)))
+        .refused("not_connected"),
         story("002", "a new invitation alone gives no access")
             .given(archived().and("client.invited", t(11)))
             .until(t(12))
@@ -196,10 +217,13 @@ fn deciding() -> Vec<Story> {
             .given(active())
             .until(t(60) - MICRO)
             .decides(None, true, "access_enabled"),
-        story("002", "a partner whose access has expired may not, from the very moment on")
-            .given(active())
-            .until(t(60))
-            .decides(None, false, "access_expired"),
+        story(
+            "002",
+            "a partner whose access has expired may not, from the very moment on",
+        )
+        .given(active())
+        .until(t(60))
+        .decides(None, false, "access_expired"),
         story("002", "a partner whose access was disabled may not")
             .given(disabled())
             .until(t(6))
@@ -216,14 +240,20 @@ fn deciding() -> Vec<Story> {
             .given(deleted())
             .until(t(12))
             .decides(None, false, "unknown_client"),
-        story("002", "a partner has the role of a business owner: what is not forbidden is allowed")
-            .given(active())
-            .until(t(1))
-            .decides(Some("invoices_read"), true, "access_enabled"),
-        story("002", "for what is forbidden, a lack of access is the better reason")
-            .given(disabled())
-            .until(t(6))
-            .decides(Some("account_cancel"), false, "access_disabled"),
+        story(
+            "002",
+            "a partner has the role of a business owner: what is not forbidden is allowed",
+        )
+        .given(active())
+        .until(t(1))
+        .decides(Some("invoices_read"), true, "access_enabled"),
+        story(
+            "002",
+            "for what is forbidden, a lack of access is the better reason",
+        )
+        .given(disabled())
+        .until(t(6))
+        .decides(Some("account_cancel"), false, "access_disabled"),
     ];
     rows.extend(FORBIDDEN_ACTIONS.iter().map(|action| {
         story("002", format!("a partner may never do {action}"))
@@ -254,7 +284,10 @@ fn what_is_forbidden_is_what_the_document_names() {
 #[test]
 fn a_total_of_jobs_is_a_whole_number_from_zero_on() {
     for bad in [json!(-1), json!(1.5), json!("7"), json!(null)] {
-        assert!(kind_of("account.jobs_counted", &json!({ "total": bad })).is_err(), "{bad}");
+        assert!(
+            kind_of("account.jobs_counted", &json!({ "total": bad })).is_err(),
+            "{bad}"
+        );
     }
     assert!(kind_of("account.accessed", &json!({ "by": "robot" })).is_err());
 }

@@ -114,7 +114,12 @@ fn notices() -> Vec<Story> {
         story("ours", "a warning says how near expiry is")
             .given(active())
             .until(t(46))
-            .tells(json!([{ "type": "access.expiring", "to": days(14).to_string() }])),
+            .tells(json!([{ "type": "access.expiring", "to": "P14D" }])),
+        story("ours", "a warning of less than days says so in seconds")
+            .under(policy(|p| p.warn_before = vec![TimeDelta::hours(36)]))
+            .given(active())
+            .until(t(59))
+            .tells(json!([{ "type": "access.expiring", "to": "PT129600S" }])),
         story("000", "a stalled invitation is told")
             .given(invited())
             .until(t(12))
@@ -123,7 +128,12 @@ fn notices() -> Vec<Story> {
 }
 
 fn held() -> Vec<Story> {
-    let paid = |until: i64| format!("subscription.renewed subscription_id=s1 paid_until={}", z(t(until)));
+    let paid = |until: i64| {
+        format!(
+            "subscription.renewed subscription_id=s1 paid_until={}",
+            z(t(until))
+        )
+    };
     let subscribed = || active().and("subscription.added subscription_id=s1", t(1));
     vec![
         story("000", "a subscription is prepared")
@@ -163,12 +173,42 @@ fn held() -> Vec<Story> {
 /// What is no change.
 fn silent() -> Vec<Story> {
     [
-        ("002", "a renewal of access would drown the rest", active(), "account.accessed"),
-        ("002", "an account's jobs are a figure", active(), "account.jobs_counted total=7"),
-        ("002", "an account's update is a figure", active(), "account.updated"),
-        ("ours", "the same name again is no new name", active(), "client.renamed name=Bakery"),
-        ("000", "a step on the way is no move", invited(), "invitation.accepted"),
-        ("000", "an independent onboarding is noted", invited(), "onboarding.completed via=independent"),
+        (
+            "002",
+            "a renewal of access would drown the rest",
+            active(),
+            "account.accessed",
+        ),
+        (
+            "002",
+            "an account's jobs are a figure",
+            active(),
+            "account.jobs_counted total=7",
+        ),
+        (
+            "002",
+            "an account's update is a figure",
+            active(),
+            "account.updated",
+        ),
+        (
+            "ours",
+            "the same name again is no new name",
+            active(),
+            "client.renamed name=Bakery",
+        ),
+        (
+            "000",
+            "a step on the way is no move",
+            invited(),
+            "invitation.accepted",
+        ),
+        (
+            "000",
+            "an independent onboarding is noted",
+            invited(),
+            "onboarding.completed via=independent",
+        ),
     ]
     .into_iter()
     .map(|(seed, sentence, given, event)| {
@@ -235,7 +275,7 @@ fn a_late_renewal_takes_an_expiry_back() {
 fn over_a_long_stretch_only_the_nearest_warning_is_a_difference() {
     assert_eq!(
         told(&at(&active(), 1), &at(&active(), 59)),
-        json!([{ "type": "access.expiring", "to": days(1).to_string() }])
+        json!([{ "type": "access.expiring", "to": "P1D" }])
     );
     assert_eq!(
         told(&at(&active(), 1), &at(&active(), 60)),

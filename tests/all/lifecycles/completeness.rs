@@ -109,7 +109,10 @@ fn assert_all<T: Ord + std::fmt::Debug>(what: &str, listed: &BTreeSet<T>, occurr
     let missing: Vec<_> = listed.difference(occurred).collect();
     let unlisted: Vec<_> = occurred.difference(listed).collect();
     assert!(missing.is_empty(), "{what} in no table: {missing:#?}");
-    assert!(unlisted.is_empty(), "{what} that no document knows: {unlisted:#?}");
+    assert!(
+        unlisted.is_empty(),
+        "{what} that no document knows: {unlisted:#?}"
+    );
 }
 
 #[test]
@@ -125,7 +128,10 @@ fn the_tables_leave_nothing_out() {
 #[test]
 fn every_refusal_is_listed_for_an_event() {
     let codes = listed().into_iter().map(|(_, code)| code).collect();
-    let all = Refusal::ALL.iter().map(|refusal| refusal.code().to_owned()).collect();
+    let all = Refusal::ALL
+        .iter()
+        .map(|refusal| refusal.code().to_owned())
+        .collect();
     assert_all("a refusal code", &all, &codes);
     let kinds: Vec<&str> = REFUSALS.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(kinds, TYPES, "every event type has its line");

@@ -5,24 +5,24 @@ use serde_json::{Value, json};
 use super::*;
 
 const SUBSCRIPTIONS: &str = "
-seed | event                                                                | draft             | prepared       | invited           | active         | running        | archived        | lost            | invitation_rejected | access_rejected
-000  | subscription.added subscription_id=new                               | new prepared      | s1 prepared, new prepared | new prepared | new active | s1 active, new active | !not_linked | !not_linked | !not_linked         | !not_linked
-000  | subscription.added subscription_id=new managed_by=client             | new prepared      | s1 prepared, new prepared | new prepared | new active | s1 active, new active | !not_linked | !not_linked | !not_linked         | !not_linked
-000  | subscription.added subscription_id=s1                                | s1 prepared       | !duplicate_id  | s1 prepared       | s1 active      | !duplicate_id  | !not_linked     | !not_linked     | !not_linked         | !not_linked
-000  | subscription.renewed subscription_id=s1 paid_until=2026-12-31T00:00:00Z | !unknown_id    | s1 prepared    | !unknown_id       | !unknown_id    | s1 active      | !already_ended  | !already_ended  | !unknown_id         | !unknown_id
-000  | subscription.ended subscription_id=s1                                | !unknown_id       | s1 ended       | !unknown_id       | !unknown_id    | s1 ended       | !already_ended  | !already_ended  | !unknown_id         | !unknown_id
+seed | event                                                                   | draft        | prepared                  | invited      | active      | running               | archived       | lost           | invitation_rejected | access_rejected
+000  | subscription.added subscription_id=new                                  | new prepared | s1 prepared, new prepared | new prepared | new active  | s1 active, new active | !not_linked    | !not_linked    | !not_linked         | !not_linked
+000  | subscription.added subscription_id=new managed_by=client                | new prepared | s1 prepared, new prepared | new prepared | new active  | s1 active, new active | !not_linked    | !not_linked    | !not_linked         | !not_linked
+000  | subscription.added subscription_id=s1                                   | s1 prepared  | !duplicate_id             | s1 prepared  | s1 active   | !duplicate_id         | !not_linked    | !not_linked    | !not_linked         | !not_linked
+000  | subscription.renewed subscription_id=s1 paid_until=2026-12-31T00:00:00Z | !unknown_id  | s1 prepared               | !unknown_id  | !unknown_id | s1 active             | !already_ended | !already_ended | !unknown_id         | !unknown_id
+000  | subscription.ended subscription_id=s1                                   | !unknown_id  | s1 ended                  | !unknown_id  | !unknown_id | s1 ended              | !already_ended | !already_ended | !unknown_id         | !unknown_id
 ";
 
 const PEOPLE: &str = "
-seed | event                                 | draft       | invited     | active        | archived      | lost          | invitation_rejected | access_rejected | terminated    | reactivated
-000  | user.added user_id=new                | u1 new / i1 | u1 new / i1 | u1 new / i1   | !not_linked   | !not_linked   | u1 new / i1         | u1 new / i1     | !terminated   | u1 new / i1
-000  | user.added user_id=u1                 | !duplicate_id | !duplicate_id | !duplicate_id | !not_linked | !not_linked   | !duplicate_id       | !duplicate_id   | !terminated   | !duplicate_id
-000  | user.removed user_id=u1               | / i1        | / i1        | / i1          | / i1          | / i1          | / i1                | / i1            | / i1          | / i1
-000  | user.removed user_id=new              | !unknown_id | !unknown_id | !unknown_id   | !unknown_id   | !unknown_id   | !unknown_id         | !unknown_id     | !unknown_id   | !unknown_id
-000  | integration.added integration_id=new  | u1 / i1 new | u1 / i1 new | u1 / i1 new   | !not_linked   | !not_linked   | u1 / i1 new         | u1 / i1 new     | !terminated   | u1 / i1 new
-000  | integration.added integration_id=i1   | !duplicate_id | !duplicate_id | !duplicate_id | !not_linked | !not_linked   | !duplicate_id       | !duplicate_id   | !terminated   | !duplicate_id
-000  | integration.removed integration_id=i1 | u1 /        | u1 /        | u1 /          | u1 /          | u1 /          | u1 /                | u1 /            | u1 /          | u1 /
-000  | integration.removed integration_id=new | !unknown_id | !unknown_id | !unknown_id  | !unknown_id   | !unknown_id   | !unknown_id         | !unknown_id     | !unknown_id   | !unknown_id
+seed | event                                  | draft         | invited       | active        | archived    | lost        | invitation_rejected | access_rejected | terminated  | reactivated
+000  | user.added user_id=new                 | u1 new / i1   | u1 new / i1   | u1 new / i1   | !not_linked | !not_linked | u1 new / i1         | u1 new / i1     | !terminated | u1 new / i1
+000  | user.added user_id=u1                  | !duplicate_id | !duplicate_id | !duplicate_id | !not_linked | !not_linked | !duplicate_id       | !duplicate_id   | !terminated | !duplicate_id
+000  | user.removed user_id=u1                | / i1          | / i1          | / i1          | / i1        | / i1        | / i1                | / i1            | / i1        | / i1
+000  | user.removed user_id=new               | !unknown_id   | !unknown_id   | !unknown_id   | !unknown_id | !unknown_id | !unknown_id         | !unknown_id     | !unknown_id | !unknown_id
+000  | integration.added integration_id=new   | u1 / i1 new   | u1 / i1 new   | u1 / i1 new   | !not_linked | !not_linked | u1 / i1 new         | u1 / i1 new     | !terminated | u1 / i1 new
+000  | integration.added integration_id=i1    | !duplicate_id | !duplicate_id | !duplicate_id | !not_linked | !not_linked | !duplicate_id       | !duplicate_id   | !terminated | !duplicate_id
+000  | integration.removed integration_id=i1  | u1 /          | u1 /          | u1 /          | u1 /        | u1 /        | u1 /                | u1 /            | u1 /        | u1 /
+000  | integration.removed integration_id=new | !unknown_id   | !unknown_id   | !unknown_id   | !unknown_id | !unknown_id | !unknown_id         | !unknown_id     | !unknown_id | !unknown_id
 ";
 
 /// Each subscription with its status, in the order of addition of their rows in the JSON.
@@ -122,14 +122,20 @@ fn single_subscriptions() -> Vec<Story> {
                 "paid_until": z(t(365)), "ended_at": null,
             }] }))
             .changes(&["subscription.prepared s1"]),
-        story("000", "a subscription of a linked client is active from the start")
-            .given(active())
-            .when(on("subscription.added subscription_id=s1 managed_by=client", t(1)))
-            .shows(json!({ "subscriptions": [{
+        story(
+            "000",
+            "a subscription of a linked client is active from the start",
+        )
+        .given(active())
+        .when(on(
+            "subscription.added subscription_id=s1 managed_by=client",
+            t(1),
+        ))
+        .shows(json!({ "subscriptions": [{
                 "id": "s1", "status": "active", "managed_by": "client", "plan": null,
                 "paid_until": null, "ended_at": null,
             }] }))
-            .changes(&["subscription.started s1"]),
+        .changes(&["subscription.started s1"]),
         story("000", "what was prepared starts with the link")
             .given(
                 subscribed(draft().and(r#"client.invited steps=["accepted"]"#, t(-2)))
@@ -164,26 +170,35 @@ fn single_subscriptions() -> Vec<Story> {
                 "paid_until": z(t(400)), "ended_at": null,
             }] }))
             .changes(&["subscription.renewed s1"]),
-        story("000", "a subscription that is ended says when, and its id is not given out again")
-            .given(subscribed(active()).and("subscription.ended subscription_id=s1", t(5)))
-            .when(on("subscription.added subscription_id=s1", t(6)))
-            .refused("duplicate_id")
-            .shows(json!({ "subscriptions": [{
+        story(
+            "000",
+            "a subscription that is ended says when, and its id is not given out again",
+        )
+        .given(subscribed(active()).and("subscription.ended subscription_id=s1", t(5)))
+        .when(on("subscription.added subscription_id=s1", t(6)))
+        .refused("duplicate_id")
+        .shows(json!({ "subscriptions": [{
                 "id": "s1", "status": "ended", "managed_by": "partner", "plan": null,
                 "paid_until": null, "ended_at": z(t(5)),
             }] })),
-        story("000", "a subscription of the client's own is not ended with the link")
-            .given(active().and("subscription.added subscription_id=s1 managed_by=client", t(1)))
-            .when(on("client.archived", t(5)))
-            .reads(statuses, "s1 active"),
-        story("000", "a subscription that the client manages can be ended after the link is gone")
-            .given(
-                active()
-                    .and("subscription.added subscription_id=s1 managed_by=client", t(1))
-                    .and("client.lost", t(5)),
-            )
-            .when(on("subscription.ended subscription_id=s1", t(6)))
-            .changes(&["subscription.ended s1"]),
+        story(
+            "000",
+            "a subscription of the client's own is not ended with the link",
+        )
+        .given(active().and("subscription.added subscription_id=s1 managed_by=client", t(1)))
+        .when(on("client.archived", t(5)))
+        .reads(statuses, "s1 active"),
+        story(
+            "000",
+            "a subscription that the client manages can be ended after the link is gone",
+        )
+        .given(
+            active()
+                .and("subscription.added subscription_id=s1 managed_by=client", t(1))
+                .and("client.lost", t(5)),
+        )
+        .when(on("subscription.ended subscription_id=s1", t(6)))
+        .changes(&["subscription.ended s1"]),
     ]
 }
 
@@ -213,10 +228,13 @@ fn single_people() -> Vec<Story> {
             .given(peopled(active()))
             .when(on("client.terminated", t(5)))
             .shows(json!({ "users": ["u1"], "integrations": ["i1"] })),
-        story("ours", "archived and terminated at once: the link is the reason that is named")
-            .given(archived().and("client.terminated", t(11)))
-            .when(on("user.added user_id=u1", t(12)))
-            .refused("not_linked"),
+        story(
+            "ours",
+            "archived and terminated at once: the link is the reason that is named",
+        )
+        .given(archived().and("client.terminated", t(11)))
+        .when(on("user.added user_id=u1", t(12)))
+        .refused("not_linked"),
         story("000", "a client that is invited again can have users again")
             .given(archived().and("client.invited", t(11)))
             .when(on("user.added user_id=u1", t(12)))
@@ -236,5 +254,8 @@ fn ids_of_holdings_are_texts_of_a_bounded_length() {
     assert!(id(&"x".repeat(200)).is_ok());
     assert!(id(&"x".repeat(201)).is_err());
     assert!(kind_of("user.added", &json!({ "user_id": 7 })).is_err());
-    assert!(kind_of("subscription.renewed", &json!({ "subscription_id": "s" })).is_err(), "until when?");
+    assert!(
+        kind_of("subscription.renewed", &json!({ "subscription_id": "s" })).is_err(),
+        "until when?"
+    );
 }

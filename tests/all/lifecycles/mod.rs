@@ -4,9 +4,13 @@
 mod access;
 mod changes;
 mod completeness;
+mod deletion;
+mod endings;
+mod eras;
 mod holdings;
 mod link;
 mod matrix;
+mod names;
 mod order;
 mod service;
 mod story;
@@ -184,10 +188,14 @@ pub fn deleted() -> Vec<Event> {
 fn every_story() -> Vec<Story> {
     [
         link::stories(),
+        names::stories(),
+        deletion::stories(),
         service::stories(),
         holdings::stories(),
         access::stories(),
         timers::stories(),
+        endings::stories(),
+        eras::stories(),
         changes::stories(),
     ]
     .concat()

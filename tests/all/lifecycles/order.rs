@@ -51,7 +51,9 @@ fn at(events: &[Event], moment: DateTime<Utc>) -> Client {
 }
 
 fn link_of(events: &[Event], moment: DateTime<Utc>) -> &'static str {
-    at(events, moment).link_status().map_or("nothing", |link| link.as_str())
+    at(events, moment)
+        .link_status()
+        .map_or("nothing", |link| link.as_str())
 }
 
 #[test]
@@ -59,7 +61,10 @@ fn the_event_types_stand_in_the_order_of_the_tables() {
     assert_eq!(TYPES, TABLES);
     for (rank, kind) in TYPES.iter().enumerate() {
         let event = ev(kind, t(0), &sample(kind));
-        assert_eq!((event.kind.type_name(), usize::from(event.kind.rank())), (*kind, rank));
+        assert_eq!(
+            (event.kind.type_name(), usize::from(event.kind.rank())),
+            (*kind, rank)
+        );
     }
 }
 
@@ -111,14 +116,17 @@ fn a_sequence_outranks_the_type_within_one_moment() {
         .and("invitation.accepted", t(-1))
         .and("client.invited", t(0))
         .and("client.archived", t(0));
-    assert_eq!(link_of(&by_type, t(0)), "archived", "the invitation comes first, and is refused");
+    assert_eq!(
+        link_of(&by_type, t(0)),
+        "archived",
+        "the invitation comes first, and is refused"
+    );
 }
 
 #[test]
 fn sequences_are_compared_as_texts() {
-    let renamed = |name: &str, sequence: &str| {
-        sequenced(on(&format!("client.renamed name={name}"), t(0)), sequence)
-    };
+    let renamed =
+        |name: &str, sequence: &str| sequenced(on(&format!("client.renamed name={name}"), t(0)), sequence);
     let events = draft()
         .and_event(renamed("nine", "9"))
         .and_event(renamed("ten", "10"));
@@ -169,7 +177,11 @@ fn a_duplicate_changes_nothing() {
 #[test]
 fn events_after_the_moment_are_not_looked_at() {
     let history = archived();
-    assert_eq!(link_of(&history, t(10)), "archived", "an event at the moment has happened");
+    assert_eq!(
+        link_of(&history, t(10)),
+        "archived",
+        "an event at the moment has happened"
+    );
     assert_eq!(link_of(&history, t(10) - MICRO), "active");
     assert_eq!(link_of(&history, t(-4)), "nothing");
 }
@@ -189,7 +201,10 @@ fn what_is_due_at_once_fires_between_two_events_of_one_moment() {
         .and_event(sequenced(on("client.reactivated", t(5)), "2"));
     let client = at(&events, t(5));
     assert!(client.billable());
-    assert!(client.assignments.is_empty(), "the clean-up was due, and so too late to cancel");
+    assert!(
+        client.assignments.is_empty(),
+        "the clean-up was due, and so too late to cancel"
+    );
 }
 
 #[test]
@@ -199,7 +214,10 @@ fn a_refused_event_is_looked_at_again_when_what_it_lacked_arrives() {
     let invited = on("client.invited", t(1));
     assert_eq!(client.apply(&invited, &policies), Err(Refusal::UnknownClient));
     let added = on("client.added name=Bakery", t(0));
-    assert!(client.is_past(&added.position()), "it comes too late to be simply applied");
+    assert!(
+        client.is_past(&added.position()),
+        "it comes too late to be simply applied"
+    );
     assert_eq!(link_of(&[invited, added], t(1)), "invited");
 }
 
@@ -209,11 +227,17 @@ fn what_is_late_is_known_by_events_seen_and_timers_fired() {
     let mut client = at(&active(), t(1));
     let position = |moment| on("access.disabled", moment).position();
     assert!(client.is_past(&position(t(0) - MICRO)));
-    assert!(!client.is_past(&position(t(1))), "what passed by without a trace is not late");
+    assert!(
+        !client.is_past(&position(t(1))),
+        "what passed by without a trace is not late"
+    );
     client.advance(t(50), &policies);
     assert_eq!(client.as_of(), Some(t(46)), "the first warning");
     assert!(client.is_past(&position(t(46) - MICRO)));
-    assert!(!client.is_past(&position(t(46))), "a timer fires before an event of its moment");
+    assert!(
+        !client.is_past(&position(t(46))),
+        "a timer fires before an event of its moment"
+    );
     let last = on("consent.granted", t(0)).position();
     assert!(client.is_past(&last), "what was seen is past");
 }
@@ -233,7 +257,17 @@ fn times_are_cut_to_the_microsecond() {
     let cut: DateTime<Utc> = "2026-01-01T00:00:00.123456Z".parse().expect("a time");
     assert_eq!(Event::cut(fine), cut);
     let early: DateTime<Utc> = "1969-12-31T23:59:59.999999999Z".parse().expect("a time");
-    assert_eq!(z(Event::cut(early)), "1969-12-31T23:59:59.999999Z", "downwards, before 1970 too");
+    assert_eq!(
+        z(Event::cut(early)),
+        "1969-12-31T23:59:59.999999Z",
+        "downwards, before 1970 too"
+    );
+    let leap: DateTime<Utc> = "2016-12-31T23:59:60Z".parse().expect("a leap second");
+    assert_eq!(
+        z(Event::cut(leap)),
+        "2017-01-01T00:00:00Z",
+        "stores do not know leap seconds"
+    );
     let renewed = ev(
         "subscription.renewed",
         t(0),
@@ -245,7 +279,13 @@ fn times_are_cut_to_the_microsecond() {
 
 #[test]
 fn unknown_fields_are_ignored_and_unknown_types_are_not() {
-    assert!(kind_of("consent.granted", &json!({ "channel": "phone", "by": { "x": 1 } })).is_ok());
+    assert!(
+        kind_of(
+            "consent.granted",
+            &json!({ "channel": "phone", "by": { "x": 1 } })
+        )
+        .is_ok()
+    );
     assert!(kind_of("client.exploded", &json!({})).is_err());
     for kind in TYPES {
         assert!(kind_of(kind, &json!([])).is_err(), "{kind}: data is an object");

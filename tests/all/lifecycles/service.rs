@@ -5,21 +5,21 @@ use serde_json::{Value, json};
 use super::*;
 
 const TABLE: &str = "
-seed | event                                   | pending         | set_up        | terminated          | in_grace            | reactivated
-001  | assignment.added assignment_id=new      | active          | active        | !terminated         | !terminated         | active
-001  | assignment.added assignment_id=a1       | active          | !duplicate_id | !terminated         | !terminated         | active
-001  | assignment.removed assignment_id=a1     | !unknown_id     | active        | !unknown_id         | terminated          | !unknown_id
-001  | assignment.removed assignment_id=new    | !unknown_id     | !unknown_id   | !unknown_id         | !unknown_id         | !unknown_id
-001  | report_schedule.created schedule_id=new | !not_active     | active        | !not_active         | !not_active         | active
-001  | report_schedule.created schedule_id=r1  | !not_active     | !duplicate_id | !not_active         | !not_active         | active
-001  | report_schedule.deleted schedule_id=r1  | !unknown_id     | active        | !unknown_id         | terminated          | !unknown_id
-001  | report_schedule.deleted schedule_id=new | !unknown_id     | !unknown_id   | !unknown_id         | !unknown_id         | !unknown_id
-001  | margin_rule.created rule_id=new         | !not_active     | active        | !not_active         | !not_active         | active
-001  | margin_rule.created rule_id=m1          | !not_active     | !duplicate_id | !not_active         | !not_active         | active
-001  | margin_rule.deleted rule_id=m1          | !unknown_id     | active        | !unknown_id         | terminated          | !unknown_id
-001  | margin_rule.deleted rule_id=new         | !unknown_id     | !unknown_id   | !unknown_id         | !unknown_id         | !unknown_id
-001  | client.terminated                       | terminated      | terminated    | !already_terminated | !already_terminated | terminated
-001  | client.reactivated                      | !not_terminated | !not_terminated | active            | active              | !not_terminated
+seed | event                                   | pending         | set_up          | terminated          | in_grace            | reactivated
+001  | assignment.added assignment_id=new      | active          | active          | !terminated         | !terminated         | active
+001  | assignment.added assignment_id=a1       | active          | !duplicate_id   | !terminated         | !terminated         | active
+001  | assignment.removed assignment_id=a1     | !unknown_id     | active          | !unknown_id         | terminated          | !unknown_id
+001  | assignment.removed assignment_id=new    | !unknown_id     | !unknown_id     | !unknown_id         | !unknown_id         | !unknown_id
+001  | report_schedule.created schedule_id=new | !not_active     | active          | !not_active         | !not_active         | active
+001  | report_schedule.created schedule_id=r1  | !not_active     | !duplicate_id   | !not_active         | !not_active         | active
+001  | report_schedule.deleted schedule_id=r1  | !unknown_id     | active          | !unknown_id         | terminated          | !unknown_id
+001  | report_schedule.deleted schedule_id=new | !unknown_id     | !unknown_id     | !unknown_id         | !unknown_id         | !unknown_id
+001  | margin_rule.created rule_id=new         | !not_active     | active          | !not_active         | !not_active         | active
+001  | margin_rule.created rule_id=m1          | !not_active     | !duplicate_id   | !not_active         | !not_active         | active
+001  | margin_rule.deleted rule_id=m1          | !unknown_id     | active          | !unknown_id         | terminated          | !unknown_id
+001  | margin_rule.deleted rule_id=new         | !unknown_id     | !unknown_id     | !unknown_id         | !unknown_id         | !unknown_id
+001  | client.terminated                       | terminated      | terminated      | !already_terminated | !already_terminated | terminated
+001  | client.reactivated                      | !not_terminated | !not_terminated | active              | active              | !not_terminated
 ";
 
 fn service(view: &Value) -> String {
@@ -55,18 +55,29 @@ pub fn stories() -> Vec<Story> {
 
 fn assigning() -> Vec<Story> {
     vec![
-        story("001", "the first assignment makes a pending client active, billable and retrieving")
-            .given(draft())
-            .when(on("assignment.added assignment_id=a1", t(0)))
-            .shows(json!({
-                "service": "active", "billable": true, "visible": true, "retrieving": true, "assignments": ["a1"],
-            }))
-            .changes(&["service.active", "assignment.added a1", "billing.started", "data_retrieval.started"]),
-        story("001", "a client is not put back to pending when its last assignment goes")
-            .given(draft().and("assignment.added assignment_id=a1", t(0)))
-            .when(on("assignment.removed assignment_id=a1", t(1)))
-            .shows(json!({ "service": "active", "billable": true, "retrieving": false, "assignments": [] }))
-            .changes(&["assignment.removed a1", "data_retrieval.stopped"]),
+        story(
+            "001",
+            "the first assignment makes a pending client active, billable and retrieving",
+        )
+        .given(draft())
+        .when(on("assignment.added assignment_id=a1", t(0)))
+        .shows(json!({
+            "service": "active", "billable": true, "visible": true, "retrieving": true, "assignments": ["a1"],
+        }))
+        .changes(&[
+            "service.active",
+            "assignment.added a1",
+            "billing.started",
+            "data_retrieval.started",
+        ]),
+        story(
+            "001",
+            "a client is not put back to pending when its last assignment goes",
+        )
+        .given(draft().and("assignment.added assignment_id=a1", t(0)))
+        .when(on("assignment.removed assignment_id=a1", t(1)))
+        .shows(json!({ "service": "active", "billable": true, "retrieving": false, "assignments": [] }))
+        .changes(&["assignment.removed a1", "data_retrieval.stopped"]),
         story("001", "data is retrieved as long as one assignment is left")
             .given(set_up().and("assignment.added assignment_id=a2", t(2)))
             .when(on("assignment.removed assignment_id=a1", t(3)))
@@ -99,52 +110,67 @@ fn assigning() -> Vec<Story> {
 
 fn terminating() -> Vec<Story> {
     vec![
-        story("001", "a terminated client loses its schedules, rules and assignments, and is not billed")
-            .given(set_up())
-            .when(on("client.terminated", t(10)))
-            .shows(json!({
-                "service": "terminated", "billable": false, "visible": false, "retrieving": false,
-                "assignments": [], "report_schedules": [], "margin_rules": [],
-            }))
-            .changes(&[
-                "service.terminated",
-                "billing.stopped",
-                "data_retrieval.stopped",
-                "assignment.removed a1",
-                "report_schedule.removed r1",
-                "margin_rule.removed m1",
-            ]),
+        story(
+            "001",
+            "a terminated client loses its schedules, rules and assignments, and is not billed",
+        )
+        .given(set_up())
+        .when(on("client.terminated", t(10)))
+        .shows(json!({
+            "service": "terminated", "billable": false, "visible": false, "retrieving": false,
+            "assignments": [], "report_schedules": [], "margin_rules": [],
+        }))
+        .changes(&[
+            "service.terminated",
+            "billing.stopped",
+            "data_retrieval.stopped",
+            "assignment.removed a1",
+            "report_schedule.removed r1",
+            "margin_rule.removed m1",
+        ]),
         story("001", "a pending client can be terminated, and was never billed")
             .given(draft())
             .when(on("client.terminated reason=mistake", t(0)))
             .shows(json!({ "service": "terminated", "visible": false }))
             .changes(&["service.terminated"]),
-        story("001", "one that is reactivated is billable at once, and retrieves nothing until assigned")
-            .given(terminated())
-            .when(on("client.reactivated", t(12)))
-            .shows(json!({ "service": "active", "billable": true, "visible": true, "retrieving": false }))
-            .changes(&["service.active", "billing.started"]),
-        story("001", "one that was pending when terminated comes back active, never pending again")
-            .given(draft().and("client.terminated", t(0)))
-            .when(on("client.reactivated", t(1)))
-            .shows(json!({ "service": "active", "billable": true })),
+        story(
+            "001",
+            "one that is reactivated is billable at once, and retrieves nothing until assigned",
+        )
+        .given(terminated())
+        .when(on("client.reactivated", t(12)))
+        .shows(json!({ "service": "active", "billable": true, "visible": true, "retrieving": false }))
+        .changes(&["service.active", "billing.started"]),
+        story(
+            "001",
+            "one that was pending when terminated comes back active, never pending again",
+        )
+        .given(draft().and("client.terminated", t(0)))
+        .when(on("client.reactivated", t(1)))
+        .shows(json!({ "service": "active", "billable": true })),
         story("001", "a new assignment brings data again")
             .given(terminated().and("client.reactivated", t(12)))
             .when(on("assignment.added assignment_id=a1", t(13)))
             .shows(json!({ "retrieving": true }))
             .changes(&["assignment.added a1", "data_retrieval.started"]),
-        story("001", "one that is reactivated before the clean-up keeps what it had")
-            .under(policy(|p| p.cleanup_grace = days(7)))
-            .given(terminated())
-            .when(on("client.reactivated", t(12)))
-            .shows(json!({ "retrieving": true, "report_schedules": ["r1"], "margin_rules": ["m1"] }))
-            .changes(&["service.active", "billing.started", "data_retrieval.started"])
-            .nothing_to_come(),
-        story("001", "terminating does not touch the link: access and commission stay")
-            .given(active())
-            .when(on("client.terminated", t(5)))
-            .shows(json!({ "link": "active", "access": "enabled", "commission": true, "status_credit": true }))
-            .changes(&["service.terminated"]),
+        story(
+            "001",
+            "one that is reactivated before the clean-up keeps what it had",
+        )
+        .under(policy(|p| p.cleanup_grace = days(7)))
+        .given(terminated())
+        .when(on("client.reactivated", t(12)))
+        .shows(json!({ "retrieving": true, "report_schedules": ["r1"], "margin_rules": ["m1"] }))
+        .changes(&["service.active", "billing.started", "data_retrieval.started"])
+        .nothing_to_come(),
+        story(
+            "001",
+            "terminating does not touch the link: access and commission stay",
+        )
+        .given(active())
+        .when(on("client.terminated", t(5)))
+        .shows(json!({ "link": "active", "access": "enabled", "commission": true, "status_credit": true }))
+        .changes(&["service.terminated"]),
     ]
 }
 
@@ -161,10 +187,13 @@ fn whatever_the_link() -> Vec<Story> {
     ]
     .into_iter()
     .map(|(link, given)| {
-        story("001", format!("a client whose link is {link} is assigned, and active by itself"))
-            .given(given)
-            .when(on("assignment.added assignment_id=a1", t(12)))
-            .shows(json!({ "link": link, "service": "active", "billable": true, "retrieving": true }))
+        story(
+            "001",
+            format!("a client whose link is {link} is assigned, and active by itself"),
+        )
+        .given(given)
+        .when(on("assignment.added assignment_id=a1", t(12)))
+        .shows(json!({ "link": link, "service": "active", "billable": true, "retrieving": true }))
     })
     .collect()
 }

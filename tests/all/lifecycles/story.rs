@@ -242,7 +242,12 @@ impl Then {
                 let fields = fields.as_object().expect("fields");
                 let found = fields
                     .keys()
-                    .map(|field| (field.clone(), view.get(field).cloned().unwrap_or("no such field".into())))
+                    .map(|field| {
+                        (
+                            field.clone(),
+                            view.get(field).cloned().unwrap_or("no such field".into()),
+                        )
+                    })
                     .collect();
                 differ(json!(fields), Value::Object(found))
             }

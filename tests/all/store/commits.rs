@@ -73,7 +73,11 @@ pub async fn an_old_version_is_a_conflict(fresh: Fresh) {
     let bakery = key("bakery");
     let new = new_client(&bakery, "Bakery");
     // One that should be there, and is not.
-    put_in_vain(store, clients(vec![write(&bakery, new.document.client.clone(), 3)])).await;
+    put_in_vain(
+        store,
+        clients(vec![write(&bakery, new.document.client.clone(), 3)]),
+    )
+    .await;
     put(store, clients(vec![new.clone()])).await.unwrap();
     // One that should not be there, and is.
     put_in_vain(store, clients(vec![new.clone()])).await;
@@ -105,7 +109,9 @@ pub async fn an_event_that_is_there_already_is_a_conflict(fresh: Fresh) {
 pub async fn a_name_is_borne_by_one_client_of_a_partner(fresh: Fresh) {
     let store = &*fresh.store;
     let elsewhere = ClientKey::new("other", "bakery").unwrap();
-    put(store, clients(vec![new_client(&key("a"), "Bakery")])).await.unwrap();
+    put(store, clients(vec![new_client(&key("a"), "Bakery")]))
+        .await
+        .unwrap();
     put_in_vain(store, clients(vec![new_client(&key("b"), "BAKERY")])).await;
     put(store, clients(vec![new_client(&elsewhere, "Bakery")]))
         .await
@@ -128,7 +134,8 @@ pub async fn names_may_be_swapped_in_one_commit(fresh: Fresh) {
     let (a, b, c) = (key("a"), key("b"), key("c"));
     let new = vec![new_client(&a, "Bakery"), new_client(&b, "Butcher")];
     put(store, clients(new)).await.unwrap();
-    let called = |key: &ClientKey, name: &str, version| write(key, new_client(key, name).document.client, version);
+    let called =
+        |key: &ClientKey, name: &str, version| write(key, new_client(key, name).document.client, version);
     let swapped = vec![
         called(&a, "Butcher", 1),
         called(&b, "Greengrocer", 1),
@@ -165,7 +172,9 @@ pub async fn known_events_are_told_from_new_ones(fresh: Fresh) {
 pub async fn holders_of_names_are_found(fresh: Fresh) {
     let store = &*fresh.store;
     let straße = key("a");
-    put(store, clients(vec![new_client(&straße, "Straße")])).await.unwrap();
+    put(store, clients(vec![new_client(&straße, "Straße")]))
+        .await
+        .unwrap();
     let claim = |partner: &str, called: &str| NameClaim {
         partner: partner.into(),
         name_key: name(called).key(),
@@ -184,7 +193,9 @@ pub async fn holders_of_names_are_found(fresh: Fresh) {
 
 pub async fn a_batch_that_is_dropped_leaves_no_trace(fresh: Fresh) {
     let store = &*fresh.store;
-    put(store, clients(vec![new_client(&key("a"), "Bakery")])).await.unwrap();
+    put(store, clients(vec![new_client(&key("a"), "Bakery")]))
+        .await
+        .unwrap();
     for _ in 0..3 {
         let mut batch = store.begin().await.unwrap();
         lock(&mut *batch, &key("a")).await;
@@ -202,7 +213,9 @@ pub async fn a_batch_that_is_dropped_leaves_no_trace(fresh: Fresh) {
 pub async fn a_conflict_leaves_no_trace(fresh: Fresh) {
     let store = &*fresh.store;
     let (a, b) = (key("a"), key("b"));
-    put(store, clients(vec![new_client(&b, "Butcher")])).await.unwrap();
+    put(store, clients(vec![new_client(&b, "Butcher")]))
+        .await
+        .unwrap();
     let torn = Commit {
         clients: vec![new_client(&a, "Bakery"), new_client(&b, "Butcher")],
         events: vec![applied(added(&a, "e-1", 0, "Bakery"))],
@@ -245,18 +258,28 @@ pub async fn outcomes_may_be_different_later(fresh: Fresh) {
     let refused = Outcome::Refused(Refusal::NoRequest);
     let changed = updates(vec![update("e-1", refused), update("e-2", Outcome::Applied)]);
     put(store, changed).await.unwrap();
-    let outcomes: Vec<_> = store.history(&a).await.unwrap().iter().map(|l| l.outcome).collect();
+    let outcomes: Vec<_> = store
+        .history(&a)
+        .await
+        .unwrap()
+        .iter()
+        .map(|l| l.outcome)
+        .collect();
     assert_eq!(outcomes, [refused, Outcome::Applied]);
 
     // An event that is not in the log cannot have another outcome: that is a fault of ours, not a conflict.
-    let error = put(store, updates(vec![update("e-9", refused)])).await.unwrap_err();
+    let error = put(store, updates(vec![update("e-9", refused)]))
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::Inconsistent { .. }), "{error}");
 }
 
 pub async fn whoever_begins_second_sees_what_the_first_wrote(fresh: Fresh) {
     let store = fresh.store.clone();
     let a = key("a");
-    put(&*store, clients(vec![new_client(&a, "Bakery")])).await.unwrap();
+    put(&*store, clients(vec![new_client(&a, "Bakery")]))
+        .await
+        .unwrap();
     let mut first = store.begin().await.unwrap();
     let seen = lock(&mut *first, &a).await;
     let second = tokio::spawn({
@@ -292,7 +315,9 @@ pub async fn ten_thousand_clients_fit_one_commit(fresh: Fresh) {
     let called = |n: usize| format!("Client {n}");
     let events = |n: usize| added(&keys[n], &format!("e-{n}"), 0, &called(n));
     let everything = Commit {
-        clients: (0..keys.len()).map(|n| new_client(&keys[n], &called(n))).collect(),
+        clients: (0..keys.len())
+            .map(|n| new_client(&keys[n], &called(n)))
+            .collect(),
         events: (0..keys.len()).map(|n| applied(events(n))).collect(),
         journal: keys.iter().map(|key| entry(key, "x")).collect(),
         touches: keys
@@ -316,7 +341,10 @@ pub async fn ten_thousand_clients_fit_one_commit(fresh: Fresh) {
             .into_iter()
             .map(|stored| write(&stored.key, stored.document.client, 1))
             .collect(),
-        deadlines_cleared: keys.iter().map(|key| (key.clone(), Sweep::AccessExpiry)).collect(),
+        deadlines_cleared: keys
+            .iter()
+            .map(|key| (key.clone(), Sweep::AccessExpiry))
+            .collect(),
         ..commit()
     };
     batch.commit(&again).await.unwrap();

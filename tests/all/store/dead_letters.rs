@@ -65,7 +65,10 @@ pub async fn the_same_letter_again_is_one_record(fresh: Fresh) {
     let letters = all(store).await;
     assert_eq!(letters.len(), 2);
     assert_eq!((letters[0].times_seen, letters[1].times_seen), (3, 1));
-    assert_eq!((letters[0].first_seen_at, letters[0].last_seen_at), (moment(1), moment(2)));
+    assert_eq!(
+        (letters[0].first_seen_at, letters[0].last_seen_at),
+        (moment(1), moment(2))
+    );
     assert_eq!(letters[0].letter, redelivered);
     let mut by_http = letter(b"{");
     by_http.origin = "http".into();
@@ -82,10 +85,16 @@ pub async fn a_redriven_letter_that_comes_back_is_open_again(fresh: Fresh) {
     assert!(mark(letters[1].id, DeadStatus::Discarded).await.unwrap());
     assert!(!mark(999_999, DeadStatus::Redriven).await.unwrap());
     let settled = store.dead_letter(letters[0].id).await.unwrap().unwrap();
-    assert_eq!((settled.status, settled.settled_at), (DeadStatus::Redriven, Some(moment(5))));
+    assert_eq!(
+        (settled.status, settled.settled_at),
+        (DeadStatus::Redriven, Some(moment(5)))
+    );
     receive(store, 6, &[letter(b"{"), letter(b"[")]).await;
     let letters = all(store).await;
-    assert_eq!((letters[0].status, letters[0].settled_at), (DeadStatus::Open, None));
+    assert_eq!(
+        (letters[0].status, letters[0].settled_at),
+        (DeadStatus::Open, None)
+    );
     // What was discarded was meant to be.
     assert_eq!(
         (letters[1].status, letters[1].settled_at),

@@ -34,7 +34,15 @@ pub fn event(key: &ClientKey, id: &str, seconds: i64, kind: EventKind) -> Event 
 
 pub fn added(key: &ClientKey, id: &str, seconds: i64, called: &str) -> Event {
     let name = name(called);
-    event(key, id, seconds, EventKind::ClientAdded { name, imported: false })
+    event(
+        key,
+        id,
+        seconds,
+        EventKind::ClientAdded {
+            name,
+            imported: false,
+        },
+    )
 }
 
 /// What `(type, data)` says.
@@ -150,6 +158,11 @@ pub async fn relayed(store: &dyn Store, lines: usize, limit: u32) -> Vec<Recorde
 pub fn told(lines: &[Recorded]) -> Vec<(String, String)> {
     lines
         .iter()
-        .map(|line| (line.entry.key.client.to_string(), line.entry.change.to.clone().unwrap()))
+        .map(|line| {
+            (
+                line.entry.key.client.to_string(),
+                line.entry.change.to.clone().unwrap(),
+            )
+        })
         .collect()
 }

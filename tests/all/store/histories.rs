@@ -123,20 +123,34 @@ pub async fn what_cannot_be_read_is_named(fresh: Fresh) {
     let store = &*fresh.store;
     let a = key("a");
     let name = name("Bakery");
-    let added = event(&a, "e-1", 0, EventKind::ClientAdded { name, imported: false });
+    let added = event(
+        &a,
+        "e-1",
+        0,
+        EventKind::ClientAdded {
+            name,
+            imported: false,
+        },
+    );
     let written = Commit {
         clients: vec![new_client(&a, "Bakery")],
         events: vec![applied(added)],
         ..commit()
     };
     put(store, written).await.unwrap();
-    fresh.database.sql("update events set data = '{}' returning ''").await;
+    fresh
+        .database
+        .sql("update events set data = '{}' returning ''")
+        .await;
     fresh
         .database
         .sql(r#"update clients set doc = '{"client": 7}' returning ''"#)
         .await;
     let error = store.history(&a).await.unwrap_err().to_string();
-    assert!(error.starts_with("events: the data of /apps/space e-1 "), "{error}");
+    assert!(
+        error.starts_with("events: the data of /apps/space e-1 "),
+        "{error}"
+    );
     let error = store.client(&a).await.unwrap_err().to_string();
     assert!(error.starts_with("clients: the doc of acme/a "), "{error}");
 }

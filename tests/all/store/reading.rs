@@ -96,7 +96,9 @@ pub async fn clients_are_listed_page_by_page_in_order_of_bytes(fresh: Fresh) {
         }
     }
     keys.sort();
-    let written = keys.iter().map(|key| gone_so_far(key, "draft")).collect();
+    let mut written: Vec<ClientWrite> = keys.iter().map(|key| gone_so_far(key, "draft")).collect();
+    // `b` and `B` are two ids, but one name.
+    written.iter_mut().for_each(|write| write.name_key = None);
     put(store, clients(written)).await.unwrap();
 
     let pages = async |filter: &ClientFilter| {
@@ -181,9 +183,15 @@ pub async fn holdings_can_be_asked_for_in_sql(fresh: Fresh) {
             "subscription.added",
             json!({"subscription_id": "s-1", "plan": "gold", "paid_until": "2031-05-06T07:08:09Z"}),
         ),
-        event("subscription.added", json!({"subscription_id": "s-2", "managed_by": "client"})),
+        event(
+            "subscription.added",
+            json!({"subscription_id": "s-2", "managed_by": "client"}),
+        ),
         event("subscription.ended", json!({"subscription_id": "s-2"})),
-        event("assignment.added", json!({"assignment_id": "g-1", "service": "seo"})),
+        event(
+            "assignment.added",
+            json!({"assignment_id": "g-1", "service": "seo"}),
+        ),
         event("assignment.added", json!({"assignment_id": "g-2"})),
         event("report_schedule.created", json!({"schedule_id": "r\"1"})),
         event("margin_rule.created", json!({"rule_id": "m-1"})),
@@ -201,7 +209,10 @@ pub async fn holdings_can_be_asked_for_in_sql(fresh: Fresh) {
         .iter()
         .map(|row| row.replace("|true", "|1").replace("|false", "|0"))
         .collect();
-    assert_eq!(texts, ["a|s-1|prepared|partner|gold|1|0", "a|s-2|ended|client||0|1"]);
+    assert_eq!(
+        texts,
+        ["a|s-1|prepared|partner|gold|1|0", "a|s-2|ended|client||0|1"]
+    );
     assert_eq!(
         sql("select partner || '|' || client || '|' || id || '|' || coalesce(service, '') from assignments order by id")
             .await,

@@ -38,7 +38,9 @@ pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
 pub async fn the_cursor_never_moves_backwards(fresh: Fresh) {
     let store = &*fresh.store;
     let a = key("a");
-    put(store, journal(vec![entry(&a, "1"), entry(&a, "2")])).await.unwrap();
+    put(store, journal(vec![entry(&a, "1"), entry(&a, "2")]))
+        .await
+        .unwrap();
     let lines = relayed(store, 2, 9).await;
     store.relay_done(lines[1].cursor).await.unwrap();
     store.relay_done(lines[0].cursor).await.unwrap();
@@ -51,7 +53,9 @@ pub async fn a_journal_is_read_from_a_sequence_number_on(fresh: Fresh) {
     let (a, b) = (key("a"), key("b"));
     for n in 0..5 {
         let to = n.to_string();
-        put(store, journal(vec![entry(&a, &to), entry(&b, &to)])).await.unwrap();
+        put(store, journal(vec![entry(&a, &to), entry(&b, &to)]))
+            .await
+            .unwrap();
     }
     let first = store.journal(&a, 0, 3).await.unwrap();
     let tos = |lines: &[_]| -> String { told(lines).into_iter().map(|(_, to)| to).collect() };

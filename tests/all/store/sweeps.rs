@@ -74,7 +74,10 @@ pub async fn a_run_is_joined_by_whoever_comes_second(fresh: Fresh) {
         .await
         .unwrap();
     let done = store.runs(None, 1).await.unwrap().remove(0);
-    assert_eq!((done.status, done.finished_at), (RunStatus::Failed, Some(moment(4))));
+    assert_eq!(
+        (done.status, done.finished_at),
+        (RunStatus::Failed, Some(moment(4)))
+    );
     assert_eq!(done.error.as_deref(), Some("no luck"));
     assert_eq!((done.counts.examined, done.counts.failed), (30, 2));
     assert_eq!((done.counts.changed, done.counts.changes), (4, 6));
@@ -91,7 +94,10 @@ pub async fn a_run_is_joined_by_whoever_comes_second(fresh: Fresh) {
         .await
         .unwrap();
     let next = store.runs(None, 1).await.unwrap().remove(0);
-    assert_eq!((next.status, next.finished_at), (RunStatus::Done, Some(moment(62))));
+    assert_eq!(
+        (next.status, next.finished_at),
+        (RunStatus::Done, Some(moment(62)))
+    );
 }
 
 pub async fn a_run_that_was_interrupted_goes_on(fresh: Fresh) {
@@ -100,7 +106,8 @@ pub async fn a_run_that_was_interrupted_goes_on(fresh: Fresh) {
     let run = start().await.unwrap();
     // Killed and started again, it comes by the same name and is still one worker.
     assert_eq!(start().await.unwrap(), run);
-    let finish = || store.update_run(run.id, &RunCounts::default(), None, Some(moment(2)));
+    let nothing = RunCounts::default();
+    let finish = || store.update_run(run.id, &nothing, None, Some(moment(2)));
     finish().await.unwrap();
     assert_eq!(store.runs(None, 1).await.unwrap()[0].status, RunStatus::Done);
     // A run that was done is taken up again by whoever still comes for it.
@@ -124,7 +131,9 @@ pub async fn runs_are_listed_newest_first(fresh: Fresh) {
     }
     let ticks = async |sweep, limit| -> Vec<i64> {
         let runs = store.runs(sweep, limit).await.unwrap();
-        runs.iter().map(|run| (run.scheduled_at - moment(0)).num_seconds()).collect()
+        runs.iter()
+            .map(|run| (run.scheduled_at - moment(0)).num_seconds())
+            .collect()
     };
     assert_eq!(ticks(Some(Sweep::AccessExpiry), 2).await, [120, 60]);
     assert_eq!(ticks(None, 9).await, [120, 60, 0, 0]);

@@ -1,4 +1,4 @@
-//! Just enough of an HTTP client for RabbitMQ's management API, without an async runtime.
+//! Just enough of an HTTP client for RabbitMQ's management API and for our own, without an async runtime.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -13,6 +13,16 @@ const CREDENTIALS: &str = "Z3Vlc3Q6Z3Vlc3Q=";
 ///
 /// HTTP/1.0, so that the answer comes in one piece and ends where the connection does.
 pub fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
+    let (status, body) = exchange(port, method, path, body)?;
+    let body = match body.trim() {
+        "" => Value::Null,
+        text => serde_json::from_str(text).map_err(|e| format!("{method} {path} on port {port}: {e}"))?,
+    };
+    Ok((status, body))
+}
+
+/// The same, with the body as it came.
+pub fn exchange(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, String), String> {
     let fault = |error: &dyn std::fmt::Display| format!("{method} {path} on port {port}: {error}");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let limit = Duration::from_secs(30);
@@ -41,11 +51,7 @@ pub fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result
         .nth(1)
         .and_then(|status| status.parse().ok())
         .ok_or_else(|| fault(&"the answer has no status"))?;
-    let body = match body.trim() {
-        "" => Value::Null,
-        text => serde_json::from_str(text).map_err(|e| fault(&e))?,
-    };
-    Ok((status, body))
+    Ok((status, body.to_owned()))
 }
 
 /// Percent-encodes one segment of a path.

@@ -1,0 +1,173 @@
+//! Where RabbitMQ is, and how to get there.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties, Event};
+
+use super::error::BrokerError;
+
+/// How long a connection may take to come about. lapin sets no limit of its own.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long a connection may take to be closed in good order.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// Seconds without a sign of life after which half of a dead connection is noticed; the URL may ask for another.
+const HEARTBEAT_SECONDS: u16 = 20;
+
+/// A parsed URL.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    uri: AMQPUri,
+}
+
+impl Address {
+    pub fn parse(url: &str) -> Result<Self, BrokerError> {
+        let wrong = |what: &str| {
+            BrokerError::Settings(format!(
+                "broker.url {what}; it looks like amqp://user:password@host:5672/vhost, or amqps://… for TLS"
+            ))
+        };
+        // The parser's own words would quote the URL, password and all.
+        let mut uri: AMQPUri = url.trim().parse().map_err(|_| wrong("is no AMQP URL"))?;
+        // Taken literally it is the vhost with no name, which hardly anyone has, and everyone writes.
+        if uri.vhost.is_empty() {
+            uri.vhost = "/".into();
+        }
+        if uri.vhost.len() > 255 {
+            return Err(wrong("has a vhost of more than 255 bytes"));
+        }
+        // The parser knows names only, and takes localhost for an IPv6 address.
+        if let Some(address) = ipv6(url) {
+            address.clone_into(&mut uri.authority.host);
+        }
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        Ok(Self { uri })
+    }
+
+    /// Opens a connection that RabbitMQ's management shows under a name.
+    pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
+        install_crypto();
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let limit = self
+            .uri
+            .query
+            .connection_timeout
+            .map_or(CONNECT_WITHIN, Duration::from_millis);
+        match tokio::time::timeout(limit, Connection::connect_uri(self.uri.clone(), properties)).await {
+            Ok(connected) => Ok(connected?),
+            Err(_) => Err(BrokerError::Unreachable(format!("no answer within {limit:?}"))),
+        }
+    }
+}
+
+/// For logs: everything but the password.
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let AMQPUri {
+            scheme,
+            authority,
+            vhost,
+            ..
+        } = &self.uri;
+        write!(
+            f,
+            "{scheme}://{}@{}:{}/{}",
+            authority.userinfo.username,
+            authority.host,
+            authority.port,
+            vhost.replace('/', "%2F")
+        )
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Ends when the connection does, and says why. Tells meanwhile when RabbitMQ holds publishers back.
+pub(super) async fn lost(connection: &Connection) -> BrokerError {
+    let mut events = std::pin::pin!(connection.events_listener());
+    while let Some(event) = events.next().await {
+        match event {
+            // A channel's error comes here too; whoever uses the channel deals with it.
+            Event::Error(error) if !connection.status().connected() => return error.into(),
+            Event::ConnectionBlocked(why) => {
+                tracing::warn!(
+                    why,
+                    "RabbitMQ is short of resources and takes no messages for now"
+                );
+            }
+            Event::ConnectionUnblocked => tracing::info!("RabbitMQ takes messages again"),
+            _ => {}
+        }
+    }
+    BrokerError::Unreachable("the connection is gone".into())
+}
+
+/// Closes what can still be closed.
+pub(super) async fn close(connection: &Connection) {
+    if connection.status().connected() {
+        let closed = tokio::time::timeout(CLOSE_WITHIN, connection.close(200, "OK".into())).await;
+        tracing::debug!(?closed, "connection closed");
+    }
+}
+
+/// Two makes of cryptography may be linked in, by us and by libraries; then rustls wants to be told which one to
+/// use. Whoever came first has told it.
+fn install_crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+fn ipv6(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    Some(host.strip_prefix('[')?.split_once(']')?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(url: &str) -> String {
+        Address::parse(url).unwrap().to_string()
+    }
+
+    #[test]
+    fn addresses_are_shown_without_the_password() {
+        assert_eq!(shown("amqp://u:secret@host:1234/v"), "amqp://u@host:1234/v");
+        assert_eq!(
+            shown("amqps://u:s@host/%2Fa?heartbeat=5"),
+            "amqps://u@host:5671/%2Fa"
+        );
+        assert!(!format!("{:?}", Address::parse("amqp://u:secret@h").unwrap()).contains("secret"));
+        let error = Address::parse("http://u:secret@host").unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn the_default_vhost_with_and_without_a_slash() {
+        assert_eq!(shown("amqp://localhost"), "amqp://guest@localhost:5672/%2F");
+        assert_eq!(shown("amqp://localhost/"), "amqp://guest@localhost:5672/%2F");
+    }
+
+    #[test]
+    fn ipv6_addresses_are_what_they_are() {
+        assert_eq!(shown("amqp://u:p@[::1]:5673/v"), "amqp://u@::1:5673/v");
+        assert_eq!(shown("amqp://[2001:db8::7]"), "amqp://guest@2001:db8::7:5672/%2F");
+    }
+
+    #[test]
+    fn a_heartbeat_is_asked_for_unless_the_url_asks() {
+        let heartbeat = |url| Address::parse(url).unwrap().uri.query.heartbeat;
+        assert_eq!(heartbeat("amqp://h"), Some(HEARTBEAT_SECONDS));
+        assert_eq!(heartbeat("amqp://h?heartbeat=7"), Some(7));
+    }
+}

@@ -1,0 +1,80 @@
+//! The consuming side: a lane for every queue, on one connection.
+
+use lapin::Connection;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::error::BrokerError;
+use super::lane::{Lane, LaneSettings};
+use super::state::Part;
+use super::{Context, topology};
+
+/// Dead messages are rare, and may be large: few are held at once.
+const DEAD_PREFETCH: u16 = 50;
+
+/// Consumes until told to stop, or until something is lost; then every lane has finished what it had in
+/// hand.
+pub(super) async fn session(
+    context: &Context,
+    connection: &Connection,
+    stop: &CancellationToken,
+) -> Result<(), BrokerError> {
+    let settings = &context.settings;
+    let mut queues = if settings.declare {
+        topology::declare(connection, settings.lanes).await?
+    } else {
+        (0..settings.lanes).map(topology::lane).collect()
+    };
+    queues.push(topology::DEAD.into());
+    context
+        .state
+        .waiting(Part::Consumers, "connected, and waiting for the store");
+    context
+        .watch
+        .wait_for(context.engine.store().as_ref(), stop)
+        .await;
+    if stop.is_cancelled() {
+        return Ok(());
+    }
+    // All before the first of them runs: what runs is never dropped half way.
+    let mut lanes = Vec::new();
+    for queue in &queues {
+        let lane = lane_settings(context, queue);
+        let (engine, watch) = (context.engine.clone(), context.watch.clone());
+        lanes.push(Lane::open(connection, queue, lane, engine, watch, stop.clone()).await?);
+    }
+    context.state.up(Part::Consumers, context.engine.now());
+    all(lanes, stop).await
+}
+
+fn lane_settings(context: &Context, queue: &str) -> LaneSettings {
+    let settings = &context.settings;
+    LaneSettings {
+        prefetch: if queue == topology::DEAD {
+            settings.prefetch.min(DEAD_PREFETCH)
+        } else {
+            settings.prefetch
+        },
+        batch_max: settings.batch_max,
+        batch_wait: settings.batch_wait,
+        limits: settings.limits(),
+    }
+}
+
+/// Runs lanes; when one ends, all end.
+async fn all(lanes: Vec<Lane>, stop: &CancellationToken) -> Result<(), BrokerError> {
+    let mut running = JoinSet::new();
+    for lane in lanes {
+        running.spawn(lane.run());
+    }
+    let mut result = Ok(());
+    while let Some(ended) = running.join_next().await {
+        let ended = ended.unwrap_or_else(|panic| {
+            tracing::error!(%panic, "a lane panicked; this is a fault in Tenure");
+            Err(BrokerError::Unreachable("a lane panicked".into()))
+        });
+        result = result.and(ended);
+        stop.cancel();
+    }
+    result
+}

@@ -1,0 +1,46 @@
+//! What can go wrong with RabbitMQ, and what to do about it.
+
+use lapin::ErrorKind;
+use lapin::protocol::{AMQPErrorKind, AMQPHardError};
+
+/// An error of the broker's. All but [`BrokerError::Settings`] are waited out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerError {
+    /// No trying again will help.
+    #[error("{0}")]
+    Settings(String),
+    /// The server is not there, or went away.
+    #[error("no connection to RabbitMQ: {0}")]
+    Unreachable(String),
+    /// The server is there and says no.
+    #[error("RabbitMQ refuses: {0}")]
+    Refused(String),
+    /// A message was published, and there is no queue for it.
+    #[error("no queue takes messages of {exchange} with the routing key {routing_key}: {hint}")]
+    Unroutable {
+        exchange: String,
+        routing_key: String,
+        hint: &'static str,
+    },
+}
+
+impl From<lapin::Error> for BrokerError {
+    fn from(error: lapin::Error) -> Self {
+        match error.kind() {
+            ErrorKind::ProtocolError(said) => {
+                let text = said.get_message().to_string();
+                // A stop, or an administrator who closes connections: it will be back.
+                if *said.kind() == AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED) {
+                    Self::Unreachable(text)
+                } else {
+                    Self::Refused(text)
+                }
+            }
+            ErrorKind::IOError(io) => Self::Unreachable(io.to_string()),
+            ErrorKind::InvalidChannelState(..)
+            | ErrorKind::InvalidConnectionState(_)
+            | ErrorKind::InvalidChannel(_) => Self::Unreachable("the connection is gone".into()),
+            _ => Self::Unreachable(error.to_string()),
+        }
+    }
+}

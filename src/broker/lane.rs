@@ -1,0 +1,236 @@
+//! A lane: takes what its queue delivers, batch by batch, and acknowledges a batch when it is committed.
+//!
+//! Nothing is acknowledged before; whatever happens in between, RabbitMQ delivers it again. A batch that the
+//! store cannot take now is held and tried again; prefetch bounds what is held. What the store will never take is
+//! searched for by halves, and put aside alone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, Consumer};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::error::BrokerError;
+use super::message::Source;
+use super::outage::StoreWatch;
+use super::{metrics, topology};
+use crate::engine::{Engine, Incoming};
+use crate::store::StoreError;
+use crate::wire::{Decoder, Limits};
+
+/// How a lane reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneSettings {
+    /// Messages under way unacknowledged at most. lapin hands over whatever arrives, so this alone bounds memory.
+    pub prefetch: u16,
+    /// Messages of a batch at most.
+    pub batch_max: usize,
+    /// How long a message waits for others.
+    pub batch_wait: Duration,
+    pub limits: Limits,
+}
+
+pub(super) struct Lane {
+    source: Source,
+    channel: Channel,
+    consumer: Consumer,
+    /// The consumer has delivered its last.
+    ended: bool,
+    engine: Arc<Engine>,
+    watch: StoreWatch,
+    settings: LaneSettings,
+    stop: CancellationToken,
+}
+
+impl Lane {
+    pub async fn open(
+        connection: &Connection,
+        queue: &str,
+        settings: LaneSettings,
+        engine: Arc<Engine>,
+        watch: StoreWatch,
+        stop: CancellationToken,
+    ) -> Result<Self, BrokerError> {
+        let channel = connection.create_channel().await?;
+        channel
+            .basic_qos(settings.prefetch, BasicQosOptions::default())
+            .await?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consumer = channel
+            .basic_consume(queue.into(), "tenure".into(), options, arguments)
+            .await
+            .map_err(|error| topology::advise(&error, queue))?;
+        Ok(Self {
+            source: Source::of_queue(queue),
+            channel,
+            consumer,
+            ended: false,
+            engine,
+            watch,
+            settings,
+            stop,
+        })
+    }
+
+    /// Reads until told to stop; then what RabbitMQ has already delivered is taken too.
+    pub async fn run(mut self) -> Result<(), BrokerError> {
+        let mut stopping = false;
+        while !self.ended {
+            let first = tokio::select! {
+                biased;
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.stop_deliveries().await?;
+                    continue;
+                }
+                next = self.consumer.next() => next,
+            };
+            let Some(first) = first.transpose()? else { break };
+            let began = Instant::now();
+            let batch = self.gather(first).await?;
+            self.count(&batch);
+            self.settle(&batch).await?;
+            ::metrics::histogram!(metrics::BATCH_SECONDS, "queue" => self.source.queue.clone())
+                .record(began.elapsed());
+        }
+        if !stopping {
+            let queue = &self.source.queue;
+            return Err(BrokerError::Refused(format!(
+                "{queue} delivers no more: it was deleted, or its node went down"
+            )));
+        }
+        let _ = self.channel.close(200, "OK".into()).await;
+        Ok(())
+    }
+
+    async fn stop_deliveries(&self) -> Result<(), BrokerError> {
+        let cancelled = self
+            .channel
+            .basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+        Ok(cancelled.await?)
+    }
+
+    /// The first message and those that are there, or come within a moment.
+    async fn gather(&mut self, first: Delivery) -> Result<Vec<Delivery>, BrokerError> {
+        let end = tokio::time::Instant::now() + self.settings.batch_wait;
+        let mut batch = vec![first];
+        while batch.len() < self.settings.batch_max {
+            match tokio::time::timeout_at(end, self.consumer.next()).await {
+                Ok(Some(delivery)) => batch.push(delivery?),
+                Ok(None) => {
+                    self.ended = true;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Sees a batch through to its acknowledgement, in order.
+    async fn settle(&self, batch: &[Delivery]) -> Result<(), BrokerError> {
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match self.take(|| self.read(part)).await? {
+                Ok(()) => self.acknowledge(part).await?,
+                Err(_) if part.len() > 1 => {
+                    let (before, after) = part.split_at(part.len() / 2);
+                    parts.extend([after, before]);
+                }
+                Err(error) => self.put_aside(part, &error).await?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, part: &[Delivery]) -> Vec<Incoming> {
+        let decoder = Decoder::new(self.settings.limits, self.engine.now());
+        part.iter()
+            .map(|delivery| self.source.read(&decoder, delivery))
+            .collect()
+    }
+
+    /// Has a batch taken, however long the store is away. The inner error is one that waiting does not help.
+    /// What is to be taken is read anew for every attempt: the clock has gone on.
+    async fn take(
+        &self,
+        incoming: impl Fn() -> Vec<Incoming>,
+    ) -> Result<Result<(), StoreError>, BrokerError> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.engine.take(incoming()).await {
+                Ok(_) => {
+                    self.watch.answered();
+                    return Ok(Ok(()));
+                }
+                Err(error) if error.is_transient() => self.wait(&mut backoff, &error).await?,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+
+    /// Waits before a batch in hand is tried again; an error when that is not worth while any more.
+    async fn wait(&self, backoff: &mut Backoff, error: &StoreError) -> Result<(), BrokerError> {
+        self.watch.failed(error);
+        if !backoff.wait(&self.stop).await || !self.channel.status().connected() {
+            return Err(BrokerError::Unreachable(format!(
+                "{} was given up with messages in hand, which RabbitMQ delivers again",
+                self.source.queue
+            )));
+        }
+        Ok(())
+    }
+
+    /// One message that the store refuses: as a dead letter it mostly can be kept. If even that is refused, and
+    /// the store does take another letter, it goes where RabbitMQ puts what it gives up.
+    async fn put_aside(&self, alone: &[Delivery], refusal: &StoreError) -> Result<(), BrokerError> {
+        let [delivery] = alone else { return Ok(()) };
+        let reason = format!("the store refused it: {refusal}");
+        let mut backoff = Backoff::default();
+        loop {
+            let letter = || vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))];
+            let Err(error) = self.take(letter).await? else {
+                self.tell_put_aside(refusal, "kept as a dead letter");
+                return self.acknowledge(alone).await;
+            };
+            let stub = || vec![Incoming::Dead(self.source.stub(delivery, &reason))];
+            // From the queue of dead messages there is nowhere to go.
+            if !self.source.is_dead() && self.take(stub).await?.is_ok() {
+                self.tell_put_aside(refusal, "rejected, and left in tenure.dead");
+                let options = BasicRejectOptions { requeue: false };
+                return Ok(self.channel.basic_reject(delivery.delivery_tag, options).await?);
+            }
+            // A store that refuses everything: no right to the tables, or other tables than ours.
+            self.wait(&mut backoff, &error).await?;
+        }
+    }
+
+    fn tell_put_aside(&self, refusal: &StoreError, what: &str) {
+        let queue = self.source.queue.as_str();
+        ::metrics::counter!(metrics::PUT_ASIDE, "queue" => queue.to_owned()).increment(1);
+        tracing::error!(broker.queue = queue, why = %refusal, "the store refused a message: {what}");
+    }
+
+    /// Everything before the last of these is settled already, so one answer stands for all.
+    async fn acknowledge(&self, part: &[Delivery]) -> Result<(), BrokerError> {
+        let Some(last) = part.last() else { return Ok(()) };
+        let options = BasicAckOptions { multiple: true };
+        Ok(self.channel.basic_ack(last.delivery_tag, options).await?)
+    }
+
+    fn count(&self, batch: &[Delivery]) {
+        let queue = || self.source.queue.clone();
+        let redelivered = batch.iter().filter(|delivery| delivery.redelivered).count();
+        ::metrics::counter!(metrics::RECEIVED, "queue" => queue()).increment(batch.len() as u64);
+        ::metrics::counter!(metrics::REDELIVERED, "queue" => queue()).increment(redelivered as u64);
+        #[expect(clippy::cast_precision_loss, reason = "a batch is not that long")]
+        ::metrics::histogram!(metrics::BATCH_MESSAGES, "queue" => queue()).record(batch.len() as f64);
+    }
+}

@@ -1,0 +1,296 @@
+//! Messages as RabbitMQ delivers them, shown to the wire's reader.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat};
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use super::topology::DEAD;
+use crate::engine::Incoming;
+use crate::store::DeadLetter;
+use crate::wire::{Decoder, Headers, Message};
+
+/// AMQP headers of a message, or none.
+pub(super) struct AmqpHeaders<'a>(Option<&'a FieldTable>);
+
+/// What RabbitMQ adds when it gives a message up; the reason of the dead letter says it in words.
+const DEATH_HEADERS: [&str; 3] = ["x-death", "x-first-death-", "x-last-death-"];
+
+impl AmqpHeaders<'_> {
+    fn get(&self, name: &str) -> Option<&AMQPValue> {
+        self.0?.inner().get(name)
+    }
+}
+
+impl Headers for AmqpHeaders<'_> {
+    fn attribute(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let value = self
+            .get(&format!("cloudEvents_{name}"))
+            .or_else(|| self.get(&format!("cloudEvents:{name}")))?;
+        match value {
+            AMQPValue::LongString(text) => Some(Cow::Borrowed(text.as_bytes())),
+            AMQPValue::Void => None,
+            value => Some(Cow::Owned(shown(value).into_bytes())),
+        }
+    }
+
+    fn kept(&self) -> Vec<(String, String)> {
+        self.0
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.as_str(), value))
+            .filter(|(name, _)| !DEATH_HEADERS.iter().any(|death| name.starts_with(death)))
+            .map(|(name, value)| (name.to_owned(), shown(value)))
+            .collect()
+    }
+}
+
+/// Where deliveries come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    pub queue: String,
+    origin: String,
+}
+
+impl Source {
+    pub fn of_queue(queue: &str) -> Self {
+        Self {
+            queue: queue.to_owned(),
+            origin: format!("amqp:{queue}"),
+        }
+    }
+
+    /// Whether this is where RabbitMQ puts what it gives up.
+    pub fn is_dead(&self) -> bool {
+        self.queue == DEAD
+    }
+
+    pub fn read(&self, decoder: &Decoder, delivery: &Delivery) -> Incoming {
+        if self.is_dead() {
+            return Incoming::Dead(self.dead(delivery, death(delivery)));
+        }
+        match decoder.event(self.message(delivery, &headers(delivery))) {
+            Ok(event) => Incoming::Event(event),
+            Err(letter) => Incoming::Dead(letter),
+        }
+    }
+
+    pub fn dead(&self, delivery: &Delivery, reason: String) -> DeadLetter {
+        self.message(delivery, &headers(delivery)).dead(reason)
+    }
+
+    /// A letter for a message that itself cannot be kept.
+    pub fn stub(&self, delivery: &Delivery, reason: &str) -> DeadLetter {
+        DeadLetter {
+            origin: self.origin.clone(),
+            content_type: None,
+            headers: Vec::new(),
+            body: Vec::new(),
+            reason: crate::wire::plain(&format!(
+                "a message of {} bytes could not be kept here and was left in {DEAD}: {reason}",
+                delivery.data.len()
+            )),
+        }
+    }
+
+    fn message<'a>(
+        &'a self,
+        delivery: &'a Delivery,
+        headers: &'a AmqpHeaders<'a>,
+    ) -> Message<'a, AmqpHeaders<'a>> {
+        Message {
+            origin: &self.origin,
+            content_type: delivery
+                .properties
+                .content_type()
+                .as_ref()
+                .map(ShortString::as_str),
+            headers,
+            body: &delivery.data,
+        }
+    }
+}
+
+fn headers(delivery: &Delivery) -> AmqpHeaders<'_> {
+    AmqpHeaders(delivery.properties.headers().as_ref())
+}
+
+/// Why RabbitMQ gave a message up. The newest entry of `x-death` comes first.
+fn death(delivery: &Delivery) -> String {
+    let headers = headers(delivery);
+    let last = match headers.get("x-death") {
+        Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice().first(),
+        _ => None,
+    };
+    let field = |name: &str| match last {
+        Some(AMQPValue::FieldTable(death)) => death.inner().get(name).map(shown),
+        _ => None,
+    };
+    let reason = field("reason").or_else(|| headers.get("x-first-death-reason").map(shown));
+    let queue = field("queue").or_else(|| headers.get("x-first-death-queue").map(shown));
+    let queue = queue.as_deref().unwrap_or("its queue");
+    match reason.as_deref() {
+        Some("delivery_limit") => format!(
+            "RabbitMQ gave it up: {queue} delivered it again and again, and no worker acknowledged it; look for \
+             workers that crashed or lost their connection"
+        ),
+        Some("rejected") => {
+            format!("a worker rejected it from {queue} because the store would not take it; its log says why")
+        }
+        Some("expired") => format!("it waited in {queue} for longer than its time to live"),
+        Some("maxlen") => format!("{queue} was full"),
+        Some(other) => format!("RabbitMQ moved it from {queue} to {DEAD}: {other}"),
+        None => format!("it was found in {DEAD} without a word of how it came there"),
+    }
+}
+
+/// A header's value as text.
+fn shown(value: &AMQPValue) -> String {
+    match value {
+        AMQPValue::LongString(text) => text.to_string(),
+        AMQPValue::ShortString(text) => text.to_string(),
+        AMQPValue::ByteArray(bytes) => String::from_utf8_lossy(bytes.as_slice()).into_owned(),
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::ShortShortInt(number) => number.to_string(),
+        AMQPValue::ShortShortUInt(number) => number.to_string(),
+        AMQPValue::ShortInt(number) => number.to_string(),
+        AMQPValue::ShortUInt(number) => number.to_string(),
+        AMQPValue::LongInt(number) => number.to_string(),
+        AMQPValue::LongUInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        AMQPValue::Float(number) => number.to_string(),
+        AMQPValue::Double(number) => number.to_string(),
+        // The AMQP binding of CloudEvents allows it for `time`; in AMQP 0.9.1 it has whole seconds.
+        AMQPValue::Timestamp(seconds) => i64::try_from(*seconds)
+            .ok()
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+            .map_or_else(
+                || seconds.to_string(),
+                |time| time.to_rfc3339_opts(SecondsFormat::Secs, true),
+            ),
+        AMQPValue::DecimalValue(decimal) => format!("{}e-{}", decimal.value, decimal.scale),
+        AMQPValue::FieldArray(values) => {
+            let values: Vec<String> = values.as_slice().iter().map(shown).collect();
+            format!("[{}]", values.join(", "))
+        }
+        AMQPValue::FieldTable(table) => {
+            let mut text = String::from("{");
+            for (index, (name, value)) in table.into_iter().enumerate() {
+                let comma = if index == 0 { "" } else { ", " };
+                let _ = write!(text, "{comma}{name}: {}", shown(value));
+            }
+            text + "}"
+        }
+        AMQPValue::Void => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::BasicProperties;
+
+    use super::*;
+    use crate::wire::Limits;
+
+    fn table(pairs: &[(&str, AMQPValue)]) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in pairs {
+            table.insert((*name).into(), value.clone());
+        }
+        table
+    }
+
+    fn text(text: &str) -> AMQPValue {
+        AMQPValue::LongString(text.into())
+    }
+
+    fn delivery(headers: FieldTable, body: &str) -> Delivery {
+        let mut delivery = Delivery::mock(1, "".into(), "".into(), false, body.into());
+        delivery.properties = BasicProperties::default().with_headers(headers);
+        delivery
+    }
+
+    fn read(queue: &str, delivery: &Delivery) -> Incoming {
+        let now = "2026-03-01T12:00:00Z".parse().unwrap();
+        Source::of_queue(queue).read(&Decoder::new(Limits::default(), now), delivery)
+    }
+
+    #[test]
+    fn binary_events_with_either_prefix_and_a_native_time() {
+        for prefix in ["cloudEvents_", "cloudEvents:"] {
+            let name = |name: &str| format!("{prefix}{name}");
+            let mut headers = FieldTable::default();
+            for (attribute, value) in [
+                ("specversion", text("1.0")),
+                ("id", AMQPValue::LongLongInt(7)),
+                ("source", text("s")),
+                ("type", text("consent.granted")),
+                ("subject", text("acme/c")),
+                ("time", AMQPValue::Timestamp(1_700_000_000)),
+                ("sequence", AMQPValue::Void),
+            ] {
+                headers.insert(name(attribute).as_str().into(), value);
+            }
+            let Incoming::Event(event) = read("tenure.events.0", &delivery(headers, "")) else {
+                panic!("{prefix}: not an event");
+            };
+            assert_eq!(
+                (&*event.id, event.time.timestamp(), event.sequence),
+                ("7", 1_700_000_000, None)
+            );
+        }
+    }
+
+    #[test]
+    fn an_attribute_that_is_no_text_is_named() {
+        let headers = table(&[
+            ("cloudEvents_specversion", text("1.0")),
+            ("cloudEvents_id", AMQPValue::LongString(vec![0xff].into())),
+        ]);
+        let Incoming::Dead(letter) = read("tenure.events.0", &delivery(headers, "")) else {
+            panic!("an event");
+        };
+        assert_eq!(letter.reason, "the attribute `id` is not UTF-8");
+        assert_eq!(letter.origin, "amqp:tenure.events.0");
+    }
+
+    #[test]
+    fn what_rabbitmq_gave_up_says_why_and_is_as_it_was_sent() {
+        let death = table(&[
+            ("reason", text("delivery_limit")),
+            ("queue", text("tenure.events.3")),
+        ]);
+        let headers = table(&[
+            ("partitionkey", text("acme/c")),
+            (
+                "x-death",
+                AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into()),
+            ),
+            ("x-first-death-reason", text("delivery_limit")),
+        ]);
+        let Incoming::Dead(letter) = read(DEAD, &delivery(headers, "{}")) else {
+            panic!("an event");
+        };
+        assert!(
+            letter
+                .reason
+                .contains("tenure.events.3 delivered it again and again"),
+            "{}",
+            letter.reason
+        );
+        assert_eq!(letter.headers, [("partitionkey".to_owned(), "acme/c".to_owned())]);
+        assert_eq!(letter.body, b"{}");
+    }
+
+    #[test]
+    fn values_are_shown_as_text() {
+        let nested = table(&[("a", AMQPValue::Boolean(true)), ("b", text("x"))]);
+        let array = vec![AMQPValue::FieldTable(nested), AMQPValue::LongInt(-1)];
+        assert_eq!(
+            shown(&AMQPValue::FieldArray(array.into())),
+            "[{a: true, b: x}, -1]"
+        );
+    }
+}

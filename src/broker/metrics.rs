@@ -1,0 +1,22 @@
+//! The names of the broker's metrics; `telemetry.rs` says what each means.
+
+/// Messages received, by queue.
+pub(super) const RECEIVED: &str = "tenure_broker_received_total";
+/// Of these, messages that had been delivered before, by queue.
+pub(super) const REDELIVERED: &str = "tenure_broker_redelivered_total";
+/// Messages of a batch, by queue.
+pub(super) const BATCH_MESSAGES: &str = "tenure_broker_batch_messages";
+/// From a batch's first message to its acknowledgement, by queue.
+pub(super) const BATCH_SECONDS: &str = "tenure_broker_batch_seconds";
+/// Messages that the store refused and that were put aside, by queue.
+pub(super) const PUT_ASIDE: &str = "tenure_broker_put_aside_total";
+/// Messages that RabbitMQ confirmed, by exchange.
+pub(super) const CONFIRMED: &str = "tenure_publish_confirmed_total";
+/// Messages that RabbitMQ did not take, and that were published again, by exchange.
+pub(super) const NACKED: &str = "tenure_publish_nacked_total";
+/// Age of the oldest change that is being published; 0 when none waits.
+pub(super) const RELAY_LAG: &str = "tenure_relay_lag_seconds";
+/// 1 when connected, by connection.
+pub(super) const CONNECTED: &str = "tenure_broker_connected";
+/// Connections lost, by connection.
+pub(super) const LOST: &str = "tenure_broker_connections_lost_total";

@@ -1,0 +1,143 @@
+//! The door to RabbitMQ: events in by lanes, changes out by the relay. It knows the engine and no other door.
+
+mod address;
+mod backoff;
+mod consumer;
+mod error;
+mod lane;
+mod message;
+mod metrics;
+mod outage;
+pub mod publisher;
+mod relay;
+mod state;
+mod supervise;
+pub mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub use error::BrokerError;
+pub use state::{BrokerState, BrokerStatus};
+
+use crate::config;
+use crate::engine::Engine;
+use crate::wire::Limits;
+use address::Address;
+use outage::StoreWatch;
+use state::Part;
+
+/// How to work with RabbitMQ.
+#[derive(Clone)]
+pub struct BrokerSettings {
+    /// With the password in it: never shown.
+    pub url: String,
+    /// Queues that events are spread over, at least 1. The same for every worker.
+    pub lanes: u16,
+    /// Messages that a lane may have under way unacknowledged.
+    pub prefetch: u16,
+    /// Messages of a batch at most.
+    pub batch_max: usize,
+    /// How long a message waits for others.
+    pub batch_wait: Duration,
+    pub max_event_bytes: usize,
+    pub max_clock_skew: Duration,
+    /// Whether to publish the journal.
+    pub relay: bool,
+    /// Whether to declare exchanges, queues and bindings.
+    pub declare: bool,
+}
+
+impl BrokerSettings {
+    /// Those of the configuration. None: there is no broker.
+    #[must_use]
+    pub fn of(settings: &config::Settings) -> Option<Self> {
+        let broker = &settings.broker;
+        Some(Self {
+            url: broker.url.as_ref()?.reveal().to_owned(),
+            lanes: broker.lanes.into(),
+            prefetch: broker.prefetch,
+            batch_max: broker.batch_max,
+            batch_wait: broker.batch_wait,
+            max_event_bytes: settings.events.max_bytes,
+            max_clock_skew: settings.events.max_clock_skew,
+            relay: broker.relay,
+            declare: broker.declare,
+        })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_event_bytes: self.max_event_bytes,
+            max_clock_skew: self.max_clock_skew,
+        }
+    }
+}
+
+impl std::fmt::Debug for BrokerSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BrokerSettings")
+            .field("lanes", &self.lanes)
+            .field("prefetch", &self.prefetch)
+            .field("batch_max", &self.batch_max)
+            .field("batch_wait", &self.batch_wait)
+            .field("relay", &self.relay)
+            .field("declare", &self.declare)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What everything here works with.
+struct Context {
+    settings: BrokerSettings,
+    address: Address,
+    engine: Arc<Engine>,
+    journal_written: Arc<Notify>,
+    watch: StoreWatch,
+    state: BrokerState,
+    stop: CancellationToken,
+}
+
+/// Works with RabbitMQ until told to stop: then what is in hand is finished and acknowledged. Whatever is lost
+/// meanwhile is waited for. Not to be dropped before it returns.
+///
+/// # Errors
+/// At once, when the settings cannot work.
+pub async fn run(
+    settings: BrokerSettings,
+    engine: Arc<Engine>,
+    state: BrokerState,
+    stop: CancellationToken,
+) -> Result<(), BrokerError> {
+    let address = Address::parse(&settings.url)?;
+    if settings.lanes == 0 || settings.prefetch == 0 || settings.batch_max == 0 {
+        return Err(BrokerError::Settings(
+            "broker.lanes, broker.prefetch and broker.batch_max must be 1 or more".into(),
+        ));
+    }
+    let parts = if settings.relay {
+        &[Part::Consumers, Part::Relay][..]
+    } else {
+        &[Part::Consumers]
+    };
+    state.expect(&address.to_string(), parts, engine.now());
+    let context = Context {
+        settings,
+        address,
+        journal_written: engine.journal_written(),
+        engine,
+        watch: StoreWatch::default(),
+        state,
+        stop,
+    };
+    let relay = async {
+        if context.settings.relay {
+            supervise::keep(Part::Relay, &context).await;
+        }
+    };
+    tokio::join!(supervise::keep(Part::Consumers, &context), relay);
+    Ok(())
+}

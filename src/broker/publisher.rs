@@ -1,0 +1,242 @@
+//! Publishing with confirms: a message counts when RabbitMQ says that it has it.
+
+use std::collections::VecDeque;
+
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
+
+use super::address::{self, Address};
+use super::backoff::Backoff;
+use super::error::BrokerError;
+use super::{metrics, topology};
+use crate::config;
+use crate::domain::Event;
+use crate::store::Recorded;
+use crate::wire;
+
+/// Messages that may wait for their confirms.
+const WINDOW: usize = 500;
+/// How often a message that RabbitMQ will not take is published before that is an error.
+const ATTEMPTS: u32 = 6;
+/// Written to disk before it is confirmed.
+const PERSISTENT: u8 = 2;
+
+/// A message to publish.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    exchange: &'static str,
+    routing_key: ShortString,
+    /// Whether it must reach a queue: an event without one is lost, a change without one has no listeners.
+    mandatory: bool,
+    properties: BasicProperties,
+    body: Vec<u8>,
+}
+
+impl Outgoing {
+    /// An event, written as it is to be sent.
+    #[must_use]
+    pub fn event(event: &Event, body: Vec<u8>) -> Self {
+        let subject = event.key.to_string();
+        Self {
+            exchange: topology::EVENTS,
+            routing_key: event.kind.type_name().into(),
+            mandatory: true,
+            properties: properties(&event.id, Some(&subject)),
+            body,
+        }
+    }
+
+    /// Bytes that may be an event or not.
+    #[must_use]
+    pub fn bytes(body: Vec<u8>) -> Self {
+        Self {
+            exchange: topology::EVENTS,
+            routing_key: "unchecked".into(),
+            mandatory: true,
+            properties: properties("", None),
+            body,
+        }
+    }
+
+    /// A line of the journal.
+    #[must_use]
+    pub fn change(line: &Recorded) -> Self {
+        let subject = line.entry.key.to_string();
+        let properties = properties(&wire::change_id(line), Some(&subject));
+        let happened = u64::try_from(line.entry.time.timestamp()).ok();
+        Self {
+            exchange: topology::CHANGES,
+            routing_key: line.entry.change.kind.into(),
+            mandatory: false,
+            properties: match happened {
+                Some(seconds) => properties.with_timestamp(seconds),
+                None => properties,
+            },
+            body: wire::change(line),
+        }
+    }
+}
+
+fn properties(id: &str, subject: Option<&str>) -> BasicProperties {
+    let mut properties = BasicProperties::default()
+        .with_content_type(wire::STRUCTURED.into())
+        .with_delivery_mode(PERSISTENT)
+        .with_app_id("tenure".into());
+    // AMQP allows 255 bytes; it is for people only, the event has its id inside.
+    if let (Ok(id), false) = (ShortString::try_new(id), id.is_empty()) {
+        properties = properties.with_message_id(id);
+    }
+    if let Some(subject) = subject {
+        let mut headers = FieldTable::default();
+        headers.insert(
+            topology::HASHED_HEADER.into(),
+            AMQPValue::LongString(subject.into()),
+        );
+        properties = properties.with_headers(headers);
+    }
+    properties
+}
+
+/// Publishes in order, many at a time. When one is not taken, it and all after it are published again, so that
+/// what is first is also the last to be told: listeners may hear twice, never in an order that stays wrong.
+pub struct Publisher {
+    channel: Channel,
+    /// When it is this publisher's own.
+    connection: Option<Connection>,
+    flight: VecDeque<(Outgoing, PublisherConfirm)>,
+    confirmed: u64,
+}
+
+impl Publisher {
+    /// Connects on its own. Declares what is needed first, if the settings let it: events that reach
+    /// no queue would be lost.
+    pub async fn connect(url: &str, settings: &config::BrokerSettings) -> Result<Self, BrokerError> {
+        let connection = Address::parse(url)?.connect("tenure publish").await?;
+        if settings.declare {
+            topology::declare(&connection, settings.lanes.into()).await?;
+        }
+        let mut publisher = Self::on(&connection).await?;
+        publisher.connection = Some(connection);
+        Ok(publisher)
+    }
+
+    /// On a connection of another's.
+    pub async fn on(connection: &Connection) -> Result<Self, BrokerError> {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self {
+            channel,
+            connection: None,
+            flight: VecDeque::with_capacity(WINDOW),
+            confirmed: 0,
+        })
+    }
+
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Publishes an event as it is written.
+    pub async fn publish_event(&mut self, event: &Event, body: Vec<u8>) -> Result<(), BrokerError> {
+        self.publish(Outgoing::event(event, body)).await
+    }
+
+    /// Publishes to the events what may be none.
+    pub async fn publish_bytes(&mut self, body: Vec<u8>) -> Result<(), BrokerError> {
+        self.publish(Outgoing::bytes(body)).await
+    }
+
+    /// Hands a message over; returns when the number that waits for confirms is within bounds.
+    pub async fn publish(&mut self, message: Outgoing) -> Result<(), BrokerError> {
+        while self.flight.len() >= WINDOW {
+            self.confirm().await?;
+        }
+        self.send(message).await
+    }
+
+    /// Waits until all are confirmed.
+    pub async fn flush(&mut self) -> Result<(), BrokerError> {
+        while !self.flight.is_empty() {
+            self.confirm().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all are confirmed, closes what is this publisher's own, and tells how many were published.
+    pub async fn finish(mut self) -> Result<u64, BrokerError> {
+        self.flush().await?;
+        let _ = self.channel.close(200, "OK".into()).await;
+        if let Some(connection) = &self.connection {
+            address::close(connection).await;
+        }
+        Ok(self.confirmed)
+    }
+
+    async fn send(&mut self, message: Outgoing) -> Result<(), BrokerError> {
+        let options = BasicPublishOptions {
+            mandatory: message.mandatory,
+            immediate: false,
+        };
+        let (exchange, key) = (message.exchange.into(), message.routing_key.clone());
+        let properties = message.properties.clone();
+        let confirm = self
+            .channel
+            .basic_publish(exchange, key, options, &message.body, properties)
+            .await
+            .map_err(|error| topology::advise(&error, message.exchange))?;
+        self.flight.push_back((message, confirm));
+        Ok(())
+    }
+
+    /// Sees the oldest message through to its confirm.
+    async fn confirm(&mut self) -> Result<(), BrokerError> {
+        let mut backoff = Backoff::default();
+        for _ in 0..ATTEMPTS {
+            let Some((message, confirm)) = self.flight.pop_front() else {
+                return Ok(());
+            };
+            let exchange = message.exchange;
+            match confirm
+                .await
+                .map_err(|error| topology::advise(&error, exchange))?
+            {
+                Confirmation::Nack(_) => {
+                    ::metrics::counter!(metrics::NACKED, "exchange" => exchange).increment(1);
+                    tokio::time::sleep(backoff.pause()).await;
+                    self.again(message).await?;
+                }
+                Confirmation::Ack(Some(returned)) => {
+                    return Err(BrokerError::Unroutable {
+                        exchange: exchange.to_owned(),
+                        routing_key: returned.routing_key.to_string(),
+                        hint: "start `tenure run` once with broker.declare = true, or import \
+                               config/rabbitmq/definitions.json",
+                    });
+                }
+                Confirmation::Ack(None) | Confirmation::NotRequested => {
+                    self.confirmed += 1;
+                    ::metrics::counter!(metrics::CONFIRMED, "exchange" => exchange).increment(1);
+                    return Ok(());
+                }
+            }
+        }
+        Err(BrokerError::Refused(
+            "it takes no message for now: a queue that is bound is full, or cannot be written".into(),
+        ))
+    }
+
+    /// Publishes a message again, and all that came after it. The order of the first telling is lost when one of
+    /// them was not taken; that of the last is right.
+    async fn again(&mut self, first: Outgoing) -> Result<(), BrokerError> {
+        let mut messages = vec![first];
+        for (message, confirm) in std::mem::take(&mut self.flight) {
+            confirm.await?;
+            messages.push(message);
+        }
+        for message in messages {
+            self.send(message).await?;
+        }
+        Ok(())
+    }
+}

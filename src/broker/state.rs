@@ -1,0 +1,225 @@
+//! Whether RabbitMQ is there: for readiness, and told once for every turn of events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::backoff;
+use super::error::BrokerError;
+use super::metrics;
+
+/// What a connection is for. Each part has one of its own: a publisher that RabbitMQ holds back must not
+/// hold back acknowledgements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    Consumers,
+    Relay,
+}
+
+impl Part {
+    /// The name of the connection, for RabbitMQ's management, logs and metrics.
+    pub fn connection_name(self) -> &'static str {
+        match self {
+            Self::Consumers => "tenure",
+            Self::Relay => "tenure relay",
+        }
+    }
+}
+
+/// How it stands with RabbitMQ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BrokerStatus {
+    /// Everything that should be connected is.
+    pub connected: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when it has been so. None: nothing has been tried yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// A handle on how it stands with RabbitMQ; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct BrokerState {
+    board: Arc<Mutex<Board>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    url: String,
+    /// Why each part is down; None for one that is up.
+    parts: BTreeMap<Part, Option<String>>,
+    since: Option<DateTime<Utc>>,
+    outage: Option<Instant>,
+    was_up: bool,
+    /// What has been told of this outage.
+    told: BTreeSet<String>,
+}
+
+impl Board {
+    fn reason(&self) -> Option<&str> {
+        self.parts.values().flatten().next().map(String::as_str)
+    }
+}
+
+impl BrokerState {
+    #[must_use]
+    pub fn status(&self) -> BrokerStatus {
+        let board = self.board();
+        let reason = match board.reason() {
+            None if board.parts.is_empty() => Some("not started"),
+            reason => reason,
+        };
+        BrokerStatus {
+            connected: reason.is_none(),
+            reason: reason.map(str::to_owned),
+            since: board.since,
+        }
+    }
+
+    /// Waits until everything that should be connected is.
+    pub async fn connected(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.status().connected {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Parts that are to be connected from now on.
+    pub(super) fn expect(&self, url: &str, parts: &[Part], now: DateTime<Utc>) {
+        let mut board = self.board();
+        url.clone_into(&mut board.url);
+        board.parts = parts
+            .iter()
+            .map(|&part| (part, Some("not yet connected".into())))
+            .collect();
+        board.since = Some(now);
+        board.outage = Some(Instant::now());
+    }
+
+    pub(super) fn up(&self, part: Part, now: DateTime<Utc>) {
+        let mut board = self.board();
+        board.parts.insert(part, None);
+        ::metrics::gauge!(metrics::CONNECTED, "connection" => part.connection_name()).set(1);
+        if board.reason().is_some() {
+            return;
+        }
+        board.since = Some(now);
+        board.told.clear();
+        let after = board.outage.take().map(|outage| outage.elapsed());
+        let url = board.url.as_str();
+        if let Some(after) = after.filter(|_| board.was_up) {
+            tracing::info!(
+                broker.url = url,
+                broker.away_seconds = seconds(after),
+                "RabbitMQ is back"
+            );
+        } else {
+            tracing::info!(broker.url = url, "connected to RabbitMQ");
+        }
+        board.was_up = true;
+        drop(board);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn down(&self, part: Part, error: &BrokerError, now: DateTime<Utc>) {
+        let mut board = self.board();
+        let was = board.parts.insert(part, Some(error.to_string()));
+        let connection = part.connection_name();
+        if was == Some(None) {
+            ::metrics::counter!(metrics::LOST, "connection" => connection).increment(1);
+        }
+        ::metrics::gauge!(metrics::CONNECTED, "connection" => connection).set(0);
+        if board.outage.is_none() {
+            board.outage = Some(Instant::now());
+            board.since = Some(now);
+        }
+        // However many connections and attempts an outage has, it is one; a refusal is told for each reason.
+        let turn = match error {
+            BrokerError::Unreachable(_) => String::new(),
+            said => said.to_string(),
+        };
+        if !board.told.insert(turn) {
+            tracing::debug!(broker.connection = connection, %error, "still no connection to RabbitMQ");
+            return;
+        }
+        let what = if was == Some(None) {
+            "RabbitMQ is lost"
+        } else {
+            "RabbitMQ is not there"
+        };
+        tracing::warn!(
+            broker.url = board.url,
+            broker.connection = connection,
+            broker.longest_pause_seconds = backoff::LONGEST.as_secs(),
+            why = %error,
+            "{what}; trying again until it is"
+        );
+        drop(board);
+        self.changed.notify_waiters();
+    }
+
+    /// A part is connected, and waits for something else before it does its work.
+    pub(super) fn waiting(&self, part: Part, what: &str) {
+        self.board().parts.insert(part, Some(what.to_owned()));
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// To the tenth.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    #[test]
+    fn connected_when_every_part_is() {
+        let state = BrokerState::default();
+        assert_eq!(state.status().reason.as_deref(), Some("not started"));
+        state.expect("amqp://h", &[Part::Consumers, Part::Relay], NOW);
+        assert!(!state.status().connected);
+        state.up(Part::Consumers, NOW);
+        assert!(!state.status().connected);
+        state.up(Part::Relay, NOW);
+        assert_eq!(
+            state.status(),
+            BrokerStatus {
+                connected: true,
+                reason: None,
+                since: Some(NOW)
+            }
+        );
+        let later = NOW + chrono::TimeDelta::hours(1);
+        state.down(Part::Relay, &BrokerError::Unreachable("gone".into()), later);
+        state.down(
+            Part::Relay,
+            &BrokerError::Refused("no".into()),
+            later + chrono::TimeDelta::hours(1),
+        );
+        assert_eq!(
+            state.status(),
+            BrokerStatus {
+                connected: false,
+                reason: Some("RabbitMQ refuses: no".into()),
+                since: Some(later)
+            }
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! Keeps a connection and all that is on it: after any loss, everything is built anew.
+//!
+//! lapin can recover by itself, but not from everything: what a restarted broker does not know any more, what a
+//! cancelled consumer had in hand. Starting again from nothing has one way, and it is the one that is
+//! tested at every start.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::address::{close, lost};
+use super::backoff::Backoff;
+use super::error::BrokerError;
+use super::state::Part;
+use super::{Context, consumer, relay};
+
+/// A session that held so long was in order: the next attempt comes soon again.
+const IN_ORDER: Duration = Duration::from_secs(10);
+
+/// Keeps a part running until told to stop.
+pub(super) async fn keep(part: Part, context: &Context) {
+    let mut backoff = Backoff::default();
+    loop {
+        let began = Instant::now();
+        let ended = once(part, context).await;
+        if context.stop.is_cancelled() {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "lost while stopping");
+            }
+            return;
+        }
+        let error = ended
+            .err()
+            .unwrap_or_else(|| BrokerError::Unreachable("it ended by itself".into()));
+        if began.elapsed() > IN_ORDER {
+            backoff.reset();
+        }
+        context.state.down(part, &error, context.engine.now());
+        if !backoff.wait(&context.stop).await {
+            return;
+        }
+    }
+}
+
+/// Connects and works until something is lost, or until told to stop.
+async fn once(part: Part, context: &Context) -> Result<(), BrokerError> {
+    let connection = tokio::select! {
+        connected = context.address.connect(part.connection_name()) => connected?,
+        () = context.stop.cancelled() => return Ok(()),
+    };
+    let stop = context.stop.child_token();
+    let result = {
+        let session = std::pin::pin!(session(part, context, &connection, &stop));
+        let mut session = session;
+        tokio::select! {
+            ended = &mut session => ended,
+            error = lost(&connection) => {
+                // What is under way with the store is not to be dropped half way.
+                stop.cancel();
+                let _ = session.await;
+                Err(error)
+            }
+        }
+    };
+    close(&connection).await;
+    result
+}
+
+async fn session(
+    part: Part,
+    context: &Context,
+    connection: &lapin::Connection,
+    stop: &CancellationToken,
+) -> Result<(), BrokerError> {
+    match part {
+        Part::Consumers => consumer::session(context, connection, stop).await,
+        Part::Relay => relay::session(context, connection, stop).await,
+    }
+}

@@ -1,0 +1,202 @@
+//! The exchanges, queues and bindings that Tenure needs. `config/rabbitmq/definitions.json` says the same for one
+//! lane, and a test keeps the two equal.
+
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+
+use super::error::BrokerError;
+
+/// Upstream apps publish their events here, the routing key being the event's type.
+pub const EVENTS: &str = "tenure.events";
+/// Whoever listens binds a queue here; the routing key is the change's type.
+pub const CHANGES: &str = "tenure.changes";
+/// Spreads events over lanes, when there are several.
+pub const LANES: &str = "tenure.events.lanes";
+/// What RabbitMQ gave up delivering.
+pub const DEAD: &str = "tenure.dead";
+
+/// What spreads events: the client they are about. A message without it is taken all the same, by one and
+/// the same lane.
+pub const HASHED_HEADER: &str = "partitionkey";
+
+/// How often a message of a lane is delivered before RabbitMQ gives it up: a worker that dies of it must not
+/// die of it for ever.
+const DELIVERY_LIMIT: i64 = 20;
+
+/// The queue of a lane, counted from 0.
+#[must_use]
+pub fn lane(number: u16) -> String {
+    format!("{EVENTS}.{number}")
+}
+
+/// Declares everything, and returns the lanes to read: those asked for, and those that were there of more lanes
+/// before. The latter get nothing new and are read empty.
+pub(super) async fn declare(connection: &Connection, lanes: u16) -> Result<Vec<String>, BrokerError> {
+    let channel = connection.create_channel().await?;
+    declare_exchange(&channel, EVENTS, ExchangeKind::Topic, FieldTable::default()).await?;
+    declare_changes(&channel).await?;
+    declare_queue(&channel, DEAD, arguments(&[("x-queue-type", text("quorum"))])).await?;
+    let mut queues: Vec<String> = (0..lanes).map(lane).collect();
+    for queue in &queues {
+        declare_queue(&channel, queue, lane_arguments()).await?;
+    }
+    // What is new is bound before what is old is let go: an event may come twice meanwhile, which does no
+    // harm, and none is lost.
+    if lanes == 1 {
+        bind_straight(&channel, &queues[0]).await?;
+        let deleted = channel.exchange_delete(LANES.into(), ExchangeDeleteOptions::default());
+        deleted.await.map_err(|error| advise(&error, LANES))?;
+    } else {
+        bind_lanes(&channel, &queues).await?;
+        let unbound = channel.queue_unbind(lane(0).into(), EVENTS.into(), "#".into(), FieldTable::default());
+        unbound.await.map_err(|error| advise(&error, &queues[0]))?;
+    }
+    let _ = channel.close(200, "OK".into()).await;
+    queues.extend(left_over(connection, lanes).await?);
+    Ok(queues)
+}
+
+/// What the relay needs.
+pub(super) async fn declare_changes(channel: &Channel) -> Result<(), BrokerError> {
+    declare_exchange(channel, CHANGES, ExchangeKind::Topic, FieldTable::default()).await
+}
+
+/// What an error about an exchange or a queue means, and what to do about it.
+pub(super) fn advise(error: &lapin::Error, name: &str) -> BrokerError {
+    let ErrorKind::ProtocolError(said) = error.kind() else {
+        return error.clone().into();
+    };
+    let text = said.get_message().as_str();
+    let advice = match said.get_id() {
+        403 => {
+            "give Tenure's user the right to it; or, if it shall not declare anything, import \
+                config/rabbitmq/definitions.json and set broker.declare = false"
+        }
+        404 => "import config/rabbitmq/definitions.json, or let Tenure declare it with broker.declare = true",
+        _ if text.contains("exchange type") => {
+            "several lanes need the consistent hash exchange: run `rabbitmq-plugins enable \
+             rabbitmq_consistent_hash_exchange`, or set broker.lanes = 1"
+        }
+        406 => {
+            "it is there already, made otherwise: let it run empty and delete it, and Tenure makes it anew; or \
+                keep it as it is with broker.declare = false"
+        }
+        _ => return error.clone().into(),
+    };
+    BrokerError::Refused(format!("{name}: {text}: {advice}"))
+}
+
+async fn declare_exchange(
+    channel: &Channel,
+    name: &str,
+    kind: ExchangeKind,
+    arguments: FieldTable,
+) -> Result<(), BrokerError> {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    channel
+        .exchange_declare(name.into(), kind, options, arguments)
+        .await
+        .map_err(|error| advise(&error, name))
+}
+
+async fn declare_queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
+    channel
+        .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
+        .await
+        .map(drop)
+        .map_err(|error| advise(&error, name))
+}
+
+async fn bind_straight(channel: &Channel, queue: &str) -> Result<(), BrokerError> {
+    let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+    channel
+        .queue_bind(queue.into(), EVENTS.into(), "#".into(), options, arguments)
+        .await
+        .map_err(|error| advise(&error, queue))
+}
+
+async fn bind_lanes(channel: &Channel, queues: &[String]) -> Result<(), BrokerError> {
+    let kind = ExchangeKind::Custom("x-consistent-hash".into());
+    let hashed = arguments(&[("hash-header", text(HASHED_HEADER))]);
+    declare_exchange(channel, LANES, kind, hashed).await?;
+    for queue in queues {
+        // Here the routing key is a weight: every lane gets the same share.
+        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+        channel
+            .queue_bind(
+                queue.as_str().into(),
+                LANES.into(),
+                "1".into(),
+                options,
+                arguments,
+            )
+            .await
+            .map_err(|error| advise(&error, queue))?;
+    }
+    let (options, arguments) = (ExchangeBindOptions::default(), FieldTable::default());
+    channel
+        .exchange_bind(LANES.into(), EVENTS.into(), "#".into(), options, arguments)
+        .await
+        .map_err(|error| advise(&error, LANES))
+}
+
+/// Lanes above those asked for: there were more once. They are unbound, so that they can run empty.
+async fn left_over(connection: &Connection, lanes: u16) -> Result<Vec<String>, BrokerError> {
+    let mut found = Vec::new();
+    for queue in (lanes..).map(lane) {
+        // Asking for what is not there costs the channel.
+        let channel = connection.create_channel().await?;
+        let passive = QueueDeclareOptions::default().passive();
+        match channel
+            .queue_declare(queue.as_str().into(), passive, FieldTable::default())
+            .await
+        {
+            Ok(_) => {}
+            Err(error) if error.is_amqp_soft_error() => break,
+            Err(error) => return Err(error.into()),
+        }
+        if lanes > 1 {
+            let unbound = channel.queue_unbind(
+                queue.as_str().into(),
+                LANES.into(),
+                "1".into(),
+                FieldTable::default(),
+            );
+            unbound.await.map_err(|error| advise(&error, &queue))?;
+        }
+        let _ = channel.close(200, "OK".into()).await;
+        found.push(queue);
+    }
+    Ok(found)
+}
+
+fn lane_arguments() -> FieldTable {
+    arguments(&[
+        ("x-queue-type", text("quorum")),
+        ("x-single-active-consumer", AMQPValue::Boolean(true)),
+        ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERY_LIMIT)),
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text(DEAD)),
+        ("x-dead-letter-strategy", text("at-least-once")),
+        // What at-least-once asks for: a full lane says no to publishers, and drops nothing.
+        ("x-overflow", text("reject-publish")),
+    ])
+}
+
+fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in pairs {
+        table.insert((*name).into(), value.clone());
+    }
+    table
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}

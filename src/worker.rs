@@ -1,0 +1,359 @@
+//! The worker: wires the doors to the engine, waits for the store, and ends in good order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SystemClock;
+use crate::config::{Settings, StoreSettings, StoreUrl};
+use crate::engine::Engine;
+use crate::http::{self, Api, Health};
+use crate::scheduler::{Freshness, Scheduler, TickerError};
+use crate::store::postgres::{PostgresOptions, PostgresStore};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
+use crate::telemetry::{self, TelemetryError};
+use crate::wire::Limits;
+
+/// How long to wait before asking again for a store that is away: doubled each time.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LONGEST_RETRY: Duration = Duration::from_secs(15);
+
+/// How often figures that nobody asks for are put together, so that they do not pile up.
+const UPKEEP: Duration = Duration::from_secs(10);
+
+/// Why a worker ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error("signals cannot be listened for: {0}")]
+    Signals(std::io::Error),
+    /// A server that is away is waited for; this is another matter.
+    #[error("the store {url} (store.url) cannot be used: {reason}")]
+    Store { url: String, reason: StoreError },
+    #[error(transparent)]
+    Bind(#[from] http::BindError),
+    #[error("HTTP has failed: {0}")]
+    Http(std::io::Error),
+    #[error(transparent)]
+    Scheduler(#[from] TickerError),
+    #[error("a part of the worker broke off: {0}; this is a bug")]
+    Panic(JoinError),
+    #[error(
+        "stopped with work in hand after {} s (shutdown.timeout): {parts}. Nothing is lost: what was not committed is \
+         done again",
+        timeout.as_secs()
+    )]
+    Unfinished { parts: String, timeout: Duration },
+    #[error("ended at once by a second signal; nothing is lost: what was not committed is done again")]
+    Interrupted,
+}
+
+/// The store of the settings, as it is: a server is not asked for yet, a file not made.
+///
+/// # Errors
+/// [`StoreError::Url`].
+pub fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match &settings.url {
+        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path)),
+        StoreUrl::Postgres(url) => Arc::new(PostgresStore::connect(
+            url.reveal(),
+            &PostgresOptions {
+                max_connections: settings.max_connections,
+                statement_timeout: settings.statement_timeout,
+                lock_timeout: settings.lock_timeout,
+                ..PostgresOptions::default()
+            },
+        )?),
+    })
+}
+
+/// Works until SIGTERM or SIGINT, then finishes what is in hand; a second signal ends it at once.
+///
+/// # Errors
+/// When it cannot begin, a part of it fails for good, or it could not finish in time.
+pub async fn run(settings: Settings) -> Result<(), WorkerError> {
+    telemetry::start_logs(&settings.log)?;
+    until_signal(|stop| run_until(settings, stop)).await
+}
+
+/// Answers over HTTP about a store that is there, until a signal: no broker, no sweeps.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(settings: Settings, store: Arc<dyn Store>) -> Result<(), WorkerError> {
+    telemetry::start_logs(&settings.log)?;
+    until_signal(|stop| async move {
+        let worker = Worker::start(settings, stop).await?;
+        if let Some(engine) = worker.engine(store).await? {
+            worker.api.open(engine);
+        }
+        worker.finish().await
+    })
+    .await
+}
+
+/// Works until it is told to stop, then finishes what is in hand.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), WorkerError> {
+    let unusable = |settings: &Settings, reason| WorkerError::Store {
+        url: settings.store.url.to_string(),
+        reason,
+    };
+    let store = open_store(&settings.store).map_err(|reason| unusable(&settings, reason))?;
+    let mut worker = Worker::start(settings, stop).await?;
+    if let Some(engine) = worker.engine(store.clone()).await? {
+        worker.open(engine);
+    }
+    let done = worker.finish().await;
+    store.close().await;
+    done
+}
+
+/// What runs, and how it is stopped.
+struct Worker {
+    settings: Settings,
+    api: Arc<Api>,
+    stop: CancellationToken,
+    parts: JoinSet<Result<(), WorkerError>>,
+    names: BTreeMap<Id, &'static str>,
+}
+
+impl Worker {
+    /// Listens at once: that the store is waited for is worth knowing, too.
+    async fn start(settings: Settings, stop: CancellationToken) -> Result<Self, WorkerError> {
+        let metrics = telemetry::metrics()?;
+        let limits = Limits {
+            max_event_bytes: settings.events.max_bytes,
+            max_clock_skew: settings.events.max_clock_skew,
+        };
+        let api = Api::new(&settings.http, limits, metrics.clone());
+        let mut worker = Self {
+            api,
+            // Stopped from without, or by a part of its own that fails.
+            stop: stop.child_token(),
+            settings,
+            parts: JoinSet::new(),
+            names: BTreeMap::new(),
+        };
+        if let Some(address) = worker.settings.http.listen {
+            let listener = http::bind(address).await?;
+            worker.listen(listener);
+        }
+        worker.add("metrics", |stop| async move {
+            while stop
+                .run_until_cancelled(tokio::time::sleep(UPKEEP))
+                .await
+                .is_some()
+            {
+                metrics.run_upkeep();
+            }
+            Ok(())
+        });
+        Ok(worker)
+    }
+
+    fn add<F>(&mut self, name: &'static str, part: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<(), WorkerError>> + Send + 'static,
+    {
+        let handle = self.parts.spawn(part(self.stop.clone()));
+        self.names.insert(handle.id(), name);
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(http.address = %address, "listening");
+        }
+        let api = self.api.clone();
+        self.add("http", |stop| async move {
+            http::serve(listener, api, stop).await.map_err(WorkerError::Http)
+        });
+    }
+
+    /// An engine on the store, once that is there. None: told to stop before.
+    async fn engine(&self, store: Arc<dyn Store>) -> Result<Option<Arc<Engine>>, WorkerError> {
+        let url = self.settings.store.url.to_string();
+        let policy = self.settings.policy();
+        let mut retry = FIRST_RETRY;
+        loop {
+            let (store, policy) = (store.clone(), policy.clone());
+            // In a task of its own: a server that does not answer must not keep us from stopping.
+            let opening = tokio::spawn(async move {
+                store.migrate().await?;
+                Engine::start(store, Arc::new(SystemClock), &policy).await
+            });
+            let Some(opened) = self.stop.run_until_cancelled(opening).await else {
+                return Ok(None);
+            };
+            match opened.map_err(WorkerError::Panic)? {
+                Ok(engine) => {
+                    tracing::info!(store.url = url, "the store is open");
+                    return Ok(Some(Arc::new(engine)));
+                }
+                Err(error) if error.is_transient() => {
+                    if retry == FIRST_RETRY {
+                        tracing::warn!(store.url = url, %error, "waiting for the store");
+                    }
+                    let pause = tokio::time::sleep(retry);
+                    retry = (retry * 2).min(LONGEST_RETRY);
+                    if self.stop.run_until_cancelled(pause).await.is_none() {
+                        return Ok(None);
+                    }
+                }
+                Err(reason) => return Err(WorkerError::Store { url, reason }),
+            }
+        }
+    }
+
+    /// Opens every door.
+    fn open(&mut self, engine: Arc<Engine>) {
+        let name = worker_name();
+        let scheduler = Scheduler::new(engine.clone(), &self.settings.sweeps, name.clone());
+        let watched = scheduler.clone();
+        self.api.watch(
+            "scheduler",
+            Arc::new(move || Box::pin(scheduler_health(watched.clone()))),
+        );
+        self.add("scheduler", |stop| async move { Ok(scheduler.run(stop).await?) });
+        self.open_broker(&engine);
+        self.api.open(engine);
+        tracing::info!(worker = name, "at work");
+    }
+
+    fn open_broker(&mut self, _engine: &Arc<Engine>) {
+        let Some(_url) = &self.settings.broker.url else {
+            self.api.watch(
+                "broker",
+                Arc::new(|| Box::pin(std::future::ready(Health::good("not configured")))),
+            );
+            return;
+        };
+        self.api.watch_relay();
+    }
+
+    /// Waits until it is told to stop, or a part fails; then for what is in hand.
+    async fn finish(mut self) -> Result<(), WorkerError> {
+        let failed = tokio::select! {
+            () = self.stop.cancelled() => None,
+            failure = first_failure(&mut self.parts, &mut self.names) => Some(failure),
+        };
+        self.stop.cancel();
+        let timeout = self.settings.shutdown.timeout;
+        let rest = tokio::time::timeout(timeout, async {
+            let mut failure = None;
+            while !self.parts.is_empty() {
+                failure = failure.or(next_failure(&mut self.parts, &mut self.names).await);
+            }
+            failure
+        })
+        .await;
+        match (failed, rest) {
+            (Some(failure), _) | (None, Ok(Some(failure))) => Err(failure),
+            (None, Ok(None)) => {
+                tracing::info!("stopped; all that was in hand is done");
+                Ok(())
+            }
+            (None, Err(_)) => {
+                let parts: Vec<&str> = self.names.values().copied().collect();
+                Err(WorkerError::Unfinished {
+                    parts: parts.join(", "),
+                    timeout,
+                })
+            }
+        }
+    }
+}
+
+/// Parts end when they are told to: one that ends by itself has failed, even if it does not say so.
+async fn first_failure(
+    parts: &mut JoinSet<Result<(), WorkerError>>,
+    names: &mut BTreeMap<Id, &'static str>,
+) -> WorkerError {
+    loop {
+        if parts.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        if let Some(failure) = next_failure(parts, names).await {
+            return failure;
+        }
+    }
+}
+
+async fn next_failure(
+    parts: &mut JoinSet<Result<(), WorkerError>>,
+    names: &mut BTreeMap<Id, &'static str>,
+) -> Option<WorkerError> {
+    let ended = parts.join_next_with_id().await?;
+    let id = match &ended {
+        Ok((id, _)) => *id,
+        Err(error) => error.id(),
+    };
+    names.remove(&id);
+    match ended {
+        Ok((_, done)) => done.err(),
+        Err(error) => Some(WorkerError::Panic(error)),
+    }
+}
+
+/// Lets work be stopped by signals: softly by the first, at once by the second.
+async fn until_signal<F>(work: impl FnOnce(CancellationToken) -> F) -> Result<(), WorkerError>
+where
+    F: Future<Output = Result<(), WorkerError>>,
+{
+    let mut terminate = signal(SignalKind::terminate()).map_err(WorkerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(WorkerError::Signals)?;
+    let stop = CancellationToken::new();
+    let signalled = async {
+        for first in [true, false] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if first {
+                tracing::info!("stopping: finishing what is in hand; a second signal ends it at once");
+                stop.cancel();
+            }
+        }
+    };
+    tokio::select! {
+        done = work(stop.clone()) => done,
+        () = signalled => Err(WorkerError::Interrupted),
+    }
+}
+
+async fn scheduler_health(scheduler: Arc<Scheduler>) -> Health {
+    let health = |freshness: Freshness| Health {
+        ok: freshness.fresh,
+        ..Health::good(freshness.to_string())
+    };
+    match scheduler.freshness().await {
+        Ok(sweeps) => Health::of_parts(
+            sweeps
+                .into_iter()
+                .map(|(sweep, freshness)| (sweep.to_string(), health(freshness)))
+                .collect(),
+        ),
+        Err(error) => Health::bad(error.to_string()),
+    }
+}
+
+/// Which worker this is, for the records. The same after a restart: the store takes a worker that comes again by
+/// its name for one that was interrupted, and lets it go on with its run.
+fn worker_name() -> String {
+    let host = std::env::var("HOSTNAME")
+        .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"))
+        .unwrap_or_default();
+    match host.trim() {
+        "" => "worker".to_owned(),
+        host => host.to_owned(),
+    }
+}

@@ -1,0 +1,310 @@
+//! Histories as apps might tell them: mostly what a client's life allows, then noise.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tenure::domain::event::NameVerdict;
+use tenure::domain::policy::SubscriptionsEnd;
+use tenure::domain::{Client, ClientKey, Event, EventKind, Policies, Policy};
+
+/// How many clients a history is about; the first two are of different partners.
+const MOST_CLIENTS: usize = 6;
+
+/// What an upstream app may have to say, and how often it does so where it is possible.
+const MENU: &[(u32, &str, &str)] = &[
+    (60, "client.added", r#"{"name":"Bakery"}"#),
+    (20, "client.added", r#"{"name":" bakery "}"#),
+    (20, "client.added", r#"{"name":"Mill","imported":true}"#),
+    (2, "client.renamed", r#"{"name":"MILL"}"#),
+    (2, "client.renamed", r#"{"name":"Smithy"}"#),
+    (12, "client.invited", "{}"),
+    (6, "client.invited", r#"{"steps":["accepted"]}"#),
+    (
+        4,
+        "client.invited",
+        r#"{"steps":["consented"],"commission_eligible":false}"#,
+    ),
+    (8, "client.invited", r#"{"channel":"referral"}"#),
+    (40, "invitation.accepted", "{}"),
+    (40, "onboarding.completed", "{}"),
+    (4, "onboarding.completed", r#"{"via":"independent"}"#),
+    (40, "consent.granted", "{}"),
+    (8, "invitation.rejected", "{}"),
+    (4, "identity.rejected", r#"{"reason":"kyc"}"#),
+    (4, "client.archived", "{}"),
+    (3, "client.lost", "{}"),
+    (2, "partner.disconnected", r#"{"by":"partner"}"#),
+    (2, "partner.disconnected", r#"{"by":"client"}"#),
+    (4, "client.deleted", "{}"),
+    (6, "assignment.added", r#"{"assignment_id":"a1","service":"ads"}"#),
+    (4, "assignment.added", r#"{"assignment_id":"a2"}"#),
+    (4, "assignment.removed", r#"{"assignment_id":"a1"}"#),
+    (4, "report_schedule.created", r#"{"schedule_id":"r1"}"#),
+    (2, "report_schedule.deleted", r#"{"schedule_id":"r1"}"#),
+    (4, "margin_rule.created", r#"{"rule_id":"m1"}"#),
+    (2, "margin_rule.deleted", r#"{"rule_id":"m1"}"#),
+    (5, "client.terminated", "{}"),
+    (8, "client.reactivated", "{}"),
+    (6, "subscription.added", r#"{"subscription_id":"s1"}"#),
+    (
+        4,
+        "subscription.added",
+        r#"{"subscription_id":"s2","plan":"gold","paid_until":"2026-03-01T00:00:00Z"}"#,
+    ),
+    (
+        4,
+        "subscription.added",
+        r#"{"subscription_id":"s3","managed_by":"client"}"#,
+    ),
+    (
+        3,
+        "subscription.renewed",
+        r#"{"subscription_id":"s1","paid_until":"2026-06-01T00:00:00Z"}"#,
+    ),
+    (
+        3,
+        "subscription.renewed",
+        r#"{"subscription_id":"s2","paid_until":"2026-01-15T00:00:00Z"}"#,
+    ),
+    (2, "subscription.ended", r#"{"subscription_id":"s1"}"#),
+    (2, "subscription.ended", r#"{"subscription_id":"s3"}"#),
+    (3, "user.added", r#"{"user_id":"u1"}"#),
+    (2, "user.removed", r#"{"user_id":"u1"}"#),
+    (3, "integration.added", r#"{"integration_id":"i1"}"#),
+    (2, "integration.removed", r#"{"integration_id":"i1"}"#),
+    (40, "account.accessed", "{}"),
+    (4, "account.accessed", r#"{"by":"staff"}"#),
+    (6, "access.disabled", "{}"),
+    (8, "access.enabled", "{}"),
+    (12, "access.requested", "{}"),
+    (10, "access.approved", "{}"),
+    (8, "access.denied", "{}"),
+    (2, "account.jobs_counted", r#"{"total":3}"#),
+    (4, "account.jobs_counted", r#"{"total":7}"#),
+    (4, "account.jobs_counted", r#"{"total":120}"#),
+    (4, "account.updated", "{}"),
+];
+
+/// Steps from one event to the next: ties, neighbours, and both sides of what policies measure.
+const GAPS_MICROS: &[i64] = &[
+    0,
+    0,
+    0,
+    1,
+    1_000_000,
+    3_600_000_000,
+    DAY - 1,
+    DAY,
+    DAY + 1,
+    3 * DAY,
+    7 * DAY,
+    10 * DAY - 1,
+    10 * DAY,
+    14 * DAY,
+    30 * DAY,
+    60 * DAY - 1,
+    60 * DAY,
+];
+
+const DAY: i64 = 86_400_000_000;
+
+/// The moment at which histories begin.
+pub fn beginning() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_767_225_600, 0).expect("2026-01-01")
+}
+
+/// So many microseconds after the beginning.
+pub fn moment(micros: i64) -> DateTime<Utc> {
+    beginning() + TimeDelta::microseconds(micros)
+}
+
+/// The client of a number: two partners, and of each several clients.
+pub fn client_key(number: usize) -> ClientKey {
+    let partner = ["acme", "zenith"][number % 2];
+    ClientKey::new(partner, &format!("c-{}", number / 2)).expect("a key")
+}
+
+/// What is drawn for one event; the life of its client so far makes an event of it.
+#[derive(Clone, Debug)]
+struct Draw {
+    client: usize,
+    choice: u32,
+    gap: usize,
+    noise: Noise,
+    sequence: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Noise {
+    /// What the client's life allows.
+    None,
+    /// Anything, possible or not.
+    Any,
+    /// Anything, at an hour long before or after.
+    Anytime(i64),
+}
+
+fn draw(clients: usize) -> impl Strategy<Value = Draw> {
+    let noise = prop_oneof![
+        9 => Just(Noise::None),
+        2 => Just(Noise::Any),
+        1 => (-200i64..400).prop_map(|hours| Noise::Anytime(hours * 3_600_000_000)),
+    ];
+    let sequence = prop_oneof![5 => Just(None), 1 => (0u8..12).prop_map(Some)];
+    (0..clients, any::<u32>(), 0..GAPS_MICROS.len(), noise, sequence).prop_map(
+        |(client, choice, gap, noise, sequence)| Draw {
+            client,
+            choice,
+            gap,
+            noise,
+            sequence,
+        },
+    )
+}
+
+/// Events of one client or of several, in the order in which an app would tell them but for noise, each
+/// once. What is plausible is judged by these policies; verdicts about names are left open.
+pub fn history(policies: Policies, clients: usize, longest: usize) -> impl Strategy<Value = Vec<Event>> {
+    vec(draw(clients.clamp(1, MOST_CLIENTS)), 0..=longest).prop_map(move |draws| live(&draws, &policies))
+}
+
+/// The same under the default policies.
+pub fn arbitrary_history(clients: usize, longest: usize) -> impl Strategy<Value = Vec<Event>> {
+    history(Policies::default(), clients, longest)
+}
+
+/// Policies, and events of so many clients that lived under them.
+pub fn arbitrary_case(clients: usize, longest: usize) -> impl Strategy<Value = (Policies, Vec<Event>)> {
+    let draws = vec(draw(clients.clamp(1, MOST_CLIENTS)), 0..=longest);
+    (arbitrary_policies(), draws).prop_map(|(policies, draws)| {
+        let events = live(&draws, &policies);
+        (policies, events)
+    })
+}
+
+/// Lets the clients live as drawn.
+fn live(draws: &[Draw], policies: &Policies) -> Vec<Event> {
+    let menu: Vec<(u32, EventKind)> = MENU
+        .iter()
+        .map(|(weight, kind, data)| (*weight, read(kind, data)))
+        .collect();
+    let mut lives = vec![Client::default(); MOST_CLIENTS];
+    let mut now = beginning();
+    let mut events = Vec::with_capacity(draws.len());
+    for (number, draw) in draws.iter().enumerate() {
+        now += TimeDelta::microseconds(GAPS_MICROS[draw.gap]);
+        let life = &mut lives[draw.client];
+        life.advance(now, policies);
+        let mut event = Event {
+            source: ["app/crm", "app/dashboard"][number % 2].into(),
+            id: format!("e-{number}").into(),
+            key: client_key(draw.client),
+            time: now,
+            sequence: draw.sequence.map(|n| n.to_string().into()),
+            kind: EventKind::AccountUpdated {},
+            name_verdict: NameVerdict::Open,
+        };
+        let possible = |kind: &EventKind| {
+            let trial = Event {
+                kind: kind.clone(),
+                ..event.clone()
+            };
+            draw.noise != Noise::None || life.clone().apply(&trial, policies).is_ok()
+        };
+        event.kind = choose(&menu, draw.choice, possible);
+        if let Noise::Anytime(shift) = draw.noise {
+            event.time += TimeDelta::microseconds(shift);
+        } else if life.apply(&event, policies).is_ok() {
+            life.advance(now, policies);
+        }
+        events.push(event);
+    }
+    events
+}
+
+fn read(kind: &str, data: &str) -> EventKind {
+    let data: Value = serde_json::from_str(data).expect("JSON");
+    serde_json::from_value(json!({ "type": kind, "data": data })).expect("an event kind")
+}
+
+/// By weight, of what is possible; of everything when nothing is.
+fn choose(menu: &[(u32, EventKind)], choice: u32, possible: impl Fn(&EventKind) -> bool) -> EventKind {
+    let mut open: Vec<&(u32, EventKind)> = menu.iter().filter(|(_, kind)| possible(kind)).collect();
+    if open.is_empty() {
+        open = menu.iter().collect();
+    }
+    let all: u32 = open.iter().map(|(weight, _)| weight).sum();
+    let mut left = choice % all;
+    for (weight, kind) in open {
+        if left < *weight {
+            return kind.clone();
+        }
+        left -= weight;
+    }
+    unreachable!("less than all is left")
+}
+
+/// One to three policies, each from a moment on; some change while access runs, or is overdue.
+pub fn arbitrary_policies() -> impl Strategy<Value = Policies> {
+    let era = (0i64..300, arbitrary_policy()).prop_map(|(day, policy)| (moment(day * DAY), policy));
+    prop_oneof![
+        1 => Just(Policies::default()),
+        3 => vec(era, 1..=3).prop_map(|eras| Policies::recorded(eras).expect("at least one")),
+    ]
+}
+
+pub fn arbitrary_policy() -> impl Strategy<Value = Policy> {
+    let spans = |days: &'static [i64]| proptest::sample::select(days).prop_map(TimeDelta::days);
+    let warnings = proptest::sample::subsequence(vec![14, 7, 3, 1], 0..=4);
+    let end = prop_oneof![Just(SubscriptionsEnd::AtOnce), Just(SubscriptionsEnd::PaidUntil)];
+    (
+        spans(&[2, 10, 30, 60]),
+        proptest::sample::select(vec![1u64, 5, 100]),
+        proptest::bool::weighted(0.2),
+        warnings,
+        spans(&[0, 0, 1, 10, 30]),
+        end,
+        spans(&[0, 0, 1, 10]),
+        spans(&[1, 7, 14]),
+    )
+        .prop_map(
+            |(
+                access_idle,
+                mature_after_jobs,
+                from_account_update,
+                warnings,
+                subscriptions_grace,
+                subscriptions_end,
+                cleanup_grace,
+                stalled_after,
+            )| Policy {
+                access_idle,
+                mature_after_jobs,
+                from_account_update,
+                warn_before: warnings
+                    .into_iter()
+                    .map(TimeDelta::days)
+                    .filter(|span| *span < access_idle)
+                    .collect(),
+                subscriptions_grace,
+                subscriptions_end,
+                cleanup_grace,
+                stalled_after,
+            },
+        )
+}
+
+/// A moment in or after a history, on a day or a microsecond beside one.
+pub fn arbitrary_moment() -> impl Strategy<Value = DateTime<Utc>> {
+    (-2i64..500, -1i64..=1).prop_map(|(day, beside)| moment(day * DAY + beside))
+}
+
+/// The same events in another order, some of them more than once.
+pub fn shuffled(events: Vec<Event>) -> impl Strategy<Value = Vec<Event>> {
+    let most = events.len();
+    let again = proptest::sample::subsequence(events.clone(), 0..=most);
+    again
+        .prop_map(move |again| [events.clone(), again].concat())
+        .prop_shuffle()
+}

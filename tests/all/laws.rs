@@ -1,0 +1,505 @@
+//! The laws of the pure core: what holds for every history, every policy and every moment.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use serde_json::json;
+use tenure::domain::event::{NameVerdict, Position, TYPES};
+use tenure::domain::link::LinkStatus;
+use tenure::domain::replay::Replica;
+use tenure::domain::service::ServiceStatus;
+use tenure::domain::{
+    Change, Client, Event, EventKind, Id, Policies, Policy, Refusal, Sweep, change, changes, fold,
+};
+
+use crate::generate::{
+    arbitrary_case, arbitrary_history, arbitrary_moment, arbitrary_policies, arbitrary_policy, moment,
+    shuffled,
+};
+
+const LONGEST: usize = 40;
+const MICRO: TimeDelta = TimeDelta::microseconds(1);
+
+/// `PROPTEST_CASES` raises it.
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// A client's life with policies and some names refused to it.
+fn one_life() -> impl Strategy<Value = (Policies, Vec<Event>)> {
+    let verdicts = proptest::collection::vec(proptest::bool::weighted(0.1), LONGEST);
+    (arbitrary_case(1, LONGEST), verdicts).prop_map(|((policies, mut events), taken)| {
+        for (event, taken) in events.iter_mut().zip(taken) {
+            if taken && event.kind.claimed_name().is_some() {
+                event.name_verdict = NameVerdict::Taken;
+            }
+        }
+        (policies, events)
+    })
+}
+
+/// A life, and the same events as they happen to arrive.
+fn life_and_arrivals() -> impl Strategy<Value = (Policies, Vec<Event>, Vec<Event>)> {
+    one_life().prop_flat_map(|(policies, events)| (Just(policies), Just(events.clone()), shuffled(events)))
+}
+
+fn sorted(events: &[Event]) -> Vec<Event> {
+    let mut sorted = events.to_vec();
+    sorted.sort_by_cached_key(Event::position);
+    sorted
+}
+
+/// One step of a life: an event with its outcome, or a timer.
+struct Step<'a> {
+    before: &'a Client,
+    after: &'a Client,
+    at: DateTime<Utc>,
+    event: Option<(&'a Event, Result<(), Refusal>)>,
+}
+
+/// Walks through a history event by event and timer by timer, and shows each step.
+fn walk(
+    events: &[Event],
+    until: DateTime<Utc>,
+    policies: &Policies,
+    mut step: impl FnMut(&Step) -> Result<(), TestCaseError>,
+) -> Result<Client, TestCaseError> {
+    let mut client = Client::default();
+    let mut pass =
+        |client: &mut Client, to: DateTime<Utc>, event: Option<&Event>| -> Result<(), TestCaseError> {
+            while let Some(due) = client.next_due(to, policies) {
+                let before = client.clone();
+                client.fire(due, policies);
+                let (before, after) = (&before, &*client);
+                step(&Step {
+                    before,
+                    after,
+                    at: due.at,
+                    event: None,
+                })?;
+            }
+            let Some(event) = event else { return Ok(()) };
+            let before = client.clone();
+            let outcome = client.apply(event, policies);
+            let (before, after) = (&before, &*client);
+            step(&Step {
+                before,
+                after,
+                at: event.time,
+                event: Some((event, outcome)),
+            })
+        };
+    for event in sorted(events).iter().filter(|event| event.time <= until) {
+        pass(&mut client, event.time, Some(event))?;
+    }
+    pass(&mut client, until, None)?;
+    Ok(client)
+}
+
+fn last_moment(events: &[Event]) -> DateTime<Utc> {
+    events
+        .iter()
+        .map(|event| event.time)
+        .max()
+        .unwrap_or_else(|| moment(0))
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_order_of_arrival_and_duplicates_do_not_matter(
+        (policies, events, arrivals) in life_and_arrivals(),
+        until in arbitrary_moment(),
+    ) {
+        prop_assert_eq!(fold(&events, until, &policies), fold(&arrivals, until, &policies));
+    }
+
+    #[test]
+    fn folding_is_applying_and_advancing_whenever_sweeps_run(
+        (policies, events) in one_life(),
+        sweeps in proptest::collection::vec(arbitrary_moment(), 0..40),
+        until in arbitrary_moment(),
+    ) {
+        let mut client = Client::default();
+        let mut reached = DateTime::<Utc>::MIN_UTC;
+        for event in sorted(&events).iter().filter(|event| event.time <= until) {
+            for sweep in sweeps.iter().filter(|sweep| reached < **sweep && **sweep <= event.time) {
+                client.advance(*sweep, &policies);
+                client = crashed(&client);
+            }
+            client.advance(event.time, &policies);
+            let _ = client.apply(event, &policies);
+            reached = event.time;
+        }
+        for sweep in sweeps.iter().filter(|sweep| reached < **sweep && **sweep <= until) {
+            client.advance(*sweep, &policies);
+        }
+        client.advance(until, &policies);
+        prop_assert_eq!(client, fold(&events, until, &policies));
+    }
+
+    /// The promise: events as they arrive, the late ones known by `is_past` and folded anew, and sweeps
+    /// that run ahead of them, come to the same as the history folded at the end.
+    #[test]
+    fn arrivals_in_any_order_with_sweeps_between_come_to_the_same(
+        (policies, events, arrivals) in life_and_arrivals(),
+        sweeps in proptest::collection::vec(proptest::option::weighted(0.3, arbitrary_moment()), 2 * LONGEST),
+    ) {
+        let (mut client, mut log) = (Client::default(), Vec::<Event>::new());
+        for (event, sweep) in arrivals.iter().zip(sweeps) {
+            let known = log.iter().any(|other| other.source == event.source && other.id == event.id);
+            if !known {
+                log.push(event.clone());
+                if client.is_past(&event.position()) {
+                    client = fold(&log, client.as_of().expect("a past"), &policies);
+                } else {
+                    client.advance(event.time, &policies);
+                    let _ = client.apply(event, &policies);
+                    client.advance(event.time, &policies);
+                }
+            }
+            if let (Some(now), Some(_)) = (sweep, client.as_of()) {
+                client.advance(now, &policies);
+            }
+        }
+        let end = client.as_of().unwrap_or_else(|| moment(0)).max(last_moment(&events));
+        client.advance(end, &policies);
+        prop_assert_eq!(client, fold(&events, end, &policies));
+    }
+
+    #[test]
+    fn nothing_is_due_after_advancing((policies, events) in one_life(), until in arbitrary_moment()) {
+        let client = fold(&events, until, &policies);
+        prop_assert_eq!(client.next_due(until, &policies), None);
+        let mut again = client.clone();
+        again.advance(until, &policies);
+        prop_assert_eq!(&again, &client);
+        if policies.eras_from(until).count() == 1 {
+            for sweep in Sweep::ALL {
+                prop_assert!(client.deadline(sweep, &policies).is_none_or(|at| at > until));
+            }
+        }
+    }
+
+    #[test]
+    fn a_timer_has_fired_when_it_is_due_and_not_a_microsecond_before(
+        (policies, events) in one_life(),
+    ) {
+        let last = last_moment(&events);
+        let client = fold(&events, last, &policies);
+        let far = moment(0) + TimeDelta::days(5000);
+        let Some(due) = client.next_due(far, &policies) else { return Ok(()) };
+        prop_assert!(due.at > last);
+        prop_assert_eq!(&fold(&events, due.at - MICRO, &policies), &client);
+        let mut fired = client;
+        fired.fire(due, &policies);
+        fired.advance(due.at, &policies);
+        prop_assert_eq!(fold(&events, due.at, &policies), fired);
+    }
+
+    #[test]
+    fn timers_fire_in_order_of_time_and_never_before_what_was_seen(
+        (policies, events) in one_life(),
+        until in arbitrary_moment(),
+    ) {
+        let mut reached = DateTime::<Utc>::MIN_UTC;
+        walk(&events, until, &policies, |step| {
+            prop_assert!(step.at >= reached);
+            prop_assert_eq!(step.after.as_of(), Some(step.at));
+            reached = step.at;
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn the_past_keeps_its_answer(
+        (policies, events) in one_life(),
+        until in arbitrary_moment(),
+        later in arbitrary_policy(),
+    ) {
+        let answer = fold(&events, until, &policies);
+        let known: Vec<Event> = events.iter().filter(|event| event.time <= until).cloned().collect();
+        prop_assert_eq!(&fold(&known, until, &policies), &answer);
+        let mut eras: Vec<(DateTime<Utc>, Policy)> = policies
+            .eras_from(DateTime::<Utc>::MIN_UTC)
+            .filter(|era| era.start <= until)
+            .map(|era| (era.start, era.policy.clone()))
+            .collect();
+        eras.push((until + MICRO, later));
+        let changed = Policies::recorded(eras).expect("one at least");
+        prop_assert_eq!(&fold(&events, until, &changed), &answer);
+    }
+
+    /// No changes if and only if all that changes tell of is the same: the replica, the name where
+    /// both have one, until when the subscriptions that both have are paid, and no notice that is new.
+    /// (From a client that was added to one that never was there is no way.)
+    #[test]
+    fn there_are_no_changes_iff_all_that_is_told_is_equal(
+        (policies, events, others) in life_and_arrivals(),
+        kept in 0..=2 * LONGEST,
+        (from, to) in (arbitrary_moment(), arbitrary_moment()),
+    ) {
+        let before = fold(&events, from, &policies);
+        let some = &others[..kept.min(others.len())];
+        for after in [fold(&events, to, &policies), fold(some, from, &policies), before.clone()] {
+            if before.is_known() && !after.is_known() {
+                continue;
+            }
+            prop_assert_eq!(changes(&before, &after).is_empty(), tells_the_same(&before, &after));
+        }
+    }
+
+    #[test]
+    fn the_changes_of_every_step_build_the_client(
+        (policies, events) in one_life(),
+        until in arbitrary_moment(),
+    ) {
+        let mut replica = Replica::default();
+        let end = walk(&events, until, &policies, |step| {
+            for change in changes(step.before, step.after) {
+                replica.apply(&change);
+            }
+            prop_assert_eq!(&replica, &Replica::of(step.after));
+            Ok(())
+        })?;
+        prop_assert_eq!(&end, &fold(&events, until, &policies));
+        let mut at_once = Replica::default();
+        for change in changes(&Client::default(), &end) {
+            at_once.apply(&change);
+        }
+        prop_assert_eq!(at_once, Replica::of(&end));
+    }
+
+    #[test]
+    fn a_correction_makes_what_was_told_what_is_so(
+        (policies, events, arrivals) in life_and_arrivals(),
+        kept in 0..=2 * LONGEST,
+        until in arbitrary_moment(),
+    ) {
+        let told = fold(&arrivals[..kept.min(arrivals.len())], until, &policies);
+        let so = fold(&events, until, &policies);
+        // Names that were refused may make more of less: nothing that was added is taken back in the log.
+        if told.is_known() && !so.is_known() {
+            return Ok(());
+        }
+        let mut replica = Replica::of(&told);
+        for change in changes(&told, &so) {
+            replica.apply(&change);
+        }
+        prop_assert_eq!(replica, Replica::of(&so));
+    }
+
+    #[test]
+    fn the_facets_keep_to_what_the_documents_say(
+        (policies, events) in one_life(),
+        until in arbitrary_moment(),
+    ) {
+        walk(&events, until, &policies, |step| {
+            keeps_to_the_documents(step.after)?;
+            moves_as_the_documents_say(step)
+        })?;
+    }
+
+    #[test]
+    fn a_refused_event_changes_nothing_but_what_was_seen(
+        (policies, events) in one_life(),
+        until in arbitrary_moment(),
+    ) {
+        walk(&events, until, &policies, |step| {
+            let Some((event, outcome)) = step.event else { return Ok(()) };
+            prop_assert_eq!(step.after.seen.as_ref(), Some(&event.position()));
+            if outcome.is_err() {
+                let untouched = Client {
+                    seen: step.after.seen.clone(),
+                    fired: None,
+                    ..step.before.clone()
+                };
+                prop_assert_eq!(step.after, &untouched);
+                prop_assert!(changes(step.before, step.after).is_empty());
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn what_is_kept_reads_back_as_it_was((policies, events) in one_life(), until in arbitrary_moment()) {
+        let client = fold(&events, until, &policies);
+        prop_assert_eq!(&crashed(&client), &client);
+        for event in &events {
+            let text = serde_json::to_string(&event.kind).expect("JSON");
+            prop_assert_eq!(&serde_json::from_str::<EventKind>(&text).expect("an event kind"), &event.kind);
+            let position = event.position();
+            let text = serde_json::to_string(&position).expect("JSON");
+            prop_assert_eq!(serde_json::from_str::<Position>(&text).expect("a position"), position);
+        }
+    }
+
+    #[test]
+    fn policies_read_back_as_they_were(policy in arbitrary_policy()) {
+        let text = serde_json::to_string(&policy).expect("JSON");
+        prop_assert_eq!(serde_json::from_str::<Policy>(&text).expect("a policy"), policy);
+    }
+
+    #[test]
+    fn the_order_of_positions_is_total(events in arbitrary_history(1, 12)) {
+        for a in &events {
+            for b in &events {
+                let (pa, pb) = (a.position(), b.position());
+                prop_assert_eq!(pa.cmp(&pb), pb.cmp(&pa).reverse());
+                let same = a == b || (a.is_touch() && b.is_touch() && (a.time, &a.sequence) == (b.time, &b.sequence));
+                prop_assert_eq!(pa == pb, same);
+                prop_assert!(a.time >= b.time || pa < pb, "time comes first");
+                for c in &events {
+                    let pc = c.position();
+                    prop_assert!(!(pa <= pb && pb <= pc) || pa <= pc);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn at_every_moment_one_policy_is_in_force(policies in arbitrary_policies(), now in arbitrary_moment()) {
+        let eras: Vec<_> = policies.eras_from(DateTime::<Utc>::MIN_UTC).collect();
+        let here: Vec<_> = eras.iter().filter(|era| era.start <= now && now < era.end).collect();
+        prop_assert_eq!(here.len(), 1);
+        prop_assert_eq!(here[0].policy, policies.at(now));
+        prop_assert_eq!(eras[eras.len() - 1].policy, policies.latest());
+    }
+}
+
+/// A law about histories in which nothing happens says nothing.
+#[test]
+fn the_histories_go_everywhere() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = BTreeSet::<String>::new();
+    for _ in 0..600 {
+        let (policies, events) = one_life().new_tree(&mut runner).expect("a life").current();
+        let end = last_moment(&events) + TimeDelta::days(100);
+        walk(&events, end, &policies, |step| {
+            seen.extend(
+                changes(step.before, step.after)
+                    .iter()
+                    .map(|change| change.kind.to_owned()),
+            );
+            if let Some((event, outcome)) = step.event {
+                seen.extend([match outcome {
+                    Ok(()) => event.kind.type_name(),
+                    Err(refusal) => refusal.code(),
+                }
+                .to_owned()]);
+            }
+            Ok(())
+        })
+        .expect("a walk");
+    }
+    let refusals = Refusal::ALL.iter().map(|refusal| refusal.code());
+    let all = TYPES.iter().chain(change::TYPES).copied().chain(refusals);
+    // Refusals are told by the engine.
+    let missing: Vec<&str> = all
+        .filter(|what| !seen.contains(*what) && *what != "event.refused")
+        .collect();
+    assert!(missing.is_empty(), "never seen: {missing:?}");
+}
+
+/// Written down and read again, as after a crash.
+fn crashed(client: &Client) -> Client {
+    let text = serde_json::to_string(client).expect("JSON");
+    serde_json::from_str(&text).expect("a client")
+}
+
+fn tells_the_same(before: &Client, after: &Client) -> bool {
+    let warned = |client: &Client| client.access()?.renewal()?.warned;
+    let stalled = |client: &Client| {
+        let invitation = client.link.invitation()?;
+        invitation.stalled.then_some(invitation.sent_at)
+    };
+    let renamed = match (&before.name, &after.name) {
+        (Some(old), Some(new)) => old != new,
+        _ => false,
+    };
+    let both: BTreeSet<&Id> = before.subscriptions.keys().collect();
+    let paid_otherwise = both
+        .into_iter()
+        .filter_map(|id| Some((&before.subscriptions[id], after.subscriptions.get(id)?)))
+        .any(|(old, new)| old.paid_until != new.paid_until);
+    Replica::of(before) == Replica::of(after)
+        && !renamed
+        && !paid_otherwise
+        && after.invitations <= before.invitations
+        && (warned(after).is_none() || warned(after) == warned(before))
+        && (stalled(after).is_none() || stalled(after) == stalled(before))
+}
+
+/// What holds for a client at any moment.
+fn keeps_to_the_documents(client: &Client) -> Result<(), TestCaseError> {
+    let active = client.link_status() == Some(LinkStatus::Active);
+    let access = client.access_status().as_str();
+    // 002: access, commission and credit come with the link and end with it.
+    prop_assert_eq!(access != "none", active);
+    prop_assert_eq!(client.connected(), active);
+    prop_assert_eq!(client.status_credit(), active);
+    prop_assert!(active || !client.commission());
+    prop_assert!(active || client.access_request().is_none());
+    // 001: who is terminated is not billed, not seen, and brings no data.
+    let terminated = client.service_status() == Some(ServiceStatus::Terminated);
+    prop_assert!(!(terminated && (client.billable() || client.visible() || client.retrieving())));
+    let pending = client.service_status() == Some(ServiceStatus::PendingAssigning);
+    let unassigned =
+        client.assignments.is_empty() && client.report_schedules.is_empty() && client.margin_rules.is_empty();
+    prop_assert!(!pending || (unassigned && !client.billable()));
+    // 000: drafts have no active subscription, and nothing is prepared any more once linked.
+    let states: Vec<&str> = client.subscriptions.values().map(|s| s.state.as_str()).collect();
+    prop_assert!(client.link_status() != Some(LinkStatus::Draft) || !states.contains(&"active"));
+    prop_assert!(!active || !states.contains(&"prepared"));
+    // Ours: the deleted hold nothing of the partner's.
+    if client.link_status() == Some(LinkStatus::Deleted) {
+        let partners = client
+            .subscriptions
+            .values()
+            .filter(|s| s.managed_by == tenure::domain::event::ManagedBy::Partner && !s.has_ended());
+        prop_assert!(terminated && unassigned && partners.count() == 0);
+    }
+    prop_assert!(client.exists() || client.name.is_some() == client.is_known());
+    Ok(())
+}
+
+/// What holds for every step from one state to the next.
+fn moves_as_the_documents_say(step: &Step) -> Result<(), TestCaseError> {
+    let (before, after) = (step.before, step.after);
+    // 001: never back to pending, until deleted and added again.
+    if after.service_status() == Some(ServiceStatus::PendingAssigning)
+        && before.service_status() != after.service_status()
+    {
+        prop_assert!(!before.exists(), "pending again");
+    }
+    // An ended subscription stays ended.
+    for (id, old) in &before.subscriptions {
+        if old.has_ended() {
+            prop_assert_eq!(after.subscriptions.get(id), Some(old));
+        }
+    }
+    // Timers move no link and no service, and give nothing.
+    if step.event.is_none() {
+        let told = changes(before, after);
+        let quiet = |change: &Change| {
+            [
+                "access.expired",
+                "access.expiring",
+                "subscription.ended",
+                "invitation.stalled",
+            ]
+            .contains(&change.kind)
+                || change.kind.ends_with(".removed")
+        };
+        prop_assert!(told.iter().all(quiet), "{}", json!(told));
+        prop_assert!(!told.is_empty(), "a timer fired and nothing came of it");
+    }
+    Ok(())
+}

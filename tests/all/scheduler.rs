@@ -1,0 +1,281 @@
+//! The scheduler on a real store: which runs there are, what they stand for, and how they end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use tempfile::TempDir;
+use tenure::clock::{Clock, SimulatedClock, SystemClock};
+use tenure::config::{Settings, SweepSettings};
+use tenure::domain::event::NameVerdict;
+use tenure::domain::{ClientKey, Event, EventKind, Policy, Sweep};
+use tenure::engine::{Answer, Engine, Incoming};
+use tenure::scheduler::{Scheduler, TickerError};
+use tenure::store::sqlite::SqliteStore;
+use tenure::store::{RunStatus, Store, SweepRun};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const HOURLY: &str = "0 * * * *";
+const EVERY_SECOND: &str = "* * * * * *";
+
+fn moment(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// Only access-expiry, on this line.
+fn settings(cron: &str, chunk: u32) -> SweepSettings {
+    let mut env = vec![
+        ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON".to_owned(), cron.to_owned()),
+        ("TENURE_SWEEPS__CHUNK".to_owned(), chunk.to_string()),
+    ];
+    for other in ["SUBSCRIPTION_END", "TERMINATED_CLEANUP", "STALLED_INVITATIONS"] {
+        env.push((format!("TENURE_SWEEPS__{other}__ENABLED"), "false".to_owned()));
+    }
+    Settings::load(None, env.into_iter()).unwrap().sweeps
+}
+
+async fn engine(folder: &Path, clock: Arc<dyn Clock>) -> Arc<Engine> {
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.join("tenure.db")));
+    store.migrate().await.unwrap();
+    Arc::new(Engine::start(store, clock, &Policy::default()).await.unwrap())
+}
+
+/// An engine whose clock stands at a moment.
+async fn engine_at(now: &str) -> (TempDir, Arc<SimulatedClock>, Arc<Engine>) {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(SimulatedClock::at(moment(now)));
+    let engine = engine(folder.path(), clock.clone()).await;
+    (folder, clock, engine)
+}
+
+struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), TickerError>>,
+}
+
+fn start(engine: &Arc<Engine>, settings: &SweepSettings) -> Running {
+    start_as(engine, settings, "test")
+}
+
+fn start_as(engine: &Arc<Engine>, settings: &SweepSettings, worker: &str) -> Running {
+    let stop = CancellationToken::new();
+    let scheduler = Scheduler::new(engine.clone(), settings, worker.to_owned());
+    Running {
+        task: tokio::spawn(scheduler.run(stop.clone())),
+        stop,
+    }
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.task).await;
+        ended.expect("it drains in time").unwrap().unwrap();
+    }
+}
+
+async fn runs(engine: &Engine) -> Vec<SweepRun> {
+    engine.store().runs(None, 1_000).await.unwrap()
+}
+
+/// Waits for the runs to be as they should.
+async fn runs_until(engine: &Engine, enough: impl Fn(&[SweepRun]) -> bool) -> Vec<SweepRun> {
+    for _ in 0..1_500 {
+        let runs = runs(engine).await;
+        if enough(&runs) {
+            return runs;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within 15 s: {:#?}", runs(engine).await);
+}
+
+fn done(run: &SweepRun) -> bool {
+    run.status == RunStatus::Done
+}
+
+/// Clients whose access is used the last time at a moment.
+async fn clients(engine: &Engine, count: usize, at: DateTime<Utc>) {
+    let mut incoming = Vec::new();
+    for i in 0..count {
+        let key = ClientKey::new("acme", &format!("c{i}")).unwrap();
+        for (id, kind) in [
+            (
+                "added",
+                EventKind::ClientAdded {
+                    name: format!("name {i}").try_into().unwrap(),
+                    imported: false,
+                },
+            ),
+            (
+                "invited",
+                serde_json::from_value(
+                    serde_json::json!({"type": "client.invited", "data": {"steps": ["accepted"]}}),
+                )
+                .unwrap(),
+            ),
+            ("accepted", EventKind::InvitationAccepted {}),
+        ] {
+            incoming.push(Incoming::Event(Event {
+                source: "/test".into(),
+                id: format!("{i}-{id}").into(),
+                key: key.clone(),
+                time: at,
+                sequence: None,
+                kind,
+                name_verdict: NameVerdict::default(),
+            }));
+        }
+    }
+    let answers = engine.take(incoming).await.unwrap();
+    assert!(answers.iter().all(|answer| *answer == Answer::Applied), "{answers:?}");
+}
+
+async fn expired(engine: &Engine) -> i64 {
+    let census = engine.store().census().await.unwrap();
+    census.access.get("expired").copied().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn a_missed_tick_is_made_up_for_at_start_and_only_once() {
+    let (_folder, clock, engine) = engine_at("2026-01-01T00:00:00Z").await;
+    clients(&engine, 3, moment("2026-01-01T00:00:00Z")).await;
+    clock.set(moment("2026-03-10T12:34:56.789Z"));
+
+    let running = start(&engine, &settings(HOURLY, 2));
+    let ended = runs_until(&engine, |runs| runs.iter().any(done)).await;
+    running.stop().await;
+    assert_eq!(ended.len(), 1, "{ended:#?}");
+    assert_eq!(ended[0].sweep, Sweep::AccessExpiry);
+    assert_eq!(ended[0].scheduled_at, moment("2026-03-10T12:00:00Z"));
+    assert_eq!((ended[0].counts.examined, ended[0].counts.changed), (3, 3));
+    assert_eq!(expired(&engine).await, 3);
+
+    // The same tick again, and it was seen through.
+    let running = start(&engine, &settings(HOURLY, 2));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    running.stop().await;
+    assert_eq!(runs(&engine).await, ended);
+
+    clock.set(moment("2026-03-10T13:00:00Z"));
+    let running = start(&engine, &settings(HOURLY, 2));
+    let ended = runs_until(&engine, |runs| runs.iter().filter(|run| done(run)).count() == 2).await;
+    running.stop().await;
+    assert_eq!(ended[0].scheduled_at, moment("2026-03-10T13:00:00Z"));
+}
+
+#[tokio::test]
+async fn ticks_bring_runs_that_stand_for_whole_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path(), Arc::new(SystemClock)).await;
+    let before = SystemClock.now();
+    let running = start(&engine, &settings(EVERY_SECOND, 10));
+    let ended = runs_until(&engine, |runs| runs.iter().filter(|run| done(run)).count() >= 3).await;
+    running.stop().await;
+    let mut ticks: Vec<_> = ended.iter().map(|run| run.scheduled_at).collect();
+    assert!(ticks.iter().all(|tick| tick.trunc_subsecs(0) == *tick));
+    assert!(ended.iter().all(|run| run.started_at >= run.scheduled_at));
+    assert!(ticks.iter().all(|tick| *tick > before - TimeDelta::seconds(1)));
+    ticks.sort_unstable();
+    ticks.dedup();
+    assert_eq!(ticks.len(), ended.len(), "a tick was run twice");
+}
+
+#[tokio::test]
+async fn several_workers_mean_the_same_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (one, two) = (
+        engine(folder.path(), clock.clone()).await,
+        engine(folder.path(), clock).await,
+    );
+    clients(&one, 50, SystemClock.now() - TimeDelta::days(59)).await;
+    let first = start_as(&one, &settings(EVERY_SECOND, 5), "one");
+    let second = start_as(&two, &settings(EVERY_SECOND, 5), "two");
+    let ended = runs_until(&one, |runs| runs.iter().filter(|run| done(run)).count() >= 3).await;
+    first.stop().await;
+    second.stop().await;
+    let mut ticks: Vec<_> = ended.iter().map(|run| run.scheduled_at).collect();
+    ticks.sort_unstable();
+    ticks.dedup();
+    assert_eq!(ticks.len(), ended.len(), "a tick was recorded twice");
+}
+
+#[tokio::test]
+async fn a_sweep_that_is_stopped_ends_at_its_chunk_and_is_taken_up_again() {
+    let (_folder, clock, engine) = engine_at("2026-01-01T00:00:00Z").await;
+    clients(&engine, 400, moment("2026-01-01T00:00:00Z")).await;
+    clock.set(moment("2026-03-10T12:30:00Z"));
+
+    let running = start(&engine, &settings(HOURLY, 1));
+    runs_until(&engine, |runs| runs.iter().any(|run| run.counts.changed > 0)).await;
+    running.stop().await;
+    let stopped = &runs(&engine).await[0];
+    let swept = expired(&engine).await;
+    assert!(stopped.finished_at.is_some());
+    assert_eq!(stopped.counts.changed, swept, "what was swept is recorded");
+    assert!(swept < 400, "it was through before it could be stopped");
+    assert_eq!(stopped.status, RunStatus::Failed);
+
+    // The same tick: it was not seen through.
+    let running = start(&engine, &settings(HOURLY, 50));
+    runs_until(&engine, |runs| {
+        runs.iter().all(|run| run.finished_at.is_some() && run.counts.changed == 400)
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(expired(&engine).await, 400);
+    assert_eq!(runs(&engine).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_stops_no_turns() {
+    let (_folder, _clock, engine) = engine_at("2026-03-10T12:30:00Z").await;
+    engine.store().close().await;
+    let running = start(&engine, &settings(EVERY_SECOND, 1));
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(!running.task.is_finished());
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn no_sweep_runs_that_is_not_enabled() {
+    let (_folder, _clock, engine) = engine_at("2026-03-10T12:30:00Z").await;
+    let mut settings = settings(HOURLY, 1);
+    for schedule in settings.schedules.values_mut() {
+        schedule.enabled = false;
+    }
+    let running = start(&engine, &settings);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    running.stop().await;
+    assert_eq!(runs(&engine).await, []);
+}
+
+#[tokio::test]
+async fn a_sweep_is_fresh_until_it_misses_two_ticks() {
+    let (_folder, clock, engine) = engine_at("2026-03-10T12:30:00Z").await;
+    let scheduler = Scheduler::new(engine.clone(), &settings(HOURLY, 10), "test".into());
+    let fresh = async || scheduler.freshness().await.unwrap()[&Sweep::AccessExpiry].clone();
+
+    // Nothing has run, but it has just started.
+    assert!(fresh().await.fresh);
+    clock.set(moment("2026-03-10T13:10:00Z"));
+    assert!(fresh().await.fresh);
+    clock.set(moment("2026-03-10T14:00:30Z"));
+    assert!(!fresh().await.fresh, "{}", fresh().await);
+    assert!(fresh().await.to_string().contains("no run has finished"));
+
+    let running = start(&engine, &settings(HOURLY, 10));
+    runs_until(&engine, |runs| runs.iter().any(done)).await;
+    running.stop().await;
+    assert!(fresh().await.fresh, "{}", fresh().await);
+    clock.set(moment("2026-03-10T15:59:59Z"));
+    assert!(fresh().await.fresh, "{}", fresh().await);
+    clock.set(moment("2026-03-10T16:00:01Z"));
+    let stale = fresh().await;
+    assert!(!stale.fresh, "{stale}");
+    assert!(stale.to_string().starts_with("overdue"), "{stale}");
+    assert_eq!(stale.next_tick, Some(moment("2026-03-10T17:00:00Z")));
+}

@@ -1,0 +1,315 @@
+//! What PostgreSQL promises where there are several workers: locks, the order of the outbox, the lead.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure::domain::ClientKey;
+use tenure::store::postgres::{PostgresOptions, PostgresStore};
+use tenure::store::{Batch, Commit, Recorded, Store, StoreError};
+
+use super::given::*;
+use super::{Fresh, connect};
+
+async fn with_clients(test: &str, names: &[&str]) -> Fresh {
+    let fresh = Fresh::postgres(test).await;
+    let new = names.iter().map(|name| new_client(&key(name), name)).collect();
+    put(&*fresh.store, clients(new)).await.unwrap();
+    fresh
+}
+
+/// The next version of a client, told in the journal.
+async fn write_on(mut batch: Box<dyn Batch>, key: &ClientKey) -> Result<(), StoreError> {
+    let seen = lock(&mut *batch, key).await;
+    let written = Commit {
+        clients: vec![write(key, seen.document.client, seen.version)],
+        journal: vec![entry(key, &(seen.version + 1).to_string())],
+        ..commit()
+    };
+    batch.commit(&written).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_clients_are_skipped_on_demand() {
+    let fresh = with_clients("busy", &["a", "b", "c"]).await;
+    let store = &*fresh.store;
+    let keys = [key("a"), key("b"), key("c"), key("nobody")];
+    let mut first = store.begin().await.unwrap();
+    lock(&mut *first, &key("b")).await;
+    let mut second = store.begin().await.unwrap();
+    let free = second.lock(&keys, true).await.unwrap();
+    assert!(free.iter().map(|stored| &stored.key).eq([&keys[0], &keys[2]]));
+    first.rollback().await.unwrap();
+    second.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_not_to_be_had_is_a_conflict() {
+    let fresh = with_clients("patience", &["a"]).await;
+    let super::Database::Postgres(url) = &fresh.database else {
+        unreachable!();
+    };
+    let options = PostgresOptions {
+        lock_timeout: Duration::from_millis(100),
+        ..PostgresOptions::default()
+    };
+    let hasty = PostgresStore::connect(url, &options).unwrap();
+    let mut first = fresh.store.begin().await.unwrap();
+    lock(&mut *first, &key("a")).await;
+    let mut second = hasty.begin().await.unwrap();
+    let error = second.lock(&[key("a")], false).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_was_overtaken_is_a_conflict() {
+    let fresh = with_clients("overtaken", &["a", "b"]).await;
+    let store = &*fresh.store;
+    let mut slow = store.begin().await.unwrap();
+    // Its number is given out here.
+    lock(&mut *slow, &key("a")).await;
+    write_on(store.begin().await.unwrap(), &key("b")).await.unwrap();
+    // It would write about `b` under a lower number than what was written before.
+    let error = slow.lock(&[key("b")], false).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict(_)), "{error}");
+    slow.rollback().await.unwrap();
+    write_on(store.begin().await.unwrap(), &key("b")).await.unwrap();
+    let lines = relayed(store, 2, 9).await;
+    assert_eq!(told(&lines), [("b".into(), "2".into()), ("b".into(), "3".into())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_journaled_alone_overtakes_as_well() {
+    let fresh = with_clients("stamped", &["a", "b"]).await;
+    let store = &*fresh.store;
+    let mut slow = store.begin().await.unwrap();
+    lock(&mut *slow, &key("a")).await;
+    let mut quick = store.begin().await.unwrap();
+    lock(&mut *quick, &key("b")).await;
+    // As when a late event is refused: its client stays as it is.
+    quick.commit(&journal(vec![entry(&key("b"), "x")])).await.unwrap();
+    let error = slow.lock(&[key("b")], false).await.unwrap_err();
+    assert!(matches!(error, StoreError::Conflict(_)), "{error}");
+    assert_eq!(store.client(&key("b")).await.unwrap().unwrap().version, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_transaction_holds_the_relay_back() {
+    let fresh = with_clients("held_back", &["a", "b"]).await;
+    let store = &*fresh.store;
+    let mut older = store.begin().await.unwrap();
+    let seen = lock(&mut *older, &key("a")).await;
+    write_on(store.begin().await.unwrap(), &key("b")).await.unwrap();
+    assert_eq!(store.relay_next(9).await.unwrap(), []);
+    assert_eq!(store.relay_backlog().await.unwrap(), 1);
+    let written = Commit {
+        clients: vec![write(&key("a"), seen.document.client, 1)],
+        journal: vec![entry(&key("a"), "first")],
+        ..commit()
+    };
+    older.commit(&written).await.unwrap();
+    let lines = relayed(store, 2, 9).await;
+    assert_eq!(
+        told(&lines),
+        [("a".into(), "first".into()), ("b".into(), "2".into())]
+    );
+}
+
+/// Eight writers on five clients, three at a time, and a relay that follows them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_client_is_relayed_in_its_order_under_eight_writers() {
+    const WRITERS: u64 = 8;
+    const ROUNDS: u64 = 40;
+    let names = ["a", "b", "c", "d", "e"];
+    let fresh = with_clients("hammered", &names).await;
+    let writers: Vec<_> = (1..=WRITERS)
+        .map(|seed| {
+            let store = fresh.store.clone();
+            tokio::spawn(async move {
+                let mut conflicts = 0;
+                for round in 0..ROUNDS {
+                    let picked = pick(seed * 1_000 + round, &names);
+                    while let Err(error) = hammer(&*store, &picked).await {
+                        assert!(matches!(error, StoreError::Conflict(_)), "{error}");
+                        conflicts += 1;
+                    }
+                }
+                conflicts
+            })
+        })
+        .collect();
+    let expected = usize::try_from(WRITERS * ROUNDS * 3).unwrap();
+    let follower = tokio::spawn(follow(fresh.database.another_store(), expected));
+    let mut conflicts = 0;
+    for writer in writers {
+        conflicts += writer.await.unwrap();
+    }
+    let lines = follower.await.unwrap();
+    let mut last: BTreeMap<&str, i64> = BTreeMap::new();
+    let told = told(&lines);
+    for (client, version) in &told {
+        let version: i64 = version.parse().unwrap();
+        let before = last.insert(client, version).unwrap_or(1);
+        assert_eq!(version, before + 1, "{client}, after {conflicts} conflicts");
+    }
+    assert_eq!(told.len(), expected);
+}
+
+async fn hammer(store: &dyn Store, keys: &[ClientKey]) -> Result<(), StoreError> {
+    let mut batch = store.begin().await?;
+    // One after the other, so that there is time to be overtaken.
+    let mut written = commit();
+    for key in keys {
+        let seen = batch.lock(std::slice::from_ref(key), false).await?.remove(0);
+        written.journal.push(entry(key, &(seen.version + 1).to_string()));
+        written
+            .clients
+            .push(write(key, seen.document.client, seen.version));
+    }
+    batch.commit(&written).await
+}
+
+/// Three different clients, in key order.
+fn pick(seed: u64, names: &[&str]) -> Vec<ClientKey> {
+    let mut state = seed;
+    let mut picked = std::collections::BTreeSet::new();
+    while picked.len() < 3 {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let index = usize::try_from(state >> 33).unwrap() % names.len();
+        picked.insert(key(names[index]));
+    }
+    picked.into_iter().collect()
+}
+
+async fn follow(store: Arc<dyn Store>, expected: usize) -> Vec<Recorded> {
+    let mut lines: Vec<Recorded> = Vec::new();
+    while lines.len() < expected {
+        let next = relayed(&*store, 1, 7).await;
+        store.relay_done(next[next.len() - 1].cursor).await.unwrap();
+        lines.extend(next);
+    }
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_worker_leads_the_relay_until_it_is_gone() {
+    let fresh = Fresh::postgres("lead").await;
+    let other = fresh.database.another_store();
+    assert!(fresh.store.lead_relay().await.unwrap());
+    assert!(!other.lead_relay().await.unwrap());
+    assert!(fresh.store.lead_relay().await.unwrap());
+    // A connection that is cut is noticed, and the lead is up for whoever comes first.
+    fresh
+        .database
+        .sql(
+            "select pg_terminate_backend(pid)::text from pg_stat_activity
+             where application_name = 'tenure relay' and datname = current_database()",
+        )
+        .await;
+    let led = async || {
+        for _ in 0..100 {
+            if other.lead_relay().await.unwrap() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        false
+    };
+    assert!(led().await);
+    assert!(!fresh.store.lead_relay().await.unwrap());
+    other.close().await;
+    let mut regained = false;
+    for _ in 0..100 {
+        regained = regained || fresh.store.lead_relay().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(regained);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_restored_on_a_younger_server_goes_on() {
+    let fresh = with_clients("restored", &["a"]).await;
+    let store = &*fresh.store;
+    write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
+    // As if the server that the dump is from had counted a million million transactions.
+    fresh
+        .database
+        .sql("update journal set xid = xid + 1000000000000 returning ''")
+        .await;
+    fresh
+        .database
+        .sql("update clients set journaled_by = journaled_by + 1000000000000 returning ''")
+        .await;
+    store.migrate().await.unwrap();
+    store.migrate().await.unwrap();
+    write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
+    let lines = relayed(store, 2, 9).await;
+    assert_eq!(told(&lines), [("a".into(), "2".into()), ("a".into(), "3".into())]);
+    store.relay_done(lines[1].cursor).await.unwrap();
+    write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
+    assert_eq!(told(&relayed(store, 1, 9).await), [("a".into(), "4".into())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_is_unavailable() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    let url = format!("postgres://postgres@127.0.0.1:{port}/tenure");
+    let options = PostgresOptions {
+        acquire_timeout: Duration::from_millis(300),
+        ..PostgresOptions::default()
+    };
+    let store = PostgresStore::connect(&url, &options).unwrap();
+    let errors = [
+        store.ping().await.unwrap_err(),
+        store.migrate().await.unwrap_err(),
+        store.lead_relay().await.unwrap_err(),
+        store.begin().await.err().unwrap(),
+    ];
+    for error in errors {
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    }
+    store.close().await;
+}
+
+#[test]
+fn an_address_that_is_none_is_said_to_be_none() {
+    for url in ["", "tenure.db", "postgres://host:port/db"] {
+        let Err(error) = PostgresStore::connect(url, &PostgresOptions::default()) else {
+            panic!("`{url}` was taken");
+        };
+        assert!(
+            error.to_string().starts_with("`store.url` cannot be used: "),
+            "{error}"
+        );
+        assert!(!error.is_transient());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_cut_are_replaced() {
+    let fresh = with_clients("cut", &["a"]).await;
+    let store = connect(match &fresh.database {
+        super::Database::Postgres(url) => url,
+        super::Database::Sqlite(_) => unreachable!(),
+    });
+    store.ping().await.unwrap();
+    let mut batch = store.begin().await.unwrap();
+    lock(&mut *batch, &key("a")).await;
+    fresh
+        .database
+        .sql(
+            "select pg_terminate_backend(pid)::text from pg_stat_activity
+             where application_name = 'tenure' and datname = current_database()",
+        )
+        .await;
+    let error = batch
+        .commit(&journal(vec![entry(&key("a"), "x")]))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
+}

@@ -1,0 +1,76 @@
+//! What SQLite promises beyond the common.
+
+use tenure::store::sqlite::SqliteStore;
+use tenure::store::{Store, StoreError};
+
+use super::given::*;
+use super::{Fresh, file};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_goes_on_beside_a_batch() {
+    let fresh = Fresh::sqlite("beside").await;
+    let store = &*fresh.store;
+    put(store, clients(vec![new_client(&key("a"), "Bakery")]))
+        .await
+        .unwrap();
+    let mut batch = store.begin().await.unwrap();
+    let seen = lock(&mut *batch, &key("a")).await;
+    assert_eq!(store.client(&key("a")).await.unwrap().unwrap(), seen);
+    assert_eq!(store.census().await.unwrap().link["draft"], 1);
+    batch.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_take_turns() {
+    let fresh = Fresh::sqlite("turns").await;
+    let other = fresh.database.another_store();
+    let new = |n: usize| clients(vec![new_client(&key(&format!("c-{n}")), &format!("Client {n}"))]);
+    let writers: Vec<_> = [fresh.store.clone(), other]
+        .into_iter()
+        .enumerate()
+        .map(|(writer, store)| {
+            tokio::spawn(async move {
+                for n in 0..50 {
+                    put(&*store, new(writer * 100 + n)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(fresh.store.census().await.unwrap().link["draft"], 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_is_there_when_it_is_opened_again() {
+    let fresh = Fresh::sqlite("again").await;
+    put(&*fresh.store, clients(vec![new_client(&key("a"), "Bakery")]))
+        .await
+        .unwrap();
+    let super::Database::Sqlite(folder) = &fresh.database else {
+        unreachable!();
+    };
+    let files = || -> Vec<_> {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        files.map(|entry| entry.unwrap().file_name()).collect()
+    };
+    fresh.store.close().await;
+    assert_eq!(files(), ["tenure.db"], "a store that is closed is one file");
+    let again = fresh.database.another_store();
+    assert!(again.client(&key("a")).await.unwrap().is_some());
+    again.close().await;
+    assert_eq!(files(), ["tenure.db"], "and so is one that was only read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_there_is_unavailable() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(file(&folder.path().join("nowhere")));
+    for error in [
+        store.ping().await.unwrap_err(),
+        store.migrate().await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    }
+}

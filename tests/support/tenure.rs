@@ -1,0 +1,148 @@
+//! The real binary, as processes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How to call `tenure`: with an environment of its own, nothing inherited that could lead elsewhere.
+#[derive(Clone, Debug)]
+pub struct Tenure {
+    env: Vec<(String, String)>,
+    folder: PathBuf,
+}
+
+/// A `tenure run` that is ended, by its id, when it is dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    pub port: u16,
+    pub address: String,
+    log: PathBuf,
+}
+
+impl Tenure {
+    /// Works in this folder, where the embedded store is, with these settings.
+    pub fn new(folder: &Path, env: &[(&str, &str)]) -> Self {
+        Self {
+            env: env
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+            folder: folder.to_owned(),
+        }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+        command
+            .args(args)
+            .current_dir(&self.folder)
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(self.env.iter().cloned())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn call(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("the binary can be started")
+    }
+
+    /// Runs a command that must succeed, and answers with its standard output.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.call(args);
+        assert!(
+            output.status.success(),
+            "tenure {args:?}: {}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Runs a command that must succeed, with `--json`, and reads its lines.
+    pub fn json(&self, args: &[&str]) -> Vec<Value> {
+        let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+        self.ok(&args)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+            .collect()
+    }
+
+    /// Starts `tenure run`, and waits until it is ready.
+    pub fn run(&self) -> Running {
+        let running = self.start();
+        running.wait_until("ready", || running.get("/readyz").0 == 200);
+        running
+    }
+
+    /// Starts `tenure run` on a free port.
+    pub fn start(&self) -> Running {
+        let port = super::servers::free_port();
+        let address = format!("127.0.0.1:{port}");
+        let log = self.folder.join(format!("tenure-{port}.log"));
+        let child = self
+            .command(&["run"])
+            .env("TENURE_HTTP__LISTEN", &address)
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log).expect("a log file"))
+            .spawn()
+            .expect("the binary can be started");
+        Running {
+            child,
+            port,
+            address,
+            log,
+        }
+    }
+}
+
+impl Running {
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Status and body of a GET; 0 when there was no answer.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        super::servers::exchange(self.port, "GET", path, None).unwrap_or((0, String::new()))
+    }
+
+    pub fn wait_until(&self, what: &str, done: impl FnMut() -> bool) {
+        wait_until(Duration::from_secs(120), done)
+            .unwrap_or_else(|()| panic!("not {what} after two minutes\n{}", self.log()));
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("the process is there");
+    }
+
+    /// Asks it to stop, and waits for its end.
+    pub fn stop(mut self) -> std::process::ExitStatus {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.child.wait().expect("the process ends")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks again and again, with a limit.
+pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> Result<(), ()> {
+    let started = Instant::now();
+    while !done() {
+        if started.elapsed() > limit {
+            return Err(());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
