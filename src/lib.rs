@@ -1,5 +1,6 @@
 //! Tenure: who may enter whose account, and who is billed for what, at this very moment.
 
+pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -16,6 +16,9 @@ const SECONDS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
 ];
 
+/// Messages of a batch.
+const MESSAGES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
+
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     #[error("`{directives}` is no filter for logs ({reason}); correct RUST_LOG or `log.level`")]
@@ -64,6 +67,7 @@ pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
     }
     let installed = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_messages".into()), &MESSAGES)?
         .install_recorder()?;
     describe();
     *handle = Some(installed.clone());
@@ -107,6 +111,67 @@ const METRICS: &[Metric] = &[
         "tenure_histories_folded_total",
         Unit::Count,
         "Clients whose history was folded anew because an event came late",
+    ),
+    // broker
+    (
+        Counter,
+        "tenure_broker_received_total",
+        Unit::Count,
+        "Messages received (queue)",
+    ),
+    (
+        Counter,
+        "tenure_broker_redelivered_total",
+        Unit::Count,
+        "Messages received that had been delivered before (queue)",
+    ),
+    (
+        Histogram,
+        "tenure_broker_batch_messages",
+        Unit::Count,
+        "Messages in a batch (queue)",
+    ),
+    (
+        Histogram,
+        "tenure_broker_batch_seconds",
+        Unit::Seconds,
+        "From a batch's first message to its acknowledgement (queue)",
+    ),
+    (
+        Counter,
+        "tenure_broker_put_aside_total",
+        Unit::Count,
+        "Messages that the store refused and that were put aside (queue)",
+    ),
+    (
+        Gauge,
+        "tenure_broker_connected",
+        Unit::Count,
+        "1 when connected to RabbitMQ, else 0 (connection)",
+    ),
+    (
+        Counter,
+        "tenure_broker_connections_lost_total",
+        Unit::Count,
+        "Connections to RabbitMQ that were lost (connection)",
+    ),
+    (
+        Counter,
+        "tenure_publish_confirmed_total",
+        Unit::Count,
+        "Messages that RabbitMQ confirmed (exchange)",
+    ),
+    (
+        Counter,
+        "tenure_publish_nacked_total",
+        Unit::Count,
+        "Messages that RabbitMQ did not take and that were published again (exchange)",
+    ),
+    (
+        Gauge,
+        "tenure_relay_lag_seconds",
+        Unit::Seconds,
+        "Age of the oldest change that is being published; 0 when none waits",
     ),
     // scheduler
     (
@@ -225,7 +290,7 @@ mod tests {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let found = text.split("\"tenure_").skip(1).filter_map(|rest| {
                     let name = rest.split('"').next()?;
-                    Some(format!("tenure_{name}"))
+                    (!name.is_empty()).then(|| format!("tenure_{name}"))
                 });
                 names.extend(found);
             }

@@ -1,6 +1,7 @@
 //! The worker: wires the doors to the engine, waits for the store, and ends in good order.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::{self, BrokerError, BrokerSettings, BrokerState, BrokerStatus};
 use crate::clock::SystemClock;
 use crate::config::{Settings, StoreSettings, StoreUrl};
 use crate::engine::Engine;
@@ -43,6 +45,8 @@ pub enum WorkerError {
     Http(std::io::Error),
     #[error(transparent)]
     Scheduler(#[from] TickerError),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
     #[error("a part of the worker broke off: {0}; this is a bug")]
     Panic(JoinError),
     #[error(
@@ -229,15 +233,24 @@ impl Worker {
         tracing::info!(worker = name, "at work");
     }
 
-    fn open_broker(&mut self, _engine: &Arc<Engine>) {
-        let Some(_url) = &self.settings.broker.url else {
-            self.api.watch(
-                "broker",
-                Arc::new(|| Box::pin(std::future::ready(Health::good("not configured")))),
-            );
+    fn open_broker(&mut self, engine: &Arc<Engine>) {
+        let Some(settings) = BrokerSettings::of(&self.settings) else {
+            let none = || Health::good("not configured");
+            self.api
+                .watch("broker", Arc::new(move || Box::pin(ready(none()))));
             return;
         };
+        let state = BrokerState::default();
+        let watched = state.clone();
+        self.api.watch(
+            "broker",
+            Arc::new(move || Box::pin(ready(broker_health(watched.status())))),
+        );
         self.api.watch_relay();
+        let engine = engine.clone();
+        self.add("broker", |stop| async move {
+            Ok(broker::run(settings, engine, state, stop).await?)
+        });
     }
 
     /// Waits until it is told to stop, or a part fails; then for what is in hand.
@@ -327,6 +340,13 @@ where
     tokio::select! {
         done = work(stop.clone()) => done,
         () = signalled => Err(WorkerError::Interrupted),
+    }
+}
+
+fn broker_health(status: BrokerStatus) -> Health {
+    match status.reason {
+        None => Health::good("connected"),
+        Some(reason) => Health::bad(reason),
     }
 }
 

@@ -136,15 +136,19 @@ impl Lane {
 
     /// Sees a batch through to its acknowledgement, in order.
     async fn settle(&self, batch: &[Delivery]) -> Result<(), BrokerError> {
+        let mut backoff = Backoff::default();
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
-            match self.take(|| self.read(part)).await? {
-                Ok(()) => self.acknowledge(part).await?,
-                Err(_) if part.len() > 1 => {
-                    let (before, after) = part.split_at(part.len() / 2);
-                    parts.extend([after, before]);
-                }
-                Err(error) => self.put_aside(part, &error).await?,
+            let Err(refusal) = self.take(|| self.read(part)).await? else {
+                self.acknowledge(part).await?;
+                continue;
+            };
+            if part.len() > 1 {
+                let (before, after) = part.split_at(part.len() / 2);
+                parts.extend([after, before]);
+            } else if !self.put_aside(part, &refusal).await? {
+                self.wait(&mut backoff, &refusal).await?;
+                parts.push(part);
             }
         }
         Ok(())
@@ -189,27 +193,26 @@ impl Lane {
     }
 
     /// One message that the store refuses: as a dead letter it mostly can be kept. If even that is refused, and
-    /// the store does take another letter, it goes where RabbitMQ puts what it gives up.
-    async fn put_aside(&self, alone: &[Delivery], refusal: &StoreError) -> Result<(), BrokerError> {
-        let [delivery] = alone else { return Ok(()) };
+    /// the store does take another letter, it goes where RabbitMQ puts what it gives up. False: it is still in
+    /// hand, because the store refuses everything (no right to the tables, or other tables than ours).
+    async fn put_aside(&self, alone: &[Delivery], refusal: &StoreError) -> Result<bool, BrokerError> {
+        let [delivery] = alone else { return Ok(true) };
         let reason = format!("the store refused it: {refusal}");
-        let mut backoff = Backoff::default();
-        loop {
-            let letter = || vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))];
-            let Err(error) = self.take(letter).await? else {
-                self.tell_put_aside(refusal, "kept as a dead letter");
-                return self.acknowledge(alone).await;
-            };
-            let stub = || vec![Incoming::Dead(self.source.stub(delivery, &reason))];
-            // From the queue of dead messages there is nowhere to go.
-            if !self.source.is_dead() && self.take(stub).await?.is_ok() {
-                self.tell_put_aside(refusal, "rejected, and left in tenure.dead");
-                let options = BasicRejectOptions { requeue: false };
-                return Ok(self.channel.basic_reject(delivery.delivery_tag, options).await?);
-            }
-            // A store that refuses everything: no right to the tables, or other tables than ours.
-            self.wait(&mut backoff, &error).await?;
+        let letter = || vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))];
+        if self.take(letter).await?.is_ok() {
+            self.tell_put_aside(refusal, "it is kept as a dead letter");
+            self.acknowledge(alone).await?;
+            return Ok(true);
         }
+        // From the queue of dead messages there is nowhere to go.
+        let stub = || vec![Incoming::Dead(self.source.stub(delivery, &reason))];
+        if self.source.is_dead() || self.take(stub).await?.is_err() {
+            return Ok(false);
+        }
+        self.tell_put_aside(refusal, "it is left in tenure.dead");
+        let options = BasicRejectOptions { requeue: false };
+        self.channel.basic_reject(delivery.delivery_tag, options).await?;
+        Ok(true)
     }
 
     fn tell_put_aside(&self, refusal: &StoreError, what: &str) {

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
 use super::context::{Context, WrongUse};
 use super::output;
+use crate::broker::publisher::Publisher;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::Refusal;
 use crate::engine::{Answer, Incoming};
@@ -171,6 +172,34 @@ pub async fn publish(context: &Context, args: PublishArgs) -> anyhow::Result<Exi
     let Some(url) = &context.settings.broker.url else {
         return Err(WrongUse("there is no broker to publish to: set AMQP_URL or broker.url".into()).into());
     };
-    let _ = (url, args.file, args.unchecked, SystemClock.now());
-    anyhow::bail!("soon")
+    let mut lines = Lines::open(&args.file, "publishing").await?;
+    let mut publisher = Publisher::connect(url.reveal(), &context.settings.broker).await?;
+    let (mut published, mut broken) = (0u64, 0u64);
+    while let Some((origin, line)) = lines.next().await? {
+        let Some(read) = context.decoder(SystemClock.now()).line(&origin, &line) else {
+            continue;
+        };
+        match read {
+            Ok(event) => publisher.publish_event(&event, line).await?,
+            Err(_) if args.unchecked => publisher.publish_bytes(line).await?,
+            Err(letter) => {
+                broken += 1;
+                eprintln!("tenure: {origin}: not published: {}", letter.reason);
+                continue;
+            }
+        }
+        published += 1;
+    }
+    publisher.finish().await?;
+    lines.bar.finish_and_clear();
+    if context.json {
+        output::json(&serde_json::json!({ "published": published, "not_published": broken }))?;
+    } else {
+        output::line(&format!("{published} events published and confirmed"));
+    }
+    Ok(if broken == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

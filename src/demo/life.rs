@@ -409,7 +409,8 @@ impl Life<'_> {
         }
         if self.chance(0.9) {
             // Hardly anybody knocks at a door that has been taken away.
-            self.events.retain(|event| &*event.source != "/accounts" || event.time <= at);
+            self.events
+                .retain(|event| &*event.source != "/accounts" || event.time <= at);
         }
         if self.chance(0.3) {
             let again = self.after(at, 5, 40);

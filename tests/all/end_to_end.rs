@@ -8,7 +8,9 @@ use std::path::Path;
 
 use chrono::TimeDelta;
 use futures_util::StreamExt as _;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties, ExchangeKind};
 use serde_json::Value;
@@ -32,7 +34,11 @@ fn world(seed: u64) -> World {
         ..Shape::default()
     };
     let world = World::new(&shape);
-    assert!(world.deliveries.len() >= 10_000, "only {} messages", world.deliveries.len());
+    assert!(
+        world.deliveries.len() >= 10_000,
+        "only {} messages",
+        world.deliveries.len()
+    );
     world
 }
 
@@ -66,7 +72,12 @@ fn compare(tenure: &Tenure, world: &World, journal: &BTreeMap<String, Vec<Value>
     let found: HashMap<String, Value> = tenure
         .json(&["client", "list"])
         .into_iter()
-        .map(|client| (format!("{}/{}", text(&client, "partner"), text(&client, "client")), client))
+        .map(|client| {
+            (
+                format!("{}/{}", text(&client, "partner"), text(&client, "client")),
+                client,
+            )
+        })
         .collect();
     let policies = Policies::default();
     let now = SystemClock.now();
@@ -85,7 +96,9 @@ fn compare(tenure: &Tenure, world: &World, journal: &BTreeMap<String, Vec<Value>
             continue;
         }
         expected += 1;
-        let version = found.and_then(|found| found["version"].as_i64()).unwrap_or_default();
+        let version = found
+            .and_then(|found| found["version"].as_i64())
+            .unwrap_or_default();
         let view = ClientView::of(&key, &client, version, policies.at(now));
         let view = serde_json::to_value(view).expect("JSON");
         if found != Some(&view) {
@@ -97,7 +110,10 @@ fn compare(tenure: &Tenure, world: &World, journal: &BTreeMap<String, Vec<Value>
 }
 
 fn text(value: &Value, name: &str) -> String {
-    value[name].as_str().unwrap_or_else(|| panic!("{name} in {value}")).to_owned()
+    value[name]
+        .as_str()
+        .unwrap_or_else(|| panic!("{name} in {value}"))
+        .to_owned()
 }
 
 /// The journal of every client that has one, through the command line.
@@ -120,23 +136,48 @@ fn journal(tenure: &Tenure, world: &World) -> BTreeMap<String, Vec<Value>> {
 
 /// Receives changes until there are as many different ones as asked for.
 async fn receive(url: &str) -> lapin::Consumer {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("connected");
+    let connection = Connection::connect(url, ConnectionProperties::default())
+        .await
+        .expect("connected");
     let channel = connection.create_channel().await.expect("a channel");
-    let exchange = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let exchange = ExchangeDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
     channel
-        .exchange_declare("tenure.changes".into(), ExchangeKind::Topic, exchange, FieldTable::default())
+        .exchange_declare(
+            "tenure.changes".into(),
+            ExchangeKind::Topic,
+            exchange,
+            FieldTable::default(),
+        )
         .await
         .expect("an exchange");
     channel
-        .queue_declare("listener".into(), QueueDeclareOptions::default(), FieldTable::default())
+        .queue_declare(
+            "listener".into(),
+            QueueDeclareOptions::default(),
+            FieldTable::default(),
+        )
         .await
         .expect("a queue");
     channel
-        .queue_bind("listener".into(), "tenure.changes".into(), "#".into(), QueueBindOptions::default(), FieldTable::default())
+        .queue_bind(
+            "listener".into(),
+            "tenure.changes".into(),
+            "#".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
         .await
         .expect("a binding");
     channel
-        .basic_consume("listener".into(), "test".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .basic_consume(
+            "listener".into(),
+            "test".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
         .await
         .expect("a consumer")
 }
@@ -161,18 +202,37 @@ async fn ten_thousand_mixed_events_through_rabbitmq_into_postgres() {
     let journal = journal(&tenure, &world);
     compare(&tenure, &world, &journal);
     let dead = tenure.json(&["dead", "list"]);
-    let bodies: HashSet<Vec<u8>> = dead.iter().map(|letter| text(letter, "body").into_bytes()).collect();
-    assert_eq!(dead.len(), broken.len(), "every broken message is a dead letter, once");
+    let bodies: HashSet<Vec<u8>> = dead
+        .iter()
+        .map(|letter| text(letter, "body").into_bytes())
+        .collect();
+    assert_eq!(
+        dead.len(),
+        broken.len(),
+        "every broken message is a dead letter, once"
+    );
     assert_eq!(bodies, broken);
     assert!(dead.iter().all(|letter| !text(letter, "reason").is_empty()));
 
     let expected: usize = journal.values().map(Vec::len).sum();
     let mut received: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let mut ids = HashSet::new();
-    while received.iter().filter(|(key, _)| journal.contains_key(*key)).map(|(_, lines)| lines.len()).sum::<usize>() < expected {
+    while received
+        .iter()
+        .filter(|(key, _)| journal.contains_key(*key))
+        .map(|(_, lines)| lines.len())
+        .sum::<usize>()
+        < expected
+    {
         let next = tokio::time::timeout(std::time::Duration::from_secs(60), changes.next()).await;
-        let delivery = next.expect("a change within a minute").expect("a consumer").expect("a delivery");
-        delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
+        let delivery = next
+            .expect("a change within a minute")
+            .expect("a consumer")
+            .expect("a delivery");
+        delivery
+            .ack(BasicAckOptions::default())
+            .await
+            .expect("acknowledged");
         let change: Value = serde_json::from_slice(&delivery.data).expect("JSON");
         // At least once: a change may come again after a break.
         if ids.insert(text(&change, "id")) {
@@ -182,8 +242,26 @@ async fn ten_thousand_mixed_events_through_rabbitmq_into_postgres() {
     }
     for (key, lines) in &journal {
         let told = &received[key];
-        let mine: Vec<_> = lines.iter().map(|line| (line["sequence"].clone(), line["type"].clone(), line["time"].clone())).collect();
-        let theirs: Vec<_> = told.iter().map(|change| (change["data"]["sequence"].clone(), change["type"].clone(), change["time"].clone())).collect();
+        let mine: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                (
+                    line["sequence"].clone(),
+                    line["type"].clone(),
+                    line["time"].clone(),
+                )
+            })
+            .collect();
+        let theirs: Vec<_> = told
+            .iter()
+            .map(|change| {
+                (
+                    change["data"]["sequence"].clone(),
+                    change["type"].clone(),
+                    change["time"].clone(),
+                )
+            })
+            .collect();
         assert_eq!(mine, theirs, "{key}: in the order of the journal");
     }
     let verified = tenure.json(&["verify"]);
@@ -205,9 +283,12 @@ fn ten_thousand_mixed_events_from_a_file_into_the_embedded_store() {
     assert_eq!(tenure.json(&["dead", "list"]).len(), broken.len());
 
     let again = &tenure.json(&["ingest", &file.to_string_lossy()])[0];
-    assert_eq!(again["refused"], serde_json::json!({}), "nothing is refused a second time");
+    assert_eq!(
+        again["refused"],
+        serde_json::json!({}),
+        "nothing is refused a second time"
+    );
     compare(&tenure, &world, &journal);
     assert_eq!(tenure.json(&["dead", "list"]).len(), broken.len());
     assert_eq!(tenure.json(&["verify"])[0]["drifts"], Value::Array(Vec::new()));
 }
-

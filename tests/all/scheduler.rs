@@ -130,7 +130,10 @@ async fn clients(engine: &Engine, count: usize, at: DateTime<Utc>) {
         }
     }
     let answers = engine.take(incoming).await.unwrap();
-    assert!(answers.iter().all(|answer| *answer == Answer::Applied), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| *answer == Answer::Applied),
+        "{answers:?}"
+    );
 }
 
 async fn expired(engine: &Engine) -> i64 {
@@ -222,7 +225,8 @@ async fn a_sweep_that_is_stopped_ends_at_its_chunk_and_is_taken_up_again() {
     // The same tick: it was not seen through.
     let running = start(&engine, &settings(HOURLY, 50));
     runs_until(&engine, |runs| {
-        runs.iter().all(|run| run.finished_at.is_some() && run.counts.changed == 400)
+        runs.iter()
+            .all(|run| run.finished_at.is_some() && run.counts.changed == 400)
     })
     .await;
     running.stop().await;

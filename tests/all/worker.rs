@@ -95,7 +95,9 @@ async fn embedded_it_is_ready_takes_events_and_ends_in_good_order() {
     worker
         .ready_when(|_, body| {
             let parts = body["checks"]["scheduler"]["parts"].as_object().unwrap();
-            parts.values().all(|part| part["detail"].as_str().unwrap().starts_with("last run"))
+            parts
+                .values()
+                .all(|part| part["detail"].as_str().unwrap().starts_with("last run"))
         })
         .await;
     worker.end().await.unwrap();
@@ -134,5 +136,8 @@ async fn what_stops_it_from_beginning_is_named() {
 
     let worker = Worker::start("sqlite:///nowhere/at/all/tenure.db", free_port());
     let error = worker.task.await.unwrap().unwrap_err().to_string();
-    assert!(error.contains("store.url") && error.contains("/nowhere/at/all"), "{error}");
+    assert!(
+        error.contains("store.url") && error.contains("/nowhere/at/all"),
+        "{error}"
+    );
 }

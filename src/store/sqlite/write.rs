@@ -194,13 +194,9 @@ async fn outcomes(connection: &mut SqliteConnection, updates: &[OutcomeUpdate]) 
         .collect();
     let updated = sqlx::query(
         "update events
-         set outcome = u.outcome, reason = u.reason
-         from (
-             select e.rowid as place, k.value ->> 2 as outcome, k.value ->> 3 as reason
-             from json_each(?1) k
-             cross join events e on e.source = k.value ->> 0 and e.id = k.value ->> 1
-         ) u
-         where events.rowid = u.place",
+         set outcome = k.value ->> 2, reason = k.value ->> 3
+         from json_each(?1) k
+         where events.source = k.value ->> 0 and events.id = k.value ->> 1",
     )
     .bind(json(&lines))
     .execute(connection)

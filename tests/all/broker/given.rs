@@ -1,0 +1,315 @@
+//! What the tests of the broker start from: an engine on a store of its own, and a vhost.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tenure::broker::{self, BrokerSettings, BrokerState};
+use tenure::clock::SystemClock;
+use tenure::domain::{ClientKey, Policy};
+use tenure::engine::Engine;
+use tenure::store::sqlite::SqliteStore;
+use tenure::store::{Census, DeadFilter, DeadRecord, Recorded, Store};
+use tokio_util::sync::CancellationToken;
+
+use super::moody::{Mood, MoodyStore};
+use crate::support::servers::{RabbitMq, name_in};
+
+/// How long anything may take.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const STRUCTURED: &str = "application/cloudevents+json";
+
+pub fn settings(url: &str) -> BrokerSettings {
+    BrokerSettings {
+        url: url.into(),
+        lanes: 1,
+        prefetch: 200,
+        batch_max: 50,
+        batch_wait: Duration::from_millis(2),
+        max_event_bytes: 10_000,
+        max_clock_skew: Duration::from_mins(5),
+        relay: true,
+        declare: true,
+    }
+}
+
+/// An engine on a store that may have moods.
+pub struct Tenure {
+    pub engine: Arc<Engine>,
+    pub mood: Arc<Mood>,
+    _folder: TempDir,
+}
+
+impl Tenure {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = MoodyStore::new(SqliteStore::open(folder.path().join("tenure.db")));
+        store.migrate().await.expect("migrated");
+        let mood = store.mood.clone();
+        let engine = Engine::start(Arc::new(store), Arc::new(SystemClock), &Policy::default())
+            .await
+            .expect("an engine");
+        Self {
+            engine: Arc::new(engine),
+            mood,
+            _folder: folder,
+        }
+    }
+
+    /// Starts to work with a broker; returns once it is connected.
+    pub async fn work(&self, settings: BrokerSettings) -> Worker {
+        let worker = self.start(settings);
+        tokio::time::timeout(PATIENCE, worker.state.connected())
+            .await
+            .unwrap_or_else(|_| panic!("not connected: {:?}", worker.state.status()));
+        worker
+    }
+
+    pub fn start(&self, settings: BrokerSettings) -> Worker {
+        let (state, stop) = (BrokerState::default(), CancellationToken::new());
+        let run = broker::run(settings, self.engine.clone(), state.clone(), stop.clone());
+        Worker {
+            state,
+            stop,
+            run: tokio::spawn(run),
+        }
+    }
+
+    pub async fn census(&self) -> Census {
+        self.engine.store().census().await.expect("a census")
+    }
+
+    pub async fn wait_for_events(&self, expected: i64) {
+        wait_for(&format!("{expected} events in the log"), async || {
+            self.census().await.events == expected
+        })
+        .await;
+    }
+
+    pub async fn dead_letters(&self) -> Vec<DeadRecord> {
+        let all = DeadFilter::default();
+        let letters = self.engine.store().dead_letters(&all, 0, 1000);
+        letters.await.expect("dead letters")
+    }
+
+    pub async fn wait_for_letters(&self, expected: usize) -> Vec<DeadRecord> {
+        wait_for(&format!("{expected} dead letters"), async || {
+            self.dead_letters().await.len() == expected
+        })
+        .await;
+        self.dead_letters().await
+    }
+
+    pub async fn journal(&self, client: &str) -> Vec<Recorded> {
+        let key = ClientKey::new("acme", client).expect("a key");
+        self.engine
+            .store()
+            .journal(&key, 0, 1000)
+            .await
+            .expect("a journal")
+    }
+
+    pub fn set_away(&self, away: bool) {
+        self.mood.away.store(away, Ordering::SeqCst);
+    }
+
+    pub fn set_locked_up(&self, locked_up: bool) {
+        self.mood.locked_up.store(locked_up, Ordering::SeqCst);
+    }
+}
+
+pub struct Worker {
+    pub state: BrokerState,
+    stop: CancellationToken,
+    run: tokio::task::JoinHandle<Result<(), broker::BrokerError>>,
+}
+
+impl Worker {
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(PATIENCE, self.run).await;
+        ended.expect("it ends").expect("no panic").expect("no error");
+    }
+
+    /// Waits until it is not connected for a reason that has these words.
+    pub async fn wait_for_reason(&self, words: &str) {
+        wait_for(words, async || {
+            self.state
+                .status()
+                .reason
+                .is_some_and(|reason| reason.contains(words))
+        })
+        .await;
+    }
+}
+
+pub async fn wait_for(what: &str, condition: impl AsyncFn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits, without holding up what else runs here, until a queue holds as many messages as expected.
+pub async fn wait_for_depth(url: &str, queue: &'static str, expected: u64) {
+    let vhost = name_in(url).to_owned();
+    tokio::task::spawn_blocking(move || RabbitMq::shared().wait_for_depth(&vhost, queue, expected, PATIENCE))
+        .await
+        .expect("the depth");
+}
+
+/// An upstream app: publishes whatever it is told.
+pub struct Upstream {
+    pub channel: Channel,
+    _connection: Connection,
+}
+
+impl Upstream {
+    pub async fn at(url: &str) -> Self {
+        let connection = Connection::connect(url, ConnectionProperties::default())
+            .await
+            .expect("a connection");
+        let channel = connection.create_channel().await.expect("a channel");
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await
+            .expect("confirms");
+        Self {
+            channel,
+            _connection: connection,
+        }
+    }
+
+    pub async fn publish(&self, properties: BasicProperties, body: &[u8]) {
+        self.publish_to("tenure.events", "any", properties, body).await;
+    }
+
+    pub async fn publish_to(&self, exchange: &str, key: &str, properties: BasicProperties, body: &[u8]) {
+        let mandatory = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
+        let confirm = self
+            .channel
+            .basic_publish(exchange.into(), key.into(), mandatory, body, properties)
+            .await
+            .expect("published")
+            .await
+            .expect("confirmed");
+        assert!(confirm.is_ack());
+        assert!(confirm.take_message().is_none(), "it reached no queue");
+    }
+
+    pub async fn structured(&self, event: &Value) {
+        let subject = event["subject"].as_str().unwrap_or_default();
+        let properties = BasicProperties::default()
+            .with_content_type(STRUCTURED.into())
+            .with_headers(table(&[("partitionkey", subject)]));
+        self.publish(properties, event.to_string().as_bytes()).await;
+    }
+
+    pub async fn add(&self, id: &str, client: &str) {
+        self.structured(&added(id, client)).await;
+    }
+}
+
+pub fn added(id: &str, client: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": id, "source": "/space", "type": "client.added",
+        "subject": format!("acme/{client}"), "time": "2026-01-01T12:00:00Z",
+        "data": {"name": format!("Client {client}")},
+    })
+}
+
+pub fn table(pairs: &[(&str, &str)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in pairs {
+        table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+    }
+    table
+}
+
+/// Someone who listens to changes with a queue of their own.
+pub struct Listener {
+    url: String,
+}
+
+impl Listener {
+    pub async fn at(url: &str) -> Self {
+        Self::with_queue(url, FieldTable::default()).await
+    }
+
+    pub async fn with_queue(url: &str, arguments: FieldTable) -> Self {
+        let upstream = Upstream::at(url).await;
+        let channel = &upstream.channel;
+        let durable = ExchangeDeclareOptions {
+            durable: true,
+            ..Default::default()
+        };
+        channel
+            .exchange_declare(
+                "tenure.changes".into(),
+                ExchangeKind::Topic,
+                durable,
+                FieldTable::default(),
+            )
+            .await
+            .expect("the exchange");
+        channel
+            .queue_declare("listener".into(), QueueDeclareOptions::durable(), arguments)
+            .await
+            .expect("a queue");
+        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+        channel
+            .queue_bind(
+                "listener".into(),
+                "tenure.changes".into(),
+                "#".into(),
+                options,
+                arguments,
+            )
+            .await
+            .expect("a binding");
+        Self { url: url.into() }
+    }
+
+    /// What there is to hear, in order, until a change for which the condition holds.
+    pub async fn hear_until(&self, last: impl Fn(&Value) -> bool) -> Vec<(BasicProperties, Value)> {
+        let upstream = Upstream::at(&self.url).await;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let mut consumer = upstream
+            .channel
+            .basic_consume("listener".into(), "test".into(), options, arguments)
+            .await
+            .expect("a consumer");
+        let mut heard = Vec::new();
+        loop {
+            let next = tokio::time::timeout(PATIENCE, consumer.next()).await;
+            let delivery = next
+                .unwrap_or_else(|_| panic!("the last change did not come; heard {} others", heard.len()))
+                .expect("a delivery")
+                .expect("no error");
+            delivery
+                .ack(BasicAckOptions::default())
+                .await
+                .expect("acknowledged");
+            let change: Value = serde_json::from_slice(&delivery.data).expect("JSON");
+            let done = last(&change);
+            heard.push((delivery.properties.clone(), change));
+            if done {
+                return heard;
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Connections, queues and servers that go away and come back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::QueueDeleteOptions;
+
+use super::given::*;
+use crate::support::servers::{RabbitMq, name_in};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_connections_are_made_again_and_nothing_is_lost() {
+    let url = RabbitMq::shared().vhost("cut");
+    let tenure = Tenure::new().await;
+    let listener = Listener::at(&url).await;
+    let worker = tenure.work(settings(&url)).await;
+    for round in 0..3 {
+        let upstream = Upstream::at(&url).await;
+        for n in 0..100 {
+            let id = format!("{round}-{n}");
+            upstream.add(&id, &id).await;
+        }
+        drop(upstream);
+        let vhost = name_in(&url).to_owned();
+        let cut = tokio::task::spawn_blocking(move || RabbitMq::shared().close_all_connections(&vhost));
+        assert!(cut.await.unwrap() >= 2, "the consumers' and the relay's");
+    }
+    let upstream = Upstream::at(&url).await;
+    upstream.add("last", "last").await;
+    tenure.wait_for_events(301).await;
+    worker.state.connected().await;
+    wait_for_depth(&url, "tenure.events.0", 0).await;
+    wait_for("an empty backlog", async || {
+        tenure.engine.store().relay_backlog().await.unwrap() == 0
+    })
+    .await;
+    let last = tenure.journal("last").await;
+    let last = last.last().unwrap().cursor.sequence.to_string();
+    let heard = listener.hear_until(|change| change["id"] == last.as_str()).await;
+    let ids: BTreeSet<i64> = heard
+        .iter()
+        .map(|(_, change)| change["data"]["sequence"].as_i64().unwrap())
+        .collect();
+    assert_eq!(
+        i64::try_from(ids.len()).unwrap(),
+        tenure.census().await.journal,
+        "every change, once or more"
+    );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_deleted_is_made_again() {
+    let url = RabbitMq::shared().vhost("deleted");
+    let tenure = Tenure::new().await;
+    let worker = tenure.work(settings(&url)).await;
+    let upstream = Upstream::at(&url).await;
+    upstream
+        .channel
+        .queue_delete("tenure.events.0".into(), QueueDeleteOptions::default())
+        .await
+        .unwrap();
+    worker.wait_for_reason("delivers no more").await;
+    worker.state.connected().await;
+    upstream.add("1", "a").await;
+    tenure.wait_for_events(1).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_restarted_is_waited_for() {
+    let broker = Arc::new(RabbitMq::own());
+    let blocking = async |what: fn(&RabbitMq)| {
+        let broker = broker.clone();
+        tokio::task::spawn_blocking(move || what(&broker)).await.unwrap();
+    };
+    let url = broker.vhost("restart");
+    let tenure = Tenure::new().await;
+    let listener = Listener::at(&url).await;
+    let worker = tenure.work(settings(&url)).await;
+    let mut sent = 0;
+    for how in [RabbitMq::stop, RabbitMq::kill] {
+        let upstream = Upstream::at(&url).await;
+        for _ in 0..20 {
+            sent += 1;
+            upstream.add(&sent.to_string(), &format!("c{sent}")).await;
+        }
+        drop(upstream);
+        blocking(how).await;
+        wait_for("the loss", async || !worker.state.status().connected).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        blocking(RabbitMq::start).await;
+        worker.state.connected().await;
+    }
+    let upstream = Upstream::at(&url).await;
+    sent += 1;
+    upstream.add(&sent.to_string(), "last").await;
+    tenure.wait_for_events(sent).await;
+    let last = tenure
+        .journal("last")
+        .await
+        .last()
+        .unwrap()
+        .cursor
+        .sequence
+        .to_string();
+    let heard = listener.hear_until(|change| change["id"] == last.as_str()).await;
+    let ids: BTreeSet<i64> = heard
+        .iter()
+        .map(|(_, change)| change["data"]["sequence"].as_i64().unwrap())
+        .collect();
+    assert_eq!(
+        i64::try_from(ids.len()).unwrap(),
+        tenure.census().await.journal,
+        "every change, once or more"
+    );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_not_there_is_waited_for_and_a_stop_is_heard_meanwhile() {
+    let tenure = Tenure::new().await;
+    // The discard port: nobody listens there.
+    let worker = tenure.start(settings("amqp://guest:guest@127.0.0.1:9/%2F"));
+    worker.wait_for_reason("no connection to RabbitMQ").await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_share_a_lane_one_after_the_other() {
+    let url = RabbitMq::shared().vhost("two_workers");
+    let tenure = Tenure::new().await;
+    let first = tenure.work(settings(&url)).await;
+    let second = tenure.work(settings(&url)).await;
+    let upstream = Upstream::at(&url).await;
+    upstream.add("1", "a").await;
+    tenure.wait_for_events(1).await;
+    first.stop().await;
+    upstream.add("2", "b").await;
+    tenure.wait_for_events(2).await;
+    second.stop().await;
+}

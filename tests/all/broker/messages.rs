@@ -1,0 +1,228 @@
+//! Messages in: every mode, broken ones, and those that RabbitMQ gave up.
+
+use lapin::options::{BasicGetOptions, BasicNackOptions, ExchangeDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, ExchangeKind};
+use tenure::broker::publisher::Publisher;
+use tenure::domain::ClientKey;
+use tenure::wire::{Decoder, Limits};
+
+use super::given::*;
+use crate::support::servers::RabbitMq;
+
+fn binary(prefix: &str, id: &str, client: &str) -> BasicProperties {
+    let name = |attribute: &str| format!("{prefix}{attribute}");
+    let subject = format!("acme/{client}");
+    BasicProperties::default()
+        .with_content_type("application/json; charset=utf-8".into())
+        .with_headers(table(&[
+            (&name("specversion"), "1.0"),
+            (&name("id"), id),
+            (&name("source"), "/space"),
+            (&name("type"), "client.added"),
+            (&name("subject"), &subject),
+            (&name("time"), "2026-01-01T12:00:00Z"),
+        ]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_every_mode_are_taken_and_the_queue_is_empty() {
+    let url = RabbitMq::shared().vhost("modes");
+    let tenure = Tenure::new().await;
+    let worker = tenure.work(settings(&url)).await;
+    let upstream = Upstream::at(&url).await;
+    upstream.add("1", "a").await;
+    upstream
+        .publish(binary("cloudEvents_", "2", "b"), br#"{"name": "B"}"#)
+        .await;
+    upstream
+        .publish(binary("cloudEvents:", "3", "c"), br#"{"name": "C"}"#)
+        .await;
+    tenure.wait_for_events(3).await;
+    wait_for_depth(&url, "tenure.events.0", 0).await;
+    for client in ["a", "b", "c"] {
+        let key = ClientKey::new("acme", client).unwrap();
+        assert!(
+            tenure.engine.client(&key, None).await.unwrap().is_some(),
+            "{client}"
+        );
+    }
+    assert!(tenure.dead_letters().await.is_empty());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_message_is_a_dead_letter_and_holds_up_nothing() {
+    let url = RabbitMq::shared().vhost("broken");
+    let tenure = Tenure::new().await;
+    let worker = tenure.work(settings(&url)).await;
+    let upstream = Upstream::at(&url).await;
+    let structured = BasicProperties::default()
+        .with_content_type(STRUCTURED.into())
+        .with_headers(table(&[("partitionkey", "acme/a")]));
+    upstream.publish(structured.clone(), b"{oops").await;
+    upstream.publish(structured.clone(), &[b' '; 10_001]).await;
+    upstream.publish(BasicProperties::default(), b"\xff\x00").await;
+    upstream.add("1", "a").await;
+    tenure.wait_for_events(1).await;
+    wait_for_depth(&url, "tenure.events.0", 0).await;
+    let letters = tenure.wait_for_letters(3).await;
+    let reasons: Vec<&str> = letters
+        .iter()
+        .map(|record| record.letter.reason.as_str())
+        .collect();
+    assert!(reasons[0].starts_with("the event: is not JSON"), "{reasons:?}");
+    assert_eq!(reasons[1], "the event is 10001 bytes long; 10000 are allowed");
+    assert!(
+        reasons[2].starts_with("the message has no content type"),
+        "{reasons:?}"
+    );
+    let first = &letters[0].letter;
+    assert_eq!(first.origin, "amqp:tenure.events.0");
+    assert_eq!(first.body, b"{oops");
+    assert_eq!(first.headers, [("partitionkey".to_owned(), "acme/a".to_owned())]);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rabbitmq_gave_up_is_a_dead_letter_too() {
+    let url = RabbitMq::shared().vhost("given_up");
+    let tenure = Tenure::new().await;
+    tenure.work(settings(&url)).await.stop().await;
+    let upstream = Upstream::at(&url).await;
+    upstream.add("1", "a").await;
+    // A worker that crashes on it, so often that RabbitMQ has enough of it.
+    for _ in 0..30 {
+        let crashing = Upstream::at(&url).await;
+        let got = crashing
+            .channel
+            .basic_get("tenure.events.0".into(), BasicGetOptions::default())
+            .await;
+        let Some(message) = got.unwrap() else { break };
+        message
+            .nack(BasicNackOptions {
+                requeue: true,
+                multiple: false,
+            })
+            .await
+            .unwrap();
+    }
+    wait_for_depth(&url, "tenure.events.0", 0).await;
+    let worker = tenure.work(settings(&url)).await;
+    let letters = tenure.wait_for_letters(1).await;
+    let letter = &letters[0].letter;
+    assert_eq!(letter.origin, "amqp:tenure.dead");
+    assert!(
+        letter
+            .reason
+            .contains("tenure.events.0 delivered it again and again"),
+        "{}",
+        letter.reason
+    );
+    assert_eq!(letter.content_type.as_deref(), Some(STRUCTURED));
+    assert_eq!(letter.body, added("1", "a").to_string().as_bytes());
+    wait_for_depth(&url, "tenure.dead", 0).await;
+    // As it was sent, it can be an event still.
+    let decoder = Decoder::new(Limits::default(), tenure.engine.now());
+    tenure.engine.redrive(letters[0].id, &decoder).await.unwrap();
+    assert_eq!(tenure.census().await.events, 1);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_hand_is_finished_when_told_to_stop() {
+    let url = RabbitMq::shared().vhost("stopping");
+    let tenure = Tenure::new().await;
+    tenure.work(settings(&url)).await.stop().await;
+    let upstream = Upstream::at(&url).await;
+    for n in 0..400 {
+        upstream.add(&n.to_string(), &format!("c{n}")).await;
+    }
+    let worker = tenure.work(settings(&url)).await;
+    wait_for("a first batch", async || tenure.census().await.events > 0).await;
+    worker.stop().await;
+    let taken = u64::try_from(tenure.census().await.events).unwrap();
+    wait_for_depth(&url, "tenure.events.0", 400 - taken).await;
+    // Nothing was fetched and given back: every message left is there for the first time.
+    let got = upstream
+        .channel
+        .basic_get("tenure.events.0".into(), BasicGetOptions::default())
+        .await
+        .unwrap();
+    assert!(got.is_none_or(|message| !message.redelivered));
+    drop(upstream);
+    let worker = tenure.work(settings(&url)).await;
+    tenure.wait_for_events(400).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_publisher_s_events_arrive_and_unroutable_ones_are_told() {
+    let url = RabbitMq::shared().vhost("publisher");
+    let tenure = Tenure::new().await;
+    tenure.work(settings(&url)).await.stop().await;
+    let declared = config(&[("TENURE_BROKER__LANES", "1")]);
+    let mut publisher = Publisher::connect(&url, &declared.broker).await.unwrap();
+    let decoder = Decoder::new(Limits::default(), tenure.engine.now());
+    for n in 0..2_000 {
+        let body = added(&n.to_string(), &format!("c{n}")).to_string().into_bytes();
+        let event = decoder.structured(&body).unwrap();
+        publisher.publish_event(&event, body).await.unwrap();
+    }
+    publisher.publish_bytes(b"oops".to_vec()).await.unwrap();
+    assert_eq!(publisher.finish().await.unwrap(), 2_001);
+    let worker = tenure.work(settings(&url)).await;
+    tenure.wait_for_events(2_000).await;
+    tenure.wait_for_letters(1).await;
+    worker.stop().await;
+
+    let empty = RabbitMq::shared().vhost("publisher_empty");
+    let upstream = Upstream::at(&empty).await;
+    let undeclared = config(&[("TENURE_BROKER__DECLARE", "false")]);
+    let mut publisher = Publisher::connect(&empty, &undeclared.broker).await.unwrap();
+    publisher.publish_bytes(b"oops".to_vec()).await.unwrap();
+    let error = publisher.finish().await.unwrap_err().to_string();
+    assert!(error.contains("no exchange 'tenure.events'"), "{error}");
+    upstream
+        .channel
+        .exchange_declare(
+            "tenure.events".into(),
+            ExchangeKind::Topic,
+            ExchangeDeclareOptions {
+                durable: true,
+                ..Default::default()
+            },
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let mut publisher = Publisher::connect(&empty, &undeclared.broker).await.unwrap();
+    publisher.publish_bytes(b"oops".to_vec()).await.unwrap();
+    let error = publisher.finish().await.unwrap_err().to_string();
+    assert!(
+        error.starts_with("no queue takes messages of tenure.events"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_many_frames_arrives_whole() {
+    let url = RabbitMq::shared().vhost("large");
+    let tenure = Tenure::new().await;
+    let mut large = settings(&url);
+    large.max_event_bytes = 2_000_000;
+    let worker = tenure.work(large).await;
+    let upstream = Upstream::at(&url).await;
+    let mut event = added("1", "a");
+    event["padding"] = "x".repeat(1_000_000).into();
+    upstream.structured(&event).await;
+    tenure.wait_for_events(1).await;
+    worker.stop().await;
+}
+
+fn config(environment: &[(&str, &str)]) -> tenure::config::Settings {
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    tenure::config::Settings::load(None, environment).unwrap()
+}

@@ -1,0 +1,9 @@
+//! The door to RabbitMQ, on a real one.
+
+mod given;
+mod loss;
+mod messages;
+mod moody;
+mod relay;
+mod store_trouble;
+mod topology;

@@ -1,0 +1,224 @@
+//! A store that can be away, or refuse what it is told to refuse; else it is SQLite.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use tenure::domain::{ClientKey, Policy, Sweep};
+use tenure::store::sqlite::SqliteStore;
+use tenure::store::{
+    Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadRecord, DeadStatus, Logged, NameClaim,
+    Recorded, RunCounts, Store, StoreError, Stored, SweepRun,
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// In the id of an event: it is never taken.
+pub const POISON: &str = "poison";
+/// In the body of a message: not even as a dead letter.
+pub const DEADLY: &str = "deadly";
+
+#[derive(Default)]
+pub struct Mood {
+    /// It cannot be reached.
+    pub away: AtomicBool,
+    /// It answers, and refuses all that is to be written.
+    pub locked_up: AtomicBool,
+    /// Transactions that were begun.
+    pub begun: AtomicU32,
+}
+
+pub struct MoodyStore {
+    store: SqliteStore,
+    pub mood: Arc<Mood>,
+}
+
+impl MoodyStore {
+    pub fn new(store: SqliteStore) -> Self {
+        Self {
+            store,
+            mood: Arc::default(),
+        }
+    }
+
+    fn here(&self) -> Result<()> {
+        if self.mood.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("it is away".into()));
+        }
+        Ok(())
+    }
+}
+
+fn refusal(reason: &str) -> StoreError {
+    StoreError::Inconsistent {
+        table: "clients",
+        column: "document",
+        key: "acme/c".into(),
+        reason: reason.into(),
+    }
+}
+
+struct MoodyBatch(Box<dyn Batch>, Arc<Mood>);
+
+#[async_trait]
+impl Batch for MoodyBatch {
+    async fn known(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
+        self.0.known(ids).await
+    }
+
+    async fn lock(&mut self, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>> {
+        self.0.lock(keys, skip_busy).await
+    }
+
+    async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>> {
+        self.0.holders(names).await
+    }
+
+    async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+        self.0.histories(keys).await
+    }
+
+    async fn commit(self: Box<Self>, commit: &Commit) -> Result<()> {
+        let locked_up = self.1.locked_up.load(Ordering::SeqCst);
+        let poisonous = commit.events.iter().any(|write| write.event.id.contains(POISON));
+        let deadly = commit
+            .dead_letters
+            .iter()
+            .any(|letter| String::from_utf8_lossy(&letter.body).contains(DEADLY));
+        if locked_up || poisonous || deadly {
+            self.0.rollback().await?;
+            return Err(refusal("no"));
+        }
+        self.0.commit(commit).await
+    }
+
+    async fn rollback(self: Box<Self>) -> Result<()> {
+        self.0.rollback().await
+    }
+}
+
+#[async_trait]
+impl Store for MoodyStore {
+    fn kind(&self) -> &'static str {
+        "moody"
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        self.store.migrate().await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.here()?;
+        self.store.ping().await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Batch>> {
+        self.here()?;
+        self.mood.begun.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(MoodyBatch(self.store.begin().await?, self.mood.clone())))
+    }
+
+    async fn client(&self, key: &ClientKey) -> Result<Option<Stored>> {
+        self.store.client(key).await
+    }
+
+    async fn clients(
+        &self,
+        filter: &ClientFilter,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        self.store.clients(filter, after, limit).await
+    }
+
+    async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>> {
+        self.store.history(key).await
+    }
+
+    async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
+        self.store.journal(key, after, limit).await
+    }
+
+    async fn census(&self) -> Result<Census> {
+        self.store.census().await
+    }
+
+    async fn policies(&self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
+        self.store.policies().await
+    }
+
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy) -> Result<()> {
+        self.store.record_policy(from, policy).await
+    }
+
+    async fn due(
+        &self,
+        sweep: Sweep,
+        until: DateTime<Utc>,
+        after: Option<&(DateTime<Utc>, ClientKey)>,
+        limit: u32,
+    ) -> Result<Vec<(DateTime<Utc>, ClientKey)>> {
+        self.store.due(sweep, until, after, limit).await
+    }
+
+    async fn start_run(
+        &self,
+        sweep: Sweep,
+        scheduled_at: DateTime<Utc>,
+        started_at: DateTime<Utc>,
+        worker: &str,
+    ) -> Result<SweepRun> {
+        self.store
+            .start_run(sweep, scheduled_at, started_at, worker)
+            .await
+    }
+
+    async fn update_run(
+        &self,
+        id: i64,
+        add: &RunCounts,
+        error: Option<&str>,
+        finished_at: Option<DateTime<Utc>>,
+    ) -> Result<()> {
+        self.store.update_run(id, add, error, finished_at).await
+    }
+
+    async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
+        self.store.runs(sweep, limit).await
+    }
+
+    async fn lead_relay(&self) -> Result<bool> {
+        self.here()?;
+        self.store.lead_relay().await
+    }
+
+    async fn relay_next(&self, limit: u32) -> Result<Vec<Recorded>> {
+        self.store.relay_next(limit).await
+    }
+
+    async fn relay_done(&self, upto: Cursor) -> Result<()> {
+        self.store.relay_done(upto).await
+    }
+
+    async fn relay_backlog(&self) -> Result<i64> {
+        self.store.relay_backlog().await
+    }
+
+    async fn dead_letters(&self, filter: &DeadFilter, after: i64, limit: u32) -> Result<Vec<DeadRecord>> {
+        self.store.dead_letters(filter, after, limit).await
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadRecord>> {
+        self.store.dead_letter(id).await
+    }
+
+    async fn mark_dead(&self, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool> {
+        self.store.mark_dead(id, status, at).await
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}

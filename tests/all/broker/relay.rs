@@ -1,0 +1,114 @@
+//! The journal, published.
+
+use lapin::options::{QueueDeleteOptions, QueuePurgeOptions};
+use lapin::types::AMQPValue;
+use serde_json::Value;
+use tenure::wire;
+
+use super::given::*;
+use crate::support::servers::RabbitMq;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_received_are_the_journal_in_order() {
+    let url = RabbitMq::shared().vhost("relay");
+    let tenure = Tenure::new().await;
+    let listener = Listener::at(&url).await;
+    let worker = tenure.work(settings(&url)).await;
+    let upstream = Upstream::at(&url).await;
+    for n in 0..50 {
+        upstream.add(&format!("a{n}"), &format!("c{n}")).await;
+    }
+    for n in 0..50 {
+        let mut event = added(&format!("b{n}"), &format!("c{n}"));
+        event["type"] = "assignment.added".into();
+        event["time"] = "2026-01-02T12:00:00Z".into();
+        event["data"] = serde_json::json!({"assignment_id": "x"});
+        upstream.structured(&event).await;
+    }
+    tenure.wait_for_events(100).await;
+    let mut journal = Vec::new();
+    for n in 0..50 {
+        journal.extend(tenure.journal(&format!("c{n}")).await);
+    }
+    journal.sort_by_key(|line| line.cursor);
+    assert!(journal.len() >= 200);
+    let last = wire::change_id(journal.last().unwrap());
+    let heard = listener.hear_until(|change| change["id"] == last.as_str()).await;
+    let expected: Vec<Value> = journal
+        .iter()
+        .map(|line| serde_json::from_slice(&wire::change(line)).unwrap())
+        .collect();
+    let changes: Vec<Value> = heard.iter().map(|(_, change)| change.clone()).collect();
+    assert_eq!(changes, expected);
+
+    let (properties, change) = &heard[0];
+    assert_eq!(properties.content_type().as_ref().unwrap().as_str(), STRUCTURED);
+    assert_eq!(
+        properties.message_id().as_ref().unwrap().as_str(),
+        change["id"].as_str().unwrap()
+    );
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    assert_eq!(*properties.timestamp(), Some(1_767_268_800));
+    let key = AMQPValue::LongString(change["subject"].as_str().unwrap().into());
+    assert_eq!(
+        properties.headers().as_ref().unwrap().inner().get("partitionkey"),
+        Some(&key)
+    );
+    worker.stop().await;
+    assert_eq!(tenure.engine.store().relay_backlog().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_wait_until_someone_relays() {
+    let url = RabbitMq::shared().vhost("relay_later");
+    let tenure = Tenure::new().await;
+    let listener = Listener::at(&url).await;
+    let mut silent = settings(&url);
+    silent.relay = false;
+    let worker = tenure.work(silent).await;
+    Upstream::at(&url).await.add("1", "a").await;
+    tenure.wait_for_events(1).await;
+    worker.stop().await;
+    assert!(tenure.engine.store().relay_backlog().await.unwrap() > 0);
+    let worker = tenure.work(settings(&url)).await;
+    let heard = listener
+        .hear_until(|change| change["type"] == "service.pending_assigning")
+        .await;
+    assert_eq!(heard[0].1["type"], "link.draft");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_whose_queue_is_full_is_waited_for() {
+    let url = RabbitMq::shared().vhost("full");
+    let tenure = Tenure::new().await;
+    let mut full = table(&[("x-overflow", "reject-publish")]);
+    full.insert("x-max-length".into(), AMQPValue::LongInt(1));
+    let listener = Listener::with_queue(&url, full).await;
+    let worker = tenure.work(settings(&url)).await;
+    let upstream = Upstream::at(&url).await;
+    for n in 0..10 {
+        upstream.add(&n.to_string(), &format!("c{n}")).await;
+    }
+    // Events go on, changes wait.
+    tenure.wait_for_events(10).await;
+    worker.wait_for_reason("a queue that is bound is full").await;
+    assert!(tenure.engine.store().relay_backlog().await.unwrap() > 0);
+    upstream
+        .channel
+        .queue_purge("listener".into(), QueuePurgeOptions::default())
+        .await
+        .unwrap();
+    upstream
+        .channel
+        .queue_delete("listener".into(), QueueDeleteOptions::default())
+        .await
+        .unwrap();
+    drop(listener);
+    worker.state.connected().await;
+    wait_for("an empty backlog", async || {
+        tenure.engine.store().relay_backlog().await.unwrap() == 0
+    })
+    .await;
+    worker.stop().await;
+}

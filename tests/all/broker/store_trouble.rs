@@ -1,0 +1,131 @@
+//! A store that is away, or refuses: nothing is acknowledged that is not kept, and nothing stands still for ever.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lapin::BasicProperties;
+
+use super::given::*;
+use super::moody::{DEADLY, POISON};
+use crate::support::servers::{RabbitMq, name_in};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_wait_while_the_store_is_away() {
+    let url = RabbitMq::shared().vhost("away");
+    let tenure = Tenure::new().await;
+    let worker = tenure.work(settings(&url)).await;
+    let upstream = Upstream::at(&url).await;
+    tenure.set_away(true);
+    for n in 0..20 {
+        upstream.add(&n.to_string(), &format!("c{n}")).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let depth = RabbitMq::shared().queue_depth(name_in(&url), "tenure.events.0");
+    assert_eq!(depth, Some(20), "acknowledged, and not kept");
+    assert!(worker.state.status().connected);
+    tenure.set_away(false);
+    tenure.wait_for_events(20).await;
+    wait_for_depth(&url, "tenure.events.0", 0).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_fetched_before_the_store_answers() {
+    let url = RabbitMq::shared().vhost("not_yet");
+    let tenure = Tenure::new().await;
+    tenure.set_away(true);
+    let worker = tenure.start(settings(&url));
+    worker.wait_for_reason("waiting for the store").await;
+    tenure.set_away(false);
+    worker.state.connected().await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_store_that_is_away() {
+    let url = RabbitMq::shared().vhost("away_at_stop");
+    let tenure = Tenure::new().await;
+    let worker = tenure.work(settings(&url)).await;
+    tenure.set_away(true);
+    Upstream::at(&url).await.add("1", "a").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    worker.stop().await;
+    tenure.set_away(false);
+    let worker = tenure.work(settings(&url)).await;
+    tenure.wait_for_events(1).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisonous_event_is_put_aside_alone() {
+    let url = RabbitMq::shared().vhost("poison");
+    let tenure = Tenure::new().await;
+    tenure.work(settings(&url)).await.stop().await;
+    let upstream = Upstream::at(&url).await;
+    for n in 0..40 {
+        let id = if n == 17 { POISON.to_owned() } else { n.to_string() };
+        upstream.add(&id, &format!("c{n}")).await;
+    }
+    let worker = tenure.work(settings(&url)).await;
+    tenure.wait_for_events(39).await;
+    wait_for_depth(&url, "tenure.events.0", 0).await;
+    let letters = tenure.wait_for_letters(1).await;
+    assert!(
+        letters[0]
+            .letter
+            .reason
+            .starts_with("the store refused it: clients"),
+        "{letters:?}"
+    );
+    assert_eq!(
+        letters[0].letter.body,
+        added(POISON, "c17").to_string().as_bytes()
+    );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_even_be_a_dead_letter_goes_to_the_dead_queue() {
+    let url = RabbitMq::shared().vhost("deadly");
+    let tenure = Tenure::new().await;
+    let worker = tenure.work(settings(&url)).await;
+    let upstream = Upstream::at(&url).await;
+    upstream.add("1", "a").await;
+    upstream
+        .publish(BasicProperties::default(), DEADLY.as_bytes())
+        .await;
+    upstream.add("2", "b").await;
+    tenure.wait_for_events(2).await;
+    wait_for_depth(&url, "tenure.events.0", 0).await;
+    wait_for_depth(&url, "tenure.dead", 1).await;
+    let letters = tenure.wait_for_letters(1).await;
+    assert!(
+        letters[0].letter.reason.contains("left in tenure.dead"),
+        "{letters:?}"
+    );
+    worker.stop().await;
+    wait_for_depth(&url, "tenure.dead", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_everything_is_waited_for() {
+    let url = RabbitMq::shared().vhost("locked_up");
+    let tenure = Tenure::new().await;
+    let worker = tenure.work(settings(&url)).await;
+    tenure.set_locked_up(true);
+    let upstream = Upstream::at(&url).await;
+    for n in 0..10 {
+        upstream.add(&n.to_string(), &format!("c{n}")).await;
+    }
+    wait_for("several attempts", async || {
+        tenure.mood.begun.load(Ordering::SeqCst) > 12
+    })
+    .await;
+    wait_for_depth(&url, "tenure.dead", 0).await;
+    wait_for_depth(&url, "tenure.events.0", 10).await;
+    tenure.set_locked_up(false);
+    tenure.wait_for_events(10).await;
+    wait_for_depth(&url, "tenure.events.0", 0).await;
+    assert!(tenure.dead_letters().await.is_empty());
+    worker.stop().await;
+}
