@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogFormat, LogSettings};
 
 /// Libraries that tell more at `info` than an operator wants to know; `log.level` may ask for them by name.
-const QUIET: &str = "lapin=warn,sqlx=warn,tokio_cron_scheduler=warn,hyper=warn,h2=warn,rustls=warn";
+const QUIET: &str = "lapin=off,sqlx=warn,tokio_cron_scheduler=warn,hyper=warn,h2=warn,rustls=warn";
 
 /// From a millisecond to a minute: batches at one end, sweeps at the other.
 const SECONDS: [f64; 14] = [

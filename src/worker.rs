@@ -37,7 +37,7 @@ pub enum WorkerError {
     #[error("signals cannot be listened for: {0}")]
     Signals(std::io::Error),
     /// A server that is away is waited for; this is another matter.
-    #[error("the store {url} (store.url) cannot be used: {reason}")]
+    #[error("the store {url} cannot be opened: {reason}")]
     Store { url: String, reason: StoreError },
     #[error(transparent)]
     Bind(#[from] http::BindError),
@@ -62,10 +62,20 @@ pub enum WorkerError {
 /// The store of the settings, as it is: a server is not asked for yet, a file not made.
 ///
 /// # Errors
-/// [`StoreError::Url`].
+/// [`StoreError::Url`], also where the file could never be made.
 pub fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match &settings.url {
-        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path)),
+        StoreUrl::Sqlite(path) => {
+            // A server that is away comes back; a folder that is not there was misspelt.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+                return Err(StoreError::Url(format!(
+                    "there is no folder {}; make it, or name another",
+                    folder.display()
+                )));
+            }
+            Arc::new(SqliteStore::open(path))
+        }
         StoreUrl::Postgres(url) => Arc::new(PostgresStore::connect(
             url.reveal(),
             &PostgresOptions {

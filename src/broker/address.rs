@@ -13,7 +13,7 @@ use super::error::BrokerError;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection may take to be closed in good order.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// Seconds without a sign of life after which half of a dead connection is noticed; the URL may ask for another.
+/// Seconds between signs of life; a server that is silent for twice as long is lost. The URL may ask for another.
 const HEARTBEAT_SECONDS: u16 = 20;
 
 /// A parsed URL.

@@ -31,6 +31,11 @@ impl Backoff {
         }
     }
 
+    /// Nothing was waited for yet.
+    pub fn is_fresh(&self) -> bool {
+        self.attempts == 0
+    }
+
     pub fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -147,7 +147,11 @@ impl Lane {
                 let (before, after) = part.split_at(part.len() / 2);
                 parts.extend([after, before]);
             } else if !self.put_aside(part, &refusal).await? {
-                self.wait(&mut backoff, &refusal).await?;
+                if backoff.is_fresh() {
+                    let queue = &self.source.queue;
+                    tracing::error!(broker.queue = queue, why = %refusal, "the store refuses everything; waiting");
+                }
+                self.wait(&mut backoff).await?;
                 parts.push(part);
             }
         }
@@ -174,15 +178,17 @@ impl Lane {
                     self.watch.answered();
                     return Ok(Ok(()));
                 }
-                Err(error) if error.is_transient() => self.wait(&mut backoff, &error).await?,
+                Err(error) if error.is_transient() => {
+                    self.watch.failed(&error);
+                    self.wait(&mut backoff).await?;
+                }
                 Err(error) => return Ok(Err(error)),
             }
         }
     }
 
     /// Waits before a batch in hand is tried again; an error when that is not worth while any more.
-    async fn wait(&self, backoff: &mut Backoff, error: &StoreError) -> Result<(), BrokerError> {
-        self.watch.failed(error);
+    async fn wait(&self, backoff: &mut Backoff) -> Result<(), BrokerError> {
         if !backoff.wait(&self.stop).await || !self.channel.status().connected() {
             return Err(BrokerError::Unreachable(format!(
                 "{} was given up with messages in hand, which RabbitMQ delivers again",

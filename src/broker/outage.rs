@@ -8,13 +8,18 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use crate::store::{Store, StoreError};
 
-/// The store's outages as the broker sees them, shared by all lanes and the relay: each is told once, when it
-/// begins and when it ends.
+/// Times when the store cannot be reached, shared by all lanes and the relay: each is told once, when it begins and
+/// when it ends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StoreWatch(Arc<Mutex<Option<Instant>>>);
 
 impl StoreWatch {
     pub fn failed(&self, error: &StoreError) {
+        // Whoever was slower than another transaction only tries again.
+        if !matches!(error, StoreError::Unavailable(_)) {
+            tracing::debug!(%error, "the store has to be asked again");
+            return;
+        }
         let mut outage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if outage.is_some() {
             tracing::debug!(%error, "still no store");

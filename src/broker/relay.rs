@@ -25,6 +25,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long the lead may be without a leader.
 const LEAD_POLL: Duration = Duration::from_secs(1);
 
+/// How long confirms are waited for when told to stop.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// What there was to do.
 enum Round {
     /// Another worker leads.
@@ -32,6 +35,8 @@ enum Round {
     /// Everything is told.
     Idle,
     Published,
+    /// Told to stop, and the confirms did not come in time: what was published will be told again.
+    GivenUp,
 }
 
 enum RelayError {
@@ -66,13 +71,17 @@ pub(super) async fn session(
     context.state.up(Part::Relay, context.engine.now());
     let mut backoff = Backoff::default();
     while !stop.is_cancelled() {
-        match round(context, &mut publisher).await {
+        match round(context, &mut publisher, stop).await {
+            Ok(Round::GivenUp) => return Ok(()),
             Ok(done) => {
                 backoff.reset();
                 context.watch.answered();
                 rest(context, &done, stop).await;
             }
             Err(RelayError::Store(error)) => {
+                if !error.is_transient() && backoff.is_fresh() {
+                    tracing::error!(why = %error, "the journal cannot be relayed; trying again and again");
+                }
                 context.watch.failed(&error);
                 backoff.wait(stop).await;
             }
@@ -83,7 +92,11 @@ pub(super) async fn session(
 }
 
 /// Publishes the next lines of the journal, if it is ours to do.
-async fn round(context: &Context, publisher: &mut Publisher) -> Result<Round, RelayError> {
+async fn round(
+    context: &Context,
+    publisher: &mut Publisher,
+    stop: &CancellationToken,
+) -> Result<Round, RelayError> {
     let store = context.engine.store();
     if !store.lead_relay().await? {
         return Ok(Round::Following);
@@ -95,20 +108,33 @@ async fn round(context: &Context, publisher: &mut Publisher) -> Result<Round, Re
             .max(0.0)
     });
     ::metrics::gauge!(metrics::RELAY_LAG).set(lag);
-    let Some(last) = lines.last().map(|line: &Recorded| line.cursor) else {
+    let Some(last) = lines.last().map(|line| line.cursor) else {
         return Ok(Round::Idle);
     };
-    for line in &lines {
-        publisher.publish(Outgoing::change(line)).await?;
+    tokio::select! {
+        told = tell(publisher, &lines) => told?,
+        () = given_up(stop) => return Ok(Round::GivenUp),
     }
-    publisher.flush().await?;
     store.relay_done(last).await?;
     Ok(Round::Published)
 }
 
+async fn tell(publisher: &mut Publisher, lines: &[Recorded]) -> Result<(), BrokerError> {
+    for line in lines {
+        publisher.publish(Outgoing::change(line)).await?;
+    }
+    publisher.flush().await
+}
+
+/// A while after being told to stop. A broker that is short of memory confirms nothing, for as long as it is.
+async fn given_up(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
 async fn rest(context: &Context, done: &Round, stop: &CancellationToken) {
     let limit = match done {
-        Round::Published => return,
+        Round::Published | Round::GivenUp => return,
         Round::Idle => POLL,
         Round::Following => LEAD_POLL,
     };

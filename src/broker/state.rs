@@ -152,17 +152,17 @@ impl BrokerState {
             tracing::debug!(broker.connection = connection, %error, "still no connection to RabbitMQ");
             return;
         }
-        let what = if was == Some(None) {
-            "RabbitMQ is lost"
-        } else {
-            "RabbitMQ is not there"
+        let what = match error {
+            BrokerError::Unreachable(_) if was == Some(None) => "RabbitMQ is lost",
+            BrokerError::Unreachable(_) => "RabbitMQ is not there",
+            _ => "RabbitMQ cannot be used",
         };
         tracing::warn!(
             broker.url = board.url,
             broker.connection = connection,
             broker.longest_pause_seconds = backoff::LONGEST.as_secs(),
             why = %error,
-            "{what}; trying again until it is"
+            "{what}; trying again and again"
         );
         drop(board);
         self.changed.notify_waiters();

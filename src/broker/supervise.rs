@@ -21,8 +21,8 @@ const IN_ORDER: Duration = Duration::from_secs(10);
 pub(super) async fn keep(part: Part, context: &Context) {
     let mut backoff = Backoff::default();
     loop {
-        let began = Instant::now();
-        let ended = once(part, context).await;
+        let mut began = None;
+        let ended = once(part, context, &mut began).await;
         if context.stop.is_cancelled() {
             if let Err(error) = ended {
                 tracing::debug!(%error, "lost while stopping");
@@ -32,7 +32,7 @@ pub(super) async fn keep(part: Part, context: &Context) {
         let error = ended
             .err()
             .unwrap_or_else(|| BrokerError::Unreachable("it ended by itself".into()));
-        if began.elapsed() > IN_ORDER {
+        if began.is_some_and(|began: Instant| began.elapsed() > IN_ORDER) {
             backoff.reset();
         }
         context.state.down(part, &error, context.engine.now());
@@ -42,23 +42,26 @@ pub(super) async fn keep(part: Part, context: &Context) {
     }
 }
 
-/// Connects and works until something is lost, or until told to stop.
-async fn once(part: Part, context: &Context) -> Result<(), BrokerError> {
+/// Connects and works until something is lost, or until told to stop. `began` is set when it is connected.
+async fn once(part: Part, context: &Context, began: &mut Option<Instant>) -> Result<(), BrokerError> {
     let connection = tokio::select! {
         connected = context.address.connect(part.connection_name()) => connected?,
         () = context.stop.cancelled() => return Ok(()),
     };
+    *began = Some(Instant::now());
     let stop = context.stop.child_token();
     let result = {
-        let session = std::pin::pin!(session(part, context, &connection, &stop));
-        let mut session = session;
+        let mut session = std::pin::pin!(session(part, context, &connection, &stop));
         tokio::select! {
             ended = &mut session => ended,
             error = lost(&connection) => {
                 // What is under way with the store is not to be dropped half way.
                 stop.cancel();
-                let _ = session.await;
-                Err(error)
+                // Who was refused knows best what to do about it.
+                match session.await {
+                    Err(refused @ BrokerError::Refused(_)) => Err(refused),
+                    _ => Err(error),
+                }
             }
         }
     };

@@ -200,3 +200,50 @@ fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
 fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
+
+    use super::*;
+
+    fn advice(kind: AMQPErrorKind, text: &str) -> String {
+        let error = ErrorKind::ProtocolError(AMQPError::new(kind, text.into()));
+        advise(&error.into(), "tenure.events.0").to_string()
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let soft = AMQPErrorKind::Soft;
+        for (kind, text, expected) in [
+            (
+                soft(AMQPSoftError::ACCESSREFUSED),
+                "configure access refused",
+                "give Tenure's user the right",
+            ),
+            (soft(AMQPSoftError::NOTFOUND), "no queue", "broker.declare = true"),
+            (
+                soft(AMQPSoftError::PRECONDITIONFAILED),
+                "inequivalent arg",
+                "let it run empty and delete it",
+            ),
+            // RabbitMQ 3 and RabbitMQ 4.
+            (
+                AMQPErrorKind::Hard(AMQPHardError::COMMANDINVALID),
+                "unknown exchange type 'x-consistent-hash'",
+                "rabbitmq-plugins enable rabbitmq_consistent_hash_exchange",
+            ),
+            (
+                soft(AMQPSoftError::PRECONDITIONFAILED),
+                "invalid exchange type 'x-consistent-hash'",
+                "rabbitmq-plugins enable rabbitmq_consistent_hash_exchange",
+            ),
+        ] {
+            let said = advice(kind, text);
+            assert!(
+                said.contains("tenure.events.0") && said.contains(text) && said.contains(expected),
+                "{said}"
+            );
+        }
+    }
+}

@@ -25,8 +25,8 @@ pub struct Context {
 
 impl Context {
     pub fn new(file: Option<&Path>, json: bool) -> anyhow::Result<Self> {
-        let settings =
-            Settings::load(file, std::env::vars()).map_err(|error| WrongUse(format!("{error}")))?;
+        let settings = Settings::load(file, crate::config::environment())
+            .map_err(|error| WrongUse(format!("{error}")))?;
         Ok(Self { settings, json })
     }
 

@@ -25,7 +25,7 @@ pub use context::WrongUse;
 #[command(name = "tenure", version, about, max_term_width = 100)]
 pub struct Cli {
     /// A settings file (TOML); it overrides what is compiled in, and the environment overrides it.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, env = "TENURE_CONFIG")]
     config: Option<PathBuf>,
     /// Answer in JSON: one object, or for lists one object a line.
     #[arg(long, global = true)]

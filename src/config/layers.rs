@@ -31,6 +31,17 @@ pub fn keys() -> Vec<String> {
     defaults().into_keys().collect()
 }
 
+/// The environment, for [`super::Settings::load`]. What is not Unicode comes with replacement characters, which no
+/// value of ours can have; the standard library's own iterator would panic, whoever's the variable is.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| {
+        (
+            name.to_string_lossy().into_owned(),
+            value.to_string_lossy().into_owned(),
+        )
+    })
+}
+
 pub(super) fn merge(
     file: Option<&Path>,
     env: impl Iterator<Item = (String, String)>,

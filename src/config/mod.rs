@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use cron::CronLine;
 pub use error::SettingsError;
-pub use layers::{DEFAULTS, keys};
+pub use layers::{DEFAULTS, environment, keys};
 pub use secret::Secret;
 pub use shown::Shown;
 pub use urls::{SecretUrl, StoreUrl};

@@ -14,7 +14,7 @@ pub struct Replica {
     pub service: Option<String>,
     pub access: Option<String>,
     pub access_requested: bool,
-    /// Status and `paid_until` as last told.
+    /// Status as last told.
     pub subscriptions: BTreeMap<String, String>,
     pub holdings: BTreeSet<(String, String)>,
     /// `billing`, `commission`, `status_credit`, `data_retrieval`.

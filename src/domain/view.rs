@@ -12,6 +12,7 @@ use super::policy::Policy;
 use super::service::ServiceStatus;
 
 /// Everything that can be said of a client at one moment. Times are RFC 3339 in UTC.
+#[expect(clippy::struct_excessive_bools, reason = "they are the seeds' own words")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClientView {
     pub partner: String,

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::CronLine;
+use crate::domain::view::rfc3339;
 use crate::store::SweepRun;
 
 /// A run takes a while, and a ticker may be late.
@@ -49,15 +50,19 @@ impl std::fmt::Display for Freshness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.fresh, self.last_finished_at) {
             (true, None) => f.write_str("just started")?,
-            (true, Some(at)) => write!(f, "last run finished at {at}")?,
+            (true, Some(at)) => write!(f, "last run finished at {}", rfc3339(at))?,
             (false, None) => f.write_str("no run has finished; see `tenure_sweep_runs_total` and the log")?,
-            (false, Some(at)) => write!(f, "overdue: the last run finished at {at}; the log says why")?,
+            (false, Some(at)) => write!(
+                f,
+                "overdue: the last run finished at {}; the log says why",
+                rfc3339(at)
+            )?,
         }
         if let Some(error) = &self.last_error {
             write!(f, "; its error: {error}")?;
         }
         if let Some(next) = self.next_tick {
-            write!(f, "; next at {next}")?;
+            write!(f, "; next at {}", rfc3339(next))?;
         }
         Ok(())
     }

@@ -35,47 +35,68 @@ pub(super) fn sightings(letters: &[DeadLetter]) -> Vec<Sighting<'_>> {
     sightings
 }
 
-/// By kind of origin, content type and body. Not by headers, which count deliveries, nor by the
-/// reason, which a newer program may put better, nor by the lane or line, which may be another.
+/// By kind of origin, content type, the attributes of an event in binary mode, and body. Not by other
+/// headers, which count deliveries, nor by the reason, which a newer program may put better, nor by the
+/// lane or line, which may be another.
 fn digest(letter: &DeadLetter) -> [u8; 32] {
     let kind = letter.origin.split(':').next().unwrap_or_default();
     let content_type = letter.content_type.as_deref().unwrap_or_default();
+    let mut attributes: Vec<&(String, String)> = letter
+        .headers
+        .iter()
+        .filter(|(name, _)| is_attribute(name))
+        .collect();
+    attributes.sort();
     let mut hash = Sha256::new();
-    for part in [kind.as_bytes(), content_type.as_bytes(), &letter.body] {
+    let mut add = |part: &[u8]| {
         // The length first, so that no part can pass for a piece of the next.
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
+    };
+    add(kind.as_bytes());
+    add(content_type.as_bytes());
+    for (name, value) in attributes {
+        add(name.as_bytes());
+        add(value.as_bytes());
     }
+    add(&letter.body);
     hash.finalize().into()
+}
+
+/// `ce-id`, `cloudEvents:id`, `cloudEvents_id`.
+fn is_attribute(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("ce-") || name.starts_with("cloudevents")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn letter(origin: &str, content_type: Option<&str>, body: &str) -> DeadLetter {
+    fn letter(origin: &str, headers: &[(&str, &str)]) -> DeadLetter {
         DeadLetter {
             origin: origin.into(),
-            content_type: content_type.map(Into::into),
-            headers: Vec::new(),
-            body: body.into(),
-            reason: "no JSON".into(),
+            content_type: None,
+            headers: headers.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
+            body: Vec::new(),
+            reason: "for a test".into(),
         }
     }
 
     #[test]
-    fn the_same_letter_from_another_lane_is_the_same() {
-        let json = Some("application/json");
-        let letters = [
-            letter("amqp:tenure.events.0", json, "{"),
-            letter("amqp:tenure.events.1", json, "{"),
-            letter("http", json, "{"),
-            letter("amqp:tenure.events.0", json, "{{"),
-            letter("amqp:tenure.events.0", None, "{"),
-        ];
-        let sightings = sightings(&letters);
-        let times: Vec<i64> = sightings.iter().map(|s| s.times).collect();
-        assert_eq!(times, [2, 1, 1, 1]);
-        assert_eq!(sightings[0].letter, &letters[1]);
+    fn a_letter_is_its_content_and_not_its_way_here() {
+        let first = letter(
+            "amqp:tenure.events.0",
+            &[("cloudEvents_id", "1"), ("x-delivery-count", "0")],
+        );
+        let again = letter(
+            "amqp:tenure.events.3",
+            &[("x-delivery-count", "7"), ("cloudEvents_id", "1")],
+        );
+        let other = letter("amqp:tenure.events.0", &[("cloudEvents_id", "2")]);
+        let elsewhere = letter("http", &[("cloudEvents_id", "1")]);
+        assert_eq!(digest(&first), digest(&again));
+        assert_ne!(digest(&first), digest(&other));
+        assert_ne!(digest(&first), digest(&elsewhere));
     }
 }

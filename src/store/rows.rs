@@ -13,6 +13,8 @@ use super::touches::{Touch, Touches};
 use super::{Document, Result, StoreError};
 use crate::domain::change::kind_from_name;
 use crate::domain::event::NameVerdict;
+use crate::domain::link::LinkStatus;
+use crate::domain::service::ServiceStatus;
 use crate::domain::{Change, ClientKey, Entry, Event, EventKind, Policy, Refusal, Sweep};
 
 /// A time as a column gives it: PostgreSQL has a type for it, SQLite whole microseconds since 1970.
@@ -125,8 +127,8 @@ impl<'a> ClientColumns<'a> {
         let client = &document.client;
         Self {
             name: client.name.as_ref().map(crate::domain::Name::as_str),
-            link: client.link_status().map(|status| status.as_str()),
-            service: client.service_status().map(|status| status.as_str()),
+            link: client.link_status().map(LinkStatus::as_str),
+            service: client.service_status().map(ServiceStatus::as_str),
             access: client.access_status().as_str(),
             as_of: client.as_of(),
         }
@@ -307,7 +309,7 @@ pub(super) fn run<T: Moment>(row: RunRow<T>) -> Result<SweepRun> {
         status,
         examined,
         changed,
-        changes,
+        journaled,
         failed,
         error,
         worker,
@@ -328,7 +330,7 @@ pub(super) fn run<T: Moment>(row: RunRow<T>) -> Result<SweepRun> {
         counts: RunCounts {
             examined,
             changed,
-            changes,
+            changes: journaled,
             failed,
         },
         error,
@@ -386,8 +388,8 @@ pub(super) fn expect_written(written: u64, writes: &[ClientWrite]) -> Result<()>
 }
 
 /// Every outcome that became different must be one of an event in the log.
-pub(super) fn expect_logged(updated: u64, updates: &[OutcomeUpdate]) -> Result<()> {
-    if usize::try_from(updated).is_ok_and(|updated| updated == updates.len()) {
+pub(super) fn expect_logged(changed: u64, updates: &[OutcomeUpdate]) -> Result<()> {
+    if usize::try_from(changed).is_ok_and(|changed| changed == updates.len()) {
         return Ok(());
     }
     let row = Row {
@@ -397,7 +399,7 @@ pub(super) fn expect_logged(updated: u64, updates: &[OutcomeUpdate]) -> Result<(
     let expected = updates.len();
     Err(row.unreadable(
         "outcome",
-        format!("{updated} of {expected} events whose outcome is different now are in the log"),
+        format!("{changed} of {expected} events whose outcome is different now are in the log"),
     ))
 }
 

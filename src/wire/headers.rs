@@ -83,7 +83,7 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
         );
-        let attribute = |name| pairs.attribute(name).map(|value| value.into_owned());
+        let attribute = |name| pairs.attribute(name).map(Cow::into_owned);
         assert_eq!(attribute("id").unwrap(), b"a b");
         assert_eq!(attribute("source").unwrap(), b"a%20b");
         assert_eq!(attribute("type").unwrap(), b"x");

@@ -18,7 +18,10 @@ use tenure::clock::{Clock, SystemClock};
 use tenure::demo::{Arriving, Shape, World};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::view::ClientView;
-use tenure::domain::{ClientKey, Event, Policies, fold};
+use tenure::domain::{ClientKey, Event, Policies, Refusal, fold};
+use tenure::store::postgres::{PostgresOptions, PostgresStore};
+use tenure::store::sqlite::SqliteStore;
+use tenure::store::{Outcome, Store};
 use tenure::wire;
 
 use crate::support::servers::{Postgres, RabbitMq, name_in};
@@ -60,15 +63,8 @@ fn write_file(world: &World, path: &Path) -> HashSet<Vec<u8>> {
 }
 
 /// Compares every client with a fold of its events. Which of two clients came first to a name is the one thing
-/// that the events alone do not say; it is taken from the journal.
-fn compare(tenure: &Tenure, world: &World, journal: &BTreeMap<String, Vec<Value>>) {
-    let mut taken: HashSet<(String, String)> = HashSet::new();
-    for line in journal.values().flatten() {
-        if line["type"] == "event.refused" && line["to"] == "name_taken" {
-            let part = |name: &str| line["cause"][name].as_str().expect("a cause").to_owned();
-            taken.insert((part("source"), part("id")));
-        }
-    }
+/// that the events alone do not say; it is taken from the log.
+async fn compare(tenure: &Tenure, world: &World, store: &dyn Store) {
     let found: HashMap<String, Value> = tenure
         .json(&["client", "list"])
         .into_iter()
@@ -84,8 +80,15 @@ fn compare(tenure: &Tenure, world: &World, journal: &BTreeMap<String, Vec<Value>
     let mut differences = String::new();
     let mut expected = 0;
     for (key, mut events) in world.histories() {
+        let log = store.history(&key).await.expect("a history");
+        let is_taken = |event: &Event| {
+            log.iter().any(|logged| {
+                (&logged.event.source, &logged.event.id) == (&event.source, &event.id)
+                    && logged.outcome == Outcome::Refused(Refusal::NameTaken)
+            })
+        };
         for event in &mut events {
-            if taken.contains(&(event.source.to_string(), event.id.to_string())) {
+            if event.kind.claimed_name().is_some() && is_taken(event) {
                 event.name_verdict = NameVerdict::Taken;
             }
         }
@@ -200,7 +203,9 @@ async fn ten_thousand_mixed_events_through_rabbitmq_into_postgres() {
     RabbitMq::shared().wait_for_depth(name_in(&amqp), "tenure.events.0", 0, limit);
 
     let journal = journal(&tenure, &world);
-    compare(&tenure, &world, &journal);
+    let store = PostgresStore::connect(&postgres, &PostgresOptions::default()).expect("a store");
+    compare(&tenure, &world, &store).await;
+    store.close().await;
     let dead = tenure.json(&["dead", "list"]);
     let bodies: HashSet<Vec<u8>> = dead
         .iter()
@@ -269,8 +274,8 @@ async fn ten_thousand_mixed_events_through_rabbitmq_into_postgres() {
     assert!(running.stop().success());
 }
 
-#[test]
-fn ten_thousand_mixed_events_from_a_file_into_the_embedded_store() {
+#[tokio::test]
+async fn ten_thousand_mixed_events_from_a_file_into_the_embedded_store() {
     let world = world(12);
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("events.ndjson");
@@ -278,8 +283,8 @@ fn ten_thousand_mixed_events_from_a_file_into_the_embedded_store() {
     let tenure = Tenure::new(folder.path(), &[]);
     let tally = &tenure.json(&["ingest", &file.to_string_lossy()])[0];
     assert_eq!(tally["lines"], world.deliveries.len());
-    let journal = journal(&tenure, &world);
-    compare(&tenure, &world, &journal);
+    let store = SqliteStore::open(folder.path().join("tenure.db"));
+    compare(&tenure, &world, &store).await;
     assert_eq!(tenure.json(&["dead", "list"]).len(), broken.len());
 
     let again = &tenure.json(&["ingest", &file.to_string_lossy()])[0];
@@ -288,7 +293,8 @@ fn ten_thousand_mixed_events_from_a_file_into_the_embedded_store() {
         serde_json::json!({}),
         "nothing is refused a second time"
     );
-    compare(&tenure, &world, &journal);
+    compare(&tenure, &world, &store).await;
+    store.close().await;
     assert_eq!(tenure.json(&["dead", "list"]).len(), broken.len());
     assert_eq!(tenure.json(&["verify"])[0]["drifts"], Value::Array(Vec::new()));
 }

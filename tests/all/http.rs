@@ -142,15 +142,16 @@ async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
 }
 
 fn event(client: &str, kind: &str, time: DateTime<Utc>, data: Value) -> Value {
-    json!({
+    let mut event = json!({
         "specversion": "1.0",
         "id": format!("{client}-{kind}-{time}"),
         "source": "/test",
         "type": kind,
         "subject": format!("acme/{client}"),
         "time": time.to_rfc3339(),
-        "data": data,
-    })
+    });
+    event["data"] = data;
+    event
 }
 
 fn error_code(body: &Value) -> &str {
@@ -490,7 +491,7 @@ async fn bad_parameters_are_named() {
         (format!("{clients}/b%2Fb/journal"), "client"),
         (format!("{clients}/%00"), "client"),
         (format!("{clients}/%FF%FE"), "path"),
-        (format!("/v1/partners/%C3%28/clients"), "path"),
+        ("/v1/partners/%C3%28/clients".to_owned(), "path"),
         ("/v1/dead-letters?status=lost".to_owned(), "status"),
     ] {
         let (status, body) = server.get(&path).await;
@@ -499,14 +500,7 @@ async fn bad_parameters_are_named() {
         let message = body["error"]["message"].as_str().unwrap();
         assert!(message.contains(&format!("`{name}`")), "{path}: {message}");
     }
-    for path in [
-        "/",
-        "/v1",
-        "/v1/partners//clients",
-        "/v1/partners/acme/clients/",
-        "/%FF",
-        "/metrics/x",
-    ] {
+    for path in ["/", "/v1", "/v1/partners/acme/clients/", "/%FF", "/metrics/x"] {
         let (status, body) = server.get(path).await;
         assert_eq!(
             (status, error_code(&body)),

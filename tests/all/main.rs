@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that they share their servers.
 
+mod broker;
 mod config;
 mod end_to_end;
 mod engine;
@@ -11,4 +12,5 @@ mod scheduler;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod wire;
 mod worker;

@@ -1,11 +1,12 @@
 //! CloudEvents in and out: what is an event, what is a dead letter and why, and that nothing panics.
 
+mod random;
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use proptest::prelude::*;
 use serde_json::{Value, json};
-use tenure::domain::event::{AccessedBy, Channel, ManagedBy, Steps};
+use tenure::domain::event::NameVerdict;
 use tenure::domain::{Cause, Change, ClientKey, Entry, Event, EventKind, Id, Name, Timer};
 use tenure::store::{Cursor, DeadLetter, Recorded};
 use tenure::wire::{self, BATCH, Decoder, Limits, Message, Pairs, STRUCTURED};
@@ -21,7 +22,7 @@ fn now() -> DateTime<Utc> {
 fn decoder() -> Decoder {
     let limits = Limits {
         max_event_bytes: 10_000,
-        max_clock_skew: Duration::from_secs(300),
+        max_clock_skew: Duration::from_mins(5),
     };
     Decoder::new(limits, now())
 }
@@ -35,7 +36,7 @@ fn id(text: &str) -> Id {
 }
 
 /// A valid event with some members set, or with `null` taken away.
-fn envelope(changes: Value) -> Value {
+fn envelope(changes: &Value) -> Value {
     let mut event = json!({
         "specversion": "1.0", "id": "e-1", "source": "/space", "type": "client.added",
         "subject": "acme/c-1", "time": "2026-03-01T11:00:00Z", "data": {"name": "Bakery"},
@@ -86,18 +87,18 @@ fn bakery() -> Event {
             name: name("Bakery"),
             imported: false,
         },
-        name_verdict: Default::default(),
+        name_verdict: NameVerdict::Open,
     }
 }
 
 #[test]
 fn a_structured_event_is_read() {
-    assert_eq!(structured(&envelope(json!({}))), Ok(bakery()));
+    assert_eq!(structured(&envelope(&json!({}))), Ok(bakery()));
 }
 
 #[test]
 fn what_is_unknown_is_ignored() {
-    let event = envelope(json!({
+    let event = envelope(&json!({
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "weather": {"rain": [1, 2]},
         "data": {"name": "Bakery", "mood": "\u{0}", "deep": [[[[]]]]},
     }));
@@ -169,6 +170,13 @@ fn a_message_in_no_mode_says_what_is_missing() {
     assert!(reason(Some(BATCH)).contains("a batch"));
 }
 
+fn refuses(cases: &[(Value, &str)]) {
+    for (changes, reason) in cases {
+        let letter = read(Some(STRUCTURED), &[], &envelope(changes).to_string()).unwrap_err();
+        assert!(letter.reason.starts_with(reason), "{changes}: {}", letter.reason);
+    }
+}
+
 #[test]
 fn attributes_must_be_right() {
     let long = "x".repeat(513);
@@ -222,6 +230,13 @@ fn attributes_must_be_right() {
             json!({"subject": "acme/c 1"}),
             "the client id `c 1` has the character ' '",
         ),
+    ];
+    refuses(&cases);
+}
+
+#[test]
+fn time_order_and_data_must_be_right() {
+    let cases = [
         (json!({"time": null}), "the attribute `time` is missing"),
         (
             json!({"time": "yesterday"}),
@@ -286,10 +301,7 @@ fn attributes_must_be_right() {
             "the data of client.added: is not JSON",
         ),
     ];
-    for (changes, reason) in cases {
-        let letter = read(Some(STRUCTURED), &[], &envelope(changes.clone()).to_string()).unwrap_err();
-        assert!(letter.reason.starts_with(reason), "{changes}: {}", letter.reason);
-    }
+    refuses(&cases);
 }
 
 #[test]
@@ -302,7 +314,7 @@ fn times_are_cut_to_the_microsecond_and_may_be_a_little_ahead() {
         ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
     ] {
         assert_eq!(
-            structured(&envelope(json!({"time": time}))).unwrap().time,
+            structured(&envelope(&json!({"time": time}))).unwrap().time,
             moment(read),
             "{time}"
         );
@@ -453,7 +465,7 @@ fn dead_letters_keep_the_message() {
 fn no_reason_has_control_characters() {
     let letter = read(Some(STRUCTURED), &[], "{\"\u{1b}[2J\u{0}\":").unwrap_err();
     assert!(!letter.reason.contains(char::is_control), "{:?}", letter.reason);
-    let event = envelope(json!({"type": "\u{1b}]0;boo\u{7}"}));
+    let event = envelope(&json!({"type": "\u{1b}]0;boo\u{7}"}));
     let letter = read(Some(STRUCTURED), &[], &event.to_string()).unwrap_err();
     assert!(!letter.reason.contains(char::is_control), "{:?}", letter.reason);
 }
@@ -491,7 +503,7 @@ fn bodies_too_long_or_too_deep_or_not_text() {
 
 #[test]
 fn a_byte_order_mark_is_skipped() {
-    let body = format!("\u{feff}{}", envelope(json!({})));
+    let body = format!("\u{feff}{}", envelope(&json!({})));
     assert_eq!(decoder().structured(body.as_bytes()), Ok(bakery()));
 }
 
@@ -505,7 +517,7 @@ fn a_batch_is_read_member_by_member() {
             body: body.as_bytes(),
         })
     };
-    let body = format!("[{}, {{\"id\": 1}} , 7]", envelope(json!({})));
+    let body = format!("[{}, {{\"id\": 1}} , 7]", envelope(&json!({})));
     let read = events(&body);
     assert_eq!(read.len(), 3);
     assert_eq!(read[0], Ok(bakery()));
@@ -532,7 +544,7 @@ fn a_batch_is_read_member_by_member() {
 #[test]
 fn a_file_is_read_line_by_line() {
     assert_eq!(decoder().line("file:x:1", b" \r"), None);
-    let line = format!("{}\r", envelope(json!({})));
+    let line = format!("{}\r", envelope(&json!({})));
     assert_eq!(decoder().line("file:x:2", line.as_bytes()), Some(Ok(bakery())));
     let letter = decoder().line("file:x:3", b"oops").unwrap().unwrap_err();
     assert_eq!((&*letter.origin, &*letter.body), ("file:x:3", &b"oops"[..]));
@@ -540,7 +552,7 @@ fn a_file_is_read_line_by_line() {
 
 #[test]
 fn dead_letters_can_be_read_again() {
-    let ahead = envelope(json!({"time": "2026-03-01T12:30:00Z"})).to_string();
+    let ahead = envelope(&json!({"time": "2026-03-01T12:30:00Z"})).to_string();
     let headers = [
         ("cloudEvents_specversion", "1.0"),
         ("cloudEvents_id", "%20"),
@@ -584,204 +596,26 @@ fn a_change_as_it_is_published() {
         },
         recorded_at: now(),
     };
-    insta::assert_json_snapshot!(
+    assert_eq!(
         serde_json::from_slice::<Value>(&wire::change(&line)).unwrap(),
-        @r#"
-    {
-      "data": {
-        "cause": {
-          "timer": "access_expiry"
-        },
-        "correction": false,
-        "from": "enabled",
-        "recorded": "2026-03-01T12:00:00Z",
-        "sequence": 42,
-        "to": "expired",
-        "type": "access.expired"
-      },
-      "datacontenttype": "application/json",
-      "id": "42",
-      "partitionkey": "acme/c-1",
-      "source": "tenure",
-      "specversion": "1.0",
-      "subject": "acme/c-1",
-      "time": "2026-03-01T11:00:00.500Z",
-      "type": "access.expired"
-    }
-    "#
-    );
-}
-
-fn kinds() -> impl Strategy<Value = EventKind> {
-    let text = "[^\u{0}]{0,20}";
-    let an_id = || "[^\u{0}]{1,20}".prop_map(|text| id(&text));
-    let a_time = || {
-        (-62_135_596_800_000_000i64..=253_402_300_799_999_999)
-            .prop_map(|micros| DateTime::from_timestamp_micros(micros).unwrap())
-    };
-    prop_oneof![
-        ("[a-zA-Zäß\"\\\\]{1,20}", any::<bool>()).prop_map(|(text, imported)| EventKind::ClientAdded {
-            name: name(&text),
-            imported,
-        }),
-        any::<bool>().prop_map(|commission_eligible| EventKind::ClientInvited {
-            channel: Channel::Referral,
-            steps: Steps::default(),
-            commission_eligible,
-        }),
-        prop::option::of(text).prop_map(|reason| EventKind::ClientArchived { reason }),
-        Just(EventKind::AccessRequested {}),
-        (an_id(), prop::option::of(text), prop::option::of(a_time())).prop_map(
-            |(subscription_id, plan, paid_until)| EventKind::SubscriptionAdded {
-                subscription_id,
-                plan,
-                managed_by: ManagedBy::Client,
-                paid_until,
-            }
-        ),
-        (an_id(), a_time()).prop_map(|(subscription_id, paid_until)| EventKind::SubscriptionRenewed {
-            subscription_id,
-            paid_until,
-        }),
-        prop::option::of(text).prop_map(|user| EventKind::AccountAccessed {
-            by: AccessedBy::Staff,
-            user
-        }),
-        any::<u64>().prop_map(|total| EventKind::JobsCounted { total }),
-    ]
-}
-
-fn events() -> impl Strategy<Value = Event> {
-    (
-        "[^\u{0}]{1,40}",
-        "[^\u{0}]{1,40}",
-        "[A-Za-z0-9._~:@-]{1,128}",
-        -62_135_596_800_000_000i64..=1_772_366_400_000_000,
-        prop::option::of("[^\u{0}]{1,30}"),
-        kinds(),
-    )
-        .prop_map(|(source, id, client, micros, sequence, kind)| Event {
-            source: source.into(),
-            id: id.into(),
-            key: ClientKey::new("acme", &client).unwrap(),
-            time: DateTime::from_timestamp_micros(micros).unwrap(),
-            sequence: sequence.map(Into::into),
-            kind,
-            name_verdict: Default::default(),
+        json!({
+            "specversion": "1.0",
+            "id": "42",
+            "source": "tenure",
+            "type": "access.expired",
+            "subject": "acme/c-1",
+            "time": "2026-03-01T11:00:00.500Z",
+            "partitionkey": "acme/c-1",
+            "datacontenttype": "application/json",
+            "data": {
+                "sequence": 42,
+                "type": "access.expired",
+                "from": "enabled",
+                "to": "expired",
+                "recorded": "2026-03-01T12:00:00Z",
+                "cause": {"timer": "access_expiry"},
+                "correction": false,
+            },
         })
-}
-
-/// JSON with the names that we know, in all the wrong places.
-fn any_json() -> impl Strategy<Value = Value> {
-    let names = prop::sample::select(vec![
-        "specversion",
-        "id",
-        "source",
-        "type",
-        "subject",
-        "time",
-        "sequence",
-        "data",
-        "data_base64",
-        "datacontenttype",
-        "name",
-        "steps",
-        "total",
-        "paid_until",
-        "x",
-    ]);
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        ".{0,12}".prop_map(Value::from),
-        prop::sample::select(vec![
-            "1.0",
-            "client.added",
-            "account.jobs_counted",
-            "a/c",
-            "2026-01-01T00:00:00Z"
-        ])
-        .prop_map(Value::from),
-    ];
-    leaf.prop_recursive(5, 40, 8, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::hash_map(names.clone(), inner, 0..12).prop_map(|members| {
-                members
-                    .into_iter()
-                    .map(|(name, value)| (name.to_owned(), value))
-                    .collect()
-            }),
-        ]
-    })
-}
-
-/// An event, or a reason that is fit to print and to keep.
-fn event_or_reason(content_type: Option<&str>, headers: &[(&str, &str)], body: &[u8]) {
-    for read in decoder().events(Message {
-        origin: "test",
-        content_type,
-        headers: &pairs(headers),
-        body,
-    }) {
-        match read {
-            Ok(event) => assert_eq!(decoder().structured(&wire::event(&event)), Ok(event)),
-            Err(letter) => {
-                assert!(!letter.reason.is_empty());
-                assert!(!letter.reason.contains(char::is_control), "{:?}", letter.reason);
-                assert!(letter.reason.chars().count() < 1000, "{:?}", letter.reason);
-            }
-        }
-    }
-}
-
-proptest! {
-    #[test]
-    fn what_is_written_is_read_again(event in events()) {
-        prop_assert_eq!(decoder().structured(&wire::event(&event)), Ok(event));
-    }
-
-    #[test]
-    fn random_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..200), value in "\\PC{0,20}") {
-        event_or_reason(Some(STRUCTURED), &[], &body);
-        event_or_reason(Some(BATCH), &[], &body);
-        event_or_reason(Some(&value), &[("ce-specversion", &value), ("ce-time", &value)], &body);
-    }
-
-    #[test]
-    fn random_json_never_panics(json in any_json()) {
-        let body = json.to_string();
-        event_or_reason(Some(STRUCTURED), &[], body.as_bytes());
-        event_or_reason(Some(BATCH), &[], body.as_bytes());
-        let known = [
-            ("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "s"), ("ce-type", "client.invited"),
-            ("ce-subject", "a/c"), ("ce-time", "2026-01-01T00:00:00Z"),
-        ];
-        event_or_reason(None, &known, body.as_bytes());
-    }
-
-    #[test]
-    fn wrong_values_never_panic(event in events(), key in 0..12usize, value in any_json()) {
-        let mut json: Value = serde_json::from_slice(&wire::event(&event)).unwrap();
-        let names: Vec<String> = json.as_object().unwrap().keys().cloned().collect();
-        json[&names[key % names.len()]] = value;
-        event_or_reason(Some(STRUCTURED), &[], json.to_string().as_bytes());
-    }
-
-    #[test]
-    fn damaged_events_never_panic(
-        event in events(),
-        at in any::<prop::sample::Index>(),
-        byte in any::<u8>(),
-        cut in any::<prop::sample::Index>(),
-    ) {
-        let mut body = wire::event(&event);
-        let index = at.index(body.len());
-        body[index] = byte;
-        event_or_reason(Some(STRUCTURED), &[], &body);
-        body.truncate(cut.index(body.len()));
-        event_or_reason(Some(STRUCTURED), &[], &body);
-    }
+    );
 }

@@ -27,13 +27,113 @@ pub(super) async fn all(connection: &mut PgConnection, commit: &Commit) -> Resul
     dead_letters::put(connection, &commit.dead_letters, at).await
 }
 
-/// Every client must still be as it was read, or not be there if it was not.
+/// Every client must still be as it was read, or not be there if it was not. Those that are there come
+/// first: they may give up a name that a new one takes.
 async fn clients(connection: &mut PgConnection, writes: &[ClientWrite], journal: &[Entry]) -> Result<()> {
     let mut journaled: HashSet<&ClientKey> = journal.iter().map(|entry| &entry.key).collect();
-    if !writes.is_empty() {
-        let facets: Vec<ClientColumns<'_>> = writes.iter().map(|w| ClientColumns::of(&w.document)).collect();
-        let (partners, clients) = columns(writes.iter().map(|write| &write.key));
-        let written = sqlx::query(
+    let mut known = ClientArrays::default();
+    let mut new = ClientArrays::default();
+    for write in writes {
+        let arrays = if write.read_version > 0 {
+            &mut known
+        } else {
+            &mut new
+        };
+        arrays.push(write, journaled.remove(&write.key));
+    }
+    let mut written = 0;
+    if !known.partners.is_empty() {
+        written += update_clients(connection, known).await?;
+    }
+    if !new.partners.is_empty() {
+        written += insert_clients(connection, new).await?;
+    }
+    rows::expect_written(written, writes)?;
+    stamp(connection, &journaled).await
+}
+
+/// The columns of clients, each as long as the others.
+#[derive(Default)]
+struct ClientArrays<'a> {
+    partners: Vec<&'a str>,
+    clients: Vec<&'a str>,
+    names: Vec<Option<&'a str>>,
+    name_keys: Vec<Option<&'a str>>,
+    links: Vec<Option<&'static str>>,
+    services: Vec<Option<&'static str>>,
+    access: Vec<&'static str>,
+    as_of: Vec<Option<DateTime<Utc>>>,
+    /// Those that are written.
+    versions: Vec<i64>,
+    journaled: Vec<bool>,
+    docs: Vec<String>,
+}
+
+impl<'a> ClientArrays<'a> {
+    fn push(&mut self, write: &'a ClientWrite, journaled: bool) {
+        let facets = ClientColumns::of(&write.document);
+        self.partners.push(&write.key.partner);
+        self.clients.push(&write.key.client);
+        self.names.push(facets.name);
+        self.name_keys.push(write.name_key.as_deref());
+        self.links.push(facets.link);
+        self.services.push(facets.service);
+        self.access.push(facets.access);
+        self.as_of.push(facets.as_of);
+        self.versions.push(write.read_version + 1);
+        self.journaled.push(journaled);
+        self.docs.push(json(&write.document));
+    }
+
+    async fn write(self, connection: &mut PgConnection, statement: &'static str) -> Result<u64> {
+        let done = sqlx::query(statement)
+            .bind(self.partners)
+            .bind(self.clients)
+            .bind(self.names)
+            .bind(self.name_keys)
+            .bind(self.links)
+            .bind(self.services)
+            .bind(self.access)
+            .bind(self.as_of)
+            .bind(self.versions)
+            .bind(self.journaled)
+            .bind(self.docs)
+            .execute(connection)
+            .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+async fn update_clients(connection: &mut PgConnection, clients: ClientArrays<'_>) -> Result<u64> {
+    clients
+        .write(
+            connection,
+            "update clients
+             set name = u.name, name_key = u.name_key, link = u.link, service = u.service, access = u.access,
+                 as_of = u.as_of, version = u.version, doc = u.doc::json,
+                 journaled_by = case when u.journaled
+                                     then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                                     else journaled_by end
+             from (
+                 select w.*, c.place
+                 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                             $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[])
+                      as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)
+                 cross join lateral (
+                     select ctid as place from clients
+                     where partner = w.partner and client = w.client and version = w.version - 1
+                     offset 0
+                 ) c
+             ) u
+             where clients.ctid = u.place",
+        )
+        .await
+}
+
+async fn insert_clients(connection: &mut PgConnection, clients: ClientArrays<'_>) -> Result<u64> {
+    clients
+        .write(
+            connection,
             "insert into clients
                  (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
              select w.partner, w.client, w.name, w.name_key, w.link, w.service, w.access, w.as_of, w.version,
@@ -43,33 +143,9 @@ async fn clients(connection: &mut PgConnection, writes: &[ClientWrite], journal:
                     w.doc::json
              from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                          $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[])
-                  as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)
-             where w.version = 1
-                or exists (select from clients where partner = w.partner and client = w.client)
-             on conflict (partner, client) do update
-             set name = excluded.name, name_key = excluded.name_key, link = excluded.link,
-                 service = excluded.service, access = excluded.access, as_of = excluded.as_of,
-                 version = excluded.version, doc = excluded.doc,
-                 journaled_by = greatest(clients.journaled_by, excluded.journaled_by)
-             where clients.version = excluded.version - 1",
+                  as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)",
         )
-        .bind(partners)
-        .bind(clients)
-        .bind(facets.iter().map(|f| f.name).collect::<Vec<_>>())
-        .bind(writes.iter().map(|w| w.name_key.as_deref()).collect::<Vec<_>>())
-        .bind(facets.iter().map(|f| f.link).collect::<Vec<_>>())
-        .bind(facets.iter().map(|f| f.service).collect::<Vec<_>>())
-        .bind(facets.iter().map(|f| f.access).collect::<Vec<_>>())
-        .bind(facets.iter().map(|f| f.as_of).collect::<Vec<_>>())
-        .bind(writes.iter().map(|w| w.read_version + 1).collect::<Vec<_>>())
-        .bind(writes.iter().map(|w| journaled.remove(&w.key)).collect::<Vec<_>>())
-        .bind(writes.iter().map(|w| json(&w.document)).collect::<Vec<_>>())
-        .execute(&mut *connection)
-        .await?
-        .rows_affected();
-        rows::expect_written(written, writes)?;
-    }
-    stamp(connection, &journaled).await
+        .await
 }
 
 /// Marks clients that are journaled but not written: those that a late event makes no different, but for
@@ -182,7 +258,7 @@ async fn outcomes(connection: &mut PgConnection, updates: &[OutcomeUpdate]) -> R
         return Ok(());
     }
     let (outcomes, reasons): (Vec<_>, Vec<_>) = updates.iter().map(|u| outcome_columns(u.outcome)).unzip();
-    let updated = sqlx::query(
+    let changed = sqlx::query(
         "update events
          set outcome = u.outcome, reason = u.reason
          from (
@@ -201,7 +277,7 @@ async fn outcomes(connection: &mut PgConnection, updates: &[OutcomeUpdate]) -> R
     .execute(connection)
     .await?
     .rows_affected();
-    rows::expect_logged(updated, updates)
+    rows::expect_logged(changed, updates)
 }
 
 async fn journal(connection: &mut PgConnection, entries: &[Entry], at: DateTime<Utc>) -> Result<()> {

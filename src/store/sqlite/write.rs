@@ -192,7 +192,7 @@ async fn outcomes(connection: &mut SqliteConnection, updates: &[OutcomeUpdate]) 
             (&*update.source, &*update.id, outcome, reason)
         })
         .collect();
-    let updated = sqlx::query(
+    let changed = sqlx::query(
         "update events
          set outcome = k.value ->> 2, reason = k.value ->> 3
          from json_each(?1) k
@@ -202,7 +202,7 @@ async fn outcomes(connection: &mut SqliteConnection, updates: &[OutcomeUpdate]) 
     .execute(connection)
     .await?
     .rows_affected();
-    rows::expect_logged(updated, updates)
+    rows::expect_logged(changed, updates)
 }
 
 async fn journal(connection: &mut SqliteConnection, entries: &[Entry], at: i64) -> Result<()> {

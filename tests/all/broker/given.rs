@@ -10,7 +10,7 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure::broker::{self, BrokerSettings, BrokerState};
@@ -25,7 +25,7 @@ use super::moody::{Mood, MoodyStore};
 use crate::support::servers::{RabbitMq, name_in};
 
 /// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub const STRUCTURED: &str = "application/cloudevents+json";
 
@@ -219,6 +219,14 @@ impl Upstream {
         self.publish(properties, event.to_string().as_bytes()).await;
     }
 
+    pub async fn consume(&self, queue: &str) -> Consumer {
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        self.channel
+            .basic_consume(queue.into(), "test".into(), options, arguments)
+            .await
+            .expect("a consumer")
+    }
+
     pub async fn add(&self, id: &str, client: &str) {
         self.structured(&added(id, client)).await;
     }
@@ -287,12 +295,7 @@ impl Listener {
     /// What there is to hear, in order, until a change for which the condition holds.
     pub async fn hear_until(&self, last: impl Fn(&Value) -> bool) -> Vec<(BasicProperties, Value)> {
         let upstream = Upstream::at(&self.url).await;
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let mut consumer = upstream
-            .channel
-            .basic_consume("listener".into(), "test".into(), options, arguments)
-            .await
-            .expect("a consumer");
+        let mut consumer = upstream.consume("listener").await;
         let mut heard = Vec::new();
         loop {
             let next = tokio::time::timeout(PATIENCE, consumer.next()).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use serde_json::Value;
 
@@ -150,7 +150,7 @@ async fn a_queue_made_otherwise_is_told_with_what_to_do_about_it() {
     // Done as told: no restart is needed.
     upstream
         .channel
-        .queue_delete("tenure.events.0".into(), Default::default())
+        .queue_delete("tenure.events.0".into(), QueueDeleteOptions::default())
         .await
         .unwrap();
     worker.state.connected().await;

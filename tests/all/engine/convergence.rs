@@ -143,13 +143,13 @@ async fn deliver(
 }
 
 fn seeds(default: u64) -> std::ops::Range<u64> {
-    let first = std::env::var("TENURE_SEED")
+    let first = std::env::var("TENURE_TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
     match first {
         Some(seed) => seed..seed + 1,
         None => {
-            0..std::env::var("TENURE_SEEDS")
+            0..std::env::var("TENURE_TEST_SEEDS")
                 .ok()
                 .and_then(|n| n.parse().ok())
                 .unwrap_or(default)

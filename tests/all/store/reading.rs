@@ -98,7 +98,9 @@ pub async fn clients_are_listed_page_by_page_in_order_of_bytes(fresh: Fresh) {
     keys.sort();
     let mut written: Vec<ClientWrite> = keys.iter().map(|key| gone_so_far(key, "draft")).collect();
     // `b` and `B` are two ids, but one name.
-    written.iter_mut().for_each(|write| write.name_key = None);
+    for write in &mut written {
+        write.name_key = None;
+    }
     put(store, clients(written)).await.unwrap();
 
     let pages = async |filter: &ClientFilter| {
