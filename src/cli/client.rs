@@ -88,7 +88,7 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
         match args.at {
             Some(at) => eprintln!("tenure: the client {key} was not known at {at}"),
             None => {
-                eprintln!("tenure: the client {key} is not known; `tenure client list` shows those that are")
+                eprintln!("tenure: the client {key} is not known; `tenure client list` shows those that are");
             }
         }
         return Ok(ExitCode::FAILURE);

@@ -40,13 +40,13 @@ impl Context {
     }
 
     /// The store of the settings, as it is.
-    pub async fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
+    pub fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
         Ok(worker::open_store(&self.settings.store)?)
     }
 
     /// An engine on the store of the settings, its tables brought to this version.
     pub async fn engine(&self) -> anyhow::Result<Engine> {
-        let store = self.store().await?;
+        let store = self.store()?;
         store.migrate().await?;
         Ok(Engine::start(store, Arc::new(SystemClock), &self.settings.policy()).await?)
     }

@@ -17,14 +17,14 @@ use crate::engine::{Answer, Incoming};
 
 #[derive(Debug, Args)]
 pub struct IngestArgs {
-    /// A file with one structured JSON CloudEvent a line; `-` is standard input.
+    /// A file with one structured JSON event (CloudEvents) a line; `-` is standard input.
     #[arg(value_name = "FILE")]
     file: String,
 }
 
 #[derive(Debug, Args)]
 pub struct PublishArgs {
-    /// A file with one structured JSON CloudEvent a line; `-` is standard input.
+    /// A file with one structured JSON event (CloudEvents) a line; `-` is standard input.
     #[arg(value_name = "FILE")]
     file: String,
     /// Publish lines that cannot be events too, as they are.
@@ -174,7 +174,7 @@ pub async fn publish(context: &Context, args: PublishArgs) -> anyhow::Result<Exi
     };
     let mut lines = Lines::open(&args.file, "publishing").await?;
     let mut publisher = Publisher::connect(url.reveal(), &context.settings.broker).await?;
-    let (mut published, mut broken) = (0u64, 0u64);
+    let (mut sent, mut broken) = (0u64, 0u64);
     while let Some((origin, line)) = lines.next().await? {
         let Some(read) = context.decoder(SystemClock.now()).line(&origin, &line) else {
             continue;
@@ -188,14 +188,14 @@ pub async fn publish(context: &Context, args: PublishArgs) -> anyhow::Result<Exi
                 continue;
             }
         }
-        published += 1;
+        sent += 1;
     }
     publisher.finish().await?;
     lines.bar.finish_and_clear();
     if context.json {
-        output::json(&serde_json::json!({ "published": published, "not_published": broken }))?;
+        output::json(&serde_json::json!({ "published": sent, "not_published": broken }))?;
     } else {
-        output::line(&format!("{published} events published and confirmed"));
+        output::line(&format!("{sent} events published and confirmed"));
     }
     Ok(if broken == 0 {
         ExitCode::SUCCESS

@@ -40,7 +40,7 @@ pub async fn verify(context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 pub async fn migrate(context: &Context) -> anyhow::Result<ExitCode> {
-    let store = context.store().await?;
+    let store = context.store()?;
     store.migrate().await?;
     if context.json {
         output::json(&serde_json::json!({ "store": store.kind(), "migrated": true }))?;

@@ -40,9 +40,9 @@ enum Command {
     Run,
     /// Show a year of three upstream apps on an embedded store in a temporary folder.
     Demo(demo::DemoArgs),
-    /// Publish events (one JSON CloudEvent a line) to RabbitMQ.
+    /// Publish events (CloudEvents, one JSON object a line) to RabbitMQ.
     Publish(events::PublishArgs),
-    /// Take events (one JSON CloudEvent a line) straight into the store.
+    /// Take events (CloudEvents, one JSON object a line) straight into the store.
     Ingest(events::IngestArgs),
     /// Ask about clients.
     #[command(subcommand)]

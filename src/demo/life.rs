@@ -412,12 +412,16 @@ impl Life<'_> {
             self.events
                 .retain(|event| &*event.source != "/accounts" || event.time <= at);
         }
-        if self.chance(0.3) {
-            let again = self.after(at, 5, 40);
-            let _ = self.invite(again);
-        } else if self.chance(0.3) {
-            let deleted = self.after(at, 10, 60);
-            self.say(App::Space, deleted, EventKind::ClientDeleted {});
+        match self.rng.random_range(0..10) {
+            0..3 => {
+                let again = self.after(at, 5, 40);
+                self.invite(again);
+            }
+            3..5 => {
+                let deleted = self.after(at, 10, 60);
+                self.say(App::Space, deleted, EventKind::ClientDeleted {});
+            }
+            _ => {}
         }
     }
 

@@ -199,7 +199,7 @@ async fn ten_thousand_mixed_events_through_rabbitmq_into_postgres() {
 
     let published = tenure.json(&["publish", "--unchecked", &file.to_string_lossy()]);
     assert_eq!(published[0]["published"], world.deliveries.len());
-    let limit = std::time::Duration::from_secs(300);
+    let limit = std::time::Duration::from_mins(5);
     RabbitMq::shared().wait_for_depth(name_in(&amqp), "tenure.events.0", 0, limit);
 
     let journal = journal(&tenure, &world);
@@ -229,7 +229,7 @@ async fn ten_thousand_mixed_events_through_rabbitmq_into_postgres() {
         .sum::<usize>()
         < expected
     {
-        let next = tokio::time::timeout(std::time::Duration::from_secs(60), changes.next()).await;
+        let next = tokio::time::timeout(std::time::Duration::from_mins(1), changes.next()).await;
         let delivery = next
             .expect("a change within a minute")
             .expect("a consumer")

@@ -20,6 +20,7 @@ pub use http::exchange;
 pub use postgres::Postgres;
 pub use rabbitmq::RabbitMq;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub fn free_port() -> u16 {
 
 /// How long a server may take to be ready, or to be gone. Generous: RabbitMQ needs seven seconds on an idle machine
 /// and a good minute on one that compiles at the same time.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Another program may take a port between our letting go of it and the server's taking it. Then we try others.
 const PORT_ATTEMPTS: usize = 5;
@@ -45,7 +46,7 @@ fn log_tail(logs: &[PathBuf]) -> String {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         let shown = &lines[lines.len().saturating_sub(40)..];
-        tail.push_str(&format!("\n--- {} ---\n{}\n", log.display(), shown.join("\n")));
+        let _ = write!(tail, "\n--- {} ---\n{}\n", log.display(), shown.join("\n"));
     }
     tail
 }

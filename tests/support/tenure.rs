@@ -112,7 +112,7 @@ impl Running {
     }
 
     pub fn wait_until(&self, what: &str, done: impl FnMut() -> bool) {
-        wait_until(Duration::from_secs(120), done)
+        wait_until(Duration::from_mins(2), done)
             .unwrap_or_else(|()| panic!("not {what} after two minutes\n{}", self.log()));
     }
 

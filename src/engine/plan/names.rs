@@ -103,8 +103,10 @@ fn moves_names(kind: &EventKind) -> bool {
 /// The events of each client, each with its place in the batch, sorted by their place in history.
 /// Clients that claim names come in the order of their claims, the rest as they appear.
 pub fn by_client(events: Vec<Event>) -> Vec<(ClientKey, Vec<(usize, Event)>)> {
+    /// The place of the first event that moves names, the client, its events.
+    type Group = (usize, ClientKey, Vec<(usize, Event)>);
     let mut places: HashMap<ClientKey, usize> = HashMap::new();
-    let mut groups: Vec<(usize, ClientKey, Vec<(usize, Event)>)> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     for (i, event) in events.into_iter().enumerate() {
         let place = *places.entry(event.key.clone()).or_insert_with(|| {
             groups.push((usize::MAX, event.key.clone(), Vec::new()));

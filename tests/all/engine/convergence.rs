@@ -13,7 +13,7 @@ use tenure::domain::view::ClientView;
 use tenure::domain::{ClientKey, Event, Policies, Sweep, fold};
 use tenure::engine::{Answer, Engine, Incoming, SweepOptions};
 use tenure::store::Store;
-use tenure::store::postgres::PostgresStore;
+use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
 
 use super::wild;
@@ -142,7 +142,7 @@ async fn deliver(
     );
 }
 
-fn seeds(default: u64) -> std::ops::Range<u64> {
+pub fn seeds(default: u64) -> std::ops::Range<u64> {
     let first = std::env::var("TENURE_TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
@@ -161,7 +161,7 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 async fn on_sqlite_the_state_is_a_function_of_the_set_of_events_and_the_clock() {
     for seed in seeds(150) {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(&folder.path().join("tenure.db"));
+        let store = SqliteStore::open(folder.path().join("tenure.db"));
         run(seed, Arc::new(store)).await;
     }
 }
@@ -170,7 +170,7 @@ async fn on_sqlite_the_state_is_a_function_of_the_set_of_events_and_the_clock() 
 async fn on_postgres_the_state_is_a_function_of_the_set_of_events_and_the_clock() {
     for seed in seeds(25) {
         let url = Postgres::shared().database("convergence");
-        let store = PostgresStore::connect(&url, &Default::default()).expect("a store");
+        let store = PostgresStore::connect(&url, &PostgresOptions::default()).expect("a store");
         let store = Arc::new(store);
         run(seed, store.clone()).await;
         store.close().await;

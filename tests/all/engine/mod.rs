@@ -1,5 +1,7 @@
 //! The engine on real stores.
 
 mod convergence;
+mod differential;
+mod laws;
 mod names;
 mod wild;

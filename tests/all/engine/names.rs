@@ -52,7 +52,7 @@ fn deleted(client: &str, hours: i64) -> Event {
 /// Gives the events to a new store, in batches of `size`, and answers with what came of them and the names at the end.
 async fn outcomes(events: &[Event], size: usize) -> (Vec<Answer>, Vec<Option<String>>) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(SqliteStore::open(&folder.path().join("tenure.db")));
+    let store = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
     store.migrate().await.expect("migrated");
     let clock = Arc::new(SimulatedClock::at(at(1_000)));
     let engine = Engine::start(store, clock, &Policy::default())

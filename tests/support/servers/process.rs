@@ -140,7 +140,7 @@ impl Process {
     }
 
     fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
+        Pid::from_raw(self.child.id().cast_signed())
     }
 
     pub fn has_exited(&mut self) -> bool {
@@ -170,7 +170,7 @@ impl Process {
             let family = descendants(self.child.id());
             let _ = killpg(self.pid(), Signal::SIGKILL);
             for pid in family {
-                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
+                let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
             }
         }
         let _ = self.child.wait();

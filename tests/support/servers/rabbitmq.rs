@@ -129,7 +129,7 @@ impl RabbitMq {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
             let connections = self.manage("GET", &list, None);
-            let connections = connections.as_array().map(Vec::as_slice).unwrap_or(&[]);
+            let connections = connections.as_array().map_or(&[][..], Vec::as_slice);
             // One may close by itself meanwhile: that is no fault.
             let closed = connections
                 .iter()
@@ -179,7 +179,7 @@ impl RabbitMq {
         *processes = Some(started);
     }
 
-    /// Stops it as an administrator would: clients are told (320, CONNECTION_FORCED), everything is written.
+    /// Stops it as an administrator would: clients are told (320, `CONNECTION_FORCED`), everything is written.
     pub fn stop(&self) {
         self.end(|broker| broker.end_with(Signal::SIGTERM, PATIENCE));
     }
