@@ -44,10 +44,36 @@ impl Context {
         Ok(worker::open_store(&self.settings.store)?)
     }
 
-    /// An engine on the store of the settings, its tables brought to this version.
+    /// An engine to ask, on the store of the settings, its tables brought to this version.
     pub async fn engine(&self) -> anyhow::Result<Engine> {
+        let store = self.migrated().await?;
+        let engine = Engine::open(store, Arc::new(SystemClock), &self.settings.policy()).await?;
+        self.mention_other_policy(&engine).await?;
+        Ok(engine)
+    }
+
+    /// An engine to write with. Like one to ask with, it goes by the policies that are recorded: only a worker
+    /// records another, or one shell's settings would change everybody's history.
+    pub async fn working_engine(&self) -> anyhow::Result<Engine> {
+        let store = self.migrated().await?;
+        let engine = Engine::join(store, Arc::new(SystemClock), &self.settings.policy()).await?;
+        self.mention_other_policy(&engine).await?;
+        Ok(engine)
+    }
+
+    async fn migrated(&self) -> anyhow::Result<Arc<dyn Store>> {
         let store = self.store()?;
         store.migrate().await?;
-        Ok(Engine::start(store, Arc::new(SystemClock), &self.settings.policy()).await?)
+        Ok(store)
+    }
+
+    async fn mention_other_policy(&self, engine: &Engine) -> anyhow::Result<()> {
+        if !engine.goes_by(&self.settings.policy()).await? {
+            eprintln!(
+                "tenure: the durations in these settings are not those in force; `tenure run` with these settings \
+                 puts them into force"
+            );
+        }
+        Ok(())
     }
 }

@@ -127,7 +127,7 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
 }
 
 async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode> {
-    let engine = context.engine().await?;
+    let engine = context.working_engine().await?;
     let mut failed = false;
     for id in ids(engine.store().as_ref(), which).await? {
         let decoder = context.decoder(engine.now());

@@ -119,7 +119,7 @@ impl Tally {
 }
 
 pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitCode> {
-    let engine = context.engine().await?;
+    let engine = context.working_engine().await?;
     let mut lines = Lines::open(&args.file, "ingesting").await?;
     let mut tally = Tally::default();
     let mut batch = Vec::with_capacity(BATCH);

@@ -28,7 +28,7 @@ pub async fn run(context: &Context, args: SweepArgs) -> anyhow::Result<ExitCode>
         let names = Sweep::ALL.map(Sweep::as_str).join(", ");
         return Err(WrongUse(format!("there is no sweep `{}`; there are {names}", args.name)).into());
     };
-    let engine = context.engine().await?;
+    let engine = context.working_engine().await?;
     let options = SweepOptions {
         dry_run: args.dry_run,
         now: args.now,

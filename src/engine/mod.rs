@@ -2,13 +2,14 @@
 //! batch in one transaction.
 
 mod plan;
+mod policy;
 mod read;
 mod redrive;
 mod sweep;
 mod take;
 mod verify;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
@@ -22,35 +23,57 @@ pub use verify::{Drift, VerifyReport};
 use crate::clock::Clock;
 use crate::domain::{Policies, Policy};
 use crate::store::{Store, StoreError};
+use policy::PolicyBook;
 
 /// The one who knows: takes events, sweeps, answers.
 pub struct Engine {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    policies: RwLock<Arc<Policies>>,
+    policies: PolicyBook,
     journal_written: Arc<Notify>,
 }
 
 impl Engine {
-    /// An engine on a migrated store. The policy of the settings is recorded if it is the first, or if
-    /// it differs from the one recorded last: from now on, then.
+    /// An engine that works, on a migrated store. The policy of the settings is recorded if it is the first, or if it
+    /// differs from the one recorded last: then deadlines are computed anew first.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
     pub async fn start(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         policy: &Policy,
     ) -> Result<Self, StoreError> {
-        let mut recorded = store.policies().await?;
-        if recorded.last().is_none_or(|(_, last)| last != policy) {
-            let from = clock.now();
-            store.record_policy(from, policy).await?;
-            tracing::info!(policy.from = %from, first = recorded.is_empty(), "policy recorded");
-            recorded = store.policies().await?;
-        }
-        let policies = Policies::recorded(recorded).unwrap_or_else(|| Policies::always(policy.clone()));
+        policy::record(store.as_ref(), clock.as_ref(), policy).await?;
+        Self::open(store, clock, policy).await
+    }
+
+    /// An engine for one job, under the policies that are recorded. `policy` is recorded only if it is the first.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn join(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        policy: &Policy,
+    ) -> Result<Self, StoreError> {
+        policy::record_first(store.as_ref(), clock.as_ref(), policy).await?;
+        Self::open(store, clock, policy).await
+    }
+
+    /// An engine that looks, under the policies that are recorded; `policy` counts only where none is.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        policy: &Policy,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
+            policies: PolicyBook::read(store.as_ref(), policy).await?,
             store,
             clock,
-            policies: RwLock::new(Arc::new(policies)),
             journal_written: Arc::new(Notify::new()),
         })
     }
@@ -71,11 +94,16 @@ impl Engine {
         self.clock.now()
     }
 
-    #[must_use]
-    pub fn policies(&self) -> Arc<Policies> {
-        self.policies
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// Whether a policy is the one that was recorded last, or that counts because none was.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn goes_by(&self, policy: &Policy) -> Result<bool, StoreError> {
+        Ok(self.policies().await?.latest() == policy)
+    }
+
+    /// Every policy there is; another worker may have recorded one a moment ago.
+    async fn policies(&self) -> Result<Arc<Policies>, StoreError> {
+        self.policies.current(self.store.as_ref()).await
     }
 }

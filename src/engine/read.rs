@@ -9,7 +9,7 @@ use crate::domain::access::{AccessStatus, Decision};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::{ClientView, rfc3339, tab};
-use crate::domain::{Cause, Client, ClientKey, Event, fold};
+use crate::domain::{Cause, Client, ClientKey, Event, Policies, fold};
 use crate::store::{ClientFilter, Recorded, StoreError};
 
 /// The tabs of a partner's client list (000).
@@ -85,22 +85,10 @@ impl Engine {
         let Some(stored) = self.store.client(key).await? else {
             return Ok(None);
         };
-        let policies = self.policies();
-        let mut client = stored.client(&policies);
-        // An event may be stamped a little ahead of our clock; it is taken at its word.
-        let moment = at.or(client.as_of().max(Some(self.now()))).unwrap_or_default();
-        if client.as_of().is_some_and(|as_of| moment < as_of) {
-            let history: Vec<Event> = self
-                .store
-                .history(key)
-                .await?
-                .into_iter()
-                .map(|l| l.event)
-                .collect();
-            client = fold(&history, moment, &policies);
-        } else {
-            client.advance(moment, &policies);
-        }
+        let policies = self.policies().await?;
+        let client = stored.client(&policies);
+        let moment = at.unwrap_or_else(|| present(&client, self.now()));
+        let client = self.at_moment(&stored.key, client, moment, &policies).await?;
         Ok(client
             .is_known()
             .then(|| ClientView::of(key, &client, stored.version, policies.at(moment))))
@@ -117,7 +105,7 @@ impl Engine {
         if request.contradicts_itself() {
             return Ok(Vec::new());
         }
-        let (policies, now) = (self.policies(), self.now());
+        let (policies, now) = (self.policies().await?, self.now());
         let mut after = request.after.clone();
         let mut out = Vec::new();
         while out.len() < limit {
@@ -125,13 +113,14 @@ impl Engine {
             let is_last = page.len() < PAGE as usize;
             after = page.last().map(|stored| stored.key.clone());
             for stored in page {
-                let mut client = stored.client(&policies);
-                client.advance(now, &policies);
+                let client = stored.client(&policies);
+                let moment = present(&client, now);
+                let client = self.at_moment(&stored.key, client, moment, &policies).await?;
                 if request
                     .access
                     .is_none_or(|access| client.access_status() == access)
                 {
-                    let policy = policies.at(now);
+                    let policy = policies.at(moment);
                     out.push(ClientView::of(&stored.key, &client, stored.version, policy));
                 }
             }
@@ -163,17 +152,45 @@ impl Engine {
     /// # Errors
     /// When the store cannot be reached.
     pub async fn decide(&self, key: &ClientKey, action: Option<&str>) -> Result<Decision, StoreError> {
-        let policies = self.policies();
-        let now = self.now();
-        let client = match self.store.client(key).await? {
-            Some(stored) => {
-                let mut client = stored.client(&policies);
-                client.advance(now, &policies);
-                client
-            }
-            None => Client::default(),
+        let policies = self.policies().await?;
+        let Some(stored) = self.store.client(key).await? else {
+            return Ok(Decision::take(&Client::default(), action, policies.latest()));
         };
-        Ok(Decision::take(&client, action, policies.at(now)))
+        let client = stored.client(&policies);
+        let moment = present(&client, self.now());
+        let client = self.at_moment(key, client, moment, &policies).await?;
+        Ok(Decision::take(&client, action, policies.at(moment)))
+    }
+
+    /// A client at a moment: its timers fired, or, if it has been further already, its history folded up to then.
+    async fn at_moment(
+        &self,
+        key: &ClientKey,
+        mut client: Client,
+        moment: DateTime<Utc>,
+        policies: &Policies,
+    ) -> Result<Client, StoreError> {
+        if client.as_of().is_some_and(|as_of| moment < as_of) {
+            let history: Vec<Event> = self
+                .store
+                .history(key)
+                .await?
+                .into_iter()
+                .map(|l| l.event)
+                .collect();
+            return Ok(fold(&history, moment, policies));
+        }
+        client.advance(moment, policies);
+        Ok(client)
+    }
+}
+
+/// The present of a client. An event may be stamped a little ahead of our clock, and is taken at its word; a timer
+/// that fired ahead of it (a sweep as of a moment to come) has not fired yet.
+fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
+    match client.as_of() {
+        Some(as_of) if client.fired.is_none() => as_of.max(now),
+        _ => now,
     }
 }
 

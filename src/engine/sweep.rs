@@ -191,7 +191,7 @@ impl Engine {
     ) -> Result<RunCounts, StoreError> {
         let mut keys = keys.to_vec();
         keys.sort_unstable();
-        let policies = self.policies();
+        let policies = self.policies().await?;
         let mut batch = self.store.begin().await?;
         // A client that another transaction holds is left to it: what is due fires there.
         let stored = match batch.lock(&keys, true).await {

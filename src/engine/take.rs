@@ -12,6 +12,10 @@ use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored};
 /// caller's to wait longer.
 const ATTEMPTS: u32 = 8;
 
+/// Events in a transaction at most: a client's state is copied for each of its events, and a transaction that takes
+/// long holds up others.
+const PART: usize = 1_000;
+
 /// Something that came through a door, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
@@ -52,7 +56,7 @@ struct Taken {
 
 impl Engine {
     /// Takes a batch: when this returns, what it did, or why it did nothing, is committed. The
-    /// answers are in the order of `incoming`. Not cancel-safe.
+    /// answers are in the order of `incoming`. A long batch is several transactions. Not cancel-safe.
     ///
     /// # Errors
     /// When the store cannot be reached or has failed; the same batch may be given again, and what was
@@ -77,7 +81,8 @@ impl Engine {
         }
         let mut rest = events.as_slice();
         while !rest.is_empty() || !letters.is_empty() {
-            let taken = self.take_part(rest, &letters).await?;
+            let part = &rest[..rest.len().min(PART)];
+            let taken = self.take_part(part, &letters).await?;
             for (index, answer) in taken.answers {
                 answers[index] = answer;
             }
@@ -138,16 +143,16 @@ impl Engine {
     }
 
     async fn fill(&self, batch: &mut dyn Batch, part: &Part<'_>) -> Result<(Commit, Taken), StoreError> {
-        let policies = self.policies();
+        let policies = self.policies().await?;
         let keys: BTreeSet<&ClientKey> = part.events.iter().map(|(_, event)| &event.key).collect();
         let keys: Vec<ClientKey> = keys.into_iter().cloned().collect();
         let stored = batch.lock(&keys, false).await?;
-        let clients: HashMap<&ClientKey, Client> = stored
+        let clients: HashMap<&ClientKey, (&Stored, Client)> = stored
             .iter()
-            .map(|stored| (&stored.key, stored.client(&policies)))
+            .map(|stored| (&stored.key, (stored, stored.client(&policies))))
             .collect();
         let nobody = Client::default();
-        let client = |event: &Event| clients.get(&event.key).unwrap_or(&nobody);
+        let client = |event: &Event| clients.get(&event.key).map_or(&nobody, |(_, client)| client);
 
         let known = known(batch, part, client).await?;
         let mut taken = Taken {
@@ -164,7 +169,10 @@ impl Engine {
         }
         let late: BTreeSet<&ClientKey> = fresh
             .iter()
-            .filter(|(_, _, event)| plan::needs_history(client(event), event))
+            .filter(|(_, _, event)| {
+                let stored = clients.get(&event.key).map(|(stored, _)| *stored);
+                plan::needs_history(stored, client(event), event)
+            })
             .map(|(_, _, event)| &event.key)
             .collect();
         let late: Vec<ClientKey> = late.into_iter().cloned().collect();

@@ -69,7 +69,7 @@ impl Engine {
         loop {
             let history = self.store.history(&stored.key).await?;
             let events = history.len() as u64;
-            let policies = self.policies();
+            let policies = self.policies().await?;
             let difference = match differs(&stored, history, &policies) {
                 None => self.journal_differs(&stored).await?,
                 some => some,

@@ -17,6 +17,9 @@ pub struct Document {
     pub client: Client,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub armed: Armed,
+    /// The last touch that is in a run put away. A touch at or before it may be there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touches_closed_until: Option<DateTime<Utc>>,
     /// The client lives again by a late event, after its name was given to another: it bears the name
     /// without holding it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

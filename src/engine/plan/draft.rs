@@ -20,6 +20,8 @@ pub struct Draft<'a> {
     dirty: bool,
     open: Touches,
     touched: bool,
+    /// The name that the client bears has been looked up.
+    claims: bool,
     entries: Vec<Entry>,
     events: Vec<EventWrite>,
     updates: Vec<OutcomeUpdate>,
@@ -43,6 +45,7 @@ impl<'a> Draft<'a> {
             dirty: false,
             open: stored.touches.clone(),
             touched: false,
+            claims: false,
             entries: Vec::new(),
             events: Vec::new(),
             updates: Vec::new(),
@@ -65,7 +68,10 @@ impl<'a> Draft<'a> {
         let late = events.partition_point(|(_, event)| self.client.is_past(&event.position()));
         let in_order = events.split_off(late);
         let late = events;
-        if late.iter().all(|(_, event)| is_harmless(&self.client, event)) {
+        if late
+            .iter()
+            .all(|(_, event)| is_harmless(&self.stored, &self.client, event))
+        {
             for touch in late.iter().filter_map(|(_, event)| Touch::of(event)) {
                 self.put_touch(touch);
             }
@@ -91,6 +97,7 @@ impl<'a> Draft<'a> {
             return outcome;
         }
         self.dirty = true;
+        self.claims |= outcome == Outcome::Applied && event.kind.claimed_name().is_some();
         if let Some(before) = before {
             let told = changes(&before, &self.client);
             self.tell(told, event.time, &Cause::from(&event), false);
@@ -117,6 +124,8 @@ impl<'a> Draft<'a> {
         };
         let (cause, took_effect_at) = (Cause::from(first_late), first_late.time);
         let mut fresh = Client::default();
+        // Every name of the history is looked up again.
+        self.claims = true;
         for mut slot in in_their_places(history, late) {
             fresh.advance(slot.event.time, self.policies);
             let outcome = Outcome::from(apply_deciding_name(
@@ -198,7 +207,8 @@ impl<'a> Draft<'a> {
         // An event may be stamped a little ahead of our clock; it is taken at its word.
         self.advance(self.client.as_of().map_or(now, |as_of| as_of.max(now)));
         let (before, after) = (borne_name(&self.stored.document.client), borne_name(&self.client));
-        if before != after {
+        let lent = self.stored.document.name_is_lent;
+        if before != after || (lent && self.claims) {
             let holds = names.settle(&self.stored.key, before, after);
             self.stored.document.name_is_lent = after.is_some() && !holds;
         }
@@ -226,6 +236,7 @@ impl<'a> Draft<'a> {
         let closed = self.open.is_full().then(|| std::mem::take(&mut self.open));
         // The document takes over what a run that is put away says about the last renewal.
         self.dirty |= closed.is_some();
+        let closed_until = closed.as_ref().and_then(|run| run.last()).map(|touch| touch.time);
         if self.touched {
             commit.touches.push(TouchWrite {
                 key: self.key().clone(),
@@ -234,25 +245,27 @@ impl<'a> Draft<'a> {
             });
         }
         let mut document = std::mem::take(&mut self.stored.document);
+        if let Some(last) = closed_until {
+            document.touches_closed_until = document.touches_closed_until.max(Some(last));
+        }
         for sweep in Sweep::ALL {
             let wanted = self.client.deadline(sweep, self.policies);
             let armed = document.armed.get(&sweep).copied();
             match (armed, wanted) {
                 (Some(armed), Some(wanted)) if armed <= wanted && swept != Some(sweep) => {}
                 (armed, wanted) if armed == wanted => {}
-                (_, Some(wanted)) if self.dirty || swept == Some(sweep) => {
+                (_, Some(wanted)) => {
                     document.armed.insert(sweep, wanted);
                     commit
                         .deadlines_set
                         .push((self.stored.key.clone(), sweep, wanted));
                     self.dirty = true;
                 }
-                (_, None) if self.dirty || swept == Some(sweep) => {
+                (_, None) => {
                     document.armed.remove(&sweep);
                     commit.deadlines_cleared.push((self.stored.key.clone(), sweep));
                     self.dirty = true;
                 }
-                _ => {}
             }
         }
         if self.dirty {
@@ -274,8 +287,14 @@ impl<'a> Draft<'a> {
 /// A touch that comes late, but falls inside the present stretch of enabled access and before its last
 /// renewal: it only has to be kept. (A renewal the more could put off an expiry in between; there was
 /// none, or the stretch would not be the present one.)
-pub fn is_harmless(client: &Client, event: &Event) -> bool {
+///
+/// Not so where it may be in a run that was put away: it would be kept twice.
+pub fn is_harmless(stored: &Stored, client: &Client, event: &Event) -> bool {
     Touch::of(event).is_some()
+        && stored
+            .document
+            .touches_closed_until
+            .is_none_or(|closed| closed < event.time)
         && client
             .access()
             .and_then(Access::renewal)
@@ -299,5 +318,13 @@ fn in_their_places(history: Vec<Logged>, late: Vec<(usize, Event)>) -> Vec<Slot>
     });
     let mut slots: Vec<Slot> = known.chain(new).collect();
     slots.sort_by_cached_key(|slot| slot.event.position());
+    // What is known comes first among equals; a touch that is there already is not kept again.
+    slots.dedup_by(|later, earlier| {
+        let same = |slot: &Slot| Touch::of(&slot.event);
+        earlier.before.is_some()
+            && later.before.is_none()
+            && same(later).is_some()
+            && same(later) == same(earlier)
+    });
     slots
 }

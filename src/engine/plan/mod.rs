@@ -41,10 +41,25 @@ pub fn is_in_order(client: &Client, event: &Event) -> bool {
     !client.is_past(&event.position())
 }
 
-/// Whether an event comes so late that its client's history must be folded anew.
+/// Whether an event comes so late that its client's history must be folded anew. `stored` is none for a client
+/// that was not there.
 #[must_use]
-pub fn needs_history(client: &Client, event: &Event) -> bool {
-    !is_in_order(client, event) && !draft::is_harmless(client, event)
+pub fn needs_history(stored: Option<&Stored>, client: &Client, event: &Event) -> bool {
+    !is_in_order(client, event) && stored.is_none_or(|stored| !draft::is_harmless(stored, client, event))
+}
+
+/// Plans nothing but deadlines: those that are missing, or later than they should be under these policies. One that is
+/// too early is left for its sweep to find and move.
+#[must_use]
+pub fn plan_deadlines(stored: Vec<Stored>, recorded_at: DateTime<Utc>, policies: &Policies) -> Commit {
+    let mut commit = Commit {
+        recorded_at,
+        ..Commit::default()
+    };
+    for stored in stored {
+        Draft::of(stored, policies).write(None, &mut commit);
+    }
+    commit
 }
 
 /// Plans a batch of new events: none is in the log, none is there twice.

@@ -57,6 +57,7 @@ async fn run(seed: u64, store: Arc<dyn Store>) {
             .then(|| ClientView::of(key, &expected, version, policies.at(past)));
         assert_eq!(found, expected, "seed {seed}: {key} at {past}");
     }
+    deadlines_are_not_late(seed, store.as_ref(), histories.keys(), &policies).await;
     for sweep in Sweep::ALL {
         engine
             .sweep(sweep, SweepOptions::default(), |_| {})
@@ -67,6 +68,37 @@ async fn run(seed: u64, store: Arc<dyn Store>) {
     }
     let report = engine.verify(|_| {}).await.expect("a verification");
     assert!(report.drifts.is_empty(), "seed {seed}: {:#?}", report.drifts);
+}
+
+/// Every timer that is running has a deadline in the table, at its time or before.
+async fn deadlines_are_not_late(
+    seed: u64,
+    store: &dyn Store,
+    keys: impl Iterator<Item = &ClientKey>,
+    policies: &Policies,
+) {
+    let far = wild::start() + TimeDelta::days(10_000);
+    let mut armed = HashMap::new();
+    for sweep in Sweep::ALL {
+        for (at, key) in store.due(sweep, far, None, 100).await.expect("deadlines") {
+            armed.insert((sweep, key), at);
+        }
+    }
+    for key in keys {
+        let Some(stored) = store.client(key).await.expect("an answer") else {
+            continue;
+        };
+        let client = stored.client(policies);
+        for sweep in Sweep::ALL {
+            let wanted = client.deadline(sweep, policies);
+            let found = armed.get(&(sweep, key.clone()));
+            let in_time = wanted.is_none_or(|wanted| found.is_some_and(|armed| *armed <= wanted));
+            assert!(
+                in_time,
+                "seed {seed}: {key} {sweep} is due at {wanted:?}, its deadline is {found:?}"
+            );
+        }
+    }
 }
 
 async fn deliver(

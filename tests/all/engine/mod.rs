@@ -4,4 +4,5 @@ mod convergence;
 mod differential;
 mod laws;
 mod names;
+mod policies;
 mod wild;

@@ -1,0 +1,248 @@
+//! Policies that change, clocks that jump, touches that come again.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tenure::clock::{Clock, SimulatedClock};
+use tenure::domain::event::{AccessedBy, Channel, NameVerdict, Steps, Via};
+use tenure::domain::{ClientKey, Event, EventKind, Name, Policy, Sweep};
+use tenure::engine::{Engine, Incoming, SweepOptions};
+use tenure::store::Store;
+use tenure::store::sqlite::SqliteStore;
+
+use super::wild::start;
+
+fn day(days: i64) -> DateTime<Utc> {
+    start() + TimeDelta::days(days)
+}
+
+fn key() -> ClientKey {
+    ClientKey::new("p", "c").expect("a key")
+}
+
+fn event(at: DateTime<Utc>, kind: EventKind) -> Event {
+    Event {
+        source: "/s".into(),
+        id: format!("{}-{}", at.timestamp_micros(), kind.type_name()).into(),
+        key: key(),
+        time: at,
+        sequence: None,
+        kind,
+        name_verdict: NameVerdict::Open,
+    }
+}
+
+fn accessed(at: DateTime<Utc>) -> Event {
+    let by = AccessedBy::Partner;
+    event(at, EventKind::AccountAccessed { by, user: None })
+}
+
+/// A client whose access is enabled on day 0.
+fn active() -> Vec<Event> {
+    let name = Name::try_from("Bakery".to_owned()).expect("a name");
+    let (channel, steps) = (Channel::Standard, Steps::default());
+    [
+        EventKind::ClientAdded {
+            name,
+            imported: false,
+        },
+        EventKind::ClientInvited {
+            channel,
+            steps,
+            commission_eligible: true,
+        },
+        EventKind::InvitationAccepted {},
+        EventKind::OnboardingCompleted { via: Via::Invitation },
+        EventKind::ConsentGranted {},
+    ]
+    .map(|kind| event(day(0), kind))
+    .into()
+}
+
+struct World {
+    _folder: tempfile::TempDir,
+    store: Arc<SqliteStore>,
+    clock: Arc<SimulatedClock>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
+        store.migrate().await.expect("migrated");
+        let clock = Arc::new(SimulatedClock::at(day(0)));
+        Self {
+            _folder: folder,
+            store,
+            clock,
+        }
+    }
+
+    async fn engine(&self, policy: &Policy) -> Engine {
+        Engine::start(self.store.clone(), self.clock.clone(), policy)
+            .await
+            .expect("an engine")
+    }
+}
+
+async fn take(engine: &Engine, events: impl IntoIterator<Item = Event>) {
+    let incoming = events.into_iter().map(Incoming::Event).collect();
+    engine.take(incoming).await.expect("taken");
+}
+
+async fn access(engine: &Engine, at: Option<DateTime<Utc>>) -> &'static str {
+    engine
+        .client(&key(), at)
+        .await
+        .expect("an answer")
+        .expect("a client")
+        .access
+}
+
+async fn sweep(engine: &Engine) {
+    for sweep in Sweep::ALL {
+        engine
+            .sweep(sweep, SweepOptions::default(), |_| {})
+            .await
+            .expect("a sweep");
+    }
+    let verified = engine.verify(|_| {}).await.expect("a verification");
+    assert!(verified.drifts.is_empty(), "{:#?}", verified.drifts);
+}
+
+fn idle(days: i64) -> Policy {
+    Policy {
+        access_idle: TimeDelta::days(days),
+        ..Policy::default()
+    }
+}
+
+#[tokio::test]
+async fn a_shorter_policy_moves_deadlines_and_leaves_the_past_alone() {
+    let world = World::new().await;
+    let engine = world.engine(&idle(60)).await;
+    take(&engine, active()).await;
+    world.clock.set(day(40));
+    let engine = world.engine(&idle(30)).await;
+    // It takes effect a few seconds from now: until then, and for every moment before, 60 days count.
+    assert_eq!(access(&engine, None).await, "enabled");
+    world.clock.set(day(41));
+    let due = world
+        .store
+        .due(Sweep::AccessExpiry, world.clock.now(), None, 10)
+        .await
+        .expect("deadlines");
+    assert_eq!(due.len(), 1, "the sweep finds it");
+    sweep(&engine).await;
+    assert_eq!(access(&engine, None).await, "expired");
+    assert_eq!(access(&engine, Some(day(39))).await, "enabled");
+}
+
+#[tokio::test]
+async fn a_policy_that_another_worker_records_is_noticed() {
+    let world = World::new().await;
+    let first = world.engine(&idle(60)).await;
+    take(&first, active()).await;
+    world.clock.set(day(1));
+    let second = world.engine(&idle(20)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    world.clock.set(day(30));
+    assert_eq!(access(&second, None).await, "expired");
+    assert_eq!(access(&first, None).await, "expired");
+    take(&first, [accessed(day(29))]).await;
+    sweep(&first).await;
+    sweep(&second).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_jumped_back_does_not_bury_a_policy() {
+    let world = World::new().await;
+    world.clock.set(day(100));
+    drop(world.engine(&idle(60)).await);
+    drop(world.engine(&idle(50)).await);
+    world.clock.set(day(10));
+    drop(world.engine(&idle(40)).await);
+    drop(world.engine(&idle(40)).await);
+    let recorded = world.store.policies().await.expect("policies");
+    let idles: Vec<i64> = recorded
+        .iter()
+        .map(|(_, policy)| policy.access_idle.num_days())
+        .collect();
+    assert_eq!(idles, [60, 50, 40]);
+}
+
+#[tokio::test]
+async fn who_only_looks_records_no_policy() {
+    let world = World::new().await;
+    drop(world.engine(&idle(60)).await);
+    for look in 0..2 {
+        let policy = idle(10 + look);
+        let engine = Engine::join(world.store.clone(), world.clock.clone(), &policy)
+            .await
+            .expect("an engine");
+        assert!(!engine.goes_by(&policy).await.expect("an answer"));
+    }
+    assert_eq!(world.store.policies().await.expect("policies").len(), 1);
+}
+
+#[tokio::test]
+async fn a_touch_after_a_warning_brings_the_deadline_forward_where_it_must() {
+    // The next warning after the touch is due before the expiry that the deadline stood for.
+    let world = World::new().await;
+    let engine = world.engine(&idle(16)).await;
+    take(&engine, active()).await;
+    world.clock.set(day(3));
+    sweep(&engine).await;
+    take(&engine, [accessed(day(3) + TimeDelta::hours(1))]).await;
+    let next = day(5) + TimeDelta::hours(1);
+    let due = world
+        .store
+        .due(Sweep::AccessExpiry, next, None, 10)
+        .await
+        .expect("deadlines");
+    assert_eq!(due.len(), 1, "the 14-day warning is due at {next}");
+}
+
+#[tokio::test]
+async fn touches_that_come_again_are_kept_once() {
+    let world = World::new().await;
+    let engine = world.engine(&idle(60)).await;
+    world.clock.set(day(400));
+    take(&engine, active()).await;
+    let touches: Vec<Event> = (1..600)
+        .map(|hour| accessed(day(0) + TimeDelta::hours(hour)))
+        .collect();
+    for batch in touches.chunks(50) {
+        take(&engine, batch.iter().cloned()).await;
+    }
+    let kept = world.store.history(&key()).await.expect("a history").len();
+    assert_eq!(kept, 5 + touches.len());
+    for batch in touches.chunks(70).rev() {
+        take(&engine, batch.iter().rev().cloned()).await;
+    }
+    assert_eq!(world.store.history(&key()).await.expect("a history").len(), kept);
+    sweep(&engine).await;
+}
+
+#[tokio::test]
+async fn a_sweep_as_of_a_moment_to_come_does_not_change_the_present() {
+    let world = World::new().await;
+    let engine = world.engine(&idle(60)).await;
+    take(&engine, active()).await;
+    let ahead = SweepOptions {
+        now: Some(day(100)),
+        ..SweepOptions::default()
+    };
+    let report = engine
+        .sweep(Sweep::AccessExpiry, ahead, |_| {})
+        .await
+        .expect("a sweep");
+    assert_eq!(report.counts.changed, 1);
+    world.clock.set(day(10));
+    assert_eq!(access(&engine, None).await, "enabled", "its time has not come");
+    assert!(engine.decide(&key(), None).await.expect("a decision").allowed);
+    // Whoever enters meanwhile puts it right for good.
+    take(&engine, [accessed(day(10))]).await;
+    assert_eq!(access(&engine, None).await, "enabled");
+    assert_eq!(access(&engine, Some(day(69))).await, "enabled");
+}
