@@ -11,7 +11,7 @@ use crate::domain::ClientKey;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::domain::view::ClientView;
+use crate::domain::view::{ClientView, rfc3339};
 use crate::engine::{JournalLine, ListRequest, ServiceFilter, Tab};
 
 #[derive(Debug, Subcommand)]
@@ -85,12 +85,10 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
     .map_err(WrongUse)?;
     let engine = context.engine().await?;
     let Some(view) = engine.client(&key, args.at).await? else {
-        match args.at {
-            Some(at) => eprintln!("tenure: the client {key} was not known at {at}"),
-            None => {
-                eprintln!("tenure: the client {key} is not known; `tenure client list` shows those that are");
-            }
-        }
+        output::complain(&match args.at {
+            Some(at) => format!("the client {key} was not known at {}", rfc3339(at)),
+            None => format!("the client {key} is not known; `tenure client list` shows those that are"),
+        });
         return Ok(ExitCode::FAILURE);
     };
     let story = if args.journal {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::output;
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::engine::Engine;
@@ -69,9 +70,9 @@ impl Context {
 
     async fn mention_other_policy(&self, engine: &Engine) -> anyhow::Result<()> {
         if !engine.goes_by(&self.settings.policy()).await? {
-            eprintln!(
-                "tenure: the durations in these settings are not those in force; `tenure run` with these settings \
-                 puts them into force"
+            output::complain(
+                "the durations in these settings are not those in force; `tenure run` with these settings \
+                 puts them into force",
             );
         }
         Ok(())

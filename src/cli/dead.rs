@@ -94,7 +94,9 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
 async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     let engine = context.engine().await?;
     let Some(record) = engine.store().dead_letter(id).await? else {
-        eprintln!("tenure: there is no dead letter {id}; `tenure dead list` shows those that are");
+        output::complain(&format!(
+            "there is no dead letter {id}; `tenure dead list` shows those that are"
+        ));
         return Ok(ExitCode::FAILURE);
     };
     if context.json {
@@ -181,7 +183,10 @@ fn answer(context: &Context, id: i64, outcome: &str, reason: &str) -> anyhow::Re
     if context.json {
         return output::json(&json!({ "id": id, "outcome": outcome, "reason": reason }));
     }
-    output::line(format!("{id}: {outcome} {reason}").trim_end());
+    output::line(&match reason {
+        "" => format!("{id}: {outcome}"),
+        reason => format!("{id}: {outcome}: {reason}"),
+    });
     Ok(())
 }
 

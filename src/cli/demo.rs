@@ -52,7 +52,6 @@ struct Summary {
     dead: BTreeMap<String, u64>,
     sweeps: BTreeMap<&'static str, SweepTotal>,
     census: Census,
-    corrections: u64,
     story: String,
     verify: VerifyReport,
     seconds: f64,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -56,11 +57,14 @@ impl Lines {
         let opened = tokio::fs::File::open(file)
             .await
             .map_err(|error| WrongUse(format!("{file} cannot be read: {error}")))?;
-        let length = opened.metadata().await?.len();
+        let about = opened.metadata().await?;
+        if about.is_dir() {
+            return Err(WrongUse(format!("{file} cannot be read: it is a folder")).into());
+        }
         Ok(Self {
             name: file.to_owned(),
             from: Box::new(BufReader::with_capacity(1 << 20, opened)),
-            bar: output::bar(length, what),
+            bar: output::bar(about.len(), what),
             number: 0,
         })
     }
@@ -69,7 +73,11 @@ impl Lines {
     async fn next(&mut self) -> anyhow::Result<Option<(String, Vec<u8>)>> {
         loop {
             let mut line = Vec::new();
-            let read = self.from.read_until(b'\n', &mut line).await?;
+            let read = self
+                .from
+                .read_until(b'\n', &mut line)
+                .await
+                .with_context(|| format!("{} cannot be read further", self.name))?;
             if read == 0 {
                 return Ok(None);
             }
@@ -119,8 +127,8 @@ impl Tally {
 }
 
 pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitCode> {
-    let engine = context.working_engine().await?;
     let mut lines = Lines::open(&args.file, "ingesting").await?;
+    let engine = context.working_engine().await?;
     let mut tally = Tally::default();
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -160,10 +168,10 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
         output::line(&output::table(&["refused", "because", "events"], rows));
     }
     for reason in &tally.first_dead {
-        eprintln!("tenure: dead letter: {reason}");
+        output::complain(&format!("dead letter: {reason}"));
     }
     if tally.dead > 0 {
-        eprintln!("tenure: `tenure dead list` shows all of them");
+        output::complain("`tenure dead list` shows all of them");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -184,7 +192,7 @@ pub async fn publish(context: &Context, args: PublishArgs) -> anyhow::Result<Exi
             Err(_) if args.unchecked => publisher.publish_bytes(line).await?,
             Err(letter) => {
                 broken += 1;
-                eprintln!("tenure: {origin}: not published: {}", letter.reason);
+                output::complain(&format!("{origin}: not published: {}", letter.reason));
                 continue;
             }
         }

@@ -75,7 +75,7 @@ impl Cli {
         match result {
             Ok(code) => code,
             Err(error) => {
-                eprintln!("tenure: {error:#}");
+                output::complain(&format!("{error:#}"));
                 ExitCode::from(if error.is::<WrongUse>() { 2 } else { 1 })
             }
         }

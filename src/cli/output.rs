@@ -14,6 +14,12 @@ pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// Says on standard error what went wrong. Nobody may be there to read it (`2>&1 | head`), and that is no
+/// failure either.
+pub fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "tenure: {text}");
+}
+
 /// Prints one JSON object on one line.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(&serde_json::to_string(value)?);

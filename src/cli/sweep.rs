@@ -10,6 +10,7 @@ use super::output;
 use crate::domain::view::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::engine::SweepOptions;
+use crate::telemetry;
 
 #[derive(Debug, Args)]
 pub struct SweepArgs {
@@ -28,7 +29,13 @@ pub async fn run(context: &Context, args: SweepArgs) -> anyhow::Result<ExitCode>
         let names = Sweep::ALL.map(Sweep::as_str).join(", ");
         return Err(WrongUse(format!("there is no sweep `{}`; there are {names}", args.name)).into());
     };
-    let engine = context.working_engine().await?;
+    // A client that cannot be swept is told of in the log.
+    telemetry::start_logs(&context.settings.log)?;
+    let engine = if args.dry_run {
+        context.engine().await?
+    } else {
+        context.working_engine().await?
+    };
     let options = SweepOptions {
         dry_run: args.dry_run,
         now: args.now,

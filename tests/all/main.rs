@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that they share their servers.
 
 mod broker;
+mod cli;
 mod config;
 mod end_to_end;
 mod engine;

@@ -1,5 +1,6 @@
 //! The real binary, as processes.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -49,6 +50,30 @@ impl Tenure {
     /// Runs a command to its end.
     pub fn call(&self, args: &[&str]) -> Output {
         self.command(args).output().expect("the binary can be started")
+    }
+
+    /// Runs a command to its end that reads this from its standard input.
+    pub fn fed(&self, args: &[&str], input: &str) -> Output {
+        let mut command = self.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary can be started");
+        // Dropped after the write: that is the end of the input.
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(input.as_bytes()).expect("it reads");
+        drop(stdin);
+        child.wait_with_output().expect("the process ends")
+    }
+
+    /// Runs a command to its end whose output nobody reads: both pipes are closed at the other end.
+    pub fn unread(&self, args: &[&str]) -> std::process::ExitStatus {
+        let mut command = self.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary can be started");
+        drop((child.stdout.take(), child.stderr.take()));
+        child.wait().expect("the process ends")
     }
 
     /// Runs a command that must succeed, and answers with its standard output.

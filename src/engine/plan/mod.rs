@@ -22,7 +22,7 @@ pub struct Situation<'a> {
     pub policies: &'a Policies,
     /// The clients that exist, of those that the events or the sweep are about.
     pub stored: Vec<Stored>,
-    /// The histories of those that [`needs_history`].
+    /// The histories of those that need one: some event is too late to be simply applied.
     pub histories: HashMap<ClientKey, Vec<Logged>>,
     /// Who bears the names that are claimed.
     pub holders: HashMap<NameClaim, ClientKey>,

@@ -1,0 +1,262 @@
+//! `tenure client show|list`.
+
+use serde_json::json;
+
+use super::{Given, code, complained, each, said};
+
+#[test]
+fn one_client_is_shown_as_a_card() {
+    let given = Given::events();
+    insta::assert_snapshot!(given.tenure.ok(&["client", "show", "acme/bakery"]), @r"
+    ┌──────────────────┬───────────────────────────────────────────────────────┐
+    │                  ┆ value                                                 │
+    ╞══════════════════╪═══════════════════════════════════════════════════════╡
+    │ partner          ┆ acme                                                  │
+    │ client           ┆ bakery                                                │
+    │ name             ┆ Bluebird Bakery                                       │
+    │ link             ┆ active                                                │
+    │ service          ┆ active                                                │
+    │ access           ┆ enabled                                               │
+    │ access_request   ┆ -                                                     │
+    │ expires_at       ┆ 2123-08-15T10:00:00Z                                  │
+    │ connected        ┆ yes                                                   │
+    │ billable         ┆ yes                                                   │
+    │ visible          ┆ yes                                                   │
+    │ retrieving       ┆ yes                                                   │
+    │ commission       ┆ yes                                                   │
+    │ status_credit    ┆ yes                                                   │
+    │ tab              ┆ active                                                │
+    │ subscriptions    ┆ id s-1, status active, managed_by partner, plan books │
+    │ assignments      ┆ a-1                                                   │
+    │ report_schedules ┆ -                                                     │
+    │ margin_rules     ┆ -                                                     │
+    │ users            ┆ -                                                     │
+    │ integrations     ┆ -                                                     │
+    │ jobs_total       ┆ -                                                     │
+    │ last_accessed_at ┆ 2025-01-20T10:00:00Z                                  │
+    │ as_of            ┆ 2025-01-20T10:00:00Z                                  │
+    │ version          ┆ 1                                                     │
+    └──────────────────┴───────────────────────────────────────────────────────┘
+    ");
+}
+
+#[test]
+fn a_client_is_an_object_for_programs() {
+    let given = Given::events();
+    let shown = given.tenure.json(&["client", "show", "acme/bakery"]);
+    assert_eq!(
+        shown,
+        [json!({
+            "partner": "acme", "client": "bakery", "name": "Bluebird Bakery",
+            "link": "active", "service": "active", "access": "enabled",
+            "access_request": null, "expires_at": "2123-08-15T10:00:00Z",
+            "connected": true, "billable": true, "visible": true, "retrieving": true,
+            "commission": true, "status_credit": true, "tab": "active",
+            "subscriptions": [{
+                "id": "s-1", "status": "active", "managed_by": "partner", "plan": "books",
+                "paid_until": null, "ended_at": null,
+            }],
+            "assignments": ["a-1"], "report_schedules": [], "margin_rules": [], "users": [], "integrations": [],
+            "jobs_total": null, "last_accessed_at": "2025-01-20T10:00:00Z", "as_of": "2025-01-20T10:00:00Z",
+            "version": 1,
+        })]
+    );
+    // The fields' order is for people, too.
+    let line = given.tenure.ok(&["client", "show", "acme", "bakery", "--json"]);
+    assert!(
+        line.starts_with(r#"{"partner":"acme","client":"bakery","name":"#),
+        "{line}"
+    );
+}
+
+#[test]
+fn the_story_stands_below_the_card_at_any_moment_up_to_that_moment() {
+    let given = Given::events();
+    let at = [
+        "client",
+        "show",
+        "acme/bakery",
+        "--at",
+        "2025-01-08T09:30:00Z",
+        "--journal",
+    ];
+    let both = given.tenure.ok(&at);
+    let (card, story) = both.split_at(both.rfind('┌').expect("two tables"));
+    assert!(card.contains("│ service          ┆ pending_assigning"), "{card}");
+    assert!(card.contains("│ last_accessed_at ┆ - "), "{card}");
+    insta::assert_snapshot!(story, @r"
+    ┌──────────────────────┬───────────────────────────┬───────────────────────┬─────────────────────┬───┐
+    │ time                 ┆ change                    ┆ what                  ┆ because of          ┆   │
+    ╞══════════════════════╪═══════════════════════════╪═══════════════════════╪═════════════════════╪═══╡
+    │ 2025-01-06T09:00:00Z ┆ link.draft                ┆ draft                 ┆ client.added        ┆   │
+    │ 2025-01-06T09:00:00Z ┆ service.pending_assigning ┆ pending_assigning     ┆ client.added        ┆   │
+    │ 2025-01-06T09:10:00Z ┆ subscription.prepared     ┆ s-1 prepared          ┆ subscription.added  ┆   │
+    │ 2025-01-07T09:00:00Z ┆ link.invited              ┆ draft → invited       ┆ client.invited      ┆   │
+    │ 2025-01-07T09:00:00Z ┆ invitation.sent           ┆                       ┆ client.invited      ┆   │
+    │ 2025-01-08T09:00:00Z ┆ link.active               ┆ invited → active      ┆ invitation.accepted ┆   │
+    │ 2025-01-08T09:00:00Z ┆ access.enabled            ┆ none → enabled        ┆ invitation.accepted ┆   │
+    │ 2025-01-08T09:00:00Z ┆ subscription.started      ┆ s-1 prepared → active ┆ invitation.accepted ┆   │
+    │ 2025-01-08T09:00:00Z ┆ commission.started        ┆                       ┆ invitation.accepted ┆   │
+    │ 2025-01-08T09:00:00Z ┆ status_credit.granted     ┆                       ┆ invitation.accepted ┆   │
+    └──────────────────────┴───────────────────────────┴───────────────────────┴─────────────────────┴───┘
+    ");
+
+    let lines = given.tenure.json(&at);
+    assert_eq!(lines[0]["link"], "active");
+    assert_eq!(lines[0]["service"], "pending_assigning");
+    let mut link_active = lines[6].clone();
+    let recorded = link_active
+        .as_object_mut()
+        .and_then(|line| line.remove("recorded"));
+    assert!(recorded.is_some_and(|recorded| recorded.is_string()));
+    assert_eq!(
+        link_active,
+        json!({
+            "sequence": 6, "subject": "acme/bakery", "type": "link.active", "from": "invited", "to": "active",
+            "time": "2025-01-08T09:00:00Z",
+            "cause": { "source": "/space", "id": "4", "type": "invitation.accepted" }, "correction": false,
+        })
+    );
+    let whole = given.tenure.json(&["client", "show", "acme/bakery", "--journal"]);
+    assert_eq!(
+        lines[1..],
+        whole[1..lines.len()],
+        "the beginning of the whole story"
+    );
+    assert!(whole.len() > lines.len());
+}
+
+#[test]
+fn a_moment_to_come_shows_what_the_timers_will_have_done() {
+    let given = Given::events();
+    let then = |at: &str| {
+        given
+            .tenure
+            .json(&["client", "show", "acme/bakery", "--at", at])
+            .remove(0)
+    };
+    assert_eq!(then("2123-08-15T09:59:59Z")["access"], "enabled");
+    assert_eq!(then("2123-08-15T10:00:00Z")["access"], "expired");
+    assert_eq!(then("2025-01-07T00:00:00+01:00")["link"], "draft");
+    assert_eq!(
+        given.tenure.json(&["client", "show", "acme/bakery"])[0]["access"],
+        "enabled"
+    );
+}
+
+#[test]
+fn an_unknown_client_is_a_failure_with_a_sentence() {
+    let given = Given::events();
+    for (args, sentence) in [
+        (
+            &["client", "show", "acme/nobody"][..],
+            "tenure: the client acme/nobody is not known; `tenure client list` shows those that are\n",
+        ),
+        (
+            &["client", "show", "acme/mill", "--at", "2025-01-06T10:59:59Z"],
+            "tenure: the client acme/mill was not known at 2025-01-06T10:59:59Z\n",
+        ),
+    ] {
+        for more in [&[][..], &["--json"], &["--journal"]] {
+            let output = given.tenure.call(&[args, more].concat());
+            assert_eq!(code(&output), 1);
+            assert_eq!(said(&output), "");
+            assert_eq!(complained(&output), sentence);
+        }
+    }
+}
+
+#[test]
+fn all_clients_are_listed_in_a_table() {
+    let given = Given::events();
+    insta::assert_snapshot!(given.tenure.ok(&["client", "list"]), @r"
+    ┌─────────────┬─────────────────┬──────────┬───────────────────┬─────────┬──────────────────────┬──────────────────────┐
+    │ client      ┆ name            ┆ link     ┆ service           ┆ access  ┆ expires              ┆ last accessed        │
+    ╞═════════════╪═════════════════╪══════════╪═══════════════════╪═════════╪══════════════════════╪══════════════════════╡
+    │ acme/bakery ┆ Bluebird Bakery ┆ active   ┆ active            ┆ enabled ┆ 2123-08-15T10:00:00Z ┆ 2025-01-20T10:00:00Z │
+    │ acme/mill   ┆ Old Mill        ┆ archived ┆ pending_assigning ┆ none    ┆ -                    ┆ -                    │
+    │ best/forge  ┆ Forge           ┆ draft    ┆ terminated        ┆ none    ┆ -                    ┆ -                    │
+    └─────────────┴─────────────────┴──────────┴───────────────────┴─────────┴──────────────────────┴──────────────────────┘
+    3 clients
+    ");
+}
+
+#[test]
+fn a_list_holds_those_for_which_everything_given_is_so() {
+    let given = Given::events();
+    for (filters, found) in [
+        (&[][..], &["bakery", "mill", "forge"][..]),
+        (&["--partner", "acme"], &["bakery", "mill"]),
+        (&["--partner", "nobody"], &[]),
+        (&["--link", "active"], &["bakery"]),
+        (&["--link", "archived"], &["mill"]),
+        (&["--link", "draft"], &["forge"]),
+        (&["--service", "active"], &["bakery"]),
+        (&["--service", "terminated"], &["forge"]),
+        (&["--service", "all_active"], &["bakery", "mill"]),
+        (&["--access", "enabled"], &["bakery"]),
+        (&["--access", "none"], &["mill", "forge"]),
+        (&["--tab", "active"], &["bakery", "forge"]),
+        (&["--tab", "inactive"], &["mill"]),
+        (&["--tab", "active", "--partner", "best"], &["forge"]),
+        (&["--tab", "inactive", "--link", "active"], &[]),
+        (&["--limit", "2"], &["bakery", "mill"]),
+    ] {
+        let listed = given.tenure.json(&[&["client", "list"], filters].concat());
+        assert_eq!(each(&listed, "client"), found, "{filters:?}");
+        let table = given.tenure.ok(&[&["client", "list"], filters].concat());
+        assert!(
+            table.ends_with(&format!("\n{} clients\n", found.len())),
+            "{filters:?}: {table}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_a_worker_puts_other_durations_into_force_and_everybody_else_is_told_so() {
+    use tenure::store::Store as _;
+    let given = Given::events();
+    let other = given.with(&[("TENURE_INVITATIONS__STALLED_AFTER", "3d")]);
+    let store = given.sqlite();
+    for args in [
+        &["client", "list"][..],
+        &["client", "show", "acme/bakery"],
+        &["dead", "list"],
+        &["dead", "show", "1"],
+        &["dead", "discard", "1"],
+        &["verify"],
+        &["ingest", "events.ndjson"],
+        &["sweep", "access-expiry", "--dry-run"],
+        &["sweep", "access-expiry"],
+    ] {
+        let output = other.call(args);
+        assert_eq!(code(&output), 0, "{args:?}");
+        let told = complained(&output);
+        assert!(told.contains("not those in force"), "{args:?}: {told}");
+        assert!(!said(&output).contains("not those in force"), "{args:?}");
+        assert_eq!(complained(&given.tenure.call(&["verify"])), "");
+    }
+    assert_eq!(store.policies().await.expect("policies").len(), 1);
+    assert!(other.run().stop().success());
+    assert_eq!(store.policies().await.expect("policies").len(), 2);
+    store.close().await;
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let given = Given::events();
+    for args in [
+        &["client", "list"][..],
+        &["client", "list", "--json"],
+        &["client", "show", "acme/bakery", "--journal"],
+        &["dead", "list"],
+        &["config"],
+        &["verify"],
+        &["ingest", "events.ndjson"],
+        &["--help"],
+    ] {
+        assert_eq!(given.tenure.unread(args).code(), Some(0), "{args:?}");
+    }
+    let unknown = given.tenure.unread(&["client", "show", "acme/nobody"]);
+    assert_eq!(unknown.code(), Some(1));
+}

@@ -1,0 +1,80 @@
+//! `tenure demo`.
+
+use serde_json::{Value, json};
+
+use super::{Given, code, complained};
+
+#[test]
+fn the_demonstration_sums_up_a_year_without_drift_and_the_same_year_for_the_same_seed() {
+    let given = Given::nothing();
+    let year = |seed: &str| -> Value {
+        let mut summary = given
+            .tenure
+            .json(&["demo", "--clients", "20", "--seed", seed])
+            .remove(0);
+        let seconds = summary.as_object_mut().expect("an object").remove("seconds");
+        assert!(seconds.is_some_and(|seconds| seconds.is_number()));
+        summary
+    };
+    let summary = year("7");
+    assert_eq!(summary["verify"]["drifts"], json!([]));
+    assert_eq!(summary["verify"]["clients"], 20);
+    let number = |value: &Value| value.as_u64().expect("a count");
+    let sum = |values: &Value| {
+        values
+            .as_object()
+            .expect("counts")
+            .values()
+            .map(number)
+            .sum::<u64>()
+    };
+    assert_eq!(
+        number(&summary["deliveries"]),
+        number(&summary["applied"])
+            + number(&summary["duplicates"])
+            + sum(&summary["refused"])
+            + sum(&summary["dead"]),
+        "every message is accounted for"
+    );
+    assert_eq!(sum(&summary["census"]["link"]), 20);
+    assert_eq!(summary["sweeps"].as_object().expect("sweeps").len(), 4);
+    assert_eq!(year("7"), summary);
+    assert_ne!(year("8")["applied"], summary["applied"]);
+    assert!(
+        !given.folder.path().join("tenure.db").exists(),
+        "it has a folder of its own"
+    );
+}
+
+#[test]
+fn the_demonstration_shows_people_what_happened() {
+    let given = Given::nothing();
+    let told = given.tenure.ok(&["demo", "--clients", "20"]);
+    assert!(told.starts_with("A year of 20 clients, seed 1: "), "{told}");
+    let mut rest = told.as_str();
+    for part in [
+        "┆ status ",
+        "│ sweep ",
+        "│ access-expiry ",
+        "│ refused ",
+        "│ dead letters: why ",
+        "\nOne client, ",
+        "│ last_accessed_at ",
+        "and how it came to be so:",
+        "┆ link.draft ",
+        "\nverify: 20 clients folded anew from ",
+        " events, no drift. All in ",
+    ] {
+        let at = rest
+            .find(part)
+            .unwrap_or_else(|| panic!("no {part:?} in the rest of it:\n{rest}"));
+        rest = &rest[at..];
+    }
+}
+
+#[test]
+fn a_demonstration_without_clients_fails_with_a_sentence() {
+    let output = Given::nothing().tenure.call(&["demo", "--clients", "0"]);
+    assert_eq!(code(&output), 1);
+    assert!(complained(&output).contains("--clients"));
+}

@@ -1,0 +1,69 @@
+//! `tenure ingest`. What `tenure publish` sends is tested with a broker, in `end_to_end.rs` and `broker/`.
+
+use serde_json::json;
+
+use super::{EVENTS, Given, code, complained, said};
+
+#[test]
+fn a_file_is_taken_in_and_accounted_for() {
+    let given = Given::nothing();
+    std::fs::write(given.folder.path().join("events.ndjson"), EVENTS).expect("a file");
+    let output = given.tenure.call(&["ingest", "events.ndjson"]);
+    assert_eq!(code(&output), 0);
+    insta::assert_snapshot!(said(&output), @r"
+    14 events: 11 applied, 0 had come before, 1 refused, 2 dead
+    ┌────────────┬────────────────────────────┬────────┐
+    │ refused    ┆ because                    ┆ events │
+    ╞════════════╪════════════════════════════╪════════╡
+    │ not_linked ┆ the link does not allow it ┆ 1      │
+    └────────────┴────────────────────────────┴────────┘
+    ");
+    insta::assert_snapshot!(complained(&output), @r"
+    tenure: dead letter: the attribute `subject` is missing
+    tenure: dead letter: the event is not JSON: expected ident at line 1 column 2
+    tenure: `tenure dead list` shows all of them
+    ");
+}
+
+#[test]
+fn standard_input_is_a_file_called_hyphen() {
+    let given = Given::nothing();
+    let output = given.tenure.fed(&["ingest", "-", "--json"], EVENTS);
+    assert_eq!(code(&output), 0);
+    let tally: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(
+        tally,
+        json!({ "lines": 14, "applied": 11, "duplicate": 0, "refused": { "not_linked": 1 }, "dead": 2 })
+    );
+    assert_eq!(complained(&output), "", "programs read the object");
+    assert_eq!(given.tenure.json(&["client", "list"]).len(), 3);
+    assert_eq!(given.tenure.json(&["dead", "list"])[1]["origin"], "file:stdin:15");
+
+    let nothing = given.tenure.fed(&["ingest", "-"], "\n\n");
+    assert_eq!(code(&nothing), 0);
+    assert_eq!(
+        said(&nothing),
+        "0 events: 0 applied, 0 had come before, 0 refused, 0 dead\n"
+    );
+}
+
+#[test]
+fn the_same_file_again_changes_nothing() {
+    let given = Given::events();
+    let everything = || {
+        let journals = ["acme/bakery", "acme/mill", "best/forge"]
+            .map(|key| given.tenure.json(&["client", "show", key, "--journal"]));
+        (given.tenure.json(&["client", "list"]), journals)
+    };
+    let before = everything();
+    let again = given.tenure.json(&["ingest", "events.ndjson"]).remove(0);
+    // A touch is not kept one by one: it may count as applied, and is the same touch.
+    assert_eq!(
+        again["duplicate"].as_u64().zip(again["applied"].as_u64()),
+        Some((11, 1))
+    );
+    assert_eq!(again["refused"], json!({}));
+    assert_eq!(everything(), before);
+    let letters = given.tenure.json(&["dead", "list"]);
+    assert_eq!(super::each(&letters, "times_seen"), ["2", "2"]);
+}

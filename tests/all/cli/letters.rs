@@ -1,0 +1,140 @@
+//! `tenure dead list|show|redrive|discard`.
+
+use chrono::TimeDelta;
+use serde_json::json;
+use sqlx::Connection as _;
+use tenure::clock::{Clock as _, SystemClock};
+use tenure::domain::view::rfc3339;
+
+use super::{Given, code, complained, each, said};
+
+#[tokio::test]
+async fn dead_letters_are_listed_with_their_reasons() {
+    let given = Given::events();
+    let mut store = given.tables().await;
+    // 2025-03-02T12:00:00Z, in microseconds.
+    sqlx::query("update dead_letters set first_seen_at = ?1, last_seen_at = ?1")
+        .bind(1_740_916_800_000_000_i64)
+        .execute(&mut store)
+        .await
+        .expect("moments that do not vary");
+    store.close().await.expect("closed");
+    insta::assert_snapshot!(given.tenure.ok(&["dead", "list"]), @r"
+    ┌────┬────────┬──────────────────────┬───────┬───────────────────────┬──────────────────────────────────────────────────────────┐
+    │ id ┆ status ┆ last seen            ┆ times ┆ from                  ┆ why                                                      │
+    ╞════╪════════╪══════════════════════╪═══════╪═══════════════════════╪══════════════════════════════════════════════════════════╡
+    │ 1  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ file:events.ndjson:14 ┆ the attribute `subject` is missing                       │
+    │ 2  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ file:events.ndjson:15 ┆ the event is not JSON: expected ident at line 1 column 2 │
+    └────┴────────┴──────────────────────┴───────┴───────────────────────┴──────────────────────────────────────────────────────────┘
+    2 dead letters
+    ");
+    insta::assert_snapshot!(given.tenure.ok(&["dead", "show", "2"]), @r"
+    ┌──────────────┬──────────────────────────────────────────────────────────┐
+    │              ┆ value                                                    │
+    ╞══════════════╪══════════════════════════════════════════════════════════╡
+    │ id           ┆ 2                                                        │
+    │ status       ┆ open                                                     │
+    │ why          ┆ the event is not JSON: expected ident at line 1 column 2 │
+    │ from         ┆ file:events.ndjson:15                                    │
+    │ first seen   ┆ 2025-03-02T12:00:00Z                                     │
+    │ last seen    ┆ 2025-03-02T12:00:00Z                                     │
+    │ times        ┆ 1                                                        │
+    │ content type ┆ application/cloudevents+json                             │
+    │ body         ┆ not an event                                             │
+    └──────────────┴──────────────────────────────────────────────────────────┘
+    ");
+}
+
+#[test]
+fn a_letter_is_an_object_for_programs() {
+    let given = Given::events();
+    let listed = given.tenure.json(&["dead", "list"]);
+    assert_eq!(each(&listed, "id"), ["1", "2"]);
+    let shown = given.tenure.json(&["dead", "show", "2"]);
+    assert_eq!(shown, listed[1..]);
+    assert_eq!(shown[0]["status"], "open");
+    assert_eq!(shown[0]["origin"], "file:events.ndjson:15");
+    assert_eq!(shown[0]["body"], "not an event");
+    assert_eq!(shown[0]["times_seen"], 1);
+    assert!(shown[0]["settled_at"].is_null());
+}
+
+#[test]
+fn a_letter_that_is_not_there_is_a_failure() {
+    let given = Given::events();
+    let output = given.tenure.call(&["dead", "show", "99"]);
+    assert_eq!(code(&output), 1);
+    assert_eq!(said(&output), "");
+    assert!(complained(&output).contains("there is no dead letter 99"));
+    for command in ["redrive", "discard"] {
+        let output = given.tenure.call(&["dead", command, "99"]);
+        assert_eq!(code(&output), 1);
+        assert_eq!(said(&output), "99: unknown: there is no such letter\n");
+    }
+}
+
+#[test]
+fn a_discarded_letter_stays_on_record() {
+    let given = Given::events();
+    assert_eq!(given.tenure.ok(&["dead", "discard", "1"]), "1: discarded\n");
+    let of = |status: &str| each(&given.tenure.json(&["dead", "list", "--status", status]), "id");
+    assert_eq!(of("discarded"), ["1"]);
+    assert_eq!(of("open"), ["2"]);
+    assert_eq!(of("redriven"), Vec::<String>::new());
+    assert_eq!(
+        given.tenure.json(&["dead", "discard", "--all"]),
+        [json!({ "id": 2, "outcome": "discarded", "reason": "" })]
+    );
+    assert_eq!(of("open"), Vec::<String>::new());
+    assert_eq!(given.tenure.json(&["dead", "list"]).len(), 2);
+    assert_eq!(given.tenure.ok(&["dead", "redrive", "--all"]), "", "none is open");
+}
+
+#[test]
+fn what_is_still_no_event_stays_dead_and_the_script_is_told() {
+    let given = Given::events();
+    let output = given.tenure.call(&["dead", "redrive", "1", "2"]);
+    assert_eq!(code(&output), 1);
+    insta::assert_snapshot!(said(&output), @r"
+    1: dead: the attribute `subject` is missing
+    2: dead: the event is not JSON: expected ident at line 1 column 2
+    ");
+    let letters = given.tenure.json(&["dead", "list", "--status", "open"]);
+    assert_eq!(each(&letters, "id"), ["1", "2"]);
+}
+
+#[test]
+fn a_letter_that_was_only_early_becomes_an_event() {
+    let given = Given::events();
+    let soon = rfc3339(SystemClock.now() + TimeDelta::hours(1));
+    let event = json!({
+        "specversion": "1.0", "id": "20", "source": "/space", "type": "client.renamed",
+        "subject": "acme/mill", "time": soon, "data": { "name": "New Mill" },
+    });
+    let strict = given.with(&[("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s")]);
+    let output = strict.fed(&["ingest", "-"], &event.to_string());
+    assert!(complained(&output).contains("ahead"), "{}", complained(&output));
+    let output = strict.call(&["dead", "redrive", "3", "--json"]);
+    assert_eq!(code(&output), 1, "it is early still");
+    assert_eq!(
+        given.tenure.json(&["client", "show", "acme/mill"])[0]["name"],
+        "Old Mill"
+    );
+
+    let patient = given.with(&[("TENURE_EVENTS__MAX_CLOCK_SKEW", "2h")]);
+    let output = patient.call(&["dead", "redrive", "--all", "--json"]);
+    assert_eq!(code(&output), 1, "the two others are dead for good");
+    let answers: Vec<serde_json::Value> = said(&output)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(each(&answers, "outcome"), ["dead", "dead", "applied"]);
+    let redriven = given.tenure.json(&["dead", "list", "--status", "redriven"]);
+    assert_eq!(each(&redriven, "id"), ["3"]);
+    assert!(redriven[0]["settled_at"].is_string());
+    assert_eq!(
+        given.tenure.json(&["client", "show", "acme/mill"])[0]["name"],
+        "New Mill"
+    );
+    assert_eq!(patient.ok(&["dead", "redrive", "3"]), "3: duplicate\n");
+}

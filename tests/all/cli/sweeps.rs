@@ -1,0 +1,113 @@
+//! `tenure sweep`.
+
+use serde_json::json;
+
+use super::{Given, code};
+
+/// After the bakery's access has expired.
+const THEN: &str = "2123-09-01T00:00:00Z";
+
+#[test]
+fn a_dry_run_tells_what_would_change() {
+    let given = Given::events();
+    let told = given
+        .tenure
+        .ok(&["sweep", "access-expiry", "--dry-run", "--now", THEN]);
+    insta::assert_snapshot!(told, @r"
+    ┌─────────────┬────────────────┬────┬──────────────────────┐
+    │ client      ┆ change         ┆ id ┆ due                  │
+    ╞═════════════╪════════════════╪════╪══════════════════════╡
+    │ acme/bakery ┆ access.expired ┆    ┆ 2123-08-15T10:00:00Z │
+    └─────────────┴────────────────┴────┴──────────────────────┘
+    access-expiry up to 2123-09-01T00:00:00Z: looked at 1 clients, would change 1 (1 changes)
+    ");
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing_and_tells_the_same_as_the_real_one_then() {
+    use tenure::domain::Sweep;
+    use tenure::store::Store as _;
+    let given = Given::events();
+    let sweep = |more: &[&'static str]| [&["sweep", "access-expiry", "--now", THEN], more].concat();
+    let all = || {
+        let client = given.tenure.json(&["client", "show", "acme/bakery", "--journal"]);
+        (client, given.tenure.json(&["client", "list"]))
+    };
+    let before = all();
+    let mut dry = given.tenure.json(&sweep(&["--dry-run"])).remove(0);
+    let dry_told = given.tenure.ok(&sweep(&["--dry-run"]));
+    assert_eq!(all(), before);
+    let store = given.sqlite();
+    assert!(
+        store
+            .runs(Some(Sweep::AccessExpiry), 9)
+            .await
+            .expect("runs")
+            .is_empty()
+    );
+
+    // Each on the same store: the second dry run told the same, so the real one has all to do.
+    let real_told = given.tenure.ok(&sweep(&[]));
+    assert_eq!(real_told, dry_told.replace("would change", "changed"));
+    assert_ne!(all(), before);
+    assert_eq!(
+        store
+            .runs(Some(Sweep::AccessExpiry), 9)
+            .await
+            .expect("runs")
+            .len(),
+        1
+    );
+    store.close().await;
+
+    let other = Given::events();
+    let real = other.tenure.json(&sweep(&[])).remove(0);
+    assert_eq!(dry["dry_run"], true);
+    dry["dry_run"] = json!(false);
+    assert_eq!(real, dry);
+    let again = other.tenure.json(&sweep(&[])).remove(0);
+    assert_eq!((&again["examined"], &again["changes"]), (&json!(0), &json!(0)));
+}
+
+#[test]
+fn a_sweep_at_a_moment_to_come_journals_what_is_due_then_and_the_present_stays() {
+    let given = Given::events();
+    given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
+    let mut lines = given.tenure.json(&["client", "show", "acme/bakery", "--journal"]);
+    let last = lines.pop().expect("a journal");
+    assert_eq!(last["type"], "access.expired");
+    assert_eq!(last["time"], "2123-08-15T10:00:00Z");
+    assert_eq!(last["cause"], json!({ "timer": "access_expiry" }));
+    let at = |more: &[&'static str]| {
+        let args = [&["client", "show", "acme/bakery"], more].concat();
+        given.tenure.json(&args)[0]["access"].clone()
+    };
+    assert_eq!(at(&[]), "enabled", "that moment is still to come");
+    assert_eq!(at(&["--at", THEN]), "expired");
+    assert_eq!(given.tenure.json(&["verify"])[0]["drifts"], json!([]));
+}
+
+#[test]
+fn every_sweep_runs_by_its_name_when_nothing_is_due() {
+    let given = Given::events();
+    for name in [
+        "access-expiry",
+        "subscription-end",
+        "terminated-cleanup",
+        "stalled-invitations",
+    ] {
+        let output = given.tenure.call(&["sweep", name, "--json"]);
+        assert_eq!(code(&output), 0);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+        assert_eq!(report["sweep"], name);
+        for count in ["examined", "changed", "changes", "failed"] {
+            assert_eq!(report[count], 0, "{name}: {report}");
+        }
+        let told = given.tenure.ok(&["sweep", name]);
+        assert!(told.starts_with(&format!("{name} up to ")), "{told}");
+        assert!(
+            told.ends_with(": looked at 0 clients, changed 0 (0 changes)\n"),
+            "{told}"
+        );
+    }
+}
