@@ -26,6 +26,9 @@ use crate::wire::Limits;
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(15);
 
+/// How long connections may take to be closed in good order.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// How often figures that nobody asks for are put together, so that they do not pile up.
 const UPKEEP: Duration = Duration::from_secs(10);
 
@@ -128,7 +131,8 @@ pub async fn run_until(settings: Settings, stop: CancellationToken) -> Result<()
         worker.open(engine);
     }
     let done = worker.finish().await;
-    store.close().await;
+    // A server that has gone silent must not keep us: what is not committed is done again.
+    let _ = tokio::time::timeout(CLOSING, store.close()).await;
     done
 }
 

@@ -25,6 +25,12 @@ use crate::engine::{Engine, Incoming};
 use crate::store::StoreError;
 use crate::wire::{Decoder, Limits};
 
+/// How often a batch is tried before it is asked whether the store fails over it alone.
+const PATIENCE: u32 = 4;
+/// Bytes of a batch after which it waits for no more: whatever the messages are, a statement stays of a size that a
+/// server takes.
+const BATCH_BYTES: usize = 16 << 20;
+
 /// How a lane reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LaneSettings {
@@ -120,10 +126,15 @@ impl Lane {
     /// The first message and those that are there, or come within a moment.
     async fn gather(&mut self, first: Delivery) -> Result<Vec<Delivery>, BrokerError> {
         let end = tokio::time::Instant::now() + self.settings.batch_wait;
+        let mut bytes = first.data.len();
         let mut batch = vec![first];
-        while batch.len() < self.settings.batch_max {
+        while batch.len() < self.settings.batch_max && bytes < BATCH_BYTES {
             match tokio::time::timeout_at(end, self.consumer.next()).await {
-                Ok(Some(delivery)) => batch.push(delivery?),
+                Ok(Some(delivery)) => {
+                    let delivery = delivery?;
+                    bytes += delivery.data.len();
+                    batch.push(delivery);
+                }
                 Ok(None) => {
                     self.ended = true;
                     break;
@@ -139,7 +150,7 @@ impl Lane {
         let mut backoff = Backoff::default();
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
-            let Err(refusal) = self.take(|| self.read(part)).await? else {
+            let Err(refusal) = self.take(part.len(), || self.read(part)).await? else {
                 self.acknowledge(part).await?;
                 continue;
             };
@@ -167,11 +178,16 @@ impl Lane {
 
     /// Has a batch taken, however long the store is away. The inner error is one that waiting does not help.
     /// What is to be taken is read anew for every attempt: the clock has gone on.
+    ///
+    /// A store that answers, and yet fails again and again over these messages, may fail over their number: more than
+    /// one are given back to be halved.
     async fn take(
         &self,
+        messages: usize,
         incoming: impl Fn() -> Vec<Incoming>,
     ) -> Result<Result<(), StoreError>, BrokerError> {
         let mut backoff = Backoff::default();
+        let mut failures = 0;
         loop {
             match self.engine.take(incoming()).await {
                 Ok(_) => {
@@ -180,6 +196,10 @@ impl Lane {
                 }
                 Err(error) if error.is_transient() => {
                     self.watch.failed(&error);
+                    failures += 1;
+                    if failures >= PATIENCE && messages > 1 && self.engine.store().ping().await.is_ok() {
+                        return Ok(Err(error));
+                    }
                     self.wait(&mut backoff).await?;
                 }
                 Err(error) => return Ok(Err(error)),
@@ -205,14 +225,14 @@ impl Lane {
         let [delivery] = alone else { return Ok(true) };
         let reason = format!("the store refused it: {refusal}");
         let letter = || vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))];
-        if self.take(letter).await?.is_ok() {
+        if self.take(1, letter).await?.is_ok() {
             self.tell_put_aside(refusal, "it is kept as a dead letter");
             self.acknowledge(alone).await?;
             return Ok(true);
         }
         // From the queue of dead messages there is nowhere to go.
         let stub = || vec![Incoming::Dead(self.source.stub(delivery, &reason))];
-        if self.source.is_dead() || self.take(stub).await?.is_err() {
+        if self.source.is_dead() || self.take(1, stub).await?.is_err() {
             return Ok(false);
         }
         self.tell_put_aside(refusal, "it is left in tenure.dead");

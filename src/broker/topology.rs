@@ -26,6 +26,10 @@ pub const HASHED_HEADER: &str = "partitionkey";
 /// die of it for ever.
 const DELIVERY_LIMIT: i64 = 20;
 
+/// RabbitMQ 4 gives up messages of any quorum queue after 20 deliveries unless told otherwise; after those of
+/// `tenure.dead` nothing comes, they would be lost.
+const NO_LIMIT: i64 = 1_000_000_000;
+
 /// The queue of a lane, counted from 0.
 #[must_use]
 pub fn lane(number: u16) -> String {
@@ -38,7 +42,7 @@ pub(super) async fn declare(connection: &Connection, lanes: u16) -> Result<Vec<S
     let channel = connection.create_channel().await?;
     declare_exchange(&channel, EVENTS, ExchangeKind::Topic, FieldTable::default()).await?;
     declare_changes(&channel).await?;
-    declare_queue(&channel, DEAD, arguments(&[("x-queue-type", text("quorum"))])).await?;
+    declare_queue(&channel, DEAD, dead_arguments()).await?;
     let mut queues: Vec<String> = (0..lanes).map(lane).collect();
     for queue in &queues {
         declare_queue(&channel, queue, lane_arguments()).await?;
@@ -174,6 +178,13 @@ async fn left_over(connection: &Connection, lanes: u16) -> Result<Vec<String>, B
         found.push(queue);
     }
     Ok(found)
+}
+
+fn dead_arguments() -> FieldTable {
+    arguments(&[
+        ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", AMQPValue::LongLongInt(NO_LIMIT)),
+    ])
 }
 
 fn lane_arguments() -> FieldTable {

@@ -42,7 +42,7 @@ impl Context {
 
     /// The store of the settings, as it is.
     pub fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
-        Ok(worker::open_store(&self.settings.store)?)
+        Ok(worker::open_store(&self.settings.store).map_err(|error| WrongUse(error.to_string()))?)
     }
 
     /// An engine to ask, on the store of the settings, its tables brought to this version.

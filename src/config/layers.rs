@@ -16,7 +16,8 @@ pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 const PREFIX: &str = "TENURE_";
 
 /// Variables that begin as ours do and are no settings: what the command line and the tests read.
-const NO_SETTINGS: [&str; 2] = ["TENURE_CONFIG", "TENURE_TEST_"];
+/// The last two are what Kubernetes gives every container beside a service that is called `tenure`.
+const NO_SETTINGS: [&str; 4] = ["TENURE_CONFIG", "TENURE_TEST_", "TENURE_PORT", "TENURE_SERVICE_"];
 
 /// Well-known names, and the setting that each stands for. Empty counts as unset: compose files write
 /// `${DATABASE_URL:-}`.
@@ -68,8 +69,17 @@ fn from_file(path: &Path) -> Result<Flat, SettingsError> {
     })?;
     parse(&text, &format!("the file {}", path.display())).map_err(|reason| SettingsError::Syntax {
         path: path.to_owned(),
-        reason: reason.to_string(),
+        reason: without_source(&reason.to_string()),
     })
+}
+
+/// Where and why, without the line itself, which may hold a password.
+fn without_source(reason: &str) -> String {
+    let lines: Vec<&str> = reason.lines().filter(|line| !line.trim().is_empty()).collect();
+    match lines.as_slice() {
+        [first, .., last] => format!("{first}: {last}"),
+        _ => reason.to_owned(),
+    }
 }
 
 fn parse(text: &str, origin: &str) -> Result<Flat, impl Display + std::fmt::Debug> {

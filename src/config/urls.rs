@@ -123,8 +123,10 @@ pub(super) fn listen(from: &Reader, key: &str) -> Result<Option<SocketAddr>, Set
 /// Hides the password before the host, and secrets among the parameters. Takes too much rather than
 /// too little: this is also what an URL is shown by that cannot be parsed.
 pub(super) fn redact(url: &str) -> String {
-    let (main, query) = match url.split_once('?') {
-        Some((main, query)) => (main, Some(query)),
+    // A `?` before the host belongs to a password that should have been encoded.
+    let after_host = url.rfind('@').map_or(0, |at| at + 1);
+    let (main, query) = match url[after_host..].find('?') {
+        Some(mark) => (&url[..after_host + mark], Some(&url[after_host + mark + 1..])),
         None => (url, None),
     };
     let mut shown = match (main.find("://"), main.rfind('@')) {

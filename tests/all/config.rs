@@ -437,6 +437,7 @@ fn secrets_are_never_shown() {
     // Nor by an error, where it cannot even be taken apart.
     for (name, value) in [
         ("TENURE_STORE__URL", "mysql://me:hunter2@db/t"),
+        ("TENURE_STORE__URL", "postgres://me:pa?hunter2@db/t"),
         ("TENURE_STORE__URL", "postgres://me:hun/hunter2@db:port/t"),
         ("TENURE_BROKER__URL", "me:hunter2@mq"),
         ("TENURE_BROKER__URL", "http://me:a@hunter2@mq"),
@@ -452,4 +453,26 @@ fn what_is_shown_can_be_read_back() {
     let settings = load(&[("TENURE_ACCESS__IDLE", "45d")]).unwrap();
     let again = load_file(&settings.redacted_toml(), &[]).unwrap();
     assert_eq!(again.redacted(), settings.redacted());
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_named_without_what_stands_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tenure.toml");
+    std::fs::write(&file, "[store]\nurl = \"postgres://me:hunter2@db/t\n").unwrap();
+    let error = Settings::load(Some(&file), std::iter::empty())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("tenure.toml"), "{error}");
+    assert!(error.contains("line 2"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn what_kubernetes_says_of_a_service_of_our_name_is_no_setting() {
+    let settings = load(&[
+        ("TENURE_PORT", "tcp://10.0.0.1:8080"),
+        ("TENURE_SERVICE_HOST", "10.0.0.1"),
+    ]);
+    assert!(settings.is_ok(), "{settings:?}");
 }
