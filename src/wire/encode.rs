@@ -1,8 +1,8 @@
 //! Events and changes as structured CloudEvents.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use crate::domain::view::rfc3339;
 use crate::domain::{Cause, Change, Event, EventKind};
 use crate::store::Recorded;
 
@@ -101,8 +101,4 @@ pub fn change(line: &Recorded) -> Vec<u8> {
         },
     };
     serde_json::to_vec(&envelope).expect("strings, numbers and lists of them can be written")
-}
-
-fn rfc3339(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

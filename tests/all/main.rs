@@ -9,6 +9,7 @@ mod generate;
 mod http;
 mod laws;
 mod lifecycles;
+mod outages;
 mod scheduler;
 mod store;
 #[path = "../support/mod.rs"]
