@@ -22,7 +22,7 @@ pub use verify::{Drift, VerifyReport};
 
 use crate::clock::Clock;
 use crate::domain::{Policies, Policy};
-use crate::store::{Store, StoreError};
+use crate::store::{Batch, Commit, Store, StoreError};
 use policy::PolicyBook;
 
 /// The one who knows: takes events, sweeps, answers.
@@ -105,5 +105,21 @@ impl Engine {
     /// Every policy there is; another worker may have recorded one a moment ago.
     async fn policies(&self) -> Result<Arc<Policies>, StoreError> {
         self.policies.current(self.store.as_ref()).await
+    }
+
+    fn tell_relay(&self, commit: &Commit) {
+        if !commit.journal.is_empty() {
+            self.journal_written.notify_one();
+        }
+    }
+}
+
+/// Ends a transaction: with what is to be written, or, if that is nothing, without a trace. (One that fails before
+/// is dropped, which leaves none either.)
+async fn carry_out(batch: Box<dyn Batch>, commit: &Commit) -> Result<(), StoreError> {
+    if commit.is_empty() {
+        batch.rollback().await
+    } else {
+        batch.commit(commit).await
     }
 }

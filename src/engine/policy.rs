@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 
-use super::plan;
+use super::{carry_out, plan};
 use crate::clock::Clock;
 use crate::domain::{ClientKey, Policies, Policy};
 use crate::store::{ClientFilter, Store, StoreError};
@@ -102,18 +102,8 @@ async fn compute_deadlines(
         };
         after = Some(last.clone());
         let mut batch = store.begin().await?;
-        let stored = match batch.lock(&keys, false).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                let _ = batch.rollback().await;
-                return Err(error);
-            }
-        };
+        let stored = batch.lock(&keys, false).await?;
         let commit = plan::plan_deadlines(stored, clock.now(), policies);
-        if commit.is_empty() {
-            batch.rollback().await?;
-        } else {
-            batch.commit(&commit).await?;
-        }
+        carry_out(batch, &commit).await?;
     }
 }

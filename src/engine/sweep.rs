@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, plan};
+use super::{Engine, carry_out, plan};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::{RunCounts, StoreError};
 
@@ -194,13 +194,7 @@ impl Engine {
         let policies = self.policies().await?;
         let mut batch = self.store.begin().await?;
         // A client that another transaction holds is left to it: what is due fires there.
-        let stored = match batch.lock(&keys, true).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                let _ = batch.rollback().await;
-                return Err(error);
-            }
-        };
+        let stored = batch.lock(&keys, true).await?;
         let examined = stored.len();
         let (commit, told) = plan::plan_sweep(stored, report.sweep, report.until, self.now(), &policies);
         let counts = RunCounts {
@@ -209,13 +203,11 @@ impl Engine {
             changes: count(commit.journal.len()),
             failed: 0,
         };
-        if report.dry_run || commit.is_empty() {
+        if report.dry_run {
             batch.rollback().await?;
         } else {
-            batch.commit(&commit).await?;
-            if !commit.journal.is_empty() {
-                self.journal_written.notify_one();
-            }
+            carry_out(batch, &commit).await?;
+            self.tell_relay(&commit);
         }
         seen(&told);
         Ok(counts)

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use super::Engine;
 use super::plan::{self, Plan, Situation};
+use super::{Engine, carry_out};
 use crate::domain::{Client, ClientKey, Event, Refusal};
 use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored};
 
@@ -120,26 +120,10 @@ impl Engine {
 
     async fn try_part(&self, part: Part<'_>) -> Result<Taken, StoreError> {
         let mut batch = self.store.begin().await?;
-        match self.fill(batch.as_mut(), &part).await {
-            Ok((commit, taken)) => {
-                let journaled = !commit.journal.is_empty();
-                if commit.is_empty() {
-                    batch.rollback().await?;
-                } else {
-                    batch.commit(&commit).await?;
-                }
-                if journaled {
-                    self.journal_written.notify_one();
-                }
-                Ok(taken)
-            }
-            Err(error) => {
-                // The first error is the one to tell; a transaction that cannot even be given up is
-                // given up by the server.
-                let _ = batch.rollback().await;
-                Err(error)
-            }
-        }
+        let (commit, taken) = self.fill(batch.as_mut(), &part).await?;
+        carry_out(batch, &commit).await?;
+        self.tell_relay(&commit);
+        Ok(taken)
     }
 
     async fn fill(&self, batch: &mut dyn Batch, part: &Part<'_>) -> Result<(Commit, Taken), StoreError> {

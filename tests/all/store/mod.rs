@@ -8,7 +8,6 @@ mod migrations;
 mod postgres;
 mod reading;
 mod relay;
-mod speed;
 mod sqlite;
 mod sweeps;
 
