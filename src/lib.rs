@@ -11,5 +11,6 @@ pub mod http;
 pub mod scheduler;
 pub mod store;
 pub mod telemetry;
+mod tls;
 pub mod wire;
 pub mod worker;

@@ -145,6 +145,12 @@ const METRICS: &[Metric] = &[
     ),
     (
         Gauge,
+        "tenure_lane_lag_seconds",
+        Unit::Seconds,
+        "How far a lane is behind the clock, by the last heartbeat that came through it (lane)",
+    ),
+    (
+        Gauge,
         "tenure_broker_connected",
         Unit::Count,
         "1 when connected to RabbitMQ, else 0 (connection)",
@@ -176,9 +182,27 @@ const METRICS: &[Metric] = &[
     // scheduler
     (
         Counter,
+        "tenure_pruned_total",
+        Unit::Count,
+        "Rows removed because they had grown too old (table)",
+    ),
+    (
+        Counter,
         "tenure_sweep_runs_total",
         Unit::Count,
-        "Runs of a sweep on this worker by how they ended: done, failed or stopped (sweep, status)",
+        "Runs of a sweep on this worker by how they ended: done, failed, stopped or tripped (sweep, status)",
+    ),
+    (
+        Gauge,
+        "tenure_sweep_halted",
+        Unit::Count,
+        "1 while a sweep is kept from running: paused by a person, or tripped by the breaker (sweep, why)",
+    ),
+    (
+        Gauge,
+        "tenure_sweep_held_back_seconds",
+        Unit::Seconds,
+        "How far the last run of a sweep stayed behind the clock with something due, because events wait; else 0 (sweep)",
     ),
     (
         Histogram,

@@ -1,5 +1,7 @@
 //! The worker: wires the doors to the engine, waits for the store, and ends in good order.
 
+mod policy;
+
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::sync::Arc;
@@ -10,12 +12,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use policy::{arm_everywhere, notice};
+
 use crate::broker::{self, BrokerError, BrokerSettings, BrokerState, BrokerStatus};
 use crate::clock::SystemClock;
 use crate::config::{Settings, StoreSettings, StoreUrl};
 use crate::engine::Engine;
 use crate::http::{self, Api, Health};
-use crate::scheduler::{Freshness, Scheduler, TickerError};
+use crate::scheduler::{Freshness, Scheduler, TickerError, prune_on_ticks};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -28,6 +32,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(15);
 
 /// How long connections may take to be closed in good order.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// The parts that write to the journal, beside the broker.
+const WRITERS: [&str; 2] = ["http", "scheduler"];
 
 /// How often figures that nobody asks for are put together, so that they do not pile up.
 const UPKEEP: Duration = Duration::from_secs(10);
@@ -62,6 +69,22 @@ pub enum WorkerError {
     Interrupted,
 }
 
+impl WorkerError {
+    /// Whether other settings are what helps.
+    #[must_use]
+    pub fn is_of_settings(&self) -> bool {
+        matches!(
+            self,
+            Self::Telemetry(TelemetryError::Filter { .. })
+                | Self::Broker(BrokerError::Settings(_))
+                | Self::Store {
+                    reason: StoreError::Url(_),
+                    ..
+                }
+        )
+    }
+}
+
 /// The store of the settings, as it is: a server is not asked for yet, a file not made.
 ///
 /// # Errors
@@ -89,6 +112,15 @@ pub fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             },
         )?),
     })
+}
+
+/// An engine on a migrated store, under the policies that are recorded; that of the settings is recorded if it is the
+/// first.
+///
+/// # Errors
+/// When the store cannot be reached.
+pub async fn join(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, StoreError> {
+    Engine::join(store, Arc::new(SystemClock), &settings.policy()).await
 }
 
 /// Works until SIGTERM or SIGINT, then finishes what is in hand; a second signal ends it at once.
@@ -141,6 +173,8 @@ struct Worker {
     settings: Settings,
     api: Arc<Api>,
     stop: CancellationToken,
+    /// Nobody writes to the journal any more but the broker's consumers.
+    written: CancellationToken,
     parts: JoinSet<Result<(), WorkerError>>,
     names: BTreeMap<Id, &'static str>,
 }
@@ -158,6 +192,7 @@ impl Worker {
             api,
             // Stopped from without, or by a part of its own that fails.
             stop: stop.child_token(),
+            written: CancellationToken::new(),
             settings,
             parts: JoinSet::new(),
             names: BTreeMap::new(),
@@ -200,14 +235,15 @@ impl Worker {
     /// An engine on the store, once that is there. None: told to stop before.
     async fn engine(&self, store: Arc<dyn Store>) -> Result<Option<Arc<Engine>>, WorkerError> {
         let url = self.settings.store.url.to_string();
-        let policy = self.settings.policy();
         let mut retry = FIRST_RETRY;
         loop {
-            let (store, policy) = (store.clone(), policy.clone());
+            let (store, settings) = (store.clone(), self.settings.clone());
             // In a task of its own: a server that does not answer must not keep us from stopping.
             let opening = tokio::spawn(async move {
                 store.migrate().await?;
-                Engine::start(store, Arc::new(SystemClock), &policy).await
+                let engine = join(store, &settings).await?;
+                expect_lanes(&engine, &settings).await?;
+                Ok::<_, StoreError>(engine)
             });
             let Some(opened) = self.stop.run_until_cancelled(opening).await else {
                 return Ok(None);
@@ -242,16 +278,24 @@ impl Worker {
             Arc::new(move || Box::pin(scheduler_health(watched.clone()))),
         );
         self.add("scheduler", |stop| async move { Ok(scheduler.run(stop).await?) });
+        let (pruner, retention) = (engine.clone(), self.settings.retention.clone());
+        self.add("retention", |stop| async move {
+            prune_on_ticks(pruner, retention, stop).await;
+            Ok(())
+        });
         self.open_broker(&engine);
+        self.open_policy(&engine);
         self.api.open(engine);
         tracing::info!(worker = name, "at work");
     }
 
     fn open_broker(&mut self, engine: &Arc<Engine>) {
         let Some(settings) = BrokerSettings::of(&self.settings) else {
-            let none = || Health::good("not configured");
-            self.api
-                .watch("broker", Arc::new(move || Box::pin(ready(none()))));
+            let engine = engine.clone();
+            self.api.watch(
+                "broker",
+                Arc::new(move || Box::pin(no_broker_health(engine.clone()))),
+            );
             return;
         };
         let state = BrokerState::default();
@@ -262,8 +306,23 @@ impl Worker {
         );
         self.api.watch_relay();
         let engine = engine.clone();
+        let written = self.written.clone();
         self.add("broker", |stop| async move {
-            Ok(broker::run(settings, engine, state, stop).await?)
+            Ok(Box::pin(broker::run(settings, engine, state, stop, written)).await?)
+        });
+    }
+
+    /// Puts the policy of the settings into force, beside the work that goes on under the one before it.
+    fn open_policy(&mut self, engine: &Arc<Engine>) {
+        let introduction = policy::Introduction::new(engine.clone(), &self.settings);
+        let watched = introduction.clone();
+        self.api.watch(
+            "policy",
+            Arc::new(move || Box::pin(policy_health(watched.clone()))),
+        );
+        self.add("policy", |stop| async move {
+            introduction.run(&stop).await;
+            Ok(())
         });
     }
 
@@ -278,6 +337,9 @@ impl Worker {
         let rest = tokio::time::timeout(timeout, async {
             let mut failure = None;
             while !self.parts.is_empty() {
+                if self.names.values().all(|part| !WRITERS.contains(part)) {
+                    self.written.cancel();
+                }
                 failure = failure.or(next_failure(&mut self.parts, &mut self.names).await);
             }
             failure
@@ -357,6 +419,29 @@ where
     }
 }
 
+/// Before the first sweep of a store that has not heard of the broker yet: what waits there counts.
+async fn expect_lanes(engine: &Engine, settings: &Settings) -> Result<(), StoreError> {
+    if settings.broker.url.is_some() && engine.store().lanes().await?.is_empty() {
+        let lanes: Vec<String> = (0..settings.broker.lanes.into())
+            .map(broker::topology::lane)
+            .collect();
+        engine.keep_lanes(&lanes).await?;
+    }
+    Ok(())
+}
+
+/// Timers wait for lanes, whether or not anybody reads them.
+async fn no_broker_health(engine: Arc<Engine>) -> Health {
+    match engine.store().lanes().await {
+        Ok(lanes) if lanes.is_empty() => Health::good("not configured"),
+        Ok(_) => Health::bad(
+            "not configured, but timers wait for lanes of RabbitMQ that were read before; if nobody reads them any \
+             more, run `tenure lanes --forget`",
+        ),
+        Err(error) => Health::bad(error.to_string()),
+    }
+}
+
 fn broker_health(status: BrokerStatus) -> Health {
     match status.reason {
         None => Health::good("connected"),
@@ -364,9 +449,16 @@ fn broker_health(status: BrokerStatus) -> Health {
     }
 }
 
+async fn policy_health(introduction: policy::Introduction) -> Health {
+    introduction
+        .held()
+        .await
+        .map_or_else(|| Health::good("in order"), Health::bad)
+}
+
 async fn scheduler_health(scheduler: Arc<Scheduler>) -> Health {
     let health = |freshness: Freshness| Health {
-        ok: freshness.fresh,
+        ok: freshness.is_well(),
         ..Health::good(freshness.to_string())
     };
     match scheduler.freshness().await {

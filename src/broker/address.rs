@@ -1,18 +1,24 @@
 //! Where RabbitMQ is, and how to get there.
 
+use std::fmt::Display;
+use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::uri::AMQPUri;
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
+use lapin::uri::{AMQPScheme, AMQPUri};
+use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use super::error::BrokerError;
+use crate::config::TlsFiles;
 
 /// How long a connection may take to come about. lapin sets no limit of its own.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// How long a connection may take to be closed in good order.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// How long a connection, or a channel, may take to be closed in good order.
+pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// Seconds between signs of life; a server that is silent for twice as long is lost. The URL may ask for another.
 const HEARTBEAT_SECONDS: u16 = 20;
 
@@ -20,10 +26,11 @@ const HEARTBEAT_SECONDS: u16 = 20;
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Address {
     uri: AMQPUri,
+    tls: TlsFiles,
 }
 
 impl Address {
-    pub fn parse(url: &str) -> Result<Self, BrokerError> {
+    pub fn parse(url: &str, tls: &TlsFiles) -> Result<Self, BrokerError> {
         let wrong = |what: &str| {
             BrokerError::Settings(format!(
                 "broker.url {what}; it looks like amqp://user:password@host:5672/vhost, or amqps://… for TLS"
@@ -43,7 +50,35 @@ impl Address {
             address.clone_into(&mut uri.authority.host);
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        Ok(Self { uri })
+        let tls = tls.clone();
+        let address = Self { uri, tls };
+        // Later they are waited for, as the server is; at the start they are a mistake.
+        address.tls()?;
+        Ok(address)
+    }
+
+    /// What TLS needs beside the host's name, as it is in the files now.
+    fn tls(&self) -> Result<OwnedTLSConfig, BrokerError> {
+        let wrong = |key: &str, path: &Path, why: &dyn Display| {
+            BrokerError::Settings(format!("{key}: {} cannot be used: {why}", path.display()))
+        };
+        let read = |key: &str, path: &Path| std::fs::read(path).map_err(|error| wrong(key, path, &error));
+        let mut config = OwnedTLSConfig::default();
+        if let Some(path) = &self.tls.ca {
+            let pem = read("broker.ca_file", path)?;
+            // The client would pass over what it cannot read, and then trust nobody.
+            match CertificateDer::pem_slice_iter(&pem).next() {
+                Some(Ok(_)) => config.cert_chain = Some(String::from_utf8_lossy(&pem).into_owned()),
+                _ => return Err(wrong("broker.ca_file", path, &"it holds no certificate (PEM)")),
+            }
+        }
+        if let Some((certificate, key)) = &self.tls.identity {
+            config.identity = Some(OwnedIdentity::PKCS8 {
+                pem: read("broker.cert_file", certificate)?,
+                key: read("broker.key_file", key)?,
+            });
+        }
+        Ok(config)
     }
 
     /// Opens a connection that RabbitMQ's management shows under a name.
@@ -55,9 +90,35 @@ impl Address {
             .query
             .connection_timeout
             .map_or(CONNECT_WITHIN, Duration::from_millis);
-        match tokio::time::timeout(limit, Connection::connect_uri(self.uri.clone(), properties)).await {
-            Ok(connected) => Ok(connected?),
+        let connecting = Connection::connect_uri_with_config(
+            self.uri.clone(),
+            properties,
+            self.tls()?,
+            lapin::runtime::default_runtime()?,
+        );
+        match tokio::time::timeout(limit, connecting).await {
+            Ok(connected) => Ok(connected.map_err(|error| self.advise(&error))?),
             Err(_) => Err(BrokerError::Unreachable(format!("no answer within {limit:?}"))),
+        }
+    }
+}
+
+impl Address {
+    /// A server that wants a certificate of ours may hang up before its word about that has come.
+    fn advise(&self, error: &lapin::Error) -> BrokerError {
+        let hung_up = match error.kind() {
+            ErrorKind::IOError(io) => io.kind() == std::io::ErrorKind::ConnectionReset,
+            _ => false,
+        };
+        let asks_for_tls = self.uri.scheme == AMQPScheme::AMQPS;
+        match BrokerError::from(error.clone()) {
+            BrokerError::Unreachable(why) if hung_up && asks_for_tls && self.tls.identity.is_none() => {
+                BrokerError::Unreachable(format!(
+                    "{why} during the handshake: perhaps the server wants a certificate of ours; name it and its key \
+                     with broker.cert_file and broker.key_file"
+                ))
+            }
+            other => other,
         }
     }
 }
@@ -136,8 +197,12 @@ fn ipv6(url: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    fn parse(url: &str) -> Result<Address, BrokerError> {
+        Address::parse(url, &TlsFiles::default())
+    }
+
     fn shown(url: &str) -> String {
-        Address::parse(url).unwrap().to_string()
+        parse(url).unwrap().to_string()
     }
 
     #[test]
@@ -147,8 +212,8 @@ mod tests {
             shown("amqps://u:s@host/%2Fa?heartbeat=5"),
             "amqps://u@host:5671/%2Fa"
         );
-        assert!(!format!("{:?}", Address::parse("amqp://u:secret@h").unwrap()).contains("secret"));
-        let error = Address::parse("http://u:secret@host").unwrap_err();
+        assert!(!format!("{:?}", parse("amqp://u:secret@h").unwrap()).contains("secret"));
+        let error = parse("http://u:secret@host").unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
     }
 
@@ -166,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_is_asked_for_unless_the_url_asks() {
-        let heartbeat = |url| Address::parse(url).unwrap().uri.query.heartbeat;
+        let heartbeat = |url| parse(url).unwrap().uri.query.heartbeat;
         assert_eq!(heartbeat("amqp://h"), Some(HEARTBEAT_SECONDS));
         assert_eq!(heartbeat("amqp://h?heartbeat=7"), Some(7));
     }

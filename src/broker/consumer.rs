@@ -4,6 +4,7 @@ use lapin::Connection;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::backoff::Backoff;
 use super::error::BrokerError;
 use super::lane::{Lane, LaneSettings};
 use super::state::Part;
@@ -25,6 +26,7 @@ pub(super) async fn session(
     } else {
         (0..settings.lanes).map(topology::lane).collect()
     };
+    let lanes = queues.clone();
     queues.push(topology::DEAD.into());
     context
         .state
@@ -36,6 +38,10 @@ pub(super) async fn session(
     if stop.is_cancelled() {
         return Ok(());
     }
+    // Before the first event of a new lane is taken: from now on timers wait for it.
+    if !keep_lanes(context, &lanes, stop).await? {
+        return Ok(());
+    }
     // All before the first of them runs: what runs is never dropped half way.
     let mut lanes = Vec::new();
     for queue in &queues {
@@ -45,6 +51,27 @@ pub(super) async fn session(
     }
     context.state.up(Part::Consumers, context.engine.now());
     all(lanes, stop).await
+}
+
+/// Records which lanes there are. False: told to stop before.
+async fn keep_lanes(
+    context: &Context,
+    lanes: &[String],
+    stop: &CancellationToken,
+) -> Result<bool, BrokerError> {
+    let mut backoff = Backoff::default();
+    while let Err(error) = context.engine.keep_lanes(lanes).await {
+        if !error.is_transient() {
+            return Err(BrokerError::Refused(format!(
+                "the store does not take the names of the lanes: {error}"
+            )));
+        }
+        context.watch.failed(&error);
+        if !backoff.wait(stop).await {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn lane_settings(context: &Context, queue: &str) -> LaneSettings {

@@ -3,6 +3,14 @@
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError};
 
+use crate::tls;
+
+const TLS: tls::Names = tls::Names {
+    authority: "broker.ca_file",
+    client: "broker.cert_file and broker.key_file",
+    plain: "amqp:// in broker.url where plain text is meant",
+};
+
 /// An error of the broker's. All but [`BrokerError::Settings`] are waited out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
@@ -36,7 +44,9 @@ impl From<lapin::Error> for BrokerError {
                     Self::Refused(text)
                 }
             }
-            ErrorKind::IOError(io) => Self::Unreachable(io.to_string()),
+            ErrorKind::IOError(io) => {
+                Self::Unreachable(tls::explain(io, &TLS).unwrap_or_else(|| io.to_string()))
+            }
             ErrorKind::InvalidChannelState(..)
             | ErrorKind::InvalidConnectionState(_)
             | ErrorKind::InvalidChannel(_) => Self::Unreachable("the connection is gone".into()),

@@ -9,20 +9,19 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions,
-};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use tokio_util::sync::CancellationToken;
 
+use super::address::CLOSE_WITHIN;
 use super::backoff::Backoff;
 use super::error::BrokerError;
 use super::message::Source;
 use super::outage::StoreWatch;
-use super::{metrics, topology};
+use super::{heartbeat, metrics, topology};
 use crate::engine::{Engine, Incoming};
-use crate::store::StoreError;
+use crate::store::{StoreError, Watermark, body_digest};
 use crate::wire::{Decoder, Limits};
 
 /// How often a batch is tried before it is asked whether the store fails over it alone.
@@ -30,6 +29,9 @@ const PATIENCE: u32 = 4;
 /// Bytes of a batch after which it waits for no more: whatever the messages are, a statement stays of a size that a
 /// server takes.
 const BATCH_BYTES: usize = 16 << 20;
+
+/// Bytes that are kept of a message which the store takes in no other way.
+const LAST_RESORT: usize = 64 << 10;
 
 /// How a lane reads.
 #[derive(Clone, Copy, Debug)]
@@ -85,20 +87,18 @@ impl Lane {
         })
     }
 
-    /// Reads until told to stop; then what RabbitMQ has already delivered is taken too.
+    /// Reads until told to stop; a batch in hand is seen through.
+    ///
+    /// The end is to close the channel. It arrives behind the last acknowledgement, and gives back what was not begun, to
+    /// the head of the queue and in its order. Cancelling the consumer first would hand the queue to the next worker
+    /// while this one is still at earlier messages.
     pub async fn run(mut self) -> Result<(), BrokerError> {
-        let mut stopping = false;
         while !self.ended {
-            let first = tokio::select! {
-                biased;
-                () = self.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    self.stop_deliveries().await?;
-                    continue;
-                }
-                next = self.consumer.next() => next,
+            let Some(next) = self.stop.run_until_cancelled(self.consumer.next()).await else {
+                let _ = tokio::time::timeout(CLOSE_WITHIN, self.channel.close(200, "OK".into())).await;
+                return Ok(());
             };
-            let Some(first) = first.transpose()? else { break };
+            let Some(first) = next.transpose()? else { break };
             let began = Instant::now();
             let batch = self.gather(first).await?;
             self.count(&batch);
@@ -106,40 +106,30 @@ impl Lane {
             ::metrics::histogram!(metrics::BATCH_SECONDS, "queue" => self.source.queue.clone())
                 .record(began.elapsed());
         }
-        if !stopping {
-            let queue = &self.source.queue;
-            return Err(BrokerError::Refused(format!(
-                "{queue} delivers no more: it was deleted, or its node went down"
-            )));
-        }
-        let _ = self.channel.close(200, "OK".into()).await;
-        Ok(())
+        let queue = &self.source.queue;
+        Err(BrokerError::Refused(format!(
+            "{queue} delivers no more: it was deleted, or its node went down"
+        )))
     }
 
-    async fn stop_deliveries(&self) -> Result<(), BrokerError> {
-        let cancelled = self
-            .channel
-            .basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
-        Ok(cancelled.await?)
-    }
-
-    /// The first message and those that are there, or come within a moment.
+    /// The first message and those that are there, or come within a moment; when told to stop, no more.
     async fn gather(&mut self, first: Delivery) -> Result<Vec<Delivery>, BrokerError> {
         let end = tokio::time::Instant::now() + self.settings.batch_wait;
         let mut bytes = first.data.len();
         let mut batch = vec![first];
         while batch.len() < self.settings.batch_max && bytes < BATCH_BYTES {
-            match tokio::time::timeout_at(end, self.consumer.next()).await {
-                Ok(Some(delivery)) => {
+            let next = tokio::time::timeout_at(end, self.consumer.next());
+            match self.stop.run_until_cancelled(next).await {
+                Some(Ok(Some(delivery))) => {
                     let delivery = delivery?;
                     bytes += delivery.data.len();
                     batch.push(delivery);
                 }
-                Ok(None) => {
+                Some(Ok(None)) => {
                     self.ended = true;
                     break;
                 }
-                Err(_) => break,
+                Some(Err(_)) | None => break,
             }
         }
         Ok(batch)
@@ -169,11 +159,21 @@ impl Lane {
         Ok(())
     }
 
-    fn read(&self, part: &[Delivery]) -> Vec<Incoming> {
-        let decoder = Decoder::new(self.settings.limits, self.engine.now());
-        part.iter()
+    fn read(&self, part: &[Delivery]) -> (Vec<Incoming>, Option<Watermark>) {
+        let now = self.engine.now();
+        let decoder = Decoder::new(self.settings.limits, now);
+        let (heartbeats, messages): (Vec<&Delivery>, Vec<&Delivery>) = part
+            .iter()
+            .partition(|delivery| heartbeat::is_heartbeat(delivery));
+        let incoming = messages
+            .into_iter()
             .map(|delivery| self.source.read(&decoder, delivery))
-            .collect()
+            .collect();
+        let watermark = heartbeats
+            .into_iter()
+            .filter_map(|delivery| heartbeat::watermark(&self.source.queue, delivery, now))
+            .max_by_key(|watermark| watermark.at);
+        (incoming, watermark)
     }
 
     /// Has a batch taken, however long the store is away. The inner error is one that waiting does not help.
@@ -184,12 +184,13 @@ impl Lane {
     async fn take(
         &self,
         messages: usize,
-        incoming: impl Fn() -> Vec<Incoming>,
+        incoming: impl Fn() -> (Vec<Incoming>, Option<Watermark>),
     ) -> Result<Result<(), StoreError>, BrokerError> {
         let mut backoff = Backoff::default();
         let mut failures = 0;
         loop {
-            match self.engine.take(incoming()).await {
+            let (incoming, watermark) = incoming();
+            match self.engine.take_from_lane(incoming, watermark).await {
                 Ok(_) => {
                     self.watch.answered();
                     return Ok(Ok(()));
@@ -218,33 +219,49 @@ impl Lane {
         Ok(())
     }
 
-    /// One message that the store refuses: as a dead letter it mostly can be kept. If even that is refused, and
-    /// the store does take another letter, it goes where RabbitMQ puts what it gives up. False: it is still in
-    /// hand, because the store refuses everything (no right to the tables, or other tables than ours).
+    /// One message that the store refuses: as a dead letter it mostly can be kept. If even that is refused, there is
+    /// something about it that the store does not take, and it is kept in hexadecimal, without its headers; in the last
+    /// resort only its beginning. False: it is still in hand, because the store refuses everything (no right to the
+    /// tables, or other tables than ours).
     async fn put_aside(&self, alone: &[Delivery], refusal: &StoreError) -> Result<bool, BrokerError> {
         let [delivery] = alone else { return Ok(true) };
         let reason = format!("the store refused it: {refusal}");
-        let letter = || vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))];
-        if self.take(1, letter).await?.is_ok() {
-            self.tell_put_aside(refusal, "it is kept as a dead letter");
-            self.acknowledge(alone).await?;
-            return Ok(true);
-        }
-        // From the queue of dead messages there is nowhere to go.
-        let stub = || vec![Incoming::Dead(self.source.stub(delivery, &reason))];
-        if self.source.is_dead() || self.take(1, stub).await?.is_err() {
+        let letter = || {
+            (
+                vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))],
+                None,
+            )
+        };
+        let hex = |most: usize| {
+            (
+                vec![Incoming::Dead(self.source.hex(delivery, most, &reason))],
+                None,
+            )
+        };
+        let kept = if self.take(1, letter).await?.is_ok() {
+            "it is kept as a dead letter"
+        } else if self.take(1, || hex(usize::MAX)).await?.is_ok() {
+            "it is kept as a dead letter in hexadecimal, without its headers"
+        } else if self.take(1, || hex(LAST_RESORT)).await?.is_ok() {
+            "ONLY ITS BEGINNING is kept, as a dead letter in hexadecimal; have its sender send it again"
+        } else {
             return Ok(false);
-        }
-        self.tell_put_aside(refusal, "it is left in tenure.dead");
-        let options = BasicRejectOptions { requeue: false };
-        self.channel.basic_reject(delivery.delivery_tag, options).await?;
+        };
+        self.tell_put_aside(delivery, refusal, kept);
+        self.acknowledge(alone).await?;
         Ok(true)
     }
 
-    fn tell_put_aside(&self, refusal: &StoreError, what: &str) {
+    fn tell_put_aside(&self, delivery: &Delivery, refusal: &StoreError, what: &str) {
         let queue = self.source.queue.as_str();
         ::metrics::counter!(metrics::PUT_ASIDE, "queue" => queue.to_owned()).increment(1);
-        tracing::error!(broker.queue = queue, why = %refusal, "the store refused a message: {what}");
+        tracing::error!(
+            broker.queue = queue,
+            message.bytes = delivery.data.len(),
+            message.sha256 = body_digest(&delivery.data),
+            why = %refusal,
+            "the store refused a message: {what}"
+        );
     }
 
     /// Everything before the last of these is settled already, so one answer stands for all.

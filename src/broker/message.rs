@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat};
+use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::topology::DEAD;
+use crate::domain::id::clip;
 use crate::engine::Incoming;
-use crate::store::DeadLetter;
+use crate::store::{DeadLetter, body_digest, hex};
 use crate::wire::{Decoder, Headers, Message};
 
 /// AMQP headers of a message, or none.
@@ -68,68 +70,80 @@ impl Source {
     }
 
     pub fn read(&self, decoder: &Decoder, delivery: &Delivery) -> Incoming {
+        self.read_parts(decoder, &delivery.properties, &delivery.data)
+    }
+
+    fn read_parts(&self, decoder: &Decoder, properties: &BasicProperties, body: &[u8]) -> Incoming {
+        let headers = AmqpHeaders(properties.headers().as_ref());
+        let message = self.message(properties, &headers, body);
         if self.is_dead() {
-            return Incoming::Dead(self.dead(delivery, death(delivery)));
+            return Incoming::Dead(message.dead(death(&headers)));
         }
-        match decoder.event(self.message(delivery, &headers(delivery))) {
+        match decoder.event(message) {
             Ok(event) => Incoming::Event(event),
             Err(letter) => Incoming::Dead(letter),
         }
     }
 
     pub fn dead(&self, delivery: &Delivery, reason: String) -> DeadLetter {
-        self.message(delivery, &headers(delivery)).dead(reason)
+        let headers = AmqpHeaders(delivery.properties.headers().as_ref());
+        self.message(&delivery.properties, &headers, &delivery.data)
+            .dead(reason)
     }
 
-    /// A letter for a message that itself cannot be kept.
-    pub fn stub(&self, delivery: &Delivery, reason: &str) -> DeadLetter {
+    /// A letter for a message that cannot be kept as it is: up to so many of its bytes in hexadecimal, and no headers.
+    pub fn hex(&self, delivery: &Delivery, most: usize, reason: &str) -> DeadLetter {
+        let body = &delivery.data[..delivery.data.len().min(most)];
+        let shown = crate::wire::plain(reason);
         DeadLetter {
             origin: self.origin.clone(),
             content_type: None,
             headers: Vec::new(),
-            body: Vec::new(),
-            reason: crate::wire::plain(&format!(
-                "a message of {} bytes could not be kept here and was left in {DEAD}: {reason}",
-                delivery.data.len()
-            )),
+            body: hex(body).into_bytes(),
+            reason: format!(
+                "{shown}; kept in hexadecimal (`xxd -r -p` reads it) are {} of its {} bytes (SHA-256 {})",
+                body.len(),
+                delivery.data.len(),
+                body_digest(&delivery.data)
+            ),
         }
     }
 
     fn message<'a>(
         &'a self,
-        delivery: &'a Delivery,
+        properties: &'a BasicProperties,
         headers: &'a AmqpHeaders<'a>,
+        body: &'a [u8],
     ) -> Message<'a, AmqpHeaders<'a>> {
         Message {
             origin: &self.origin,
-            content_type: delivery
-                .properties
-                .content_type()
-                .as_ref()
-                .map(ShortString::as_str),
+            content_type: properties.content_type().as_ref().map(ShortString::as_str),
             headers,
-            body: &delivery.data,
+            body,
         }
     }
 }
 
-fn headers(delivery: &Delivery) -> AmqpHeaders<'_> {
-    AmqpHeaders(delivery.properties.headers().as_ref())
+/// Reads a message of a queue, as the queue's lane does.
+#[must_use]
+pub fn read(queue: &str, decoder: &Decoder, properties: &BasicProperties, body: &[u8]) -> Incoming {
+    Source::of_queue(queue).read_parts(decoder, properties, body)
 }
 
 /// Why RabbitMQ gave a message up. The newest entry of `x-death` comes first.
-fn death(delivery: &Delivery) -> String {
-    let headers = headers(delivery);
+fn death(headers: &AmqpHeaders<'_>) -> String {
     let last = match headers.get("x-death") {
         Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice().first(),
         _ => None,
     };
+    // Publishers can send such headers, too.
+    let brief = |value: &AMQPValue| clip(&shown(value));
     let field = |name: &str| match last {
-        Some(AMQPValue::FieldTable(death)) => death.inner().get(name).map(shown),
+        Some(AMQPValue::FieldTable(death)) => death.inner().get(name).map(brief),
         _ => None,
     };
-    let reason = field("reason").or_else(|| headers.get("x-first-death-reason").map(shown));
-    let queue = field("queue").or_else(|| headers.get("x-first-death-queue").map(shown));
+    let reason = field("reason").or_else(|| headers.get("x-first-death-reason").map(brief));
+    let queue = field("queue").or_else(|| headers.get("x-first-death-queue").map(brief));
     let queue = queue.as_deref().unwrap_or("its queue");
     match reason.as_deref() {
         Some("delivery_limit") => format!(
@@ -146,9 +160,17 @@ fn death(delivery: &Delivery) -> String {
     }
 }
 
+/// Deeper than this nobody means it: what is inside is left out.
+const DEEPEST: u32 = 16;
+
 /// A header's value as text.
 fn shown(value: &AMQPValue) -> String {
+    shown_to(value, DEEPEST)
+}
+
+fn shown_to(value: &AMQPValue, deeper: u32) -> String {
     match value {
+        AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_) if deeper == 0 => "…".into(),
         AMQPValue::LongString(text) => text.to_string(),
         AMQPValue::ShortString(text) => text.to_string(),
         AMQPValue::ByteArray(bytes) => String::from_utf8_lossy(bytes.as_slice()).into_owned(),
@@ -172,14 +194,18 @@ fn shown(value: &AMQPValue) -> String {
             ),
         AMQPValue::DecimalValue(decimal) => format!("{}e-{}", decimal.value, decimal.scale),
         AMQPValue::FieldArray(values) => {
-            let values: Vec<String> = values.as_slice().iter().map(shown).collect();
+            let values: Vec<String> = values
+                .as_slice()
+                .iter()
+                .map(|value| shown_to(value, deeper - 1))
+                .collect();
             format!("[{}]", values.join(", "))
         }
         AMQPValue::FieldTable(table) => {
             let mut text = String::from("{");
             for (index, (name, value)) in table.into_iter().enumerate() {
                 let comma = if index == 0 { "" } else { ", " };
-                let _ = write!(text, "{comma}{name}: {}", shown(value));
+                let _ = write!(text, "{comma}{name}: {}", shown_to(value, deeper - 1));
             }
             text + "}"
         }
@@ -189,8 +215,6 @@ fn shown(value: &AMQPValue) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lapin::BasicProperties;
-
     use super::*;
     use crate::wire::Limits;
 
@@ -292,5 +316,10 @@ mod tests {
             shown(&AMQPValue::FieldArray(array.into())),
             "[{a: true, b: x}, -1]"
         );
+        let mut deep = AMQPValue::Boolean(true);
+        for _ in 0..100 {
+            deep = AMQPValue::FieldArray(vec![deep].into());
+        }
+        assert_eq!(shown(&deep), "[".repeat(16) + "…" + &"]".repeat(16));
     }
 }

@@ -20,3 +20,5 @@ pub(super) const RELAY_LAG: &str = "tenure_relay_lag_seconds";
 pub(super) const CONNECTED: &str = "tenure_broker_connected";
 /// Connections lost, by connection.
 pub(super) const LOST: &str = "tenure_broker_connections_lost_total";
+/// How far a lane is behind the clock, by its last heartbeat.
+pub(super) const LANE_LAG: &str = "tenure_lane_lag_seconds";

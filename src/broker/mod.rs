@@ -4,6 +4,7 @@ mod address;
 mod backoff;
 mod consumer;
 mod error;
+mod heartbeat;
 mod lane;
 mod message;
 mod metrics;
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use error::BrokerError;
+pub use message::read;
 pub use state::{BrokerState, BrokerStatus};
 
 use crate::config;
@@ -35,6 +37,7 @@ use state::Part;
 pub struct BrokerSettings {
     /// With the password in it: never shown.
     pub url: String,
+    pub tls: config::TlsFiles,
     /// Queues that events are spread over, at least 1. The same for every worker.
     pub lanes: u16,
     /// Messages that a lane may have under way unacknowledged.
@@ -43,6 +46,8 @@ pub struct BrokerSettings {
     pub batch_max: usize,
     /// How long a message waits for others.
     pub batch_wait: Duration,
+    /// How often each lane is asked how far it has come.
+    pub heartbeat: Duration,
     pub max_event_bytes: usize,
     pub max_clock_skew: Duration,
     /// Whether to publish the journal.
@@ -58,10 +63,12 @@ impl BrokerSettings {
         let broker = &settings.broker;
         Some(Self {
             url: broker.url.as_ref()?.reveal().to_owned(),
+            tls: broker.tls.clone(),
             lanes: broker.lanes.into(),
             prefetch: broker.prefetch,
             batch_max: broker.batch_max,
             batch_wait: broker.batch_wait,
+            heartbeat: broker.heartbeat,
             max_event_bytes: settings.events.max_bytes,
             max_clock_skew: settings.events.max_clock_skew,
             relay: broker.relay,
@@ -84,6 +91,7 @@ impl std::fmt::Debug for BrokerSettings {
             .field("prefetch", &self.prefetch)
             .field("batch_max", &self.batch_max)
             .field("batch_wait", &self.batch_wait)
+            .field("heartbeat", &self.heartbeat)
             .field("relay", &self.relay)
             .field("declare", &self.declare)
             .finish_non_exhaustive()
@@ -98,11 +106,11 @@ struct Context {
     journal_written: Arc<Notify>,
     watch: StoreWatch,
     state: BrokerState,
-    stop: CancellationToken,
 }
 
-/// Works with RabbitMQ until told to stop: then what is in hand is finished and acknowledged. Whatever is lost
-/// meanwhile is waited for. Not to be dropped before it returns.
+/// Works with RabbitMQ until told to stop: then what is in hand is finished and acknowledged, and when also nobody else
+/// writes to the journal any more (`written`), what it has gathered is told. Whatever is lost meanwhile is waited for. Not
+/// to be dropped before it returns.
 ///
 /// # Errors
 /// At once, when the settings cannot work.
@@ -111,17 +119,18 @@ pub async fn run(
     engine: Arc<Engine>,
     state: BrokerState,
     stop: CancellationToken,
+    written: CancellationToken,
 ) -> Result<(), BrokerError> {
-    let address = Address::parse(&settings.url)?;
+    let address = Address::parse(&settings.url, &settings.tls)?;
     if settings.lanes == 0 || settings.prefetch == 0 || settings.batch_max == 0 {
         return Err(BrokerError::Settings(
             "broker.lanes, broker.prefetch and broker.batch_max must be 1 or more".into(),
         ));
     }
     let parts = if settings.relay {
-        &[Part::Consumers, Part::Relay][..]
+        &[Part::Consumers, Part::Heartbeat, Part::Relay][..]
     } else {
-        &[Part::Consumers]
+        &[Part::Consumers, Part::Heartbeat]
     };
     state.expect(&address.to_string(), parts, engine.now());
     let context = Context {
@@ -131,13 +140,22 @@ pub async fn run(
         engine,
         watch: StoreWatch::default(),
         state,
-        stop,
+    };
+    let silence = CancellationToken::new();
+    let consumers = async {
+        supervise::keep(Part::Consumers, &context, &stop).await;
+        written.cancelled().await;
+        silence.cancel();
     };
     let relay = async {
         if context.settings.relay {
-            supervise::keep(Part::Relay, &context).await;
+            supervise::keep(Part::Relay, &context, &silence).await;
         }
     };
-    tokio::join!(supervise::keep(Part::Consumers, &context), relay);
+    tokio::join!(
+        consumers,
+        supervise::keep(Part::Heartbeat, &context, &stop),
+        relay,
+    );
     Ok(())
 }

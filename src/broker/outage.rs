@@ -20,6 +20,10 @@ impl StoreWatch {
             tracing::debug!(%error, "the store has to be asked again");
             return;
         }
+        self.away(error);
+    }
+
+    fn away(&self, error: &StoreError) {
         let mut outage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if outage.is_some() {
             tracing::debug!(%error, "still no store");
@@ -44,7 +48,8 @@ impl StoreWatch {
     pub async fn wait_for(&self, store: &dyn Store, stop: &CancellationToken) {
         let mut backoff = Backoff::default();
         while let Err(error) = store.ping().await {
-            self.failed(&error);
+            // Whatever it says: nothing is fetched until it answers, and somebody has to know why.
+            self.away(&error);
             if !backoff.wait(stop).await {
                 return;
             }

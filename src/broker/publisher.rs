@@ -112,7 +112,9 @@ impl Publisher {
     /// Connects on its own. Declares what is needed first, if the settings let it: events that reach
     /// no queue would be lost.
     pub async fn connect(url: &str, settings: &config::BrokerSettings) -> Result<Self, BrokerError> {
-        let connection = Address::parse(url)?.connect("tenure publish").await?;
+        let connection = Address::parse(url, &settings.tls)?
+            .connect("tenure publish")
+            .await?;
         if settings.declare {
             topology::declare(&connection, settings.lanes.into()).await?;
         }

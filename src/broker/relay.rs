@@ -3,6 +3,7 @@
 //! The cursor moves when RabbitMQ has confirmed; after a crash in between, some changes are told twice, with the
 //! same id. One worker at a time leads; the others wait for the lead.
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use lapin::Connection;
@@ -25,8 +26,8 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long the lead may be without a leader.
 const LEAD_POLL: Duration = Duration::from_secs(1);
 
-/// How long confirms are waited for when told to stop.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long the telling may go on when told to stop.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What there was to do.
 enum Round {
@@ -34,7 +35,8 @@ enum Round {
     Following,
     /// Everything is told.
     Idle,
-    Published,
+    /// So many lines.
+    Published(usize),
     /// Told to stop, and the confirms did not come in time: what was published will be told again.
     GivenUp,
 }
@@ -56,7 +58,8 @@ impl From<StoreError> for RelayError {
     }
 }
 
-/// Relays until told to stop, or until the connection is lost. The store's failures are waited out.
+/// Relays until told to stop, and then what is left; or until the connection is lost. The store's failures are
+/// waited out.
 pub(super) async fn session(
     context: &Context,
     connection: &Connection,
@@ -69,9 +72,10 @@ pub(super) async fn session(
         check_changes(publisher.channel()).await?;
     }
     context.state.up(Part::Relay, context.engine.now());
+    let mut late = pin!(late(stop));
     let mut backoff = Backoff::default();
     while !stop.is_cancelled() {
-        match round(context, &mut publisher, stop).await {
+        match round(context, &mut publisher, late.as_mut()).await {
             Ok(Round::GivenUp) => return Ok(()),
             Ok(done) => {
                 backoff.reset();
@@ -88,14 +92,39 @@ pub(super) async fn session(
             Err(RelayError::Broker(error)) => return Err(error),
         }
     }
-    publisher.finish().await.map(drop)
+    match tell_rest(context, &mut publisher, late).await {
+        // Whoever relays next tells it.
+        Err(RelayError::Store(_)) | Ok(()) => Ok(()),
+        Err(RelayError::Broker(error)) => Err(error),
+    }
+}
+
+/// Publishes what the journal holds by now, and nothing that others write meanwhile.
+async fn tell_rest(
+    context: &Context,
+    publisher: &mut Publisher,
+    mut late: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), RelayError> {
+    let mut left = usize::try_from(context.engine.store().relay_backlog().await?).unwrap_or_default();
+    while left > 0 {
+        match round(context, publisher, late.as_mut()).await? {
+            Round::Published(lines) => left = left.saturating_sub(lines),
+            // Another transaction holds it back, mostly for a moment.
+            Round::Idle => tokio::select! {
+                () = tokio::time::sleep(POLL) => {}
+                () = late.as_mut() => break,
+            },
+            Round::Following | Round::GivenUp => break,
+        }
+    }
+    Ok(())
 }
 
 /// Publishes the next lines of the journal, if it is ours to do.
 async fn round(
     context: &Context,
     publisher: &mut Publisher,
-    stop: &CancellationToken,
+    late: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Round, RelayError> {
     let store = context.engine.store();
     if !store.lead_relay().await? {
@@ -113,10 +142,10 @@ async fn round(
     };
     tokio::select! {
         told = tell(publisher, &lines) => told?,
-        () = given_up(stop) => return Ok(Round::GivenUp),
+        () = late => return Ok(Round::GivenUp),
     }
     store.relay_done(last).await?;
-    Ok(Round::Published)
+    Ok(Round::Published(lines.len()))
 }
 
 async fn tell(publisher: &mut Publisher, lines: &[Recorded]) -> Result<(), BrokerError> {
@@ -127,14 +156,14 @@ async fn tell(publisher: &mut Publisher, lines: &[Recorded]) -> Result<(), Broke
 }
 
 /// A while after being told to stop. A broker that is short of memory confirms nothing, for as long as it is.
-async fn given_up(stop: &CancellationToken) {
+async fn late(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(GRACE).await;
 }
 
 async fn rest(context: &Context, done: &Round, stop: &CancellationToken) {
     let limit = match done {
-        Round::Published | Round::GivenUp => return,
+        Round::Published(_) | Round::GivenUp => return,
         Round::Idle => POLL,
         Round::Following => LEAD_POLL,
     };

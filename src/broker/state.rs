@@ -17,6 +17,7 @@ use super::metrics;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     Consumers,
+    Heartbeat,
     Relay,
 }
 
@@ -25,6 +26,7 @@ impl Part {
     pub fn connection_name(self) -> &'static str {
         match self {
             Self::Consumers => "tenure",
+            Self::Heartbeat => "tenure heartbeat",
             Self::Relay => "tenure relay",
         }
     }

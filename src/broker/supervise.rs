@@ -12,18 +12,18 @@ use super::address::{close, lost};
 use super::backoff::Backoff;
 use super::error::BrokerError;
 use super::state::Part;
-use super::{Context, consumer, relay};
+use super::{Context, consumer, heartbeat, relay};
 
 /// A session that held so long was in order: the next attempt comes soon again.
 const IN_ORDER: Duration = Duration::from_secs(10);
 
 /// Keeps a part running until told to stop.
-pub(super) async fn keep(part: Part, context: &Context) {
+pub(super) async fn keep(part: Part, context: &Context, stop: &CancellationToken) {
     let mut backoff = Backoff::default();
     loop {
         let mut began = None;
-        let ended = once(part, context, &mut began).await;
-        if context.stop.is_cancelled() {
+        let ended = once(part, context, stop, &mut began).await;
+        if stop.is_cancelled() {
             if let Err(error) = ended {
                 tracing::debug!(%error, "lost while stopping");
             }
@@ -36,20 +36,25 @@ pub(super) async fn keep(part: Part, context: &Context) {
             backoff.reset();
         }
         context.state.down(part, &error, context.engine.now());
-        if !backoff.wait(&context.stop).await {
+        if !backoff.wait(stop).await {
             return;
         }
     }
 }
 
 /// Connects and works until something is lost, or until told to stop. `began` is set when it is connected.
-async fn once(part: Part, context: &Context, began: &mut Option<Instant>) -> Result<(), BrokerError> {
+async fn once(
+    part: Part,
+    context: &Context,
+    stop: &CancellationToken,
+    began: &mut Option<Instant>,
+) -> Result<(), BrokerError> {
     let connection = tokio::select! {
         connected = context.address.connect(part.connection_name()) => connected?,
-        () = context.stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => return Ok(()),
     };
     *began = Some(Instant::now());
-    let stop = context.stop.child_token();
+    let stop = stop.child_token();
     let result = {
         let mut session = std::pin::pin!(session(part, context, &connection, &stop));
         tokio::select! {
@@ -77,6 +82,7 @@ async fn session(
 ) -> Result<(), BrokerError> {
     match part {
         Part::Consumers => consumer::session(context, connection, stop).await,
+        Part::Heartbeat => heartbeat::session(context, connection, stop).await,
         Part::Relay => relay::session(context, connection, stop).await,
     }
 }

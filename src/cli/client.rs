@@ -218,6 +218,7 @@ pub fn story_table(story: &[JournalLine]) -> String {
             let cause = match &line.cause {
                 crate::domain::Cause::Event { kind, .. } => kind.to_string(),
                 crate::domain::Cause::Timer { timer } => format!("timer {}", timer.as_str()),
+                crate::domain::Cause::Rebuild { rebuild } => format!("rebuild of the {}", rebuild.as_str()),
             };
             vec![
                 line.time.clone(),

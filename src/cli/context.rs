@@ -57,12 +57,13 @@ impl Context {
     /// records another, or one shell's settings would change everybody's history.
     pub async fn working_engine(&self) -> anyhow::Result<Engine> {
         let store = self.migrated().await?;
-        let engine = Engine::join(store, Arc::new(SystemClock), &self.settings.policy()).await?;
+        let engine = worker::join(store, &self.settings).await?;
         self.mention_other_policy(&engine).await?;
         Ok(engine)
     }
 
-    async fn migrated(&self) -> anyhow::Result<Arc<dyn Store>> {
+    /// The store of the settings, its tables brought to this version.
+    pub async fn migrated(&self) -> anyhow::Result<Arc<dyn Store>> {
         let store = self.store()?;
         store.migrate().await?;
         Ok(store)
@@ -71,8 +72,8 @@ impl Context {
     async fn mention_other_policy(&self, engine: &Engine) -> anyhow::Result<()> {
         if !engine.goes_by(&self.settings.policy()).await? {
             output::complain(
-                "the durations in these settings are not those in force; `tenure run` with these settings \
-                 puts them into force",
+                "the durations in these settings are not those in force; `tenure run` with these settings, or \
+                 `tenure policy --confirm`, puts them into force",
             );
         }
         Ok(())

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::context::{Context, WrongUse};
 use super::output;
 use crate::domain::view::rfc3339;
-use crate::engine::Answer;
-use crate::store::{DeadFilter, DeadRecord, DeadStatus, Store};
+use crate::engine::{Answer, Redrive};
+use crate::store::{DeadFilter, DeadLine, DeadRecord, DeadStatus, Store};
 
 #[derive(Debug, Subcommand)]
 pub enum DeadCommand {
@@ -66,28 +66,28 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
         StatusArg::Redriven => DeadStatus::Redriven,
         StatusArg::Discarded => DeadStatus::Discarded,
     });
-    let records = all(engine.store().as_ref(), &DeadFilter { status }).await?;
+    let lines = all(engine.store().as_ref(), &DeadFilter { status }).await?;
     if context.json {
-        for record in &records {
-            output::json(&as_json(record))?;
+        for line in &lines {
+            output::json(&line_as_json(line))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let rows = records.iter().map(|record| {
+    let rows = lines.iter().map(|line| {
         vec![
-            record.id.to_string(),
-            record.status.as_str().to_owned(),
-            rfc3339(record.last_seen_at),
-            record.times_seen.to_string(),
-            record.letter.origin.clone(),
-            record.letter.reason.clone(),
+            line.id.to_string(),
+            line.status.as_str().to_owned(),
+            rfc3339(line.last_seen_at),
+            line.times_seen.to_string(),
+            line.origin.clone(),
+            line.reason.clone(),
         ]
     });
     output::line(&output::table(
         &["id", "status", "last seen", "times", "from", "why"],
         rows,
     ));
-    output::line(&format!("{} dead letters", records.len()));
+    output::line(&format!("{} dead letters", lines.len()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -116,6 +116,15 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
             output::words(record.letter.content_type.as_deref()),
         ],
     ];
+    if let Some(at) = record.settled_at {
+        rows.push(vec!["settled".into(), rfc3339(at)]);
+    }
+    if let (Some(at), Some(came_of)) = (record.redriven_at, &record.came_of) {
+        rows.push(vec![
+            "last redriven".into(),
+            format!("{}: {came_of}", rfc3339(at)),
+        ]);
+    }
     rows.extend(
         record
             .letter
@@ -133,26 +142,46 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
     let mut failed = false;
     for id in ids(engine.store().as_ref(), which).await? {
         let decoder = context.decoder(engine.now());
-        let Some(answers) = engine.redrive(id, &decoder).await? else {
-            failed = true;
-            answer(context, id, "unknown", "there is no such letter")?;
-            continue;
-        };
-        for each in answers {
-            failed |= matches!(each, Answer::Dead(_));
-            match each {
-                Answer::Applied => answer(context, id, "applied", "")?,
-                Answer::Duplicate => answer(context, id, "duplicate", "")?,
-                Answer::Refused(refusal) => answer(context, id, "refused", refusal.code())?,
-                Answer::Dead(reason) => answer(context, id, "dead", &reason)?,
+        let (outcome, why) = match engine.redrive(id, &decoder).await? {
+            Redrive::Now(answers) => {
+                failed |= tell(context, id, answers)?;
+                continue;
             }
-        }
+            // That is what was wanted, whoever did it.
+            Redrive::Done(came_of) => {
+                answer(context, id, "redriven", &format!("before: {came_of}"))?;
+                continue;
+            }
+            Redrive::Unknown => ("unknown", "there is no such letter"),
+            Redrive::InHand => ("in hand", "somebody else redrives it at this moment"),
+            Redrive::Cut => (
+                "dead",
+                "it was too long to be kept whole; its sender has to send it again",
+            ),
+        };
+        failed = true;
+        answer(context, id, outcome, why)?;
     }
     Ok(if failed {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Says what came of each event of a letter; true when one is dead still.
+fn tell(context: &Context, id: i64, answers: Vec<Answer>) -> anyhow::Result<bool> {
+    let mut dead = false;
+    for each in answers {
+        dead |= matches!(each, Answer::Dead(_));
+        match each {
+            Answer::Applied => answer(context, id, "applied", "")?,
+            Answer::Duplicate => answer(context, id, "duplicate", "")?,
+            Answer::Refused(refusal) => answer(context, id, "refused", refusal.code())?,
+            Answer::Dead(reason) => answer(context, id, "dead", &reason)?,
+        }
+    }
+    Ok(dead)
 }
 
 async fn discard(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode> {
@@ -207,8 +236,8 @@ async fn ids(store: &dyn Store, which: WhichArgs) -> anyhow::Result<Vec<i64>> {
         .collect())
 }
 
-async fn all(store: &dyn Store, filter: &DeadFilter) -> anyhow::Result<Vec<DeadRecord>> {
-    let mut records: Vec<DeadRecord> = Vec::new();
+async fn all(store: &dyn Store, filter: &DeadFilter) -> anyhow::Result<Vec<DeadLine>> {
+    let mut records: Vec<DeadLine> = Vec::new();
     loop {
         let after = records.last().map_or(0, |record| record.id);
         let page = store.dead_letters(filter, after, PAGE).await?;
@@ -220,6 +249,23 @@ async fn all(store: &dyn Store, filter: &DeadFilter) -> anyhow::Result<Vec<DeadR
     }
 }
 
+fn line_as_json(line: &DeadLine) -> serde_json::Value {
+    json!({
+        "id": line.id,
+        "status": line.status,
+        "reason": line.reason,
+        "origin": line.origin,
+        "content_type": line.content_type,
+        "bytes": line.bytes,
+        "times_seen": line.times_seen,
+        "first_seen_at": rfc3339(line.first_seen_at),
+        "last_seen_at": rfc3339(line.last_seen_at),
+        "settled_at": line.settled_at.map(rfc3339),
+        "redriven_at": line.redriven_at.map(rfc3339),
+        "came_of": line.came_of,
+    })
+}
+
 fn as_json(record: &DeadRecord) -> serde_json::Value {
     json!({
         "id": record.id,
@@ -227,12 +273,15 @@ fn as_json(record: &DeadRecord) -> serde_json::Value {
         "reason": record.letter.reason,
         "origin": record.letter.origin,
         "content_type": record.letter.content_type,
+        "bytes": record.bytes,
         "headers": record.letter.headers.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         "body": body(record),
         "times_seen": record.times_seen,
         "first_seen_at": rfc3339(record.first_seen_at),
         "last_seen_at": rfc3339(record.last_seen_at),
         "settled_at": record.settled_at.map(rfc3339),
+        "redriven_at": record.redriven_at.map(rfc3339),
+        "came_of": record.came_of,
     })
 }
 

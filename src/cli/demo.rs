@@ -262,7 +262,7 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
         .await?;
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for letter in &letters {
-        *reasons.entry(letter.letter.reason.clone()).or_default() += 1;
+        *reasons.entry(letter.reason.clone()).or_default() += 1;
     }
     let rows = reasons.into_iter().map(|(reason, n)| vec![reason, n.to_string()]);
     say(&output::table(&["dead letters: why", "messages"], rows));

@@ -1,7 +1,9 @@
 //! `tenure ingest` and `tenure publish`: events from a file or standard input, one a line.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -13,8 +15,10 @@ use super::context::{Context, WrongUse};
 use super::output;
 use crate::broker::publisher::Publisher;
 use crate::clock::{Clock, SystemClock};
-use crate::domain::Refusal;
+use crate::domain::{Event, Refusal};
 use crate::engine::{Answer, Incoming};
+use crate::store::DeadLetter;
+use crate::wire::Decoder;
 
 #[derive(Debug, Args)]
 pub struct IngestArgs {
@@ -36,19 +40,25 @@ pub struct PublishArgs {
 /// Events in a transaction when a file is taken in.
 const BATCH: usize = 2_000;
 
+/// How long RabbitMQ may take to confirm before we say that we wait for it.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// Lines of a file, and how far we are in it.
 struct Lines {
     name: String,
+    /// Bytes of a line that are held. The rest of a longer one is passed over.
+    longest: usize,
     from: Box<dyn AsyncBufRead + Unpin + Send>,
     bar: ProgressBar,
     number: u64,
 }
 
 impl Lines {
-    async fn open(file: &str, what: &str) -> anyhow::Result<Self> {
+    async fn open(file: &str, what: &str, longest: usize) -> anyhow::Result<Self> {
         if file == "-" {
             return Ok(Self {
                 name: "stdin".into(),
+                longest,
                 from: Box::new(BufReader::new(tokio::io::stdin())),
                 bar: output::spinner(what),
                 number: 0,
@@ -63,36 +73,71 @@ impl Lines {
         }
         Ok(Self {
             name: file.to_owned(),
+            longest,
             from: Box::new(BufReader::with_capacity(1 << 20, opened)),
             bar: output::bar(about.len(), what),
             number: 0,
         })
     }
 
-    /// The next line that is not empty, with its origin.
-    async fn next(&mut self) -> anyhow::Result<Option<(String, Vec<u8>)>> {
+    /// The next line that is not empty.
+    async fn next(&mut self) -> anyhow::Result<Option<Line>> {
         loop {
             let mut line = Vec::new();
-            let read = self
-                .from
-                .read_until(b'\n', &mut line)
+            let length = self
+                .read(&mut line)
                 .await
                 .with_context(|| format!("{} cannot be read further", self.name))?;
-            if read == 0 {
+            if length == 0 {
                 return Ok(None);
             }
             self.number += 1;
-            self.bar.inc(if self.bar.length().is_some() {
-                read as u64
-            } else {
-                1
-            });
-            while line.last().is_some_and(u8::is_ascii_whitespace) {
+            self.bar.inc(if self.bar.length().is_some() { length } else { 1 });
+            let overlong = (line.len() as u64) < length;
+            while !overlong && line.last().is_some_and(u8::is_ascii_whitespace) {
                 line.pop();
             }
             if !line.is_empty() {
-                return Ok(Some((format!("file:{}:{}", self.name, self.number), line)));
+                return Ok(Some(Line {
+                    origin: format!("file:{}:{}", self.name, self.number),
+                    bytes: line,
+                    overlong: overlong.then_some(length),
+                }));
             }
+        }
+    }
+
+    /// Reads up to the end of a line, keeps its beginning, and tells its length.
+    async fn read(&mut self, line: &mut Vec<u8>) -> std::io::Result<u64> {
+        let mut length = 0;
+        loop {
+            let there = self.from.fill_buf().await?;
+            let end = there.iter().position(|&byte| byte == b'\n');
+            let part = &there[..end.map_or(there.len(), |end| end + 1)];
+            line.extend_from_slice(&part[..part.len().min(self.longest.saturating_sub(line.len()))]);
+            let read = part.len();
+            length += read as u64;
+            self.from.consume(read);
+            if end.is_some() || read == 0 {
+                return Ok(length);
+            }
+        }
+    }
+}
+
+/// A line of a file.
+struct Line {
+    origin: String,
+    bytes: Vec<u8>,
+    /// How long it is where only its beginning is here.
+    overlong: Option<u64>,
+}
+
+impl Line {
+    fn event(&self, decoder: &Decoder) -> Option<Result<Event, DeadLetter>> {
+        match self.overlong {
+            Some(length) => Some(Err(decoder.overlong(&self.origin, &self.bytes, length))),
+            None => decoder.line(&self.origin, &self.bytes),
         }
     }
 }
@@ -127,15 +172,16 @@ impl Tally {
 }
 
 pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitCode> {
-    let mut lines = Lines::open(&args.file, "ingesting").await?;
+    let longest = longest_line(context);
+    let mut lines = Lines::open(&args.file, "ingesting", longest).await?;
     let engine = context.working_engine().await?;
     let mut tally = Tally::default();
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let next = lines.next().await?;
         let ended = next.is_none();
-        if let Some((origin, line)) = next {
-            let read = context.decoder(engine.now()).line(&origin, &line);
+        if let Some(line) = next {
+            let read = line.event(&context.decoder(engine.now()));
             batch.extend(read.map(|read| read.map_or_else(Incoming::Dead, Incoming::Event)));
         }
         if batch.len() == BATCH || (ended && !batch.is_empty()) {
@@ -176,29 +222,53 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
+/// Longer ones are dead letters; one that is just long enough may end with a carriage return and a line feed.
+fn longest_line(context: &Context) -> usize {
+    context.settings.events.max_bytes + 2
+}
+
+/// Waits for RabbitMQ as long as it takes; when that is long, says so once.
+async fn confirmed<T>(waiting: impl Future<Output = T>, told: &mut bool) -> T {
+    let mut waiting = pin!(waiting);
+    if !*told {
+        if let Ok(done) = tokio::time::timeout(SLOW, &mut waiting).await {
+            return done;
+        }
+        *told = true;
+        output::complain(
+            "RabbitMQ does not confirm; waiting for it. Where it is short of memory or disk it holds publishers back: \
+             `rabbitmqctl status` shows its alarms",
+        );
+    }
+    waiting.await
+}
+
 pub async fn publish(context: &Context, args: PublishArgs) -> anyhow::Result<ExitCode> {
     let Some(url) = &context.settings.broker.url else {
         return Err(WrongUse("there is no broker to publish to: set AMQP_URL or broker.url".into()).into());
     };
-    let mut lines = Lines::open(&args.file, "publishing").await?;
+    let mut lines = Lines::open(&args.file, "publishing", longest_line(context)).await?;
     let mut publisher = Publisher::connect(url.reveal(), &context.settings.broker).await?;
     let (mut sent, mut broken) = (0u64, 0u64);
-    while let Some((origin, line)) = lines.next().await? {
-        let Some(read) = context.decoder(SystemClock.now()).line(&origin, &line) else {
+    let mut told = false;
+    while let Some(line) = lines.next().await? {
+        let Some(read) = line.event(&context.decoder(SystemClock.now())) else {
             continue;
         };
         match read {
-            Ok(event) => publisher.publish_event(&event, line).await?,
-            Err(_) if args.unchecked => publisher.publish_bytes(line).await?,
+            Ok(event) => confirmed(publisher.publish_event(&event, line.bytes), &mut told).await?,
+            Err(_) if args.unchecked && line.overlong.is_none() => {
+                confirmed(publisher.publish_bytes(line.bytes), &mut told).await?;
+            }
             Err(letter) => {
                 broken += 1;
-                output::complain(&format!("{origin}: not published: {}", letter.reason));
+                output::complain(&format!("{}: not published: {}", line.origin, letter.reason));
                 continue;
             }
         }
         sent += 1;
     }
-    publisher.finish().await?;
+    confirmed(publisher.finish(), &mut told).await?;
     lines.bar.finish_and_clear();
     if context.json {
         output::json(&serde_json::json!({ "published": sent, "not_published": broken }))?;

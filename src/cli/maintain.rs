@@ -1,43 +1,9 @@
-//! `tenure verify`, `migrate` and `config`.
+//! `tenure migrate` and `config`.
 
 use std::process::ExitCode;
 
 use super::context::Context;
 use super::output;
-
-pub async fn verify(context: &Context) -> anyhow::Result<ExitCode> {
-    let engine = context.engine().await?;
-    let census = engine.store().census().await?;
-    let bar = output::bar(census.link.values().sum::<i64>().unsigned_abs(), "clients");
-    let report = engine.verify(|clients| bar.set_position(clients)).await?;
-    bar.finish_and_clear();
-    let code = if report.drifts.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    };
-    if context.json {
-        output::json(&report)?;
-        return Ok(code);
-    }
-    if !report.drifts.is_empty() {
-        let rows = report
-            .drifts
-            .iter()
-            .map(|drift| vec![drift.client.clone(), drift.what.clone()]);
-        output::line(&output::table(&["client", "what differs"], rows));
-    }
-    output::line(&format!(
-        "{} clients folded anew from {} events: {}",
-        report.clients,
-        report.events,
-        match report.drifts.len() {
-            0 => "no drift".to_owned(),
-            n => format!("{n} differ from what is stored"),
-        }
-    ));
-    Ok(code)
-}
 
 pub async fn migrate(context: &Context) -> anyhow::Result<ExitCode> {
     let store = context.store()?;

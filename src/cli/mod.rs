@@ -7,16 +7,24 @@ mod context;
 mod dead;
 mod demo;
 mod events;
+mod lanes;
 mod maintain;
 mod output;
+mod policy;
+mod prune;
 mod run;
+mod stop;
 mod sweep;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::broker::BrokerError;
+use crate::store::StoreError;
+use crate::worker::WorkerError;
 use context::Context;
 pub use context::WrongUse;
 
@@ -47,13 +55,21 @@ enum Command {
     /// Ask about clients.
     #[command(subcommand)]
     Client(client::ClientCommand),
-    /// Run a sweep now, or look at what it would do.
+    /// List the sweeps; run one now, look at what it would do, pause or resume it.
     Sweep(sweep::SweepArgs),
+    /// Show how far each lane of RabbitMQ has come: timers fire up to there.
+    Lanes(lanes::LanesArgs),
+    /// Show the durations that count, and since when, or put those of the settings into force.
+    Policy(policy::PolicyArgs),
     /// Look after dead letters: messages that could not be events.
     #[command(subcommand)]
     Dead(dead::DeadCommand),
-    /// Fold every client anew from the log and compare it with what is stored.
-    Verify,
+    /// Fold every client anew from the log and compare it with all that is stored.
+    Verify(verify::ScopeArgs),
+    /// Make what is stored agree with the log, and tell listeners what they were told wrongly.
+    Rebuild(verify::ScopeArgs),
+    /// Remove what has grown older than the settings in [retention] say.
+    Prune(prune::PruneArgs),
     /// Bring the store's tables to this version.
     Migrate,
     /// Show the settings in force, where each comes from, secrets left out.
@@ -61,6 +77,12 @@ enum Command {
 }
 
 impl Cli {
+    /// Whether it is `tenure run`, which takes what others send.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        matches!(self.command, Command::Run)
+    }
+
     /// Runs the command. What it has to say is on standard output, what went wrong on standard error.
     pub async fn run(self) -> ExitCode {
         let Self {
@@ -76,10 +98,19 @@ impl Cli {
             Ok(code) => code,
             Err(error) => {
                 output::complain(&format!("{error:#}"));
-                ExitCode::from(if error.is::<WrongUse>() { 2 } else { 1 })
+                ExitCode::from(if is_wrong_use(&error) { 2 } else { 1 })
             }
         }
     }
+}
+
+/// Settings that can only be found wrong by whoever works with them are wrong all the same.
+fn is_wrong_use(error: &anyhow::Error) -> bool {
+    let worker = error.downcast_ref::<WorkerError>();
+    error.is::<WrongUse>()
+        || matches!(error.downcast_ref(), Some(BrokerError::Settings(_)))
+        || matches!(error.downcast_ref(), Some(StoreError::Url(_)))
+        || worker.is_some_and(WorkerError::is_of_settings)
 }
 
 impl Command {
@@ -91,8 +122,12 @@ impl Command {
             Self::Ingest(args) => events::ingest(context, args).await,
             Self::Client(command) => client::run(context, command).await,
             Self::Sweep(args) => sweep::run(context, args).await,
+            Self::Lanes(args) => lanes::run(context, args).await,
+            Self::Policy(args) => policy::run(context, args).await,
             Self::Dead(command) => dead::run(context, command).await,
-            Self::Verify => maintain::verify(context).await,
+            Self::Verify(args) => verify::verify(context, args).await,
+            Self::Rebuild(args) => verify::rebuild(context, args).await,
+            Self::Prune(args) => prune::run(context, args).await,
             Self::Migrate => maintain::migrate(context).await,
             Self::Config => Ok(maintain::config(context)),
         }

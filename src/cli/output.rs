@@ -1,6 +1,8 @@
 //! What people read (tables, bars) and what programs read (JSON).
 
+use std::fmt::Display;
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use comfy_table::{ContentArrangement, Table, presets};
@@ -55,6 +57,44 @@ pub fn spinner(what: &str) -> ProgressBar {
     ProgressBar::new_spinner()
         .with_style(style)
         .with_message(what.to_owned())
+}
+
+/// How far a long command has come, on standard error: a running count on a terminal, elsewhere a plain line now
+/// and then.
+pub struct Progress {
+    bar: ProgressBar,
+    what: &'static str,
+    told: Instant,
+}
+
+impl Progress {
+    const EVERY: Duration = Duration::from_secs(10);
+
+    pub fn new(what: &'static str) -> Self {
+        Self {
+            bar: spinner(what),
+            what,
+            told: Instant::now(),
+        }
+    }
+
+    /// So many are done; the last was this.
+    pub fn tick(&mut self, done: u64, last: &impl Display) {
+        self.bar.set_position(done);
+        if self.bar.is_hidden() && self.told.elapsed() >= Self::EVERY {
+            complain(&format!("{done} {}, up to {last}", self.what));
+            self.told = Instant::now();
+        }
+    }
+
+    /// Writes something else, without the count in the way.
+    pub fn aside(&self, write: impl FnOnce()) {
+        self.bar.suspend(write);
+    }
+
+    pub fn end(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// A moment for people, or a dash.

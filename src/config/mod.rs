@@ -6,18 +6,20 @@ mod error;
 mod layers;
 mod policy;
 mod read;
+mod retention;
 mod secret;
 mod shown;
 mod urls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use cron::CronLine;
 pub use error::SettingsError;
 pub use layers::{DEFAULTS, environment, keys};
+pub use retention::RetentionSettings;
 pub use secret::Secret;
 pub use shown::Shown;
 pub use urls::{SecretUrl, StoreUrl};
@@ -33,6 +35,7 @@ pub struct Settings {
     pub events: EventSettings,
     pub http: HttpSettings,
     pub sweeps: SweepSettings,
+    pub retention: RetentionSettings,
     pub log: LogSettings,
     pub shutdown: ShutdownSettings,
     policy: Policy,
@@ -51,6 +54,7 @@ pub struct StoreSettings {
 pub struct BrokerSettings {
     /// None: no broker.
     pub url: Option<SecretUrl>,
+    pub tls: TlsFiles,
     /// 1 to 64.
     pub lanes: u8,
     pub prefetch: u16,
@@ -58,10 +62,21 @@ pub struct BrokerSettings {
     pub batch_max: usize,
     /// How long an event waits for others.
     pub batch_wait: Duration,
+    /// How often each lane is asked how far it has come.
+    pub heartbeat: Duration,
     /// Whether to declare the topology.
     pub declare: bool,
     /// Whether to publish the journal.
     pub relay: bool,
+}
+
+/// PEM files for `amqps`. They are read at every connection, since certificates are renewed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Authorities that are trusted beside those of the system.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate and its key, for a server that asks for one.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,8 +102,18 @@ pub struct HttpSettings {
 pub struct SweepSettings {
     /// Clients in one transaction at most.
     pub chunk: u32,
+    pub breaker: BreakerSettings,
     /// One for each of [`Sweep::ALL`].
     pub schedules: BTreeMap<Sweep, Schedule>,
+}
+
+/// How much a sweep, or another policy, may change at once without a person's word: what passes both bounds is stopped.
+#[derive(Clone, Copy, Debug)]
+pub struct BreakerSettings {
+    /// Of those that it looks at, 1 to 100.
+    pub percent: u32,
+    /// Clients.
+    pub clients: u64,
 }
 
 /// When a sweep runs.
@@ -140,10 +165,12 @@ impl Settings {
             },
             broker: BrokerSettings {
                 url: urls::broker(from, "broker.url")?,
+                tls: tls_files(from)?,
                 lanes: from.number("broker.lanes", 1..=64)?,
                 prefetch: from.number("broker.prefetch", 1..=65_535)?,
                 batch_max: from.number("broker.batch_max", 1..=10_000)?,
                 batch_wait: from.duration("broker.batch_wait", read::SHORT_WAIT)?,
+                heartbeat: from.duration("broker.heartbeat", read::INTERVAL)?,
                 declare: from.flag("broker.declare")?,
                 relay: from.flag("broker.relay")?,
             },
@@ -153,6 +180,7 @@ impl Settings {
             },
             http: http(from)?,
             sweeps: sweeps(from)?,
+            retention: retention::read(from)?,
             log: LogSettings {
                 format: from.choice(
                     "log.format",
@@ -193,6 +221,26 @@ impl Settings {
     }
 }
 
+fn tls_files(from: &Reader) -> Result<TlsFiles, SettingsError> {
+    let file = |key| match from.text(key)?.as_str() {
+        "" => Ok(None),
+        path => match std::fs::File::open(path) {
+            Ok(_) => Ok(Some(PathBuf::from(path))),
+            Err(error) => Err(from.refuse(key, &format!("a file that can be read ({error})"))),
+        },
+    };
+    let identity = match (file("broker.cert_file")?, file("broker.key_file")?) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => return Err(from.refuse("broker.key_file", "the key of broker.cert_file")),
+        (None, Some(_)) => return Err(from.refuse("broker.cert_file", "the certificate of broker.key_file")),
+    };
+    Ok(TlsFiles {
+        ca: file("broker.ca_file")?,
+        identity,
+    })
+}
+
 fn http(from: &Reader) -> Result<HttpSettings, SettingsError> {
     let token = secret::token(from, "http.token", "http.token_file")?;
     let listen = urls::listen(from, "http.listen")?;
@@ -224,6 +272,10 @@ fn sweeps(from: &Reader) -> Result<SweepSettings, SettingsError> {
     };
     Ok(SweepSettings {
         chunk: from.number("sweeps.chunk", 1..=10_000)?,
+        breaker: BreakerSettings {
+            percent: from.number("sweeps.breaker.percent", 1..=100)?,
+            clients: from.number("sweeps.breaker.clients", 0..=i64::MAX)?,
+        },
         schedules: Sweep::ALL
             .into_iter()
             .map(|sweep| Ok((sweep, schedule(sweep)?)))

@@ -37,6 +37,11 @@ pub(super) const TIMEOUT: Bounds = Bounds {
     most: Duration::from_hours(24),
     words: "a duration such as 500ms, 30s or 5m, from 1ms to 1d",
 };
+pub(super) const INTERVAL: Bounds = Bounds {
+    least: Duration::from_millis(100),
+    most: Duration::from_hours(1),
+    words: "a duration such as 500ms, 5s or 1m, from 100ms to 1h",
+};
 pub(super) const SHORT_WAIT: Bounds = Bounds {
     least: Duration::ZERO,
     most: Duration::from_secs(10),

@@ -14,6 +14,31 @@ use super::secret::HIDDEN;
 /// The embedded store, in the working folder.
 const EMBEDDED: &str = "tenure.db";
 
+/// Those that sqlx reads.
+const POSTGRES_PARAMETERS: [&str; 12] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "options",
+    "statement-cache-capacity",
+];
+const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
+/// Those that lapin reads.
+const AMQP_PARAMETERS: [&str; 5] = [
+    "heartbeat",
+    "connection_timeout",
+    "frame_max",
+    "channel_max",
+    "auth_mechanism",
+];
+
 /// A URL that may hold a password; it prints without.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl(String);
@@ -82,8 +107,12 @@ pub(super) fn store(from: &Reader, key: &str) -> Result<StoreUrl, SettingsError>
             }
             Ok(StoreUrl::Sqlite(path.into()))
         }
-        "postgres" | "postgresql" if url.parse::<PgConnectOptions>().is_ok() => {
-            Ok(StoreUrl::Postgres(SecretUrl::new(url)))
+        "postgres" | "postgresql" => {
+            parameters_of(url, &POSTGRES_PARAMETERS, |allowed| from.refuse(key, allowed))?;
+            match url.parse::<PgConnectOptions>() {
+                Ok(_) => Ok(StoreUrl::Postgres(SecretUrl::new(url))),
+                Err(_) => Err(refuse()),
+            }
         }
         _ => Err(refuse()),
     }
@@ -93,12 +122,46 @@ pub(super) fn broker(from: &Reader, key: &str) -> Result<Option<SecretUrl>, Sett
     let url = from.text(key)?;
     match url.trim() {
         "" => Ok(None),
-        url if url.parse::<AMQPUri>().is_ok() => Ok(Some(SecretUrl::new(url))),
+        url if url.parse::<AMQPUri>().is_ok() => {
+            parameters_of(url, &AMQP_PARAMETERS, |allowed| from.refuse(key, allowed))?;
+            Ok(Some(SecretUrl::new(url)))
+        }
         _ => Err(from.refuse(
             key,
             "amqp://user:password@host:5672/vhost, amqps://… for TLS, or nothing for no broker",
         )),
     }
+}
+
+/// Looks at the parameters of a URL. The clients pass over one that they do not know, or log it with its value: but
+/// it may be a misspelt password, or the file of an authority that nobody would read.
+fn parameters_of(
+    url: &str,
+    known: &[&str],
+    refuse: impl Fn(&str) -> SettingsError,
+) -> Result<(), SettingsError> {
+    let Some((_, query)) = url.split_once('?') else {
+        return Ok(());
+    };
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if !known.contains(&name) {
+            return Err(refuse(&format!(
+                "a URL with these parameters only: {}",
+                known.join(", ")
+            )));
+        }
+        // Written into the URL itself it is no file; with escapes in it, the client will say.
+        if FILES.contains(&name)
+            && !value.contains(['%', '+'])
+            && let Err(error) = std::fs::File::open(value)
+        {
+            return Err(refuse(&format!(
+                "a URL whose {name} is a file that can be read ({error})"
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn listen(from: &Reader, key: &str) -> Result<Option<SocketAddr>, SettingsError> {

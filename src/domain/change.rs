@@ -37,7 +37,7 @@ pub struct Entry {
     /// When it took effect: the event's time, or the timer's due time.
     pub time: DateTime<Utc>,
     pub cause: Cause,
-    /// A late event brought it about.
+    /// A late event brought it about, or a rebuild.
     pub correction: bool,
 }
 
@@ -54,6 +54,30 @@ pub enum Cause {
     Timer {
         timer: Timer,
     },
+    /// `tenure rebuild`: what was kept was not what the log says.
+    Rebuild {
+        rebuild: Mended,
+    },
+}
+
+/// What a rebuild has put right, for whoever is told so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mended {
+    /// The client's state was wrong, and so, perhaps, was what had been told of it.
+    State,
+    /// The state was right, but not what had been told of it.
+    Journal,
+}
+
+impl Mended {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Journal => "journal",
+        }
+    }
 }
 
 impl From<&Event> for Cause {

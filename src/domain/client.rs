@@ -131,6 +131,12 @@ impl Client {
         !matches!(self.link, Link::Unknown | Link::Deleted)
     }
 
+    /// The name that nobody else of the partner may bear meanwhile.
+    #[must_use]
+    pub fn borne_name(&self) -> Option<&Name> {
+        self.name.as_ref().filter(|_| self.exists())
+    }
+
     /// Whether the client was ever added; a ghost was not.
     #[must_use]
     pub fn is_known(&self) -> bool {

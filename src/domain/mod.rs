@@ -19,7 +19,7 @@ pub mod service;
 pub mod timer;
 pub mod view;
 
-pub use change::{Cause, Change, Entry, changes};
+pub use change::{Cause, Change, Entry, Mended, changes};
 pub use client::Client;
 pub use event::{Event, EventKind, Position};
 pub use fold::fold;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::Change;
+use super::change::{Change, kind_from_name};
 use super::client::Client;
 
 /// What a listener knows of a client from its changes alone.
@@ -88,5 +88,79 @@ impl Replica {
             (holding, "added") => drop(self.holdings.insert((holding.to_owned(), id()))),
             (holding, _) => drop(self.holdings.remove(&(holding.to_owned(), id()))),
         }
+    }
+
+    /// What has to be told to whoever knows this, so that they know that. A facet that was told of and never was
+    /// cannot be taken back: there is no change that says so.
+    #[must_use]
+    pub fn changes_to(&self, so: &Self) -> Vec<Change> {
+        let mut out = Vec::new();
+        let none = || Some("none".to_owned());
+        let facets = [
+            ("link", self.link.clone(), so.link.clone()),
+            ("service", self.service.clone(), so.service.clone()),
+            (
+                "access",
+                self.access.clone().or_else(none),
+                so.access.clone().or_else(none),
+            ),
+        ];
+        for (facet, from, to) in facets {
+            if let (true, Some(to)) = (from != to, to) {
+                tell(facet, &to, None, from.as_deref(), Some(&to), &mut out);
+            }
+        }
+        match (self.access_requested, so.access_requested) {
+            (false, true) => tell("access", "requested", None, None, None, &mut out),
+            (true, false) => tell("access", "request_closed", None, None, None, &mut out),
+            _ => {}
+        }
+        for (id, status) in &so.subscriptions {
+            let from = self.subscriptions.get(id).map(String::as_str);
+            if from != Some(status) {
+                let verb = if status == "active" { "started" } else { status };
+                tell("subscription", verb, Some(id), from, Some(status), &mut out);
+            }
+        }
+        for (id, status) in &self.subscriptions {
+            if !so.subscriptions.contains_key(id) {
+                tell("subscription", "ended", Some(id), Some(status), None, &mut out);
+            }
+        }
+        for (holding, id) in so.holdings.difference(&self.holdings) {
+            tell(holding, "added", Some(id), None, None, &mut out);
+        }
+        for (holding, id) in self.holdings.difference(&so.holdings) {
+            tell(holding, "removed", Some(id), None, None, &mut out);
+        }
+        for switch in so.on.symmetric_difference(&self.on) {
+            let verb = match (switch == "status_credit", so.on.contains(switch)) {
+                (true, true) => "granted",
+                (true, false) => "withdrawn",
+                (false, true) => "started",
+                (false, false) => "stopped",
+            };
+            tell(switch, verb, None, None, None, &mut out);
+        }
+        out
+    }
+}
+
+fn tell(
+    subject: &str,
+    verb: &str,
+    id: Option<&String>,
+    from: Option<&str>,
+    to: Option<&str>,
+    out: &mut Vec<Change>,
+) {
+    // Every pair that can come up here is a type of change; a test tells all of them.
+    if let Some(kind) = kind_from_name(&format!("{subject}.{verb}")) {
+        out.push(Change {
+            kind,
+            id: id.cloned(),
+            from: from.map(str::to_owned),
+            to: to.map(str::to_owned),
+        });
     }
 }

@@ -182,13 +182,19 @@ impl Client {
         }
     }
 
-    /// When each sweep has to look at this client next, once everything due has fired.
+    /// When each sweep has to look at this client next, once everything due has fired. A policy that is recorded but
+    /// not yet in force counts too.
     #[must_use]
     pub fn deadline(&self, sweep: Sweep, policies: &Policies) -> Option<DateTime<Utc>> {
-        self.due(policies.latest())
-            .filter(|due| due.timer.sweep() == sweep)
-            .map(|due| due.at)
-            .min()
+        let as_of = self.as_of()?;
+        policies.eras_from(as_of).find_map(|era| {
+            let floor = era.start.max(as_of);
+            self.due(era.policy)
+                .filter(|due| due.timer.sweep() == sweep)
+                .map(|due| due.at.max(floor))
+                .min()
+                .filter(|at| *at < era.end)
+        })
     }
 }
 

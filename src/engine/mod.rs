@@ -1,41 +1,60 @@
 //! The engine: plans what a batch of events or a sweep brings about (pure), and carries it out, one
 //! batch in one transaction.
 
+mod breaker;
+mod conflicts;
+mod horizon;
+mod page;
 mod plan;
 mod policy;
+mod prune;
 mod read;
+mod rebuild;
 mod redrive;
 mod sweep;
 mod take;
 mod verify;
+mod walk;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
+pub use breaker::Breaker;
+pub use horizon::HeldBack;
 pub use plan::{Plan, Situation, plan, plan_sweep};
+pub use policy::{Adoption, NOTICE, known_everywhere};
+pub use prune::PruneReport;
 pub use read::{JournalLine, ListRequest, ServiceFilter, Tab};
+pub use rebuild::Rebuilt;
+pub use redrive::Redrive;
 pub use sweep::{SweepOptions, SweepReport};
 pub use take::{Answer, Incoming};
-pub use verify::{Drift, VerifyReport};
+pub use verify::{Drift, Verified, VerifyReport};
+pub use walk::Scope;
 
 use crate::clock::Clock;
 use crate::domain::{Policies, Policy};
-use crate::store::{Batch, Commit, Store, StoreError};
-use policy::PolicyBook;
+use crate::store::{Batch, Commit, Halt, LaneProgress, Store, StoreError};
+use page::Page;
 
 /// The one who knows: takes events, sweeps, answers.
 pub struct Engine {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    policies: PolicyBook,
+    /// What counts where no policy is recorded.
+    otherwise: Policy,
+    policies: Page<Policies>,
+    lanes: Page<Vec<LaneProgress>>,
+    halts: Page<Vec<Halt>>,
     journal_written: Arc<Notify>,
 }
 
 impl Engine {
-    /// An engine that works, on a migrated store. The policy of the settings is recorded if it is the first, or if it
-    /// differs from the one recorded last: then deadlines are computed anew first.
+    /// An engine that works, on a migrated store. The policy of the settings is put into force if it is the first, or if
+    /// it differs from the one recorded last; when this returns, deadlines have been computed by it.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -44,8 +63,10 @@ impl Engine {
         clock: Arc<dyn Clock>,
         policy: &Policy,
     ) -> Result<Self, StoreError> {
-        policy::record(store.as_ref(), clock.as_ref(), policy).await?;
-        Self::open(store, clock, policy).await
+        let engine = Self::join(store, clock, policy).await?;
+        engine.adopt(policy, policy::NOTICE, None).await?;
+        engine.arm(&CancellationToken::new()).await?;
+        Ok(engine)
     }
 
     /// An engine for one job, under the policies that are recorded. `policy` is recorded only if it is the first.
@@ -57,8 +78,9 @@ impl Engine {
         clock: Arc<dyn Clock>,
         policy: &Policy,
     ) -> Result<Self, StoreError> {
-        policy::record_first(store.as_ref(), clock.as_ref(), policy).await?;
-        Self::open(store, clock, policy).await
+        let engine = Self::open(store, clock, policy).await?;
+        engine.record_first().await?;
+        Ok(engine)
     }
 
     /// An engine that looks, under the policies that are recorded; `policy` counts only where none is.
@@ -70,12 +92,18 @@ impl Engine {
         clock: Arc<dyn Clock>,
         policy: &Policy,
     ) -> Result<Self, StoreError> {
-        Ok(Self {
-            policies: PolicyBook::read(store.as_ref(), policy).await?,
+        let engine = Self {
             store,
             clock,
+            otherwise: policy.clone(),
+            policies: Page::default(),
+            lanes: Page::default(),
+            halts: Page::default(),
             journal_written: Arc::new(Notify::new()),
-        })
+        };
+        // A store that is not there makes itself felt at once.
+        engine.policies().await?;
+        Ok(engine)
     }
 
     #[must_use]
@@ -92,19 +120,6 @@ impl Engine {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
-    }
-
-    /// Whether a policy is the one that was recorded last, or that counts because none was.
-    ///
-    /// # Errors
-    /// When the store cannot be reached.
-    pub async fn goes_by(&self, policy: &Policy) -> Result<bool, StoreError> {
-        Ok(self.policies().await?.latest() == policy)
-    }
-
-    /// Every policy there is; another worker may have recorded one a moment ago.
-    async fn policies(&self) -> Result<Arc<Policies>, StoreError> {
-        self.policies.current(self.store.as_ref()).await
     }
 
     fn tell_relay(&self, commit: &Commit) {

@@ -1,109 +1,208 @@
 //! Policies: which there are, and how a new one takes effect.
+//!
+//! A policy is part of history, so it is recorded ahead of the moment from which it counts: by then every worker has
+//! read it. Deadlines follow, chunk by chunk; what is written meanwhile has the right ones already.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
 
-use super::{carry_out, plan};
-use crate::clock::Clock;
+use super::breaker::Breaker;
+use super::conflicts::Conflicts;
+use super::page::LOOK;
+use super::{Engine, carry_out, plan};
+use crate::domain::policy::later;
 use crate::domain::{ClientKey, Policies, Policy};
-use crate::store::{ClientFilter, Store, StoreError};
+use crate::store::{Batch, ClientFilter, StoreError};
 
-/// How long a worker may go on without looking for a policy that another has recorded.
-const LOOK: Duration = Duration::from_secs(1);
-/// From the recording of a policy to its taking effect: by then every worker has looked.
-const NOTICE: TimeDelta = TimeDelta::seconds(5);
-/// Clients whose deadlines are computed anew in one transaction.
+/// From the recording of a policy to its taking effect, at least: by then every worker has looked.
+pub const NOTICE: TimeDelta = TimeDelta::seconds(5);
+/// Clients that are looked at, or whose deadlines are computed anew, at a time.
 const CHUNK: u32 = 500;
 
-/// The policies as last read.
-pub(super) struct PolicyBook {
-    /// What counts where none is recorded.
-    otherwise: Policy,
-    page: Mutex<(Instant, Arc<Policies>)>,
+/// What became of a policy that was to be put into force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// It is the one recorded last.
+    Known,
+    /// It counts from this moment on.
+    Recorded { from: DateTime<Utc> },
+    /// It would change too much at once. The one before it stays in force until a person confirms it.
+    Held { why: String },
 }
 
-impl PolicyBook {
-    pub async fn read(store: &dyn Store, otherwise: &Policy) -> Result<Self, StoreError> {
-        let policies = read(store, otherwise).await?;
-        Ok(Self {
-            otherwise: otherwise.clone(),
-            page: Mutex::new((Instant::now(), Arc::new(policies))),
-        })
+impl Engine {
+    /// Every policy there is; another worker may have recorded one a moment ago.
+    pub(super) async fn policies(&self) -> Result<Arc<Policies>, StoreError> {
+        let read = async { Ok(self.sorted(self.store.policies().await?)) };
+        self.policies.current(self.now(), read).await
     }
 
-    pub async fn current(&self, store: &dyn Store) -> Result<Arc<Policies>, StoreError> {
+    /// The same within a transaction.
+    pub(super) async fn policies_in(&self, batch: &mut dyn Batch) -> Result<Arc<Policies>, StoreError> {
+        let read = async { Ok(self.sorted(batch.policies().await?)) };
+        self.policies.current(self.now(), read).await
+    }
+
+    /// The policies as they are recorded now.
+    pub(super) async fn fresh_policies(&self) -> Result<Arc<Policies>, StoreError> {
+        self.policies.forget();
+        self.policies().await
+    }
+
+    fn sorted(&self, recorded: Vec<(DateTime<Utc>, Policy)>) -> Policies {
+        Policies::recorded(recorded).unwrap_or_else(|| Policies::always(self.otherwise.clone()))
+    }
+
+    /// Every policy recorded, oldest first, with the moment from which it counts; the first counts from the beginning
+    /// of time.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn recorded_policies(&self) -> Result<Vec<(DateTime<Utc>, Policy)>, StoreError> {
+        self.store.policies().await
+    }
+
+    /// Whether a policy is the one that was recorded last, or that counts because none was.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn goes_by(&self, policy: &Policy) -> Result<bool, StoreError> {
+        Ok(self.policies().await?.latest() == policy)
+    }
+
+    /// Records the policy that counts where none is recorded yet.
+    pub(super) async fn record_first(&self) -> Result<(), StoreError> {
+        if self.store.policies().await?.is_empty() {
+            self.store
+                .record_policy(self.now(), &self.otherwise, false)
+                .await?;
+            self.policies.forget();
+        }
+        Ok(())
+    }
+
+    /// Records a policy, unless it is the last already: it takes effect when the notice is over, and after the one
+    /// before it, whatever the clock says. The notice must be longer than events may be ahead of the clock: those are
+    /// judged by the policies that were known when they came. Deadlines are left to [`Engine::arm`].
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn adopt(
+        &self,
+        policy: &Policy,
+        notice: TimeDelta,
+        breaker: Option<&Breaker>,
+    ) -> Result<Adoption, StoreError> {
+        let mut recorded = self.store.policies().await?;
+        let last = match recorded.last() {
+            Some((_, last)) if last == policy => return Ok(Adoption::Known),
+            Some((from, _)) => *from,
+            None => DateTime::<Utc>::MIN_UTC,
+        };
+        let from = later(self.now(), notice.max(NOTICE)).max(later(last, TimeDelta::microseconds(1)));
+        let before = self.policies().await?;
+        recorded.push((from, policy.clone()));
+        if let (Some(breaker), Some(after)) = (breaker, Policies::recorded(recorded))
+            && let Some(why) = self.would_change_too_much(&before, &after, from, breaker).await?
         {
-            let page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
-            if page.0.elapsed() < LOOK {
-                return Ok(page.1.clone());
+            return Ok(Adoption::Held { why });
+        }
+        self.store.record_policy(from, policy, true).await?;
+        self.policies.forget();
+        Ok(Adoption::Recorded { from })
+    }
+
+    /// Why a policy must not be put into force unseen, if so: it would make too many timers overdue at once. What it
+    /// looks at are the clients that have a timer running.
+    async fn would_change_too_much(
+        &self,
+        before: &Policies,
+        after: &Policies,
+        from: DateTime<Utc>,
+        breaker: &Breaker,
+    ) -> Result<Option<String>, StoreError> {
+        let (mut changed, mut of) = (0, 0);
+        let everyone = ClientFilter::default();
+        let mut last: Option<ClientKey> = None;
+        loop {
+            let page = self.store.clients(&everyone, last.as_ref(), CHUNK).await?;
+            let Some(stored) = page.last() else { break };
+            last = Some(stored.key.clone());
+            for stored in &page {
+                let client = stored.client(before);
+                let runs = |policies: &Policies| client.due(policies.latest()).next().is_some();
+                if runs(before) || runs(after) {
+                    of += 1;
+                }
+                let fires = |policies: &Policies| client.next_due(from, policies).is_some();
+                if fires(after) && !fires(before) {
+                    changed += 1;
+                }
             }
         }
-        let policies = Arc::new(read(store, &self.otherwise).await?);
-        let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
-        *page = (Instant::now(), policies.clone());
-        Ok(policies)
+        Ok(breaker.trips(changed, of).then(|| {
+            format!(
+                "the durations of the settings would change {changed} of {of} clients at once, and without a word {} % \
+                 may, or {}; the durations before them stay in force. If they are meant, run `tenure policy --confirm` \
+                 with these settings",
+                breaker.percent, breaker.clients,
+            )
+        }))
     }
-}
 
-async fn read(store: &dyn Store, otherwise: &Policy) -> Result<Policies, StoreError> {
-    let recorded = store.policies().await?;
-    Ok(Policies::recorded(recorded).unwrap_or_else(|| Policies::always(otherwise.clone())))
-}
-
-/// Records a policy if none is recorded yet.
-pub(super) async fn record_first(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    policy: &Policy,
-) -> Result<(), StoreError> {
-    if store.policies().await?.is_empty() {
-        store.record_policy(clock.now(), policy).await?;
-    }
-    Ok(())
-}
-
-/// Records the policy of the settings, unless it is in force already. The first counts from the beginning of time;
-/// another takes effect a few seconds from now, and always after the one before it, whatever the clock says.
-///
-/// Deadlines come first: each is put at the earlier of what it was and what it will be, so that a crash in between
-/// leaves only sweeps that look too early.
-pub(super) async fn record(store: &dyn Store, clock: &dyn Clock, policy: &Policy) -> Result<(), StoreError> {
-    let mut recorded = store.policies().await?;
-    let Some((last_from, last)) = recorded.last() else {
-        return record_first(store, clock, policy).await;
-    };
-    if last == policy {
-        return Ok(());
-    }
-    let from = (clock.now() + NOTICE).max(*last_from + TimeDelta::microseconds(1));
-    recorded.push((from, policy.clone()));
-    if let Some(policies) = Policies::recorded(recorded) {
-        compute_deadlines(store, clock, &policies).await?;
-    }
-    store.record_policy(from, policy).await?;
-    tracing::info!(policy.from = %from, "another policy is recorded");
-    Ok(())
-}
-
-async fn compute_deadlines(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    policies: &Policies,
-) -> Result<(), StoreError> {
-    let everyone = ClientFilter::default();
-    let mut after: Option<ClientKey> = None;
-    loop {
-        let page = store.clients(&everyone, after.as_ref(), CHUNK).await?;
-        let keys: Vec<ClientKey> = page.into_iter().map(|stored| stored.key).collect();
-        let Some(last) = keys.last() else {
-            return Ok(());
+    /// Computes the deadlines of a policy that was recorded, from where this was left off, and tells how many clients
+    /// it looked at. Each deadline is put at the earlier of what it was and what it should be: a sweep that comes too
+    /// early moves it.
+    ///
+    /// # Errors
+    /// When the store cannot be reached; the next call goes on.
+    pub async fn arm(&self, stop: &CancellationToken) -> Result<u64, StoreError> {
+        let Some(arming) = self.store.arming().await? else {
+            return Ok(0);
         };
-        after = Some(last.clone());
-        let mut batch = store.begin().await?;
-        let stored = batch.lock(&keys, false).await?;
-        let commit = plan::plan_deadlines(stored, clock.now(), policies);
-        carry_out(batch, &commit).await?;
+        self.policies.forget();
+        let everyone = ClientFilter::default();
+        let mut after = arming.after;
+        let mut clients = 0;
+        while !stop.is_cancelled() {
+            let page = self.store.clients(&everyone, after.as_ref(), CHUNK).await?;
+            let keys: Vec<ClientKey> = page.into_iter().map(|stored| stored.key).collect();
+            after = keys.last().cloned();
+            if !keys.is_empty() {
+                self.arm_chunk(&keys).await?;
+                clients += keys.len() as u64;
+            }
+            self.store.armed(arming.policy_from, after.as_ref()).await?;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(clients)
     }
+
+    async fn arm_chunk(&self, keys: &[ClientKey]) -> Result<(), StoreError> {
+        let mut conflicts = Conflicts::default();
+        loop {
+            match self.try_arm(keys).await {
+                Err(error) => conflicts.again(error).await?,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_arm(&self, keys: &[ClientKey]) -> Result<(), StoreError> {
+        let mut batch = self.store.begin().await?;
+        let stored = batch.lock(keys, false).await?;
+        let policies = self.policies_in(batch.as_mut()).await?;
+        let commit = plan::plan_deadlines(stored, self.now(), &policies);
+        carry_out(batch, &commit).await
+    }
+}
+
+/// How long after a policy was recorded every worker has read it.
+#[must_use]
+pub fn known_everywhere() -> std::time::Duration {
+    (LOOK * 2).to_std().unwrap_or_default()
 }

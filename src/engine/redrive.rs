@@ -1,30 +1,84 @@
 //! Redrive: dead letters put through the front door again.
 
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+
 use super::{Answer, Engine, Incoming};
-use crate::store::{DeadStatus, StoreError};
+use crate::store::{DeadRecord, DeadStatus, StoreError};
 use crate::wire::Decoder;
 
+/// How long a letter stays in the hand of whoever redrives it, should they die over it.
+const IN_HAND: TimeDelta = TimeDelta::minutes(1);
+
+/// What came of a redrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redrive {
+    /// There is no such letter.
+    Unknown,
+    /// It was redriven before, and this came of it.
+    Done(String),
+    /// Somebody else redrives it at this moment.
+    InHand,
+    /// Less is kept of it than came.
+    Cut,
+    /// What its events came to, or the dead letter that it is still.
+    Now(Vec<Answer>),
+}
+
 impl Engine {
-    /// Reads a dead letter once more and takes what it is now: an event (a batch of them, if it was one),
-    /// or a dead letter still. It is marked as redriven when none of it is dead any more; the record
-    /// stays. None: there is no such letter.
+    /// Reads a dead letter once more and takes what it is now: an event (a batch of them, if it was one), or a dead
+    /// letter still. It is redriven once, whoever asks at the same time; one that is dead still keeps its status and may
+    /// be redriven again. The record stays, with when it was and what came of it.
     ///
     /// # Errors
     /// When the store cannot be reached; redriving again is safe.
-    pub async fn redrive(&self, id: i64, decoder: &Decoder) -> Result<Option<Vec<Answer>>, StoreError> {
-        let Some(record) = self.store.dead_letter(id).await? else {
-            return Ok(None);
+    pub async fn redrive(&self, id: i64, decoder: &Decoder) -> Result<Redrive, StoreError> {
+        let now = self.now();
+        let Some(record) = self.store.claim_dead(id, now, now + IN_HAND).await? else {
+            return Ok(match self.store.dead_letter(id).await? {
+                None => Redrive::Unknown,
+                Some(DeadRecord {
+                    status: DeadStatus::Redriven,
+                    came_of,
+                    ..
+                }) => Redrive::Done(came_of.unwrap_or_default()),
+                Some(_) => Redrive::InHand,
+            });
         };
-        let incoming = decoder
+        if record.is_cut() {
+            let why = "it was too long to be kept whole; its sender has to send it again";
+            self.store.settle_dead(id, true, why, now).await?;
+            return Ok(Redrive::Cut);
+        }
+        let incoming: Vec<Incoming> = decoder
             .again(&record.letter)
             .into_iter()
             .map(|read| read.map_or_else(Incoming::Dead, Incoming::Event))
             .collect();
         let answers = self.take(incoming).await?;
-        let dead = answers.iter().any(|answer| matches!(answer, Answer::Dead(_)));
-        if !dead {
-            self.store.mark_dead(id, DeadStatus::Redriven, self.now()).await?;
-        }
-        Ok(Some(answers))
+        // The members of a batch that are dead are letters of their own by now.
+        let in_vain = matches!(answers[..], [Answer::Dead(_)]);
+        let came_of = in_words(&answers);
+        self.store.settle_dead(id, in_vain, &came_of, self.now()).await?;
+        Ok(Redrive::Now(answers))
     }
+}
+
+fn in_words(answers: &[Answer]) -> String {
+    let words = |answer: &Answer| match answer {
+        Answer::Applied => "applied".to_owned(),
+        Answer::Duplicate => "duplicate".to_owned(),
+        Answer::Refused(refusal) => format!("refused ({})", refusal.code()),
+        Answer::Dead(reason) => format!("dead: {reason}"),
+    };
+    if let [answer] = answers {
+        return words(answer);
+    }
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(words(answer)).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(what, n)| format!("{n} {what}")).collect();
+    counts.join(", ")
 }

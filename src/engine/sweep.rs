@@ -1,17 +1,16 @@
 //! Sweeps: find the clients for which a timer has fallen due, and fire it.
 
-use std::time::Duration;
-
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::breaker::Breaker;
+use super::conflicts::Conflicts;
+use super::horizon::{HeldBack, Horizon};
 use super::{Engine, carry_out, plan};
 use crate::domain::{ClientKey, Entry, Sweep};
-use crate::store::{RunCounts, StoreError};
+use crate::store::{Halt, HaltKind, RunCounts, RunEnd, StoreError};
 
-/// How often a chunk is tried when another transaction was faster.
-const ATTEMPTS: u32 = 8;
 /// Clients in a chunk when nothing else is said.
 pub const DEFAULT_CHUNK: u32 = 500;
 
@@ -28,6 +27,8 @@ pub struct SweepOptions {
     pub worker: String,
     /// Clients in a chunk, which is a transaction.
     pub chunk: u32,
+    /// What stops it before it changes too much. None: a person has confirmed what it does.
+    pub breaker: Option<Breaker>,
     /// Stops the sweep at the next chunk.
     pub stop: CancellationToken,
 }
@@ -40,6 +41,7 @@ impl Default for SweepOptions {
             scheduled_at: None,
             worker: "tenure".into(),
             chunk: DEFAULT_CHUNK,
+            breaker: None,
             stop: CancellationToken::new(),
         }
     }
@@ -49,13 +51,56 @@ impl Default for SweepOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SweepReport {
     pub sweep: Sweep,
-    /// The moment that the sweep went up to.
-    pub until: DateTime<Utc>,
+    /// The moment that the sweep went up to. None: it could not begin.
+    pub until: Option<DateTime<Utc>>,
     pub dry_run: bool,
     #[serde(flatten)]
     pub counts: RunCounts,
     /// It was stopped before it was through.
     pub stopped: bool,
+    /// Something is due that it left alone, because older events may still wait.
+    pub held_back: Option<HeldBack>,
+    /// Why the breaker let it change nothing.
+    pub tripped: Option<String>,
+}
+
+impl SweepReport {
+    pub(super) fn of(sweep: Sweep, until: Option<DateTime<Utc>>, dry_run: bool) -> Self {
+        Self {
+            sweep,
+            until,
+            dry_run,
+            counts: RunCounts::default(),
+            stopped: false,
+            held_back: None,
+            tripped: None,
+        }
+    }
+
+    /// Why the sweep was not seen through, if it was not.
+    fn shortcoming(&self) -> Option<String> {
+        if let Some(why) = &self.tripped {
+            Some(format!(
+                "stopped by the breaker before it changed anything: {why}"
+            ))
+        } else if self.stopped {
+            Some("stopped before it was through; the next run goes on".into())
+        } else if let Some(held_back) = &self.held_back {
+            Some(format!("held back: {held_back}"))
+        } else if self.counts.failed > 0 {
+            Some(format!("{} clients could not be swept", self.counts.failed))
+        } else {
+            None
+        }
+    }
+}
+
+/// What is done with a chunk of clients.
+#[derive(Clone, Copy)]
+struct Chunk {
+    sweep: Sweep,
+    until: DateTime<Utc>,
+    dry_run: bool,
 }
 
 /// Told of each chunk's changes, by client.
@@ -66,6 +111,9 @@ impl Engine {
     /// chunk's changes (after they are committed, or in a dry run without), for progress and for people.
     /// A client that cannot be swept is logged and counted, and stops no other.
     ///
+    /// It goes up to the moment asked for, or to the horizon: nothing is fired on the strength of events that may
+    /// still wait in a queue. Only a dry run of a moment that was named is a question, and not held back.
+    ///
     /// # Errors
     /// When the store cannot be reached; what was swept by then is committed and recorded.
     pub async fn sweep(
@@ -74,44 +122,125 @@ impl Engine {
         options: SweepOptions,
         mut seen: impl FnMut(&[(ClientKey, Vec<Entry>)]) + Send,
     ) -> Result<SweepReport, StoreError> {
-        let until = options.now.unwrap_or_else(|| self.now());
-        let mut report = SweepReport {
-            sweep,
-            until,
-            dry_run: options.dry_run,
-            counts: RunCounts::default(),
-            stopped: false,
+        let wanted = options.now.unwrap_or_else(|| self.now());
+        let lanes = if options.dry_run && options.now.is_some() {
+            Vec::new()
+        } else {
+            self.store.lanes().await?
         };
+        let horizon = Horizon::of(&lanes, wanted);
+        let mut report = SweepReport::of(sweep, horizon.until, options.dry_run);
         if options.dry_run {
-            self.sweep_chunks(&options, None, &mut report, &mut seen).await?;
+            if let Some(until) = horizon.until {
+                self.sweep_chunks(&options, until, None, &mut report, &mut seen)
+                    .await?;
+            }
+            report.held_back = self.held_back(sweep, &horizon, wanted).await?;
             return Ok(report);
         }
-        let scheduled_at = options.scheduled_at.unwrap_or(until);
+        if options.breaker.is_none() {
+            self.store.resume(sweep, HaltKind::Tripped).await?;
+        }
+        if let Some(halt) = self.still_tripped(sweep, &options).await? {
+            report.tripped = Some(halt.why);
+            return Ok(report);
+        }
+        let scheduled_at = options.scheduled_at.unwrap_or(wanted);
         let run = self
             .store
             .start_run(sweep, scheduled_at, self.now(), &options.worker)
-            .await?;
+            .await?
+            .id;
         let done = self
-            .sweep_chunks(&options, Some(run.id), &mut report, &mut seen)
+            .run(run, &options, &horizon, wanted, &mut report, &mut seen)
             .await;
-        let error = match &done {
-            Err(error) => Some(error.to_string()),
-            Ok(()) if report.stopped => Some("stopped before it was through; the next run goes on".into()),
-            Ok(()) if report.counts.failed > 0 => {
-                Some(format!("{} clients could not be swept", report.counts.failed))
-            }
-            Ok(()) => None,
+        let end = RunEnd {
+            at: self.now(),
+            upto: report
+                .until
+                .filter(|_| done.is_ok() && report.tripped.is_none() && !report.stopped),
+            error: match &done {
+                Err(error) => Some(error.to_string()),
+                Ok(()) => report.shortcoming(),
+            },
         };
-        let ended = self
-            .store
-            .update_run(run.id, &RunCounts::default(), error.as_deref(), Some(self.now()))
-            .await;
+        let ended = self.store.end_run(run, &end).await;
+        if options.breaker.is_none() && done.is_ok() {
+            // A tick of the scheduler may have tripped meanwhile, over what is done now.
+            self.store.resume(sweep, HaltKind::Tripped).await?;
+        }
         done.and(ended).map(|()| report)
     }
 
-    async fn sweep_chunks(
+    /// The breaker's halt of this sweep; a person's word goes over it.
+    async fn still_tripped(&self, sweep: Sweep, options: &SweepOptions) -> Result<Option<Halt>, StoreError> {
+        if options.breaker.is_none() {
+            return Ok(None);
+        }
+        let halts = self.store.halts().await?;
+        Ok(halts
+            .into_iter()
+            .find(|halt| halt.sweep == sweep && halt.kind == HaltKind::Tripped))
+    }
+
+    async fn run(
+        &self,
+        run: i64,
+        options: &SweepOptions,
+        horizon: &Horizon,
+        wanted: DateTime<Utc>,
+        report: &mut SweepReport,
+        seen: &mut Seen<'_>,
+    ) -> Result<(), StoreError> {
+        let sweep = report.sweep;
+        if let Some(until) = horizon.until {
+            let trip = match &options.breaker {
+                Some(breaker) => self.would_trip(sweep, until, breaker, options).await?,
+                None => None,
+            };
+            if let Some(why) = trip {
+                let halt = Halt {
+                    sweep,
+                    kind: HaltKind::Tripped,
+                    at: self.now(),
+                    why: why.clone(),
+                };
+                self.store.halt(&halt).await?;
+                report.tripped = Some(why);
+                return Ok(());
+            }
+            self.sweep_chunks(options, until, Some(run), report, seen).await?;
+        }
+        report.held_back = self.held_back(sweep, horizon, wanted).await?;
+        Ok(())
+    }
+
+    /// The lane that is waited for, if anything is due beyond the horizon.
+    async fn held_back(
+        &self,
+        sweep: Sweep,
+        horizon: &Horizon,
+        wanted: DateTime<Utc>,
+    ) -> Result<Option<HeldBack>, StoreError> {
+        let Some(behind) = &horizon.behind else {
+            return Ok(None);
+        };
+        // Times are whole microseconds, and no id is empty: this stands before all that is later.
+        let nobody = ClientKey {
+            partner: "".into(),
+            client: "".into(),
+        };
+        let from = horizon
+            .until
+            .map(|until| (until + TimeDelta::microseconds(1), nobody));
+        let due = self.store.due(sweep, wanted, from.as_ref(), 1).await?;
+        Ok((!due.is_empty()).then(|| behind.clone()))
+    }
+
+    pub(super) async fn sweep_chunks(
         &self,
         options: &SweepOptions,
+        until: DateTime<Utc>,
         run: Option<i64>,
         report: &mut SweepReport,
         seen: &mut Seen<'_>,
@@ -122,19 +251,31 @@ impl Engine {
                 report.stopped = true;
                 return Ok(());
             }
+            // Another worker may have found that it would be too much.
+            if run.is_some()
+                && let Some(halt) = self.still_tripped(report.sweep, options).await?
+            {
+                report.tripped = Some(halt.why);
+                return Ok(());
+            }
             let due = self
                 .store
-                .due(report.sweep, report.until, after.as_ref(), options.chunk.max(1))
+                .due(report.sweep, until, after.as_ref(), options.chunk.max(1))
                 .await?;
             let Some(last) = due.last().cloned() else {
                 return Ok(());
             };
             after = Some(last);
             let keys: Vec<ClientKey> = due.into_iter().map(|(_, key)| key).collect();
-            let counts = self.sweep_isolated(keys, report, seen).await?;
+            let chunk = Chunk {
+                sweep: report.sweep,
+                until,
+                dry_run: options.dry_run,
+            };
+            let counts = self.sweep_isolated(keys, chunk, seen).await?;
             report.counts += counts;
             if let Some(run) = run {
-                self.store.update_run(run, &counts, None, None).await?;
+                self.store.count_run(run, &counts).await?;
             }
         }
     }
@@ -143,21 +284,21 @@ impl Engine {
     async fn sweep_isolated(
         &self,
         keys: Vec<ClientKey>,
-        report: &SweepReport,
+        chunk: Chunk,
         seen: &mut Seen<'_>,
     ) -> Result<RunCounts, StoreError> {
-        let error = match self.sweep_clients(&keys, report, seen).await {
+        let error = match self.sweep_clients(&keys, chunk, seen).await {
             Err(error) if !error.is_transient() => error,
             done => return done,
         };
-        tracing::warn!(sweep = %report.sweep, %error, "a chunk cannot be swept; sweeping its clients one by one");
+        tracing::warn!(sweep = %chunk.sweep, %error, "a chunk cannot be swept; sweeping its clients one by one");
         let mut counts = RunCounts::default();
         for key in keys {
-            match self.sweep_clients(std::slice::from_ref(&key), report, seen).await {
+            match self.sweep_clients(std::slice::from_ref(&key), chunk, seen).await {
                 Ok(one) => counts += one,
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
-                    tracing::error!(sweep = %report.sweep, client = %key, %error, "the client cannot be swept");
+                    tracing::error!(sweep = %chunk.sweep, client = %key, %error, "the client cannot be swept");
                     counts.failed += 1;
                 }
             }
@@ -168,16 +309,13 @@ impl Engine {
     async fn sweep_clients(
         &self,
         keys: &[ClientKey],
-        report: &SweepReport,
+        chunk: Chunk,
         seen: &mut Seen<'_>,
     ) -> Result<RunCounts, StoreError> {
-        let mut attempt = 0;
+        let mut conflicts = Conflicts::default();
         loop {
-            match self.try_sweep(keys, report, seen).await {
-                Err(StoreError::Conflict(_)) if attempt < ATTEMPTS => {
-                    attempt += 1;
-                    tokio::time::sleep(Duration::from_millis(rand::random_range(0..=1 << attempt))).await;
-                }
+            match self.try_sweep(keys, chunk, seen).await {
+                Err(error) => conflicts.again(error).await?,
                 done => return done,
             }
         }
@@ -186,24 +324,25 @@ impl Engine {
     async fn try_sweep(
         &self,
         keys: &[ClientKey],
-        report: &SweepReport,
+        chunk: Chunk,
         seen: &mut Seen<'_>,
     ) -> Result<RunCounts, StoreError> {
         let mut keys = keys.to_vec();
         keys.sort_unstable();
-        let policies = self.policies().await?;
         let mut batch = self.store.begin().await?;
-        // A client that another transaction holds is left to it: what is due fires there.
-        let stored = batch.lock(&keys, true).await?;
+        // A client that another transaction holds is left to it: what is due fires there. Whoever only looks must
+        // count it.
+        let stored = batch.lock(&keys, !chunk.dry_run).await?;
+        let policies = self.policies_in(batch.as_mut()).await?;
         let examined = stored.len();
-        let (commit, told) = plan::plan_sweep(stored, report.sweep, report.until, self.now(), &policies);
+        let (commit, told) = plan::plan_sweep(stored, chunk.sweep, chunk.until, self.now(), &policies);
         let counts = RunCounts {
             examined: count(examined),
             changed: count(told.len()),
             changes: count(commit.journal.len()),
             failed: 0,
         };
-        if report.dry_run {
+        if chunk.dry_run {
             batch.rollback().await?;
         } else {
             carry_out(batch, &commit).await?;

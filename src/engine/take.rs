@@ -1,16 +1,12 @@
 //! Events in: one batch, one transaction.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::Duration;
 
+use super::conflicts::Conflicts;
 use super::plan::{self, Plan, Situation};
 use super::{Engine, carry_out};
 use crate::domain::{Client, ClientKey, Event, Refusal};
-use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored};
-
-/// How often a batch is tried again at once when another transaction was faster. Then it is the
-/// caller's to wait longer.
-const ATTEMPTS: u32 = 8;
+use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Watermark};
 
 /// Events in a transaction at most: a client's state is copied for each of its events, and a transaction that takes
 /// long holds up others.
@@ -44,6 +40,8 @@ impl From<Outcome> for Answer {
 struct Part<'a> {
     events: &'a [(usize, Event)],
     letters: &'a [DeadLetter],
+    /// How far the lane has come when all of the part's events are taken.
+    watermark: Option<&'a Watermark>,
     /// Look every event up in the log, not only those that could be there.
     suspicious: bool,
 }
@@ -62,6 +60,18 @@ impl Engine {
     /// When the store cannot be reached or has failed; the same batch may be given again, and what was
     /// committed of it already is answered as a duplicate.
     pub async fn take(&self, incoming: Vec<Incoming>) -> Result<Vec<Answer>, StoreError> {
+        self.take_from_lane(incoming, None).await
+    }
+
+    /// The same for what a lane of the broker delivered, and how far the lane has come with it.
+    ///
+    /// # Errors
+    /// As [`Engine::take`].
+    pub async fn take_from_lane(
+        &self,
+        incoming: Vec<Incoming>,
+        mut watermark: Option<Watermark>,
+    ) -> Result<Vec<Answer>, StoreError> {
         let mut answers = vec![Answer::Duplicate; incoming.len()];
         let mut events = Vec::with_capacity(incoming.len());
         let mut letters = Vec::new();
@@ -80,57 +90,60 @@ impl Engine {
             }
         }
         let mut rest = events.as_slice();
-        while !rest.is_empty() || !letters.is_empty() {
-            let part = &rest[..rest.len().min(PART)];
-            let taken = self.take_part(part, &letters).await?;
+        while !rest.is_empty() || !letters.is_empty() || watermark.is_some() {
+            let events = &rest[..rest.len().min(PART)];
+            let is_last = events.len() == rest.len();
+            let part = Part {
+                events,
+                letters: &letters,
+                watermark: watermark.as_ref().filter(|_| is_last),
+                suspicious: false,
+            };
+            let taken = self.take_part(part).await?;
             for (index, answer) in taken.answers {
                 answers[index] = answer;
             }
             rest = &rest[taken.events..];
             letters.clear();
+            if rest.is_empty() {
+                watermark = None;
+            }
         }
         count(&answers);
         Ok(answers)
     }
 
-    async fn take_part(
-        &self,
-        events: &[(usize, Event)],
-        letters: &[DeadLetter],
-    ) -> Result<Taken, StoreError> {
-        let mut attempt = 0;
+    async fn take_part(&self, mut part: Part<'_>) -> Result<Taken, StoreError> {
+        let mut conflicts = Conflicts::default();
         loop {
-            let part = Part {
-                events,
-                letters,
-                suspicious: attempt > 0,
-            };
-            match self.try_part(part).await {
-                Err(StoreError::Conflict(why)) if attempt < ATTEMPTS => {
-                    metrics::counter!("tenure_batch_conflicts_total").increment(1);
-                    tracing::debug!(attempt, why, "batch conflicts with another; trying again");
-                    let ceiling = 1u64 << attempt.min(6);
-                    tokio::time::sleep(Duration::from_millis(rand::random_range(0..=ceiling))).await;
-                    attempt += 1;
-                }
+            match self.try_part(&part).await {
+                Err(error) => conflicts.again(error).await?,
                 done => return done,
             }
+            part.suspicious = true;
         }
     }
 
-    async fn try_part(&self, part: Part<'_>) -> Result<Taken, StoreError> {
+    async fn try_part(&self, part: &Part<'_>) -> Result<Taken, StoreError> {
+        let halted = self.is_halted().await?;
         let mut batch = self.store.begin().await?;
-        let (commit, taken) = self.fill(batch.as_mut(), &part).await?;
+        let (commit, taken) = self.fill(batch.as_mut(), part, halted).await?;
         carry_out(batch, &commit).await?;
         self.tell_relay(&commit);
         Ok(taken)
     }
 
-    async fn fill(&self, batch: &mut dyn Batch, part: &Part<'_>) -> Result<(Commit, Taken), StoreError> {
-        let policies = self.policies().await?;
+    async fn fill(
+        &self,
+        batch: &mut dyn Batch,
+        part: &Part<'_>,
+        halted: bool,
+    ) -> Result<(Commit, Taken), StoreError> {
         let keys: BTreeSet<&ClientKey> = part.events.iter().map(|(_, event)| &event.key).collect();
         let keys: Vec<ClientKey> = keys.into_iter().cloned().collect();
         let stored = batch.lock(&keys, false).await?;
+        // Not before: whoever waits for a lock must not go by what was known then.
+        let policies = self.policies_in(batch).await?;
         let clients: HashMap<&ClientKey, (&Stored, Client)> = stored
             .iter()
             .map(|stored| (&stored.key, (stored, stored.client(&policies))))
@@ -188,10 +201,12 @@ impl Engine {
             taken.events = places[leading].0;
             taken.answers.retain(|(index, _)| *index < places[leading].1);
         }
+        let horizon = self.horizon_in(batch).await?.until.filter(|_| !halted);
         let stored = of_these(stored, &events);
         let Plan { mut commit, outcomes } = plan::plan(
             Situation {
                 now: self.now(),
+                horizon,
                 policies: &policies,
                 stored,
                 histories,
@@ -200,6 +215,9 @@ impl Engine {
             events,
         );
         commit.dead_letters = part.letters.to_vec();
+        if taken.events == part.events.len() {
+            commit.watermark = part.watermark.cloned();
+        }
         for ((_, index), outcome) in places.into_iter().zip(outcomes) {
             taken.answers.push((index, outcome.into()));
         }

@@ -13,7 +13,7 @@ use super::error::ErrorBody;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
 use crate::domain::view::rfc3339;
-use crate::store::{DeadFilter, DeadRecord, DeadStatus};
+use crate::store::{DeadFilter, DeadLine, DeadStatus};
 
 /// A page of dead letters, oldest first.
 #[derive(Serialize, ToSchema)]
@@ -36,26 +36,33 @@ pub struct DeadLetterLine {
     reason: String,
     content_type: Option<String>,
     /// Length of its body, in bytes.
-    bytes: usize,
+    bytes: i64,
     times_seen: i64,
     #[schema(format = DateTime)]
     first_seen_at: String,
     #[schema(format = DateTime)]
     last_seen_at: String,
+    /// When it was last redriven.
+    #[schema(format = DateTime)]
+    redriven_at: Option<String>,
+    /// What came of that.
+    came_of: Option<String>,
 }
 
-impl From<DeadRecord> for DeadLetterLine {
-    fn from(record: DeadRecord) -> Self {
+impl From<DeadLine> for DeadLetterLine {
+    fn from(line: DeadLine) -> Self {
         Self {
-            id: record.id,
-            status: record.status,
-            origin: record.letter.origin,
-            reason: record.letter.reason,
-            content_type: record.letter.content_type,
-            bytes: record.letter.body.len(),
-            times_seen: record.times_seen,
-            first_seen_at: rfc3339(record.first_seen_at),
-            last_seen_at: rfc3339(record.last_seen_at),
+            id: line.id,
+            status: line.status,
+            origin: line.origin,
+            reason: line.reason,
+            content_type: line.content_type,
+            bytes: line.bytes,
+            times_seen: line.times_seen,
+            first_seen_at: rfc3339(line.first_seen_at),
+            last_seen_at: rfc3339(line.last_seen_at),
+            redriven_at: line.redriven_at.map(rfc3339),
+            came_of: line.came_of,
         }
     }
 }

@@ -107,11 +107,11 @@ pub struct JournalLine {
     /// When Tenure wrote it.
     recorded: DateTime<Utc>,
     cause: Cause,
-    /// A late event brought it about.
+    /// A late event brought it about, or a rebuild.
     correction: bool,
 }
 
-/// What brought a change about: an event, or a timer.
+/// What brought a change about: an event, a timer, or `tenure rebuild`, which tells what it has put right.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub enum Cause {
@@ -122,6 +122,9 @@ pub enum Cause {
     },
     Timer {
         timer: String,
+    },
+    Rebuild {
+        rebuild: Mended,
     },
 }
 
@@ -146,6 +149,7 @@ macro_rules! names {
 }
 
 names! {
+    Mended { State, Journal }
     LinkName { Draft, Invited, Active, InvitationRejected, AccessRejected, Archived, Lost, Deleted }
     ServiceName { PendingAssigning, Active, Terminated }
     ServiceFilterName { PendingAssigning, Active, Terminated, AllActive }

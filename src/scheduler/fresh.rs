@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::CronLine;
 use crate::domain::view::rfc3339;
-use crate::store::SweepRun;
+use crate::store::{Halt, HaltKind, SweepRun};
 
 /// A run takes a while, and a ticker may be late.
 const TOLERANCE: TimeDelta = TimeDelta::minutes(1);
@@ -17,6 +17,8 @@ pub struct Freshness {
     pub next_tick: Option<DateTime<Utc>>,
     /// What went wrong in the last run, if anything.
     pub last_error: Option<String>,
+    /// What keeps it from running, if anything.
+    pub halt: Option<Halt>,
 }
 
 impl Freshness {
@@ -42,12 +44,29 @@ impl Freshness {
             last_finished_at,
             next_tick: cron.next_after(now),
             last_error: last.and_then(|run| run.error.clone()),
+            halt: None,
+        }
+    }
+
+    /// Whether a person has to look: a sweep that a person paused is as it should be.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        match &self.halt {
+            Some(halt) => halt.kind == HaltKind::Paused,
+            None => self.fresh,
         }
     }
 }
 
 impl std::fmt::Display for Freshness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(halt) = &self.halt {
+            let what = match halt.kind {
+                HaltKind::Paused => "paused",
+                HaltKind::Tripped => "stopped by the breaker",
+            };
+            return write!(f, "{what} since {}: {}", rfc3339(halt.at), halt.why);
+        }
         match (self.fresh, self.last_finished_at) {
             (true, None) => f.write_str("just started")?,
             (true, Some(at)) => write!(f, "last run finished at {}", rfc3339(at))?,

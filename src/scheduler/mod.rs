@@ -6,6 +6,7 @@
 //! mean the same run and share its work.
 
 mod fresh;
+mod retention;
 mod ticker;
 mod turn;
 
@@ -18,12 +19,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use fresh::Freshness;
+pub use retention::prune_on_ticks;
 pub use ticker::TickerError;
 
 use crate::config::{Schedule, SweepSettings};
 use crate::domain::Sweep;
-use crate::engine::Engine;
-use crate::store::StoreError;
+use crate::engine::{Breaker, Engine};
+use crate::store::{HaltKind, StoreError};
 
 /// Runs the sweeps that are enabled.
 pub struct Scheduler {
@@ -31,6 +33,7 @@ pub struct Scheduler {
     schedules: BTreeMap<Sweep, Schedule>,
     /// Clients in one transaction.
     chunk: u32,
+    breaker: Breaker,
     /// Who sweeps, for the record.
     worker: String,
     started_at: DateTime<Utc>,
@@ -49,6 +52,7 @@ impl Scheduler {
                 .map(|(sweep, schedule)| (*sweep, schedule.clone()))
                 .collect(),
             chunk: settings.chunk,
+            breaker: breaker(settings),
             worker,
         })
     }
@@ -75,18 +79,31 @@ impl Scheduler {
         Ok(())
     }
 
-    /// How long ago each enabled sweep was last seen through, by any worker.
+    /// How long ago each enabled sweep was last seen through, by any worker, and what halts it.
     ///
     /// # Errors
     /// When the store cannot be asked.
     pub async fn freshness(&self) -> Result<BTreeMap<Sweep, Freshness>, StoreError> {
         let now = self.engine.now();
+        let halts = self.engine.store().halts().await?;
         let mut all = BTreeMap::new();
         for (sweep, schedule) in &self.schedules {
             let runs = self.engine.store().runs(Some(*sweep), turn::RECENT).await?;
-            let freshness = Freshness::of(&schedule.cron, &runs, self.started_at, now);
+            let mut freshness = Freshness::of(&schedule.cron, &runs, self.started_at, now);
+            let halts = halts.iter().filter(|halt| halt.sweep == *sweep);
+            // What the breaker says is more urgent.
+            freshness.halt = halts.max_by_key(|halt| halt.kind == HaltKind::Tripped).cloned();
             all.insert(*sweep, freshness);
         }
         Ok(all)
+    }
+}
+
+/// The breaker of the settings.
+#[must_use]
+pub fn breaker(settings: &SweepSettings) -> Breaker {
+    Breaker {
+        percent: settings.breaker.percent,
+        clients: settings.breaker.clients,
     }
 }

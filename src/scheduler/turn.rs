@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Scheduler;
 use crate::domain::Sweep;
 use crate::engine::{SweepOptions, SweepReport};
-use crate::store::{RunStatus, StoreError};
+use crate::store::{HaltKind, RunStatus, StoreError};
 
 /// How many of the newest runs are looked at: some may be a person's, and stand for no tick.
 pub(super) const RECENT: u32 = 50;
@@ -48,11 +48,13 @@ impl Scheduler {
             let tick = self.last_tick(sweep).filter(|tick| Some(*tick) > seen);
             if let Some(tick) = tick {
                 match self.run_if_due(sweep, tick, &stop).await {
-                    Ok(()) => {
+                    Ok(through) => {
                         if failing {
                             tracing::info!(%sweep, "the sweep runs again");
                         }
-                        (seen, retry, failing) = (Some(tick), FIRST_RETRY, false);
+                        // What was held back is looked for again soon, not only at the next tick.
+                        (retry, failing) = (FIRST_RETRY, false);
+                        seen = seen.max(through.then_some(tick));
                     }
                     Err(error) => {
                         // Said once: until it runs again, readiness says so.
@@ -84,17 +86,21 @@ impl Scheduler {
         sweep: Sweep,
         tick: DateTime<Utc>,
         stop: &CancellationToken,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let runs = self.engine.store().runs(Some(sweep), RECENT).await?;
         let done = |status| status == RunStatus::Done;
         if runs
             .iter()
             .any(|run| run.scheduled_at == tick && done(run.status))
         {
-            return Ok(());
+            return Ok(true);
+        }
+        if self.is_halted(sweep).await? {
+            return Ok(true);
         }
         let options = SweepOptions {
             scheduled_at: Some(tick),
+            breaker: Some(self.breaker),
             worker: self.worker.clone(),
             chunk: self.chunk,
             stop: stop.clone(),
@@ -109,13 +115,25 @@ impl Scheduler {
         if let Ok(report) = &report {
             tell(report, began.elapsed());
         }
-        report.map(drop)
+        report.map(|report| report.held_back.is_none())
+    }
+
+    /// Whether a person or the breaker keeps this sweep from running.
+    async fn is_halted(&self, sweep: Sweep) -> Result<bool, StoreError> {
+        let halts = self.engine.store().halts().await?;
+        let halted = |kind| halts.iter().any(|halt| halt.sweep == sweep && halt.kind == kind);
+        for kind in [HaltKind::Paused, HaltKind::Tripped] {
+            metrics::gauge!("tenure_sweep_halted", "sweep" => sweep.as_str(), "why" => kind.as_str())
+                .set(u8::from(halted(kind)));
+        }
+        Ok(halted(HaltKind::Paused) || halted(HaltKind::Tripped))
     }
 
     fn count(&self, sweep: Sweep, took: Duration, report: Option<&SweepReport>) {
         let name = sweep.as_str();
         let status = match report {
             None => "failed",
+            Some(report) if report.tripped.is_some() => "tripped",
             Some(report) if report.stopped => "stopped",
             Some(_) => "done",
         };
@@ -128,7 +146,17 @@ impl Scheduler {
         metrics::counter!("tenure_sweep_changed_total", "sweep" => name).increment(whole(counts.changed));
         metrics::counter!("tenure_sweep_failed_total", "sweep" => name).increment(whole(counts.failed));
         metrics::counter!("tenure_sweep_changes_total", "sweep" => name).increment(whole(counts.changes));
-        if !report.stopped {
+        if report.tripped.is_some() {
+            metrics::gauge!("tenure_sweep_halted", "sweep" => name, "why" => HaltKind::Tripped.as_str())
+                .set(1);
+        }
+        let held_back = report.held_back.as_ref().map_or(0.0, |held_back| {
+            let now = self.engine.now();
+            let behind = now - held_back.watermark.unwrap_or(self.started_at);
+            behind.to_std().unwrap_or_default().as_secs_f64()
+        });
+        metrics::gauge!("tenure_sweep_held_back_seconds", "sweep" => name).set(held_back);
+        if !report.stopped && report.tripped.is_none() {
             #[expect(clippy::cast_precision_loss, reason = "a Unix time, exact for ages")]
             let finished = self.engine.now().timestamp() as f64;
             metrics::gauge!("tenure_sweep_finished_timestamp_seconds", "sweep" => name).set(finished);
@@ -139,6 +167,13 @@ impl Scheduler {
 /// One line for a run that did something; the others are for those who look closely.
 fn tell(report: &SweepReport, took: Duration) {
     let counts = report.counts;
+    if let Some(why) = &report.tripped {
+        tracing::error!(sweep = %report.sweep, why, "the breaker stopped the sweep before it changed anything");
+        return;
+    }
+    if let Some(held_back) = &report.held_back {
+        tracing::info!(sweep = %report.sweep, why = %held_back, "the sweep leaves alone what may not be due");
+    }
     let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if counts.changed > 0 || counts.failed > 0 || report.stopped {
         tracing::info!(

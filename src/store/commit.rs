@@ -22,6 +22,8 @@ pub struct Commit {
     /// Deadlines that are gone.
     pub deadlines_cleared: Vec<(ClientKey, Sweep)>,
     pub dead_letters: Vec<DeadLetter>,
+    /// How far a lane has come with this transaction.
+    pub watermark: Option<Watermark>,
     /// When this is written: the clock of whoever writes.
     pub recorded_at: DateTime<Utc>,
 }
@@ -38,6 +40,7 @@ impl Commit {
             && self.deadlines_set.is_empty()
             && self.deadlines_cleared.is_empty()
             && self.dead_letters.is_empty()
+            && self.watermark.is_none()
     }
 }
 
@@ -111,4 +114,13 @@ pub struct DeadLetter {
     pub body: Vec<u8>,
     /// Why, in words a person understands.
     pub reason: String,
+}
+
+/// A heartbeat that came through a lane's queue: everything that was in the queue before it has been taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    /// The queue.
+    pub lane: String,
+    /// When the heartbeat was sent.
+    pub at: DateTime<Utc>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Client, Sweep};
+use crate::domain::{Client, Name, Sweep};
 
 /// The deadline of each sweep as it stands in the `deadlines` table. Kept with the client, so that
 /// a write touches that table only where something moved.
@@ -24,4 +24,13 @@ pub struct Document {
     /// without holding it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub name_is_lent: bool,
+}
+
+impl Document {
+    /// The name that this client holds against others: none when it is deleted or a ghost, or bears its name
+    /// without holding it.
+    #[must_use]
+    pub fn held_name(&self) -> Option<&Name> {
+        self.client.borne_name().filter(|_| !self.name_is_lent)
+    }
 }

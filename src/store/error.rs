@@ -1,5 +1,14 @@
 //! What can go wrong with a store, and what to do about it.
 
+use crate::tls;
+
+/// Parameters of `store.url`.
+const TLS: tls::Names = tls::Names {
+    authority: "sslrootcert=FILE in store.url",
+    client: "sslcert=FILE and sslkey=FILE in store.url",
+    plain: "sslmode=disable in store.url where plain text is meant",
+};
+
 /// An error of the store. Each says itself whether trying again can help.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -54,15 +63,25 @@ impl From<sqlx::Error> for StoreError {
                     {
                         Self::Unavailable(database.message().to_owned())
                     }
+                    // PostgreSQL lets this user in with no password that we know.
+                    code if code.len() == 5 && code.starts_with("28") => Self::Url(format!(
+                        "{}; see to the user and the password in it",
+                        database.message()
+                    )),
                     // PostgreSQL: ended a transaction that did nothing for long. SQLite: the disk is
                     // full, the file cannot be opened.
                     "25P03" | "13" | "14" => Self::Unavailable(database.message().to_owned()),
                     _ => Self::Statement(error),
                 }
             }
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_)
+            sqlx::Error::Io(io) => {
+                Self::Unavailable(tls::explain(io, &TLS).unwrap_or_else(|| error.to_string()))
+            }
+            sqlx::Error::Tls(why) => Self::Unavailable(format!(
+                "TLS: {why}; set `ssl = on` in the server's postgresql.conf, or sslmode=disable in store.url where \
+                 plain text is meant"
+            )),
+            sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),

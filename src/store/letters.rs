@@ -5,6 +5,11 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 
 use super::commit::DeadLetter;
+use super::rows::text;
+
+/// Longest body that is kept whole, in bytes: the longest that `events.max_bytes` can be set to, so that all that could
+/// ever be an event can be redriven.
+pub const LONGEST_BODY: usize = 16 << 20;
 
 /// A letter, how often it is in this commit, and the digest it is known by.
 pub(super) struct Sighting<'a> {
@@ -12,6 +17,48 @@ pub(super) struct Sighting<'a> {
     /// The last of those that are the same.
     pub letter: &'a DeadLetter,
     pub times: i64,
+}
+
+impl Sighting<'_> {
+    /// As much of the body as is kept.
+    pub fn body(&self) -> &[u8] {
+        let body = &self.letter.body;
+        &body[..body.len().min(LONGEST_BODY)]
+    }
+
+    /// Length of the body as it came.
+    pub fn bytes(&self) -> i64 {
+        i64::try_from(self.letter.body.len()).unwrap_or(i64::MAX)
+    }
+
+    pub fn reason(&self) -> String {
+        let (reason, body) = (text(&self.letter.reason), &self.letter.body);
+        if body.len() <= LONGEST_BODY {
+            return reason;
+        }
+        format!(
+            "{reason}; of its {} bytes (SHA-256 {}) the first {LONGEST_BODY} are kept",
+            body.len(),
+            body_digest(body)
+        )
+    }
+}
+
+/// SHA-256 of a body in hexadecimal, to know a message by that cannot be kept whole.
+#[must_use]
+pub fn body_digest(body: &[u8]) -> String {
+    hex(&Sha256::digest(body))
+}
+
+/// Bytes in hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// Each letter once, in the order of their first sighting.

@@ -4,6 +4,7 @@
 mod commit;
 mod document;
 mod error;
+mod kept;
 mod letters;
 mod pool;
 pub mod postgres;
@@ -18,12 +19,16 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-pub use commit::{ClientWrite, Commit, DeadLetter, EventWrite, Outcome, OutcomeUpdate, TouchWrite};
+pub use commit::{
+    ClientWrite, Commit, DeadLetter, EventWrite, Outcome, OutcomeUpdate, TouchWrite, Watermark,
+};
 pub use document::{Armed, Document};
 pub use error::StoreError;
+pub use kept::{Columns, Kept, KeptRow};
+pub use letters::{LONGEST_BODY, body_digest, hex};
 pub use records::{
-    Census, ClientFilter, Cursor, DeadFilter, DeadRecord, DeadStatus, Logged, NameClaim, Recorded, RunCounts,
-    RunStatus, Stored, SweepRun,
+    Arming, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt, HaltKind,
+    LaneProgress, Logged, NameClaim, Recorded, RunCounts, RunEnd, RunStatus, Stale, Stored, SweepRun,
 };
 pub use touches::{PACKED_SOURCE, Touch, Touches};
 
@@ -65,14 +70,38 @@ pub trait Store: Send + Sync + 'static {
     /// Journal lines of one client, oldest first, with a sequence number above `after`.
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>>;
 
+    /// Keys of everyone of whom anything is kept, in order, after `after`, at most `limit`: clients, ghosts, and those
+    /// whose row is missing. Of one partner or all.
+    async fn keys(
+        &self,
+        partner: Option<&str>,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<ClientKey>>;
+
+    /// Everything that is kept about a client, as of one moment.
+    async fn kept(&self, key: &ClientKey) -> Result<Kept>;
+
     /// How many clients there are by facet and status, and rows by table.
     async fn census(&self) -> Result<Census>;
 
     /// Every policy recorded, oldest first.
     async fn policies(&self) -> Result<Vec<(DateTime<Utc>, Policy)>>;
 
-    /// Records a policy from a moment on.
-    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy) -> Result<()>;
+    /// Records a policy from a moment on; with `arm`, deadlines are still to be computed by it.
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()>;
+
+    /// The policy whose deadlines are still being computed, if any.
+    async fn arming(&self) -> Result<Option<Arming>>;
+
+    /// Notes up to which client deadlines have been computed by the policy of this moment; none: all have.
+    async fn armed(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()>;
+
+    /// How far each lane of the broker has come.
+    async fn lanes(&self) -> Result<Vec<LaneProgress>>;
+
+    /// Keeps these lanes and no others. One that is new has no watermark yet.
+    async fn keep_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()>;
 
     /// Deadlines of a sweep at or before `until`, by due time and key, after `after`. Takes no lock.
     async fn due(
@@ -92,17 +121,27 @@ pub trait Store: Send + Sync + 'static {
         worker: &str,
     ) -> Result<SweepRun>;
 
-    /// Adds to a run's counts; with `finished_at` this worker is done with it. The last error stays.
-    async fn update_run(
-        &self,
-        id: i64,
-        add: &RunCounts,
-        error: Option<&str>,
-        finished_at: Option<DateTime<Utc>>,
-    ) -> Result<()>;
+    /// Adds to a run's counts.
+    async fn count_run(&self, id: i64, add: &RunCounts) -> Result<()>;
+
+    /// Ends a worker's part in a run. One that has seen it through ends the run as done, whatever becomes of the
+    /// others.
+    async fn end_run(&self, id: i64, end: &RunEnd) -> Result<()>;
 
     /// Runs, newest first; of one sweep or all.
     async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>>;
+
+    /// How many deadlines a sweep has at or before `until`, or at all; counted up to `most`.
+    async fn count_deadlines(&self, sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> Result<u64>;
+
+    /// What halts sweeps.
+    async fn halts(&self) -> Result<Vec<Halt>>;
+
+    /// Halts a sweep. Where it is halted in this way already, the first reason stays.
+    async fn halt(&self, halt: &Halt) -> Result<()>;
+
+    /// Takes a halt away. False: there was none of this kind.
+    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool>;
 
     /// Takes the relay's lead, so that one worker at a time publishes. False: another has it.
     async fn lead_relay(&self) -> Result<bool>;
@@ -117,13 +156,32 @@ pub trait Store: Send + Sync + 'static {
     /// How many journal lines wait for the relay.
     async fn relay_backlog(&self) -> Result<i64>;
 
-    /// Dead letters, oldest first, with an id above `after`.
-    async fn dead_letters(&self, filter: &DeadFilter, after: i64, limit: u32) -> Result<Vec<DeadRecord>>;
+    /// Dead letters without their bytes, oldest first, with an id above `after`.
+    async fn dead_letters(&self, filter: &DeadFilter, after: i64, limit: u32) -> Result<Vec<DeadLine>>;
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadRecord>>;
 
     /// Marks a dead letter as redriven or discarded. False: there is none with this id.
     async fn mark_dead(&self, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool>;
+
+    /// Takes a dead letter in hand for a redrive, so that nobody else does until then. None: there is none with this id,
+    /// it was redriven already, or somebody has it in hand.
+    async fn claim_dead(
+        &self,
+        id: i64,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<DeadRecord>>;
+
+    /// Ends a redrive, with what came of it in words. One that was in vain leaves the letter's status as it is.
+    async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()>;
+
+    /// How many rows are older than `before`, as [`Store::prune`] would remove them.
+    async fn stale(&self, stale: Stale, before: DateTime<Utc>) -> Result<u64>;
+
+    /// Removes rows that are older than `before`, the oldest first, at most `limit`, and tells how many. Several
+    /// workers may do so at once.
+    async fn prune(&self, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64>;
 
     /// Lets go of connections, after what is under way.
     async fn close(&self);
@@ -144,6 +202,16 @@ pub trait Batch: Send {
 
     /// The histories of locked clients, as [`Store::history`].
     async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>>;
+
+    /// Locks a client, if it has a row, and reads everything that is kept about it, as [`Store::kept`].
+    async fn kept(&mut self, key: &ClientKey) -> Result<Kept>;
+
+    /// As [`Store::policies`]. A transaction asks on its own connection: one that held a connection and waited for
+    /// another would, with others like it, wait for ever.
+    async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>>;
+
+    /// As [`Store::lanes`].
+    async fn lanes(&mut self) -> Result<Vec<LaneProgress>>;
 
     /// Writes everything and commits.
     ///

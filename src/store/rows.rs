@@ -6,11 +6,11 @@ use serde::de::DeserializeOwned;
 
 use super::commit::{ClientWrite, DeadLetter, Outcome, OutcomeUpdate};
 use super::records::{
-    Census, ClientFilter, Cursor, DeadRecord, DeadStatus, Logged, Recorded, RunCounts, RunStatus, Stored,
-    SweepRun,
+    Arming, Census, Cursor, DeadLine, DeadRecord, DeadStatus, Halt, HaltKind, LaneProgress, Logged, Recorded,
+    RunCounts, RunStatus, Stored, SweepRun,
 };
 use super::touches::{Touch, Touches};
-use super::{Document, Result, StoreError};
+use super::{Armed, Columns, Document, KeptRow, Result, StoreError};
 use crate::domain::change::kind_from_name;
 use crate::domain::event::NameVerdict;
 use crate::domain::link::LinkStatus;
@@ -111,6 +111,52 @@ pub(super) fn open_run(key: &ClientKey, bytes: &[u8]) -> Result<Touches> {
         key,
     }
     .touches("open_run", bytes)
+}
+
+/// `version, doc, name, name_key, link, service, access, as_of`
+pub(super) type KeptColumns<T> = (
+    i64,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    String,
+    Option<T>,
+);
+
+pub(super) fn kept_row<T: Moment>(key: &ClientKey, row: KeptColumns<T>) -> Result<KeptRow> {
+    let (version, doc, name, name_key, link, service, access, as_of) = row;
+    let place = Row {
+        table: "clients",
+        key,
+    };
+    Ok(KeptRow {
+        version,
+        document: serde_json::from_str(&doc).map_err(|error| error.to_string()),
+        columns: Columns {
+            name,
+            name_key,
+            link,
+            service,
+            access,
+            as_of: as_of.map(|time| place.moment("as_of", time)).transpose()?,
+        },
+    })
+}
+
+/// The deadlines of one client, from rows of `sweep, due_at`.
+pub(super) fn armed<T: Moment>(key: &ClientKey, rows: Vec<(String, T)>) -> Result<Armed> {
+    let place = Row {
+        table: "deadlines",
+        key,
+    };
+    rows.into_iter()
+        .map(|(sweep, due_at)| {
+            let sweep = place.word("sweep", &sweep, Sweep::from_name)?;
+            Ok((sweep, place.moment("due_at", due_at)?))
+        })
+        .collect()
 }
 
 /// What a client can be asked for by, taken from its document.
@@ -283,12 +329,17 @@ pub(super) fn deadline<T: Moment>(
     Ok((row.moment("due_at", due_at)?, key))
 }
 
-/// `id, sweep, scheduled_at, started_at, finished_at, status, examined, changed, changes, failed, error, worker`
+/// The error of a run that has not ended when the next one begins.
+pub(super) const OVERTAKEN: &str =
+    "it had not ended when the next run began: its worker went away, or is still at it";
+
+/// `id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed, error, worker`
 pub(super) type RunRow<T> = (
     i64,
     String,
     T,
     T,
+    Option<T>,
     Option<T>,
     String,
     i64,
@@ -306,6 +357,7 @@ pub(super) fn run<T: Moment>(row: RunRow<T>) -> Result<SweepRun> {
         scheduled_at,
         started_at,
         finished_at,
+        upto,
         status,
         examined,
         changed,
@@ -326,6 +378,7 @@ pub(super) fn run<T: Moment>(row: RunRow<T>) -> Result<SweepRun> {
         finished_at: finished_at
             .map(|time| row.moment("finished_at", time))
             .transpose()?,
+        upto: upto.map(|time| row.moment("upto", time)).transpose()?,
         status: row.word("status", &status, RunStatus::from_name)?,
         counts: RunCounts {
             examined,
@@ -338,41 +391,130 @@ pub(super) fn run<T: Moment>(row: RunRow<T>) -> Result<SweepRun> {
     })
 }
 
-/// `id, origin, content_type, headers, body, reason, status, times_seen, first_seen_at, last_seen_at, settled_at`
+/// `id, origin, content_type, reason, status, bytes, times_seen, first_seen_at, last_seen_at, settled_at, redriven_at,
+/// came_of`
+pub(super) type DeadLineRow<T> = (
+    i64,
+    String,
+    Option<String>,
+    String,
+    String,
+    i64,
+    i64,
+    T,
+    T,
+    Option<T>,
+    Option<T>,
+    Option<String>,
+);
+
+pub(super) fn dead_line<T: Moment>(row: DeadLineRow<T>) -> Result<DeadLine> {
+    let (
+        id,
+        origin,
+        content_type,
+        reason,
+        status,
+        bytes,
+        times_seen,
+        first,
+        last,
+        settled,
+        redriven,
+        came_of,
+    ) = row;
+    let row = Row {
+        table: "dead_letters",
+        key: &id,
+    };
+    let moment = |column, time: Option<T>| time.map(|time| row.moment(column, time)).transpose();
+    Ok(DeadLine {
+        id,
+        origin,
+        content_type,
+        reason,
+        status: row.word("status", &status, DeadStatus::from_name)?,
+        bytes,
+        times_seen,
+        first_seen_at: row.moment("first_seen_at", first)?,
+        last_seen_at: row.moment("last_seen_at", last)?,
+        settled_at: moment("settled_at", settled)?,
+        redriven_at: moment("redriven_at", redriven)?,
+        came_of,
+    })
+}
+
+/// As [`DeadLineRow`], and after that `headers, body`.
 pub(super) type DeadRow<T> = (
     i64,
     String,
     Option<String>,
     String,
-    Vec<u8>,
     String,
-    String,
+    i64,
     i64,
     T,
     T,
     Option<T>,
+    Option<T>,
+    Option<String>,
+    String,
+    Vec<u8>,
 );
 
 pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadRecord> {
-    let (id, origin, content_type, headers, body, reason, status, times_seen, first, last, settled) = row;
-    let row = Row {
+    let (
+        id,
+        origin,
+        content_type,
+        reason,
+        status,
+        bytes,
+        times_seen,
+        first,
+        last,
+        settled,
+        redriven,
+        came_of,
+        headers,
+        body,
+    ) = row;
+    let headers = Row {
         table: "dead_letters",
         key: &id,
-    };
+    }
+    .json("headers", &headers)?;
+    let line = dead_line((
+        id,
+        origin,
+        content_type,
+        reason,
+        status,
+        bytes,
+        times_seen,
+        first,
+        last,
+        settled,
+        redriven,
+        came_of,
+    ))?;
     Ok(DeadRecord {
         id,
         letter: DeadLetter {
-            origin,
-            content_type,
-            headers: row.json("headers", &headers)?,
+            origin: line.origin,
+            content_type: line.content_type,
+            headers,
             body,
-            reason,
+            reason: line.reason,
         },
-        status: row.word("status", &status, DeadStatus::from_name)?,
-        times_seen,
-        first_seen_at: row.moment("first_seen_at", first)?,
-        last_seen_at: row.moment("last_seen_at", last)?,
-        settled_at: settled.map(|time| row.moment("settled_at", time)).transpose()?,
+        status: line.status,
+        times_seen: line.times_seen,
+        first_seen_at: line.first_seen_at,
+        last_seen_at: line.last_seen_at,
+        settled_at: line.settled_at,
+        bytes: line.bytes,
+        redriven_at: line.redriven_at,
+        came_of: line.came_of,
     })
 }
 
@@ -412,9 +554,8 @@ pub(super) struct ClientRange<'a> {
 }
 
 impl<'a> ClientRange<'a> {
-    pub(super) fn of(filter: &'a ClientFilter, after: Option<&'a ClientKey>) -> Self {
+    pub(super) fn of(partner: Option<&'a str>, after: Option<&'a ClientKey>) -> Self {
         // No id is empty, and all of them are made of characters before DEL.
-        let partner = filter.partner.as_deref();
         let start = (partner.unwrap_or_default(), "");
         let after = after.map_or(start, |key| start.max((&key.partner, &key.client)));
         Self {
@@ -434,4 +575,49 @@ pub(super) fn census(facets: Vec<(String, String, String, i64)>) -> Census {
         *census.access.entry(access).or_default() += count;
     }
     census
+}
+
+/// `sweep, kind, at, why`
+pub(super) fn halt<T: Moment>((sweep, kind, at, why): (String, String, T, String)) -> Result<Halt> {
+    let row = Row {
+        table: "sweep_halts",
+        key: &sweep,
+    };
+    Ok(Halt {
+        sweep: row.word("sweep", &sweep, Sweep::from_name)?,
+        kind: row.word("kind", &kind, HaltKind::from_name)?,
+        at: row.moment("at", at)?,
+        why,
+    })
+}
+
+/// `lane, watermark, recorded_at`
+pub(super) fn lane<T: Moment>(
+    (lane, watermark, recorded_at): (String, Option<T>, T),
+) -> Result<LaneProgress> {
+    let row = Row {
+        table: "lanes",
+        key: &lane,
+    };
+    Ok(LaneProgress {
+        watermark: watermark.map(|time| row.moment("watermark", time)).transpose()?,
+        recorded_at: row.moment("recorded_at", recorded_at)?,
+        lane,
+    })
+}
+
+/// `policy_from, partner, client`
+pub(super) fn arming<T: Moment>(
+    (policy_from, partner, client): (T, Option<String>, Option<String>),
+) -> Result<Arming> {
+    let row = Row {
+        table: "arming",
+        key: &"policy",
+    };
+    Ok(Arming {
+        policy_from: row.moment("policy_from", policy_from)?,
+        after: partner
+            .zip(client)
+            .map(|(partner, client)| key(&partner, &client)),
+    })
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
@@ -12,7 +13,11 @@ const MAX_CHARS: usize = 300;
 /// Why reading `json`, an object, ended in `error`.
 pub(super) fn explain(json: &str, error: &serde_json::Error) -> String {
     let full = error.to_string();
-    if matches!(error.classify(), Category::Syntax | Category::Eof) {
+    // serde also says so of JSON that it cannot make into what it looks for: a list where one of some words is to be,
+    // a number that no type holds.
+    if matches!(error.classify(), Category::Syntax | Category::Eof)
+        && serde_json::from_str::<IgnoredAny>(json).is_err()
+    {
         return format!("is not JSON: {full}");
     }
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -34,6 +39,9 @@ fn in_words(what: &str, field: Option<&str>) -> String {
     let Some(field) = field else {
         return what.to_owned();
     };
+    if what == "expected value" {
+        return format!("`{field}` has a value of another kind than what can stand there");
+    }
     if field == "paid_until" && !what.starts_with("invalid") {
         return format!("`{field}` is not an RFC 3339 time such as 2026-03-01T12:00:00Z ({what})");
     }
@@ -70,7 +78,8 @@ fn field_at(json: &str, error: &serde_json::Error) -> Option<String> {
     members
         .into_iter()
         .map(|(name, value)| (value.get().as_ptr().addr() - json.as_ptr().addr(), name))
-        .filter(|(value_at, _)| *value_at < error_at)
+        // An array or an object that is not wanted is not even begun: the error stands where it begins.
+        .filter(|(value_at, _)| *value_at <= error_at)
         .max()
         .map(|(_, name)| name)
 }

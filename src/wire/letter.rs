@@ -87,6 +87,21 @@ impl Decoder {
         (!line.is_empty()).then(|| self.alone(origin, line))
     }
 
+    /// What becomes of a line that is so long that only its beginning was read.
+    #[must_use]
+    pub fn overlong(&self, origin: &str, beginning: &[u8], length: u64) -> DeadLetter {
+        let limit = self.limits.max_event_bytes;
+        let message = Message {
+            origin,
+            content_type: Some(STRUCTURED),
+            headers: &Pairs::default(),
+            body: &beginning[..beginning.len().min(limit)],
+        };
+        message.dead(format!(
+            "the event is {length} bytes long; {limit} are allowed, and only these are kept here"
+        ))
+    }
+
     /// Reads a dead letter once more: the rules, or the clock, may be others by now.
     #[must_use]
     pub fn again(&self, letter: &DeadLetter) -> Vec<Result<Event, DeadLetter>> {

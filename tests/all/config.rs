@@ -54,7 +54,11 @@ fn default_toml_has_every_key_and_nothing_else() {
         "access.warn_before",
         "broker.batch_max",
         "broker.batch_wait",
+        "broker.ca_file",
+        "broker.cert_file",
         "broker.declare",
+        "broker.heartbeat",
+        "broker.key_file",
         "broker.lanes",
         "broker.prefetch",
         "broker.relay",
@@ -70,6 +74,12 @@ fn default_toml_has_every_key_and_nothing_else() {
         "invitations.stalled_after",
         "log.format",
         "log.level",
+        "retention.chunk",
+        "retention.cron",
+        "retention.dead_letters",
+        "retention.journal",
+        "retention.sweep_runs",
+        "retention.sweep_runs_kept",
         "shutdown.timeout",
         "store.lock_timeout",
         "store.max_connections",
@@ -79,6 +89,8 @@ fn default_toml_has_every_key_and_nothing_else() {
         "subscriptions.grace",
         "sweeps.access-expiry.cron",
         "sweeps.access-expiry.enabled",
+        "sweeps.breaker.clients",
+        "sweeps.breaker.percent",
         "sweeps.chunk",
         "sweeps.stalled-invitations.cron",
         "sweeps.stalled-invitations.enabled",
@@ -138,6 +150,12 @@ fn every_setting_can_be_set() {
         ("TENURE_SUBSCRIPTIONS__END", "paid_until"),
         ("TENURE_CLEANUP__GRACE", "1d"),
         ("TENURE_INVITATIONS__STALLED_AFTER", "3d"),
+        ("TENURE_RETENTION__CRON", "1 2 3 * *"),
+        ("TENURE_RETENTION__CHUNK", "20"),
+        ("TENURE_RETENTION__DEAD_LETTERS", "never"),
+        ("TENURE_RETENTION__SWEEP_RUNS", ""),
+        ("TENURE_RETENTION__SWEEP_RUNS_KEPT", "21"),
+        ("TENURE_RETENTION__JOURNAL", "400d"),
         ("TENURE_LOG__FORMAT", "json"),
         ("TENURE_LOG__LEVEL", "info,tenure::broker=debug"),
         ("TENURE_SHUTDOWN__TIMEOUT", "1m"),
@@ -181,6 +199,11 @@ fn every_setting_can_be_set() {
         "0 1 2 3 * *"
     );
     assert!(!schedules[&Sweep::StalledInvitations].enabled);
+    let retention = &settings.retention;
+    assert_eq!(retention.cron.with_seconds(), "0 1 2 3 * *");
+    assert_eq!((retention.chunk, retention.sweep_runs_kept), (20, 21));
+    assert_eq!((retention.dead_letters, retention.sweep_runs), (None, None));
+    assert_eq!(retention.journal, Some(TimeDelta::days(400)));
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.log.level, "info,tenure::broker=debug");
     assert_eq!(settings.shutdown.timeout, Duration::from_mins(1));
@@ -196,7 +219,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         [TimeDelta::days(5), TimeDelta::days(2)]
     );
     assert_eq!(settings.broker.lanes, 8);
-    assert_eq!(settings.broker.prefetch, 2000);
+    assert_eq!(settings.broker.prefetch, 1000);
 
     let origin = |key: &str| {
         let shown = settings.shown().iter().find(|shown| shown.key == key).unwrap();

@@ -662,6 +662,46 @@ async fn who_sends_too_slowly_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn who_never_asks_is_not_waited_for_either() {
+    let server = Server::with(&[("TENURE_HTTP__TIMEOUT", "300ms")]).await;
+    let patience = Duration::from_secs(10);
+    for beginning in ["", "GET /livez HTTP/1.1\r\nhost: x\r\nx-slow: ", "G"] {
+        let mut stream = tokio::net::TcpStream::connect(&server.address).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(patience, stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "still open after {beginning:?}");
+    }
+    // Nor one that has asked once, and keeps the connection.
+    let mut stream = tokio::net::TcpStream::connect(&server.address).await.unwrap();
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    let ended = tokio::time::timeout(patience, stream.read_to_string(&mut answer)).await;
+    assert!(ended.is_ok() && answer.contains("200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn more_connections_than_places_wait_for_their_turn() {
+    let server = Server::with(&[("TENURE_HTTP__TIMEOUT", "2s")]).await;
+    let mut idle = Vec::new();
+    for _ in 0..1_000 {
+        idle.push(tokio::net::TcpStream::connect(&server.address).await.unwrap());
+    }
+    let asked = server.get("/livez");
+    let mut asked = std::pin::pin!(asked);
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut asked).await;
+    assert!(early.is_err(), "answered beside a thousand others");
+    // The idle ones are let go, and it is answered.
+    let (status, _) = tokio::time::timeout(Duration::from_secs(20), asked)
+        .await
+        .unwrap();
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn what_was_begun_is_seen_through_when_the_caller_hangs_up() {
     let server = Server::start().await;
     for i in 0..20 {

@@ -294,6 +294,11 @@ proptest! {
             replica.apply(&change);
         }
         prop_assert_eq!(replica, Replica::of(&so));
+        let mut replica = Replica::of(&told);
+        for change in replica.changes_to(&Replica::of(&so)) {
+            replica.apply(&change);
+        }
+        prop_assert_eq!(replica, Replica::of(&so), "from the replica alone");
     }
 
     #[test]

@@ -1,18 +1,27 @@
 //! The integration tests: one binary, so that they share their servers.
 
 mod broker;
+mod chaos;
 mod cli;
 mod config;
+mod delivery_limit;
 mod end_to_end;
 mod engine;
 mod generate;
+mod hostile;
 mod http;
 mod laws;
 mod lifecycles;
+mod oracle;
 mod outages;
 mod scheduler;
+mod secrets;
+mod several_workers;
+mod shutdown;
+mod simulation;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod wire;
 mod worker;

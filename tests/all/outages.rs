@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::servers::{Postgres, RabbitMq, name_in};
+use crate::support::servers::{Postgres, Proxy, RabbitMq, name_in};
 use crate::support::tenure::{Running, Tenure};
 
 fn lines(running: &Running, words: &str) -> Vec<String> {
@@ -112,5 +112,98 @@ fn a_database_that_is_not_there_yet_or_goes_away_is_one_line_each_time() {
         "{}",
         running.log()
     );
+    assert!(running.stop().success());
+}
+
+#[test]
+fn a_database_whose_host_vanishes_holds_nothing_for_ever() {
+    let database = Postgres::own();
+    let wire = Proxy::to(database.port());
+    let name = database.database("vanished");
+    let url = format!("postgres://postgres@127.0.0.1:{}/{}", wire.port(), name_in(&name));
+    let amqp = RabbitMq::shared().vhost("vanished");
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(
+        folder.path(),
+        &[
+            ("DATABASE_URL", &url),
+            ("AMQP_URL", &amqp),
+            ("TENURE_STORE__STATEMENT_TIMEOUT", "1s"),
+            ("TENURE_STORE__MAX_CONNECTIONS", "3"),
+        ],
+    );
+    let running = tenure.run();
+    publish(&tenure, folder.path(), "before");
+    arrives(&running, "before");
+    for client in ["first", "second", "third", "fourth"] {
+        assert!(wire.cut_off() > 1);
+        publish(&tenure, folder.path(), client);
+        arrives(&running, client);
+    }
+    running.wait_until("ready", || ready(&running));
+    let depth = std::time::Duration::from_secs(30);
+    RabbitMq::shared().wait_for_depth(name_in(&amqp), "tenure.events.0", 0, depth);
+    assert!(
+        running.log().contains("did not answer within"),
+        "{}",
+        running.log()
+    );
+    assert!(running.stop().success());
+}
+
+#[test]
+fn a_broker_that_is_short_of_memory_holds_up_the_changes_and_not_the_events() {
+    let broker = RabbitMq::own();
+    let amqp = broker.vhost("alarm");
+    let vhost = name_in(&amqp);
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
+    tenure.run().stop();
+    for (path, body) in [
+        (format!("queues/{vhost}/listener"), json!({ "durable": true })),
+        (
+            format!("bindings/{vhost}/e/tenure.changes/q/listener"),
+            json!({ "routing_key": "#" }),
+        ),
+    ] {
+        let method = if path.starts_with("queues") { "PUT" } else { "POST" };
+        broker.manage(method, &path, Some(&body));
+    }
+    for n in 0..30 {
+        publish(&tenure, folder.path(), &format!("c{n}"));
+    }
+    broker.control(&["set_vm_memory_high_watermark", "0"]);
+    let running = tenure.run();
+    arrives(&running, "c29");
+    let patience = std::time::Duration::from_mins(1);
+    broker.wait_for_depth(vhost, "tenure.events.0", 0, patience);
+    assert_eq!(broker.queue_depth(vhost, "listener"), Some(0));
+    running.wait_until("told", || !lines(&running, "short of resources").is_empty());
+
+    // Someone who publishes is told, too.
+    std::thread::scope(|scope| {
+        let publishing = scope.spawn(|| {
+            let file = folder.path().join("waiting.ndjson");
+            let event = json!({
+                "specversion": "1.0", "id": "late", "source": "/space", "type": "client.added",
+                "subject": "p/late", "time": "2026-01-05T09:00:00Z", "data": { "name": "late" },
+            });
+            std::fs::write(&file, event.to_string()).expect("a file");
+            tenure.call(&["publish", &file.to_string_lossy()])
+        });
+        std::thread::sleep(std::time::Duration::from_secs(7));
+        assert!(!publishing.is_finished());
+        broker.control(&["set_vm_memory_high_watermark", "0.6"]);
+        let output = publishing.join().expect("no panic");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        assert!(told.contains("RabbitMQ does not confirm"), "{told}");
+    });
+    arrives(&running, "late");
+    running.wait_until("changes", || {
+        broker
+            .queue_depth(vhost, "listener")
+            .is_some_and(|depth| depth >= 31)
+    });
     assert!(running.stop().success());
 }

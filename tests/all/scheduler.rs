@@ -11,9 +11,9 @@ use tenure::config::{Settings, SweepSettings};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{ClientKey, Event, EventKind, Policy, Sweep};
 use tenure::engine::{Answer, Engine, Incoming};
-use tenure::scheduler::{Scheduler, TickerError};
+use tenure::scheduler::{Scheduler, TickerError, prune_on_ticks};
 use tenure::store::sqlite::SqliteStore;
-use tenure::store::{RunStatus, Store, SweepRun};
+use tenure::store::{Halt, HaltKind, RunEnd, RunStatus, Store, SweepRun};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,8 @@ fn settings(cron: &str, chunk: u32) -> SweepSettings {
     let mut env = vec![
         ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON".to_owned(), cron.to_owned()),
         ("TENURE_SWEEPS__CHUNK".to_owned(), chunk.to_string()),
+        ("TENURE_SWEEPS__BREAKER__CLIENTS".to_owned(), "300".to_owned()),
+        ("TENURE_SWEEPS__BREAKER__PERCENT".to_owned(), "100".to_owned()),
     ];
     for other in ["SUBSCRIPTION_END", "TERMINATED_CLEANUP", "STALLED_INVITATIONS"] {
         env.push((format!("TENURE_SWEEPS__{other}__ENABLED"), "false".to_owned()));
@@ -235,6 +237,68 @@ async fn a_sweep_that_is_stopped_ends_at_its_chunk_and_is_taken_up_again() {
 }
 
 #[tokio::test]
+async fn a_paused_sweep_does_not_run_until_it_is_resumed() {
+    let (_folder, clock, engine) = engine_at("2026-01-01T00:00:00Z").await;
+    clients(&engine, 3, moment("2026-01-01T00:00:00Z")).await;
+    clock.set(moment("2026-03-10T12:30:00Z"));
+    let halt = Halt {
+        sweep: Sweep::AccessExpiry,
+        kind: HaltKind::Paused,
+        at: clock.now(),
+        why: "the books are closed".into(),
+    };
+    engine.store().halt(&halt).await.unwrap();
+    let settings = settings(HOURLY, 10);
+    let scheduler = Scheduler::new(engine.clone(), &settings, "test".to_owned());
+    let freshness = scheduler.freshness().await.unwrap()[&Sweep::AccessExpiry].clone();
+    assert!(freshness.is_well(), "as a person wants it");
+    assert_eq!(
+        freshness.to_string(),
+        "paused since 2026-03-10T12:30:00Z: the books are closed"
+    );
+    let running = start(&engine, &settings);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    running.stop().await;
+    assert!(runs(&engine).await.is_empty());
+
+    engine
+        .store()
+        .resume(Sweep::AccessExpiry, HaltKind::Paused)
+        .await
+        .unwrap();
+    let running = start(&engine, &settings);
+    runs_until(&engine, |runs| runs.iter().any(done)).await;
+    running.stop().await;
+    assert_eq!(expired(&engine).await, 3);
+}
+
+#[tokio::test]
+async fn a_sweep_that_trips_the_breaker_is_not_ready_and_not_run_again() {
+    let (_folder, clock, engine) = engine_at("2026-01-01T00:00:00Z").await;
+    clients(&engine, 60, moment("2026-01-01T00:00:00Z")).await;
+    clock.set(moment("2026-03-10T12:30:00Z"));
+    let mut settings = settings(EVERY_SECOND, 10);
+    settings.breaker.percent = 20;
+    settings.breaker.clients = 20;
+    let running = start(&engine, &settings);
+    runs_until(&engine, |runs| runs.iter().any(|run| run.finished_at.is_some())).await;
+    for _ in 0..3 {
+        clock.set(clock.now() + TimeDelta::seconds(1));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    running.stop().await;
+    let runs = runs(&engine).await;
+    assert_eq!((runs.len(), runs[0].status), (1, RunStatus::Failed));
+    assert_eq!(expired(&engine).await, 0);
+    let scheduler = Scheduler::new(engine.clone(), &settings, "test".to_owned());
+    let freshness = scheduler.freshness().await.unwrap()[&Sweep::AccessExpiry].clone();
+    assert!(!freshness.is_well());
+    let why = freshness.to_string();
+    assert!(why.contains("stopped by the breaker since"), "{why}");
+    assert!(why.contains("--confirm"), "{why}");
+}
+
+#[tokio::test]
 async fn a_store_that_is_away_stops_no_turns() {
     let (_folder, _clock, engine) = engine_at("2026-03-10T12:30:00Z").await;
     engine.store().close().await;
@@ -282,4 +346,50 @@ async fn a_sweep_is_fresh_until_it_misses_two_ticks() {
     assert!(!stale.fresh, "{stale}");
     assert!(stale.to_string().starts_with("overdue"), "{stale}");
     assert_eq!(stale.next_tick, Some(moment("2026-03-10T17:00:00Z")));
+}
+
+/// On its own cron line, by several workers at once; a tick that finds nothing removes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_old_goes_on_the_tick_of_retention() {
+    let (_folder, clock, engine) = engine_at("2025-06-01T12:00:00Z").await;
+    let env = [
+        ("TENURE_RETENTION__CRON", "0 3 * * *"),
+        ("TENURE_RETENTION__SWEEP_RUNS", "30d"),
+        ("TENURE_RETENTION__SWEEP_RUNS_KEPT", "1"),
+        ("TENURE_RETENTION__CHUNK", "2"),
+    ];
+    let env = env.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let settings = Settings::load(None, env.into_iter()).unwrap().retention;
+    for day in 1..=9 {
+        let at = moment("2025-04-01T00:00:00Z") + TimeDelta::days(day);
+        let store = engine.store();
+        let run = store.start_run(Sweep::AccessExpiry, at, at, "w").await.unwrap();
+        let end = RunEnd {
+            at,
+            upto: None,
+            error: None,
+        };
+        store.end_run(run.id, &end).await.unwrap();
+    }
+    clock.set(moment("2025-06-02T02:59:59.9Z"));
+    let stop = CancellationToken::new();
+    let workers: Vec<_> = (0..2)
+        .map(|_| {
+            let pruning = prune_on_ticks(engine.clone(), settings.clone(), stop.clone());
+            tokio::spawn(pruning)
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(runs(&engine).await.len(), 9, "before the tick nothing goes");
+    clock.set(moment("2025-06-02T03:00:00Z"));
+    let left = runs_until(&engine, |runs| runs.len() == 1).await;
+    assert_eq!(
+        left[0].scheduled_at,
+        moment("2025-04-10T00:00:00Z"),
+        "the last one stays"
+    );
+    stop.cancel();
+    for worker in workers {
+        worker.await.unwrap();
+    }
 }

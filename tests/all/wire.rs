@@ -370,7 +370,7 @@ fn data_must_be_right() {
         (
             "account.jobs_counted",
             r#"{"total": 1e400}"#,
-            "is not JSON: number out of range",
+            "`total`: number out of range",
         ),
         (
             "account.jobs_counted",

@@ -5,5 +5,7 @@
     reason = "every test binary uses a part of this, and none the whole"
 )]
 
+pub mod proxy;
 pub mod servers;
+pub mod site;
 pub mod tenure;

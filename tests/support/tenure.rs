@@ -1,8 +1,8 @@
 //! The real binary, as processes.
 
-use std::io::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -68,7 +68,7 @@ impl Tenure {
     }
 
     /// Runs a command to its end whose output nobody reads: both pipes are closed at the other end.
-    pub fn unread(&self, args: &[&str]) -> std::process::ExitStatus {
+    pub fn unread(&self, args: &[&str]) -> ExitStatus {
         let mut command = self.command(args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary can be started");
@@ -96,6 +96,22 @@ impl Tenure {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
             .collect()
+    }
+
+    /// Starts a command, to be read while it works.
+    pub fn spawn(&self, args: &[&str]) -> Spawned {
+        let mut command = self.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary can be started");
+        let out = BufReader::new(child.stdout.take().expect("a pipe"));
+        let err = BufReader::new(child.stderr.take().expect("a pipe"));
+        Spawned { child, out, err }
+    }
+
+    /// What is stored is what the log says.
+    pub fn assert_no_drift(&self) {
+        let told = self.json(&["verify"]);
+        assert_eq!(told.last().expect("a summary")["differ"], 0, "{told:?}");
     }
 
     /// Starts `tenure run`, and waits until it is ready.
@@ -126,6 +142,51 @@ impl Tenure {
     }
 }
 
+/// A command at work, which is ended, by its id, when it is dropped.
+#[derive(Debug)]
+pub struct Spawned {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    err: BufReader<ChildStderr>,
+}
+
+impl Spawned {
+    /// Waits for a line of standard output with these words.
+    pub fn reads(&mut self, words: &str) {
+        until(&mut self.out, words);
+    }
+
+    /// Waits for a line of standard error with these words.
+    pub fn hears(&mut self, words: &str) {
+        until(&mut self.err, words);
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("the process is there");
+    }
+
+    /// Waits for its end.
+    pub fn code(mut self) -> Option<i32> {
+        self.child.wait().expect("the process ends").code()
+    }
+}
+
+fn until(from: &mut impl BufRead, words: &str) {
+    let mut said = String::new();
+    while !said.contains(words) {
+        let read = from.read_line(&mut said).expect("text");
+        assert!(read > 0, "it ended without `{words}`: {said}");
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Running {
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
@@ -134,6 +195,15 @@ impl Running {
     /// Status and body of a GET; 0 when there was no answer.
     pub fn get(&self, path: &str) -> (u16, String) {
         super::servers::exchange(self.port, "GET", path, None).unwrap_or((0, String::new()))
+    }
+
+    /// A figure of its metrics, of all labels together; 0 when there is none.
+    pub fn metric(&self, name: &str) -> f64 {
+        let (_, page) = self.get("/metrics");
+        page.lines()
+            .filter(|line| line.starts_with(name))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
     }
 
     pub fn wait_until(&self, what: &str, done: impl FnMut() -> bool) {
@@ -146,10 +216,26 @@ impl Running {
         nix::sys::signal::kill(pid, signal).expect("the process is there");
     }
 
+    /// As everybody on the machine can see it.
+    pub fn command_line(&self) -> String {
+        let line = std::fs::read(format!("/proc/{}/cmdline", self.child.id())).expect("the process is there");
+        String::from_utf8_lossy(&line).into_owned()
+    }
+
     /// Asks it to stop, and waits for its end.
-    pub fn stop(mut self) -> std::process::ExitStatus {
+    pub fn stop(mut self) -> ExitStatus {
         self.signal(nix::sys::signal::Signal::SIGTERM);
         self.child.wait().expect("the process ends")
+    }
+
+    /// How it has ended, if it does within this time.
+    pub fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let mut status = None;
+        let _ = wait_until(limit, || {
+            status = self.child.try_wait().expect("the process is ours");
+            status.is_some()
+        });
+        status
     }
 }
 

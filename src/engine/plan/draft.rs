@@ -201,12 +201,14 @@ impl<'a> Draft<'a> {
         any
     }
 
-    /// Ends the work on this client: what has fallen due by now fires in the same transaction, and its
-    /// name is settled with the others of the batch.
-    pub fn settle(&mut self, now: DateTime<Utc>, names: &mut Names) {
-        // An event may be stamped a little ahead of our clock; it is taken at its word.
-        self.advance(self.client.as_of().map_or(now, |as_of| as_of.max(now)));
-        let (before, after) = (borne_name(&self.stored.document.client), borne_name(&self.client));
+    /// Ends the work on this client: what has fallen due by now fires in the same transaction, as far as the horizon
+    /// lets it, and its name is settled with the others of the batch.
+    pub fn settle(&mut self, horizon: Option<DateTime<Utc>>, names: &mut Names) {
+        // An event may be stamped a little ahead of our clock, or of the horizon; it is taken at its word.
+        if let Some(until) = self.client.as_of().max(horizon) {
+            self.advance(until);
+        }
+        let (before, after) = (self.stored.document.client.borne_name(), self.client.borne_name());
         let lent = self.stored.document.name_is_lent;
         if before != after || (lent && self.claims) {
             let holds = names.settle(&self.stored.key, before, after);
@@ -270,10 +272,9 @@ impl<'a> Draft<'a> {
         }
         if self.dirty {
             document.client = self.client;
-            let name = borne_name(&document.client).filter(|_| !document.name_is_lent);
             commit.clients.push(ClientWrite {
                 key: self.stored.key,
-                name_key: name.map(Name::key),
+                name_key: document.held_name().map(Name::key),
                 document,
                 read_version: self.stored.version,
             });
@@ -299,10 +300,6 @@ pub fn is_harmless(stored: &Stored, client: &Client, event: &Event) -> bool {
             .access()
             .and_then(Access::renewal)
             .is_some_and(|renewal| renewal.since < event.time && event.time <= renewal.renewed_at)
-}
-
-fn borne_name(client: &Client) -> Option<&Name> {
-    client.name.as_ref().filter(|_| client.exists())
 }
 
 fn in_their_places(history: Vec<Logged>, late: Vec<(usize, Event)>) -> Vec<Slot> {

@@ -3,6 +3,8 @@
 
 mod draft;
 mod names;
+mod rebuild;
+mod truth;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,11 +16,15 @@ use crate::store::{Commit, Logged, NameClaim, Outcome, Stored};
 use draft::Draft;
 use names::Names;
 pub use names::{claims, leading};
+pub use rebuild::{Rebuild, drift, names_of, plan_rebuild};
 
 /// What the plan is made from.
 #[derive(Debug)]
 pub struct Situation<'a> {
+    /// When this is written.
     pub now: DateTime<Utc>,
+    /// Up to when timers may fire that no event fires; none: none may.
+    pub horizon: Option<DateTime<Utc>>,
     pub policies: &'a Policies,
     /// The clients that exist, of those that the events or the sweep are about.
     pub stored: Vec<Stored>,
@@ -67,6 +73,7 @@ pub fn plan_deadlines(stored: Vec<Stored>, recorded_at: DateTime<Utc>, policies:
 pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
     let Situation {
         now,
+        horizon,
         policies,
         stored,
         mut histories,
@@ -81,7 +88,7 @@ pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
         let history = histories.remove(&key).unwrap_or_default();
         let mut draft = Draft::of(stored, policies);
         draft.take(events, history, &mut names, &mut outcomes);
-        draft.settle(now, &mut names);
+        draft.settle(horizon, &mut names);
         drafts.insert(key, draft);
     }
     let mut commit = Commit {

@@ -21,8 +21,12 @@ impl Names {
         event
             .kind
             .claimed_name()
-            .and_then(|name| self.holders.get(&claim(&event.key, name)))
-            .is_some_and(|holder| *holder != event.key)
+            .is_some_and(|name| self.is_held_by_another(&claim(&event.key, name), &event.key))
+    }
+
+    /// Whether a name is held, and not by this client.
+    pub fn is_held_by_another(&self, claim: &NameClaim, key: &ClientKey) -> bool {
+        self.holders.get(claim).is_some_and(|holder| holder != key)
     }
 
     /// Notes that a client bears another name from now on, and lets go of the one it bore. True when it
@@ -45,7 +49,7 @@ impl Names {
     }
 }
 
-fn claim(key: &ClientKey, name: &Name) -> NameClaim {
+pub fn claim(key: &ClientKey, name: &Name) -> NameClaim {
     NameClaim {
         partner: key.partner.clone(),
         name_key: name.key(),

@@ -1,25 +1,30 @@
 //! One batch: lock, read, write, commit.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgPool, Postgres};
-use sqlx::{PgConnection, Transaction};
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use sqlx::postgres::PgPool;
 
-use super::{history, write};
-use crate::domain::ClientKey;
-use crate::store::{Batch, Commit, Logged, NameClaim, Result, StoreError, Stored, Touches, rows};
+use super::session::Session;
+use super::{history, kept, lanes, policies, write};
+use crate::domain::{ClientKey, Policy};
+use crate::store::{
+    Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Result, StoreError, Stored, Touches, rows,
+};
 
 pub(super) struct PostgresBatch {
-    transaction: Transaction<'static, Postgres>,
+    session: Session,
 }
 
 impl PostgresBatch {
-    pub(super) async fn begin(pool: &PgPool) -> Result<Self> {
+    pub(super) async fn begin(pool: &PgPool, limit: Duration) -> Result<Self> {
         // Plans are cached, and a table that was empty when its plan was made would be read from end to end
         // until the server next takes stock of it.
-        let transaction = pool.begin_with("begin; set local enable_seqscan = off").await?;
-        Ok(Self { transaction })
+        let session = Session::begin(pool, limit, "begin; set local enable_seqscan = off").await?;
+        Ok(Self { session })
     }
 }
 
@@ -29,19 +34,8 @@ impl Batch for PostgresBatch {
         if ids.is_empty() {
             return Ok(HashSet::new());
         }
-        let (sources, ids): (Vec<&str>, Vec<&str>) = ids.iter().copied().unzip();
-        let known: Vec<(String, String)> = sqlx::query_as(
-            "select k.source, k.id
-             from unnest($1::text[], $2::text[]) as k (source, id)
-             cross join lateral (
-                 select 1 from events where source = k.source and id = k.id offset 0
-             ) e",
-        )
-        .bind(sources)
-        .bind(ids)
-        .fetch_all(&mut *self.transaction)
-        .await?;
-        Ok(known.into_iter().collect())
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(known(connection, ids)).await
     }
 
     async fn lock(&mut self, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>> {
@@ -49,57 +43,105 @@ impl Batch for PostgresBatch {
             return Ok(Vec::new());
         }
         debug_assert!(keys.is_sorted(), "locks out of order make deadlocks");
-        let mut clients = lock(&mut self.transaction, keys, skip_busy).await?;
-        let mut runs = open_runs(&mut self.transaction, &clients).await?;
-        for client in &mut clients {
-            if let Some(run) = runs.remove(&client.key) {
-                client.touches = run;
-            }
-        }
-        Ok(clients)
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(lock_and_read(connection, keys, skip_busy)).await
     }
 
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>> {
         if names.is_empty() {
             return Ok(HashMap::new());
         }
-        let (partners, name_keys): (Vec<&str>, Vec<&str>) = names
-            .iter()
-            .map(|name| (&*name.partner, name.name_key.as_str()))
-            .unzip();
-        let holders: Vec<(String, String, String)> = sqlx::query_as(
-            "select k.partner, k.name_key, c.client
-             from unnest($1::text[], $2::text[]) as k (partner, name_key)
-             cross join lateral (
-                 select client from clients where partner = k.partner and name_key = k.name_key offset 0
-             ) c",
-        )
-        .bind(partners)
-        .bind(name_keys)
-        .fetch_all(&mut *self.transaction)
-        .await?;
-        let claim = |(partner, name_key, client): (String, String, String)| {
-            let key = rows::key(&partner, &client);
-            let partner = partner.into();
-            (NameClaim { partner, name_key }, key)
-        };
-        Ok(holders.into_iter().map(claim).collect())
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(holders(connection, names)).await
     }
 
     async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>> {
-        history::of(&mut self.transaction, keys).await
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(history::of(connection, keys)).await
+    }
+
+    async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(kept::locked(connection, key)).await
+    }
+
+    async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(policies::all(connection)).await
+    }
+
+    async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(lanes::all(connection)).await
     }
 
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
-        write::all(&mut self.transaction, commit).await?;
-        self.transaction.commit().await?;
-        Ok(())
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(write::all(connection, commit)).await?;
+        self.session.end("commit").await
     }
 
     async fn rollback(self: Box<Self>) -> Result<()> {
-        self.transaction.rollback().await?;
-        Ok(())
+        self.session.end("rollback").await
     }
+}
+
+async fn known(connection: &mut PgConnection, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
+    let (sources, ids): (Vec<&str>, Vec<&str>) = ids.iter().copied().unzip();
+    let known: Vec<(String, String)> = sqlx::query_as(
+        "select k.source, k.id
+         from unnest($1::text[], $2::text[]) as k (source, id)
+         cross join lateral (
+             select 1 from events where source = k.source and id = k.id offset 0
+         ) e",
+    )
+    .bind(sources)
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    Ok(known.into_iter().collect())
+}
+
+async fn holders(
+    connection: &mut PgConnection,
+    names: &[NameClaim],
+) -> Result<HashMap<NameClaim, ClientKey>> {
+    let (partners, name_keys): (Vec<&str>, Vec<&str>) = names
+        .iter()
+        .map(|name| (&*name.partner, name.name_key.as_str()))
+        .unzip();
+    let holders: Vec<(String, String, String)> = sqlx::query_as(
+        "select k.partner, k.name_key, c.client
+         from unnest($1::text[], $2::text[]) as k (partner, name_key)
+         cross join lateral (
+             select client from clients where partner = k.partner and name_key = k.name_key offset 0
+         ) c",
+    )
+    .bind(partners)
+    .bind(name_keys)
+    .fetch_all(connection)
+    .await?;
+    let claim = |(partner, name_key, client): (String, String, String)| {
+        let key = rows::key(&partner, &client);
+        let partner = partner.into();
+        (NameClaim { partner, name_key }, key)
+    };
+    Ok(holders.into_iter().map(claim).collect())
+}
+
+async fn lock_and_read(
+    connection: &mut PgConnection,
+    keys: &[ClientKey],
+    skip_busy: bool,
+) -> Result<Vec<Stored>> {
+    let mut clients = lock(connection, keys, skip_busy).await?;
+    let mut runs = open_runs(connection, &clients).await?;
+    for client in &mut clients {
+        if let Some(run) = runs.remove(&client.key) {
+            client.touches = run;
+        }
+    }
+    Ok(clients)
 }
 
 /// Locks clients one by one in the order given, and reads each as it is once it is ours.

@@ -1,24 +1,26 @@
 //! Histories: events from the log, and touches out of their runs.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 
 use super::batch::columns;
+use super::session::Session;
 use crate::domain::ClientKey;
 use crate::store::rows::{self, LoggedRow};
 use crate::store::{Logged, Result};
 
 /// The history of one client, as of one moment.
-pub(super) async fn of_one(pool: &PgPool, key: &ClientKey) -> Result<Vec<Logged>> {
+pub(super) async fn of_one(pool: &PgPool, limit: Duration, key: &ClientKey) -> Result<Vec<Logged>> {
     // Touches move from the open run to a closed one: both must be read as of the same moment.
-    let mut transaction = pool
-        .begin_with("begin isolation level repeatable read, read only; set local enable_seqscan = off")
-        .await?;
-    let mut histories = of(&mut transaction, std::slice::from_ref(key)).await?;
-    transaction.commit().await?;
+    let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
+    let mut session = Session::begin(pool, limit, begin).await?;
+    let (connection, debt) = session.lend()?;
+    let mut histories = debt.settled_by(of(connection, std::slice::from_ref(key))).await?;
+    session.end("commit").await?;
     Ok(histories.remove(key).unwrap_or_default())
 }
 

@@ -7,8 +7,13 @@
 mod batch;
 mod dead_letters;
 mod history;
+mod kept;
+mod lanes;
+mod policies;
 mod reading;
 mod relay;
+mod retention;
+mod session;
 mod sweeps;
 mod write;
 
@@ -22,16 +27,30 @@ use tokio::sync::Mutex;
 
 use super::schema::{self, Embedded};
 use super::{
-    Batch, Census, ClientFilter, Cursor, DeadFilter, DeadRecord, DeadStatus, Logged, Recorded, Result,
-    RunCounts, Store, StoreError, Stored, SweepRun, pool,
+    Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
+    HaltKind, Kept, LaneProgress, Logged, Recorded, Result, RunCounts, RunEnd, Stale, Store, StoreError,
+    Stored, SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
+use session::in_time;
 
-const MIGRATIONS: Embedded = Embedded(&[(
-    1,
-    "tables",
-    include_str!("../migrations/postgres/0001_tables.sql"),
-)]);
+const MIGRATIONS: Embedded = Embedded(&[
+    (
+        1,
+        "tables",
+        include_str!("../migrations/postgres/0001_tables.sql"),
+    ),
+    (
+        2,
+        "lanes and sweeps",
+        include_str!("../migrations/postgres/0002_lanes_and_sweeps.sql"),
+    ),
+    (
+        3,
+        "retention",
+        include_str!("../migrations/postgres/0003_retention.sql"),
+    ),
+]);
 
 /// How this worker uses the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +84,10 @@ pub struct PostgresStore {
     pool: PgPool,
     /// For connections outside the pool, without its limits on time.
     server: PgConnectOptions,
+    /// How long any call may wait for an answer.
+    limit: Duration,
+    /// How long a connection of its own may take to come about.
+    connect_within: Duration,
     /// The connection whose session holds the relay's lead.
     lead: Mutex<Option<PgConnection>>,
 }
@@ -91,10 +114,13 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
+            .after_release(|connection, _| session::test(connection))
             .connect_lazy_with(limited);
         Ok(Self {
             pool,
             server,
+            limit: session::limit(options.statement_timeout),
+            connect_within: options.acquire_timeout,
             lead: Mutex::new(None),
         })
     }
@@ -109,7 +135,8 @@ impl Store for PostgresStore {
     async fn migrate(&self) -> Result<()> {
         // A connection of its own: it waits for other workers' migrations as long as they take, and a lock
         // that is left behind by a failure goes away with it.
-        let mut connection = self.server.connect().await?;
+        let connecting = async { Ok(self.server.connect().await?) };
+        let mut connection = in_time(self.connect_within, connecting).await?;
         let migrator = MIGRATIONS.migrator().await?;
         let done = migrator.run_direct(&mut connection).await.map_err(schema::failed);
         if done.is_ok() {
@@ -121,16 +148,21 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        sqlx::query("select 1").execute(&self.pool).await?;
-        Ok(())
+        in_time(self.limit, async {
+            sqlx::query("select 1").execute(&self.pool).await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn begin(&self) -> Result<Box<dyn Batch>> {
-        Ok(Box::new(batch::PostgresBatch::begin(&self.pool).await?))
+        Ok(Box::new(
+            batch::PostgresBatch::begin(&self.pool, self.limit).await?,
+        ))
     }
 
     async fn client(&self, key: &ClientKey) -> Result<Option<Stored>> {
-        reading::client(&self.pool, key).await
+        in_time(self.limit, reading::client(&self.pool, key)).await
     }
 
     async fn clients(
@@ -139,27 +171,56 @@ impl Store for PostgresStore {
         after: Option<&ClientKey>,
         limit: u32,
     ) -> Result<Vec<Stored>> {
-        reading::clients(&self.pool, filter, after, limit).await
+        in_time(self.limit, reading::clients(&self.pool, filter, after, limit)).await
     }
 
     async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>> {
-        history::of_one(&self.pool, key).await
+        history::of_one(&self.pool, self.limit, key).await
     }
 
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
-        reading::journal(&self.pool, key, after, limit).await
+        in_time(self.limit, reading::journal(&self.pool, key, after, limit)).await
+    }
+
+    async fn keys(
+        &self,
+        partner: Option<&str>,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<ClientKey>> {
+        in_time(self.limit, kept::keys(&self.pool, partner, after, limit)).await
+    }
+
+    async fn kept(&self, key: &ClientKey) -> Result<Kept> {
+        kept::one(&self.pool, self.limit, key).await
     }
 
     async fn census(&self) -> Result<Census> {
-        reading::census(&self.pool).await
+        in_time(self.limit, reading::census(&self.pool)).await
     }
 
     async fn policies(&self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
-        reading::policies(&self.pool).await
+        in_time(self.limit, policies::all(&self.pool)).await
     }
 
-    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy) -> Result<()> {
-        write::policy(&self.pool, from, policy).await
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
+        in_time(self.limit, policies::record(&self.pool, from, policy, arm)).await
+    }
+
+    async fn arming(&self) -> Result<Option<Arming>> {
+        in_time(self.limit, policies::arming(&self.pool)).await
+    }
+
+    async fn armed(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
+        in_time(self.limit, policies::armed(&self.pool, policy_from, upto)).await
+    }
+
+    async fn lanes(&self) -> Result<Vec<LaneProgress>> {
+        in_time(self.limit, lanes::all(&self.pool)).await
+    }
+
+    async fn keep_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
+        in_time(self.limit, lanes::keep(&self.pool, lanes, at)).await
     }
 
     async fn due(
@@ -169,7 +230,7 @@ impl Store for PostgresStore {
         after: Option<&(DateTime<Utc>, ClientKey)>,
         limit: u32,
     ) -> Result<Vec<(DateTime<Utc>, ClientKey)>> {
-        sweeps::due(&self.pool, sweep, until, after, limit).await
+        in_time(self.limit, sweeps::due(&self.pool, sweep, until, after, limit)).await
     }
 
     async fn start_run(
@@ -179,49 +240,102 @@ impl Store for PostgresStore {
         started_at: DateTime<Utc>,
         worker: &str,
     ) -> Result<SweepRun> {
-        sweeps::start(&self.pool, sweep, scheduled_at, started_at, worker).await
+        in_time(
+            self.limit,
+            sweeps::start(&self.pool, sweep, scheduled_at, started_at, worker),
+        )
+        .await
     }
 
-    async fn update_run(
-        &self,
-        id: i64,
-        add: &RunCounts,
-        error: Option<&str>,
-        finished_at: Option<DateTime<Utc>>,
-    ) -> Result<()> {
-        sweeps::update(&self.pool, id, add, error, finished_at).await
+    async fn count_run(&self, id: i64, add: &RunCounts) -> Result<()> {
+        in_time(self.limit, sweeps::count(&self.pool, id, add)).await
+    }
+
+    async fn end_run(&self, id: i64, end: &RunEnd) -> Result<()> {
+        in_time(self.limit, sweeps::end(&self.pool, id, end)).await
     }
 
     async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
-        sweeps::runs(&self.pool, sweep, limit).await
+        in_time(self.limit, sweeps::runs(&self.pool, sweep, limit)).await
+    }
+
+    async fn count_deadlines(&self, sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> Result<u64> {
+        in_time(
+            self.limit,
+            sweeps::count_deadlines(&self.pool, sweep, until, most),
+        )
+        .await
+    }
+
+    async fn halts(&self) -> Result<Vec<Halt>> {
+        in_time(self.limit, sweeps::halts(&self.pool)).await
+    }
+
+    async fn halt(&self, halt: &Halt) -> Result<()> {
+        in_time(self.limit, sweeps::halt(&self.pool, halt)).await
+    }
+
+    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+        in_time(self.limit, sweeps::resume(&self.pool, sweep, kind)).await
     }
 
     async fn lead_relay(&self) -> Result<bool> {
-        relay::lead(&self.server, &mut *self.lead.lock().await).await
+        let mut lead = self.lead.lock().await;
+        let leads = in_time(self.limit, relay::lead(&self.server, &mut lead)).await;
+        if leads.is_err() {
+            // It may owe an answer.
+            *lead = None;
+        }
+        leads
     }
 
     async fn relay_next(&self, limit: u32) -> Result<Vec<Recorded>> {
-        relay::next(&self.pool, limit).await
+        in_time(self.limit, relay::next(&self.pool, limit)).await
     }
 
     async fn relay_done(&self, upto: Cursor) -> Result<()> {
-        relay::done(&self.pool, upto).await
+        in_time(self.limit, relay::done(&self.pool, upto)).await
     }
 
     async fn relay_backlog(&self) -> Result<i64> {
-        relay::backlog(&self.pool).await
+        in_time(self.limit, relay::backlog(&self.pool)).await
     }
 
-    async fn dead_letters(&self, filter: &DeadFilter, after: i64, limit: u32) -> Result<Vec<DeadRecord>> {
-        dead_letters::list(&self.pool, filter, after, limit).await
+    async fn dead_letters(&self, filter: &DeadFilter, after: i64, limit: u32) -> Result<Vec<DeadLine>> {
+        in_time(self.limit, dead_letters::list(&self.pool, filter, after, limit)).await
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadRecord>> {
-        dead_letters::one(&self.pool, id).await
+        in_time(self.limit, dead_letters::one(&self.pool, id)).await
     }
 
     async fn mark_dead(&self, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool> {
-        dead_letters::mark(&self.pool, id, status, at).await
+        in_time(self.limit, dead_letters::mark(&self.pool, id, status, at)).await
+    }
+
+    async fn claim_dead(
+        &self,
+        id: i64,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<DeadRecord>> {
+        in_time(self.limit, dead_letters::claim(&self.pool, id, now, until)).await
+    }
+
+    async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()> {
+        in_time(
+            self.limit,
+            dead_letters::settle(&self.pool, id, in_vain, came_of, at),
+        )
+        .await
+    }
+
+    async fn stale(&self, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
+        in_time(self.limit, retention::count(&self.pool, stale, before)).await
+    }
+
+    async fn prune(&self, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        in_time(self.limit, retention::prune(&self.pool, stale, before, limit)).await
     }
 
     async fn close(&self) {

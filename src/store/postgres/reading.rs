@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgPool;
 
-use crate::domain::{ClientKey, Policy};
+use crate::domain::ClientKey;
 use crate::store::rows::{self, ClientRange, JournalRow, StoredRow};
 use crate::store::{Census, ClientFilter, Recorded, Result, Stored};
 
@@ -27,7 +27,7 @@ pub(super) async fn clients(
     after: Option<&ClientKey>,
     limit: u32,
 ) -> Result<Vec<Stored>> {
-    let range = ClientRange::of(filter, after);
+    let range = ClientRange::of(filter.partner.as_deref(), after);
     let clients: Vec<StoredRow> = sqlx::query_as(
         "select c.partner, c.client, c.version, c.doc::text, t.open_run
          from (
@@ -112,15 +112,4 @@ pub(super) async fn census(pool: &PgPool) -> Result<Census> {
     census.journal = journal;
     census.dead_letters_open = dead_letters_open;
     Ok(census)
-}
-
-pub(super) async fn policies(pool: &PgPool) -> Result<Vec<(DateTime<Utc>, Policy)>> {
-    let policies: Vec<(DateTime<Utc>, String)> = sqlx::query_as(
-        "select took_effect_at, policy::text
-         from policies
-         order by took_effect_at",
-    )
-    .fetch_all(pool)
-    .await?;
-    policies.into_iter().map(rows::policy).collect()
 }

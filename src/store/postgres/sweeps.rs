@@ -1,11 +1,11 @@
-//! Sweeps: what is due, and their runs.
+//! Sweeps: what is due, their runs, and what halts them.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgPool;
 
 use crate::domain::{ClientKey, Sweep};
 use crate::store::rows::{self, RunRow, text};
-use crate::store::{Result, RunCounts, SweepRun};
+use crate::store::{Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun};
 
 pub(super) async fn due(
     pool: &PgPool,
@@ -36,7 +36,8 @@ pub(super) async fn due(
     due.into_iter().map(rows::deadline).collect()
 }
 
-/// A worker that comes again by the same name was interrupted and goes on with its own share.
+/// Whatever run of this sweep came before and has not ended was overtaken: its worker went away, or is slow and
+/// says so when it ends.
 pub(super) async fn start(
     pool: &PgPool,
     sweep: Sweep,
@@ -45,42 +46,33 @@ pub(super) async fn start(
     worker: &str,
 ) -> Result<SweepRun> {
     let run: RunRow<DateTime<Utc>> = sqlx::query_as(
-        "insert into sweep_runs (sweep, scheduled_at, started_at, status, worker)
+        "with overtaken as (
+             update sweep_runs
+             set status = 'failed', finished_at = $3, error = $5
+             where sweep = $1 and status = 'running' and scheduled_at < $2
+         )
+         insert into sweep_runs (sweep, scheduled_at, started_at, status, worker)
          values ($1, $2, $3, 'running', $4)
          on conflict (sweep, scheduled_at) do update
-         set status = 'running', finished_at = null,
-             workers = case when sweep_runs.workers > 0 and sweep_runs.worker = excluded.worker
-                            then sweep_runs.workers
-                            else sweep_runs.workers + 1 end
-         returning id, sweep, scheduled_at, started_at, finished_at, status, examined, changed, changes, failed,
-                   error, worker",
+         set status = case when sweep_runs.status = 'done' then 'done' else 'running' end,
+             finished_at = case when sweep_runs.status = 'done' then sweep_runs.finished_at end
+         returning id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes,
+                   failed, error, worker",
     )
     .bind(sweep.as_str())
     .bind(scheduled_at)
     .bind(started_at)
     .bind(worker)
+    .bind(rows::OVERTAKEN)
     .fetch_one(pool)
     .await?;
     rows::run(run)
 }
 
-pub(super) async fn update(
-    pool: &PgPool,
-    id: i64,
-    add: &RunCounts,
-    error: Option<&str>,
-    finished_at: Option<DateTime<Utc>>,
-) -> Result<()> {
-    // The last worker to be done ends the run.
+pub(super) async fn count(pool: &PgPool, id: i64, add: &RunCounts) -> Result<()> {
     sqlx::query(
         "update sweep_runs
-         set examined = examined + $2, changed = changed + $3, changes = changes + $4, failed = failed + $5,
-             error = coalesce($6, error),
-             workers = case when $7::timestamptz is null then workers else greatest(workers - 1, 0) end,
-             finished_at = case when $7::timestamptz is null or workers > 1 then finished_at else $7 end,
-             status = case when $7::timestamptz is null or workers > 1 then status
-                           when coalesce($6, error) is null then 'done'
-                           else 'failed' end
+         set examined = examined + $2, changed = changed + $3, changes = changes + $4, failed = failed + $5
          where id = $1",
     )
     .bind(id)
@@ -88,8 +80,25 @@ pub(super) async fn update(
     .bind(add.changed)
     .bind(add.changes)
     .bind(add.failed)
-    .bind(error.map(text))
-    .bind(finished_at)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// One worker that has seen a run through ends it, whatever becomes of the others.
+pub(super) async fn end(pool: &PgPool, id: i64, end: &RunEnd) -> Result<()> {
+    sqlx::query(
+        "update sweep_runs
+         set finished_at = greatest(finished_at, $2),
+             upto = greatest(upto, $3),
+             status = case when $4::text is null or status = 'done' then 'done' else 'failed' end,
+             error = case when $4 is null or status <> 'done' then $4 else error end
+         where id = $1",
+    )
+    .bind(id)
+    .bind(end.at)
+    .bind(end.upto)
+    .bind(end.error.as_deref().map(text))
     .execute(pool)
     .await?;
     Ok(())
@@ -97,7 +106,7 @@ pub(super) async fn update(
 
 pub(super) async fn runs(pool: &PgPool, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
     let runs: Vec<RunRow<DateTime<Utc>>> = sqlx::query_as(
-        "select id, sweep, scheduled_at, started_at, finished_at, status, examined, changed, changes, failed,
+        "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
                 error, worker
          from sweep_runs
          where $1::text is null or sweep = $1
@@ -109,4 +118,64 @@ pub(super) async fn runs(pool: &PgPool, sweep: Option<Sweep>, limit: u32) -> Res
     .fetch_all(pool)
     .await?;
     runs.into_iter().map(rows::run).collect()
+}
+
+/// How many deadlines a sweep has at or before a moment, or at all; counted up to `most`.
+pub(super) async fn count_deadlines(
+    pool: &PgPool,
+    sweep: Sweep,
+    until: Option<DateTime<Utc>>,
+    most: u64,
+) -> Result<u64> {
+    let (count,): (i64,) = sqlx::query_as(
+        "select count(*)
+         from (
+             select 1
+             from deadlines
+             where sweep = $1 and due_at <= coalesce($2, 'infinity'::timestamptz)
+             limit $3
+         ) counted",
+    )
+    .bind(sweep.as_str())
+    .bind(until)
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_one(pool)
+    .await?;
+    Ok(count.unsigned_abs())
+}
+
+pub(super) async fn halts(pool: &PgPool) -> Result<Vec<Halt>> {
+    let halts: Vec<(String, String, DateTime<Utc>, String)> = sqlx::query_as(
+        "select sweep, kind, at, why
+         from sweep_halts
+         order by sweep, kind",
+    )
+    .fetch_all(pool)
+    .await?;
+    halts.into_iter().map(rows::halt).collect()
+}
+
+/// The first reason stays.
+pub(super) async fn halt(pool: &PgPool, halt: &Halt) -> Result<()> {
+    sqlx::query(
+        "insert into sweep_halts (sweep, kind, at, why)
+         values ($1, $2, $3, $4)
+         on conflict (sweep, kind) do nothing",
+    )
+    .bind(halt.sweep.as_str())
+    .bind(halt.kind.as_str())
+    .bind(halt.at)
+    .bind(text(&halt.why))
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn resume(pool: &PgPool, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+    let done = sqlx::query("delete from sweep_halts where sweep = $1 and kind = $2")
+        .bind(sweep.as_str())
+        .bind(kind.as_str())
+        .execute(pool)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }

@@ -5,11 +5,10 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use sqlx::postgres::PgPool;
 
 use super::batch::columns;
-use super::dead_letters;
-use crate::domain::{ClientKey, Entry, Policy, Sweep};
+use super::{dead_letters, lanes};
+use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::rows::{self, ClientColumns, json, outcome_columns};
 use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
 
@@ -24,7 +23,11 @@ pub(super) async fn all(connection: &mut PgConnection, commit: &Commit) -> Resul
     journal(connection, &commit.journal, at).await?;
     clear_deadlines(connection, &commit.deadlines_cleared).await?;
     set_deadlines(connection, &commit.deadlines_set).await?;
-    dead_letters::put(connection, &commit.dead_letters, at).await
+    dead_letters::put(connection, &commit.dead_letters, at).await?;
+    match &commit.watermark {
+        Some(watermark) => lanes::advance(connection, watermark, at).await,
+        None => Ok(()),
+    }
 }
 
 /// Every client must still be as it was read, or not be there if it was not. Those that are there come
@@ -360,20 +363,6 @@ async fn set_deadlines(
     .bind(set.iter().map(|(_, sweep, _)| sweep.as_str()).collect::<Vec<_>>())
     .bind(set.iter().map(|(.., due_at)| *due_at).collect::<Vec<_>>())
     .execute(connection)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn policy(pool: &PgPool, from: DateTime<Utc>, policy: &Policy) -> Result<()> {
-    sqlx::query(
-        "insert into policies (took_effect_at, policy)
-         values ($1, $2::json)
-         on conflict (took_effect_at) do update
-         set policy = excluded.policy",
-    )
-    .bind(from)
-    .bind(json(policy))
-    .execute(pool)
     .await?;
     Ok(())
 }

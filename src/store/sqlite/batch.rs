@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::Transaction;
 use sqlx::sqlite::{Sqlite, SqlitePool};
 
-use super::{BEGIN, history, write};
-use crate::domain::ClientKey;
+use super::{BEGIN, history, kept, lanes, policies, write};
+use crate::domain::{ClientKey, Policy};
 use crate::store::rows::{self, StoredRow, json};
-use crate::store::{Batch, Commit, Logged, NameClaim, Result, Stored};
+use crate::store::{Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Result, Stored};
 
 pub(super) struct SqliteBatch {
     transaction: Transaction<'static, Sqlite>,
@@ -82,6 +83,18 @@ impl Batch for SqliteBatch {
 
     async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>> {
         history::of(&mut self.transaction, keys).await
+    }
+
+    async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
+        kept::of(&mut self.transaction, key).await
+    }
+
+    async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
+        policies::all(&mut *self.transaction).await
+    }
+
+    async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
+        lanes::all(&mut *self.transaction).await
     }
 
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {

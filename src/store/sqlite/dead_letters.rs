@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 
-use super::{hex, micros};
+use super::micros;
 use crate::store::letters::sightings;
-use crate::store::rows::{self, DeadRow, json, text};
-use crate::store::{DeadFilter, DeadLetter, DeadRecord, DeadStatus, Result};
+use crate::store::rows::{self, DeadLineRow, DeadRow, json, text};
+use crate::store::{DeadFilter, DeadLetter, DeadLine, DeadRecord, DeadStatus, Result, hex};
 
 /// Keeps letters; one that is here already is seen again, and open again if it had been redriven. A
 /// discarded one stays discarded.
@@ -24,17 +24,19 @@ pub(super) async fn put(connection: &mut SqliteConnection, letters: &[DeadLetter
                 text(&letter.origin),
                 letter.content_type.as_deref().map(text),
                 json(&letter.headers),
-                hex(&letter.body),
-                text(&letter.reason),
+                hex(sighting.body()),
+                sighting.reason(),
                 sighting.times,
+                sighting.bytes(),
             )
         })
         .collect();
     sqlx::query(
         "insert into dead_letters
-             (digest, origin, content_type, headers, body, reason, status, times_seen, first_seen_at, last_seen_at)
+             (digest, origin, content_type, headers, body, reason, status, times_seen, first_seen_at, last_seen_at,
+              bytes)
          select unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, 'open',
-                value ->> 6, ?2, ?2
+                value ->> 6, ?2, ?2, value ->> 7
          from json_each(?1)
          where true
          order by key
@@ -57,10 +59,10 @@ pub(super) async fn list(
     filter: &DeadFilter,
     after: i64,
     limit: u32,
-) -> Result<Vec<DeadRecord>> {
-    let letters: Vec<DeadRow<i64>> = sqlx::query_as(
-        "select id, origin, content_type, headers, body, reason, status, times_seen, first_seen_at,
-                last_seen_at, settled_at
+) -> Result<Vec<DeadLine>> {
+    let letters: Vec<DeadLineRow<i64>> = sqlx::query_as(
+        "select id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen,
+                first_seen_at, last_seen_at, settled_at, redriven_at, came_of
          from dead_letters
          where id > ?1 and (?2 is null or status = ?2)
          order by id
@@ -71,13 +73,13 @@ pub(super) async fn list(
     .bind(i64::from(limit))
     .fetch_all(readers)
     .await?;
-    letters.into_iter().map(rows::dead).collect()
+    letters.into_iter().map(rows::dead_line).collect()
 }
 
 pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadRecord>> {
     let letter: Option<DeadRow<i64>> = sqlx::query_as(
-        "select id, origin, content_type, headers, body, reason, status, times_seen, first_seen_at,
-                last_seen_at, settled_at
+        "select id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen, first_seen_at,
+                last_seen_at, settled_at, redriven_at, came_of, headers, body
          from dead_letters
          where id = ?1",
     )
@@ -85,6 +87,50 @@ pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadReco
     .fetch_optional(readers)
     .await?;
     letter.map(rows::dead).transpose()
+}
+
+pub(super) async fn claim(
+    writer: &SqlitePool,
+    id: i64,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Option<DeadRecord>> {
+    let letter: Option<DeadRow<i64>> = sqlx::query_as(
+        "update dead_letters
+         set claimed_until = ?3
+         where id = ?1 and status <> 'redriven' and (claimed_until is null or claimed_until <= ?2)
+         returning id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen,
+                   first_seen_at, last_seen_at, settled_at, redriven_at, came_of, headers, body",
+    )
+    .bind(id)
+    .bind(micros(now))
+    .bind(micros(until))
+    .fetch_optional(writer)
+    .await?;
+    letter.map(rows::dead).transpose()
+}
+
+pub(super) async fn settle(
+    writer: &SqlitePool,
+    id: i64,
+    in_vain: bool,
+    came_of: &str,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "update dead_letters
+         set claimed_until = null, redriven_at = ?4, came_of = ?3,
+             status = case when ?2 then status else 'redriven' end,
+             settled_at = case when ?2 then settled_at else ?4 end
+         where id = ?1",
+    )
+    .bind(id)
+    .bind(in_vain)
+    .bind(text(came_of))
+    .bind(micros(at))
+    .execute(writer)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn mark(

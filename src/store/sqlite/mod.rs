@@ -5,8 +5,12 @@
 mod batch;
 mod dead_letters;
 mod history;
+mod kept;
+mod lanes;
+mod policies;
 mod reading;
 mod relay;
+mod retention;
 mod sweeps;
 mod write;
 
@@ -21,12 +25,25 @@ use sqlx::sqlite::{
 
 use super::schema::{self, Embedded};
 use super::{
-    Batch, Census, ClientFilter, Cursor, DeadFilter, DeadRecord, DeadStatus, Logged, Recorded, Result,
-    RunCounts, Store, Stored, SweepRun, pool,
+    Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
+    HaltKind, Kept, LaneProgress, Logged, Recorded, Result, RunCounts, RunEnd, Stale, Store, Stored,
+    SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 
-const MIGRATIONS: Embedded = Embedded(&[(1, "tables", include_str!("../migrations/sqlite/0001_tables.sql"))]);
+const MIGRATIONS: Embedded = Embedded(&[
+    (1, "tables", include_str!("../migrations/sqlite/0001_tables.sql")),
+    (
+        2,
+        "lanes and sweeps",
+        include_str!("../migrations/sqlite/0002_lanes_and_sweeps.sql"),
+    ),
+    (
+        3,
+        "retention",
+        include_str!("../migrations/sqlite/0003_retention.sql"),
+    ),
+]);
 
 /// How long to wait for another process that writes, or for the batch before.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -116,16 +133,45 @@ impl Store for SqliteStore {
         reading::journal(&self.readers, key, after, limit).await
     }
 
+    async fn keys(
+        &self,
+        partner: Option<&str>,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<ClientKey>> {
+        kept::keys(&self.readers, partner, after, limit).await
+    }
+
+    async fn kept(&self, key: &ClientKey) -> Result<Kept> {
+        kept::one(&self.readers, key).await
+    }
+
     async fn census(&self) -> Result<Census> {
         reading::census(&self.readers).await
     }
 
     async fn policies(&self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
-        reading::policies(&self.readers).await
+        policies::all(&self.readers).await
     }
 
-    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy) -> Result<()> {
-        write::policy(&self.writer, from, policy).await
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
+        policies::record(&self.writer, from, policy, arm).await
+    }
+
+    async fn arming(&self) -> Result<Option<Arming>> {
+        policies::arming(&self.readers).await
+    }
+
+    async fn armed(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
+        policies::armed(&self.writer, policy_from, upto).await
+    }
+
+    async fn lanes(&self) -> Result<Vec<LaneProgress>> {
+        lanes::all(&self.readers).await
+    }
+
+    async fn keep_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
+        lanes::keep(&self.writer, lanes, at).await
     }
 
     async fn due(
@@ -148,18 +194,32 @@ impl Store for SqliteStore {
         sweeps::start(&self.writer, sweep, scheduled_at, started_at, worker).await
     }
 
-    async fn update_run(
-        &self,
-        id: i64,
-        add: &RunCounts,
-        error: Option<&str>,
-        finished_at: Option<DateTime<Utc>>,
-    ) -> Result<()> {
-        sweeps::update(&self.writer, id, add, error, finished_at).await
+    async fn count_run(&self, id: i64, add: &RunCounts) -> Result<()> {
+        sweeps::count(&self.writer, id, add).await
+    }
+
+    async fn end_run(&self, id: i64, end: &RunEnd) -> Result<()> {
+        sweeps::end(&self.writer, id, end).await
     }
 
     async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
         sweeps::runs(&self.readers, sweep, limit).await
+    }
+
+    async fn count_deadlines(&self, sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> Result<u64> {
+        sweeps::count_deadlines(&self.readers, sweep, until, most).await
+    }
+
+    async fn halts(&self) -> Result<Vec<Halt>> {
+        sweeps::halts(&self.readers).await
+    }
+
+    async fn halt(&self, halt: &Halt) -> Result<()> {
+        sweeps::halt(&self.writer, halt).await
+    }
+
+    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+        sweeps::resume(&self.writer, sweep, kind).await
     }
 
     /// There is nobody else to lead: SQLite is for one worker.
@@ -179,7 +239,7 @@ impl Store for SqliteStore {
         relay::backlog(&self.readers).await
     }
 
-    async fn dead_letters(&self, filter: &DeadFilter, after: i64, limit: u32) -> Result<Vec<DeadRecord>> {
+    async fn dead_letters(&self, filter: &DeadFilter, after: i64, limit: u32) -> Result<Vec<DeadLine>> {
         dead_letters::list(&self.readers, filter, after, limit).await
     }
 
@@ -189,6 +249,27 @@ impl Store for SqliteStore {
 
     async fn mark_dead(&self, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool> {
         dead_letters::mark(&self.writer, id, status, at).await
+    }
+
+    async fn claim_dead(
+        &self,
+        id: i64,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<DeadRecord>> {
+        dead_letters::claim(&self.writer, id, now, until).await
+    }
+
+    async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()> {
+        dead_letters::settle(&self.writer, id, in_vain, came_of, at).await
+    }
+
+    async fn stale(&self, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
+        retention::count(&self.readers, stale, before).await
+    }
+
+    async fn prune(&self, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        retention::prune(&self.writer, stale, before, limit).await
     }
 
     async fn close(&self) {
@@ -201,14 +282,4 @@ impl Store for SqliteStore {
 /// A time as it stands in a column: whole microseconds since 1970.
 fn micros(time: DateTime<Utc>) -> i64 {
     time.timestamp_micros()
-}
-
-/// Bytes as they stand in a JSON argument.
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
 }

@@ -1,9 +1,8 @@
 //! Clients, the journal and the rest, as last committed.
 
-use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
-use crate::domain::{ClientKey, Policy};
+use crate::domain::ClientKey;
 use crate::store::rows::{self, ClientRange, JournalRow, StoredRow, json};
 use crate::store::{Census, ClientFilter, Recorded, Result, Stored};
 
@@ -27,7 +26,7 @@ pub(super) async fn clients(
     after: Option<&ClientKey>,
     limit: u32,
 ) -> Result<Vec<Stored>> {
-    let range = ClientRange::of(filter, after);
+    let range = ClientRange::of(filter.partner.as_deref(), after);
     let clients: Vec<StoredRow> = sqlx::query_as(
         "select c.partner, c.client, c.version, c.doc, t.open_run
          from clients c
@@ -95,15 +94,4 @@ pub(super) async fn census(readers: &SqlitePool) -> Result<Census> {
     census.journal = journal;
     census.dead_letters_open = dead_letters_open;
     Ok(census)
-}
-
-pub(super) async fn policies(readers: &SqlitePool) -> Result<Vec<(DateTime<Utc>, Policy)>> {
-    let policies: Vec<(i64, String)> = sqlx::query_as(
-        "select took_effect_at, policy
-         from policies
-         order by took_effect_at",
-    )
-    .fetch_all(readers)
-    .await?;
-    policies.into_iter().map(rows::policy).collect()
 }

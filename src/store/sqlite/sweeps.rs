@@ -1,12 +1,12 @@
-//! Sweeps: what is due, and their runs.
+//! Sweeps: what is due, their runs, and what halts them.
 
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
-use super::micros;
+use super::{BEGIN, micros};
 use crate::domain::{ClientKey, Sweep};
 use crate::store::rows::{self, RunRow, text};
-use crate::store::{Result, RunCounts, SweepRun};
+use crate::store::{Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun};
 
 pub(super) async fn due(
     readers: &SqlitePool,
@@ -36,7 +36,8 @@ pub(super) async fn due(
     due.into_iter().map(rows::deadline).collect()
 }
 
-/// A worker that comes again by the same name was interrupted and goes on with its own share.
+/// Whatever run of this sweep came before and has not ended was overtaken: its worker went away, or is slow and
+/// says so when it ends.
 pub(super) async fn start(
     writer: &SqlitePool,
     sweep: Sweep,
@@ -44,41 +45,41 @@ pub(super) async fn start(
     started_at: DateTime<Utc>,
     worker: &str,
 ) -> Result<SweepRun> {
+    let mut transaction = writer.begin_with(BEGIN).await?;
+    sqlx::query(
+        "update sweep_runs
+         set status = 'failed', finished_at = ?3, error = ?4
+         where sweep = ?1 and status = 'running' and scheduled_at < ?2",
+    )
+    .bind(sweep.as_str())
+    .bind(micros(scheduled_at))
+    .bind(micros(started_at))
+    .bind(rows::OVERTAKEN)
+    .execute(&mut *transaction)
+    .await?;
     let run: RunRow<i64> = sqlx::query_as(
         "insert into sweep_runs (sweep, scheduled_at, started_at, status, worker)
          values (?1, ?2, ?3, 'running', ?4)
          on conflict (sweep, scheduled_at) do update
-         set status = 'running', finished_at = null,
-             workers = case when workers > 0 and worker = excluded.worker then workers else workers + 1 end
-         returning id, sweep, scheduled_at, started_at, finished_at, status, examined, changed, changes, failed,
-                   error, worker",
+         set status = case when status = 'done' then 'done' else 'running' end,
+             finished_at = case when status = 'done' then finished_at end
+         returning id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes,
+                   failed, error, worker",
     )
     .bind(sweep.as_str())
     .bind(micros(scheduled_at))
     .bind(micros(started_at))
     .bind(worker)
-    .fetch_one(writer)
+    .fetch_one(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     rows::run(run)
 }
 
-pub(super) async fn update(
-    writer: &SqlitePool,
-    id: i64,
-    add: &RunCounts,
-    error: Option<&str>,
-    finished_at: Option<DateTime<Utc>>,
-) -> Result<()> {
-    // The last worker to be done ends the run.
+pub(super) async fn count(writer: &SqlitePool, id: i64, add: &RunCounts) -> Result<()> {
     sqlx::query(
         "update sweep_runs
-         set examined = examined + ?2, changed = changed + ?3, changes = changes + ?4, failed = failed + ?5,
-             error = coalesce(?6, error),
-             workers = case when ?7 is null then workers else max(workers - 1, 0) end,
-             finished_at = case when ?7 is null or workers > 1 then finished_at else ?7 end,
-             status = case when ?7 is null or workers > 1 then status
-                           when coalesce(?6, error) is null then 'done'
-                           else 'failed' end
+         set examined = examined + ?2, changed = changed + ?3, changes = changes + ?4, failed = failed + ?5
          where id = ?1",
     )
     .bind(id)
@@ -86,8 +87,25 @@ pub(super) async fn update(
     .bind(add.changed)
     .bind(add.changes)
     .bind(add.failed)
-    .bind(error.map(text))
-    .bind(finished_at.map(micros))
+    .execute(writer)
+    .await?;
+    Ok(())
+}
+
+/// One worker that has seen a run through ends it, whatever becomes of the others.
+pub(super) async fn end(writer: &SqlitePool, id: i64, end: &RunEnd) -> Result<()> {
+    sqlx::query(
+        "update sweep_runs
+         set finished_at = max(coalesce(finished_at, ?2), ?2),
+             upto = coalesce(max(upto, ?3), upto, ?3),
+             status = case when ?4 is null or status = 'done' then 'done' else 'failed' end,
+             error = case when ?4 is null or status <> 'done' then ?4 else error end
+         where id = ?1",
+    )
+    .bind(id)
+    .bind(micros(end.at))
+    .bind(end.upto.map(micros))
+    .bind(end.error.as_deref().map(text))
     .execute(writer)
     .await?;
     Ok(())
@@ -95,7 +113,7 @@ pub(super) async fn update(
 
 pub(super) async fn runs(readers: &SqlitePool, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
     let runs: Vec<RunRow<i64>> = sqlx::query_as(
-        "select id, sweep, scheduled_at, started_at, finished_at, status, examined, changed, changes, failed,
+        "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
                 error, worker
          from sweep_runs
          where ?1 is null or sweep = ?1
@@ -107,4 +125,64 @@ pub(super) async fn runs(readers: &SqlitePool, sweep: Option<Sweep>, limit: u32)
     .fetch_all(readers)
     .await?;
     runs.into_iter().map(rows::run).collect()
+}
+
+/// How many deadlines a sweep has at or before a moment, or at all; counted up to `most`.
+pub(super) async fn count_deadlines(
+    readers: &SqlitePool,
+    sweep: Sweep,
+    until: Option<DateTime<Utc>>,
+    most: u64,
+) -> Result<u64> {
+    let (count,): (i64,) = sqlx::query_as(
+        "select count(*)
+         from (
+             select 1
+             from deadlines
+             where sweep = ?1 and due_at <= ?2
+             limit ?3
+         )",
+    )
+    .bind(sweep.as_str())
+    .bind(until.map_or(i64::MAX, micros))
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_one(readers)
+    .await?;
+    Ok(count.unsigned_abs())
+}
+
+pub(super) async fn halts(readers: &SqlitePool) -> Result<Vec<Halt>> {
+    let halts: Vec<(String, String, i64, String)> = sqlx::query_as(
+        "select sweep, kind, at, why
+         from sweep_halts
+         order by sweep, kind",
+    )
+    .fetch_all(readers)
+    .await?;
+    halts.into_iter().map(rows::halt).collect()
+}
+
+/// The first reason stays.
+pub(super) async fn halt(writer: &SqlitePool, halt: &Halt) -> Result<()> {
+    sqlx::query(
+        "insert into sweep_halts (sweep, kind, at, why)
+         values (?1, ?2, ?3, ?4)
+         on conflict (sweep, kind) do nothing",
+    )
+    .bind(halt.sweep.as_str())
+    .bind(halt.kind.as_str())
+    .bind(micros(halt.at))
+    .bind(text(&halt.why))
+    .execute(writer)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn resume(writer: &SqlitePool, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+    let done = sqlx::query("delete from sweep_halts where sweep = ?1 and kind = ?2")
+        .bind(sweep.as_str())
+        .bind(kind.as_str())
+        .execute(writer)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }

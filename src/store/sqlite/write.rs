@@ -2,12 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
-use sqlx::sqlite::SqlitePool;
 
-use super::{dead_letters, hex, micros};
-use crate::domain::{ClientKey, Entry, Policy, Sweep};
+use super::{dead_letters, lanes, micros};
+use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::rows::{self, ClientColumns, json, outcome_columns};
-use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
+use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, TouchWrite, hex};
 
 /// Writes all of a commit but its end.
 pub(super) async fn all(connection: &mut SqliteConnection, commit: &Commit) -> Result<()> {
@@ -20,7 +19,11 @@ pub(super) async fn all(connection: &mut SqliteConnection, commit: &Commit) -> R
     journal(connection, &commit.journal, at).await?;
     clear_deadlines(connection, &commit.deadlines_cleared).await?;
     set_deadlines(connection, &commit.deadlines_set).await?;
-    dead_letters::put(connection, &commit.dead_letters, at).await
+    dead_letters::put(connection, &commit.dead_letters, at).await?;
+    match &commit.watermark {
+        Some(watermark) => lanes::advance(connection, watermark, at).await,
+        None => Ok(()),
+    }
 }
 
 /// Every client must still be as it was read, or not be there if it was not.
@@ -280,20 +283,6 @@ async fn set_deadlines(
     )
     .bind(json(&lines))
     .execute(connection)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn policy(writer: &SqlitePool, from: DateTime<Utc>, policy: &Policy) -> Result<()> {
-    sqlx::query(
-        "insert into policies (took_effect_at, policy)
-         values (?1, ?2)
-         on conflict (took_effect_at) do update
-         set policy = excluded.policy",
-    )
-    .bind(micros(from))
-    .bind(json(policy))
-    .execute(writer)
     .await?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure::broker::{self, BrokerSettings, BrokerState};
 use tenure::clock::SystemClock;
+use tenure::config::TlsFiles;
 use tenure::domain::{ClientKey, Policy};
 use tenure::engine::Engine;
 use tenure::store::sqlite::SqliteStore;
@@ -32,10 +33,13 @@ pub const STRUCTURED: &str = "application/cloudevents+json";
 pub fn settings(url: &str) -> BrokerSettings {
     BrokerSettings {
         url: url.into(),
+        tls: TlsFiles::default(),
         lanes: 1,
         prefetch: 200,
         batch_max: 50,
         batch_wait: Duration::from_millis(2),
+        // Queues hold what a test puts into them.
+        heartbeat: Duration::from_hours(1),
         max_event_bytes: 10_000,
         max_clock_skew: Duration::from_mins(5),
         relay: true,
@@ -77,7 +81,8 @@ impl Tenure {
 
     pub fn start(&self, settings: BrokerSettings) -> Worker {
         let (state, stop) = (BrokerState::default(), CancellationToken::new());
-        let run = broker::run(settings, self.engine.clone(), state.clone(), stop.clone());
+        let (engine, written) = (self.engine.clone(), stop.clone());
+        let run = broker::run(settings, engine, state.clone(), stop.clone(), written);
         Worker {
             state,
             stop,
@@ -98,8 +103,12 @@ impl Tenure {
 
     pub async fn dead_letters(&self) -> Vec<DeadRecord> {
         let all = DeadFilter::default();
-        let letters = self.engine.store().dead_letters(&all, 0, 1000);
-        letters.await.expect("dead letters")
+        let store = self.engine.store();
+        let mut letters = Vec::new();
+        for line in store.dead_letters(&all, 0, 1000).await.expect("dead letters") {
+            letters.extend(store.dead_letter(line.id).await.expect("a dead letter"));
+        }
+        letters
     }
 
     pub async fn wait_for_letters(&self, expected: usize) -> Vec<DeadRecord> {

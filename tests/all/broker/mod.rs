@@ -7,3 +7,4 @@ mod moody;
 mod relay;
 mod store_trouble;
 mod topology;
+mod watermarks;

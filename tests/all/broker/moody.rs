@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{
-    Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadRecord, DeadStatus, Logged, NameClaim,
-    Recorded, RunCounts, Store, StoreError, Stored, SweepRun,
+    Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
+    HaltKind, Kept, LaneProgress, Logged, NameClaim, Recorded, RunCounts, RunEnd, Stale, Store, StoreError,
+    Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -80,6 +81,18 @@ impl Batch for MoodyBatch {
         self.0.histories(keys).await
     }
 
+    async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
+        self.0.kept(key).await
+    }
+
+    async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
+        self.0.policies().await
+    }
+
+    async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
+        self.0.lanes().await
+    }
+
     async fn commit(self: Box<Self>, commit: &Commit) -> Result<()> {
         let locked_up = self.1.locked_up.load(Ordering::SeqCst);
         let poisonous = commit.events.iter().any(|write| write.event.id.contains(POISON));
@@ -141,6 +154,19 @@ impl Store for MoodyStore {
         self.store.journal(key, after, limit).await
     }
 
+    async fn keys(
+        &self,
+        partner: Option<&str>,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<ClientKey>> {
+        self.store.keys(partner, after, limit).await
+    }
+
+    async fn kept(&self, key: &ClientKey) -> Result<Kept> {
+        self.store.kept(key).await
+    }
+
     async fn census(&self) -> Result<Census> {
         self.store.census().await
     }
@@ -149,8 +175,24 @@ impl Store for MoodyStore {
         self.store.policies().await
     }
 
-    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy) -> Result<()> {
-        self.store.record_policy(from, policy).await
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
+        self.store.record_policy(from, policy, arm).await
+    }
+
+    async fn arming(&self) -> Result<Option<Arming>> {
+        self.store.arming().await
+    }
+
+    async fn armed(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
+        self.store.armed(policy_from, upto).await
+    }
+
+    async fn lanes(&self) -> Result<Vec<LaneProgress>> {
+        self.store.lanes().await
+    }
+
+    async fn keep_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
+        self.store.keep_lanes(lanes, at).await
     }
 
     async fn due(
@@ -175,18 +217,32 @@ impl Store for MoodyStore {
             .await
     }
 
-    async fn update_run(
-        &self,
-        id: i64,
-        add: &RunCounts,
-        error: Option<&str>,
-        finished_at: Option<DateTime<Utc>>,
-    ) -> Result<()> {
-        self.store.update_run(id, add, error, finished_at).await
+    async fn count_run(&self, id: i64, add: &RunCounts) -> Result<()> {
+        self.store.count_run(id, add).await
+    }
+
+    async fn end_run(&self, id: i64, end: &RunEnd) -> Result<()> {
+        self.store.end_run(id, end).await
     }
 
     async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
         self.store.runs(sweep, limit).await
+    }
+
+    async fn count_deadlines(&self, sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> Result<u64> {
+        self.store.count_deadlines(sweep, until, most).await
+    }
+
+    async fn halts(&self) -> Result<Vec<Halt>> {
+        self.store.halts().await
+    }
+
+    async fn halt(&self, halt: &Halt) -> Result<()> {
+        self.store.halt(halt).await
+    }
+
+    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+        self.store.resume(sweep, kind).await
     }
 
     async fn lead_relay(&self) -> Result<bool> {
@@ -206,7 +262,7 @@ impl Store for MoodyStore {
         self.store.relay_backlog().await
     }
 
-    async fn dead_letters(&self, filter: &DeadFilter, after: i64, limit: u32) -> Result<Vec<DeadRecord>> {
+    async fn dead_letters(&self, filter: &DeadFilter, after: i64, limit: u32) -> Result<Vec<DeadLine>> {
         self.store.dead_letters(filter, after, limit).await
     }
 
@@ -216,6 +272,27 @@ impl Store for MoodyStore {
 
     async fn mark_dead(&self, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool> {
         self.store.mark_dead(id, status, at).await
+    }
+
+    async fn claim_dead(
+        &self,
+        id: i64,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<DeadRecord>> {
+        self.store.claim_dead(id, now, until).await
+    }
+
+    async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()> {
+        self.store.settle_dead(id, in_vain, came_of, at).await
+    }
+
+    async fn stale(&self, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
+        self.store.stale(stale, before).await
+    }
+
+    async fn prune(&self, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        self.store.prune(stale, before, limit).await
     }
 
     async fn close(&self) {

@@ -67,3 +67,41 @@ fn the_same_file_again_changes_nothing() {
     let letters = given.tenure.json(&["dead", "list"]);
     assert_eq!(super::each(&letters, "times_seen"), ["2", "2"]);
 }
+
+#[test]
+fn a_line_that_is_too_long_is_a_dead_letter_and_the_next_is_read() {
+    let given = Given::nothing();
+    let tenure = given.with(&[("TENURE_EVENTS__MAX_BYTES", "2000")]);
+    let event = |id: &str, length: usize| {
+        let mut event = json!({
+            "specversion": "1.0", "id": id, "source": "/space", "type": "client.added",
+            "subject": format!("acme/{id}"), "time": "2026-01-05T09:00:00Z", "data": { "name": id },
+        });
+        event["more"] = "".into();
+        let short = event.to_string().len();
+        event["more"] = "x".repeat(length - short).into();
+        event.to_string()
+    };
+    let text = format!(
+        "{}\r\n{}\n{}\n{}",
+        event("just", 2_000),
+        event("byte", 2_001),
+        event("much", 3_000_000),
+        event("last", 1_000)
+    );
+    std::fs::write(given.folder.path().join("long.ndjson"), text).expect("a file");
+    let tally = tenure.json(&["ingest", "long.ndjson"]).remove(0);
+    assert_eq!(
+        (&tally["applied"], &tally["dead"]),
+        (&json!(2), &json!(2)),
+        "{tally}"
+    );
+    let letters = tenure.json(&["dead", "list"]);
+    let reason = |letter: usize| letters[letter]["reason"].as_str().unwrap_or_default().to_owned();
+    let reasons = [reason(0), reason(1)].join("\n");
+    assert!(reasons.contains("2001 bytes long; 2000 are allowed"), "{reasons}");
+    assert!(
+        reasons.contains("3000001 bytes long; 2000 are allowed"),
+        "{reasons}"
+    );
+}

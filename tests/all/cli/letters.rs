@@ -51,7 +51,11 @@ fn a_letter_is_an_object_for_programs() {
     let listed = given.tenure.json(&["dead", "list"]);
     assert_eq!(each(&listed, "id"), ["1", "2"]);
     let shown = given.tenure.json(&["dead", "show", "2"]);
-    assert_eq!(shown, listed[1..]);
+    for (name, value) in listed[1].as_object().expect("an object") {
+        assert_eq!(&shown[0][name], value, "{name}");
+    }
+    assert!(listed[1].get("body").is_none(), "a list is without bytes");
+    assert_eq!(listed[1]["bytes"], 12);
     assert_eq!(shown[0]["status"], "open");
     assert_eq!(shown[0]["origin"], "file:events.ndjson:15");
     assert_eq!(shown[0]["body"], "not an event");
@@ -101,6 +105,8 @@ fn what_is_still_no_event_stays_dead_and_the_script_is_told() {
     ");
     let letters = given.tenure.json(&["dead", "list", "--status", "open"]);
     assert_eq!(each(&letters, "id"), ["1", "2"]);
+    assert_eq!(letters[0]["came_of"], "dead: the attribute `subject` is missing");
+    assert!(letters[0]["redriven_at"].is_string());
 }
 
 #[test]
@@ -136,5 +142,9 @@ fn a_letter_that_was_only_early_becomes_an_event() {
         given.tenure.json(&["client", "show", "acme/mill"])[0]["name"],
         "New Mill"
     );
-    assert_eq!(patient.ok(&["dead", "redrive", "3"]), "3: duplicate\n");
+    assert_eq!(redriven[0]["came_of"], "applied");
+    assert_eq!(
+        patient.ok(&["dead", "redrive", "3"]),
+        "3: redriven: before: applied\n"
+    );
 }

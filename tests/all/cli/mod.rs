@@ -4,6 +4,7 @@
 mod clients;
 mod demo;
 mod files;
+mod halts;
 mod letters;
 mod sweeps;
 mod upkeep;

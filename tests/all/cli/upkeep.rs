@@ -3,7 +3,9 @@
 use serde_json::json;
 use sqlx::Connection as _;
 
-use super::{Given, code, each, said};
+use super::{Given, code, complained, each, said};
+use crate::support::servers::Postgres;
+use crate::support::tenure::Tenure;
 
 #[test]
 fn verify_finds_no_drift_in_what_was_taken_in() {
@@ -14,7 +16,7 @@ fn verify_finds_no_drift_in_what_was_taken_in() {
     );
     assert_eq!(
         given.tenure.json(&["verify"]),
-        [json!({ "clients": 3, "events": 12, "drifts": [] })]
+        [json!({ "clients": 3, "differ": 0, "events": 12 })]
     );
 }
 
@@ -33,18 +35,92 @@ async fn verify_names_the_client_that_was_tampered_with() {
     let output = given.tenure.call(&["verify"]);
     assert_eq!(code(&output), 1);
     insta::assert_snapshot!(said(&output), @r#"
-    ┌───────────┬─────────────────────────────────────────────────────────┐
-    │ client    ┆ what differs                                            │
-    ╞═══════════╪═════════════════════════════════════════════════════════╡
-    │ acme/mill ┆ name is kept as "New Mill", the history says "Old Mill" │
-    └───────────┴─────────────────────────────────────────────────────────┘
-    3 clients folded anew from 12 events: 1 differ from what is stored
+    acme/mill: name is kept as "New Mill", the history says "Old Mill"; the column name is `Old Mill`, by the document it is `New Mill`; the column name_key is `old mill`, by the document it is `new mill`
+    3 clients folded anew from 12 events: 1 differ from what is stored; `tenure rebuild` puts them right
     "#);
     let output = given.tenure.call(&["verify", "--json"]);
     assert_eq!(code(&output), 1);
-    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
-    let drifts = report["drifts"].as_array().expect("a list");
-    assert_eq!(each(drifts, "client"), ["acme/mill"]);
+    let lines: Vec<serde_json::Value> = said(&output)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object"))
+        .collect();
+    assert_eq!(each(&lines[..1], "client"), ["acme/mill"]);
+    assert_eq!(lines[1..], [json!({ "clients": 3, "differ": 1, "events": 12 })]);
+
+    assert_eq!(code(&given.tenure.call(&["rebuild", "best/forge"])), 0);
+    assert_eq!(code(&given.tenure.call(&["rebuild", "--partner", "best"])), 0);
+    assert_eq!(
+        code(&given.tenure.call(&["verify"])),
+        1,
+        "another client was rebuilt"
+    );
+    let rebuilt = given.tenure.json(&["rebuild", "acme/mill"]);
+    assert_eq!(each(&rebuilt[..1], "client"), ["acme/mill"]);
+    assert_eq!(
+        rebuilt[1..],
+        [json!({ "clients": 1, "differ": 1, "failed": 0, "changes": 1 })]
+    );
+    assert_eq!(
+        given.tenure.ok(&["verify"]),
+        "3 clients folded anew from 12 events: no drift\n"
+    );
+    assert_eq!(
+        given.tenure.ok(&["rebuild"]),
+        "3 clients folded anew: nothing was put right\n"
+    );
+}
+
+#[test]
+fn what_is_to_be_verified_must_be_there() {
+    let given = Given::events();
+    let output = given.tenure.call(&["verify", "acme/nobody"]);
+    assert_eq!(code(&output), 1);
+    assert!(complained(&output).contains("acme/nobody is not known"));
+    for args in [
+        &["verify", "acme"][..],
+        &["verify", "--after", "acme"],
+        &["rebuild", "--partner", "a b"],
+        &["rebuild", "acme/mill", "--partner", "acme"],
+    ] {
+        assert_eq!(code(&given.tenure.call(args)), 2, "{args:?}");
+    }
+}
+
+/// Stopped by SIGTERM while it waits for a client that another transaction holds: it finishes that one, and says how
+/// to go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_is_stopped_goes_on_where_it_ended() {
+    let url = Postgres::shared().database("a_rebuild_that_is_stopped");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("events.ndjson"), super::EVENTS).expect("a file");
+    let tenure = Tenure::new(folder.path(), &[super::IDLE, ("DATABASE_URL", &url)]);
+    tenure.ok(&["ingest", "events.ndjson"]);
+    let mut tables = sqlx::PgConnection::connect(&url).await.expect("the store");
+    sqlx::query("update clients set as_of = null")
+        .execute(&mut tables)
+        .await
+        .expect("tampered");
+    let mut held = tables.begin().await.expect("a transaction");
+    sqlx::query("select 1 from clients where client = 'mill' for update")
+        .execute(&mut *held)
+        .await
+        .expect("held");
+
+    let mut rebuild = tenure.spawn(&["rebuild"]);
+    rebuild.reads("acme/bakery: put right");
+    rebuild.signal(nix::sys::signal::Signal::SIGTERM);
+    rebuild.hears("stopping after what is in hand");
+    held.rollback().await.expect("let go");
+    rebuild.reads("acme/mill: put right");
+    rebuild.hears("`tenure rebuild --after acme/mill` goes on");
+    assert_eq!(rebuild.code(), Some(1));
+
+    let rest = tenure.json(&["rebuild", "--after", "acme/mill"]);
+    assert_eq!(each(&rest[..1], "client"), ["best/forge"]);
+    assert_eq!(
+        tenure.ok(&["verify"]),
+        "3 clients folded anew from 12 events: no drift\n"
+    );
 }
 
 #[test]
@@ -85,7 +161,7 @@ fn the_settings_are_shown_without_their_secrets() {
         "url = \"amqp://guest:***@mq.example/%2f\" # the environment variable AMQP_URL",
         "token = \"***\" # the environment variable TENURE_HTTP__TOKEN",
         "lanes = 4 # the file tenure.toml",
-        "prefetch = 2000 # the defaults",
+        "prefetch = 1000 # the defaults",
     ] {
         assert!(toml.lines().any(|found| found == line), "{line} in {toml}");
     }
@@ -117,4 +193,25 @@ fn a_worker_answers_while_the_command_line_works_on_the_same_store() {
     let (_, renamed) = running.get("/v1/partners/acme/clients/bakery");
     assert!(renamed.contains("Redbird Bakery"), "{renamed}");
     assert!(running.stop().success());
+}
+
+#[test]
+fn pruning_counts_first_where_that_is_wanted() {
+    let given = Given::events();
+    given.tenure.ok(&["dead", "discard", "1"]);
+    let tenure = given.with(&[("TENURE_RETENTION__DEAD_LETTERS", "1us")]);
+    assert_eq!(
+        tenure.json(&["prune", "--dry-run"]),
+        [json!({ "dry_run": true, "dead_letters": 1, "sweep_runs": 0, "journal": 0, "stopped": false })]
+    );
+    assert_eq!(
+        given.tenure.json(&["prune"])[0]["dead_letters"],
+        0,
+        "not so soon by default"
+    );
+    assert_eq!(
+        tenure.ok(&["prune"]),
+        "removed 1 dead letters, 0 runs of sweeps, 0 lines of the journal\n"
+    );
+    assert_eq!(each(&tenure.json(&["dead", "list"]), "id"), ["2"]);
 }

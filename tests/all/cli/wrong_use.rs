@@ -78,3 +78,13 @@ fn settings_that_cannot_be_stop_every_command_and_are_named() {
         }
     }
 }
+
+#[test]
+fn a_filter_for_logs_that_is_none_is_wrong_use_too() {
+    let given = Given::nothing();
+    refused(
+        &given.with(&[("RUST_LOG", "tenure=loud=er")]),
+        &["run"],
+        "RUST_LOG",
+    );
+}

@@ -14,8 +14,8 @@ use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{Cursor, DeadFilter, DeadLetter, Recorded, Store};
 
-use super::convergence::seeds;
 use super::wild;
+use crate::simulation::seeds;
 use crate::support::servers::Postgres;
 
 /// What is done to both stores.
@@ -162,10 +162,10 @@ async fn compare(sqlite: &dyn Store, postgres: &dyn Store, keys: &[ClientKey], s
         sqlite.dead_letters(&letters, 0, 100).await.expect("read"),
         postgres.dead_letters(&letters, 0, 100).await.expect("read"),
     );
-    let bodies = |records: &[tenure::store::DeadRecord]| -> BTreeSet<(Vec<u8>, Option<String>, i64)> {
+    let bodies = |records: &[tenure::store::DeadLine]| -> BTreeSet<(String, i64, Option<String>, i64)> {
         records
             .iter()
-            .map(|r| (r.letter.body.clone(), r.letter.content_type.clone(), r.times_seen))
+            .map(|r| (r.reason.clone(), r.bytes, r.content_type.clone(), r.times_seen))
             .collect()
     };
     assert_eq!(bodies(&dead.0), bodies(&dead.1), "seed {seed}: dead letters");

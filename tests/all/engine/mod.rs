@@ -1,8 +1,11 @@
 //! The engine on real stores.
 
-mod convergence;
+mod breaker;
 mod differential;
+mod horizon;
 mod laws;
 mod names;
 mod policies;
-mod wild;
+mod rebuild;
+mod redrive;
+pub mod wild;

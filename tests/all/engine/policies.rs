@@ -12,15 +12,15 @@ use tenure::store::sqlite::SqliteStore;
 
 use super::wild::start;
 
-fn day(days: i64) -> DateTime<Utc> {
+pub fn day(days: i64) -> DateTime<Utc> {
     start() + TimeDelta::days(days)
 }
 
-fn key() -> ClientKey {
+pub fn key() -> ClientKey {
     ClientKey::new("p", "c").expect("a key")
 }
 
-fn event(at: DateTime<Utc>, kind: EventKind) -> Event {
+pub fn event(at: DateTime<Utc>, kind: EventKind) -> Event {
     Event {
         source: "/s".into(),
         id: format!("{}-{}", at.timestamp_micros(), kind.type_name()).into(),
@@ -32,13 +32,13 @@ fn event(at: DateTime<Utc>, kind: EventKind) -> Event {
     }
 }
 
-fn accessed(at: DateTime<Utc>) -> Event {
+pub fn accessed(at: DateTime<Utc>) -> Event {
     let by = AccessedBy::Partner;
     event(at, EventKind::AccountAccessed { by, user: None })
 }
 
 /// A client whose access is enabled on day 0.
-fn active() -> Vec<Event> {
+pub fn active() -> Vec<Event> {
     let name = Name::try_from("Bakery".to_owned()).expect("a name");
     let (channel, steps) = (Channel::Standard, Steps::default());
     [
@@ -59,14 +59,14 @@ fn active() -> Vec<Event> {
     .into()
 }
 
-struct World {
+pub struct World {
     _folder: tempfile::TempDir,
-    store: Arc<SqliteStore>,
-    clock: Arc<SimulatedClock>,
+    pub store: Arc<SqliteStore>,
+    pub clock: Arc<SimulatedClock>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
         store.migrate().await.expect("migrated");
@@ -78,7 +78,7 @@ impl World {
         }
     }
 
-    async fn engine(&self, policy: &Policy) -> Engine {
+    pub async fn engine(&self, policy: &Policy) -> Engine {
         Engine::start(self.store.clone(), self.clock.clone(), policy)
             .await
             .expect("an engine")
@@ -110,7 +110,7 @@ async fn sweep(engine: &Engine) {
     assert!(verified.drifts.is_empty(), "{:#?}", verified.drifts);
 }
 
-fn idle(days: i64) -> Policy {
+pub fn idle(days: i64) -> Policy {
     Policy {
         access_idle: TimeDelta::days(days),
         ..Policy::default()

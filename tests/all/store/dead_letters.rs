@@ -1,6 +1,6 @@
 //! Dead letters.
 
-use tenure::store::{Commit, DeadFilter, DeadLetter, DeadRecord, DeadStatus, Store};
+use tenure::store::{Commit, DeadFilter, DeadLetter, DeadRecord, DeadStatus, LONGEST_BODY, Store};
 
 use super::Fresh;
 use super::given::*;
@@ -25,7 +25,11 @@ async fn receive(store: &dyn Store, seconds: i64, letters: &[DeadLetter]) {
 }
 
 async fn all(store: &dyn Store) -> Vec<DeadRecord> {
-    store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap()
+    let mut letters = Vec::new();
+    for line in store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap() {
+        letters.push(store.dead_letter(line.id).await.unwrap().unwrap());
+    }
+    letters
 }
 
 pub async fn a_letter_reads_back(fresh: Fresh) {
@@ -117,12 +121,91 @@ pub async fn letters_are_listed_by_status(fresh: Fresh) {
         .unwrap();
     let listed = async |status, after, limit| -> Vec<u8> {
         let filter = DeadFilter { status };
-        let records = store.dead_letters(&filter, after, limit).await.unwrap();
-        records.iter().map(|record| record.letter.body[0]).collect()
+        let mut bodies = Vec::new();
+        for line in store.dead_letters(&filter, after, limit).await.unwrap() {
+            bodies.push(store.dead_letter(line.id).await.unwrap().unwrap().letter.body[0]);
+        }
+        bodies
     };
     assert_eq!(listed(Some(DeadStatus::Open), 0, 2).await, [0, 2]);
     assert_eq!(listed(Some(DeadStatus::Open), letters[2].id, 9).await, [3, 4]);
     assert_eq!(listed(Some(DeadStatus::Discarded), 0, 9).await, [1]);
     assert_eq!(listed(Some(DeadStatus::Redriven), 0, 9).await, [0; 0]);
     assert_eq!(listed(None, letters[3].id, 9).await, [4]);
+}
+
+pub async fn a_letter_that_is_too_long_is_kept_cut(fresh: Fresh) {
+    let store = &*fresh.store;
+    let whole = letter(&vec![7; LONGEST_BODY]);
+    let mut long = letter(&vec![7; LONGEST_BODY + 3]);
+    receive(store, 1, &[whole, long.clone()]).await;
+    long.body[LONGEST_BODY] = 8;
+    receive(store, 2, std::slice::from_ref(&long)).await;
+    let letters = all(store).await;
+    assert_eq!(letters.len(), 3, "they differ, if only in what is not kept");
+    let is_cut: Vec<bool> = letters.iter().map(DeadRecord::is_cut).collect();
+    assert_eq!(is_cut, [false, true, true]);
+    let cut = &letters[2];
+    assert_eq!(cut.letter.body, long.body[..LONGEST_BODY]);
+    assert_eq!(usize::try_from(cut.bytes).unwrap(), LONGEST_BODY + 3);
+    let digest = tenure::store::body_digest(&long.body);
+    let told = format!("no JSON; of its {} bytes (SHA-256 {digest})", LONGEST_BODY + 3);
+    assert!(cut.letter.reason.starts_with(&told), "{}", cut.letter.reason);
+}
+
+pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
+    let store = &*fresh.store;
+    receive(store, 1, &[letter(b"{")]).await;
+    let id = all(store).await[0].id;
+    let other = fresh.database.another_store();
+    let (here, there) = tokio::join!(
+        store.claim_dead(id, moment(10), moment(20)),
+        other.claim_dead(id, moment(10), moment(20))
+    );
+    let claimed = [here.unwrap(), there.unwrap()];
+    assert_eq!(claimed.iter().flatten().count(), 1, "{claimed:?}");
+    assert_eq!(store.claim_dead(id, moment(19), moment(30)).await.unwrap(), None);
+    let lapsed = store.claim_dead(id, moment(20), moment(30)).await.unwrap();
+    assert!(lapsed.is_some(), "whoever had it has died");
+    store
+        .settle_dead(id, true, "dead: no JSON", moment(21))
+        .await
+        .unwrap();
+    let line = store
+        .dead_letters(&DeadFilter::default(), 0, 1)
+        .await
+        .unwrap()
+        .remove(0);
+    assert_eq!((line.status, line.settled_at), (DeadStatus::Open, None));
+    assert_eq!(
+        (line.redriven_at, line.came_of.as_deref()),
+        (Some(moment(21)), Some("dead: no JSON"))
+    );
+    assert!(
+        store
+            .claim_dead(id, moment(22), moment(30))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    store.settle_dead(id, false, "applied", moment(23)).await.unwrap();
+    assert_eq!(
+        store.claim_dead(id, moment(40), moment(50)).await.unwrap(),
+        None,
+        "once"
+    );
+    let settled = &all(store).await[0];
+    assert_eq!(
+        (settled.status, settled.settled_at, settled.came_of.as_deref()),
+        (DeadStatus::Redriven, Some(moment(23)), Some("applied"))
+    );
+    receive(store, 41, &[letter(b"{")]).await;
+    assert!(
+        store
+            .claim_dead(id, moment(42), moment(50))
+            .await
+            .unwrap()
+            .is_some(),
+        "it came back"
+    );
 }

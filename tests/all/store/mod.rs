@@ -8,6 +8,7 @@ mod migrations;
 mod postgres;
 mod reading;
 mod relay;
+mod retention;
 mod sqlite;
 mod sweeps;
 
@@ -25,19 +26,19 @@ use tenure::store::sqlite::SqliteStore;
 use crate::support::servers::Postgres;
 
 /// An empty, migrated store of one test.
-struct Fresh {
-    store: Arc<dyn Store>,
-    database: Database,
+pub(crate) struct Fresh {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) database: Database,
 }
 
 /// The way past the store to its tables.
-enum Database {
+pub(crate) enum Database {
     Postgres(String),
     Sqlite(TempDir),
 }
 
 impl Fresh {
-    async fn postgres(test: &str) -> Self {
+    pub(crate) async fn postgres(test: &str) -> Self {
         let url = empty_postgres(test);
         let fresh = Self {
             store: Arc::new(connect(&url)),
@@ -47,7 +48,7 @@ impl Fresh {
         fresh
     }
 
-    async fn sqlite(_test: &str) -> Self {
+    pub(crate) async fn sqlite(_test: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let fresh = Self {
             store: Arc::new(SqliteStore::open(file(folder.path()))),
@@ -68,7 +69,7 @@ impl Database {
     }
 
     /// Runs a statement, and gives its rows as text: fields separated by `|`, nothing for null.
-    async fn sql(&self, statement: &'static str) -> Vec<String> {
+    pub(crate) async fn sql(&self, statement: &'static str) -> Vec<String> {
         match self {
             Self::Postgres(url) => {
                 let mut connection = PgConnection::connect(url).await.unwrap();
@@ -146,11 +147,15 @@ conformance! {
         clients_are_listed_page_by_page_in_order_of_bytes,
         the_census_counts,
         policies_read_back,
+        the_arming_of_a_policy_goes_on_where_it_was_left,
+        lanes_only_come_further,
         holdings_can_be_asked_for_in_sql;
     sweeps:
         deadlines_are_listed_by_due_time,
         a_run_is_joined_by_whoever_comes_second,
-        a_run_that_was_interrupted_goes_on,
+        a_run_that_was_interrupted_goes_on_or_is_overtaken,
+        deadlines_are_counted_as_far_as_asked,
+        sweeps_are_halted_and_resumed,
         runs_are_listed_newest_first;
     relay:
         lines_are_relayed_in_order_up_to_the_cursor,
@@ -160,7 +165,14 @@ conformance! {
         a_letter_reads_back,
         the_same_letter_again_is_one_record,
         a_redriven_letter_that_comes_back_is_open_again,
-        letters_are_listed_by_status;
+        letters_are_listed_by_status,
+        a_letter_that_is_too_long_is_kept_cut,
+        a_letter_is_in_one_hand_at_a_time;
+    retention:
+        settled_letters_go_by_age_and_open_ones_never,
+        runs_go_by_age_but_for_the_last_of_each_sweep,
+        journal_lines_go_by_age_once_they_are_published,
+        two_workers_remove_each_row_once;
     migrations:
         they_may_run_twice,
         they_may_run_at_once,

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure::domain::ClientKey;
+use sqlx::{Connection, Executor, PgConnection};
+use tenure::clock::SimulatedClock;
+use tenure::domain::{ClientKey, Policy};
+use tenure::engine::{Engine, Incoming};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::{Batch, Commit, Recorded, Store, StoreError};
 
@@ -27,6 +30,60 @@ async fn write_on(mut batch: Box<dyn Batch>, key: &ClientKey) -> Result<(), Stor
         ..commit()
     };
     batch.commit(&written).await
+}
+
+/// Somebody else who locks clients, in another order than Tenure does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadlock_is_tried_again() {
+    let fresh = with_clients("deadlock", &["a", "b"]).await;
+    let super::Database::Postgres(url) = &fresh.database else {
+        unreachable!();
+    };
+    let store = Arc::new(PostgresStore::connect(url, &PostgresOptions::default()).unwrap());
+    let clock = Arc::new(SimulatedClock::at(moment(100)));
+    let engine = Engine::start(store, clock, &Policy::default()).await.unwrap();
+    let mut other = PgConnection::connect(url).await.unwrap();
+    // So that it is ours that is found and ended.
+    other
+        .execute("set deadlock_timeout = '1min'; begin; select 1 from clients where client = 'b' for update")
+        .await
+        .unwrap();
+    let batch = ["a", "b"].map(|client| {
+        let requested = kind("access.requested", &serde_json::json!({}));
+        Incoming::Event(event(&key(client), client, 50, requested))
+    });
+    let taking = tokio::spawn(async move { engine.take(batch.to_vec()).await });
+    let mut waiting = 0i64;
+    while waiting == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        waiting = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock'",
+        )
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+    }
+    other
+        .execute("select 1 from clients where client = 'a' for update; commit")
+        .await
+        .unwrap();
+    let answers = taking.await.unwrap().unwrap();
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    for client in ["a", "b"] {
+        let log = fresh.store.history(&key(client)).await.unwrap();
+        assert!(log.iter().any(|logged| &*logged.event.id == client), "{log:?}");
+    }
+    let found = "select deadlocks from pg_stat_database where datname = current_database()";
+    let mut deadlocks = 0i64;
+    for _ in 0..100 {
+        deadlocks = sqlx::query_scalar(found).fetch_one(&mut other).await.unwrap();
+        if deadlocks > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(deadlocks > 0, "there was none");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,12 @@
 //! Lists, counts, views.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tenure::domain::access::AccessStatus;
 use tenure::domain::link::LinkStatus;
 use tenure::domain::service::ServiceStatus;
 use tenure::domain::{Client, ClientKey, Event, Policy};
-use tenure::store::{ClientFilter, ClientWrite, Commit, DeadLetter, Store};
+use tenure::store::{Arming, ClientFilter, ClientWrite, Commit, DeadLetter, Store, Watermark};
 
 use super::Fresh;
 use super::given::*;
@@ -166,10 +166,79 @@ pub async fn policies_read_back(fresh: Fresh) {
         access_idle: TimeDelta::days(7),
         ..Policy::default()
     };
-    store.record_policy(moment(9), &short).await.unwrap();
-    store.record_policy(moment(1), &Policy::default()).await.unwrap();
+    store.record_policy(moment(9), &short, false).await.unwrap();
+    let first = Policy::default();
+    store.record_policy(moment(1), &first, false).await.unwrap();
     let policies = store.policies().await.unwrap();
     assert_eq!(policies, [(moment(1), Policy::default()), (moment(9), short)]);
+}
+
+pub async fn the_arming_of_a_policy_goes_on_where_it_was_left(fresh: Fresh) {
+    let store = &*fresh.store;
+    let policy = Policy::default();
+    store.record_policy(moment(1), &policy, false).await.unwrap();
+    assert_eq!(store.arming().await.unwrap(), None);
+    store.record_policy(moment(2), &policy, true).await.unwrap();
+    let at = |seconds, after| Arming {
+        policy_from: moment(seconds),
+        after,
+    };
+    assert_eq!(store.arming().await.unwrap(), Some(at(2, None)));
+    store.armed(moment(2), Some(&key("b"))).await.unwrap();
+    assert_eq!(store.arming().await.unwrap(), Some(at(2, Some(key("b")))));
+    // Another policy begins anew, and whoever is still at the one before does not disturb it.
+    store.record_policy(moment(3), &policy, true).await.unwrap();
+    store.armed(moment(2), Some(&key("c"))).await.unwrap();
+    store.armed(moment(2), None).await.unwrap();
+    assert_eq!(store.arming().await.unwrap(), Some(at(3, None)));
+    store.armed(moment(3), None).await.unwrap();
+    assert_eq!(store.arming().await.unwrap(), None);
+}
+
+pub async fn lanes_only_come_further(fresh: Fresh) {
+    let store = &*fresh.store;
+    let lanes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let known = async || -> Vec<(String, Option<DateTime<Utc>>)> {
+        let lanes = store.lanes().await.unwrap();
+        lanes
+            .into_iter()
+            .map(|lane| (lane.lane, lane.watermark))
+            .collect()
+    };
+    assert_eq!(known().await, []);
+    store
+        .keep_lanes(&lanes(&["q.1", "q.0"]), moment(0))
+        .await
+        .unwrap();
+    assert_eq!(known().await, [("q.0".into(), None), ("q.1".into(), None)]);
+    let advance = async |lane: &str, seconds| {
+        let watermark = Some(Watermark {
+            lane: lane.into(),
+            at: moment(seconds),
+        });
+        put(
+            store,
+            Commit {
+                watermark,
+                ..commit()
+            },
+        )
+        .await
+        .unwrap();
+    };
+    advance("q.0", 5).await;
+    advance("q.0", 3).await;
+    advance("q.9", 9).await;
+    let expected = [("q.0".to_owned(), Some(moment(5))), ("q.1".into(), None)];
+    assert_eq!(known().await, expected);
+    store
+        .keep_lanes(&lanes(&["q.0", "q.2"]), moment(6))
+        .await
+        .unwrap();
+    let expected = [("q.0".to_owned(), Some(moment(5))), ("q.2".into(), None)];
+    assert_eq!(known().await, expected);
+    store.keep_lanes(&[], moment(7)).await.unwrap();
+    assert_eq!(known().await, []);
 }
 
 pub async fn holdings_can_be_asked_for_in_sql(fresh: Fresh) {

@@ -1,7 +1,7 @@
 //! Deadlines, and the runs of sweeps.
 
 use tenure::domain::{ClientKey, Sweep};
-use tenure::store::{Commit, RunCounts, RunStatus};
+use tenure::store::{Commit, Halt, HaltKind, RunCounts, RunEnd, RunStatus};
 
 use super::Fresh;
 use super::given::*;
@@ -62,23 +62,28 @@ pub async fn a_run_is_joined_by_whoever_comes_second(fresh: Fresh) {
         changes: 3,
         failed: 1,
     };
-    store.update_run(run.id, &counts(10), None, None).await.unwrap();
-    store
-        .update_run(run.id, &counts(20), Some("no\0 luck"), Some(moment(3)))
-        .await
-        .unwrap();
-    let half = store.runs(None, 1).await.unwrap().remove(0);
-    assert_eq!((half.status, half.finished_at), (RunStatus::Running, None));
-    store
-        .update_run(run.id, &RunCounts::default(), None, Some(moment(4)))
-        .await
-        .unwrap();
+    let end = |seconds, error: Option<&str>| RunEnd {
+        at: moment(seconds),
+        upto: error.is_none().then(|| moment(0)),
+        error: error.map(str::to_owned),
+    };
+    store.count_run(run.id, &counts(10)).await.unwrap();
+    store.count_run(run.id, &counts(20)).await.unwrap();
+    store.end_run(run.id, &end(3, Some("no\0 luck"))).await.unwrap();
+    let failed = store.runs(None, 1).await.unwrap().remove(0);
+    assert_eq!(
+        (failed.status, failed.finished_at, failed.upto),
+        (RunStatus::Failed, Some(moment(3)), None)
+    );
+    assert_eq!(failed.error.as_deref(), Some("no luck"));
+    // One that sees it through ends it well, and one that fails later does not change that.
+    store.end_run(run.id, &end(4, None)).await.unwrap();
+    store.end_run(run.id, &end(5, Some("too late"))).await.unwrap();
     let done = store.runs(None, 1).await.unwrap().remove(0);
     assert_eq!(
-        (done.status, done.finished_at),
-        (RunStatus::Failed, Some(moment(4)))
+        (done.status, done.finished_at, done.upto, done.error),
+        (RunStatus::Done, Some(moment(5)), Some(moment(0)), None)
     );
-    assert_eq!(done.error.as_deref(), Some("no luck"));
     assert_eq!((done.counts.examined, done.counts.failed), (30, 2));
     assert_eq!((done.counts.changed, done.counts.changes), (4, 6));
     assert_eq!(&*done.worker, "w1");
@@ -89,10 +94,7 @@ pub async fn a_run_is_joined_by_whoever_comes_second(fresh: Fresh) {
         .await
         .unwrap();
     assert_ne!(next.id, run.id);
-    store
-        .update_run(next.id, &RunCounts::default(), None, Some(moment(62)))
-        .await
-        .unwrap();
+    store.end_run(next.id, &end(62, None)).await.unwrap();
     let next = store.runs(None, 1).await.unwrap().remove(0);
     assert_eq!(
         (next.status, next.finished_at),
@@ -100,20 +102,94 @@ pub async fn a_run_is_joined_by_whoever_comes_second(fresh: Fresh) {
     );
 }
 
-pub async fn a_run_that_was_interrupted_goes_on(fresh: Fresh) {
+pub async fn a_run_that_was_interrupted_goes_on_or_is_overtaken(fresh: Fresh) {
     let store = &*fresh.store;
-    let start = || store.start_run(Sweep::AccessExpiry, moment(0), moment(1), "w1");
-    let run = start().await.unwrap();
-    // Killed and started again, it comes by the same name and is still one worker.
-    assert_eq!(start().await.unwrap(), run);
-    let nothing = RunCounts::default();
-    let finish = || store.update_run(run.id, &nothing, None, Some(moment(2)));
-    finish().await.unwrap();
-    assert_eq!(store.runs(None, 1).await.unwrap()[0].status, RunStatus::Done);
-    // A run that was done is taken up again by whoever still comes for it.
-    assert_eq!(start().await.unwrap().status, RunStatus::Running);
-    finish().await.unwrap();
-    assert_eq!(store.runs(None, 1).await.unwrap()[0].status, RunStatus::Done);
+    let start = |tick| store.start_run(Sweep::AccessExpiry, moment(tick), moment(tick + 1), "w1");
+    let run = start(0).await.unwrap();
+    assert_eq!(start(0).await.unwrap(), run);
+    // Another sweep is not its next run.
+    let other = store.start_run(Sweep::TerminatedCleanup, moment(60), moment(61), "w1");
+    other.await.unwrap();
+    start(60).await.unwrap();
+    let runs = store.runs(Some(Sweep::AccessExpiry), 2).await.unwrap();
+    assert_eq!(
+        (runs[0].status, runs[1].status),
+        (RunStatus::Running, RunStatus::Failed)
+    );
+    assert!(
+        runs[1]
+            .error
+            .as_deref()
+            .unwrap()
+            .contains("when the next run began")
+    );
+    // It was only slow.
+    let end = RunEnd {
+        at: moment(70),
+        upto: Some(moment(0)),
+        error: None,
+    };
+    store.end_run(run.id, &end).await.unwrap();
+    let runs = store.runs(Some(Sweep::AccessExpiry), 2).await.unwrap();
+    assert_eq!(
+        (runs[1].status, runs[1].error.as_deref()),
+        (RunStatus::Done, None)
+    );
+    // Whoever still comes for a run that is done does not undo that.
+    assert_eq!(start(0).await.unwrap().status, RunStatus::Done);
+}
+
+pub async fn deadlines_are_counted_as_far_as_asked(fresh: Fresh) {
+    let store = &*fresh.store;
+    let sweep = Sweep::AccessExpiry;
+    let deadlines_set = ["a", "b", "c", "d"]
+        .iter()
+        .zip(1..)
+        .map(|(client, seconds)| (key(client), sweep, moment(seconds)))
+        .chain([(key("e"), Sweep::SubscriptionEnd, moment(1))])
+        .collect();
+    let set = Commit {
+        deadlines_set,
+        ..commit()
+    };
+    put(store, set).await.unwrap();
+    for (until, most, expected) in [
+        (Some(moment(0)), 9, 0),
+        (Some(moment(2)), 9, 2),
+        (Some(moment(9)), u64::MAX, 4),
+        (Some(moment(9)), 3, 3),
+        (None, u64::MAX, 4),
+        (None, 1, 1),
+    ] {
+        let count = store.count_deadlines(sweep, until, most).await.unwrap();
+        assert_eq!(count, expected, "{until:?} {most}");
+    }
+}
+
+pub async fn sweeps_are_halted_and_resumed(fresh: Fresh) {
+    let store = &*fresh.store;
+    let halt = |sweep, kind, why: &str| Halt {
+        sweep,
+        kind,
+        at: moment(1),
+        why: why.into(),
+    };
+    let paused = halt(Sweep::AccessExpiry, HaltKind::Paused, "a holiday");
+    let tripped = halt(Sweep::AccessExpiry, HaltKind::Tripped, "too many");
+    let other = halt(Sweep::SubscriptionEnd, HaltKind::Tripped, "too many");
+    for halt in [&paused, &tripped, &other] {
+        store.halt(halt).await.unwrap();
+    }
+    let again = halt(Sweep::AccessExpiry, HaltKind::Paused, "another reason");
+    store.halt(&again).await.unwrap();
+    assert_eq!(
+        store.halts().await.unwrap(),
+        [paused, tripped.clone(), other.clone()]
+    );
+    let resume = |sweep, kind| store.resume(sweep, kind);
+    assert!(resume(Sweep::AccessExpiry, HaltKind::Paused).await.unwrap());
+    assert!(!resume(Sweep::AccessExpiry, HaltKind::Paused).await.unwrap());
+    assert_eq!(store.halts().await.unwrap(), [tripped, other]);
 }
 
 pub async fn runs_are_listed_newest_first(fresh: Fresh) {

@@ -24,6 +24,16 @@ pub fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result
 
 /// The same, with the body as it came.
 pub fn exchange(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, String), String> {
+    send(
+        port,
+        method,
+        path,
+        &body.map(Value::to_string).unwrap_or_default(),
+    )
+}
+
+/// The same, with a body that is written already.
+pub fn send(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, String), String> {
     let fault = |error: &dyn std::fmt::Display| format!("{method} {path} on port {port}: {error}");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let limit = Duration::from_secs(30);
@@ -32,7 +42,6 @@ pub fn exchange(port: u16, method: &str, path: &str, body: Option<&Value>) -> Re
         .set_read_timeout(Some(limit))
         .and_then(|()| stream.set_write_timeout(Some(limit)))
         .map_err(|e| fault(&e))?;
-    let body = body.map(Value::to_string).unwrap_or_default();
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\nauthorization: Basic {CREDENTIALS}\r\n\

@@ -1,6 +1,7 @@
 //! A PostgreSQL server of the tests' own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -89,6 +90,45 @@ impl Postgres {
     pub fn sql(&self, database: &str, statements: &str) -> String {
         let done = self.psql(database, statements);
         done.unwrap_or_else(|why| panic!("psql on {database}: {why}\n{statements}"))
+    }
+
+    /// Makes a superuser who is asked for a password, as nobody else is.
+    pub fn add_user(&self, user: &str, password: &str) {
+        self.sql(
+            "postgres",
+            &format!("create role {user} superuser login password '{password}'"),
+        );
+        let file = self.folder.join("data/pg_hba.conf");
+        let rules = fs::read_to_string(&file).expect("the server's rules");
+        let rules = format!("host all {user} 127.0.0.1/32 scram-sha-256\n{rules}");
+        fs::write(&file, rules).expect("the server's rules");
+        self.sql("postgres", "select pg_reload_conf()");
+        // The one who reads them is another process.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+
+    /// Lets it speak TLS from now on, with this certificate and key (PEM).
+    pub fn enable_tls(&self, certificate: &str, key: &str) {
+        for (name, pem) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.folder.join("data").join(name);
+            fs::write(&path, pem).expect("a file of the server's");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file of ours");
+            if is_root() {
+                let owned = Command::new("chown").arg(server_user()).arg(&path).status();
+                assert!(
+                    owned.is_ok_and(|status| status.success()),
+                    "chown {}",
+                    path.display()
+                );
+            }
+        }
+        self.sql("postgres", "alter system set ssl = on");
+        self.sql("postgres", "select pg_reload_conf()");
+        let end = Instant::now() + PATIENCE;
+        while self.sql("postgres", "show ssl") != "on" {
+            assert!(Instant::now() < end, "no TLS{}", log_tail(&[self.log()]));
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Cuts all connections to a database, as an administrator would; returns how many there were.

@@ -1,5 +1,6 @@
 //! A RabbitMQ server of the tests' own.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -78,6 +79,61 @@ impl RabbitMq {
         self.manage("PUT", &format!("vhosts/{name}"), Some(&json!({})));
         self.manage("PUT", &format!("permissions/{name}/guest"), Some(&everything));
         self.url(&name)
+    }
+
+    /// Restarts it so that it speaks TLS too, with this certificate and key (PEM), and asks clients for one of this
+    /// authority's; returns the port.
+    pub fn enable_tls(&self, authority: &str, certificate: &str, key: &str) -> u16 {
+        self.stop();
+        let [port] = Ports::hold(1).release();
+        let mut settings = format!(
+            "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.verify = verify_peer\n\
+             ssl_options.fail_if_no_peer_cert = true\n"
+        );
+        for (name, pem) in [
+            ("cacertfile", authority),
+            ("certfile", certificate),
+            ("keyfile", key),
+        ] {
+            let path = self.folder.join(name);
+            fs::write(&path, pem).expect("a file of the broker's");
+            let _ = writeln!(settings, "ssl_options.{name} = {}", path.display());
+        }
+        fs::File::options()
+            .append(true)
+            .open(self.folder.join("rabbitmq.conf"))
+            .and_then(|mut file| file.write_all(settings.as_bytes()))
+            .expect("the broker's settings");
+        self.start();
+        port
+    }
+
+    /// Publishes through the management API, which takes the message as JSON: so its headers may be nested deeper than
+    /// a client library can write. It must reach a queue.
+    pub fn publish_as_json(&self, vhost: &str, exchange: &str, message: &str) {
+        let path = format!(
+            "/api/exchanges/{}/{}/publish",
+            http::segment(vhost),
+            http::segment(exchange)
+        );
+        let answer = http::send(self.ports.management, "POST", &path, message);
+        let (status, body) = answer.unwrap_or_else(|why| panic!("{why}"));
+        assert!(status == 200 && body.contains("true"), "{status} {body}");
+    }
+
+    /// What `rabbitmqctl` answers to this.
+    pub fn control(&self, args: &[&str]) -> String {
+        let done = self
+            .with_environment(&self.script.with_file_name("rabbitmqctl"))
+            .args(args)
+            .output()
+            .expect("rabbitmqctl can be started");
+        assert!(
+            done.status.success(),
+            "rabbitmqctl {args:?}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// The messages in a queue, ready and delivered but not acknowledged; `None` when there is no such queue, or it

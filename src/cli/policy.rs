@@ -1,0 +1,132 @@
+//! `tenure policy`: the durations and thresholds that count, and since when.
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::context::Context;
+use super::output;
+use crate::domain::Policy;
+use crate::domain::policy::SubscriptionsEnd;
+use crate::domain::view::rfc3339;
+use crate::engine::Adoption;
+use crate::worker;
+
+#[derive(Debug, Args)]
+pub struct PolicyArgs {
+    /// Put the durations of these settings into force, however many clients that changes.
+    #[arg(long)]
+    confirm: bool,
+}
+
+pub async fn run(context: &Context, args: PolicyArgs) -> anyhow::Result<ExitCode> {
+    if args.confirm {
+        confirm(context).await
+    } else {
+        show(context).await
+    }
+}
+
+async fn show(context: &Context) -> anyhow::Result<ExitCode> {
+    let engine = context.engine().await?;
+    let recorded = engine.recorded_policies().await?;
+    if context.json {
+        for (from, policy) in &recorded {
+            output::json(&serde_json::json!({ "from": rfc3339(*from), "policy": policy }))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let head = [
+        "counts from",
+        "access.idle",
+        "warn_before",
+        "mature_after_jobs",
+        "from_account_update",
+        "subscriptions",
+        "cleanup",
+        "invitations",
+    ];
+    let rows = recorded.iter().enumerate().map(|(place, (from, policy))| {
+        // The first counts from the beginning of time, whenever it was recorded.
+        row((place > 0).then_some(*from), policy)
+    });
+    output::line(&output::table(&head, rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
+    let store = context.migrated().await?;
+    let engine = worker::join(store, &context.settings).await?;
+    let policy = context.settings.policy();
+    let adoption = engine
+        .adopt(&policy, worker::notice(&context.settings), None)
+        .await?;
+    let clients = match adoption {
+        Adoption::Known => engine.arm(&CancellationToken::new()).await?,
+        _ => worker::arm_everywhere(&engine, &CancellationToken::new()).await?,
+    };
+    let from = match adoption {
+        Adoption::Recorded { from } => Some(from),
+        _ => None,
+    };
+    if context.json {
+        output::json(&serde_json::json!({ "from": from.map(rfc3339), "clients": clients }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::line(&match from {
+        Some(from) => format!(
+            "the durations of these settings count from {} on; the deadlines of {clients} clients were looked at",
+            rfc3339(from)
+        ),
+        None => "the durations of these settings are those in force".into(),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(from: Option<DateTime<Utc>>, policy: &Policy) -> Vec<String> {
+    let warnings: Vec<String> = policy.warn_before.iter().copied().map(span).collect();
+    let end = match policy.subscriptions_end {
+        SubscriptionsEnd::AtOnce => "at_once",
+        SubscriptionsEnd::PaidUntil => "paid_until",
+    };
+    vec![
+        from.map_or_else(|| "the beginning".into(), rfc3339),
+        span(policy.access_idle),
+        warnings.join(", "),
+        policy.mature_after_jobs.to_string(),
+        policy.from_account_update.to_string(),
+        format!("{} {end}", span(policy.subscriptions_grace)),
+        span(policy.cleanup_grace),
+        span(policy.stalled_after),
+    ]
+}
+
+/// As settings are written: `60d`, not `1month 29days`.
+fn span(span: TimeDelta) -> String {
+    let days = span.num_days();
+    let rest = (span - TimeDelta::days(days)).to_std().unwrap_or_default();
+    match (days, rest.is_zero()) {
+        (0, _) => humantime::format_duration(rest).to_string(),
+        (days, true) => format!("{days}d"),
+        (days, false) => format!("{days}d {}", humantime::format_duration(rest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_shown_as_settings_are_written() {
+        for (of, shown) in [
+            (TimeDelta::days(60), "60d"),
+            (TimeDelta::zero(), "0s"),
+            (TimeDelta::hours(36), "1d 12h"),
+            (TimeDelta::milliseconds(1500), "1s 500ms"),
+        ] {
+            assert_eq!(span(of), shown);
+        }
+    }
+}

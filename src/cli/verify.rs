@@ -1,0 +1,239 @@
+//! `tenure verify` and `tenure rebuild`: what is kept, held against the log, and put right from it.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::context::{Context, WrongUse};
+use super::output::{self, Progress};
+use super::stop;
+use crate::domain::ClientKey;
+use crate::domain::id::check_id;
+use crate::engine::{Engine, Rebuilt, Scope, Verified};
+use crate::store::StoreError;
+
+/// Which clients; everyone without.
+#[derive(Debug, Args)]
+pub struct ScopeArgs {
+    /// This client alone.
+    #[arg(value_name = "PARTNER/CLIENT", conflicts_with_all = ["partner", "after"])]
+    client: Option<String>,
+    /// Clients of this partner.
+    #[arg(long)]
+    partner: Option<String>,
+    /// Go on after this client: where the last call said that it stopped.
+    #[arg(long, value_name = "PARTNER/CLIENT")]
+    after: Option<String>,
+}
+
+impl ScopeArgs {
+    fn read(&self) -> anyhow::Result<Scope> {
+        let key = |key: &Option<String>| {
+            let key = key.as_deref().map(ClientKey::from_subject);
+            key.transpose().map_err(WrongUse)
+        };
+        if let Some(partner) = &self.partner {
+            check_id("partner", partner).map_err(WrongUse)?;
+        }
+        Ok(Scope {
+            client: key(&self.client)?,
+            partner: self.partner.clone(),
+            after: key(&self.after)?,
+            stop: stop::on_signal()?,
+        })
+    }
+}
+
+/// How far a command has come, and what it has met.
+struct Course<'a> {
+    context: &'a Context,
+    command: &'static str,
+    scope: &'a Scope,
+    progress: Progress,
+    last: Option<ClientKey>,
+    clients: u64,
+    events: u64,
+    differ: u64,
+    failed: u64,
+    changes: u64,
+}
+
+pub async fn verify(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitCode> {
+    let engine = context.engine().await?;
+    let scope = args.read()?;
+    is_known(&engine, &scope).await?;
+    let mut course = Course::new(context, "verify", &scope);
+    let done = engine
+        .verify_each(&scope, |verified| course.verified(&verified))
+        .await;
+    let summary = format!(
+        "{} clients folded anew from {} events: {}",
+        course.clients,
+        course.events,
+        match course.differ {
+            0 => "no drift".to_owned(),
+            n => format!("{n} differ from what is stored; `tenure rebuild` puts them right"),
+        }
+    );
+    course.end(&summary, done)
+}
+
+pub async fn rebuild(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitCode> {
+    let engine = context.working_engine().await?;
+    let scope = args.read()?;
+    is_known(&engine, &scope).await?;
+    let mut course = Course::new(context, "rebuild", &scope);
+    let done = engine.rebuild(&scope, |rebuilt| course.rebuilt(&rebuilt)).await;
+    let summary = format!(
+        "{} clients folded anew: {}{}",
+        course.clients,
+        match course.differ - course.failed {
+            0 => "nothing was put right".to_owned(),
+            n => format!("{n} put right ({} changes told)", course.changes),
+        },
+        match course.failed {
+            0 => String::new(),
+            n => format!("; {n} could not be"),
+        }
+    );
+    course.end(&summary, done)
+}
+
+async fn is_known(engine: &Engine, scope: &Scope) -> anyhow::Result<()> {
+    let Some(client) = &scope.client else {
+        return Ok(());
+    };
+    match engine.store().kept(client).await {
+        Ok(kept) if kept.row.is_none() && kept.history.is_empty() && kept.deadlines.is_empty() => {
+            anyhow::bail!(
+                "the client {client} is not known; `tenure client list` shows those that are, but for those known \
+                 only by refused events"
+            )
+        }
+        Err(error) if !matches!(error, StoreError::Inconsistent { .. }) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+impl<'a> Course<'a> {
+    fn new(context: &'a Context, command: &'static str, scope: &'a Scope) -> Self {
+        Self {
+            context,
+            command,
+            scope,
+            progress: Progress::new("clients"),
+            last: None,
+            clients: 0,
+            events: 0,
+            differ: 0,
+            failed: 0,
+            changes: 0,
+        }
+    }
+
+    fn verified(&mut self, verified: &Verified) {
+        self.events += verified.events;
+        if !verified.differences.is_empty() {
+            self.differ += 1;
+            let (client, what) = (verified.key.to_string(), verified.differences.join("; "));
+            let text = format!("{client}: {what}");
+            self.say(&text, &json!({ "client": client, "what": what }));
+        }
+        self.count(&verified.key);
+    }
+
+    fn rebuilt(&mut self, rebuilt: &Rebuilt) {
+        if !rebuilt.differences.is_empty() {
+            self.differ += 1;
+            let (client, what) = (rebuilt.key.to_string(), rebuilt.differences.join("; "));
+            match &rebuilt.done {
+                Ok(changes) => {
+                    self.changes += *changes as u64;
+                    let text = format!("{client}: put right, {changes} changes told: {what}");
+                    self.say(
+                        &text,
+                        &json!({ "client": client, "what": what, "changes": changes }),
+                    );
+                }
+                Err(why) => {
+                    self.failed += 1;
+                    let text = format!("{client}: not put right, {why}: {what}");
+                    self.say(&text, &json!({ "client": client, "what": what, "error": why }));
+                }
+            }
+        }
+        self.count(&rebuilt.key);
+    }
+
+    fn say(&self, text: &str, value: &Value) {
+        let line = if self.context.json {
+            value.to_string()
+        } else {
+            text.to_owned()
+        };
+        self.progress.aside(|| output::line(&line));
+    }
+
+    fn count(&mut self, key: &ClientKey) {
+        self.clients += 1;
+        self.progress.tick(self.clients, key);
+        self.last = Some(key.clone());
+    }
+
+    /// Sums up, says how to go on where that is needed, and tells whether all is well.
+    fn end(mut self, summary: &str, done: Result<(), StoreError>) -> anyhow::Result<ExitCode> {
+        self.progress.end();
+        let is_stopped = done.is_err() || self.scope.stop.is_cancelled();
+        if self.context.json {
+            let mut sum = json!({ "clients": self.clients, "differ": self.differ });
+            if self.command == "verify" {
+                sum["events"] = self.events.into();
+            } else {
+                sum["failed"] = self.failed.into();
+                sum["changes"] = self.changes.into();
+            }
+            if is_stopped {
+                sum["stopped_after"] = self.last.as_ref().map(ToString::to_string).into();
+            }
+            output::json(&sum)?;
+        } else {
+            output::line(summary);
+        }
+        if is_stopped {
+            output::complain(&self.how_to_go_on());
+        }
+        done?;
+        let left = if self.command == "verify" {
+            self.differ
+        } else {
+            self.failed
+        };
+        Ok(if left == 0 && !is_stopped {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    fn how_to_go_on(&self) -> String {
+        let words = [
+            self.scope.client.as_ref().map(ToString::to_string),
+            self.scope
+                .partner
+                .as_ref()
+                .map(|partner| format!("--partner {partner}")),
+            self.last
+                .as_ref()
+                .or(self.scope.after.as_ref())
+                .map(|last| format!("--after {last}")),
+        ];
+        let call = [Some(format!("tenure {}", self.command))]
+            .into_iter()
+            .chain(words)
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ");
+        format!("stopped before it was through; `{call}` goes on")
+    }
+}

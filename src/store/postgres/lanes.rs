@@ -1,0 +1,55 @@
+//! Lanes of the broker, and how far each has come.
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgPool;
+use sqlx::{PgConnection, PgExecutor};
+
+use crate::store::{LaneProgress, Result, Watermark, rows};
+
+pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<LaneProgress>> {
+    let lanes: Vec<(String, Option<DateTime<Utc>>, DateTime<Utc>)> = sqlx::query_as(
+        "select lane, watermark, recorded_at
+         from lanes
+         order by lane",
+    )
+    .fetch_all(executor)
+    .await?;
+    lanes.into_iter().map(rows::lane).collect()
+}
+
+pub(super) async fn keep(pool: &PgPool, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "with gone as (
+             delete from lanes
+             where lane <> all ($1)
+         )
+         insert into lanes (lane, recorded_at)
+         select lane, $2
+         from unnest($1::text[]) lane
+         on conflict (lane) do nothing",
+    )
+    .bind(lanes)
+    .bind(at)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// A lane that is not kept is not entered. A watermark that is ahead of the clock was written by a clock that was wrong.
+pub(super) async fn advance(
+    connection: &mut PgConnection,
+    watermark: &Watermark,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query(
+        "update lanes
+         set watermark = case when watermark > $3 then $2 else greatest(watermark, $2) end, recorded_at = $3
+         where lane = $1",
+    )
+    .bind(&watermark.lane)
+    .bind(watermark.at)
+    .bind(at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

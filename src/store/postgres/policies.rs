@@ -1,0 +1,62 @@
+//! Policies, and how far the deadlines of the last one have been computed.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+use sqlx::postgres::PgPool;
+
+use crate::domain::{ClientKey, Policy};
+use crate::store::rows::{self, json};
+use crate::store::{Arming, Result};
+
+pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
+    let policies: Vec<(DateTime<Utc>, String)> = sqlx::query_as(
+        "select took_effect_at, policy::text
+         from policies
+         order by took_effect_at",
+    )
+    .fetch_all(executor)
+    .await?;
+    policies.into_iter().map(rows::policy).collect()
+}
+
+pub(super) async fn record(pool: &PgPool, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
+    sqlx::query(
+        "with recorded as (
+             insert into policies (took_effect_at, policy)
+             values ($1, $2::json)
+             on conflict (took_effect_at) do update
+             set policy = excluded.policy
+         )
+         insert into arming (policy_from)
+         select $1
+         where $3
+         on conflict (only_row) do update
+         set policy_from = excluded.policy_from, partner = null, client = null",
+    )
+    .bind(from)
+    .bind(json(policy))
+    .bind(arm)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn arming(pool: &PgPool) -> Result<Option<Arming>> {
+    let arming: Option<(DateTime<Utc>, Option<String>, Option<String>)> =
+        sqlx::query_as("select policy_from, partner, client from arming")
+            .fetch_optional(pool)
+            .await?;
+    arming.map(rows::arming).transpose()
+}
+
+pub(super) async fn armed(pool: &PgPool, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
+    let statement = match upto {
+        Some(key) => sqlx::query("update arming set partner = $2, client = $3 where policy_from = $1")
+            .bind(policy_from)
+            .bind(&*key.partner)
+            .bind(&*key.client),
+        None => sqlx::query("delete from arming where policy_from = $1").bind(policy_from),
+    };
+    statement.execute(pool).await?;
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! What is too old: counted, and removed by chunks.
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgPool;
+
+use crate::store::{Result, Stale};
+
+pub(super) async fn count(pool: &PgPool, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
+    let count: i64 = match stale {
+        Stale::DeadLetters => {
+            sqlx::query_scalar(
+                "select count(*) from dead_letters
+                 where status <> 'open' and settled_at < $1",
+            )
+            .bind(before)
+            .fetch_one(pool)
+            .await?
+        }
+        Stale::SweepRuns { keep } => {
+            sqlx::query_scalar(
+                "select count(*)
+                 from (select status, finished_at, row_number() over (partition by sweep order by id desc) as place
+                       from sweep_runs) r
+                 where place > $2 and status <> 'running' and finished_at < $1",
+            )
+            .bind(before)
+            .bind(i64::from(keep))
+            .fetch_one(pool)
+            .await?
+        }
+        Stale::Journal => {
+            sqlx::query_scalar(
+                "select count(*) from journal
+                 where (xid, seq) <= ((select xid from relay), (select seq from relay)) and recorded_at < $1",
+            )
+            .bind(before)
+            .fetch_one(pool)
+            .await?
+        }
+    };
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+pub(super) async fn prune(pool: &PgPool, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let removed = match stale {
+        Stale::DeadLetters => {
+            sqlx::query(
+                "delete from dead_letters
+                 where id in (
+                     select id from dead_letters
+                     where status <> 'open' and settled_at < $1
+                     order by settled_at
+                     limit $2
+                     for update skip locked
+                 )",
+            )
+            .bind(before)
+            .bind(i64::from(limit))
+            .execute(pool)
+            .await?
+        }
+        Stale::SweepRuns { keep } => {
+            // Looked at again on the row itself: a run may have been taken up meanwhile.
+            sqlx::query(
+                "delete from sweep_runs
+                 where status <> 'running' and finished_at < $1 and id in (
+                     select id
+                     from (select id, status, finished_at,
+                                  row_number() over (partition by sweep order by id desc) as place
+                           from sweep_runs) r
+                     where place > $3 and status <> 'running' and finished_at < $1
+                     order by id
+                     limit $2
+                 )",
+            )
+            .bind(before)
+            .bind(i64::from(limit))
+            .bind(i64::from(keep))
+            .execute(pool)
+            .await?
+        }
+        Stale::Journal => return journal(pool, before, limit).await,
+    };
+    Ok(removed.rows_affected())
+}
+
+/// From the oldest line on, up to the first that is young enough: what is left of a client's lines is always the
+/// end of them.
+async fn journal(pool: &PgPool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let mut transaction = pool.begin().await?;
+    // One worker at a time, and the cursor stands still.
+    let (xid, seq): (i64, i64) = sqlx::query_as("select xid, seq from relay for update")
+        .fetch_one(&mut *transaction)
+        .await?;
+    let removed = sqlx::query(
+        "delete from journal
+         using (
+             select xid, seq, bool_and(recorded_at < $1) over (order by xid, seq) as is_old
+             from (select xid, seq, recorded_at from journal
+                   where (xid, seq) <= ($2, $3)
+                   order by xid, seq
+                   limit $4) oldest
+         ) o
+         where journal.xid = o.xid and journal.seq = o.seq and o.is_old",
+    )
+    .bind(before)
+    .bind(xid)
+    .bind(seq)
+    .bind(i64::from(limit))
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected();
+    if removed == 0 {
+        transaction.rollback().await?;
+        return Ok(0);
+    }
+    sqlx::query(
+        "update relay
+         set pruned_before = greatest(pruned_before, $1)",
+    )
+    .bind(before)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(removed)
+}

@@ -1,0 +1,130 @@
+//! Everything about one client.
+
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqlitePool;
+
+use super::history;
+use crate::domain::{ClientKey, Entry};
+use crate::store::rows::{self, ClientRange, JournalRow, KeptColumns};
+use crate::store::{Armed, Kept, Result, Touches};
+
+/// Of the log and of the deadlines too: a client's row may be missing.
+pub(super) async fn keys(
+    readers: &SqlitePool,
+    partner: Option<&str>,
+    after: Option<&ClientKey>,
+    limit: u32,
+) -> Result<Vec<ClientKey>> {
+    let range = ClientRange::of(partner, after);
+    let keys: Vec<(String, String)> = sqlx::query_as(
+        "select * from (select partner, client from clients
+                        where (partner, client) > (?1, ?2) and partner <= ?3
+                        order by partner, client limit ?4)
+         union
+         select * from (select distinct partner, client from events
+                        where (partner, client) > (?1, ?2) and partner <= ?3
+                        order by partner, client limit ?4)
+         union
+         select * from (select distinct partner, client from deadlines
+                        where (partner, client) > (?1, ?2) and partner <= ?3
+                        order by partner, client limit ?4)
+         order by partner, client
+         limit ?4",
+    )
+    .bind(range.after_partner)
+    .bind(range.after_client)
+    .bind(range.last_partner)
+    .bind(i64::from(limit))
+    .fetch_all(readers)
+    .await?;
+    Ok(keys
+        .iter()
+        .map(|(partner, client)| rows::key(partner, client))
+        .collect())
+}
+
+/// As of one moment.
+pub(super) async fn one(readers: &SqlitePool, key: &ClientKey) -> Result<Kept> {
+    let mut transaction = readers.begin().await?;
+    let kept = of(&mut transaction, key).await?;
+    transaction.commit().await?;
+    Ok(kept)
+}
+
+/// In a transaction.
+pub(super) async fn of(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Kept> {
+    let row: Option<KeptColumns<i64>> = sqlx::query_as(
+        "select version, doc, name, name_key, link, service, access, as_of
+         from clients
+         where partner = ?1 and client = ?2",
+    )
+    .bind(&*key.partner)
+    .bind(&*key.client)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let mut histories = history::of(connection, std::slice::from_ref(key)).await?;
+    Ok(Kept {
+        key: key.clone(),
+        row: row.map(|row| rows::kept_row(key, row)).transpose()?,
+        touches: touches(connection, key).await?,
+        deadlines: deadlines(connection, key).await?,
+        history: histories.remove(key).unwrap_or_default(),
+        journal: journal(connection, key).await?,
+        journal_is_pruned: is_pruned(connection, key).await?,
+    })
+}
+
+async fn touches(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Touches> {
+    let run: Option<Vec<u8>> = sqlx::query_scalar(
+        "select open_run from touches
+         where partner = ?1 and client = ?2",
+    )
+    .bind(&*key.partner)
+    .bind(&*key.client)
+    .fetch_optional(connection)
+    .await?;
+    rows::open_run(key, &run.unwrap_or_default())
+}
+
+async fn deadlines(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Armed> {
+    let deadlines: Vec<(String, i64)> = sqlx::query_as(
+        "select sweep, due_at from deadlines
+         where partner = ?1 and client = ?2",
+    )
+    .bind(&*key.partner)
+    .bind(&*key.client)
+    .fetch_all(connection)
+    .await?;
+    rows::armed(key, deadlines)
+}
+
+async fn journal(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Vec<Entry>> {
+    let lines: Vec<JournalRow<i64>> = sqlx::query_as(
+        "select 0, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
+         from journal
+         where partner = ?1 and client = ?2
+         order by seq",
+    )
+    .bind(&*key.partner)
+    .bind(&*key.client)
+    .fetch_all(connection)
+    .await?;
+    lines
+        .into_iter()
+        .map(|line| rows::recorded(line).map(|recorded| recorded.entry))
+        .collect()
+}
+
+/// A client that came after the lines that were pruned still has all of its own.
+async fn is_pruned(connection: &mut SqliteConnection, key: &ClientKey) -> Result<bool> {
+    let is_pruned = sqlx::query_scalar(
+        "select coalesce(pruned_before > (select min(received_at) from events
+                                          where partner = ?1 and client = ?2), 0)
+         from relay",
+    )
+    .bind(&*key.partner)
+    .bind(&*key.client)
+    .fetch_one(connection)
+    .await?;
+    Ok(is_pruned)
+}

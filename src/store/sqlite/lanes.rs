@@ -1,0 +1,57 @@
+//! Lanes of the broker, and how far each has come.
+
+use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::{SqliteExecutor, SqlitePool};
+
+use super::{BEGIN, micros};
+use crate::store::rows::{self, json};
+use crate::store::{LaneProgress, Result, Watermark};
+
+pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<LaneProgress>> {
+    let lanes: Vec<(String, Option<i64>, i64)> = sqlx::query_as(
+        "select lane, watermark, recorded_at
+         from lanes
+         order by lane",
+    )
+    .fetch_all(executor)
+    .await?;
+    lanes.into_iter().map(rows::lane).collect()
+}
+
+pub(super) async fn keep(writer: &SqlitePool, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
+    let lanes = json(&lanes);
+    let mut transaction = writer.begin_with(BEGIN).await?;
+    sqlx::query("delete from lanes where lane not in (select value from json_each(?1))")
+        .bind(&lanes)
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query(
+        "insert into lanes (lane, recorded_at)
+         select value, ?2
+         from json_each(?1)
+         where true
+         on conflict (lane) do nothing",
+    )
+    .bind(&lanes)
+    .bind(micros(at))
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// A lane that is not kept is not entered. A watermark that is ahead of the clock was written by a clock that was wrong.
+pub(super) async fn advance(connection: &mut SqliteConnection, watermark: &Watermark, at: i64) -> Result<()> {
+    sqlx::query(
+        "update lanes
+         set watermark = case when watermark > ?3 then ?2 else max(coalesce(watermark, ?2), ?2) end, recorded_at = ?3
+         where lane = ?1",
+    )
+    .bind(&watermark.lane)
+    .bind(micros(watermark.at))
+    .bind(at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Policies, and how far the deadlines of the last one have been computed.
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::{SqliteExecutor, SqlitePool};
+
+use super::{BEGIN, micros};
+use crate::domain::{ClientKey, Policy};
+use crate::store::rows::{self, json};
+use crate::store::{Arming, Result};
+
+pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
+    let policies: Vec<(i64, String)> = sqlx::query_as(
+        "select took_effect_at, policy
+         from policies
+         order by took_effect_at",
+    )
+    .fetch_all(executor)
+    .await?;
+    policies.into_iter().map(rows::policy).collect()
+}
+
+pub(super) async fn record(
+    writer: &SqlitePool,
+    from: DateTime<Utc>,
+    policy: &Policy,
+    arm: bool,
+) -> Result<()> {
+    let mut transaction = writer.begin_with(BEGIN).await?;
+    sqlx::query(
+        "insert into policies (took_effect_at, policy)
+         values (?1, ?2)
+         on conflict (took_effect_at) do update
+         set policy = excluded.policy",
+    )
+    .bind(micros(from))
+    .bind(json(policy))
+    .execute(&mut *transaction)
+    .await?;
+    if arm {
+        sqlx::query(
+            "insert into arming (only_row, policy_from)
+             values (1, ?1)
+             on conflict (only_row) do update
+             set policy_from = excluded.policy_from, partner = null, client = null",
+        )
+        .bind(micros(from))
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+pub(super) async fn arming(readers: &SqlitePool) -> Result<Option<Arming>> {
+    let arming: Option<(i64, Option<String>, Option<String>)> =
+        sqlx::query_as("select policy_from, partner, client from arming")
+            .fetch_optional(readers)
+            .await?;
+    arming.map(rows::arming).transpose()
+}
+
+pub(super) async fn armed(
+    writer: &SqlitePool,
+    policy_from: DateTime<Utc>,
+    upto: Option<&ClientKey>,
+) -> Result<()> {
+    let statement = match upto {
+        Some(key) => sqlx::query("update arming set partner = ?2, client = ?3 where policy_from = ?1")
+            .bind(micros(policy_from))
+            .bind(&*key.partner)
+            .bind(&*key.client),
+        None => sqlx::query("delete from arming where policy_from = ?1").bind(micros(policy_from)),
+    };
+    statement.execute(writer).await?;
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! What is too old: counted, and removed by chunks.
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqlitePool;
+
+use super::{BEGIN, micros};
+use crate::store::{Result, Stale};
+
+pub(super) async fn count(readers: &SqlitePool, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
+    let count: i64 = match stale {
+        Stale::DeadLetters => {
+            sqlx::query_scalar(
+                "select count(*) from dead_letters
+                 where status <> 'open' and settled_at < ?1",
+            )
+            .bind(micros(before))
+            .fetch_one(readers)
+            .await?
+        }
+        Stale::SweepRuns { keep } => {
+            sqlx::query_scalar(
+                "select count(*)
+                 from (select status, finished_at, row_number() over (partition by sweep order by id desc) as place
+                       from sweep_runs)
+                 where place > ?2 and status <> 'running' and finished_at < ?1",
+            )
+            .bind(micros(before))
+            .bind(i64::from(keep))
+            .fetch_one(readers)
+            .await?
+        }
+        Stale::Journal => {
+            sqlx::query_scalar(
+                "select count(*) from journal
+                 where seq <= (select seq from relay) and recorded_at < ?1",
+            )
+            .bind(micros(before))
+            .fetch_one(readers)
+            .await?
+        }
+    };
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+pub(super) async fn prune(
+    writer: &SqlitePool,
+    stale: Stale,
+    before: DateTime<Utc>,
+    limit: u32,
+) -> Result<u64> {
+    let removed = match stale {
+        Stale::DeadLetters => {
+            sqlx::query(
+                "delete from dead_letters
+                 where id in (
+                     select id from dead_letters
+                     where status <> 'open' and settled_at < ?1
+                     order by settled_at
+                     limit ?2
+                 )",
+            )
+            .bind(micros(before))
+            .bind(i64::from(limit))
+            .execute(writer)
+            .await?
+        }
+        Stale::SweepRuns { keep } => {
+            sqlx::query(
+                "delete from sweep_runs
+                 where id in (
+                     select id
+                     from (select id, status, finished_at,
+                                  row_number() over (partition by sweep order by id desc) as place
+                           from sweep_runs)
+                     where place > ?3 and status <> 'running' and finished_at < ?1
+                     order by id
+                     limit ?2
+                 )",
+            )
+            .bind(micros(before))
+            .bind(i64::from(limit))
+            .bind(i64::from(keep))
+            .execute(writer)
+            .await?
+        }
+        Stale::Journal => return journal(writer, before, limit).await,
+    };
+    Ok(removed.rows_affected())
+}
+
+/// From the oldest line on, up to the first that is young enough: what is left of a client's lines is always the
+/// end of them.
+async fn journal(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let mut transaction = writer.begin_with(BEGIN).await?;
+    let removed = sqlx::query(
+        "delete from journal
+         where seq in (
+             select seq
+             from (select seq, min(recorded_at < ?1) over (order by seq) as is_old
+                   from (select seq, recorded_at from journal
+                         where seq <= (select seq from relay)
+                         order by seq
+                         limit ?2))
+             where is_old
+         )",
+    )
+    .bind(micros(before))
+    .bind(i64::from(limit))
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected();
+    if removed == 0 {
+        transaction.rollback().await?;
+        return Ok(0);
+    }
+    sqlx::query(
+        "update relay
+         set pruned_before = max(coalesce(pruned_before, ?1), ?1)",
+    )
+    .bind(micros(before))
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(removed)
+}

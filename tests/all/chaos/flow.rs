@@ -1,0 +1,196 @@
+//! What flows in: a seeded world, disordered further, published with confirms by an upstream app that outlives the broker.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use tenure::clock::{Clock as _, SystemClock};
+use tenure::demo::{Arriving, Shape, World};
+use tenure::domain::Event;
+use tenure::wire;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+/// Messages that wait for their confirms at most.
+const WINDOW: usize = 100;
+
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub body: Vec<u8>,
+    /// None: it cannot be an event.
+    pub event: Option<Event>,
+}
+
+/// A year that has just ended. Its arrivals are late, doubled and broken as the world has it, and then mixed within
+/// stretches, and some doubled again.
+pub fn messages(seed: u64, clients: usize) -> Vec<Message> {
+    let shape = Shape {
+        seed,
+        clients,
+        start: Event::cut(SystemClock.now() - TimeDelta::days(366)),
+        ..Shape::default()
+    };
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut messages = Vec::new();
+    for delivery in World::new(&shape).deliveries {
+        let message = match delivery.what {
+            Arriving::Event(event) => Message {
+                body: wire::event(&event),
+                event: Some(event),
+            },
+            Arriving::Broken(body) => Message { body, event: None },
+        };
+        if rng.random_bool(0.05) {
+            messages.push(message.clone());
+        }
+        messages.push(message);
+    }
+    for stretch in messages.chunks_mut(200) {
+        if rng.random_bool(0.3) {
+            stretch.shuffle(&mut rng);
+        }
+    }
+    messages
+}
+
+/// A publisher at work.
+pub struct Flow {
+    released: watch::Sender<usize>,
+    confirmed: Arc<AtomicUsize>,
+    republished: Arc<AtomicUsize>,
+    total: usize,
+    _runtime: Runtime,
+}
+
+impl Flow {
+    pub fn start(url: String, messages: Vec<Message>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let (released, allowed) = watch::channel(0);
+        let (confirmed, republished) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let total = messages.len();
+        let upstream = Upstream {
+            url,
+            messages,
+            allowed,
+            confirmed: confirmed.clone(),
+            republished: republished.clone(),
+        };
+        runtime.spawn(upstream.run());
+        Self {
+            released,
+            confirmed,
+            republished,
+            total,
+            _runtime: runtime,
+        }
+    }
+
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// So many may be published by now.
+    pub fn release(&self, upto: usize) {
+        self.released.send_replace(upto);
+    }
+
+    pub fn confirmed(&self) -> usize {
+        self.confirmed.load(Ordering::SeqCst)
+    }
+
+    /// Messages that were published again, because the broker went away before it confirmed them.
+    pub fn republished(&self) -> usize {
+        self.republished.load(Ordering::SeqCst)
+    }
+}
+
+struct Upstream {
+    url: String,
+    messages: Vec<Message>,
+    allowed: watch::Receiver<usize>,
+    confirmed: Arc<AtomicUsize>,
+    republished: Arc<AtomicUsize>,
+}
+
+impl Upstream {
+    /// What was not confirmed when a connection ended is published again on the next one.
+    async fn run(mut self) {
+        while self.confirmed.load(Ordering::SeqCst) < self.messages.len() {
+            if self.session().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    async fn session(&mut self) -> Result<(), lapin::Error> {
+        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let mut flight = VecDeque::new();
+        let mut next = self.confirmed.load(Ordering::SeqCst);
+        loop {
+            let allowed = (*self.allowed.borrow_and_update()).min(self.messages.len());
+            while next < allowed && flight.len() < WINDOW {
+                flight.push_back(publish(&channel, &self.messages[next]).await?);
+                next += 1;
+            }
+            let Some(confirm) = flight.pop_front() else {
+                if next == self.messages.len() {
+                    return Ok(());
+                }
+                if self.allowed.changed().await.is_err() {
+                    return Ok(());
+                }
+                continue;
+            };
+            match confirm.await {
+                Ok(Confirmation::Ack(None)) => {
+                    self.confirmed.fetch_add(1, Ordering::SeqCst);
+                }
+                // Not taken, or it reached no queue: all from here on is published again.
+                other => {
+                    self.republished.fetch_add(flight.len() + 1, Ordering::SeqCst);
+                    return other.map(drop);
+                }
+            }
+        }
+    }
+}
+
+async fn publish(channel: &Channel, message: &Message) -> Result<lapin::PublisherConfirm, lapin::Error> {
+    let (mut key, mut headers) = ("unchecked", FieldTable::default());
+    let subject = message.event.as_ref().map(|event| event.key.to_string());
+    if let (Some(event), Some(subject)) = (&message.event, subject) {
+        key = event.kind.type_name();
+        headers.insert("partitionkey".into(), AMQPValue::LongString(subject.into()));
+    }
+    let properties = BasicProperties::default()
+        .with_content_type("application/cloudevents+json".into())
+        .with_delivery_mode(2)
+        .with_headers(headers);
+    let mandatory = BasicPublishOptions {
+        mandatory: true,
+        ..Default::default()
+    };
+    channel
+        .basic_publish(
+            "tenure.events".into(),
+            key.into(),
+            mandatory,
+            &message.body,
+            properties,
+        )
+        .await
+}

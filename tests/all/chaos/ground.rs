@@ -1,0 +1,111 @@
+//! Where it happens: servers of the test's own, a proxy before each of them for the worker alone.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tempfile::TempDir;
+use tenure::clock::{Clock as _, SystemClock};
+
+use super::flow::{Flow, Message};
+use super::hearing::Hearing;
+use crate::support::proxy::Proxy;
+use crate::support::servers::{Postgres, RabbitMq, name_in};
+use crate::support::tenure::{Running, Tenure, wait_until};
+
+pub struct Ground {
+    pub postgres: Postgres,
+    pub rabbit: RabbitMq,
+    pub to_postgres: Proxy,
+    pub to_rabbit: Proxy,
+    /// As the worker calls it, by way of the proxies.
+    worker: Tenure,
+    /// As an operator calls it.
+    pub tenure: Tenure,
+    database: String,
+    pub amqp: String,
+    _folder: TempDir,
+}
+
+impl Ground {
+    pub fn new() -> Self {
+        let (postgres, rabbit) = (Postgres::own(), RabbitMq::own());
+        let (to_postgres, to_rabbit) = (Proxy::to(postgres.port()), Proxy::to(rabbit.port()));
+        let (database, amqp) = (postgres.database("chaos"), rabbit.vhost("chaos"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let every_second = "* * * * * *";
+        let worker = Tenure::new(
+            folder.path(),
+            &[
+                ("DATABASE_URL", to_postgres.url(&database).as_str()),
+                ("AMQP_URL", to_rabbit.url(&amqp).as_str()),
+                // Small, so that whatever breaks finds something under way.
+                ("TENURE_BROKER__BATCH_MAX", "50"),
+                ("TENURE_BROKER__PREFETCH", "300"),
+                // A year comes at once.
+                ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
+                ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", every_second),
+                ("TENURE_SWEEPS__SUBSCRIPTION_END__CRON", every_second),
+                ("TENURE_SWEEPS__TERMINATED_CLEANUP__CRON", every_second),
+                ("TENURE_SWEEPS__STALLED_INVITATIONS__CRON", every_second),
+            ],
+        );
+        let tenure = Tenure::new(folder.path(), &[("DATABASE_URL", &database), ("AMQP_URL", &amqp)]);
+        Self {
+            postgres,
+            rabbit,
+            to_postgres,
+            to_rabbit,
+            worker,
+            tenure,
+            database,
+            amqp,
+            _folder: folder,
+        }
+    }
+
+    /// Waits until every sweep has gone up to a moment after all that was taken: timers wait for what is in the queues.
+    pub fn swept(&self) {
+        let now = SystemClock.now();
+        let swept = |sweep: &serde_json::Value| {
+            let upto = sweep["last_run"]["upto"].as_str();
+            upto.and_then(|upto| upto.parse::<DateTime<Utc>>().ok())
+                .is_some_and(|upto| upto > now)
+        };
+        let done = wait_until(Duration::from_mins(2), || {
+            self.tenure.json(&["sweep"]).iter().all(swept)
+        });
+        done.unwrap_or_else(|()| panic!("{:#?}", self.tenure.json(&["sweep"])));
+    }
+
+    pub fn start_worker(&self) -> Running {
+        self.worker.start()
+    }
+
+    /// Publishes, from now on, as much as it is allowed to.
+    pub fn publish(&self, messages: &[Message]) -> Flow {
+        Flow::start(self.amqp.clone(), messages.to_vec())
+    }
+
+    pub fn listen(&self) -> Hearing {
+        Hearing::start(self.amqp.clone())
+    }
+
+    pub fn sql(&self, statement: &str) -> String {
+        self.postgres.sql(name_in(&self.database), statement)
+    }
+
+    pub fn count(&self, what: &str) -> usize {
+        let counted = self.sql(&format!("select count(*) from {what}"));
+        counted.parse().expect("a number")
+    }
+
+    pub fn journal_length(&self) -> usize {
+        self.count("journal")
+    }
+
+    /// Waits until a queue is empty.
+    pub fn wait_for_empty(&self, queue: &str) {
+        let limit = Duration::from_mins(5);
+        self.rabbit.wait_for_depth(name_in(&self.amqp), queue, 0, limit);
+    }
+}

@@ -1,0 +1,142 @@
+//! Who listens to `tenure.changes` with a durable queue, through all that happens to the broker.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+/// How long nothing new may come before it is taken for lost.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What was heard, in the order of arrival, each change the first time that it came.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    pub changes: Vec<Value>,
+    ids: HashSet<String>,
+    repeats: usize,
+}
+
+impl Heard {
+    fn hear(&mut self, body: &[u8]) {
+        let change: Value = serde_json::from_slice(body).expect("JSON");
+        let id = change["id"].as_str().expect("an id").to_owned();
+        if self.ids.insert(id) {
+            self.changes.push(change);
+        } else {
+            self.repeats += 1;
+        }
+    }
+
+    pub fn figures(&self) -> String {
+        format!("{} changes heard, {} repeats", self.changes.len(), self.repeats)
+    }
+}
+
+pub struct Hearing {
+    heard: Arc<Mutex<Heard>>,
+    _runtime: Runtime,
+}
+
+impl Hearing {
+    /// Returns when the queue is there: nothing is missed.
+    pub fn start(url: String) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let connection = Connection::connect(&url, ConnectionProperties::default())
+                .await
+                .expect("a connection");
+            declare(&connection.create_channel().await.expect("a channel"))
+                .await
+                .expect("a queue");
+        });
+        let heard = Arc::<Mutex<Heard>>::default();
+        let ours = heard.clone();
+        runtime.spawn(async move {
+            loop {
+                let _ = listen(&url, &ours).await;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        });
+        Self {
+            heard,
+            _runtime: runtime,
+        }
+    }
+
+    /// All that was heard, once it is as much as there is in the journal.
+    pub fn all(&self, journal_length: impl Fn() -> usize) -> Heard {
+        let (mut before, mut since) = (0, Instant::now());
+        loop {
+            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let expected = journal_length();
+            if heard.changes.len() == expected {
+                return heard;
+            }
+            if heard.changes.len() != before {
+                (before, since) = (heard.changes.len(), Instant::now());
+            }
+            assert!(
+                since.elapsed() < PATIENCE,
+                "{before} changes were heard, and no more; the journal has {expected}"
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+async fn declare(channel: &Channel) -> Result<(), lapin::Error> {
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    let changes = "tenure.changes";
+    channel
+        .exchange_declare(
+            changes.into(),
+            ExchangeKind::Topic,
+            durable,
+            FieldTable::default(),
+        )
+        .await?;
+    let mut quorum = FieldTable::default();
+    quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    channel
+        .queue_declare("listener".into(), QueueDeclareOptions::durable(), quorum)
+        .await?;
+    let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+    channel
+        .queue_bind("listener".into(), changes.into(), "#".into(), options, arguments)
+        .await
+}
+
+async fn listen(url: &str, heard: &Mutex<Heard>) -> Result<(), lapin::Error> {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(500, BasicQosOptions::default()).await?;
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    let mut consumer = channel
+        .basic_consume("listener".into(), "test".into(), options, arguments)
+        .await?;
+    while let Some(delivery) = consumer.next().await {
+        let delivery = delivery?;
+        heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .hear(&delivery.data);
+        delivery.ack(BasicAckOptions::default()).await?;
+    }
+    Ok(())
+}

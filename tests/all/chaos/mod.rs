@@ -1,0 +1,74 @@
+//! The real binary under fire: while events flow in, workers are killed, both servers go down hard, and connections are cut in
+//! mid-sentence. In the end nothing is lost, nothing is counted twice, and every change was told, in order.
+
+mod flow;
+mod ground;
+mod hearing;
+mod storm;
+mod verdict;
+
+use std::time::Instant;
+
+use ground::Ground;
+use storm::{Storm, Strikes};
+
+/// How much is sent, and what is done to it meanwhile.
+struct Scale {
+    clients: usize,
+    events: usize,
+    strikes: Strikes,
+}
+
+const SHORT: Scale = Scale {
+    clients: 220,
+    events: 10_000,
+    strikes: Strikes {
+        workers_killed: 5,
+        databases_stopped: 2,
+        brokers_killed: 2,
+        cuts: 5,
+    },
+};
+
+const LONG: Scale = Scale {
+    clients: 2_200,
+    events: 100_000,
+    strikes: Strikes {
+        workers_killed: 25,
+        databases_stopped: 6,
+        brokers_killed: 6,
+        cuts: 120,
+    },
+};
+
+#[test]
+fn nothing_is_lost_or_counted_twice_whatever_breaks() {
+    let scale = match std::env::var("TENURE_TEST_CHAOS").as_deref() {
+        Ok("long") => LONG,
+        _ => SHORT,
+    };
+    let seed = std::env::var("TENURE_TEST_SEED").map_or(7, |seed| seed.parse().expect("a number"));
+    eprintln!("chaos with seed {seed} (TENURE_TEST_SEED)");
+    let began = Instant::now();
+    let sent = flow::messages(seed, scale.clients);
+    assert!(sent.len() >= scale.events, "only {} messages", sent.len());
+    let ground = Ground::new();
+    let hearing = ground.listen();
+    let mut storm = Storm::new(&ground, seed);
+    let flow = ground.publish(&sent);
+    storm.rage(&flow, &scale.strikes);
+    flow.release(sent.len());
+    let running = storm.end(&flow);
+    ground.swept();
+    let heard = hearing.all(|| ground.journal_length());
+    verdict::pass(&ground, &sent, &heard);
+    assert!(running.stop().success());
+    eprintln!(
+        "{} messages in {:.0} s; {}; {}; republished {}",
+        sent.len(),
+        began.elapsed().as_secs_f64(),
+        storm.figures(),
+        heard.figures(),
+        flow.republished(),
+    );
+}

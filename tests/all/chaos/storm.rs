@@ -1,0 +1,185 @@
+//! What is done to the worker and to its servers. One strike follows the other when the worker has taken something new in
+//! between.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::flow::Flow;
+use super::ground::Ground;
+use crate::support::proxy::Cut;
+use crate::support::tenure::Running;
+
+/// RabbitMQ 3.10 that is killed within moments of making or recovering quorum queues may find them broken for good.
+const BROKER_SETTLES: Duration = Duration::from_secs(6);
+/// How long a stall lasts.
+const STALL: Duration = Duration::from_millis(700);
+
+/// How often what happens.
+pub struct Strikes {
+    pub workers_killed: usize,
+    pub databases_stopped: usize,
+    pub brokers_killed: usize,
+    pub cuts: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Strike {
+    KillWorker,
+    StopDatabase,
+    KillBroker,
+    Cut,
+}
+
+pub struct Storm<'g> {
+    ground: &'g Ground,
+    rng: StdRng,
+    worker: Option<Running>,
+    broker_since: Instant,
+    struck: Vec<Strike>,
+    longest_recovery: Duration,
+    received: f64,
+    redelivered: f64,
+}
+
+impl<'g> Storm<'g> {
+    /// The first worker is at work, and has declared what it needs.
+    pub fn new(ground: &'g Ground, seed: u64) -> Self {
+        let worker = ground.start_worker();
+        worker.wait_until("ready", || worker.get("/readyz").0 == 200);
+        Self {
+            ground,
+            rng: StdRng::seed_from_u64(seed),
+            worker: Some(worker),
+            broker_since: Instant::now(),
+            struck: Vec::new(),
+            longest_recovery: Duration::ZERO,
+            received: 0.0,
+            redelivered: 0.0,
+        }
+    }
+
+    /// All strikes, in an order of chance, each in the middle of a new share of the events.
+    pub fn rage(&mut self, flow: &Flow, strikes: &Strikes) {
+        let mut order = Vec::new();
+        for (strike, times) in [
+            (Strike::KillWorker, strikes.workers_killed),
+            (Strike::StopDatabase, strikes.databases_stopped),
+            (Strike::KillBroker, strikes.brokers_killed),
+            (Strike::Cut, strikes.cuts),
+        ] {
+            order.extend(std::iter::repeat_n(strike, times));
+        }
+        order.shuffle(&mut self.rng);
+        let share = flow.total() / (order.len() + 1);
+        for (number, strike) in order.into_iter().enumerate() {
+            let before = self.taken();
+            flow.release(share * (number + 1));
+            // Somewhere in this share.
+            let more = self.rng.random_range(1..=share / 8 + 1);
+            self.wait_for_progress(before + more);
+            if strike == Strike::KillBroker {
+                std::thread::sleep(BROKER_SETTLES.saturating_sub(self.broker_since.elapsed()));
+            }
+            let (taken, began) = (self.taken(), Instant::now());
+            // The publisher has something under way, too.
+            flow.release(share * (number + 1) + share / 2);
+            self.strike(strike);
+            self.struck.push(strike);
+            self.wait_for_progress(taken + 1);
+            self.longest_recovery = self.longest_recovery.max(began.elapsed());
+        }
+    }
+
+    fn strike(&mut self, strike: Strike) {
+        let ground = self.ground;
+        match strike {
+            Strike::KillWorker => {
+                self.note_metrics();
+                drop(self.worker.take());
+                self.worker = Some(ground.start_worker());
+            }
+            Strike::StopDatabase => {
+                ground.postgres.stop_immediate();
+                ground.postgres.start();
+            }
+            Strike::KillBroker => {
+                ground.rabbit.kill();
+                ground.rabbit.start();
+                self.broker_since = Instant::now();
+            }
+            Strike::Cut => {
+                let proxy = if self.rng.random_bool(0.5) {
+                    &ground.to_postgres
+                } else {
+                    &ground.to_rabbit
+                };
+                let stalled = self.rng.random_bool(0.3);
+                if stalled {
+                    proxy.stall();
+                    std::thread::sleep(STALL);
+                }
+                match self.rng.random_range(0..3) {
+                    0 => proxy.cut(Cut::Close),
+                    1 => proxy.cut(Cut::Reset),
+                    // The stall alone, or what was cut off when it ended.
+                    _ if stalled => {}
+                    _ => {
+                        ground.to_postgres.cut(Cut::Reset);
+                        ground.to_rabbit.cut(Cut::Close);
+                    }
+                }
+                proxy.flow();
+            }
+        }
+    }
+
+    /// Everything has come to rest: all is taken, and all is told.
+    pub fn end(&mut self, flow: &Flow) -> Running {
+        let ground = self.ground;
+        let mut worker = self.worker.take().expect("a worker");
+        assert_eq!(worker.ended(Duration::ZERO), None, "{}", worker.log());
+        worker.wait_until("published", || flow.confirmed() == flow.total());
+        ground.wait_for_empty("tenure.events.0");
+        ground.wait_for_empty("tenure.dead");
+        worker.wait_until("told", || {
+            ground.count("journal where (xid, seq) > ((select xid from relay), (select seq from relay))") == 0
+        });
+        self.worker = Some(worker);
+        self.note_metrics();
+        self.worker.take().expect("a worker")
+    }
+
+    pub fn figures(&self) -> String {
+        let times = |strike| self.struck.iter().filter(|struck| **struck == strike).count();
+        format!(
+            "{} workers killed, {} stops of the database, {} brokers killed, {} cuts; longest recovery {:.1} s; received at \
+             least {}, of them redelivered {}",
+            times(Strike::KillWorker),
+            times(Strike::StopDatabase),
+            times(Strike::KillBroker),
+            times(Strike::Cut),
+            self.longest_recovery.as_secs_f64(),
+            self.received,
+            self.redelivered,
+        )
+    }
+
+    fn taken(&self) -> usize {
+        self.ground.count("events")
+    }
+
+    fn wait_for_progress(&self, upto: usize) {
+        let worker = self.worker.as_ref().expect("a worker");
+        worker.wait_until("further", || self.taken() >= upto);
+    }
+
+    /// The figures of a worker end with it.
+    fn note_metrics(&mut self) {
+        let worker = self.worker.as_ref().expect("a worker");
+        self.received += worker.metric("tenure_broker_received_total");
+        self.redelivered += worker.metric("tenure_broker_redelivered_total");
+    }
+}

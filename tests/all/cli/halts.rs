@@ -1,0 +1,163 @@
+//! What keeps sweeps and policies back until a person has spoken: pauses, the breaker, lanes.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{Given, code, complained, said};
+
+/// After everybody's access has expired.
+const THEN: &str = "2125-01-01T00:00:00Z";
+
+/// So many clients whose access was enabled long ago.
+fn many(given: &Given, clients: usize) {
+    let mut events = String::new();
+    for n in 0..clients {
+        for (step, kind, data) in [
+            (1, "client.added", json!({"name": format!("Client {n}")})),
+            (2, "client.invited", json!({"steps": ["accepted"]})),
+            (3, "invitation.accepted", json!({})),
+        ] {
+            let event = json!({
+                "specversion": "1.0", "id": format!("{n}-{step}"), "source": "/space", "type": kind,
+                "subject": format!("many/c{n}"), "time": format!("2025-01-0{step}T00:00:00Z"), "data": data,
+            });
+            writeln!(events, "{event}").expect("text");
+        }
+    }
+    std::fs::write(given.folder.path().join("many.ndjson"), events).expect("a file");
+    given.tenure.ok(&["ingest", "many.ndjson"]);
+}
+
+#[test]
+fn sweeps_are_listed_paused_and_resumed() {
+    let given = Given::nothing();
+    let listed = given.tenure.json(&["sweep"]);
+    let names: Vec<_> = listed.iter().map(|sweep| sweep["sweep"].clone()).collect();
+    assert_eq!(
+        names,
+        [
+            "access-expiry",
+            "subscription-end",
+            "terminated-cleanup",
+            "stalled-invitations"
+        ]
+    );
+    assert_eq!(
+        (&listed[0]["cron"], &listed[0]["halts"]),
+        (&json!("0 */10 * * * *"), &json!([]))
+    );
+
+    let why = "the books are closed";
+    let told = given.tenure.ok(&["sweep", "subscription-end", "--pause", why]);
+    assert_eq!(
+        told,
+        "subscription-end: paused: it runs only by hand until `--resume`\n"
+    );
+    let listed = given.tenure.json(&["sweep"]);
+    assert_eq!(listed[1]["halts"][0]["kind"], "paused");
+    assert_eq!(listed[1]["halts"][0]["why"], why);
+    assert!(given.tenure.ok(&["sweep"]).contains("the books are closed"));
+    given.tenure.ok(&["sweep", "subscription-end"]);
+    assert_eq!(given.tenure.json(&["sweep"])[1]["last_run"]["status"], "done");
+
+    given.tenure.ok(&["sweep", "subscription-end", "--resume"]);
+    assert_eq!(given.tenure.json(&["sweep"])[1]["halts"], json!([]));
+    let told = given.tenure.ok(&["sweep", "subscription-end", "--resume"]);
+    assert_eq!(told, "subscription-end: was not paused\n");
+}
+
+#[test]
+fn what_trips_the_breaker_is_done_when_it_is_confirmed() {
+    let given = Given::nothing();
+    many(&given, 120);
+    let sweep = |more: &[&'static str]| {
+        let args = [&["sweep", "access-expiry", "--now", THEN], more].concat();
+        given.tenure.call(&args)
+    };
+    let tripped = sweep(&[]);
+    assert_eq!(code(&tripped), 1);
+    let why = complained(&tripped);
+    assert!(why.contains("access-expiry is stopped by the breaker"), "{why}");
+    assert!(why.contains("tenure sweep access-expiry --confirm"), "{why}");
+    assert_eq!(given.tenure.json(&["sweep"])[0]["halts"][0]["kind"], "tripped");
+    let report: Value = serde_json::from_slice(&sweep(&["--json"]).stdout).expect("one object");
+    assert_eq!(
+        (&report["changed"], &report["until"].is_string()),
+        (&json!(0), &true)
+    );
+    assert!(report["tripped"].is_string());
+
+    let looked = sweep(&["--dry-run"]);
+    assert_eq!(code(&looked), 0);
+    assert!(said(&looked).contains("would change 120"), "{}", said(&looked));
+    let confirmed = sweep(&["--confirm"]);
+    assert_eq!(code(&confirmed), 0);
+    assert!(said(&confirmed).contains("changed 120"), "{}", said(&confirmed));
+    assert_eq!(given.tenure.json(&["sweep"])[0]["halts"], json!([]));
+}
+
+#[test]
+fn durations_that_would_change_too_much_wait_for_a_person() {
+    let given = Given::nothing();
+    many(&given, 120);
+    let shorter = given.with(&[
+        ("TENURE_ACCESS__IDLE", "60d"),
+        ("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s"),
+    ]);
+    let running = shorter.start();
+    running.wait_until("unready", || {
+        let (status, body) = running.get("/readyz");
+        status == 503 && body.contains("tenure policy --confirm")
+    });
+    assert!(
+        running.log().contains("120 of 120 clients at once"),
+        "{}",
+        running.log()
+    );
+    let access = || running.get("/v1/partners/many/clients/c1").1;
+    assert!(access().contains(r#""access":"enabled""#), "{}", access());
+    assert_eq!(shorter.json(&["policy"]).len(), 1);
+
+    // It goes on by the durations before until then.
+    let confirmed = shorter.json(&["policy", "--confirm"]);
+    assert!(confirmed[0]["from"].is_string(), "{confirmed:?}");
+    assert_eq!(confirmed[0]["clients"], 120);
+    running.wait_until("ready", || running.get("/readyz").0 == 200);
+    running.wait_until("expired", || access().contains(r#""access":"expired""#));
+    let recorded = shorter.ok(&["policy"]);
+    assert!(
+        recorded.contains("36000d") && recorded.contains("60d"),
+        "{recorded}"
+    );
+    let again = shorter.ok(&["policy", "--confirm"]);
+    assert_eq!(again, "the durations of these settings are those in force\n");
+    assert!(running.stop().success());
+    assert_eq!(shorter.json(&["verify"]).len(), 1, "no drift");
+}
+
+#[tokio::test]
+async fn lanes_that_nobody_reads_any_more_are_forgotten() {
+    use tenure::store::Store as _;
+    let given = Given::events();
+    let store = given.sqlite();
+    let lanes = ["tenure.events.0".to_owned()];
+    store
+        .keep_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
+        .await
+        .expect("a lane");
+    let told = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
+    assert!(
+        told.contains("access-expiry up to -: looked at 0 clients"),
+        "{told}"
+    );
+    assert!(
+        told.contains("more seems due, but nothing has come through tenure.events.0 yet"),
+        "{told}"
+    );
+    assert_eq!(given.tenure.json(&["lanes"])[0]["watermark"], Value::Null);
+    given.tenure.ok(&["lanes", "--forget"]);
+    assert_eq!(given.tenure.json(&["lanes"]), Vec::<Value>::new());
+    let told = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
+    assert!(told.contains("changed 1"), "{told}");
+}

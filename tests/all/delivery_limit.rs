@@ -1,0 +1,87 @@
+//! A message that whoever takes it dies of: after so many deliveries it stands in nobody's way any more, and can be taken again
+//! when the fault is mended.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
+use serde_json::{Value, json};
+
+use crate::support::servers::{RabbitMq, name_in};
+use crate::support::site::Site;
+
+/// More than the limit: if it does not count, the test ends all the same.
+const MOST: usize = 40;
+
+fn added(client: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": client, "source": "/space", "type": "client.added",
+        "subject": format!("p/{client}"), "time": "2026-01-05T09:00:00Z", "data": { "name": client },
+    })
+}
+
+/// Takes what is first in the lane, and dies of it: no acknowledgement, the connection is gone. False: nothing came.
+async fn take_and_die(url: &str) -> bool {
+    let connection = Connection::connect(url, ConnectionProperties::default())
+        .await
+        .expect("a connection");
+    let channel = connection.create_channel().await.expect("a channel");
+    let one = channel.basic_qos(1, BasicQosOptions::default());
+    one.await.expect("one at a time");
+    let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+    let mut consumer = channel
+        .basic_consume("tenure.events.0".into(), "dies".into(), options, arguments)
+        .await
+        .expect("a consumer");
+    let came = tokio::time::timeout(Duration::from_secs(10), consumer.next()).await;
+    // Given back as the end of a worker gives back: with all that it held.
+    let _ = connection.close(200, "dead".into()).await;
+    came.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kills_again_and_again_becomes_a_dead_letter_and_can_be_redriven() {
+    let site = Site::new("delivery_limit");
+    let tenure = site.tenure(&[]);
+    assert!(tenure.run().stop().success());
+    tenure.ok(&["publish", &site.file([added("deadly")])]);
+    let mut deaths = 0;
+    let left = || RabbitMq::shared().queue_depth(name_in(&site.amqp), "tenure.dead") == Some(1);
+    while deaths < MOST && take_and_die(&site.amqp).await {
+        deaths += 1;
+        // Once it is beyond the limit there is nothing to take.
+        if deaths > 20 && tokio::task::block_in_place(|| settled(&site, left)) {
+            break;
+        }
+    }
+    assert_eq!(deaths, 21, "the first delivery, and 20 more");
+
+    tenure.ok(&["publish", &site.file([added("before"), added("after")])]);
+    let running = tenure.run();
+    running.wait_until("through", || {
+        site.count("dead_letters") == 1 && site.count("events") == 2
+    });
+    site.wait_for_depth("tenure.dead", 0);
+    let id = tenure.json(&["dead", "list"]).remove(0)["id"].to_string();
+    let letter = tenure.json(&["dead", "show", &id]).remove(0);
+    assert_eq!(
+        letter["body"].as_str(),
+        Some(added("deadly").to_string().as_str())
+    );
+    let reason = letter["reason"].as_str().expect("a reason");
+    assert!(reason.contains("delivered"), "{reason}");
+
+    tenure.ok(&["dead", "redrive", &id]);
+    assert_eq!(running.get("/v1/partners/p/clients/deadly").0, 200);
+    assert_eq!(site.count("events where outcome = 'applied'"), 3);
+    assert_eq!(site.count("dead_letters where status = 'redriven'"), 1);
+    assert!(running.stop().success());
+}
+
+/// Whether the message has left the lane for the queue of the dead, which it does within moments or not at all.
+fn settled(site: &Site, left: impl Fn() -> bool) -> bool {
+    let lane = || RabbitMq::shared().queue_depth(name_in(&site.amqp), "tenure.events.0");
+    crate::support::tenure::wait_until(Duration::from_secs(20), || left() && lane() == Some(0)).is_ok()
+}

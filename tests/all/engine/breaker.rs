@@ -1,0 +1,158 @@
+//! The breaker: a sweep, or another policy, that would change too much at once waits for a person.
+
+use std::sync::Arc;
+
+use tenure::domain::{ClientKey, Event, Sweep};
+use tenure::engine::{Adoption, Breaker, Engine, Incoming, NOTICE, SweepOptions, SweepReport};
+use tenure::store::{HaltKind, RunStatus, Store};
+use tokio_util::sync::CancellationToken;
+
+use super::policies::{World, accessed, active, day, idle};
+
+const BREAKER: Breaker = Breaker {
+    percent: 20,
+    clients: 100,
+};
+
+fn of(number: usize, event: Event) -> Incoming {
+    let key = ClientKey::new("p", &format!("c{number}")).expect("a key");
+    let mut event = Event {
+        id: format!("{number}-{}", event.id).into(),
+        key,
+        ..event
+    };
+    if let tenure::domain::EventKind::ClientAdded { name, .. } = &mut event.kind {
+        *name = format!("Bakery {number}").try_into().expect("a name");
+    }
+    Incoming::Event(event)
+}
+
+/// So many clients whose access is enabled on day 0, of which some entered on day 40.
+async fn clients(engine: &Engine, count: usize, touched: usize) {
+    for number in 0..count {
+        let incoming = active().into_iter().map(|event| of(number, event));
+        engine.take(incoming.collect()).await.expect("taken");
+    }
+    let entered = (0..touched).map(|number| of(number, accessed(day(40))));
+    engine.take(entered.collect()).await.expect("taken");
+}
+
+async fn sweep(engine: &Engine, breaker: Option<Breaker>) -> SweepReport {
+    let options = SweepOptions {
+        breaker,
+        chunk: 50,
+        ..SweepOptions::default()
+    };
+    engine
+        .sweep(Sweep::AccessExpiry, options, |_| {})
+        .await
+        .expect("a sweep")
+}
+
+#[tokio::test]
+async fn a_sweep_that_would_change_too_much_changes_nothing_until_confirmed() {
+    let world = World::new().await;
+    let engine = world.engine(&idle(60)).await;
+    clients(&engine, 150, 0).await;
+    world.clock.set(day(61));
+    let before = world.store.census().await.expect("a census");
+
+    let report = sweep(&engine, Some(BREAKER)).await;
+    let why = report.tripped.expect("it trips");
+    assert!(why.contains("of 150 clients at once"), "{why}");
+    assert!(why.contains("tenure sweep access-expiry --confirm"), "{why}");
+    assert_eq!(report.counts.changed, 0);
+    assert_eq!(world.store.census().await.expect("a census"), before);
+    let runs = world.store.runs(None, 9).await.expect("runs");
+    assert_eq!(
+        (runs.len(), runs[0].status, runs[0].upto),
+        (1, RunStatus::Failed, None)
+    );
+    assert!(runs[0].error.as_deref().unwrap_or_default().contains(&why));
+
+    // It waits, also when there would be less to do.
+    world.clock.set(day(1));
+    assert_eq!(sweep(&engine, Some(BREAKER)).await.tripped, Some(why));
+    assert_eq!(
+        world.store.runs(None, 9).await.expect("runs").len(),
+        1,
+        "and is not run again"
+    );
+
+    world.clock.set(day(61));
+    let report = sweep(&engine, None).await;
+    assert_eq!((report.tripped, report.counts.changed), (None, 150));
+    assert_eq!(world.store.halts().await.expect("halts"), []);
+    assert_eq!(sweep(&engine, Some(BREAKER)).await.tripped, None);
+}
+
+#[tokio::test]
+async fn few_may_change_whatever_their_share_and_many_if_their_share_is_small() {
+    let world = World::new().await;
+    let engine = world.engine(&idle(60)).await;
+    clients(&engine, 100, 0).await;
+    world.clock.set(day(61));
+    let report = sweep(&engine, Some(BREAKER)).await;
+    assert_eq!((report.tripped, report.counts.changed), (None, 100));
+}
+
+#[tokio::test]
+async fn deadlines_that_only_have_to_be_moved_are_no_changes() {
+    // Nearly everybody entered since: their deadlines are due all the same.
+    let world = World::new().await;
+    let engine = world.engine(&idle(60)).await;
+    clients(&engine, 150, 120).await;
+    world.clock.set(day(61));
+    let report = sweep(&engine, Some(BREAKER)).await;
+    assert_eq!(report.tripped, None);
+    assert_eq!((report.counts.examined, report.counts.changed), (150, 30));
+}
+
+#[tokio::test]
+async fn a_policy_that_would_change_too_much_waits_for_a_person() {
+    let world = World::new().await;
+    let engine = Arc::new(world.engine(&idle(60)).await);
+    clients(&engine, 150, 0).await;
+    world.clock.set(day(10));
+    let adoption = engine
+        .adopt(&idle(6), NOTICE, Some(&BREAKER))
+        .await
+        .expect("an answer");
+    let Adoption::Held { why } = adoption else {
+        panic!("{adoption:?}")
+    };
+    assert!(why.contains("150 of 150 clients"), "{why}");
+    assert!(why.contains("tenure policy --confirm"), "{why}");
+    assert!(engine.goes_by(&idle(60)).await.expect("an answer"));
+    assert_eq!(world.store.policies().await.expect("policies").len(), 1);
+
+    // One that expires nobody at once is no danger.
+    let adoption = engine
+        .adopt(&idle(30), NOTICE, Some(&BREAKER))
+        .await
+        .expect("an answer");
+    assert_eq!(
+        adoption,
+        Adoption::Recorded {
+            from: day(10) + NOTICE
+        }
+    );
+    let adoption = engine.adopt(&idle(6), NOTICE, None).await.expect("an answer");
+    assert!(matches!(adoption, Adoption::Recorded { .. }), "a person's word");
+
+    // Deadlines are computed from where it was left off.
+    let stop = CancellationToken::new();
+    stop.cancel();
+    assert_eq!(engine.arm(&stop).await.expect("armed"), 0);
+    assert!(world.store.arming().await.expect("an answer").is_some());
+    let another = world.engine(&idle(6)).await;
+    assert_eq!(world.store.arming().await.expect("an answer"), None);
+    world.clock.set(day(11));
+    let report = sweep(&another, Some(BREAKER)).await;
+    assert!(report.tripped.is_some(), "the sweep is under the breaker as well");
+    let halts = world.store.halts().await.expect("halts");
+    assert_eq!(halts[0].kind, HaltKind::Tripped);
+    assert_eq!(sweep(&another, None).await.counts.changed, 150);
+    let verified = another.verify(|_| {}).await.expect("a verification");
+    assert!(verified.drifts.is_empty(), "{:#?}", verified.drifts);
+}

@@ -1,0 +1,145 @@
+//! Dead letters put through the front door again: once, with a record of what came of it.
+
+use std::sync::Arc;
+
+use tenure::clock::SimulatedClock;
+use tenure::domain::Policy;
+use tenure::engine::{Answer, Engine, Incoming, Redrive};
+use tenure::store::{DeadFilter, DeadLetter, DeadStatus};
+use tenure::wire::{Decoder, Limits};
+
+use super::wild::start;
+use crate::store::Fresh;
+
+/// An event that is a dead letter only because somebody put it aside.
+fn letter(body: &str) -> DeadLetter {
+    DeadLetter {
+        origin: "amqp:tenure.dead".into(),
+        content_type: Some("application/cloudevents+json".into()),
+        headers: Vec::new(),
+        body: body.into(),
+        reason: "given up".into(),
+    }
+}
+
+const ADDED: &str = r#"{"specversion":"1.0","id":"1","source":"/s","type":"client.added","subject":"acme/c",
+    "time":"2023-01-01T00:00:00Z","data":{"name":"Bakery"}}"#;
+
+async fn engine(fresh: &Fresh) -> Arc<Engine> {
+    let clock = Arc::new(SimulatedClock::at(start()));
+    let engine = Engine::start(fresh.store.clone(), clock, &Policy::default()).await;
+    Arc::new(engine.expect("an engine"))
+}
+
+async fn two_who_redrive_a_letter_do_it_once(fresh: Fresh) {
+    let engine = engine(&fresh).await;
+    let letters = vec![Incoming::Dead(letter(ADDED))];
+    engine.take(letters).await.expect("taken");
+    let id = fresh
+        .store
+        .dead_letters(&DeadFilter::default(), 0, 1)
+        .await
+        .expect("a list")[0]
+        .id;
+    let redrives = (0..8).map(|_| {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            let decoder = Decoder::new(Limits::default(), engine.now());
+            engine.redrive(id, &decoder).await.expect("redriven")
+        })
+    });
+    let mut done = Vec::new();
+    for redrive in redrives.collect::<Vec<_>>() {
+        done.push(redrive.await.expect("it ends"));
+    }
+    let once = done
+        .iter()
+        .filter(|one| **one == Redrive::Now(vec![Answer::Applied]));
+    assert_eq!(once.count(), 1, "{done:?}");
+    let others = |one: &&Redrive| matches!(one, Redrive::InHand | Redrive::Done(_));
+    assert_eq!(done.iter().filter(others).count(), 7, "{done:?}");
+    let record = fresh
+        .store
+        .dead_letter(id)
+        .await
+        .expect("a record")
+        .expect("it stays");
+    assert_eq!(record.status, DeadStatus::Redriven);
+    assert_eq!(record.came_of.as_deref(), Some("applied"));
+    assert_eq!(record.settled_at, record.redriven_at);
+}
+
+async fn what_is_dead_again_may_be_redriven_again(fresh: Fresh) {
+    let engine = engine(&fresh).await;
+    let letters = vec![Incoming::Dead(letter("{")), Incoming::Dead(letter(ADDED))];
+    engine.take(letters).await.expect("taken");
+    let decoder = Decoder::new(Limits::default(), engine.now());
+    let lines = fresh
+        .store
+        .dead_letters(&DeadFilter::default(), 0, 9)
+        .await
+        .expect("a list");
+    for times in 2..4 {
+        let redriven = engine.redrive(lines[0].id, &decoder).await.expect("redriven");
+        assert!(
+            matches!(&redriven, Redrive::Now(answers) if matches!(answers[..], [Answer::Dead(_)])),
+            "{redriven:?}"
+        );
+        let record = fresh
+            .store
+            .dead_letter(lines[0].id)
+            .await
+            .expect("a record")
+            .expect("it stays");
+        assert_eq!(
+            (record.status, record.settled_at, record.times_seen),
+            (DeadStatus::Open, None, times)
+        );
+        assert!(
+            record
+                .came_of
+                .is_some_and(|came_of| came_of.starts_with("dead: "))
+        );
+    }
+    assert_eq!(
+        engine.redrive(999_999, &decoder).await.expect("an answer"),
+        Redrive::Unknown
+    );
+    fresh
+        .store
+        .mark_dead(lines[1].id, DeadStatus::Discarded, engine.now())
+        .await
+        .expect("discarded");
+    let redriven = engine.redrive(lines[1].id, &decoder).await.expect("redriven");
+    assert_eq!(
+        redriven,
+        Redrive::Now(vec![Answer::Applied]),
+        "somebody thought better of it"
+    );
+    let again = engine.redrive(lines[1].id, &decoder).await.expect("redriven");
+    assert_eq!(again, Redrive::Done("applied".into()));
+}
+
+mod on_postgres {
+    #[tokio::test(flavor = "multi_thread")]
+    async fn two_who_redrive_a_letter_do_it_once() {
+        super::two_who_redrive_a_letter_do_it_once(crate::store::Fresh::postgres("redrive_once").await).await;
+    }
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_dead_again_may_be_redriven_again() {
+        super::what_is_dead_again_may_be_redriven_again(crate::store::Fresh::postgres("redrive_dead").await)
+            .await;
+    }
+}
+
+mod on_sqlite {
+    #[tokio::test(flavor = "multi_thread")]
+    async fn two_who_redrive_a_letter_do_it_once() {
+        super::two_who_redrive_a_letter_do_it_once(crate::store::Fresh::sqlite("redrive_once").await).await;
+    }
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_dead_again_may_be_redriven_again() {
+        super::what_is_dead_again_may_be_redriven_again(crate::store::Fresh::sqlite("redrive_dead").await)
+            .await;
+    }
+}

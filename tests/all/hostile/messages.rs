@@ -1,0 +1,336 @@
+//! Bytes, JSON and headers of every kind: an event, or a dead letter that is in order. And what is read is planned,
+//! and kept in a store.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, DecimalValue, FieldTable, ShortString};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::TestRunner;
+use tenure::clock::SimulatedClock;
+use tenure::domain::{Event, Policies, Policy};
+use tenure::engine::{Answer, Engine, Incoming, Situation, plan};
+use tenure::store::Store;
+use tenure::store::sqlite::SqliteStore;
+use tenure::wire;
+
+use super::{QUEUE, cases, is_in_order, now, read};
+use crate::generate::arbitrary_history;
+
+/// Text that somebody may have put somewhere, of every kind that ever hurt anyone.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        select(vec![
+            "",
+            "1.0",
+            "0.3",
+            "client.added",
+            "account.jobs_counted",
+            "acme/c-1",
+            "a/b/c",
+            "/",
+            "null",
+            "{}",
+            "\0",
+            "a\0b",
+            "\u{feff}",
+            "\u{202e}",
+            "'; drop table clients; --",
+            "{{7*7}}",
+            "%00%ff",
+            "../../etc/passwd",
+            "2026-01-01T00:00:00Z",
+            "2026-12-31T23:59:60Z",
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59.999999999Z",
+            "+262143-12-31T23:59:59Z",
+            "-262144-01-01T00:00:00Z",
+            "0001-01-01T00:00:00+23:59",
+            "9999-12-31T23:59:59-23:59",
+            "1e999",
+            "-0",
+            "18446744073709551616",
+            "NaN",
+        ])
+        .prop_map(str::to_owned),
+        "\\PC{0,20}",
+        vec(any::<char>(), 0..20).prop_map(|chars| chars.into_iter().collect()),
+        (select(vec!["a", "\u{10ffff}", "\0", "%"]), 1..3_000usize)
+            .prop_map(|(part, times)| part.repeat(times)),
+    ]
+}
+
+fn short() -> impl Strategy<Value = ShortString> {
+    text().prop_map(|text| {
+        let end = (0..=text.len().min(255))
+            .rev()
+            .find(|&end| text.is_char_boundary(end));
+        ShortString::try_new(&text[..end.unwrap_or(0)]).expect("255 bytes at most")
+    })
+}
+
+/// Every type of value that AMQP 0.9.1 has.
+fn value() -> impl Strategy<Value = AMQPValue> {
+    let leaf = prop_oneof![
+        any::<bool>().prop_map(AMQPValue::Boolean),
+        any::<i8>().prop_map(AMQPValue::ShortShortInt),
+        any::<u8>().prop_map(AMQPValue::ShortShortUInt),
+        any::<i16>().prop_map(AMQPValue::ShortInt),
+        any::<u16>().prop_map(AMQPValue::ShortUInt),
+        any::<i32>().prop_map(AMQPValue::LongInt),
+        any::<u32>().prop_map(AMQPValue::LongUInt),
+        any::<i64>().prop_map(AMQPValue::LongLongInt),
+        any::<f32>().prop_map(AMQPValue::Float),
+        any::<f64>().prop_map(AMQPValue::Double),
+        any::<(u8, u32)>().prop_map(|(scale, value)| AMQPValue::DecimalValue(DecimalValue { scale, value })),
+        short().prop_map(AMQPValue::ShortString),
+        text().prop_map(|text| AMQPValue::LongString(text.into())),
+        vec(any::<u8>(), 0..40).prop_map(|bytes| AMQPValue::LongString(bytes.into())),
+        any::<u64>().prop_map(AMQPValue::Timestamp),
+        vec(any::<u8>(), 0..40).prop_map(|bytes| AMQPValue::ByteArray(bytes.into())),
+        Just(AMQPValue::Void),
+    ];
+    leaf.prop_recursive(5, 24, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(|values| AMQPValue::FieldArray(values.into())),
+            table(inner, 0..4).prop_map(AMQPValue::FieldTable),
+        ]
+    })
+}
+
+fn header_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => (
+            select(vec!["cloudEvents_", "cloudEvents:", "ce-", ""]),
+            select(vec!["specversion", "id", "source", "type", "subject", "time", "sequence", "datacontenttype"]),
+        )
+            .prop_map(|(prefix, name)| format!("{prefix}{name}")),
+        1 => select(vec!["x-death", "x-first-death-reason", "partitionkey", "reason", "queue"])
+            .prop_map(str::to_owned),
+        1 => short().prop_map(|name| name.as_str().to_owned()),
+    ]
+}
+
+fn table(
+    values: impl Strategy<Value = AMQPValue>,
+    size: std::ops::Range<usize>,
+) -> impl Strategy<Value = FieldTable> {
+    vec((header_name(), values), size).prop_map(|pairs| {
+        let mut table = FieldTable::default();
+        for (name, value) in pairs {
+            table.insert(name.as_str().into(), value);
+        }
+        table
+    })
+}
+
+fn properties() -> impl Strategy<Value = BasicProperties> {
+    let content_type = prop_oneof![
+        4 => Just(Some(wire::STRUCTURED.into())),
+        1 => Just(Some(wire::BATCH.into())),
+        2 => Just(Some("application/json".into())),
+        1 => Just(None),
+        1 => short().prop_map(Some),
+    ];
+    (content_type, proptest::option::of(table(value(), 0..9))).prop_map(|(content_type, headers)| {
+        let mut properties = BasicProperties::default();
+        if let Some(content_type) = content_type {
+            properties = properties.with_content_type(content_type);
+        }
+        match headers {
+            Some(headers) => properties.with_headers(headers),
+            None => properties,
+        }
+    })
+}
+
+/// JSON as text, so that names may come twice, and numbers be what no type holds.
+fn json() -> impl Strategy<Value = String> {
+    let quoted = || text().prop_map(|text| serde_json::Value::from(text).to_string());
+    let leaf = prop_oneof![
+        select(vec![
+            "null",
+            "true",
+            "0",
+            "-0.0",
+            "1e400",
+            "123456789012345678901234567890",
+            "\"\\ud800\"",
+            "\"\\udc00\\ud800\"",
+            "\"\\u0000\"",
+            "{}",
+            "[]",
+            "nul",
+            "'a'",
+            "\"a",
+            "",
+        ])
+        .prop_map(str::to_owned),
+        quoted(),
+        any::<f64>().prop_map(|number| number.to_string()),
+        any::<u64>().prop_map(|number| number.to_string()),
+        (select(vec![("[", "]"), ("{\"data\":", "}")]), 1..300usize)
+            .prop_map(|((open, close), depth)| open.repeat(depth) + "1" + &close.repeat(depth)),
+    ];
+    let name = prop_oneof![
+        9 => select(vec![
+            "specversion", "id", "source", "type", "subject", "time", "sequence", "data", "data_base64",
+            "datacontenttype", "name", "total", "paid_until", "steps", "subscription_id",
+        ])
+        .prop_map(|name| format!("\"{name}\"")),
+        1 => quoted(),
+    ];
+    leaf.prop_recursive(4, 30, 9, move |inner| {
+        prop_oneof![
+            3 => vec((name.clone(), inner.clone()), 0..9).prop_map(|members| {
+                let members: Vec<String> = members.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+                format!("{{{}}}", members.join(","))
+            }),
+            1 => vec(inner, 0..5).prop_map(|values| format!("[{}]", values.join(","))),
+        ]
+    })
+}
+
+/// An event that is one, with a byte or a stretch of it damaged.
+fn damaged() -> impl Strategy<Value = Vec<u8>> {
+    let event = arbitrary_history(3, 3).prop_filter_map("none", |events| events.into_iter().next());
+    (
+        event,
+        any::<prop::sample::Index>(),
+        vec(any::<u8>(), 0..4),
+        any::<bool>(),
+    )
+        .prop_map(|(event, at, bytes, cut)| {
+            let mut body = wire::event(&event);
+            let at = at.index(body.len());
+            let end = if cut {
+                body.len()
+            } else {
+                (at + bytes.len()).min(body.len())
+            };
+            body.splice(at..end, bytes);
+            body
+        })
+}
+
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        2 => vec(any::<u8>(), 0..120),
+        4 => json().prop_map(String::into_bytes),
+        3 => damaged(),
+        1 => (select(vec![0u8, b' ', b'{', b'[', b'"', 0xff]), 4_000..5_000usize).prop_map(|(byte, n)| vec![byte; n]),
+    ]
+}
+
+#[test]
+fn every_message_is_an_event_or_a_dead_letter_that_is_in_order() {
+    let queue = prop_oneof![9 => Just(QUEUE), 1 => Just("tenure.dead")];
+    TestRunner::new(cases(60_000))
+        .run(&(queue, properties(), body()), |(queue, properties, body)| {
+            match read(queue, &properties, &body) {
+                Ok(event) => {
+                    let again = read(
+                        QUEUE,
+                        &BasicProperties::default().with_content_type(wire::STRUCTURED.into()),
+                        &wire::event(&event),
+                    );
+                    // It may be longer as it is written now.
+                    prop_assert!(
+                        again.as_ref().is_ok_and(|again| *again == event)
+                            || wire::event(&event).len() > super::MAX_BYTES
+                    );
+                }
+                Err(letter) => is_in_order(&letter, &body).map_err(TestCaseError::fail)?,
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// Events with everything in them that is allowed, however odd, and in any order; each once.
+fn odd_events() -> impl Strategy<Value = Vec<Event>> {
+    let odd = (vec(any::<prop::sample::Index>(), 0..6), text(), text());
+    (arbitrary_history(4, 40), odd).prop_map(|(mut events, (places, id, sequence))| {
+        for (number, place) in places.iter().enumerate() {
+            if events.is_empty() {
+                break;
+            }
+            let event = place.get(&events).clone();
+            let odd = Event {
+                id: format!("{number}{id}").into(),
+                sequence: Some(format!("0{sequence}").into()),
+                ..event
+            };
+            events.push(odd);
+        }
+        let properties = BasicProperties::default().with_content_type(wire::STRUCTURED.into());
+        let mut seen = HashSet::new();
+        events
+            .iter()
+            .filter_map(|event| read(QUEUE, &properties, &wire::event(event)).ok())
+            .filter(|event| seen.insert((event.source.clone(), event.id.clone())))
+            .collect()
+    })
+}
+
+#[test]
+fn what_is_read_can_be_planned() {
+    let policies = Policies::default();
+    TestRunner::new(cases(5_000))
+        .run(&odd_events(), |events| {
+            let asked = events.len();
+            let situation = Situation {
+                now: now(),
+                horizon: Some(now()),
+                policies: &policies,
+                stored: Vec::new(),
+                histories: HashMap::new(),
+                holders: HashMap::new(),
+            };
+            prop_assert_eq!(plan(situation, events).outcomes.len(), asked);
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn what_is_read_or_is_not_is_kept_by_a_store() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let messages = vec((properties(), body()), 0..40);
+    TestRunner::new(cases(40))
+        .run(&(odd_events(), messages), |(events, messages)| {
+            let letters = messages
+                .iter()
+                .filter_map(|(properties, body)| read(QUEUE, properties, body).err());
+            let incoming: Vec<Incoming> = events
+                .into_iter()
+                .map(Incoming::Event)
+                .chain(letters.map(Incoming::Dead))
+                .collect();
+            runtime.block_on(kept(incoming));
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+async fn kept(incoming: Vec<Incoming>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
+    store.migrate().await.expect("migrated");
+    let clock = Arc::new(SimulatedClock::at(now()));
+    let engine = Engine::start(store, clock, &Policy::default())
+        .await
+        .expect("an engine");
+    for batch in incoming.chunks(17) {
+        let answers = engine.take(batch.to_vec()).await.expect("taken");
+        for (incoming, answer) in batch.iter().zip(answers) {
+            let dead = matches!(answer, Answer::Dead(_));
+            assert_eq!(matches!(incoming, Incoming::Dead(_)), dead, "{answer:?}");
+        }
+    }
+    let report = engine.verify(|_| {}).await.expect("verified");
+    assert!(report.drifts.is_empty(), "{report:?}");
+}

@@ -1,0 +1,69 @@
+//! What nobody should send: whatever comes through RabbitMQ's door is an event, or a dead letter that says why.
+
+mod messages;
+mod nesting;
+mod wrong;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use lapin::BasicProperties;
+use proptest::test_runner::{Config, RngSeed};
+use tenure::broker;
+use tenure::domain::Event;
+use tenure::engine::Incoming;
+use tenure::store::DeadLetter;
+use tenure::wire::{Decoder, Limits};
+
+const QUEUE: &str = "tenure.events.0";
+const MAX_BYTES: usize = 4_096;
+
+/// `PROPTEST_CASES` and `PROPTEST_RNG_SEED` decide, if they are set; else it is always the same cases.
+fn cases(default: u32) -> Config {
+    let given = Config::default();
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
+    Config {
+        cases: cases.unwrap_or(default),
+        rng_seed: match given.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(20_260_301),
+            fixed @ RngSeed::Fixed(_) => fixed,
+        },
+        failure_persistence: None,
+        ..given
+    }
+}
+
+fn now() -> DateTime<Utc> {
+    "2026-03-01T12:00:00Z".parse().expect("a time")
+}
+
+fn read(queue: &str, properties: &BasicProperties, body: &[u8]) -> Result<Event, DeadLetter> {
+    let limits = Limits {
+        max_event_bytes: MAX_BYTES,
+        max_clock_skew: Duration::from_mins(5),
+    };
+    match broker::read(queue, &Decoder::new(limits, now()), properties, body) {
+        Incoming::Event(event) => Ok(event),
+        Incoming::Dead(letter) => Err(letter),
+    }
+}
+
+/// A dead letter has the body as it came, and all else fit to be kept and printed.
+fn is_in_order(letter: &DeadLetter, body: &[u8]) -> Result<(), String> {
+    let reason = &letter.reason;
+    let storable = |text: &str| !text.contains('\0');
+    if reason.is_empty() || reason.contains(char::is_control) || reason.chars().count() > 2_000 {
+        return Err(format!("no fit reason: {reason:?}"));
+    }
+    if letter.body != body {
+        return Err("another body".into());
+    }
+    let kept = letter
+        .headers
+        .iter()
+        .all(|(name, value)| storable(name) && storable(value));
+    if !kept || !letter.content_type.as_deref().is_none_or(storable) {
+        return Err(format!("not fit to be kept: {letter:?}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The oracle against the code under test: generated histories in any order, under policies that change.
+
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+use serde_json::Value;
+use tenure::domain::event::NameVerdict;
+use tenure::domain::fold::replay;
+use tenure::domain::policy::SubscriptionsEnd;
+use tenure::domain::view::ClientView;
+use tenure::domain::{Change, Client, Event, Policies, Policy, Refusal, Sweep, changes, fold};
+use tenure::wire;
+
+use super::{Listener, Oracle, Rules, part_told};
+use crate::generate::{arbitrary_case, arbitrary_moment, client_key, shuffled};
+
+const LONGEST: usize = 50;
+
+impl From<&Policy> for Rules {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            access_idle: policy.access_idle,
+            mature_after_jobs: policy.mature_after_jobs,
+            from_account_update: policy.from_account_update,
+            warn_before: policy.warn_before.clone(),
+            subscriptions_grace: policy.subscriptions_grace,
+            end_at_paid_until: policy.subscriptions_end == SubscriptionsEnd::PaidUntil,
+            cleanup_grace: policy.cleanup_grace,
+            stalled_after: policy.stalled_after,
+        }
+    }
+}
+
+/// A view as JSON, without what tells of the store.
+pub fn told(view: &ClientView) -> Value {
+    let mut json = serde_json::to_value(view).expect("JSON");
+    let fields = json.as_object_mut().expect("an object");
+    fields.remove("as_of");
+    fields.remove("version");
+    json
+}
+
+/// An event as an app sends it.
+pub fn sent(event: &Event) -> Value {
+    serde_json::from_slice(&wire::event(event)).expect("JSON")
+}
+
+fn oracle(policies: &Policies, events: &[Event]) -> Oracle {
+    let eras = policies.eras_from(DateTime::<Utc>::MIN_UTC);
+    let mut oracle = Oracle::new(eras.map(|era| (era.start, era.policy.into())).collect());
+    for event in events {
+        oracle.add(&sent(event));
+        if event.name_verdict == NameVerdict::Taken {
+            oracle.name_taken(&event.source, &event.id);
+        }
+    }
+    oracle
+}
+
+/// A life, some of its names refused, as its events happen to arrive.
+fn life() -> impl Strategy<Value = (Policies, Vec<Event>)> {
+    let verdicts = proptest::collection::vec(proptest::bool::weighted(0.1), LONGEST);
+    (arbitrary_case(1, LONGEST), verdicts).prop_flat_map(|((policies, mut events), taken)| {
+        for (event, taken) in events.iter_mut().zip(taken) {
+            if taken && event.kind.claimed_name().is_some() {
+                event.name_verdict = NameVerdict::Taken;
+            }
+        }
+        (Just(policies), shuffled(events))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(2_000)
+    })]
+
+    #[test]
+    fn a_fold_says_what_the_oracle_says((policies, events) in life(), moment in arbitrary_moment()) {
+        let oracle = oracle(&policies, &events);
+        let subject = client_key(0).to_string();
+        let last = events.iter().map(|event| event.time).max().unwrap_or(moment);
+        for moment in [moment, last, policies.eras_from(last).last().map_or(last, |era| era.start.max(last))] {
+            let verdict = oracle.at(&subject, moment);
+            let client = fold(&events, moment, &policies);
+            let view = client
+                .is_known()
+                .then(|| told(&ClientView::of(&client_key(0), &client, 0, policies.at(moment))));
+            prop_assert_eq!(&verdict.view, &view, "at {}", moment);
+            let refusals = refused(&events, moment, &policies);
+            let expected: Vec<_> = verdict.refusals.into_iter().collect();
+            prop_assert_eq!(expected, refusals, "at {}", moment);
+            for sweep in Sweep::ALL {
+                let expected = verdict.deadlines.get(sweep.as_str()).copied();
+                prop_assert_eq!(expected, client.deadline(sweep, &policies), "{} after {}", sweep, moment);
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_listens_knows_what_the_oracle_says((policies, events) in life(), moment in arbitrary_moment()) {
+        let oracle = oracle(&policies, &events);
+        let subject = client_key(0).to_string();
+        let mut listener = Listener::default();
+        let mut before = Client::default();
+        let mut known: Vec<Event> = Vec::new();
+        // Each arrival is told as a difference, as corrections are.
+        for event in &events {
+            known.push(event.clone());
+            let after = fold(&known, moment, &policies);
+            for change in changes(&before, &after) {
+                listener.hear(&line(&subject, &change));
+            }
+            before = after;
+        }
+        prop_assert_eq!(&listener.complaints, &Vec::<String>::new());
+        let expected = oracle.at(&subject, moment).view.map(|view| part_told(&view));
+        prop_assert_eq!(listener.known(&subject), expected);
+    }
+}
+
+fn line(subject: &str, change: &Change) -> Value {
+    let mut line = serde_json::to_value(change).expect("JSON");
+    line["subject"] = subject.into();
+    line
+}
+
+/// The refusals of the code under test, by source and id.
+fn refused(
+    events: &[Event],
+    until: DateTime<Utc>,
+    policies: &Policies,
+) -> Vec<((String, String), &'static str)> {
+    let mut sorted: Vec<Event> = events
+        .iter()
+        .filter(|event| event.time <= until)
+        .cloned()
+        .collect();
+    sorted.sort_by_cached_key(|event| (event.position(), event.source.clone(), event.id.clone()));
+    sorted.dedup();
+    let outcomes = replay(&mut Client::default(), &mut sorted, policies, |_| false);
+    let name = |event: Event| (event.source.to_string(), event.id.to_string());
+    let refused = |outcome: Result<(), Refusal>| outcome.err().map(Refusal::code);
+    let mut refusals: Vec<_> = sorted
+        .into_iter()
+        .zip(outcomes)
+        .filter_map(|(event, outcome)| Some((name(event), refused(outcome)?)))
+        .collect();
+    refusals.sort_unstable();
+    refusals
+}

@@ -1,0 +1,375 @@
+//! What is so about one client, and what each event does to it: LIFECYCLES' tables, row by row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::happening::Happening;
+use super::rules::Rules;
+
+type Applied = Result<(), &'static str>;
+
+#[derive(Clone, Debug, Default)]
+pub struct Life {
+    /// None: was never added.
+    pub link: Option<&'static str>,
+    pub name: String,
+    pub service: &'static str,
+    pub access: &'static str,
+    /// Since when a request for access is open.
+    pub request: Option<DateTime<Utc>>,
+    /// The last renewal of the access.
+    pub renewed: Option<DateTime<Utc>>,
+    /// The nearest warning given since then; none that is farther from expiry is given any more.
+    pub warned: Option<TimeDelta>,
+    pub invitation: Option<Invitation>,
+    /// The service became terminated then, and has not been cleaned up.
+    pub to_clean_since: Option<DateTime<Utc>>,
+    pub subscriptions: BTreeMap<String, Subscription>,
+    pub assignments: BTreeSet<String>,
+    pub report_schedules: BTreeSet<String>,
+    pub margin_rules: BTreeSet<String>,
+    pub users: BTreeSet<String>,
+    pub integrations: BTreeSet<String>,
+    pub jobs_total: Option<u64>,
+    pub matured_at: Option<DateTime<Utc>>,
+    pub updated_at: Option<DateTime<Utc>>,
+    pub last_accessed_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    pub at: DateTime<Utc>,
+    pub missing: Vec<String>,
+    pub referral: bool,
+    pub commission_eligible: bool,
+    pub told_stalled: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    pub status: &'static str,
+    pub by_partner: bool,
+    pub plan: Option<String>,
+    pub paid_until: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Its client became archived or lost then, and it is to end for that.
+    pub to_end_since: Option<DateTime<Utc>>,
+}
+
+impl Life {
+    /// One event at its place; `name_taken` is a given fact.
+    pub fn apply(&mut self, event: &Happening, rules: &Rules, name_taken: bool) -> Applied {
+        // Decided once, it stays with its event wherever that comes to stand.
+        ensure(!name_taken, "name_taken")?;
+        if event.kind == "client.added" {
+            return self.be_added(event);
+        }
+        if matches!(self.link, None | Some("deleted")) {
+            return Err("unknown_client");
+        }
+        match event.kind {
+            "client.renamed" => {
+                self.name = event.holding("name").trim().into();
+                Ok(())
+            }
+            "account.jobs_counted" | "account.updated" => {
+                self.apply_to_account(event, rules);
+                Ok(())
+            }
+            kind if kind.starts_with("access.") || kind == "account.accessed" => self.apply_to_access(event),
+            kind if kind.starts_with("subscription.") => self.apply_to_subscriptions(event),
+            kind if kind.starts_with("user.") || kind.starts_with("integration.") => {
+                self.apply_to_people(event)
+            }
+            "assignment.added"
+            | "assignment.removed"
+            | "report_schedule.created"
+            | "report_schedule.deleted"
+            | "margin_rule.created"
+            | "margin_rule.deleted"
+            | "client.terminated"
+            | "client.reactivated" => self.apply_to_service(event),
+            _ => self.apply_to_link(event),
+        }
+    }
+
+    fn is_link(&self, statuses: &[&str]) -> bool {
+        self.link.is_some_and(|link| statuses.contains(&link))
+    }
+
+    fn be_added(&mut self, event: &Happening) -> Applied {
+        ensure(matches!(self.link, None | Some("deleted")), "already_exists")?;
+        self.link = Some("draft");
+        self.name = event.holding("name").trim().into();
+        self.service = "pending_assigning";
+        self.access = "none";
+        // A draft has no active subscription (000): those that the business manages itself, and that
+        // outlived the deletion, wait for the new link.
+        for subscription in self.subscriptions.values_mut() {
+            if subscription.status == "active" {
+                subscription.status = "prepared";
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_to_link(&mut self, event: &Happening) -> Applied {
+        match event.kind {
+            "client.invited" => {
+                ensure(!self.is_link(&["active"]), "already_linked")?;
+                ensure(!self.is_link(&["invitation_rejected"]), "invitation_was_rejected")?;
+                ensure(!self.is_link(&["access_rejected"]), "access_was_rejected")?;
+                self.link = Some("invited");
+                let all = || ["accepted", "onboarded", "consented"].map(str::to_owned).into();
+                self.invitation = Some(Invitation {
+                    at: event.time,
+                    missing: event.texts("steps").unwrap_or_else(all),
+                    referral: event.text("channel").as_deref() == Some("referral"),
+                    commission_eligible: event.flag("commission_eligible").unwrap_or(true),
+                    told_stalled: false,
+                });
+            }
+            "invitation.accepted" => self.step_done("accepted", event)?,
+            "onboarding.completed" if event.text("via").as_deref() == Some("independent") => {
+                ensure(self.is_link(&["invited"]), "not_invited")?;
+            }
+            "onboarding.completed" => self.step_done("onboarded", event)?,
+            "consent.granted" => self.step_done("consented", event)?,
+            "invitation.rejected" => {
+                ensure(self.is_link(&["invited"]), "not_invited")?;
+                let referral = self.invitation.as_ref().is_some_and(|sent| sent.referral);
+                ensure(referral, "not_a_referral")?;
+                self.link = Some("invitation_rejected");
+            }
+            "identity.rejected" => {
+                ensure(self.is_link(&["invited"]), "not_invited")?;
+                self.link = Some("access_rejected");
+            }
+            "client.archived" => self.be_archived(event)?,
+            "partner.disconnected" if event.text("by").as_deref() == Some("partner") => {
+                self.be_archived(event)?;
+            }
+            "partner.disconnected" | "client.lost" => self.be_lost(event)?,
+            "client.deleted" => self.be_deleted(event)?,
+            other => panic!("no type of event: {other}"),
+        }
+        Ok(())
+    }
+
+    fn step_done(&mut self, step: &str, event: &Happening) -> Applied {
+        ensure(self.is_link(&["invited"]), "not_invited")?;
+        let invitation = self.invitation.as_mut().expect("was invited");
+        invitation.missing.retain(|missing| missing != step);
+        if invitation.missing.is_empty() {
+            self.link = Some("active");
+            self.enable_access(event.time);
+            for subscription in self.subscriptions.values_mut() {
+                subscription.to_end_since = None;
+                if subscription.status == "prepared" {
+                    subscription.status = "active";
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn be_archived(&mut self, event: &Happening) -> Applied {
+        ensure(self.is_link(&["active", "invited"]), "not_linked")?;
+        self.leave("archived", event.time);
+        Ok(())
+    }
+
+    fn be_lost(&mut self, event: &Happening) -> Applied {
+        ensure(self.is_link(&["active"]), "not_linked")?;
+        self.leave("lost", event.time);
+        Ok(())
+    }
+
+    fn leave(&mut self, to: &'static str, time: DateTime<Utc>) {
+        self.link = Some(to);
+        self.access = "none";
+        self.request = None;
+        for subscription in self.subscriptions.values_mut() {
+            if subscription.by_partner && subscription.status != "ended" {
+                subscription.to_end_since.get_or_insert(time);
+            }
+        }
+    }
+
+    fn be_deleted(&mut self, event: &Happening) -> Applied {
+        ensure(!self.is_link(&["active", "invited"]), "still_linked")?;
+        self.link = Some("deleted");
+        self.service = "terminated";
+        self.clean_up();
+        for subscription in self.subscriptions.values_mut() {
+            if subscription.by_partner && subscription.status != "ended" {
+                subscription.end(event.time);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn clean_up(&mut self) {
+        self.to_clean_since = None;
+        self.report_schedules.clear();
+        self.margin_rules.clear();
+        self.assignments.clear();
+    }
+
+    fn apply_to_service(&mut self, event: &Happening) -> Applied {
+        match event.kind {
+            "assignment.added" => {
+                ensure(self.service != "terminated", "terminated")?;
+                add(&mut self.assignments, event.holding("assignment_id"))?;
+                self.service = "active";
+            }
+            "assignment.removed" => remove(&mut self.assignments, &event.holding("assignment_id"))?,
+            "report_schedule.created" => {
+                ensure(self.service == "active", "not_active")?;
+                add(&mut self.report_schedules, event.holding("schedule_id"))?;
+            }
+            "report_schedule.deleted" => remove(&mut self.report_schedules, &event.holding("schedule_id"))?,
+            "margin_rule.created" => {
+                ensure(self.service == "active", "not_active")?;
+                add(&mut self.margin_rules, event.holding("rule_id"))?;
+            }
+            "margin_rule.deleted" => remove(&mut self.margin_rules, &event.holding("rule_id"))?,
+            "client.terminated" => {
+                ensure(self.service != "terminated", "already_terminated")?;
+                self.service = "terminated";
+                self.to_clean_since = Some(event.time);
+            }
+            "client.reactivated" => {
+                ensure(self.service == "terminated", "not_terminated")?;
+                self.service = "active";
+                self.to_clean_since = None;
+            }
+            other => panic!("no type of event: {other}"),
+        }
+        Ok(())
+    }
+
+    fn apply_to_subscriptions(&mut self, event: &Happening) -> Applied {
+        let id = event.holding("subscription_id");
+        if event.kind == "subscription.added" {
+            let status = match self.link {
+                Some("draft" | "invited") => "prepared",
+                Some("active") => "active",
+                _ => return Err("not_linked"),
+            };
+            ensure(!self.subscriptions.contains_key(&id), "duplicate_id")?;
+            let added = Subscription {
+                status,
+                by_partner: event.text("managed_by").as_deref() != Some("client"),
+                plan: event.text("plan"),
+                paid_until: event.moment("paid_until"),
+                ended_at: None,
+                to_end_since: None,
+            };
+            self.subscriptions.insert(id, added);
+            return Ok(());
+        }
+        let subscription = self.subscriptions.get_mut(&id).ok_or("unknown_id")?;
+        ensure(subscription.status != "ended", "already_ended")?;
+        if event.kind == "subscription.renewed" {
+            subscription.paid_until = event.moment("paid_until");
+        } else {
+            subscription.end(event.time);
+        }
+        Ok(())
+    }
+
+    fn apply_to_people(&mut self, event: &Happening) -> Applied {
+        let (holdings, field) = match event.kind {
+            "user.added" | "user.removed" => (&mut self.users, "user_id"),
+            _ => (&mut self.integrations, "integration_id"),
+        };
+        let id = event.holding(field);
+        if event.kind.ends_with(".removed") {
+            return remove(holdings, &id);
+        }
+        ensure(!matches!(self.link, Some("archived" | "lost")), "not_linked")?;
+        ensure(self.service != "terminated", "terminated")?;
+        add(holdings, id)
+    }
+
+    fn apply_to_access(&mut self, event: &Happening) -> Applied {
+        let connected = self.is_link(&["active"]);
+        match event.kind {
+            "account.accessed" if event.text("by").as_deref() == Some("staff") => {}
+            "account.accessed" => {
+                ensure(self.access == "enabled", "no_access")?;
+                self.last_accessed_at = Some(event.time);
+                self.enable_access(event.time);
+            }
+            "access.disabled" => {
+                ensure(connected, "not_connected")?;
+                ensure(self.access != "disabled", "already_disabled")?;
+                self.access = "disabled";
+                self.request = None;
+            }
+            "access.enabled" => {
+                ensure(connected, "not_connected")?;
+                ensure(self.access != "enabled", "already_enabled")?;
+                self.enable_access(event.time);
+            }
+            "access.requested" => {
+                ensure(connected, "not_connected")?;
+                ensure(self.access != "enabled", "already_enabled")?;
+                ensure(self.request.is_none(), "already_requested")?;
+                self.request = Some(event.time);
+            }
+            "access.approved" => {
+                ensure(self.request.is_some(), "no_request")?;
+                self.enable_access(event.time);
+            }
+            "access.denied" => {
+                ensure(self.request.is_some(), "no_request")?;
+                self.request = None;
+            }
+            other => panic!("no type of event: {other}"),
+        }
+        Ok(())
+    }
+
+    fn enable_access(&mut self, time: DateTime<Utc>) {
+        self.access = "enabled";
+        self.request = None;
+        self.renewed = Some(time);
+        self.warned = None;
+    }
+
+    fn apply_to_account(&mut self, event: &Happening, rules: &Rules) {
+        if event.kind == "account.updated" {
+            // An account gets the new rules once.
+            self.updated_at.get_or_insert(event.time);
+            return;
+        }
+        let highest = self.jobs_total.unwrap_or(0).max(event.number("total"));
+        self.jobs_total = Some(highest);
+        if highest >= rules.mature_after_jobs {
+            self.matured_at.get_or_insert(event.time);
+        }
+    }
+}
+
+impl Subscription {
+    pub fn end(&mut self, time: DateTime<Utc>) {
+        self.status = "ended";
+        self.ended_at = Some(time);
+        self.to_end_since = None;
+    }
+}
+
+fn ensure(holds: bool, otherwise: &'static str) -> Applied {
+    if holds { Ok(()) } else { Err(otherwise) }
+}
+
+fn add(holdings: &mut BTreeSet<String>, id: String) -> Applied {
+    ensure(holdings.insert(id), "duplicate_id")
+}
+
+fn remove(holdings: &mut BTreeSet<String>, id: &str) -> Applied {
+    ensure(holdings.remove(id), "unknown_id")
+}

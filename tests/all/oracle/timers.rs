@@ -1,0 +1,137 @@
+//! The timers: when each is due under some rules, when it fires as rules change, and what it does.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::life::{Life, Subscription};
+use super::rules::{Eras, Rules};
+
+/// In the order in which those due at one moment fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    AccessExpiry,
+    AccessWarning,
+    SubscriptionEnd,
+    TerminatedCleanup,
+    StalledInvitation,
+}
+
+use Timer::{AccessExpiry, AccessWarning, StalledInvitation, SubscriptionEnd, TerminatedCleanup};
+
+pub const TIMERS: [Timer; 5] = [
+    AccessExpiry,
+    AccessWarning,
+    SubscriptionEnd,
+    TerminatedCleanup,
+    StalledInvitation,
+];
+
+impl Timer {
+    /// The sweep that finds it.
+    pub fn sweep(self) -> &'static str {
+        match self {
+            AccessExpiry | AccessWarning => "access-expiry",
+            SubscriptionEnd => "subscription-end",
+            TerminatedCleanup => "terminated-cleanup",
+            StalledInvitation => "stalled-invitations",
+        }
+    }
+}
+
+impl Life {
+    /// When the access expires under these rules.
+    pub fn expires_at(&self, rules: &Rules) -> Option<DateTime<Utc>> {
+        if self.access != "enabled" {
+            return None;
+        }
+        let mut latest = self.renewed?;
+        if self.jobs_total.is_some() {
+            latest = latest.max(self.matured_at?);
+        }
+        if rules.from_account_update {
+            latest = latest.max(self.updated_at?);
+        }
+        Some(latest + rules.access_idle)
+    }
+
+    fn due(&self, timer: Timer, rules: &Rules) -> Option<DateTime<Utc>> {
+        match timer {
+            AccessExpiry => self.expires_at(rules),
+            AccessWarning => {
+                let nearer = |span: &&TimeDelta| self.warned.is_none_or(|warned| **span < warned);
+                let open = rules.warn_before.iter().filter(nearer);
+                Some(self.expires_at(rules)? - *open.max()?)
+            }
+            SubscriptionEnd => {
+                let ends = self.subscriptions.values().filter_map(|held| held.ends(rules));
+                ends.min()
+            }
+            TerminatedCleanup => {
+                let left = [&self.report_schedules, &self.margin_rules, &self.assignments];
+                let since = self.to_clean_since?;
+                left.iter()
+                    .any(|held| !held.is_empty())
+                    .then(|| since + rules.cleanup_grace)
+            }
+            StalledInvitation => {
+                let invitation = self.invitation.as_ref()?;
+                let waiting = self.link == Some("invited") && !invitation.told_stalled;
+                waiting.then(|| invitation.at + rules.stalled_after)
+            }
+        }
+    }
+
+    /// When a timer fires that nothing before has fired up to `now`: at its due time under the rules in
+    /// force then; at once, or when new rules take effect, if it is overdue then.
+    fn fires_at(&self, timer: Timer, now: DateTime<Utc>, eras: &Eras) -> Option<DateTime<Utc>> {
+        eras.all().iter().filter(|era| era.end > now).find_map(|era| {
+            let at = self.due(timer, &era.rules)?.max(era.start).max(now);
+            (at < era.end).then_some(at)
+        })
+    }
+
+    /// The next timer to fire after what was done up to `now`; of a sweep, or of all.
+    pub fn next(
+        &self,
+        sweep: Option<&str>,
+        now: DateTime<Utc>,
+        eras: &Eras,
+    ) -> Option<(DateTime<Utc>, Timer)> {
+        let asked = TIMERS
+            .into_iter()
+            .filter(|timer| sweep.is_none_or(|sweep| timer.sweep() == sweep));
+        let firing = asked.filter_map(|timer| Some((self.fires_at(timer, now, eras)?, timer)));
+        // The first of several that are the least: the table's order.
+        firing.min_by_key(|(at, _)| *at)
+    }
+
+    pub fn fire(&mut self, timer: Timer, at: DateTime<Utc>, rules: &Rules) {
+        match timer {
+            AccessExpiry => self.access = "expired",
+            AccessWarning => {
+                let expiry = self.expires_at(rules).expect("the warning is due");
+                let due = rules.warn_before.iter().filter(|span| expiry - **span <= at);
+                self.warned = due.min().copied();
+            }
+            SubscriptionEnd => {
+                for held in self.subscriptions.values_mut() {
+                    if held.ends(rules).is_some_and(|due| due <= at) {
+                        held.end(at);
+                    }
+                }
+            }
+            TerminatedCleanup => self.clean_up(),
+            StalledInvitation => {
+                let invitation = self.invitation.as_mut().expect("the invitation is stalled");
+                invitation.told_stalled = true;
+            }
+        }
+    }
+}
+
+impl Subscription {
+    fn ends(&self, rules: &Rules) -> Option<DateTime<Utc>> {
+        let due = self.to_end_since? + rules.subscriptions_grace;
+        let paid_until = self.paid_until.filter(|_| rules.end_at_paid_until);
+        Some(paid_until.map_or(due, |paid| paid.max(due)))
+    }
+}

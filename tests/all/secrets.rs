@@ -1,0 +1,211 @@
+//! Passwords and tokens: the real binary, in good order and in every kind of trouble, at the most talkative, never
+//! tells one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::servers::{Postgres, RabbitMq, name_in};
+use crate::support::tenure::{Running, Tenure};
+
+const STORE: &str = "xyzzy-store-hush";
+const BROKER: &str = "plugh-broker-hush";
+const TOKEN: &str = "plover-token-hush";
+/// A part of each.
+const HUSH: &str = "-hush";
+
+/// Everything that can speak, libraries too.
+const LOUD: &str = "trace,lapin=trace,sqlx=trace,rustls=trace,hyper=trace,tokio_cron_scheduler=trace";
+
+fn told_nothing(what: &str, said: &str) {
+    let told: Vec<&str> = said.lines().filter(|line| line.contains(HUSH)).collect();
+    assert!(told.is_empty(), "{what} tells: {told:#?}");
+}
+
+/// A way to call the binary with these settings, and as loud as it gets.
+fn loud(folder: &Path, store: &str, broker: &str) -> Tenure {
+    Tenure::new(
+        folder,
+        &[
+            ("DATABASE_URL", store),
+            ("AMQP_URL", broker),
+            ("TENURE_HTTP__TOKEN", TOKEN),
+            ("TENURE_LOG__LEVEL", LOUD),
+            ("RUST_BACKTRACE", "1"),
+            // Unless it is started on a free port.
+            ("TENURE_HTTP__LISTEN", ""),
+        ],
+    )
+}
+
+fn call(tenure: &Tenure, args: &[&str]) -> String {
+    let output = tenure.call(args);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    told_nothing(&format!("{args:?}"), &said);
+    said
+}
+
+/// Runs it until its log has these words, or for a while.
+fn run_until(tenure: &Tenure, words: &str) {
+    let running = tenure.start();
+    running.wait_until(words, || running.log().contains(words));
+    std::thread::sleep(Duration::from_millis(500));
+    told_nothing("/readyz", &running.get("/readyz").1);
+    let log = running.log();
+    running.stop();
+    told_nothing(words, &log);
+}
+
+fn nowhere() -> (String, String) {
+    (
+        format!("postgres://quiet:{STORE}@127.0.0.1:9/tenure"),
+        format!("amqp://quiet:{BROKER}@127.0.0.1:9/%2f"),
+    )
+}
+
+#[test]
+fn settings_are_shown_without_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, broker) = nowhere();
+    let store = format!("{store}?password={STORE}&options=-c%20a.b={STORE}@");
+    for args in [&["config"][..], &["config", "--json"]] {
+        let said = call(&loud(folder.path(), &store, &broker), args);
+        assert!(said.contains("***"), "{said}");
+    }
+}
+
+#[test]
+fn urls_that_cannot_be_are_refused_without_their_passwords() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (store, broker) in [
+        (format!("postgres://u:{STORE}@h:port/n"), String::new()),
+        (format!("postgres://u:a/b?c#{STORE}@h:99999/n"), String::new()),
+        (format!("postgers://u:{STORE}@h/n"), String::new()),
+        (format!("u:{STORE}@h/n"), String::new()),
+        (format!("postgres://u@h/n?passwd={STORE}"), String::new()),
+        (String::new(), format!("amqp://u:{BROKER}@h:port/v")),
+        (String::new(), format!("amqp//u:{BROKER}@h/v")),
+        (String::new(), format!("amqp://u:p@{BROKER}@h:99999/v")),
+        (String::new(), format!("http://u:{BROKER}@h/v")),
+        (String::new(), format!("amqp://h/v?password={BROKER}")),
+    ] {
+        let tenure = loud(folder.path(), &store, &broker);
+        assert_eq!(tenure.call(&["config"]).status.code(), Some(2), "{store}{broker}");
+        for command in ["run", "config", "migrate"] {
+            call(&tenure, &[command]);
+        }
+    }
+}
+
+#[test]
+fn servers_that_are_not_there_are_told_of_without_passwords() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, broker) = nowhere();
+    call(&loud(folder.path(), &store, &broker), &["migrate"]);
+    call(&loud(folder.path(), "", &broker), &["publish", "-"]);
+    run_until(&loud(folder.path(), &store, &broker), "waiting for the store");
+    run_until(&loud(folder.path(), "", &broker), "trying again and again");
+}
+
+#[test]
+fn passwords_that_are_wrong_and_tls_that_is_not_there_tell_nothing() {
+    let database = Postgres::own();
+    let name = database.database("secrets");
+    database.add_user("quiet", "another");
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = format!(
+        "postgres://quiet:{STORE}@127.0.0.1:{}/{}",
+        database.port(),
+        name_in(&name)
+    );
+    let said = call(&loud(folder.path(), &store, ""), &["migrate"]);
+    assert!(said.contains("password authentication failed"), "{said}");
+    call(&loud(folder.path(), &store, ""), &["run"]);
+    call(
+        &loud(folder.path(), &format!("{store}?sslmode=verify-full"), ""),
+        &["migrate"],
+    );
+
+    let vhost = RabbitMq::shared().vhost("secrets_wrong");
+    let port = RabbitMq::shared().port();
+    let broker = |scheme: &str| format!("{scheme}://guest:{BROKER}@127.0.0.1:{port}/{}", name_in(&vhost));
+    call(&loud(folder.path(), "", &broker("amqp")), &["publish", "-"]);
+    run_until(
+        &loud(folder.path(), "", &broker("amqp")),
+        "trying again and again",
+    );
+    run_until(
+        &loud(folder.path(), "", &broker("amqps")),
+        "trying again and again",
+    );
+}
+
+#[test]
+fn a_worker_in_good_order_tells_nothing_either() {
+    let database = Postgres::own();
+    let name = database.database("secrets");
+    database.add_user("quiet", STORE);
+    let shared = RabbitMq::shared();
+    let vhost = shared.vhost("secrets");
+    let everything = json!({"configure": ".*", "write": ".*", "read": ".*"});
+    shared.manage(
+        "PUT",
+        "users/quiet",
+        Some(&json!({ "password": BROKER, "tags": "" })),
+    );
+    shared.manage(
+        "PUT",
+        &format!("permissions/{}/quiet", name_in(&vhost)),
+        Some(&everything),
+    );
+    let store = format!(
+        "postgres://quiet:{STORE}@127.0.0.1:{}/{}",
+        database.port(),
+        name_in(&name)
+    );
+    let broker = format!(
+        "amqp://quiet:{BROKER}@127.0.0.1:{}/{}",
+        shared.port(),
+        name_in(&vhost)
+    );
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = loud(folder.path(), &store, &broker);
+    let running: Running = tenure.run();
+    let event = json!({
+        "specversion": "1.0", "id": "1", "source": "/space", "type": "client.added", "subject": "p/c",
+        "time": "2026-01-05T09:00:00Z", "data": { "name": "c" },
+    });
+    let file = folder.path().join("event.ndjson");
+    std::fs::write(&file, event.to_string()).expect("a file");
+    call(&tenure, &["publish", &file.to_string_lossy()]);
+    running.wait_until("taken", || {
+        call(&tenure, &["client", "list", "--json"]).contains("\"client\"")
+    });
+    for (path, status) in [
+        ("/metrics", 401),
+        ("/v1/partners/p/clients", 401),
+        ("/readyz", 200),
+    ] {
+        let (answered, body) = running.get(path);
+        assert_eq!(answered, status, "{path}: {body}");
+        told_nothing(path, &body);
+    }
+    let metrics = tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(async {
+            let asked = reqwest::Client::new()
+                .get(format!("http://{}/metrics", running.address))
+                .bearer_auth(TOKEN);
+            asked.send().await.expect("an answer").text().await.expect("text")
+        });
+    assert!(metrics.contains("tenure_events_total"), "{metrics}");
+    told_nothing("/metrics", &metrics);
+    told_nothing("the process list", &running.command_line());
+    let log = running.log();
+    assert!(running.stop().success());
+    assert!(log.contains("TRACE"), "not as loud as it should be: {log}");
+    told_nothing("the log", &log);
+}

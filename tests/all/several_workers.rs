@@ -1,0 +1,268 @@
+//! Three real workers on the same servers: they share lanes, sweeps and the relay's lead, and take over from one another.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties, ExchangeKind};
+use serde_json::{Value, json};
+use tenure::clock::{Clock as _, SystemClock};
+
+use crate::support::servers::{RabbitMq, name_in};
+use crate::support::site::{Site, UNTOLD};
+use crate::support::tenure::{Running, wait_until};
+
+const LANES: [&str; 4] = [
+    "tenure.events.0",
+    "tenure.events.1",
+    "tenure.events.2",
+    "tenure.events.3",
+];
+const CLIENTS: usize = 150;
+/// Of each client, in order.
+const EVENTS: usize = 40;
+const ALL: usize = CLIENTS * EVENTS;
+
+/// A worker with a name of its own, which writes small batches to four lanes.
+fn worker(site: &Site, name: &str) -> Running {
+    site.tenure(&[
+        ("HOSTNAME", name),
+        ("TENURE_BROKER__LANES", "4"),
+        ("TENURE_BROKER__BATCH_MAX", "10"),
+        ("TENURE_BROKER__PREFETCH", "100"),
+    ])
+    .run()
+}
+
+fn event(client: usize, number: usize, kind: &str, data: &Value) -> Value {
+    let time =
+        SystemClock.now() - TimeDelta::days(2) + TimeDelta::seconds(i64::try_from(number).expect("small"));
+    json!({
+        "specversion": "1.0", "id": format!("{client}-{number}"), "source": "/space", "type": kind,
+        "subject": format!("p/c{client}"), "time": time.to_rfc3339(), "data": data,
+    })
+}
+
+/// Every client is added, and then gets one user after the other: out of order, that would be corrections.
+fn publish(site: &Site) {
+    let events = (0..EVENTS).flat_map(|number| {
+        (0..CLIENTS).map(move |client| match number {
+            0 => event(
+                client,
+                0,
+                "client.added",
+                &json!({ "name": format!("Client {client}") }),
+            ),
+            _ => event(
+                client,
+                number,
+                "user.added",
+                &json!({ "user_id": format!("user-{number}") }),
+            ),
+        })
+    });
+    let file = site.file(events);
+    site.tenure(&[("TENURE_BROKER__LANES", "4")])
+        .ok(&["publish", &file]);
+}
+
+/// All were taken, in order, once.
+fn all_taken(site: &Site) {
+    for lane in LANES {
+        site.wait_for_depth(lane, 0);
+    }
+    assert_eq!(site.count("events where outcome = 'applied'"), ALL);
+    assert_eq!(
+        site.count("journal where change = 'user.added'"),
+        CLIENTS * (EVENTS - 1)
+    );
+    assert_eq!(
+        site.count("journal where correction"),
+        0,
+        "each client's in their order"
+    );
+    assert_eq!(site.count("dead_letters"), 0);
+    site.tenure(&[]).assert_no_drift();
+}
+
+fn received(worker: &Running) -> f64 {
+    worker.metric("tenure_broker_received_total{queue=\"tenure.events.")
+}
+
+#[test]
+fn the_lanes_of_a_worker_that_is_killed_are_taken_over_in_order() {
+    let site = Site::new("takeover");
+    let first = worker(&site, "one");
+    let (second, third) = (worker(&site, "two"), worker(&site, "three"));
+    publish(&site);
+    first.wait_until("at work", || site.count("events") > ALL / 20);
+    assert!(received(&first) > 0.5, "who came first has the lanes");
+    assert!(received(&second) + received(&third) < 0.5, "and nobody else");
+    drop(first);
+    let killed = site.count("events");
+    assert!(killed < ALL, "it was through before it was killed");
+    let taken_over = wait_until(Duration::from_secs(20), || {
+        received(&second) + received(&third) > 0.5
+    });
+    taken_over.expect("the others take over within seconds");
+    second.wait_until("through", || site.count("events") == ALL);
+    all_taken(&site);
+    assert!(second.stop().success());
+    assert!(third.stop().success());
+}
+
+#[test]
+fn a_rolling_restart_under_load_loses_and_doubles_nothing() {
+    let site = Site::new("rolling");
+    let names = ["one", "two", "three"];
+    let mut workers: Vec<Running> = names.iter().map(|name| worker(&site, name)).collect();
+    publish(&site);
+    let mut taken = 0;
+    for name in names {
+        workers[0].wait_until("at work", || site.count("events") > taken + ALL / 50);
+        let stopped = workers.remove(0).stop();
+        assert!(stopped.success(), "{name}: {stopped}");
+        taken = site.count("events");
+        assert!(taken < ALL, "it was through before {name} was stopped");
+        workers.push(worker(&site, name));
+    }
+    workers[0].wait_until("through", || site.count("events") == ALL);
+    all_taken(&site);
+    workers[0].wait_until("told", || site.count(UNTOLD) == 0);
+    for worker in workers {
+        assert!(worker.stop().success());
+    }
+}
+
+#[test]
+fn sweeps_are_shared_and_recorded_once_a_tick() {
+    const INVITED: usize = 2_000;
+    let site = Site::new("shared_sweeps");
+    let events = (0..INVITED).flat_map(|client| {
+        [
+            event(
+                client,
+                0,
+                "client.added",
+                &json!({ "name": format!("Client {client}") }),
+            ),
+            event(client, 1, "client.invited", &json!({})),
+        ]
+    });
+    let file = site.file(events);
+    site.tenure(&[]).ok(&["ingest", &file]);
+    let sweeper = |name: &str, stalled_after: &str| {
+        let settings = [
+            ("HOSTNAME", name),
+            ("TENURE_SWEEPS__CHUNK", "2"),
+            ("TENURE_SWEEPS__STALLED_INVITATIONS__CRON", "* * * * * *"),
+            ("TENURE_INVITATIONS__STALLED_AFTER", stalled_after),
+            // In force soon, and whatever it changes.
+            ("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s"),
+            ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
+        ];
+        site.tenure(&settings).run()
+    };
+    let mut workers: Vec<Running> = ["one", "two", "three"]
+        .iter()
+        .map(|name| sweeper(name, "14d"))
+        .collect();
+    let stalled = "journal where change = 'invitation.stalled'";
+    assert_eq!(site.count(stalled), 0, "nothing is due yet");
+    // With what this one was told, everything is, for all of them and at the same moment.
+    workers.push(sweeper("four", "1d"));
+    let runs = "sweep_runs where sweep = 'stalled-invitations'";
+    workers[0].wait_until("swept", || site.count(stalled) == INVITED);
+    let so_far = site.count(runs);
+    workers[0].wait_until("ticked again", || site.count(runs) > so_far + 2);
+    assert_eq!(site.count(stalled), INVITED, "each once");
+    assert_eq!(
+        site.sql(&format!("select sum(changed) from {runs}")),
+        INVITED.to_string(),
+        "what was done is counted once"
+    );
+    let mut shares = Vec::new();
+    let all = f64::from(u32::try_from(INVITED).expect("a count"));
+    workers[0].wait_until("counted", || {
+        let share =
+            |worker: &Running| worker.metric("tenure_sweep_changed_total{sweep=\"stalled-invitations\"");
+        shares = workers.iter().map(share).collect();
+        (shares.iter().sum::<f64>() - all).abs() < 0.5
+    });
+    assert!(
+        shares.iter().filter(|share| **share > 0.5).count() > 1,
+        "one did it all: {shares:?}"
+    );
+    let ticks = site.sql(&format!("select count(distinct scheduled_at) from {runs}"));
+    assert_eq!(ticks, site.count(runs).to_string());
+    for worker in workers {
+        assert!(worker.stop().success());
+    }
+}
+
+/// A queue for all changes.
+async fn listen(url: &str) {
+    let connection = Connection::connect(url, ConnectionProperties::default())
+        .await
+        .expect("a connection");
+    let channel = connection.create_channel().await.expect("a channel");
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    let (changes, none) = ("tenure.changes", FieldTable::default());
+    let declared = channel.exchange_declare(changes.into(), ExchangeKind::Topic, durable, none.clone());
+    declared.await.expect("an exchange");
+    let queue = channel.queue_declare("listener".into(), QueueDeclareOptions::durable(), none.clone());
+    queue.await.expect("a queue");
+    let bound = channel.queue_bind(
+        "listener".into(),
+        changes.into(),
+        "#".into(),
+        QueueBindOptions::default(),
+        none,
+    );
+    bound.await.expect("a binding");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_relay_leads_and_another_takes_over_when_it_is_killed() {
+    let site = Site::new("relay_lead");
+    listen(&site.amqp).await;
+    tokio::task::block_in_place(|| {
+        let mut workers = vec![worker(&site, "one")];
+        let leader = || {
+            site.sql(
+                "select pid from pg_locks
+                 where locktype = 'advisory' and granted
+                   and database = (select oid from pg_database where datname = current_database())",
+            )
+        };
+        workers[0].wait_until("leading", || !leader().is_empty());
+        let first = leader();
+        workers.extend([worker(&site, "two"), worker(&site, "three")]);
+        publish(&site);
+        workers[0].wait_until("told", || site.count("events") == ALL && site.count(UNTOLD) == 0);
+        // Three relays, and every change once.
+        let told = site.count("journal");
+        site.wait_for_depth("listener", told);
+        assert_eq!(leader(), first);
+
+        let late = |client| event(client, EVENTS, "user.added", &json!({ "user_id": "late" }));
+        let file = site.file((0..CLIENTS).map(late));
+        drop(workers.remove(0));
+        site.tenure(&[("TENURE_BROKER__LANES", "4")])
+            .ok(&["publish", &file]);
+        workers[0].wait_until("led by another", || !leader().is_empty() && leader() != first);
+        workers[0].wait_until("told", || {
+            site.count("events") == ALL + CLIENTS && site.count(UNTOLD) == 0
+        });
+        site.wait_for_depth("listener", told + CLIENTS);
+        let vhost = name_in(&site.amqp);
+        assert_eq!(RabbitMq::shared().queue_depth(vhost, "tenure.dead"), Some(0));
+        for worker in workers {
+            assert!(worker.stop().success());
+        }
+    });
+}

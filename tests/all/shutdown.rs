@@ -1,0 +1,190 @@
+//! Stopping the real binary: what is in hand is finished and told, the rest is left to others, and nothing holds it up for
+//! ever.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tenure::clock::{Clock as _, SystemClock};
+
+use crate::support::proxy::Proxy;
+use crate::support::servers::{Postgres, RabbitMq, name_in};
+use crate::support::site::{Site, UNTOLD};
+use crate::support::tenure::{Running, Tenure};
+
+/// So many clients are added, one event each, in the order of their numbers.
+fn added(clients: usize) -> impl Iterator<Item = Value> {
+    (0..clients).map(|n| {
+        json!({
+            "specversion": "1.0", "id": n.to_string(), "source": "/space", "type": "client.added",
+            "subject": format!("p/c{n}"), "time": "2026-01-05T09:00:00Z", "data": { "name": format!("Client {n}") },
+        })
+    })
+}
+
+#[test]
+fn a_stop_under_load_accounts_for_every_event() {
+    const ALL: usize = 6_000;
+    let site = Site::new("stop_under_load");
+    let small_batches = [
+        ("TENURE_BROKER__BATCH_MAX", "20"),
+        ("TENURE_BROKER__PREFETCH", "400"),
+        // Heartbeats would be counted, too.
+        ("TENURE_BROKER__HEARTBEAT", "1h"),
+    ];
+    let tenure = site.tenure(&small_batches);
+    let file = site.file(added(ALL));
+    assert_eq!(tenure.json(&["publish", &file])[0]["published"], ALL);
+    let running = tenure.run();
+    running.wait_until("at work", || site.count("events") > 200);
+    let stopped = running.stop();
+    assert!(stopped.success(), "{stopped}");
+
+    let taken = site.count("events");
+    assert!(taken < ALL, "it had finished before it was stopped");
+    // What is committed is acknowledged, and what is not is still there.
+    site.wait_for_depth("tenure.events.0", ALL - taken);
+    assert_eq!(site.count(UNTOLD), 0, "what the last batches wrote is told");
+
+    let running = tenure.run();
+    running.wait_until("through", || site.count("events") == ALL);
+    site.wait_for_depth("tenure.events.0", 0);
+    let received = running.metric("tenure_broker_received_total");
+    let left = f64::from(u32::try_from(ALL - taken).expect("a count"));
+    assert!(
+        (received - left).abs() < 0.5,
+        "{received} came again or for the first time, not {left}"
+    );
+    assert!(running.stop().success());
+    assert_eq!(site.count("events where outcome <> 'applied'"), 0);
+    assert_eq!(site.count("dead_letters"), 0);
+}
+
+/// A worker with a batch in hand that the store does not answer to. Events are published meanwhile by another way.
+fn hanging(site: &Site, proxy: &Proxy, shutdown: &str) -> Running {
+    let through = proxy.url(&site.database);
+    let tenure = site.tenure(&[("DATABASE_URL", &through), ("TENURE_SHUTDOWN__TIMEOUT", shutdown)]);
+    let running = tenure.run();
+    proxy.stall();
+    let file = site.file(added(10));
+    site.tenure(&[]).ok(&["publish", &file]);
+    running.wait_until("with a batch in hand", || {
+        let lane = RabbitMq::shared().queue(name_in(&site.amqp), "tenure.events.0");
+        lane.is_some_and(|lane| lane["messages_unacknowledged"] == 10)
+    });
+    running
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_while_the_store_hangs() {
+    let site = Site::new("second_signal");
+    let proxy = Proxy::to(Postgres::shared().port());
+    let mut running = hanging(&site, &proxy, "1h");
+    running.signal(Signal::SIGTERM);
+    running.wait_until("stopping", || running.log().contains("finishing what is in hand"));
+    running.signal(Signal::SIGTERM);
+    let status = running
+        .ended(Duration::from_secs(30))
+        .expect("it ends within moments");
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        running.log().contains("second signal; nothing is lost"),
+        "{}",
+        running.log()
+    );
+    site.wait_for_depth("tenure.events.0", 10);
+}
+
+#[test]
+fn a_stop_that_exceeds_its_time_says_what_was_unfinished() {
+    let site = Site::new("unfinished");
+    let proxy = Proxy::to(Postgres::shared().port());
+    let mut running = hanging(&site, &proxy, "1s");
+    running.signal(Signal::SIGINT);
+    let status = running.ended(Duration::from_mins(1)).expect("it ends");
+    assert_eq!(status.code(), Some(1));
+    let log = running.log();
+    let last = log
+        .lines()
+        .rfind(|line| line.contains("stopped with work in hand"))
+        .expect("a last word");
+    assert!(
+        last.contains("after 1 s (shutdown.timeout)") && last.contains("broker"),
+        "{last}"
+    );
+    site.wait_for_depth("tenure.events.0", 10);
+}
+
+#[test]
+fn half_a_request_does_not_hold_up_a_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[("TENURE_SHUTDOWN__TIMEOUT", "20s")]);
+    let running = tenure.run();
+    let mut head = TcpStream::connect((Ipv4Addr::LOCALHOST, running.port)).expect("connected");
+    head.write_all(b"GET /livez HTTP/1.1\r\nhost: half")
+        .expect("sent");
+    let mut body = TcpStream::connect((Ipv4Addr::LOCALHOST, running.port)).expect("connected");
+    body.write_all(b"POST /v1/events HTTP/1.1\r\nhost: half\r\ncontent-length: 100\r\n\r\n{")
+        .expect("sent");
+    // Both were read: a request that came after them is answered.
+    assert_eq!(running.get("/livez").0, 200);
+    let stopped = running.stop();
+    assert!(stopped.success(), "{stopped}");
+    let mut rest = Vec::new();
+    let _ = head.read_to_end(&mut rest);
+    assert!(rest.is_empty(), "nothing was asked, nothing is answered");
+}
+
+#[test]
+fn a_sweep_stops_at_its_next_chunk_and_the_next_run_goes_on() {
+    const ALL: usize = 2_000;
+    let site = Site::new("stop_sweep");
+    // Nothing is due yet; with what the workers are told, everything is.
+    let ago = |days| (SystemClock.now() - TimeDelta::days(days)).to_rfc3339();
+    let event = |n: usize, kind: &str, time: String, data: Value| {
+        json!({
+            "specversion": "1.0", "id": format!("{n}-{kind}"), "source": "/space", "type": kind,
+            "subject": format!("p/c{n}"), "time": time, "data": data,
+        })
+    };
+    let events = (0..ALL).flat_map(|n| {
+        let name = json!({ "name": format!("Client {n}") });
+        [
+            event(n, "client.added", ago(11), name),
+            event(n, "client.invited", ago(10), json!({})),
+        ]
+    });
+    let file = site.file(events);
+    site.tenure(&[]).ok(&["ingest", &file]);
+    let tenure = site.tenure(&[
+        ("TENURE_SWEEPS__CHUNK", "1"),
+        ("TENURE_SWEEPS__STALLED_INVITATIONS__CRON", "* * * * * *"),
+        ("TENURE_INVITATIONS__STALLED_AFTER", "1d"),
+        // In force soon, and whatever it changes.
+        ("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s"),
+        ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
+    ]);
+    let stalled = "journal where change = 'invitation.stalled'";
+    assert_eq!(site.count(stalled), 0);
+    let running = tenure.run();
+    running.wait_until("sweeping", || site.count(stalled) > 5);
+    let stopped = running.stop();
+    assert!(stopped.success(), "{stopped}");
+    let swept = site.count(stalled);
+    assert!(swept < ALL, "it was through before it was stopped");
+    let runs = "sweep_runs where sweep = 'stalled-invitations'";
+    let changed = || site.sql(&format!("select sum(changed) from {runs}"));
+    assert_eq!(
+        site.count(&format!("{runs} and error like 'stopped before it was through%'")),
+        1
+    );
+    assert_eq!(changed(), swept.to_string(), "the run is kept as far as it went");
+    assert_eq!(site.count(UNTOLD), 0, "and what it wrote is told");
+    let running = tenure.run();
+    running.wait_until("through", || site.count(stalled) == ALL);
+    running.wait_until("recorded", || changed() == ALL.to_string());
+    assert!(running.stop().success());
+}

@@ -1,0 +1,198 @@
+//! What a run has come to, held against the oracle, which knows the bare set of events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use rand::RngExt;
+use tenure::clock::Clock;
+use tenure::domain::{ClientKey, Event, Policies, Refusal, Sweep};
+use tenure::engine::{Engine, SweepOptions};
+use tenure::store::{Logged, Outcome, PACKED_SOURCE};
+
+use super::run::Run;
+use crate::oracle::{Name, Oracle, Rules, part_told, told};
+
+impl Run<'_> {
+    /// Every client, its holdings, its log, its deadlines and its journal.
+    pub async fn check(&mut self) {
+        let recorded = self.store.policies().await.expect("policies");
+        let policies = Policies::recorded(recorded.clone()).expect("a policy");
+        let engine = Engine::open(self.store.clone(), self.clock.clone(), policies.latest());
+        let engine = engine.await.expect("an engine");
+        let mut oracle = Oracle::new(
+            recorded
+                .iter()
+                .map(|(from, policy)| (*from, Rules::from(policy)))
+                .collect(),
+        );
+        for delivery in &self.sent {
+            oracle.add(&delivery.json);
+        }
+        let keys: BTreeSet<ClientKey> = self.sent.iter().map(|sent| sent.event.key.clone()).collect();
+        let mut histories = BTreeMap::new();
+        for key in &keys {
+            let history = self.store.history(key).await.expect("a history");
+            for logged in &history {
+                if logged.outcome == Outcome::Refused(Refusal::NameTaken) {
+                    self.someone_else_claims_its_name(logged);
+                    oracle.name_taken(&logged.event.source, &logged.event.id);
+                }
+            }
+            histories.insert(key, history);
+        }
+        assert_eq!(
+            oracle.clients(),
+            keys.iter().map(ToString::to_string).collect::<Vec<_>>()
+        );
+        for key in &keys {
+            self.log_is_whole(key, &histories[key], &oracle);
+            self.is_as_the_oracle_says(key, &engine, &oracle).await;
+        }
+        self.deadlines_are_in_time(&keys, &oracle, &policies).await;
+        for sweep in Sweep::ALL {
+            let options = SweepOptions::default();
+            engine.sweep(sweep, options, |_| {}).await.expect("a sweep");
+            let left = self
+                .store
+                .due(sweep, engine.now(), None, 10)
+                .await
+                .expect("deadlines");
+            assert!(left.is_empty(), "still due after {sweep}: {left:?}");
+        }
+        self.deadlines_are_in_time(&keys, &oracle, &policies).await;
+        self.journal_is_whole(&keys, &oracle).await;
+        let report = engine.verify(|_| {}).await.expect("a verification");
+        assert!(report.drifts.is_empty(), "{:#?}", report.drifts);
+    }
+
+    /// That an event came too late for a name is taken from the log; not that anyone else wanted it.
+    fn someone_else_claims_its_name(&self, logged: &Logged) {
+        let name = |event: &Event| {
+            let name = event.kind.claimed_name()?;
+            Some((event.key.partner.clone(), name.as_str().trim().to_lowercase()))
+        };
+        let ours = name(&logged.event).expect("it claims a name");
+        let rival = self
+            .sent
+            .iter()
+            .any(|sent| sent.event.key != logged.event.key && name(&sent.event).as_ref() == Some(&ours));
+        assert!(rival, "nobody else claims the name: {:?}", logged.event);
+    }
+
+    /// Every event is in the log once, with the outcome it has at its place; every touch is kept.
+    fn log_is_whole(&self, key: &ClientKey, history: &[Logged], oracle: &Oracle) {
+        let verdict = oracle.at(&key.to_string(), self.end);
+        let moment = |event: &Event| (event.time, event.sequence.clone());
+        let ours = || {
+            self.sent
+                .iter()
+                .map(|sent| &sent.event)
+                .filter(|event| event.key == *key)
+        };
+        let logged = || history.iter().map(|logged| &logged.event);
+
+        let sent: BTreeSet<Name> = ours().filter(|event| !event.is_touch()).map(named).collect();
+        let kept: Vec<Name> = logged().filter(|event| !event.is_touch()).map(named).collect();
+        assert_eq!(kept.len(), sent.len(), "{key}: the log and what was sent");
+        assert_eq!(
+            kept.into_iter().collect::<BTreeSet<_>>(),
+            sent,
+            "{key}: the log and what was sent"
+        );
+        let sent: BTreeSet<_> = ours().filter(|event| event.is_touch()).map(moment).collect();
+        let kept: BTreeSet<_> = logged().filter(|event| event.is_touch()).map(moment).collect();
+        assert_eq!(kept, sent, "{key}: the touches kept, and those that came");
+
+        for Logged { event, outcome } in history {
+            if &*event.source == PACKED_SOURCE {
+                continue;
+            }
+            let expected = verdict.refusals.get(&named(event)).copied();
+            let found = outcome.refusal().map(Refusal::code);
+            assert_eq!(found, expected, "{key}: what came of {event:?}");
+        }
+    }
+
+    /// At the end of the run, and at moments before and after.
+    async fn is_as_the_oracle_says(&mut self, key: &ClientKey, engine: &Engine, oracle: &Oracle) {
+        let now = engine.now();
+        let hours = (now - self.sent[0].event.time).num_hours().max(1);
+        let mut moments = vec![None, Some(now)];
+        for _ in 0..2 {
+            let back = TimeDelta::hours(self.rng.random_range(0..=hours));
+            moments.push(Some(now - back));
+        }
+        let event = &self.sent[self.rng.random_range(0..self.sent.len())].event;
+        moments.push(Some(event.time));
+        moments.push(Some(now + TimeDelta::hours(self.rng.random_range(0..5_000))));
+        for at in moments {
+            let found = engine.client(key, at).await.expect("an answer");
+            let expected = oracle.at(&key.to_string(), at.unwrap_or(now)).view;
+            assert_eq!(found.as_ref().map(told), expected, "{key} at {at:?}");
+        }
+    }
+
+    /// None is later than the oracle's, none is missing. Too early is no harm: a sweep looks, and moves it.
+    async fn deadlines_are_in_time(&self, keys: &BTreeSet<ClientKey>, oracle: &Oracle, policies: &Policies) {
+        let far = self.end + TimeDelta::days(100_000);
+        let mut armed = BTreeMap::new();
+        for sweep in Sweep::ALL {
+            for (at, key) in self.store.due(sweep, far, None, 1_000).await.expect("deadlines") {
+                armed.insert((sweep.as_str(), key), at);
+            }
+        }
+        for key in keys {
+            let Some(stored) = self.store.client(key).await.expect("an answer") else {
+                panic!("{key} has events, and no row");
+            };
+            let Some(as_of) = stored.client(policies).as_of() else {
+                continue;
+            };
+            for (sweep, wanted) in oracle.at(&key.to_string(), as_of).deadlines {
+                let found = armed.get(&(sweep, key.clone())).copied();
+                let in_time = found.is_some_and(|found| found <= wanted);
+                assert!(
+                    in_time,
+                    "{key} {sweep}: after {as_of} due at {wanted}, its deadline is {found:?}"
+                );
+            }
+        }
+    }
+
+    /// Whoever hears of all changes, and of nothing else, knows what the oracle knows.
+    async fn journal_is_whole(&mut self, keys: &BTreeSet<ClientKey>, oracle: &Oracle) {
+        // On a shared server the relay waits for whoever writes, in any database.
+        while self.store.relay_backlog().await.expect("a backlog") > 0 {
+            if self.publish().await == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        assert_eq!(self.listener.complaints, Vec::<String>::new());
+        let now = self.clock.now();
+        let touches: BTreeSet<Name> = self
+            .sent
+            .iter()
+            .filter(|sent| sent.event.is_touch())
+            .map(|sent| named(&sent.event))
+            .collect();
+        for key in keys {
+            let verdict = oracle.at(&key.to_string(), now);
+            let expected = verdict.view.as_ref().map(part_told);
+            assert_eq!(
+                self.listener.known(&key.to_string()),
+                expected,
+                "{key}: what was told"
+            );
+            let untold = verdict.refusals.keys().find(|name| {
+                // A touch that was packed has no name any more.
+                !self.listener.refusals.contains(*name) && !touches.contains(*name)
+            });
+            assert_eq!(untold, None, "{key}: refused, and nobody was told");
+        }
+    }
+}
+
+fn named(event: &Event) -> Name {
+    (event.source.to_string(), event.id.to_string())
+}

@@ -1,0 +1,231 @@
+//! A worker's way to the store, on which it dies where it is told to, loses a race, or is overtaken.
+//!
+//! Everything is delegated; a step is counted before each call, and one more after a commit.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use tenure::domain::{ClientKey, Policy, Sweep};
+use tenure::engine::{Answer, Engine, Incoming};
+use tenure::store::{
+    Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
+    HaltKind, Kept, LaneProgress, Logged, NameClaim, Recorded, RunCounts, RunEnd, Stale, Store, StoreError,
+    Stored, SweepRun,
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// What is to go wrong with one worker.
+#[derive(Default)]
+pub struct Faults(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Steps left to live; none: it lives on.
+    left: Option<u32>,
+    /// After so many commits one is told that another transaction was faster.
+    conflict_after: Option<u32>,
+    overtaking: Option<Overtaking>,
+    overtaken: Option<Vec<Answer>>,
+}
+
+/// A batch that another worker takes just before this one begins, or has lost its race.
+pub struct Overtaking {
+    pub by: Arc<Engine>,
+    pub batch: Vec<Incoming>,
+}
+
+impl Faults {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().expect("no panic while it is held")
+    }
+
+    pub fn die_after(&self, steps: u32) {
+        self.state().left = Some(steps);
+    }
+
+    pub fn conflict_after(&self, commits: u32) {
+        self.state().conflict_after = Some(commits);
+    }
+
+    pub fn overtake(&self, overtaking: Overtaking) {
+        self.state().overtaking = Some(overtaking);
+    }
+
+    /// Nothing goes wrong any more. Tells what came of the batch that was to overtake, if it did.
+    pub fn disarm(&self) -> Option<Vec<Answer>> {
+        std::mem::take(&mut *self.state()).overtaken
+    }
+
+    pub fn has_died(&self) -> bool {
+        self.state().left == Some(0)
+    }
+
+    fn step(&self) -> Result<()> {
+        match &mut self.state().left {
+            None => Ok(()),
+            Some(left) => {
+                *left = left.saturating_sub(1);
+                let dead = *left == 0;
+                let died = || StoreError::Unavailable("the worker has died".into());
+                if dead { Err(died()) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn loses(&self) -> bool {
+        let mut state = self.state();
+        match &mut state.conflict_after {
+            Some(0) => {
+                state.conflict_after = None;
+                true
+            }
+            Some(commits) => {
+                *commits -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+
+    async fn let_overtake(&self) {
+        let overtaking = self.state().overtaking.take();
+        if let Some(Overtaking { by, batch }) = overtaking {
+            let answers = by.take(batch).await.expect("nothing is wrong with the other");
+            self.state().overtaken = Some(answers);
+        }
+    }
+}
+
+pub struct FaultyStore {
+    pub inner: Arc<dyn Store>,
+    pub faults: Arc<Faults>,
+}
+
+macro_rules! faulty {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl Store for FaultyStore {
+            fn kind(&self) -> &'static str {
+                self.inner.kind()
+            }
+
+            async fn begin(&self) -> Result<Box<dyn Batch>> {
+                self.faults.step()?;
+                self.faults.let_overtake().await;
+                let (inner, faults) = (self.inner.begin().await?, self.faults.clone());
+                Ok(Box::new(FaultyBatch { inner, faults }))
+            }
+
+            async fn close(&self) {
+                self.inner.close().await;
+            }
+
+            $(async fn $name(&self, $($argument: $type),*) -> Result<$answer> {
+                self.faults.step()?;
+                self.inner.$name($($argument),*).await
+            })*
+        }
+    };
+}
+
+faulty! {
+    migrate() -> ();
+    ping() -> ();
+    client(key: &ClientKey) -> Option<Stored>;
+    clients(filter: &ClientFilter, after: Option<&ClientKey>, limit: u32) -> Vec<Stored>;
+    history(key: &ClientKey) -> Vec<Logged>;
+    journal(key: &ClientKey, after: i64, limit: u32) -> Vec<Recorded>;
+    census() -> Census;
+    policies() -> Vec<(DateTime<Utc>, Policy)>;
+    record_policy(from: DateTime<Utc>, policy: &Policy, arm: bool) -> ();
+    arming() -> Option<Arming>;
+    armed(policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> ();
+    lanes() -> Vec<LaneProgress>;
+    keep_lanes(lanes: &[String], at: DateTime<Utc>) -> ();
+    due(sweep: Sweep, until: DateTime<Utc>, after: Option<&(DateTime<Utc>, ClientKey)>, limit: u32)
+        -> Vec<(DateTime<Utc>, ClientKey)>;
+    start_run(sweep: Sweep, scheduled_at: DateTime<Utc>, started_at: DateTime<Utc>, worker: &str) -> SweepRun;
+    count_run(id: i64, add: &RunCounts) -> ();
+    end_run(id: i64, end: &RunEnd) -> ();
+    runs(sweep: Option<Sweep>, limit: u32) -> Vec<SweepRun>;
+    count_deadlines(sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> u64;
+    halts() -> Vec<Halt>;
+    halt(halt: &Halt) -> ();
+    resume(sweep: Sweep, kind: HaltKind) -> bool;
+    lead_relay() -> bool;
+    relay_next(limit: u32) -> Vec<Recorded>;
+    relay_done(upto: Cursor) -> ();
+    relay_backlog() -> i64;
+    dead_letters(filter: &DeadFilter, after: i64, limit: u32) -> Vec<DeadLine>;
+    dead_letter(id: i64) -> Option<DeadRecord>;
+    mark_dead(id: i64, status: DeadStatus, at: DateTime<Utc>) -> bool;
+    claim_dead(id: i64, now: DateTime<Utc>, until: DateTime<Utc>) -> Option<DeadRecord>;
+    settle_dead(id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> ();
+    keys(partner: Option<&str>, after: Option<&ClientKey>, limit: u32) -> Vec<ClientKey>;
+    kept(key: &ClientKey) -> Kept;
+    stale(stale: Stale, before: DateTime<Utc>) -> u64;
+    prune(stale: Stale, before: DateTime<Utc>, limit: u32) -> u64;
+}
+
+struct FaultyBatch {
+    inner: Box<dyn Batch>,
+    faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl Batch for FaultyBatch {
+    async fn known(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
+        self.faults.step()?;
+        self.inner.known(ids).await
+    }
+
+    async fn lock(&mut self, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>> {
+        self.faults.step()?;
+        self.inner.lock(keys, skip_busy).await
+    }
+
+    async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>> {
+        self.faults.step()?;
+        self.inner.holders(names).await
+    }
+
+    async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+        self.faults.step()?;
+        self.inner.histories(keys).await
+    }
+
+    async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
+        self.faults.step()?;
+        self.inner.kept(key).await
+    }
+
+    async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
+        self.faults.step()?;
+        self.inner.policies().await
+    }
+
+    async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
+        self.faults.step()?;
+        self.inner.lanes().await
+    }
+
+    async fn commit(self: Box<Self>, commit: &Commit) -> Result<()> {
+        self.faults.step()?;
+        if self.faults.loses() {
+            self.inner.rollback().await?;
+            self.faults.let_overtake().await;
+            return Err(StoreError::Conflict("another worker was faster".into()));
+        }
+        self.inner.commit(commit).await?;
+        // What is committed stays, although the caller never hears of it.
+        self.faults.step()
+    }
+
+    async fn rollback(self: Box<Self>) -> Result<()> {
+        self.faults.step()?;
+        self.inner.rollback().await
+    }
+}

@@ -1,0 +1,102 @@
+//! The promise, under everything that goes wrong: events late, twice and in no order, workers that die at
+//! any step and start again, several at once, sweeps whenever they please, clocks that jump, policies that
+//! change. After each seed the real engine on a real store must be where the oracle is, which knows only
+//! the set of events.
+//!
+//! `TENURE_TEST_SEEDS` says how many seeds (1,000), `TENURE_TEST_SEED` runs one alone.
+
+mod check;
+mod faulty;
+mod run;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tenure::store::Store;
+use tenure::store::postgres::{PostgresOptions, PostgresStore};
+use tenure::store::sqlite::SqliteStore;
+
+use crate::support::servers::Postgres;
+use run::Run;
+
+const SEEDS: u64 = 1_000;
+/// Each so-many-th seed is for PostgreSQL.
+const POSTGRES_EVERY: u64 = 25;
+
+/// What happened, for whoever looks into a seed that fails.
+#[derive(Default)]
+pub struct Trace(Mutex<Vec<String>>);
+
+impl Trace {
+    fn note(&self, what: impl FnOnce() -> String) {
+        self.0.lock().expect("no panic while it is held").push(what());
+    }
+}
+
+/// The seeds asked for, or so many.
+pub fn seeds(default: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("TENURE_TEST_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TENURE_TEST_SEEDS").unwrap_or(default),
+    }
+}
+
+#[test]
+fn after_every_seed_the_engine_is_where_the_oracle_is() {
+    let seeds = seeds(SEEDS);
+    let next = AtomicU64::new(seeds.start);
+    let failed = AtomicBool::new(false);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !failed.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let trace = Trace::default();
+                    if catch_unwind(AssertUnwindSafe(|| simulate(seed, &trace))).is_err() {
+                        failed.store(true, Ordering::Relaxed);
+                        let trace = trace.0.into_inner().unwrap_or_default();
+                        eprintln!("seed {seed} failed, after this:\n{}", trace.join("\n"));
+                        eprintln!("repeat it: TENURE_TEST_SEED={seed} cargo test --test all simulation::");
+                    }
+                }
+            });
+        }
+    });
+    assert!(!failed.into_inner(), "a seed failed; see above");
+}
+
+fn simulate(seed: u64, trace: &Trace) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let on_postgres = seed % POSTGRES_EVERY == POSTGRES_EVERY - 1;
+        let folder = folder();
+        let store: Arc<dyn Store> = if on_postgres {
+            let url = Postgres::shared().database("simulation");
+            Arc::new(PostgresStore::connect(&url, &PostgresOptions::default()).expect("a store"))
+        } else {
+            Arc::new(SqliteStore::open(folder.path().join("tenure.db")))
+        };
+        store.migrate().await.expect("migrated");
+        let mut run = Run::new(seed, store.clone(), trace);
+        if run.sent.is_empty() {
+            return;
+        }
+        run.go(on_postgres).await;
+        run.check().await;
+        store.close().await;
+    });
+}
+
+/// In memory where there is such a folder: no power is cut here, and waiting for a disk shows nothing.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a folder")
+}

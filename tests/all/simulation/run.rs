@@ -1,0 +1,375 @@
+//! A seed's course: workers take batches, sweep, publish, die and start again, until all has arrived.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tenure::clock::SimulatedClock;
+use tenure::domain::{Policy, Sweep};
+use tenure::engine::{Answer, Engine, Incoming, SweepOptions};
+use tenure::store::{Store, StoreError};
+
+use super::Trace;
+use super::faulty::{Faults, FaultyStore, Overtaking};
+use super::world::{Delivery, World};
+use crate::oracle::{Listener, Name};
+
+/// The longest batch, and the most steps that a worker which is to die has left to live.
+const BATCH: usize = 25;
+const STEPS: u32 = 16;
+
+struct Worker {
+    engine: Arc<Engine>,
+    faults: Arc<Faults>,
+}
+
+pub struct Run<'a> {
+    pub rng: StdRng,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<SimulatedClock>,
+    pub end: DateTime<Utc>,
+    /// Everything that was ever sent.
+    pub sent: Vec<Delivery>,
+    pub listener: Listener,
+    queue: VecDeque<Delivery>,
+    policy: Policy,
+    changes: VecDeque<(DateTime<Utc>, Policy)>,
+    workers: Vec<Worker>,
+    /// By when all has arrived that the workers were given so far.
+    present: DateTime<Utc>,
+    /// The latest moment that any worker has seen.
+    latest: DateTime<Utc>,
+    /// How often an event was answered as new.
+    counted: HashMap<Name, u32>,
+    trace: &'a Trace,
+}
+
+impl<'a> Run<'a> {
+    pub fn new(seed: u64, store: Arc<dyn Store>, trace: &'a Trace) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let world = World::new(&mut rng);
+        Self {
+            rng,
+            store,
+            clock: Arc::new(SimulatedClock::at(world.start)),
+            end: world.end,
+            sent: world.deliveries.iter().cloned().collect(),
+            listener: Listener::default(),
+            queue: world.deliveries,
+            policy: world.policy,
+            changes: world.changes,
+            workers: Vec::new(),
+            present: world.start,
+            latest: world.start,
+            counted: HashMap::new(),
+            trace,
+        }
+    }
+
+    /// Until everything has arrived. `side_by_side`: workers also work at the same time, as far as the
+    /// store lets them; then what happens is not the seed's alone.
+    pub async fn go(&mut self, side_by_side: bool) {
+        for _ in 0..self.rng.random_range(1..=3) {
+            self.start_worker().await;
+        }
+        while let Some(next) = self.queue.front() {
+            let at = next.at;
+            if self.changes.front().is_some_and(|(moment, _)| *moment <= at) {
+                self.change_policy().await;
+            }
+            if side_by_side && self.rng.random_bool(0.3) {
+                self.work_side_by_side().await;
+            } else {
+                self.take_one().await;
+            }
+            if self.rng.random_bool(0.25) {
+                self.sweep_one().await;
+            }
+            if self.rng.random_bool(0.1) {
+                self.publish().await;
+            }
+        }
+        while !self.changes.is_empty() {
+            self.change_policy().await;
+        }
+        self.set_clock(self.latest.max(self.end));
+    }
+
+    fn set_clock(&mut self, now: DateTime<Utc>) {
+        self.trace.note(|| format!("it is {now}"));
+        self.latest = self.latest.max(now);
+        self.clock.set(now);
+    }
+
+    /// Time goes on with what arrives; now and then a clock is wrong by a bit.
+    fn tick(&mut self) {
+        let jump = match self.rng.random_range(0..20) {
+            0 => TimeDelta::hours(self.rng.random_range(0..72)),
+            1..4 => -TimeDelta::minutes(self.rng.random_range(0..120)),
+            _ => TimeDelta::zero(),
+        };
+        self.latest = self.latest.max(self.present);
+        self.set_clock((self.present + jump).min(self.end));
+    }
+
+    /// A worker may die while it starts.
+    async fn start_worker(&mut self) {
+        loop {
+            let faults = Arc::new(Faults::default());
+            if self.rng.random_bool(0.1) {
+                faults.die_after(self.rng.random_range(1..=STEPS));
+            }
+            let (inner, carried) = (self.store.clone(), faults.clone());
+            let store = Arc::new(FaultyStore {
+                inner,
+                faults: carried,
+            });
+            match Engine::start(store, self.clock.clone(), &self.policy).await {
+                Ok(engine) => {
+                    faults.disarm();
+                    let engine = Arc::new(engine);
+                    self.workers.push(Worker { engine, faults });
+                    return;
+                }
+                Err(error) => {
+                    assert!(faults.has_died(), "a worker cannot start: {error}");
+                    self.trace.note(|| "a worker died while it started".into());
+                }
+            }
+        }
+    }
+
+    /// The settings change, and every worker starts anew.
+    async fn change_policy(&mut self) {
+        let Some((_, policy)) = self.changes.pop_front() else {
+            return;
+        };
+        // A policy counts from the present on, and what a wrong clock has seen of the future is not undone.
+        self.set_clock(self.latest);
+        self.trace.note(|| format!("another policy: {policy:?}"));
+        self.policy = policy;
+        self.workers.clear();
+        for _ in 0..self.rng.random_range(1..=3) {
+            self.start_worker().await;
+        }
+    }
+
+    /// What comes next, and the moment by which all of it has arrived.
+    fn next_batch(&mut self) -> Vec<Delivery> {
+        let size = self.rng.random_range(1..=BATCH).min(self.queue.len());
+        let batch: Vec<_> = self.queue.drain(..size).collect();
+        let last = batch.iter().map(|delivery| delivery.at).max();
+        self.present = self.present.max(last.unwrap_or(self.present));
+        batch
+    }
+
+    async fn take_one(&mut self) {
+        let batch = self.next_batch();
+        let worker = self.rng.random_range(0..self.workers.len());
+        let overtaking = self.arm(worker);
+        self.tick();
+        self.take(worker, batch).await;
+        self.settle(worker, overtaking).await;
+    }
+
+    /// Perhaps the worker is to die, to lose a race, to be overtaken by another.
+    fn arm(&mut self, worker: usize) -> Option<Vec<Delivery>> {
+        let faults = self.workers[worker].faults.clone();
+        if self.rng.random_bool(0.15) {
+            faults.die_after(self.rng.random_range(1..=STEPS));
+        }
+        if self.rng.random_bool(0.1) {
+            faults.conflict_after(self.rng.random_range(0..3));
+        }
+        if self.workers.len() < 2 || self.queue.is_empty() || !self.rng.random_bool(0.2) {
+            return None;
+        }
+        let batch = self.next_batch();
+        let other = (worker + 1) % self.workers.len();
+        faults.overtake(Overtaking {
+            by: self.workers[other].engine.clone(),
+            batch: incoming(&batch),
+        });
+        Some(batch)
+    }
+
+    /// After a worker's work: what overtook it is counted, and one that died is replaced.
+    async fn settle(&mut self, worker: usize, overtaking: Option<Vec<Delivery>>) {
+        let died = self.workers[worker].faults.has_died();
+        let overtaken = self.workers[worker].faults.disarm();
+        match (overtaking, overtaken) {
+            (Some(batch), Some(answers)) => {
+                self.trace
+                    .note(|| format!("it was overtaken by {}", named(&batch)));
+                self.count(&batch, &answers);
+            }
+            (Some(batch), None) => self.come_again(batch),
+            (None, _) => {}
+        }
+        if died {
+            self.workers.remove(worker);
+            self.start_worker().await;
+        }
+    }
+
+    async fn take(&mut self, worker: usize, batch: Vec<Delivery>) {
+        let (engine, faults) = {
+            let worker = &self.workers[worker];
+            (worker.engine.clone(), worker.faults.clone())
+        };
+        self.trace
+            .note(|| format!("worker {worker} takes {}", named(&batch)));
+        let taken = engine.take(incoming(&batch)).await;
+        self.answered(batch, taken, &faults);
+    }
+
+    fn answered(&mut self, batch: Vec<Delivery>, taken: Result<Vec<Answer>, StoreError>, faults: &Faults) {
+        match taken {
+            Ok(answers) => {
+                self.count(&batch, &answers);
+                if self.rng.random_bool(0.05) {
+                    self.trace.note(|| "the acknowledgement was lost".into());
+                    self.come_again(batch);
+                }
+            }
+            Err(error) => {
+                assert!(faults.has_died(), "the worker lives, and could not take: {error}");
+                self.trace.note(|| "the worker died".into());
+                self.come_again(batch);
+            }
+        }
+    }
+
+    /// What was not acknowledged comes again, before the rest or among it.
+    fn come_again(&mut self, batch: Vec<Delivery>) {
+        let place = if self.rng.random_bool(0.5) {
+            0
+        } else {
+            self.rng.random_range(0..=self.queue.len())
+        };
+        let after = self.queue.split_off(place);
+        self.queue.extend(batch);
+        self.queue.extend(after);
+    }
+
+    fn count(&mut self, batch: &[Delivery], answers: &[Answer]) {
+        for (delivery, answer) in batch.iter().zip(answers) {
+            let event = &delivery.event;
+            // Of a touch its time is kept, not its name.
+            if *answer != Answer::Duplicate && !event.is_touch() {
+                let name = (event.source.to_string(), event.id.to_string());
+                let times = self.counted.entry(name).or_default();
+                *times += 1;
+                assert_eq!(*times, 1, "it counted again: {}", delivery.json);
+            }
+        }
+    }
+
+    fn sweep_options(&mut self) -> (Sweep, SweepOptions) {
+        let sweep = Sweep::ALL[self.rng.random_range(0..Sweep::ALL.len())];
+        let ahead = TimeDelta::hours(self.rng.random_range(0..48));
+        let ahead = if self.rng.random_bool(0.2) {
+            ahead
+        } else {
+            TimeDelta::zero()
+        };
+        let now = (self.workers[0].engine.now() + ahead).min(self.end);
+        self.latest = self.latest.max(now);
+        let options = SweepOptions {
+            now: Some(now),
+            chunk: self.rng.random_range(1..4),
+            ..SweepOptions::default()
+        };
+        (sweep, options)
+    }
+
+    async fn sweep_one(&mut self) {
+        let worker = self.rng.random_range(0..self.workers.len());
+        let overtaking = self.arm(worker);
+        self.tick();
+        let (sweep, options) = self.sweep_options();
+        self.trace
+            .note(|| format!("worker {worker} sweeps {sweep} as of {:?}", options.now));
+        let engine = self.workers[worker].engine.clone();
+        if let Err(error) = engine.sweep(sweep, options, |_| {}).await {
+            let died = self.workers[worker].faults.has_died();
+            assert!(died, "the worker lives, and could not sweep: {error}");
+            self.trace.note(|| "the worker died".into());
+        }
+        self.settle(worker, overtaking).await;
+    }
+
+    /// Two workers take and a third sweeps, at once. Any of them may die.
+    async fn work_side_by_side(&mut self) {
+        while self.workers.len() < 3 {
+            self.start_worker().await;
+        }
+        let batches = [self.next_batch(), self.next_batch()];
+        self.tick();
+        for worker in 0..3 {
+            if self.rng.random_bool(0.1) {
+                let steps = self.rng.random_range(1..=STEPS);
+                self.workers[worker].faults.die_after(steps);
+            }
+        }
+        let (sweep, options) = self.sweep_options();
+        let note = || {
+            format!(
+                "side by side: {}; {}; a sweep",
+                named(&batches[0]),
+                named(&batches[1])
+            )
+        };
+        self.trace.note(note);
+        let engines: Vec<_> = self.workers.iter().map(|worker| worker.engine.clone()).collect();
+        let (first, second, swept) = tokio::join!(
+            engines[0].take(incoming(&batches[0])),
+            engines[1].take(incoming(&batches[1])),
+            engines[2].sweep(sweep, options, |_| {}),
+        );
+        for (worker, (batch, taken)) in batches.into_iter().zip([first, second]).enumerate() {
+            let faults = self.workers[worker].faults.clone();
+            self.answered(batch, taken, &faults);
+        }
+        let swept = swept.is_ok() || self.workers[2].faults.has_died();
+        assert!(swept, "the worker lives, and could not sweep");
+        for worker in (0..3).rev() {
+            self.settle(worker, None).await;
+        }
+    }
+
+    /// The relay publishes some of the journal, and may die before it is told that all was confirmed.
+    pub async fn publish(&mut self) -> usize {
+        let limit = self.rng.random_range(1..100);
+        let lines = self.store.relay_next(limit).await.expect("lines");
+        for line in &lines {
+            let change = serde_json::from_slice(&tenure::wire::change(line)).expect("JSON");
+            self.listener.hear(&change);
+        }
+        if let (Some(last), false) = (lines.last(), self.rng.random_bool(0.1)) {
+            self.store.relay_done(last.cursor).await.expect("noted");
+        }
+        lines.len()
+    }
+}
+
+fn incoming(batch: &[Delivery]) -> Vec<Incoming> {
+    let events = batch.iter().map(|delivery| delivery.event.clone());
+    events.map(Incoming::Event).collect()
+}
+
+fn named(batch: &[Delivery]) -> String {
+    let names = batch.iter().map(|delivery| {
+        let event = &delivery.event;
+        format!(
+            "\n    {} {} {} {}",
+            event.time,
+            event.key,
+            event.kind.type_name(),
+            event.id
+        )
+    });
+    names.collect()
+}

@@ -1,0 +1,135 @@
+//! What a seed makes happen: clients, their events as apps send them, when each arrives, and policies.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use serde_json::Value;
+use tenure::domain::{ClientKey, Event, Policies, Policy};
+use tenure::wire::{Decoder, Limits};
+
+use crate::engine::wild;
+use crate::generate;
+use crate::oracle::sent;
+
+/// An event as it is sent, as it is read, and when it arrives.
+#[derive(Clone)]
+pub struct Delivery {
+    pub at: DateTime<Utc>,
+    pub json: Value,
+    pub event: Event,
+}
+
+pub struct World {
+    pub start: DateTime<Utc>,
+    pub end: DateTime<Utc>,
+    pub policy: Policy,
+    /// The settings change at about these moments, to these.
+    pub changes: VecDeque<(DateTime<Utc>, Policy)>,
+    pub deliveries: VecDeque<Delivery>,
+}
+
+impl World {
+    pub fn new(rng: &mut StdRng) -> Self {
+        let mut samples = Samples::new(rng);
+        let policy = samples.draw(&generate::arbitrary_policy());
+        let events = if rng.random_bool(0.7) {
+            let clients = rng.random_range(1..=6);
+            let lived_under = Policies::always(policy.clone());
+            samples.draw(&generate::history(lived_under, clients, 120))
+        } else {
+            wild_events(rng)
+        };
+        let start = events.iter().map(|event| event.time).min();
+        let start = start.unwrap_or_else(generate::beginning);
+        let last = events.iter().map(|event| event.time).max().unwrap_or(start);
+        let end = last + TimeDelta::days(rng.random_range(0..200));
+        let span = (end - start).num_hours().max(1);
+        let mut changes: Vec<_> = (0..rng.random_range(0..=2))
+            .map(|_| {
+                let at = start + TimeDelta::hours(rng.random_range(0..span));
+                (at, samples.draw(&generate::arbitrary_policy()))
+            })
+            .collect();
+        changes.sort_by_key(|(at, _)| *at);
+        let changes = changes.into();
+        Self {
+            deliveries: deliveries(rng, events, end),
+            start,
+            end,
+            policy,
+            changes,
+        }
+    }
+}
+
+/// Draws from the strategies of the property tests, by a seed.
+struct Samples(TestRunner);
+
+impl Samples {
+    fn new(rng: &mut StdRng) -> Self {
+        let seed: [u8; 32] = rng.random();
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+        Self(TestRunner::new_with_rng(Config::default(), rng))
+    }
+
+    fn draw<S: Strategy>(&mut self, strategy: &S) -> S::Value {
+        let tree = strategy.new_tree(&mut self.0);
+        tree.expect("these strategies reject nothing").current()
+    }
+}
+
+fn wild_events(rng: &mut StdRng) -> Vec<Event> {
+    let mut events = Vec::new();
+    for number in 0..rng.random_range(1..=4) {
+        let key = ClientKey::new("p", &format!("c{number}")).expect("a key");
+        let noise = rng.random_range(0..40);
+        events.extend(wild::history(rng, &key, 150, noise));
+    }
+    events
+}
+
+/// Each event at least once: most soon, some late, some long after all others; or all of them in no order.
+fn deliveries(rng: &mut StdRng, events: Vec<Event>, end: DateTime<Utc>) -> VecDeque<Delivery> {
+    let in_no_order = rng.random_bool(0.2);
+    let untidy = rng.random_range(0.0..0.4);
+    let mut deliveries = Vec::new();
+    for event in events {
+        let (json, event) = through_the_wire(rng, &event, end);
+        for _ in 0..if rng.random_bool(0.15) { 2 } else { 1 } {
+            let delay = match rng.random_range(0..4) {
+                _ if !rng.random_bool(untidy) => TimeDelta::seconds(rng.random_range(0..5)),
+                0 => TimeDelta::days(rng.random_range(0..200)),
+                1 => TimeDelta::days(rng.random_range(0..20)),
+                _ => TimeDelta::minutes(rng.random_range(0..3_000)),
+            };
+            let at = if in_no_order { end } else { event.time + delay };
+            let (json, event) = (json.clone(), event.clone());
+            deliveries.push(Delivery {
+                at: at.min(end),
+                json,
+                event,
+            });
+        }
+    }
+    deliveries.shuffle(rng);
+    deliveries.sort_by_key(|delivery| delivery.at);
+    deliveries.into()
+}
+
+/// Apps may send more digits of a second than are kept.
+fn through_the_wire(rng: &mut StdRng, event: &Event, end: DateTime<Utc>) -> (Value, Event) {
+    let mut json = sent(event);
+    if rng.random_bool(0.1) {
+        let time = event.time + TimeDelta::nanoseconds(rng.random_range(1..1_000));
+        json["time"] = time.to_rfc3339_opts(SecondsFormat::Nanos, true).into();
+    }
+    let decoder = Decoder::new(Limits::default(), end);
+    let read = decoder.line("simulation", json.to_string().as_bytes());
+    let read = read.expect("a line").expect("an event");
+    (json, read)
+}

@@ -1,0 +1,164 @@
+//! What is too old goes, chunk by chunk, and nothing else.
+
+use tenure::domain::Sweep;
+use tenure::store::{Commit, Cursor, DeadFilter, DeadLetter, DeadStatus, RunEnd, Stale, Store};
+
+use super::Fresh;
+use super::given::*;
+
+async fn drain(store: &dyn Store, stale: Stale, before: i64, chunk: u32) -> Vec<u64> {
+    let mut removed = Vec::new();
+    loop {
+        match store.prune(stale, moment(before), chunk).await.unwrap() {
+            0 => return removed,
+            some => removed.push(some),
+        }
+    }
+}
+
+pub async fn settled_letters_go_by_age_and_open_ones_never(fresh: Fresh) {
+    let store = &*fresh.store;
+    let letters = (0..8).map(|n| DeadLetter {
+        origin: "http".into(),
+        content_type: None,
+        headers: Vec::new(),
+        body: vec![n],
+        reason: "no JSON".into(),
+    });
+    let received = Commit {
+        dead_letters: letters.collect(),
+        ..commit()
+    };
+    put(store, received).await.unwrap();
+    let all = async || store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap();
+    let ids: Vec<i64> = all().await.iter().map(|letter| letter.id).collect();
+    for (place, status) in [
+        (0, DeadStatus::Redriven),
+        (1, DeadStatus::Discarded),
+        (2, DeadStatus::Redriven),
+        (3, DeadStatus::Discarded),
+        (4, DeadStatus::Redriven),
+    ] {
+        let at = moment(i64::try_from(place).unwrap() * 10);
+        assert!(store.mark_dead(ids[place], status, at).await.unwrap());
+    }
+    assert_eq!(store.stale(Stale::DeadLetters, moment(40)).await.unwrap(), 4);
+    assert_eq!(drain(store, Stale::DeadLetters, 40, 3).await, [3, 1]);
+    let left: Vec<i64> = all().await.iter().map(|letter| letter.id).collect();
+    assert_eq!(
+        left,
+        ids[4..],
+        "what was settled at that moment stays, and what is open"
+    );
+    assert_eq!(drain(store, Stale::DeadLetters, 1_000_000, 3).await, [1]);
+    assert_eq!(all().await.len(), 3);
+}
+
+pub async fn runs_go_by_age_but_for_the_last_of_each_sweep(fresh: Fresh) {
+    let store = &*fresh.store;
+    let run = async |sweep, at: i64, ends: bool| {
+        let run = store.start_run(sweep, moment(at), moment(at), "w").await.unwrap();
+        if ends {
+            let end = RunEnd {
+                at: moment(at + 1),
+                upto: None,
+                error: None,
+            };
+            store.end_run(run.id, &end).await.unwrap();
+        }
+        run.id
+    };
+    let unfinished = run(Sweep::TerminatedCleanup, 0, false).await;
+    let mut expiry = Vec::new();
+    for at in 1..=6 {
+        expiry.push(run(Sweep::AccessExpiry, at * 10, true).await);
+    }
+    let seldom = run(Sweep::SubscriptionEnd, 5, true).await;
+    let stale = Stale::SweepRuns { keep: 2 };
+    assert_eq!(store.stale(stale, moment(1_000)).await.unwrap(), 4);
+    assert_eq!(
+        drain(store, stale, 31, 2).await,
+        [2],
+        "two ended before, one at that moment"
+    );
+    assert_eq!(drain(store, stale, 1_000, 1).await, [1, 1]);
+    let mut left: Vec<i64> = store
+        .runs(None, 100)
+        .await
+        .unwrap()
+        .iter()
+        .map(|run| run.id)
+        .collect();
+    left.sort_unstable();
+    let mut kept = vec![unfinished, expiry[4], expiry[5], seldom];
+    kept.sort_unstable();
+    assert_eq!(left, kept);
+}
+
+pub async fn journal_lines_go_by_age_once_they_are_published(fresh: Fresh) {
+    let store = &*fresh.store;
+    let bakery = key("bakery");
+    put(store, clients(vec![new_client(&bakery, "Bakery")]))
+        .await
+        .unwrap();
+    // The third was recorded by a clock that was behind: what comes after a line that stays, stays.
+    for (line, recorded) in [("a", 10), ("b", 20), ("c", 40), ("d", 25), ("e", 50)] {
+        let lines = Commit {
+            recorded_at: moment(recorded),
+            ..journal(vec![entry(&bakery, line)])
+        };
+        put(store, lines).await.unwrap();
+    }
+    let left = async || -> Vec<String> {
+        let lines = store.journal(&bakery, 0, 100).await.unwrap();
+        told(&lines).into_iter().map(|(_, to)| to).collect()
+    };
+    let late = 1_000_000;
+    assert_eq!(
+        drain(store, Stale::Journal, late, 10).await,
+        [0; 0],
+        "none is published"
+    );
+    assert_eq!(store.stale(Stale::Journal, moment(late)).await.unwrap(), 0);
+    let lines = relayed(store, 5, 10).await;
+    store.relay_done(lines[3].cursor).await.unwrap();
+    assert_eq!(drain(store, Stale::Journal, 30, 1).await, [1, 1]);
+    assert_eq!(left().await, ["c", "d", "e"]);
+    assert_eq!(drain(store, Stale::Journal, late, 10).await, [2]);
+    assert_eq!(left().await, ["e"], "it is not published");
+    let next: Vec<Cursor> = relayed(store, 1, 10)
+        .await
+        .iter()
+        .map(|line| line.cursor)
+        .collect();
+    assert_eq!(next, [lines[4].cursor], "the relay goes on where it was");
+}
+
+pub async fn two_workers_remove_each_row_once(fresh: Fresh) {
+    let store = &*fresh.store;
+    let letters = (0..100).map(|n| DeadLetter {
+        origin: "http".into(),
+        content_type: None,
+        headers: Vec::new(),
+        body: vec![n],
+        reason: "no JSON".into(),
+    });
+    let received = Commit {
+        dead_letters: letters.collect(),
+        ..commit()
+    };
+    put(store, received).await.unwrap();
+    for letter in store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap() {
+        store
+            .mark_dead(letter.id, DeadStatus::Discarded, moment(1))
+            .await
+            .unwrap();
+    }
+    let other = fresh.database.another_store();
+    let (here, there) = tokio::join!(
+        drain(store, Stale::DeadLetters, 10, 7),
+        drain(&*other, Stale::DeadLetters, 10, 7)
+    );
+    let rest = drain(store, Stale::DeadLetters, 10, 7).await;
+    assert_eq!(here.iter().chain(&there).chain(&rest).sum::<u64>(), 100);
+}

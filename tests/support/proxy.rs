@@ -1,0 +1,143 @@
+//! A TCP proxy between the worker and a server, for what networks do: connections are cut or reset in mid-sentence,
+//! or stand still.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::servers::free_port;
+
+/// How connections end that are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Both sides are told that nothing more comes.
+    Close,
+    /// Both sides are told that there is no such connection.
+    Reset,
+}
+
+#[derive(Clone, Copy)]
+struct Weather {
+    stalled: bool,
+    /// Connections that began in an earlier one are cut.
+    age: u64,
+    cut: Cut,
+}
+
+/// Listens on a port of its own, and carries what comes to the server and back.
+pub struct Proxy {
+    port: u16,
+    server: u16,
+    weather: watch::Sender<Weather>,
+    _runtime: Runtime,
+}
+
+impl Proxy {
+    /// In front of a server on 127.0.0.1, which need not be there yet.
+    pub fn to(server: u16) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let port = free_port();
+        let (weather, watched) = watch::channel(Weather {
+            stalled: false,
+            age: 0,
+            cut: Cut::Close,
+        });
+        let listener = runtime
+            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
+            .expect("a free port");
+        runtime.spawn(accept(listener, server, watched));
+        Self {
+            port,
+            server,
+            weather,
+            _runtime: runtime,
+        }
+    }
+
+    /// The same URL, by way of the proxy.
+    pub fn url(&self, url: &str) -> String {
+        let (server, port) = (format!(":{}/", self.server), format!(":{}/", self.port));
+        assert!(
+            url.contains(&server),
+            "{url} does not lead to port {}",
+            self.server
+        );
+        url.replace(&server, &port)
+    }
+
+    /// Ends every connection that there is.
+    pub fn cut(&self, cut: Cut) {
+        self.weather.send_modify(|weather| {
+            weather.age += 1;
+            weather.cut = cut;
+        });
+    }
+
+    /// From now on nothing comes through, either way, and nobody is told.
+    pub fn stall(&self) {
+        self.weather.send_modify(|weather| weather.stalled = true);
+    }
+
+    /// What was held back comes through, and all that follows.
+    pub fn flow(&self) {
+        self.weather.send_modify(|weather| weather.stalled = false);
+    }
+}
+
+async fn accept(listener: TcpListener, server: u16, weather: watch::Receiver<Weather>) {
+    loop {
+        if let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(carry(client, server, weather.clone()));
+        } else {
+            // Out of file handles, for a moment.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+async fn carry(mut client: TcpStream, server: u16, weather: watch::Receiver<Weather>) {
+    let born = weather.borrow().age;
+    let Ok(mut server) = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, server))).await else {
+        return;
+    };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let mut watched = weather.clone();
+    let cut = {
+        let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
+        tokio::select! {
+            () = pump(from_client, to_server, weather.clone()) => None,
+            () = pump(from_server, to_client, weather) => None,
+            changed = watched.wait_for(|weather| weather.age != born) => changed.ok().map(|weather| weather.cut),
+        }
+    };
+    if cut == Some(Cut::Reset) {
+        let _ = (client.set_zero_linger(), server.set_zero_linger());
+    }
+}
+
+async fn pump(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    mut weather: watch::Receiver<Weather>,
+) {
+    let mut bytes = vec![0; 16 << 10];
+    loop {
+        let Ok(read @ 1..) = from.read(&mut bytes).await else {
+            return;
+        };
+        // What is under way when the stall begins is held back, too.
+        if weather.wait_for(|weather| !weather.stalled).await.is_err()
+            || to.write_all(&bytes[..read]).await.is_err()
+        {
+            return;
+        }
+    }
+}

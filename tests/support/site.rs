@@ -1,0 +1,59 @@
+//! Where workers run: a vhost and a database on the shared servers, and a folder.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::servers::{Postgres, RabbitMq, name_in};
+use super::tenure::Tenure;
+
+pub struct Site {
+    pub amqp: String,
+    pub database: String,
+    folder: TempDir,
+}
+
+/// Lines of the journal that the relay has not told.
+pub const UNTOLD: &str = "journal where (xid, seq) > ((select xid from relay), (select seq from relay))";
+
+impl Site {
+    pub fn new(hint: &str) -> Self {
+        Self {
+            amqp: RabbitMq::shared().vhost(hint),
+            database: Postgres::shared().database(hint),
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    /// Tenure on these servers, with more settings.
+    pub fn tenure(&self, env: &[(&str, &str)]) -> Tenure {
+        let servers = [
+            ("DATABASE_URL", self.database.as_str()),
+            ("AMQP_URL", self.amqp.as_str()),
+        ];
+        Tenure::new(self.folder.path(), &[&servers, env].concat())
+    }
+
+    /// Writes events into a file, for `tenure publish` and `tenure ingest`.
+    pub fn file(&self, events: impl IntoIterator<Item = Value>) -> String {
+        let lines: Vec<String> = events.into_iter().map(|event| event.to_string()).collect();
+        let file = self.folder.path().join("events.ndjson");
+        std::fs::write(&file, lines.join("\n")).expect("a file");
+        file.to_string_lossy().into_owned()
+    }
+
+    pub fn sql(&self, statement: &str) -> String {
+        Postgres::shared().sql(name_in(&self.database), statement)
+    }
+
+    pub fn count(&self, what: &str) -> usize {
+        let counted = self.sql(&format!("select count(*) from {what}"));
+        counted.parse().expect("a number")
+    }
+
+    pub fn wait_for_depth(&self, queue: &str, expected: usize) {
+        let limit = Duration::from_mins(1);
+        RabbitMq::shared().wait_for_depth(name_in(&self.amqp), queue, expected as u64, limit);
+    }
+}
