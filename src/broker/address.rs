@@ -104,20 +104,22 @@ impl Address {
 }
 
 impl Address {
-    /// A server that wants a certificate of ours may hang up before its word about that has come.
+    /// A server that wants a certificate of ours may hang up before its word about that has come: with TLS 1.3 it looks
+    /// at ours when we take the handshake for done, and what we have sent by then makes its machine reset the connection.
     fn advise(&self, error: &lapin::Error) -> BrokerError {
         let hung_up = match error.kind() {
-            ErrorKind::IOError(io) => io.kind() == std::io::ErrorKind::ConnectionReset,
+            ErrorKind::IOError(io) => matches!(
+                io.kind(),
+                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe
+            ),
             _ => false,
         };
         let asks_for_tls = self.uri.scheme == AMQPScheme::AMQPS;
         match BrokerError::from(error.clone()) {
-            BrokerError::Unreachable(why) if hung_up && asks_for_tls && self.tls.identity.is_none() => {
-                BrokerError::Unreachable(format!(
-                    "{why} during the handshake: perhaps the server wants a certificate of ours; name it and its key \
-                     with broker.cert_file and broker.key_file"
-                ))
-            }
+            BrokerError::Unreachable(why) if hung_up && asks_for_tls => BrokerError::Unreachable(format!(
+                "{why} during the handshake: perhaps the server wants a certificate of ours that it trusts; name it and \
+                 its key with broker.cert_file and broker.key_file"
+            )),
             other => other,
         }
     }
