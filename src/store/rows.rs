@@ -183,8 +183,10 @@ impl<'a> ClientColumns<'a> {
 
 /// The data of an event as it stands in the log: what was understood of it, not what was sent.
 pub(super) fn data_of(kind: &EventKind) -> String {
-    let mut whole = serde_json::to_value(kind).expect("plain data with text for keys");
-    json(&whole["data"].take())
+    // Cut out of the whole, which is `{"type":"…","data":…}`: no type is written in another way than it is called.
+    let whole = json(kind);
+    let before = r#"{"type":"","data":"#.len() + kind.type_name().len();
+    whole[before..whole.len() - 1].to_owned()
 }
 
 /// `applied` or `refused`, and the code of the refusal.

@@ -14,8 +14,11 @@ use crate::store::{
 #[derive(Debug)]
 pub struct Draft<'a> {
     policies: &'a Policies,
+    /// Without its client, which is at work below.
     stored: Stored,
     client: Client,
+    /// The name that it bore as it was stored.
+    bore: Option<Name>,
     /// The document must be written: something other than a renewal has happened.
     dirty: bool,
     open: Touches,
@@ -37,11 +40,13 @@ struct Slot {
 }
 
 impl<'a> Draft<'a> {
-    pub fn of(stored: Stored, policies: &'a Policies) -> Self {
-        let client = stored.client(policies);
+    pub fn of(mut stored: Stored, policies: &'a Policies) -> Self {
+        let bore = stored.document.client.borne_name().cloned();
+        let client = stored.take_client(policies);
         Self {
             policies,
             client,
+            bore,
             dirty: false,
             open: stored.touches.clone(),
             touched: false,
@@ -208,7 +213,7 @@ impl<'a> Draft<'a> {
         if let Some(until) = self.client.as_of().max(horizon) {
             self.advance(until);
         }
-        let (before, after) = (self.stored.document.client.borne_name(), self.client.borne_name());
+        let (before, after) = (self.bore.as_ref(), self.client.borne_name());
         let lent = self.stored.document.name_is_lent;
         if before != after || (lent && self.claims) {
             let holds = names.settle(&self.stored.key, before, after);
