@@ -47,7 +47,8 @@ impl Args {
     pub fn read(words: impl Iterator<Item = String>) -> Result<Wanted, String> {
         let words: Vec<String> = words.collect();
         if words.iter().any(|word| word == "--bench") {
-            Self::of_bench(words.into_iter().filter(|word| word != "--bench")).map(|args| Wanted::Run(Box::new(args)))
+            Self::of_bench(words.into_iter().filter(|word| word != "--bench"))
+                .map(|args| Wanted::Run(Box::new(args)))
         } else {
             Ok(Self::of_test(words.into_iter()))
         }
@@ -79,7 +80,8 @@ impl Args {
                 "--rounds" => {
                     let rounds = value()?;
                     let number = rounds.parse().ok().filter(|rounds| *rounds > 0);
-                    args.rounds = Some(number.ok_or_else(|| format!("--rounds {rounds}: not a number above 0"))?);
+                    args.rounds =
+                        Some(number.ok_or_else(|| format!("--rounds {rounds}: not a number above 0"))?);
                 }
                 "--json" => args.json = Some(value()?.into()),
                 "--svg" => args.svg = Some(value()?.into()),
@@ -131,7 +133,10 @@ impl Args {
         if ignored || skipped {
             return nothing("the smoke run is not what was asked for");
         }
-        let chosen: Vec<Section> = filters.iter().filter_map(|name| Section::from_name(name)).collect();
+        let chosen: Vec<Section> = filters
+            .iter()
+            .filter_map(|name| Section::from_name(name))
+            .collect();
         let all = filters.is_empty() || filters.iter().any(|filter| filter == SMOKE_TEST);
         if !all && chosen.is_empty() {
             return nothing(&format!("`{}` is none of its parts", filters.join("`, `")));

@@ -62,7 +62,9 @@ impl<'g> Bench<'g> {
         let mut town = Town::new(SEED, "partner", scale.clients);
         let settling = town.settle(past);
         let template = ground.database("town");
-        ground.runtime.block_on(preload::into(store(&template), &settling));
+        ground
+            .runtime
+            .block_on(preload::into(store(&template), &settling));
         // All that there is to tell of the past has been told: a relay has nothing to make up for.
         template.sql(
             "update relay
@@ -77,7 +79,7 @@ impl<'g> Bench<'g> {
         let entries = messages::of(&town.with_seed(SEED + 1).enter_accounts(scale.events, present));
         let lives = town.with_seed(SEED + 2).lead_lives(scale.events, present);
         let copy = ground.copy(&template, "calibration");
-        let pattern = Pattern::of_tenure(ground, &copy, &lives[..scale.calibration]);
+        let pattern = Pattern::of_tenure(ground, &copy, &lives);
         drop(copy);
         Self {
             ground,

@@ -94,8 +94,15 @@ impl Ground {
         self.names.set(self.names.get() + 1);
         let name = format!("copy{}_{hint}", self.names.get());
         // Before version 15 there is one way to do it, which is this one.
-        let version: u32 = self.sql("postgres", "show server_version_num").parse().unwrap_or(0);
-        let way = if version >= 150_000 { "strategy file_copy" } else { "" };
+        let version: u32 = self
+            .sql("postgres", "show server_version_num")
+            .parse()
+            .unwrap_or(0);
+        let way = if version >= 150_000 {
+            "strategy file_copy"
+        } else {
+            ""
+        };
         self.sql(
             "postgres",
             &format!("create database {name} template {} {way}", name_in(&template.url)),
@@ -143,7 +150,9 @@ impl Vhost<'_> {
     /// Waits until a queue holds so many messages.
     pub fn expect_depth(&self, queue: &str, messages: u64) {
         let limit = Duration::from_mins(1);
-        self.ground.rabbit.wait_for_depth(self.name(), queue, messages, limit);
+        self.ground
+            .rabbit
+            .wait_for_depth(self.name(), queue, messages, limit);
     }
 }
 
@@ -179,7 +188,8 @@ impl Drop for Database<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let name = name_in(&self.url);
-            self.ground.sql("postgres", &format!("drop database {name} with (force)"));
+            self.ground
+                .sql("postgres", &format!("drop database {name} with (force)"));
         }
     }
 }

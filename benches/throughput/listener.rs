@@ -18,7 +18,14 @@ impl Listener {
         let (connection, channel) = connect(vhost).await;
         let mut arguments = FieldTable::default();
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-        declare(&channel, Self::QUEUE, QueueDeclareOptions::durable(), arguments, "#").await;
+        declare(
+            &channel,
+            Self::QUEUE,
+            QueueDeclareOptions::durable(),
+            arguments,
+            "#",
+        )
+        .await;
         connection.close(200, "OK".into()).await.expect("closed");
     }
 
@@ -50,14 +57,26 @@ async fn connect(vhost: &str) -> (Connection, Channel) {
     (connection, channel)
 }
 
-async fn declare(channel: &Channel, queue: &str, options: QueueDeclareOptions, arguments: FieldTable, key: &str) {
+async fn declare(
+    channel: &Channel,
+    queue: &str,
+    options: QueueDeclareOptions,
+    arguments: FieldTable,
+    key: &str,
+) {
     channel
         .queue_declare(queue.into(), options, arguments)
         .await
         .expect("a queue");
     let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
     channel
-        .queue_bind(queue.into(), topology::CHANGES.into(), key.into(), options, arguments)
+        .queue_bind(
+            queue.into(),
+            topology::CHANGES.into(),
+            key.into(),
+            options,
+            arguments,
+        )
         .await
         .expect("a binding");
 }

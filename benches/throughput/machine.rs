@@ -16,10 +16,18 @@ pub fn described(ground: &Ground) -> Vec<String> {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory_kib: f64 = memory
         .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse()
+                .ok()
+        })
         .unwrap_or_default();
     let overview = ground.rabbit.manage("GET", "overview", None);
-    let rabbit = overview["rabbitmq_version"].as_str().unwrap_or("of an unknown version");
+    let rabbit = overview["rabbitmq_version"]
+        .as_str()
+        .unwrap_or("of an unknown version");
     let postgres = ground.postgres.sql("postgres", "show server_version");
     vec![
         format!(
@@ -27,7 +35,10 @@ pub fn described(ground: &Ground) -> Vec<String> {
              beside Tenure",
             memory_kib / f64::from(1 << 20)
         ),
-        format!("PostgreSQL {postgres}, RabbitMQ {rabbit}, Tenure at commit {}", commit()),
+        format!(
+            "PostgreSQL {postgres}, RabbitMQ {rabbit}, Tenure at commit {}",
+            commit()
+        ),
     ]
 }
 
@@ -44,6 +55,11 @@ fn commit() -> String {
     let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
         return "unknown".into();
     };
-    let is_clean = git(&["status", "--porcelain", "--", "src", "benches", "Cargo.lock"]).is_some_and(|said| said.is_empty());
-    if is_clean { commit } else { format!("{commit} with changes") }
+    let is_clean = git(&["status", "--porcelain", "--", "src", "benches", "Cargo.lock"])
+        .is_some_and(|said| said.is_empty());
+    if is_clean {
+        commit
+    } else {
+        format!("{commit} with changes")
+    }
 }

@@ -62,5 +62,9 @@ pub async fn send(channel: &Channel, message: &Message) -> PublisherConfirm {
 /// Waits until RabbitMQ says that it has it, in a queue.
 pub async fn confirmed(confirm: PublisherConfirm) {
     let said = confirm.await.expect("an answer");
-    assert_eq!(said, Confirmation::Ack(None), "RabbitMQ must have it, and in a queue");
+    assert_eq!(
+        said,
+        Confirmation::Ack(None),
+        "RabbitMQ must have it, and in a queue"
+    );
 }

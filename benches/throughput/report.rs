@@ -18,10 +18,18 @@ const LINES: [Line; 17] = [
     line("publish", "(b) publishing with confirms", "messages/s"),
     line("in_order", "(c) a transaction a message, in order", "events/s"),
     line("at_once", "(c) a transaction a message, 30 at once", "events/s"),
-    line("bare_batch", "(c2) batches of 1,000 by hand, no rules", "events/s"),
+    line(
+        "bare_batch",
+        "(c2) batches of 1,000 by hand, no rules",
+        "events/s",
+    ),
     line("tenure", "(d) Tenure, relay off", "events/s"),
     line("relay", "(d) Tenure, relay on", "events/s"),
-    line("relay_published", "(d) Tenure, relay on, until all is published", "events/s"),
+    line(
+        "relay_published",
+        "(d) Tenure, relay on, until all is published",
+        "events/s",
+    ),
     line("accessed", "(e) Tenure, entries into accounts", "events/s"),
     line("latency_p50", "(g) event to change, half of them", "ms"),
     line("latency_p99", "(g) event to change, 99 %", "ms"),
@@ -47,13 +55,43 @@ struct Goal {
 
 const GOALS: [Goal; 8] = [
     goal("Tenure to publishing (d : b)", "tenure", "publish", 1.0),
-    goal("Tenure to a transaction a message, in order (d : c)", "tenure", "in_order", 40.0),
-    goal("Tenure to a transaction a message, 30 at once (d : c)", "tenure", "at_once", 10.0),
-    goal("Tenure to batches without rules (d : c2)", "tenure", "bare_batch", 1.0),
+    goal(
+        "Tenure to a transaction a message, in order (d : c)",
+        "tenure",
+        "in_order",
+        40.0,
+    ),
+    goal(
+        "Tenure to a transaction a message, 30 at once (d : c)",
+        "tenure",
+        "at_once",
+        10.0,
+    ),
+    goal(
+        "Tenure to batches without rules (d : c2)",
+        "tenure",
+        "bare_batch",
+        1.0,
+    ),
     goal("relay on to relay off", "relay", "tenure", 0.6),
-    goal("entries into accounts to bare acknowledging (e : a)", "accessed", "drain", 0.7),
-    goal("embedded to Tenure with servers (i : d)", "embedded", "tenure", 1.0),
-    goal("expiries to a transaction a message, in order (f : c)", "expiries", "in_order", 30.0),
+    goal(
+        "entries into accounts to bare acknowledging (e : a)",
+        "accessed",
+        "drain",
+        0.7,
+    ),
+    goal(
+        "embedded to Tenure with servers (i : d)",
+        "embedded",
+        "tenure",
+        1.0,
+    ),
+    goal(
+        "expiries to a transaction a message, in order (f : c)",
+        "expiries",
+        "in_order",
+        30.0,
+    ),
 ];
 
 const fn goal(what: &'static str, of: &'static str, to: &'static str, at_least: f64) -> Goal {
@@ -80,7 +118,11 @@ pub fn table(figures: &Figures, notes: &[String]) -> String {
             ])
         })
         .collect();
-    write_table(&mut text, ["measured", "median", "least – most", "times"], &measured);
+    write_table(
+        &mut text,
+        ["measured", "median", "least – most", "times"],
+        &measured,
+    );
     let ratios: Vec<[String; 4]> = GOALS
         .iter()
         .filter_map(|goal| {
@@ -98,7 +140,12 @@ pub fn table(figures: &Figures, notes: &[String]) -> String {
     write_table(&mut text, ["ratio of the medians", "is", "target", ""], &ratios);
     text.push('\n');
     for note in notes {
-        let _ = writeln!(text, "{}- {}", if note.starts_with(' ') { "  " } else { "" }, note.trim());
+        let _ = writeln!(
+            text,
+            "{}- {}",
+            if note.starts_with(' ') { "  " } else { "" },
+            note.trim()
+        );
     }
     text
 }
@@ -161,7 +208,10 @@ fn write_table(text: &mut String, head: [&str; 4], rows: &[[String; 4]]) {
 /// Three digits that count, and thousands apart.
 fn grouped(value: f64) -> String {
     if value < 100.0 {
-        return format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned();
+        return format!("{value:.3}")
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned();
     }
     let digits = format!("{value:.0}");
     let mut text = String::new();

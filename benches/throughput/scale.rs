@@ -14,8 +14,6 @@ pub struct Scale {
     pub in_order: usize,
     /// Messages for the one that takes thirty at once.
     pub at_once: usize,
-    /// Events from which is learnt how many rows Tenure writes.
-    pub calibration: usize,
     /// Events at a steady pace, whose way to the listener is timed, and how many of them a second.
     pub paced: usize,
     pub paced_per_second: u32,
@@ -34,7 +32,6 @@ pub const FULL: Scale = Scale {
     events: 300_000,
     in_order: 5_000,
     at_once: 20_000,
-    calibration: 20_000,
     paced: 20_000,
     paced_per_second: 1_000,
     late_clients: 20,
@@ -51,7 +48,6 @@ pub const QUICK: Scale = Scale {
     events: 60_000,
     in_order: 1_500,
     at_once: 6_000,
-    calibration: 10_000,
     paced: 10_000,
     paced_per_second: 1_000,
     late_clients: 10,
@@ -68,7 +64,6 @@ pub const SMOKE: Scale = Scale {
     events: 300,
     in_order: 40,
     at_once: 80,
-    calibration: 100,
     paced: 60,
     paced_per_second: 200,
     late_clients: 2,

@@ -17,12 +17,22 @@ const CLIENTS_OF_A_PARTNER: usize = 100;
 const SETTLING: usize = 9;
 
 const FIRST: [&str; 12] = [
-    "Amber", "Bluebird", "Cedar", "Delta", "Elm", "Foundry", "Garnet", "Hazel", "Ivory", "Juniper", "Kestrel",
-    "Lantern",
+    "Amber", "Bluebird", "Cedar", "Delta", "Elm", "Foundry", "Garnet", "Hazel", "Ivory", "Juniper",
+    "Kestrel", "Lantern",
 ];
 const SECOND: [&str; 12] = [
-    "Bakery", "Bikes", "Books", "Brewing", "Builders", "Dental", "Design", "Florists", "Foods", "Garage",
-    "Interiors", "Labs",
+    "Bakery",
+    "Bikes",
+    "Books",
+    "Brewing",
+    "Builders",
+    "Dental",
+    "Design",
+    "Florists",
+    "Foods",
+    "Garage",
+    "Interiors",
+    "Labs",
 ];
 
 /// How far a client comes while the town settles.
@@ -76,7 +86,9 @@ impl Town {
         Self {
             rng: StdRng::seed_from_u64(seed),
             policies: Policies::default(),
-            clients: (0..clients).map(|number| (key(number), Client::default())).collect(),
+            clients: (0..clients)
+                .map(|number| (key(number), Client::default()))
+                .collect(),
         }
     }
 
@@ -253,14 +265,19 @@ fn propose_for_link(rng: &mut StdRng, number: usize, client: &Client) -> Option<
             name: name(rng, number),
         },
         Link::Invited(_) if chance < 4 => EventKind::ClientArchived { reason },
-        Link::Invited(invitation) => [
-            (Step::Accepted, EventKind::InvitationAccepted {}),
-            (Step::Onboarded, EventKind::OnboardingCompleted { via: Via::Invitation }),
-            (Step::Consented, EventKind::ConsentGranted {}),
-        ]
-        .into_iter()
-        .find(|(step, _)| !invitation.done.contains(step))?
-        .1,
+        Link::Invited(invitation) => {
+            [
+                (Step::Accepted, EventKind::InvitationAccepted {}),
+                (
+                    Step::Onboarded,
+                    EventKind::OnboardingCompleted { via: Via::Invitation },
+                ),
+                (Step::Consented, EventKind::ConsentGranted {}),
+            ]
+            .into_iter()
+            .find(|(step, _)| !invitation.done.contains(step))?
+            .1
+        }
         Link::Active(_) => match chance {
             3..5 => EventKind::ClientArchived { reason },
             5..7 => EventKind::ClientLost { reason },
@@ -364,9 +381,9 @@ fn invitation() -> EventKind {
 /// Which app tells of it.
 fn source(kind: &EventKind) -> &'static str {
     match kind.type_name().split_once('.') {
-        Some(("assignment" | "report_schedule" | "margin_rule", _) | ("client", "terminated" | "reactivated")) => {
-            "/apps/dashboard"
-        }
+        Some(
+            ("assignment" | "report_schedule" | "margin_rule", _) | ("client", "terminated" | "reactivated"),
+        ) => "/apps/dashboard",
         Some(("account" | "access", _)) => "/apps/accounts",
         _ => "/apps/partner-space",
     }
@@ -387,5 +404,12 @@ fn id(of: &str, rng: &mut StdRng) -> Id {
 fn uuid(rng: &mut StdRng) -> String {
     let bits: u128 = rng.random();
     let hex = format!("{bits:032x}");
-    format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+    format!(
+        "{}-{}-4{}-a{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..]
+    )
 }

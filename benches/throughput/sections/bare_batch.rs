@@ -52,10 +52,14 @@ fn consume(
             began.get_or_insert_with(Instant::now);
             let batch = gather(&mut reader, first).await;
             let mut transaction = pool.begin().await.expect("a transaction");
-            write(&mut transaction, pattern, taken, &batch).await.expect("written");
+            write(&mut transaction, pattern, taken, &batch)
+                .await
+                .expect("written");
             transaction.commit().await.expect("committed");
             taken += batch.len();
-            reader.acknowledge_up_to(batch[batch.len() - 1].delivery_tag).await;
+            reader
+                .acknowledge_up_to(batch[batch.len() - 1].delivery_tag)
+                .await;
         }
         let took = began.map_or(Duration::ZERO, |began| began.elapsed());
         reader.close().await;
@@ -83,7 +87,10 @@ async fn write(
     batch: &[Delivery],
 ) -> Result<(), sqlx::Error> {
     let now = SystemClock.now();
-    let events: Vec<Envelope<'_>> = batch.iter().map(|delivery| Envelope::read(&delivery.data)).collect();
+    let events: Vec<Envelope<'_>> = batch
+        .iter()
+        .map(|delivery| Envelope::read(&delivery.data))
+        .collect();
     insert_events(connection, &events, now).await?;
     upsert_clients(connection, &events, &pattern.document).await?;
     insert_journal(connection, &events, pattern, taken, now).await?;

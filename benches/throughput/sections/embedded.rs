@@ -19,12 +19,19 @@ pub fn measure(bench: &mut Bench<'_>) {
             .ground
             .runtime
             .block_on(preload::into(store, &bench.settling));
-        let lines: Vec<&[u8]> = bench.lives.iter().map(|message| message.body.as_slice()).collect();
+        let lines: Vec<&[u8]> = bench
+            .lives
+            .iter()
+            .map(|message| message.body.as_slice())
+            .collect();
         fs::write(&file, lines.join(&b'\n')).expect("a file");
     }
     let database = folder.join("embedded.db");
     fs::copy(&town, &database).expect("a copy");
-    let tenure = Tenure::new(folder, &[("DATABASE_URL", &format!("sqlite://{}", database.display()))]);
+    let tenure = Tenure::new(
+        folder,
+        &[("DATABASE_URL", &format!("sqlite://{}", database.display()))],
+    );
     let file = file.to_str().expect("a plain path");
     let began = Instant::now();
     let told = tenure.json(&["ingest", file]);

@@ -35,9 +35,7 @@ pub fn measure(bench: &mut Bench<'_>) {
         },
     ));
     let database = bench.copy_of_town("late");
-    ground
-        .runtime
-        .block_on(preload::into(store(&database), &history));
+    ground.runtime.block_on(preload::into(store(&database), &history));
     let late = town.users_out_of_order(scale.late_clients * scale.late_events, middle);
     let times: Vec<f64> = ground.runtime.block_on(async {
         let store = store(&database);
@@ -49,7 +47,10 @@ pub fn measure(bench: &mut Bench<'_>) {
             let began = Instant::now();
             let answers = engine.take(vec![Incoming::Event(event)]).await.expect("taken");
             times.push(in_millis(began.elapsed()));
-            assert!(matches!(answers[..], [Answer::Applied | Answer::Refused(_)]), "{answers:?}");
+            assert!(
+                matches!(answers[..], [Answer::Applied | Answer::Refused(_)]),
+                "{answers:?}"
+            );
         }
         store.close().await;
         times
