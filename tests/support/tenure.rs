@@ -216,6 +216,11 @@ impl Running {
         nix::sys::signal::kill(pid, signal).expect("the process is there");
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As everybody on the machine can see it.
     pub fn command_line(&self) -> String {
         let line = std::fs::read(format!("/proc/{}/cmdline", self.child.id())).expect("the process is there");

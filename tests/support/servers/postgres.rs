@@ -20,6 +20,8 @@ pub struct Postgres {
     programs: PathBuf,
     folder: PathBuf,
     port: u16,
+    /// As `name=value`; they win over those that every server here has.
+    settings: Vec<String>,
     process: Mutex<Option<Process>>,
     databases: AtomicU32,
     template: Mutex<bool>,
@@ -29,7 +31,7 @@ impl Postgres {
     /// The server that all tests of this process share; the first caller starts it.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<Postgres, String>> = OnceLock::new();
-        match SHARED.get_or_init(Self::launch) {
+        match SHARED.get_or_init(|| Self::launch(&[])) {
             Ok(server) => server,
             Err(why) => panic!("{why}"),
         }
@@ -37,7 +39,12 @@ impl Postgres {
 
     /// A server for one test alone, that may be stopped and killed; gone with its data when dropped.
     pub fn own() -> Self {
-        Self::launch().unwrap_or_else(|why| panic!("{why}"))
+        Self::with_settings(&[])
+    }
+
+    /// The same with settings of its own, as `name=value`: a benchmark says how large the server's memory is.
+    pub fn with_settings(settings: &[&str]) -> Self {
+        Self::launch(settings).unwrap_or_else(|why| panic!("{why}"))
     }
 
     pub fn port(&self) -> u16 {
@@ -177,7 +184,7 @@ impl Postgres {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn launch() -> Result<Self, String> {
+    fn launch(settings: &[&str]) -> Result<Self, String> {
         let programs = find_programs()?;
         let folder = new_folder("postgres");
         init_cluster(&programs, &folder)?;
@@ -185,6 +192,7 @@ impl Postgres {
             programs,
             folder,
             port: 0,
+            settings: settings.iter().map(ToString::to_string).collect(),
             process: Mutex::new(None),
             databases: AtomicU32::new(1),
             template: Mutex::new(false),
@@ -218,6 +226,9 @@ impl Postgres {
             // In the data folder, hence gone with it also after a SIGKILL.
             "dynamic_shared_memory_type=mmap",
         ] {
+            command.arg("-c").arg(setting);
+        }
+        for setting in &self.settings {
             command.arg("-c").arg(setting);
         }
         let mut process = Process::spawn(&self.folder, "postgres", Signal::SIGQUIT, &command, &self.log())

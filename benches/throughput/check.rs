@@ -1,0 +1,17 @@
+//! Whether everything was taken: a benchmark of something that loses events would be worth nothing.
+
+use tenure::broker::topology;
+
+use crate::ground::{Database, Vhost};
+
+/// Every event is in the log beside those that were there before, and each was applied.
+pub fn all_in_log(database: &Database<'_>, before: usize, events: usize) {
+    assert_eq!(database.count("events"), before + events, "events in the log");
+    assert_eq!(database.count("events where outcome <> 'applied'"), 0, "refused");
+}
+
+/// Nothing waits, and nothing was given up.
+pub fn nothing_waits(vhost: &Vhost<'_>) {
+    vhost.expect_empty(&topology::lane(0));
+    vhost.expect_empty(topology::DEAD);
+}

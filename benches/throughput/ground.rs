@@ -1,0 +1,195 @@
+//! The servers that everything is measured on, and the places on them: a vhost and a database for each measurement.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tenure::broker::publisher::Publisher;
+use tenure::config::Settings;
+use tokio::runtime::Runtime;
+
+use crate::support::servers::{Postgres, RabbitMq, name_in};
+use crate::support::tenure::Tenure;
+
+/// How PostgreSQL is set for the benchmark: durable, with memory for the tables and no checkpoint in mid-measurement.
+/// All else is as it comes.
+pub const POSTGRES: [&str; 7] = [
+    "fsync=on",
+    "synchronous_commit=on",
+    "full_page_writes=on",
+    "wal_compression=off",
+    "shared_buffers=1GB",
+    "max_wal_size=8GB",
+    "checkpoint_timeout=15min",
+];
+
+/// The servers.
+pub struct Ground {
+    pub postgres: Postgres,
+    pub rabbit: RabbitMq,
+    pub runtime: Runtime,
+    /// Tenure's settings as they come.
+    pub defaults: Settings,
+    folder: TempDir,
+    names: Cell<u32>,
+    began: Instant,
+}
+
+/// A vhost, gone when dropped.
+pub struct Vhost<'g> {
+    ground: &'g Ground,
+    pub url: String,
+}
+
+/// A database, gone when dropped.
+pub struct Database<'g> {
+    ground: &'g Ground,
+    pub url: String,
+}
+
+impl Ground {
+    pub fn new() -> Self {
+        let began = Instant::now();
+        let ground = Self {
+            postgres: Postgres::with_settings(&POSTGRES),
+            rabbit: RabbitMq::own(),
+            runtime: Runtime::new().expect("threads"),
+            defaults: settings(None),
+            folder: tempfile::tempdir().expect("a folder"),
+            names: Cell::new(0),
+            began,
+        };
+        ground.tell("PostgreSQL and RabbitMQ are ready");
+        ground
+    }
+
+    /// A line of progress.
+    pub fn tell(&self, what: &str) {
+        eprintln!("[{:>6.1} s] {what}", self.began.elapsed().as_secs_f64());
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// A vhost with everything that Tenure declares in one.
+    pub fn vhost(&self, hint: &str) -> Vhost<'_> {
+        let url = self.rabbit.vhost(hint);
+        let broker = settings(Some(&url)).broker;
+        self.runtime.block_on(async {
+            let publisher = Publisher::connect(&url, &broker).await.expect("a connection");
+            publisher.finish().await.expect("nothing was published");
+        });
+        Vhost { ground: self, url }
+    }
+
+    /// An empty database.
+    pub fn database(&self, hint: &str) -> Database<'_> {
+        let url = self.postgres.database(hint);
+        Database { ground: self, url }
+    }
+
+    /// A copy of a database that nobody is connected to. It begins right after a checkpoint, as every other copy.
+    pub fn copy(&self, template: &Database<'_>, hint: &str) -> Database<'_> {
+        self.names.set(self.names.get() + 1);
+        let name = format!("copy{}_{hint}", self.names.get());
+        // Before version 15 there is one way to do it, which is this one.
+        let version: u32 = self
+            .sql("postgres", "show server_version_num")
+            .parse()
+            .unwrap_or(0);
+        let way = if version >= 150_000 {
+            "strategy file_copy"
+        } else {
+            ""
+        };
+        self.sql(
+            "postgres",
+            &format!("create database {name} template {} {way}", name_in(&template.url)),
+        );
+        self.sql("postgres", "checkpoint");
+        let url = self.postgres.url(&name);
+        Database { ground: self, url }
+    }
+
+    fn sql(&self, database: &str, statement: &str) -> String {
+        self.postgres.sql(database, statement)
+    }
+
+    /// The real binary, at work on these, with more settings. Sweeps are off: what they do beside the rest is measured
+    /// on its own.
+    pub fn tenure(&self, vhost: &Vhost<'_>, database: &Database<'_>, env: &[(&str, &str)]) -> Tenure {
+        let servers = [
+            ("DATABASE_URL", database.url.as_str()),
+            ("AMQP_URL", vhost.url.as_str()),
+            ("TENURE_SWEEPS__ACCESS_EXPIRY__ENABLED", "false"),
+            ("TENURE_SWEEPS__SUBSCRIPTION_END__ENABLED", "false"),
+            ("TENURE_SWEEPS__TERMINATED_CLEANUP__ENABLED", "false"),
+            ("TENURE_SWEEPS__STALLED_INVITATIONS__ENABLED", "false"),
+        ];
+        Tenure::new(self.folder.path(), &[&servers, env].concat())
+    }
+}
+
+/// Tenure's settings, as they come.
+fn settings(amqp: Option<&str>) -> Settings {
+    let env = amqp.map(|url| ("AMQP_URL".to_owned(), url.to_owned()));
+    Settings::load(None, env.into_iter()).expect("the defaults are good")
+}
+
+impl Vhost<'_> {
+    pub fn name(&self) -> &str {
+        name_in(&self.url)
+    }
+
+    /// Waits until a queue is empty.
+    pub fn expect_empty(&self, queue: &str) {
+        self.expect_depth(queue, 0);
+    }
+
+    /// Waits until a queue holds so many messages.
+    pub fn expect_depth(&self, queue: &str, messages: u64) {
+        let limit = Duration::from_mins(1);
+        self.ground
+            .rabbit
+            .wait_for_depth(self.name(), queue, messages, limit);
+    }
+}
+
+impl Database<'_> {
+    /// Runs SQL in it; returns the rows, their fields separated by `|`.
+    pub fn sql(&self, statement: &str) -> String {
+        self.ground.sql(name_in(&self.url), statement)
+    }
+
+    /// A number that SQL gives.
+    pub fn number(&self, statement: &str) -> f64 {
+        let answer = self.sql(statement);
+        answer.parse().unwrap_or_else(|_| panic!("{statement}: {answer}"))
+    }
+
+    /// How many rows a table holds.
+    pub fn count(&self, table: &str) -> usize {
+        let answer = self.sql(&format!("select count(*) from {table}"));
+        answer.parse().expect("a count")
+    }
+}
+
+impl Drop for Vhost<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let path = format!("vhosts/{}", self.name());
+            self.ground.rabbit.manage("DELETE", &path, None);
+        }
+    }
+}
+
+impl Drop for Database<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let name = name_in(&self.url);
+            self.ground
+                .sql("postgres", &format!("drop database {name} with (force)"));
+        }
+    }
+}

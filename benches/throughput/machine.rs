@@ -1,0 +1,65 @@
+//! What it all ran on.
+
+use std::fs;
+use std::process::Command;
+
+use crate::ground::Ground;
+
+/// The machine, the servers' versions and the commit, a line each.
+pub fn described(ground: &Ground) -> Vec<String> {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("an unknown processor", |(_, model)| model.trim());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory_kib: f64 = memory
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("MemTotal:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse()
+                .ok()
+        })
+        .unwrap_or_default();
+    let overview = ground.rabbit.manage("GET", "overview", None);
+    let rabbit = overview["rabbitmq_version"]
+        .as_str()
+        .unwrap_or("of an unknown version");
+    let postgres = ground.postgres.sql("postgres", "show server_version");
+    vec![
+        format!(
+            "{model}, {cores} cores, {:.0} GiB memory; everything on this one machine, the servers and the benchmark \
+             beside Tenure",
+            memory_kib / f64::from(1 << 20)
+        ),
+        format!(
+            "PostgreSQL {postgres}, RabbitMQ {rabbit}, Tenure at commit {}",
+            commit()
+        ),
+    ]
+}
+
+fn commit() -> String {
+    let git = |args: &[&str]| {
+        let done = Command::new("git")
+            .args(args)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .ok()?;
+        let said = String::from_utf8(done.stdout).ok()?;
+        done.status.success().then(|| said.trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
+        return "unknown".into();
+    };
+    let is_clean = git(&["status", "--porcelain", "--", "src", "benches", "Cargo.lock"])
+        .is_some_and(|said| said.is_empty());
+    if is_clean {
+        commit
+    } else {
+        format!("{commit} with changes")
+    }
+}

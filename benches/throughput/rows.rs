@@ -1,0 +1,163 @@
+//! The rows that Tenure writes for an event, counted; and the same rows written by hand, for those that Tenure is held
+//! against.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tenure::broker::topology;
+use tenure::clock::SystemClock;
+use tenure::domain::{Event, Policy, Sweep};
+use tenure::engine::{Engine, Incoming};
+use tenure::store::Store;
+use tenure::store::postgres::{PostgresOptions, PostgresStore};
+
+use crate::ground::{Database, Ground};
+use crate::support::servers::name_in;
+
+/// Rows that were inserted, updated or deleted, for each event; and how long their JSON is, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    pub events: f64,
+    pub clients: f64,
+    pub journal: f64,
+    pub deadlines: f64,
+    pub document_bytes: f64,
+    pub cause_bytes: f64,
+}
+
+impl Written {
+    /// What was written to a database since it was made, by so many events that are in its log now. For the sizes,
+    /// what was written at this moment or later counts.
+    ///
+    /// PostgreSQL counts rows when their session ends, or after a while, so this waits until all the events are counted.
+    pub fn to(database: &Database<'_>, events: usize, since: DateTime<Utc>) -> Self {
+        let rows = |table: &str| {
+            database.number(&format!(
+                "select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)
+                 from pg_stat_user_tables
+                 where relname = '{table}'"
+            ))
+        };
+        let all = events as f64;
+        let end = Instant::now() + Duration::from_secs(20);
+        while rows("events") < all {
+            assert!(
+                Instant::now() < end,
+                "{} rows in the log, not {all}",
+                rows("events")
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let since = since.to_rfc3339();
+        Self {
+            events: rows("events") / all,
+            clients: rows("clients") / all,
+            journal: rows("journal") / all,
+            deadlines: rows("deadlines") / all,
+            document_bytes: database.number(&format!(
+                "select coalesce(avg(octet_length(doc::text)), 0) from clients where as_of >= '{since}'"
+            )),
+            cause_bytes: database.number(&format!(
+                "select coalesce(avg(octet_length(cause::text)), 0) from journal where recorded_at >= '{since}'"
+            )),
+        }
+    }
+}
+
+/// What is to be written for each event, so that it comes to the same as what Tenure writes.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    pub tenure: Written,
+    /// A client's document, of the length that those of Tenure have on average.
+    pub document: String,
+}
+
+impl Pattern {
+    /// Has Tenure's engine take events, and counts what it writes.
+    pub fn of_tenure(ground: &Ground, database: &Database<'_>, events: &[Event]) -> Self {
+        let store = PostgresStore::connect(&database.url, &PostgresOptions::default()).expect("a store");
+        let store: Arc<dyn Store> = Arc::new(store);
+        let batch = ground.defaults.broker.batch_max;
+        ground.runtime.block_on(async {
+            let engine = Engine::start(store.clone(), Arc::new(SystemClock), &Policy::default())
+                .await
+                .expect("an engine");
+            // As behind a queue with a backlog: no timer fires before its end.
+            engine.keep_lanes(&[topology::lane(0)]).await.expect("a lane");
+            for batch in events.chunks(batch) {
+                let incoming = batch.iter().cloned().map(Incoming::Event).collect();
+                engine.take(incoming).await.expect("taken");
+            }
+            store.close().await;
+        });
+        ground.postgres.close_all_connections(name_in(&database.url));
+        let since = events[0].time;
+        let tenure = Written::to(database, events.len(), since);
+        let document = database.sql(&format!(
+            "select doc from clients
+             where as_of >= '{}'
+             order by abs(octet_length(doc::text) - {})
+             limit 1",
+            since.to_rfc3339(),
+            tenure.document_bytes
+        ));
+        Self { tenure, document }
+    }
+
+    /// Lines of the journal for the event of this number.
+    pub fn journal_lines(&self, number: usize) -> usize {
+        share(self.tenure.journal, number)
+    }
+
+    /// The deadlines that are set for it.
+    pub fn deadlines(&self, number: usize) -> &'static [Sweep] {
+        &Sweep::ALL[..share(self.tenure.deadlines, number).min(Sweep::ALL.len())]
+    }
+}
+
+/// Whole numbers, one for each event, of which the mean is this.
+fn share(mean: f64, number: usize) -> usize {
+    let upto = |events: usize| (events as f64 * mean).floor();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small and not negative"
+    )]
+    let share = (upto(number + 1) - upto(number)) as usize;
+    share
+}
+
+/// An event as a consumer without rules reads it.
+#[derive(Deserialize)]
+pub struct Envelope<'a> {
+    pub id: &'a str,
+    pub source: &'a str,
+    #[serde(rename = "type")]
+    pub kind: &'a str,
+    subject: &'a str,
+    pub time: DateTime<Utc>,
+    #[serde(borrow)]
+    pub data: &'a RawValue,
+}
+
+impl<'a> Envelope<'a> {
+    pub fn read(body: &'a [u8]) -> Self {
+        serde_json::from_slice(body).expect("an event")
+    }
+
+    pub fn partner(&self) -> &'a str {
+        self.subject.split_once('/').expect("a subject").0
+    }
+
+    pub fn client(&self) -> &'a str {
+        self.subject.split_once('/').expect("a subject").1
+    }
+
+    /// What the journal says brought a change about.
+    pub fn cause(&self) -> String {
+        serde_json::json!({ "source": self.source, "id": self.id, "type": self.kind }).to_string()
+    }
+}

@@ -1,0 +1,73 @@
+//! How much is measured.
+
+/// The numbers of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    pub name: &'static str,
+    /// How often what is compared is measured, in turn.
+    pub rounds: usize,
+    /// Clients that are there, in all phases of their lives, before anything is measured.
+    pub clients: usize,
+    /// Events that are drained: about three for each client.
+    pub events: usize,
+    /// Messages for the consumer that takes one after the other, which is slow.
+    pub in_order: usize,
+    /// Messages for the one that takes thirty at once.
+    pub at_once: usize,
+    /// Events at a steady pace, whose way to the listener is timed, and how many of them a second.
+    pub paced: usize,
+    pub paced_per_second: u32,
+    /// Clients with a long history, its length, and how many events come late for each of them.
+    pub late_clients: usize,
+    pub late_history: usize,
+    pub late_events: usize,
+    /// Messages that wait while memory is looked at.
+    pub backlog: usize,
+}
+
+pub const FULL: Scale = Scale {
+    name: "full",
+    rounds: 3,
+    clients: 100_000,
+    events: 300_000,
+    in_order: 5_000,
+    at_once: 20_000,
+    paced: 20_000,
+    paced_per_second: 1_000,
+    late_clients: 20,
+    late_history: 1_000,
+    late_events: 20,
+    backlog: 1_000_000,
+};
+
+/// A first impression: the caches are warmer, the tables smaller, and chance has more to say.
+pub const QUICK: Scale = Scale {
+    name: "quick",
+    rounds: 2,
+    clients: 20_000,
+    events: 60_000,
+    in_order: 1_500,
+    at_once: 6_000,
+    paced: 10_000,
+    paced_per_second: 1_000,
+    late_clients: 10,
+    late_history: 1_000,
+    late_events: 10,
+    backlog: 200_000,
+};
+
+/// Only to see that it works.
+pub const SMOKE: Scale = Scale {
+    name: "smoke",
+    rounds: 1,
+    clients: 60,
+    events: 300,
+    in_order: 40,
+    at_once: 80,
+    paced: 60,
+    paced_per_second: 200,
+    late_clients: 2,
+    late_history: 40,
+    late_events: 2,
+    backlog: 300,
+};

@@ -1,0 +1,90 @@
+//! A consumer that only acknowledges: how fast a queue can be read at all.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ConnectionProperties, Consumer};
+use tenure::broker::topology;
+
+use crate::bench::Bench;
+use crate::ground::{Ground, Vhost};
+use crate::{check, publish};
+
+/// With the messages that Tenure is measured on in turn with this.
+pub fn measure(bench: &mut Bench<'_>) {
+    let messages = bench.entries.len();
+    let vhost = bench.ground.vhost("drain");
+    publish::fill(bench.ground, &vhost, &bench.entries);
+    let took = drain(bench.ground, &vhost, messages);
+    bench.note("drain", messages as f64 / took.as_secs_f64());
+    check::nothing_waits(&vhost);
+}
+
+/// A consumer of the first lane.
+pub struct Reader {
+    connection: Connection,
+    channel: Channel,
+    pub consumer: Consumer,
+}
+
+impl Reader {
+    pub async fn of(vhost: &str, prefetch: u16) -> Self {
+        let connection = Connection::connect(vhost, ConnectionProperties::default())
+            .await
+            .expect("a connection");
+        let channel = connection.create_channel().await.expect("a channel");
+        channel
+            .basic_qos(prefetch, BasicQosOptions::default())
+            .await
+            .expect("a prefetch");
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consumer = channel
+            .basic_consume(topology::lane(0).into(), "bench".into(), options, arguments)
+            .await
+            .expect("a consumer");
+        Self {
+            connection,
+            channel,
+            consumer,
+        }
+    }
+
+    pub async fn next(&mut self) -> Delivery {
+        self.consumer.next().await.expect("a delivery").expect("no error")
+    }
+
+    /// Acknowledges this one and all before it.
+    pub async fn acknowledge_up_to(&self, delivery_tag: u64) {
+        let options = BasicAckOptions { multiple: true };
+        self.channel
+            .basic_ack(delivery_tag, options)
+            .await
+            .expect("acknowledged");
+    }
+
+    pub async fn close(self) {
+        self.connection.close(200, "OK".into()).await.expect("closed");
+    }
+}
+
+/// Reads so many messages, and acknowledges a batch at a time, as Tenure does; how long that took from the first on.
+fn drain(ground: &Ground, vhost: &Vhost<'_>, messages: usize) -> Duration {
+    let broker = &ground.defaults.broker;
+    ground.runtime.block_on(async {
+        let mut reader = Reader::of(&vhost.url, broker.prefetch).await;
+        let mut began = None;
+        for number in 1..=messages {
+            let delivery = reader.next().await;
+            began.get_or_insert_with(Instant::now);
+            if number % broker.batch_max == 0 || number == messages {
+                reader.acknowledge_up_to(delivery.delivery_tag).await;
+            }
+        }
+        let took = began.map_or(Duration::ZERO, |began| began.elapsed());
+        reader.close().await;
+        took
+    })
+}

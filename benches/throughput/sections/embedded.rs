@@ -1,0 +1,42 @@
+//! The same events without servers: `tenure ingest` reads them from a file into SQLite.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tenure::store::sqlite::SqliteStore;
+
+use crate::bench::Bench;
+use crate::preload;
+use crate::support::tenure::Tenure;
+
+pub fn measure(bench: &mut Bench<'_>) {
+    let folder = bench.ground.folder();
+    let (town, file) = (folder.join("town.db"), folder.join("lives.ndjson"));
+    if !town.exists() {
+        let store = Arc::new(SqliteStore::open(&town));
+        bench
+            .ground
+            .runtime
+            .block_on(preload::into(store, &bench.settling));
+        let lines: Vec<&[u8]> = bench
+            .lives
+            .iter()
+            .map(|message| message.body.as_slice())
+            .collect();
+        fs::write(&file, lines.join(&b'\n')).expect("a file");
+    }
+    let database = folder.join("embedded.db");
+    fs::copy(&town, &database).expect("a copy");
+    let tenure = Tenure::new(
+        folder,
+        &[("DATABASE_URL", &format!("sqlite://{}", database.display()))],
+    );
+    let file = file.to_str().expect("a plain path");
+    let began = Instant::now();
+    let told = tenure.json(&["ingest", file]);
+    let took = began.elapsed();
+    assert_eq!(told[0]["applied"], bench.lives.len(), "{told:?}");
+    bench.note("embedded", bench.lives.len() as f64 / took.as_secs_f64());
+    fs::remove_file(&database).expect("ours");
+}

@@ -1,0 +1,68 @@
+//! Events that come late: each belongs into the middle of a history of a thousand events, which is then folded anew, and
+//! what that makes different is written.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::TimeDelta;
+use tenure::clock::SystemClock;
+use tenure::domain::Policy;
+use tenure::engine::{Answer, Engine, Incoming};
+
+use super::latency::in_millis;
+use crate::bench::{Bench, store};
+use crate::figures::Spread;
+use crate::preload;
+use crate::town::{Stretch, Town};
+
+pub fn measure(bench: &mut Bench<'_>) {
+    let (ground, scale) = (bench.ground, bench.scale);
+    let mut town = Town::new(7, "late", scale.late_clients);
+    let middle = Stretch {
+        from: bench.present.from - TimeDelta::days(20),
+        until: bench.present.from - TimeDelta::days(19),
+    };
+    let mut history = town.settle(Stretch {
+        from: bench.present.from - TimeDelta::days(40),
+        until: bench.present.from - TimeDelta::days(39),
+    });
+    let rest = (scale.late_history * scale.late_clients).saturating_sub(history.len());
+    history.extend(town.lead_lives(
+        rest,
+        Stretch {
+            from: bench.present.from - TimeDelta::days(39),
+            until: bench.present.from - TimeDelta::days(1),
+        },
+    ));
+    let database = bench.copy_of_town("late");
+    ground.runtime.block_on(preload::into(store(&database), &history));
+    let late = town.users_out_of_order(scale.late_clients * scale.late_events, middle);
+    let times: Vec<f64> = ground.runtime.block_on(async {
+        let store = store(&database);
+        let engine = Engine::join(store.clone(), Arc::new(SystemClock), &Policy::default())
+            .await
+            .expect("an engine");
+        let mut times = Vec::new();
+        for event in late {
+            let began = Instant::now();
+            let answers = engine.take(vec![Incoming::Event(event)]).await.expect("taken");
+            times.push(in_millis(began.elapsed()));
+            assert!(
+                matches!(answers[..], [Answer::Applied | Answer::Refused(_)]),
+                "{answers:?}"
+            );
+        }
+        store.close().await;
+        times
+    });
+    assert_eq!(
+        database.count("events"),
+        bench.logged_before + history.len() + times.len(),
+        "events in the log"
+    );
+    assert!(database.count("journal where correction") > 0, "corrections");
+    if let Some(spread) = Spread::of(&times) {
+        bench.note("late_median", spread.median);
+        bench.note("late_most", spread.most);
+    }
+}

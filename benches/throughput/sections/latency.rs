@@ -1,0 +1,44 @@
+//! From publishing an event to hearing the change, while events come at a steady pace that leaves room.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::bench::Bench;
+use crate::figures::percentile;
+use crate::pace::Heard;
+use crate::{check, messages, pace};
+
+pub fn measure(bench: &mut Bench<'_>) {
+    let (ground, scale) = (bench.ground, bench.scale);
+    let vhost = ground.vhost("latency");
+    let database = bench.copy_of_town("latency");
+    let users = bench.town.with_seed(1).add_users(scale.paced, bench.present);
+    let messages = messages::of(&users);
+    let tenure = ground.tenure(&vhost, &database, &[]);
+    let running = tenure.run();
+    let stop = CancellationToken::new();
+    let paced = pace::run(&vhost.url, messages, "user.added", scale.paced_per_second, stop);
+    let heard = ground.runtime.block_on(paced);
+    assert_eq!(heard.len(), scale.paced, "each of them is heard of");
+    assert!(running.stop().success());
+    check::all_in_log(&database, bench.logged_before, scale.paced);
+    check::nothing_waits(&vhost);
+    let keys = ["latency_p50", "latency_p99", "latency_p999"];
+    for (key, percent) in keys.into_iter().zip([50.0, 99.0, 99.9]) {
+        if let Some(millis) = percentile(&millis(&heard), percent) {
+            bench.note(key, millis);
+        }
+    }
+}
+
+/// The latencies in milliseconds, sorted.
+pub fn millis(heard: &[Heard]) -> Vec<f64> {
+    let mut millis: Vec<f64> = heard.iter().map(|heard| in_millis(heard.after)).collect();
+    millis.sort_by(f64::total_cmp);
+    millis
+}
+
+pub fn in_millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}

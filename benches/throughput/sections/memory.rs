@@ -1,0 +1,50 @@
+//! What the worker needs while it works off a long backlog, and how soon after its start it has committed something.
+
+use std::fs;
+use std::time::Instant;
+
+use super::latency::in_millis;
+use crate::bench::Bench;
+use crate::watch::watch;
+use crate::{check, messages, publish};
+
+/// Messages that are written at a time, so that the benchmark itself does not hold all of them.
+const CHUNK: usize = 10_000;
+
+pub fn measure(bench: &mut Bench<'_>) {
+    let (ground, backlog) = (bench.ground, bench.scale.backlog);
+    let vhost = ground.vhost("memory");
+    let mut town = bench.town.with_seed(2);
+    let chunks = backlog.div_ceil(CHUNK);
+    let parts = (0..chunks).flat_map(|chunk| {
+        let events = CHUNK.min(backlog - chunk * CHUNK);
+        messages::of(&town.lead_lives(events, bench.present.part(chunk, chunks)))
+    });
+    publish::fill(ground, &vhost, parts);
+    let database = bench.copy_of_town("memory");
+    let began = Instant::now();
+    let running = ground.tenure(&vhost, &database, &[]).start();
+    let watched = watch(&running, "tenure_events_total", backlog);
+    let peak = peak_mib(running.id());
+    assert!(running.stop().success());
+    check::all_in_log(&database, bench.logged_before, backlog);
+    check::nothing_waits(&vhost);
+    bench.note("memory_peak", peak);
+    bench.note("first_commit", in_millis(watched.first() - began));
+}
+
+/// The most that a process has had in memory so far.
+fn peak_mib(process: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let kib: f64 = status
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("VmHWM:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse()
+                .ok()
+        })
+        .expect("a figure");
+    kib / 1_024.0
+}

@@ -1,0 +1,103 @@
+//! What can be measured, by name, and in which order.
+
+mod accessed;
+mod bare_batch;
+mod drain;
+mod embedded;
+mod late;
+mod latency;
+mod memory;
+mod per_message;
+mod tenure;
+
+use crate::bench::Bench;
+
+/// A part of the benchmark that can be asked for alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// A consumer that only acknowledges.
+    Drain,
+    /// Publishing with confirms.
+    Publish,
+    /// A consumer with a transaction for every message, in order and thirty at once.
+    PerMessage,
+    /// A consumer that writes the same rows in batches, without rules.
+    BareBatch,
+    /// Tenure, the relay off.
+    Tenure,
+    /// Tenure, the relay on.
+    Relay,
+    /// Tenure on nothing but entries into accounts.
+    Accessed,
+    /// Tenure on SQLite, from a file.
+    Embedded,
+    /// From publishing an event to hearing the change.
+    Latency,
+    /// Events that belong into the middle of a long history.
+    Late,
+    /// Memory with a long backlog, and the time from the start to the first commit.
+    Memory,
+}
+
+impl Section {
+    pub const ALL: [Self; 11] = [
+        Self::Drain,
+        Self::Publish,
+        Self::PerMessage,
+        Self::BareBatch,
+        Self::Tenure,
+        Self::Relay,
+        Self::Accessed,
+        Self::Embedded,
+        Self::Latency,
+        Self::Late,
+        Self::Memory,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Publish => "publish",
+            Self::PerMessage => "per-message",
+            Self::BareBatch => "bare-batch",
+            Self::Tenure => "tenure",
+            Self::Relay => "relay",
+            Self::Accessed => "accessed",
+            Self::Embedded => "embedded",
+            Self::Latency => "latency",
+            Self::Late => "late",
+            Self::Memory => "memory",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|section| section.name() == name)
+    }
+
+    /// All names, for people.
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
+    /// Whether its figures are compared with those of others, and so are measured in turn with them. What stands
+    /// alone is measured once, after that, from many values.
+    pub fn is_compared(self) -> bool {
+        !matches!(self, Self::Latency | Self::Late | Self::Memory)
+    }
+
+    pub fn measure(self, bench: &mut Bench<'_>) {
+        match self {
+            Self::Drain => drain::measure(bench),
+            Self::Publish => bench.measure_publishing(),
+            Self::PerMessage => per_message::measure(bench),
+            Self::BareBatch => bare_batch::measure(bench),
+            Self::Tenure => tenure::measure_without_relay(bench),
+            Self::Relay => tenure::measure_with_relay(bench),
+            Self::Accessed => accessed::measure(bench),
+            Self::Embedded => embedded::measure(bench),
+            Self::Latency => latency::measure(bench),
+            Self::Late => late::measure(bench),
+            Self::Memory => memory::measure(bench),
+        }
+    }
+}

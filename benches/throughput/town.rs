@@ -1,0 +1,415 @@
+//! A seeded town of clients, and what the three apps tell of them: events of all types, in the order in which they
+//! happen, none of which is refused. The domain itself says what is possible, so that the mix follows from the lives.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use tenure::domain::access::AccessStatus;
+use tenure::domain::event::{AccessedBy, Channel, ManagedBy, NameVerdict, Side, Step, Steps, Via};
+use tenure::domain::link::Link;
+use tenure::domain::service::ServiceStatus;
+use tenure::domain::{Client, ClientKey, Event, EventKind, Id, Name, Policies};
+
+/// Clients of one partner.
+const CLIENTS_OF_A_PARTNER: usize = 100;
+/// Events of a client before anything is measured, at most.
+const SETTLING: usize = 9;
+
+const FIRST: [&str; 12] = [
+    "Amber", "Bluebird", "Cedar", "Delta", "Elm", "Foundry", "Garnet", "Hazel", "Ivory", "Juniper",
+    "Kestrel", "Lantern",
+];
+const SECOND: [&str; 12] = [
+    "Bakery",
+    "Bikes",
+    "Books",
+    "Brewing",
+    "Builders",
+    "Dental",
+    "Design",
+    "Florists",
+    "Foods",
+    "Garage",
+    "Interiors",
+    "Labs",
+];
+
+/// How far a client comes while the town settles.
+#[derive(Clone, Copy)]
+enum Phase {
+    /// Not there yet: added while it is measured.
+    Unknown,
+    Draft,
+    Invited,
+    Active,
+}
+
+/// Everyone, as they are by now.
+pub struct Town {
+    rng: StdRng,
+    policies: Policies,
+    clients: Vec<(ClientKey, Client)>,
+}
+
+/// A stretch of time that is divided evenly among events.
+#[derive(Clone, Copy)]
+pub struct Stretch {
+    pub from: DateTime<Utc>,
+    pub until: DateTime<Utc>,
+}
+
+impl Stretch {
+    /// One of so many parts of the same length, counted from 0.
+    pub fn part(self, place: usize, of: usize) -> Self {
+        Self {
+            from: self.moment(place, of),
+            until: self.moment(place + 1, of),
+        }
+    }
+
+    fn moment(self, place: usize, of: usize) -> DateTime<Utc> {
+        let whole = (self.until - self.from).num_microseconds().unwrap_or(i64::MAX);
+        let step = whole / i64::try_from(of.max(1)).unwrap_or(i64::MAX);
+        self.from + TimeDelta::microseconds(step * i64::try_from(place).unwrap_or(i64::MAX))
+    }
+}
+
+impl Town {
+    /// So many clients that nothing is known of yet, of partners whose ids begin alike. The same seed gives the same
+    /// town.
+    pub fn new(seed: u64, partner: &str, clients: usize) -> Self {
+        let key = |number: usize| {
+            let partner = format!("{partner}-{:04}", number / CLIENTS_OF_A_PARTNER);
+            ClientKey::new(&partner, &format!("client-{number:07}")).expect("plain ids")
+        };
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            policies: Policies::default(),
+            clients: (0..clients)
+                .map(|number| (key(number), Client::default()))
+                .collect(),
+        }
+    }
+
+    /// The same clients as they are now, for another future.
+    pub fn with_seed(&self, seed: u64) -> Self {
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            policies: self.policies.clone(),
+            clients: self.clients.clone(),
+        }
+    }
+
+    /// Brings every client into some phase of its life.
+    pub fn settle(&mut self, during: Stretch) -> Vec<Event> {
+        let phases: Vec<Phase> = (0..self.clients.len())
+            .map(|_| match self.rng.random_range(0..50) {
+                0 => Phase::Unknown,
+                1..6 => Phase::Draft,
+                6..11 => Phase::Invited,
+                _ => Phase::Active,
+            })
+            .collect();
+        let of = self.clients.len() * SETTLING;
+        let mut events = Vec::with_capacity(of);
+        for wave in 0..SETTLING {
+            for (client, phase) in phases.iter().enumerate() {
+                let at = during.moment(wave * self.clients.len() + client, of);
+                let kind = settling(*phase, wave, &name(&mut self.rng, client));
+                match kind {
+                    Settling::This(kind) => events.extend(self.happen(client, at, kind)),
+                    Settling::Any => events.push(self.live(client, at)),
+                    Settling::Nothing => {}
+                }
+            }
+        }
+        events
+    }
+
+    /// So many events of clients chosen at random.
+    pub fn lead_lives(&mut self, events: usize, during: Stretch) -> Vec<Event> {
+        (0..events)
+            .map(|place| {
+                let client = self.rng.random_range(0..self.clients.len());
+                self.live(client, during.moment(place, events))
+            })
+            .collect()
+    }
+
+    /// So many entries of partners into accounts that they have access to, chosen at random.
+    pub fn enter_accounts(&mut self, events: usize, during: Stretch) -> Vec<Event> {
+        let open: Vec<usize> = (0..self.clients.len())
+            .filter(|client| self.clients[*client].1.access_status() == AccessStatus::Enabled)
+            .collect();
+        (0..events)
+            .map(|place| {
+                let client = *open.choose(&mut self.rng).expect("someone has access");
+                let user = Some(format!("advisor-{}", self.rng.random_range(1..20)));
+                let by = AccessedBy::Partner;
+                let at = during.moment(place, events);
+                self.happen(client, at, EventKind::AccountAccessed { by, user })
+                    .expect("access is enabled")
+            })
+            .collect()
+    }
+
+    /// So many users who come to clients chosen at random: each is a change.
+    pub fn add_users(&mut self, events: usize, during: Stretch) -> Vec<Event> {
+        (0..events)
+            .map(|place| {
+                loop {
+                    let client = self.rng.random_range(0..self.clients.len());
+                    let kind = EventKind::UserAdded {
+                        user_id: id("user", &mut self.rng),
+                    };
+                    if let Some(event) = self.happen(client, during.moment(place, events), kind) {
+                        return event;
+                    }
+                }
+            })
+            .collect()
+    }
+
+    /// So many users, of all clients in turn, whose coming is told of long afterwards.
+    pub fn users_out_of_order(&mut self, events: usize, during: Stretch) -> Vec<Event> {
+        (0..events)
+            .map(|place| {
+                let kind = EventKind::UserAdded {
+                    user_id: id("user", &mut self.rng),
+                };
+                let client = place % self.clients.len();
+                self.event(client, during.moment(place, events), kind)
+            })
+            .collect()
+    }
+
+    /// The next thing that happens to a client.
+    fn live(&mut self, client: usize, at: DateTime<Utc>) -> Event {
+        loop {
+            let kind = propose(&mut self.rng, client, &self.clients[client].1, at);
+            if let Some(event) = kind.and_then(|kind| self.happen(client, at, kind)) {
+                return event;
+            }
+        }
+    }
+
+    /// The event, if it is possible here.
+    fn happen(&mut self, client: usize, at: DateTime<Utc>, kind: EventKind) -> Option<Event> {
+        let event = self.event(client, at, kind);
+        let client = &mut self.clients[client].1;
+        let mut after = client.clone();
+        after.advance(event.time, &self.policies);
+        after.apply(&event, &self.policies).ok()?;
+        *client = after;
+        Some(event)
+    }
+
+    fn event(&mut self, client: usize, at: DateTime<Utc>, kind: EventKind) -> Event {
+        Event {
+            source: source(&kind).into(),
+            id: uuid(&mut self.rng).into(),
+            key: self.clients[client].0.clone(),
+            time: Event::cut(at),
+            sequence: None,
+            kind: kind.cut(),
+            name_verdict: NameVerdict::Open,
+        }
+    }
+}
+
+enum Settling {
+    This(EventKind),
+    Any,
+    Nothing,
+}
+
+/// The way to each phase; the rest of the waves is as it happens.
+fn settling(phase: Phase, wave: usize, name: &Name) -> Settling {
+    let kind = match wave {
+        _ if matches!(phase, Phase::Unknown) => return Settling::Nothing,
+        0 => EventKind::ClientAdded {
+            name: name.clone(),
+            imported: false,
+        },
+        1 if !matches!(phase, Phase::Draft) => invitation(),
+        2 if matches!(phase, Phase::Active) => EventKind::InvitationAccepted {},
+        3 if matches!(phase, Phase::Active) => EventKind::OnboardingCompleted { via: Via::Invitation },
+        4 if matches!(phase, Phase::Active) => EventKind::ConsentGranted {},
+        5.. if matches!(phase, Phase::Active) => return Settling::Any,
+        _ => return Settling::Nothing,
+    };
+    Settling::This(kind)
+}
+
+/// Something that might happen to a client now. Whether it can, the domain says.
+fn propose(rng: &mut StdRng, number: usize, client: &Client, at: DateTime<Utc>) -> Option<EventKind> {
+    match rng.random_range(0..100) {
+        0..14 => propose_for_link(rng, number, client),
+        14..42 => propose_for_service(rng, client),
+        42..63 => propose_for_subscriptions(rng, client, at),
+        63..83 => propose_for_people(rng, client),
+        _ => propose_for_account(rng, client),
+    }
+}
+
+fn propose_for_link(rng: &mut StdRng, number: usize, client: &Client) -> Option<EventKind> {
+    let chance = rng.random_range(0..20);
+    let reason = Some("moved to another firm".to_owned());
+    Some(match &client.link {
+        Link::Unknown | Link::Deleted => EventKind::ClientAdded {
+            name: name(rng, number),
+            imported: chance == 0,
+        },
+        _ if chance < 3 => EventKind::ClientRenamed {
+            name: name(rng, number),
+        },
+        Link::Invited(_) if chance < 4 => EventKind::ClientArchived { reason },
+        Link::Invited(invitation) => {
+            [
+                (Step::Accepted, EventKind::InvitationAccepted {}),
+                (
+                    Step::Onboarded,
+                    EventKind::OnboardingCompleted { via: Via::Invitation },
+                ),
+                (Step::Consented, EventKind::ConsentGranted {}),
+            ]
+            .into_iter()
+            .find(|(step, _)| !invitation.done.contains(step))?
+            .1
+        }
+        Link::Active(_) => match chance {
+            3..5 => EventKind::ClientArchived { reason },
+            5..7 => EventKind::ClientLost { reason },
+            7 => EventKind::PartnerDisconnected { by: Side::Client },
+            _ => return None,
+        },
+        Link::Archived | Link::Lost if chance < 6 => EventKind::ClientDeleted {},
+        Link::Draft | Link::Archived | Link::Lost => invitation(),
+        Link::InvitationRejected | Link::AccessRejected => return None,
+    })
+}
+
+fn propose_for_service(rng: &mut StdRng, client: &Client) -> Option<EventKind> {
+    let terminated = client.service_status() == Some(ServiceStatus::Terminated);
+    Some(match rng.random_range(0..28) {
+        0..8 => EventKind::AssignmentAdded {
+            assignment_id: id("campaign", rng),
+            service: Some("search".to_owned()),
+        },
+        8..12 => EventKind::AssignmentRemoved {
+            assignment_id: client.assignments.keys().next()?.clone(),
+        },
+        12..17 => EventKind::ReportScheduleCreated {
+            schedule_id: id("report", rng),
+        },
+        17..20 => EventKind::ReportScheduleDeleted {
+            schedule_id: client.report_schedules.first()?.clone(),
+        },
+        20..24 => EventKind::MarginRuleCreated {
+            rule_id: id("margin", rng),
+        },
+        24..26 => EventKind::MarginRuleDeleted {
+            rule_id: client.margin_rules.first()?.clone(),
+        },
+        _ if terminated => EventKind::ClientReactivated {},
+        _ => EventKind::ClientTerminated {
+            reason: Some("the contract is over".to_owned()),
+        },
+    })
+}
+
+fn propose_for_subscriptions(rng: &mut StdRng, client: &Client, at: DateTime<Utc>) -> Option<EventKind> {
+    let paid_until = at + TimeDelta::days(rng.random_range(30..365));
+    Some(match rng.random_range(0..21) {
+        0..9 => EventKind::SubscriptionAdded {
+            subscription_id: id("subscription", rng),
+            plan: Some("plus".to_owned()),
+            managed_by: ManagedBy::Partner,
+            paid_until: Some(paid_until),
+        },
+        9..16 => EventKind::SubscriptionRenewed {
+            subscription_id: client.subscriptions.keys().next()?.clone(),
+            paid_until,
+        },
+        _ => EventKind::SubscriptionEnded {
+            subscription_id: client.subscriptions.keys().next()?.clone(),
+        },
+    })
+}
+
+fn propose_for_people(rng: &mut StdRng, client: &Client) -> Option<EventKind> {
+    Some(match rng.random_range(0..20) {
+        0..8 => EventKind::UserAdded {
+            user_id: id("user", rng),
+        },
+        8..13 => EventKind::UserRemoved {
+            user_id: client.users.first()?.clone(),
+        },
+        13..17 => EventKind::IntegrationAdded {
+            integration_id: id("bank-feed", rng),
+        },
+        _ => EventKind::IntegrationRemoved {
+            integration_id: client.integrations.first()?.clone(),
+        },
+    })
+}
+
+fn propose_for_account(rng: &mut StdRng, client: &Client) -> Option<EventKind> {
+    Some(match rng.random_range(0..17) {
+        0..3 => EventKind::JobsCounted {
+            total: rng.random_range(1..300),
+        },
+        3 => EventKind::AccountUpdated {},
+        4..8 => EventKind::AccessDisabled {},
+        8..11 => EventKind::AccessEnabled {},
+        11..14 => EventKind::AccessRequested {},
+        14..16 => EventKind::AccessApproved {},
+        _ => EventKind::AccessDenied {},
+    })
+    .filter(|_| client.connected())
+}
+
+fn invitation() -> EventKind {
+    EventKind::ClientInvited {
+        channel: Channel::Standard,
+        steps: Steps::default(),
+        commission_eligible: true,
+    }
+}
+
+/// Which app tells of it.
+fn source(kind: &EventKind) -> &'static str {
+    match kind.type_name().split_once('.') {
+        Some(
+            ("assignment" | "report_schedule" | "margin_rule", _) | ("client", "terminated" | "reactivated"),
+        ) => "/apps/dashboard",
+        Some(("account" | "access", _)) => "/apps/accounts",
+        _ => "/apps/partner-space",
+    }
+}
+
+/// A name that nobody else bears.
+fn name(rng: &mut StdRng, number: usize) -> Name {
+    let first = FIRST.choose(rng).expect("some");
+    let second = SECOND.choose(rng).expect("some");
+    Name::try_from(format!("{first} {second} {number:07}")).expect("a short name")
+}
+
+fn id(of: &str, rng: &mut StdRng) -> Id {
+    Id::try_from(format!("{of}-{:08x}", rng.random::<u32>())).expect("a short id")
+}
+
+/// 36 characters, as most apps name their events.
+fn uuid(rng: &mut StdRng) -> String {
+    let bits: u128 = rng.random();
+    let hex = format!("{bits:032x}");
+    format!(
+        "{}-{}-4{}-a{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..]
+    )
+}
