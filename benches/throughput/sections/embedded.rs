@@ -1,9 +1,12 @@
 //! The same events without servers: `tenure ingest` reads them from a file into SQLite.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use tenure::store::sqlite::SqliteStore;
 
 use crate::bench::Bench;
@@ -37,6 +40,16 @@ pub fn measure(bench: &mut Bench<'_>) {
     let told = tenure.json(&["ingest", file]);
     let took = began.elapsed();
     assert_eq!(told[0]["applied"], bench.lives.len(), "{told:?}");
+    assert_eq!(bench.ground.runtime.block_on(corrections(&database)), 0, "nothing came late");
     bench.note("embedded", bench.lives.len() as f64 / took.as_secs_f64());
     fs::remove_file(&database).expect("ours");
+}
+
+async fn corrections(database: &Path) -> i64 {
+    let options = SqliteConnectOptions::new().filename(database);
+    let mut connection = options.connect().await.expect("a file of ours");
+    sqlx::query_scalar("select count(*) from journal where correction")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a count")
 }
