@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use tenure::domain::{ClientKey, Event, Sweep};
-use tenure::engine::{Adoption, Breaker, Engine, Incoming, NOTICE, SweepOptions, SweepReport};
+use tenure::engine::{Adoption, Breaker, Engine, NOTICE, SweepOptions, SweepReport};
 use tenure::store::{HaltKind, RunStatus, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::policies::{World, accessed, active, day, idle};
+use super::policies::{World, accessed, active, day, idle, take};
 
 const BREAKER: Breaker = Breaker {
     percent: 20,
     clients: 100,
 };
 
-fn of(number: usize, event: Event) -> Incoming {
+fn of(number: usize, event: Event) -> Event {
     let key = ClientKey::new("p", &format!("c{number}")).expect("a key");
     let mut event = Event {
         id: format!("{number}-{}", event.id).into(),
@@ -24,17 +24,15 @@ fn of(number: usize, event: Event) -> Incoming {
     if let tenure::domain::EventKind::ClientAdded { name, .. } = &mut event.kind {
         *name = format!("Bakery {number}").try_into().expect("a name");
     }
-    Incoming::Event(event)
+    event
 }
 
 /// So many clients whose access is enabled on day 0, of which some entered on day 40.
 async fn clients(engine: &Engine, count: usize, touched: usize) {
     for number in 0..count {
-        let incoming = active().into_iter().map(|event| of(number, event));
-        engine.take(incoming.collect()).await.expect("taken");
+        take(engine, active().into_iter().map(|event| of(number, event))).await;
     }
-    let entered = (0..touched).map(|number| of(number, accessed(day(40))));
-    engine.take(entered.collect()).await.expect("taken");
+    take(engine, (0..touched).map(|number| of(number, accessed(day(40))))).await;
 }
 
 async fn sweep(engine: &Engine, breaker: Option<Breaker>) -> SweepReport {
