@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{Client, ClientKey, Entry, Event, Policies, Sweep};
+use crate::domain::{ClientKey, Entry, Event, Policies, Sweep};
 use crate::store::{Commit, Logged, NameClaim, Outcome, Stored};
 
 use draft::Draft;

@@ -17,14 +17,20 @@ use crate::store::{
 
 pub(super) struct PostgresBatch {
     session: Session,
+    /// Where the rows of locked clients are: nobody can move them while we hold them.
+    places: Places,
 }
+
+/// The row of a client in its table (`ctid`).
+pub(super) type Places = HashMap<ClientKey, String>;
 
 impl PostgresBatch {
     pub(super) async fn begin(pool: &PgPool, limit: Duration) -> Result<Self> {
         // Plans are cached, and a table that was empty when its plan was made would be read from end to end
         // until the server next takes stock of it.
         let session = Session::begin(pool, limit, "begin; set local enable_seqscan = off").await?;
-        Ok(Self { session })
+        let places = Places::new();
+        Ok(Self { session, places })
     }
 }
 
@@ -44,7 +50,9 @@ impl Batch for PostgresBatch {
         }
         debug_assert!(keys.is_sorted(), "locks out of order make deadlocks");
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(lock_and_read(connection, keys, skip_busy)).await
+        let places = &mut self.places;
+        debt.settled_by(lock_and_read(connection, keys, skip_busy, places))
+            .await
     }
 
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>> {
@@ -62,7 +70,8 @@ impl Batch for PostgresBatch {
 
     async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(kept::locked(connection, key)).await
+        let places = &mut self.places;
+        debt.settled_by(kept::locked(connection, key, places)).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
@@ -77,7 +86,8 @@ impl Batch for PostgresBatch {
 
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(write::all(connection, commit)).await?;
+        debt.settled_by(write::all(connection, commit, &self.places))
+            .await?;
         self.session.end("commit").await
     }
 
@@ -133,8 +143,9 @@ async fn lock_and_read(
     connection: &mut PgConnection,
     keys: &[ClientKey],
     skip_busy: bool,
+    places: &mut Places,
 ) -> Result<Vec<Stored>> {
-    let mut clients = lock(connection, keys, skip_busy).await?;
+    let mut clients = lock(connection, keys, skip_busy, places).await?;
     let mut runs = open_runs(connection, &clients).await?;
     for client in &mut clients {
         if let Some(run) = runs.remove(&client.key) {
@@ -150,24 +161,29 @@ async fn lock_and_read(
 /// first row that it locks. Another that began later can commit a line of a client while we still wait for
 /// that client: ours would then be published before it. So it is a conflict, and the batch is begun again
 /// under a new number.
-async fn lock(connection: &mut PgConnection, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>> {
-    /// `partner, client, version, doc, journaled_by, this transaction`
-    type Locked = (String, String, i64, String, i64, i64);
+async fn lock(
+    connection: &mut PgConnection,
+    keys: &[ClientKey],
+    skip_busy: bool,
+    places: &mut Places,
+) -> Result<Vec<Stored>> {
+    /// `partner, client, version, doc, place, journaled_by, this transaction`
+    type Locked = (String, String, i64, String, String, i64, i64);
     let statement = if skip_busy {
-        "select c.partner, c.client, c.version, c.doc, c.journaled_by,
+        "select c.partner, c.client, c.version, c.doc, c.place, c.journaled_by,
                 (select pg_current_xact_id()::text::bigint + xid_shift from relay)
          from unnest($1::text[], $2::text[]) as k (partner, client)
          cross join lateral (
-             select partner, client, version, doc::text as doc, journaled_by
+             select partner, client, version, doc::text as doc, ctid::text as place, journaled_by
              from clients where partner = k.partner and client = k.client
              for update skip locked
          ) c"
     } else {
-        "select c.partner, c.client, c.version, c.doc, c.journaled_by,
+        "select c.partner, c.client, c.version, c.doc, c.place, c.journaled_by,
                 (select pg_current_xact_id()::text::bigint + xid_shift from relay)
          from unnest($1::text[], $2::text[]) as k (partner, client)
          cross join lateral (
-             select partner, client, version, doc::text as doc, journaled_by
+             select partner, client, version, doc::text as doc, ctid::text as place, journaled_by
              from clients where partner = k.partner and client = k.client
              for update
          ) c"
@@ -180,14 +196,18 @@ async fn lock(connection: &mut PgConnection, keys: &[ClientKey], skip_busy: bool
         .await?;
     locked
         .into_iter()
-        .map(|(partner, client, version, doc, journaled_by, transaction)| {
-            if journaled_by > transaction {
-                return Err(StoreError::Conflict(format!(
-                    "{partner}/{client} was written by a transaction that began later"
-                )));
-            }
-            rows::stored((partner, client, version, doc, None))
-        })
+        .map(
+            |(partner, client, version, doc, place, journaled_by, transaction)| {
+                if journaled_by > transaction {
+                    return Err(StoreError::Conflict(format!(
+                        "{partner}/{client} was written by a transaction that began later"
+                    )));
+                }
+                let stored = rows::stored((partner, client, version, doc, None))?;
+                places.insert(stored.key.clone(), place);
+                Ok(stored)
+            },
+        )
         .collect()
 }
 

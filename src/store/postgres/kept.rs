@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 
+use super::batch::Places;
 use super::history;
 use super::session::Session;
 use crate::domain::{ClientKey, Entry};
@@ -58,9 +59,13 @@ pub(super) async fn one(pool: &PgPool, limit: Duration, key: &ClientKey) -> Resu
 }
 
 /// Once the client is ours. A transaction that began later and was faster is a conflict, as in `lock`.
-pub(super) async fn locked(connection: &mut PgConnection, key: &ClientKey) -> Result<Kept> {
-    let mine: Option<bool> = sqlx::query_scalar(
-        "select journaled_by <= (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+pub(super) async fn locked(
+    connection: &mut PgConnection,
+    key: &ClientKey,
+    places: &mut Places,
+) -> Result<Kept> {
+    let found: Option<(String, bool)> = sqlx::query_as(
+        "select ctid::text, journaled_by <= (select pg_current_xact_id()::text::bigint + xid_shift from relay)
          from clients
          where partner = $1 and client = $2
          for update",
@@ -69,10 +74,13 @@ pub(super) async fn locked(connection: &mut PgConnection, key: &ClientKey) -> Re
     .bind(&*key.client)
     .fetch_optional(&mut *connection)
     .await?;
-    if mine == Some(false) {
-        return Err(StoreError::Conflict(format!(
-            "{key} was written by a transaction that began later"
-        )));
+    if let Some((place, mine)) = found {
+        if !mine {
+            return Err(StoreError::Conflict(format!(
+                "{key} was written by a transaction that began later"
+            )));
+        }
+        places.insert(key.clone(), place);
     }
     read(connection, key).await
 }

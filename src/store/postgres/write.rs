@@ -4,18 +4,20 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres};
 
-use super::batch::columns;
+use super::batch::{Places, columns};
 use super::{dead_letters, lanes};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::rows::{self, ClientColumns, json, outcome_columns};
 use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
 
 /// Writes all of a commit but its end.
-pub(super) async fn all(connection: &mut PgConnection, commit: &Commit) -> Result<()> {
+pub(super) async fn all(connection: &mut PgConnection, commit: &Commit, places: &Places) -> Result<()> {
     let at = commit.recorded_at;
-    clients(connection, &commit.clients, &commit.journal).await?;
+    clients(connection, &commit.clients, &commit.journal, places).await?;
     touches(connection, &commit.touches).await?;
     closed_runs(connection, &commit.touches).await?;
     events(connection, &commit.events, at).await?;
@@ -32,21 +34,30 @@ pub(super) async fn all(connection: &mut PgConnection, commit: &Commit) -> Resul
 
 /// Every client must still be as it was read, or not be there if it was not. Those that are there come
 /// first: they may give up a name that a new one takes.
-async fn clients(connection: &mut PgConnection, writes: &[ClientWrite], journal: &[Entry]) -> Result<()> {
+async fn clients(
+    connection: &mut PgConnection,
+    writes: &[ClientWrite],
+    journal: &[Entry],
+    places: &Places,
+) -> Result<()> {
     let mut journaled: HashSet<&ClientKey> = journal.iter().map(|entry| &entry.key).collect();
     let mut known = ClientArrays::default();
+    let mut known_places = Vec::new();
     let mut new = ClientArrays::default();
     for write in writes {
-        let arrays = if write.read_version > 0 {
-            &mut known
+        let journaled = journaled.remove(&write.key);
+        if write.read_version > 0 {
+            // Whoever was read without a lock is not to be written.
+            let place = places.get(&write.key).map_or("(0,0)", String::as_str);
+            known_places.push(place);
+            known.push(write, journaled);
         } else {
-            &mut new
-        };
-        arrays.push(write, journaled.remove(&write.key));
+            new.push(write, journaled);
+        }
     }
     let mut written = 0;
     if !known.partners.is_empty() {
-        written += update_clients(connection, known).await?;
+        written += update_clients(connection, known, known_places).await?;
     }
     if !new.partners.is_empty() {
         written += insert_clients(connection, new).await?;
@@ -88,8 +99,8 @@ impl<'a> ClientArrays<'a> {
         self.docs.push(json(&write.document));
     }
 
-    async fn write(self, connection: &mut PgConnection, statement: &'static str) -> Result<u64> {
-        let done = sqlx::query(statement)
+    fn bind(self, statement: &'static str) -> Query<'a, Postgres, PgArguments> {
+        sqlx::query(statement)
             .bind(self.partners)
             .bind(self.clients)
             .bind(self.names)
@@ -101,54 +112,43 @@ impl<'a> ClientArrays<'a> {
             .bind(self.versions)
             .bind(self.journaled)
             .bind(self.docs)
-            .execute(connection)
-            .await?;
-        Ok(done.rows_affected())
     }
 }
 
-async fn update_clients(connection: &mut PgConnection, clients: ClientArrays<'_>) -> Result<u64> {
-    clients
-        .write(
-            connection,
-            "update clients
-             set name = u.name, name_key = u.name_key, link = u.link, service = u.service, access = u.access,
-                 as_of = u.as_of, version = u.version, doc = u.doc::json,
-                 journaled_by = case when u.journaled
-                                     then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
-                                     else journaled_by end
-             from (
-                 select w.*, c.place
-                 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                             $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[])
-                      as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)
-                 cross join lateral (
-                     select ctid as place from clients
-                     where partner = w.partner and client = w.client and version = w.version - 1
-                     offset 0
-                 ) c
-             ) u
-             where clients.ctid = u.place",
-        )
-        .await
+/// The rows are where they were when they were locked. The key is compared for safety's sake alone.
+async fn update_clients<'a>(
+    connection: &mut PgConnection,
+    clients: ClientArrays<'a>,
+    places: Vec<&'a str>,
+) -> Result<u64> {
+    let statement = "update clients
+         set name = w.name, name_key = w.name_key, link = w.link, service = w.service, access = w.access,
+             as_of = w.as_of, version = w.version, doc = w.doc::json,
+             journaled_by = case when w.journaled
+                                 then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                                 else journaled_by end
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                     $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[], $12::text[])
+              as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc, place)
+         where clients.ctid = w.place::tid and clients.version = w.version - 1
+               and clients.partner = w.partner and clients.client = w.client";
+    let done = clients.bind(statement).bind(places).execute(connection).await?;
+    Ok(done.rows_affected())
 }
 
 async fn insert_clients(connection: &mut PgConnection, clients: ClientArrays<'_>) -> Result<u64> {
-    clients
-        .write(
-            connection,
-            "insert into clients
-                 (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
-             select w.partner, w.client, w.name, w.name_key, w.link, w.service, w.access, w.as_of, w.version,
-                    case when w.journaled
-                         then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
-                         else 0 end,
-                    w.doc::json
-             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                         $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[])
-                  as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)",
-        )
-        .await
+    let statement = "insert into clients
+             (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+         select w.partner, w.client, w.name, w.name_key, w.link, w.service, w.access, w.as_of, w.version,
+                case when w.journaled
+                     then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                     else 0 end,
+                w.doc::json
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                     $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[])
+              as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)";
+    let done = clients.bind(statement).execute(connection).await?;
+    Ok(done.rows_affected())
 }
 
 /// Marks clients that are journaled but not written: those that a late event makes no different, but for
