@@ -89,6 +89,14 @@ impl Engine {
                 }
             }
         }
+        let renewed = self.renew(&events).await?;
+        events.retain(|(index, event)| {
+            let kept = renewed.contains(&event.key);
+            if kept {
+                answers[*index] = Answer::Applied;
+            }
+            !kept
+        });
         let mut rest = events.as_slice();
         while !rest.is_empty() || !letters.is_empty() || watermark.is_some() {
             let events = &rest[..rest.len().min(PART)];

@@ -9,7 +9,7 @@ use super::records::{
     Arming, Census, Cursor, DeadLine, DeadRecord, DeadStatus, Halt, HaltKind, LaneProgress, Logged, Recorded,
     RunCounts, RunStatus, Stored, SweepRun,
 };
-use super::touches::{Touch, Touches};
+use super::touches::{Quiet, Touch, Touches};
 use super::{Armed, Columns, Document, KeptRow, Result, StoreError};
 use crate::domain::change::kind_from_name;
 use crate::domain::event::NameVerdict;
@@ -111,6 +111,35 @@ pub(super) fn open_run(key: &ClientKey, bytes: &[u8]) -> Result<Touches> {
         key,
     }
     .touches("open_run", bytes)
+}
+
+/// `open_run, quiet_after, quiet_before, quiet_policies`
+pub(super) type TouchesRow<T> = (Vec<u8>, Option<T>, Option<T>, Option<i64>);
+
+/// A client's touches, if it has any. Where a part of the quiet stretch is missing there is none.
+pub(super) fn touches_row<T: Moment>(
+    key: &ClientKey,
+    row: Option<TouchesRow<T>>,
+) -> Result<(Touches, Option<Quiet>)> {
+    let Some((run, after, before, policies)) = row else {
+        return Ok((Touches::default(), None));
+    };
+    let place = Row {
+        table: "touches",
+        key,
+    };
+    let moment = |column, time: Option<T>| time.map(|time| place.moment(column, time)).transpose();
+    let after = moment("quiet_after", after)?;
+    let before = moment("quiet_before", before)?;
+    let quiet = after
+        .zip(before)
+        .zip(policies)
+        .map(|((after, before), policies)| Quiet {
+            after,
+            before,
+            policies,
+        });
+    Ok((open_run(key, &run)?, quiet))
 }
 
 /// `version, doc, name, name_key, link, service, access, as_of`

@@ -9,28 +9,33 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 
 use super::session::Session;
-use super::{history, kept, lanes, policies, write};
+use super::{history, kept, lanes, policies, renew, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::{
-    Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Result, StoreError, Stored, Touches, rows,
+    Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, StoreError, Stored, Touches, rows,
 };
 
 pub(super) struct PostgresBatch {
     session: Session,
-    /// Where the rows of locked clients are: nobody can move them while we hold them.
-    places: Places,
+    held: Held,
 }
 
-/// The row of a client in its table (`ctid`).
-pub(super) type Places = HashMap<ClientKey, String>;
+/// What is known of clients that are locked.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Where the row of each is (`ctid`): nobody can move it while we hold it.
+    pub places: HashMap<ClientKey, String>,
+    /// Those in a quiet stretch, which ends when they are written. Their touches are locked too.
+    pub quiet: HashSet<ClientKey>,
+}
 
 impl PostgresBatch {
     pub(super) async fn begin(pool: &PgPool, limit: Duration) -> Result<Self> {
         // Plans are cached, and a table that was empty when its plan was made would be read from end to end
         // until the server next takes stock of it.
         let session = Session::begin(pool, limit, "begin; set local enable_seqscan = off").await?;
-        let places = Places::new();
-        Ok(Self { session, places })
+        let held = Held::default();
+        Ok(Self { session, held })
     }
 }
 
@@ -50,8 +55,8 @@ impl Batch for PostgresBatch {
         }
         debug_assert!(keys.is_sorted(), "locks out of order make deadlocks");
         let (connection, debt) = self.session.lend()?;
-        let places = &mut self.places;
-        debt.settled_by(lock_and_read(connection, keys, skip_busy, places))
+        let held = &mut self.held;
+        debt.settled_by(lock_and_read(connection, keys, skip_busy, held))
             .await
     }
 
@@ -70,8 +75,8 @@ impl Batch for PostgresBatch {
 
     async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
         let (connection, debt) = self.session.lend()?;
-        let places = &mut self.places;
-        debt.settled_by(kept::locked(connection, key, places)).await
+        let held = &mut self.held;
+        debt.settled_by(kept::locked(connection, key, held)).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
@@ -84,9 +89,19 @@ impl Batch for PostgresBatch {
         debt.settled_by(lanes::all(connection)).await
     }
 
+    async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
+        debug_assert!(
+            renewals.is_sorted_by_key(|renewal| &renewal.key),
+            "locks out of order make deadlocks"
+        );
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(renew::renew(connection, renewals, policies))
+            .await
+    }
+
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(write::all(connection, commit, &self.places))
+        debt.settled_by(write::all(connection, commit, &mut self.held))
             .await?;
         self.session.end("commit").await
     }
@@ -143,13 +158,16 @@ async fn lock_and_read(
     connection: &mut PgConnection,
     keys: &[ClientKey],
     skip_busy: bool,
-    places: &mut Places,
+    held: &mut Held,
 ) -> Result<Vec<Stored>> {
-    let mut clients = lock(connection, keys, skip_busy, places).await?;
+    let mut clients = lock(connection, keys, skip_busy, &mut held.places).await?;
     let mut runs = open_runs(connection, &clients).await?;
     for client in &mut clients {
-        if let Some(run) = runs.remove(&client.key) {
+        if let Some((run, is_quiet)) = runs.remove(&client.key) {
             client.touches = run;
+            if is_quiet {
+                held.quiet.insert(client.key.clone());
+            }
         }
     }
     Ok(clients)
@@ -165,7 +183,7 @@ async fn lock(
     connection: &mut PgConnection,
     keys: &[ClientKey],
     skip_busy: bool,
-    places: &mut Places,
+    places: &mut HashMap<ClientKey, String>,
 ) -> Result<Vec<Stored>> {
     /// `partner, client, version, doc, place, journaled_by, this transaction`
     type Locked = (String, String, i64, String, String, i64, i64);
@@ -211,24 +229,30 @@ async fn lock(
         .collect()
 }
 
-/// The touches of clients that are locked. Not in the statement that locks: after waiting for a client, it
-/// would read them as they were before.
-async fn open_runs(connection: &mut PgConnection, clients: &[Stored]) -> Result<HashMap<ClientKey, Touches>> {
+/// The touches of clients that are locked, and whether they are in a quiet stretch; then others may add to them, and
+/// they are locked as well. Not in the statement that locks: after waiting for a client, it would read them as they were
+/// before.
+async fn open_runs(
+    connection: &mut PgConnection,
+    clients: &[Stored],
+) -> Result<HashMap<ClientKey, (Touches, bool)>> {
     let (partners, names) = columns(clients.iter().map(|stored| &stored.key));
-    let runs: Vec<(String, String, Vec<u8>)> = sqlx::query_as(
-        "select k.partner, k.client, t.open_run
+    let runs: Vec<(String, String, Vec<u8>, bool)> = sqlx::query_as(
+        "select k.partner, k.client, t.open_run, t.is_quiet
          from unnest($1::text[], $2::text[]) as k (partner, client)
          cross join lateral (
-             select open_run from touches where partner = k.partner and client = k.client offset 0
+             select open_run, quiet_before is not null as is_quiet
+             from touches where partner = k.partner and client = k.client
+             for update
          ) t",
     )
     .bind(partners)
     .bind(names)
     .fetch_all(connection)
     .await?;
-    let run = |(partner, client, run): (String, String, Vec<u8>)| {
+    let run = |(partner, client, run, is_quiet): (String, String, Vec<u8>, bool)| {
         let key = rows::key(&partner, &client);
-        rows::open_run(&key, &run).map(|run| (key, run))
+        rows::open_run(&key, &run).map(|run| (key, (run, is_quiet)))
     };
     runs.into_iter().map(run).collect()
 }

@@ -1,23 +1,25 @@
 //! What a commit writes: one statement a table, fed with typed arrays. The arrays of a statement are made
 //! from one slice each, and so are equally long: PostgreSQL would fill up a shorter one with nulls.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres};
 
-use super::batch::{Places, columns};
+use super::batch::{Held, columns};
 use super::{dead_letters, lanes};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::rows::{self, ClientColumns, json, outcome_columns};
 use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
 
 /// Writes all of a commit but its end.
-pub(super) async fn all(connection: &mut PgConnection, commit: &Commit, places: &Places) -> Result<()> {
+pub(super) async fn all(connection: &mut PgConnection, commit: &Commit, held: &mut Held) -> Result<()> {
     let at = commit.recorded_at;
-    clients(connection, &commit.clients, &commit.journal, places).await?;
+    look_up(connection, &commit.clients, held).await?;
+    clients(connection, &commit.clients, &commit.journal, &held.places).await?;
+    end_quiet(connection, commit, &held.quiet).await?;
     touches(connection, &commit.touches).await?;
     closed_runs(connection, &commit.touches).await?;
     events(connection, &commit.events, at).await?;
@@ -32,13 +34,41 @@ pub(super) async fn all(connection: &mut PgConnection, commit: &Commit, places: 
     }
 }
 
+/// Where clients are that this transaction writes without having locked them; of their touches nothing is known.
+async fn look_up(connection: &mut PgConnection, writes: &[ClientWrite], held: &mut Held) -> Result<()> {
+    let missing = writes
+        .iter()
+        .filter(|write| write.read_version > 0 && !held.places.contains_key(&write.key));
+    let (partners, clients) = columns(missing.map(|write| &write.key));
+    if partners.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<(String, String, String)> = sqlx::query_as(
+        "select k.partner, k.client, c.place
+         from unnest($1::text[], $2::text[]) as k (partner, client)
+         cross join lateral (
+             select ctid::text as place from clients where partner = k.partner and client = k.client offset 0
+         ) c",
+    )
+    .bind(partners)
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for (partner, client, place) in found {
+        let key = rows::key(&partner, &client);
+        held.quiet.insert(key.clone());
+        held.places.insert(key, place);
+    }
+    Ok(())
+}
+
 /// Every client must still be as it was read, or not be there if it was not. Those that are there come
 /// first: they may give up a name that a new one takes.
 async fn clients(
     connection: &mut PgConnection,
     writes: &[ClientWrite],
     journal: &[Entry],
-    places: &Places,
+    places: &HashMap<ClientKey, String>,
 ) -> Result<()> {
     let mut journaled: HashSet<&ClientKey> = journal.iter().map(|entry| &entry.key).collect();
     let mut known = ClientArrays::default();
@@ -47,9 +77,8 @@ async fn clients(
     for write in writes {
         let journaled = journaled.remove(&write.key);
         if write.read_version > 0 {
-            // Whoever was read without a lock is not to be written.
-            let place = places.get(&write.key).map_or("(0,0)", String::as_str);
-            known_places.push(place);
+            // One that is not there any more is written nowhere, which is a conflict.
+            known_places.push(places.get(&write.key).map(String::as_str));
             known.push(write, journaled);
         } else {
             new.push(write, journaled);
@@ -119,7 +148,7 @@ impl<'a> ClientArrays<'a> {
 async fn update_clients<'a>(
     connection: &mut PgConnection,
     clients: ClientArrays<'a>,
-    places: Vec<&'a str>,
+    places: Vec<Option<&'a str>>,
 ) -> Result<u64> {
     let statement = "update clients
          set name = w.name, name_key = w.name_key, link = w.link, service = w.service, access = w.access,
@@ -176,20 +205,55 @@ async fn stamp(connection: &mut PgConnection, journaled: &HashSet<&ClientKey>) -
     Ok(())
 }
 
+/// What is written of a client ends its quiet stretch. (A write of its touches says itself whether there is another.)
+async fn end_quiet(connection: &mut PgConnection, commit: &Commit, quiet: &HashSet<ClientKey>) -> Result<()> {
+    let touched: HashSet<&ClientKey> = commit.touches.iter().map(|write| &write.key).collect();
+    let ended: Vec<&ClientKey> = commit
+        .clients
+        .iter()
+        .map(|write| &write.key)
+        .filter(|key| quiet.contains(*key) && !touched.contains(key))
+        .collect();
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let (partners, clients) = columns(ended);
+    sqlx::query(
+        "update touches
+         set quiet_after = null, quiet_before = null, quiet_policies = null
+         where ctid = any (array(
+             select t.ctid
+             from unnest($1::text[], $2::text[]) as k (partner, client)
+             cross join lateral (
+                 select ctid from touches where partner = k.partner and client = k.client offset 0
+             ) t
+         ))",
+    )
+    .bind(partners)
+    .bind(clients)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn touches(connection: &mut PgConnection, writes: &[TouchWrite]) -> Result<()> {
     if writes.is_empty() {
         return Ok(());
     }
     let (partners, clients) = columns(writes.iter().map(|write| &write.key));
     sqlx::query(
-        "insert into touches (partner, client, open_run)
-         select * from unnest($1::text[], $2::text[], $3::bytea[])
+        "insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
+         select * from unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[], $5::timestamptz[], $6::bigint[])
          on conflict (partner, client) do update
-         set open_run = excluded.open_run",
+         set open_run = excluded.open_run, quiet_after = excluded.quiet_after, quiet_before = excluded.quiet_before,
+             quiet_policies = excluded.quiet_policies",
     )
     .bind(partners)
     .bind(clients)
     .bind(writes.iter().map(|w| w.open.pack()).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.quiet.map(|q| q.after)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.quiet.map(|q| q.before)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.quiet.map(|q| q.policies)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
