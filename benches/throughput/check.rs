@@ -8,7 +8,11 @@ use crate::ground::{Database, Vhost};
 pub fn all_in_log(database: &Database<'_>, before: usize, events: usize) {
     assert_eq!(database.count("events"), before + events, "events in the log");
     assert_eq!(database.count("events where outcome <> 'applied'"), 0, "refused");
-    assert_eq!(database.count("journal where correction"), 0, "corrections: nothing came late");
+    assert_eq!(
+        database.count("journal where correction"),
+        0,
+        "corrections: nothing came late"
+    );
 }
 
 /// Nothing waits, and nothing was given up.

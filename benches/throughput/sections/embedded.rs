@@ -40,7 +40,11 @@ pub fn measure(bench: &mut Bench<'_>) {
     let told = tenure.json(&["ingest", file]);
     let took = began.elapsed();
     assert_eq!(told[0]["applied"], bench.lives.len(), "{told:?}");
-    assert_eq!(bench.ground.runtime.block_on(corrections(&database)), 0, "nothing came late");
+    assert_eq!(
+        bench.ground.runtime.block_on(corrections(&database)),
+        0,
+        "nothing came late"
+    );
     bench.note("embedded", bench.lives.len() as f64 / took.as_secs_f64());
     fs::remove_file(&database).expect("ours");
 }
