@@ -14,6 +14,11 @@ impl Figures {
         self.series.entry(key).or_default().push(value);
     }
 
+    /// In the order in which they were measured.
+    pub fn values(&self, key: &str) -> &[f64] {
+        self.series.get(key).map_or(&[], Vec::as_slice)
+    }
+
     pub fn get(&self, key: &str) -> Option<Spread> {
         Spread::of(self.series.get(key)?)
     }

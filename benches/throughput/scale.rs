@@ -21,6 +21,13 @@ pub struct Scale {
     pub late_clients: usize,
     pub late_history: usize,
     pub late_events: usize,
+    /// Accesses that expire at once.
+    pub expiries: usize,
+    /// Events that may come while they do, and how many of them a second.
+    pub live: usize,
+    pub live_per_second: u32,
+    /// Deadlines in the table of a sweep that finds nothing due.
+    pub idle: [u64; 3],
     /// Messages that wait while memory is looked at.
     pub backlog: usize,
 }
@@ -37,6 +44,10 @@ pub const FULL: Scale = Scale {
     late_clients: 20,
     late_history: 1_000,
     late_events: 20,
+    expiries: 1_000_000,
+    live: 60_000,
+    live_per_second: 100,
+    idle: [100_000, 1_000_000, 10_000_000],
     backlog: 1_000_000,
 };
 
@@ -53,6 +64,10 @@ pub const QUICK: Scale = Scale {
     late_clients: 10,
     late_history: 1_000,
     late_events: 10,
+    expiries: 100_000,
+    live: 30_000,
+    live_per_second: 100,
+    idle: [10_000, 100_000, 1_000_000],
     backlog: 200_000,
 };
 
@@ -69,5 +84,9 @@ pub const SMOKE: Scale = Scale {
     late_clients: 2,
     late_history: 40,
     late_events: 2,
+    expiries: 200,
+    live: 3_000,
+    live_per_second: 20,
+    idle: [100, 200, 300],
     backlog: 300,
 };

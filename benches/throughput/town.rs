@@ -15,6 +15,8 @@ use tenure::domain::{Client, ClientKey, Event, EventKind, Id, Name, Policies};
 const CLIENTS_OF_A_PARTNER: usize = 100;
 /// Events of a client before anything is measured, at most.
 const SETTLING: usize = 9;
+/// Events until a client is linked.
+const LINKED_AFTER: usize = 5;
 
 const FIRST: [&str; 12] = [
     "Amber", "Bluebird", "Cedar", "Delta", "Elm", "Foundry", "Garnet", "Hazel", "Ivory", "Juniper",
@@ -127,6 +129,17 @@ impl Town {
         events
     }
 
+    /// Has the first client added, invited and linked, all at one moment.
+    pub fn become_active(&mut self, at: DateTime<Utc>) -> Vec<Event> {
+        let name = name(&mut self.rng, 0);
+        (0..LINKED_AFTER)
+            .filter_map(|wave| match settling(Phase::Active, wave, &name) {
+                Settling::This(kind) => self.happen(0, at, kind),
+                Settling::Any | Settling::Nothing => None,
+            })
+            .collect()
+    }
+
     /// So many events of clients chosen at random.
     pub fn lead_lives(&mut self, events: usize, during: Stretch) -> Vec<Event> {
         (0..events)
@@ -236,7 +249,7 @@ fn settling(phase: Phase, wave: usize, name: &Name) -> Settling {
         2 if matches!(phase, Phase::Active) => EventKind::InvitationAccepted {},
         3 if matches!(phase, Phase::Active) => EventKind::OnboardingCompleted { via: Via::Invitation },
         4 if matches!(phase, Phase::Active) => EventKind::ConsentGranted {},
-        5.. if matches!(phase, Phase::Active) => return Settling::Any,
+        LINKED_AFTER.. if matches!(phase, Phase::Active) => return Settling::Any,
         _ => return Settling::Nothing,
     };
     Settling::This(kind)

@@ -8,6 +8,7 @@ mod late;
 mod latency;
 mod memory;
 mod per_message;
+mod sweeps;
 mod tenure;
 
 use crate::bench::Bench;
@@ -35,12 +36,14 @@ pub enum Section {
     Latency,
     /// Events that belong into the middle of a long history.
     Late,
+    /// Many accesses that expire at once beside live traffic, and sweeps that find nothing.
+    Sweeps,
     /// Memory with a long backlog, and the time from the start to the first commit.
     Memory,
 }
 
 impl Section {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Drain,
         Self::Publish,
         Self::PerMessage,
@@ -51,6 +54,7 @@ impl Section {
         Self::Embedded,
         Self::Latency,
         Self::Late,
+        Self::Sweeps,
         Self::Memory,
     ];
 
@@ -66,6 +70,7 @@ impl Section {
             Self::Embedded => "embedded",
             Self::Latency => "latency",
             Self::Late => "late",
+            Self::Sweeps => "sweeps",
             Self::Memory => "memory",
         }
     }
@@ -82,7 +87,7 @@ impl Section {
     /// Whether its figures are compared with those of others, and so are measured in turn with them. What stands
     /// alone is measured once, after that, from many values.
     pub fn is_compared(self) -> bool {
-        !matches!(self, Self::Latency | Self::Late | Self::Memory)
+        !matches!(self, Self::Latency | Self::Late | Self::Sweeps | Self::Memory)
     }
 
     pub fn measure(self, bench: &mut Bench<'_>) {
@@ -97,6 +102,7 @@ impl Section {
             Self::Embedded => embedded::measure(bench),
             Self::Latency => latency::measure(bench),
             Self::Late => late::measure(bench),
+            Self::Sweeps => sweeps::measure(bench),
             Self::Memory => memory::measure(bench),
         }
     }

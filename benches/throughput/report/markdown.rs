@@ -1,0 +1,92 @@
+//! The figures as Markdown, which can be read as it is too.
+
+use std::fmt::Write as _;
+
+use super::goals::GOALS;
+use super::lines::LINES;
+use crate::figures::Figures;
+
+pub fn table(figures: &Figures, notes: &[String]) -> String {
+    let mut text = String::new();
+    let measured: Vec<[String; 4]> = LINES
+        .iter()
+        .filter_map(|line| {
+            let spread = figures.get(line.key)?;
+            let range = format!("{} – {}", grouped(spread.least), grouped(spread.most));
+            Some([
+                line.what.to_owned(),
+                format!("{} {}", grouped(spread.median), line.unit),
+                if spread.values > 1 { range } else { String::new() },
+                spread.values.to_string(),
+            ])
+        })
+        .collect();
+    write_table(
+        &mut text,
+        ["measured", "median", "least – most", "times"],
+        &measured,
+    );
+    let goals: Vec<[String; 4]> = GOALS
+        .iter()
+        .filter_map(|goal| {
+            let reached = goal.reached(figures)?;
+            let met = if reached.met { "met" } else { "NOT met" };
+            Some([
+                reached.what.to_owned(),
+                grouped(reached.value),
+                reached.target,
+                met.to_owned(),
+            ])
+        })
+        .collect();
+    text.push('\n');
+    write_table(
+        &mut text,
+        ["ratio of medians, or bound", "is", "target", ""],
+        &goals,
+    );
+    text.push('\n');
+    for note in notes {
+        let indent = if note.starts_with(' ') { "  " } else { "" };
+        let _ = writeln!(text, "{indent}- {}", note.trim());
+    }
+    text
+}
+
+fn write_table(text: &mut String, head: [&str; 4], rows: &[[String; 4]]) {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths = [0, 1, 2, 3].map(width);
+    let rule = widths.map(|width| "-".repeat(width));
+    let mut write_row = |cells: [&str; 4]| {
+        for (cell, width) in cells.iter().zip(widths) {
+            let _ = write!(text, "| {cell:<width$} ");
+        }
+        text.push_str("|\n");
+    };
+    write_row(head);
+    write_row([&rule[0], &rule[1], &rule[2], &rule[3]]);
+    for row in rows {
+        write_row([&row[0], &row[1], &row[2], &row[3]]);
+    }
+}
+
+/// Three digits that count, and thousands apart.
+pub fn grouped(value: f64) -> String {
+    if value < 100.0 {
+        let decimals = if value < 10.0 { 2 } else { 1 };
+        let text = format!("{value:.decimals$}");
+        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

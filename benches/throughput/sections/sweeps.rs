@@ -1,0 +1,221 @@
+//! Sweeps: a million accesses that expire at once, what that does to events that come meanwhile, and what a sweep costs
+//! that finds nothing to do.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{Connection, PgConnection};
+use tenure::clock::{SimulatedClock, SystemClock};
+use tenure::domain::{Policy, Sweep};
+use tenure::engine::{Breaker, Engine, Incoming, SweepOptions};
+use tokio_util::sync::CancellationToken;
+
+use super::latency::{in_millis, millis};
+use crate::bench::{Bench, store};
+use crate::figures::{Spread, percentile};
+use crate::ground::{Database, Ground};
+use crate::pace::Heard;
+use crate::town::Town;
+use crate::{messages, pace};
+
+/// How often the run of a sweep is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// Without progress for so long, something is wrong.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// Ticks of which the median counts.
+const TICKS: usize = 50;
+
+pub fn measure(bench: &mut Bench<'_>) {
+    expire(bench);
+    for (key, deadlines) in ["idle_1", "idle_2", "idle_3"].into_iter().zip(bench.scale.idle) {
+        let millis = idle_tick(bench.ground, deadlines);
+        bench.note(key, millis);
+    }
+}
+
+/// A million accesses expire, beside live traffic.
+fn expire(bench: &mut Bench<'_>) {
+    let (ground, scale) = (bench.ground, bench.scale);
+    let vhost = ground.vhost("sweeps");
+    let database = bench.copy_of_town("sweeps");
+    add_expiring(ground, &database, bench.present.from, scale.expiries);
+    ground.tell(&format!("    {} accesses are due to expire", scale.expiries));
+    let users = bench.town.with_seed(3).add_users(scale.live, bench.present);
+    let tenure = ground.tenure(
+        &vhost,
+        &database,
+        &[
+            ("TENURE_SWEEPS__ACCESS_EXPIRY__ENABLED", "true"),
+            ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "*/5 * * * * *"),
+            // So many at once would wait for a person's word.
+            ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
+        ],
+    );
+    let running = tenure.run();
+    let stop = CancellationToken::new();
+    let traffic = ground.runtime.spawn({
+        let (vhost, stop) = (vhost.url.clone(), stop.clone());
+        let messages = messages::of(&users);
+        async move { pace::run(&vhost, messages, "user.added", scale.live_per_second, stop).await }
+    });
+    let swept = ground
+        .runtime
+        .block_on(watch(&database.url, scale.expiries, || running.log()));
+    stop.cancel();
+    let heard = ground.runtime.block_on(traffic).expect("all was heard");
+    assert!(running.stop().success());
+    assert_eq!(
+        database.count("clients where access = 'expired' and partner like 'expiring-%'"),
+        scale.expiries,
+        "expired"
+    );
+    assert_eq!(
+        database.count("journal where change = 'access.expired'"),
+        scale.expiries,
+        "told once each"
+    );
+    note_latencies(bench, &swept, &heard);
+}
+
+/// The run of a sweep, as it was seen.
+struct Swept {
+    /// When the first chunks had been counted, and how many clients were in them.
+    first: (Instant, i64),
+    end: (Instant, i64),
+}
+
+fn note_latencies(bench: &mut Bench<'_>, swept: &Swept, heard: &[Heard]) {
+    let took = swept.end.0 - swept.first.0;
+    if took.is_zero() {
+        return;
+    }
+    let changed = swept.end.1 - swept.first.1;
+    bench.note("expiries", changed as f64 / took.as_secs_f64());
+    let meanwhile: Vec<Heard> = heard
+        .iter()
+        .copied()
+        .filter(|heard| (swept.first.0..swept.end.0).contains(&heard.due))
+        .collect();
+    let millis = millis(&meanwhile);
+    for (key, percent) in [("sweep_p50", 50.0), ("sweep_p99", 99.0)] {
+        if let Some(millis) = percentile(&millis, percent) {
+            bench.note(key, millis);
+        }
+    }
+}
+
+/// One real client, made by the engine, whose access has just become due to expire after its warnings went out; and as
+/// many like it as are wanted.
+fn add_expiring(ground: &Ground, database: &Database<'_>, now: DateTime<Utc>, clients: usize) {
+    let expires = now - TimeDelta::minutes(10);
+    let renewed = expires - Policy::default().access_idle;
+    let life = Town::new(1, "expiring", 1).become_active(renewed);
+    ground.runtime.block_on(async {
+        let store = store(database);
+        let clock = Arc::new(SimulatedClock::at(renewed));
+        let engine = Engine::join(store.clone(), clock.clone(), &Policy::default())
+            .await
+            .expect("an engine");
+        let life = life.into_iter().map(Incoming::Event).collect();
+        engine.take(life).await.expect("taken");
+        // The last warning goes out a day before.
+        clock.set(expires - TimeDelta::hours(1));
+        let done = engine
+            .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| ())
+            .await;
+        assert_eq!(done.expect("swept").counts.changed, 1, "it is warned");
+        store.close().await;
+    });
+    let one = "partner = 'expiring-0000' and client = 'client-0000000'";
+    let others = clients - 1;
+    database.sql(&format!(
+        "insert into clients (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+         select 'expiring-' || lpad((n / 100)::text, 4, '0'), 'client-' || lpad(n::text, 7, '0'), name || n,
+                name_key || n, link, service, access, as_of, version, journaled_by,
+                replace(doc::text, to_json(name)::text, to_json(name || n)::text)::json
+         from clients, generate_series(1, {others}) n
+         where {one};
+         insert into deadlines (partner, client, sweep, due_at)
+         select 'expiring-' || lpad((n / 100)::text, 4, '0'), 'client-' || lpad(n::text, 7, '0'), sweep, due_at
+         from deadlines, generate_series(1, {others}) n
+         where {one};
+         -- What there is to tell so far has been told.
+         update relay
+         set (xid, seq) = (select xid, seq from journal order by xid desc, seq desc limit 1)"
+    ));
+    database.sql("vacuum analyze clients, deadlines");
+    database.sql("checkpoint");
+}
+
+/// Watches the sweep's run until it has changed so many clients. It counts after every chunk.
+async fn watch(database: &str, clients: usize, log: impl Fn() -> String) -> Swept {
+    let all = i64::try_from(clients).expect("not that many");
+    let mut connection = PgConnection::connect(database).await.expect("a connection");
+    let mut first = None;
+    let mut progress = (Instant::now(), 0);
+    loop {
+        // The sweep that warned the one client of which all others are copies was long before, by its clock.
+        let changed: i64 = sqlx::query_scalar(
+            "select coalesce(sum(changed), 0)::bigint
+             from sweep_runs
+             where sweep = 'access-expiry' and started_at > now() - interval '1 hour'",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .expect("counts");
+        let now = Instant::now();
+        if changed > 0 {
+            first.get_or_insert((now, changed));
+        }
+        if let (Some(first), true) = (first, changed >= all) {
+            return Swept {
+                first,
+                end: (now, changed),
+            };
+        }
+        if changed > progress.1 {
+            progress = (now, changed);
+        }
+        assert!(
+            progress.0.elapsed() < PATIENCE,
+            "{changed} of {all} clients were swept, and no more\n{}",
+            log()
+        );
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How long a sweep takes, in milliseconds, that finds nothing due among so many deadlines.
+fn idle_tick(ground: &Ground, deadlines: u64) -> f64 {
+    let database = ground.database("idle");
+    let millis: Vec<f64> = ground.runtime.block_on(async {
+        let store = store(&database);
+        store.migrate().await.expect("the tables");
+        database.sql(&format!(
+            "insert into deadlines (partner, client, sweep, due_at)
+             select 'partner-' || lpad((n / 100)::text, 6, '0'), 'client-' || lpad(n::text, 8, '0'), 'access-expiry',
+                    now() + interval '1 day' + n * interval '1 second'
+             from generate_series(1, {deadlines}) n"
+        ));
+        database.sql("vacuum analyze deadlines");
+        database.sql("checkpoint");
+        let engine = Engine::join(store.clone(), Arc::new(SystemClock), &Policy::default())
+            .await
+            .expect("an engine");
+        let mut millis = Vec::new();
+        for _ in 0..TICKS {
+            let options = SweepOptions {
+                breaker: Some(Breaker::default()),
+                ..SweepOptions::default()
+            };
+            let began = Instant::now();
+            let report = engine.sweep(Sweep::AccessExpiry, options, |_| ()).await;
+            millis.push(in_millis(began.elapsed()));
+            assert_eq!(report.expect("swept").counts.examined, 0, "nothing is due");
+        }
+        store.close().await;
+        millis
+    });
+    Spread::of(&millis).map_or(0.0, |spread| spread.median)
+}
