@@ -117,8 +117,11 @@ impl Lane {
             result = result.and(ended);
         }
         if self.stop.is_cancelled() {
-            let channel = self.ledger.channel();
-            let _ = tokio::time::timeout(CLOSE_WITHIN, channel.close(200, "OK".into())).await;
+            let closing = async {
+                self.ledger.finish().await?;
+                Ok::<_, BrokerError>(self.ledger.channel().close(200, "OK".into()).await?)
+            };
+            let _ = tokio::time::timeout(CLOSE_WITHIN, closing).await;
         }
         result
     }

@@ -219,7 +219,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         [TimeDelta::days(5), TimeDelta::days(2)]
     );
     assert_eq!(settings.broker.lanes, 8);
-    assert_eq!(settings.broker.prefetch, 1000);
+    assert_eq!(settings.broker.prefetch, 4000);
 
     let origin = |key: &str| {
         let shown = settings.shown().iter().find(|shown| shown.key == key).unwrap();
