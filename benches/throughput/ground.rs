@@ -150,9 +150,9 @@ impl Vhost<'_> {
         name_in(&self.url)
     }
 
-    /// Waits until a queue is empty.
-    pub fn expect_empty(&self, queue: &str) {
-        self.expect_depth(queue, 0);
+    /// How many messages a queue holds, as it was counted a moment ago.
+    pub fn depth(&self, queue: &str) -> Option<u64> {
+        self.ground.rabbit.queue_depth(self.name(), queue)
     }
 
     /// Waits until a queue holds so many messages.

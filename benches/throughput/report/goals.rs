@@ -44,7 +44,7 @@ const fn below(what: &'static str, of: &'static str, bound: f64) -> Goal {
     }
 }
 
-pub const GOALS: [Goal; 17] = [
+pub const GOALS: [Goal; 18] = [
     ratio("Tenure : publishing with confirms", "tenure", "publish", 1.0),
     ratio(
         "Tenure : a transaction a message, in order",
@@ -70,6 +70,12 @@ pub const GOALS: [Goal; 17] = [
         "accessed",
         "drain",
         0.7,
+    ),
+    ratio(
+        "Tenure, relay on until all is published : relay off",
+        "relay_published",
+        "tenure",
+        0.6,
     ),
     ratio("Tenure embedded : Tenure with servers", "embedded", "tenure", 1.0),
     ratio(

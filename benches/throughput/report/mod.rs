@@ -32,7 +32,8 @@ pub fn tell(args: &Args, bench: &Bench<'_>) -> io::Result<()> {
         write(path, &table)?;
     }
     if let Some(path) = &args.svg {
-        write(path, &svg::bars(figures, &notes[0]))?;
+        let machine = notes[0].split(';').next().unwrap_or_default();
+        write(path, &svg::bars(figures, machine))?;
     }
     Ok(())
 }

@@ -47,7 +47,9 @@ fn expire(bench: &mut Bench<'_>) {
         &database,
         &[
             ("TENURE_SWEEPS__ACCESS_EXPIRY__ENABLED", "true"),
-            ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "*/5 * * * * *"),
+            ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "* * * * * *"),
+            // A sweep waits for the first that comes through the lane.
+            ("TENURE_BROKER__HEARTBEAT", "1s"),
             // So many at once would wait for a person's word.
             ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
         ],

@@ -1,0 +1,139 @@
+//! What the parts cost that no server has a share in: reading an event, applying it, folding a history, planning a batch.
+//!
+//!     cargo bench --bench core
+//!
+//! Against what servers take it is little: benches/throughput is what counts. This shows early which part grew slower.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+
+use chrono::{DateTime, Utc};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use tenure::demo::{Shape, World};
+use tenure::domain::{Client, Event, Policies, fold};
+use tenure::engine::{Plan, Situation, plan};
+use tenure::store::Stored;
+use tenure::wire::{self, Decoder, Limits};
+
+/// Events of the batch that is planned.
+const BATCH: usize = 500;
+
+/// A year of some clients, without anything that comes late, twice or broken.
+fn world() -> World {
+    World::new(&Shape {
+        clients: 200,
+        late: 0.0,
+        twice: 0.0,
+        broken: 0.0,
+        ..Shape::default()
+    })
+}
+
+/// Every client's events, each in the order in which they happened.
+fn histories(world: &World) -> Vec<Vec<Event>> {
+    let mut histories: Vec<Vec<Event>> = world.histories().into_values().collect();
+    for history in &mut histories {
+        history.sort_by_cached_key(Event::position);
+    }
+    histories
+}
+
+fn events_of(histories: &[Vec<Event>]) -> u64 {
+    histories.iter().map(|history| history.len() as u64).sum()
+}
+
+fn decode(criterion: &mut Criterion) {
+    let world = world();
+    let bodies: Vec<Vec<u8>> = histories(&world).iter().flatten().map(wire::event).collect();
+    let decoder = Decoder::new(Limits::default(), world.end);
+    let mut group = criterion.benchmark_group("decode");
+    group.throughput(Throughput::Elements(bodies.len() as u64));
+    group.bench_function("structured events", |bencher| {
+        bencher.iter(|| {
+            for body in &bodies {
+                let read = decoder.line("bench", black_box(body));
+                assert!(read.is_some_and(|read| read.is_ok()));
+            }
+        });
+    });
+    group.finish();
+}
+
+fn apply(criterion: &mut Criterion) {
+    let histories = histories(&world());
+    let policies = Policies::default();
+    let mut group = criterion.benchmark_group("apply");
+    group.throughput(Throughput::Elements(events_of(&histories)));
+    group.bench_function("in order, timers with them", |bencher| {
+        bencher.iter(|| {
+            for history in &histories {
+                let mut client = Client::default();
+                for event in history {
+                    client.advance(event.time, &policies);
+                    let _ = black_box(client.apply(black_box(event), &policies));
+                }
+            }
+        });
+    });
+    group.finish();
+}
+
+fn fold_histories(criterion: &mut Criterion) {
+    let world = world();
+    let histories = histories(&world);
+    let policies = Policies::default();
+    let mut group = criterion.benchmark_group("fold");
+    group.throughput(Throughput::Elements(events_of(&histories)));
+    group.bench_function("whole histories", |bencher| {
+        bencher.iter(|| {
+            for history in &histories {
+                black_box(fold(black_box(history), world.end, &policies));
+            }
+        });
+    });
+    group.finish();
+}
+
+fn plan_batch(criterion: &mut Criterion) {
+    let world = world();
+    let mut events: Vec<Event> = histories(&world).into_iter().flatten().collect();
+    events.sort_by_cached_key(Event::position);
+    let policies = Policies::default();
+    let batch = events.split_off(events.len() - BATCH);
+    let clients = planned(&policies, Vec::new(), events, world.end);
+    let stored: Vec<Stored> = clients
+        .commit
+        .clients
+        .into_iter()
+        .map(|write| Stored {
+            document: write.document,
+            version: write.read_version + 1,
+            ..Stored::absent(write.key)
+        })
+        .collect();
+    let mut group = criterion.benchmark_group("plan");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("a batch of events in order", |bencher| {
+        bencher.iter_batched(
+            || (stored.clone(), batch.clone()),
+            |(stored, batch)| planned(&policies, stored, batch, world.end),
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+fn planned(policies: &Policies, stored: Vec<Stored>, events: Vec<Event>, now: DateTime<Utc>) -> Plan {
+    let situation = Situation {
+        now,
+        horizon: None,
+        policies,
+        stored,
+        histories: HashMap::new(),
+        holders: HashMap::new(),
+    };
+    plan(situation, events)
+}
+
+criterion_group!(core, decode, apply, fold_histories, plan_batch);
+criterion_main!(core);
