@@ -101,8 +101,14 @@ impl Batch for PostgresBatch {
 
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(write::all(connection, commit, &mut self.held))
-            .await?;
+        let written = debt
+            .settled_by(write::all(connection, commit, &mut self.held))
+            .await;
+        if written.is_err() {
+            // The server answers before it lets go of locks, and whoever tries again at once must not meet them.
+            self.session.give_up().await;
+            return written;
+        }
         self.session.end("commit").await
     }
 

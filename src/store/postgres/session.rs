@@ -78,9 +78,20 @@ impl Session {
 
     /// Ends the transaction: `commit` or `rollback`.
     pub async fn end(mut self, how: &'static str) -> Result<()> {
-        self.run(how).await?;
-        self.connection = None;
-        Ok(())
+        let ended = self.run(how).await;
+        if ended.is_err() {
+            self.give_up().await;
+        } else {
+            self.connection = None;
+        }
+        ended
+    }
+
+    /// Rolls back, if the connection still answers, and waits for it.
+    pub async fn give_up(mut self) {
+        if !self.owes && self.run("rollback").await.is_ok() {
+            self.connection = None;
+        }
     }
 
     async fn run(&mut self, statement: &'static str) -> Result<()> {

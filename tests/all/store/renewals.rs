@@ -16,20 +16,20 @@ fn run(seconds: &[i64]) -> Touches {
     seconds.iter().map(touch).collect()
 }
 
-fn quiet(after: i64, before: i64) -> Option<Quiet> {
-    Some(Quiet {
+fn quiet(after: i64, before: i64) -> Quiet {
+    Quiet {
         after: moment(after),
         before: moment(before),
         policies: 2,
-    })
+    }
 }
 
-fn touched(key: &ClientKey, open: &[i64], quiet: Option<Quiet>) -> TouchWrite {
+fn touched(key: &ClientKey, open: &[i64], quiet: impl Into<Option<Quiet>>) -> TouchWrite {
     TouchWrite {
         key: key.clone(),
         open: run(open),
         closed: None,
-        quiet,
+        quiet: quiet.into(),
     }
 }
 
@@ -95,7 +95,7 @@ pub async fn a_touch_is_kept_inside_a_quiet_stretch_alone(fresh: Fresh) {
     );
     assert_eq!(touches_of(store, &a).await, [10, 20, 30, 31, 99]);
     let kept = store.kept(&a).await.unwrap();
-    assert_eq!(kept.quiet, quiet(99, 100));
+    assert_eq!(kept.quiet, Some(quiet(99, 100)));
 }
 
 pub async fn what_is_written_of_a_client_ends_its_quiet_stretch(fresh: Fresh) {
