@@ -8,6 +8,7 @@ use tenure::broker::publisher::Publisher;
 use tenure::config::Settings;
 use tokio::runtime::Runtime;
 
+use crate::machine;
 use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::Tenure;
 
@@ -33,6 +34,8 @@ pub struct Ground {
     folder: TempDir,
     names: Cell<u32>,
     began: Instant,
+    /// How busy the machine was before anything was started, in processes.
+    pub load_before: f64,
 }
 
 /// A vhost, gone when dropped.
@@ -50,6 +53,7 @@ pub struct Database<'g> {
 impl Ground {
     pub fn new() -> Self {
         let began = Instant::now();
+        let load_before = machine::load();
         let ground = Self {
             postgres: Postgres::with_settings(&POSTGRES),
             rabbit: RabbitMq::own(),
@@ -58,6 +62,7 @@ impl Ground {
             folder: tempfile::tempdir().expect("a folder"),
             names: Cell::new(0),
             began,
+            load_before,
         };
         ground.tell("PostgreSQL and RabbitMQ are ready");
         ground

@@ -36,10 +36,23 @@ pub fn described(ground: &Ground) -> Vec<String> {
             memory_kib / f64::from(1 << 20)
         ),
         format!(
+            "before it began, {:.1} processes were at work on average (load, of the last minute)",
+            ground.load_before
+        ),
+        format!(
             "PostgreSQL {postgres}, RabbitMQ {rabbit}, Tenure at commit {}",
             commit()
         ),
     ]
+}
+
+/// How many processes were at work in the last minute.
+pub fn load() -> f64 {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or_default()
 }
 
 fn commit() -> String {
