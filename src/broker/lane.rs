@@ -76,14 +76,14 @@ impl Lane {
         })
     }
 
-    /// Reads until told to stop; batches in hand are seen through.
+    /// Reads until told to stop; what was delivered by then is seen through, so that all of it can be acknowledged.
     ///
-    /// The end is to close the channel. It arrives behind the last acknowledgement, and gives back what was not begun, to
+    /// The end is to close the channel. It arrives behind the last acknowledgement, and gives back what came meanwhile, to
     /// the head of the queue and in its order. Cancelling the consumer first would hand the queue to the next worker
     /// while this one is still at earlier messages.
     pub async fn run(mut self) -> Result<(), BrokerError> {
         // One that fails takes the others with it, each after the batch in hand.
-        let stop = self.stop.child_token();
+        let failed = CancellationToken::new();
         let mut running = JoinSet::new();
         let mut strands = Vec::new();
         for _ in 0..self.settings.strands {
@@ -96,45 +96,38 @@ impl Lane {
                 watch: self.watch.clone(),
                 batch_max: self.settings.batch_max,
                 limits: self.settings.limits,
-                stop: stop.clone(),
+                stop: self.stop.clone(),
+                failed: failed.clone(),
             };
             running.spawn(strand.run(receiver));
         }
         let mut result = tokio::select! {
-            read = self.read(&strands, &stop) => read,
+            read = self.read(&strands) => read,
+            // Before it is told that there is no more, a strand ends only when it fails.
             Some(ended) = running.join_next() => flatten(ended),
         };
-        // What was delivered is seen through only if nothing has failed, and nobody waits for our end.
         drop(strands);
-        if result.is_err() {
-            stop.cancel();
-        }
-        while let Some(ended) = running.join_next().await {
-            let ended = flatten(ended);
-            if ended.is_err() {
-                stop.cancel();
+        loop {
+            if result.is_err() {
+                failed.cancel();
             }
-            result = result.and(ended);
+            let Some(ended) = running.join_next().await else {
+                break;
+            };
+            result = result.and(flatten(ended));
         }
         if self.stop.is_cancelled() {
-            let closing = async {
-                self.ledger.finish().await?;
-                Ok::<_, BrokerError>(self.ledger.channel().close(200, "OK".into()).await?)
-            };
-            let _ = tokio::time::timeout(CLOSE_WITHIN, closing).await;
+            let channel = self.ledger.channel();
+            let _ = tokio::time::timeout(CLOSE_WITHIN, channel.close(200, "OK".into())).await;
         }
         result
     }
 
     /// Hands out what is delivered. Without an error: told to stop.
-    async fn read(
-        &mut self,
-        strands: &[UnboundedSender<Item>],
-        stop: &CancellationToken,
-    ) -> Result<(), BrokerError> {
+    async fn read(&mut self, strands: &[UnboundedSender<Item>]) -> Result<(), BrokerError> {
         let received = ::metrics::counter!(metrics::RECEIVED, "queue" => self.source.queue.clone());
         let redelivered = ::metrics::counter!(metrics::REDELIVERED, "queue" => self.source.queue.clone());
-        while let Some(next) = stop.run_until_cancelled(self.consumer.next()).await {
+        while let Some(next) = self.stop.run_until_cancelled(self.consumer.next()).await {
             let Some(delivery) = next.transpose()? else {
                 return Err(BrokerError::Refused(format!(
                     "{} delivers no more: it was deleted, or its node went down",

@@ -50,13 +50,6 @@ impl Open {
         self.oldest += finished as u64;
         (finished > 0).then(|| self.oldest - 1)
     }
-
-    /// What is finished behind something that is not.
-    fn finished(&self) -> impl Iterator<Item = DeliveryTag> {
-        (self.oldest..)
-            .zip(&self.settled)
-            .filter_map(|(tag, settled)| settled.then_some(tag))
-    }
 }
 
 impl Ledger {
@@ -86,16 +79,6 @@ impl Ledger {
         }
         Ok(())
     }
-
-    /// Acknowledges, one by one, what is finished while something older is not. At the end, so that only what was not
-    /// begun is delivered again.
-    pub async fn finish(&self) -> Result<(), BrokerError> {
-        let open = self.open.lock().await;
-        for tag in open.finished() {
-            self.channel.basic_ack(tag, BasicAckOptions::default()).await?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -107,7 +90,6 @@ mod tests {
         let mut open = Open::default();
         (1..=6).for_each(|tag| open.deliver(tag));
         assert_eq!(open.settle([2, 3, 5]), None);
-        assert_eq!(open.finished().collect::<Vec<_>>(), [2, 3, 5]);
         assert_eq!(open.settle([1]), Some(3));
         assert_eq!(open.settle([6]), None);
         assert_eq!(open.settle([6]), None, "twice is once");

@@ -81,11 +81,14 @@ pub(super) struct Strand {
     /// Messages of a batch at most.
     pub batch_max: usize,
     pub limits: Limits,
+    /// The worker is to end: what is in hand is finished, but a store that is away is not waited for.
     pub stop: CancellationToken,
+    /// Another part of the lane has failed: nothing more is begun.
+    pub failed: CancellationToken,
 }
 
 impl Strand {
-    /// Works until there is no more, or until told to stop; a batch in hand is seen through.
+    /// Works until there is no more.
     pub async fn run(self, mut items: UnboundedReceiver<Item>) -> Result<(), BrokerError> {
         let queue = || self.source.queue.clone();
         let lengths = ::metrics::histogram!(metrics::BATCH_MESSAGES, "queue" => queue());
@@ -93,7 +96,7 @@ impl Strand {
         let mut batch = Vec::new();
         loop {
             let next = items.recv_many(&mut batch, self.batch_max);
-            let Some(length @ 1..) = self.stop.run_until_cancelled(next).await else {
+            let Some(length @ 1..) = self.failed.run_until_cancelled(next).await else {
                 return Ok(());
             };
             let began = Instant::now();
@@ -221,7 +224,8 @@ impl Strand {
 
     /// Waits before a batch in hand is tried again; an error when that is not worth while any more.
     async fn wait(&self, backoff: &mut Backoff) -> Result<(), BrokerError> {
-        if !backoff.wait(&self.stop).await || !self.ledger.channel().status().connected() {
+        let goes_on = backoff.wait(&self.stop).await && !self.failed.is_cancelled();
+        if !goes_on || !self.ledger.channel().status().connected() {
             return Err(BrokerError::Unreachable(format!(
                 "{} was given up with messages in hand, which RabbitMQ delivers again",
                 self.source.queue

@@ -29,8 +29,8 @@ fn worker(site: &Site, name: &str) -> Running {
     site.tenure(&[
         ("HOSTNAME", name),
         ("TENURE_BROKER__LANES", "4"),
-        ("TENURE_BROKER__BATCH_MAX", "10"),
-        ("TENURE_BROKER__PREFETCH", "100"),
+        ("TENURE_BROKER__BATCH_MAX", "4"),
+        ("TENURE_BROKER__PREFETCH", "40"),
     ])
     .run()
 }

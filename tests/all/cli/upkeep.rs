@@ -161,7 +161,7 @@ fn the_settings_are_shown_without_their_secrets() {
         "url = \"amqp://guest:***@mq.example/%2f\" # the environment variable AMQP_URL",
         "token = \"***\" # the environment variable TENURE_HTTP__TOKEN",
         "lanes = 4 # the file tenure.toml",
-        "prefetch = 1000 # the defaults",
+        "prefetch = 4000 # the defaults",
     ] {
         assert!(toml.lines().any(|found| found == line), "{line} in {toml}");
     }
