@@ -132,7 +132,15 @@ impl Ground {
             ("TENURE_SWEEPS__TERMINATED_CLEANUP__ENABLED", "false"),
             ("TENURE_SWEEPS__STALLED_INVITATIONS__ENABLED", "false"),
         ];
-        Tenure::new(self.folder.path(), &[&servers, env].concat())
+        // Whatever is set where the benchmark is started goes to Tenure: so settings can be tried.
+        let tried: Vec<(String, String)> = std::env::vars()
+            .filter(|(name, _)| name.starts_with("TENURE_BROKER__"))
+            .collect();
+        let tried: Vec<(&str, &str)> = tried
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        Tenure::new(self.folder.path(), &[&servers, tried.as_slice(), env].concat())
     }
 }
 

@@ -76,14 +76,15 @@ async fn keep_lanes(
 
 fn lane_settings(context: &Context, queue: &str) -> LaneSettings {
     let settings = &context.settings;
+    let (prefetch, strands) = if queue == topology::DEAD {
+        (settings.prefetch.min(DEAD_PREFETCH), 1)
+    } else {
+        (settings.prefetch, settings.strands)
+    };
     LaneSettings {
-        prefetch: if queue == topology::DEAD {
-            settings.prefetch.min(DEAD_PREFETCH)
-        } else {
-            settings.prefetch
-        },
+        prefetch,
         batch_max: settings.batch_max,
-        batch_wait: settings.batch_wait,
+        strands: strands.into(),
         limits: settings.limits(),
     }
 }

@@ -15,6 +15,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio_util::sync::CancellationToken;
 
 use super::error::BrokerError;
+use super::publisher::PERSISTENT;
 use super::state::Part;
 use super::{Context, metrics};
 use crate::domain::view::rfc3339;
@@ -23,8 +24,6 @@ use crate::store::{LaneProgress, Watermark};
 const CONTENT_TYPE: &str = "application/vnd.tenure.heartbeat";
 /// How long one is waited for before another is sent after it; and how long for RabbitMQ to confirm it.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Survives a restart of the broker, as what is in the queue before it does.
-const PERSISTENT: u8 = 2;
 
 /// Sends heartbeats until told to stop, or until the connection is lost.
 pub(super) async fn session(
@@ -90,6 +89,7 @@ fn is_due(lane: &LaneProgress, sent: Option<DateTime<Utc>>, now: DateTime<Utc>, 
 async fn send(channel: &Channel, lane: &str, now: DateTime<Utc>) -> Result<(), BrokerError> {
     let properties = BasicProperties::default()
         .with_content_type(CONTENT_TYPE.into())
+        // It survives a restart of the broker, as what is in the queue before it does.
         .with_delivery_mode(PERSISTENT)
         .with_app_id("tenure".into());
     // Without an exchange between: whoever may only publish events cannot forge one.

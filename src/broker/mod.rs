@@ -6,12 +6,14 @@ mod consumer;
 mod error;
 mod heartbeat;
 mod lane;
+mod ledger;
 mod message;
 mod metrics;
 mod outage;
 pub mod publisher;
 mod relay;
 mod state;
+mod strand;
 mod supervise;
 pub mod topology;
 
@@ -44,8 +46,8 @@ pub struct BrokerSettings {
     pub prefetch: u16,
     /// Messages of a batch at most.
     pub batch_max: usize,
-    /// How long a message waits for others.
-    pub batch_wait: Duration,
+    /// Batches of a lane that are written beside each other, at least 1.
+    pub strands: u16,
     /// How often each lane is asked how far it has come.
     pub heartbeat: Duration,
     pub max_event_bytes: usize,
@@ -67,7 +69,7 @@ impl BrokerSettings {
             lanes: broker.lanes.into(),
             prefetch: broker.prefetch,
             batch_max: broker.batch_max,
-            batch_wait: broker.batch_wait,
+            strands: broker.strands,
             heartbeat: broker.heartbeat,
             max_event_bytes: settings.events.max_bytes,
             max_clock_skew: settings.events.max_clock_skew,
@@ -90,7 +92,7 @@ impl std::fmt::Debug for BrokerSettings {
             .field("lanes", &self.lanes)
             .field("prefetch", &self.prefetch)
             .field("batch_max", &self.batch_max)
-            .field("batch_wait", &self.batch_wait)
+            .field("strands", &self.strands)
             .field("heartbeat", &self.heartbeat)
             .field("relay", &self.relay)
             .field("declare", &self.declare)
@@ -122,9 +124,9 @@ pub async fn run(
     written: CancellationToken,
 ) -> Result<(), BrokerError> {
     let address = Address::parse(&settings.url, &settings.tls)?;
-    if settings.lanes == 0 || settings.prefetch == 0 || settings.batch_max == 0 {
+    if settings.lanes == 0 || settings.prefetch == 0 || settings.batch_max == 0 || settings.strands == 0 {
         return Err(BrokerError::Settings(
-            "broker.lanes, broker.prefetch and broker.batch_max must be 1 or more".into(),
+            "broker.lanes, broker.prefetch, broker.batch_max and broker.strands must be 1 or more".into(),
         ));
     }
     let parts = if settings.relay {

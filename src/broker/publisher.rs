@@ -19,8 +19,8 @@ use crate::wire;
 const WINDOW: usize = 500;
 /// How often a message that RabbitMQ will not take is published before that is an error.
 const ATTEMPTS: u32 = 6;
-/// Written to disk before it is confirmed.
-const PERSISTENT: u8 = 2;
+/// The delivery mode of what is written to disk before it is confirmed.
+pub(super) const PERSISTENT: u8 = 2;
 
 /// A message to publish.
 #[derive(Clone, Debug)]

@@ -60,8 +60,8 @@ pub struct BrokerSettings {
     pub prefetch: u16,
     /// Events in one batch at most.
     pub batch_max: usize,
-    /// How long an event waits for others.
-    pub batch_wait: Duration,
+    /// Batches of a lane that are written beside each other, 1 to 16.
+    pub strands: u16,
     /// How often each lane is asked how far it has come.
     pub heartbeat: Duration,
     /// Whether to declare the topology.
@@ -169,7 +169,7 @@ impl Settings {
                 lanes: from.number("broker.lanes", 1..=64)?,
                 prefetch: from.number("broker.prefetch", 1..=65_535)?,
                 batch_max: from.number("broker.batch_max", 1..=10_000)?,
-                batch_wait: from.duration("broker.batch_wait", read::SHORT_WAIT)?,
+                strands: from.number("broker.strands", 1..=16)?,
                 heartbeat: from.duration("broker.heartbeat", read::INTERVAL)?,
                 declare: from.flag("broker.declare")?,
                 relay: from.flag("broker.relay")?,

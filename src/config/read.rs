@@ -42,11 +42,6 @@ pub(super) const INTERVAL: Bounds = Bounds {
     most: Duration::from_hours(1),
     words: "a duration such as 500ms, 5s or 1m, from 100ms to 1h",
 };
-pub(super) const SHORT_WAIT: Bounds = Bounds {
-    least: Duration::ZERO,
-    most: Duration::from_secs(10),
-    words: "a duration such as 0s, 5ms or 1s, up to 10s",
-};
 
 /// Hands settings out by their keys.
 pub(super) struct Reader(Flat);

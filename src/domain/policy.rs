@@ -86,6 +86,12 @@ impl Policies {
         Some(Self { eras })
     }
 
+    /// How many there are. They are only ever added to.
+    #[must_use]
+    pub fn count(&self) -> i64 {
+        i64::try_from(self.eras.len()).unwrap_or(i64::MAX)
+    }
+
     /// The policy in force at a moment.
     #[must_use]
     pub fn at(&self, moment: DateTime<Utc>) -> &Policy {

@@ -11,6 +11,7 @@ mod prune;
 mod read;
 mod rebuild;
 mod redrive;
+mod renew;
 mod sweep;
 mod take;
 mod verify;

@@ -1,5 +1,7 @@
 //! Sweeps: find the clients for which a timer has fallen due, and fire it.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -9,7 +11,7 @@ use super::conflicts::Conflicts;
 use super::horizon::{HeldBack, Horizon};
 use super::{Engine, carry_out, plan};
 use crate::domain::{ClientKey, Entry, Sweep};
-use crate::store::{Halt, HaltKind, RunCounts, RunEnd, StoreError};
+use crate::store::{Halt, HaltKind, RunCounts, RunEnd, StoreError, Stored};
 
 /// Clients in a chunk when nothing else is said.
 pub const DEFAULT_CHUNK: u32 = 500;
@@ -77,6 +79,14 @@ impl SweepReport {
         }
     }
 
+    /// A pause is a stop like any other: the next run goes on.
+    fn halted(&mut self, halt: Halt) {
+        match halt.kind {
+            HaltKind::Tripped => self.tripped = Some(halt.why),
+            HaltKind::Paused => self.stopped = true,
+        }
+    }
+
     /// Why the sweep was not seen through, if it was not.
     fn shortcoming(&self) -> Option<String> {
         if let Some(why) = &self.tripped {
@@ -141,8 +151,8 @@ impl Engine {
         if options.breaker.is_none() {
             self.store.resume(sweep, HaltKind::Tripped).await?;
         }
-        if let Some(halt) = self.still_tripped(sweep, &options).await? {
-            report.tripped = Some(halt.why);
+        if let Some(halt) = self.halt_of(sweep, &options).await? {
+            report.halted(halt);
             return Ok(report);
         }
         let scheduled_at = options.scheduled_at.unwrap_or(wanted);
@@ -172,15 +182,19 @@ impl Engine {
         done.and(ended).map(|()| report)
     }
 
-    /// The breaker's halt of this sweep; a person's word goes over it.
-    async fn still_tripped(&self, sweep: Sweep, options: &SweepOptions) -> Result<Option<Halt>, StoreError> {
-        if options.breaker.is_none() {
-            return Ok(None);
-        }
+    /// What keeps this sweep from going on: the breaker's halt, unless a person has confirmed it, and a pause, unless a
+    /// person runs it by hand.
+    async fn halt_of(&self, sweep: Sweep, options: &SweepOptions) -> Result<Option<Halt>, StoreError> {
+        let holds = |kind| match kind {
+            HaltKind::Tripped => options.breaker.is_some(),
+            HaltKind::Paused => options.scheduled_at.is_some(),
+        };
         let halts = self.store.halts().await?;
         Ok(halts
             .into_iter()
-            .find(|halt| halt.sweep == sweep && halt.kind == HaltKind::Tripped))
+            .filter(|halt| halt.sweep == sweep && holds(halt.kind))
+            // What the breaker says is more urgent.
+            .max_by_key(|halt| halt.kind == HaltKind::Tripped))
     }
 
     async fn run(
@@ -251,11 +265,11 @@ impl Engine {
                 report.stopped = true;
                 return Ok(());
             }
-            // Another worker may have found that it would be too much.
+            // Another worker may have found that it would be too much, or a person may have paused it.
             if run.is_some()
-                && let Some(halt) = self.still_tripped(report.sweep, options).await?
+                && let Some(halt) = self.halt_of(report.sweep, options).await?
             {
-                report.tripped = Some(halt.why);
+                report.halted(halt);
                 return Ok(());
             }
             let due = self
@@ -330,10 +344,16 @@ impl Engine {
         let mut keys = keys.to_vec();
         keys.sort_unstable();
         let mut batch = self.store.begin().await?;
-        // A client that another transaction holds is left to it: what is due fires there. Whoever only looks must
-        // count it.
-        let stored = batch.lock(&keys, !chunk.dry_run).await?;
+        // A client that another transaction holds is left to it: what is due fires there.
+        let mut stored = batch.lock(&keys, true).await?;
         let policies = self.policies_in(batch.as_mut()).await?;
+        let batch = if chunk.dry_run {
+            batch.rollback().await?;
+            stored.extend(self.busy(&keys, &stored).await?);
+            None
+        } else {
+            Some(batch)
+        };
         let examined = stored.len();
         let (commit, told) = plan::plan_sweep(stored, chunk.sweep, chunk.until, self.now(), &policies);
         let counts = RunCounts {
@@ -342,14 +362,23 @@ impl Engine {
             changes: count(commit.journal.len()),
             failed: 0,
         };
-        if chunk.dry_run {
-            batch.rollback().await?;
-        } else {
+        if let Some(batch) = batch {
             carry_out(batch, &commit).await?;
             self.tell_relay(&commit);
         }
         seen(&told);
         Ok(counts)
+    }
+
+    /// The clients that could not be locked. Whoever only looks must count them, and need not wait for them. (Asked
+    /// after the transaction: whoever holds a connection must not wait for another.)
+    async fn busy(&self, keys: &[ClientKey], locked: &[Stored]) -> Result<Vec<Stored>, StoreError> {
+        let locked: HashSet<&ClientKey> = locked.iter().map(|stored| &stored.key).collect();
+        let mut busy = Vec::new();
+        for key in keys.iter().filter(|key| !locked.contains(key)) {
+            busy.extend(self.store.client(key).await?);
+        }
+        Ok(busy)
     }
 }
 

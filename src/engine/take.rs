@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::conflicts::Conflicts;
 use super::plan::{self, Plan, Situation};
 use super::{Engine, carry_out};
-use crate::domain::{Client, ClientKey, Event, Refusal};
+use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Watermark};
 
 /// Events in a transaction at most: a client's state is copied for each of its events, and a transaction that takes
@@ -89,6 +89,14 @@ impl Engine {
                 }
             }
         }
+        let renewed = self.renew(&events).await?;
+        events.retain(|(index, event)| {
+            let kept = renewed.contains(&event.key);
+            if kept {
+                answers[*index] = Answer::Applied;
+            }
+            !kept
+        });
         let mut rest = events.as_slice();
         while !rest.is_empty() || !letters.is_empty() || watermark.is_some() {
             let events = &rest[..rest.len().min(PART)];
@@ -144,12 +152,9 @@ impl Engine {
         let stored = batch.lock(&keys, false).await?;
         // Not before: whoever waits for a lock must not go by what was known then.
         let policies = self.policies_in(batch).await?;
-        let clients: HashMap<&ClientKey, (&Stored, Client)> = stored
-            .iter()
-            .map(|stored| (&stored.key, (stored, stored.client(&policies))))
-            .collect();
-        let nobody = Client::default();
-        let client = |event: &Event| clients.get(&event.key).map_or(&nobody, |(_, client)| client);
+        let clients: HashMap<&ClientKey, &Stored> =
+            stored.iter().map(|stored| (&stored.key, stored)).collect();
+        let client = |event: &Event| clients.get(&event.key).copied();
 
         let known = known(batch, part, client).await?;
         let mut taken = Taken {
@@ -166,10 +171,7 @@ impl Engine {
         }
         let late: BTreeSet<&ClientKey> = fresh
             .iter()
-            .filter(|(_, _, event)| {
-                let stored = clients.get(&event.key).map(|(stored, _)| *stored);
-                plan::needs_history(stored, client(event), event)
-            })
+            .filter(|(_, _, event)| plan::needs_history(client(event), event, &policies))
             .map(|(_, _, event)| &event.key)
             .collect();
         let late: Vec<ClientKey> = late.into_iter().cloned().collect();
@@ -231,7 +233,7 @@ impl Engine {
 async fn known<'c>(
     batch: &mut dyn Batch,
     part: &Part<'_>,
-    client: impl Fn(&Event) -> &'c Client,
+    client: impl Fn(&Event) -> Option<&'c Stored>,
 ) -> Result<HashSet<usize>, StoreError> {
     let asked: Vec<(usize, &Event)> = part
         .events

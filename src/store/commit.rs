@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::document::Document;
-use super::touches::Touches;
+use super::touches::{Quiet, Touches};
 use crate::domain::{ClientKey, Entry, Event, Refusal, Sweep};
 
 /// One transaction's writes. Empty parts cost nothing.
@@ -63,6 +63,8 @@ pub struct TouchWrite {
     pub open: Touches,
     /// A full run that is put away, never to be written again.
     pub closed: Option<Touches>,
+    /// When touches to come will do nothing but renew.
+    pub quiet: Option<Quiet>,
 }
 
 /// A row of the log.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::document::{Armed, Document};
 use super::records::{Logged, Stored};
 use super::rows::ClientColumns;
-use super::touches::Touches;
+use super::touches::{Quiet, Touches};
 use crate::domain::{ClientKey, Entry, Name};
 
 /// One client, whole: its row, what was taken in, what was told, what is due. As large as its history.
@@ -16,6 +16,7 @@ pub struct Kept {
     pub row: Option<KeptRow>,
     /// The open run.
     pub touches: Touches,
+    pub quiet: Option<Quiet>,
     /// As they stand in their table.
     pub deadlines: Armed,
     /// Sorted by [`crate::domain::Event::position`].

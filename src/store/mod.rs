@@ -30,7 +30,7 @@ pub use records::{
     Arming, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt, HaltKind,
     LaneProgress, Logged, NameClaim, Recorded, RunCounts, RunEnd, RunStatus, Stale, Stored, SweepRun,
 };
-pub use touches::{PACKED_SOURCE, Touch, Touches};
+pub use touches::{PACKED_SOURCE, Quiet, Renewal, Touch, Touches};
 
 use crate::domain::{ClientKey, Policy, Sweep};
 
@@ -212,6 +212,10 @@ pub trait Batch: Send {
 
     /// As [`Store::lanes`].
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>>;
+
+    /// Keeps touches of clients that are in a [`Quiet`] stretch under so many policies, in the order of their keys. Tells
+    /// whose were kept; the others have to be read.
+    async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>>;
 
     /// Writes everything and commits.
     ///

@@ -11,7 +11,7 @@ use super::touches::Touches;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::domain::{Client, ClientKey, Entry, Event, Policies, Sweep};
+use crate::domain::{Client, ClientKey, Entry, Event, Policies, Position, Sweep};
 
 /// A client as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,25 @@ impl Stored {
     /// are renewals that the last one replaced.
     #[must_use]
     pub fn client(&self, policies: &Policies) -> Client {
-        let mut client = self.document.client.clone();
+        self.touched(self.document.client.clone(), policies)
+    }
+
+    /// The same, taken out of the document.
+    #[must_use]
+    pub fn take_client(&mut self, policies: &Policies) -> Client {
+        let client = std::mem::take(&mut self.document.client);
+        self.touched(client, policies)
+    }
+
+    /// Whether an event at this place comes too late to be simply applied: [`Client::is_past`], of [`Stored::client`].
+    #[must_use]
+    pub fn is_past(&self, position: &Position) -> bool {
+        let touched = self.touches.last();
+        self.document.client.is_past(position)
+            || touched.is_some_and(|touch| *position <= touch.position(&self.key))
+    }
+
+    fn touched(&self, mut client: Client, policies: &Policies) -> Client {
         if let Some(last) = self.touches.last().map(|touch| touch.to_event(&self.key))
             && !client.is_past(&last.position())
         {

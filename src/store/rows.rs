@@ -9,7 +9,7 @@ use super::records::{
     Arming, Census, Cursor, DeadLine, DeadRecord, DeadStatus, Halt, HaltKind, LaneProgress, Logged, Recorded,
     RunCounts, RunStatus, Stored, SweepRun,
 };
-use super::touches::{Touch, Touches};
+use super::touches::{Quiet, Touch, Touches};
 use super::{Armed, Columns, Document, KeptRow, Result, StoreError};
 use crate::domain::change::kind_from_name;
 use crate::domain::event::NameVerdict;
@@ -113,6 +113,35 @@ pub(super) fn open_run(key: &ClientKey, bytes: &[u8]) -> Result<Touches> {
     .touches("open_run", bytes)
 }
 
+/// `open_run, quiet_after, quiet_before, quiet_policies`
+pub(super) type TouchesRow<T> = (Vec<u8>, Option<T>, Option<T>, Option<i64>);
+
+/// A client's touches, if it has any. Where a part of the quiet stretch is missing there is none.
+pub(super) fn touches_row<T: Moment>(
+    key: &ClientKey,
+    row: Option<TouchesRow<T>>,
+) -> Result<(Touches, Option<Quiet>)> {
+    let Some((run, after, before, policies)) = row else {
+        return Ok((Touches::default(), None));
+    };
+    let place = Row {
+        table: "touches",
+        key,
+    };
+    let moment = |column, time: Option<T>| time.map(|time| place.moment(column, time)).transpose();
+    let after = moment("quiet_after", after)?;
+    let before = moment("quiet_before", before)?;
+    let quiet = after
+        .zip(before)
+        .zip(policies)
+        .map(|((after, before), policies)| Quiet {
+            after,
+            before,
+            policies,
+        });
+    Ok((open_run(key, &run)?, quiet))
+}
+
 /// `version, doc, name, name_key, link, service, access, as_of`
 pub(super) type KeptColumns<T> = (
     i64,
@@ -183,8 +212,10 @@ impl<'a> ClientColumns<'a> {
 
 /// The data of an event as it stands in the log: what was understood of it, not what was sent.
 pub(super) fn data_of(kind: &EventKind) -> String {
-    let mut whole = serde_json::to_value(kind).expect("plain data with text for keys");
-    json(&whole["data"].take())
+    // Cut out of the whole, which is `{"type":"…","data":…}`: no type is written in another way than it is called.
+    let whole = json(kind);
+    let before = r#"{"type":"","data":"#.len() + kind.type_name().len();
+    whole[before..whole.len() - 1].to_owned()
 }
 
 /// `applied` or `refused`, and the code of the refusal.

@@ -62,6 +62,43 @@ impl Touch {
     }
 }
 
+/// A stretch of time in which a touch of a client renews its access and does nothing else, so that the client need not be
+/// read for it: its access is enabled, it has seen nothing later, and no timer is due. Whatever else is written of the
+/// client ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quiet {
+    /// The last touch: one must be later.
+    pub after: DateTime<Utc>,
+    /// When the next timer is due, had there been no more touches: one must be earlier.
+    pub before: DateTime<Utc>,
+    /// How many policies were recorded when this was computed; under others it does not count.
+    pub policies: i64,
+}
+
+/// Touches of one client, to be kept without reading it.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    pub key: ClientKey,
+    /// Not empty.
+    pub touches: Touches,
+}
+
+impl Renewal {
+    /// The times of the first touch and the last.
+    pub(super) fn span(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        let touches = &self.touches.0;
+        Some((touches.first()?.time, touches.last()?.time))
+    }
+}
+
+/// Bytes of a packed run up to which touches are added to it without reading the client: it is put away when the client is
+/// read, and must not be full before.
+pub(super) const LONGEST_OPEN_RUN: i64 = 9 * 127;
+const _: () = assert!(
+    RUN_LENGTH == 128,
+    "the longest open run is one touch short of a full one"
+);
+
 /// A run of touches, sorted, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touches(Vec<Touch>);

@@ -53,7 +53,6 @@ fn default_toml_has_every_key_and_nothing_else() {
         "access.mature_after_jobs",
         "access.warn_before",
         "broker.batch_max",
-        "broker.batch_wait",
         "broker.ca_file",
         "broker.cert_file",
         "broker.declare",
@@ -62,6 +61,7 @@ fn default_toml_has_every_key_and_nothing_else() {
         "broker.lanes",
         "broker.prefetch",
         "broker.relay",
+        "broker.strands",
         "broker.url",
         "cleanup.grace",
         "events.max_bytes",
@@ -129,7 +129,7 @@ fn every_setting_can_be_set() {
         ("TENURE_BROKER__LANES", "64"),
         ("TENURE_BROKER__PREFETCH", "17"),
         ("TENURE_BROKER__BATCH_MAX", "18"),
-        ("TENURE_BROKER__BATCH_WAIT", "0s"),
+        ("TENURE_BROKER__STRANDS", "16"),
         ("TENURE_BROKER__DECLARE", "false"),
         ("TENURE_BROKER__RELAY", "false"),
         ("TENURE_EVENTS__MAX_BYTES", "2048"),
@@ -184,7 +184,7 @@ fn every_setting_can_be_set() {
     let broker = &settings.broker;
     assert_eq!(broker.url.as_ref().unwrap().reveal(), "amqp://u:p@mq:5672/%2f");
     assert_eq!((broker.lanes, broker.prefetch, broker.batch_max), (64, 17, 18));
-    assert_eq!(broker.batch_wait, Duration::ZERO);
+    assert_eq!(broker.strands, 16);
     assert!(!broker.declare && !broker.relay);
     assert_eq!(settings.events.max_bytes, 2048);
     assert_eq!(settings.events.max_clock_skew, Duration::ZERO);
@@ -219,7 +219,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         [TimeDelta::days(5), TimeDelta::days(2)]
     );
     assert_eq!(settings.broker.lanes, 8);
-    assert_eq!(settings.broker.prefetch, 1000);
+    assert_eq!(settings.broker.prefetch, 4000);
 
     let origin = |key: &str| {
         let shown = settings.shown().iter().find(|shown| shown.key == key).unwrap();
@@ -292,7 +292,7 @@ fn impossible_values_stop_the_start() {
         ("TENURE_BROKER__LANES", "65"),
         ("TENURE_BROKER__LANES", "1.5"),
         ("TENURE_BROKER__PREFETCH", "65536"),
-        ("TENURE_BROKER__BATCH_WAIT", "1m"),
+        ("TENURE_BROKER__STRANDS", "17"),
         ("TENURE_EVENTS__MAX_BYTES", "256KiB"),
         ("TENURE_HTTP__LISTEN", "example.com:8080"),
         ("TENURE_HTTP__LISTEN", "127.0.0.1"),

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::servers::{Postgres, Proxy, RabbitMq, name_in};
+use crate::support::proxy::{Cut, Proxy};
+use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::{Running, Tenure};
 
 fn lines(running: &Running, words: &str) -> Vec<String> {
@@ -119,8 +120,7 @@ fn a_database_that_is_not_there_yet_or_goes_away_is_one_line_each_time() {
 fn a_database_whose_host_vanishes_holds_nothing_for_ever() {
     let database = Postgres::own();
     let wire = Proxy::to(database.port());
-    let name = database.database("vanished");
-    let url = format!("postgres://postgres@127.0.0.1:{}/{}", wire.port(), name_in(&name));
+    let url = wire.url(&database.database("vanished"));
     let amqp = RabbitMq::shared().vhost("vanished");
     let folder = tempfile::tempdir().expect("a folder");
     let tenure = Tenure::new(
@@ -136,7 +136,8 @@ fn a_database_whose_host_vanishes_holds_nothing_for_ever() {
     publish(&tenure, folder.path(), "before");
     arrives(&running, "before");
     for client in ["first", "second", "third", "fourth"] {
-        assert!(wire.cut_off() > 1);
+        assert!(wire.connections() > 1);
+        wire.cut(Cut::Silence);
         publish(&tenure, folder.path(), client);
         arrives(&running, client);
     }

@@ -13,7 +13,7 @@ use tenure::domain::{ClientKey, Event, EventKind, Policy, Sweep};
 use tenure::engine::{Answer, Engine, Incoming};
 use tenure::scheduler::{Scheduler, TickerError, prune_on_ticks};
 use tenure::store::sqlite::SqliteStore;
-use tenure::store::{Halt, HaltKind, RunEnd, RunStatus, Store, SweepRun};
+use tenure::store::{Halt, HaltKind, RunEnd, RunStatus, Store, SweepRun, Watermark};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -319,6 +319,39 @@ async fn no_sweep_runs_that_is_not_enabled() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     running.stop().await;
     assert_eq!(runs(&engine).await, []);
+}
+
+/// The clock stands, so that there is one tick; what is seen through is not looked at again.
+#[tokio::test]
+async fn a_run_that_was_held_back_has_failed_and_its_tick_is_tried_again() {
+    let (_folder, clock, engine) = engine_at("2026-01-01T00:00:00Z").await;
+    clients(&engine, 3, moment("2026-01-01T00:00:00Z")).await;
+    let lane = "tenure.events.0".to_owned();
+    engine.keep_lanes(std::slice::from_ref(&lane)).await.unwrap();
+    clock.set(moment("2026-03-10T12:30:00Z"));
+    // A tick each second wakes it sooner than its own look, half a minute later, would.
+    let running = start(&engine, &settings(EVERY_SECOND, 10));
+    let held = runs_until(&engine, |runs| runs.iter().any(|run| run.finished_at.is_some())).await;
+    assert_eq!((held.len(), held[0].status), (1, RunStatus::Failed), "{held:#?}");
+    assert_eq!(held[0].upto, None);
+    assert_eq!(
+        held[0].error.as_deref(),
+        Some("held back: nothing has come through tenure.events.0 yet")
+    );
+    assert_eq!(expired(&engine).await, 0);
+
+    let watermark = Watermark {
+        lane,
+        at: clock.now(),
+    };
+    engine.take_from_lane(Vec::new(), Some(watermark)).await.unwrap();
+    let ended = runs_until(&engine, |runs| runs.iter().any(done)).await;
+    running.stop().await;
+    assert_eq!((ended.len(), ended[0].id), (1, held[0].id), "{ended:#?}");
+    assert_eq!(ended[0].scheduled_at, moment("2026-03-10T12:30:00Z"));
+    assert_eq!((ended[0].counts.changed, &ended[0].error), (3, &None));
+    assert_eq!(ended[0].upto, Some(moment("2026-03-10T12:30:00Z")));
+    assert_eq!(expired(&engine).await, 3);
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! A TCP proxy between the worker and a server, for what networks do: connections are cut or reset in mid-sentence,
-//! or stand still.
+//! stand still, or go dead without a word.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +20,8 @@ pub enum Cut {
     Close,
     /// Both sides are told that there is no such connection.
     Reset,
+    /// Nobody is told: it stays open, and nothing comes through it any more, as when a host vanishes.
+    Silence,
 }
 
 #[derive(Clone, Copy)]
@@ -33,6 +37,8 @@ pub struct Proxy {
     port: u16,
     server: u16,
     weather: watch::Sender<Weather>,
+    /// So many have come so far.
+    connections: Arc<AtomicUsize>,
     _runtime: Runtime,
 }
 
@@ -53,11 +59,13 @@ impl Proxy {
         let listener = runtime
             .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
             .expect("a free port");
-        runtime.spawn(accept(listener, server, watched));
+        let connections = Arc::default();
+        runtime.spawn(accept(listener, server, watched, Arc::clone(&connections)));
         Self {
             port,
             server,
             weather,
+            connections,
             _runtime: runtime,
         }
     }
@@ -73,7 +81,12 @@ impl Proxy {
         url.replace(&server, &port)
     }
 
-    /// Ends every connection that there is.
+    /// How many connections there have been.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Ends every connection that there is; new ones work.
     pub fn cut(&self, cut: Cut) {
         self.weather.send_modify(|weather| {
             weather.age += 1;
@@ -92,9 +105,15 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: u16, weather: watch::Receiver<Weather>) {
+async fn accept(
+    listener: TcpListener,
+    server: u16,
+    weather: watch::Receiver<Weather>,
+    connections: Arc<AtomicUsize>,
+) {
     loop {
         if let Ok((client, _)) = listener.accept().await {
+            connections.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(carry(client, server, weather.clone()));
         } else {
             // Out of file handles, for a moment.
@@ -118,8 +137,13 @@ async fn carry(mut client: TcpStream, server: u16, weather: watch::Receiver<Weat
             changed = watched.wait_for(|weather| weather.age != born) => changed.ok().map(|weather| weather.cut),
         }
     };
-    if cut == Some(Cut::Reset) {
-        let _ = (client.set_zero_linger(), server.set_zero_linger());
+    match cut {
+        Some(Cut::Reset) => {
+            let _ = (client.set_zero_linger(), server.set_zero_linger());
+        }
+        // Until the proxy ends: whoever hangs up here is not heard on the other side either.
+        Some(Cut::Silence) => std::future::pending().await,
+        Some(Cut::Close) | None => {}
     }
 }
 

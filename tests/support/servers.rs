@@ -14,12 +14,10 @@ mod http;
 mod ports;
 mod postgres;
 mod process;
-mod proxy;
 mod rabbitmq;
 
 pub use http::exchange;
 pub use postgres::Postgres;
-pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 
 use std::fmt::Write as _;

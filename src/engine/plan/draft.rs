@@ -7,15 +7,22 @@ use crate::domain::access::Access;
 use crate::domain::fold::apply_deciding_name;
 use crate::domain::{Cause, Change, Client, ClientKey, Entry, Event, Name, Policies, Sweep, changes};
 use crate::store::{
-    ClientWrite, Commit, EventWrite, Logged, Outcome, OutcomeUpdate, Stored, Touch, TouchWrite, Touches,
+    ClientWrite, Commit, EventWrite, Logged, Outcome, OutcomeUpdate, Quiet, Stored, Touch, TouchWrite,
+    Touches,
 };
+
+/// 9999-12-31T23:59:59Z: beyond all times of events, and within those of both stores.
+const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("a time");
 
 /// A client, as it was stored and as it is becoming.
 #[derive(Debug)]
 pub struct Draft<'a> {
     policies: &'a Policies,
+    /// Without its client, which is at work below.
     stored: Stored,
     client: Client,
+    /// The name that it bore as it was stored.
+    bore: Option<Name>,
     /// The document must be written: something other than a renewal has happened.
     dirty: bool,
     open: Touches,
@@ -37,11 +44,13 @@ struct Slot {
 }
 
 impl<'a> Draft<'a> {
-    pub fn of(stored: Stored, policies: &'a Policies) -> Self {
-        let client = stored.client(policies);
+    pub fn of(mut stored: Stored, policies: &'a Policies) -> Self {
+        let bore = stored.document.client.borne_name().cloned();
+        let client = stored.take_client(policies);
         Self {
             policies,
             client,
+            bore,
             dirty: false,
             open: stored.touches.clone(),
             touched: false,
@@ -208,12 +217,31 @@ impl<'a> Draft<'a> {
         if let Some(until) = self.client.as_of().max(horizon) {
             self.advance(until);
         }
-        let (before, after) = (self.stored.document.client.borne_name(), self.client.borne_name());
+        let (before, after) = (self.bore.as_ref(), self.client.borne_name());
         let lent = self.stored.document.name_is_lent;
         if before != after || (lent && self.claims) {
             let holds = names.settle(&self.stored.key, before, after);
             self.stored.document.name_is_lent = after.is_some() && !holds;
         }
+    }
+
+    /// When touches to come will do nothing but renew, if a touch was the last that this client has seen: the next one
+    /// finds all as that one did, until a timer is due. (Of a timer that a renewal puts off, the earlier time is good
+    /// enough.)
+    fn quiet(&self) -> Option<Quiet> {
+        let last = self.open.last()?;
+        if self.client.fired.is_some() || self.client.seen.as_ref() != Some(&last.position(self.key())) {
+            return None;
+        }
+        let due = Sweep::ALL
+            .into_iter()
+            .filter_map(|sweep| self.client.deadline(sweep, self.policies))
+            .min();
+        Some(Quiet {
+            after: last.time,
+            before: due.unwrap_or(NEVER),
+            policies: self.policies.count(),
+        })
     }
 
     fn put_touch(&mut self, touch: Touch) {
@@ -235,6 +263,7 @@ impl<'a> Draft<'a> {
     /// Adds this client's part to the commit. `swept` names the sweep whose deadline is put exactly; an
     /// event leaves one that is only too early for the sweep to find and move.
     pub fn write(mut self, swept: Option<Sweep>, commit: &mut Commit) {
+        let quiet = self.quiet();
         let closed = self.open.is_full().then(|| std::mem::take(&mut self.open));
         // The document takes over what a run that is put away says about the last renewal.
         self.dirty |= closed.is_some();
@@ -244,6 +273,7 @@ impl<'a> Draft<'a> {
                 key: self.key().clone(),
                 open: self.open.clone(),
                 closed,
+                quiet,
             });
         }
         let mut document = std::mem::take(&mut self.stored.document);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{Client, ClientKey, Entry, Event, Policies, Sweep};
+use crate::domain::{ClientKey, Entry, Event, Policies, Sweep};
 use crate::store::{Commit, Logged, NameClaim, Outcome, Stored};
 
 use draft::Draft;
@@ -41,17 +41,19 @@ pub struct Plan {
     pub outcomes: Vec<Outcome>,
 }
 
-/// Whether an event comes after all that its client has seen. Such an event cannot be in the log yet.
+/// Whether an event comes after all that its client has seen. Such an event cannot be in the log yet. `stored` is none
+/// for a client that was not there.
 #[must_use]
-pub fn is_in_order(client: &Client, event: &Event) -> bool {
-    !client.is_past(&event.position())
+pub fn is_in_order(stored: Option<&Stored>, event: &Event) -> bool {
+    stored.is_none_or(|stored| !stored.is_past(&event.position()))
 }
 
-/// Whether an event comes so late that its client's history must be folded anew. `stored` is none for a client
-/// that was not there.
+/// Whether an event comes so late that its client's history must be folded anew.
 #[must_use]
-pub fn needs_history(stored: Option<&Stored>, client: &Client, event: &Event) -> bool {
-    !is_in_order(client, event) && stored.is_none_or(|stored| !draft::is_harmless(stored, client, event))
+pub fn needs_history(stored: Option<&Stored>, event: &Event, policies: &Policies) -> bool {
+    stored.is_some_and(|stored| {
+        !is_in_order(Some(stored), event) && !draft::is_harmless(stored, &stored.client(policies), event)
+    })
 }
 
 /// Plans nothing but deadlines: those that are missing, or later than they should be under these policies. One that is

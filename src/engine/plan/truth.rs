@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::access::AccessStatus;
 use crate::domain::fold::replay;
 use crate::domain::replay::Replica;
+use crate::domain::view::rfc3339;
 use crate::domain::{Cause, Client, Event, Policies, Sweep};
 use crate::store::{Columns, Kept, Outcome, Touch};
 
@@ -92,6 +94,7 @@ pub fn differences(kept: &Kept, truth: &Truth, policies: &Policies) -> Vec<Strin
         out.push(journal(&told, &so));
     }
     deadlines(kept, truth, policies, &mut out);
+    quiet(kept, truth, policies, &mut out);
     out
 }
 
@@ -120,6 +123,28 @@ fn row(kept: &Kept, truth: &Truth, policies: &Policies, out: &mut Vec<String>) {
         ));
     }
     columns(&row.columns, &Columns::of(document), out);
+}
+
+/// Touches inside a quiet stretch are kept unread: it must not reach to where they would be more than renewals.
+fn quiet(kept: &Kept, truth: &Truth, policies: &Policies, out: &mut Vec<String>) {
+    let Some(quiet) = kept.quiet.filter(|quiet| quiet.policies == policies.count()) else {
+        return;
+    };
+    let client = &truth.client;
+    let due = Sweep::ALL
+        .into_iter()
+        .filter_map(|sweep| client.deadline(sweep, policies))
+        .min();
+    let is_sound = client.access_status() == AccessStatus::Enabled
+        && client.as_of() <= Some(quiet.after)
+        && due.is_none_or(|due| quiet.before <= due);
+    if !is_sound {
+        out.push(format!(
+            "touches between {} and {} would be kept unread, and must not be",
+            rfc3339(quiet.after),
+            rfc3339(quiet.before)
+        ));
+    }
 }
 
 /// The parts of two clients that are not the same.

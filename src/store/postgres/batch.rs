@@ -9,14 +9,24 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 
 use super::session::Session;
-use super::{history, kept, lanes, policies, write};
+use super::{history, kept, lanes, policies, renew, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::{
-    Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Result, StoreError, Stored, Touches, rows,
+    Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, StoreError, Stored, Touches, rows,
 };
 
 pub(super) struct PostgresBatch {
     session: Session,
+    held: Held,
+}
+
+/// What is known of clients that are locked.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Where the row of each is (`ctid`): nobody can move it while we hold it.
+    pub places: HashMap<ClientKey, String>,
+    /// Those in a quiet stretch, which ends when they are written. Their touches are locked too.
+    pub quiet: HashSet<ClientKey>,
 }
 
 impl PostgresBatch {
@@ -24,7 +34,8 @@ impl PostgresBatch {
         // Plans are cached, and a table that was empty when its plan was made would be read from end to end
         // until the server next takes stock of it.
         let session = Session::begin(pool, limit, "begin; set local enable_seqscan = off").await?;
-        Ok(Self { session })
+        let held = Held::default();
+        Ok(Self { session, held })
     }
 }
 
@@ -44,7 +55,9 @@ impl Batch for PostgresBatch {
         }
         debug_assert!(keys.is_sorted(), "locks out of order make deadlocks");
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(lock_and_read(connection, keys, skip_busy)).await
+        let held = &mut self.held;
+        debt.settled_by(lock_and_read(connection, keys, skip_busy, held))
+            .await
     }
 
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>> {
@@ -62,7 +75,8 @@ impl Batch for PostgresBatch {
 
     async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(kept::locked(connection, key)).await
+        let held = &mut self.held;
+        debt.settled_by(kept::locked(connection, key, held)).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
@@ -75,9 +89,20 @@ impl Batch for PostgresBatch {
         debt.settled_by(lanes::all(connection)).await
     }
 
+    async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
+        debug_assert!(
+            renewals.is_sorted_by_key(|renewal| &renewal.key),
+            "locks out of order make deadlocks"
+        );
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(renew::renew(connection, renewals, policies))
+            .await
+    }
+
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(write::all(connection, commit)).await?;
+        debt.settled_by(write::all(connection, commit, &mut self.held))
+            .await?;
         self.session.end("commit").await
     }
 
@@ -133,12 +158,16 @@ async fn lock_and_read(
     connection: &mut PgConnection,
     keys: &[ClientKey],
     skip_busy: bool,
+    held: &mut Held,
 ) -> Result<Vec<Stored>> {
-    let mut clients = lock(connection, keys, skip_busy).await?;
+    let mut clients = lock(connection, keys, skip_busy, &mut held.places).await?;
     let mut runs = open_runs(connection, &clients).await?;
     for client in &mut clients {
-        if let Some(run) = runs.remove(&client.key) {
+        if let Some((run, is_quiet)) = runs.remove(&client.key) {
             client.touches = run;
+            if is_quiet {
+                held.quiet.insert(client.key.clone());
+            }
         }
     }
     Ok(clients)
@@ -150,24 +179,29 @@ async fn lock_and_read(
 /// first row that it locks. Another that began later can commit a line of a client while we still wait for
 /// that client: ours would then be published before it. So it is a conflict, and the batch is begun again
 /// under a new number.
-async fn lock(connection: &mut PgConnection, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>> {
-    /// `partner, client, version, doc, journaled_by, this transaction`
-    type Locked = (String, String, i64, String, i64, i64);
+async fn lock(
+    connection: &mut PgConnection,
+    keys: &[ClientKey],
+    skip_busy: bool,
+    places: &mut HashMap<ClientKey, String>,
+) -> Result<Vec<Stored>> {
+    /// `partner, client, version, doc, place, journaled_by, this transaction`
+    type Locked = (String, String, i64, String, String, i64, i64);
     let statement = if skip_busy {
-        "select c.partner, c.client, c.version, c.doc, c.journaled_by,
+        "select c.partner, c.client, c.version, c.doc, c.place, c.journaled_by,
                 (select pg_current_xact_id()::text::bigint + xid_shift from relay)
          from unnest($1::text[], $2::text[]) as k (partner, client)
          cross join lateral (
-             select partner, client, version, doc::text as doc, journaled_by
+             select partner, client, version, doc::text as doc, ctid::text as place, journaled_by
              from clients where partner = k.partner and client = k.client
              for update skip locked
          ) c"
     } else {
-        "select c.partner, c.client, c.version, c.doc, c.journaled_by,
+        "select c.partner, c.client, c.version, c.doc, c.place, c.journaled_by,
                 (select pg_current_xact_id()::text::bigint + xid_shift from relay)
          from unnest($1::text[], $2::text[]) as k (partner, client)
          cross join lateral (
-             select partner, client, version, doc::text as doc, journaled_by
+             select partner, client, version, doc::text as doc, ctid::text as place, journaled_by
              from clients where partner = k.partner and client = k.client
              for update
          ) c"
@@ -180,35 +214,45 @@ async fn lock(connection: &mut PgConnection, keys: &[ClientKey], skip_busy: bool
         .await?;
     locked
         .into_iter()
-        .map(|(partner, client, version, doc, journaled_by, transaction)| {
-            if journaled_by > transaction {
-                return Err(StoreError::Conflict(format!(
-                    "{partner}/{client} was written by a transaction that began later"
-                )));
-            }
-            rows::stored((partner, client, version, doc, None))
-        })
+        .map(
+            |(partner, client, version, doc, place, journaled_by, transaction)| {
+                if journaled_by > transaction {
+                    return Err(StoreError::Conflict(format!(
+                        "{partner}/{client} was written by a transaction that began later"
+                    )));
+                }
+                let stored = rows::stored((partner, client, version, doc, None))?;
+                places.insert(stored.key.clone(), place);
+                Ok(stored)
+            },
+        )
         .collect()
 }
 
-/// The touches of clients that are locked. Not in the statement that locks: after waiting for a client, it
-/// would read them as they were before.
-async fn open_runs(connection: &mut PgConnection, clients: &[Stored]) -> Result<HashMap<ClientKey, Touches>> {
+/// The touches of clients that are locked, and whether they are in a quiet stretch; then others may add to them, and
+/// they are locked as well. Not in the statement that locks: after waiting for a client, it would read them as they were
+/// before.
+async fn open_runs(
+    connection: &mut PgConnection,
+    clients: &[Stored],
+) -> Result<HashMap<ClientKey, (Touches, bool)>> {
     let (partners, names) = columns(clients.iter().map(|stored| &stored.key));
-    let runs: Vec<(String, String, Vec<u8>)> = sqlx::query_as(
-        "select k.partner, k.client, t.open_run
+    let runs: Vec<(String, String, Vec<u8>, bool)> = sqlx::query_as(
+        "select k.partner, k.client, t.open_run, t.is_quiet
          from unnest($1::text[], $2::text[]) as k (partner, client)
          cross join lateral (
-             select open_run from touches where partner = k.partner and client = k.client offset 0
+             select open_run, quiet_before is not null as is_quiet
+             from touches where partner = k.partner and client = k.client
+             for update
          ) t",
     )
     .bind(partners)
     .bind(names)
     .fetch_all(connection)
     .await?;
-    let run = |(partner, client, run): (String, String, Vec<u8>)| {
+    let run = |(partner, client, run, is_quiet): (String, String, Vec<u8>, bool)| {
         let key = rows::key(&partner, &client);
-        rows::open_run(&key, &run).map(|run| (key, run))
+        rows::open_run(&key, &run).map(|run| (key, (run, is_quiet)))
     };
     runs.into_iter().map(run).collect()
 }

@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 
+use super::batch::Held;
 use super::history;
 use super::session::Session;
 use crate::domain::{ClientKey, Entry};
-use crate::store::rows::{self, ClientRange, JournalRow, KeptColumns};
-use crate::store::{Armed, Kept, KeptRow, Result, StoreError, Touches};
+use crate::store::rows::{self, ClientRange, JournalRow, KeptColumns, TouchesRow};
+use crate::store::{Armed, Kept, KeptRow, Quiet, Result, StoreError, Touches};
 
 /// Of the log and of the deadlines too: a client's row may be missing.
 pub(super) async fn keys(
@@ -58,9 +59,9 @@ pub(super) async fn one(pool: &PgPool, limit: Duration, key: &ClientKey) -> Resu
 }
 
 /// Once the client is ours. A transaction that began later and was faster is a conflict, as in `lock`.
-pub(super) async fn locked(connection: &mut PgConnection, key: &ClientKey) -> Result<Kept> {
-    let mine: Option<bool> = sqlx::query_scalar(
-        "select journaled_by <= (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+pub(super) async fn locked(connection: &mut PgConnection, key: &ClientKey, held: &mut Held) -> Result<Kept> {
+    let found: Option<(String, bool)> = sqlx::query_as(
+        "select ctid::text, journaled_by <= (select pg_current_xact_id()::text::bigint + xid_shift from relay)
          from clients
          where partner = $1 and client = $2
          for update",
@@ -69,10 +70,25 @@ pub(super) async fn locked(connection: &mut PgConnection, key: &ClientKey) -> Re
     .bind(&*key.client)
     .fetch_optional(&mut *connection)
     .await?;
-    if mine == Some(false) {
-        return Err(StoreError::Conflict(format!(
-            "{key} was written by a transaction that began later"
-        )));
+    if let Some((place, mine)) = found {
+        if !mine {
+            return Err(StoreError::Conflict(format!(
+                "{key} was written by a transaction that began later"
+            )));
+        }
+        held.places.insert(key.clone(), place);
+    }
+    let is_quiet: Option<bool> = sqlx::query_scalar(
+        "select quiet_before is not null from touches
+         where partner = $1 and client = $2
+         for update",
+    )
+    .bind(&*key.partner)
+    .bind(&*key.client)
+    .fetch_optional(&mut *connection)
+    .await?;
+    if is_quiet == Some(true) {
+        held.quiet.insert(key.clone());
     }
     read(connection, key).await
 }
@@ -94,10 +110,12 @@ async fn read(connection: &mut PgConnection, key: &ClientKey) -> Result<Kept> {
 /// What is kept beside a client's row.
 async fn beside(connection: &mut PgConnection, key: &ClientKey, row: Option<KeptRow>) -> Result<Kept> {
     let mut histories = history::of(connection, std::slice::from_ref(key)).await?;
+    let (touches, quiet) = touches(connection, key).await?;
     Ok(Kept {
         key: key.clone(),
         row,
-        touches: touches(connection, key).await?,
+        touches,
+        quiet,
         deadlines: deadlines(connection, key).await?,
         history: histories.remove(key).unwrap_or_default(),
         journal: journal(connection, key).await?,
@@ -105,16 +123,16 @@ async fn beside(connection: &mut PgConnection, key: &ClientKey, row: Option<Kept
     })
 }
 
-async fn touches(connection: &mut PgConnection, key: &ClientKey) -> Result<Touches> {
-    let run: Option<Vec<u8>> = sqlx::query_scalar(
-        "select open_run from touches
+async fn touches(connection: &mut PgConnection, key: &ClientKey) -> Result<(Touches, Option<Quiet>)> {
+    let row: Option<TouchesRow<DateTime<Utc>>> = sqlx::query_as(
+        "select open_run, quiet_after, quiet_before, quiet_policies from touches
          where partner = $1 and client = $2",
     )
     .bind(&*key.partner)
     .bind(&*key.client)
     .fetch_optional(connection)
     .await?;
-    rows::open_run(key, &run.unwrap_or_default())
+    rows::touches_row(key, row)
 }
 
 async fn deadlines(connection: &mut PgConnection, key: &ClientKey) -> Result<Armed> {

@@ -12,6 +12,7 @@ mod lanes;
 mod policies;
 mod reading;
 mod relay;
+mod renew;
 mod retention;
 mod session;
 mod sweeps;
@@ -49,6 +50,11 @@ const MIGRATIONS: Embedded = Embedded(&[
         3,
         "retention",
         include_str!("../migrations/postgres/0003_retention.sql"),
+    ),
+    (
+        4,
+        "quiet stretches",
+        include_str!("../migrations/postgres/0004_quiet_stretches.sql"),
     ),
 ]);
 

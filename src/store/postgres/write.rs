@@ -1,21 +1,25 @@
 //! What a commit writes: one statement a table, fed with typed arrays. The arrays of a statement are made
 //! from one slice each, and so are equally long: PostgreSQL would fill up a shorter one with nulls.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres};
 
-use super::batch::columns;
+use super::batch::{Held, columns};
 use super::{dead_letters, lanes};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::rows::{self, ClientColumns, json, outcome_columns};
 use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
 
 /// Writes all of a commit but its end.
-pub(super) async fn all(connection: &mut PgConnection, commit: &Commit) -> Result<()> {
+pub(super) async fn all(connection: &mut PgConnection, commit: &Commit, held: &mut Held) -> Result<()> {
     let at = commit.recorded_at;
-    clients(connection, &commit.clients, &commit.journal).await?;
+    look_up(connection, &commit.clients, held).await?;
+    clients(connection, &commit.clients, &commit.journal, &held.places).await?;
+    end_quiet(connection, commit, &held.quiet).await?;
     touches(connection, &commit.touches).await?;
     closed_runs(connection, &commit.touches).await?;
     events(connection, &commit.events, at).await?;
@@ -30,23 +34,59 @@ pub(super) async fn all(connection: &mut PgConnection, commit: &Commit) -> Resul
     }
 }
 
+/// Where clients are that this transaction writes without having locked them; of their touches nothing is known.
+async fn look_up(connection: &mut PgConnection, writes: &[ClientWrite], held: &mut Held) -> Result<()> {
+    let missing = writes
+        .iter()
+        .filter(|write| write.read_version > 0 && !held.places.contains_key(&write.key));
+    let (partners, clients) = columns(missing.map(|write| &write.key));
+    if partners.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<(String, String, String)> = sqlx::query_as(
+        "select k.partner, k.client, c.place
+         from unnest($1::text[], $2::text[]) as k (partner, client)
+         cross join lateral (
+             select ctid::text as place from clients where partner = k.partner and client = k.client offset 0
+         ) c",
+    )
+    .bind(partners)
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for (partner, client, place) in found {
+        let key = rows::key(&partner, &client);
+        held.quiet.insert(key.clone());
+        held.places.insert(key, place);
+    }
+    Ok(())
+}
+
 /// Every client must still be as it was read, or not be there if it was not. Those that are there come
 /// first: they may give up a name that a new one takes.
-async fn clients(connection: &mut PgConnection, writes: &[ClientWrite], journal: &[Entry]) -> Result<()> {
+async fn clients(
+    connection: &mut PgConnection,
+    writes: &[ClientWrite],
+    journal: &[Entry],
+    places: &HashMap<ClientKey, String>,
+) -> Result<()> {
     let mut journaled: HashSet<&ClientKey> = journal.iter().map(|entry| &entry.key).collect();
     let mut known = ClientArrays::default();
+    let mut known_places = Vec::new();
     let mut new = ClientArrays::default();
     for write in writes {
-        let arrays = if write.read_version > 0 {
-            &mut known
+        let journaled = journaled.remove(&write.key);
+        if write.read_version > 0 {
+            // One that is not there any more is written nowhere, which is a conflict.
+            known_places.push(places.get(&write.key).map(String::as_str));
+            known.push(write, journaled);
         } else {
-            &mut new
-        };
-        arrays.push(write, journaled.remove(&write.key));
+            new.push(write, journaled);
+        }
     }
     let mut written = 0;
     if !known.partners.is_empty() {
-        written += update_clients(connection, known).await?;
+        written += update_clients(connection, known, known_places).await?;
     }
     if !new.partners.is_empty() {
         written += insert_clients(connection, new).await?;
@@ -88,8 +128,8 @@ impl<'a> ClientArrays<'a> {
         self.docs.push(json(&write.document));
     }
 
-    async fn write(self, connection: &mut PgConnection, statement: &'static str) -> Result<u64> {
-        let done = sqlx::query(statement)
+    fn bind(self, statement: &'static str) -> Query<'a, Postgres, PgArguments> {
+        sqlx::query(statement)
             .bind(self.partners)
             .bind(self.clients)
             .bind(self.names)
@@ -101,54 +141,43 @@ impl<'a> ClientArrays<'a> {
             .bind(self.versions)
             .bind(self.journaled)
             .bind(self.docs)
-            .execute(connection)
-            .await?;
-        Ok(done.rows_affected())
     }
 }
 
-async fn update_clients(connection: &mut PgConnection, clients: ClientArrays<'_>) -> Result<u64> {
-    clients
-        .write(
-            connection,
-            "update clients
-             set name = u.name, name_key = u.name_key, link = u.link, service = u.service, access = u.access,
-                 as_of = u.as_of, version = u.version, doc = u.doc::json,
-                 journaled_by = case when u.journaled
-                                     then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
-                                     else journaled_by end
-             from (
-                 select w.*, c.place
-                 from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                             $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[])
-                      as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)
-                 cross join lateral (
-                     select ctid as place from clients
-                     where partner = w.partner and client = w.client and version = w.version - 1
-                     offset 0
-                 ) c
-             ) u
-             where clients.ctid = u.place",
-        )
-        .await
+/// The rows are where they were when they were locked. The key is compared for safety's sake alone.
+async fn update_clients<'a>(
+    connection: &mut PgConnection,
+    clients: ClientArrays<'a>,
+    places: Vec<Option<&'a str>>,
+) -> Result<u64> {
+    let statement = "update clients
+         set name = w.name, name_key = w.name_key, link = w.link, service = w.service, access = w.access,
+             as_of = w.as_of, version = w.version, doc = w.doc::json,
+             journaled_by = case when w.journaled
+                                 then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                                 else journaled_by end
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                     $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[], $12::text[])
+              as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc, place)
+         where clients.ctid = w.place::tid and clients.version = w.version - 1
+               and clients.partner = w.partner and clients.client = w.client";
+    let done = clients.bind(statement).bind(places).execute(connection).await?;
+    Ok(done.rows_affected())
 }
 
 async fn insert_clients(connection: &mut PgConnection, clients: ClientArrays<'_>) -> Result<u64> {
-    clients
-        .write(
-            connection,
-            "insert into clients
-                 (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
-             select w.partner, w.client, w.name, w.name_key, w.link, w.service, w.access, w.as_of, w.version,
-                    case when w.journaled
-                         then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
-                         else 0 end,
-                    w.doc::json
-             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                         $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[])
-                  as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)",
-        )
-        .await
+    let statement = "insert into clients
+             (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+         select w.partner, w.client, w.name, w.name_key, w.link, w.service, w.access, w.as_of, w.version,
+                case when w.journaled
+                     then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                     else 0 end,
+                w.doc::json
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                     $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[])
+              as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)";
+    let done = clients.bind(statement).execute(connection).await?;
+    Ok(done.rows_affected())
 }
 
 /// Marks clients that are journaled but not written: those that a late event makes no different, but for
@@ -176,20 +205,55 @@ async fn stamp(connection: &mut PgConnection, journaled: &HashSet<&ClientKey>) -
     Ok(())
 }
 
+/// What is written of a client ends its quiet stretch. (A write of its touches says itself whether there is another.)
+async fn end_quiet(connection: &mut PgConnection, commit: &Commit, quiet: &HashSet<ClientKey>) -> Result<()> {
+    let touched: HashSet<&ClientKey> = commit.touches.iter().map(|write| &write.key).collect();
+    let ended: Vec<&ClientKey> = commit
+        .clients
+        .iter()
+        .map(|write| &write.key)
+        .filter(|key| quiet.contains(*key) && !touched.contains(key))
+        .collect();
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let (partners, clients) = columns(ended);
+    sqlx::query(
+        "update touches
+         set quiet_after = null, quiet_before = null, quiet_policies = null
+         where ctid = any (array(
+             select t.ctid
+             from unnest($1::text[], $2::text[]) as k (partner, client)
+             cross join lateral (
+                 select ctid from touches where partner = k.partner and client = k.client offset 0
+             ) t
+         ))",
+    )
+    .bind(partners)
+    .bind(clients)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn touches(connection: &mut PgConnection, writes: &[TouchWrite]) -> Result<()> {
     if writes.is_empty() {
         return Ok(());
     }
     let (partners, clients) = columns(writes.iter().map(|write| &write.key));
     sqlx::query(
-        "insert into touches (partner, client, open_run)
-         select * from unnest($1::text[], $2::text[], $3::bytea[])
+        "insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
+         select * from unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[], $5::timestamptz[], $6::bigint[])
          on conflict (partner, client) do update
-         set open_run = excluded.open_run",
+         set open_run = excluded.open_run, quiet_after = excluded.quiet_after, quiet_before = excluded.quiet_before,
+             quiet_policies = excluded.quiet_policies",
     )
     .bind(partners)
     .bind(clients)
     .bind(writes.iter().map(|w| w.open.pack()).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.quiet.map(|q| q.after)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.quiet.map(|q| q.before)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.quiet.map(|q| q.policies)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

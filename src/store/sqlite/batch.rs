@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use sqlx::Transaction;
 use sqlx::sqlite::{Sqlite, SqlitePool};
 
-use super::{BEGIN, history, kept, lanes, policies, write};
+use super::{BEGIN, history, kept, lanes, policies, renew, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows::{self, StoredRow, json};
-use crate::store::{Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Result, Stored};
+use crate::store::{Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, Stored};
 
 pub(super) struct SqliteBatch {
     transaction: Transaction<'static, Sqlite>,
@@ -95,6 +95,10 @@ impl Batch for SqliteBatch {
 
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
         lanes::all(&mut *self.transaction).await
+    }
+
+    async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
+        renew::renew(&mut self.transaction, renewals, policies).await
     }
 
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {

@@ -5,8 +5,8 @@ use sqlx::sqlite::SqlitePool;
 
 use super::history;
 use crate::domain::{ClientKey, Entry};
-use crate::store::rows::{self, ClientRange, JournalRow, KeptColumns};
-use crate::store::{Armed, Kept, Result, Touches};
+use crate::store::rows::{self, ClientRange, JournalRow, KeptColumns, TouchesRow};
+use crate::store::{Armed, Kept, Quiet, Result, Touches};
 
 /// Of the log and of the deadlines too: a client's row may be missing.
 pub(super) async fn keys(
@@ -63,10 +63,12 @@ pub(super) async fn of(connection: &mut SqliteConnection, key: &ClientKey) -> Re
     .fetch_optional(&mut *connection)
     .await?;
     let mut histories = history::of(connection, std::slice::from_ref(key)).await?;
+    let (touches, quiet) = touches(connection, key).await?;
     Ok(Kept {
         key: key.clone(),
         row: row.map(|row| rows::kept_row(key, row)).transpose()?,
-        touches: touches(connection, key).await?,
+        touches,
+        quiet,
         deadlines: deadlines(connection, key).await?,
         history: histories.remove(key).unwrap_or_default(),
         journal: journal(connection, key).await?,
@@ -74,16 +76,16 @@ pub(super) async fn of(connection: &mut SqliteConnection, key: &ClientKey) -> Re
     })
 }
 
-async fn touches(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Touches> {
-    let run: Option<Vec<u8>> = sqlx::query_scalar(
-        "select open_run from touches
+async fn touches(connection: &mut SqliteConnection, key: &ClientKey) -> Result<(Touches, Option<Quiet>)> {
+    let row: Option<TouchesRow<i64>> = sqlx::query_as(
+        "select open_run, quiet_after, quiet_before, quiet_policies from touches
          where partner = ?1 and client = ?2",
     )
     .bind(&*key.partner)
     .bind(&*key.client)
     .fetch_optional(connection)
     .await?;
-    rows::open_run(key, &run.unwrap_or_default())
+    rows::touches_row(key, row)
 }
 
 async fn deadlines(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Armed> {

@@ -10,6 +10,7 @@ mod lanes;
 mod policies;
 mod reading;
 mod relay;
+mod renew;
 mod retention;
 mod sweeps;
 mod write;
@@ -42,6 +43,11 @@ const MIGRATIONS: Embedded = Embedded(&[
         3,
         "retention",
         include_str!("../migrations/sqlite/0003_retention.sql"),
+    ),
+    (
+        4,
+        "quiet stretches",
+        include_str!("../migrations/sqlite/0004_quiet_stretches.sql"),
     ),
 ]);
 

@@ -12,6 +12,7 @@ use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, Touch
 pub(super) async fn all(connection: &mut SqliteConnection, commit: &Commit) -> Result<()> {
     let at = micros(commit.recorded_at);
     clients(connection, &commit.clients).await?;
+    end_quiet(connection, &commit.clients).await?;
     touches(connection, &commit.touches).await?;
     closed_runs(connection, &commit.touches).await?;
     events(connection, &commit.events, at).await?;
@@ -97,21 +98,53 @@ async fn give_up_names(connection: &mut SqliteConnection, writes: &[ClientWrite]
     Ok(())
 }
 
+/// What is written of a client ends its quiet stretch. (A write of its touches says itself whether there is another.)
+async fn end_quiet(connection: &mut SqliteConnection, writes: &[ClientWrite]) -> Result<()> {
+    let known: Vec<(&str, &str)> = writes
+        .iter()
+        .filter(|write| write.read_version > 0)
+        .map(|write| (&*write.key.partner, &*write.key.client))
+        .collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update touches
+         set quiet_after = null, quiet_before = null, quiet_policies = null
+         from json_each(?1) w
+         where partner = w.value ->> 0 and client = w.value ->> 1 and quiet_before is not null",
+    )
+    .bind(json(&known))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn touches(connection: &mut SqliteConnection, writes: &[TouchWrite]) -> Result<()> {
     if writes.is_empty() {
         return Ok(());
     }
     let lines: Vec<_> = writes
         .iter()
-        .map(|write| (&*write.key.partner, &*write.key.client, hex(&write.open.pack())))
+        .map(|write| {
+            (
+                &*write.key.partner,
+                &*write.key.client,
+                hex(&write.open.pack()),
+                write.quiet.map(|quiet| micros(quiet.after)),
+                write.quiet.map(|quiet| micros(quiet.before)),
+                write.quiet.map(|quiet| quiet.policies),
+            )
+        })
         .collect();
     sqlx::query(
-        "insert into touches (partner, client, open_run)
-         select value ->> 0, value ->> 1, unhex(value ->> 2)
+        "insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
+         select value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5
          from json_each(?1)
          where true
          on conflict (partner, client) do update
-         set open_run = excluded.open_run",
+         set open_run = excluded.open_run, quiet_after = excluded.quiet_after, quiet_before = excluded.quiet_before,
+             quiet_policies = excluded.quiet_policies",
     )
     .bind(json(&lines))
     .execute(connection)

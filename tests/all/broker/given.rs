@@ -37,7 +37,7 @@ pub fn settings(url: &str) -> BrokerSettings {
         lanes: 1,
         prefetch: 200,
         batch_max: 50,
-        batch_wait: Duration::from_millis(2),
+        strands: 2,
         // Queues hold what a test puts into them.
         heartbeat: Duration::from_hours(1),
         max_event_bytes: 10_000,

@@ -10,8 +10,8 @@ use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{
     Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
-    HaltKind, Kept, LaneProgress, Logged, NameClaim, Recorded, RunCounts, RunEnd, Stale, Store, StoreError,
-    Stored, SweepRun,
+    HaltKind, Kept, LaneProgress, Logged, NameClaim, Recorded, Renewal, RunCounts, RunEnd, Stale, Store,
+    StoreError, Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -91,6 +91,10 @@ impl Batch for MoodyBatch {
 
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
         self.0.lanes().await
+    }
+
+    async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
+        self.0.renew(renewals, policies).await
     }
 
     async fn commit(self: Box<Self>, commit: &Commit) -> Result<()> {

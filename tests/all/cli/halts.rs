@@ -1,13 +1,23 @@
 //! What keeps sweeps and policies back until a person has spoken: pauses, the breaker, lanes.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tenure::clock::SystemClock;
+use tenure::domain::Policy;
+use tenure::engine::Engine;
+use tenure::store::{Store as _, Watermark};
 
 use super::{Given, code, complained, said};
+use crate::support::servers::free_port;
+use crate::support::tenure::Running;
 
 /// After everybody's access has expired.
 const THEN: &str = "2125-01-01T00:00:00Z";
+
+/// So that nobody waits for a tick.
+const EACH_SECOND: (&str, &str) = ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "* * * * * *");
 
 /// So many clients whose access was enabled long ago.
 fn many(given: &Given, clients: usize) {
@@ -138,7 +148,6 @@ fn durations_that_would_change_too_much_wait_for_a_person() {
 
 #[tokio::test]
 async fn lanes_that_nobody_reads_any_more_are_forgotten() {
-    use tenure::store::Store as _;
     let given = Given::events();
     let store = given.sqlite();
     let lanes = ["tenure.events.0".to_owned()];
@@ -160,4 +169,143 @@ async fn lanes_that_nobody_reads_any_more_are_forgotten() {
     assert_eq!(given.tenure.json(&["lanes"]), Vec::<Value>::new());
     let told = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
     assert!(told.contains("changed 1"), "{told}");
+}
+
+/// The last run of access-expiry.
+fn last_run(given: &Given) -> Value {
+    given.tenure.json(&["sweep"])[0]["last_run"].clone()
+}
+
+/// Waits for a run that was held back with these words.
+fn held_back(running: &Running, given: &Given, why: &str) {
+    running.wait_until("held back", || {
+        let run = last_run(given);
+        run["status"] == "failed" && run["error"] == format!("held back: {why}")
+    });
+}
+
+/// Asks again and again for a minute.
+async fn within_a_minute(done: impl AsyncFn() -> bool) -> bool {
+    for _ in 0..600 {
+        if done().await {
+            return true;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    false
+}
+
+/// What waits in RabbitMQ counts from the first moment on, also while RabbitMQ is not to be reached.
+#[tokio::test]
+async fn nothing_fires_before_a_lane_has_been_heard_of() {
+    const IDLE: (&str, &str) = ("TENURE_ACCESS__IDLE", "60d");
+    let mut given = Given::nothing();
+    given.tenure = given.with(&[IDLE]);
+    // Access that is long due to expire, in a store that knows nothing of lanes.
+    given.tenure.ok(&["sweep", "access-expiry", "--pause", "not yet"]);
+    many(&given, 3);
+    given.tenure.ok(&["sweep", "access-expiry", "--resume"]);
+    let store = Arc::new(given.sqlite());
+    let expired = async || {
+        let census = store.census().await.expect("a census");
+        census.access.get("expired").copied().unwrap_or(0)
+    };
+    assert_eq!(expired().await, 0);
+
+    let nobody = format!("amqp://127.0.0.1:{}/%2f", free_port());
+    let broker = [("AMQP_URL", nobody.as_str()), ("TENURE_BROKER__LANES", "2")];
+    let running = given.with(&[&[IDLE, EACH_SECOND], &broker[..]].concat()).start();
+    held_back(&running, &given, "nothing has come through tenure.events.0 yet");
+    let known: Vec<_> = store.lanes().await.expect("lanes");
+    let known: Vec<_> = known
+        .iter()
+        .map(|lane| (lane.lane.as_str(), lane.watermark))
+        .collect();
+    assert_eq!(known, [("tenure.events.0", None), ("tenure.events.1", None)]);
+    // Nor beside an event.
+    let renamed = json!({
+        "specversion": "1.0", "id": "renamed", "source": "/space", "type": "client.renamed",
+        "subject": "many/c1", "time": "2025-01-04T00:00:00Z", "data": {"name": "Another"},
+    });
+    let told = given.tenure.fed(&["ingest", "-"], &renamed.to_string());
+    assert_eq!(code(&told), 0, "{}", complained(&told));
+    assert_eq!(expired().await, 0);
+
+    let engine = Engine::join(store.clone(), Arc::new(SystemClock), &Policy::default())
+        .await
+        .expect("an engine");
+    let beat = async |lane: &str| {
+        let watermark = Watermark {
+            lane: lane.into(),
+            at: engine.now(),
+        };
+        let taken = engine.take_from_lane(Vec::new(), Some(watermark)).await;
+        taken.expect("taken");
+    };
+    beat("tenure.events.0").await;
+    held_back(&running, &given, "nothing has come through tenure.events.1 yet");
+    assert_eq!(expired().await, 0);
+    beat("tenure.events.1").await;
+    assert!(
+        within_a_minute(async || expired().await == 3).await,
+        "{}",
+        running.log()
+    );
+    assert!(running.stop().success());
+}
+
+#[tokio::test]
+async fn a_worker_without_a_broker_says_that_timers_wait_for_one() {
+    let given = Given::events();
+    let lanes = ["tenure.events.0".to_owned()];
+    given
+        .sqlite()
+        .keep_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
+        .await
+        .expect("a lane");
+    let running = given.tenure.start();
+    let broker = || {
+        let (status, body) = running.get("/readyz");
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        (status, body["checks"]["broker"].clone())
+    };
+    running.wait_until("unready", || {
+        let (status, check) = broker();
+        status == 503 && check["ok"] == false
+    });
+    let told = broker().1["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(told.contains("timers wait for lanes of RabbitMQ"), "{told}");
+    assert!(told.contains("run `tenure lanes --forget`"), "{told}");
+
+    given.tenure.ok(&["lanes", "--forget"]);
+    running.wait_until("ready", || broker().0 == 200);
+    assert_eq!(broker().1["detail"], "not configured");
+    assert!(running.stop().success());
+}
+
+#[test]
+fn a_worker_sweeps_again_when_a_trip_is_confirmed() {
+    let mut given = Given::nothing();
+    given.tenure = given.with(&[EACH_SECOND]);
+    many(&given, 120);
+    let by_hand = ["sweep", "access-expiry", "--now", THEN];
+    assert_eq!(code(&given.tenure.call(&by_hand)), 1);
+    let running = given.tenure.start();
+    running.wait_until("unready", || {
+        let (status, body) = running.get("/readyz");
+        status == 503 && body.contains("stopped by the breaker")
+    });
+    let tripped = last_run(&given);
+    assert!(tripped["error"].to_string().contains("--confirm"), "{tripped}");
+
+    let confirmed = [&by_hand[..], &["--confirm"]].concat();
+    let told = given.tenure.ok(&confirmed);
+    assert!(told.contains("changed 120"), "{told}");
+    assert_eq!(given.tenure.json(&["sweep"])[0]["halts"], json!([]));
+    running.wait_until("ready", || running.get("/readyz").0 == 200);
+    running.wait_until("sweeping", || {
+        let run = last_run(&given);
+        run["status"] == "done" && run["worker"].as_str().is_some_and(|it| !it.starts_with("cli-"))
+    });
+    assert!(running.stop().success());
 }

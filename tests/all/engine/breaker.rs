@@ -1,20 +1,25 @@
 //! The breaker: a sweep, or another policy, that would change too much at once waits for a person.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Event, Sweep};
-use tenure::engine::{Adoption, Breaker, Engine, Incoming, NOTICE, SweepOptions, SweepReport};
+use tenure::engine::{Adoption, Breaker, Engine, NOTICE, SweepOptions, SweepReport};
+use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::{HaltKind, RunStatus, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::policies::{World, accessed, active, day, idle};
+use super::policies::{World, accessed, active, day, idle, take};
+use crate::store::{Database, Fresh};
 
-const BREAKER: Breaker = Breaker {
+pub const BREAKER: Breaker = Breaker {
     percent: 20,
     clients: 100,
 };
 
-fn of(number: usize, event: Event) -> Incoming {
+fn of(number: usize, event: Event) -> Event {
     let key = ClientKey::new("p", &format!("c{number}")).expect("a key");
     let mut event = Event {
         id: format!("{number}-{}", event.id).into(),
@@ -24,17 +29,15 @@ fn of(number: usize, event: Event) -> Incoming {
     if let tenure::domain::EventKind::ClientAdded { name, .. } = &mut event.kind {
         *name = format!("Bakery {number}").try_into().expect("a name");
     }
-    Incoming::Event(event)
+    event
 }
 
 /// So many clients whose access is enabled on day 0, of which some entered on day 40.
-async fn clients(engine: &Engine, count: usize, touched: usize) {
+pub async fn clients(engine: &Engine, count: usize, touched: usize) {
     for number in 0..count {
-        let incoming = active().into_iter().map(|event| of(number, event));
-        engine.take(incoming.collect()).await.expect("taken");
+        take(engine, active().into_iter().map(|event| of(number, event))).await;
     }
-    let entered = (0..touched).map(|number| of(number, accessed(day(40))));
-    engine.take(entered.collect()).await.expect("taken");
+    take(engine, (0..touched).map(|number| of(number, accessed(day(40))))).await;
 }
 
 async fn sweep(engine: &Engine, breaker: Option<Breaker>) -> SweepReport {
@@ -106,6 +109,46 @@ async fn deadlines_that_only_have_to_be_moved_are_no_changes() {
     let report = sweep(&engine, Some(BREAKER)).await;
     assert_eq!(report.tripped, None);
     assert_eq!((report.counts.examined, report.counts.changed), (150, 30));
+}
+
+/// Whoever works on a client at the moment holds its row. A look that left those out would count too few, and one that
+/// waited for them would wait for as long as they are held.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_another_transaction_holds_are_counted_too() {
+    let fresh = Fresh::postgres("breaker").await;
+    let Database::Postgres(url) = &fresh.database else {
+        unreachable!();
+    };
+    let options = PostgresOptions {
+        lock_timeout: Duration::from_millis(200),
+        ..PostgresOptions::default()
+    };
+    let store = Arc::new(PostgresStore::connect(url, &options).expect("a store"));
+    let clock = Arc::new(SimulatedClock::at(day(0)));
+    let engine = Engine::start(store.clone(), clock.clone(), &idle(60))
+        .await
+        .expect("an engine");
+    // One more than may change.
+    clients(&engine, 101, 0).await;
+    clock.set(day(61));
+    let before = store.census().await.expect("a census");
+    let mut other = PgConnection::connect(url).await.expect("a connection");
+    other
+        .execute("begin; select 1 from clients where client = 'c57' for update")
+        .await
+        .expect("its lock");
+
+    let report = sweep(&engine, Some(BREAKER)).await;
+    let why = report.tripped.expect("it trips");
+    assert!(why.contains("change 101 or more of 101 clients"), "{why}");
+    assert_eq!(report.counts.changed, 0);
+    assert_eq!(store.census().await.expect("a census"), before);
+    let halts = store.halts().await.expect("halts");
+    assert_eq!((halts.len(), halts[0].kind), (1, HaltKind::Tripped));
+
+    other.execute("rollback").await.expect("no lock");
+    let report = sweep(&engine, None).await;
+    assert_eq!((report.tripped, report.counts.changed), (None, 101));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use tenure::domain::view::rfc3339;
 use tenure::engine::{Engine, Incoming, SweepOptions, SweepReport};
 use tenure::store::{Store, Watermark};
 
-use super::policies::{World, accessed, active, day, event, idle, key};
+use super::policies::{World, accessed, active, day, event, idle, key, take};
 
 const LANES: [&str; 2] = ["tenure.events.0", "tenure.events.1"];
 
@@ -41,10 +41,7 @@ async fn told(world: &World) -> Vec<&'static str> {
 async fn a_sweep_goes_up_to_the_slowest_lane() {
     let world = World::new().await;
     let engine = with_lanes(&world).await;
-    engine
-        .take(active().into_iter().map(Incoming::Event).collect())
-        .await
-        .expect("taken");
+    take(&engine, active()).await;
     world.clock.set(day(100));
 
     // Nothing is known of the lanes: nothing is swept.
@@ -76,10 +73,7 @@ async fn a_sweep_goes_up_to_the_slowest_lane() {
     assert_eq!(run[0].upto, Some(day(59)), "the record says how far");
 
     // What waited put it off.
-    engine
-        .take(vec![Incoming::Event(accessed(day(58)))])
-        .await
-        .expect("taken");
+    take(&engine, [accessed(day(58))]).await;
     beat(&engine, LANES[1], day(99)).await;
     let report = sweep(&engine, SweepOptions::default()).await;
     assert_eq!((report.until, report.held_back), (Some(day(99)), None));
@@ -94,18 +88,12 @@ async fn an_event_fires_no_timer_beyond_the_horizon() {
     for lane in LANES {
         beat(&engine, lane, day(1)).await;
     }
-    engine
-        .take(active().into_iter().map(Incoming::Event).collect())
-        .await
-        .expect("taken");
+    take(&engine, active()).await;
     world.clock.set(day(70));
     let renamed = tenure::domain::EventKind::ClientRenamed {
         name: tenure::domain::Name::try_from("Bakery & Sons".to_owned()).expect("a name"),
     };
-    engine
-        .take(vec![Incoming::Event(event(day(2), renamed))])
-        .await
-        .expect("taken");
+    take(&engine, [event(day(2), renamed)]).await;
     assert!(
         !told(&world).await.contains(&"access.expired"),
         "{:?}",
@@ -114,10 +102,7 @@ async fn an_event_fires_no_timer_beyond_the_horizon() {
     // The decision does not wait: what it knows, it goes by.
     assert!(!engine.decide(&key(), None).await.expect("a decision").allowed);
 
-    engine
-        .take(vec![Incoming::Event(accessed(day(50)))])
-        .await
-        .expect("taken");
+    take(&engine, [accessed(day(50))]).await;
     assert!(engine.decide(&key(), None).await.expect("a decision").allowed);
     assert!(
         !told(&world).await.contains(&"access.expired"),
@@ -135,10 +120,7 @@ async fn no_other_sweep_fires_what_waits() {
     // Its report schedules go, which is due, and its access stays, which may not be.
     let world = World::new().await;
     let engine = with_lanes(&world).await;
-    engine
-        .take(active().into_iter().map(Incoming::Event).collect())
-        .await
-        .expect("taken");
+    take(&engine, active()).await;
     world.clock.set(day(100));
     for lane in LANES {
         beat(&engine, lane, day(59)).await;
@@ -156,10 +138,7 @@ async fn no_other_sweep_fires_what_waits() {
 async fn a_question_about_a_moment_is_not_held_back() {
     let world = World::new().await;
     let engine = with_lanes(&world).await;
-    engine
-        .take(active().into_iter().map(Incoming::Event).collect())
-        .await
-        .expect("taken");
+    take(&engine, active()).await;
     let question = SweepOptions {
         dry_run: true,
         now: Some(day(90)),
@@ -180,10 +159,7 @@ async fn a_question_about_a_moment_is_not_held_back() {
 async fn without_lanes_the_horizon_is_now() {
     let world = World::new().await;
     let engine = with_lanes(&world).await;
-    engine
-        .take(active().into_iter().map(Incoming::Event).collect())
-        .await
-        .expect("taken");
+    take(&engine, active()).await;
     engine.keep_lanes(&[]).await.expect("no lanes");
     world.clock.set(day(61));
     let report = sweep(&engine, SweepOptions::default()).await;

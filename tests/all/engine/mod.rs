@@ -2,6 +2,7 @@
 
 mod breaker;
 mod differential;
+mod halts;
 mod horizon;
 mod laws;
 mod names;

@@ -85,7 +85,8 @@ impl World {
     }
 }
 
-async fn take(engine: &Engine, events: impl IntoIterator<Item = Event>) {
+/// Takes events in one batch.
+pub async fn take(engine: &Engine, events: impl IntoIterator<Item = Event>) {
     let incoming = events.into_iter().map(Incoming::Event).collect();
     engine.take(incoming).await.expect("taken");
 }

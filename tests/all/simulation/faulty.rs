@@ -11,8 +11,8 @@ use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::engine::{Answer, Engine, Incoming};
 use tenure::store::{
     Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
-    HaltKind, Kept, LaneProgress, Logged, NameClaim, Recorded, RunCounts, RunEnd, Stale, Store, StoreError,
-    Stored, SweepRun,
+    HaltKind, Kept, LaneProgress, Logged, NameClaim, Recorded, Renewal, RunCounts, RunEnd, Stale, Store,
+    StoreError, Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -210,6 +210,11 @@ impl Batch for FaultyBatch {
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
         self.faults.step()?;
         self.inner.lanes().await
+    }
+
+    async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
+        self.faults.step()?;
+        self.inner.renew(renewals, policies).await
     }
 
     async fn commit(self: Box<Self>, commit: &Commit) -> Result<()> {

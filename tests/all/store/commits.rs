@@ -364,5 +364,6 @@ fn touched(key: &ClientKey, open: &Touches) -> TouchWrite {
         key: key.clone(),
         open: open.clone(),
         closed: None,
+        quiet: None,
     }
 }

@@ -43,6 +43,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
             key: a.clone(),
             open: Touches::default(),
             closed: Some(run(&[20, 35])),
+            quiet: None,
         }],
         ..commit()
     };
@@ -53,6 +54,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
             // One of them is in the closed run as well.
             open: run(&[15, 35, 50]),
             closed: None,
+            quiet: None,
         }],
         ..commit()
     };

@@ -8,6 +8,7 @@ mod migrations;
 mod postgres;
 mod reading;
 mod relay;
+mod renewals;
 mod retention;
 mod sqlite;
 mod sweeps;
@@ -168,6 +169,10 @@ conformance! {
         letters_are_listed_by_status,
         a_letter_that_is_too_long_is_kept_cut,
         a_letter_is_in_one_hand_at_a_time;
+    renewals:
+        a_touch_is_kept_inside_a_quiet_stretch_alone,
+        what_is_written_of_a_client_ends_its_quiet_stretch,
+        a_run_is_not_filled_up_unread;
     retention:
         settled_letters_go_by_age_and_open_ones_never,
         runs_go_by_age_but_for_the_last_of_each_sweep,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use sqlx::{Connection, Executor, PgConnection};
 use tenure::clock::SimulatedClock;
-use tenure::domain::{ClientKey, Policy};
-use tenure::engine::{Engine, Incoming};
+use tenure::domain::{ClientKey, Policy, Sweep};
+use tenure::engine::{Answer, Engine, Incoming, SweepOptions};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::{Batch, Commit, Recorded, Store, StoreError};
 
@@ -84,6 +85,65 @@ async fn a_deadlock_is_tried_again() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(deadlocks > 0, "there was none");
+}
+
+/// Whatever isolation and load the server has, it may ask for another attempt, at a statement or as late as at the commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_asks_to_try_again_is_tried_again() {
+    for (code, when) in [
+        ("40001", "not deferrable"),
+        ("40001", "deferrable initially deferred"),
+        ("40P01", "not deferrable"),
+        ("40P01", "deferrable initially deferred"),
+    ] {
+        let fresh = Fresh::postgres("again").await;
+        let super::Database::Postgres(url) = &fresh.database else {
+            unreachable!();
+        };
+        let mut other = PgConnection::connect(url).await.unwrap();
+        // A sequence counts on when its transaction is rolled back.
+        let refuse_once = format!(
+            "create sequence attempts;
+             create function refuse_once() returns trigger language plpgsql as $$
+             begin
+                 if nextval('attempts') = 1 then
+                     raise exception 'not now' using errcode = '{code}';
+                 end if;
+                 return null;
+             end $$;
+             create constraint trigger refuse_once after insert or update on clients {when}
+                 for each row execute function refuse_once()"
+        );
+        other.execute(&*refuse_once).await.unwrap();
+        let clock = Arc::new(SimulatedClock::at(moment(100)));
+        let engine = Engine::start(fresh.store.clone(), clock.clone(), &Policy::default())
+            .await
+            .unwrap();
+        let batch = [
+            ("client.added", serde_json::json!({"name": "Bakery"})),
+            ("client.invited", serde_json::json!({"steps": ["accepted"]})),
+            ("invitation.accepted", serde_json::json!({})),
+        ];
+        let batch = batch.iter().zip(1..).map(|((type_name, data), second)| {
+            Incoming::Event(event(&key("a"), type_name, second, kind(type_name, data)))
+        });
+        let answers = engine.take(batch.collect()).await.unwrap();
+        assert_eq!(answers, [Answer::Applied, Answer::Applied, Answer::Applied]);
+        let attempts = "select last_value from attempts";
+        let made: i64 = sqlx::query_scalar(attempts).fetch_one(&mut other).await.unwrap();
+        assert!(made > 1, "{code}, {when}: it was not refused");
+
+        other.execute("alter sequence attempts restart").await.unwrap();
+        clock.set(moment(100) + TimeDelta::days(61));
+        let report = engine
+            .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
+            .await
+            .unwrap();
+        assert_eq!((report.counts.changed, report.counts.failed), (1, 0));
+        let made: i64 = sqlx::query_scalar(attempts).fetch_one(&mut other).await.unwrap();
+        assert!(made > 1, "{code}, {when}: the sweep was not refused");
+        assert_eq!(fresh.store.history(&key("a")).await.unwrap().len(), 3);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

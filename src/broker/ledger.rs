@@ -1,0 +1,121 @@
+//! What a lane was delivered and has not acknowledged. Strands finish in any order; RabbitMQ is answered in the order of
+//! delivery, with one answer for all that is finished from the oldest on.
+
+use std::collections::VecDeque;
+
+use lapin::Channel;
+use lapin::options::BasicAckOptions;
+use lapin::types::DeliveryTag;
+use tokio::sync::Mutex;
+
+use super::error::BrokerError;
+
+/// The deliveries of one channel that are not acknowledged.
+pub(super) struct Ledger {
+    channel: Channel,
+    open: Mutex<Open>,
+}
+
+/// Tags of one channel count up by one, so the oldest and a mark for each that follows say it all.
+#[derive(Debug, Default)]
+struct Open {
+    /// The tag of the first in `settled`.
+    oldest: DeliveryTag,
+    settled: VecDeque<bool>,
+}
+
+impl Open {
+    fn deliver(&mut self, tag: DeliveryTag) {
+        if self.settled.is_empty() {
+            self.oldest = tag;
+        }
+        debug_assert_eq!(
+            tag,
+            self.oldest + self.settled.len() as u64,
+            "tags count up by one"
+        );
+        self.settled.push_back(false);
+    }
+
+    /// Marks deliveries as finished, and takes out all that are from the oldest on. The last of those, if any.
+    fn settle(&mut self, tags: impl IntoIterator<Item = DeliveryTag>) -> Option<DeliveryTag> {
+        for tag in tags {
+            let place = tag.checked_sub(self.oldest).and_then(|n| usize::try_from(n).ok());
+            if let Some(settled) = place.and_then(|place| self.settled.get_mut(place)) {
+                *settled = true;
+            }
+        }
+        let finished = self.settled.iter().take_while(|settled| **settled).count();
+        self.settled.drain(..finished);
+        self.oldest += finished as u64;
+        (finished > 0).then(|| self.oldest - 1)
+    }
+
+    /// What is finished behind something that is not.
+    fn finished(&self) -> impl Iterator<Item = DeliveryTag> {
+        (self.oldest..)
+            .zip(&self.settled)
+            .filter_map(|(tag, settled)| settled.then_some(tag))
+    }
+}
+
+impl Ledger {
+    pub fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            open: Mutex::default(),
+        }
+    }
+
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Enters a delivery. Before anything is done with it.
+    pub async fn deliver(&self, tag: DeliveryTag) {
+        self.open.lock().await.deliver(tag);
+    }
+
+    /// Deliveries are finished; acknowledges what can be.
+    pub async fn settle(&self, tags: impl IntoIterator<Item = DeliveryTag>) -> Result<(), BrokerError> {
+        // Held until the answer is on its way: one that stands for fewer must not come after it.
+        let mut open = self.open.lock().await;
+        if let Some(last) = open.settle(tags) {
+            let options = BasicAckOptions { multiple: true };
+            self.channel.basic_ack(last, options).await?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges, one by one, what is finished while something older is not. At the end, so that only what was not
+    /// begun is delivered again.
+    pub async fn finish(&self) -> Result<(), BrokerError> {
+        let open = self.open.lock().await;
+        for tag in open.finished() {
+            self.channel.basic_ack(tag, BasicAckOptions::default()).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_given_from_the_oldest_on() {
+        let mut open = Open::default();
+        (1..=6).for_each(|tag| open.deliver(tag));
+        assert_eq!(open.settle([2, 3, 5]), None);
+        assert_eq!(open.finished().collect::<Vec<_>>(), [2, 3, 5]);
+        assert_eq!(open.settle([1]), Some(3));
+        assert_eq!(open.settle([6]), None);
+        assert_eq!(open.settle([6]), None, "twice is once");
+        open.deliver(7);
+        assert_eq!(open.settle([4]), Some(6));
+        assert_eq!(open.settle([3]), None, "answered already");
+        assert_eq!(open.settle([7]), Some(7));
+        open.deliver(8);
+        assert_eq!(open.settle([8]), Some(8));
+    }
+}

@@ -1,0 +1,302 @@
+//! A strand of a lane: commits what it is handed, batch by batch, beside the lane's other strands.
+//!
+//! A batch is what has come while the one before it was written: a quiet queue gives small batches, a backlog large
+//! ones. A batch that the store cannot take now is held and tried again. What the store will never take is searched for
+//! by halves, and put aside alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use lapin::message::Delivery;
+use lapin::types::DeliveryTag;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::error::BrokerError;
+use super::ledger::Ledger;
+use super::message::Source;
+use super::metrics;
+use super::outage::StoreWatch;
+use crate::engine::{Engine, Incoming};
+use crate::store::{StoreError, Watermark, body_digest};
+use crate::wire::{Decoder, Limits};
+
+/// How often a batch is tried before it is asked whether the store fails over it alone.
+const PATIENCE: u32 = 4;
+/// Bytes of messages in a transaction, or a little more: whatever the messages are, a statement stays of a size that a
+/// server takes.
+const BATCH_BYTES: usize = 16 << 20;
+/// Bytes that are kept of a message which the store takes in no other way.
+const LAST_RESORT: usize = 64 << 10;
+
+/// What a strand is handed.
+pub(super) enum Item {
+    Message(Box<Message>),
+    /// In every strand of the lane, between what was delivered before it and after it.
+    Heartbeat(Arc<Heartbeat>),
+}
+
+/// A delivery, and what was read in it.
+pub(super) struct Message {
+    pub delivery: Delivery,
+    /// None once it was tried: for another attempt it is read anew, because the clock has gone on.
+    pub incoming: Option<Incoming>,
+}
+
+/// A heartbeat of the lane, on its way through all strands.
+pub(super) struct Heartbeat {
+    tag: DeliveryTag,
+    watermark: Option<Watermark>,
+    /// Strands that are not through with what came before it.
+    waiting: AtomicUsize,
+}
+
+impl Heartbeat {
+    pub fn new(tag: DeliveryTag, watermark: Option<Watermark>, strands: usize) -> Self {
+        Self {
+            tag,
+            watermark,
+            waiting: AtomicUsize::new(strands),
+        }
+    }
+
+    /// All strands but the one that asks are through.
+    fn is_waiting_for_one(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 1
+    }
+
+    /// A strand is through. True: it was the last.
+    fn pass(&self) -> bool {
+        self.waiting.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}
+
+pub(super) struct Strand {
+    pub source: Arc<Source>,
+    pub ledger: Arc<Ledger>,
+    pub engine: Arc<Engine>,
+    pub watch: StoreWatch,
+    /// Messages of a batch at most.
+    pub batch_max: usize,
+    pub limits: Limits,
+    pub stop: CancellationToken,
+}
+
+impl Strand {
+    /// Works until there is no more, or until told to stop; a batch in hand is seen through.
+    pub async fn run(self, mut items: UnboundedReceiver<Item>) -> Result<(), BrokerError> {
+        let queue = || self.source.queue.clone();
+        let lengths = ::metrics::histogram!(metrics::BATCH_MESSAGES, "queue" => queue());
+        let seconds = ::metrics::histogram!(metrics::BATCH_SECONDS, "queue" => queue());
+        let mut batch = Vec::new();
+        loop {
+            let next = items.recv_many(&mut batch, self.batch_max);
+            let Some(length @ 1..) = self.stop.run_until_cancelled(next).await else {
+                return Ok(());
+            };
+            let began = Instant::now();
+            #[expect(clippy::cast_precision_loss, reason = "a batch is not that long")]
+            lengths.record(length as f64);
+            self.settle(batch.drain(..)).await?;
+            seconds.record(began.elapsed());
+        }
+    }
+
+    /// Sees a batch through to its acknowledgement.
+    async fn settle(&self, batch: impl Iterator<Item = Item>) -> Result<(), BrokerError> {
+        let mut messages = Vec::new();
+        let mut heartbeats = Vec::new();
+        for item in batch {
+            match item {
+                Item::Message(message) => messages.push(*message),
+                Item::Heartbeat(heartbeat) => heartbeats.push(heartbeat),
+            }
+        }
+        // Those that wait for this batch alone are recorded with it.
+        let (with_batch, later): (Vec<_>, Vec<_>) = heartbeats
+            .into_iter()
+            .partition(|heartbeat| heartbeat.is_waiting_for_one());
+        self.settle_messages(&mut messages, latest(&with_batch)).await?;
+        let mut passed: Vec<DeliveryTag> = with_batch.iter().map(|heartbeat| heartbeat.tag).collect();
+        let last: Vec<_> = later.into_iter().filter(|heartbeat| heartbeat.pass()).collect();
+        if let Some(watermark) = latest(&last) {
+            self.settle_messages(&mut [], Some(watermark)).await?;
+        }
+        passed.extend(last.iter().map(|heartbeat| heartbeat.tag));
+        if passed.is_empty() {
+            return Ok(());
+        }
+        self.ledger.settle(passed).await
+    }
+
+    async fn settle_messages(
+        &self,
+        messages: &mut [Message],
+        mut watermark: Option<Watermark>,
+    ) -> Result<(), BrokerError> {
+        let mut backoff = Backoff::default();
+        let mut parts = by_size(messages);
+        if parts.is_empty() && watermark.is_some() {
+            parts.push(&mut []);
+        }
+        while let Some(part) = parts.pop() {
+            let reached = if parts.is_empty() { watermark.take() } else { None };
+            let Err(refusal) = self.take(part, reached.as_ref()).await? else {
+                self.ledger.settle(tags(part)).await?;
+                continue;
+            };
+            if parts.is_empty() {
+                watermark = reached;
+            }
+            if part.len() > 1 {
+                let (before, after) = part.split_at_mut(part.len() / 2);
+                parts.extend([after, before]);
+            } else if !self.put_aside(part, &refusal).await? {
+                if backoff.is_fresh() {
+                    let queue = &self.source.queue;
+                    tracing::error!(broker.queue = queue, why = %refusal, "the store refuses everything; waiting");
+                }
+                self.wait(&mut backoff).await?;
+                parts.push(part);
+            } else if parts.is_empty() && watermark.is_some() {
+                parts.push(&mut []);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has messages taken, however long the store is away. The inner error is one that waiting does not help.
+    async fn take(
+        &self,
+        messages: &mut [Message],
+        watermark: Option<&Watermark>,
+    ) -> Result<Result<(), StoreError>, BrokerError> {
+        let length = messages.len();
+        self.take_incoming(length, watermark, || self.read(messages))
+            .await
+    }
+
+    /// A store that answers, and yet fails again and again over these messages, may fail over their number: more than
+    /// one are given back to be halved.
+    async fn take_incoming(
+        &self,
+        messages: usize,
+        watermark: Option<&Watermark>,
+        mut incoming: impl FnMut() -> Vec<Incoming>,
+    ) -> Result<Result<(), StoreError>, BrokerError> {
+        let mut backoff = Backoff::default();
+        let mut failures = 0;
+        loop {
+            let taken = self.engine.take_from_lane(incoming(), watermark.cloned());
+            match taken.await {
+                Ok(_) => {
+                    self.watch.answered();
+                    return Ok(Ok(()));
+                }
+                Err(error) if error.is_transient() => {
+                    self.watch.failed(&error);
+                    failures += 1;
+                    if failures >= PATIENCE && messages > 1 && self.engine.store().ping().await.is_ok() {
+                        return Ok(Err(error));
+                    }
+                    self.wait(&mut backoff).await?;
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+
+    fn read(&self, messages: &mut [Message]) -> Vec<Incoming> {
+        let decoder = Decoder::new(self.limits, self.engine.now());
+        messages
+            .iter_mut()
+            .map(|message| {
+                let read = message.incoming.take();
+                read.unwrap_or_else(|| self.source.read(&decoder, &message.delivery))
+            })
+            .collect()
+    }
+
+    /// Waits before a batch in hand is tried again; an error when that is not worth while any more.
+    async fn wait(&self, backoff: &mut Backoff) -> Result<(), BrokerError> {
+        if !backoff.wait(&self.stop).await || !self.ledger.channel().status().connected() {
+            return Err(BrokerError::Unreachable(format!(
+                "{} was given up with messages in hand, which RabbitMQ delivers again",
+                self.source.queue
+            )));
+        }
+        Ok(())
+    }
+
+    /// One message that the store refuses: as a dead letter it mostly can be kept. If even that is refused, there is
+    /// something about it that the store does not take, and it is kept in hexadecimal, without its headers; in the last
+    /// resort only its beginning. False: it is still in hand, because the store refuses everything (no right to the
+    /// tables, or other tables than ours).
+    async fn put_aside(&self, alone: &[Message], refusal: &StoreError) -> Result<bool, BrokerError> {
+        let [Message { delivery, .. }] = alone else {
+            return Ok(true);
+        };
+        let reason = format!("the store refused it: {refusal}");
+        let letter = || vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))];
+        let hex = |most: usize| vec![Incoming::Dead(self.source.hex(delivery, most, &reason))];
+        let kept = if self.take_incoming(1, None, letter).await?.is_ok() {
+            "it is kept as a dead letter"
+        } else if self.take_incoming(1, None, || hex(usize::MAX)).await?.is_ok() {
+            "it is kept as a dead letter in hexadecimal, without its headers"
+        } else if self.take_incoming(1, None, || hex(LAST_RESORT)).await?.is_ok() {
+            "ONLY ITS BEGINNING is kept, as a dead letter in hexadecimal; have its sender send it again"
+        } else {
+            return Ok(false);
+        };
+        self.tell_put_aside(delivery, refusal, kept);
+        self.ledger.settle(tags(alone)).await?;
+        Ok(true)
+    }
+
+    fn tell_put_aside(&self, delivery: &Delivery, refusal: &StoreError, what: &str) {
+        let queue = self.source.queue.as_str();
+        ::metrics::counter!(metrics::PUT_ASIDE, "queue" => queue.to_owned()).increment(1);
+        tracing::error!(
+            broker.queue = queue,
+            message.bytes = delivery.data.len(),
+            message.sha256 = body_digest(&delivery.data),
+            why = %refusal,
+            "the store refused a message: {what}"
+        );
+    }
+}
+
+/// The highest watermark of heartbeats. One that cannot be read has none, and is only acknowledged.
+fn latest(heartbeats: &[Arc<Heartbeat>]) -> Option<Watermark> {
+    heartbeats
+        .iter()
+        .filter_map(|heartbeat| heartbeat.watermark.clone())
+        .max_by_key(|watermark| watermark.at)
+}
+
+fn tags(messages: &[Message]) -> impl Iterator<Item = DeliveryTag> {
+    messages.iter().map(|message| message.delivery.delivery_tag)
+}
+
+/// Parts of so many bytes each, or of one message; the first of them last, to be taken from the end.
+fn by_size(mut messages: &mut [Message]) -> Vec<&mut [Message]> {
+    let mut parts = Vec::new();
+    while !messages.is_empty() {
+        let mut bytes = 0;
+        let length = messages
+            .iter()
+            .take_while(|message| {
+                let fits = bytes < BATCH_BYTES;
+                bytes += message.delivery.data.len();
+                fits
+            })
+            .count();
+        let (part, rest) = messages.split_at_mut(length);
+        parts.push(part);
+        messages = rest;
+    }
+    parts.reverse();
+    parts
+}

@@ -1,0 +1,182 @@
+//! Halts that come while something is under way: they hold at the next chunk, and beside every event.
+
+use tenure::domain::{EventKind, Name, Sweep};
+use tenure::engine::{Answer, Engine, Incoming, SweepOptions, SweepReport};
+use tenure::store::{Halt, HaltKind, RunStatus, Store};
+use tokio::runtime::Handle;
+
+use super::breaker::{BREAKER, clients};
+use super::policies::{World, active, day, event, idle, key, take};
+
+const WHY: &str = "the books are closed";
+
+fn halt(kind: HaltKind) -> Halt {
+    Halt {
+        sweep: Sweep::AccessExpiry,
+        kind,
+        at: day(61),
+        why: WHY.into(),
+    }
+}
+
+/// Sixty clients whose access is due to expire: too few for the breaker.
+async fn due() -> (World, Engine) {
+    let world = World::new().await;
+    let engine = world.engine(&idle(60)).await;
+    clients(&engine, 60, 0).await;
+    world.clock.set(day(61));
+    (world, engine)
+}
+
+/// A worker's sweep for the tick of day 61, ten clients at a time.
+fn of_a_tick() -> SweepOptions {
+    SweepOptions {
+        scheduled_at: Some(day(61)),
+        breaker: Some(BREAKER),
+        worker: "second".into(),
+        chunk: 10,
+        ..SweepOptions::default()
+    }
+}
+
+/// Sweeps, and halts the sweep after its second chunk.
+async fn halted_after_two_chunks(
+    world: &World,
+    engine: &Engine,
+    options: SweepOptions,
+    kind: HaltKind,
+) -> SweepReport {
+    let mut chunks = 0;
+    let seen = |_: &[_]| {
+        chunks += 1;
+        if chunks == 2 {
+            let halt = halt(kind);
+            let halting = world.store.halt(&halt);
+            tokio::task::block_in_place(|| Handle::current().block_on(halting)).expect("a halt");
+        }
+    };
+    let swept = engine.sweep(Sweep::AccessExpiry, options, seen).await;
+    swept.expect("a sweep")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_between_two_chunks_stops_a_run_that_was_joined() {
+    let (world, engine) = due().await;
+    let run = world
+        .store
+        .start_run(Sweep::AccessExpiry, day(61), day(61), "first")
+        .await
+        .expect("a run");
+    let report = halted_after_two_chunks(&world, &engine, of_a_tick(), HaltKind::Paused).await;
+    assert_eq!((report.counts.changed, report.stopped), (20, true));
+    assert_eq!(report.tripped, None, "that is the breaker's word");
+    let runs = world.store.runs(None, 9).await.expect("runs");
+    assert_eq!((runs.len(), runs[0].id, &*runs[0].worker), (1, run.id, "first"));
+    assert_eq!(
+        (runs[0].status, runs[0].upto, runs[0].counts.changed),
+        (RunStatus::Failed, None, 20)
+    );
+
+    // It goes on where it was stopped.
+    let resumed = world.store.resume(Sweep::AccessExpiry, HaltKind::Paused).await;
+    assert!(resumed.expect("an answer"));
+    let report = engine
+        .sweep(Sweep::AccessExpiry, of_a_tick(), |_| {})
+        .await
+        .expect("a sweep");
+    assert_eq!((report.counts.changed, report.stopped), (40, false));
+    let runs = world.store.runs(None, 9).await.expect("runs");
+    assert_eq!(
+        (runs.len(), runs[0].status, runs[0].counts.changed),
+        (1, RunStatus::Done, 60)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trip_between_two_chunks_stops_a_run_that_was_joined() {
+    let (world, engine) = due().await;
+    let joined = world
+        .store
+        .start_run(Sweep::AccessExpiry, day(61), day(61), "first")
+        .await;
+    joined.expect("a run");
+    let report = halted_after_two_chunks(&world, &engine, of_a_tick(), HaltKind::Tripped).await;
+    assert_eq!(
+        (report.counts.changed, report.tripped.as_deref()),
+        (20, Some(WHY))
+    );
+    let runs = world.store.runs(None, 9).await.expect("runs");
+    assert_eq!((runs.len(), runs[0].status), (1, RunStatus::Failed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_does_not_stop_who_sweeps_by_hand() {
+    let (world, engine) = due().await;
+    let by_hand = SweepOptions {
+        scheduled_at: None,
+        ..of_a_tick()
+    };
+    let report = halted_after_two_chunks(&world, &engine, by_hand, HaltKind::Paused).await;
+    assert_eq!((report.counts.changed, report.stopped), (60, false));
+}
+
+/// Another worker's tick may trip over what a person is just doing; a pause is another matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trip_while_a_person_confirms_is_cleared_and_a_pause_stays() {
+    let (world, engine) = due().await;
+    let paused = halt(HaltKind::Paused);
+    world.store.halt(&paused).await.expect("a halt");
+    world.store.halt(&halt(HaltKind::Tripped)).await.expect("a halt");
+    let confirmed = SweepOptions {
+        scheduled_at: None,
+        breaker: None,
+        ..of_a_tick()
+    };
+    let report = halted_after_two_chunks(&world, &engine, confirmed, HaltKind::Tripped).await;
+    assert_eq!((report.counts.changed, report.tripped), (60, None));
+    assert_eq!(world.store.halts().await.expect("halts"), [paused]);
+}
+
+async fn told(world: &World) -> Vec<&'static str> {
+    let lines = world.store.journal(&key(), 0, 1_000).await.expect("a journal");
+    lines.iter().map(|line| line.entry.change.kind).collect()
+}
+
+fn renamed(at: i64, name: &str) -> Incoming {
+    let name = Name::try_from(name.to_owned()).expect("a name");
+    Incoming::Event(event(day(at), EventKind::ClientRenamed { name }))
+}
+
+/// The sweep alone does not make it wait: an event of the client's would fire what is due along with it.
+#[tokio::test]
+async fn no_timer_fires_beside_an_event_until_the_sweep_is_resumed() {
+    for kind in [HaltKind::Paused, HaltKind::Tripped] {
+        let world = World::new().await;
+        let engine = world.engine(&idle(60)).await;
+        take(&engine, active()).await;
+        world.store.halt(&halt(kind)).await.expect("a halt");
+        world.clock.set(day(70));
+        let late = engine.take(vec![renamed(2, "Bakery & Sons")]).await;
+        assert_eq!(late.expect("taken"), [Answer::Applied]);
+        let lines = told(&world).await;
+        assert_eq!(lines.last(), Some(&"client.renamed"), "{kind:?}: {lines:?}");
+        assert!(
+            lines.iter().all(|line| !line.starts_with("access.expir")),
+            "{kind:?}: {lines:?}"
+        );
+        // The decision does not wait.
+        assert!(!engine.decide(&key(), None).await.expect("a decision").allowed);
+
+        world
+            .store
+            .resume(Sweep::AccessExpiry, kind)
+            .await
+            .expect("resumed");
+        world.clock.set(day(71));
+        engine.take(vec![renamed(3, "Bakery")]).await.expect("taken");
+        let lines = told(&world).await;
+        assert_eq!(lines.last(), Some(&"access.expired"), "{kind:?}: {lines:?}");
+        let verified = engine.verify(|_| {}).await.expect("a verification");
+        assert!(verified.drifts.is_empty(), "{:#?}", verified.drifts);
+    }
+}

@@ -1,0 +1,198 @@
+//! Touches that are kept without reading the client: inside a quiet stretch, and nowhere else.
+
+use std::collections::HashSet;
+
+use tenure::domain::ClientKey;
+use tenure::store::{Quiet, Renewal, Store, Touch, TouchWrite, Touches};
+
+use super::Fresh;
+use super::given::*;
+
+fn run(seconds: &[i64]) -> Touches {
+    let touch = |at: &i64| Touch {
+        time: moment(*at),
+        sequence: None,
+    };
+    seconds.iter().map(touch).collect()
+}
+
+fn quiet(after: i64, before: i64) -> Option<Quiet> {
+    Some(Quiet {
+        after: moment(after),
+        before: moment(before),
+        policies: 2,
+    })
+}
+
+fn touched(key: &ClientKey, open: &[i64], quiet: Option<Quiet>) -> TouchWrite {
+    TouchWrite {
+        key: key.clone(),
+        open: run(open),
+        closed: None,
+        quiet,
+    }
+}
+
+/// Whose touches were kept.
+async fn renew(store: &dyn Store, touches: &[(&ClientKey, &[i64])], policies: i64) -> HashSet<ClientKey> {
+    let renewals: Vec<Renewal> = touches
+        .iter()
+        .map(|(key, seconds)| Renewal {
+            key: (*key).clone(),
+            touches: run(seconds),
+        })
+        .collect();
+    let mut batch = store.begin().await.unwrap();
+    let kept = batch.renew(&renewals, policies).await.unwrap();
+    batch.commit(&commit()).await.unwrap();
+    kept
+}
+
+async fn touches_of(store: &dyn Store, key: &ClientKey) -> Vec<i64> {
+    let stored = store.client(key).await.unwrap().unwrap();
+    let since = |touch: &Touch| (touch.time - moment(0)).num_seconds();
+    stored.touches.iter().map(since).collect()
+}
+
+pub async fn a_touch_is_kept_inside_a_quiet_stretch_alone(fresh: Fresh) {
+    let store = &*fresh.store;
+    let (a, b, c) = (key("a"), key("b"), key("c"));
+    let mut first = clients(vec![
+        new_client(&a, "A"),
+        new_client(&b, "B"),
+        new_client(&c, "C"),
+    ]);
+    first.touches = vec![touched(&a, &[10], quiet(10, 100)), touched(&b, &[10], None)];
+    put(store, first).await.unwrap();
+
+    let everyone: &[(&ClientKey, &[i64])] = &[(&a, &[20, 30]), (&b, &[20]), (&c, &[20]), (&key("d"), &[20])];
+    assert_eq!(renew(store, everyone, 2).await, HashSet::from([a.clone()]));
+    assert_eq!(touches_of(store, &a).await, [10, 20, 30]);
+    assert_eq!(touches_of(store, &b).await, [10]);
+
+    let nobody = HashSet::new();
+    assert_eq!(
+        renew(store, &[(&a, &[30])], 2).await,
+        nobody,
+        "the very touch again"
+    );
+    assert_eq!(
+        renew(store, &[(&a, &[25, 50])], 2).await,
+        nobody,
+        "one of them is late"
+    );
+    assert_eq!(renew(store, &[(&a, &[100])], 2).await, nobody, "a timer is due");
+    assert_eq!(
+        renew(store, &[(&a, &[50, 100])], 2).await,
+        nobody,
+        "a timer is due between them"
+    );
+    assert_eq!(renew(store, &[(&a, &[50])], 3).await, nobody, "other policies");
+    assert_eq!(touches_of(store, &a).await, [10, 20, 30]);
+    assert_eq!(
+        renew(store, &[(&a, &[31, 99])], 2).await,
+        HashSet::from([a.clone()])
+    );
+    assert_eq!(touches_of(store, &a).await, [10, 20, 30, 31, 99]);
+    let kept = store.kept(&a).await.unwrap();
+    assert_eq!(kept.quiet, quiet(99, 100));
+}
+
+pub async fn what_is_written_of_a_client_ends_its_quiet_stretch(fresh: Fresh) {
+    let store = &*fresh.store;
+    let (a, b) = (key("a"), key("b"));
+    let mut first = clients(vec![new_client(&a, "A"), new_client(&b, "B")]);
+    first.touches = vec![
+        touched(&a, &[10], quiet(10, 100)),
+        touched(&b, &[10], quiet(10, 100)),
+    ];
+    put(store, first).await.unwrap();
+    // Locked before, and not.
+    let mut batch = store.begin().await.unwrap();
+    let stored = lock(batch.as_mut(), &a).await;
+    batch
+        .commit(&clients(vec![write(&a, stored.document.client, 1)]))
+        .await
+        .unwrap();
+    let unread = store.client(&b).await.unwrap().unwrap();
+    put(store, clients(vec![write(&b, unread.document.client, 1)]))
+        .await
+        .unwrap();
+    assert_eq!(renew(store, &[(&a, &[20]), (&b, &[20])], 2).await, HashSet::new());
+    for key in [&a, &b] {
+        assert_eq!(touches_of(store, key).await, [10]);
+        assert_eq!(store.kept(key).await.unwrap().quiet, None);
+    }
+    // Until its touches are written with another.
+    let again = tenure::store::Commit {
+        touches: vec![touched(&a, &[10, 20], quiet(20, 100))],
+        ..commit()
+    };
+    put(store, again).await.unwrap();
+    assert_eq!(renew(store, &[(&a, &[30])], 2).await, HashSet::from([a.clone()]));
+}
+
+pub async fn a_run_is_not_filled_up_unread(fresh: Fresh) {
+    let store = &*fresh.store;
+    let a = key("a");
+    let mut first = clients(vec![new_client(&a, "A")]);
+    first.touches = vec![touched(&a, &[0], quiet(0, 1_000))];
+    put(store, first).await.unwrap();
+    let mut kept = 0;
+    for second in 1..1_000 {
+        if renew(store, &[(&a, &[second])], 2).await.is_empty() {
+            break;
+        }
+        kept += 1;
+    }
+    assert_eq!(kept, 126, "one short of a full run of 128");
+}
+
+/// Two workers at one client: whoever locks it waits for touches under way, and they for what is written of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres_a_touch_and_a_write_wait_for_each_other() {
+    let fresh = Fresh::postgres("renewals_wait").await;
+    let store = fresh.store.clone();
+    let a = key("a");
+    let mut first = clients(vec![new_client(&a, "A")]);
+    first.touches = vec![touched(&a, &[10], quiet(10, 100))];
+    put(&*store, first).await.unwrap();
+    let renewal = |at| {
+        vec![Renewal {
+            key: key("a"),
+            touches: run(&[at]),
+        }]
+    };
+
+    // A touch under way: who locks the client waits for it, and sees it.
+    let mut touching = store.begin().await.unwrap();
+    assert_eq!(touching.renew(&renewal(20), 2).await.unwrap().len(), 1);
+    let locking = tokio::spawn({
+        let (store, a) = (store.clone(), a.clone());
+        async move {
+            let mut batch = store.begin().await.unwrap();
+            let stored = lock(batch.as_mut(), &a).await;
+            (batch, stored)
+        }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(!locking.is_finished());
+    touching.commit(&commit()).await.unwrap();
+    let (batch, stored) = locking.await.unwrap();
+    assert_eq!(stored.touches, run(&[10, 20]));
+
+    // The client is locked, and then written: the touch waits, and is not kept unread.
+    let touching = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let mut batch = store.begin().await.unwrap();
+            batch.renew(&renewal(30), 2).await.unwrap()
+        }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(!touching.is_finished());
+    let written = clients(vec![write(&a, stored.document.client, stored.version)]);
+    batch.commit(&written).await.unwrap();
+    assert_eq!(touching.await.unwrap(), HashSet::new());
+    assert_eq!(touches_of(&*store, &a).await, [10, 20]);
+}
