@@ -98,7 +98,9 @@ impl Args {
                 },
             }
         }
-        if !chosen.is_empty() {
+        if chosen.is_empty() {
+            args.sections.retain(|section| !section.is_long());
+        } else {
             args.sections = chosen;
             args.chosen = true;
         }

@@ -12,6 +12,7 @@ use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use crate::args::Args;
 use crate::figures::Figures;
 use crate::ground::{Database, Ground, Vhost};
+use crate::grown::Grown;
 use crate::messages::{self, Message};
 use crate::rows::{Pattern, Written};
 use crate::scale::Scale;
@@ -43,6 +44,8 @@ pub struct Bench<'g> {
     pub pattern: Pattern,
     /// What was written for each event, by whom.
     pub written: Vec<(&'static str, Written)>,
+    /// What an event cost at each size.
+    pub grown: Vec<Grown>,
     args: &'g Args,
 }
 
@@ -94,6 +97,7 @@ impl<'g> Bench<'g> {
             present,
             pattern,
             written: Vec::new(),
+            grown: Vec::new(),
             args,
         }
     }

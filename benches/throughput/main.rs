@@ -3,6 +3,9 @@
 //!     cargo bench --bench throughput                          everything (half an hour or more)
 //!     cargo bench --bench throughput -- --quick               everything, smaller (some minutes)
 //!     cargo bench --bench throughput -- tenure bare-batch     these sections only
+//!     cargo bench --bench throughput -- growth                what an event costs as clients and histories grow
+//!
+//! `growth` and `growth-most` (ten million clients) take long, and are measured only when they are asked for by name.
 //!
 //! A figure of events a second says as much of the machine as of the program. So nothing is judged alone: what is
 //! compared runs in one run, on the same servers, in turn and several times over; medians are compared, and what counts
@@ -22,6 +25,7 @@ mod bench;
 mod check;
 mod figures;
 mod ground;
+mod grown;
 mod listener;
 mod machine;
 mod messages;

@@ -30,6 +30,16 @@ pub struct Scale {
     pub idle: [u64; 3],
     /// Messages that wait while memory is looked at.
     pub backlog: usize,
+    /// How many clients there are, growing; and how many of them when that is asked for by its own name.
+    pub growing_clients: [usize; 3],
+    pub most_clients: usize,
+    /// How many events the history of each client has, growing, and how many such clients there are.
+    pub growing_history: [usize; 4],
+    pub history_clients: usize,
+    /// Batches that are taken at each size, the events of each, and how many events come late.
+    pub growth_batches: usize,
+    pub growth_batch: usize,
+    pub growth_late: usize,
 }
 
 pub const FULL: Scale = Scale {
@@ -49,6 +59,13 @@ pub const FULL: Scale = Scale {
     live_per_second: 100,
     idle: [100_000, 1_000_000, 10_000_000],
     backlog: 1_000_000,
+    growing_clients: [10_000, 100_000, 1_000_000],
+    most_clients: 10_000_000,
+    growing_history: [10, 100, 1_000, 10_000],
+    history_clients: 200,
+    growth_batches: 20,
+    growth_batch: 1_000,
+    growth_late: 20,
 };
 
 /// A first impression: the caches are warmer, the tables smaller, and chance has more to say.
@@ -69,6 +86,13 @@ pub const QUICK: Scale = Scale {
     live_per_second: 100,
     idle: [10_000, 100_000, 1_000_000],
     backlog: 200_000,
+    growing_clients: [1_000, 10_000, 100_000],
+    most_clients: 1_000_000,
+    growing_history: [10, 30, 100, 1_000],
+    history_clients: 50,
+    growth_batches: 5,
+    growth_batch: 1_000,
+    growth_late: 5,
 };
 
 /// Only to see that it works.
@@ -89,4 +113,11 @@ pub const SMOKE: Scale = Scale {
     live_per_second: 20,
     idle: [100, 200, 300],
     backlog: 300,
+    growing_clients: [20, 120, 250],
+    most_clients: 300,
+    growing_history: [10, 20, 30, 60],
+    history_clients: 12,
+    growth_batches: 2,
+    growth_batch: 40,
+    growth_late: 2,
 };

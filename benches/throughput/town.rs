@@ -150,6 +150,36 @@ impl Town {
             .collect()
     }
 
+    /// So many events of clients in turn, after which they hold no more than before: of each kind of holding a few at
+    /// most, and the name that they began with. Histories grow by this, and documents do not.
+    pub fn lead_steady_lives(&mut self, events: usize, during: Stretch) -> Vec<Event> {
+        (0..events)
+            .map(|place| {
+                let client = place % self.clients.len();
+                self.live_if(client, during.moment(place, events), is_steady)
+            })
+            .collect()
+    }
+
+    /// The next thing that happens to each of these clients, which may be named more than once.
+    pub fn live_in_turn(&mut self, clients: &[usize], during: Stretch) -> Vec<Event> {
+        clients
+            .iter()
+            .enumerate()
+            .map(|(place, client)| self.live(*client, during.moment(place, clients.len())))
+            .collect()
+    }
+
+    /// Clients under these keys who are what the first one is now.
+    pub fn copies(&self, seed: u64, keys: Vec<ClientKey>) -> Self {
+        let (_, first) = &self.clients[0];
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            policies: self.policies.clone(),
+            clients: keys.into_iter().map(|key| (key, first.clone())).collect(),
+        }
+    }
+
     /// So many entries of partners into accounts that they have access to, chosen at random.
     pub fn enter_accounts(&mut self, events: usize, during: Stretch) -> Vec<Event> {
         let open: Vec<usize> = (0..self.clients.len())
@@ -199,8 +229,19 @@ impl Town {
 
     /// The next thing that happens to a client.
     fn live(&mut self, client: usize, at: DateTime<Utc>) -> Event {
+        self.live_if(client, at, |_, _| true)
+    }
+
+    /// The next thing that happens to a client, of those that are wanted.
+    fn live_if(
+        &mut self,
+        client: usize,
+        at: DateTime<Utc>,
+        is_wanted: impl Fn(&EventKind, &Client) -> bool,
+    ) -> Event {
         loop {
-            let kind = propose(&mut self.rng, client, &self.clients[client].1, at);
+            let now = &self.clients[client].1;
+            let kind = propose(&mut self.rng, client, now, at).filter(|kind| is_wanted(kind, now));
             if let Some(event) = kind.and_then(|kind| self.happen(client, at, kind)) {
                 return event;
             }
@@ -263,6 +304,21 @@ fn propose(rng: &mut StdRng, number: usize, client: &Client, at: DateTime<Utc>) 
         42..63 => propose_for_subscriptions(rng, client, at),
         63..83 => propose_for_people(rng, client),
         _ => propose_for_account(rng, client),
+    }
+}
+
+/// Whether a client does not become more by it than it is.
+fn is_steady(kind: &EventKind, client: &Client) -> bool {
+    const MOST: usize = 5;
+    match kind {
+        EventKind::ClientRenamed { .. } | EventKind::ClientDeleted {} => false,
+        EventKind::AssignmentAdded { .. } => client.assignments.len() < MOST,
+        EventKind::ReportScheduleCreated { .. } => client.report_schedules.len() < MOST,
+        EventKind::MarginRuleCreated { .. } => client.margin_rules.len() < MOST,
+        EventKind::SubscriptionAdded { .. } => client.subscriptions.len() < MOST,
+        EventKind::UserAdded { .. } => client.users.len() < MOST,
+        EventKind::IntegrationAdded { .. } => client.integrations.len() < MOST,
+        _ => true,
     }
 }
 

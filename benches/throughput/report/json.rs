@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::goals::GOALS;
+use super::growth;
 use super::lines::LINES;
 use crate::bench::Bench;
 use crate::figures::Figures;
@@ -53,6 +54,7 @@ pub fn of(figures: &Figures, notes: &[String], bench: &Bench<'_>) -> String {
         "figures": measured,
         "goals": goals,
         "rows_for_each_event": rows,
+        "growth": growth::json(&bench.grown),
         "notes": notes,
     });
     format!("{all:#}\n")

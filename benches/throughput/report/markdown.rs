@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use super::goals::GOALS;
+use super::growth;
 use super::lines::LINES;
 use crate::figures::Figures;
+use crate::grown::Grown;
 
-pub fn table(figures: &Figures, notes: &[String]) -> String {
+pub fn table(figures: &Figures, grown: &[Grown], notes: &[String]) -> String {
     let mut text = String::new();
     let measured: Vec<[String; 4]> = LINES
         .iter()
@@ -39,13 +41,12 @@ pub fn table(figures: &Figures, notes: &[String]) -> String {
             ])
         })
         .collect();
-    text.push('\n');
     write_table(
         &mut text,
         ["ratio of medians, or bound", "is", "target", ""],
         &goals,
     );
-    text.push('\n');
+    growth::write_tables(&mut text, grown);
     for note in notes {
         let indent = if note.starts_with(' ') { "  " } else { "" };
         let _ = writeln!(text, "{indent}- {}", note.trim());
@@ -53,24 +54,29 @@ pub fn table(figures: &Figures, notes: &[String]) -> String {
     text
 }
 
-fn write_table(text: &mut String, head: [&str; 4], rows: &[[String; 4]]) {
+/// Writes a table and an empty line; nothing where there are no rows.
+pub fn write_table<const N: usize>(text: &mut String, head: [&str; N], rows: &[[String; N]]) {
+    if rows.is_empty() {
+        return;
+    }
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([head[column].chars().count()]).max().unwrap_or(0)
     };
-    let widths = [0, 1, 2, 3].map(width);
+    let widths: [usize; N] = std::array::from_fn(width);
     let rule = widths.map(|width| "-".repeat(width));
-    let mut write_row = |cells: [&str; 4]| {
+    let mut write_row = |cells: [&str; N]| {
         for (cell, width) in cells.iter().zip(widths) {
             let _ = write!(text, "| {cell:<width$} ");
         }
         text.push_str("|\n");
     };
     write_row(head);
-    write_row([&rule[0], &rule[1], &rule[2], &rule[3]]);
+    write_row(rule.each_ref().map(String::as_str));
     for row in rows {
-        write_row([&row[0], &row[1], &row[2], &row[3]]);
+        write_row(row.each_ref().map(String::as_str));
     }
+    text.push('\n');
 }
 
 /// Three digits that count, and thousands apart.

@@ -1,6 +1,7 @@
 //! What is told at the end: every figure, what it should come to, and on what it was measured.
 
 mod goals;
+mod growth;
 mod json;
 mod lines;
 mod markdown;
@@ -24,7 +25,7 @@ const JSON: &str = "target/throughput.json";
 pub fn tell(args: &Args, bench: &Bench<'_>) -> io::Result<()> {
     let figures = &bench.figures;
     let notes = notes::of(bench);
-    let table = markdown::table(figures, &notes);
+    let table = markdown::table(figures, &bench.grown, &notes);
     println!("\n{table}");
     let json = args.json.clone().unwrap_or_else(|| here(JSON));
     write(&json, &json::of(figures, &notes, bench))?;

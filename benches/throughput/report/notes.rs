@@ -45,8 +45,26 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
         whole(scale.late_history),
         whole(scale.backlog),
     ));
+    notes.extend(growth(bench));
     notes.extend(rows(bench));
     notes
+}
+
+/// How to read the tables of growth.
+fn growth(bench: &Bench<'_>) -> Option<String> {
+    let scale = bench.scale;
+    (!bench.grown.is_empty()).then(|| {
+        format!(
+            "Growth: the engine alone, one batch after the other on one connection, no RabbitMQ. {} batches of {} events \
+             of clients chosen at random, none of them late, after one that is not counted; then {} events that come late, \
+             each alone. All clients but one are copies of that one, made by SQL, with names and events of their own. \
+             Disk is that of tables just loaded and vacuumed. WAL is of the first writes after a checkpoint: many a \
+             page is in it whole.",
+            scale.growth_batches,
+            grouped(scale.growth_batch as f64),
+            scale.growth_late,
+        )
+    })
 }
 
 /// Whether those that are compared write the same.

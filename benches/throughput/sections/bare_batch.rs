@@ -41,6 +41,8 @@ fn consume(
     ground.runtime.block_on(async {
         let pool = PgPoolOptions::new()
             .max_connections(1)
+            // No ping before every transaction.
+            .test_before_acquire(false)
             .connect(&database.url)
             .await
             .expect("a connection");

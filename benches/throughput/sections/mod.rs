@@ -4,6 +4,7 @@ mod accessed;
 mod bare_batch;
 mod drain;
 mod embedded;
+mod growth;
 mod late;
 mod latency;
 mod memory;
@@ -40,10 +41,14 @@ pub enum Section {
     Sweeps,
     /// Memory with a long backlog, and the time from the start to the first commit.
     Memory,
+    /// What an event costs as clients become more, and as their histories become longer.
+    Growth,
+    /// The same with so many clients that loading them takes long and fills the disk.
+    GrowthMost,
 }
 
 impl Section {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Drain,
         Self::Publish,
         Self::PerMessage,
@@ -56,6 +61,8 @@ impl Section {
         Self::Late,
         Self::Sweeps,
         Self::Memory,
+        Self::Growth,
+        Self::GrowthMost,
     ];
 
     pub fn name(self) -> &'static str {
@@ -72,6 +79,8 @@ impl Section {
             Self::Late => "late",
             Self::Sweeps => "sweeps",
             Self::Memory => "memory",
+            Self::Growth => "growth",
+            Self::GrowthMost => "growth-most",
         }
     }
 
@@ -87,7 +96,15 @@ impl Section {
     /// Whether its figures are compared with those of others, and so are measured in turn with them. What stands
     /// alone is measured once, after that, from many values.
     pub fn is_compared(self) -> bool {
-        !matches!(self, Self::Latency | Self::Late | Self::Sweeps | Self::Memory)
+        !matches!(
+            self,
+            Self::Latency | Self::Late | Self::Sweeps | Self::Memory | Self::Growth | Self::GrowthMost
+        )
+    }
+
+    /// Whether it takes too long to be measured when nobody asked for it by name.
+    pub fn is_long(self) -> bool {
+        matches!(self, Self::Growth | Self::GrowthMost)
     }
 
     pub fn measure(self, bench: &mut Bench<'_>) {
@@ -104,6 +121,8 @@ impl Section {
             Self::Late => late::measure(bench),
             Self::Sweeps => sweeps::measure(bench),
             Self::Memory => memory::measure(bench),
+            Self::Growth => growth::measure(bench),
+            Self::GrowthMost => growth::measure_most(bench),
         }
     }
 }

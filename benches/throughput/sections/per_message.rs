@@ -49,6 +49,8 @@ fn consume(
         let pool = PgPoolOptions::new()
             .min_connections(at_once)
             .max_connections(at_once)
+            // No ping before every transaction.
+            .test_before_acquire(false)
             .connect(&database.url)
             .await
             .expect("connections");

@@ -1,0 +1,285 @@
+//! What an event costs as clients become more, and as their histories become longer. Through the engine, without
+//! RabbitMQ: what grows is in the store.
+//!
+//! One client is real: the engine took its events. All others are copies of it, made by SQL, whole: each has a name and
+//! event ids of its own, in the log, in the journal and in its document. Where they are few enough, Tenure's own
+//! verification looks at each of them in the end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tenure::broker::topology;
+use tenure::clock::SystemClock;
+use tenure::domain::{ClientKey, Event, Policy};
+use tenure::engine::{Answer, Engine, Incoming};
+
+use super::latency::in_millis;
+use crate::bench::{Bench, store};
+use crate::figures::Spread;
+use crate::ground::Database;
+use crate::grown::{Disk, Grown, TABLES};
+use crate::preload;
+use crate::town::{Stretch, Town};
+
+/// The shortest history: a client comes to be linked by five events, and its partner enters its account once, which is
+/// kept as a touch. Where clients become more, this is all that each has: the log grows with them fast enough.
+const LINKED: usize = 5;
+/// Clients of one partner, as everywhere in the benchmark.
+const CLIENTS_OF_A_PARTNER: usize = 100;
+/// More clients than this are not verified one by one.
+const VERIFIED: usize = 10_000;
+
+/// Clients become more, and then histories longer.
+pub fn measure(bench: &mut Bench<'_>) {
+    for clients in bench.scale.growing_clients {
+        grow(bench, clients, LINKED);
+    }
+    for history in bench.scale.growing_history {
+        grow(bench, bench.scale.history_clients, history);
+    }
+}
+
+/// As many clients as it takes to fill a disk.
+pub fn measure_most(bench: &mut Bench<'_>) {
+    grow(bench, bench.scale.most_clients, LINKED);
+}
+
+fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
+    let (ground, scale) = (bench.ground, bench.scale);
+    let database = ground.database("growth");
+    let life = Life::of(history, bench.present.from);
+    ground
+        .runtime
+        .block_on(preload::into(store(&database), &life.events));
+    let began = Instant::now();
+    add_copies(&database, clients - 1);
+    assert_eq!(database.count("clients"), clients, "clients");
+    assert_eq!(database.count("events"), clients * history, "events in the log");
+    assert_eq!(database.count("touches"), clients, "touches");
+    ground.tell(&format!(
+        "    {clients} clients with {history} events each, loaded in {:.1} s",
+        began.elapsed().as_secs_f64()
+    ));
+    let disk = TABLES.map(|table| Disk::of(&database, table));
+    let document_bytes = database.number("select octet_length(doc::text) from clients limit 1");
+
+    // One batch more than counts: the first finds no connection and no plan of a statement.
+    let events = (scale.growth_batches + 1) * scale.growth_batch;
+    let (mut town, order) = life.chosen(events, clients);
+    let in_order = town.live_in_turn(&order, bench.present);
+    let late = town.users_out_of_order(scale.growth_late, life.late);
+    let measured = ground.runtime.block_on(take(
+        &database,
+        &in_order,
+        scale.growth_batch,
+        late,
+        clients <= VERIFIED,
+    ));
+    assert_eq!(
+        database.count("events"),
+        clients * history + events + scale.growth_late,
+        "events in the log"
+    );
+    let spread = |values: &[f64]| Spread::of(values).expect("something was measured");
+    let grown = Grown {
+        clients,
+        history,
+        document_bytes,
+        disk,
+        in_order: spread(&measured.in_order),
+        wal_bytes: measured.wal_bytes,
+        late: spread(&measured.late),
+    };
+    ground.tell(&format!(
+        "    {:.1} µs for an event in order, {:.2} ms for a late one, {:.0} bytes on disk for a client",
+        grown.in_order.median,
+        grown.late.median,
+        grown.bytes() / clients as f64
+    ));
+    bench.grown.push(grown);
+}
+
+/// The client of which all others are copies.
+struct Life {
+    town: Town,
+    events: Vec<Event>,
+    /// When something happened to it that is told of only now.
+    late: Stretch,
+}
+
+impl Life {
+    /// So many events in the log and one touch, long before what is measured.
+    fn of(history: usize, present: DateTime<Utc>) -> Self {
+        let stretch = |from, until| Stretch {
+            from: present - TimeDelta::days(from),
+            until: present - TimeDelta::days(until),
+        };
+        let lives = history - LINKED;
+        let mut town = Town::new(9, "growth", 1);
+        let mut events = town.become_active(present - TimeDelta::days(40));
+        assert_eq!(events.len(), LINKED, "it is linked");
+        events.extend(town.enter_accounts(1, stretch(38, 37)));
+        events.extend(town.lead_steady_lives(lives, stretch(37, 1)));
+        // Into the middle; where all came at once, behind that.
+        let late = if lives == 0 {
+            stretch(39, 38)
+        } else {
+            stretch(20, 19)
+        };
+        Self { town, events, late }
+    }
+
+    /// Clients chosen at random, once for each event, among so many copies: the town of those that were chosen, and
+    /// their order.
+    fn chosen(&self, events: usize, clients: usize) -> (Town, Vec<usize>) {
+        let mut rng = StdRng::seed_from_u64(10);
+        let mut places = HashMap::new();
+        let mut keys = Vec::new();
+        let order = (0..events)
+            .map(|_| {
+                let number = rng.random_range(1..clients);
+                *places.entry(number).or_insert_with(|| {
+                    keys.push(key(number));
+                    keys.len() - 1
+                })
+            })
+            .collect();
+        (self.town.copies(11, keys), order)
+    }
+}
+
+/// The key of a copy; SQL below makes the same.
+fn key(number: usize) -> ClientKey {
+    let partner = format!("growth-{:06}", number / CLIENTS_OF_A_PARTNER);
+    ClientKey::new(&partner, &format!("client-{number:08}")).expect("plain ids")
+}
+
+/// So many copies of the only client there is, with all that is kept of it.
+fn add_copies(database: &Database<'_>, copies: usize) {
+    let copy = format!(
+        "(select n, 'growth-' || lpad((n / {CLIENTS_OF_A_PARTNER})::text, 6, '0') as partner,
+                 'client-' || lpad(n::text, 8, '0') as client
+          from generate_series(1, {copies}) n) copy"
+    );
+    database.sql(&format!(
+        "-- As random as any id, so that the index on it grows as it does in life.
+         create function pg_temp.id_of_copy(id text, n integer) returns text
+         language sql immutable as 'select md5(id || n)::uuid::text';
+         -- A touch that was the last that a client saw has no id there.
+         create temp table one_client as
+         select *, coalesce(doc -> 'client' -> 'seen' ->> 'id', '(no id)') as seen from clients;
+         create temp table one_log as select * from events;
+         create temp table one_journal as select * from journal order by seq;
+         create temp table one_deadlines as select * from deadlines;
+         create temp table one_touches as select * from touches;
+
+         insert into clients
+             (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+         select copy.partner, copy.client, name || n, name_key || n, link, service, access, as_of, version,
+                journaled_by,
+                replace(replace(doc::text, to_json(name)::text, to_json(name || n)::text),
+                        seen, pg_temp.id_of_copy(seen, n))::json
+         from {copy}, one_client;
+
+         insert into events
+             (source, id, partner, client, type, time, sequence, received_at, data, outcome, reason)
+         select source, pg_temp.id_of_copy(id, n), copy.partner, copy.client, type, time, sequence, received_at,
+                case when type = 'client.added'
+                     then replace(data::text, to_json(data ->> 'name')::text, to_json((data ->> 'name') || n)::text)::json
+                     else data end,
+                outcome, reason
+         from {copy}, one_log;
+
+         insert into journal
+             (xid, partner, client, change, id, before, after, time, cause, correction, recorded_at)
+         select xid, copy.partner, copy.client, change, id, before, after, time,
+                case when cause ->> 'id' is null then cause
+                     else replace(cause::text, cause ->> 'id', pg_temp.id_of_copy(cause ->> 'id', n))::json end,
+                correction, recorded_at
+         from {copy} cross join lateral (select * from one_journal order by seq offset 0) one;
+
+         insert into deadlines (partner, client, sweep, due_at)
+         select copy.partner, copy.client, sweep, due_at from {copy}, one_deadlines;
+
+         insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
+         select copy.partner, copy.client, open_run, quiet_after, quiet_before, quiet_policies
+         from {copy}, one_touches"
+    ));
+    database.sql(&format!("vacuum analyze {}", TABLES.join(", ")));
+    database.sql("checkpoint");
+}
+
+/// Times.
+#[derive(Default)]
+struct Measured {
+    /// Microseconds for each event, of each batch.
+    in_order: Vec<f64>,
+    wal_bytes: f64,
+    /// Milliseconds.
+    late: Vec<f64>,
+}
+
+async fn take(
+    database: &Database<'_>,
+    in_order: &[Event],
+    batch: usize,
+    late: Vec<Event>,
+    is_verified: bool,
+) -> Measured {
+    let store = store(database);
+    let engine = Engine::join(store.clone(), Arc::new(SystemClock), &Policy::default())
+        .await
+        .expect("an engine");
+    // As behind a queue with a backlog: no timer fires before its end.
+    engine.keep_lanes(&[topology::lane(0)]).await.expect("a lane");
+    let mut measured = Measured::default();
+    let (unmeasured, in_order) = in_order.split_at(batch);
+    take_batch(&engine, unmeasured).await;
+    let wal_before = database.sql("select pg_current_wal_insert_lsn()");
+    for batch in in_order.chunks(batch) {
+        let millis = take_batch(&engine, batch).await;
+        measured.in_order.push(millis * 1_000.0 / batch.len() as f64);
+    }
+    let wal_bytes = database.number(&format!(
+        "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '{wal_before}')"
+    ));
+    measured.wal_bytes = wal_bytes / in_order.len() as f64;
+    assert_eq!(
+        database.count("journal where correction"),
+        0,
+        "corrections: nothing came late so far"
+    );
+    for event in late {
+        let began = Instant::now();
+        let answers = engine.take(vec![Incoming::Event(event)]).await.expect("taken");
+        measured.late.push(in_millis(began.elapsed()));
+        assert!(
+            matches!(answers[..], [Answer::Applied | Answer::Refused(_)]),
+            "{answers:?}"
+        );
+    }
+    if is_verified {
+        let report = engine.verify(|_| ()).await.expect("verified");
+        // What is kept of the copies is what their logs say.
+        assert!(report.drifts.is_empty(), "{:?}", report.drifts);
+    }
+    store.close().await;
+    measured
+}
+
+/// Has the engine take a batch; how long that took, in milliseconds.
+async fn take_batch(engine: &Engine, batch: &[Event]) -> f64 {
+    let batch: Vec<Incoming> = batch.iter().cloned().map(Incoming::Event).collect();
+    let began = Instant::now();
+    let answers = engine.take(batch).await.expect("taken");
+    let millis = in_millis(began.elapsed());
+    assert!(
+        answers.iter().all(|answer| *answer == Answer::Applied),
+        "nothing is refused"
+    );
+    millis
+}
