@@ -34,8 +34,9 @@ pub struct Ground {
     folder: TempDir,
     names: Cell<u32>,
     began: Instant,
-    /// How busy the machine was before anything was started, in processes.
+    /// How busy the machine was before anything was started, in processes; and what it was that is measured.
     pub load_before: f64,
+    pub commit: String,
 }
 
 /// A vhost, gone when dropped.
@@ -63,6 +64,7 @@ impl Ground {
             names: Cell::new(0),
             began,
             load_before,
+            commit: machine::commit(),
         };
         ground.tell("PostgreSQL and RabbitMQ are ready");
         ground

@@ -41,7 +41,7 @@ pub fn described(ground: &Ground) -> Vec<String> {
         ),
         format!(
             "PostgreSQL {postgres}, RabbitMQ {rabbit}, Tenure at commit {}",
-            commit()
+            ground.commit
         ),
     ]
 }
@@ -55,7 +55,8 @@ pub fn load() -> f64 {
         .unwrap_or_default()
 }
 
-fn commit() -> String {
+/// The commit of the sources, as they are now.
+pub fn commit() -> String {
     let git = |args: &[&str]| {
         let done = Command::new("git")
             .args(args)
