@@ -75,7 +75,11 @@ impl SqliteStore {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // An event that was acknowledged must outlive a power cut.
-            .synchronous(SqliteSynchronous::Full);
+            .synchronous(SqliteSynchronous::Full)
+            // A batch touches so many pages that by default each would also carry the whole log over into the file: now
+            // the log is some 60 MB long before that, and the pages of several batches are written once.
+            .pragma("wal_autocheckpoint", "15000")
+            .pragma("cache_size", "-32768");
         let pool = || {
             SqlitePoolOptions::new()
                 .acquire_timeout(PATIENCE)
