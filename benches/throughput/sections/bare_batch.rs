@@ -64,7 +64,7 @@ fn consume(
                 .await;
         }
         let took = began.map_or(Duration::ZERO, |began| began.elapsed());
-        reader.close().await;
+        reader.close(vhost).await;
         pool.close().await;
         took
     })

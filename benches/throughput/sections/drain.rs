@@ -13,6 +13,9 @@ use crate::bench::Bench;
 use crate::ground::{Ground, Vhost};
 use crate::{check, publish};
 
+/// How long acknowledgements may take to arrive; what is missing then is found by the check of the section.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// With the messages that Tenure is measured on in turn with this.
 pub fn measure(bench: &mut Bench<'_>) {
     let messages = bench.entries.len();
@@ -65,7 +68,13 @@ impl Reader {
             .expect("acknowledged");
     }
 
-    pub async fn close(self) {
+    /// Once all acknowledgements have arrived: RabbitMQ 3.10 keeps some of many back, and lets go of those when the
+    /// channel closes.
+    pub async fn close(self, vhost: &Vhost<'_>) {
+        let limit = Instant::now() + PATIENCE;
+        while vhost.depth(&topology::lane(0)) != Some(0) && Instant::now() < limit {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         self.connection.close(200, "OK".into()).await.expect("closed");
     }
 }
@@ -84,7 +93,7 @@ fn drain(ground: &Ground, vhost: &Vhost<'_>, messages: usize) -> Duration {
             }
         }
         let took = began.map_or(Duration::ZERO, |began| began.elapsed());
-        reader.close().await;
+        reader.close(vhost).await;
         took
     })
 }

@@ -73,7 +73,7 @@ fn consume(
             })
             .await;
         let took = began.elapsed();
-        reader.close().await;
+        reader.close(vhost).await;
         pool.close().await;
         took
     })
