@@ -13,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if cli.works() {
-        stack::enlarge();
+        surroundings::prepare();
     }
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(cli.run()),
@@ -24,24 +24,29 @@ fn main() -> ExitCode {
     }
 }
 
-mod stack {
+mod surroundings {
+    //! Two things about memory are decided by the environment alone, once and for all, before the first line of ours runs;
+    //! so we begin anew with them.
+    //!
     //! A message's headers may be nested as deep as a frame has room for, and the client library reads, shows and frees
     //! them by recursion, on threads that it starts itself: with the usual 2 MiB anyone who may publish could end this
-    //! process, again and again. How large the stacks of such threads are is decided by the environment alone, once and
-    //! for all; so we begin anew with it. Of a stack only what is used takes memory.
+    //! process, again and again. Of a stack only what is used takes memory.
+    //!
+    //! The allocator asks for huge pages, of which every one that is touched takes 2 MiB: 20 MiB more than a worker that
+    //! has nothing to do needs.
 
     use std::os::unix::process::CommandExt;
     use std::process::Command;
 
-    const VARIABLE: &str = "RUST_MIN_STACK";
+    const STACK: &str = "RUST_MIN_STACK";
     /// For frames of 128 KiB, RabbitMQ's own limit (`frame_max`), several times over.
-    const BYTES: usize = 256 << 20;
+    const STACK_BYTES: usize = 256 << 20;
+    const HUGE_PAGES: &str = "MIMALLOC_ALLOW_THP";
 
-    pub fn enlarge() {
-        let given = std::env::var(VARIABLE)
-            .ok()
-            .and_then(|bytes| bytes.parse::<usize>().ok());
-        if given.is_some_and(|bytes| bytes >= BYTES) {
+    pub fn prepare() {
+        let given = std::env::var(STACK).ok().and_then(|bytes| bytes.parse::<usize>().ok());
+        let stack = given.unwrap_or_default().max(STACK_BYTES);
+        if given == Some(stack) && std::env::var_os(HUGE_PAGES).is_some() {
             return;
         }
         let Ok(program) = std::env::current_exe() else {
@@ -52,8 +57,12 @@ mod stack {
         if let Some(name) = arguments.next() {
             anew.arg0(name);
         }
-        // It only returns if it fails; then we work with the stacks that there are.
-        let error = anew.args(arguments).env(VARIABLE, BYTES.to_string()).exec();
+        anew.args(arguments).env(STACK, stack.to_string());
+        if std::env::var_os(HUGE_PAGES).is_none() {
+            anew.env(HUGE_PAGES, "0");
+        }
+        // It only returns if it fails; then we work with what there is.
+        let error = anew.exec();
         eprintln!("tenure: the threads' stacks stay small: {error}");
     }
 }

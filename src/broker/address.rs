@@ -81,9 +81,12 @@ impl Address {
         Ok(config)
     }
 
-    /// Opens a connection that RabbitMQ's management shows under a name.
-    pub async fn connect(&self, name: &str) -> Result<Connection, BrokerError> {
+    /// Opens a connection that RabbitMQ's management shows under a name, with frames of so many bytes at most unless the
+    /// URL says it.
+    pub async fn connect(&self, name: &str, frame_max: Option<u32>) -> Result<Connection, BrokerError> {
         install_crypto();
+        let mut uri = self.uri.clone();
+        uri.query.frame_max = uri.query.frame_max.or(frame_max);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let limit = self
             .uri
@@ -91,7 +94,7 @@ impl Address {
             .connection_timeout
             .map_or(CONNECT_WITHIN, Duration::from_millis);
         let connecting = Connection::connect_uri_with_config(
-            self.uri.clone(),
+            uri,
             properties,
             self.tls()?,
             lapin::runtime::default_runtime()?,

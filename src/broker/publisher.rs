@@ -113,7 +113,7 @@ impl Publisher {
     /// no queue would be lost.
     pub async fn connect(url: &str, settings: &config::BrokerSettings) -> Result<Self, BrokerError> {
         let connection = Address::parse(url, &settings.tls)?
-            .connect("tenure publish")
+            .connect("tenure publish", None)
             .await?;
         if settings.declare {
             topology::declare(&connection, settings.lanes.into()).await?;

@@ -30,6 +30,17 @@ impl Part {
             Self::Relay => "tenure relay",
         }
     }
+
+    /// Bytes of a frame at most, where less than what RabbitMQ proposes will do. The client library holds 32 frames for
+    /// each direction, which at RabbitMQ's 128 KiB is 8 MiB. Whoever consumes has to take those: headers come in one frame,
+    /// however long they are.
+    pub fn frame_max(self) -> Option<u32> {
+        match self {
+            Self::Consumers => None,
+            Self::Heartbeat => Some(8 << 10),
+            Self::Relay => Some(32 << 10),
+        }
+    }
 }
 
 /// How it stands with RabbitMQ.
