@@ -44,7 +44,9 @@ mod surroundings {
     const HUGE_PAGES: &str = "MIMALLOC_ALLOW_THP";
 
     pub fn prepare() {
-        let given = std::env::var(STACK).ok().and_then(|bytes| bytes.parse::<usize>().ok());
+        let given = std::env::var(STACK)
+            .ok()
+            .and_then(|bytes| bytes.parse::<usize>().ok());
         let stack = given.unwrap_or_default().max(STACK_BYTES);
         if given == Some(stack) && std::env::var_os(HUGE_PAGES).is_some() {
             return;

@@ -18,7 +18,7 @@ use crate::wire;
 /// Messages that may wait for their confirms.
 const WINDOW: usize = 500;
 /// How often a message that RabbitMQ will not take is published before that is an error.
-const ATTEMPTS: u32 = 6;
+pub(super) const ATTEMPTS: u32 = 6;
 /// The delivery mode of what is written to disk before it is confirmed.
 pub(super) const PERSISTENT: u8 = 2;
 
@@ -76,6 +76,56 @@ impl Outgoing {
             body: wire::change(line),
         }
     }
+
+    /// Gives it to RabbitMQ; what comes back says when RabbitMQ has it ([`is_taken`]).
+    pub(super) async fn hand_over(&self, channel: &Channel) -> Result<PublisherConfirm, BrokerError> {
+        let options = BasicPublishOptions {
+            mandatory: self.mandatory,
+            immediate: false,
+        };
+        let (exchange, key) = (self.exchange.into(), self.routing_key.clone());
+        channel
+            .basic_publish(exchange, key, options, &self.body, self.properties.clone())
+            .await
+            .map_err(|error| topology::advise(&error, self.exchange))
+    }
+}
+
+/// A channel on which RabbitMQ says of each message whether it has it.
+pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channel, BrokerError> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// Waits for RabbitMQ's word on a message. False: it does not take it now.
+pub(super) async fn is_taken(confirm: PublisherConfirm, exchange: &'static str) -> Result<bool, BrokerError> {
+    let word = confirm
+        .await
+        .map_err(|error| topology::advise(&error, exchange))?;
+    match word {
+        Confirmation::Nack(_) => {
+            ::metrics::counter!(metrics::NACKED, "exchange" => exchange).increment(1);
+            Ok(false)
+        }
+        Confirmation::Ack(Some(returned)) => Err(BrokerError::Unroutable {
+            exchange: exchange.to_owned(),
+            routing_key: returned.routing_key.to_string(),
+            hint: "start `tenure run` once with broker.declare = true, or import \
+                   config/rabbitmq/definitions.json",
+        }),
+        Confirmation::Ack(None) | Confirmation::NotRequested => {
+            ::metrics::counter!(metrics::CONFIRMED, "exchange" => exchange).increment(1);
+            Ok(true)
+        }
+    }
+}
+
+/// What is said when it takes none for long.
+pub(super) fn takes_none() -> BrokerError {
+    BrokerError::Refused(
+        "it takes no message for now: a queue that is bound is full, or cannot be written".into(),
+    )
 }
 
 fn properties(id: &str, subject: Option<&str>) -> BasicProperties {
@@ -125,18 +175,12 @@ impl Publisher {
 
     /// On a connection of another's.
     pub async fn on(connection: &Connection) -> Result<Self, BrokerError> {
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self {
-            channel,
+            channel: confirming_channel(connection).await?,
             connection: None,
             flight: VecDeque::with_capacity(WINDOW),
             confirmed: 0,
         })
-    }
-
-    pub(super) fn channel(&self) -> &Channel {
-        &self.channel
     }
 
     /// Publishes an event as it is written.
@@ -176,17 +220,7 @@ impl Publisher {
     }
 
     async fn send(&mut self, message: Outgoing) -> Result<(), BrokerError> {
-        let options = BasicPublishOptions {
-            mandatory: message.mandatory,
-            immediate: false,
-        };
-        let (exchange, key) = (message.exchange.into(), message.routing_key.clone());
-        let properties = message.properties.clone();
-        let confirm = self
-            .channel
-            .basic_publish(exchange, key, options, &message.body, properties)
-            .await
-            .map_err(|error| topology::advise(&error, message.exchange))?;
+        let confirm = message.hand_over(&self.channel).await?;
         self.flight.push_back((message, confirm));
         Ok(())
     }
@@ -198,34 +232,14 @@ impl Publisher {
             let Some((message, confirm)) = self.flight.pop_front() else {
                 return Ok(());
             };
-            let exchange = message.exchange;
-            match confirm
-                .await
-                .map_err(|error| topology::advise(&error, exchange))?
-            {
-                Confirmation::Nack(_) => {
-                    ::metrics::counter!(metrics::NACKED, "exchange" => exchange).increment(1);
-                    tokio::time::sleep(backoff.pause()).await;
-                    self.again(message).await?;
-                }
-                Confirmation::Ack(Some(returned)) => {
-                    return Err(BrokerError::Unroutable {
-                        exchange: exchange.to_owned(),
-                        routing_key: returned.routing_key.to_string(),
-                        hint: "start `tenure run` once with broker.declare = true, or import \
-                               config/rabbitmq/definitions.json",
-                    });
-                }
-                Confirmation::Ack(None) | Confirmation::NotRequested => {
-                    self.confirmed += 1;
-                    ::metrics::counter!(metrics::CONFIRMED, "exchange" => exchange).increment(1);
-                    return Ok(());
-                }
+            if is_taken(confirm, message.exchange).await? {
+                self.confirmed += 1;
+                return Ok(());
             }
+            tokio::time::sleep(backoff.pause()).await;
+            self.again(message).await?;
         }
-        Err(BrokerError::Refused(
-            "it takes no message for now: a queue that is bound is full, or cannot be written".into(),
-        ))
+        Err(takes_none())
     }
 
     /// Publishes a message again, and all that came after it. The order of the first telling is lost when one of

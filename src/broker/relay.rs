@@ -3,47 +3,39 @@
 //! The cursor moves when RabbitMQ has confirmed; after a crash in between, some changes are told twice, with the
 //! same id. One worker at a time leads; the others wait for the lead.
 
-use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lapin::Connection;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Channel, ExchangeKind};
+use lapin::{Channel, Connection, ExchangeKind, PublisherConfirm};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::error::BrokerError;
-use super::publisher::{Outgoing, Publisher};
+use super::publisher::{self, ATTEMPTS, Outgoing};
 use super::state::Part;
 use super::{Context, metrics, topology};
-use crate::store::{Recorded, StoreError};
+use crate::store::{Cursor, Recorded, StoreError};
 
-/// Journal lines that are published before the cursor moves, and may be told twice after a crash.
+/// Journal lines that are read at a time.
 const CHUNK: u32 = 500;
+/// Lines that may wait for their confirms, and may be told twice after a crash.
+const WINDOW: usize = 1_000;
 /// How long a change of another worker may lie before this one, which leads, looks for it.
 const POLL: Duration = Duration::from_millis(100);
 /// How long the lead may be without a leader.
 const LEAD_POLL: Duration = Duration::from_secs(1);
-
 /// How long the telling may go on when told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What there was to do.
-enum Round {
-    /// Another worker leads.
-    Following,
-    /// Everything is told.
-    Idle,
-    /// So many lines.
-    Published(usize),
-    /// Told to stop, and the confirms did not come in time: what was published will be told again.
-    GivenUp,
-}
-
+/// Why the telling has to begin again, or to end.
 enum RelayError {
     Broker(BrokerError),
     Store(StoreError),
+    /// RabbitMQ does not take a line now. Lines after it were published already.
+    Nacked,
 }
 
 impl From<BrokerError> for RelayError {
@@ -58,6 +50,15 @@ impl From<StoreError> for RelayError {
     }
 }
 
+/// How far the telling goes.
+#[derive(Clone, Copy)]
+enum Until<'a> {
+    /// As long as nobody says stop.
+    Stopped(&'a CancellationToken),
+    /// So many lines.
+    Told(usize),
+}
+
 /// Relays until told to stop, and then what is left; or until the connection is lost. The store's failures are
 /// waited out.
 pub(super) async fn session(
@@ -65,114 +66,176 @@ pub(super) async fn session(
     connection: &Connection,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
-    let mut publisher = Publisher::on(connection).await?;
+    let channel = publisher::confirming_channel(connection).await?;
     if context.settings.declare {
-        topology::declare_changes(publisher.channel()).await?;
+        topology::declare_changes(&channel).await?;
     } else {
-        check_changes(publisher.channel()).await?;
+        check_changes(&channel).await?;
     }
     context.state.up(Part::Relay, context.engine.now());
-    let mut late = pin!(late(stop));
-    let mut backoff = Backoff::default();
-    while !stop.is_cancelled() {
-        match round(context, &mut publisher, late.as_mut()).await {
-            Ok(Round::GivenUp) => return Ok(()),
-            Ok(done) => {
-                backoff.reset();
-                context.watch.answered();
-                rest(context, &done, stop).await;
-            }
-            Err(RelayError::Store(error)) => {
-                if !error.is_transient() && backoff.is_fresh() {
-                    tracing::error!(why = %error, "the journal cannot be relayed; trying again and again");
-                }
-                context.watch.failed(&error);
-                backoff.wait(stop).await;
-            }
-            Err(RelayError::Broker(error)) => return Err(error),
-        }
-    }
-    match tell_rest(context, &mut publisher, late).await {
-        // Whoever relays next tells it.
-        Err(RelayError::Store(_)) | Ok(()) => Ok(()),
-        Err(RelayError::Broker(error)) => Err(error),
-    }
-}
-
-/// Publishes what the journal holds by now, and nothing that others write meanwhile.
-async fn tell_rest(
-    context: &Context,
-    publisher: &mut Publisher,
-    mut late: Pin<&mut impl Future<Output = ()>>,
-) -> Result<(), RelayError> {
-    let mut left = usize::try_from(context.engine.store().relay_backlog().await?).unwrap_or_default();
-    while left > 0 {
-        match round(context, publisher, late.as_mut()).await? {
-            Round::Published(lines) => left = left.saturating_sub(lines),
-            // Another transaction holds it back, mostly for a moment.
-            Round::Idle => tokio::select! {
-                () = tokio::time::sleep(POLL) => {}
-                () = late.as_mut() => break,
-            },
-            Round::Following | Round::GivenUp => break,
-        }
-    }
-    Ok(())
-}
-
-/// Publishes the next lines of the journal, if it is ours to do.
-async fn round(
-    context: &Context,
-    publisher: &mut Publisher,
-    late: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Round, RelayError> {
-    let store = context.engine.store();
-    if !store.lead_relay().await? {
-        return Ok(Round::Following);
-    }
-    let lines = store.relay_next(CHUNK).await?;
-    let lag = lines.first().map_or(0.0, |oldest| {
-        (context.engine.now() - oldest.recorded_at)
-            .as_seconds_f64()
-            .max(0.0)
-    });
-    ::metrics::gauge!(metrics::RELAY_LAG).set(lag);
-    let Some(last) = lines.last().map(|line| line.cursor) else {
-        return Ok(Round::Idle);
+    let relay = Relay {
+        context,
+        channel,
+        confirmed: AtomicU64::new(0),
     };
     tokio::select! {
-        told = tell(publisher, &lines) => told?,
-        () = late => return Ok(Round::GivenUp),
+        done = relay.work(stop) => done,
+        // What was published and not confirmed in time will be told again. A broker that is short of memory confirms
+        // nothing, for as long as it is.
+        () = late(stop) => Ok(()),
     }
-    store.relay_done(last).await?;
-    Ok(Round::Published(lines.len()))
 }
 
-async fn tell(publisher: &mut Publisher, lines: &[Recorded]) -> Result<(), BrokerError> {
-    for line in lines {
-        publisher.publish(Outgoing::change(line)).await?;
-    }
-    publisher.flush().await
+struct Relay<'a> {
+    context: &'a Context,
+    channel: Channel,
+    /// Lines, to see whether anything moves.
+    confirmed: AtomicU64,
 }
 
-/// A while after being told to stop. A broker that is short of memory confirms nothing, for as long as it is.
+impl Relay<'_> {
+    async fn work(&self, stop: &CancellationToken) -> Result<(), BrokerError> {
+        let mut backoff = Backoff::default();
+        let mut nacks = 0;
+        let mut confirmed = 0;
+        while !stop.is_cancelled() {
+            let ended = self.tell(Until::Stopped(stop)).await;
+            let before = std::mem::replace(&mut confirmed, self.confirmed.load(Ordering::Relaxed));
+            if confirmed > before {
+                backoff.reset();
+                nacks = 0;
+            }
+            match ended {
+                Ok(()) => break,
+                Err(RelayError::Store(error)) => {
+                    if !error.is_transient() && backoff.is_fresh() {
+                        tracing::error!(why = %error, "the journal cannot be relayed; trying again and again");
+                    }
+                    self.context.watch.failed(&error);
+                }
+                Err(RelayError::Nacked) => {
+                    nacks += 1;
+                    if nacks == ATTEMPTS {
+                        return Err(publisher::takes_none());
+                    }
+                    // What was published after it is answered first, and forgotten: it is published again.
+                    self.channel.wait_for_confirms().await?;
+                }
+                Err(RelayError::Broker(error)) => return Err(error),
+            }
+            backoff.wait(stop).await;
+        }
+        match self.tell_rest().await {
+            // Whoever relays next tells it.
+            Err(RelayError::Store(_) | RelayError::Nacked) | Ok(()) => Ok(()),
+            Err(RelayError::Broker(error)) => Err(error),
+        }
+    }
+
+    /// Publishes what the journal holds by now, and nothing that others write meanwhile.
+    async fn tell_rest(&self) -> Result<(), RelayError> {
+        let left = self.context.engine.store().relay_backlog().await?;
+        self.tell(Until::Told(usize::try_from(left).unwrap_or_default()))
+            .await
+    }
+
+    /// Publishes from the store's cursor on, and moves it after what is confirmed. Neither waits for the other: while
+    /// lines are on their way to RabbitMQ, and while the cursor is written, those behind them are read and published.
+    ///
+    /// When one is not taken, it and all after it are read and published again: listeners may hear twice, never in an
+    /// order that stays wrong.
+    async fn tell(&self, until: Until<'_>) -> Result<(), RelayError> {
+        let (published, confirming) = mpsc::channel(WINDOW);
+        tokio::try_join!(self.publish(until, published), self.note(confirming))?;
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        until: Until<'_>,
+        published: mpsc::Sender<(Cursor, PublisherConfirm)>,
+    ) -> Result<(), RelayError> {
+        let store = self.context.engine.store();
+        let mut upto = Cursor::default();
+        let mut left = match until {
+            Until::Stopped(_) => usize::MAX,
+            Until::Told(lines) => lines,
+        };
+        while left > 0 {
+            let written = self.context.journal_written.notified();
+            let (leads, lines) = tokio::try_join!(store.lead_relay(), store.relay_next(upto, CHUNK))?;
+            let lines = if leads { lines } else { Vec::new() };
+            self.context.watch.answered();
+            self.tell_lag(&lines);
+            for line in &lines {
+                let confirm = Outgoing::change(line).hand_over(&self.channel).await?;
+                if published.send((line.cursor, confirm)).await.is_err() {
+                    // The other half has failed, and says why.
+                    return Ok(());
+                }
+                upto = line.cursor;
+            }
+            left = left.saturating_sub(lines.len());
+            match until {
+                Until::Stopped(stop) if stop.is_cancelled() => break,
+                Until::Stopped(stop) if lines.is_empty() => {
+                    let limit = if leads { POLL } else { LEAD_POLL };
+                    tokio::select! {
+                        () = written, if leads => {}
+                        () = tokio::time::sleep(limit) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+                Until::Told(_) if !leads => break,
+                // Another transaction holds it back, mostly for a moment.
+                Until::Told(_) if lines.is_empty() => tokio::time::sleep(POLL).await,
+                Until::Stopped(_) | Until::Told(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for confirms in the order of the lines, and writes down how far they have come.
+    async fn note(
+        &self,
+        mut confirming: mpsc::Receiver<(Cursor, PublisherConfirm)>,
+    ) -> Result<(), RelayError> {
+        let store = self.context.engine.store();
+        let mut lines = Vec::new();
+        while confirming.recv_many(&mut lines, WINDOW).await > 0 {
+            let mut upto = None;
+            let mut taken = Ok(true);
+            for (cursor, confirm) in lines.drain(..) {
+                taken = publisher::is_taken(confirm, topology::CHANGES).await;
+                if !matches!(taken, Ok(true)) {
+                    break;
+                }
+                self.confirmed.fetch_add(1, Ordering::Relaxed);
+                upto = Some(cursor);
+            }
+            if let Some(upto) = upto {
+                store.relay_done(upto).await?;
+            }
+            if !taken? {
+                return Err(RelayError::Nacked);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_lag(&self, lines: &[Recorded]) {
+        let lag = lines.first().map_or(0.0, |oldest| {
+            let lag = self.context.engine.now() - oldest.recorded_at;
+            lag.as_seconds_f64().max(0.0)
+        });
+        ::metrics::gauge!(metrics::RELAY_LAG).set(lag);
+    }
+}
+
+/// A while after being told to stop.
 async fn late(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(GRACE).await;
-}
-
-async fn rest(context: &Context, done: &Round, stop: &CancellationToken) {
-    let limit = match done {
-        Round::Published(_) | Round::GivenUp => return,
-        Round::Idle => POLL,
-        Round::Following => LEAD_POLL,
-    };
-    let written = context.journal_written.notified();
-    tokio::select! {
-        () = written, if matches!(done, Round::Idle) => {}
-        () = tokio::time::sleep(limit) => {}
-        () = stop.cancelled() => {}
-    }
 }
 
 async fn check_changes(channel: &Channel) -> Result<(), BrokerError> {

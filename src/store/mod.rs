@@ -146,9 +146,9 @@ pub trait Store: Send + Sync + 'static {
     /// Takes the relay's lead, so that one worker at a time publishes. False: another has it.
     async fn lead_relay(&self) -> Result<bool>;
 
-    /// The journal after the relay's cursor, in an order that keeps each client's changes in theirs;
-    /// only lines that no transaction still running can come before.
-    async fn relay_next(&self, limit: u32) -> Result<Vec<Recorded>>;
+    /// The journal after the relay's cursor, and after `after` where that is further, in an order that keeps each client's
+    /// changes in theirs; only lines that no transaction still running can come before.
+    async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>>;
 
     /// Moves the relay's cursor: everything up to it has been confirmed by the broker.
     async fn relay_done(&self, upto: Cursor) -> Result<()>;

@@ -6,7 +6,7 @@ mod names;
 mod rebuild;
 mod truth;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
@@ -84,21 +84,22 @@ pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
     let mut stored: HashMap<ClientKey, Stored> = stored.into_iter().map(|s| (s.key.clone(), s)).collect();
     let mut names = Names::new(holders);
     let mut outcomes = vec![Outcome::Applied; events.len()];
-    let mut drafts = BTreeMap::new();
+    let mut drafts = Vec::new();
     for (key, events) in names::by_client(events) {
         let stored = stored.remove(&key).unwrap_or_else(|| Stored::absent(key.clone()));
         let history = histories.remove(&key).unwrap_or_default();
         let mut draft = Draft::of(stored, policies);
         draft.take(events, history, &mut names, &mut outcomes);
         draft.settle(horizon, &mut names);
-        drafts.insert(key, draft);
+        drafts.push((key, Box::new(draft)));
     }
     let mut commit = Commit {
         recorded_at: now,
         ..Commit::default()
     };
     // Key order, so that transactions of several workers meet in the same order everywhere.
-    for draft in drafts.into_values() {
+    drafts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    for (_, draft) in drafts {
         draft.write(None, &mut commit);
     }
     Plan { commit, outcomes }

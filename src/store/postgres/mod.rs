@@ -120,6 +120,8 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, been| session::test_if_idle(connection, been.idle_for))
             .after_release(|connection, _| session::test(connection))
             .connect_lazy_with(limited);
         Ok(Self {
@@ -295,8 +297,8 @@ impl Store for PostgresStore {
         leads
     }
 
-    async fn relay_next(&self, limit: u32) -> Result<Vec<Recorded>> {
-        in_time(self.limit, relay::next(&self.pool, limit)).await
+    async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+        in_time(self.limit, relay::next(&self.pool, after, limit)).await
     }
 
     async fn relay_done(&self, upto: Cursor) -> Result<()> {

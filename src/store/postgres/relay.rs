@@ -48,15 +48,24 @@ pub(super) async fn lead(server: &PgConnectOptions, lead: &mut Option<PgConnecti
     Ok(taken)
 }
 
-pub(super) async fn next(pool: &PgPool, limit: u32) -> Result<Vec<Recorded>> {
+pub(super) async fn next(pool: &PgPool, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
     let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(
-        "select xid, seq, partner, client, change, id, before, after, time, cause::text, correction, recorded_at
+        "with told as (
+             select xid, seq from relay
+             union all
+             select $1, $2
+             order by xid desc, seq desc
+             limit 1
+         )
+         select xid, seq, partner, client, change, id, before, after, time, cause::text, correction, recorded_at
          from journal
-         where (xid, seq) > ((select xid from relay), (select seq from relay))
+         where (xid, seq) > ((select xid from told), (select seq from told))
            and xid < (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint + xid_shift from relay)
          order by xid, seq
-         limit $1",
+         limit $3",
     )
+    .bind(after.transaction)
+    .bind(after.sequence)
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;

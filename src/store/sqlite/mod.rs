@@ -237,8 +237,8 @@ impl Store for SqliteStore {
         Ok(true)
     }
 
-    async fn relay_next(&self, limit: u32) -> Result<Vec<Recorded>> {
-        relay::next(&self.readers, limit).await
+    async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+        relay::next(&self.readers, after, limit).await
     }
 
     async fn relay_done(&self, upto: Cursor) -> Result<()> {

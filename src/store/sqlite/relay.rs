@@ -5,14 +5,15 @@ use sqlx::sqlite::SqlitePool;
 use crate::store::rows::{self, JournalRow};
 use crate::store::{Cursor, Recorded, Result};
 
-pub(super) async fn next(readers: &SqlitePool, limit: u32) -> Result<Vec<Recorded>> {
+pub(super) async fn next(readers: &SqlitePool, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
     let lines: Vec<JournalRow<i64>> = sqlx::query_as(
         "select 0, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
          from journal
-         where seq > (select seq from relay)
+         where seq > (select max(seq, ?1) from relay)
          order by seq
-         limit ?1",
+         limit ?2",
     )
+    .bind(after.sequence)
     .bind(i64::from(limit))
     .fetch_all(readers)
     .await?;

@@ -254,8 +254,8 @@ impl Store for MoodyStore {
         self.store.lead_relay().await
     }
 
-    async fn relay_next(&self, limit: u32) -> Result<Vec<Recorded>> {
-        self.store.relay_next(limit).await
+    async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+        self.store.relay_next(after, limit).await
     }
 
     async fn relay_done(&self, upto: Cursor) -> Result<()> {

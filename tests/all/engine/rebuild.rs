@@ -579,7 +579,10 @@ async fn a_pruned_journal_is_no_drift(fresh: Fresh) {
     let store = world.fresh.store.clone();
     let mut lines = Vec::new();
     while lines.is_empty() {
-        lines = store.relay_next(1_000).await.expect("lines");
+        lines = store
+            .relay_next(tenure::store::Cursor::default(), 1_000)
+            .await
+            .expect("lines");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     store.relay_done(lines[11].cursor).await.expect("published");

@@ -156,7 +156,7 @@ faulty! {
     halt(halt: &Halt) -> ();
     resume(sweep: Sweep, kind: HaltKind) -> bool;
     lead_relay() -> bool;
-    relay_next(limit: u32) -> Vec<Recorded>;
+    relay_next(after: Cursor, limit: u32) -> Vec<Recorded>;
     relay_done(upto: Cursor) -> ();
     relay_backlog() -> i64;
     dead_letters(filter: &DeadFilter, after: i64, limit: u32) -> Vec<DeadLine>;

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{Policy, Sweep};
 use tenure::engine::{Answer, Engine, Incoming, SweepOptions};
-use tenure::store::{Store, StoreError};
+use tenure::store::{Cursor, Store, StoreError};
 
 use super::Trace;
 use super::faulty::{Faults, FaultyStore, Overtaking};
@@ -343,7 +343,11 @@ impl<'a> Run<'a> {
     /// The relay publishes some of the journal, and may die before it is told that all was confirmed.
     pub async fn publish(&mut self) -> usize {
         let limit = self.rng.random_range(1..100);
-        let lines = self.store.relay_next(limit).await.expect("lines");
+        let lines = self
+            .store
+            .relay_next(Cursor::default(), limit)
+            .await
+            .expect("lines");
         for line in &lines {
             let change = serde_json::from_slice(&tenure::wire::change(line)).expect("JSON");
             self.listener.hear(&change);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{Cause, Change, Client, ClientKey, Entry, Event, EventKind, Name, Policies};
 use tenure::store::{
-    Batch, ClientWrite, Commit, Document, EventWrite, Outcome, Recorded, Store, StoreError, Stored,
+    Batch, ClientWrite, Commit, Cursor, Document, EventWrite, Outcome, Recorded, Store, StoreError, Stored,
 };
 
 /// A moment so many seconds after the tests' beginning, with microseconds.
@@ -145,7 +145,7 @@ pub async fn lock(batch: &mut dyn Batch, key: &ClientKey) -> Stored {
 /// the same server, may hold them back for a moment.
 pub async fn relayed(store: &dyn Store, lines: usize, limit: u32) -> Vec<Recorded> {
     for _ in 0..600 {
-        let next = store.relay_next(limit).await.unwrap();
+        let next = store.relay_next(Cursor::default(), limit).await.unwrap();
         if next.len() >= lines {
             return next;
         }

@@ -10,7 +10,7 @@ use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::engine::{Answer, Engine, Incoming, SweepOptions};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
-use tenure::store::{Batch, Commit, Recorded, Store, StoreError};
+use tenure::store::{Batch, Commit, Cursor, Recorded, Store, StoreError};
 
 use super::given::*;
 use super::{Fresh, connect};
@@ -217,7 +217,7 @@ async fn an_older_transaction_holds_the_relay_back() {
     let mut older = store.begin().await.unwrap();
     let seen = lock(&mut *older, &key("a")).await;
     write_on(store.begin().await.unwrap(), &key("b")).await.unwrap();
-    assert_eq!(store.relay_next(9).await.unwrap(), []);
+    assert_eq!(store.relay_next(Cursor::default(), 9).await.unwrap(), []);
     assert_eq!(store.relay_backlog().await.unwrap(), 1);
     let written = Commit {
         clients: vec![write(&key("a"), seen.document.client, 1)],

@@ -9,7 +9,7 @@ pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
     let store = &*fresh.store;
     assert!(store.lead_relay().await.unwrap());
     assert!(store.lead_relay().await.unwrap(), "the lead is kept");
-    assert_eq!(store.relay_next(9).await.unwrap(), []);
+    assert_eq!(store.relay_next(Cursor::default(), 9).await.unwrap(), []);
     let (a, b) = (key("a"), key("b"));
     put(
         store,
@@ -25,13 +25,17 @@ pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
     assert!(lines.is_sorted_by_key(|line| line.cursor));
     // Until they are done, they are the next.
     assert_eq!(relayed(store, 3, 3).await, lines);
+    // Whoever has gone ahead of the cursor goes on from there, and never behind it.
+    let ahead = store.relay_next(lines[1].cursor, 9).await.unwrap();
+    assert_eq!(told(&ahead), [texts("b", "3"), texts("a", "4")]);
     store.relay_done(lines[1].cursor).await.unwrap();
     assert_eq!(store.relay_backlog().await.unwrap(), 2);
+    assert_eq!(store.relay_next(lines[0].cursor, 9).await.unwrap(), ahead);
     let rest = relayed(store, 2, 9).await;
     assert_eq!(told(&rest), [texts("b", "3"), texts("a", "4")]);
     assert_eq!(rest[0], lines[2]);
     store.relay_done(rest[1].cursor).await.unwrap();
-    assert_eq!(store.relay_next(9).await.unwrap(), []);
+    assert_eq!(store.relay_next(Cursor::default(), 9).await.unwrap(), []);
     assert_eq!(store.relay_backlog().await.unwrap(), 0);
 }
 
