@@ -120,8 +120,6 @@ impl PostgresStore {
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(|connection, been| session::test_if_idle(connection, been.idle_for))
             .after_release(|connection, _| session::test(connection))
             .connect_lazy_with(limited);
         Ok(Self {

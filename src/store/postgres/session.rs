@@ -16,9 +16,6 @@ use crate::store::{Result, StoreError};
 /// How long the server may take for what it always does at once.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// How long a connection that answered is taken for one that still does.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// Waits for an answer for so long. What is given up must not leave a transaction open: use a [`Session`] for those.
 pub(super) async fn in_time<T>(limit: Duration, asked: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(limit, asked)
@@ -46,17 +43,6 @@ pub(super) fn test(connection: &mut PgConnection) -> BoxFuture<'_, std::result::
             Err(_) => Err(sqlx::Error::PoolTimedOut),
         }
     })
-}
-
-/// The same before a connection is used, unless it was tested a moment ago.
-pub(super) fn test_if_idle(
-    connection: &mut PgConnection,
-    idle: Duration,
-) -> BoxFuture<'_, std::result::Result<bool, sqlx::Error>> {
-    if idle < FRESH {
-        return Box::pin(async { Ok(true) });
-    }
-    test(connection)
 }
 
 /// A transaction on a connection of the pool. sqlx's own goes back to the pool with the transaction open if it is
