@@ -75,18 +75,15 @@ impl Engine {
         let mut answers = vec![Answer::Duplicate; incoming.len()];
         let mut events = Vec::with_capacity(incoming.len());
         let mut letters = Vec::new();
-        let mut names = HashSet::new();
-        for (index, incoming) in incoming.into_iter().enumerate() {
+        let again = again(&incoming);
+        for ((index, incoming), again) in incoming.into_iter().enumerate().zip(again) {
             match incoming {
                 Incoming::Dead(letter) => {
                     answers[index] = Answer::Dead(letter.reason.clone());
                     letters.push(letter);
                 }
-                Incoming::Event(event) => {
-                    if names.insert((event.source.clone(), event.id.clone())) {
-                        events.push((index, event));
-                    }
-                }
+                Incoming::Event(event) if !again => events.push((index, event)),
+                Incoming::Event(_) => {}
             }
         }
         let renewed = self.renew(&events).await?;
@@ -225,6 +222,18 @@ impl Engine {
         }
         Ok((commit, taken))
     }
+}
+
+/// Of each, whether it is an event that is there before it.
+fn again(incoming: &[Incoming]) -> Vec<bool> {
+    let mut names = HashSet::with_capacity(incoming.len());
+    incoming
+        .iter()
+        .map(|incoming| match incoming {
+            Incoming::Event(event) => !names.insert((&*event.source, &*event.id)),
+            Incoming::Dead(_) => false,
+        })
+        .collect()
 }
 
 /// The places of the events that are in the log already. One that comes after all that its client has
