@@ -10,6 +10,7 @@ use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ExchangeKind, PublisherConfirm};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -21,8 +22,11 @@ use crate::store::{Cursor, Recorded, StoreError};
 
 /// Journal lines that are read at a time.
 const CHUNK: u32 = 500;
-/// Lines that may wait for their confirms, and may be told twice after a crash.
+/// Lines that may wait for their confirms.
 const WINDOW: usize = 1_000;
+/// How often it is written down which lines are confirmed: each time is a commit, which those of the events have to wait
+/// for. After a crash the lines since are told twice.
+const NOTE_EVERY: Duration = Duration::from_millis(100);
 /// How long a change of another worker may lie before this one, which leads, looks for it.
 const POLL: Duration = Duration::from_millis(100);
 /// How long the lead may be without a leader.
@@ -139,7 +143,7 @@ impl Relay<'_> {
             .await
     }
 
-    /// Publishes from the store's cursor on, and moves it after what is confirmed. Neither waits for the other: while
+    /// Publishes from the store's cursor on, and moves that after what is confirmed. Neither waits for the other: while
     /// lines are on their way to RabbitMQ, and while the cursor is written, those behind them are read and published.
     ///
     /// When one is not taken, it and all after it are read and published again: listeners may hear twice, never in an
@@ -157,14 +161,19 @@ impl Relay<'_> {
     ) -> Result<(), RelayError> {
         let store = self.context.engine.store();
         let mut upto = Cursor::default();
+        let mut leads = false;
         let mut left = match until {
             Until::Stopped(_) => usize::MAX,
             Until::Told(lines) => lines,
         };
         while left > 0 {
             let written = self.context.journal_written.notified();
-            let (leads, lines) = tokio::try_join!(store.lead_relay(), store.relay_next(upto, CHUNK))?;
-            let lines = if leads { lines } else { Vec::new() };
+            leads = leads || store.lead_relay().await?;
+            let lines = if leads {
+                store.relay_next(upto, CHUNK).await?
+            } else {
+                Vec::new()
+            };
             self.context.watch.answered();
             self.tell_lag(&lines);
             for line in &lines {
@@ -195,30 +204,35 @@ impl Relay<'_> {
         Ok(())
     }
 
-    /// Waits for confirms in the order of the lines, and writes down how far they have come.
+    /// Waits for confirms in the order of the lines, and writes down now and then how far they have come.
     async fn note(
         &self,
         mut confirming: mpsc::Receiver<(Cursor, PublisherConfirm)>,
     ) -> Result<(), RelayError> {
-        let store = self.context.engine.store();
-        let mut lines = Vec::new();
-        while confirming.recv_many(&mut lines, WINDOW).await > 0 {
-            let mut upto = None;
-            let mut taken = Ok(true);
-            for (cursor, confirm) in lines.drain(..) {
-                taken = publisher::is_taken(confirm, topology::CHANGES).await;
-                if !matches!(taken, Ok(true)) {
-                    break;
+        let mut every = tokio::time::interval(NOTE_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut upto = None;
+        loop {
+            tokio::select! {
+                next = confirming.recv() => {
+                    let Some((cursor, confirm)) = next else {
+                        return self.write_down(&mut upto).await;
+                    };
+                    if !publisher::is_taken(confirm, topology::CHANGES).await? {
+                        self.write_down(&mut upto).await?;
+                        return Err(RelayError::Nacked);
+                    }
+                    self.confirmed.fetch_add(1, Ordering::Relaxed);
+                    upto = Some(cursor);
                 }
-                self.confirmed.fetch_add(1, Ordering::Relaxed);
-                upto = Some(cursor);
+                _ = every.tick(), if upto.is_some() => self.write_down(&mut upto).await?,
             }
-            if let Some(upto) = upto {
-                store.relay_done(upto).await?;
-            }
-            if !taken? {
-                return Err(RelayError::Nacked);
-            }
+        }
+    }
+
+    async fn write_down(&self, upto: &mut Option<Cursor>) -> Result<(), RelayError> {
+        if let Some(upto) = upto.take() {
+            self.context.engine.store().relay_done(upto).await?;
         }
         Ok(())
     }

@@ -147,7 +147,8 @@ pub trait Store: Send + Sync + 'static {
     async fn lead_relay(&self) -> Result<bool>;
 
     /// The journal after the relay's cursor, and after `after` where that is further, in an order that keeps each client's
-    /// changes in theirs; only lines that no transaction still running can come before.
+    /// changes in theirs; only lines that no transaction still running can come before. A worker that leads asks in the
+    /// session that leads: with an answer the lead was still its own, with an error it may have lost it.
     async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>>;
 
     /// Moves the relay's cursor: everything up to it has been confirmed by the broker.

@@ -32,8 +32,10 @@ pub(super) struct Held {
 impl PostgresBatch {
     pub(super) async fn begin(pool: &PgPool, limit: Duration) -> Result<Self> {
         // Plans are cached, and a table that was empty when its plan was made would be read from end to end
-        // until the server next takes stock of it.
-        let session = Session::begin(pool, limit, "begin; set local enable_seqscan = off").await?;
+        // until the server next takes stock of it. Left to itself, the server would rather plan anew each time, by the
+        // length of the arrays, which for a small batch takes as long as all the rest.
+        let begin = "begin; set local enable_seqscan = off; set local plan_cache_mode = force_generic_plan";
+        let session = Session::begin(pool, limit, begin).await?;
         let held = Held::default();
         Ok(Self { session, held })
     }

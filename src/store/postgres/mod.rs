@@ -296,7 +296,14 @@ impl Store for PostgresStore {
     }
 
     async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
-        in_time(self.limit, relay::next(&self.pool, after, limit)).await
+        let mut lead = self.lead.lock().await;
+        // Taken out while it owes an answer: whoever does not wait for that loses it, and the lead with it.
+        let Some(mut connection) = lead.take() else {
+            return in_time(self.limit, relay::next(&self.pool, after, limit)).await;
+        };
+        let lines = in_time(self.limit, relay::next(&mut connection, after, limit)).await?;
+        *lead = Some(connection);
+        Ok(lines)
     }
 
     async fn relay_done(&self, upto: Cursor) -> Result<()> {

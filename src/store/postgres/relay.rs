@@ -5,7 +5,7 @@
 //! relay back, in whichever database of the server it is.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgExecutor, PgPool};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use crate::store::rows::{self, JournalRow};
@@ -33,6 +33,10 @@ pub(super) async fn lead(server: &PgConnectOptions, lead: &mut Option<PgConnecti
             ("tcp_keepalives_idle", "15"),
             ("tcp_keepalives_interval", "5"),
             ("tcp_keepalives_count", "3"),
+            // The journal is read after every transaction: by its key, and without a new plan each time.
+            ("enable_seqscan", "off"),
+            ("plan_cache_mode", "force_generic_plan"),
+            ("jit", "off"),
         ])
         .connect()
         .await?;
@@ -48,7 +52,7 @@ pub(super) async fn lead(server: &PgConnectOptions, lead: &mut Option<PgConnecti
     Ok(taken)
 }
 
-pub(super) async fn next(pool: &PgPool, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+pub(super) async fn next(server: impl PgExecutor<'_>, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
     let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(
         "with told as (
              select xid, seq from relay
@@ -67,7 +71,7 @@ pub(super) async fn next(pool: &PgPool, after: Cursor, limit: u32) -> Result<Vec
     .bind(after.transaction)
     .bind(after.sequence)
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(server)
     .await?;
     lines.into_iter().map(rows::recorded).collect()
 }
