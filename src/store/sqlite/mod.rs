@@ -127,6 +127,12 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    /// What takes time is the pages: a transaction writes each of them once, for however many events. More would be
+    /// faster still, and need more memory.
+    fn longest_part(&self) -> usize {
+        5_000
+    }
+
     async fn begin(&self) -> Result<Box<dyn Batch>> {
         Ok(Box::new(batch::SqliteBatch::begin(&self.writer).await?))
     }
