@@ -37,7 +37,7 @@ pub struct PublishArgs {
     unchecked: bool,
 }
 
-/// Events in a transaction when a file is taken in.
+/// Events that are taken at a time when a file is taken in, at least.
 const BATCH: usize = 2_000;
 
 /// How long RabbitMQ may take to confirm before we say that we wait for it.
@@ -176,7 +176,8 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     let mut lines = Lines::open(&args.file, "ingesting", longest).await?;
     let engine = context.working_engine().await?;
     let mut tally = Tally::default();
-    let mut batch = Vec::with_capacity(BATCH);
+    let longest = engine.store().longest_part().max(BATCH);
+    let mut batch = Vec::with_capacity(longest);
     loop {
         let next = lines.next().await?;
         let ended = next.is_none();
@@ -184,7 +185,7 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
             let read = line.event(&context.decoder(engine.now()));
             batch.extend(read.map(|read| read.map_or_else(Incoming::Dead, Incoming::Event)));
         }
-        if batch.len() == BATCH || (ended && !batch.is_empty()) {
+        if batch.len() == longest || (ended && !batch.is_empty()) {
             for answer in engine.take(std::mem::take(&mut batch)).await? {
                 tally.count(answer);
             }

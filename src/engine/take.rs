@@ -8,10 +8,6 @@ use super::{Engine, carry_out};
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Watermark};
 
-/// Events in a transaction at most: a client's state is copied for each of its events, and a transaction that takes
-/// long holds up others.
-const PART: usize = 1_000;
-
 /// Something that came through a door, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
@@ -94,9 +90,10 @@ impl Engine {
             }
             !kept
         });
+        let longest = self.store.longest_part();
         let mut rest = events.as_slice();
         while !rest.is_empty() || !letters.is_empty() || watermark.is_some() {
-            let events = &rest[..rest.len().min(PART)];
+            let events = &rest[..rest.len().min(longest)];
             let is_last = events.len() == rest.len();
             let part = Part {
                 events,

@@ -48,6 +48,12 @@ pub trait Store: Send + Sync + 'static {
     /// Answers when the store does; for readiness.
     async fn ping(&self) -> Result<()>;
 
+    /// How many events to take in one transaction at most: a client's state is copied for each of its events, and a
+    /// transaction that takes long holds up others.
+    fn longest_part(&self) -> usize {
+        1_000
+    }
+
     /// Starts the transaction in which one batch is written. Not cancel-safe: never under a
     /// `select!` or a time limit of the caller's; the adapters set their own on statements.
     async fn begin(&self) -> Result<Box<dyn Batch>>;

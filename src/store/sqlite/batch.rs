@@ -7,71 +7,117 @@ use chrono::{DateTime, Utc};
 use sqlx::Transaction;
 use sqlx::sqlite::{Sqlite, SqlitePool};
 
-use super::{BEGIN, history, kept, lanes, policies, renew, write};
+use super::{BEGIN, history, kept, lanes, many, policies, renew, write};
 use crate::domain::{ClientKey, Policy};
-use crate::store::rows::{self, StoredRow, json};
+use crate::store::rows;
 use crate::store::{Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, Stored};
 
 pub(super) struct SqliteBatch {
     transaction: Transaction<'static, Sqlite>,
+    held: Held,
+}
+
+/// What a transaction knows of the rows of clients that it has read.
+#[derive(Default)]
+pub(super) struct Held(HashMap<ClientKey, HeldRow>);
+
+pub(super) struct HeldRow {
+    /// The row's id, which stays the same while this transaction lasts.
+    pub place: i64,
+    pub name_key: Option<String>,
+    /// Whether a quiet stretch of it is known.
+    pub is_quiet: bool,
+}
+
+impl Held {
+    pub(super) fn add(&mut self, key: ClientKey, row: HeldRow) {
+        self.0.insert(key, row);
+    }
+
+    pub(super) fn of(&self, key: &ClientKey) -> Option<&HeldRow> {
+        self.0.get(key)
+    }
 }
 
 impl SqliteBatch {
     pub(super) async fn begin(writer: &SqlitePool) -> Result<Self> {
         let transaction = writer.begin_with(BEGIN).await?;
-        Ok(Self { transaction })
+        Ok(Self {
+            transaction,
+            held: Held::default(),
+        })
     }
 }
+
+/// `partner, client, version, doc, open_run, rowid, name_key, quiet_before is not null`
+type LockedRow = (
+    String,
+    String,
+    i64,
+    String,
+    Option<Vec<u8>>,
+    i64,
+    Option<String>,
+    bool,
+);
 
 #[async_trait]
 impl Batch for SqliteBatch {
     async fn known(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
-        if ids.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let known: Vec<(String, String)> = sqlx::query_as(
-            "select e.source, e.id
-             from json_each(?1) k
-             cross join events e on e.source = k.value ->> 0 and e.id = k.value ->> 1",
+        let known: Vec<(String, String)> = many::read(
+            &mut self.transaction,
+            many!(
+                "select e.source, e.id
+                 from (values " each "(?, ?)" ") k
+                 cross join events e on e.source = k.column1 and e.id = k.column2"
+            ),
+            ids,
+            |query, (source, id)| query.bind(*source).bind(*id),
         )
-        .bind(json(&ids))
-        .fetch_all(&mut *self.transaction)
         .await?;
         Ok(known.into_iter().collect())
     }
 
     async fn lock(&mut self, keys: &[ClientKey], _skip_busy: bool) -> Result<Vec<Stored>> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let clients: Vec<StoredRow> = sqlx::query_as(
-            "select c.partner, c.client, c.version, c.doc, t.open_run
-             from json_each(?1) k
-             cross join clients c on c.partner = k.value ->> 0 and c.client = k.value ->> 1
-             left join touches t on t.partner = c.partner and t.client = c.client
-             order by k.key",
+        let clients: Vec<LockedRow> = many::read(
+            &mut self.transaction,
+            many!(
+                "select c.partner, c.client, c.version, c.doc, t.open_run, c.rowid, c.name_key,
+                        t.quiet_before is not null
+                 from (values " each "(?, ?)" ") k
+                 cross join clients c on c.partner = k.column1 and c.client = k.column2
+                 left join touches t on t.partner = c.partner and t.client = c.client"
+            ),
+            keys,
+            |query, key| query.bind(&*key.partner).bind(&*key.client),
         )
-        .bind(pairs(keys))
-        .fetch_all(&mut *self.transaction)
         .await?;
-        clients.into_iter().map(rows::stored).collect()
+        let mut locked = Vec::with_capacity(clients.len());
+        for (partner, client, version, doc, open, place, name_key, is_quiet) in clients {
+            let stored = rows::stored((partner, client, version, doc, open))?;
+            let row = HeldRow {
+                place,
+                name_key,
+                is_quiet,
+            };
+            self.held.add(stored.key.clone(), row);
+            locked.push(stored);
+        }
+        locked.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(locked)
     }
 
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>> {
-        if names.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let claims: Vec<(&str, &str)> = names
-            .iter()
-            .map(|name| (&*name.partner, name.name_key.as_str()))
-            .collect();
-        let holders: Vec<(String, String, String)> = sqlx::query_as(
-            "select c.partner, c.name_key, c.client
-             from json_each(?1) k
-             cross join clients c on c.partner = k.value ->> 0 and c.name_key = k.value ->> 1",
+        let holders: Vec<(String, String, String)> = many::read(
+            &mut self.transaction,
+            many!(
+                "select c.partner, c.name_key, c.client
+                 from (values " each "(?, ?)" ") k
+                 cross join clients c on c.partner = k.column1 and c.name_key = k.column2"
+            ),
+            names,
+            |query, name| query.bind(&*name.partner).bind(&*name.name_key),
         )
-        .bind(json(&claims))
-        .fetch_all(&mut *self.transaction)
         .await?;
         let claim = |(partner, name_key, client): (String, String, String)| {
             let key = rows::key(&partner, &client);
@@ -102,7 +148,7 @@ impl Batch for SqliteBatch {
     }
 
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
-        write::all(&mut self.transaction, commit).await?;
+        write::all(&mut self.transaction, commit, &mut self.held).await?;
         self.transaction.commit().await?;
         Ok(())
     }
@@ -111,10 +157,4 @@ impl Batch for SqliteBatch {
         self.transaction.rollback().await?;
         Ok(())
     }
-}
-
-/// Keys as the JSON argument of a statement: `[[partner, client], …]`.
-pub(super) fn pairs(keys: &[ClientKey]) -> String {
-    let pairs: Vec<(&str, &str)> = keys.iter().map(|key| (&*key.partner, &*key.client)).collect();
-    json(&pairs)
 }

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 
-use super::batch::pairs;
 use crate::domain::ClientKey;
-use crate::store::rows::{self, LoggedRow};
+use crate::store::rows::{self, LoggedRow, json};
 use crate::store::{Logged, Result};
 
 /// The history of one client, as of one moment.
@@ -62,4 +61,10 @@ pub(super) async fn of(
     }
     histories.values_mut().for_each(rows::sort_history);
     Ok(histories)
+}
+
+/// Keys as the JSON argument of a statement: `[[partner, client], …]`.
+fn pairs(keys: &[ClientKey]) -> String {
+    let pairs: Vec<(&str, &str)> = keys.iter().map(|key| (&*key.partner, &*key.client)).collect();
+    json(&pairs)
 }

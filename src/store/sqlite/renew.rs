@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use sqlx::SqliteConnection;
 
-use super::micros;
+use super::{many, micros};
 use crate::domain::ClientKey;
-use crate::store::rows::{self, json};
+use crate::store::rows;
 use crate::store::touches::LONGEST_OPEN_RUN;
-use crate::store::{Renewal, Result, hex};
+use crate::store::{Renewal, Result};
 
 /// Adds to open runs in place.
 pub(super) async fn renew(
@@ -16,32 +16,36 @@ pub(super) async fn renew(
     renewals: &[Renewal],
     policies: i64,
 ) -> Result<HashSet<ClientKey>> {
-    let lines: Vec<_> = renewals
+    let added: Vec<_> = renewals
         .iter()
         .filter_map(|renewal| {
             let (first, last) = renewal.span()?;
-            Some((
-                &*renewal.key.partner,
-                &*renewal.key.client,
-                micros(first),
-                micros(last),
-                hex(&renewal.touches.pack()),
-            ))
+            Some((&renewal.key, micros(first), micros(last), renewal.touches.pack()))
         })
         .collect();
-    let kept: Vec<(String, String)> = sqlx::query_as(
-        "update touches
-         set open_run = cast(open_run || unhex(w.value ->> 4) as blob), quiet_after = w.value ->> 3
-         from json_each(?1) w
-         where partner = w.value ->> 0 and client = w.value ->> 1
-               and quiet_policies = ?2 and quiet_after < w.value ->> 2 and quiet_before > w.value ->> 3
-               and length(open_run) + length(w.value ->> 4) / 2 <= ?3
-         returning partner, client",
+    let kept: Vec<(String, String)> = many::read(
+        connection,
+        many!(
+            "update or fail touches
+             set open_run = cast(open_run || w.column5 as blob), quiet_after = w.column4
+             from (values " each "(?, ?, ?, ?, ?, ?, ?)" ") w
+             where partner = w.column1 and client = w.column2
+                   and quiet_after < w.column3 and quiet_before > w.column4 and quiet_policies = w.column6
+                   and length(open_run) + length(w.column5) <= w.column7
+             returning partner, client"
+        ),
+        &added,
+        |query, (key, first, last, touches)| {
+            query
+                .bind(&*key.partner)
+                .bind(&*key.client)
+                .bind(first)
+                .bind(last)
+                .bind(touches.as_slice())
+                .bind(policies)
+                .bind(LONGEST_OPEN_RUN)
+        },
     )
-    .bind(json(&lines))
-    .bind(policies)
-    .bind(LONGEST_OPEN_RUN)
-    .fetch_all(connection)
     .await?;
     Ok(kept
         .iter()

@@ -1,0 +1,71 @@
+//! Statements over many rows, so many at a time.
+//!
+//! Such a statement has a `values` list of a fixed length, so that there is one to prepare, whatever there is to write.
+//! Where there is less, the rows left over are bound to nothing, and so are null: the statement leaves them out.
+
+use futures_util::future::join;
+use sqlx::query::{Query, QueryAs};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
+use sqlx::{FromRow, SqliteConnection};
+
+use crate::store::Result;
+
+/// Rows in a statement, as [`many`] writes them. With more, a single event would pay for rows that it does not have.
+pub(super) const ROWS: usize = 64;
+
+macro_rules! eight {
+    ($row:expr) => {
+        concat!(
+            $row, ", ", $row, ", ", $row, ", ", $row, ", ", $row, ", ", $row, ", ", $row, ", ", $row
+        )
+    };
+}
+
+/// A statement with a list of [`ROWS`] rows that are all like this one: `many!("select … (values " each "(?, ?)" ") …")`.
+/// SQLite calls the columns of such a list `column1`, `column2` …
+macro_rules! many {
+    ($before:literal each $row:literal $after:literal) => {
+        concat!($before, eight!(eight!($row)), $after)
+    };
+}
+
+pub(super) type Bound<'q> = Query<'q, Sqlite, SqliteArguments<'q>>;
+pub(super) type BoundAs<'q, O> = QueryAs<'q, Sqlite, O, SqliteArguments<'q>>;
+
+/// Runs a statement for all of these, and tells how many rows it wrote.
+pub(super) async fn write<T: Sync>(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    all: &[T],
+    bind: impl for<'q> Fn(Bound<'q>, &'q T) -> Bound<'q> + Send,
+) -> Result<u64> {
+    let mut parts = all.chunks(ROWS);
+    let mut bound = || Some(parts.next()?.iter().fold(sqlx::query(statement), &bind));
+    let mut next = bound();
+    let mut written = 0;
+    while let Some(query) = next {
+        // SQLite is at work on a thread of its own: meanwhile the next rows are made ready.
+        let (done, following) = join(query.execute(&mut *connection), async { bound() }).await;
+        written += done?.rows_affected();
+        next = following;
+    }
+    Ok(written)
+}
+
+/// Runs a statement for all of these, and returns the rows that it returns.
+pub(super) async fn read<T: Sync, O>(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    all: &[T],
+    bind: impl for<'q> Fn(BoundAs<'q, O>, &'q T) -> BoundAs<'q, O> + Send,
+) -> Result<Vec<O>>
+where
+    O: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    let mut rows = Vec::with_capacity(all.len());
+    for some in all.chunks(ROWS) {
+        let query = some.iter().fold(sqlx::query_as(statement), &bind);
+        rows.append(&mut query.fetch_all(&mut *connection).await?);
+    }
+    Ok(rows)
+}
