@@ -19,7 +19,7 @@ const LANES: [&str; 4] = [
     "tenure.events.2",
     "tenure.events.3",
 ];
-const CLIENTS: usize = 150;
+const CLIENTS: usize = 400;
 /// Of each client, in order.
 const EVENTS: usize = 40;
 const ALL: usize = CLIENTS * EVENTS;

@@ -103,7 +103,7 @@ pub const GOALS: [Goal; 17] = [
         "late_median",
         20.0,
     ),
-    below("most memory with a long backlog (MiB)", "memory_peak", 100.0),
+    below("most memory with a long backlog (MB)", "memory_peak", 100.0),
 ];
 
 impl Goal {

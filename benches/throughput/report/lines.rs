@@ -49,6 +49,6 @@ pub const LINES: [Line; 23] = [
         "a sweep that finds nothing, a hundred times as many",
         "ms",
     ),
-    line("memory_peak", "most memory with a long backlog", "MiB"),
+    line("memory_peak", "most memory with a long backlog", "MB"),
     line("first_commit", "from the start to the first commit", "ms"),
 ];

@@ -25,7 +25,7 @@ pub fn measure(bench: &mut Bench<'_>) {
     let began = Instant::now();
     let running = ground.tenure(&vhost, &database, &[]).start();
     let watched = watch(&running, "tenure_events_total", backlog);
-    let peak = peak_mib(running.id());
+    let peak = peak_mb(running.id());
     assert!(running.stop().success());
     check::all_in_log(&database, bench.logged_before, backlog);
     check::nothing_waits(&vhost);
@@ -33,8 +33,8 @@ pub fn measure(bench: &mut Bench<'_>) {
     bench.note("first_commit", in_millis(watched.first() - began));
 }
 
-/// The most that a process has had in memory so far.
-fn peak_mib(process: u32) -> f64 {
+/// The most that a process has had in memory so far, in MB of a million bytes.
+fn peak_mb(process: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
     let kib: f64 = status
         .lines()
@@ -46,5 +46,5 @@ fn peak_mib(process: u32) -> f64 {
                 .ok()
         })
         .expect("a figure");
-    kib / 1_024.0
+    kib * 1_024.0 / 1_000_000.0
 }
