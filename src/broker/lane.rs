@@ -37,6 +37,14 @@ pub(super) struct LaneSettings {
     pub limits: Limits,
 }
 
+impl LaneSettings {
+    /// Messages under way with which one strand does not keep up: half of the largest batch, or what a small prefetch
+    /// allows.
+    fn spread_at(&self) -> usize {
+        (self.batch_max / 2).min(usize::from(self.prefetch) / 4)
+    }
+}
+
 pub(super) struct Lane {
     source: Arc<Source>,
     ledger: Arc<Ledger>,
@@ -44,6 +52,7 @@ pub(super) struct Lane {
     engine: Arc<Engine>,
     watch: StoreWatch,
     settings: LaneSettings,
+    is_spread: bool,
     stop: CancellationToken,
 }
 
@@ -72,6 +81,7 @@ impl Lane {
             engine,
             watch,
             settings,
+            is_spread: false,
             stop,
         })
     }
@@ -127,7 +137,8 @@ impl Lane {
     async fn read(&mut self, strands: &[UnboundedSender<Item>]) -> Result<(), BrokerError> {
         let received = ::metrics::counter!(metrics::RECEIVED, "queue" => self.source.queue.clone());
         let redelivered = ::metrics::counter!(metrics::REDELIVERED, "queue" => self.source.queue.clone());
-        while let Some(next) = self.stop.run_until_cancelled(self.consumer.next()).await {
+        let stop = self.stop.clone();
+        while let Some(next) = stop.run_until_cancelled(self.consumer.next()).await {
             let Some(delivery) = next.transpose()? else {
                 return Err(BrokerError::Refused(format!(
                     "{} delivers no more: it was deleted, or its node went down",
@@ -136,10 +147,27 @@ impl Lane {
             };
             received.increment(1);
             redelivered.increment(u64::from(delivery.redelivered));
+            if stop.run_until_cancelled(self.spread()).await.is_none() {
+                break;
+            }
             self.ledger.deliver(delivery.delivery_tag).await;
             self.hand_out(delivery, strands);
         }
         Ok(())
+    }
+
+    /// Whether events are spread over the strands or go to the first of them. Two strands write half batches each, which
+    /// on a quiet queue is twice the work: so one does it all as long as it keeps up. A client's events stay in order,
+    /// because nothing is under way when that changes.
+    async fn spread(&mut self) {
+        match self.ledger.waiting().await {
+            0 => self.is_spread = false,
+            waiting if !self.is_spread && waiting > self.settings.spread_at() => {
+                self.ledger.empty().await;
+                self.is_spread = true;
+            }
+            _ => {}
+        }
     }
 
     /// A strand that is gone has failed, and everything ends; what it was to get is delivered again.
@@ -155,7 +183,11 @@ impl Lane {
         }
         let decoder = Decoder::new(self.settings.limits, now);
         let incoming = self.source.read(&decoder, &delivery);
-        let strand = place(&incoming, &delivery, strands.len());
+        let strand = if self.is_spread {
+            place(&incoming, &delivery, strands.len())
+        } else {
+            0
+        };
         let _ = strands[strand].send(Item::Message(Box::new(Message {
             delivery,
             incoming: Some(incoming),

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use lapin::Channel;
 use lapin::options::BasicAckOptions;
 use lapin::types::DeliveryTag;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::error::BrokerError;
 
@@ -14,6 +14,7 @@ use super::error::BrokerError;
 pub(super) struct Ledger {
     channel: Channel,
     open: Mutex<Open>,
+    emptied: Notify,
 }
 
 /// Tags of one channel count up by one, so the oldest and a mark for each that follows say it all.
@@ -57,6 +58,7 @@ impl Ledger {
         Self {
             channel,
             open: Mutex::default(),
+            emptied: Notify::new(),
         }
     }
 
@@ -69,6 +71,22 @@ impl Ledger {
         self.open.lock().await.deliver(tag);
     }
 
+    /// How many deliveries are not acknowledged.
+    pub async fn waiting(&self) -> usize {
+        self.open.lock().await.settled.len()
+    }
+
+    /// Waits until all are.
+    pub async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.waiting().await == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
     /// Deliveries are finished; acknowledges what can be.
     pub async fn settle(&self, tags: impl IntoIterator<Item = DeliveryTag>) -> Result<(), BrokerError> {
         // Held until the answer is on its way: one that stands for fewer must not come after it.
@@ -76,6 +94,9 @@ impl Ledger {
         if let Some(last) = open.settle(tags) {
             let options = BasicAckOptions { multiple: true };
             self.channel.basic_ack(last, options).await?;
+            if open.settled.is_empty() {
+                self.emptied.notify_waiters();
+            }
         }
         Ok(())
     }

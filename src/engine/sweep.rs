@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::join_all;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -15,13 +14,7 @@ use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::{Halt, HaltKind, RunCounts, RunEnd, StoreError, Stored};
 
 /// Clients in a chunk when nothing else is said.
-pub const DEFAULT_CHUNK: u32 = 1_000;
-
-/// Parts of a chunk that are swept beside each other, each in a transaction of its own: while one is planned, the other
-/// is written.
-const PARTS: usize = 2;
-/// Clients of a part at least, where there are enough.
-const LEAST: usize = 50;
+pub const DEFAULT_CHUNK: u32 = 500;
 
 /// How to sweep.
 #[derive(Clone, Debug)]
@@ -34,7 +27,7 @@ pub struct SweepOptions {
     pub scheduled_at: Option<DateTime<Utc>>,
     /// Who sweeps, for the record.
     pub worker: String,
-    /// Clients in a chunk, after which it can be stopped.
+    /// Clients in a chunk, which is a transaction.
     pub chunk: u32,
     /// What stops it before it changes too much. None: a person has confirmed what it does.
     pub breaker: Option<Breaker>,
@@ -120,20 +113,12 @@ struct Chunk {
     dry_run: bool,
 }
 
-/// What became of clients that were swept together.
-#[derive(Default)]
-struct Swept {
-    counts: RunCounts,
-    /// The changes, by client.
-    told: Vec<(ClientKey, Vec<Entry>)>,
-}
-
-/// Told of the changes of what was swept together, by client.
+/// Told of each chunk's changes, by client.
 type Seen<'a> = dyn FnMut(&[(ClientKey, Vec<Entry>)]) + Send + 'a;
 
 impl Engine {
-    /// Runs a sweep to its end, chunk by chunk. `seen` is told of the changes (after they are committed, or in a dry run
-    /// without), for progress and for people.
+    /// Runs a sweep to its end, chunk by chunk, each in its own transaction. `seen` is told of every
+    /// chunk's changes (after they are committed, or in a dry run without), for progress and for people.
     /// A client that cannot be swept is logged and counted, and stops no other.
     ///
     /// It goes up to the moment asked for, or to the horizon: nothing is fired on the strength of events that may
@@ -301,64 +286,61 @@ impl Engine {
                 until,
                 dry_run: options.dry_run,
             };
-            let parts = keys.chunks(keys.len().div_ceil(PARTS).max(LEAST));
-            let swept = join_all(parts.map(|keys| self.sweep_isolated(keys, chunk))).await;
-            let mut counts = RunCounts::default();
-            let mut failed = None;
-            for part in swept {
-                match part {
-                    Ok(swept) => {
-                        counts += swept.counts;
-                        seen(&swept.told);
-                    }
-                    Err(error) => failed = Some(error),
-                }
-            }
+            let counts = self.sweep_isolated(keys, chunk, seen).await?;
             report.counts += counts;
             if let Some(run) = run {
                 self.store.count_run(run, &counts).await?;
-            }
-            if let Some(error) = failed {
-                return Err(error);
             }
         }
     }
 
     /// Sweeps these clients together, or, where one of them makes that fail, each alone.
-    async fn sweep_isolated(&self, keys: &[ClientKey], chunk: Chunk) -> Result<Swept, StoreError> {
-        let error = match self.sweep_clients(keys, chunk).await {
+    async fn sweep_isolated(
+        &self,
+        keys: Vec<ClientKey>,
+        chunk: Chunk,
+        seen: &mut Seen<'_>,
+    ) -> Result<RunCounts, StoreError> {
+        let error = match self.sweep_clients(&keys, chunk, seen).await {
             Err(error) if !error.is_transient() => error,
             done => return done,
         };
-        tracing::warn!(sweep = %chunk.sweep, %error, "clients cannot be swept together; sweeping them one by one");
-        let mut swept = Swept::default();
+        tracing::warn!(sweep = %chunk.sweep, %error, "a chunk cannot be swept; sweeping its clients one by one");
+        let mut counts = RunCounts::default();
         for key in keys {
-            match self.sweep_clients(std::slice::from_ref(key), chunk).await {
-                Ok(one) => {
-                    swept.counts += one.counts;
-                    swept.told.extend(one.told);
-                }
+            match self.sweep_clients(std::slice::from_ref(&key), chunk, seen).await {
+                Ok(one) => counts += one,
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
                     tracing::error!(sweep = %chunk.sweep, client = %key, %error, "the client cannot be swept");
-                    swept.counts.failed += 1;
+                    counts.failed += 1;
                 }
             }
         }
-        Ok(swept)
+        Ok(counts)
     }
 
-    async fn sweep_clients(&self, keys: &[ClientKey], chunk: Chunk) -> Result<Swept, StoreError> {
+    async fn sweep_clients(
+        &self,
+        keys: &[ClientKey],
+        chunk: Chunk,
+        seen: &mut Seen<'_>,
+    ) -> Result<RunCounts, StoreError> {
         let mut conflicts = Conflicts::default();
         loop {
-            match self.try_sweep(keys, chunk).await {
+            match self.try_sweep(keys, chunk, seen).await {
                 Err(error) => conflicts.again(error).await?,
                 done => return done,
             }
         }
     }
 
-    async fn try_sweep(&self, keys: &[ClientKey], chunk: Chunk) -> Result<Swept, StoreError> {
+    async fn try_sweep(
+        &self,
+        keys: &[ClientKey],
+        chunk: Chunk,
+        seen: &mut Seen<'_>,
+    ) -> Result<RunCounts, StoreError> {
         let mut keys = keys.to_vec();
         keys.sort_unstable();
         let mut batch = self.store.begin().await?;
@@ -384,7 +366,8 @@ impl Engine {
             carry_out(batch, &commit).await?;
             self.tell_relay(&commit);
         }
-        Ok(Swept { counts, told })
+        seen(&told);
+        Ok(counts)
     }
 
     /// The clients that could not be locked. Whoever only looks must count them, and need not wait for them. (Asked
