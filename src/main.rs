@@ -65,6 +65,6 @@ mod surroundings {
         }
         // It only returns if it fails; then we work with what there is.
         let error = anew.exec();
-        eprintln!("tenure: the threads' stacks stay small: {error}");
+        eprintln!("tenure: could not begin anew with {STACK} and {HUGE_PAGES} set: {error}");
     }
 }

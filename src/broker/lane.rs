@@ -162,7 +162,9 @@ impl Lane {
     async fn spread(&mut self) {
         match self.ledger.waiting().await {
             0 => self.is_spread = false,
-            waiting if !self.is_spread && waiting > self.settings.spread_at() => {
+            waiting
+                if !self.is_spread && self.settings.strands > 1 && waiting > self.settings.spread_at() =>
+            {
                 self.ledger.empty().await;
                 self.is_spread = true;
             }

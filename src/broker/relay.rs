@@ -80,7 +80,7 @@ pub(super) async fn session(
     let relay = Relay {
         context,
         channel,
-        confirmed: AtomicU64::new(0),
+        noted: AtomicU64::new(0),
     };
     tokio::select! {
         done = relay.work(stop) => done,
@@ -93,19 +93,19 @@ pub(super) async fn session(
 struct Relay<'a> {
     context: &'a Context,
     channel: Channel,
-    /// Lines, to see whether anything moves.
-    confirmed: AtomicU64,
+    /// How often the cursor was written down: whether anything moves.
+    noted: AtomicU64,
 }
 
 impl Relay<'_> {
     async fn work(&self, stop: &CancellationToken) -> Result<(), BrokerError> {
         let mut backoff = Backoff::default();
         let mut nacks = 0;
-        let mut confirmed = 0;
+        let mut noted = 0;
         while !stop.is_cancelled() {
             let ended = self.tell(Until::Stopped(stop)).await;
-            let before = std::mem::replace(&mut confirmed, self.confirmed.load(Ordering::Relaxed));
-            if confirmed > before {
+            let before = std::mem::replace(&mut noted, self.noted.load(Ordering::Relaxed));
+            if noted > before {
                 backoff.reset();
                 nacks = 0;
             }
@@ -122,11 +122,11 @@ impl Relay<'_> {
                     if nacks == ATTEMPTS {
                         return Err(publisher::takes_none());
                     }
-                    // What was published after it is answered first, and forgotten: it is published again.
-                    self.channel.wait_for_confirms().await?;
                 }
                 Err(RelayError::Broker(error)) => return Err(error),
             }
+            // What was published last is answered first, and forgotten: it is published again.
+            self.channel.wait_for_confirms().await?;
             backoff.wait(stop).await;
         }
         match self.tell_rest().await {
@@ -150,8 +150,10 @@ impl Relay<'_> {
     /// order that stays wrong.
     async fn tell(&self, until: Until<'_>) -> Result<(), RelayError> {
         let (published, confirming) = mpsc::channel(WINDOW);
-        tokio::try_join!(self.publish(until, published), self.note(confirming))?;
-        Ok(())
+        // What is on its way when the journal cannot be read further is confirmed, and written down, all the same.
+        let publishing = async { Ok(self.publish(until, published).await) };
+        let (ended, ()) = tokio::try_join!(publishing, self.note(confirming))?;
+        ended
     }
 
     async fn publish(
@@ -222,7 +224,6 @@ impl Relay<'_> {
                         self.write_down(&mut upto).await?;
                         return Err(RelayError::Nacked);
                     }
-                    self.confirmed.fetch_add(1, Ordering::Relaxed);
                     upto = Some(cursor);
                 }
                 _ = every.tick(), if upto.is_some() => self.write_down(&mut upto).await?,
@@ -233,6 +234,7 @@ impl Relay<'_> {
     async fn write_down(&self, upto: &mut Option<Cursor>) -> Result<(), RelayError> {
         if let Some(upto) = upto.take() {
             self.context.engine.store().relay_done(upto).await?;
+            self.noted.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -135,6 +135,10 @@ impl Tenure {
     pub fn set_locked_up(&self, locked_up: bool) {
         self.mood.locked_up.store(locked_up, Ordering::SeqCst);
     }
+
+    pub fn set_forgetful(&self, forgetful: bool) {
+        self.mood.forgetful.store(forgetful, Ordering::SeqCst);
+    }
 }
 
 pub struct Worker {

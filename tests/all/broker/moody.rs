@@ -27,6 +27,8 @@ pub struct Mood {
     pub away: AtomicBool,
     /// It answers, and refuses all that is to be written.
     pub locked_up: AtomicBool,
+    /// It does not let the relay's cursor be moved.
+    pub forgetful: AtomicBool,
     /// Transactions that were begun.
     pub begun: AtomicU32,
 }
@@ -259,6 +261,9 @@ impl Store for MoodyStore {
     }
 
     async fn relay_done(&self, upto: Cursor) -> Result<()> {
+        if self.mood.forgetful.load(Ordering::SeqCst) {
+            return Err(refusal("the cursor cannot be written"));
+        }
         self.store.relay_done(upto).await
     }
 

@@ -140,3 +140,30 @@ async fn a_store_that_refuses_everything_is_waited_for() {
     assert!(tenure.dead_letters().await.is_empty());
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_cannot_be_written_does_not_make_the_relay_tell_all_the_time() {
+    let url = RabbitMq::shared().vhost("forgetful");
+    let tenure = Tenure::new().await;
+    let listener = Listener::at(&url).await;
+    let worker = tenure.work(settings(&url)).await;
+    tenure.set_forgetful(true);
+    let upstream = Upstream::at(&url).await;
+    upstream.add("1", "a").await;
+    tenure.wait_for_events(1).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    tenure.set_forgetful(false);
+    wait_for("an empty backlog", async || {
+        tenure.engine.store().relay_backlog().await.unwrap() == 0
+    })
+    .await;
+    upstream.add("2", "b").await;
+    let heard = listener
+        .hear_until(|change| change["subject"] == "acme/b" && change["type"] == "service.pending_assigning")
+        .await;
+    let told = |change: &str| heard.iter().filter(|(_, heard)| heard["type"] == change).count();
+    // The pauses between double from a fifth of a second on: after 3 s it is the sixth time or so, not the twentieth.
+    let times = told("link.draft") - 1;
+    assert!((2..10).contains(&times), "told {times} times");
+    worker.stop().await;
+}
