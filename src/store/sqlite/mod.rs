@@ -1,6 +1,6 @@
 //! SQLite: for one machine, without a server. One connection writes, one batch at a time; a few read beside it.
 //!
-//! Where many rows are written, a statement has a `values` list: see [`many`]. Elsewhere several rows go into a statement
+//! Where many rows are written, a statement has a `values` list: see `many`. Elsewhere several rows go into a statement
 //! as one JSON argument, an array of arrays; bytes among them as hex.
 
 #[macro_use]
