@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use lapin::message::Delivery;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio_util::sync::CancellationToken;
 
 use super::error::BrokerError;
-use super::publisher::PERSISTENT;
+use super::publisher::{self, PERSISTENT};
 use super::state::Part;
 use super::{Context, metrics};
 use crate::domain::view::rfc3339;
@@ -31,8 +31,7 @@ pub(super) async fn session(
     connection: &Connection,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
-    let channel = connection.create_channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let channel = publisher::confirming_channel(connection).await?;
     context.state.up(Part::Heartbeat, context.engine.now());
     let mut sent = BTreeMap::new();
     loop {
