@@ -13,16 +13,21 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Mutex;
 
 use super::Api;
-use crate::store::{Census, StoreError};
+use crate::store::Census;
 
 /// How old figures from the store may be: several Prometheus servers ask no more of it than one.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 /// How long to wait for the store; after that the figures are those of before.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Counting takes longer the more there is to count. However much that is, it takes the store one part in so many of the
+/// time.
+const REST: u32 = 50;
 
 pub(super) struct Metrics {
     handle: PrometheusHandle,
     asked: Mutex<Option<Instant>>,
+    /// When to count again; held while somebody counts.
+    count_at: Arc<Mutex<Option<Instant>>>,
     /// Facets and statuses shown so far: one that nobody is in any more is 0, not what it was.
     shown: Arc<std::sync::Mutex<BTreeSet<(&'static str, String)>>>,
     /// Whether anyone publishes the journal; without, its backlog means nothing.
@@ -34,6 +39,7 @@ impl Metrics {
         Self {
             handle,
             asked: Mutex::default(),
+            count_at: Arc::default(),
             shown: Arc::default(),
             relayed: OnceLock::new(),
         }
@@ -53,19 +59,43 @@ impl Api {
             return;
         }
         let relayed = self.metrics.relayed.get().is_some();
-        let shown = self.metrics.shown.clone();
-        let figures = self.undisturbed(move |engine| async move {
-            let census = engine.store().census().await?;
-            show_census(&census, &shown);
+        let answered = self.undisturbed(move |engine| async move {
             if relayed {
                 let backlog = engine.store().relay_backlog().await?;
                 gauge("tenure_relay_backlog", backlog);
+                Ok(())
+            } else {
+                engine.store().ping().await
             }
-            Ok::<(), StoreError>(())
         });
-        let up = matches!(tokio::time::timeout(PATIENCE, figures).await, Ok(Ok(())));
+        let up = matches!(tokio::time::timeout(PATIENCE, answered).await, Ok(Ok(())));
         gauge("tenure_store_up", i64::from(up));
+        if up {
+            // A count that takes longer is shown when it is there.
+            let _ = tokio::time::timeout(PATIENCE, self.count()).await;
+        }
         *asked = Some(Instant::now());
+    }
+
+    /// Counts what is in the store, unless that was done not long ago or is being done.
+    async fn count(&self) {
+        let Ok(mut count_at) = self.metrics.count_at.clone().try_lock_owned() else {
+            return;
+        };
+        let began = Instant::now();
+        if count_at.is_some_and(|at| began < at) {
+            return;
+        }
+        let shown = self.metrics.shown.clone();
+        let counted = self.undisturbed(move |engine| async move {
+            let census = engine.store().census().await;
+            *count_at = Some(Instant::now() + FRESH_FOR.max(began.elapsed() * REST));
+            show_census(&census?, &shown);
+            Ok(())
+        });
+        if let Err(error) = counted.await {
+            tracing::warn!(%error, "what is in the store cannot be counted; its metrics stay as they were");
+        }
     }
 }
 
