@@ -1,5 +1,7 @@
 //! Events as they are sent: bodies written beforehand, so that no time of a measurement goes into that.
 
+use std::sync::Arc;
+
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use tenure::broker::topology;
@@ -12,7 +14,7 @@ const PERSISTENT: u8 = 2;
 /// An event, ready to be published.
 #[derive(Clone, Debug)]
 pub struct Message {
-    pub id: Box<str>,
+    pub id: Arc<str>,
     /// The event's type.
     pub routing_key: &'static str,
     pub subject: String,

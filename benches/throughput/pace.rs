@@ -1,6 +1,7 @@
 //! Events published at a steady pace, and how long it takes until their changes are heard.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -35,7 +36,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Vec<Heard> {
     let mut listener = Listener::live(vhost, change).await;
-    let places: HashMap<Box<str>, usize> = messages
+    let places: HashMap<Arc<str>, usize> = messages
         .iter()
         .enumerate()
         .map(|(place, message)| (message.id.clone(), place))

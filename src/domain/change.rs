@@ -1,7 +1,9 @@
 //! What became different in a client: the output, a row of the journal and a message to whoever
 //! listens.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -46,10 +48,10 @@ pub struct Entry {
 #[serde(untagged)]
 pub enum Cause {
     Event {
-        source: Box<str>,
-        id: Box<str>,
+        source: Arc<str>,
+        id: Arc<str>,
         #[serde(rename = "type")]
-        kind: Box<str>,
+        kind: Cow<'static, str>,
     },
     Timer {
         timer: Timer,

@@ -1,6 +1,7 @@
 //! Something that happened in an upstream app, and its place in a client's history.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,8 @@ use super::id::{ClientKey, Id, Name};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// With `id`, the event's name: the same pair again is a duplicate and changes nothing.
-    pub source: Box<str>,
-    pub id: Box<str>,
+    pub source: Arc<str>,
+    pub id: Arc<str>,
     pub key: ClientKey,
     /// When it happened, to the microsecond.
     pub time: DateTime<Utc>,
@@ -44,9 +45,9 @@ pub struct Position {
     pub sequence: Option<Box<str>>,
     pub rank: u8,
     #[serde(default, skip_serializing_if = "str::is_empty")]
-    pub source: Box<str>,
+    pub source: Arc<str>,
     #[serde(default, skip_serializing_if = "str::is_empty")]
-    pub id: Box<str>,
+    pub id: Arc<str>,
 }
 
 impl Event {

@@ -1,6 +1,7 @@
 //! Names of things: partner and client ids, the key of a client, a client's name.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -12,11 +13,11 @@ pub const MAX_NAME_CHARS: usize = 200;
 pub const MAX_HOLDING_ID_CHARS: usize = 200;
 
 /// The key of a client: one partner's record of one business. Two partners may hold the same
-/// business; these are two clients.
+/// business; these are two clients. It stands in everything that is told of the client, so copies share their text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientKey {
-    pub partner: Box<str>,
-    pub client: Box<str>,
+    pub partner: Arc<str>,
+    pub client: Arc<str>,
 }
 
 impl ClientKey {
@@ -52,7 +53,7 @@ impl fmt::Display for ClientKey {
 /// # Errors
 /// When `id` is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`; `what` names it.
 pub fn check_id(what: &str, id: &str) -> Result<(), String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "._~:@-".contains(c);
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | ':' | '@' | '-');
     if id.is_empty() {
         return Err(format!("the {what} id is empty"));
     }
@@ -115,6 +116,9 @@ impl Name {
     /// before it, because `ẞ` is upper case already.
     #[must_use]
     pub fn key(&self) -> String {
+        if self.0.is_ascii() {
+            return self.0.to_ascii_lowercase();
+        }
         self.0
             .chars()
             .flat_map(char::to_lowercase)

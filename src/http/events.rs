@@ -35,9 +35,11 @@ pub struct Outcomes {
 pub struct EventOutcome {
     /// With `id`, the event's name. Absent when what was sent is no event.
     #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Box<str>>,
+    #[schema(value_type = Option<String>)]
+    source: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Box<str>>,
+    #[schema(value_type = Option<String>)]
+    id: Option<Arc<str>>,
     outcome: OutcomeKind,
     /// Why an event was refused, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,7 +166,7 @@ async fn take_all(api: &Api, decoded: Vec<Result<Event, DeadLetter>>) -> Result<
 }
 
 impl EventOutcome {
-    fn of(name: Option<(Box<str>, Box<str>)>, answer: Answer) -> Self {
+    fn of(name: Option<(Arc<str>, Arc<str>)>, answer: Answer) -> Self {
         let (outcome, code, reason) = match answer {
             Answer::Applied => (OutcomeKind::Applied, None, None),
             Answer::Duplicate => (OutcomeKind::Duplicate, None, None),

@@ -1,5 +1,7 @@
 //! Everything that one transaction writes. Made by the engine's plan, carried out by an adapter.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::document::Document;
@@ -77,8 +79,8 @@ pub struct EventWrite {
 /// An event of the log whose outcome is different now that an earlier one has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutcomeUpdate {
-    pub source: Box<str>,
-    pub id: Box<str>,
+    pub source: Arc<str>,
+    pub id: Arc<str>,
     pub outcome: Outcome,
 }
 

@@ -1,6 +1,7 @@
 //! What is read from a store.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -79,7 +80,7 @@ pub struct Logged {
 /// A name within a partner: `(partner, name key)`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NameClaim {
-    pub partner: Box<str>,
+    pub partner: Arc<str>,
     pub name_key: String,
 }
 
