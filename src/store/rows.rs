@@ -89,14 +89,17 @@ pub(super) fn key(partner: &str, client: &str) -> ClientKey {
 /// `partner, client, version, doc, open_run`
 pub(super) type StoredRow = (String, String, i64, String, Option<Vec<u8>>);
 
-pub(super) fn stored((partner, client, version, doc, open): StoredRow) -> Result<Stored> {
-    let key = key(&partner, &client);
-    let document = Row {
+pub(super) fn stored_row((partner, client, version, doc, open): StoredRow) -> Result<Stored> {
+    stored(key(&partner, &client), version, &doc, open.as_deref())
+}
+
+pub(super) fn stored(key: ClientKey, version: i64, doc: &str, open: Option<&[u8]>) -> Result<Stored> {
+    let row = Row {
         table: "clients",
         key: &key,
-    }
-    .json("doc", &doc)?;
-    let touches = open_run(&key, open.as_deref().unwrap_or_default())?;
+    };
+    let document = row.json("doc", doc)?;
+    let touches = open_run(&key, open.unwrap_or_default())?;
     Ok(Stored {
         key,
         document,

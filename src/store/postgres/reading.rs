@@ -18,7 +18,7 @@ pub(super) async fn client(pool: &PgPool, key: &ClientKey) -> Result<Option<Stor
     .bind(&*key.client)
     .fetch_optional(pool)
     .await?;
-    client.map(rows::stored).transpose()
+    client.map(rows::stored_row).transpose()
 }
 
 pub(super) async fn clients(
@@ -71,7 +71,7 @@ pub(super) async fn clients(
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    clients.into_iter().map(rows::stored).collect()
+    clients.into_iter().map(rows::stored_row).collect()
 }
 
 pub(super) async fn journal(pool: &PgPool, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {

@@ -20,14 +20,17 @@ pub(super) async fn renew(
     let (first, last): (Vec<_>, Vec<_>) = renewals.iter().filter_map(Renewal::span).unzip();
     let runs: Vec<Vec<u8>> = renewals.iter().map(|renewal| renewal.touches.pack()).collect();
     // Told by their numbers, in one row: a thousand keys would cost more than what is written.
-    let kept: Vec<i64> = sqlx::query_scalar(
+    let kept: Vec<i32> = sqlx::query_scalar(
         "with kept as (
              update touches
              set open_run = touches.open_run || u.run, quiet_after = u.last_at
              from (
                  select w.*, t.place
-                 from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::bytea[])
-                      with ordinality as w (partner, client, first_at, last_at, run, number)
+                 from (
+                     select generate_subscripts($1::text[], 1) as number, unnest($1::text[]) as partner,
+                            unnest($2::text[]) as client, unnest($3::timestamptz[]) as first_at,
+                            unnest($4::timestamptz[]) as last_at, unnest($5::bytea[]) as run
+                 ) w
                  cross join lateral (
                      select ctid as place from touches where partner = w.partner and client = w.client offset 0
                  ) t
@@ -49,6 +52,6 @@ pub(super) async fn renew(
     .bind(LONGEST_OPEN_RUN)
     .fetch_one(connection)
     .await?;
-    let key = |number: &i64| Some(renewals.get(usize::try_from(number - 1).ok()?)?.key.clone());
+    let key = |number: &i32| Some(renewals.get(usize::try_from(number - 1).ok()?)?.key.clone());
     Ok(kept.iter().filter_map(key).collect())
 }

@@ -1,5 +1,8 @@
 //! What a commit writes: one statement a table, fed with typed arrays. The arrays of a statement are made
 //! from one slice each, and so are equally long: PostgreSQL would fill up a shorter one with nulls.
+//!
+//! Where many columns are written, each array is taken apart in the list of a `select`, row by row and in their order. In
+//! `from`, all of them would first be put down in a table of their own, one for each array.
 
 use std::collections::{HashMap, HashSet};
 
@@ -156,9 +159,12 @@ async fn update_clients<'a>(
              journaled_by = case when w.journaled
                                  then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
                                  else journaled_by end
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                     $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[], $12::text[])
-              as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc, place)
+         from (
+             select unnest($1::text[]) as partner, unnest($2::text[]) as client, unnest($3::text[]) as name,
+                    unnest($4::text[]) as name_key, unnest($5::text[]) as link, unnest($6::text[]) as service,
+                    unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
+                    unnest($10::bool[]) as journaled, unnest($11::text[]) as doc, unnest($12::text[]) as place
+         ) w
          where clients.ctid = w.place::tid and clients.version = w.version - 1
                and clients.partner = w.partner and clients.client = w.client";
     let done = clients.bind(statement).bind(places).execute(connection).await?;
@@ -173,9 +179,12 @@ async fn insert_clients(connection: &mut PgConnection, clients: ClientArrays<'_>
                      then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
                      else 0 end,
                 w.doc::json
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                     $8::timestamptz[], $9::bigint[], $10::bool[], $11::text[])
-              as w (partner, client, name, name_key, link, service, access, as_of, version, journaled, doc)";
+         from (
+             select unnest($1::text[]) as partner, unnest($2::text[]) as client, unnest($3::text[]) as name,
+                    unnest($4::text[]) as name_key, unnest($5::text[]) as link, unnest($6::text[]) as service,
+                    unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
+                    unnest($10::bool[]) as journaled, unnest($11::text[]) as doc
+         ) w";
     let done = clients.bind(statement).execute(connection).await?;
     Ok(done.rows_affected())
 }
@@ -298,11 +307,9 @@ async fn events(connection: &mut PgConnection, writes: &[EventWrite], at: DateTi
     sqlx::query(
         "insert into events
              (source, id, partner, client, type, time, sequence, received_at, data, outcome, reason)
-         select w.source, w.id, w.partner, w.client, w.type, w.time, w.sequence, $11, w.data::json, w.outcome,
-                w.reason
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[],
-                     $8::text[], $9::text[], $10::text[])
-              as w (source, id, partner, client, type, time, sequence, data, outcome, reason)",
+         select unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]),
+                unnest($6::timestamptz[]), unnest($7::text[]), $11, unnest($8::text[])::json, unnest($9::text[]),
+                unnest($10::text[])",
     )
     .bind(writes.iter().map(|w| &*w.event.source).collect::<Vec<_>>())
     .bind(writes.iter().map(|w| &*w.event.id).collect::<Vec<_>>())
@@ -355,13 +362,9 @@ async fn journal(connection: &mut PgConnection, entries: &[Entry], at: DateTime<
     sqlx::query(
         "insert into journal
              (xid, partner, client, change, id, before, after, time, cause, correction, recorded_at)
-         select (select pg_current_xact_id()::text::bigint + xid_shift from relay),
-                w.partner, w.client, w.change, w.id, w.before, w.after, w.time, w.cause::json, w.correction, $10
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::timestamptz[], $8::text[], $9::bool[])
-              with ordinality
-              as w (partner, client, change, id, before, after, time, cause, correction, place)
-         order by w.place",
+         select (select pg_current_xact_id()::text::bigint + xid_shift from relay), unnest($1::text[]),
+                unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]),
+                unnest($7::timestamptz[]), unnest($8::text[])::json, unnest($9::bool[]), $10",
     )
     .bind(partners)
     .bind(clients)

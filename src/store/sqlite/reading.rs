@@ -17,7 +17,7 @@ pub(super) async fn client(readers: &SqlitePool, key: &ClientKey) -> Result<Opti
     .bind(&*key.client)
     .fetch_optional(readers)
     .await?;
-    client.map(rows::stored).transpose()
+    client.map(rows::stored_row).transpose()
 }
 
 pub(super) async fn clients(
@@ -48,7 +48,7 @@ pub(super) async fn clients(
     .bind(i64::from(limit))
     .fetch_all(readers)
     .await?;
-    clients.into_iter().map(rows::stored).collect()
+    clients.into_iter().map(rows::stored_row).collect()
 }
 
 pub(super) async fn journal(
