@@ -46,8 +46,7 @@ pub(super) async fn session(
     let mut lanes = Vec::new();
     for queue in &queues {
         let lane = lane_settings(context, queue);
-        let (engine, watch) = (context.engine.clone(), context.watch.clone());
-        lanes.push(Lane::open(connection, queue, lane, engine, watch, stop.clone()).await?);
+        lanes.push(Lane::open(context, connection, queue, lane, stop.clone()).await?);
     }
     context.state.up(Part::Consumers, context.engine.now());
     all(lanes, stop).await

@@ -21,7 +21,7 @@ use super::ledger::Ledger;
 use super::message::Source;
 use super::outage::StoreWatch;
 use super::strand::{Heartbeat, Item, Message, Strand};
-use super::{heartbeat, metrics, topology};
+use super::{Context, heartbeat, metrics, topology};
 use crate::engine::{Engine, Incoming};
 use crate::wire::{Decoder, Limits};
 
@@ -40,7 +40,7 @@ pub(super) struct LaneSettings {
 impl LaneSettings {
     /// Messages under way with which one strand does not keep up: half of the largest batch, or what a small prefetch
     /// allows.
-    fn spread_at(&self) -> usize {
+    fn behind_at(&self) -> usize {
         (self.batch_max / 2).min(usize::from(self.prefetch) / 4)
     }
 }
@@ -58,11 +58,10 @@ pub(super) struct Lane {
 
 impl Lane {
     pub async fn open(
+        context: &Context,
         connection: &Connection,
         queue: &str,
         settings: LaneSettings,
-        engine: Arc<Engine>,
-        watch: StoreWatch,
         stop: CancellationToken,
     ) -> Result<Self, BrokerError> {
         let channel = connection.create_channel().await?;
@@ -76,10 +75,14 @@ impl Lane {
             .map_err(|error| topology::advise(&error, queue))?;
         Ok(Self {
             source: Arc::new(Source::of_queue(queue)),
-            ledger: Arc::new(Ledger::new(channel)),
+            ledger: Arc::new(Ledger::new(
+                channel,
+                context.pressure.clone(),
+                settings.behind_at(),
+            )),
             consumer,
-            engine,
-            watch,
+            engine: context.engine.clone(),
+            watch: context.watch.clone(),
             settings,
             is_spread: false,
             stop,
@@ -162,9 +165,7 @@ impl Lane {
     async fn spread(&mut self) {
         match self.ledger.waiting().await {
             0 => self.is_spread = false,
-            waiting
-                if !self.is_spread && self.settings.strands > 1 && waiting > self.settings.spread_at() =>
-            {
+            waiting if !self.is_spread && waiting > self.settings.behind_at() => {
                 self.ledger.empty().await;
                 self.is_spread = true;
             }

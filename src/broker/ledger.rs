@@ -9,20 +9,26 @@ use lapin::types::DeliveryTag;
 use tokio::sync::{Mutex, Notify};
 
 use super::error::BrokerError;
+use super::pressure::{Pressed, Pressure};
 
 /// The deliveries of one channel that are not acknowledged.
 pub(super) struct Ledger {
     channel: Channel,
+    pressure: Pressure,
+    /// With more than so many, the lane does not keep up.
+    behind_at: usize,
     open: Mutex<Open>,
     emptied: Notify,
 }
 
 /// Tags of one channel count up by one, so the oldest and a mark for each that follows say it all.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Open {
     /// The tag of the first in `settled`.
     oldest: DeliveryTag,
     settled: VecDeque<bool>,
+    /// There, since the lane did not keep up, until it has.
+    pressed: Option<Pressed>,
 }
 
 impl Open {
@@ -54,9 +60,11 @@ impl Open {
 }
 
 impl Ledger {
-    pub fn new(channel: Channel) -> Self {
+    pub fn new(channel: Channel, pressure: Pressure, behind_at: usize) -> Self {
         Self {
             channel,
+            pressure,
+            behind_at,
             open: Mutex::default(),
             emptied: Notify::new(),
         }
@@ -68,7 +76,11 @@ impl Ledger {
 
     /// Enters a delivery. Before anything is done with it.
     pub async fn deliver(&self, tag: DeliveryTag) {
-        self.open.lock().await.deliver(tag);
+        let mut open = self.open.lock().await;
+        open.deliver(tag);
+        if open.pressed.is_none() && open.settled.len() > self.behind_at {
+            open.pressed = Some(self.pressure.rise());
+        }
     }
 
     /// How many deliveries are not acknowledged.
@@ -95,6 +107,7 @@ impl Ledger {
             let options = BasicAckOptions { multiple: true };
             self.channel.basic_ack(last, options).await?;
             if open.settled.is_empty() {
+                open.pressed = None;
                 self.emptied.notify_waiters();
             }
         }

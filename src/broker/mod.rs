@@ -10,6 +10,7 @@ mod ledger;
 mod message;
 mod metrics;
 mod outage;
+mod pressure;
 pub mod publisher;
 mod relay;
 mod state;
@@ -32,6 +33,7 @@ use crate::engine::Engine;
 use crate::wire::Limits;
 use address::Address;
 use outage::StoreWatch;
+use pressure::Pressure;
 use state::Part;
 
 /// How to work with RabbitMQ.
@@ -107,6 +109,7 @@ struct Context {
     engine: Arc<Engine>,
     journal_written: Arc<Notify>,
     watch: StoreWatch,
+    pressure: Pressure,
     state: BrokerState,
 }
 
@@ -141,6 +144,7 @@ pub async fn run(
         journal_written: engine.journal_written(),
         engine,
         watch: StoreWatch::default(),
+        pressure: Pressure::default(),
         state,
     };
     let silence = CancellationToken::new();

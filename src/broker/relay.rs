@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ExchangeKind, PublisherConfirm};
@@ -24,6 +25,10 @@ use crate::store::{Cursor, Recorded, StoreError};
 const CHUNK: u32 = 500;
 /// Lines that may wait for their confirms.
 const WINDOW: usize = 1_000;
+/// The same while events wait: publishing takes more of the processors than all that is done for an event.
+const NARROW_WINDOW: usize = 50;
+/// With lines that were written so long ago it is behind.
+const BEHIND: TimeDelta = TimeDelta::milliseconds(50);
 /// How often it is written down which lines are confirmed: each time is a commit, which those of the events have to wait
 /// for. After a crash the lines since are told twice.
 const NOTE_EVERY: Duration = Duration::from_millis(100);
@@ -152,8 +157,10 @@ impl Relay<'_> {
         let (published, confirming) = mpsc::channel(WINDOW);
         // What is on its way when the journal cannot be read further is confirmed, and written down, all the same.
         let publishing = async { Ok(self.publish(until, published).await) };
-        let (ended, ()) = tokio::try_join!(publishing, self.note(confirming))?;
-        ended
+        let ended = tokio::try_join!(publishing, self.note(confirming));
+        // Who does not tell is not waited for.
+        self.context.engine.relay_is_behind(false);
+        ended?.0
     }
 
     async fn publish(
@@ -179,10 +186,18 @@ impl Relay<'_> {
             self.context.watch.answered();
             self.tell_lag(&lines);
             for line in &lines {
-                let confirm = Outgoing::change(line).hand_over(&self.channel).await?;
-                if published.send((line.cursor, confirm)).await.is_err() {
+                let room = if self.context.pressure.is_there() {
+                    WINDOW - NARROW_WINDOW + 1
+                } else {
+                    1
+                };
+                let Ok(mut room) = published.reserve_many(room).await else {
                     // The other half has failed, and says why.
                     return Ok(());
+                };
+                let confirm = Outgoing::change(line).hand_over(&self.channel).await?;
+                if let Some(place) = room.next() {
+                    place.send((line.cursor, confirm));
                 }
                 upto = line.cursor;
             }
@@ -240,11 +255,11 @@ impl Relay<'_> {
     }
 
     fn tell_lag(&self, lines: &[Recorded]) {
-        let lag = lines.first().map_or(0.0, |oldest| {
-            let lag = self.context.engine.now() - oldest.recorded_at;
-            lag.as_seconds_f64().max(0.0)
+        let lag = lines.first().map_or(TimeDelta::zero(), |oldest| {
+            self.context.engine.now() - oldest.recorded_at
         });
-        ::metrics::gauge!(metrics::RELAY_LAG).set(lag);
+        ::metrics::gauge!(metrics::RELAY_LAG).set(lag.as_seconds_f64().max(0.0));
+        self.context.engine.relay_is_behind(lag > BEHIND);
     }
 }
 

@@ -20,7 +20,7 @@ mod walk;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use breaker::Breaker;
@@ -51,6 +51,8 @@ pub struct Engine {
     lanes: Page<Vec<LaneProgress>>,
     halts: Page<Vec<Halt>>,
     journal_written: Arc<Notify>,
+    /// Whether the relay is behind.
+    behind: watch::Sender<bool>,
 }
 
 impl Engine {
@@ -101,6 +103,7 @@ impl Engine {
             lanes: Page::default(),
             halts: Page::default(),
             journal_written: Arc::new(Notify::new()),
+            behind: watch::Sender::new(false),
         };
         // A store that is not there makes itself felt at once.
         engine.policies().await?;
@@ -116,6 +119,13 @@ impl Engine {
     #[must_use]
     pub fn journal_written(&self) -> Arc<Notify> {
         self.journal_written.clone()
+    }
+
+    /// The relay says whether more changes are written than it has told. Sweeps, which can wait, leave it room then: what
+    /// live events bring about is told behind what sweeps do.
+    pub fn relay_is_behind(&self, behind: bool) {
+        self.behind
+            .send_if_modified(|before| std::mem::replace(before, behind) != behind);
     }
 
     #[must_use]

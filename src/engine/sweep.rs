@@ -1,6 +1,7 @@
 //! Sweeps: find the clients for which a timer has fallen due, and fire it.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -15,6 +16,9 @@ use crate::store::{Halt, HaltKind, RunCounts, RunEnd, StoreError, Stored};
 
 /// Clients in a chunk when nothing else is said.
 pub const DEFAULT_CHUNK: u32 = 500;
+
+/// How long a chunk waits at most for the relay to tell of those before it.
+const ROOM: Duration = Duration::from_millis(200);
 
 /// How to sweep.
 #[derive(Clone, Debug)]
@@ -272,6 +276,9 @@ impl Engine {
                 report.halted(halt);
                 return Ok(());
             }
+            if run.is_some() {
+                self.leave_room().await;
+            }
             let due = self
                 .store
                 .due(report.sweep, until, after.as_ref(), options.chunk.max(1))
@@ -292,6 +299,12 @@ impl Engine {
                 self.store.count_run(run, &counts).await?;
             }
         }
+    }
+
+    /// Waits while the relay is behind, but not for long: RabbitMQ must not keep time from passing.
+    async fn leave_room(&self) {
+        let mut behind = self.behind.subscribe();
+        let _ = tokio::time::timeout(ROOM, behind.wait_for(|behind| !behind)).await;
     }
 
     /// Sweeps these clients together, or, where one of them makes that fail, each alone.
