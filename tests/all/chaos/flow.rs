@@ -18,7 +18,10 @@ use tenure::domain::Event;
 use tenure::wire;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
+/// How long an answer of the broker is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Messages that wait for their confirms at most.
 const WINDOW: usize = 100;
 
@@ -135,7 +138,12 @@ impl Upstream {
     }
 
     async fn session(&mut self) -> Result<(), lapin::Error> {
-        let connection = Connection::connect(&self.url, ConnectionProperties::default()).await?;
+        let connecting = Connection::connect(&self.url, ConnectionProperties::default());
+        // A broker that is killed just then may never answer, nor end the connection.
+        let Ok(connection) = timeout(PATIENCE, connecting).await else {
+            return Ok(());
+        };
+        let connection = connection?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let mut flight = VecDeque::new();
@@ -155,14 +163,14 @@ impl Upstream {
                 }
                 continue;
             };
-            match confirm.await {
-                Ok(Confirmation::Ack(None)) => {
+            match timeout(PATIENCE, confirm).await {
+                Ok(Ok(Confirmation::Ack(None))) => {
                     self.confirmed.fetch_add(1, Ordering::SeqCst);
                 }
-                // Not taken, or it reached no queue: all from here on is published again.
+                // Not taken, not answered, or it reached no queue: all from here on is published again.
                 other => {
                     self.republished.fetch_add(flight.len() + 1, Ordering::SeqCst);
-                    return other.map(drop);
+                    return other.unwrap_or(Ok(Confirmation::NotRequested)).map(drop);
                 }
             }
         }
