@@ -44,7 +44,7 @@ const fn below(what: &'static str, of: &'static str, bound: f64) -> Goal {
     }
 }
 
-pub const GOALS: [Goal; 17] = [
+pub const GOALS: [Goal; 18] = [
     ratio("Tenure : publishing with confirms", "tenure", "publish", 1.0),
     ratio(
         "Tenure : a transaction a message, in order",
@@ -79,8 +79,14 @@ pub const GOALS: [Goal; 17] = [
     ),
     ratio("Tenure embedded : Tenure with servers", "embedded", "tenure", 1.0),
     ratio(
-        "expiries : a transaction a message, in order",
+        "expiries, relay off : a transaction a message, in order",
         "expiries",
+        "in_order",
+        30.0,
+    ),
+    ratio(
+        "expiries, relay on : a transaction a message, in order",
+        "expiries_told",
         "in_order",
         30.0,
     ),

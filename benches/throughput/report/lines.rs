@@ -11,7 +11,7 @@ const fn line(key: &'static str, what: &'static str, unit: &'static str) -> Line
     Line { key, what, unit }
 }
 
-pub const LINES: [Line; 23] = [
+pub const LINES: [Line; 24] = [
     line("drain", "a bare consumer that only acknowledges", "messages/s"),
     line("publish", "publishing with confirms", "messages/s"),
     line("in_order", "a transaction a message, in order", "events/s"),
@@ -39,7 +39,16 @@ pub const LINES: [Line; 23] = [
         "an event into the middle of a long history, slowest",
         "ms",
     ),
-    line("expiries", "accesses that expire by a sweep", "clients/s"),
+    line(
+        "expiries",
+        "accesses that expire by a sweep, relay off",
+        "clients/s",
+    ),
+    line(
+        "expiries_told",
+        "accesses that expire by a sweep, relay on",
+        "clients/s",
+    ),
     line("sweep_p50", "event to change while that runs, p50", "ms"),
     line("sweep_p99", "event to change while that runs, p99", "ms"),
     line("idle_1", "a sweep that finds nothing, fewest deadlines", "ms"),

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::latency::{in_millis, millis};
 use crate::bench::{Bench, store};
 use crate::figures::{Spread, percentile};
-use crate::ground::{Database, Ground};
+use crate::ground::{Database, Ground, Vhost};
 use crate::pace::Heard;
+use crate::support::tenure::Running;
 use crate::town::Town;
 use crate::{messages, pace};
 
@@ -27,34 +28,35 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const TICKS: usize = 50;
 
 pub fn measure(bench: &mut Bench<'_>) {
-    expire(bench);
+    expire_untold(bench);
+    expire_beside_traffic(bench);
     for (key, deadlines) in ["idle_1", "idle_2", "idle_3"].into_iter().zip(bench.scale.idle) {
         let millis = idle_tick(bench.ground, deadlines);
         bench.note(key, millis);
     }
 }
 
-/// A million accesses expire, beside live traffic.
-fn expire(bench: &mut Bench<'_>) {
+/// A million accesses expire while the relay is off, as it is for those that this is compared with: nothing is told.
+fn expire_untold(bench: &mut Bench<'_>) {
+    let (ground, expiries) = (bench.ground, bench.scale.expiries);
+    let vhost = ground.vhost("sweeps");
+    let database = database_of_expiring(bench);
+    let running = sweeping(ground, &vhost, &database, &[("TENURE_BROKER__RELAY", "false")]);
+    let swept = ground
+        .runtime
+        .block_on(watch(&database.url, expiries, || running.log()));
+    assert!(running.stop().success());
+    check_expired(&database, expiries);
+    note_rate(bench, "expiries", &swept);
+}
+
+/// A million accesses expire and are told of, beside live traffic.
+fn expire_beside_traffic(bench: &mut Bench<'_>) {
     let (ground, scale) = (bench.ground, bench.scale);
     let vhost = ground.vhost("sweeps");
-    let database = bench.copy_of_town("sweeps");
-    add_expiring(ground, &database, bench.present.from, scale.expiries);
-    ground.tell(&format!("    {} accesses are due to expire", scale.expiries));
+    let database = database_of_expiring(bench);
     let users = bench.town.with_seed(3).add_users(scale.live, bench.present);
-    let tenure = ground.tenure(
-        &vhost,
-        &database,
-        &[
-            ("TENURE_SWEEPS__ACCESS_EXPIRY__ENABLED", "true"),
-            ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "* * * * * *"),
-            // A sweep waits for the first that comes through the lane.
-            ("TENURE_BROKER__HEARTBEAT", "1s"),
-            // So many at once would wait for a person's word.
-            ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
-        ],
-    );
-    let running = tenure.run();
+    let running = sweeping(ground, &vhost, &database, &[]);
     let stop = CancellationToken::new();
     let traffic = ground.runtime.spawn({
         let (vhost, stop) = (vhost.url.clone(), stop.clone());
@@ -67,17 +69,50 @@ fn expire(bench: &mut Bench<'_>) {
     stop.cancel();
     let heard = ground.runtime.block_on(traffic).expect("all was heard");
     assert!(running.stop().success());
+    check_expired(&database, scale.expiries);
+    note_rate(bench, "expiries_told", &swept);
+    note_latencies(bench, &swept, &heard);
+}
+
+fn database_of_expiring<'g>(bench: &Bench<'g>) -> Database<'g> {
+    let (ground, expiries) = (bench.ground, bench.scale.expiries);
+    let database = bench.copy_of_town("sweeps");
+    add_expiring(ground, &database, bench.present.from, expiries);
+    ground.tell(&format!("    {expiries} accesses are due to expire"));
+    database
+}
+
+/// A worker whose sweep begins as soon as it may.
+fn sweeping(
+    ground: &Ground,
+    vhost: &Vhost<'_>,
+    database: &Database<'_>,
+    settings: &[(&str, &str)],
+) -> Running {
+    let sweeping = [
+        ("TENURE_SWEEPS__ACCESS_EXPIRY__ENABLED", "true"),
+        ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "* * * * * *"),
+        // A sweep waits for the first that comes through the lane.
+        ("TENURE_BROKER__HEARTBEAT", "1s"),
+        // So many at once would wait for a person's word.
+        ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
+    ];
+    ground
+        .tenure(vhost, database, &[&sweeping, settings].concat())
+        .run()
+}
+
+fn check_expired(database: &Database<'_>, expiries: usize) {
     assert_eq!(
         database.count("clients where access = 'expired' and partner like 'expiring-%'"),
-        scale.expiries,
+        expiries,
         "expired"
     );
     assert_eq!(
         database.count("journal where change = 'access.expired'"),
-        scale.expiries,
+        expiries,
         "told once each"
     );
-    note_latencies(bench, &swept, &heard);
 }
 
 /// The run of a sweep, as it was seen.
@@ -87,13 +122,15 @@ struct Swept {
     end: (Instant, i64),
 }
 
-fn note_latencies(bench: &mut Bench<'_>, swept: &Swept, heard: &[Heard]) {
+fn note_rate(bench: &mut Bench<'_>, key: &'static str, swept: &Swept) {
     let took = swept.end.0 - swept.first.0;
-    if took.is_zero() {
-        return;
+    if !took.is_zero() {
+        let changed = swept.end.1 - swept.first.1;
+        bench.note(key, changed as f64 / took.as_secs_f64());
     }
-    let changed = swept.end.1 - swept.first.1;
-    bench.note("expiries", changed as f64 / took.as_secs_f64());
+}
+
+fn note_latencies(bench: &mut Bench<'_>, swept: &Swept, heard: &[Heard]) {
     let meanwhile: Vec<Heard> = heard
         .iter()
         .copied()
