@@ -32,12 +32,15 @@ impl Context {
     }
 
     /// Reads events as of a moment.
-    pub fn decoder(&self, now: DateTime<Utc>) -> Decoder {
-        let limits = Limits {
+    pub fn limits(&self) -> Limits {
+        Limits {
             max_event_bytes: self.settings.events.max_bytes,
             max_clock_skew: self.settings.events.max_clock_skew,
-        };
-        Decoder::new(limits, now)
+        }
+    }
+
+    pub fn decoder(&self, now: DateTime<Utc>) -> Decoder {
+        Decoder::new(self.limits(), now)
     }
 
     /// The store of the settings, as it is.

@@ -10,6 +10,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
+use tokio::sync::mpsc;
 
 use super::context::{Context, WrongUse};
 use super::output;
@@ -18,7 +19,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::domain::{Event, Refusal};
 use crate::engine::{Answer, Incoming};
 use crate::store::DeadLetter;
-use crate::wire::Decoder;
+use crate::wire::{Decoder, Limits};
 
 #[derive(Debug, Args)]
 pub struct IngestArgs {
@@ -173,28 +174,29 @@ impl Tally {
 
 pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitCode> {
     let longest = longest_line(context);
-    let mut lines = Lines::open(&args.file, "ingesting", longest).await?;
+    let lines = Lines::open(&args.file, "ingesting", longest).await?;
     let engine = context.working_engine().await?;
     let mut tally = Tally::default();
-    let longest = engine.store().longest_part().max(BATCH);
+    let longest = engine.best_batch().max(BATCH);
     let mut batch = Vec::with_capacity(longest);
+    let bar = lines.bar.clone();
+    let (sender, mut read) = mpsc::channel(longest);
+    let reading = tokio::spawn(read_ahead(lines, context.limits(), sender));
     loop {
-        let next = lines.next().await?;
-        let ended = next.is_none();
-        if let Some(line) = next {
-            let read = line.event(&context.decoder(engine.now()));
-            batch.extend(read.map(|read| read.map_or_else(Incoming::Dead, Incoming::Event)));
+        let missing = longest - batch.len();
+        let more = read.recv_many(&mut batch, missing).await > 0;
+        if more && batch.len() < longest {
+            continue;
         }
-        if batch.len() == longest || (ended && !batch.is_empty()) {
-            for answer in engine.take(std::mem::take(&mut batch)).await? {
-                tally.count(answer);
-            }
-        }
-        if ended {
+        if batch.is_empty() {
             break;
         }
+        for answer in engine.take(std::mem::take(&mut batch)).await? {
+            tally.count(answer);
+        }
     }
-    lines.bar.finish_and_clear();
+    reading.await??;
+    bar.finish_and_clear();
     if context.json {
         output::json(&tally)?;
         return Ok(ExitCode::SUCCESS);
@@ -221,6 +223,23 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
         output::complain("`tenure dead list` shows all of them");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads and decodes while those before are taken, until there is no more or nobody takes it.
+async fn read_ahead(mut lines: Lines, limits: Limits, into: mpsc::Sender<Incoming>) -> anyhow::Result<()> {
+    while let Some(line) = lines.next().await? {
+        let Some(read) = line.event(&Decoder::new(limits, SystemClock.now())) else {
+            continue;
+        };
+        if into
+            .send(read.map_or_else(Incoming::Dead, Incoming::Event))
+            .await
+            .is_err()
+        {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Longer ones are dead letters; one that is just long enough may end with a carriage return and a line feed.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::Engine;
 use super::conflicts::Conflicts;
 use super::plan::{self, Plan, Situation};
-use super::{Engine, carry_out};
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Watermark};
 
@@ -32,17 +32,20 @@ impl From<Outcome> for Answer {
     }
 }
 
-/// Events of a batch that are planned together, and where their answers go.
-struct Part<'a> {
+/// What is taken in one transaction, and where the answers go.
+struct Transaction<'a> {
     events: &'a [(usize, Event)],
     letters: &'a [DeadLetter],
-    /// How far the lane has come when all of the part's events are taken.
+    /// How far the lane has come when all of these events are taken.
     watermark: Option<&'a Watermark>,
     /// Look every event up in the log, not only those that could be there.
     suspicious: bool,
+    /// No timer fires beside the event that it waits for.
+    halted: bool,
 }
 
-/// What one transaction did: how many of the part's events it took, and what came of them.
+/// How many of the events, from the first on, were taken, and what came of them.
+#[derive(Default)]
 struct Taken {
     events: usize,
     answers: Vec<(usize, Answer)>,
@@ -90,18 +93,19 @@ impl Engine {
             }
             !kept
         });
-        let longest = self.store.longest_part();
+        let longest = self.store.parts().of_transaction();
         let mut rest = events.as_slice();
         while !rest.is_empty() || !letters.is_empty() || watermark.is_some() {
             let events = &rest[..rest.len().min(longest)];
             let is_last = events.len() == rest.len();
-            let part = Part {
+            let transaction = Transaction {
                 events,
                 letters: &letters,
                 watermark: watermark.as_ref().filter(|_| is_last),
                 suspicious: false,
+                halted: false,
             };
-            let taken = self.take_part(part).await?;
+            let taken = self.take_together(transaction).await?;
             for (index, answer) in taken.answers {
                 answers[index] = answer;
             }
@@ -115,34 +119,70 @@ impl Engine {
         Ok(answers)
     }
 
-    async fn take_part(&self, mut part: Part<'_>) -> Result<Taken, StoreError> {
+    /// How many events it takes least work for each to take at a time.
+    #[must_use]
+    pub fn best_batch(&self) -> usize {
+        self.store.parts().of_transaction()
+    }
+
+    async fn take_together(&self, mut transaction: Transaction<'_>) -> Result<Taken, StoreError> {
         let mut conflicts = Conflicts::default();
         loop {
-            match self.try_part(&part).await {
+            transaction.halted = self.is_halted().await?;
+            match self.try_together(&transaction).await {
                 Err(error) => conflicts.again(error).await?,
                 done => return done,
             }
-            part.suspicious = true;
+            transaction.suspicious = true;
         }
     }
 
-    async fn try_part(&self, part: &Part<'_>) -> Result<Taken, StoreError> {
-        let halted = self.is_halted().await?;
+    async fn try_together(&self, transaction: &Transaction<'_>) -> Result<Taken, StoreError> {
+        let parts = self.store.parts();
         let mut batch = self.store.begin().await?;
-        let (commit, taken) = self.fill(batch.as_mut(), part, halted).await?;
-        carry_out(batch, &commit).await?;
-        self.tell_relay(&commit);
+        let mut taken = Taken::default();
+        let (mut is_empty, mut tells) = (true, false);
+        for number in 1..=parts.together {
+            let rest = &transaction.events[taken.events..];
+            let part = &rest[..rest.len().min(parts.events)];
+            let (mut commit, of_part) = self.plan_part(batch.as_mut(), transaction, part).await?;
+            taken.events += of_part.events;
+            taken.answers.extend(of_part.answers);
+            if number == 1 {
+                commit.dead_letters = transaction.letters.to_vec();
+            }
+            let is_last = taken.events == transaction.events.len();
+            if is_last {
+                commit.watermark = transaction.watermark.cloned();
+            }
+            is_empty &= commit.is_empty();
+            tells |= !commit.journal.is_empty();
+            if is_last || number == parts.together {
+                if is_empty {
+                    batch.rollback().await?;
+                } else {
+                    batch.commit(&commit).await?;
+                }
+                break;
+            }
+            batch.write(&commit).await?;
+        }
+        if tells {
+            self.journal_written.notify_one();
+        }
         Ok(taken)
     }
 
-    async fn fill(
+    /// Plans as many of these events as can be planned together.
+    async fn plan_part(
         &self,
         batch: &mut dyn Batch,
-        part: &Part<'_>,
-        halted: bool,
+        transaction: &Transaction<'_>,
+        part: &[(usize, Event)],
     ) -> Result<(Commit, Taken), StoreError> {
-        let keys: BTreeSet<&ClientKey> = part.events.iter().map(|(_, event)| &event.key).collect();
-        let keys: Vec<ClientKey> = keys.into_iter().cloned().collect();
+        let mut keys: Vec<ClientKey> = part.iter().map(|(_, event)| event.key.clone()).collect();
+        keys.sort_unstable();
+        keys.dedup();
         let stored = batch.lock(&keys, false).await?;
         // Not before: whoever waits for a lock must not go by what was known then.
         let policies = self.policies_in(batch).await?;
@@ -150,13 +190,13 @@ impl Engine {
             stored.iter().map(|stored| (&stored.key, stored)).collect();
         let client = |event: &Event| clients.get(&event.key).copied();
 
-        let known = known(batch, part, client).await?;
+        let known = known(batch, part, transaction.suspicious, client).await?;
         let mut taken = Taken {
-            events: part.events.len(),
+            events: part.len(),
             answers: Vec::new(),
         };
-        let mut fresh: Vec<(usize, usize, Event)> = Vec::with_capacity(part.events.len());
-        for (place, (index, event)) in part.events.iter().enumerate() {
+        let mut fresh: Vec<(usize, usize, Event)> = Vec::with_capacity(part.len());
+        for (place, (index, event)) in part.iter().enumerate() {
             if known.contains(&place) {
                 taken.answers.push((*index, Answer::Duplicate));
             } else {
@@ -197,9 +237,13 @@ impl Engine {
             taken.events = places[leading].0;
             taken.answers.retain(|(index, _)| *index < places[leading].1);
         }
-        let horizon = self.horizon_in(batch).await?.until.filter(|_| !halted);
+        let horizon = self
+            .horizon_in(batch)
+            .await?
+            .until
+            .filter(|_| !transaction.halted);
         let stored = of_these(stored, &events);
-        let Plan { mut commit, outcomes } = plan::plan(
+        let Plan { commit, outcomes } = plan::plan(
             Situation {
                 now: self.now(),
                 horizon,
@@ -210,10 +254,6 @@ impl Engine {
             },
             events,
         );
-        commit.dead_letters = part.letters.to_vec();
-        if taken.events == part.events.len() {
-            commit.watermark = part.watermark.cloned();
-        }
         for ((_, index), outcome) in places.into_iter().zip(outcomes) {
             taken.answers.push((index, outcome.into()));
         }
@@ -238,15 +278,15 @@ fn again(incoming: &[Incoming]) -> Vec<bool> {
 /// attempt looks all of them up.
 async fn known<'c>(
     batch: &mut dyn Batch,
-    part: &Part<'_>,
+    part: &[(usize, Event)],
+    suspicious: bool,
     client: impl Fn(&Event) -> Option<&'c Stored>,
 ) -> Result<HashSet<usize>, StoreError> {
     let asked: Vec<(usize, &Event)> = part
-        .events
         .iter()
         .map(|(_, event)| event)
         .enumerate()
-        .filter(|(_, event)| part.suspicious || !plan::is_in_order(client(event), event))
+        .filter(|(_, event)| suspicious || !plan::is_in_order(client(event), event))
         .collect();
     if asked.is_empty() {
         return Ok(HashSet::new());

@@ -48,10 +48,12 @@ pub trait Store: Send + Sync + 'static {
     /// Answers when the store does; for readiness.
     async fn ping(&self) -> Result<()>;
 
-    /// How many events to take in one transaction at most: a client's state is copied for each of its events, and a
-    /// transaction that takes long holds up others.
-    fn longest_part(&self) -> usize {
-        1_000
+    /// How a long batch of events is divided.
+    fn parts(&self) -> Parts {
+        Parts {
+            events: 1_000,
+            together: 1,
+        }
     }
 
     /// Starts the transaction in which one batch is written. Not cancel-safe: never under a
@@ -194,6 +196,25 @@ pub trait Store: Send + Sync + 'static {
     async fn close(&self);
 }
 
+/// How a long batch is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Events that are planned and written at a time at most, at least 1: a client's state is copied for each of its
+    /// events.
+    pub events: usize,
+    /// Parts in one transaction at most, at least 1. More only where a transaction is alone: each part locks its clients
+    /// after those of the part before, and so in no order.
+    pub together: usize,
+}
+
+impl Parts {
+    /// Events in one transaction at most.
+    #[must_use]
+    pub fn of_transaction(self) -> usize {
+        self.events * self.together
+    }
+}
+
 /// One transaction. Dropped without [`Batch::commit`], it leaves no trace.
 #[async_trait]
 pub trait Batch: Send {
@@ -224,7 +245,11 @@ pub trait Batch: Send {
     /// whose were kept; the others have to be read.
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>>;
 
-    /// Writes everything and commits.
+    /// Writes a part of what the transaction is to write, where [`Parts::together`] allows for more than one. When that
+    /// fails, the transaction can only be dropped.
+    async fn write(&mut self, commit: &Commit) -> Result<()>;
+
+    /// Writes everything, or the last part, and commits.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when another transaction was faster: begin again from reading.

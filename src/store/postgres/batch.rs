@@ -12,7 +12,7 @@ use super::session::Session;
 use super::{history, kept, lanes, policies, renew, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::{
-    Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, StoreError, Stored, Touches, rows,
+    Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, StoreError, Stored, rows,
 };
 
 pub(super) struct PostgresBatch {
@@ -101,11 +101,17 @@ impl Batch for PostgresBatch {
             .await
     }
 
-    async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
+    async fn write(&mut self, commit: &Commit) -> Result<()> {
         let (connection, debt) = self.session.lend()?;
-        let written = debt
-            .settled_by(write::all(connection, commit, &mut self.held))
-            .await;
+        debt.settled_by(write::all(connection, commit, &mut self.held))
+            .await?;
+        // Rows that were written are elsewhere now.
+        self.held = Held::default();
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
+        let written = self.write(commit).await;
         if written.is_err() {
             // The server answers before it lets go of locks, and whoever tries again at once must not meet them.
             self.session.give_up().await;
@@ -169,15 +175,7 @@ async fn lock_and_read(
     held: &mut Held,
 ) -> Result<Vec<Stored>> {
     let mut clients = lock(connection, keys, skip_busy, &mut held.places).await?;
-    let mut runs = open_runs(connection, &clients).await?;
-    for client in &mut clients {
-        if let Some((run, is_quiet)) = runs.remove(&client.key) {
-            client.touches = run;
-            if is_quiet {
-                held.quiet.insert(client.key.clone());
-            }
-        }
-    }
+    open_runs(connection, &mut clients, held).await?;
     Ok(clients)
 }
 
@@ -193,23 +191,29 @@ async fn lock(
     skip_busy: bool,
     places: &mut HashMap<ClientKey, String>,
 ) -> Result<Vec<Stored>> {
-    /// `partner, client, version, doc, place, journaled_by, this transaction`
-    type Locked = (String, String, i64, String, String, i64, i64);
+    /// `number among the keys, version, doc, place, journaled_by, this transaction`
+    type Locked = (i32, i64, String, String, i64, i64);
     let statement = if skip_busy {
-        "select c.partner, c.client, c.version, c.doc, c.place, c.journaled_by,
+        "select k.number, c.version, c.doc, c.place, c.journaled_by,
                 (select pg_current_xact_id()::text::bigint + xid_shift from relay)
-         from unnest($1::text[], $2::text[]) as k (partner, client)
+         from (
+             select generate_subscripts($1::text[], 1) as number, unnest($1::text[]) as partner,
+                    unnest($2::text[]) as client
+         ) k
          cross join lateral (
-             select partner, client, version, doc::text as doc, ctid::text as place, journaled_by
+             select version, doc::text as doc, ctid::text as place, journaled_by
              from clients where partner = k.partner and client = k.client
              for update skip locked
          ) c"
     } else {
-        "select c.partner, c.client, c.version, c.doc, c.place, c.journaled_by,
+        "select k.number, c.version, c.doc, c.place, c.journaled_by,
                 (select pg_current_xact_id()::text::bigint + xid_shift from relay)
-         from unnest($1::text[], $2::text[]) as k (partner, client)
+         from (
+             select generate_subscripts($1::text[], 1) as number, unnest($1::text[]) as partner,
+                    unnest($2::text[]) as client
+         ) k
          cross join lateral (
-             select partner, client, version, doc::text as doc, ctid::text as place, journaled_by
+             select version, doc::text as doc, ctid::text as place, journaled_by
              from clients where partner = k.partner and client = k.client
              for update
          ) c"
@@ -222,32 +226,36 @@ async fn lock(
         .await?;
     locked
         .into_iter()
-        .map(
-            |(partner, client, version, doc, place, journaled_by, transaction)| {
-                if journaled_by > transaction {
-                    return Err(StoreError::Conflict(format!(
-                        "{partner}/{client} was written by a transaction that began later"
-                    )));
-                }
-                let stored = rows::stored((partner, client, version, doc, None))?;
-                places.insert(stored.key.clone(), place);
-                Ok(stored)
-            },
-        )
+        .map(|(number, version, doc, place, journaled_by, transaction)| {
+            let key = &keys[place_of(number)];
+            if journaled_by > transaction {
+                return Err(StoreError::Conflict(format!(
+                    "{key} was written by a transaction that began later"
+                )));
+            }
+            let stored = rows::stored(key.clone(), version, &doc, None)?;
+            places.insert(key.clone(), place);
+            Ok(stored)
+        })
         .collect()
+}
+
+/// Where the one with a number stands that PostgreSQL gave it: it counts from one.
+fn place_of(number: i32) -> usize {
+    usize::try_from(number - 1).unwrap_or_default()
 }
 
 /// The touches of clients that are locked, and whether they are in a quiet stretch; then others may add to them, and
 /// they are locked as well. Not in the statement that locks: after waiting for a client, it would read them as they were
 /// before.
-async fn open_runs(
-    connection: &mut PgConnection,
-    clients: &[Stored],
-) -> Result<HashMap<ClientKey, (Touches, bool)>> {
+async fn open_runs(connection: &mut PgConnection, clients: &mut [Stored], held: &mut Held) -> Result<()> {
     let (partners, names) = columns(clients.iter().map(|stored| &stored.key));
-    let runs: Vec<(String, String, Vec<u8>, bool)> = sqlx::query_as(
-        "select k.partner, k.client, t.open_run, t.is_quiet
-         from unnest($1::text[], $2::text[]) as k (partner, client)
+    let runs: Vec<(i32, Vec<u8>, bool)> = sqlx::query_as(
+        "select k.number, t.open_run, t.is_quiet
+         from (
+             select generate_subscripts($1::text[], 1) as number, unnest($1::text[]) as partner,
+                    unnest($2::text[]) as client
+         ) k
          cross join lateral (
              select open_run, quiet_before is not null as is_quiet
              from touches where partner = k.partner and client = k.client
@@ -258,11 +266,14 @@ async fn open_runs(
     .bind(names)
     .fetch_all(connection)
     .await?;
-    let run = |(partner, client, run, is_quiet): (String, String, Vec<u8>, bool)| {
-        let key = rows::key(&partner, &client);
-        rows::open_run(&key, &run).map(|run| (key, (run, is_quiet)))
-    };
-    runs.into_iter().map(run).collect()
+    for (number, run, is_quiet) in runs {
+        let client = &mut clients[place_of(number)];
+        client.touches = rows::open_run(&client.key, &run)?;
+        if is_quiet {
+            held.quiet.insert(client.key.clone());
+        }
+    }
+    Ok(())
 }
 
 /// Keys as the two arrays that statements take, equally long.

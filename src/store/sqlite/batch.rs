@@ -94,7 +94,7 @@ impl Batch for SqliteBatch {
         .await?;
         let mut locked = Vec::with_capacity(clients.len());
         for (partner, client, version, doc, open, place, name_key, is_quiet) in clients {
-            let stored = rows::stored((partner, client, version, doc, open))?;
+            let stored = rows::stored(rows::key(&partner, &client), version, &doc, open.as_deref())?;
             let row = HeldRow {
                 place,
                 name_key,
@@ -147,8 +147,15 @@ impl Batch for SqliteBatch {
         renew::renew(&mut self.transaction, renewals, policies).await
     }
 
-    async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
+    async fn write(&mut self, commit: &Commit) -> Result<()> {
         write::all(&mut self.transaction, commit, &mut self.held).await?;
+        // Names and quiet stretches may be others now.
+        self.held = Held::default();
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
+        self.write(commit).await?;
         self.transaction.commit().await?;
         Ok(())
     }

@@ -21,19 +21,20 @@ mod sweeps;
 mod write;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::Transaction;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
 use super::schema::{self, Embedded};
 use super::{
     Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
-    HaltKind, Kept, LaneProgress, Logged, Recorded, Result, RunCounts, RunEnd, Stale, Store, Stored,
-    SweepRun, pool,
+    HaltKind, Kept, LaneProgress, Logged, Parts, Recorded, Result, RunCounts, RunEnd, Stale, Store,
+    StoreError, Stored, SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 
@@ -84,7 +85,8 @@ impl SqliteStore {
             // A batch touches so many pages that by default each would also carry the whole log over into the file: now
             // the log is some 160 MB long before that, and the pages of several batches are written once.
             .pragma("wal_autocheckpoint", "40000")
-            .pragma("cache_size", "-16384")
+            // In KiB, where there is so much to hold: pages that a transaction writes stay until its end.
+            .pragma("cache_size", "-65536")
             // What a statement writes aside while it runs: in a file it would only cost calls.
             .pragma("temp_store", "memory")
             // Rows of a statement are read as a whole: whoever returns them need not wait for whoever takes them.
@@ -104,6 +106,22 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Whoever opens a new file first gives it a write-ahead log. Others that come at that moment are refused at once,
+    /// instead of being kept waiting.
+    async fn begin_on_new_file(&self) -> Result<Transaction<'static, Sqlite>> {
+        let began = Instant::now();
+        loop {
+            match self.writer.begin_with(BEGIN).await.map_err(StoreError::from) {
+                Err(StoreError::Conflict(_)) if began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     fn kind(&self) -> &'static str {
@@ -113,7 +131,7 @@ impl Store for SqliteStore {
     async fn migrate(&self) -> Result<()> {
         let migrator = MIGRATIONS.migrator().await?;
         // All in one transaction, so that of several processes one migrates and the others find it done.
-        let mut transaction = self.writer.begin_with(BEGIN).await?;
+        let mut transaction = self.begin_on_new_file().await?;
         migrator
             .run_direct(&mut *transaction)
             .await
@@ -127,10 +145,12 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    /// What takes time is the pages: a transaction writes each of them once, for however many events. More would be
-    /// faster still, and need more memory.
-    fn longest_part(&self) -> usize {
-        5_000
+    /// What takes time is the pages: a transaction writes each of them once, for however many events.
+    fn parts(&self) -> Parts {
+        Parts {
+            events: 1_000,
+            together: 50,
+        }
     }
 
     async fn begin(&self) -> Result<Box<dyn Batch>> {

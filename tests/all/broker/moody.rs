@@ -99,6 +99,10 @@ impl Batch for MoodyBatch {
         self.0.renew(renewals, policies).await
     }
 
+    async fn write(&mut self, commit: &Commit) -> Result<()> {
+        self.0.write(commit).await
+    }
+
     async fn commit(self: Box<Self>, commit: &Commit) -> Result<()> {
         let locked_up = self.1.locked_up.load(Ordering::SeqCst);
         let poisonous = commit.events.iter().any(|write| write.event.id.contains(POISON));

@@ -11,8 +11,8 @@ use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::engine::{Answer, Engine, Incoming};
 use tenure::store::{
     Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
-    HaltKind, Kept, LaneProgress, Logged, NameClaim, Recorded, Renewal, RunCounts, RunEnd, Stale, Store,
-    StoreError, Stored, SweepRun,
+    HaltKind, Kept, LaneProgress, Logged, NameClaim, Parts, Recorded, Renewal, RunCounts, RunEnd, Stale,
+    Store, StoreError, Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -110,6 +110,14 @@ macro_rules! faulty {
         impl Store for FaultyStore {
             fn kind(&self) -> &'static str {
                 self.inner.kind()
+            }
+
+            /// So short that there is mostly more than one.
+            fn parts(&self) -> Parts {
+                Parts {
+                    events: 3,
+                    together: self.inner.parts().together.min(3),
+                }
             }
 
             async fn begin(&self) -> Result<Box<dyn Batch>> {
@@ -215,6 +223,11 @@ impl Batch for FaultyBatch {
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
         self.faults.step()?;
         self.inner.renew(renewals, policies).await
+    }
+
+    async fn write(&mut self, commit: &Commit) -> Result<()> {
+        self.faults.step()?;
+        self.inner.write(commit).await
     }
 
     async fn commit(self: Box<Self>, commit: &Commit) -> Result<()> {

@@ -233,6 +233,92 @@ pub async fn a_conflict_leaves_no_trace(fresh: Fresh) {
     assert_eq!(due, []);
 }
 
+pub async fn parts_of_a_transaction_see_those_before(fresh: Fresh) {
+    let store = &*fresh.store;
+    let (a, b) = (key("a"), key("b"));
+    put(store, clients(vec![new_client(&a, "Bakery")])).await.unwrap();
+    let mut batch = store.begin().await.unwrap();
+    let stored = lock(&mut *batch, &a).await;
+    let mut renamed = write(&a, new_client(&a, "Butcher").document.client, stored.version);
+    renamed.document.armed = [(Sweep::AccessExpiry, moment(9))].into();
+    let first = Commit {
+        clients: vec![renamed.clone()],
+        events: vec![applied(added(&b, "e-1", 0, "Bakery"))],
+        journal: vec![entry(&a, "Butcher")],
+        ..commit()
+    };
+    batch.write(&first).await.unwrap();
+    // Nobody else does.
+    assert_eq!(store.client(&a).await.unwrap().unwrap().version, 1);
+
+    let stored = lock(&mut *batch, &a).await;
+    assert_eq!((stored.version, &stored.document), (2, &renamed.document));
+    let source = added(&b, "e-1", 0, "Bakery").source;
+    assert_eq!(
+        batch
+            .known(&[(&source, "e-1"), (&source, "e-2")])
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    let bakery = NameClaim {
+        partner: a.partner.clone(),
+        name_key: "bakery".into(),
+    };
+    assert!(
+        batch.holders(&[bakery]).await.unwrap().is_empty(),
+        "it was given up"
+    );
+    let last = Commit {
+        clients: vec![
+            write(&a, new_client(&a, "Baker").document.client, 2),
+            new_client(&b, "Bakery"),
+        ],
+        journal: vec![entry(&a, "Baker"), entry(&b, "Bakery")],
+        ..commit()
+    };
+    batch.commit(&last).await.unwrap();
+    assert_eq!(store.client(&a).await.unwrap().unwrap().version, 3);
+    assert_eq!(store.client(&b).await.unwrap().unwrap().version, 1);
+    let lines = store.journal(&a, 0, 10).await.unwrap();
+    let told: Vec<_> = lines.iter().map(|line| line.entry.change.to.as_deref()).collect();
+    assert_eq!(told, [Some("Butcher"), Some("Baker")]);
+}
+
+pub async fn a_transaction_is_whole_or_not_at_all(fresh: Fresh) {
+    let store = &*fresh.store;
+    put(store, clients(vec![new_client(&key("a"), "Bakery")]))
+        .await
+        .unwrap();
+    let mut batch = store.begin().await.unwrap();
+    batch
+        .write(&clients(vec![new_client(&key("b"), "Butcher")]))
+        .await
+        .unwrap();
+    match batch
+        .commit(&clients(vec![new_client(&key("c"), "Bakery")]))
+        .await
+    {
+        Err(StoreError::Conflict(_)) => {}
+        other => panic!("no conflict, but {other:?}"),
+    }
+    assert!(store.client(&key("b")).await.unwrap().is_none());
+    // Nor when a part fails that is not the last.
+    let mut batch = store.begin().await.unwrap();
+    batch
+        .write(&clients(vec![new_client(&key("b"), "Butcher")]))
+        .await
+        .unwrap();
+    let failed = batch.write(&clients(vec![new_client(&key("c"), "Bakery")])).await;
+    assert!(matches!(failed, Err(StoreError::Conflict(_))), "{failed:?}");
+    drop(batch);
+    assert!(store.client(&key("b")).await.unwrap().is_none());
+    put(store, clients(vec![new_client(&key("b"), "Butcher")]))
+        .await
+        .unwrap();
+}
+
 pub async fn outcomes_may_be_different_later(fresh: Fresh) {
     let store = &*fresh.store;
     let a = key("a");

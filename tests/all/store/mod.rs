@@ -136,6 +136,8 @@ conformance! {
         holders_of_names_are_found,
         a_batch_that_is_dropped_leaves_no_trace,
         a_conflict_leaves_no_trace,
+        parts_of_a_transaction_see_those_before,
+        a_transaction_is_whole_or_not_at_all,
         outcomes_may_be_different_later,
         whoever_begins_second_sees_what_the_first_wrote,
         ten_thousand_clients_fit_one_commit;
