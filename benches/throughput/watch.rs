@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::support::tenure::Running;
 
 /// How often it is asked.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 /// Without progress for so long, something is wrong.
 const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -114,6 +114,8 @@ impl SweepReport {
 struct Chunk {
     sweep: Sweep,
     until: DateTime<Utc>,
+    /// The run that it is counted in.
+    run: Option<i64>,
     dry_run: bool,
 }
 
@@ -263,7 +265,14 @@ impl Engine {
         report: &mut SweepReport,
         seen: &mut Seen<'_>,
     ) -> Result<(), StoreError> {
-        let mut after: Option<(DateTime<Utc>, ClientKey)> = None;
+        let length = options.chunk.max(1);
+        let chunk = Chunk {
+            sweep: report.sweep,
+            until,
+            run,
+            dry_run: options.dry_run,
+        };
+        let mut due = self.store.due(chunk.sweep, until, None, length).await?;
         loop {
             if options.stop.is_cancelled() {
                 report.stopped = true;
@@ -279,25 +288,18 @@ impl Engine {
             if run.is_some() {
                 self.leave_room().await;
             }
-            let due = self
-                .store
-                .due(report.sweep, until, after.as_ref(), options.chunk.max(1))
-                .await?;
             let Some(last) = due.last().cloned() else {
                 return Ok(());
             };
-            after = Some(last);
             let keys: Vec<ClientKey> = due.into_iter().map(|(_, key)| key).collect();
-            let chunk = Chunk {
-                sweep: report.sweep,
-                until,
-                dry_run: options.dry_run,
-            };
-            let counts = self.sweep_isolated(keys, chunk, seen).await?;
-            report.counts += counts;
-            if let Some(run) = run {
-                self.store.count_run(run, &counts).await?;
-            }
+            // What is due next is asked for meanwhile. Should it change until then: each client is looked at again once
+            // it is locked.
+            let (counts, next) = tokio::join!(
+                self.sweep_isolated(keys, chunk, seen),
+                self.store.due(chunk.sweep, until, Some(&last), length)
+            );
+            report.counts += counts?;
+            due = next?;
         }
     }
 
@@ -329,6 +331,14 @@ impl Engine {
                     counts.failed += 1;
                 }
             }
+        }
+        if let Some(run) = chunk.run {
+            let failed = counts.failed;
+            let counts = RunCounts {
+                failed,
+                ..RunCounts::default()
+            };
+            self.store.count_run(run, &counts).await?;
         }
         Ok(counts)
     }
@@ -368,13 +378,14 @@ impl Engine {
             Some(batch)
         };
         let examined = stored.len();
-        let (commit, told) = plan::plan_sweep(stored, chunk.sweep, chunk.until, self.now(), &policies);
+        let (mut commit, told) = plan::plan_sweep(stored, chunk.sweep, chunk.until, self.now(), &policies);
         let counts = RunCounts {
             examined: count(examined),
             changed: count(told.len()),
             changes: count(commit.journal.len()),
             failed: 0,
         };
+        commit.swept = chunk.run.map(|run| (run, counts));
         if let Some(batch) = batch {
             carry_out(batch, &commit).await?;
             self.tell_relay(&commit);

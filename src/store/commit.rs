@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::document::Document;
+use super::records::RunCounts;
 use super::touches::{Quiet, Touches};
 use crate::domain::{ClientKey, Entry, Event, Refusal, Sweep};
 
@@ -26,6 +27,8 @@ pub struct Commit {
     pub dead_letters: Vec<DeadLetter>,
     /// How far a lane has come with this transaction.
     pub watermark: Option<Watermark>,
+    /// What is to be added to the counts of a sweep's run, which counts what is written with it and nothing else.
+    pub swept: Option<(i64, RunCounts)>,
     /// When this is written: the clock of whoever writes.
     pub recorded_at: DateTime<Utc>,
 }
@@ -43,6 +46,7 @@ impl Commit {
             && self.deadlines_cleared.is_empty()
             && self.dead_letters.is_empty()
             && self.watermark.is_none()
+            && self.swept.is_none()
     }
 }
 

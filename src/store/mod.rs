@@ -129,7 +129,7 @@ pub trait Store: Send + Sync + 'static {
         worker: &str,
     ) -> Result<SweepRun>;
 
-    /// Adds to a run's counts.
+    /// Adds to a run's counts what no transaction has ([`Commit::swept`]).
     async fn count_run(&self, id: i64, add: &RunCounts) -> Result<()>;
 
     /// Ends a worker's part in a run. One that has seen it through ends the run as done, whatever becomes of the

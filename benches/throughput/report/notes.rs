@@ -17,7 +17,7 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
     ));
     notes.push(format!(
         "{} scale: {} clients in all phases of their lives, {} events of {:.0} bytes on average. Tenure as it comes \
-         ({} lane, prefetch {}, batches of up to {}), asked for its metrics 50 times a second; its sweeps are off where \
+         ({} lane, prefetch {}, batches of up to {}), asked for its metrics 20 times a second; its sweeps are off where \
          they are not what is measured.",
         scale.name,
         whole(scale.clients),

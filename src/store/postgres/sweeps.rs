@@ -1,7 +1,7 @@
 //! Sweeps: what is due, their runs, and what halts them.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgExecutor, PgPool};
 
 use crate::domain::{ClientKey, Sweep};
 use crate::store::rows::{self, RunRow, text};
@@ -69,7 +69,7 @@ pub(super) async fn start(
     rows::run(run)
 }
 
-pub(super) async fn count(pool: &PgPool, id: i64, add: &RunCounts) -> Result<()> {
+pub(super) async fn count(server: impl PgExecutor<'_>, id: i64, add: &RunCounts) -> Result<()> {
     sqlx::query(
         "update sweep_runs
          set examined = examined + $2, changed = changed + $3, changes = changes + $4, failed = failed + $5
@@ -80,7 +80,7 @@ pub(super) async fn count(pool: &PgPool, id: i64, add: &RunCounts) -> Result<()>
     .bind(add.changed)
     .bind(add.changes)
     .bind(add.failed)
-    .execute(pool)
+    .execute(server)
     .await?;
     Ok(())
 }

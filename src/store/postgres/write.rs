@@ -12,7 +12,7 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres};
 
 use super::batch::{Held, columns};
-use super::{dead_letters, lanes};
+use super::{dead_letters, lanes, sweeps};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::rows::{self, ClientColumns, json, outcome_columns};
 use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
@@ -31,10 +31,14 @@ pub(super) async fn all(connection: &mut PgConnection, commit: &Commit, held: &m
     clear_deadlines(connection, &commit.deadlines_cleared).await?;
     set_deadlines(connection, &commit.deadlines_set).await?;
     dead_letters::put(connection, &commit.dead_letters, at).await?;
-    match &commit.watermark {
-        Some(watermark) => lanes::advance(connection, watermark, at).await,
-        None => Ok(()),
+    if let Some(watermark) = &commit.watermark {
+        lanes::advance(connection, watermark, at).await?;
     }
+    // Last: other workers at the same run wait for its row.
+    if let Some((run, counts)) = &commit.swept {
+        sweeps::count(connection, *run, counts).await?;
+    }
+    Ok(())
 }
 
 /// Where clients are that this transaction writes without having locked them; of their touches nothing is known.

@@ -1,7 +1,7 @@
 //! Sweeps: what is due, their runs, and what halts them.
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::{SqliteExecutor, SqlitePool};
 
 use super::{BEGIN, micros};
 use crate::domain::{ClientKey, Sweep};
@@ -76,7 +76,7 @@ pub(super) async fn start(
     rows::run(run)
 }
 
-pub(super) async fn count(writer: &SqlitePool, id: i64, add: &RunCounts) -> Result<()> {
+pub(super) async fn count(file: impl SqliteExecutor<'_>, id: i64, add: &RunCounts) -> Result<()> {
     sqlx::query(
         "update sweep_runs
          set examined = examined + ?2, changed = changed + ?3, changes = changes + ?4, failed = failed + ?5
@@ -87,7 +87,7 @@ pub(super) async fn count(writer: &SqlitePool, id: i64, add: &RunCounts) -> Resu
     .bind(add.changed)
     .bind(add.changes)
     .bind(add.failed)
-    .execute(writer)
+    .execute(file)
     .await?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 
 use super::batch::Held;
-use super::{clients, dead_letters, lanes, many, micros};
+use super::{clients, dead_letters, lanes, many, micros, sweeps};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::rows::{self, json, outcome_columns};
 use crate::store::{Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
@@ -25,10 +25,14 @@ pub(super) async fn all(connection: &mut SqliteConnection, commit: &Commit, held
     clear_deadlines(connection, &commit.deadlines_cleared).await?;
     set_deadlines(connection, &commit.deadlines_set).await?;
     dead_letters::put(connection, &commit.dead_letters, at).await?;
-    match &commit.watermark {
-        Some(watermark) => lanes::advance(connection, watermark, at).await,
-        None => Ok(()),
+    if let Some(watermark) = &commit.watermark {
+        lanes::advance(connection, watermark, at).await?;
     }
+    // Last: other workers at the same run wait for its row.
+    if let Some((run, counts)) = &commit.swept {
+        sweeps::count(connection, *run, counts).await?;
+    }
+    Ok(())
 }
 
 /// What is written of a client ends its quiet stretch. (A write of its touches says itself whether there is another.)
