@@ -177,6 +177,28 @@ impl Database<'_> {
         self.ground.sql(name_in(&self.url), statement)
     }
 
+    /// Runs statements beside each other, each on a connection of its own.
+    pub fn sql_at_once(&self, statements: &[String]) {
+        let (postgres, database) = (&self.ground.postgres, name_in(&self.url));
+        std::thread::scope(|scope| {
+            for statement in statements {
+                scope.spawn(move || postgres.sql(database, statement));
+            }
+        });
+    }
+
+    /// Loads what is only there to be measured, in a way that nothing of it would outlive a crash whole: else, each page
+    /// that rows of chance are written to would go to the log as well, after every checkpoint.
+    pub fn load(&self, statements: &[String]) {
+        for setting in ["full_page_writes = off", "max_wal_size = '2GB'"] {
+            self.sql(&format!("alter system set {setting}"));
+        }
+        self.sql("select pg_reload_conf()");
+        self.sql_at_once(statements);
+        self.sql("alter system reset all");
+        self.sql("select pg_reload_conf()");
+    }
+
     /// A number that SQL gives.
     pub fn number(&self, statement: &str) -> f64 {
         let answer = self.sql(statement);

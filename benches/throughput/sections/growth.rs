@@ -165,51 +165,57 @@ fn add_copies(database: &Database<'_>, copies: usize) {
                  'client-' || lpad(n::text, 8, '0') as client
           from generate_series(1, {copies}) n) copy"
     );
-    database.sql(&format!(
+    database.sql(
         "-- As random as any id, so that the index on it grows as it does in life.
-         create function pg_temp.id_of_copy(id text, n integer) returns text
+         create function id_of_copy(id text, n integer) returns text
          language sql immutable as 'select md5(id || n)::uuid::text';
          -- A touch that was the last that a client saw has no id there.
-         create temp table one_client as
+         create table one_client as
          select *, coalesce(doc -> 'client' -> 'seen' ->> 'id', '(no id)') as seen from clients;
-         create temp table one_log as select * from events;
-         create temp table one_journal as select * from journal order by seq;
-         create temp table one_deadlines as select * from deadlines;
-         create temp table one_touches as select * from touches;
+         create table one_log as select * from events;
+         create table one_journal as select * from journal order by seq;
+         create table one_deadlines as select * from deadlines;
+         create table one_touches as select * from touches",
+    );
+    database.load(&[
+        format!(
+            "insert into clients
+                 (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+             select copy.partner, copy.client, name || n, name_key || n, link, service, access, as_of, version,
+                    journaled_by,
+                    replace(replace(doc::text, to_json(name)::text, to_json(name || n)::text),
+                            seen, id_of_copy(seen, n))::json
+             from {copy}, one_client;
 
-         insert into clients
-             (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
-         select copy.partner, copy.client, name || n, name_key || n, link, service, access, as_of, version,
-                journaled_by,
-                replace(replace(doc::text, to_json(name)::text, to_json(name || n)::text),
-                        seen, pg_temp.id_of_copy(seen, n))::json
-         from {copy}, one_client;
+             insert into events
+                 (source, id, partner, client, type, time, sequence, received_at, data, outcome, reason)
+             select source, id_of_copy(id, n), copy.partner, copy.client, type, time, sequence, received_at,
+                    case when type = 'client.added'
+                         then replace(data::text, to_json(data ->> 'name')::text,
+                                      to_json((data ->> 'name') || n)::text)::json
+                         else data end,
+                    outcome, reason
+             from {copy}, one_log"
+        ),
+        format!(
+            "insert into deadlines (partner, client, sweep, due_at)
+             select copy.partner, copy.client, sweep, due_at from {copy}, one_deadlines;
 
-         insert into events
-             (source, id, partner, client, type, time, sequence, received_at, data, outcome, reason)
-         select source, pg_temp.id_of_copy(id, n), copy.partner, copy.client, type, time, sequence, received_at,
-                case when type = 'client.added'
-                     then replace(data::text, to_json(data ->> 'name')::text, to_json((data ->> 'name') || n)::text)::json
-                     else data end,
-                outcome, reason
-         from {copy}, one_log;
+             insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
+             select copy.partner, copy.client, open_run, quiet_after, quiet_before, quiet_policies
+             from {copy}, one_touches;
 
-         insert into journal
-             (xid, partner, client, change, id, before, after, time, cause, correction, recorded_at)
-         select xid, copy.partner, copy.client, change, id, before, after, time,
-                case when cause ->> 'id' is null then cause
-                     else replace(cause::text, cause ->> 'id', pg_temp.id_of_copy(cause ->> 'id', n))::json end,
-                correction, recorded_at
-         from {copy} cross join lateral (select * from one_journal order by seq offset 0) one;
-
-         insert into deadlines (partner, client, sweep, due_at)
-         select copy.partner, copy.client, sweep, due_at from {copy}, one_deadlines;
-
-         insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
-         select copy.partner, copy.client, open_run, quiet_after, quiet_before, quiet_policies
-         from {copy}, one_touches"
-    ));
-    database.sql(&format!("vacuum analyze {}", TABLES.join(", ")));
+             insert into journal
+                 (xid, partner, client, change, id, before, after, time, cause, correction, recorded_at)
+             select xid, copy.partner, copy.client, change, id, before, after, time,
+                    case when cause ->> 'id' is null then cause
+                         else replace(cause::text, cause ->> 'id', id_of_copy(cause ->> 'id', n))::json end,
+                    correction, recorded_at
+             from {copy} cross join lateral (select * from one_journal order by seq offset 0) one"
+        ),
+    ]);
+    database.sql("drop table one_client, one_log, one_journal, one_deadlines, one_touches");
+    database.sql_at_once(&TABLES.map(|table| format!("vacuum analyze {table}")));
     database.sql("checkpoint");
 }
 
