@@ -31,7 +31,6 @@ impl Context {
         Ok(Self { settings, json })
     }
 
-    /// Reads events as of a moment.
     pub fn limits(&self) -> Limits {
         Limits {
             max_event_bytes: self.settings.events.max_bytes,
@@ -39,6 +38,7 @@ impl Context {
         }
     }
 
+    /// Reads events as of a moment.
     pub fn decoder(&self, now: DateTime<Utc>) -> Decoder {
         Decoder::new(self.limits(), now)
     }

@@ -40,8 +40,6 @@ struct Transaction<'a> {
     watermark: Option<&'a Watermark>,
     /// Look every event up in the log, not only those that could be there.
     suspicious: bool,
-    /// No timer fires beside the event that it waits for.
-    halted: bool,
 }
 
 /// How many of the events, from the first on, were taken, and what came of them.
@@ -93,7 +91,7 @@ impl Engine {
             }
             !kept
         });
-        let longest = self.store.parts().of_transaction();
+        let longest = self.best_batch();
         let mut rest = events.as_slice();
         while !rest.is_empty() || !letters.is_empty() || watermark.is_some() {
             let events = &rest[..rest.len().min(longest)];
@@ -103,7 +101,6 @@ impl Engine {
                 letters: &letters,
                 watermark: watermark.as_ref().filter(|_| is_last),
                 suspicious: false,
-                halted: false,
             };
             let taken = self.take_together(transaction).await?;
             for (index, answer) in taken.answers {
@@ -128,7 +125,6 @@ impl Engine {
     async fn take_together(&self, mut transaction: Transaction<'_>) -> Result<Taken, StoreError> {
         let mut conflicts = Conflicts::default();
         loop {
-            transaction.halted = self.is_halted().await?;
             match self.try_together(&transaction).await {
                 Err(error) => conflicts.again(error).await?,
                 done => return done,
@@ -139,13 +135,16 @@ impl Engine {
 
     async fn try_together(&self, transaction: &Transaction<'_>) -> Result<Taken, StoreError> {
         let parts = self.store.parts();
+        let halted = self.is_halted().await?;
         let mut batch = self.store.begin().await?;
         let mut taken = Taken::default();
         let (mut is_empty, mut tells) = (true, false);
         for number in 1..=parts.together {
             let rest = &transaction.events[taken.events..];
             let part = &rest[..rest.len().min(parts.events)];
-            let (mut commit, of_part) = self.plan_part(batch.as_mut(), transaction, part).await?;
+            let (mut commit, of_part) = self
+                .plan_part(batch.as_mut(), part, transaction.suspicious, halted)
+                .await?;
             taken.events += of_part.events;
             taken.answers.extend(of_part.answers);
             if number == 1 {
@@ -173,12 +172,13 @@ impl Engine {
         Ok(taken)
     }
 
-    /// Plans as many of these events as can be planned together.
+    /// Plans as many of these events as can be planned together. Halted: no timer fires beside the event that it waits for.
     async fn plan_part(
         &self,
         batch: &mut dyn Batch,
-        transaction: &Transaction<'_>,
         part: &[(usize, Event)],
+        suspicious: bool,
+        halted: bool,
     ) -> Result<(Commit, Taken), StoreError> {
         let mut keys: Vec<ClientKey> = part.iter().map(|(_, event)| event.key.clone()).collect();
         keys.sort_unstable();
@@ -190,7 +190,7 @@ impl Engine {
             stored.iter().map(|stored| (&stored.key, stored)).collect();
         let client = |event: &Event| clients.get(&event.key).copied();
 
-        let known = known(batch, part, transaction.suspicious, client).await?;
+        let known = known(batch, part, suspicious, client).await?;
         let mut taken = Taken {
             events: part.len(),
             answers: Vec::new(),
@@ -237,11 +237,7 @@ impl Engine {
             taken.events = places[leading].0;
             taken.answers.retain(|(index, _)| *index < places[leading].1);
         }
-        let horizon = self
-            .horizon_in(batch)
-            .await?
-            .until
-            .filter(|_| !transaction.halted);
+        let horizon = self.horizon_in(batch).await?.until.filter(|_| !halted);
         let stored = of_these(stored, &events);
         let Plan { commit, outcomes } = plan::plan(
             Situation {

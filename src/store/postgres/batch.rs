@@ -193,30 +193,27 @@ async fn lock(
 ) -> Result<Vec<Stored>> {
     /// `number among the keys, version, doc, place, journaled_by, this transaction`
     type Locked = (i32, i64, String, String, i64, i64);
+    macro_rules! lock {
+        ($how:literal) => {
+            concat!(
+                "select k.number, c.version, c.doc, c.place, c.journaled_by,
+                        (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                 from (
+                     select generate_subscripts($1::text[], 1) as number, unnest($1::text[]) as partner,
+                            unnest($2::text[]) as client
+                 ) k
+                 cross join lateral (
+                     select version, doc::text as doc, ctid::text as place, journaled_by
+                     from clients where partner = k.partner and client = k.client ",
+                $how,
+                ") c"
+            )
+        };
+    }
     let statement = if skip_busy {
-        "select k.number, c.version, c.doc, c.place, c.journaled_by,
-                (select pg_current_xact_id()::text::bigint + xid_shift from relay)
-         from (
-             select generate_subscripts($1::text[], 1) as number, unnest($1::text[]) as partner,
-                    unnest($2::text[]) as client
-         ) k
-         cross join lateral (
-             select version, doc::text as doc, ctid::text as place, journaled_by
-             from clients where partner = k.partner and client = k.client
-             for update skip locked
-         ) c"
+        lock!("for update skip locked")
     } else {
-        "select k.number, c.version, c.doc, c.place, c.journaled_by,
-                (select pg_current_xact_id()::text::bigint + xid_shift from relay)
-         from (
-             select generate_subscripts($1::text[], 1) as number, unnest($1::text[]) as partner,
-                    unnest($2::text[]) as client
-         ) k
-         cross join lateral (
-             select version, doc::text as doc, ctid::text as place, journaled_by
-             from clients where partner = k.partner and client = k.client
-             for update
-         ) c"
+        lock!("for update")
     };
     let (partners, clients) = columns(keys);
     let locked: Vec<Locked> = sqlx::query_as(statement)
@@ -241,7 +238,7 @@ async fn lock(
 }
 
 /// Where the one with a number stands that PostgreSQL gave it: it counts from one.
-fn place_of(number: i32) -> usize {
+pub(super) fn place_of(number: i32) -> usize {
     usize::try_from(number - 1).unwrap_or_default()
 }
 

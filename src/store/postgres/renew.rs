@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::PgConnection;
 
-use super::batch::columns;
+use super::batch::{columns, place_of};
 use crate::domain::ClientKey;
 use crate::store::touches::LONGEST_OPEN_RUN;
 use crate::store::{Renewal, Result};
@@ -52,6 +52,6 @@ pub(super) async fn renew(
     .bind(LONGEST_OPEN_RUN)
     .fetch_one(connection)
     .await?;
-    let key = |number: &i32| Some(renewals.get(usize::try_from(number - 1).ok()?)?.key.clone());
-    Ok(kept.iter().filter_map(key).collect())
+    let key = |number| renewals[place_of(number)].key.clone();
+    Ok(kept.into_iter().map(key).collect())
 }

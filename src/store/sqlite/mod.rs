@@ -104,9 +104,7 @@ impl SqliteStore {
                 .connect_lazy_with(readers.pragma("query_only", "on")),
         }
     }
-}
 
-impl SqliteStore {
     /// Whoever opens a new file first gives it a write-ahead log. Others that come at that moment are refused at once,
     /// instead of being kept waiting.
     async fn begin_on_new_file(&self) -> Result<Transaction<'static, Sqlite>> {
