@@ -16,7 +16,12 @@ fn main() -> ExitCode {
         surroundings::prepare();
     }
     match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(cli.run()),
+        Ok(runtime) => {
+            let code = runtime.block_on(cli.run());
+            // A read of standard input that nobody waits for any more ends only when something comes.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => {
             eprintln!("tenure: no threads can be started: {error}");
             ExitCode::FAILURE

@@ -27,7 +27,7 @@ struct Open {
     /// The tag of the first in `settled`.
     oldest: DeliveryTag,
     settled: VecDeque<bool>,
-    /// There, since the lane did not keep up, until it has.
+    /// There, since the lane did not keep up, until it does.
     pressed: Option<Pressed>,
 }
 
@@ -106,8 +106,11 @@ impl Ledger {
         if let Some(last) = open.settle(tags) {
             let options = BasicAckOptions { multiple: true };
             self.channel.basic_ack(last, options).await?;
-            if open.settled.is_empty() {
+            // Well below where it began, so that it does not come and go with each batch.
+            if open.settled.len() <= self.behind_at / 2 {
                 open.pressed = None;
+            }
+            if open.settled.is_empty() {
                 self.emptied.notify_waiters();
             }
         }

@@ -19,6 +19,7 @@ use super::error::BrokerError;
 use super::publisher::{self, ATTEMPTS, Outgoing};
 use super::state::Part;
 use super::{Context, metrics, topology};
+use crate::engine::Engine;
 use crate::store::{Cursor, Recorded, StoreError};
 
 /// Journal lines that are read at a time.
@@ -95,6 +96,15 @@ pub(super) async fn session(
     }
 }
 
+/// Who does not tell any more is not waited for, however that ended.
+struct Telling<'a>(&'a Engine);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.0.relay_is_behind(false);
+    }
+}
+
 struct Relay<'a> {
     context: &'a Context,
     channel: Channel,
@@ -157,10 +167,8 @@ impl Relay<'_> {
         let (published, confirming) = mpsc::channel(WINDOW);
         // What is on its way when the journal cannot be read further is confirmed, and written down, all the same.
         let publishing = async { Ok(self.publish(until, published).await) };
-        let ended = tokio::try_join!(publishing, self.note(confirming));
-        // Who does not tell is not waited for.
-        self.context.engine.relay_is_behind(false);
-        ended?.0
+        let _telling = Telling(&self.context.engine);
+        tokio::try_join!(publishing, self.note(confirming))?.0
     }
 
     async fn publish(

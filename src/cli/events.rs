@@ -5,21 +5,17 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
-use indicatif::ProgressBar;
 use serde::Serialize;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 
 use super::context::{Context, WrongUse};
+use super::lines::Lines;
 use super::output;
 use crate::broker::publisher::Publisher;
 use crate::clock::{Clock, SystemClock};
-use crate::domain::{Event, Refusal};
-use crate::engine::{Answer, Incoming};
-use crate::store::DeadLetter;
-use crate::wire::{Decoder, Limits};
+use crate::domain::Refusal;
+use crate::engine::Answer;
 
 #[derive(Debug, Args)]
 pub struct IngestArgs {
@@ -43,105 +39,6 @@ const BATCH: usize = 2_000;
 
 /// How long RabbitMQ may take to confirm before we say that we wait for it.
 const SLOW: Duration = Duration::from_secs(5);
-
-/// Lines of a file, and how far we are in it.
-struct Lines {
-    name: String,
-    /// Bytes of a line that are held. The rest of a longer one is passed over.
-    longest: usize,
-    from: Box<dyn AsyncBufRead + Unpin + Send>,
-    bar: ProgressBar,
-    number: u64,
-}
-
-impl Lines {
-    async fn open(file: &str, what: &str, longest: usize) -> anyhow::Result<Self> {
-        if file == "-" {
-            return Ok(Self {
-                name: "stdin".into(),
-                longest,
-                from: Box::new(BufReader::new(tokio::io::stdin())),
-                bar: output::spinner(what),
-                number: 0,
-            });
-        }
-        let opened = tokio::fs::File::open(file)
-            .await
-            .map_err(|error| WrongUse(format!("{file} cannot be read: {error}")))?;
-        let about = opened.metadata().await?;
-        if about.is_dir() {
-            return Err(WrongUse(format!("{file} cannot be read: it is a folder")).into());
-        }
-        Ok(Self {
-            name: file.to_owned(),
-            longest,
-            from: Box::new(BufReader::with_capacity(1 << 20, opened)),
-            bar: output::bar(about.len(), what),
-            number: 0,
-        })
-    }
-
-    /// The next line that is not empty.
-    async fn next(&mut self) -> anyhow::Result<Option<Line>> {
-        loop {
-            let mut line = Vec::new();
-            let length = self
-                .read(&mut line)
-                .await
-                .with_context(|| format!("{} cannot be read further", self.name))?;
-            if length == 0 {
-                return Ok(None);
-            }
-            self.number += 1;
-            self.bar.inc(if self.bar.length().is_some() { length } else { 1 });
-            let overlong = (line.len() as u64) < length;
-            while !overlong && line.last().is_some_and(u8::is_ascii_whitespace) {
-                line.pop();
-            }
-            if !line.is_empty() {
-                return Ok(Some(Line {
-                    origin: format!("file:{}:{}", self.name, self.number),
-                    bytes: line,
-                    overlong: overlong.then_some(length),
-                }));
-            }
-        }
-    }
-
-    /// Reads up to the end of a line, keeps its beginning, and tells its length.
-    async fn read(&mut self, line: &mut Vec<u8>) -> std::io::Result<u64> {
-        let mut length = 0;
-        loop {
-            let there = self.from.fill_buf().await?;
-            let end = there.iter().position(|&byte| byte == b'\n');
-            let part = &there[..end.map_or(there.len(), |end| end + 1)];
-            line.extend_from_slice(&part[..part.len().min(self.longest.saturating_sub(line.len()))]);
-            let read = part.len();
-            length += read as u64;
-            self.from.consume(read);
-            if end.is_some() || read == 0 {
-                return Ok(length);
-            }
-        }
-    }
-}
-
-/// A line of a file.
-struct Line {
-    origin: String,
-    bytes: Vec<u8>,
-    /// How long it is where only its beginning is here.
-    overlong: Option<u64>,
-}
-
-impl Line {
-    fn event(&self, decoder: &Decoder) -> Option<Result<Event, DeadLetter>> {
-        match self.overlong {
-            Some(length) => Some(Err(decoder.overlong(&self.origin, &self.bytes, length))),
-            None => decoder.line(&self.origin, &self.bytes),
-        }
-    }
-}
 
 /// What came of a file.
 #[derive(Debug, Default, Serialize)]
@@ -177,23 +74,15 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     let lines = Lines::open(&args.file, "ingesting", longest).await?;
     let engine = context.working_engine().await?;
     let mut tally = Tally::default();
-    let longest = engine.best_batch().max(BATCH);
-    let mut batch = Vec::with_capacity(longest);
     let bar = lines.bar.clone();
-    let (sender, mut read) = mpsc::channel(longest);
-    let reading = tokio::spawn(read_ahead(lines, context.limits(), sender));
-    loop {
-        let missing = longest - batch.len();
-        let more = read.recv_many(&mut batch, missing).await > 0;
-        if more && batch.len() < longest {
-            continue;
-        }
-        if batch.is_empty() {
-            break;
-        }
-        for answer in engine.take(std::mem::take(&mut batch)).await? {
+    let longest = engine.best_batch().max(BATCH);
+    let (sender, mut batches) = mpsc::channel(1);
+    let reading = tokio::spawn(lines.read_ahead(context.limits(), longest, sender));
+    while let Some(batch) = batches.recv().await {
+        for answer in engine.take(batch.incoming).await? {
             tally.count(answer);
         }
+        bar.inc(batch.progress);
     }
     reading.await??;
     bar.finish_and_clear();
@@ -223,23 +112,6 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
         output::complain("`tenure dead list` shows all of them");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Reads and decodes while those before are taken, until there is no more or nobody takes it.
-async fn read_ahead(mut lines: Lines, limits: Limits, into: mpsc::Sender<Incoming>) -> anyhow::Result<()> {
-    while let Some(line) = lines.next().await? {
-        let Some(read) = line.event(&Decoder::new(limits, SystemClock.now())) else {
-            continue;
-        };
-        if into
-            .send(read.map_or_else(Incoming::Dead, Incoming::Event))
-            .await
-            .is_err()
-        {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// Longer ones are dead letters; one that is just long enough may end with a carriage return and a line feed.
@@ -272,12 +144,13 @@ pub async fn publish(context: &Context, args: PublishArgs) -> anyhow::Result<Exi
     let (mut sent, mut broken) = (0u64, 0u64);
     let mut told = false;
     while let Some(line) = lines.next().await? {
+        lines.bar.inc(line.progress);
         let Some(read) = line.event(&context.decoder(SystemClock.now())) else {
             continue;
         };
         match read {
             Ok(event) => confirmed(publisher.publish_event(&event, line.bytes), &mut told).await?,
-            Err(_) if args.unchecked && line.overlong.is_none() => {
+            Err(_) if args.unchecked && line.is_whole() => {
                 confirmed(publisher.publish_bytes(line.bytes), &mut told).await?;
             }
             Err(letter) => {

@@ -8,6 +8,7 @@ mod dead;
 mod demo;
 mod events;
 mod lanes;
+mod lines;
 mod maintain;
 mod output;
 mod policy;

@@ -274,6 +274,12 @@ impl Engine {
         };
         let mut due = self.store.due(chunk.sweep, until, None, length).await?;
         loop {
+            let Some(last) = due.last().cloned() else {
+                return Ok(());
+            };
+            if run.is_some() {
+                self.leave_room().await;
+            }
             if options.stop.is_cancelled() {
                 report.stopped = true;
                 return Ok(());
@@ -285,12 +291,6 @@ impl Engine {
                 report.halted(halt);
                 return Ok(());
             }
-            if run.is_some() {
-                self.leave_room().await;
-            }
-            let Some(last) = due.last().cloned() else {
-                return Ok(());
-            };
             let keys: Vec<ClientKey> = due.into_iter().map(|(_, key)| key).collect();
             // What is due next is asked for meanwhile. Should it change until then: each client is looked at again once
             // it is locked.
@@ -332,7 +332,7 @@ impl Engine {
                 }
             }
         }
-        if let Some(run) = chunk.run {
+        if let Some(run) = chunk.run.filter(|_| counts.failed > 0) {
             let failed = counts.failed;
             let counts = RunCounts {
                 failed,

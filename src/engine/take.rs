@@ -1,12 +1,16 @@
 //! Events in: one batch, one transaction.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::conflicts::Conflicts;
 use super::plan::{self, Plan, Situation};
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Watermark};
+
+/// How long a transaction of several parts may go on before it ends with the part in hand: nobody else writes meanwhile.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Something that came through a door, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,8 +139,16 @@ impl Engine {
 
     async fn try_together(&self, transaction: &Transaction<'_>) -> Result<Taken, StoreError> {
         let parts = self.store.parts();
-        let halted = self.is_halted().await?;
+        let mut halted = self.is_halted().await?;
         let mut batch = self.store.begin().await?;
+        let began = Instant::now();
+        if parts.together > 1 {
+            // It may take longer than what was read before may be gone by. Nobody else writes now, so what is read from
+            // here on holds to its end.
+            self.policies.forget();
+            self.halts.forget();
+            halted = self.is_halted().await?;
+        }
         let mut taken = Taken::default();
         let (mut is_empty, mut tells) = (true, false);
         for number in 1..=parts.together {
@@ -156,7 +168,7 @@ impl Engine {
             }
             is_empty &= commit.is_empty();
             tells |= !commit.journal.is_empty();
-            if is_last || number == parts.together {
+            if is_last || number == parts.together || began.elapsed() > LONGEST {
                 if is_empty {
                     batch.rollback().await?;
                 } else {

@@ -90,12 +90,16 @@ impl Api {
         let counted = self.undisturbed(move |engine| async move {
             let census = engine.store().census().await;
             *count_at = Some(Instant::now() + FRESH_FOR.max(began.elapsed() * REST));
-            show_census(&census?, &shown);
+            match census {
+                Ok(census) => show_census(&census, &shown),
+                // Told here: nobody may wait for it any more.
+                Err(error) => {
+                    tracing::warn!(%error, "what is in the store cannot be counted; its metrics stay as they were");
+                }
+            }
             Ok(())
         });
-        if let Err(error) = counted.await {
-            tracing::warn!(%error, "what is in the store cannot be counted; its metrics stay as they were");
-        }
+        let _ = counted.await;
     }
 }
 

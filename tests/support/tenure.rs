@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -101,7 +101,10 @@ impl Tenure {
     /// Starts a command, to be read while it works.
     pub fn spawn(&self, args: &[&str]) -> Spawned {
         let mut command = self.command(args);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary can be started");
         let out = BufReader::new(child.stdout.take().expect("a pipe"));
         let err = BufReader::new(child.stderr.take().expect("a pipe"));
@@ -151,6 +154,11 @@ pub struct Spawned {
 }
 
 impl Spawned {
+    /// Its standard input, which is open until this is dropped.
+    pub fn input(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("a pipe")
+    }
+
     /// Waits for a line of standard output with these words.
     pub fn reads(&mut self, words: &str) {
         until(&mut self.out, words);

@@ -1,8 +1,12 @@
 //! `tenure ingest`. What `tenure publish` sends is tested with a broker, in `end_to_end.rs` and `broker/`.
 
+use std::io::Write as _;
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{EVENTS, Given, code, complained, said};
+use crate::support::tenure::wait_until;
 
 #[test]
 fn a_file_is_taken_in_and_accounted_for() {
@@ -104,4 +108,33 @@ fn a_line_that_is_too_long_is_a_dead_letter_and_the_next_is_read() {
         reasons.contains("3000001 bytes long; 2000 are allowed"),
         "{reasons}"
     );
+}
+
+#[test]
+fn what_comes_slowly_is_taken_and_a_failure_waits_for_nothing_more() {
+    let given = Given::events();
+    let mut ingest = given.tenure.spawn(&["ingest", "-"]);
+    let mut input = ingest.input();
+    let mut add = |id: &str| {
+        let event = json!({
+            "specversion": "1.0", "id": id, "source": "/space", "type": "client.added",
+            "subject": format!("acme/{id}"), "time": "2026-01-05T09:00:00Z", "data": { "name": id },
+        });
+        writeln!(input, "{event}").expect("it reads");
+    };
+    add("slow");
+    let listed = || given.tenure.json(&["client", "list"]).len();
+    wait_until(Duration::from_secs(60), || listed() == 4).expect("it is taken while the input is open");
+
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut tables = given.tables().await;
+        let dropped = sqlx::query("drop table events").execute(&mut tables).await;
+        dropped.expect("it is there");
+    });
+    add("vain");
+    ingest.hears("events");
+    assert_eq!(ingest.code(), Some(1));
+    // Open up to here.
+    drop(input);
 }
