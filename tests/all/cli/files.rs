@@ -124,7 +124,7 @@ fn what_comes_slowly_is_taken_and_a_failure_waits_for_nothing_more() {
     };
     add("slow");
     let listed = || given.tenure.json(&["client", "list"]).len();
-    wait_until(Duration::from_secs(60), || listed() == 4).expect("it is taken while the input is open");
+    wait_until(Duration::from_mins(1), || listed() == 4).expect("it is taken while the input is open");
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
