@@ -1,7 +1,8 @@
 //! What every command needs: the settings, the store, the engine, and how to answer.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -18,17 +19,24 @@ use crate::worker;
 #[error("{0}")]
 pub struct WrongUse(pub String);
 
-#[derive(Debug)]
+/// How long a store may take to be closed.
+const CLOSED_WITHIN: Duration = Duration::from_secs(30);
+
 pub struct Context {
     pub settings: Settings,
     pub json: bool,
+    opened: OnceLock<Arc<dyn Store>>,
 }
 
 impl Context {
     pub fn new(file: Option<&Path>, json: bool) -> anyhow::Result<Self> {
         let settings = Settings::load(file, crate::config::environment())
             .map_err(|error| WrongUse(format!("{error}")))?;
-        Ok(Self { settings, json })
+        Ok(Self {
+            settings,
+            json,
+            opened: OnceLock::new(),
+        })
     }
 
     pub fn limits(&self) -> Limits {
@@ -45,7 +53,18 @@ impl Context {
 
     /// The store of the settings, as it is.
     pub fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
-        Ok(worker::open_store(&self.settings.store).map_err(|error| WrongUse(error.to_string()))?)
+        if let Some(store) = self.opened.get() {
+            return Ok(store.clone());
+        }
+        let store = worker::open_store(&self.settings.store).map_err(|error| WrongUse(error.to_string()))?;
+        Ok(self.opened.get_or_init(|| store).clone())
+    }
+
+    /// Closes the store, if the command has opened it: SQLite's is then one file, which can be copied.
+    pub async fn close(&self) {
+        if let Some(store) = self.opened.get() {
+            let _ = tokio::time::timeout(CLOSED_WITHIN, store.close()).await;
+        }
     }
 
     /// An engine to ask, on the store of the settings, its tables brought to this version.

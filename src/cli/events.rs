@@ -75,9 +75,9 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     let engine = context.working_engine().await?;
     let mut tally = Tally::default();
     let bar = lines.bar.clone();
-    let longest = engine.best_batch().max(BATCH);
+    let most = engine.best_batch().max(BATCH);
     let (sender, mut batches) = mpsc::channel(1);
-    let reading = tokio::spawn(lines.read_ahead(context.limits(), longest, sender));
+    let reading = tokio::spawn(lines.read_ahead(context.limits(), most, sender));
     while let Some(batch) = batches.recv().await {
         for answer in engine.take(batch.incoming).await? {
             tally.count(answer);

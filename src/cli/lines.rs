@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::context::WrongUse;
 use super::output;
@@ -22,6 +22,8 @@ use crate::wire::{Decoder, Limits};
 const BATCH_BYTES: usize = 64 << 20;
 /// How long nothing may come before what is there is taken.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a line may wait for others to be taken with.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Lines of a file, and how far we are in it.
 pub(super) struct Lines {
@@ -94,7 +96,7 @@ impl Lines {
     pub async fn read_ahead(
         mut self,
         limits: Limits,
-        longest: usize,
+        most: usize,
         into: mpsc::Sender<Batch>,
     ) -> anyhow::Result<()> {
         let mut ended = None;
@@ -103,10 +105,14 @@ impl Lines {
                 break;
             };
             let (mut batch, mut bytes) = (Batch::default(), 0);
-            while batch.incoming.len() < longest && bytes < BATCH_BYTES {
+            let mut begun = Instant::now();
+            while batch.incoming.len() < most && bytes < BATCH_BYTES {
                 let next = {
                     let mut next = pin!(self.next());
-                    match timeout(PAUSE, &mut next).await {
+                    if batch.incoming.is_empty() {
+                        begun = Instant::now();
+                    }
+                    match timeout_at((Instant::now() + PAUSE).min(begun + PATIENCE), &mut next).await {
                         Ok(next) => next,
                         Err(_) if batch.incoming.is_empty() => next.await,
                         // Whoever writes this, writes slowly.

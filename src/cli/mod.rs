@@ -92,7 +92,11 @@ impl Cli {
             command,
         } = self;
         let result = match Context::new(config.as_deref(), json) {
-            Ok(context) => command.run(&context).await,
+            Ok(context) => {
+                let result = command.run(&context).await;
+                context.close().await;
+                result
+            }
             Err(error) => Err(error),
         };
         match result {

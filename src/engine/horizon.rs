@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Engine;
 use crate::domain::view::rfc3339;
-use crate::store::{Batch, LaneProgress, StoreError};
+use crate::store::{LaneProgress, StoreError};
 
 /// Up to which moment everything that has happened has been taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,20 +60,6 @@ impl Horizon {
 }
 
 impl Engine {
-    /// The horizon of now, for a transaction. It may be a second old, which only holds timers back.
-    pub(super) async fn horizon_in(&self, batch: &mut dyn Batch) -> Result<Horizon, StoreError> {
-        let now = self.now();
-        let lanes = self.lanes.current(now, batch.lanes()).await?;
-        Ok(Horizon::of(&lanes, now))
-    }
-
-    /// Whether a person or the breaker holds timers back: then none fires beside the event that it waits for. Asked
-    /// before a transaction, which has one connection and must not wait for another.
-    pub(super) async fn is_halted(&self) -> Result<bool, StoreError> {
-        let halts = self.halts.current(self.now(), self.store.halts()).await?;
-        Ok(!halts.is_empty())
-    }
-
     /// Keeps these lanes of the broker, and no others: timers wait for each of them.
     ///
     /// # Errors

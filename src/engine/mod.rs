@@ -14,6 +14,7 @@ mod redrive;
 mod renew;
 mod sweep;
 mod take;
+mod terms;
 mod verify;
 mod walk;
 

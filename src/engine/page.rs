@@ -9,6 +9,14 @@ use crate::store::StoreError;
 /// How long a worker may go on with what it has read.
 pub(super) const LOOK: TimeDelta = TimeDelta::seconds(1);
 
+/// How old what is read may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// As good as now for whoever is done soon.
+    AMoment,
+    Now,
+}
+
 /// Something as it was last read, and when.
 #[derive(Debug)]
 pub(super) struct Page<T>(Mutex<Option<(DateTime<Utc>, Arc<T>)>>);
@@ -26,7 +34,16 @@ impl<T> Page<T> {
         now: DateTime<Utc>,
         read: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<Arc<T>, StoreError> {
-        {
+        self.read(Age::AMoment, now, read).await
+    }
+
+    pub async fn read(
+        &self,
+        age: Age,
+        now: DateTime<Utc>,
+        read: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<Arc<T>, StoreError> {
+        if age == Age::AMoment {
             let page = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((read_at, value)) = page.as_ref()
                 // A clock that was set back must not make it last.

@@ -51,7 +51,7 @@ impl Engine {
         self.policies().await
     }
 
-    fn sorted(&self, recorded: Vec<(DateTime<Utc>, Policy)>) -> Policies {
+    pub(super) fn sorted(&self, recorded: Vec<(DateTime<Utc>, Policy)>) -> Policies {
         Policies::recorded(recorded).unwrap_or_else(|| Policies::always(self.otherwise.clone()))
     }
 

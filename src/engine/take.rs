@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::conflicts::Conflicts;
+use super::page::Age;
 use super::plan::{self, Plan, Situation};
+use super::terms::Terms;
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Watermark};
 
@@ -139,15 +141,13 @@ impl Engine {
 
     async fn try_together(&self, transaction: &Transaction<'_>) -> Result<Taken, StoreError> {
         let parts = self.store.parts();
-        let mut halted = self.is_halted().await?;
         let mut batch = self.store.begin().await?;
         let began = Instant::now();
-        if parts.together > 1 {
-            // It may take longer than what was read before may be gone by. Nobody else writes now, so what is read from
-            // here on holds to its end.
-            self.policies.forget();
-            self.halts.forget();
-            halted = self.is_halted().await?;
+        let mut terms = None;
+        if transaction.events.len() > parts.events {
+            // It may take longer than one may go by what was read a moment ago. Nobody else writes beside it, so what is
+            // read now holds to its end.
+            terms = Some(self.terms(batch.as_mut(), Age::Now).await?);
         }
         let mut taken = Taken::default();
         let (mut is_empty, mut tells) = (true, false);
@@ -155,7 +155,7 @@ impl Engine {
             let rest = &transaction.events[taken.events..];
             let part = &rest[..rest.len().min(parts.events)];
             let (mut commit, of_part) = self
-                .plan_part(batch.as_mut(), part, transaction.suspicious, halted)
+                .plan_part(batch.as_mut(), part, transaction.suspicious, terms.as_ref())
                 .await?;
             taken.events += of_part.events;
             taken.answers.extend(of_part.answers);
@@ -184,20 +184,23 @@ impl Engine {
         Ok(taken)
     }
 
-    /// Plans as many of these events as can be planned together. Halted: no timer fires beside the event that it waits for.
+    /// Plans as many of these events as can be planned together.
     async fn plan_part(
         &self,
         batch: &mut dyn Batch,
         part: &[(usize, Event)],
         suspicious: bool,
-        halted: bool,
+        terms: Option<&Terms>,
     ) -> Result<(Commit, Taken), StoreError> {
         let mut keys: Vec<ClientKey> = part.iter().map(|(_, event)| event.key.clone()).collect();
         keys.sort_unstable();
         keys.dedup();
         let stored = batch.lock(&keys, false).await?;
         // Not before: whoever waits for a lock must not go by what was known then.
-        let policies = self.policies_in(batch).await?;
+        let Terms { policies, horizon } = match terms {
+            Some(terms) => terms.clone(),
+            None => self.terms(batch, Age::AMoment).await?,
+        };
         let clients: HashMap<&ClientKey, &Stored> =
             stored.iter().map(|stored| (&stored.key, stored)).collect();
         let client = |event: &Event| clients.get(&event.key).copied();
@@ -249,7 +252,6 @@ impl Engine {
             taken.events = places[leading].0;
             taken.answers.retain(|(index, _)| *index < places[leading].1);
         }
-        let horizon = self.horizon_in(batch).await?.until.filter(|_| !halted);
         let stored = of_these(stored, &events);
         let Plan { commit, outcomes } = plan::plan(
             Situation {

@@ -241,6 +241,9 @@ pub trait Batch: Send {
     /// As [`Store::lanes`].
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>>;
 
+    /// As [`Store::halts`].
+    async fn halts(&mut self) -> Result<Vec<Halt>>;
+
     /// Keeps touches of clients that are in a [`Quiet`] stretch under so many policies, in the order of their keys. Tells
     /// whose were kept; the others have to be read.
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>>;

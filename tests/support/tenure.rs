@@ -176,7 +176,13 @@ impl Spawned {
 
     /// Waits for its end.
     pub fn code(mut self) -> Option<i32> {
-        self.child.wait().expect("the process ends").code()
+        let mut status = None;
+        let ended = wait_until(Duration::from_mins(2), || {
+            status = self.child.try_wait().expect("the process is ours");
+            status.is_some()
+        });
+        ended.expect("the process ends");
+        status.and_then(|status| status.code())
     }
 }
 

@@ -9,10 +9,10 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 
 use super::session::Session;
-use super::{history, kept, lanes, policies, renew, write};
+use super::{history, kept, lanes, policies, renew, sweeps, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::{
-    Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, StoreError, Stored, rows,
+    Batch, Commit, Halt, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, StoreError, Stored, rows,
 };
 
 pub(super) struct PostgresBatch {
@@ -89,6 +89,11 @@ impl Batch for PostgresBatch {
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
         let (connection, debt) = self.session.lend()?;
         debt.settled_by(lanes::all(connection)).await
+    }
+
+    async fn halts(&mut self) -> Result<Vec<Halt>> {
+        let (connection, debt) = self.session.lend()?;
+        debt.settled_by(sweeps::halts(connection)).await
     }
 
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {

@@ -144,13 +144,13 @@ pub(super) async fn count_deadlines(
     Ok(count.unsigned_abs())
 }
 
-pub(super) async fn halts(pool: &PgPool) -> Result<Vec<Halt>> {
+pub(super) async fn halts(executor: impl PgExecutor<'_>) -> Result<Vec<Halt>> {
     let halts: Vec<(String, String, DateTime<Utc>, String)> = sqlx::query_as(
         "select sweep, kind, at, why
          from sweep_halts
          order by sweep, kind",
     )
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await?;
     halts.into_iter().map(rows::halt).collect()
 }

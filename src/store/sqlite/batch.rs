@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 use sqlx::Transaction;
 use sqlx::sqlite::{Sqlite, SqlitePool};
 
-use super::{BEGIN, history, kept, lanes, many, policies, renew, write};
+use super::{BEGIN, history, kept, lanes, many, policies, renew, sweeps, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows;
-use crate::store::{Batch, Commit, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, Stored};
+use crate::store::{Batch, Commit, Halt, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, Stored};
 
 pub(super) struct SqliteBatch {
     transaction: Transaction<'static, Sqlite>,
@@ -141,6 +141,10 @@ impl Batch for SqliteBatch {
 
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
         lanes::all(&mut *self.transaction).await
+    }
+
+    async fn halts(&mut self) -> Result<Vec<Halt>> {
+        sweeps::halts(&mut *self.transaction).await
     }
 
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {

@@ -151,13 +151,13 @@ pub(super) async fn count_deadlines(
     Ok(count.unsigned_abs())
 }
 
-pub(super) async fn halts(readers: &SqlitePool) -> Result<Vec<Halt>> {
+pub(super) async fn halts(executor: impl SqliteExecutor<'_>) -> Result<Vec<Halt>> {
     let halts: Vec<(String, String, i64, String)> = sqlx::query_as(
         "select sweep, kind, at, why
          from sweep_halts
          order by sweep, kind",
     )
-    .fetch_all(readers)
+    .fetch_all(executor)
     .await?;
     halts.into_iter().map(rows::halt).collect()
 }

@@ -95,6 +95,10 @@ impl Batch for MoodyBatch {
         self.0.lanes().await
     }
 
+    async fn halts(&mut self) -> Result<Vec<Halt>> {
+        self.0.halts().await
+    }
+
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
         self.0.renew(renewals, policies).await
     }

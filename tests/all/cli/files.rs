@@ -14,6 +14,8 @@ fn a_file_is_taken_in_and_accounted_for() {
     std::fs::write(given.folder.path().join("events.ndjson"), EVENTS).expect("a file");
     let output = given.tenure.call(&["ingest", "events.ndjson"]);
     assert_eq!(code(&output), 0);
+    let log = given.folder.path().join("tenure.db-wal");
+    assert!(!log.exists(), "all is in one file, which may be copied");
     insta::assert_snapshot!(said(&output), @r"
     14 events: 11 applied, 0 had come before, 1 refused, 2 dead
     ┌────────────┬────────────────────────────┬────────┐
@@ -125,6 +127,14 @@ fn what_comes_slowly_is_taken_and_a_failure_waits_for_nothing_more() {
     add("slow");
     let listed = || given.tenure.json(&["client", "list"]).len();
     wait_until(Duration::from_mins(1), || listed() == 4).expect("it is taken while the input is open");
+    let mut fed = 0;
+    let steadily = || {
+        fed += 1;
+        add(&format!("steady-{fed}"));
+        std::thread::sleep(Duration::from_millis(300));
+        listed() > 4
+    };
+    wait_until(Duration::from_mins(1), steadily).expect("it is taken although there is always more");
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

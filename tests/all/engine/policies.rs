@@ -155,26 +155,27 @@ async fn a_policy_that_another_worker_records_is_noticed() {
     sweep(&second).await;
 }
 
-/// Such a transaction may take longer than deadlines under a new policy are waited with.
+/// A transaction of several parts may take longer than deadlines under a new policy are waited with.
 #[tokio::test]
-async fn a_transaction_in_parts_goes_by_no_policy_from_before_it() {
+async fn a_long_transaction_goes_by_no_policy_from_before_it() {
     let world = World::new().await;
-    assert!(world.store.parts().together > 1);
     let engine = world.engine(&idle(60)).await;
     take(&engine, active()).await;
     // Nobody computes deadlines anew.
     let (from, shorter) = (day(0) + TimeDelta::seconds(1), idle(20));
     let recorded = world.store.record_policy(from, &shorter, false).await;
     recorded.expect("recorded");
-    let name = Name::try_from("Mill".to_owned()).expect("a name");
-    take(
-        &engine,
-        [event(
-            day(0) + TimeDelta::hours(1),
+    let parts = world.store.parts();
+    assert!(parts.together > 1);
+    let many = i64::try_from(parts.events).expect("a number") + 1;
+    let renamed = (1..=many).map(|second| {
+        let name = Name::try_from(format!("Mill {second}")).expect("a name");
+        event(
+            day(0) + TimeDelta::seconds(second),
             EventKind::ClientRenamed { name },
-        )],
-    )
-    .await;
+        )
+    });
+    take(&engine, renamed).await;
     let due = world.store.due(Sweep::AccessExpiry, day(25), None, 10);
     assert_eq!(due.await.expect("deadlines").len(), 1);
 }

@@ -220,6 +220,11 @@ impl Batch for FaultyBatch {
         self.inner.lanes().await
     }
 
+    async fn halts(&mut self) -> Result<Vec<Halt>> {
+        self.faults.step()?;
+        self.inner.halts().await
+    }
+
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
         self.faults.step()?;
         self.inner.renew(renewals, policies).await

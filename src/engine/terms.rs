@@ -1,0 +1,33 @@
+//! What a transaction of events goes by, besides what it is about.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::Engine;
+use super::horizon::Horizon;
+use super::page::Age;
+use crate::domain::Policies;
+use crate::store::{Batch, StoreError};
+
+/// The policies that count, and how far timers may go.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub policies: Arc<Policies>,
+    /// Up to when timers may fire that no event fires; none: none may. A person or the breaker may hold them back, and
+    /// then none fires beside the event that it waits for either.
+    pub horizon: Option<DateTime<Utc>>,
+}
+
+impl Engine {
+    /// Read on the transaction's own connection: one that waited for another would, with others like it, wait for ever.
+    pub(super) async fn terms(&self, batch: &mut dyn Batch, age: Age) -> Result<Terms, StoreError> {
+        let now = self.now();
+        let policies = async { Ok(self.sorted(batch.policies().await?)) };
+        let policies = self.policies.read(age, now, policies).await?;
+        let lanes = self.lanes.read(age, now, batch.lanes()).await?;
+        let halts = self.halts.read(age, now, batch.halts()).await?;
+        let horizon = Horizon::of(&lanes, now).until.filter(|_| halts.is_empty());
+        Ok(Terms { policies, horizon })
+    }
+}
