@@ -85,8 +85,8 @@ impl SqliteStore {
             // Of a new file. Most of a long batch's pages are changed anyway: with larger ones there are fewer to copy.
             .page_size(16 << 10)
             // In pages. By default each batch would also carry the whole log over into the file: now that waits until
-            // the log is 400 MB, and the pages of several batches are written once.
-            .pragma("wal_autocheckpoint", "25000")
+            // the log is 128 MB, and the pages of several batches are written once.
+            .pragma("wal_autocheckpoint", "8000")
             // Of a log that became longer, in bytes: the rest of the file is given back.
             .pragma("journal_size_limit", "419430400")
             // In KiB, where there is so much to hold: pages that a transaction writes stay until its end.
