@@ -1,7 +1,6 @@
 //! Lines of a file or of standard input, and the events that they are.
 
 use std::mem;
-use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -33,18 +32,18 @@ pub(super) struct Lines {
     from: Box<dyn AsyncBufRead + Unpin + Send>,
     pub bar: ProgressBar,
     number: u64,
+    /// What was read of the next line, and how long it is so far.
+    line: Vec<u8>,
+    length: u64,
+    /// How much further the bar is behind the lines that were empty.
+    passed: u64,
 }
 
 impl Lines {
     pub async fn open(file: &str, what: &str, longest: usize) -> anyhow::Result<Self> {
         if file == "-" {
-            return Ok(Self {
-                name: "stdin".into(),
-                longest,
-                from: Box::new(BufReader::new(tokio::io::stdin())),
-                bar: output::spinner(what),
-                number: 0,
-            });
+            let from = BufReader::new(tokio::io::stdin());
+            return Ok(Self::new("stdin", longest, from, output::spinner(what)));
         }
         let opened = tokio::fs::File::open(file)
             .await
@@ -53,29 +52,40 @@ impl Lines {
         if about.is_dir() {
             return Err(WrongUse(format!("{file} cannot be read: it is a folder")).into());
         }
-        Ok(Self {
-            name: file.to_owned(),
-            longest,
-            from: Box::new(BufReader::with_capacity(1 << 20, opened)),
-            bar: output::bar(about.len(), what),
-            number: 0,
-        })
+        let from = BufReader::with_capacity(1 << 20, opened);
+        Ok(Self::new(file, longest, from, output::bar(about.len(), what)))
     }
 
-    /// The next line that is not empty.
+    fn new(
+        name: &str,
+        longest: usize,
+        from: impl AsyncBufRead + Unpin + Send + 'static,
+        bar: ProgressBar,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            longest,
+            from: Box::new(from),
+            bar,
+            number: 0,
+            line: Vec::new(),
+            length: 0,
+            passed: 0,
+        }
+    }
+
+    /// The next line that is not empty. Cancel-safe: what was read of it stays for the next call.
     pub async fn next(&mut self) -> anyhow::Result<Option<Line>> {
-        let mut progress = 0;
         loop {
-            let mut line = Vec::new();
-            let length = self
-                .read(&mut line)
+            self.read()
                 .await
                 .with_context(|| format!("{} cannot be read further", self.name))?;
+            let (mut line, length) = (mem::take(&mut self.line), mem::take(&mut self.length));
             if length == 0 {
                 return Ok(None);
             }
             self.number += 1;
-            progress += if self.bar.length().is_some() { length } else { 1 };
+            self.passed += if self.bar.length().is_some() { length } else { 1 };
             let overlong = (line.len() as u64) < length;
             while !overlong && line.last().is_some_and(u8::is_ascii_whitespace) {
                 line.pop();
@@ -85,8 +95,25 @@ impl Lines {
                     origin: format!("file:{}:{}", self.name, self.number),
                     bytes: line,
                     overlong: overlong.then_some(length),
-                    progress,
+                    progress: mem::take(&mut self.passed),
                 }));
+            }
+        }
+    }
+
+    /// Reads up to the end of a line, and keeps its beginning.
+    async fn read(&mut self) -> std::io::Result<()> {
+        loop {
+            let there = self.from.fill_buf().await?;
+            let end = there.iter().position(|&byte| byte == b'\n');
+            let part = &there[..end.map_or(there.len(), |end| end + 1)];
+            let room = self.longest.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            let read = part.len();
+            self.length += read as u64;
+            self.from.consume(read);
+            if end.is_some() || read == 0 {
+                return Ok(());
             }
         }
     }
@@ -99,69 +126,36 @@ impl Lines {
         most: usize,
         into: mpsc::Sender<Batch>,
     ) -> anyhow::Result<()> {
-        let mut ended = None;
-        while ended.is_none() {
-            let Ok(mut slot) = into.reserve().await else {
-                break;
-            };
-            let (mut batch, mut bytes) = (Batch::default(), 0);
-            let mut begun = Instant::now();
-            while batch.incoming.len() < most && bytes < BATCH_BYTES {
-                let next = {
-                    let mut next = pin!(self.next());
-                    if batch.incoming.is_empty() {
-                        begun = Instant::now();
-                    }
-                    match timeout_at((Instant::now() + PAUSE).min(begun + PATIENCE), &mut next).await {
-                        Ok(next) => next,
-                        Err(_) if batch.incoming.is_empty() => next.await,
-                        // Whoever writes this, writes slowly.
-                        Err(_) => {
-                            slot.send(mem::take(&mut batch));
-                            bytes = 0;
-                            let Ok(another) = into.reserve().await else {
-                                return Ok(());
-                            };
-                            slot = another;
-                            next.await
-                        }
-                    }
-                };
-                let line = match next {
-                    Ok(Some(line)) => line,
-                    // What was read is taken first.
-                    last => {
-                        ended = Some(last.map(drop));
-                        break;
-                    }
-                };
-                batch.progress += line.progress;
-                bytes += line.bytes.len();
-                let read = line.event(&Decoder::new(limits, SystemClock.now()));
-                batch
-                    .incoming
-                    .extend(read.map(|read| read.map_or_else(Incoming::Dead, Incoming::Event)));
-            }
+        while let Ok(slot) = into.reserve().await {
+            let mut batch = Batch::default();
+            let filled = self.fill(&mut batch, limits, most).await;
+            // What was read before a failure is taken, too.
             slot.send(batch);
+            if !filled? {
+                break;
+            }
         }
-        ended.unwrap_or(Ok(()))
+        Ok(())
     }
 
-    /// Reads up to the end of a line, keeps its beginning, and tells its length.
-    async fn read(&mut self, line: &mut Vec<u8>) -> std::io::Result<u64> {
-        let mut length = 0;
-        loop {
-            let there = self.from.fill_buf().await?;
-            let end = there.iter().position(|&byte| byte == b'\n');
-            let part = &there[..end.map_or(there.len(), |end| end + 1)];
-            line.extend_from_slice(&part[..part.len().min(self.longest.saturating_sub(line.len()))]);
-            let read = part.len();
-            length += read as u64;
-            self.from.consume(read);
-            if end.is_some() || read == 0 {
-                return Ok(length);
-            }
+    /// Adds lines to a batch until it is full, or they come slowly. Whether there may be more.
+    async fn fill(&mut self, batch: &mut Batch, limits: Limits, most: usize) -> anyhow::Result<bool> {
+        let Some(first) = self.next().await? else {
+            return Ok(false);
+        };
+        batch.add(&first, limits);
+        let begun = Instant::now();
+        while batch.incoming.len() < most && batch.bytes < BATCH_BYTES {
+            let waited = (Instant::now() + PAUSE).min(begun + PATIENCE);
+            let Ok(next) = timeout_at(waited, self.next()).await else {
+                break;
+            };
+            let Some(line) = next? else {
+                return Ok(false);
+            };
+            batch.add(&line, limits);
         }
+        Ok(true)
     }
 }
 
@@ -194,4 +188,15 @@ pub(super) struct Batch {
     pub incoming: Vec<Incoming>,
     /// How much further the bar is when they are taken.
     pub progress: u64,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, line: &Line, limits: Limits) {
+        self.progress += line.progress;
+        self.bytes += line.bytes.len();
+        let read = line.event(&Decoder::new(limits, SystemClock.now()));
+        self.incoming
+            .extend(read.map(|read| read.map_or_else(Incoming::Dead, Incoming::Event)));
+    }
 }

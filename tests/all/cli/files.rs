@@ -117,22 +117,28 @@ fn what_comes_slowly_is_taken_and_a_failure_waits_for_nothing_more() {
     let given = Given::events();
     let mut ingest = given.tenure.spawn(&["ingest", "-"]);
     let mut input = ingest.input();
-    let mut add = |id: &str| {
+    let line = |id: &str| {
         let event = json!({
             "specversion": "1.0", "id": id, "source": "/space", "type": "client.added",
             "subject": format!("acme/{id}"), "time": "2026-01-05T09:00:00Z", "data": { "name": id },
         });
-        writeln!(input, "{event}").expect("it reads");
+        format!("{event}\n")
     };
-    add("slow");
+    let mut feed = |text: &str| input.write_all(text.as_bytes()).expect("it reads");
     let listed = || given.tenure.json(&["client", "list"]).len();
+    let half = line("half");
+    let (beginning, end) = half.split_at(half.len() / 2);
+    feed(&line("slow"));
+    feed(beginning);
     wait_until(Duration::from_mins(1), || listed() == 4).expect("it is taken while the input is open");
-    let mut fed = 0;
+    feed(end);
+    wait_until(Duration::from_mins(1), || listed() == 5).expect("a line may come in two halves");
+    let mut number = 0;
     let steadily = || {
-        fed += 1;
-        add(&format!("steady-{fed}"));
+        number += 1;
+        feed(&line(&format!("steady-{number}")));
         std::thread::sleep(Duration::from_millis(300));
-        listed() > 4
+        listed() > 5
     };
     wait_until(Duration::from_mins(1), steadily).expect("it is taken although there is always more");
 
@@ -142,7 +148,7 @@ fn what_comes_slowly_is_taken_and_a_failure_waits_for_nothing_more() {
         let dropped = sqlx::query("drop table events").execute(&mut tables).await;
         dropped.expect("it is there");
     });
-    add("vain");
+    feed(&line("vain"));
     ingest.hears("events");
     assert_eq!(ingest.code(), Some(1));
     // Open up to here.
