@@ -12,8 +12,9 @@ pub(super) const LOOK: TimeDelta = TimeDelta::seconds(1);
 /// How old what is read may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Age {
-    /// As good as now for whoever is done soon.
+    /// Read less than [`LOOK`] ago: as good as now for whoever is done soon.
     AMoment,
+    /// Read now.
     Now,
 }
 
@@ -28,15 +29,7 @@ impl<T> Default for Page<T> {
 }
 
 impl<T> Page<T> {
-    /// What was read less than a moment ago, or is read now.
-    pub async fn current(
-        &self,
-        now: DateTime<Utc>,
-        read: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<Arc<T>, StoreError> {
-        self.read(Age::AMoment, now, read).await
-    }
-
+    /// What was read before, if it may be as old as that, or is read now.
     pub async fn read(
         &self,
         age: Age,

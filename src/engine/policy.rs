@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
 use super::conflicts::Conflicts;
-use super::page::LOOK;
+use super::page::{Age, LOOK};
 use super::{Engine, carry_out, plan};
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Policies, Policy};
@@ -35,23 +35,26 @@ pub enum Adoption {
 impl Engine {
     /// Every policy there is; another worker may have recorded one a moment ago.
     pub(super) async fn policies(&self) -> Result<Arc<Policies>, StoreError> {
+        self.policies_of(Age::AMoment).await
+    }
+
+    /// The same, as old as that at most.
+    pub(super) async fn policies_of(&self, age: Age) -> Result<Arc<Policies>, StoreError> {
         let read = async { Ok(self.sorted(self.store.policies().await?)) };
-        self.policies.current(self.now(), read).await
+        self.policies.read(age, self.now(), read).await
     }
 
     /// The same within a transaction.
-    pub(super) async fn policies_in(&self, batch: &mut dyn Batch) -> Result<Arc<Policies>, StoreError> {
+    pub(super) async fn policies_in(
+        &self,
+        batch: &mut dyn Batch,
+        age: Age,
+    ) -> Result<Arc<Policies>, StoreError> {
         let read = async { Ok(self.sorted(batch.policies().await?)) };
-        self.policies.current(self.now(), read).await
+        self.policies.read(age, self.now(), read).await
     }
 
-    /// The policies as they are recorded now.
-    pub(super) async fn fresh_policies(&self) -> Result<Arc<Policies>, StoreError> {
-        self.policies.forget();
-        self.policies().await
-    }
-
-    pub(super) fn sorted(&self, recorded: Vec<(DateTime<Utc>, Policy)>) -> Policies {
+    fn sorted(&self, recorded: Vec<(DateTime<Utc>, Policy)>) -> Policies {
         Policies::recorded(recorded).unwrap_or_else(|| Policies::always(self.otherwise.clone()))
     }
 
@@ -195,7 +198,7 @@ impl Engine {
     async fn try_arm(&self, keys: &[ClientKey]) -> Result<(), StoreError> {
         let mut batch = self.store.begin().await?;
         let stored = batch.lock(keys, false).await?;
-        let policies = self.policies_in(batch.as_mut()).await?;
+        let policies = self.policies_in(batch.as_mut(), Age::AMoment).await?;
         let commit = plan::plan_deadlines(stored, self.now(), &policies);
         carry_out(batch, &commit).await
     }

@@ -1,6 +1,7 @@
 //! Rebuilding: what is stored about a client made to agree with what its log says.
 
 use super::conflicts::Conflicts;
+use super::page::Age;
 use super::verify::Verified;
 use super::walk::{Scope, Walk};
 use super::{Engine, carry_out, plan};
@@ -69,10 +70,9 @@ impl Engine {
     }
 
     async fn try_rebuild(&self, key: &ClientKey) -> Result<Rebuilt, StoreError> {
-        self.policies.forget();
         let mut batch = self.store.begin().await?;
         let kept = batch.kept(key).await?;
-        let policies = self.policies_in(batch.as_mut()).await?;
+        let policies = self.policies_in(batch.as_mut(), Age::Now).await?;
         let names = plan::names_of(&kept);
         let holders = batch.holders(&names).await?;
         let plan::Rebuild { differences, commit } = plan::plan_rebuild(&kept, holders, self.now(), &policies);

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::breaker::Breaker;
 use super::conflicts::Conflicts;
 use super::horizon::{HeldBack, Horizon};
+use super::page::Age;
 use super::{Engine, carry_out, plan};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::{Halt, HaltKind, RunCounts, RunEnd, StoreError, Stored};
@@ -369,7 +370,7 @@ impl Engine {
         let mut batch = self.store.begin().await?;
         // A client that another transaction holds is left to it: what is due fires there.
         let mut stored = batch.lock(&keys, true).await?;
-        let policies = self.policies_in(batch.as_mut()).await?;
+        let policies = self.policies_in(batch.as_mut(), Age::AMoment).await?;
         let batch = if chunk.dry_run {
             batch.rollback().await?;
             stored.extend(self.busy(&keys, &stored).await?);

@@ -143,12 +143,13 @@ impl Engine {
         let parts = self.store.parts();
         let mut batch = self.store.begin().await?;
         let began = Instant::now();
-        let mut terms = None;
-        if transaction.events.len() > parts.events {
+        let terms = if transaction.events.len() > parts.events {
             // It may take longer than one may go by what was read a moment ago. Nobody else writes beside it, so what is
             // read now holds to its end.
-            terms = Some(self.terms(batch.as_mut(), Age::Now).await?);
-        }
+            Some(self.terms(batch.as_mut(), Age::Now).await?)
+        } else {
+            None
+        };
         let mut taken = Taken::default();
         let (mut is_empty, mut tells) = (true, false);
         for number in 1..=parts.together {

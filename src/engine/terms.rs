@@ -20,11 +20,10 @@ pub(super) struct Terms {
 }
 
 impl Engine {
-    /// Read on the transaction's own connection: one that waited for another would, with others like it, wait for ever.
+    /// On the transaction's own connection, as [`Batch::policies`] says why.
     pub(super) async fn terms(&self, batch: &mut dyn Batch, age: Age) -> Result<Terms, StoreError> {
+        let policies = self.policies_in(batch, age).await?;
         let now = self.now();
-        let policies = async { Ok(self.sorted(batch.policies().await?)) };
-        let policies = self.policies.read(age, now, policies).await?;
         let lanes = self.lanes.read(age, now, batch.lanes()).await?;
         let halts = self.halts.read(age, now, batch.halts()).await?;
         let horizon = Horizon::of(&lanes, now).until.filter(|_| halts.is_empty());

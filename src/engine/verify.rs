@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::page::Age;
 use super::walk::{Scope, Walk};
 use super::{Engine, plan};
 use crate::domain::ClientKey;
@@ -95,7 +96,7 @@ impl Engine {
                 return Ok((kept.history.len() as u64, found));
             }
             // The client may have been written under a policy that was recorded a moment ago.
-            let recorded = self.fresh_policies().await?;
+            let recorded = self.policies_of(Age::Now).await?;
             if recorded == policies {
                 return Ok((kept.history.len() as u64, found));
             }
