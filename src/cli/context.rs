@@ -19,7 +19,7 @@ use crate::worker;
 #[error("{0}")]
 pub struct WrongUse(pub String);
 
-/// How long a store may take to be closed.
+/// How long a store may take to be closed: SQLite may have a long log to carry over into its file.
 const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 
 pub struct Context {

@@ -176,13 +176,8 @@ impl Spawned {
 
     /// Waits for its end.
     pub fn code(mut self) -> Option<i32> {
-        let mut status = None;
-        let ended = wait_until(Duration::from_mins(2), || {
-            status = self.child.try_wait().expect("the process is ours");
-            status.is_some()
-        });
-        ended.expect("the process ends");
-        status.and_then(|status| status.code())
+        let status = ended(&mut self.child, Duration::from_mins(2));
+        status.expect("the process ends").code()
     }
 }
 
@@ -249,12 +244,7 @@ impl Running {
 
     /// How it has ended, if it does within this time.
     pub fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
-        let mut status = None;
-        let _ = wait_until(limit, || {
-            status = self.child.try_wait().expect("the process is ours");
-            status.is_some()
-        });
-        status
+        ended(&mut self.child, limit)
     }
 }
 
@@ -263,6 +253,16 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// How a process has ended, if it does within this time.
+fn ended(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let mut status = None;
+    let _ = wait_until(limit, || {
+        status = child.try_wait().expect("the process is ours");
+        status.is_some()
+    });
+    status
 }
 
 /// Asks again and again, with a limit.
