@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +17,7 @@ use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::{Halt, HaltKind, RunCounts, RunEnd, StoreError, Stored};
 
 /// Clients in a chunk when nothing else is said.
-pub const DEFAULT_CHUNK: u32 = 500;
+pub const DEFAULT_CHUNK: u32 = 250;
 
 /// How long a chunk waits at most for the relay to tell of those before it.
 const ROOM: Duration = Duration::from_millis(200);
@@ -122,6 +123,30 @@ struct Chunk {
 
 /// Told of each chunk's changes, by client.
 type Seen<'a> = dyn FnMut(&[(ClientKey, Vec<Entry>)]) + Send + 'a;
+
+/// What came of a chunk.
+#[derive(Default)]
+struct Swept {
+    counts: RunCounts,
+    /// Its changes, by client.
+    told: Vec<(ClientKey, Vec<Entry>)>,
+}
+
+/// A deadline.
+type Due = (DateTime<Utc>, ClientKey);
+
+/// Why no more is swept, although something is due.
+enum Ended {
+    Stopped,
+    Halted(Halt),
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
 
 impl Engine {
     /// Runs a sweep to its end, chunk by chunk, each in its own transaction. `seen` is told of every
@@ -258,6 +283,8 @@ impl Engine {
         Ok((!due.is_empty()).then(|| behind.clone()))
     }
 
+    /// Sweeps chunk by chunk, some of them beside each other: they have no client in common, and wait for each other only
+    /// where they count, which is last.
     pub(super) async fn sweep_chunks(
         &self,
         options: &SweepOptions,
@@ -266,42 +293,84 @@ impl Engine {
         report: &mut SweepReport,
         seen: &mut Seen<'_>,
     ) -> Result<(), StoreError> {
-        let length = options.chunk.max(1);
         let chunk = Chunk {
             sweep: report.sweep,
             until,
             run,
             dry_run: options.dry_run,
         };
-        let mut due = self.store.due(chunk.sweep, until, None, length).await?;
-        loop {
-            let Some(last) = due.last().cloned() else {
-                return Ok(());
-            };
-            if run.is_some() {
-                self.leave_room().await;
+        let over = CancellationToken::new();
+        let mut chunks = self.sweep_in_order(options, chunk, &over);
+        let mut failure = None;
+        while let Some(swept) = chunks.next().await {
+            match swept {
+                Ok(swept) => {
+                    report.counts += swept.counts;
+                    seen(&swept.told);
+                }
+                Err(Ended::Stopped) => report.stopped = true,
+                Err(Ended::Halted(halt)) => report.halted(halt),
+                Err(Ended::Failed(error)) => {
+                    // What is under way beside it is seen through.
+                    over.cancel();
+                    failure.get_or_insert(error);
+                }
             }
-            if options.stop.is_cancelled() {
-                report.stopped = true;
-                return Ok(());
-            }
-            // Another worker may have found that it would be too much, or a person may have paused it.
-            if run.is_some()
-                && let Some(halt) = self.halt_of(report.sweep, options).await?
-            {
-                report.halted(halt);
-                return Ok(());
-            }
-            let keys: Vec<ClientKey> = due.into_iter().map(|(_, key)| key).collect();
-            // What is due next is asked for meanwhile. Should it change until then: each client is looked at again once
-            // it is locked.
-            let (counts, next) = tokio::join!(
-                self.sweep_isolated(keys, chunk, seen),
-                self.store.due(chunk.sweep, until, Some(&last), length)
-            );
-            report.counts += counts?;
-            due = next?;
         }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// What comes of each chunk, in their order; none is begun when it is over. (In a box, or the compiler cannot tell that
+    /// it may go to another thread.)
+    fn sweep_in_order<'a>(
+        &'a self,
+        options: &'a SweepOptions,
+        chunk: Chunk,
+        over: &'a CancellationToken,
+    ) -> BoxStream<'a, Result<Swept, Ended>> {
+        stream::unfold(Some(None), move |after| async move {
+            let after = after.filter(|_| !over.is_cancelled())?;
+            match self.due_next(options, chunk, after.as_ref()).await {
+                Ok(due) => due.last().cloned().map(|last| (Ok(due), Some(Some(last)))),
+                Err(ended) => Some((Err(ended), None)),
+            }
+        })
+        .map(move |due| async move {
+            let keys: Vec<ClientKey> = due?.into_iter().map(|(_, key)| key).collect();
+            self.sweep_isolated(keys, chunk).await.map_err(Ended::Failed)
+        })
+        .buffered(self.store.sweeps_beside())
+        .boxed()
+    }
+
+    /// The clients that are due next, or none any more. Should that change until they are swept: each is looked at again
+    /// once it is locked.
+    async fn due_next(
+        &self,
+        options: &SweepOptions,
+        chunk: Chunk,
+        after: Option<&Due>,
+    ) -> Result<Vec<Due>, Ended> {
+        let due = self
+            .store
+            .due(chunk.sweep, chunk.until, after, options.chunk.max(1))
+            .await?;
+        if due.is_empty() {
+            return Ok(due);
+        }
+        if chunk.run.is_some() {
+            self.leave_room().await;
+        }
+        if options.stop.is_cancelled() {
+            return Err(Ended::Stopped);
+        }
+        // Another worker may have found that it would be too much, or a person may have paused it.
+        if chunk.run.is_some()
+            && let Some(halt) = self.halt_of(chunk.sweep, options).await?
+        {
+            return Err(Ended::Halted(halt));
+        }
+        Ok(due)
     }
 
     /// Waits while the relay is behind, but not for long: RabbitMQ must not keep time from passing.
@@ -311,60 +380,48 @@ impl Engine {
     }
 
     /// Sweeps these clients together, or, where one of them makes that fail, each alone.
-    async fn sweep_isolated(
-        &self,
-        keys: Vec<ClientKey>,
-        chunk: Chunk,
-        seen: &mut Seen<'_>,
-    ) -> Result<RunCounts, StoreError> {
-        let error = match self.sweep_clients(&keys, chunk, seen).await {
+    async fn sweep_isolated(&self, keys: Vec<ClientKey>, chunk: Chunk) -> Result<Swept, StoreError> {
+        let error = match self.sweep_clients(&keys, chunk).await {
             Err(error) if !error.is_transient() => error,
             done => return done,
         };
         tracing::warn!(sweep = %chunk.sweep, %error, "a chunk cannot be swept; sweeping its clients one by one");
-        let mut counts = RunCounts::default();
+        let mut swept = Swept::default();
         for key in keys {
-            match self.sweep_clients(std::slice::from_ref(&key), chunk, seen).await {
-                Ok(one) => counts += one,
+            match self.sweep_clients(std::slice::from_ref(&key), chunk).await {
+                Ok(mut one) => {
+                    swept.counts += one.counts;
+                    swept.told.append(&mut one.told);
+                }
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {
                     tracing::error!(sweep = %chunk.sweep, client = %key, %error, "the client cannot be swept");
-                    counts.failed += 1;
+                    swept.counts.failed += 1;
                 }
             }
         }
-        if let Some(run) = chunk.run.filter(|_| counts.failed > 0) {
-            let failed = counts.failed;
+        let failed = swept.counts.failed;
+        if let Some(run) = chunk.run.filter(|_| failed > 0) {
             let counts = RunCounts {
                 failed,
                 ..RunCounts::default()
             };
             self.store.count_run(run, &counts).await?;
         }
-        Ok(counts)
+        Ok(swept)
     }
 
-    async fn sweep_clients(
-        &self,
-        keys: &[ClientKey],
-        chunk: Chunk,
-        seen: &mut Seen<'_>,
-    ) -> Result<RunCounts, StoreError> {
+    async fn sweep_clients(&self, keys: &[ClientKey], chunk: Chunk) -> Result<Swept, StoreError> {
         let mut conflicts = Conflicts::default();
         loop {
-            match self.try_sweep(keys, chunk, seen).await {
+            match self.try_sweep(keys, chunk).await {
                 Err(error) => conflicts.again(error).await?,
                 done => return done,
             }
         }
     }
 
-    async fn try_sweep(
-        &self,
-        keys: &[ClientKey],
-        chunk: Chunk,
-        seen: &mut Seen<'_>,
-    ) -> Result<RunCounts, StoreError> {
+    async fn try_sweep(&self, keys: &[ClientKey], chunk: Chunk) -> Result<Swept, StoreError> {
         let mut keys = keys.to_vec();
         keys.sort_unstable();
         let mut batch = self.store.begin().await?;
@@ -391,8 +448,7 @@ impl Engine {
             carry_out(batch, &commit).await?;
             self.tell_relay(&commit);
         }
-        seen(&told);
-        Ok(counts)
+        Ok(Swept { counts, told })
     }
 
     /// The clients that could not be locked. Whoever only looks must count them, and need not wait for them. (Asked

@@ -12,7 +12,7 @@ use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Watermark};
 
 /// How long a transaction of several parts may go on before it ends with the part in hand: nobody else writes meanwhile.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Something that came through a door, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -56,6 +56,11 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
+    /// How many chunks of a sweep are under way at a time.
+    fn sweeps_beside(&self) -> usize {
+        1
+    }
+
     /// Starts the transaction in which one batch is written. Not cancel-safe: never under a
     /// `select!` or a time limit of the caller's; the adapters set their own on statements.
     async fn begin(&self) -> Result<Box<dyn Batch>>;

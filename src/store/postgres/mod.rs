@@ -138,6 +138,11 @@ impl Store for PostgresStore {
         "postgres"
     }
 
+    /// While one is written, the next is read and planned.
+    fn sweeps_beside(&self) -> usize {
+        2
+    }
+
     async fn migrate(&self) -> Result<()> {
         // A connection of its own: it waits for other workers' migrations as long as they take, and a lock
         // that is left behind by a failure goes away with it.

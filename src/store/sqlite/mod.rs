@@ -90,7 +90,7 @@ impl SqliteStore {
             // Of a log that became longer, in bytes: the rest of the file is given back.
             .pragma("journal_size_limit", "419430400")
             // In KiB, where there is so much to hold: pages that a transaction writes stay until its end.
-            .pragma("cache_size", "-262144")
+            .pragma("cache_size", "-393216")
             // What a statement writes aside while it runs: in a file it would only cost calls.
             .pragma("temp_store", "memory")
             // Rows of a statement are read as a whole: whoever returns them need not wait for whoever takes them.
@@ -151,7 +151,7 @@ impl Store for SqliteStore {
     fn parts(&self) -> Parts {
         Parts {
             events: 1_000,
-            together: 100,
+            together: 150,
         }
     }
 

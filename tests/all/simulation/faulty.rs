@@ -120,6 +120,10 @@ macro_rules! faulty {
                 }
             }
 
+            fn sweeps_beside(&self) -> usize {
+                self.inner.sweeps_beside()
+            }
+
             async fn begin(&self) -> Result<Box<dyn Batch>> {
                 self.faults.step()?;
                 self.faults.let_overtake().await;
