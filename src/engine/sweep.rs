@@ -37,7 +37,7 @@ pub struct SweepOptions {
     pub chunk: u32,
     /// What stops it before it changes too much. None: a person has confirmed what it does.
     pub breaker: Option<Breaker>,
-    /// Stops the sweep at the next chunk.
+    /// Stops the sweep at the next chunk; those under way are seen through.
     pub stop: CancellationToken,
 }
 
@@ -150,8 +150,8 @@ impl From<StoreError> for Ended {
 
 impl Engine {
     /// Runs a sweep to its end, chunk by chunk, each in its own transaction. `seen` is told of every
-    /// chunk's changes (after they are committed, or in a dry run without), for progress and for people.
-    /// A client that cannot be swept is logged and counted, and stops no other.
+    /// chunk's changes (after they are committed, or in a dry run without), for progress and for people; not of one that
+    /// breaks off because the store went away. A client that cannot be swept is logged and counted, and stops no other.
     ///
     /// It goes up to the moment asked for, or to the horizon: nothing is fired on the strength of events that may
     /// still wait in a queue. Only a dry run of a moment that was named is a question, and not held back.
@@ -283,8 +283,8 @@ impl Engine {
         Ok((!due.is_empty()).then(|| behind.clone()))
     }
 
-    /// Sweeps chunk by chunk, some of them beside each other: they have no client in common, and wait for each other only
-    /// where they count, which is last.
+    /// Sweeps chunk by chunk, some of them beside each other: they wait for each other only where they count, which is last.
+    /// A client whose deadline moves between them may be in two; the second leaves it out, or finds nothing due.
     pub(super) async fn sweep_chunks(
         &self,
         options: &SweepOptions,
@@ -299,8 +299,8 @@ impl Engine {
             run,
             dry_run: options.dry_run,
         };
-        let over = CancellationToken::new();
-        let mut chunks = self.sweep_in_order(options, chunk, &over);
+        let failed = CancellationToken::new();
+        let mut chunks = self.sweep_in_order(options, chunk, &failed);
         let mut failure = None;
         while let Some(swept) = chunks.next().await {
             match swept {
@@ -310,9 +310,8 @@ impl Engine {
                 }
                 Err(Ended::Stopped) => report.stopped = true,
                 Err(Ended::Halted(halt)) => report.halted(halt),
+                // What is under way beside it is seen through.
                 Err(Ended::Failed(error)) => {
-                    // What is under way beside it is seen through.
-                    over.cancel();
                     failure.get_or_insert(error);
                 }
             }
@@ -320,24 +319,28 @@ impl Engine {
         failure.map_or(Ok(()), Err)
     }
 
-    /// What comes of each chunk, in their order; none is begun when it is over. (In a box, or the compiler cannot tell that
-    /// it may go to another thread.)
+    /// What comes of each chunk, in their order; none is begun after one has failed. (In a box, or the compiler cannot tell
+    /// that it may go to another thread.)
     fn sweep_in_order<'a>(
         &'a self,
         options: &'a SweepOptions,
         chunk: Chunk,
-        over: &'a CancellationToken,
+        failed: &'a CancellationToken,
     ) -> BoxStream<'a, Result<Swept, Ended>> {
         stream::unfold(Some(None), move |after| async move {
-            let after = after.filter(|_| !over.is_cancelled())?;
-            match self.due_next(options, chunk, after.as_ref()).await {
+            match self.due_next(options, chunk, after?.as_ref()).await {
+                Ok(_) if failed.is_cancelled() => None,
                 Ok(due) => due.last().cloned().map(|last| (Ok(due), Some(Some(last)))),
                 Err(ended) => Some((Err(ended), None)),
             }
         })
         .map(move |due| async move {
             let keys: Vec<ClientKey> = due?.into_iter().map(|(_, key)| key).collect();
-            self.sweep_isolated(keys, chunk).await.map_err(Ended::Failed)
+            let swept = self.sweep_isolated(keys, chunk).await;
+            swept.map_err(|error| {
+                failed.cancel();
+                Ended::Failed(error)
+            })
         })
         .buffered(self.store.sweeps_beside())
         .boxed()

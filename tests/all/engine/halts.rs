@@ -1,5 +1,8 @@
 //! Halts that come while something is under way: they hold at the next chunk, and beside every event.
 
+use std::sync::Arc;
+
+use tenure::clock::SimulatedClock;
 use tenure::domain::{EventKind, Name, Sweep};
 use tenure::engine::{Answer, Engine, Incoming, SweepOptions, SweepReport};
 use tenure::store::{Halt, HaltKind, RunStatus, Store};
@@ -7,6 +10,7 @@ use tokio::runtime::Handle;
 
 use super::breaker::{BREAKER, clients};
 use super::policies::{World, active, day, event, idle, key, take};
+use crate::store::Fresh;
 
 const WHY: &str = "the books are closed";
 
@@ -59,7 +63,7 @@ async fn a_sweep_leaves_the_relay_room_and_goes_on_without_it() {
 
 /// Sweeps, and halts the sweep after its second chunk.
 async fn halted_after_two_chunks(
-    world: &World,
+    store: &dyn Store,
     engine: &Engine,
     options: SweepOptions,
     kind: HaltKind,
@@ -69,7 +73,7 @@ async fn halted_after_two_chunks(
         chunks += 1;
         if chunks == 2 {
             let halt = halt(kind);
-            let halting = world.store.halt(&halt);
+            let halting = store.halt(&halt);
             tokio::task::block_in_place(|| Handle::current().block_on(halting)).expect("a halt");
         }
     };
@@ -85,7 +89,7 @@ async fn a_pause_between_two_chunks_stops_a_run_that_was_joined() {
         .start_run(Sweep::AccessExpiry, day(61), day(61), "first")
         .await
         .expect("a run");
-    let report = halted_after_two_chunks(&world, &engine, of_a_tick(), HaltKind::Paused).await;
+    let report = halted_after_two_chunks(&*world.store, &engine, of_a_tick(), HaltKind::Paused).await;
     assert_eq!((report.counts.changed, report.stopped), (20, true));
     assert_eq!(report.tripped, None, "that is the breaker's word");
     let runs = world.store.runs(None, 9).await.expect("runs");
@@ -110,6 +114,35 @@ async fn a_pause_between_two_chunks_stops_a_run_that_was_joined() {
     );
 }
 
+/// Two chunks are under way there: the one beside that which was halted after is seen through, and no other begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_on_postgres_stops_a_run_and_keeps_what_was_under_way() {
+    let fresh = Fresh::postgres("halts").await;
+    let clock = Arc::new(SimulatedClock::at(day(0)));
+    let engine = Engine::start(fresh.store.clone(), clock.clone(), &idle(60))
+        .await
+        .expect("an engine");
+    clients(&engine, 60, 0).await;
+    clock.set(day(61));
+    let report = halted_after_two_chunks(&*fresh.store, &engine, of_a_tick(), HaltKind::Paused).await;
+    let changed = report.counts.changed;
+    assert!(report.stopped && [20, 30].contains(&changed), "{report:?}");
+    let runs = fresh.store.runs(None, 9).await.expect("runs");
+    assert_eq!((runs[0].status, runs[0].upto), (RunStatus::Failed, None));
+    assert_eq!(runs[0].counts, report.counts);
+
+    let resumed = fresh.store.resume(Sweep::AccessExpiry, HaltKind::Paused).await;
+    assert!(resumed.expect("an answer"));
+    let report = engine
+        .sweep(Sweep::AccessExpiry, of_a_tick(), |_| {})
+        .await
+        .expect("a sweep");
+    assert_eq!((report.counts.changed, report.stopped), (60 - changed, false));
+    let runs = fresh.store.runs(None, 9).await.expect("runs");
+    assert_eq!((runs.len(), runs[0].status), (1, RunStatus::Done));
+    assert_eq!(runs[0].counts.changed, 60);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trip_between_two_chunks_stops_a_run_that_was_joined() {
     let (world, engine) = due().await;
@@ -118,7 +151,7 @@ async fn a_trip_between_two_chunks_stops_a_run_that_was_joined() {
         .start_run(Sweep::AccessExpiry, day(61), day(61), "first")
         .await;
     joined.expect("a run");
-    let report = halted_after_two_chunks(&world, &engine, of_a_tick(), HaltKind::Tripped).await;
+    let report = halted_after_two_chunks(&*world.store, &engine, of_a_tick(), HaltKind::Tripped).await;
     assert_eq!(
         (report.counts.changed, report.tripped.as_deref()),
         (20, Some(WHY))
@@ -134,7 +167,7 @@ async fn a_pause_does_not_stop_who_sweeps_by_hand() {
         scheduled_at: None,
         ..of_a_tick()
     };
-    let report = halted_after_two_chunks(&world, &engine, by_hand, HaltKind::Paused).await;
+    let report = halted_after_two_chunks(&*world.store, &engine, by_hand, HaltKind::Paused).await;
     assert_eq!((report.counts.changed, report.stopped), (60, false));
 }
 
@@ -150,7 +183,7 @@ async fn a_trip_while_a_person_confirms_is_cleared_and_a_pause_stays() {
         breaker: None,
         ..of_a_tick()
     };
-    let report = halted_after_two_chunks(&world, &engine, confirmed, HaltKind::Tripped).await;
+    let report = halted_after_two_chunks(&*world.store, &engine, confirmed, HaltKind::Tripped).await;
     assert_eq!((report.counts.changed, report.tripped), (60, None));
     assert_eq!(world.store.halts().await.expect("halts"), [paused]);
 }
