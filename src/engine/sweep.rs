@@ -14,7 +14,7 @@ use super::horizon::{HeldBack, Horizon};
 use super::page::Age;
 use super::{Engine, carry_out, plan};
 use crate::domain::{ClientKey, Entry, Sweep};
-use crate::store::{Halt, HaltKind, RunCounts, RunEnd, StoreError, Stored};
+use crate::store::{Due, Halt, HaltKind, RunCounts, RunEnd, StoreError, Stored};
 
 /// Clients in a chunk when nothing else is said.
 pub const DEFAULT_CHUNK: u32 = 250;
@@ -131,9 +131,6 @@ struct Swept {
     /// Its changes, by client.
     told: Vec<(ClientKey, Vec<Entry>)>,
 }
-
-/// A deadline.
-type Due = (DateTime<Utc>, ClientKey);
 
 /// Why no more is swept, although something is due.
 enum Ended {
@@ -327,7 +324,8 @@ impl Engine {
         chunk: Chunk,
         failed: &'a CancellationToken,
     ) -> BoxStream<'a, Result<Swept, Ended>> {
-        stream::unfold(Some(None), move |after| async move {
+        // After which deadline to go on; none any more once it has ended.
+        stream::unfold(Some(None), move |after: Option<Option<Due>>| async move {
             match self.due_next(options, chunk, after?.as_ref()).await {
                 Ok(_) if failed.is_cancelled() => None,
                 Ok(due) => due.last().cloned().map(|last| (Ok(due), Some(Some(last)))),

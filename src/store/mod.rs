@@ -27,7 +27,7 @@ pub use error::StoreError;
 pub use kept::{Columns, Kept, KeptRow};
 pub use letters::{LONGEST_BODY, body_digest, hex};
 pub use records::{
-    Arming, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt, HaltKind,
+    Arming, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt, HaltKind,
     LaneProgress, Logged, NameClaim, Recorded, RunCounts, RunEnd, RunStatus, Stale, Stored, SweepRun,
 };
 pub use touches::{PACKED_SOURCE, Quiet, Renewal, Touch, Touches};
@@ -121,9 +121,9 @@ pub trait Store: Send + Sync + 'static {
         &self,
         sweep: Sweep,
         until: DateTime<Utc>,
-        after: Option<&(DateTime<Utc>, ClientKey)>,
+        after: Option<&Due>,
         limit: u32,
-    ) -> Result<Vec<(DateTime<Utc>, ClientKey)>>;
+    ) -> Result<Vec<Due>>;
 
     /// Enters a run of a sweep, once for each `(sweep, scheduled_at)`: whoever comes second joins it.
     async fn start_run(

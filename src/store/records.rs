@@ -14,6 +14,9 @@ use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::{Client, ClientKey, Entry, Event, Policies, Position, Sweep};
 
+/// A deadline of some sweep: when it is due, and whose it is. They are paged through in this order.
+pub type Due = (DateTime<Utc>, ClientKey);
+
 /// A client as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use super::commit::{ClientWrite, DeadLetter, Outcome, OutcomeUpdate};
 use super::records::{
-    Arming, Census, Cursor, DeadLine, DeadRecord, DeadStatus, Halt, HaltKind, LaneProgress, Logged, Recorded,
-    RunCounts, RunStatus, Stored, SweepRun,
+    Arming, Census, Cursor, DeadLine, DeadRecord, DeadStatus, Due, Halt, HaltKind, LaneProgress, Logged,
+    Recorded, RunCounts, RunStatus, Stored, SweepRun,
 };
 use super::touches::{Quiet, Touch, Touches};
 use super::{Armed, Columns, Document, KeptRow, Result, StoreError};
@@ -352,9 +352,7 @@ pub(super) fn policy<T: Moment>((from, policy): (T, String)) -> Result<(DateTime
 }
 
 /// `due_at, partner, client`
-pub(super) fn deadline<T: Moment>(
-    (due_at, partner, client): (T, String, String),
-) -> Result<(DateTime<Utc>, ClientKey)> {
+pub(super) fn deadline<T: Moment>((due_at, partner, client): (T, String, String)) -> Result<Due> {
     let key = key(&partner, &client);
     let row = Row {
         table: "deadlines",

@@ -28,7 +28,7 @@ use tokio::sync::Mutex;
 
 use super::schema::{self, Embedded};
 use super::{
-    Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
+    Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
     HaltKind, Kept, LaneProgress, Logged, Recorded, Result, RunCounts, RunEnd, Stale, Store, StoreError,
     Stored, SweepRun, pool,
 };
@@ -238,9 +238,9 @@ impl Store for PostgresStore {
         &self,
         sweep: Sweep,
         until: DateTime<Utc>,
-        after: Option<&(DateTime<Utc>, ClientKey)>,
+        after: Option<&Due>,
         limit: u32,
-    ) -> Result<Vec<(DateTime<Utc>, ClientKey)>> {
+    ) -> Result<Vec<Due>> {
         in_time(self.limit, sweeps::due(&self.pool, sweep, until, after, limit)).await
     }
 

@@ -3,17 +3,17 @@
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgExecutor, PgPool};
 
-use crate::domain::{ClientKey, Sweep};
+use crate::domain::Sweep;
 use crate::store::rows::{self, RunRow, text};
-use crate::store::{Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun};
+use crate::store::{Due, Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun};
 
 pub(super) async fn due(
     pool: &PgPool,
     sweep: Sweep,
     until: DateTime<Utc>,
-    after: Option<&(DateTime<Utc>, ClientKey)>,
+    after: Option<&Due>,
     limit: u32,
-) -> Result<Vec<(DateTime<Utc>, ClientKey)>> {
+) -> Result<Vec<Due>> {
     let (due_at, partner, client) = after.map_or((None, "", ""), |(due_at, key)| {
         (Some(*due_at), &*key.partner, &*key.client)
     });

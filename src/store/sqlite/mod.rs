@@ -32,7 +32,7 @@ use sqlx::sqlite::{
 
 use super::schema::{self, Embedded};
 use super::{
-    Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
+    Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
     HaltKind, Kept, LaneProgress, Logged, Parts, Recorded, Result, RunCounts, RunEnd, Stale, Store,
     StoreError, Stored, SweepRun, pool,
 };
@@ -225,9 +225,9 @@ impl Store for SqliteStore {
         &self,
         sweep: Sweep,
         until: DateTime<Utc>,
-        after: Option<&(DateTime<Utc>, ClientKey)>,
+        after: Option<&Due>,
         limit: u32,
-    ) -> Result<Vec<(DateTime<Utc>, ClientKey)>> {
+    ) -> Result<Vec<Due>> {
         sweeps::due(&self.readers, sweep, until, after, limit).await
     }
 
