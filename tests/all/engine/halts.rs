@@ -99,15 +99,19 @@ async fn a_pause_between_two_chunks_stops_a_run_that_was_joined() {
         (RunStatus::Failed, None, 20)
     );
 
-    // It goes on where it was stopped.
-    let resumed = world.store.resume(Sweep::AccessExpiry, HaltKind::Paused).await;
+    resumed_with_the_rest(&*world.store, &engine, 40).await;
+}
+
+/// Lifts the pause: the run goes on where it was stopped.
+async fn resumed_with_the_rest(store: &dyn Store, engine: &Engine, rest: i64) {
+    let resumed = store.resume(Sweep::AccessExpiry, HaltKind::Paused).await;
     assert!(resumed.expect("an answer"));
     let report = engine
         .sweep(Sweep::AccessExpiry, of_a_tick(), |_| {})
         .await
         .expect("a sweep");
-    assert_eq!((report.counts.changed, report.stopped), (40, false));
-    let runs = world.store.runs(None, 9).await.expect("runs");
+    assert_eq!((report.counts.changed, report.stopped), (rest, false));
+    let runs = store.runs(None, 9).await.expect("runs");
     assert_eq!(
         (runs.len(), runs[0].status, runs[0].counts.changed),
         (1, RunStatus::Done, 60)
@@ -131,16 +135,7 @@ async fn a_pause_on_postgres_stops_a_run_and_keeps_what_was_under_way() {
     assert_eq!((runs[0].status, runs[0].upto), (RunStatus::Failed, None));
     assert_eq!(runs[0].counts, report.counts);
 
-    let resumed = fresh.store.resume(Sweep::AccessExpiry, HaltKind::Paused).await;
-    assert!(resumed.expect("an answer"));
-    let report = engine
-        .sweep(Sweep::AccessExpiry, of_a_tick(), |_| {})
-        .await
-        .expect("a sweep");
-    assert_eq!((report.counts.changed, report.stopped), (60 - changed, false));
-    let runs = fresh.store.runs(None, 9).await.expect("runs");
-    assert_eq!((runs.len(), runs[0].status), (1, RunStatus::Done));
-    assert_eq!(runs[0].counts.changed, 60);
+    resumed_with_the_rest(&*fresh.store, &engine, 60 - changed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
