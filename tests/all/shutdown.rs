@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tenure::clock::{Clock as _, SystemClock};
 
+use crate::support::gate::Gate;
 use crate::support::proxy::Proxy;
 use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::site::{Site, UNTOLD};
@@ -38,13 +39,13 @@ fn a_stop_under_load_accounts_for_every_event() {
     let tenure = site.tenure(&small_batches);
     let file = site.file(added(ALL));
     assert_eq!(tenure.json(&["publish", &file])[0]["published"], ALL);
-    let running = tenure.run();
-    running.wait_until("at work", || site.count("events") > 200);
-    let stopped = running.stop();
+    tenure.ok(&["migrate"]);
+    let gate = Gate::close(&site, "new.client = 'c3000'");
+    let stopped = tenure.run().stop_at(gate);
     assert!(stopped.success(), "{stopped}");
 
     let taken = site.count("events");
-    assert!(taken < ALL, "it had finished before it was stopped");
+    assert!((3_000..ALL).contains(&taken), "{taken}: it was to stop at 3,000");
     // What is committed is acknowledged, and what is not is still there.
     site.wait_for_depth("tenure.events.0", ALL - taken);
     assert_eq!(site.count(UNTOLD), 0, "what the last batches wrote is told");
@@ -169,12 +170,11 @@ fn a_sweep_stops_at_its_next_chunk_and_the_next_run_goes_on() {
     ]);
     let stalled = "journal where change = 'invitation.stalled'";
     assert_eq!(site.count(stalled), 0);
-    let running = tenure.run();
-    running.wait_until("sweeping", || site.count(stalled) > 5);
-    let stopped = running.stop();
+    let gate = Gate::close(&site, "new.change = 'invitation.stalled' and new.client = 'c5'");
+    let stopped = tenure.run().stop_at(gate);
     assert!(stopped.success(), "{stopped}");
     let swept = site.count(stalled);
-    assert!(swept < ALL, "it was through before it was stopped");
+    assert!(swept < ALL, "it went on when the gate was opened");
     let runs = "sweep_runs where sweep = 'stalled-invitations'";
     let changed = || site.sql(&format!("select sum(changed) from {runs}"));
     assert_eq!(

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::servers::{Postgres, RabbitMq, name_in};
 use super::tenure::Tenure;
 
+#[derive(Debug)]
 pub struct Site {
     pub amqp: String,
     pub database: String,

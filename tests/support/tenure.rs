@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::gate::Gate;
+
 /// How to call `tenure`: with an environment of its own, nothing inherited that could lead elsewhere.
 #[derive(Clone, Debug)]
 pub struct Tenure {
@@ -239,6 +241,15 @@ impl Running {
     /// Asks it to stop, and waits for its end.
     pub fn stop(mut self) -> ExitStatus {
         self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.child.wait().expect("the process ends")
+    }
+
+    /// Asks it to stop while it is held at a gate, which is opened when it has heard.
+    pub fn stop_at(mut self, gate: Gate<'_>) -> ExitStatus {
+        self.wait_until("at the gate", || gate.holds_somebody());
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.wait_until("stopping", || self.log().contains("finishing what is in hand"));
+        gate.open();
         self.child.wait().expect("the process ends")
     }
 
