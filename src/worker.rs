@@ -408,8 +408,9 @@ where
                 _ = interrupt.recv() => {}
             }
             if first {
-                tracing::info!("stopping: finishing what is in hand; a second signal ends it at once");
                 stop.cancel();
+                // Whoever reads this knows that nothing more is begun.
+                tracing::info!("stopping: finishing what is in hand; a second signal ends it at once");
             }
         }
     };

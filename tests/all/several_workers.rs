@@ -101,7 +101,7 @@ fn received(worker: &Running) -> f64 {
 
 #[test]
 fn the_lanes_of_a_worker_that_is_killed_are_taken_over_in_order() {
-    let site = Site::new("takeover");
+    let site = Site::alone("takeover");
     let first = worker(&site, "one");
     let (second, third) = (worker(&site, "two"), worker(&site, "three"));
     let gate = at_user(&site, 10);
@@ -124,13 +124,14 @@ fn the_lanes_of_a_worker_that_is_killed_are_taken_over_in_order() {
 
 #[test]
 fn a_rolling_restart_under_load_loses_and_doubles_nothing() {
-    let site = Site::new("rolling");
+    let site = Site::alone("rolling");
     let names = ["one", "two", "three"];
     let mut workers: Vec<Running> = names.iter().map(|name| worker(&site, name)).collect();
     let gates = [10, 20, 30].map(|number| at_user(&site, number));
     publish(&site);
     // Each has the lanes when its turn comes: it is the one that has waited for the longest.
     for (name, gate) in names.into_iter().zip(gates) {
+        workers[0].wait_until("at work", || received(&workers[0]) > 0.5);
         let stopped = workers.remove(0).stop_at(gate);
         assert!(stopped.success(), "{name}: {stopped}");
         workers.push(worker(&site, name));
@@ -146,7 +147,7 @@ fn a_rolling_restart_under_load_loses_and_doubles_nothing() {
 #[test]
 fn sweeps_are_shared_and_recorded_once_a_tick() {
     const INVITED: usize = 2_000;
-    let site = Site::new("shared_sweeps");
+    let site = Site::alone("shared_sweeps");
     let events = (0..INVITED).flat_map(|client| {
         [
             event(
@@ -182,7 +183,7 @@ fn sweeps_are_shared_and_recorded_once_a_tick() {
     // With what this one was told, everything is, for all of them and at the same moment.
     workers.push(sweeper("four", "1d"));
     let runs = "sweep_runs where sweep = 'stalled-invitations'";
-    // Whoever has the client at the gate does no more for now: the rest is left to the others.
+    // Whoever has the client at the gate soon does no more: the rest is left to the others.
     workers[0].wait_until("swept but for a few", || site.count(stalled) > INVITED - 5);
     gate.open();
     workers[0].wait_until("swept", || site.count(stalled) == INVITED);

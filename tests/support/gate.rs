@@ -5,16 +5,16 @@ use super::site::Site;
 
 /// Certain lines of the journal cannot be written until this is opened: whoever is about to, waits with its transaction
 /// open.
-#[derive(Debug)]
 pub struct Gate<'a> {
     site: &'a Site,
     number: usize,
 }
 
 impl<'a> Gate<'a> {
-    /// Holds whoever writes a line for which this SQL holds, in which the line is `new`. The tables must be there.
+    /// Holds whoever writes a line for which this SQL holds, in which the line is `new`. The tables must be there, on a server of
+    /// the site's own.
     pub fn close(site: &'a Site, lines: &str) -> Self {
-        // Each wait is visible as an advisory lock, with the gate's number.
+        // Whoever comes here is visible until the transaction ends, by an advisory lock with the gate's number.
         site.sql(
             "create table if not exists gates (number int primary key);
              create or replace function wait_at_gate() returns trigger language plpgsql as $$

@@ -8,11 +8,12 @@ use tempfile::TempDir;
 use super::servers::{Postgres, RabbitMq, name_in};
 use super::tenure::Tenure;
 
-#[derive(Debug)]
 pub struct Site {
     pub amqp: String,
     pub database: String,
     folder: TempDir,
+    /// Of its own, or the shared one.
+    postgres: Option<Postgres>,
 }
 
 /// Lines of the journal that the relay has not told.
@@ -24,6 +25,19 @@ impl Site {
             amqp: RabbitMq::shared().vhost(hint),
             database: Postgres::shared().database(hint),
             folder: tempfile::tempdir().expect("a folder"),
+            postgres: None,
+        }
+    }
+
+    /// With a PostgreSQL of its own. For gates: a transaction that stays open holds back the relays of every database of
+    /// its server.
+    pub fn alone(hint: &str) -> Self {
+        let postgres = Postgres::own();
+        Self {
+            amqp: RabbitMq::shared().vhost(hint),
+            database: postgres.database(hint),
+            folder: tempfile::tempdir().expect("a folder"),
+            postgres: Some(postgres),
         }
     }
 
@@ -33,7 +47,14 @@ impl Site {
             ("DATABASE_URL", self.database.as_str()),
             ("AMQP_URL", self.amqp.as_str()),
         ];
-        Tenure::new(self.folder.path(), &[&servers, env].concat())
+        // However long a test holds somebody at a gate.
+        let patient = [("TENURE_STORE__STATEMENT_TIMEOUT", "1h")];
+        let patient = if self.postgres.is_some() {
+            &patient[..]
+        } else {
+            &[]
+        };
+        Tenure::new(self.folder.path(), &[&servers, patient, env].concat())
     }
 
     /// Writes events into a file, for `tenure publish` and `tenure ingest`.
@@ -45,7 +66,8 @@ impl Site {
     }
 
     pub fn sql(&self, statement: &str) -> String {
-        Postgres::shared().sql(name_in(&self.database), statement)
+        let server = self.postgres.as_ref().unwrap_or_else(|| Postgres::shared());
+        server.sql(name_in(&self.database), statement)
     }
 
     pub fn count(&self, what: &str) -> usize {
