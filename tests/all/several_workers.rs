@@ -114,6 +114,7 @@ fn the_lanes_of_a_worker_that_is_killed_are_taken_over_in_order() {
         received(&second) + received(&third) > 0.5
     });
     taken_over.expect("the others take over within seconds");
+    assert!(site.count("events") < ALL, "it was through before it was killed");
     // Until now the transaction of the one that was killed was open.
     gate.open();
     second.wait_until("through", || site.count("events") == ALL);
@@ -132,6 +133,10 @@ fn a_rolling_restart_under_load_loses_and_doubles_nothing() {
     // Each has the lanes when its turn comes: it is the one that has waited for the longest.
     for (name, gate) in names.into_iter().zip(gates) {
         workers[0].wait_until("at work", || received(&workers[0]) > 0.5);
+        assert!(
+            site.count("events") < ALL,
+            "it was through before {name} was stopped"
+        );
         let stopped = workers.remove(0).stop_at(gate);
         assert!(stopped.success(), "{name}: {stopped}");
         workers.push(worker(&site, name));

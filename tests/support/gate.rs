@@ -11,8 +11,8 @@ pub struct Gate<'a> {
 }
 
 impl<'a> Gate<'a> {
-    /// Holds whoever writes a line for which this SQL holds, in which the line is `new`. The tables must be there, on a server of
-    /// the site's own.
+    /// Holds whoever writes a line for which this SQL holds, in which the line is `new`. The tables must be there, on a
+    /// server of the site's own.
     pub fn close(site: &'a Site, lines: &str) -> Self {
         // Whoever comes here is visible until the transaction ends, by an advisory lock with the gate's number.
         site.sql(

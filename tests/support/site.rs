@@ -12,8 +12,8 @@ pub struct Site {
     pub amqp: String,
     pub database: String,
     folder: TempDir,
-    /// Of its own, or the shared one.
-    postgres: Option<Postgres>,
+    /// A server of its own, if it is not on the shared one.
+    own: Option<Postgres>,
 }
 
 /// Lines of the journal that the relay has not told.
@@ -21,40 +21,37 @@ pub const UNTOLD: &str = "journal where (xid, seq) > ((select xid from relay), (
 
 impl Site {
     pub fn new(hint: &str) -> Self {
-        Self {
-            amqp: RabbitMq::shared().vhost(hint),
-            database: Postgres::shared().database(hint),
-            folder: tempfile::tempdir().expect("a folder"),
-            postgres: None,
-        }
+        Self::on(None, hint)
     }
 
     /// With a PostgreSQL of its own. For gates: a transaction that stays open holds back the relays of every database of
     /// its server.
     pub fn alone(hint: &str) -> Self {
-        let postgres = Postgres::own();
+        Self::on(Some(Postgres::own()), hint)
+    }
+
+    fn on(own: Option<Postgres>, hint: &str) -> Self {
+        let server = own.as_ref().unwrap_or_else(|| Postgres::shared());
         Self {
             amqp: RabbitMq::shared().vhost(hint),
-            database: postgres.database(hint),
+            database: server.database(hint),
             folder: tempfile::tempdir().expect("a folder"),
-            postgres: Some(postgres),
+            own,
         }
     }
 
     /// Tenure on these servers, with more settings.
     pub fn tenure(&self, env: &[(&str, &str)]) -> Tenure {
-        let servers = [
+        let mut settings = vec![
             ("DATABASE_URL", self.database.as_str()),
             ("AMQP_URL", self.amqp.as_str()),
         ];
-        // However long a test holds somebody at a gate.
-        let patient = [("TENURE_STORE__STATEMENT_TIMEOUT", "1h")];
-        let patient = if self.postgres.is_some() {
-            &patient[..]
-        } else {
-            &[]
-        };
-        Tenure::new(self.folder.path(), &[&servers, patient, env].concat())
+        if self.own.is_some() {
+            // However long a test holds somebody at a gate.
+            settings.push(("TENURE_STORE__STATEMENT_TIMEOUT", "1h"));
+        }
+        settings.extend(env);
+        Tenure::new(self.folder.path(), &settings)
     }
 
     /// Writes events into a file, for `tenure publish` and `tenure ingest`.
@@ -66,7 +63,7 @@ impl Site {
     }
 
     pub fn sql(&self, statement: &str) -> String {
-        let server = self.postgres.as_ref().unwrap_or_else(|| Postgres::shared());
+        let server = self.own.as_ref().unwrap_or_else(|| Postgres::shared());
         server.sql(name_in(&self.database), statement)
     }
 
