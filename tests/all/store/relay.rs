@@ -19,6 +19,8 @@ pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
     .unwrap();
     put(store, journal(vec![entry(&a, "4")])).await.unwrap();
     assert_eq!(store.relay_backlog().await.unwrap(), 4);
+    // All four are there now, not the first three alone.
+    relayed(store, 4, 9).await;
     let lines = relayed(store, 3, 3).await;
     let texts = |client: &str, to: &str| (client.to_owned(), to.to_owned());
     assert_eq!(told(&lines), [texts("b", "1"), texts("a", "2"), texts("b", "3")]);
