@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{
-    Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
-    HaltKind, Kept, LaneProgress, Logged, NameClaim, Recorded, Renewal, RunCounts, RunEnd, Stale, Store,
-    StoreError, Stored, SweepRun,
+    Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due,
+    Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Recorded, Renewal, RunCounts, RunEnd, Stale,
+    Store, StoreError, Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -213,9 +213,9 @@ impl Store for MoodyStore {
         &self,
         sweep: Sweep,
         until: DateTime<Utc>,
-        after: Option<&(DateTime<Utc>, ClientKey)>,
+        after: Option<&Due>,
         limit: u32,
-    ) -> Result<Vec<(DateTime<Utc>, ClientKey)>> {
+    ) -> Result<Vec<Due>> {
         self.store.due(sweep, until, after, limit).await
     }
 

@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::engine::{Answer, Engine, Incoming};
 use tenure::store::{
-    Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Halt,
-    HaltKind, Kept, LaneProgress, Logged, NameClaim, Parts, Recorded, Renewal, RunCounts, RunEnd, Stale,
-    Store, StoreError, Stored, SweepRun,
+    Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due,
+    Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Parts, Recorded, Renewal, RunCounts, RunEnd,
+    Stale, Store, StoreError, Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -157,8 +157,7 @@ faulty! {
     armed(policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> ();
     lanes() -> Vec<LaneProgress>;
     keep_lanes(lanes: &[String], at: DateTime<Utc>) -> ();
-    due(sweep: Sweep, until: DateTime<Utc>, after: Option<&(DateTime<Utc>, ClientKey)>, limit: u32)
-        -> Vec<(DateTime<Utc>, ClientKey)>;
+    due(sweep: Sweep, until: DateTime<Utc>, after: Option<&Due>, limit: u32) -> Vec<Due>;
     start_run(sweep: Sweep, scheduled_at: DateTime<Utc>, started_at: DateTime<Utc>, worker: &str) -> SweepRun;
     count_run(id: i64, add: &RunCounts) -> ();
     end_run(id: i64, end: &RunEnd) -> ();
