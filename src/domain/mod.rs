@@ -1,6 +1,6 @@
 //! The lifecycles: what events and timers do to a client. Pure: no I/O, no async, no clock, no SQL.
 //!
-//! The rules come from three published documents, here called by number:
+//! `docs/lifecycles.md` states every rule. The rules come from three published articles, cited by number:
 //! 000, client statuses in a partner space; 001, client status definitions of a reporting
 //! dashboard; 002, partner access to customers' accounts.
 

@@ -5,6 +5,7 @@ mod access;
 mod changes;
 mod completeness;
 mod deletion;
+mod document;
 mod endings;
 mod eras;
 mod holdings;
