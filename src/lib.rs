@@ -12,5 +12,6 @@ pub mod scheduler;
 pub mod store;
 pub mod telemetry;
 mod tls;
+pub mod vitals;
 pub mod wire;
 pub mod worker;

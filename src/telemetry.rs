@@ -258,7 +258,7 @@ const METRICS: &[Metric] = &[
         Gauge,
         "tenure_store_up",
         Unit::Count,
-        "1 when the store answered the last time its figures were asked for, else 0",
+        "1 when the store could be written the last time its figures were asked for, else 0",
     ),
     (
         Gauge,

@@ -17,7 +17,7 @@ pub use policy::{arm_everywhere, notice};
 use crate::broker::{self, BrokerError, BrokerSettings, BrokerState, BrokerStatus};
 use crate::clock::SystemClock;
 use crate::config::{Settings, StoreSettings, StoreUrl};
-use crate::engine::Engine;
+use crate::engine::{Engine, PROBE_EVERY};
 use crate::http::{self, Api, Health};
 use crate::scheduler::{Freshness, Scheduler, TickerError, prune_on_ticks};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
@@ -139,8 +139,9 @@ pub async fn run(settings: Settings) -> Result<(), WorkerError> {
 pub async fn serve(settings: Settings, store: Arc<dyn Store>) -> Result<(), WorkerError> {
     telemetry::start_logs(&settings.log)?;
     until_signal(|stop| async move {
-        let worker = Worker::start(settings, stop).await?;
+        let mut worker = Worker::start(settings, stop).await?;
         if let Some(engine) = worker.engine(store).await? {
+            worker.probe(&engine);
             worker.api.open(engine);
         }
         worker.finish().await
@@ -268,6 +269,25 @@ impl Worker {
         }
     }
 
+    /// Writes regularly: what cannot be written is known before somebody has to write it.
+    fn probe(&mut self, engine: &Arc<Engine>) {
+        let engine = engine.clone();
+        self.add("probe", |stop| async move {
+            loop {
+                // In a task of its own: a store that does not answer must not keep us from stopping.
+                let prober = engine.clone();
+                let probe = tokio::spawn(async move { prober.probe().await });
+                let pause = async {
+                    let _ = probe.await;
+                    tokio::time::sleep(PROBE_EVERY).await;
+                };
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    return Ok(());
+                }
+            }
+        });
+    }
+
     /// Opens every door.
     fn open(&mut self, engine: Arc<Engine>) {
         let name = worker_name();
@@ -285,6 +305,7 @@ impl Worker {
         });
         self.open_broker(&engine);
         self.open_policy(&engine);
+        self.probe(&engine);
         self.api.open(engine);
         tracing::info!(worker = name, "at work");
     }

@@ -7,6 +7,7 @@ mod horizon;
 mod page;
 mod plan;
 mod policy;
+mod probe;
 mod prune;
 mod read;
 mod rebuild;
@@ -21,13 +22,14 @@ mod walk;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use breaker::Breaker;
 pub use horizon::HeldBack;
 pub use plan::{Plan, Situation, plan, plan_sweep};
 pub use policy::{Adoption, NOTICE, known_everywhere};
+pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;
 pub use read::{JournalLine, ListRequest, ServiceFilter, Tab};
 pub use rebuild::Rebuilt;
@@ -40,6 +42,7 @@ pub use walk::Scope;
 use crate::clock::Clock;
 use crate::domain::{Policies, Policy};
 use crate::store::{Batch, Commit, Halt, LaneProgress, Store, StoreError};
+use crate::vitals::Vitals;
 use page::Page;
 
 /// The one who knows: takes events, sweeps, answers.
@@ -54,6 +57,9 @@ pub struct Engine {
     journal_written: Arc<Notify>,
     /// Whether the relay is behind.
     behind: watch::Sender<bool>,
+    vitals: Vitals,
+    /// Held while the store is probed: once at a time.
+    probing: Mutex<()>,
 }
 
 impl Engine {
@@ -105,6 +111,8 @@ impl Engine {
             halts: Page::default(),
             journal_written: Arc::new(Notify::new()),
             behind: watch::Sender::new(false),
+            vitals: Vitals::default(),
+            probing: Mutex::default(),
         };
         // A store that is not there makes itself felt at once.
         engine.policies().await?;

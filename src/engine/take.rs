@@ -10,6 +10,7 @@ use super::plan::{self, Plan, Situation};
 use super::terms::Terms;
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Watermark};
+use crate::vitals::EVENTS;
 
 /// How long a transaction of several parts may go on before it ends with the part in hand: nobody else writes meanwhile.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -71,6 +72,25 @@ impl Engine {
     /// # Errors
     /// As [`Engine::take`].
     pub async fn take_from_lane(
+        &self,
+        incoming: Vec<Incoming>,
+        watermark: Option<Watermark>,
+    ) -> Result<Vec<Answer>, StoreError> {
+        if incoming.is_empty() && watermark.is_none() {
+            return Ok(Vec::new());
+        }
+        let attempt = self.vitals.begin(EVENTS, Instant::now());
+        let taken = self.take_all(incoming, watermark).await;
+        match &taken {
+            Ok(_) => attempt.succeeded(Instant::now()),
+            // Others are about these events, and not about the store.
+            Err(error) if error.is_transient() => attempt.failed(error.to_string(), Instant::now()),
+            Err(_) => {}
+        }
+        taken
+    }
+
+    async fn take_all(
         &self,
         incoming: Vec<Incoming>,
         mut watermark: Option<Watermark>,

@@ -11,10 +11,13 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Api, ApiError};
+use super::Api;
 
 /// How long one check may take: whoever asks has a limit of their own, of a few seconds mostly.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long to wait for a write. One that waits longer shows in what was last written.
+const PROBE_PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// Whether something does its work, and if not, why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -23,6 +26,9 @@ pub struct Health {
     /// For people.
     #[schema(example = "connected")]
     pub detail: String,
+    /// What needs a person's attention, and does not make it not ready.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What it is made of, where there is more to say.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(no_recursion)]
@@ -34,6 +40,7 @@ impl Health {
         Self {
             ok: true,
             detail: detail.into(),
+            warnings: Vec::new(),
             parts: BTreeMap::new(),
         }
     }
@@ -43,6 +50,16 @@ impl Health {
             ok: false,
             ..Self::good(why)
         }
+    }
+
+    /// Good, unless something is wrong.
+    pub fn unless(wrong: Option<String>, detail: impl Into<String>) -> Self {
+        wrong.map_or_else(|| Self::good(detail), Self::bad)
+    }
+
+    #[must_use]
+    pub fn with_warnings(self, warnings: Vec<String>) -> Self {
+        Self { warnings, ..self }
     }
 
     /// Well when all of its parts are.
@@ -122,12 +139,24 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Read
     (status, Json(Readiness { ready, checks }))
 }
 
+/// Ready is what was written a moment ago: a server that answers may be read-only, full or locked.
 async fn store(api: Arc<Api>) -> Health {
-    match api.engine() {
-        Err(starting) => Health::bad(starting.to_string()),
-        Ok(engine) => match engine.store().ping().await {
-            Ok(()) => Health::good(engine.store().kind()),
-            Err(error) => Health::bad(ApiError::from(error).to_string()),
-        },
+    let engine = match api.engine() {
+        Ok(engine) => engine,
+        Err(starting) => return Health::bad(starting.to_string()),
+    };
+    let prober = engine.clone();
+    // In a task of its own: it must not be cut off half-way.
+    let probe = tokio::spawn(async move { prober.probe().await });
+    let _ = tokio::time::timeout(PROBE_PATIENCE, probe).await;
+    let parts = [
+        ("write", Health::unless(engine.cannot_write(), "written")),
+        ("events", Health::unless(engine.cannot_take(), "no batch failed")),
+    ];
+    let wrong = parts.iter().find(|(_, part)| !part.ok);
+    let wrong = wrong.map(|(_, part)| format!("the store cannot be written: {}", part.detail));
+    Health {
+        parts: parts.map(|(name, part)| (name.to_owned(), part)).into(),
+        ..Health::unless(wrong, engine.store().kind())
     }
 }

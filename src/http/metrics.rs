@@ -63,12 +63,11 @@ impl Api {
             if relayed {
                 let backlog = engine.store().relay_backlog().await?;
                 gauge("tenure_relay_backlog", backlog);
-                Ok(())
-            } else {
-                engine.store().ping().await
             }
+            engine.probe().await;
+            Ok(engine.cannot_write().is_none())
         });
-        let up = matches!(tokio::time::timeout(PATIENCE, answered).await, Ok(Ok(())));
+        let up = matches!(tokio::time::timeout(PATIENCE, answered).await, Ok(Ok(true)));
         gauge("tenure_store_up", i64::from(up));
         if up {
             // A count that takes longer is shown when it is there.

@@ -45,8 +45,12 @@ pub trait Store: Send + Sync + 'static {
     /// Brings the tables to the present version. Safe to call from several workers at once.
     async fn migrate(&self) -> Result<()>;
 
-    /// Answers when the store does; for readiness.
+    /// Answers when the store does. It may answer and take no writes: [`Store::probe`] tells.
     async fn ping(&self) -> Result<()>;
+
+    /// Makes a small write, in a transaction like that of a batch: it fails where one would fail, because the server is
+    /// read-only, its disk is full, or a table is locked. Not cancel-safe.
+    async fn probe(&self, at: DateTime<Utc>) -> Result<()>;
 
     /// How a long batch of events is divided.
     fn parts(&self) -> Parts {

@@ -577,7 +577,10 @@ async fn readiness_says_what_is_wrong() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(
         body,
-        json!({"ready": true, "checks": {"store": {"ok": true, "detail": "sqlite"}}})
+        json!({"ready": true, "checks": {"store": {"ok": true, "detail": "sqlite", "parts": {
+            "write": {"ok": true, "detail": "written"},
+            "events": {"ok": true, "detail": "no batch failed"},
+        }}}})
     );
 
     let broken = Health::of_parts([("tick".to_owned(), Health::bad("stuck"))].into());

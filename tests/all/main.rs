@@ -14,6 +14,7 @@ mod laws;
 mod lifecycles;
 mod oracle;
 mod outages;
+mod readiness;
 mod scheduler;
 mod secrets;
 mod several_workers;

@@ -10,6 +10,7 @@ mod history;
 mod kept;
 mod lanes;
 mod policies;
+mod probe;
 mod reading;
 mod relay;
 mod renew;
@@ -55,6 +56,11 @@ const MIGRATIONS: Embedded = Embedded(&[
         4,
         "quiet stretches",
         include_str!("../migrations/postgres/0004_quiet_stretches.sql"),
+    ),
+    (
+        8,
+        "write probe",
+        include_str!("../migrations/postgres/0008_write_probe.sql"),
     ),
 ]);
 
@@ -164,6 +170,10 @@ impl Store for PostgresStore {
             Ok(())
         })
         .await
+    }
+
+    async fn probe(&self, _: DateTime<Utc>) -> Result<()> {
+        in_time(self.limit, probe::write(&self.pool)).await
     }
 
     async fn begin(&self) -> Result<Box<dyn Batch>> {

@@ -55,6 +55,11 @@ const MIGRATIONS: Embedded = Embedded(&[
         "quiet stretches",
         include_str!("../migrations/sqlite/0004_quiet_stretches.sql"),
     ),
+    (
+        8,
+        "write probe",
+        include_str!("../migrations/sqlite/0008_write_probe.sql"),
+    ),
 ]);
 
 /// How long to wait for another process that writes, or for the batch before.
@@ -144,6 +149,16 @@ impl Store for SqliteStore {
 
     async fn ping(&self) -> Result<()> {
         sqlx::query("select 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    async fn probe(&self, at: DateTime<Utc>) -> Result<()> {
+        let mut transaction = self.writer.begin_with(BEGIN).await?;
+        sqlx::query("update write_probe set written_at = ?1")
+            .bind(micros(at))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
         Ok(())
     }
 

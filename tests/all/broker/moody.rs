@@ -141,6 +141,14 @@ impl Store for MoodyStore {
         self.store.ping().await
     }
 
+    async fn probe(&self, at: DateTime<Utc>) -> Result<()> {
+        self.here()?;
+        if self.mood.locked_up.load(Ordering::SeqCst) {
+            return Err(refusal("no"));
+        }
+        self.store.probe(at).await
+    }
+
     async fn begin(&self) -> Result<Box<dyn Batch>> {
         self.here()?;
         self.mood.begun.fetch_add(1, Ordering::SeqCst);

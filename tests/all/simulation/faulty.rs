@@ -146,6 +146,7 @@ macro_rules! faulty {
 faulty! {
     migrate() -> ();
     ping() -> ();
+    probe(at: DateTime<Utc>) -> ();
     client(key: &ClientKey) -> Option<Stored>;
     clients(filter: &ClientFilter, after: Option<&ClientKey>, limit: u32) -> Vec<Stored>;
     history(key: &ClientKey) -> Vec<Logged>;

@@ -1,0 +1,77 @@
+//! Ready is what was done: a store that answers and cannot be written, an exchange that leads nowhere, a journal that
+//! nobody publishes make a worker unready, and it says which part and why.
+
+use serde_json::Value;
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::support::servers::{Postgres, name_in};
+use crate::support::tenure::{Running, Tenure};
+
+/// Status and body of `/readyz`.
+fn readiness(running: &Running) -> (u16, Value) {
+    let (status, body) = running.get("/readyz");
+    (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+/// Waits until it is not ready because of this check, for a reason with these words.
+fn wait_for_unready(running: &Running, check: &str, words: &str) {
+    let mut last = Value::Null;
+    let told = crate::support::tenure::wait_until(std::time::Duration::from_mins(2), || {
+        let (status, body) = readiness(running);
+        last = body;
+        let check = &last["checks"][check];
+        status == 503 && check["ok"] == false && check.to_string().contains(words)
+    });
+    assert!(
+        told.is_ok(),
+        "not unready for `{words}`: {last}\n{}",
+        running.log()
+    );
+}
+
+fn wait_for_ready(running: &Running) {
+    running.wait_until("ready", || running.get("/readyz").0 == 200);
+}
+
+/// A worker without a broker, on a database of its own server.
+fn given(server: &Postgres) -> (tempfile::TempDir, String, Running) {
+    let url = server.database("ready");
+    let folder = tempfile::tempdir().expect("a folder");
+    let running = Tenure::new(folder.path(), &[("DATABASE_URL", &url)]).run();
+    (folder, url, running)
+}
+
+#[test]
+fn a_database_that_takes_no_writes_is_not_ready_without_any_event() {
+    let server = Postgres::own();
+    let (_folder, url, running) = given(&server);
+    let read_only = |value: &str| {
+        let name = name_in(&url);
+        server.sql(
+            name,
+            &format!("alter system set default_transaction_read_only = {value}"),
+        );
+        server.sql(name, "select pg_reload_conf()");
+    };
+    read_only("on");
+    wait_for_unready(&running, "store", "read-only");
+    read_only("off");
+    wait_for_ready(&running);
+    assert!(running.stop().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_table_is_not_ready_until_it_is_free() {
+    let server = Postgres::own();
+    let (_folder, url, running) = given(&server);
+    let mut maintenance = PgConnection::connect(&url).await.expect("a connection");
+    for table in ["events", "clients", "touches"] {
+        let mut transaction = maintenance.begin().await.expect("a transaction");
+        let lock = format!("lock table {table} in exclusive mode");
+        transaction.execute(lock.as_str()).await.expect("locked");
+        wait_for_unready(&running, "store", "pg_locks");
+        transaction.rollback().await.expect("rolled back");
+        wait_for_ready(&running);
+    }
+    assert!(running.stop().success());
+}
