@@ -73,15 +73,11 @@ impl WorkerError {
     /// Whether other settings are what helps.
     #[must_use]
     pub fn is_of_settings(&self) -> bool {
-        matches!(
-            self,
-            Self::Telemetry(TelemetryError::Filter { .. })
-                | Self::Broker(BrokerError::Settings(_))
-                | Self::Store {
-                    reason: StoreError::Url(_),
-                    ..
-                }
-        )
+        match self {
+            Self::Telemetry(TelemetryError::Filter { .. }) | Self::Broker(BrokerError::Settings(_)) => true,
+            Self::Store { reason, .. } => reason.is_of_settings(),
+            _ => false,
+        }
     }
 }
 

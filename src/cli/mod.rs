@@ -114,7 +114,7 @@ fn is_wrong_use(error: &anyhow::Error) -> bool {
     let worker = error.downcast_ref::<WorkerError>();
     error.is::<WrongUse>()
         || matches!(error.downcast_ref(), Some(BrokerError::Settings(_)))
-        || matches!(error.downcast_ref(), Some(StoreError::Url(_)))
+        || error.downcast_ref().is_some_and(StoreError::is_of_settings)
         || worker.is_some_and(WorkerError::is_of_settings)
 }
 

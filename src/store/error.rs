@@ -1,5 +1,8 @@
 //! What can go wrong with a store, and what to do about it.
 
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
+
 use crate::tls;
 
 /// Parameters of `store.url`.
@@ -15,12 +18,15 @@ pub enum StoreError {
     /// Another transaction was faster, or the server asked to try again.
     #[error("another transaction was faster ({0}); the batch is tried again")]
     Conflict(String),
-    /// The server cannot be reached, or is starting, stopping or full.
-    #[error("the store cannot be reached: {0}")]
+    /// The store cannot be reached, or cannot be written now: it is starting, stopping, full or read-only.
+    #[error("the store cannot be used now: {0}")]
     Unavailable(String),
     /// The address of the store is not one.
     #[error("`store.url` cannot be used: {0}")]
     Url(String),
+    /// The address leads to something that Tenure cannot work with, however often it tries.
+    #[error("this database cannot be used: {0}")]
+    Unsuitable(String),
     /// What is stored cannot be read: a bug, or someone wrote to the tables.
     #[error("{table}: the {column} of {key} cannot be read: {reason}; `tenure verify` lists such rows")]
     Inconsistent {
@@ -42,50 +48,123 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Conflict(_) | Self::Unavailable(_))
     }
+
+    /// Whether another `store.url`, or another database, is what helps.
+    #[must_use]
+    pub fn is_of_settings(&self) -> bool {
+        matches!(self, Self::Url(_) | Self::Unsuitable(_))
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(database) => {
-                let code = database.code().unwrap_or_default().into_owned();
-                match code.as_str() {
-                    // PostgreSQL: unique violation, serialization failure, deadlock, lock not
-                    // available. SQLite: constraint on a key, busy, locked.
-                    "23505" | "40001" | "40P01" | "55P03" | "1555" | "2067" | "5" | "6" | "261" | "517" => {
-                        Self::Conflict(database.message().to_owned())
-                    }
-                    // PostgreSQL: connection trouble, no resources, operator intervention (a stop
-                    // or a statement that took too long).
-                    code if ["08", "53", "57"]
-                        .iter()
-                        .any(|class| code.len() == 5 && code.starts_with(class)) =>
-                    {
-                        Self::Unavailable(database.message().to_owned())
-                    }
-                    // PostgreSQL lets this user in with no password that we know.
-                    code if code.len() == 5 && code.starts_with("28") => Self::Url(format!(
-                        "{}; see to the user and the password in it",
-                        database.message()
-                    )),
-                    // PostgreSQL: ended a transaction that did nothing for long. SQLite: the disk is
-                    // full, the file cannot be opened.
-                    "25P03" | "13" | "14" => Self::Unavailable(database.message().to_owned()),
-                    _ => Self::Statement(error),
-                }
+                let known = match database.try_downcast_ref::<PgDatabaseError>() {
+                    Some(error) => postgres(error),
+                    None => sqlite(&**database),
+                };
+                known.unwrap_or(Self::Statement(error))
             }
             sqlx::Error::Io(io) => {
                 Self::Unavailable(tls::explain(io, &TLS).unwrap_or_else(|| error.to_string()))
             }
-            sqlx::Error::Tls(why) => Self::Unavailable(format!(
-                "TLS: {why}; set `ssl = on` in the server's postgresql.conf, or sslmode=disable in store.url where \
-                 plain text is meant"
-            )),
+            sqlx::Error::Tls(why) => Self::Unavailable(refused_tls(&why.to_string())),
             sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
+            | sqlx::Error::WorkerCrashed
+            // A connection in a state that nobody expects.
+            | sqlx::Error::BeginFailed
+            | sqlx::Error::InvalidSavePointStatement => Self::Unavailable(error.to_string()),
             _ => Self::Statement(error),
         }
+    }
+}
+
+/// Only a server without TLS is helped by turning it on.
+fn refused_tls(why: &str) -> String {
+    let advice = if why.contains("does not support TLS") {
+        "set `ssl = on` in the server's postgresql.conf, or sslmode=disable in store.url where plain text is meant"
+    } else {
+        "see that sslrootcert, sslcert and sslkey in store.url name certificates and a key in PEM, and that the host \
+         is a name or an IP address"
+    };
+    format!("TLS: {why}; {advice}")
+}
+
+/// By SQLSTATE. None: the statement itself is at fault.
+fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
+    let message = error.message();
+    let with = |advice: &str| Some(StoreError::Unavailable(format!("{message}; {advice}")));
+    match error.code() {
+        // Unique violation, serialization failure, deadlock, lock not available.
+        "23505" | "40001" | "40P01" | "55P03" => Some(StoreError::Conflict(message.to_owned())),
+        "25006" => with(
+            "the server is read-only: a standby, a primary that was demoted, or default_transaction_read_only; \
+             promote it, or name the server that can be written in store.url",
+        ),
+        "53100" => with("make room on the server's disk"),
+        "53300" => Some(StoreError::Unavailable(too_many(message))),
+        // Two clients of a pooler use one session by turns.
+        "42P05" | "26000" => Some(StoreError::Unsuitable(format!("{message}; {POOLER}"))),
+        // Data or an index is damaged: nothing is put aside for it, and nothing acknowledged.
+        "XX001" | "XX002" => with("restore the database, or have the server's administrator repair it"),
+        // Ended a transaction that did nothing for long; a transaction that failed before; nobody knows whether a
+        // statement was carried out.
+        "25P02" | "25P03" | "40003" => Some(StoreError::Unavailable(message.to_owned())),
+        // PostgreSQL lets this user in with no password that we know.
+        code if code.starts_with("28") => Some(StoreError::Url(format!(
+            "{message}; see to the user and the password in it"
+        ))),
+        // Connection trouble, no resources, operator intervention (a stop, or a statement that took too long), an error
+        // of the server's system.
+        code if ["08", "53", "57", "58"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            Some(StoreError::Unavailable(message.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// What to do about a pooler that gives its clients a different session for each transaction.
+pub(super) const POOLER: &str = "a pooler at this address changes the session between transactions (PgBouncer with \
+                                 pool_mode = transaction or statement), and Tenure needs one that stays: locks and \
+                                 settings belong to it. Set pool_mode = session for this database, or name \
+                                 PostgreSQL's own address in store.url";
+
+/// What to do about a server that takes no more connections.
+pub(super) fn too_many(message: &str) -> String {
+    format!(
+        "{message}: too many connections; lower store.max_connections, or raise the limit of the role, the database or \
+         the server (max_connections)"
+    )
+}
+
+/// By the primary result code. None: the statement itself is at fault.
+fn sqlite(error: &dyn DatabaseError) -> Option<StoreError> {
+    let code: i32 = error.code()?.parse().ok()?;
+    let message = error.message();
+    let with = |advice: &str| Some(StoreError::Unavailable(format!("{message}; {advice}")));
+    match (code & 0xff, code) {
+        // A key that is there already, a table that is locked, a snapshot that was overtaken.
+        (_, 1555 | 2067 | 261 | 517) | (6, _) => Some(StoreError::Conflict(message.to_owned())),
+        (5, _) => with("another process holds the file; end the one that writes for so long"),
+        (3 | 8, _) => with("let this user write the store's file and its folder"),
+        (7, _) => with("this machine is out of memory"),
+        (10, _) => with("look at the disk on which the store's file is, and at the system's log"),
+        (11, _) => {
+            with("the file is damaged: restore it from a backup, or see `.recover` of the sqlite3 program")
+        }
+        (13, _) => with("make room on the disk on which the store's file is"),
+        (14, _) => with("see that the file's folder is there, and that this user may write it"),
+        // Interrupted, aborted, a locking protocol that failed.
+        (4 | 9 | 15, _) => Some(StoreError::Unavailable(message.to_owned())),
+        (26, _) => Some(StoreError::Unsuitable(format!(
+            "{message}; name another file in store.url, or move this one away"
+        ))),
+        _ => None,
     }
 }

@@ -42,10 +42,12 @@ impl Embedded {
 /// Says what a failed migration means for whoever started the program.
 pub(super) fn failed(error: MigrateError) -> StoreError {
     match error {
-        MigrateError::Execute(error) => match StoreError::from(error) {
-            StoreError::Statement(error) => StoreError::Migration(error.to_string()),
-            transient => transient,
-        },
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            match StoreError::from(error) {
+                StoreError::Statement(error) => StoreError::Migration(error.to_string()),
+                transient => transient,
+            }
+        }
         MigrateError::VersionMissing(version) => StoreError::Migration(format!(
             "they are at migration {version}, which this program does not know: a newer version of tenure has \
              been here; start that version, or a newer one"

@@ -208,3 +208,41 @@ fn a_broker_that_is_short_of_memory_holds_up_the_changes_and_not_the_events() {
     });
     assert!(running.stop().success());
 }
+
+/// SQLite ends a transaction by itself when a write to the disk fails. A limit on the size of files makes it fail, as a
+/// full disk does.
+#[test]
+fn a_disk_that_takes_no_more_is_waited_for_and_then_written_again() {
+    let amqp = RabbitMq::shared().vhost("full_disk");
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(
+        folder.path(),
+        &[("AMQP_URL", &amqp), ("TENURE_BROKER__HEARTBEAT", "1s")],
+    );
+    let running = tenure.start_with_file_limit();
+    running.wait_until("ready", || ready(&running));
+    assert_eq!(running.add_client("before").0, 200);
+
+    let log = std::fs::metadata(folder.path().join("tenure.db-wal")).expect("a write-ahead log");
+    running.limit_files(Some(log.len()));
+    publish(&tenure, folder.path(), "waits");
+    for n in 0..5 {
+        let (status, body) = running.add_client(&format!("meanwhile-{n}"));
+        assert_eq!(status, 503, "{body}");
+        assert!(body.contains("the store cannot be used now"), "{body}");
+    }
+    running.wait_until("told", || !lines(&running, "the store takes nothing").is_empty());
+
+    running.limit_files(None);
+    running.wait_until("written over HTTP", || running.add_client("after").0 == 200);
+    arrives(&running, "waits");
+    running.wait_until("told", || {
+        !lines(&running, "the store takes messages again").is_empty()
+    });
+    running.wait_until("ready again", || ready(&running));
+    for words in ["the store takes nothing", "the store takes messages again"] {
+        assert_eq!(lines(&running, words).len(), 1, "{words}: {}", running.log());
+    }
+    assert!(running.stop().success());
+    tenure.assert_no_drift();
+}

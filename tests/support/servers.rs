@@ -16,7 +16,7 @@ mod postgres;
 mod process;
 mod rabbitmq;
 
-pub use http::exchange;
+pub use http::{exchange, send_as};
 pub use postgres::Postgres;
 pub use rabbitmq::RabbitMq;
 

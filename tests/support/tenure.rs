@@ -38,9 +38,14 @@ impl Tenure {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tenure"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_tenure"));
+        command.args(args);
         command
-            .args(args)
+    }
+
+    fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(&self.folder)
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
@@ -128,11 +133,25 @@ impl Tenure {
 
     /// Starts `tenure run` on a free port.
     pub fn start(&self) -> Running {
+        self.launch(self.command(&["run"]))
+    }
+
+    /// Starts it so that [`Running::limit_files`] makes its writes fail, instead of ending it by a signal.
+    pub fn start_with_file_limit(&self) -> Running {
+        let run = self.command(&["run"]);
+        let mut command = self.program("sh");
+        command
+            .args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#])
+            .arg(run.get_program())
+            .args(run.get_args());
+        self.launch(command)
+    }
+
+    fn launch(&self, mut command: Command) -> Running {
         let port = super::servers::free_port();
         let address = format!("127.0.0.1:{port}");
         let log = self.folder.join(format!("tenure-{port}.log"));
-        let child = self
-            .command(&["run"])
+        let child = command
             .env("TENURE_HTTP__LISTEN", &address)
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).expect("a log file"))
@@ -215,6 +234,28 @@ impl Running {
             .filter(|line| line.starts_with(name))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
+    }
+
+    /// Sends one event, which adds a client; answers with the status and the body, 0 when there was no answer.
+    pub fn add_client(&self, client: &str) -> (u16, String) {
+        let event = serde_json::json!({
+            "specversion": "1.0", "id": client, "source": "/space", "type": "client.added",
+            "subject": format!("p/{client}"), "time": "2026-01-05T09:00:00Z", "data": { "name": client },
+        });
+        let media_type = "application/cloudevents+json";
+        super::servers::send_as(self.port, "POST", "/v1/events", media_type, &event.to_string())
+            .unwrap_or((0, String::new()))
+    }
+
+    /// From now on no file of this process grows beyond so many bytes; none: as large as it likes.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let set = Command::new("prlimit")
+            .arg(format!("--fsize={limit}:"))
+            .arg(format!("--pid={}", self.id()))
+            .status()
+            .expect("prlimit, of util-linux");
+        assert!(set.success(), "prlimit: {set}");
     }
 
     pub fn wait_until(&self, what: &str, done: impl FnMut() -> bool) {

@@ -4,16 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::Transaction;
-use sqlx::sqlite::{Sqlite, SqlitePool};
+use sqlx::sqlite::SqlitePool;
 
-use super::{BEGIN, history, kept, lanes, many, policies, renew, sweeps, write};
+use super::session::Transaction;
+use super::{history, kept, lanes, many, policies, renew, sweeps, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows;
 use crate::store::{Batch, Commit, Halt, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, Stored};
 
 pub(super) struct SqliteBatch {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction,
     held: Held,
 }
 
@@ -41,7 +41,7 @@ impl Held {
 
 impl SqliteBatch {
     pub(super) async fn begin(writer: &SqlitePool) -> Result<Self> {
-        let transaction = writer.begin_with(BEGIN).await?;
+        let transaction = Transaction::begin(writer).await?;
         Ok(Self {
             transaction,
             held: Held::default(),
@@ -160,12 +160,10 @@ impl Batch for SqliteBatch {
 
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
         self.write(commit).await?;
-        self.transaction.commit().await?;
-        Ok(())
+        self.transaction.commit().await
     }
 
     async fn rollback(self: Box<Self>) -> Result<()> {
-        self.transaction.rollback().await?;
-        Ok(())
+        self.transaction.rollback().await
     }
 }

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqliteExecutor, SqlitePool};
 
-use super::{BEGIN, micros};
+use super::micros;
+use super::session::Transaction;
 use crate::store::rows::{self, json};
 use crate::store::{LaneProgress, Result, Watermark};
 
@@ -21,7 +22,7 @@ pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<LanePro
 
 pub(super) async fn keep(writer: &SqlitePool, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
     let lanes = json(&lanes);
-    let mut transaction = writer.begin_with(BEGIN).await?;
+    let mut transaction = Transaction::begin(writer).await?;
     sqlx::query("delete from lanes where lane not in (select value from json_each(?1))")
         .bind(&lanes)
         .execute(&mut *transaction)

@@ -13,22 +13,24 @@ mod history;
 mod kept;
 mod lanes;
 mod policies;
+mod private;
 mod reading;
 mod relay;
 mod renew;
 mod retention;
+mod session;
 mod sweeps;
 mod write;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::Transaction;
 use sqlx::sqlite::{
-    Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{Connection, SqliteConnection};
 
 use super::schema::{self, Embedded};
 use super::{
@@ -73,6 +75,7 @@ const BEGIN: &str = "begin immediate";
 
 /// A database in a file.
 pub struct SqliteStore {
+    path: PathBuf,
     writer: SqlitePool,
     readers: SqlitePool,
 }
@@ -80,7 +83,8 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Names the file; it is opened when it is needed, and made by [`Store::migrate`].
     pub fn open(path: impl AsRef<Path>) -> Self {
-        let readers = SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE);
+        let path = path.as_ref().to_owned();
+        let readers = SqliteConnectOptions::new().filename(&path).busy_timeout(PATIENCE);
         let writer = readers
             .clone()
             .create_if_missing(true)
@@ -107,6 +111,7 @@ impl SqliteStore {
                 .max_lifetime(None)
         };
         Self {
+            path,
             writer: pool().max_connections(1).connect_lazy_with(writer),
             readers: pool()
                 .max_connections(READERS)
@@ -114,19 +119,46 @@ impl SqliteStore {
         }
     }
 
-    /// Whoever opens a new file first gives it a write-ahead log. Others that come at that moment are refused at once,
-    /// instead of being kept waiting.
-    async fn begin_on_new_file(&self) -> Result<Transaction<'static, Sqlite>> {
-        let began = Instant::now();
-        loop {
-            match self.writer.begin_with(BEGIN).await.map_err(StoreError::from) {
-                Err(StoreError::Conflict(_)) if began.elapsed() < PATIENCE => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                done => return done,
-            }
+    /// Migrates in one transaction, so that of several processes one migrates and the others find it done. False: another
+    /// process is in the way.
+    ///
+    /// sqlx counts transactions by itself here, and may count wrongly after a failure; so the connection is closed then.
+    async fn migrate_once(&self) -> Result<bool> {
+        let mut connection = match self.writer.acquire().await {
+            Err(error) if is_busy(&error) => return Ok(false),
+            connection => connection?,
+        };
+        let migrated = migrate_on(&mut connection).await;
+        if !matches!(migrated, Ok(true)) {
+            // Whether it is closed in good order makes no difference.
+            let _ = connection.close().await;
         }
+        migrated
     }
+}
+
+async fn migrate_on(connection: &mut SqliteConnection) -> Result<bool> {
+    let migrator = MIGRATIONS.migrator().await?;
+    let mut transaction = match connection.begin_with(BEGIN).await {
+        Err(error) if is_busy(&error) => return Ok(false),
+        transaction => transaction?,
+    };
+    migrator
+        .run_direct(&mut *transaction)
+        .await
+        .map_err(schema::failed)?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Whether another process holds the file.
+fn is_busy(error: &sqlx::Error) -> bool {
+    const SQLITE_BUSY: i32 = 5;
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    let code = code.and_then(|code| code.parse::<i32>().ok());
+    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
 #[async_trait]
@@ -136,14 +168,19 @@ impl Store for SqliteStore {
     }
 
     async fn migrate(&self) -> Result<()> {
-        let migrator = MIGRATIONS.migrator().await?;
-        // All in one transaction, so that of several processes one migrates and the others find it done.
-        let mut transaction = self.begin_on_new_file().await?;
-        migrator
-            .run_direct(&mut *transaction)
-            .await
-            .map_err(schema::failed)?;
-        transaction.commit().await?;
+        private::make(&self.path);
+        let began = Instant::now();
+        // Whoever opens a new file first gives it a write-ahead log. Others that come at that moment are refused at once,
+        // instead of being kept waiting.
+        while !self.migrate_once().await? {
+            if began.elapsed() > PATIENCE {
+                return Err(StoreError::Unavailable(format!(
+                    "another process has held the file for {}; end the one that writes for so long",
+                    humantime::format_duration(PATIENCE)
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         Ok(())
     }
 

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteExecutor, SqlitePool};
 
-use super::{BEGIN, micros};
+use super::micros;
+use super::session::Transaction;
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows::{self, json};
 use crate::store::{Arming, Result};
@@ -25,7 +26,7 @@ pub(super) async fn record(
     policy: &Policy,
     arm: bool,
 ) -> Result<()> {
-    let mut transaction = writer.begin_with(BEGIN).await?;
+    let mut transaction = Transaction::begin(writer).await?;
     sqlx::query(
         "insert into policies (took_effect_at, policy)
          values (?1, ?2)

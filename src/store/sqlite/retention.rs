@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
-use super::{BEGIN, micros};
+use super::micros;
+use super::session::Transaction;
 use crate::store::{Result, Stale};
 
 pub(super) async fn count(readers: &SqlitePool, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
@@ -91,7 +92,7 @@ pub(super) async fn prune(
 /// From the oldest line on, up to the first that is young enough: what is left of a client's lines is always the
 /// end of them.
 async fn journal(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let mut transaction = writer.begin_with(BEGIN).await?;
+    let mut transaction = Transaction::begin(writer).await?;
     let removed = sqlx::query(
         "delete from journal
          where seq in (

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteExecutor, SqlitePool};
 
-use super::{BEGIN, micros};
+use super::micros;
+use super::session::Transaction;
 use crate::domain::Sweep;
 use crate::store::rows::{self, RunRow, text};
 use crate::store::{Due, Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun};
@@ -45,7 +46,7 @@ pub(super) async fn start(
     started_at: DateTime<Utc>,
     worker: &str,
 ) -> Result<SweepRun> {
-    let mut transaction = writer.begin_with(BEGIN).await?;
+    let mut transaction = Transaction::begin(writer).await?;
     sqlx::query(
         "update sweep_runs
          set status = 'failed', finished_at = ?3, error = ?4

@@ -1,5 +1,7 @@
 //! What SQLite promises beyond the common.
 
+use std::os::unix::fs::PermissionsExt;
+
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{Store, StoreError};
 
@@ -73,4 +75,48 @@ async fn a_folder_that_is_not_there_is_unavailable() {
     ] {
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     }
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_files_are_for_their_user_alone() {
+    let fresh = Fresh::sqlite("private").await;
+    put(&*fresh.store, clients(vec![new_client(&key("a"), "Bakery")]))
+        .await
+        .unwrap();
+    let super::Database::Sqlite(folder) = &fresh.database else {
+        unreachable!();
+    };
+    for name in ["tenure.db", "tenure.db-wal", "tenure.db-shm"] {
+        assert_eq!(mode(&folder.path().join(name)), 0o600, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn permissions_that_somebody_gave_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path());
+    std::fs::File::create(&path).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let store = SqliteStore::open(&path);
+    store.migrate().await.unwrap();
+    assert_eq!(mode(&path), 0o640);
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_another_kind_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path());
+    std::fs::write(
+        &path,
+        "something that is no database, and long enough to be looked at",
+    )
+    .unwrap();
+    let error = SqliteStore::open(&path).migrate().await.unwrap_err();
+    assert!(matches!(error, StoreError::Unsuitable(_)), "{error:?}");
+    assert!(error.to_string().contains("name another file"), "{error}");
 }

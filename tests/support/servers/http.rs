@@ -34,6 +34,17 @@ pub fn exchange(port: u16, method: &str, path: &str, body: Option<&Value>) -> Re
 
 /// The same, with a body that is written already.
 pub fn send(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, String), String> {
+    send_as(port, method, path, "application/json", body)
+}
+
+/// The same, with a body of another kind.
+pub fn send_as(
+    port: u16,
+    method: &str,
+    path: &str,
+    media_type: &str,
+    body: &str,
+) -> Result<(u16, String), String> {
     let fault = |error: &dyn std::fmt::Display| format!("{method} {path} on port {port}: {error}");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let limit = Duration::from_secs(30);
@@ -45,7 +56,7 @@ pub fn send(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, Str
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.0\r\nhost: 127.0.0.1\r\nauthorization: Basic {CREDENTIALS}\r\n\
-         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+         content-type: {media_type}\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     let mut answer = Vec::new();
     stream
