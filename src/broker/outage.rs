@@ -1,6 +1,6 @@
 //! Times when the store takes nothing: waited out, and told once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
@@ -8,10 +8,29 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use crate::store::{Store, StoreError};
 
-/// Times when the store cannot be reached, shared by all lanes and the relay: each is told once, when it begins and
-/// when it ends.
+/// Times when the store takes nothing, shared by all lanes and the relay. The log has one line when one begins, and one
+/// when it ends: with a write that succeeds, once nobody is left whose write failed. An answer is no proof, because a
+/// store that is full or read-only answers; nor is a small write, where a large one finds no room.
 #[derive(Clone, Debug, Default)]
-pub(super) struct StoreWatch(Arc<Mutex<Option<Instant>>>);
+pub(super) struct StoreWatch(Arc<Mutex<Outage>>);
+
+#[derive(Debug, Default)]
+struct Outage {
+    since: Option<Instant>,
+    /// How many hold something that the store did not take.
+    failing: usize,
+}
+
+/// Somebody holds something that the store did not take.
+#[derive(Debug)]
+pub(super) struct Failing(StoreWatch);
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        let mut outage = self.0.outage();
+        outage.failing = outage.failing.saturating_sub(1);
+    }
+}
 
 impl StoreWatch {
     pub fn failed(&self, error: &StoreError) {
@@ -23,19 +42,19 @@ impl StoreWatch {
         self.away(error);
     }
 
-    fn away(&self, error: &StoreError) {
-        let mut outage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if outage.is_some() {
-            tracing::debug!(%error, "still no store");
-            return;
-        }
-        *outage = Some(Instant::now());
-        tracing::warn!(why = %error, "the store takes nothing; messages wait in RabbitMQ until it does");
+    /// Keeps the outage open until this is dropped.
+    pub fn failing(&self) -> Failing {
+        self.outage().failing += 1;
+        Failing(self.clone())
     }
 
-    pub fn answered(&self) {
-        let mut outage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(since) = outage.take() {
+    /// The store has taken a batch.
+    pub fn written(&self) {
+        let mut outage = self.outage();
+        if outage.failing > 0 {
+            return;
+        }
+        if let Some(since) = outage.since.take() {
             tracing::info!(
                 store.away_seconds = since.elapsed().as_secs(),
                 "the store takes messages again"
@@ -54,6 +73,19 @@ impl StoreWatch {
                 return;
             }
         }
-        self.answered();
+    }
+
+    fn away(&self, error: &StoreError) {
+        let mut outage = self.outage();
+        if outage.since.is_some() {
+            tracing::debug!(%error, "still no store");
+            return;
+        }
+        outage.since = Some(Instant::now());
+        tracing::warn!(why = %error, "the store takes nothing; messages wait in RabbitMQ until it does");
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

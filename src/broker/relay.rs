@@ -191,7 +191,6 @@ impl Relay<'_> {
             } else {
                 Vec::new()
             };
-            self.context.watch.answered();
             self.tell_lag(&lines);
             for line in &lines {
                 let room = if self.context.pressure.is_there() {

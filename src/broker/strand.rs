@@ -191,15 +191,18 @@ impl Strand {
     ) -> Result<Result<(), StoreError>, BrokerError> {
         let mut backoff = Backoff::default();
         let mut failures = 0;
+        let mut failing = None;
         loop {
             let taken = self.engine.take_from_lane(incoming(), watermark.cloned());
             match taken.await {
                 Ok(_) => {
-                    self.watch.answered();
+                    drop(failing.take());
+                    self.watch.written();
                     return Ok(Ok(()));
                 }
                 Err(error) if error.is_transient() => {
                     self.watch.failed(&error);
+                    failing.get_or_insert_with(|| self.watch.failing());
                     failures += 1;
                     if failures >= PATIENCE && messages > 1 && self.engine.store().ping().await.is_ok() {
                         return Ok(Err(error));
