@@ -29,6 +29,26 @@ const POSTGRES_PARAMETERS: [&str; 12] = [
     "options",
     "statement-cache-capacity",
 ];
+/// Parameters whose values are no secrets.
+const HARMLESS: [&str; 17] = [
+    "mode",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "statement-cache-capacity",
+    "target_session_attrs",
+    "application_name",
+    "heartbeat",
+    "connection_timeout",
+    "frame_max",
+    "channel_max",
+    "auth_mechanism",
+];
 const FILES: [&str; 3] = ["sslrootcert", "sslcert", "sslkey"];
 /// Those that lapin reads.
 const AMQP_PARAMETERS: [&str; 5] = [
@@ -93,8 +113,8 @@ pub(super) fn store(from: &Reader, key: &str) -> Result<StoreUrl, SettingsError>
     let refuse = || {
         from.refuse(
             key,
-            "postgres://user:password@host:5432/name, sqlite://path/to/file.db without parameters, or \
-             nothing for the embedded store",
+            "postgres://user:password@host:5432/name, sqlite://path/to/file.db without user, host or \
+             parameters (sqlite:///path for an absolute one), or nothing for the embedded store",
         )
     };
     let (scheme, rest) = url.split_once(':').ok_or_else(refuse)?;
@@ -102,7 +122,8 @@ pub(super) fn store(from: &Reader, key: &str) -> Result<StoreUrl, SettingsError>
         "sqlite" => {
             let path = rest.strip_prefix("//").unwrap_or(rest);
             // A store in memory would be another one for each connection.
-            if path.is_empty() || path.contains(['?', '\0']) || path.contains(":memory:") {
+            let is_file = !path.is_empty() && !path.contains(['?', '\0']) && !has_authority(path);
+            if !is_file || path.contains(":memory:") {
                 return Err(refuse());
             }
             Ok(StoreUrl::Sqlite(path.into()))
@@ -183,44 +204,80 @@ pub(super) fn listen(from: &Reader, key: &str) -> Result<Option<SocketAddr>, Set
     })
 }
 
-/// Hides the password before the host, and secrets among the parameters. Takes too much rather than
-/// too little: this is also what an URL is shown by that cannot be parsed.
+/// Hides whatever may be a secret: the password before the host, and the values of parameters that are not known to be
+/// harmless. Takes too much rather than too little: this is also what a URL is shown by that cannot be parsed.
 pub(super) fn redact(url: &str) -> String {
-    // A `?` before the host belongs to a password that should have been encoded.
+    if is_plain_file(url) {
+        return url.to_owned();
+    }
+    // A `?` or `#` before the host belongs to a password that should have been encoded.
     let after_host = url.rfind('@').map_or(0, |at| at + 1);
-    let (main, query) = match url[after_host..].find('?') {
-        Some(mark) => (&url[..after_host + mark], Some(&url[after_host + mark + 1..])),
-        None => (url, None),
-    };
+    let end = url[after_host..]
+        .find(['?', '#'])
+        .map_or(url.len(), |mark| after_host + mark);
+    let (main, rest) = url.split_at(end);
     let mut shown = match (main.find("://"), main.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 <= at => {
             let (before, user) = (&main[..scheme + 3], &main[scheme + 3..at]);
-            let user = user
-                .split_once(':')
-                .map_or_else(|| user.to_owned(), |(name, _)| format!("{name}:{HIDDEN}"));
-            format!("{before}{user}{}", &main[at..])
+            format!("{before}{}{}", redact_user(user), &main[at..])
         }
-        (None, Some(_)) => HIDDEN.to_owned(),
+        (_, Some(_)) => HIDDEN.to_owned(),
         _ => main.to_owned(),
     };
-    if let Some(query) = query {
+    let (query, fragment) = rest.split_once('#').map_or((rest, None), |(q, f)| (q, Some(f)));
+    if let Some(query) = query.strip_prefix('?') {
         let parameters: Vec<_> = query.split('&').map(parameter).collect();
         shown.push('?');
         shown.push_str(&parameters.join("&"));
     }
+    if fragment.is_some() {
+        shown.push('#');
+        shown.push_str(HIDDEN);
+    }
     shown
 }
 
-fn parameter(parameter: &str) -> String {
-    let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-    let lower = name.to_lowercase();
-    if ["pass", "secret", "token", "key"]
-        .iter()
-        .any(|word| lower.contains(word))
-        || parameter.contains('@')
-    {
-        format!("{name}={HIDDEN}")
-    } else {
-        parameter.to_owned()
+/// SQLite's URL with a path and nothing else: there is nowhere for a secret to be, and a path may have an `@`.
+fn is_plain_file(url: &str) -> bool {
+    let path = url.strip_prefix("sqlite:");
+    path.is_some_and(|path| !path.contains('?') && !has_authority(path))
+}
+
+/// Whether somebody wrote a user or a host before the path of a file, as in the URL of a server.
+fn has_authority(path: &str) -> bool {
+    let first = path.strip_prefix("//").unwrap_or(path).split('/').next();
+    first.is_some_and(|first| first.contains('@'))
+}
+
+fn redact_user(user: &str) -> String {
+    // A slash and the like belong to a password, or to parameters with an `@` in them.
+    let is_name = |text: &str| !text.contains(['/', '?', '#', '&', '=']);
+    match user.split_once(':') {
+        Some((name, _)) if is_name(name) => format!("{name}:{HIDDEN}"),
+        None if is_name(user) => user.to_owned(),
+        _ => HIDDEN.to_owned(),
     }
+}
+
+fn parameter(parameter: &str) -> String {
+    let Some((name, value)) = parameter.split_once('=') else {
+        return if parameter.is_empty() {
+            String::new()
+        } else {
+            HIDDEN.to_owned()
+        };
+    };
+    if HARMLESS.contains(&name) && !value.contains('@') {
+        return parameter.to_owned();
+    }
+    let name = if name.len() <= 30
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    {
+        name
+    } else {
+        HIDDEN
+    };
+    format!("{name}={HIDDEN}")
 }

@@ -69,10 +69,16 @@ fn nowhere() -> (String, String) {
 fn settings_are_shown_without_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, broker) = nowhere();
-    let store = format!("{store}?password={STORE}&options=-c%20a.b={STORE}@");
-    for args in [&["config"][..], &["config", "--json"]] {
-        let said = call(&loud(folder.path(), &store, &broker), args);
-        assert!(said.contains("***"), "{said}");
+    for parameters in [
+        format!("?password={STORE}&options=-c%20a.b={STORE}@"),
+        format!("?options=-c%20a.b={STORE}"),
+        format!("?options=-c%20a.b={STORE}&sslmode=disable#{STORE}"),
+    ] {
+        let store = format!("{store}{parameters}");
+        for args in [&["config"][..], &["config", "--json"]] {
+            let said = call(&loud(folder.path(), &store, &broker), args);
+            assert!(said.contains("***"), "{said}");
+        }
     }
 }
 
@@ -85,6 +91,15 @@ fn urls_that_cannot_be_are_refused_without_their_passwords() {
         (format!("postgers://u:{STORE}@h/n"), String::new()),
         (format!("u:{STORE}@h/n"), String::new()),
         (format!("postgres://u@h/n?passwd={STORE}"), String::new()),
+        (format!("postgres://u@h/n?{STORE}"), String::new()),
+        (format!("postgres://h/n?unknown={STORE}&other=@"), String::new()),
+        (format!("postgres://h:port/n?options={STORE}"), String::new()),
+        (format!("postgres://h:port/n#{STORE}"), String::new()),
+        (format!("sqlite://u:{STORE}@/path"), String::new()),
+        (format!("sqlite://u:{STORE}@host/path.db"), String::new()),
+        (format!("sqlite:u:{STORE}@/path"), String::new()),
+        (format!("sqlite:///path.db?options={STORE}"), String::new()),
+        (format!("sqlite:///path.db?{STORE}"), String::new()),
         (String::new(), format!("amqp://u:{BROKER}@h:port/v")),
         (String::new(), format!("amqp//u:{BROKER}@h/v")),
         (String::new(), format!("amqp://u:p@{BROKER}@h:99999/v")),
