@@ -126,6 +126,18 @@ const METRICS: &[Metric] = &[
         "Messages received that had been delivered before (queue)",
     ),
     (
+        Counter,
+        "tenure_broker_unreadable_total",
+        Unit::Count,
+        "Messages whose properties are not valid AMQP, and that became dead letters (queue)",
+    ),
+    (
+        Counter,
+        "tenure_broker_retried_total",
+        Unit::Count,
+        "Messages of the dead queue that were ingested as events (queue)",
+    ),
+    (
         Histogram,
         "tenure_broker_batch_messages",
         Unit::Count,

@@ -8,11 +8,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties, ErrorKind, Event};
+use lapin::{ConnectionProperties, ErrorKind, Event};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::error::BrokerError;
+use super::link::{self, Link};
 use crate::config::TlsFiles;
 
 /// How long a connection may take to come about. lapin sets no limit of its own.
@@ -83,7 +84,7 @@ impl Address {
 
     /// Opens a connection that RabbitMQ's management shows under a name, with frames of so many bytes at most unless the
     /// URL says it.
-    pub async fn connect(&self, name: &str, frame_max: Option<u32>) -> Result<Connection, BrokerError> {
+    pub async fn connect(&self, name: &str, frame_max: Option<u32>) -> Result<Link, BrokerError> {
         install_crypto();
         let mut uri = self.uri.clone();
         uri.query.frame_max = uri.query.frame_max.or(frame_max);
@@ -93,12 +94,7 @@ impl Address {
             .query
             .connection_timeout
             .map_or(CONNECT_WITHIN, Duration::from_millis);
-        let connecting = Connection::connect_uri_with_config(
-            uri,
-            properties,
-            self.tls()?,
-            lapin::runtime::default_runtime()?,
-        );
+        let connecting = Link::open(uri, self.tls()?, properties);
         match tokio::time::timeout(limit, connecting).await {
             Ok(connected) => Ok(connected.map_err(|error| self.advise(&error))?),
             Err(_) => Err(BrokerError::Unreachable(format!("no answer within {limit:?}"))),
@@ -155,9 +151,18 @@ impl std::fmt::Debug for Address {
 }
 
 /// Ends when the connection does, and says why. Tells meanwhile when RabbitMQ holds publishers back.
-pub(super) async fn lost(connection: &Connection) -> BrokerError {
+pub(super) async fn lost(connection: &Link) -> BrokerError {
     let mut events = std::pin::pin!(connection.events_listener());
-    while let Some(event) = events.next().await {
+    // lapin reports only what happens while it is listened to: the connection may have ended before.
+    let mut ended = std::pin::pin!(link::ended(connection));
+    loop {
+        let event = tokio::select! {
+            // What is reported says why.
+            biased;
+            event = events.next() => event,
+            () = &mut ended => break,
+        };
+        let Some(event) = event else { break };
         match event {
             // A channel's error comes here too; whoever uses the channel deals with it.
             Event::Error(error) if !connection.status().connected() => return error.into(),
@@ -175,7 +180,7 @@ pub(super) async fn lost(connection: &Connection) -> BrokerError {
 }
 
 /// Closes what can still be closed.
-pub(super) async fn close(connection: &Connection) {
+pub(super) async fn close(connection: &Link) {
     if connection.status().connected() {
         let closed = tokio::time::timeout(CLOSE_WITHIN, connection.close(200, "OK".into())).await;
         tracing::debug!(?closed, "connection closed");

@@ -1,45 +1,34 @@
-//! The consuming side: a lane for every queue, on one connection.
+//! The consuming side: a lane for every queue on one connection, and the dead queue on another. Whatever ends the
+//! connection of the dead queue, the lanes go on.
 
-use lapin::Connection;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::error::BrokerError;
 use super::lane::{Lane, LaneSettings};
+use super::link::Link;
 use super::state::Part;
 use super::{Context, topology};
 
-/// Dead messages are rare, and may be large: few are held at once.
-const DEAD_PREFETCH: u16 = 50;
+/// Dead messages are read one at a time: if one of them ends the worker, no other message is in flight.
+const DEAD_PREFETCH: u16 = 1;
 
 /// Consumes until told to stop, or until something is lost; then every lane has finished what it had in
 /// hand.
 pub(super) async fn session(
     context: &Context,
-    connection: &Connection,
+    connection: &Link,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
     let settings = &context.settings;
-    let mut queues = if settings.declare {
+    let queues = if settings.declare {
         topology::declare(connection, settings.lanes).await?
     } else {
         (0..settings.lanes).map(topology::lane).collect()
     };
-    let lanes = queues.clone();
-    queues.push(topology::DEAD.into());
-    context
-        .state
-        .waiting(Part::Consumers, "connected, and waiting for the store");
-    context
-        .watch
-        .wait_for(context.engine.store().as_ref(), stop)
-        .await;
-    if stop.is_cancelled() {
-        return Ok(());
-    }
     // Before the first event of a new lane is taken: from now on timers wait for it.
-    if !keep_lanes(context, &lanes, stop).await? {
+    if !wait_for_store(Part::Consumers, context, stop).await || !keep_lanes(context, &queues, stop).await? {
         return Ok(());
     }
     // All before the first of them runs: what runs is never dropped half way.
@@ -50,6 +39,33 @@ pub(super) async fn session(
     }
     context.state.up(Part::Consumers, context.engine.now());
     all(lanes, stop).await
+}
+
+/// Reads the dead queue until told to stop, or until the connection is lost.
+pub(super) async fn dead_session(
+    context: &Context,
+    connection: &Link,
+    stop: &CancellationToken,
+) -> Result<(), BrokerError> {
+    if context.settings.declare {
+        topology::declare_dead(connection).await?;
+    }
+    if !wait_for_store(Part::Dead, context, stop).await {
+        return Ok(());
+    }
+    let settings = lane_settings(context, topology::DEAD);
+    let lane = Lane::open(context, connection, topology::DEAD, settings, stop.clone()).await?;
+    context.state.up(Part::Dead, context.engine.now());
+    all(vec![lane], stop).await
+}
+
+/// Waits until the store takes messages. False: told to stop before.
+async fn wait_for_store(part: Part, context: &Context, stop: &CancellationToken) -> bool {
+    context
+        .state
+        .waiting(part, "connected, and waiting for the store");
+    context.watch.wait_for(&context.engine, stop).await;
+    !stop.is_cancelled()
 }
 
 /// Records which lanes there are. False: told to stop before.

@@ -7,10 +7,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use lapin::Consumer;
 use lapin::message::Delivery;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{Connection, Consumer};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::address::CLOSE_WITHIN;
 use super::error::BrokerError;
 use super::ledger::Ledger;
-use super::message::Source;
+use super::link::{Link, open_channel};
+use super::message::{Source, salvage};
 use super::outage::StoreWatch;
+use super::properties::Withheld;
 use super::strand::{Heartbeat, Item, Message, Strand};
 use super::{Context, heartbeat, metrics, topology};
 use crate::engine::{Engine, Incoming};
@@ -47,6 +49,7 @@ impl LaneSettings {
 
 pub(super) struct Lane {
     source: Arc<Source>,
+    withheld: Withheld,
     ledger: Arc<Ledger>,
     consumer: Consumer,
     engine: Arc<Engine>,
@@ -59,12 +62,12 @@ pub(super) struct Lane {
 impl Lane {
     pub async fn open(
         context: &Context,
-        connection: &Connection,
+        connection: &Link,
         queue: &str,
         settings: LaneSettings,
         stop: CancellationToken,
     ) -> Result<Self, BrokerError> {
-        let channel = connection.create_channel().await?;
+        let channel = open_channel(connection).await?;
         channel
             .basic_qos(settings.prefetch, BasicQosOptions::default())
             .await?;
@@ -75,6 +78,7 @@ impl Lane {
             .map_err(|error| topology::advise(&error, queue))?;
         Ok(Self {
             source: Arc::new(Source::of_queue(queue)),
+            withheld: connection.withheld().clone(),
             ledger: Arc::new(Ledger::new(
                 channel,
                 context.pressure.clone(),
@@ -174,10 +178,17 @@ impl Lane {
     }
 
     /// A strand that is gone has failed, and everything ends; what it was to get is delivered again.
-    fn hand_out(&self, delivery: Delivery, strands: &[UnboundedSender<Item>]) {
+    fn hand_out(&self, mut delivery: Delivery, strands: &[UnboundedSender<Item>]) {
         let now = self.engine.now();
+        let withheld = self
+            .withheld
+            .take(self.ledger.channel().id(), delivery.delivery_tag);
+        let flaw = withheld.and_then(|properties| salvage(&self.source, properties, &mut delivery));
         if heartbeat::is_heartbeat(&delivery) {
-            let watermark = heartbeat::watermark(&self.source.queue, &delivery, now);
+            // One that RabbitMQ gave up says nothing of the dead queue.
+            let is_ours = !self.source.is_dead();
+            let watermark = is_ours.then(|| heartbeat::watermark(&self.source.queue, &delivery, now));
+            let watermark = watermark.flatten();
             let heartbeat = Arc::new(Heartbeat::new(delivery.delivery_tag, watermark, strands.len()));
             for strand in strands {
                 let _ = strand.send(Item::Heartbeat(heartbeat.clone()));
@@ -185,7 +196,10 @@ impl Lane {
             return;
         }
         let decoder = Decoder::new(self.settings.limits, now);
-        let incoming = self.source.read(&decoder, &delivery);
+        let incoming = self.source.read(&decoder, &delivery, flaw.as_deref());
+        if self.source.is_dead() && matches!(incoming, Incoming::Event(_)) {
+            ::metrics::counter!(metrics::RETRIED, "queue" => self.source.queue.clone()).increment(1);
+        }
         let strand = if self.is_spread {
             place(&incoming, &delivery, strands.len())
         } else {
@@ -193,6 +207,7 @@ impl Lane {
         };
         let _ = strands[strand].send(Item::Message(Box::new(Message {
             delivery,
+            flaw,
             incoming: Some(incoming),
         })));
     }

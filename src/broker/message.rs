@@ -8,6 +8,8 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use super::metrics;
+use super::properties::RawProperties;
 use super::topology::DEAD;
 use crate::domain::id::clip;
 use crate::engine::Incoming;
@@ -19,6 +21,10 @@ pub(super) struct AmqpHeaders<'a>(Option<&'a FieldTable>);
 
 /// What RabbitMQ adds when it gives a message up; the reason of the dead letter says it in words.
 const DEATH_HEADERS: [&str; 3] = ["x-death", "x-first-death-", "x-last-death-"];
+
+/// How often a message of the dead queue is tried as an event. More than once, because a worker may be stopped at any
+/// moment; not many times, because it may be the message that ends workers.
+const RETRIES: i64 = 3;
 
 impl AmqpHeaders<'_> {
     fn get(&self, name: &str) -> Option<&AMQPValue> {
@@ -69,17 +75,22 @@ impl Source {
         self.queue == DEAD
     }
 
-    pub fn read(&self, decoder: &Decoder, delivery: &Delivery) -> Incoming {
-        self.read_parts(decoder, &delivery.properties, &delivery.data)
+    /// Reads a delivery. A `flaw` of its properties makes a dead letter of it, whatever it holds.
+    pub fn read(&self, decoder: &Decoder, delivery: &Delivery, flaw: Option<&str>) -> Incoming {
+        match flaw {
+            Some(flaw) => Incoming::Dead(self.dead(delivery, flaw.to_owned())),
+            None => self.read_parts(decoder, &delivery.properties, &delivery.data),
+        }
     }
 
     fn read_parts(&self, decoder: &Decoder, properties: &BasicProperties, body: &[u8]) -> Incoming {
         let headers = AmqpHeaders(properties.headers().as_ref());
         let message = self.message(properties, &headers, body);
-        if self.is_dead() {
+        if self.is_dead() && !is_to_be_retried(&headers) {
             return Incoming::Dead(message.dead(death(&headers)));
         }
         match decoder.event(message) {
+            Err(_) if self.is_dead() => Incoming::Dead(message.dead(death(&headers))),
             Ok(event) => Incoming::Event(event),
             Err(letter) => Incoming::Dead(letter),
         }
@@ -128,6 +139,36 @@ impl Source {
 #[must_use]
 pub fn read(queue: &str, decoder: &Decoder, properties: &BasicProperties, body: &[u8]) -> Incoming {
     Source::of_queue(queue).read_parts(decoder, properties, body)
+}
+
+/// Reads the properties of a delivery that the client library handed over without them. What is wrong with them, if
+/// anything is.
+pub(super) fn salvage(source: &Source, properties: RawProperties, delivery: &mut Delivery) -> Option<String> {
+    let salvaged = properties.salvage();
+    delivery.properties = salvaged.properties;
+    let flaw = salvaged.flaw?;
+    let queue = source.queue.as_str();
+    ::metrics::counter!(metrics::UNREADABLE, "queue" => queue.to_owned()).increment(1);
+    tracing::warn!(
+        broker.queue = queue,
+        message.bytes = delivery.data.len(),
+        message.sha256 = body_digest(&delivery.data),
+        why = flaw,
+        "a message is kept as a dead letter because of its properties"
+    );
+    Some(flaw)
+}
+
+/// Whether a message of the dead queue is ingested if it is an event: RabbitMQ gave it up, for whatever reason that says
+/// nothing of the message itself (workers that were restarted too often, a queue that was full, a policy), and it has not
+/// been delivered from the dead queue too often.
+fn is_to_be_retried(headers: &AmqpHeaders<'_>) -> bool {
+    let deliveries = match headers.get("x-delivery-count") {
+        Some(AMQPValue::LongLongInt(count)) => *count,
+        Some(AMQPValue::LongInt(count)) => (*count).into(),
+        _ => 0,
+    };
+    headers.get("x-death").is_some() && deliveries < RETRIES
 }
 
 /// Why RabbitMQ gave a message up. The newest entry of `x-death` comes first.
@@ -238,7 +279,7 @@ mod tests {
 
     fn read(queue: &str, delivery: &Delivery) -> Incoming {
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        Source::of_queue(queue).read(&Decoder::new(Limits::default(), now), delivery)
+        Source::of_queue(queue).read(&Decoder::new(Limits::default(), now), delivery, None)
     }
 
     #[test]

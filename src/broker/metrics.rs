@@ -4,6 +4,10 @@
 pub(super) const RECEIVED: &str = "tenure_broker_received_total";
 /// Of these, messages that had been delivered before, by queue.
 pub(super) const REDELIVERED: &str = "tenure_broker_redelivered_total";
+/// Messages whose properties the client library does not read, by queue.
+pub(super) const UNREADABLE: &str = "tenure_broker_unreadable_total";
+/// Messages that RabbitMQ gave up and that were tried again as events, by queue.
+pub(super) const RETRIED: &str = "tenure_broker_retried_total";
 /// Messages of a batch, by queue.
 pub(super) const BATCH_MESSAGES: &str = "tenure_broker_batch_messages";
 /// From a batch's first message to its acknowledgement, by queue.

@@ -7,12 +7,15 @@ mod error;
 mod heartbeat;
 mod lane;
 mod ledger;
+mod link;
 mod message;
 mod metrics;
 mod outage;
 mod pressure;
+mod properties;
 pub mod publisher;
 mod relay;
+mod screen;
 mod state;
 mod strand;
 mod supervise;
@@ -133,9 +136,9 @@ pub async fn run(
         ));
     }
     let parts = if settings.relay {
-        &[Part::Consumers, Part::Heartbeat, Part::Relay][..]
+        &[Part::Consumers, Part::Dead, Part::Heartbeat, Part::Relay][..]
     } else {
-        &[Part::Consumers, Part::Heartbeat]
+        &[Part::Consumers, Part::Dead, Part::Heartbeat]
     };
     state.expect(&address.to_string(), parts, engine.now());
     let context = Context {
@@ -149,7 +152,10 @@ pub async fn run(
     };
     let silence = CancellationToken::new();
     let consumers = async {
-        supervise::keep(Part::Consumers, &context, &stop).await;
+        tokio::join!(
+            supervise::keep(Part::Consumers, &context, &stop),
+            supervise::keep(Part::Dead, &context, &stop),
+        );
         written.cancelled().await;
         silence.cancel();
     };

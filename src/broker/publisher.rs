@@ -9,6 +9,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm
 use super::address::{self, Address};
 use super::backoff::Backoff;
 use super::error::BrokerError;
+use super::link::{Link, open_channel};
 use super::{metrics, topology};
 use crate::config;
 use crate::domain::Event;
@@ -93,7 +94,7 @@ impl Outgoing {
 
 /// A channel on which RabbitMQ says of each message whether it has it.
 pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channel, BrokerError> {
-    let channel = connection.create_channel().await?;
+    let channel = open_channel(connection).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)
 }
@@ -153,7 +154,7 @@ fn properties(id: &str, subject: Option<&str>) -> BasicProperties {
 pub struct Publisher {
     channel: Channel,
     /// When it is this publisher's own.
-    connection: Option<Connection>,
+    connection: Option<Link>,
     flight: VecDeque<(Outgoing, PublisherConfirm)>,
     confirmed: u64,
 }

@@ -17,6 +17,8 @@ use super::metrics;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     Consumers,
+    /// The reader of the dead queue.
+    Dead,
     Heartbeat,
     Relay,
 }
@@ -26,6 +28,7 @@ impl Part {
     pub fn connection_name(self) -> &'static str {
         match self {
             Self::Consumers => "tenure",
+            Self::Dead => "tenure dead",
             Self::Heartbeat => "tenure heartbeat",
             Self::Relay => "tenure relay",
         }
@@ -36,7 +39,7 @@ impl Part {
     /// however long they are.
     pub fn frame_max(self) -> Option<u32> {
         match self {
-            Self::Consumers => None,
+            Self::Consumers | Self::Dead => None,
             Self::Heartbeat => Some(8 << 10),
             Self::Relay => Some(32 << 10),
         }

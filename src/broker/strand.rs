@@ -41,6 +41,8 @@ pub(super) enum Item {
 /// A delivery, and what was read in it.
 pub(super) struct Message {
     pub delivery: Delivery,
+    /// What is wrong with its properties.
+    pub flaw: Option<String>,
     /// None once it was tried: for another attempt it is read anew, because the clock has gone on.
     pub incoming: Option<Incoming>,
 }
@@ -220,7 +222,10 @@ impl Strand {
             .iter_mut()
             .map(|message| {
                 let read = message.incoming.take();
-                read.unwrap_or_else(|| self.source.read(&decoder, &message.delivery))
+                read.unwrap_or_else(|| {
+                    self.source
+                        .read(&decoder, &message.delivery, message.flaw.as_deref())
+                })
             })
             .collect()
     }

@@ -11,9 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::address::{close, lost};
 use super::backoff::Backoff;
 use super::error::BrokerError;
+use super::link::Link;
 use super::state::Part;
 use super::{Context, consumer, heartbeat, relay};
 
+/// How long a session may take to end once its connection is lost: longer than any call to the store.
+const ABANDON_AFTER: Duration = Duration::from_mins(2);
 /// A session that held so long was in order: the next attempt comes soon again.
 const IN_ORDER: Duration = Duration::from_secs(10);
 
@@ -63,9 +66,16 @@ async fn once(
                 // What is under way with the store is not to be dropped half way.
                 stop.cancel();
                 // Who was refused knows best what to do about it.
-                match session.await {
-                    Err(refused @ BrokerError::Refused(_)) => Err(refused),
-                    _ => Err(error),
+                match tokio::time::timeout(ABANDON_AFTER, session).await {
+                    Ok(Err(refused @ BrokerError::Refused(_))) => Err(refused),
+                    Ok(_) => Err(error),
+                    Err(_) => {
+                        tracing::error!(
+                            broker.connection = part.connection_name(),
+                            "what used a lost connection does not end and is abandoned; this is a fault in Tenure"
+                        );
+                        Err(error)
+                    }
                 }
             }
         }
@@ -77,11 +87,12 @@ async fn once(
 async fn session(
     part: Part,
     context: &Context,
-    connection: &lapin::Connection,
+    connection: &Link,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
     match part {
         Part::Consumers => consumer::session(context, connection, stop).await,
+        Part::Dead => consumer::dead_session(context, connection, stop).await,
         Part::Heartbeat => heartbeat::session(context, connection, stop).await,
         Part::Relay => relay::session(context, connection, stop).await,
     }

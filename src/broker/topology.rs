@@ -8,6 +8,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 
 use super::error::BrokerError;
+use super::link::open_channel;
 
 /// Upstream apps publish their events here, the routing key being the event's type.
 pub const EVENTS: &str = "tenure.events";
@@ -39,7 +40,7 @@ pub fn lane(number: u16) -> String {
 /// Declares everything, and returns the lanes to read: those asked for, and those that were there of more lanes
 /// before. The latter get nothing new and are read empty.
 pub(super) async fn declare(connection: &Connection, lanes: u16) -> Result<Vec<String>, BrokerError> {
-    let channel = connection.create_channel().await?;
+    let channel = open_channel(connection).await?;
     declare_exchange(&channel, EVENTS, ExchangeKind::Topic, FieldTable::default()).await?;
     declare_changes(&channel).await?;
     declare_queue(&channel, DEAD, dead_arguments()).await?;
@@ -61,6 +62,14 @@ pub(super) async fn declare(connection: &Connection, lanes: u16) -> Result<Vec<S
     let _ = channel.close(200, "OK".into()).await;
     queues.extend(left_over(connection, lanes).await?);
     Ok(queues)
+}
+
+/// Declares the queue of dead messages.
+pub(super) async fn declare_dead(connection: &Connection) -> Result<(), BrokerError> {
+    let channel = open_channel(connection).await?;
+    declare_queue(&channel, DEAD, dead_arguments()).await?;
+    let _ = channel.close(200, "OK".into()).await;
+    Ok(())
 }
 
 /// What the relay needs.
@@ -155,7 +164,7 @@ async fn left_over(connection: &Connection, lanes: u16) -> Result<Vec<String>, B
     let mut found = Vec::new();
     for queue in (lanes..).map(lane) {
         // Asking for what is not there costs the channel.
-        let channel = connection.create_channel().await?;
+        let channel = open_channel(connection).await?;
         let passive = QueueDeclareOptions::default().passive();
         match channel
             .queue_declare(queue.as_str().into(), passive, FieldTable::default())

@@ -7,6 +7,7 @@
 
 pub mod gate;
 pub mod proxy;
+pub mod raw_amqp;
 pub mod servers;
 pub mod site;
 pub mod tenure;

@@ -24,9 +24,14 @@ pub enum Cut {
     Silence,
 }
 
+/// What the server is made to say that no client understands.
+const GARBAGE: [u8; 8] = [0xff; 8];
+
 #[derive(Clone, Copy)]
 struct Weather {
     stalled: bool,
+    /// Behind what the server says with these bytes in it comes garbage.
+    garbled: Option<&'static [u8]>,
     /// Connections that began in an earlier one are cut.
     age: u64,
     cut: Cut,
@@ -53,6 +58,7 @@ impl Proxy {
         let port = free_port();
         let (weather, watched) = watch::channel(Weather {
             stalled: false,
+            garbled: None,
             age: 0,
             cut: Cut::Close,
         });
@@ -94,6 +100,11 @@ impl Proxy {
         });
     }
 
+    /// Follows what the server says with garbage, wherever these bytes are in it; None: no longer.
+    pub fn garble(&self, behind: Option<&'static [u8]>) {
+        self.weather.send_modify(|weather| weather.garbled = behind);
+    }
+
     /// From now on nothing comes through, either way, and nobody is told.
     pub fn stall(&self) {
         self.weather.send_modify(|weather| weather.stalled = true);
@@ -132,8 +143,8 @@ async fn carry(mut client: TcpStream, server: u16, weather: watch::Receiver<Weat
     let cut = {
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
         tokio::select! {
-            () = pump(from_client, to_server, weather.clone()) => None,
-            () = pump(from_server, to_client, weather) => None,
+            () = pump(from_client, to_server, weather.clone(), false) => None,
+            () = pump(from_server, to_client, weather, true) => None,
             changed = watched.wait_for(|weather| weather.age != born) => changed.ok().map(|weather| weather.cut),
         }
     };
@@ -151,6 +162,7 @@ async fn pump(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
     mut weather: watch::Receiver<Weather>,
+    is_server: bool,
 ) {
     let mut bytes = vec![0; 16 << 10];
     loop {
@@ -158,9 +170,17 @@ async fn pump(
             return;
         };
         // What is under way when the stall begins is held back, too.
-        if weather.wait_for(|weather| !weather.stalled).await.is_err()
-            || to.write_all(&bytes[..read]).await.is_err()
-        {
+        if weather.wait_for(|weather| !weather.stalled).await.is_err() {
+            return;
+        }
+        let garbled = weather.borrow().garbled.filter(|_| is_server);
+        let is_garbled =
+            garbled.is_some_and(|behind| bytes[..read].windows(behind.len()).any(|window| window == behind));
+        let mut said = bytes[..read].to_vec();
+        if is_garbled {
+            said.extend(GARBAGE);
+        }
+        if to.write_all(&said).await.is_err() {
             return;
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lapin::options::QueueDeleteOptions;
 
 use super::given::*;
+use crate::support::proxy::Proxy;
 use crate::support::servers::{RabbitMq, name_in};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,6 +48,35 @@ async fn cut_connections_are_made_again_and_nothing_is_lost() {
         tenure.census().await.journal,
         "every change, once or more"
     );
+    worker.stop().await;
+}
+
+/// The client library never answers some calls that are made while it gives a connection up.
+#[test]
+fn a_connection_that_ends_while_its_channels_are_opened_is_made_again() {
+    let url = RabbitMq::shared().vhost("while_opened");
+    let proxy = Proxy::to(RabbitMq::shared().port());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(channels_that_are_not_opened(&url, &proxy));
+}
+
+async fn channels_that_are_not_opened(url: &str, proxy: &Proxy) {
+    let tenure = Tenure::new().await;
+    let mut lanes = settings(&proxy.url(url));
+    lanes.lanes = 4;
+    // In the answer to who consumes: the next lane is opened when it comes.
+    proxy.garble(Some(&[0, 60, 0, 21]));
+    let worker = tenure.start(lanes);
+    for attempts in [8, 12] {
+        wait_for("attempts", async || proxy.connections() >= attempts).await;
+        assert!(!worker.state.status().connected);
+    }
+    proxy.garble(None);
+    tokio::time::timeout(PATIENCE, worker.state.connected())
+        .await
+        .expect("it connects");
+    Upstream::at(url).await.add("1", "a").await;
+    tenure.wait_for_events(1).await;
     worker.stop().await;
 }
 

@@ -7,4 +7,5 @@ mod moody;
 mod relay;
 mod store_trouble;
 mod topology;
+mod unreadable;
 mod watermarks;

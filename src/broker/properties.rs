@@ -1,0 +1,303 @@
+//! Message properties that the client library does not read.
+//!
+//! AMQP says that short strings are UTF-8. RabbitMQ does not check it, and lapin ends the connection over one that is not,
+//! with everything that is in flight on it. It does the same with a content header that is larger than a frame, which RabbitMQ
+//! sends when it adds `x-death` or `x-delivery-count` to headers that just fitted.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lapin::BasicProperties;
+use lapin::protocol::basic::parse_properties;
+use lapin::types::{ChannelId, DeliveryTag};
+
+use crate::store::hex;
+
+/// Places that a reason names at most.
+const PLACES: usize = 3;
+/// Bytes of unreadable properties that a reason shows at most.
+const SHOWN: usize = 256;
+
+/// Properties that were withheld from the client library, until the lane asks for them. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Withheld(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// How many there are. Almost always none, and then the lanes need no lock.
+    count: AtomicUsize,
+    by_delivery: Mutex<HashMap<(ChannelId, DeliveryTag), RawProperties>>,
+}
+
+impl Withheld {
+    pub fn put(&self, channel: ChannelId, tag: DeliveryTag, properties: RawProperties) {
+        let mut by_delivery = self.by_delivery();
+        by_delivery.insert((channel, tag), properties);
+        self.0.count.store(by_delivery.len(), Ordering::Release);
+    }
+
+    /// The properties of a delivery that the library handed over without them.
+    pub fn take(&self, channel: ChannelId, tag: DeliveryTag) -> Option<RawProperties> {
+        if self.0.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut by_delivery = self.by_delivery();
+        let properties = by_delivery.remove(&(channel, tag));
+        self.0.count.store(by_delivery.len(), Ordering::Release);
+        properties
+    }
+
+    fn by_delivery(&self) -> MutexGuard<'_, HashMap<(ChannelId, DeliveryTag), RawProperties>> {
+        self.0.by_delivery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The properties of a message as RabbitMQ sent them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RawProperties {
+    /// From the property flags on.
+    pub bytes: Vec<u8>,
+    /// The exchange or the routing key was not UTF-8.
+    pub is_address_replaced: bool,
+}
+
+/// What could be read of properties.
+#[derive(Debug, Default)]
+pub(super) struct Salvaged {
+    /// With `?` in place of each byte that is not UTF-8.
+    pub properties: BasicProperties,
+    /// What is wrong with the message. None: the properties were only too large for the library.
+    pub flaw: Option<String>,
+}
+
+impl RawProperties {
+    pub fn salvage(mut self) -> Salvaged {
+        let mut walk = Walk {
+            bytes: &mut self.bytes,
+            at: 0,
+            places: Vec::new(),
+        };
+        if self.is_address_replaced {
+            walk.places.push("routing key or exchange".into());
+        }
+        let is_walked = walk.properties().is_some();
+        let places = walk.places;
+        match read(&self.bytes) {
+            Some(properties) if is_walked => Salvaged {
+                properties,
+                flaw: (!places.is_empty()).then(|| {
+                    let more = if places.len() > PLACES { " and others" } else { "" };
+                    let places = places[..places.len().min(PLACES)].join(", ");
+                    format!(
+                        "its properties hold text that is not UTF-8, which AMQP does not allow ({places}{more}); the bytes \
+                         at fault are shown as `?`"
+                    )
+                }),
+            },
+            _ => Salvaged {
+                properties: BasicProperties::default(),
+                flaw: Some(format!(
+                    "its properties cannot be read; in hexadecimal they begin with {}",
+                    hex(&self.bytes[..self.bytes.len().min(SHOWN)])
+                )),
+            },
+        }
+    }
+}
+
+/// Whether the client library reads these properties.
+pub(super) fn is_readable(properties: &[u8]) -> bool {
+    // Nearly all are ASCII behind the flags, and then the strings in them are.
+    properties.get(2..).is_some_and(<[u8]>::is_ascii) || read(properties).is_some()
+}
+
+fn read(properties: &[u8]) -> Option<BasicProperties> {
+    match parse_properties(properties) {
+        Ok(([], properties)) => Some(properties),
+        _ => None,
+    }
+}
+
+/// Replaces the short string at an offset where it is not UTF-8. Returns where it ends, and whether it was replaced; None if
+/// it is not whole.
+pub(super) fn replace_short_string(bytes: &mut [u8], at: usize) -> Option<(usize, bool)> {
+    let end = at + 1 + usize::from(*bytes.get(at)?);
+    let text = bytes.get_mut(at + 1..end)?;
+    let mut start = 0;
+    let mut is_replaced = false;
+    while let Err(error) = std::str::from_utf8(&text[start..]) {
+        let from = start + error.valid_up_to();
+        let to = error.error_len().map_or(text.len(), |length| from + length);
+        text[from..to].fill(b'?');
+        start = to;
+        is_replaced = true;
+    }
+    Some((end, is_replaced))
+}
+
+/// Goes through properties and replaces short strings that are not UTF-8. The methods return None when the bytes are not
+/// what they should be.
+struct Walk<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+    /// Where strings were replaced.
+    places: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn properties(&mut self) -> Option<()> {
+        let flags = u16::from_be_bytes(self.fixed(2)?.try_into().ok()?);
+        let has = |bit: u16| flags & (1 << bit) != 0;
+        for (bit, name) in [(15, "content type"), (14, "content encoding")] {
+            if has(bit) {
+                self.short_string(name)?;
+            }
+        }
+        if has(13) {
+            self.table()?;
+        }
+        // The delivery mode and the priority.
+        self.fixed(usize::from(has(12)) + usize::from(has(11)))?;
+        for (bit, name) in [
+            (10, "correlation id"),
+            (9, "reply to"),
+            (8, "expiration"),
+            (7, "message id"),
+        ] {
+            if has(bit) {
+                self.short_string(name)?;
+            }
+        }
+        if has(6) {
+            // The timestamp.
+            self.fixed(8)?;
+        }
+        for (bit, name) in [(5, "type"), (4, "user id"), (3, "app id"), (2, "cluster id")] {
+            if has(bit) {
+                self.short_string(name)?;
+            }
+        }
+        (self.at == self.bytes.len()).then_some(())
+    }
+
+    fn fixed(&mut self, length: usize) -> Option<&[u8]> {
+        let bytes = self.bytes.get(self.at..self.at.checked_add(length)?)?;
+        self.at += length;
+        Some(bytes)
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        let length = u32::from_be_bytes(self.fixed(4)?.try_into().ok()?);
+        usize::try_from(length).ok()
+    }
+
+    fn short_string(&mut self, place: &str) -> Option<()> {
+        let (end, is_replaced) = replace_short_string(self.bytes, self.at)?;
+        if is_replaced {
+            let text = String::from_utf8_lossy(&self.bytes[self.at + 1..end]);
+            self.places.push(format!("{place} `{text}`"));
+        }
+        self.at = end;
+        Some(())
+    }
+
+    fn table(&mut self) -> Option<()> {
+        let end = self.length()?.checked_add(self.at)?;
+        while self.at < end {
+            self.short_string("header")?;
+            self.value()?;
+        }
+        (self.at == end).then_some(())
+    }
+
+    fn value(&mut self) -> Option<()> {
+        match self.fixed(1)?[0] {
+            b'V' => {}
+            b't' | b'b' | b'B' => drop(self.fixed(1)?),
+            b's' | b'u' | b'U' => drop(self.fixed(2)?),
+            b'I' | b'i' | b'f' => drop(self.fixed(4)?),
+            b'D' => drop(self.fixed(5)?),
+            b'l' | b'L' | b'd' | b'T' => drop(self.fixed(8)?),
+            b'S' | b'x' => {
+                let length = self.length()?;
+                self.fixed(length)?;
+            }
+            b'F' => self.table()?,
+            b'A' => {
+                let end = self.length()?.checked_add(self.at)?;
+                while self.at < end {
+                    self.value()?;
+                }
+                (self.at == end).then_some(())?;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn salvage(bytes: &[u8]) -> Salvaged {
+        let raw = RawProperties {
+            bytes: bytes.to_vec(),
+            is_address_replaced: false,
+        };
+        raw.salvage()
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced_and_named() {
+        // A content type, and a header whose value is an array with a table in it.
+        let bytes = b"\xa0\x00\x03a\xf6b\x00\x00\x00\x14\x01hA\x00\x00\x00\x0dF\x00\x00\x00\x08\x02\xe2\x82S\x00\x00\x00\x00";
+        assert!(!is_readable(bytes));
+        let Salvaged { properties, flaw } = salvage(bytes);
+        assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "a?b");
+        let flaw = flaw.unwrap();
+        assert!(flaw.contains("content type `a?b`, header `??`"), "{flaw}");
+    }
+
+    #[test]
+    fn what_is_utf8_is_left_alone() {
+        let bytes = "\u{0}\u{0}".as_bytes();
+        assert!(is_readable(bytes) && salvage(bytes).flaw.is_none());
+        let bytes = b"\x80\x00\x05gr\xc3\xb6!";
+        assert!(is_readable(bytes));
+        let Salvaged { properties, flaw } = salvage(bytes);
+        assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "grö!");
+        assert_eq!(flaw, None);
+    }
+
+    #[test]
+    fn what_is_not_whole_is_shown_in_hexadecimal() {
+        for bytes in [
+            &b""[..],
+            b"\x80",
+            b"\x80\x00",
+            b"\x80\x00\x05ab",
+            b"\x20\x00\xff\xff\xff\xff",
+            b"\x80\x00\x01ab",
+        ] {
+            let flaw = salvage(bytes).flaw.unwrap();
+            assert!(flaw.contains("cannot be read"), "{bytes:?}: {flaw}");
+        }
+    }
+
+    #[test]
+    fn each_delivery_has_its_own() {
+        let withheld = Withheld::default();
+        let raw = |byte| RawProperties {
+            bytes: vec![byte],
+            is_address_replaced: false,
+        };
+        withheld.put(1, 7, raw(1));
+        withheld.put(2, 7, raw(2));
+        assert_eq!(withheld.take(1, 8), None);
+        assert_eq!(withheld.take(2, 7), Some(raw(2)));
+        assert_eq!(withheld.take(1, 7), Some(raw(1)));
+        assert_eq!(withheld.take(1, 7), None);
+    }
+}
