@@ -6,7 +6,8 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use crate::store::{Store, StoreError};
+use crate::engine::Engine;
+use crate::store::StoreError;
 
 /// Times when the store takes nothing, shared by all lanes and the relay. The log has one line when one begins, and one
 /// when it ends: with a write that succeeds, once nobody is left whose write failed. An answer is no proof, because a
@@ -62,12 +63,13 @@ impl StoreWatch {
         }
     }
 
-    /// Returns when the store answers, or when told to stop. Whoever fetches messages while it does not only
-    /// holds them, and uses up their delivery limit when the connection is lost.
-    pub async fn wait_for(&self, store: &dyn Store, stop: &CancellationToken) {
+    /// Returns when the store takes writes, or when told to stop. To fetch messages before would only hold them, and use up
+    /// their delivery limit when this worker ends. An answer is not enough: a store that is read-only, full or locked
+    /// answers, too.
+    pub async fn wait_for(&self, engine: &Engine, stop: &CancellationToken) {
         let mut backoff = Backoff::default();
-        while let Err(error) = store.ping().await {
-            // Whatever it says: nothing is fetched until it answers, and somebody has to know why.
+        while let Err(error) = engine.store().probe(engine.now()).await {
+            // Whatever it says: nothing is fetched until a write succeeds, and somebody has to know why.
             self.away(&error);
             if !backoff.wait(stop).await {
                 return;

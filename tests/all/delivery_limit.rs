@@ -1,5 +1,5 @@
-//! A message that whoever takes it dies of: after so many deliveries it stands in nobody's way any more, and can be taken again
-//! when the fault is mended.
+//! A message that ends every worker that gets it: after its last delivery it is out of the way, and can be redriven when
+//! the fault is fixed. What only looked like one is ingested.
 
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use crate::support::servers::{RabbitMq, name_in};
 use crate::support::site::Site;
 
+const LANE: &str = "tenure.events.0";
+/// How often a message of the dead queue is tried as an event.
+const RETRIES: usize = 3;
 /// More than the limit: if it does not count, the test ends all the same.
 const MOST: usize = 40;
 
@@ -22,8 +25,8 @@ fn added(client: &str) -> Value {
     })
 }
 
-/// Takes what is first in the lane, and dies of it: no acknowledgement, the connection is gone. False: nothing came.
-async fn take_and_die(url: &str) -> bool {
+/// Takes what is first in a queue, and dies of it: no acknowledgement, the connection is gone. False: nothing came.
+async fn take_and_die(url: &str, queue: &str) -> bool {
     let connection = Connection::connect(url, ConnectionProperties::default())
         .await
         .expect("a connection");
@@ -32,7 +35,7 @@ async fn take_and_die(url: &str) -> bool {
     one.await.expect("one at a time");
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
     let mut consumer = channel
-        .basic_consume("tenure.events.0".into(), "dies".into(), options, arguments)
+        .basic_consume(queue.into(), "dies".into(), options, arguments)
         .await
         .expect("a consumer");
     let came = tokio::time::timeout(Duration::from_secs(10), consumer.next()).await;
@@ -49,7 +52,7 @@ async fn what_kills_again_and_again_becomes_a_dead_letter_and_can_be_redriven() 
     tenure.ok(&["publish", &site.file([added("deadly")])]);
     let mut deaths = 0;
     let left = || RabbitMq::shared().queue_depth(name_in(&site.amqp), "tenure.dead") == Some(1);
-    while deaths < MOST && take_and_die(&site.amqp).await {
+    while deaths < MOST && take_and_die(&site.amqp, LANE).await {
         deaths += 1;
         // Once it is beyond the limit there is nothing to take.
         if deaths > 20 && tokio::task::block_in_place(|| settled(&site, left)) {
@@ -57,6 +60,9 @@ async fn what_kills_again_and_again_becomes_a_dead_letter_and_can_be_redriven() 
         }
     }
     assert_eq!(deaths, 21, "the first delivery, and 20 more");
+    for _ in 0..RETRIES {
+        assert!(take_and_die(&site.amqp, "tenure.dead").await);
+    }
 
     tenure.ok(&["publish", &site.file([added("before"), added("after")])]);
     let running = tenure.run();
@@ -82,6 +88,6 @@ async fn what_kills_again_and_again_becomes_a_dead_letter_and_can_be_redriven() 
 
 /// Whether the message has left the lane for the queue of the dead, which it does within moments or not at all.
 fn settled(site: &Site, left: impl Fn() -> bool) -> bool {
-    let lane = || RabbitMq::shared().queue_depth(name_in(&site.amqp), "tenure.events.0");
+    let lane = || RabbitMq::shared().queue_depth(name_in(&site.amqp), LANE);
     crate::support::tenure::wait_until(Duration::from_secs(20), || left() && lane() == Some(0)).is_ok()
 }
