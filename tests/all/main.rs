@@ -15,6 +15,7 @@ mod lifecycles;
 mod oracle;
 mod outages;
 mod readiness;
+mod relay_lead;
 mod scheduler;
 mod secrets;
 mod several_workers;

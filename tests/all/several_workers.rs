@@ -220,7 +220,7 @@ fn sweeps_are_shared_and_recorded_once_a_tick() {
 }
 
 /// A queue for all changes.
-async fn listen(url: &str) {
+pub(crate) async fn listen(url: &str) {
     let connection = Connection::connect(url, ConnectionProperties::default())
         .await
         .expect("a connection");

@@ -138,6 +138,18 @@ impl PostgresStore {
     }
 }
 
+/// Waits for other workers' migrations of this schema. (The lock of the migrator is one for the whole database, and would
+/// make an installation wait for the migrations of another.) The session keeps the lock until it ends.
+async fn migration_lock(connection: &mut PgConnection) -> Result<()> {
+    /// "tenm" in ASCII, in the upper half; the lower half is the schema.
+    const MIGRATION: i64 = 0x74_65_6e_6d << 32;
+    sqlx::query("select pg_advisory_lock($1 | coalesce(current_schema()::regnamespace::oid::bigint, 0))")
+        .bind(MIGRATION)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     fn kind(&self) -> &'static str {
@@ -154,7 +166,9 @@ impl Store for PostgresStore {
         // that is left behind by a failure goes away with it.
         let connecting = async { Ok(self.server.connect().await?) };
         let mut connection = in_time(self.connect_within, connecting).await?;
-        let migrator = MIGRATIONS.migrator().await?;
+        migration_lock(&mut connection).await?;
+        let mut migrator = MIGRATIONS.migrator().await?;
+        migrator.set_locking(false);
         let done = migrator.run_direct(&mut connection).await.map_err(schema::failed);
         if done.is_ok() {
             relay::continue_numbering(&mut connection).await?;

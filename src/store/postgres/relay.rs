@@ -11,8 +11,9 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use crate::store::rows::{self, JournalRow};
 use crate::store::{Cursor, Recorded, Result};
 
-/// The lead's number among the advisory locks of the database: "tenure" in ASCII.
-const LEAD: i64 = 0x74_65_6e_75_72_65;
+/// The lead's number among the advisory locks of the database, without the schema: "tenu" in ASCII, in the upper half. The
+/// lower half is the schema in which the tables are: each schema may hold an installation of its own.
+const LEAD: i64 = 0x74_65_6e_75 << 32;
 
 /// Takes the lead, or makes sure that it is still ours. It belongs to a session: when that ends, so
 /// does the lead.
@@ -40,10 +41,14 @@ pub(super) async fn lead(server: &PgConnectOptions, lead: &mut Option<PgConnecti
         ])
         .connect()
         .await?;
-    let taken: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
-        .bind(LEAD)
-        .fetch_one(&mut connection)
-        .await?;
+    let taken: bool = sqlx::query_scalar(
+        "select pg_try_advisory_lock($1 | relnamespace::bigint)
+         from pg_class
+         where oid = 'relay'::regclass",
+    )
+    .bind(LEAD)
+    .fetch_one(&mut connection)
+    .await?;
     if taken {
         *lead = Some(connection);
     } else {

@@ -12,6 +12,7 @@ mod dead_letters;
 mod history;
 mod kept;
 mod lanes;
+mod lead;
 mod policies;
 mod private;
 mod reading;
@@ -39,6 +40,7 @@ use super::{
     StoreError, Stored, SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
+use lead::Lead;
 
 const MIGRATIONS: Embedded = Embedded(&[
     (1, "tables", include_str!("../migrations/sqlite/0001_tables.sql")),
@@ -78,12 +80,14 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: SqlitePool,
     readers: SqlitePool,
+    lead: Lead,
 }
 
 impl SqliteStore {
     /// Names the file; it is opened when it is needed, and made by [`Store::migrate`].
     pub fn open(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref().to_owned();
+        let lead = Lead::of(&path);
         let readers = SqliteConnectOptions::new().filename(&path).busy_timeout(PATIENCE);
         let writer = readers
             .clone()
@@ -116,6 +120,7 @@ impl SqliteStore {
             readers: pool()
                 .max_connections(READERS)
                 .connect_lazy_with(readers.pragma("query_only", "on")),
+            lead,
         }
     }
 
@@ -321,12 +326,16 @@ impl Store for SqliteStore {
         sweeps::resume(&self.writer, sweep, kind).await
     }
 
-    /// There is nobody else to lead: SQLite is for one worker.
     async fn lead_relay(&self) -> Result<bool> {
-        Ok(true)
+        self.lead.take()
     }
 
     async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+        if self.lead.is_lost() {
+            return Err(StoreError::Unavailable(
+                "the relay's lock file was removed; the worker takes the lead again".into(),
+            ));
+        }
         relay::next(&self.readers, after, limit).await
     }
 
@@ -372,6 +381,7 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
+        self.lead.release();
         pool::close(&self.readers).await;
         // Last, so that it clears away the write-ahead log.
         pool::close(&self.writer).await;

@@ -1,0 +1,107 @@
+//! One worker at a time publishes the changes of an installation, whatever the store is and whoever shares the database.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+
+use crate::several_workers::listen;
+use crate::support::servers::{Postgres, RabbitMq, name_in};
+use crate::support::tenure::{Running, Tenure};
+
+const CLIENTS: u64 = 200;
+/// A client that is added makes two.
+const LINES: u64 = 2 * CLIENTS;
+
+fn events(prefix: &str) -> String {
+    let event = |client| {
+        let value: Value = json!({
+            "specversion": "1.0", "id": format!("{prefix}-{client}"), "source": "/space", "type": "client.added",
+            "subject": format!("acme/{prefix}-{client}"), "time": "2026-01-05T09:00:00Z",
+            "data": { "name": format!("{prefix} {client}") },
+        });
+        value.to_string()
+    };
+    (0..CLIENTS).map(event).collect::<Vec<_>>().join("\n")
+}
+
+fn depth(amqp: &str) -> u64 {
+    let depth = RabbitMq::shared().queue_depth(name_in(amqp), "listener");
+    depth.expect("the subscriber's queue")
+}
+
+/// Lines of the journal, and those that are not published yet.
+fn journal(file: &Path) -> (u64, u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let counted: (i64, i64) = runtime.block_on(async {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(file)
+            .connect()
+            .await
+            .expect("a connection");
+        sqlx::query_as("select count(*), count(*) filter (where seq > (select seq from relay)) from journal")
+            .fetch_one(&mut connection)
+            .await
+            .expect("a row")
+    });
+    (counted.0.unsigned_abs(), counted.1.unsigned_abs())
+}
+
+#[test]
+fn two_workers_on_one_sqlite_file_publish_each_change_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let amqp = RabbitMq::shared().vhost("sqlite_lead");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(listen(&amqp));
+    let file = folder.path().join("tenure.db");
+    let url = format!("sqlite://{}", file.display());
+    let tenure = Tenure::new(folder.path(), &[("DATABASE_URL", &url), ("AMQP_URL", &amqp)]);
+    let (first, second) = (tenure.run(), tenure.run());
+    let published = |worker: &Running, expected: u64| {
+        worker.wait_until("published", || {
+            let (lines, waiting) = journal(&file);
+            lines == expected && waiting == 0
+        });
+        // Another relay would find them within a tenth of a second.
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(depth(&amqp), journal(&file).0, "each change once");
+    };
+    tenure.fed(&["publish", "-"], &events("first"));
+    published(&second, LINES);
+    // It is killed, and its lock dies with it.
+    drop(first);
+    tenure.fed(&["publish", "-"], &events("second"));
+    published(&second, 2 * LINES);
+    assert!(second.stop().success());
+    assert!(
+        !folder.path().join("tenure.db-relay").exists(),
+        "the lock is cleared away"
+    );
+}
+
+#[test]
+fn two_installations_in_one_database_publish_both() {
+    let database = Postgres::shared().database("two_schemas");
+    Postgres::shared().sql(name_in(&database), "create schema blue; create schema green");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    let installations = ["blue", "green"].map(|schema| {
+        let amqp = RabbitMq::shared().vhost(schema);
+        runtime.block_on(listen(&amqp));
+        let url = format!("{database}?options=-c%20search_path%3D{schema}");
+        let tenure = Tenure::new(folder.path(), &[("DATABASE_URL", &url), ("AMQP_URL", &amqp)]);
+        (tenure.run(), tenure, amqp)
+    });
+    for (worker, tenure, amqp) in &installations {
+        tenure.fed(&["ingest", "-"], &events("a"));
+        worker.wait_until("heard", || depth(amqp) == LINES);
+    }
+    for (worker, ..) in installations {
+        assert!(worker.stop().success());
+    }
+}
