@@ -13,6 +13,7 @@ mod metrics;
 mod outage;
 mod pressure;
 mod properties;
+mod published;
 pub mod publisher;
 mod relay;
 mod screen;
@@ -21,7 +22,7 @@ mod strand;
 mod supervise;
 pub mod topology;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -33,6 +34,7 @@ pub use state::{BrokerState, BrokerStatus};
 
 use crate::config;
 use crate::engine::Engine;
+use crate::store::Published;
 use crate::wire::Limits;
 use address::Address;
 use outage::StoreWatch;
@@ -114,6 +116,8 @@ struct Context {
     watch: StoreWatch,
     pressure: Pressure,
     state: BrokerState,
+    /// The change that this worker published last, whatever becomes of its connections.
+    last_published: Mutex<Option<Published>>,
 }
 
 /// Works with RabbitMQ until told to stop: then what is in hand is finished and acknowledged, and when also nobody else
@@ -149,6 +153,7 @@ pub async fn run(
         watch: StoreWatch::default(),
         pressure: Pressure::default(),
         state,
+        last_published: Mutex::default(),
     };
     let silence = CancellationToken::new();
     let consumers = async {

@@ -60,11 +60,11 @@ impl Outgoing {
         }
     }
 
-    /// A line of the journal.
+    /// A line of the journal, published in an epoch.
     #[must_use]
-    pub fn change(line: &Recorded) -> Self {
+    pub fn change(epoch: i64, line: &Recorded) -> Self {
         let subject = line.entry.key.to_string();
-        let properties = properties(&wire::change_id(line), Some(&subject));
+        let properties = properties(&wire::change_id(epoch, line), Some(&subject));
         let happened = u64::try_from(line.entry.time.timestamp()).ok();
         Self {
             exchange: topology::CHANGES,
@@ -74,7 +74,7 @@ impl Outgoing {
                 Some(seconds) => properties.with_timestamp(seconds),
                 None => properties,
             },
-            body: wire::change(line),
+            body: wire::change(epoch, line),
         }
     }
 

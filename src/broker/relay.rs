@@ -2,8 +2,12 @@
 //!
 //! The cursor moves when RabbitMQ has confirmed; after a crash in between, some changes are told twice, with the
 //! same id. One worker at a time leads; the others wait for the lead.
+//!
+//! The leader knows which change was published last, from its own memory and from RabbitMQ. When the store does not have that
+//! change, it was restored from a backup: it would give out numbers again. Then a new epoch begins.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -16,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::error::BrokerError;
+use super::published::PublishedRecord;
 use super::publisher::{self, ATTEMPTS, Outgoing};
 use super::state::Part;
 use super::{Context, metrics, topology};
 use crate::engine::Engine;
-use crate::store::{Cursor, Recorded, StoreError};
+use crate::store::{Cursor, Outbox, Published, Recorded, StoreError};
 
 /// Journal lines that are read at a time.
 const CHUNK: u32 = 500;
@@ -83,9 +88,12 @@ pub(super) async fn session(
         check_changes(&channel).await?;
     }
     context.state.up(Part::Relay, context.engine.now());
+    let record = PublishedRecord::open(connection).await?;
     let relay = Relay {
         context,
         channel,
+        record,
+        follows: AtomicBool::default(),
         noted: AtomicU64::new(0),
     };
     tokio::select! {
@@ -108,6 +116,9 @@ impl Drop for Telling<'_> {
 struct Relay<'a> {
     context: &'a Context,
     channel: Channel,
+    record: PublishedRecord,
+    /// Another worker leads, and the log says so.
+    follows: AtomicBool,
     /// How often the cursor was written down: whether anything moves.
     noted: AtomicU64,
 }
@@ -174,9 +185,8 @@ impl Relay<'_> {
     async fn publish(
         &self,
         until: Until<'_>,
-        published: mpsc::Sender<(Cursor, PublisherConfirm)>,
+        published: mpsc::Sender<(Published, PublisherConfirm)>,
     ) -> Result<(), RelayError> {
-        let store = self.context.engine.store();
         let mut upto = Cursor::default();
         let mut leads = false;
         let mut left = match until {
@@ -185,11 +195,14 @@ impl Relay<'_> {
         };
         while left > 0 {
             let written = self.context.journal_written.notified();
-            leads = leads || store.lead_relay().await?;
-            let lines = if leads {
-                store.relay_next(upto, CHUNK).await?
+            if !leads {
+                leads = self.take_lead().await?;
+            }
+            let (epoch, lines) = if leads {
+                let outbox = self.next(&mut upto).await?;
+                (outbox.epoch, outbox.lines)
             } else {
-                Vec::new()
+                (0, Vec::new())
             };
             self.tell_lag(&lines);
             for line in &lines {
@@ -202,9 +215,12 @@ impl Relay<'_> {
                     // The other half has failed, and says why.
                     return Ok(());
                 };
-                let confirm = Outgoing::change(line).hand_over(&self.channel).await?;
+                let published = line.published(epoch);
+                // Before it goes out: what may have gone out counts.
+                self.remember(Some(published));
+                let confirm = Outgoing::change(epoch, line).hand_over(&self.channel).await?;
                 if let Some(place) = room.next() {
-                    place.send((line.cursor, confirm));
+                    place.send((published, confirm));
                 }
                 upto = line.cursor;
             }
@@ -228,10 +244,89 @@ impl Relay<'_> {
         Ok(())
     }
 
+    /// Takes the lead, if it is free, and makes sure that the store has what was published last: by this worker, and by
+    /// whoever led before.
+    async fn take_lead(&self) -> Result<bool, RelayError> {
+        if !self.context.engine.store().lead_relay().await? {
+            if !self.follows.swap(true, Ordering::Relaxed) {
+                tracing::info!(
+                    "another worker publishes the changes; this one takes over when that one ends"
+                );
+            }
+            return Ok(false);
+        }
+        if self.follows.swap(false, Ordering::Relaxed) {
+            tracing::info!("this worker publishes the changes now");
+        }
+        let mut known = [self.last_published(), self.record.read().await?];
+        known.sort_unstable();
+        for last in known.into_iter().flatten() {
+            self.remember(Some(last));
+            self.outbox(Cursor::default(), 0).await?;
+        }
+        Ok(true)
+    }
+
+    /// The changes that wait, after `upto`; from the store's own cursor on when an epoch has begun since.
+    async fn next(&self, upto: &mut Cursor) -> Result<Outbox, RelayError> {
+        loop {
+            let last = self.last_published();
+            let outbox = self.outbox(*upto, CHUNK).await?;
+            match last {
+                Some(last) if last.epoch != outbox.epoch && *upto != Cursor::default() => {
+                    *upto = Cursor::default();
+                }
+                _ => return Ok(outbox),
+            }
+        }
+    }
+
+    /// As [`crate::store::Store::relay_next`]. A store that does not have what was published last begins a new epoch before
+    /// it says anything.
+    async fn outbox(&self, after: Cursor, limit: u32) -> Result<Outbox, RelayError> {
+        let store = self.context.engine.store();
+        let mut after = after;
+        loop {
+            let last = self.last_published();
+            let outbox = store.relay_next(after, last.as_ref(), limit).await?;
+            match last {
+                Some(last) if outbox.is_behind(&last) => {
+                    let epoch = store.begin_epoch(last.epoch).await?;
+                    tracing::warn!(
+                        relay.epoch = epoch,
+                        relay.epoch_before = last.epoch,
+                        relay.last_published = last.cursor.sequence,
+                        "the store does not have the change that was published last: it was restored from a backup. A new \
+                         epoch of changes begins, and those that wait are published in it"
+                    );
+                    self.remember(None);
+                    after = Cursor::default();
+                }
+                _ => return Ok(outbox),
+            }
+        }
+    }
+
+    fn last_published(&self) -> Option<Published> {
+        *self
+            .context
+            .last_published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, published: Option<Published>) {
+        *self
+            .context
+            .last_published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = published;
+    }
+
     /// Waits for confirms in the order of the lines, and writes down now and then how far they have come.
     async fn note(
         &self,
-        mut confirming: mpsc::Receiver<(Cursor, PublisherConfirm)>,
+        mut confirming: mpsc::Receiver<(Published, PublisherConfirm)>,
     ) -> Result<(), RelayError> {
         let mut every = tokio::time::interval(NOTE_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -239,23 +334,24 @@ impl Relay<'_> {
         loop {
             tokio::select! {
                 next = confirming.recv() => {
-                    let Some((cursor, confirm)) = next else {
+                    let Some((published, confirm)) = next else {
                         return self.write_down(&mut upto).await;
                     };
                     if !publisher::is_taken(confirm, topology::CHANGES).await? {
                         self.write_down(&mut upto).await?;
                         return Err(RelayError::Nacked);
                     }
-                    upto = Some(cursor);
+                    upto = Some(published);
                 }
                 _ = every.tick(), if upto.is_some() => self.write_down(&mut upto).await?,
             }
         }
     }
 
-    async fn write_down(&self, upto: &mut Option<Cursor>) -> Result<(), RelayError> {
+    async fn write_down(&self, upto: &mut Option<Published>) -> Result<(), RelayError> {
         if let Some(upto) = upto.take() {
-            self.context.engine.store().relay_done(upto).await?;
+            self.context.engine.store().relay_done(&upto).await?;
+            self.record.write(&upto).await?;
             self.noted.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())

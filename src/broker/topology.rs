@@ -16,6 +16,8 @@ pub const EVENTS: &str = "tenure.events";
 pub const CHANGES: &str = "tenure.changes";
 /// Spreads events over lanes, when there are several.
 pub const LANES: &str = "tenure.events.lanes";
+/// Holds one message: which change was published last.
+pub const PUBLISHED: &str = "tenure.published";
 /// What RabbitMQ gave up delivering.
 pub const DEAD: &str = "tenure.dead";
 
@@ -74,7 +76,8 @@ pub(super) async fn declare_dead(connection: &Connection) -> Result<(), BrokerEr
 
 /// What the relay needs.
 pub(super) async fn declare_changes(channel: &Channel) -> Result<(), BrokerError> {
-    declare_exchange(channel, CHANGES, ExchangeKind::Topic, FieldTable::default()).await
+    declare_exchange(channel, CHANGES, ExchangeKind::Topic, FieldTable::default()).await?;
+    declare_queue(channel, PUBLISHED, published_arguments()).await
 }
 
 /// What an error about an exchange or a queue means, and what to do about it.
@@ -192,6 +195,16 @@ async fn left_over(connection: &Connection, lanes: u16) -> Result<Vec<String>, B
 fn dead_arguments() -> FieldTable {
     arguments(&[
         ("x-queue-type", text("quorum")),
+        ("x-delivery-limit", AMQPValue::LongLongInt(NO_LIMIT)),
+    ])
+}
+
+fn published_arguments() -> FieldTable {
+    arguments(&[
+        ("x-queue-type", text("quorum")),
+        // A newer message takes the place of the one before.
+        ("x-max-length", AMQPValue::LongLongInt(1)),
+        // It is read, and given back, each time a relay begins.
         ("x-delivery-limit", AMQPValue::LongLongInt(NO_LIMIT)),
     ])
 }

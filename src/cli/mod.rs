@@ -73,6 +73,8 @@ enum Command {
     Prune(prune::PruneArgs),
     /// Bring the store's tables to this version.
     Migrate,
+    /// Begin a new epoch of changes: run this after you restored a backup of the store.
+    Restored,
     /// Show the settings in force, where each comes from, secrets left out.
     Config,
 }
@@ -134,6 +136,7 @@ impl Command {
             Self::Rebuild(args) => verify::rebuild(context, args).await,
             Self::Prune(args) => prune::run(context, args).await,
             Self::Migrate => maintain::migrate(context).await,
+            Self::Restored => maintain::restored(context).await,
             Self::Config => Ok(maintain::config(context)),
         }
     }

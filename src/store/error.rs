@@ -38,15 +38,30 @@ pub enum StoreError {
     /// The tables are newer than this program, or a migration failed.
     #[error("the tables cannot be brought to this version: {0}")]
     Migration(String),
+    /// A newer version of the program has migrated the tables, and what this one writes would be incomplete.
+    #[error(
+        "a newer version of tenure has migrated the tables: they need a writer that knows migration {required}, and this \
+         one knows {known}; stop this worker and start the newer version"
+    )]
+    Outdated { required: i64, known: i64 },
+    /// The file of the store is another one than the one that is open.
+    #[error(
+        "the file {0} was replaced or removed while it was in use, and nothing more is written to it; stop every worker \
+         before you restore a backup, and start them again behind it"
+    )]
+    Replaced(String),
     #[error("the store refused a statement: {0}")]
     Statement(#[source] sqlx::Error),
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later.
+    /// Whether the same call may succeed later: of an outdated program, made by a newer one. What is in hand is given back.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Conflict(_) | Self::Unavailable(_))
+        matches!(
+            self,
+            Self::Conflict(_) | Self::Unavailable(_) | Self::Outdated { .. }
+        )
     }
 
     /// Whether another `store.url`, or another database, is what helps.

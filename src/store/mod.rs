@@ -28,7 +28,8 @@ pub use kept::{Columns, Kept, KeptRow};
 pub use letters::{LONGEST_BODY, body_digest, hex};
 pub use records::{
     Arming, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt, HaltKind,
-    LaneProgress, Logged, NameClaim, Recorded, RunCounts, RunEnd, RunStatus, Stale, Stored, SweepRun,
+    LaneProgress, Logged, NameClaim, Outbox, Published, Recorded, RunCounts, RunEnd, RunStatus, Stale,
+    Stored, SweepRun,
 };
 pub use touches::{PACKED_SOURCE, Quiet, Renewal, Touch, Touches};
 
@@ -166,10 +167,25 @@ pub trait Store: Send + Sync + 'static {
     /// The journal after the relay's cursor, and after `after` where that is further, in an order that keeps each client's
     /// changes in theirs; only lines that no transaction still running can come before. A worker that leads asks in the
     /// session that leads: with an answer the lead was still its own, with an error it may have lost it.
-    async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>>;
+    ///
+    /// `last` is the line that was published last, as far as the caller knows. Where the answer says that the journal does
+    /// not have it ([`Outbox::is_behind`]), none of the lines may be published before a new epoch begins.
+    async fn relay_next(&self, after: Cursor, last: Option<&Published>, limit: u32) -> Result<Outbox>;
 
-    /// Moves the relay's cursor: everything up to it has been confirmed by the broker.
-    async fn relay_done(&self, upto: Cursor) -> Result<()>;
+    /// Moves the relay's cursor: everything up to this line has been confirmed by the broker. Never backwards, nor to a
+    /// line that is not in the journal, nor for a line of another epoch.
+    async fn relay_done(&self, upto: &Published) -> Result<()>;
+
+    /// Begins a new epoch, greater than `above` and than the present one, and tells it. All changes that wait are published
+    /// in it.
+    async fn begin_epoch(&self, above: i64) -> Result<i64>;
+
+    /// Whether this program may still write.
+    ///
+    /// # Errors
+    /// [`StoreError::Outdated`] when a newer version has migrated the tables so that it may not; [`StoreError::Replaced`]
+    /// when the file that is open is not the one under its name any more.
+    async fn check_writer(&self) -> Result<()>;
 
     /// How many journal lines wait for the relay.
     async fn relay_backlog(&self) -> Result<i64>;

@@ -103,6 +103,48 @@ pub struct Recorded {
     pub recorded_at: DateTime<Utc>,
 }
 
+impl Recorded {
+    /// This line, as it is remembered once it was published in an epoch.
+    #[must_use]
+    pub fn published(&self, epoch: i64) -> Published {
+        Published {
+            epoch,
+            cursor: self.cursor,
+            recorded_at: self.recorded_at,
+        }
+    }
+}
+
+/// A line of the journal that was published, as the relay remembers it outside of the store. What was published later is
+/// greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Published {
+    /// The epoch in which it was numbered.
+    pub epoch: i64,
+    pub cursor: Cursor,
+    /// When it was written: a number alone may be given out again after a backup was restored.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// Changes that wait to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbox {
+    /// The epoch in which they are numbered. A later epoch is a greater number.
+    pub epoch: i64,
+    /// Whether the journal has the line that was published last, or has pruned it since.
+    pub has_last: bool,
+    pub lines: Vec<Recorded>,
+}
+
+impl Outbox {
+    /// Whether the store is behind a line that was published: it was restored from a backup, or has lost what it had
+    /// committed.
+    #[must_use]
+    pub fn is_behind(&self, last: &Published) -> bool {
+        last.epoch > self.epoch || (last.epoch == self.epoch && !self.has_last)
+    }
+}
+
 /// Which clients to list: all that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFilter {

@@ -34,6 +34,23 @@ impl MigrationSource<'static> for Embedded {
 }
 
 impl Embedded {
+    /// The newest migration that this program knows.
+    pub(super) fn newest(&self) -> i64 {
+        self.0.iter().map(|(version, ..)| *version).max().unwrap_or(0)
+    }
+
+    /// Whether a program that knows these migrations may write to tables that ask for a writer that knows `required`.
+    ///
+    /// # Errors
+    /// [`StoreError::Outdated`].
+    pub(super) fn may_write(&self, required: i64) -> Result<()> {
+        let known = self.newest();
+        if known < required {
+            return Err(StoreError::Outdated { required, known });
+        }
+        Ok(())
+    }
+
     pub(super) async fn migrator(self) -> Result<Migrator> {
         Migrator::new(self).await.map_err(failed)
     }

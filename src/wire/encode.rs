@@ -59,6 +59,8 @@ struct ChangeEnvelope<'a> {
 
 #[derive(Serialize)]
 struct ChangeData<'a> {
+    /// As text: it is longer than the whole numbers that JavaScript tells apart.
+    epoch: String,
     sequence: i64,
     /// `type`, `id`, `from`, `to`.
     #[serde(flatten)]
@@ -68,11 +70,12 @@ struct ChangeData<'a> {
     correction: bool,
 }
 
-/// The id of a change's event: the journal's sequence number. A change that is published twice, after a
-/// crash, bears the same id twice, and the number says which of two changes of a client was first.
+/// The id of a change's event: the epoch of the journal and the number of the line, both as 19 digits. A change that is
+/// published twice in an epoch bears the same id twice. Of two changes of a client the newer has the greater id, compared as
+/// text: an epoch that began later is greater.
 #[must_use]
-pub fn change_id(line: &Recorded) -> String {
-    line.cursor.sequence.to_string()
+pub fn change_id(epoch: i64, line: &Recorded) -> String {
+    format!("{epoch:019}_{:019}", line.cursor.sequence)
 }
 
 /// A line of the journal as structured JSON, for whoever listens to `tenure.changes`.
@@ -80,12 +83,12 @@ pub fn change_id(line: &Recorded) -> String {
 /// # Panics
 /// Never: no part of a change can fail to be written.
 #[must_use]
-pub fn change(line: &Recorded) -> Vec<u8> {
+pub fn change(epoch: i64, line: &Recorded) -> Vec<u8> {
     let entry = &line.entry;
     let subject = entry.key.to_string();
     let envelope = ChangeEnvelope {
         specversion: "1.0",
-        id: change_id(line),
+        id: change_id(epoch, line),
         source: "tenure",
         kind: entry.change.kind,
         subject: &subject,
@@ -93,6 +96,7 @@ pub fn change(line: &Recorded) -> Vec<u8> {
         partitionkey: &subject,
         datacontenttype: "application/json",
         data: ChangeData {
+            epoch: format!("{epoch:019}"),
             sequence: line.cursor.sequence,
             change: &entry.change,
             recorded: rfc3339(line.recorded_at),

@@ -16,6 +16,7 @@ mod oracle;
 mod outages;
 mod readiness;
 mod relay_lead;
+mod restored;
 mod scheduler;
 mod secrets;
 mod several_workers;

@@ -73,6 +73,11 @@ fn two_workers_on_one_sqlite_file_publish_each_change_once() {
     };
     tenure.fed(&["publish", "-"], &events("first"));
     published(&second, LINES);
+    assert!(
+        second.log().contains("another worker publishes the changes"),
+        "{}",
+        second.log()
+    );
     // It is killed, and its lock dies with it.
     drop(first);
     tenure.fed(&["publish", "-"], &events("second"));

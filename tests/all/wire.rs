@@ -597,10 +597,10 @@ fn a_change_as_it_is_published() {
         recorded_at: now(),
     };
     assert_eq!(
-        serde_json::from_slice::<Value>(&wire::change(&line)).unwrap(),
+        serde_json::from_slice::<Value>(&wire::change(1_764_119_999_123_000_042, &line)).unwrap(),
         json!({
             "specversion": "1.0",
-            "id": "42",
+            "id": "1764119999123000042_0000000000000000042",
             "source": "tenure",
             "type": "access.expired",
             "subject": "acme/c-1",
@@ -608,6 +608,7 @@ fn a_change_as_it_is_published() {
             "partitionkey": "acme/c-1",
             "datacontenttype": "application/json",
             "data": {
+                "epoch": "1764119999123000042",
                 "sequence": 42,
                 "type": "access.expired",
                 "from": "enabled",

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,7 +40,7 @@ struct Weather {
 /// Listens on a port of its own, and carries what comes to the server and back.
 pub struct Proxy {
     port: u16,
-    server: u16,
+    server: Arc<AtomicU16>,
     weather: watch::Sender<Weather>,
     /// So many have come so far.
     connections: Arc<AtomicUsize>,
@@ -66,7 +66,13 @@ impl Proxy {
             .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
             .expect("a free port");
         let connections = Arc::default();
-        runtime.spawn(accept(listener, server, watched, Arc::clone(&connections)));
+        let server = Arc::new(AtomicU16::new(server));
+        runtime.spawn(accept(
+            listener,
+            server.clone(),
+            watched,
+            Arc::clone(&connections),
+        ));
         Self {
             port,
             server,
@@ -78,18 +84,22 @@ impl Proxy {
 
     /// The same URL, by way of the proxy.
     pub fn url(&self, url: &str) -> String {
-        let (server, port) = (format!(":{}/", self.server), format!(":{}/", self.port));
-        assert!(
-            url.contains(&server),
-            "{url} does not lead to port {}",
-            self.server
+        let (server, port) = (
+            format!(":{}/", self.server.load(Ordering::SeqCst)),
+            format!(":{}/", self.port),
         );
+        assert!(url.contains(&server), "{url} does not lead to port {server}");
         url.replace(&server, &port)
     }
 
     /// How many connections there have been.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connections from now on lead to another server; those that there are stay.
+    pub fn lead_to(&self, server: u16) {
+        self.server.store(server, Ordering::SeqCst);
     }
 
     /// Ends every connection that there is; new ones work.
@@ -118,14 +128,14 @@ impl Proxy {
 
 async fn accept(
     listener: TcpListener,
-    server: u16,
+    server: Arc<AtomicU16>,
     weather: watch::Receiver<Weather>,
     connections: Arc<AtomicUsize>,
 ) {
     loop {
         if let Ok((client, _)) = listener.accept().await {
             connections.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(carry(client, server, weather.clone()));
+            tokio::spawn(carry(client, server.load(Ordering::SeqCst), weather.clone()));
         } else {
             // Out of file handles, for a moment.
             tokio::time::sleep(Duration::from_millis(50)).await;

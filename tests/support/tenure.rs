@@ -12,6 +12,7 @@ use super::gate::Gate;
 /// How to call `tenure`: with an environment of its own, nothing inherited that could lead elsewhere.
 #[derive(Clone, Debug)]
 pub struct Tenure {
+    program: PathBuf,
     env: Vec<(String, String)>,
     folder: PathBuf,
 }
@@ -29,6 +30,7 @@ impl Tenure {
     /// Works in this folder, where the embedded store is, with these settings.
     pub fn new(folder: &Path, env: &[(&str, &str)]) -> Self {
         Self {
+            program: env!("CARGO_BIN_EXE_tenure").into(),
             env: env
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
@@ -37,13 +39,19 @@ impl Tenure {
         }
     }
 
+    /// The same of another version.
+    pub fn of(mut self, program: &str) -> Self {
+        self.program = program.into();
+        self
+    }
+
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.program(env!("CARGO_BIN_EXE_tenure"));
+        let mut command = self.started(&self.program);
         command.args(args);
         command
     }
 
-    fn program(&self, program: &str) -> Command {
+    fn started(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(&self.folder)
@@ -139,7 +147,7 @@ impl Tenure {
     /// Starts it so that [`Running::limit_files`] makes its writes fail, instead of ending it by a signal.
     pub fn start_with_file_limit(&self) -> Running {
         let run = self.command(&["run"]);
-        let mut command = self.program("sh");
+        let mut command = self.started("sh");
         command
             .args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#])
             .arg(run.get_program())

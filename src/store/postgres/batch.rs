@@ -1,6 +1,8 @@
 //! One batch: lock, read, write, commit.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +20,8 @@ use crate::store::{
 pub(super) struct PostgresBatch {
     session: Session,
     held: Held,
+    /// Set when numbers turn up that may be too high for this server.
+    numbering_doubted: Arc<AtomicBool>,
 }
 
 /// What is known of clients that are locked.
@@ -30,15 +34,35 @@ pub(super) struct Held {
 }
 
 impl PostgresBatch {
-    pub(super) async fn begin(pool: &PgPool, limit: Duration) -> Result<Self> {
-        // Plans are cached, and a table that was empty when its plan was made would be read from end to end
-        // until the server next takes stock of it. Left to itself, the server would rather plan anew each time, by the
-        // length of the arrays, which for a small batch takes as long as all the rest.
-        let begin = "begin; set local enable_seqscan = off; set local plan_cache_mode = force_generic_plan";
-        let session = Session::begin(pool, limit, begin).await?;
-        let held = Held::default();
-        Ok(Self { session, held })
+    pub(super) async fn begin(
+        pool: &PgPool,
+        limit: Duration,
+        begin: &str,
+        numbering_doubted: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        Ok(Self {
+            session: Session::begin(pool, limit, begin).await?,
+            held: Held::default(),
+            numbering_doubted,
+        })
     }
+
+    fn doubt_numbering_on(&self, error: &StoreError) {
+        if matches!(error, StoreError::Conflict(_)) {
+            self.numbering_doubted.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// How a batch begins. `writer` is the newest migration that this program knows: the trigger `check_writer` asks for it.
+pub(super) fn begin_statement(writer: i64) -> String {
+    // Plans are cached, and a table that was empty when its plan was made would be read from end to end
+    // until the server next takes stock of it. Left to itself, the server would rather plan anew each time, by the
+    // length of the arrays, which for a small batch takes as long as all the rest.
+    format!(
+        "begin; set local enable_seqscan = off; set local plan_cache_mode = force_generic_plan; \
+         set local tenure.writer = {writer}"
+    )
 }
 
 #[async_trait]
@@ -58,8 +82,10 @@ impl Batch for PostgresBatch {
         debug_assert!(keys.is_sorted(), "locks out of order make deadlocks");
         let (connection, debt) = self.session.lend()?;
         let held = &mut self.held;
-        debt.settled_by(lock_and_read(connection, keys, skip_busy, held))
-            .await
+        let locked = debt
+            .settled_by(lock_and_read(connection, keys, skip_busy, held))
+            .await;
+        locked.inspect_err(|error| self.doubt_numbering_on(error))
     }
 
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>> {
@@ -108,8 +134,10 @@ impl Batch for PostgresBatch {
 
     async fn write(&mut self, commit: &Commit) -> Result<()> {
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(write::all(connection, commit, &mut self.held))
-            .await?;
+        let written = debt
+            .settled_by(write::all(connection, commit, &mut self.held))
+            .await;
+        written.inspect_err(|error| self.doubt_numbering_on(error))?;
         // Rows that were written are elsewhere now.
         self.held = Held::default();
         Ok(())

@@ -9,6 +9,7 @@ mod dead_letters;
 mod history;
 mod kept;
 mod lanes;
+mod numbering;
 mod policies;
 mod probe;
 mod reading;
@@ -19,6 +20,8 @@ mod session;
 mod sweeps;
 mod write;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,8 +33,8 @@ use tokio::sync::Mutex;
 use super::schema::{self, Embedded};
 use super::{
     Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
-    HaltKind, Kept, LaneProgress, Logged, Recorded, Result, RunCounts, RunEnd, Stale, Store, StoreError,
-    Stored, SweepRun, pool,
+    HaltKind, Kept, LaneProgress, Logged, Outbox, Published, Recorded, Result, RunCounts, RunEnd, Stale,
+    Store, StoreError, Stored, SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 use session::in_time;
@@ -56,6 +59,11 @@ const MIGRATIONS: Embedded = Embedded(&[
         4,
         "quiet stretches",
         include_str!("../migrations/postgres/0004_quiet_stretches.sql"),
+    ),
+    (
+        5,
+        "epochs and writers",
+        include_str!("../migrations/postgres/0005_epochs_and_writers.sql"),
     ),
     (
         8,
@@ -102,6 +110,10 @@ pub struct PostgresStore {
     connect_within: Duration,
     /// The connection whose session holds the relay's lead.
     lead: Mutex<Option<PgConnection>>,
+    /// How a batch begins.
+    begin: String,
+    /// A batch has met numbers that may be too high for this server: they are checked before the next one begins.
+    numbering_doubted: Arc<AtomicBool>,
 }
 
 impl PostgresStore {
@@ -134,6 +146,8 @@ impl PostgresStore {
             limit: session::limit(options.statement_timeout),
             connect_within: options.acquire_timeout,
             lead: Mutex::new(None),
+            begin: batch::begin_statement(MIGRATIONS.newest()),
+            numbering_doubted: Arc::default(),
         })
     }
 }
@@ -171,7 +185,7 @@ impl Store for PostgresStore {
         migrator.set_locking(false);
         let done = migrator.run_direct(&mut connection).await.map_err(schema::failed);
         if done.is_ok() {
-            relay::continue_numbering(&mut connection).await?;
+            numbering::check(&mut connection).await?;
         }
         // Whether the goodbye arrives makes no difference.
         let _ = connection.close().await;
@@ -191,8 +205,18 @@ impl Store for PostgresStore {
     }
 
     async fn begin(&self) -> Result<Box<dyn Batch>> {
+        if self.numbering_doubted.swap(false, Ordering::Relaxed) {
+            let checked = in_time(self.limit, async {
+                numbering::check(&mut *self.pool.acquire().await?).await
+            });
+            if let Err(error) = checked.await {
+                self.numbering_doubted.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+        let doubted = self.numbering_doubted.clone();
         Ok(Box::new(
-            batch::PostgresBatch::begin(&self.pool, self.limit).await?,
+            batch::PostgresBatch::begin(&self.pool, self.limit, &self.begin, doubted).await?,
         ))
     }
 
@@ -324,19 +348,41 @@ impl Store for PostgresStore {
         leads
     }
 
-    async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+    async fn relay_next(&self, after: Cursor, last: Option<&Published>, limit: u32) -> Result<Outbox> {
         let mut lead = self.lead.lock().await;
         // Taken out while it owes an answer: whoever does not wait for that loses it, and the lead with it.
         let Some(mut connection) = lead.take() else {
-            return in_time(self.limit, relay::next(&self.pool, after, limit)).await;
+            return in_time(self.limit, async {
+                let mut connection = self.pool.acquire().await?;
+                relay::next(&mut connection, after, last, limit).await
+            })
+            .await;
         };
-        let lines = in_time(self.limit, relay::next(&mut connection, after, limit)).await?;
+        let outbox = in_time(self.limit, relay::next(&mut connection, after, last, limit)).await?;
         *lead = Some(connection);
-        Ok(lines)
+        Ok(outbox)
     }
 
-    async fn relay_done(&self, upto: Cursor) -> Result<()> {
+    async fn relay_done(&self, upto: &Published) -> Result<()> {
         in_time(self.limit, relay::done(&self.pool, upto)).await
+    }
+
+    async fn begin_epoch(&self, above: i64) -> Result<i64> {
+        in_time(self.limit, async {
+            let mut connection = self.pool.acquire().await?;
+            numbering::check(&mut connection).await?;
+            numbering::begin_epoch(&mut connection, above).await
+        })
+        .await
+    }
+
+    async fn check_writer(&self) -> Result<()> {
+        let required = in_time(self.limit, async {
+            Ok(sqlx::query_scalar("select min_writer from schema_compat")
+                .fetch_one(&self.pool)
+                .await?)
+        });
+        MIGRATIONS.may_write(required.await?)
     }
 
     async fn relay_backlog(&self) -> Result<i64> {

@@ -5,11 +5,12 @@
 //! relay back, in whichever database of the server it is.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgConnectOptions, PgExecutor, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
+use super::numbering;
 use crate::store::rows::{self, JournalRow};
-use crate::store::{Cursor, Recorded, Result};
+use crate::store::{Cursor, Outbox, Published, Result, StoreError};
 
 /// The lead's number among the advisory locks of the database, without the schema: "tenu" in ASCII, in the upper half. The
 /// lower half is the schema in which the tables are: each schema may hold an installation of its own.
@@ -50,6 +51,7 @@ pub(super) async fn lead(server: &PgConnectOptions, lead: &mut Option<PgConnecti
     .fetch_one(&mut connection)
     .await?;
     if taken {
+        numbering::check(&mut connection).await?;
         *lead = Some(connection);
     } else {
         let _ = connection.close().await;
@@ -57,9 +59,16 @@ pub(super) async fn lead(server: &PgConnectOptions, lead: &mut Option<PgConnecti
     Ok(taken)
 }
 
-pub(super) async fn next(server: impl PgExecutor<'_>, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+/// Lines that wait. They are read first, and then it is looked whether the journal is still the one that `last` is in: a
+/// backup that is restored between the two is seen.
+pub(super) async fn next(
+    connection: &mut PgConnection,
+    after: Cursor,
+    last: Option<&Published>,
+    limit: u32,
+) -> Result<Outbox> {
     let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(
-        "with told as (
+        "with done as (
              select xid, seq from relay
              union all
              select $1, $2
@@ -68,7 +77,7 @@ pub(super) async fn next(server: impl PgExecutor<'_>, after: Cursor, limit: u32)
          )
          select xid, seq, partner, client, change, id, before, after, time, cause::text, correction, recorded_at
          from journal
-         where (xid, seq) > ((select xid from told), (select seq from told))
+         where (xid, seq) > ((select xid from done), (select seq from done))
            and xid < (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint + xid_shift from relay)
          order by xid, seq
          limit $3",
@@ -76,20 +85,47 @@ pub(super) async fn next(server: impl PgExecutor<'_>, after: Cursor, limit: u32)
     .bind(after.transaction)
     .bind(after.sequence)
     .bind(i64::from(limit))
-    .fetch_all(server)
+    .fetch_all(&mut *connection)
     .await?;
-    lines.into_iter().map(rows::recorded).collect()
+    let (epoch, has_last, is_numbered): (i64, bool, bool) = sqlx::query_as(
+        "select epoch,
+                $1 is null or coalesce(pruned_before > $3, false)
+                    or exists (select from journal where xid = $1 and seq = $2 and recorded_at = $3),
+                greatest(xid, (select coalesce(max(xid), 0) from journal))
+                    < pg_snapshot_xmax(pg_current_snapshot())::text::bigint + xid_shift
+         from relay",
+    )
+    .bind(last.map(|last| last.cursor.transaction))
+    .bind(last.map(|last| last.cursor.sequence))
+    .bind(last.map(|last| last.recorded_at))
+    .fetch_one(&mut *connection)
+    .await?;
+    if !is_numbered {
+        numbering::check(connection).await?;
+        return Err(StoreError::Conflict(
+            "the numbering of changes was continued".into(),
+        ));
+    }
+    Ok(Outbox {
+        epoch,
+        has_last,
+        lines: lines.into_iter().map(rows::recorded).collect::<Result<_>>()?,
+    })
 }
 
-/// Never backwards: a leader that lost its lead without knowing may be late.
-pub(super) async fn done(pool: &PgPool, upto: Cursor) -> Result<()> {
+/// Never backwards: a leader that lost its lead without knowing may be late. Nor to a line that is not there: since it was
+/// published, a backup may have been restored.
+pub(super) async fn done(pool: &PgPool, upto: &Published) -> Result<()> {
     sqlx::query(
         "update relay
          set xid = $1, seq = $2
-         where (xid, seq) < ($1, $2)",
+         where (xid, seq) < ($1, $2) and epoch = $4
+               and exists (select from journal where xid = $1 and seq = $2 and recorded_at = $3)",
     )
-    .bind(upto.transaction)
-    .bind(upto.sequence)
+    .bind(upto.cursor.transaction)
+    .bind(upto.cursor.sequence)
+    .bind(upto.recorded_at)
+    .bind(upto.epoch)
     .execute(pool)
     .await?;
     Ok(())
@@ -104,21 +140,4 @@ pub(super) async fn backlog(pool: &PgPool) -> Result<i64> {
     .fetch_one(pool)
     .await?;
     Ok(backlog)
-}
-
-/// Sees to it that transactions from now on are numbered above all that are in the tables already: these
-/// may have been brought here from a server that had counted further.
-pub(super) async fn continue_numbering(connection: &mut PgConnection) -> Result<()> {
-    sqlx::query(
-        "with last as (
-             select greatest(xid, (select coalesce(max(xid), 0) from journal)) as xid from relay
-         )
-         update relay
-         set xid_shift = last.xid + 1 - pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-         from last
-         where last.xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint + xid_shift",
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }

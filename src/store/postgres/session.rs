@@ -56,7 +56,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub async fn begin(pool: &PgPool, limit: Duration, begin: &'static str) -> Result<Self> {
+    pub async fn begin(pool: &PgPool, limit: Duration, begin: &str) -> Result<Self> {
         let mut session = Self {
             connection: Some(pool.acquire().await?),
             owes: false,
@@ -94,7 +94,7 @@ impl Session {
         }
     }
 
-    async fn run(&mut self, statement: &'static str) -> Result<()> {
+    async fn run(&mut self, statement: &str) -> Result<()> {
         let (connection, debt) = self.lend()?;
         let asked = async {
             connection.execute(statement).await?;

@@ -15,7 +15,7 @@ use super::batch::{Held, columns};
 use super::{dead_letters, lanes, sweeps};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::rows::{self, ClientColumns, json, outcome_columns};
-use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
+use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, StoreError, TouchWrite};
 
 /// Writes all of a commit but its end.
 pub(super) async fn all(connection: &mut PgConnection, commit: &Commit, held: &mut Held) -> Result<()> {
@@ -363,12 +363,14 @@ async fn journal(connection: &mut PgConnection, entries: &[Entry], at: DateTime<
         return Ok(());
     }
     let (partners, clients) = columns(entries.iter().map(|entry| &entry.key));
-    sqlx::query(
+    let written = sqlx::query(
         "insert into journal
              (xid, partner, client, change, id, before, after, time, cause, correction, recorded_at)
-         select (select pg_current_xact_id()::text::bigint + xid_shift from relay), unnest($1::text[]),
+         select n.number, unnest($1::text[]),
                 unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]),
-                unnest($7::timestamptz[]), unnest($8::text[])::json, unnest($9::bool[]), $10",
+                unnest($7::timestamptz[]), unnest($8::text[])::json, unnest($9::bool[]), $10
+         from (select pg_current_xact_id()::text::bigint + xid_shift as number, xid as published from relay) n
+         where n.number > n.published",
     )
     .bind(partners)
     .bind(clients)
@@ -381,7 +383,14 @@ async fn journal(connection: &mut PgConnection, entries: &[Entry], at: DateTime<
     .bind(entries.iter().map(|e| e.correction).collect::<Vec<_>>())
     .bind(at)
     .execute(connection)
-    .await?;
+    .await?
+    .rows_affected();
+    if written < entries.len() as u64 {
+        // The relay would never come by.
+        return Err(StoreError::Conflict(
+            "the server numbers transactions below those that are published already: the tables came from another".into(),
+        ));
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
 use super::session::Transaction;
-use super::{history, kept, lanes, many, policies, renew, sweeps, write};
+use super::{MIGRATIONS, history, kept, lanes, many, min_writer, policies, renew, sweeps, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows;
 use crate::store::{Batch, Commit, Halt, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, Stored};
@@ -41,7 +41,9 @@ impl Held {
 
 impl SqliteBatch {
     pub(super) async fn begin(writer: &SqlitePool) -> Result<Self> {
-        let transaction = Transaction::begin(writer).await?;
+        let mut transaction = Transaction::begin(writer).await?;
+        // Nobody else can write now, nor migrate.
+        MIGRATIONS.may_write(min_writer(&mut *transaction).await?)?;
         Ok(Self {
             transaction,
             held: Held::default(),

@@ -23,21 +23,24 @@ mod session;
 mod sweeps;
 mod write;
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteExecutor, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection, SqliteConnection};
 
 use super::schema::{self, Embedded};
 use super::{
     Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
-    HaltKind, Kept, LaneProgress, Logged, Parts, Recorded, Result, RunCounts, RunEnd, Stale, Store,
-    StoreError, Stored, SweepRun, pool,
+    HaltKind, Kept, LaneProgress, Logged, Outbox, Parts, Published, Recorded, Result, RunCounts, RunEnd,
+    Stale, Store, StoreError, Stored, SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 use lead::Lead;
@@ -58,6 +61,11 @@ const MIGRATIONS: Embedded = Embedded(&[
         4,
         "quiet stretches",
         include_str!("../migrations/sqlite/0004_quiet_stretches.sql"),
+    ),
+    (
+        5,
+        "epochs and writers",
+        include_str!("../migrations/sqlite/0005_epochs_and_writers.sql"),
     ),
     (
         8,
@@ -81,6 +89,8 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     lead: Lead,
+    /// Which file was under the path when it was migrated.
+    opened: OnceLock<(u64, u64)>,
 }
 
 impl SqliteStore {
@@ -121,6 +131,7 @@ impl SqliteStore {
                 .max_connections(READERS)
                 .connect_lazy_with(readers.pragma("query_only", "on")),
             lead,
+            opened: OnceLock::new(),
         }
     }
 
@@ -185,6 +196,9 @@ impl Store for SqliteStore {
                 )));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if let Some(file) = identity(&self.path) {
+            let _ = self.opened.set(file);
         }
         Ok(())
     }
@@ -330,17 +344,29 @@ impl Store for SqliteStore {
         self.lead.take()
     }
 
-    async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+    async fn relay_next(&self, after: Cursor, last: Option<&Published>, limit: u32) -> Result<Outbox> {
         if self.lead.is_lost() {
             return Err(StoreError::Unavailable(
                 "the relay's lock file was removed; the worker takes the lead again".into(),
             ));
         }
-        relay::next(&self.readers, after, limit).await
+        relay::next(&self.readers, after, last, limit).await
     }
 
-    async fn relay_done(&self, upto: Cursor) -> Result<()> {
+    async fn relay_done(&self, upto: &Published) -> Result<()> {
         relay::done(&self.writer, upto).await
+    }
+
+    async fn begin_epoch(&self, above: i64) -> Result<i64> {
+        relay::begin_epoch(&self.writer, above).await
+    }
+
+    async fn check_writer(&self) -> Result<()> {
+        let opened = self.opened.get().copied();
+        if opened.is_some() && opened != identity(&self.path) {
+            return Err(StoreError::Replaced(self.path.display().to_string()));
+        }
+        MIGRATIONS.may_write(min_writer(&self.readers).await?)
     }
 
     async fn relay_backlog(&self) -> Result<i64> {
@@ -386,6 +412,20 @@ impl Store for SqliteStore {
         // Last, so that it clears away the write-ahead log.
         pool::close(&self.writer).await;
     }
+}
+
+/// The device of a file and its number there.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+/// The newest migration that a program must know to write here.
+async fn min_writer(connection: impl SqliteExecutor<'_>) -> Result<i64> {
+    let required = sqlx::query_scalar("select min_writer from schema_compat")
+        .fetch_one(connection)
+        .await?;
+    Ok(required)
 }
 
 /// A time as it stands in a column: whole microseconds since 1970.

@@ -2,10 +2,17 @@
 
 use sqlx::sqlite::SqlitePool;
 
+use super::micros;
 use crate::store::rows::{self, JournalRow};
-use crate::store::{Cursor, Recorded, Result};
+use crate::store::{Cursor, Outbox, Published, Result};
 
-pub(super) async fn next(readers: &SqlitePool, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+/// Lines that wait. They are read first, and then it is looked whether the journal is still the one that `last` is in.
+pub(super) async fn next(
+    readers: &SqlitePool,
+    after: Cursor,
+    last: Option<&Published>,
+    limit: u32,
+) -> Result<Outbox> {
     let lines: Vec<JournalRow<i64>> = sqlx::query_as(
         "select 0, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
          from journal
@@ -17,20 +24,50 @@ pub(super) async fn next(readers: &SqlitePool, after: Cursor, limit: u32) -> Res
     .bind(i64::from(limit))
     .fetch_all(readers)
     .await?;
-    lines.into_iter().map(rows::recorded).collect()
+    let (epoch, has_last): (i64, bool) = sqlx::query_as(
+        "select epoch,
+                ?1 is null or coalesce(pruned_before > ?2, false)
+                    or exists (select 1 from journal where seq = ?1 and recorded_at = ?2)
+         from relay",
+    )
+    .bind(last.map(|last| last.cursor.sequence))
+    .bind(last.map(|last| micros(last.recorded_at)))
+    .fetch_one(readers)
+    .await?;
+    Ok(Outbox {
+        epoch,
+        has_last,
+        lines: lines.into_iter().map(rows::recorded).collect::<Result<_>>()?,
+    })
 }
 
-/// Never backwards.
-pub(super) async fn done(writer: &SqlitePool, upto: Cursor) -> Result<()> {
+/// Never backwards, nor to a line that is not there: since it was published, a backup may have been restored.
+pub(super) async fn done(writer: &SqlitePool, upto: &Published) -> Result<()> {
     sqlx::query(
         "update relay
          set seq = ?1
-         where seq < ?1",
+         where seq < ?1 and epoch = ?3 and exists (select 1 from journal where seq = ?1 and recorded_at = ?2)",
     )
-    .bind(upto.sequence)
+    .bind(upto.cursor.sequence)
+    .bind(micros(upto.recorded_at))
+    .bind(upto.epoch)
     .execute(writer)
     .await?;
     Ok(())
+}
+
+/// Begins a new epoch, above this one and that of the tables, whatever the clock says.
+pub(super) async fn begin_epoch(writer: &SqlitePool, above: i64) -> Result<i64> {
+    let epoch = sqlx::query_scalar(
+        "update relay
+         set epoch = max(max(epoch, ?1) / 1000000 + 1, cast(unixepoch('now', 'subsec') * 1000 as integer)) * 1000000
+                     + abs(random() % 1000000)
+         returning epoch",
+    )
+    .bind(above)
+    .fetch_one(writer)
+    .await?;
+    Ok(epoch)
 }
 
 pub(super) async fn backlog(readers: &SqlitePool) -> Result<i64> {

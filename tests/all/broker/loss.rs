@@ -37,8 +37,10 @@ async fn cut_connections_are_made_again_and_nothing_is_lost() {
     })
     .await;
     let last = tenure.journal("last").await;
-    let last = last.last().unwrap().cursor.sequence.to_string();
-    let heard = listener.hear_until(|change| change["id"] == last.as_str()).await;
+    let last = last.last().unwrap().cursor.sequence;
+    let heard = listener
+        .hear_until(|change| change["data"]["sequence"] == last)
+        .await;
     let ids: BTreeSet<i64> = heard
         .iter()
         .map(|(_, change)| change["data"]["sequence"].as_i64().unwrap())
@@ -127,15 +129,10 @@ async fn a_broker_that_is_restarted_is_waited_for() {
     sent += 1;
     upstream.add(&sent.to_string(), "last").await;
     tenure.wait_for_events(sent).await;
-    let last = tenure
-        .journal("last")
-        .await
-        .last()
-        .unwrap()
-        .cursor
-        .sequence
-        .to_string();
-    let heard = listener.hear_until(|change| change["id"] == last.as_str()).await;
+    let last = tenure.journal("last").await.last().unwrap().cursor.sequence;
+    let heard = listener
+        .hear_until(|change| change["data"]["sequence"] == last)
+        .await;
     let ids: BTreeSet<i64> = heard
         .iter()
         .map(|(_, change)| change["data"]["sequence"].as_i64().unwrap())

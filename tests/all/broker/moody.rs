@@ -10,8 +10,8 @@ use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{
     Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due,
-    Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Recorded, Renewal, RunCounts, RunEnd, Stale,
-    Store, StoreError, Stored, SweepRun,
+    Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Outbox, Published, Recorded, Renewal, RunCounts,
+    RunEnd, Stale, Store, StoreError, Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -272,15 +272,23 @@ impl Store for MoodyStore {
         self.store.lead_relay().await
     }
 
-    async fn relay_next(&self, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
-        self.store.relay_next(after, limit).await
+    async fn relay_next(&self, after: Cursor, last: Option<&Published>, limit: u32) -> Result<Outbox> {
+        self.store.relay_next(after, last, limit).await
     }
 
-    async fn relay_done(&self, upto: Cursor) -> Result<()> {
+    async fn relay_done(&self, upto: &Published) -> Result<()> {
         if self.mood.forgetful.load(Ordering::SeqCst) {
             return Err(refusal("the cursor cannot be written"));
         }
         self.store.relay_done(upto).await
+    }
+
+    async fn begin_epoch(&self, above: i64) -> Result<i64> {
+        self.store.begin_epoch(above).await
+    }
+
+    async fn check_writer(&self) -> Result<()> {
+        self.store.check_writer().await
     }
 
     async fn relay_backlog(&self) -> Result<i64> {

@@ -3,6 +3,7 @@
 use lapin::options::{QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::AMQPValue;
 use serde_json::Value;
+use tenure::store::Cursor;
 use tenure::wire;
 
 use super::given::*;
@@ -32,11 +33,13 @@ async fn changes_received_are_the_journal_in_order() {
     }
     journal.sort_by_key(|line| line.cursor);
     assert!(journal.len() >= 200);
-    let last = wire::change_id(journal.last().unwrap());
+    let outbox = tenure.engine.store().relay_next(Cursor::default(), None, 0);
+    let epoch = outbox.await.unwrap().epoch;
+    let last = wire::change_id(epoch, journal.last().unwrap());
     let heard = listener.hear_until(|change| change["id"] == last.as_str()).await;
     let expected: Vec<Value> = journal
         .iter()
-        .map(|line| serde_json::from_slice(&wire::change(line)).unwrap())
+        .map(|line| serde_json::from_slice(&wire::change(epoch, line)).unwrap())
         .collect();
     let changes: Vec<Value> = heard.iter().map(|(_, change)| change.clone()).collect();
     assert_eq!(changes, expected);

@@ -577,15 +577,19 @@ async fn damage_is_put_right_under_a_worker(fresh: Fresh) {
 async fn a_pruned_journal_is_no_drift(fresh: Fresh) {
     let world = World::new(fresh).await;
     let store = world.fresh.store.clone();
-    let mut lines = Vec::new();
+    let (mut epoch, mut lines) = (0, Vec::new());
     while lines.is_empty() {
-        lines = store
-            .relay_next(tenure::store::Cursor::default(), 1_000)
+        let outbox = store
+            .relay_next(tenure::store::Cursor::default(), None, 1_000)
             .await
             .expect("lines");
+        (epoch, lines) = (outbox.epoch, outbox.lines);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    store.relay_done(lines[11].cursor).await.expect("published");
+    store
+        .relay_done(&lines[11].published(epoch))
+        .await
+        .expect("published");
     let settings = Settings::load(
         None,
         [("TENURE_RETENTION__JOURNAL".to_owned(), "1us".to_owned())].into_iter(),

@@ -11,8 +11,8 @@ use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::engine::{Answer, Engine, Incoming};
 use tenure::store::{
     Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due,
-    Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Parts, Recorded, Renewal, RunCounts, RunEnd,
-    Stale, Store, StoreError, Stored, SweepRun,
+    Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Outbox, Parts, Published, Recorded, Renewal,
+    RunCounts, RunEnd, Stale, Store, StoreError, Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -168,8 +168,10 @@ faulty! {
     halt(halt: &Halt) -> ();
     resume(sweep: Sweep, kind: HaltKind) -> bool;
     lead_relay() -> bool;
-    relay_next(after: Cursor, limit: u32) -> Vec<Recorded>;
-    relay_done(upto: Cursor) -> ();
+    relay_next(after: Cursor, last: Option<&Published>, limit: u32) -> Outbox;
+    relay_done(upto: &Published) -> ();
+    begin_epoch(above: i64) -> i64;
+    check_writer() -> ();
     relay_backlog() -> i64;
     dead_letters(filter: &DeadFilter, after: i64, limit: u32) -> Vec<DeadLine>;
     dead_letter(id: i64) -> Option<DeadRecord>;

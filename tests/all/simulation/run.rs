@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{Policy, Sweep};
 use tenure::engine::{Answer, Engine, Incoming, SweepOptions};
-use tenure::store::{Cursor, Store, StoreError};
+use tenure::store::{Cursor, Outbox, Store, StoreError};
 
 use super::Trace;
 use super::faulty::{Faults, FaultyStore, Overtaking};
@@ -343,17 +343,18 @@ impl<'a> Run<'a> {
     /// The relay publishes some of the journal, and may die before it is told that all was confirmed.
     pub async fn publish(&mut self) -> usize {
         let limit = self.rng.random_range(1..100);
-        let lines = self
+        let Outbox { epoch, lines, .. } = self
             .store
-            .relay_next(Cursor::default(), limit)
+            .relay_next(Cursor::default(), None, limit)
             .await
             .expect("lines");
         for line in &lines {
-            let change = serde_json::from_slice(&tenure::wire::change(line)).expect("JSON");
+            let change = serde_json::from_slice(&tenure::wire::change(epoch, line)).expect("JSON");
             self.listener.hear(&change);
         }
         if let (Some(last), false) = (lines.last(), self.rng.random_bool(0.1)) {
-            self.store.relay_done(last.cursor).await.expect("noted");
+            let upto = last.published(epoch);
+            self.store.relay_done(&upto).await.expect("noted");
         }
         lines.len()
     }

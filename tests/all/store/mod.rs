@@ -163,6 +163,7 @@ conformance! {
     relay:
         lines_are_relayed_in_order_up_to_the_cursor,
         the_cursor_never_moves_backwards,
+        a_line_that_is_gone_begins_an_epoch,
         a_journal_is_read_from_a_sequence_number_on;
     dead_letters:
         a_letter_reads_back,

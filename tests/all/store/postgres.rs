@@ -217,7 +217,10 @@ async fn an_older_transaction_holds_the_relay_back() {
     let mut older = store.begin().await.unwrap();
     let seen = lock(&mut *older, &key("a")).await;
     write_on(store.begin().await.unwrap(), &key("b")).await.unwrap();
-    assert_eq!(store.relay_next(Cursor::default(), 9).await.unwrap(), []);
+    assert_eq!(
+        store.relay_next(Cursor::default(), None, 9).await.unwrap().lines,
+        []
+    );
     assert_eq!(store.relay_backlog().await.unwrap(), 1);
     let written = Commit {
         clients: vec![write(&key("a"), seen.document.client, 1)],
@@ -304,7 +307,7 @@ async fn follow(store: Arc<dyn Store>, expected: usize) -> Vec<Recorded> {
     let mut lines: Vec<Recorded> = Vec::new();
     while lines.len() < expected {
         let next = relayed(&*store, 1, 7).await;
-        store.relay_done(next[next.len() - 1].cursor).await.unwrap();
+        done(&*store, &next[next.len() - 1]).await;
         lines.extend(next);
     }
     lines
@@ -364,9 +367,88 @@ async fn a_dump_restored_on_a_younger_server_goes_on() {
     write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
     let lines = relayed(store, 2, 9).await;
     assert_eq!(told(&lines), [("a".into(), "2".into()), ("a".into(), "3".into())]);
-    store.relay_done(lines[1].cursor).await.unwrap();
+    done(store, &lines[1]).await;
     write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
     assert_eq!(told(&relayed(store, 1, 9).await), [("a".into(), "4".into())]);
+}
+
+/// The same under workers that are at work, and that nobody starts anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_restored_under_a_running_worker_goes_on() {
+    let fresh = with_clients("restored_under", &["a"]).await;
+    let store = &*fresh.store;
+    assert!(store.lead_relay().await.unwrap());
+    write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
+    let before = store.relay_next(Cursor::default(), None, 9).await.unwrap().epoch;
+    for statement in [
+        "update journal set xid = xid + 1000000000000 returning ''",
+        "update clients set journaled_by = journaled_by + 1000000000000 returning ''",
+    ] {
+        fresh.database.sql(statement).await;
+    }
+    // A client that was there, and one that was not: what is published already is above its number.
+    let mut batch = store.begin().await.unwrap();
+    let refused = batch.lock(&[key("a")], false).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
+    batch.rollback().await.unwrap();
+    write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
+    let lines = relayed(store, 2, 9).await;
+    assert_eq!(told(&lines), [("a".into(), "2".into()), ("a".into(), "3".into())]);
+    let after = store.relay_next(Cursor::default(), None, 9).await.unwrap().epoch;
+    assert!(after > before, "a new epoch has begun");
+
+    done(store, &lines[1]).await;
+    let shift = "update relay set xid_shift = xid_shift - 1000000 returning ''";
+    fresh.database.sql(shift).await;
+    let line = journal(vec![entry(&key("new"), "x")]);
+    put_in_vain(store, line.clone()).await;
+    put(store, line).await.unwrap();
+    assert_eq!(told(&relayed(store, 1, 9).await), [("new".into(), "x".into())]);
+
+    // And where nothing is written, by the relay itself.
+    fresh.database.sql(shift).await;
+    let found = store.relay_next(Cursor::default(), None, 9).await.unwrap_err();
+    assert!(matches!(found, StoreError::Conflict(_)), "{found}");
+    relayed(store, 1, 9).await;
+}
+
+/// Logical replication carries rows, and no sequences.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_without_its_sequences_goes_on() {
+    let fresh = with_clients("replicated", &["a"]).await;
+    let store = &*fresh.store;
+    for _ in 0..3 {
+        write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
+    }
+    let letter = tenure::store::DeadLetter {
+        origin: "test".into(),
+        content_type: None,
+        headers: Vec::new(),
+        body: b"1".to_vec(),
+        reason: "none".into(),
+    };
+    let dead = |body: &[u8]| Commit {
+        dead_letters: vec![tenure::store::DeadLetter {
+            body: body.to_vec(),
+            ..letter.clone()
+        }],
+        ..commit()
+    };
+    put(store, dead(b"1")).await.unwrap();
+    let lines = relayed(store, 3, 9).await;
+    let before = store.relay_next(Cursor::default(), None, 9).await.unwrap().epoch;
+    fresh
+        .database
+        .sql("select setval('journal_seq_seq', 1, false)::text union all select setval('dead_letters_id_seq', 1, false)::text")
+        .await;
+    // Whoever takes the lead there.
+    let other = fresh.database.another_store();
+    assert!(other.lead_relay().await.unwrap());
+    write_on(other.begin().await.unwrap(), &key("a")).await.unwrap();
+    put(&*other, dead(b"2")).await.unwrap();
+    let outbox = other.relay_next(lines[2].cursor, None, 9).await.unwrap();
+    assert!(outbox.epoch > before, "a new epoch has begun");
+    assert!(outbox.lines[0].cursor.sequence > lines[2].cursor.sequence);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,19 @@
 //! The outbox, as far as both stores are alike.
 
-use tenure::store::Cursor;
+use tenure::store::{Cursor, Published, Recorded, Store};
 
 use super::Fresh;
 use super::given::*;
+
+async fn waiting(store: &dyn Store, after: Cursor) -> Vec<Recorded> {
+    store.relay_next(after, None, 9).await.unwrap().lines
+}
 
 pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
     let store = &*fresh.store;
     assert!(store.lead_relay().await.unwrap());
     assert!(store.lead_relay().await.unwrap(), "the lead is kept");
-    assert_eq!(store.relay_next(Cursor::default(), 9).await.unwrap(), []);
+    assert_eq!(waiting(store, Cursor::default()).await, []);
     let (a, b) = (key("a"), key("b"));
     put(
         store,
@@ -28,16 +32,16 @@ pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
     // Until they are done, they are the next.
     assert_eq!(relayed(store, 3, 3).await, lines);
     // Whoever has gone ahead of the cursor goes on from there, and never behind it.
-    let ahead = store.relay_next(lines[1].cursor, 9).await.unwrap();
+    let ahead = waiting(store, lines[1].cursor).await;
     assert_eq!(told(&ahead), [texts("b", "3"), texts("a", "4")]);
-    store.relay_done(lines[1].cursor).await.unwrap();
+    done(store, &lines[1]).await;
     assert_eq!(store.relay_backlog().await.unwrap(), 2);
-    assert_eq!(store.relay_next(lines[0].cursor, 9).await.unwrap(), ahead);
+    assert_eq!(waiting(store, lines[0].cursor).await, ahead);
     let rest = relayed(store, 2, 9).await;
     assert_eq!(told(&rest), [texts("b", "3"), texts("a", "4")]);
     assert_eq!(rest[0], lines[2]);
-    store.relay_done(rest[1].cursor).await.unwrap();
-    assert_eq!(store.relay_next(Cursor::default(), 9).await.unwrap(), []);
+    done(store, &rest[1]).await;
+    assert_eq!(waiting(store, Cursor::default()).await, []);
     assert_eq!(store.relay_backlog().await.unwrap(), 0);
 }
 
@@ -48,9 +52,13 @@ pub async fn the_cursor_never_moves_backwards(fresh: Fresh) {
         .await
         .unwrap();
     let lines = relayed(store, 2, 9).await;
-    store.relay_done(lines[1].cursor).await.unwrap();
-    store.relay_done(lines[0].cursor).await.unwrap();
-    store.relay_done(Cursor::default()).await.unwrap();
+    done(store, &lines[1]).await;
+    done(store, &lines[0]).await;
+    let never_written = Recorded {
+        cursor: Cursor::default(),
+        ..lines[0].clone()
+    };
+    done(store, &never_written).await;
     assert_eq!(store.relay_backlog().await.unwrap(), 0);
 }
 
@@ -69,4 +77,56 @@ pub async fn a_journal_is_read_from_a_sequence_number_on(fresh: Fresh) {
     let rest = store.journal(&a, first[2].cursor.sequence, 9).await.unwrap();
     assert_eq!(tos(&rest), "34");
     assert!(rest.iter().all(|line| line.entry.key == a));
+}
+
+pub async fn a_line_that_is_gone_begins_an_epoch(fresh: Fresh) {
+    let store = &*fresh.store;
+    put(store, journal(vec![entry(&key("a"), "1"), entry(&key("a"), "2")]))
+        .await
+        .unwrap();
+    let lines = relayed(store, 2, 9).await;
+    let next = async |last: &Published| store.relay_next(Cursor::default(), Some(last), 9).await.unwrap();
+    let before = store.relay_next(Cursor::default(), None, 9).await.unwrap();
+    assert!(before.has_last, "nothing is known");
+    let last = lines[1].published(before.epoch);
+    assert!(!next(&last).await.is_behind(&last));
+
+    // The same number, given out again to another change; and one that is not given out yet.
+    let another = Published {
+        recorded_at: last.recorded_at + chrono::TimeDelta::microseconds(1),
+        ..last
+    };
+    let later = Published {
+        cursor: Cursor {
+            sequence: last.cursor.sequence + 1,
+            ..last.cursor
+        },
+        ..last
+    };
+    for gone in [another, later] {
+        assert!(next(&gone).await.is_behind(&gone));
+        store.relay_done(&gone).await.unwrap();
+        assert_eq!(
+            store.relay_backlog().await.unwrap(),
+            2,
+            "the cursor stays on lines that are there"
+        );
+    }
+    let epoch = store.begin_epoch(before.epoch).await.unwrap();
+    assert!(epoch > before.epoch);
+    // Of an epoch before, nothing is asked.
+    let after = next(&later).await;
+    assert_eq!((after.epoch, &after.lines), (epoch, &lines));
+    assert!(!after.is_behind(&later));
+    store.relay_done(&last).await.unwrap();
+    assert_eq!(
+        store.relay_backlog().await.unwrap(),
+        2,
+        "published in an epoch before"
+    );
+    // Whatever the clock says, and whatever others have seen.
+    let ahead = epoch + 1_000_000_000_000;
+    let to_come = Published { epoch: ahead, ..last };
+    assert!(next(&to_come).await.is_behind(&to_come));
+    assert!(store.begin_epoch(ahead).await.unwrap() > ahead);
 }

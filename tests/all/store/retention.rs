@@ -121,7 +121,7 @@ pub async fn journal_lines_go_by_age_once_they_are_published(fresh: Fresh) {
     );
     assert_eq!(store.stale(Stale::Journal, moment(late)).await.unwrap(), 0);
     let lines = relayed(store, 5, 10).await;
-    store.relay_done(lines[3].cursor).await.unwrap();
+    done(store, &lines[3]).await;
     assert_eq!(drain(store, Stale::Journal, 30, 1).await, [1, 1]);
     assert_eq!(left().await, ["c", "d", "e"]);
     assert_eq!(drain(store, Stale::Journal, late, 10).await, [2]);

@@ -99,6 +99,35 @@ impl Postgres {
         done.unwrap_or_else(|why| panic!("psql on {database}: {why}\n{statements}"))
     }
 
+    /// Backs a database up into a file, as `pg_dump` does.
+    pub fn dump(&self, database: &str, file: &Path) {
+        let mut command = self.client("pg_dump");
+        command.args(["--format=custom", "--file"]).arg(file);
+        command.arg("--dbname").arg(self.url(database));
+        succeed(command);
+    }
+
+    /// Restores a backup into a new database of this name.
+    pub fn restore(&self, database: &str, file: &Path) {
+        self.sql("postgres", &format!("create database {database}"));
+        let mut command = self.client("pg_restore");
+        command
+            .args(["--single-transaction", "--dbname"])
+            .arg(self.url(database));
+        command.arg(file);
+        succeed(command);
+    }
+
+    /// A client program of the same version as the server, where there is one.
+    fn client(&self, program: &str) -> Command {
+        let same_version = self.programs.join(program);
+        without_settings(if same_version.is_file() {
+            Command::new(same_version)
+        } else {
+            Command::new(program)
+        })
+    }
+
     /// Makes a superuser who is asked for a password, as nobody else is.
     pub fn add_user(&self, user: &str, password: &str) {
         self.sql(
@@ -257,9 +286,8 @@ impl Postgres {
     }
 
     fn psql(&self, database: &str, statements: &str) -> Result<String, String> {
-        let beside = self.programs.join("psql");
-        let program = if beside.is_file() { beside } else { "psql".into() };
-        let done = without_settings(Command::new(program))
+        let done = self
+            .client("psql")
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"])
             .arg(self.url(database))
             .args(["-c", statements])
@@ -349,6 +377,13 @@ fn init_cluster(programs: &Path, folder: &Path) -> Result<(), String> {
         return Err(fault(format!("initdb: {stderr}")));
     }
     Ok(())
+}
+
+fn succeed(mut command: Command) {
+    let done = command.stdin(Stdio::null()).output();
+    let done = done.unwrap_or_else(|why| panic!("{command:?}: {why}"));
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {}: {stderr}", done.status);
 }
 
 /// PostgreSQL refuses to run as root; then it runs as the user that Debian's package made for it.

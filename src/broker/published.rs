@@ -1,0 +1,114 @@
+//! Which change was published last, recorded in RabbitMQ: the queue `tenure.published` holds one message that says so.
+//!
+//! The store records it as well. When the store is restored from a backup, that record goes back with it; this one does
+//! not, and shows that numbers would be given out again.
+
+use chrono::DateTime;
+use lapin::options::{BasicGetOptions, BasicNackOptions, BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection};
+use serde::{Deserialize, Serialize};
+
+use super::error::BrokerError;
+use super::publisher::PERSISTENT;
+use super::topology;
+use crate::store::{Cursor, Published};
+
+#[derive(Serialize, Deserialize)]
+struct Message {
+    epoch: i64,
+    transaction: i64,
+    sequence: i64,
+    /// Microseconds since 1970.
+    recorded_at: i64,
+}
+
+pub(super) struct PublishedRecord {
+    /// None: there is no such queue, and nothing is recorded.
+    channel: Option<Channel>,
+}
+
+impl PublishedRecord {
+    /// Opens the record. The queue is there, if Tenure may declare it.
+    pub async fn open(connection: &Connection) -> Result<Self, BrokerError> {
+        let channel = connection.create_channel().await?;
+        let passive = QueueDeclareOptions::default().passive();
+        let found = channel.queue_declare(topology::PUBLISHED.into(), passive, FieldTable::default());
+        match found.await {
+            Ok(_) => Ok(Self {
+                channel: Some(channel),
+            }),
+            Err(error) if error.is_amqp_soft_error() => {
+                tracing::warn!(
+                    why = %topology::advise(&error, topology::PUBLISHED),
+                    "RabbitMQ does not record which change was published last: after a backup of the store is restored, run \
+                     `tenure restored`"
+                );
+                Ok(Self { channel: None })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The change that was published last, by whichever worker.
+    pub async fn read(&self) -> Result<Option<Published>, BrokerError> {
+        let Some(channel) = &self.channel else {
+            return Ok(None);
+        };
+        let got = channel
+            .basic_get(topology::PUBLISHED.into(), BasicGetOptions::default())
+            .await?;
+        let Some(message) = got else {
+            return Ok(None);
+        };
+        let published = decode(&message.data);
+        if published.is_none() {
+            tracing::warn!(
+                queue = topology::PUBLISHED,
+                "the record of what was published last cannot be read, and is replaced with the next change"
+            );
+        }
+        let back = BasicNackOptions {
+            requeue: true,
+            multiple: false,
+        };
+        message.acker.nack(back).await?;
+        Ok(published)
+    }
+
+    /// Records a change that RabbitMQ has confirmed. Nobody waits for a confirm of this: the next one says more.
+    pub async fn write(&self, published: &Published) -> Result<(), BrokerError> {
+        let Some(channel) = &self.channel else {
+            return Ok(());
+        };
+        let message = Message {
+            epoch: published.epoch,
+            transaction: published.cursor.transaction,
+            sequence: published.cursor.sequence,
+            recorded_at: published.recorded_at.timestamp_micros(),
+        };
+        let body = serde_json::to_vec(&message).unwrap_or_default();
+        let properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_delivery_mode(PERSISTENT)
+            .with_app_id("tenure".into());
+        // By the default exchange: the routing key is the queue.
+        let (key, options) = (topology::PUBLISHED.into(), BasicPublishOptions::default());
+        channel
+            .basic_publish("".into(), key, options, &body, properties)
+            .await?;
+        Ok(())
+    }
+}
+
+fn decode(body: &[u8]) -> Option<Published> {
+    let message: Message = serde_json::from_slice(body).ok()?;
+    Some(Published {
+        epoch: message.epoch,
+        cursor: Cursor {
+            transaction: message.transaction,
+            sequence: message.sequence,
+        },
+        recorded_at: DateTime::from_timestamp_micros(message.recorded_at)?,
+    })
+}

@@ -1,0 +1,94 @@
+//! Numbers of transactions and rows: they must go on above all that the tables hold, also when these came from another
+//! server by a dump or by logical replication, which carries no sequences.
+
+use sqlx::{Connection, PgConnection};
+
+use crate::store::Result;
+
+/// Makes sure that new rows are numbered above all that is there. Where they would not be, the tables came from elsewhere:
+/// then the numbering is continued, and a new epoch begins, as numbers may have been used twice.
+pub(super) async fn check(connection: &mut PgConnection) -> Result<()> {
+    if is_behind(connection).await? {
+        continue_above(connection).await?;
+        tracing::warn!(
+            "the tables came from another server, which had counted further: the numbering goes on above theirs, and a new \
+             epoch of changes begins"
+        );
+    }
+    Ok(())
+}
+
+/// Sequences are read after the snapshot was taken, so they are never behind the rows that it shows. Of the journal the end
+/// is looked at: there is no index on its sequence alone.
+async fn is_behind(connection: &mut PgConnection) -> Result<bool> {
+    let is_behind = sqlx::query_scalar(
+        "select greatest(r.xid, (select coalesce(max(xid), 0) from journal))
+                    >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint + r.xid_shift
+                or greatest(r.seq, (select coalesce(max(seq), 0)
+                                    from (select seq from journal order by xid desc, seq desc limit 1000) last))
+                    > (select last_value - (not is_called)::int from journal_seq_seq)
+                or (select coalesce(max(id), 0) from dead_letters)
+                    > (select last_value - (not is_called)::int from dead_letters_id_seq)
+                or (select coalesce(max(id), 0) from sweep_runs)
+                    > (select last_value - (not is_called)::int from sweep_runs_id_seq)
+                or (select coalesce(max(id), 0) from touch_runs)
+                    > (select last_value - (not is_called)::int from touch_runs_id_seq)
+         from relay r",
+    )
+    .fetch_optional(connection)
+    .await?;
+    // No row: a dump is being loaded, and nothing can be written yet.
+    Ok(is_behind.unwrap_or(false))
+}
+
+async fn continue_above(connection: &mut PgConnection) -> Result<()> {
+    let mut transaction = connection.begin().await?;
+    // Waits for those who write: none of them may go on under a low number once this is through.
+    sqlx::query("lock table clients, journal in exclusive mode")
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query(
+        "with last as (
+             select greatest(xid, (select coalesce(max(xid), 0) from journal)) as xid from relay
+         )
+         update relay
+         set xid_shift = last.xid + 1 - pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+         from last
+         where last.xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint + xid_shift",
+    )
+    .execute(&mut *transaction)
+    .await?;
+    for statement in [
+        "select setval('journal_seq_seq', last)
+         from (select greatest(max(seq), (select seq from relay)) as last from journal) rows, journal_seq_seq
+         where last > last_value - (not is_called)::int",
+        "select setval('dead_letters_id_seq', last)
+         from (select max(id) as last from dead_letters) rows, dead_letters_id_seq
+         where last > last_value - (not is_called)::int",
+        "select setval('sweep_runs_id_seq', last)
+         from (select max(id) as last from sweep_runs) rows, sweep_runs_id_seq
+         where last > last_value - (not is_called)::int",
+        "select setval('touch_runs_id_seq', last)
+         from (select max(id) as last from touch_runs) rows, touch_runs_id_seq
+         where last > last_value - (not is_called)::int",
+    ] {
+        sqlx::query(statement).execute(&mut *transaction).await?;
+    }
+    begin_epoch(&mut transaction, 0).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Begins a new epoch, above this one and that of the tables, whatever the clock says.
+pub(super) async fn begin_epoch(connection: &mut PgConnection, above: i64) -> Result<i64> {
+    let epoch = sqlx::query_scalar(
+        "update relay
+         set epoch = greatest(greatest(epoch, $1) / 1000000 + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint)
+                     * 1000000 + floor(random() * 1000000)::bigint
+         returning epoch",
+    )
+    .bind(above)
+    .fetch_one(connection)
+    .await?;
+    Ok(epoch)
+}
