@@ -39,6 +39,9 @@ const WRITERS: [&str; 2] = ["http", "scheduler"];
 /// How often figures that nobody asks for are put together, so that they do not pile up.
 const UPKEEP: Duration = Duration::from_secs(10);
 
+/// How often a worker asks whether it may still write: until then each transaction is refused.
+const VERSION_CHECK: Duration = Duration::from_secs(2);
+
 /// Why a worker ended.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -49,6 +52,8 @@ pub enum WorkerError {
     /// A server that is away is waited for; this is another matter.
     #[error("the store {url} cannot be opened: {reason}")]
     Store { url: String, reason: StoreError },
+    #[error("this worker may not write any more: {0}")]
+    MayNotWrite(StoreError),
     #[error(transparent)]
     Bind(#[from] http::BindError),
     #[error("HTTP has failed: {0}")]
@@ -302,8 +307,27 @@ impl Worker {
         self.open_broker(&engine);
         self.open_policy(&engine);
         self.probe(&engine);
+        self.watch_store(&engine);
         self.api.open(engine);
         tracing::info!(worker = name, "at work");
+    }
+
+    /// Ends the worker when it may not write any more: a newer version has migrated the store, or its file was replaced. Its
+    /// lanes go to another worker.
+    fn watch_store(&mut self, engine: &Arc<Engine>) {
+        let engine = engine.clone();
+        self.add("store", |stop| async move {
+            loop {
+                let checked = engine.store().check_writer().await;
+                if let Err(error @ (StoreError::Outdated { .. } | StoreError::Replaced(_))) = checked {
+                    return Err(WorkerError::MayNotWrite(error));
+                }
+                let pause = tokio::time::sleep(VERSION_CHECK);
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    return Ok(());
+                }
+            }
+        });
     }
 
     fn open_broker(&mut self, engine: &Arc<Engine>) {

@@ -26,5 +26,6 @@ mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod upgrade;
 mod wire;
 mod worker;

@@ -12,6 +12,7 @@ mod renewals;
 mod retention;
 mod sqlite;
 mod sweeps;
+mod writers;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -181,6 +182,8 @@ conformance! {
         runs_go_by_age_but_for_the_last_of_each_sweep,
         journal_lines_go_by_age_once_they_are_published,
         two_workers_remove_each_row_once;
+    writers:
+        an_outdated_program_does_not_write;
     migrations:
         they_may_run_twice,
         they_may_run_at_once,
