@@ -1,16 +1,23 @@
 //! Where time comes from. The only place that may read the system clock: everything else is
 //! handed a moment, so that a year can be simulated in a second and a crash repeated exactly.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::Event;
 
 /// A source of moments, to the microsecond.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> DateTime<Utc>;
+
+    /// Time since some fixed moment, by a clock that nobody can set. It may stand still while the machine sleeps.
+    fn elapsed(&self) -> Duration;
 }
+
+/// The fixed moment of the machine's own clock.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The machine's own clock.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,25 +28,47 @@ impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
         Event::cut(Utc::now())
     }
+
+    fn elapsed(&self) -> Duration {
+        START.elapsed()
+    }
 }
 
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
-pub struct SimulatedClock(AtomicI64);
+pub struct SimulatedClock(Mutex<(DateTime<Utc>, Duration)>);
 
 impl SimulatedClock {
     #[must_use]
     pub fn at(moment: DateTime<Utc>) -> Self {
-        Self(AtomicI64::new(moment.timestamp_micros()))
+        Self(Mutex::new((Event::cut(moment), Duration::ZERO)))
     }
 
+    /// Lets time pass up to a moment. One in the past sets the clock back, and no time passes.
     pub fn set(&self, moment: DateTime<Utc>) {
-        self.0.store(moment.timestamp_micros(), Ordering::SeqCst);
+        let mut clock = self.hands();
+        let moment = Event::cut(moment);
+        let passed = (moment - clock.0).max(TimeDelta::zero());
+        clock.0 = moment;
+        clock.1 += passed.to_std().unwrap_or_default();
+    }
+
+    /// Sets the clock to a moment, without any time passing.
+    pub fn jump(&self, moment: DateTime<Utc>) {
+        self.hands().0 = Event::cut(moment);
+    }
+
+    fn hands(&self) -> MutexGuard<'_, (DateTime<Utc>, Duration)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for SimulatedClock {
     fn now(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.0.load(Ordering::SeqCst)).unwrap_or(DateTime::UNIX_EPOCH)
+        self.hands().0
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.hands().1
     }
 }

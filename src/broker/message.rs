@@ -117,6 +117,7 @@ impl Source {
                 delivery.data.len(),
                 body_digest(&delivery.data)
             ),
+            retry_at: None,
         }
     }
 

@@ -122,6 +122,9 @@ pub struct DeadLetter {
     pub body: Vec<u8>,
     /// Why, in words a person understands.
     pub reason: String,
+    /// When it is to be read again by itself: its event was ahead of the clock, and may be one by then. None: it waits for
+    /// a person.
+    pub retry_at: Option<DateTime<Utc>>,
 }
 
 /// A heartbeat that came through a lane's queue: everything that was in the queue before it has been taken.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use super::commit::DeadLetter;
@@ -59,6 +60,12 @@ pub fn hex(bytes: &[u8]) -> String {
         .iter()
         .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
         .collect()
+}
+
+/// Until when a claim may last that somebody made: one that lasts longer was made by a clock that was wrong. Clocks may
+/// differ by as much as a claim is long.
+pub(super) fn believable(now: DateTime<Utc>, until: DateTime<Utc>) -> DateTime<Utc> {
+    until + (until - now).max(TimeDelta::zero())
 }
 
 /// Each letter once, in the order of their first sighting.
@@ -127,6 +134,7 @@ mod tests {
             headers: headers.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
             body: Vec::new(),
             reason: "for a test".into(),
+            retry_at: None,
         }
     }
 

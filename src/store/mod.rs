@@ -28,8 +28,8 @@ pub use kept::{Columns, Kept, KeptRow};
 pub use letters::{LONGEST_BODY, body_digest, hex};
 pub use records::{
     Arming, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt, HaltKind,
-    LaneProgress, Logged, NameClaim, Outbox, Published, Recorded, RunCounts, RunEnd, RunStatus, Stale,
-    Stored, SweepRun,
+    LaneProgress, Logged, NameClaim, Outbox, Published, Recorded, Replaced, RunCounts, RunEnd, RunStatus,
+    Stale, Stored, SweepRun,
 };
 pub use touches::{PACKED_SOURCE, Quiet, Renewal, Touch, Touches};
 
@@ -52,6 +52,20 @@ pub trait Store: Send + Sync + 'static {
     /// Makes a small write, in a transaction like that of a batch: it fails where one would fail, because the server is
     /// read-only, its disk is full, or a table is locked. Not cancel-safe.
     async fn probe(&self, at: DateTime<Utc>) -> Result<()>;
+
+    /// What the store's own clock says; none where the store runs by the clock of this machine.
+    async fn clock(&self) -> Result<Option<DateTime<Utc>>> {
+        Ok(None)
+    }
+
+    /// The latest moment at which a worker let timers fire, as [`Store::note_moment`] entered it.
+    async fn latest_moment(&self) -> Result<Option<DateTime<Utc>>>;
+
+    /// Enters a moment at which timers may fire, unless a later one is entered.
+    async fn note_moment(&self, at: DateTime<Utc>) -> Result<()>;
+
+    /// Sets the latest moment back to `to`, unless one after `from` has been entered meanwhile.
+    async fn set_back_moment(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<()>;
 
     /// How a long batch of events is divided.
     fn parts(&self) -> Parts {
@@ -108,6 +122,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Records a policy from a moment on; with `arm`, deadlines are still to be computed by it.
     async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()>;
+
+    /// Replaces recorded policies, each by its moment, all of them or none. Their number stays the same.
+    async fn replace_policies(&self, replaced: &[Replaced]) -> Result<()>;
 
     /// The policy whose deadlines are still being computed, if any.
     async fn arming(&self) -> Result<Option<Arming>>;
@@ -199,13 +216,25 @@ pub trait Store: Send + Sync + 'static {
     async fn mark_dead(&self, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool>;
 
     /// Takes a dead letter in hand for a redrive, so that nobody else does until then. None: there is none with this id,
-    /// it was redriven already, or somebody has it in hand.
+    /// it was redriven already, or somebody has it in hand. A claim that lies further ahead than twice this one would was
+    /// made by a clock that was wrong, and does not count.
     async fn claim_dead(
         &self,
         id: i64,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Option<DeadRecord>>;
+
+    /// Claims open dead letters whose `retry_at` has come, the earliest first, at most `limit`, as [`Store::claim_dead`].
+    async fn claim_deferred(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<DeadRecord>>;
+
+    /// Marks dead letters as redriven, each with what came of it in words.
+    async fn settle_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()>;
 
     /// Ends a redrive, with what came of it in words. One that was in vain leaves the letter's status as it is.
     async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()>;

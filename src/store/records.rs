@@ -12,7 +12,7 @@ use super::touches::Touches;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::domain::{Client, ClientKey, Entry, Event, Policies, Position, Sweep};
+use crate::domain::{Client, ClientKey, Entry, Event, Policies, Policy, Position, Sweep};
 
 /// A deadline of some sweep: when it is due, and whose it is. They are paged through in this order.
 pub type Due = (DateTime<Utc>, ClientKey);
@@ -148,6 +148,8 @@ impl Outbox {
 /// Which clients to list: all that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFilter {
+    /// Those whose document has seen an event, or fired a timer, after this moment.
+    pub beyond: Option<DateTime<Utc>>,
     pub partner: Option<String>,
     /// Any of these; empty for all.
     pub links: Vec<LinkStatus>,
@@ -230,6 +232,8 @@ pub struct DeadLine {
     pub settled_at: Option<DateTime<Utc>>,
     pub redriven_at: Option<DateTime<Utc>>,
     pub came_of: Option<String>,
+    /// When it is read again by itself, as long as it is open.
+    pub retry_at: Option<DateTime<Utc>>,
 }
 
 /// What a sweep did, in clients and changes.
@@ -362,6 +366,16 @@ pub struct Arming {
     pub policy_from: DateTime<Utc>,
     /// Those up to this client have theirs.
     pub after: Option<ClientKey>,
+}
+
+/// A recorded policy that is replaced by another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// The moment that it is recorded with.
+    pub from: DateTime<Utc>,
+    /// The moment that it is to have.
+    pub to: DateTime<Utc>,
+    pub policy: Policy,
 }
 
 /// What may grow too old.

@@ -438,6 +438,7 @@ pub(super) type DeadLineRow<T> = (
     Option<T>,
     Option<T>,
     Option<String>,
+    Option<T>,
 );
 
 pub(super) fn dead_line<T: Moment>(row: DeadLineRow<T>) -> Result<DeadLine> {
@@ -454,6 +455,7 @@ pub(super) fn dead_line<T: Moment>(row: DeadLineRow<T>) -> Result<DeadLine> {
         settled,
         redriven,
         came_of,
+        retry,
     ) = row;
     let row = Row {
         table: "dead_letters",
@@ -473,6 +475,7 @@ pub(super) fn dead_line<T: Moment>(row: DeadLineRow<T>) -> Result<DeadLine> {
         settled_at: moment("settled_at", settled)?,
         redriven_at: moment("redriven_at", redriven)?,
         came_of,
+        retry_at: moment("retry_at", retry)?,
     })
 }
 
@@ -490,6 +493,7 @@ pub(super) type DeadRow<T> = (
     Option<T>,
     Option<T>,
     Option<String>,
+    Option<T>,
     String,
     Vec<u8>,
 );
@@ -508,6 +512,7 @@ pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadRecord> {
         settled,
         redriven,
         came_of,
+        retry,
         headers,
         body,
     ) = row;
@@ -529,6 +534,7 @@ pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadRecord> {
         settled,
         redriven,
         came_of,
+        retry,
     ))?;
     Ok(DeadRecord {
         id,
@@ -538,6 +544,7 @@ pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadRecord> {
             headers,
             body,
             reason: line.reason,
+            retry_at: line.retry_at,
         },
         status: line.status,
         times_seen: line.times_seen,

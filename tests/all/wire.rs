@@ -457,6 +457,7 @@ fn dead_letters_keep_the_message() {
             ],
             body: b"{\0".to_vec(),
             reason: "the attribute `type` is missing".into(),
+            retry_at: None,
         }
     );
 }

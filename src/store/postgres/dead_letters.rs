@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 
-use crate::store::letters::{Sighting, sightings};
+use crate::store::letters::{Sighting, believable, sightings};
 use crate::store::rows::{self, DeadLineRow, DeadRow, json, text};
 use crate::store::{DeadFilter, DeadLetter, DeadLine, DeadRecord, DeadStatus, Result};
 
@@ -22,19 +22,19 @@ pub(super) async fn put(
     sqlx::query(
         "insert into dead_letters
              (digest, origin, content_type, headers, body, reason, status, times_seen, first_seen_at, last_seen_at,
-              bytes)
-         select w.digest, w.origin, w.content_type, w.headers, w.body, w.reason, 'open', w.times, $9, $9, w.bytes
+              bytes, retry_at)
+         select w.digest, w.origin, w.content_type, w.headers, w.body, w.reason, 'open', w.times, $10, $10, w.bytes, w.retry_at
          from unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bigint[],
-                     $8::bigint[])
+                     $8::bigint[], $9::timestamptz[])
               with ordinality
-              as w (digest, origin, content_type, headers, body, reason, times, bytes, place)
+              as w (digest, origin, content_type, headers, body, reason, times, bytes, retry_at, place)
          order by w.place
          on conflict (digest) do update
          set origin = excluded.origin, headers = excluded.headers, reason = excluded.reason,
              status = case dead_letters.status when 'redriven' then 'open' else dead_letters.status end,
              settled_at = case dead_letters.status when 'redriven' then null else dead_letters.settled_at end,
              times_seen = dead_letters.times_seen + excluded.times_seen,
-             last_seen_at = excluded.last_seen_at",
+             last_seen_at = excluded.last_seen_at, retry_at = excluded.retry_at",
     )
     .bind(seen.iter().map(|s| s.digest).collect::<Vec<_>>())
     .bind(seen.iter().map(|s| text(&s.letter.origin)).collect::<Vec<_>>())
@@ -44,6 +44,7 @@ pub(super) async fn put(
     .bind(seen.iter().map(Sighting::reason).collect::<Vec<_>>())
     .bind(seen.iter().map(|s| s.times).collect::<Vec<_>>())
     .bind(seen.iter().map(Sighting::bytes).collect::<Vec<_>>())
+    .bind(seen.iter().map(|s| s.letter.retry_at).collect::<Vec<_>>())
     .bind(at)
     .execute(connection)
     .await?;
@@ -58,7 +59,7 @@ pub(super) async fn list(
 ) -> Result<Vec<DeadLine>> {
     let letters: Vec<DeadLineRow<DateTime<Utc>>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen,
-                first_seen_at, last_seen_at, settled_at, redriven_at, came_of
+                first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at
          from dead_letters
          where id > $1 and ($2::text is null or status = $2)
          order by id
@@ -75,7 +76,7 @@ pub(super) async fn list(
 pub(super) async fn one(pool: &PgPool, id: i64) -> Result<Option<DeadRecord>> {
     let letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen, first_seen_at,
-                last_seen_at, settled_at, redriven_at, came_of, headers, body
+                last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
          from dead_letters
          where id = $1",
     )
@@ -94,13 +95,14 @@ pub(super) async fn claim(
     let letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
         "update dead_letters
          set claimed_until = $3
-         where id = $1 and status <> 'redriven' and (claimed_until is null or claimed_until <= $2)
+         where id = $1 and status <> 'redriven' and (claimed_until is null or claimed_until <= $2 or claimed_until > $4)
          returning id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen,
-                   first_seen_at, last_seen_at, settled_at, redriven_at, came_of, headers, body",
+                   first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
     )
     .bind(id)
     .bind(now)
     .bind(until)
+    .bind(believable(now, until))
     .fetch_optional(pool)
     .await?;
     letter.map(rows::dead).transpose()
@@ -142,4 +144,49 @@ pub(super) async fn mark(pool: &PgPool, id: i64, status: DeadStatus, at: DateTim
     .execute(pool)
     .await?;
     Ok(marked.rows_affected() > 0)
+}
+
+pub(super) async fn claim_deferred(
+    pool: &PgPool,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: u32,
+) -> Result<Vec<DeadRecord>> {
+    let letters: Vec<DeadRow<DateTime<Utc>>> = sqlx::query_as(
+        "update dead_letters
+         set claimed_until = $2
+         where id in (
+             select id from dead_letters
+             where status = 'open' and retry_at <= $1
+               and (claimed_until is null or claimed_until <= $1 or claimed_until > $3)
+             order by retry_at
+             limit $4
+             for update skip locked
+         )
+         returning id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen,
+                   first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
+    )
+    .bind(now)
+    .bind(until)
+    .bind(believable(now, until))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    letters.into_iter().map(rows::dead).collect()
+}
+
+pub(super) async fn settle_redriven(pool: &PgPool, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
+    let (ids, came_of): (Vec<i64>, Vec<String>) = done.iter().map(|(id, what)| (*id, text(what))).unzip();
+    sqlx::query(
+        "update dead_letters l
+         set claimed_until = null, redriven_at = $3, came_of = d.came_of, status = 'redriven', settled_at = $3
+         from unnest($1::bigint[], $2::text[]) as d (id, came_of)
+         where l.id = d.id",
+    )
+    .bind(ids)
+    .bind(came_of)
+    .bind(at)
+    .execute(pool)
+    .await?;
+    Ok(())
 }

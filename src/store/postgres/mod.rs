@@ -5,6 +5,7 @@
 //! join against `unnest` was planned, and then cached, as a sequential scan while the table was young.
 
 mod batch;
+mod clock;
 mod dead_letters;
 mod history;
 mod kept;
@@ -33,8 +34,8 @@ use tokio::sync::Mutex;
 use super::schema::{self, Embedded};
 use super::{
     Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
-    HaltKind, Kept, LaneProgress, Logged, Outbox, Published, Recorded, Result, RunCounts, RunEnd, Stale,
-    Store, StoreError, Stored, SweepRun, pool,
+    HaltKind, Kept, LaneProgress, Logged, Outbox, Published, Recorded, Replaced, Result, RunCounts, RunEnd,
+    Stale, Store, StoreError, Stored, SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 use session::in_time;
@@ -64,6 +65,11 @@ const MIGRATIONS: Embedded = Embedded(&[
         5,
         "epochs and writers",
         include_str!("../migrations/postgres/0005_epochs_and_writers.sql"),
+    ),
+    (
+        6,
+        "clocks",
+        include_str!("../migrations/postgres/0006_clocks.sql"),
     ),
     (
         8,
@@ -204,6 +210,22 @@ impl Store for PostgresStore {
         in_time(self.limit, probe::write(&self.pool)).await
     }
 
+    async fn clock(&self) -> Result<Option<DateTime<Utc>>> {
+        in_time(self.limit, clock::now(&self.pool)).await.map(Some)
+    }
+
+    async fn latest_moment(&self) -> Result<Option<DateTime<Utc>>> {
+        in_time(self.limit, clock::latest(&self.pool)).await
+    }
+
+    async fn note_moment(&self, at: DateTime<Utc>) -> Result<()> {
+        in_time(self.limit, clock::note(&self.pool, at)).await
+    }
+
+    async fn set_back_moment(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<()> {
+        in_time(self.limit, clock::set_back(&self.pool, from, to)).await
+    }
+
     async fn begin(&self) -> Result<Box<dyn Batch>> {
         if self.numbering_doubted.swap(false, Ordering::Relaxed) {
             let checked = in_time(self.limit, async {
@@ -264,6 +286,10 @@ impl Store for PostgresStore {
 
     async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
         in_time(self.limit, policies::record(&self.pool, from, policy, arm)).await
+    }
+
+    async fn replace_policies(&self, replaced: &[Replaced]) -> Result<()> {
+        in_time(self.limit, policies::replace(&self.pool, replaced)).await
     }
 
     async fn arming(&self) -> Result<Option<Arming>> {
@@ -408,6 +434,23 @@ impl Store for PostgresStore {
         until: DateTime<Utc>,
     ) -> Result<Option<DeadRecord>> {
         in_time(self.limit, dead_letters::claim(&self.pool, id, now, until)).await
+    }
+
+    async fn claim_deferred(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<DeadRecord>> {
+        in_time(
+            self.limit,
+            dead_letters::claim_deferred(&self.pool, now, until, limit),
+        )
+        .await
+    }
+
+    async fn settle_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
+        in_time(self.limit, dead_letters::settle_redriven(&self.pool, done, at)).await
     }
 
     async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()> {

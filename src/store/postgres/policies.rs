@@ -6,7 +6,7 @@ use sqlx::postgres::PgPool;
 
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows::{self, json};
-use crate::store::{Arming, Result};
+use crate::store::{Arming, Replaced, Result};
 
 pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
     let policies: Vec<(DateTime<Utc>, String)> = sqlx::query_as(
@@ -36,6 +36,21 @@ pub(super) async fn record(pool: &PgPool, from: DateTime<Utc>, policy: &Policy, 
     .bind(from)
     .bind(json(policy))
     .bind(arm)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn replace(pool: &PgPool, replaced: &[Replaced]) -> Result<()> {
+    sqlx::query(
+        "update policies p
+         set took_effect_at = r.after, policy = r.policy::json
+         from unnest($1::timestamptz[], $2::timestamptz[], $3::text[]) as r (before, after, policy)
+         where p.took_effect_at = r.before",
+    )
+    .bind(replaced.iter().map(|one| one.from).collect::<Vec<_>>())
+    .bind(replaced.iter().map(|one| one.to).collect::<Vec<_>>())
+    .bind(replaced.iter().map(|one| json(&one.policy)).collect::<Vec<_>>())
     .execute(pool)
     .await?;
     Ok(())

@@ -38,8 +38,9 @@ pub(super) async fn clients(
                and (cardinality($4::text[]) = 0 or link = any ($4))
                and (cardinality($5::text[]) = 0 or service = any ($5))
                and (cardinality($6::text[]) = 0 or access = any ($6))
+               and ($7::timestamptz is null or as_of > $7)
              order by partner, client
-             limit $7
+             limit $8
          ) c
          left join touches t on t.partner = c.partner and t.client = c.client
          order by c.partner, c.client",
@@ -68,6 +69,7 @@ pub(super) async fn clients(
             .map(|status| status.as_str())
             .collect::<Vec<_>>(),
     )
+    .bind(filter.beyond)
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
@@ -103,7 +105,7 @@ pub(super) async fn census(pool: &PgPool) -> Result<Census> {
     let (events, journal, dead_letters_open) = sqlx::query_as(
         "select (select count(*) from events),
                 (select count(*) from journal),
-                (select count(*) from dead_letters where status = 'open')",
+                (select count(*) from dead_letters where status = 'open' and retry_at is null)",
     )
     .fetch_one(pool)
     .await?;

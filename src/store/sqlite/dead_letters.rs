@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 
 use super::micros;
-use crate::store::letters::sightings;
+use crate::store::letters::{believable, sightings};
 use crate::store::rows::{self, DeadLineRow, DeadRow, json, text};
 use crate::store::{DeadFilter, DeadLetter, DeadLine, DeadRecord, DeadStatus, Result, hex};
 
@@ -28,15 +28,16 @@ pub(super) async fn put(connection: &mut SqliteConnection, letters: &[DeadLetter
                 sighting.reason(),
                 sighting.times,
                 sighting.bytes(),
+                letter.retry_at.map(micros),
             )
         })
         .collect();
     sqlx::query(
         "insert into dead_letters
              (digest, origin, content_type, headers, body, reason, status, times_seen, first_seen_at, last_seen_at,
-              bytes)
+              bytes, retry_at)
          select unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, 'open',
-                value ->> 6, ?2, ?2, value ->> 7
+                value ->> 6, ?2, ?2, value ->> 7, value ->> 8
          from json_each(?1)
          where true
          order by key
@@ -45,7 +46,7 @@ pub(super) async fn put(connection: &mut SqliteConnection, letters: &[DeadLetter
              status = case status when 'redriven' then 'open' else status end,
              settled_at = case status when 'redriven' then null else settled_at end,
              times_seen = times_seen + excluded.times_seen,
-             last_seen_at = excluded.last_seen_at",
+             last_seen_at = excluded.last_seen_at, retry_at = excluded.retry_at",
     )
     .bind(json(&lines))
     .bind(at)
@@ -62,7 +63,7 @@ pub(super) async fn list(
 ) -> Result<Vec<DeadLine>> {
     let letters: Vec<DeadLineRow<i64>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen,
-                first_seen_at, last_seen_at, settled_at, redriven_at, came_of
+                first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at
          from dead_letters
          where id > ?1 and (?2 is null or status = ?2)
          order by id
@@ -79,7 +80,7 @@ pub(super) async fn list(
 pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadRecord>> {
     let letter: Option<DeadRow<i64>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen, first_seen_at,
-                last_seen_at, settled_at, redriven_at, came_of, headers, body
+                last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
          from dead_letters
          where id = ?1",
     )
@@ -98,13 +99,14 @@ pub(super) async fn claim(
     let letter: Option<DeadRow<i64>> = sqlx::query_as(
         "update dead_letters
          set claimed_until = ?3
-         where id = ?1 and status <> 'redriven' and (claimed_until is null or claimed_until <= ?2)
+         where id = ?1 and status <> 'redriven' and (claimed_until is null or claimed_until <= ?2 or claimed_until > ?4)
          returning id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen,
-                   first_seen_at, last_seen_at, settled_at, redriven_at, came_of, headers, body",
+                   first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
     )
     .bind(id)
     .bind(micros(now))
     .bind(micros(until))
+    .bind(micros(believable(now, until)))
     .fetch_optional(writer)
     .await?;
     letter.map(rows::dead).transpose()
@@ -151,4 +153,51 @@ pub(super) async fn mark(
     .execute(writer)
     .await?;
     Ok(marked.rows_affected() > 0)
+}
+
+pub(super) async fn claim_deferred(
+    writer: &SqlitePool,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: u32,
+) -> Result<Vec<DeadRecord>> {
+    let letters: Vec<DeadRow<i64>> = sqlx::query_as(
+        "update dead_letters
+         set claimed_until = ?2
+         where id in (
+             select id from dead_letters
+             where status = 'open' and retry_at <= ?1
+               and (claimed_until is null or claimed_until <= ?1 or claimed_until > ?3)
+             order by retry_at
+             limit ?4
+         )
+         returning id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen, first_seen_at,
+                   last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
+    )
+    .bind(micros(now))
+    .bind(micros(until))
+    .bind(micros(believable(now, until)))
+    .bind(i64::from(limit))
+    .fetch_all(writer)
+    .await?;
+    letters.into_iter().map(rows::dead).collect()
+}
+
+pub(super) async fn settle_redriven(
+    writer: &SqlitePool,
+    done: &[(i64, String)],
+    at: DateTime<Utc>,
+) -> Result<()> {
+    let done: Vec<(i64, String)> = done.iter().map(|(id, what)| (*id, text(what))).collect();
+    sqlx::query(
+        "update dead_letters
+         set claimed_until = null, redriven_at = ?2, came_of = d.value ->> 1, status = 'redriven', settled_at = ?2
+         from json_each(?1) d
+         where dead_letters.id = d.value ->> 0",
+    )
+    .bind(json(&done))
+    .bind(micros(at))
+    .execute(writer)
+    .await?;
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod many;
 
 mod batch;
 mod clients;
+mod clock;
 mod dead_letters;
 mod history;
 mod kept;
@@ -39,8 +40,8 @@ use sqlx::{Connection, SqliteConnection};
 use super::schema::{self, Embedded};
 use super::{
     Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
-    HaltKind, Kept, LaneProgress, Logged, Outbox, Parts, Published, Recorded, Result, RunCounts, RunEnd,
-    Stale, Store, StoreError, Stored, SweepRun, pool,
+    HaltKind, Kept, LaneProgress, Logged, Outbox, Parts, Published, Recorded, Replaced, Result, RunCounts,
+    RunEnd, Stale, Store, StoreError, Stored, SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 use lead::Lead;
@@ -67,6 +68,7 @@ const MIGRATIONS: Embedded = Embedded(&[
         "epochs and writers",
         include_str!("../migrations/sqlite/0005_epochs_and_writers.sql"),
     ),
+    (6, "clocks", include_str!("../migrations/sqlite/0006_clocks.sql")),
     (
         8,
         "write probe",
@@ -226,6 +228,18 @@ impl Store for SqliteStore {
         }
     }
 
+    async fn latest_moment(&self) -> Result<Option<DateTime<Utc>>> {
+        clock::latest(&self.readers).await
+    }
+
+    async fn note_moment(&self, at: DateTime<Utc>) -> Result<()> {
+        clock::note(&self.writer, at).await
+    }
+
+    async fn set_back_moment(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<()> {
+        clock::set_back(&self.writer, from, to).await
+    }
+
     async fn begin(&self) -> Result<Box<dyn Batch>> {
         Ok(Box::new(batch::SqliteBatch::begin(&self.writer).await?))
     }
@@ -274,6 +288,10 @@ impl Store for SqliteStore {
 
     async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
         policies::record(&self.writer, from, policy, arm).await
+    }
+
+    async fn replace_policies(&self, replaced: &[Replaced]) -> Result<()> {
+        policies::replace(&self.writer, replaced).await
     }
 
     async fn arming(&self) -> Result<Option<Arming>> {
@@ -392,6 +410,19 @@ impl Store for SqliteStore {
         until: DateTime<Utc>,
     ) -> Result<Option<DeadRecord>> {
         dead_letters::claim(&self.writer, id, now, until).await
+    }
+
+    async fn claim_deferred(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<DeadRecord>> {
+        dead_letters::claim_deferred(&self.writer, now, until, limit).await
+    }
+
+    async fn settle_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
+        dead_letters::settle_redriven(&self.writer, done, at).await
     }
 
     async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()> {

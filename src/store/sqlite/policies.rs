@@ -7,7 +7,7 @@ use super::micros;
 use super::session::Transaction;
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows::{self, json};
-use crate::store::{Arming, Result};
+use crate::store::{Arming, Replaced, Result};
 
 pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
     let policies: Vec<(i64, String)> = sqlx::query_as(
@@ -47,6 +47,20 @@ pub(super) async fn record(
         .bind(micros(from))
         .execute(&mut *transaction)
         .await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+pub(super) async fn replace(writer: &SqlitePool, replaced: &[Replaced]) -> Result<()> {
+    let mut transaction = Transaction::begin(writer).await?;
+    for one in replaced {
+        sqlx::query("update policies set took_effect_at = ?2, policy = ?3 where took_effect_at = ?1")
+            .bind(micros(one.from))
+            .bind(micros(one.to))
+            .bind(json(&one.policy))
+            .execute(&mut *transaction)
+            .await?;
     }
     transaction.commit().await?;
     Ok(())

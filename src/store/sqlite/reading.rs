@@ -2,6 +2,7 @@
 
 use sqlx::sqlite::SqlitePool;
 
+use super::micros;
 use crate::domain::ClientKey;
 use crate::store::rows::{self, ClientRange, JournalRow, StoredRow, json};
 use crate::store::{Census, ClientFilter, Recorded, Result, Stored};
@@ -36,8 +37,9 @@ pub(super) async fn clients(
            and (?4 = '[]' or c.link in (select value from json_each(?4)))
            and (?5 = '[]' or c.service in (select value from json_each(?5)))
            and (?6 = '[]' or c.access in (select value from json_each(?6)))
+           and (?7 is null or c.as_of > ?7)
          order by c.partner, c.client
-         limit ?7",
+         limit ?8",
     )
     .bind(range.after_partner)
     .bind(range.after_client)
@@ -45,6 +47,7 @@ pub(super) async fn clients(
     .bind(json(&filter.links))
     .bind(json(&filter.services))
     .bind(json(&filter.access))
+    .bind(filter.beyond.map(micros))
     .bind(i64::from(limit))
     .fetch_all(readers)
     .await?;
@@ -85,7 +88,7 @@ pub(super) async fn census(readers: &SqlitePool) -> Result<Census> {
     let (events, journal, dead_letters_open) = sqlx::query_as(
         "select (select count(*) from events),
                 (select count(*) from journal),
-                (select count(*) from dead_letters where status = 'open')",
+                (select count(*) from dead_letters where status = 'open' and retry_at is null)",
     )
     .fetch_one(readers)
     .await?;

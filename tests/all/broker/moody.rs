@@ -10,8 +10,8 @@ use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{
     Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due,
-    Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Outbox, Published, Recorded, Renewal, RunCounts,
-    RunEnd, Stale, Store, StoreError, Stored, SweepRun,
+    Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Outbox, Published, Recorded, Renewal, Replaced,
+    RunCounts, RunEnd, Stale, Store, StoreError, Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -199,6 +199,35 @@ impl Store for MoodyStore {
 
     async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
         self.store.record_policy(from, policy, arm).await
+    }
+
+    async fn replace_policies(&self, replaced: &[Replaced]) -> Result<()> {
+        self.store.replace_policies(replaced).await
+    }
+
+    async fn latest_moment(&self) -> Result<Option<DateTime<Utc>>> {
+        self.store.latest_moment().await
+    }
+
+    async fn note_moment(&self, at: DateTime<Utc>) -> Result<()> {
+        self.store.note_moment(at).await
+    }
+
+    async fn set_back_moment(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<()> {
+        self.store.set_back_moment(from, to).await
+    }
+
+    async fn claim_deferred(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<DeadRecord>> {
+        self.store.claim_deferred(now, until, limit).await
+    }
+
+    async fn settle_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
+        self.store.settle_redriven(done, at).await
     }
 
     async fn arming(&self) -> Result<Option<Arming>> {

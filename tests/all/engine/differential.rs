@@ -65,6 +65,7 @@ fn letter(rng: &mut StdRng) -> DeadLetter {
         headers: vec![("x-delivery-count".into(), rng.random_range(0..3).to_string())],
         body: vec![0, b'{', rng.random_range(0..3)],
         reason: "it is no event".into(),
+        retry_at: None,
     }
 }
 

@@ -19,6 +19,7 @@ fn letter(body: &str) -> DeadLetter {
         headers: Vec::new(),
         body: body.into(),
         reason: "given up".into(),
+        retry_at: None,
     }
 }
 

@@ -12,7 +12,7 @@ use tenure::engine::{Answer, Engine, Incoming};
 use tenure::store::{
     Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due,
     Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Outbox, Parts, Published, Recorded, Renewal,
-    RunCounts, RunEnd, Stale, Store, StoreError, Stored, SweepRun,
+    Replaced, RunCounts, RunEnd, Stale, Store, StoreError, Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -154,6 +154,12 @@ faulty! {
     census() -> Census;
     policies() -> Vec<(DateTime<Utc>, Policy)>;
     record_policy(from: DateTime<Utc>, policy: &Policy, arm: bool) -> ();
+    replace_policies(replaced: &[Replaced]) -> ();
+    latest_moment() -> Option<DateTime<Utc>>;
+    note_moment(at: DateTime<Utc>) -> ();
+    set_back_moment(from: DateTime<Utc>, to: DateTime<Utc>) -> ();
+    claim_deferred(now: DateTime<Utc>, until: DateTime<Utc>, limit: u32) -> Vec<DeadRecord>;
+    settle_redriven(done: &[(i64, String)], at: DateTime<Utc>) -> ();
     arming() -> Option<Arming>;
     armed(policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> ();
     lanes() -> Vec<LaneProgress>;

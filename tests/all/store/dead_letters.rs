@@ -12,6 +12,7 @@ fn letter(body: &[u8]) -> DeadLetter {
         headers: vec![("x-death".into(), "1".into()), ("nul".into(), "a\0b\"".into())],
         body: body.into(),
         reason: "no JSON".into(),
+        retry_at: None,
     }
 }
 
@@ -41,6 +42,7 @@ pub async fn a_letter_reads_back(fresh: Fresh) {
         headers: Vec::new(),
         body: Vec::new(),
         reason: "\0no attribute `id`\0".into(),
+        retry_at: None,
     };
     receive(store, 1, &[binary.clone(), bare]).await;
     let letters = all(store).await;
@@ -208,4 +210,76 @@ pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
             .is_some(),
         "it came back"
     );
+}
+
+pub async fn a_claim_from_a_clock_that_was_ahead_does_not_count(fresh: Fresh) {
+    let store = &*fresh.store;
+    receive(store, 1, &[letter(b"{")]).await;
+    let id = all(store).await[0].id;
+    let claim = async |now: i64| store.claim_dead(id, moment(now), moment(now + 60)).await.unwrap();
+    assert!(claim(6_000_000).await.is_some(), "70 days ahead");
+    assert!(claim(10).await.is_some(), "and right again");
+    assert!(claim(11).await.is_none(), "one that may be right counts");
+    // Nor one of a worker whose clock is a little ahead.
+    assert!(claim(70).await.is_some());
+    assert!(claim(65).await.is_none());
+}
+
+pub async fn deferred_letters_are_claimed_when_their_time_has_come(fresh: Fresh) {
+    let store = &*fresh.store;
+    let at = |seconds, body: &[u8]| DeadLetter {
+        retry_at: Some(moment(seconds)),
+        ..letter(body)
+    };
+    receive(
+        store,
+        1,
+        &[
+            letter(b"never"),
+            at(30, b"third"),
+            at(10, b"first"),
+            at(20, b"second"),
+        ],
+    )
+    .await;
+    let census = store.census().await.unwrap();
+    assert_eq!(census.dead_letters_open, 1, "the others wait for nobody");
+    assert_eq!(all(store).await[1].letter, at(30, b"third"));
+    let claim = async |now: i64, limit| {
+        let letters = store
+            .claim_deferred(moment(now), moment(now + 60), limit)
+            .await
+            .unwrap();
+        let mut bodies: Vec<_> = letters.into_iter().map(|record| record.letter.body).collect();
+        bodies.sort();
+        bodies
+    };
+    assert_eq!(claim(9, 10).await, Vec::<Vec<u8>>::new());
+    assert_eq!(claim(25, 1).await, [b"first"]);
+    assert_eq!(claim(25, 10).await, [b"second"], "the first is in a hand");
+    assert_eq!(claim(31, 10).await, [b"third"]);
+    let letters = all(store).await;
+    let id = |body: &[u8]| letters.iter().find(|one| one.letter.body == body).unwrap().id;
+    let done = [
+        (id(b"first"), "applied".to_owned()),
+        (id(b"second"), "duplicate".to_owned()),
+    ];
+    store.settle_redriven(&done, moment(40)).await.unwrap();
+    let letters = all(store).await;
+    let words: Vec<_> = letters
+        .iter()
+        .map(|one| (one.status, one.came_of.as_deref()))
+        .collect();
+    let redriven = |what| (DeadStatus::Redriven, Some(what));
+    assert_eq!(
+        words,
+        [
+            (DeadStatus::Open, None),
+            (DeadStatus::Open, None),
+            redriven("applied"),
+            redriven("duplicate")
+        ]
+    );
+    // What was redriven is over; a claim that nobody ended is not.
+    assert_eq!(claim(200, 10).await, [b"third"]);
 }

@@ -172,7 +172,9 @@ conformance! {
         a_redriven_letter_that_comes_back_is_open_again,
         letters_are_listed_by_status,
         a_letter_that_is_too_long_is_kept_cut,
-        a_letter_is_in_one_hand_at_a_time;
+        a_letter_is_in_one_hand_at_a_time,
+        a_claim_from_a_clock_that_was_ahead_does_not_count,
+        deferred_letters_are_claimed_when_their_time_has_come;
     renewals:
         a_touch_is_kept_inside_a_quiet_stretch_alone,
         what_is_written_of_a_client_ends_its_quiet_stretch,

@@ -426,6 +426,7 @@ async fn a_copy_without_its_sequences_goes_on() {
         headers: Vec::new(),
         body: b"1".to_vec(),
         reason: "none".into(),
+        retry_at: None,
     };
     let dead = |body: &[u8]| Commit {
         dead_letters: vec![tenure::store::DeadLetter {

@@ -142,6 +142,7 @@ pub async fn the_census_counts(fresh: Fresh) {
         headers: Vec::new(),
         body: b"{".into(),
         reason: "no JSON".into(),
+        retry_at: None,
     };
     let more = Commit {
         events: vec![applied(added(&key("a"), "e-1", 0, "Bakery"))],

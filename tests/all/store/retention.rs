@@ -24,6 +24,7 @@ pub async fn settled_letters_go_by_age_and_open_ones_never(fresh: Fresh) {
         headers: Vec::new(),
         body: vec![n],
         reason: "no JSON".into(),
+        retry_at: None,
     });
     let received = Commit {
         dead_letters: letters.collect(),
@@ -142,6 +143,7 @@ pub async fn two_workers_remove_each_row_once(fresh: Fresh) {
         headers: Vec::new(),
         body: vec![n],
         reason: "no JSON".into(),
+        retry_at: None,
     });
     let received = Commit {
         dead_letters: letters.collect(),

@@ -1,0 +1,44 @@
+//! The latest moment that a worker's clock has shown.
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqlitePool;
+
+use super::micros;
+use crate::store::{Result, StoreError};
+
+pub(super) async fn latest(readers: &SqlitePool) -> Result<Option<DateTime<Utc>>> {
+    let latest: Option<i64> = sqlx::query_scalar("select latest from clock")
+        .fetch_optional(readers)
+        .await?;
+    let read = |micros| {
+        DateTime::from_timestamp_micros(micros).ok_or_else(|| StoreError::Inconsistent {
+            table: "clock",
+            column: "latest",
+            key: "its only row".into(),
+            reason: format!("{micros} is out of the range of times"),
+        })
+    };
+    latest.map(read).transpose()
+}
+
+pub(super) async fn note(writer: &SqlitePool, at: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "insert into clock (only_row, latest)
+         values (1, ?1)
+         on conflict (only_row) do update
+         set latest = max(latest, excluded.latest)",
+    )
+    .bind(micros(at))
+    .execute(writer)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn set_back(writer: &SqlitePool, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<()> {
+    sqlx::query("update clock set latest = ?2 where latest <= ?1")
+        .bind(micros(from))
+        .bind(micros(to))
+        .execute(writer)
+        .await?;
+    Ok(())
+}
