@@ -119,6 +119,13 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     if let Some(at) = record.settled_at {
         rows.push(vec!["settled".into(), rfc3339(at)]);
     }
+    if let Some(at) = record
+        .letter
+        .retry_at
+        .filter(|_| record.status == DeadStatus::Open)
+    {
+        rows.push(vec!["read again".into(), rfc3339(at)]);
+    }
     if let (Some(at), Some(came_of)) = (record.redriven_at, &record.came_of) {
         rows.push(vec![
             "last redriven".into(),
@@ -173,12 +180,13 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
 fn tell(context: &Context, id: i64, answers: Vec<Answer>) -> anyhow::Result<bool> {
     let mut dead = false;
     for each in answers {
-        dead |= matches!(each, Answer::Dead(_));
+        dead |= matches!(each, Answer::Dead(_) | Answer::Deferred { .. });
         match each {
             Answer::Applied => answer(context, id, "applied", "")?,
             Answer::Duplicate => answer(context, id, "duplicate", "")?,
             Answer::Refused(refusal) => answer(context, id, "refused", refusal.code())?,
             Answer::Dead(reason) => answer(context, id, "dead", &reason)?,
+            Answer::Deferred { reason, .. } => answer(context, id, "deferred", &reason)?,
         }
     }
     Ok(dead)
@@ -263,6 +271,7 @@ fn line_as_json(line: &DeadLine) -> serde_json::Value {
         "settled_at": line.settled_at.map(rfc3339),
         "redriven_at": line.redriven_at.map(rfc3339),
         "came_of": line.came_of,
+        "retry_at": line.retry_at.map(rfc3339),
     })
 }
 
@@ -282,6 +291,7 @@ fn as_json(record: &DeadRecord) -> serde_json::Value {
         "settled_at": record.settled_at.map(rfc3339),
         "redriven_at": record.redriven_at.map(rfc3339),
         "came_of": record.came_of,
+        "retry_at": record.letter.retry_at.map(rfc3339),
     })
 }
 

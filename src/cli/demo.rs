@@ -182,7 +182,9 @@ impl Summary {
             Answer::Applied => self.applied += 1,
             Answer::Duplicate => self.duplicates += 1,
             Answer::Refused(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
-            Answer::Dead(reason) => *self.dead.entry(reason).or_default() += 1,
+            Answer::Dead(reason) | Answer::Deferred { reason, .. } => {
+                *self.dead.entry(reason).or_default() += 1;
+            }
         }
     }
 }

@@ -48,6 +48,7 @@ struct Tally {
     duplicate: u64,
     refused: BTreeMap<&'static str, u64>,
     dead: u64,
+    deferred: u64,
     #[serde(skip)]
     first_dead: Vec<String>,
 }
@@ -59,6 +60,7 @@ impl Tally {
             Answer::Applied => self.applied += 1,
             Answer::Duplicate => self.duplicate += 1,
             Answer::Refused(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
+            Answer::Deferred { .. } => self.deferred += 1,
             Answer::Dead(reason) => {
                 self.dead += 1;
                 if self.first_dead.len() < 5 {
@@ -91,12 +93,16 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
         return Ok(ExitCode::SUCCESS);
     }
     output::line(&format!(
-        "{} events: {} applied, {} had come before, {} refused, {} dead",
+        "{} events: {} applied, {} had come before, {} refused, {} dead{}",
         tally.lines,
         tally.applied,
         tally.duplicate,
         tally.refused.values().sum::<u64>(),
-        tally.dead
+        tally.dead,
+        match tally.deferred {
+            0 => String::new(),
+            events => format!(", {events} deferred"),
+        }
     ));
     if !tally.refused.is_empty() {
         let rows = tally.refused.iter().map(|(code, n)| {
@@ -107,6 +113,11 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     }
     for reason in &tally.first_dead {
         output::complain(&format!("dead letter: {reason}"));
+    }
+    if tally.deferred > 0 {
+        output::complain(
+            "deferred events are ahead of the clock here; a worker ingests them by itself when their time has come",
+        );
     }
     if tally.dead > 0 {
         output::complain("`tenure dead list` shows all of them");

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use super::{Answer, Engine, Incoming};
+use crate::domain::view::rfc3339;
 use crate::store::{DeadRecord, DeadStatus, StoreError};
 use crate::wire::Decoder;
 
 /// How long a letter stays in the hand of whoever redrives it, should they die over it.
-const IN_HAND: TimeDelta = TimeDelta::minutes(1);
+pub(super) const IN_HAND: TimeDelta = TimeDelta::minutes(1);
 
 /// What came of a redrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,20 +58,25 @@ impl Engine {
             .map(|read| read.map_or_else(Incoming::Dead, Incoming::Event))
             .collect();
         let answers = self.take(incoming).await?;
-        // The members of a batch that are dead are letters of their own by now.
-        let in_vain = matches!(answers[..], [Answer::Dead(_)]);
+        let in_vain = is_dead_still(&answers);
         let came_of = in_words(&answers);
         self.store.settle_dead(id, in_vain, &came_of, self.now()).await?;
         Ok(Redrive::Now(answers))
     }
 }
 
-fn in_words(answers: &[Answer]) -> String {
+/// Whether all that came of a letter is a letter. (The members of a batch are letters of their own.)
+pub(super) fn is_dead_still(answers: &[Answer]) -> bool {
+    matches!(answers, [Answer::Dead(_) | Answer::Deferred { .. }])
+}
+
+pub(super) fn in_words(answers: &[Answer]) -> String {
     let words = |answer: &Answer| match answer {
         Answer::Applied => "applied".to_owned(),
         Answer::Duplicate => "duplicate".to_owned(),
         Answer::Refused(refusal) => format!("refused ({})", refusal.code()),
         Answer::Dead(reason) => format!("dead: {reason}"),
+        Answer::Deferred { until, .. } => format!("deferred until {}", rfc3339(*until)),
     };
     if let [answer] = answers {
         return words(answer);

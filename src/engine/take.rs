@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use super::Engine;
 use super::conflicts::Conflicts;
 use super::page::Age;
@@ -31,6 +33,21 @@ pub enum Answer {
     Refused(Refusal),
     /// Kept as a dead letter, with this reason.
     Dead(String),
+    /// Its time is ahead of the clock, as the reason says: kept as a dead letter, and read again by itself at this moment.
+    Deferred {
+        until: DateTime<Utc>,
+        reason: String,
+    },
+}
+
+impl Answer {
+    fn of_letter(letter: &DeadLetter) -> Self {
+        let reason = letter.reason.clone();
+        match letter.retry_at {
+            Some(until) => Self::Deferred { until, reason },
+            None => Self::Dead(reason),
+        }
+    }
 }
 
 impl From<Outcome> for Answer {
@@ -102,7 +119,7 @@ impl Engine {
         for ((index, incoming), again) in incoming.into_iter().enumerate().zip(again) {
             match incoming {
                 Incoming::Dead(letter) => {
-                    answers[index] = Answer::Dead(letter.reason.clone());
+                    answers[index] = Answer::of_letter(&letter);
                     letters.push(letter);
                 }
                 Incoming::Event(event) if !again => events.push((index, event)),
@@ -117,6 +134,10 @@ impl Engine {
             }
             !kept
         });
+        if !events.is_empty() {
+            // Before a transaction, which would hold a connection while this waits for another.
+            self.clear_timers().await?;
+        }
         let longest = self.best_batch();
         let mut rest = events.as_slice();
         while !rest.is_empty() || !letters.is_empty() || watermark.is_some() {
@@ -139,6 +160,7 @@ impl Engine {
             }
         }
         count(&answers);
+        self.deferred.notice(&answers, self.watch.elapsed());
         Ok(answers)
     }
 
@@ -276,7 +298,7 @@ impl Engine {
         let stored = of_these(stored, &events);
         let Plan { commit, outcomes } = plan::plan(
             Situation {
-                now: self.now(),
+                present: self.present(),
                 horizon,
                 policies: &policies,
                 stored,
@@ -343,19 +365,25 @@ fn of_these(stored: Vec<Stored>, events: &[Event]) -> Vec<Stored> {
 }
 
 fn count(answers: &[Answer]) {
-    let (mut applied, mut duplicate, mut dead) = (0, 0, 0);
+    let (mut applied, mut duplicate, mut dead, mut deferred) = (0, 0, 0, 0);
     for answer in answers {
         match answer {
             Answer::Applied => applied += 1,
             Answer::Duplicate => duplicate += 1,
             Answer::Dead(_) => dead += 1,
+            Answer::Deferred { .. } => deferred += 1,
             Answer::Refused(refusal) => {
                 metrics::counter!("tenure_events_total", "outcome" => "refused").increment(1);
                 metrics::counter!("tenure_refusals_total", "code" => refusal.code()).increment(1);
             }
         }
     }
-    for (outcome, n) in [("applied", applied), ("duplicate", duplicate), ("dead", dead)] {
+    for (outcome, n) in [
+        ("applied", applied),
+        ("duplicate", duplicate),
+        ("dead", dead),
+        ("deferred", deferred),
+    ] {
         if n > 0 {
             metrics::counter!("tenure_events_total", "outcome" => outcome).increment(n);
         }

@@ -47,6 +47,9 @@ pub struct DeadLetterLine {
     redriven_at: Option<String>,
     /// What came of that.
     came_of: Option<String>,
+    /// When it is read again by itself, as long as it is open: its event is ahead of the clock.
+    #[schema(format = DateTime)]
+    retry_at: Option<String>,
 }
 
 impl From<DeadLine> for DeadLetterLine {
@@ -63,6 +66,7 @@ impl From<DeadLine> for DeadLetterLine {
             last_seen_at: rfc3339(line.last_seen_at),
             redriven_at: line.redriven_at.map(rfc3339),
             came_of: line.came_of,
+            retry_at: line.retry_at.map(rfc3339),
         }
     }
 }

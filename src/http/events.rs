@@ -1,7 +1,8 @@
 //! `POST /v1/events`: the CloudEvents HTTP binding, structured, binary and batch.
 //!
 //! A single event that was taken, was known already or is refused is answered with 200: it is kept, and
-//! sending it again would change nothing. One that cannot be an event is 422: it is kept as a dead letter; so is a batch that comes to nothing but one dead letter. Any other batch is 200, with the outcome
+//! sending it again would change nothing. One that cannot be an event is 422: it is kept as a dead letter; so is a batch that comes to nothing but one dead letter. A single event that is ahead of
+//! the clock here is 202: it is kept, and ingested when its time has come. Any other batch is 200, with the outcome
 //! of each of its events.
 
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub struct EventOutcome {
     /// Why an event was refused, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
-    /// Why an event was refused or is a dead letter, for people.
+    /// Why an event was refused, is a dead letter or is deferred, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -61,6 +62,8 @@ pub enum OutcomeKind {
     Refused,
     /// It cannot be an event; kept as a dead letter.
     Dead,
+    /// Its time is ahead of the clock of the worker: kept, and ingested by itself when its time has come.
+    Deferred,
 }
 
 /// Take events.
@@ -79,6 +82,8 @@ pub enum OutcomeKind {
     ),
     responses(
         (status = 200, description = "Kept; what came of each event, in order", body = Outcomes),
+        (status = 202, description = "The only event is ahead of the clock here; kept, and ingested by itself when its time has \
+                                      come", body = Outcomes),
         (status = 401, description = "The token is missing or another", body = ErrorBody),
         (status = 413, description = "The body is longer than `http.body_limit`", body = ErrorBody),
         (status = 415, description = "The content type is none of the three modes", body = ErrorBody),
@@ -115,6 +120,7 @@ pub(super) async fn take(
     let outcomes = take_all(&api, decoded).await?;
     let status = match outcomes.as_slice() {
         [only] if only.outcome == OutcomeKind::Dead => StatusCode::UNPROCESSABLE_ENTITY,
+        [only] if only.outcome == OutcomeKind::Deferred => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
     };
     Ok((status, Json(Outcomes { outcomes })))
@@ -176,6 +182,7 @@ impl EventOutcome {
                 Some(refusal.words().to_owned()),
             ),
             Answer::Dead(reason) => (OutcomeKind::Dead, None, Some(reason)),
+            Answer::Deferred { reason, .. } => (OutcomeKind::Deferred, None, Some(reason)),
         };
         let (source, id) = name.unzip();
         Self {

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, Utc};
 
 use super::headers::Headers;
-use super::{Decoder, MAX_NAME_BYTES, MAX_SEQUENCE_BYTES, data};
+use super::{MAX_NAME_BYTES, MAX_SEQUENCE_BYTES, data};
 use crate::domain::event::{NameVerdict, TYPES};
 use crate::domain::id::clip;
 use crate::domain::{ClientKey, Event};
@@ -48,7 +48,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// Checks everything and makes the event; `data` is JSON, or not there.
-    pub fn event(&self, data: Option<&str>, decoder: &Decoder) -> Result<Event, String> {
+    pub fn event(&self, data: Option<&str>) -> Result<Event, String> {
         let specversion = required("specversion", self.specversion.as_deref())?;
         if specversion != "1.0" {
             return Err(format!(
@@ -67,7 +67,7 @@ impl<'a> Attributes<'a> {
             MAX_NAME_BYTES,
         )?;
         let key = ClientKey::from_subject(required("subject", self.subject.as_deref())?)?;
-        let time = decoder.time(required("time", self.time.as_deref())?)?;
+        let time = time(required("time", self.time.as_deref())?)?;
         let sequence = match self.sequence.as_deref() {
             Some("") => return Err("the attribute `sequence` is empty; leave it out".into()),
             Some(sequence) => Some(storable("sequence", sequence, MAX_SEQUENCE_BYTES)?.into()),
@@ -93,31 +93,16 @@ impl<'a> Attributes<'a> {
     }
 }
 
-impl Decoder {
-    fn time(&self, text: &str) -> Result<DateTime<Utc>, String> {
-        let time = DateTime::parse_from_rfc3339(text).map_err(|error| {
-            format!(
-                "the attribute `time` is `{}`, not an RFC 3339 time such as 2026-03-01T12:00:00Z ({error})",
-                clip(text)
-            )
-        })?;
-        let time = Event::cut(time.to_utc());
-        in_range("time", time)?;
-        let skew = TimeDelta::from_std(self.limits.max_clock_skew).unwrap_or(TimeDelta::MAX);
-        // The reason names no present moment: the same letter again must be the same record.
-        if self
-            .now
-            .checked_add_signed(skew)
-            .is_some_and(|latest| time > latest)
-        {
-            return Err(format!(
-                "the attribute `time` is {}, more than {} ahead of the clock here",
-                clip(text),
-                humantime::format_duration(self.limits.max_clock_skew)
-            ));
-        }
-        Ok(time)
-    }
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    let time = DateTime::parse_from_rfc3339(text).map_err(|error| {
+        format!(
+            "the attribute `time` is `{}`, not an RFC 3339 time such as 2026-03-01T12:00:00Z ({error})",
+            clip(text)
+        )
+    })?;
+    let time = Event::cut(time.to_utc());
+    in_range("time", time)?;
+    Ok(time)
 }
 
 fn text(bytes: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {

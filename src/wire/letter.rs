@@ -1,5 +1,6 @@
 //! From messages to events, or to dead letters: nothing that came in is lost.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 
 use super::attributes::Attributes;
@@ -8,6 +9,7 @@ use super::structured::utf8;
 use super::{BATCH, Decoder, STRUCTURED};
 use crate::domain::Event;
 use crate::domain::id::clip;
+use crate::domain::view::rfc3339;
 use crate::store::DeadLetter;
 
 /// A message as a transport hands it over.
@@ -19,6 +21,16 @@ pub struct Message<'a, H: ?Sized> {
     pub headers: &'a H,
     pub body: &'a [u8],
 }
+
+/// An event that is ahead of the clock further than is allowed: it happened, or will, where a clock is wrong.
+struct Ahead {
+    reason: String,
+    /// When it is no more. None: that is too long to wait for.
+    retry_at: Option<DateTime<Utc>>,
+}
+
+/// An event that is further ahead waits for a person.
+const LONGEST_DEFERRAL: TimeDelta = TimeDelta::days(1);
 
 impl<H: ?Sized> Clone for Message<'_, H> {
     fn clone(&self) -> Self {
@@ -43,6 +55,7 @@ impl<H: Headers + ?Sized> Message<'_, H> {
                 .collect(),
             body: self.body.to_vec(),
             reason: plain(&reason.into()),
+            retry_at: None,
         }
     }
 
@@ -59,7 +72,38 @@ impl Decoder {
     /// # Errors
     /// The dead letter that the message is instead.
     pub fn event<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Event, DeadLetter> {
-        self.one(message).map_err(|reason| message.dead(reason))
+        let event = self.one(message).map_err(|reason| message.dead(reason))?;
+        match self.ahead(&event) {
+            None => Ok(event),
+            Some(ahead) => Err(DeadLetter {
+                retry_at: ahead.retry_at,
+                ..message.dead(ahead.reason)
+            }),
+        }
+    }
+
+    /// Whether an event is too far ahead of the clock. Clocks differ, and most such events are right a little later.
+    fn ahead(&self, event: &Event) -> Option<Ahead> {
+        let skew = TimeDelta::from_std(self.limits.max_clock_skew).unwrap_or(TimeDelta::MAX);
+        let ripe = event.time.checked_sub_signed(skew)?;
+        if ripe <= self.now {
+            return None;
+        }
+        let waits = ripe - self.now <= LONGEST_DEFERRAL;
+        let then = if waits {
+            "; it is read again when its time has come"
+        } else {
+            ""
+        };
+        Some(Ahead {
+            // It names no present moment: the same letter again must be the same record.
+            reason: format!(
+                "the attribute `time` is {}, more than {} ahead of the clock here{then}",
+                rfc3339(event.time),
+                humantime::format_duration(self.limits.max_clock_skew)
+            ),
+            retry_at: waits.then_some(ripe),
+        })
     }
 
     /// Reads what HTTP brings: one event, or a batch. A broken member of a batch is a dead letter of its own;
@@ -136,7 +180,7 @@ impl Decoder {
         self.check_size(message.body)?;
         let data = utf8("the data", message.body)?;
         Attributes::of_headers(message.headers, message.content_type)?
-            .event((!data.trim_ascii().is_empty()).then_some(data), self)
+            .event((!data.trim_ascii().is_empty()).then_some(data))
     }
 }
 

@@ -73,7 +73,7 @@ impl Decoder {
             sequence: text(envelope.sequence),
             datacontenttype: text(envelope.datacontenttype),
         };
-        attributes.event(data, self)
+        attributes.event(data)
     }
 
     pub(super) fn check_size(&self, body: &[u8]) -> Result<(), String> {

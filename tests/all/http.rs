@@ -823,3 +823,42 @@ async fn the_openapi_document_is_of_what_is_answered() {
         }
     }
 }
+
+/// It is kept, and its sender need not send it again.
+#[tokio::test]
+async fn an_event_that_is_ahead_of_the_clock_is_accepted_and_ingested_later() {
+    let server = Server::start().await;
+    let event = |id: &str, minutes: i64| {
+        json!({
+            "specversion": "1.0", "id": id, "source": "/s", "type": "client.added", "subject": format!("acme/{id}"),
+            "time": (noon() + TimeDelta::minutes(minutes)).to_rfc3339(), "data": { "name": id },
+        })
+    };
+    let (status, body) = server.post(STRUCTURED, event("a", 10).to_string()).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+    assert_eq!(body["outcomes"][0]["outcome"], "deferred");
+    let reason = body["outcomes"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("read again when its time has come"), "{reason}");
+    assert_eq!(
+        server.send(&[event("b", 10), event("c", 0)]).await,
+        ["deferred", "applied"]
+    );
+    let (status, body) = server.post(STRUCTURED, event("d", 3_000).to_string()).await;
+    assert_eq!(
+        (status, &body["outcomes"][0]["outcome"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("dead"))
+    );
+    let (_, letters) = server.get("/v1/dead-letters").await;
+    let retry = |place: usize| letters["dead_letters"][place]["retry_at"].clone();
+    assert_eq!(
+        (retry(0), retry(2)),
+        (json!("2026-03-01T12:05:00Z"), Value::Null),
+        "{letters}"
+    );
+
+    server.clock.set(noon() + TimeDelta::minutes(5));
+    let decoder = tenure::wire::Decoder::new(Limits::default(), noon() + TimeDelta::minutes(5));
+    assert_eq!(server.engine.redrive_deferred(&decoder).await.unwrap(), 2);
+    let (status, client) = server.get("/v1/partners/acme/clients/a").await;
+    assert_eq!((status, &client["name"]), (StatusCode::OK, &json!("a")));
+}

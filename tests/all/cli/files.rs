@@ -39,7 +39,7 @@ fn standard_input_is_a_file_called_hyphen() {
     let tally: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
     assert_eq!(
         tally,
-        json!({ "lines": 14, "applied": 11, "duplicate": 0, "refused": { "not_linked": 1 }, "dead": 2 })
+        json!({ "lines": 14, "applied": 11, "duplicate": 0, "refused": { "not_linked": 1 }, "dead": 2, "deferred": 0 })
     );
     assert_eq!(complained(&output), "", "programs read the object");
     assert_eq!(given.tenure.json(&["client", "list"]).len(), 3);

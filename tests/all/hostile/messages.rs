@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, DecimalValue, FieldTable, ShortString};
 use proptest::collection::vec;
@@ -283,7 +284,10 @@ fn what_is_read_can_be_planned() {
         .run(&odd_events(), |events| {
             let asked = events.len();
             let situation = Situation {
-                now: now(),
+                present: tenure::engine::Present {
+                    now: now(),
+                    tolerance: TimeDelta::zero(),
+                },
                 horizon: Some(now()),
                 policies: &policies,
                 stored: Vec::new(),
@@ -327,7 +331,7 @@ async fn kept(incoming: Vec<Incoming>) {
     for batch in incoming.chunks(17) {
         let answers = engine.take(batch.to_vec()).await.expect("taken");
         for (incoming, answer) in batch.iter().zip(answers) {
-            let dead = matches!(answer, Answer::Dead(_));
+            let dead = matches!(answer, Answer::Dead(_) | Answer::Deferred { .. });
             assert_eq!(matches!(incoming, Incoming::Dead(_)), dead, "{answer:?}");
         }
     }

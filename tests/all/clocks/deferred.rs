@@ -1,0 +1,171 @@
+//! An event that is ahead of the clock is deferred, and ingested by itself when its time has come.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use tenure::clock::SimulatedClock;
+use tenure::domain::Policy;
+use tenure::engine::{Answer, Engine, Incoming};
+use tenure::store::{DeadFilter, DeadLine, DeadStatus};
+use tenure::wire::{Decoder, Limits};
+
+use crate::engine::policies::day;
+use crate::store::Fresh;
+
+struct World {
+    fresh: Fresh,
+    clock: Arc<SimulatedClock>,
+    engine: Engine,
+}
+
+impl World {
+    async fn new(fresh: Fresh) -> Self {
+        let clock = Arc::new(SimulatedClock::at(day(0)));
+        let engine = Engine::start(fresh.store.clone(), clock.clone(), &Policy::default())
+            .await
+            .expect("an engine");
+        Self { fresh, clock, engine }
+    }
+
+    fn decoder(&self) -> Decoder {
+        Decoder::new(Limits::default(), self.engine.now())
+    }
+
+    async fn add(&self, id: usize, time: DateTime<Utc>) -> Answer {
+        let event = json!({
+            "specversion": "1.0", "id": id.to_string(), "source": "/s", "type": "client.added",
+            "subject": format!("acme/c{id}"), "time": time.to_rfc3339(), "data": { "name": format!("Bakery {id}") },
+        });
+        let read = self.decoder().line("test", event.to_string().as_bytes());
+        let incoming = read
+            .expect("no blank line")
+            .map_or_else(Incoming::Dead, Incoming::Event);
+        self.engine.take(vec![incoming]).await.expect("taken").remove(0)
+    }
+
+    async fn redrive(&self) -> usize {
+        self.engine
+            .redrive_deferred(&self.decoder())
+            .await
+            .expect("redriven")
+    }
+
+    async fn letters(&self) -> Vec<DeadLine> {
+        let all = DeadFilter::default();
+        self.fresh
+            .store
+            .dead_letters(&all, 0, 2_000)
+            .await
+            .expect("letters")
+    }
+
+    async fn events(&self) -> i64 {
+        self.fresh.store.census().await.expect("a census").events
+    }
+}
+
+async fn it_is_ingested_when_its_time_has_come(fresh: Fresh) {
+    let world = World::new(fresh).await;
+    let time = day(0) + TimeDelta::minutes(10);
+    let ripe = day(0) + TimeDelta::minutes(5);
+    let answer = world.add(1, time).await;
+    let Answer::Deferred { until, reason } = &answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(*until, ripe);
+    assert!(
+        reason.contains("more than 5m ahead of the clock here"),
+        "{reason}"
+    );
+    assert_eq!(world.engine.deferring(), Some(1));
+    // Again is the same.
+    assert_eq!(world.add(1, time).await, answer);
+    assert_eq!(world.add(2, day(0)).await, Answer::Applied, "nobody waits for it");
+
+    world.clock.set(ripe - TimeDelta::microseconds(1));
+    assert_eq!((world.redrive().await, world.events().await), (0, 1));
+    world.clock.set(ripe);
+    assert_eq!((world.redrive().await, world.events().await), (1, 2));
+    let letters = world.letters().await;
+    assert_eq!((letters.len(), letters[0].status), (1, DeadStatus::Redriven));
+    assert_eq!(letters[0].came_of.as_deref(), Some("applied"));
+    assert_eq!(world.redrive().await, 0, "once");
+    assert_eq!(world.engine.deferring(), None, "the spell is over");
+}
+
+async fn one_that_is_more_than_a_day_ahead_waits_for_a_person(fresh: Fresh) {
+    let world = World::new(fresh).await;
+    let limit = day(1) + TimeDelta::minutes(5);
+    assert!(matches!(world.add(1, limit).await, Answer::Deferred { .. }));
+    let beyond = world.add(2, limit + TimeDelta::microseconds(1)).await;
+    assert!(matches!(beyond, Answer::Dead(_)), "{beyond:?}");
+    assert_eq!(world.engine.deferring(), Some(1));
+    world.clock.set(day(30));
+    assert_eq!((world.redrive().await, world.events().await), (1, 1));
+    assert_eq!(world.letters().await[1].status, DeadStatus::Open);
+}
+
+/// A clock that was ahead for a moment, or another fault by then.
+async fn one_that_is_still_ahead_is_deferred_again(fresh: Fresh) {
+    let world = World::new(fresh).await;
+    world.add(1, day(0) + TimeDelta::minutes(10)).await;
+    world.clock.set(day(0) + TimeDelta::minutes(6));
+    // The decoder's clock has been set back since.
+    let decoder = Decoder::new(Limits::default(), day(0));
+    assert_eq!(
+        world.engine.redrive_deferred(&decoder).await.expect("redriven"),
+        1
+    );
+    let letter = world.letters().await.remove(0);
+    assert_eq!(letter.status, DeadStatus::Open);
+    assert_eq!(letter.retry_at, Some(day(0) + TimeDelta::minutes(5)));
+    assert_eq!((world.redrive().await, world.events().await), (1, 1));
+}
+
+async fn many_are_ingested_by_several_workers(fresh: Fresh) {
+    let world = Arc::new(World::new(fresh).await);
+    for id in 0..1_200 {
+        world.add(id, day(0) + TimeDelta::minutes(10)).await;
+    }
+    world.clock.set(day(0) + TimeDelta::minutes(5));
+    let workers: Vec<_> = (0..2)
+        .map(|_| {
+            let world = world.clone();
+            tokio::spawn(async move {
+                let mut read = 0;
+                loop {
+                    match world.redrive().await {
+                        0 => return read,
+                        some => read += some,
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut read = 0;
+    for worker in workers {
+        read += worker.await.expect("it ends");
+    }
+    assert_eq!((read, world.events().await), (1_200, 1_200));
+}
+
+macro_rules! on_both {
+    ($($name:ident),*) => {
+        mod postgres { $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() { super::$name(crate::store::Fresh::postgres("deferred").await).await; }
+        )* }
+        mod sqlite { $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() { super::$name(crate::store::Fresh::sqlite("deferred").await).await; }
+        )* }
+    };
+}
+
+on_both!(
+    it_is_ingested_when_its_time_has_come,
+    one_that_is_more_than_a_day_ahead_waits_for_a_person,
+    one_that_is_still_ahead_is_deferred_again,
+    many_are_ingested_by_several_workers
+);
