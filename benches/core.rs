@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hint::black_box;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tenure::demo::{Shape, World};
 use tenure::domain::{Client, Event, Policies, fold};
@@ -125,7 +125,10 @@ fn plan_batch(criterion: &mut Criterion) {
 
 fn planned(policies: &Policies, stored: Vec<Stored>, events: Vec<Event>, now: DateTime<Utc>) -> Plan {
     let situation = Situation {
-        now,
+        present: tenure::engine::Present {
+            now,
+            tolerance: TimeDelta::zero(),
+        },
         horizon: None,
         policies,
         stored,

@@ -252,6 +252,13 @@ const METRICS: &[Metric] = &[
         Unit::Seconds,
         "When this worker last finished a run of a sweep, in Unix time (sweep)",
     ),
+    // clock
+    (
+        Gauge,
+        "tenure_clock_skew_seconds",
+        Unit::Seconds,
+        "How far this clock is ahead of another, negative when it is behind (reference: database, broker, elapsed)",
+    ),
     // http
     (
         Counter,
@@ -289,7 +296,7 @@ const METRICS: &[Metric] = &[
         Gauge,
         "tenure_dead_letters_open",
         Unit::Count,
-        "Dead letters that nobody has redriven or discarded",
+        "Dead letters that nobody has redriven or discarded, without those that are read again by themselves",
     ),
     (
         Gauge,

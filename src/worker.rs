@@ -1,5 +1,6 @@
 //! The worker: wires the doors to the engine, waits for the store, and ends in good order.
 
+mod clock;
 mod policy;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use crate::clock::SystemClock;
 use crate::config::{Settings, StoreSettings, StoreUrl};
 use crate::engine::{Engine, PROBE_EVERY};
 use crate::http::{self, Api, Health};
-use crate::scheduler::{Freshness, Scheduler, TickerError, prune_on_ticks};
+use crate::scheduler::{self, Freshness, Scheduler, TickerError, prune_on_ticks};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -34,7 +35,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(15);
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// The parts that write to the journal, beside the broker.
-const WRITERS: [&str; 2] = ["http", "scheduler"];
+const WRITERS: [&str; 4] = ["http", "scheduler", "clock", "deferred"];
 
 /// How often figures that nobody asks for are put together, so that they do not pile up.
 const UPKEEP: Duration = Duration::from_secs(10);
@@ -121,7 +122,18 @@ pub fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
 /// # Errors
 /// When the store cannot be reached.
 pub async fn join(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, StoreError> {
-    Engine::join(store, Arc::new(SystemClock), &settings.policy()).await
+    let engine = Engine::join(store, Arc::new(SystemClock), &settings.policy())
+        .await?
+        .bounded(
+            scheduler::breaker(&settings.sweeps),
+            settings.clock.max_difference,
+        );
+    // Before the first timer fires.
+    engine.compare_clock().await?;
+    if engine.clock().ahead().is_none() {
+        engine.note_now().await?;
+    }
+    Ok(engine)
 }
 
 /// Works until SIGTERM or SIGINT, then finishes what is in hand; a second signal ends it at once.
@@ -306,6 +318,7 @@ impl Worker {
         });
         self.open_broker(&engine);
         self.open_policy(&engine);
+        self.open_clock(&engine);
         self.probe(&engine);
         self.watch_store(&engine);
         self.api.open(engine);
@@ -365,6 +378,29 @@ impl Worker {
             introduction.run(&stop).await;
             Ok(())
         });
+    }
+
+    fn open_clock(&mut self, engine: &Arc<Engine>) {
+        let keeper = clock::ClockKeeper::new(engine.clone());
+        let watched = keeper.clone();
+        self.api
+            .watch("clock", Arc::new(move || Box::pin(ready(watched.health()))));
+        let (redriver, limits) = (keeper.clone(), self.limits());
+        self.add("clock", |stop| async move {
+            keeper.run(&stop).await;
+            Ok(())
+        });
+        self.add("deferred", |stop| async move {
+            redriver.redrive(limits, &stop).await;
+            Ok(())
+        });
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            max_event_bytes: self.settings.events.max_bytes,
+            max_clock_skew: self.settings.events.max_clock_skew,
+        }
     }
 
     /// Waits until it is told to stop, or a part fails; then for what is in hand.

@@ -19,6 +19,7 @@ use super::publisher::{self, PERSISTENT};
 use super::state::Part;
 use super::{Context, metrics};
 use crate::domain::view::rfc3339;
+use crate::engine::ClockWatch;
 use crate::store::{LaneProgress, Watermark};
 
 const CONTENT_TYPE: &str = "application/vnd.tenure.heartbeat";
@@ -58,6 +59,10 @@ async fn beat(
     lanes: &[LaneProgress],
     sent: &mut BTreeMap<String, DateTime<Utc>>,
 ) -> Result<(), BrokerError> {
+    if context.engine.clock().ahead().is_some() {
+        // What it says would be taken for the present.
+        return Ok(());
+    }
     for lane in lanes {
         let now = context.engine.now().trunc_subsecs(6);
         tell_lag(lane, now);
@@ -133,9 +138,18 @@ pub(super) fn is_heartbeat(delivery: &Delivery) -> bool {
             == Some(CONTENT_TYPE)
 }
 
-/// What a heartbeat of a lane says. A clock that is ahead of ours is not believed.
-pub(super) fn watermark(queue: &str, delivery: &Delivery, now: DateTime<Utc>) -> Option<Watermark> {
+/// What a heartbeat of a lane says. A clock that is well ahead of ours is not believed at all: how long ago it was sent is not
+/// known.
+pub(super) fn watermark(
+    queue: &str,
+    delivery: &Delivery,
+    now: DateTime<Utc>,
+    clock: &ClockWatch,
+) -> Option<Watermark> {
     let sent_at: DateTime<Utc> = std::str::from_utf8(&delivery.data).ok()?.parse().ok()?;
+    if clock.is_to_come(sent_at) {
+        return None;
+    }
     Some(Watermark {
         lane: queue.to_owned(),
         at: sent_at.min(now).trunc_subsecs(6),

@@ -187,7 +187,8 @@ impl Lane {
         if heartbeat::is_heartbeat(&delivery) {
             // One that RabbitMQ gave up says nothing of the dead queue.
             let is_ours = !self.source.is_dead();
-            let watermark = is_ours.then(|| heartbeat::watermark(&self.source.queue, &delivery, now));
+            let watermark = is_ours
+                .then(|| heartbeat::watermark(&self.source.queue, &delivery, now, self.engine.clock()));
             let watermark = watermark.flatten();
             let heartbeat = Arc::new(Heartbeat::new(delivery.delivery_tag, watermark, strands.len()));
             for strand in strands {

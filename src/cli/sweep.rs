@@ -23,7 +23,8 @@ pub struct SweepArgs {
     /// Show what would change, and change nothing.
     #[arg(long, requires = "name")]
     dry_run: bool,
-    /// Sweep as if it were this moment (RFC 3339).
+    /// Sweep as if it were this moment (RFC 3339). Without --dry-run, what fires ahead of now is published, until `tenure rebuild`
+    /// corrects it.
     #[arg(long, value_name = "TIME", requires = "name", conflicts_with_all = ["pause", "resume"])]
     now: Option<DateTime<Utc>>,
     /// Sweep however many clients it changes: what the breaker stopped is meant.

@@ -24,6 +24,8 @@ pub use secret::Secret;
 pub use shown::Shown;
 pub use urls::{SecretUrl, StoreUrl};
 
+use chrono::TimeDelta;
+
 use crate::domain::{Policy, Sweep};
 use read::Reader;
 
@@ -33,6 +35,7 @@ pub struct Settings {
     pub store: StoreSettings,
     pub broker: BrokerSettings,
     pub events: EventSettings,
+    pub clock: ClockSettings,
     pub http: HttpSettings,
     pub sweeps: SweepSettings,
     pub retention: RetentionSettings,
@@ -85,6 +88,13 @@ pub struct EventSettings {
     pub max_bytes: usize,
     /// How far an event's time may be ahead of the clock.
     pub max_clock_skew: Duration,
+}
+
+/// How far clocks may differ.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockSettings {
+    /// From those of others, before this one counts as wrong.
+    pub max_difference: TimeDelta,
 }
 
 #[derive(Clone, Debug)]
@@ -177,6 +187,9 @@ impl Settings {
             events: EventSettings {
                 max_bytes: from.number("events.max_bytes", 1024..=16_777_216)?,
                 max_clock_skew: from.duration("events.max_clock_skew", read::GRACE)?,
+            },
+            clock: ClockSettings {
+                max_difference: from.span("clock.max_difference", read::DIFFERENCE)?,
             },
             http: http(from)?,
             sweeps: sweeps(from)?,

@@ -32,6 +32,12 @@ pub(super) const GRACE: Bounds = Bounds {
     words: "a duration such as 0s, 12h or 30d, up to 100 years",
     ..SPAN
 };
+/// Clocks of RabbitMQ are read to the second.
+pub(super) const DIFFERENCE: Bounds = Bounds {
+    least: Duration::from_secs(2),
+    most: Duration::from_hours(24),
+    words: "a duration such as 10s, 1m or 1h, from 2s to 1d",
+};
 pub(super) const TIMEOUT: Bounds = Bounds {
     least: Duration::from_millis(1),
     most: Duration::from_hours(24),

@@ -39,7 +39,7 @@ impl Breaker {
     }
 
     /// From how many on a change of so many is within bounds.
-    fn least_for(&self, changed: u64) -> u64 {
+    pub(super) fn least_for(&self, changed: u64) -> u64 {
         changed
             .saturating_mul(100)
             .div_ceil(u64::from(self.percent.max(1)))

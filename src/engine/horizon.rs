@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::Engine;
+use super::{ClockWatch, Engine};
 use crate::domain::view::rfc3339;
 use crate::store::{LaneProgress, StoreError};
 
@@ -19,41 +19,54 @@ pub(super) struct Horizon {
     pub behind: Option<HeldBack>,
 }
 
-/// A lane of the broker in which older events may still wait.
+/// Why timers that seem due do not fire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HeldBack {
-    /// The queue.
-    pub lane: String,
-    /// Everything before this moment has come out of it. None: nothing is known of it yet.
-    pub watermark: Option<DateTime<Utc>>,
+#[serde(untagged)]
+pub enum HeldBack {
+    /// A lane of the broker in which older events may still wait.
+    Lane {
+        /// The queue.
+        lane: String,
+        /// Everything before this moment has come out of it. None: nothing is known of it yet.
+        watermark: Option<DateTime<Utc>>,
+    },
+    /// The clock is ahead of another.
+    Clock {
+        /// By how much, and of which, in words.
+        clock: String,
+    },
 }
 
 impl fmt::Display for HeldBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.watermark {
-            Some(at) => write!(
-                f,
-                "events from after {} may still wait in {}",
-                rfc3339(at),
-                self.lane
-            ),
-            None => write!(f, "nothing has come through {} yet", self.lane),
+        match self {
+            Self::Lane {
+                lane,
+                watermark: Some(at),
+            } => write!(f, "events from after {} may still wait in {lane}", rfc3339(*at)),
+            Self::Lane {
+                lane,
+                watermark: None,
+            } => write!(f, "nothing has come through {lane} yet"),
+            Self::Clock { clock } => f.write_str(clock),
         }
     }
 }
 
 impl Horizon {
-    /// Without a lane there is nowhere to wait: the horizon is the moment itself.
-    pub fn of(lanes: &[LaneProgress], moment: DateTime<Utc>) -> Self {
+    /// Without a lane there is nowhere to wait: the horizon is the moment itself. A watermark that is still to come was
+    /// written by a clock that was wrong, and says nothing.
+    pub fn of(lanes: &[LaneProgress], moment: DateTime<Utc>, clock: &ClockWatch) -> Self {
         let slowest = lanes
             .iter()
-            .min_by_key(|lane| lane.watermark)
-            .filter(|lane| lane.watermark.is_none_or(|at| at < moment));
+            .map(|lane| (lane.watermark.filter(|at| !clock.is_to_come(*at)), &lane.lane))
+            .min()
+            .filter(|(watermark, _)| watermark.is_none_or(|at| at < moment));
         Self {
-            until: slowest.map_or(Some(moment), |lane| lane.watermark),
-            behind: slowest.map(|lane| HeldBack {
-                lane: lane.lane.clone(),
-                watermark: lane.watermark,
+            until: slowest.map_or(Some(moment), |(watermark, _)| watermark),
+            behind: slowest.map(|(watermark, lane)| HeldBack::Lane {
+                lane: lane.clone(),
+                watermark,
             }),
         }
     }

@@ -2,8 +2,11 @@
 //! batch in one transaction.
 
 mod breaker;
+mod clearance;
 mod conflicts;
+mod deferred;
 mod horizon;
+mod mend;
 mod page;
 mod plan;
 mod policy;
@@ -13,6 +16,7 @@ mod read;
 mod rebuild;
 mod redrive;
 mod renew;
+mod skew;
 mod sweep;
 mod take;
 mod terms;
@@ -21,19 +25,22 @@ mod walk;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use breaker::Breaker;
+pub use deferred::Deferred;
 pub use horizon::HeldBack;
-pub use plan::{Plan, Situation, plan, plan_sweep};
+pub use mend::Ahead;
+pub use plan::{Plan, Present, Situation, plan, plan_sweep};
 pub use policy::{Adoption, NOTICE, known_everywhere};
 pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;
 pub use read::{JournalLine, ListRequest, ServiceFilter, Tab};
 pub use rebuild::Rebuilt;
 pub use redrive::Redrive;
+pub use skew::{ClockWatch, DEFAULT_TOLERANCE, Reference, Skew};
 pub use sweep::{SweepOptions, SweepReport};
 pub use take::{Answer, Incoming};
 pub use verify::{Drift, Verified, VerifyReport};
@@ -43,12 +50,18 @@ use crate::clock::Clock;
 use crate::domain::{Policies, Policy};
 use crate::store::{Batch, Commit, Halt, LaneProgress, Store, StoreError};
 use crate::vitals::Vitals;
+use clearance::Clearance;
 use page::Page;
 
 /// The one who knows: takes events, sweeps, answers.
 pub struct Engine {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    watch: ClockWatch,
+    /// What bounds the timers that fire beside events, as it bounds those of a sweep.
+    breaker: Breaker,
+    clearance: Clearance,
+    deferred: Deferred,
     /// What counts where no policy is recorded.
     otherwise: Policy,
     policies: Page<Policies>,
@@ -104,7 +117,11 @@ impl Engine {
     ) -> Result<Self, StoreError> {
         let engine = Self {
             store,
+            watch: ClockWatch::new(clock.clone()),
             clock,
+            breaker: Breaker::default(),
+            clearance: Clearance::default(),
+            deferred: Deferred::default(),
             otherwise: policy.clone(),
             policies: Page::default(),
             lanes: Page::default(),
@@ -117,6 +134,14 @@ impl Engine {
         // A store that is not there makes itself felt at once.
         engine.policies().await?;
         Ok(engine)
+    }
+
+    /// The same, with other bounds: how many clients may change at once by timers, and how far clocks may differ.
+    #[must_use]
+    pub fn bounded(mut self, breaker: Breaker, tolerance: TimeDelta) -> Self {
+        self.breaker = breaker;
+        self.watch.tolerate(tolerance);
+        self
     }
 
     #[must_use]
@@ -140,6 +165,14 @@ impl Engine {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// Now, and how far ahead of it others' clocks may be.
+    fn present(&self) -> Present {
+        Present {
+            now: self.now(),
+            tolerance: self.watch.tolerance(),
+        }
     }
 
     fn tell_relay(&self, commit: &Commit) {

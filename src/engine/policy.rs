@@ -13,8 +13,9 @@ use super::conflicts::Conflicts;
 use super::page::{Age, LOOK};
 use super::{Engine, carry_out, plan};
 use crate::domain::policy::later;
+use crate::domain::view::rfc3339;
 use crate::domain::{ClientKey, Policies, Policy};
-use crate::store::{Batch, ClientFilter, StoreError};
+use crate::store::{Batch, ClientFilter, Replaced, StoreError};
 
 /// From the recording of a policy to its taking effect, at least: by then every worker has looked.
 pub const NOTICE: TimeDelta = TimeDelta::seconds(5);
@@ -28,8 +29,41 @@ pub enum Adoption {
     Known,
     /// It counts from this moment on.
     Recorded { from: DateTime<Utc> },
-    /// It would change too much at once. The one before it stays in force until a person confirms it.
+    /// It would change too much at once, or another would have to be withdrawn. The one before it stays in force until a person
+    /// confirms it.
     Held { why: String },
+    /// The clock is wrong; it is to be tried again.
+    Waits { why: String },
+}
+
+/// Policies that are recorded for a moment after `latest`, which none can be that a right clock recorded, and what replaces each:
+/// the one before it once more, so that their number stays the same. It is known to others.
+fn withdrawn(recorded: &[(DateTime<Utc>, Policy)], latest: DateTime<Utc>) -> Vec<Replaced> {
+    let ahead = recorded.partition_point(|(from, _)| *from <= latest);
+    let Some((before, policy)) = recorded.get(ahead.saturating_sub(1)) else {
+        return Vec::new();
+    };
+    // The first counts from the beginning of time, whatever moment stands beside it.
+    let before = if ahead == 0 { DateTime::UNIX_EPOCH } else { *before };
+    (0i64..)
+        .zip(&recorded[ahead..])
+        .map(|(place, (from, _))| Replaced {
+            from: *from,
+            to: later(before, TimeDelta::microseconds(place + i64::from(ahead > 0))),
+            policy: policy.clone(),
+        })
+        .collect()
+}
+
+fn recorded_ahead(recorded: &[(DateTime<Utc>, Policy)]) -> String {
+    let from = recorded
+        .last()
+        .map(|(from, _)| rfc3339(*from))
+        .unwrap_or_default();
+    format!(
+        "durations are recorded to count from {from}, which is ahead of this clock: it was wrong when they were, or is wrong \
+         now. If it is right now, run `tenure policy --confirm` with these settings, which withdraws the others"
+    )
 }
 
 impl Engine {
@@ -98,13 +132,44 @@ impl Engine {
         notice: TimeDelta,
         breaker: Option<&Breaker>,
     ) -> Result<Adoption, StoreError> {
+        let notice = notice.max(NOTICE);
+        if breaker.is_some()
+            && let Some(skew) = self.watch.wrong()
+        {
+            return Ok(Adoption::Waits {
+                why: format!("{skew}: no policy is recorded until it is right"),
+            });
+        }
         let mut recorded = self.store.policies().await?;
+        let withdrawn = withdrawn(
+            &recorded,
+            later(later(self.now(), notice), self.watch.tolerance()),
+        );
+        if !withdrawn.is_empty() {
+            let first = recorded.first().map(|(from, _)| *from);
+            // That of the first does not count.
+            let is_harmless = withdrawn.iter().all(|one| Some(one.from) == first);
+            if !is_harmless && breaker.is_some() && !self.watch.is_confirmed() {
+                return Ok(Adoption::Held {
+                    why: recorded_ahead(&recorded),
+                });
+            }
+            self.store.replace_policies(&withdrawn).await?;
+            self.policies.forget();
+            recorded = self.store.policies().await?;
+            if !is_harmless {
+                tracing::warn!(
+                    policies = withdrawn.len(),
+                    "policies that a wrong clock recorded ahead of now are withdrawn"
+                );
+            }
+        }
         let last = match recorded.last() {
-            Some((_, last)) if last == policy => return Ok(Adoption::Known),
+            Some((_, last)) if last == policy && withdrawn.is_empty() => return Ok(Adoption::Known),
             Some((from, _)) => *from,
             None => DateTime::<Utc>::MIN_UTC,
         };
-        let from = later(self.now(), notice.max(NOTICE)).max(later(last, TimeDelta::microseconds(1)));
+        let from = later(self.now(), notice).max(later(last, TimeDelta::microseconds(1)));
         let before = self.policies().await?;
         recorded.push((from, policy.clone()));
         if let (Some(breaker), Some(after)) = (breaker, Policies::recorded(recorded))

@@ -26,7 +26,7 @@ pub struct PruneReport {
 }
 
 impl Engine {
-    /// Removes what is older than the settings say. Several workers may do so at once: they share the rows.
+    /// Removes what is older than the settings say; nothing while the clock is ahead, by which all is too old. Several workers may do so at once: they share the rows.
     ///
     /// # Errors
     /// When the store cannot be reached; what was removed by then stays so.
@@ -41,6 +41,10 @@ impl Engine {
             dry_run,
             ..PruneReport::default()
         };
+        if !dry_run && let Some(skew) = self.watch.ahead() {
+            tracing::warn!(why = %skew, "nothing is removed for its age until the clock is right");
+            return Ok(report);
+        }
         let kinds = [
             (
                 Stale::DeadLetters,

@@ -215,6 +215,7 @@ impl ListRequest {
             (None, None) => Vec::new(),
         };
         ClientFilter {
+            beyond: None,
             partner: self.partner.clone(),
             links,
             services: match self.service {

@@ -44,10 +44,17 @@ impl Engine {
             };
             seen(rebuilt);
         }
+        if scope.is_everyone() && !scope.stop.is_cancelled() {
+            self.nothing_is_ahead().await?;
+        }
         Ok(())
     }
 
-    async fn rebuild_client(&self, key: ClientKey, seen: Vec<String>) -> Result<Rebuilt, StoreError> {
+    pub(super) async fn rebuild_client(
+        &self,
+        key: ClientKey,
+        seen: Vec<String>,
+    ) -> Result<Rebuilt, StoreError> {
         let mut conflicts = Conflicts::default();
         loop {
             let error = match self.try_rebuild(&key).await {
@@ -75,7 +82,8 @@ impl Engine {
         let policies = self.policies_in(batch.as_mut(), Age::Now).await?;
         let names = plan::names_of(&kept);
         let holders = batch.holders(&names).await?;
-        let plan::Rebuild { differences, commit } = plan::plan_rebuild(&kept, holders, self.now(), &policies);
+        let plan::Rebuild { differences, commit } =
+            plan::plan_rebuild(&kept, holders, self.present(), &policies);
         let done = match commit {
             Ok(commit) => {
                 carry_out(batch, &commit).await?;

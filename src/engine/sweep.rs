@@ -150,7 +150,8 @@ impl Engine {
     /// chunk's changes (after they are committed, or in a dry run without), for progress and for people; not of one that
     /// breaks off because the store went away. A client that cannot be swept is logged and counted, and stops no other.
     ///
-    /// It goes up to the moment asked for, or to the horizon: nothing is fired on the strength of events that may
+    /// It does not begin while the clock is ahead, unless a moment is named. It goes up to that moment, or to the horizon:
+    /// nothing is fired on the strength of events that may
     /// still wait in a queue. Only a dry run of a moment that was named is a question, and not held back.
     ///
     /// # Errors
@@ -167,7 +168,7 @@ impl Engine {
         } else {
             self.store.lanes().await?
         };
-        let horizon = Horizon::of(&lanes, wanted);
+        let horizon = Horizon::of(&lanes, wanted, &self.watch);
         let mut report = SweepReport::of(sweep, horizon.until, options.dry_run);
         if options.dry_run {
             if let Some(until) = horizon.until {
@@ -175,6 +176,16 @@ impl Engine {
                     .await?;
             }
             report.held_back = self.held_back(sweep, &horizon, wanted).await?;
+            return Ok(report);
+        }
+        // Whoever names the moment does not go by the clock.
+        if options.now.is_none()
+            && let Some(skew) = self.watch.ahead()
+        {
+            report.until = None;
+            report.held_back = Some(HeldBack::Clock {
+                clock: skew.to_string(),
+            });
             return Ok(report);
         }
         if options.breaker.is_none() {

@@ -15,7 +15,8 @@ use crate::store::{Batch, StoreError};
 pub(super) struct Terms {
     pub policies: Arc<Policies>,
     /// Up to when timers may fire that no event fires; none: none may. A person or the breaker may hold them back, and
-    /// then none fires beside the event that it waits for either.
+    /// then none fires beside the event that it waits for either; nor while the clock is ahead, or beyond the moment up to which
+    /// no sweep would trip.
     pub horizon: Option<DateTime<Utc>>,
 }
 
@@ -26,7 +27,12 @@ impl Engine {
         let now = self.now();
         let lanes = self.lanes.read(age, now, batch.lanes()).await?;
         let halts = self.halts.read(age, now, batch.halts()).await?;
-        let horizon = Horizon::of(&lanes, now).until.filter(|_| halts.is_empty());
+        let horizon = Horizon::of(&lanes, now, &self.watch).until;
+        let horizon = if halts.is_empty() && self.watch.ahead().is_none() {
+            self.clearance.bound(horizon)
+        } else {
+            None
+        };
         Ok(Terms { policies, horizon })
     }
 }

@@ -91,7 +91,7 @@ impl Engine {
         let mut policies = self.policies().await?;
         loop {
             let kept = self.store.kept(key).await?;
-            let found = plan::drift(&kept, &policies);
+            let found = plan::drift(&kept, self.present(), &policies);
             if found.is_empty() {
                 return Ok((kept.history.len() as u64, found));
             }

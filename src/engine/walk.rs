@@ -20,6 +20,13 @@ pub struct Scope {
     pub stop: CancellationToken,
 }
 
+impl Scope {
+    /// Whether nobody is left out.
+    pub(super) fn is_everyone(&self) -> bool {
+        self.client.is_none() && self.partner.is_none() && self.after.is_none()
+    }
+}
+
 /// A walk over a scope. Nothing is held from one client to the next but a page of keys.
 pub(super) struct Walk<'a> {
     scope: &'a Scope,

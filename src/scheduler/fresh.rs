@@ -15,6 +15,8 @@ pub struct Freshness {
     pub fresh: bool,
     pub last_finished_at: Option<DateTime<Utc>>,
     pub next_tick: Option<DateTime<Utc>>,
+    /// A run is recorded as finished at this moment, which is ahead of the clock: no proof of anything.
+    pub finished_ahead: Option<DateTime<Utc>>,
     /// What went wrong in the last run, if anything.
     pub last_error: Option<String>,
     /// What keeps it from running, if anything.
@@ -31,9 +33,16 @@ impl Freshness {
         started_at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Self {
+        // Workers' clocks may differ a little.
+        let is_ahead = |run: &&SweepRun| run.finished_at.is_some_and(|at| at > now + TOLERANCE);
+        let finished_ahead = runs
+            .iter()
+            .filter(is_ahead)
+            .filter_map(|run| run.finished_at)
+            .max();
         let last = runs
             .iter()
-            .filter(|run| run.finished_at.is_some())
+            .filter(|run| run.finished_at.is_some() && !is_ahead(run))
             .max_by_key(|run| run.finished_at);
         let last_finished_at = last.and_then(|run| run.finished_at);
         let last_tick = cron.at_or_before(now);
@@ -42,6 +51,7 @@ impl Freshness {
         Self {
             fresh: last_finished_at.is_some_and(|at| at >= since) || started_at >= since,
             last_finished_at,
+            finished_ahead,
             next_tick: cron.next_after(now),
             last_error: last.and_then(|run| run.error.clone()),
             halt: None,
@@ -70,12 +80,22 @@ impl std::fmt::Display for Freshness {
         match (self.fresh, self.last_finished_at) {
             (true, None) => f.write_str("just started")?,
             (true, Some(at)) => write!(f, "last run finished at {}", rfc3339(at))?,
+            (false, None) if self.finished_ahead.is_some() => {
+                f.write_str("no run has finished by this clock")?;
+            }
             (false, None) => f.write_str("no run has finished; see `tenure_sweep_runs_total` and the log")?,
             (false, Some(at)) => write!(
                 f,
                 "overdue: the last run finished at {}; the log says why",
                 rfc3339(at)
             )?,
+        }
+        if let Some(at) = self.finished_ahead.filter(|_| !self.fresh) {
+            write!(
+                f,
+                "; a run is recorded as finished at {}, which is ahead of this clock: it was wrong then, or is now",
+                rfc3339(at)
+            )?;
         }
         if let Some(error) = &self.last_error {
             write!(f, "; its error: {error}")?;

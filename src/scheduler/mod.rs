@@ -12,8 +12,9 @@ mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -36,14 +37,15 @@ pub struct Scheduler {
     breaker: Breaker,
     /// Who sweeps, for the record.
     worker: String,
-    started_at: DateTime<Utc>,
+    /// By a clock that nobody can set: a moment would stay ahead of a clock that is put right.
+    started: Duration,
 }
 
 impl Scheduler {
     #[must_use]
     pub fn new(engine: Arc<Engine>, settings: &SweepSettings, worker: String) -> Arc<Self> {
         Arc::new(Self {
-            started_at: engine.now(),
+            started: engine.clock().elapsed(),
             engine,
             schedules: settings
                 .schedules
@@ -79,6 +81,12 @@ impl Scheduler {
         Ok(())
     }
 
+    /// When this worker started, by the present clock.
+    fn started_at(&self) -> DateTime<Utc> {
+        let passed = self.engine.clock().elapsed().saturating_sub(self.started);
+        self.engine.now() - TimeDelta::from_std(passed).unwrap_or_default()
+    }
+
     /// How long ago each enabled sweep was last seen through, by any worker, and what halts it.
     ///
     /// # Errors
@@ -89,7 +97,7 @@ impl Scheduler {
         let mut all = BTreeMap::new();
         for (sweep, schedule) in &self.schedules {
             let runs = self.engine.store().runs(Some(*sweep), turn::RECENT).await?;
-            let mut freshness = Freshness::of(&schedule.cron, &runs, self.started_at, now);
+            let mut freshness = Freshness::of(&schedule.cron, &runs, self.started_at(), now);
             let halts = halts.iter().filter(|halt| halt.sweep == *sweep);
             // What the breaker says is more urgent.
             freshness.halt = halts.max_by_key(|halt| halt.kind == HaltKind::Tripped).cloned();

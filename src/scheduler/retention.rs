@@ -16,13 +16,18 @@ const LOOK: Duration = Duration::from_secs(30);
 pub async fn prune_on_ticks(engine: Arc<Engine>, settings: RetentionSettings, stop: CancellationToken) {
     let mut last = engine.now();
     loop {
+        let now = engine.now();
+        // A clock that was put right is behind what was seen.
+        last = last.min(now);
         let Some(tick) = settings.cron.next_after(last) else {
             return;
         };
-        let now = engine.now();
         let wait = (tick - now).to_std().unwrap_or_default();
-        if !wait.is_zero() {
-            let pause = tokio::time::sleep(wait.min(LOOK));
+        // By a clock that is ahead all is too old.
+        let is_ahead = engine.clock().ahead().is_some();
+        if !wait.is_zero() || is_ahead {
+            let wait = if is_ahead { LOOK } else { wait.min(LOOK) };
+            let pause = tokio::time::sleep(wait);
             if stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }

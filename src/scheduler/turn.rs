@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Scheduler;
 use crate::domain::Sweep;
-use crate::engine::{SweepOptions, SweepReport};
-use crate::store::{HaltKind, RunStatus, StoreError};
+use crate::engine::{HeldBack, SweepOptions, SweepReport};
+use crate::store::{Halt, HaltKind, RunStatus, StoreError};
 
 /// How many of the newest runs are looked at: some may be a person's, and stand for no tick.
 pub(super) const RECENT: u32 = 50;
@@ -19,6 +19,9 @@ pub(super) const RECENT: u32 = 50;
 /// A look at the clock without a tick, should ticks stay away: the ticker computes its next one from a
 /// clock that may have been wrong.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// However close ticks are.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 
 /// How long to wait before a run that failed is tried again: doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -45,7 +48,10 @@ impl Scheduler {
         let mut failing = false;
         while !stop.is_cancelled() {
             let mut wait = LOOK;
-            let tick = self.last_tick(sweep).filter(|tick| Some(*tick) > seen);
+            // A clock that was put right is behind what was seen.
+            let tick = self.last_tick(sweep).filter(|tick| Some(*tick) != seen);
+            // Logged and told by readiness already.
+            let tick = tick.filter(|_| self.engine.clock().ahead().is_none());
             if let Some(tick) = tick {
                 match self.run_if_due(sweep, tick, &stop).await {
                     Ok(through) => {
@@ -54,7 +60,7 @@ impl Scheduler {
                         }
                         // What was held back is looked for again soon, not only at the next tick.
                         (retry, failing) = (FIRST_RETRY, false);
-                        seen = seen.max(through.then_some(tick));
+                        seen = if through { Some(tick) } else { seen };
                     }
                     Err(error) => {
                         // Said once: until it runs again, readiness says so.
@@ -67,12 +73,26 @@ impl Scheduler {
                     }
                 }
             }
+            if !failing {
+                wait = wait.min(self.until_next_tick(sweep));
+            }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = ticked.notified(), if !failing => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// The ticker may have computed its next tick from a clock that was wrong.
+    fn until_next_tick(&self, sweep: Sweep) -> Duration {
+        let now = self.engine.now();
+        let next = self
+            .schedules
+            .get(&sweep)
+            .and_then(|schedule| schedule.cron.next_after(now));
+        next.and_then(|next| (next - now).to_std().ok())
+            .map_or(LOOK, |wait| wait.max(SHORTEST_WAIT))
     }
 
     fn last_tick(&self, sweep: Sweep) -> Option<DateTime<Utc>> {
@@ -120,13 +140,33 @@ impl Scheduler {
 
     /// Whether a person or the breaker keeps this sweep from running.
     async fn is_halted(&self, sweep: Sweep) -> Result<bool, StoreError> {
-        let halts = self.engine.store().halts().await?;
+        let mut halts = self.engine.store().halts().await?;
+        for halt in self.written_ahead(sweep, &halts) {
+            // Where it would still be too much, this run trips again.
+            self.engine.store().resume(sweep, halt.kind).await?;
+            tracing::info!(%sweep, "the breaker was tripped by a clock that was ahead; the sweep is tried again");
+            halts.retain(|other| *other != halt);
+        }
         let halted = |kind| halts.iter().any(|halt| halt.sweep == sweep && halt.kind == kind);
         for kind in [HaltKind::Paused, HaltKind::Tripped] {
             metrics::gauge!("tenure_sweep_halted", "sweep" => sweep.as_str(), "why" => kind.as_str())
                 .set(u8::from(halted(kind)));
         }
         Ok(halted(HaltKind::Paused) || halted(HaltKind::Tripped))
+    }
+
+    /// Trips of a sweep that lie ahead: the clock that the breaker stopped was wrong, and is right now.
+    fn written_ahead(&self, sweep: Sweep, halts: &[Halt]) -> Vec<Halt> {
+        let clock = self.engine.clock();
+        if clock.wrong().is_some() {
+            return Vec::new();
+        }
+        halts
+            .iter()
+            .filter(|halt| halt.sweep == sweep && halt.kind == HaltKind::Tripped)
+            .filter(|halt| clock.is_to_come(halt.at))
+            .cloned()
+            .collect()
     }
 
     fn count(&self, sweep: Sweep, took: Duration, report: Option<&SweepReport>) {
@@ -152,7 +192,11 @@ impl Scheduler {
         }
         let held_back = report.held_back.as_ref().map_or(0.0, |held_back| {
             let now = self.engine.now();
-            let behind = now - held_back.watermark.unwrap_or(self.started_at);
+            let since = match held_back {
+                HeldBack::Lane { watermark, .. } => *watermark,
+                HeldBack::Clock { .. } => None,
+            };
+            let behind = now - since.unwrap_or_else(|| self.started_at());
             behind.to_std().unwrap_or_default().as_secs_f64()
         });
         metrics::gauge!("tenure_sweep_held_back_seconds", "sweep" => name).set(held_back);

@@ -77,13 +77,13 @@ impl Introduction {
         let mut adopted = false;
         while !stop.is_cancelled() {
             let done = if adopted {
-                self.arm(stop).await
+                self.arm(stop).await.map(|()| true)
             } else {
                 self.once(stop).await
             };
             let pause = match done {
-                Ok(()) => {
-                    adopted = true;
+                Ok(done) => {
+                    adopted = done;
                     LOOK
                 }
                 Err(error) => {
@@ -96,7 +96,8 @@ impl Introduction {
         }
     }
 
-    async fn once(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+    /// False: it is to be tried again.
+    async fn once(&self, stop: &CancellationToken) -> Result<bool, StoreError> {
         let adoption = self
             .engine
             .adopt(&self.policy, self.notice, Some(&self.breaker))
@@ -106,12 +107,17 @@ impl Introduction {
             Adoption::Recorded { from } => {
                 tracing::info!(policy.from = rfc3339(from), "other durations are recorded");
             }
+            Adoption::Waits { why } => {
+                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                return Ok(false);
+            }
             Adoption::Held { why } => {
                 tracing::error!(why, "the breaker keeps other durations from coming into force");
                 *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
             }
         }
-        self.arm(stop).await
+        self.arm(stop).await?;
+        Ok(true)
     }
 
     /// Also what a worker before this one did not finish.

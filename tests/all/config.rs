@@ -64,6 +64,7 @@ fn default_toml_has_every_key_and_nothing_else() {
         "broker.strands",
         "broker.url",
         "cleanup.grace",
+        "clock.max_difference",
         "events.max_bytes",
         "events.max_clock_skew",
         "http.body_limit",

@@ -3,6 +3,7 @@
 mod broker;
 mod chaos;
 mod cli;
+mod clocks;
 mod config;
 mod delivery_limit;
 mod end_to_end;

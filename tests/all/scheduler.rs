@@ -426,3 +426,144 @@ async fn what_is_too_old_goes_on_the_tick_of_retention() {
         worker.await.unwrap();
     }
 }
+
+/// For as long as the clock was ahead, nothing would run.
+#[tokio::test]
+async fn a_clock_that_was_ahead_keeps_no_sweep_waiting() {
+    let (_folder, clock, engine) = engine_at("2026-03-10T12:30:00Z").await;
+    let running = start(&engine, &settings(EVERY_SECOND, 10));
+    let ran = async |tick: &str| {
+        let tick = moment(tick);
+        clock.set(tick);
+        runs_until(&engine, |runs| {
+            runs.iter().any(|run| done(run) && run.scheduled_at == tick)
+        })
+        .await
+    };
+    ran("2026-03-10T12:30:01Z").await;
+    ran("2027-04-14T12:30:00Z").await;
+    ran("2026-03-10T12:30:10Z").await;
+    ran("2026-03-10T12:30:11Z").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_ahead_of_now_is_no_proof_of_freshness() {
+    let (_folder, clock, engine) = engine_at("2027-04-14T12:30:00Z").await;
+    let scheduler = Scheduler::new(engine.clone(), &settings(HOURLY, 10), "test".into());
+    let running = start(&engine, &settings(HOURLY, 10));
+    runs_until(&engine, |runs| runs.iter().any(done)).await;
+    running.stop().await;
+    let fresh = async || scheduler.freshness().await.unwrap()[&Sweep::AccessExpiry].clone();
+    assert!(fresh().await.fresh);
+
+    // Put right: it has just started, and then it has not any more.
+    clock.set(moment("2026-03-10T12:30:00Z"));
+    assert!(fresh().await.fresh);
+    clock.set(moment("2026-03-10T15:30:00Z"));
+    let stale = fresh().await;
+    assert!(!stale.fresh, "{stale}");
+    let words = stale.to_string();
+    assert!(
+        words.contains("recorded as finished at 2027-04-14T12:30:00Z, which is ahead"),
+        "{words}"
+    );
+    assert_eq!(stale.last_finished_at, None);
+}
+
+#[tokio::test]
+async fn a_trip_of_a_clock_that_was_ahead_is_tried_again() {
+    let (_folder, clock, engine) = engine_at("2026-03-10T12:30:00Z").await;
+    let halt = Halt {
+        sweep: Sweep::AccessExpiry,
+        kind: HaltKind::Tripped,
+        at: moment("2027-04-14T12:30:00Z"),
+        why: "it would change 1000 of 1000 clients at once".into(),
+    };
+    engine.store().halt(&halt).await.unwrap();
+    clock.set(moment("2026-03-10T12:30:01Z"));
+    let running = start(&engine, &settings(EVERY_SECOND, 10));
+    runs_until(&engine, |runs| runs.iter().any(done)).await;
+    running.stop().await;
+    assert_eq!(engine.store().halts().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_keeps_no_retention_waiting() {
+    let (_folder, clock, engine) = engine_at("2027-04-14T12:30:00Z").await;
+    let env = [
+        ("TENURE_RETENTION__CRON", EVERY_SECOND),
+        ("TENURE_RETENTION__SWEEP_RUNS", "1d"),
+        ("TENURE_RETENTION__SWEEP_RUNS_KEPT", "1"),
+    ];
+    let env = env.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let settings = Settings::load(None, env.into_iter()).unwrap().retention;
+    let stop = CancellationToken::new();
+    let pruning = tokio::spawn(prune_on_ticks(engine.clone(), settings, stop.clone()));
+    clock.set(moment("2027-04-14T12:30:01Z"));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    clock.set(moment("2026-03-10T12:30:00Z"));
+    for day in 1..=3 {
+        let at = moment("2026-03-01T00:00:00Z") + TimeDelta::days(day);
+        let run = engine
+            .store()
+            .start_run(Sweep::AccessExpiry, at, at, "w")
+            .await
+            .unwrap();
+        let end = RunEnd {
+            at,
+            upto: None,
+            error: None,
+        };
+        engine.store().end_run(run.id, &end).await.unwrap();
+    }
+    let mut now = moment("2026-03-10T12:30:00Z");
+    for _ in 0..60 {
+        now += TimeDelta::seconds(1);
+        clock.set(now);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        if runs(&engine).await.len() == 1 {
+            break;
+        }
+    }
+    assert_eq!(
+        runs(&engine).await.len(),
+        1,
+        "the next tick removes what is too old"
+    );
+    stop.cancel();
+    pruning.await.unwrap();
+}
+
+/// By a clock that is ahead all is too old.
+#[tokio::test]
+async fn a_clock_that_jumped_ahead_removes_nothing() {
+    let (_folder, clock, engine) = engine_at("2026-03-10T12:30:00Z").await;
+    let at = moment("2026-03-10T12:00:00Z");
+    for minute in 0..3 {
+        let at = at + TimeDelta::minutes(minute);
+        let run = engine
+            .store()
+            .start_run(Sweep::AccessExpiry, at, at, "w")
+            .await
+            .unwrap();
+        let end = RunEnd {
+            at,
+            upto: None,
+            error: None,
+        };
+        engine.store().end_run(run.id, &end).await.unwrap();
+    }
+    clock.jump(moment("2027-04-14T12:30:00Z"));
+    let env = [
+        ("TENURE_RETENTION__SWEEP_RUNS", "1d"),
+        ("TENURE_RETENTION__SWEEP_RUNS_KEPT", "1"),
+    ];
+    let env = env.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let settings = Settings::load(None, env.into_iter()).unwrap().retention;
+    let report = engine
+        .prune(&settings, false, &CancellationToken::new())
+        .await
+        .unwrap();
+    assert_eq!((report.sweep_runs, runs(&engine).await.len()), (0, 3));
+}

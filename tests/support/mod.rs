@@ -5,6 +5,7 @@
     reason = "every test binary uses a part of this, and none the whole"
 )]
 
+pub mod faketime;
 pub mod gate;
 pub mod proxy;
 pub mod raw_amqp;

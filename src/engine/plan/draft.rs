@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::Present;
 use super::names::Names;
 use crate::domain::access::Access;
 use crate::domain::fold::apply_deciding_name;
@@ -71,6 +72,7 @@ impl<'a> Draft<'a> {
         &mut self,
         mut events: Vec<(usize, Event)>,
         history: Vec<Logged>,
+        present: Present,
         names: &mut Names,
         outcomes: &mut [Outcome],
     ) {
@@ -85,7 +87,7 @@ impl<'a> Draft<'a> {
                 self.put_touch(touch);
             }
         } else {
-            self.fold_anew(late, history, names, outcomes);
+            self.fold_anew(late, history, present, names, outcomes);
         }
         for (index, event) in in_order {
             outcomes[index] = self.step(event, names);
@@ -120,11 +122,13 @@ impl<'a> Draft<'a> {
     }
 
     /// The slow way: late events are put where they belong, everything is folded anew up to the
-    /// moment that the client had reached, and the difference becomes corrections.
+    /// moment that the client had reached, and the difference becomes corrections. Timers that a wrong clock fired ahead of
+    /// now have not fired then.
     fn fold_anew(
         &mut self,
         late: Vec<(usize, Event)>,
         history: Vec<Logged>,
+        present: Present,
         names: &Names,
         outcomes: &mut [Outcome],
     ) {
@@ -148,7 +152,7 @@ impl<'a> Draft<'a> {
             }
             self.log(slot, outcome);
         }
-        fresh.advance(reached, self.policies);
+        fresh.advance(present.cap(reached, fresh.as_of()), self.policies);
         let told = changes(&self.client, &fresh);
         self.tell(told, took_effect_at, &cause, true);
         self.client = fresh;

@@ -8,8 +8,9 @@ mod truth;
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::domain::policy::later;
 use crate::domain::{ClientKey, Entry, Event, Policies, Sweep};
 use crate::store::{Commit, Logged, NameClaim, Outcome, Stored};
 
@@ -18,11 +19,32 @@ use names::Names;
 pub use names::{claims, leading};
 pub use rebuild::{Rebuild, drift, names_of, plan_rebuild};
 
+/// When a plan is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Present {
+    pub now: DateTime<Utc>,
+    /// How far other workers' clocks may be ahead of now.
+    pub tolerance: TimeDelta,
+}
+
+impl Present {
+    /// A moment up to which timers have fired, or now, where it lies so far ahead that a wrong clock fired them. An event's own
+    /// time explains timers up to then.
+    #[must_use]
+    pub fn cap(&self, reached: DateTime<Utc>, event: Option<DateTime<Utc>>) -> DateTime<Utc> {
+        if Some(reached) > event && reached > later(self.now, self.tolerance) {
+            self.now
+        } else {
+            reached
+        }
+    }
+}
+
 /// What the plan is made from.
 #[derive(Debug)]
 pub struct Situation<'a> {
     /// When this is written.
-    pub now: DateTime<Utc>,
+    pub present: Present,
     /// Up to when timers may fire that no event fires; none: none may.
     pub horizon: Option<DateTime<Utc>>,
     pub policies: &'a Policies,
@@ -74,7 +96,7 @@ pub fn plan_deadlines(stored: Vec<Stored>, recorded_at: DateTime<Utc>, policies:
 #[must_use]
 pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
     let Situation {
-        now,
+        present,
         horizon,
         policies,
         stored,
@@ -89,12 +111,12 @@ pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
         let stored = stored.remove(&key).unwrap_or_else(|| Stored::absent(key.clone()));
         let history = histories.remove(&key).unwrap_or_default();
         let mut draft = Draft::of(stored, policies);
-        draft.take(events, history, &mut names, &mut outcomes);
+        draft.take(events, history, present, &mut names, &mut outcomes);
         draft.settle(horizon, &mut names);
         drafts.push((key, Box::new(draft)));
     }
     let mut commit = Commit {
-        recorded_at: now,
+        recorded_at: present.now,
         ..Commit::default()
     };
     // Key order, so that transactions of several workers meet in the same order everywhere.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
+use super::Present;
 use super::names::{Names, claim, claims};
 use super::truth::{Truth, differences, outcomes_that_differ, told};
 use crate::domain::replay::Replica;
@@ -21,8 +22,8 @@ pub struct Rebuild {
 
 /// What is wrong with what is kept about a client, in words.
 #[must_use]
-pub fn drift(kept: &Kept, policies: &Policies) -> Vec<String> {
-    differences(kept, &Truth::of(kept, policies, |_| false), policies)
+pub fn drift(kept: &Kept, present: Present, policies: &Policies) -> Vec<String> {
+    differences(kept, &Truth::of(kept, present, policies, |_| false), policies)
 }
 
 /// The names that have to be looked up before a rebuild.
@@ -37,11 +38,12 @@ pub fn names_of(kept: &Kept) -> Vec<NameClaim> {
 pub fn plan_rebuild(
     kept: &Kept,
     holders: HashMap<NameClaim, ClientKey>,
-    now: DateTime<Utc>,
+    present: Present,
     policies: &Policies,
 ) -> Rebuild {
+    let now = present.now;
     let names = Names::new(holders);
-    let truth = Truth::of(kept, policies, |event| names.is_taken(event));
+    let truth = Truth::of(kept, present, policies, |event| names.is_taken(event));
     let differences = differences(kept, &truth, policies);
     let mut commit = Commit {
         recorded_at: now,

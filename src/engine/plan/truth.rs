@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::Present;
 use crate::domain::access::AccessStatus;
 use crate::domain::fold::replay;
 use crate::domain::replay::Replica;
@@ -24,15 +25,22 @@ pub struct Truth {
 
 impl Truth {
     /// `is_taken` is asked about names that were never asked for: a verdict that was given stays with its event.
-    pub fn of(kept: &Kept, policies: &Policies, is_taken: impl FnMut(&Event) -> bool) -> Self {
+    /// Timers that fired ahead of now, by a wrong clock, have not fired.
+    pub fn of(
+        kept: &Kept,
+        present: Present,
+        policies: &Policies,
+        is_taken: impl FnMut(&Event) -> bool,
+    ) -> Self {
         let mut events: Vec<Event> = kept.history.iter().map(|logged| logged.event.clone()).collect();
         let mut client = Client::default();
         let results = replay(&mut client, &mut events, policies, is_taken);
+        let last_event = client.as_of();
         for moment in [stored_moment(kept, &client, policies), told_moment(kept)]
             .into_iter()
             .flatten()
         {
-            client.advance(moment, policies);
+            client.advance(present.cap(moment, last_event), policies);
         }
         let touches_closed_until = events
             .iter()

@@ -19,7 +19,7 @@ pub const BREAKER: Breaker = Breaker {
     clients: 100,
 };
 
-fn of(number: usize, event: Event) -> Event {
+pub fn of(number: usize, event: Event) -> Event {
     let key = ClientKey::new("p", &format!("c{number}")).expect("a key");
     let mut event = Event {
         id: format!("{number}-{}", event.id).into(),

@@ -1,12 +1,12 @@
 //! The engine on real stores.
 
-mod breaker;
+pub mod breaker;
 mod differential;
 mod halts;
 mod horizon;
 mod laws;
 mod names;
-mod policies;
+pub mod policies;
 mod rebuild;
 mod redrive;
 pub mod wild;

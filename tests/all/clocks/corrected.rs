@@ -1,0 +1,204 @@
+//! What a clock that was ahead has published is found and corrected when the clock is right.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tenure::clock::SimulatedClock;
+use tenure::domain::{ClientKey, Sweep};
+use tenure::engine::{Ahead, Engine, JournalLine, ListRequest, Scope, SweepOptions};
+use tenure::store::Store;
+
+use super::ahead::{expired, jobs_counted};
+use crate::engine::breaker::{clients, of};
+use crate::engine::policies::{accessed, day, idle, take};
+use crate::store::Fresh;
+
+struct World {
+    fresh: Fresh,
+    clock: Arc<SimulatedClock>,
+}
+
+impl World {
+    /// So many clients have access since day 0; then a worker whose clock was 70 days ahead swept.
+    async fn new(fresh: Fresh, count: usize) -> Self {
+        let clock = Arc::new(SimulatedClock::at(day(0)));
+        let world = Self { fresh, clock };
+        let engine = world.engine().await;
+        clients(&engine, count, 0).await;
+        world.clock.set(day(70));
+        engine.note_now().await.expect("noted");
+        engine
+            .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
+            .await
+            .expect("swept");
+        assert_eq!(
+            expired(&*world.fresh.store).await,
+            i64::try_from(count).expect("few")
+        );
+        let verified = engine.verify(|_| {}).await.expect("a verification");
+        assert_eq!(verified.drifts, [], "by its own clock all is well");
+        // The clock is right again, and a worker starts anew.
+        world.clock.set(day(3));
+        world
+    }
+
+    async fn engine(&self) -> Engine {
+        Engine::join(self.fresh.store.clone(), self.clock.clone(), &idle(60))
+            .await
+            .expect("an engine")
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.fresh.store
+    }
+}
+
+async fn last_word(engine: &Engine, number: usize) -> JournalLine {
+    let key: ClientKey = of(number, accessed(day(0))).key;
+    let lines = engine.journal(&key, 0, 1_000).await.expect("a journal");
+    let access = |line: &&JournalLine| line.kind.starts_with("access.e") && line.kind != "access.expiring";
+    lines.iter().rev().find(access).expect("a line").clone()
+}
+
+async fn enabled(engine: &Engine) -> usize {
+    let all = engine.clients(&ListRequest::default()).await.expect("a list");
+    all.iter().filter(|client| client.access == "enabled").count()
+}
+
+async fn is_right(engine: &Engine, count: usize) {
+    assert_eq!(enabled(engine).await, count);
+    for number in 0..count {
+        let last = last_word(engine, number).await;
+        assert_eq!(
+            (last.kind.as_str(), last.correction),
+            ("access.enabled", true),
+            "{last:?}"
+        );
+    }
+    let verified = engine.verify(|_| {}).await.expect("a verification");
+    assert_eq!(verified.drifts, []);
+}
+
+async fn a_worker_corrects_them(fresh: Fresh) {
+    let world = World::new(fresh, 20).await;
+    let engine = world.engine().await;
+    assert_eq!(enabled(&engine).await, 20, "the answer goes by the clock");
+    assert_eq!(last_word(&engine, 0).await.kind, "access.expired");
+    let verified = engine.verify(|_| {}).await.expect("a verification");
+    assert_eq!(verified.drifts.len(), 20, "and differs from what was told");
+
+    assert_eq!(
+        engine.correct_ahead().await.expect("an answer"),
+        Ahead::Corrected(20)
+    );
+    is_right(&engine, 20).await;
+    assert_eq!(
+        engine.correct_ahead().await.expect("an answer"),
+        Ahead::No,
+        "once"
+    );
+    // When their time has really come, it is told again.
+    world.clock.set(day(61));
+    engine
+        .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
+        .await
+        .expect("swept");
+    assert_eq!(last_word(&engine, 7).await.kind, "access.expired");
+    assert_eq!(expired(world.store()).await, 20);
+}
+
+async fn more_than_the_breaker_allows_wait_for_a_rebuild(fresh: Fresh) {
+    let world = World::new(fresh, 120).await;
+    let engine = world.engine().await;
+    let held = engine.correct_ahead().await.expect("an answer");
+    let Ahead::Held { why } = &held else {
+        panic!("{held:?}");
+    };
+    assert!(
+        why.contains("120 of 120 clients") && why.contains("tenure rebuild"),
+        "{why}"
+    );
+    assert_eq!(expired(world.store()).await, 120, "nothing is done unseen");
+    let mut differed = 0;
+    engine
+        .rebuild(&Scope::default(), |one| {
+            differed += usize::from(!one.differences.is_empty());
+        })
+        .await
+        .expect("rebuilt");
+    assert_eq!(differed, 120);
+    is_right(&engine, 120).await;
+    assert_eq!(engine.correct_ahead().await.expect("an answer"), Ahead::No);
+}
+
+async fn an_event_of_a_client_corrects_it(fresh: Fresh) {
+    let world = World::new(fresh, 20).await;
+    let engine = world.engine().await;
+    jobs_counted(&engine, 3).await;
+    take(&engine, [of(4, accessed(day(3)))]).await;
+    for number in [0, 1, 2, 4] {
+        let last = last_word(&engine, number).await;
+        assert_eq!(
+            (last.kind.as_str(), last.correction),
+            ("access.enabled", true),
+            "{last:?}"
+        );
+    }
+    assert_eq!(
+        engine.correct_ahead().await.expect("an answer"),
+        Ahead::Corrected(16)
+    );
+    is_right(&engine, 20).await;
+}
+
+/// A clock that is behind sees the present of others as ahead of now. What they did is right.
+async fn a_clock_that_is_behind_corrects_nothing(fresh: Fresh) {
+    let clock = Arc::new(SimulatedClock::at(day(0)));
+    let world = World { fresh, clock };
+    let engine = world.engine().await;
+    clients(&engine, 20, 0).await;
+    world.clock.set(day(70));
+    take(&engine, [of(30, crate::engine::policies::active()[0].clone())]).await;
+    let late = of(
+        31,
+        tenure::domain::Event {
+            time: day(70),
+            ..crate::engine::policies::active()[0].clone()
+        },
+    );
+    take(&engine, [late]).await;
+    engine.note_now().await.expect("noted");
+    engine
+        .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
+        .await
+        .expect("swept");
+
+    world.clock.set(day(70) - TimeDelta::days(30));
+    let engine = world.engine().await;
+    let held = engine.correct_ahead().await.expect("an answer");
+    assert!(
+        matches!(&held, Ahead::Held { why } if why.contains("this clock is behind")),
+        "{held:?}"
+    );
+    assert_eq!(expired(world.store()).await, 20);
+}
+
+macro_rules! on_both {
+    ($($name:ident),*) => {
+        mod postgres { $(
+            #[tokio::test]
+            async fn $name() { super::$name(crate::store::Fresh::postgres("ahead").await).await; }
+        )* }
+        mod sqlite { $(
+            #[tokio::test]
+            async fn $name() { super::$name(crate::store::Fresh::sqlite("ahead").await).await; }
+        )* }
+    };
+}
+
+on_both!(
+    a_worker_corrects_them,
+    more_than_the_breaker_allows_wait_for_a_rebuild,
+    an_event_of_a_client_corrects_it,
+    a_clock_that_is_behind_corrects_nothing
+);

@@ -1,0 +1,170 @@
+//! Real workers whose clock is faked.
+
+use std::path::Path;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tenure::clock::{Clock as _, SystemClock};
+
+use crate::support::faketime;
+use crate::support::site::Site;
+use crate::support::tenure::{Running, Tenure};
+
+const SETTINGS: [(&str, &str); 2] = [
+    ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "* * * * * *"),
+    ("TENURE_RETENTION__CRON", "* * * * * *"),
+];
+
+fn with(clock: &Path) -> Vec<(&'static str, String)> {
+    let settings = SETTINGS.map(|(key, value)| (key, value.to_owned()));
+    faketime::env(clock).into_iter().chain(settings).collect()
+}
+
+fn borrowed<'a>(env: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    env.iter().map(|(key, value)| (*key, value.as_str())).collect()
+}
+
+fn clock_check(running: &Running) -> (u16, Value) {
+    let (status, body) = running.get("/readyz");
+    let body: Value = serde_json::from_str(&body).unwrap_or_default();
+    (status, body["checks"]["clock"].clone())
+}
+
+fn runs(running: &Running) -> f64 {
+    running.metric(r#"tenure_sweep_runs_total{sweep="access-expiry",status="done"}"#)
+}
+
+/// So many clients whose access is enabled since some days.
+fn active(days: i64, count: usize) -> Vec<Value> {
+    let time = SystemClock.now() - TimeDelta::days(days);
+    let event = |client: usize, kind: &str, data: Value| {
+        json!({
+            "specversion": "1.0", "id": format!("{client}-{kind}"), "source": "/s", "type": kind,
+            "subject": format!("acme/c{client}"), "time": time.to_rfc3339(), "data": data,
+        })
+    };
+    (0..count)
+        .flat_map(|client| {
+            [
+                event(
+                    client,
+                    "client.added",
+                    json!({ "name": format!("Bakery {client}") }),
+                ),
+                event(client, "client.invited", json!({ "steps": ["accepted"] })),
+                event(client, "invitation.accepted", json!({})),
+            ]
+        })
+        .collect()
+}
+
+#[test]
+fn a_jump_is_noticed_fires_nothing_and_is_over_when_the_clock_is_right() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = folder.path().join("clock");
+    std::fs::write(&clock, "+0\n").expect("a clock");
+    let env = with(&clock);
+    let tenure = Tenure::new(folder.path(), &borrowed(&env));
+    let lines: Vec<String> = active(10, 20).iter().map(Value::to_string).collect();
+    let file = folder.path().join("events.ndjson");
+    std::fs::write(&file, lines.join("\n")).expect("a file");
+    tenure.ok(&["ingest", file.to_str().expect("a path")]);
+    let running = tenure.run();
+    running.wait_until("sweeping", || runs(&running) > 0.0);
+
+    std::fs::write(&clock, "+70d\n").expect("a clock");
+    running.wait_until("not ready", || {
+        let (status, check) = clock_check(&running);
+        let detail = check["detail"].as_str().unwrap_or_default();
+        status == 503 && detail.contains("70 days ahead of the time that has passed")
+    });
+    running.wait_until("logged", || {
+        running.log().contains("the clock is wrong; no timer fires")
+    });
+    assert!(running.metric(r#"tenure_clock_skew_seconds{reference="elapsed"}"#) > 6e6);
+    let before = runs(&running);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(runs(&running) - before <= 1.0, "none but one that was under way");
+
+    std::fs::write(&clock, "+0\n").expect("a clock");
+    running.wait_until("ready", || running.get("/readyz").0 == 200);
+    running.wait_until("logged", || running.log().contains("the clock is right again"));
+    let before = runs(&running);
+    running.wait_until("sweeping again", || runs(&running) >= before + 2.0);
+    assert!(running.stop().success());
+    let journal = tenure.json(&["client", "show", "acme/c7", "--journal"]);
+    assert!(
+        journal.iter().all(|line| line["type"] != "access.expired"),
+        "{journal:?}"
+    );
+    tenure.assert_no_drift();
+}
+
+#[test]
+fn a_clock_that_is_behind_is_noticed_and_loses_nothing() {
+    let site = Site::new("clock_behind");
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = folder.path().join("clock");
+    std::fs::write(&clock, "-10m\n").expect("a clock");
+    let env = with(&clock);
+    let behind = site.tenure(&borrowed(&env)).start();
+    behind.wait_until("not ready", || {
+        let (status, check) = clock_check(&behind);
+        let detail = check["detail"].as_str().unwrap_or_default();
+        status == 503 && detail.contains("10m behind the clock of the database")
+            || detail.contains("9m 59s behind the clock of the database")
+    });
+    let tenure = site.tenure(&[]);
+    tenure.ok(&["publish", &site.file(active(0, 30))]);
+    behind.wait_until("deferring", || {
+        site.count("dead_letters where retry_at is not null") == 90
+    });
+    assert_eq!(site.count("events"), 0);
+    let log = behind.log();
+    assert!(log.contains("the clock is wrong; timers fire late"), "{log}");
+    assert_eq!(log.matches("an event is ahead of this clock").count(), 1, "{log}");
+    assert!(behind.metric("tenure_dead_letters_open") < 1.0);
+
+    std::fs::write(&clock, "+0\n").expect("a clock");
+    behind.wait_until("ready", || behind.get("/readyz").0 == 200);
+    behind.wait_until("ingesting them", || {
+        site.count("events where outcome = 'applied'") == 90
+    });
+    behind.wait_until("done", || {
+        site.count("dead_letters where status = 'redriven'") == 90
+    });
+    assert!(behind.stop().success());
+    tenure.assert_no_drift();
+}
+
+#[test]
+fn a_clock_that_is_ahead_of_the_databases_fires_nothing_from_the_start() {
+    let site = Site::new("clock_ahead");
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = folder.path().join("clock");
+    std::fs::write(&clock, "+70d\n").expect("a clock");
+    let env = with(&clock);
+    let ahead = site.tenure(&borrowed(&env)).start();
+    ahead.wait_until("not ready", || {
+        let (status, check) = clock_check(&ahead);
+        let detail = check["detail"].as_str().unwrap_or_default();
+        status == 503 && detail.contains("ahead of the clock of the database; no timer fires")
+    });
+    // Clients that are new under this clock have no deadline that a breaker could count.
+    let tenure = site.tenure(&[]);
+    tenure.ok(&["publish", &site.file(active(10, 30))]);
+    ahead.wait_until("ingesting", || {
+        site.count("events where outcome = 'applied'") == 90
+    });
+    assert_eq!(site.count("journal where change = 'access.expired'"), 0);
+    assert_eq!(site.count("lanes where watermark > now()"), 0);
+    assert!(ahead.stop().success());
+
+    let right = tenure.run();
+    right.wait_until("connected", || {
+        site.count("lanes where watermark is not null") == 1
+    });
+    assert!(right.stop().success());
+    assert_eq!(site.count("journal where correction"), 0, "nothing to put right");
+    tenure.assert_no_drift();
+}
