@@ -268,6 +268,7 @@ impl Worker {
                     return Ok(Some(Arc::new(engine)));
                 }
                 Err(error) if error.is_transient() => {
+                    self.api.waits(&error);
                     if retry == FIRST_RETRY {
                         tracing::warn!(store.url = url, %error, "waiting for the store");
                     }

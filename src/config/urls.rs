@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lapin::uri::AMQPUri;
-use sqlx::postgres::PgConnectOptions;
 
 use super::error::SettingsError;
 use super::read::Reader;
 use super::secret::HIDDEN;
+use crate::store::postgres;
 
 /// The embedded store, in the working folder.
 const EMBEDDED: &str = "tenure.db";
 
-/// Those that sqlx reads.
-const POSTGRES_PARAMETERS: [&str; 12] = [
+/// Those that sqlx reads, and one that [`postgres`] does.
+const POSTGRES_PARAMETERS: [&str; 13] = [
     "sslmode",
     "sslrootcert",
     "sslcert",
@@ -28,6 +28,7 @@ const POSTGRES_PARAMETERS: [&str; 12] = [
     "password",
     "options",
     "statement-cache-capacity",
+    "target_session_attrs",
 ];
 /// Parameters whose values are no secrets.
 const HARMLESS: [&str; 17] = [
@@ -113,7 +114,8 @@ pub(super) fn store(from: &Reader, key: &str) -> Result<StoreUrl, SettingsError>
     let refuse = || {
         from.refuse(
             key,
-            "postgres://user:password@host:5432/name, sqlite://path/to/file.db without user, host or \
+            "postgres://user:password@host:5432/name (several hosts: host,other:5433, with \
+             target_session_attrs=read-write or nothing), sqlite://path/to/file.db without user, host or \
              parameters (sqlite:///path for an absolute one), or nothing for the embedded store",
         )
     };
@@ -130,8 +132,8 @@ pub(super) fn store(from: &Reader, key: &str) -> Result<StoreUrl, SettingsError>
         }
         "postgres" | "postgresql" => {
             parameters_of(url, &POSTGRES_PARAMETERS, |allowed| from.refuse(key, allowed))?;
-            match url.parse::<PgConnectOptions>() {
-                Ok(_) => Ok(StoreUrl::Postgres(SecretUrl::new(url))),
+            match postgres::check_url(url) {
+                Ok(()) => Ok(StoreUrl::Postgres(SecretUrl::new(url))),
                 Err(_) => Err(refuse()),
             }
         }

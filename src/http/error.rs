@@ -35,8 +35,11 @@ pub enum ApiError {
     MediaType,
     #[error("this took longer than `http.timeout`; what was begun is seen through, so ask or send again")]
     TimedOut,
-    #[error("the worker is starting and waits for its store; try again")]
-    Starting,
+    #[error("the worker is starting and waits for its store{}; try again", .why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    Starting {
+        /// Why it still waits, once that is known.
+        why: Option<String>,
+    },
     #[error("{0}; try again")]
     Unavailable(StoreError),
     /// The reason goes to the log, not to the caller.
@@ -78,7 +81,7 @@ impl ApiError {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
-            Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Self::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }

@@ -36,6 +36,8 @@ use crate::wire::Limits;
 /// that it is alive, and why it is not ready.
 pub struct Api {
     engine: OnceLock<Arc<Engine>>,
+    /// Why the store cannot be opened yet.
+    waits: RwLock<Option<String>>,
     probes: RwLock<Vec<(&'static str, Probe)>>,
     token: Option<auth::Digest>,
     limits: Limits,
@@ -51,6 +53,7 @@ impl Api {
     pub fn new(settings: &HttpSettings, limits: Limits, metrics: PrometheusHandle) -> Arc<Self> {
         Arc::new(Self {
             engine: OnceLock::new(),
+            waits: RwLock::default(),
             probes: RwLock::default(),
             token: settings.token.as_ref().map(auth::Digest::of),
             limits,
@@ -65,6 +68,11 @@ impl Api {
     pub fn open(&self, engine: Arc<Engine>) {
         // A second engine would be a mistake of ours, and changes nothing.
         let _ = self.engine.set(engine);
+    }
+
+    /// Says why the store cannot be opened yet, for whoever asks before [`Api::open`].
+    pub fn waits(&self, why: &StoreError) {
+        *self.waits.write().unwrap_or_else(PoisonError::into_inner) = Some(why.to_string());
     }
 
     /// Adds something that readiness depends on, under its name in the body of `/readyz`.
@@ -106,7 +114,9 @@ impl Api {
     }
 
     fn engine(&self) -> Result<Arc<Engine>, ApiError> {
-        self.engine.get().cloned().ok_or(ApiError::Starting)
+        self.engine.get().cloned().ok_or_else(|| ApiError::Starting {
+            why: self.waits.read().unwrap_or_else(PoisonError::into_inner).clone(),
+        })
     }
 
     /// Does something with the engine that neither a client who hangs up nor the time limit may cut

@@ -92,6 +92,14 @@ impl From<sqlx::Error> for StoreError {
             // A connection in a state that nobody expects.
             | sqlx::Error::BeginFailed
             | sqlx::Error::InvalidSavePointStatement => Self::Unavailable(error.to_string()),
+            // One of ours that came through sqlx.
+            sqlx::Error::AnyDriverError(inner) if inner.is::<Self>() => match error {
+                sqlx::Error::AnyDriverError(inner) => match inner.downcast::<Self>() {
+                    Ok(own) => *own,
+                    Err(other) => Self::Statement(sqlx::Error::AnyDriverError(other)),
+                },
+                other => Self::Statement(other),
+            },
             _ => Self::Statement(error),
         }
     }
@@ -115,10 +123,7 @@ fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
     match error.code() {
         // Unique violation, serialization failure, deadlock, lock not available.
         "23505" | "40001" | "40P01" | "55P03" => Some(StoreError::Conflict(message.to_owned())),
-        "25006" => with(
-            "the server is read-only: a standby, a primary that was demoted, or default_transaction_read_only; \
-             promote it, or name the server that can be written in store.url",
-        ),
+        "25006" => with(READ_ONLY),
         "53100" => with("make room on the server's disk"),
         "53300" => Some(StoreError::Unavailable(too_many(message))),
         // Two clients of a pooler use one session by turns.
@@ -143,6 +148,10 @@ fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
         _ => None,
     }
 }
+
+/// What to do about a server that cannot be written.
+pub(super) const READ_ONLY: &str = "a standby, a primary that was demoted, or default_transaction_read_only is on; \
+                                    promote it, or name the server that can be written in store.url";
 
 /// What to do about a pooler that gives its clients a different session for each transaction.
 pub(super) const POOLER: &str = "a pooler at this address changes the session between transactions (PgBouncer with \

@@ -61,6 +61,9 @@ pub(super) fn failed(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             match StoreError::from(error) {
+                StoreError::Statement(error) if is_taken(&error) => StoreError::Unsuitable(format!(
+                    "{error}: tables of another program are here; {OF_ITS_OWN}"
+                )),
                 StoreError::Statement(error) => StoreError::Migration(error.to_string()),
                 transient => transient,
             }
@@ -74,5 +77,48 @@ pub(super) fn failed(error: MigrateError) -> StoreError {
              program that was never released; use a database of its own"
         )),
         other => StoreError::Migration(other.to_string()),
+    }
+}
+
+const OF_ITS_OWN: &str = "give Tenure a database of its own, or a schema (`create schema tenure`, and \
+                          ?options=-c%20search_path%3Dtenure in store.url)";
+
+/// Whether a table is there that was to be made.
+fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.code().is_some_and(|code| code == "42P07") || error.message().ends_with("already exists")
+    })
+}
+
+/// Whether the migrations that are entered are Tenure's, of whatever version. sqlx enters those of every program in a
+/// table of the same name.
+///
+/// # Errors
+/// [`StoreError::Unsuitable`], with what to do.
+pub(super) fn expect_own(known: &Embedded, applied: &[(i64, String)]) -> Result<()> {
+    let name = |version: i64| {
+        known
+            .0
+            .iter()
+            .find(|(known, ..)| *known == version)
+            .map(|(_, name, _)| *name)
+    };
+    let mut own = 0;
+    let mut foreign = None;
+    for (version, description) in applied {
+        match name(*version) {
+            Some(name) if name == description => own += 1,
+            Some(_) => foreign = Some((version, description)),
+            // Of a newer version of Tenure, if others are Tenure's.
+            None if own == 0 => foreign = Some((version, description)),
+            None => {}
+        }
+    }
+    match foreign {
+        None => Ok(()),
+        Some((version, description)) => Err(StoreError::Unsuitable(format!(
+            "another program keeps its tables here: its migration {version} (`{description}`) is in _sqlx_migrations; \
+             {OF_ITS_OWN}"
+        ))),
     }
 }

@@ -98,6 +98,28 @@ fn postgresql_by_its_certificate() {
     assert!(running.stop().success());
 }
 
+/// In a URL an IPv6 address is in brackets, which are no part of it.
+#[test]
+fn postgresql_at_an_ipv6_address() {
+    let server = Postgres::with_settings(&["listen_addresses=127.0.0.1,::1"]);
+    let database = server.database("ipv6");
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new("ours");
+    let file = written(folder.path(), "ours.pem", &authority.pem);
+    let (certificate, key) = authority.sign("::1");
+    let at = |parameters: &str| {
+        let (port, name) = (server.port(), name_in(&database));
+        let url = format!("postgres://postgres:{PASSWORD}@[::1]:{port}/{name}{parameters}");
+        Tenure::new(folder.path(), &[("DATABASE_URL", &url)])
+    };
+    at("").ok(&["migrate"]);
+    server.enable_tls(&certificate, &key);
+    at("").ok(&["migrate"]);
+    at("?sslmode=require").ok(&["migrate"]);
+    at(&format!("?sslmode=verify-full&sslrootcert={file}")).ok(&["migrate"]);
+    at("?sslmode=disable").ok(&["migrate"]);
+}
+
 #[test]
 fn rabbitmq_by_its_certificate_and_ours() {
     let broker = RabbitMq::own();

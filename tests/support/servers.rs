@@ -11,12 +11,14 @@
 //! or through `spawn_blocking` where something else must go on meanwhile.
 
 mod http;
+mod pgbouncer;
 mod ports;
 mod postgres;
 mod process;
 mod rabbitmq;
 
 pub use http::{exchange, send_as};
+pub use pgbouncer::{PgBouncer, PoolMode};
 pub use postgres::Postgres;
 pub use rabbitmq::RabbitMq;
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use sqlx::postgres::PgPool;
 
 use super::session::Session;
+use super::sessions::Sessions;
 use super::{history, kept, lanes, policies, renew, sweeps, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::{
@@ -35,7 +35,7 @@ pub(super) struct Held {
 
 impl PostgresBatch {
     pub(super) async fn begin(
-        pool: &PgPool,
+        pool: &Sessions,
         limit: Duration,
         begin: &str,
         numbering_doubted: Arc<AtomicBool>,

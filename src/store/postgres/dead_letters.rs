@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use sqlx::postgres::PgPool;
 
+use super::sessions::Sessions;
 use crate::store::letters::{Sighting, believable, sightings};
 use crate::store::rows::{self, DeadLineRow, DeadRow, json, text};
 use crate::store::{DeadFilter, DeadLetter, DeadLine, DeadRecord, DeadStatus, Result};
@@ -52,7 +52,7 @@ pub(super) async fn put(
 }
 
 pub(super) async fn list(
-    pool: &PgPool,
+    pool: &Sessions,
     filter: &DeadFilter,
     after: i64,
     limit: u32,
@@ -73,7 +73,7 @@ pub(super) async fn list(
     letters.into_iter().map(rows::dead_line).collect()
 }
 
-pub(super) async fn one(pool: &PgPool, id: i64) -> Result<Option<DeadRecord>> {
+pub(super) async fn one(pool: &Sessions, id: i64) -> Result<Option<DeadRecord>> {
     let letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen, first_seen_at,
                 last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
@@ -87,7 +87,7 @@ pub(super) async fn one(pool: &PgPool, id: i64) -> Result<Option<DeadRecord>> {
 }
 
 pub(super) async fn claim(
-    pool: &PgPool,
+    pool: &Sessions,
     id: i64,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
@@ -109,7 +109,7 @@ pub(super) async fn claim(
 }
 
 pub(super) async fn settle(
-    pool: &PgPool,
+    pool: &Sessions,
     id: i64,
     in_vain: bool,
     came_of: &str,
@@ -131,7 +131,7 @@ pub(super) async fn settle(
     Ok(())
 }
 
-pub(super) async fn mark(pool: &PgPool, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool> {
+pub(super) async fn mark(pool: &Sessions, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool> {
     let settled_at = (status != DeadStatus::Open).then_some(at);
     let marked = sqlx::query(
         "update dead_letters
@@ -147,7 +147,7 @@ pub(super) async fn mark(pool: &PgPool, id: i64, status: DeadStatus, at: DateTim
 }
 
 pub(super) async fn claim_deferred(
-    pool: &PgPool,
+    pool: &Sessions,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
     limit: u32,
@@ -175,7 +175,11 @@ pub(super) async fn claim_deferred(
     letters.into_iter().map(rows::dead).collect()
 }
 
-pub(super) async fn settle_redriven(pool: &PgPool, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
+pub(super) async fn settle_redriven(
+    pool: &Sessions,
+    done: &[(i64, String)],
+    at: DateTime<Utc>,
+) -> Result<()> {
     let (ids, came_of): (Vec<i64>, Vec<String>) = done.iter().map(|(id, what)| (*id, text(what))).unzip();
     sqlx::query(
         "update dead_letters l

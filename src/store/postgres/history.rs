@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use sqlx::postgres::PgPool;
 
 use super::batch::columns;
 use super::session::Session;
+use super::sessions::Sessions;
 use crate::domain::ClientKey;
 use crate::store::rows::{self, LoggedRow};
 use crate::store::{Logged, Result};
 
 /// The history of one client, as of one moment.
-pub(super) async fn of_one(pool: &PgPool, limit: Duration, key: &ClientKey) -> Result<Vec<Logged>> {
+pub(super) async fn of_one(pool: &Sessions, limit: Duration, key: &ClientKey) -> Result<Vec<Logged>> {
     // Touches move from the open run to a closed one: both must be read as of the same moment.
     let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
-    let mut session = Session::begin(pool, limit, begin).await?;
+    let mut session = Session::begin_reading(pool, limit, begin).await?;
     let (connection, debt) = session.lend()?;
     let mut histories = debt.settled_by(of(connection, std::slice::from_ref(key))).await?;
     session.end("commit").await?;

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use sqlx::postgres::PgPool;
 
 use super::batch::Held;
 use super::history;
 use super::session::Session;
+use super::sessions::Sessions;
 use crate::domain::{ClientKey, Entry};
 use crate::store::rows::{self, ClientRange, JournalRow, KeptColumns, TouchesRow};
 use crate::store::{Armed, Kept, KeptRow, Quiet, Result, StoreError, Touches};
 
 /// Of the log and of the deadlines too: a client's row may be missing.
 pub(super) async fn keys(
-    pool: &PgPool,
+    pool: &Sessions,
     partner: Option<&str>,
     after: Option<&ClientKey>,
     limit: u32,
@@ -49,9 +49,9 @@ pub(super) async fn keys(
 }
 
 /// As of one moment.
-pub(super) async fn one(pool: &PgPool, limit: Duration, key: &ClientKey) -> Result<Kept> {
+pub(super) async fn one(pool: &Sessions, limit: Duration, key: &ClientKey) -> Result<Kept> {
     let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
-    let mut session = Session::begin(pool, limit, begin).await?;
+    let mut session = Session::begin_reading(pool, limit, begin).await?;
     let (connection, debt) = session.lend()?;
     let kept = debt.settled_by(read(connection, key)).await?;
     session.end("commit").await?;

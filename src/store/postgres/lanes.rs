@@ -1,9 +1,9 @@
 //! Lanes of the broker, and how far each has come.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgPool;
 use sqlx::{PgConnection, PgExecutor};
 
+use super::sessions::Sessions;
 use crate::store::{LaneProgress, Result, Watermark, rows};
 
 pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<LaneProgress>> {
@@ -17,7 +17,7 @@ pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<LaneProgres
     lanes.into_iter().map(rows::lane).collect()
 }
 
-pub(super) async fn keep(pool: &PgPool, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
+pub(super) async fn keep(pool: &Sessions, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
     sqlx::query(
         "with gone as (
              delete from lanes

@@ -4,6 +4,7 @@
 //! Statements of a batch look up their keys with `cross join lateral (… offset 0)` or `… for update`: a plain
 //! join against `unnest` was planned, and then cached, as a sequential scan while the table was young.
 
+mod address;
 mod batch;
 mod clock;
 mod dead_letters;
@@ -17,7 +18,10 @@ mod reading;
 mod relay;
 mod renew;
 mod retention;
+mod servers;
 mod session;
+mod sessions;
+mod suitable;
 mod sweeps;
 mod write;
 
@@ -27,18 +31,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 
 use super::schema::{self, Embedded};
 use super::{
     Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
     HaltKind, Kept, LaneProgress, Logged, Outbox, Published, Recorded, Replaced, Result, RunCounts, RunEnd,
-    Stale, Store, StoreError, Stored, SweepRun, pool,
+    Stale, Store, StoreError, Stored, SweepRun,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
+use servers::Servers;
 use session::in_time;
+use sessions::{Need, Sessions};
 
 const MIGRATIONS: Embedded = Embedded(&[
     (
@@ -102,14 +108,23 @@ impl Default for PostgresOptions {
     }
 }
 
+/// How long [`Store::ping`] waits for a session that can be written.
+const PING_WITHIN: Duration = Duration::from_secs(2);
+
 /// After how long the server ends a transaction that does nothing: it would hold back the relay.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_mins(1);
 
+/// Whether a URL names servers in a way that can be read.
+///
+/// # Errors
+/// [`StoreError::Url`].
+pub fn check_url(url: &str) -> Result<()> {
+    address::hosts(url).map(|_| ())
+}
+
 /// A database on a PostgreSQL server, 13 or later.
 pub struct PostgresStore {
-    pool: PgPool,
-    /// For connections outside the pool, without its limits on time.
-    server: PgConnectOptions,
+    pool: Sessions,
     /// How long any call may wait for an answer.
     limit: Duration,
     /// How long a connection of its own may take to come about.
@@ -129,26 +144,23 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::Url`].
     pub fn connect(url: &str, options: &PostgresOptions) -> Result<Self> {
-        let server: PgConnectOptions = url
-            .parse()
-            .map_err(|error: sqlx::Error| StoreError::Url(error.to_string()))?;
-        let server = server.application_name("tenure");
-        let millis = |duration: Duration| duration.as_millis().to_string();
-        let limited = server.clone().options([
-            ("statement_timeout", millis(options.statement_timeout)),
-            ("lock_timeout", millis(options.lock_timeout)),
-            ("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION)),
-            // Compiling a plan takes longer than any statement here.
-            ("jit", "off".to_owned()),
-        ]);
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(options.acquire_timeout)
-            .after_release(|connection, _| session::test(connection))
-            .connect_lazy_with(limited);
+        let servers = Servers::new(address::hosts(url)?, options.acquire_timeout);
+        // As statements, because poolers know nothing of parameters like these. Compiling a plan takes longer than any
+        // statement here.
+        let settings = format!(
+            "set statement_timeout = {}; set lock_timeout = {}; set idle_in_transaction_session_timeout = {}; set jit = off",
+            options.statement_timeout.as_millis(),
+            options.lock_timeout.as_millis(),
+            IDLE_IN_TRANSACTION.as_millis()
+        );
+        let pool = Sessions::new(
+            servers,
+            settings,
+            options.max_connections,
+            options.acquire_timeout,
+        );
         Ok(Self {
             pool,
-            server,
             limit: session::limit(options.statement_timeout),
             connect_within: options.acquire_timeout,
             lead: Mutex::new(None),
@@ -184,8 +196,12 @@ impl Store for PostgresStore {
     async fn migrate(&self) -> Result<()> {
         // A connection of its own: it waits for other workers' migrations as long as they take, and a lock
         // that is left behind by a failure goes away with it.
-        let connecting = async { Ok(self.server.connect().await?) };
-        let mut connection = in_time(self.connect_within, connecting).await?;
+        let mut connection = servers::to_write(self.pool.servers(), "tenure", self.connect_within).await?;
+        in_time(
+            self.limit,
+            suitable::check(self.pool.servers(), &mut connection, &MIGRATIONS),
+        )
+        .await?;
         migration_lock(&mut connection).await?;
         let mut migrator = MIGRATIONS.migrator().await?;
         migrator.set_locking(false);
@@ -199,11 +215,8 @@ impl Store for PostgresStore {
     }
 
     async fn ping(&self) -> Result<()> {
-        in_time(self.limit, async {
-            sqlx::query("select 1").execute(&self.pool).await?;
-            Ok(())
-        })
-        .await
+        self.pool.lease(Need::Write, PING_WITHIN).await?;
+        Ok(())
     }
 
     async fn probe(&self, _: DateTime<Utc>) -> Result<()> {
@@ -366,7 +379,7 @@ impl Store for PostgresStore {
 
     async fn lead_relay(&self) -> Result<bool> {
         let mut lead = self.lead.lock().await;
-        let leads = in_time(self.limit, relay::lead(&self.server, &mut lead)).await;
+        let leads = in_time(self.limit, relay::lead(&self.pool, &mut lead)).await;
         if leads.is_err() {
             // It may owe an answer.
             *lead = None;
@@ -385,6 +398,12 @@ impl Store for PostgresStore {
             .await;
         };
         let outbox = in_time(self.limit, relay::next(&mut connection, after, last, limit)).await?;
+        if outbox.lines.is_empty() && !in_time(self.limit, relay::may_write(&mut connection)).await? {
+            return Err(StoreError::Unavailable(format!(
+                "the session that leads the relay: {}",
+                super::error::READ_ONLY
+            )));
+        }
         *lead = Some(connection);
         Ok(outbox)
     }
@@ -474,6 +493,6 @@ impl Store for PostgresStore {
             // The server lets go of the lead when the connection ends, however it does.
             let _ = lead.close().await;
         }
-        pool::close(&self.pool).await;
+        self.pool.close().await;
     }
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
-use sqlx::postgres::PgPool;
 
+use super::sessions::Sessions;
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows::{self, json};
 use crate::store::{Arming, Replaced, Result};
@@ -19,7 +19,7 @@ pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<(DateTime<U
     policies.into_iter().map(rows::policy).collect()
 }
 
-pub(super) async fn record(pool: &PgPool, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
+pub(super) async fn record(pool: &Sessions, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
     sqlx::query(
         "with recorded as (
              insert into policies (took_effect_at, policy)
@@ -41,7 +41,7 @@ pub(super) async fn record(pool: &PgPool, from: DateTime<Utc>, policy: &Policy, 
     Ok(())
 }
 
-pub(super) async fn replace(pool: &PgPool, replaced: &[Replaced]) -> Result<()> {
+pub(super) async fn replace(pool: &Sessions, replaced: &[Replaced]) -> Result<()> {
     sqlx::query(
         "update policies p
          set took_effect_at = r.after, policy = r.policy::json
@@ -56,7 +56,7 @@ pub(super) async fn replace(pool: &PgPool, replaced: &[Replaced]) -> Result<()> 
     Ok(())
 }
 
-pub(super) async fn arming(pool: &PgPool) -> Result<Option<Arming>> {
+pub(super) async fn arming(pool: &Sessions) -> Result<Option<Arming>> {
     let arming: Option<(DateTime<Utc>, Option<String>, Option<String>)> =
         sqlx::query_as("select policy_from, partner, client from arming")
             .fetch_optional(pool)
@@ -64,7 +64,11 @@ pub(super) async fn arming(pool: &PgPool) -> Result<Option<Arming>> {
     arming.map(rows::arming).transpose()
 }
 
-pub(super) async fn armed(pool: &PgPool, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
+pub(super) async fn armed(
+    pool: &Sessions,
+    policy_from: DateTime<Utc>,
+    upto: Option<&ClientKey>,
+) -> Result<()> {
     let statement = match upto {
         Some(key) => sqlx::query("update arming set partner = $2, client = $3 where policy_from = $1")
             .bind(policy_from)

@@ -1,7 +1,8 @@
 //! A write that fails where a batch would fail.
 
-use sqlx::postgres::PgPool;
+use sqlx::Executor;
 
+use super::sessions::Sessions;
 use crate::store::{Result, StoreError};
 
 /// Waits for locks less long than whoever asks for readiness waits for an answer. All of it is one message to the server,
@@ -13,8 +14,8 @@ const WRITE: &str = "
 ";
 
 /// Takes the locks of a batch, and writes a row.
-pub(super) async fn write(pool: &PgPool) -> Result<()> {
-    match sqlx::raw_sql(WRITE).execute(pool).await.map_err(StoreError::from) {
+pub(super) async fn write(pool: &Sessions) -> Result<()> {
+    match pool.execute(WRITE).await.map_err(StoreError::from) {
         Ok(_) => Ok(()),
         Err(StoreError::Conflict(why)) => Err(StoreError::Unavailable(format!(
             "{why}: look in pg_locks and pg_stat_activity for what locks tables of Tenure, maintenance for instance"

@@ -1,13 +1,13 @@
 //! Clients, the journal and the rest, as last committed.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgPool;
 
+use super::sessions::Sessions;
 use crate::domain::ClientKey;
 use crate::store::rows::{self, ClientRange, JournalRow, StoredRow};
 use crate::store::{Census, ClientFilter, Recorded, Result, Stored};
 
-pub(super) async fn client(pool: &PgPool, key: &ClientKey) -> Result<Option<Stored>> {
+pub(super) async fn client(pool: &Sessions, key: &ClientKey) -> Result<Option<Stored>> {
     let client: Option<StoredRow> = sqlx::query_as(
         "select c.partner, c.client, c.version, c.doc::text, t.open_run
          from clients c
@@ -22,7 +22,7 @@ pub(super) async fn client(pool: &PgPool, key: &ClientKey) -> Result<Option<Stor
 }
 
 pub(super) async fn clients(
-    pool: &PgPool,
+    pool: &Sessions,
     filter: &ClientFilter,
     after: Option<&ClientKey>,
     limit: u32,
@@ -76,7 +76,12 @@ pub(super) async fn clients(
     clients.into_iter().map(rows::stored_row).collect()
 }
 
-pub(super) async fn journal(pool: &PgPool, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
+pub(super) async fn journal(
+    pool: &Sessions,
+    key: &ClientKey,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Recorded>> {
     let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(
         "select xid, seq, partner, client, change, id, before, after, time, cause::text, correction, recorded_at
          from journal
@@ -93,7 +98,7 @@ pub(super) async fn journal(pool: &PgPool, key: &ClientKey, after: i64, limit: u
     lines.into_iter().map(rows::recorded).collect()
 }
 
-pub(super) async fn census(pool: &PgPool) -> Result<Census> {
+pub(super) async fn census(pool: &Sessions) -> Result<Census> {
     let facets = sqlx::query_as(
         "select link, service, access, count(*)
          from clients

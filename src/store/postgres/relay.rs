@@ -5,10 +5,10 @@
 //! relay back, in whichever database of the server it is.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgConnectOptions, PgPool};
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
 
-use super::numbering;
+use super::sessions::Sessions;
+use super::{numbering, servers};
 use crate::store::rows::{self, JournalRow};
 use crate::store::{Cursor, Outbox, Published, Result, StoreError};
 
@@ -16,32 +16,30 @@ use crate::store::{Cursor, Outbox, Published, Result, StoreError};
 /// lower half is the schema in which the tables are: each schema may hold an installation of its own.
 const LEAD: i64 = 0x74_65_6e_75 << 32;
 
+/// What the session that leads needs.
+const SETTINGS: &str = "
+    set lock_timeout = '10s';
+    set statement_timeout = '10s';
+    -- A worker that lost its network must not keep the lead for the two hours that TCP would give it.
+    set tcp_keepalives_idle = 15;
+    set tcp_keepalives_interval = 5;
+    set tcp_keepalives_count = 3;
+    -- The journal is read after every transaction: by its key, and without a new plan each time.
+    set enable_seqscan = off;
+    set plan_cache_mode = force_generic_plan;
+    set jit = off";
+
 /// Takes the lead, or makes sure that it is still ours. It belongs to a session: when that ends, so
 /// does the lead.
-pub(super) async fn lead(server: &PgConnectOptions, lead: &mut Option<PgConnection>) -> Result<bool> {
+pub(super) async fn lead(sessions: &Sessions, lead: &mut Option<PgConnection>) -> Result<bool> {
     if let Some(connection) = lead {
-        if connection.ping().await.is_ok() {
+        // A server that was demoted would keep the session, and no change would ever come.
+        if matches!(servers::is_writable(connection).await, Ok(true)) {
             return Ok(true);
         }
         *lead = None;
     }
-    let mut connection = server
-        .clone()
-        .application_name("tenure relay")
-        .options([
-            ("lock_timeout", "10s"),
-            ("statement_timeout", "10s"),
-            // A worker that lost its network must not keep the lead for the two hours that TCP would give it.
-            ("tcp_keepalives_idle", "15"),
-            ("tcp_keepalives_interval", "5"),
-            ("tcp_keepalives_count", "3"),
-            // The journal is read after every transaction: by its key, and without a new plan each time.
-            ("enable_seqscan", "off"),
-            ("plan_cache_mode", "force_generic_plan"),
-            ("jit", "off"),
-        ])
-        .connect()
-        .await?;
+    let mut connection = sessions.outside("tenure relay", SETTINGS).await?;
     let taken: bool = sqlx::query_scalar(
         "select pg_try_advisory_lock($1 | relnamespace::bigint)
          from pg_class
@@ -57,6 +55,11 @@ pub(super) async fn lead(server: &PgConnectOptions, lead: &mut Option<PgConnecti
         let _ = connection.close().await;
     }
     Ok(taken)
+}
+
+/// Whether the session that leads can still write. One on a server that was demoted finds an empty journal for ever.
+pub(super) async fn may_write(connection: &mut PgConnection) -> Result<bool> {
+    Ok(servers::is_writable(connection).await?)
 }
 
 /// Lines that wait. They are read first, and then it is looked whether the journal is still the one that `last` is in: a
@@ -115,7 +118,7 @@ pub(super) async fn next(
 
 /// Never backwards: a leader that lost its lead without knowing may be late. Nor to a line that is not there: since it was
 /// published, a backup may have been restored.
-pub(super) async fn done(pool: &PgPool, upto: &Published) -> Result<()> {
+pub(super) async fn done(pool: &Sessions, upto: &Published) -> Result<()> {
     sqlx::query(
         "update relay
          set xid = $1, seq = $2
@@ -131,7 +134,7 @@ pub(super) async fn done(pool: &PgPool, upto: &Published) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn backlog(pool: &PgPool) -> Result<i64> {
+pub(super) async fn backlog(pool: &Sessions) -> Result<i64> {
     let backlog = sqlx::query_scalar(
         "select count(*)
          from journal

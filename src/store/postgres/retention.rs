@@ -1,11 +1,12 @@
 //! What is too old: counted, and removed by chunks.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgPool;
+use sqlx::Connection;
 
+use super::sessions::Sessions;
 use crate::store::{Result, Stale};
 
-pub(super) async fn count(pool: &PgPool, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
+pub(super) async fn count(pool: &Sessions, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
     let count: i64 = match stale {
         Stale::DeadLetters => {
             sqlx::query_scalar(
@@ -41,7 +42,7 @@ pub(super) async fn count(pool: &PgPool, stale: Stale, before: DateTime<Utc>) ->
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-pub(super) async fn prune(pool: &PgPool, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+pub(super) async fn prune(pool: &Sessions, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
     let removed = match stale {
         Stale::DeadLetters => {
             sqlx::query(
@@ -86,8 +87,9 @@ pub(super) async fn prune(pool: &PgPool, stale: Stale, before: DateTime<Utc>, li
 
 /// From the oldest line on, up to the first that is young enough: what is left of a client's lines is always the
 /// end of them.
-async fn journal(pool: &PgPool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let mut transaction = pool.begin().await?;
+async fn journal(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let mut connection = pool.acquire().await?;
+    let mut transaction = connection.begin().await?;
     // One worker at a time, and the cursor stands still.
     let (xid, seq): (i64, i64) = sqlx::query_as("select xid, seq from relay for update")
         .fetch_one(&mut *transaction)

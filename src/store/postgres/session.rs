@@ -2,19 +2,18 @@
 //!
 //! A server that vanishes with its host sends no word of it, and TCP notices after two hours, or never. sqlx sets no
 //! keepalive, and gives no way to the socket. So every call has a limit here, above the one that the server keeps
-//! itself; the pool tests what comes back to it, with a limit too.
+//! itself; the pool looks at a session before it is used again, with a limit too.
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool, Postgres};
-use sqlx::{Connection, Executor};
+use sqlx::Executor;
+use sqlx::postgres::PgConnection;
 
+use super::sessions::{Lease, Need, Sessions};
 use crate::store::{Result, StoreError};
 
 /// How long the server may take for what it always does at once.
-const AT_ONCE: Duration = Duration::from_secs(5);
+pub(super) const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Waits for an answer for so long. What is given up must not leave a transaction open: use a [`Session`] for those.
 pub(super) async fn in_time<T>(limit: Duration, asked: impl Future<Output = Result<T>>) -> Result<T> {
@@ -35,30 +34,28 @@ pub(super) fn limit(statement_timeout: Duration) -> Duration {
     statement_timeout + AT_ONCE
 }
 
-/// Looks whether a connection that is given back still answers. The pool asks once more, and that without a limit.
-pub(super) fn test(connection: &mut PgConnection) -> BoxFuture<'_, std::result::Result<bool, sqlx::Error>> {
-    Box::pin(async {
-        match tokio::time::timeout(AT_ONCE, connection.ping()).await {
-            Ok(answer) => answer.map(|()| true),
-            Err(_) => Err(sqlx::Error::PoolTimedOut),
-        }
-    })
-}
-
-/// A transaction on a connection of the pool. sqlx's own goes back to the pool with the transaction open if it is
-/// dropped while it begins; this one may be dropped at any moment.
+/// A transaction on a session of the pool, which may be dropped at any moment.
 pub(super) struct Session {
     /// None: it has gone back.
-    connection: Option<PoolConnection<Postgres>>,
+    connection: Option<Lease>,
     /// A statement was sent, and its answer has not come.
     owes: bool,
     limit: Duration,
 }
 
 impl Session {
-    pub async fn begin(pool: &PgPool, limit: Duration, begin: &str) -> Result<Self> {
+    pub async fn begin(sessions: &Sessions, limit: Duration, begin: &str) -> Result<Self> {
+        Self::begin_for(Need::Write, sessions, limit, begin).await
+    }
+
+    /// A transaction that only reads: a server that cannot be written will do where there is no other.
+    pub async fn begin_reading(sessions: &Sessions, limit: Duration, begin: &str) -> Result<Self> {
+        Self::begin_for(Need::Any, sessions, limit, begin).await
+    }
+
+    async fn begin_for(need: Need, sessions: &Sessions, limit: Duration, begin: &str) -> Result<Self> {
         let mut session = Self {
-            connection: Some(pool.acquire().await?),
+            connection: Some(sessions.take(need).await?),
             owes: false,
             limit,
         };
@@ -117,25 +114,26 @@ impl Debt<'_> {
         let Ok(answer) = tokio::time::timeout(self.limit, asked).await else {
             return Err(silent(self.limit));
         };
-        *self.owes = false;
+        // After an error that is not the statement's the state of the session is not sure, and it is not used again.
+        *self.owes = matches!(answer, Err(StoreError::Unavailable(_)));
         answer
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else {
+        let Some(mut lease) = self.connection.take() else {
             return;
         };
+        // Until it is rolled back; the server does so itself when the connection ends.
+        lease.give_up();
         if self.owes {
-            // The server rolls back when it notices.
-            drop(connection.detach());
             return;
         }
         tokio::spawn(async move {
-            let done = tokio::time::timeout(AT_ONCE, connection.execute("rollback")).await;
-            if !matches!(done, Ok(Ok(_))) {
-                drop(connection.detach());
+            let done = tokio::time::timeout(AT_ONCE, lease.execute("rollback")).await;
+            if matches!(done, Ok(Ok(_))) {
+                lease.keep();
             }
         });
     }

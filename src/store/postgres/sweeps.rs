@@ -1,14 +1,15 @@
 //! Sweeps: what is due, their runs, and what halts them.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgExecutor, PgPool};
+use sqlx::postgres::PgExecutor;
 
+use super::sessions::Sessions;
 use crate::domain::Sweep;
 use crate::store::rows::{self, RunRow, text};
 use crate::store::{Due, Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun};
 
 pub(super) async fn due(
-    pool: &PgPool,
+    pool: &Sessions,
     sweep: Sweep,
     until: DateTime<Utc>,
     after: Option<&Due>,
@@ -39,7 +40,7 @@ pub(super) async fn due(
 /// Whatever run of this sweep came before and has not ended was overtaken: its worker went away, or is slow and
 /// says so when it ends.
 pub(super) async fn start(
-    pool: &PgPool,
+    pool: &Sessions,
     sweep: Sweep,
     scheduled_at: DateTime<Utc>,
     started_at: DateTime<Utc>,
@@ -86,7 +87,7 @@ pub(super) async fn count(server: impl PgExecutor<'_>, id: i64, add: &RunCounts)
 }
 
 /// One worker that has seen a run through ends it, whatever becomes of the others.
-pub(super) async fn end(pool: &PgPool, id: i64, end: &RunEnd) -> Result<()> {
+pub(super) async fn end(pool: &Sessions, id: i64, end: &RunEnd) -> Result<()> {
     sqlx::query(
         "update sweep_runs
          set finished_at = greatest(finished_at, $2),
@@ -104,7 +105,7 @@ pub(super) async fn end(pool: &PgPool, id: i64, end: &RunEnd) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn runs(pool: &PgPool, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
+pub(super) async fn runs(pool: &Sessions, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
     let runs: Vec<RunRow<DateTime<Utc>>> = sqlx::query_as(
         "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
                 error, worker
@@ -122,7 +123,7 @@ pub(super) async fn runs(pool: &PgPool, sweep: Option<Sweep>, limit: u32) -> Res
 
 /// How many deadlines a sweep has at or before a moment, or at all; counted up to `most`.
 pub(super) async fn count_deadlines(
-    pool: &PgPool,
+    pool: &Sessions,
     sweep: Sweep,
     until: Option<DateTime<Utc>>,
     most: u64,
@@ -156,7 +157,7 @@ pub(super) async fn halts(executor: impl PgExecutor<'_>) -> Result<Vec<Halt>> {
 }
 
 /// The first reason stays.
-pub(super) async fn halt(pool: &PgPool, halt: &Halt) -> Result<()> {
+pub(super) async fn halt(pool: &Sessions, halt: &Halt) -> Result<()> {
     sqlx::query(
         "insert into sweep_halts (sweep, kind, at, why)
          values ($1, $2, $3, $4)
@@ -171,7 +172,7 @@ pub(super) async fn halt(pool: &PgPool, halt: &Halt) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn resume(pool: &PgPool, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+pub(super) async fn resume(pool: &Sessions, sweep: Sweep, kind: HaltKind) -> Result<bool> {
     let done = sqlx::query("delete from sweep_halts where sweep = $1 and kind = $2")
         .bind(sweep.as_str())
         .bind(kind.as_str())

@@ -161,6 +161,17 @@ async fn migrate_on(connection: &mut SqliteConnection) -> Result<bool> {
         Err(error) if is_busy(&error) => return Ok(false),
         transaction => transaction?,
     };
+    let has_table: bool =
+        sqlx::query_scalar("select exists (select 1 from sqlite_master where name = '_sqlx_migrations')")
+            .fetch_one(&mut *transaction)
+            .await?;
+    if has_table {
+        let applied: Vec<(i64, String)> =
+            sqlx::query_as("select version, description from _sqlx_migrations order by version")
+                .fetch_all(&mut *transaction)
+                .await?;
+        schema::expect_own(&MIGRATIONS, &applied)?;
+    }
     migrator
         .run_direct(&mut *transaction)
         .await
@@ -211,13 +222,12 @@ impl Store for SqliteStore {
     }
 
     async fn probe(&self, at: DateTime<Utc>) -> Result<()> {
-        let mut transaction = self.writer.begin_with(BEGIN).await?;
+        let mut transaction = session::Transaction::begin(&self.writer).await?;
         sqlx::query("update write_probe set written_at = ?1")
             .bind(micros(at))
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
-        Ok(())
+        transaction.commit().await
     }
 
     /// What takes time is the pages: a transaction writes each of them once, for however many events.

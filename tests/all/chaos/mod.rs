@@ -3,7 +3,7 @@
 
 mod flow;
 mod ground;
-mod hearing;
+pub(crate) mod hearing;
 mod storm;
 mod verdict;
 

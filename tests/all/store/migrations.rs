@@ -67,3 +67,19 @@ pub async fn a_newer_database_is_refused(fresh: Fresh) {
         assert!(store.ping().await.is_ok());
     }
 }
+
+/// sqlx keeps the migrations of every program in a table of the same name.
+pub async fn a_database_of_another_program_is_refused(fresh: Fresh) {
+    for change in [
+        "update _sqlx_migrations set description = 'create users' where version = 1 returning ''",
+        "delete from _sqlx_migrations where version > 1 returning ''",
+        "update _sqlx_migrations set version = 20240101000000 returning ''",
+    ] {
+        fresh.database.sql(change).await;
+        let error = fresh.database.another_store().migrate().await.unwrap_err();
+        assert!(matches!(error, StoreError::Unsuitable(_)), "{error:?}");
+        for words in ["create users", "of its own"] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+}

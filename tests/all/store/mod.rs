@@ -10,6 +10,7 @@ mod reading;
 mod relay;
 mod renewals;
 mod retention;
+mod servers;
 mod sqlite;
 mod sweeps;
 mod writers;
@@ -189,5 +190,6 @@ conformance! {
     migrations:
         they_may_run_twice,
         they_may_run_at_once,
-        a_newer_database_is_refused;
+        a_newer_database_is_refused,
+        a_database_of_another_program_is_refused;
 }

@@ -184,6 +184,78 @@ impl Postgres {
         *process = Some(started);
     }
 
+    /// A hot standby of this server, which follows it until it is promoted. From now on a commit here waits until the
+    /// standby has it too.
+    pub fn standby(&self) -> Self {
+        let folder = new_folder("standby");
+        let mut command = as_server_user(&self.programs.join("pg_basebackup"));
+        command
+            .args(["--host=127.0.0.1", "--username=postgres", "--write-recovery-conf"])
+            .args(["--checkpoint=fast", "--no-sync"])
+            .arg(format!("--port={}", self.port))
+            .arg("--pgdata")
+            .arg(folder.join("data"));
+        if is_root() {
+            let owned = Command::new("chown").arg(server_user()).arg(&folder).status();
+            assert!(
+                owned.is_ok_and(|status| status.success()),
+                "chown {}",
+                folder.display()
+            );
+        }
+        let copied = command.current_dir(&folder).stdin(Stdio::null()).output();
+        let copied = copied.expect("pg_basebackup can be started");
+        assert!(
+            copied.status.success(),
+            "{}",
+            String::from_utf8_lossy(&copied.stderr)
+        );
+        let standby =
+            Self::launch_on(self.programs.clone(), folder, &[]).unwrap_or_else(|why| panic!("{why}"));
+        self.sql("postgres", "alter system set synchronous_standby_names = '*'");
+        self.sql("postgres", "select pg_reload_conf()");
+        let end = Instant::now() + PATIENCE;
+        while self.sql("postgres", "select sync_state from pg_stat_replication") != "sync" {
+            assert!(
+                Instant::now() < end,
+                "the standby does not follow{}",
+                log_tail(&[standby.log()])
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        standby
+    }
+
+    /// Makes a standby a primary; returns when it can be written.
+    pub fn promote(&self) {
+        self.sql("postgres", "alter system reset synchronous_standby_names");
+        assert_eq!(self.sql("postgres", "select pg_promote()"), "t");
+    }
+
+    /// Makes every transaction read-only from now on, those of open sessions too; they go on.
+    pub fn turn_read_only(&self) {
+        self.sql("postgres", "alter system set default_transaction_read_only = on");
+        self.sql("postgres", "select pg_reload_conf()");
+        let end = Instant::now() + PATIENCE;
+        while self.sql("postgres", "show transaction_read_only") != "on" {
+            assert!(
+                Instant::now() < end,
+                "still not read-only{}",
+                log_tail(&[self.log()])
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Starts it again so that it can only be read, as who was demoted does.
+    pub fn start_read_only(&self) {
+        let settings = self.folder.join("data/postgresql.auto.conf");
+        let mut text = fs::read_to_string(&settings).expect("the server's settings");
+        text.push_str("default_transaction_read_only = on\nsynchronous_standby_names = ''\n");
+        fs::write(&settings, text).expect("the server's settings");
+        self.start();
+    }
+
     /// Stops it as an administrator would ("fast"): sessions are ended, everything is written.
     pub fn stop(&self) {
         self.end(Signal::SIGINT);
@@ -217,6 +289,10 @@ impl Postgres {
         let programs = find_programs()?;
         let folder = new_folder("postgres");
         init_cluster(&programs, &folder)?;
+        Self::launch_on(programs, folder, settings)
+    }
+
+    fn launch_on(programs: PathBuf, folder: PathBuf, settings: &[&str]) -> Result<Self, String> {
         let mut server = Self {
             programs,
             folder,

@@ -1,0 +1,107 @@
+//! What a database must be like, looked at before anything is made in it.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Connection, Executor, Row};
+
+use super::servers::Servers;
+use crate::store::error::POOLER;
+use crate::store::schema::{self, Embedded};
+use crate::store::{Result, StoreError};
+
+/// As `server_version_num` has it.
+const OLDEST: u32 = 130_000;
+
+/// How long a second session may take. In session mode, a pooler that has one session keeps it for the first.
+const SECOND_WITHIN: Duration = Duration::from_secs(3);
+
+/// Only plain statements here: prepared ones fail behind a pooler, before anybody could say why.
+///
+/// # Errors
+/// [`StoreError::Unsuitable`], with what to do.
+pub(super) async fn check(
+    servers: &Servers,
+    connection: &mut PgConnection,
+    migrations: &Embedded,
+) -> Result<()> {
+    let own = backend(connection).await?;
+    if is_shared(servers, connection, &own.id).await? {
+        return Err(StoreError::Unsuitable(POOLER.to_owned()));
+    }
+    if own.version < OLDEST {
+        return Err(StoreError::Unsuitable(format!(
+            "PostgreSQL {} is too old; Tenure needs 13 or later",
+            own.version / 10_000
+        )));
+    }
+    if own.encoding != "UTF8" {
+        let (name, encoding) = (own.database, own.encoding);
+        return Err(StoreError::Unsuitable(format!(
+            "the encoding of the database \"{name}\" is {encoding}, and names are in every script; make one with \
+             `create database … encoding 'UTF8' template template0` and name it in store.url"
+        )));
+    }
+    let applied = applied(connection).await?;
+    schema::expect_own(migrations, &applied)
+}
+
+struct Backend {
+    id: String,
+    database: String,
+    encoding: String,
+    version: u32,
+}
+
+async fn backend(connection: &mut PgConnection) -> Result<Backend> {
+    let rows = connection
+        .fetch_all(
+            "select pg_backend_pid()::text, current_database()::text, current_setting('server_encoding'),
+                current_setting('server_version_num')",
+        )
+        .await?;
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let version: String = row.try_get(3)?;
+    Ok(Backend {
+        id: row.try_get(0)?,
+        database: row.try_get(1)?,
+        encoding: row.try_get(2)?,
+        version: version.parse().unwrap_or(OLDEST),
+    })
+}
+
+/// Whether this session changes its backend, or another has the same. (One at a time a pooler may well give both of its
+/// clients what they had before.)
+async fn is_shared(servers: &Servers, connection: &mut PgConnection, own: &str) -> Result<bool> {
+    if backend(connection).await?.id != own {
+        return Ok(true);
+    }
+    let asked = async {
+        // Where there is no other session to be had, nothing is known.
+        let mut other = servers.open_to_write("tenure", "").await.ok()?;
+        let others = backend(&mut other).await.ok()?.id;
+        let after = backend(connection).await.ok()?.id;
+        let _ = other.close().await;
+        Some(others == own || after != own)
+    };
+    let told = tokio::time::timeout(SECOND_WITHIN, asked).await;
+    Ok(told.ok().flatten().unwrap_or(false))
+}
+
+/// Migrations that are entered in the database, by number and name; none where there is no table of them.
+async fn applied(connection: &mut PgConnection) -> Result<Vec<(i64, String)>> {
+    let found = connection
+        .fetch_all("select 1 where to_regclass('_sqlx_migrations') is not null")
+        .await?;
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = connection
+        .fetch_all("select version::text, description::text from _sqlx_migrations order by version")
+        .await?;
+    let read = |row: &PgRow| -> std::result::Result<(i64, String), sqlx::Error> {
+        let version: String = row.try_get(0)?;
+        Ok((version.parse().unwrap_or_default(), row.try_get(1)?))
+    };
+    Ok(rows.iter().map(read).collect::<std::result::Result<_, _>>()?)
+}
