@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::several_workers::listen;
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::servers::{Postgres, RabbitMq, name_in};
-use crate::support::site::UNTOLD;
+use crate::support::site::{Site, UNTOLD};
 use crate::support::tenure::{Tenure, wait_until};
 
 const CLIENTS: usize = 20;
@@ -153,6 +153,37 @@ fn a_dump_restored_on_a_younger_server_under_a_running_worker() {
     let epochs = epochs(&changes);
     assert!(epochs.len() > 1, "a new epoch has begun");
     println!("{} epochs, {} changes heard", epochs.len(), changes.len());
+    tenure.assert_no_drift();
+}
+
+/// In place, on the server that it is from: transactions go on, sequences go back, and no connection is lost.
+#[test]
+fn a_dump_restored_in_place_under_a_running_worker() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let site = Site::alone("restored_in_place");
+    runtime.block_on(listen(&site.amqp));
+    let tenure = site.tenure(&[]);
+    let worker = tenure.run();
+    let through = |round: &str, events: usize| {
+        tenure.fed(&["publish", "-"], &self::events(round));
+        let done = || site.count("events") == events && site.count(UNTOLD) == 0;
+        worker.wait_until(&format!("through the {round} events"), done);
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let backup = folder.path().join("backup");
+    through("first", CLIENTS);
+    site.server().dump(name_in(&site.database), &backup);
+    through("lost", 3 * CLIENTS);
+    site.server().restore_over(name_in(&site.database), &backup);
+    through("after", 3 * CLIENTS);
+    assert!(worker.stop().success());
+    let changes = runtime.block_on(heard(&site.amqp));
+    assert_told_apart(&changes);
+    assert_all_heard(
+        &changes,
+        &site.sql("select partner || '/' || client || ' ' || change || ' ' || seq from journal"),
+    );
+    assert_eq!(epochs(&changes).len(), 2);
     tenure.assert_no_drift();
 }
 

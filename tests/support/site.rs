@@ -62,9 +62,12 @@ impl Site {
         file.to_string_lossy().into_owned()
     }
 
+    pub fn server(&self) -> &Postgres {
+        self.own.as_ref().unwrap_or_else(|| Postgres::shared())
+    }
+
     pub fn sql(&self, statement: &str) -> String {
-        let server = self.own.as_ref().unwrap_or_else(|| Postgres::shared());
-        server.sql(name_in(&self.database), statement)
+        self.server().sql(name_in(&self.database), statement)
     }
 
     pub fn count(&self, what: &str) -> usize {

@@ -115,3 +115,24 @@ async fn a_listener_whose_queue_is_full_is_waited_for() {
     .await;
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_published_without_a_record_of_the_last() {
+    let url = RabbitMq::shared().vhost("unrecorded");
+    let tenure = Tenure::new().await;
+    let listener = Listener::at(&url).await;
+    tenure.work(settings(&url)).await.stop().await;
+    let upstream = Upstream::at(&url).await;
+    let deleted = upstream
+        .channel
+        .queue_delete("tenure.published".into(), QueueDeleteOptions::default());
+    deleted.await.unwrap();
+    let mut undeclared = settings(&url);
+    undeclared.declare = false;
+    let worker = tenure.work(undeclared).await;
+    upstream.add("1", "a").await;
+    listener
+        .hear_until(|change| change["subject"] == "acme/a" && change["type"] == "link.draft")
+        .await;
+    worker.stop().await;
+}

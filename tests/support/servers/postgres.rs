@@ -118,6 +118,14 @@ impl Postgres {
         succeed(command);
     }
 
+    /// Restores a backup in place of what a database holds.
+    pub fn restore_over(&self, database: &str, file: &Path) {
+        let mut command = self.client("pg_restore");
+        command.args(["--clean", "--if-exists", "--single-transaction", "--dbname"]);
+        command.arg(self.url(database)).arg(file);
+        succeed(command);
+    }
+
     /// A client program of the same version as the server, where there is one.
     fn client(&self, program: &str) -> Command {
         let same_version = self.programs.join(program);
