@@ -4,16 +4,13 @@ use chrono::{DateTime, Utc};
 
 use super::Present;
 use super::names::Names;
+use super::quiet;
 use crate::domain::access::Access;
 use crate::domain::fold::apply_deciding_name;
 use crate::domain::{Cause, Change, Client, ClientKey, Entry, Event, Name, Policies, Sweep, changes};
 use crate::store::{
-    ClientWrite, Commit, EventWrite, Logged, Outcome, OutcomeUpdate, Quiet, Stored, Touch, TouchWrite,
-    Touches,
+    ClientWrite, Commit, EventWrite, Logged, Outcome, OutcomeUpdate, Stored, Touch, TouchWrite, Touches,
 };
-
-/// 9999-12-31T23:59:59Z: beyond all times of events, and within those of both stores.
-const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("a time");
 
 /// A client, as it was stored and as it is becoming.
 #[derive(Debug)]
@@ -229,25 +226,6 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// When touches to come will do nothing but renew, if a touch was the last that this client has seen: the next one
-    /// finds all as that one did, until a timer is due. (Of a timer that a renewal puts off, the earlier time is good
-    /// enough.)
-    fn quiet(&self) -> Option<Quiet> {
-        let last = self.open.last()?;
-        if self.client.fired.is_some() || self.client.seen.as_ref() != Some(&last.position(self.key())) {
-            return None;
-        }
-        let due = Sweep::ALL
-            .into_iter()
-            .filter_map(|sweep| self.client.deadline(sweep, self.policies))
-            .min();
-        Some(Quiet {
-            after: last.time,
-            before: due.unwrap_or(NEVER),
-            policies: self.policies.count(),
-        })
-    }
-
     fn put_touch(&mut self, touch: Touch) {
         self.open.insert(touch);
         self.touched = true;
@@ -267,7 +245,7 @@ impl<'a> Draft<'a> {
     /// Adds this client's part to the commit. `swept` names the sweep whose deadline is put exactly; an
     /// event leaves one that is only too early for the sweep to find and move.
     pub fn write(mut self, swept: Option<Sweep>, commit: &mut Commit) {
-        let quiet = self.quiet();
+        let quiet = quiet::window(&self.client, self.policies);
         let closed = self.open.is_full().then(|| std::mem::take(&mut self.open));
         // The document takes over what a run that is put away says about the last renewal.
         self.dirty |= closed.is_some();

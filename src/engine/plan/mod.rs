@@ -3,6 +3,7 @@
 
 mod draft;
 mod names;
+mod quiet;
 mod rebuild;
 mod truth;
 

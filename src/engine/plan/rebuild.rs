@@ -6,10 +6,13 @@ use chrono::{DateTime, Utc};
 
 use super::Present;
 use super::names::{Names, claim, claims};
+use super::quiet;
 use super::truth::{Truth, differences, outcomes_that_differ, told};
 use crate::domain::replay::Replica;
 use crate::domain::{Cause, Change, ClientKey, Entry, Mended, Name, Policies, Sweep, changes};
-use crate::store::{Armed, ClientWrite, Columns, Commit, Document, Kept, NameClaim, Outcome, OutcomeUpdate};
+use crate::store::{
+    Armed, ClientWrite, Columns, Commit, Document, Kept, NameClaim, Outcome, OutcomeUpdate, TouchWrite,
+};
 
 /// What is wrong with what is kept about a client, and what puts it right.
 #[derive(Debug)]
@@ -79,6 +82,15 @@ pub fn plan_rebuild(
             name_key: document.held_name().map(Name::key),
             document,
             read_version: kept.row.as_ref().map_or(0, |row| row.version),
+        });
+    }
+    if quiet::unsound(kept, &truth.client, policies).is_some() {
+        // The window stands beside the client's row, which may be right. The next touch is read, and opens a window anew.
+        commit.touches.push(TouchWrite {
+            key: kept.key.clone(),
+            open: kept.touches.clone(),
+            closed: None,
+            quiet: None,
         });
     }
     Rebuild {

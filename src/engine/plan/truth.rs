@@ -2,8 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Present;
-use crate::domain::access::AccessStatus;
+use super::{Present, quiet};
 use crate::domain::fold::replay;
 use crate::domain::replay::Replica;
 use crate::domain::view::rfc3339;
@@ -133,22 +132,11 @@ fn row(kept: &Kept, truth: &Truth, policies: &Policies, out: &mut Vec<String>) {
     columns(&row.columns, &Columns::of(document), out);
 }
 
-/// Touches inside a quiet stretch are kept unread: it must not reach to where they would be more than renewals.
+/// The stored window in which touches are accepted unread must not reach further than the history allows.
 fn quiet(kept: &Kept, truth: &Truth, policies: &Policies, out: &mut Vec<String>) {
-    let Some(quiet) = kept.quiet.filter(|quiet| quiet.policies == policies.count()) else {
-        return;
-    };
-    let client = &truth.client;
-    let due = Sweep::ALL
-        .into_iter()
-        .filter_map(|sweep| client.deadline(sweep, policies))
-        .min();
-    let is_sound = client.access_status() == AccessStatus::Enabled
-        && client.as_of() <= Some(quiet.after)
-        && due.is_none_or(|due| quiet.before <= due);
-    if !is_sound {
+    if let Some(quiet) = quiet::unsound(kept, &truth.client, policies) {
         out.push(format!(
-            "touches between {} and {} would be kept unread, and must not be",
+            "touches between {} and {} would be accepted unread, and must not be",
             rfc3339(quiet.after),
             rfc3339(quiet.before)
         ));

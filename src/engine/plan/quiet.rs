@@ -1,0 +1,53 @@
+//! The window in which a touch only renews access. The one place that derives it: the plan writes what it says, a
+//! verification compares with it, and a rebuild closes a window that it does not allow.
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::{Client, Policies, Sweep};
+use crate::store::{Kept, Quiet};
+
+/// 9999-12-31T23:59:59Z: beyond all times of events, and within those of both stores.
+const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("a time");
+
+/// The window in which touches of this client can be accepted without reading the client, if there is one.
+///
+/// A touch between `after` and `before` is applied, renews access and does nothing else, because
+///
+/// - access is enabled, and only an event or a timer ends that. Every event but a touch is written with the client, which
+///   closes the window; the touch is later than all that the client has seen, so it changes no outcome before it;
+/// - no timer is due before `before`. Each touch in the window only moves the timers of access to a later time. That
+///   holds as long as no warning went out since the last renewal: a renewal makes all warnings due again, and the first
+///   of them may be due before the expiry that was next;
+/// - the deadlines come from the policies recorded so far, those not yet in force included. The window counts only while
+///   no other policy is recorded.
+///
+/// A client whose last step was a timer has none: a timer that fired early (a sweep as of a later moment) says nothing
+/// about touches in between.
+pub fn window(client: &Client, policies: &Policies) -> Option<Quiet> {
+    let renewal = client.access()?.renewal()?;
+    if client.fired.is_some() || renewal.warned.is_some() {
+        return None;
+    }
+    let due = Sweep::ALL
+        .into_iter()
+        .filter_map(|sweep| client.deadline(sweep, policies))
+        .min();
+    Some(Quiet {
+        after: client.as_of()?,
+        before: due.unwrap_or(NEVER),
+        policies: policies.count(),
+    })
+}
+
+/// The window that is stored for a client, when it reaches further than its history allows: in it, a touch could be
+/// accepted that is to be refused, or that comes after a timer. A smaller window is sound, and so is one computed under
+/// other policies, which no touch uses.
+pub fn unsound<'a>(kept: &'a Kept, client: &Client, policies: &Policies) -> Option<&'a Quiet> {
+    let quiet = kept
+        .quiet
+        .as_ref()
+        .filter(|quiet| quiet.policies == policies.count())?;
+    let is_sound = window(client, policies)
+        .is_some_and(|window| window.after <= quiet.after && quiet.before <= window.before);
+    (!is_sound).then_some(quiet)
+}
