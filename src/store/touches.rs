@@ -15,7 +15,7 @@ pub const RUN_LENGTH: usize = 128;
 pub const PACKED_SOURCE: &str = "tenure:touch";
 
 /// One entry: all that its place in the history depends on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Touch {
     pub time: DateTime<Utc>,
     pub sequence: Option<Box<str>>,

@@ -39,6 +39,8 @@ struct Slot {
     before: Option<Outcome>,
     /// Its place in the batch, if it is new.
     index: Option<usize>,
+    /// A new touch that equals one in a run: the same one delivered again, or another of the same moment.
+    is_in_run: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -134,9 +136,21 @@ impl<'a> Draft<'a> {
         };
         let (cause, took_effect_at) = (Cause::from(first_late), first_late.time);
         let mut fresh = Client::default();
+        // The client as it was without the late events, from the first of them on. A touch in a run has no row that says
+        // what its outcome was.
+        let mut without: Option<Client> = None;
         // Every name of the history is looked up again.
         self.claims = true;
         for mut slot in in_their_places(history, late) {
+            if slot.before.is_none() {
+                without.get_or_insert_with(|| fresh.clone());
+            } else if let Some(without) = &mut without {
+                without.advance(slot.event.time, self.policies);
+                let was = Outcome::from(without.apply(&slot.event, self.policies));
+                if Touch::is_packed(&slot.event) {
+                    slot.before = Some(was);
+                }
+            }
             fresh.advance(slot.event.time, self.policies);
             let outcome = Outcome::from(apply_deciding_name(
                 &mut fresh,
@@ -147,7 +161,10 @@ impl<'a> Draft<'a> {
             if let Some(index) = slot.index {
                 outcomes[index] = outcome;
             }
-            self.log(slot, outcome);
+            // Before the first late event nothing is different, unless what is stored was wrong.
+            if without.is_some() || !Touch::is_packed(&slot.event) {
+                self.log(slot, outcome);
+            }
         }
         fresh.advance(present.cap(reached, fresh.as_of()), self.policies);
         let told = changes(&self.client, &fresh);
@@ -156,33 +173,37 @@ impl<'a> Draft<'a> {
         self.dirty = true;
     }
 
-    /// Puts a folded event into the log, or its outcome right.
+    /// Writes a new event of a replayed history to the log, or the new outcome of one that is there.
     fn log(&mut self, slot: Slot, outcome: Outcome) {
-        let Slot { event, before, .. } = slot;
-        match (before, outcome) {
-            (None, Outcome::Applied) if Touch::of(&event).is_some() => {
-                self.open.extend(Touch::of(&event));
-                self.touched = true;
-            }
-            (None, _) => {
-                if let Some(refusal) = outcome.refusal() {
-                    let told = vec![Change::refused(refusal)];
-                    self.tell(told, event.time, &Cause::from(&event), false);
+        let Slot {
+            event,
+            before,
+            is_in_run,
+            ..
+        } = slot;
+        let is_new = before.is_none();
+        if before == Some(outcome) {
+            return;
+        }
+        // One that was refused before is known to be refused, for whatever reason.
+        if let (None | Some(Outcome::Applied), Some(refusal)) = (before, outcome.refusal()) {
+            let told = vec![Change::refused(refusal)];
+            self.tell(told, event.time, &Cause::from(&event), !is_new);
+        }
+        match Touch::of(&event) {
+            // It stays in its run, where a replay finds it. Its refusal is published under the name that stands for it.
+            _ if Touch::is_packed(&event) => {}
+            Some(touch) if is_new && outcome == Outcome::Applied => {
+                if !is_in_run {
+                    self.put_touch(touch);
                 }
-                self.events.push(EventWrite { event, outcome });
             }
-            (Some(before), _) if before == outcome || Touch::is_packed(&event) => {}
-            (Some(before), _) => {
-                if let (Outcome::Applied, Some(refusal)) = (before, outcome.refusal()) {
-                    let told = vec![Change::refused(refusal)];
-                    self.tell(told, event.time, &Cause::from(&event), true);
-                }
-                self.updates.push(OutcomeUpdate {
-                    source: event.source,
-                    id: event.id,
-                    outcome,
-                });
-            }
+            _ if is_new => self.events.push(EventWrite { event, outcome }),
+            _ => self.updates.push(OutcomeUpdate {
+                source: event.source,
+                id: event.id,
+                outcome,
+            }),
         }
     }
 
@@ -314,26 +335,30 @@ pub fn is_harmless(stored: &Stored, client: &Client, event: &Event) -> bool {
             .is_some_and(|renewal| renewal.since < event.time && event.time <= renewal.renewed_at)
 }
 
+/// A history and late events, sorted. What is known comes first among equals.
 fn in_their_places(history: Vec<Logged>, late: Vec<(usize, Event)>) -> Vec<Slot> {
     let known = history.into_iter().map(|logged| Slot {
         event: logged.event,
         before: Some(logged.outcome),
         index: None,
+        is_in_run: false,
     });
     let new = late.into_iter().map(|(index, event)| Slot {
         event,
         before: None,
         index: Some(index),
+        is_in_run: false,
     });
     let mut slots: Vec<Slot> = known.chain(new).collect();
     slots.sort_by_cached_key(|slot| slot.event.position());
-    // What is known comes first among equals; a touch that is there already is not kept again.
-    slots.dedup_by(|later, earlier| {
-        let same = |slot: &Slot| Touch::of(&slot.event);
-        earlier.before.is_some()
-            && later.before.is_none()
-            && same(later).is_some()
-            && same(later) == same(earlier)
-    });
+    let mut packed = None;
+    for slot in &mut slots {
+        if Touch::is_packed(&slot.event) {
+            packed = Touch::of(&slot.event);
+        } else if slot.before.is_none() {
+            let touch = Touch::of(&slot.event);
+            slot.is_in_run = touch.is_some() && touch == packed;
+        }
+    }
     slots
 }

@@ -9,4 +9,5 @@ mod names;
 pub mod policies;
 mod rebuild;
 mod redrive;
+mod touches;
 pub mod wild;

@@ -1,0 +1,196 @@
+//! Touches that are accepted without reading the client: only where access is enabled, whatever else came with them.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tenure::clock::SimulatedClock;
+use tenure::domain::{Cause, ClientKey, Event, EventKind, Policy, Refusal};
+use tenure::engine::{Answer, Engine, Incoming, Scope};
+use tenure::store::{PACKED_SOURCE, Store};
+
+use super::policies::{accessed, active, day, event, key};
+use crate::store::Fresh;
+
+const NO_ACCESS: Answer = Answer::Refused(Refusal::NoAccess);
+
+async fn engine(fresh: &Fresh) -> Engine {
+    let clock = Arc::new(SimulatedClock::at(day(110)));
+    Engine::start(fresh.store.clone(), clock, &Policy::default())
+        .await
+        .expect("an engine")
+}
+
+async fn take(engine: &Engine, events: impl IntoIterator<Item = Event>) -> Vec<Answer> {
+    let incoming = events.into_iter().map(Incoming::Event).collect();
+    engine.take(incoming).await.expect("taken")
+}
+
+/// A touch of this day by this name.
+fn touch(name: &str, days: i64) -> Event {
+    Event {
+        id: name.into(),
+        ..accessed(day(days))
+    }
+}
+
+fn disabled(days: i64) -> Event {
+    event(day(days), EventKind::AccessDisabled {})
+}
+
+async fn drift(engine: &Engine) -> Vec<String> {
+    let report = engine.verify(|_| {}).await.expect("a verification");
+    report.drifts.into_iter().map(|drift| drift.what).collect()
+}
+
+/// The ids of the events whose refusal the journal reports, with its correction mark.
+async fn refusals(store: &dyn Store, of: &ClientKey) -> Vec<(String, bool)> {
+    let lines = store.journal(of, 0, 1_000).await.expect("the journal");
+    let refused = lines
+        .into_iter()
+        .filter(|line| line.entry.change.kind == "event.refused");
+    refused
+        .map(|line| match line.entry.cause {
+            Cause::Event { source, id, .. } if &*source == PACKED_SOURCE => (
+                format!("touch {}", id.trim_end_matches('/')),
+                line.entry.correction,
+            ),
+            Cause::Event { id, .. } => (id.to_string(), line.entry.correction),
+            cause => panic!("refused by no event: {cause:?}"),
+        })
+        .collect()
+}
+
+fn packed(days: i64) -> String {
+    format!("touch {}", day(days).timestamp_micros())
+}
+
+async fn a_late_touch_beside_a_late_end_of_access_leaves_no_window(fresh: Fresh) {
+    let engine = engine(&fresh).await;
+    take(&engine, active()).await;
+    take(&engine, [touch("t50", 50)]).await;
+    take(&engine, [touch("t100", 100)]).await;
+    let late = take(&engine, [touch("t20", 20), disabled(60)]).await;
+    assert_eq!(late, [Answer::Applied, Answer::Applied]);
+    assert_eq!(drift(&engine).await, Vec::<String>::new());
+    assert_eq!(take(&engine, [touch("t105", 105)]).await, [NO_ACCESS]);
+    let store = fresh.store.as_ref();
+    assert_eq!(
+        refusals(store, &key()).await,
+        [(packed(100), true), ("t105".into(), false)]
+    );
+    assert_eq!(drift(&engine).await, Vec::<String>::new());
+}
+
+async fn a_touch_that_came_before_the_end_of_access_is_refused_when_it_comes_again(fresh: Fresh) {
+    let engine = engine(&fresh).await;
+    take(&engine, active()).await;
+    take(&engine, [touch("t50", 50)]).await;
+    take(&engine, [touch("t55", 55)]).await;
+    take(&engine, [disabled(52)]).await;
+    let store = fresh.store.as_ref();
+    assert_eq!(
+        refusals(store, &key()).await,
+        [(packed(55), true)],
+        "its name is not known"
+    );
+    // The same again, and another of the same moment: each is refused by its name, once.
+    assert_eq!(take(&engine, [touch("t55", 55)]).await, [NO_ACCESS]);
+    assert_eq!(take(&engine, [touch("other", 55)]).await, [NO_ACCESS]);
+    assert_eq!(take(&engine, [touch("t55", 55)]).await, [Answer::Duplicate]);
+    assert_eq!(
+        take(&engine, [touch("t50", 50)]).await,
+        [Answer::Applied],
+        "before the end"
+    );
+    let expected = [(packed(55), true), ("t55".into(), false), ("other".into(), false)];
+    assert_eq!(refusals(store, &key()).await, expected);
+    assert_eq!(drift(&engine).await, Vec::<String>::new());
+}
+
+async fn a_rebuild_closes_a_window_that_reaches_too_far(fresh: Fresh) {
+    let engine = engine(&fresh).await;
+    take(&engine, active()).await;
+    take(&engine, [touch("t50", 50)]).await;
+    take(&engine, [disabled(60)]).await;
+    // As an earlier version left it behind: the client's row is right, the window is not.
+    let (after, before) = (day(60), day(60) + TimeDelta::days(60));
+    let sql = match &fresh.database {
+        crate::store::Database::Postgres(_) => format!(
+            "update touches set quiet_after = '{}', quiet_before = '{}', quiet_policies = 1 returning ''",
+            after.to_rfc3339(),
+            before.to_rfc3339()
+        ),
+        crate::store::Database::Sqlite(_) => format!(
+            "update touches set quiet_after = {}, quiet_before = {}, quiet_policies = 1 returning ''",
+            after.timestamp_micros(),
+            before.timestamp_micros()
+        ),
+    };
+    fresh.database.sql(sql.leak()).await;
+    let found = drift(&engine).await;
+    assert!(
+        found.len() == 1 && found[0].contains("accepted unread"),
+        "{found:?}"
+    );
+    let mut rebuilt = Vec::new();
+    engine
+        .rebuild(&Scope::default(), |one| rebuilt.push(one.done))
+        .await
+        .expect("rebuilt");
+    assert_eq!(rebuilt, [Ok(0)]);
+    assert_eq!(drift(&engine).await, Vec::<String>::new());
+    assert_eq!(take(&engine, [touch("t70", 70)]).await, [NO_ACCESS]);
+}
+
+async fn a_touch_in_the_window_is_applied_where_a_warning_was_due_again(fresh: Fresh) {
+    let policy = Policy {
+        access_idle: TimeDelta::days(10),
+        warn_before: vec![TimeDelta::days(7)],
+        ..Policy::default()
+    };
+    let clock = Arc::new(SimulatedClock::at(day(0)));
+    let engine = Engine::start(fresh.store.clone(), clock.clone(), &policy)
+        .await
+        .expect("an engine");
+    take(&engine, active()).await;
+    // Each renewal makes the warning due three days later, before the expiry that was next.
+    for days in [4, 8, 12, 16] {
+        clock.set(day(days));
+        let name = format!("t{days}");
+        assert_eq!(take(&engine, [touch(&name, days)]).await, [Answer::Applied]);
+        assert_eq!(drift(&engine).await, Vec::<String>::new());
+    }
+    let lines = fresh.store.journal(&key(), 0, 1_000).await.expect("the journal");
+    let warned: Vec<Value> = lines
+        .iter()
+        .filter(|line| line.entry.change.kind == "access.expiring")
+        .map(|line| json!((line.entry.time - day(0)).num_days()))
+        .collect();
+    assert_eq!(json!(warned), json!([3, 7, 11, 15]));
+}
+
+/// Makes two tests of each case, one a store.
+macro_rules! on_both_stores {
+    ($($case:ident),* $(,)?) => {
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(crate::store::Fresh::postgres(stringify!($case)).await).await;
+            })*
+        }
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(crate::store::Fresh::sqlite(stringify!($case)).await).await;
+            })*
+        }
+    };
+}
+
+on_both_stores!(
+    a_late_touch_beside_a_late_end_of_access_leaves_no_window,
+    a_touch_that_came_before_the_end_of_access_is_refused_when_it_comes_again,
+    a_rebuild_closes_a_window_that_reaches_too_far,
+    a_touch_in_the_window_is_applied_where_a_warning_was_due_again,
+);
