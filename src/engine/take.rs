@@ -1,6 +1,6 @@
 //! Events in: one batch, one transaction.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use super::page::Age;
 use super::plan::{self, Plan, Situation};
 use super::terms::Terms;
 use crate::domain::{ClientKey, Event, Refusal};
-use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Watermark};
+use crate::store::{Batch, Commit, DeadLetter, Logged, Outcome, StoreError, Stored, Watermark};
 use crate::vitals::EVENTS;
 
 /// How long a transaction of several parts may go on before it ends with the part in hand: nobody else writes meanwhile.
@@ -56,6 +56,12 @@ impl From<Outcome> for Answer {
     }
 }
 
+/// The longest history, in events, that is read in a transaction with events of other clients. A late event of a client
+/// with a longer one waits until the others are committed, and gets a transaction of its own: such a history may take
+/// minutes to read, and the others must neither wait for that nor be read again with it when it fails. So they wait for
+/// a long history once at most, and only for as much of it as shows that it is long.
+const LONGEST_SHARED: usize = 1_000;
+
 /// What is taken in one transaction, and where the answers go.
 struct Transaction<'a> {
     events: &'a [(usize, Event)],
@@ -64,6 +70,8 @@ struct Transaction<'a> {
     watermark: Option<&'a Watermark>,
     /// Look every event up in the log, not only those that could be there.
     suspicious: bool,
+    /// No other client's events wait for this transaction: a history of any length is read.
+    alone: bool,
 }
 
 /// How many of the events, from the first on, were taken, and what came of them.
@@ -71,6 +79,8 @@ struct Transaction<'a> {
 struct Taken {
     events: usize,
     answers: Vec<(usize, Answer)>,
+    /// Clients whose history is too long to be read beside others. With any of them, nothing was taken.
+    long: Vec<ClientKey>,
 }
 
 impl Engine {
@@ -110,7 +120,7 @@ impl Engine {
     async fn take_all(
         &self,
         incoming: Vec<Incoming>,
-        mut watermark: Option<Watermark>,
+        watermark: Option<Watermark>,
     ) -> Result<Vec<Answer>, StoreError> {
         let mut answers = vec![Answer::Duplicate; incoming.len()];
         let mut events = Vec::with_capacity(incoming.len());
@@ -138,30 +148,53 @@ impl Engine {
             // Before a transaction, which would hold a connection while this waits for another.
             self.clear_timers().await?;
         }
-        let longest = self.best_batch();
-        let mut rest = events.as_slice();
-        while !rest.is_empty() || !letters.is_empty() || watermark.is_some() {
-            let events = &rest[..rest.len().min(longest)];
-            let is_last = events.len() == rest.len();
-            let transaction = Transaction {
-                events,
-                letters: &letters,
-                watermark: watermark.as_ref().filter(|_| is_last),
-                suspicious: false,
-            };
-            let taken = self.take_together(transaction).await?;
-            for (index, answer) in taken.answers {
-                answers[index] = answer;
-            }
-            rest = &rest[taken.events..];
-            letters.clear();
-            if rest.is_empty() {
-                watermark = None;
-            }
-        }
+        self.take_apart(events, letters, watermark, &mut answers).await?;
         count(&answers);
         self.deferred.notice(&answers, self.watch.elapsed());
         Ok(answers)
+    }
+
+    /// Takes events in as many transactions as they need. The watermark goes with the last of them.
+    async fn take_apart(
+        &self,
+        events: Vec<(usize, Event)>,
+        mut letters: Vec<DeadLetter>,
+        watermark: Option<Watermark>,
+        answers: &mut [Answer],
+    ) -> Result<(), StoreError> {
+        let longest = self.best_batch();
+        let mut groups = VecDeque::from([events]);
+        while let Some(mut rest) = groups.pop_front() {
+            loop {
+                let events = &rest[..rest.len().min(longest)];
+                let is_last = events.len() == rest.len() && groups.is_empty();
+                let watermark = watermark.as_ref().filter(|_| is_last);
+                if events.is_empty() && letters.is_empty() && watermark.is_none() {
+                    break;
+                }
+                let transaction = Transaction {
+                    events,
+                    letters: &letters,
+                    watermark,
+                    suspicious: false,
+                    alone: rest.iter().all(|(_, event)| event.key == rest[0].1.key),
+                };
+                let taken = self.take_together(transaction).await?;
+                if !taken.long.is_empty() {
+                    groups.extend(set_apart(&mut rest, &taken.long));
+                    continue;
+                }
+                for (index, answer) in taken.answers {
+                    answers[index] = answer;
+                }
+                letters.clear();
+                rest.drain(..taken.events);
+                if rest.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// How many events it takes least work for each to take at a time.
@@ -198,8 +231,12 @@ impl Engine {
             let rest = &transaction.events[taken.events..];
             let part = &rest[..rest.len().min(parts.events)];
             let (mut commit, of_part) = self
-                .plan_part(batch.as_mut(), part, transaction.suspicious, terms.as_ref())
+                .plan_part(batch.as_mut(), part, transaction, terms.as_ref())
                 .await?;
+            if !of_part.long.is_empty() {
+                batch.rollback().await?;
+                return Ok(of_part);
+            }
             taken.events += of_part.events;
             taken.answers.extend(of_part.answers);
             if number == 1 {
@@ -227,12 +264,13 @@ impl Engine {
         Ok(taken)
     }
 
-    /// Plans as many of these events as can be planned together.
+    /// Plans as many of these events as can be planned together. None, when a client among them has a long history and
+    /// others would wait for it.
     async fn plan_part(
         &self,
         batch: &mut dyn Batch,
         part: &[(usize, Event)],
-        suspicious: bool,
+        transaction: &Transaction<'_>,
         terms: Option<&Terms>,
     ) -> Result<(Commit, Taken), StoreError> {
         let mut keys: Vec<ClientKey> = part.iter().map(|(_, event)| event.key.clone()).collect();
@@ -248,10 +286,10 @@ impl Engine {
             stored.iter().map(|stored| (&stored.key, stored)).collect();
         let client = |event: &Event| clients.get(&event.key).copied();
 
-        let known = known(batch, part, suspicious, client).await?;
+        let known = known(batch, part, transaction.suspicious, client).await?;
         let mut taken = Taken {
             events: part.len(),
-            answers: Vec::new(),
+            ..Taken::default()
         };
         let mut fresh: Vec<(usize, usize, Event)> = Vec::with_capacity(part.len());
         for (place, (index, event)) in part.iter().enumerate() {
@@ -267,12 +305,19 @@ impl Engine {
             .map(|(_, _, event)| &event.key)
             .collect();
         let late: Vec<ClientKey> = late.into_iter().cloned().collect();
-        let histories = if late.is_empty() {
-            HashMap::new()
-        } else {
-            metrics::counter!("tenure_histories_folded_total").increment(late.len() as u64);
-            batch.histories(&late).await?
-        };
+        let histories = histories(batch, &late, transaction.alone).await?;
+        let long: Vec<_> = late
+            .iter()
+            .filter(|key| !histories.contains_key(*key))
+            .cloned()
+            .collect();
+        if !long.is_empty() {
+            let long = Taken {
+                long,
+                ..Taken::default()
+            };
+            return Ok((Commit::default(), long));
+        }
         let claims: Vec<_> = plan::claims(
             fresh.iter().map(|(_, _, event)| event),
             histories.values().flatten(),
@@ -312,6 +357,28 @@ impl Engine {
         }
         Ok((commit, taken))
     }
+}
+
+/// Takes the events of these clients out of a batch: for each client its own, in their order.
+fn set_apart(events: &mut Vec<(usize, Event)>, keys: &[ClientKey]) -> Vec<Vec<(usize, Event)>> {
+    keys.iter()
+        .map(|key| events.extract_if(.., |(_, event)| event.key == *key).collect())
+        .collect()
+}
+
+/// The histories of clients with late events. Beside other clients, one that is too long is left out.
+async fn histories(
+    batch: &mut dyn Batch,
+    late: &[ClientKey],
+    alone: bool,
+) -> Result<HashMap<ClientKey, Vec<Logged>>, StoreError> {
+    if late.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let longest = if alone { None } else { Some(LONGEST_SHARED) };
+    let histories = batch.histories(late, longest).await?;
+    metrics::counter!("tenure_histories_folded_total").increment(histories.len() as u64);
+    Ok(histories)
 }
 
 /// Of each, whether it is an event that is there before it.

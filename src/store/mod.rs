@@ -282,8 +282,13 @@ pub trait Batch: Send {
     /// Who bears these names, of clients that are not deleted.
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>>;
 
-    /// The histories of locked clients, as [`Store::history`].
-    async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>>;
+    /// The histories of locked clients, as [`Store::history`]. Those with more than `longest` events, or runs of touches
+    /// for that many, are left out; the others are there, even if empty.
+    async fn histories(
+        &mut self,
+        keys: &[ClientKey],
+        longest: Option<usize>,
+    ) -> Result<HashMap<ClientKey, Vec<Logged>>>;
 
     /// Locks a client, if it has a row, and reads everything that is kept about it, as [`Store::kept`].
     async fn kept(&mut self, key: &ClientKey) -> Result<Kept>;

@@ -96,15 +96,16 @@ impl Batch for PostgresBatch {
         debt.settled_by(holders(connection, names)).await
     }
 
-    async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>> {
-        let (connection, debt) = self.session.lend()?;
-        debt.settled_by(history::of(connection, keys)).await
+    async fn histories(
+        &mut self,
+        keys: &[ClientKey],
+        longest: Option<usize>,
+    ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+        history::of(&mut self.session, keys, longest).await
     }
 
     async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
-        let (connection, debt) = self.session.lend()?;
-        let held = &mut self.held;
-        debt.settled_by(kept::locked(connection, key, held)).await
+        kept::locked(&mut self.session, key, &mut self.held).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
@@ -133,10 +134,7 @@ impl Batch for PostgresBatch {
     }
 
     async fn write(&mut self, commit: &Commit) -> Result<()> {
-        let (connection, debt) = self.session.lend()?;
-        let written = debt
-            .settled_by(write::all(connection, commit, &mut self.held))
-            .await;
+        let written = write::all(&mut self.session, commit, &mut self.held).await;
         written.inspect_err(|error| self.doubt_numbering_on(error))?;
         // Rows that were written are elsewhere now.
         self.held = Held::default();

@@ -1,5 +1,6 @@
 //! Everything about one client.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -7,6 +8,7 @@ use sqlx::PgConnection;
 
 use super::batch::Held;
 use super::history;
+use super::pages::{self, Paged, paged};
 use super::session::Session;
 use super::sessions::Sessions;
 use crate::domain::{ClientKey, Entry};
@@ -52,14 +54,19 @@ pub(super) async fn keys(
 pub(super) async fn one(pool: &Sessions, limit: Duration, key: &ClientKey) -> Result<Kept> {
     let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
     let mut session = Session::begin_reading(pool, limit, begin).await?;
-    let (connection, debt) = session.lend()?;
-    let kept = debt.settled_by(read(connection, key)).await?;
+    let kept = read(&mut session, key).await?;
     session.end("commit").await?;
     Ok(kept)
 }
 
 /// Once the client is ours. A transaction that began later and was faster is a conflict, as in `lock`.
-pub(super) async fn locked(connection: &mut PgConnection, key: &ClientKey, held: &mut Held) -> Result<Kept> {
+pub(super) async fn locked(session: &mut Session, key: &ClientKey, held: &mut Held) -> Result<Kept> {
+    let (connection, debt) = session.lend()?;
+    debt.settled_by(lock(connection, key, held)).await?;
+    read(session, key).await
+}
+
+async fn lock(connection: &mut PgConnection, key: &ClientKey, held: &mut Held) -> Result<()> {
     let found: Option<(String, bool)> = sqlx::query_as(
         "select ctid::text, journaled_by <= (select pg_current_xact_id()::text::bigint + xid_shift from relay)
          from clients
@@ -90,10 +97,34 @@ pub(super) async fn locked(connection: &mut PgConnection, key: &ClientKey, held:
     if is_quiet == Some(true) {
         held.quiet.insert(key.clone());
     }
-    read(connection, key).await
+    Ok(())
 }
 
-async fn read(connection: &mut PgConnection, key: &ClientKey) -> Result<Kept> {
+/// The row and what is small beside it in one go, what grows with the history in pages.
+async fn read(session: &mut Session, key: &ClientKey) -> Result<Kept> {
+    let (connection, debt) = session.lend()?;
+    let small = async {
+        Ok((
+            row(connection, key).await?,
+            touches(connection, key).await?,
+            deadlines(connection, key).await?,
+        ))
+    };
+    let (row, (touches, quiet), deadlines) = debt.settled_by(small).await?;
+    let mut histories = history::of(session, std::slice::from_ref(key), None).await?;
+    Ok(Kept {
+        key: key.clone(),
+        row,
+        touches,
+        quiet,
+        deadlines,
+        history: histories.remove(key).unwrap_or_default(),
+        journal: journal(session, key).await?,
+        journal_is_pruned: is_pruned(session, key).await?,
+    })
+}
+
+async fn row(connection: &mut PgConnection, key: &ClientKey) -> Result<Option<KeptRow>> {
     let row: Option<KeptColumns<DateTime<Utc>>> = sqlx::query_as(
         "select version, doc::text, name, name_key, link, service, access, as_of
          from clients
@@ -101,26 +132,9 @@ async fn read(connection: &mut PgConnection, key: &ClientKey) -> Result<Kept> {
     )
     .bind(&*key.partner)
     .bind(&*key.client)
-    .fetch_optional(&mut *connection)
+    .fetch_optional(connection)
     .await?;
-    let row = row.map(|row| rows::kept_row(key, row)).transpose()?;
-    beside(connection, key, row).await
-}
-
-/// What is kept beside a client's row.
-async fn beside(connection: &mut PgConnection, key: &ClientKey, row: Option<KeptRow>) -> Result<Kept> {
-    let mut histories = history::of(connection, std::slice::from_ref(key)).await?;
-    let (touches, quiet) = touches(connection, key).await?;
-    Ok(Kept {
-        key: key.clone(),
-        row,
-        touches,
-        quiet,
-        deadlines: deadlines(connection, key).await?,
-        history: histories.remove(key).unwrap_or_default(),
-        journal: journal(connection, key).await?,
-        journal_is_pruned: is_pruned(connection, key).await?,
-    })
+    row.map(|row| rows::kept_row(key, row)).transpose()
 }
 
 async fn touches(connection: &mut PgConnection, key: &ClientKey) -> Result<(Touches, Option<Quiet>)> {
@@ -147,33 +161,70 @@ async fn deadlines(connection: &mut PgConnection, key: &ClientKey) -> Result<Arm
     rows::armed(key, deadlines)
 }
 
-async fn journal(connection: &mut PgConnection, key: &ClientKey) -> Result<Vec<Entry>> {
-    let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(
-        "select xid, seq, partner, client, change, id, before, after, time, cause::text, correction, recorded_at
-         from journal
-         where partner = $1 and client = $2
-         order by seq",
+const JOURNAL: Paged = paged!(
+    "client_journal",
+    "select j.xid, j.seq, k.partner, k.client, j.change, j.id, j.before, j.after, j.time, j.cause, j.correction,
+            j.recorded_at
+     from unnest($1::text[], $2::text[]) as k (partner, client)
+     cross join lateral (
+         select xid, seq, change, id, before, after, time, cause::text as cause, correction, recorded_at
+         from journal where partner = k.partner and client = k.client
+         order by seq
+         limit $3::bigint
+     ) j"
+);
+
+async fn journal(session: &mut Session, key: &ClientKey) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    pages::read(
+        session,
+        &JOURNAL,
+        std::slice::from_ref(key),
+        i64::MAX,
+        |line: JournalRow<DateTime<Utc>>| {
+            entries.push(rows::recorded(line)?.entry);
+            Ok(ControlFlow::Continue(()))
+        },
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
-    .fetch_all(connection)
     .await?;
-    lines
-        .into_iter()
-        .map(|line| rows::recorded(line).map(|recorded| recorded.entry))
-        .collect()
+    Ok(entries)
 }
 
+const RECEIVED: Paged = paged!(
+    "client_received",
+    "select e.received_at
+     from unnest($1::text[], $2::text[]) as k (partner, client)
+     cross join lateral (
+         select received_at from events where partner = k.partner and client = k.client limit $3::bigint
+     ) e"
+);
+
 /// A client that came after the lines that were pruned still has all of its own.
-async fn is_pruned(connection: &mut PgConnection, key: &ClientKey) -> Result<bool> {
-    let is_pruned = sqlx::query_scalar(
-        "select coalesce(pruned_before > (select min(received_at) from events
-                                          where partner = $1 and client = $2), false)
-         from relay",
+async fn is_pruned(session: &mut Session, key: &ClientKey) -> Result<bool> {
+    let (connection, debt) = session.lend()?;
+    let pruned_before = async {
+        let query = sqlx::query_scalar("select pruned_before from relay");
+        Ok(query.fetch_one(connection).await?)
+    };
+    let pruned_before: Option<DateTime<Utc>> = debt.settled_by(pruned_before).await?;
+    let Some(pruned_before) = pruned_before else {
+        return Ok(false);
+    };
+    let mut is_pruned = false;
+    pages::read(
+        session,
+        &RECEIVED,
+        std::slice::from_ref(key),
+        i64::MAX,
+        |(received_at,): (DateTime<Utc>,)| {
+            is_pruned = received_at < pruned_before;
+            Ok(if is_pruned {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
+        },
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
-    .fetch_one(connection)
     .await?;
     Ok(is_pruned)
 }

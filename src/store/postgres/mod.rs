@@ -12,6 +12,7 @@ mod history;
 mod kept;
 mod lanes;
 mod numbering;
+mod pages;
 mod policies;
 mod probe;
 mod reading;

@@ -91,7 +91,8 @@ impl Session {
         }
     }
 
-    async fn run(&mut self, statement: &str) -> Result<()> {
+    /// Runs a statement without arguments or rows.
+    pub async fn run(&mut self, statement: &str) -> Result<()> {
         let (connection, debt) = self.lend()?;
         let asked = async {
             connection.execute(statement).await?;

@@ -12,32 +12,56 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres};
 
 use super::batch::{Held, columns};
+use super::session::Session;
 use super::{dead_letters, lanes, sweeps};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::rows::{self, ClientColumns, json, outcome_columns};
 use crate::store::{ClientWrite, Commit, EventWrite, OutcomeUpdate, Result, StoreError, TouchWrite};
 
+/// Rows that one statement writes of what may be as long as a client's history: a late event can change the outcome of
+/// everything after it. No statement may take longer than `statement_timeout` for that.
+const ROWS: usize = 1_000;
+
+/// Runs one statement, or a few small ones, with the limit on waiting for an answer to itself.
+macro_rules! step {
+    ($session:expr, |$connection:ident| $done:expr) => {{
+        let ($connection, debt) = $session.lend()?;
+        debt.settled_by($done).await?
+    }};
+}
+
 /// Writes all of a commit but its end.
-pub(super) async fn all(connection: &mut PgConnection, commit: &Commit, held: &mut Held) -> Result<()> {
+pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held) -> Result<()> {
     let at = commit.recorded_at;
-    look_up(connection, &commit.clients, held).await?;
-    clients(connection, &commit.clients, &commit.journal, &held.places).await?;
-    end_quiet(connection, commit, &held.quiet).await?;
-    touches(connection, &commit.touches).await?;
-    closed_runs(connection, &commit.touches).await?;
-    events(connection, &commit.events, at).await?;
-    outcomes(connection, &commit.outcomes).await?;
-    journal(connection, &commit.journal, at).await?;
-    clear_deadlines(connection, &commit.deadlines_cleared).await?;
-    set_deadlines(connection, &commit.deadlines_set).await?;
-    dead_letters::put(connection, &commit.dead_letters, at).await?;
-    if let Some(watermark) = &commit.watermark {
-        lanes::advance(connection, watermark, at).await?;
+    step!(session, |connection| async {
+        look_up(connection, &commit.clients, held).await?;
+        clients(connection, &commit.clients, &commit.journal, &held.places).await?;
+        end_quiet(connection, commit, &held.quiet).await?;
+        touches(connection, &commit.touches).await?;
+        closed_runs(connection, &commit.touches).await
+    });
+    for part in commit.events.chunks(ROWS) {
+        step!(session, |connection| events(connection, part, at));
     }
-    // Last: other workers at the same run wait for its row.
-    if let Some((run, counts)) = &commit.swept {
-        sweeps::count(connection, *run, counts).await?;
+    for part in commit.outcomes.chunks(ROWS) {
+        step!(session, |connection| outcomes(connection, part));
     }
+    for part in commit.journal.chunks(ROWS) {
+        step!(session, |connection| journal(connection, part, at));
+    }
+    step!(session, |connection| async {
+        clear_deadlines(connection, &commit.deadlines_cleared).await?;
+        set_deadlines(connection, &commit.deadlines_set).await?;
+        dead_letters::put(connection, &commit.dead_letters, at).await?;
+        if let Some(watermark) = &commit.watermark {
+            lanes::advance(connection, watermark, at).await?;
+        }
+        // Last: other workers at the same run wait for its row.
+        if let Some((run, counts)) = &commit.swept {
+            sweeps::count(connection, *run, counts).await?;
+        }
+        Ok(())
+    });
     Ok(())
 }
 

@@ -129,8 +129,16 @@ impl Batch for SqliteBatch {
         Ok(holders.into_iter().map(claim).collect())
     }
 
-    async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>> {
-        history::of(&mut self.transaction, keys).await
+    async fn histories(
+        &mut self,
+        keys: &[ClientKey],
+        longest: Option<usize>,
+    ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+        let Some(longest) = longest else {
+            return history::of(&mut self.transaction, keys).await;
+        };
+        let short = history::up_to(&mut self.transaction, keys, longest).await?;
+        history::of(&mut self.transaction, &short).await
     }
 
     async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqlitePool;
 
 use crate::domain::ClientKey;
 use crate::store::rows::{self, LoggedRow, json};
+use crate::store::touches::RUN_LENGTH;
 use crate::store::{Logged, Result};
 
 /// The history of one client, as of one moment.
@@ -61,6 +62,34 @@ pub(super) async fn of(
     }
     histories.values_mut().for_each(rows::sort_history);
     Ok(histories)
+}
+
+/// Those of these clients that have no more than so many events, nor runs of touches for more.
+pub(super) async fn up_to(
+    connection: &mut SqliteConnection,
+    keys: &[ClientKey],
+    longest: usize,
+) -> Result<Vec<ClientKey>> {
+    let most = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let short: Vec<(String, String)> = sqlx::query_as(
+        "select k.value ->> 0, k.value ->> 1
+         from json_each(?1) k
+         where not exists (select 1 from events e
+                           where e.partner = k.value ->> 0 and e.client = k.value ->> 1
+                           limit 1 offset ?2)
+               and not exists (select 1 from touch_runs t
+                               where t.partner = k.value ->> 0 and t.client = k.value ->> 1
+                               limit 1 offset ?3)",
+    )
+    .bind(pairs(keys))
+    .bind(most(longest))
+    .bind(most(longest.div_ceil(RUN_LENGTH)))
+    .fetch_all(connection)
+    .await?;
+    Ok(short
+        .iter()
+        .map(|(partner, client)| rows::key(partner, client))
+        .collect())
 }
 
 /// Keys as the JSON argument of a statement: `[[partner, client], …]`.

@@ -79,8 +79,12 @@ impl Batch for MoodyBatch {
         self.0.holders(names).await
     }
 
-    async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>> {
-        self.0.histories(keys).await
+    async fn histories(
+        &mut self,
+        keys: &[ClientKey],
+        longest: Option<usize>,
+    ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+        self.0.histories(keys, longest).await
     }
 
     async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {

@@ -212,9 +212,13 @@ impl Batch for FaultyBatch {
         self.inner.holders(names).await
     }
 
-    async fn histories(&mut self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+    async fn histories(
+        &mut self,
+        keys: &[ClientKey],
+        longest: Option<usize>,
+    ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
         self.faults.step()?;
-        self.inner.histories(keys).await
+        self.inner.histories(keys, longest).await
     }
 
     async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {

@@ -373,7 +373,7 @@ pub async fn whoever_begins_second_sees_what_the_first_wrote(fresh: Fresh) {
         async move {
             let mut second = store.begin().await.unwrap();
             let seen = lock(&mut *second, &a).await;
-            let histories = second.histories(std::slice::from_ref(&a)).await.unwrap();
+            let histories = second.histories(std::slice::from_ref(&a), None).await.unwrap();
             second.rollback().await.unwrap();
             (seen, histories[&a].len())
         }
@@ -420,7 +420,7 @@ pub async fn ten_thousand_clients_fit_one_commit(fresh: Fresh) {
     let mut batch = store.begin().await.unwrap();
     let locked = batch.lock(&keys, false).await.unwrap();
     assert!(locked.iter().map(|stored| &stored.key).eq(&keys));
-    let histories = batch.histories(&keys).await.unwrap();
+    let histories = batch.histories(&keys, None).await.unwrap();
     assert!(histories.len() == keys.len() && histories.values().all(|history| history.len() == 2));
     let again = Commit {
         clients: locked

@@ -79,7 +79,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
     let nobody = key("nobody");
     let mut batch = store.begin().await.unwrap();
     let histories = batch
-        .histories(&[a.clone(), b.clone(), nobody.clone()])
+        .histories(&[a.clone(), b.clone(), nobody.clone()], None)
         .await
         .unwrap();
     batch.rollback().await.unwrap();

@@ -4,6 +4,7 @@ mod commits;
 mod dead_letters;
 mod given;
 mod histories;
+mod long_histories;
 mod migrations;
 mod postgres;
 mod reading;

@@ -1,0 +1,102 @@
+//! Rows of clients in pages. A client may have millions of them, and `statement_timeout` ends a statement however far it
+//! has come: so no statement reads more than a page. Also, the limit on waiting for an answer applies to each page.
+
+use std::ops::ControlFlow;
+
+use sqlx::FromRow;
+use sqlx::postgres::PgRow;
+
+use super::batch::columns;
+use super::session::Session;
+use crate::domain::ClientKey;
+use crate::store::Result;
+
+/// Rows of a page. At 10 ms for each, as on a slow disk with a cold cache, a page takes 2.5 s.
+const PAGE: usize = 250;
+
+/// A query whose rows are read page by page: `$1` and `$2` are the partners and the clients, as arrays, and `$3` is how many
+/// rows it gives of each at most.
+pub(super) struct Paged {
+    pub first: &'static str,
+    pub declare: &'static str,
+    pub fetch: &'static str,
+    pub close: &'static str,
+}
+
+/// The statements of a [`Paged`] query. Each has a cursor of its own.
+macro_rules! paged {
+    ($cursor:literal, $query:literal) => {
+        crate::store::postgres::pages::Paged {
+            first: concat!($query, " limit 250"),
+            declare: concat!("declare ", $cursor, " no scroll cursor for ", $query),
+            fetch: concat!("fetch 250 from ", $cursor),
+            close: concat!("close ", $cursor),
+        }
+    };
+}
+pub(super) use paged;
+
+/// Passes the rows of these clients to `take`, until that breaks off. In a transaction: all pages are of the query's one
+/// snapshot.
+pub(super) async fn read<R>(
+    session: &mut Session,
+    paged: &Paged,
+    keys: &[ClientKey],
+    most: i64,
+    mut take: impl FnMut(R) -> Result<ControlFlow<()>> + Send,
+) -> Result<()>
+where
+    R: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+{
+    let (partners, clients) = columns(keys);
+    let (connection, debt) = session.lend()?;
+    // Nearly always all of it is here, and one round trip does.
+    let first = async {
+        let query = sqlx::query_as(paged.first);
+        let query = query
+            .bind(partners.as_slice())
+            .bind(clients.as_slice())
+            .bind(most);
+        Ok(query.fetch_all(connection).await?)
+    };
+    let first: Vec<R> = debt.settled_by(first).await?;
+    if first.len() < PAGE {
+        let _ = take_all(first, &mut take)?;
+        return Ok(());
+    }
+    drop(first);
+    let (connection, debt) = session.lend()?;
+    let declare = async {
+        let query = sqlx::query(paged.declare);
+        let query = query
+            .bind(partners.as_slice())
+            .bind(clients.as_slice())
+            .bind(most);
+        query.execute(connection).await?;
+        Ok(())
+    };
+    debt.settled_by(declare).await?;
+    loop {
+        let (connection, debt) = session.lend()?;
+        let fetch = async {
+            // Not prepared: what a name means to `fetch` is another cursor each time.
+            let query = sqlx::query_as(paged.fetch).persistent(false);
+            Ok(query.fetch_all(connection).await?)
+        };
+        let page: Vec<R> = debt.settled_by(fetch).await?;
+        let is_last = page.len() < PAGE;
+        if take_all(page, &mut take)?.is_break() || is_last {
+            break;
+        }
+    }
+    session.run(paged.close).await
+}
+
+fn take_all<R>(rows: Vec<R>, take: &mut impl FnMut(R) -> Result<ControlFlow<()>>) -> Result<ControlFlow<()>> {
+    for row in rows {
+        if take(row)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
