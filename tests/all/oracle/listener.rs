@@ -14,6 +14,8 @@ pub struct Listener {
     ids: BTreeSet<String>,
     /// The events of whose refusal it was told, by source and id.
     pub refusals: BTreeSet<Name>,
+    /// Those, by subject and event, with the reasons given.
+    pub refused: BTreeMap<(String, Name), BTreeSet<String>>,
     /// Changes that do not fit what was heard before.
     pub complaints: Vec<String>,
 }
@@ -68,7 +70,14 @@ impl Listener {
         let line = change.get("data").unwrap_or(change);
         if line["type"] == "event.refused" {
             let text = |field: &str| line["cause"][field].as_str().unwrap_or_default().to_owned();
-            self.refusals.insert((text("source"), text("id")));
+            let (subject, event) = (change["subject"].as_str(), (text("source"), text("id")));
+            let reasons = self
+                .refused
+                .entry((subject.unwrap_or_default().to_owned(), event.clone()));
+            reasons
+                .or_default()
+                .insert(line["to"].as_str().unwrap_or_default().to_owned());
+            self.refusals.insert(event);
         }
         let subject = change["subject"].as_str().expect("a subject");
         let heard = self.known.entry(subject.to_owned()).or_default();

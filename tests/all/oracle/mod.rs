@@ -29,7 +29,7 @@ pub type Name = (String, String);
 pub struct Oracle {
     eras: Eras,
     events: BTreeMap<Name, Happening>,
-    names_taken: BTreeSet<Name>,
+    pub names_taken: BTreeSet<Name>,
 }
 
 /// What is so about a client at a moment.
@@ -70,9 +70,27 @@ impl Oracle {
         subjects.into_iter().cloned().collect()
     }
 
+    /// The policies are these from now on.
+    pub fn set_eras(&mut self, eras: Vec<(DateTime<Utc>, Rules)>) {
+        self.eras = Eras::new(eras);
+    }
+
     pub fn at(&self, client: &str, moment: DateTime<Utc>) -> Verdict {
+        self.at_without(client, moment, &BTreeSet::new(), &self.names_taken)
+    }
+
+    /// The same, had these events not come, and were it these that came too late for their names.
+    pub fn at_without(
+        &self,
+        client: &str,
+        moment: DateTime<Utc>,
+        missing: &BTreeSet<Name>,
+        names_taken: &BTreeSet<Name>,
+    ) -> Verdict {
         let ours = self.events.values().filter(|event| event.subject == client);
-        let mut history: Vec<_> = ours.filter(|event| event.time <= moment).collect();
+        let mut history: Vec<_> = ours
+            .filter(|event| event.time <= moment && !missing.contains(&event.name()))
+            .collect();
         history.sort_by_cached_key(|event| event.place());
         let mut life = Life::default();
         let mut now = DateTime::<Utc>::MIN_UTC;
@@ -80,7 +98,7 @@ impl Oracle {
         for event in history {
             self.advance(&mut life, now, event.time);
             now = event.time;
-            let taken = self.names_taken.contains(&event.name());
+            let taken = names_taken.contains(&event.name());
             if let Err(reason) = life.apply(event, self.eras.at(now), taken) {
                 refusals.insert(event.name(), reason);
             }

@@ -10,12 +10,14 @@ use tenure::domain::{ClientKey, Event, Policies, Refusal, Sweep};
 use tenure::engine::{Engine, SweepOptions};
 use tenure::store::{Logged, Outcome, PACKED_SOURCE};
 
+use super::answers::{named, someone_else_claims_its_name};
 use super::run::Run;
 use crate::oracle::{Name, Oracle, Rules, part_told, told};
 
 impl Run<'_> {
     /// Every client, its holdings, its log, its deadlines and its journal.
     pub async fn check(&mut self) {
+        self.verify().await;
         let recorded = self.store.policies().await.expect("policies");
         let policies = Policies::recorded(recorded.clone()).expect("a policy");
         let engine = Engine::open(self.store.clone(), self.clock.clone(), policies.latest());
@@ -35,7 +37,7 @@ impl Run<'_> {
             let history = self.store.history(key).await.expect("a history");
             for logged in &history {
                 if logged.outcome == Outcome::Refused(Refusal::NameTaken) {
-                    self.someone_else_claims_its_name(logged);
+                    someone_else_claims_its_name(logged, &self.sent);
                     oracle.name_taken(&logged.event.source, &logged.event.id);
                 }
             }
@@ -62,22 +64,7 @@ impl Run<'_> {
         }
         self.deadlines_are_in_time(&keys, &oracle, &policies).await;
         self.journal_is_whole(&keys, &oracle).await;
-        let report = engine.verify(|_| {}).await.expect("a verification");
-        assert!(report.drifts.is_empty(), "{:#?}", report.drifts);
-    }
-
-    /// That an event came too late for a name is taken from the log; not that anyone else wanted it.
-    fn someone_else_claims_its_name(&self, logged: &Logged) {
-        let name = |event: &Event| {
-            let name = event.kind.claimed_name()?;
-            Some((event.key.partner.clone(), name.as_str().trim().to_lowercase()))
-        };
-        let ours = name(&logged.event).expect("it claims a name");
-        let rival = self
-            .sent
-            .iter()
-            .any(|sent| sent.event.key != logged.event.key && name(&sent.event).as_ref() == Some(&ours));
-        assert!(rival, "nobody else claims the name: {:?}", logged.event);
+        self.verify().await;
     }
 
     /// Every event is in the log once, with the outcome it has at its place; every touch is kept.
@@ -170,12 +157,6 @@ impl Run<'_> {
         }
         assert_eq!(self.listener.complaints, Vec::<String>::new());
         let now = self.clock.now();
-        let touches: BTreeSet<Name> = self
-            .sent
-            .iter()
-            .filter(|sent| sent.event.is_touch())
-            .map(|sent| named(&sent.event))
-            .collect();
         for key in keys {
             let verdict = oracle.at(&key.to_string(), now);
             let expected = verdict.view.as_ref().map(part_told);
@@ -184,15 +165,23 @@ impl Run<'_> {
                 expected,
                 "{key}: what was told"
             );
-            let untold = verdict.refusals.keys().find(|name| {
-                // A touch that was packed has no name any more.
-                !self.listener.refusals.contains(*name) && !touches.contains(*name)
-            });
-            assert_eq!(untold, None, "{key}: refused, and nobody was told");
         }
+        self.answers.refusals_are_published(&self.listener, &self.sent);
     }
-}
 
-fn named(event: &Event) -> Name {
-    (event.source.to_string(), event.id.to_string())
+    /// Folded anew, everyone is as it is stored.
+    pub async fn verify(&self) {
+        let recorded = self.store.policies().await.expect("policies");
+        let Some(policies) = Policies::recorded(recorded) else {
+            return;
+        };
+        let engine = Engine::open(self.store.clone(), self.clock.clone(), policies.latest());
+        let report = engine
+            .await
+            .expect("an engine")
+            .verify(|_| {})
+            .await
+            .expect("a verification");
+        assert!(report.drifts.is_empty(), "{:#?}", report.drifts);
+    }
 }

@@ -102,6 +102,8 @@ impl Faults {
 pub struct FaultyStore {
     pub inner: Arc<dyn Store>,
     pub faults: Arc<Faults>,
+    /// Events that are planned and written at once at most.
+    pub part: usize,
 }
 
 macro_rules! faulty {
@@ -112,10 +114,9 @@ macro_rules! faulty {
                 self.inner.kind()
             }
 
-            /// So short that there is mostly more than one.
             fn parts(&self) -> Parts {
                 Parts {
-                    events: 3,
+                    events: self.part,
                     together: self.inner.parts().together.min(3),
                 }
             }

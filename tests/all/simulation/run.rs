@@ -1,6 +1,6 @@
 //! A seed's course: workers take batches, sweep, publish, die and start again, until all has arrived.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,12 +12,12 @@ use tenure::engine::{Answer, Engine, Incoming, SweepOptions};
 use tenure::store::{Cursor, Outbox, Store, StoreError};
 
 use super::Trace;
+use super::answers::Answers;
 use super::faulty::{Faults, FaultyStore, Overtaking};
 use super::world::{Delivery, World};
-use crate::oracle::{Listener, Name};
+use crate::oracle::Listener;
 
-/// The longest batch, and the most steps that a worker which is to die has left to live.
-const BATCH: usize = 25;
+/// The most steps that a worker which is to die has left to live.
 const STEPS: u32 = 16;
 
 struct Worker {
@@ -33,6 +33,9 @@ pub struct Run<'a> {
     /// Everything that was ever sent.
     pub sent: Vec<Delivery>,
     pub listener: Listener,
+    pub answers: Answers,
+    /// The longest batch.
+    longest: usize,
     queue: VecDeque<Delivery>,
     policy: Policy,
     changes: VecDeque<(DateTime<Utc>, Policy)>,
@@ -41,16 +44,19 @@ pub struct Run<'a> {
     present: DateTime<Utc>,
     /// The latest moment that any worker has seen.
     latest: DateTime<Utc>,
-    /// How often an event was answered as new.
-    counted: HashMap<Name, u32>,
     trace: &'a Trace,
 }
 
 impl<'a> Run<'a> {
     pub fn new(seed: u64, store: Arc<dyn Store>, trace: &'a Trace) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let world = World::new(&mut rng);
+        let mut world = World::new(&mut rng);
+        let longest = [1, 3, 25, 25, 200][rng.random_range(0..5)];
+        // Mostly a batch is one transaction; or so short a part that there are several.
+        let part = [1, 3, 500, 500, 500][rng.random_range(0..5)];
         Self {
+            answers: Answers::new(part, world.deliveries.make_contiguous()),
+            longest,
             rng,
             store,
             clock: Arc::new(SimulatedClock::at(world.start)),
@@ -63,7 +69,6 @@ impl<'a> Run<'a> {
             workers: Vec::new(),
             present: world.start,
             latest: world.start,
-            counted: HashMap::new(),
             trace,
         }
     }
@@ -89,6 +94,9 @@ impl<'a> Run<'a> {
             }
             if self.rng.random_bool(0.1) {
                 self.publish().await;
+            }
+            if self.rng.random_bool(0.05) {
+                self.verify().await;
             }
         }
         while !self.changes.is_empty() {
@@ -125,6 +133,7 @@ impl<'a> Run<'a> {
             let store = Arc::new(FaultyStore {
                 inner,
                 faults: carried,
+                part: self.answers.part,
             });
             match Engine::start(store, self.clock.clone(), &self.policy).await {
                 Ok(engine) => {
@@ -158,7 +167,7 @@ impl<'a> Run<'a> {
 
     /// What comes next, and the moment by which all of it has arrived.
     fn next_batch(&mut self) -> Vec<Delivery> {
-        let size = self.rng.random_range(1..=BATCH).min(self.queue.len());
+        let size = self.rng.random_range(1..=self.longest).min(self.queue.len());
         let batch: Vec<_> = self.queue.drain(..size).collect();
         let last = batch.iter().map(|delivery| delivery.at).max();
         self.present = self.present.max(last.unwrap_or(self.present));
@@ -170,8 +179,14 @@ impl<'a> Run<'a> {
         let worker = self.rng.random_range(0..self.workers.len());
         let overtaking = self.arm(worker);
         self.tick();
-        self.take(worker, batch).await;
-        self.settle(worker, overtaking).await;
+        self.trace
+            .note(|| format!("worker {worker} takes {}", named(&batch)));
+        let engine = self.workers[worker].engine.clone();
+        let taken = engine.take(incoming(&batch)).await;
+        let died = self.workers[worker].faults.has_died();
+        self.overtaken(worker, overtaking).await;
+        self.answered(batch, taken, died).await;
+        self.replace_dead(worker, died).await;
     }
 
     /// Perhaps the worker is to die, to lose a race, to be overtaken by another.
@@ -195,48 +210,47 @@ impl<'a> Run<'a> {
         Some(batch)
     }
 
-    /// After a worker's work: what overtook it is counted, and one that died is replaced.
-    async fn settle(&mut self, worker: usize, overtaking: Option<Vec<Delivery>>) {
-        let died = self.workers[worker].faults.has_died();
+    /// Nothing is wrong with a worker any more. What overtook it was answered before.
+    async fn overtaken(&mut self, worker: usize, overtaking: Option<Vec<Delivery>>) {
         let overtaken = self.workers[worker].faults.disarm();
         match (overtaking, overtaken) {
             (Some(batch), Some(answers)) => {
                 self.trace
-                    .note(|| format!("it was overtaken by {}", named(&batch)));
-                self.count(&batch, &answers);
+                    .note(|| format!("it was overtaken by {} {answers:?}", named(&batch)));
+                self.answers
+                    .answered(&batch, &answers, self.store.as_ref(), &self.sent)
+                    .await;
             }
             (Some(batch), None) => self.come_again(batch),
             (None, _) => {}
         }
+    }
+
+    async fn replace_dead(&mut self, worker: usize, died: bool) {
         if died {
             self.workers.remove(worker);
             self.start_worker().await;
         }
     }
 
-    async fn take(&mut self, worker: usize, batch: Vec<Delivery>) {
-        let (engine, faults) = {
-            let worker = &self.workers[worker];
-            (worker.engine.clone(), worker.faults.clone())
-        };
-        self.trace
-            .note(|| format!("worker {worker} takes {}", named(&batch)));
-        let taken = engine.take(incoming(&batch)).await;
-        self.answered(batch, taken, &faults);
-    }
-
-    fn answered(&mut self, batch: Vec<Delivery>, taken: Result<Vec<Answer>, StoreError>, faults: &Faults) {
+    async fn answered(&mut self, batch: Vec<Delivery>, taken: Result<Vec<Answer>, StoreError>, died: bool) {
         match taken {
             Ok(answers) => {
-                self.count(&batch, &answers);
+                self.trace.note(|| format!("it answers {answers:?}"));
+                self.answers
+                    .answered(&batch, &answers, self.store.as_ref(), &self.sent)
+                    .await;
                 if self.rng.random_bool(0.05) {
                     self.trace.note(|| "the acknowledgement was lost".into());
                     self.come_again(batch);
                 }
             }
             Err(error) => {
-                assert!(faults.has_died(), "the worker lives, and could not take: {error}");
+                assert!(died, "the worker lives, and could not take: {error}");
                 self.trace.note(|| "the worker died".into());
+                self.answers
+                    .unanswered(&batch, self.store.as_ref(), &self.sent)
+                    .await;
                 self.come_again(batch);
             }
         }
@@ -252,19 +266,6 @@ impl<'a> Run<'a> {
         let after = self.queue.split_off(place);
         self.queue.extend(batch);
         self.queue.extend(after);
-    }
-
-    fn count(&mut self, batch: &[Delivery], answers: &[Answer]) {
-        for (delivery, answer) in batch.iter().zip(answers) {
-            let event = &delivery.event;
-            // Of a touch its time is kept, not its name.
-            if *answer != Answer::Duplicate && !event.is_touch() {
-                let name = (event.source.to_string(), event.id.to_string());
-                let times = self.counted.entry(name).or_default();
-                *times += 1;
-                assert_eq!(*times, 1, "it counted again: {}", delivery.json);
-            }
-        }
     }
 
     fn sweep_options(&mut self) -> (Sweep, SweepOptions) {
@@ -298,7 +299,9 @@ impl<'a> Run<'a> {
             assert!(died, "the worker lives, and could not sweep: {error}");
             self.trace.note(|| "the worker died".into());
         }
-        self.settle(worker, overtaking).await;
+        let died = self.workers[worker].faults.has_died();
+        self.overtaken(worker, overtaking).await;
+        self.replace_dead(worker, died).await;
     }
 
     /// Two workers take and a third sweeps, at once. Any of them may die.
@@ -329,14 +332,26 @@ impl<'a> Run<'a> {
             engines[1].take(incoming(&batches[1])),
             engines[2].sweep(sweep, options, |_| {}),
         );
-        for (worker, (batch, taken)) in batches.into_iter().zip([first, second]).enumerate() {
-            let faults = self.workers[worker].faults.clone();
-            self.answered(batch, taken, &faults);
-        }
         let swept = swept.is_ok() || self.workers[2].faults.has_died();
         assert!(swept, "the worker lives, and could not sweep");
+        // Whichever came first, what is committed now is known.
+        for batch in &batches {
+            self.answers
+                .unanswered(batch, self.store.as_ref(), &self.sent)
+                .await;
+        }
+        for (worker, (batch, taken)) in batches.into_iter().zip([first, second]).enumerate() {
+            if let Err(error) = taken {
+                let died = self.workers[worker].faults.has_died();
+                assert!(died, "the worker lives, and could not take: {error}");
+                self.trace.note(|| "a worker died".into());
+                self.come_again(batch);
+            }
+        }
         for worker in (0..3).rev() {
-            self.settle(worker, None).await;
+            let died = self.workers[worker].faults.has_died();
+            self.overtaken(worker, None).await;
+            self.replace_dead(worker, died).await;
         }
     }
 

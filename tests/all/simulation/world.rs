@@ -12,6 +12,7 @@ use serde_json::Value;
 use tenure::domain::{ClientKey, Event, Policies, Policy};
 use tenure::wire::{Decoder, Limits};
 
+use super::dense;
 use crate::engine::wild;
 use crate::generate;
 use crate::oracle::sent;
@@ -37,12 +38,14 @@ impl World {
     pub fn new(rng: &mut StdRng) -> Self {
         let mut samples = Samples::new(rng);
         let policy = samples.draw(&generate::arbitrary_policy());
-        let events = if rng.random_bool(0.7) {
-            let clients = rng.random_range(1..=6);
-            let lived_under = Policies::always(policy.clone());
-            samples.draw(&generate::history(lived_under, clients, 120))
-        } else {
-            wild_events(rng)
+        let events = match rng.random_range(0..10) {
+            0..3 => {
+                let clients = rng.random_range(1..=6);
+                let lived_under = Policies::always(policy.clone());
+                samples.draw(&generate::history(lived_under, clients, 120))
+            }
+            3..5 => wild_events(rng),
+            _ => dense::events(rng, &policy),
         };
         let start = events.iter().map(|event| event.time).min();
         let start = start.unwrap_or_else(generate::beginning);
@@ -93,10 +96,22 @@ fn wild_events(rng: &mut StdRng) -> Vec<Event> {
     events
 }
 
-/// Each event at least once: most soon, some late, some long after all others; or all of them in no order.
+/// Each event at least once: in no order, or most soon, some late, some long after all others. Late ones come one by one,
+/// or several together, as from a source that was cut off for a while.
 fn deliveries(rng: &mut StdRng, events: Vec<Event>, end: DateTime<Utc>) -> VecDeque<Delivery> {
-    let in_no_order = rng.random_bool(0.2);
+    let in_no_order = rng.random_bool(0.15);
     let untidy = rng.random_range(0.0..0.4);
+    let mut together: Vec<DateTime<Utc>> = Vec::new();
+    if let Some(start) = events.iter().map(|event| event.time).min()
+        && rng.random_bool(0.6)
+    {
+        let hours = (end - start).num_hours().max(1);
+        let moments = rng.random_range(1..=6);
+        together = (0..moments)
+            .map(|_| start + TimeDelta::hours(rng.random_range(0..=hours)))
+            .collect();
+        together.sort_unstable();
+    }
     let mut deliveries = Vec::new();
     for event in events {
         let (json, event) = through_the_wire(rng, &event, end);
@@ -107,7 +122,12 @@ fn deliveries(rng: &mut StdRng, events: Vec<Event>, end: DateTime<Utc>) -> VecDe
                 1 => TimeDelta::days(rng.random_range(0..20)),
                 _ => TimeDelta::minutes(rng.random_range(0..3_000)),
             };
-            let at = if in_no_order { end } else { event.time + delay };
+            let mut at = if in_no_order { end } else { event.time + delay };
+            if delay >= TimeDelta::seconds(5)
+                && let Some(moment) = together.iter().find(|moment| **moment > event.time)
+            {
+                at = *moment;
+            }
             let (json, event) = (json.clone(), event.clone());
             deliveries.push(Delivery {
                 at: at.min(end),

@@ -1,0 +1,319 @@
+//! What each delivery is answered, and which refusals are published, held against the oracle.
+//!
+//! An answer must be what the oracle says of the events that are committed by then. So this keeps an oracle that knows those
+//! and no others.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use chrono::{DateTime, Utc};
+use tenure::domain::{ClientKey, Event, Refusal};
+use tenure::engine::Answer;
+use tenure::store::{Logged, Outcome, PACKED_SOURCE, Store, Touch};
+
+use super::world::Delivery;
+use crate::oracle::{Listener, Name, Oracle, Rules};
+
+/// Later than every event.
+const END: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
+
+pub struct Answers {
+    /// Knows what is committed.
+    oracle: Oracle,
+    /// The events that it knows.
+    known: HashSet<Name>,
+    policies: usize,
+    /// Events that have a row in the log: every event but the touches that were applied when they came.
+    logged: HashSet<Name>,
+    /// Delivered, answered and refused at some time, by client.
+    refused: BTreeSet<(String, Name)>,
+    /// The reasons for which events were ever refused.
+    reasons: BTreeMap<(String, Name), BTreeSet<&'static str>>,
+    /// Clients of which not every state that was committed is known: a batch was several transactions, or several workers
+    /// wrote at once.
+    blurred: BTreeSet<String>,
+    /// Events that are planned and written at once at most.
+    pub part: usize,
+    /// Events that claim a name which another client claims too. A batch ends before one where a name may change hands.
+    contended: HashSet<Name>,
+}
+
+impl Answers {
+    pub fn new(part: usize, sent: &[Delivery]) -> Self {
+        let claims = sent.iter().filter(|sent| claimed_name(&sent.event).is_some());
+        let contended = claims
+            .filter(|ours| rival(&ours.event, sent))
+            .map(|ours| named(&ours.event));
+        Self {
+            contended: contended.collect(),
+            oracle: Oracle::new(vec![(END, Rules::default())]),
+            known: HashSet::new(),
+            policies: 0,
+            logged: HashSet::new(),
+            refused: BTreeSet::new(),
+            reasons: BTreeMap::new(),
+            blurred: BTreeSet::new(),
+            part,
+        }
+    }
+
+    async fn learn_policies(&mut self, store: &dyn Store) {
+        let recorded = store.policies().await.expect("policies");
+        if recorded.len() != self.policies {
+            self.policies = recorded.len();
+            let eras = recorded.iter().map(|(from, policy)| (*from, Rules::from(policy)));
+            self.oracle.set_eras(eras.collect());
+        }
+    }
+
+    /// A batch was taken, and answered.
+    pub async fn answered(
+        &mut self,
+        batch: &[Delivery],
+        answers: &[Answer],
+        store: &dyn Store,
+        sent: &[Delivery],
+    ) {
+        self.learn_policies(store).await;
+        assert_eq!(batch.len(), answers.len());
+        let known = self.known.clone();
+        for delivery in batch {
+            self.add(delivery);
+        }
+        let part = self.part_of(batch);
+        for (key, places) in by_client(batch) {
+            let client = key.to_string();
+            if places.len() > 1 && batch.len() > part {
+                self.blurred.insert(client.clone());
+            }
+            let found = places
+                .iter()
+                .map(|place| answers[*place].clone())
+                .collect::<Vec<_>>();
+            let nothing = BTreeSet::new();
+            let mut expected = self.expected(&client, batch, &places, &nothing, &self.oracle.names_taken);
+            if found != expected {
+                // Names are first come, first served: whose is whose is taken from the log.
+                self.learn_names(&key, store, sent).await;
+                expected = self.expected(&client, batch, &places, &nothing, &self.oracle.names_taken);
+            }
+            for (n, place) in places.iter().enumerate() {
+                if found[n] != expected[n] {
+                    let in_parts = part < batch.len()
+                        && self
+                            .in_parts(&client, batch, &places, n, &known)
+                            .contains(&found[n]);
+                    assert!(
+                        in_parts,
+                        "{:?} was answered to {}, and is {:?}",
+                        found[n], batch[*place].json, expected[n]
+                    );
+                    self.blurred.insert(client.clone());
+                }
+            }
+            for (n, place) in places.iter().enumerate() {
+                let event = &batch[*place].event;
+                let name = named(event);
+                match &found[n] {
+                    Answer::Refused(refusal) => {
+                        let reasons = self.reasons.entry((client.clone(), name.clone()));
+                        reasons.or_default().insert(refusal.code());
+                        self.logged.insert(name);
+                    }
+                    Answer::Applied if !event.is_touch() => drop(self.logged.insert(name)),
+                    _ => {}
+                }
+            }
+            self.note_refusals(&client);
+        }
+    }
+
+    fn add(&mut self, delivery: &Delivery) {
+        self.oracle.add(&delivery.json);
+        self.known.insert(named(&delivery.event));
+    }
+
+    /// Events of a batch that are taken at once at least, but for the last.
+    fn part_of(&self, batch: &[Delivery]) -> usize {
+        let contended = |sent: &Delivery| self.contended.contains(&named(&sent.event));
+        if batch.iter().any(contended) { 1 } else { self.part }
+    }
+
+    /// What should be answered to the events of a client in a batch, had some events not come.
+    fn expected(
+        &self,
+        client: &str,
+        batch: &[Delivery],
+        places: &[usize],
+        missing: &BTreeSet<Name>,
+        names_taken: &BTreeSet<Name>,
+    ) -> Vec<Answer> {
+        let verdict = self.oracle.at_without(client, END, missing, names_taken);
+        let mut seen = HashSet::new();
+        let of_one = |place: &usize| {
+            let name = named(&batch[*place].event);
+            if self.logged.contains(&name) || !seen.insert(name.clone()) {
+                return Answer::Duplicate;
+            }
+            match verdict.refusals.get(&name) {
+                Some(code) => Answer::Refused(Refusal::from_code(code).expect("a code")),
+                None => Answer::Applied,
+            }
+        };
+        places.iter().map(of_one).collect()
+    }
+
+    /// The answers that are right to one event in one of the transactions that a batch may have been: events after it in the
+    /// batch were not known yet. `known` is what was known before the batch.
+    fn in_parts(
+        &self,
+        client: &str,
+        batch: &[Delivery],
+        places: &[usize],
+        n: usize,
+        known: &HashSet<Name>,
+    ) -> Vec<Answer> {
+        let longest = match self.part_of(batch) {
+            // It may end anywhere.
+            1 => batch.len(),
+            part => part,
+        };
+        let ends = (places[n] + 1)..=(places[n] + longest).min(batch.len());
+        let names: Vec<Name> = batch.iter().map(|sent| named(&sent.event)).collect();
+        // A name is asked for when its event could be applied, which may be with a later transaction.
+        let undecided = BTreeSet::new();
+        ends.flat_map(|end| {
+            let missing = names[end..].iter();
+            let missing = missing.filter(|name| !names[..end].contains(*name) && !known.contains(*name));
+            let missing = missing.cloned().collect();
+            [&self.oracle.names_taken, &undecided]
+                .map(|taken| self.expected(client, batch, places, &missing, taken)[n].clone())
+        })
+        .collect()
+    }
+
+    /// What is refused now must have been published in the end.
+    fn note_refusals(&mut self, client: &str) {
+        for (name, code) in self.oracle.at(client, END).refusals {
+            let key = (client.to_owned(), name);
+            self.reasons.entry(key.clone()).or_default().insert(code);
+            self.refused.insert(key);
+        }
+    }
+
+    /// A batch was not answered: some of it may be committed. Or workers took several at once.
+    pub async fn unanswered(&mut self, batch: &[Delivery], store: &dyn Store, sent: &[Delivery]) {
+        self.learn_policies(store).await;
+        for (key, places) in by_client(batch) {
+            let history = self.learn_names(&key, store, sent).await;
+            let in_log = history
+                .iter()
+                .filter(|logged| &*logged.event.source != PACKED_SOURCE);
+            self.logged.extend(in_log.map(|logged| named(&logged.event)));
+            let packed: HashSet<Touch> = history
+                .iter()
+                .filter(|logged| &*logged.event.source == PACKED_SOURCE)
+                .filter_map(|logged| Touch::of(&logged.event))
+                .collect();
+            for place in places {
+                let delivery = &batch[place];
+                let is_packed = Touch::of(&delivery.event).is_some_and(|touch| packed.contains(&touch));
+                if is_packed || self.logged.contains(&named(&delivery.event)) {
+                    self.add(delivery);
+                }
+            }
+            self.blurred.insert(key.to_string());
+            for (name, code) in self.oracle.at(&key.to_string(), END).refusals {
+                self.reasons
+                    .entry((key.to_string(), name))
+                    .or_default()
+                    .insert(code);
+            }
+        }
+    }
+
+    /// Reads from the log which names came too late.
+    async fn learn_names(&mut self, key: &ClientKey, store: &dyn Store, sent: &[Delivery]) -> Vec<Logged> {
+        let history = store.history(key).await.expect("a history");
+        for logged in &history {
+            if logged.outcome == Outcome::Refused(Refusal::NameTaken) {
+                someone_else_claims_its_name(logged, sent);
+                self.oracle.name_taken(&logged.event.source, &logged.event.id);
+            }
+        }
+        history
+    }
+
+    /// In the end: every refusal was published with a reason that it had, and nothing else was.
+    pub fn refusals_are_published(&self, listener: &Listener, sent: &[Delivery]) {
+        let mut stand_ins: BTreeMap<(String, Name), BTreeSet<(String, Name)>> = BTreeMap::new();
+        for delivery in sent {
+            if let Some(touch) = Touch::of(&delivery.event) {
+                let client = delivery.event.key.to_string();
+                let stand_in = named(&touch.to_event(&delivery.event.key));
+                let ours = stand_ins.entry((client.clone(), stand_in)).or_default();
+                ours.insert((client, named(&delivery.event)));
+            }
+        }
+        let by_touch: BTreeMap<_, _> = stand_ins
+            .iter()
+            .flat_map(|(stand_in, ours)| ours.iter().map(move |name| (name, stand_in)))
+            .collect();
+        for refused in &self.refused {
+            // A touch that was applied when it came has lost its name.
+            let stand_in = by_touch
+                .get(refused)
+                .is_some_and(|name| listener.refused.contains_key(*name));
+            assert!(
+                stand_in || listener.refused.contains_key(refused),
+                "refused, and not published: {refused:?}"
+            );
+        }
+        let nobody = BTreeSet::new();
+        for (published, reasons) in &listener.refused {
+            if self.blurred.contains(&published.0) {
+                continue;
+            }
+            let own = BTreeSet::from([published.clone()]);
+            let events = stand_ins.get(published).unwrap_or(&own);
+            let of_event = |event| self.reasons.get(event).unwrap_or(&nobody).iter().copied();
+            let real: BTreeSet<&str> = events.iter().flat_map(of_event).collect();
+            assert!(
+                reasons.iter().all(|reason| real.contains(&**reason)),
+                "{published:?} was published as refused for {reasons:?}, and was {real:?}"
+            );
+        }
+    }
+}
+
+/// The places of each client's events.
+fn by_client(batch: &[Delivery]) -> BTreeMap<ClientKey, Vec<usize>> {
+    let mut places: BTreeMap<ClientKey, Vec<usize>> = BTreeMap::new();
+    for (place, delivery) in batch.iter().enumerate() {
+        places.entry(delivery.event.key.clone()).or_default().push(place);
+    }
+    places
+}
+
+/// That an event came too late for a name is taken from the log; not that anyone else wanted it.
+pub fn someone_else_claims_its_name(logged: &Logged, sent: &[Delivery]) {
+    let event = &logged.event;
+    assert!(claimed_name(event).is_some(), "it claims no name: {event:?}");
+    assert!(rival(event, sent), "nobody else claims the name: {event:?}");
+}
+
+/// A name within its partner.
+fn claimed_name(event: &Event) -> Option<(&str, String)> {
+    let name = event.kind.claimed_name()?;
+    Some((&event.key.partner, name.as_str().trim().to_lowercase()))
+}
+
+/// Whether another client claims the same name.
+fn rival(event: &Event, sent: &[Delivery]) -> bool {
+    let ours = claimed_name(event);
+    sent.iter()
+        .any(|sent| sent.event.key != event.key && claimed_name(&sent.event) == ours)
+}
+
+pub fn named(event: &Event) -> Name {
+    (event.source.to_string(), event.id.to_string())
+}
