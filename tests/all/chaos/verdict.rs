@@ -159,8 +159,10 @@ fn told_in_order(ground: &Ground, heard: &Heard) {
     }
     let mut told: HashMap<String, Vec<String>> = HashMap::new();
     for change in &heard.changes {
-        let text = |name: &str| change[name].as_str().expect("text").to_owned();
-        told.entry(text("subject")).or_default().push(text("id"));
+        let subject = change["subject"].as_str().expect("text").to_owned();
+        // A new epoch would be heard as one more line of the same number.
+        let number = change["data"]["sequence"].to_string();
+        told.entry(subject).or_default().push(number);
     }
     for (client, lines) in &journal {
         assert_eq!(told.get(client), Some(lines), "{client}");
