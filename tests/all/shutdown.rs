@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tenure::clock::{Clock as _, SystemClock};
 
 use crate::support::gate::Gate;
@@ -117,6 +118,40 @@ fn a_stop_that_exceeds_its_time_says_what_was_unfinished() {
         "{last}"
     );
     site.wait_for_depth("tenure.events.0", 10);
+}
+
+/// Nor are deliveries used up: a worker that starts meanwhile takes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_table_does_not_hold_up_a_stop() {
+    const EVENTS: usize = 30;
+    let site = Site::new("locked_table");
+    let tenure = site.tenure(&[("TENURE_SHUTDOWN__TIMEOUT", "25s")]);
+    let running = tenure.run();
+    let mut maintenance = PgConnection::connect(&site.database).await.expect("a connection");
+    let mut transaction = maintenance.begin().await.expect("a transaction");
+    let lock = transaction.execute("lock table events in exclusive mode");
+    lock.await.expect("locked");
+    tenure.ok(&["publish", &site.file(added(EVENTS))]);
+    let held = || {
+        let lane = RabbitMq::shared().queue(name_in(&site.amqp), "tenure.events.0");
+        lane.and_then(|lane| lane["messages_unacknowledged"].as_u64())
+    };
+    running.wait_until("with messages in hand", || held() >= Some(EVENTS as u64));
+    let stopped = running.stop();
+    assert!(stopped.success(), "{stopped}");
+    for _ in 0..2 {
+        let running = tenure.start();
+        running.wait_until("waiting for the store", || {
+            running.log().contains("the store takes nothing")
+        });
+        assert!(running.metric("tenure_broker_received_total") < 1.0);
+    }
+    transaction.rollback().await.expect("rolled back");
+    let running = tenure.run();
+    running.wait_until("through", || site.count("events") == EVENTS);
+    site.wait_for_depth("tenure.events.0", 0);
+    assert_eq!(site.count("dead_letters"), 0);
+    assert!(running.stop().success());
 }
 
 #[test]
