@@ -98,6 +98,7 @@ fn lane_settings(context: &Context, queue: &str) -> LaneSettings {
     };
     LaneSettings {
         prefetch,
+        prefetch_bytes: settings.prefetch_bytes,
         batch_max: settings.batch_max,
         strands: strands.into(),
         limits: settings.limits(),

@@ -2,6 +2,7 @@
 //! delivery, with one answer for all that is finished from the oldest on.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use lapin::Channel;
 use lapin::options::BasicAckOptions;
@@ -9,11 +10,13 @@ use lapin::types::DeliveryTag;
 use tokio::sync::{Mutex, Notify};
 
 use super::error::BrokerError;
+use super::flight::Flight;
 use super::pressure::{Pressed, Pressure};
 
 /// The deliveries of one channel that are not acknowledged.
 pub(super) struct Ledger {
     channel: Channel,
+    flight: Arc<Flight>,
     pressure: Pressure,
     /// With more than so many, the lane does not keep up.
     behind_at: usize,
@@ -60,9 +63,10 @@ impl Open {
 }
 
 impl Ledger {
-    pub fn new(channel: Channel, pressure: Pressure, behind_at: usize) -> Self {
+    pub fn new(channel: Channel, flight: Arc<Flight>, pressure: Pressure, behind_at: usize) -> Self {
         Self {
             channel,
+            flight,
             pressure,
             behind_at,
             open: Mutex::default(),
@@ -106,6 +110,7 @@ impl Ledger {
         if let Some(last) = open.settle(tags) {
             let options = BasicAckOptions { multiple: true };
             self.channel.basic_ack(last, options).await?;
+            self.flight.acknowledge(last);
             // Well below where it began, so that it does not come and go with each batch.
             if open.settled.len() <= self.behind_at / 2 {
                 open.pressed = None;

@@ -1,6 +1,7 @@
 //! A connection to RabbitMQ, and what was withheld from the client library on it.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_rs::util::RuntimeParts;
@@ -10,16 +11,19 @@ use lapin::uri::AMQPUri;
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties};
 
 use super::error::BrokerError;
+use super::flight::Flights;
 use super::properties::Withheld;
 use super::screen::{Screened, ScreenedTokio};
 
 /// How often a connection is looked at while an answer is waited for that may never come.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A connection. It reads as a [`Connection`].
+/// A connection. It reads as a [`Connection`]; clones are the same.
+#[derive(Clone)]
 pub(super) struct Link {
-    connection: Connection,
+    connection: Arc<Connection>,
     withheld: Withheld,
+    flights: Flights,
 }
 
 impl Link {
@@ -28,24 +32,29 @@ impl Link {
         tls: OwnedTLSConfig,
         properties: ConnectionProperties,
     ) -> Result<Self, lapin::Error> {
-        let withheld = Withheld::default();
+        let (withheld, flights) = (Withheld::default(), Flights::default());
         let tokio = Tokio::current();
         let runtime = Runtime::new(RuntimeParts::new(tokio.clone(), ScreenedTokio(tokio.clone())));
         let network = Runtime::new(tokio);
-        let kept = withheld.clone();
+        let shared = (withheld.clone(), flights.clone());
         let connect = async move |uri: AMQPUri, _| {
             let stream = uri.connect_with_config_async(tls.as_ref(), &network).await?;
-            let screened = Screened::new(stream, uri.query.frame_max, kept.clone());
+            let screened = Screened::new(stream, uri.query.frame_max, shared.0.clone(), shared.1.clone());
             Ok(AsyncTcpStream::Plain(screened))
         };
         Ok(Self {
-            connection: Connection::connector(uri, runtime, connect, properties).await?,
+            connection: Arc::new(Connection::connector(uri, runtime, connect, properties).await?),
             withheld,
+            flights,
         })
     }
 
     pub fn withheld(&self) -> &Withheld {
         &self.withheld
+    }
+
+    pub fn flights(&self) -> &Flights {
+        &self.flights
     }
 }
 

@@ -4,6 +4,7 @@ mod address;
 mod backoff;
 mod consumer;
 mod error;
+mod flight;
 mod heartbeat;
 mod lane;
 mod ledger;
@@ -37,6 +38,7 @@ use crate::engine::Engine;
 use crate::store::Published;
 use crate::wire::Limits;
 use address::Address;
+use flight::Prefetches;
 use outage::StoreWatch;
 use pressure::Pressure;
 use state::Part;
@@ -51,6 +53,8 @@ pub struct BrokerSettings {
     pub lanes: u16,
     /// Messages that a lane may have under way unacknowledged.
     pub prefetch: u16,
+    /// Bytes of such messages, or one message.
+    pub prefetch_bytes: usize,
     /// Messages of a batch at most.
     pub batch_max: usize,
     /// Batches of a lane that are written beside each other, at least 1.
@@ -75,6 +79,7 @@ impl BrokerSettings {
             tls: broker.tls.clone(),
             lanes: broker.lanes.into(),
             prefetch: broker.prefetch,
+            prefetch_bytes: broker.prefetch_bytes,
             batch_max: broker.batch_max,
             strands: broker.strands,
             heartbeat: broker.heartbeat,
@@ -98,6 +103,7 @@ impl std::fmt::Debug for BrokerSettings {
         f.debug_struct("BrokerSettings")
             .field("lanes", &self.lanes)
             .field("prefetch", &self.prefetch)
+            .field("prefetch_bytes", &self.prefetch_bytes)
             .field("batch_max", &self.batch_max)
             .field("strands", &self.strands)
             .field("heartbeat", &self.heartbeat)
@@ -115,6 +121,7 @@ struct Context {
     journal_written: Arc<Notify>,
     watch: StoreWatch,
     pressure: Pressure,
+    prefetches: Prefetches,
     state: BrokerState,
     /// The change that this worker published last, whatever becomes of its connections.
     last_published: Mutex<Option<Published>>,
@@ -152,6 +159,7 @@ pub async fn run(
         engine,
         watch: StoreWatch::default(),
         pressure: Pressure::default(),
+        prefetches: Prefetches::default(),
         state,
         last_published: Mutex::default(),
     };

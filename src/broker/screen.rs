@@ -1,7 +1,8 @@
 //! Screens what RabbitMQ sends, before the client library reads it: properties that would end the connection are
-//! withheld from the library, and handed to the lane beside it ([`Withheld`]).
+//! withheld from the library, and handed to the lane beside it ([`Withheld`]); deliveries for which there is no room are
+//! discarded ([`Flights`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
@@ -16,10 +17,12 @@ use futures_util::{Stream, TryFutureExt};
 use lapin::AsyncTcpStream;
 use lapin::types::{ChannelId, DeliveryTag};
 
+use super::flight::Flights;
 use super::properties::{RawProperties, Withheld, is_readable, replace_short_string};
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
+const BODY: u8 = 3;
 /// The first byte of a server's answer to a client of another version: `AMQP0091`.
 const ANOTHER_VERSION: u8 = b'A';
 /// The type, the channel and the payload's size.
@@ -43,15 +46,18 @@ pub(super) struct Screened<S> {
 
 impl<S> Screened<S> {
     /// `frame_max` is the library's own limit, in bytes, if it has one.
-    pub fn new(inner: S, frame_max: Option<u32>, withheld: Withheld) -> Self {
+    pub fn new(inner: S, frame_max: Option<u32>, withheld: Withheld, flights: Flights) -> Self {
         Self {
             inner,
             screen: Screen {
                 frame_max: frame_max.unwrap_or_default(),
                 withheld,
+                flights,
                 coming: HashMap::new(),
+                discarding: HashSet::new(),
                 frame: Vec::new(),
                 passing: 0,
+                skipping: 0,
             },
             read: vec![0; READ_BYTES].into(),
             ready: Vec::new(),
@@ -120,11 +126,16 @@ struct Screen {
     /// Larger frames end the connection; 0 as long as neither side has set a limit.
     frame_max: u32,
     withheld: Withheld,
+    flights: Flights,
     coming: HashMap<ChannelId, Coming>,
+    /// Channels with a delivery that is discarded.
+    discarding: HashSet<ChannelId>,
     /// A frame that is collected, because it has to be seen as a whole.
     frame: Vec<u8>,
     /// Bytes that go through unseen: the rest of a frame with a part of a body.
     passing: usize,
+    /// Bytes that are discarded: the rest of such a frame.
+    skipping: usize,
 }
 
 impl Screen {
@@ -137,6 +148,12 @@ impl Screen {
                 bytes = rest;
                 continue;
             }
+            if self.skipping > 0 {
+                let skip = self.skipping.min(bytes.len());
+                self.skipping -= skip;
+                bytes = &bytes[skip..];
+                continue;
+            }
             let wanted = self.wanted();
             let (part, rest) = bytes.split_at((wanted - self.frame.len()).min(bytes.len()));
             self.frame.extend_from_slice(part);
@@ -145,17 +162,34 @@ impl Screen {
                 return;
             }
             if wanted > HEAD {
-                self.screen_frame();
-                ready.append(&mut self.frame);
-            } else if ![METHOD, HEADER].contains(&self.frame[0]) {
-                self.passing = if self.frame[0] == ANOTHER_VERSION {
-                    usize::MAX
-                } else {
-                    self.wanted() - HEAD
-                };
+                if self.screen_frame() {
+                    ready.append(&mut self.frame);
+                }
+                self.frame.clear();
+            } else {
+                self.begin_frame(ready);
+            }
+        }
+    }
+
+    /// The head of a frame is there. Methods and headers are collected, all else is not looked at.
+    fn begin_frame(&mut self, ready: &mut Vec<u8>) {
+        let rest = self.wanted() - HEAD;
+        match self.frame[0] {
+            METHOD | HEADER => {}
+            BODY if self.discarding.contains(&self.channel()) => {
+                self.skipping = rest;
+                self.frame.clear();
+            }
+            kind => {
+                self.passing = if kind == ANOTHER_VERSION { usize::MAX } else { rest };
                 ready.append(&mut self.frame);
             }
         }
+    }
+
+    fn channel(&self) -> ChannelId {
+        u16::from_be_bytes([self.frame[1], self.frame[2]])
     }
 
     /// Bytes that the collected frame has, as far as it is known.
@@ -169,16 +203,20 @@ impl Screen {
         }
     }
 
-    fn screen_frame(&mut self) {
-        let channel = u16::from_be_bytes([self.frame[1], self.frame[2]]);
+    /// False: the library does not get it.
+    fn screen_frame(&mut self) -> bool {
+        let channel = self.channel();
         if self.frame[0] == METHOD {
-            self.screen_method(channel);
+            self.screen_method(channel)
+        } else if self.discarding.contains(&channel) {
+            false
         } else {
             self.screen_header(channel);
+            true
         }
     }
 
-    fn screen_method(&mut self, channel: ChannelId) {
+    fn screen_method(&mut self, channel: ChannelId) -> bool {
         let end = self.frame.len() - 1;
         let payload = &mut self.frame[HEAD..end];
         match *payload {
@@ -191,6 +229,12 @@ impl Screen {
             }
             // basic.deliver
             [0, 60, 0, 60, ..] => {
+                let flight = self.flights.of(channel);
+                if flight.is_some_and(|flight| flight.is_overflowed()) {
+                    self.discarding.insert(channel);
+                    return false;
+                }
+                self.discarding.remove(&channel);
                 if let Some(coming) = screen_delivery(payload) {
                     self.coming.insert(channel, coming);
                 }
@@ -210,6 +254,7 @@ impl Screen {
             }
             _ => {}
         }
+        true
     }
 
     fn screen_header(&mut self, channel: ChannelId) {
@@ -218,6 +263,12 @@ impl Screen {
         let start = HEAD + BEFORE_PROPERTIES;
         if end < start {
             return;
+        }
+        if let (Some(Coming { tag, .. }), Some(flight)) = (&coming, self.flights.of(channel)) {
+            let size = &self.frame[HEAD + BEFORE_PROPERTIES - 8..HEAD + BEFORE_PROPERTIES];
+            let size = u64::from_be_bytes(size.try_into().unwrap_or_default());
+            let body = usize::try_from(size).unwrap_or(usize::MAX);
+            flight.arrive(*tag, self.frame.len().saturating_add(body));
         }
         let is_address_replaced = coming.as_ref().is_some_and(|coming| coming.is_address_replaced);
         let fits =
@@ -290,7 +341,14 @@ impl Reactor for ScreenedTokio {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connected = self.0.tcp_connect_addr(address);
-        connected.map_ok(|stream| Screened::new(AsyncTcpStream::Plain(stream), None, Withheld::default()))
+        connected.map_ok(|stream| {
+            Screened::new(
+                AsyncTcpStream::Plain(stream),
+                None,
+                Withheld::default(),
+                Flights::default(),
+            )
+        })
     }
 }
 
@@ -326,7 +384,7 @@ mod tests {
     fn screen(stream: &[u8], frame_max: u32) -> (Vec<u8>, Withheld) {
         let mut results = [1, 2, 5, 7, 8, 64, 1 << 20].map(|piece| {
             let withheld = Withheld::default();
-            let mut screened = Screened::new((), Some(frame_max), withheld.clone());
+            let mut screened = Screened::new((), Some(frame_max), withheld.clone(), Flights::default());
             let mut ready = Vec::new();
             for piece in stream.chunks(piece) {
                 screened.screen.feed(piece, &mut ready);
@@ -389,6 +447,28 @@ mod tests {
         }
         let stream = [tune, deliver(1, b""), header(b"\x80\x00\x02ok")].concat();
         assert_eq!(screen(&stream, 0).0, stream);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_discarded() {
+        let flights = Flights::default();
+        let flight = flights.open(1, 1);
+        let mut screened = Screened::new((), None, Withheld::default(), flights.clone());
+        let message = |tag| [deliver(tag, b""), header(b"\x00\x00"), frame(BODY, b"abc")].concat();
+        let close = frame(METHOD, b"\x00\x14\x00\x29");
+        let mut ready = Vec::new();
+        for part in [message(1), message(2), message(3), message(4), close.clone()] {
+            screened.screen.feed(&part, &mut ready);
+        }
+        // The one that overflows is whole; those behind it never were.
+        assert_eq!(ready, [message(1), message(2), close].concat());
+        assert!(flight.is_overflowed());
+        // The next channel has the same number.
+        let flight = flights.open(1, 1 << 20);
+        ready.clear();
+        screened.screen.feed(&message(1), &mut ready);
+        assert_eq!(ready, message(1));
+        assert!(!flight.is_overflowed());
     }
 
     #[test]

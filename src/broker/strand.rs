@@ -232,8 +232,8 @@ impl Strand {
 
     /// Waits before a batch in hand is tried again; an error when that is not worth while any more.
     async fn wait(&self, backoff: &mut Backoff) -> Result<(), BrokerError> {
-        let goes_on = backoff.wait(&self.stop).await && !self.failed.is_cancelled();
-        if !goes_on || !self.ledger.channel().status().connected() {
+        let waited = self.failed.run_until_cancelled(backoff.wait(&self.stop)).await;
+        if waited != Some(true) || !self.ledger.channel().status().connected() {
             return Err(BrokerError::Unreachable(format!(
                 "{} was given up with messages in hand, which RabbitMQ delivers again",
                 self.source.queue

@@ -61,6 +61,8 @@ pub struct BrokerSettings {
     /// 1 to 64.
     pub lanes: u8,
     pub prefetch: u16,
+    /// Bytes of them at most, for each lane.
+    pub prefetch_bytes: usize,
     /// Events in one batch at most.
     pub batch_max: usize,
     /// Batches of a lane that are written beside each other, 1 to 16.
@@ -178,6 +180,7 @@ impl Settings {
                 tls: tls_files(from)?,
                 lanes: from.number("broker.lanes", 1..=64)?,
                 prefetch: from.number("broker.prefetch", 1..=65_535)?,
+                prefetch_bytes: from.number("broker.prefetch_bytes", 1_048_576..=4_294_967_296)?,
                 batch_max: from.number("broker.batch_max", 1..=10_000)?,
                 strands: from.number("broker.strands", 1..=16)?,
                 heartbeat: from.duration("broker.heartbeat", read::INTERVAL)?,

@@ -60,6 +60,7 @@ fn default_toml_has_every_key_and_nothing_else() {
         "broker.key_file",
         "broker.lanes",
         "broker.prefetch",
+        "broker.prefetch_bytes",
         "broker.relay",
         "broker.strands",
         "broker.url",

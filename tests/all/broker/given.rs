@@ -36,6 +36,7 @@ pub fn settings(url: &str) -> BrokerSettings {
         tls: TlsFiles::default(),
         lanes: 1,
         prefetch: 200,
+        prefetch_bytes: 64 << 20,
         batch_max: 50,
         strands: 2,
         // Queues hold what a test puts into them.

@@ -4,6 +4,7 @@ mod given;
 mod loss;
 mod messages;
 mod moody;
+mod prefetch;
 mod relay;
 mod store_trouble;
 mod topology;
