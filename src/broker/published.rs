@@ -10,6 +10,7 @@ use lapin::{BasicProperties, Channel, Connection};
 use serde::{Deserialize, Serialize};
 
 use super::error::BrokerError;
+use super::link::open_channel;
 use super::publisher::PERSISTENT;
 use super::topology;
 use crate::store::{Cursor, Published};
@@ -31,7 +32,7 @@ pub(super) struct PublishedRecord {
 impl PublishedRecord {
     /// Opens the record. The queue is there, if Tenure may declare it.
     pub async fn open(connection: &Connection) -> Result<Self, BrokerError> {
-        let channel = connection.create_channel().await?;
+        let channel = open_channel(connection).await?;
         let passive = QueueDeclareOptions::default().passive();
         let found = channel.queue_declare(topology::PUBLISHED.into(), passive, FieldTable::default());
         match found.await {
