@@ -1,4 +1,4 @@
-//! Names of things: partner and client ids, the key of a client, a client's name.
+//! Ids: of partners, clients and holdings, and the key of a client.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// Longest partner or client id, in characters.
 pub const MAX_ID_CHARS: usize = 128;
-/// Longest client name, in characters, once trimmed.
-pub const MAX_NAME_CHARS: usize = 200;
 /// Longest id of a holding (subscription, assignment, user …), in characters.
 pub const MAX_HOLDING_ID_CHARS: usize = 200;
 
@@ -22,7 +20,7 @@ pub struct ClientKey {
 
 impl ClientKey {
     /// # Errors
-    /// When either id is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`.
+    /// When either id is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`, or is `.` or `..`.
     pub fn new(partner: &str, client: &str) -> Result<Self, String> {
         check_id("partner", partner)?;
         check_id("client", client)?;
@@ -51,7 +49,7 @@ impl fmt::Display for ClientKey {
 }
 
 /// # Errors
-/// When `id` is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`; `what` names it.
+/// When `id` is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`, or is `.` or `..`; `what` names it.
 pub fn check_id(what: &str, id: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | ':' | '@' | '-');
     if id.is_empty() {
@@ -59,6 +57,12 @@ pub fn check_id(what: &str, id: &str) -> Result<(), String> {
     }
     if id.chars().count() > MAX_ID_CHARS {
         return Err(format!("the {what} id is longer than {MAX_ID_CHARS} characters"));
+    }
+    // Clients resolve these two segments before they send a URL, percent-encoded ones too (RFC 3986, WHATWG).
+    if matches!(id, "." | "..") {
+        return Err(format!(
+            "the {what} id is `{id}`, which no URL can name; send another id"
+        ));
     }
     match id.chars().find(|&c| !fits(c)) {
         Some(c) => Err(format!(
@@ -100,52 +104,6 @@ impl Serialize for Id {
     }
 }
 
-/// A client's name: 1–200 characters once trimmed, kept trimmed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Name(Box<str>);
-
-impl Name {
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// What names are compared by: case-folded, so that `Müller GmbH` and `MÜLLER GMBH` are one (001).
-    /// By way of upper case, because it is what unfolds `ß` to `SS` and the final `ς` to `Σ`; lower case
-    /// before it, because `ẞ` is upper case already.
-    #[must_use]
-    pub fn key(&self) -> String {
-        if self.0.is_ascii() {
-            return self.0.to_ascii_lowercase();
-        }
-        self.0
-            .chars()
-            .flat_map(char::to_lowercase)
-            .flat_map(char::to_uppercase)
-            .flat_map(char::to_lowercase)
-            .collect()
-    }
-}
-
-impl TryFrom<String> for Name {
-    type Error = String;
-    fn try_from(name: String) -> Result<Self, String> {
-        let name = name.trim();
-        match name.chars().count() {
-            0 => Err("the name is empty".into()),
-            n if n > MAX_NAME_CHARS => Err(format!("the name is longer than {MAX_NAME_CHARS} characters")),
-            _ => Ok(Self(name.into())),
-        }
-    }
-}
-
-impl Serialize for Name {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&self.0)
-    }
-}
-
 /// Keeps foreign text short where it is quoted in a reason.
 #[must_use]
 pub fn clip(text: &str) -> String {
@@ -166,22 +124,13 @@ mod tests {
             ClientKey::from_subject("acme/c-1").unwrap(),
             ClientKey::new("acme", "c-1").unwrap()
         );
-        for bad in ["", "acme", "acme/", "/c", "a/b/c", "a b/c", "a/ü"] {
+        for bad in [
+            "", "acme", "acme/", "/c", "a/b/c", "a b/c", "a/ü", "a/.", "a/..", "./c", "../c",
+        ] {
             assert!(ClientKey::from_subject(bad).is_err(), "{bad}");
         }
+        assert!(ClientKey::new("...", ".a").is_ok());
         assert!(ClientKey::new(&"a".repeat(128), "c").is_ok());
         assert!(ClientKey::new(&"a".repeat(129), "c").is_err());
-    }
-
-    #[test]
-    fn names_are_trimmed_and_compared_case_folded() {
-        let name = |s: &str| Name::try_from(s.to_owned());
-        assert_eq!(name("  Bakery  ").unwrap().as_str(), "Bakery");
-        assert_eq!(name("STRASSE").unwrap().key(), name("straße ").unwrap().key());
-        assert_eq!(name("STRAẞE").unwrap().key(), name("straße").unwrap().key());
-        assert_eq!(name("ΟΔΟΣ").unwrap().key(), name("οδος").unwrap().key());
-        assert!(name(" \t ").is_err());
-        assert!(name(&"x".repeat(200)).is_ok());
-        assert!(name(&"x".repeat(201)).is_err());
     }
 }

@@ -5,6 +5,7 @@
 //! dashboard; 002, partner access to customers' accounts.
 
 pub mod access;
+pub mod action;
 pub mod change;
 pub mod client;
 pub mod event;
@@ -12,18 +13,25 @@ pub mod fold;
 pub mod holdings;
 pub mod id;
 pub mod link;
+pub mod name;
 pub mod policy;
 pub mod refusal;
 pub mod replay;
+pub mod sequence;
 pub mod service;
 pub mod timer;
 pub mod view;
+mod whole;
 
+pub use action::Action;
 pub use change::{Cause, Change, Entry, Mended, changes};
 pub use client::Client;
 pub use event::{Event, EventKind, Position};
 pub use fold::fold;
-pub use id::{ClientKey, Id, Name};
+pub use id::{ClientKey, Id};
+pub use name::Name;
 pub use policy::{Policies, Policy};
 pub use refusal::Refusal;
+pub use sequence::Sequence;
 pub use timer::{Due, Sweep, Timer};
+pub(crate) use whole::{WHOLE, of_float, whole};

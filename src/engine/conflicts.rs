@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::store::StoreError;
+use super::plan::{borne, claim};
+use crate::store::{Batch, StoreError, Stored};
 
 /// How often a transaction is tried again at once. Then it is the caller's to wait longer.
 const ATTEMPTS: u32 = 8;
@@ -48,4 +49,30 @@ impl Conflicts {
         self.attempts += 1;
         Ok(())
     }
+}
+
+/// Two names may have been different when they were given, and be one by the rules of today. Then the first client of the two
+/// that is written takes the name, and the other one bears it without holding it, or it could never be written again. Asked
+/// only after a conflict: it happens once for such a pair.
+///
+/// # Errors
+/// When the store cannot be reached.
+pub(super) async fn give_up_disputed_names(
+    batch: &mut dyn Batch,
+    clients: &mut [Stored],
+) -> Result<(), StoreError> {
+    let names: Vec<_> = borne(clients).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let holders = batch.holders(&names).await?;
+    for stored in clients {
+        let name = stored.document.held_name().map(|name| claim(&stored.key, name));
+        if let Some(holder) = name.and_then(|name| holders.get(&name))
+            && *holder != stored.key
+        {
+            stored.document.name_is_lent = true;
+        }
+    }
+    Ok(())
 }

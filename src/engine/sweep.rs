@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
-use super::conflicts::Conflicts;
+use super::conflicts::{Conflicts, give_up_disputed_names};
 use super::horizon::{HeldBack, Horizon};
 use super::page::Age;
 use super::{Engine, carry_out, plan};
@@ -425,20 +425,30 @@ impl Engine {
 
     async fn sweep_clients(&self, keys: &[ClientKey], chunk: Chunk) -> Result<Swept, StoreError> {
         let mut conflicts = Conflicts::default();
+        let mut suspicious = false;
         loop {
-            match self.try_sweep(keys, chunk).await {
+            match self.try_sweep(keys, chunk, suspicious).await {
                 Err(error) => conflicts.again(error).await?,
                 done => return done,
             }
+            suspicious = true;
         }
     }
 
-    async fn try_sweep(&self, keys: &[ClientKey], chunk: Chunk) -> Result<Swept, StoreError> {
+    async fn try_sweep(
+        &self,
+        keys: &[ClientKey],
+        chunk: Chunk,
+        suspicious: bool,
+    ) -> Result<Swept, StoreError> {
         let mut keys = keys.to_vec();
         keys.sort_unstable();
         let mut batch = self.store.begin().await?;
         // A client that another transaction holds is left to it: what is due fires there.
         let mut stored = batch.lock(&keys, true).await?;
+        if suspicious {
+            give_up_disputed_names(batch.as_mut(), &mut stored).await?;
+        }
         let policies = self.policies_in(batch.as_mut(), Age::AMoment).await?;
         let batch = if chunk.dry_run {
             batch.rollback().await?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::Engine;
-use super::conflicts::Conflicts;
+use super::conflicts::{Conflicts, give_up_disputed_names};
 use super::page::Age;
 use super::plan::{self, Plan, Situation};
 use super::terms::Terms;
@@ -273,7 +273,10 @@ impl Engine {
         let mut keys: Vec<ClientKey> = part.iter().map(|(_, event)| event.key.clone()).collect();
         keys.sort_unstable();
         keys.dedup();
-        let stored = batch.lock(&keys, false).await?;
+        let mut stored = batch.lock(&keys, false).await?;
+        if transaction.suspicious {
+            give_up_disputed_names(batch, &mut stored).await?;
+        }
         // Not before: whoever waits for a lock must not go by what was known then.
         let Terms { policies, horizon } = match terms {
             Some(terms) => terms.clone(),

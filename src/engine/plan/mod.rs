@@ -17,7 +17,7 @@ use crate::store::{Commit, Logged, NameClaim, Outcome, Stored};
 
 use draft::Draft;
 use names::Names;
-pub use names::{claims, leading};
+pub use names::{borne, claim, claims, leading};
 pub use rebuild::{Rebuild, drift, names_of, plan_rebuild};
 
 /// When a plan is made.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::{ClientKey, Event, EventKind, Name};
-use crate::store::{Logged, NameClaim};
+use crate::store::{Logged, NameClaim, Stored};
 
 /// Who bears which name, as far as this batch asks.
 #[derive(Debug, Default)]
@@ -65,6 +65,13 @@ pub fn claims<'a>(
         .chain(histories.map(|logged| &logged.event))
         .filter_map(|event| event.kind.claimed_name().map(|name| claim(&event.key, name)))
         .collect()
+}
+
+/// The names that clients bear.
+pub fn borne(clients: &[Stored]) -> impl Iterator<Item = NameClaim> {
+    clients
+        .iter()
+        .filter_map(|stored| Some(claim(&stored.key, stored.document.held_name()?)))
 }
 
 /// How many of the leading events can be planned together without names coming out otherwise than

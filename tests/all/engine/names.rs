@@ -11,6 +11,7 @@ use tenure::store::Store;
 use tenure::store::sqlite::SqliteStore;
 
 use super::wild::start;
+use crate::store::{Database, Fresh};
 
 fn at(hours: i64) -> DateTime<Utc> {
     start() + TimeDelta::hours(hours)
@@ -165,5 +166,51 @@ async fn names_come_out_the_same_however_a_batch_is_cut() {
                 "{sentence}, in batches of {size}"
             );
         }
+    }
+}
+
+/// Rows as versions left them that compared names otherwise: each of two clients holds what is one name by now.
+#[tokio::test]
+async fn clients_that_hold_one_name_since_before_it_was_one_go_on() {
+    for fresh in [
+        Fresh::sqlite("disputed_names").await,
+        Fresh::postgres("disputed_names").await,
+    ] {
+        let name = fresh.store.kind();
+        let clock = Arc::new(SimulatedClock::at(at(1_000)));
+        let engine = Engine::start(fresh.store.clone(), clock, &Policy::default())
+            .await
+            .expect("an engine");
+        let take = async |events: Vec<Event>| {
+            let incoming = events.into_iter().map(Incoming::Event).collect();
+            engine.take(incoming).await.expect("taken")
+        };
+        let both = take(vec![added("a", 1, "Cafe"), added("b", 1, "Café")]).await;
+        assert_eq!(both, [Answer::Applied, Answer::Applied]);
+        // `a` has its name in another spelling, and the key that it had under earlier rules.
+        let statement = match fresh.database {
+            Database::Postgres(_) => {
+                "update clients set doc = replace(doc::text, 'Cafe', 'CAFÉ')::json, name = 'CAFÉ', name_key = 'earlier' \
+                 where client = 'a' returning ''"
+            }
+            Database::Sqlite(_) => {
+                "update clients set doc = replace(doc, 'Cafe', 'CAFÉ'), name = 'CAFÉ', name_key = 'earlier' \
+                 where client = 'a' returning ''"
+            }
+        };
+        assert_eq!(fresh.database.sql(statement).await.len(), 1, "{name}");
+        let terminated = event("a", 2, EventKind::ClientTerminated { reason: None });
+        assert_eq!(take(vec![terminated]).await, [Answer::Applied], "{name}");
+        assert_eq!(take(vec![added("c", 3, "CAFE\u{301}")]).await, [TAKEN], "{name}");
+        assert_eq!(
+            take(vec![renamed("b", 4, "Bikes")]).await,
+            [Answer::Applied],
+            "{name}"
+        );
+        assert_eq!(
+            take(vec![renamed("a", 5, "Café")]).await,
+            [Answer::Applied],
+            "{name}"
+        );
     }
 }

@@ -48,12 +48,24 @@ fn names_are_compared_trimmed_and_case_folded() {
         ("Straße", "STRASSE"),
         ("Straße", "STRAẞE"),
         ("ΟΔΟΣ", "οδος"),
+        ("Café", "Cafe\u{301}"),
+        ("Café", "Caf\u{200b}é\u{feff}"),
+        ("Blue Bird", "Blue\u{a0}Bird"),
+        ("ﬁrma", "FIRMA"),
+        ("İstanbul", "i\u{307}stanbul"),
     ];
     for (one, other) in same {
         assert_eq!(borne(one), borne(other), "`{one}` and `{other}` are one name");
     }
     assert_ne!(borne("Bakery"), borne("Bakery 2"));
-    for bad in ["", "  ", "\u{a0}\t", &"x".repeat(201)] {
+    for bad in [
+        "",
+        "  ",
+        "\u{a0}\t",
+        "\u{200b}\u{2060}",
+        "\u{feff}",
+        &"x".repeat(201),
+    ] {
         assert!(
             kind_of("client.added", &json!({ "name": bad })).is_err(),
             "{bad:?}"

@@ -6,6 +6,7 @@ mod agreement;
 mod happening;
 mod life;
 mod listener;
+mod names;
 mod rules;
 mod timers;
 mod view;

@@ -1,0 +1,216 @@
+//! A client's name, and the key by which names are compared.
+
+use std::fmt::Write as _;
+
+use icu_casemap::CaseMapper;
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::props::{
+    DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark, WhiteSpace,
+};
+use icu_properties::{CodePointMapData, CodePointSetData};
+use serde::{Deserialize, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+/// Longest client name, in characters, once trimmed.
+pub const MAX_NAME_CHARS: usize = 200;
+
+/// Longest key, in bytes, that is stored as it is. Normalization can make a name 18 times as long, and PostgreSQL's
+/// indexes have room for about 2,700 bytes a row; the digest of a longer key stands for it.
+const MAX_KEY_BYTES: usize = 1_024;
+
+/// A client's name: 1–200 characters once trimmed, at least one of them visible. It keeps its spelling.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Name(Box<str>);
+
+impl Name {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key by which names are compared: two names that a person reads as one have the same key (001).
+    ///
+    /// Unicode's NFKC and full case folding, without characters that have no glyph, every run of white space as one
+    /// space. Beyond the standard, the Turkish `İ` and `ı` count as `i`: `IŞIK` is the upper case of `ışık`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let name = &*self.0;
+        let key = if name.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !name.contains("  ") {
+            name.to_ascii_lowercase()
+        } else {
+            folded(name)
+        };
+        if key.len() > MAX_KEY_BYTES {
+            let mut text = String::from("sha256:");
+            for byte in Sha256::digest(key.as_bytes()) {
+                let _ = write!(text, "{byte:02x}");
+            }
+            return text;
+        }
+        key
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let name = name.trim();
+        match name.chars().count() {
+            0 => Err("the name is empty".into()),
+            n if n > MAX_NAME_CHARS => Err(format!("the name is longer than {MAX_NAME_CHARS} characters")),
+            _ if visible(name).trim().is_empty() => Err("the name has no visible character".into()),
+            _ => Ok(Self(name.into())),
+        }
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+fn folded(name: &str) -> String {
+    let nfkc = ComposingNormalizerBorrowed::new_nfkc();
+    let mut text = name.to_owned();
+    // Normalization can bring out characters that fold or that are invisible, and folding can undo normalization:
+    // three rounds reach what does not change any more.
+    for _ in 0..3 {
+        let normal = nfkc.normalize(&visible(&text)).into_owned();
+        text = CaseMapper::new().fold_string(&normal).into_owned();
+    }
+    let text = nfkc.normalize(&text).replace("i\u{307}", "i").replace('ı', "i");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text without its invisible characters, and with a plain space for every white one.
+fn visible(text: &str) -> String {
+    text.chars()
+        .filter_map(|c| match c {
+            _ if is_white(c) => Some(' '),
+            _ if is_invisible(c) => None,
+            _ => Some(c),
+        })
+        .collect()
+}
+
+/// The blank pattern of Braille is a symbol to Unicode, and a space to whoever reads it.
+fn is_white(c: char) -> bool {
+    c == '\u{2800}' || CodePointSetData::new::<WhiteSpace>().contains(c)
+}
+
+/// Control characters, and those that only tell how others are shown. Of the latter, some have a sign of their own
+/// around what follows (the Arabic number sign).
+fn is_invisible(c: char) -> bool {
+    if CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) {
+        return true;
+    }
+    match CodePointMapData::<GeneralCategory>::new().get(c) {
+        GeneralCategory::Control => true,
+        GeneralCategory::Format => !CodePointSetData::new::<PrependedConcatenationMark>().contains(c),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Result<Name, String> {
+        Name::try_from(text.to_owned())
+    }
+
+    fn key(text: &str) -> String {
+        name(text).unwrap().key()
+    }
+
+    #[test]
+    fn names_that_look_the_same_have_one_key() {
+        for (one, other) in [
+            ("STRASSE", "straße "),
+            ("STRAẞE", "straße"),
+            ("ΟΔΟΣ", "οδος"),
+            ("Café Müller", "Cafe\u{301} Mu\u{308}ller"),
+            ("Café Müller", "CAFÉ MÜLLER"),
+            ("Bakery", "Ba\u{200b}ke\u{ad}ry\u{feff}"),
+            ("Bakery", "Bak\u{0}ery\u{7f}"),
+            ("Blue Bird", "Blue\u{a0}Bird"),
+            ("Blue Bird", "Blue\u{2003}\u{200b} Bird"),
+            ("Blue Bird", "Blue\u{2800}Bird"),
+            ("Blue Bird", "Blue\tBird"),
+            ("Bakery", "\u{202e}Bakery\u{202c}"),
+            ("İstanbul", "i\u{307}stanbul"),
+            ("İSTANBUL", "istanbul"),
+            ("IŞIK", "ışık"),
+            ("ﬁrma", "FIRMA"),
+            ("Ａｃｍｅ", "acme"),
+            ("ｶﾞ", "ガ"),
+            ("№ 1", "No 1"),
+            ("가", "\u{1100}\u{1161}"),
+            ("ᏣᎳᎩ", "ꮳꮃꭹ"),
+            ("a\u{34f}\u{301}", "á"),
+            ("A\u{3164}B", "ab"),
+        ] {
+            assert_eq!(key(one), key(other), "{one:?} {other:?}");
+        }
+        for (one, other) in [
+            ("Bakery", "Bakery 2"),
+            ("Müller", "Muller"),
+            ("بيت", "بیت"),
+            ("А", "A"),
+        ] {
+            assert_ne!(key(one), key(other), "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_its_own_key_and_fits_an_index() {
+        for text in [
+            "Straße",
+            "ﬁrma",
+            "İstanbul",
+            "\u{1fb7}",
+            "ΐ",
+            "\u{fb2c}",
+            "Ǆ",
+            "㎒ Ⅷ",
+            "\u{1d15e}",
+        ] {
+            assert_eq!(key(&key(text)), key(text), "{text:?}");
+        }
+        let long = key(&"\u{fdfa}".repeat(200));
+        assert!(long.len() < MAX_KEY_BYTES, "{}", long.len());
+        assert_ne!(long, key(&"\u{fdfa}".repeat(199)));
+    }
+
+    #[test]
+    fn a_name_is_trimmed_keeps_its_spelling_and_can_be_seen() {
+        assert_eq!(name("  Cafe\u{301}  ").unwrap().as_str(), "Cafe\u{301}");
+        assert!(name(&"x".repeat(200)).is_ok());
+        assert!(name(&"x".repeat(201)).is_err());
+        assert_eq!(name(" \t ").unwrap_err(), "the name is empty");
+        for blank in [
+            "\u{200b}\u{2060}",
+            "\u{feff}",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{e0041}",
+            "\u{200b} \u{200b}",
+            "\u{1}\u{85}\u{1}",
+            "\u{fff9}",
+            "\u{180e}",
+        ] {
+            assert_eq!(
+                name(blank).unwrap_err(),
+                "the name has no visible character",
+                "{blank:?}"
+            );
+        }
+        assert!(
+            name("\u{600}").is_ok(),
+            "the Arabic number sign has a sign of its own"
+        );
+    }
+}

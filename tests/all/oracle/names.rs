@@ -1,0 +1,114 @@
+//! Names a second time: whether a person reads two as one. Simpler than the code under test, and with other tools.
+
+use proptest::prelude::*;
+use tenure::domain::Name;
+use unicode_normalization::UnicodeNormalization;
+
+/// What people cannot see, as Unicode's table of `Default_Ignorable_Code_Point` has it, and control characters.
+fn is_unseen(c: char) -> bool {
+    let ignorable = matches!(u32::from(c),
+        0xAD | 0x34F | 0x61C | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F | 0x200B..=0x200F
+        | 0x202A..=0x202E | 0x2060..=0x206F | 0x3164 | 0xFE00..=0xFE0F | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFB
+        | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A | 0xE0000..=0xE0FFF);
+    ignorable || (c.is_control() && !c.is_whitespace())
+}
+
+/// Two names are one when this is the same of both.
+fn read(name: &str) -> String {
+    let mut text = name.to_owned();
+    for _ in 0..4 {
+        let seen = text.chars().filter(|c| !is_unseen(*c));
+        let cased = seen
+            .nfkd()
+            .flat_map(char::to_lowercase)
+            .flat_map(char::to_uppercase);
+        text = cased.flat_map(char::to_lowercase).nfkd().collect();
+    }
+    // A dot over an i is there whether it is written or not.
+    let text = text.replace("i\u{307}", "i").replace('\u{2800}', " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Letters that are alike in some spelling, and much that is unseen.
+const LETTERS: [&str; 40] = [
+    "a",
+    "A",
+    "Ａ",
+    "á",
+    "a\u{301}",
+    "Á",
+    "ß",
+    "ẞ",
+    "ss",
+    "SS",
+    "i",
+    "I",
+    "İ",
+    "ı",
+    "i\u{307}",
+    "ﬁ",
+    "fi",
+    "σ",
+    "ς",
+    "Σ",
+    "가",
+    "\u{1100}\u{1161}",
+    "ｶﾞ",
+    "ガ",
+    "ﾞ",
+    "№",
+    "No",
+    " ",
+    "\u{a0}",
+    "\u{3000}",
+    "\t",
+    "\u{200b}",
+    "\u{ad}",
+    "\u{feff}",
+    "\u{34f}",
+    "\u{3164}",
+    "\u{1}",
+    "Ǆ",
+    "ǆ",
+    "dž",
+];
+
+fn names() -> impl Strategy<Value = String> {
+    proptest::collection::vec(proptest::sample::select(&LETTERS[..]), 1..5)
+        .prop_map(|letters| letters.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(20_000)
+    })]
+
+    #[test]
+    fn names_are_one_when_the_oracle_reads_them_as_one((one, other) in (names(), names())) {
+        let keys = (Name::try_from(one.clone()), Name::try_from(other.clone()));
+        prop_assert_eq!(keys.0.is_ok(), !read(&one).is_empty(), "{:?}", one);
+        if let (Ok(a), Ok(b)) = keys {
+            prop_assert_eq!(a.key() == b.key(), read(&one) == read(&other), "{:?} {:?}", one, other);
+        }
+    }
+
+    /// The same name as somebody else may have typed it.
+    #[test]
+    fn a_name_keeps_its_key_in_every_spelling(name in names(), unseen in "[\u{200b}\u{ad}\u{feff}]{0,2}") {
+        if let Ok(key) = Name::try_from(name.clone()).map(|name| name.key()) {
+            let spellings: [String; 6] = [
+                name.nfc().collect(),
+                name.nfd().collect(),
+                name.nfkc().collect(),
+                name.to_uppercase(),
+                name.to_lowercase(),
+                format!(" {unseen}{name}{unseen} "),
+            ];
+            for spelling in spellings {
+                let other = Name::try_from(spelling.clone()).map(|name| name.key());
+                prop_assert_eq!(Ok(&key), other.as_ref(), "{:?} {:?}", name, spelling);
+            }
+        }
+    }
+}
