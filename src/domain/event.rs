@@ -6,7 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::id::{ClientKey, Id, Name};
+use super::id::{ClientKey, Id};
+use super::name::Name;
+use super::sequence::Sequence;
 
 /// One event of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +19,22 @@ pub struct Event {
     pub key: ClientKey,
     /// When it happened, to the microsecond.
     pub time: DateTime<Utc>,
-    /// Orders events of the same time, compared as text.
-    pub sequence: Option<Box<str>>,
+    /// Orders events of the same time.
+    pub sequence: Option<Sequence>,
     pub kind: EventKind,
     pub name_verdict: NameVerdict,
+}
+
+/// The source of the changes that Tenure publishes.
+pub const OWN_SOURCE: &str = "tenure";
+
+/// Whether a source is Tenure's own: `tenure`, and every one that begins with `tenure:`. No event may have it, because
+/// Tenure marks what it stores and publishes itself with them.
+#[must_use]
+pub fn is_reserved_source(source: &str) -> bool {
+    source
+        .strip_prefix(OWN_SOURCE)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 /// Whether the name that an event claims was free. First come, first served: it is decided when
@@ -42,7 +56,7 @@ pub enum NameVerdict {
 pub struct Position {
     pub time: DateTime<Utc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sequence: Option<Box<str>>,
+    pub sequence: Option<Sequence>,
     pub rank: u8,
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub source: Arc<str>,
@@ -260,7 +274,7 @@ event_kinds! {
     "access.requested" AccessRequested {}
     "access.approved" AccessApproved {}
     "access.denied" AccessDenied {}
-    "account.jobs_counted" JobsCounted { total: u64 }
+    "account.jobs_counted" JobsCounted { #[serde(deserialize_with = "super::whole")] total: u64 }
     "account.updated" AccountUpdated {}
 }
 

@@ -5,20 +5,20 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::event::{AccessedBy, NameVerdict};
-use crate::domain::{ClientKey, Event, EventKind, Position};
+use crate::domain::{ClientKey, Event, EventKind, Position, Sequence};
 
 /// How many touches a run holds before it is put away.
 pub const RUN_LENGTH: usize = 128;
 
-/// The source that stands for the one that a packed touch no longer has. No upstream event can bear
-/// it: the decoder refuses it.
+/// The source that stands for the one that a packed touch no longer has. It is reserved: the decoder refuses events
+/// with it.
 pub const PACKED_SOURCE: &str = "tenure:touch";
 
 /// One entry: all that its place in the history depends on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Touch {
     pub time: DateTime<Utc>,
-    pub sequence: Option<Box<str>>,
+    pub sequence: Option<Sequence>,
 }
 
 impl Touch {
@@ -168,6 +168,10 @@ impl Touches {
             bytes = rest;
         }
         if bytes.is_empty() {
+            // Earlier versions compared sequences as text, and packed touches of one moment in that order.
+            if !touches.is_sorted() {
+                touches.sort_unstable();
+            }
             Ok(Self(touches))
         } else {
             Err("a touch is cut off".into())
@@ -213,5 +217,17 @@ mod tests {
         assert_eq!(Touches::unpack(&run.pack()), Ok(run.clone()));
         assert_eq!(Touches::unpack(&[]), Ok(Touches::default()));
         assert!(Touches::unpack(&run.pack()[1..]).is_err());
+    }
+
+    #[test]
+    fn a_run_that_was_packed_in_another_order_is_sorted() {
+        let at = |sequence: &str| Touch {
+            time: DateTime::from_timestamp_micros(5).unwrap(),
+            sequence: Some(sequence.into()),
+        };
+        let packed = Touches(vec![at("10"), at("9")]).pack();
+        let mut run = Touches::unpack(&packed).unwrap();
+        assert_eq!(run.last(), Some(&at("10")));
+        assert!(!run.insert(at("10")) && !run.insert(at("9")));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::domain::event::OWN_SOURCE;
 use crate::domain::view::rfc3339;
 use crate::domain::{Cause, Change, Event, EventKind};
 use crate::store::Recorded;
@@ -89,7 +90,7 @@ pub fn change(epoch: i64, line: &Recorded) -> Vec<u8> {
     let envelope = ChangeEnvelope {
         specversion: "1.0",
         id: change_id(epoch, line),
-        source: "tenure",
+        source: OWN_SOURCE,
         kind: entry.change.kind,
         subject: &subject,
         time: rfc3339(entry.time),

@@ -59,7 +59,6 @@ fn in_words(what: &str, field: Option<&str>) -> String {
 /// What serde calls the types of our fields, in an operator's words.
 fn people_say(expected: &str) -> &str {
     match expected {
-        "u64" => "a whole number, 0 or more, written without fraction and exponent",
         "a boolean" => "true or false",
         "a sequence" => "a list",
         other => other,

@@ -1,15 +1,17 @@
 //! Structured mode: the whole event in one JSON object.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::Decoder;
 use super::attributes::Attributes;
 use super::explain::explain;
 use super::text::base64_decode;
-use crate::domain::Event;
+use crate::domain::{Event, WHOLE, of_float};
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -26,7 +28,7 @@ struct Envelope<'a> {
     #[serde(borrow)]
     time: Option<Text<'a>>,
     #[serde(borrow)]
-    sequence: Option<Text<'a>>,
+    sequence: Option<TextOrNumber<'a>>,
     #[serde(borrow)]
     datacontenttype: Option<Text<'a>>,
     #[serde(borrow)]
@@ -38,6 +40,43 @@ struct Envelope<'a> {
 /// Text without a copy where it has no escapes; serde does that for a bare `Cow`, not inside an `Option`.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The same, or a whole number, which stands for its digits: CloudEvents has attributes of the type Integer.
+struct TextOrNumber<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for TextOrNumber<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(TextOrNumberVisitor).map(Self)
+    }
+}
+
+struct TextOrNumberVisitor;
+
+impl<'de> Visitor<'de> for TextOrNumberVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "text, or {WHOLE}")
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(number.to_string()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self::Value, E> {
+        of_float(number)
+            .map(|number| Cow::Owned(number.to_string()))
+            .ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))
+    }
+}
 
 impl Decoder {
     /// Reads an event in structured mode.
@@ -70,7 +109,7 @@ impl Decoder {
             kind: text(envelope.kind),
             subject: text(envelope.subject),
             time: text(envelope.time),
-            sequence: text(envelope.sequence),
+            sequence: envelope.sequence.map(|TextOrNumber(text)| text),
             datacontenttype: text(envelope.datacontenttype),
         };
         attributes.event(data)

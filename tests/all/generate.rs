@@ -107,6 +107,11 @@ const GAPS_MICROS: &[i64] = &[
     60 * DAY,
 ];
 
+/// Numbers of different lengths, the same number in two spellings, and text.
+const SEQUENCES: [&str; 12] = [
+    "0", "1", "2", "9", "10", "11", "007", "7", "100", "a", "a10", "a9",
+];
+
 const DAY: i64 = 86_400_000_000;
 
 /// The moment at which histories begin.
@@ -201,7 +206,7 @@ fn live(draws: &[Draw], policies: &Policies) -> Vec<Event> {
             id: format!("e-{number}").into(),
             key: client_key(draw.client),
             time: now,
-            sequence: draw.sequence.map(|n| n.to_string().into()),
+            sequence: draw.sequence.map(|n| SEQUENCES[usize::from(n)].into()),
             kind: EventKind::AccountUpdated {},
             name_verdict: NameVerdict::Open,
         };

@@ -78,13 +78,15 @@ fn time_comes_first_then_sequence_then_type_then_source_then_id() {
         event("client.deleted", t(0) - MICRO, Some("9"), "z", "z"),
         event("client.added name=x", t(0), None, "b", "b"),
         event("client.deleted", t(0), None, "a", "a"),
-        event("client.deleted", t(0), Some(""), "a", "a"),
         event("client.deleted", t(0), Some("1"), "a", "a"),
-        event("client.deleted", t(0), Some("10"), "a", "a"),
         event("client.added name=x", t(0), Some("2"), "z", "z"),
         event("client.renamed name=x", t(0), Some("2"), "a", "b"),
         event("client.renamed name=x", t(0), Some("2"), "b", "a"),
         event("client.renamed name=x", t(0), Some("2"), "b", "b"),
+        event("client.deleted", t(0), Some("9"), "a", "a"),
+        event("client.deleted", t(0), Some("10"), "a", "a"),
+        event("client.deleted", t(0), Some("1a"), "a", "a"),
+        event("client.deleted", t(0), Some("a"), "a", "a"),
         event("client.added name=x", t(0) + MICRO, None, "a", "a"),
     ];
     let positions: Vec<Position> = sorted.iter().map(Event::position).collect();
@@ -124,14 +126,19 @@ fn a_sequence_outranks_the_type_within_one_moment() {
 }
 
 #[test]
-fn sequences_are_compared_as_texts() {
-    let renamed =
-        |name: &str, sequence: &str| sequenced(on(&format!("client.renamed name={name}"), t(0)), sequence);
-    let events = draft()
-        .and_event(renamed("nine", "9"))
-        .and_event(renamed("ten", "10"));
-    let name = at(&events, t(0)).name.expect("a name");
-    assert_eq!(name.as_str(), "nine");
+fn sequences_of_digits_are_compared_as_numbers_and_come_before_text() {
+    let last = |sequences: &[&str]| {
+        let renamed =
+            |sequence: &&str| sequenced(on(&format!("client.renamed name=n{sequence}"), t(0)), sequence);
+        let events = sequences.iter().map(renamed).fold(draft(), And::and_event);
+        at(&events, t(0)).name.expect("a name").as_str().to_owned()
+    };
+    assert_eq!(last(&["9", "10"]), "n10");
+    assert_eq!(last(&["10", "9"]), "n10");
+    assert_eq!(last(&["010", "9"]), "n010");
+    assert_eq!(last(&["18446744073709551616", "99"]), "n18446744073709551616");
+    assert_eq!(last(&["b", "a", "99"]), "nb");
+    assert_eq!(last(&["a10", "a9"]), "na9");
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Happening {
         let rank = TYPES.iter().position(|kind| *kind == self.kind);
         (
             self.time,
-            self.sequence.clone(),
+            self.sequence.clone().map(ranked),
             rank,
             self.source.clone(),
             self.id.clone(),
@@ -119,6 +119,17 @@ impl Happening {
     pub fn moment(&self, field: &str) -> Option<DateTime<Utc>> {
         moment(&self.data[field])
     }
+}
+
+/// Digits are numbers and come before text. None is longer than 128 digits, so zeros in front bring them to one length.
+fn ranked(sequence: String) -> (bool, String, String) {
+    let is_text = !sequence.chars().all(|c: char| c.is_ascii_digit());
+    let rank = if is_text {
+        sequence.clone()
+    } else {
+        format!("{sequence:0>128}")
+    };
+    (is_text, rank, sequence)
 }
 
 /// Times are cut to the microsecond when they are read.

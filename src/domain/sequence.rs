@@ -1,0 +1,80 @@
+//! The `sequence` of an event: orders events of the same time.
+
+use std::cmp::Ordering;
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
+
+/// Digits alone are a number of any length and come first, by their value: `9` before `10`. All else comes after,
+/// as text. What has the same value (`7`, `07`) is ordered as text, so that only equal sequences are equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sequence(Box<str>);
+
+impl Sequence {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The digits of a number, without leading zeros.
+    fn digits(&self) -> Option<&str> {
+        let is_number = !self.0.is_empty() && self.0.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| self.0.trim_start_matches('0'))
+    }
+}
+
+impl Ord for Sequence {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_kind = match (self.digits(), other.digits()) {
+            (Some(own), Some(others)) => own.len().cmp(&others.len()).then_with(|| own.cmp(others)),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => Ordering::Equal,
+        };
+        by_kind.then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for Sequence {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Deref for Sequence {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Sequence {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Sequence {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_first_by_value_and_then_all_else_as_text() {
+        let long = format!("1{}", "0".repeat(100));
+        let sorted = [
+            "0", "00", "1", "01", "001", "2", "9", "10", "99", "100", &long, "", "-1", "1.5", "10a", "9a",
+            "a", "a10", "a9", "b", "٣",
+        ];
+        for pair in sorted.windows(2) {
+            assert!(Sequence::from(pair[0]) < Sequence::from(pair[1]), "{pair:?}");
+        }
+    }
+}
