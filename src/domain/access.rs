@@ -4,6 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::action::Action;
 use super::client::Client;
 use super::event::{AccessedBy, EventKind};
 use super::link::Link;
@@ -261,15 +262,6 @@ fn earlier(moment: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
     moment.checked_sub_signed(by).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
-/// What a partner may never do in an account, although it acts as a business owner (002).
-pub const FORBIDDEN_ACTIONS: [&str; 5] = [
-    "account_owner_settings",
-    "activity_history",
-    "subscription_change",
-    "account_cancel",
-    "accept_partner_invitation",
-];
-
 /// Whether the partner may enter the account, or do something in it, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decision {
@@ -283,15 +275,13 @@ pub struct Decision {
 impl Decision {
     /// Takes the decision for a client whose timers have fired up to that very moment.
     #[must_use]
-    pub fn take(client: &Client, action: Option<&str>, policy: &Policy) -> Self {
+    pub fn take(client: &Client, action: Option<&Action>, policy: &Policy) -> Self {
         let reason = match client.access_status() {
             _ if !client.exists() => "unknown_client",
             AccessStatus::None => "access_none",
             AccessStatus::Disabled => "access_disabled",
             AccessStatus::Expired => "access_expired",
-            AccessStatus::Enabled if action.is_some_and(|action| FORBIDDEN_ACTIONS.contains(&action)) => {
-                "action_forbidden"
-            }
+            AccessStatus::Enabled if action.is_some_and(Action::is_forbidden) => "action_forbidden",
             AccessStatus::Enabled => "access_enabled",
         };
         Self {

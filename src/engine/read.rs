@@ -9,7 +9,7 @@ use crate::domain::access::{AccessStatus, Decision};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::{ClientView, rfc3339, tab};
-use crate::domain::{Cause, Client, ClientKey, Event, Policies, fold};
+use crate::domain::{Action, Cause, Client, ClientKey, Event, Policies, fold};
 use crate::store::{ClientFilter, Recorded, StoreError};
 
 /// The tabs of a partner's client list (000).
@@ -151,7 +151,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the store cannot be reached.
-    pub async fn decide(&self, key: &ClientKey, action: Option<&str>) -> Result<Decision, StoreError> {
+    pub async fn decide(&self, key: &ClientKey, action: Option<&Action>) -> Result<Decision, StoreError> {
         let policies = self.policies().await?;
         let Some(stored) = self.store.client(key).await? else {
             return Ok(Decision::take(&Client::default(), action, policies.latest()));

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tenure::domain::access::Decision;
 use tenure::domain::view::ClientView;
-use tenure::domain::{Change, Client, Due, Event, Policies, Refusal, Timer, changes, fold};
+use tenure::domain::{Action, Change, Client, Due, Event, Policies, Refusal, Timer, changes, fold};
 
 use super::key;
 
@@ -259,7 +259,10 @@ impl Then {
                 differ(json!(timers), json!(found))
             }
             Self::Decides(action, allowed, reason) => {
-                let found = Decision::take(&told.client, action.as_deref(), policies.at(told.now));
+                let action = action
+                    .as_deref()
+                    .map(|name| Action::try_from(name).expect("the name of an action"));
+                let found = Decision::take(&told.client, action.as_ref(), policies.at(told.now));
                 differ(json!([allowed, reason]), json!([found.allowed, found.reason]))
             }
             Self::NextDue(expected) => {

@@ -1,0 +1,143 @@
+//! What a partner is about to do in an account, as the app that asks names it.
+
+use super::id::clip;
+
+/// What a partner may never do in an account, although it acts as a business owner (002).
+pub const FORBIDDEN_ACTIONS: [&str; 5] = [
+    "account_owner_settings",
+    "activity_history",
+    "subscription_change",
+    "account_cancel",
+    "accept_partner_invitation",
+];
+
+/// Longest name of an action, in characters.
+pub const MAX_ACTION_CHARS: usize = 64;
+
+/// A name this many letters or fewer away from a forbidden one is taken for a misspelling of it.
+const NEAR: usize = 2;
+
+/// An action: 1–64 characters out of `a-z 0-9 _`. A business owner may do everything, so an action that is not forbidden
+/// is allowed, and nobody lists them. A misspelt name of a forbidden one would then be allowed; it is an error instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action(Box<str>);
+
+/// Why a text is no action that can be decided about.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    #[error(
+        "`{}` is not the name of an action: 1 to {MAX_ACTION_CHARS} characters out of a-z 0-9 _",
+        shown(given)
+    )]
+    Malformed { given: String },
+    #[error("`{given}` is no known action; did you mean `{meant}`, which is forbidden?")]
+    Misspelt { given: String, meant: &'static str },
+}
+
+impl Action {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        FORBIDDEN_ACTIONS.contains(&self.as_str())
+    }
+}
+
+impl TryFrom<&str> for Action {
+    type Error = ActionError;
+
+    fn try_from(name: &str) -> Result<Self, ActionError> {
+        let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+        if name.is_empty() || name.len() > MAX_ACTION_CHARS || !name.bytes().all(fits) {
+            return Err(ActionError::Malformed {
+                given: name.to_owned(),
+            });
+        }
+        let near = |forbidden: &&&str| strsim::damerau_levenshtein(forbidden, name) <= NEAR;
+        match FORBIDDEN_ACTIONS.iter().find(near) {
+            Some(meant) if !FORBIDDEN_ACTIONS.contains(&name) => Err(ActionError::Misspelt {
+                given: name.to_owned(),
+                meant,
+            }),
+            _ => Ok(Self(name.into())),
+        }
+    }
+}
+
+/// Foreign text for a terminal or a log: short, and with control and invisible characters written out.
+fn shown(text: &str) -> String {
+    clip(text)
+        .chars()
+        .map(|c| match c {
+            ' '..='~' => c.to_string(),
+            _ if c.is_alphanumeric() => c.to_string(),
+            '…' => c.to_string(),
+            _ => c.escape_unicode().to_string(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forbidden_or_far_from_it_is_an_action() {
+        for name in FORBIDDEN_ACTIONS {
+            assert!(Action::try_from(name).unwrap().is_forbidden(), "{name}");
+        }
+        for name in ["invoice_create", "no_such_action", "a", "0", "_", &"x".repeat(64)] {
+            assert!(!Action::try_from(name).unwrap().is_forbidden(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_name_within_two_letters_of_a_forbidden_one_is_an_error() {
+        let letters = || (b'a'..=b'z').chain(b'0'..=b'9').chain([b'_']);
+        for forbidden in FORBIDDEN_ACTIONS {
+            let bytes = forbidden.as_bytes();
+            let mut near = Vec::new();
+            for at in 0..=bytes.len() {
+                for letter in letters() {
+                    near.push([&bytes[..at], &[letter], &bytes[at..]].concat());
+                    if at < bytes.len() {
+                        near.push([&bytes[..at], &[letter], &bytes[at + 1..]].concat());
+                    }
+                }
+                for end in at + 1..=(at + 2).min(bytes.len()) {
+                    near.push([&bytes[..at], &bytes[end..]].concat());
+                }
+            }
+            for name in near.iter().map(|name| std::str::from_utf8(name).unwrap()) {
+                let found = Action::try_from(name);
+                if name == forbidden {
+                    assert!(found.is_ok());
+                } else {
+                    let error = found.unwrap_err().to_string();
+                    assert!(error.contains(&format!("did you mean `{forbidden}`")), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_spelt_otherwise_is_an_error_that_shows_it() {
+        for (name, shown) in [
+            ("Account_Cancel", "`Account_Cancel`"),
+            ("account-cancel", "`account-cancel`"),
+            ("account_cancel ", "`account_cancel `"),
+            ("account_cancel\0", "`account_cancel\\u{0}`"),
+            ("account_cancel\u{200b}", "`account_cancel\\u{200b}`"),
+            ("аccount_cancel", "`аccount_cancel`"),
+            ("", "``"),
+            (&"x".repeat(65), "`xxxx"),
+        ] {
+            let error = Action::try_from(name).unwrap_err();
+            assert!(matches!(error, ActionError::Malformed { .. }), "{name:?}");
+            assert!(error.to_string().contains(shown), "{error}");
+        }
+    }
+}
