@@ -14,10 +14,13 @@ use super::topology::DEAD;
 use crate::domain::id::clip;
 use crate::engine::Incoming;
 use crate::store::{DeadLetter, body_digest, hex};
-use crate::wire::{Decoder, Headers, Message};
+use crate::wire::{CONTENT_ENCODING, Decoder, Headers, Message, find, is_plain_encoding, kept_value};
 
-/// AMQP headers of a message, or none.
-pub(super) struct AmqpHeaders<'a>(Option<&'a FieldTable>);
+/// What a message says of itself: AMQP headers, if it has some, and the content encoding.
+pub(super) struct AmqpHeaders<'a> {
+    table: Option<&'a FieldTable>,
+    content_encoding: Option<&'a str>,
+}
 
 /// What RabbitMQ adds when it gives a message up; the reason of the dead letter says it in words.
 const DEATH_HEADERS: [&str; 3] = ["x-death", "x-first-death-", "x-last-death-"];
@@ -26,32 +29,59 @@ const DEATH_HEADERS: [&str; 3] = ["x-death", "x-first-death-", "x-last-death-"];
 /// moment; not many times, because it may be the message that ends workers.
 const RETRIES: i64 = 3;
 
-impl AmqpHeaders<'_> {
-    fn get(&self, name: &str) -> Option<&AMQPValue> {
-        self.0?.inner().get(name)
+impl<'a> AmqpHeaders<'a> {
+    fn of(properties: &'a BasicProperties) -> Self {
+        let table = properties.headers().as_ref();
+        let encoding = properties.content_encoding().as_ref().map(ShortString::as_str);
+        Self {
+            table,
+            content_encoding: encoding.filter(|encoding| !is_plain_encoding(encoding)),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&'a AMQPValue> {
+        self.table?.inner().get(name)
+    }
+
+    /// Headers with a value, and their values as bytes.
+    fn values(&self) -> impl Iterator<Item = (&'a str, Cow<'a, [u8]>)> {
+        let table = self.table.into_iter().flatten();
+        table.filter_map(|(name, value)| Some((name.as_str(), bytes(value)?)))
     }
 }
 
 impl Headers for AmqpHeaders<'_> {
-    fn attribute(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        let value = self
-            .get(&format!("cloudEvents_{name}"))
-            .or_else(|| self.get(&format!("cloudEvents:{name}")))?;
-        match value {
-            AMQPValue::LongString(text) => Some(Cow::Borrowed(text.as_bytes())),
-            AMQPValue::Void => None,
-            value => Some(Cow::Owned(shown(value).into_bytes())),
-        }
+    fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, String> {
+        find(name, self.values())
+    }
+
+    fn content_encoding(&self) -> Option<&str> {
+        self.content_encoding
+            .or_else(|| match self.get(CONTENT_ENCODING)? {
+                AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+                _ => None,
+            })
     }
 
     fn kept(&self) -> Vec<(String, String)> {
-        self.0
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.as_str(), value))
+        let property = self
+            .content_encoding
+            .map(|encoding| (CONTENT_ENCODING.to_owned(), encoding.to_owned()));
+        let headers = self
+            .values()
             .filter(|(name, _)| !DEATH_HEADERS.iter().any(|death| name.starts_with(death)))
-            .map(|(name, value)| (name.to_owned(), shown(value)))
-            .collect()
+            .map(|(name, value)| (name.to_owned(), kept_value(name, &value)));
+        property.into_iter().chain(headers).collect()
+    }
+}
+
+/// A header's value. None: it is there without one, which is as if it were not there.
+fn bytes(value: &AMQPValue) -> Option<Cow<'_, [u8]>> {
+    match value {
+        AMQPValue::LongString(text) => Some(Cow::Borrowed(text.as_bytes())),
+        AMQPValue::ByteArray(bytes) => Some(Cow::Borrowed(bytes.as_slice())),
+        AMQPValue::Void => None,
+        value => Some(Cow::Owned(shown(value).into_bytes())),
     }
 }
 
@@ -84,7 +114,7 @@ impl Source {
     }
 
     fn read_parts(&self, decoder: &Decoder, properties: &BasicProperties, body: &[u8]) -> Incoming {
-        let headers = AmqpHeaders(properties.headers().as_ref());
+        let headers = AmqpHeaders::of(properties);
         let message = self.message(properties, &headers, body);
         if self.is_dead() && !is_to_be_retried(&headers) {
             return Incoming::Dead(message.dead(death(&headers)));
@@ -97,7 +127,7 @@ impl Source {
     }
 
     pub fn dead(&self, delivery: &Delivery, reason: String) -> DeadLetter {
-        let headers = AmqpHeaders(delivery.properties.headers().as_ref());
+        let headers = AmqpHeaders::of(&delivery.properties);
         self.message(&delivery.properties, &headers, &delivery.data)
             .dead(reason)
     }
@@ -258,6 +288,7 @@ fn shown_to(value: &AMQPValue, deeper: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Event;
     use crate::wire::Limits;
 
     fn table(pairs: &[(&str, AMQPValue)]) -> FieldTable {
@@ -320,6 +351,97 @@ mod tests {
         };
         assert_eq!(letter.reason, "the attribute `id` is not UTF-8");
         assert_eq!(letter.origin, "amqp:tenure.events.0");
+    }
+
+    /// What the consumer makes of a message, and what a redrive makes of the dead letter that keeps it.
+    fn read_and_read_again(delivery: &Delivery) -> (Result<Event, String>, Result<Event, String>) {
+        let now = "2026-03-01T12:00:00Z".parse().unwrap();
+        let decoder = Decoder::new(Limits::default(), now);
+        let source = Source::of_queue("tenure.events.0");
+        let letter = source.dead(delivery, "by hand".into());
+        let again = decoder.again(&letter).remove(0).map_err(|letter| letter.reason);
+        match source.read(&decoder, delivery, None) {
+            Incoming::Event(event) => (Ok(event), again),
+            Incoming::Dead(letter) => (Err(letter.reason), again),
+        }
+    }
+
+    #[test]
+    fn a_redrive_reads_headers_as_the_consumer_does() {
+        let good = |prefix: &str| {
+            let mut headers = FieldTable::default();
+            for (attribute, value) in [
+                ("specversion", "1.0"),
+                ("id", "a%20b"),
+                ("source", "s"),
+                ("type", "consent.granted"),
+                ("subject", "acme/c"),
+                ("time", "2026-03-01T11:00:00Z"),
+            ] {
+                headers.insert(format!("{prefix}{attribute}").as_str().into(), text(value));
+            }
+            headers
+        };
+        for (prefix, id) in [
+            ("cloudEvents_", "a%20b"),
+            ("cloudEvents:", "a%20b"),
+            ("CloudEvents_", "a%20b"),
+            ("ce-", "a b"),
+        ] {
+            let (read, again) = read_and_read_again(&delivery(good(prefix), ""));
+            assert_eq!(&*read.as_ref().unwrap().id, id, "{prefix}");
+            assert_eq!(read, again, "{prefix}");
+        }
+        let invalid = || AMQPValue::LongString(vec![b'a', 0xff].into());
+        for (header, value, reason) in [
+            ("cloudEvents_sequence", AMQPValue::Void, None),
+            ("ce-id", text("x"), Some("`id` is given twice")),
+            ("cloudEvents:id", text("x"), Some("`id` is given twice")),
+            ("CLOUDEVENTS_ID", text("x"), Some("`id` is given twice")),
+            ("cloudEvents_sequence", invalid(), Some("`sequence` is not UTF-8")),
+            ("ce-sequence", invalid(), Some("`sequence` is not UTF-8")),
+            (
+                "ce-sequence",
+                text("\"7"),
+                Some("`sequence` is not a quoted string"),
+            ),
+            ("content-encoding", text("gzip"), Some("content encoding `gzip`")),
+        ] {
+            let mut headers = good("cloudEvents_");
+            headers.insert(header.into(), value);
+            let (read, again) = read_and_read_again(&delivery(headers, ""));
+            assert_eq!(read, again, "{header}");
+            match reason {
+                None => assert!(read.is_ok(), "{read:?}"),
+                Some(reason) => assert!(read.as_ref().unwrap_err().contains(reason), "{header}: {read:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_encoded_is_a_dead_letter_that_says_so_however_often_it_is_read() {
+        let event = r#"{"specversion":"1.0","id":"1","source":"s","type":"consent.granted","subject":"a/c",
+            "time":"2026-03-01T11:00:00Z"}"#;
+        for (encoding, dead) in [
+            ("gzip", true),
+            ("Deflate", true),
+            ("utf-8", false),
+            ("identity", false),
+        ] {
+            let mut message = delivery(FieldTable::default(), event);
+            message.properties = BasicProperties::default()
+                .with_content_type("application/cloudevents+json".into())
+                .with_content_encoding(encoding.into());
+            let (read, again) = read_and_read_again(&message);
+            assert_eq!(read, again);
+            assert_eq!(read.is_err(), dead, "{encoding}");
+            if let Err(reason) = read {
+                assert!(
+                    reason.contains(&format!("content encoding `{encoding}`")),
+                    "{reason}"
+                );
+            }
+        }
     }
 
     #[test]

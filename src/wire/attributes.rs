@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, Utc};
 
 use super::headers::Headers;
 use super::{MAX_NAME_BYTES, MAX_SEQUENCE_BYTES, data};
-use crate::domain::event::{NameVerdict, TYPES};
+use crate::domain::event::{NameVerdict, OWN_SOURCE, TYPES, is_reserved_source};
 use crate::domain::id::clip;
 use crate::domain::{ClientKey, Event};
 
@@ -29,12 +29,7 @@ impl<'a> Attributes<'a> {
         headers: &'a (impl Headers + ?Sized),
         content_type: Option<&'a str>,
     ) -> Result<Self, String> {
-        let get = |name: &str| {
-            headers
-                .attribute(name)
-                .map(|value| text(value).ok_or_else(|| format!("the attribute `{name}` is not UTF-8")))
-                .transpose()
-        };
+        let get = |name: &str| headers.attribute(name);
         Ok(Self {
             specversion: get("specversion")?,
             id: get("id")?,
@@ -66,6 +61,13 @@ impl<'a> Attributes<'a> {
             required("source", self.source.as_deref())?,
             MAX_NAME_BYTES,
         )?;
+        if is_reserved_source(source) {
+            return Err(format!(
+                "the source `{}` is Tenure's own: `{OWN_SOURCE}` and whatever begins with `{OWN_SOURCE}:` is reserved; \
+                 send another source",
+                clip(source)
+            ));
+        }
         let key = ClientKey::from_subject(required("subject", self.subject.as_deref())?)?;
         let time = time(required("time", self.time.as_deref())?)?;
         let sequence = match self.sequence.as_deref() {
@@ -77,7 +79,7 @@ impl<'a> Attributes<'a> {
             && !is_json(content_type)
         {
             return Err(format!(
-                "the data is `{}`; Tenure reads application/json",
+                "the data is `{}`; Tenure reads JSON: application/json, or another type that ends in /json or +json",
                 clip(content_type)
             ));
         }
@@ -103,13 +105,6 @@ fn time(text: &str) -> Result<DateTime<Utc>, String> {
     let time = Event::cut(time.to_utc());
     in_range("time", time)?;
     Ok(time)
-}
-
-fn text(bytes: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
-    match bytes {
-        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
-    }
 }
 
 fn required<'a>(name: &str, value: Option<&'a str>) -> Result<&'a str, String> {
@@ -148,12 +143,13 @@ pub(super) fn in_range(name: &str, time: DateTime<Utc>) -> Result<(), String> {
     Err(format!("`{name}` is outside the years 1 to 9999 (UTC)"))
 }
 
-/// Whether a content type says JSON, parameters aside.
+/// Whether a content type says JSON: any type with the subtype `json` or the suffix `+json`, parameters aside (JSON event
+/// format, section 3.1).
 fn is_json(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    let ending = media_type.len().checked_sub("+json".len());
-    media_type.eq_ignore_ascii_case("application/json")
-        || ending
-            .and_then(|at| media_type.get(at..))
-            .is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
+    let Some((kind, subtype)) = media_type.split_once('/') else {
+        return false;
+    };
+    let suffix = subtype.rsplit_once('+').map_or(subtype, |(_, suffix)| suffix);
+    !kind.is_empty() && suffix.eq_ignore_ascii_case("json")
 }

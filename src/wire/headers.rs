@@ -1,16 +1,122 @@
 //! The headers of a message, whatever its transport keeps them in.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
-use super::text::percent_decode;
+use super::text::{percent_decode, unquote};
+use crate::domain::id::clip;
 
-/// The headers of a message. Read in binary mode only, and kept with a dead letter.
+/// The headers of a message. Read in binary mode only, and kept with a dead letter. The same headers read as the same
+/// attributes wherever they are: as a transport brings them, and in a dead letter that is redriven.
 pub trait Headers {
-    /// The value of a CloudEvents attribute, without its prefix and decoded. None: not there.
-    fn attribute(&self, name: &str) -> Option<Cow<'_, [u8]>>;
+    /// The value of a CloudEvents attribute. None: it is not there.
+    ///
+    /// # Errors
+    /// In words, naming the attribute, when its value cannot be read or it is there more than once.
+    fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, String>;
+
+    /// How the body is encoded, if that is said.
+    fn content_encoding(&self) -> Option<&str>;
 
     /// All that is worth keeping, as text.
     fn kept(&self) -> Vec<(String, String)>;
+}
+
+/// How a header's value stands for that of its attribute.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Binding {
+    /// `ce-id`: quoted and percent-encoded.
+    Http,
+    /// `cloudEvents_id`, `cloudEvents:id`: as it is.
+    Amqp,
+}
+
+/// The header under which the content encoding of a message is kept with its dead letter.
+pub(crate) const CONTENT_ENCODING: &str = "content-encoding";
+
+/// The attribute that a header carries. Headers of the HTTP binding are read over AMQP too: whoever passes messages from
+/// one to the other may leave them as they are.
+fn attribute_of(header: &str) -> Option<(Binding, &str)> {
+    let prefixes = [
+        ("ce-", Binding::Http),
+        ("cloudEvents_", Binding::Amqp),
+        ("cloudEvents:", Binding::Amqp),
+    ];
+    prefixes
+        .into_iter()
+        .find(|(prefix, _)| starts_with_ignore_case(header, prefix))
+        .map(|(prefix, binding)| (binding, &header[prefix.len()..]))
+}
+
+/// Finds an attribute among headers, whatever binding their names are of.
+///
+/// # Errors
+/// As [`Headers::attribute`].
+pub(crate) fn find<'a>(
+    name: &str,
+    headers: impl IntoIterator<Item = (&'a str, Cow<'a, [u8]>)>,
+) -> Result<Option<Cow<'a, str>>, String> {
+    let mut found = None;
+    for (header, value) in headers {
+        if let Some((binding, attribute)) = attribute_of(header)
+            && attribute.eq_ignore_ascii_case(name)
+            && found.replace((binding, header, value)).is_some()
+        {
+            return Err(format!(
+                "the attribute `{name}` is given twice; send one header for it"
+            ));
+        }
+    }
+    let Some((binding, header, value)) = found else {
+        return Ok(None);
+    };
+    let value = match binding {
+        Binding::Amqp => value,
+        Binding::Http => match unquote(value.trim_ascii()) {
+            Some(text) => Cow::Owned(percent_decode(&text)),
+            None => {
+                return Err(format!(
+                    "the attribute `{name}` is not a quoted string: the header `{}` begins with a double quote; end it \
+                     with one, or write %22",
+                    clip(header)
+                ));
+            }
+        },
+    };
+    let text = match value {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    };
+    // A dead letter keeps headers as text; there, this character stands for bytes that are not UTF-8.
+    text.filter(|text| binding == Binding::Http || !text.contains(char::REPLACEMENT_CHARACTER))
+        .map(Some)
+        .ok_or_else(|| format!("the attribute `{name}` is not UTF-8"))
+}
+
+/// A header's value as text to be kept. What is not UTF-8 is percent-encoded where that means the same, and replaced
+/// elsewhere.
+pub(crate) fn kept_value(header: &str, value: &[u8]) -> String {
+    let is_encoded = attribute_of(header).is_some_and(|(binding, _)| binding == Binding::Http);
+    let mut text = String::with_capacity(value.len());
+    for chunk in value.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if is_encoded {
+            for byte in chunk.invalid() {
+                let _ = write!(text, "%{byte:02X}");
+            }
+        } else if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    text
+}
+
+/// Whether a body with this content encoding is as it would be without: some libraries for AMQP put the character set there.
+#[must_use]
+pub fn is_plain_encoding(encoding: &str) -> bool {
+    ["", "identity", "utf-8", "utf8", "us-ascii", "binary"]
+        .iter()
+        .any(|plain| encoding.trim().eq_ignore_ascii_case(plain))
 }
 
 /// Headers as names and values: those of HTTP, and those of a dead letter, which may have come by HTTP or
@@ -30,7 +136,7 @@ impl Pairs {
             headers
                 .into_iter()
                 .filter(|(name, _)| kept(name))
-                .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value).into_owned()))
+                .map(|(name, value)| (name.to_owned(), kept_value(name, value)))
                 .collect(),
         )
     }
@@ -43,19 +149,17 @@ impl From<Vec<(String, String)>> for Pairs {
 }
 
 impl Headers for Pairs {
-    fn attribute(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        self.0.iter().find_map(|(header, value)| {
-            let is = |prefix: &str| {
-                starts_with_ignore_case(header, prefix) && header[prefix.len()..].eq_ignore_ascii_case(name)
-            };
-            if is("ce-") {
-                Some(Cow::Owned(percent_decode(value.as_bytes())))
-            } else if is("cloudEvents_") || is("cloudEvents:") {
-                Some(Cow::Borrowed(value.as_bytes()))
-            } else {
-                None
-            }
-        })
+    fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, String> {
+        let headers = self.0.iter();
+        find(
+            name,
+            headers.map(|(header, value)| (&**header, Cow::Borrowed(value.as_bytes()))),
+        )
+    }
+
+    fn content_encoding(&self) -> Option<&str> {
+        let is = |(name, _): &&(String, String)| name.eq_ignore_ascii_case(CONTENT_ENCODING);
+        self.0.iter().find(is).map(|(_, value)| &**value)
     }
 
     fn kept(&self) -> Vec<(String, String)> {
@@ -83,11 +187,56 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
         );
-        let attribute = |name| pairs.attribute(name).map(Cow::into_owned);
-        assert_eq!(attribute("id").unwrap(), b"a b");
-        assert_eq!(attribute("source").unwrap(), b"a%20b");
-        assert_eq!(attribute("type").unwrap(), b"x");
+        let attribute = |name| pairs.attribute(name).unwrap().map(Cow::into_owned);
+        assert_eq!(attribute("id").unwrap(), "a b");
+        assert_eq!(attribute("source").unwrap(), "a%20b");
+        assert_eq!(attribute("type").unwrap(), "x");
         assert_eq!(attribute("time"), None);
+    }
+
+    #[test]
+    fn values_of_http_are_unquoted_and_then_decoded_once() {
+        for (value, expected) in [
+            (&b"a%20b"[..], Ok("a b")),
+            (b"\"1.0\"", Ok("1.0")),
+            (b"\"a \\\"b\\\" c\\\\d\"", Ok("a \"b\" c\\d")),
+            (b"\"%20%2541\"", Ok(" %41")),
+            (b"Euro%20%e2%82%AC", Ok("Euro €")),
+            ("é".as_bytes(), Ok("é")),
+            (b"a\"b\"", Ok("a\"b\"")),
+            (b"\"\"", Ok("")),
+            (b"a%ff", Err("not UTF-8")),
+            (b"%C0%A0", Err("not UTF-8")),
+            (b"a\xffb", Err("not UTF-8")),
+            (b"\"a", Err("not a quoted string")),
+            (b"\"", Err("not a quoted string")),
+            (b"\"a\"b\"", Err("not a quoted string")),
+            (b"\"a\\\"", Err("not a quoted string")),
+        ] {
+            let pairs = Pairs::of_http([("ce-id", value)]);
+            let found = pairs.attribute("id").map(|value| value.unwrap().into_owned());
+            match expected {
+                Ok(text) => assert_eq!(found.as_deref(), Ok(text), "{value:?}"),
+                Err(why) => assert!(found.unwrap_err().contains(why), "{value:?}"),
+            }
+            // A dead letter says the same when it is redriven.
+            let again = Pairs::from(pairs.kept());
+            assert_eq!(again.attribute("id"), pairs.attribute("id"));
+        }
+    }
+
+    #[test]
+    fn an_attribute_in_two_headers_is_refused() {
+        for two in [
+            ["ce-id", "CE-ID"],
+            ["ce-id", "cloudEvents_id"],
+            ["cloudEvents:id", "cloudEvents_id"],
+        ] {
+            let pairs = Pairs::from(two.map(|name| (name.to_owned(), "1".to_owned())).to_vec());
+            let error = pairs.attribute("id").unwrap_err();
+            assert!(error.contains("`id` is given twice"), "{error}");
+            assert_eq!(pairs.attribute("source"), Ok(None));
+        }
     }
 
     #[test]

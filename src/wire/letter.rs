@@ -1,10 +1,10 @@
 //! From messages to events, or to dead letters: nothing that came in is lost.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::value::RawValue;
 
 use super::attributes::Attributes;
-use super::headers::{Headers, Pairs};
+use super::batch::{self, TooManyEvents};
+use super::headers::{Headers, Pairs, is_plain_encoding};
 use super::structured::utf8;
 use super::{BATCH, Decoder, STRUCTURED};
 use crate::domain::Event;
@@ -108,20 +108,34 @@ impl Decoder {
 
     /// Reads what HTTP brings: one event, or a batch. A broken member of a batch is a dead letter of its own;
     /// what is no JSON array at all is one.
-    pub fn events<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Vec<Result<Event, DeadLetter>> {
+    ///
+    /// # Errors
+    /// When a batch has more events than [`Decoder::with_max_events`] allows. It is read up to there and no further.
+    pub fn events<H: Headers + ?Sized>(
+        &self,
+        message: Message<'_, H>,
+    ) -> Result<Vec<Result<Event, DeadLetter>>, TooManyEvents> {
         if !message.is(BATCH) {
-            return vec![self.event(message)];
+            return Ok(vec![self.event(message)]);
         }
-        let members = utf8("the batch", message.body).and_then(|json| {
-            serde_json::from_str::<Vec<&RawValue>>(json)
-                .map_err(|error| format!("the batch is not a JSON array of events: {error}"))
-        });
+        let members = check_encoding(message.headers)
+            .and_then(|()| utf8("the batch", message.body))
+            .and_then(|json| match batch::members(json, self.max_events) {
+                Ok(members) => Ok(Some(members)),
+                Err(batch::BatchError::TooMany) => Ok(None),
+                Err(batch::BatchError::Json(error)) => {
+                    Err(format!("the batch is not a JSON array of events: {error}"))
+                }
+            });
         match members {
-            Ok(members) => members
+            Ok(Some(members)) => Ok(members
                 .into_iter()
                 .map(|member| self.alone(message.origin, member.get().as_bytes()))
-                .collect(),
-            Err(reason) => vec![Err(message.dead(reason))],
+                .collect()),
+            Ok(None) => Err(TooManyEvents {
+                most: self.max_events,
+            }),
+            Err(reason) => Ok(vec![Err(message.dead(reason))]),
         }
     }
 
@@ -149,12 +163,15 @@ impl Decoder {
     /// Reads a dead letter once more: the rules, or the clock, may be others by now.
     #[must_use]
     pub fn again(&self, letter: &DeadLetter) -> Vec<Result<Event, DeadLetter>> {
-        self.events(Message {
+        let headers = Pairs::from(letter.headers.clone());
+        let message = Message {
             origin: &letter.origin,
             content_type: letter.content_type.as_deref(),
-            headers: &Pairs::from(letter.headers.clone()),
+            headers: &headers,
             body: &letter.body,
-        })
+        };
+        self.events(message)
+            .unwrap_or_else(|error| vec![Err(message.dead(error.to_string()))])
     }
 
     /// A structured event without a message of its own.
@@ -168,19 +185,30 @@ impl Decoder {
     }
 
     fn one<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Event, String> {
+        check_encoding(message.headers)?;
         if message.is(STRUCTURED) {
             return self.structured(message.body);
         }
         if message.is(BATCH) {
             return Err("a batch of events came where one event is expected; send them one by one".into());
         }
-        if message.headers.attribute("specversion").is_none() {
+        if message.headers.attribute("specversion")?.is_none() {
             return Err(no_event(message.content_type));
         }
         self.check_size(message.body)?;
         let data = utf8("the data", message.body)?;
         Attributes::of_headers(message.headers, message.content_type)?
             .event((!data.trim_ascii().is_empty()).then_some(data))
+    }
+}
+
+fn check_encoding<H: Headers + ?Sized>(headers: &H) -> Result<(), String> {
+    match headers.content_encoding() {
+        Some(encoding) if !is_plain_encoding(encoding) => Err(format!(
+            "the body has the content encoding `{}`, which Tenure does not decode; send it without one",
+            clip(encoding)
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -191,7 +219,7 @@ fn no_event(content_type: Option<&str>) -> String {
     );
     format!(
         "the message {found} and no header for `specversion`: an event has the content type {STRUCTURED}, or \
-         its attributes in headers (AMQP: cloudEvents_id …, HTTP: ce-id …)"
+         its attributes in headers (cloudEvents_id … or ce-id …)"
     )
 }
 

@@ -8,9 +8,13 @@
 //! - A known name that is given twice in one JSON object makes a dead letter: nobody can tell which of the
 //!   two was meant. An unknown name may be given twice; it is not looked at.
 //! - An attribute, or `data`, that is `null` is absent. `data` that is absent is `{}`.
+//! - `sequence` may be a whole number in JSON; it stands for its digits. A whole number in `data` may be written
+//!   `100.0` or `1e2`.
+//! - A body with a content encoding (gzip) is not decoded. Over HTTP it is answered with 415, over AMQP it is a dead letter.
 //! - A byte order mark before JSON is skipped; editors on Windows put it there.
 
 mod attributes;
+mod batch;
 mod data;
 mod encode;
 mod explain;
@@ -23,8 +27,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+pub use batch::{DEFAULT_MAX_EVENTS, TooManyEvents};
 pub use encode::{change, change_id, event};
-pub use headers::{Headers, Pairs};
+pub(crate) use headers::{CONTENT_ENCODING, find, kept_value};
+pub use headers::{Headers, Pairs, is_plain_encoding};
 pub use letter::{Message, plain};
 
 #[cfg(doc)]
@@ -64,11 +70,22 @@ impl Default for Limits {
 pub struct Decoder {
     limits: Limits,
     now: DateTime<Utc>,
+    max_events: usize,
 }
 
 impl Decoder {
     #[must_use]
     pub fn new(limits: Limits, now: DateTime<Utc>) -> Self {
-        Self { limits, now }
+        Self {
+            limits,
+            now,
+            max_events: DEFAULT_MAX_EVENTS,
+        }
+    }
+
+    /// With another bound on the number of events in a batch than [`DEFAULT_MAX_EVENTS`].
+    #[must_use]
+    pub fn with_max_events(self, max_events: usize) -> Self {
+        Self { max_events, ..self }
     }
 }

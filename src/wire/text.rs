@@ -1,4 +1,23 @@
-//! Two old ways to write bytes as text: percent-encoding and base64.
+//! Old ways to write bytes as text: quoted strings, percent-encoding and base64.
+
+use std::borrow::Cow;
+
+/// Takes a value out of its double quotes, and the backslashes before quoted characters away (RFC 7230, section 3.2.6). A
+/// value that does not begin with a double quote is left as it is. None: the quotes do not close where it ends.
+pub(super) fn unquote(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let Some(inside) = text.strip_prefix(b"\"") else {
+        return Some(Cow::Borrowed(text));
+    };
+    let mut out = Vec::with_capacity(inside.len());
+    let mut rest = inside.iter();
+    loop {
+        match rest.next()? {
+            b'"' => return rest.as_slice().is_empty().then_some(Cow::Owned(out)),
+            b'\\' => out.push(*rest.next()?),
+            byte => out.push(*byte),
+        }
+    }
+}
 
 /// Decodes `%41` and the like, as the CloudEvents HTTP binding (section 3.1.3.2) wants it of receivers:
 /// what is not a valid encoding is left as it is.

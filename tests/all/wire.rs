@@ -126,6 +126,8 @@ fn binary_events_of_amqp_and_http_are_read() {
             Some("application/json"),
             Some("Application/JSON; charset=utf-8"),
             Some("application/vnd.space+json"),
+            Some("text/json; charset=utf-8"),
+            Some("application/x.a+b+JSON"),
         ] {
             assert_eq!(
                 read(content_type, &headers, r#"{"name": "Bakery"}"#),
@@ -136,7 +138,7 @@ fn binary_events_of_amqp_and_http_are_read() {
         let letter = read(Some("text/plain"), &headers, r#"{"name": "Bakery"}"#).unwrap_err();
         assert_eq!(
             letter.reason,
-            "the data is `text/plain`; Tenure reads application/json"
+            "the data is `text/plain`; Tenure reads JSON: application/json, or another type that ends in /json or +json"
         );
     }
 }
@@ -263,8 +265,16 @@ fn time_order_and_data_must_be_right() {
             "the attribute `sequence` is empty; leave it out",
         ),
         (
-            json!({"sequence": 7}),
-            "the event: `sequence` is integer `7`; expected a string",
+            json!({"sequence": -7}),
+            "the event: `sequence` is integer `-7`; expected text, or a whole number, 0 or more",
+        ),
+        (
+            json!({"sequence": 7.5}),
+            "the event: `sequence` is floating point `7.5`; expected text, or a whole number, 0 or more",
+        ),
+        (
+            json!({"sequence": true}),
+            "the event: `sequence` is boolean `true`; expected text, or a whole number, 0 or more",
         ),
         (
             json!({"sequence": "1".repeat(129)}),
@@ -276,7 +286,7 @@ fn time_order_and_data_must_be_right() {
         ),
         (
             json!({"datacontenttype": "text/xml"}),
-            "the data is `text/xml`; Tenure reads application/json",
+            "the data is `text/xml`; Tenure reads JSON: application/json, or another type that ends in /json or +json",
         ),
         (
             json!({"data": [], "data_base64": ""}),
@@ -360,7 +370,7 @@ fn data_must_be_right() {
         (
             "account.jobs_counted",
             r#"{"total": -1}"#,
-            "`total` is integer `-1`; expected a whole number, 0 or more, written without fraction and exponent",
+            "`total` is integer `-1`; expected a whole number, 0 or more",
         ),
         (
             "account.jobs_counted",
@@ -503,6 +513,127 @@ fn bodies_too_long_or_too_deep_or_not_text() {
 }
 
 #[test]
+fn a_batch_is_read_up_to_its_bound_and_no_further() {
+    let read = |body: &str, most: usize| {
+        let decoder = decoder().with_max_events(most);
+        decoder.events(Message {
+            origin: "http",
+            content_type: Some(BATCH),
+            headers: &Pairs::default(),
+            body: body.as_bytes(),
+        })
+    };
+    assert_eq!(read("[1, 2, 3]", 3).unwrap().len(), 3);
+    let error = read("[1, 2, 3]", 2).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the batch has more than 2 events; send them in smaller batches"
+    );
+    // What comes after the first one too many is not looked at.
+    assert_eq!(read("[1, 2, 3, and then no JSON", 2).unwrap_err().most, 2);
+    assert!(read("[1, 2, and then no JSON", 2).unwrap()[0].is_err());
+    // A dead letter with such a batch stays one, and says why.
+    let letter = DeadLetter {
+        origin: "amqp:tenure.events.0".into(),
+        content_type: Some(BATCH.into()),
+        headers: Vec::new(),
+        body: b"[1, 2, 3]".to_vec(),
+        reason: "a batch".into(),
+        retry_at: None,
+    };
+    let again = decoder().with_max_events(2).again(&letter);
+    assert_eq!(again.len(), 1);
+    assert!(
+        again[0]
+            .as_ref()
+            .unwrap_err()
+            .reason
+            .contains("more than 2 events")
+    );
+    assert_eq!(decoder().again(&letter).len(), 3);
+}
+
+#[test]
+fn sources_of_our_own_are_refused_at_every_entry_point() {
+    for source in ["tenure:touch", "tenure", "tenure:", "tenure:anything"] {
+        let event = envelope(&json!({"source": source}));
+        let expected = format!("the source `{source}` is Tenure's own");
+        let mut reasons = vec![structured(&event).unwrap_err()];
+        let line = decoder().line("file", event.to_string().as_bytes()).unwrap();
+        reasons.push(line.unwrap_err().reason);
+        let batch = format!("[{event}]");
+        let headers = Pairs::default();
+        let message = Message {
+            origin: "http",
+            content_type: Some(BATCH),
+            headers: &headers,
+            body: batch.as_bytes(),
+        };
+        reasons.push(decoder().events(message).unwrap().remove(0).unwrap_err().reason);
+        for prefix in ["ce-", "cloudEvents_"] {
+            let headers: Vec<_> = ["specversion", "id", "source", "type", "subject", "time"]
+                .map(|name| {
+                    (
+                        format!("{prefix}{name}"),
+                        event[name].as_str().unwrap().to_owned(),
+                    )
+                })
+                .to_vec();
+            let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            reasons.push(read(None, &headers, r#"{"name": "Bakery"}"#).unwrap_err().reason);
+        }
+        for reason in reasons {
+            assert!(reason.starts_with(&expected), "{reason}");
+        }
+    }
+    for source in ["tenured", "Tenure", "/tenure:touch", "tenure.touch"] {
+        assert!(
+            structured(&envelope(&json!({"source": source}))).is_ok(),
+            "{source}"
+        );
+    }
+}
+
+#[test]
+fn a_sequence_may_be_a_number_and_stands_for_its_digits() {
+    for (sequence, text) in [
+        (json!("007"), "007"),
+        (json!(11), "11"),
+        (json!(11.0), "11"),
+        (json!(u64::MAX), "18446744073709551615"),
+    ] {
+        let event = structured(&envelope(&json!({"sequence": sequence}))).unwrap();
+        assert_eq!(event.sequence.as_deref(), Some(text));
+    }
+}
+
+#[test]
+fn a_whole_number_may_be_written_with_a_fraction_of_zero() {
+    for (total, expected) in [
+        ("100.0", 100),
+        ("1e2", 100),
+        ("-0.0", 0),
+        ("9007199254740993", 9_007_199_254_740_993),
+    ] {
+        assert_eq!(
+            data("account.jobs_counted", &format!("{{\"total\": {total}}}")),
+            Ok(EventKind::JobsCounted { total: expected }),
+            "{total}"
+        );
+    }
+    for total in [
+        "100.5",
+        "18446744073709551616",
+        "9007199254740994.0",
+        "-1.0",
+        "\"100\"",
+    ] {
+        let reason = data("account.jobs_counted", &format!("{{\"total\": {total}}}")).unwrap_err();
+        assert!(reason.ends_with("expected a whole number, 0 or more"), "{reason}");
+    }
+}
+
+#[test]
 fn a_byte_order_mark_is_skipped() {
     let body = format!("\u{feff}{}", envelope(&json!({})));
     assert_eq!(decoder().structured(body.as_bytes()), Ok(bakery()));
@@ -511,12 +642,14 @@ fn a_byte_order_mark_is_skipped() {
 #[test]
 fn a_batch_is_read_member_by_member() {
     let events = |body: &str| {
-        decoder().events(Message {
-            origin: "http",
-            content_type: Some("application/cloudevents-batch+json; charset=utf-8"),
-            headers: &pairs(&[("ce-x", "y")]),
-            body: body.as_bytes(),
-        })
+        decoder()
+            .events(Message {
+                origin: "http",
+                content_type: Some("application/cloudevents-batch+json; charset=utf-8"),
+                headers: &pairs(&[("ce-x", "y")]),
+                body: body.as_bytes(),
+            })
+            .unwrap()
     };
     let body = format!("[{}, {{\"id\": 1}} , 7]", envelope(&json!({})));
     let read = events(&body);

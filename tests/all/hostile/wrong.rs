@@ -68,6 +68,13 @@ fn attributes() -> impl Strategy<Value = Wrong> {
     });
     let empty = select(&TEXTS[..]).prop_map(|name| (with(|event| event[name] = "".into()), named(name)));
     let typed = (select(&TEXTS[..]), no_text())
+        // A sequence may be a whole number.
+        .prop_filter("wrong", |(name, value)| {
+            *name != "sequence"
+                || value
+                    .as_f64()
+                    .is_none_or(|number| number < 0.0 || number.fract() != 0.0)
+        })
         .prop_map(|(name, value)| (with(|event| event[name] = value), named(name)));
     let long = (select(vec!["id", "source", "sequence"]), 513..900usize)
         .prop_map(|(name, n)| (with(|event| event[name] = "x".repeat(n).into()), named(name)));
@@ -81,6 +88,12 @@ fn attributes() -> impl Strategy<Value = Wrong> {
         let event = right();
         let body = format!("{{\"{name}\":{},{}", event[name], &event.to_string()[1..]);
         (body.into_bytes(), named(name))
+    });
+    let reserved = "tenure(:[a-z:]{0,9})?".prop_map(|text| {
+        (
+            with(|event| event["source"] = text.clone().into()),
+            format!("the source `{text}`"),
+        )
     });
     let version = "[2-9]\\.[0-9]".prop_map(|text| {
         (
@@ -99,6 +112,8 @@ fn attributes() -> impl Strategy<Value = Wrong> {
         "/[a-z]{1,9}".prop_map(|text| (text, "the partner id")),
         "[a-z]{1,9}/".prop_map(|text| (text, "the client id")),
         "[a-z]{1,9}/[a-z]{0,4}[ /ü\u{0}%?#]".prop_map(|text| (text, "the client id")),
+        "[a-z]{1,9}/\\.{1,2}".prop_map(|text| (text, "the client id")),
+        "\\.{1,2}/[a-z]{1,9}".prop_map(|text| (text, "the partner id")),
         "[a-z]{129,200}/c".prop_map(|text| (text, "the partner id")),
     ]
     .prop_map(|(text, words)| (with(|event| event["subject"] = text.into()), words.to_owned()));
@@ -122,7 +137,7 @@ fn attributes() -> impl Strategy<Value = Wrong> {
     ]
     .prop_map(|text| (with(|event| event["time"] = text.into()), named("time")));
     prop_oneof![
-        missing, empty, typed, long, nul, twice, version, kind, subject, time
+        missing, empty, typed, long, nul, twice, reserved, version, kind, subject, time
     ]
 }
 
@@ -167,7 +182,7 @@ fn data() -> impl Strategy<Value = Wrong> {
         );
         (body.into_bytes(), named(name))
     });
-    let content_type = "(text|image)/[a-z]{1,8}".prop_map(|text| {
+    let content_type = "(text|image)/[a-ik-z]{1,8}".prop_map(|text| {
         (
             with(|event| event["datacontenttype"] = text.clone().into()),
             named(&text),
