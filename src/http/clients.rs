@@ -10,11 +10,11 @@ use utoipa::ToSchema;
 use super::error::ErrorBody;
 use super::params::{Params, RawPath, RawQuery, client_key, partner};
 use super::{Api, ApiError, schema};
-use crate::domain::ClientKey;
 use crate::domain::access::{AccessStatus, Decision};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::ClientView;
+use crate::domain::{Action, ClientKey};
 use crate::engine::{JournalLine, ListRequest, ServiceFilter, Tab};
 
 const DEFAULT_PAGE: u32 = 100;
@@ -44,20 +44,21 @@ pub struct JournalPage {
     path = "/v1/partners/{partner}/clients",
     tag = "clients",
     params(
-        ("partner" = String, Path, description = "1 to 128 characters out of A-Z a-z 0-9 . _ ~ : @ -"),
+        ("partner" = schema::PartnerId, Path, description = "1 to 128 characters out of A-Z a-z 0-9 . _ ~ : @ -, not . nor .."),
         ("link" = Option<schema::LinkName>, Query, description = "Only clients with this link status"),
         ("service" = Option<schema::ServiceFilterName>, Query, description = "Only clients with this service status; `all_active`: \
                                                                                all that are not terminated"),
         ("access" = Option<schema::AccessName>, Query, description = "Only clients with this access status"),
         ("tab" = Option<schema::TabName>, Query, description = "Only clients on this tab: archived and lost ones are on \
                                                        `inactive`, deleted ones on neither"),
-        ("limit" = Option<u32>, Query, description = "1 to 1000; 100 without", minimum = 1, maximum = 1000),
-        ("after" = Option<String>, Query, description = "Clients after this id: `next` of the page before"),
+        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; 100 without"),
+        ("after" = Option<schema::ClientId>, Query, description = "Clients after this id: `next` of the page before"),
     ),
     responses(
         (status = 200, description = "A page of clients; an unknown partner has none", body = ClientsPage),
         (status = 400, description = "A parameter cannot be used", body = ErrorBody),
         (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
         (status = 503, description = "The store cannot be reached", body = ErrorBody),
     )
 )]
@@ -115,15 +116,15 @@ fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> {
     path = "/v1/partners/{partner}/clients/{client}",
     tag = "clients",
     params(
-        ("partner" = String, Path),
-        ("client" = String, Path),
-        ("at" = Option<String>, Query, format = DateTime, description = "The moment to show, past or to come, in \
-                                                                        RFC 3339; now without"),
+        ("partner" = schema::PartnerId, Path),
+        ("client" = schema::ClientId, Path),
+        ("at" = Option<schema::Moment>, Query, description = "The moment to show, past or to come, in RFC 3339; now without"),
     ),
     responses(
         (status = 200, description = "The client", body = schema::ClientView),
         (status = 400, description = "A parameter cannot be used", body = ErrorBody),
         (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
         (status = 404, description = "The client was never added, or not yet at that moment", body = ErrorBody),
         (status = 503, description = "The store cannot be reached", body = ErrorBody),
     )
@@ -150,15 +151,16 @@ pub(super) async fn show(
     path = "/v1/partners/{partner}/clients/{client}/journal",
     tag = "clients",
     params(
-        ("partner" = String, Path),
-        ("client" = String, Path),
-        ("after" = Option<i64>, Query, description = "Lines after this sequence number", minimum = 0),
-        ("limit" = Option<u32>, Query, description = "1 to 1000; 100 without", minimum = 1, maximum = 1000),
+        ("partner" = schema::PartnerId, Path),
+        ("client" = schema::ClientId, Path),
+        ("after" = Option<schema::Number>, Query, description = "Lines after this sequence number"),
+        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; 100 without"),
     ),
     responses(
         (status = 200, description = "A page of the journal, oldest first", body = JournalPage),
         (status = 400, description = "A parameter cannot be used", body = ErrorBody),
         (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
         (status = 404, description = "Nothing was ever heard of the client", body = ErrorBody),
         (status = 503, description = "The store cannot be reached", body = ErrorBody),
     )
@@ -199,14 +201,15 @@ pub(super) async fn journal(
     path = "/v1/partners/{partner}/clients/{client}/access",
     tag = "clients",
     params(
-        ("partner" = String, Path),
-        ("client" = String, Path),
-        ("action" = Option<String>, Query, description = "What the partner is about to do; a few things it may never do"),
+        ("partner" = schema::PartnerId, Path),
+        ("client" = schema::ClientId, Path),
+        ("action" = Option<schema::ActionName>, Query, description = "What the partner is about to do; a few things it may never do"),
     ),
     responses(
         (status = 200, description = "The decision", body = schema::Decision),
         (status = 400, description = "A parameter cannot be used", body = ErrorBody),
         (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
         (status = 503, description = "The store cannot be reached", body = ErrorBody),
     )
 )]
@@ -217,9 +220,14 @@ pub(super) async fn access(
 ) -> Result<Json<Decision>, ApiError> {
     let key = client_key(path)?;
     let mut params = Params::of(query)?;
-    let action = params.text("action")?;
+    let action = params
+        .text("action")?
+        .map(|name| {
+            Action::try_from(&*name).map_err(|reason| ApiError::parameter("action", reason.to_string()))
+        })
+        .transpose()?;
     params.finish()?;
-    api.undisturbed(move |engine| async move { engine.decide(&key, action.as_deref()).await })
+    api.undisturbed(move |engine| async move { engine.decide(&key, action.as_ref()).await })
         .await
         .map(Json)
 }

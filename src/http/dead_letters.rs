@@ -78,13 +78,14 @@ impl From<DeadLine> for DeadLetterLine {
     tag = "events",
     params(
         ("status" = Option<schema::DeadStatusName>, Query, description = "Only dead letters with this status"),
-        ("after" = Option<i64>, Query, description = "Dead letters after this id", minimum = 0),
-        ("limit" = Option<u32>, Query, description = "1 to 1000; 100 without", minimum = 1, maximum = 1000),
+        ("after" = Option<schema::Number>, Query, description = "Dead letters after this id"),
+        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; 100 without"),
     ),
     responses(
         (status = 200, description = "A page of dead letters", body = DeadLettersPage),
         (status = 400, description = "A parameter cannot be used", body = ErrorBody),
         (status = 401, description = "The token is missing or another", body = ErrorBody),
+        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
         (status = 503, description = "The store cannot be reached", body = ErrorBody),
     )
 )]

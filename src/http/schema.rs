@@ -6,28 +6,58 @@
 use chrono::{DateTime, Utc};
 use utoipa::ToSchema;
 
-/// A CloudEvents 1.0 event. Fields and extensions that Tenure does not know are ignored.
+/// A subject: `{partner}/{client}`, in the pattern of both.
+pub(super) const SUBJECT: &str =
+    r"^(?!\.{1,2}/)[A-Za-z0-9._~:@-]{1,128}/(?!\.{1,2}$)[A-Za-z0-9._~:@-]{1,128}$";
+
+/// An event in structured mode. `event_schema` has what stands in the document for it.
 #[derive(ToSchema)]
-pub struct CloudEvent {
-    #[schema(example = "1.0")]
-    specversion: String,
-    /// With `source`, the event's name: the same pair again changes nothing.
-    id: String,
-    #[schema(example = "/apps/accounts")]
-    source: String,
-    #[schema(rename = "type", example = "client.added")]
-    r#type: String,
-    /// `{partner}/{client}`
-    #[schema(example = "acme/bakery")]
-    subject: String,
-    /// When it happened.
-    time: DateTime<Utc>,
-    /// Orders events of the same time, compared as text.
-    #[schema(required = false)]
-    sequence: Option<String>,
-    #[schema(required = false)]
-    data: Option<serde_json::Map<String, serde_json::Value>>,
-}
+pub struct CloudEvent {}
+
+/// The id of a partner: not `.` nor `..`.
+#[derive(ToSchema)]
+#[schema(
+    pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._~:@-]+$",
+    min_length = 1,
+    max_length = 128,
+    example = "acme"
+)]
+pub struct PartnerId(String);
+
+/// The id of a partner's client: not `.` nor `..`.
+#[derive(ToSchema)]
+#[schema(
+    pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._~:@-]+$",
+    min_length = 1,
+    max_length = 128,
+    example = "bakery"
+)]
+pub struct ClientId(String);
+
+/// What the partner is about to do. A few things it may never do; a name within two letters of one of these is an error too.
+#[derive(ToSchema)]
+#[schema(
+    pattern = r"^[a-z0-9_]+$",
+    min_length = 1,
+    max_length = 64,
+    example = "invoice_create"
+)]
+pub struct ActionName(String);
+
+/// A moment in RFC 3339.
+#[derive(ToSchema)]
+#[schema(format = DateTime, example = "2026-03-01T12:00:00Z")]
+pub struct Moment(String);
+
+/// Items on a page; 100 without.
+#[derive(ToSchema)]
+#[schema(minimum = 1, maximum = 1000)]
+pub struct PageSize(u32);
+
+/// A number that a page ends with.
+#[derive(ToSchema)]
+#[schema(minimum = 0)]
+pub struct Number(i64);
 
 /// A client at one moment.
 #[derive(ToSchema)]

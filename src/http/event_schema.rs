@@ -1,0 +1,174 @@
+//! The JSON Schema of an event, with everything that a schema can say of what is read. Written by hand: what the reader accepts
+//! depends on the type of the event. A test holds the two against each other.
+
+use serde_json::{Value, json};
+
+use super::schema::SUBJECT;
+use crate::domain::event::TYPES;
+use crate::domain::id::MAX_HOLDING_ID_CHARS;
+use crate::domain::name::MAX_NAME_CHARS;
+use crate::wire::{MAX_NAME_BYTES, MAX_SEQUENCE_BYTES};
+
+/// Any text that a database can keep: without NUL.
+const TEXT: &str = "^[^\\u0000]*$";
+/// The same, with a character that can be seen. (Not every character that cannot is left out here; the reader knows all.)
+const VISIBLE: &str = "^[^\\u0000]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u180b-\\u180f\
+                       \\u200b-\\u200f\\u2028-\\u202f\\u2060-\\u206f\\u2800\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\
+                       \\ufff0-\\ufffb][^\\u0000]*$";
+/// Any source but those that are reserved.
+const SOURCE: &str = "^(?!tenure(:|$))[^\\u0000]+$";
+const JSON: &str = "^[^/;\\s]+/([^;\\s]*\\+)?[Jj][Ss][Oo][Nn]\\s*(;.*)?$";
+const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}(==)?|[A-Za-z0-9+/]{3}=?)?$";
+
+/// Up to here a whole number is exact however it is written. Written in digits alone it may be larger.
+const LARGEST: u64 = 9_007_199_254_740_992;
+
+/// The schema of an event in structured mode.
+pub(super) fn cloud_event() -> Value {
+    let of_type = TYPES.iter().map(|kind| {
+        let fields = fields(kind);
+        let data = data(&fields);
+        let mut schema = json!({"properties": {"type": {"const": kind}, "data": data}});
+        if fields.iter().any(|field| field.required) {
+            // Without `data`, or in base64, it is for the reader to say what is missing.
+            schema["anyOf"] = json!([{"required": ["data"]}, {"required": ["data_base64"]}]);
+        }
+        schema
+    });
+    json!({
+        "description": "A CloudEvents 1.0 event. Fields and extensions that Tenure does not know are ignored.",
+        "type": "object",
+        "required": ["specversion", "id", "source", "type", "subject", "time"],
+        "properties": {
+            "specversion": {"type": "string", "enum": ["1.0"]},
+            "id": {
+                "type": "string", "minLength": 1, "maxLength": MAX_NAME_BYTES, "pattern": TEXT,
+                "description": "With `source`, the event's name: the same pair again changes nothing. The length is in bytes.",
+            },
+            "source": {
+                "type": "string", "minLength": 1, "maxLength": MAX_NAME_BYTES, "pattern": SOURCE,
+                "description": "`tenure` and whatever begins with `tenure:` is reserved. The length is in bytes.",
+                "example": "/apps/accounts",
+            },
+            "type": {"type": "string", "enum": TYPES, "example": "client.added"},
+            "subject": {"type": "string", "pattern": SUBJECT, "description": "`{partner}/{client}`", "example": "acme/bakery"},
+            "time": {"type": "string", "format": "date-time", "description": "When it happened, in the years 1 to 9999."},
+            "sequence": {
+                "description": "Orders events of the same time: digits by value, before all other text. A number stands for its \
+                                digits.",
+                "anyOf": [
+                    {"type": "string", "minLength": 1, "maxLength": MAX_SEQUENCE_BYTES, "pattern": TEXT},
+                    {"type": "integer", "minimum": 0, "maximum": LARGEST},
+                    {"type": "null"},
+                ],
+            },
+            "datacontenttype": {"type": ["string", "null"], "pattern": JSON, "description": "application/json without"},
+            "data": {"type": ["object", "null"]},
+            "data_base64": {"type": ["string", "null"], "pattern": BASE64, "description": "`data` in base64, instead of it"},
+        },
+        "oneOf": of_type.collect::<Vec<_>>(),
+        "not": {
+            "properties": {"data": {"type": "object"}, "data_base64": {"type": "string"}},
+            "required": ["data", "data_base64"],
+        },
+    })
+}
+
+struct Field {
+    name: &'static str,
+    schema: Value,
+    required: bool,
+}
+
+fn field(name: &'static str, schema: Value) -> Field {
+    Field {
+        name,
+        schema,
+        required: true,
+    }
+}
+
+fn optional(name: &'static str, schema: Value) -> Field {
+    Field {
+        name,
+        schema,
+        required: false,
+    }
+}
+
+fn data(fields: &[Field]) -> Value {
+    let properties: serde_json::Map<String, Value> = fields
+        .iter()
+        .map(|field| (field.name.to_owned(), field.schema.clone()))
+        .collect();
+    let required: Vec<&str> = fields
+        .iter()
+        .filter(|field| field.required)
+        .map(|field| field.name)
+        .collect();
+    let mut schema = json!({"properties": properties, "required": required});
+    // Where nothing is required, `data` may be null.
+    schema["type"] = if required.is_empty() {
+        json!(["object", "null"])
+    } else {
+        json!("object")
+    };
+    schema
+}
+
+/// What the data of a type holds.
+fn fields(kind: &str) -> Vec<Field> {
+    let id = || json!({"type": "string", "minLength": 1, "maxLength": MAX_HOLDING_ID_CHARS, "pattern": TEXT});
+    let text = || json!({"type": ["string", "null"], "pattern": TEXT});
+    let moment = || json!({"type": "string", "format": "date-time"});
+    let name = || json!({"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS, "pattern": VISIBLE});
+    let flag = || json!({"type": "boolean"});
+    let one_of = |words: &[&str]| json!({"type": "string", "enum": words});
+    match kind {
+        "client.added" => vec![field("name", name()), optional("imported", flag())],
+        "client.renamed" => vec![field("name", name())],
+        "client.invited" => vec![
+            optional("channel", one_of(&["standard", "referral"])),
+            optional(
+                "steps",
+                json!({"type": "array", "minItems": 1, "items": one_of(&["accepted", "onboarded", "consented"])}),
+            ),
+            optional("commission_eligible", flag()),
+        ],
+        "onboarding.completed" => vec![optional("via", one_of(&["invitation", "independent"]))],
+        "invitation.rejected"
+        | "identity.rejected"
+        | "client.archived"
+        | "client.lost"
+        | "client.terminated" => {
+            vec![optional("reason", text())]
+        }
+        "partner.disconnected" => vec![field("by", one_of(&["partner", "client"]))],
+        "assignment.added" => vec![field("assignment_id", id()), optional("service", text())],
+        "assignment.removed" => vec![field("assignment_id", id())],
+        "report_schedule.created" | "report_schedule.deleted" => vec![field("schedule_id", id())],
+        "margin_rule.created" | "margin_rule.deleted" => vec![field("rule_id", id())],
+        "subscription.added" => vec![
+            field("subscription_id", id()),
+            optional("plan", text()),
+            optional("managed_by", one_of(&["partner", "client"])),
+            optional(
+                "paid_until",
+                json!({"type": ["string", "null"], "format": "date-time"}),
+            ),
+        ],
+        "subscription.renewed" => vec![field("subscription_id", id()), field("paid_until", moment())],
+        "subscription.ended" => vec![field("subscription_id", id())],
+        "user.added" | "user.removed" => vec![field("user_id", id())],
+        "integration.added" | "integration.removed" => vec![field("integration_id", id())],
+        "account.accessed" => vec![
+            optional("by", one_of(&["partner", "staff"])),
+            optional("user", text()),
+        ],
+        "account.jobs_counted" => vec![field(
+            "total",
+            json!({"type": "integer", "minimum": 0, "maximum": LARGEST}),
+        )],
+        _ => Vec::new(),
+    }
+}
