@@ -3,6 +3,7 @@
 
 mod cron;
 mod error;
+mod hosts;
 mod layers;
 mod policy;
 mod read;
@@ -105,8 +106,14 @@ pub struct HttpSettings {
     pub listen: Option<SocketAddr>,
     /// None: nobody is asked.
     pub token: Option<Secret>,
+    /// Hosts that requests may name, in lower case, beside the loopback ones and the address that is listened on.
+    pub hosts: Vec<String>,
     /// Longest body of a request, in bytes.
     pub body_limit: usize,
+    /// Events in one request at most.
+    pub max_events: usize,
+    /// Open connections at most.
+    pub max_connections: usize,
     pub timeout: Duration,
 }
 
@@ -270,7 +277,10 @@ fn http(from: &Reader) -> Result<HttpSettings, SettingsError> {
     Ok(HttpSettings {
         listen,
         token,
+        hosts: hosts::read(from, "http.hosts")?,
         body_limit: from.number("http.body_limit", 1024..=1_073_741_824)?,
+        max_events: from.number("http.max_events", 1..=1_000_000)?,
+        max_connections: from.number("http.max_connections", 8..=100_000)?,
         timeout: from.duration("http.timeout", read::TIMEOUT)?,
     })
 }

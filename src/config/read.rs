@@ -143,11 +143,11 @@ impl Reader {
         self.duration(key, bounds).map(micros)
     }
 
-    /// A list of durations: an array, or text with commas.
-    pub(super) fn spans(&self, key: &str, bounds: Bounds) -> Result<Vec<TimeDelta>, SettingsError> {
-        let texts: Option<Vec<&str>> = match self.kind(key) {
+    /// A list of texts: an array, or text with commas. None: it is neither.
+    pub(super) fn texts(&self, key: &str) -> Option<Vec<&str>> {
+        match self.kind(key) {
             ValueKind::String(text) if text.trim().is_empty() => Some(Vec::new()),
-            ValueKind::String(text) => Some(text.split(',').collect()),
+            ValueKind::String(text) => Some(text.split(',').map(str::trim).collect()),
             ValueKind::Array(values) => values
                 .iter()
                 .map(|value| match &value.kind {
@@ -156,8 +156,12 @@ impl Reader {
                 })
                 .collect(),
             _ => None,
-        };
-        texts
+        }
+    }
+
+    /// A list of durations: an array, or text with commas.
+    pub(super) fn spans(&self, key: &str, bounds: Bounds) -> Result<Vec<TimeDelta>, SettingsError> {
+        self.texts(key)
             .and_then(|texts| {
                 texts
                     .into_iter()

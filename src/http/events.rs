@@ -11,16 +11,17 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::ErrorBody;
 use super::{Api, ApiError, schema};
 use crate::domain::Event;
+use crate::domain::id::clip;
 use crate::engine::{Answer, Incoming};
 use crate::store::DeadLetter;
-use crate::wire::{BATCH, Decoder, Message, Pairs, STRUCTURED};
+use crate::wire::{BATCH, Decoder, Message, Pairs, STRUCTURED, is_plain_encoding};
 
 /// Events in one transaction at most: a body may hold more than a transaction should.
 const CHUNK: usize = 1_000;
@@ -85,8 +86,12 @@ pub enum OutcomeKind {
         (status = 202, description = "The only event is ahead of the clock here; kept, and ingested by itself when its time has \
                                       come", body = Outcomes),
         (status = 401, description = "The token is missing or another", body = ErrorBody),
-        (status = 413, description = "The body is longer than `http.body_limit`", body = ErrorBody),
-        (status = 415, description = "The content type is none of the three modes", body = ErrorBody),
+        (status = 400, description = "A header is given twice", body = ErrorBody),
+        (status = 403, description = "Sent by a web page of a host that is not in `http.hosts`", body = ErrorBody),
+        (status = 413, description = "The body is longer than `http.body_limit`, or the batch has more events than \
+                                      `http.max_events`; nothing of it is kept", body = ErrorBody),
+        (status = 415, description = "The content type is none of the three modes, or the body is compressed", body = ErrorBody),
+        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
         (status = 422, description = "The only event cannot be one; kept as a dead letter", body = Outcomes),
         (status = 503, description = "The store cannot be reached: send it again", body = ErrorBody),
     )
@@ -96,10 +101,13 @@ pub(super) async fn take(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Outcomes>), ApiError> {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let content_type = only(&headers, &header::CONTENT_TYPE)?;
     check_mode(content_type, &headers)?;
+    if let Some(encoding) = only(&headers, &header::CONTENT_ENCODING)?
+        && !is_plain_encoding(encoding)
+    {
+        return Err(ApiError::ContentEncoding(clip(encoding)));
+    }
     let body = body.map_err(|error| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge {
             limit: api.body_limit,
@@ -107,7 +115,8 @@ pub(super) async fn take(
         _ => ApiError::Body(error.body_text()),
     })?;
     let now = api.engine()?.now();
-    let decoded = Decoder::new(api.limits, now).events(Message {
+    let decoder = Decoder::new(api.limits, now).with_max_events(api.max_events);
+    let read = decoder.events(Message {
         origin: "http",
         content_type,
         headers: &Pairs::of_http(
@@ -116,14 +125,31 @@ pub(super) async fn take(
                 .map(|(name, value)| (name.as_str(), value.as_bytes())),
         ),
         body: &body,
-    });
-    let outcomes = take_all(&api, decoded).await?;
+    })?;
+    drop(body);
+    let outcomes = take_all(&api, read).await?;
     let status = match outcomes.as_slice() {
         [only] if only.outcome == OutcomeKind::Dead => StatusCode::UNPROCESSABLE_ENTITY,
         [only] if only.outcome == OutcomeKind::Deferred => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
     };
     Ok((status, Json(Outcomes { outcomes })))
+}
+
+/// The value of a header that may be there once.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let (value, another) = (values.next(), values.next());
+    if another.is_some() {
+        return Err(ApiError::header(name.as_str(), "it is given twice; send it once"));
+    }
+    value
+        .map(|value| {
+            value
+                .to_str()
+                .map_err(|_| ApiError::header(name.as_str(), "it has characters beyond ASCII"))
+        })
+        .transpose()
 }
 
 /// What is none of the three modes is nobody's event, and not kept.

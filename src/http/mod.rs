@@ -2,10 +2,13 @@
 
 mod auth;
 mod clients;
+mod connections;
 mod dead_letters;
 mod error;
+mod event_schema;
 mod events;
 mod health;
+mod hosts;
 mod metrics;
 mod openapi;
 mod params;
@@ -20,6 +23,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use error::ApiError;
@@ -41,7 +45,12 @@ pub struct Api {
     probes: RwLock<Vec<(&'static str, Probe)>>,
     token: Option<auth::Digest>,
     limits: Limits,
+    hosts: hosts::Hosts,
     body_limit: usize,
+    max_events: usize,
+    max_connections: usize,
+    /// Room for work in the engine: so many connections at most are not closed when there is no room for others.
+    working: Arc<Semaphore>,
     timeout: Duration,
     metrics: metrics::Metrics,
     /// Work that outlives its request.
@@ -57,7 +66,11 @@ impl Api {
             probes: RwLock::default(),
             token: settings.token.as_ref().map(auth::Digest::of),
             limits,
+            hosts: hosts::Hosts::of(settings),
             body_limit: settings.body_limit,
+            max_events: settings.max_events,
+            max_connections: settings.max_connections,
+            working: Arc::new(Semaphore::new((settings.max_connections / 2).max(1))),
             timeout: settings.timeout,
             metrics: metrics::Metrics::new(metrics),
             tasks: TaskTracker::new(),
@@ -108,6 +121,7 @@ impl Api {
             .merge(guarded)
             .fallback(server::no_such_path)
             .method_not_allowed_fallback(server::no_such_method)
+            .layer(from_fn_with_state(self.clone(), hosts::check))
             .layer(from_fn_with_state(self.clone(), server::time_limit))
             .layer(from_fn(metrics::measure))
             .with_state(self.clone())
@@ -126,7 +140,20 @@ impl Api {
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,
     {
-        match self.tasks.spawn(work(self.engine()?)).await {
+        let engine = self.engine()?;
+        // Not waited for: whoever waits holds a connection, and probes need some.
+        let room = self
+            .working
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| ApiError::Busy)?;
+        let work = work(engine);
+        let seen_through = async move {
+            let done = work.await;
+            drop(room);
+            done
+        };
+        match self.tasks.spawn(seen_through).await {
             Ok(done) => done.map_err(ApiError::from),
             Err(panic) => Err(ApiError::Internal(panic.to_string())),
         }

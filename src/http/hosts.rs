@@ -1,0 +1,205 @@
+//! Which hosts a request may name.
+//!
+//! A web page can have a name of its own that leads to this machine (DNS rebinding). A browser then takes a worker on the
+//! loopback address for a part of that page, and lets it read and send anything. The request still says the page's name
+//! in `Host`, so that hosts that nobody expects are refused.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, Version, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::{Api, ApiError};
+use crate::config::HttpSettings;
+use crate::domain::id::clip;
+
+/// Probes name the address of a pod, which nobody knows before; and there is nothing to learn.
+const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
+
+pub(super) struct Hosts {
+    listen: Option<IpAddr>,
+    named: Vec<String>,
+    /// Whether every host will do: a page does not know the token, and the token is asked for.
+    any: bool,
+}
+
+impl Hosts {
+    pub(super) fn of(settings: &HttpSettings) -> Self {
+        Self {
+            listen: settings.listen.map(|address| address.ip()),
+            named: settings.hosts.clone(),
+            any: settings.hosts.is_empty() && settings.token.is_some(),
+        }
+    }
+
+    /// Whether a `Host`, with or without a port, is one of ours. The port does not matter: a page cannot choose under which
+    /// name it is known, and ports are forwarded.
+    fn allow(&self, host: &str) -> bool {
+        self.any
+            || match Host::of(host) {
+                Some(Host::Address(address)) => {
+                    let address = address.to_canonical();
+                    address.is_loopback()
+                        || self.listen.is_some_and(|listen| listen.to_canonical() == address)
+                        || self.named.contains(&address.to_string())
+                }
+                Some(Host::Name(name)) => name == "localhost" || self.named.contains(&name),
+                None => false,
+            }
+    }
+
+    /// Whether a web page of this origin may change something: one of a host that is ours.
+    fn allow_origin(&self, origin: &str) -> bool {
+        self.any
+            || origin
+                .strip_prefix("http://")
+                .or_else(|| origin.strip_prefix("https://"))
+                .is_some_and(|host| self.allow(host))
+    }
+}
+
+enum Host {
+    Address(IpAddr),
+    Name(String),
+}
+
+impl Host {
+    /// Reads a host with or without a port: `localhost:8080`, `127.0.0.1`, `[::1]:8080`.
+    fn of(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Some(Self::Address(address.ip()));
+        }
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        if let Some(address) = bare {
+            return address.parse().ok().map(Self::Address);
+        }
+        let name = match text.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            Some(_) => return None,
+            None => text,
+        };
+        if let Ok(address) = name.parse() {
+            return Some(Self::Address(address));
+        }
+        let name = name.strip_suffix('.').unwrap_or(name);
+        (!name.is_empty()).then(|| Self::Name(name.to_ascii_lowercase()))
+    }
+}
+
+pub(super) async fn check(
+    State(api): State<Arc<Api>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if !OPEN_PATHS.contains(&request.uri().path()) {
+        check_host(&api.hosts, &request)?;
+        if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+            check_origin(&api.hosts, request.headers())?;
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+fn check_host(hosts: &Hosts, request: &Request) -> Result<(), ApiError> {
+    // A target in absolute form, or an authority of its own, wins over `Host` (RFC 9112, section 3.2.2): both must be ours.
+    let target = request.uri().authority().map(Authority::as_str);
+    let mut named = request.headers().get_all(header::HOST).iter();
+    let host = named.next();
+    if named.next().is_some() {
+        return Err(ApiError::header("host", "it is given twice; send it once"));
+    }
+    // Only HTTP/1.1 has to send it, and every browser does.
+    if host.is_none() && target.is_none() && request.version() == Version::HTTP_11 {
+        return Err(ApiError::header("host", "it is missing"));
+    }
+    let host = host.map(|host| String::from_utf8_lossy(host.as_bytes()));
+    for host in target.into_iter().chain(host.as_deref()) {
+        if !hosts.allow(host) {
+            return Err(ApiError::UnknownHost(clip(host)));
+        }
+    }
+    Ok(())
+}
+
+/// A browser says which page sends a request that may change something, also where it keeps the answer from the page.
+fn check_origin(hosts: &Hosts, headers: &HeaderMap) -> Result<(), ApiError> {
+    for origin in headers.get_all(header::ORIGIN) {
+        let origin = String::from_utf8_lossy(origin.as_bytes());
+        if !hosts.allow_origin(&origin) {
+            return Err(ApiError::ForeignOrigin(clip(&origin)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(named: &[&str], listen: &str) -> Hosts {
+        Hosts {
+            listen: Some(listen.parse().unwrap()),
+            named: named.iter().map(|name| (*name).to_owned()).collect(),
+            any: false,
+        }
+    }
+
+    #[test]
+    fn loopback_the_listening_address_and_what_is_named_are_ours() {
+        let ours = hosts(&["tenure.example", "2001:db8::7"], "10.0.0.7");
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "localhost.:80",
+            "127.0.0.1",
+            "127.8.9.1:1",
+            "[::1]",
+            "[::1]:8080",
+            "[::ffff:127.0.0.1]",
+            "10.0.0.7:8080",
+            "Tenure.Example:443",
+            "[2001:db8::7]:1",
+        ] {
+            assert!(ours.allow(host), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "169.254.169.254",
+            "0.0.0.0",
+            "[::]",
+            "10.0.0.8",
+            "localhost@evil.example",
+            "localhost:80:80",
+            "2130706433",
+            "x.tenure.example",
+        ] {
+            assert!(!ours.allow(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_ours_when_its_host_is() {
+        let ours = hosts(&[], "127.0.0.1");
+        for origin in ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:8080"] {
+            assert!(ours.allow_origin(origin), "{origin}");
+        }
+        for origin in [
+            "null",
+            "",
+            "https://evil.example",
+            "file://",
+            "localhost",
+            "chrome-extension://localhost",
+        ] {
+            assert!(!ours.allow_origin(origin), "{origin}");
+        }
+    }
+}

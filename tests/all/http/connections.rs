@@ -1,0 +1,101 @@
+//! More connections than there is room for: who is closed, and who is answered.
+
+use tokio::net::TcpStream;
+
+use super::*;
+
+/// Long beside everything here: nothing may be answered only because another connection has timed out.
+const TIMEOUT: &str = "10m";
+const PATIENCE: Duration = Duration::from_mins(1);
+
+impl Server {
+    async fn roomy(most: &str) -> Self {
+        Self::with(&[
+            ("TENURE_HTTP__MAX_CONNECTIONS", most),
+            ("TENURE_HTTP__TIMEOUT", TIMEOUT),
+        ])
+        .await
+    }
+
+    async fn connect(&self, beginning: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn is_alive(&self) {
+        let asked = tokio::time::timeout(PATIENCE, self.get("/livez"));
+        assert_eq!(asked.await.expect("an answer in time").0, StatusCode::OK);
+    }
+}
+
+async fn is_closed(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    // Reset or at its end: it is gone.
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest))
+        .await
+        .expect("still open");
+}
+
+#[tokio::test]
+async fn idle_connections_and_slow_senders_do_not_keep_probes_from_being_answered() {
+    let head =
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n";
+    let half_a_body = format!("{head}content-length: 100\r\n\r\n{{");
+    let endless = format!("{head}transfer-encoding: chunked\r\n\r\n1\r\n{{\r\n");
+    for beginning in [
+        "",
+        "GET /livez HTTP/1.1\r\nhost: localhost\r\nx-slow: ",
+        &half_a_body,
+        &endless,
+    ] {
+        let server = Server::roomy("20").await;
+        let mut idle = Vec::new();
+        for _ in 0..200 {
+            idle.push(server.connect(beginning).await);
+        }
+        server.is_alive().await;
+        let (status, _) = server.get("/v1/partners/acme/clients").await;
+        assert_eq!(status, StatusCode::OK, "{beginning}");
+        for stream in &mut idle[..100] {
+            is_closed(stream).await;
+        }
+    }
+}
+
+/// More than the machine would hold: what waits in the kernel is let in as well.
+#[tokio::test]
+async fn thousands_of_connections_are_let_in_and_go() {
+    let server = Server::roomy("50").await;
+    let mut idle = Vec::new();
+    for _ in 0..3_000 {
+        idle.push(server.connect("").await);
+    }
+    server.is_alive().await;
+    is_closed(&mut idle[0]).await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_the_answer_is_not_waited_for() {
+    let server = Server::with(&[("TENURE_HTTP__TIMEOUT", "500ms")]).await;
+    for _ in 0..3 {
+        let events: Vec<Value> = (0..1_000)
+            .map(|n| {
+                event(
+                    &format!("c{n}"),
+                    "client.added",
+                    noon(),
+                    json!({"name": format!("n{n}")}),
+                )
+            })
+            .collect();
+        server.send(&events).await;
+    }
+    let mut stream = server.connect("").await;
+    // More answers than the buffers of the kernel hold.
+    let ask = b"GET /v1/partners/acme/clients?limit=1000 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let asked = async { while stream.write_all(&ask.repeat(100)).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, asked)
+        .await
+        .expect("it is closed by the server");
+}
