@@ -1,5 +1,6 @@
 //! Where RabbitMQ is, and how to get there.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Once;
@@ -9,12 +10,13 @@ use futures_util::StreamExt;
 use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{ConnectionProperties, ErrorKind, Event};
+use rand::seq::SliceRandom;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::error::BrokerError;
 use super::link::{self, Link};
-use crate::config::TlsFiles;
+use crate::config::{TlsFiles, amqp};
 
 /// How long a connection may take to come about. lapin sets no limit of its own.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -23,10 +25,14 @@ pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// Seconds between signs of life; a server that is silent for twice as long is lost. The URL may ask for another.
 const HEARTBEAT_SECONDS: u16 = 20;
 
-/// A parsed URL.
+/// With several hosts, one that does not answer at all must not keep us from the others.
+const CONNECT_ONE_OF_SEVERAL_WITHIN: Duration = Duration::from_secs(5);
+
+/// A parsed URL: the hosts of a cluster, or one.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    uri: AMQPUri,
+    /// At least one. They differ in host and port only.
+    hosts: Vec<AMQPUri>,
     tls: TlsFiles,
 }
 
@@ -34,25 +40,18 @@ impl Address {
     pub fn parse(url: &str, tls: &TlsFiles) -> Result<Self, BrokerError> {
         let wrong = |what: &str| {
             BrokerError::Settings(format!(
-                "broker.url {what}; it looks like amqp://user:password@host:5672/vhost, or amqps://… for TLS"
+                "broker.url {what}; it looks like amqp://user:password@host:5672/vhost, amqps://… for TLS, or \
+                 amqp://user:password@a:5672,b:5672/vhost for the hosts of a cluster"
             ))
         };
-        // The parser's own words would quote the URL, password and all.
-        let mut uri: AMQPUri = url.trim().parse().map_err(|_| wrong("is no AMQP URL"))?;
-        // Taken literally it is the vhost with no name, which hardly anyone has, and everyone writes.
-        if uri.vhost.is_empty() {
-            uri.vhost = "/".into();
-        }
-        if uri.vhost.len() > 255 {
-            return Err(wrong("has a vhost of more than 255 bytes"));
-        }
-        // The parser knows names only, and takes localhost for an IPv6 address.
-        if let Some(address) = ipv6(url) {
-            address.clone_into(&mut uri.authority.host);
-        }
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        let urls = amqp::each_host(url).filter(|urls| !urls.is_empty());
+        let urls = urls.ok_or_else(|| wrong("does not name its hosts"))?;
+        let hosts = urls
+            .iter()
+            .map(|url| host(url).map_err(wrong))
+            .collect::<Result<_, _>>()?;
         let tls = tls.clone();
-        let address = Self { uri, tls };
+        let address = Self { hosts, tls };
         // Later they are waited for, as the server is; at the start they are a mistake.
         address.tls()?;
         Ok(address)
@@ -83,44 +82,118 @@ impl Address {
     }
 
     /// Opens a connection that RabbitMQ's management shows under a name, with frames of so many bytes at most unless the
-    /// URL says it.
+    /// URL says it. The hosts are tried in random order, so that workers spread over a cluster.
     pub async fn connect(&self, name: &str, frame_max: Option<u32>) -> Result<Link, BrokerError> {
         install_crypto();
-        let mut uri = self.uri.clone();
+        let mut order: Vec<usize> = (0..self.hosts.len()).collect();
+        order.shuffle(&mut rand::rng());
+        let mut failures = BTreeMap::new();
+        for place in order {
+            match self.connect_to(&self.hosts[place], name, frame_max).await {
+                Ok(connection) => return Ok(connection),
+                Err(error @ BrokerError::Settings(_)) => return Err(error),
+                Err(error) => failures.insert(place, error),
+            };
+        }
+        Err(none_of(failures.into_values()))
+    }
+
+    async fn connect_to(
+        &self,
+        host: &AMQPUri,
+        name: &str,
+        frame_max: Option<u32>,
+    ) -> Result<Link, BrokerError> {
+        let mut uri = host.clone();
         uri.query.frame_max = uri.query.frame_max.or(frame_max);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let limit = self
-            .uri
-            .query
-            .connection_timeout
-            .map_or(CONNECT_WITHIN, Duration::from_millis);
+        let usual = if self.hosts.len() > 1 {
+            CONNECT_ONE_OF_SEVERAL_WITHIN
+        } else {
+            CONNECT_WITHIN
+        };
+        let limit = host.query.connection_timeout.map_or(usual, Duration::from_millis);
         let connecting = Link::open(uri, self.tls()?, properties);
+        let at = at(host);
         match tokio::time::timeout(limit, connecting).await {
-            Ok(connected) => Ok(connected.map_err(|error| self.advise(&error))?),
-            Err(_) => Err(BrokerError::Unreachable(format!("no answer within {limit:?}"))),
+            Ok(Ok(connected)) => {
+                tracing::debug!(broker.host = at, broker.connection = name, "connected");
+                Ok(connected)
+            }
+            Ok(Err(error)) => Err(match advise(host, &error) {
+                BrokerError::Unreachable(why) => BrokerError::Unreachable(format!("{at}: {why}")),
+                BrokerError::Refused(why) => BrokerError::Refused(format!("{at}: {why}")),
+                other => other,
+            }),
+            Err(_) => Err(BrokerError::Unreachable(format!(
+                "{at}: no answer within {limit:?}"
+            ))),
         }
     }
 }
 
-impl Address {
-    /// A server that wants a certificate of ours may hang up before its word about that has come: with TLS 1.3 it looks
-    /// at ours when we take the handshake for done, and what we have sent by then makes its machine reset the connection.
-    fn advise(&self, error: &lapin::Error) -> BrokerError {
-        let hung_up = match error.kind() {
-            ErrorKind::IOError(io) => matches!(
-                io.kind(),
-                std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe
-            ),
-            _ => false,
-        };
-        let asks_for_tls = self.uri.scheme == AMQPScheme::AMQPS;
-        match BrokerError::from(error.clone()) {
-            BrokerError::Unreachable(why) if hung_up && asks_for_tls => BrokerError::Unreachable(format!(
-                "{why} during the handshake: perhaps the server wants a certificate of ours that it trusts; name it and \
-                 its key with broker.cert_file and broker.key_file"
-            )),
-            other => other,
+fn host(url: &str) -> Result<AMQPUri, &'static str> {
+    // The parser's own words would quote the URL, password and all.
+    let mut uri: AMQPUri = url.trim().parse().map_err(|_| "is no AMQP URL")?;
+    // Taken literally it is the vhost with no name, which hardly anyone has, and everyone writes.
+    if uri.vhost.is_empty() {
+        uri.vhost = "/".into();
+    }
+    if uri.vhost.len() > 255 {
+        return Err("has a vhost of more than 255 bytes");
+    }
+    // The parser knows names only, and takes localhost for an IPv6 address.
+    if let Some(address) = ipv6(url) {
+        address.clone_into(&mut uri.authority.host);
+    }
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    Ok(uri)
+}
+
+/// A server that wants a certificate of ours may hang up before its word about that has come: with TLS 1.3 it looks
+/// at ours when we take the handshake for done, and what we have sent by then makes its machine reset the connection.
+fn advise(host: &AMQPUri, error: &lapin::Error) -> BrokerError {
+    let hung_up = match error.kind() {
+        ErrorKind::IOError(io) => matches!(
+            io.kind(),
+            std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe
+        ),
+        _ => false,
+    };
+    let asks_for_tls = host.scheme == AMQPScheme::AMQPS;
+    match BrokerError::from(error.clone()) {
+        BrokerError::Unreachable(why) if hung_up && asks_for_tls => BrokerError::Unreachable(format!(
+            "{why} during the handshake: perhaps the server wants a certificate of ours that it trusts; name it and \
+             its key with broker.cert_file and broker.key_file"
+        )),
+        other => other,
+    }
+}
+
+/// Every host has failed. A refusal counts more than a host that is away: waiting does not mend it.
+fn none_of(failures: impl Iterator<Item = BrokerError>) -> BrokerError {
+    let (mut refused, mut unreachable) = (Vec::new(), Vec::new());
+    for failure in failures {
+        match failure {
+            BrokerError::Refused(why) => refused.push(why),
+            BrokerError::Unreachable(why) => unreachable.push(why),
+            other => unreachable.push(other.to_string()),
         }
+    }
+    if refused.is_empty() {
+        BrokerError::Unreachable(unreachable.join("; "))
+    } else {
+        BrokerError::Refused(refused.join("; "))
+    }
+}
+
+/// Host and port, as in a URL.
+fn at(uri: &AMQPUri) -> String {
+    let (host, port) = (&uri.authority.host, uri.authority.port);
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
     }
 }
 
@@ -132,13 +205,13 @@ impl std::fmt::Display for Address {
             authority,
             vhost,
             ..
-        } = &self.uri;
+        } = &self.hosts[0];
+        let hosts: Vec<String> = self.hosts.iter().map(at).collect();
         write!(
             f,
-            "{scheme}://{}@{}:{}/{}",
+            "{scheme}://{}@{}/{}",
             authority.userinfo.username,
-            authority.host,
-            authority.port,
+            hosts.join(","),
             vhost.replace('/', "%2F")
         )
     }
@@ -235,14 +308,44 @@ mod tests {
 
     #[test]
     fn ipv6_addresses_are_what_they_are() {
-        assert_eq!(shown("amqp://u:p@[::1]:5673/v"), "amqp://u@::1:5673/v");
-        assert_eq!(shown("amqp://[2001:db8::7]"), "amqp://guest@2001:db8::7:5672/%2F");
+        assert_eq!(shown("amqp://u:p@[::1]:5673/v"), "amqp://u@[::1]:5673/v");
+        assert_eq!(
+            shown("amqp://[2001:db8::7]"),
+            "amqp://guest@[2001:db8::7]:5672/%2F"
+        );
     }
 
     #[test]
     fn a_heartbeat_is_asked_for_unless_the_url_asks() {
-        let heartbeat = |url| parse(url).unwrap().uri.query.heartbeat;
+        let heartbeat = |url| parse(url).unwrap().hosts[0].query.heartbeat;
         assert_eq!(heartbeat("amqp://h"), Some(HEARTBEAT_SECONDS));
         assert_eq!(heartbeat("amqp://h?heartbeat=7"), Some(7));
+    }
+
+    #[test]
+    fn several_hosts_are_shown_with_their_default_ports_and_without_the_password() {
+        assert_eq!(
+            shown("amqp://u:se,cret@a:1234,b,[::1]/v"),
+            "amqp://u@a:1234,b:5672,[::1]:5672/v"
+        );
+        assert_eq!(shown("amqps://u:s@a,b"), "amqps://u@a:5671,b:5671/%2F");
+        for url in [
+            "amqp://u:secret@a,,b/v",
+            "amqp://u:secret@a/v,amqp://u:secret@b/v",
+        ] {
+            let error = parse(url).unwrap_err().to_string();
+            assert!(
+                error.contains("a:5672,b:5672") && !error.contains("secret"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_counts_more_than_a_host_that_is_away() {
+        let away = || BrokerError::Unreachable("a:1: connection refused".into());
+        let refused = BrokerError::Refused("b:1: ACCESS_REFUSED".into());
+        assert_eq!(none_of([away(), refused.clone()].into_iter()), refused);
+        assert_eq!(none_of([away()].into_iter()), away());
     }
 }

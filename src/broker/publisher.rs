@@ -1,6 +1,7 @@
 //! Publishing with confirms: a message counts when RabbitMQ says that it has it.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -9,7 +10,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm
 use super::address::{self, Address};
 use super::backoff::Backoff;
 use super::error::BrokerError;
-use super::link::{Link, open_channel};
+use super::link::{self, Link, open_channel};
 use super::{metrics, topology};
 use crate::config;
 use crate::domain::Event;
@@ -18,7 +19,10 @@ use crate::wire;
 
 /// Messages that may wait for their confirms.
 const WINDOW: usize = 500;
-/// How often a message that RabbitMQ will not take is published before that is an error.
+/// How long a publisher tries again: to connect, when it has lost its connection, and to publish a message that RabbitMQ
+/// does not take. In a cluster that has lost a node, queues take none until they have a new leader.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
+/// How often the relay publishes a change that RabbitMQ does not take before it connects anew.
 pub(super) const ATTEMPTS: u32 = 6;
 /// The delivery mode of what is written to disk before it is confirmed.
 pub(super) const PERSISTENT: u8 = 2;
@@ -153,24 +157,44 @@ fn properties(id: &str, subject: Option<&str>) -> BasicProperties {
 /// what is first is also the last to be told: listeners may hear twice, never in an order that stays wrong.
 pub struct Publisher {
     channel: Channel,
-    /// When it is this publisher's own.
-    connection: Option<Link>,
+    /// When the connection is this publisher's own.
+    home: Option<Home>,
     flight: VecDeque<(Outgoing, PublisherConfirm)>,
     confirmed: u64,
 }
 
+/// A connection of a publisher's own, and how to make another when it is lost.
+struct Home {
+    connection: Link,
+    address: Address,
+    /// How many lanes to declare. None: nothing is declared.
+    lanes: Option<u16>,
+}
+
+impl Home {
+    async fn connect(address: &Address, lanes: Option<u16>) -> Result<Link, BrokerError> {
+        let connection = address.connect("tenure publish", None).await?;
+        if let Some(lanes) = lanes {
+            topology::declare(&connection, lanes).await?;
+        }
+        Ok(connection)
+    }
+}
+
 impl Publisher {
     /// Connects on its own. Declares what is needed first, if the settings let it: events that reach
-    /// no queue would be lost.
+    /// no queue would be lost. When the connection is lost it makes another, to whichever host of the URL answers, and
+    /// publishes again what was not confirmed.
     pub async fn connect(url: &str, settings: &config::BrokerSettings) -> Result<Self, BrokerError> {
-        let connection = Address::parse(url, &settings.tls)?
-            .connect("tenure publish", None)
-            .await?;
-        if settings.declare {
-            topology::declare(&connection, settings.lanes.into()).await?;
-        }
+        let address = Address::parse(url, &settings.tls)?;
+        let lanes = settings.declare.then_some(settings.lanes.into());
+        let connection = Home::connect(&address, lanes).await?;
         let mut publisher = Self::on(&connection).await?;
-        publisher.connection = Some(connection);
+        publisher.home = Some(Home {
+            connection,
+            address,
+            lanes,
+        });
         Ok(publisher)
     }
 
@@ -178,7 +202,7 @@ impl Publisher {
     pub async fn on(connection: &Connection) -> Result<Self, BrokerError> {
         Ok(Self {
             channel: confirming_channel(connection).await?,
-            connection: None,
+            home: None,
             flight: VecDeque::with_capacity(WINDOW),
             confirmed: 0,
         })
@@ -199,7 +223,12 @@ impl Publisher {
         while self.flight.len() >= WINDOW {
             self.confirm().await?;
         }
-        self.send(message).await
+        let Err(error) = self.send(message.clone()).await else {
+            return Ok(());
+        };
+        let mut messages = self.under_way();
+        messages.push(message);
+        self.recover(error, messages).await
     }
 
     /// Waits until all are confirmed.
@@ -214,8 +243,8 @@ impl Publisher {
     pub async fn finish(mut self) -> Result<u64, BrokerError> {
         self.flush().await?;
         let _ = self.channel.close(200, "OK".into()).await;
-        if let Some(connection) = &self.connection {
-            address::close(connection).await;
+        if let Some(home) = &self.home {
+            address::close(&home.connection).await;
         }
         Ok(self.confirmed)
     }
@@ -228,31 +257,88 @@ impl Publisher {
 
     /// Sees the oldest message through to its confirm.
     async fn confirm(&mut self) -> Result<(), BrokerError> {
-        let mut backoff = Backoff::default();
-        for _ in 0..ATTEMPTS {
-            let Some((message, confirm)) = self.flight.pop_front() else {
-                return Ok(());
+        let (began, mut backoff) = (Instant::now(), Backoff::default());
+        while let Some((message, confirm)) = self.flight.pop_front() {
+            let taken = tokio::select! {
+                taken = is_taken(confirm, message.exchange) => taken,
+                // lapin may never answer for a connection that is gone.
+                () = self.lost() => Err(BrokerError::Unreachable("the connection is gone".into())),
             };
-            if is_taken(confirm, message.exchange).await? {
-                self.confirmed += 1;
-                return Ok(());
+            match taken {
+                Ok(true) => {
+                    self.confirmed += 1;
+                    return Ok(());
+                }
+                Ok(false) if began.elapsed() > GIVE_UP_AFTER => return Err(takes_none()),
+                Ok(false) => {
+                    tokio::time::sleep(backoff.pause()).await;
+                    self.again(message).await?;
+                }
+                Err(error) => {
+                    let messages = [message].into_iter().chain(self.under_way()).collect();
+                    self.recover(error, messages).await?;
+                }
             }
-            tokio::time::sleep(backoff.pause()).await;
-            self.again(message).await?;
         }
-        Err(takes_none())
+        Ok(())
     }
 
     /// Publishes a message again, and all that came after it. The order of the first telling is lost when one of
     /// them was not taken; that of the last is right.
     async fn again(&mut self, first: Outgoing) -> Result<(), BrokerError> {
-        let mut messages = vec![first];
-        for (message, confirm) in std::mem::take(&mut self.flight) {
-            confirm.await?;
-            messages.push(message);
+        // Answered, or lost with the connection: they are published again either way.
+        tokio::select! {
+            _ = self.channel.wait_for_confirms() => {}
+            () = self.lost() => {}
         }
+        let messages: Vec<Outgoing> = [first].into_iter().chain(self.under_way()).collect();
+        match self.send_all(&messages).await {
+            Err(error) => self.recover(error, messages).await,
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Returns when a connection of this publisher's own is gone.
+    async fn lost(&self) {
+        match &self.home {
+            Some(home) => link::ended(&home.connection).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes what waits for confirms.
+    fn under_way(&mut self) -> Vec<Outgoing> {
+        self.flight.drain(..).map(|(message, _)| message).collect()
+    }
+
+    /// Makes another connection when the one before is lost, and publishes on it everything that is not confirmed.
+    async fn recover(&mut self, error: BrokerError, messages: Vec<Outgoing>) -> Result<(), BrokerError> {
+        if self.home.is_none() || !matches!(error, BrokerError::Unreachable(_)) {
+            return Err(error);
+        }
+        let (began, mut backoff) = (Instant::now(), Backoff::default());
+        loop {
+            match self.resume(&messages).await {
+                Err(BrokerError::Unreachable(_)) if began.elapsed() < GIVE_UP_AFTER => {
+                    tokio::time::sleep(backoff.pause()).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn resume(&mut self, messages: &[Outgoing]) -> Result<(), BrokerError> {
+        if let Some(home) = &mut self.home {
+            home.connection = Home::connect(&home.address, home.lanes).await?;
+            self.channel = confirming_channel(&home.connection).await?;
+        }
+        self.flight.clear();
+        self.send_all(messages).await
+    }
+
+    async fn send_all(&mut self, messages: &[Outgoing]) -> Result<(), BrokerError> {
         for message in messages {
-            self.send(message).await?;
+            self.send(message.clone()).await?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Settings: the compiled-in `config/default.toml` < a file < the environment. Read once, at the
 //! start; what cannot be meant stops it with a sentence that names key, value and origin.
 
+pub mod amqp;
 mod cron;
 mod error;
 mod hosts;

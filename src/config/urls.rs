@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use lapin::uri::AMQPUri;
 
+use super::amqp;
 use super::error::SettingsError;
 use super::read::Reader;
 use super::secret::HIDDEN;
@@ -145,15 +146,20 @@ pub(super) fn broker(from: &Reader, key: &str) -> Result<Option<SecretUrl>, Sett
     let url = from.text(key)?;
     match url.trim() {
         "" => Ok(None),
-        url if url.parse::<AMQPUri>().is_ok() => {
+        url if is_amqp(url) => {
             parameters_of(url, &AMQP_PARAMETERS, |allowed| from.refuse(key, allowed))?;
             Ok(Some(SecretUrl::new(url)))
         }
         _ => Err(from.refuse(
             key,
-            "amqp://user:password@host:5672/vhost, amqps://… for TLS, or nothing for no broker",
+            "amqp://user:password@host:5672/vhost, amqps://… for TLS, several hosts of a cluster as a:5672,b:5672,c:5672, \
+             or nothing for no broker",
         )),
     }
+}
+
+fn is_amqp(url: &str) -> bool {
+    amqp::each_host(url).is_some_and(|urls| urls.iter().all(|url| url.parse::<AMQPUri>().is_ok()))
 }
 
 /// Looks at the parameters of a URL. The clients pass over one that they do not know, or log it with its value: but

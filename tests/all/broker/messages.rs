@@ -11,7 +11,8 @@ use tenure::domain::ClientKey;
 use tenure::wire::{Decoder, Limits};
 
 use super::given::*;
-use crate::support::servers::RabbitMq;
+use crate::support::proxy::{Cut, Proxy};
+use crate::support::servers::{RabbitMq, free_port};
 
 fn binary(prefix: &str, id: &str, client: &str) -> BasicProperties {
     let name = |attribute: &str| format!("{prefix}{attribute}");
@@ -200,6 +201,52 @@ async fn the_publisher_s_events_arrive_and_unroutable_ones_are_told() {
     let error = publisher.finish().await.unwrap_err().to_string();
     assert!(
         error.starts_with("no queue takes messages of tenure.events"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_loses_its_host_goes_on_with_another() {
+    let url = RabbitMq::shared().vhost("hosts");
+    let wire = Proxy::to(RabbitMq::shared().port());
+    // Nobody listens on one of the three ports, and connections to the others are cut.
+    let host = format!("127.0.0.1:{}", RabbitMq::shared().port());
+    let by_wire = wire.url(&url);
+    let wire_host = by_wire
+        .rsplit_once('@')
+        .and_then(|(_, rest)| rest.split('/').next())
+        .unwrap();
+    let hosts = format!(
+        "127.0.0.1:{},{wire_host},localhost:{}",
+        free_port(),
+        wire_host.rsplit(':').next().unwrap()
+    );
+    let several = url.replace(&host, &hosts);
+    let tenure = Tenure::new().await;
+    let worker = tenure.work(settings(&several)).await;
+    let declared = config(&[("TENURE_BROKER__LANES", "1")]);
+    let mut publisher = Publisher::connect(&several, &declared.broker).await.unwrap();
+    let decoder = Decoder::new(Limits::default(), tenure.engine.now());
+    for n in 0..2_000 {
+        if n % 500 == 250 {
+            wire.cut(Cut::Reset);
+        }
+        let body = added(&n.to_string(), &format!("c{n}")).to_string().into_bytes();
+        let event = decoder.structured(&body).unwrap();
+        publisher.publish_event(&event, body).await.unwrap();
+    }
+    assert_eq!(publisher.finish().await.unwrap(), 2_000);
+    tenure.wait_for_events(2_000).await;
+    worker.state.connected().await;
+    worker.stop().await;
+
+    let nobody = url.replace(&host, &format!("127.0.0.1:{},[::1]:{}", free_port(), free_port()));
+    let Err(error) = Publisher::connect(&nobody, &declared.broker).await else {
+        panic!("nobody is there");
+    };
+    let error = error.to_string();
+    assert!(
+        error.contains("127.0.0.1:") && error.contains("[::1]:") && !error.contains("guest"),
         "{error}"
     );
 }
