@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use policy::{arm_everywhere, notice};
 
-use crate::broker::{self, BrokerError, BrokerSettings, BrokerState, BrokerStatus};
+use crate::broker::{self, BrokerError, BrokerSettings, BrokerState, BrokerStatus, Severity};
 use crate::clock::SystemClock;
 use crate::config::{Settings, StoreSettings, StoreUrl};
 use crate::engine::{Engine, PROBE_EVERY};
@@ -522,10 +522,17 @@ async fn no_broker_health(engine: Arc<Engine>) -> Health {
 }
 
 fn broker_health(status: BrokerStatus) -> Health {
-    match status.reason {
-        None => Health::good("connected"),
-        Some(reason) => Health::bad(reason),
-    }
+    let notes = |wanted| -> Vec<String> {
+        let of_this = status
+            .notes
+            .iter()
+            .filter(|(_, (severity, _))| *severity == wanted);
+        of_this.map(|(name, (_, why))| format!("{name}: {why}")).collect()
+    };
+    let warnings = notes(Severity::Warning);
+    let failures = notes(Severity::Failure);
+    let failure = (!failures.is_empty()).then(|| failures.join("; "));
+    Health::unless(status.reason.or(failure), "connected").with_warnings(warnings)
 }
 
 async fn policy_health(introduction: policy::Introduction) -> Health {

@@ -1,10 +1,13 @@
 //! The consuming side: a lane for every queue on one connection, and the dead queue on another. Whatever ends the
 //! connection of the dead queue, the lanes go on.
 
+use std::sync::Arc;
+
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::beat::Beats;
 use super::error::BrokerError;
 use super::lane::{Lane, LaneSettings};
 use super::link::Link;
@@ -31,11 +34,14 @@ pub(super) async fn session(
     if !wait_for_store(Part::Consumers, context, stop).await || !keep_lanes(context, &queues, stop).await? {
         return Ok(());
     }
+    let Some(beats) = beats(context, stop).await else {
+        return Ok(());
+    };
     // All before the first of them runs: what runs is never dropped half way.
     let mut lanes = Vec::new();
     for queue in &queues {
         let lane = lane_settings(context, queue);
-        lanes.push(Lane::open(context, connection, queue, lane, stop.clone()).await?);
+        lanes.push(Lane::open(context, connection, queue, lane, beats.clone(), stop.clone()).await?);
     }
     context.state.up(Part::Consumers, context.engine.now());
     all(lanes, stop).await
@@ -53,8 +59,11 @@ pub(super) async fn dead_session(
     if !wait_for_store(Part::Dead, context, stop).await {
         return Ok(());
     }
+    let Some(beats) = beats(context, stop).await else {
+        return Ok(());
+    };
     let settings = lane_settings(context, topology::DEAD);
-    let lane = Lane::open(context, connection, topology::DEAD, settings, stop.clone()).await?;
+    let lane = Lane::open(context, connection, topology::DEAD, settings, beats, stop.clone()).await?;
     context.state.up(Part::Dead, context.engine.now());
     all(vec![lane], stop).await
 }
@@ -87,6 +96,20 @@ async fn keep_lanes(
         }
     }
     Ok(true)
+}
+
+/// Reads the key of heartbeats. None: told to stop before.
+async fn beats(context: &Context, stop: &CancellationToken) -> Option<Arc<Beats>> {
+    let mut backoff = Backoff::default();
+    loop {
+        match context.engine.store().heartbeat_key().await {
+            Ok(key) => return Some(Arc::new(Beats::new(key))),
+            Err(error) => context.watch.failed(&error),
+        }
+        if !backoff.wait(stop).await {
+            return None;
+        }
+    }
 }
 
 fn lane_settings(context: &Context, queue: &str) -> LaneSettings {

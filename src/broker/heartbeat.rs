@@ -1,193 +1,285 @@
-//! Heartbeats: messages that go through each lane's own queue and say when they were sent. When one comes out,
-//! everything that was in the queue before it has come out too: that is the lane's watermark.
-//!
-//! One is under way in a lane at a time, whatever the number of workers: a queue that nobody reads does not fill up with
-//! them.
+//! Heartbeats: messages that go the way of events and say when they were sent. When one comes out of a lane, everything
+//! that was in its queue before it has come out too: that is the lane's watermark. One that does not come out shows that
+//! events do not either.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use lapin::message::Delivery;
+use chrono::{DateTime, SubsecRound, Utc};
 use lapin::options::BasicPublishOptions;
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Channel, Connection, PublisherConfirm};
 use tokio_util::sync::CancellationToken;
 
+use super::beat::Beats;
 use super::error::BrokerError;
-use super::publisher::{self, PERSISTENT};
-use super::state::Part;
-use super::{Context, metrics};
+use super::publisher;
+use super::routes::{Due, Routes};
+use super::state::{Part, Severity};
+use super::{Context, metrics, topology};
 use crate::domain::view::rfc3339;
-use crate::engine::ClockWatch;
-use crate::store::{LaneProgress, Watermark};
+use crate::store::{LaneProgress, StoreError};
 
-const CONTENT_TYPE: &str = "application/vnd.tenure.heartbeat";
-/// How long one is waited for before another is sent after it; and how long for RabbitMQ to confirm it.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// The routing key of heartbeats: events have their type.
+const ROUTING_KEY: &str = "tenure.heartbeat";
+/// How long RabbitMQ may take to confirm heartbeats. It takes none while it is short of memory.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+/// A lane out of which nothing has come for so long is looked at.
+const OVERDUE: Duration = Duration::from_mins(1);
+/// And for so many intervals, where those are long.
+const OVERDUE_BEATS: u32 = 4;
 
-/// Sends heartbeats until told to stop, or until the connection is lost.
+/// Sends heartbeats until told to stop, or until the connection is lost, or heartbeats find no way to their lanes.
 pub(super) async fn session(
     context: &Context,
     connection: &Connection,
     stop: &CancellationToken,
 ) -> Result<(), BrokerError> {
+    let settings = &context.settings;
     let channel = publisher::confirming_channel(connection).await?;
-    context.state.up(Part::Heartbeat, context.engine.now());
-    let mut sent = BTreeMap::new();
+    let mut session = Session {
+        context,
+        connection,
+        channel,
+        routes: Routes::new(settings.lanes, settings.heartbeat),
+        movements: BTreeMap::new(),
+        beats: None,
+    };
+    // After heartbeats that found no way, one has to go through before all is well.
+    let mut is_proven = !context.heartbeats_lost.swap(false, Ordering::Relaxed);
+    if is_proven {
+        context.state.up(Part::Heartbeat, context.engine.now());
+    } else {
+        session.declare().await?;
+    }
+    let mut pause = if is_proven {
+        settings.heartbeat
+    } else {
+        Duration::ZERO
+    };
     loop {
-        let pause = tokio::time::sleep(context.settings.heartbeat);
-        if stop.run_until_cancelled(pause).await.is_none() {
+        let next = async {
+            tokio::time::sleep(pause).await;
+            session.beat().await
+        };
+        match stop.run_until_cancelled(next).await {
+            None => return Ok(()),
+            Some(Ok(())) if !is_proven => {
+                is_proven = true;
+                context.state.up(Part::Heartbeat, context.engine.now());
+            }
+            Some(Ok(())) => {}
+            Some(Err(Failure::Store(error))) => tracing::debug!(%error, "the lanes cannot be asked for"),
+            Some(Err(Failure::Broker(error))) => {
+                context.heartbeats_lost.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+        pause = settings.heartbeat;
+    }
+}
+
+enum Failure {
+    Store(StoreError),
+    Broker(BrokerError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<BrokerError> for Failure {
+    fn from(error: BrokerError) -> Self {
+        Self::Broker(error)
+    }
+}
+
+struct Session<'a> {
+    context: &'a Context,
+    connection: &'a Connection,
+    channel: Channel,
+    routes: Routes,
+    /// When each lane last moved.
+    movements: BTreeMap<String, Movement>,
+    /// None: the store was not asked for the key yet.
+    beats: Option<Beats>,
+}
+
+/// What shows that a lane moves, and since when it is so.
+#[derive(Clone, Copy)]
+struct Movement {
+    watermark: Option<DateTime<Utc>>,
+    since: Instant,
+    /// Messages that waited when it was last looked at, and when they became fewer.
+    waiting: u32,
+    drained: Option<Instant>,
+}
+
+impl Session<'_> {
+    async fn beat(&mut self) -> Result<(), Failure> {
+        if self.context.engine.clock().ahead().is_some() {
+            // What it says would be taken for the present.
             return Ok(());
         }
-        match context.engine.store().lanes().await {
-            Ok(lanes) => {
-                let beats = beat(context, &channel, &lanes, &mut sent);
-                match stop.run_until_cancelled(beats).await {
-                    Some(done) => done?,
-                    None => return Ok(()),
-                }
+        let store = self.context.engine.store();
+        if self.beats.is_none() {
+            self.beats = Some(Beats::new(store.heartbeat_key().await?));
+        }
+        let lanes = store.lanes().await?;
+        let now = self.context.engine.now().trunc_subsecs(6);
+        for lane in &lanes {
+            show_lag(lane, now);
+        }
+        let due = self.routes.due(&lanes, now, random_key);
+        if due.is_lost {
+            // What was deleted is made again; what is there stays as it is.
+            self.declare().await?;
+        }
+        self.send(due, now).await?;
+        self.look_at(&lanes).await?;
+        Ok(())
+    }
+
+    async fn declare(&self) -> Result<(), BrokerError> {
+        if self.context.settings.declare {
+            topology::declare(self.connection, self.context.settings.lanes).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, due: Due, now: DateTime<Utc>) -> Result<(), BrokerError> {
+        let Some(beats) = &self.beats else { return Ok(()) };
+        let mut confirms = Vec::new();
+        for key in due.keys {
+            let message = beats.write(now, Some(&key));
+            confirms.push(self.publish(topology::EVENTS, ROUTING_KEY, message).await?);
+        }
+        for queue in due.left_over {
+            let message = beats.write(now, None);
+            confirms.push(self.publish("", &queue, message).await?);
+        }
+        let confirmed = async {
+            for confirm in confirms {
+                // A full lane does not take it: that is for whoever looks at the lane.
+                publisher::is_taken(confirm, topology::EVENTS).await?;
             }
-            Err(error) => tracing::debug!(%error, "the lanes cannot be asked for"),
+            Ok(())
+        };
+        tokio::time::timeout(CONFIRM_WITHIN, confirmed)
+            .await
+            .unwrap_or_else(|_| {
+                tracing::debug!("RabbitMQ does not confirm heartbeats");
+                Ok(())
+            })
+    }
+
+    async fn publish(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        (properties, body): (BasicProperties, Vec<u8>),
+    ) -> Result<PublisherConfirm, BrokerError> {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            immediate: false,
+        };
+        self.channel
+            .basic_publish(exchange.into(), routing_key.into(), options, &body, properties)
+            .await
+            .map_err(|error| topology::advise(&error, exchange))
+    }
+
+    /// Tells which lanes do not move.
+    async fn look_at(&mut self, lanes: &[LaneProgress]) -> Result<(), BrokerError> {
+        let limit = OVERDUE.max(self.context.settings.heartbeat * OVERDUE_BEATS);
+        self.movements
+            .retain(|lane, _| lanes.iter().any(|known| known.lane == *lane));
+        for lane in lanes {
+            let now = Instant::now();
+            let movement = self.movements.entry(lane.lane.clone()).or_insert(Movement {
+                watermark: lane.watermark,
+                since: now,
+                waiting: 0,
+                drained: None,
+            });
+            if movement.watermark != lane.watermark {
+                *movement = Movement {
+                    watermark: lane.watermark,
+                    since: now,
+                    ..*movement
+                };
+            }
+            let trouble = if movement.since.elapsed() > limit {
+                Some(self.overdue(lane, limit).await?)
+            } else {
+                None
+            };
+            self.context.state.note(&lane.lane, trouble);
         }
+        self.context.state.keep_notes(|lane| {
+            !lane.starts_with(topology::EVENTS) || lanes.iter().any(|known| known.lane == lane)
+        });
+        Ok(())
     }
-}
 
-async fn beat(
-    context: &Context,
-    channel: &Channel,
-    lanes: &[LaneProgress],
-    sent: &mut BTreeMap<String, DateTime<Utc>>,
-) -> Result<(), BrokerError> {
-    if context.engine.clock().ahead().is_some() {
-        // What it says would be taken for the present.
-        return Ok(());
-    }
-    for lane in lanes {
-        let now = context.engine.now().trunc_subsecs(6);
-        tell_lag(lane, now);
-        if is_due(
-            lane,
-            sent.get(&lane.lane).copied(),
-            now,
-            context.settings.heartbeat,
-        ) {
-            send(channel, &lane.lane, now).await?;
-            sent.insert(lane.lane.clone(), now);
+    /// What it means that a lane's watermark stands still.
+    async fn overdue(
+        &mut self,
+        lane: &LaneProgress,
+        limit: Duration,
+    ) -> Result<(Severity, String), BrokerError> {
+        let queue = lane.lane.as_str();
+        let ago = |at: Instant| at.elapsed() <= limit;
+        let since = lane.watermark.map_or_else(
+            || "no heartbeat has come through it yet".to_owned(),
+            |at| format!("no heartbeat has come through it since {}", rfc3339(at)),
+        );
+        let is_read_here = self.context.engine.vitals().of(queue, Instant::now()).succeeded;
+        if is_read_here.is_some_and(|ago| ago <= limit) {
+            let why = format!("{since}: it is read, and is behind");
+            return Ok((Severity::Warning, why));
         }
+        let (waiting, readers) = match topology::depth(self.connection, queue).await {
+            Ok(depth) => depth,
+            Err(BrokerError::Refused(why)) => return Ok((Severity::Failure, why)),
+            Err(error) => return Err(error),
+        };
+        let mut is_drained = false;
+        if let Some(movement) = self.movements.get_mut(queue) {
+            if waiting < movement.waiting {
+                movement.drained = Some(Instant::now());
+            }
+            movement.waiting = waiting;
+            is_drained = movement.drained.is_some_and(ago);
+        }
+        Ok(if readers == 0 {
+            let why = format!("{since}, and no worker reads it: start one, or see its log");
+            (Severity::Failure, why)
+        } else if is_drained {
+            (
+                Severity::Warning,
+                format!("{since}: it is read elsewhere, and is behind"),
+            )
+        } else {
+            let why = format!(
+                "{since}, and timers wait for it: see whether {} still leads to it (`rabbitmqctl list_bindings`), and \
+                 whether the worker that reads it can write to the store",
+                topology::EVENTS
+            );
+            (Severity::Failure, why)
+        })
     }
-    Ok(())
 }
 
-/// Not while one is under way, nor when another worker's has just come out.
-fn is_due(lane: &LaneProgress, sent: Option<DateTime<Utc>>, now: DateTime<Utc>, interval: Duration) -> bool {
-    let within = |then: DateTime<Utc>, span: Duration| {
-        let span = TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);
-        (TimeDelta::zero()..span).contains(&(now - then))
-    };
-    let under_way = sent.is_some_and(|sent| lane.watermark < Some(sent) && within(sent, PATIENCE));
-    let just_come = lane.watermark.is_some_and(|at| within(at, interval / 2));
-    !under_way && !just_come
+/// Any text is a partition key.
+fn random_key() -> String {
+    format!("tenure-heartbeat-{:016x}", rand::random::<u64>())
 }
 
-async fn send(channel: &Channel, lane: &str, now: DateTime<Utc>) -> Result<(), BrokerError> {
-    let properties = BasicProperties::default()
-        .with_content_type(CONTENT_TYPE.into())
-        // It survives a restart of the broker, as what is in the queue before it does.
-        .with_delivery_mode(PERSISTENT)
-        .with_app_id("tenure".into());
-    // Without an exchange between: whoever may only publish events cannot forge one.
-    let confirm = channel
-        .basic_publish(
-            "".into(),
-            lane.into(),
-            BasicPublishOptions {
-                mandatory: true,
-                immediate: false,
-            },
-            rfc3339(now).as_bytes(),
-            properties,
-        )
-        .await?;
-    let Ok(confirmed) = tokio::time::timeout(PATIENCE, confirm).await else {
-        tracing::debug!(broker.queue = lane, "RabbitMQ does not confirm a heartbeat");
-        return Ok(());
-    };
-    match confirmed? {
-        Confirmation::Ack(Some(_)) => tracing::debug!(broker.queue = lane, "no queue for the heartbeat"),
-        Confirmation::Nack(_) => tracing::debug!(broker.queue = lane, "the queue is full"),
-        Confirmation::Ack(None) | Confirmation::NotRequested => {}
-    }
-    Ok(())
-}
-
-fn tell_lag(lane: &LaneProgress, now: DateTime<Utc>) {
+fn show_lag(lane: &LaneProgress, now: DateTime<Utc>) {
     let Some(watermark) = lane.watermark else { return };
     let lag = (now - watermark).to_std().unwrap_or_default();
     ::metrics::gauge!(metrics::LANE_LAG, "lane" => lane.lane.clone()).set(lag.as_secs_f64());
-}
-
-/// Whether a message is a heartbeat, of whatever lane.
-pub(super) fn is_heartbeat(delivery: &Delivery) -> bool {
-    delivery.exchange.as_str().is_empty()
-        && delivery
-            .properties
-            .content_type()
-            .as_ref()
-            .map(ShortString::as_str)
-            == Some(CONTENT_TYPE)
-}
-
-/// What a heartbeat of a lane says. A clock that is well ahead of ours is not believed at all: how long ago it was sent is not
-/// known.
-pub(super) fn watermark(
-    queue: &str,
-    delivery: &Delivery,
-    now: DateTime<Utc>,
-    clock: &ClockWatch,
-) -> Option<Watermark> {
-    let sent_at: DateTime<Utc> = std::str::from_utf8(&delivery.data).ok()?.parse().ok()?;
-    if clock.is_to_come(sent_at) {
-        return None;
-    }
-    Some(Watermark {
-        lane: queue.to_owned(),
-        at: sent_at.min(now).trunc_subsecs(6),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
-    }
-
-    #[test]
-    fn one_heartbeat_is_under_way_at_a_time() {
-        for (watermark, sent, now, due) in [
-            (None, None, 0, true),
-            // Under way.
-            (None, Some(0), 5, false),
-            (Some(0), Some(10), 15, false),
-            // It came out.
-            (Some(10), Some(10), 15, true),
-            // Another worker's came out just now.
-            (Some(13), Some(10), 15, false),
-            (Some(13), None, 15, false),
-            // Lost, or waiting behind a long backlog: another one does no harm.
-            (Some(0), Some(10), 70, true),
-            // The clock was set back.
-            (Some(100), Some(100), 50, true),
-        ] {
-            let lane = LaneProgress {
-                lane: "tenure.events.0".into(),
-                watermark: watermark.map(at),
-                recorded_at: at(0),
-            };
-            let is = is_due(&lane, sent.map(at), at(now), Duration::from_secs(5));
-            assert_eq!(is, due, "{watermark:?} {sent:?} {now}");
-        }
-    }
 }

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::address::CLOSE_WITHIN;
+use super::beat::{Beat, Beats};
 use super::error::BrokerError;
 use super::flight::{Flight, Prefetches};
 use super::ledger::Ledger;
@@ -24,7 +25,7 @@ use super::message::{Source, salvage};
 use super::outage::StoreWatch;
 use super::pressure::Pressure;
 use super::strand::{Heartbeat, Item, Message, Strand};
-use super::{Context, heartbeat, metrics, topology};
+use super::{Context, metrics, topology};
 use crate::engine::{Engine, Incoming};
 use crate::wire::{Decoder, Limits};
 
@@ -53,6 +54,7 @@ impl LaneSettings {
 pub(super) struct Lane {
     link: Link,
     source: Arc<Source>,
+    beats: Arc<Beats>,
     engine: Arc<Engine>,
     watch: StoreWatch,
     pressure: Pressure,
@@ -84,12 +86,14 @@ impl Lane {
         link: &Link,
         queue: &str,
         settings: LaneSettings,
+        beats: Arc<Beats>,
         stop: CancellationToken,
     ) -> Result<Self, BrokerError> {
         let prefetch = context.prefetches.of(queue, settings.prefetch);
         Ok(Self {
             link: link.clone(),
             source: Arc::new(Source::of_queue(queue)),
+            beats,
             engine: context.engine.clone(),
             watch: context.watch.clone(),
             pressure: context.pressure.clone(),
@@ -278,12 +282,9 @@ impl Lane {
             .withheld()
             .take(self.subscription.ledger.channel().id(), delivery.delivery_tag);
         let flaw = withheld.and_then(|properties| salvage(&self.source, properties, &mut delivery));
-        if heartbeat::is_heartbeat(&delivery) {
-            // One that RabbitMQ gave up says nothing of the dead queue.
-            let is_ours = !self.source.is_dead();
-            let watermark = is_ours
-                .then(|| heartbeat::watermark(&self.source.queue, &delivery, now, self.engine.clock()));
-            let watermark = watermark.flatten();
+        // One that RabbitMQ gave up says nothing of the dead queue, which is no lane that is kept.
+        let clock = self.engine.clock();
+        if let Some(Beat { watermark }) = self.beats.read(&self.source.queue, &delivery, now, clock) {
             let heartbeat = Arc::new(Heartbeat::new(delivery.delivery_tag, watermark, strands.len()));
             for strand in strands {
                 let _ = strand.send(Item::Heartbeat(heartbeat.clone()));

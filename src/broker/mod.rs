@@ -2,6 +2,7 @@
 
 mod address;
 mod backoff;
+mod beat;
 mod consumer;
 mod error;
 mod flight;
@@ -17,12 +18,15 @@ mod properties;
 mod published;
 pub mod publisher;
 mod relay;
+mod relay_watch;
+mod routes;
 mod screen;
 mod state;
 mod strand;
 mod supervise;
 pub mod topology;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::BrokerError;
 pub use message::read;
-pub use state::{BrokerState, BrokerStatus};
+pub use state::{BrokerState, BrokerStatus, Severity};
 
 use crate::config;
 use crate::engine::Engine;
@@ -125,6 +129,10 @@ struct Context {
     state: BrokerState,
     /// The change that this worker published last, whatever becomes of its connections.
     last_published: Mutex<Option<Published>>,
+    /// Heartbeats found no way to their lanes.
+    heartbeats_lost: AtomicBool,
+    /// This worker leads the relay.
+    leads: AtomicBool,
 }
 
 /// Works with RabbitMQ until told to stop: then what is in hand is finished and acknowledged, and when also nobody else
@@ -162,6 +170,8 @@ pub async fn run(
         prefetches: Prefetches::default(),
         state,
         last_published: Mutex::default(),
+        heartbeats_lost: AtomicBool::new(false),
+        leads: AtomicBool::new(false),
     };
     let silence = CancellationToken::new();
     let consumers = async {
@@ -180,6 +190,7 @@ pub async fn run(
     tokio::join!(
         consumers,
         supervise::keep(Part::Heartbeat, &context, &stop),
+        relay_watch::run(&context, &stop),
         relay,
     );
     Ok(())

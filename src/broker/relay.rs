@@ -24,7 +24,6 @@ use super::published::PublishedRecord;
 use super::publisher::{self, ATTEMPTS, Outgoing};
 use super::state::Part;
 use super::{Context, metrics, topology};
-use crate::engine::Engine;
 use crate::store::{Cursor, Outbox, Published, Recorded, StoreError};
 
 /// Journal lines that are read at a time.
@@ -105,11 +104,12 @@ pub(super) async fn session(
 }
 
 /// Who does not tell any more is not waited for, however that ended.
-struct Telling<'a>(&'a Engine);
+struct Telling<'a>(&'a Context);
 
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
-        self.0.relay_is_behind(false);
+        self.0.engine.relay_is_behind(false);
+        self.0.leads.store(false, Ordering::Relaxed);
     }
 }
 
@@ -178,7 +178,7 @@ impl Relay<'_> {
         let (published, confirming) = mpsc::channel(WINDOW);
         // What is on its way when the journal cannot be read further is confirmed, and written down, all the same.
         let publishing = async { Ok(self.publish(until, published).await) };
-        let _telling = Telling(&self.context.engine);
+        let _telling = Telling(self.context);
         tokio::try_join!(publishing, self.note(confirming))?.0
     }
 
@@ -198,6 +198,7 @@ impl Relay<'_> {
             if !leads {
                 leads = self.take_lead().await?;
             }
+            self.context.leads.store(leads, Ordering::Relaxed);
             let (epoch, lines) = if leads {
                 let outbox = self.next(&mut upto).await?;
                 (outbox.epoch, outbox.lines)

@@ -57,6 +57,17 @@ pub struct BrokerStatus {
     /// Since when it has been so. None: nothing has been tried yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
+    /// What does not do its work although everything is connected, by its name: a lane, the relay.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, (Severity, String)>,
+}
+
+/// Whether something keeps a worker from being ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Warning,
+    Failure,
 }
 
 /// A handle on how it stands with RabbitMQ; clones are the same.
@@ -76,6 +87,7 @@ struct Board {
     was_up: bool,
     /// What has been told of this outage.
     told: BTreeSet<String>,
+    notes: BTreeMap<String, (Severity, String)>,
 }
 
 impl Board {
@@ -96,7 +108,34 @@ impl BrokerState {
             connected: reason.is_none(),
             reason: reason.map(str::to_owned),
             since: board.since,
+            notes: board.notes.clone(),
         }
+    }
+
+    /// Notes what is wrong with something, or that nothing is. Each is logged when it begins and when it ends.
+    pub(super) fn note(&self, name: &str, wrong: Option<(Severity, String)>) {
+        let mut board = self.board();
+        let before = board.notes.remove(name);
+        match (&wrong, &before) {
+            (Some((severity, why)), None) => {
+                tracing::warn!(
+                    broker.part = name,
+                    ?severity,
+                    why,
+                    "a part of the broker does not do its work"
+                );
+            }
+            (None, Some(_)) => tracing::info!(broker.part = name, "it does its work again"),
+            _ => {}
+        }
+        if let Some(wrong) = wrong {
+            board.notes.insert(name.to_owned(), wrong);
+        }
+    }
+
+    /// Forgets notes about what is not there any more.
+    pub(super) fn keep_notes(&self, is_there: impl Fn(&str) -> bool) {
+        self.board().notes.retain(|name, _| is_there(name));
     }
 
     /// Waits until everything that should be connected is.
@@ -219,7 +258,8 @@ mod tests {
             BrokerStatus {
                 connected: true,
                 reason: None,
-                since: Some(NOW)
+                since: Some(NOW),
+                notes: BTreeMap::new(),
             }
         );
         let later = NOW + chrono::TimeDelta::hours(1);
@@ -234,7 +274,8 @@ mod tests {
             BrokerStatus {
                 connected: false,
                 reason: Some("RabbitMQ refuses: no".into()),
-                since: Some(later)
+                since: Some(later),
+                notes: BTreeMap::new(),
             }
         );
     }

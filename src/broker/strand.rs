@@ -106,6 +106,7 @@ impl Strand {
             lengths.record(length as f64);
             self.settle(batch.drain(..)).await?;
             seconds.record(began.elapsed());
+            self.engine.vitals().succeeded(&self.source.queue, Instant::now());
         }
     }
 
@@ -280,7 +281,7 @@ impl Strand {
     }
 }
 
-/// The highest watermark of heartbeats. One that cannot be read has none, and is only acknowledged.
+/// The highest watermark of heartbeats. One from a clock that is wrong has none, and is only acknowledged.
 fn latest(heartbeats: &[Arc<Heartbeat>]) -> Option<Watermark> {
     heartbeats
         .iter()

@@ -80,6 +80,17 @@ pub(super) async fn declare_changes(channel: &Channel) -> Result<(), BrokerError
     declare_queue(channel, PUBLISHED, published_arguments()).await
 }
 
+/// How many messages wait in a queue, and how many consumers it has.
+pub(super) async fn depth(connection: &Connection, queue: &str) -> Result<(u32, u32), BrokerError> {
+    // Asking for what is not there costs the channel.
+    let channel = open_channel(connection).await?;
+    let passive = QueueDeclareOptions::default().passive();
+    let asked = channel.queue_declare(queue.into(), passive, FieldTable::default());
+    let answer = asked.await.map_err(|error| advise(&error, queue))?;
+    let _ = channel.close(200, "OK".into()).await;
+    Ok((answer.message_count(), answer.consumer_count()))
+}
+
 /// What an error about an exchange or a queue means, and what to do about it.
 pub(super) fn advise(error: &lapin::Error, name: &str) -> BrokerError {
     let ErrorKind::ProtocolError(said) = error.kind() else {

@@ -134,4 +134,6 @@ pub struct Watermark {
     pub lane: String,
     /// When the heartbeat was sent.
     pub at: DateTime<Utc>,
+    /// The partition key by which the broker routed it to this lane. None: it was sent past the exchange.
+    pub partition_key: Option<String>,
 }

@@ -135,6 +135,9 @@ pub trait Store: Send + Sync + 'static {
     /// How far each lane of the broker has come.
     async fn lanes(&self) -> Result<Vec<LaneProgress>>;
 
+    /// What heartbeats are signed with: the same for every worker on this store, and known to nobody else.
+    async fn heartbeat_key(&self) -> Result<String>;
+
     /// Keeps these lanes and no others. One that is new has no watermark yet.
     async fn keep_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()>;
 
@@ -203,6 +206,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Outdated`] when a newer version has migrated the tables so that it may not; [`StoreError::Replaced`]
     /// when the file that is open is not the one under its name any more.
     async fn check_writer(&self) -> Result<()>;
+
+    /// The next journal line after the relay's cursor, and when it was written, whether or not it may be published yet.
+    async fn relay_waiting(&self) -> Result<Option<(Cursor, DateTime<Utc>)>>;
 
     /// How many journal lines wait for the relay.
     async fn relay_backlog(&self) -> Result<i64>;

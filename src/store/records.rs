@@ -357,6 +357,8 @@ pub struct LaneProgress {
     /// None: not known yet.
     pub watermark: Option<DateTime<Utc>>,
     pub recorded_at: DateTime<Utc>,
+    /// The partition key of the last heartbeat that came through it. None: not known yet.
+    pub partition_key: Option<String>,
 }
 
 /// A policy whose deadlines are still being computed.

@@ -630,9 +630,11 @@ pub(super) fn halt<T: Moment>((sweep, kind, at, why): (String, String, T, String
     })
 }
 
-/// `lane, watermark, recorded_at`
+/// `lane, watermark, recorded_at, partition_key`
+pub(super) type LaneRow<T> = (String, Option<T>, T, Option<String>);
+
 pub(super) fn lane<T: Moment>(
-    (lane, watermark, recorded_at): (String, Option<T>, T),
+    (lane, watermark, recorded_at, partition_key): LaneRow<T>,
 ) -> Result<LaneProgress> {
     let row = Row {
         table: "lanes",
@@ -641,6 +643,7 @@ pub(super) fn lane<T: Moment>(
     Ok(LaneProgress {
         watermark: watermark.map(|time| row.moment("watermark", time)).transpose()?,
         recorded_at: row.moment("recorded_at", recorded_at)?,
+        partition_key,
         lane,
     })
 }

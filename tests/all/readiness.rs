@@ -1,10 +1,11 @@
 //! Ready is what was done: a store that answers and cannot be written, an exchange that leads nowhere, a journal that
 //! nobody publishes make a worker unready, and it says which part and why.
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use sqlx::{Connection, Executor, PgConnection};
 
-use crate::support::servers::{Postgres, name_in};
+use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::{Running, Tenure};
 
 /// Status and body of `/readyz`.
@@ -74,4 +75,46 @@ async fn a_locked_table_is_not_ready_until_it_is_free() {
         wait_for_ready(&running);
     }
     assert!(running.stop().success());
+}
+
+#[test]
+fn a_journal_that_nobody_publishes_is_not_ready_wherever_the_lead_is() {
+    let server = Postgres::own();
+    let url = server.database("leadless");
+    let amqp = RabbitMq::shared().vhost("leadless");
+    let folder = tempfile::tempdir().expect("a folder");
+    let env = [("DATABASE_URL", url.as_str()), ("AMQP_URL", &amqp)];
+    let tenure = Tenure::new(folder.path(), &env);
+    // A worker that stands still keeps the lead, and publishes nothing.
+    let leader = tenure.run();
+    leader.wait_until("leading", || {
+        let locks = "select count(*) from pg_locks where locktype = 'advisory'";
+        server.sql(name_in(&url), locks) == "1"
+    });
+    leader.signal(Signal::SIGSTOP);
+    let running = tenure.run();
+    let silent = Tenure::new(
+        folder.path(),
+        &[env[0], env[1], ("TENURE_BROKER__RELAY", "false")],
+    )
+    .run();
+    let event = serde_json::json!({
+        "specversion": "1.0", "id": "1", "source": "/space", "type": "client.added", "subject": "p/c",
+        "time": "2026-01-05T09:00:00Z", "data": { "name": "c" },
+    });
+    let file = folder.path().join("event.ndjson");
+    std::fs::write(&file, event.to_string()).expect("a file");
+    tenure.ok(&["ingest", &file.to_string_lossy()]);
+    wait_for_unready(&running, "broker", "does not lead the relay");
+    // A worker that is told not to publish only warns.
+    silent.wait_until("warned", || {
+        let (_, body) = readiness(&silent);
+        let warnings = body["checks"]["broker"]["warnings"].to_string();
+        warnings.contains("broker.relay = true")
+    });
+    leader.signal(Signal::SIGCONT);
+    wait_for_ready(&running);
+    for worker in [leader, running, silent] {
+        assert!(worker.stop().success());
+    }
 }

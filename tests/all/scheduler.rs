@@ -343,6 +343,7 @@ async fn a_run_that_was_held_back_has_failed_and_its_tick_is_tried_again() {
     let watermark = Watermark {
         lane,
         at: clock.now(),
+        partition_key: None,
     };
     engine.take_from_lane(Vec::new(), Some(watermark)).await.unwrap();
     let ended = runs_until(&engine, |runs| runs.iter().any(done)).await;

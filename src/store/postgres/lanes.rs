@@ -7,14 +7,20 @@ use super::sessions::Sessions;
 use crate::store::{LaneProgress, Result, Watermark, rows};
 
 pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<LaneProgress>> {
-    let lanes: Vec<(String, Option<DateTime<Utc>>, DateTime<Utc>)> = sqlx::query_as(
-        "select lane, watermark, recorded_at
+    let lanes: Vec<rows::LaneRow<DateTime<Utc>>> = sqlx::query_as(
+        "select lane, watermark, recorded_at, partition_key
          from lanes
          order by lane",
     )
     .fetch_all(executor)
     .await?;
     lanes.into_iter().map(rows::lane).collect()
+}
+
+pub(super) async fn heartbeat_key(pool: &Sessions) -> Result<String> {
+    Ok(sqlx::query_scalar("select key from heartbeat_key")
+        .fetch_one(pool)
+        .await?)
 }
 
 pub(super) async fn keep(pool: &Sessions, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
@@ -43,12 +49,14 @@ pub(super) async fn advance(
 ) -> Result<()> {
     sqlx::query(
         "update lanes
-         set watermark = case when watermark > $3 then $2 else greatest(watermark, $2) end, recorded_at = $3
+         set watermark = case when watermark > $3 then $2 else greatest(watermark, $2) end, recorded_at = $3,
+             partition_key = coalesce($4, partition_key)
          where lane = $1",
     )
     .bind(&watermark.lane)
     .bind(watermark.at)
     .bind(at)
+    .bind(&watermark.partition_key)
     .execute(connection)
     .await?;
     Ok(())

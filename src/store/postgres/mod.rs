@@ -318,6 +318,10 @@ impl Store for PostgresStore {
         in_time(self.limit, lanes::all(&self.pool)).await
     }
 
+    async fn heartbeat_key(&self) -> Result<String> {
+        in_time(self.limit, lanes::heartbeat_key(&self.pool)).await
+    }
+
     async fn keep_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
         in_time(self.limit, lanes::keep(&self.pool, lanes, at)).await
     }
@@ -429,6 +433,10 @@ impl Store for PostgresStore {
                 .await?)
         });
         MIGRATIONS.may_write(required.await?)
+    }
+
+    async fn relay_waiting(&self) -> Result<Option<(Cursor, DateTime<Utc>)>> {
+        in_time(self.limit, relay::waiting(&self.pool)).await
     }
 
     async fn relay_backlog(&self) -> Result<i64> {

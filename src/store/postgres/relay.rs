@@ -134,6 +134,25 @@ pub(super) async fn done(pool: &Sessions, upto: &Published) -> Result<()> {
     Ok(())
 }
 
+pub(super) async fn waiting(pool: &Sessions) -> Result<Option<(Cursor, DateTime<Utc>)>> {
+    let line: Option<(i64, i64, DateTime<Utc>)> = sqlx::query_as(
+        "select xid, seq, recorded_at
+         from journal
+         where (xid, seq) > ((select xid from relay), (select seq from relay))
+         order by xid, seq
+         limit 1",
+    )
+    .fetch_optional(pool)
+    .await?;
+    Ok(line.map(|(transaction, sequence, recorded_at)| {
+        let cursor = Cursor {
+            transaction,
+            sequence,
+        };
+        (cursor, recorded_at)
+    }))
+}
+
 pub(super) async fn backlog(pool: &Sessions) -> Result<i64> {
     let backlog = sqlx::query_scalar(
         "select count(*)

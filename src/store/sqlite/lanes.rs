@@ -10,14 +10,20 @@ use crate::store::rows::{self, json};
 use crate::store::{LaneProgress, Result, Watermark};
 
 pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<LaneProgress>> {
-    let lanes: Vec<(String, Option<i64>, i64)> = sqlx::query_as(
-        "select lane, watermark, recorded_at
+    let lanes: Vec<rows::LaneRow<i64>> = sqlx::query_as(
+        "select lane, watermark, recorded_at, partition_key
          from lanes
          order by lane",
     )
     .fetch_all(executor)
     .await?;
     lanes.into_iter().map(rows::lane).collect()
+}
+
+pub(super) async fn heartbeat_key(readers: &SqlitePool) -> Result<String> {
+    Ok(sqlx::query_scalar("select key from heartbeat_key")
+        .fetch_one(readers)
+        .await?)
 }
 
 pub(super) async fn keep(writer: &SqlitePool, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
@@ -46,12 +52,14 @@ pub(super) async fn keep(writer: &SqlitePool, lanes: &[String], at: DateTime<Utc
 pub(super) async fn advance(connection: &mut SqliteConnection, watermark: &Watermark, at: i64) -> Result<()> {
     sqlx::query(
         "update lanes
-         set watermark = case when watermark > ?3 then ?2 else max(coalesce(watermark, ?2), ?2) end, recorded_at = ?3
+         set watermark = case when watermark > ?3 then ?2 else max(coalesce(watermark, ?2), ?2) end, recorded_at = ?3,
+             partition_key = coalesce(?4, partition_key)
          where lane = ?1",
     )
     .bind(&watermark.lane)
     .bind(micros(watermark.at))
     .bind(at)
+    .bind(&watermark.partition_key)
     .execute(connection)
     .await?;
     Ok(())

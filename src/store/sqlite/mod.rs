@@ -316,6 +316,10 @@ impl Store for SqliteStore {
         lanes::all(&self.readers).await
     }
 
+    async fn heartbeat_key(&self) -> Result<String> {
+        lanes::heartbeat_key(&self.readers).await
+    }
+
     async fn keep_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
         lanes::keep(&self.writer, lanes, at).await
     }
@@ -395,6 +399,10 @@ impl Store for SqliteStore {
             return Err(StoreError::Replaced(self.path.display().to_string()));
         }
         MIGRATIONS.may_write(min_writer(&self.readers).await?)
+    }
+
+    async fn relay_waiting(&self) -> Result<Option<(Cursor, DateTime<Utc>)>> {
+        relay::waiting(&self.readers).await
     }
 
     async fn relay_backlog(&self) -> Result<i64> {

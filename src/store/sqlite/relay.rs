@@ -1,5 +1,6 @@
 //! The outbox. There is one writer, so a line's sequence number is its order.
 
+use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
 use super::micros;
@@ -68,6 +69,28 @@ pub(super) async fn begin_epoch(writer: &SqlitePool, above: i64) -> Result<i64> 
     .fetch_one(writer)
     .await?;
     Ok(epoch)
+}
+
+pub(super) async fn waiting(readers: &SqlitePool) -> Result<Option<(Cursor, DateTime<Utc>)>> {
+    let line: Option<(i64, i64)> = sqlx::query_as(
+        "select seq, recorded_at
+         from journal
+         where seq > (select seq from relay)
+         order by seq
+         limit 1",
+    )
+    .fetch_optional(readers)
+    .await?;
+    Ok(line.map(|(sequence, recorded_at)| {
+        let cursor = Cursor {
+            transaction: 0,
+            sequence,
+        };
+        (
+            cursor,
+            DateTime::from_timestamp_micros(recorded_at).unwrap_or_default(),
+        )
+    }))
 }
 
 pub(super) async fn backlog(readers: &SqlitePool) -> Result<i64> {

@@ -12,6 +12,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tenure::broker::{self, BrokerSettings, BrokerState};
 use tenure::clock::SystemClock;
@@ -19,7 +20,7 @@ use tenure::config::TlsFiles;
 use tenure::domain::{ClientKey, Policy};
 use tenure::engine::Engine;
 use tenure::store::sqlite::SqliteStore;
-use tenure::store::{Census, DeadFilter, DeadRecord, Recorded, Store};
+use tenure::store::{Census, DeadFilter, DeadRecord, Recorded, Store, hex};
 use tokio_util::sync::CancellationToken;
 
 use super::moody::{Mood, MoodyStore};
@@ -252,6 +253,13 @@ pub fn added(id: &str, client: &str) -> Value {
         "subject": format!("acme/{client}"), "time": "2026-01-01T12:00:00Z",
         "data": {"name": format!("Client {client}")},
     })
+}
+
+/// The body of a heartbeat without a partition key, signed with the store's key.
+pub async fn heartbeat(tenure: &Tenure, at: &str) -> Vec<u8> {
+    let key = tenure.engine.store().heartbeat_key().await.expect("a key");
+    let signature = hex(&Sha256::digest(format!("{key}\n{at}\n\n{key}")));
+    format!("{at} {signature}").into_bytes()
 }
 
 pub fn table(pairs: &[(&str, &str)]) -> FieldTable {

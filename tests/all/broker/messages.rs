@@ -97,9 +97,10 @@ async fn what_rabbitmq_gave_up_is_ingested_or_a_dead_letter() {
     upstream.add("1", "a").await;
     let structured = BasicProperties::default().with_content_type(STRUCTURED.into());
     upstream.publish(structured, b"{oops").await;
-    let heartbeat = BasicProperties::default().with_content_type("application/vnd.tenure.heartbeat".into());
+    let properties = BasicProperties::default().with_content_type("application/vnd.tenure.heartbeat".into());
+    let body = heartbeat(&tenure, "2026-01-01T12:00:00Z").await;
     upstream
-        .publish_to("", "tenure.events.0", heartbeat, b"2026-01-01T12:00:00Z")
+        .publish_to("", "tenure.events.0", properties, &body)
         .await;
     // A worker that cannot make up its mind, until RabbitMQ has enough of it.
     let crashing = Upstream::at(&url).await;

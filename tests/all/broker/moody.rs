@@ -246,6 +246,10 @@ impl Store for MoodyStore {
         self.store.lanes().await
     }
 
+    async fn heartbeat_key(&self) -> Result<String> {
+        self.store.heartbeat_key().await
+    }
+
     async fn keep_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
         self.store.keep_lanes(lanes, at).await
     }
@@ -322,6 +326,10 @@ impl Store for MoodyStore {
 
     async fn check_writer(&self) -> Result<()> {
         self.store.check_writer().await
+    }
+
+    async fn relay_waiting(&self) -> Result<Option<(Cursor, DateTime<Utc>)>> {
+        self.store.relay_waiting().await
     }
 
     async fn relay_backlog(&self) -> Result<i64> {

@@ -1,14 +1,15 @@
-//! Heartbeats through the lanes' own queues, and the watermarks that they leave.
+//! Heartbeats that go the way of events, and the watermarks that they leave.
 
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use lapin::BasicProperties;
-use lapin::options::BasicPublishOptions;
+use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
 use tenure::broker::BrokerSettings;
 
 use super::given::*;
-use crate::support::servers::RabbitMq;
+use crate::support::servers::{RabbitMq, name_in};
 
 const BEAT: Duration = Duration::from_millis(200);
 
@@ -87,25 +88,31 @@ async fn a_heartbeat_cannot_be_forged_by_who_publishes_events() {
     let worker = tenure.work(settings(&url)).await;
     let lane = "tenure.events.0";
     let upstream = Upstream::at(&url).await;
-    let heartbeat =
+    let properties =
         || BasicProperties::default().with_content_type("application/vnd.tenure.heartbeat".into());
-    upstream.publish(heartbeat(), b"2040-01-01T00:00:00Z").await;
+    upstream.publish(properties(), b"2040-01-01T00:00:00Z").await;
     let letters = tenure.wait_for_letters(1).await;
     assert_eq!(letters[0].letter.body, b"2040-01-01T00:00:00Z");
+    upstream
+        .publish(
+            properties(),
+            format!("2040-01-01T00:00:00Z {}", "0".repeat(64)).as_bytes(),
+        )
+        .await;
+    tenure.wait_for_letters(2).await;
     assert_eq!(watermark(&tenure, lane).await, None);
 
-    // Whoever may write to the queue itself has a clock that is wrong: ours is not ahead of itself.
-    let sent = async |text: &str| {
-        let (options, properties) = (BasicPublishOptions::default(), heartbeat());
+    // Whoever knows the key has a clock that is wrong. One far ahead is not believed, and ours is not ahead of itself.
+    let sent = async |at: &str| {
         upstream
-            .channel
-            .basic_publish("".into(), lane.into(), options, text.as_bytes(), properties)
-            .await
-            .expect("published");
+            .publish(properties(), &heartbeat(&tenure, at).await)
+            .await;
     };
-    let before = tenure.engine.now().trunc_subsecs(6);
-    sent("not a time").await;
     sent("2040-01-01T00:00:00Z").await;
+    wait_for_depth(&url, lane, 0).await;
+    assert_eq!(watermark(&tenure, lane).await, None);
+    let before = tenure.engine.now().trunc_subsecs(6);
+    sent(&(before + TimeDelta::seconds(30)).to_rfc3339()).await;
     wait_for_watermark(&tenure, lane, before).await;
     assert!(watermark(&tenure, lane).await <= Some(tenure.engine.now()));
     // And one of the past takes nothing back.
@@ -113,5 +120,176 @@ async fn a_heartbeat_cannot_be_forged_by_who_publishes_events() {
     sent("2020-01-01T00:00:00Z").await;
     wait_for_depth(&url, lane, 0).await;
     assert_eq!(watermark(&tenure, lane).await, known);
+    worker.stop().await;
+}
+
+/// Deletes something through the management API.
+async fn delete(url: &str, what: &str) {
+    let path = what.replacen('/', &format!("/{}/", name_in(url)), 1);
+    tokio::task::spawn_blocking(move || RabbitMq::shared().manage("DELETE", &path, None))
+        .await
+        .expect("deleted");
+}
+
+/// Publishes an event, again and again until it reaches a queue.
+async fn publish_when_routed(url: &str, id: &str) {
+    wait_for("an event that reaches a queue", async || {
+        let upstream = Upstream::at(url).await;
+        let (options, properties) = (
+            BasicPublishOptions {
+                mandatory: true,
+                ..BasicPublishOptions::default()
+            },
+            BasicProperties::default()
+                .with_content_type(STRUCTURED.into())
+                .with_headers(table(&[("partitionkey", "acme/c")])),
+        );
+        let body = added(id, "c").to_string();
+        let published = upstream.channel.basic_publish(
+            "tenure.events".into(),
+            "any".into(),
+            options,
+            body.as_bytes(),
+            properties,
+        );
+        match published.await.expect("published").await {
+            Ok(confirm) => confirm.is_ack() && confirm.take_message().is_none(),
+            Err(_) => false,
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_that_is_deleted_is_noticed_and_made_again() {
+    for lanes in [1, 3] {
+        let url = RabbitMq::shared().vhost("deleted");
+        let tenure = Tenure::new().await;
+        let worker = tenure
+            .work(BrokerSettings {
+                lanes,
+                ..beating(&url)
+            })
+            .await;
+        let names: Vec<String> = (0..lanes)
+            .map(|number| format!("tenure.events.{number}"))
+            .collect();
+        let bindings = if lanes == 1 {
+            vec!["bindings/e/tenure.events/q/tenure.events.0/%23"]
+        } else {
+            vec![
+                "bindings/e/tenure.events/e/tenure.events.lanes/%23",
+                "bindings/e/tenure.events.lanes/q/tenure.events.1/1",
+                "exchanges/tenure.events.lanes",
+            ]
+        };
+        for (number, what) in ["exchanges/tenure.events"]
+            .into_iter()
+            .chain(bindings)
+            .enumerate()
+        {
+            for lane in &names {
+                wait_for_watermark(&tenure, lane, tenure.engine.now()).await;
+            }
+            delete(&url, what).await;
+            publish_when_routed(&url, &format!("{number}")).await;
+            tenure
+                .wait_for_events(i64::try_from(number).expect("small") + 1)
+                .await;
+            for lane in &names {
+                wait_for_watermark(&tenure, lane, tenure.engine.now()).await;
+            }
+            worker.state.connected().await;
+        }
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watermark_of_a_lane_that_events_do_not_reach_stands_still() {
+    for (lanes, binding) in [
+        (1, "bindings/e/tenure.events/q/tenure.events.0/%23"),
+        (3, "bindings/e/tenure.events.lanes/q/tenure.events.1/1"),
+    ] {
+        let url = RabbitMq::shared().vhost("unreached");
+        let tenure = Tenure::new().await;
+        tenure
+            .work(BrokerSettings {
+                lanes,
+                ..beating(&url)
+            })
+            .await
+            .stop()
+            .await;
+        let worker = tenure
+            .work(BrokerSettings {
+                lanes,
+                declare: false,
+                ..beating(&url)
+            })
+            .await;
+        let lane = format!("tenure.events.{}", lanes / 2);
+        wait_for_watermark(&tenure, &lane, tenure.engine.now()).await;
+        // Somebody else listens to all events: nothing comes back as unroutable.
+        let upstream = Upstream::at(&url).await;
+        upstream
+            .channel
+            .queue_declare(
+                "audit".into(),
+                QueueDeclareOptions::durable(),
+                FieldTable::default(),
+            )
+            .await
+            .expect("a queue");
+        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+        upstream
+            .channel
+            .queue_bind(
+                "audit".into(),
+                "tenure.events".into(),
+                "#".into(),
+                options,
+                arguments,
+            )
+            .await
+            .expect("a binding");
+        delete(&url, binding).await;
+        // One may have been routed before.
+        tokio::time::sleep(BEAT * 5).await;
+        let stands = watermark(&tenure, &lane).await;
+        assert!(stands.is_some());
+        tokio::time::sleep(BEAT * 20).await;
+        assert_eq!(watermark(&tenure, &lane).await, stands);
+        worker.stop().await;
+        // Whoever may declare makes the binding again.
+        let worker = tenure
+            .work(BrokerSettings {
+                lanes,
+                ..beating(&url)
+            })
+            .await;
+        wait_for_watermark(&tenure, &lane, tenure.engine.now()).await;
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_declare_says_that_nothing_leads_to_the_lane() {
+    let url = RabbitMq::shared().vhost("unbound");
+    let tenure = Tenure::new().await;
+    tenure.work(beating(&url)).await.stop().await;
+    delete(&url, "bindings/e/tenure.events/q/tenure.events.0/%23").await;
+    let worker = tenure.start(BrokerSettings {
+        declare: false,
+        ..beating(&url)
+    });
+    worker
+        .wait_for_reason("no queue takes messages of tenure.events")
+        .await;
+    // It says so until it is mended, and not only in turns.
+    for _ in 0..20 {
+        tokio::time::sleep(BEAT / 2).await;
+        assert!(!worker.state.status().connected);
+    }
     worker.stop().await;
 }

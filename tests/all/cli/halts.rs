@@ -238,6 +238,7 @@ async fn nothing_fires_before_a_lane_has_been_heard_of() {
         let watermark = Watermark {
             lane: lane.into(),
             at: engine.now(),
+            partition_key: None,
         };
         let taken = engine.take_from_lane(Vec::new(), Some(watermark)).await;
         taken.expect("taken");

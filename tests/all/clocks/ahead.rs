@@ -174,7 +174,11 @@ async fn a_watermark_ahead_of_now_lets_nothing_fire() {
         .expect("a lane");
     let beat = async |at| {
         let lane = lane.clone();
-        let watermark = Watermark { lane, at };
+        let watermark = Watermark {
+            lane,
+            at,
+            partition_key: None,
+        };
         engine
             .take_from_lane(Vec::new(), Some(watermark))
             .await

@@ -20,6 +20,7 @@ async fn beat(engine: &Engine, lane: &str, at: DateTime<Utc>) {
     let watermark = Watermark {
         lane: lane.into(),
         at,
+        partition_key: None,
     };
     let taken = engine.take_from_lane(Vec::new(), Some(watermark)).await;
     assert_eq!(taken.expect("taken"), []);
@@ -177,6 +178,7 @@ async fn a_watermark_counts_when_all_before_it_is_committed() {
     let watermark = Watermark {
         lane: LANES[0].into(),
         at: day(9),
+        partition_key: None,
     };
     engine
         .take_from_lane(incoming, Some(watermark))

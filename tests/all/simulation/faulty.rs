@@ -164,6 +164,7 @@ faulty! {
     arming() -> Option<Arming>;
     armed(policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> ();
     lanes() -> Vec<LaneProgress>;
+    heartbeat_key() -> String;
     keep_lanes(lanes: &[String], at: DateTime<Utc>) -> ();
     due(sweep: Sweep, until: DateTime<Utc>, after: Option<&Due>, limit: u32) -> Vec<Due>;
     start_run(sweep: Sweep, scheduled_at: DateTime<Utc>, started_at: DateTime<Utc>, worker: &str) -> SweepRun;
@@ -179,6 +180,7 @@ faulty! {
     relay_done(upto: &Published) -> ();
     begin_epoch(above: i64) -> i64;
     check_writer() -> ();
+    relay_waiting() -> Option<(Cursor, DateTime<Utc>)>;
     relay_backlog() -> i64;
     dead_letters(filter: &DeadFilter, after: i64, limit: u32) -> Vec<DeadLine>;
     dead_letter(id: i64) -> Option<DeadRecord>;

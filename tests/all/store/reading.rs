@@ -216,6 +216,7 @@ pub async fn lanes_only_come_further(fresh: Fresh) {
         let watermark = Some(Watermark {
             lane: lane.into(),
             at: moment(seconds),
+            partition_key: Some("key".into()),
         });
         put(
             store,
@@ -230,6 +231,10 @@ pub async fn lanes_only_come_further(fresh: Fresh) {
     advance("q.0", 5).await;
     advance("q.0", 3).await;
     advance("q.9", 9).await;
+    let progress = store.lanes().await.unwrap();
+    assert_eq!(progress[0].partition_key.as_deref(), Some("key"));
+    assert_eq!(progress[1].partition_key, None);
+    assert!(store.heartbeat_key().await.unwrap().len() >= 64);
     let expected = [("q.0".to_owned(), Some(moment(5))), ("q.1".into(), None)];
     assert_eq!(known().await, expected);
     store

@@ -1,0 +1,90 @@
+//! What a heartbeat says: when it was sent, and by which key it was routed. It is signed, since it goes the way of events:
+//! whoever may only publish those must not be able to move a watermark.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::publisher::PERSISTENT;
+use super::topology::HASHED_HEADER;
+use crate::domain::view::rfc3339;
+use crate::engine::ClockWatch;
+use crate::store::{Watermark, hex};
+
+const CONTENT_TYPE: &str = "application/vnd.tenure.heartbeat";
+
+/// A heartbeat that came out of a lane.
+pub(super) struct Beat {
+    /// How far the lane has come. None: it was sent by a clock that is well ahead of ours, and how long ago is not known.
+    pub watermark: Option<Watermark>,
+}
+
+/// Writes heartbeats, and knows its own: those that are signed with the key in the store.
+pub(super) struct Beats {
+    key: String,
+}
+
+impl Beats {
+    pub fn new(key: String) -> Self {
+        Self { key }
+    }
+
+    /// A heartbeat of this moment. With a key the broker routes it as it does the events of a client.
+    pub fn write(&self, now: DateTime<Utc>, partition_key: Option<&str>) -> (BasicProperties, Vec<u8>) {
+        let mut properties = BasicProperties::default()
+            .with_content_type(CONTENT_TYPE.into())
+            // It survives a restart of the broker, as what is in the queue before it does.
+            .with_delivery_mode(PERSISTENT)
+            .with_app_id("tenure".into());
+        if let Some(key) = partition_key {
+            let mut headers = FieldTable::default();
+            headers.insert(HASHED_HEADER.into(), AMQPValue::LongString(key.into()));
+            properties = properties.with_headers(headers);
+        }
+        let at = rfc3339(now);
+        let signature = self.signature(&at, partition_key.unwrap_or_default());
+        (properties, format!("{at} {signature}").into_bytes())
+    }
+
+    /// Reads a heartbeat that came out of a queue. None: the message is no heartbeat, or was not signed with our key.
+    pub fn read(
+        &self,
+        queue: &str,
+        delivery: &Delivery,
+        now: DateTime<Utc>,
+        clock: &ClockWatch,
+    ) -> Option<Beat> {
+        let content_type = delivery.properties.content_type().as_ref();
+        if content_type.map(ShortString::as_str) != Some(CONTENT_TYPE) {
+            return None;
+        }
+        let headers = delivery.properties.headers().as_ref();
+        let key = headers.and_then(|headers| match headers.inner().get(HASHED_HEADER) {
+            Some(AMQPValue::LongString(key)) => Some(String::from_utf8_lossy(key.as_bytes()).into_owned()),
+            _ => None,
+        });
+        let (at, signature) = std::str::from_utf8(&delivery.data).ok()?.split_once(' ')?;
+        let expected = self.signature(at, key.as_deref().unwrap_or_default());
+        if !bool::from(expected.as_bytes().ct_eq(signature.as_bytes())) {
+            return None;
+        }
+        let sent_at: DateTime<Utc> = at.parse().ok()?;
+        let watermark = Watermark {
+            lane: queue.to_owned(),
+            at: sent_at.min(now).trunc_subsecs(6),
+            partition_key: key,
+        };
+        Some(Beat {
+            watermark: (!clock.is_to_come(sent_at)).then_some(watermark),
+        })
+    }
+
+    /// The key stands at both ends: nothing can be appended to what is signed.
+    fn signature(&self, at: &str, partition_key: &str) -> String {
+        let key = &self.key;
+        hex(&Sha256::digest(format!("{key}\n{at}\n{partition_key}\n{key}")))
+    }
+}

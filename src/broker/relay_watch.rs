@@ -1,0 +1,59 @@
+//! Whether the journal is published, by whichever worker leads. A worker that does not lead cannot know from its own work:
+//! the lead may be held by nobody, or by somebody who does nothing with it.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use super::state::Severity;
+use crate::domain::view::rfc3339;
+use crate::store::Cursor;
+
+/// How often the journal is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// A change that is the next to be published for so long is not published.
+const OVERDUE: Duration = Duration::from_mins(1);
+const RELAY: &str = "relay";
+
+/// Looks until told to stop.
+pub(super) async fn run(context: &Context, stop: &CancellationToken) {
+    let mut next: Option<(Cursor, Instant)> = None;
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        // A store that does not answer has a check of its own.
+        let Ok(waiting) = context.engine.store().relay_waiting().await else {
+            continue;
+        };
+        let Some((cursor, recorded_at)) = waiting else {
+            next = None;
+            context.state.note(RELAY, None);
+            continue;
+        };
+        let since = match next {
+            Some((before, since)) if before == cursor => since,
+            _ => Instant::now(),
+        };
+        next = Some((cursor, since));
+        let overdue = (since.elapsed() > OVERDUE).then(|| {
+            let who = if context.leads.load(Ordering::Relaxed) {
+                "this worker leads the relay: a transaction that stays open may hold it back (pg_stat_activity), or \
+                 RabbitMQ takes no message (`rabbitmqctl status` shows its alarms)"
+            } else if context.settings.relay {
+                "this worker does not lead the relay: whoever holds its lead does not publish (an advisory lock in \
+                 pg_locks)"
+            } else {
+                "no worker publishes: let one of them run with broker.relay = true"
+            };
+            let why = format!("changes since {} are not published; {who}", rfc3339(recorded_at));
+            // Not this worker's business where it is told not to publish.
+            let severity = if context.settings.relay {
+                Severity::Failure
+            } else {
+                Severity::Warning
+            };
+            (severity, why)
+        });
+        context.state.note(RELAY, overdue);
+    }
+}

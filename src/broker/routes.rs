@@ -1,0 +1,244 @@
+//! Which heartbeats are to be sent, and how they reach their lanes.
+//!
+//! They go through the exchange `tenure.events`, as events do: then one that does not come out of its lane shows that
+//! events do not reach it either. Where the exchange spreads events over several lanes by a hash of their key, nobody can
+//! say which key leads to which lane. So keys are tried at random, and each lane remembers the key of the last heartbeat
+//! that came out of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::topology;
+use crate::store::LaneProgress;
+
+/// How long a heartbeat is waited for before another is sent after it. The time doubles with each that is sent in vain.
+const PATIENCE: Duration = Duration::from_secs(20);
+const LONGEST_PATIENCE: Duration = Duration::from_mins(10);
+/// Random keys for each lane, when the key of one is not known: with 64 lanes, one lane in fifty is missed.
+const TRIES: usize = 4;
+
+/// What is to be sent now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Partition keys of heartbeats that go through the exchange.
+    pub keys: Vec<String>,
+    /// Queues of lanes that the exchange leads to no more, and that are read until they are empty.
+    pub left_over: Vec<String>,
+    /// A heartbeat came out of another lane than its key's, or out of none for long: the bindings may be gone.
+    pub is_lost: bool,
+}
+
+/// Heartbeats that were sent to a lane and did not come out yet.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    at: DateTime<Utc>,
+    /// How many before it did not come out either.
+    in_vain: u32,
+}
+
+/// Remembers what was sent.
+#[derive(Debug)]
+pub(super) struct Routes {
+    /// Lanes that the exchange leads to.
+    lanes: u16,
+    interval: Duration,
+    sent: BTreeMap<String, Sent>,
+    /// Keys that were known to lead to a lane.
+    keys: BTreeMap<String, String>,
+}
+
+impl Routes {
+    pub fn new(lanes: u16, interval: Duration) -> Self {
+        Self {
+            lanes,
+            interval,
+            sent: BTreeMap::new(),
+            keys: BTreeMap::new(),
+        }
+    }
+
+    /// One heartbeat is under way in a lane at a time, whatever the number of workers: a queue that nobody reads does not
+    /// fill up with them.
+    pub fn due(&mut self, lanes: &[LaneProgress], now: DateTime<Utc>, random: impl Fn() -> String) -> Due {
+        let mut due = Due::default();
+        let mut tries = 0;
+        for lane in lanes {
+            let key = self.key(lanes, lane);
+            let is_reached = self.is_reached(&lane.lane);
+            let lost_its_key = is_reached && key.is_none() && self.keys.remove(&lane.lane).is_some();
+            due.is_lost |= lost_its_key;
+            if !lost_its_key && !self.is_due(lanes, lane, now, is_reached && key.is_none()) {
+                continue;
+            }
+            due.is_lost |= self.send(lane, now) > 0;
+            match key {
+                _ if !is_reached => due.left_over.push(lane.lane.clone()),
+                Some(key) => {
+                    self.keys.insert(lane.lane.clone(), key.clone());
+                    due.keys.push(key);
+                }
+                None => tries = usize::from(self.lanes) * TRIES,
+            }
+        }
+        due.keys.extend((0..tries).map(|_| random()));
+        due
+    }
+
+    /// Notes that one is sent, and returns how many before it are lost, or wait behind a long backlog.
+    fn send(&mut self, lane: &LaneProgress, now: DateTime<Utc>) -> u32 {
+        let in_vain = match self.sent.get(&lane.lane) {
+            Some(sent) if lane.watermark < Some(sent.at) => sent.in_vain + 1,
+            _ => 0,
+        };
+        self.sent.insert(lane.lane.clone(), Sent { at: now, in_vain });
+        in_vain
+    }
+
+    fn is_reached(&self, lane: &str) -> bool {
+        (0..self.lanes).any(|number| topology::lane(number) == lane)
+    }
+
+    /// A key by which a heartbeat reaches the lane. It is the lane's out of which it came last.
+    fn key(&self, lanes: &[LaneProgress], lane: &LaneProgress) -> Option<String> {
+        if self.lanes == 1 {
+            return Some(lane.lane.clone());
+        }
+        let key = lane.partition_key.as_ref()?;
+        let taken = lanes
+            .iter()
+            .any(|other| other.partition_key.as_ref() == Some(key) && other.watermark > lane.watermark);
+        (!taken).then(|| key.clone())
+    }
+
+    /// Not while one is under way, nor when another worker's has just come out.
+    fn is_due(
+        &self,
+        lanes: &[LaneProgress],
+        lane: &LaneProgress,
+        now: DateTime<Utc>,
+        by_chance: bool,
+    ) -> bool {
+        let within = |then: DateTime<Utc>, span: Duration| {
+            let span = TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);
+            (TimeDelta::zero()..span).contains(&(now - then))
+        };
+        let under_way = self.sent.get(&lane.lane).is_some_and(|sent| {
+            // Random keys that came out of other lanes have missed this one.
+            let missed = by_chance
+                && !within(sent.at, self.interval * 2)
+                && lanes.iter().any(|other| other.watermark >= Some(sent.at));
+            let patience = PATIENCE
+                .saturating_mul(1 << sent.in_vain.min(16))
+                .min(LONGEST_PATIENCE);
+            lane.watermark < Some(sent.at) && within(sent.at, patience) && (!missed || sent.in_vain > 2)
+        });
+        let just_come = lane.watermark.is_some_and(|at| within(at, self.interval / 2));
+        !under_way && !just_come
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEAT: Duration = Duration::from_secs(5);
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn lane(number: u16, watermark: Option<i64>, key: Option<&str>) -> LaneProgress {
+        LaneProgress {
+            lane: topology::lane(number),
+            watermark: watermark.map(at),
+            recorded_at: at(0),
+            partition_key: key.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn one_heartbeat_is_under_way_at_a_time() {
+        for (watermark, sent, now, due) in [
+            (None, None, 0, true),
+            // Under way.
+            (None, Some(0), 5, false),
+            (Some(0), Some(10), 15, false),
+            // It came out.
+            (Some(10), Some(10), 15, true),
+            // Another worker's came out just now.
+            (Some(13), Some(10), 15, false),
+            (Some(13), None, 15, false),
+            // Lost, or waiting behind a long backlog: another one does no harm.
+            (Some(0), Some(10), 70, true),
+            // The clock was set back.
+            (Some(100), Some(100), 50, true),
+        ] {
+            let mut routes = Routes::new(1, BEAT);
+            if let Some(sent) = sent {
+                let sent = Sent {
+                    at: at(sent),
+                    in_vain: 0,
+                };
+                routes.sent.insert(topology::lane(0), sent);
+            }
+            let is = routes.due(&[lane(0, watermark, None)], at(now), String::new);
+            assert_eq!(!is.keys.is_empty(), due, "{watermark:?} {sent:?} {now}");
+        }
+    }
+
+    #[test]
+    fn one_that_does_not_come_out_is_lost_and_the_next_is_waited_for_longer() {
+        let mut routes = Routes::new(1, BEAT);
+        let mut sent = Vec::new();
+        for now in (0..300).step_by(5) {
+            let due = routes.due(&[lane(0, None, None)], at(now), String::new);
+            if !due.keys.is_empty() {
+                assert_eq!(due.is_lost, !sent.is_empty());
+                sent.push(now);
+            }
+        }
+        assert_eq!(sent, [0, 20, 60, 140]);
+    }
+
+    #[test]
+    fn a_lane_without_a_key_is_looked_for_by_chance() {
+        let mut routes = Routes::new(2, BEAT);
+        let random = || "random".to_owned();
+        let due = routes.due(&[lane(0, None, None), lane(1, None, None)], at(0), random);
+        assert_eq!(due.keys, vec!["random"; 2 * TRIES]);
+        // They all came out of one of the two: the other is looked for again.
+        let lanes = [lane(0, Some(0), Some("a")), lane(1, None, None)];
+        assert_eq!(routes.due(&lanes, at(5), random).keys, ["a"]);
+        let due = routes.due(&lanes, at(10), random);
+        assert_eq!(due.keys.len(), 2 * TRIES);
+    }
+
+    #[test]
+    fn a_key_that_leads_elsewhere_is_lost() {
+        let mut routes = Routes::new(2, BEAT);
+        let random = || "random".to_owned();
+        let lanes = [lane(0, Some(0), Some("a")), lane(1, Some(0), Some("b"))];
+        let due = routes.due(&lanes, at(5), random);
+        assert_eq!(
+            (due.keys, due.is_lost),
+            (vec!["a".to_owned(), "b".to_owned()], false)
+        );
+        let lanes = [lane(0, Some(5), Some("b")), lane(1, Some(0), Some("b"))];
+        let due = routes.due(&lanes, at(10), random);
+        assert!(due.is_lost && due.keys.contains(&"random".to_owned()), "{due:?}");
+    }
+
+    #[test]
+    fn lanes_above_those_asked_for_are_reached_past_the_exchange() {
+        let mut routes = Routes::new(1, BEAT);
+        let due = routes.due(
+            &[lane(0, None, None), lane(1, None, Some("x"))],
+            at(0),
+            String::new,
+        );
+        assert_eq!(due.left_over, [topology::lane(1)]);
+        assert_eq!(due.keys.len(), 1);
+    }
+}
