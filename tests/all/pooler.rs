@@ -35,7 +35,8 @@ fn a_pooler_that_keeps_sessions_apart_is_as_good_as_none() {
         &[
             ("DATABASE_URL", &pooler.url(name_in(&database))),
             ("AMQP_URL", &amqp),
-            ("TENURE_STORE__MAX_CONNECTIONS", "5"),
+            // More than the pooler has: it keeps those waiting that come too many, without a word.
+            ("TENURE_STORE__MAX_CONNECTIONS", "10"),
         ],
     );
     let running = tenure.run();

@@ -88,13 +88,24 @@ impl Servers {
                     });
                 }
                 Ok(Err(error)) => refusals.push((host, refusal(error))),
-                Err(_) => {
-                    let why = format!("no connection within {}", humantime::format_duration(self.within));
-                    refusals.push((host, Refusal::Other(StoreError::Unavailable(why))));
-                }
+                Err(_) => refusals.push((host, self.silent())),
             }
         }
         spare.ok_or_else(|| together(refusals))
+    }
+
+    /// A server that does not answer has vanished, or keeps a new session waiting until another ends, as poolers do. With
+    /// several hosts the first is likelier.
+    fn silent(&self) -> Refusal {
+        let error = StoreError::Unavailable(format!(
+            "no new connection within {}; the host or the network may be gone, or a pooler has no session left",
+            humantime::format_duration(self.within)
+        ));
+        if self.hosts.len() == 1 {
+            Refusal::Full(error)
+        } else {
+            Refusal::Other(error)
+        }
     }
 
     /// Connects to a server that can be written.

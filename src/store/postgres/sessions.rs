@@ -26,6 +26,9 @@ use crate::store::{Result, StoreError};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often it is looked for a session that was given back, while a new one is made.
+const RETURNED_EVERY: Duration = Duration::from_millis(50);
+
 /// A session that has not been used for so long, or is so old, is closed.
 const LONGEST_IDLE: Duration = Duration::from_mins(10);
 const LONGEST_LIFE: Duration = Duration::from_mins(30);
@@ -152,7 +155,13 @@ impl Sessions {
             if let Some(live) = self.reuse().await {
                 return Ok(self.lent(live, place));
             }
-            match self.open().await {
+            let opened = tokio::select! {
+                biased;
+                opened = self.open() => opened,
+                // Somebody may be through sooner than the server is with a new session.
+                live = self.returned() => return Ok(self.lent(live, place)),
+            };
+            match opened {
                 Ok(live) if need == Need::Write && live.read_only.is_some() => {
                     let Live {
                         connection,
@@ -254,8 +263,18 @@ impl Sessions {
                     self.distrust(live.era);
                     servers::close(live.connection);
                 }
-                Ok(Err(error)) => tracing::info!(%error, "a session was cut"),
+                Ok(Err(error)) => tracing::debug!(%error, "a session was cut"),
                 Err(_) => self.distrust(live.era),
+            }
+        }
+    }
+
+    /// Waits for a session that somebody gives back.
+    async fn returned(&self) -> Live {
+        loop {
+            tokio::time::sleep(RETURNED_EVERY).await;
+            if let Some(live) = self.reuse().await {
+                return live;
             }
         }
     }

@@ -43,7 +43,7 @@ impl PgBouncer {
         let mode = format!("{mode:?}").to_lowercase();
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = \
-             {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = 8\n",
+             {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = 4\n",
             server.port()
         );
         let file = folder.join("pgbouncer.ini");
