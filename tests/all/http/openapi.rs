@@ -260,7 +260,7 @@ async fn parameters_are_refused_by_the_document_where_they_are_by_the_worker() {
     }
     assert_eq!(
         refused.len(),
-        18,
+        20,
         "every parameter refuses something: {refused:#?}"
     );
 }
