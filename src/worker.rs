@@ -142,6 +142,12 @@ pub async fn join(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, 
 /// When it cannot begin, a part of it fails for good, or it could not finish in time.
 pub async fn run(settings: Settings) -> Result<(), WorkerError> {
     telemetry::start_logs(&settings.log)?;
+    for variable in settings.service_links() {
+        tracing::debug!(
+            variable,
+            "ignored: Kubernetes or Docker set it for a service beside this container"
+        );
+    }
     until_signal(|stop| run_until(settings, stop)).await
 }
 

@@ -9,15 +9,17 @@ use std::path::Path;
 use config::{FileFormat, Format, Value, ValueKind};
 
 use super::error::SettingsError;
+use super::links;
 
 /// `config/default.toml`.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 const PREFIX: &str = "TENURE_";
 
-/// Variables that begin as ours do and are no settings: what the command line and the tests read.
-/// The last two are what Kubernetes gives every container beside a service that is called `tenure`.
-const NO_SETTINGS: [&str; 4] = ["TENURE_CONFIG", "TENURE_TEST_", "TENURE_PORT", "TENURE_SERVICE_"];
+/// The command line reads this one.
+const FILE: &str = "TENURE_CONFIG";
+/// The tests read these.
+const TESTS: &str = "TENURE_TEST_";
 
 /// Well-known names, and the setting that each stands for. Empty counts as unset: compose files write
 /// `${DATABASE_URL:-}`.
@@ -43,19 +45,20 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
     })
 }
 
+/// Settings of all layers, and the variables of the environment that were passed over as links to services.
 pub(super) fn merge(
     file: Option<&Path>,
     env: impl Iterator<Item = (String, String)>,
-) -> Result<Flat, SettingsError> {
+) -> Result<(Flat, Vec<String>), SettingsError> {
     let mut settings = defaults();
     if let Some(path) = file {
         let given = from_file(path)?;
         check_known(&given, &settings)?;
         settings.extend(given);
     }
-    let given = from_env(env, &settings)?;
+    let (given, links) = from_env(env, &settings)?;
     settings.extend(given);
-    Ok(settings)
+    Ok((settings, links))
 }
 
 fn defaults() -> Flat {
@@ -106,7 +109,11 @@ fn flatten(key: String, value: Value, into: &mut Flat) {
     }
 }
 
-fn from_env(env: impl Iterator<Item = (String, String)>, known: &Flat) -> Result<Flat, SettingsError> {
+fn from_env(
+    env: impl Iterator<Item = (String, String)>,
+    known: &Flat,
+) -> Result<(Flat, Vec<String>), SettingsError> {
+    let mut links = Vec::new();
     let mut aliased = Flat::new();
     let mut ours = Flat::new();
     for (name, text) in env {
@@ -117,10 +124,15 @@ fn from_env(env: impl Iterator<Item = (String, String)>, known: &Flat) -> Result
                 aliased.insert((*key).to_owned(), value);
             }
         } else if let Some(rest) = name.strip_prefix(PREFIX)
-            && !NO_SETTINGS.iter().any(|prefix| name.starts_with(prefix))
+            && name != FILE
+            && !name.starts_with(TESTS)
         {
             let dotted = rest.to_lowercase().replace("__", ".");
             let Some(key) = known.keys().find(|key| same_but_hyphens(key, &dotted)) else {
+                if links::is_service_link(&name, &text) {
+                    links.push(name);
+                    continue;
+                }
                 return Err(unknown(&dotted, &origin, known, variable));
             };
             if let Some(first) = ours.insert(key.clone(), value) {
@@ -134,7 +146,7 @@ fn from_env(env: impl Iterator<Item = (String, String)>, known: &Flat) -> Result
     }
     // What bears our name wins over what others read too.
     aliased.extend(ours);
-    Ok(aliased)
+    Ok((aliased, links))
 }
 
 fn check_known(given: &Flat, known: &Flat) -> Result<(), SettingsError> {

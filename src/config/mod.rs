@@ -3,9 +3,12 @@
 
 pub mod amqp;
 mod cron;
+mod duration;
 mod error;
 mod hosts;
 mod layers;
+mod level;
+mod links;
 mod policy;
 mod read;
 mod retention;
@@ -21,6 +24,7 @@ use std::time::Duration;
 pub use cron::CronLine;
 pub use error::SettingsError;
 pub use layers::{DEFAULTS, environment, keys};
+pub use level::{LogLevelError, log_directives};
 pub use retention::RetentionSettings;
 pub use secret::Secret;
 pub use shown::Shown;
@@ -45,6 +49,7 @@ pub struct Settings {
     pub shutdown: ShutdownSettings,
     policy: Policy,
     shown: Vec<Shown>,
+    service_links: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -171,7 +176,11 @@ impl Settings {
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        Self::read(&Reader::new(layers::merge(file, env)?))
+        let (settings, service_links) = layers::merge(file, env)?;
+        Ok(Self {
+            service_links,
+            ..Self::read(&Reader::new(settings))?
+        })
     }
 
     fn read(from: &Reader) -> Result<Self, SettingsError> {
@@ -217,7 +226,15 @@ impl Settings {
             },
             policy: policy::read(from)?,
             shown: shown::all(from),
+            service_links: Vec::new(),
         })
+    }
+
+    /// Variables of the environment that begin as ours do, and that Kubernetes or Docker set for a service beside this
+    /// container. They are ignored.
+    #[must_use]
+    pub fn service_links(&self) -> &[String] {
+        &self.service_links
     }
 
     /// What timers are computed from.
@@ -312,12 +329,6 @@ fn sweeps(from: &Reader) -> Result<SweepSettings, SettingsError> {
 
 fn level(from: &Reader) -> Result<String, SettingsError> {
     const KEY: &str = "log.level";
-    let level = from.text(KEY)?;
-    match tracing_subscriber::EnvFilter::try_new(&level) {
-        Ok(_) if !level.trim().is_empty() => Ok(level),
-        _ => Err(from.refuse(
-            KEY,
-            "error, warn, info, debug or trace, or directives such as `info,tenure::broker=debug`",
-        )),
-    }
+    level::log_directives(&from.text(KEY)?)
+        .map_err(|why| from.refuse(KEY, &format!("{}; {why}", LogLevelError::EXPECTED)))
 }

@@ -32,6 +32,10 @@ pub(super) const GRACE: Bounds = Bounds {
     words: "a duration such as 0s, 12h or 30d, up to 100 years",
     ..SPAN
 };
+pub(super) const AGE: Bounds = Bounds {
+    words: "\"never\", or a duration such as 90d, up to 100 years",
+    ..SPAN
+};
 /// Clocks of RabbitMQ are read to the second.
 pub(super) const DIFFERENCE: Bounds = Bounds {
     least: Duration::from_secs(2),
@@ -133,9 +137,9 @@ impl Reader {
     pub(super) fn duration(&self, key: &str, bounds: Bounds) -> Result<Duration, SettingsError> {
         match self.kind(key) {
             ValueKind::String(text) => duration(text, bounds),
-            _ => None,
+            _ => Err(None),
         }
-        .ok_or_else(|| self.refuse(key, bounds.words))
+        .map_err(|advice| self.refuse(key, &with_advice(bounds.words.to_owned(), advice)))
     }
 
     /// A duration in which domain time is counted, cut to the microsecond.
@@ -161,21 +165,51 @@ impl Reader {
 
     /// A list of durations: an array, or text with commas.
     pub(super) fn spans(&self, key: &str, bounds: Bounds) -> Result<Vec<TimeDelta>, SettingsError> {
+        let is_text = matches!(self.kind(key), ValueKind::String(_));
+        let read = |text: &str| {
+            // Between commas nobody can tell one duration with a space in it from two without a comma.
+            if is_text && has_several_numbers(text) {
+                return Err(Some(
+                    "put a comma between two durations (14d, 7d), and no space into one (1d12h)".to_owned(),
+                ));
+            }
+            duration(text, bounds).map(micros)
+        };
         self.texts(key)
-            .and_then(|texts| {
-                texts
-                    .into_iter()
-                    .map(|text| duration(text, bounds).map(micros))
-                    .collect()
+            .ok_or(None)
+            .and_then(|texts| texts.into_iter().map(read).collect())
+            .map_err(|advice| {
+                self.refuse(
+                    key,
+                    &with_advice(format!("a list, each of it {}", bounds.words), advice),
+                )
             })
-            .ok_or_else(|| self.refuse(key, &format!("a list, each of it {}", bounds.words)))
     }
 }
 
-fn duration(text: &str, bounds: Bounds) -> Option<Duration> {
-    humantime::parse_duration(text.trim())
-        .ok()
-        .filter(|duration| (bounds.least..=bounds.most).contains(duration))
+/// What may be written, and what to write instead of what was.
+fn with_advice(expected: String, advice: Option<String>) -> String {
+    match advice {
+        Some(advice) => format!("{expected}; {advice}"),
+        None => expected,
+    }
+}
+
+/// Whether spaces separate what begins with a digit, as in `14d 7h`.
+fn has_several_numbers(text: &str) -> bool {
+    let starts_with_digit = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
+    text.split_whitespace().filter(starts_with_digit).count() > 1
+}
+
+/// The error is what to write instead, if that can be said.
+fn duration(text: &str, bounds: Bounds) -> Result<Duration, Option<String>> {
+    super::duration::parse(text).and_then(|duration| {
+        if (bounds.least..=bounds.most).contains(&duration) {
+            Ok(duration)
+        } else {
+            Err(None)
+        }
+    })
 }
 
 fn micros(duration: Duration) -> TimeDelta {

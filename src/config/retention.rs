@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::CronLine;
 use super::error::SettingsError;
-use super::read::{Reader, SPAN};
+use super::read::{AGE, Reader};
 
 /// Ages are counted from when a row was done with; none: it is kept for ever.
 #[derive(Clone, Debug)]
@@ -25,10 +25,7 @@ pub(super) fn read(from: &Reader) -> Result<RetentionSettings, SettingsError> {
     const CRON: &str = "retention.cron";
     let age = |key| match from.text(key)?.trim() {
         "" | "never" => Ok(None),
-        _ => match from.span(key, SPAN) {
-            Ok(age) => Ok(Some(age)),
-            Err(_) => Err(from.refuse(key, "\"never\", or a duration such as 90d, up to 100 years")),
-        },
+        _ => from.span(key, AGE).map(Some),
     };
     Ok(RetentionSettings {
         cron: from

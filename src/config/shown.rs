@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::read::Reader;
 use super::{secret, urls};
+use crate::escape;
 
 /// A setting in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -88,7 +89,9 @@ pub(super) fn toml(shown: &[Shown]) -> String {
             current = section;
         }
         // A JSON scalar, or an array of them, is TOML as well.
-        let _ = writeln!(text, "{name} = {} # {}", setting.value, setting.origin);
+        let value = setting.value.to_string();
+        let (value, origin) = (escape::json(&value), escape::visible(&setting.origin));
+        let _ = writeln!(text, "{name} = {value} # {origin}");
     }
     text
 }

@@ -270,11 +270,23 @@ fn impossible_values_stop_the_start() {
         ("TENURE_ACCESS__IDLE", "-1d"),
         ("TENURE_ACCESS__IDLE", "0s"),
         ("TENURE_ACCESS__IDLE", "1ns"),
-        ("TENURE_ACCESS__IDLE", "101y"),
+        ("TENURE_ACCESS__IDLE", "36501d"),
+        ("TENURE_ACCESS__IDLE", "1M"),
+        ("TENURE_ACCESS__IDLE", "2 months"),
+        ("TENURE_ACCESS__IDLE", "1y"),
+        ("TENURE_ACCESS__IDLE", "30d 30d"),
+        ("TENURE_RETENTION__JOURNAL", "6M"),
+        ("TENURE_RETENTION__DEAD_LETTERS", "1year"),
+        ("TENURE_HTTP__TIMEOUT", "1M"),
+        ("TENURE_BROKER__HEARTBEAT", "1s 1s"),
         ("TENURE_ACCESS__IDLE", "99999999999999999999d"),
         ("TENURE_ACCESS__IDLE", "soon"),
         ("TENURE_ACCESS__WARN_BEFORE", "60d"),
         ("TENURE_ACCESS__WARN_BEFORE", "1d,,2d"),
+        ("TENURE_ACCESS__WARN_BEFORE", "14d 7d"),
+        ("TENURE_ACCESS__WARN_BEFORE", "14d 12h"),
+        ("TENURE_ACCESS__WARN_BEFORE", "14d, 7d 1d"),
+        ("TENURE_ACCESS__WARN_BEFORE", "14d;7d"),
         ("TENURE_ACCESS__WARN_BEFORE", "0s"),
         ("TENURE_ACCESS__MATURE_AFTER_JOBS", "-1"),
         ("TENURE_ACCESS__MATURE_AFTER_JOBS", "many"),
@@ -311,6 +323,9 @@ fn impossible_values_stop_the_start() {
         ("TENURE_LOG__FORMAT", "xml"),
         ("TENURE_LOG__LEVEL", "loud=very"),
         ("TENURE_LOG__LEVEL", ""),
+        ("TENURE_LOG__LEVEL", "verbose"),
+        ("TENURE_LOG__LEVEL", "info,verbose"),
+        ("TENURE_LOG__LEVEL", "warning"),
         ("TENURE_SHUTDOWN__TIMEOUT", "2 days"),
     ];
     for (name, value) in cases {
@@ -328,6 +343,39 @@ fn impossible_values_stop_the_start() {
         assert!(message.contains(value), "{message}");
         assert!(message.contains("allowed is "), "{message}");
     }
+}
+
+/// What could mean two things is refused with what to write for each.
+#[test]
+fn ambiguous_values_are_refused_with_what_to_write() {
+    for (text, words) in [
+        (
+            "[access]\nidle = \"1M\"",
+            "write 1m for a minute, 30d for a month",
+        ),
+        ("[access]\nidle = \"2months\"", "write days, such as 30d"),
+        ("[retention]\njournal = \"1y\"", "write days, such as 365d"),
+        (
+            "[access]\nwarn_before = \"14d 7d\"",
+            "put a comma between two durations",
+        ),
+        ("[access]\nwarn_before = \"14d 12h\"", "no space into one (1d12h)"),
+        ("[access]\nwarn_before = [\"14d 7d\"]", "put commas between"),
+        ("[log]\nlevel = \"verbose\"", "`verbose` is not a level"),
+        ("[log]\nlevel = \"info, tenure=noisy\"", "`noisy` is not a level"),
+    ] {
+        let message = load_file(text, &[]).expect_err(text).to_string();
+        assert!(message.contains(words), "{message}");
+    }
+    let settings = load_file(
+        "[access]\nwarn_before = [\"1d 12h\", \"2h\"]\n[log]\nlevel = \"info, tenure::broker = debug\"",
+        &[("TENURE_ACCESS__IDLE", "1w 1d")],
+    )
+    .unwrap();
+    let policy = settings.policy();
+    assert_eq!(policy.warn_before, [TimeDelta::hours(36), TimeDelta::hours(2)]);
+    assert_eq!(policy.access_idle, TimeDelta::days(8));
+    assert_eq!(settings.log.level, "info,tenure::broker=debug");
 }
 
 #[test]
@@ -496,11 +544,40 @@ fn a_file_that_is_no_toml_is_named_without_what_stands_in_it() {
     assert!(!error.contains("hunter2"), "{error}");
 }
 
+/// All that Kubernetes sets in a container beside services of a release called `tenure`, and Docker for a link.
 #[test]
-fn what_kubernetes_says_of_a_service_of_our_name_is_no_setting() {
-    let settings = load(&[
-        ("TENURE_PORT", "tcp://10.0.0.1:8080"),
-        ("TENURE_SERVICE_HOST", "10.0.0.1"),
-    ]);
-    assert!(settings.is_ok(), "{settings:?}");
+fn links_to_services_are_ignored_and_everything_else_is_still_refused() {
+    let links = [
+        ("TENURE_SERVICE_HOST", "10.0.0.9"),
+        ("TENURE_SERVICE_PORT", "8080"),
+        ("TENURE_SERVICE_PORT_HTTP", "8080"),
+        ("TENURE_PORT", "tcp://10.0.0.9:8080"),
+        ("TENURE_PORT_8080_TCP", "tcp://10.0.0.9:8080"),
+        ("TENURE_PORT_8080_TCP_PROTO", "tcp"),
+        ("TENURE_PORT_8080_TCP_PORT", "8080"),
+        ("TENURE_PORT_8080_TCP_ADDR", "10.0.0.9"),
+        ("TENURE_RABBITMQ_SERVICE_HOST", "fd00::5"),
+        ("TENURE_RABBITMQ_PORT", "tcp://[fd00::5]:5672"),
+        ("TENURE_POSTGRESQL_SERVICE_PORT_TCP_POSTGRESQL", "5432"),
+        ("TENURE_HTTP_PORT_8080_UDP", "udp://10.0.0.7:8080"),
+        ("TENURE_HTTP_TOKEN_SERVICE_HOST", "10.0.0.3"),
+        ("TENURE_CONFIG_PORT", "tcp://10.0.0.3:80"),
+        ("TENURE_DB_NAME", "/worker/db"),
+    ];
+    let settings = load(&[&links[..], &[("TENURE_BROKER__LANES", "3")]].concat()).unwrap();
+    assert_eq!(settings.broker.lanes, 3);
+    assert_eq!(settings.service_links(), links.map(|(name, _)| name));
+    for (name, value) in [
+        ("TENURE_PORT", "8080"),
+        ("TENURE_HTTP_PORT", "8080"),
+        ("TENURE_HTTP__PORT", "tcp://10.0.0.9:8080"),
+        ("TENURE_SERVICE_HOST", "tenure.example.com"),
+        ("TENURE_SERVICE_URL", "http://10.0.0.9"),
+        ("TENURE_STORE_URL", "postgres://u:p@10.0.0.9:5432/x"),
+        ("TENURE_CONFIGURATION", "x"),
+        ("TENURE_DB_NAME", "tenure"),
+    ] {
+        let message = load(&[(name, value)]).expect_err(name).to_string();
+        assert!(message.contains(name), "{message}");
+    }
 }
