@@ -161,7 +161,7 @@ fn advise(host: &AMQPUri, error: &lapin::Error) -> BrokerError {
         _ => false,
     };
     let asks_for_tls = host.scheme == AMQPScheme::AMQPS;
-    match BrokerError::from(error.clone()) {
+    match BrokerError::while_opening(error, &host.authority.userinfo.username, &host.vhost) {
         BrokerError::Unreachable(why) if hung_up && asks_for_tls => BrokerError::Unreachable(format!(
             "{why} during the handshake: perhaps the server wants a certificate of ours that it trusts; name it and \
              its key with broker.cert_file and broker.key_file"
@@ -175,6 +175,8 @@ fn none_of(failures: impl Iterator<Item = BrokerError>) -> BrokerError {
     let (mut refused, mut unreachable) = (Vec::new(), Vec::new());
     for failure in failures {
         match failure {
+            // The hosts of a cluster share their users and vhosts.
+            login @ BrokerError::Login(_) => return login,
             BrokerError::Refused(why) => refused.push(why),
             BrokerError::Unreachable(why) => unreachable.push(why),
             other => unreachable.push(other.to_string()),

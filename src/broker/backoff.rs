@@ -9,6 +9,9 @@ const FIRST: Duration = Duration::from_millis(200);
 /// The longest pause.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
+/// The pause where nothing changes before somebody acts: short enough for whoever has acted and watches.
+pub(super) const PATIENT: Duration = Duration::from_secs(30);
+
 /// Pauses that double up to ten seconds, each with a share of chance, so that workers that lost the same
 /// server do not all come back at the same moment.
 #[derive(Debug, Default)]
@@ -29,6 +32,14 @@ impl Backoff {
             () = tokio::time::sleep(self.pause()) => true,
             () = stop.cancelled() => false,
         }
+    }
+
+    /// Waits where trying soon again is of no use. False: told to stop meanwhile.
+    pub async fn wait_patiently(stop: &CancellationToken) -> bool {
+        let pause = PATIENT.mul_f64(rand::random_range(0.8..=1.0));
+        stop.run_until_cancelled(tokio::time::sleep(pause))
+            .await
+            .is_some()
     }
 
     /// Nothing was waited for yet.

@@ -1,7 +1,7 @@
 //! What can go wrong with RabbitMQ, and what to do about it.
 
 use lapin::ErrorKind;
-use lapin::protocol::{AMQPErrorKind, AMQPHardError};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
 use crate::tls;
 
@@ -23,6 +23,9 @@ pub enum BrokerError {
     /// The server is there and says no.
     #[error("RabbitMQ refuses: {0}")]
     Refused(String),
+    /// The server is there and does not let us in: wrong user, password or vhost. It stays so until somebody acts.
+    #[error("RabbitMQ refuses the login: {0}")]
+    Login(String),
     /// A message was published, and there is no queue for it.
     #[error("no queue takes messages of {exchange} with the routing key {routing_key}: {hint}")]
     Unroutable {
@@ -30,6 +33,32 @@ pub enum BrokerError {
         routing_key: String,
         hint: &'static str,
     },
+}
+
+impl BrokerError {
+    /// What a refusal means while a connection is being opened, as this user on this vhost.
+    pub(super) fn while_opening(error: &lapin::Error, user: &str, vhost: &str) -> Self {
+        let ErrorKind::ProtocolError(said) = error.kind() else {
+            return error.clone().into();
+        };
+        let text = said.get_message().to_string();
+        match said.kind() {
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Self::Login(format!(
+                "{text} Check the user `{user}` and the password in broker.url (AMQP_URL)"
+            )),
+            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text.contains("not found") => {
+                Self::Login(format!(
+                    "{text}. Name another vhost in broker.url (AMQP_URL), or make this one: `rabbitmqctl add_vhost {vhost}`"
+                ))
+            }
+            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text.contains("access to vhost") => {
+                Self::Login(format!(
+                    "{text}. Give the user the right to it: `rabbitmqctl set_permissions -p {vhost} {user} '.*' '.*' '.*'`"
+                ))
+            }
+            _ => error.clone().into(),
+        }
+    }
 }
 
 impl From<lapin::Error> for BrokerError {

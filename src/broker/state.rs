@@ -207,6 +207,18 @@ impl BrokerState {
             tracing::debug!(broker.connection = connection, %error, "still no connection to RabbitMQ");
             return;
         }
+        if matches!(error, BrokerError::Login(_)) {
+            tracing::error!(
+                broker.url = board.url,
+                broker.connection = connection,
+                broker.pause_seconds = backoff::PATIENT.as_secs(),
+                why = %error,
+                "RabbitMQ does not let this worker in; trying again and again"
+            );
+            drop(board);
+            self.changed.notify_waiters();
+            return;
+        }
         let what = match error {
             BrokerError::Unreachable(_) if was == Some(None) => "RabbitMQ is lost",
             BrokerError::Unreachable(_) => "RabbitMQ is not there",

@@ -39,7 +39,11 @@ pub(super) async fn keep(part: Part, context: &Context, stop: &CancellationToken
             backoff.reset();
         }
         context.state.down(part, &error, context.engine.now());
-        if !backoff.wait(stop).await {
+        let goes_on = match error {
+            BrokerError::Login(_) => Backoff::wait_patiently(stop).await,
+            _ => backoff.wait(stop).await,
+        };
+        if !goes_on {
             return;
         }
     }

@@ -137,6 +137,9 @@ fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
         code if code.starts_with("28") => Some(StoreError::Url(format!(
             "{message}; see to the user and the password in it"
         ))),
+        "3D000" => Some(StoreError::Url(format!(
+            "{message}; create it, or name another database in it"
+        ))),
         // Connection trouble, no resources, operator intervention (a stop, or a statement that took too long), an error
         // of the server's system.
         code if ["08", "53", "57", "58"]
