@@ -17,8 +17,9 @@ use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Water
 use crate::vitals::EVENTS;
 use reading::{again, histories, known, of_these, set_apart};
 
-/// How long a transaction of several parts may go on before it ends with the part in hand: nobody else writes meanwhile.
-const LONGEST: Duration = Duration::from_secs(10);
+/// How long a transaction of several parts may go on before it ends with the part in hand. It ends sooner when somebody
+/// waits; but then all that it has written so far is still to be committed, and that takes its time, too.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// Something that came through a door, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,7 +246,7 @@ impl Engine {
             }
             is_empty &= commit.is_empty();
             tells |= !commit.journal.is_empty();
-            if is_last || number == parts.together || began.elapsed() > LONGEST {
+            if is_last || number == parts.together || began.elapsed() > LONGEST || batch.others_wait() {
                 if is_empty {
                     batch.rollback().await?;
                 } else {

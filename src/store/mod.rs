@@ -31,6 +31,7 @@ pub use records::{
     LaneProgress, Logged, NameClaim, Outbox, Published, Recorded, Replaced, RunCounts, RunEnd, RunStatus,
     Stale, Stored, SweepRun,
 };
+pub use schema::SchemaState;
 pub use touches::{PACKED_SOURCE, Quiet, Renewal, Touch, Touches};
 
 use crate::domain::{ClientKey, Policy, Sweep};
@@ -45,6 +46,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Brings the tables to the present version. Safe to call from several workers at once.
     async fn migrate(&self) -> Result<()>;
+
+    /// Which tables there are. Reads only: it makes neither a file nor a table.
+    async fn schema(&self) -> Result<SchemaState>;
 
     /// Answers when the store does. It may answer and take no writes: [`Store::probe`] tells.
     async fn ping(&self) -> Result<()>;
@@ -278,6 +282,11 @@ impl Parts {
 /// One transaction. Dropped without [`Batch::commit`], it leaves no trace.
 #[async_trait]
 pub trait Batch: Send {
+    /// Whether somebody waits who cannot write before this transaction ends. Asked between the parts of a long one.
+    fn others_wait(&self) -> bool {
+        false
+    }
+
     /// Which of these `(source, id)` pairs are in the log already.
     async fn known(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>>;
 

@@ -7,6 +7,19 @@ use sqlx::migrate::{MigrateError, Migration, MigrationSource, MigrationType, Mig
 
 use super::{Result, StoreError};
 
+/// What a store has of the tables that this program knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaState {
+    /// No store of ours: no file, or none of our tables in it.
+    Missing,
+    /// Tables of an older version, without this migration.
+    Older { missing: i64 },
+    /// Tables of this version.
+    Current,
+    /// Tables of a version that this program does not know, with this migration.
+    Newer { unknown: i64 },
+}
+
 /// Migrations that are compiled in: number, name, SQL.
 #[derive(Debug)]
 pub(super) struct Embedded(pub &'static [(i64, &'static str, &'static str)]);
@@ -34,6 +47,18 @@ impl MigrationSource<'static> for Embedded {
 }
 
 impl Embedded {
+    /// Holds the migrations that were applied to a store against those compiled in.
+    pub(super) fn state(&self, applied: &[i64]) -> SchemaState {
+        let known: Vec<i64> = self.0.iter().map(|(version, ..)| *version).collect();
+        if let Some(unknown) = applied.iter().find(|version| !known.contains(version)) {
+            return SchemaState::Newer { unknown: *unknown };
+        }
+        match known.iter().find(|version| !applied.contains(version)) {
+            Some(missing) => SchemaState::Older { missing: *missing },
+            None => SchemaState::Current,
+        }
+    }
+
     /// The newest migration that this program knows.
     pub(super) fn newest(&self) -> i64 {
         self.0.iter().map(|(version, ..)| *version).max().unwrap_or(0)

@@ -40,7 +40,7 @@ use super::schema::{self, Embedded};
 use super::{
     Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
     HaltKind, Kept, LaneProgress, Logged, Outbox, Published, Recorded, Replaced, Result, RunCounts, RunEnd,
-    Stale, Store, StoreError, Stored, SweepRun,
+    SchemaState, Stale, Store, StoreError, Stored, SweepRun,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 use servers::Servers;
@@ -213,6 +213,24 @@ impl Store for PostgresStore {
         // Whether the goodbye arrives makes no difference.
         let _ = connection.close().await;
         done
+    }
+
+    async fn schema(&self) -> Result<SchemaState> {
+        in_time(self.limit, async {
+            let (is_there,): (bool,) = sqlx::query_as(
+                "select to_regclass('_sqlx_migrations') is not null and to_regclass('clients') is not null",
+            )
+            .fetch_one(&self.pool)
+            .await?;
+            if !is_there {
+                return Ok(SchemaState::Missing);
+            }
+            let applied = sqlx::query_scalar("select version from _sqlx_migrations where success")
+                .fetch_all(&self.pool)
+                .await?;
+            Ok(MIGRATIONS.state(&applied))
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<()> {

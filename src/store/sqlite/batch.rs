@@ -7,12 +7,14 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
 use super::session::Transaction;
+use super::turn::Turns;
 use super::{MIGRATIONS, history, kept, lanes, many, min_writer, policies, renew, sweeps, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows;
 use crate::store::{Batch, Commit, Halt, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, Stored};
 
 pub(super) struct SqliteBatch {
+    turns: Turns,
     transaction: Transaction,
     held: Held,
 }
@@ -40,11 +42,12 @@ impl Held {
 }
 
 impl SqliteBatch {
-    pub(super) async fn begin(writer: &SqlitePool) -> Result<Self> {
+    pub(super) async fn begin(writer: &SqlitePool, turns: &Turns) -> Result<Self> {
         let mut transaction = Transaction::begin(writer).await?;
         // Nobody else can write now, nor migrate.
         MIGRATIONS.may_write(min_writer(&mut *transaction).await?)?;
         Ok(Self {
+            turns: turns.clone(),
             transaction,
             held: Held::default(),
         })
@@ -65,6 +68,10 @@ type LockedRow = (
 
 #[async_trait]
 impl Batch for SqliteBatch {
+    fn others_wait(&self) -> bool {
+        self.turns.others_wait()
+    }
+
     async fn known(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
         let known: Vec<(String, String)> = many::read(
             &mut self.transaction,

@@ -22,6 +22,7 @@ mod renew;
 mod retention;
 mod session;
 mod sweeps;
+mod turn;
 mod write;
 
 use std::fs;
@@ -41,10 +42,11 @@ use super::schema::{self, Embedded};
 use super::{
     Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
     HaltKind, Kept, LaneProgress, Logged, Outbox, Parts, Published, Recorded, Replaced, Result, RunCounts,
-    RunEnd, Stale, Store, StoreError, Stored, SweepRun, pool,
+    RunEnd, SchemaState, Stale, Store, StoreError, Stored, SweepRun, pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 use lead::Lead;
+use turn::Turns;
 
 const MIGRATIONS: Embedded = Embedded(&[
     (1, "tables", include_str!("../migrations/sqlite/0001_tables.sql")),
@@ -88,6 +90,7 @@ const BEGIN: &str = "begin immediate";
 /// A database in a file.
 pub struct SqliteStore {
     path: PathBuf,
+    turns: Turns,
     writer: SqlitePool,
     readers: SqlitePool,
     lead: Lead,
@@ -127,6 +130,7 @@ impl SqliteStore {
                 .max_lifetime(None)
         };
         Self {
+            turns: Turns::beside(&path),
             path,
             writer: pool().max_connections(1).connect_lazy_with(writer),
             readers: pool()
@@ -135,6 +139,12 @@ impl SqliteStore {
             lead,
             opened: OnceLock::new(),
         }
+    }
+
+    /// Writes when it is our turn.
+    async fn in_turn<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
+        let _turn = self.turns.take(PATIENCE).await;
+        write.await
     }
 
     /// Migrates in one transaction, so that of several processes one migrates and the others find it done. False: another
@@ -216,12 +226,31 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    async fn schema(&self) -> Result<SchemaState> {
+        if !self.path.exists() {
+            return Ok(SchemaState::Missing);
+        }
+        let (tables,): (i64,) = sqlx::query_as(
+            "select count(*) from sqlite_master where type = 'table' and name in ('_sqlx_migrations', 'clients')",
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        if tables < 2 {
+            return Ok(SchemaState::Missing);
+        }
+        let applied = sqlx::query_scalar("select version from _sqlx_migrations where success")
+            .fetch_all(&self.readers)
+            .await?;
+        Ok(MIGRATIONS.state(&applied))
+    }
+
     async fn ping(&self) -> Result<()> {
         sqlx::query("select 1").execute(&self.readers).await?;
         Ok(())
     }
 
     async fn probe(&self, at: DateTime<Utc>) -> Result<()> {
+        let _turn = self.turns.take(PATIENCE).await;
         let mut transaction = session::Transaction::begin(&self.writer).await?;
         sqlx::query("update write_probe set written_at = ?1")
             .bind(micros(at))
@@ -243,15 +272,16 @@ impl Store for SqliteStore {
     }
 
     async fn note_moment(&self, at: DateTime<Utc>) -> Result<()> {
-        clock::note(&self.writer, at).await
+        self.in_turn(clock::note(&self.writer, at)).await
     }
 
     async fn set_back_moment(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<()> {
-        clock::set_back(&self.writer, from, to).await
+        self.in_turn(clock::set_back(&self.writer, from, to)).await
     }
 
     async fn begin(&self) -> Result<Box<dyn Batch>> {
-        Ok(Box::new(batch::SqliteBatch::begin(&self.writer).await?))
+        let begun = batch::SqliteBatch::begin(&self.writer, &self.turns);
+        Ok(Box::new(self.in_turn(begun).await?))
     }
 
     async fn client(&self, key: &ClientKey) -> Result<Option<Stored>> {
@@ -297,11 +327,12 @@ impl Store for SqliteStore {
     }
 
     async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
-        policies::record(&self.writer, from, policy, arm).await
+        self.in_turn(policies::record(&self.writer, from, policy, arm))
+            .await
     }
 
     async fn replace_policies(&self, replaced: &[Replaced]) -> Result<()> {
-        policies::replace(&self.writer, replaced).await
+        self.in_turn(policies::replace(&self.writer, replaced)).await
     }
 
     async fn arming(&self) -> Result<Option<Arming>> {
@@ -309,7 +340,8 @@ impl Store for SqliteStore {
     }
 
     async fn armed(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
-        policies::armed(&self.writer, policy_from, upto).await
+        self.in_turn(policies::armed(&self.writer, policy_from, upto))
+            .await
     }
 
     async fn lanes(&self) -> Result<Vec<LaneProgress>> {
@@ -321,7 +353,7 @@ impl Store for SqliteStore {
     }
 
     async fn keep_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
-        lanes::keep(&self.writer, lanes, at).await
+        self.in_turn(lanes::keep(&self.writer, lanes, at)).await
     }
 
     async fn due(
@@ -341,15 +373,22 @@ impl Store for SqliteStore {
         started_at: DateTime<Utc>,
         worker: &str,
     ) -> Result<SweepRun> {
-        sweeps::start(&self.writer, sweep, scheduled_at, started_at, worker).await
+        self.in_turn(sweeps::start(
+            &self.writer,
+            sweep,
+            scheduled_at,
+            started_at,
+            worker,
+        ))
+        .await
     }
 
     async fn count_run(&self, id: i64, add: &RunCounts) -> Result<()> {
-        sweeps::count(&self.writer, id, add).await
+        self.in_turn(sweeps::count(&self.writer, id, add)).await
     }
 
     async fn end_run(&self, id: i64, end: &RunEnd) -> Result<()> {
-        sweeps::end(&self.writer, id, end).await
+        self.in_turn(sweeps::end(&self.writer, id, end)).await
     }
 
     async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
@@ -365,11 +404,11 @@ impl Store for SqliteStore {
     }
 
     async fn halt(&self, halt: &Halt) -> Result<()> {
-        sweeps::halt(&self.writer, halt).await
+        self.in_turn(sweeps::halt(&self.writer, halt)).await
     }
 
     async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
-        sweeps::resume(&self.writer, sweep, kind).await
+        self.in_turn(sweeps::resume(&self.writer, sweep, kind)).await
     }
 
     async fn lead_relay(&self) -> Result<bool> {
@@ -386,11 +425,11 @@ impl Store for SqliteStore {
     }
 
     async fn relay_done(&self, upto: &Published) -> Result<()> {
-        relay::done(&self.writer, upto).await
+        self.in_turn(relay::done(&self.writer, upto)).await
     }
 
     async fn begin_epoch(&self, above: i64) -> Result<i64> {
-        relay::begin_epoch(&self.writer, above).await
+        self.in_turn(relay::begin_epoch(&self.writer, above)).await
     }
 
     async fn check_writer(&self) -> Result<()> {
@@ -418,7 +457,8 @@ impl Store for SqliteStore {
     }
 
     async fn mark_dead(&self, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool> {
-        dead_letters::mark(&self.writer, id, status, at).await
+        self.in_turn(dead_letters::mark(&self.writer, id, status, at))
+            .await
     }
 
     async fn claim_dead(
@@ -427,7 +467,8 @@ impl Store for SqliteStore {
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Option<DeadRecord>> {
-        dead_letters::claim(&self.writer, id, now, until).await
+        self.in_turn(dead_letters::claim(&self.writer, id, now, until))
+            .await
     }
 
     async fn claim_deferred(
@@ -436,15 +477,18 @@ impl Store for SqliteStore {
         until: DateTime<Utc>,
         limit: u32,
     ) -> Result<Vec<DeadRecord>> {
-        dead_letters::claim_deferred(&self.writer, now, until, limit).await
+        self.in_turn(dead_letters::claim_deferred(&self.writer, now, until, limit))
+            .await
     }
 
     async fn settle_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
-        dead_letters::settle_redriven(&self.writer, done, at).await
+        self.in_turn(dead_letters::settle_redriven(&self.writer, done, at))
+            .await
     }
 
     async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()> {
-        dead_letters::settle(&self.writer, id, in_vain, came_of, at).await
+        self.in_turn(dead_letters::settle(&self.writer, id, in_vain, came_of, at))
+            .await
     }
 
     async fn stale(&self, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
@@ -452,7 +496,8 @@ impl Store for SqliteStore {
     }
 
     async fn prune(&self, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        retention::prune(&self.writer, stale, before, limit).await
+        self.in_turn(retention::prune(&self.writer, stale, before, limit))
+            .await
     }
 
     async fn close(&self) {
@@ -460,6 +505,9 @@ impl Store for SqliteStore {
         pool::close(&self.readers).await;
         // Last, so that it clears away the write-ahead log.
         pool::close(&self.writer).await;
+        if self.path.exists() {
+            self.turns.remove();
+        }
     }
 }
 

@@ -140,6 +140,11 @@ impl Store for MoodyStore {
         self.store.migrate().await
     }
 
+    async fn schema(&self) -> Result<tenure::store::SchemaState> {
+        self.here()?;
+        self.store.schema().await
+    }
+
     async fn ping(&self) -> Result<()> {
         self.here()?;
         self.store.ping().await

@@ -146,6 +146,7 @@ macro_rules! faulty {
 
 faulty! {
     migrate() -> ();
+    schema() -> tenure::store::SchemaState;
     ping() -> ();
     probe(at: DateTime<Utc>) -> ();
     client(key: &ClientKey) -> Option<Stored>;
