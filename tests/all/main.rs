@@ -18,6 +18,7 @@ mod oracle;
 mod outages;
 mod pooler;
 mod readiness;
+mod readme;
 mod relay_lead;
 mod restored;
 mod scheduler;

@@ -8,6 +8,7 @@
 pub mod faketime;
 pub mod gate;
 pub mod proxy;
+pub mod python;
 pub mod raw_amqp;
 pub mod servers;
 pub mod site;
