@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod domain;
 pub mod engine;
+pub mod escape;
 pub mod http;
 pub mod scheduler;
 pub mod store;

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use tenure::cli::Cli;
 
 /// A third of the time of a busy worker went to the allocator: events, documents and changes are many small pieces, made
@@ -11,7 +10,10 @@ use tenure::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::from_arguments() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     if cli.works() {
         surroundings::prepare();
     }

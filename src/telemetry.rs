@@ -1,12 +1,17 @@
 //! Logs and metrics: where they go, and what every metric means.
 
+use std::fmt::{self, Debug, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use metrics::Unit;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
-use crate::config::{LogFormat, LogSettings};
+use crate::config::{LogFormat, LogLevelError, LogSettings, log_directives};
+use crate::escape;
 
 /// Libraries that tell more at `info` than an operator wants to know; `log.level` may ask for them by name.
 const QUIET: &str = "lapin=off,sqlx=warn,tokio_cron_scheduler=warn,hyper=warn,h2=warn,rustls=warn";
@@ -21,10 +26,13 @@ const MESSAGES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.
 
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    #[error("`{directives}` is no filter for logs ({reason}); correct RUST_LOG or `log.level`")]
+    #[error(
+        "RUST_LOG cannot be \"{directives}\": {reason}; it is {}, and wins over `log.level`",
+        LogLevelError::EXPECTED
+    )]
     Filter {
         directives: String,
-        reason: tracing_subscriber::filter::ParseError,
+        reason: LogLevelError,
     },
     #[error("metrics cannot be collected: {0}")]
     Metrics(#[from] BuildError),
@@ -35,24 +43,43 @@ pub enum TelemetryError {
 /// # Errors
 /// When `RUST_LOG` is set to what is no filter.
 pub fn start_logs(settings: &LogSettings) -> Result<(), TelemetryError> {
-    let directives = std::env::var("RUST_LOG")
-        .ok()
-        .filter(|directives| !directives.trim().is_empty())
-        .unwrap_or_else(|| settings.level.clone());
-    let filter = EnvFilter::try_new(format!("{QUIET},{directives}"))
-        .map_err(|reason| TelemetryError::Filter { directives, reason })?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let directives = match std::env::var("RUST_LOG") {
+        Ok(given) if !given.trim().is_empty() => {
+            log_directives(&given).map_err(|reason| TelemetryError::Filter {
+                directives: given,
+                reason,
+            })?
+        }
+        _ => settings.level.clone(),
+    };
+    // Each directive has been looked at.
+    let filter = EnvFilter::new(format!("{QUIET},{directives}"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
     // An error means that there is a subscriber already.
     let _ = match settings.format {
         LogFormat::Human => lines
+            .with_writer(std::io::stderr)
             .with_target(false)
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .fmt_fields(debug_fn(field).delimited(" "))
             .try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Json => lines
+            .with_writer(|| escape::JsonLines(std::io::stderr()))
+            .json()
+            .flatten_event(true)
+            .try_init(),
     };
     Ok(())
+}
+
+/// Writes a field for people. Its value may be text of others.
+fn field(line: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    match field.name() {
+        "message" => {}
+        name if line.has_ansi_escapes() => write!(line, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?,
+        name => write!(line, "{name}=")?,
+    }
+    write!(escape::Visible(line.by_ref()), "{value:?}")
 }
 
 /// Collects metrics from now on. There is one recorder in a process, and this hands it out.

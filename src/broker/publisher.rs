@@ -231,6 +231,12 @@ impl Publisher {
         self.recover(error, messages).await
     }
 
+    /// How many messages RabbitMQ has confirmed, counted from the first on without a gap.
+    #[must_use]
+    pub fn confirmed(&self) -> u64 {
+        self.confirmed
+    }
+
     /// Waits until all are confirmed.
     pub async fn flush(&mut self) -> Result<(), BrokerError> {
         while !self.flight.is_empty() {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::context::{Context, WrongUse};
-use super::output;
+use super::output::{self, Safe};
 use crate::domain::ClientKey;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
@@ -85,7 +85,7 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
     .map_err(WrongUse)?;
     let engine = context.engine().await?;
     let Some(view) = engine.client(&key, args.at).await? else {
-        output::complain(&match args.at {
+        output::complain(match args.at {
             Some(at) => format!("the client {key} was not known at {}", rfc3339(at)),
             None => format!("the client {key} is not known; `tenure client list` shows those that are"),
         });
@@ -107,9 +107,9 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
             output::json(line)?;
         }
     } else {
-        output::line(&card(&view)?);
+        output::line(card(&view)?);
         if args.journal {
-            output::line(&story_table(&story));
+            output::line(story_table(&story));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -146,12 +146,12 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    output::line(&list_table(&clients));
-    output::line(&format!("{} clients", clients.len()));
+    output::line(list_table(&clients));
+    output::line(format!("{} clients", clients.len()));
     Ok(ExitCode::SUCCESS)
 }
 
-fn list_table(clients: &[ClientView]) -> String {
+fn list_table(clients: &[ClientView]) -> Safe {
     output::table(
         &[
             "client",
@@ -177,12 +177,22 @@ fn list_table(clients: &[ClientView]) -> String {
 }
 
 /// Everything about a client, a line a fact.
-pub fn card(view: &ClientView) -> anyhow::Result<String> {
+pub fn card(view: &ClientView) -> anyhow::Result<Safe> {
     let serde_json::Value::Object(fields) = serde_json::to_value(view)? else {
         anyhow::bail!("a client is not an object");
     };
-    let rows = fields.iter().map(|(name, value)| vec![name.clone(), text(value)]);
+    let rows = fields
+        .iter()
+        .map(|(name, value)| vec![Safe::from(name), cell(value)]);
     Ok(output::table(&["", "value"], rows.collect::<Vec<_>>()))
+}
+
+/// A list has a line for each of its items.
+fn cell(value: &serde_json::Value) -> Safe {
+    match value {
+        serde_json::Value::Array(items) if !items.is_empty() => Safe::lines(items.iter().map(text)),
+        value => text(value).into(),
+    }
 }
 
 fn text(value: &serde_json::Value) -> String {
@@ -192,7 +202,7 @@ fn text(value: &serde_json::Value) -> String {
         serde_json::Value::Bool(false) => "no".into(),
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Array(items) if items.is_empty() => "-".into(),
-        serde_json::Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join("\n"),
+        serde_json::Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
         serde_json::Value::Object(fields) => fields
             .iter()
             .filter(|(_, value)| !value.is_null())
@@ -204,7 +214,7 @@ fn text(value: &serde_json::Value) -> String {
 }
 
 /// A client's journal, line by line.
-pub fn story_table(story: &[JournalLine]) -> String {
+pub fn story_table(story: &[JournalLine]) -> Safe {
     output::table(
         &["time", "change", "what", "because of", ""],
         story.iter().map(|line| {

@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 
 use super::output;
 use crate::clock::SystemClock;
-use crate::config::Settings;
+use crate::config::{Settings, StoreUrl};
 use crate::engine::Engine;
-use crate::store::Store;
+use crate::store::{SchemaState, Store, StoreError};
 use crate::wire::{Decoder, Limits};
 use crate::worker;
 
@@ -67,21 +67,75 @@ impl Context {
         }
     }
 
-    /// An engine to ask, on the store of the settings, its tables brought to this version.
+    /// An engine to ask, on a store that is there and of this version. It writes nothing: neither a file, nor a table,
+    /// nor a policy.
     pub async fn engine(&self) -> anyhow::Result<Engine> {
+        match self.existing().await? {
+            SchemaState::Older { missing } => {
+                return Err(WrongUse(format!(
+                    "the tables of {} are of an older version, without migration {missing}: `tenure migrate` brings them \
+                     up to date",
+                    self.place()
+                ))
+                .into());
+            }
+            SchemaState::Newer { unknown } => {
+                return Err(StoreError::Migration(format!(
+                    "{} is at migration {unknown}, which this program does not know: a newer version of tenure has been \
+                     here; use that version, or a newer one",
+                    self.place()
+                ))
+                .into());
+            }
+            SchemaState::Current | SchemaState::Missing => {}
+        }
+        let store = self.store()?;
+        self.joined(Engine::open(store, Arc::new(SystemClock), &self.settings.policy()).await?)
+            .await
+    }
+
+    /// An engine to change what a store holds already. Its tables are brought to this version; a store that is not there
+    /// is not made.
+    pub async fn maintaining_engine(&self) -> anyhow::Result<Engine> {
+        self.existing().await?;
+        self.working_engine().await
+    }
+
+    /// An engine to write with, on a store that is made where there is none. Like one to ask with, it goes by the
+    /// policies that are recorded: only a worker records another, or one shell's settings would change everybody's
+    /// history.
+    pub async fn working_engine(&self) -> anyhow::Result<Engine> {
         let store = self.migrated().await?;
-        let engine = Engine::open(store, Arc::new(SystemClock), &self.settings.policy()).await?;
+        self.joined(worker::join(store, &self.settings).await?).await
+    }
+
+    async fn joined(&self, engine: Engine) -> anyhow::Result<Engine> {
         self.mention_other_policy(&engine).await?;
         Ok(engine)
     }
 
-    /// An engine to write with. Like one to ask with, it goes by the policies that are recorded: only a worker
-    /// records another, or one shell's settings would change everybody's history.
-    pub async fn working_engine(&self) -> anyhow::Result<Engine> {
-        let store = self.migrated().await?;
-        let engine = worker::join(store, &self.settings).await?;
-        self.mention_other_policy(&engine).await?;
-        Ok(engine)
+    /// Makes sure that the store is there, and tells the version of its tables.
+    pub async fn existing(&self) -> anyhow::Result<SchemaState> {
+        match self.store()?.schema().await? {
+            SchemaState::Missing => Err(WrongUse(format!(
+                "there is no store of Tenure at {}: call this in the folder of the worker, or name its store with \
+                 DATABASE_URL (store.url); `tenure migrate` makes a new one",
+                self.place()
+            ))
+            .into()),
+            state => Ok(state),
+        }
+    }
+
+    /// Where the store is, for people.
+    fn place(&self) -> String {
+        match &self.settings.store.url {
+            StoreUrl::Sqlite(path) => std::path::absolute(path)
+                .unwrap_or_else(|_| path.clone())
+                .display()
+                .to_string(),
+            url @ StoreUrl::Postgres(_) => url.to_string(),
+        }
     }
 
     /// The store of the settings, its tables brought to this version.

@@ -1,12 +1,13 @@
 //! `tenure dead list|show|redrive|discard`.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::context::{Context, WrongUse};
-use super::output;
+use super::output::{self, Safe};
 use crate::domain::view::rfc3339;
 use crate::engine::{Answer, Redrive};
 use crate::store::{DeadFilter, DeadLine, DeadRecord, DeadStatus, Store};
@@ -83,18 +84,18 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
             line.reason.clone(),
         ]
     });
-    output::line(&output::table(
+    output::line(output::table(
         &["id", "status", "last seen", "times", "from", "why"],
         rows,
     ));
-    output::line(&format!("{} dead letters", lines.len()));
+    output::line(format!("{} dead letters", lines.len()));
     Ok(ExitCode::SUCCESS)
 }
 
 async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     let engine = context.engine().await?;
     let Some(record) = engine.store().dead_letter(id).await? else {
-        output::complain(&format!(
+        output::complain(format!(
             "there is no dead letter {id}; `tenure dead list` shows those that are"
         ));
         return Ok(ExitCode::FAILURE);
@@ -103,49 +104,42 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
         output::json(&as_json(&record))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let row = |name: &str, value: String| vec![Safe::from(name), value.into()];
     let mut rows = vec![
-        vec!["id".into(), record.id.to_string()],
-        vec!["status".into(), record.status.as_str().into()],
-        vec!["why".into(), record.letter.reason.clone()],
-        vec!["from".into(), record.letter.origin.clone()],
-        vec!["first seen".into(), rfc3339(record.first_seen_at)],
-        vec!["last seen".into(), rfc3339(record.last_seen_at)],
-        vec!["times".into(), record.times_seen.to_string()],
-        vec![
-            "content type".into(),
+        row("id", record.id.to_string()),
+        row("status", record.status.as_str().into()),
+        row("why", record.letter.reason.clone()),
+        row("from", record.letter.origin.clone()),
+        row("first seen", rfc3339(record.first_seen_at)),
+        row("last seen", rfc3339(record.last_seen_at)),
+        row("times", record.times_seen.to_string()),
+        row(
+            "content type",
             output::words(record.letter.content_type.as_deref()),
-        ],
+        ),
     ];
     if let Some(at) = record.settled_at {
-        rows.push(vec!["settled".into(), rfc3339(at)]);
+        rows.push(row("settled", rfc3339(at)));
     }
     if let Some(at) = record
         .letter
         .retry_at
         .filter(|_| record.status == DeadStatus::Open)
     {
-        rows.push(vec!["read again".into(), rfc3339(at)]);
+        rows.push(row("read again", rfc3339(at)));
     }
     if let (Some(at), Some(came_of)) = (record.redriven_at, &record.came_of) {
-        rows.push(vec![
-            "last redriven".into(),
-            format!("{}: {came_of}", rfc3339(at)),
-        ]);
+        rows.push(row("last redriven", format!("{}: {came_of}", rfc3339(at))));
     }
-    rows.extend(
-        record
-            .letter
-            .headers
-            .iter()
-            .map(|(name, value)| vec![format!("header {name}"), value.clone()]),
-    );
-    rows.push(vec!["body".into(), body(&record)]);
-    output::line(&output::table(&["", "value"], rows));
+    let headers = record.letter.headers.iter();
+    rows.extend(headers.map(|(name, value)| row(&format!("header {name}"), value.clone())));
+    rows.push(vec!["body".into(), Safe::lines(body(&record).split('\n'))]);
+    output::line(output::table(&["", "value"], rows));
     Ok(ExitCode::SUCCESS)
 }
 
 async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode> {
-    let engine = context.working_engine().await?;
+    let engine = context.maintaining_engine().await?;
     let mut failed = false;
     for id in ids(engine.store().as_ref(), which).await? {
         let decoder = context.decoder(engine.now());
@@ -193,7 +187,7 @@ fn tell(context: &Context, id: i64, answers: Vec<Answer>) -> anyhow::Result<bool
 }
 
 async fn discard(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode> {
-    let engine = context.engine().await?;
+    let engine = context.maintaining_engine().await?;
     let mut failed = false;
     for id in ids(engine.store().as_ref(), which).await? {
         let found = engine
@@ -220,7 +214,7 @@ fn answer(context: &Context, id: i64, outcome: &str, reason: &str) -> anyhow::Re
     if context.json {
         return output::json(&json!({ "id": id, "outcome": outcome, "reason": reason }));
     }
-    output::line(&match reason {
+    output::line(match reason {
         "" => format!("{id}: {outcome}"),
         reason => format!("{id}: {outcome}: {reason}"),
     });
@@ -295,17 +289,7 @@ fn as_json(record: &DeadRecord) -> serde_json::Value {
     })
 }
 
-/// The bytes as text, what is no text escaped, so that a terminal is safe from them.
-fn body(record: &DeadRecord) -> String {
+/// The bytes as text.
+fn body(record: &DeadRecord) -> Cow<'_, str> {
     String::from_utf8_lossy(&record.letter.body)
-        .chars()
-        .flat_map(|c| {
-            let escaped: Box<dyn Iterator<Item = char>> = if c.is_control() && c != '\n' {
-                Box::new(c.escape_default())
-            } else {
-                Box::new([c].into_iter())
-            };
-            escaped
-        })
-        .collect()
 }

@@ -216,10 +216,8 @@ async fn hero(engine: &Engine) -> anyhow::Result<ClientKey> {
 }
 
 async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::Result<()> {
-    let say = output::line;
-    say(&format!(
-        "A year of {} clients, seed {}: {} messages arrived, {} applied, {} had come before, {} refused, {} dead.\n\
-         Sweeps once a day; subscriptions and set-ups end after a grace of at least {} days.\n",
+    output::line(format!(
+        "A year of {} clients, seed {}: {} messages arrived, {} applied, {} had come before, {} refused, {} dead.",
         summary.clients,
         summary.seed,
         summary.deliveries,
@@ -227,8 +225,12 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
         summary.duplicates,
         summary.refused.values().sum::<u64>(),
         summary.dead.values().sum::<u64>(),
+    ));
+    output::line(format!(
+        "Sweeps once a day; subscriptions and set-ups end after a grace of at least {} days.",
         GRACE.num_days(),
     ));
+    output::line("");
     let facets = [
         ("link", &summary.census.link),
         ("service", &summary.census.service),
@@ -239,7 +241,7 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
             .iter()
             .map(move |(status, n)| vec![facet.to_owned(), status.clone(), n.to_string()])
     });
-    say(&output::table(&["facet", "status", "clients"], rows));
+    output::line(output::table(&["facet", "status", "clients"], rows));
     let rows = summary.sweeps.iter().map(|(name, total)| {
         vec![
             (*name).to_owned(),
@@ -249,7 +251,7 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
             total.counts.changes.to_string(),
         ]
     });
-    say(&output::table(
+    output::line(output::table(
         &["sweep", "runs", "looked at", "changed", "changes"],
         rows,
     ));
@@ -257,7 +259,7 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
         let words = Refusal::from_code(code).map_or("", Refusal::words);
         vec![(*code).to_owned(), words.to_owned(), n.to_string()]
     });
-    say(&output::table(&["refused", "because", "events"], rows));
+    output::line(output::table(&["refused", "because", "events"], rows));
     let letters = engine
         .store()
         .dead_letters(&DeadFilter::default(), 0, 10_000)
@@ -267,15 +269,17 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
         *reasons.entry(letter.reason.clone()).or_default() += 1;
     }
     let rows = reasons.into_iter().map(|(reason, n)| vec![reason, n.to_string()]);
-    say(&output::table(&["dead letters: why", "messages"], rows));
+    output::line(output::table(&["dead letters: why", "messages"], rows));
     if let Some(view) = engine.client(hero, None).await? {
-        say(&format!("\nOne client, {hero}, as it is now:"));
-        say(&card(&view)?);
+        output::line("");
+        output::line(format!("One client, {hero}, as it is now:"));
+        output::line(card(&view)?);
     }
-    say("and how it came to be so:");
-    say(&story_table(&engine.journal(hero, 0, 1_000).await?));
-    say(&format!(
-        "\nverify: {} clients folded anew from {} events, {}. All in {:.1} s.",
+    output::line("and how it came to be so:");
+    output::line(story_table(&engine.journal(hero, 0, 1_000).await?));
+    output::line("");
+    output::line(format!(
+        "verify: {} clients folded anew from {} events, {}. All in {:.1} s.",
         summary.verify.clients,
         summary.verify.events,
         match summary.verify.drifts.len() {

@@ -15,10 +15,13 @@ pub struct LanesArgs {
 }
 
 pub async fn run(context: &Context, args: LanesArgs) -> anyhow::Result<ExitCode> {
-    let engine = context.engine().await?;
-    if args.forget {
+    let engine = if args.forget {
+        let engine = context.maintaining_engine().await?;
         engine.keep_lanes(&[]).await?;
-    }
+        engine
+    } else {
+        context.engine().await?
+    };
     let lanes = engine.store().lanes().await?;
     if context.json {
         for lane in &lanes {
@@ -37,6 +40,6 @@ pub async fn run(context: &Context, args: LanesArgs) -> anyhow::Result<ExitCode>
             output::words(lag.as_deref()),
         ]
     });
-    output::line(&output::table(&["lane", "has come to", "behind"], rows));
+    output::line(output::table(&["lane", "has come to", "behind"], rows));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,16 +1,20 @@
-//! Lines of a file or of standard input, and the events that they are.
+//! Events of a file or of standard input: lines, or the values of an array or of JSON over several lines.
 
+use std::fmt::Display;
+use std::io::Cursor;
 use std::mem;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::context::WrongUse;
-use super::output;
+use super::input::{self, Scan, Shape};
+use super::{output, shell};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::Event;
 use crate::engine::Incoming;
@@ -24,65 +28,104 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a line may wait for others to be taken with.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Lines of a file, and how far we are in it.
+/// Events of a file as they are written, and how far we are in it.
 pub(super) struct Lines {
     name: String,
-    /// Bytes of a line that are held. The rest of a longer one is passed over.
+    /// Bytes of an event that are held. The rest of a longer one is passed over.
     longest: usize,
     from: Box<dyn AsyncBufRead + Unpin + Send>,
     pub bar: ProgressBar,
+    shape: Shape,
+    /// Lines or values so far.
     number: u64,
-    /// What was read of the next line, and how long it is so far.
+    /// What was read of the next one, and how long it is so far.
     line: Vec<u8>,
     length: u64,
-    /// How much further the bar is behind the lines that were empty.
+    /// How much further the bar is behind what was between.
     passed: u64,
+    value: Value,
+}
+
+/// Where we are in a file of values.
+#[derive(Default)]
+struct Value {
+    in_array: bool,
+    /// The value that has begun.
+    scan: Option<Scan>,
 }
 
 impl Lines {
-    pub async fn open(file: &str, what: &str, longest: usize) -> anyhow::Result<Self> {
-        if file == "-" {
+    /// Opens a file and looks at what it is. `command` is for advice: the one that takes it in.
+    pub async fn open(file: &Path, command: &str, what: &str, longest: usize) -> anyhow::Result<Self> {
+        if file == Path::new("-") {
             let from = BufReader::new(tokio::io::stdin());
-            return Ok(Self::new("stdin", longest, from, output::spinner(what)));
+            return Self::of("stdin", None, command, longest, from, output::spinner(what)).await;
         }
+        let name = file.display().to_string();
+        let unreadable = |why: &dyn Display| WrongUse(format!("{name} cannot be read: {why}"));
         let opened = tokio::fs::File::open(file)
             .await
-            .map_err(|error| WrongUse(format!("{file} cannot be read: {error}")))?;
+            .map_err(|error| unreadable(&error))?;
         let about = opened.metadata().await?;
         if about.is_dir() {
-            return Err(WrongUse(format!("{file} cannot be read: it is a folder")).into());
+            return Err(unreadable(&"it is a folder").into());
         }
+        let bar = if about.is_file() {
+            output::bar(about.len(), what)
+        } else {
+            output::spinner(what)
+        };
         let from = BufReader::with_capacity(1 << 20, opened);
-        Ok(Self::new(file, longest, from, output::bar(about.len(), what)))
+        let quoted = shell::quoted(file.as_os_str());
+        Self::of(&name, Some(&quoted), command, longest, from, bar).await
     }
 
-    fn new(
+    async fn of(
         name: &str,
+        file: Option<&str>,
+        command: &str,
         longest: usize,
-        from: impl AsyncBufRead + Unpin + Send + 'static,
+        mut from: impl AsyncBufRead + Unpin + Send + 'static,
         bar: ProgressBar,
-    ) -> Self {
-        Self {
+    ) -> anyhow::Result<Self> {
+        let recognised = input::recognise(&mut from)
+            .await
+            .map_err(|error| WrongUse(format!("{name} cannot be read: {error}")))?;
+        let (shape, head) = recognised.map_err(|foreign| {
+            WrongUse(format!(
+                "{name} cannot be read: {}",
+                foreign.advice(file, command)
+            ))
+        })?;
+        Ok(Self {
             name: name.to_owned(),
             longest,
-            from: Box::new(from),
+            from: Box::new(Cursor::new(head).chain(from)),
             bar,
+            shape,
             number: 0,
             line: Vec::new(),
             length: 0,
             passed: 0,
-        }
+            value: Value::default(),
+        })
     }
 
-    /// The next line that is not empty. Cancel-safe: what was read of it stays for the next call.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The next event, as it is written. Cancel-safe: what was read of it stays for the next call.
     pub async fn next(&mut self) -> anyhow::Result<Option<Line>> {
         loop {
-            self.read()
-                .await
-                .with_context(|| format!("{} cannot be read further", self.name))?;
+            let read = match self.shape {
+                Shape::Lines(end) => self.read_line(end).await,
+                Shape::Values => self.read_value().await,
+            };
+            read.with_context(|| format!("{} cannot be read further", self.name))?;
             let (mut line, length) = (mem::take(&mut self.line), mem::take(&mut self.length));
             if length == 0 {
-                return Ok(None);
+                return self.ended();
             }
             self.number += 1;
             self.passed += if self.bar.length().is_some() { length } else { 1 };
@@ -92,7 +135,7 @@ impl Lines {
             }
             if !line.is_empty() {
                 return Ok(Some(Line {
-                    origin: format!("file:{}:{}", self.name, self.number),
+                    origin: self.origin(),
                     bytes: line,
                     overlong: overlong.then_some(length),
                     progress: mem::take(&mut self.passed),
@@ -101,11 +144,42 @@ impl Lines {
         }
     }
 
+    fn ended(&self) -> anyhow::Result<Option<Line>> {
+        if self.value.in_array {
+            anyhow::bail!(
+                "{} ends within its array, after {} events: it was cut off. Those before its end were taken; calling \
+                 this again with the whole file does no harm",
+                self.name,
+                self.number
+            );
+        }
+        Ok(None)
+    }
+
+    fn origin(&self) -> String {
+        let (name, number) = (&self.name, self.number);
+        match self.shape {
+            Shape::Lines(_) => format!("file:{name}:{number}"),
+            Shape::Values => format!("file:{name}:[{number}]"),
+        }
+    }
+
+    /// Passes over so many events, and tells how many there were.
+    pub async fn skip(&mut self, events: u64) -> anyhow::Result<u64> {
+        for skipped in 0..events {
+            let Some(line) = self.next().await? else {
+                return Ok(skipped);
+            };
+            self.bar.inc(line.progress);
+        }
+        Ok(events)
+    }
+
     /// Reads up to the end of a line, and keeps its beginning.
-    async fn read(&mut self) -> std::io::Result<()> {
+    async fn read_line(&mut self, end: u8) -> std::io::Result<()> {
         loop {
             let there = self.from.fill_buf().await?;
-            let end = there.iter().position(|&byte| byte == b'\n');
+            let end = there.iter().position(|&byte| byte == end);
             let part = &there[..end.map_or(there.len(), |end| end + 1)];
             let room = self.longest.saturating_sub(self.line.len());
             self.line.extend_from_slice(&part[..part.len().min(room)]);
@@ -113,6 +187,43 @@ impl Lines {
             self.length += read as u64;
             self.from.consume(read);
             if end.is_some() || read == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads up to the end of a value, and keeps its beginning.
+    async fn read_value(&mut self) -> std::io::Result<()> {
+        loop {
+            let there = self.from.fill_buf().await?;
+            if there.is_empty() {
+                self.value.scan = None;
+                return Ok(());
+            }
+            let mut read = 0;
+            let mut is_over = false;
+            for &byte in there {
+                if self.value.scan.is_some_and(|scan| scan.is_over_before(byte)) {
+                    is_over = true;
+                    break;
+                }
+                read += 1;
+                if self.value.is_between(byte) {
+                    self.passed += u64::from(self.bar.length().is_some());
+                    continue;
+                }
+                self.length += 1;
+                if self.line.len() < self.longest {
+                    self.line.push(byte);
+                }
+                if self.value.scan.get_or_insert_default().ends_with(byte) {
+                    is_over = true;
+                    break;
+                }
+            }
+            self.from.consume(read);
+            if is_over {
+                self.value.scan = None;
                 return Ok(());
             }
         }
@@ -159,7 +270,23 @@ impl Lines {
     }
 }
 
-/// A line of a file.
+impl Value {
+    /// Whether a byte is no part of a value. Enters and leaves arrays of events.
+    fn is_between(&mut self, byte: u8) -> bool {
+        if self.scan.is_some() {
+            return false;
+        }
+        match byte {
+            b'[' if !self.in_array => self.in_array = true,
+            b']' if self.in_array => self.in_array = false,
+            b',' if self.in_array => {}
+            byte => return byte.is_ascii_whitespace(),
+        }
+        true
+    }
+}
+
+/// An event as it is written in a file.
 pub(super) struct Line {
     pub origin: String,
     pub bytes: Vec<u8>,

@@ -6,14 +6,17 @@ mod client;
 mod context;
 mod dead;
 mod demo;
-mod events;
+mod ingest;
+mod input;
 mod lanes;
 mod lines;
 mod maintain;
 mod output;
 mod policy;
 mod prune;
+mod publish;
 mod run;
+mod shell;
 mod stop;
 mod sweep;
 mod verify;
@@ -24,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::broker::BrokerError;
+use crate::escape::visible;
 use crate::store::StoreError;
 use crate::worker::WorkerError;
 use context::Context;
@@ -49,10 +53,10 @@ enum Command {
     Run,
     /// Show a year of three upstream apps on an embedded store in a temporary folder.
     Demo(demo::DemoArgs),
-    /// Publish events (CloudEvents, one JSON object a line) to RabbitMQ.
-    Publish(events::PublishArgs),
-    /// Take events (CloudEvents, one JSON object a line) straight into the store.
-    Ingest(events::IngestArgs),
+    /// Publish events (CloudEvents: one JSON object a line, or an array of them) to RabbitMQ.
+    Publish(publish::PublishArgs),
+    /// Take events (CloudEvents: one JSON object a line, or an array of them) straight into the store.
+    Ingest(ingest::IngestArgs),
     /// Ask about clients.
     #[command(subcommand)]
     Client(client::ClientCommand),
@@ -80,6 +84,21 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the arguments of this process.
+    ///
+    /// # Errors
+    /// The exit code, after what is wrong with them, or the help that was asked for, was printed.
+    pub fn from_arguments() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            // It quotes the arguments, and may be shown to others than those who wrote them.
+            let arguments = std::env::args_os();
+            let shown = arguments.map(|argument| visible(&argument.to_string_lossy()).into_owned());
+            let error = Self::try_parse_from(shown).err().unwrap_or(error);
+            let _ = error.print();
+            u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+        })
+    }
+
     /// Whether it is `tenure run`, which takes what others send.
     #[must_use]
     pub fn works(&self) -> bool {
@@ -104,18 +123,33 @@ impl Cli {
         match result {
             Ok(code) => code,
             Err(error) => {
-                output::complain(&format!("{error:#}"));
+                output::complain(explain(&error));
                 ExitCode::from(if is_wrong_use(&error) { 2 } else { 1 })
             }
         }
     }
 }
 
+/// An error and its causes. Many errors have the words of their cause in their own: those are not said again.
+fn explain(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |mut said, cause| {
+        let cause = cause.to_string();
+        if !said.contains(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+        said
+    })
+}
+
 /// Settings that can only be found wrong by whoever works with them are wrong all the same.
 fn is_wrong_use(error: &anyhow::Error) -> bool {
     let worker = error.downcast_ref::<WorkerError>();
     error.is::<WrongUse>()
-        || matches!(error.downcast_ref(), Some(BrokerError::Settings(_)))
+        || matches!(
+            error.downcast_ref(),
+            Some(BrokerError::Settings(_) | BrokerError::Login(_))
+        )
         || error.downcast_ref().is_some_and(StoreError::is_of_settings)
         || worker.is_some_and(WorkerError::is_of_settings)
 }
@@ -125,8 +159,8 @@ impl Command {
         match self {
             Self::Run => run::run(context).await,
             Self::Demo(args) => demo::run(context, args).await,
-            Self::Publish(args) => events::publish(context, args).await,
-            Self::Ingest(args) => events::ingest(context, args).await,
+            Self::Publish(args) => publish::publish(context, args).await,
+            Self::Ingest(args) => ingest::ingest(context, args).await,
             Self::Client(command) => client::run(context, command).await,
             Self::Sweep(args) => sweep::run(context, args).await,
             Self::Lanes(args) => lanes::run(context, args).await,
@@ -137,7 +171,7 @@ impl Command {
             Self::Prune(args) => prune::run(context, args).await,
             Self::Migrate => maintain::migrate(context).await,
             Self::Restored => maintain::restored(context).await,
-            Self::Config => Ok(maintain::config(context)),
+            Self::Config => maintain::config(context),
         }
     }
 }

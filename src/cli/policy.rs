@@ -52,13 +52,13 @@ async fn show(context: &Context) -> anyhow::Result<ExitCode> {
         // The first counts from the beginning of time, whenever it was recorded.
         row((place > 0).then_some(*from), policy)
     });
-    output::line(&output::table(&head, rows));
+    output::line(output::table(&head, rows));
     Ok(ExitCode::SUCCESS)
 }
 
 async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
-    let store = context.migrated().await?;
-    let engine = worker::join(store, &context.settings).await?;
+    context.existing().await?;
+    let engine = worker::join(context.migrated().await?, &context.settings).await?;
     let policy = context.settings.policy();
     let adoption = engine
         .adopt(&policy, worker::notice(&context.settings), None)
@@ -75,7 +75,7 @@ async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
         output::json(&serde_json::json!({ "from": from.map(rfc3339), "clients": clients }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    output::line(&match from {
+    output::line(match from {
         Some(from) => format!(
             "the durations of these settings count from {} on; the deadlines of {clients} clients were looked at",
             rfc3339(from)

@@ -15,7 +15,11 @@ pub struct PruneArgs {
 }
 
 pub async fn run(context: &Context, args: PruneArgs) -> anyhow::Result<ExitCode> {
-    let engine = context.engine().await?;
+    let engine = if args.dry_run {
+        context.engine().await?
+    } else {
+        context.maintaining_engine().await?
+    };
     let stop = stop::on_signal()?;
     let report = engine
         .prune(&context.settings.retention, args.dry_run, &stop)
@@ -24,7 +28,7 @@ pub async fn run(context: &Context, args: PruneArgs) -> anyhow::Result<ExitCode>
         output::json(&report)?;
     } else {
         let did = if args.dry_run { "would remove" } else { "removed" };
-        output::line(&format!(
+        output::line(format!(
             "{did} {} dead letters, {} runs of sweeps, {} lines of the journal{}",
             report.dead_letters,
             report.sweep_runs,

@@ -7,22 +7,42 @@ use super::output;
 
 /// A token that the first signal cancels; the second ends the process at once.
 pub fn on_signal() -> anyhow::Result<CancellationToken> {
+    let Signals { first, second } = signals()?;
+    tokio::spawn(async move {
+        second.cancelled().await;
+        std::process::exit(1);
+    });
+    Ok(first)
+}
+
+/// What signals ask for.
+pub struct Signals {
+    /// To stop after what is in hand.
+    pub first: CancellationToken,
+    /// To stop at once.
+    pub second: CancellationToken,
+}
+
+/// Listens for signals.
+pub fn signals() -> anyhow::Result<Signals> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = CancellationToken::new();
-    let stopping = stop.clone();
+    let signals = Signals {
+        first: CancellationToken::new(),
+        second: CancellationToken::new(),
+    };
+    let (first, second) = (signals.first.clone(), signals.second.clone());
     tokio::spawn(async move {
-        for first in [true, false] {
+        for token in [&first, &second] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if !first {
-                std::process::exit(1);
+            if !first.is_cancelled() {
+                output::complain("stopping after what is in hand; a second signal ends it at once");
             }
-            output::complain("stopping after what is in hand; a second signal ends it at once");
-            stopping.cancel();
+            token.cancel();
         }
     });
-    Ok(stop)
+    Ok(signals)
 }

@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::context::{Context, WrongUse};
-use super::output;
+use super::output::{self, Safe};
 use crate::domain::view::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::engine::{Engine, SweepOptions, SweepReport};
@@ -64,7 +64,7 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
     let engine = if args.dry_run {
         context.engine().await?
     } else {
-        context.working_engine().await?
+        context.maintaining_engine().await?
     };
     let settings = &context.settings.sweeps;
     let options = SweepOptions {
@@ -81,14 +81,14 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         return Ok(exit_code(&report));
     }
     if !told.is_empty() {
-        output::line(&changes_table(&told));
+        output::line(changes_table(&told));
     }
     if let Some(why) = &report.tripped {
-        output::complain(&format!("{sweep} is stopped by the breaker: {why}"));
+        output::complain(format!("{sweep} is stopped by the breaker: {why}"));
         return Ok(exit_code(&report));
     }
     let did = if report.dry_run { "would change" } else { "changed" };
-    output::line(&format!(
+    output::line(format!(
         "{sweep} up to {}: looked at {} clients, {did} {} ({} changes){}",
         output::moment(report.until),
         report.counts.examined,
@@ -100,7 +100,7 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         },
     ));
     if let Some(held_back) = &report.held_back {
-        output::line(&format!("more seems due, but {held_back}"));
+        output::line(format!("more seems due, but {held_back}"));
     }
     Ok(exit_code(&report))
 }
@@ -136,7 +136,7 @@ fn exit_code(report: &SweepReport) -> ExitCode {
 }
 
 async fn pause(context: &Context, sweep: Sweep, why: String) -> anyhow::Result<ExitCode> {
-    let engine = context.engine().await?;
+    let engine = context.maintaining_engine().await?;
     let halt = Halt {
         sweep,
         kind: HaltKind::Paused,
@@ -148,7 +148,7 @@ async fn pause(context: &Context, sweep: Sweep, why: String) -> anyhow::Result<E
 }
 
 async fn resume(context: &Context, sweep: Sweep) -> anyhow::Result<ExitCode> {
-    let engine = context.engine().await?;
+    let engine = context.maintaining_engine().await?;
     if engine.store().resume(sweep, HaltKind::Paused).await? {
         said(context, sweep, "runs by itself again, from its next tick on")
     } else {
@@ -160,7 +160,7 @@ fn said(context: &Context, sweep: Sweep, what: &str) -> anyhow::Result<ExitCode>
     if context.json {
         output::json(&serde_json::json!({ "sweep": sweep, "result": what }))?;
     } else {
-        output::line(&format!("{sweep}: {what}"));
+        output::line(format!("{sweep}: {what}"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -200,7 +200,7 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
         }
     } else {
         let head = ["sweep", "cron (UTC)", "next", "last run", "up to", "halted"];
-        output::line(&output::table(&head, listed.iter().map(row)));
+        output::line(output::table(&head, listed.iter().map(row)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -227,7 +227,7 @@ fn row(listed: &Listed) -> Vec<String> {
     ]
 }
 
-fn changes_table(told: &[(ClientKey, Vec<Entry>)]) -> String {
+fn changes_table(told: &[(ClientKey, Vec<Entry>)]) -> Safe {
     let rows = told.iter().flat_map(|(key, entries)| {
         entries.iter().map(move |entry| {
             vec![

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::context::{Context, WrongUse};
-use super::output::{self, Progress};
+use super::output::{self, Progress, Safe};
 use super::stop;
 use crate::domain::ClientKey;
 use crate::domain::id::check_id;
@@ -80,7 +80,7 @@ pub async fn verify(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitCo
 }
 
 pub async fn rebuild(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitCode> {
-    let engine = context.working_engine().await?;
+    let engine = context.maintaining_engine().await?;
     let scope = args.read()?;
     is_known(&engine, &scope).await?;
     let mut course = Course::new(context, "rebuild", &scope);
@@ -168,11 +168,11 @@ impl<'a> Course<'a> {
 
     fn say(&self, text: &str, value: &Value) {
         let line = if self.context.json {
-            value.to_string()
+            output::json_line(value)
         } else {
-            text.to_owned()
+            Safe::from(text)
         };
-        self.progress.aside(|| output::line(&line));
+        self.progress.aside(|| output::line(line));
     }
 
     fn count(&mut self, key: &ClientKey) {
@@ -201,7 +201,7 @@ impl<'a> Course<'a> {
             output::line(summary);
         }
         if is_stopped {
-            output::complain(&self.how_to_go_on());
+            output::complain(self.how_to_go_on());
         }
         done?;
         let left = if self.command == "verify" {

@@ -1,6 +1,7 @@
 //! The real binary, as processes.
 
-use std::io::{BufRead, BufReader, Write as _};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -65,6 +66,12 @@ impl Tenure {
     /// Runs a command to its end.
     pub fn call(&self, args: &[&str]) -> Output {
         self.command(args).output().expect("the binary can be started")
+    }
+
+    /// The same with arguments that may be no text.
+    pub fn call_os(&self, args: &[&OsStr]) -> Output {
+        let mut command = self.command(&[]);
+        command.args(args).output().expect("the binary can be started")
     }
 
     /// Runs a command to its end that reads this from its standard input.
@@ -188,6 +195,11 @@ impl Spawned {
         self.child.stdin.take().expect("a pipe")
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for a line of standard output with these words.
     pub fn reads(&mut self, words: &str) {
         until(&mut self.out, words);
@@ -201,6 +213,15 @@ impl Spawned {
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
         nix::sys::signal::kill(pid, signal).expect("the process is there");
+    }
+
+    /// Waits for its end; the code, and what came on standard output and standard error since it was last read.
+    pub fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut said, mut complained) = (String::new(), String::new());
+        self.out.read_to_string(&mut said).expect("text");
+        self.err.read_to_string(&mut complained).expect("text");
+        let status = ended(&mut self.child, Duration::from_mins(2));
+        (status.expect("the process ends").code(), said, complained)
     }
 
     /// Waits for its end.

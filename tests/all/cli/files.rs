@@ -1,4 +1,4 @@
-//! `tenure ingest`. What `tenure publish` sends is tested with a broker, in `end_to_end.rs` and `broker/`.
+//! `tenure ingest`, and what a file of events may look like. What `tenure publish` sends is tested with a broker, in `end_to_end.rs` and `broker/`.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -153,4 +153,291 @@ fn what_comes_slowly_is_taken_and_a_failure_waits_for_nothing_more() {
     assert_eq!(ingest.code(), Some(1));
     // Open up to here.
     drop(input);
+}
+
+fn added(id: usize) -> serde_json::Value {
+    json!({
+        "specversion": "1.0", "id": id.to_string(), "source": "/space", "type": "client.added",
+        "subject": format!("acme/c-{id}"), "time": "2026-01-05T09:00:00Z", "data": { "name": format!("[\"{{{id}") },
+    })
+}
+
+/// Takes a file in with `--json`: the exit code, the summary, and what came on standard error.
+fn ingest(given: &Given, name: &str, bytes: &[u8]) -> (i32, serde_json::Value, String) {
+    std::fs::write(given.folder.path().join(name), bytes).expect("a file");
+    let output = given.tenure.call(&["ingest", name, "--json"]);
+    let tally = serde_json::from_str(&said(&output)).unwrap_or_default();
+    (code(&output), tally, complained(&output))
+}
+
+#[test]
+fn events_are_taken_in_however_they_stand_in_the_file() {
+    let events: Vec<_> = (0..5).map(added).collect();
+    let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
+    let pretty: Vec<String> = events.iter().map(|event| format!("{event:#}")).collect();
+    for (name, text) in [
+        ("bom-crlf-no-end", format!("\u{feff}{}", lines.join("\r\n"))),
+        ("cr-only", lines.join("\r")),
+        ("blank-lines", format!("\n\n  {}\n\n", lines.join("\n\n"))),
+        ("array", serde_json::to_string(&events).expect("JSON")),
+        ("array-over-lines", format!("\u{feff}{:#}\r\n", json!(events))),
+        (
+            "arrays-in-a-row",
+            format!(
+                "[{}]\n[\n{},{}]",
+                lines[0],
+                lines[1..3].join(" ,"),
+                lines[3..].join(",")
+            ),
+        ),
+        ("objects-over-lines", pretty.join("\n")),
+        (
+            "objects-over-lines-crlf",
+            pretty
+                .join(",")
+                .replace(',', ",\r\n")
+                .replace("},\r\n{", "}\r\n{"),
+        ),
+    ] {
+        let given = Given::nothing();
+        let (code, tally, why) = ingest(&given, name, text.as_bytes());
+        assert_eq!(
+            (code, &tally["applied"], &tally["dead"]),
+            (0, &json!(5), &json!(0)),
+            "{name}: {tally} {why}"
+        );
+        assert_eq!(given.tenure.json(&["client", "list"]).len(), 5, "{name}");
+    }
+    let given = Given::nothing();
+    let (code, tally, why) = ingest(&given, "one.json", pretty[0].as_bytes());
+    assert_eq!((code, &tally["applied"]), (0, &json!(1)), "{why}");
+}
+
+#[test]
+fn a_broken_member_of_an_array_is_a_dead_letter_of_its_own() {
+    let given = given_small();
+    let mut long = added(3);
+    long["more"] = "x".repeat(5_000).into();
+    let text = format!(
+        "[{}, {{\"id\": 7}}, 12, null, \"]\", {long}, [1, [2]], {}]",
+        added(1),
+        added(2)
+    );
+    let (code, tally, why) = ingest(&given, "array.json", text.as_bytes());
+    assert_eq!(
+        (code, &tally["applied"], &tally["dead"]),
+        (0, &json!(2), &json!(6)),
+        "{tally} {why}"
+    );
+    let letters = given.tenure.json(&["dead", "list"]);
+    let origins = super::each(&letters, "origin");
+    let of_long = letters
+        .iter()
+        .find(|letter| letter["reason"].to_string().contains("2000 are allowed"));
+    assert!(of_long.is_some(), "{letters:?}");
+    assert!(origins.contains(&"file:array.json:[2]".to_owned()), "{origins:?}");
+}
+
+/// With room for short events only.
+fn given_small() -> Given {
+    let folder = tempfile::tempdir().expect("a folder");
+    let small = [super::IDLE, ("TENURE_EVENTS__MAX_BYTES", "2000")];
+    let tenure = crate::support::tenure::Tenure::new(folder.path(), &small);
+    Given { folder, tenure }
+}
+
+#[test]
+fn an_array_that_was_cut_off_fails_behind_what_was_whole() {
+    let given = Given::nothing();
+    for text in [
+        format!("[{},{}", added(1), added(2)),
+        format!("[{},{},", added(1), added(2)),
+        format!("[{},{},{{\"id\":", added(1), added(2)),
+    ] {
+        let (code, tally, why) = ingest(&given, "cut.json", text.as_bytes());
+        assert_eq!(code, 1, "{text}");
+        assert!(why.contains("cut.json ends within its array"), "{why}");
+        assert_eq!(given.tenure.json(&["client", "list"]).len(), 2, "{tally}");
+    }
+}
+
+#[test]
+fn what_is_no_file_of_events_is_named_and_nothing_is_taken() {
+    let utf16 = |text: &str, little: bool| -> Vec<u8> {
+        let units = text.encode_utf16();
+        units
+            .flat_map(|unit| {
+                if little {
+                    unit.to_le_bytes()
+                } else {
+                    unit.to_be_bytes()
+                }
+            })
+            .collect()
+    };
+    let line = format!("{}\n", added(1));
+    let given = Given::nothing();
+    for (name, bytes, words) in [
+        (
+            "bom-le",
+            utf16(&format!("\u{feff}{line}"), true),
+            &["UTF-16", "`iconv -f UTF-16 -t UTF-8 bom-le | tenure ingest -`"][..],
+        ),
+        (
+            "bom-be",
+            utf16(&format!("\u{feff}{line}"), false),
+            &["UTF-16", "PowerShell"],
+        ),
+        ("le", utf16(&line, true), &["UTF-16LE"]),
+        ("be", utf16(&line, false), &["UTF-16BE"]),
+        (
+            "events.gz",
+            b"\x1f\x8b\x08\0\0\0\0\0".to_vec(),
+            &["gzip", "`gzip -dc events.gz | tenure ingest -`"],
+        ),
+        (
+            "it's.zst",
+            b"\x28\xb5\x2f\xfd\0\0".to_vec(),
+            &["zstd", r"'it'\''s.zst'"],
+        ),
+        ("x.db", b"SQLite format 3\0....".to_vec(), &["SQLite database"]),
+        ("binary", b"\x7fELF\0\0".to_vec(), &["not text"]),
+    ] {
+        let (code, _, why) = ingest(&given, name, &bytes);
+        assert_eq!(code, 2, "{name}: {why}");
+        for word in words {
+            assert!(why.contains(word), "{name}: {why}");
+        }
+    }
+    assert!(!given.folder.path().join("tenure.db").exists());
+}
+
+#[test]
+fn a_file_without_any_event_is_no_success() {
+    let given = Given::nothing();
+    for (name, text, lines) in [
+        ("words.txt", "not\nan\nevent\n", 3),
+        ("events.csv", "id,type\n1,client.added\n", 2),
+        ("array.json", "[{\"id\": 1}, {\"id\": 2}]", 2),
+        ("numbers.json", "[1, 2, 3]", 1),
+    ] {
+        let (code, tally, why) = ingest(&given, name, text.as_bytes());
+        assert_eq!((code, &tally["dead"]), (1, &json!(lines)), "{name}: {tally}");
+        assert!(
+            why.contains(&format!(
+                "nothing in {name} is an event: all {lines} are dead letters"
+            )),
+            "{why}"
+        );
+    }
+    for (name, text) in [
+        ("empty", ""),
+        ("blank", "\n \r\n"),
+        ("mark", "\u{feff}"),
+        ("empty.json", "[ ]\n"),
+    ] {
+        std::fs::write(given.folder.path().join(name), text).expect("a file");
+        let output = given.tenure.call(&["ingest", name]);
+        assert_eq!(code(&output), 0, "{name}");
+        assert!(
+            complained(&output).contains(&format!("{name} is empty")),
+            "{name}: {}",
+            complained(&output)
+        );
+    }
+}
+
+#[test]
+fn a_pipe_and_a_name_that_is_no_text_are_files_too() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let given = Given::nothing();
+    let name = std::ffi::OsString::from_vec(b"caf\xe9.ndjson".to_vec());
+    std::fs::write(given.folder.path().join(&name), added(1).to_string()).expect("a file");
+    let output = given.tenure.call_os(&["ingest".as_ref(), &name]);
+    assert_eq!(code(&output), 0, "{}", complained(&output));
+
+    let pipe = given.folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo is a part of every system").success());
+    let writer = std::thread::spawn(move || std::fs::write(pipe, added(2).to_string()));
+    assert!(
+        given
+            .tenure
+            .ok(&["ingest", "pipe"])
+            .starts_with("1 events: 1 applied")
+    );
+    writer.join().expect("no panic").expect("written");
+}
+
+#[test]
+fn a_large_array_is_read_in_bounded_memory() {
+    let given = given_small();
+    let mut ingest = given.tenure.spawn(&["ingest", "-", "--json"]);
+    let mut input = ingest.input();
+    let mut feed = |text: &str| input.write_all(text.as_bytes()).expect("it reads");
+    // 300 MB of members that are too long to be held.
+    let long = format!("{{\"more\":\"{}\"}},", "x".repeat(1 << 20));
+    feed("[");
+    for _ in 0..300 {
+        feed(&long);
+    }
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", ingest.id())).expect("the process is there");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes: u64 = peak
+        .and_then(|peak| peak.trim().strip_suffix(" kB"))
+        .and_then(|number| number.parse().ok())
+        .expect("a figure");
+    assert!(kilobytes < 150_000, "{kilobytes} kB");
+    feed(&format!("{}]", added(1)));
+    drop(input);
+    let (code, said, complained) = ingest.end();
+    assert_eq!(code, Some(0), "{complained}");
+    let tally: serde_json::Value = serde_json::from_str(&said).expect("one object");
+    assert_eq!((&tally["applied"], &tally["dead"]), (&json!(1), &json!(300)));
+}
+
+/// Another process writes while a large file is taken in: it comes between two parts, not behind the last.
+#[tokio::test]
+async fn a_large_file_lets_others_write_in_between() {
+    const EVENTS: usize = 60_000;
+    let given = Given::nothing();
+    given.tenure.ok(&["migrate"]);
+    let lines: Vec<String> = (0..EVENTS).map(|id| added(id).to_string()).collect();
+    std::fs::write(given.folder.path().join("large.ndjson"), lines.join("\n")).expect("a file");
+    let one = added(EVENTS).to_string().replace("/space", "/other");
+    let mut tables = given.tables().await;
+    sqlx::query("pragma busy_timeout = 0")
+        .execute(&mut tables)
+        .await
+        .expect("impatient");
+
+    let ingest = given.tenure.spawn(&["ingest", "large.ndjson", "--json"]);
+    let began = std::time::Instant::now();
+    // Whoever asks for the right to write now does not get it.
+    while sqlx::query("begin immediate").execute(&mut tables).await.is_ok() {
+        sqlx::query("rollback")
+            .execute(&mut tables)
+            .await
+            .expect("given back");
+        assert!(began.elapsed() < Duration::from_mins(1), "it does not write");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let output = given.tenure.fed(&["ingest", "-"], &one);
+    assert_eq!(code(&output), 0, "{}", complained(&output));
+    let there: i64 = sqlx::query_scalar("select count(*) from events where source = '/space'")
+        .fetch_one(&mut tables)
+        .await
+        .expect("a number");
+    assert!(
+        usize::try_from(there).expect("a number") < EVENTS,
+        "{there} were there before it"
+    );
+
+    let (code, said, complained) = ingest.end();
+    assert_eq!(code, Some(0), "{complained}");
+    let tally: serde_json::Value = serde_json::from_str(&said).expect("one object");
+    assert_eq!(tally["applied"], EVENTS);
+    assert_eq!(given.tenure.json(&["client", "list"]).len(), EVENTS + 1);
+    given.tenure.assert_no_drift();
 }

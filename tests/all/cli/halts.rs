@@ -42,6 +42,7 @@ fn many(given: &Given, clients: usize) {
 #[test]
 fn sweeps_are_listed_paused_and_resumed() {
     let given = Given::nothing();
+    given.tenure.ok(&["migrate"]);
     let listed = given.tenure.json(&["sweep"]);
     let names: Vec<_> = listed.iter().map(|sweep| sweep["sweep"].clone()).collect();
     assert_eq!(
@@ -202,6 +203,7 @@ async fn nothing_fires_before_a_lane_has_been_heard_of() {
     let mut given = Given::nothing();
     given.tenure = given.with(&[IDLE]);
     // Access that is long due to expire, in a store that knows nothing of lanes.
+    given.tenure.ok(&["migrate"]);
     given.tenure.ok(&["sweep", "access-expiry", "--pause", "not yet"]);
     many(&given, 3);
     given.tenure.ok(&["sweep", "access-expiry", "--resume"]);

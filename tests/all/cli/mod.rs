@@ -3,10 +3,13 @@
 
 mod clients;
 mod demo;
+mod elsewhere;
 mod files;
 mod halts;
 mod letters;
+mod publish;
 mod sweeps;
+mod terminal;
 mod upkeep;
 mod wrong_use;
 

@@ -1,0 +1,134 @@
+//! `tenure ingest`: events from a file or standard input, straight into the store.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::context::Context;
+use super::lines::Lines;
+use super::output;
+use crate::domain::Refusal;
+use crate::engine::Answer;
+
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// A file of structured JSON events (CloudEvents), one a line or in an array; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Events that are taken at a time when a file is taken in, at least.
+const BATCH: usize = 2_000;
+
+/// What came of a file.
+#[derive(Debug, Default, Serialize)]
+struct Tally {
+    lines: u64,
+    applied: u64,
+    duplicate: u64,
+    refused: BTreeMap<&'static str, u64>,
+    dead: u64,
+    deferred: u64,
+    #[serde(skip)]
+    first_dead: Vec<String>,
+}
+
+impl Tally {
+    fn count(&mut self, answer: Answer) {
+        self.lines += 1;
+        match answer {
+            Answer::Applied => self.applied += 1,
+            Answer::Duplicate => self.duplicate += 1,
+            Answer::Refused(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
+            Answer::Deferred { .. } => self.deferred += 1,
+            Answer::Dead(reason) => {
+                self.dead += 1;
+                if self.first_dead.len() < 5 {
+                    self.first_dead.push(reason);
+                }
+            }
+        }
+    }
+}
+
+pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitCode> {
+    let lines = Lines::open(&args.file, "ingest", "ingesting", longest_line(context)).await?;
+    let name = lines.name().to_owned();
+    let engine = context.working_engine().await?;
+    let mut tally = Tally::default();
+    let bar = lines.bar.clone();
+    let most = engine.best_batch().max(BATCH);
+    let (sender, mut batches) = mpsc::channel(1);
+    let reading = tokio::spawn(lines.read_ahead(context.limits(), most, sender));
+    while let Some(batch) = batches.recv().await {
+        for answer in engine.take(batch.incoming).await? {
+            tally.count(answer);
+        }
+        bar.inc(batch.progress);
+    }
+    bar.finish_and_clear();
+    // What came of the events before a failure is said first.
+    let read = reading.await?;
+    if context.json {
+        output::json(&tally)?;
+    } else {
+        say(&tally);
+    }
+    read?;
+    let is_in_vain = tally.lines > 0 && tally.dead == tally.lines;
+    if is_in_vain {
+        output::complain(format!(
+            "nothing in {name} is an event: all {} are dead letters; `tenure dead list` shows why",
+            tally.lines
+        ));
+    } else if tally.lines == 0 && !context.json {
+        output::complain(format!("{name} is empty"));
+    }
+    Ok(if is_in_vain {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn say(tally: &Tally) {
+    output::line(format!(
+        "{} events: {} applied, {} had come before, {} refused, {} dead{}",
+        tally.lines,
+        tally.applied,
+        tally.duplicate,
+        tally.refused.values().sum::<u64>(),
+        tally.dead,
+        match tally.deferred {
+            0 => String::new(),
+            events => format!(", {events} deferred"),
+        }
+    ));
+    if !tally.refused.is_empty() {
+        let rows = tally.refused.iter().map(|(code, n)| {
+            let words = Refusal::from_code(code).map_or("", Refusal::words);
+            vec![(*code).to_owned(), words.to_owned(), n.to_string()]
+        });
+        output::line(output::table(&["refused", "because", "events"], rows));
+    }
+    for reason in &tally.first_dead {
+        output::complain(format!("dead letter: {reason}"));
+    }
+    if tally.deferred > 0 {
+        output::complain(
+            "deferred events are ahead of the clock here; a worker ingests them by itself when their time has come",
+        );
+    }
+    if tally.dead > 0 && tally.dead < tally.lines {
+        output::complain("`tenure dead list` shows all of them");
+    }
+}
+
+/// Longer ones are dead letters; one that is just long enough may end with a carriage return and a line feed.
+pub(super) fn longest_line(context: &Context) -> usize {
+    context.settings.events.max_bytes + 2
+}

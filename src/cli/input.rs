@@ -1,0 +1,257 @@
+//! What a file of events is: lines of JSON, an array, objects over several lines; or something else, which is named.
+
+use std::io;
+
+use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+
+/// Bytes that are looked at. The first line of a file that is written over several lines is short.
+const HEAD: usize = 64 << 10;
+
+/// How events stand in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One a line; lines end with this byte.
+    Lines(u8),
+    /// In an array, or one after the other, over however many lines.
+    Values,
+}
+
+/// A file that holds no JSON text in UTF-8, and the program that makes such of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub(super) struct Foreign {
+    what: &'static str,
+    /// A command that reads the file given behind it, or standard input.
+    convert: Option<&'static str>,
+}
+
+impl Foreign {
+    /// What it is, and what to call instead.
+    pub fn advice(&self, file: Option<&str>, command: &str) -> String {
+        match (self.convert, file) {
+            (Some(convert), Some(file)) => {
+                format!("{self}; `{convert} {file} | tenure {command} -` converts it")
+            }
+            (Some(convert), None) => format!("{self}; put `{convert} |` before `tenure {command} -`"),
+            (None, _) => format!("{self}; events are JSON objects in UTF-8, one a line, or an array of them"),
+        }
+    }
+}
+
+/// Beginnings of files that are something else.
+const FOREIGN: [(&[u8], &str, Option<&str>); 14] = [
+    (
+        b"\xff\xfe\0\0",
+        "it is UTF-32, not UTF-8",
+        Some("iconv -f UTF-32 -t UTF-8"),
+    ),
+    (
+        b"\0\0\xfe\xff",
+        "it is UTF-32, not UTF-8",
+        Some("iconv -f UTF-32 -t UTF-8"),
+    ),
+    (b"\xff\xfe", UTF_16, Some("iconv -f UTF-16 -t UTF-8")),
+    (b"\xfe\xff", UTF_16, Some("iconv -f UTF-16 -t UTF-8")),
+    (b"\x1f\x8b", "it is compressed with gzip", Some("gzip -dc")),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "it is compressed with zstd",
+        Some("zstd -dc"),
+    ),
+    (b"\xfd7zXZ\0", "it is compressed with xz", Some("xz -dc")),
+    (b"BZh", "it is compressed with bzip2", Some("bzip2 -dc")),
+    (b"\x04\x22\x4d\x18", "it is compressed with lz4", Some("lz4 -dc")),
+    (b"PK\x03\x04", "it is a zip archive", Some("unzip -p")),
+    (b"SQLite format 3\0", "it is a SQLite database", None),
+    (b"PAR1", "it is a Parquet file", None),
+    (b"Obj\x01", "it is an Avro file", None),
+    (b"%PDF-", "it is a PDF", None),
+];
+const UTF_16: &str = "it is UTF-16, not UTF-8 (PowerShell's `>` writes UTF-16)";
+
+/// Looks at the beginning of a file. What was read of it comes back, without a byte order mark. Waits for no more than is
+/// needed: somebody may be typing.
+pub(super) async fn recognise(
+    from: &mut (impl AsyncBufRead + Unpin),
+) -> io::Result<Result<(Shape, Vec<u8>), Foreign>> {
+    let mut head = Vec::new();
+    loop {
+        let there = from.fill_buf().await?;
+        let is_end = there.is_empty() || head.len() >= HEAD;
+        let (read, part) = (there.len(), there.to_vec());
+        head.extend(part);
+        from.consume(read);
+        if let Some(foreign) = foreign(&head) {
+            return Ok(Err(foreign));
+        }
+        let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
+        if let Some(shape) = shape(text, is_end) {
+            let marked = head.len() - text.len();
+            head.drain(..marked);
+            return Ok(Ok((shape, head)));
+        }
+    }
+}
+
+fn foreign(head: &[u8]) -> Option<Foreign> {
+    let is = |what, convert| Some(Foreign { what, convert });
+    if let Some((_, what, convert)) = FOREIGN.iter().find(|(mark, ..)| head.starts_with(mark)) {
+        return is(what, *convert);
+    }
+    // Without a byte order mark.
+    match head {
+        [0, first, ..] if is_json_start(*first) => is(UTF_16, Some("iconv -f UTF-16BE -t UTF-8")),
+        [first, 0, ..] if is_json_start(*first) => is(UTF_16, Some("iconv -f UTF-16LE -t UTF-8")),
+        _ if head.iter().take(512).any(|&byte| byte == 0) => is("it is not text", None),
+        _ => None,
+    }
+}
+
+fn is_json_start(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == b'{' || byte == b'['
+}
+
+/// How events stand in a text that begins so. None: it is too little to tell.
+fn shape(text: &[u8], is_end: bool) -> Option<Shape> {
+    let otherwise = |shape| is_end.then_some(shape);
+    let start = text.iter().position(|byte| !byte.is_ascii_whitespace());
+    let Some(text) = start.map(|start| &text[start..]) else {
+        return otherwise(Shape::Lines(b'\n'));
+    };
+    if text[0] == b'[' {
+        // An array of other things, or a log line that begins with its time, is no array of events.
+        return match text[1..].iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{' | b']') => Some(Shape::Values),
+            Some(_) => Some(Shape::Lines(b'\n')),
+            None => otherwise(Shape::Values),
+        };
+    }
+    let Some(end) = text.iter().position(|&byte| byte == b'\n' || byte == b'\r') else {
+        return otherwise(Shape::Lines(b'\n'));
+    };
+    let (line, rest) = (&text[..end], &text[end..]);
+    let mut scan = Scan::default();
+    let is_open = line.iter().all(|&byte| !scan.ends_with(byte)) && !scan.in_string;
+    if is_open && scan.depth > 0 {
+        // A line that was cut off is followed by the next event, the first of many by a member or an end.
+        return match rest.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'"' | b'}' | b']') => Some(Shape::Values),
+            Some(_) => Some(Shape::Lines(rest[0])),
+            None => otherwise(Shape::Lines(b'\n')),
+        };
+    }
+    match rest {
+        [b'\r'] => otherwise(Shape::Lines(b'\r')),
+        [b'\r', next, ..] if *next != b'\n' => Some(Shape::Lines(b'\r')),
+        _ => Some(Shape::Lines(b'\n')),
+    }
+}
+
+/// Finds the end of a JSON value, byte by byte. It counts brackets and looks at nothing else: whether they match, whoever
+/// reads the value will see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scan {
+    depth: u64,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+impl Scan {
+    /// Whether the value ends with this byte. A number or a word never does: what follows it ends it.
+    pub fn ends_with(&mut self, byte: u8) -> bool {
+        if self.in_string {
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' => self.is_escaped = true,
+                b'"' => {
+                    self.in_string = false;
+                    return self.depth == 0;
+                }
+                _ => {}
+            }
+            return false;
+        }
+        match byte {
+            b'"' => self.in_string = true,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                return self.depth == 0;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// Whether a value that began outside of brackets and quotes is over before this byte.
+    pub fn is_over_before(&self, byte: u8) -> bool {
+        self.depth == 0
+            && !self.in_string
+            && (byte.is_ascii_whitespace() || matches!(byte, b',' | b']' | b'[' | b'{'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &[u8]) -> Option<Shape> {
+        shape(text, false)
+    }
+
+    #[test]
+    fn shapes_are_recognised() {
+        let lines = Some(Shape::Lines(b'\n'));
+        for (text, expected) in [
+            ("{\"a\":1}\n", lines),
+            ("\n\n {\"a\":1}\r\n{", lines),
+            ("{\"a\":1}\r{\"b\":1}", Some(Shape::Lines(b'\r'))),
+            ("not json\nnor this", lines),
+            ("[2026-01-05] a log line\n", lines),
+            ("[1,2]\n", lines),
+            ("[{\"a\":1}]", Some(Shape::Values)),
+            (" [\n\n{", Some(Shape::Values)),
+            ("[]", Some(Shape::Values)),
+            ("{\n  \"a\": 1", Some(Shape::Values)),
+            ("{\r\n\t\"a\": [", Some(Shape::Values)),
+            ("{\"a\": {\n}", Some(Shape::Values)),
+            ("{}\n{}", lines),
+            // Cut off in the middle of the first line.
+            ("{\"a\":\n{\"a\":1}\n", lines),
+            ("{\"a\":\"b\n\"c\"", lines),
+            // Too little.
+            ("", None),
+            ("{\"a\":1}", None),
+            ("[ ", None),
+            ("{\n ", None),
+            ("{\"a\":1}\r", None),
+        ] {
+            assert_eq!(told(text.as_bytes()), expected, "{text:?}");
+        }
+        assert_eq!(shape(b"", true), lines);
+        assert_eq!(shape(b"{\"a\":1}", true), lines);
+        assert_eq!(shape(b"[", true), Some(Shape::Values));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_text_is_named() {
+        for (bytes, words) in [
+            (&b"\xff\xfe{\0"[..], "UTF-16"),
+            (b"\xfe\xff\0{", "UTF-16"),
+            (b"{\0\"\0", "UTF-16LE"),
+            (b"\0{\0\"", "UTF-16BE"),
+            (b"\xff\xfe\0\0{\0\0\0", "UTF-32"),
+            (b"\x1f\x8b\x08\0", "gzip"),
+            (b"\x28\xb5\x2f\xfd\x01", "zstd"),
+            (b"PK\x03\x04\x14", "unzip -p"),
+            (b"SQLite format 3\0\x10", "SQLite database"),
+            (b"ab\0cd", "not text"),
+        ] {
+            let foreign = recognise(&mut &bytes[..]).await.unwrap().unwrap_err();
+            let advice = foreign.advice(Some("f"), "ingest");
+            assert!(advice.contains(words), "{advice}");
+        }
+        let marked = recognise(&mut &b"\xef\xbb\xbf{}\n"[..]).await.unwrap();
+        assert_eq!(marked, Ok((Shape::Lines(b'\n'), b"{}\n".to_vec())));
+    }
+}

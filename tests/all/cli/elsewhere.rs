@@ -1,0 +1,146 @@
+//! Commands in the wrong folder, or on the wrong database: whatever does not bring events in needs a store that is there,
+//! and makes none.
+
+use sqlx::Connection as _;
+
+use super::{Given, code, complained, said};
+use crate::support::servers::Postgres;
+use crate::support::tenure::Tenure;
+
+const READING: &[&[&str]] = &[
+    &["client", "list"],
+    &["client", "show", "acme/bakery"],
+    &["lanes"],
+    &["verify"],
+    &["verify", "acme/bakery"],
+    &["dead", "list"],
+    &["dead", "show", "1"],
+    &["sweep"],
+    &["sweep", "access-expiry", "--dry-run"],
+    &["policy"],
+    &["prune", "--dry-run"],
+];
+
+/// They change what is there, and bring nothing in.
+const MAINTAINING: &[&[&str]] = &[
+    &["dead", "redrive", "--all"],
+    &["dead", "discard", "1"],
+    &["rebuild"],
+    &["prune"],
+    &["lanes", "--forget"],
+    &["policy", "--confirm"],
+    &["sweep", "access-expiry"],
+    &["sweep", "access-expiry", "--pause", "because"],
+    &["sweep", "access-expiry", "--resume"],
+];
+
+fn refused(tenure: &Tenure, args: &[&str], words: &[&str]) {
+    for args in [args.to_vec(), [args, &["--json"]].concat()] {
+        let output = tenure.call(&args);
+        let why = complained(&output);
+        assert_eq!(code(&output), 2, "{args:?}: {why}");
+        assert_eq!(said(&output), "", "{args:?}");
+        for word in words {
+            assert!(why.contains(word), "{args:?}: no {word:?} in {why}");
+        }
+    }
+}
+
+#[test]
+fn in_a_folder_without_a_store_they_name_it_and_make_none() {
+    let given = Given::nothing();
+    let path = given
+        .folder
+        .path()
+        .canonicalize()
+        .expect("a folder")
+        .join("tenure.db");
+    let path = path.to_string_lossy().into_owned();
+    for args in READING.iter().chain(MAINTAINING) {
+        refused(&given.tenure, args, &[&path, "DATABASE_URL", "`tenure migrate`"]);
+    }
+    let left: Vec<_> = given.folder.path().read_dir().expect("a folder").collect();
+    assert!(left.is_empty(), "{left:?}");
+    // Showing the settings needs none.
+    given.tenure.ok(&["config"]);
+}
+
+#[tokio::test]
+async fn a_file_of_another_program_is_no_store() {
+    let given = Given::nothing();
+    let path = given.folder.path().join("tenure.db");
+    std::fs::write(&path, "").expect("a file");
+    for args in READING.iter().chain(MAINTAINING) {
+        refused(&given.tenure, args, &["there is no store of Tenure"]);
+    }
+    assert_eq!(std::fs::metadata(&path).expect("the file").len(), 0);
+    let tables = given.tables().await;
+    let mut tables = tables;
+    sqlx::query("create table notes (text)")
+        .execute(&mut tables)
+        .await
+        .expect("a table");
+    tables.close().await.expect("closed");
+    for args in READING.iter().chain(MAINTAINING) {
+        refused(&given.tenure, args, &["there is no store of Tenure"]);
+    }
+}
+
+#[tokio::test]
+async fn an_older_store_is_read_after_it_was_migrated_and_not_by_the_way() {
+    let given = Given::events();
+    let mut tables = given.tables().await;
+    let known: i64 = sqlx::query_scalar("select max(version) from _sqlx_migrations")
+        .fetch_one(&mut tables)
+        .await
+        .expect("the version");
+    let moved = |to: i64| {
+        sqlx::query("update _sqlx_migrations set version = ?2 where version = (select max(version) from _sqlx_migrations where version >= ?1)")
+            .bind(known)
+            .bind(to)
+    };
+    moved(known + 50)
+        .execute(&mut tables)
+        .await
+        .expect("a newer store");
+    for args in READING {
+        let output = given.tenure.call(args);
+        assert_eq!(code(&output), 1, "{args:?}");
+        assert!(
+            complained(&output).contains("newer version"),
+            "{}",
+            complained(&output)
+        );
+    }
+    sqlx::query("delete from _sqlx_migrations where version >= ?1")
+        .bind(known)
+        .execute(&mut tables)
+        .await
+        .expect("an older store");
+    for args in READING {
+        refused(&given.tenure, args, &["older version", "`tenure migrate`"]);
+    }
+    let there: i64 = sqlx::query_scalar("select max(version) from _sqlx_migrations")
+        .fetch_one(&mut tables)
+        .await
+        .expect("the version");
+    assert!(there < known, "reading migrates nothing");
+    tables.close().await.expect("closed");
+}
+
+#[test]
+fn a_database_without_our_tables_is_no_store() {
+    let url = Postgres::shared().database("elsewhere");
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[("DATABASE_URL", &url)]);
+    let name = crate::support::servers::name_in(&url);
+    for args in READING.iter().chain(MAINTAINING) {
+        refused(&tenure, args, &["there is no store of Tenure", name]);
+    }
+    assert_eq!(
+        Postgres::shared().sql(name, "select count(*) from pg_tables where schemaname = 'public'"),
+        "0"
+    );
+    tenure.ok(&["migrate"]);
+    assert_eq!(tenure.ok(&["client", "list", "--json"]), "");
+}

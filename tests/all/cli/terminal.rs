@@ -1,0 +1,207 @@
+//! Text of others never steers a terminal: every command, with hostile names, ids, reasons, sources, bodies and files.
+
+use std::process::Output;
+
+use serde_json::json;
+use sqlx::Connection as _;
+
+use super::{Given, code};
+use crate::support::tenure::Tenure;
+
+/// Clears the screen, rings, sets the title, begins a new line that looks like ours, turns the direction around, hides.
+const EVIL: &str = "Evil\u{1b}[2J\u{7}\u{1b}]0;owned\u{7}\r\nacme/zzz \u{2502} fake\t\u{9b}31m\u{7f}\u{202e}gpj\u{2066}\u{200b}\u{feff}\u{2028}end";
+
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+fn assert_plain(what: &str, printed: &[u8]) -> String {
+    let text = String::from_utf8(printed.to_vec()).unwrap_or_else(|_| panic!("{what}: not UTF-8"));
+    let hidden: Vec<char> = text.chars().filter(|&c| is_hidden(c) && c != '\n').collect();
+    assert!(hidden.is_empty(), "{what} prints {hidden:?}: {text:?}");
+    for line in text.lines() {
+        assert!(!line.starts_with("acme/zzz"), "{what}: a line of others: {text}");
+    }
+    text
+}
+
+fn plain(tenure: &Tenure, args: &[&str]) -> (Output, String) {
+    let output = tenure.call(args);
+    let said = assert_plain(&format!("{args:?}"), &output.stdout);
+    let complained = assert_plain(&format!("{args:?}"), &output.stderr);
+    (output, said + &complained)
+}
+
+fn hostile() -> Given {
+    let given = Given::nothing();
+    let event = |id: &str, kind: &str, data: serde_json::Value| {
+        json!({
+            "specversion": "1.0", "id": format!("{id}{EVIL}"), "source": format!("/{EVIL}"), "type": kind,
+            "subject": "acme/a", "time": "2025-01-05T09:00:00Z", "data": data,
+        })
+        .to_string()
+    };
+    let lines = [
+        event("1", "client.added", json!({ "name": EVIL })),
+        event("2", "user.added", json!({ "user_id": EVIL })),
+        event(
+            "3",
+            "subscription.added",
+            json!({ "subscription_id": EVIL, "plan": EVIL }),
+        ),
+        event("4", "client.renamed", json!({ "name": format!("{EVIL}2") })),
+        event("5", EVIL, json!({})),
+        event("6", "client.added", json!({ EVIL: EVIL, "name": 7 })),
+        format!("{EVIL}: not JSON").replace('\n', " "),
+    ];
+    std::fs::write(given.folder.path().join("events.ndjson"), lines.join("\n")).expect("a file");
+    let evil_file = format!("events{}.ndjson", EVIL.replace('/', ""));
+    std::fs::write(given.folder.path().join(&evil_file), &lines[6]).expect("a file");
+    given.tenure.call(&["migrate"]);
+    let (_, said) = plain(&given.tenure, &["ingest", "events.ndjson"]);
+    assert!(said.contains("7 events"), "{said}");
+    plain(&given.tenure, &["ingest", &evil_file]);
+    given
+}
+
+#[tokio::test]
+async fn no_command_prints_what_steers_a_terminal() {
+    let given = hostile();
+    let tenure = &given.tenure;
+    let evil_file = format!("events{}.ndjson", EVIL.replace('/', ""));
+    plain(tenure, &["sweep", "access-expiry", "--pause", EVIL]);
+    let publishing = given.with(&[("AMQP_URL", "amqp://127.0.0.1:1/%1B%5B31m%E2%80%AE")]);
+    plain(&publishing, &["publish", &evil_file]);
+    for args in [
+        &["client", "list"][..],
+        &["client", "show", "acme/a"],
+        &["client", "show", "acme/a", "--journal"],
+        &["client", "show", EVIL],
+        &["client", "list", "--link", EVIL],
+        &["dead", "list"],
+        &["dead", "show", "1"],
+        &["dead", "show", "2"],
+        &["dead", "show", "3"],
+        &["dead", "redrive", "--all"],
+        &["dead", "discard", "1"],
+        &["dead", "show", EVIL],
+        &["sweep"],
+        &["sweep", EVIL],
+        &[
+            "sweep",
+            "access-expiry",
+            "--dry-run",
+            "--now",
+            "2300-01-01T00:00:00Z",
+        ],
+        &["policy"],
+        &["lanes"],
+        &["verify"],
+        &["verify", EVIL],
+        &["prune", "--dry-run"],
+        &["prune"],
+        &["migrate"],
+        &["config"],
+        &["--config", EVIL, "config"],
+        &["ingest", EVIL],
+        &[EVIL],
+    ] {
+        plain(tenure, args);
+        plain(tenure, &[args, &["--json"]].concat());
+    }
+
+    let mut store = given.tables().await;
+    let tampered = sqlx::query("update clients set doc = replace(doc, 'Evil', 'Worse')")
+        .execute(&mut store)
+        .await;
+    tampered.expect("tampered");
+    store.close().await.expect("closed");
+    let (output, said) = plain(tenure, &["verify"]);
+    assert_eq!(code(&output), 1, "{said}");
+    assert!(said.contains("Worse"), "{said}");
+    plain(tenure, &["verify", "--json"]);
+    plain(tenure, &["rebuild"]);
+}
+
+#[test]
+fn foreign_text_is_one_line_for_people_and_the_same_text_for_programs() {
+    let given = hostile();
+    let (_, table) = plain(&given.tenure, &["client", "list"]);
+    // Three lines of frame and head, one for the client, one of frame, and the count.
+    assert_eq!(table.lines().count(), 6, "{table}");
+    assert!(
+        table.contains("\\u{1b}[2J") && table.contains("\\u{202e}"),
+        "{table}"
+    );
+    let shown = given.tenure.json(&["client", "show", "acme/a"]);
+    assert_eq!(shown[0]["name"], format!("{EVIL}2"));
+    let letters = given.tenure.json(&["dead", "show", "3"]);
+    let body = letters[0]["body"].as_str().expect("text");
+    assert!(
+        body.contains("\u{1b}[2J") && body.contains('\u{202e}'),
+        "{body:?}"
+    );
+}
+
+#[test]
+fn settings_with_control_characters_are_shown_without() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = format!("{}.toml", EVIL.replace('/', ""));
+    std::fs::write(folder.path().join(&file), "[broker]\nlanes = 4\n").expect("a file");
+    let hostile = Tenure::new(
+        folder.path(),
+        &[(
+            "TENURE_STORE__URL",
+            &format!("sqlite://{}", EVIL.replace('/', "")),
+        )],
+    );
+    let (output, shown) = plain(&hostile, &["--config", &file, "config"]);
+    assert_eq!(code(&output), 0, "{shown}");
+    std::fs::write(folder.path().join("shown.toml"), &shown).expect("a file");
+    let (output, _) = plain(&hostile, &["--config", "shown.toml", "config", "--json"]);
+    assert_eq!(code(&output), 0, "it can be read back: {shown}");
+    for name in [
+        "TENURE_ACCESS__IDLE",
+        "TENURE_LOG__LEVEL",
+        "TENURE_NOPE",
+        "RUST_LOG",
+        "DATABASE_URL",
+    ] {
+        let (output, said) = plain(&Tenure::new(folder.path(), &[(name, EVIL)]), &["run"]);
+        assert_eq!(code(&output), 2, "{name}: {said}");
+    }
+}
+
+#[test]
+fn the_log_holds_foreign_text_without_what_steers_a_terminal() {
+    for format in ["human", "json"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tenure = Tenure::new(
+            folder.path(),
+            &[
+                (
+                    "AMQP_URL",
+                    "amqp://127.0.0.1:1/%1B%5B31m%C2%9B%E2%80%AEvhost%0Aline",
+                ),
+                ("TENURE_LOG__FORMAT", format),
+            ],
+        );
+        let running = tenure.start();
+        running.wait_until("told", || running.log().contains("trying again"));
+        let log = running.log();
+        running.stop();
+        assert_plain(format, log.as_bytes());
+        let line = log
+            .lines()
+            .find(|line| line.contains("trying again"))
+            .expect("the line");
+        let escaped = if format == "json" { "\\u202e" } else { "\\u{202e}" };
+        assert!(line.contains(escaped) && line.contains("vhost"), "{line}");
+        if format == "json" {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let url = line["broker.url"].as_str().expect("text");
+            assert!(url.contains("\u{1b}[31m\u{9b}\u{202e}vhost\nline"), "{url:?}");
+        }
+    }
+}
