@@ -12,6 +12,7 @@ use lapin::{BasicProperties, Channel, Connection, PublisherConfirm};
 use tokio_util::sync::CancellationToken;
 
 use super::beat::Beats;
+use super::clock::BrokerClock;
 use super::error::BrokerError;
 use super::publisher;
 use super::routes::{Due, Routes};
@@ -57,7 +58,12 @@ pub(super) async fn session(
     } else {
         Duration::ZERO
     };
+    let mut clock = BrokerClock::of(context);
     loop {
+        let compared = clock.compare(context, connection);
+        if stop.run_until_cancelled(compared).await.is_none() {
+            return Ok(());
+        }
         let next = async {
             tokio::time::sleep(pause).await;
             session.beat().await

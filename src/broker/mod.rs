@@ -3,6 +3,7 @@
 mod address;
 mod backoff;
 mod beat;
+mod clock;
 mod consumer;
 mod error;
 mod flight;

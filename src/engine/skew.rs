@@ -157,11 +157,6 @@ impl ClockWatch {
         self.known().readings.insert(reference, reading);
     }
 
-    /// Forgets what another clock said: it cannot be asked any more.
-    pub fn forget(&self, reference: Reference) {
-        self.known().readings.remove(&reference);
-    }
-
     /// How far the clock is from each that it was compared with, as of now.
     #[must_use]
     pub fn skews(&self) -> Vec<Skew> {

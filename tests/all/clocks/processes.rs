@@ -168,3 +168,32 @@ fn a_clock_that_is_ahead_of_the_databases_fires_nothing_from_the_start() {
     assert_eq!(site.count("journal where correction"), 0, "nothing to put right");
     tenure.assert_no_drift();
 }
+
+/// Without PostgreSQL the clock of RabbitMQ is the other one.
+#[test]
+fn a_clock_that_is_ahead_of_rabbitmqs_fires_nothing_on_sqlite() {
+    let site = Site::new("clock_rabbitmq");
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = folder.path().join("clock");
+    std::fs::write(&clock, "+70d\n").expect("a clock");
+    let mut env = with(&clock);
+    env.push(("AMQP_URL", site.amqp.clone()));
+    let running = Tenure::new(folder.path(), &borrowed(&env)).start();
+    running.wait_until("not ready", || {
+        let (status, check) = clock_check(&running);
+        let detail = check["detail"].as_str().unwrap_or_default();
+        status == 503 && detail.contains("days ahead of the clock of RabbitMQ; no timer fires")
+    });
+    running.wait_until("logged", || {
+        running.log().contains("the clock is wrong; no timer fires")
+    });
+    std::fs::write(&clock, "+0\n").expect("a clock");
+    running.wait_until("ready", || running.get("/readyz").0 == 200);
+    assert!(
+        running
+            .metric(r#"tenure_clock_skew_seconds{reference="broker"}"#)
+            .abs()
+            < 60.0
+    );
+    assert!(running.stop().success());
+}

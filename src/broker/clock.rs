@@ -1,0 +1,126 @@
+//! The clock of the RabbitMQ node. AMQP has no way to ask for it, but a message that expires is dead-lettered with the moment at
+//! which it did, in whole seconds: so a message that expires at once, and comes back, tells the time.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection};
+
+use super::Context;
+use crate::engine::{ClockWatch, Reference};
+
+/// How often the clock is read.
+pub(super) const EVERY: Duration = Duration::from_mins(1);
+/// How long that may take. An answer that takes longer would say little.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether the clock is read on a connection: not where that was refused.
+pub(super) struct BrokerClock {
+    is_readable: bool,
+    read: Option<std::time::Instant>,
+}
+
+impl BrokerClock {
+    pub fn of(context: &Context) -> Self {
+        Self {
+            // It declares two queues, for as long as it takes.
+            is_readable: context.settings.declare,
+            read: None,
+        }
+    }
+
+    /// Compares our clock with the node's, unless that was done not long ago.
+    pub async fn compare(&mut self, context: &Context, connection: &Connection) {
+        let is_recent = self.read.is_some_and(|read| read.elapsed() < EVERY);
+        if !self.is_readable || is_recent {
+            return;
+        }
+        self.read = Some(std::time::Instant::now());
+        let read = tokio::time::timeout(PATIENCE, read(connection, context.engine.clock())).await;
+        match read {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => {
+                tracing::debug!("RabbitMQ does not say when a message expired: its clock cannot be read");
+                self.is_readable = false;
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "RabbitMQ's clock cannot be read");
+                self.is_readable = false;
+            }
+            Err(_) => tracing::debug!("RabbitMQ's clock cannot be read in time"),
+        }
+    }
+}
+
+/// False: the answer does not say.
+async fn read(connection: &Connection, clock: &ClockWatch) -> Result<bool, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let done = ask(&channel, clock).await;
+    // With it goes the queue of the answers, when its consumer has gone.
+    let _ = channel.close(200, "OK".into()).await;
+    done
+}
+
+async fn ask(channel: &Channel, clock: &ClockWatch) -> Result<bool, lapin::Error> {
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        auto_delete: true,
+        ..QueueDeclareOptions::default()
+    };
+    let answers = channel
+        .queue_declare("".into(), options, FieldTable::default())
+        .await?;
+    let consume = BasicConsumeOptions {
+        no_ack: true,
+        exclusive: true,
+        ..BasicConsumeOptions::default()
+    };
+    let mut consumer = channel
+        .basic_consume(answers.name().clone(), "".into(), consume, FieldTable::default())
+        .await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-message-ttl".into(), AMQPValue::LongInt(0));
+    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
+    let key = AMQPValue::LongString(answers.name().as_str().into());
+    arguments.insert("x-dead-letter-routing-key".into(), key);
+    let asks = channel.queue_declare("".into(), options, arguments).await?;
+    let asked = clock.elapsed();
+    let (publish, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+    // No confirms on this channel: the answer is one.
+    drop(
+        channel
+            .basic_publish("".into(), asks.name().clone(), publish, b"", properties)
+            .await?,
+    );
+    let answer = consumer.next().await.transpose()?;
+    let answered = clock.elapsed();
+    channel
+        .queue_delete(asks.name().clone(), QueueDeleteOptions::default())
+        .await?;
+    let Some(said) = answer.as_ref().and_then(expired_at) else {
+        return Ok(false);
+    };
+    // Whole seconds: it was half a second later, give or take as much.
+    let half = TimeDelta::milliseconds(500);
+    clock.compare(Reference::Broker, said + half, asked, answered, half);
+    Ok(true)
+}
+
+/// When a message was dead-lettered.
+fn expired_at(delivery: &Delivery) -> Option<DateTime<Utc>> {
+    let headers = delivery.properties.headers().as_ref()?;
+    let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else {
+        return None;
+    };
+    let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else {
+        return None;
+    };
+    let AMQPValue::Timestamp(seconds) = death.inner().get("time")? else {
+        return None;
+    };
+    DateTime::from_timestamp(i64::try_from(*seconds).ok()?, 0)
+}
