@@ -4,12 +4,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Ahead, Engine};
 use crate::http::Health;
 use crate::store::StoreError;
 use crate::wire::{Decoder, Limits};
+
+/// How far off a clock may be before its answers are worse than none. Durations are days; minutes change few answers.
+const FAR_OFF: TimeDelta = TimeDelta::hours(1);
 
 /// How often the clock is compared.
 const LOOK: Duration = Duration::from_secs(5);
@@ -32,7 +36,7 @@ impl ClockKeeper {
         }
     }
 
-    /// Not ready while the clock is wrong: it decides what is answered.
+    /// A clock that is wrong is reported; one that is far off makes the worker unready, because it decides what is answered.
     pub fn health(&self) -> Health {
         let clock = self.engine.clock();
         if let Some(skew) = clock.wrong() {
@@ -41,7 +45,10 @@ impl ClockKeeper {
             } else {
                 "timers fire late, and events are ahead of it, until it is right"
             };
-            return Health::bad(format!("{skew}; {then}"));
+            return Health {
+                ok: skew.by.abs() <= FAR_OFF,
+                ..Health::good(format!("{skew}; {then}"))
+            };
         }
         if let Some(why) = self.held() {
             return Health::bad(why);

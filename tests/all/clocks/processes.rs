@@ -108,11 +108,10 @@ fn a_clock_that_is_behind_is_noticed_and_loses_nothing() {
     std::fs::write(&clock, "-10m\n").expect("a clock");
     let env = with(&clock);
     let behind = site.tenure(&borrowed(&env)).start();
-    behind.wait_until("not ready", || {
-        let (status, check) = clock_check(&behind);
+    behind.wait_until("reported", || {
+        let (_, check) = clock_check(&behind);
         let detail = check["detail"].as_str().unwrap_or_default();
-        status == 503 && detail.contains("10m behind the clock of the database")
-            || detail.contains("9m 59s behind the clock of the database")
+        detail.contains("behind the clock of the database; timers fire late")
     });
     let tenure = site.tenure(&[]);
     tenure.ok(&["publish", &site.file(active(0, 30))]);
@@ -189,11 +188,11 @@ fn a_clock_that_is_ahead_of_rabbitmqs_fires_nothing_on_sqlite() {
     });
     std::fs::write(&clock, "+0\n").expect("a clock");
     running.wait_until("ready", || running.get("/readyz").0 == 200);
-    assert!(
+    running.wait_until("measured", || {
         running
             .metric(r#"tenure_clock_skew_seconds{reference="broker"}"#)
             .abs()
             < 60.0
-    );
+    });
     assert!(running.stop().success());
 }
