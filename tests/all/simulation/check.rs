@@ -17,9 +17,7 @@ use crate::oracle::{Name, Oracle, Rules, part_told, told};
 impl Run<'_> {
     /// Every client, its holdings, its log, its deadlines and its journal.
     pub async fn check(&mut self) {
-        if !self.went_back {
-            self.verify().await;
-        }
+        self.verify().await;
         let recorded = self.store.policies().await.expect("policies");
         let policies = Policies::recorded(recorded.clone()).expect("a policy");
         let engine = Engine::open(self.store.clone(), self.clock.clone(), policies.latest());

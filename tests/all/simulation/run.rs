@@ -44,9 +44,6 @@ pub struct Run<'a> {
     present: DateTime<Utc>,
     /// The latest moment that any worker has seen.
     latest: DateTime<Utc>,
-    /// A clock has shown less than this. What timers did ahead of it may have been taken back since, and is a drift until
-    /// the next sweep.
-    pub went_back: bool,
     trace: &'a Trace,
 }
 
@@ -72,7 +69,6 @@ impl<'a> Run<'a> {
             workers: Vec::new(),
             present: world.start,
             latest: world.start,
-            went_back: false,
             trace,
         }
     }
@@ -99,7 +95,7 @@ impl<'a> Run<'a> {
             if self.rng.random_bool(0.1) {
                 self.publish().await;
             }
-            if self.rng.random_bool(0.05) && !self.went_back {
+            if self.rng.random_bool(0.05) {
                 // At the latest moment that timers may have fired at: one that fired ahead of now is a drift.
                 let now = self.clock.now();
                 self.clock.set(self.latest);
@@ -115,7 +111,6 @@ impl<'a> Run<'a> {
 
     fn set_clock(&mut self, now: DateTime<Utc>) {
         self.trace.note(|| format!("it is {now}"));
-        self.went_back |= now < self.latest;
         self.latest = self.latest.max(now);
         self.clock.set(now);
     }
