@@ -42,6 +42,7 @@ pub(super) async fn session(
         context,
         connection,
         channel,
+        is_refused: false,
         routes: Routes::new(settings.lanes, settings.heartbeat),
         movements: BTreeMap::new(),
         beats: None,
@@ -106,6 +107,8 @@ struct Session<'a> {
     context: &'a Context,
     connection: &'a Connection,
     channel: Channel,
+    /// A heartbeat was not taken.
+    is_refused: bool,
     routes: Routes,
     /// When each lane last moved.
     movements: BTreeMap<String, Movement>,
@@ -155,7 +158,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn send(&self, due: Due, now: DateTime<Utc>) -> Result<(), BrokerError> {
+    async fn send(&mut self, due: Due, now: DateTime<Utc>) -> Result<(), BrokerError> {
+        if std::mem::take(&mut self.is_refused) {
+            // A channel on which a quorum queue took no messages, because its leader was lost, may never see the new
+            // leader (RabbitMQ 3.10).
+            let channel = publisher::confirming_channel(self.connection).await?;
+            let before = std::mem::replace(&mut self.channel, channel);
+            let _ = before.close(200, "OK".into()).await;
+        }
         let Some(beats) = &self.beats else { return Ok(()) };
         let mut confirms = Vec::new();
         for key in due.keys {
@@ -167,18 +177,20 @@ impl Session<'_> {
             confirms.push(self.publish("", &queue, message).await?);
         }
         let confirmed = async {
+            let mut is_refused = false;
             for confirm in confirms {
                 // A full lane does not take it: that is for whoever looks at the lane.
-                publisher::is_taken(confirm, topology::EVENTS).await?;
+                is_refused |= !publisher::is_taken(confirm, topology::EVENTS).await?;
             }
-            Ok(())
+            Ok::<_, BrokerError>(is_refused)
         };
-        tokio::time::timeout(CONFIRM_WITHIN, confirmed)
+        self.is_refused = tokio::time::timeout(CONFIRM_WITHIN, confirmed)
             .await
             .unwrap_or_else(|_| {
                 tracing::debug!("RabbitMQ does not confirm heartbeats");
-                Ok(())
-            })
+                Ok(true)
+            })?;
+        Ok(())
     }
 
     async fn publish(

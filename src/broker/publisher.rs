@@ -298,10 +298,24 @@ impl Publisher {
             () = self.lost() => {}
         }
         let messages: Vec<Outgoing> = [first].into_iter().chain(self.under_way()).collect();
-        match self.send_all(&messages).await {
+        let sent = async {
+            self.change_channel().await?;
+            self.send_all(&messages).await
+        };
+        match sent.await {
             Err(error) => self.recover(error, messages).await,
             Ok(()) => Ok(()),
         }
+    }
+
+    /// A channel on which a quorum queue took no messages, because its leader was lost, may never see the new leader
+    /// (RabbitMQ 3.10).
+    async fn change_channel(&mut self) -> Result<(), BrokerError> {
+        if let Some(home) = &self.home {
+            let before = std::mem::replace(&mut self.channel, confirming_channel(&home.connection).await?);
+            let _ = before.close(200, "OK".into()).await;
+        }
+        Ok(())
     }
 
     /// Returns when a connection of this publisher's own is gone.

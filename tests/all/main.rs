@@ -4,6 +4,7 @@ mod broker;
 mod chaos;
 mod cli;
 mod clocks;
+mod cluster;
 mod config;
 mod delivery_limit;
 mod end_to_end;

@@ -10,6 +10,7 @@
 //! Nothing here needs an async runtime, and everything blocks; from an async test call it as it is, it is over soon,
 //! or through `spawn_blocking` where something else must go on meanwhile.
 
+mod cluster;
 mod http;
 mod pgbouncer;
 mod ports;
@@ -17,6 +18,7 @@ mod postgres;
 mod process;
 mod rabbitmq;
 
+pub use cluster::{RabbitCluster, VHOST};
 pub use http::{exchange, send_as};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use postgres::Postgres;

@@ -1,6 +1,6 @@
 //! Who listens to `tenure.changes` with a durable queue, through all that happens to the broker.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,15 +21,24 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     pub changes: Vec<Value>,
-    ids: HashSet<String>,
+    /// When each was heard last, by its id.
+    last: HashMap<String, usize>,
     repeats: usize,
 }
 
 impl Heard {
+    /// The changes in the order in which each was heard for the last time.
+    pub fn by_last_time(&self) -> Vec<&Value> {
+        let mut changes: Vec<&Value> = self.changes.iter().collect();
+        changes.sort_by_key(|change| self.last.get(change["id"].as_str().unwrap_or_default()));
+        changes
+    }
+
     fn hear(&mut self, body: &[u8]) {
         let change: Value = serde_json::from_slice(body).expect("JSON");
         let id = change["id"].as_str().expect("an id").to_owned();
-        if self.ids.insert(id) {
+        let place = self.changes.len() + self.repeats;
+        if self.last.insert(id, place).is_none() {
             self.changes.push(change);
         } else {
             self.repeats += 1;

@@ -28,8 +28,19 @@ pub struct RabbitMq {
     script: PathBuf,
     folder: PathBuf,
     ports: Listening,
+    /// Of a node of a cluster.
+    member: Option<Member>,
     processes: Mutex<Option<Processes>>,
     vhosts: AtomicU32,
+}
+
+/// What a node has in common with the others of its cluster.
+#[derive(Clone)]
+pub(super) struct Member {
+    /// The folder with the Erlang cookie.
+    pub home: PathBuf,
+    /// The nodes, all of one register, which the cluster runs.
+    pub nodes: Vec<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -44,7 +55,8 @@ struct Processes {
     broker: Process,
     /// Erlang's register of nodes. The machine's own, if it has one, stays out of this; and one that Erlang starts
     /// by itself becomes a daemon, which nobody would stop.
-    epmd: Process,
+    /// None: it is the cluster's.
+    epmd: Option<Process>,
 }
 
 impl RabbitMq {
@@ -253,7 +265,9 @@ impl RabbitMq {
     fn end(&self, how: impl FnOnce(Process)) {
         if let Some(Processes { broker, epmd }) = self.processes().take() {
             how(broker);
-            epmd.kill();
+            if let Some(epmd) = epmd {
+                epmd.kill();
+            }
         }
     }
 
@@ -275,6 +289,7 @@ impl RabbitMq {
                     distribution,
                     epmd,
                 },
+                member: None,
                 processes: Mutex::new(None),
                 vhosts: AtomicU32::new(1),
             };
@@ -297,15 +312,48 @@ impl RabbitMq {
         unreachable!("the last attempt returns")
     }
 
+    /// A node of a cluster, on ports that are free: not started yet.
+    pub(super) fn member(
+        script: PathBuf,
+        [amqp, management, distribution, epmd]: [u16; 4],
+        member: Member,
+    ) -> Self {
+        let server = Self {
+            script,
+            folder: new_folder("rabbitmq"),
+            ports: Listening {
+                amqp,
+                management,
+                distribution,
+                epmd,
+            },
+            member: Some(member),
+            processes: Mutex::new(None),
+            vhosts: AtomicU32::new(1),
+        };
+        server.write_settings().expect("the node's settings");
+        server
+    }
+
     fn write_settings(&self) -> std::io::Result<()> {
         let write = |name: &str, text: String| fs::write(self.folder.join(name), text);
-        write(
-            "rabbitmq.conf",
-            format!(
-                "listeners.tcp.1 = 127.0.0.1:{}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n",
-                self.ports.amqp, self.ports.management
-            ),
-        )?;
+        let mut settings = format!(
+            "listeners.tcp.1 = 127.0.0.1:{}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n",
+            self.ports.amqp, self.ports.management
+        );
+        for (number, node) in self
+            .member
+            .iter()
+            .flat_map(|member| member.nodes.iter().enumerate())
+        {
+            let _ = writeln!(
+                settings,
+                "cluster_formation.peer_discovery_backend = classic_config\n\
+                 cluster_formation.classic_config.nodes.{} = {node}",
+                number + 1
+            );
+        }
+        write("rabbitmq.conf", settings)?;
         // None of these can be set in rabbitmq.conf on RabbitMQ 3.10.
         write(
             "advanced.config",
@@ -332,11 +380,16 @@ impl RabbitMq {
         let start = |name: &str, command: &Command| {
             Process::spawn(&self.folder, name, Signal::SIGKILL, command, &log).map_err(fault)
         };
-        let epmd = start("epmd", &self.with_environment("epmd".as_ref()))?;
+        let epmd = match &self.member {
+            None => Some(start("epmd", &self.with_environment("epmd".as_ref()))?),
+            Some(_) => None,
+        };
         let broker = match start("broker", &self.with_environment(&self.script)) {
             Ok(broker) => broker,
             Err(why) => {
-                epmd.kill();
+                if let Some(epmd) = epmd {
+                    epmd.kill();
+                }
                 return Err(why);
             }
         };
@@ -345,7 +398,7 @@ impl RabbitMq {
         loop {
             let ready = self.is_ready();
             // Asked after it, since another's broker may be what answers, on a port that ours has not got.
-            let fault = if processes.epmd.has_exited() {
+            let fault = if processes.epmd.as_mut().is_some_and(Process::has_exited) {
                 "has lost its epmd"
             } else if processes.broker.has_exited() {
                 "ended at its start"
@@ -358,7 +411,9 @@ impl RabbitMq {
                 continue;
             };
             processes.broker.kill();
-            processes.epmd.kill();
+            if let Some(epmd) = processes.epmd {
+                epmd.kill();
+            }
             let why = ready.err().unwrap_or_default();
             let log = log_tail(&[log, self.folder.join("log").join(self.node() + ".log")]);
             return Err(format!("RabbitMQ {fault}; {why}{log}"));
@@ -384,11 +439,10 @@ impl RabbitMq {
     }
 
     fn node(&self) -> String {
-        // Unique on the machine because the port is.
-        format!("tenure-tests-{}@localhost", self.ports.amqp)
+        node(self.ports.amqp)
     }
 
-    fn with_environment(&self, program: &Path) -> Command {
+    pub(super) fn with_environment(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         for (key, _) in std::env::vars_os() {
             let name = key.to_string_lossy();
@@ -408,7 +462,6 @@ impl RabbitMq {
             // Has the script become the Erlang machine rather than wait for it, so that our signals reach it.
             .env("RUNNING_UNDER_SYSTEMD", "true");
         for (key, file) in [
-            ("HOME", "home"), // the Erlang cookie
             ("RABBITMQ_MNESIA_BASE", "data"),
             ("RABBITMQ_LOG_BASE", "log"),
             ("RABBITMQ_PID_FILE", "broker.pid"),
@@ -419,8 +472,16 @@ impl RabbitMq {
         ] {
             command.env(key, self.folder.join(file));
         }
+        // Where the Erlang cookie is.
+        let own = self.folder.join("home");
+        command.env("HOME", self.member.as_ref().map_or(&own, |member| &member.home));
         command
     }
+}
+
+/// The name of a node: unique on the machine because its port is.
+pub(super) fn node(amqp: u16) -> String {
+    format!("tenure-tests-{amqp}@localhost")
 }
 
 impl Drop for RabbitMq {
@@ -439,7 +500,7 @@ fn tells_of_a_taken_port(why: &str) -> bool {
 
 /// The server's own start script. What Debian puts on the PATH under the same name changes to the user `rabbitmq`,
 /// and then cannot read our folder.
-fn find_script() -> Result<PathBuf, String> {
+pub(super) fn find_script() -> Result<PathBuf, String> {
     let parents = ["/usr/lib/rabbitmq/lib", "/opt", "/usr/local"];
     versions(&parents, "rabbitmq_server-")
         .into_iter()
