@@ -51,7 +51,7 @@ mod tests {
             ("[2001:DB8::7]", Some("2001:db8::7")),
             ("2001:db8:0::7", Some("2001:db8::7")),
             ("tenure", Some("tenure")),
-            ("tenure_1", Some("tenure_1")),
+            ("worker_1", Some("worker_1")),
             ("", None),
             ("*", None),
             ("tenure:8080", None),
