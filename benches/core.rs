@@ -129,7 +129,7 @@ fn planned(policies: &Policies, stored: Vec<Stored>, events: Vec<Event>, now: Da
             now,
             tolerance: TimeDelta::zero(),
         },
-        horizon: None,
+        low_watermark: None,
         policies,
         stored,
         histories: HashMap::new(),

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    if cli.works() {
+    if cli.is_run() {
         surroundings::prepare();
     }
     match tokio::runtime::Runtime::new() {

@@ -178,9 +178,9 @@ const METRICS: &[Metric] = &[
     ),
     (
         Counter,
-        "tenure_broker_put_aside_total",
+        "tenure_broker_quarantined_total",
         Unit::Count,
-        "Messages that the store refused and that were put aside (queue)",
+        "Messages that the store refused and that were quarantined (queue)",
     ),
     (
         Gauge,

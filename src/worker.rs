@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use policy::{arm_everywhere, notice};
+pub use policy::{backfill_everywhere, notice};
 
 use crate::broker::{self, BrokerError, BrokerSettings, BrokerState, BrokerStatus, Severity};
 use crate::clock::SystemClock;

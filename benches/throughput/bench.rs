@@ -10,24 +10,24 @@ use tenure::store::Store;
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 
 use crate::args::Args;
+use crate::environment::{Database, Environment, Vhost};
 use crate::figures::Figures;
-use crate::ground::{Database, Ground, Vhost};
-use crate::grown::Grown;
+use crate::growth::Growth;
 use crate::messages::{self, Message};
+use crate::population::{Population, Stretch};
 use crate::rows::{Pattern, Written};
 use crate::scale::Scale;
-use crate::town::{Stretch, Town};
 use crate::{check, preload, publish};
 
 const SEED: u64 = 42;
 
 /// What every section works with.
 pub struct Bench<'g> {
-    pub ground: &'g Ground,
+    pub environment: &'g Environment,
     pub scale: Scale,
     pub figures: Figures,
     /// The town when measuring begins: its clients,
-    pub town: Town,
+    pub population: Population,
     /// how they came to be what they are,
     pub settling: Vec<Event>,
     /// and the database that holds that.
@@ -45,13 +45,13 @@ pub struct Bench<'g> {
     /// What was written for each event, by whom.
     pub written: Vec<(&'static str, Written)>,
     /// What an event cost at each size.
-    pub grown: Vec<Grown>,
+    pub growth: Vec<Growth>,
     args: &'g Args,
 }
 
 impl<'g> Bench<'g> {
     /// Makes the town, and learns what Tenure writes for its events.
-    pub fn new(ground: &'g Ground, args: &'g Args) -> Self {
+    pub fn new(environment: &'g Environment, args: &'g Args) -> Self {
         let scale = args.scale;
         let now = SystemClock.now();
         let past = Stretch {
@@ -62,10 +62,10 @@ impl<'g> Bench<'g> {
             from: now - TimeDelta::hours(1),
             until: now - TimeDelta::minutes(1),
         };
-        let mut town = Town::new(SEED, "partner", scale.clients);
-        let settling = town.settle(past);
-        let template = ground.database("town");
-        ground
+        let mut population = Population::new(SEED, "partner", scale.clients);
+        let settling = population.settle(past);
+        let template = environment.database("town");
+        environment
             .runtime
             .block_on(preload::into(store(&template), &settling));
         // All that there is to tell of the past has been told: a relay has nothing to make up for.
@@ -74,21 +74,25 @@ impl<'g> Bench<'g> {
              set (xid, seq) = (select xid, seq from journal order by xid desc, seq desc limit 1)",
         );
         template.sql("vacuum analyze");
-        ground.tell(&format!(
+        environment.tell(&format!(
             "a town of {} clients is in a database, brought there by {} events; every measurement gets a copy",
             scale.clients,
             settling.len()
         ));
-        let entries = messages::of(&town.with_seed(SEED + 1).enter_accounts(scale.events, present));
-        let lives = town.with_seed(SEED + 2).lead_lives(scale.events, present);
-        let copy = ground.copy(&template, "calibration");
-        let pattern = Pattern::of_tenure(ground, &copy, &lives);
+        let entries = messages::of(
+            &population
+                .with_seed(SEED + 1)
+                .enter_accounts(scale.events, present),
+        );
+        let lives = population.with_seed(SEED + 2).lead_lives(scale.events, present);
+        let copy = environment.copy(&template, "calibration");
+        let pattern = Pattern::of_tenure(environment, &copy, &lives);
         drop(copy);
         Self {
-            ground,
+            environment,
             scale,
             figures: Figures::default(),
-            town,
+            population,
             logged_before: settling.len(),
             settling,
             template,
@@ -97,7 +101,7 @@ impl<'g> Bench<'g> {
             present,
             pattern,
             written: Vec::new(),
-            grown: Vec::new(),
+            growth: Vec::new(),
             args,
         }
     }
@@ -113,14 +117,15 @@ impl<'g> Bench<'g> {
         for round in 1..=rounds {
             for section in &compared {
                 let name = section.name();
-                self.ground.tell(&format!("round {round} of {rounds}: {name}"));
+                self.environment
+                    .tell(&format!("round {round} of {rounds}: {name}"));
                 section.measure(self);
             }
             // There and back, so that nobody always comes first, or after the same other.
             compared.reverse();
         }
         for section in alone {
-            self.ground.tell(section.name());
+            self.environment.tell(section.name());
             section.measure(self);
         }
     }
@@ -133,7 +138,7 @@ impl<'g> Bench<'g> {
     /// Notes a figure.
     pub fn note(&mut self, key: &'static str, value: f64) {
         self.figures.note(key, value);
-        self.ground.tell(&format!("    {key}: {value:.1}"));
+        self.environment.tell(&format!("    {key}: {value:.1}"));
     }
 
     /// Filling the queues for the others is just this: on its own it is only done where it is asked for.
@@ -145,15 +150,15 @@ impl<'g> Bench<'g> {
 
     /// A vhost whose lane holds all of the lives; how fast it was filled is a figure of its own.
     pub fn vhost_full_of_lives(&mut self, hint: &str) -> Vhost<'g> {
-        let vhost = self.ground.vhost(hint);
-        let took = publish::fill(self.ground, &vhost, &self.lives);
+        let vhost = self.environment.vhost(hint);
+        let took = publish::fill(self.environment, &vhost, &self.lives);
         self.note("publish", self.lives.len() as f64 / took.as_secs_f64());
         vhost
     }
 
     /// A database with the town in it.
-    pub fn copy_of_town(&self, hint: &str) -> Database<'g> {
-        self.ground.copy(&self.template, hint)
+    pub fn copy_of_population(&self, hint: &str) -> Database<'g> {
+        self.environment.copy(&self.template, hint)
     }
 
     /// Every event is in the log and was applied; what was written for it is kept for the report.

@@ -2,7 +2,7 @@
 
 use tenure::broker::topology;
 
-use crate::ground::{Database, Vhost};
+use crate::environment::{Database, Vhost};
 
 /// Every event is in the log beside those that were there before, and each was applied.
 pub fn all_in_log(database: &Database<'_>, before: usize, events: usize) {

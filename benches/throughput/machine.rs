@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use crate::ground::Ground;
+use crate::environment::Environment;
 
 /// The machine, the servers' versions and the commit, a line each.
-pub fn described(ground: &Ground) -> Vec<String> {
+pub fn described(environment: &Environment) -> Vec<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()
@@ -24,11 +24,11 @@ pub fn described(ground: &Ground) -> Vec<String> {
                 .ok()
         })
         .unwrap_or_default();
-    let overview = ground.rabbit.manage("GET", "overview", None);
+    let overview = environment.rabbit.manage("GET", "overview", None);
     let rabbit = overview["rabbitmq_version"]
         .as_str()
         .unwrap_or("of an unknown version");
-    let postgres = ground.postgres.sql("postgres", "show server_version");
+    let postgres = environment.postgres.sql("postgres", "show server_version");
     vec![
         format!(
             "{model}, {cores} cores, {:.0} GiB memory; everything on this one machine, the servers and the benchmark \
@@ -37,11 +37,11 @@ pub fn described(ground: &Ground) -> Vec<String> {
         ),
         format!(
             "before it began, {:.1} processes were at work on average (load, of the last minute)",
-            ground.load_before
+            environment.load_before
         ),
         format!(
             "PostgreSQL {postgres}, RabbitMQ {rabbit}, Tenure at commit {}",
-            ground.commit
+            environment.commit
         ),
     ]
 }

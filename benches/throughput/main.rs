@@ -23,13 +23,14 @@
 mod args;
 mod bench;
 mod check;
+mod environment;
 mod figures;
-mod ground;
-mod grown;
+mod growth;
 mod listener;
 mod machine;
 mod messages;
 mod pace;
+mod population;
 mod preload;
 mod publish;
 mod report;
@@ -39,14 +40,13 @@ mod sections;
 #[path = "../../tests/support/mod.rs"]
 #[allow(unused_imports, reason = "it is the tests', and this uses a part of it")]
 mod support;
-mod town;
 mod watch;
 
 use std::process::ExitCode;
 
 use args::{Args, Wanted};
 use bench::Bench;
-use ground::Ground;
+use environment::Environment;
 
 fn main() -> ExitCode {
     let args = match Args::read(std::env::args().skip(1)) {
@@ -60,10 +60,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let ground = Ground::new();
+    let environment = Environment::new();
     // Pools of connections want to know their runtime when they are made.
-    let _within = ground.runtime.enter();
-    let mut bench = Bench::new(&ground, &args);
+    let _within = environment.runtime.enter();
+    let mut bench = Bench::new(&environment, &args);
     bench.run();
     if args.is_smoke() {
         println!("throughput: what was asked for ran, and every count is right; no time was looked at");

@@ -21,7 +21,7 @@ pub async fn into(store: Arc<dyn Store>, events: &[Event]) {
     for batch in events.chunks(BATCH) {
         clock.set(batch[batch.len() - 1].time);
         let incoming = batch.iter().cloned().map(Incoming::Event).collect();
-        engine.take(incoming).await.expect("taken");
+        engine.ingest(incoming).await.expect("taken");
     }
     store.close().await;
 }

@@ -8,7 +8,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{Channel, Confirmation, Connection, ConnectionProperties, PublisherConfirm};
 use tenure::broker::topology;
 
-use crate::ground::{Ground, Vhost};
+use crate::environment::{Environment, Vhost};
 use crate::messages::Message;
 
 /// Messages that wait for their confirms.
@@ -16,11 +16,11 @@ pub const WINDOW: usize = 1_000;
 
 /// Publishes to the events, each message once, and returns when all are confirmed: how long that took.
 pub fn fill(
-    ground: &Ground,
+    environment: &Environment,
     vhost: &Vhost<'_>,
     messages: impl IntoIterator<Item = impl Borrow<Message>>,
 ) -> Duration {
-    ground.runtime.block_on(async {
+    environment.runtime.block_on(async {
         let connection = Connection::connect(&vhost.url, ConnectionProperties::default())
             .await
             .expect("a connection");

@@ -14,7 +14,7 @@ use tenure::engine::{Engine, Incoming};
 use tenure::store::Store;
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 
-use crate::ground::{Database, Ground};
+use crate::environment::{Database, Environment};
 use crate::support::servers::name_in;
 
 /// Rows that were inserted, updated or deleted, for each event; and how long their JSON is, in bytes.
@@ -77,11 +77,11 @@ pub struct Pattern {
 
 impl Pattern {
     /// Has Tenure's engine take events, and counts what it writes.
-    pub fn of_tenure(ground: &Ground, database: &Database<'_>, events: &[Event]) -> Self {
+    pub fn of_tenure(environment: &Environment, database: &Database<'_>, events: &[Event]) -> Self {
         let store = PostgresStore::connect(&database.url, &PostgresOptions::default()).expect("a store");
         let store: Arc<dyn Store> = Arc::new(store);
-        let batch = ground.defaults.broker.batch_max;
-        ground.runtime.block_on(async {
+        let batch = environment.defaults.broker.batch_max;
+        environment.runtime.block_on(async {
             let engine = Engine::start(store.clone(), Arc::new(SystemClock), &Policy::default())
                 .await
                 .expect("an engine");
@@ -89,11 +89,11 @@ impl Pattern {
             engine.keep_lanes(&[topology::lane(0)]).await.expect("a lane");
             for batch in events.chunks(batch) {
                 let incoming = batch.iter().cloned().map(Incoming::Event).collect();
-                engine.take(incoming).await.expect("taken");
+                engine.ingest(incoming).await.expect("taken");
             }
             store.close().await;
         });
-        ground.postgres.close_all_connections(name_in(&database.url));
+        environment.postgres.close_all_connections(name_in(&database.url));
         let since = events[0].time;
         let tenure = Written::to(database, events.len(), since);
         let document = database.sql(&format!(

@@ -114,16 +114,16 @@ async fn beats(context: &Context, stop: &CancellationToken) -> Option<Arc<Beats>
 
 fn lane_settings(context: &Context, queue: &str) -> LaneSettings {
     let settings = &context.settings;
-    let (prefetch, strands) = if queue == topology::DEAD {
+    let (prefetch, workers) = if queue == topology::DEAD {
         (settings.prefetch.min(DEAD_PREFETCH), 1)
     } else {
-        (settings.prefetch, settings.strands)
+        (settings.prefetch, settings.concurrency)
     };
     LaneSettings {
         prefetch,
         prefetch_bytes: settings.prefetch_bytes,
         batch_max: settings.batch_max,
-        strands: strands.into(),
+        workers: workers.into(),
         limits: settings.limits(),
     }
 }

@@ -1,4 +1,4 @@
-//! A lane: reads what its queue delivers, and hands it to its strands by client.
+//! A lane: reads what its queue delivers, and hands it to its workers by client.
 //!
 //! Nothing is acknowledged before it is committed; whatever happens in between, RabbitMQ delivers it again. What is held is
 //! bounded by a prefetch, in messages and in bytes.
@@ -15,16 +15,16 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::ack_tracker::AckTracker;
 use super::address::CLOSE_WITHIN;
 use super::beat::{Beat, Beats};
 use super::error::BrokerError;
 use super::flight::{Flight, Prefetches};
-use super::ledger::Ledger;
+use super::lane_worker::{Heartbeat, Item, LaneWorker, Message};
 use super::link::{Link, open_channel};
 use super::message::{Source, salvage};
 use super::outage::StoreWatch;
 use super::pressure::Pressure;
-use super::strand::{Heartbeat, Item, Message, Strand};
 use super::{Context, metrics, topology};
 use crate::engine::{Engine, Incoming};
 use crate::wire::{Decoder, Limits};
@@ -39,12 +39,12 @@ pub(super) struct LaneSettings {
     /// Messages of a batch at most.
     pub batch_max: usize,
     /// Batches under way beside each other at most, at least 1.
-    pub strands: usize,
+    pub workers: usize,
     pub limits: Limits,
 }
 
 impl LaneSettings {
-    /// Messages under way with which one strand does not keep up: half of the largest batch, or what a small prefetch
+    /// Messages under way with which one worker does not keep up: half of the largest batch, or what a small prefetch
     /// allows.
     fn behind_at(&self, prefetch: u16) -> usize {
         (self.batch_max / 2).min(usize::from(prefetch) / 4)
@@ -69,7 +69,7 @@ pub(super) struct Lane {
 struct Subscription {
     prefetch: u16,
     flight: Arc<Flight>,
-    ledger: Arc<Ledger>,
+    acks: Arc<AckTracker>,
     consumer: Consumer,
 }
 
@@ -136,19 +136,19 @@ impl Lane {
     async fn work(&mut self) -> Result<End, BrokerError> {
         // One that fails takes the others with it, each after the batch in hand.
         let failed = CancellationToken::new();
-        let (mut running, strands) = self.start_strands(&failed);
+        let (mut running, workers) = self.start_workers(&failed);
         let flight = self.subscription.flight.clone();
         let mut smaller = None;
         let mut result = tokio::select! {
-            read = self.read(&strands) => read,
-            // Before it is told that there is no more, a strand ends only when it fails.
+            read = self.read(&workers) => read,
+            // Before it is told that there is no more, a worker ends only when it fails.
             Some(ended) = running.join_next() => flatten(ended).map(|()| End::Stopped),
             () = flight.overflowed() => {
                 smaller = Some(flight.smaller_prefetch());
                 Ok(End::Stopped)
             }
         };
-        drop(strands);
+        drop(workers);
         if smaller.is_some() {
             // At once: what is in memory is given back, also what the store does not take for now.
             failed.cancel();
@@ -182,18 +182,18 @@ impl Lane {
         result
     }
 
-    fn start_strands(
+    fn start_workers(
         &self,
         failed: &CancellationToken,
     ) -> (JoinSet<Result<(), BrokerError>>, Vec<UnboundedSender<Item>>) {
         let mut running = JoinSet::new();
-        let mut strands = Vec::new();
-        for _ in 0..self.settings.strands {
+        let mut workers = Vec::new();
+        for _ in 0..self.settings.workers {
             let (sender, receiver) = unbounded_channel();
-            strands.push(sender);
-            let strand = Strand {
+            workers.push(sender);
+            let worker = LaneWorker {
                 source: self.source.clone(),
-                ledger: self.subscription.ledger.clone(),
+                acks: self.subscription.acks.clone(),
                 engine: self.engine.clone(),
                 watch: self.watch.clone(),
                 batch_max: self.settings.batch_max,
@@ -201,13 +201,13 @@ impl Lane {
                 stop: self.stop.clone(),
                 failed: failed.clone(),
             };
-            running.spawn(strand.run(receiver));
+            running.spawn(worker.run(receiver));
         }
-        (running, strands)
+        (running, workers)
     }
 
     async fn close(&self) {
-        let channel = self.subscription.ledger.channel();
+        let channel = self.subscription.acks.channel();
         let _ = tokio::time::timeout(CLOSE_WITHIN, channel.close(200, "OK".into())).await;
     }
 
@@ -215,15 +215,15 @@ impl Lane {
     /// from 4.3 on a message that is returned by `basic.nack` does not count, and one whose channel is closed does. The
     /// consumer is cancelled before, or all of it would be delivered here again.
     async fn give_back(&self) {
-        let Subscription { ledger, consumer, .. } = &self.subscription;
+        let Subscription { acks, consumer, .. } = &self.subscription;
         let all = BasicNackOptions {
             multiple: true,
             requeue: true,
         };
         let giving = async {
             let now = BasicCancelOptions { nowait: true };
-            ledger.channel().basic_cancel(consumer.tag(), now).await?;
-            ledger.channel().basic_nack(0, all).await
+            acks.channel().basic_cancel(consumer.tag(), now).await?;
+            acks.channel().basic_nack(0, all).await
         };
         let given = tokio::time::timeout(CLOSE_WITHIN, giving).await;
         tracing::debug!(
@@ -234,7 +234,7 @@ impl Lane {
     }
 
     /// Hands out what is delivered, until told to stop or until a larger prefetch is possible.
-    async fn read(&mut self, strands: &[UnboundedSender<Item>]) -> Result<End, BrokerError> {
+    async fn read(&mut self, workers: &[UnboundedSender<Item>]) -> Result<End, BrokerError> {
         let received = ::metrics::counter!(metrics::RECEIVED, "queue" => self.source.queue.clone());
         let redelivered = ::metrics::counter!(metrics::REDELIVERED, "queue" => self.source.queue.clone());
         let stop = self.stop.clone();
@@ -251,8 +251,8 @@ impl Lane {
             if stop.run_until_cancelled(self.spread()).await.is_none() {
                 break;
             }
-            self.subscription.ledger.deliver(delivery.delivery_tag).await;
-            self.hand_out(delivery, strands);
+            self.subscription.acks.deliver(delivery.delivery_tag).await;
+            self.hand_out(delivery, workers);
             if let Some(larger) = self.subscription.flight.larger_prefetch(prefetch, most) {
                 return Ok(End::Resized(larger));
             }
@@ -260,34 +260,34 @@ impl Lane {
         Ok(End::Stopped)
     }
 
-    /// Whether events are spread over the strands or go to the first of them. Two strands write half batches each, which
+    /// Whether events are spread over the workers or go to the first of them. Two workers write half batches each, which
     /// on a quiet queue is twice the work: so one does it all as long as it keeps up. A client's events stay in order,
     /// because nothing is under way when that changes.
     async fn spread(&mut self) {
-        match self.subscription.ledger.waiting().await {
+        match self.subscription.acks.waiting().await {
             0 => self.is_spread = false,
             waiting if !self.is_spread && waiting > self.settings.behind_at(self.subscription.prefetch) => {
-                self.subscription.ledger.empty().await;
+                self.subscription.acks.empty().await;
                 self.is_spread = true;
             }
             _ => {}
         }
     }
 
-    /// A strand that is gone has failed, and everything ends; what it was to get is delivered again.
-    fn hand_out(&self, mut delivery: Delivery, strands: &[UnboundedSender<Item>]) {
+    /// A worker that is gone has failed, and everything ends; what it was to get is delivered again.
+    fn hand_out(&self, mut delivery: Delivery, workers: &[UnboundedSender<Item>]) {
         let now = self.engine.now();
         let withheld = self
             .link
             .withheld()
-            .take(self.subscription.ledger.channel().id(), delivery.delivery_tag);
+            .take(self.subscription.acks.channel().id(), delivery.delivery_tag);
         let flaw = withheld.and_then(|properties| salvage(&self.source, properties, &mut delivery));
         // One that RabbitMQ gave up says nothing of the dead queue, which is no lane that is kept.
         let clock = self.engine.clock();
         if let Some(Beat { watermark }) = self.beats.read(&self.source.queue, &delivery, now, clock) {
-            let heartbeat = Arc::new(Heartbeat::new(delivery.delivery_tag, watermark, strands.len()));
-            for strand in strands {
-                let _ = strand.send(Item::Heartbeat(heartbeat.clone()));
+            let heartbeat = Arc::new(Heartbeat::new(delivery.delivery_tag, watermark, workers.len()));
+            for worker in workers {
+                let _ = worker.send(Item::Heartbeat(heartbeat.clone()));
             }
             return;
         }
@@ -296,12 +296,12 @@ impl Lane {
         if self.source.is_dead() && matches!(incoming, Incoming::Event(_)) {
             ::metrics::counter!(metrics::RETRIED, "queue" => self.source.queue.clone()).increment(1);
         }
-        let strand = if self.is_spread {
-            place(&incoming, &delivery, strands.len())
+        let worker = if self.is_spread {
+            place(&incoming, &delivery, workers.len())
         } else {
             0
         };
-        let _ = strands[strand].send(Item::Message(Box::new(Message {
+        let _ = workers[worker].send(Item::Message(Box::new(Message {
             delivery,
             flaw,
             incoming: Some(incoming),
@@ -325,17 +325,17 @@ async fn subscribe(
         .await
         .map_err(|error| topology::advise(&error, queue))?;
     let behind_at = settings.behind_at(prefetch);
-    let ledger = Ledger::new(channel, flight.clone(), pressure.clone(), behind_at);
+    let acks = AckTracker::new(channel, flight.clone(), pressure.clone(), behind_at);
     Ok(Subscription {
         prefetch,
         flight,
-        ledger: Arc::new(ledger),
+        acks: Arc::new(acks),
         consumer,
     })
 }
 
-/// A client's events are in one strand, and so in order. What has no client may be anywhere.
-fn place(incoming: &Incoming, delivery: &Delivery, strands: usize) -> usize {
+/// A client's events are in one worker, and so in order. What has no client may be anywhere.
+fn place(incoming: &Incoming, delivery: &Delivery, workers: usize) -> usize {
     let number = match incoming {
         Incoming::Event(event) => {
             let mut hasher = DefaultHasher::new();
@@ -344,12 +344,12 @@ fn place(incoming: &Incoming, delivery: &Delivery, strands: usize) -> usize {
         }
         Incoming::Dead(_) => delivery.delivery_tag,
     };
-    usize::try_from(number % strands as u64).unwrap_or_default()
+    usize::try_from(number % workers as u64).unwrap_or_default()
 }
 
 fn flatten(ended: Result<Result<(), BrokerError>, tokio::task::JoinError>) -> Result<(), BrokerError> {
     ended.unwrap_or_else(|panic| {
-        tracing::error!(%panic, "a strand panicked; this is a fault in Tenure");
-        Err(BrokerError::Unreachable("a strand panicked".into()))
+        tracing::error!(%panic, "a worker of the lane panicked; this is a fault in Tenure");
+        Err(BrokerError::Unreachable("a worker of the lane panicked".into()))
     })
 }

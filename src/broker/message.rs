@@ -14,7 +14,7 @@ use super::topology::DEAD;
 use crate::domain::id::clip;
 use crate::engine::Incoming;
 use crate::store::{DeadLetter, body_digest, hex};
-use crate::wire::{CONTENT_ENCODING, Decoder, Headers, Message, find, is_plain_encoding, kept_value};
+use crate::wire::{CONTENT_ENCODING, Decoder, Headers, Message, find, is_plain_encoding, stored_value};
 
 /// What a message says of itself: AMQP headers, if it has some, and the content encoding.
 pub(super) struct AmqpHeaders<'a> {
@@ -63,14 +63,14 @@ impl Headers for AmqpHeaders<'_> {
             })
     }
 
-    fn kept(&self) -> Vec<(String, String)> {
+    fn stored_headers(&self) -> Vec<(String, String)> {
         let property = self
             .content_encoding
             .map(|encoding| (CONTENT_ENCODING.to_owned(), encoding.to_owned()));
         let headers = self
             .values()
             .filter(|(name, _)| !DEATH_HEADERS.iter().any(|death| name.starts_with(death)))
-            .map(|(name, value)| (name.to_owned(), kept_value(name, &value)));
+            .map(|(name, value)| (name.to_owned(), stored_value(name, &value)));
         property.into_iter().chain(headers).collect()
     }
 }
@@ -122,7 +122,7 @@ impl Source {
         match decoder.event(message) {
             Err(_) if self.is_dead() => Incoming::Dead(message.dead(death(&headers))),
             Ok(event) => Incoming::Event(event),
-            Err(letter) => Incoming::Dead(letter),
+            Err(dead_letter) => Incoming::Dead(dead_letter),
         }
     }
 
@@ -346,11 +346,11 @@ mod tests {
             ("cloudEvents_specversion", text("1.0")),
             ("cloudEvents_id", AMQPValue::LongString(vec![0xff].into())),
         ]);
-        let Incoming::Dead(letter) = read("tenure.events.0", &delivery(headers, "")) else {
+        let Incoming::Dead(dead_letter) = read("tenure.events.0", &delivery(headers, "")) else {
             panic!("an event");
         };
-        assert_eq!(letter.reason, "the attribute `id` is not UTF-8");
-        assert_eq!(letter.origin, "amqp:tenure.events.0");
+        assert_eq!(dead_letter.reason, "the attribute `id` is not UTF-8");
+        assert_eq!(dead_letter.origin, "amqp:tenure.events.0");
     }
 
     /// What the consumer makes of a message, and what a redrive makes of the dead letter that keeps it.
@@ -358,11 +358,14 @@ mod tests {
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
         let decoder = Decoder::new(Limits::default(), now);
         let source = Source::of_queue("tenure.events.0");
-        let letter = source.dead(delivery, "by hand".into());
-        let again = decoder.again(&letter).remove(0).map_err(|letter| letter.reason);
+        let dead_letter = source.dead(delivery, "by hand".into());
+        let again = decoder
+            .again(&dead_letter)
+            .remove(0)
+            .map_err(|dead_letter| dead_letter.reason);
         match source.read(&decoder, delivery, None) {
             Incoming::Event(event) => (Ok(event), again),
-            Incoming::Dead(letter) => (Err(letter.reason), again),
+            Incoming::Dead(dead_letter) => (Err(dead_letter.reason), again),
         }
     }
 
@@ -458,18 +461,21 @@ mod tests {
             ),
             ("x-first-death-reason", text("delivery_limit")),
         ]);
-        let Incoming::Dead(letter) = read(DEAD, &delivery(headers, "{}")) else {
+        let Incoming::Dead(dead_letter) = read(DEAD, &delivery(headers, "{}")) else {
             panic!("an event");
         };
         assert!(
-            letter
+            dead_letter
                 .reason
                 .contains("tenure.events.3 delivered it again and again"),
             "{}",
-            letter.reason
+            dead_letter.reason
         );
-        assert_eq!(letter.headers, [("partitionkey".to_owned(), "acme/c".to_owned())]);
-        assert_eq!(letter.body, b"{}");
+        assert_eq!(
+            dead_letter.headers,
+            [("partitionkey".to_owned(), "acme/c".to_owned())]
+        );
+        assert_eq!(dead_letter.body, b"{}");
     }
 
     #[test]

@@ -12,8 +12,8 @@ pub(super) const RETRIED: &str = "tenure_broker_retried_total";
 pub(super) const BATCH_MESSAGES: &str = "tenure_broker_batch_messages";
 /// From a batch's first message to its acknowledgement, by queue.
 pub(super) const BATCH_SECONDS: &str = "tenure_broker_batch_seconds";
-/// Messages that the store refused and that were put aside, by queue.
-pub(super) const PUT_ASIDE: &str = "tenure_broker_put_aside_total";
+/// Messages that the store refused and that were quarantined, by queue.
+pub(super) const QUARANTINED: &str = "tenure_broker_quarantined_total";
 /// Messages that RabbitMQ confirmed, by exchange.
 pub(super) const CONFIRMED: &str = "tenure_publish_confirmed_total";
 /// Messages that RabbitMQ did not take, and that were published again, by exchange.

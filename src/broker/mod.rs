@@ -1,5 +1,6 @@
 //! The door to RabbitMQ: events in by lanes, changes out by the relay. It knows the engine and no other door.
 
+mod ack_tracker;
 mod address;
 mod backoff;
 mod beat;
@@ -9,7 +10,7 @@ mod error;
 mod flight;
 mod heartbeat;
 mod lane;
-mod ledger;
+mod lane_worker;
 mod link;
 mod message;
 mod metrics;
@@ -23,7 +24,6 @@ mod relay_watch;
 mod routes;
 mod screen;
 mod state;
-mod strand;
 mod supervise;
 pub mod topology;
 
@@ -63,7 +63,7 @@ pub struct BrokerSettings {
     /// Messages of a batch at most.
     pub batch_max: usize,
     /// Batches of a lane that are written beside each other, at least 1.
-    pub strands: u16,
+    pub concurrency: u16,
     /// How often each lane is asked how far it has come.
     pub heartbeat: Duration,
     pub max_event_bytes: usize,
@@ -86,7 +86,7 @@ impl BrokerSettings {
             prefetch: broker.prefetch,
             prefetch_bytes: broker.prefetch_bytes,
             batch_max: broker.batch_max,
-            strands: broker.strands,
+            concurrency: broker.concurrency,
             heartbeat: broker.heartbeat,
             max_event_bytes: settings.events.max_bytes,
             max_clock_skew: settings.events.max_clock_skew,
@@ -110,7 +110,7 @@ impl std::fmt::Debug for BrokerSettings {
             .field("prefetch", &self.prefetch)
             .field("prefetch_bytes", &self.prefetch_bytes)
             .field("batch_max", &self.batch_max)
-            .field("strands", &self.strands)
+            .field("concurrency", &self.concurrency)
             .field("heartbeat", &self.heartbeat)
             .field("relay", &self.relay)
             .field("declare", &self.declare)
@@ -150,9 +150,9 @@ pub async fn run(
     written: CancellationToken,
 ) -> Result<(), BrokerError> {
     let address = Address::parse(&settings.url, &settings.tls)?;
-    if settings.lanes == 0 || settings.prefetch == 0 || settings.batch_max == 0 || settings.strands == 0 {
+    if settings.lanes == 0 || settings.prefetch == 0 || settings.batch_max == 0 || settings.concurrency == 0 {
         return Err(BrokerError::Settings(
-            "broker.lanes, broker.prefetch, broker.batch_max and broker.strands must be 1 or more".into(),
+            "broker.lanes, broker.prefetch, broker.batch_max and broker.concurrency must be 1 or more".into(),
         ));
     }
     let parts = if settings.relay {

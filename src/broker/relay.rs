@@ -196,7 +196,7 @@ impl Relay<'_> {
         while left > 0 {
             let written = self.context.journal_written.notified();
             if !leads {
-                leads = self.take_lead().await?;
+                leads = self.acquire_lead().await?;
             }
             self.context.leads.store(leads, Ordering::Relaxed);
             let (epoch, lines) = if leads {
@@ -247,7 +247,7 @@ impl Relay<'_> {
 
     /// Takes the lead, if it is free, and makes sure that the store has what was published last: by this worker, and by
     /// whoever led before.
-    async fn take_lead(&self) -> Result<bool, RelayError> {
+    async fn acquire_lead(&self) -> Result<bool, RelayError> {
         if !self.context.engine.store().lead_relay().await? {
             if !self.follows.swap(true, Ordering::Relaxed) {
                 tracing::info!(

@@ -35,7 +35,7 @@ pub(super) struct Due {
 struct Sent {
     at: DateTime<Utc>,
     /// How many before it did not come out either.
-    in_vain: u32,
+    lost: u32,
 }
 
 /// Remembers what was sent.
@@ -88,12 +88,12 @@ impl Routes {
 
     /// Notes that one is sent, and returns how many before it are lost, or wait behind a long backlog.
     fn send(&mut self, lane: &LaneProgress, now: DateTime<Utc>) -> u32 {
-        let in_vain = match self.sent.get(&lane.lane) {
-            Some(sent) if lane.watermark < Some(sent.at) => sent.in_vain + 1,
+        let lost = match self.sent.get(&lane.lane) {
+            Some(sent) if lane.watermark < Some(sent.at) => sent.lost + 1,
             _ => 0,
         };
-        self.sent.insert(lane.lane.clone(), Sent { at: now, in_vain });
-        in_vain
+        self.sent.insert(lane.lane.clone(), Sent { at: now, lost });
+        lost
     }
 
     fn is_reached(&self, lane: &str) -> bool {
@@ -130,9 +130,9 @@ impl Routes {
                 && !within(sent.at, self.interval * 2)
                 && lanes.iter().any(|other| other.watermark >= Some(sent.at));
             let patience = PATIENCE
-                .saturating_mul(1 << sent.in_vain.min(16))
+                .saturating_mul(1 << sent.lost.min(16))
                 .min(LONGEST_PATIENCE);
-            lane.watermark < Some(sent.at) && within(sent.at, patience) && (!missed || sent.in_vain > 2)
+            lane.watermark < Some(sent.at) && within(sent.at, patience) && (!missed || sent.lost > 2)
         });
         let just_come = lane.watermark.is_some_and(|at| within(at, self.interval / 2));
         !under_way && !just_come
@@ -179,7 +179,7 @@ mod tests {
             if let Some(sent) = sent {
                 let sent = Sent {
                     at: at(sent),
-                    in_vain: 0,
+                    lost: 0,
                 };
                 routes.sent.insert(topology::lane(0), sent);
             }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::context::{Context, WrongUse};
 use super::output::{self, Safe};
 use crate::domain::view::rfc3339;
-use crate::engine::{Answer, Redrive};
+use crate::engine::{Outcome, Redrive};
 use crate::store::{DeadFilter, DeadLine, DeadRecord, DeadStatus, Store};
 
 #[derive(Debug, Subcommand)]
@@ -108,30 +108,33 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     let mut rows = vec![
         row("id", record.id.to_string()),
         row("status", record.status.as_str().into()),
-        row("why", record.letter.reason.clone()),
-        row("from", record.letter.origin.clone()),
+        row("why", record.dead_letter.reason.clone()),
+        row("from", record.dead_letter.origin.clone()),
         row("first seen", rfc3339(record.first_seen_at)),
         row("last seen", rfc3339(record.last_seen_at)),
         row("times", record.times_seen.to_string()),
         row(
             "content type",
-            output::words(record.letter.content_type.as_deref()),
+            output::words(record.dead_letter.content_type.as_deref()),
         ),
     ];
-    if let Some(at) = record.settled_at {
+    if let Some(at) = record.resolved_at {
         rows.push(row("settled", rfc3339(at)));
     }
     if let Some(at) = record
-        .letter
+        .dead_letter
         .retry_at
         .filter(|_| record.status == DeadStatus::Open)
     {
         rows.push(row("read again", rfc3339(at)));
     }
-    if let (Some(at), Some(came_of)) = (record.redriven_at, &record.came_of) {
-        rows.push(row("last redriven", format!("{}: {came_of}", rfc3339(at))));
+    if let (Some(at), Some(redrive_outcome)) = (record.redriven_at, &record.redrive_outcome) {
+        rows.push(row(
+            "last redriven",
+            format!("{}: {redrive_outcome}", rfc3339(at)),
+        ));
     }
-    let headers = record.letter.headers.iter();
+    let headers = record.dead_letter.headers.iter();
     rows.extend(headers.map(|(name, value)| row(&format!("header {name}"), value.clone())));
     rows.push(vec!["body".into(), Safe::lines(body(&record).split('\n'))]);
     output::line(output::table(&["", "value"], rows));
@@ -149,8 +152,8 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
                 continue;
             }
             // That is what was wanted, whoever did it.
-            Redrive::Done(came_of) => {
-                answer(context, id, "redriven", &format!("before: {came_of}"))?;
+            Redrive::Done(redrive_outcome) => {
+                answer(context, id, "redriven", &format!("before: {redrive_outcome}"))?;
                 continue;
             }
             Redrive::Unknown => ("unknown", "there is no such letter"),
@@ -171,16 +174,16 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
 }
 
 /// Says what came of each event of a letter; true when one is dead still.
-fn tell(context: &Context, id: i64, answers: Vec<Answer>) -> anyhow::Result<bool> {
+fn tell(context: &Context, id: i64, answers: Vec<Outcome>) -> anyhow::Result<bool> {
     let mut dead = false;
     for each in answers {
-        dead |= matches!(each, Answer::Dead(_) | Answer::Deferred { .. });
+        dead |= matches!(each, Outcome::Dead(_) | Outcome::Deferred { .. });
         match each {
-            Answer::Applied => answer(context, id, "applied", "")?,
-            Answer::Duplicate => answer(context, id, "duplicate", "")?,
-            Answer::Refused(refusal) => answer(context, id, "refused", refusal.code())?,
-            Answer::Dead(reason) => answer(context, id, "dead", &reason)?,
-            Answer::Deferred { reason, .. } => answer(context, id, "deferred", &reason)?,
+            Outcome::Applied => answer(context, id, "applied", "")?,
+            Outcome::Duplicate => answer(context, id, "duplicate", "")?,
+            Outcome::Refused(refusal) => answer(context, id, "refused", refusal.code())?,
+            Outcome::Dead(reason) => answer(context, id, "dead", &reason)?,
+            Outcome::Deferred { reason, .. } => answer(context, id, "deferred", &reason)?,
         }
     }
     Ok(dead)
@@ -262,9 +265,9 @@ fn line_as_json(line: &DeadLine) -> serde_json::Value {
         "times_seen": line.times_seen,
         "first_seen_at": rfc3339(line.first_seen_at),
         "last_seen_at": rfc3339(line.last_seen_at),
-        "settled_at": line.settled_at.map(rfc3339),
+        "resolved_at": line.resolved_at.map(rfc3339),
         "redriven_at": line.redriven_at.map(rfc3339),
-        "came_of": line.came_of,
+        "redrive_outcome": line.redrive_outcome,
         "retry_at": line.retry_at.map(rfc3339),
     })
 }
@@ -273,23 +276,23 @@ fn as_json(record: &DeadRecord) -> serde_json::Value {
     json!({
         "id": record.id,
         "status": record.status,
-        "reason": record.letter.reason,
-        "origin": record.letter.origin,
-        "content_type": record.letter.content_type,
+        "reason": record.dead_letter.reason,
+        "origin": record.dead_letter.origin,
+        "content_type": record.dead_letter.content_type,
         "bytes": record.bytes,
-        "headers": record.letter.headers.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        "headers": record.dead_letter.headers.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         "body": body(record),
         "times_seen": record.times_seen,
         "first_seen_at": rfc3339(record.first_seen_at),
         "last_seen_at": rfc3339(record.last_seen_at),
-        "settled_at": record.settled_at.map(rfc3339),
+        "resolved_at": record.resolved_at.map(rfc3339),
         "redriven_at": record.redriven_at.map(rfc3339),
-        "came_of": record.came_of,
-        "retry_at": record.letter.retry_at.map(rfc3339),
+        "redrive_outcome": record.redrive_outcome,
+        "retry_at": record.dead_letter.retry_at.map(rfc3339),
     })
 }
 
 /// The bytes as text.
 fn body(record: &DeadRecord) -> Cow<'_, str> {
-    String::from_utf8_lossy(&record.letter.body)
+    String::from_utf8_lossy(&record.dead_letter.body)
 }

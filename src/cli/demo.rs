@@ -15,7 +15,7 @@ use super::output;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::demo::{Arriving, Delivery, Shape, World};
 use crate::domain::{ClientKey, Policy, Refusal, Sweep};
-use crate::engine::{Answer, Engine, Incoming, SweepOptions, VerifyReport};
+use crate::engine::{Engine, Incoming, Outcome, SweepOptions, VerifyReport};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Census, ClientFilter, DeadFilter, RunCounts, Store};
 use crate::{wire, worker};
@@ -146,8 +146,8 @@ async fn live(
                 clock.set(last.at);
             }
             let incoming = batch.iter().map(|delivery| decode(context, delivery)).collect();
-            for answer in engine.take(incoming).await? {
-                summary.count(answer);
+            for outcome in engine.ingest(incoming).await? {
+                summary.count(outcome);
             }
             bar.inc(batch.len() as u64);
         }
@@ -177,12 +177,12 @@ fn decode(context: &Context, delivery: &Delivery) -> Incoming {
 }
 
 impl Summary {
-    fn count(&mut self, answer: Answer) {
-        match answer {
-            Answer::Applied => self.applied += 1,
-            Answer::Duplicate => self.duplicates += 1,
-            Answer::Refused(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
-            Answer::Dead(reason) | Answer::Deferred { reason, .. } => {
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Applied => self.applied += 1,
+            Outcome::Duplicate => self.duplicates += 1,
+            Outcome::Refused(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
+            Outcome::Dead(reason) | Outcome::Deferred { reason, .. } => {
                 *self.dead.entry(reason).or_default() += 1;
             }
         }
@@ -260,13 +260,13 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
         vec![(*code).to_owned(), words.to_owned(), n.to_string()]
     });
     output::line(output::table(&["refused", "because", "events"], rows));
-    let letters = engine
+    let dead_letters = engine
         .store()
         .dead_letters(&DeadFilter::default(), 0, 10_000)
         .await?;
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
-    for letter in &letters {
-        *reasons.entry(letter.reason.clone()).or_default() += 1;
+    for dead_letter in &dead_letters {
+        *reasons.entry(dead_letter.reason.clone()).or_default() += 1;
     }
     let rows = reasons.into_iter().map(|(reason, n)| vec![reason, n.to_string()]);
     output::line(output::table(&["dead letters: why", "messages"], rows));

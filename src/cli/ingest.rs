@@ -12,7 +12,7 @@ use super::context::Context;
 use super::lines::Lines;
 use super::output;
 use crate::domain::Refusal;
-use crate::engine::Answer;
+use crate::engine::Outcome;
 
 #[derive(Debug, Args)]
 pub struct IngestArgs {
@@ -38,14 +38,14 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, answer: Answer) {
+    fn count(&mut self, outcome: Outcome) {
         self.lines += 1;
-        match answer {
-            Answer::Applied => self.applied += 1,
-            Answer::Duplicate => self.duplicate += 1,
-            Answer::Refused(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
-            Answer::Deferred { .. } => self.deferred += 1,
-            Answer::Dead(reason) => {
+        match outcome {
+            Outcome::Applied => self.applied += 1,
+            Outcome::Duplicate => self.duplicate += 1,
+            Outcome::Refused(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
+            Outcome::Deferred { .. } => self.deferred += 1,
+            Outcome::Dead(reason) => {
                 self.dead += 1;
                 if self.first_dead.len() < 5 {
                     self.first_dead.push(reason);
@@ -65,8 +65,8 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     let (sender, mut batches) = mpsc::channel(1);
     let reading = tokio::spawn(lines.read_ahead(context.limits(), most, sender));
     while let Some(batch) = batches.recv().await {
-        for answer in engine.take(batch.incoming).await? {
-            tally.count(answer);
+        for outcome in engine.ingest(batch.incoming).await? {
+            tally.count(outcome);
         }
         bar.inc(batch.progress);
     }
@@ -79,8 +79,8 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
         say(&tally);
     }
     read?;
-    let is_in_vain = tally.lines > 0 && tally.dead == tally.lines;
-    if is_in_vain {
+    let is_redrive_failed = tally.lines > 0 && tally.dead == tally.lines;
+    if is_redrive_failed {
         output::complain(format!(
             "nothing in {name} is an event: all {} are dead letters; `tenure dead list` shows why",
             tally.lines
@@ -88,7 +88,7 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     } else if tally.lines == 0 && !context.json {
         output::complain(format!("{name} is empty"));
     }
-    Ok(if is_in_vain {
+    Ok(if is_redrive_failed {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS

@@ -101,7 +101,7 @@ impl Cli {
 
     /// Whether it is `tenure run`, which takes what others send.
     #[must_use]
-    pub fn works(&self) -> bool {
+    pub fn is_run(&self) -> bool {
         matches!(self.command, Command::Run)
     }
 

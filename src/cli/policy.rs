@@ -64,8 +64,8 @@ async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
         .adopt(&policy, worker::notice(&context.settings), None)
         .await?;
     let clients = match adoption {
-        Adoption::Known => engine.arm(&CancellationToken::new()).await?,
-        _ => worker::arm_everywhere(&engine, &CancellationToken::new()).await?,
+        Adoption::Known => engine.backfill_deadlines(&CancellationToken::new()).await?,
+        _ => worker::backfill_everywhere(&engine, &CancellationToken::new()).await?,
     };
     let from = match adoption {
         Adoption::Recorded { from } => Some(from),

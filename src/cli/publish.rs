@@ -174,9 +174,9 @@ async fn publish_one(
         None => return Ok(true),
         Some(Ok(event)) => Some(event),
         Some(Err(_)) if args.unchecked && line.is_whole() => None,
-        Some(Err(letter)) => {
+        Some(Err(dead_letter)) => {
             course.not_published += 1;
-            output::complain(format!("{}: not published: {}", line.origin, letter.reason));
+            output::complain(format!("{}: not published: {}", line.origin, dead_letter.reason));
             return Ok(true);
         }
     };

@@ -104,8 +104,10 @@ async fn is_known(engine: &Engine, scope: &Scope) -> anyhow::Result<()> {
     let Some(client) = &scope.client else {
         return Ok(());
     };
-    match engine.store().kept(client).await {
-        Ok(kept) if kept.row.is_none() && kept.history.is_empty() && kept.deadlines.is_empty() => {
+    match engine.store().snapshot(client).await {
+        Ok(snapshot)
+            if snapshot.row.is_none() && snapshot.history.is_empty() && snapshot.deadlines.is_empty() =>
+        {
             anyhow::bail!(
                 "the client {client} is not known; `tenure client list` shows those that are, but for those known \
                  only by refused events"

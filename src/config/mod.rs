@@ -73,7 +73,7 @@ pub struct BrokerSettings {
     /// Events in one batch at most.
     pub batch_max: usize,
     /// Batches of a lane that are written beside each other, 1 to 16.
-    pub strands: u16,
+    pub concurrency: u16,
     /// How often each lane is asked how far it has come.
     pub heartbeat: Duration,
     /// Whether to declare the topology.
@@ -199,7 +199,7 @@ impl Settings {
                 prefetch: from.number("broker.prefetch", 1..=65_535)?,
                 prefetch_bytes: from.number("broker.prefetch_bytes", 1_048_576..=4_294_967_296)?,
                 batch_max: from.number("broker.batch_max", 1..=10_000)?,
-                strands: from.number("broker.strands", 1..=16)?,
+                concurrency: from.number("broker.concurrency", 1..=16)?,
                 heartbeat: from.duration("broker.heartbeat", read::INTERVAL)?,
                 declare: from.flag("broker.declare")?,
                 relay: from.flag("broker.relay")?,

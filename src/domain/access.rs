@@ -275,7 +275,7 @@ pub struct Decision {
 impl Decision {
     /// Takes the decision for a client whose timers have fired up to that very moment.
     #[must_use]
-    pub fn take(client: &Client, action: Option<&Action>, policy: &Policy) -> Self {
+    pub fn decide(client: &Client, action: Option<&Action>, policy: &Policy) -> Self {
         let reason = match client.access_status() {
             _ if !client.exists() => "unknown_client",
             AccessStatus::None => "access_none",

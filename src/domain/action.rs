@@ -96,15 +96,15 @@ mod tests {
 
     #[test]
     fn every_name_within_two_letters_of_a_forbidden_one_is_an_error() {
-        let letters = || (b'a'..=b'z').chain(b'0'..=b'9').chain([b'_']);
+        let dead_letters = || (b'a'..=b'z').chain(b'0'..=b'9').chain([b'_']);
         for forbidden in FORBIDDEN_ACTIONS {
             let bytes = forbidden.as_bytes();
             let mut near = Vec::new();
             for at in 0..=bytes.len() {
-                for letter in letters() {
-                    near.push([&bytes[..at], &[letter], &bytes[at..]].concat());
+                for dead_letter in dead_letters() {
+                    near.push([&bytes[..at], &[dead_letter], &bytes[at..]].concat());
                     if at < bytes.len() {
-                        near.push([&bytes[..at], &[letter], &bytes[at + 1..]].concat());
+                        near.push([&bytes[..at], &[dead_letter], &bytes[at + 1..]].concat());
                     }
                 }
                 for end in at + 1..=(at + 2).min(bytes.len()) {

@@ -58,21 +58,21 @@ pub enum Cause {
     },
     /// `tenure rebuild`: what was kept was not what the log says.
     Rebuild {
-        rebuild: Mended,
+        rebuild: Repair,
     },
 }
 
 /// What a rebuild has put right, for whoever is told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mended {
+pub enum Repair {
     /// The client's state was wrong, and so, perhaps, was what had been told of it.
     State,
     /// The state was right, but not what had been told of it.
     Journal,
 }
 
-impl Mended {
+impl Repair {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -134,7 +134,7 @@ impl Client {
 
     /// The name that nobody else of the partner may bear meanwhile.
     #[must_use]
-    pub fn borne_name(&self) -> Option<&Name> {
+    pub fn current_name(&self) -> Option<&Name> {
         self.name.as_ref().filter(|_| self.exists())
     }
 

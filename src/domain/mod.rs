@@ -24,7 +24,7 @@ pub mod view;
 mod whole;
 
 pub use action::Action;
-pub use change::{Cause, Change, Entry, Mended, changes};
+pub use change::{Cause, Change, Entry, Repair, changes};
 pub use client::Client;
 pub use event::{Event, EventKind, Position};
 pub use fold::fold;

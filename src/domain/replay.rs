@@ -93,16 +93,16 @@ impl Replica {
     /// What has to be told to whoever knows this, so that they know that. A facet that was told of and never was
     /// cannot be taken back: there is no change that says so.
     #[must_use]
-    pub fn changes_to(&self, so: &Self) -> Vec<Change> {
+    pub fn changes_to(&self, expected: &Self) -> Vec<Change> {
         let mut out = Vec::new();
         let none = || Some("none".to_owned());
         let facets = [
-            ("link", self.link.clone(), so.link.clone()),
-            ("service", self.service.clone(), so.service.clone()),
+            ("link", self.link.clone(), expected.link.clone()),
+            ("service", self.service.clone(), expected.service.clone()),
             (
                 "access",
                 self.access.clone().or_else(none),
-                so.access.clone().or_else(none),
+                expected.access.clone().or_else(none),
             ),
         ];
         for (facet, from, to) in facets {
@@ -110,12 +110,12 @@ impl Replica {
                 tell(facet, &to, None, from.as_deref(), Some(&to), &mut out);
             }
         }
-        match (self.access_requested, so.access_requested) {
+        match (self.access_requested, expected.access_requested) {
             (false, true) => tell("access", "requested", None, None, None, &mut out),
             (true, false) => tell("access", "request_closed", None, None, None, &mut out),
             _ => {}
         }
-        for (id, status) in &so.subscriptions {
+        for (id, status) in &expected.subscriptions {
             let from = self.subscriptions.get(id).map(String::as_str);
             if from != Some(status) {
                 let verb = if status == "active" { "started" } else { status };
@@ -123,18 +123,18 @@ impl Replica {
             }
         }
         for (id, status) in &self.subscriptions {
-            if !so.subscriptions.contains_key(id) {
+            if !expected.subscriptions.contains_key(id) {
                 tell("subscription", "ended", Some(id), Some(status), None, &mut out);
             }
         }
-        for (holding, id) in so.holdings.difference(&self.holdings) {
+        for (holding, id) in expected.holdings.difference(&self.holdings) {
             tell(holding, "added", Some(id), None, None, &mut out);
         }
-        for (holding, id) in self.holdings.difference(&so.holdings) {
+        for (holding, id) in self.holdings.difference(&expected.holdings) {
             tell(holding, "removed", Some(id), None, None, &mut out);
         }
-        for switch in so.on.symmetric_difference(&self.on) {
-            let verb = match (switch == "status_credit", so.on.contains(switch)) {
+        for switch in expected.on.symmetric_difference(&self.on) {
+            let verb = match (switch == "status_credit", expected.on.contains(switch)) {
                 (true, true) => "granted",
                 (true, false) => "withdrawn",
                 (false, true) => "started",

@@ -10,7 +10,7 @@ use std::time::Instant;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Engine;
-use super::page::LOOK;
+use super::cached::MAX_STALENESS;
 use crate::domain::Sweep;
 use crate::store::StoreError;
 
@@ -31,8 +31,8 @@ struct Cleared {
 
 impl Clearance {
     /// The earlier of a horizon and what is cleared.
-    pub fn bound(&self, horizon: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
-        Some(horizon?.min(self.cleared().upto?))
+    pub fn bound(&self, low_watermark: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        Some(low_watermark?.min(self.cleared().upto?))
     }
 
     fn cleared(&self) -> MutexGuard<'_, Cleared> {
@@ -51,9 +51,9 @@ impl Engine {
         }
         let began = Instant::now();
         let within = self.is_within_bounds(now).await?;
-        let took = TimeDelta::from_std(began.elapsed()).unwrap_or(LOOK);
+        let took = TimeDelta::from_std(began.elapsed()).unwrap_or(MAX_STALENESS);
         let mut cleared = self.clearance.cleared();
-        cleared.looked = Some((now, LOOK.max(took * REST)));
+        cleared.looked = Some((now, MAX_STALENESS.max(took * REST)));
         if within {
             cleared.upto = Some(now);
         }

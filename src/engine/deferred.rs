@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::redrive::{IN_HAND, in_words, is_dead_still};
-use super::{Answer, Engine, Incoming};
+use super::{Engine, Incoming, Outcome};
 use crate::store::{DeadRecord, StoreError};
 use crate::wire::Decoder;
 
@@ -27,9 +27,9 @@ struct Spell {
 }
 
 impl Deferred {
-    pub(super) fn notice(&self, answers: &[Answer], elapsed: Duration) {
-        let mut reasons = answers.iter().filter_map(|answer| match answer {
-            Answer::Deferred { reason, .. } => Some(reason),
+    pub(super) fn notice(&self, outcomes: &[Outcome], elapsed: Duration) {
+        let mut reasons = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Deferred { reason, .. } => Some(reason),
             _ => None,
         });
         let Some(first) = reasons.next() else { return };
@@ -84,29 +84,29 @@ impl Engine {
         }
         let mut incoming = Vec::new();
         let mut lengths = Vec::with_capacity(read);
-        for DeadRecord { letter, .. } in &records {
+        for DeadRecord { dead_letter, .. } in &records {
             let before = incoming.len();
-            let again = decoder.again(letter).into_iter();
+            let again = decoder.again(dead_letter).into_iter();
             incoming.extend(again.map(|read| read.map_or_else(Incoming::Dead, Incoming::Event)));
             lengths.push(incoming.len() - before);
         }
-        let answers = self.take(incoming).await?;
-        let mut rest = answers.as_slice();
+        let outcomes = self.ingest(incoming).await?;
+        let mut rest = outcomes.as_slice();
         let mut done = Vec::with_capacity(read);
         for (record, length) in records.iter().zip(lengths) {
-            let (answers, after) = rest.split_at(length);
+            let (outcomes, after) = rest.split_at(length);
             rest = after;
-            if is_dead_still(answers) {
-                let came_of = in_words(answers);
+            if is_dead_still(outcomes) {
+                let redrive_outcome = in_words(outcomes);
                 self.store
-                    .settle_dead(record.id, true, &came_of, self.now())
+                    .resolve_dead_letter(record.id, true, &redrive_outcome, self.now())
                     .await?;
             } else {
-                done.push((record.id, in_words(answers)));
+                done.push((record.id, in_words(outcomes)));
             }
         }
         if !done.is_empty() {
-            self.store.settle_redriven(&done, self.now()).await?;
+            self.store.resolve_redriven(&done, self.now()).await?;
         }
         Ok(read)
     }

@@ -2,12 +2,13 @@
 //! batch in one transaction.
 
 mod breaker;
+mod cached;
 mod clearance;
-mod conflicts;
+mod conflict_retry;
 mod deferred;
-mod horizon;
+mod ingest;
+mod low_watermark;
 mod mend;
-mod page;
 mod plan;
 mod policy;
 mod probe;
@@ -18,8 +19,7 @@ mod redrive;
 mod renew;
 mod skew;
 mod sweep;
-mod take;
-mod terms;
+mod transaction_context;
 mod verify;
 mod walk;
 
@@ -31,7 +31,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use breaker::Breaker;
 pub use deferred::Deferred;
-pub use horizon::HeldBack;
+pub use ingest::{Incoming, Outcome};
+pub use low_watermark::HeldBack;
 pub use mend::Ahead;
 pub use plan::{Plan, Present, Situation, plan, plan_sweep};
 pub use policy::{Adoption, NOTICE, known_everywhere};
@@ -42,7 +43,6 @@ pub use rebuild::Rebuilt;
 pub use redrive::Redrive;
 pub use skew::{ClockWatch, DEFAULT_TOLERANCE, Reference, Skew};
 pub use sweep::{SweepOptions, SweepReport};
-pub use take::{Answer, Incoming};
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
 
@@ -50,8 +50,8 @@ use crate::clock::Clock;
 use crate::domain::{Policies, Policy};
 use crate::store::{Batch, Commit, Halt, LaneProgress, Store, StoreError};
 use crate::vitals::Vitals;
+use cached::Cached;
 use clearance::Clearance;
-use page::Page;
 
 /// The one who knows: takes events, sweeps, answers.
 pub struct Engine {
@@ -64,9 +64,9 @@ pub struct Engine {
     deferred: Deferred,
     /// What counts where no policy is recorded.
     otherwise: Policy,
-    policies: Page<Policies>,
-    lanes: Page<Vec<LaneProgress>>,
-    halts: Page<Vec<Halt>>,
+    policies: Cached<Policies>,
+    lanes: Cached<Vec<LaneProgress>>,
+    halts: Cached<Vec<Halt>>,
     journal_written: Arc<Notify>,
     /// Whether the relay is behind.
     behind: watch::Sender<bool>,
@@ -88,7 +88,7 @@ impl Engine {
     ) -> Result<Self, StoreError> {
         let engine = Self::join(store, clock, policy).await?;
         engine.adopt(policy, policy::NOTICE, None).await?;
-        engine.arm(&CancellationToken::new()).await?;
+        engine.backfill_deadlines(&CancellationToken::new()).await?;
         Ok(engine)
     }
 
@@ -123,9 +123,9 @@ impl Engine {
             clearance: Clearance::default(),
             deferred: Deferred::default(),
             otherwise: policy.clone(),
-            policies: Page::default(),
-            lanes: Page::default(),
-            halts: Page::default(),
+            policies: Cached::default(),
+            lanes: Cached::default(),
+            halts: Cached::default(),
             journal_written: Arc::new(Notify::new()),
             behind: watch::Sender::new(false),
             vitals: Vitals::default(),

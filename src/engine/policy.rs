@@ -9,8 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
-use super::conflicts::Conflicts;
-use super::page::{Age, LOOK};
+use super::cached::{MAX_STALENESS, Staleness};
+use super::conflict_retry::ConflictRetry;
 use super::{Engine, carry_out, plan};
 use crate::domain::policy::later;
 use crate::domain::view::rfc3339;
@@ -69,23 +69,23 @@ fn recorded_ahead(recorded: &[(DateTime<Utc>, Policy)]) -> String {
 impl Engine {
     /// Every policy there is; another worker may have recorded one a moment ago.
     pub(super) async fn policies(&self) -> Result<Arc<Policies>, StoreError> {
-        self.policies_of(Age::AMoment).await
+        self.policies_of(Staleness::Bounded).await
     }
 
     /// The same, as old as that at most.
-    pub(super) async fn policies_of(&self, age: Age) -> Result<Arc<Policies>, StoreError> {
+    pub(super) async fn policies_of(&self, staleness: Staleness) -> Result<Arc<Policies>, StoreError> {
         let read = async { Ok(self.sorted(self.store.policies().await?)) };
-        self.policies.read(age, self.now(), read).await
+        self.policies.read(staleness, self.now(), read).await
     }
 
     /// The same within a transaction.
     pub(super) async fn policies_in(
         &self,
         batch: &mut dyn Batch,
-        age: Age,
+        staleness: Staleness,
     ) -> Result<Arc<Policies>, StoreError> {
         let read = async { Ok(self.sorted(batch.policies().await?)) };
-        self.policies.read(age, self.now(), read).await
+        self.policies.read(staleness, self.now(), read).await
     }
 
     fn sorted(&self, recorded: Vec<(DateTime<Utc>, Policy)>) -> Policies {
@@ -115,14 +115,14 @@ impl Engine {
             self.store
                 .record_policy(self.now(), &self.otherwise, false)
                 .await?;
-            self.policies.forget();
+            self.policies.invalidate();
         }
         Ok(())
     }
 
     /// Records a policy, unless it is the last already: it takes effect when the notice is over, and after the one
     /// before it, whatever the clock says. The notice must be longer than events may be ahead of the clock: those are
-    /// judged by the policies that were known when they came. Deadlines are left to [`Engine::arm`].
+    /// judged by the policies that were known when they came. Deadlines are left to [`Engine::backfill_deadlines`].
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -155,7 +155,7 @@ impl Engine {
                 });
             }
             self.store.replace_policies(&withdrawn).await?;
-            self.policies.forget();
+            self.policies.invalidate();
             recorded = self.store.policies().await?;
             if !is_harmless {
                 tracing::warn!(
@@ -178,7 +178,7 @@ impl Engine {
             return Ok(Adoption::Held { why });
         }
         self.store.record_policy(from, policy, true).await?;
-        self.policies.forget();
+        self.policies.invalidate();
         Ok(Adoption::Recorded { from })
     }
 
@@ -226,23 +226,25 @@ impl Engine {
     ///
     /// # Errors
     /// When the store cannot be reached; the next call goes on.
-    pub async fn arm(&self, stop: &CancellationToken) -> Result<u64, StoreError> {
-        let Some(arming) = self.store.arming().await? else {
+    pub async fn backfill_deadlines(&self, stop: &CancellationToken) -> Result<u64, StoreError> {
+        let Some(deadline_backfill) = self.store.deadline_backfill().await? else {
             return Ok(0);
         };
-        self.policies.forget();
+        self.policies.invalidate();
         let everyone = ClientFilter::default();
-        let mut after = arming.after;
+        let mut after = deadline_backfill.after;
         let mut clients = 0;
         while !stop.is_cancelled() {
             let page = self.store.clients(&everyone, after.as_ref(), CHUNK).await?;
             let keys: Vec<ClientKey> = page.into_iter().map(|stored| stored.key).collect();
             after = keys.last().cloned();
             if !keys.is_empty() {
-                self.arm_chunk(&keys).await?;
+                self.backfill_chunk(&keys).await?;
                 clients += keys.len() as u64;
             }
-            self.store.armed(arming.policy_from, after.as_ref()).await?;
+            self.store
+                .deadlines_backfilled(deadline_backfill.policy_from, after.as_ref())
+                .await?;
             if after.is_none() {
                 break;
             }
@@ -250,20 +252,20 @@ impl Engine {
         Ok(clients)
     }
 
-    async fn arm_chunk(&self, keys: &[ClientKey]) -> Result<(), StoreError> {
-        let mut conflicts = Conflicts::default();
+    async fn backfill_chunk(&self, keys: &[ClientKey]) -> Result<(), StoreError> {
+        let mut retry = ConflictRetry::default();
         loop {
-            match self.try_arm(keys).await {
-                Err(error) => conflicts.again(error).await?,
+            match self.try_backfill(keys).await {
+                Err(error) => retry.wait_after(error).await?,
                 done => return done,
             }
         }
     }
 
-    async fn try_arm(&self, keys: &[ClientKey]) -> Result<(), StoreError> {
+    async fn try_backfill(&self, keys: &[ClientKey]) -> Result<(), StoreError> {
         let mut batch = self.store.begin().await?;
         let stored = batch.lock(keys, false).await?;
-        let policies = self.policies_in(batch.as_mut(), Age::AMoment).await?;
+        let policies = self.policies_in(batch.as_mut(), Staleness::Bounded).await?;
         let commit = plan::plan_deadlines(stored, self.now(), &policies);
         carry_out(batch, &commit).await
     }
@@ -272,5 +274,5 @@ impl Engine {
 /// How long after a policy was recorded every worker has read it.
 #[must_use]
 pub fn known_everywhere() -> std::time::Duration {
-    (LOOK * 2).to_std().unwrap_or_default()
+    (MAX_STALENESS * 2).to_std().unwrap_or_default()
 }

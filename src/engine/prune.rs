@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::config::RetentionSettings;
-use crate::store::{Stale, StoreError};
+use crate::store::{RetentionTarget, StoreError};
 
 /// How often a chunk is tried when another worker removes the same rows.
 const ATTEMPTS: u32 = 8;
@@ -47,23 +47,23 @@ impl Engine {
         }
         let kinds = [
             (
-                Stale::DeadLetters,
+                RetentionTarget::DeadLetters,
                 settings.dead_letters,
                 &mut report.dead_letters,
             ),
             (
-                Stale::SweepRuns { keep },
+                RetentionTarget::SweepRuns { keep },
                 settings.sweep_runs,
                 &mut report.sweep_runs,
             ),
-            (Stale::Journal, settings.journal, &mut report.journal),
+            (RetentionTarget::Journal, settings.journal, &mut report.journal),
         ];
-        for (stale, age, count) in kinds {
+        for (target, age, count) in kinds {
             let Some(before) = self.before(age) else { continue };
             *count = if dry_run {
-                self.store.stale(stale, before).await?
+                self.store.count_prunable(target, before).await?
             } else {
-                self.remove(stale, before, settings.chunk, stop).await?
+                self.remove(target, before, settings.chunk, stop).await?
             };
         }
         report.stopped = stop.is_cancelled();
@@ -85,7 +85,7 @@ impl Engine {
 
     async fn remove(
         &self,
-        stale: Stale,
+        target: RetentionTarget,
         before: DateTime<Utc>,
         chunk: u32,
         stop: &CancellationToken,
@@ -93,12 +93,12 @@ impl Engine {
         let mut removed = 0;
         let mut attempt = 0;
         while !stop.is_cancelled() {
-            match self.store.prune(stale, before, chunk).await {
+            match self.store.prune(target, before, chunk).await {
                 Ok(0) => break,
                 Ok(some) => {
                     removed += some;
                     attempt = 0;
-                    metrics::counter!("tenure_pruned_total", "table" => stale.table()).increment(some);
+                    metrics::counter!("tenure_pruned_total", "table" => target.table()).increment(some);
                 }
                 Err(StoreError::Conflict(_)) if attempt < ATTEMPTS => {
                     attempt += 1;

@@ -154,12 +154,12 @@ impl Engine {
     pub async fn decide(&self, key: &ClientKey, action: Option<&Action>) -> Result<Decision, StoreError> {
         let policies = self.policies().await?;
         let Some(stored) = self.store.client(key).await? else {
-            return Ok(Decision::take(&Client::default(), action, policies.latest()));
+            return Ok(Decision::decide(&Client::default(), action, policies.latest()));
         };
         let client = stored.client(&policies);
         let moment = present(&client, self.now());
         let client = self.at_moment(key, client, moment, &policies).await?;
-        Ok(Decision::take(&client, action, policies.at(moment)))
+        Ok(Decision::decide(&client, action, policies.at(moment)))
     }
 
     /// A client at a moment: its timers fired, or, if it has been further already, its history folded up to then.

@@ -1,7 +1,7 @@
 //! Rebuilding: what is stored about a client made to agree with what its log says.
 
-use super::conflicts::Conflicts;
-use super::page::Age;
+use super::cached::Staleness;
+use super::conflict_retry::ConflictRetry;
 use super::verify::Verified;
 use super::walk::{Scope, Walk};
 use super::{Engine, carry_out, plan};
@@ -55,11 +55,11 @@ impl Engine {
         key: ClientKey,
         seen: Vec<String>,
     ) -> Result<Rebuilt, StoreError> {
-        let mut conflicts = Conflicts::default();
+        let mut retry = ConflictRetry::default();
         loop {
             let error = match self.try_rebuild(&key).await {
                 Err(error @ StoreError::Conflict(_)) => {
-                    conflicts.again(error).await?;
+                    retry.wait_after(error).await?;
                     continue;
                 }
                 Err(error) => error,
@@ -78,12 +78,12 @@ impl Engine {
 
     async fn try_rebuild(&self, key: &ClientKey) -> Result<Rebuilt, StoreError> {
         let mut batch = self.store.begin().await?;
-        let kept = batch.kept(key).await?;
-        let policies = self.policies_in(batch.as_mut(), Age::Now).await?;
-        let names = plan::names_of(&kept);
+        let snapshot = batch.snapshot(key).await?;
+        let policies = self.policies_in(batch.as_mut(), Staleness::None).await?;
+        let names = plan::names_of(&snapshot);
         let holders = batch.holders(&names).await?;
         let plan::Rebuild { differences, commit } =
-            plan::plan_rebuild(&kept, holders, self.present(), &policies);
+            plan::plan_rebuild(&snapshot, holders, self.present(), &policies);
         let done = match commit {
             Ok(commit) => {
                 carry_out(batch, &commit).await?;

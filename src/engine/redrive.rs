@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 
-use super::{Answer, Engine, Incoming};
+use super::{Engine, Incoming, Outcome};
 use crate::domain::view::rfc3339;
 use crate::store::{DeadRecord, DeadStatus, StoreError};
 use crate::wire::Decoder;
@@ -24,7 +24,7 @@ pub enum Redrive {
     /// Less is kept of it than came.
     Cut,
     /// What its events came to, or the dead letter that it is still.
-    Now(Vec<Answer>),
+    Now(Vec<Outcome>),
 }
 
 impl Engine {
@@ -41,49 +41,51 @@ impl Engine {
                 None => Redrive::Unknown,
                 Some(DeadRecord {
                     status: DeadStatus::Redriven,
-                    came_of,
+                    redrive_outcome,
                     ..
-                }) => Redrive::Done(came_of.unwrap_or_default()),
+                }) => Redrive::Done(redrive_outcome.unwrap_or_default()),
                 Some(_) => Redrive::InHand,
             });
         };
         if record.is_cut() {
             let why = "it was too long to be kept whole; its sender has to send it again";
-            self.store.settle_dead(id, true, why, now).await?;
+            self.store.resolve_dead_letter(id, true, why, now).await?;
             return Ok(Redrive::Cut);
         }
         let incoming: Vec<Incoming> = decoder
-            .again(&record.letter)
+            .again(&record.dead_letter)
             .into_iter()
             .map(|read| read.map_or_else(Incoming::Dead, Incoming::Event))
             .collect();
-        let answers = self.take(incoming).await?;
-        let in_vain = is_dead_still(&answers);
-        let came_of = in_words(&answers);
-        self.store.settle_dead(id, in_vain, &came_of, self.now()).await?;
-        Ok(Redrive::Now(answers))
+        let outcomes = self.ingest(incoming).await?;
+        let failed = is_dead_still(&outcomes);
+        let redrive_outcome = in_words(&outcomes);
+        self.store
+            .resolve_dead_letter(id, failed, &redrive_outcome, self.now())
+            .await?;
+        Ok(Redrive::Now(outcomes))
     }
 }
 
 /// Whether all that came of a letter is a letter. (The members of a batch are letters of their own.)
-pub(super) fn is_dead_still(answers: &[Answer]) -> bool {
-    matches!(answers, [Answer::Dead(_) | Answer::Deferred { .. }])
+pub(super) fn is_dead_still(outcomes: &[Outcome]) -> bool {
+    matches!(outcomes, [Outcome::Dead(_) | Outcome::Deferred { .. }])
 }
 
-pub(super) fn in_words(answers: &[Answer]) -> String {
-    let words = |answer: &Answer| match answer {
-        Answer::Applied => "applied".to_owned(),
-        Answer::Duplicate => "duplicate".to_owned(),
-        Answer::Refused(refusal) => format!("refused ({})", refusal.code()),
-        Answer::Dead(reason) => format!("dead: {reason}"),
-        Answer::Deferred { until, .. } => format!("deferred until {}", rfc3339(*until)),
+pub(super) fn in_words(outcomes: &[Outcome]) -> String {
+    let words = |outcome: &Outcome| match outcome {
+        Outcome::Applied => "applied".to_owned(),
+        Outcome::Duplicate => "duplicate".to_owned(),
+        Outcome::Refused(refusal) => format!("refused ({})", refusal.code()),
+        Outcome::Dead(reason) => format!("dead: {reason}"),
+        Outcome::Deferred { until, .. } => format!("deferred until {}", rfc3339(*until)),
     };
-    if let [answer] = answers {
-        return words(answer);
+    if let [outcome] = outcomes {
+        return words(outcome);
     }
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for answer in answers {
-        *counts.entry(words(answer)).or_default() += 1;
+    for outcome in outcomes {
+        *counts.entry(words(outcome)).or_default() += 1;
     }
     let counts: Vec<String> = counts.iter().map(|(what, n)| format!("{n} {what}")).collect();
     counts.join(", ")

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::Engine;
-use super::conflicts::Conflicts;
+use super::conflict_retry::ConflictRetry;
 use crate::domain::{ClientKey, Event};
 use crate::store::{Commit, Renewal, StoreError, Touch, Touches};
 
@@ -16,10 +16,10 @@ impl Engine {
             return Ok(HashSet::new());
         }
         let policies = self.policies().await?.count();
-        let mut conflicts = Conflicts::default();
+        let mut retry = ConflictRetry::default();
         loop {
             match self.try_renew(&renewals, policies).await {
-                Err(error) => conflicts.again(error).await?,
+                Err(error) => retry.wait_after(error).await?,
                 kept => return kept,
             }
         }

@@ -238,7 +238,7 @@ impl ClockWatch {
     }
 
     /// A jump is suspect for a while only: see [`SUSPECT_FOR`]. A clock that another confirms has not jumped.
-    fn settle_jump(&self) {
+    fn resolve_jump(&self) {
         let (elapsed, confirmed) = (self.clock.elapsed(), self.is_confirmed());
         let jumped = self
             .skews()
@@ -274,7 +274,7 @@ impl Engine {
             self.watch
                 .compare(Reference::Database, said, asked, answered, TimeDelta::zero());
         }
-        self.watch.settle_jump();
+        self.watch.resolve_jump();
         self.watch.report();
         said.map(|_| ())
     }

@@ -9,9 +9,9 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
-use super::conflicts::{Conflicts, give_up_disputed_names};
-use super::horizon::{HeldBack, Horizon};
-use super::page::Age;
+use super::cached::Staleness;
+use super::conflict_retry::{ConflictRetry, give_up_disputed_names};
+use super::low_watermark::{HeldBack, LowWatermark};
 use super::{Engine, carry_out, plan};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::{Due, Halt, HaltKind, RunCounts, RunEnd, StoreError, Stored};
@@ -168,14 +168,14 @@ impl Engine {
         } else {
             self.store.lanes().await?
         };
-        let horizon = Horizon::of(&lanes, wanted, &self.watch);
-        let mut report = SweepReport::of(sweep, horizon.until, options.dry_run);
+        let low_watermark = LowWatermark::of(&lanes, wanted, &self.watch);
+        let mut report = SweepReport::of(sweep, low_watermark.until, options.dry_run);
         if options.dry_run {
-            if let Some(until) = horizon.until {
+            if let Some(until) = low_watermark.until {
                 self.sweep_chunks(&options, until, None, &mut report, &mut seen)
                     .await?;
             }
-            report.held_back = self.held_back(sweep, &horizon, wanted).await?;
+            report.held_back = self.held_back(sweep, &low_watermark, wanted).await?;
             return Ok(report);
         }
         // Whoever names the moment does not go by the clock.
@@ -202,7 +202,7 @@ impl Engine {
             .await?
             .id;
         let done = self
-            .run(run, &options, &horizon, wanted, &mut report, &mut seen)
+            .run(run, &options, &low_watermark, wanted, &mut report, &mut seen)
             .await;
         let end = RunEnd {
             at: self.now(),
@@ -241,13 +241,13 @@ impl Engine {
         &self,
         run: i64,
         options: &SweepOptions,
-        horizon: &Horizon,
+        low_watermark: &LowWatermark,
         wanted: DateTime<Utc>,
         report: &mut SweepReport,
         seen: &mut Seen<'_>,
     ) -> Result<(), StoreError> {
         let sweep = report.sweep;
-        if let Some(until) = horizon.until {
+        if let Some(until) = low_watermark.until {
             let trip = match &options.breaker {
                 Some(breaker) => self.would_trip(sweep, until, breaker, options).await?,
                 None => None,
@@ -265,7 +265,7 @@ impl Engine {
             }
             self.sweep_chunks(options, until, Some(run), report, seen).await?;
         }
-        report.held_back = self.held_back(sweep, horizon, wanted).await?;
+        report.held_back = self.held_back(sweep, low_watermark, wanted).await?;
         Ok(())
     }
 
@@ -273,10 +273,10 @@ impl Engine {
     async fn held_back(
         &self,
         sweep: Sweep,
-        horizon: &Horizon,
+        low_watermark: &LowWatermark,
         wanted: DateTime<Utc>,
     ) -> Result<Option<HeldBack>, StoreError> {
-        let Some(behind) = &horizon.behind else {
+        let Some(behind) = &low_watermark.behind else {
             return Ok(None);
         };
         // Times are whole microseconds, and no id is empty: this stands before all that is later.
@@ -284,7 +284,7 @@ impl Engine {
             partner: "".into(),
             client: "".into(),
         };
-        let from = horizon
+        let from = low_watermark
             .until
             .map(|until| (until + TimeDelta::microseconds(1), nobody));
         let due = self.store.due(sweep, wanted, from.as_ref(), 1).await?;
@@ -351,7 +351,7 @@ impl Engine {
                 Ended::Failed(error)
             })
         })
-        .buffered(self.store.sweeps_beside())
+        .buffered(self.store.concurrent_chunks())
         .boxed()
     }
 
@@ -424,11 +424,11 @@ impl Engine {
     }
 
     async fn sweep_clients(&self, keys: &[ClientKey], chunk: Chunk) -> Result<Swept, StoreError> {
-        let mut conflicts = Conflicts::default();
+        let mut retry = ConflictRetry::default();
         let mut suspicious = false;
         loop {
             match self.try_sweep(keys, chunk, suspicious).await {
-                Err(error) => conflicts.again(error).await?,
+                Err(error) => retry.wait_after(error).await?,
                 done => return done,
             }
             suspicious = true;
@@ -449,7 +449,7 @@ impl Engine {
         if suspicious {
             give_up_disputed_names(batch.as_mut(), &mut stored).await?;
         }
-        let policies = self.policies_in(batch.as_mut(), Age::AMoment).await?;
+        let policies = self.policies_in(batch.as_mut(), Staleness::Bounded).await?;
         let batch = if chunk.dry_run {
             batch.rollback().await?;
             stored.extend(self.busy(&keys, &stored).await?);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::page::Age;
+use super::cached::Staleness;
 use super::walk::{Scope, Walk};
 use super::{Engine, plan};
 use crate::domain::ClientKey;
@@ -90,15 +90,15 @@ impl Engine {
     async fn drift(&self, key: &ClientKey) -> Result<(u64, Vec<String>), StoreError> {
         let mut policies = self.policies().await?;
         loop {
-            let kept = self.store.kept(key).await?;
-            let found = plan::drift(&kept, self.present(), &policies);
+            let snapshot = self.store.snapshot(key).await?;
+            let found = plan::drift(&snapshot, self.present(), &policies);
             if found.is_empty() {
-                return Ok((kept.history.len() as u64, found));
+                return Ok((snapshot.history.len() as u64, found));
             }
             // The client may have been written under a policy that was recorded a moment ago.
-            let recorded = self.policies_of(Age::Now).await?;
+            let recorded = self.policies_of(Staleness::None).await?;
             if recorded == policies {
-                return Ok((kept.history.len() as u64, found));
+                return Ok((snapshot.history.len() as u64, found));
             }
             policies = recorded;
         }

@@ -91,7 +91,7 @@ pub(super) async fn list(
     };
     params.finish()?;
     let mut clients = api
-        .undisturbed(|engine| async move { engine.clients(&request).await })
+        .run_detached(|engine| async move { engine.clients(&request).await })
         .await?;
     let more = clients.len() > limit;
     clients.truncate(limit);
@@ -139,7 +139,7 @@ pub(super) async fn show(
     let at = params.moment("at")?;
     params.finish()?;
     let asked = key.clone();
-    api.undisturbed(move |engine| async move { engine.client(&asked, at).await })
+    api.run_detached(move |engine| async move { engine.client(&asked, at).await })
         .await?
         .map(Json)
         .ok_or(ApiError::UnknownClient(key))
@@ -178,7 +178,7 @@ pub(super) async fn journal(
     let asked = key.clone();
     let lines = u32::try_from(limit + 1).unwrap_or(u32::MAX);
     let (known, mut journal) = api
-        .undisturbed(move |engine| async move {
+        .run_detached(move |engine| async move {
             let journal = engine.journal(&asked, after, lines).await?;
             // An empty page is the end of a journal, or there is no such client.
             let known = !journal.is_empty() || engine.client(&asked, None).await?.is_some();
@@ -227,7 +227,7 @@ pub(super) async fn access(
         })
         .transpose()?;
     params.finish()?;
-    api.undisturbed(move |engine| async move { engine.decide(&key, action.as_ref()).await })
+    api.run_detached(move |engine| async move { engine.decide(&key, action.as_ref()).await })
         .await
         .map(Json)
 }

@@ -108,14 +108,14 @@ impl Place {
     }
 
     /// The request has come in: from now on the connection is not closed.
-    pub(super) fn works(&self) {
+    pub(super) fn busy(&self) {
         if let Some(turn) = self.turn().take() {
             self.connections.lock().waiting.remove(&turn);
         }
     }
 
     /// The request is answered: the connection waits again, behind all that wait already.
-    pub(super) fn waits(&self) {
+    pub(super) fn idle(&self) {
         let mut turn = self.turn();
         if turn.is_none() && !self.closed.is_cancelled() {
             *turn = Some(self.connections.lock().enqueue(self.closed.clone()));
@@ -153,7 +153,7 @@ pub(super) struct Incoming<B> {
 impl<B: Body> Incoming<B> {
     pub(super) fn new(body: B, place: Arc<Place>) -> Self {
         if body.is_end_stream() {
-            place.works();
+            place.busy();
         }
         Self { body, place }
     }
@@ -169,7 +169,7 @@ impl<B: Body + Unpin> Body for Incoming<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.place.works();
+            self.place.busy();
         }
         polled
     }
@@ -194,8 +194,8 @@ mod tests {
         let connections = Connections::new(2);
         let (first, second) = (connections.admit().await, connections.admit().await);
         // It asks and is answered, so that the other one has waited longer.
-        first.works();
-        first.waits();
+        first.busy();
+        first.idle();
         let third = connections.admit().await;
         assert!(second.closed.is_cancelled() && !first.closed.is_cancelled());
         drop(second);
@@ -209,22 +209,22 @@ mod tests {
     async fn one_that_works_is_not_closed_and_a_new_one_waits_for_it() {
         let connections = Connections::new(1);
         let first = connections.admit().await;
-        first.works();
+        first.busy();
         let waiting = tokio::spawn({
             let connections = connections.clone();
             async move { connections.admit().await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        first.waits();
+        first.idle();
         let second = tokio::time::timeout(Duration::from_secs(30), waiting)
             .await
             .expect("room")
             .expect("a place");
         assert!(first.closed.is_cancelled() && !second.closed.is_cancelled());
         // A closed one that is answered late does not wait again.
-        first.works();
-        first.waits();
+        first.busy();
+        first.idle();
         assert_eq!(connections.lock().waiting.len(), 1);
     }
 }

@@ -46,7 +46,7 @@ pub struct DeadLetterLine {
     #[schema(format = DateTime)]
     redriven_at: Option<String>,
     /// What came of that.
-    came_of: Option<String>,
+    redrive_outcome: Option<String>,
     /// When it is read again by itself, as long as it is open: its event is ahead of the clock.
     #[schema(format = DateTime)]
     retry_at: Option<String>,
@@ -65,7 +65,7 @@ impl From<DeadLine> for DeadLetterLine {
             first_seen_at: rfc3339(line.first_seen_at),
             last_seen_at: rfc3339(line.last_seen_at),
             redriven_at: line.redriven_at.map(rfc3339),
-            came_of: line.came_of,
+            redrive_outcome: line.redrive_outcome,
             retry_at: line.retry_at.map(rfc3339),
         }
     }
@@ -103,7 +103,7 @@ pub(super) async fn list(
     params.finish()?;
     let wanted = u32::try_from(limit + 1).unwrap_or(u32::MAX);
     let mut records = api
-        .undisturbed(move |engine| async move { engine.store().dead_letters(&filter, after, wanted).await })
+        .run_detached(move |engine| async move { engine.store().dead_letters(&filter, after, wanted).await })
         .await?;
     let more = records.len() > limit;
     records.truncate(limit);

@@ -19,7 +19,7 @@ use super::error::ErrorBody;
 use super::{Api, ApiError, schema};
 use crate::domain::Event;
 use crate::domain::id::clip;
-use crate::engine::{Answer, Incoming};
+use crate::engine::{Incoming, Outcome};
 use crate::store::DeadLetter;
 use crate::wire::{BATCH, Decoder, Message, Pairs, STRUCTURED, is_plain_encoding};
 
@@ -96,7 +96,7 @@ pub enum OutcomeKind {
         (status = 503, description = "The store cannot be reached: send it again", body = ErrorBody),
     )
 )]
-pub(super) async fn take(
+pub(super) async fn ingest(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -127,7 +127,7 @@ pub(super) async fn take(
         body: &body,
     })?;
     drop(body);
-    let outcomes = take_all(&api, read).await?;
+    let outcomes = ingest_all(&api, read).await?;
     let status = match outcomes.as_slice() {
         [only] if only.outcome == OutcomeKind::Dead => StatusCode::UNPROCESSABLE_ENTITY,
         [only] if only.outcome == OutcomeKind::Deferred => StatusCode::ACCEPTED,
@@ -167,7 +167,10 @@ fn check_mode(content_type: Option<&str>, headers: &HeaderMap) -> Result<(), Api
     }
 }
 
-async fn take_all(api: &Api, decoded: Vec<Result<Event, DeadLetter>>) -> Result<Vec<EventOutcome>, ApiError> {
+async fn ingest_all(
+    api: &Api,
+    decoded: Vec<Result<Event, DeadLetter>>,
+) -> Result<Vec<EventOutcome>, ApiError> {
     let names: Vec<_> = decoded
         .iter()
         .map(|one| {
@@ -176,7 +179,7 @@ async fn take_all(api: &Api, decoded: Vec<Result<Event, DeadLetter>>) -> Result<
                 .map(|event| (event.source.clone(), event.id.clone()))
         })
         .collect();
-    let mut answers = Vec::with_capacity(decoded.len());
+    let mut outcomes = Vec::with_capacity(decoded.len());
     let mut incoming = decoded
         .into_iter()
         .map(|one| one.map_or_else(Incoming::Dead, Incoming::Event));
@@ -186,29 +189,29 @@ async fn take_all(api: &Api, decoded: Vec<Result<Event, DeadLetter>>) -> Result<
             break;
         }
         let taken = api
-            .undisturbed(|engine| async move { engine.take(chunk).await })
+            .run_detached(|engine| async move { engine.ingest(chunk).await })
             .await?;
-        answers.extend(taken);
+        outcomes.extend(taken);
     }
     Ok(names
         .into_iter()
-        .zip(answers)
-        .map(|(name, answer)| EventOutcome::of(name, answer))
+        .zip(outcomes)
+        .map(|(name, outcome)| EventOutcome::of(name, outcome))
         .collect())
 }
 
 impl EventOutcome {
-    fn of(name: Option<(Arc<str>, Arc<str>)>, answer: Answer) -> Self {
-        let (outcome, code, reason) = match answer {
-            Answer::Applied => (OutcomeKind::Applied, None, None),
-            Answer::Duplicate => (OutcomeKind::Duplicate, None, None),
-            Answer::Refused(refusal) => (
+    fn of(name: Option<(Arc<str>, Arc<str>)>, outcome: Outcome) -> Self {
+        let (outcome, code, reason) = match outcome {
+            Outcome::Applied => (OutcomeKind::Applied, None, None),
+            Outcome::Duplicate => (OutcomeKind::Duplicate, None, None),
+            Outcome::Refused(refusal) => (
                 OutcomeKind::Refused,
                 Some(refusal.code()),
                 Some(refusal.words().to_owned()),
             ),
-            Answer::Dead(reason) => (OutcomeKind::Dead, None, Some(reason)),
-            Answer::Deferred { reason, .. } => (OutcomeKind::Deferred, None, Some(reason)),
+            Outcome::Dead(reason) => (OutcomeKind::Dead, None, Some(reason)),
+            Outcome::Deferred { reason, .. } => (OutcomeKind::Deferred, None, Some(reason)),
         };
         let (source, id) = name.unzip();
         Self {

@@ -59,7 +59,7 @@ impl Api {
             return;
         }
         let relayed = self.metrics.relayed.get().is_some();
-        let answered = self.undisturbed(move |engine| async move {
+        let answered = self.run_detached(move |engine| async move {
             if relayed {
                 let backlog = engine.store().relay_backlog().await?;
                 gauge("tenure_relay_backlog", backlog);
@@ -86,7 +86,7 @@ impl Api {
             return;
         }
         let shown = self.metrics.shown.clone();
-        let counted = self.undisturbed(move |engine| async move {
+        let counted = self.run_detached(move |engine| async move {
             let census = engine.store().census().await;
             *count_at = Some(Instant::now() + FRESH_FOR.max(began.elapsed() * REST));
             match census {

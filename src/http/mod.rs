@@ -99,7 +99,7 @@ impl Api {
     /// Every route.
     pub fn router(self: &Arc<Self>) -> Router {
         let guarded = Router::new()
-            .route("/v1/events", post(events::take))
+            .route("/v1/events", post(events::ingest))
             .route("/v1/partners/{partner}/clients", get(clients::list))
             .route("/v1/partners/{partner}/clients/{client}", get(clients::show))
             .route(
@@ -135,7 +135,7 @@ impl Api {
 
     /// Does something with the engine that neither a client who hangs up nor the time limit may cut
     /// off half-way: a store's transaction has to be seen through.
-    async fn undisturbed<T, F>(&self, work: impl FnOnce(Arc<Engine>) -> F) -> Result<T, ApiError>
+    async fn run_detached<T, F>(&self, work: impl FnOnce(Arc<Engine>) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,

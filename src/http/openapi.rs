@@ -15,7 +15,7 @@ use super::{clients, dead_letters, event_schema, events, health, schema};
                        whose account at this very moment."
     ),
     paths(
-        events::take,
+        events::ingest,
         clients::list,
         clients::show,
         clients::journal,

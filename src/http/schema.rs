@@ -154,7 +154,7 @@ pub enum Cause {
         timer: String,
     },
     Rebuild {
-        rebuild: Mended,
+        rebuild: Repair,
     },
 }
 
@@ -179,7 +179,7 @@ macro_rules! names {
 }
 
 names! {
-    Mended { State, Journal }
+    Repair { State, Journal }
     LinkName { Draft, Invited, Active, InvitationRejected, AccessRejected, Archived, Lost, Deleted }
     ServiceName { PendingAssigning, Active, Terminated }
     ServiceFilterName { PendingAssigning, Active, Terminated, AllActive }

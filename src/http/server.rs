@@ -151,7 +151,7 @@ fn service(
         let answer = router.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            place.waits();
+            place.idle();
             answer
         }) as Answering<_>
     })

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::document::Document;
 use super::records::RunCounts;
-use super::touches::{Quiet, Touches};
+use super::touches::{RenewOnlyWindow, Touches};
 use crate::domain::{ClientKey, Entry, Event, Refusal, Sweep};
 
 /// One transaction's writes. Empty parts cost nothing.
@@ -70,14 +70,14 @@ pub struct TouchWrite {
     /// A full run that is put away, never to be written again.
     pub closed: Option<Touches>,
     /// When touches to come will do nothing but renew.
-    pub quiet: Option<Quiet>,
+    pub renew_only: Option<RenewOnlyWindow>,
 }
 
 /// A row of the log.
 #[derive(Clone, Debug)]
 pub struct EventWrite {
     pub event: Event,
-    pub outcome: Outcome,
+    pub outcome: RecordedOutcome,
 }
 
 /// An event of the log whose outcome is different now that an earlier one has arrived.
@@ -85,17 +85,17 @@ pub struct EventWrite {
 pub struct OutcomeUpdate {
     pub source: Arc<str>,
     pub id: Arc<str>,
-    pub outcome: Outcome,
+    pub outcome: RecordedOutcome,
 }
 
 /// What came of an event at its place in history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RecordedOutcome {
     Applied,
     Refused(Refusal),
 }
 
-impl Outcome {
+impl RecordedOutcome {
     #[must_use]
     pub fn refusal(self) -> Option<Refusal> {
         match self {
@@ -105,7 +105,7 @@ impl Outcome {
     }
 }
 
-impl From<Result<(), Refusal>> for Outcome {
+impl From<Result<(), Refusal>> for RecordedOutcome {
     fn from(result: Result<(), Refusal>) -> Self {
         result.map_or_else(Self::Refused, |()| Self::Applied)
     }

@@ -1,11 +1,11 @@
 //! What is kept, and the narrow door to it: [`Store`] for reading, [`Batch`] for the one
 //! transaction in which everything is written. Two adapters, the same meaning.
 
+mod client_snapshot;
 mod commit;
+mod dead_letter;
 mod document;
 mod error;
-mod kept;
-mod letters;
 mod pool;
 pub mod postgres;
 mod records;
@@ -19,20 +19,20 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+pub use client_snapshot::{ClientSnapshot, Columns, SnapshotRow};
 pub use commit::{
-    ClientWrite, Commit, DeadLetter, EventWrite, Outcome, OutcomeUpdate, TouchWrite, Watermark,
+    ClientWrite, Commit, DeadLetter, EventWrite, OutcomeUpdate, RecordedOutcome, TouchWrite, Watermark,
 };
-pub use document::{Armed, Document};
+pub use dead_letter::{LONGEST_BODY, body_digest, hex};
+pub use document::{Deadlines, Document};
 pub use error::StoreError;
-pub use kept::{Columns, Kept, KeptRow};
-pub use letters::{LONGEST_BODY, body_digest, hex};
 pub use records::{
-    Arming, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt, HaltKind,
-    LaneProgress, Logged, NameClaim, Outbox, Published, Recorded, Replaced, RunCounts, RunEnd, RunStatus,
-    Stale, Stored, SweepRun,
+    Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, DeadlineBackfill, Due, Halt,
+    HaltKind, LaneProgress, Logged, NameClaim, Outbox, Published, Recorded, Replaced, RetentionTarget,
+    RunCounts, RunEnd, RunStatus, Stored, SweepRun,
 };
 pub use schema::SchemaState;
-pub use touches::{PACKED_SOURCE, Quiet, Renewal, Touch, Touches};
+pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, Touch, Touches};
 
 use crate::domain::{ClientKey, Policy, Sweep};
 
@@ -72,15 +72,15 @@ pub trait Store: Send + Sync + 'static {
     async fn set_back_moment(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<()>;
 
     /// How a long batch of events is divided.
-    fn parts(&self) -> Parts {
-        Parts {
-            events: 1_000,
-            together: 1,
+    fn batch_limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_per_part: 1_000,
+            parts: 1,
         }
     }
 
     /// How many chunks of a sweep are under way at a time.
-    fn sweeps_beside(&self) -> usize {
+    fn concurrent_chunks(&self) -> usize {
         1
     }
 
@@ -116,7 +116,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<ClientKey>>;
 
     /// Everything that is kept about a client, as of one moment.
-    async fn kept(&self, key: &ClientKey) -> Result<Kept>;
+    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot>;
 
     /// How many clients there are by facet and status, and rows by table.
     async fn census(&self) -> Result<Census>;
@@ -124,17 +124,17 @@ pub trait Store: Send + Sync + 'static {
     /// Every policy recorded, oldest first.
     async fn policies(&self) -> Result<Vec<(DateTime<Utc>, Policy)>>;
 
-    /// Records a policy from a moment on; with `arm`, deadlines are still to be computed by it.
-    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()>;
+    /// Records a policy from a moment on; with `backfill`, deadlines are still to be computed by it.
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, backfill: bool) -> Result<()>;
 
     /// Replaces recorded policies, each by its moment, all of them or none. Their number stays the same.
     async fn replace_policies(&self, replaced: &[Replaced]) -> Result<()>;
 
     /// The policy whose deadlines are still being computed, if any.
-    async fn arming(&self) -> Result<Option<Arming>>;
+    async fn deadline_backfill(&self) -> Result<Option<DeadlineBackfill>>;
 
     /// Notes up to which client deadlines have been computed by the policy of this moment; none: all have.
-    async fn armed(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()>;
+    async fn deadlines_backfilled(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()>;
 
     /// How far each lane of the broker has come.
     async fn lanes(&self) -> Result<Vec<LaneProgress>>;
@@ -244,17 +244,23 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<DeadRecord>>;
 
     /// Marks dead letters as redriven, each with what came of it in words.
-    async fn settle_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()>;
+    async fn resolve_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()>;
 
     /// Ends a redrive, with what came of it in words. One that was in vain leaves the letter's status as it is.
-    async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()>;
+    async fn resolve_dead_letter(
+        &self,
+        id: i64,
+        failed: bool,
+        redrive_outcome: &str,
+        at: DateTime<Utc>,
+    ) -> Result<()>;
 
     /// How many rows are older than `before`, as [`Store::prune`] would remove them.
-    async fn stale(&self, stale: Stale, before: DateTime<Utc>) -> Result<u64>;
+    async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64>;
 
     /// Removes rows that are older than `before`, the oldest first, at most `limit`, and tells how many. Several
     /// workers may do so at once.
-    async fn prune(&self, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64>;
+    async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64>;
 
     /// Lets go of connections, after what is under way.
     async fn close(&self);
@@ -262,20 +268,20 @@ pub trait Store: Send + Sync + 'static {
 
 /// How a long batch is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts {
+pub struct BatchLimits {
     /// Events that are planned and written at a time at most, at least 1: a client's state is copied for each of its
     /// events.
-    pub events: usize,
+    pub events_per_part: usize,
     /// Parts in one transaction at most, at least 1. More only where a transaction is alone: each part locks its clients
     /// after those of the part before, and so in no order.
-    pub together: usize,
+    pub parts: usize,
 }
 
-impl Parts {
+impl BatchLimits {
     /// Events in one transaction at most.
     #[must_use]
-    pub fn of_transaction(self) -> usize {
-        self.events * self.together
+    pub fn events_per_transaction(self) -> usize {
+        self.events_per_part * self.parts
     }
 }
 
@@ -305,8 +311,8 @@ pub trait Batch: Send {
         longest: Option<usize>,
     ) -> Result<HashMap<ClientKey, Vec<Logged>>>;
 
-    /// Locks a client, if it has a row, and reads everything that is kept about it, as [`Store::kept`].
-    async fn kept(&mut self, key: &ClientKey) -> Result<Kept>;
+    /// Locks a client, if it has a row, and reads everything that is kept about it, as [`Store::snapshot`].
+    async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot>;
 
     /// As [`Store::policies`]. A transaction asks on its own connection: one that held a connection and waited for
     /// another would, with others like it, wait for ever.
@@ -318,11 +324,11 @@ pub trait Batch: Send {
     /// As [`Store::halts`].
     async fn halts(&mut self) -> Result<Vec<Halt>>;
 
-    /// Keeps touches of clients that are in a [`Quiet`] stretch under so many policies, in the order of their keys. Tells
+    /// Keeps touches of clients that are in a [`RenewOnlyWindow`] stretch under so many policies, in the order of their keys. Tells
     /// whose were kept; the others have to be read.
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>>;
 
-    /// Writes a part of what the transaction is to write, where [`Parts::together`] allows for more than one. When that
+    /// Writes a part of what the transaction is to write, where [`BatchLimits::parts`] allows for more than one. When that
     /// fails, the transaction can only be dropped.
     async fn write(&mut self, commit: &Commit) -> Result<()>;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::commit::{DeadLetter, Outcome};
+use super::commit::{DeadLetter, RecordedOutcome};
 use super::document::Document;
 use super::touches::Touches;
 use crate::domain::access::AccessStatus;
@@ -77,7 +77,7 @@ impl Stored {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
     pub event: Event,
-    pub outcome: Outcome,
+    pub outcome: RecordedOutcome,
 }
 
 /// A name within a partner: `(partner, name key)`.
@@ -194,25 +194,25 @@ impl DeadStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadRecord {
     pub id: i64,
-    pub letter: DeadLetter,
+    pub dead_letter: DeadLetter,
     pub status: DeadStatus,
     pub times_seen: i64,
     pub first_seen_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
     /// When it was redriven or discarded.
-    pub settled_at: Option<DateTime<Utc>>,
+    pub resolved_at: Option<DateTime<Utc>>,
     /// Length of the body as it came; a longer one than [`super::LONGEST_BODY`] is kept cut.
     pub bytes: i64,
     /// When it was last redriven, and what came of that, in words.
     pub redriven_at: Option<DateTime<Utc>>,
-    pub came_of: Option<String>,
+    pub redrive_outcome: Option<String>,
 }
 
 impl DeadRecord {
     /// Whether less is kept than came: then it cannot be redriven.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        usize::try_from(self.bytes).is_ok_and(|bytes| bytes > self.letter.body.len())
+        usize::try_from(self.bytes).is_ok_and(|bytes| bytes > self.dead_letter.body.len())
     }
 }
 
@@ -229,9 +229,9 @@ pub struct DeadLine {
     pub times_seen: i64,
     pub first_seen_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
-    pub settled_at: Option<DateTime<Utc>>,
+    pub resolved_at: Option<DateTime<Utc>>,
     pub redriven_at: Option<DateTime<Utc>>,
-    pub came_of: Option<String>,
+    pub redrive_outcome: Option<String>,
     /// When it is read again by itself, as long as it is open.
     pub retry_at: Option<DateTime<Utc>>,
 }
@@ -363,7 +363,7 @@ pub struct LaneProgress {
 
 /// A policy whose deadlines are still being computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arming {
+pub struct DeadlineBackfill {
     /// The moment from which the policy counts.
     pub policy_from: DateTime<Utc>,
     /// Those up to this client have theirs.
@@ -382,7 +382,7 @@ pub struct Replaced {
 
 /// What may grow too old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stale {
+pub enum RetentionTarget {
     /// Redriven or discarded, by when that was.
     DeadLetters,
     /// By when they ended; the last `keep` of each sweep stay.
@@ -391,7 +391,7 @@ pub enum Stale {
     Journal,
 }
 
-impl Stale {
+impl RetentionTarget {
     #[must_use]
     pub fn table(self) -> &'static str {
         match self {

@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::commit::{ClientWrite, DeadLetter, Outcome, OutcomeUpdate};
+use super::commit::{ClientWrite, DeadLetter, OutcomeUpdate, RecordedOutcome};
 use super::records::{
-    Arming, Census, Cursor, DeadLine, DeadRecord, DeadStatus, Due, Halt, HaltKind, LaneProgress, Logged,
-    Recorded, RunCounts, RunStatus, Stored, SweepRun,
+    Census, Cursor, DeadLine, DeadRecord, DeadStatus, DeadlineBackfill, Due, Halt, HaltKind, LaneProgress,
+    Logged, Recorded, RunCounts, RunStatus, Stored, SweepRun,
 };
-use super::touches::{Quiet, Touch, Touches};
-use super::{Armed, Columns, Document, KeptRow, Result, StoreError};
+use super::touches::{RenewOnlyWindow, Touch, Touches};
+use super::{Columns, Deadlines, Document, Result, SnapshotRow, StoreError};
 use crate::domain::change::kind_from_name;
 use crate::domain::event::NameVerdict;
 use crate::domain::link::LinkStatus;
@@ -116,14 +116,14 @@ pub(super) fn open_run(key: &ClientKey, bytes: &[u8]) -> Result<Touches> {
     .touches("open_run", bytes)
 }
 
-/// `open_run, quiet_after, quiet_before, quiet_policies`
+/// `open_run, after, before, policies`
 pub(super) type TouchesRow<T> = (Vec<u8>, Option<T>, Option<T>, Option<i64>);
 
 /// A client's touches, if it has any. Where a part of the quiet stretch is missing there is none.
 pub(super) fn touches_row<T: Moment>(
     key: &ClientKey,
     row: Option<TouchesRow<T>>,
-) -> Result<(Touches, Option<Quiet>)> {
+) -> Result<(Touches, Option<RenewOnlyWindow>)> {
     let Some((run, after, before, policies)) = row else {
         return Ok((Touches::default(), None));
     };
@@ -134,19 +134,19 @@ pub(super) fn touches_row<T: Moment>(
     let moment = |column, time: Option<T>| time.map(|time| place.moment(column, time)).transpose();
     let after = moment("quiet_after", after)?;
     let before = moment("quiet_before", before)?;
-    let quiet = after
+    let renew_only = after
         .zip(before)
         .zip(policies)
-        .map(|((after, before), policies)| Quiet {
+        .map(|((after, before), policies)| RenewOnlyWindow {
             after,
             before,
             policies,
         });
-    Ok((open_run(key, &run)?, quiet))
+    Ok((open_run(key, &run)?, renew_only))
 }
 
 /// `version, doc, name, name_key, link, service, access, as_of`
-pub(super) type KeptColumns<T> = (
+pub(super) type SnapshotColumns<T> = (
     i64,
     String,
     Option<String>,
@@ -157,13 +157,13 @@ pub(super) type KeptColumns<T> = (
     Option<T>,
 );
 
-pub(super) fn kept_row<T: Moment>(key: &ClientKey, row: KeptColumns<T>) -> Result<KeptRow> {
+pub(super) fn snapshot_row<T: Moment>(key: &ClientKey, row: SnapshotColumns<T>) -> Result<SnapshotRow> {
     let (version, doc, name, name_key, link, service, access, as_of) = row;
     let place = Row {
         table: "clients",
         key,
     };
-    Ok(KeptRow {
+    Ok(SnapshotRow {
         version,
         document: serde_json::from_str(&doc).map_err(|error| error.to_string()),
         columns: Columns {
@@ -178,7 +178,7 @@ pub(super) fn kept_row<T: Moment>(key: &ClientKey, row: KeptColumns<T>) -> Resul
 }
 
 /// The deadlines of one client, from rows of `sweep, due_at`.
-pub(super) fn armed<T: Moment>(key: &ClientKey, rows: Vec<(String, T)>) -> Result<Armed> {
+pub(super) fn deadlines<T: Moment>(key: &ClientKey, rows: Vec<(String, T)>) -> Result<Deadlines> {
     let place = Row {
         table: "deadlines",
         key,
@@ -222,10 +222,10 @@ pub(super) fn data_of(kind: &EventKind) -> String {
 }
 
 /// `applied` or `refused`, and the code of the refusal.
-pub(super) fn outcome_columns(outcome: Outcome) -> (&'static str, Option<&'static str>) {
+pub(super) fn outcome_columns(outcome: RecordedOutcome) -> (&'static str, Option<&'static str>) {
     match outcome {
-        Outcome::Applied => ("applied", None),
-        Outcome::Refused(refusal) => ("refused", Some(refusal.code())),
+        RecordedOutcome::Applied => ("applied", None),
+        RecordedOutcome::Refused(refusal) => ("refused", Some(refusal.code())),
     }
 }
 
@@ -252,14 +252,14 @@ pub(super) fn logged<T: Moment>(row: LoggedRow<T>) -> Result<Logged> {
     let kind = format!(r#"{{"type":{},"data":{data}}}"#, json(&kind));
     let kind: EventKind = row.json("data", &kind)?;
     let outcome = match reason {
-        None => Outcome::Applied,
-        Some(code) => Outcome::Refused(row.word("reason", &code, Refusal::from_code)?),
+        None => RecordedOutcome::Applied,
+        Some(code) => RecordedOutcome::Refused(row.word("reason", &code, Refusal::from_code)?),
     };
     // A name is asked for only once an event could be applied, so these two outcomes, and no others,
     // tell that it was.
     let name_verdict = match (kind.claimed_name(), outcome) {
-        (Some(_), Outcome::Applied) => NameVerdict::Granted,
-        (Some(_), Outcome::Refused(Refusal::NameTaken)) => NameVerdict::Taken,
+        (Some(_), RecordedOutcome::Applied) => NameVerdict::Granted,
+        (Some(_), RecordedOutcome::Refused(Refusal::NameTaken)) => NameVerdict::Taken,
         _ => NameVerdict::Open,
     };
     let event = Event {
@@ -282,7 +282,7 @@ pub(super) fn touched(key: &ClientKey, run: &[u8]) -> Result<Vec<Logged>> {
     };
     let logged = |touch: &Touch| Logged {
         event: touch.to_event(key),
-        outcome: Outcome::Applied,
+        outcome: RecordedOutcome::Applied,
     };
     Ok(row.touches("run", run)?.iter().map(logged).collect())
 }
@@ -454,7 +454,7 @@ pub(super) fn dead_line<T: Moment>(row: DeadLineRow<T>) -> Result<DeadLine> {
         last,
         settled,
         redriven,
-        came_of,
+        redrive_outcome,
         retry,
     ) = row;
     let row = Row {
@@ -472,9 +472,9 @@ pub(super) fn dead_line<T: Moment>(row: DeadLineRow<T>) -> Result<DeadLine> {
         times_seen,
         first_seen_at: row.moment("first_seen_at", first)?,
         last_seen_at: row.moment("last_seen_at", last)?,
-        settled_at: moment("settled_at", settled)?,
+        resolved_at: moment("settled_at", settled)?,
         redriven_at: moment("redriven_at", redriven)?,
-        came_of,
+        redrive_outcome,
         retry_at: moment("retry_at", retry)?,
     })
 }
@@ -511,7 +511,7 @@ pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadRecord> {
         last,
         settled,
         redriven,
-        came_of,
+        redrive_outcome,
         retry,
         headers,
         body,
@@ -533,12 +533,12 @@ pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadRecord> {
         last,
         settled,
         redriven,
-        came_of,
+        redrive_outcome,
         retry,
     ))?;
     Ok(DeadRecord {
         id,
-        letter: DeadLetter {
+        dead_letter: DeadLetter {
             origin: line.origin,
             content_type: line.content_type,
             headers,
@@ -550,10 +550,10 @@ pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadRecord> {
         times_seen: line.times_seen,
         first_seen_at: line.first_seen_at,
         last_seen_at: line.last_seen_at,
-        settled_at: line.settled_at,
+        resolved_at: line.resolved_at,
         bytes: line.bytes,
         redriven_at: line.redriven_at,
-        came_of: line.came_of,
+        redrive_outcome: line.redrive_outcome,
     })
 }
 
@@ -649,14 +649,14 @@ pub(super) fn lane<T: Moment>(
 }
 
 /// `policy_from, partner, client`
-pub(super) fn arming<T: Moment>(
+pub(super) fn deadline_backfill<T: Moment>(
     (policy_from, partner, client): (T, Option<String>, Option<String>),
-) -> Result<Arming> {
+) -> Result<DeadlineBackfill> {
     let row = Row {
         table: "arming",
         key: &"policy",
     };
-    Ok(Arming {
+    Ok(DeadlineBackfill {
         policy_from: row.moment("policy_from", policy_from)?,
         after: partner
             .zip(client)

@@ -66,7 +66,7 @@ impl Touch {
 /// read for it: its access is enabled, it has seen nothing later, and no timer is due. Whatever else is written of the
 /// client ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quiet {
+pub struct RenewOnlyWindow {
     /// The last touch: one must be later.
     pub after: DateTime<Utc>,
     /// When the next timer is due, had there been no more touches: one must be earlier.

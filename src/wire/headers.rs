@@ -19,7 +19,7 @@ pub trait Headers {
     fn content_encoding(&self) -> Option<&str>;
 
     /// All that is worth keeping, as text.
-    fn kept(&self) -> Vec<(String, String)>;
+    fn stored_headers(&self) -> Vec<(String, String)>;
 }
 
 /// How a header's value stands for that of its attribute.
@@ -95,7 +95,7 @@ pub(crate) fn find<'a>(
 
 /// A header's value as text to be kept. What is not UTF-8 is percent-encoded where that means the same, and replaced
 /// elsewhere.
-pub(crate) fn kept_value(header: &str, value: &[u8]) -> String {
+pub(crate) fn stored_value(header: &str, value: &[u8]) -> String {
     let is_encoded = attribute_of(header).is_some_and(|(binding, _)| binding == Binding::Http);
     let mut text = String::with_capacity(value.len());
     for chunk in value.utf8_chunks() {
@@ -136,7 +136,7 @@ impl Pairs {
             headers
                 .into_iter()
                 .filter(|(name, _)| kept(name))
-                .map(|(name, value)| (name.to_owned(), kept_value(name, value)))
+                .map(|(name, value)| (name.to_owned(), stored_value(name, value)))
                 .collect(),
         )
     }
@@ -162,7 +162,7 @@ impl Headers for Pairs {
         self.0.iter().find(is).map(|(_, value)| &**value)
     }
 
-    fn kept(&self) -> Vec<(String, String)> {
+    fn stored_headers(&self) -> Vec<(String, String)> {
         self.0.clone()
     }
 }
@@ -220,7 +220,7 @@ mod tests {
                 Err(why) => assert!(found.unwrap_err().contains(why), "{value:?}"),
             }
             // A dead letter says the same when it is redriven.
-            let again = Pairs::from(pairs.kept());
+            let again = Pairs::from(pairs.stored_headers());
             assert_eq!(again.attribute("id"), pairs.attribute("id"));
         }
     }
@@ -248,7 +248,7 @@ mod tests {
             ("User-Agent", b"curl"),
         ]);
         assert_eq!(
-            pairs.kept(),
+            pairs.stored_headers(),
             [("ce-id", "1"), ("User-Agent", "curl")].map(|(n, v)| (n.to_owned(), v.to_owned()))
         );
     }

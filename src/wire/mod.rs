@@ -16,10 +16,10 @@
 mod attributes;
 mod batch;
 mod data;
+mod decode;
 mod encode;
 mod explain;
 mod headers;
-mod letter;
 mod structured;
 mod text;
 
@@ -28,10 +28,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use batch::{DEFAULT_MAX_EVENTS, TooManyEvents};
+pub use decode::{Message, plain};
 pub use encode::{change, change_id, event};
-pub(crate) use headers::{CONTENT_ENCODING, find, kept_value};
+pub(crate) use headers::{CONTENT_ENCODING, find, stored_value};
 pub use headers::{Headers, Pairs, is_plain_encoding};
-pub use letter::{Message, plain};
 
 #[cfg(doc)]
 use crate::store::DeadLetter;

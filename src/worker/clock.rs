@@ -113,8 +113,8 @@ impl ClockKeeper {
             let read = tokio::spawn(async move { engine.redrive_deferred(&decoder).await }).await;
             match read {
                 Ok(Ok(0)) => {}
-                Ok(Ok(letters)) => {
-                    tracing::info!(letters, "deferred events were read again");
+                Ok(Ok(dead_letters)) => {
+                    tracing::info!(dead_letters, "deferred events were read again");
                     continue;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "deferred events cannot be read yet"),

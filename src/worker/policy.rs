@@ -31,12 +31,12 @@ pub fn notice(settings: &Settings) -> TimeDelta {
 ///
 /// # Errors
 /// When the store cannot be reached.
-pub async fn arm_everywhere(engine: &Engine, stop: &CancellationToken) -> Result<u64, StoreError> {
+pub async fn backfill_everywhere(engine: &Engine, stop: &CancellationToken) -> Result<u64, StoreError> {
     let known = tokio::time::sleep(known_everywhere());
     if stop.run_until_cancelled(known).await.is_none() {
         return Ok(0);
     }
-    engine.arm(stop).await
+    engine.backfill_deadlines(stop).await
 }
 
 /// One worker's attempt to put its policy into force; clones are the same.
@@ -77,7 +77,7 @@ impl Introduction {
         let mut adopted = false;
         while !stop.is_cancelled() {
             let done = if adopted {
-                self.arm(stop).await.map(|()| true)
+                self.backfill_deadlines(stop).await.map(|()| true)
             } else {
                 self.once(stop).await
             };
@@ -116,16 +116,16 @@ impl Introduction {
                 *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
             }
         }
-        self.arm(stop).await?;
+        self.backfill_deadlines(stop).await?;
         Ok(true)
     }
 
     /// Also what a worker before this one did not finish.
-    async fn arm(&self, stop: &CancellationToken) -> Result<(), StoreError> {
-        if self.engine.store().arming().await?.is_none() {
+    async fn backfill_deadlines(&self, stop: &CancellationToken) -> Result<(), StoreError> {
+        if self.engine.store().deadline_backfill().await?.is_none() {
             return Ok(());
         }
-        let clients = arm_everywhere(&self.engine, stop).await?;
+        let clients = backfill_everywhere(&self.engine, stop).await?;
         if clients > 0 {
             tracing::info!(clients, "deadlines are computed by the present durations");
         }

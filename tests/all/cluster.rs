@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::chaos::hearing::{Heard, Hearing};
+use crate::chaos::subscriber::{Heard, Subscriber};
 use crate::support::servers::{Postgres, RabbitCluster, VHOST, name_in};
 use crate::support::tenure::{Running, Tenure};
 
@@ -77,7 +77,7 @@ fn each_node_of_a_cluster_may_die_while_events_flow() {
     ];
     let tenure = Tenure::new(folder.path(), &env);
     let running = tenure.run();
-    let hearing = Hearing::start(cluster.nodes()[0].url(VHOST));
+    let subscriber = Subscriber::start(cluster.nodes()[0].url(VHOST));
     // RabbitMQ 3.10 that is killed within moments of making a quorum queue may find it broken for good.
     std::thread::sleep(Duration::from_secs(6));
     let upstream = Upstream {
@@ -110,7 +110,7 @@ fn each_node_of_a_cluster_may_die_while_events_flow() {
     };
     let published = upstream.published.load(Ordering::SeqCst);
     running.wait_until("all events", || count("events") == published);
-    let heard = hearing.all(|| count("journal"));
+    let heard = subscriber.all(|| count("journal"));
     assert_eq!(count("dead_letters"), 0);
     published_in_order(
         &heard,

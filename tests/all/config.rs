@@ -62,7 +62,7 @@ fn default_toml_has_every_key_and_nothing_else() {
         "broker.prefetch",
         "broker.prefetch_bytes",
         "broker.relay",
-        "broker.strands",
+        "broker.concurrency",
         "broker.url",
         "cleanup.grace",
         "clock.max_difference",
@@ -134,7 +134,7 @@ fn every_setting_can_be_set() {
         ("TENURE_BROKER__LANES", "64"),
         ("TENURE_BROKER__PREFETCH", "17"),
         ("TENURE_BROKER__BATCH_MAX", "18"),
-        ("TENURE_BROKER__STRANDS", "16"),
+        ("TENURE_BROKER__CONCURRENCY", "16"),
         ("TENURE_BROKER__DECLARE", "false"),
         ("TENURE_BROKER__RELAY", "false"),
         ("TENURE_EVENTS__MAX_BYTES", "2048"),
@@ -189,7 +189,7 @@ fn every_setting_can_be_set() {
     let broker = &settings.broker;
     assert_eq!(broker.url.as_ref().unwrap().reveal(), "amqp://u:p@mq:5672/%2f");
     assert_eq!((broker.lanes, broker.prefetch, broker.batch_max), (64, 17, 18));
-    assert_eq!(broker.strands, 16);
+    assert_eq!(broker.concurrency, 16);
     assert!(!broker.declare && !broker.relay);
     assert_eq!(settings.events.max_bytes, 2048);
     assert_eq!(settings.events.max_clock_skew, Duration::ZERO);
@@ -309,7 +309,7 @@ fn impossible_values_stop_the_start() {
         ("TENURE_BROKER__LANES", "65"),
         ("TENURE_BROKER__LANES", "1.5"),
         ("TENURE_BROKER__PREFETCH", "65536"),
-        ("TENURE_BROKER__STRANDS", "17"),
+        ("TENURE_BROKER__CONCURRENCY", "17"),
         ("TENURE_EVENTS__MAX_BYTES", "256KiB"),
         ("TENURE_HTTP__LISTEN", "example.com:8080"),
         ("TENURE_HTTP__LISTEN", "127.0.0.1"),

@@ -71,12 +71,12 @@ async fn what_kills_again_and_again_becomes_a_dead_letter_and_can_be_redriven() 
     });
     site.wait_for_depth("tenure.dead", 0);
     let id = tenure.json(&["dead", "list"]).remove(0)["id"].to_string();
-    let letter = tenure.json(&["dead", "show", &id]).remove(0);
+    let dead_letter = tenure.json(&["dead", "show", &id]).remove(0);
     assert_eq!(
-        letter["body"].as_str(),
+        dead_letter["body"].as_str(),
         Some(added("deadly").to_string().as_str())
     );
-    let reason = letter["reason"].as_str().expect("a reason");
+    let reason = dead_letter["reason"].as_str().expect("a reason");
     assert!(reason.contains("delivered"), "{reason}");
 
     tenure.ok(&["dead", "redrive", &id]);

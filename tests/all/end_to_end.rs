@@ -21,7 +21,7 @@ use tenure::domain::view::ClientView;
 use tenure::domain::{ClientKey, Event, Policies, Refusal, fold};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
-use tenure::store::{Outcome, Store};
+use tenure::store::{RecordedOutcome, Store};
 use tenure::wire;
 
 use crate::support::servers::{Postgres, RabbitMq, name_in};
@@ -106,7 +106,7 @@ async fn compare(tenure: &Tenure, world: &World, store: &dyn Store) {
         let is_taken = |event: &Event| {
             log.iter().any(|logged| {
                 (&logged.event.source, &logged.event.id) == (&event.source, &event.id)
-                    && logged.outcome == Outcome::Refused(Refusal::NameTaken)
+                    && logged.outcome == RecordedOutcome::Refused(Refusal::NameTaken)
             })
         };
         for event in &mut events {
@@ -239,8 +239,8 @@ async fn ten_thousand_mixed_events_through_rabbitmq_into_postgres() {
     let dead = tenure.json(&["dead", "list"]);
     let bodies: HashSet<Vec<u8>> = dead
         .iter()
-        .map(|letter| {
-            let whole = tenure.json(&["dead", "show", &letter["id"].to_string()]);
+        .map(|dead_letter| {
+            let whole = tenure.json(&["dead", "show", &dead_letter["id"].to_string()]);
             text(&whole[0], "body").into_bytes()
         })
         .collect();
@@ -250,7 +250,10 @@ async fn ten_thousand_mixed_events_through_rabbitmq_into_postgres() {
         "every broken message is a dead letter, once"
     );
     assert_eq!(bodies, broken);
-    assert!(dead.iter().all(|letter| !text(letter, "reason").is_empty()));
+    assert!(
+        dead.iter()
+            .all(|dead_letter| !text(dead_letter, "reason").is_empty())
+    );
 
     let expected: usize = journal.values().map(Vec::len).sum();
     let mut received: BTreeMap<String, Vec<Value>> = BTreeMap::new();

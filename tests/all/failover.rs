@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::chaos::hearing::Hearing;
+use crate::chaos::subscriber::Subscriber;
 use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::{Running, Tenure};
 
@@ -46,7 +46,7 @@ fn fail_over(hint: &str, fail: impl FnOnce(&Postgres, &Postgres), after: impl Fn
     let database = name_in(&primary.database(hint)).to_owned();
     let standby = primary.standby();
     let amqp = RabbitMq::shared().vhost(hint);
-    let hearing = Hearing::start(amqp.clone());
+    let subscriber = Subscriber::start(amqp.clone());
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!(
         "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{database}?target_session_attrs=read-write",
@@ -89,7 +89,7 @@ fn fail_over(hint: &str, fail: impl FnOnce(&Postgres, &Postgres), after: impl Fn
         length.parse().expect("a number")
     };
     let told = told.into_inner().expect("no panic");
-    let heard = hearing.all(length);
+    let heard = subscriber.all(length);
     let mut last: BTreeMap<&str, &str> = BTreeMap::new();
     let mut heard_of = BTreeSet::new();
     for change in &heard.changes {

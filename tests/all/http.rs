@@ -786,12 +786,12 @@ async fn an_event_that_is_ahead_of_the_clock_is_accepted_and_ingested_later() {
         (status, &body["outcomes"][0]["outcome"]),
         (StatusCode::UNPROCESSABLE_ENTITY, &json!("dead"))
     );
-    let (_, letters) = server.get("/v1/dead-letters").await;
-    let retry = |place: usize| letters["dead_letters"][place]["retry_at"].clone();
+    let (_, dead_letters) = server.get("/v1/dead-letters").await;
+    let retry = |place: usize| dead_letters["dead_letters"][place]["retry_at"].clone();
     assert_eq!(
         (retry(0), retry(2)),
         (json!("2026-03-01T12:05:00Z"), Value::Null),
-        "{letters}"
+        "{dead_letters}"
     );
 
     server.clock.set(noon() + TimeDelta::minutes(5));

@@ -10,7 +10,7 @@ use tenure::clock::{Clock, SimulatedClock, SystemClock};
 use tenure::config::{Settings, SweepSettings};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{ClientKey, Event, EventKind, Policy, Sweep};
-use tenure::engine::{Answer, Engine, Incoming};
+use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::scheduler::{Scheduler, TickerError, prune_on_ticks};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{Halt, HaltKind, RunEnd, RunStatus, Store, SweepRun, Watermark};
@@ -131,10 +131,10 @@ async fn clients(engine: &Engine, count: usize, at: DateTime<Utc>) {
             }));
         }
     }
-    let answers = engine.take(incoming).await.unwrap();
+    let outcomes = engine.ingest(incoming).await.unwrap();
     assert!(
-        answers.iter().all(|answer| *answer == Answer::Applied),
-        "{answers:?}"
+        outcomes.iter().all(|outcome| *outcome == Outcome::Applied),
+        "{outcomes:?}"
     );
 }
 
@@ -345,7 +345,10 @@ async fn a_run_that_was_held_back_has_failed_and_its_tick_is_tried_again() {
         at: clock.now(),
         partition_key: None,
     };
-    engine.take_from_lane(Vec::new(), Some(watermark)).await.unwrap();
+    engine
+        .ingest_from_lane(Vec::new(), Some(watermark))
+        .await
+        .unwrap();
     let ended = runs_until(&engine, |runs| runs.iter().any(done)).await;
     running.stop().await;
     assert_eq!((ended.len(), ended[0].id), (1, held[0].id), "{ended:#?}");

@@ -135,9 +135,9 @@ fn binary_events_of_amqp_and_http_are_read() {
                 "{prefix} {content_type:?}"
             );
         }
-        let letter = read(Some("text/plain"), &headers, r#"{"name": "Bakery"}"#).unwrap_err();
+        let dead_letter = read(Some("text/plain"), &headers, r#"{"name": "Bakery"}"#).unwrap_err();
         assert_eq!(
-            letter.reason,
+            dead_letter.reason,
             "the data is `text/plain`; Tenure reads JSON: application/json, or another type that ends in /json or +json"
         );
     }
@@ -174,8 +174,12 @@ fn a_message_in_no_mode_says_what_is_missing() {
 
 fn refuses(cases: &[(Value, &str)]) {
     for (changes, reason) in cases {
-        let letter = read(Some(STRUCTURED), &[], &envelope(changes).to_string()).unwrap_err();
-        assert!(letter.reason.starts_with(reason), "{changes}: {}", letter.reason);
+        let dead_letter = read(Some(STRUCTURED), &[], &envelope(changes).to_string()).unwrap_err();
+        assert!(
+            dead_letter.reason.starts_with(reason),
+            "{changes}: {}",
+            dead_letter.reason
+        );
     }
 }
 
@@ -455,9 +459,9 @@ fn a_nul_in_data_that_is_kept_is_refused() {
 #[test]
 fn dead_letters_keep_the_message() {
     let headers = [("cloudEvents_specversion", "1.0"), ("x\0", "y\0")];
-    let letter = read(Some("application/json"), &headers, "{\0").unwrap_err();
+    let dead_letter = read(Some("application/json"), &headers, "{\0").unwrap_err();
     assert_eq!(
-        letter,
+        dead_letter,
         DeadLetter {
             origin: "test".into(),
             content_type: Some("application/json".into()),
@@ -474,11 +478,19 @@ fn dead_letters_keep_the_message() {
 
 #[test]
 fn no_reason_has_control_characters() {
-    let letter = read(Some(STRUCTURED), &[], "{\"\u{1b}[2J\u{0}\":").unwrap_err();
-    assert!(!letter.reason.contains(char::is_control), "{:?}", letter.reason);
+    let dead_letter = read(Some(STRUCTURED), &[], "{\"\u{1b}[2J\u{0}\":").unwrap_err();
+    assert!(
+        !dead_letter.reason.contains(char::is_control),
+        "{:?}",
+        dead_letter.reason
+    );
     let event = envelope(&json!({"type": "\u{1b}]0;boo\u{7}"}));
-    let letter = read(Some(STRUCTURED), &[], &event.to_string()).unwrap_err();
-    assert!(!letter.reason.contains(char::is_control), "{:?}", letter.reason);
+    let dead_letter = read(Some(STRUCTURED), &[], &event.to_string()).unwrap_err();
+    assert!(
+        !dead_letter.reason.contains(char::is_control),
+        "{:?}",
+        dead_letter.reason
+    );
 }
 
 #[test]
@@ -533,7 +545,7 @@ fn a_batch_is_read_up_to_its_bound_and_no_further() {
     assert_eq!(read("[1, 2, 3, and then no JSON", 2).unwrap_err().most, 2);
     assert!(read("[1, 2, and then no JSON", 2).unwrap()[0].is_err());
     // A dead letter with such a batch stays one, and says why.
-    let letter = DeadLetter {
+    let dead_letter = DeadLetter {
         origin: "amqp:tenure.events.0".into(),
         content_type: Some(BATCH.into()),
         headers: Vec::new(),
@@ -541,7 +553,7 @@ fn a_batch_is_read_up_to_its_bound_and_no_further() {
         reason: "a batch".into(),
         retry_at: None,
     };
-    let again = decoder().with_max_events(2).again(&letter);
+    let again = decoder().with_max_events(2).again(&dead_letter);
     assert_eq!(again.len(), 1);
     assert!(
         again[0]
@@ -550,7 +562,7 @@ fn a_batch_is_read_up_to_its_bound_and_no_further() {
             .reason
             .contains("more than 2 events")
     );
-    assert_eq!(decoder().again(&letter).len(), 3);
+    assert_eq!(decoder().again(&dead_letter).len(), 3);
 }
 
 #[test]
@@ -655,22 +667,22 @@ fn a_batch_is_read_member_by_member() {
     let read = events(&body);
     assert_eq!(read.len(), 3);
     assert_eq!(read[0], Ok(bakery()));
-    let letter = read[1].as_ref().unwrap_err();
-    assert_eq!(letter.body, b"{\"id\": 1}");
-    assert_eq!(letter.content_type.as_deref(), Some(STRUCTURED));
+    let dead_letter = read[1].as_ref().unwrap_err();
+    assert_eq!(dead_letter.body, b"{\"id\": 1}");
+    assert_eq!(dead_letter.content_type.as_deref(), Some(STRUCTURED));
     assert_eq!(read[2].as_ref().unwrap_err().body, b"7");
     assert_eq!(events("[]"), []);
     for whole in ["{}", "[{}", "", "[1,]", "7"] {
         let read = events(whole);
         assert_eq!(read.len(), 1, "{whole}");
-        let letter = read[0].as_ref().unwrap_err();
-        assert_eq!(letter.body, whole.as_bytes());
+        let dead_letter = read[0].as_ref().unwrap_err();
+        assert_eq!(dead_letter.body, whole.as_bytes());
         assert!(
-            letter
+            dead_letter
                 .reason
                 .starts_with("the batch is not a JSON array of events"),
             "{}",
-            letter.reason
+            dead_letter.reason
         );
     }
 }
@@ -680,8 +692,11 @@ fn a_file_is_read_line_by_line() {
     assert_eq!(decoder().line("file:x:1", b" \r"), None);
     let line = format!("{}\r", envelope(&json!({})));
     assert_eq!(decoder().line("file:x:2", line.as_bytes()), Some(Ok(bakery())));
-    let letter = decoder().line("file:x:3", b"oops").unwrap().unwrap_err();
-    assert_eq!((&*letter.origin, &*letter.body), ("file:x:3", &b"oops"[..]));
+    let dead_letter = decoder().line("file:x:3", b"oops").unwrap().unwrap_err();
+    assert_eq!(
+        (&*dead_letter.origin, &*dead_letter.body),
+        ("file:x:3", &b"oops"[..])
+    );
 }
 
 #[test]
@@ -695,15 +710,15 @@ fn dead_letters_can_be_read_again() {
         ("cloudEvents_subject", "a/c"),
         ("cloudEvents_time", "2026-03-01T12:30:00Z"),
     ];
-    let letters = [
+    let dead_letters = [
         read(Some(STRUCTURED), &[], &ahead).unwrap_err(),
         read(None, &headers, "").unwrap_err(),
         decoder().line("f:1", ahead.as_bytes()).unwrap().unwrap_err(),
     ];
     let later = Decoder::new(Limits::default(), now() + TimeDelta::hours(1));
-    for letter in letters {
-        assert_eq!(decoder().again(&letter), [Err(letter.clone())]);
-        assert!(later.again(&letter)[0].is_ok(), "{letter:?}");
+    for dead_letter in dead_letters {
+        assert_eq!(decoder().again(&dead_letter), [Err(dead_letter.clone())]);
+        assert!(later.again(&dead_letter)[0].is_ok(), "{dead_letter:?}");
     }
 }
 

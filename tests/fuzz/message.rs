@@ -38,9 +38,9 @@ fuzz_target!(|message: &[u8]| {
         Incoming::Event(event) => {
             assert_eq!(decoder.structured(&wire::event(&event)).as_ref(), Ok(&event));
         }
-        Incoming::Dead(letter) => {
-            assert!(!letter.reason.is_empty() && !letter.reason.contains(char::is_control));
-            assert_eq!(letter.body, rest);
+        Incoming::Dead(dead_letter) => {
+            assert!(!dead_letter.reason.is_empty() && !dead_letter.reason.contains(char::is_control));
+            assert_eq!(dead_letter.body, rest);
         }
     }
 });

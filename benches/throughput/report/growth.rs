@@ -4,23 +4,23 @@ use serde_json::{Map, Value, json};
 
 use super::markdown::{grouped, write_table};
 use crate::figures::Spread;
-use crate::grown::{Grown, TABLES};
+use crate::growth::{Growth, TABLES};
 
-pub fn write_tables(text: &mut String, grown: &[Grown]) {
-    let size = |grown: &Grown| [whole(grown.clients), whole(grown.history)];
-    let costs: Vec<[String; 8]> = grown
+pub fn write_tables(text: &mut String, growth: &[Growth]) {
+    let size = |growth: &Growth| [whole(growth.clients), whole(growth.history)];
+    let costs: Vec<[String; 8]> = growth
         .iter()
-        .map(|grown| {
-            let [clients, history] = size(grown);
+        .map(|growth| {
+            let [clients, history] = size(growth);
             [
                 clients,
                 history,
-                format!("{} bytes", grouped(grown.document_bytes)),
-                format!("{} µs", grouped(grown.in_order.median)),
-                range(grown.in_order),
-                format!("{} bytes", grouped(grown.wal_bytes)),
-                format!("{} ms", grouped(grown.late.median)),
-                range(grown.late),
+                format!("{} bytes", grouped(growth.document_bytes)),
+                format!("{} µs", grouped(growth.in_order.median)),
+                range(growth.in_order),
+                format!("{} bytes", grouped(growth.wal_bytes)),
+                format!("{} ms", grouped(growth.late.median)),
+                range(growth.late),
             ]
         })
         .collect();
@@ -38,14 +38,14 @@ pub fn write_tables(text: &mut String, grown: &[Grown]) {
         ],
         &costs,
     );
-    let disk: Vec<[String; 10]> = grown
+    let disk: Vec<[String; 10]> = growth
         .iter()
-        .flat_map(|grown| {
-            let [clients, history] = size(grown);
-            [("client", grown.clients), ("event", grown.events())].map(|(by, number)| {
+        .flat_map(|growth| {
+            let [clients, history] = size(growth);
+            [("client", growth.clients), ("event", growth.events())].map(|(by, number)| {
                 let share = |bytes: f64| grouped(bytes / number.max(1) as f64);
                 let [of_clients, of_events, of_journal, of_deadlines, of_touches] =
-                    grown.disk.map(|disk| share(disk.bytes));
+                    growth.disk.map(|disk| share(disk.bytes));
                 [
                     clients.clone(),
                     history.clone(),
@@ -55,8 +55,8 @@ pub fn write_tables(text: &mut String, grown: &[Grown]) {
                     of_journal,
                     of_deadlines,
                     of_touches,
-                    share(grown.bytes()),
-                    share(grown.index_bytes()),
+                    share(growth.bytes()),
+                    share(growth.index_bytes()),
                 ]
             })
         })
@@ -79,30 +79,30 @@ pub fn write_tables(text: &mut String, grown: &[Grown]) {
     );
 }
 
-pub fn json(grown: &[Grown]) -> Vec<Value> {
+pub fn json(growth: &[Growth]) -> Vec<Value> {
     let spread = |spread: Spread| json!({ "median": spread.median, "least": spread.least, "most": spread.most, "times": spread.values });
-    grown
+    growth
         .iter()
-        .map(|grown| {
+        .map(|growth| {
             let disk: Map<String, Value> = TABLES
                 .iter()
-                .zip(grown.disk)
+                .zip(growth.disk)
                 .map(|(table, disk)| {
                     let disk = json!({ "bytes": disk.bytes, "index_bytes": disk.index_bytes });
                     ((*table).to_owned(), disk)
                 })
                 .collect();
             json!({
-                "clients": grown.clients,
-                "history": grown.history,
-                "events": grown.events(),
-                "document_bytes": grown.document_bytes,
-                "in_order_us": spread(grown.in_order),
-                "wal_bytes": grown.wal_bytes,
-                "late_ms": spread(grown.late),
+                "clients": growth.clients,
+                "history": growth.history,
+                "events": growth.events(),
+                "document_bytes": growth.document_bytes,
+                "in_order_us": spread(growth.in_order),
+                "wal_bytes": growth.wal_bytes,
+                "late_ms": spread(growth.late),
                 "disk": disk,
-                "bytes_for_each_client": grown.bytes() / grown.clients as f64,
-                "bytes_for_each_event": grown.bytes() / grown.events() as f64,
+                "bytes_for_each_client": growth.bytes() / growth.clients as f64,
+                "bytes_for_each_event": growth.bytes() / growth.events() as f64,
             })
         })
         .collect()

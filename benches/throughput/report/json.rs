@@ -54,7 +54,7 @@ pub fn of(figures: &Figures, notes: &[String], bench: &Bench<'_>) -> String {
         "figures": measured,
         "goals": goals,
         "rows_for_each_event": rows,
-        "growth": growth::json(&bench.grown),
+        "growth": growth::json(&bench.growth),
         "notes": notes,
     });
     format!("{all:#}\n")

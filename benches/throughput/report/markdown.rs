@@ -6,9 +6,9 @@ use super::goals::GOALS;
 use super::growth;
 use super::lines::LINES;
 use crate::figures::Figures;
-use crate::grown::Grown;
+use crate::growth::Growth;
 
-pub fn table(figures: &Figures, grown: &[Grown], notes: &[String]) -> String {
+pub fn table(figures: &Figures, growth: &[Growth], notes: &[String]) -> String {
     let mut text = String::new();
     let measured: Vec<[String; 4]> = LINES
         .iter()
@@ -46,7 +46,7 @@ pub fn table(figures: &Figures, grown: &[Grown], notes: &[String]) -> String {
         ["ratio of medians, or bound", "is", "target", ""],
         &goals,
     );
-    growth::write_tables(&mut text, grown);
+    growth::write_tables(&mut text, growth);
     for note in notes {
         let indent = if note.starts_with(' ') { "  " } else { "" };
         let _ = writeln!(text, "{indent}- {}", note.trim());

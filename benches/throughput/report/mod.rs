@@ -25,7 +25,7 @@ const JSON: &str = "target/throughput.json";
 pub fn tell(args: &Args, bench: &Bench<'_>) -> io::Result<()> {
     let figures = &bench.figures;
     let notes = notes::of(bench);
-    let table = markdown::table(figures, &bench.grown, &notes);
+    let table = markdown::table(figures, &bench.growth, &notes);
     println!("\n{table}");
     let json = args.json.clone().unwrap_or_else(|| here(JSON));
     write(&json, &json::of(figures, &notes, bench))?;

@@ -3,17 +3,17 @@
 use super::markdown::grouped;
 use crate::bench::Bench;
 use crate::publish::WINDOW;
-use crate::{ground, machine, messages};
+use crate::{environment, machine, messages};
 
 /// A line each; the first is the machine.
 pub fn of(bench: &Bench<'_>) -> Vec<String> {
-    let (broker, scale) = (&bench.ground.defaults.broker, bench.scale);
+    let (broker, scale) = (&bench.environment.defaults.broker, bench.scale);
     let whole = |number: usize| grouped(number as f64);
-    let mut notes = machine::described(bench.ground);
+    let mut notes = machine::described(bench.environment);
     notes.push(format!(
         "PostgreSQL with {}. RabbitMQ as it comes, one node; queues as Tenure declares them (quorum), messages \
          persistent. All queues and tables on the same disk.",
-        ground::POSTGRES.join(", ")
+        environment::POSTGRES.join(", ")
     ));
     notes.push(format!(
         "{} scale: {} clients in all phases of their lives, {} events of {:.0} bytes on average. Tenure as it comes \
@@ -53,7 +53,7 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
 /// How to read the tables of growth.
 fn growth(bench: &Bench<'_>) -> Option<String> {
     let scale = bench.scale;
-    (!bench.grown.is_empty()).then(|| {
+    (!bench.growth.is_empty()).then(|| {
         format!(
             "Growth: the engine alone, one batch after the other on one connection, no RabbitMQ. {} batches of {} events \
              of clients chosen at random, none of them late, after one that is not counted; then {} events that come late, \

@@ -6,11 +6,11 @@ use crate::{check, publish};
 
 pub fn measure(bench: &mut Bench<'_>) {
     let entries = bench.entries.len();
-    let vhost = bench.ground.vhost("accessed");
-    publish::fill(bench.ground, &vhost, &bench.entries);
-    let database = bench.copy_of_town("accessed");
+    let vhost = bench.environment.vhost("accessed");
+    publish::fill(bench.environment, &vhost, &bench.entries);
+    let database = bench.copy_of_population("accessed");
     let running = bench
-        .ground
+        .environment
         .tenure(&vhost, &database, &[("TENURE_BROKER__RELAY", "false")])
         .start();
     // Those that are refused do not count.

@@ -12,7 +12,7 @@ use tenure::clock::{Clock as _, SystemClock};
 
 use super::drain::Reader;
 use crate::bench::Bench;
-use crate::ground::{Database, Ground, Vhost};
+use crate::environment::{Database, Environment, Vhost};
 use crate::rows::{Envelope, Pattern};
 
 const BATCH: usize = 1_000;
@@ -24,21 +24,21 @@ const WAIT: Duration = Duration::from_millis(5);
 pub fn measure(bench: &mut Bench<'_>) {
     let messages = bench.lives.len();
     let vhost = bench.vhost_full_of_lives("bare_batch");
-    let database = bench.copy_of_town("bare_batch");
-    let took = consume(bench.ground, &vhost, &database, &bench.pattern, messages);
+    let database = bench.copy_of_population("bare_batch");
+    let took = consume(bench.environment, &vhost, &database, &bench.pattern, messages);
     bench.note("bare_batch", messages as f64 / took.as_secs_f64());
     bench.check_and_count("bare_batch", &vhost, &database, messages);
 }
 
 /// Takes so many messages; how long that took from the first on.
 fn consume(
-    ground: &Ground,
+    environment: &Environment,
     vhost: &Vhost<'_>,
     database: &Database<'_>,
     pattern: &Pattern,
     messages: usize,
 ) -> Duration {
-    ground.runtime.block_on(async {
+    environment.runtime.block_on(async {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             // No ping before every transaction.

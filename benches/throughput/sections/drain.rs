@@ -10,7 +10,7 @@ use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 use tenure::broker::topology;
 
 use crate::bench::Bench;
-use crate::ground::{Ground, Vhost};
+use crate::environment::{Environment, Vhost};
 use crate::{check, publish};
 
 /// How long acknowledgements may take to arrive; what is missing then is found by the check of the section.
@@ -19,9 +19,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// With the messages that Tenure is measured on in turn with this.
 pub fn measure(bench: &mut Bench<'_>) {
     let messages = bench.entries.len();
-    let vhost = bench.ground.vhost("drain");
-    publish::fill(bench.ground, &vhost, &bench.entries);
-    let took = drain(bench.ground, &vhost, messages);
+    let vhost = bench.environment.vhost("drain");
+    publish::fill(bench.environment, &vhost, &bench.entries);
+    let took = drain(bench.environment, &vhost, messages);
     bench.note("drain", messages as f64 / took.as_secs_f64());
     check::nothing_waits(&vhost);
 }
@@ -80,9 +80,9 @@ impl Reader {
 }
 
 /// Reads so many messages, and acknowledges a batch at a time, as Tenure does; how long that took from the first on.
-fn drain(ground: &Ground, vhost: &Vhost<'_>, messages: usize) -> Duration {
-    let broker = &ground.defaults.broker;
-    ground.runtime.block_on(async {
+fn drain(environment: &Environment, vhost: &Vhost<'_>, messages: usize) -> Duration {
+    let broker = &environment.defaults.broker;
+    environment.runtime.block_on(async {
         let mut reader = Reader::of(&vhost.url, broker.prefetch).await;
         let mut began = None;
         for number in 1..=messages {

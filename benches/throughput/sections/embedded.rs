@@ -14,12 +14,12 @@ use crate::support::tenure::Tenure;
 use crate::{check, preload};
 
 pub fn measure(bench: &mut Bench<'_>) {
-    let folder = bench.ground.folder();
-    let (town, file) = (folder.join("town.db"), folder.join("lives.ndjson"));
-    if !town.exists() {
-        let store = Arc::new(SqliteStore::open(&town));
+    let folder = bench.environment.folder();
+    let (population, file) = (folder.join("town.db"), folder.join("lives.ndjson"));
+    if !population.exists() {
+        let store = Arc::new(SqliteStore::open(&population));
         bench
-            .ground
+            .environment
             .runtime
             .block_on(preload::into(store, &bench.settling));
         let lines: Vec<&[u8]> = bench
@@ -30,7 +30,7 @@ pub fn measure(bench: &mut Bench<'_>) {
         fs::write(&file, lines.join(&b'\n')).expect("a file");
     }
     let database = folder.join("embedded.db");
-    fs::copy(&town, &database).expect("a copy");
+    fs::copy(&population, &database).expect("a copy");
     // As the copies of the other database: what brought it there is on the disk before it is measured.
     let copied = fs::File::options().write(true).open(&database);
     copied.and_then(|file| file.sync_all()).expect("a disk");
@@ -43,7 +43,7 @@ pub fn measure(bench: &mut Bench<'_>) {
     let told = tenure.json(&["ingest", file]);
     let took = began.elapsed();
     assert_eq!(told[0]["applied"], bench.lives.len(), "{told:?}");
-    let corrections = bench.ground.runtime.block_on(corrections(&database));
+    let corrections = bench.environment.runtime.block_on(corrections(&database));
     check::in_order(usize::try_from(corrections).expect("a count"), bench.lives.len());
     bench.note("embedded", bench.lives.len() as f64 / took.as_secs_f64());
     fs::remove_file(&database).expect("ours");

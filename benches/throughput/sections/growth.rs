@@ -15,15 +15,15 @@ use rand::{RngExt, SeedableRng};
 use tenure::broker::topology;
 use tenure::clock::SystemClock;
 use tenure::domain::{ClientKey, Event, Policy};
-use tenure::engine::{Answer, Engine, Incoming};
+use tenure::engine::{Engine, Incoming, Outcome};
 
 use super::latency::in_millis;
 use crate::bench::{Bench, store};
+use crate::environment::Database;
 use crate::figures::Spread;
-use crate::ground::Database;
-use crate::grown::{Disk, Grown, TABLES};
+use crate::growth::{Disk, Growth, TABLES};
+use crate::population::{Population, Stretch};
 use crate::preload;
-use crate::town::{Stretch, Town};
 
 /// The shortest history: a client comes to be linked by five events, and its partner enters its account once, which is
 /// kept as a touch. Where clients become more, this is all that each has: the log grows with them fast enough.
@@ -49,10 +49,10 @@ pub fn measure_most(bench: &mut Bench<'_>) {
 }
 
 fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
-    let (ground, scale) = (bench.ground, bench.scale);
-    let database = ground.database("growth");
+    let (environment, scale) = (bench.environment, bench.scale);
+    let database = environment.database("growth");
     let life = Life::of(history, bench.present.from);
-    ground
+    environment
         .runtime
         .block_on(preload::into(store(&database), &life.events));
     let began = Instant::now();
@@ -60,7 +60,7 @@ fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
     assert_eq!(database.count("clients"), clients, "clients");
     assert_eq!(database.count("events"), clients * history, "events in the log");
     assert_eq!(database.count("touches"), clients, "touches");
-    ground.tell(&format!(
+    environment.tell(&format!(
         "    {clients} clients with {history} events each, loaded in {:.1} s",
         began.elapsed().as_secs_f64()
     ));
@@ -69,10 +69,10 @@ fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
 
     // One batch more than counts: the first finds no connection and no plan of a statement.
     let events = (scale.growth_batches + 1) * scale.growth_batch;
-    let (mut town, order) = life.chosen(events, clients);
-    let in_order = town.live_in_turn(&order, bench.present);
-    let late = town.users_out_of_order(scale.growth_late, life.late);
-    let measured = ground.runtime.block_on(take(
+    let (mut population, order) = life.chosen(events, clients);
+    let in_order = population.live_in_turn(&order, bench.present);
+    let late = population.users_out_of_order(scale.growth_late, life.late);
+    let measured = environment.runtime.block_on(ingest(
         &database,
         &in_order,
         scale.growth_batch,
@@ -85,7 +85,7 @@ fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
         "events in the log"
     );
     let spread = |values: &[f64]| Spread::of(values).expect("something was measured");
-    let grown = Grown {
+    let growth = Growth {
         clients,
         history,
         document_bytes,
@@ -94,18 +94,18 @@ fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
         wal_bytes: measured.wal_bytes,
         late: spread(&measured.late),
     };
-    ground.tell(&format!(
+    environment.tell(&format!(
         "    {:.1} µs for an event in order, {:.2} ms for a late one, {:.0} bytes on disk for a client",
-        grown.in_order.median,
-        grown.late.median,
-        grown.bytes() / clients as f64
+        growth.in_order.median,
+        growth.late.median,
+        growth.bytes() / clients as f64
     ));
-    bench.grown.push(grown);
+    bench.growth.push(growth);
 }
 
 /// The client of which all others are copies.
 struct Life {
-    town: Town,
+    population: Population,
     events: Vec<Event>,
     /// When something happened to it that is told of only now.
     late: Stretch,
@@ -119,23 +119,27 @@ impl Life {
             until: present - TimeDelta::days(until),
         };
         let lives = history - LINKED;
-        let mut town = Town::new(9, "growth", 1);
-        let mut events = town.become_active(present - TimeDelta::days(40));
+        let mut population = Population::new(9, "growth", 1);
+        let mut events = population.become_active(present - TimeDelta::days(40));
         assert_eq!(events.len(), LINKED, "it is linked");
-        events.extend(town.enter_accounts(1, stretch(38, 37)));
-        events.extend(town.lead_steady_lives(lives, stretch(37, 1)));
+        events.extend(population.enter_accounts(1, stretch(38, 37)));
+        events.extend(population.lead_steady_lives(lives, stretch(37, 1)));
         // Into the middle; where all came at once, behind that.
         let late = if lives == 0 {
             stretch(39, 38)
         } else {
             stretch(20, 19)
         };
-        Self { town, events, late }
+        Self {
+            population,
+            events,
+            late,
+        }
     }
 
     /// Clients chosen at random, once for each event, among so many copies: the town of those that were chosen, and
     /// their order.
-    fn chosen(&self, events: usize, clients: usize) -> (Town, Vec<usize>) {
+    fn chosen(&self, events: usize, clients: usize) -> (Population, Vec<usize>) {
         let mut rng = StdRng::seed_from_u64(10);
         let mut places = HashMap::new();
         let mut keys = Vec::new();
@@ -148,7 +152,7 @@ impl Life {
                 })
             })
             .collect();
-        (self.town.copies(11, keys), order)
+        (self.population.copies(11, keys), order)
     }
 }
 
@@ -229,7 +233,7 @@ struct Measured {
     late: Vec<f64>,
 }
 
-async fn take(
+async fn ingest(
     database: &Database<'_>,
     in_order: &[Event],
     batch: usize,
@@ -261,11 +265,11 @@ async fn take(
     );
     for event in late {
         let began = Instant::now();
-        let answers = engine.take(vec![Incoming::Event(event)]).await.expect("taken");
+        let outcomes = engine.ingest(vec![Incoming::Event(event)]).await.expect("taken");
         measured.late.push(in_millis(began.elapsed()));
         assert!(
-            matches!(answers[..], [Answer::Applied | Answer::Refused(_)]),
-            "{answers:?}"
+            matches!(outcomes[..], [Outcome::Applied | Outcome::Refused(_)]),
+            "{outcomes:?}"
         );
     }
     if is_verified {
@@ -281,10 +285,10 @@ async fn take(
 async fn take_batch(engine: &Engine, batch: &[Event]) -> f64 {
     let batch: Vec<Incoming> = batch.iter().cloned().map(Incoming::Event).collect();
     let began = Instant::now();
-    let answers = engine.take(batch).await.expect("taken");
+    let outcomes = engine.ingest(batch).await.expect("taken");
     let millis = in_millis(began.elapsed());
     assert!(
-        answers.iter().all(|answer| *answer == Answer::Applied),
+        outcomes.iter().all(|outcome| *outcome == Outcome::Applied),
         "nothing is refused"
     );
     millis

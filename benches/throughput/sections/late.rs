@@ -7,37 +7,39 @@ use std::time::Instant;
 use chrono::TimeDelta;
 use tenure::clock::SystemClock;
 use tenure::domain::Policy;
-use tenure::engine::{Answer, Engine, Incoming};
+use tenure::engine::{Engine, Incoming, Outcome};
 
 use super::latency::in_millis;
 use crate::bench::{Bench, store};
 use crate::figures::Spread;
+use crate::population::{Population, Stretch};
 use crate::preload;
-use crate::town::{Stretch, Town};
 
 pub fn measure(bench: &mut Bench<'_>) {
-    let (ground, scale) = (bench.ground, bench.scale);
-    let mut town = Town::new(7, "late", scale.late_clients);
+    let (environment, scale) = (bench.environment, bench.scale);
+    let mut population = Population::new(7, "late", scale.late_clients);
     let middle = Stretch {
         from: bench.present.from - TimeDelta::days(20),
         until: bench.present.from - TimeDelta::days(19),
     };
-    let mut history = town.settle(Stretch {
+    let mut history = population.settle(Stretch {
         from: bench.present.from - TimeDelta::days(40),
         until: bench.present.from - TimeDelta::days(39),
     });
     let rest = (scale.late_history * scale.late_clients).saturating_sub(history.len());
-    history.extend(town.lead_lives(
+    history.extend(population.lead_lives(
         rest,
         Stretch {
             from: bench.present.from - TimeDelta::days(39),
             until: bench.present.from - TimeDelta::days(1),
         },
     ));
-    let database = bench.copy_of_town("late");
-    ground.runtime.block_on(preload::into(store(&database), &history));
-    let late = town.users_out_of_order(scale.late_clients * scale.late_events, middle);
-    let times: Vec<f64> = ground.runtime.block_on(async {
+    let database = bench.copy_of_population("late");
+    environment
+        .runtime
+        .block_on(preload::into(store(&database), &history));
+    let late = population.users_out_of_order(scale.late_clients * scale.late_events, middle);
+    let times: Vec<f64> = environment.runtime.block_on(async {
         let store = store(&database);
         let engine = Engine::join(store.clone(), Arc::new(SystemClock), &Policy::default())
             .await
@@ -45,11 +47,11 @@ pub fn measure(bench: &mut Bench<'_>) {
         let mut times = Vec::new();
         for event in late {
             let began = Instant::now();
-            let answers = engine.take(vec![Incoming::Event(event)]).await.expect("taken");
+            let outcomes = engine.ingest(vec![Incoming::Event(event)]).await.expect("taken");
             times.push(in_millis(began.elapsed()));
             assert!(
-                matches!(answers[..], [Answer::Applied | Answer::Refused(_)]),
-                "{answers:?}"
+                matches!(outcomes[..], [Outcome::Applied | Outcome::Refused(_)]),
+                "{outcomes:?}"
             );
         }
         store.close().await;

@@ -10,16 +10,19 @@ use crate::pace::Heard;
 use crate::{check, messages, pace};
 
 pub fn measure(bench: &mut Bench<'_>) {
-    let (ground, scale) = (bench.ground, bench.scale);
-    let vhost = ground.vhost("latency");
-    let database = bench.copy_of_town("latency");
-    let users = bench.town.with_seed(1).add_users(scale.paced, bench.present);
+    let (environment, scale) = (bench.environment, bench.scale);
+    let vhost = environment.vhost("latency");
+    let database = bench.copy_of_population("latency");
+    let users = bench
+        .population
+        .with_seed(1)
+        .add_users(scale.paced, bench.present);
     let messages = messages::of(&users);
-    let tenure = ground.tenure(&vhost, &database, &[]);
+    let tenure = environment.tenure(&vhost, &database, &[]);
     let running = tenure.run();
     let stop = CancellationToken::new();
     let paced = pace::run(&vhost.url, messages, "user.added", scale.paced_per_second, stop);
-    let heard = ground.runtime.block_on(paced);
+    let heard = environment.runtime.block_on(paced);
     assert_eq!(heard.len(), scale.paced, "each of them is heard of");
     assert!(running.stop().success());
     check::all_in_log(&database, bench.logged_before, scale.paced);

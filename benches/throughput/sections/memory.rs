@@ -12,18 +12,18 @@ use crate::{check, messages, publish};
 const CHUNK: usize = 10_000;
 
 pub fn measure(bench: &mut Bench<'_>) {
-    let (ground, backlog) = (bench.ground, bench.scale.backlog);
-    let vhost = ground.vhost("memory");
-    let mut town = bench.town.with_seed(2);
+    let (environment, backlog) = (bench.environment, bench.scale.backlog);
+    let vhost = environment.vhost("memory");
+    let mut population = bench.population.with_seed(2);
     let chunks = backlog.div_ceil(CHUNK);
     let parts = (0..chunks).flat_map(|chunk| {
         let events = CHUNK.min(backlog - chunk * CHUNK);
-        messages::of(&town.lead_lives(events, bench.present.part(chunk, chunks)))
+        messages::of(&population.lead_lives(events, bench.present.part(chunk, chunks)))
     });
-    publish::fill(ground, &vhost, parts);
-    let database = bench.copy_of_town("memory");
+    publish::fill(environment, &vhost, parts);
+    let database = bench.copy_of_population("memory");
     let began = Instant::now();
-    let running = ground.tenure(&vhost, &database, &[]).start();
+    let running = environment.tenure(&vhost, &database, &[]).start();
     let watched = watch(&running, "tenure_events_total", backlog);
     let peak = peak_mb(running.id());
     assert!(running.stop().success());

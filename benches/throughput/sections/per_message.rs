@@ -13,7 +13,7 @@ use tenure::clock::{Clock as _, SystemClock};
 
 use super::drain::Reader;
 use crate::bench::Bench;
-use crate::ground::{Database, Ground, Vhost};
+use crate::environment::{Database, Environment, Vhost};
 use crate::publish;
 use crate::rows::{Envelope, Pattern};
 
@@ -26,26 +26,33 @@ pub fn measure(bench: &mut Bench<'_>) {
 }
 
 fn measure_one(bench: &mut Bench<'_>, key: &'static str, messages: usize, at_once: u32) {
-    let vhost = bench.ground.vhost(key);
-    publish::fill(bench.ground, &vhost, &bench.lives[..messages]);
-    let database = bench.copy_of_town(key);
-    let took = consume(bench.ground, &vhost, &database, &bench.pattern, messages, at_once);
+    let vhost = bench.environment.vhost(key);
+    publish::fill(bench.environment, &vhost, &bench.lives[..messages]);
+    let database = bench.copy_of_population(key);
+    let took = consume(
+        bench.environment,
+        &vhost,
+        &database,
+        &bench.pattern,
+        messages,
+        at_once,
+    );
     bench.note(key, messages as f64 / took.as_secs_f64());
     bench.check_and_count(key, &vhost, &database, messages);
 }
 
 /// Takes so many messages, as many at a time as there are connections; how long that took from the first on.
 fn consume(
-    ground: &Ground,
+    environment: &Environment,
     vhost: &Vhost<'_>,
     database: &Database<'_>,
     pattern: &Pattern,
     messages: usize,
     at_once: u32,
 ) -> Duration {
-    let prefetch = ground.defaults.broker.prefetch;
+    let prefetch = environment.defaults.broker.prefetch;
     let pattern = Arc::new(pattern.clone());
-    ground.runtime.block_on(async {
+    environment.runtime.block_on(async {
         let pool = PgPoolOptions::new()
             .min_connections(at_once)
             .max_connections(at_once)
@@ -66,7 +73,7 @@ fn consume(
                 let delivery = delivery.expect("no error");
                 async move {
                     // A task of its own, so that all processors are used.
-                    tokio::spawn(async move { take(&pool, &pattern, number, &delivery).await })
+                    tokio::spawn(async move { ingest(&pool, &pattern, number, &delivery).await })
                         .await
                         .expect("taken");
                 }
@@ -79,7 +86,7 @@ fn consume(
     })
 }
 
-async fn take(pool: &PgPool, pattern: &Pattern, number: usize, delivery: &Delivery) {
+async fn ingest(pool: &PgPool, pattern: &Pattern, number: usize, delivery: &Delivery) {
     write(pool, pattern, number, &Envelope::read(&delivery.data))
         .await
         .expect("written");

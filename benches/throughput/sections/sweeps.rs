@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::latency::{in_millis, millis};
 use crate::bench::{Bench, store};
+use crate::environment::{Database, Environment, Vhost};
 use crate::figures::{Spread, percentile};
-use crate::ground::{Database, Ground, Vhost};
 use crate::pace::Heard;
+use crate::population::Population;
 use crate::support::tenure::Running;
-use crate::town::Town;
 use crate::{messages, pace};
 
 /// How often the run of a sweep is looked at.
@@ -31,18 +31,23 @@ pub fn measure(bench: &mut Bench<'_>) {
     expire_untold(bench);
     expire_beside_traffic(bench);
     for (key, deadlines) in ["idle_1", "idle_2", "idle_3"].into_iter().zip(bench.scale.idle) {
-        let millis = idle_tick(bench.ground, deadlines);
+        let millis = idle_tick(bench.environment, deadlines);
         bench.note(key, millis);
     }
 }
 
 /// A million accesses expire while the relay is off, as it is for those that this is compared with: nothing is told.
 fn expire_untold(bench: &mut Bench<'_>) {
-    let (ground, expiries) = (bench.ground, bench.scale.expiries);
-    let vhost = ground.vhost("sweeps");
+    let (environment, expiries) = (bench.environment, bench.scale.expiries);
+    let vhost = environment.vhost("sweeps");
     let database = database_of_expiring(bench);
-    let running = sweeping(ground, &vhost, &database, &[("TENURE_BROKER__RELAY", "false")]);
-    let swept = ground
+    let running = sweeping(
+        environment,
+        &vhost,
+        &database,
+        &[("TENURE_BROKER__RELAY", "false")],
+    );
+    let swept = environment
         .runtime
         .block_on(watch(&database.url, expiries, || running.log()));
     assert!(running.stop().success());
@@ -52,22 +57,22 @@ fn expire_untold(bench: &mut Bench<'_>) {
 
 /// A million accesses expire and are told of, beside live traffic.
 fn expire_beside_traffic(bench: &mut Bench<'_>) {
-    let (ground, scale) = (bench.ground, bench.scale);
-    let vhost = ground.vhost("sweeps");
+    let (environment, scale) = (bench.environment, bench.scale);
+    let vhost = environment.vhost("sweeps");
     let database = database_of_expiring(bench);
-    let users = bench.town.with_seed(3).add_users(scale.live, bench.present);
-    let running = sweeping(ground, &vhost, &database, &[]);
+    let users = bench.population.with_seed(3).add_users(scale.live, bench.present);
+    let running = sweeping(environment, &vhost, &database, &[]);
     let stop = CancellationToken::new();
-    let traffic = ground.runtime.spawn({
+    let traffic = environment.runtime.spawn({
         let (vhost, stop) = (vhost.url.clone(), stop.clone());
         let messages = messages::of(&users);
         async move { pace::run(&vhost, messages, "user.added", scale.live_per_second, stop).await }
     });
-    let swept = ground
+    let swept = environment
         .runtime
         .block_on(watch(&database.url, scale.expiries, || running.log()));
     stop.cancel();
-    let heard = ground.runtime.block_on(traffic).expect("all was heard");
+    let heard = environment.runtime.block_on(traffic).expect("all was heard");
     assert!(running.stop().success());
     check_expired(&database, scale.expiries);
     note_rate(bench, "expiries_told", &swept);
@@ -75,16 +80,16 @@ fn expire_beside_traffic(bench: &mut Bench<'_>) {
 }
 
 fn database_of_expiring<'g>(bench: &Bench<'g>) -> Database<'g> {
-    let (ground, expiries) = (bench.ground, bench.scale.expiries);
-    let database = bench.copy_of_town("sweeps");
-    add_expiring(ground, &database, bench.present.from, expiries);
-    ground.tell(&format!("    {expiries} accesses are due to expire"));
+    let (environment, expiries) = (bench.environment, bench.scale.expiries);
+    let database = bench.copy_of_population("sweeps");
+    add_expiring(environment, &database, bench.present.from, expiries);
+    environment.tell(&format!("    {expiries} accesses are due to expire"));
     database
 }
 
 /// A worker whose sweep begins as soon as it may.
 fn sweeping(
-    ground: &Ground,
+    environment: &Environment,
     vhost: &Vhost<'_>,
     database: &Database<'_>,
     settings: &[(&str, &str)],
@@ -97,7 +102,7 @@ fn sweeping(
         // So many at once would wait for a person's word.
         ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
     ];
-    ground
+    environment
         .tenure(vhost, database, &[&sweeping, settings].concat())
         .run()
 }
@@ -146,18 +151,18 @@ fn note_latencies(bench: &mut Bench<'_>, swept: &Swept, heard: &[Heard]) {
 
 /// One real client, made by the engine, whose access has just become due to expire after its warnings went out; and as
 /// many like it as are wanted.
-fn add_expiring(ground: &Ground, database: &Database<'_>, now: DateTime<Utc>, clients: usize) {
+fn add_expiring(environment: &Environment, database: &Database<'_>, now: DateTime<Utc>, clients: usize) {
     let expires = now - TimeDelta::minutes(10);
     let renewed = expires - Policy::default().access_idle;
-    let life = Town::new(1, "expiring", 1).become_active(renewed);
-    ground.runtime.block_on(async {
+    let life = Population::new(1, "expiring", 1).become_active(renewed);
+    environment.runtime.block_on(async {
         let store = store(database);
         let clock = Arc::new(SimulatedClock::at(renewed));
         let engine = Engine::join(store.clone(), clock.clone(), &Policy::default())
             .await
             .expect("an engine");
         let life = life.into_iter().map(Incoming::Event).collect();
-        engine.take(life).await.expect("taken");
+        engine.ingest(life).await.expect("taken");
         // The last warning goes out a day before.
         clock.set(expires - TimeDelta::hours(1));
         let done = engine
@@ -226,9 +231,9 @@ async fn watch(database: &str, clients: usize, log: impl Fn() -> String) -> Swep
 }
 
 /// How long a sweep takes, in milliseconds, that finds nothing due among so many deadlines.
-fn idle_tick(ground: &Ground, deadlines: u64) -> f64 {
-    let database = ground.database("idle");
-    let millis: Vec<f64> = ground.runtime.block_on(async {
+fn idle_tick(environment: &Environment, deadlines: u64) -> f64 {
+    let database = environment.database("idle");
+    let millis: Vec<f64> = environment.runtime.block_on(async {
         let store = store(&database);
         store.migrate().await.expect("the tables");
         database.sql(&format!(

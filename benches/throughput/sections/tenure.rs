@@ -13,9 +13,9 @@ const TOLD: &str = "tenure_publish_confirmed_total{exchange=\"tenure.changes\"}"
 pub fn measure_without_relay(bench: &mut Bench<'_>) {
     let events = bench.lives.len();
     let vhost = bench.vhost_full_of_lives("tenure");
-    let database = bench.copy_of_town("tenure");
+    let database = bench.copy_of_population("tenure");
     let running = bench
-        .ground
+        .environment
         .tenure(&vhost, &database, &[("TENURE_BROKER__RELAY", "false")])
         .start();
     if let Some(rate) = watch(&running, TAKEN, events).rate() {
@@ -29,10 +29,13 @@ pub fn measure_without_relay(bench: &mut Bench<'_>) {
 pub fn measure_with_relay(bench: &mut Bench<'_>) {
     let events = bench.lives.len();
     let vhost = bench.vhost_full_of_lives("relay");
-    bench.ground.runtime.block_on(Listener::durable_queue(&vhost.url));
-    let database = bench.copy_of_town("relay");
+    bench
+        .environment
+        .runtime
+        .block_on(Listener::durable_queue(&vhost.url));
+    let database = bench.copy_of_population("relay");
     let lines_before = database.count("journal");
-    let running = bench.ground.tenure(&vhost, &database, &[]).start();
+    let running = bench.environment.tenure(&vhost, &database, &[]).start();
     let taken = watch(&running, TAKEN, events);
     let lines = database.count("journal") - lines_before;
     let told = watch(&running, TOLD, lines);

@@ -1,11 +1,11 @@
 //! The plan of a batch or of a chunk of a sweep: from what is stored and what is new to one
 //! [`Commit`]. Pure: the tricky part, separate from the dull one that carries it out.
 
-mod draft;
+mod client_plan;
 mod names;
-mod quiet;
 mod rebuild;
-mod truth;
+mod renew_only;
+mod replayed;
 
 use std::collections::HashMap;
 
@@ -13,11 +13,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Entry, Event, Policies, Sweep};
-use crate::store::{Commit, Logged, NameClaim, Outcome, Stored};
+use crate::store::{Commit, Logged, NameClaim, RecordedOutcome, Stored};
 
-use draft::Draft;
+use client_plan::ClientPlan;
 use names::Names;
-pub use names::{borne, claim, claims, leading};
+pub use names::{claim, claims, leading, names_held};
 pub use rebuild::{Rebuild, drift, names_of, plan_rebuild};
 
 /// When a plan is made.
@@ -47,7 +47,7 @@ pub struct Situation<'a> {
     /// When this is written.
     pub present: Present,
     /// Up to when timers may fire that no event fires; none: none may.
-    pub horizon: Option<DateTime<Utc>>,
+    pub low_watermark: Option<DateTime<Utc>>,
     pub policies: &'a Policies,
     /// The clients that exist, of those that the events or the sweep are about.
     pub stored: Vec<Stored>,
@@ -61,7 +61,7 @@ pub struct Situation<'a> {
 #[derive(Debug)]
 pub struct Plan {
     pub commit: Commit,
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<RecordedOutcome>,
 }
 
 /// Whether an event comes after all that its client has seen. Such an event cannot be in the log yet. `stored` is none
@@ -75,7 +75,8 @@ pub fn is_in_order(stored: Option<&Stored>, event: &Event) -> bool {
 #[must_use]
 pub fn needs_history(stored: Option<&Stored>, event: &Event, policies: &Policies) -> bool {
     stored.is_some_and(|stored| {
-        !is_in_order(Some(stored), event) && !draft::is_harmless(stored, &stored.client(policies), event)
+        !is_in_order(Some(stored), event)
+            && !client_plan::is_harmless(stored, &stored.client(policies), event)
     })
 }
 
@@ -88,7 +89,7 @@ pub fn plan_deadlines(stored: Vec<Stored>, recorded_at: DateTime<Utc>, policies:
         ..Commit::default()
     };
     for stored in stored {
-        Draft::of(stored, policies).write(None, &mut commit);
+        ClientPlan::of(stored, policies).write(None, &mut commit);
     }
     commit
 }
@@ -98,7 +99,7 @@ pub fn plan_deadlines(stored: Vec<Stored>, recorded_at: DateTime<Utc>, policies:
 pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
     let Situation {
         present,
-        horizon,
+        low_watermark,
         policies,
         stored,
         mut histories,
@@ -106,24 +107,24 @@ pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
     } = situation;
     let mut stored: HashMap<ClientKey, Stored> = stored.into_iter().map(|s| (s.key.clone(), s)).collect();
     let mut names = Names::new(holders);
-    let mut outcomes = vec![Outcome::Applied; events.len()];
-    let mut drafts = Vec::new();
+    let mut outcomes = vec![RecordedOutcome::Applied; events.len()];
+    let mut client_plans = Vec::new();
     for (key, events) in names::by_client(events) {
         let stored = stored.remove(&key).unwrap_or_else(|| Stored::absent(key.clone()));
         let history = histories.remove(&key).unwrap_or_default();
-        let mut draft = Draft::of(stored, policies);
-        draft.take(events, history, present, &mut names, &mut outcomes);
-        draft.settle(horizon, &mut names);
-        drafts.push((key, Box::new(draft)));
+        let mut client_plan = ClientPlan::of(stored, policies);
+        client_plan.apply_events(events, history, present, &mut names, &mut outcomes);
+        client_plan.fire_timers(low_watermark, &mut names);
+        client_plans.push((key, Box::new(client_plan)));
     }
     let mut commit = Commit {
         recorded_at: present.now,
         ..Commit::default()
     };
     // Key order, so that transactions of several workers meet in the same order everywhere.
-    drafts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    for (_, draft) in drafts {
-        draft.write(None, &mut commit);
+    client_plans.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    for (_, client_plan) in client_plans {
+        client_plan.write(None, &mut commit);
     }
     Plan { commit, outcomes }
 }
@@ -145,10 +146,10 @@ pub fn plan_sweep(
     let mut told = Vec::new();
     for stored in stored {
         let key = stored.key.clone();
-        let mut draft = Draft::of(stored, policies);
-        let fired = draft.advance(until);
+        let mut client_plan = ClientPlan::of(stored, policies);
+        let fired = client_plan.advance(until);
         let first = commit.journal.len();
-        draft.write(Some(sweep), &mut commit);
+        client_plan.write(Some(sweep), &mut commit);
         if fired {
             told.push((key, commit.journal[first..].to_vec()));
         }

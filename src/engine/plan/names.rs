@@ -32,7 +32,7 @@ impl Names {
     /// Notes that a client bears another name from now on, and lets go of the one it bore. True when it
     /// holds the new name against others: a client that lives again by a late event may find
     /// its name given to another, and then bears it without holding it.
-    pub fn settle(&mut self, key: &ClientKey, before: Option<&Name>, after: Option<&Name>) -> bool {
+    pub fn decide(&mut self, key: &ClientKey, before: Option<&Name>, after: Option<&Name>) -> bool {
         if let Some(before) = before {
             let claim = claim(key, before);
             if self.holders.get(&claim) == Some(key) {
@@ -68,7 +68,7 @@ pub fn claims<'a>(
 }
 
 /// The names that clients bear.
-pub fn borne(clients: &[Stored]) -> impl Iterator<Item = NameClaim> {
+pub fn names_held(clients: &[Stored]) -> impl Iterator<Item = NameClaim> {
     clients
         .iter()
         .filter_map(|stored| Some(claim(&stored.key, stored.document.held_name()?)))

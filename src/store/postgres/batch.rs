@@ -11,10 +11,11 @@ use sqlx::PgConnection;
 
 use super::session::Session;
 use super::sessions::Sessions;
-use super::{history, kept, lanes, policies, renew, sweeps, write};
+use super::{client_snapshot, history, lanes, policies, renew, sweeps, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::{
-    Batch, Commit, Halt, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, StoreError, Stored, rows,
+    Batch, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim, Renewal, Result, StoreError,
+    Stored, rows,
 };
 
 pub(super) struct PostgresBatch {
@@ -30,7 +31,7 @@ pub(super) struct Held {
     /// Where the row of each is (`ctid`): nobody can move it while we hold it.
     pub places: HashMap<ClientKey, String>,
     /// Those in a quiet stretch, which ends when they are written. Their touches are locked too.
-    pub quiet: HashSet<ClientKey>,
+    pub renew_only: HashSet<ClientKey>,
 }
 
 impl PostgresBatch {
@@ -72,7 +73,7 @@ impl Batch for PostgresBatch {
             return Ok(HashSet::new());
         }
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(known(connection, ids)).await
+        debt.paid_by(known(connection, ids)).await
     }
 
     async fn lock(&mut self, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>> {
@@ -83,7 +84,7 @@ impl Batch for PostgresBatch {
         let (connection, debt) = self.session.lend()?;
         let held = &mut self.held;
         let locked = debt
-            .settled_by(lock_and_read(connection, keys, skip_busy, held))
+            .paid_by(lock_and_read(connection, keys, skip_busy, held))
             .await;
         locked.inspect_err(|error| self.doubt_numbering_on(error))
     }
@@ -93,7 +94,7 @@ impl Batch for PostgresBatch {
             return Ok(HashMap::new());
         }
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(holders(connection, names)).await
+        debt.paid_by(holders(connection, names)).await
     }
 
     async fn histories(
@@ -104,23 +105,23 @@ impl Batch for PostgresBatch {
         history::of(&mut self.session, keys, longest).await
     }
 
-    async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
-        kept::locked(&mut self.session, key, &mut self.held).await
+    async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {
+        client_snapshot::locked(&mut self.session, key, &mut self.held).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(policies::all(connection)).await
+        debt.paid_by(policies::all(connection)).await
     }
 
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(lanes::all(connection)).await
+        debt.paid_by(lanes::all(connection)).await
     }
 
     async fn halts(&mut self) -> Result<Vec<Halt>> {
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(sweeps::halts(connection)).await
+        debt.paid_by(sweeps::halts(connection)).await
     }
 
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
@@ -129,8 +130,7 @@ impl Batch for PostgresBatch {
             "locks out of order make deadlocks"
         );
         let (connection, debt) = self.session.lend()?;
-        debt.settled_by(renew::renew(connection, renewals, policies))
-            .await
+        debt.paid_by(renew::renew(connection, renewals, policies)).await
     }
 
     async fn write(&mut self, commit: &Commit) -> Result<()> {
@@ -294,11 +294,11 @@ async fn open_runs(connection: &mut PgConnection, clients: &mut [Stored], held: 
     .bind(names)
     .fetch_all(connection)
     .await?;
-    for (number, run, is_quiet) in runs {
+    for (number, run, is_renew_only) in runs {
         let client = &mut clients[place_of(number)];
         client.touches = rows::open_run(&client.key, &run)?;
-        if is_quiet {
-            held.quiet.insert(client.key.clone());
+        if is_renew_only {
+            held.renew_only.insert(client.key.clone());
         }
     }
     Ok(())

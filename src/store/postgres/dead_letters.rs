@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::sessions::Sessions;
-use crate::store::letters::{Sighting, believable, sightings};
+use crate::store::dead_letter::{Sighting, believable, sightings};
 use crate::store::rows::{self, DeadLineRow, DeadRow, json, text};
 use crate::store::{DeadFilter, DeadLetter, DeadLine, DeadRecord, DeadStatus, Result};
 
@@ -12,13 +12,13 @@ use crate::store::{DeadFilter, DeadLetter, DeadLine, DeadRecord, DeadStatus, Res
 /// discarded one stays discarded.
 pub(super) async fn put(
     connection: &mut PgConnection,
-    letters: &[DeadLetter],
+    dead_letters: &[DeadLetter],
     at: DateTime<Utc>,
 ) -> Result<()> {
-    if letters.is_empty() {
+    if dead_letters.is_empty() {
         return Ok(());
     }
-    let seen = sightings(letters);
+    let seen = sightings(dead_letters);
     sqlx::query(
         "insert into dead_letters
              (digest, origin, content_type, headers, body, reason, status, times_seen, first_seen_at, last_seen_at,
@@ -37,14 +37,14 @@ pub(super) async fn put(
              last_seen_at = excluded.last_seen_at, retry_at = excluded.retry_at",
     )
     .bind(seen.iter().map(|s| s.digest).collect::<Vec<_>>())
-    .bind(seen.iter().map(|s| text(&s.letter.origin)).collect::<Vec<_>>())
-    .bind(seen.iter().map(|s| s.letter.content_type.as_deref().map(text)).collect::<Vec<_>>())
-    .bind(seen.iter().map(|s| json(&s.letter.headers)).collect::<Vec<_>>())
+    .bind(seen.iter().map(|s| text(&s.dead_letter.origin)).collect::<Vec<_>>())
+    .bind(seen.iter().map(|s| s.dead_letter.content_type.as_deref().map(text)).collect::<Vec<_>>())
+    .bind(seen.iter().map(|s| json(&s.dead_letter.headers)).collect::<Vec<_>>())
     .bind(seen.iter().map(Sighting::body).collect::<Vec<_>>())
     .bind(seen.iter().map(Sighting::reason).collect::<Vec<_>>())
     .bind(seen.iter().map(|s| s.times).collect::<Vec<_>>())
     .bind(seen.iter().map(Sighting::bytes).collect::<Vec<_>>())
-    .bind(seen.iter().map(|s| s.letter.retry_at).collect::<Vec<_>>())
+    .bind(seen.iter().map(|s| s.dead_letter.retry_at).collect::<Vec<_>>())
     .bind(at)
     .execute(connection)
     .await?;
@@ -57,7 +57,7 @@ pub(super) async fn list(
     after: i64,
     limit: u32,
 ) -> Result<Vec<DeadLine>> {
-    let letters: Vec<DeadLineRow<DateTime<Utc>>> = sqlx::query_as(
+    let dead_letters: Vec<DeadLineRow<DateTime<Utc>>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen,
                 first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at
          from dead_letters
@@ -70,11 +70,11 @@ pub(super) async fn list(
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    letters.into_iter().map(rows::dead_line).collect()
+    dead_letters.into_iter().map(rows::dead_line).collect()
 }
 
 pub(super) async fn one(pool: &Sessions, id: i64) -> Result<Option<DeadRecord>> {
-    let letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
+    let dead_letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen, first_seen_at,
                 last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
          from dead_letters
@@ -83,7 +83,7 @@ pub(super) async fn one(pool: &Sessions, id: i64) -> Result<Option<DeadRecord>> 
     .bind(id)
     .fetch_optional(pool)
     .await?;
-    letter.map(rows::dead).transpose()
+    dead_letter.map(rows::dead).transpose()
 }
 
 pub(super) async fn claim(
@@ -92,7 +92,7 @@ pub(super) async fn claim(
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Option<DeadRecord>> {
-    let letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
+    let dead_letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
         "update dead_letters
          set claimed_until = $3
          where id = $1 and status <> 'redriven' and (claimed_until is null or claimed_until <= $2 or claimed_until > $4)
@@ -105,14 +105,14 @@ pub(super) async fn claim(
     .bind(believable(now, until))
     .fetch_optional(pool)
     .await?;
-    letter.map(rows::dead).transpose()
+    dead_letter.map(rows::dead).transpose()
 }
 
-pub(super) async fn settle(
+pub(super) async fn resolve(
     pool: &Sessions,
     id: i64,
-    in_vain: bool,
-    came_of: &str,
+    failed: bool,
+    redrive_outcome: &str,
     at: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query(
@@ -123,8 +123,8 @@ pub(super) async fn settle(
          where id = $1",
     )
     .bind(id)
-    .bind(in_vain)
-    .bind(text(came_of))
+    .bind(failed)
+    .bind(text(redrive_outcome))
     .bind(at)
     .execute(pool)
     .await?;
@@ -132,7 +132,7 @@ pub(super) async fn settle(
 }
 
 pub(super) async fn mark(pool: &Sessions, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool> {
-    let settled_at = (status != DeadStatus::Open).then_some(at);
+    let resolved_at = (status != DeadStatus::Open).then_some(at);
     let marked = sqlx::query(
         "update dead_letters
          set status = $2, settled_at = $3
@@ -140,7 +140,7 @@ pub(super) async fn mark(pool: &Sessions, id: i64, status: DeadStatus, at: DateT
     )
     .bind(id)
     .bind(status.as_str())
-    .bind(settled_at)
+    .bind(resolved_at)
     .execute(pool)
     .await?;
     Ok(marked.rows_affected() > 0)
@@ -152,7 +152,7 @@ pub(super) async fn claim_deferred(
     until: DateTime<Utc>,
     limit: u32,
 ) -> Result<Vec<DeadRecord>> {
-    let letters: Vec<DeadRow<DateTime<Utc>>> = sqlx::query_as(
+    let dead_letters: Vec<DeadRow<DateTime<Utc>>> = sqlx::query_as(
         "update dead_letters
          set claimed_until = $2
          where id in (
@@ -172,15 +172,16 @@ pub(super) async fn claim_deferred(
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    letters.into_iter().map(rows::dead).collect()
+    dead_letters.into_iter().map(rows::dead).collect()
 }
 
-pub(super) async fn settle_redriven(
+pub(super) async fn resolve_redriven(
     pool: &Sessions,
     done: &[(i64, String)],
     at: DateTime<Utc>,
 ) -> Result<()> {
-    let (ids, came_of): (Vec<i64>, Vec<String>) = done.iter().map(|(id, what)| (*id, text(what))).unzip();
+    let (ids, redrive_outcome): (Vec<i64>, Vec<String>) =
+        done.iter().map(|(id, what)| (*id, text(what))).unzip();
     sqlx::query(
         "update dead_letters l
          set claimed_until = null, redriven_at = $3, came_of = d.came_of, status = 'redriven', settled_at = $3
@@ -188,7 +189,7 @@ pub(super) async fn settle_redriven(
          where l.id = d.id",
     )
     .bind(ids)
-    .bind(came_of)
+    .bind(redrive_outcome)
     .bind(at)
     .execute(pool)
     .await?;

@@ -6,10 +6,10 @@
 
 mod address;
 mod batch;
+mod client_snapshot;
 mod clock;
 mod dead_letters;
 mod history;
-mod kept;
 mod lanes;
 mod numbering;
 mod pages;
@@ -38,9 +38,9 @@ use tokio::sync::Mutex;
 
 use super::schema::{self, Embedded};
 use super::{
-    Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
-    HaltKind, Kept, LaneProgress, Logged, Outbox, Published, Recorded, Replaced, Result, RunCounts, RunEnd,
-    SchemaState, Stale, Store, StoreError, Stored, SweepRun,
+    Batch, Census, ClientFilter, ClientSnapshot, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus,
+    DeadlineBackfill, Due, Halt, HaltKind, LaneProgress, Logged, Outbox, Published, Recorded, Replaced,
+    Result, RetentionTarget, RunCounts, RunEnd, SchemaState, Store, StoreError, Stored, SweepRun,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 use servers::Servers;
@@ -190,7 +190,7 @@ impl Store for PostgresStore {
     }
 
     /// While one is written, the next is read and planned.
-    fn sweeps_beside(&self) -> usize {
+    fn concurrent_chunks(&self) -> usize {
         2
     }
 
@@ -301,11 +301,15 @@ impl Store for PostgresStore {
         after: Option<&ClientKey>,
         limit: u32,
     ) -> Result<Vec<ClientKey>> {
-        in_time(self.limit, kept::keys(&self.pool, partner, after, limit)).await
+        in_time(
+            self.limit,
+            client_snapshot::keys(&self.pool, partner, after, limit),
+        )
+        .await
     }
 
-    async fn kept(&self, key: &ClientKey) -> Result<Kept> {
-        kept::one(&self.pool, self.limit, key).await
+    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
+        client_snapshot::one(&self.pool, self.limit, key).await
     }
 
     async fn census(&self) -> Result<Census> {
@@ -316,20 +320,24 @@ impl Store for PostgresStore {
         in_time(self.limit, policies::all(&self.pool)).await
     }
 
-    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
-        in_time(self.limit, policies::record(&self.pool, from, policy, arm)).await
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, backfill: bool) -> Result<()> {
+        in_time(self.limit, policies::record(&self.pool, from, policy, backfill)).await
     }
 
     async fn replace_policies(&self, replaced: &[Replaced]) -> Result<()> {
         in_time(self.limit, policies::replace(&self.pool, replaced)).await
     }
 
-    async fn arming(&self) -> Result<Option<Arming>> {
-        in_time(self.limit, policies::arming(&self.pool)).await
+    async fn deadline_backfill(&self) -> Result<Option<DeadlineBackfill>> {
+        in_time(self.limit, policies::deadline_backfill(&self.pool)).await
     }
 
-    async fn armed(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
-        in_time(self.limit, policies::armed(&self.pool, policy_from, upto)).await
+    async fn deadlines_backfilled(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
+        in_time(
+            self.limit,
+            policies::deadlines_backfilled(&self.pool, policy_from, upto),
+        )
+        .await
     }
 
     async fn lanes(&self) -> Result<Vec<LaneProgress>> {
@@ -495,24 +503,30 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn settle_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
-        in_time(self.limit, dead_letters::settle_redriven(&self.pool, done, at)).await
+    async fn resolve_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
+        in_time(self.limit, dead_letters::resolve_redriven(&self.pool, done, at)).await
     }
 
-    async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()> {
+    async fn resolve_dead_letter(
+        &self,
+        id: i64,
+        failed: bool,
+        redrive_outcome: &str,
+        at: DateTime<Utc>,
+    ) -> Result<()> {
         in_time(
             self.limit,
-            dead_letters::settle(&self.pool, id, in_vain, came_of, at),
+            dead_letters::resolve(&self.pool, id, failed, redrive_outcome, at),
         )
         .await
     }
 
-    async fn stale(&self, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
-        in_time(self.limit, retention::count(&self.pool, stale, before)).await
+    async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
+        in_time(self.limit, retention::count(&self.pool, target, before)).await
     }
 
-    async fn prune(&self, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        in_time(self.limit, retention::prune(&self.pool, stale, before, limit)).await
+    async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        in_time(self.limit, retention::prune(&self.pool, target, before, limit)).await
     }
 
     async fn close(&self) {

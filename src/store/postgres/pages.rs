@@ -59,7 +59,7 @@ where
             .bind(most);
         Ok(query.fetch_all(connection).await?)
     };
-    let first: Vec<R> = debt.settled_by(first).await?;
+    let first: Vec<R> = debt.paid_by(first).await?;
     if first.len() < PAGE {
         let _ = take_all(first, &mut take)?;
         return Ok(());
@@ -75,7 +75,7 @@ where
         query.execute(connection).await?;
         Ok(())
     };
-    debt.settled_by(declare).await?;
+    debt.paid_by(declare).await?;
     loop {
         let (connection, debt) = session.lend()?;
         let fetch = async {
@@ -83,7 +83,7 @@ where
             let query = sqlx::query_as(paged.fetch).persistent(false);
             Ok(query.fetch_all(connection).await?)
         };
-        let page: Vec<R> = debt.settled_by(fetch).await?;
+        let page: Vec<R> = debt.paid_by(fetch).await?;
         let is_last = page.len() < PAGE;
         if take_all(page, &mut take)?.is_break() || is_last {
             break;

@@ -6,7 +6,7 @@ use sqlx::PgExecutor;
 use super::sessions::Sessions;
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows::{self, json};
-use crate::store::{Arming, Replaced, Result};
+use crate::store::{DeadlineBackfill, Replaced, Result};
 
 pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
     let policies: Vec<(DateTime<Utc>, String)> = sqlx::query_as(
@@ -19,7 +19,12 @@ pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<(DateTime<U
     policies.into_iter().map(rows::policy).collect()
 }
 
-pub(super) async fn record(pool: &Sessions, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
+pub(super) async fn record(
+    pool: &Sessions,
+    from: DateTime<Utc>,
+    policy: &Policy,
+    backfill: bool,
+) -> Result<()> {
     sqlx::query(
         "with recorded as (
              insert into policies (took_effect_at, policy)
@@ -35,7 +40,7 @@ pub(super) async fn record(pool: &Sessions, from: DateTime<Utc>, policy: &Policy
     )
     .bind(from)
     .bind(json(policy))
-    .bind(arm)
+    .bind(backfill)
     .execute(pool)
     .await?;
     Ok(())
@@ -56,15 +61,15 @@ pub(super) async fn replace(pool: &Sessions, replaced: &[Replaced]) -> Result<()
     Ok(())
 }
 
-pub(super) async fn arming(pool: &Sessions) -> Result<Option<Arming>> {
-    let arming: Option<(DateTime<Utc>, Option<String>, Option<String>)> =
+pub(super) async fn deadline_backfill(pool: &Sessions) -> Result<Option<DeadlineBackfill>> {
+    let deadline_backfill: Option<(DateTime<Utc>, Option<String>, Option<String>)> =
         sqlx::query_as("select policy_from, partner, client from arming")
             .fetch_optional(pool)
             .await?;
-    arming.map(rows::arming).transpose()
+    deadline_backfill.map(rows::deadline_backfill).transpose()
 }
 
-pub(super) async fn armed(
+pub(super) async fn deadlines_backfilled(
     pool: &Sessions,
     policy_from: DateTime<Utc>,
     upto: Option<&ClientKey>,

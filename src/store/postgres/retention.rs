@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::Connection;
 
 use super::sessions::Sessions;
-use crate::store::{Result, Stale};
+use crate::store::{Result, RetentionTarget};
 
-pub(super) async fn count(pool: &Sessions, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
-    let count: i64 = match stale {
-        Stale::DeadLetters => {
+pub(super) async fn count(pool: &Sessions, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
+    let count: i64 = match target {
+        RetentionTarget::DeadLetters => {
             sqlx::query_scalar(
                 "select count(*) from dead_letters
                  where status <> 'open' and settled_at < $1",
@@ -17,7 +17,7 @@ pub(super) async fn count(pool: &Sessions, stale: Stale, before: DateTime<Utc>) 
             .fetch_one(pool)
             .await?
         }
-        Stale::SweepRuns { keep } => {
+        RetentionTarget::SweepRuns { keep } => {
             sqlx::query_scalar(
                 "select count(*)
                  from (select status, finished_at, row_number() over (partition by sweep order by id desc) as place
@@ -29,7 +29,7 @@ pub(super) async fn count(pool: &Sessions, stale: Stale, before: DateTime<Utc>) 
             .fetch_one(pool)
             .await?
         }
-        Stale::Journal => {
+        RetentionTarget::Journal => {
             sqlx::query_scalar(
                 "select count(*) from journal
                  where (xid, seq) <= ((select xid from relay), (select seq from relay)) and recorded_at < $1",
@@ -42,9 +42,14 @@ pub(super) async fn count(pool: &Sessions, stale: Stale, before: DateTime<Utc>) 
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-pub(super) async fn prune(pool: &Sessions, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-    let removed = match stale {
-        Stale::DeadLetters => {
+pub(super) async fn prune(
+    pool: &Sessions,
+    target: RetentionTarget,
+    before: DateTime<Utc>,
+    limit: u32,
+) -> Result<u64> {
+    let removed = match target {
+        RetentionTarget::DeadLetters => {
             sqlx::query(
                 "delete from dead_letters
                  where id in (
@@ -60,7 +65,7 @@ pub(super) async fn prune(pool: &Sessions, stale: Stale, before: DateTime<Utc>, 
             .execute(pool)
             .await?
         }
-        Stale::SweepRuns { keep } => {
+        RetentionTarget::SweepRuns { keep } => {
             // Looked at again on the row itself: a run may have been taken up meanwhile.
             sqlx::query(
                 "delete from sweep_runs
@@ -80,7 +85,7 @@ pub(super) async fn prune(pool: &Sessions, stale: Stale, before: DateTime<Utc>, 
             .execute(pool)
             .await?
         }
-        Stale::Journal => return journal(pool, before, limit).await,
+        RetentionTarget::Journal => return journal(pool, before, limit).await,
     };
     Ok(removed.rows_affected())
 }

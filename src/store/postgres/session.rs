@@ -55,7 +55,7 @@ impl Session {
 
     async fn begin_for(need: Need, sessions: &Sessions, limit: Duration, begin: &str) -> Result<Self> {
         let mut session = Self {
-            connection: Some(sessions.take(need).await?),
+            connection: Some(sessions.acquire_for(need).await?),
             owes: false,
             limit,
         };
@@ -98,7 +98,7 @@ impl Session {
             connection.execute(statement).await?;
             Ok(())
         };
-        debt.settled_by(asked).await
+        debt.paid_by(asked).await
     }
 }
 
@@ -110,7 +110,7 @@ pub(super) struct Debt<'a> {
 
 impl Debt<'_> {
     /// Waits for the answer. If that takes too long, or is not waited for, the connection is lost.
-    pub async fn settled_by<T>(self, asked: impl Future<Output = Result<T>>) -> Result<T> {
+    pub async fn paid_by<T>(self, asked: impl Future<Output = Result<T>>) -> Result<T> {
         *self.owes = true;
         let Ok(answer) = tokio::time::timeout(self.limit, asked).await else {
             return Err(silent(self.limit));

@@ -140,7 +140,7 @@ impl Sessions {
     }
 
     /// A session, within the time that the pool has for it.
-    pub async fn take(&self, need: Need) -> Result<Lease> {
+    pub async fn acquire_for(&self, need: Need) -> Result<Lease> {
         self.lease(need, self.0.patience).await
     }
 
@@ -153,13 +153,13 @@ impl Sessions {
         loop {
             let place = self.place(end).await?;
             if let Some(live) = self.reuse().await {
-                return Ok(self.lent(live, place));
+                return Ok(self.lease_out(live, place));
             }
             let opened = tokio::select! {
                 biased;
                 opened = self.open() => opened,
                 // Somebody may be through sooner than the server is with a new session.
-                live = self.returned() => return Ok(self.lent(live, place)),
+                live = self.returned() => return Ok(self.lease_out(live, place)),
             };
             match opened {
                 Ok(live) if need == Need::Write && live.read_only.is_some() => {
@@ -171,7 +171,7 @@ impl Sessions {
                     servers::close(connection);
                     return Err(read_only.unwrap_or_else(closed));
                 }
-                Ok(live) => return Ok(self.lent(live, place)),
+                Ok(live) => return Ok(self.lease_out(live, place)),
                 Err(Refusal::Full(error)) if self.0.count.load(Ordering::Relaxed) > 0 => {
                     self.shrink(place, &error);
                 }
@@ -299,7 +299,7 @@ impl Sessions {
         })
     }
 
-    fn lent(&self, live: Live, place: OwnedSemaphorePermit) -> Lease {
+    fn lease_out(&self, live: Live, place: OwnedSemaphorePermit) -> Lease {
         Lease {
             live: Some(live),
             pool: self.0.clone(),

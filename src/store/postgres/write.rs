@@ -26,7 +26,7 @@ const ROWS: usize = 1_000;
 macro_rules! step {
     ($session:expr, |$connection:ident| $done:expr) => {{
         let ($connection, debt) = $session.lend()?;
-        debt.settled_by($done).await?
+        debt.paid_by($done).await?
     }};
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
     step!(session, |connection| async {
         look_up(connection, &commit.clients, held).await?;
         clients(connection, &commit.clients, &commit.journal, &held.places).await?;
-        end_quiet(connection, commit, &held.quiet).await?;
+        end_renew_only(connection, commit, &held.renew_only).await?;
         touches(connection, &commit.touches).await?;
         closed_runs(connection, &commit.touches).await
     });
@@ -87,7 +87,7 @@ async fn look_up(connection: &mut PgConnection, writes: &[ClientWrite], held: &m
     .await?;
     for (partner, client, place) in found {
         let key = rows::key(&partner, &client);
-        held.quiet.insert(key.clone());
+        held.renew_only.insert(key.clone());
         held.places.insert(key, place);
     }
     Ok(())
@@ -243,13 +243,17 @@ async fn stamp(connection: &mut PgConnection, journaled: &HashSet<&ClientKey>) -
 }
 
 /// What is written of a client ends its quiet stretch. (A write of its touches says itself whether there is another.)
-async fn end_quiet(connection: &mut PgConnection, commit: &Commit, quiet: &HashSet<ClientKey>) -> Result<()> {
+async fn end_renew_only(
+    connection: &mut PgConnection,
+    commit: &Commit,
+    renew_only: &HashSet<ClientKey>,
+) -> Result<()> {
     let touched: HashSet<&ClientKey> = commit.touches.iter().map(|write| &write.key).collect();
     let ended: Vec<&ClientKey> = commit
         .clients
         .iter()
         .map(|write| &write.key)
-        .filter(|key| quiet.contains(*key) && !touched.contains(key))
+        .filter(|key| renew_only.contains(*key) && !touched.contains(key))
         .collect();
     if ended.is_empty() {
         return Ok(());
@@ -288,9 +292,9 @@ async fn touches(connection: &mut PgConnection, writes: &[TouchWrite]) -> Result
     .bind(partners)
     .bind(clients)
     .bind(writes.iter().map(|w| w.open.pack()).collect::<Vec<_>>())
-    .bind(writes.iter().map(|w| w.quiet.map(|q| q.after)).collect::<Vec<_>>())
-    .bind(writes.iter().map(|w| w.quiet.map(|q| q.before)).collect::<Vec<_>>())
-    .bind(writes.iter().map(|w| w.quiet.map(|q| q.policies)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.renew_only.map(|q| q.after)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.renew_only.map(|q| q.before)).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| w.renew_only.map(|q| q.policies)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

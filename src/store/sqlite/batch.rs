@@ -8,10 +8,12 @@ use sqlx::sqlite::SqlitePool;
 
 use super::session::Transaction;
 use super::turn::Turns;
-use super::{MIGRATIONS, history, kept, lanes, many, min_writer, policies, renew, sweeps, write};
+use super::{MIGRATIONS, client_snapshot, history, lanes, many, min_writer, policies, renew, sweeps, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows;
-use crate::store::{Batch, Commit, Halt, Kept, LaneProgress, Logged, NameClaim, Renewal, Result, Stored};
+use crate::store::{
+    Batch, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim, Renewal, Result, Stored,
+};
 
 pub(super) struct SqliteBatch {
     turns: Turns,
@@ -28,7 +30,7 @@ pub(super) struct HeldRow {
     pub place: i64,
     pub name_key: Option<String>,
     /// Whether a quiet stretch of it is known.
-    pub is_quiet: bool,
+    pub is_renew_only: bool,
 }
 
 impl Held {
@@ -102,12 +104,12 @@ impl Batch for SqliteBatch {
         )
         .await?;
         let mut locked = Vec::with_capacity(clients.len());
-        for (partner, client, version, doc, open, place, name_key, is_quiet) in clients {
+        for (partner, client, version, doc, open, place, name_key, is_renew_only) in clients {
             let stored = rows::stored(rows::key(&partner, &client), version, &doc, open.as_deref())?;
             let row = HeldRow {
                 place,
                 name_key,
-                is_quiet,
+                is_renew_only,
             };
             self.held.add(stored.key.clone(), row);
             locked.push(stored);
@@ -148,8 +150,8 @@ impl Batch for SqliteBatch {
         history::of(&mut self.transaction, &short).await
     }
 
-    async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
-        kept::of(&mut self.transaction, key).await
+    async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {
+        client_snapshot::of(&mut self.transaction, key).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {

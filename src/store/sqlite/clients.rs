@@ -51,11 +51,11 @@ async fn look_up(connection: &mut SqliteConnection, writes: &[&ClientWrite], hel
         |query, write| query.bind(&*write.key.partner).bind(&*write.key.client),
     )
     .await?;
-    for (partner, client, place, name_key, is_quiet) in found {
+    for (partner, client, place, name_key, is_renew_only) in found {
         let row = HeldRow {
             place,
             name_key,
-            is_quiet,
+            is_renew_only,
         };
         held.add(rows::key(&partner, &client), row);
     }

@@ -5,30 +5,34 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 
 use super::micros;
-use crate::store::letters::{believable, sightings};
+use crate::store::dead_letter::{believable, sightings};
 use crate::store::rows::{self, DeadLineRow, DeadRow, json, text};
 use crate::store::{DeadFilter, DeadLetter, DeadLine, DeadRecord, DeadStatus, Result, hex};
 
 /// Keeps letters; one that is here already is seen again, and open again if it had been redriven. A
 /// discarded one stays discarded.
-pub(super) async fn put(connection: &mut SqliteConnection, letters: &[DeadLetter], at: i64) -> Result<()> {
-    if letters.is_empty() {
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    dead_letters: &[DeadLetter],
+    at: i64,
+) -> Result<()> {
+    if dead_letters.is_empty() {
         return Ok(());
     }
-    let lines: Vec<_> = sightings(letters)
+    let lines: Vec<_> = sightings(dead_letters)
         .iter()
         .map(|sighting| {
-            let letter = sighting.letter;
+            let dead_letter = sighting.dead_letter;
             (
                 hex(&sighting.digest),
-                text(&letter.origin),
-                letter.content_type.as_deref().map(text),
-                json(&letter.headers),
+                text(&dead_letter.origin),
+                dead_letter.content_type.as_deref().map(text),
+                json(&dead_letter.headers),
                 hex(sighting.body()),
                 sighting.reason(),
                 sighting.times,
                 sighting.bytes(),
-                letter.retry_at.map(micros),
+                dead_letter.retry_at.map(micros),
             )
         })
         .collect();
@@ -61,7 +65,7 @@ pub(super) async fn list(
     after: i64,
     limit: u32,
 ) -> Result<Vec<DeadLine>> {
-    let letters: Vec<DeadLineRow<i64>> = sqlx::query_as(
+    let dead_letters: Vec<DeadLineRow<i64>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen,
                 first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at
          from dead_letters
@@ -74,11 +78,11 @@ pub(super) async fn list(
     .bind(i64::from(limit))
     .fetch_all(readers)
     .await?;
-    letters.into_iter().map(rows::dead_line).collect()
+    dead_letters.into_iter().map(rows::dead_line).collect()
 }
 
 pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadRecord>> {
-    let letter: Option<DeadRow<i64>> = sqlx::query_as(
+    let dead_letter: Option<DeadRow<i64>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen, first_seen_at,
                 last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
          from dead_letters
@@ -87,7 +91,7 @@ pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadReco
     .bind(id)
     .fetch_optional(readers)
     .await?;
-    letter.map(rows::dead).transpose()
+    dead_letter.map(rows::dead).transpose()
 }
 
 pub(super) async fn claim(
@@ -96,7 +100,7 @@ pub(super) async fn claim(
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Option<DeadRecord>> {
-    let letter: Option<DeadRow<i64>> = sqlx::query_as(
+    let dead_letter: Option<DeadRow<i64>> = sqlx::query_as(
         "update dead_letters
          set claimed_until = ?3
          where id = ?1 and status <> 'redriven' and (claimed_until is null or claimed_until <= ?2 or claimed_until > ?4)
@@ -109,14 +113,14 @@ pub(super) async fn claim(
     .bind(micros(believable(now, until)))
     .fetch_optional(writer)
     .await?;
-    letter.map(rows::dead).transpose()
+    dead_letter.map(rows::dead).transpose()
 }
 
-pub(super) async fn settle(
+pub(super) async fn resolve(
     writer: &SqlitePool,
     id: i64,
-    in_vain: bool,
-    came_of: &str,
+    failed: bool,
+    redrive_outcome: &str,
     at: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query(
@@ -127,8 +131,8 @@ pub(super) async fn settle(
          where id = ?1",
     )
     .bind(id)
-    .bind(in_vain)
-    .bind(text(came_of))
+    .bind(failed)
+    .bind(text(redrive_outcome))
     .bind(micros(at))
     .execute(writer)
     .await?;
@@ -141,7 +145,7 @@ pub(super) async fn mark(
     status: DeadStatus,
     at: DateTime<Utc>,
 ) -> Result<bool> {
-    let settled_at = (status != DeadStatus::Open).then_some(micros(at));
+    let resolved_at = (status != DeadStatus::Open).then_some(micros(at));
     let marked = sqlx::query(
         "update dead_letters
          set status = ?2, settled_at = ?3
@@ -149,7 +153,7 @@ pub(super) async fn mark(
     )
     .bind(id)
     .bind(status.as_str())
-    .bind(settled_at)
+    .bind(resolved_at)
     .execute(writer)
     .await?;
     Ok(marked.rows_affected() > 0)
@@ -161,7 +165,7 @@ pub(super) async fn claim_deferred(
     until: DateTime<Utc>,
     limit: u32,
 ) -> Result<Vec<DeadRecord>> {
-    let letters: Vec<DeadRow<i64>> = sqlx::query_as(
+    let dead_letters: Vec<DeadRow<i64>> = sqlx::query_as(
         "update dead_letters
          set claimed_until = ?2
          where id in (
@@ -180,10 +184,10 @@ pub(super) async fn claim_deferred(
     .bind(i64::from(limit))
     .fetch_all(writer)
     .await?;
-    letters.into_iter().map(rows::dead).collect()
+    dead_letters.into_iter().map(rows::dead).collect()
 }
 
-pub(super) async fn settle_redriven(
+pub(super) async fn resolve_redriven(
     writer: &SqlitePool,
     done: &[(i64, String)],
     at: DateTime<Utc>,

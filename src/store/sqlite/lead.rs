@@ -35,7 +35,7 @@ impl Lead {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the lock file cannot be opened or locked.
-    pub fn take(&self) -> Result<bool> {
+    pub fn acquire(&self) -> Result<bool> {
         let mut held = self.held();
         if held.as_ref().is_some_and(Held::is_in_place) {
             return Ok(true);

@@ -7,11 +7,11 @@
 mod many;
 
 mod batch;
+mod client_snapshot;
 mod clients;
 mod clock;
 mod dead_letters;
 mod history;
-mod kept;
 mod lanes;
 mod lead;
 mod policies;
@@ -40,9 +40,10 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::schema::{self, Embedded};
 use super::{
-    Arming, Batch, Census, ClientFilter, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due, Halt,
-    HaltKind, Kept, LaneProgress, Logged, Outbox, Parts, Published, Recorded, Replaced, Result, RunCounts,
-    RunEnd, SchemaState, Stale, Store, StoreError, Stored, SweepRun, pool,
+    Batch, BatchLimits, Census, ClientFilter, ClientSnapshot, Cursor, DeadFilter, DeadLine, DeadRecord,
+    DeadStatus, DeadlineBackfill, Due, Halt, HaltKind, LaneProgress, Logged, Outbox, Published, Recorded,
+    Replaced, Result, RetentionTarget, RunCounts, RunEnd, SchemaState, Store, StoreError, Stored, SweepRun,
+    pool,
 };
 use crate::domain::{ClientKey, Policy, Sweep};
 use lead::Lead;
@@ -143,7 +144,7 @@ impl SqliteStore {
 
     /// Writes when it is our turn.
     async fn in_turn<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
-        let _turn = self.turns.take(PATIENCE).await;
+        let _turn = self.turns.acquire(PATIENCE).await;
         write.await
     }
 
@@ -250,7 +251,7 @@ impl Store for SqliteStore {
     }
 
     async fn probe(&self, at: DateTime<Utc>) -> Result<()> {
-        let _turn = self.turns.take(PATIENCE).await;
+        let _turn = self.turns.acquire(PATIENCE).await;
         let mut transaction = session::Transaction::begin(&self.writer).await?;
         sqlx::query("update write_probe set written_at = ?1")
             .bind(micros(at))
@@ -260,10 +261,10 @@ impl Store for SqliteStore {
     }
 
     /// What takes time is the pages: a transaction writes each of them once, for however many events.
-    fn parts(&self) -> Parts {
-        Parts {
-            events: 1_000,
-            together: 150,
+    fn batch_limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_per_part: 1_000,
+            parts: 150,
         }
     }
 
@@ -311,11 +312,11 @@ impl Store for SqliteStore {
         after: Option<&ClientKey>,
         limit: u32,
     ) -> Result<Vec<ClientKey>> {
-        kept::keys(&self.readers, partner, after, limit).await
+        client_snapshot::keys(&self.readers, partner, after, limit).await
     }
 
-    async fn kept(&self, key: &ClientKey) -> Result<Kept> {
-        kept::one(&self.readers, key).await
+    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
+        client_snapshot::one(&self.readers, key).await
     }
 
     async fn census(&self) -> Result<Census> {
@@ -326,8 +327,8 @@ impl Store for SqliteStore {
         policies::all(&self.readers).await
     }
 
-    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, arm: bool) -> Result<()> {
-        self.in_turn(policies::record(&self.writer, from, policy, arm))
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, backfill: bool) -> Result<()> {
+        self.in_turn(policies::record(&self.writer, from, policy, backfill))
             .await
     }
 
@@ -335,12 +336,12 @@ impl Store for SqliteStore {
         self.in_turn(policies::replace(&self.writer, replaced)).await
     }
 
-    async fn arming(&self) -> Result<Option<Arming>> {
-        policies::arming(&self.readers).await
+    async fn deadline_backfill(&self) -> Result<Option<DeadlineBackfill>> {
+        policies::deadline_backfill(&self.readers).await
     }
 
-    async fn armed(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
-        self.in_turn(policies::armed(&self.writer, policy_from, upto))
+    async fn deadlines_backfilled(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
+        self.in_turn(policies::deadlines_backfilled(&self.writer, policy_from, upto))
             .await
     }
 
@@ -412,7 +413,7 @@ impl Store for SqliteStore {
     }
 
     async fn lead_relay(&self) -> Result<bool> {
-        self.lead.take()
+        self.lead.acquire()
     }
 
     async fn relay_next(&self, after: Cursor, last: Option<&Published>, limit: u32) -> Result<Outbox> {
@@ -481,22 +482,34 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn settle_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
-        self.in_turn(dead_letters::settle_redriven(&self.writer, done, at))
+    async fn resolve_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
+        self.in_turn(dead_letters::resolve_redriven(&self.writer, done, at))
             .await
     }
 
-    async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()> {
-        self.in_turn(dead_letters::settle(&self.writer, id, in_vain, came_of, at))
-            .await
+    async fn resolve_dead_letter(
+        &self,
+        id: i64,
+        failed: bool,
+        redrive_outcome: &str,
+        at: DateTime<Utc>,
+    ) -> Result<()> {
+        self.in_turn(dead_letters::resolve(
+            &self.writer,
+            id,
+            failed,
+            redrive_outcome,
+            at,
+        ))
+        .await
     }
 
-    async fn stale(&self, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
-        retention::count(&self.readers, stale, before).await
+    async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
+        retention::count(&self.readers, target, before).await
     }
 
-    async fn prune(&self, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        self.in_turn(retention::prune(&self.writer, stale, before, limit))
+    async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        self.in_turn(retention::prune(&self.writer, target, before, limit))
             .await
     }
 

@@ -7,7 +7,7 @@ use super::micros;
 use super::session::Transaction;
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows::{self, json};
-use crate::store::{Arming, Replaced, Result};
+use crate::store::{DeadlineBackfill, Replaced, Result};
 
 pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
     let policies: Vec<(i64, String)> = sqlx::query_as(
@@ -24,7 +24,7 @@ pub(super) async fn record(
     writer: &SqlitePool,
     from: DateTime<Utc>,
     policy: &Policy,
-    arm: bool,
+    backfill: bool,
 ) -> Result<()> {
     let mut transaction = Transaction::begin(writer).await?;
     sqlx::query(
@@ -37,7 +37,7 @@ pub(super) async fn record(
     .bind(json(policy))
     .execute(&mut *transaction)
     .await?;
-    if arm {
+    if backfill {
         sqlx::query(
             "insert into arming (only_row, policy_from)
              values (1, ?1)
@@ -66,15 +66,15 @@ pub(super) async fn replace(writer: &SqlitePool, replaced: &[Replaced]) -> Resul
     Ok(())
 }
 
-pub(super) async fn arming(readers: &SqlitePool) -> Result<Option<Arming>> {
-    let arming: Option<(i64, Option<String>, Option<String>)> =
+pub(super) async fn deadline_backfill(readers: &SqlitePool) -> Result<Option<DeadlineBackfill>> {
+    let deadline_backfill: Option<(i64, Option<String>, Option<String>)> =
         sqlx::query_as("select policy_from, partner, client from arming")
             .fetch_optional(readers)
             .await?;
-    arming.map(rows::arming).transpose()
+    deadline_backfill.map(rows::deadline_backfill).transpose()
 }
 
-pub(super) async fn armed(
+pub(super) async fn deadlines_backfilled(
     writer: &SqlitePool,
     policy_from: DateTime<Utc>,
     upto: Option<&ClientKey>,

@@ -5,11 +5,15 @@ use sqlx::sqlite::SqlitePool;
 
 use super::micros;
 use super::session::Transaction;
-use crate::store::{Result, Stale};
+use crate::store::{Result, RetentionTarget};
 
-pub(super) async fn count(readers: &SqlitePool, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
-    let count: i64 = match stale {
-        Stale::DeadLetters => {
+pub(super) async fn count(
+    readers: &SqlitePool,
+    target: RetentionTarget,
+    before: DateTime<Utc>,
+) -> Result<u64> {
+    let count: i64 = match target {
+        RetentionTarget::DeadLetters => {
             sqlx::query_scalar(
                 "select count(*) from dead_letters
                  where status <> 'open' and settled_at < ?1",
@@ -18,7 +22,7 @@ pub(super) async fn count(readers: &SqlitePool, stale: Stale, before: DateTime<U
             .fetch_one(readers)
             .await?
         }
-        Stale::SweepRuns { keep } => {
+        RetentionTarget::SweepRuns { keep } => {
             sqlx::query_scalar(
                 "select count(*)
                  from (select status, finished_at, row_number() over (partition by sweep order by id desc) as place
@@ -30,7 +34,7 @@ pub(super) async fn count(readers: &SqlitePool, stale: Stale, before: DateTime<U
             .fetch_one(readers)
             .await?
         }
-        Stale::Journal => {
+        RetentionTarget::Journal => {
             sqlx::query_scalar(
                 "select count(*) from journal
                  where seq <= (select seq from relay) and recorded_at < ?1",
@@ -45,12 +49,12 @@ pub(super) async fn count(readers: &SqlitePool, stale: Stale, before: DateTime<U
 
 pub(super) async fn prune(
     writer: &SqlitePool,
-    stale: Stale,
+    target: RetentionTarget,
     before: DateTime<Utc>,
     limit: u32,
 ) -> Result<u64> {
-    let removed = match stale {
-        Stale::DeadLetters => {
+    let removed = match target {
+        RetentionTarget::DeadLetters => {
             sqlx::query(
                 "delete from dead_letters
                  where id in (
@@ -65,7 +69,7 @@ pub(super) async fn prune(
             .execute(writer)
             .await?
         }
-        Stale::SweepRuns { keep } => {
+        RetentionTarget::SweepRuns { keep } => {
             sqlx::query(
                 "delete from sweep_runs
                  where id in (
@@ -84,7 +88,7 @@ pub(super) async fn prune(
             .execute(writer)
             .await?
         }
-        Stale::Journal => return journal(writer, before, limit).await,
+        RetentionTarget::Journal => return journal(writer, before, limit).await,
     };
     Ok(removed.rows_affected())
 }

@@ -41,7 +41,7 @@ impl Turns {
     }
 
     /// Waits until it is our turn to ask for the right to write, and at most as long as that may take.
-    pub async fn take(&self, patience: Duration) -> Turn {
+    pub async fn acquire(&self, patience: Duration) -> Turn {
         let Some(file) = self.open() else {
             return Turn(None);
         };
@@ -94,12 +94,12 @@ mod tests {
         let turns = Turns::beside(&folder.path().join("t.db"));
         let other = Turns::beside(&folder.path().join("t.db"));
         assert!(!turns.others_wait());
-        let turn = turns.take(Duration::ZERO).await;
+        let turn = turns.acquire(Duration::ZERO).await;
         assert!(turn.0.is_some() && other.others_wait());
-        assert!(other.take(Duration::from_millis(20)).await.0.is_none());
+        assert!(other.acquire(Duration::from_millis(20)).await.0.is_none());
         drop(turn);
         assert!(!other.others_wait());
-        assert!(other.take(Duration::ZERO).await.0.is_some());
+        assert!(other.acquire(Duration::ZERO).await.0.is_some());
         turns.remove();
         assert!(!turns.0.exists());
     }
@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn without_the_file_everybody_goes_on() {
         let turns = Turns::beside(Path::new("/nowhere/t.db"));
-        assert!(turns.take(Duration::ZERO).await.0.is_none());
+        assert!(turns.acquire(Duration::ZERO).await.0.is_none());
         assert!(!turns.others_wait());
     }
 }

@@ -16,7 +16,7 @@ use crate::store::{Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
 pub(super) async fn all(connection: &mut SqliteConnection, commit: &Commit, held: &mut Held) -> Result<()> {
     let at = micros(commit.recorded_at);
     clients::write(connection, &commit.clients, held).await?;
-    end_quiet(connection, commit, held).await?;
+    end_renew_only(connection, commit, held).await?;
     touches(connection, &commit.touches).await?;
     closed_runs(connection, &commit.touches).await?;
     events(connection, &commit.events, at).await?;
@@ -36,11 +36,11 @@ pub(super) async fn all(connection: &mut SqliteConnection, commit: &Commit, held
 }
 
 /// What is written of a client ends its quiet stretch. (A write of its touches says itself whether there is another.)
-async fn end_quiet(connection: &mut SqliteConnection, commit: &Commit, held: &Held) -> Result<()> {
-    let quiet: Vec<_> = commit
+async fn end_renew_only(connection: &mut SqliteConnection, commit: &Commit, held: &Held) -> Result<()> {
+    let renew_only: Vec<_> = commit
         .clients
         .iter()
-        .filter(|write| held.of(&write.key).is_some_and(|row| row.is_quiet))
+        .filter(|write| held.of(&write.key).is_some_and(|row| row.is_renew_only))
         .collect();
     many::write(
         connection,
@@ -50,7 +50,7 @@ async fn end_quiet(connection: &mut SqliteConnection, commit: &Commit, held: &He
              from (values " each "(?, ?)" ") w
              where partner = w.column1 and client = w.column2"
         ),
-        &quiet,
+        &renew_only,
         |query, write| query.bind(&*write.key.partner).bind(&*write.key.client),
     )
     .await?;
@@ -75,9 +75,9 @@ async fn touches(connection: &mut SqliteConnection, writes: &[TouchWrite]) -> Re
                 .bind(&*write.key.partner)
                 .bind(&*write.key.client)
                 .bind(write.open.pack())
-                .bind(write.quiet.map(|quiet| micros(quiet.after)))
-                .bind(write.quiet.map(|quiet| micros(quiet.before)))
-                .bind(write.quiet.map(|quiet| quiet.policies))
+                .bind(write.renew_only.map(|renew_only| micros(renew_only.after)))
+                .bind(write.renew_only.map(|renew_only| micros(renew_only.before)))
+                .bind(write.renew_only.map(|renew_only| renew_only.policies))
         },
     )
     .await?;

@@ -23,7 +23,7 @@ use tenure::store::sqlite::SqliteStore;
 use tenure::store::{Census, DeadFilter, DeadRecord, Recorded, Store, hex};
 use tokio_util::sync::CancellationToken;
 
-use super::moody::{Mood, MoodyStore};
+use super::fault_injecting::{FaultInjectingStore, Mood};
 use crate::support::servers::{RabbitMq, name_in};
 
 /// How long anything may take.
@@ -39,7 +39,7 @@ pub fn settings(url: &str) -> BrokerSettings {
         prefetch: 200,
         prefetch_bytes: 64 << 20,
         batch_max: 50,
-        strands: 2,
+        concurrency: 2,
         // Queues hold what a test puts into them.
         heartbeat: Duration::from_hours(1),
         max_event_bytes: 10_000,
@@ -59,7 +59,7 @@ pub struct Tenure {
 impl Tenure {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = MoodyStore::new(SqliteStore::open(folder.path().join("tenure.db")));
+        let store = FaultInjectingStore::new(SqliteStore::open(folder.path().join("tenure.db")));
         store.migrate().await.expect("migrated");
         let mood = store.mood.clone();
         let engine = Engine::start(Arc::new(store), Arc::new(SystemClock), &Policy::default())
@@ -106,11 +106,11 @@ impl Tenure {
     pub async fn dead_letters(&self) -> Vec<DeadRecord> {
         let all = DeadFilter::default();
         let store = self.engine.store();
-        let mut letters = Vec::new();
+        let mut dead_letters = Vec::new();
         for line in store.dead_letters(&all, 0, 1000).await.expect("dead letters") {
-            letters.extend(store.dead_letter(line.id).await.expect("a dead letter"));
+            dead_letters.extend(store.dead_letter(line.id).await.expect("a dead letter"));
         }
-        letters
+        dead_letters
     }
 
     pub async fn wait_for_letters(&self, expected: usize) -> Vec<DeadRecord> {
@@ -134,12 +134,12 @@ impl Tenure {
         self.mood.away.store(away, Ordering::SeqCst);
     }
 
-    pub fn set_locked_up(&self, locked_up: bool) {
-        self.mood.locked_up.store(locked_up, Ordering::SeqCst);
+    pub fn set_reject_writes(&self, reject_writes: bool) {
+        self.mood.reject_writes.store(reject_writes, Ordering::SeqCst);
     }
 
-    pub fn set_forgetful(&self, forgetful: bool) {
-        self.mood.forgetful.store(forgetful, Ordering::SeqCst);
+    pub fn set_reject_cursor(&self, reject_cursor: bool) {
+        self.mood.reject_cursor.store(reject_cursor, Ordering::SeqCst);
     }
 }
 

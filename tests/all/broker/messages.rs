@@ -70,10 +70,10 @@ async fn a_broken_message_is_a_dead_letter_and_holds_up_nothing() {
     upstream.add("1", "a").await;
     tenure.wait_for_events(1).await;
     wait_for_depth(&url, "tenure.events.0", 0).await;
-    let letters = tenure.wait_for_letters(3).await;
-    let reasons: Vec<&str> = letters
+    let dead_letters = tenure.wait_for_letters(3).await;
+    let reasons: Vec<&str> = dead_letters
         .iter()
-        .map(|record| record.letter.reason.as_str())
+        .map(|record| record.dead_letter.reason.as_str())
         .collect();
     assert!(reasons[0].starts_with("the event: is not JSON"), "{reasons:?}");
     assert_eq!(reasons[1], "the event is 10001 bytes long; 10000 are allowed");
@@ -81,7 +81,7 @@ async fn a_broken_message_is_a_dead_letter_and_holds_up_nothing() {
         reasons[2].starts_with("the message has no content type"),
         "{reasons:?}"
     );
-    let first = &letters[0].letter;
+    let first = &dead_letters[0].dead_letter;
     assert_eq!(first.origin, "amqp:tenure.events.0");
     assert_eq!(first.body, b"{oops");
     assert_eq!(first.headers, [("partitionkey".to_owned(), "acme/a".to_owned())]);
@@ -116,18 +116,18 @@ async fn what_rabbitmq_gave_up_is_ingested_or_a_dead_letter() {
     wait_for_depth(&url, "tenure.events.0", 0).await;
     let worker = tenure.work(settings(&url)).await;
     tenure.wait_for_events(1).await;
-    let letters = tenure.wait_for_letters(1).await;
-    let letter = &letters[0].letter;
-    assert_eq!(letter.origin, "amqp:tenure.dead");
+    let dead_letters = tenure.wait_for_letters(1).await;
+    let dead_letter = &dead_letters[0].dead_letter;
+    assert_eq!(dead_letter.origin, "amqp:tenure.dead");
     assert!(
-        letter
+        dead_letter
             .reason
             .contains("tenure.events.0 delivered it again and again"),
         "{}",
-        letter.reason
+        dead_letter.reason
     );
-    assert_eq!(letter.content_type.as_deref(), Some(STRUCTURED));
-    assert_eq!(letter.body, b"{oops");
+    assert_eq!(dead_letter.content_type.as_deref(), Some(STRUCTURED));
+    assert_eq!(dead_letter.body, b"{oops");
     wait_for_depth(&url, "tenure.dead", 0).await;
     let key = ClientKey::new("acme", "a").unwrap();
     assert!(tenure.engine.client(&key, None).await.unwrap().is_some());

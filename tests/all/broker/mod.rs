@@ -1,9 +1,9 @@
 //! The door to RabbitMQ, on a real one.
 
+mod fault_injecting;
 mod given;
 mod loss;
 mod messages;
-mod moody;
 mod prefetch;
 mod relay;
 mod store_trouble;

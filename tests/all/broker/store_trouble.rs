@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lapin::BasicProperties;
 
+use super::fault_injecting::{DEADLY, POISON};
 use super::given::*;
-use super::moody::{DEADLY, POISON};
 use crate::support::servers::{RabbitMq, name_in};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,16 +69,16 @@ async fn a_poisonous_event_is_put_aside_alone() {
     let worker = tenure.work(settings(&url)).await;
     tenure.wait_for_events(39).await;
     wait_for_depth(&url, "tenure.events.0", 0).await;
-    let letters = tenure.wait_for_letters(1).await;
+    let dead_letters = tenure.wait_for_letters(1).await;
     assert!(
-        letters[0]
-            .letter
+        dead_letters[0]
+            .dead_letter
             .reason
             .starts_with("the store refused it: clients"),
-        "{letters:?}"
+        "{dead_letters:?}"
     );
     assert_eq!(
-        letters[0].letter.body,
+        dead_letters[0].dead_letter.body,
         added(POISON, "c17").to_string().as_bytes()
     );
     worker.stop().await;
@@ -100,18 +100,18 @@ async fn what_cannot_even_be_a_dead_letter_is_kept_in_hexadecimal() {
     upstream.publish_to("", "tenure.dead", plain(), b"harmless").await;
     upstream.add("2", "b").await;
     tenure.wait_for_events(2).await;
-    let letters = tenure.wait_for_letters(2).await;
+    let dead_letters = tenure.wait_for_letters(2).await;
     wait_for_depth(&url, "tenure.events.0", 0).await;
     wait_for_depth(&url, "tenure.dead", 0).await;
     let digest = tenure::store::body_digest(DEADLY.as_bytes());
-    let in_hex: Vec<_> = letters
+    let in_hex: Vec<_> = dead_letters
         .iter()
-        .filter(|record| record.letter.reason.contains(&digest))
+        .filter(|record| record.dead_letter.reason.contains(&digest))
         .collect();
     // From both queues the same bytes are the same letter.
-    assert_eq!(in_hex.len(), 1, "{letters:?}");
+    assert_eq!(in_hex.len(), 1, "{dead_letters:?}");
     assert_eq!(
-        in_hex[0].letter.body,
+        in_hex[0].dead_letter.body,
         tenure::store::hex(DEADLY.as_bytes()).as_bytes()
     );
     assert_eq!(in_hex[0].times_seen, 2);
@@ -123,7 +123,7 @@ async fn a_store_that_refuses_everything_is_waited_for() {
     let url = RabbitMq::shared().vhost("locked_up");
     let tenure = Tenure::new().await;
     let worker = tenure.work(settings(&url)).await;
-    tenure.set_locked_up(true);
+    tenure.set_reject_writes(true);
     let upstream = Upstream::at(&url).await;
     for n in 0..10 {
         upstream.add(&n.to_string(), &format!("c{n}")).await;
@@ -134,7 +134,7 @@ async fn a_store_that_refuses_everything_is_waited_for() {
     .await;
     wait_for_depth(&url, "tenure.dead", 0).await;
     wait_for_depth(&url, "tenure.events.0", 10).await;
-    tenure.set_locked_up(false);
+    tenure.set_reject_writes(false);
     tenure.wait_for_events(10).await;
     wait_for_depth(&url, "tenure.events.0", 0).await;
     assert!(tenure.dead_letters().await.is_empty());
@@ -147,12 +147,12 @@ async fn a_cursor_that_cannot_be_written_does_not_make_the_relay_tell_all_the_ti
     let tenure = Tenure::new().await;
     let listener = Listener::at(&url).await;
     let worker = tenure.work(settings(&url)).await;
-    tenure.set_forgetful(true);
+    tenure.set_reject_cursor(true);
     let upstream = Upstream::at(&url).await;
     upstream.add("1", "a").await;
     tenure.wait_for_events(1).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    tenure.set_forgetful(false);
+    tenure.set_reject_cursor(false);
     wait_for("an empty backlog", async || {
         tenure.engine.store().relay_backlog().await.unwrap() == 0
     })

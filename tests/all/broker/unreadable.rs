@@ -126,20 +126,20 @@ async fn text_that_is_not_utf8_makes_a_dead_letter_and_holds_up_nothing() {
     publish(&url, all.iter().map(|(_, message)| message.clone()).collect()).await;
     publish(&url, vec![event("g3")]).await;
     tenure.wait_for_events(3).await;
-    let letters = tenure.wait_for_letters(all.len()).await;
+    let dead_letters = tenure.wait_for_letters(all.len()).await;
     wait_for_depth(&url, "tenure.events.0", 0).await;
     wait_for_depth(&url, "tenure.dead", 0).await;
     for (place, message) in &all {
-        let letter = letters
+        let dead_letter = dead_letters
             .iter()
-            .find(|record| record.letter.body == message.body)
-            .unwrap_or_else(|| panic!("{place}: {letters:?}"));
-        let reason = &letter.letter.reason;
+            .find(|record| record.dead_letter.body == message.body)
+            .unwrap_or_else(|| panic!("{place}: {dead_letters:?}"));
+        let reason = &dead_letter.dead_letter.reason;
         assert!(
             reason.contains("not UTF-8") && reason.contains(place),
             "{place}: {reason}"
         );
-        assert_eq!(letter.times_seen, 2, "{place}");
+        assert_eq!(dead_letter.times_seen, 2, "{place}");
     }
     assert_eq!(worker.state.status().since, since, "no connection was lost");
     worker.stop().await;

@@ -91,8 +91,8 @@ async fn a_heartbeat_cannot_be_forged_by_who_publishes_events() {
     let properties =
         || BasicProperties::default().with_content_type("application/vnd.tenure.heartbeat".into());
     upstream.publish(properties(), b"2040-01-01T00:00:00Z").await;
-    let letters = tenure.wait_for_letters(1).await;
-    assert_eq!(letters[0].letter.body, b"2040-01-01T00:00:00Z");
+    let dead_letters = tenure.wait_for_letters(1).await;
+    assert_eq!(dead_letters[0].dead_letter.body, b"2040-01-01T00:00:00Z");
     upstream
         .publish(
             properties(),

@@ -1,16 +1,16 @@
 //! The real binary under fire: while events flow in, workers are killed, both servers go down hard, and connections are cut in
 //! mid-sentence. In the end nothing is lost, nothing is counted twice, and every change was told, in order.
 
+mod assertions;
+mod environment;
+mod faults;
 mod flow;
-mod ground;
-pub(crate) mod hearing;
-mod storm;
-mod verdict;
+pub(crate) mod subscriber;
 
 use std::time::Instant;
 
-use ground::Ground;
-use storm::{Storm, Strikes};
+use environment::Environment;
+use faults::{Faults, Strikes};
 
 /// How much is sent, and what is done to it meanwhile.
 struct Scale {
@@ -52,22 +52,22 @@ fn nothing_is_lost_or_counted_twice_whatever_breaks() {
     let began = Instant::now();
     let sent = flow::messages(seed, scale.clients);
     assert!(sent.len() >= scale.events, "only {} messages", sent.len());
-    let ground = Ground::new();
-    let hearing = ground.listen();
-    let mut storm = Storm::new(&ground, seed);
-    let flow = ground.publish(&sent);
-    storm.rage(&flow, &scale.strikes);
+    let environment = Environment::new();
+    let subscriber = environment.listen();
+    let mut faults = Faults::new(&environment, seed);
+    let flow = environment.publish(&sent);
+    faults.rage(&flow, &scale.strikes);
     flow.release(sent.len());
-    let running = storm.end(&flow);
-    ground.swept();
-    let heard = hearing.all(|| ground.journal_length());
-    verdict::pass(&ground, &sent, &heard);
+    let running = faults.end(&flow);
+    environment.swept();
+    let heard = subscriber.all(|| environment.journal_length());
+    assertions::pass(&environment, &sent, &heard);
     assert!(running.stop().success());
     eprintln!(
         "{} messages in {:.0} s; {}; {}; republished {}",
         sent.len(),
         began.elapsed().as_secs_f64(),
-        storm.figures(),
+        faults.figures(),
         heard.figures(),
         flow.republished(),
     );

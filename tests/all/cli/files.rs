@@ -70,8 +70,8 @@ fn the_same_file_again_changes_nothing() {
     );
     assert_eq!(again["refused"], json!({}));
     assert_eq!(everything(), before);
-    let letters = given.tenure.json(&["dead", "list"]);
-    assert_eq!(super::each(&letters, "times_seen"), ["2", "2"]);
+    let dead_letters = given.tenure.json(&["dead", "list"]);
+    assert_eq!(super::each(&dead_letters, "times_seen"), ["2", "2"]);
 }
 
 #[test]
@@ -102,8 +102,13 @@ fn a_line_that_is_too_long_is_a_dead_letter_and_the_next_is_read() {
         (&json!(2), &json!(2)),
         "{tally}"
     );
-    let letters = tenure.json(&["dead", "list"]);
-    let reason = |letter: usize| letters[letter]["reason"].as_str().unwrap_or_default().to_owned();
+    let dead_letters = tenure.json(&["dead", "list"]);
+    let reason = |dead_letter: usize| {
+        dead_letters[dead_letter]["reason"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let reasons = [reason(0), reason(1)].join("\n");
     assert!(reasons.contains("2001 bytes long; 2000 are allowed"), "{reasons}");
     assert!(
@@ -229,12 +234,12 @@ fn a_broken_member_of_an_array_is_a_dead_letter_of_its_own() {
         (0, &json!(2), &json!(6)),
         "{tally} {why}"
     );
-    let letters = given.tenure.json(&["dead", "list"]);
-    let origins = super::each(&letters, "origin");
-    let of_long = letters
+    let dead_letters = given.tenure.json(&["dead", "list"]);
+    let origins = super::each(&dead_letters, "origin");
+    let of_long = dead_letters
         .iter()
-        .find(|letter| letter["reason"].to_string().contains("2000 are allowed"));
-    assert!(of_long.is_some(), "{letters:?}");
+        .find(|dead_letter| dead_letter["reason"].to_string().contains("2000 are allowed"));
+    assert!(of_long.is_some(), "{dead_letters:?}");
     assert!(origins.contains(&"file:array.json:[2]".to_owned()), "{origins:?}");
 }
 

@@ -242,7 +242,7 @@ async fn nothing_fires_before_a_lane_has_been_heard_of() {
             at: engine.now(),
             partition_key: None,
         };
-        let taken = engine.take_from_lane(Vec::new(), Some(watermark)).await;
+        let taken = engine.ingest_from_lane(Vec::new(), Some(watermark)).await;
         taken.expect("taken");
     };
     beat("tenure.events.0").await;

@@ -2,11 +2,11 @@
 //! codes that scripts go by.
 
 mod clients;
+mod dead_letters;
 mod demo;
 mod elsewhere;
 mod files;
 mod halts;
-mod letters;
 mod publish;
 mod sweeps;
 mod terminal;

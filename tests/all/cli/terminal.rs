@@ -136,8 +136,8 @@ fn foreign_text_is_one_line_for_people_and_the_same_text_for_programs() {
     );
     let shown = given.tenure.json(&["client", "show", "acme/a"]);
     assert_eq!(shown[0]["name"], format!("{EVIL}2"));
-    let letters = given.tenure.json(&["dead", "show", "3"]);
-    let body = letters[0]["body"].as_str().expect("text");
+    let dead_letters = given.tenure.json(&["dead", "show", "3"]);
+    let body = dead_letters[0]["body"].as_str().expect("text");
     assert!(
         body.contains("\u{1b}[2J") && body.contains('\u{202e}'),
         "{body:?}"

@@ -9,7 +9,7 @@ use tenure::engine::{Adoption, Breaker, Engine, HeldBack, NOTICE, Reference, Swe
 use tenure::store::{Store, Watermark};
 
 use crate::engine::breaker::{BREAKER, clients, of};
-use crate::engine::policies::{World, accessed, active, day, event, idle, key, take};
+use crate::engine::policies::{World, accessed, active, day, event, idle, ingest, key};
 use crate::store::Fresh;
 
 async fn sweep(engine: &Engine) -> SweepReport {
@@ -26,7 +26,7 @@ async fn sweep(engine: &Engine) -> SweepReport {
 /// One event for each of so many clients, that changes nothing about their access.
 pub async fn jobs_counted(engine: &Engine, count: usize) {
     let event = event(day(1), EventKind::AccountUpdated {});
-    take(engine, (0..count).map(|number| of(number, event.clone()))).await;
+    ingest(engine, (0..count).map(|number| of(number, event.clone()))).await;
 }
 
 pub async fn expired(store: &dyn Store) -> i64 {
@@ -138,7 +138,7 @@ async fn the_clock_is_held_against_the_databases() {
 
     // No timer of a client that is new under this clock fires either: nobody has a deadline yet that could be counted.
     let past = SystemClock.now() - TimeDelta::days(60) + TimeDelta::minutes(5);
-    take(
+    ingest(
         &engine,
         active()
             .into_iter()
@@ -166,7 +166,7 @@ async fn the_clock_is_held_against_the_databases() {
 async fn a_watermark_ahead_of_now_lets_nothing_fire() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     let lane = "tenure.events.0".to_owned();
     engine
         .keep_lanes(std::slice::from_ref(&lane))
@@ -180,7 +180,7 @@ async fn a_watermark_ahead_of_now_lets_nothing_fire() {
             partition_key: None,
         };
         engine
-            .take_from_lane(Vec::new(), Some(watermark))
+            .ingest_from_lane(Vec::new(), Some(watermark))
             .await
             .expect("taken");
     };
@@ -205,7 +205,7 @@ async fn a_watermark_ahead_of_now_lets_nothing_fire() {
 async fn a_policy_from_a_clock_that_was_ahead_keeps_nobody_waiting() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     world.clock.set(day(70));
     engine.adopt(&idle(90), NOTICE, None).await.expect("recorded");
     assert_eq!(world.store.policies().await.expect("policies").len(), 2);
@@ -227,7 +227,7 @@ async fn a_policy_from_a_clock_that_was_ahead_keeps_nobody_waiting() {
     };
     assert!(from < day(10) + TimeDelta::minutes(1), "{from}");
     engine
-        .arm(&tokio_util::sync::CancellationToken::new())
+        .backfill_deadlines(&tokio_util::sync::CancellationToken::new())
         .await
         .expect("armed");
     world.clock.set(day(61));

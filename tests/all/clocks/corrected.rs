@@ -10,7 +10,7 @@ use tenure::store::Store;
 
 use super::ahead::{expired, jobs_counted};
 use crate::engine::breaker::{clients, of};
-use crate::engine::policies::{accessed, day, idle, take};
+use crate::engine::policies::{accessed, day, idle, ingest};
 use crate::store::Fresh;
 
 struct World {
@@ -135,7 +135,7 @@ async fn an_event_of_a_client_corrects_it(fresh: Fresh) {
     let world = World::new(fresh, 20).await;
     let engine = world.engine().await;
     jobs_counted(&engine, 3).await;
-    take(&engine, [of(4, accessed(day(3)))]).await;
+    ingest(&engine, [of(4, accessed(day(3)))]).await;
     for number in [0, 1, 2, 4] {
         let last = last_word(&engine, number).await;
         assert_eq!(
@@ -158,7 +158,7 @@ async fn a_clock_that_is_behind_corrects_nothing(fresh: Fresh) {
     let engine = world.engine().await;
     clients(&engine, 20, 0).await;
     world.clock.set(day(70));
-    take(&engine, [of(30, crate::engine::policies::active()[0].clone())]).await;
+    ingest(&engine, [of(30, crate::engine::policies::active()[0].clone())]).await;
     let late = of(
         31,
         tenure::domain::Event {
@@ -166,7 +166,7 @@ async fn a_clock_that_is_behind_corrects_nothing(fresh: Fresh) {
             ..crate::engine::policies::active()[0].clone()
         },
     );
-    take(&engine, [late]).await;
+    ingest(&engine, [late]).await;
     engine.note_now().await.expect("noted");
     engine
         .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})

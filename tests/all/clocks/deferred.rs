@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tenure::clock::SimulatedClock;
 use tenure::domain::Policy;
-use tenure::engine::{Answer, Engine, Incoming};
+use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{DeadFilter, DeadLine, DeadStatus};
 use tenure::wire::{Decoder, Limits};
 
@@ -32,7 +32,7 @@ impl World {
         Decoder::new(Limits::default(), self.engine.now())
     }
 
-    async fn add(&self, id: usize, time: DateTime<Utc>) -> Answer {
+    async fn add(&self, id: usize, time: DateTime<Utc>) -> Outcome {
         let event = json!({
             "specversion": "1.0", "id": id.to_string(), "source": "/s", "type": "client.added",
             "subject": format!("acme/c{id}"), "time": time.to_rfc3339(), "data": { "name": format!("Bakery {id}") },
@@ -41,7 +41,7 @@ impl World {
         let incoming = read
             .expect("no blank line")
             .map_or_else(Incoming::Dead, Incoming::Event);
-        self.engine.take(vec![incoming]).await.expect("taken").remove(0)
+        self.engine.ingest(vec![incoming]).await.expect("taken").remove(0)
     }
 
     async fn redrive(&self) -> usize {
@@ -51,7 +51,7 @@ impl World {
             .expect("redriven")
     }
 
-    async fn letters(&self) -> Vec<DeadLine> {
+    async fn dead_letters(&self) -> Vec<DeadLine> {
         let all = DeadFilter::default();
         self.fresh
             .store
@@ -69,9 +69,9 @@ async fn it_is_ingested_when_its_time_has_come(fresh: Fresh) {
     let world = World::new(fresh).await;
     let time = day(0) + TimeDelta::minutes(10);
     let ripe = day(0) + TimeDelta::minutes(5);
-    let answer = world.add(1, time).await;
-    let Answer::Deferred { until, reason } = &answer else {
-        panic!("{answer:?}");
+    let outcome = world.add(1, time).await;
+    let Outcome::Deferred { until, reason } = &outcome else {
+        panic!("{outcome:?}");
     };
     assert_eq!(*until, ripe);
     assert!(
@@ -80,16 +80,23 @@ async fn it_is_ingested_when_its_time_has_come(fresh: Fresh) {
     );
     assert_eq!(world.engine.deferring(), Some(1));
     // Again is the same.
-    assert_eq!(world.add(1, time).await, answer);
-    assert_eq!(world.add(2, day(0)).await, Answer::Applied, "nobody waits for it");
+    assert_eq!(world.add(1, time).await, outcome);
+    assert_eq!(
+        world.add(2, day(0)).await,
+        Outcome::Applied,
+        "nobody waits for it"
+    );
 
     world.clock.set(ripe - TimeDelta::microseconds(1));
     assert_eq!((world.redrive().await, world.events().await), (0, 1));
     world.clock.set(ripe);
     assert_eq!((world.redrive().await, world.events().await), (1, 2));
-    let letters = world.letters().await;
-    assert_eq!((letters.len(), letters[0].status), (1, DeadStatus::Redriven));
-    assert_eq!(letters[0].came_of.as_deref(), Some("applied"));
+    let dead_letters = world.dead_letters().await;
+    assert_eq!(
+        (dead_letters.len(), dead_letters[0].status),
+        (1, DeadStatus::Redriven)
+    );
+    assert_eq!(dead_letters[0].redrive_outcome.as_deref(), Some("applied"));
     assert_eq!(world.redrive().await, 0, "once");
     assert_eq!(world.engine.deferring(), None, "the spell is over");
 }
@@ -97,13 +104,13 @@ async fn it_is_ingested_when_its_time_has_come(fresh: Fresh) {
 async fn one_that_is_more_than_a_day_ahead_waits_for_a_person(fresh: Fresh) {
     let world = World::new(fresh).await;
     let limit = day(1) + TimeDelta::minutes(5);
-    assert!(matches!(world.add(1, limit).await, Answer::Deferred { .. }));
+    assert!(matches!(world.add(1, limit).await, Outcome::Deferred { .. }));
     let beyond = world.add(2, limit + TimeDelta::microseconds(1)).await;
-    assert!(matches!(beyond, Answer::Dead(_)), "{beyond:?}");
+    assert!(matches!(beyond, Outcome::Dead(_)), "{beyond:?}");
     assert_eq!(world.engine.deferring(), Some(1));
     world.clock.set(day(30));
     assert_eq!((world.redrive().await, world.events().await), (1, 1));
-    assert_eq!(world.letters().await[1].status, DeadStatus::Open);
+    assert_eq!(world.dead_letters().await[1].status, DeadStatus::Open);
 }
 
 /// A clock that was ahead for a moment, or another fault by then.
@@ -117,9 +124,9 @@ async fn one_that_is_still_ahead_is_deferred_again(fresh: Fresh) {
         world.engine.redrive_deferred(&decoder).await.expect("redriven"),
         1
     );
-    let letter = world.letters().await.remove(0);
-    assert_eq!(letter.status, DeadStatus::Open);
-    assert_eq!(letter.retry_at, Some(day(0) + TimeDelta::minutes(5)));
+    let dead_letter = world.dead_letters().await.remove(0);
+    assert_eq!(dead_letter.status, DeadStatus::Open);
+    assert_eq!(dead_letter.retry_at, Some(day(0) + TimeDelta::minutes(5)));
     assert_eq!((world.redrive().await, world.events().await), (1, 1));
 }
 

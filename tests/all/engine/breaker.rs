@@ -11,7 +11,7 @@ use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::{HaltKind, RunStatus, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::policies::{World, accessed, active, day, idle, take};
+use super::policies::{World, accessed, active, day, idle, ingest};
 use crate::store::{Database, Fresh};
 
 pub const BREAKER: Breaker = Breaker {
@@ -35,9 +35,9 @@ pub fn of(number: usize, event: Event) -> Event {
 /// So many clients whose access is enabled on day 0, of which some entered on day 40.
 pub async fn clients(engine: &Engine, count: usize, touched: usize) {
     for number in 0..count {
-        take(engine, active().into_iter().map(|event| of(number, event))).await;
+        ingest(engine, active().into_iter().map(|event| of(number, event))).await;
     }
-    take(engine, (0..touched).map(|number| of(number, accessed(day(40))))).await;
+    ingest(engine, (0..touched).map(|number| of(number, accessed(day(40))))).await;
 }
 
 async fn sweep(engine: &Engine, breaker: Option<Breaker>) -> SweepReport {
@@ -186,10 +186,17 @@ async fn a_policy_that_would_change_too_much_waits_for_a_person() {
     // Deadlines are computed from where it was left off.
     let stop = CancellationToken::new();
     stop.cancel();
-    assert_eq!(engine.arm(&stop).await.expect("armed"), 0);
-    assert!(world.store.arming().await.expect("an answer").is_some());
+    assert_eq!(engine.backfill_deadlines(&stop).await.expect("armed"), 0);
+    assert!(
+        world
+            .store
+            .deadline_backfill()
+            .await
+            .expect("an answer")
+            .is_some()
+    );
     let another = world.engine(&idle(6)).await;
-    assert_eq!(world.store.arming().await.expect("an answer"), None);
+    assert_eq!(world.store.deadline_backfill().await.expect("an answer"), None);
     world.clock.set(day(11));
     let report = sweep(&another, Some(BREAKER)).await;
     assert!(report.tripped.is_some(), "the sweep is under the breaker as well");

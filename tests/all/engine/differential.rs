@@ -45,7 +45,7 @@ fn steps(rng: &mut StdRng, keys: &[ClientKey]) -> Vec<(i64, Step)> {
         rest = later;
         let mut incoming: Vec<Incoming> = batch.iter().cloned().map(Incoming::Event).collect();
         if rng.random_bool(0.3) {
-            incoming.push(Incoming::Dead(letter(rng)));
+            incoming.push(Incoming::Dead(dead_letter(rng)));
         }
         day += rng.random_range(0..3);
         steps.push((day, Step::Take(incoming)));
@@ -58,7 +58,7 @@ fn steps(rng: &mut StdRng, keys: &[ClientKey]) -> Vec<(i64, Step)> {
     steps
 }
 
-fn letter(rng: &mut StdRng) -> DeadLetter {
+fn dead_letter(rng: &mut StdRng) -> DeadLetter {
     DeadLetter {
         origin: "amqp:tenure.events.0".into(),
         content_type: rng.random_bool(0.5).then(|| "application/json".into()),
@@ -99,13 +99,13 @@ async fn both_stores_keep_the_same() {
             let engine = Engine::start(store.clone(), clock.clone(), &policy)
                 .await
                 .expect("an engine");
-            let mut answers = Vec::new();
+            let mut outcomes = Vec::new();
             for (day, step) in &steps {
                 clock.set(wild::start() + TimeDelta::days(*day));
                 match step {
                     Step::Take(incoming) => {
-                        let taken = engine.take(incoming.clone()).await.expect("taken");
-                        answers.push(format!("{taken:?}"));
+                        let taken = engine.ingest(incoming.clone()).await.expect("taken");
+                        outcomes.push(format!("{taken:?}"));
                     }
                     Step::Sweep(sweep, chunk) => {
                         let options = SweepOptions {
@@ -113,11 +113,11 @@ async fn both_stores_keep_the_same() {
                             ..SweepOptions::default()
                         };
                         let report = engine.sweep(*sweep, options, |_| {}).await.expect("a sweep");
-                        answers.push(format!("{report:?}"));
+                        outcomes.push(format!("{report:?}"));
                     }
                 }
             }
-            told.push(answers);
+            told.push(outcomes);
         }
         assert_eq!(told[0], told[1], "seed {seed}: the answers");
         let [sqlite, postgres] = &stores;
@@ -158,10 +158,10 @@ async fn compare(sqlite: &dyn Store, postgres: &dyn Store, keys: &[ClientKey], s
         );
         assert_eq!(due.0, due.1, "seed {seed}: deadlines of {sweep}");
     }
-    let letters = DeadFilter::default();
+    let dead_letters = DeadFilter::default();
     let dead = (
-        sqlite.dead_letters(&letters, 0, 100).await.expect("read"),
-        postgres.dead_letters(&letters, 0, 100).await.expect("read"),
+        sqlite.dead_letters(&dead_letters, 0, 100).await.expect("read"),
+        postgres.dead_letters(&dead_letters, 0, 100).await.expect("read"),
     );
     let bodies = |records: &[tenure::store::DeadLine]| -> BTreeSet<(String, i64, Option<String>, i64)> {
         records

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tenure::clock::SimulatedClock;
 use tenure::domain::{EventKind, Name, Sweep};
-use tenure::engine::{Answer, Engine, Incoming, SweepOptions, SweepReport};
+use tenure::engine::{Engine, Incoming, Outcome, SweepOptions, SweepReport};
 use tenure::store::{Halt, HaltKind, RunStatus, Store};
 use tokio::runtime::Handle;
 
 use super::breaker::{BREAKER, clients};
-use super::policies::{World, active, day, event, idle, key, take};
+use super::policies::{World, active, day, event, idle, ingest, key};
 use crate::store::Fresh;
 
 const WHY: &str = "the books are closed";
@@ -199,11 +199,11 @@ async fn no_timer_fires_beside_an_event_until_the_sweep_is_resumed() {
     for kind in [HaltKind::Paused, HaltKind::Tripped] {
         let world = World::new().await;
         let engine = world.engine(&idle(60)).await;
-        take(&engine, active()).await;
+        ingest(&engine, active()).await;
         world.store.halt(&halt(kind)).await.expect("a halt");
         world.clock.set(day(70));
-        let late = engine.take(vec![renamed(2, "Bakery & Sons")]).await;
-        assert_eq!(late.expect("taken"), [Answer::Applied]);
+        let late = engine.ingest(vec![renamed(2, "Bakery & Sons")]).await;
+        assert_eq!(late.expect("taken"), [Outcome::Applied]);
         let lines = told(&world).await;
         assert_eq!(lines.last(), Some(&"client.renamed"), "{kind:?}: {lines:?}");
         assert!(
@@ -219,7 +219,7 @@ async fn no_timer_fires_beside_an_event_until_the_sweep_is_resumed() {
             .await
             .expect("resumed");
         world.clock.set(day(71));
-        engine.take(vec![renamed(3, "Bakery")]).await.expect("taken");
+        engine.ingest(vec![renamed(3, "Bakery")]).await.expect("taken");
         let lines = told(&world).await;
         assert_eq!(lines.last(), Some(&"access.expired"), "{kind:?}: {lines:?}");
         let verified = engine.verify(|_| {}).await.expect("a verification");

@@ -12,7 +12,7 @@ use tenure::domain::{Event, Policies, Policy, Refusal, fold};
 use tenure::engine::{Engine, Incoming};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
-use tenure::store::{Outcome, Store};
+use tenure::store::{RecordedOutcome, Store};
 
 use crate::generate::{arbitrary_history, arbitrary_moment, arbitrary_policy, shuffled};
 use crate::support::servers::Postgres;
@@ -44,7 +44,7 @@ async fn converges(
     let twice = events.iter().step_by(7);
     let deliveries: Vec<Incoming> = events.iter().chain(twice).cloned().map(Incoming::Event).collect();
     for batch in deliveries.chunks(size) {
-        engine.take(batch.to_vec()).await.expect("taken");
+        engine.ingest(batch.to_vec()).await.expect("taken");
     }
     let policies = Policies::always(policy.clone());
     let keys: std::collections::BTreeSet<_> = events.iter().map(|event| event.key.clone()).collect();
@@ -55,7 +55,7 @@ async fn converges(
             // Who came first to a name is the one thing that the set of events does not say.
             let taken = log.iter().any(|logged| {
                 (&logged.event.source, &logged.event.id) == (&event.source, &event.id)
-                    && logged.outcome == Outcome::Refused(Refusal::NameTaken)
+                    && logged.outcome == RecordedOutcome::Refused(Refusal::NameTaken)
             });
             event.name_verdict = if taken {
                 NameVerdict::Taken

@@ -3,8 +3,8 @@
 pub mod breaker;
 mod differential;
 mod halts;
-mod horizon;
 mod laws;
+mod low_watermark;
 mod names;
 pub mod policies;
 mod rebuild;

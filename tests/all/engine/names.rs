@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tenure::clock::SimulatedClock;
 use tenure::domain::event::{Channel, NameVerdict, Steps};
 use tenure::domain::{ClientKey, Event, EventKind, Name, Policy, Refusal};
-use tenure::engine::{Answer, Engine, Incoming};
+use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::Store;
 use tenure::store::sqlite::SqliteStore;
 
@@ -51,7 +51,7 @@ fn deleted(client: &str, hours: i64) -> Event {
 }
 
 /// Gives the events to a new store, in batches of `size`, and answers with what came of them and the names at the end.
-async fn outcomes(events: &[Event], size: usize) -> (Vec<Answer>, Vec<Option<String>>) {
+async fn ingest_all(events: &[Event], size: usize) -> (Vec<Outcome>, Vec<Option<String>>) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
     store.migrate().await.expect("migrated");
@@ -59,10 +59,10 @@ async fn outcomes(events: &[Event], size: usize) -> (Vec<Answer>, Vec<Option<Str
     let engine = Engine::start(store, clock, &Policy::default())
         .await
         .expect("an engine");
-    let mut answers = Vec::new();
+    let mut outcomes = Vec::new();
     for batch in events.chunks(size) {
         let incoming = batch.iter().cloned().map(Incoming::Event).collect();
-        answers.extend(engine.take(incoming).await.expect("taken"));
+        outcomes.extend(engine.ingest(incoming).await.expect("taken"));
     }
     let mut names = Vec::new();
     for client in ["a", "b", "c"] {
@@ -77,15 +77,15 @@ async fn outcomes(events: &[Event], size: usize) -> (Vec<Answer>, Vec<Option<Str
     }
     let report = engine.verify(|_| {}).await.expect("a verification");
     assert!(report.drifts.is_empty(), "{:#?}", report.drifts);
-    (answers, names)
+    (outcomes, names)
 }
 
-const TAKEN: Answer = Answer::Refused(Refusal::NameTaken);
+const TAKEN: Outcome = Outcome::Refused(Refusal::NameTaken);
 
 #[tokio::test]
 async fn names_come_out_the_same_however_a_batch_is_cut() {
-    use Answer::Applied;
-    type Case = (&'static str, Vec<Event>, Vec<Answer>, [Option<&'static str>; 3]);
+    use Outcome::Applied;
+    type Case = (&'static str, Vec<Event>, Vec<Outcome>, [Option<&'static str>; 3]);
     let cases: Vec<Case> = vec![
         (
             "the second to come is refused, compared trimmed and case-folded (001)",
@@ -156,13 +156,13 @@ async fn names_come_out_the_same_however_a_batch_is_cut() {
             [Some("Bakery"), Some("Bikes"), None],
         ),
     ];
-    for (sentence, events, answers, names) in cases {
+    for (sentence, events, outcomes, names) in cases {
         for size in [1, 2, 3, events.len()] {
-            let found = outcomes(&events, size).await;
+            let found = ingest_all(&events, size).await;
             let names: Vec<_> = names.iter().map(|name| name.map(str::to_owned)).collect();
             assert_eq!(
                 found,
-                (answers.clone(), names),
+                (outcomes.clone(), names),
                 "{sentence}, in batches of {size}"
             );
         }
@@ -183,10 +183,10 @@ async fn clients_that_hold_one_name_since_before_it_was_one_go_on() {
             .expect("an engine");
         let take = async |events: Vec<Event>| {
             let incoming = events.into_iter().map(Incoming::Event).collect();
-            engine.take(incoming).await.expect("taken")
+            engine.ingest(incoming).await.expect("taken")
         };
         let both = take(vec![added("a", 1, "Cafe"), added("b", 1, "Café")]).await;
-        assert_eq!(both, [Answer::Applied, Answer::Applied]);
+        assert_eq!(both, [Outcome::Applied, Outcome::Applied]);
         // `a` has its name in another spelling, and the key that it had under earlier rules.
         let statement = match fresh.database {
             Database::Postgres(_) => {
@@ -200,16 +200,16 @@ async fn clients_that_hold_one_name_since_before_it_was_one_go_on() {
         };
         assert_eq!(fresh.database.sql(statement).await.len(), 1, "{name}");
         let terminated = event("a", 2, EventKind::ClientTerminated { reason: None });
-        assert_eq!(take(vec![terminated]).await, [Answer::Applied], "{name}");
+        assert_eq!(take(vec![terminated]).await, [Outcome::Applied], "{name}");
         assert_eq!(take(vec![added("c", 3, "CAFE\u{301}")]).await, [TAKEN], "{name}");
         assert_eq!(
             take(vec![renamed("b", 4, "Bikes")]).await,
-            [Answer::Applied],
+            [Outcome::Applied],
             "{name}"
         );
         assert_eq!(
             take(vec![renamed("a", 5, "Café")]).await,
-            [Answer::Applied],
+            [Outcome::Applied],
             "{name}"
         );
     }

@@ -93,9 +93,9 @@ impl World {
 }
 
 /// Takes events in one batch.
-pub async fn take(engine: &Engine, events: impl IntoIterator<Item = Event>) {
+pub async fn ingest(engine: &Engine, events: impl IntoIterator<Item = Event>) {
     let incoming = events.into_iter().map(Incoming::Event).collect();
-    engine.take(incoming).await.expect("taken");
+    engine.ingest(incoming).await.expect("taken");
 }
 
 async fn access(engine: &Engine, at: Option<DateTime<Utc>>) -> &'static str {
@@ -129,7 +129,7 @@ pub fn idle(days: i64) -> Policy {
 async fn a_shorter_policy_moves_deadlines_and_leaves_the_past_alone() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     world.clock.set(day(40));
     let engine = world.engine(&idle(30)).await;
     // It takes effect a few seconds from now: until then, and for every moment before, 60 days count.
@@ -150,14 +150,14 @@ async fn a_shorter_policy_moves_deadlines_and_leaves_the_past_alone() {
 async fn a_policy_that_another_worker_records_is_noticed() {
     let world = World::new().await;
     let first = world.engine(&idle(60)).await;
-    take(&first, active()).await;
+    ingest(&first, active()).await;
     world.clock.set(day(1));
     let second = world.engine(&idle(20)).await;
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     world.clock.set(day(30));
     assert_eq!(access(&second, None).await, "expired");
     assert_eq!(access(&first, None).await, "expired");
-    take(&first, [accessed(day(29))]).await;
+    ingest(&first, [accessed(day(29))]).await;
     sweep(&first).await;
     sweep(&second).await;
 }
@@ -167,14 +167,14 @@ async fn a_policy_that_another_worker_records_is_noticed() {
 async fn a_long_transaction_goes_by_no_policy_from_before_it() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     // Nobody computes deadlines anew.
     let (from, shorter) = (day(0) + TimeDelta::seconds(1), idle(20));
     let recorded = world.store.record_policy(from, &shorter, false).await;
     recorded.expect("recorded");
-    let parts = world.store.parts();
-    assert!(parts.together > 1);
-    let many = i64::try_from(parts.events).expect("a number") + 1;
+    let limits = world.store.batch_limits();
+    assert!(limits.parts > 1);
+    let many = i64::try_from(limits.events_per_part).expect("a number") + 1;
     let renamed = (1..=many).map(|second| {
         let name = Name::try_from(format!("Mill {second}")).expect("a name");
         event(
@@ -182,7 +182,7 @@ async fn a_long_transaction_goes_by_no_policy_from_before_it() {
             EventKind::ClientRenamed { name },
         )
     });
-    take(&engine, renamed).await;
+    ingest(&engine, renamed).await;
     let due = world.store.due(Sweep::AccessExpiry, day(25), None, 10);
     assert_eq!(due.await.expect("deadlines").len(), 1);
 }
@@ -225,10 +225,10 @@ async fn a_touch_after_a_warning_brings_the_deadline_forward_where_it_must() {
     // The next warning after the touch is due before the expiry that the deadline stood for.
     let world = World::new().await;
     let engine = world.engine(&idle(16)).await;
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     world.clock.set(day(3));
     sweep(&engine).await;
-    take(&engine, [accessed(day(3) + TimeDelta::hours(1))]).await;
+    ingest(&engine, [accessed(day(3) + TimeDelta::hours(1))]).await;
     let next = day(5) + TimeDelta::hours(1);
     let due = world
         .store
@@ -243,17 +243,17 @@ async fn touches_that_come_again_are_kept_once() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
     world.clock.set(day(400));
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     let touches: Vec<Event> = (1..600)
         .map(|hour| accessed(day(0) + TimeDelta::hours(hour)))
         .collect();
     for batch in touches.chunks(50) {
-        take(&engine, batch.iter().cloned()).await;
+        ingest(&engine, batch.iter().cloned()).await;
     }
     let kept = world.store.history(&key()).await.expect("a history").len();
     assert_eq!(kept, 5 + touches.len());
     for batch in touches.chunks(70).rev() {
-        take(&engine, batch.iter().rev().cloned()).await;
+        ingest(&engine, batch.iter().rev().cloned()).await;
     }
     assert_eq!(world.store.history(&key()).await.expect("a history").len(), kept);
     sweep(&engine).await;
@@ -263,7 +263,7 @@ async fn touches_that_come_again_are_kept_once() {
 async fn a_sweep_as_of_a_moment_to_come_does_not_change_the_present() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     let ahead = SweepOptions {
         now: Some(day(100)),
         ..SweepOptions::default()
@@ -277,7 +277,7 @@ async fn a_sweep_as_of_a_moment_to_come_does_not_change_the_present() {
     assert_eq!(access(&engine, None).await, "enabled", "its time has not come");
     assert!(engine.decide(&key(), None).await.expect("a decision").allowed);
     // Whoever enters meanwhile puts it right for good.
-    take(&engine, [accessed(day(10))]).await;
+    ingest(&engine, [accessed(day(10))]).await;
     assert_eq!(access(&engine, None).await, "enabled");
     assert_eq!(access(&engine, Some(day(69))).await, "enabled");
 }

@@ -13,7 +13,7 @@ use tenure::clock::SimulatedClock;
 use tenure::config::Settings;
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{Cause, ClientKey, Event, EventKind, Policy, Sweep};
-use tenure::engine::{Answer, Engine, Incoming, JournalLine, Rebuilt, Scope, SweepOptions};
+use tenure::engine::{Engine, Incoming, JournalLine, Outcome, Rebuilt, Scope, SweepOptions};
 
 use tokio_util::sync::CancellationToken;
 
@@ -119,7 +119,7 @@ impl World {
             "client.added",
             &json!({ "name": "BAKERY" }),
         ));
-        engine.take(events).await.expect("taken");
+        engine.ingest(events).await.expect("taken");
         engine
             .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
             .await
@@ -353,8 +353,8 @@ async fn what_came_of_a_wrong_state_is_taken_back(fresh: Fresh) {
         "assignment.removed",
         &json!({ "assignment_id": "a-1" }),
     );
-    let answers = world.engine.take(vec![removed]).await.expect("taken");
-    assert!(matches!(answers[..], [Answer::Refused(_)]), "{answers:?}");
+    let outcomes = world.engine.ingest(vec![removed]).await.expect("taken");
+    assert!(matches!(outcomes[..], [Outcome::Refused(_)]), "{outcomes:?}");
     let last = world.journal("bakery").await.last().expect("a line").sequence;
     let rebuilt = world.rebuild().await;
     assert_eq!(rebuilt.len(), 1);
@@ -389,7 +389,7 @@ async fn a_lost_name_that_was_given_to_another_is_not_taken_from_it(fresh: Fresh
         "client.added",
         &json!({ "name": "bakery" }),
     );
-    world.engine.take(vec![taker]).await.expect("taken");
+    world.engine.ingest(vec![taker]).await.expect("taken");
     let rebuilt = world.rebuild().await;
     assert_eq!(rebuilt.len(), 1);
     assert_eq!(rebuilt[0].done, Ok(0));
@@ -519,7 +519,7 @@ async fn a_worker_may_write_meanwhile(fresh: Fresh) {
     for (n, part) in events.chunks(7).enumerate() {
         clock.set(day(i64::try_from(n).expect("few") * 3));
         engine
-            .take(part.iter().cloned().map(Incoming::Event).collect())
+            .ingest(part.iter().cloned().map(Incoming::Event).collect())
             .await
             .expect("taken");
         let sweep = Sweep::ALL[n % 4];
@@ -543,7 +543,7 @@ async fn damage_is_put_right_under_a_worker(fresh: Fresh) {
                 let at = day(95) + TimeDelta::minutes(n);
                 let (id, user) = (format!("w-{n}"), json!({ "user_id": format!("u-{n}") }));
                 let event = event(&id, "bakery", at, "user.added", &user);
-                world.engine.take(vec![event]).await.expect("taken");
+                world.engine.ingest(vec![event]).await.expect("taken");
             }
         }
     });
@@ -627,7 +627,7 @@ async fn a_pruned_journal_is_no_drift(fresh: Fresh) {
     );
     world.is_right("rebuilt").await;
     let after = event("new", "new", day(102), "client.added", &json!({ "name": "New" }));
-    world.engine.take(vec![after]).await.expect("taken");
+    world.engine.ingest(vec![after]).await.expect("taken");
     world
         .fresh
         .database

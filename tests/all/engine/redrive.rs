@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tenure::clock::SimulatedClock;
 use tenure::domain::Policy;
-use tenure::engine::{Answer, Engine, Incoming, Redrive};
+use tenure::engine::{Engine, Incoming, Outcome, Redrive};
 use tenure::store::{DeadFilter, DeadLetter, DeadStatus};
 use tenure::wire::{Decoder, Limits};
 
@@ -12,7 +12,7 @@ use super::wild::start;
 use crate::store::Fresh;
 
 /// An event that is a dead letter only because somebody put it aside.
-fn letter(body: &str) -> DeadLetter {
+fn dead_letter(body: &str) -> DeadLetter {
     DeadLetter {
         origin: "amqp:tenure.dead".into(),
         content_type: Some("application/cloudevents+json".into()),
@@ -34,8 +34,8 @@ async fn engine(fresh: &Fresh) -> Arc<Engine> {
 
 async fn two_who_redrive_a_letter_do_it_once(fresh: Fresh) {
     let engine = engine(&fresh).await;
-    let letters = vec![Incoming::Dead(letter(ADDED))];
-    engine.take(letters).await.expect("taken");
+    let dead_letters = vec![Incoming::Dead(dead_letter(ADDED))];
+    engine.ingest(dead_letters).await.expect("taken");
     let id = fresh
         .store
         .dead_letters(&DeadFilter::default(), 0, 1)
@@ -55,7 +55,7 @@ async fn two_who_redrive_a_letter_do_it_once(fresh: Fresh) {
     }
     let once = done
         .iter()
-        .filter(|one| **one == Redrive::Now(vec![Answer::Applied]));
+        .filter(|one| **one == Redrive::Now(vec![Outcome::Applied]));
     assert_eq!(once.count(), 1, "{done:?}");
     let others = |one: &&Redrive| matches!(one, Redrive::InHand | Redrive::Done(_));
     assert_eq!(done.iter().filter(others).count(), 7, "{done:?}");
@@ -66,14 +66,17 @@ async fn two_who_redrive_a_letter_do_it_once(fresh: Fresh) {
         .expect("a record")
         .expect("it stays");
     assert_eq!(record.status, DeadStatus::Redriven);
-    assert_eq!(record.came_of.as_deref(), Some("applied"));
-    assert_eq!(record.settled_at, record.redriven_at);
+    assert_eq!(record.redrive_outcome.as_deref(), Some("applied"));
+    assert_eq!(record.resolved_at, record.redriven_at);
 }
 
 async fn what_is_dead_again_may_be_redriven_again(fresh: Fresh) {
     let engine = engine(&fresh).await;
-    let letters = vec![Incoming::Dead(letter("{")), Incoming::Dead(letter(ADDED))];
-    engine.take(letters).await.expect("taken");
+    let dead_letters = vec![
+        Incoming::Dead(dead_letter("{")),
+        Incoming::Dead(dead_letter(ADDED)),
+    ];
+    engine.ingest(dead_letters).await.expect("taken");
     let decoder = Decoder::new(Limits::default(), engine.now());
     let lines = fresh
         .store
@@ -83,7 +86,7 @@ async fn what_is_dead_again_may_be_redriven_again(fresh: Fresh) {
     for times in 2..4 {
         let redriven = engine.redrive(lines[0].id, &decoder).await.expect("redriven");
         assert!(
-            matches!(&redriven, Redrive::Now(answers) if matches!(answers[..], [Answer::Dead(_)])),
+            matches!(&redriven, Redrive::Now(outcomes) if matches!(outcomes[..], [Outcome::Dead(_)])),
             "{redriven:?}"
         );
         let record = fresh
@@ -93,13 +96,13 @@ async fn what_is_dead_again_may_be_redriven_again(fresh: Fresh) {
             .expect("a record")
             .expect("it stays");
         assert_eq!(
-            (record.status, record.settled_at, record.times_seen),
+            (record.status, record.resolved_at, record.times_seen),
             (DeadStatus::Open, None, times)
         );
         assert!(
             record
-                .came_of
-                .is_some_and(|came_of| came_of.starts_with("dead: "))
+                .redrive_outcome
+                .is_some_and(|redrive_outcome| redrive_outcome.starts_with("dead: "))
         );
     }
     assert_eq!(
@@ -114,7 +117,7 @@ async fn what_is_dead_again_may_be_redriven_again(fresh: Fresh) {
     let redriven = engine.redrive(lines[1].id, &decoder).await.expect("redriven");
     assert_eq!(
         redriven,
-        Redrive::Now(vec![Answer::Applied]),
+        Redrive::Now(vec![Outcome::Applied]),
         "somebody thought better of it"
     );
     let again = engine.redrive(lines[1].id, &decoder).await.expect("redriven");

@@ -6,13 +6,13 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{Cause, ClientKey, Event, EventKind, Policy, Refusal};
-use tenure::engine::{Answer, Engine, Incoming, Scope};
+use tenure::engine::{Engine, Incoming, Outcome, Scope};
 use tenure::store::{PACKED_SOURCE, Store};
 
 use super::policies::{accessed, active, day, event, key};
 use crate::store::Fresh;
 
-const NO_ACCESS: Answer = Answer::Refused(Refusal::NoAccess);
+const NO_ACCESS: Outcome = Outcome::Refused(Refusal::NoAccess);
 
 async fn engine(fresh: &Fresh) -> Engine {
     let clock = Arc::new(SimulatedClock::at(day(110)));
@@ -21,9 +21,9 @@ async fn engine(fresh: &Fresh) -> Engine {
         .expect("an engine")
 }
 
-async fn take(engine: &Engine, events: impl IntoIterator<Item = Event>) -> Vec<Answer> {
+async fn ingest(engine: &Engine, events: impl IntoIterator<Item = Event>) -> Vec<Outcome> {
     let incoming = events.into_iter().map(Incoming::Event).collect();
-    engine.take(incoming).await.expect("taken")
+    engine.ingest(incoming).await.expect("taken")
 }
 
 /// A touch of this day by this name.
@@ -67,13 +67,13 @@ fn packed(days: i64) -> String {
 
 async fn a_late_touch_beside_a_late_end_of_access_leaves_no_window(fresh: Fresh) {
     let engine = engine(&fresh).await;
-    take(&engine, active()).await;
-    take(&engine, [touch("t50", 50)]).await;
-    take(&engine, [touch("t100", 100)]).await;
-    let late = take(&engine, [touch("t20", 20), disabled(60)]).await;
-    assert_eq!(late, [Answer::Applied, Answer::Applied]);
+    ingest(&engine, active()).await;
+    ingest(&engine, [touch("t50", 50)]).await;
+    ingest(&engine, [touch("t100", 100)]).await;
+    let late = ingest(&engine, [touch("t20", 20), disabled(60)]).await;
+    assert_eq!(late, [Outcome::Applied, Outcome::Applied]);
     assert_eq!(drift(&engine).await, Vec::<String>::new());
-    assert_eq!(take(&engine, [touch("t105", 105)]).await, [NO_ACCESS]);
+    assert_eq!(ingest(&engine, [touch("t105", 105)]).await, [NO_ACCESS]);
     let store = fresh.store.as_ref();
     assert_eq!(
         refusals(store, &key()).await,
@@ -84,10 +84,10 @@ async fn a_late_touch_beside_a_late_end_of_access_leaves_no_window(fresh: Fresh)
 
 async fn a_touch_that_came_before_the_end_of_access_is_refused_when_it_comes_again(fresh: Fresh) {
     let engine = engine(&fresh).await;
-    take(&engine, active()).await;
-    take(&engine, [touch("t50", 50)]).await;
-    take(&engine, [touch("t55", 55)]).await;
-    take(&engine, [disabled(52)]).await;
+    ingest(&engine, active()).await;
+    ingest(&engine, [touch("t50", 50)]).await;
+    ingest(&engine, [touch("t55", 55)]).await;
+    ingest(&engine, [disabled(52)]).await;
     let store = fresh.store.as_ref();
     assert_eq!(
         refusals(store, &key()).await,
@@ -95,12 +95,12 @@ async fn a_touch_that_came_before_the_end_of_access_is_refused_when_it_comes_aga
         "its name is not known"
     );
     // The same again, and another of the same moment: each is refused by its name, once.
-    assert_eq!(take(&engine, [touch("t55", 55)]).await, [NO_ACCESS]);
-    assert_eq!(take(&engine, [touch("other", 55)]).await, [NO_ACCESS]);
-    assert_eq!(take(&engine, [touch("t55", 55)]).await, [Answer::Duplicate]);
+    assert_eq!(ingest(&engine, [touch("t55", 55)]).await, [NO_ACCESS]);
+    assert_eq!(ingest(&engine, [touch("other", 55)]).await, [NO_ACCESS]);
+    assert_eq!(ingest(&engine, [touch("t55", 55)]).await, [Outcome::Duplicate]);
     assert_eq!(
-        take(&engine, [touch("t50", 50)]).await,
-        [Answer::Applied],
+        ingest(&engine, [touch("t50", 50)]).await,
+        [Outcome::Applied],
         "before the end"
     );
     let expected = [(packed(55), true), ("t55".into(), false), ("other".into(), false)];
@@ -110,9 +110,9 @@ async fn a_touch_that_came_before_the_end_of_access_is_refused_when_it_comes_aga
 
 async fn a_rebuild_closes_a_window_that_reaches_too_far(fresh: Fresh) {
     let engine = engine(&fresh).await;
-    take(&engine, active()).await;
-    take(&engine, [touch("t50", 50)]).await;
-    take(&engine, [disabled(60)]).await;
+    ingest(&engine, active()).await;
+    ingest(&engine, [touch("t50", 50)]).await;
+    ingest(&engine, [disabled(60)]).await;
     // As an earlier version left it behind: the client's row is right, the window is not.
     let (after, before) = (day(60), day(60) + TimeDelta::days(60));
     let sql = match &fresh.database {
@@ -140,7 +140,7 @@ async fn a_rebuild_closes_a_window_that_reaches_too_far(fresh: Fresh) {
         .expect("rebuilt");
     assert_eq!(rebuilt, [Ok(0)]);
     assert_eq!(drift(&engine).await, Vec::<String>::new());
-    assert_eq!(take(&engine, [touch("t70", 70)]).await, [NO_ACCESS]);
+    assert_eq!(ingest(&engine, [touch("t70", 70)]).await, [NO_ACCESS]);
 }
 
 async fn a_touch_in_the_window_is_applied_where_a_warning_was_due_again(fresh: Fresh) {
@@ -153,12 +153,12 @@ async fn a_touch_in_the_window_is_applied_where_a_warning_was_due_again(fresh: F
     let engine = Engine::start(fresh.store.clone(), clock.clone(), &policy)
         .await
         .expect("an engine");
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     // Each renewal makes the warning due three days later, before the expiry that was next.
     for days in [4, 8, 12, 16] {
         clock.set(day(days));
         let name = format!("t{days}");
-        assert_eq!(take(&engine, [touch(&name, days)]).await, [Answer::Applied]);
+        assert_eq!(ingest(&engine, [touch(&name, days)]).await, [Outcome::Applied]);
         assert_eq!(drift(&engine).await, Vec::<String>::new());
     }
     let lines = fresh.store.journal(&key(), 0, 1_000).await.expect("the journal");

@@ -13,7 +13,7 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use tenure::clock::SimulatedClock;
 use tenure::domain::{Event, Policies, Policy};
-use tenure::engine::{Answer, Engine, Incoming, Situation, plan};
+use tenure::engine::{Engine, Incoming, Outcome, Situation, plan};
 use tenure::store::Store;
 use tenure::store::sqlite::SqliteStore;
 use tenure::wire;
@@ -244,7 +244,7 @@ fn every_message_is_an_event_or_a_dead_letter_that_is_in_order() {
                             || wire::event(&event).len() > super::MAX_BYTES
                     );
                 }
-                Err(letter) => is_in_order(&letter, &body).map_err(TestCaseError::fail)?,
+                Err(dead_letter) => is_in_order(&dead_letter, &body).map_err(TestCaseError::fail)?,
             }
             Ok(())
         })
@@ -288,7 +288,7 @@ fn what_is_read_can_be_planned() {
                     now: now(),
                     tolerance: TimeDelta::zero(),
                 },
-                horizon: Some(now()),
+                low_watermark: Some(now()),
                 policies: &policies,
                 stored: Vec::new(),
                 histories: HashMap::new(),
@@ -306,13 +306,13 @@ fn what_is_read_or_is_not_is_kept_by_a_store() {
     let messages = vec((properties(), body()), 0..40);
     TestRunner::new(cases(40))
         .run(&(odd_events(), messages), |(events, messages)| {
-            let letters = messages
+            let dead_letters = messages
                 .iter()
                 .filter_map(|(properties, body)| read(QUEUE, properties, body).err());
             let incoming: Vec<Incoming> = events
                 .into_iter()
                 .map(Incoming::Event)
-                .chain(letters.map(Incoming::Dead))
+                .chain(dead_letters.map(Incoming::Dead))
                 .collect();
             runtime.block_on(kept(incoming));
             Ok(())
@@ -329,10 +329,10 @@ async fn kept(incoming: Vec<Incoming>) {
         .await
         .expect("an engine");
     for batch in incoming.chunks(17) {
-        let answers = engine.take(batch.to_vec()).await.expect("taken");
-        for (incoming, answer) in batch.iter().zip(answers) {
-            let dead = matches!(answer, Answer::Dead(_) | Answer::Deferred { .. });
-            assert_eq!(matches!(incoming, Incoming::Dead(_)), dead, "{answer:?}");
+        let outcomes = engine.ingest(batch.to_vec()).await.expect("taken");
+        for (incoming, outcome) in batch.iter().zip(outcomes) {
+            let dead = matches!(outcome, Outcome::Dead(_) | Outcome::Deferred { .. });
+            assert_eq!(matches!(incoming, Incoming::Dead(_)), dead, "{outcome:?}");
         }
     }
     let report = engine.verify(|_| {}).await.expect("verified");

@@ -44,26 +44,26 @@ fn read(queue: &str, properties: &BasicProperties, body: &[u8]) -> Result<Event,
     };
     match broker::read(queue, &Decoder::new(limits, now()), properties, body) {
         Incoming::Event(event) => Ok(event),
-        Incoming::Dead(letter) => Err(letter),
+        Incoming::Dead(dead_letter) => Err(dead_letter),
     }
 }
 
 /// A dead letter has the body as it came, and all else fit to be kept and printed.
-fn is_in_order(letter: &DeadLetter, body: &[u8]) -> Result<(), String> {
-    let reason = &letter.reason;
+fn is_in_order(dead_letter: &DeadLetter, body: &[u8]) -> Result<(), String> {
+    let reason = &dead_letter.reason;
     let storable = |text: &str| !text.contains('\0');
     if reason.is_empty() || reason.contains(char::is_control) || reason.chars().count() > 2_000 {
         return Err(format!("no fit reason: {reason:?}"));
     }
-    if letter.body != body {
+    if dead_letter.body != body {
         return Err("another body".into());
     }
-    let kept = letter
+    let kept = dead_letter
         .headers
         .iter()
         .all(|(name, value)| storable(name) && storable(value));
-    if !kept || !letter.content_type.as_deref().is_none_or(storable) {
-        return Err(format!("not fit to be kept: {letter:?}"));
+    if !kept || !dead_letter.content_type.as_deref().is_none_or(storable) {
+        return Err(format!("not fit to be kept: {dead_letter:?}"));
     }
     Ok(())
 }

@@ -53,8 +53,8 @@ fn nobody_can_end_a_worker_by_headers_that_are_nested_deep() {
     }
     RabbitMq::shared().wait_for_depth(vhost, "tenure.events.0", 0, Duration::from_secs(30));
     RabbitMq::shared().wait_for_depth(vhost, "tenure.dead", 0, Duration::from_secs(30));
-    let letters = tenure.json(&["dead", "list"]);
-    assert_eq!(letters.len(), 1, "{letters:?}");
+    let dead_letters = tenure.json(&["dead", "list"]);
+    assert_eq!(dead_letters.len(), 1, "{dead_letters:?}");
     let log = running.log();
     assert!(
         !log.contains("overflow") && !log.contains("RabbitMQ is back"),

@@ -239,16 +239,16 @@ fn form() -> impl Strategy<Value = Wrong> {
 }
 
 fn check(properties: &BasicProperties, (body, words): &Wrong) -> Result<(), TestCaseError> {
-    let letter = match read(QUEUE, properties, body) {
+    let dead_letter = match read(QUEUE, properties, body) {
         Ok(event) => return Err(TestCaseError::fail(format!("an event: {event:?}"))),
-        Err(letter) => letter,
+        Err(dead_letter) => dead_letter,
     };
-    is_in_order(&letter, body).map_err(TestCaseError::fail)?;
+    is_in_order(&dead_letter, body).map_err(TestCaseError::fail)?;
     prop_assert!(
-        letter.reason.contains(words.as_str()),
+        dead_letter.reason.contains(words.as_str()),
         "no {:?} in {:?}",
         words,
-        letter.reason
+        dead_letter.reason
     );
     Ok(())
 }

@@ -262,7 +262,7 @@ impl Then {
                 let action = action
                     .as_deref()
                     .map(|name| Action::try_from(name).expect("the name of an action"));
-                let found = Decision::take(&told.client, action.as_ref(), policies.at(told.now));
+                let found = Decision::decide(&told.client, action.as_ref(), policies.at(told.now));
                 differ(json!([allowed, reason]), json!([found.allowed, found.reason]))
             }
             Self::NextDue(expected) => {

@@ -75,7 +75,7 @@ const LETTERS: [&str; 40] = [
 
 fn names() -> impl Strategy<Value = String> {
     proptest::collection::vec(proptest::sample::select(&LETTERS[..]), 1..5)
-        .prop_map(|letters| letters.concat())
+        .prop_map(|dead_letters| dead_letters.concat())
 }
 
 proptest! {

@@ -8,9 +8,9 @@ use rand::RngExt;
 use tenure::clock::Clock;
 use tenure::domain::{ClientKey, Event, Policies, Refusal, Sweep};
 use tenure::engine::{Engine, SweepOptions};
-use tenure::store::{Logged, Outcome, PACKED_SOURCE};
+use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome};
 
-use super::answers::{named, someone_else_claims_its_name};
+use super::outcomes::{named, someone_else_claims_its_name};
 use super::run::Run;
 use crate::oracle::{Name, Oracle, Rules, part_told, told};
 
@@ -36,7 +36,7 @@ impl Run<'_> {
         for key in &keys {
             let history = self.store.history(key).await.expect("a history");
             for logged in &history {
-                if logged.outcome == Outcome::Refused(Refusal::NameTaken) {
+                if logged.outcome == RecordedOutcome::Refused(Refusal::NameTaken) {
                     someone_else_claims_its_name(logged, &self.sent);
                     oracle.name_taken(&logged.event.source, &logged.event.id);
                 }
@@ -166,7 +166,7 @@ impl Run<'_> {
                 "{key}: what was told"
             );
         }
-        self.answers.refusals_are_published(&self.listener, &self.sent);
+        self.outcomes.refusals_are_published(&self.listener, &self.sent);
     }
 
     /// Folded anew, everyone is as it is stored.

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tenure::domain::{ClientKey, Policy, Sweep};
-use tenure::engine::{Answer, Engine, Incoming};
+use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
-    Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due,
-    Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Outbox, Parts, Published, Recorded, Renewal,
-    Replaced, RunCounts, RunEnd, Stale, Store, StoreError, Stored, SweepRun,
+    Batch, BatchLimits, Census, ClientFilter, ClientSnapshot, Commit, Cursor, DeadFilter, DeadLine,
+    DeadRecord, DeadStatus, DeadlineBackfill, Due, Halt, HaltKind, LaneProgress, Logged, NameClaim, Outbox,
+    Published, Recorded, Renewal, Replaced, RetentionTarget, RunCounts, RunEnd, Store, StoreError, Stored,
+    SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -28,7 +29,7 @@ struct State {
     /// After so many commits one is told that another transaction was faster.
     conflict_after: Option<u32>,
     overtaking: Option<Overtaking>,
-    overtaken: Option<Vec<Answer>>,
+    overtaken: Option<Vec<Outcome>>,
 }
 
 /// A batch that another worker takes just before this one begins, or has lost its race.
@@ -55,7 +56,7 @@ impl Faults {
     }
 
     /// Nothing goes wrong any more. Tells what came of the batch that was to overtake, if it did.
-    pub fn disarm(&self) -> Option<Vec<Answer>> {
+    pub fn disarm(&self) -> Option<Vec<Outcome>> {
         std::mem::take(&mut *self.state()).overtaken
     }
 
@@ -93,8 +94,8 @@ impl Faults {
     async fn let_overtake(&self) {
         let overtaking = self.state().overtaking.take();
         if let Some(Overtaking { by, batch }) = overtaking {
-            let answers = by.take(batch).await.expect("nothing is wrong with the other");
-            self.state().overtaken = Some(answers);
+            let outcomes = by.ingest(batch).await.expect("nothing is wrong with the other");
+            self.state().overtaken = Some(outcomes);
         }
     }
 }
@@ -107,22 +108,22 @@ pub struct FaultyStore {
 }
 
 macro_rules! faulty {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $answer:ty;)*) => {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $outcome:ty;)*) => {
         #[async_trait]
         impl Store for FaultyStore {
             fn kind(&self) -> &'static str {
                 self.inner.kind()
             }
 
-            fn parts(&self) -> Parts {
-                Parts {
-                    events: self.part,
-                    together: self.inner.parts().together.min(3),
+            fn batch_limits(&self) -> BatchLimits {
+                BatchLimits {
+                    events_per_part: self.part,
+                    parts: self.inner.batch_limits().parts.min(3),
                 }
             }
 
-            fn sweeps_beside(&self) -> usize {
-                self.inner.sweeps_beside()
+            fn concurrent_chunks(&self) -> usize {
+                self.inner.concurrent_chunks()
             }
 
             async fn begin(&self) -> Result<Box<dyn Batch>> {
@@ -136,7 +137,7 @@ macro_rules! faulty {
                 self.inner.close().await;
             }
 
-            $(async fn $name(&self, $($argument: $type),*) -> Result<$answer> {
+            $(async fn $name(&self, $($argument: $type),*) -> Result<$outcome> {
                 self.faults.step()?;
                 self.inner.$name($($argument),*).await
             })*
@@ -161,9 +162,9 @@ faulty! {
     note_moment(at: DateTime<Utc>) -> ();
     set_back_moment(from: DateTime<Utc>, to: DateTime<Utc>) -> ();
     claim_deferred(now: DateTime<Utc>, until: DateTime<Utc>, limit: u32) -> Vec<DeadRecord>;
-    settle_redriven(done: &[(i64, String)], at: DateTime<Utc>) -> ();
-    arming() -> Option<Arming>;
-    armed(policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> ();
+    resolve_redriven(done: &[(i64, String)], at: DateTime<Utc>) -> ();
+    deadline_backfill() -> Option<DeadlineBackfill>;
+    deadlines_backfilled(policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> ();
     lanes() -> Vec<LaneProgress>;
     heartbeat_key() -> String;
     keep_lanes(lanes: &[String], at: DateTime<Utc>) -> ();
@@ -187,11 +188,11 @@ faulty! {
     dead_letter(id: i64) -> Option<DeadRecord>;
     mark_dead(id: i64, status: DeadStatus, at: DateTime<Utc>) -> bool;
     claim_dead(id: i64, now: DateTime<Utc>, until: DateTime<Utc>) -> Option<DeadRecord>;
-    settle_dead(id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> ();
+    resolve_dead_letter(id: i64, failed: bool, redrive_outcome: &str, at: DateTime<Utc>) -> ();
     keys(partner: Option<&str>, after: Option<&ClientKey>, limit: u32) -> Vec<ClientKey>;
-    kept(key: &ClientKey) -> Kept;
-    stale(stale: Stale, before: DateTime<Utc>) -> u64;
-    prune(stale: Stale, before: DateTime<Utc>, limit: u32) -> u64;
+    snapshot(key: &ClientKey) -> ClientSnapshot;
+    count_prunable(target: RetentionTarget, before: DateTime<Utc>) -> u64;
+    prune(target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> u64;
 }
 
 struct FaultyBatch {
@@ -225,9 +226,9 @@ impl Batch for FaultyBatch {
         self.inner.histories(keys, longest).await
     }
 
-    async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
+    async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {
         self.faults.step()?;
-        self.inner.kept(key).await
+        self.inner.snapshot(key).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {

@@ -5,10 +5,10 @@
 //!
 //! `TENURE_TEST_SEEDS` says how many seeds (1,000), `TENURE_TEST_SEED` runs one alone.
 
-mod answers;
 mod check;
 mod dense;
 mod faulty;
+mod outcomes;
 mod run;
 mod world;
 

@@ -8,12 +8,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{Policy, Sweep};
-use tenure::engine::{Answer, Engine, Incoming, SweepOptions};
+use tenure::engine::{Engine, Incoming, Outcome, SweepOptions};
 use tenure::store::{Cursor, Outbox, Store, StoreError};
 
 use super::Trace;
-use super::answers::Answers;
 use super::faulty::{Faults, FaultyStore, Overtaking};
+use super::outcomes::Outcomes;
 use super::world::{Delivery, World};
 use crate::oracle::Listener;
 
@@ -33,7 +33,7 @@ pub struct Run<'a> {
     /// Everything that was ever sent.
     pub sent: Vec<Delivery>,
     pub listener: Listener,
-    pub answers: Answers,
+    pub outcomes: Outcomes,
     /// The longest batch.
     longest: usize,
     queue: VecDeque<Delivery>,
@@ -55,7 +55,7 @@ impl<'a> Run<'a> {
         // Mostly a batch is one transaction; or so short a part that there are several.
         let part = [1, 3, 500, 500, 500][rng.random_range(0..5)];
         Self {
-            answers: Answers::new(part, world.deliveries.make_contiguous()),
+            outcomes: Outcomes::new(part, world.deliveries.make_contiguous()),
             longest,
             rng,
             store,
@@ -137,7 +137,7 @@ impl<'a> Run<'a> {
             let store = Arc::new(FaultyStore {
                 inner,
                 faults: carried,
-                part: self.answers.part,
+                part: self.outcomes.part,
             });
             match Engine::start(store, self.clock.clone(), &self.policy).await {
                 Ok(engine) => {
@@ -181,12 +181,12 @@ impl<'a> Run<'a> {
     async fn take_one(&mut self) {
         let batch = self.next_batch();
         let worker = self.rng.random_range(0..self.workers.len());
-        let overtaking = self.arm(worker);
+        let overtaking = self.backfill_deadlines(worker);
         self.tick();
         self.trace
             .note(|| format!("worker {worker} takes {}", named(&batch)));
         let engine = self.workers[worker].engine.clone();
-        let taken = engine.take(incoming(&batch)).await;
+        let taken = engine.ingest(incoming(&batch)).await;
         let died = self.workers[worker].faults.has_died();
         self.overtaken(worker, overtaking).await;
         self.answered(batch, taken, died).await;
@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
     }
 
     /// Perhaps the worker is to die, to lose a race, to be overtaken by another.
-    fn arm(&mut self, worker: usize) -> Option<Vec<Delivery>> {
+    fn backfill_deadlines(&mut self, worker: usize) -> Option<Vec<Delivery>> {
         let faults = self.workers[worker].faults.clone();
         if self.rng.random_bool(0.15) {
             faults.die_after(self.rng.random_range(1..=STEPS));
@@ -218,11 +218,11 @@ impl<'a> Run<'a> {
     async fn overtaken(&mut self, worker: usize, overtaking: Option<Vec<Delivery>>) {
         let overtaken = self.workers[worker].faults.disarm();
         match (overtaking, overtaken) {
-            (Some(batch), Some(answers)) => {
+            (Some(batch), Some(outcomes)) => {
                 self.trace
-                    .note(|| format!("it was overtaken by {} {answers:?}", named(&batch)));
-                self.answers
-                    .answered(&batch, &answers, self.store.as_ref(), &self.sent)
+                    .note(|| format!("it was overtaken by {} {outcomes:?}", named(&batch)));
+                self.outcomes
+                    .answered(&batch, &outcomes, self.store.as_ref(), &self.sent)
                     .await;
             }
             (Some(batch), None) => self.come_again(batch),
@@ -237,12 +237,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn answered(&mut self, batch: Vec<Delivery>, taken: Result<Vec<Answer>, StoreError>, died: bool) {
+    async fn answered(&mut self, batch: Vec<Delivery>, taken: Result<Vec<Outcome>, StoreError>, died: bool) {
         match taken {
-            Ok(answers) => {
-                self.trace.note(|| format!("it answers {answers:?}"));
-                self.answers
-                    .answered(&batch, &answers, self.store.as_ref(), &self.sent)
+            Ok(outcomes) => {
+                self.trace.note(|| format!("it answers {outcomes:?}"));
+                self.outcomes
+                    .answered(&batch, &outcomes, self.store.as_ref(), &self.sent)
                     .await;
                 if self.rng.random_bool(0.05) {
                     self.trace.note(|| "the acknowledgement was lost".into());
@@ -252,7 +252,7 @@ impl<'a> Run<'a> {
             Err(error) => {
                 assert!(died, "the worker lives, and could not take: {error}");
                 self.trace.note(|| "the worker died".into());
-                self.answers
+                self.outcomes
                     .unanswered(&batch, self.store.as_ref(), &self.sent)
                     .await;
                 self.come_again(batch);
@@ -292,7 +292,7 @@ impl<'a> Run<'a> {
 
     async fn sweep_one(&mut self) {
         let worker = self.rng.random_range(0..self.workers.len());
-        let overtaking = self.arm(worker);
+        let overtaking = self.backfill_deadlines(worker);
         self.tick();
         let (sweep, options) = self.sweep_options();
         self.trace
@@ -332,15 +332,15 @@ impl<'a> Run<'a> {
         self.trace.note(note);
         let engines: Vec<_> = self.workers.iter().map(|worker| worker.engine.clone()).collect();
         let (first, second, swept) = tokio::join!(
-            engines[0].take(incoming(&batches[0])),
-            engines[1].take(incoming(&batches[1])),
+            engines[0].ingest(incoming(&batches[0])),
+            engines[1].ingest(incoming(&batches[1])),
             engines[2].sweep(sweep, options, |_| {}),
         );
         let swept = swept.is_ok() || self.workers[2].faults.has_died();
         assert!(swept, "the worker lives, and could not sweep");
         // Whichever came first, what is committed now is known.
         for batch in &batches {
-            self.answers
+            self.outcomes
                 .unanswered(batch, self.store.as_ref(), &self.sent)
                 .await;
         }

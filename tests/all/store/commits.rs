@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::json;
 use tenure::domain::{Cause, ClientKey, Refusal, Sweep, Timer};
 use tenure::store::{
-    Commit, EventWrite, NameClaim, Outcome, OutcomeUpdate, StoreError, Touch, TouchWrite, Touches,
+    Commit, EventWrite, NameClaim, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
 };
 
 use super::Fresh;
@@ -16,7 +16,7 @@ pub async fn a_commit_reads_back(fresh: Fresh) {
     let bakery = key("bakery");
     let added = added(&bakery, "e-1", 0, "Bäckerei \"Zur Mühle\" \\ 🥐");
     let mut document = write(&bakery, client(std::slice::from_ref(&added)), 0);
-    document.document.armed = [(Sweep::StalledInvitations, moment(9))].into();
+    document.document.deadlines = [(Sweep::StalledInvitations, moment(9))].into();
     let mut line = entry(&bakery, "Zur Mühle");
     line.change.id = Some("s-1".into());
     line.change.from = Some(String::new());
@@ -59,7 +59,7 @@ pub async fn a_commit_reads_back(fresh: Fresh) {
     batch.commit(&again).await.unwrap();
     let stored = store.client(&bakery).await.unwrap().unwrap();
     assert_eq!(stored.version, 2);
-    assert!(stored.document.armed.is_empty());
+    assert!(stored.document.deadlines.is_empty());
     let due = |sweep| store.due(sweep, moment(1000), None, 10);
     assert_eq!(
         due(Sweep::AccessExpiry).await.unwrap(),
@@ -73,18 +73,18 @@ pub async fn an_old_version_is_a_conflict(fresh: Fresh) {
     let bakery = key("bakery");
     let new = new_client(&bakery, "Bakery");
     // One that should be there, and is not.
-    put_in_vain(
+    failed_redrives(
         store,
         clients(vec![write(&bakery, new.document.client.clone(), 3)]),
     )
     .await;
     put(store, clients(vec![new.clone()])).await.unwrap();
     // One that should not be there, and is.
-    put_in_vain(store, clients(vec![new.clone()])).await;
+    failed_redrives(store, clients(vec![new.clone()])).await;
     let at_version = |version| clients(vec![write(&bakery, new.document.client.clone(), version)]);
     put(store, at_version(1)).await.unwrap();
-    put_in_vain(store, at_version(1)).await;
-    put_in_vain(store, at_version(3)).await;
+    failed_redrives(store, at_version(1)).await;
+    failed_redrives(store, at_version(3)).await;
     put(store, at_version(2)).await.unwrap();
     assert_eq!(store.client(&bakery).await.unwrap().unwrap().version, 3);
 }
@@ -100,8 +100,8 @@ pub async fn an_event_that_is_there_already_is_a_conflict(fresh: Fresh) {
         ..commit()
     };
     put(store, events(&["e-1"])).await.unwrap();
-    put_in_vain(store, events(&["e-2", "e-1"])).await;
-    put_in_vain(store, events(&["e-3", "e-3"])).await;
+    failed_redrives(store, events(&["e-2", "e-1"])).await;
+    failed_redrives(store, events(&["e-3", "e-3"])).await;
     put(store, events(&["e-2", "e-3"])).await.unwrap();
     assert_eq!(store.census().await.unwrap().events, 3);
 }
@@ -112,7 +112,7 @@ pub async fn a_name_is_borne_by_one_client_of_a_partner(fresh: Fresh) {
     put(store, clients(vec![new_client(&key("a"), "Bakery")]))
         .await
         .unwrap();
-    put_in_vain(store, clients(vec![new_client(&key("b"), "BAKERY")])).await;
+    failed_redrives(store, clients(vec![new_client(&key("b"), "BAKERY")])).await;
     put(store, clients(vec![new_client(&elsewhere, "Bakery")]))
         .await
         .unwrap();
@@ -142,7 +142,7 @@ pub async fn names_may_be_swapped_in_one_commit(fresh: Fresh) {
         called(&c, "Bakery", 0),
     ];
     put(store, clients(swapped)).await.unwrap();
-    put_in_vain(store, clients(vec![called(&key("d"), "Greengrocer", 0)])).await;
+    failed_redrives(store, clients(vec![called(&key("d"), "Greengrocer", 0)])).await;
 }
 
 pub async fn known_events_are_told_from_new_ones(fresh: Fresh) {
@@ -224,7 +224,7 @@ pub async fn a_conflict_leaves_no_trace(fresh: Fresh) {
         deadlines_set: vec![(a.clone(), Sweep::AccessExpiry, moment(0))],
         ..commit()
     };
-    put_in_vain(store, torn).await;
+    failed_redrives(store, torn).await;
     assert!(store.client(&a).await.unwrap().is_none());
     let census = store.census().await.unwrap();
     assert_eq!((census.events, census.journal), (0, 0));
@@ -240,7 +240,7 @@ pub async fn parts_of_a_transaction_see_those_before(fresh: Fresh) {
     let mut batch = store.begin().await.unwrap();
     let stored = lock(&mut *batch, &a).await;
     let mut renamed = write(&a, new_client(&a, "Butcher").document.client, stored.version);
-    renamed.document.armed = [(Sweep::AccessExpiry, moment(9))].into();
+    renamed.document.deadlines = [(Sweep::AccessExpiry, moment(9))].into();
     let first = Commit {
         clients: vec![renamed.clone()],
         events: vec![applied(added(&b, "e-1", 0, "Bakery"))],
@@ -322,7 +322,7 @@ pub async fn a_transaction_is_whole_or_not_at_all(fresh: Fresh) {
 pub async fn outcomes_may_be_different_later(fresh: Fresh) {
     let store = &*fresh.store;
     let a = key("a");
-    let unknown = Outcome::Refused(Refusal::UnknownClient);
+    let unknown = RecordedOutcome::Refused(Refusal::UnknownClient);
     let invited = event(&a, "e-2", 2, kind("client.invited", &json!({})));
     let written = Commit {
         events: vec![
@@ -341,8 +341,11 @@ pub async fn outcomes_may_be_different_later(fresh: Fresh) {
         outcome,
     };
     let updates = |outcomes| Commit { outcomes, ..commit() };
-    let refused = Outcome::Refused(Refusal::NoRequest);
-    let changed = updates(vec![update("e-1", refused), update("e-2", Outcome::Applied)]);
+    let refused = RecordedOutcome::Refused(Refusal::NoRequest);
+    let changed = updates(vec![
+        update("e-1", refused),
+        update("e-2", RecordedOutcome::Applied),
+    ]);
     put(store, changed).await.unwrap();
     let outcomes: Vec<_> = store
         .history(&a)
@@ -351,7 +354,7 @@ pub async fn outcomes_may_be_different_later(fresh: Fresh) {
         .iter()
         .map(|l| l.outcome)
         .collect();
-    assert_eq!(outcomes, [refused, Outcome::Applied]);
+    assert_eq!(outcomes, [refused, RecordedOutcome::Applied]);
 
     // An event that is not in the log cannot have another outcome: that is a fault of ours, not a conflict.
     let error = put(store, updates(vec![update("e-9", refused)]))
@@ -450,6 +453,6 @@ fn touched(key: &ClientKey, open: &Touches) -> TouchWrite {
         key: key.clone(),
         open: open.clone(),
         closed: None,
-        quiet: None,
+        renew_only: None,
     }
 }

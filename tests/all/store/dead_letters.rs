@@ -5,7 +5,7 @@ use tenure::store::{Commit, DeadFilter, DeadLetter, DeadRecord, DeadStatus, LONG
 use super::Fresh;
 use super::given::*;
 
-fn letter(body: &[u8]) -> DeadLetter {
+fn dead_letter(body: &[u8]) -> DeadLetter {
     DeadLetter {
         origin: "amqp:tenure.events.0".into(),
         content_type: Some("application/json".into()),
@@ -16,9 +16,9 @@ fn letter(body: &[u8]) -> DeadLetter {
     }
 }
 
-async fn receive(store: &dyn Store, seconds: i64, letters: &[DeadLetter]) {
+async fn receive(store: &dyn Store, seconds: i64, dead_letters: &[DeadLetter]) {
     let received = Commit {
-        dead_letters: letters.to_vec(),
+        dead_letters: dead_letters.to_vec(),
         recorded_at: moment(seconds),
         ..commit()
     };
@@ -26,16 +26,16 @@ async fn receive(store: &dyn Store, seconds: i64, letters: &[DeadLetter]) {
 }
 
 async fn all(store: &dyn Store) -> Vec<DeadRecord> {
-    let mut letters = Vec::new();
+    let mut dead_letters = Vec::new();
     for line in store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap() {
-        letters.push(store.dead_letter(line.id).await.unwrap().unwrap());
+        dead_letters.push(store.dead_letter(line.id).await.unwrap().unwrap());
     }
-    letters
+    dead_letters
 }
 
 pub async fn a_letter_reads_back(fresh: Fresh) {
     let store = &*fresh.store;
-    let binary = letter(b"\0\xff{\x01");
+    let binary = dead_letter(b"\0\xff{\x01");
     let bare = DeadLetter {
         origin: "http\0".into(),
         content_type: None,
@@ -45,38 +45,43 @@ pub async fn a_letter_reads_back(fresh: Fresh) {
         retry_at: None,
     };
     receive(store, 1, &[binary.clone(), bare]).await;
-    let letters = all(store).await;
-    let [first, second] = letters.as_slice() else {
-        panic!("{letters:?}");
+    let dead_letters = all(store).await;
+    let [first, second] = dead_letters.as_slice() else {
+        panic!("{dead_letters:?}");
     };
-    assert_eq!(first.letter, binary);
+    assert_eq!(first.dead_letter, binary);
     assert_eq!((first.status, first.times_seen), (DeadStatus::Open, 1));
     assert_eq!((first.first_seen_at, first.last_seen_at), (moment(1), moment(1)));
-    assert_eq!(first.settled_at, None);
-    assert_eq!(&second.letter.origin, "http");
-    assert_eq!(&second.letter.reason, "no attribute `id`");
-    assert_eq!(second.letter.content_type, None);
+    assert_eq!(first.resolved_at, None);
+    assert_eq!(&second.dead_letter.origin, "http");
+    assert_eq!(&second.dead_letter.reason, "no attribute `id`");
+    assert_eq!(second.dead_letter.content_type, None);
     assert_eq!(store.dead_letter(second.id).await.unwrap().as_ref(), Some(second));
     assert_eq!(store.dead_letter(999_999).await.unwrap(), None);
 }
 
 pub async fn the_same_letter_again_is_one_record(fresh: Fresh) {
     let store = &*fresh.store;
-    receive(store, 1, &[letter(b"{"), letter(b"["), letter(b"{")]).await;
-    let mut redelivered = letter(b"{");
+    receive(
+        store,
+        1,
+        &[dead_letter(b"{"), dead_letter(b"["), dead_letter(b"{")],
+    )
+    .await;
+    let mut redelivered = dead_letter(b"{");
     redelivered.origin = "amqp:tenure.events.1".into();
     redelivered.headers[0].1 = "2".into();
     redelivered.reason = "no JSON object".into();
     receive(store, 2, std::slice::from_ref(&redelivered)).await;
-    let letters = all(store).await;
-    assert_eq!(letters.len(), 2);
-    assert_eq!((letters[0].times_seen, letters[1].times_seen), (3, 1));
+    let dead_letters = all(store).await;
+    assert_eq!(dead_letters.len(), 2);
+    assert_eq!((dead_letters[0].times_seen, dead_letters[1].times_seen), (3, 1));
     assert_eq!(
-        (letters[0].first_seen_at, letters[0].last_seen_at),
+        (dead_letters[0].first_seen_at, dead_letters[0].last_seen_at),
         (moment(1), moment(2))
     );
-    assert_eq!(letters[0].letter, redelivered);
-    let mut by_http = letter(b"{");
+    assert_eq!(dead_letters[0].dead_letter, redelivered);
+    let mut by_http = dead_letter(b"{");
     by_http.origin = "http".into();
     receive(store, 3, &[by_http]).await;
     assert_eq!(all(store).await.len(), 3);
@@ -84,80 +89,100 @@ pub async fn the_same_letter_again_is_one_record(fresh: Fresh) {
 
 pub async fn a_redriven_letter_that_comes_back_is_open_again(fresh: Fresh) {
     let store = &*fresh.store;
-    receive(store, 1, &[letter(b"{"), letter(b"[")]).await;
-    let letters = all(store).await;
+    receive(store, 1, &[dead_letter(b"{"), dead_letter(b"[")]).await;
+    let dead_letters = all(store).await;
     let mark = |id, status| store.mark_dead(id, status, moment(5));
-    assert!(mark(letters[0].id, DeadStatus::Redriven).await.unwrap());
-    assert!(mark(letters[1].id, DeadStatus::Discarded).await.unwrap());
+    assert!(mark(dead_letters[0].id, DeadStatus::Redriven).await.unwrap());
+    assert!(mark(dead_letters[1].id, DeadStatus::Discarded).await.unwrap());
     assert!(!mark(999_999, DeadStatus::Redriven).await.unwrap());
-    let settled = store.dead_letter(letters[0].id).await.unwrap().unwrap();
+    let settled = store.dead_letter(dead_letters[0].id).await.unwrap().unwrap();
     assert_eq!(
-        (settled.status, settled.settled_at),
+        (settled.status, settled.resolved_at),
         (DeadStatus::Redriven, Some(moment(5)))
     );
-    receive(store, 6, &[letter(b"{"), letter(b"[")]).await;
-    let letters = all(store).await;
+    receive(store, 6, &[dead_letter(b"{"), dead_letter(b"[")]).await;
+    let dead_letters = all(store).await;
     assert_eq!(
-        (letters[0].status, letters[0].settled_at),
+        (dead_letters[0].status, dead_letters[0].resolved_at),
         (DeadStatus::Open, None)
     );
     // What was discarded was meant to be.
     assert_eq!(
-        (letters[1].status, letters[1].settled_at),
+        (dead_letters[1].status, dead_letters[1].resolved_at),
         (DeadStatus::Discarded, Some(moment(5)))
     );
-    assert!(mark(letters[1].id, DeadStatus::Open).await.unwrap());
-    let open = store.dead_letter(letters[1].id).await.unwrap().unwrap();
-    assert_eq!((open.status, open.settled_at), (DeadStatus::Open, None));
+    assert!(mark(dead_letters[1].id, DeadStatus::Open).await.unwrap());
+    let open = store.dead_letter(dead_letters[1].id).await.unwrap().unwrap();
+    assert_eq!((open.status, open.resolved_at), (DeadStatus::Open, None));
 }
 
 pub async fn letters_are_listed_by_status(fresh: Fresh) {
     let store = &*fresh.store;
-    let received: Vec<DeadLetter> = (0..5).map(|n| letter(&[n])).collect();
+    let received: Vec<DeadLetter> = (0..5).map(|n| dead_letter(&[n])).collect();
     receive(store, 1, &received).await;
-    let letters = all(store).await;
-    assert!(letters.iter().map(|record| &record.letter).eq(&received));
+    let dead_letters = all(store).await;
+    assert!(
+        dead_letters
+            .iter()
+            .map(|record| &record.dead_letter)
+            .eq(&received)
+    );
     store
-        .mark_dead(letters[1].id, DeadStatus::Discarded, moment(2))
+        .mark_dead(dead_letters[1].id, DeadStatus::Discarded, moment(2))
         .await
         .unwrap();
     let listed = async |status, after, limit| -> Vec<u8> {
         let filter = DeadFilter { status };
         let mut bodies = Vec::new();
         for line in store.dead_letters(&filter, after, limit).await.unwrap() {
-            bodies.push(store.dead_letter(line.id).await.unwrap().unwrap().letter.body[0]);
+            bodies.push(
+                store
+                    .dead_letter(line.id)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .dead_letter
+                    .body[0],
+            );
         }
         bodies
     };
     assert_eq!(listed(Some(DeadStatus::Open), 0, 2).await, [0, 2]);
-    assert_eq!(listed(Some(DeadStatus::Open), letters[2].id, 9).await, [3, 4]);
+    assert_eq!(
+        listed(Some(DeadStatus::Open), dead_letters[2].id, 9).await,
+        [3, 4]
+    );
     assert_eq!(listed(Some(DeadStatus::Discarded), 0, 9).await, [1]);
     assert_eq!(listed(Some(DeadStatus::Redriven), 0, 9).await, [0; 0]);
-    assert_eq!(listed(None, letters[3].id, 9).await, [4]);
+    assert_eq!(listed(None, dead_letters[3].id, 9).await, [4]);
 }
 
 pub async fn a_letter_that_is_too_long_is_kept_cut(fresh: Fresh) {
     let store = &*fresh.store;
-    let whole = letter(&vec![7; LONGEST_BODY]);
-    let mut long = letter(&vec![7; LONGEST_BODY + 3]);
+    let whole = dead_letter(&vec![7; LONGEST_BODY]);
+    let mut long = dead_letter(&vec![7; LONGEST_BODY + 3]);
     receive(store, 1, &[whole, long.clone()]).await;
     long.body[LONGEST_BODY] = 8;
     receive(store, 2, std::slice::from_ref(&long)).await;
-    let letters = all(store).await;
-    assert_eq!(letters.len(), 3, "they differ, if only in what is not kept");
-    let is_cut: Vec<bool> = letters.iter().map(DeadRecord::is_cut).collect();
+    let dead_letters = all(store).await;
+    assert_eq!(dead_letters.len(), 3, "they differ, if only in what is not kept");
+    let is_cut: Vec<bool> = dead_letters.iter().map(DeadRecord::is_cut).collect();
     assert_eq!(is_cut, [false, true, true]);
-    let cut = &letters[2];
-    assert_eq!(cut.letter.body, long.body[..LONGEST_BODY]);
+    let cut = &dead_letters[2];
+    assert_eq!(cut.dead_letter.body, long.body[..LONGEST_BODY]);
     assert_eq!(usize::try_from(cut.bytes).unwrap(), LONGEST_BODY + 3);
     let digest = tenure::store::body_digest(&long.body);
     let told = format!("no JSON; of its {} bytes (SHA-256 {digest})", LONGEST_BODY + 3);
-    assert!(cut.letter.reason.starts_with(&told), "{}", cut.letter.reason);
+    assert!(
+        cut.dead_letter.reason.starts_with(&told),
+        "{}",
+        cut.dead_letter.reason
+    );
 }
 
 pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
     let store = &*fresh.store;
-    receive(store, 1, &[letter(b"{")]).await;
+    receive(store, 1, &[dead_letter(b"{")]).await;
     let id = all(store).await[0].id;
     let other = fresh.database.another_store();
     let (here, there) = tokio::join!(
@@ -170,7 +195,7 @@ pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
     let lapsed = store.claim_dead(id, moment(20), moment(30)).await.unwrap();
     assert!(lapsed.is_some(), "whoever had it has died");
     store
-        .settle_dead(id, true, "dead: no JSON", moment(21))
+        .resolve_dead_letter(id, true, "dead: no JSON", moment(21))
         .await
         .unwrap();
     let line = store
@@ -178,9 +203,9 @@ pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
         .await
         .unwrap()
         .remove(0);
-    assert_eq!((line.status, line.settled_at), (DeadStatus::Open, None));
+    assert_eq!((line.status, line.resolved_at), (DeadStatus::Open, None));
     assert_eq!(
-        (line.redriven_at, line.came_of.as_deref()),
+        (line.redriven_at, line.redrive_outcome.as_deref()),
         (Some(moment(21)), Some("dead: no JSON"))
     );
     assert!(
@@ -190,7 +215,10 @@ pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
             .unwrap()
             .is_some()
     );
-    store.settle_dead(id, false, "applied", moment(23)).await.unwrap();
+    store
+        .resolve_dead_letter(id, false, "applied", moment(23))
+        .await
+        .unwrap();
     assert_eq!(
         store.claim_dead(id, moment(40), moment(50)).await.unwrap(),
         None,
@@ -198,10 +226,14 @@ pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
     );
     let settled = &all(store).await[0];
     assert_eq!(
-        (settled.status, settled.settled_at, settled.came_of.as_deref()),
+        (
+            settled.status,
+            settled.resolved_at,
+            settled.redrive_outcome.as_deref()
+        ),
         (DeadStatus::Redriven, Some(moment(23)), Some("applied"))
     );
-    receive(store, 41, &[letter(b"{")]).await;
+    receive(store, 41, &[dead_letter(b"{")]).await;
     assert!(
         store
             .claim_dead(id, moment(42), moment(50))
@@ -214,7 +246,7 @@ pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
 
 pub async fn a_claim_from_a_clock_that_was_ahead_does_not_count(fresh: Fresh) {
     let store = &*fresh.store;
-    receive(store, 1, &[letter(b"{")]).await;
+    receive(store, 1, &[dead_letter(b"{")]).await;
     let id = all(store).await[0].id;
     let claim = async |now: i64| store.claim_dead(id, moment(now), moment(now + 60)).await.unwrap();
     assert!(claim(6_000_000).await.is_some(), "70 days ahead");
@@ -229,13 +261,13 @@ pub async fn deferred_letters_are_claimed_when_their_time_has_come(fresh: Fresh)
     let store = &*fresh.store;
     let at = |seconds, body: &[u8]| DeadLetter {
         retry_at: Some(moment(seconds)),
-        ..letter(body)
+        ..dead_letter(body)
     };
     receive(
         store,
         1,
         &[
-            letter(b"never"),
+            dead_letter(b"never"),
             at(30, b"third"),
             at(10, b"first"),
             at(20, b"second"),
@@ -244,13 +276,16 @@ pub async fn deferred_letters_are_claimed_when_their_time_has_come(fresh: Fresh)
     .await;
     let census = store.census().await.unwrap();
     assert_eq!(census.dead_letters_open, 1, "the others wait for nobody");
-    assert_eq!(all(store).await[1].letter, at(30, b"third"));
+    assert_eq!(all(store).await[1].dead_letter, at(30, b"third"));
     let claim = async |now: i64, limit| {
-        let letters = store
+        let dead_letters = store
             .claim_deferred(moment(now), moment(now + 60), limit)
             .await
             .unwrap();
-        let mut bodies: Vec<_> = letters.into_iter().map(|record| record.letter.body).collect();
+        let mut bodies: Vec<_> = dead_letters
+            .into_iter()
+            .map(|record| record.dead_letter.body)
+            .collect();
         bodies.sort();
         bodies
     };
@@ -258,17 +293,23 @@ pub async fn deferred_letters_are_claimed_when_their_time_has_come(fresh: Fresh)
     assert_eq!(claim(25, 1).await, [b"first"]);
     assert_eq!(claim(25, 10).await, [b"second"], "the first is in a hand");
     assert_eq!(claim(31, 10).await, [b"third"]);
-    let letters = all(store).await;
-    let id = |body: &[u8]| letters.iter().find(|one| one.letter.body == body).unwrap().id;
+    let dead_letters = all(store).await;
+    let id = |body: &[u8]| {
+        dead_letters
+            .iter()
+            .find(|one| one.dead_letter.body == body)
+            .unwrap()
+            .id
+    };
     let done = [
         (id(b"first"), "applied".to_owned()),
         (id(b"second"), "duplicate".to_owned()),
     ];
-    store.settle_redriven(&done, moment(40)).await.unwrap();
-    let letters = all(store).await;
-    let words: Vec<_> = letters
+    store.resolve_redriven(&done, moment(40)).await.unwrap();
+    let dead_letters = all(store).await;
+    let words: Vec<_> = dead_letters
         .iter()
-        .map(|one| (one.status, one.came_of.as_deref()))
+        .map(|one| (one.status, one.redrive_outcome.as_deref()))
         .collect();
     let redriven = |what| (DeadStatus::Redriven, Some(what));
     assert_eq!(

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{Cause, Change, Client, ClientKey, Entry, Event, EventKind, Name, Policies};
 use tenure::store::{
-    Batch, ClientWrite, Commit, Cursor, Document, EventWrite, Outcome, Recorded, Store, StoreError, Stored,
+    Batch, ClientWrite, Commit, Cursor, Document, EventWrite, Recorded, RecordedOutcome, Store, StoreError,
+    Stored,
 };
 
 /// A moment so many seconds after the tests' beginning, with microseconds.
@@ -79,7 +80,7 @@ pub fn write(key: &ClientKey, client: Client, read_version: i64) -> ClientWrite 
 pub fn applied(event: Event) -> EventWrite {
     EventWrite {
         event,
-        outcome: Outcome::Applied,
+        outcome: RecordedOutcome::Applied,
     }
 }
 
@@ -127,7 +128,7 @@ pub async fn put(store: &dyn Store, commit: Commit) -> Result<(), StoreError> {
 }
 
 /// Writes that must conflict with what is there.
-pub async fn put_in_vain(store: &dyn Store, commit: Commit) {
+pub async fn failed_redrives(store: &dyn Store, commit: Commit) {
     match put(store, commit).await {
         Err(StoreError::Conflict(_)) => {}
         other => panic!("no conflict, but {other:?}"),

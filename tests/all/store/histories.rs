@@ -3,7 +3,7 @@
 use serde_json::json;
 use tenure::domain::event::{NameVerdict, TYPES};
 use tenure::domain::{EventKind, Refusal};
-use tenure::store::{Commit, EventWrite, Logged, Outcome, Touch, TouchWrite, Touches};
+use tenure::store::{Commit, EventWrite, Logged, RecordedOutcome, Touch, TouchWrite, Touches};
 
 use super::Fresh;
 use super::given::*;
@@ -21,7 +21,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
     let (a, b) = (key("a"), key("b"));
     let refused = |event, refusal| EventWrite {
         event,
-        outcome: Outcome::Refused(refusal),
+        outcome: RecordedOutcome::Refused(refusal),
     };
     let renamed = |id, seconds| {
         let kind = kind("client.renamed", &json!({"name": "Butcher"}));
@@ -43,7 +43,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
             key: a.clone(),
             open: Touches::default(),
             closed: Some(run(&[20, 35])),
-            quiet: None,
+            renew_only: None,
         }],
         ..commit()
     };
@@ -54,7 +54,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
             // One of them is in the closed run as well.
             open: run(&[15, 35, 50]),
             closed: None,
-            quiet: None,
+            renew_only: None,
         }],
         ..commit()
     };
@@ -68,12 +68,12 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
     );
     assert!(history.is_sorted_by_key(|logged| logged.event.position()));
     assert_eq!(history[7].event, sequenced);
-    assert_eq!(history[7].outcome, Outcome::Refused(Refusal::NoRequest));
+    assert_eq!(history[7].outcome, RecordedOutcome::Refused(Refusal::NoRequest));
     let verdicts: Vec<_> = history.iter().map(|logged| logged.event.name_verdict).collect();
     assert_eq!(verdicts[0], NameVerdict::Granted);
     assert_eq!(verdicts[3], NameVerdict::Taken);
     assert!(verdicts[4..].iter().all(|verdict| *verdict == NameVerdict::Open));
-    assert!(history[1].event.is_touch() && history[1].outcome == Outcome::Applied);
+    assert!(history[1].event.is_touch() && history[1].outcome == RecordedOutcome::Applied);
 
     // The same in a batch, for several at once, and for one that nobody knows.
     let nobody = key("nobody");

@@ -7,7 +7,7 @@ use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Event, Policy};
-use tenure::engine::{Answer, Engine, Incoming, Scope};
+use tenure::engine::{Engine, Incoming, Outcome, Scope};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 
 use super::given::*;
@@ -38,9 +38,9 @@ const SLOW: &str = "
 ";
 const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-async fn take(engine: &Engine, events: Vec<Event>) -> Vec<Answer> {
+async fn ingest(engine: &Engine, events: Vec<Event>) -> Vec<Outcome> {
     let incoming = events.into_iter().map(Incoming::Event).collect();
-    engine.take(incoming).await.expect("taken")
+    engine.ingest(incoming).await.expect("taken")
 }
 
 fn user(client: &str, id: &str, seconds: i64, change: &str, user: &str) -> Event {
@@ -72,7 +72,7 @@ async fn a_history_may_take_longer_to_read_than_a_statement() {
     };
     let fast = engine(url).await;
     let added = ["long", "a", "b"].map(|client| added(&key(client), &format!("{client}-1"), 0, client));
-    take(&fast, added.to_vec()).await;
+    ingest(&fast, added.to_vec()).await;
     let of_long: Vec<Event> = (2..=EVENTS)
         .map(|n| {
             let change = ["user.added", "user.removed"][usize::from(n % 2 != 0)];
@@ -80,13 +80,13 @@ async fn a_history_may_take_longer_to_read_than_a_statement() {
         })
         .collect();
     for part in of_long.chunks(200) {
-        take(&fast, part.to_vec()).await;
+        ingest(&fast, part.to_vec()).await;
     }
     let mut superuser = PgConnection::connect(url).await.unwrap();
     superuser.execute(SLOW).await.unwrap();
 
     let slow = engine(&url.replace("postgres@", "slow_reader@")).await;
-    let answers = take(
+    let outcomes = ingest(
         &slow,
         vec![
             user("long", "late-1", 25, "user.added", "late"),
@@ -97,7 +97,7 @@ async fn a_history_may_take_longer_to_read_than_a_statement() {
         ],
     )
     .await;
-    assert_eq!(answers, vec![Answer::Applied; 5]);
+    assert_eq!(outcomes, vec![Outcome::Applied; 5]);
     let order: Vec<String> = sqlx::query_scalar(
         "select client || ' ' || id || ' ' || dense_rank() over (order by xid) from journal
          where id in ('late', 'after', 'last') order by xid, client, id",
@@ -149,9 +149,9 @@ async fn more_outcomes_change_than_one_statement_writes() {
             })
             .collect();
         for part in events.chunks(500) {
-            take(&engine, part.to_vec()).await;
+            ingest(&engine, part.to_vec()).await;
         }
-        take(&engine, vec![added(&key("long"), "late", 0, "long")]).await;
+        ingest(&engine, vec![added(&key("long"), "late", 0, "long")]).await;
         let history = fresh.store.history(&key("long")).await.unwrap();
         assert_eq!(history.len(), 2_501);
         assert!(history.iter().all(|logged| logged.outcome.refusal().is_none()));

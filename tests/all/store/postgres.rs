@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use sqlx::{Connection, Executor, PgConnection};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Policy, Sweep};
-use tenure::engine::{Answer, Engine, Incoming, SweepOptions};
+use tenure::engine::{Engine, Incoming, Outcome, SweepOptions};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::{Batch, Commit, Cursor, Recorded, Store, StoreError};
 
@@ -53,7 +53,7 @@ async fn a_deadlock_is_tried_again() {
         let requested = kind("access.requested", &serde_json::json!({}));
         Incoming::Event(event(&key(client), client, 50, requested))
     });
-    let taking = tokio::spawn(async move { engine.take(batch.to_vec()).await });
+    let taking = tokio::spawn(async move { engine.ingest(batch.to_vec()).await });
     let mut waiting = 0i64;
     while waiting == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -69,8 +69,8 @@ async fn a_deadlock_is_tried_again() {
         .execute("select 1 from clients where client = 'a' for update; commit")
         .await
         .unwrap();
-    let answers = taking.await.unwrap().unwrap();
-    assert_eq!(answers.len(), 2, "{answers:?}");
+    let outcomes = taking.await.unwrap().unwrap();
+    assert_eq!(outcomes.len(), 2, "{outcomes:?}");
     for client in ["a", "b"] {
         let log = fresh.store.history(&key(client)).await.unwrap();
         assert!(log.iter().any(|logged| &*logged.event.id == client), "{log:?}");
@@ -127,8 +127,8 @@ async fn what_the_server_asks_to_try_again_is_tried_again() {
         let batch = batch.iter().zip(1..).map(|((type_name, data), second)| {
             Incoming::Event(event(&key("a"), type_name, second, kind(type_name, data)))
         });
-        let answers = engine.take(batch.collect()).await.unwrap();
-        assert_eq!(answers, [Answer::Applied, Answer::Applied, Answer::Applied]);
+        let outcomes = engine.ingest(batch.collect()).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Applied, Outcome::Applied, Outcome::Applied]);
         let attempts = "select last_value from attempts";
         let made: i64 = sqlx::query_scalar(attempts).fetch_one(&mut other).await.unwrap();
         assert!(made > 1, "{code}, {when}: it was not refused");
@@ -401,7 +401,7 @@ async fn a_dump_restored_under_a_running_worker_goes_on() {
     let shift = "update relay set xid_shift = xid_shift - 1000000 returning ''";
     fresh.database.sql(shift).await;
     let line = journal(vec![entry(&key("new"), "x")]);
-    put_in_vain(store, line.clone()).await;
+    failed_redrives(store, line.clone()).await;
     put(store, line).await.unwrap();
     assert_eq!(told(&relayed(store, 1, 9).await), [("new".into(), "x".into())]);
 
@@ -420,7 +420,7 @@ async fn a_copy_without_its_sequences_goes_on() {
     for _ in 0..3 {
         write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
     }
-    let letter = tenure::store::DeadLetter {
+    let dead_letter = tenure::store::DeadLetter {
         origin: "test".into(),
         content_type: None,
         headers: Vec::new(),
@@ -431,7 +431,7 @@ async fn a_copy_without_its_sequences_goes_on() {
     let dead = |body: &[u8]| Commit {
         dead_letters: vec![tenure::store::DeadLetter {
             body: body.to_vec(),
-            ..letter.clone()
+            ..dead_letter.clone()
         }],
         ..commit()
     };

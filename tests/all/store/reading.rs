@@ -6,7 +6,7 @@ use tenure::domain::access::AccessStatus;
 use tenure::domain::link::LinkStatus;
 use tenure::domain::service::ServiceStatus;
 use tenure::domain::{Client, ClientKey, Event, Policy};
-use tenure::store::{Arming, ClientFilter, ClientWrite, Commit, DeadLetter, Store, Watermark};
+use tenure::store::{ClientFilter, ClientWrite, Commit, DeadLetter, DeadlineBackfill, Store, Watermark};
 
 use super::Fresh;
 use super::given::*;
@@ -136,7 +136,7 @@ pub async fn the_census_counts(fresh: Fresh) {
     let store = &*fresh.store;
     assert_eq!(store.census().await.unwrap(), tenure::store::Census::default());
     some_clients(store).await;
-    let letter = DeadLetter {
+    let dead_letter = DeadLetter {
         origin: "http".into(),
         content_type: None,
         headers: Vec::new(),
@@ -147,7 +147,7 @@ pub async fn the_census_counts(fresh: Fresh) {
     let more = Commit {
         events: vec![applied(added(&key("a"), "e-1", 0, "Bakery"))],
         journal: vec![entry(&key("a"), "1"), entry(&key("a"), "2")],
-        dead_letters: vec![letter],
+        dead_letters: vec![dead_letter],
         ..commit()
     };
     put(store, more).await.unwrap();
@@ -178,22 +178,31 @@ pub async fn the_arming_of_a_policy_goes_on_where_it_was_left(fresh: Fresh) {
     let store = &*fresh.store;
     let policy = Policy::default();
     store.record_policy(moment(1), &policy, false).await.unwrap();
-    assert_eq!(store.arming().await.unwrap(), None);
+    assert_eq!(store.deadline_backfill().await.unwrap(), None);
     store.record_policy(moment(2), &policy, true).await.unwrap();
-    let at = |seconds, after| Arming {
+    let at = |seconds, after| DeadlineBackfill {
         policy_from: moment(seconds),
         after,
     };
-    assert_eq!(store.arming().await.unwrap(), Some(at(2, None)));
-    store.armed(moment(2), Some(&key("b"))).await.unwrap();
-    assert_eq!(store.arming().await.unwrap(), Some(at(2, Some(key("b")))));
+    assert_eq!(store.deadline_backfill().await.unwrap(), Some(at(2, None)));
+    store
+        .deadlines_backfilled(moment(2), Some(&key("b")))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.deadline_backfill().await.unwrap(),
+        Some(at(2, Some(key("b"))))
+    );
     // Another policy begins anew, and whoever is still at the one before does not disturb it.
     store.record_policy(moment(3), &policy, true).await.unwrap();
-    store.armed(moment(2), Some(&key("c"))).await.unwrap();
-    store.armed(moment(2), None).await.unwrap();
-    assert_eq!(store.arming().await.unwrap(), Some(at(3, None)));
-    store.armed(moment(3), None).await.unwrap();
-    assert_eq!(store.arming().await.unwrap(), None);
+    store
+        .deadlines_backfilled(moment(2), Some(&key("c")))
+        .await
+        .unwrap();
+    store.deadlines_backfilled(moment(2), None).await.unwrap();
+    assert_eq!(store.deadline_backfill().await.unwrap(), Some(at(3, None)));
+    store.deadlines_backfilled(moment(3), None).await.unwrap();
+    assert_eq!(store.deadline_backfill().await.unwrap(), None);
 }
 
 pub async fn lanes_only_come_further(fresh: Fresh) {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use tenure::domain::ClientKey;
-use tenure::store::{Quiet, Renewal, Store, Touch, TouchWrite, Touches};
+use tenure::store::{RenewOnlyWindow, Renewal, Store, Touch, TouchWrite, Touches};
 
 use super::Fresh;
 use super::given::*;
@@ -16,20 +16,20 @@ fn run(seconds: &[i64]) -> Touches {
     seconds.iter().map(touch).collect()
 }
 
-fn quiet(after: i64, before: i64) -> Quiet {
-    Quiet {
+fn renew_only(after: i64, before: i64) -> RenewOnlyWindow {
+    RenewOnlyWindow {
         after: moment(after),
         before: moment(before),
         policies: 2,
     }
 }
 
-fn touched(key: &ClientKey, open: &[i64], quiet: impl Into<Option<Quiet>>) -> TouchWrite {
+fn touched(key: &ClientKey, open: &[i64], renew_only: impl Into<Option<RenewOnlyWindow>>) -> TouchWrite {
     TouchWrite {
         key: key.clone(),
         open: run(open),
         closed: None,
-        quiet: quiet.into(),
+        renew_only: renew_only.into(),
     }
 }
 
@@ -62,7 +62,7 @@ pub async fn a_touch_is_kept_inside_a_quiet_stretch_alone(fresh: Fresh) {
         new_client(&b, "B"),
         new_client(&c, "C"),
     ]);
-    first.touches = vec![touched(&a, &[10], quiet(10, 100)), touched(&b, &[10], None)];
+    first.touches = vec![touched(&a, &[10], renew_only(10, 100)), touched(&b, &[10], None)];
     put(store, first).await.unwrap();
 
     let everyone: &[(&ClientKey, &[i64])] = &[(&a, &[20, 30]), (&b, &[20]), (&c, &[20]), (&key("d"), &[20])];
@@ -94,8 +94,8 @@ pub async fn a_touch_is_kept_inside_a_quiet_stretch_alone(fresh: Fresh) {
         HashSet::from([a.clone()])
     );
     assert_eq!(touches_of(store, &a).await, [10, 20, 30, 31, 99]);
-    let kept = store.kept(&a).await.unwrap();
-    assert_eq!(kept.quiet, Some(quiet(99, 100)));
+    let kept = store.snapshot(&a).await.unwrap();
+    assert_eq!(kept.renew_only, Some(renew_only(99, 100)));
 }
 
 pub async fn what_is_written_of_a_client_ends_its_quiet_stretch(fresh: Fresh) {
@@ -103,8 +103,8 @@ pub async fn what_is_written_of_a_client_ends_its_quiet_stretch(fresh: Fresh) {
     let (a, b) = (key("a"), key("b"));
     let mut first = clients(vec![new_client(&a, "A"), new_client(&b, "B")]);
     first.touches = vec![
-        touched(&a, &[10], quiet(10, 100)),
-        touched(&b, &[10], quiet(10, 100)),
+        touched(&a, &[10], renew_only(10, 100)),
+        touched(&b, &[10], renew_only(10, 100)),
     ];
     put(store, first).await.unwrap();
     // Locked before, and not.
@@ -121,11 +121,11 @@ pub async fn what_is_written_of_a_client_ends_its_quiet_stretch(fresh: Fresh) {
     assert_eq!(renew(store, &[(&a, &[20]), (&b, &[20])], 2).await, HashSet::new());
     for key in [&a, &b] {
         assert_eq!(touches_of(store, key).await, [10]);
-        assert_eq!(store.kept(key).await.unwrap().quiet, None);
+        assert_eq!(store.snapshot(key).await.unwrap().renew_only, None);
     }
     // Until its touches are written with another.
     let again = tenure::store::Commit {
-        touches: vec![touched(&a, &[10, 20], quiet(20, 100))],
+        touches: vec![touched(&a, &[10, 20], renew_only(20, 100))],
         ..commit()
     };
     put(store, again).await.unwrap();
@@ -136,7 +136,7 @@ pub async fn a_run_is_not_filled_up_unread(fresh: Fresh) {
     let store = &*fresh.store;
     let a = key("a");
     let mut first = clients(vec![new_client(&a, "A")]);
-    first.touches = vec![touched(&a, &[0], quiet(0, 1_000))];
+    first.touches = vec![touched(&a, &[0], renew_only(0, 1_000))];
     put(store, first).await.unwrap();
     let mut kept = 0;
     for second in 1..1_000 {
@@ -155,7 +155,7 @@ async fn on_postgres_a_touch_and_a_write_wait_for_each_other() {
     let store = fresh.store.clone();
     let a = key("a");
     let mut first = clients(vec![new_client(&a, "A")]);
-    first.touches = vec![touched(&a, &[10], quiet(10, 100))];
+    first.touches = vec![touched(&a, &[10], renew_only(10, 100))];
     put(&*store, first).await.unwrap();
     let renewal = |at| {
         vec![Renewal {

@@ -1,15 +1,15 @@
 //! What is too old goes, chunk by chunk, and nothing else.
 
 use tenure::domain::Sweep;
-use tenure::store::{Commit, Cursor, DeadFilter, DeadLetter, DeadStatus, RunEnd, Stale, Store};
+use tenure::store::{Commit, Cursor, DeadFilter, DeadLetter, DeadStatus, RetentionTarget, RunEnd, Store};
 
 use super::Fresh;
 use super::given::*;
 
-async fn drain(store: &dyn Store, stale: Stale, before: i64, chunk: u32) -> Vec<u64> {
+async fn drain(store: &dyn Store, target: RetentionTarget, before: i64, chunk: u32) -> Vec<u64> {
     let mut removed = Vec::new();
     loop {
-        match store.prune(stale, moment(before), chunk).await.unwrap() {
+        match store.prune(target, moment(before), chunk).await.unwrap() {
             0 => return removed,
             some => removed.push(some),
         }
@@ -18,7 +18,7 @@ async fn drain(store: &dyn Store, stale: Stale, before: i64, chunk: u32) -> Vec<
 
 pub async fn settled_letters_go_by_age_and_open_ones_never(fresh: Fresh) {
     let store = &*fresh.store;
-    let letters = (0..8).map(|n| DeadLetter {
+    let dead_letters = (0..8).map(|n| DeadLetter {
         origin: "http".into(),
         content_type: None,
         headers: Vec::new(),
@@ -27,12 +27,12 @@ pub async fn settled_letters_go_by_age_and_open_ones_never(fresh: Fresh) {
         retry_at: None,
     });
     let received = Commit {
-        dead_letters: letters.collect(),
+        dead_letters: dead_letters.collect(),
         ..commit()
     };
     put(store, received).await.unwrap();
     let all = async || store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap();
-    let ids: Vec<i64> = all().await.iter().map(|letter| letter.id).collect();
+    let ids: Vec<i64> = all().await.iter().map(|dead_letter| dead_letter.id).collect();
     for (place, status) in [
         (0, DeadStatus::Redriven),
         (1, DeadStatus::Discarded),
@@ -43,15 +43,24 @@ pub async fn settled_letters_go_by_age_and_open_ones_never(fresh: Fresh) {
         let at = moment(i64::try_from(place).unwrap() * 10);
         assert!(store.mark_dead(ids[place], status, at).await.unwrap());
     }
-    assert_eq!(store.stale(Stale::DeadLetters, moment(40)).await.unwrap(), 4);
-    assert_eq!(drain(store, Stale::DeadLetters, 40, 3).await, [3, 1]);
-    let left: Vec<i64> = all().await.iter().map(|letter| letter.id).collect();
+    assert_eq!(
+        store
+            .count_prunable(RetentionTarget::DeadLetters, moment(40))
+            .await
+            .unwrap(),
+        4
+    );
+    assert_eq!(drain(store, RetentionTarget::DeadLetters, 40, 3).await, [3, 1]);
+    let left: Vec<i64> = all().await.iter().map(|dead_letter| dead_letter.id).collect();
     assert_eq!(
         left,
         ids[4..],
         "what was settled at that moment stays, and what is open"
     );
-    assert_eq!(drain(store, Stale::DeadLetters, 1_000_000, 3).await, [1]);
+    assert_eq!(
+        drain(store, RetentionTarget::DeadLetters, 1_000_000, 3).await,
+        [1]
+    );
     assert_eq!(all().await.len(), 3);
 }
 
@@ -75,14 +84,14 @@ pub async fn runs_go_by_age_but_for_the_last_of_each_sweep(fresh: Fresh) {
         expiry.push(run(Sweep::AccessExpiry, at * 10, true).await);
     }
     let seldom = run(Sweep::SubscriptionEnd, 5, true).await;
-    let stale = Stale::SweepRuns { keep: 2 };
-    assert_eq!(store.stale(stale, moment(1_000)).await.unwrap(), 4);
+    let target = RetentionTarget::SweepRuns { keep: 2 };
+    assert_eq!(store.count_prunable(target, moment(1_000)).await.unwrap(), 4);
     assert_eq!(
-        drain(store, stale, 31, 2).await,
+        drain(store, target, 31, 2).await,
         [2],
         "two ended before, one at that moment"
     );
-    assert_eq!(drain(store, stale, 1_000, 1).await, [1, 1]);
+    assert_eq!(drain(store, target, 1_000, 1).await, [1, 1]);
     let mut left: Vec<i64> = store
         .runs(None, 100)
         .await
@@ -116,16 +125,22 @@ pub async fn journal_lines_go_by_age_once_they_are_published(fresh: Fresh) {
     };
     let late = 1_000_000;
     assert_eq!(
-        drain(store, Stale::Journal, late, 10).await,
+        drain(store, RetentionTarget::Journal, late, 10).await,
         [0; 0],
         "none is published"
     );
-    assert_eq!(store.stale(Stale::Journal, moment(late)).await.unwrap(), 0);
+    assert_eq!(
+        store
+            .count_prunable(RetentionTarget::Journal, moment(late))
+            .await
+            .unwrap(),
+        0
+    );
     let lines = relayed(store, 5, 10).await;
     done(store, &lines[3]).await;
-    assert_eq!(drain(store, Stale::Journal, 30, 1).await, [1, 1]);
+    assert_eq!(drain(store, RetentionTarget::Journal, 30, 1).await, [1, 1]);
     assert_eq!(left().await, ["c", "d", "e"]);
-    assert_eq!(drain(store, Stale::Journal, late, 10).await, [2]);
+    assert_eq!(drain(store, RetentionTarget::Journal, late, 10).await, [2]);
     assert_eq!(left().await, ["e"], "it is not published");
     let next: Vec<Cursor> = relayed(store, 1, 10)
         .await
@@ -137,7 +152,7 @@ pub async fn journal_lines_go_by_age_once_they_are_published(fresh: Fresh) {
 
 pub async fn two_workers_remove_each_row_once(fresh: Fresh) {
     let store = &*fresh.store;
-    let letters = (0..100).map(|n| DeadLetter {
+    let dead_letters = (0..100).map(|n| DeadLetter {
         origin: "http".into(),
         content_type: None,
         headers: Vec::new(),
@@ -146,21 +161,21 @@ pub async fn two_workers_remove_each_row_once(fresh: Fresh) {
         retry_at: None,
     });
     let received = Commit {
-        dead_letters: letters.collect(),
+        dead_letters: dead_letters.collect(),
         ..commit()
     };
     put(store, received).await.unwrap();
-    for letter in store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap() {
+    for dead_letter in store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap() {
         store
-            .mark_dead(letter.id, DeadStatus::Discarded, moment(1))
+            .mark_dead(dead_letter.id, DeadStatus::Discarded, moment(1))
             .await
             .unwrap();
     }
     let other = fresh.database.another_store();
     let (here, there) = tokio::join!(
-        drain(store, Stale::DeadLetters, 10, 7),
-        drain(&*other, Stale::DeadLetters, 10, 7)
+        drain(store, RetentionTarget::DeadLetters, 10, 7),
+        drain(&*other, RetentionTarget::DeadLetters, 10, 7)
     );
-    let rest = drain(store, Stale::DeadLetters, 10, 7).await;
+    let rest = drain(store, RetentionTarget::DeadLetters, 10, 7).await;
     assert_eq!(here.iter().chain(&there).chain(&rest).sum::<u64>(), 100);
 }

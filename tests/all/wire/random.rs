@@ -123,10 +123,18 @@ fn event_or_reason(content_type: Option<&str>, headers: &[(&str, &str)], body: &
     for read in decoder().events(message).expect("a few events") {
         match read {
             Ok(event) => assert_eq!(decoder().structured(&wire::event(&event)), Ok(event)),
-            Err(letter) => {
-                assert!(!letter.reason.is_empty());
-                assert!(!letter.reason.contains(char::is_control), "{:?}", letter.reason);
-                assert!(letter.reason.chars().count() < 1000, "{:?}", letter.reason);
+            Err(dead_letter) => {
+                assert!(!dead_letter.reason.is_empty());
+                assert!(
+                    !dead_letter.reason.contains(char::is_control),
+                    "{:?}",
+                    dead_letter.reason
+                );
+                assert!(
+                    dead_letter.reason.chars().count() < 1000,
+                    "{:?}",
+                    dead_letter.reason
+                );
             }
         }
     }

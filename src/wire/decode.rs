@@ -49,7 +49,7 @@ impl<H: Headers + ?Sized> Message<'_, H> {
             content_type: self.content_type.map(|text| storable(text.to_owned())),
             headers: self
                 .headers
-                .kept()
+                .stored_headers()
                 .into_iter()
                 .map(|(name, value)| (storable(name), storable(value)))
                 .collect(),
@@ -162,13 +162,13 @@ impl Decoder {
 
     /// Reads a dead letter once more: the rules, or the clock, may be others by now.
     #[must_use]
-    pub fn again(&self, letter: &DeadLetter) -> Vec<Result<Event, DeadLetter>> {
-        let headers = Pairs::from(letter.headers.clone());
+    pub fn again(&self, dead_letter: &DeadLetter) -> Vec<Result<Event, DeadLetter>> {
+        let headers = Pairs::from(dead_letter.headers.clone());
         let message = Message {
-            origin: &letter.origin,
-            content_type: letter.content_type.as_deref(),
+            origin: &dead_letter.origin,
+            content_type: dead_letter.content_type.as_deref(),
             headers: &headers,
-            body: &letter.body,
+            body: &dead_letter.body,
         };
         self.events(message)
             .unwrap_or_else(|error| vec![Err(message.dead(error.to_string()))])

@@ -1,4 +1,4 @@
-//! What a lane was delivered and has not acknowledged. Strands finish in any order; RabbitMQ is answered in the order of
+//! What a lane was delivered and has not acknowledged. Workers finish in any order; RabbitMQ is answered in the order of
 //! delivery, with one answer for all that is finished from the oldest on.
 
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use super::flight::Flight;
 use super::pressure::{Pressed, Pressure};
 
 /// The deliveries of one channel that are not acknowledged.
-pub(super) struct Ledger {
+pub(super) struct AckTracker {
     channel: Channel,
     flight: Arc<Flight>,
     pressure: Pressure,
@@ -27,42 +27,46 @@ pub(super) struct Ledger {
 /// Tags of one channel count up by one, so the oldest and a mark for each that follows say it all.
 #[derive(Default)]
 struct Open {
-    /// The tag of the first in `settled`.
+    /// The tag of the first in `finished_marks`.
     oldest: DeliveryTag,
-    settled: VecDeque<bool>,
+    finished_marks: VecDeque<bool>,
     /// There, since the lane did not keep up, until it does.
     pressed: Option<Pressed>,
 }
 
 impl Open {
     fn deliver(&mut self, tag: DeliveryTag) {
-        if self.settled.is_empty() {
+        if self.finished_marks.is_empty() {
             self.oldest = tag;
         }
         debug_assert_eq!(
             tag,
-            self.oldest + self.settled.len() as u64,
+            self.oldest + self.finished_marks.len() as u64,
             "tags count up by one"
         );
-        self.settled.push_back(false);
+        self.finished_marks.push_back(false);
     }
 
     /// Marks deliveries as finished, and takes out all that are from the oldest on. The last of those, if any.
-    fn settle(&mut self, tags: impl IntoIterator<Item = DeliveryTag>) -> Option<DeliveryTag> {
+    fn finish(&mut self, tags: impl IntoIterator<Item = DeliveryTag>) -> Option<DeliveryTag> {
         for tag in tags {
             let place = tag.checked_sub(self.oldest).and_then(|n| usize::try_from(n).ok());
-            if let Some(settled) = place.and_then(|place| self.settled.get_mut(place)) {
-                *settled = true;
+            if let Some(finished_marks) = place.and_then(|place| self.finished_marks.get_mut(place)) {
+                *finished_marks = true;
             }
         }
-        let finished = self.settled.iter().take_while(|settled| **settled).count();
-        self.settled.drain(..finished);
+        let finished = self
+            .finished_marks
+            .iter()
+            .take_while(|finished_marks| **finished_marks)
+            .count();
+        self.finished_marks.drain(..finished);
         self.oldest += finished as u64;
         (finished > 0).then(|| self.oldest - 1)
     }
 }
 
-impl Ledger {
+impl AckTracker {
     pub fn new(channel: Channel, flight: Arc<Flight>, pressure: Pressure, behind_at: usize) -> Self {
         Self {
             channel,
@@ -82,14 +86,14 @@ impl Ledger {
     pub async fn deliver(&self, tag: DeliveryTag) {
         let mut open = self.open.lock().await;
         open.deliver(tag);
-        if open.pressed.is_none() && open.settled.len() > self.behind_at {
+        if open.pressed.is_none() && open.finished_marks.len() > self.behind_at {
             open.pressed = Some(self.pressure.rise());
         }
     }
 
     /// How many deliveries are not acknowledged.
     pub async fn waiting(&self) -> usize {
-        self.open.lock().await.settled.len()
+        self.open.lock().await.finished_marks.len()
     }
 
     /// Waits until all are.
@@ -104,18 +108,18 @@ impl Ledger {
     }
 
     /// Deliveries are finished; acknowledges what can be.
-    pub async fn settle(&self, tags: impl IntoIterator<Item = DeliveryTag>) -> Result<(), BrokerError> {
+    pub async fn acknowledge(&self, tags: impl IntoIterator<Item = DeliveryTag>) -> Result<(), BrokerError> {
         // Held until the answer is on its way: one that stands for fewer must not come after it.
         let mut open = self.open.lock().await;
-        if let Some(last) = open.settle(tags) {
+        if let Some(last) = open.finish(tags) {
             let options = BasicAckOptions { multiple: true };
             self.channel.basic_ack(last, options).await?;
             self.flight.acknowledge(last);
             // Well below where it began, so that it does not come and go with each batch.
-            if open.settled.len() <= self.behind_at / 2 {
+            if open.finished_marks.len() <= self.behind_at / 2 {
                 open.pressed = None;
             }
-            if open.settled.is_empty() {
+            if open.finished_marks.is_empty() {
                 self.emptied.notify_waiters();
             }
         }
@@ -131,15 +135,15 @@ mod tests {
     fn answers_are_given_from_the_oldest_on() {
         let mut open = Open::default();
         (1..=6).for_each(|tag| open.deliver(tag));
-        assert_eq!(open.settle([2, 3, 5]), None);
-        assert_eq!(open.settle([1]), Some(3));
-        assert_eq!(open.settle([6]), None);
-        assert_eq!(open.settle([6]), None, "twice is once");
+        assert_eq!(open.finish([2, 3, 5]), None);
+        assert_eq!(open.finish([1]), Some(3));
+        assert_eq!(open.finish([6]), None);
+        assert_eq!(open.finish([6]), None, "twice is once");
         open.deliver(7);
-        assert_eq!(open.settle([4]), Some(6));
-        assert_eq!(open.settle([3]), None, "answered already");
-        assert_eq!(open.settle([7]), Some(7));
+        assert_eq!(open.finish([4]), Some(6));
+        assert_eq!(open.finish([3]), None, "answered already");
+        assert_eq!(open.finish([7]), Some(7));
         open.deliver(8);
-        assert_eq!(open.settle([8]), Some(8));
+        assert_eq!(open.finish([8]), Some(8));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::plan::{borne, claim};
+use super::plan::{claim, names_held};
 use crate::store::{Batch, StoreError, Stored};
 
 /// How often a transaction is tried again at once. Then it is the caller's to wait longer.
@@ -13,12 +13,12 @@ const LONGEST: Duration = Duration::from_secs(4);
 
 /// Counts how often a transaction was overtaken.
 #[derive(Debug)]
-pub(super) struct Conflicts {
+pub(super) struct ConflictRetry {
     attempts: u32,
     began: Instant,
 }
 
-impl Default for Conflicts {
+impl Default for ConflictRetry {
     fn default() -> Self {
         Self {
             attempts: 0,
@@ -27,12 +27,12 @@ impl Default for Conflicts {
     }
 }
 
-impl Conflicts {
+impl ConflictRetry {
     /// Waits a moment before the transaction is tried again.
     ///
     /// # Errors
     /// The one given, when it is no conflict, one too many, or too late.
-    pub async fn again(&mut self, error: StoreError) -> Result<(), StoreError> {
+    pub async fn wait_after(&mut self, error: StoreError) -> Result<(), StoreError> {
         match &error {
             StoreError::Conflict(why) if self.attempts < ATTEMPTS && self.began.elapsed() < LONGEST => {
                 metrics::counter!("tenure_batch_conflicts_total").increment(1);
@@ -61,7 +61,7 @@ pub(super) async fn give_up_disputed_names(
     batch: &mut dyn Batch,
     clients: &mut [Stored],
 ) -> Result<(), StoreError> {
-    let names: Vec<_> = borne(clients).collect();
+    let names: Vec<_> = names_held(clients).collect();
     if names.is_empty() {
         return Ok(());
     }
@@ -71,7 +71,7 @@ pub(super) async fn give_up_disputed_names(
         if let Some(holder) = name.and_then(|name| holders.get(&name))
             && *holder != stored.key
         {
-            stored.document.name_is_lent = true;
+            stored.document.name_conflicted = true;
         }
     }
     Ok(())

@@ -12,8 +12,8 @@ use super::pages::{self, Paged, paged};
 use super::session::Session;
 use super::sessions::Sessions;
 use crate::domain::{ClientKey, Entry};
-use crate::store::rows::{self, ClientRange, JournalRow, KeptColumns, TouchesRow};
-use crate::store::{Armed, Kept, KeptRow, Quiet, Result, StoreError, Touches};
+use crate::store::rows::{self, ClientRange, JournalRow, SnapshotColumns, TouchesRow};
+use crate::store::{ClientSnapshot, Deadlines, RenewOnlyWindow, Result, SnapshotRow, StoreError, Touches};
 
 /// Of the log and of the deadlines too: a client's row may be missing. In the log the query goes from client to client
 /// through the index; `select distinct` would read every event of each.
@@ -63,18 +63,22 @@ pub(super) async fn keys(
 }
 
 /// As of one moment.
-pub(super) async fn one(pool: &Sessions, limit: Duration, key: &ClientKey) -> Result<Kept> {
+pub(super) async fn one(pool: &Sessions, limit: Duration, key: &ClientKey) -> Result<ClientSnapshot> {
     let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
     let mut session = Session::begin_reading(pool, limit, begin).await?;
-    let kept = read(&mut session, key).await?;
+    let snapshot = read(&mut session, key).await?;
     session.end("commit").await?;
-    Ok(kept)
+    Ok(snapshot)
 }
 
 /// Once the client is ours. A transaction that began later and was faster is a conflict, as in `lock`.
-pub(super) async fn locked(session: &mut Session, key: &ClientKey, held: &mut Held) -> Result<Kept> {
+pub(super) async fn locked(
+    session: &mut Session,
+    key: &ClientKey,
+    held: &mut Held,
+) -> Result<ClientSnapshot> {
     let (connection, debt) = session.lend()?;
-    debt.settled_by(lock(connection, key, held)).await?;
+    debt.paid_by(lock(connection, key, held)).await?;
     read(session, key).await
 }
 
@@ -97,7 +101,7 @@ async fn lock(connection: &mut PgConnection, key: &ClientKey, held: &mut Held) -
         }
         held.places.insert(key.clone(), place);
     }
-    let is_quiet: Option<bool> = sqlx::query_scalar(
+    let is_renew_only: Option<bool> = sqlx::query_scalar(
         "select quiet_before is not null from touches
          where partner = $1 and client = $2
          for update",
@@ -106,14 +110,14 @@ async fn lock(connection: &mut PgConnection, key: &ClientKey, held: &mut Held) -
     .bind(&*key.client)
     .fetch_optional(&mut *connection)
     .await?;
-    if is_quiet == Some(true) {
-        held.quiet.insert(key.clone());
+    if is_renew_only == Some(true) {
+        held.renew_only.insert(key.clone());
     }
     Ok(())
 }
 
 /// The row and what is small beside it in one go, what grows with the history in pages.
-async fn read(session: &mut Session, key: &ClientKey) -> Result<Kept> {
+async fn read(session: &mut Session, key: &ClientKey) -> Result<ClientSnapshot> {
     let (connection, debt) = session.lend()?;
     let small = async {
         Ok((
@@ -122,13 +126,13 @@ async fn read(session: &mut Session, key: &ClientKey) -> Result<Kept> {
             deadlines(connection, key).await?,
         ))
     };
-    let (row, (touches, quiet), deadlines) = debt.settled_by(small).await?;
+    let (row, (touches, renew_only), deadlines) = debt.paid_by(small).await?;
     let mut histories = history::of(session, std::slice::from_ref(key), None).await?;
-    Ok(Kept {
+    Ok(ClientSnapshot {
         key: key.clone(),
         row,
         touches,
-        quiet,
+        renew_only,
         deadlines,
         history: histories.remove(key).unwrap_or_default(),
         journal: journal(session, key).await?,
@@ -136,8 +140,8 @@ async fn read(session: &mut Session, key: &ClientKey) -> Result<Kept> {
     })
 }
 
-async fn row(connection: &mut PgConnection, key: &ClientKey) -> Result<Option<KeptRow>> {
-    let row: Option<KeptColumns<DateTime<Utc>>> = sqlx::query_as(
+async fn row(connection: &mut PgConnection, key: &ClientKey) -> Result<Option<SnapshotRow>> {
+    let row: Option<SnapshotColumns<DateTime<Utc>>> = sqlx::query_as(
         "select version, doc::text, name, name_key, link, service, access, as_of
          from clients
          where partner = $1 and client = $2",
@@ -146,10 +150,13 @@ async fn row(connection: &mut PgConnection, key: &ClientKey) -> Result<Option<Ke
     .bind(&*key.client)
     .fetch_optional(connection)
     .await?;
-    row.map(|row| rows::kept_row(key, row)).transpose()
+    row.map(|row| rows::snapshot_row(key, row)).transpose()
 }
 
-async fn touches(connection: &mut PgConnection, key: &ClientKey) -> Result<(Touches, Option<Quiet>)> {
+async fn touches(
+    connection: &mut PgConnection,
+    key: &ClientKey,
+) -> Result<(Touches, Option<RenewOnlyWindow>)> {
     let row: Option<TouchesRow<DateTime<Utc>>> = sqlx::query_as(
         "select open_run, quiet_after, quiet_before, quiet_policies from touches
          where partner = $1 and client = $2",
@@ -161,7 +168,7 @@ async fn touches(connection: &mut PgConnection, key: &ClientKey) -> Result<(Touc
     rows::touches_row(key, row)
 }
 
-async fn deadlines(connection: &mut PgConnection, key: &ClientKey) -> Result<Armed> {
+async fn deadlines(connection: &mut PgConnection, key: &ClientKey) -> Result<Deadlines> {
     let deadlines: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
         "select sweep, due_at from deadlines
          where partner = $1 and client = $2",
@@ -170,7 +177,7 @@ async fn deadlines(connection: &mut PgConnection, key: &ClientKey) -> Result<Arm
     .bind(&*key.client)
     .fetch_all(connection)
     .await?;
-    rows::armed(key, deadlines)
+    rows::deadlines(key, deadlines)
 }
 
 const JOURNAL: Paged = paged!(
@@ -218,7 +225,7 @@ async fn is_pruned(session: &mut Session, key: &ClientKey) -> Result<bool> {
         let query = sqlx::query_scalar("select pruned_before from relay");
         Ok(query.fetch_one(connection).await?)
     };
-    let pruned_before: Option<DateTime<Utc>> = debt.settled_by(pruned_before).await?;
+    let pruned_before: Option<DateTime<Utc>> = debt.paid_by(pruned_before).await?;
     let Some(pruned_before) = pruned_before else {
         return Ok(false);
     };

@@ -7,8 +7,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::environment::Environment;
 use super::flow::Flow;
-use super::ground::Ground;
 use crate::support::proxy::Cut;
 use crate::support::tenure::Running;
 
@@ -33,8 +33,8 @@ enum Strike {
     Cut,
 }
 
-pub struct Storm<'g> {
-    ground: &'g Ground,
+pub struct Faults<'g> {
+    environment: &'g Environment,
     rng: StdRng,
     worker: Option<Running>,
     broker_since: Instant,
@@ -44,13 +44,13 @@ pub struct Storm<'g> {
     redelivered: f64,
 }
 
-impl<'g> Storm<'g> {
+impl<'g> Faults<'g> {
     /// The first worker is at work, and has declared what it needs.
-    pub fn new(ground: &'g Ground, seed: u64) -> Self {
-        let worker = ground.start_worker();
+    pub fn new(environment: &'g Environment, seed: u64) -> Self {
+        let worker = environment.start_worker();
         worker.wait_until("ready", || worker.get("/readyz").0 == 200);
         Self {
-            ground,
+            environment,
             rng: StdRng::seed_from_u64(seed),
             worker: Some(worker),
             broker_since: Instant::now(),
@@ -94,27 +94,27 @@ impl<'g> Storm<'g> {
     }
 
     fn strike(&mut self, strike: Strike) {
-        let ground = self.ground;
+        let environment = self.environment;
         match strike {
             Strike::KillWorker => {
                 self.note_metrics();
                 drop(self.worker.take());
-                self.worker = Some(ground.start_worker());
+                self.worker = Some(environment.start_worker());
             }
             Strike::StopDatabase => {
-                ground.postgres.stop_immediate();
-                ground.postgres.start();
+                environment.postgres.stop_immediate();
+                environment.postgres.start();
             }
             Strike::KillBroker => {
-                ground.rabbit.kill();
-                ground.rabbit.start();
+                environment.rabbit.kill();
+                environment.rabbit.start();
                 self.broker_since = Instant::now();
             }
             Strike::Cut => {
                 let proxy = if self.rng.random_bool(0.5) {
-                    &ground.to_postgres
+                    &environment.to_postgres
                 } else {
-                    &ground.to_rabbit
+                    &environment.to_rabbit
                 };
                 let stalled = self.rng.random_bool(0.3);
                 if stalled {
@@ -127,8 +127,8 @@ impl<'g> Storm<'g> {
                     // The stall alone, or what was cut off when it ended.
                     _ if stalled => {}
                     _ => {
-                        ground.to_postgres.cut(Cut::Reset);
-                        ground.to_rabbit.cut(Cut::Close);
+                        environment.to_postgres.cut(Cut::Reset);
+                        environment.to_rabbit.cut(Cut::Close);
                     }
                 }
                 proxy.flow();
@@ -138,14 +138,15 @@ impl<'g> Storm<'g> {
 
     /// Everything has come to rest: all is taken, and all is told.
     pub fn end(&mut self, flow: &Flow) -> Running {
-        let ground = self.ground;
+        let environment = self.environment;
         let mut worker = self.worker.take().expect("a worker");
         assert_eq!(worker.ended(Duration::ZERO), None, "{}", worker.log());
         worker.wait_until("published", || flow.confirmed() == flow.total());
-        ground.wait_for_empty("tenure.events.0");
-        ground.wait_for_empty("tenure.dead");
+        environment.wait_for_empty("tenure.events.0");
+        environment.wait_for_empty("tenure.dead");
         worker.wait_until("told", || {
-            ground.count("journal where (xid, seq) > ((select xid from relay), (select seq from relay))") == 0
+            environment.count("journal where (xid, seq) > ((select xid from relay), (select seq from relay))")
+                == 0
         });
         self.worker = Some(worker);
         self.note_metrics();
@@ -173,7 +174,7 @@ impl<'g> Storm<'g> {
         let touches = "(select coalesce(sum(length(open_run)), 0) from touches) \
                        + (select coalesce(sum(length(run)), 0) from touch_runs)";
         let held = format!("select (select count(*) from events) + ({touches}) / 9");
-        self.ground.sql(&held).parse().expect("a number")
+        self.environment.sql(&held).parse().expect("a number")
     }
 
     fn wait_for_progress(&self, upto: usize) {

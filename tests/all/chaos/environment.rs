@@ -7,12 +7,12 @@ use tempfile::TempDir;
 use tenure::clock::{Clock as _, SystemClock};
 
 use super::flow::{Flow, Message};
-use super::hearing::Hearing;
+use super::subscriber::Subscriber;
 use crate::support::proxy::Proxy;
 use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::{Running, Tenure, wait_until};
 
-pub struct Ground {
+pub struct Environment {
     pub postgres: Postgres,
     pub rabbit: RabbitMq,
     pub to_postgres: Proxy,
@@ -26,7 +26,7 @@ pub struct Ground {
     _folder: TempDir,
 }
 
-impl Ground {
+impl Environment {
     pub fn new() -> Self {
         let (postgres, rabbit) = (Postgres::own(), RabbitMq::own());
         let (to_postgres, to_rabbit) = (Proxy::to(postgres.port()), Proxy::to(rabbit.port()));
@@ -86,8 +86,8 @@ impl Ground {
         Flow::start(self.amqp.clone(), messages.to_vec())
     }
 
-    pub fn listen(&self) -> Hearing {
-        Hearing::start(self.amqp.clone())
+    pub fn listen(&self) -> Subscriber {
+        Subscriber::start(self.amqp.clone())
     }
 
     pub fn sql(&self, statement: &str) -> String {

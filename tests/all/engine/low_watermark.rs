@@ -6,7 +6,7 @@ use tenure::domain::view::rfc3339;
 use tenure::engine::{Engine, Incoming, SweepOptions, SweepReport};
 use tenure::store::{Store, Watermark};
 
-use super::policies::{World, accessed, active, day, event, idle, key, take};
+use super::policies::{World, accessed, active, day, event, idle, ingest, key};
 
 const LANES: [&str; 2] = ["tenure.events.0", "tenure.events.1"];
 
@@ -22,7 +22,7 @@ async fn beat(engine: &Engine, lane: &str, at: DateTime<Utc>) {
         at,
         partition_key: None,
     };
-    let taken = engine.take_from_lane(Vec::new(), Some(watermark)).await;
+    let taken = engine.ingest_from_lane(Vec::new(), Some(watermark)).await;
     assert_eq!(taken.expect("taken"), []);
 }
 
@@ -42,7 +42,7 @@ async fn told(world: &World) -> Vec<&'static str> {
 async fn a_sweep_goes_up_to_the_slowest_lane() {
     let world = World::new().await;
     let engine = with_lanes(&world).await;
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     world.clock.set(day(100));
 
     // Nothing is known of the lanes: nothing is swept.
@@ -74,7 +74,7 @@ async fn a_sweep_goes_up_to_the_slowest_lane() {
     assert_eq!(run[0].upto, Some(day(59)), "the record says how far");
 
     // What waited put it off.
-    take(&engine, [accessed(day(58))]).await;
+    ingest(&engine, [accessed(day(58))]).await;
     beat(&engine, LANES[1], day(99)).await;
     let report = sweep(&engine, SweepOptions::default()).await;
     assert_eq!((report.until, report.held_back), (Some(day(99)), None));
@@ -89,12 +89,12 @@ async fn an_event_fires_no_timer_beyond_the_horizon() {
     for lane in LANES {
         beat(&engine, lane, day(1)).await;
     }
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     world.clock.set(day(70));
     let renamed = tenure::domain::EventKind::ClientRenamed {
         name: tenure::domain::Name::try_from("Bakery & Sons".to_owned()).expect("a name"),
     };
-    take(&engine, [event(day(2), renamed)]).await;
+    ingest(&engine, [event(day(2), renamed)]).await;
     assert!(
         !told(&world).await.contains(&"access.expired"),
         "{:?}",
@@ -103,7 +103,7 @@ async fn an_event_fires_no_timer_beyond_the_horizon() {
     // The decision does not wait: what it knows, it goes by.
     assert!(!engine.decide(&key(), None).await.expect("a decision").allowed);
 
-    take(&engine, [accessed(day(50))]).await;
+    ingest(&engine, [accessed(day(50))]).await;
     assert!(engine.decide(&key(), None).await.expect("a decision").allowed);
     assert!(
         !told(&world).await.contains(&"access.expired"),
@@ -121,7 +121,7 @@ async fn no_other_sweep_fires_what_waits() {
     // Its report schedules go, which is due, and its access stays, which may not be.
     let world = World::new().await;
     let engine = with_lanes(&world).await;
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     world.clock.set(day(100));
     for lane in LANES {
         beat(&engine, lane, day(59)).await;
@@ -139,7 +139,7 @@ async fn no_other_sweep_fires_what_waits() {
 async fn a_question_about_a_moment_is_not_held_back() {
     let world = World::new().await;
     let engine = with_lanes(&world).await;
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     let question = SweepOptions {
         dry_run: true,
         now: Some(day(90)),
@@ -160,7 +160,7 @@ async fn a_question_about_a_moment_is_not_held_back() {
 async fn without_lanes_the_horizon_is_now() {
     let world = World::new().await;
     let engine = with_lanes(&world).await;
-    take(&engine, active()).await;
+    ingest(&engine, active()).await;
     engine.keep_lanes(&[]).await.expect("no lanes");
     world.clock.set(day(61));
     let report = sweep(&engine, SweepOptions::default()).await;
@@ -181,7 +181,7 @@ async fn a_watermark_counts_when_all_before_it_is_committed() {
         partition_key: None,
     };
     engine
-        .take_from_lane(incoming, Some(watermark))
+        .ingest_from_lane(incoming, Some(watermark))
         .await
         .expect("taken");
     let lanes = world.store.lanes().await.expect("lanes");

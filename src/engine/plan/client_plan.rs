@@ -4,17 +4,18 @@ use chrono::{DateTime, Utc};
 
 use super::Present;
 use super::names::Names;
-use super::quiet;
+use super::renew_only;
 use crate::domain::access::Access;
 use crate::domain::fold::apply_deciding_name;
 use crate::domain::{Cause, Change, Client, ClientKey, Entry, Event, Name, Policies, Sweep, changes};
 use crate::store::{
-    ClientWrite, Commit, EventWrite, Logged, Outcome, OutcomeUpdate, Stored, Touch, TouchWrite, Touches,
+    ClientWrite, Commit, EventWrite, Logged, OutcomeUpdate, RecordedOutcome, Stored, Touch, TouchWrite,
+    Touches,
 };
 
 /// A client, as it was stored and as it is becoming.
 #[derive(Debug)]
-pub struct Draft<'a> {
+pub struct ClientPlan<'a> {
     policies: &'a Policies,
     /// Without its client, which is at work below.
     stored: Stored,
@@ -36,16 +37,16 @@ pub struct Draft<'a> {
 struct Slot {
     event: Event,
     /// What came of it before; none for one that is new.
-    before: Option<Outcome>,
+    before: Option<RecordedOutcome>,
     /// Its place in the batch, if it is new.
     index: Option<usize>,
     /// A new touch that equals one in a run: the same one delivered again, or another of the same moment.
     is_in_run: bool,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> ClientPlan<'a> {
     pub fn of(mut stored: Stored, policies: &'a Policies) -> Self {
-        let bore = stored.document.client.borne_name().cloned();
+        let bore = stored.document.client.current_name().cloned();
         let client = stored.take_client(policies);
         Self {
             policies,
@@ -67,13 +68,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Takes new events, sorted by their place in history, each with its place in the batch.
-    pub fn take(
+    pub fn apply_events(
         &mut self,
         mut events: Vec<(usize, Event)>,
         history: Vec<Logged>,
         present: Present,
         names: &mut Names,
-        outcomes: &mut [Outcome],
+        outcomes: &mut [RecordedOutcome],
     ) {
         let late = events.partition_point(|(_, event)| self.client.is_past(&event.position()));
         let in_order = events.split_off(late);
@@ -86,7 +87,7 @@ impl<'a> Draft<'a> {
                 self.put_touch(touch);
             }
         } else {
-            self.fold_anew(late, history, present, names, outcomes);
+            self.replay_history(late, history, present, names, outcomes);
         }
         for (index, event) in in_order {
             outcomes[index] = self.step(event, names);
@@ -94,20 +95,20 @@ impl<'a> Draft<'a> {
     }
 
     /// The fast way: an event after all that the client has seen.
-    fn step(&mut self, mut event: Event, names: &Names) -> Outcome {
+    fn step(&mut self, mut event: Event, names: &Names) -> RecordedOutcome {
         self.advance(event.time);
         let touch = Touch::of(&event);
         let before = touch.is_none().then(|| self.client.clone());
         let result = apply_deciding_name(&mut self.client, &mut event, self.policies, |event| {
             names.is_taken(event)
         });
-        let outcome = Outcome::from(result);
-        if let (Some(touch), Outcome::Applied) = (touch, outcome) {
+        let outcome = RecordedOutcome::from(result);
+        if let (Some(touch), RecordedOutcome::Applied) = (touch, outcome) {
             self.put_touch(touch);
             return outcome;
         }
         self.dirty = true;
-        self.claims |= outcome == Outcome::Applied && event.kind.claimed_name().is_some();
+        self.claims |= outcome == RecordedOutcome::Applied && event.kind.claimed_name().is_some();
         if let Some(before) = before {
             let told = changes(&before, &self.client);
             self.tell(told, event.time, &Cause::from(&event), false);
@@ -123,13 +124,13 @@ impl<'a> Draft<'a> {
     /// The slow way: late events are put where they belong, everything is folded anew up to the
     /// moment that the client had reached, and the difference becomes corrections. Timers that a wrong clock fired ahead of
     /// now have not fired then.
-    fn fold_anew(
+    fn replay_history(
         &mut self,
         late: Vec<(usize, Event)>,
         history: Vec<Logged>,
         present: Present,
         names: &Names,
-        outcomes: &mut [Outcome],
+        outcomes: &mut [RecordedOutcome],
     ) {
         let (Some(reached), Some((_, first_late))) = (self.client.as_of(), late.first()) else {
             return;
@@ -146,13 +147,13 @@ impl<'a> Draft<'a> {
                 without.get_or_insert_with(|| fresh.clone());
             } else if let Some(without) = &mut without {
                 without.advance(slot.event.time, self.policies);
-                let was = Outcome::from(without.apply(&slot.event, self.policies));
+                let was = RecordedOutcome::from(without.apply(&slot.event, self.policies));
                 if Touch::is_packed(&slot.event) {
                     slot.before = Some(was);
                 }
             }
             fresh.advance(slot.event.time, self.policies);
-            let outcome = Outcome::from(apply_deciding_name(
+            let outcome = RecordedOutcome::from(apply_deciding_name(
                 &mut fresh,
                 &mut slot.event,
                 self.policies,
@@ -174,7 +175,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Writes a new event of a replayed history to the log, or the new outcome of one that is there.
-    fn log(&mut self, slot: Slot, outcome: Outcome) {
+    fn log(&mut self, slot: Slot, outcome: RecordedOutcome) {
         let Slot {
             event,
             before,
@@ -186,14 +187,14 @@ impl<'a> Draft<'a> {
             return;
         }
         // One that was refused before is known to be refused, for whatever reason.
-        if let (None | Some(Outcome::Applied), Some(refusal)) = (before, outcome.refusal()) {
+        if let (None | Some(RecordedOutcome::Applied), Some(refusal)) = (before, outcome.refusal()) {
             let told = vec![Change::refused(refusal)];
             self.tell(told, event.time, &Cause::from(&event), !is_new);
         }
         match Touch::of(&event) {
             // It stays in its run, where a replay finds it. Its refusal is published under the name that stands for it.
             _ if Touch::is_packed(&event) => {}
-            Some(touch) if is_new && outcome == Outcome::Applied => {
+            Some(touch) if is_new && outcome == RecordedOutcome::Applied => {
                 if !is_in_run {
                     self.put_touch(touch);
                 }
@@ -234,16 +235,16 @@ impl<'a> Draft<'a> {
 
     /// Ends the work on this client: what has fallen due by now fires in the same transaction, as far as the horizon
     /// lets it, and its name is settled with the others of the batch.
-    pub fn settle(&mut self, horizon: Option<DateTime<Utc>>, names: &mut Names) {
+    pub fn fire_timers(&mut self, low_watermark: Option<DateTime<Utc>>, names: &mut Names) {
         // An event may be stamped a little ahead of our clock, or of the horizon; it is taken at its word.
-        if let Some(until) = self.client.as_of().max(horizon) {
+        if let Some(until) = self.client.as_of().max(low_watermark) {
             self.advance(until);
         }
-        let (before, after) = (self.bore.as_ref(), self.client.borne_name());
-        let lent = self.stored.document.name_is_lent;
-        if before != after || (lent && self.claims) {
-            let holds = names.settle(&self.stored.key, before, after);
-            self.stored.document.name_is_lent = after.is_some() && !holds;
+        let (before, after) = (self.bore.as_ref(), self.client.current_name());
+        let conflicted = self.stored.document.name_conflicted;
+        if before != after || (conflicted && self.claims) {
+            let holds = names.decide(&self.stored.key, before, after);
+            self.stored.document.name_conflicted = after.is_some() && !holds;
         }
     }
 
@@ -266,7 +267,7 @@ impl<'a> Draft<'a> {
     /// Adds this client's part to the commit. `swept` names the sweep whose deadline is put exactly; an
     /// event leaves one that is only too early for the sweep to find and move.
     pub fn write(mut self, swept: Option<Sweep>, commit: &mut Commit) {
-        let quiet = quiet::window(&self.client, self.policies);
+        let renew_only = renew_only::window(&self.client, self.policies);
         let closed = self.open.is_full().then(|| std::mem::take(&mut self.open));
         // The document takes over what a run that is put away says about the last renewal.
         self.dirty |= closed.is_some();
@@ -276,7 +277,7 @@ impl<'a> Draft<'a> {
                 key: self.key().clone(),
                 open: self.open.clone(),
                 closed,
-                quiet,
+                renew_only,
             });
         }
         let mut document = std::mem::take(&mut self.stored.document);
@@ -285,19 +286,19 @@ impl<'a> Draft<'a> {
         }
         for sweep in Sweep::ALL {
             let wanted = self.client.deadline(sweep, self.policies);
-            let armed = document.armed.get(&sweep).copied();
-            match (armed, wanted) {
-                (Some(armed), Some(wanted)) if armed <= wanted && swept != Some(sweep) => {}
-                (armed, wanted) if armed == wanted => {}
+            let deadline = document.deadlines.get(&sweep).copied();
+            match (deadline, wanted) {
+                (Some(deadline), Some(wanted)) if deadline <= wanted && swept != Some(sweep) => {}
+                (deadline, wanted) if deadline == wanted => {}
                 (_, Some(wanted)) => {
-                    document.armed.insert(sweep, wanted);
+                    document.deadlines.insert(sweep, wanted);
                     commit
                         .deadlines_set
                         .push((self.stored.key.clone(), sweep, wanted));
                     self.dirty = true;
                 }
                 (_, None) => {
-                    document.armed.remove(&sweep);
+                    document.deadlines.remove(&sweep);
                     commit.deadlines_cleared.push((self.stored.key.clone(), sweep));
                     self.dirty = true;
                 }

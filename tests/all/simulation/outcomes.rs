@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use tenure::domain::{ClientKey, Event, Refusal};
-use tenure::engine::Answer;
-use tenure::store::{Logged, Outcome, PACKED_SOURCE, Store, Touch};
+use tenure::engine::Outcome;
+use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome, Store, Touch};
 
 use super::world::Delivery;
 use crate::oracle::{Listener, Name, Oracle, Rules};
@@ -16,7 +16,7 @@ use crate::oracle::{Listener, Name, Oracle, Rules};
 /// Later than every event.
 const END: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
-pub struct Answers {
+pub struct Outcomes {
     /// Knows what is committed.
     oracle: Oracle,
     /// The events that it knows.
@@ -37,7 +37,7 @@ pub struct Answers {
     contended: HashSet<Name>,
 }
 
-impl Answers {
+impl Outcomes {
     pub fn new(part: usize, sent: &[Delivery]) -> Self {
         let claims = sent.iter().filter(|sent| claimed_name(&sent.event).is_some());
         let contended = claims
@@ -69,12 +69,12 @@ impl Answers {
     pub async fn answered(
         &mut self,
         batch: &[Delivery],
-        answers: &[Answer],
+        outcomes: &[Outcome],
         store: &dyn Store,
         sent: &[Delivery],
     ) {
         self.learn_policies(store).await;
-        assert_eq!(batch.len(), answers.len());
+        assert_eq!(batch.len(), outcomes.len());
         let known = self.known.clone();
         for delivery in batch {
             self.add(delivery);
@@ -87,7 +87,7 @@ impl Answers {
             }
             let found = places
                 .iter()
-                .map(|place| answers[*place].clone())
+                .map(|place| outcomes[*place].clone())
                 .collect::<Vec<_>>();
             let nothing = BTreeSet::new();
             let mut expected = self.expected(&client, batch, &places, &nothing, &self.oracle.names_taken);
@@ -114,12 +114,12 @@ impl Answers {
                 let event = &batch[*place].event;
                 let name = named(event);
                 match &found[n] {
-                    Answer::Refused(refusal) => {
+                    Outcome::Refused(refusal) => {
                         let reasons = self.reasons.entry((client.clone(), name.clone()));
                         reasons.or_default().insert(refusal.code());
                         self.logged.insert(name);
                     }
-                    Answer::Applied if !event.is_touch() => drop(self.logged.insert(name)),
+                    Outcome::Applied if !event.is_touch() => drop(self.logged.insert(name)),
                     _ => {}
                 }
             }
@@ -146,17 +146,17 @@ impl Answers {
         places: &[usize],
         missing: &BTreeSet<Name>,
         names_taken: &BTreeSet<Name>,
-    ) -> Vec<Answer> {
+    ) -> Vec<Outcome> {
         let verdict = self.oracle.at_without(client, END, missing, names_taken);
         let mut seen = HashSet::new();
         let of_one = |place: &usize| {
             let name = named(&batch[*place].event);
             if self.logged.contains(&name) || !seen.insert(name.clone()) {
-                return Answer::Duplicate;
+                return Outcome::Duplicate;
             }
             match verdict.refusals.get(&name) {
-                Some(code) => Answer::Refused(Refusal::from_code(code).expect("a code")),
-                None => Answer::Applied,
+                Some(code) => Outcome::Refused(Refusal::from_code(code).expect("a code")),
+                None => Outcome::Applied,
             }
         };
         places.iter().map(of_one).collect()
@@ -171,7 +171,7 @@ impl Answers {
         places: &[usize],
         n: usize,
         known: &HashSet<Name>,
-    ) -> Vec<Answer> {
+    ) -> Vec<Outcome> {
         let longest = match self.part_of(batch) {
             // It may end anywhere.
             1 => batch.len(),
@@ -235,7 +235,7 @@ impl Answers {
     async fn learn_names(&mut self, key: &ClientKey, store: &dyn Store, sent: &[Delivery]) -> Vec<Logged> {
         let history = store.history(key).await.expect("a history");
         for logged in &history {
-            if logged.outcome == Outcome::Refused(Refusal::NameTaken) {
+            if logged.outcome == RecordedOutcome::Refused(Refusal::NameTaken) {
                 someone_else_claims_its_name(logged, sent);
                 self.oracle.name_taken(&logged.event.source, &logged.event.id);
             }

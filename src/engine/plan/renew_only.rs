@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::{Client, Policies, Sweep};
-use crate::store::{Kept, Quiet};
+use crate::store::{ClientSnapshot, RenewOnlyWindow};
 
 /// 9999-12-31T23:59:59Z: beyond all times of events, and within those of both stores.
 const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("a time");
@@ -23,7 +23,7 @@ const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect
 ///
 /// A client whose last step was a timer has none: a timer that fired early (a sweep as of a later moment) says nothing
 /// about touches in between.
-pub fn window(client: &Client, policies: &Policies) -> Option<Quiet> {
+pub fn window(client: &Client, policies: &Policies) -> Option<RenewOnlyWindow> {
     let renewal = client.access()?.renewal()?;
     if client.fired.is_some() || renewal.warned.is_some() {
         return None;
@@ -32,7 +32,7 @@ pub fn window(client: &Client, policies: &Policies) -> Option<Quiet> {
         .into_iter()
         .filter_map(|sweep| client.deadline(sweep, policies))
         .min();
-    Some(Quiet {
+    Some(RenewOnlyWindow {
         after: client.as_of()?,
         before: due.unwrap_or(NEVER),
         policies: policies.count(),
@@ -42,12 +42,16 @@ pub fn window(client: &Client, policies: &Policies) -> Option<Quiet> {
 /// The window that is stored for a client, when it reaches further than its history allows: in it, a touch could be
 /// accepted that is to be refused, or that comes after a timer. A smaller window is sound, and so is one computed under
 /// other policies, which no touch uses.
-pub fn unsound<'a>(kept: &'a Kept, client: &Client, policies: &Policies) -> Option<&'a Quiet> {
-    let quiet = kept
-        .quiet
+pub fn unsound<'a>(
+    snapshot: &'a ClientSnapshot,
+    client: &Client,
+    policies: &Policies,
+) -> Option<&'a RenewOnlyWindow> {
+    let renew_only = snapshot
+        .renew_only
         .as_ref()
-        .filter(|quiet| quiet.policies == policies.count())?;
+        .filter(|renew_only| renew_only.policies == policies.count())?;
     let is_sound = window(client, policies)
-        .is_some_and(|window| window.after <= quiet.after && quiet.before <= window.before);
-    (!is_sound).then_some(quiet)
+        .is_some_and(|window| window.after <= renew_only.after && renew_only.before <= window.before);
+    (!is_sound).then_some(renew_only)
 }

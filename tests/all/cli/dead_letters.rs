@@ -60,7 +60,7 @@ fn a_letter_is_an_object_for_programs() {
     assert_eq!(shown[0]["origin"], "file:events.ndjson:15");
     assert_eq!(shown[0]["body"], "not an event");
     assert_eq!(shown[0]["times_seen"], 1);
-    assert!(shown[0]["settled_at"].is_null());
+    assert!(shown[0]["resolved_at"].is_null());
 }
 
 #[test]
@@ -103,10 +103,13 @@ fn what_is_still_no_event_stays_dead_and_the_script_is_told() {
     1: dead: the attribute `subject` is missing
     2: dead: the event is not JSON: expected ident at line 1 column 2
     ");
-    let letters = given.tenure.json(&["dead", "list", "--status", "open"]);
-    assert_eq!(each(&letters, "id"), ["1", "2"]);
-    assert_eq!(letters[0]["came_of"], "dead: the attribute `subject` is missing");
-    assert!(letters[0]["redriven_at"].is_string());
+    let dead_letters = given.tenure.json(&["dead", "list", "--status", "open"]);
+    assert_eq!(each(&dead_letters, "id"), ["1", "2"]);
+    assert_eq!(
+        dead_letters[0]["redrive_outcome"],
+        "dead: the attribute `subject` is missing"
+    );
+    assert!(dead_letters[0]["redriven_at"].is_string());
 }
 
 #[test]
@@ -137,12 +140,12 @@ fn a_letter_that_was_only_early_becomes_an_event() {
     assert_eq!(each(&answers, "outcome"), ["dead", "dead", "applied"]);
     let redriven = given.tenure.json(&["dead", "list", "--status", "redriven"]);
     assert_eq!(each(&redriven, "id"), ["3"]);
-    assert!(redriven[0]["settled_at"].is_string());
+    assert!(redriven[0]["resolved_at"].is_string());
     assert_eq!(
         given.tenure.json(&["client", "show", "acme/mill"])[0]["name"],
         "New Mill"
     );
-    assert_eq!(redriven[0]["came_of"], "applied");
+    assert_eq!(redriven[0]["redrive_outcome"], "applied");
     assert_eq!(
         patient.ok(&["dead", "redrive", "3"]),
         "3: redriven: before: applied\n"

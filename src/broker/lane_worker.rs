@@ -1,4 +1,4 @@
-//! A strand of a lane: commits what it is handed, batch by batch, beside the lane's other strands.
+//! A worker of a lane: commits what it is handed, batch by batch, beside the lane's other workers.
 //!
 //! A batch is what has come while the one before it was written: a quiet queue gives small batches, a backlog large
 //! ones. A batch that the store cannot take now is held and tried again. What the store will never take is searched for
@@ -13,9 +13,9 @@ use lapin::types::DeliveryTag;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
+use super::ack_tracker::AckTracker;
 use super::backoff::Backoff;
 use super::error::BrokerError;
-use super::ledger::Ledger;
 use super::message::Source;
 use super::metrics;
 use super::outage::StoreWatch;
@@ -31,10 +31,10 @@ const BATCH_BYTES: usize = 16 << 20;
 /// Bytes that are kept of a message which the store takes in no other way.
 const LAST_RESORT: usize = 64 << 10;
 
-/// What a strand is handed.
+/// What a worker is handed.
 pub(super) enum Item {
     Message(Box<Message>),
-    /// In every strand of the lane, between what was delivered before it and after it.
+    /// In every worker of the lane, between what was delivered before it and after it.
     Heartbeat(Arc<Heartbeat>),
 }
 
@@ -47,37 +47,37 @@ pub(super) struct Message {
     pub incoming: Option<Incoming>,
 }
 
-/// A heartbeat of the lane, on its way through all strands.
+/// A heartbeat of the lane, on its way through all workers.
 pub(super) struct Heartbeat {
     tag: DeliveryTag,
     watermark: Option<Watermark>,
-    /// Strands that are not through with what came before it.
+    /// Workers that are not through with what came before it.
     waiting: AtomicUsize,
 }
 
 impl Heartbeat {
-    pub fn new(tag: DeliveryTag, watermark: Option<Watermark>, strands: usize) -> Self {
+    pub fn new(tag: DeliveryTag, watermark: Option<Watermark>, workers: usize) -> Self {
         Self {
             tag,
             watermark,
-            waiting: AtomicUsize::new(strands),
+            waiting: AtomicUsize::new(workers),
         }
     }
 
-    /// All strands but the one that asks are through.
+    /// All workers but the one that asks are through.
     fn is_waiting_for_one(&self) -> bool {
         self.waiting.load(Ordering::Acquire) == 1
     }
 
-    /// A strand is through. True: it was the last.
+    /// A worker is through. True: it was the last.
     fn pass(&self) -> bool {
         self.waiting.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
-pub(super) struct Strand {
+pub(super) struct LaneWorker {
     pub source: Arc<Source>,
-    pub ledger: Arc<Ledger>,
+    pub acks: Arc<AckTracker>,
     pub engine: Arc<Engine>,
     pub watch: StoreWatch,
     /// Messages of a batch at most.
@@ -89,7 +89,7 @@ pub(super) struct Strand {
     pub failed: CancellationToken,
 }
 
-impl Strand {
+impl LaneWorker {
     /// Works until there is no more.
     pub async fn run(self, mut items: UnboundedReceiver<Item>) -> Result<(), BrokerError> {
         let queue = || self.source.queue.clone();
@@ -104,14 +104,14 @@ impl Strand {
             let began = Instant::now();
             #[expect(clippy::cast_precision_loss, reason = "a batch is not that long")]
             lengths.record(length as f64);
-            self.settle(batch.drain(..)).await?;
+            self.ingest_batch(batch.drain(..)).await?;
             seconds.record(began.elapsed());
             self.engine.vitals().succeeded(&self.source.queue, Instant::now());
         }
     }
 
     /// Sees a batch through to its acknowledgement.
-    async fn settle(&self, batch: impl Iterator<Item = Item>) -> Result<(), BrokerError> {
+    async fn ingest_batch(&self, batch: impl Iterator<Item = Item>) -> Result<(), BrokerError> {
         let mut messages = Vec::new();
         let mut heartbeats = Vec::new();
         for item in batch {
@@ -124,20 +124,20 @@ impl Strand {
         let (with_batch, later): (Vec<_>, Vec<_>) = heartbeats
             .into_iter()
             .partition(|heartbeat| heartbeat.is_waiting_for_one());
-        self.settle_messages(&mut messages, latest(&with_batch)).await?;
+        self.ingest_messages(&mut messages, latest(&with_batch)).await?;
         let mut passed: Vec<DeliveryTag> = with_batch.iter().map(|heartbeat| heartbeat.tag).collect();
         let last: Vec<_> = later.into_iter().filter(|heartbeat| heartbeat.pass()).collect();
         if let Some(watermark) = latest(&last) {
-            self.settle_messages(&mut [], Some(watermark)).await?;
+            self.ingest_messages(&mut [], Some(watermark)).await?;
         }
         passed.extend(last.iter().map(|heartbeat| heartbeat.tag));
         if passed.is_empty() {
             return Ok(());
         }
-        self.ledger.settle(passed).await
+        self.acks.acknowledge(passed).await
     }
 
-    async fn settle_messages(
+    async fn ingest_messages(
         &self,
         messages: &mut [Message],
         mut watermark: Option<Watermark>,
@@ -149,8 +149,8 @@ impl Strand {
         }
         while let Some(part) = parts.pop() {
             let reached = if parts.is_empty() { watermark.take() } else { None };
-            let Err(refusal) = self.take(part, reached.as_ref()).await? else {
-                self.ledger.settle(tags(part)).await?;
+            let Err(refusal) = self.ingest(part, reached.as_ref()).await? else {
+                self.acks.acknowledge(tags(part)).await?;
                 continue;
             };
             if parts.is_empty() {
@@ -159,7 +159,7 @@ impl Strand {
             if part.len() > 1 {
                 let (before, after) = part.split_at_mut(part.len() / 2);
                 parts.extend([after, before]);
-            } else if !self.put_aside(part, &refusal).await? {
+            } else if !self.quarantine(part, &refusal).await? {
                 if backoff.is_fresh() {
                     let queue = &self.source.queue;
                     tracing::error!(broker.queue = queue, why = %refusal, "the store refuses everything; waiting");
@@ -174,19 +174,19 @@ impl Strand {
     }
 
     /// Has messages taken, however long the store is away. The inner error is one that waiting does not help.
-    async fn take(
+    async fn ingest(
         &self,
         messages: &mut [Message],
         watermark: Option<&Watermark>,
     ) -> Result<Result<(), StoreError>, BrokerError> {
         let length = messages.len();
-        self.take_incoming(length, watermark, || self.read(messages))
+        self.ingest_incoming(length, watermark, || self.read(messages))
             .await
     }
 
     /// A store that answers, and yet fails again and again over these messages, may fail over their number: more than
     /// one are given back to be halved.
-    async fn take_incoming(
+    async fn ingest_incoming(
         &self,
         messages: usize,
         watermark: Option<&Watermark>,
@@ -196,7 +196,7 @@ impl Strand {
         let mut failures = 0;
         let mut failing = None;
         loop {
-            let taken = self.engine.take_from_lane(incoming(), watermark.cloned());
+            let taken = self.engine.ingest_from_lane(incoming(), watermark.cloned());
             match taken.await {
                 Ok(_) => {
                     drop(failing.take());
@@ -234,7 +234,7 @@ impl Strand {
     /// Waits before a batch in hand is tried again; an error when that is not worth while any more.
     async fn wait(&self, backoff: &mut Backoff) -> Result<(), BrokerError> {
         let waited = self.failed.run_until_cancelled(backoff.wait(&self.stop)).await;
-        if waited != Some(true) || !self.ledger.channel().status().connected() {
+        if waited != Some(true) || !self.acks.channel().status().connected() {
             return Err(BrokerError::Unreachable(format!(
                 "{} was given up with messages in hand, which RabbitMQ delivers again",
                 self.source.queue
@@ -247,30 +247,30 @@ impl Strand {
     /// something about it that the store does not take, and it is kept in hexadecimal, without its headers; in the last
     /// resort only its beginning. False: it is still in hand, because the store refuses everything (no right to the
     /// tables, or other tables than ours).
-    async fn put_aside(&self, alone: &[Message], refusal: &StoreError) -> Result<bool, BrokerError> {
+    async fn quarantine(&self, alone: &[Message], refusal: &StoreError) -> Result<bool, BrokerError> {
         let [Message { delivery, .. }] = alone else {
             return Ok(true);
         };
         let reason = format!("the store refused it: {refusal}");
-        let letter = || vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))];
+        let dead_letter = || vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))];
         let hex = |most: usize| vec![Incoming::Dead(self.source.hex(delivery, most, &reason))];
-        let kept = if self.take_incoming(1, None, letter).await?.is_ok() {
+        let kept = if self.ingest_incoming(1, None, dead_letter).await?.is_ok() {
             "it is kept as a dead letter"
-        } else if self.take_incoming(1, None, || hex(usize::MAX)).await?.is_ok() {
+        } else if self.ingest_incoming(1, None, || hex(usize::MAX)).await?.is_ok() {
             "it is kept as a dead letter in hexadecimal, without its headers"
-        } else if self.take_incoming(1, None, || hex(LAST_RESORT)).await?.is_ok() {
+        } else if self.ingest_incoming(1, None, || hex(LAST_RESORT)).await?.is_ok() {
             "ONLY ITS BEGINNING is kept, as a dead letter in hexadecimal; have its sender send it again"
         } else {
             return Ok(false);
         };
-        self.tell_put_aside(delivery, refusal, kept);
-        self.ledger.settle(tags(alone)).await?;
+        self.report_quarantined(delivery, refusal, kept);
+        self.acks.acknowledge(tags(alone)).await?;
         Ok(true)
     }
 
-    fn tell_put_aside(&self, delivery: &Delivery, refusal: &StoreError, what: &str) {
+    fn report_quarantined(&self, delivery: &Delivery, refusal: &StoreError, what: &str) {
         let queue = self.source.queue.as_str();
-        ::metrics::counter!(metrics::PUT_ASIDE, "queue" => queue.to_owned()).increment(1);
+        ::metrics::counter!(metrics::QUARANTINED, "queue" => queue.to_owned()).increment(1);
         tracing::error!(
             broker.queue = queue,
             message.bytes = delivery.data.len(),

@@ -2,47 +2,51 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Present, quiet};
+use super::{Present, renew_only};
 use crate::domain::fold::replay;
 use crate::domain::replay::Replica;
 use crate::domain::view::rfc3339;
 use crate::domain::{Cause, Client, Event, Policies, Sweep};
-use crate::store::{Columns, Kept, Outcome, Touch};
+use crate::store::{ClientSnapshot, Columns, RecordedOutcome, Touch};
 
 /// Events named one by one when their outcomes differ.
 const NAMED: usize = 3;
 
 /// A client folded anew from its log.
 #[derive(Debug)]
-pub struct Truth {
+pub struct Replayed {
     pub client: Client,
     /// The history, each event with what came of it.
-    pub events: Vec<(Event, Outcome)>,
+    pub events: Vec<(Event, RecordedOutcome)>,
     /// The last touch that is in a run put away.
     pub touches_closed_until: Option<DateTime<Utc>>,
 }
 
-impl Truth {
+impl Replayed {
     /// `is_taken` is asked about names that were never asked for: a verdict that was given stays with its event.
     /// Timers that fired ahead of now, by a wrong clock, have not fired.
     pub fn of(
-        kept: &Kept,
+        snapshot: &ClientSnapshot,
         present: Present,
         policies: &Policies,
         is_taken: impl FnMut(&Event) -> bool,
     ) -> Self {
-        let mut events: Vec<Event> = kept.history.iter().map(|logged| logged.event.clone()).collect();
+        let mut events: Vec<Event> = snapshot
+            .history
+            .iter()
+            .map(|logged| logged.event.clone())
+            .collect();
         let mut client = Client::default();
         let results = replay(&mut client, &mut events, policies, is_taken);
         let last_event = client.as_of();
-        let stored = stored_moment(kept, &client, policies);
+        let stored = stored_moment(snapshot, &client, policies);
         if let Some(moment) = stored {
             client.advance(present.cap(moment, last_event), policies);
         }
         // The row says how far the client is. The journal may say more: a clock that was ahead fired a timer, and what that
         // did was taken back since. It counts where the row is of no use, or disagrees with what was published.
-        if (stored.is_none() || told(kept, &client) != Replica::of(&client))
-            && let Some(moment) = told_moment(kept)
+        if (stored.is_none() || told(snapshot, &client) != Replica::of(&client))
+            && let Some(moment) = told_moment(snapshot)
         {
             client.advance(present.cap(moment, last_event), policies);
         }
@@ -50,14 +54,14 @@ impl Truth {
             .iter()
             .filter(|event| Touch::is_packed(event))
             .filter_map(Touch::of)
-            .filter(|touch| !kept.touches.iter().any(|open| open == touch))
+            .filter(|touch| !snapshot.touches.iter().any(|open| open == touch))
             .map(|touch| touch.time)
             .max();
         Self {
             client,
             events: events
                 .into_iter()
-                .zip(results.into_iter().map(Outcome::from))
+                .zip(results.into_iter().map(RecordedOutcome::from))
                 .collect(),
             touches_closed_until,
         }
@@ -66,16 +70,16 @@ impl Truth {
 
 /// How far the stored client is, if its history can have brought it there: past its last event to a timer that falls
 /// due at that very moment. Any other moment was tampered with.
-fn stored_moment(kept: &Kept, folded: &Client, policies: &Policies) -> Option<DateTime<Utc>> {
-    let as_of = kept.stored()?.client(policies).as_of()?;
-    let mut reached = folded.clone();
+fn stored_moment(snapshot: &ClientSnapshot, replayed: &Client, policies: &Policies) -> Option<DateTime<Utc>> {
+    let as_of = snapshot.stored()?.client(policies).as_of()?;
+    let mut reached = replayed.clone();
     reached.advance(as_of, policies);
     (reached.as_of() == Some(as_of)).then_some(as_of)
 }
 
 /// How far the client was when the last timer was told of.
-fn told_moment(kept: &Kept) -> Option<DateTime<Utc>> {
-    let timers = kept
+fn told_moment(snapshot: &ClientSnapshot) -> Option<DateTime<Utc>> {
+    let timers = snapshot
         .journal
         .iter()
         .filter(|entry| matches!(entry.cause, Cause::Timer { .. }));
@@ -84,35 +88,35 @@ fn told_moment(kept: &Kept) -> Option<DateTime<Utc>> {
 
 /// What a listener knows by the journal. Of a journal that was pruned the last word on each thing counts, and silence
 /// agrees.
-pub fn told(kept: &Kept, so: &Client) -> Replica {
-    let mut replica = if kept.journal_is_pruned {
-        Replica::of(so)
+pub fn told(snapshot: &ClientSnapshot, expected: &Client) -> Replica {
+    let mut replica = if snapshot.journal_is_pruned {
+        Replica::of(expected)
     } else {
         Replica::default()
     };
-    for entry in &kept.journal {
+    for entry in &snapshot.journal {
         replica.apply(&entry.change);
     }
     replica
 }
 
 /// In what a client as it is kept differs from its log, in words; nothing when all is right.
-pub fn differences(kept: &Kept, truth: &Truth, policies: &Policies) -> Vec<String> {
+pub fn differences(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies) -> Vec<String> {
     let mut out = Vec::new();
-    row(kept, truth, policies, &mut out);
-    outcomes(kept, truth, &mut out);
-    let (told, so) = (told(kept, &truth.client), Replica::of(&truth.client));
-    if told != so {
-        out.push(journal(&told, &so));
+    row(snapshot, replayed, policies, &mut out);
+    outcomes(snapshot, replayed, &mut out);
+    let (told, expected) = (told(snapshot, &replayed.client), Replica::of(&replayed.client));
+    if told != expected {
+        out.push(journal(&told, &expected));
     }
-    deadlines(kept, truth, policies, &mut out);
-    quiet(kept, truth, policies, &mut out);
+    deadlines(snapshot, replayed, policies, &mut out);
+    renew_only(snapshot, replayed, policies, &mut out);
     out
 }
 
-fn row(kept: &Kept, truth: &Truth, policies: &Policies, out: &mut Vec<String>) {
-    let Some(row) = &kept.row else {
-        let events = truth.events.len();
+fn row(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies, out: &mut Vec<String>) {
+    let Some(row) = &snapshot.row else {
+        let events = replayed.events.len();
         if events > 0 {
             out.push(format!("its row is missing, the log has {events} events of it"));
         }
@@ -122,15 +126,15 @@ fn row(kept: &Kept, truth: &Truth, policies: &Policies, out: &mut Vec<String>) {
         Ok(document) => document,
         Err(why) => return out.push(format!("the document cannot be read: {why}")),
     };
-    if let Some(stored) = kept.stored().map(|stored| stored.client(policies))
-        && stored != truth.client
+    if let Some(stored) = snapshot.stored().map(|stored| stored.client(policies))
+        && stored != replayed.client
     {
-        out.extend(parts(&stored, &truth.client));
+        out.extend(parts(&stored, &replayed.client));
     }
-    if document.touches_closed_until < truth.touches_closed_until {
+    if document.touches_closed_until < replayed.touches_closed_until {
         out.push(format!(
             "touches are put away up to {}, the document says {}",
-            words(truth.touches_closed_until),
+            words(replayed.touches_closed_until),
             words(document.touches_closed_until)
         ));
     }
@@ -138,64 +142,68 @@ fn row(kept: &Kept, truth: &Truth, policies: &Policies, out: &mut Vec<String>) {
 }
 
 /// The stored window in which touches are accepted unread must not reach further than the history allows.
-fn quiet(kept: &Kept, truth: &Truth, policies: &Policies, out: &mut Vec<String>) {
-    if let Some(quiet) = quiet::unsound(kept, &truth.client, policies) {
+fn renew_only(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies, out: &mut Vec<String>) {
+    if let Some(renew_only) = renew_only::unsound(snapshot, &replayed.client, policies) {
         out.push(format!(
             "touches between {} and {} would be accepted unread, and must not be",
-            rfc3339(quiet.after),
-            rfc3339(quiet.before)
+            rfc3339(renew_only.after),
+            rfc3339(renew_only.before)
         ));
     }
 }
 
 /// The parts of two clients that are not the same.
-fn parts(kept: &Client, folded: &Client) -> Vec<String> {
+fn parts(snapshot: &Client, replayed: &Client) -> Vec<String> {
     let json = |client: &Client| match serde_json::to_value(client) {
         Ok(serde_json::Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),
     };
-    let (kept, folded) = (json(kept), json(folded));
-    let mut names: Vec<_> = kept.keys().chain(folded.keys()).collect();
+    let (snapshot, replayed) = (json(snapshot), json(replayed));
+    let mut names: Vec<_> = snapshot.keys().chain(replayed.keys()).collect();
     names.sort_unstable();
     names.dedup();
     let text = |value: Option<&serde_json::Value>| value.map_or("nothing".into(), ToString::to_string);
     names
         .into_iter()
-        .filter(|name| kept.get(*name) != folded.get(*name))
+        .filter(|name| snapshot.get(*name) != replayed.get(*name))
         .map(|name| {
             format!(
                 "{name} is kept as {}, the history says {}",
-                text(kept.get(name)),
-                text(folded.get(name))
+                text(snapshot.get(name)),
+                text(replayed.get(name))
             )
         })
         .collect()
 }
 
-fn columns(kept: &Columns, so: &Columns, out: &mut Vec<String>) {
+fn columns(snapshot: &Columns, expected: &Columns, out: &mut Vec<String>) {
     let text = |text: &Option<String>| text.clone();
     let time = |time: Option<DateTime<Utc>>| time.map(|time| words(Some(time)));
     let columns = [
-        ("name", text(&kept.name), text(&so.name)),
-        ("name_key", text(&kept.name_key), text(&so.name_key)),
-        ("link", text(&kept.link), text(&so.link)),
-        ("service", text(&kept.service), text(&so.service)),
-        ("access", Some(kept.access.clone()), Some(so.access.clone())),
-        ("as_of", time(kept.as_of), time(so.as_of)),
+        ("name", text(&snapshot.name), text(&expected.name)),
+        ("name_key", text(&snapshot.name_key), text(&expected.name_key)),
+        ("link", text(&snapshot.link), text(&expected.link)),
+        ("service", text(&snapshot.service), text(&expected.service)),
+        (
+            "access",
+            Some(snapshot.access.clone()),
+            Some(expected.access.clone()),
+        ),
+        ("as_of", time(snapshot.as_of), time(expected.as_of)),
     ];
     let quoted = |text: Option<String>| text.map_or("empty".to_owned(), |text| format!("`{text}`"));
-    for (column, kept, so) in columns {
-        if kept != so {
-            let (kept, so) = (quoted(kept), quoted(so));
+    for (column, snapshot, expected) in columns {
+        if snapshot != expected {
+            let (snapshot, expected) = (quoted(snapshot), quoted(expected));
             out.push(format!(
-                "the column {column} is {kept}, by the document it is {so}"
+                "the column {column} is {snapshot}, by the document it is {expected}"
             ));
         }
     }
 }
 
-fn outcomes(kept: &Kept, truth: &Truth, out: &mut Vec<String>) {
-    let different: Vec<_> = outcomes_that_differ(kept, truth).collect();
+fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, out: &mut Vec<String>) {
+    let different: Vec<_> = outcomes_that_differ(snapshot, replayed).collect();
     for (event, before, now) in different.iter().take(NAMED) {
         out.push(format!(
             "event {} {} is kept as {}, and is {}",
@@ -213,26 +221,26 @@ fn outcomes(kept: &Kept, truth: &Truth, out: &mut Vec<String>) {
 
 /// Events whose outcome is not what is kept. A packed touch has none of its own.
 pub fn outcomes_that_differ<'a>(
-    kept: &'a Kept,
-    truth: &'a Truth,
-) -> impl Iterator<Item = (&'a Event, Outcome, Outcome)> {
-    truth
+    snapshot: &'a ClientSnapshot,
+    replayed: &'a Replayed,
+) -> impl Iterator<Item = (&'a Event, RecordedOutcome, RecordedOutcome)> {
+    replayed
         .events
         .iter()
-        .zip(&kept.history)
+        .zip(&snapshot.history)
         .filter(|((event, now), logged)| logged.outcome != *now && !Touch::is_packed(event))
         .map(|((event, now), logged)| (event, logged.outcome, *now))
 }
 
-fn outcome(outcome: Outcome) -> String {
+fn outcome(outcome: RecordedOutcome) -> String {
     outcome.refusal().map_or("applied".into(), |refusal| {
         format!("refused ({})", refusal.code())
     })
 }
 
-fn journal(told: &Replica, so: &Replica) -> String {
+fn journal(told: &Replica, expected: &Replica) -> String {
     let missing: Vec<String> = told
-        .changes_to(so)
+        .changes_to(expected)
         .into_iter()
         .map(|change| match change.id {
             Some(id) => format!("{} {id}", change.kind),
@@ -240,23 +248,23 @@ fn journal(told: &Replica, so: &Replica) -> String {
         })
         .collect();
     if missing.is_empty() {
-        format!("the journal tells of {told:?}, the history of {so:?}")
+        format!("the journal tells of {told:?}, the history of {expected:?}")
     } else {
         format!("the journal does not tell of {}", missing.join(", "))
     }
 }
 
-fn deadlines(kept: &Kept, truth: &Truth, policies: &Policies, out: &mut Vec<String>) {
+fn deadlines(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies, out: &mut Vec<String>) {
     for sweep in Sweep::ALL {
-        let row = kept.deadlines.get(&sweep).copied();
-        let due = truth.client.deadline(sweep, policies);
-        if let Some(document) = kept.document() {
-            let armed = document.armed.get(&sweep).copied();
-            if row != armed {
+        let row = snapshot.deadlines.get(&sweep).copied();
+        let due = replayed.client.deadline(sweep, policies);
+        if let Some(document) = snapshot.document() {
+            let deadline = document.deadlines.get(&sweep).copied();
+            if row != deadline {
                 out.push(format!(
                     "the deadline of {sweep} is {}, by the document it is {}",
                     words(row),
-                    words(armed)
+                    words(deadline)
                 ));
             }
         }
@@ -266,7 +274,7 @@ fn deadlines(kept: &Kept, truth: &Truth, policies: &Policies, out: &mut Vec<Stri
                 words(row),
                 words(due)
             ));
-        } else if row.is_some() && kept.row.is_none() && due.is_none() {
+        } else if row.is_some() && snapshot.row.is_none() && due.is_none() {
             out.push(format!("the deadline of {sweep} is {}, of nobody", words(row)));
         }
     }

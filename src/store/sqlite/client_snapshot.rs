@@ -5,8 +5,8 @@ use sqlx::sqlite::SqlitePool;
 
 use super::history;
 use crate::domain::{ClientKey, Entry};
-use crate::store::rows::{self, ClientRange, JournalRow, KeptColumns, TouchesRow};
-use crate::store::{Armed, Kept, Quiet, Result, Touches};
+use crate::store::rows::{self, ClientRange, JournalRow, SnapshotColumns, TouchesRow};
+use crate::store::{ClientSnapshot, Deadlines, RenewOnlyWindow, Result, Touches};
 
 /// Of the log and of the deadlines too: a client's row may be missing.
 pub(super) async fn keys(
@@ -44,16 +44,16 @@ pub(super) async fn keys(
 }
 
 /// As of one moment.
-pub(super) async fn one(readers: &SqlitePool, key: &ClientKey) -> Result<Kept> {
+pub(super) async fn one(readers: &SqlitePool, key: &ClientKey) -> Result<ClientSnapshot> {
     let mut transaction = readers.begin().await?;
-    let kept = of(&mut transaction, key).await?;
+    let snapshot = of(&mut transaction, key).await?;
     transaction.commit().await?;
-    Ok(kept)
+    Ok(snapshot)
 }
 
 /// In a transaction.
-pub(super) async fn of(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Kept> {
-    let row: Option<KeptColumns<i64>> = sqlx::query_as(
+pub(super) async fn of(connection: &mut SqliteConnection, key: &ClientKey) -> Result<ClientSnapshot> {
+    let row: Option<SnapshotColumns<i64>> = sqlx::query_as(
         "select version, doc, name, name_key, link, service, access, as_of
          from clients
          where partner = ?1 and client = ?2",
@@ -63,12 +63,12 @@ pub(super) async fn of(connection: &mut SqliteConnection, key: &ClientKey) -> Re
     .fetch_optional(&mut *connection)
     .await?;
     let mut histories = history::of(connection, std::slice::from_ref(key)).await?;
-    let (touches, quiet) = touches(connection, key).await?;
-    Ok(Kept {
+    let (touches, renew_only) = touches(connection, key).await?;
+    Ok(ClientSnapshot {
         key: key.clone(),
-        row: row.map(|row| rows::kept_row(key, row)).transpose()?,
+        row: row.map(|row| rows::snapshot_row(key, row)).transpose()?,
         touches,
-        quiet,
+        renew_only,
         deadlines: deadlines(connection, key).await?,
         history: histories.remove(key).unwrap_or_default(),
         journal: journal(connection, key).await?,
@@ -76,7 +76,10 @@ pub(super) async fn of(connection: &mut SqliteConnection, key: &ClientKey) -> Re
     })
 }
 
-async fn touches(connection: &mut SqliteConnection, key: &ClientKey) -> Result<(Touches, Option<Quiet>)> {
+async fn touches(
+    connection: &mut SqliteConnection,
+    key: &ClientKey,
+) -> Result<(Touches, Option<RenewOnlyWindow>)> {
     let row: Option<TouchesRow<i64>> = sqlx::query_as(
         "select open_run, quiet_after, quiet_before, quiet_policies from touches
          where partner = ?1 and client = ?2",
@@ -88,7 +91,7 @@ async fn touches(connection: &mut SqliteConnection, key: &ClientKey) -> Result<(
     rows::touches_row(key, row)
 }
 
-async fn deadlines(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Armed> {
+async fn deadlines(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Deadlines> {
     let deadlines: Vec<(String, i64)> = sqlx::query_as(
         "select sweep, due_at from deadlines
          where partner = ?1 and client = ?2",
@@ -97,7 +100,7 @@ async fn deadlines(connection: &mut SqliteConnection, key: &ClientKey) -> Result
     .bind(&*key.client)
     .fetch_all(connection)
     .await?;
-    rows::armed(key, deadlines)
+    rows::deadlines(key, deadlines)
 }
 
 async fn journal(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Vec<Entry>> {

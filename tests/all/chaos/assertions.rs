@@ -5,23 +5,23 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde_json::Value;
 use tenure::clock::{Clock as _, SystemClock};
 
+use super::environment::Environment;
 use super::flow::Message;
-use super::ground::Ground;
-use super::hearing::Heard;
+use super::subscriber::Heard;
 use crate::oracle::{self, Oracle, Rules};
 
-pub fn pass(ground: &Ground, sent: &[Message], heard: &Heard) {
-    ground.tenure.assert_no_drift();
-    let logged = every_event_once(ground, sent);
-    clients_as_the_oracle_says(ground, sent, heard, &logged);
-    no_dead_letter_too_many(ground, sent);
-    told_in_order(ground, heard);
+pub fn pass(environment: &Environment, sent: &[Message], heard: &Heard) {
+    environment.tenure.assert_no_drift();
+    let logged = every_event_once(environment, sent);
+    clients_as_the_oracle_says(environment, sent, heard, &logged);
+    no_dead_letter_too_many(environment, sent);
+    told_in_order(environment, heard);
 }
 
 /// The log has every event, and nothing else. Of touches it keeps what can matter; the clients' last accesses
 /// tell about them.
-fn every_event_once(ground: &Ground, sent: &[Message]) -> HashSet<oracle::Name> {
-    let logged: HashSet<oracle::Name> = rows(ground, "select source, id from events")
+fn every_event_once(environment: &Environment, sent: &[Message]) -> HashSet<oracle::Name> {
+    let logged: HashSet<oracle::Name> = rows(environment, "select source, id from events")
         .into_iter()
         .map(|row| (row[0].clone(), row[1].clone()))
         .collect();
@@ -45,7 +45,7 @@ fn every_event_once(ground: &Ground, sent: &[Message]) -> HashSet<oracle::Name> 
 }
 
 fn clients_as_the_oracle_says(
-    ground: &Ground,
+    environment: &Environment,
     sent: &[Message],
     heard: &Heard,
     logged: &HashSet<oracle::Name>,
@@ -55,14 +55,14 @@ fn clients_as_the_oracle_says(
         oracle.add(&serde_json::from_slice(&message.body).expect("JSON"));
     }
     for row in rows(
-        ground,
+        environment,
         "select source, id from events where reason = 'name_taken'",
     ) {
         oracle.name_taken(&row[0], &row[1]);
     }
     let mut refused: BTreeMap<String, BTreeMap<oracle::Name, String>> = BTreeMap::new();
     for row in rows(
-        ground,
+        environment,
         "select partner || '/' || client, source, id, reason from events where reason is not null",
     ) {
         let name = (row[1].clone(), row[2].clone());
@@ -78,7 +78,7 @@ fn clients_as_the_oracle_says(
     assert!(listener.complaints.is_empty(), "{:#?}", listener.complaints);
 
     let mut found: HashMap<String, Value> = HashMap::new();
-    for client in ground.tenure.json(&["client", "list"]) {
+    for client in environment.tenure.json(&["client", "list"]) {
         let text = |name: &str| client[name].as_str().expect("text").to_owned();
         found.insert(format!("{}/{}", text("partner"), text("client")), client);
     }
@@ -120,28 +120,28 @@ fn clients_as_the_oracle_says(
 }
 
 /// What could not be an event, and nothing else: no event was delivered too often.
-fn no_dead_letter_too_many(ground: &Ground, sent: &[Message]) {
+fn no_dead_letter_too_many(environment: &Environment, sent: &[Message]) {
     let broken: HashSet<&[u8]> = sent
         .iter()
         .filter(|message| message.event.is_none())
         .map(|message| message.body.as_slice())
         .collect();
-    let dead: Vec<Value> = ground
+    let dead: Vec<Value> = environment
         .tenure
         .json(&["dead", "list"])
         .iter()
-        .map(|letter| {
-            let id = letter["id"].to_string();
-            ground.tenure.json(&["dead", "show", &id]).remove(0)
+        .map(|dead_letter| {
+            let id = dead_letter["id"].to_string();
+            environment.tenure.json(&["dead", "show", &id]).remove(0)
         })
         .collect();
     let bodies: HashSet<&[u8]> = dead
         .iter()
-        .map(|letter| letter["body"].as_str().expect("text").as_bytes())
+        .map(|dead_letter| dead_letter["body"].as_str().expect("text").as_bytes())
         .collect();
     let strange: Vec<&Value> = dead
         .iter()
-        .filter(|letter| !broken.contains(letter["body"].as_str().expect("text").as_bytes()))
+        .filter(|dead_letter| !broken.contains(dead_letter["body"].as_str().expect("text").as_bytes()))
         .collect();
     assert!(strange.is_empty(), "{strange:#?}");
     assert_eq!(bodies, broken);
@@ -149,10 +149,10 @@ fn no_dead_letter_too_many(ground: &Ground, sent: &[Message]) {
 }
 
 /// Every line of the journal was told, and nothing else; the first telling of each in the order of its client's.
-fn told_in_order(ground: &Ground, heard: &Heard) {
+fn told_in_order(environment: &Environment, heard: &Heard) {
     let mut journal: HashMap<String, Vec<String>> = HashMap::new();
     for row in rows(
-        ground,
+        environment,
         "select partner || '/' || client, seq from journal order by xid, seq",
     ) {
         journal.entry(row[0].clone()).or_default().push(row[1].clone());
@@ -170,8 +170,8 @@ fn told_in_order(ground: &Ground, heard: &Heard) {
     assert_eq!(told.len(), journal.len());
 }
 
-fn rows(ground: &Ground, query: &str) -> Vec<Vec<String>> {
-    let text = ground.sql(query);
+fn rows(environment: &Environment, query: &str) -> Vec<Vec<String>> {
+    let text = environment.sql(query);
     text.lines()
         .map(|line| line.split('|').map(str::to_owned).collect())
         .collect()

@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{
-    Arming, Batch, Census, ClientFilter, Commit, Cursor, DeadFilter, DeadLine, DeadRecord, DeadStatus, Due,
-    Halt, HaltKind, Kept, LaneProgress, Logged, NameClaim, Outbox, Published, Recorded, Renewal, Replaced,
-    RunCounts, RunEnd, Stale, Store, StoreError, Stored, SweepRun,
+    Batch, Census, ClientFilter, ClientSnapshot, Commit, Cursor, DeadFilter, DeadLine, DeadRecord,
+    DeadStatus, DeadlineBackfill, Due, Halt, HaltKind, LaneProgress, Logged, NameClaim, Outbox, Published,
+    Recorded, Renewal, Replaced, RetentionTarget, RunCounts, RunEnd, Store, StoreError, Stored, SweepRun,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -26,19 +26,19 @@ pub struct Mood {
     /// It cannot be reached.
     pub away: AtomicBool,
     /// It answers, and refuses all that is to be written.
-    pub locked_up: AtomicBool,
+    pub reject_writes: AtomicBool,
     /// It does not let the relay's cursor be moved.
-    pub forgetful: AtomicBool,
+    pub reject_cursor: AtomicBool,
     /// Transactions that were begun.
     pub begun: AtomicU32,
 }
 
-pub struct MoodyStore {
+pub struct FaultInjectingStore {
     store: SqliteStore,
     pub mood: Arc<Mood>,
 }
 
-impl MoodyStore {
+impl FaultInjectingStore {
     pub fn new(store: SqliteStore) -> Self {
         Self {
             store,
@@ -63,10 +63,10 @@ fn refusal(reason: &str) -> StoreError {
     }
 }
 
-struct MoodyBatch(Box<dyn Batch>, Arc<Mood>);
+struct FaultInjectingBatch(Box<dyn Batch>, Arc<Mood>);
 
 #[async_trait]
-impl Batch for MoodyBatch {
+impl Batch for FaultInjectingBatch {
     async fn known(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
         self.0.known(ids).await
     }
@@ -87,8 +87,8 @@ impl Batch for MoodyBatch {
         self.0.histories(keys, longest).await
     }
 
-    async fn kept(&mut self, key: &ClientKey) -> Result<Kept> {
-        self.0.kept(key).await
+    async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {
+        self.0.snapshot(key).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
@@ -112,13 +112,13 @@ impl Batch for MoodyBatch {
     }
 
     async fn commit(self: Box<Self>, commit: &Commit) -> Result<()> {
-        let locked_up = self.1.locked_up.load(Ordering::SeqCst);
+        let reject_writes = self.1.reject_writes.load(Ordering::SeqCst);
         let poisonous = commit.events.iter().any(|write| write.event.id.contains(POISON));
         let deadly = commit
             .dead_letters
             .iter()
-            .any(|letter| String::from_utf8_lossy(&letter.body).contains(DEADLY));
-        if locked_up || poisonous || deadly {
+            .any(|dead_letter| String::from_utf8_lossy(&dead_letter.body).contains(DEADLY));
+        if reject_writes || poisonous || deadly {
             self.0.rollback().await?;
             return Err(refusal("no"));
         }
@@ -131,7 +131,7 @@ impl Batch for MoodyBatch {
 }
 
 #[async_trait]
-impl Store for MoodyStore {
+impl Store for FaultInjectingStore {
     fn kind(&self) -> &'static str {
         "moody"
     }
@@ -152,7 +152,7 @@ impl Store for MoodyStore {
 
     async fn probe(&self, at: DateTime<Utc>) -> Result<()> {
         self.here()?;
-        if self.mood.locked_up.load(Ordering::SeqCst) {
+        if self.mood.reject_writes.load(Ordering::SeqCst) {
             return Err(refusal("no"));
         }
         self.store.probe(at).await
@@ -161,7 +161,10 @@ impl Store for MoodyStore {
     async fn begin(&self) -> Result<Box<dyn Batch>> {
         self.here()?;
         self.mood.begun.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(MoodyBatch(self.store.begin().await?, self.mood.clone())))
+        Ok(Box::new(FaultInjectingBatch(
+            self.store.begin().await?,
+            self.mood.clone(),
+        )))
     }
 
     async fn client(&self, key: &ClientKey) -> Result<Option<Stored>> {
@@ -194,8 +197,8 @@ impl Store for MoodyStore {
         self.store.keys(partner, after, limit).await
     }
 
-    async fn kept(&self, key: &ClientKey) -> Result<Kept> {
-        self.store.kept(key).await
+    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
+        self.store.snapshot(key).await
     }
 
     async fn census(&self) -> Result<Census> {
@@ -235,16 +238,16 @@ impl Store for MoodyStore {
         self.store.claim_deferred(now, until, limit).await
     }
 
-    async fn settle_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
-        self.store.settle_redriven(done, at).await
+    async fn resolve_redriven(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
+        self.store.resolve_redriven(done, at).await
     }
 
-    async fn arming(&self) -> Result<Option<Arming>> {
-        self.store.arming().await
+    async fn deadline_backfill(&self) -> Result<Option<DeadlineBackfill>> {
+        self.store.deadline_backfill().await
     }
 
-    async fn armed(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
-        self.store.armed(policy_from, upto).await
+    async fn deadlines_backfilled(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
+        self.store.deadlines_backfilled(policy_from, upto).await
     }
 
     async fn lanes(&self) -> Result<Vec<LaneProgress>> {
@@ -319,7 +322,7 @@ impl Store for MoodyStore {
     }
 
     async fn relay_done(&self, upto: &Published) -> Result<()> {
-        if self.mood.forgetful.load(Ordering::SeqCst) {
+        if self.mood.reject_cursor.load(Ordering::SeqCst) {
             return Err(refusal("the cursor cannot be written"));
         }
         self.store.relay_done(upto).await
@@ -362,16 +365,24 @@ impl Store for MoodyStore {
         self.store.claim_dead(id, now, until).await
     }
 
-    async fn settle_dead(&self, id: i64, in_vain: bool, came_of: &str, at: DateTime<Utc>) -> Result<()> {
-        self.store.settle_dead(id, in_vain, came_of, at).await
+    async fn resolve_dead_letter(
+        &self,
+        id: i64,
+        failed: bool,
+        redrive_outcome: &str,
+        at: DateTime<Utc>,
+    ) -> Result<()> {
+        self.store
+            .resolve_dead_letter(id, failed, redrive_outcome, at)
+            .await
     }
 
-    async fn stale(&self, stale: Stale, before: DateTime<Utc>) -> Result<u64> {
-        self.store.stale(stale, before).await
+    async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
+        self.store.count_prunable(target, before).await
     }
 
-    async fn prune(&self, stale: Stale, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        self.store.prune(stale, before, limit).await
+    async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        self.store.prune(target, before, limit).await
     }
 
     async fn close(&self) {

@@ -12,7 +12,7 @@ use crate::store::{LaneProgress, StoreError};
 
 /// Up to which moment everything that has happened has been taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Horizon {
+pub(super) struct LowWatermark {
     /// None: not known yet.
     pub until: Option<DateTime<Utc>>,
     /// The lane that has come least far, if it is behind the clock.
@@ -53,7 +53,7 @@ impl fmt::Display for HeldBack {
     }
 }
 
-impl Horizon {
+impl LowWatermark {
     /// Without a lane there is nowhere to wait: the horizon is the moment itself. A watermark that is still to come was
     /// written by a clock that was wrong, and says nothing.
     pub fn of(lanes: &[LaneProgress], moment: DateTime<Utc>, clock: &ClockWatch) -> Self {
@@ -79,7 +79,7 @@ impl Engine {
     /// When the store cannot be reached.
     pub async fn keep_lanes(&self, lanes: &[String]) -> Result<(), StoreError> {
         self.store.keep_lanes(lanes, self.now()).await?;
-        self.lanes.forget();
+        self.lanes.invalidate();
         Ok(())
     }
 }

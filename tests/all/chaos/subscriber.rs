@@ -50,12 +50,12 @@ impl Heard {
     }
 }
 
-pub struct Hearing {
+pub struct Subscriber {
     heard: Arc<Mutex<Heard>>,
     _runtime: Runtime,
 }
 
-impl Hearing {
+impl Subscriber {
     /// Returns when the queue is there: nothing is missed.
     pub fn start(url: String) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -16,24 +16,24 @@ pub const LONGEST_BODY: usize = 16 << 20;
 pub(super) struct Sighting<'a> {
     pub digest: [u8; 32],
     /// The last of those that are the same.
-    pub letter: &'a DeadLetter,
+    pub dead_letter: &'a DeadLetter,
     pub times: i64,
 }
 
 impl Sighting<'_> {
     /// As much of the body as is kept.
     pub fn body(&self) -> &[u8] {
-        let body = &self.letter.body;
+        let body = &self.dead_letter.body;
         &body[..body.len().min(LONGEST_BODY)]
     }
 
     /// Length of the body as it came.
     pub fn bytes(&self) -> i64 {
-        i64::try_from(self.letter.body.len()).unwrap_or(i64::MAX)
+        i64::try_from(self.dead_letter.body.len()).unwrap_or(i64::MAX)
     }
 
     pub fn reason(&self) -> String {
-        let (reason, body) = (text(&self.letter.reason), &self.letter.body);
+        let (reason, body) = (text(&self.dead_letter.reason), &self.dead_letter.body);
         if body.len() <= LONGEST_BODY {
             return reason;
         }
@@ -69,19 +69,19 @@ pub(super) fn believable(now: DateTime<Utc>, until: DateTime<Utc>) -> DateTime<U
 }
 
 /// Each letter once, in the order of their first sighting.
-pub(super) fn sightings(letters: &[DeadLetter]) -> Vec<Sighting<'_>> {
+pub(super) fn sightings(dead_letters: &[DeadLetter]) -> Vec<Sighting<'_>> {
     let mut places = HashMap::new();
     let mut sightings: Vec<Sighting<'_>> = Vec::new();
-    for letter in letters {
-        let digest = digest(letter);
+    for dead_letter in dead_letters {
+        let digest = digest(dead_letter);
         let place = *places.entry(digest).or_insert(sightings.len());
         if let Some(sighting) = sightings.get_mut(place) {
-            sighting.letter = letter;
+            sighting.dead_letter = dead_letter;
             sighting.times += 1;
         } else {
             sightings.push(Sighting {
                 digest,
-                letter,
+                dead_letter,
                 times: 1,
             });
         }
@@ -92,10 +92,10 @@ pub(super) fn sightings(letters: &[DeadLetter]) -> Vec<Sighting<'_>> {
 /// By kind of origin, content type, the attributes of an event in binary mode, and body. Not by other
 /// headers, which count deliveries, nor by the reason, which a newer program may put better, nor by the
 /// lane or line, which may be another.
-fn digest(letter: &DeadLetter) -> [u8; 32] {
-    let kind = letter.origin.split(':').next().unwrap_or_default();
-    let content_type = letter.content_type.as_deref().unwrap_or_default();
-    let mut attributes: Vec<&(String, String)> = letter
+fn digest(dead_letter: &DeadLetter) -> [u8; 32] {
+    let kind = dead_letter.origin.split(':').next().unwrap_or_default();
+    let content_type = dead_letter.content_type.as_deref().unwrap_or_default();
+    let mut attributes: Vec<&(String, String)> = dead_letter
         .headers
         .iter()
         .filter(|(name, _)| is_attribute(name))
@@ -113,7 +113,7 @@ fn digest(letter: &DeadLetter) -> [u8; 32] {
         add(name.as_bytes());
         add(value.as_bytes());
     }
-    add(&letter.body);
+    add(&dead_letter.body);
     hash.finalize().into()
 }
 
@@ -127,7 +127,7 @@ fn is_attribute(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn letter(origin: &str, headers: &[(&str, &str)]) -> DeadLetter {
+    fn dead_letter(origin: &str, headers: &[(&str, &str)]) -> DeadLetter {
         DeadLetter {
             origin: origin.into(),
             content_type: None,
@@ -140,16 +140,16 @@ mod tests {
 
     #[test]
     fn a_letter_is_its_content_and_not_its_way_here() {
-        let first = letter(
+        let first = dead_letter(
             "amqp:tenure.events.0",
             &[("cloudEvents_id", "1"), ("x-delivery-count", "0")],
         );
-        let again = letter(
+        let again = dead_letter(
             "amqp:tenure.events.3",
             &[("x-delivery-count", "7"), ("cloudEvents_id", "1")],
         );
-        let other = letter("amqp:tenure.events.0", &[("cloudEvents_id", "2")]);
-        let elsewhere = letter("http", &[("cloudEvents_id", "1")]);
+        let other = dead_letter("amqp:tenure.events.0", &[("cloudEvents_id", "2")]);
+        let elsewhere = dead_letter("http", &[("cloudEvents_id", "1")]);
         assert_eq!(digest(&first), digest(&again));
         assert_ne!(digest(&first), digest(&other));
         assert_ne!(digest(&first), digest(&elsewhere));

@@ -2,23 +2,23 @@
 
 use chrono::{DateTime, Utc};
 
-use super::document::{Armed, Document};
+use super::document::{Deadlines, Document};
 use super::records::{Logged, Stored};
 use super::rows::ClientColumns;
-use super::touches::{Quiet, Touches};
+use super::touches::{RenewOnlyWindow, Touches};
 use crate::domain::{ClientKey, Entry, Name};
 
 /// One client, whole: its row, what was taken in, what was told, what is due. As large as its history.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct ClientSnapshot {
     pub key: ClientKey,
     /// None: the client has no row.
-    pub row: Option<KeptRow>,
+    pub row: Option<SnapshotRow>,
     /// The open run.
     pub touches: Touches,
-    pub quiet: Option<Quiet>,
+    pub renew_only: Option<RenewOnlyWindow>,
     /// As they stand in their table.
-    pub deadlines: Armed,
+    pub deadlines: Deadlines,
     /// Sorted by [`crate::domain::Event::position`].
     pub history: Vec<Logged>,
     /// Oldest line first.
@@ -28,7 +28,7 @@ pub struct Kept {
 }
 
 #[derive(Clone, Debug)]
-pub struct KeptRow {
+pub struct SnapshotRow {
     pub version: i64,
     /// Or why it cannot be read.
     pub document: Result<Document, String>,
@@ -63,7 +63,7 @@ impl Columns {
     }
 }
 
-impl Kept {
+impl ClientSnapshot {
     #[must_use]
     pub fn document(&self) -> Option<&Document> {
         self.row.as_ref().and_then(|row| row.document.as_ref().ok())

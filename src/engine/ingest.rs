@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::Engine;
-use super::conflicts::{Conflicts, give_up_disputed_names};
-use super::page::Age;
+use super::cached::Staleness;
+use super::conflict_retry::{ConflictRetry, give_up_disputed_names};
 use super::plan::{self, Plan, Situation};
-use super::terms::Terms;
+use super::transaction_context::TransactionContext;
 use crate::domain::{ClientKey, Event, Refusal};
-use crate::store::{Batch, Commit, DeadLetter, Outcome, StoreError, Stored, Watermark};
+use crate::store::{Batch, Commit, DeadLetter, RecordedOutcome, StoreError, Stored, Watermark};
 use crate::vitals::EVENTS;
 use reading::{again, histories, known, of_these, set_apart};
 
@@ -31,7 +31,7 @@ pub enum Incoming {
 
 /// What came of one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Outcome {
     Applied,
     Duplicate,
     Refused(Refusal),
@@ -44,18 +44,18 @@ pub enum Answer {
     },
 }
 
-impl Answer {
-    fn of_letter(letter: &DeadLetter) -> Self {
-        let reason = letter.reason.clone();
-        match letter.retry_at {
+impl Outcome {
+    fn of_dead_letter(dead_letter: &DeadLetter) -> Self {
+        let reason = dead_letter.reason.clone();
+        match dead_letter.retry_at {
             Some(until) => Self::Deferred { until, reason },
             None => Self::Dead(reason),
         }
     }
 }
 
-impl From<Outcome> for Answer {
-    fn from(outcome: Outcome) -> Self {
+impl From<RecordedOutcome> for Outcome {
+    fn from(outcome: RecordedOutcome) -> Self {
         outcome.refusal().map_or(Self::Applied, Self::Refused)
     }
 }
@@ -63,7 +63,7 @@ impl From<Outcome> for Answer {
 /// What is taken in one transaction, and where the answers go.
 struct Transaction<'a> {
     events: &'a [(usize, Event)],
-    letters: &'a [DeadLetter],
+    dead_letters: &'a [DeadLetter],
     /// How far the lane has come when all of these events are taken.
     watermark: Option<&'a Watermark>,
     /// Look every event up in the log, not only those that could be there.
@@ -74,9 +74,9 @@ struct Transaction<'a> {
 
 /// How many of the events, from the first on, were taken, and what came of them.
 #[derive(Default)]
-struct Taken {
+struct Ingested {
     events: usize,
-    answers: Vec<(usize, Answer)>,
+    outcomes: Vec<(usize, Outcome)>,
     /// Clients whose history is too long to be read beside others. With any of them, nothing was taken.
     long: Vec<ClientKey>,
 }
@@ -88,24 +88,24 @@ impl Engine {
     /// # Errors
     /// When the store cannot be reached or has failed; the same batch may be given again, and what was
     /// committed of it already is answered as a duplicate.
-    pub async fn take(&self, incoming: Vec<Incoming>) -> Result<Vec<Answer>, StoreError> {
-        self.take_from_lane(incoming, None).await
+    pub async fn ingest(&self, incoming: Vec<Incoming>) -> Result<Vec<Outcome>, StoreError> {
+        self.ingest_from_lane(incoming, None).await
     }
 
     /// The same for what a lane of the broker delivered, and how far the lane has come with it.
     ///
     /// # Errors
-    /// As [`Engine::take`].
-    pub async fn take_from_lane(
+    /// As [`Engine::ingest`].
+    pub async fn ingest_from_lane(
         &self,
         incoming: Vec<Incoming>,
         watermark: Option<Watermark>,
-    ) -> Result<Vec<Answer>, StoreError> {
+    ) -> Result<Vec<Outcome>, StoreError> {
         if incoming.is_empty() && watermark.is_none() {
             return Ok(Vec::new());
         }
         let attempt = self.vitals.begin(EVENTS, Instant::now());
-        let taken = self.take_all(incoming, watermark).await;
+        let taken = self.ingest_all(incoming, watermark).await;
         match &taken {
             Ok(_) => attempt.succeeded(Instant::now()),
             // Others are about these events, and not about the store.
@@ -115,20 +115,20 @@ impl Engine {
         taken
     }
 
-    async fn take_all(
+    async fn ingest_all(
         &self,
         incoming: Vec<Incoming>,
         watermark: Option<Watermark>,
-    ) -> Result<Vec<Answer>, StoreError> {
-        let mut answers = vec![Answer::Duplicate; incoming.len()];
+    ) -> Result<Vec<Outcome>, StoreError> {
+        let mut outcomes = vec![Outcome::Duplicate; incoming.len()];
         let mut events = Vec::with_capacity(incoming.len());
-        let mut letters = Vec::new();
+        let mut dead_letters = Vec::new();
         let again = again(&incoming);
         for ((index, incoming), again) in incoming.into_iter().enumerate().zip(again) {
             match incoming {
-                Incoming::Dead(letter) => {
-                    answers[index] = Answer::of_letter(&letter);
-                    letters.push(letter);
+                Incoming::Dead(dead_letter) => {
+                    outcomes[index] = Outcome::of_dead_letter(&dead_letter);
+                    dead_letters.push(dead_letter);
                 }
                 Incoming::Event(event) if !again => events.push((index, event)),
                 Incoming::Event(_) => {}
@@ -138,7 +138,7 @@ impl Engine {
         events.retain(|(index, event)| {
             let kept = renewed.contains(&event.key);
             if kept {
-                answers[*index] = Answer::Applied;
+                outcomes[*index] = Outcome::Applied;
             }
             !kept
         });
@@ -146,19 +146,20 @@ impl Engine {
             // Before a transaction, which would hold a connection while this waits for another.
             self.clear_timers().await?;
         }
-        self.take_apart(events, letters, watermark, &mut answers).await?;
-        count(&answers);
-        self.deferred.notice(&answers, self.watch.elapsed());
-        Ok(answers)
+        self.ingest_in_transactions(events, dead_letters, watermark, &mut outcomes)
+            .await?;
+        count(&outcomes);
+        self.deferred.notice(&outcomes, self.watch.elapsed());
+        Ok(outcomes)
     }
 
     /// Takes events in as many transactions as they need. The watermark goes with the last of them.
-    async fn take_apart(
+    async fn ingest_in_transactions(
         &self,
         events: Vec<(usize, Event)>,
-        mut letters: Vec<DeadLetter>,
+        mut dead_letters: Vec<DeadLetter>,
         watermark: Option<Watermark>,
-        answers: &mut [Answer],
+        outcomes: &mut [Outcome],
     ) -> Result<(), StoreError> {
         let longest = self.best_batch();
         let mut groups = VecDeque::from([events]);
@@ -167,25 +168,25 @@ impl Engine {
                 let events = &rest[..rest.len().min(longest)];
                 let is_last = events.len() == rest.len() && groups.is_empty();
                 let watermark = watermark.as_ref().filter(|_| is_last);
-                if events.is_empty() && letters.is_empty() && watermark.is_none() {
+                if events.is_empty() && dead_letters.is_empty() && watermark.is_none() {
                     break;
                 }
                 let transaction = Transaction {
                     events,
-                    letters: &letters,
+                    dead_letters: &dead_letters,
                     watermark,
                     suspicious: false,
                     alone: rest.iter().all(|(_, event)| event.key == rest[0].1.key),
                 };
-                let taken = self.take_together(transaction).await?;
+                let taken = self.ingest_transaction(transaction).await?;
                 if !taken.long.is_empty() {
                     groups.extend(set_apart(&mut rest, &taken.long));
                     continue;
                 }
-                for (index, answer) in taken.answers {
-                    answers[index] = answer;
+                for (index, outcome) in taken.outcomes {
+                    outcomes[index] = outcome;
                 }
-                letters.clear();
+                dead_letters.clear();
                 rest.drain(..taken.events);
                 if rest.is_empty() {
                     break;
@@ -198,47 +199,47 @@ impl Engine {
     /// How many events it takes least work for each to take at a time.
     #[must_use]
     pub fn best_batch(&self) -> usize {
-        self.store.parts().of_transaction()
+        self.store.batch_limits().events_per_transaction()
     }
 
-    async fn take_together(&self, mut transaction: Transaction<'_>) -> Result<Taken, StoreError> {
-        let mut conflicts = Conflicts::default();
+    async fn ingest_transaction(&self, mut transaction: Transaction<'_>) -> Result<Ingested, StoreError> {
+        let mut retry = ConflictRetry::default();
         loop {
-            match self.try_together(&transaction).await {
-                Err(error) => conflicts.again(error).await?,
+            match self.try_transaction(&transaction).await {
+                Err(error) => retry.wait_after(error).await?,
                 done => return done,
             }
             transaction.suspicious = true;
         }
     }
 
-    async fn try_together(&self, transaction: &Transaction<'_>) -> Result<Taken, StoreError> {
-        let parts = self.store.parts();
+    async fn try_transaction(&self, transaction: &Transaction<'_>) -> Result<Ingested, StoreError> {
+        let limits = self.store.batch_limits();
         let mut batch = self.store.begin().await?;
         let began = Instant::now();
-        let terms = if transaction.events.len() > parts.events {
+        let context = if transaction.events.len() > limits.events_per_part {
             // It may take longer than one may go by what was read a moment ago. Nobody else writes beside it, so what is
             // read now holds to its end.
-            Some(self.terms(batch.as_mut(), Age::Now).await?)
+            Some(self.transaction_context(batch.as_mut(), Staleness::None).await?)
         } else {
             None
         };
-        let mut taken = Taken::default();
+        let mut taken = Ingested::default();
         let (mut is_empty, mut tells) = (true, false);
-        for number in 1..=parts.together {
+        for number in 1..=limits.parts {
             let rest = &transaction.events[taken.events..];
-            let part = &rest[..rest.len().min(parts.events)];
+            let part = &rest[..rest.len().min(limits.events_per_part)];
             let (mut commit, of_part) = self
-                .plan_part(batch.as_mut(), part, transaction, terms.as_ref())
+                .plan_part(batch.as_mut(), part, transaction, context.as_ref())
                 .await?;
             if !of_part.long.is_empty() {
                 batch.rollback().await?;
                 return Ok(of_part);
             }
             taken.events += of_part.events;
-            taken.answers.extend(of_part.answers);
+            taken.outcomes.extend(of_part.outcomes);
             if number == 1 {
-                commit.dead_letters = transaction.letters.to_vec();
+                commit.dead_letters = transaction.dead_letters.to_vec();
             }
             let is_last = taken.events == transaction.events.len();
             if is_last {
@@ -246,7 +247,7 @@ impl Engine {
             }
             is_empty &= commit.is_empty();
             tells |= !commit.journal.is_empty();
-            if is_last || number == parts.together || began.elapsed() > LONGEST || batch.others_wait() {
+            if is_last || number == limits.parts || began.elapsed() > LONGEST || batch.others_wait() {
                 if is_empty {
                     batch.rollback().await?;
                 } else {
@@ -269,8 +270,8 @@ impl Engine {
         batch: &mut dyn Batch,
         part: &[(usize, Event)],
         transaction: &Transaction<'_>,
-        terms: Option<&Terms>,
-    ) -> Result<(Commit, Taken), StoreError> {
+        context: Option<&TransactionContext>,
+    ) -> Result<(Commit, Ingested), StoreError> {
         let mut keys: Vec<ClientKey> = part.iter().map(|(_, event)| event.key.clone()).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -279,23 +280,26 @@ impl Engine {
             give_up_disputed_names(batch, &mut stored).await?;
         }
         // Not before: whoever waits for a lock must not go by what was known then.
-        let Terms { policies, horizon } = match terms {
-            Some(terms) => terms.clone(),
-            None => self.terms(batch, Age::AMoment).await?,
+        let TransactionContext {
+            policies,
+            low_watermark,
+        } = match context {
+            Some(context) => context.clone(),
+            None => self.transaction_context(batch, Staleness::Bounded).await?,
         };
         let clients: HashMap<&ClientKey, &Stored> =
             stored.iter().map(|stored| (&stored.key, stored)).collect();
         let client = |event: &Event| clients.get(&event.key).copied();
 
         let known = known(batch, part, transaction.suspicious, client).await?;
-        let mut taken = Taken {
+        let mut taken = Ingested {
             events: part.len(),
-            ..Taken::default()
+            ..Ingested::default()
         };
         let mut fresh: Vec<(usize, usize, Event)> = Vec::with_capacity(part.len());
         for (place, (index, event)) in part.iter().enumerate() {
             if known.contains(&place) {
-                taken.answers.push((*index, Answer::Duplicate));
+                taken.outcomes.push((*index, Outcome::Duplicate));
             } else {
                 fresh.push((place, *index, event.clone()));
             }
@@ -313,9 +317,9 @@ impl Engine {
             .cloned()
             .collect();
         if !long.is_empty() {
-            let long = Taken {
+            let long = Ingested {
                 long,
-                ..Taken::default()
+                ..Ingested::default()
             };
             return Ok((Commit::default(), long));
         }
@@ -339,13 +343,13 @@ impl Engine {
         if leading < events.len() {
             events.truncate(leading);
             taken.events = places[leading].0;
-            taken.answers.retain(|(index, _)| *index < places[leading].1);
+            taken.outcomes.retain(|(index, _)| *index < places[leading].1);
         }
         let stored = of_these(stored, &events);
         let Plan { commit, outcomes } = plan::plan(
             Situation {
                 present: self.present(),
-                horizon,
+                low_watermark,
                 policies: &policies,
                 stored,
                 histories,
@@ -354,21 +358,21 @@ impl Engine {
             events,
         );
         for ((_, index), outcome) in places.into_iter().zip(outcomes) {
-            taken.answers.push((index, outcome.into()));
+            taken.outcomes.push((index, outcome.into()));
         }
         Ok((commit, taken))
     }
 }
 
-fn count(answers: &[Answer]) {
+fn count(outcomes: &[Outcome]) {
     let (mut applied, mut duplicate, mut dead, mut deferred) = (0, 0, 0, 0);
-    for answer in answers {
-        match answer {
-            Answer::Applied => applied += 1,
-            Answer::Duplicate => duplicate += 1,
-            Answer::Dead(_) => dead += 1,
-            Answer::Deferred { .. } => deferred += 1,
-            Answer::Refused(refusal) => {
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Applied => applied += 1,
+            Outcome::Duplicate => duplicate += 1,
+            Outcome::Dead(_) => dead += 1,
+            Outcome::Deferred { .. } => deferred += 1,
+            Outcome::Refused(refusal) => {
                 metrics::counter!("tenure_events_total", "outcome" => "refused").increment(1);
                 metrics::counter!("tenure_refusals_total", "code" => refusal.code()).increment(1);
             }

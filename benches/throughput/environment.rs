@@ -25,7 +25,7 @@ pub const POSTGRES: [&str; 7] = [
 ];
 
 /// The servers.
-pub struct Ground {
+pub struct Environment {
     pub postgres: Postgres,
     pub rabbit: RabbitMq,
     pub runtime: Runtime,
@@ -41,21 +41,21 @@ pub struct Ground {
 
 /// A vhost, gone when dropped.
 pub struct Vhost<'g> {
-    ground: &'g Ground,
+    environment: &'g Environment,
     pub url: String,
 }
 
 /// A database, gone when dropped.
 pub struct Database<'g> {
-    ground: &'g Ground,
+    environment: &'g Environment,
     pub url: String,
 }
 
-impl Ground {
+impl Environment {
     pub fn new() -> Self {
         let began = Instant::now();
         let load_before = machine::load();
-        let ground = Self {
+        let environment = Self {
             postgres: Postgres::with_settings(&POSTGRES),
             rabbit: RabbitMq::own(),
             runtime: Runtime::new().expect("threads"),
@@ -66,8 +66,8 @@ impl Ground {
             load_before,
             commit: machine::commit(),
         };
-        ground.tell("PostgreSQL and RabbitMQ are ready");
-        ground
+        environment.tell("PostgreSQL and RabbitMQ are ready");
+        environment
     }
 
     /// A line of progress.
@@ -87,13 +87,19 @@ impl Ground {
             let publisher = Publisher::connect(&url, &broker).await.expect("a connection");
             publisher.finish().await.expect("nothing was published");
         });
-        Vhost { ground: self, url }
+        Vhost {
+            environment: self,
+            url,
+        }
     }
 
     /// An empty database.
     pub fn database(&self, hint: &str) -> Database<'_> {
         let url = self.postgres.database(hint);
-        Database { ground: self, url }
+        Database {
+            environment: self,
+            url,
+        }
     }
 
     /// A copy of a database that nobody is connected to. It begins right after a checkpoint, as every other copy.
@@ -116,7 +122,10 @@ impl Ground {
         );
         self.sql("postgres", "checkpoint");
         let url = self.postgres.url(&name);
-        Database { ground: self, url }
+        Database {
+            environment: self,
+            url,
+        }
     }
 
     fn sql(&self, database: &str, statement: &str) -> String {
@@ -159,13 +168,13 @@ impl Vhost<'_> {
 
     /// How many messages a queue holds, as it was counted a moment ago.
     pub fn depth(&self, queue: &str) -> Option<u64> {
-        self.ground.rabbit.queue_depth(self.name(), queue)
+        self.environment.rabbit.queue_depth(self.name(), queue)
     }
 
     /// Waits until a queue holds so many messages.
     pub fn expect_depth(&self, queue: &str, messages: u64) {
         let limit = Duration::from_mins(1);
-        self.ground
+        self.environment
             .rabbit
             .wait_for_depth(self.name(), queue, messages, limit);
     }
@@ -174,12 +183,12 @@ impl Vhost<'_> {
 impl Database<'_> {
     /// Runs SQL in it; returns the rows, their fields separated by `|`.
     pub fn sql(&self, statement: &str) -> String {
-        self.ground.sql(name_in(&self.url), statement)
+        self.environment.sql(name_in(&self.url), statement)
     }
 
     /// Runs statements beside each other, each on a connection of its own.
     pub fn sql_at_once(&self, statements: &[String]) {
-        let (postgres, database) = (&self.ground.postgres, name_in(&self.url));
+        let (postgres, database) = (&self.environment.postgres, name_in(&self.url));
         std::thread::scope(|scope| {
             for statement in statements {
                 scope.spawn(move || postgres.sql(database, statement));
@@ -201,14 +210,16 @@ impl Database<'_> {
 
     /// A number that SQL gives.
     pub fn number(&self, statement: &str) -> f64 {
-        let answer = self.sql(statement);
-        answer.parse().unwrap_or_else(|_| panic!("{statement}: {answer}"))
+        let outcome = self.sql(statement);
+        outcome
+            .parse()
+            .unwrap_or_else(|_| panic!("{statement}: {outcome}"))
     }
 
     /// How many rows a table holds.
     pub fn count(&self, table: &str) -> usize {
-        let answer = self.sql(&format!("select count(*) from {table}"));
-        answer.parse().expect("a count")
+        let outcome = self.sql(&format!("select count(*) from {table}"));
+        outcome.parse().expect("a count")
     }
 }
 
@@ -216,7 +227,7 @@ impl Drop for Vhost<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let path = format!("vhosts/{}", self.name());
-            self.ground.rabbit.manage("DELETE", &path, None);
+            self.environment.rabbit.manage("DELETE", &path, None);
         }
     }
 }
@@ -225,7 +236,7 @@ impl Drop for Database<'_> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             let name = name_in(&self.url);
-            self.ground
+            self.environment
                 .sql("postgres", &format!("drop database {name} with (force)"));
         }
     }

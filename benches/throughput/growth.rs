@@ -1,14 +1,14 @@
 //! What an event costs at some size of Tenure, and what is on the disk then.
 
+use crate::environment::Database;
 use crate::figures::Spread;
-use crate::ground::Database;
 
 /// The tables that grow with clients and events.
 pub const TABLES: [&str; 5] = ["clients", "events", "journal", "deadlines", "touches"];
 
 /// One size, and what was measured at it.
 #[derive(Clone, Debug)]
-pub struct Grown {
+pub struct Growth {
     pub clients: usize,
     /// Events that a client has in the log.
     pub history: usize,
@@ -24,7 +24,7 @@ pub struct Grown {
     pub late: Spread,
 }
 
-impl Grown {
+impl Growth {
     /// Rows of the log.
     pub fn events(&self) -> usize {
         self.clients * self.history

@@ -48,7 +48,7 @@ enum Phase {
 }
 
 /// Everyone, as they are by now.
-pub struct Town {
+pub struct Population {
     rng: StdRng,
     policies: Policies,
     clients: Vec<(ClientKey, Client)>,
@@ -77,7 +77,7 @@ impl Stretch {
     }
 }
 
-impl Town {
+impl Population {
     /// So many clients that nothing is known of yet, of partners whose ids begin alike. The same seed gives the same
     /// town.
     pub fn new(seed: u64, partner: &str, clients: usize) -> Self {
