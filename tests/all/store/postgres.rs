@@ -447,9 +447,11 @@ async fn a_copy_without_its_sequences_goes_on() {
     assert!(other.lead_relay().await.unwrap());
     write_on(other.begin().await.unwrap(), &key("a")).await.unwrap();
     put(&*other, dead(b"2")).await.unwrap();
-    let outbox = other.relay_next(lines[2].cursor, None, 9).await.unwrap();
-    assert!(outbox.epoch > before, "a new epoch has begun");
-    assert!(outbox.lines[0].cursor.sequence > lines[2].cursor.sequence);
+    let all = relayed(&*other, 4, 9).await;
+    let epoch = other.relay_next(Cursor::default(), None, 0).await.unwrap().epoch;
+    assert!(epoch > before, "a new epoch has begun");
+    assert_eq!(all[..3], lines);
+    assert!(all[3].cursor.sequence > lines[2].cursor.sequence);
 }
 
 #[tokio::test(flavor = "multi_thread")]
