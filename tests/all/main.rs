@@ -7,6 +7,7 @@ mod clocks;
 mod cluster;
 mod config;
 mod delivery_limit;
+mod documents;
 mod end_to_end;
 mod engine;
 mod failover;
