@@ -1,5 +1,6 @@
 //! Tenure: who may enter whose account, and who is billed for what, at this very moment.
 
+mod backoff;
 pub mod broker;
 pub mod cli;
 pub mod clock;
@@ -9,7 +10,9 @@ pub mod domain;
 pub mod engine;
 pub mod escape;
 pub mod http;
+mod interval;
 pub mod scheduler;
+mod signals;
 pub mod store;
 pub mod telemetry;
 mod tls;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::beat::Beats;
 use super::error::BrokerError;
 use super::lane::{Lane, LaneSettings};
 use super::link::Link;
 use super::state::Part;
 use super::{Context, topology};
+use crate::backoff::Backoff;
 
 /// Dead messages are read one at a time: if one of them ends the worker, no other message is in flight.
 const DEAD_PREFETCH: u16 = 1;

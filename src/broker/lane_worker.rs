@@ -14,11 +14,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use super::ack_tracker::AckTracker;
-use super::backoff::Backoff;
 use super::error::BrokerError;
 use super::message::Source;
 use super::metrics;
 use super::outage::StoreWatch;
+use crate::backoff::Backoff;
 use crate::engine::{Engine, Incoming};
 use crate::store::{StoreError, Watermark, body_digest};
 use crate::wire::{Decoder, Limits};

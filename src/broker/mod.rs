@@ -2,7 +2,6 @@
 
 mod ack_tracker;
 mod address;
-mod backoff;
 mod beat;
 mod clock;
 mod consumer;

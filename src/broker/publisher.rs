@@ -8,10 +8,10 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
 
 use super::address::{self, Address};
-use super::backoff::Backoff;
 use super::error::BrokerError;
 use super::link::{self, Link, open_channel};
 use super::{metrics, topology};
+use crate::backoff::Backoff;
 use crate::config;
 use crate::domain::Event;
 use crate::store::Recorded;

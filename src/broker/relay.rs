@@ -18,12 +18,12 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::error::BrokerError;
 use super::published::PublishedRecord;
 use super::publisher::{self, ATTEMPTS, Outgoing};
 use super::state::Part;
 use super::{Context, metrics, topology};
+use crate::backoff::Backoff;
 use crate::store::{Cursor, Outbox, Published, Recorded, StoreError};
 
 /// Journal lines that are read at a time.

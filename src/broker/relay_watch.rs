@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use super::state::Severity;
 use crate::domain::view::rfc3339;
+use crate::interval::Interval;
 use crate::store::Cursor;
 
 /// How often the journal is looked at.
@@ -20,7 +21,8 @@ const RELAY: &str = "relay";
 /// Looks until told to stop.
 pub(super) async fn run(context: &Context, stop: &CancellationToken) {
     let mut next: Option<(Cursor, Instant)> = None;
-    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+    let mut interval = Interval::new(LOOK, stop);
+    while interval.tick().await {
         // A store that does not answer has a check of its own.
         let Ok(waiting) = context.engine.store().relay_waiting().await else {
             continue;

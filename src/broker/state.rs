@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::backoff;
 use super::error::BrokerError;
 use super::metrics;
+use crate::backoff;
 
 /// What a connection is for. Each part has one of its own: a publisher that RabbitMQ holds back must not
 /// hold back acknowledgements.

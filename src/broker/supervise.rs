@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::address::{close, lost};
-use super::backoff::Backoff;
 use super::error::BrokerError;
 use super::link::Link;
 use super::state::Part;
 use super::{Context, consumer, heartbeat, relay};
+use crate::backoff::Backoff;
 
 /// How long a session may take to end once its connection is lost: longer than any call to the store.
 const ABANDON_AFTER: Duration = Duration::from_mins(2);
