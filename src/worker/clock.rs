@@ -1,5 +1,5 @@
-//! The worker's look at its clock: compares it with those of others, corrects what a wrong one published ahead of now, and reads
-//! deferred events again.
+//! The worker's view of its clock: compares it with other clocks, corrects what a wrong clock published ahead of time, and
+//! redrives deferred events.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,22 +9,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Ahead, Engine};
 use crate::http::Health;
+use crate::interval::Interval;
 use crate::store::StoreError;
 use crate::wire::{Decoder, Limits};
 
-/// How far off a clock may be before its answers are worse than none. Durations are days; minutes change few answers.
+/// The difference from which a clock makes the worker unready. Durations are days, so minutes change few decisions.
 const FAR_OFF: TimeDelta = TimeDelta::hours(1);
 
-/// How often the clock is compared.
-const LOOK: Duration = Duration::from_secs(5);
-/// How often to look for deferred events whose time has come.
-const REDRIVE: Duration = Duration::from_secs(1);
+/// The interval at which the clock is compared.
+const COMPARE_EVERY: Duration = Duration::from_secs(5);
+/// The interval at which the worker looks for deferred events whose time has come.
+const REDRIVE_EVERY: Duration = Duration::from_secs(1);
 
-/// The look at one worker's clock; clones are the same.
+/// Keeps watch over one worker's clock; clones share their state.
 #[derive(Clone)]
 pub(super) struct ClockKeeper {
     engine: Arc<Engine>,
-    /// Why what seems to have been published ahead of now waits for a person.
+    /// Why a correction of what was published ahead of time waits for a person.
     held: Arc<Mutex<Option<String>>>,
 }
 
@@ -36,7 +37,7 @@ impl ClockKeeper {
         }
     }
 
-    /// A clock that is wrong is reported; one that is far off makes the worker unready, because it decides what is answered.
+    /// Reports a wrong clock. One that is far off makes the worker unready, because access decisions depend on it.
     pub fn health(&self) -> Health {
         let clock = self.engine.clock();
         if let Some(skew) = clock.wrong() {
@@ -62,18 +63,18 @@ impl ClockKeeper {
         match self.engine.deferring() {
             None => Health::good(format!("compared: {compared}")),
             Some(events) => Health::good(format!(
-                "compared: {compared}; {events} events came that are ahead of it and are deferred: is it behind?"
+                "compared: {compared}; {events} events were ahead of it and are deferred: is it behind?"
             )),
         }
     }
 
-    /// Until told to stop.
+    /// Compares the clock until it is stopped.
     pub async fn run(&self, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
+        let mut interval = Interval::new(COMPARE_EVERY, stop);
+        while interval.tick().await {
             if let Err(error) = self.look().await {
                 tracing::debug!(%error, "the clock cannot be compared with the store's");
             }
-            stop.run_until_cancelled(tokio::time::sleep(LOOK)).await;
         }
     }
 
@@ -85,7 +86,7 @@ impl ClockKeeper {
             Ahead::Corrected(clients) => {
                 tracing::warn!(
                     clients,
-                    "a clock was ahead; timers that it fired ahead of now are corrected"
+                    "a clock was ahead; the timers that it fired ahead of now are corrected"
                 );
                 None
             }
@@ -104,23 +105,30 @@ impl ClockKeeper {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads deferred events again, until told to stop.
+    /// Redrives deferred events until it is stopped.
     pub async fn redrive(&self, limits: Limits, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
-            let decoder = Decoder::new(limits, self.engine.now());
-            // In a task of its own, so that a panic ends this time and not the next.
-            let engine = self.engine.clone();
-            let read = tokio::spawn(async move { engine.redrive_deferred(&decoder).await }).await;
-            match read {
-                Ok(Ok(0)) => {}
-                Ok(Ok(dead_letters)) => {
-                    tracing::info!(dead_letters, "deferred events were read again");
-                    continue;
-                }
-                Ok(Err(error)) => tracing::debug!(%error, "deferred events cannot be read yet"),
-                Err(error) => tracing::error!(%error, "reading deferred events broke off; it is tried again"),
-            }
-            stop.run_until_cancelled(tokio::time::sleep(REDRIVE)).await;
+        let mut interval = Interval::new(REDRIVE_EVERY, stop);
+        while interval.tick().await {
+            while !stop.is_cancelled() && self.redrive_chunk(limits).await {}
         }
+    }
+
+    /// Redrives a chunk of deferred events. True: there may be more.
+    async fn redrive_chunk(&self, limits: Limits) -> bool {
+        let decoder = Decoder::new(limits, self.engine.now());
+        // In a task of its own, so that a panic ends this attempt and not the next.
+        let engine = self.engine.clone();
+        match tokio::spawn(async move { engine.redrive_deferred(&decoder).await }).await {
+            Ok(Ok(0)) => return false,
+            Ok(Ok(dead_letters)) => {
+                tracing::info!(dead_letters, "redrove deferred events");
+                return true;
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "deferred events cannot be redriven yet"),
+            Err(error) => {
+                tracing::error!(%error, "redriving deferred events panicked; it will be tried again")
+            }
+        }
+        false
     }
 }

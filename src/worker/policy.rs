@@ -1,4 +1,4 @@
-//! How the policy of the settings comes into force: beside the work, which goes on under the one before it.
+//! The introduction of the policy of the settings, while the worker goes on under the one before it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,18 +6,20 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
-use super::{FIRST_RETRY, LONGEST_RETRY};
+use crate::backoff::Backoff;
 use crate::config::Settings;
 use crate::domain::Policy;
 use crate::domain::view::rfc3339;
 use crate::engine::{Adoption, Breaker, Engine, NOTICE, known_everywhere};
+use crate::interval::pause;
 use crate::scheduler;
 use crate::store::StoreError;
 
-/// How often to look whether deadlines are still to be computed.
-const LOOK: Duration = Duration::from_secs(30);
+/// The interval at which a worker looks for deadlines to compute.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// How far ahead a policy is recorded: longer than events may be ahead of the clock, for those are judged when they come.
+/// How long before it takes effect a policy is recorded: longer than the time of an event may be ahead of the clock, because
+/// such an event is decided when it arrives.
 #[must_use]
 pub fn notice(settings: &Settings) -> TimeDelta {
     TimeDelta::from_std(settings.events.max_clock_skew)
@@ -26,27 +28,26 @@ pub fn notice(settings: &Settings) -> TimeDelta {
         .unwrap_or(TimeDelta::MAX)
 }
 
-/// Computes the deadlines of a policy just recorded, when every worker has read it: what one of them writes later has
-/// the right deadlines already.
+/// Computes the deadlines of a policy that was just recorded, once every worker has read it: from then on they write
+/// deadlines that need no correction.
 ///
 /// # Errors
 /// When the store cannot be reached.
 pub async fn backfill_everywhere(engine: &Engine, stop: &CancellationToken) -> Result<u64, StoreError> {
-    let known = tokio::time::sleep(known_everywhere());
-    if stop.run_until_cancelled(known).await.is_none() {
+    if !pause(known_everywhere(), stop).await {
         return Ok(0);
     }
     engine.backfill_deadlines(stop).await
 }
 
-/// One worker's attempt to put its policy into force; clones are the same.
+/// The attempts of one worker to put its policy into force; clones share their state.
 #[derive(Clone)]
 pub(super) struct Introduction {
     engine: Arc<Engine>,
     policy: Policy,
     notice: TimeDelta,
     breaker: Breaker,
-    /// Why it waits for a person.
+    /// Why the policy waits for a person.
     held: Arc<Mutex<Option<String>>>,
 }
 
@@ -61,7 +62,7 @@ impl Introduction {
         }
     }
 
-    /// Why the policy waits for a person, as long as it does.
+    /// Why the policy waits for a person. None: it does not, or no longer.
     pub async fn held(&self) -> Option<String> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A person may have confirmed it since.
@@ -71,33 +72,30 @@ impl Introduction {
         }
     }
 
-    /// Until told to stop: others record policies too, and may not live to see their deadlines computed.
+    /// Runs until it is stopped, also once the policy is in force: a worker that recorded another policy may have died
+    /// before it computed the deadlines.
     pub async fn run(&self, stop: &CancellationToken) {
-        let mut retry = FIRST_RETRY;
+        let mut backoff = Backoff::default();
         let mut adopted = false;
-        while !stop.is_cancelled() {
-            let done = if adopted {
+        loop {
+            let attempt = if adopted {
                 self.backfill_deadlines(stop).await.map(|()| true)
             } else {
-                self.once(stop).await
+                self.adopt(stop).await
             };
-            let pause = match done {
-                Ok(done) => {
-                    adopted = done;
-                    LOOK
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "the policy cannot be recorded yet");
-                    retry = (retry * 2).min(LONGEST_RETRY);
-                    retry
-                }
-            };
-            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+            let wait = pause_after(&attempt, &mut backoff);
+            match attempt {
+                Ok(done) => adopted = done,
+                Err(error) => tracing::debug!(%error, "the policy cannot be recorded yet"),
+            }
+            if !pause(wait, stop).await {
+                return;
+            }
         }
     }
 
-    /// False: it is to be tried again.
-    async fn once(&self, stop: &CancellationToken) -> Result<bool, StoreError> {
+    /// False: the attempt must be repeated.
+    async fn adopt(&self, stop: &CancellationToken) -> Result<bool, StoreError> {
         let adoption = self
             .engine
             .adopt(&self.policy, self.notice, Some(&self.breaker))
@@ -105,14 +103,17 @@ impl Introduction {
         match adoption {
             Adoption::Known => {}
             Adoption::Recorded { from } => {
-                tracing::info!(policy.from = rfc3339(from), "other durations are recorded");
+                tracing::info!(
+                    policy.from = rfc3339(from),
+                    "the policy of the settings is recorded"
+                );
             }
             Adoption::Waits { why } => {
                 *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
                 return Ok(false);
             }
             Adoption::Held { why } => {
-                tracing::error!(why, "the breaker keeps other durations from coming into force");
+                tracing::error!(why, "the breaker holds back the policy of the settings");
                 *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
             }
         }
@@ -120,15 +121,46 @@ impl Introduction {
         Ok(true)
     }
 
-    /// Also what a worker before this one did not finish.
+    /// Computes the deadlines of the latest policy, including those that another worker left unfinished.
     async fn backfill_deadlines(&self, stop: &CancellationToken) -> Result<(), StoreError> {
         if self.engine.store().deadline_backfill().await?.is_none() {
             return Ok(());
         }
         let clients = backfill_everywhere(&self.engine, stop).await?;
         if clients > 0 {
-            tracing::info!(clients, "deadlines are computed by the present durations");
+            tracing::info!(clients, "deadlines are computed for the latest policy");
         }
         Ok(())
+    }
+}
+
+/// How long to wait after an attempt: soon again after a failure, and at the usual interval after a success.
+fn pause_after<T>(attempt: &Result<T, StoreError>, backoff: &mut Backoff) -> Duration {
+    if attempt.is_err() {
+        return backoff.pause();
+    }
+    backoff.reset();
+    LOOK_EVERY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn a_failure_after_a_success_is_retried_as_soon_as_the_first_failure() {
+        let failure = || Err::<(), _>(StoreError::Unavailable("no answer".into()));
+        let mut backoff = Backoff::default();
+        let first = pause_after(&failure(), &mut backoff);
+        assert!(first <= FIRST, "{first:?}");
+        for _ in 0..5 {
+            pause_after(&failure(), &mut backoff);
+        }
+        assert!(pause_after(&failure(), &mut backoff) > FIRST);
+        assert_eq!(pause_after(&Ok(()), &mut backoff), LOOK_EVERY);
+        let next = pause_after(&failure(), &mut backoff);
+        assert!(next <= FIRST, "{next:?}");
     }
 }

@@ -86,7 +86,9 @@ fn a_second_signal_ends_it_at_once_while_the_store_hangs() {
     let proxy = Proxy::to(Postgres::shared().port());
     let mut running = hanging(&site, &proxy, "1h");
     running.signal(Signal::SIGTERM);
-    running.wait_until("stopping", || running.log().contains("finishing what is in hand"));
+    running.wait_until("stopping", || {
+        running.log().contains("finishing the work in hand")
+    });
     running.signal(Signal::SIGTERM);
     let status = running
         .ended(Duration::from_secs(30))

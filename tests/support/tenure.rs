@@ -318,7 +318,7 @@ impl Running {
     pub fn stop_at(mut self, gate: Gate<'_>) -> ExitStatus {
         self.wait_until("at the gate", || gate.holds_somebody());
         self.signal(nix::sys::signal::Signal::SIGTERM);
-        self.wait_until("stopping", || self.log().contains("finishing what is in hand"));
+        self.wait_until("stopping", || self.log().contains("finishing the work in hand"));
         gate.open();
         self.child.wait().expect("the process ends")
     }

@@ -1,0 +1,270 @@
+//! The worker: connects the entry points to the engine, waits for the store, and stops in order.
+
+mod clock;
+mod error;
+mod health;
+mod policy;
+mod store;
+mod supervise;
+
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use error::WorkerError;
+pub use policy::{backfill_everywhere, notice};
+pub use store::{join, open_store};
+
+use crate::broker::{self, BrokerSettings, BrokerState};
+use crate::config::Settings;
+use crate::engine::Engine;
+use crate::http::{self, Api};
+use crate::interval::Interval;
+use crate::scheduler::{Scheduler, prune_on_ticks};
+use crate::signals;
+use crate::store::Store;
+use crate::telemetry;
+use crate::wire::Limits;
+use supervise::Supervisor;
+
+/// How long the store's connections may take to close.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// The interval at which histograms are drained, so that they do not grow while nobody scrapes them.
+const UPKEEP: Duration = Duration::from_secs(10);
+
+/// Runs a worker until SIGTERM or SIGINT, then finishes the work in hand; a second signal ends it at once.
+///
+/// # Errors
+/// When it cannot start, when a task fails for good, or when it cannot finish in time.
+pub async fn run(settings: Settings) -> Result<(), WorkerError> {
+    telemetry::start_logs(&settings.log)?;
+    for variable in settings.service_links() {
+        tracing::debug!(
+            variable,
+            "ignored: Kubernetes or Docker set it for a service beside this container"
+        );
+    }
+    until_signal(|stop| run_until(settings, stop)).await
+}
+
+/// Serves HTTP on a store until a signal, without a broker and without sweeps.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(settings: Settings, store: Arc<dyn Store>) -> Result<(), WorkerError> {
+    telemetry::start_logs(&settings.log)?;
+    until_signal(|stop| async move {
+        let mut worker = Worker::start(settings, &stop).await?;
+        if let Some(engine) = worker.wait_for_engine(store).await? {
+            worker.probe(&engine);
+            worker.api.open(engine);
+        }
+        worker.finish().await
+    })
+    .await
+}
+
+/// Runs a worker until `stop` is cancelled, then finishes the work in hand.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_until(settings: Settings, stop: CancellationToken) -> Result<(), WorkerError> {
+    let store = open_store(&settings.store).map_err(|source| WorkerError::Store {
+        url: settings.store.url.to_string(),
+        source,
+    })?;
+    let mut worker = Worker::start(settings, &stop).await?;
+    if let Some(engine) = worker.wait_for_engine(store.clone()).await? {
+        worker.open(engine);
+    }
+    let done = worker.finish().await;
+    // A server that does not answer must not delay the end: everything that matters is committed.
+    let _ = tokio::time::timeout(CLOSING, store.close()).await;
+    done
+}
+
+/// Runs work until the first signal asks it to stop; a second signal abandons it.
+async fn until_signal<F>(work: impl FnOnce(CancellationToken) -> F) -> Result<(), WorkerError>
+where
+    F: Future<Output = Result<(), WorkerError>>,
+{
+    let signals = signals::listen(|| {
+        // This line promises that no new work begins: the token is cancelled already.
+        tracing::info!("stopping: finishing the work in hand; a second signal ends it at once");
+    })
+    .map_err(WorkerError::Signals)?;
+    tokio::select! {
+        done = work(signals.first.clone()) => done,
+        () = signals.second.cancelled() => Err(WorkerError::Interrupted),
+    }
+}
+
+/// The tasks of a worker and the API that reports on them.
+struct Worker {
+    settings: Settings,
+    api: Arc<Api>,
+    supervisor: Supervisor,
+}
+
+impl Worker {
+    /// Listens at once, so that `/readyz` can answer that the worker waits for the store.
+    async fn start(settings: Settings, stop: &CancellationToken) -> Result<Self, WorkerError> {
+        let metrics = telemetry::metrics()?;
+        let api = Api::new(&settings.http, limits(&settings), metrics.clone());
+        let mut worker = Self {
+            api,
+            supervisor: Supervisor::new(stop),
+            settings,
+        };
+        if let Some(address) = worker.settings.http.listen {
+            let listener = http::bind(address).await?;
+            worker.listen(listener);
+        }
+        worker.maintain_metrics(metrics);
+        Ok(worker)
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(http.address = %address, "listening");
+        }
+        let api = self.api.clone();
+        self.supervisor.spawn("http", |stop| async move {
+            http::serve(listener, api, stop).await.map_err(WorkerError::Http)
+        });
+    }
+
+    fn maintain_metrics(&mut self, metrics: PrometheusHandle) {
+        self.supervisor.spawn("metrics", |stop| async move {
+            let mut interval = Interval::new(UPKEEP, &stop);
+            while interval.tick().await {
+                metrics.run_upkeep();
+            }
+            Ok(())
+        });
+    }
+
+    async fn wait_for_engine(&self, store: Arc<dyn Store>) -> Result<Option<Arc<Engine>>, WorkerError> {
+        store::wait_for_engine(store, &self.settings, &self.api, self.supervisor.stop()).await
+    }
+
+    /// Opens every entry point and starts every task.
+    fn open(&mut self, engine: Arc<Engine>) {
+        let name = worker_name();
+        self.start_scheduler(&engine, name.clone());
+        self.start_broker(&engine);
+        self.start_policy(&engine);
+        self.start_clock(&engine);
+        self.probe(&engine);
+        let watched = engine.clone();
+        self.supervisor
+            .spawn("store", |stop| store::watch_writer(watched, stop));
+        self.api.open(engine);
+        tracing::info!(worker = name, "ready");
+    }
+
+    fn probe(&mut self, engine: &Arc<Engine>) {
+        let engine = engine.clone();
+        self.supervisor.spawn("probe", |stop| async move {
+            store::probe_regularly(engine, stop).await;
+            Ok(())
+        });
+    }
+
+    fn start_scheduler(&mut self, engine: &Arc<Engine>, name: String) {
+        let scheduler = Scheduler::new(engine.clone(), &self.settings.sweeps, name);
+        let watched = scheduler.clone();
+        self.api.watch(
+            "scheduler",
+            Arc::new(move || Box::pin(health::scheduler(watched.clone()))),
+        );
+        self.supervisor
+            .spawn("scheduler", |stop| async move { Ok(scheduler.run(stop).await?) });
+        let (pruner, retention) = (engine.clone(), self.settings.retention.clone());
+        self.supervisor.spawn("retention", |stop| async move {
+            prune_on_ticks(pruner, retention, stop).await;
+            Ok(())
+        });
+    }
+
+    fn start_broker(&mut self, engine: &Arc<Engine>) {
+        let engine = engine.clone();
+        let Some(settings) = BrokerSettings::of(&self.settings) else {
+            self.api.watch(
+                "broker",
+                Arc::new(move || Box::pin(health::no_broker(engine.clone()))),
+            );
+            return;
+        };
+        let state = BrokerState::default();
+        let watched = state.clone();
+        self.api.watch(
+            "broker",
+            Arc::new(move || Box::pin(ready(health::broker(watched.status())))),
+        );
+        self.api.watch_relay();
+        let writers_ended = self.supervisor.writers_ended().clone();
+        self.supervisor.spawn("broker", |stop| async move {
+            Ok(Box::pin(broker::run(settings, engine, state, stop, writers_ended)).await?)
+        });
+    }
+
+    /// Introduces the policy of the settings, while the worker goes on under the one before it.
+    fn start_policy(&mut self, engine: &Arc<Engine>) {
+        let introduction = policy::Introduction::new(engine.clone(), &self.settings);
+        let watched = introduction.clone();
+        self.api.watch(
+            "policy",
+            Arc::new(move || Box::pin(health::policy(watched.clone()))),
+        );
+        self.supervisor.spawn("policy", |stop| async move {
+            introduction.run(&stop).await;
+            Ok(())
+        });
+    }
+
+    fn start_clock(&mut self, engine: &Arc<Engine>) {
+        let keeper = clock::ClockKeeper::new(engine.clone());
+        let watched = keeper.clone();
+        self.api
+            .watch("clock", Arc::new(move || Box::pin(ready(watched.health()))));
+        let (redriver, limits) = (keeper.clone(), limits(&self.settings));
+        self.supervisor.spawn("clock", |stop| async move {
+            keeper.run(&stop).await;
+            Ok(())
+        });
+        self.supervisor.spawn("deferred", |stop| async move {
+            redriver.redrive(limits, &stop).await;
+            Ok(())
+        });
+    }
+
+    /// Waits until the worker is stopped or a task fails, then for the work in hand.
+    async fn finish(self) -> Result<(), WorkerError> {
+        self.supervisor.finish(self.settings.shutdown.timeout).await
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        max_event_bytes: settings.events.max_bytes,
+        max_clock_skew: settings.events.max_clock_skew,
+    }
+}
+
+/// The name of this worker in the records of runs. It is the same after a restart: the store treats a worker that returns
+/// under its name as one that was interrupted, and lets it continue its run.
+fn worker_name() -> String {
+    let host = std::env::var("HOSTNAME")
+        .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"))
+        .unwrap_or_default();
+    match host.trim() {
+        "" => "worker".to_owned(),
+        host => host.to_owned(),
+    }
+}
