@@ -1,13 +1,12 @@
 //! The scheduler: runs the sweeps on their cron lines, in UTC.
 //!
-//! tokio-cron-scheduler gives the tick and nothing more. What a run stands for, whether it is due, that
-//! it does not run into itself, what was missed during a standstill and how it ends at shutdown are
-//! decided here, from the store: a run stands for the last tick of its line, so that several workers
-//! mean the same run and share its work.
+//! tokio-cron-scheduler only wakes it up. The scheduler decides from the store whether a run is due, makes up for missed
+//! ticks, and stops in order. A run stands for the last tick of its cron line, so several workers share the work of one run.
 
-mod fresh;
+mod freshness;
+mod report;
 mod retention;
-mod ticker;
+mod ticks;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -15,18 +14,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use fresh::Freshness;
-pub use retention::prune_on_ticks;
-pub use ticker::TickerError;
+pub use freshness::Freshness;
+pub use retention::Retention;
+pub use ticks::TickerError;
 
 use crate::config::{Schedule, SweepSettings};
 use crate::domain::Sweep;
 use crate::engine::{Breaker, Engine};
 use crate::store::{HaltKind, StoreError};
+
+/// A tick that the scheduler has considered: it ran the sweep, failed to run it, or found that no run is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsideredTick {
+    pub tick: DateTime<Utc>,
+    /// How often the scheduler has considered this tick; more than once after a failure.
+    pub attempts: u64,
+}
+
+/// The last tick of each sweep that the scheduler has considered.
+pub type ConsideredTicks = BTreeMap<Sweep, ConsideredTick>;
 
 /// Runs the sweeps that are enabled.
 pub struct Scheduler {
@@ -35,10 +45,11 @@ pub struct Scheduler {
     /// Clients in one transaction.
     chunk: u32,
     breaker: Breaker,
-    /// Who sweeps, for the record.
+    /// The name of this worker in the records of runs.
     worker: String,
-    /// By a clock that nobody can set: a moment would stay ahead of a clock that is put right.
+    /// By the monotonic clock: a moment would stay in the future when a clock that was ahead is set right.
     started: Duration,
+    considered: watch::Sender<ConsideredTicks>,
 }
 
 impl Scheduler {
@@ -56,29 +67,40 @@ impl Scheduler {
             chunk: settings.chunk,
             breaker: breaker(settings),
             worker,
+            considered: watch::Sender::default(),
         })
     }
 
-    /// Sweeps until it is told to stop, and then until each running sweep has finished its chunk.
-    /// What was missed is made up for at once.
+    /// Runs sweeps until it is stopped, and then until each running sweep has finished its chunk. Makes up for a missed tick
+    /// at once.
     ///
     /// # Errors
-    /// When there can be no ticks.
+    /// When the ticks cannot be scheduled.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<(), TickerError> {
         let ticks: BTreeMap<Sweep, Arc<Notify>> = self
             .schedules
             .keys()
             .map(|sweep| (*sweep, Arc::new(Notify::new())))
             .collect();
-        let mut ticker = ticker::start(&self.schedules, &ticks).await?;
+        let mut ticker = ticks::start(&self.schedules, &ticks).await?;
         let mut turns = JoinSet::new();
-        for (sweep, ticked) in ticks {
-            turns.spawn(self.clone().take_turns(sweep, ticked, stop.clone()));
+        for (sweep, schedule) in &self.schedules {
+            let ticked = ticks.get(sweep).cloned().unwrap_or_default();
+            turns.spawn(
+                self.clone()
+                    .run_turns(*sweep, schedule.cron.clone(), ticked, stop.clone()),
+            );
         }
         while turns.join_next().await.is_some() {}
-        // Nothing runs in it any more; it only has to stop polling.
+        // No sweep waits for it any more; it only has to stop polling.
         let _ = ticker.shutdown().await;
         Ok(())
+    }
+
+    /// The ticks that this scheduler has considered so far.
+    #[must_use]
+    pub fn considered(&self) -> watch::Receiver<ConsideredTicks> {
+        self.considered.subscribe()
     }
 
     /// When this worker started, by the present clock.
@@ -87,10 +109,10 @@ impl Scheduler {
         self.engine.now() - TimeDelta::from_std(passed).unwrap_or_default()
     }
 
-    /// How long ago each enabled sweep was last seen through, by any worker, and what halts it.
+    /// When any worker last finished each enabled sweep, and what halts it.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be reached.
     pub async fn freshness(&self) -> Result<BTreeMap<Sweep, Freshness>, StoreError> {
         let now = self.engine.now();
         let halts = self.engine.store().halts().await?;
@@ -99,7 +121,7 @@ impl Scheduler {
             let runs = self.engine.store().runs(Some(*sweep), turn::RECENT).await?;
             let mut freshness = Freshness::of(&schedule.cron, &runs, self.started_at(), now);
             let halts = halts.iter().filter(|halt| halt.sweep == *sweep);
-            // What the breaker says is more urgent.
+            // A trip is more urgent than a pause.
             freshness.halt = halts.max_by_key(|halt| halt.kind == HaltKind::Tripped).cloned();
             all.insert(*sweep, freshness);
         }

@@ -1,50 +1,73 @@
-//! Retention on its cron line. What was missed needs no making up: the next time removes it too.
+//! Retention on its cron line. A missed tick is not made up for: the next one removes the same rows.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::ticks::until_next_tick;
 use crate::config::RetentionSettings;
 use crate::engine::Engine;
+use crate::interval::pause;
 
-/// A look at the clock at least so often: it may be put right.
-const LOOK: Duration = Duration::from_secs(30);
+/// Removes expired rows on the ticks of retention. Every worker may do so.
+pub struct Retention {
+    engine: Arc<Engine>,
+    settings: RetentionSettings,
+    looked_at: watch::Sender<Option<DateTime<Utc>>>,
+}
 
-/// Removes what is too old on each tick, until it is told to stop, and then ends with the chunk in hand. Every worker may
-/// do so.
-pub async fn prune_on_ticks(engine: Arc<Engine>, settings: RetentionSettings, stop: CancellationToken) {
-    let mut last = engine.now();
-    loop {
-        let now = engine.now();
-        // A clock that was put right is behind what was seen.
-        last = last.min(now);
-        let Some(tick) = settings.cron.next_after(last) else {
-            return;
-        };
-        let wait = (tick - now).to_std().unwrap_or_default();
-        // By a clock that is ahead all is too old.
-        let is_ahead = engine.clock().ahead().is_some();
-        if !wait.is_zero() || is_ahead {
-            let wait = if is_ahead { LOOK } else { wait.min(LOOK) };
-            let pause = tokio::time::sleep(wait);
-            if stop.run_until_cancelled(pause).await.is_none() {
+impl Retention {
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, settings: RetentionSettings) -> Arc<Self> {
+        Arc::new(Self {
+            engine,
+            settings,
+            looked_at: watch::Sender::default(),
+        })
+    }
+
+    /// The moment of the last look at the clock: a tick up to then has been handled.
+    #[must_use]
+    pub fn looked_at(&self) -> watch::Receiver<Option<DateTime<Utc>>> {
+        self.looked_at.subscribe()
+    }
+
+    /// Removes expired rows on each tick until it is stopped, and then ends after the current chunk.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let cron = &self.settings.cron;
+        let mut last = self.engine.now();
+        loop {
+            let now = self.engine.now();
+            // A clock that was set back is behind the last tick.
+            last = last.min(now);
+            let Some(tick) = cron.next_after(last) else {
+                return;
+            };
+            // By a clock that is ahead, every row is expired.
+            if tick <= now && self.engine.clock().ahead().is_none() {
+                // One run for all ticks that were missed.
+                last = now;
+                self.prune(&stop).await;
+            }
+            self.looked_at.send_replace(Some(now));
+            if !pause(until_next_tick(cron, self.engine.now()), &stop).await {
                 return;
             }
-            continue;
         }
-        // One tick for all that were missed.
-        last = now;
-        let (pruner, settings, stop) = (engine.clone(), settings.clone(), stop.clone());
-        // In a task of its own, so that a panic ends this time and not the next.
-        let ended = tokio::spawn(async move { pruner.prune(&settings, false, &stop).await }).await;
-        match ended {
+    }
+
+    async fn prune(&self, stop: &CancellationToken) {
+        let (engine, settings, stop) = (self.engine.clone(), self.settings.clone(), stop.clone());
+        // In a task of its own, so that a panic ends this run and not the next.
+        match tokio::spawn(async move { engine.prune(&settings, false, &stop).await }).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::error!(%error, "what is too old cannot be removed; the next tick tries again");
+                tracing::error!(%error, "retention failed; the next tick tries again");
             }
             Err(error) => {
-                tracing::error!(%error, "removing what is too old broke off; the next tick tries again");
+                tracing::error!(%error, "retention panicked; the next tick tries again");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! One sweep's turns: wait for a tick, see whether its run is due, run it. One after the other, so that a
-//! sweep never runs into itself.
+//! The turns of one sweep: wait for a tick, find out whether its run is due, and run it. One turn follows the other, so a
+//! sweep never overlaps with itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,99 +8,97 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Scheduler;
+use super::ticks::until_next_tick;
+use super::{ConsideredTick, Scheduler, report};
+use crate::backoff::Backoff;
+use crate::config::CronLine;
 use crate::domain::Sweep;
-use crate::engine::{HeldBack, SweepOptions, SweepReport};
+use crate::engine::SweepOptions;
+use crate::interval::pause;
 use crate::store::{Halt, HaltKind, RunStatus, StoreError};
 
-/// How many of the newest runs are looked at: some may be a person's, and stand for no tick.
+/// How many of the newest runs the scheduler reads. Some may be a person's, which stand for no tick.
 pub(super) const RECENT: u32 = 50;
 
-/// A look at the clock without a tick, should ticks stay away: the ticker computes its next one from a
-/// clock that may have been wrong.
-const LOOK: Duration = Duration::from_secs(30);
-
-/// However close ticks are.
-const SHORTEST_WAIT: Duration = Duration::from_millis(50);
-
-/// How long to wait before a run that failed is tried again: doubled each time.
+/// The pauses before a failed run is retried.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
 
-/// Why a run ended before it was through.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("it broke off: {0}")]
+    #[error("the sweep panicked: {0}; this is a bug")]
     Panic(#[from] tokio::task::JoinError),
 }
 
 impl Scheduler {
-    pub(super) async fn take_turns(
+    pub(super) async fn run_turns(
         self: Arc<Self>,
         sweep: Sweep,
+        cron: CronLine,
         ticked: Arc<Notify>,
         stop: CancellationToken,
     ) {
-        let mut seen: Option<DateTime<Utc>> = None;
-        let mut retry = FIRST_RETRY;
-        let mut failing = false;
+        let mut done: Option<DateTime<Utc>> = None;
+        let mut backoff = Backoff::between(FIRST_RETRY, LONGEST_RETRY);
         while !stop.is_cancelled() {
-            let mut wait = LOOK;
-            // A clock that was put right is behind what was seen.
-            let tick = self.last_tick(sweep).filter(|tick| Some(*tick) != seen);
-            // Logged and told by readiness already.
-            let tick = tick.filter(|_| self.engine.clock().ahead().is_none());
-            if let Some(tick) = tick {
+            let mut retry = None;
+            // Not the last tick and no older one either: after a clock was set back, an earlier tick is due again.
+            if let Some(tick) = self.tick_to_run(&cron).filter(|tick| Some(*tick) != done) {
                 match self.run_if_due(sweep, tick, &stop).await {
-                    Ok(through) => {
-                        if failing {
+                    Ok(is_done) => {
+                        if !backoff.is_fresh() {
                             tracing::info!(%sweep, "the sweep runs again");
                         }
-                        // What was held back is looked for again soon, not only at the next tick.
-                        (retry, failing) = (FIRST_RETRY, false);
-                        seen = if through { Some(tick) } else { seen };
+                        backoff.reset();
+                        // A run that was held back is repeated soon, before the next tick.
+                        if is_done {
+                            done = Some(tick);
+                        }
                     }
                     Err(error) => {
-                        // Said once: until it runs again, readiness says so.
-                        if !failing {
-                            tracing::error!(%sweep, scheduled_at = %tick, %error, "the sweep failed; it is tried again");
+                        // Logged once: readiness reports it until the sweep runs again.
+                        if backoff.is_fresh() {
+                            tracing::error!(%sweep, scheduled_at = %tick, %error, "the sweep failed; it will be tried again");
                         }
-                        failing = true;
-                        wait = retry;
-                        retry = (retry * 2).min(LONGEST_RETRY);
+                        retry = Some(backoff.pause());
                     }
                 }
+                self.note_considered(sweep, tick);
             }
-            if !failing {
-                wait = wait.min(self.until_next_tick(sweep));
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = ticked.notified(), if !failing => {}
-                () = tokio::time::sleep(wait) => {}
+            if let Some(retry) = retry {
+                pause(retry, &stop).await;
+            } else {
+                tokio::select! {
+                    () = ticked.notified() => {}
+                    _ = pause(until_next_tick(&cron, self.engine.now()), &stop) => {}
+                }
             }
         }
     }
 
-    /// The ticker may have computed its next tick from a clock that was wrong.
-    fn until_next_tick(&self, sweep: Sweep) -> Duration {
-        let now = self.engine.now();
-        let next = self
-            .schedules
-            .get(&sweep)
-            .and_then(|schedule| schedule.cron.next_after(now));
-        next.and_then(|next| (next - now).to_std().ok())
-            .map_or(LOOK, |wait| wait.max(SHORTEST_WAIT))
+    /// The last tick, unless the clock is ahead: readiness and the log report that already.
+    fn tick_to_run(&self, cron: &CronLine) -> Option<DateTime<Utc>> {
+        let is_ahead = self.engine.clock().ahead().is_some();
+        cron.at_or_before(self.engine.now()).filter(|_| !is_ahead)
     }
 
-    fn last_tick(&self, sweep: Sweep) -> Option<DateTime<Utc>> {
-        self.schedules.get(&sweep)?.cron.at_or_before(self.engine.now())
+    fn note_considered(&self, sweep: Sweep, tick: DateTime<Utc>) {
+        self.considered.send_modify(|considered| {
+            let last = considered
+                .entry(sweep)
+                .or_insert(ConsideredTick { tick, attempts: 0 });
+            if last.tick != tick {
+                *last = ConsideredTick { tick, attempts: 0 };
+            }
+            last.attempts += 1;
+        });
     }
 
-    /// Runs a sweep for a tick, unless that was seen through already, here or elsewhere. A run that another
-    /// worker has begun is joined: it may have died, and if not, the two share the work.
+    /// Runs a sweep for a tick, unless a worker has finished that run or the sweep is halted. A run that another worker has
+    /// started is joined: that worker may have died, and if not, the two share the work. False: the run was held back.
     async fn run_if_due(
         &self,
         sweep: Sweep,
@@ -108,10 +106,9 @@ impl Scheduler {
         stop: &CancellationToken,
     ) -> Result<bool, Failure> {
         let runs = self.engine.store().runs(Some(sweep), RECENT).await?;
-        let done = |status| status == RunStatus::Done;
         if runs
             .iter()
-            .any(|run| run.scheduled_at == tick && done(run.status))
+            .any(|run| run.scheduled_at == tick && run.status == RunStatus::Done)
         {
             return Ok(true);
         }
@@ -128,35 +125,41 @@ impl Scheduler {
         };
         let engine = self.engine.clone();
         let began = Instant::now();
-        // In a task of its own, so that a panic ends the run and not the sweep's turns.
+        // In a task of its own, so that a panic ends this run and not the turns of the sweep.
         let ended = tokio::spawn(async move { engine.sweep(sweep, options, |_| {}).await }).await;
-        let report = ended.map_err(Failure::from).and_then(|done| Ok(done?));
-        self.count(sweep, began.elapsed(), report.as_ref().ok());
-        if let Ok(report) = &report {
-            tell(report, began.elapsed());
+        let swept = ended.map_err(Failure::from).and_then(|done| Ok(done?));
+        let took = began.elapsed();
+        report::record(
+            sweep,
+            took,
+            swept.as_ref().ok(),
+            self.engine.now(),
+            self.started_at(),
+        );
+        if let Ok(swept) = &swept {
+            report::log(swept, took);
         }
-        report.map(|report| report.held_back.is_none())
+        swept.map(|swept| swept.held_back.is_none())
     }
 
-    /// Whether a person or the breaker keeps this sweep from running.
+    /// Whether a pause or the breaker stops this sweep.
     async fn is_halted(&self, sweep: Sweep) -> Result<bool, StoreError> {
         let mut halts = self.engine.store().halts().await?;
-        for halt in self.written_ahead(sweep, &halts) {
-            // Where it would still be too much, this run trips again.
+        for halt in self.tripped_ahead(sweep, &halts) {
+            // A sweep that would still change too much trips again.
             self.engine.store().resume(sweep, halt.kind).await?;
-            tracing::info!(%sweep, "the breaker was tripped by a clock that was ahead; the sweep is tried again");
+            tracing::info!(%sweep, "a clock that was ahead had tripped the breaker; the sweep is tried again");
             halts.retain(|other| *other != halt);
         }
         let halted = |kind| halts.iter().any(|halt| halt.sweep == sweep && halt.kind == kind);
         for kind in [HaltKind::Paused, HaltKind::Tripped] {
-            metrics::gauge!("tenure_sweep_halted", "sweep" => sweep.as_str(), "why" => kind.as_str())
-                .set(u8::from(halted(kind)));
+            report::record_halt(sweep, kind, halted(kind));
         }
         Ok(halted(HaltKind::Paused) || halted(HaltKind::Tripped))
     }
 
-    /// Trips of a sweep that lie ahead: the clock that the breaker stopped was wrong, and is right now.
-    fn written_ahead(&self, sweep: Sweep, halts: &[Halt]) -> Vec<Halt> {
+    /// Trips of a sweep that are dated ahead of now: a wrong clock tripped the breaker, and the clock is right again.
+    fn tripped_ahead(&self, sweep: Sweep, halts: &[Halt]) -> Vec<Halt> {
         let clock = self.engine.clock();
         if clock.wrong().is_some() {
             return Vec::new();
@@ -167,70 +170,5 @@ impl Scheduler {
             .filter(|halt| clock.is_to_come(halt.at))
             .cloned()
             .collect()
-    }
-
-    fn count(&self, sweep: Sweep, took: Duration, report: Option<&SweepReport>) {
-        let name = sweep.as_str();
-        let status = match report {
-            None => "failed",
-            Some(report) if report.tripped.is_some() => "tripped",
-            Some(report) if report.stopped => "stopped",
-            Some(_) => "done",
-        };
-        metrics::counter!("tenure_sweep_runs_total", "sweep" => name, "status" => status).increment(1);
-        metrics::histogram!("tenure_sweep_duration_seconds", "sweep" => name).record(took);
-        let Some(report) = report else { return };
-        let whole = |count: i64| u64::try_from(count).unwrap_or(0);
-        let counts = report.counts;
-        metrics::counter!("tenure_sweep_examined_total", "sweep" => name).increment(whole(counts.examined));
-        metrics::counter!("tenure_sweep_changed_total", "sweep" => name).increment(whole(counts.changed));
-        metrics::counter!("tenure_sweep_failed_total", "sweep" => name).increment(whole(counts.failed));
-        metrics::counter!("tenure_sweep_changes_total", "sweep" => name).increment(whole(counts.changes));
-        if report.tripped.is_some() {
-            metrics::gauge!("tenure_sweep_halted", "sweep" => name, "why" => HaltKind::Tripped.as_str())
-                .set(1);
-        }
-        let held_back = report.held_back.as_ref().map_or(0.0, |held_back| {
-            let now = self.engine.now();
-            let since = match held_back {
-                HeldBack::Lane { watermark, .. } => *watermark,
-                HeldBack::Clock { .. } => None,
-            };
-            let behind = now - since.unwrap_or_else(|| self.started_at());
-            behind.to_std().unwrap_or_default().as_secs_f64()
-        });
-        metrics::gauge!("tenure_sweep_held_back_seconds", "sweep" => name).set(held_back);
-        if !report.stopped && report.tripped.is_none() {
-            #[expect(clippy::cast_precision_loss, reason = "a Unix time, exact for ages")]
-            let finished = self.engine.now().timestamp() as f64;
-            metrics::gauge!("tenure_sweep_finished_timestamp_seconds", "sweep" => name).set(finished);
-        }
-    }
-}
-
-/// One line for a run that did something; the others are for those who look closely.
-fn tell(report: &SweepReport, took: Duration) {
-    let counts = report.counts;
-    if let Some(why) = &report.tripped {
-        tracing::error!(sweep = %report.sweep, why, "the breaker stopped the sweep before it changed anything");
-        return;
-    }
-    if let Some(held_back) = &report.held_back {
-        tracing::info!(sweep = %report.sweep, why = %held_back, "the sweep leaves alone what may not be due");
-    }
-    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    if counts.changed > 0 || counts.failed > 0 || report.stopped {
-        tracing::info!(
-            sweep = %report.sweep,
-            clients.examined = counts.examined,
-            clients.changed = counts.changed,
-            clients.failed = counts.failed,
-            changes = counts.changes,
-            stopped = report.stopped,
-            duration_ms = millis,
-            "swept"
-        );
-    } else {
-        tracing::debug!(sweep = %report.sweep, duration_ms = millis, "swept, nothing was due");
     }
 }

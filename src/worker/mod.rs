@@ -24,7 +24,7 @@ use crate::config::Settings;
 use crate::engine::Engine;
 use crate::http::{self, Api};
 use crate::interval::Interval;
-use crate::scheduler::{Scheduler, prune_on_ticks};
+use crate::scheduler::{Retention, Scheduler};
 use crate::signals;
 use crate::store::Store;
 use crate::telemetry;
@@ -185,9 +185,9 @@ impl Worker {
         );
         self.supervisor
             .spawn("scheduler", |stop| async move { Ok(scheduler.run(stop).await?) });
-        let (pruner, retention) = (engine.clone(), self.settings.retention.clone());
+        let retention = Retention::new(engine.clone(), self.settings.retention.clone());
         self.supervisor.spawn("retention", |stop| async move {
-            prune_on_ticks(pruner, retention, stop).await;
+            retention.run(stop).await;
             Ok(())
         });
     }

@@ -1,4 +1,4 @@
-//! Whether sweeps happen when they should: for readiness.
+//! Whether the sweeps run on time, for readiness.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -6,27 +6,26 @@ use crate::config::CronLine;
 use crate::domain::view::rfc3339;
 use crate::store::{Halt, HaltKind, SweepRun};
 
-/// A run takes a while, and a ticker may be late.
+/// A run takes a while, and a tick may be noticed late.
 const TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
-/// When a sweep last was seen through, and whether that is recent enough.
+/// When a sweep last finished, and whether that is recent enough.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freshness {
     pub fresh: bool,
     pub last_finished_at: Option<DateTime<Utc>>,
     pub next_tick: Option<DateTime<Utc>>,
-    /// A run is recorded as finished at this moment, which is ahead of the clock: no proof of anything.
+    /// A run is recorded as finished at this moment, which is ahead of the clock: it proves nothing.
     pub finished_ahead: Option<DateTime<Utc>>,
-    /// What went wrong in the last run, if anything.
+    /// The error of the last run, if it failed.
     pub last_error: Option<String>,
-    /// What keeps it from running, if anything.
+    /// The halt that stops it, if there is one.
     pub halt: Option<Halt>,
 }
 
 impl Freshness {
-    /// Fresh is a sweep that some worker has finished since the tick before the last one, with a minute's
-    /// grace: between one and two intervals of its line ago, whatever the line. Until then a worker that has
-    /// just started is given as long.
+    /// A sweep is fresh if a worker has finished it since the tick before the last one, with a minute's grace: one to two
+    /// intervals of its cron line ago. A worker that has just started gets the same time.
     pub(super) fn of(
         cron: &CronLine,
         runs: &[SweepRun],
@@ -58,7 +57,7 @@ impl Freshness {
         }
     }
 
-    /// Whether a person has to look: a sweep that a person paused is as it should be.
+    /// Whether the sweep needs no attention. A pause by a person needs none.
     #[must_use]
     pub fn is_well(&self) -> bool {
         match &self.halt {

@@ -1,0 +1,85 @@
+//! The metrics and log lines of a sweep's runs.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::Sweep;
+use crate::engine::{HeldBack, SweepReport};
+use crate::store::HaltKind;
+
+/// Records a run in the metrics. `report` is none for a run that failed.
+pub(super) fn record(
+    sweep: Sweep,
+    took: Duration,
+    report: Option<&SweepReport>,
+    now: DateTime<Utc>,
+    started_at: DateTime<Utc>,
+) {
+    let name = sweep.as_str();
+    let status = match report {
+        None => "failed",
+        Some(report) if report.tripped.is_some() => "tripped",
+        Some(report) if report.stopped => "stopped",
+        Some(_) => "done",
+    };
+    metrics::counter!("tenure_sweep_runs_total", "sweep" => name, "status" => status).increment(1);
+    metrics::histogram!("tenure_sweep_duration_seconds", "sweep" => name).record(took);
+    let Some(report) = report else { return };
+    let whole = |count: i64| u64::try_from(count).unwrap_or(0);
+    let counts = report.counts;
+    metrics::counter!("tenure_sweep_examined_total", "sweep" => name).increment(whole(counts.examined));
+    metrics::counter!("tenure_sweep_changed_total", "sweep" => name).increment(whole(counts.changed));
+    metrics::counter!("tenure_sweep_failed_total", "sweep" => name).increment(whole(counts.failed));
+    metrics::counter!("tenure_sweep_changes_total", "sweep" => name).increment(whole(counts.changes));
+    if report.tripped.is_some() {
+        record_halt(sweep, HaltKind::Tripped, true);
+    }
+    let lag = report.held_back.as_ref().map_or(0.0, |held_back| {
+        let since = match held_back {
+            HeldBack::Lane { watermark, .. } => *watermark,
+            HeldBack::Clock { .. } => None,
+        };
+        let lag = now - since.unwrap_or(started_at);
+        lag.to_std().unwrap_or_default().as_secs_f64()
+    });
+    metrics::gauge!("tenure_sweep_held_back_seconds", "sweep" => name).set(lag);
+    if !report.stopped && report.tripped.is_none() {
+        #[expect(clippy::cast_precision_loss, reason = "a Unix time, exact for ages")]
+        let finished = now.timestamp() as f64;
+        metrics::gauge!("tenure_sweep_finished_timestamp_seconds", "sweep" => name).set(finished);
+    }
+}
+
+/// Records whether a halt of this kind stops a sweep.
+pub(super) fn record_halt(sweep: Sweep, kind: HaltKind, is_halted: bool) {
+    metrics::gauge!("tenure_sweep_halted", "sweep" => sweep.as_str(), "why" => kind.as_str())
+        .set(u8::from(is_halted));
+}
+
+/// Logs a run: at `info` if it did something, else at `debug`.
+pub(super) fn log(report: &SweepReport, took: Duration) {
+    let counts = report.counts;
+    if let Some(why) = &report.tripped {
+        tracing::error!(sweep = %report.sweep, why, "the breaker stopped the sweep before it changed anything");
+        return;
+    }
+    if let Some(held_back) = &report.held_back {
+        tracing::info!(sweep = %report.sweep, why = %held_back, "the sweep skipped timers that later events may still cancel");
+    }
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if counts.changed > 0 || counts.failed > 0 || report.stopped {
+        tracing::info!(
+            sweep = %report.sweep,
+            clients.examined = counts.examined,
+            clients.changed = counts.changed,
+            clients.failed = counts.failed,
+            changes = counts.changes,
+            stopped = report.stopped,
+            duration_ms = millis,
+            "swept"
+        );
+    } else {
+        tracing::debug!(sweep = %report.sweep, duration_ms = millis, "swept: no timer was due");
+    }
+}
