@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 use super::publisher::PERSISTENT;
 use super::topology::HASHED_HEADER;
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::engine::ClockWatch;
 use crate::store::{Watermark, hex};
 

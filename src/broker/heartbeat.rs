@@ -18,7 +18,7 @@ use super::publisher;
 use super::routes::{Due, Routes};
 use super::state::{Part, Severity};
 use super::{Context, metrics, topology};
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::store::{LaneProgress, StoreError};
 
 /// The routing key of heartbeats: events have their type.

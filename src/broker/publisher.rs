@@ -72,7 +72,7 @@ impl Outgoing {
         let happened = u64::try_from(line.entry.time.timestamp()).ok();
         Self {
             exchange: topology::CHANGES,
-            routing_key: line.entry.change.kind.into(),
+            routing_key: line.entry.change.kind().as_str().into(),
             mandatory: false,
             properties: match happened {
                 Some(seconds) => properties.with_timestamp(seconds),

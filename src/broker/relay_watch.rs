@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::state::Severity;
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::interval::Interval;
 use crate::store::Cursor;
 

@@ -11,7 +11,8 @@ use crate::domain::ClientKey;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::domain::view::{ClientView, rfc3339};
+use crate::domain::time::rfc3339;
+use crate::domain::view::ClientView;
 use crate::engine::{JournalLine, ListRequest, ServiceFilter, Tab};
 
 #[derive(Debug, Subcommand)]
@@ -168,7 +169,7 @@ fn list_table(clients: &[ClientView]) -> Safe {
                 output::words(client.name.as_deref()),
                 output::words(client.link.map(LinkStatus::as_str)),
                 output::words(client.service.map(ServiceStatus::as_str)),
-                client.access.to_owned(),
+                client.access.to_string(),
                 output::moment(client.expires_at),
                 output::moment(client.last_accessed_at),
             ]

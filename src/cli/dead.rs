@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::context::{Context, WrongUse};
 use super::output::{self, Safe};
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::engine::{Outcome, Redrive};
 use crate::store::{DeadFilter, DeadLine, DeadRecord, DeadStatus, Store};
 

@@ -202,7 +202,7 @@ async fn hero(engine: &Engine) -> anyhow::Result<ClientKey> {
         if journal.len() > LINES {
             continue;
         }
-        let mut kinds: Vec<_> = journal.iter().map(|line| line.entry.change.kind).collect();
+        let mut kinds: Vec<_> = journal.iter().map(|line| line.entry.change.kind()).collect();
         kinds.sort_unstable();
         kinds.dedup();
         let corrected = journal.iter().any(|line| line.entry.correction);

@@ -12,7 +12,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::escape::{self, visible};
 
 /// Text that is safe to print. Text that others have written becomes so by being turned into it.

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::output;
 use crate::domain::Policy;
 use crate::domain::policy::SubscriptionsEnd;
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::engine::Adoption;
 use crate::worker;
 

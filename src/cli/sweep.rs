@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::context::{Context, WrongUse};
 use super::output::{self, Safe};
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::engine::{Engine, SweepOptions, SweepReport};
 use crate::scheduler;
@@ -232,8 +232,12 @@ fn changes_table(told: &[(ClientKey, Vec<Entry>)]) -> Safe {
         entries.iter().map(move |entry| {
             vec![
                 key.to_string(),
-                entry.change.kind.to_owned(),
-                entry.change.id.clone().unwrap_or_default(),
+                entry.change.kind().to_string(),
+                entry
+                    .change
+                    .id()
+                    .map(|id| id.as_str().to_owned())
+                    .unwrap_or_default(),
                 rfc3339(entry.time),
             ]
         })

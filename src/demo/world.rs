@@ -127,7 +127,7 @@ fn deliver(event: Event, shape: &Shape, rng: &mut StdRng, deliveries: &mut Vec<D
 /// The ways in which messages break in practice.
 fn broken(event: &Event, rng: &mut StdRng) -> Vec<u8> {
     let subject = event.key.to_string();
-    let time = crate::domain::view::rfc3339(event.time);
+    let time = crate::domain::time::rfc3339(event.time);
     let number: u32 = rng.random();
     let json = |kind: &str, subject: &str, time: &str, data: &str| {
         format!(

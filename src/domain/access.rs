@@ -10,6 +10,7 @@ use super::event::{AccessedBy, EventKind};
 use super::link::Link;
 use super::policy::{Policy, later};
 use super::refusal::Refusal;
+use super::text_enum::text_enum;
 
 /// Access of a connected partner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,27 +56,16 @@ pub struct Account {
     pub last_accessed_at: Option<DateTime<Utc>>,
 }
 
-/// The status names of access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccessStatus {
-    None,
-    Enabled,
-    Disabled,
-    Expired,
-}
-
-impl AccessStatus {
-    pub const ALL: [Self; 4] = [Self::None, Self::Enabled, Self::Disabled, Self::Expired];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Enabled => "enabled",
-            Self::Disabled => "disabled",
-            Self::Expired => "expired",
-        }
+text_enum! {
+    /// The status of access.
+    #[derive(Default)]
+    pub enum AccessStatus {
+        /// Partner and client are not connected.
+        #[default]
+        None = "none",
+        Enabled = "enabled",
+        Disabled = "disabled",
+        Expired = "expired",
     }
 }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, AccessStatus, Account};
+use super::change::Flag;
 use super::event::{Event, EventKind, NameVerdict, Position};
 use super::holdings::Subscription;
 use super::id::Id;
@@ -222,5 +223,16 @@ impl Client {
     #[must_use]
     pub fn status_credit(&self) -> bool {
         self.connected()
+    }
+
+    /// Whether a value that is on or off is on.
+    #[must_use]
+    pub fn flag(&self, flag: Flag) -> bool {
+        match flag {
+            Flag::Billing => self.billable(),
+            Flag::Commission => self.commission(),
+            Flag::StatusCredit => self.status_credit(),
+            Flag::DataRetrieval => self.retrieving(),
+        }
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{ClientKey, Id};
 use super::name::Name;
 use super::sequence::Sequence;
+use super::text_enum::text_enum;
 
 /// One event of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,23 +102,24 @@ impl Event {
     }
 }
 
-/// How an invitation reaches the business (000).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    #[default]
-    Standard,
-    /// May only invite businesses that have no space yet (000, "Invitation rejected").
-    Referral,
+text_enum! {
+    /// The channel that an invitation is sent through (000).
+    #[derive(Default)]
+    pub enum Channel {
+        #[default]
+        Standard = "standard",
+        /// Invites only businesses that have no space yet (000, "Invitation rejected").
+        Referral = "referral",
+    }
 }
 
-/// What must be done before an invited client is active (000, "Active").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    Accepted,
-    Onboarded,
-    Consented,
+text_enum! {
+    /// A step that an invited client completes to become active (000, "Active").
+    pub enum Step {
+        Accepted = "accepted",
+        Onboarded = "onboarded",
+        Consented = "consented",
+    }
 }
 
 /// The steps of an invitation: never empty.
@@ -154,39 +156,42 @@ impl From<Steps> for BTreeSet<Step> {
     }
 }
 
-/// How a business came to complete its onboarding (000, FAQ).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Via {
-    #[default]
-    Invitation,
-    Independent,
+text_enum! {
+    /// How a business completed its onboarding (000, FAQ).
+    #[derive(Default)]
+    pub enum Via {
+        #[default]
+        Invitation = "invitation",
+        Independent = "independent",
+    }
 }
 
-/// Who ended a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    Partner,
-    Client,
+text_enum! {
+    /// The side that ended a connection.
+    pub enum Side {
+        Partner = "partner",
+        Client = "client",
+    }
 }
 
-/// Who manages, and pays for, a subscription (000: only the partner's own end with the link).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ManagedBy {
-    #[default]
-    Partner,
-    Client,
+text_enum! {
+    /// The side that manages and pays for a subscription (000: only the partner's own end with the link).
+    #[derive(Default)]
+    pub enum ManagedBy {
+        #[default]
+        Partner = "partner",
+        Client = "client",
+    }
 }
 
-/// Who entered an account (002: staff access never expires).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccessedBy {
-    #[default]
-    Partner,
-    Staff,
+text_enum! {
+    /// Who entered an account (002: staff access never expires).
+    #[derive(Default)]
+    pub enum AccessedBy {
+        #[default]
+        Partner = "partner",
+        Staff = "staff",
+    }
 }
 
 fn yes() -> bool {

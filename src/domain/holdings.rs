@@ -11,6 +11,7 @@ use super::id::Id;
 use super::link::Link;
 use super::refusal::Refusal;
 use super::service::Service;
+use super::text_enum::text_enum;
 
 /// A subscription; ended ones stay, so that their ids are not given out again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +28,7 @@ pub struct Subscription {
     pub link_lost_at: Option<DateTime<Utc>>,
 }
 
-/// Where a subscription stands. Prepared: set up before the link is active, which starts it.
+/// The state of a subscription. A prepared one was added before the link became active, and starts when it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum SubscriptionState {
@@ -36,13 +37,22 @@ pub enum SubscriptionState {
     Ended { ended_at: DateTime<Utc> },
 }
 
+text_enum! {
+    /// The status of a subscription: its state without the time at which it ended.
+    pub enum SubscriptionStatus {
+        Prepared = "prepared",
+        Active = "active",
+        Ended = "ended",
+    }
+}
+
 impl SubscriptionState {
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn status(self) -> SubscriptionStatus {
         match self {
-            Self::Prepared => "prepared",
-            Self::Active => "active",
-            Self::Ended { .. } => "ended",
+            Self::Prepared => SubscriptionStatus::Prepared,
+            Self::Active => SubscriptionStatus::Active,
+            Self::Ended { .. } => SubscriptionStatus::Ended,
         }
     }
 }

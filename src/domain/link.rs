@@ -10,6 +10,7 @@ use super::client::Client;
 use super::event::{Channel, EventKind, Side, Step, Steps, Via};
 use super::refusal::Refusal;
 use super::service::Service;
+use super::text_enum::text_enum;
 
 /// Where the relationship stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,44 +51,17 @@ pub struct Connection {
     pub access: Access,
 }
 
-/// The status names of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LinkStatus {
-    Draft,
-    Invited,
-    Active,
-    InvitationRejected,
-    AccessRejected,
-    Archived,
-    Lost,
-    Deleted,
-}
-
-impl LinkStatus {
-    pub const ALL: [Self; 8] = [
-        Self::Draft,
-        Self::Invited,
-        Self::Active,
-        Self::InvitationRejected,
-        Self::AccessRejected,
-        Self::Archived,
-        Self::Lost,
-        Self::Deleted,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Invited => "invited",
-            Self::Active => "active",
-            Self::InvitationRejected => "invitation_rejected",
-            Self::AccessRejected => "access_rejected",
-            Self::Archived => "archived",
-            Self::Lost => "lost",
-            Self::Deleted => "deleted",
-        }
+text_enum! {
+    /// The status of a link.
+    pub enum LinkStatus {
+        Draft = "draft",
+        Invited = "invited",
+        Active = "active",
+        InvitationRejected = "invitation_rejected",
+        AccessRejected = "access_rejected",
+        Archived = "archived",
+        Lost = "lost",
+        Deleted = "deleted",
     }
 }
 

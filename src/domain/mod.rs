@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod action;
+pub mod cause;
 pub mod change;
 pub mod client;
 pub mod event;
@@ -19,12 +20,15 @@ pub mod refusal;
 pub mod replay;
 pub mod sequence;
 pub mod service;
+pub(crate) mod text_enum;
+pub mod time;
 pub mod timer;
 pub mod view;
 mod whole;
 
 pub use action::Action;
-pub use change::{Cause, Change, Entry, Repair, changes};
+pub use cause::{Cause, Repair};
+pub use change::{Change, ChangeKind, Entry, changes};
 pub use client::Client;
 pub use event::{Event, EventKind, Position};
 pub use fold::fold;

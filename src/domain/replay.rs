@@ -1,166 +1,142 @@
-//! The journal read back: applying a client's changes in order to nothing gives its present
-//! facets and holdings. This is what a listener of `tenure.changes` can build, and what proves
-//! the journal complete.
+//! What a subscriber knows of a client from its changes alone: the proof that the journal is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::{Change, kind_from_name};
+use super::access::AccessStatus;
+use super::change::{Change, Flag, Holding};
 use super::client::Client;
+use super::holdings::SubscriptionStatus;
+use super::id::Id;
+use super::link::LinkStatus;
+use super::service::ServiceStatus;
 
-/// What a listener knows of a client from its changes alone.
+/// A copy of a client's facets and holdings, built by applying its changes in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replica {
-    pub link: Option<String>,
-    pub service: Option<String>,
-    pub access: Option<String>,
+    pub link: Option<LinkStatus>,
+    pub service: Option<ServiceStatus>,
+    pub access: AccessStatus,
     pub access_requested: bool,
-    /// Status as last told.
-    pub subscriptions: BTreeMap<String, String>,
-    pub holdings: BTreeSet<(String, String)>,
-    /// `billing`, `commission`, `status_credit`, `data_retrieval`.
-    pub on: BTreeSet<String>,
+    pub subscriptions: BTreeMap<Id, SubscriptionStatus>,
+    pub holdings: BTreeSet<(Holding, Id)>,
+    pub on: BTreeSet<Flag>,
 }
 
 impl Replica {
-    /// What the journal should have told about this client.
+    /// The replica that a complete journal of this client leads to.
     #[must_use]
     pub fn of(client: &Client) -> Self {
-        let status = client.access_status().as_str();
-        let ids = |kind: &str, ids: Vec<&super::Id>| -> Vec<(String, String)> {
-            ids.into_iter()
-                .map(|id| (kind.to_owned(), id.as_str().to_owned()))
-                .collect()
-        };
-        let switches = [
-            ("billing", client.billable()),
-            ("commission", client.commission()),
-            ("status_credit", client.status_credit()),
-            ("data_retrieval", client.retrieving()),
+        let sets = [
+            (Holding::ReportSchedule, &client.report_schedules),
+            (Holding::MarginRule, &client.margin_rules),
+            (Holding::User, &client.users),
+            (Holding::Integration, &client.integrations),
         ];
         Self {
-            link: client.link_status().map(|s| s.as_str().to_owned()),
-            service: client.service_status().map(|s| s.as_str().to_owned()),
-            access: (status != "none").then(|| status.to_owned()),
+            link: client.link_status(),
+            service: client.service_status(),
+            access: client.access_status(),
             access_requested: client.access_request().is_some(),
             subscriptions: client
                 .subscriptions
                 .iter()
-                .map(|(id, s)| (id.as_str().to_owned(), s.state.as_str().to_owned()))
+                .map(|(id, subscription)| (id.clone(), subscription.state.status()))
                 .collect(),
-            holdings: [
-                ids("assignment", client.assignments.keys().collect()),
-                ids("report_schedule", client.report_schedules.iter().collect()),
-                ids("margin_rule", client.margin_rules.iter().collect()),
-                ids("user", client.users.iter().collect()),
-                ids("integration", client.integrations.iter().collect()),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
-            on: switches
+            holdings: sets
                 .into_iter()
-                .filter(|(_, on)| *on)
-                .map(|(name, _)| name.to_owned())
+                .flat_map(|(holding, ids)| ids.iter().map(move |id| (holding, id.clone())))
+                .chain(
+                    client
+                        .assignments
+                        .keys()
+                        .map(|id| (Holding::Assignment, id.clone())),
+                )
                 .collect(),
+            on: Flag::ALL.into_iter().filter(|flag| client.flag(*flag)).collect(),
         }
     }
 
-    /// Takes in one change.
     pub fn apply(&mut self, change: &Change) {
-        let Some((subject, verb)) = change.kind.split_once('.') else {
-            return;
-        };
-        let id = || change.id.clone().unwrap_or_default();
-        match (subject, verb) {
-            ("link", status) => self.link = Some(status.to_owned()),
-            ("service", status) => self.service = Some(status.to_owned()),
-            ("access", "requested") => self.access_requested = true,
-            ("access", "request_closed") => self.access_requested = false,
-            ("access", "expiring") | ("client" | "invitation" | "event", _) | ("subscription", "renewed") => {
-            }
-            ("access", status) => self.access = (status != "none").then(|| status.to_owned()),
-            ("subscription", _) => match &change.to {
-                Some(status) => drop(self.subscriptions.insert(id(), status.clone())),
-                None => drop(self.subscriptions.remove(&id())),
-            },
-            (switch, "started" | "granted") => drop(self.on.insert(switch.to_owned())),
-            (switch, "stopped" | "withdrawn") => drop(self.on.remove(switch)),
-            (holding, "added") => drop(self.holdings.insert((holding.to_owned(), id()))),
-            (holding, _) => drop(self.holdings.remove(&(holding.to_owned(), id()))),
+        match change {
+            Change::Link { to, .. } => self.link = Some(*to),
+            Change::Service { to, .. } => self.service = Some(*to),
+            Change::Access { to, .. } => self.access = *to,
+            Change::AccessRequested => self.access_requested = true,
+            Change::AccessRequestClosed => self.access_requested = false,
+            Change::Subscription { id, to, .. } => drop(self.subscriptions.insert(id.clone(), *to)),
+            Change::SubscriptionVoided { id, .. } => drop(self.subscriptions.remove(id)),
+            Change::Added { holding, id } => drop(self.holdings.insert((*holding, id.clone()))),
+            Change::Removed { holding, id } => drop(self.holdings.remove(&(*holding, id.clone()))),
+            Change::Started(flag) => drop(self.on.insert(*flag)),
+            Change::Stopped(flag) => drop(self.on.remove(flag)),
+            // Notices: no facet and no holding is different afterwards.
+            Change::AccessExpiring { .. }
+            | Change::ClientRenamed { .. }
+            | Change::InvitationSent
+            | Change::InvitationStalled
+            | Change::SubscriptionRenewed { .. }
+            | Change::EventRefused(_) => {}
         }
     }
 
-    /// What has to be told to whoever knows this, so that they know that. A facet that was told of and never was
-    /// cannot be taken back: there is no change that says so.
+    /// The changes that lead from this replica to the expected one. No change can take back a link or a service that was
+    /// published and never existed.
     #[must_use]
     pub fn changes_to(&self, expected: &Self) -> Vec<Change> {
         let mut out = Vec::new();
-        let none = || Some("none".to_owned());
-        let facets = [
-            ("link", self.link.clone(), expected.link.clone()),
-            ("service", self.service.clone(), expected.service.clone()),
-            (
-                "access",
-                self.access.clone().or_else(none),
-                expected.access.clone().or_else(none),
-            ),
-        ];
-        for (facet, from, to) in facets {
-            if let (true, Some(to)) = (from != to, to) {
-                tell(facet, &to, None, from.as_deref(), Some(&to), &mut out);
-            }
+        if let (true, Some(to)) = (self.link != expected.link, expected.link) {
+            out.push(Change::Link { from: self.link, to });
+        }
+        if let (true, Some(to)) = (self.service != expected.service, expected.service) {
+            out.push(Change::Service {
+                from: self.service,
+                to,
+            });
+        }
+        if self.access != expected.access {
+            out.push(Change::Access {
+                from: self.access,
+                to: expected.access,
+            });
         }
         match (self.access_requested, expected.access_requested) {
-            (false, true) => tell("access", "requested", None, None, None, &mut out),
-            (true, false) => tell("access", "request_closed", None, None, None, &mut out),
+            (false, true) => out.push(Change::AccessRequested),
+            (true, false) => out.push(Change::AccessRequestClosed),
             _ => {}
         }
-        for (id, status) in &expected.subscriptions {
-            let from = self.subscriptions.get(id).map(String::as_str);
-            if from != Some(status) {
-                let verb = if status == "active" { "started" } else { status };
-                tell("subscription", verb, Some(id), from, Some(status), &mut out);
-            }
-        }
-        for (id, status) in &self.subscriptions {
-            if !expected.subscriptions.contains_key(id) {
-                tell("subscription", "ended", Some(id), Some(status), None, &mut out);
-            }
-        }
-        for (holding, id) in expected.holdings.difference(&self.holdings) {
-            tell(holding, "added", Some(id), None, None, &mut out);
-        }
-        for (holding, id) in self.holdings.difference(&expected.holdings) {
-            tell(holding, "removed", Some(id), None, None, &mut out);
-        }
-        for switch in expected.on.symmetric_difference(&self.on) {
-            let verb = match (switch == "status_credit", expected.on.contains(switch)) {
-                (true, true) => "granted",
-                (true, false) => "withdrawn",
-                (false, true) => "started",
-                (false, false) => "stopped",
-            };
-            tell(switch, verb, None, None, None, &mut out);
+        self.subscriptions_to(expected, &mut out);
+        let added = expected.holdings.difference(&self.holdings).cloned();
+        out.extend(added.map(|(holding, id)| Change::Added { holding, id }));
+        let removed = self.holdings.difference(&expected.holdings).cloned();
+        out.extend(removed.map(|(holding, id)| Change::Removed { holding, id }));
+        for flag in expected.on.symmetric_difference(&self.on) {
+            out.push(if expected.on.contains(flag) {
+                Change::Started(*flag)
+            } else {
+                Change::Stopped(*flag)
+            });
         }
         out
     }
-}
 
-fn tell(
-    subject: &str,
-    verb: &str,
-    id: Option<&String>,
-    from: Option<&str>,
-    to: Option<&str>,
-    out: &mut Vec<Change>,
-) {
-    // Every pair that can come up here is a type of change; a test tells all of them.
-    if let Some(kind) = kind_from_name(&format!("{subject}.{verb}")) {
-        out.push(Change {
-            kind,
-            id: id.cloned(),
-            from: from.map(str::to_owned),
-            to: to.map(str::to_owned),
-        });
+    fn subscriptions_to(&self, expected: &Self, out: &mut Vec<Change>) {
+        for (id, to) in &expected.subscriptions {
+            let from = self.subscriptions.get(id).copied();
+            if from != Some(*to) {
+                out.push(Change::Subscription {
+                    id: id.clone(),
+                    from,
+                    to: *to,
+                });
+            }
+        }
+        for (id, from) in &self.subscriptions {
+            if !expected.subscriptions.contains_key(id) {
+                out.push(Change::SubscriptionVoided {
+                    id: id.clone(),
+                    from: *from,
+                });
+            }
+        }
     }
 }

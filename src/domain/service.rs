@@ -10,6 +10,7 @@ use super::event::EventKind;
 use super::holdings::{insert, remove};
 use super::id::Id;
 use super::refusal::Refusal;
+use super::text_enum::text_enum;
 
 /// Where the service stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,25 +26,12 @@ pub enum Service {
     },
 }
 
-/// The status names of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServiceStatus {
-    PendingAssigning,
-    Active,
-    Terminated,
-}
-
-impl ServiceStatus {
-    pub const ALL: [Self; 3] = [Self::PendingAssigning, Self::Active, Self::Terminated];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PendingAssigning => "pending_assigning",
-            Self::Active => "active",
-            Self::Terminated => "terminated",
-        }
+text_enum! {
+    /// The status of a service.
+    pub enum ServiceStatus {
+        PendingAssigning = "pending_assigning",
+        Active = "active",
+        Terminated = "terminated",
     }
 }
 

@@ -1,43 +1,34 @@
 //! Timers: moments at which a client changes although nothing happens.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 use super::client::Client;
 use super::policy::{Policies, Policy, SubscriptionsEnd, later};
 use super::service::Service;
+use super::text_enum::text_enum;
 
-/// The timers, in the order in which those of one moment fire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Timer {
-    AccessExpiry,
-    AccessWarning,
-    SubscriptionEnd,
-    TerminatedCleanup,
-    StalledInvitation,
+text_enum! {
+    /// The timers. Those that are due at the same moment fire in the order of declaration.
+    pub enum Timer {
+        AccessExpiry = "access_expiry",
+        AccessWarning = "access_warning",
+        SubscriptionEnd = "subscription_end",
+        TerminatedCleanup = "terminated_cleanup",
+        StalledInvitation = "stalled_invitation",
+    }
+}
+
+text_enum! {
+    /// The sweeps. Each runs on a cron schedule of its own.
+    pub enum Sweep {
+        AccessExpiry = "access-expiry",
+        SubscriptionEnd = "subscription-end",
+        TerminatedCleanup = "terminated-cleanup",
+        StalledInvitations = "stalled-invitations",
+    }
 }
 
 impl Timer {
-    pub const ALL: [Self; 5] = [
-        Self::AccessExpiry,
-        Self::AccessWarning,
-        Self::SubscriptionEnd,
-        Self::TerminatedCleanup,
-        Self::StalledInvitation,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AccessExpiry => "access_expiry",
-            Self::AccessWarning => "access_warning",
-            Self::SubscriptionEnd => "subscription_end",
-            Self::TerminatedCleanup => "terminated_cleanup",
-            Self::StalledInvitation => "stalled_invitation",
-        }
-    }
-
     /// The sweep that finds clients with this timer due.
     #[must_use]
     pub fn sweep(self) -> Sweep {
@@ -47,46 +38,6 @@ impl Timer {
             Self::TerminatedCleanup => Sweep::TerminatedCleanup,
             Self::StalledInvitation => Sweep::StalledInvitations,
         }
-    }
-}
-
-/// The sweeps, each on a cron of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Sweep {
-    AccessExpiry,
-    SubscriptionEnd,
-    TerminatedCleanup,
-    StalledInvitations,
-}
-
-impl Sweep {
-    pub const ALL: [Self; 4] = [
-        Self::AccessExpiry,
-        Self::SubscriptionEnd,
-        Self::TerminatedCleanup,
-        Self::StalledInvitations,
-    ];
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AccessExpiry => "access-expiry",
-            Self::SubscriptionEnd => "subscription-end",
-            Self::TerminatedCleanup => "terminated-cleanup",
-            Self::StalledInvitations => "stalled-invitations",
-        }
-    }
-
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|sweep| sweep.as_str() == name)
-    }
-}
-
-impl std::fmt::Display for Sweep {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

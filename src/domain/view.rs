@@ -1,15 +1,17 @@
 //! A client as the world sees it: the same JSON in the CLI and over HTTP.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::access::AccessStatus;
 use super::client::Client;
 use super::event::ManagedBy;
-use super::holdings::SubscriptionState;
+use super::holdings::{SubscriptionState, SubscriptionStatus};
 use super::id::{ClientKey, Id};
 use super::link::LinkStatus;
 use super::policy::Policy;
 use super::service::ServiceStatus;
+use super::time::serialize_optional;
 
 /// Everything that can be said of a client at one moment. Times are RFC 3339 in UTC.
 #[expect(clippy::struct_excessive_bools, reason = "they are the seeds' own words")]
@@ -20,11 +22,11 @@ pub struct ClientView {
     pub name: Option<String>,
     pub link: Option<LinkStatus>,
     pub service: Option<ServiceStatus>,
-    pub access: &'static str,
+    pub access: AccessStatus,
     /// Since when the partner's request for access is open.
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "serialize_optional")]
     pub access_request: Option<DateTime<Utc>>,
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "serialize_optional")]
     pub expires_at: Option<DateTime<Utc>>,
     pub connected: bool,
     pub billable: bool,
@@ -41,10 +43,10 @@ pub struct ClientView {
     pub users: Vec<Id>,
     pub integrations: Vec<Id>,
     pub jobs_total: Option<u64>,
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "serialize_optional")]
     pub last_accessed_at: Option<DateTime<Utc>>,
     /// The last event or timer that this state knows of.
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "serialize_optional")]
     pub as_of: Option<DateTime<Utc>>,
     /// How often what is stored was written.
     pub version: i64,
@@ -53,12 +55,12 @@ pub struct ClientView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SubscriptionView {
     pub id: Id,
-    pub status: &'static str,
+    pub status: SubscriptionStatus,
     pub managed_by: ManagedBy,
     pub plan: Option<String>,
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "serialize_optional")]
     pub paid_until: Option<DateTime<Utc>>,
-    #[serde(serialize_with = "time")]
+    #[serde(serialize_with = "serialize_optional")]
     pub ended_at: Option<DateTime<Utc>>,
 }
 
@@ -74,7 +76,7 @@ impl ClientView {
             name: client.name.as_ref().map(|name| name.as_str().to_owned()),
             link: client.link_status(),
             service: client.service_status(),
-            access: client.access_status().as_str(),
+            access: client.access_status(),
             access_request: client.access_request(),
             expires_at: client.expires_at(policy),
             connected: client.connected(),
@@ -89,7 +91,7 @@ impl ClientView {
                 .iter()
                 .map(|(id, subscription)| SubscriptionView {
                     id: id.clone(),
-                    status: subscription.state.as_str(),
+                    status: subscription.state.status(),
                     managed_by: subscription.managed_by,
                     plan: subscription.plan.clone(),
                     paid_until: subscription.paid_until,
@@ -119,19 +121,5 @@ pub fn tab(link: LinkStatus) -> Option<&'static str> {
         LinkStatus::Archived | LinkStatus::Lost => Some("inactive"),
         LinkStatus::Deleted => None,
         _ => Some("active"),
-    }
-}
-
-/// A moment as it stands in JSON everywhere.
-#[must_use]
-pub fn rfc3339(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
-}
-
-#[expect(clippy::ref_option, reason = "the form that serde asks for")]
-fn time<S: serde::Serializer>(time: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => to.serialize_str(&rfc3339(*time)),
-        None => to.serialize_none(),
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{ClockWatch, Engine};
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::store::{LaneProgress, StoreError};
 
 /// Up to which moment everything that has happened has been taken.

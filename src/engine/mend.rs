@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Engine;
 use crate::domain::ClientKey;
 use crate::domain::policy::later;
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::store::{ClientFilter, StoreError};
 
 /// Clients that are read at a time.

@@ -13,7 +13,7 @@ use super::cached::{MAX_STALENESS, Staleness};
 use super::conflict_retry::ConflictRetry;
 use super::{Engine, carry_out, plan};
 use crate::domain::policy::later;
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Policies, Policy};
 use crate::store::{Batch, ClientFilter, Replaced, StoreError};
 

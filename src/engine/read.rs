@@ -1,6 +1,8 @@
 //! Answers: a client, a list of clients, a journal, the access decision, for this very moment or
 //! any other.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -8,7 +10,8 @@ use super::Engine;
 use crate::domain::access::{AccessStatus, Decision};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::domain::view::{ClientView, rfc3339, tab};
+use crate::domain::time::rfc3339;
+use crate::domain::view::{ClientView, tab};
 use crate::domain::{Action, Cause, Client, ClientKey, Event, Policies, fold};
 use crate::store::{ClientFilter, Recorded, StoreError};
 
@@ -240,13 +243,14 @@ impl From<Recorded> for JournalLine {
             entry,
             recorded_at,
         } = recorded;
+        let change = entry.change.text();
         Self {
             sequence: cursor.sequence,
             subject: entry.key.to_string(),
-            kind: entry.change.kind.to_owned(),
-            id: entry.change.id,
-            from: entry.change.from,
-            to: entry.change.to,
+            kind: change.kind.to_owned(),
+            id: change.id.map(str::to_owned),
+            from: change.from.map(Cow::into_owned),
+            to: change.to.map(Cow::into_owned),
             time: rfc3339(entry.time),
             recorded: rfc3339(recorded_at),
             cause: entry.cause,

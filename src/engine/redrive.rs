@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 
 use super::{Engine, Incoming, Outcome};
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::store::{DeadRecord, DeadStatus, StoreError};
 use crate::wire::Decoder;
 

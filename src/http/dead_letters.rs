@@ -12,7 +12,7 @@ use super::clients::page_size;
 use super::error::ErrorBody;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::store::{DeadFilter, DeadLine, DeadStatus};
 
 /// A page of dead letters, oldest first.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::CronLine;
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::store::{Halt, HaltKind, SweepRun};
 
 /// A run takes a while, and a tick may be noticed late.

@@ -11,7 +11,7 @@ use super::records::{
 };
 use super::touches::{RenewOnlyWindow, Touch, Touches};
 use super::{Columns, Deadlines, Document, Result, SnapshotRow, StoreError};
-use crate::domain::change::kind_from_name;
+use crate::domain::change::ChangeText;
 use crate::domain::event::NameVerdict;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
@@ -316,6 +316,13 @@ pub(super) fn recorded<T: Moment>(row: JournalRow<T>) -> Result<Recorded> {
         table: "journal",
         key: &sequence,
     };
+    let change = Change::try_from(ChangeText {
+        kind: &kind,
+        id: id.as_deref(),
+        from: from.map(Into::into),
+        to: to.map(Into::into),
+    })
+    .map_err(|error| row.unreadable("change", error))?;
     Ok(Recorded {
         cursor: Cursor {
             transaction,
@@ -323,12 +330,7 @@ pub(super) fn recorded<T: Moment>(row: JournalRow<T>) -> Result<Recorded> {
         },
         entry: Entry {
             key: key(&partner, &client),
-            change: Change {
-                kind: row.word("change", &kind, kind_from_name)?,
-                id,
-                from,
-                to,
-            },
+            change,
             time: row.moment("time", time)?,
             cause: row.json("cause", &cause)?,
             correction,

@@ -9,7 +9,7 @@ use super::structured::utf8;
 use super::{BATCH, Decoder, STRUCTURED};
 use crate::domain::Event;
 use crate::domain::id::clip;
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::store::DeadLetter;
 
 /// A message as a transport hands it over.

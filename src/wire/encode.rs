@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::domain::event::OWN_SOURCE;
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::domain::{Cause, Change, Event, EventKind};
 use crate::store::Recorded;
 
@@ -91,7 +91,7 @@ pub fn change(epoch: i64, line: &Recorded) -> Vec<u8> {
         specversion: "1.0",
         id: change_id(epoch, line),
         source: OWN_SOURCE,
-        kind: entry.change.kind,
+        kind: entry.change.kind().as_str(),
         subject: &subject,
         time: rfc3339(entry.time),
         partitionkey: &subject,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::config::Settings;
 use crate::domain::Policy;
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::engine::{Adoption, Breaker, Engine, NOTICE, known_everywhere};
 use crate::interval::pause;
 use crate::scheduler;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use tenure::domain::access::AccessStatus;
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{Cause, Change, ClientKey, Entry, Event, EventKind, Id, Name, Timer};
 use tenure::store::{Cursor, DeadLetter, Recorded};
@@ -731,11 +732,9 @@ fn a_change_as_it_is_published() {
         },
         entry: Entry {
             key: ClientKey::new("acme", "c-1").unwrap(),
-            change: Change {
-                kind: "access.expired",
-                id: None,
-                from: Some("enabled".into()),
-                to: Some("expired".into()),
+            change: Change::Access {
+                from: AccessStatus::Enabled,
+                to: AccessStatus::Expired,
             },
             time: moment("2026-03-01T11:00:00.5Z"),
             cause: Cause::Timer {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Present;
 use super::names::Names;
 use super::renew_only;
-use crate::domain::access::Access;
+use crate::domain::access::{Access, AccessStatus};
 use crate::domain::fold::apply_deciding_name;
 use crate::domain::{Cause, Change, Client, ClientKey, Entry, Event, Name, Policies, Sweep, changes};
 use crate::store::{
@@ -114,7 +114,7 @@ impl<'a> ClientPlan<'a> {
             self.tell(told, event.time, &Cause::from(&event), false);
         }
         if let Some(refusal) = outcome.refusal() {
-            let told = vec![Change::refused(refusal)];
+            let told = vec![Change::EventRefused(refusal)];
             self.tell(told, event.time, &Cause::from(&event), false);
         }
         self.events.push(EventWrite { event, outcome });
@@ -188,7 +188,7 @@ impl<'a> ClientPlan<'a> {
         }
         // One that was refused before is known to be refused, for whatever reason.
         if let (None | Some(RecordedOutcome::Applied), Some(refusal)) = (before, outcome.refusal()) {
-            let told = vec![Change::refused(refusal)];
+            let told = vec![Change::EventRefused(refusal)];
             self.tell(told, event.time, &Cause::from(&event), !is_new);
         }
         match Touch::of(&event) {
@@ -221,10 +221,17 @@ impl<'a> ClientPlan<'a> {
         // expiry itself has come.
         let mut superseded = false;
         for (_, told) in fired.iter_mut().rev() {
-            told.retain(|change| change.kind != "access.expiring" || !superseded);
-            superseded |= told
-                .iter()
-                .any(|change| matches!(change.kind, "access.expiring" | "access.expired"));
+            told.retain(|change| !matches!(change, Change::AccessExpiring { .. }) || !superseded);
+            superseded |= told.iter().any(|change| {
+                matches!(
+                    change,
+                    Change::AccessExpiring { .. }
+                        | Change::Access {
+                            to: AccessStatus::Expired,
+                            ..
+                        }
+                )
+            });
         }
         let any = !fired.is_empty();
         for (due, told) in fired {

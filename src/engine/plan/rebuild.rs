@@ -1,5 +1,6 @@
 //! The plan of a rebuild: what makes everything that is kept about a client agree with its log.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
@@ -173,13 +174,14 @@ fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, now: DateTime<Utc>, 
             outcome,
         });
         let cause = Cause::from(event);
-        let was_told = |entry: &Entry| entry.change.kind == "event.refused" && entry.cause == cause;
+        let was_told =
+            |entry: &Entry| matches!(entry.change, Change::EventRefused(_)) && entry.cause == cause;
         if let RecordedOutcome::Refused(refusal) = outcome
             && !snapshot.journal.iter().any(was_told)
         {
             commit.journal.push(Entry {
                 key: snapshot.key.clone(),
-                change: Change::refused(refusal),
+                change: Change::EventRefused(refusal),
                 time: now,
                 cause,
                 correction: true,
@@ -205,13 +207,11 @@ fn journal(
     };
     let (mut told, expected) = (told(snapshot, &replayed.client), Replica::of(&replayed.client));
     let mut corrections = told.changes_to(&expected);
-    // Facts that the journal tells only when they change, so that it alone does not say what they are.
     if let Some(stored) = stored {
-        let facts = ["client.renamed", "subscription.renewed"];
-        let renewed = changes(&stored, &replayed.client).into_iter().filter(|change| {
-            facts.contains(&change.kind) && last_said(snapshot, change) != change.to.as_deref()
-        });
-        corrections.extend(renewed);
+        let unreported = changes(&stored, &replayed.client)
+            .into_iter()
+            .filter(|change| !is_replicated(change) && last_reported(snapshot, change) != change.text().to);
+        corrections.extend(unreported);
     }
     for change in &corrections {
         told.apply(change);
@@ -226,8 +226,31 @@ fn journal(
     told == expected
 }
 
-/// What the journal said last about the same thing.
-fn last_said<'a>(snapshot: &'a ClientSnapshot, change: &Change) -> Option<&'a str> {
-    let same = |entry: &&Entry| entry.change.kind == change.kind && entry.change.id == change.id;
-    snapshot.journal.iter().rev().find(same)?.change.to.as_deref()
+/// Whether comparing replicas finds the change, or has no need to. A journal that never reported a name or a paid time
+/// does not reveal them: only the stored client does.
+fn is_replicated(change: &Change) -> bool {
+    match change {
+        Change::ClientRenamed { .. } | Change::SubscriptionRenewed { .. } => false,
+        Change::Link { .. }
+        | Change::Service { .. }
+        | Change::Access { .. }
+        | Change::AccessRequested
+        | Change::AccessRequestClosed
+        | Change::AccessExpiring { .. }
+        | Change::InvitationSent
+        | Change::InvitationStalled
+        | Change::Subscription { .. }
+        | Change::SubscriptionVoided { .. }
+        | Change::Added { .. }
+        | Change::Removed { .. }
+        | Change::Started(_)
+        | Change::Stopped(_)
+        | Change::EventRefused(_) => true,
+    }
+}
+
+/// The `to` of the journal's last change of the same type and holding.
+fn last_reported<'a>(snapshot: &'a ClientSnapshot, change: &Change) -> Option<Cow<'a, str>> {
+    let same = |entry: &&Entry| entry.change.kind() == change.kind() && entry.change.id() == change.id();
+    snapshot.journal.iter().rev().find(same)?.change.text().to
 }

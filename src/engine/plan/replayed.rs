@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Present, renew_only};
 use crate::domain::fold::replay;
 use crate::domain::replay::Replica;
-use crate::domain::view::rfc3339;
+use crate::domain::time::rfc3339;
 use crate::domain::{Cause, Client, Event, Policies, Sweep};
 use crate::store::{ClientSnapshot, Columns, RecordedOutcome, Touch};
 
@@ -242,9 +242,9 @@ fn journal(told: &Replica, expected: &Replica) -> String {
     let missing: Vec<String> = told
         .changes_to(expected)
         .into_iter()
-        .map(|change| match change.id {
-            Some(id) => format!("{} {id}", change.kind),
-            None => change.kind.to_owned(),
+        .map(|change| match change.id() {
+            Some(id) => format!("{} {}", change.kind(), id.as_str()),
+            None => change.kind().to_string(),
         })
         .collect();
     if missing.is_empty() {
@@ -281,5 +281,5 @@ fn deadlines(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies
 }
 
 fn words(time: Option<DateTime<Utc>>) -> String {
-    time.map_or_else(|| "none".to_owned(), crate::domain::view::rfc3339)
+    time.map_or_else(|| "none".to_owned(), crate::domain::time::rfc3339)
 }

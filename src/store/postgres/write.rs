@@ -391,6 +391,7 @@ async fn journal(connection: &mut PgConnection, entries: &[Entry], at: DateTime<
         return Ok(());
     }
     let (partners, clients) = columns(entries.iter().map(|entry| &entry.key));
+    let changes: Vec<_> = entries.iter().map(|entry| entry.change.text()).collect();
     let written = sqlx::query(
         "insert into journal
              (xid, partner, client, change, id, before, after, time, cause, correction, recorded_at)
@@ -402,10 +403,10 @@ async fn journal(connection: &mut PgConnection, entries: &[Entry], at: DateTime<
     )
     .bind(partners)
     .bind(clients)
-    .bind(entries.iter().map(|e| e.change.kind).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| e.change.id.as_deref()).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| e.change.from.as_deref()).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| e.change.to.as_deref()).collect::<Vec<_>>())
+    .bind(changes.iter().map(|change| change.kind).collect::<Vec<_>>())
+    .bind(changes.iter().map(|change| change.id).collect::<Vec<_>>())
+    .bind(changes.iter().map(|change| change.from.as_deref()).collect::<Vec<_>>())
+    .bind(changes.iter().map(|change| change.to.as_deref()).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| e.time).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| json(&e.cause)).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| e.correction).collect::<Vec<_>>())

@@ -180,13 +180,14 @@ async fn journal(connection: &mut SqliteConnection, entries: &[Entry], at: i64) 
         ),
         entries,
         |query, entry| {
+            let change = entry.change.text();
             query
                 .bind(&*entry.key.partner)
                 .bind(&*entry.key.client)
-                .bind(entry.change.kind)
-                .bind(entry.change.id.as_deref())
-                .bind(entry.change.from.as_deref())
-                .bind(entry.change.to.as_deref())
+                .bind(change.kind)
+                .bind(change.id)
+                .bind(change.from)
+                .bind(change.to)
                 .bind(micros(entry.time))
                 .bind(json(&entry.cause))
                 .bind(entry.correction)

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::Connection as _;
 use tenure::clock::{Clock as _, SystemClock};
-use tenure::domain::view::rfc3339;
+use tenure::domain::time::rfc3339;
 
 use super::{Given, code, complained, each, said};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use tenure::clock::SimulatedClock;
+use tenure::domain::access::AccessStatus;
 use tenure::domain::{ClientKey, Sweep};
 use tenure::engine::{Ahead, Engine, JournalLine, ListRequest, Scope, SweepOptions};
 use tenure::store::Store;
@@ -62,7 +63,9 @@ async fn last_word(engine: &Engine, number: usize) -> JournalLine {
 
 async fn enabled(engine: &Engine) -> usize {
     let all = engine.clients(&ListRequest::default()).await.expect("a list");
-    all.iter().filter(|client| client.access == "enabled").count()
+    all.iter()
+        .filter(|client| client.access == AccessStatus::Enabled)
+        .count()
 }
 
 async fn is_right(engine: &Engine, count: usize) {

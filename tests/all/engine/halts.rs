@@ -185,7 +185,10 @@ async fn a_trip_while_a_person_confirms_is_cleared_and_a_pause_stays() {
 
 async fn told(world: &World) -> Vec<&'static str> {
     let lines = world.store.journal(&key(), 0, 1_000).await.expect("a journal");
-    lines.iter().map(|line| line.entry.change.kind).collect()
+    lines
+        .iter()
+        .map(|line| line.entry.change.kind().as_str())
+        .collect()
 }
 
 fn renamed(at: i64, name: &str) -> Incoming {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use tenure::domain::Sweep;
-use tenure::domain::view::rfc3339;
+use tenure::domain::time::rfc3339;
 use tenure::engine::{Engine, Incoming, SweepOptions, SweepReport};
 use tenure::store::{Store, Watermark};
 
@@ -35,7 +35,10 @@ async fn sweep(engine: &Engine, options: SweepOptions) -> SweepReport {
 
 async fn told(world: &World) -> Vec<&'static str> {
     let lines = world.store.journal(&key(), 0, 1_000).await.expect("a journal");
-    lines.iter().map(|line| line.entry.change.kind).collect()
+    lines
+        .iter()
+        .map(|line| line.entry.change.kind().as_str())
+        .collect()
 }
 
 #[tokio::test]

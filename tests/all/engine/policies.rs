@@ -105,6 +105,7 @@ async fn access(engine: &Engine, at: Option<DateTime<Utc>>) -> &'static str {
         .expect("an answer")
         .expect("a client")
         .access
+        .as_str()
 }
 
 async fn sweep(engine: &Engine) {

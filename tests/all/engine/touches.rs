@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tenure::clock::SimulatedClock;
-use tenure::domain::{Cause, ClientKey, Event, EventKind, Policy, Refusal};
+use tenure::domain::{Cause, ChangeKind, ClientKey, Event, EventKind, Policy, Refusal};
 use tenure::engine::{Engine, Incoming, Outcome, Scope};
 use tenure::store::{PACKED_SOURCE, Store};
 
@@ -48,7 +48,7 @@ async fn refusals(store: &dyn Store, of: &ClientKey) -> Vec<(String, bool)> {
     let lines = store.journal(of, 0, 1_000).await.expect("the journal");
     let refused = lines
         .into_iter()
-        .filter(|line| line.entry.change.kind == "event.refused");
+        .filter(|line| line.entry.change.kind() == ChangeKind::EventRefused);
     refused
         .map(|line| match line.entry.cause {
             Cause::Event { source, id, .. } if &*source == PACKED_SOURCE => (
@@ -164,7 +164,7 @@ async fn a_touch_in_the_window_is_applied_where_a_warning_was_due_again(fresh: F
     let lines = fresh.store.journal(&key(), 0, 1_000).await.expect("the journal");
     let warned: Vec<Value> = lines
         .iter()
-        .filter(|line| line.entry.change.kind == "access.expiring")
+        .filter(|line| line.entry.change.kind() == ChangeKind::AccessExpiring)
         .map(|line| json!((line.entry.time - day(0)).num_days()))
         .collect();
     assert_eq!(json!(warned), json!([3, 7, 11, 15]));

@@ -237,7 +237,7 @@ fn differences_are_told_as_the_tables_say() {
 fn a_refusal_is_told_with_its_code() {
     for refusal in Refusal::ALL {
         assert_eq!(
-            json!(Change::refused(*refusal)),
+            json!(Change::EventRefused(*refusal)),
             json!({ "type": "event.refused", "to": refusal.code() })
         );
         assert!(!refusal.words().is_empty());

@@ -38,7 +38,7 @@ pub fn days(n: i64) -> TimeDelta {
 
 /// A moment as it stands in JSON.
 pub fn z(moment: DateTime<Utc>) -> String {
-    tenure::domain::view::rfc3339(moment)
+    tenure::domain::time::rfc3339(moment)
 }
 
 pub fn key() -> ClientKey {

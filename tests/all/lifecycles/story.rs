@@ -276,9 +276,9 @@ impl Then {
 fn short(changes: &[Change]) -> Vec<String> {
     changes
         .iter()
-        .map(|change| match &change.id {
-            Some(id) => format!("{} {id}", change.kind),
-            None => change.kind.to_owned(),
+        .map(|change| match change.id() {
+            Some(id) => format!("{} {}", change.kind(), id.as_str()),
+            None => change.kind().to_string(),
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::json;
-use tenure::domain::{Cause, ClientKey, Refusal, Sweep, Timer};
+use tenure::domain::{Cause, Change, ClientKey, Id, Refusal, Sweep, Timer};
 use tenure::store::{
     Commit, EventWrite, NameClaim, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
 };
@@ -18,8 +18,11 @@ pub async fn a_commit_reads_back(fresh: Fresh) {
     let mut document = write(&bakery, client(std::slice::from_ref(&added)), 0);
     document.document.deadlines = [(Sweep::StalledInvitations, moment(9))].into();
     let mut line = entry(&bakery, "Zur Mühle");
-    line.change.id = Some("s-1".into());
-    line.change.from = Some(String::new());
+    line.change = Change::SubscriptionRenewed {
+        id: Id::try_from("s-1".to_owned()).unwrap(),
+        from: None,
+        to: Some(moment(8)),
+    };
     line.cause = Cause::Timer {
         timer: Timer::SubscriptionEnd,
     };
@@ -282,8 +285,10 @@ pub async fn parts_of_a_transaction_see_those_before(fresh: Fresh) {
     assert_eq!(store.client(&a).await.unwrap().unwrap().version, 3);
     assert_eq!(store.client(&b).await.unwrap().unwrap().version, 1);
     let lines = store.journal(&a, 0, 10).await.unwrap();
-    let told: Vec<_> = lines.iter().map(|line| line.entry.change.to.as_deref()).collect();
-    assert_eq!(told, [Some("Butcher"), Some("Baker")]);
+    assert_eq!(
+        told(&lines),
+        ["Butcher", "Baker"].map(|to| ("a".to_owned(), to.to_owned()))
+    );
 }
 
 pub async fn a_transaction_is_whole_or_not_at_all(fresh: Fresh) {

@@ -88,11 +88,9 @@ pub fn applied(event: Event) -> EventWrite {
 pub fn entry(key: &ClientKey, to: &str) -> Entry {
     Entry {
         key: key.clone(),
-        change: Change {
-            kind: "client.renamed",
-            id: None,
-            from: None,
-            to: Some(to.to_owned()),
+        change: Change::ClientRenamed {
+            from: name("Before"),
+            to: name(to),
         },
         time: moment(1),
         cause: Cause::Event {
@@ -168,7 +166,7 @@ pub fn told(lines: &[Recorded]) -> Vec<(String, String)> {
         .map(|line| {
             (
                 line.entry.key.client.to_string(),
-                line.entry.change.to.clone().unwrap(),
+                line.entry.change.text().to.unwrap().into_owned(),
             )
         })
         .collect()

@@ -1,0 +1,147 @@
+//! The types of changes: the one table of their names.
+
+use crate::domain::access::AccessStatus;
+use crate::domain::holdings::SubscriptionStatus;
+use crate::domain::link::LinkStatus;
+use crate::domain::service::ServiceStatus;
+
+/// A set of ids that a client holds. Subscriptions are not among them: they have statuses of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holding {
+    Assignment,
+    ReportSchedule,
+    MarginRule,
+    User,
+    Integration,
+}
+
+/// A value that follows from the facets and is either on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flag {
+    Billing,
+    Commission,
+    StatusCredit,
+    DataRetrieval,
+}
+
+impl Flag {
+    pub const ALL: [Self; 4] = [
+        Self::Billing,
+        Self::Commission,
+        Self::StatusCredit,
+        Self::DataRetrieval,
+    ];
+}
+
+/// The type of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChangeKind {
+    Link(LinkStatus),
+    Service(ServiceStatus),
+    Access(AccessStatus),
+    AccessRequested,
+    AccessRequestClosed,
+    AccessExpiring,
+    ClientRenamed,
+    InvitationSent,
+    InvitationStalled,
+    Subscription(SubscriptionStatus),
+    SubscriptionRenewed,
+    Added(Holding),
+    Removed(Holding),
+    Started(Flag),
+    Stopped(Flag),
+    EventRefused,
+}
+
+macro_rules! change_kinds {
+    ($($name:literal = $kind:ident $(($of:path))?;)+) => {
+        impl ChangeKind {
+            /// Every type of change, in the order of `docs/lifecycles.md`.
+            pub const ALL: &'static [Self] = &[$(Self::$kind $(($of))?),+];
+
+            /// The name in the journal and in published changes, and the routing key.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind $(($of))? => $name,)+
+                }
+            }
+
+            /// The type with this name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$kind $(($of))?),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+change_kinds! {
+    "link.draft" = Link(LinkStatus::Draft);
+    "link.invited" = Link(LinkStatus::Invited);
+    "link.active" = Link(LinkStatus::Active);
+    "link.invitation_rejected" = Link(LinkStatus::InvitationRejected);
+    "link.access_rejected" = Link(LinkStatus::AccessRejected);
+    "link.archived" = Link(LinkStatus::Archived);
+    "link.lost" = Link(LinkStatus::Lost);
+    "link.deleted" = Link(LinkStatus::Deleted);
+    "service.pending_assigning" = Service(ServiceStatus::PendingAssigning);
+    "service.active" = Service(ServiceStatus::Active);
+    "service.terminated" = Service(ServiceStatus::Terminated);
+    "access.none" = Access(AccessStatus::None);
+    "access.enabled" = Access(AccessStatus::Enabled);
+    "access.disabled" = Access(AccessStatus::Disabled);
+    "access.expired" = Access(AccessStatus::Expired);
+    "access.requested" = AccessRequested;
+    "access.request_closed" = AccessRequestClosed;
+    "access.expiring" = AccessExpiring;
+    "client.renamed" = ClientRenamed;
+    "invitation.sent" = InvitationSent;
+    "invitation.stalled" = InvitationStalled;
+    "subscription.prepared" = Subscription(SubscriptionStatus::Prepared);
+    "subscription.started" = Subscription(SubscriptionStatus::Active);
+    "subscription.renewed" = SubscriptionRenewed;
+    "subscription.ended" = Subscription(SubscriptionStatus::Ended);
+    "assignment.added" = Added(Holding::Assignment);
+    "assignment.removed" = Removed(Holding::Assignment);
+    "report_schedule.added" = Added(Holding::ReportSchedule);
+    "report_schedule.removed" = Removed(Holding::ReportSchedule);
+    "margin_rule.added" = Added(Holding::MarginRule);
+    "margin_rule.removed" = Removed(Holding::MarginRule);
+    "user.added" = Added(Holding::User);
+    "user.removed" = Removed(Holding::User);
+    "integration.added" = Added(Holding::Integration);
+    "integration.removed" = Removed(Holding::Integration);
+    "billing.started" = Started(Flag::Billing);
+    "billing.stopped" = Stopped(Flag::Billing);
+    "commission.started" = Started(Flag::Commission);
+    "commission.stopped" = Stopped(Flag::Commission);
+    "status_credit.granted" = Started(Flag::StatusCredit);
+    "status_credit.withdrawn" = Stopped(Flag::StatusCredit);
+    "data_retrieval.started" = Started(Flag::DataRetrieval);
+    "data_retrieval.stopped" = Stopped(Flag::DataRetrieval);
+    "event.refused" = EventRefused;
+}
+
+impl std::fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ChangeKind;
+
+    #[test]
+    fn names_are_unique_and_read_back() {
+        for &kind in ChangeKind::ALL {
+            assert_eq!(ChangeKind::from_name(kind.as_str()), Some(kind));
+        }
+        assert_eq!(ChangeKind::from_name("link.unknown"), None);
+    }
+}

@@ -1,0 +1,372 @@
+//! The text form of a change: the journal's columns and the JSON that subscribers read.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+
+use super::{Change, ChangeKind};
+use crate::domain::access::AccessStatus;
+use crate::domain::holdings::SubscriptionStatus;
+use crate::domain::id::{Id, clip};
+use crate::domain::link::LinkStatus;
+use crate::domain::name::Name;
+use crate::domain::refusal::Refusal;
+use crate::domain::service::ServiceStatus;
+use crate::domain::time::rfc3339;
+
+/// A change as text. `from` and `to` are statuses, names, times, durations or refusal codes; `id` is the holding's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChangeText<'a> {
+    #[serde(rename = "type")]
+    pub kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Cow<'a, str>>,
+}
+
+/// Why text is not a change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    #[error("unknown change type `{0}`; a newer version of Tenure may have written it")]
+    UnknownKind(String),
+    #[error("a change of type `{kind}` cannot have {field} {value}")]
+    InvalidField {
+        kind: &'static str,
+        field: &'static str,
+        value: String,
+    },
+}
+
+impl Change {
+    #[must_use]
+    pub fn text(&self) -> ChangeText<'_> {
+        let time = |time: &Option<DateTime<Utc>>| time.map(|time| rfc3339(time).into());
+        let (from, to) = match self {
+            Self::Link { from, to } => (from.map(|from| from.as_str().into()), Some(to.as_str().into())),
+            Self::Service { from, to } => (from.map(|from| from.as_str().into()), Some(to.as_str().into())),
+            Self::Access { from, to } => (Some(from.as_str().into()), Some(to.as_str().into())),
+            Self::AccessExpiring { left } => (None, Some(left.into())),
+            Self::ClientRenamed { from, to } => (Some(from.as_str().into()), Some(to.as_str().into())),
+            Self::Subscription { from, to, .. } => {
+                (from.map(|from| from.as_str().into()), Some(to.as_str().into()))
+            }
+            Self::SubscriptionVoided { from, .. } => (Some(from.as_str().into()), None),
+            Self::SubscriptionRenewed { from, to, .. } => (time(from), time(to)),
+            Self::EventRefused(refusal) => (None, Some(refusal.code().into())),
+            Self::AccessRequested
+            | Self::AccessRequestClosed
+            | Self::InvitationSent
+            | Self::InvitationStalled
+            | Self::Added { .. }
+            | Self::Removed { .. }
+            | Self::Started(_)
+            | Self::Stopped(_) => (None, None),
+        };
+        ChangeText {
+            kind: self.kind().as_str(),
+            id: self.id().map(Id::as_str),
+            from,
+            to,
+        }
+    }
+}
+
+impl Serialize for Change {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.text().serialize(to)
+    }
+}
+
+impl TryFrom<ChangeText<'_>> for Change {
+    type Error = ChangeError;
+
+    /// Ignores fields that the type does not have.
+    fn try_from(text: ChangeText<'_>) -> Result<Self, ChangeError> {
+        let Some(kind) = ChangeKind::from_name(text.kind) else {
+            return Err(ChangeError::UnknownKind(clip(text.kind)));
+        };
+        let read = Fields { kind, text: &text };
+        Ok(match kind {
+            ChangeKind::Link(to) => Self::Link {
+                from: read.optional("from", LinkStatus::from_name)?,
+                to: read.agreeing(to, to.as_str())?,
+            },
+            ChangeKind::Service(to) => Self::Service {
+                from: read.optional("from", ServiceStatus::from_name)?,
+                to: read.agreeing(to, to.as_str())?,
+            },
+            ChangeKind::Access(to) => Self::Access {
+                from: read.required("from", AccessStatus::from_name)?,
+                to: read.agreeing(to, to.as_str())?,
+            },
+            ChangeKind::AccessRequested => Self::AccessRequested,
+            ChangeKind::AccessRequestClosed => Self::AccessRequestClosed,
+            ChangeKind::AccessExpiring => Self::AccessExpiring {
+                left: read.required("to", |text| Some(text.to_owned()))?,
+            },
+            ChangeKind::ClientRenamed => Self::ClientRenamed {
+                from: read.required("from", name)?,
+                to: read.required("to", name)?,
+            },
+            ChangeKind::InvitationSent => Self::InvitationSent,
+            ChangeKind::InvitationStalled => Self::InvitationStalled,
+            ChangeKind::Subscription(SubscriptionStatus::Ended) if text.to.is_none() => {
+                Self::SubscriptionVoided {
+                    id: read.id()?,
+                    from: read.required("from", SubscriptionStatus::from_name)?,
+                }
+            }
+            ChangeKind::Subscription(to) => Self::Subscription {
+                id: read.id()?,
+                from: read.optional("from", SubscriptionStatus::from_name)?,
+                to: read.agreeing(to, to.as_str())?,
+            },
+            ChangeKind::SubscriptionRenewed => Self::SubscriptionRenewed {
+                id: read.id()?,
+                from: read.optional("from", time)?,
+                to: read.optional("to", time)?,
+            },
+            ChangeKind::Added(holding) => Self::Added {
+                holding,
+                id: read.id()?,
+            },
+            ChangeKind::Removed(holding) => Self::Removed {
+                holding,
+                id: read.id()?,
+            },
+            ChangeKind::Started(flag) => Self::Started(flag),
+            ChangeKind::Stopped(flag) => Self::Stopped(flag),
+            ChangeKind::EventRefused => Self::EventRefused(read.required("to", Refusal::from_code)?),
+        })
+    }
+}
+
+/// The fields of a change that is being read.
+struct Fields<'a> {
+    kind: ChangeKind,
+    text: &'a ChangeText<'a>,
+}
+
+impl Fields<'_> {
+    fn field(&self, field: &'static str) -> Option<&str> {
+        match field {
+            "id" => self.text.id,
+            "from" => self.text.from.as_deref(),
+            _ => self.text.to.as_deref(),
+        }
+    }
+
+    fn optional<T>(
+        &self,
+        field: &'static str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, ChangeError> {
+        self.field(field)
+            .map(|text| read(text).ok_or_else(|| self.invalid(field)))
+            .transpose()
+    }
+
+    fn required<T>(&self, field: &'static str, read: impl Fn(&str) -> Option<T>) -> Result<T, ChangeError> {
+        self.optional(field, read)?.ok_or_else(|| self.invalid(field))
+    }
+
+    fn id(&self) -> Result<Id, ChangeError> {
+        self.required("id", |id| Id::try_from(id.to_owned()).ok())
+    }
+
+    /// The status that the type names, provided that `to` names it too.
+    fn agreeing<T>(&self, status: T, name: &str) -> Result<T, ChangeError> {
+        if self.field("to") == Some(name) {
+            Ok(status)
+        } else {
+            Err(self.invalid("to"))
+        }
+    }
+
+    fn invalid(&self, field: &'static str) -> ChangeError {
+        ChangeError::InvalidField {
+            kind: self.kind.as_str(),
+            field,
+            value: self
+                .field(field)
+                .map_or_else(|| "null".to_owned(), |text| format!("`{}`", clip(text))),
+        }
+    }
+}
+
+fn name(text: &str) -> Option<Name> {
+    Name::try_from(text.to_owned()).ok()
+}
+
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::change::{Flag, Holding};
+
+    fn id(text: &str) -> Id {
+        Id::try_from(text.to_owned()).unwrap()
+    }
+
+    /// One change of each shape, with the JSON that subscribers read.
+    fn changes() -> Vec<(Change, &'static str)> {
+        let named = |text| name(text).unwrap();
+        let moment = |text| time(text).unwrap();
+        vec![
+            (
+                Change::Link {
+                    from: None,
+                    to: LinkStatus::Draft,
+                },
+                r#"{"type":"link.draft","to":"draft"}"#,
+            ),
+            (
+                Change::Link {
+                    from: Some(LinkStatus::Invited),
+                    to: LinkStatus::InvitationRejected,
+                },
+                r#"{"type":"link.invitation_rejected","from":"invited","to":"invitation_rejected"}"#,
+            ),
+            (
+                Change::Service {
+                    from: Some(ServiceStatus::PendingAssigning),
+                    to: ServiceStatus::Active,
+                },
+                r#"{"type":"service.active","from":"pending_assigning","to":"active"}"#,
+            ),
+            (
+                Change::Access {
+                    from: AccessStatus::None,
+                    to: AccessStatus::Enabled,
+                },
+                r#"{"type":"access.enabled","from":"none","to":"enabled"}"#,
+            ),
+            (Change::AccessRequested, r#"{"type":"access.requested"}"#),
+            (Change::AccessRequestClosed, r#"{"type":"access.request_closed"}"#),
+            (
+                Change::AccessExpiring { left: "P14D".into() },
+                r#"{"type":"access.expiring","to":"P14D"}"#,
+            ),
+            (
+                Change::ClientRenamed {
+                    from: named("Bakery"),
+                    to: named("Mühle"),
+                },
+                r#"{"type":"client.renamed","from":"Bakery","to":"Mühle"}"#,
+            ),
+            (Change::InvitationSent, r#"{"type":"invitation.sent"}"#),
+            (Change::InvitationStalled, r#"{"type":"invitation.stalled"}"#),
+            (
+                Change::Subscription {
+                    id: id("s1"),
+                    from: Some(SubscriptionStatus::Prepared),
+                    to: SubscriptionStatus::Active,
+                },
+                r#"{"type":"subscription.started","id":"s1","from":"prepared","to":"active"}"#,
+            ),
+            (
+                Change::SubscriptionVoided {
+                    id: id("s1"),
+                    from: SubscriptionStatus::Active,
+                },
+                r#"{"type":"subscription.ended","id":"s1","from":"active"}"#,
+            ),
+            (
+                Change::SubscriptionRenewed {
+                    id: id("s1"),
+                    from: None,
+                    to: Some(moment("2026-03-01T12:00:00.000001Z")),
+                },
+                r#"{"type":"subscription.renewed","id":"s1","to":"2026-03-01T12:00:00.000001Z"}"#,
+            ),
+            (
+                Change::Added {
+                    holding: Holding::MarginRule,
+                    id: id("m1"),
+                },
+                r#"{"type":"margin_rule.added","id":"m1"}"#,
+            ),
+            (
+                Change::Removed {
+                    holding: Holding::User,
+                    id: id("u1"),
+                },
+                r#"{"type":"user.removed","id":"u1"}"#,
+            ),
+            (
+                Change::Started(Flag::StatusCredit),
+                r#"{"type":"status_credit.granted"}"#,
+            ),
+            (
+                Change::Stopped(Flag::DataRetrieval),
+                r#"{"type":"data_retrieval.stopped"}"#,
+            ),
+            (
+                Change::EventRefused(Refusal::NameTaken),
+                r#"{"type":"event.refused","to":"name_taken"}"#,
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_change_is_written_as_subscribers_read_it() {
+        for (change, expected) in changes() {
+            assert_eq!(serde_json::to_string(&change).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_change_reads_back_from_its_text() {
+        for (change, _) in changes() {
+            assert_eq!(Change::try_from(change.text()).as_ref(), Ok(&change));
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_a_change_is_an_error() {
+        let read = |kind, id, from: Option<&'static str>, to: Option<&'static str>| {
+            let text = ChangeText {
+                kind,
+                id,
+                from: from.map(Cow::from),
+                to: to.map(Cow::from),
+            };
+            Change::try_from(text).unwrap_err().to_string()
+        };
+        for (error, expected) in [
+            (
+                read("link.vanished", None, None, None),
+                "unknown change type `link.vanished`; a newer version of Tenure may have written it",
+            ),
+            (
+                read("link.active", None, None, Some("lost")),
+                "a change of type `link.active` cannot have to `lost`",
+            ),
+            (
+                read("access.expired", None, None, Some("expired")),
+                "a change of type `access.expired` cannot have from null",
+            ),
+            (
+                read("user.added", None, None, None),
+                "a change of type `user.added` cannot have id null",
+            ),
+            (
+                read("subscription.renewed", Some("s1"), None, Some("soon")),
+                "a change of type `subscription.renewed` cannot have to `soon`",
+            ),
+            (
+                read("event.refused", None, None, Some("mood")),
+                "a change of type `event.refused` cannot have to `mood`",
+            ),
+        ] {
+            assert_eq!(error, expected);
+        }
+    }
+}
