@@ -29,8 +29,8 @@ pub struct Mood {
     pub reject_writes: AtomicBool,
     /// It does not let the relay's cursor be moved.
     pub reject_cursor: AtomicBool,
-    /// Transactions that were begun.
-    pub begun: AtomicU32,
+    /// Calls of `begin`, failed ones too.
+    pub attempts: AtomicU32,
 }
 
 pub struct FaultInjectingStore {
@@ -159,8 +159,8 @@ impl Store for FaultInjectingStore {
     }
 
     async fn begin(&self) -> Result<Box<dyn Batch>> {
+        self.mood.attempts.fetch_add(1, Ordering::SeqCst);
         self.here()?;
-        self.mood.begun.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(FaultInjectingBatch(
             self.store.begin().await?,
             self.mood.clone(),

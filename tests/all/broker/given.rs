@@ -130,6 +130,16 @@ impl Tenure {
             .expect("a journal")
     }
 
+    /// Waits until this many more transactions were attempted: the worker has then considered the messages it has.
+    pub async fn wait_for_attempts(&self, more: u32) {
+        let attempts = || self.mood.attempts.load(Ordering::SeqCst);
+        let before = attempts();
+        wait_for(&format!("{more} more transactions"), async || {
+            attempts() >= before + more
+        })
+        .await;
+    }
+
     pub fn set_away(&self, away: bool) {
         self.mood.away.store(away, Ordering::SeqCst);
     }
