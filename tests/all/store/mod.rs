@@ -43,13 +43,11 @@ pub(crate) enum Database {
 
 impl Fresh {
     pub(crate) async fn postgres(test: &str) -> Self {
-        let url = empty_postgres(test);
-        let fresh = Self {
+        let url = migrated_postgres(test);
+        Self {
             store: Arc::new(connect(&url)),
             database: Database::Postgres(url),
-        };
-        fresh.store.migrate().await.unwrap();
-        fresh
+        }
     }
 
     pub(crate) async fn sqlite(_test: &str) -> Self {
@@ -96,6 +94,18 @@ impl Database {
 
 fn empty_postgres(test: &str) -> String {
     Postgres::shared().database(test)
+}
+
+/// A copy of a migrated database: the migrations run once for all tests.
+fn migrated_postgres(test: &str) -> String {
+    Postgres::shared().prepared_database(test, |url| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let store = connect(url);
+            store.migrate().await.unwrap();
+            store.close().await;
+        });
+    })
 }
 
 fn connect(url: &str) -> PostgresStore {
