@@ -1,18 +1,26 @@
-# `just` lists these. Each is a command that can be typed without it: see CONTRIBUTING.md.
+# `just` lists these. Each is a command that you can type without it: see CONTRIBUTING.md.
 
 _default:
     @just --list --unsorted
 
-# Rules, laws, wire format and settings: no server, under a minute after a build
+# Rules, wire format, settings, engine and stores on SQLite, 100 simulation seeds: no server, under a minute after a build
 quick:
     cargo test --lib --locked
-    cargo test --test all --locked -- lifecycles:: laws:: oracle:: wire:: config::
+    TENURE_TEST_SERVERS=none TENURE_TEST_SEEDS=100 cargo test --test all --locked -- \
+        lifecycles:: laws:: oracle:: wire:: config:: engine:: simulation:: store::on_sqlite:: store::sqlite:: \
+        --skip postgres --skip engine::differential:: \
+        --skip engine::breaker::clients_that_another_transaction_holds \
+        --skip engine::names::clients_that_hold_one_name
 
-# Everything that CI runs: installs what is missing, starts servers of its own
+# Every test, as in CI: installs missing programs and starts its own servers
 test *args:
     tests/run --locked {{ args }}
 
-# The long chaos run, 10,000 seeds of the simulation, ten minutes of fuzzing
+# The tests that use servers, on PostgreSQL 17 and 18 and RabbitMQ 4
+newest *args:
+    tests/newest --locked {{ args }}
+
+# The long chaos test, 10,000 simulation seeds, ten minutes of fuzzing
 long:
     TENURE_TEST_CHAOS=long cargo test --locked --test all -- chaos:: --nocapture
     TENURE_TEST_SEEDS=10000 cargo test --locked --test all -- simulation:: --nocapture
@@ -25,6 +33,6 @@ lint:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
     typos
 
-# Throughput and latency beside what Tenure is compared with: some nine minutes, two cores to itself
+# Throughput and latency, compared with a baseline: about nine minutes on two idle cores
 bench *args:
     cargo bench --bench throughput -- {{ args }}

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::several_workers::listen;
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::servers::{Postgres, RabbitMq, name_in};
-use crate::support::site::{Site, UNTOLD};
+use crate::support::site::{Site, UNPUBLISHED};
 use crate::support::tenure::{Tenure, wait_until};
 
 const CLIENTS: usize = 20;
@@ -128,7 +128,7 @@ fn a_dump_restored_on_a_younger_server_under_a_running_worker() {
     let count = |server: &Postgres, what: &str| server.sql(name, &format!("select count(*) from {what}"));
     let through = |server: &Postgres, round: &str, events: usize| {
         tenure.fed(&["publish", "-"], &self::events(round));
-        let done = || count(server, "events") == events.to_string() && count(server, UNTOLD) == "0";
+        let done = || count(server, "events") == events.to_string() && count(server, UNPUBLISHED) == "0";
         worker.wait_until(&format!("through the {round} events"), done);
     };
     through(&old, "first", CLIENTS);
@@ -138,13 +138,13 @@ fn a_dump_restored_on_a_younger_server_under_a_running_worker() {
     let mut changes = runtime.block_on(heard(&amqp));
 
     young.restore(name, &backup);
-    proxy.lead_to(young.port());
+    proxy.redirect_to(young.port());
     proxy.cut(Cut::Close);
     through(&young, "after", 3 * CLIENTS);
     // Another would find what this one has left out.
     assert!(worker.stop().success());
     let again = tenure.run();
-    again.wait_until("through", || count(&young, UNTOLD) == "0");
+    again.wait_until("through", || count(&young, UNPUBLISHED) == "0");
     assert!(again.stop().success());
     changes.extend(runtime.block_on(heard(&amqp)));
     assert_told_apart(&changes);
@@ -166,7 +166,7 @@ fn a_dump_restored_in_place_under_a_running_worker() {
     let worker = tenure.run();
     let through = |round: &str, events: usize| {
         tenure.fed(&["publish", "-"], &self::events(round));
-        let done = || site.count("events") == events && site.count(UNTOLD) == 0;
+        let done = || site.count("events") == events && site.count(UNPUBLISHED) == 0;
         worker.wait_until(&format!("through the {round} events"), done);
     };
     let folder = tempfile::tempdir().expect("a folder");

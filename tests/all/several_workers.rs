@@ -11,7 +11,7 @@ use tenure::clock::{Clock as _, SystemClock};
 
 use crate::support::gate::Gate;
 use crate::support::servers::{RabbitMq, name_in};
-use crate::support::site::{Site, UNTOLD};
+use crate::support::site::{Site, UNPUBLISHED};
 use crate::support::tenure::{Running, wait_until};
 
 const LANES: [&str; 4] = [
@@ -106,7 +106,7 @@ fn the_lanes_of_a_worker_that_is_killed_are_taken_over_in_order() {
     let (second, third) = (worker(&site, "two"), worker(&site, "three"));
     let gate = at_user(&site, 10);
     publish(&site);
-    first.wait_until("in the midst", || gate.holds_somebody());
+    first.wait_until("in the midst", || gate.is_reached());
     assert!(received(&first) > 0.5, "who came first has the lanes");
     assert!(received(&second) + received(&third) < 0.5, "and nobody else");
     drop(first);
@@ -143,7 +143,7 @@ fn a_rolling_restart_under_load_loses_and_doubles_nothing() {
     }
     workers[0].wait_until("through", || site.count("events") == ALL);
     all_taken(&site);
-    workers[0].wait_until("told", || site.count(UNTOLD) == 0);
+    workers[0].wait_until("told", || site.count(UNPUBLISHED) == 0);
     for worker in workers {
         assert!(worker.stop().success());
     }
@@ -261,7 +261,9 @@ async fn one_relay_leads_and_another_takes_over_when_it_is_killed() {
         let first = leader();
         workers.extend([worker(&site, "two"), worker(&site, "three")]);
         publish(&site);
-        workers[0].wait_until("told", || site.count("events") == ALL && site.count(UNTOLD) == 0);
+        workers[0].wait_until("told", || {
+            site.count("events") == ALL && site.count(UNPUBLISHED) == 0
+        });
         // Three relays, and every change once.
         let told = site.count("journal");
         site.wait_for_depth("listener", told);
@@ -274,7 +276,7 @@ async fn one_relay_leads_and_another_takes_over_when_it_is_killed() {
             .ok(&["publish", &file]);
         workers[0].wait_until("led by another", || !leader().is_empty() && leader() != first);
         workers[0].wait_until("told", || {
-            site.count("events") == ALL + CLIENTS && site.count(UNTOLD) == 0
+            site.count("events") == ALL + CLIENTS && site.count(UNPUBLISHED) == 0
         });
         site.wait_for_depth("listener", told + CLIENTS);
         let vhost = name_in(&site.amqp);

@@ -14,7 +14,7 @@ use tenure::clock::{Clock as _, SystemClock};
 use crate::support::gate::Gate;
 use crate::support::proxy::Proxy;
 use crate::support::servers::{Postgres, RabbitMq, name_in};
-use crate::support::site::{Site, UNTOLD};
+use crate::support::site::{Site, UNPUBLISHED};
 use crate::support::tenure::{Running, Tenure};
 
 /// So many clients are added, one event each, in the order of their numbers.
@@ -49,7 +49,7 @@ fn a_stop_under_load_accounts_for_every_event() {
     assert!((300..ALL).contains(&taken), "{taken}: it was to stop at 300");
     // What is committed is acknowledged, and what is not is still there.
     site.wait_for_depth("tenure.events.0", ALL - taken);
-    assert_eq!(site.count(UNTOLD), 0, "what the last batches wrote is told");
+    assert_eq!(site.count(UNPUBLISHED), 0, "what the last batches wrote is told");
 
     let running = tenure.run();
     running.wait_until("through", || site.count("events") == ALL);
@@ -219,7 +219,7 @@ fn a_sweep_stops_at_its_next_chunk_and_the_next_run_goes_on() {
         1
     );
     assert_eq!(changed(), swept.to_string(), "the run is kept as far as it went");
-    assert_eq!(site.count(UNTOLD), 0, "and what it wrote is told");
+    assert_eq!(site.count(UNPUBLISHED), 0, "and what it wrote is told");
     let running = tenure.run();
     running.wait_until("through", || site.count(stalled) == ALL);
     running.wait_until("recorded", || changed() == ALL.to_string());

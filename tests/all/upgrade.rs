@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::site::{Site, UNTOLD};
+use crate::support::site::{Site, UNPUBLISHED};
 use crate::support::tenure::{Running, Tenure};
 
 const CLIENTS: usize = 300;
@@ -61,7 +61,7 @@ fn an_older_worker_writes_nothing_once_a_newer_one_has_migrated() {
     }
     let newer = newer.unwrap_or_else(|| start(&[("HOSTNAME", "newer")], None));
     newer.wait_until("through", || {
-        site.count("events where outcome = 'applied'") == 2 * CLIENTS && site.count(UNTOLD) == 0
+        site.count("events where outcome = 'applied'") == 2 * CLIENTS && site.count(UNPUBLISHED) == 0
     });
     assert_eq!(site.count("dead_letters"), 0);
     assert!(newer.stop().success());

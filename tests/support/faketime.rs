@@ -1,12 +1,12 @@
-//! A clock of its own for a process, by libfaketime.
+//! Gives a process its own clock, with libfaketime.
 
 use std::path::{Path, PathBuf};
 
-/// The environment in which a process has the clock that `file` says, such as `+0`, `+400d` or `-10m`. It looks anew each time,
-/// and the time that passes is not faked.
+/// The environment that shifts the clock of a process by the contents of `file`, such as `+0`, `+400d` or `-10m`. The process
+/// reads the file at each call. The monotonic clock stays real.
 ///
 /// # Panics
-/// When libfaketime is not there: says how to get it.
+/// If libfaketime is not installed; the message says how to install it.
 pub fn env(file: &Path) -> Vec<(&'static str, String)> {
     vec![
         ("LD_PRELOAD", library().to_string_lossy().into_owned()),
@@ -17,7 +17,7 @@ pub fn env(file: &Path) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The same places as in tests/run.
+/// tests/run looks in the same places.
 fn library() -> PathBuf {
     let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
     let found = folders.iter().flat_map(|folder| {

@@ -1,20 +1,19 @@
-//! Gates that hold workers in the midst of their work until a test has done what must happen there. Whatever the pace
-//! of the machine, they are not through before.
+//! Gates that block a worker's transaction until the test opens them, so that a test can act in the middle of a batch or a
+//! sweep at any speed of the machine.
 
 use super::site::Site;
 
-/// Certain lines of the journal cannot be written until this is opened: whoever is about to, waits with its transaction
-/// open.
+/// Blocks transactions that write certain lines of the journal until it is opened.
 pub struct Gate<'a> {
     site: &'a Site,
     number: usize,
 }
 
 impl<'a> Gate<'a> {
-    /// Holds whoever writes a line for which this SQL holds, in which the line is `new`. The tables must be there, on a
-    /// server of the site's own.
+    /// Blocks transactions that write a line which matches this SQL condition; the line is `new`. The tables must exist, on
+    /// the site's own server.
     pub fn close(site: &'a Site, lines: &str) -> Self {
-        // Whoever comes here is visible until the transaction ends, by an advisory lock with the gate's number.
+        // A blocked transaction holds an advisory lock with the gate's number until it ends.
         site.sql(
             "create table if not exists gates (number int primary key);
              create or replace function wait_at_gate() returns trigger language plpgsql as $$
@@ -35,8 +34,8 @@ impl<'a> Gate<'a> {
         Self { site, number }
     }
 
-    /// Whether somebody waits here.
-    pub fn holds_somebody(&self) -> bool {
+    /// Whether a transaction waits at this gate.
+    pub fn is_reached(&self) -> bool {
         let number = self.number;
         let waiting = format!(
             "pg_locks where locktype = 'advisory' and classid = 'gates'::regclass and objid = {number}

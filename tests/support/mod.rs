@@ -1,9 +1,6 @@
-//! What the integration tests share.
+//! Servers, processes and proxies that the integration tests and benchmarks share.
 
-#![allow(
-    dead_code,
-    reason = "every test binary uses a part of this, and none the whole"
-)]
+#![allow(dead_code, reason = "the tests and the benchmarks each use a part of this")]
 
 pub mod faketime;
 pub mod gate;

@@ -1,5 +1,5 @@
-//! A TCP proxy between the worker and a server, for what networks do: connections are cut or reset in mid-sentence,
-//! stand still, or go dead without a word.
+//! A TCP proxy between the worker and a server that simulates network faults: connections that close, reset, stall or go
+//! silent.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,42 +13,42 @@ use tokio::sync::watch;
 
 use super::servers::free_port;
 
-/// How connections end that are cut.
+/// How the proxy ends connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// Both sides are told that nothing more comes.
+    /// Sends FIN to both sides.
     Close,
-    /// Both sides are told that there is no such connection.
+    /// Sends RST to both sides.
     Reset,
-    /// Nobody is told: it stays open, and nothing comes through it any more, as when a host vanishes.
+    /// Sends nothing: the connection stays open and forwards no more data, as if the host had vanished.
     Silence,
 }
 
-/// What the server is made to say that no client understands.
+/// Bytes that no client accepts.
 const GARBAGE: [u8; 8] = [0xff; 8];
 
 #[derive(Clone, Copy)]
-struct Weather {
+struct Conditions {
     stalled: bool,
-    /// Behind what the server says with these bytes in it comes garbage.
+    /// Garbage follows data from the server that contains these bytes.
     garbled: Option<&'static [u8]>,
-    /// Connections that began in an earlier one are cut.
-    age: u64,
+    /// Connections of earlier generations are cut.
+    generation: u64,
     cut: Cut,
 }
 
-/// Listens on a port of its own, and carries what comes to the server and back.
+/// Listens on its own port and forwards data to the server and back.
 pub struct Proxy {
     port: u16,
     server: Arc<AtomicU16>,
-    weather: watch::Sender<Weather>,
-    /// So many have come so far.
+    conditions: watch::Sender<Conditions>,
+    /// The number of connections so far.
     connections: Arc<AtomicUsize>,
     _runtime: Runtime,
 }
 
 impl Proxy {
-    /// In front of a server on 127.0.0.1, which need not be there yet.
+    /// Starts a proxy for a server on 127.0.0.1, which need not run yet.
     pub fn to(server: u16) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -56,10 +56,10 @@ impl Proxy {
             .build()
             .expect("a runtime");
         let port = free_port();
-        let (weather, watched) = watch::channel(Weather {
+        let (conditions, watched) = watch::channel(Conditions {
             stalled: false,
             garbled: None,
-            age: 0,
+            generation: 0,
             cut: Cut::Close,
         });
         let listener = runtime
@@ -76,13 +76,13 @@ impl Proxy {
         Self {
             port,
             server,
-            weather,
+            conditions,
             connections,
             _runtime: runtime,
         }
     }
 
-    /// The same URL, by way of the proxy.
+    /// This URL, with the port of the proxy.
     pub fn url(&self, url: &str) -> String {
         let (server, port) = (
             format!(":{}/", self.server.load(Ordering::SeqCst)),
@@ -92,77 +92,80 @@ impl Proxy {
         url.replace(&server, &port)
     }
 
-    /// How many connections there have been.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Connections from now on lead to another server; those that there are stay.
-    pub fn lead_to(&self, server: u16) {
+    /// Forwards new connections to another server. Open connections stay.
+    pub fn redirect_to(&self, server: u16) {
         self.server.store(server, Ordering::SeqCst);
     }
 
-    /// Ends every connection that there is; new ones work.
+    /// Ends all open connections. New ones work.
     pub fn cut(&self, cut: Cut) {
-        self.weather.send_modify(|weather| {
-            weather.age += 1;
-            weather.cut = cut;
+        self.conditions.send_modify(|conditions| {
+            conditions.generation += 1;
+            conditions.cut = cut;
         });
     }
 
-    /// Follows what the server says with garbage, wherever these bytes are in it; None: no longer.
+    /// Appends garbage to data from the server that contains these bytes; `None` stops it.
     pub fn garble(&self, behind: Option<&'static [u8]>) {
-        self.weather.send_modify(|weather| weather.garbled = behind);
+        self.conditions
+            .send_modify(|conditions| conditions.garbled = behind);
     }
 
-    /// From now on nothing comes through, either way, and nobody is told.
+    /// Stops forwarding in both directions, with connections open.
     pub fn stall(&self) {
-        self.weather.send_modify(|weather| weather.stalled = true);
+        self.conditions
+            .send_modify(|conditions| conditions.stalled = true);
     }
 
-    /// What was held back comes through, and all that follows.
+    /// Forwards again, beginning with the data that was held back.
     pub fn flow(&self) {
-        self.weather.send_modify(|weather| weather.stalled = false);
+        self.conditions
+            .send_modify(|conditions| conditions.stalled = false);
     }
 }
 
 async fn accept(
     listener: TcpListener,
     server: Arc<AtomicU16>,
-    weather: watch::Receiver<Weather>,
+    conditions: watch::Receiver<Conditions>,
     connections: Arc<AtomicUsize>,
 ) {
     loop {
         if let Ok((client, _)) = listener.accept().await {
             connections.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(carry(client, server.load(Ordering::SeqCst), weather.clone()));
+            tokio::spawn(carry(client, server.load(Ordering::SeqCst), conditions.clone()));
         } else {
-            // Out of file handles, for a moment.
+            // Out of file handles for a moment.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
 
-async fn carry(mut client: TcpStream, server: u16, weather: watch::Receiver<Weather>) {
-    let born = weather.borrow().age;
+async fn carry(mut client: TcpStream, server: u16, conditions: watch::Receiver<Conditions>) {
+    let born = conditions.borrow().generation;
     let Ok(mut server) = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, server))).await else {
         return;
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let mut watched = weather.clone();
+    let mut watched = conditions.clone();
     let cut = {
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
         tokio::select! {
-            () = pump(from_client, to_server, weather.clone(), false) => None,
-            () = pump(from_server, to_client, weather, true) => None,
-            changed = watched.wait_for(|weather| weather.age != born) => changed.ok().map(|weather| weather.cut),
+            () = pump(from_client, to_server, conditions.clone(), false) => None,
+            () = pump(from_server, to_client, conditions, true) => None,
+            changed = watched.wait_for(|conditions| conditions.generation != born) => changed.ok().map(|conditions| conditions.cut),
         }
     };
     match cut {
         Some(Cut::Reset) => {
             let _ = (client.set_zero_linger(), server.set_zero_linger());
         }
-        // Until the proxy ends: whoever hangs up here is not heard on the other side either.
+        // Until the proxy ends: when one side hangs up, the other does not notice.
         Some(Cut::Silence) => std::future::pending().await,
         Some(Cut::Close) | None => {}
     }
@@ -171,7 +174,7 @@ async fn carry(mut client: TcpStream, server: u16, weather: watch::Receiver<Weat
 async fn pump(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    mut weather: watch::Receiver<Weather>,
+    mut conditions: watch::Receiver<Conditions>,
     is_server: bool,
 ) {
     let mut bytes = vec![0; 16 << 10];
@@ -179,11 +182,15 @@ async fn pump(
         let Ok(read @ 1..) = from.read(&mut bytes).await else {
             return;
         };
-        // What is under way when the stall begins is held back, too.
-        if weather.wait_for(|weather| !weather.stalled).await.is_err() {
+        // Data in transit when the stall begins is held back too.
+        if conditions
+            .wait_for(|conditions| !conditions.stalled)
+            .await
+            .is_err()
+        {
             return;
         }
-        let garbled = weather.borrow().garbled.filter(|_| is_server);
+        let garbled = conditions.borrow().garbled.filter(|_| is_server);
         let is_garbled =
             garbled.is_some_and(|behind| bytes[..read].windows(behind.len()).any(|window| window == behind));
         let mut said = bytes[..read].to_vec();

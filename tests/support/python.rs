@@ -1,9 +1,9 @@
-//! A Python that has pika, the AMQP client that most of our users' scripts use.
+//! Finds a Python with pika, the AMQP client of the README's sample.
 
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// The program. (The same places: `tests/run`.)
+/// The program. `tests/run` looks in the same places.
 pub fn with_pika() -> &'static str {
     static FOUND: OnceLock<Option<&str>> = OnceLock::new();
     let has_pika = |python: &&str| {

@@ -1,5 +1,5 @@
-//! A publisher that writes AMQP 0-9-1 byte by byte. Client libraries refuse to send some of what RabbitMQ accepts: text
-//! that is not UTF-8, and content headers that fill a frame to its last byte.
+//! A publisher that writes raw AMQP 0-9-1. Client libraries refuse to send some messages that RabbitMQ accepts: text that is
+//! not UTF-8, and content headers that fill a frame to its last byte.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -11,16 +11,16 @@ const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const FRAME_END: u8 = 0xce;
-/// Bytes of a frame that are not its payload.
+/// Bytes of a frame around its payload.
 const OVERHEAD: usize = 8;
 
-/// A message, with every text as bytes.
+/// A message whose texts are bytes.
 #[derive(Clone, Debug, Default)]
 pub struct RawMessage {
     pub routing_key: Vec<u8>,
     pub content_type: Option<Vec<u8>>,
     pub content_encoding: Option<Vec<u8>>,
-    /// Names and encoded values: [`long_string`] or [`table`] with their type in front.
+    /// Names and encoded values, from [`text`] or [`table`].
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub correlation_id: Option<Vec<u8>>,
     pub reply_to: Option<Vec<u8>>,
@@ -31,12 +31,12 @@ pub struct RawMessage {
     pub body: Vec<u8>,
 }
 
-/// A header's value: text.
+/// Encodes a text as the value of a header.
 pub fn text(text: &[u8]) -> Vec<u8> {
     [b"S", &long(text)[..]].concat()
 }
 
-/// A header's value: a table.
+/// Encodes a table as the value of a header.
 pub fn table(entries: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     [b"F", &fields(entries)[..]].concat()
 }
@@ -124,7 +124,7 @@ impl RawPublisher {
         publisher
     }
 
-    /// Publishes to `tenure.events` and waits until RabbitMQ has it in a queue.
+    /// Publishes to `tenure.events` and waits for the confirm.
     pub fn publish(&mut self, message: &RawMessage) {
         let address = [
             &[0, 0][..],
@@ -160,7 +160,7 @@ impl RawPublisher {
         self.stream.write_all(&frame).expect("written");
     }
 
-    /// The arguments of the next method, which must be this one.
+    /// Reads the next method, which must be this one, and returns its arguments.
     fn expect(&mut self, [class, method]: [u8; 2]) -> Vec<u8> {
         let mut head = [0; 7];
         self.stream.read_exact(&mut head).expect("an answer");

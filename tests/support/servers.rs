@@ -1,14 +1,18 @@
-//! Servers of the tests' own: a PostgreSQL and a RabbitMQ that nobody else uses.
+//! Servers for the tests: a PostgreSQL and a RabbitMQ that nobody else uses.
 //!
-//! A mock would agree with whatever we believe about a server. So the tests talk to real ones, started from the
-//! installed binaries on free ports of 127.0.0.1, with their data in a temporary folder; whatever else runs on the
-//! machine is never touched. `Postgres::shared()` and `RabbitMq::shared()` are started by the first test that asks and
-//! serve all tests of the process (so keep the integration tests in one binary, and run them with `cargo test`: under
-//! a runner with a process for each test every test would wait for servers of its own). Each test gets a database
-//! or a vhost for itself. A test that wants to stop or kill its server starts one with `own()`.
+//! A mock agrees with whatever we believe about a server, so the tests use real ones. They start the installed programs on
+//! free ports of 127.0.0.1, with the data in a temporary folder, and never touch a server that already runs.
+//! `Postgres::shared()` and `RabbitMq::shared()` start on first use and serve all tests of the process. That is why all
+//! integration tests are one binary, and why they run with `cargo test`: a runner that starts a process for each test would
+//! start servers for each test. Each test gets its own database or vhost. A test that stops or kills its server starts one
+//! with `own()`.
 //!
-//! Nothing here needs an async runtime, and everything blocks; from an async test call it as it is, it is over soon,
-//! or through `spawn_blocking` where something else must go on meanwhile.
+//! `TENURE_TEST_POSTGRES` (a folder with `initdb` and `postgres`) and `TENURE_TEST_RABBITMQ` (the path of a
+//! `rabbitmq-server` script) select other programs than the installed ones. With `TENURE_TEST_SERVERS=none` a test that
+//! starts a server fails: the quick tier runs without servers.
+//!
+//! Everything here blocks and needs no async runtime. An async test calls it directly, since it returns soon, or through
+//! `spawn_blocking` if something else must run meanwhile.
 
 mod cluster;
 mod http;
@@ -28,21 +32,25 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A port that nobody listens on.
+/// Whether tests may start servers: not with `TENURE_TEST_SERVERS=none`.
+pub fn are_allowed() -> bool {
+    std::env::var_os("TENURE_TEST_SERVERS").is_none_or(|servers| servers != "none")
+}
+
+/// A port on which nobody listens.
 pub fn free_port() -> u16 {
     let [port] = ports::Ports::hold(1).release();
     port
 }
 
-/// How long a server may take to be ready, or to be gone. Generous: RabbitMQ needs seven seconds on an idle machine
-/// and a good minute on one that compiles at the same time.
+/// How long a server may take to start or to stop. RabbitMQ starts in seven seconds on an idle machine and in more than a
+/// minute on one that compiles at the same time.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Another program may take a port between our letting go of it and the server's taking it. Then we try others.
+/// Another program may bind a port after we release it and before the server binds it. Then we try other ports.
 const PORT_ATTEMPTS: usize = 5;
 
-/// The last lines of a log, to be put beneath an error: without them "did not start" sends people hunting in a folder
-/// that is already gone.
+/// The last lines of each log, for an error message: the folder with the logs is gone by the time someone reads it.
 fn log_tail(logs: &[PathBuf]) -> String {
     let mut tail = String::new();
     for log in logs {
@@ -55,8 +63,8 @@ fn log_tail(logs: &[PathBuf]) -> String {
     tail
 }
 
-/// Makes a name for a database or a vhost out of what a test calls itself; the number keeps two tests with the same
-/// hint apart. At most 48 characters (PostgreSQL cuts names at 63).
+/// A name for a database or a vhost. The number distinguishes two tests that pass the same hint. At most 48 characters:
+/// PostgreSQL truncates names at 63.
 fn unique_name(hint: &str, number: u32) -> String {
     let hint: String = hint
         .chars()
@@ -72,12 +80,19 @@ fn unique_name(hint: &str, number: u32) -> String {
     format!("t{number}_{hint}")
 }
 
-/// The database or vhost that a URL given out by a server here leads to.
+/// The database or vhost in a URL from one of these servers.
 pub fn name_in(url: &str) -> &str {
     url.rsplit_once('/').map_or(url, |(_, name)| name)
 }
 
-/// The folders out of `parents` whose name begins with `prefix`, newest version first.
+/// The programs that an environment variable selects; `None` if it is not set.
+fn selected(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}
+
+/// The subfolders of `parents` with this prefix and a version in their names, newest version first.
 fn versions(parents: &[&str], prefix: &str) -> Vec<PathBuf> {
     let mut found: Vec<(Vec<u32>, PathBuf)> = parents
         .iter()
@@ -102,7 +117,7 @@ fn search_path() -> Vec<PathBuf> {
         .unwrap_or_default()
 }
 
-/// Is this process root's? (The owner of `/proc/self` is whoever runs us; it saves a dependency on libc.)
+/// Whether this process runs as root: it owns `/proc/self`, which saves a dependency on libc.
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0)

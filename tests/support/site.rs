@@ -1,4 +1,4 @@
-//! Where workers run: a vhost and a database on the shared servers, and a folder.
+//! The environment of a worker in a test: a vhost and a database on the shared servers, and a folder.
 
 use std::time::Duration;
 
@@ -12,20 +12,19 @@ pub struct Site {
     pub amqp: String,
     pub database: String,
     folder: TempDir,
-    /// A server of its own, if it is not on the shared one.
+    /// `Some` if the site has its own server.
     own: Option<Postgres>,
 }
 
-/// Lines of the journal that the relay has not told.
-pub const UNTOLD: &str = "journal where (xid, seq) > ((select xid from relay), (select seq from relay))";
+/// Lines of the journal that the relay has not published.
+pub const UNPUBLISHED: &str = "journal where (xid, seq) > ((select xid from relay), (select seq from relay))";
 
 impl Site {
     pub fn new(hint: &str) -> Self {
         Self::on(None, hint)
     }
 
-    /// With a PostgreSQL of its own. For gates: a transaction that stays open holds back the relays of every database of
-    /// its server.
+    /// With its own PostgreSQL. Gates need it: an open transaction blocks the relays of every database of its server.
     pub fn alone(hint: &str) -> Self {
         Self::on(Some(Postgres::own()), hint)
     }
@@ -40,21 +39,21 @@ impl Site {
         }
     }
 
-    /// Tenure on these servers, with more settings.
+    /// Tenure on these servers, with additional settings.
     pub fn tenure(&self, env: &[(&str, &str)]) -> Tenure {
         let mut settings = vec![
             ("DATABASE_URL", self.database.as_str()),
             ("AMQP_URL", self.amqp.as_str()),
         ];
         if self.own.is_some() {
-            // However long a test holds somebody at a gate.
+            // A gate may hold a statement for the whole test.
             settings.push(("TENURE_STORE__STATEMENT_TIMEOUT", "1h"));
         }
         settings.extend(env);
         Tenure::new(self.folder.path(), &settings)
     }
 
-    /// Writes events into a file, for `tenure publish` and `tenure ingest`.
+    /// Writes events to a file, for `tenure publish` and `tenure ingest`.
     pub fn file(&self, events: impl IntoIterator<Item = Value>) -> String {
         let lines: Vec<String> = events.into_iter().map(|event| event.to_string()).collect();
         let file = self.folder.path().join("events.ndjson");

@@ -1,4 +1,4 @@
-//! The real binary, as processes.
+//! Runs the `tenure` binary as a process.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::gate::Gate;
 
-/// How to call `tenure`: with an environment of its own, nothing inherited that could lead elsewhere.
+/// How to run `tenure`: with a clean environment, so that no inherited setting applies.
 #[derive(Clone, Debug)]
 pub struct Tenure {
     program: PathBuf,
@@ -18,7 +18,7 @@ pub struct Tenure {
     folder: PathBuf,
 }
 
-/// A `tenure run` that is ended, by its id, when it is dropped.
+/// A running `tenure run`. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -28,7 +28,7 @@ pub struct Running {
 }
 
 impl Tenure {
-    /// Works in this folder, where the embedded store is, with these settings.
+    /// Runs in this folder, which holds the embedded store, with these settings.
     pub fn new(folder: &Path, env: &[(&str, &str)]) -> Self {
         Self {
             program: env!("CARGO_BIN_EXE_tenure").into(),
@@ -40,7 +40,7 @@ impl Tenure {
         }
     }
 
-    /// The same of another version.
+    /// The same with the program of another version.
     pub fn of(mut self, program: &str) -> Self {
         self.program = program.into();
         self
@@ -63,18 +63,18 @@ impl Tenure {
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command until it exits.
     pub fn call(&self, args: &[&str]) -> Output {
         self.command(args).output().expect("the binary can be started")
     }
 
-    /// The same with arguments that may be no text.
+    /// The same with arguments that need not be UTF-8.
     pub fn call_os(&self, args: &[&OsStr]) -> Output {
         let mut command = self.command(&[]);
         command.args(args).output().expect("the binary can be started")
     }
 
-    /// Runs a command to its end that reads this from its standard input.
+    /// Runs a command with this text as its standard input, until it exits.
     pub fn fed(&self, args: &[&str], input: &str) -> Output {
         let mut command = self.command(args);
         command
@@ -82,14 +82,14 @@ impl Tenure {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary can be started");
-        // Dropped after the write: that is the end of the input.
+        // The drop ends the input.
         let mut stdin = child.stdin.take().expect("a pipe");
         stdin.write_all(input.as_bytes()).expect("it reads");
         drop(stdin);
         child.wait_with_output().expect("the process ends")
     }
 
-    /// Runs a command to its end whose output nobody reads: both pipes are closed at the other end.
+    /// Runs a command with the reading ends of both output pipes closed, until it exits.
     pub fn unread(&self, args: &[&str]) -> ExitStatus {
         let mut command = self.command(args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -98,7 +98,7 @@ impl Tenure {
         child.wait().expect("the process ends")
     }
 
-    /// Runs a command that must succeed, and answers with its standard output.
+    /// Runs a command, which must succeed, and returns its standard output.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.call(args);
         assert!(
@@ -111,7 +111,7 @@ impl Tenure {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// Runs a command that must succeed, with `--json`, and reads its lines.
+    /// Runs a command with `--json`, which must succeed, and parses its lines.
     pub fn json(&self, args: &[&str]) -> Vec<Value> {
         let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
         self.ok(&args)
@@ -120,7 +120,7 @@ impl Tenure {
             .collect()
     }
 
-    /// Starts a command, to be read while it works.
+    /// Starts a command, to read its output while it runs.
     pub fn spawn(&self, args: &[&str]) -> Spawned {
         let mut command = self.command(args);
         command
@@ -133,13 +133,13 @@ impl Tenure {
         Spawned { child, out, err }
     }
 
-    /// What is stored is what the log says.
+    /// Asserts that every client agrees with the replay of its events.
     pub fn assert_no_drift(&self) {
-        let told = self.json(&["verify"]);
-        assert_eq!(told.last().expect("a summary")["differ"], 0, "{told:?}");
+        let lines = self.json(&["verify"]);
+        assert_eq!(lines.last().expect("a summary")["differ"], 0, "{lines:?}");
     }
 
-    /// Starts `tenure run`, and waits until it is ready.
+    /// Starts `tenure run` and waits until it is ready.
     pub fn run(&self) -> Running {
         let running = self.start();
         running.wait_until("ready", || running.get("/readyz").0 == 200);
@@ -151,7 +151,7 @@ impl Tenure {
         self.launch(self.command(&["run"]))
     }
 
-    /// Starts it so that [`Running::limit_files`] makes its writes fail, instead of ending it by a signal.
+    /// Starts it so that [`Running::limit_files`] makes writes fail; by default the signal would end the process.
     pub fn start_with_file_limit(&self) -> Running {
         let run = self.command(&["run"]);
         let mut command = self.started("sh");
@@ -181,7 +181,7 @@ impl Tenure {
     }
 }
 
-/// A command at work, which is ended, by its id, when it is dropped.
+/// A running command. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Spawned {
     child: Child,
@@ -190,7 +190,7 @@ pub struct Spawned {
 }
 
 impl Spawned {
-    /// Its standard input, which is open until this is dropped.
+    /// Its standard input, which stays open until the returned handle is dropped.
     pub fn input(&mut self) -> ChildStdin {
         self.child.stdin.take().expect("a pipe")
     }
@@ -200,12 +200,12 @@ impl Spawned {
         self.child.id()
     }
 
-    /// Waits for a line of standard output with these words.
+    /// Waits for this text on standard output.
     pub fn reads(&mut self, words: &str) {
         until(&mut self.out, words);
     }
 
-    /// Waits for a line of standard error with these words.
+    /// Waits for this text on standard error.
     pub fn hears(&mut self, words: &str) {
         until(&mut self.err, words);
     }
@@ -215,7 +215,7 @@ impl Spawned {
         nix::sys::signal::kill(pid, signal).expect("the process is there");
     }
 
-    /// Waits for its end; the code, and what came on standard output and standard error since it was last read.
+    /// Waits until it exits. Returns the exit code and the rest of standard output and standard error.
     pub fn end(mut self) -> (Option<i32>, String, String) {
         let (mut said, mut complained) = (String::new(), String::new());
         self.out.read_to_string(&mut said).expect("text");
@@ -224,7 +224,7 @@ impl Spawned {
         (status.expect("the process ends").code(), said, complained)
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub fn code(mut self) -> Option<i32> {
         let status = ended(&mut self.child, Duration::from_mins(2));
         status.expect("the process ends").code()
@@ -235,7 +235,7 @@ fn until(from: &mut impl BufRead, words: &str) {
     let mut said = String::new();
     while !said.contains(words) {
         let read = from.read_line(&mut said).expect("text");
-        assert!(read > 0, "it ended without `{words}`: {said}");
+        assert!(read > 0, "exited without `{words}`: {said}");
     }
 }
 
@@ -251,12 +251,12 @@ impl Running {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Status and body of a GET; 0 when there was no answer.
+    /// Status and body of a GET; status 0 without a response.
     pub fn get(&self, path: &str) -> (u16, String) {
         super::servers::exchange(self.port, "GET", path, None).unwrap_or((0, String::new()))
     }
 
-    /// A figure of its metrics, of all labels together; 0 when there is none.
+    /// The sum of a metric over all labels; 0 if it does not exist.
     pub fn metric(&self, name: &str) -> f64 {
         let (_, page) = self.get("/metrics");
         page.lines()
@@ -265,7 +265,7 @@ impl Running {
             .sum()
     }
 
-    /// Sends one event, which adds a client; answers with the status and the body, 0 when there was no answer.
+    /// Sends one event, which adds a client. Returns the status and the body; status 0 without a response.
     pub fn add_client(&self, client: &str) -> (u16, String) {
         let event = serde_json::json!({
             "specversion": "1.0", "id": client, "source": "/space", "type": "client.added",
@@ -276,7 +276,7 @@ impl Running {
             .unwrap_or((0, String::new()))
     }
 
-    /// From now on no file of this process grows beyond so many bytes; none: as large as it likes.
+    /// Limits the size of the files that this process writes, in bytes; `None` removes the limit.
     pub fn limit_files(&self, bytes: Option<u64>) {
         let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
         let set = Command::new("prlimit")
@@ -289,7 +289,7 @@ impl Running {
 
     pub fn wait_until(&self, what: &str, done: impl FnMut() -> bool) {
         wait_until(Duration::from_mins(2), done)
-            .unwrap_or_else(|()| panic!("not {what} after two minutes\n{}", self.log()));
+            .unwrap_or_else(|()| panic!("timed out after two minutes: {what}\n{}", self.log()));
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
@@ -297,33 +297,33 @@ impl Running {
         nix::sys::signal::kill(pid, signal).expect("the process is there");
     }
 
-    /// The id of its process.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// As everybody on the machine can see it.
+    /// Its command line, which every user of the machine can read.
     pub fn command_line(&self) -> String {
         let line = std::fs::read(format!("/proc/{}/cmdline", self.child.id())).expect("the process is there");
         String::from_utf8_lossy(&line).into_owned()
     }
 
-    /// Asks it to stop, and waits for its end.
+    /// Sends SIGTERM and waits until it exits.
     pub fn stop(mut self) -> ExitStatus {
         self.signal(nix::sys::signal::Signal::SIGTERM);
         self.child.wait().expect("the process ends")
     }
 
-    /// Asks it to stop while it is held at a gate, which is opened when it has heard.
+    /// Sends SIGTERM while it waits at a gate, opens the gate when it has begun to stop, and waits until it exits.
     pub fn stop_at(mut self, gate: Gate<'_>) -> ExitStatus {
-        self.wait_until("at the gate", || gate.holds_somebody());
+        self.wait_until("at the gate", || gate.is_reached());
         self.signal(nix::sys::signal::Signal::SIGTERM);
         self.wait_until("stopping", || self.log().contains("finishing the work in hand"));
         gate.open();
         self.child.wait().expect("the process ends")
     }
 
-    /// How it has ended, if it does within this time.
+    /// Its exit status, if it exits within this time.
     pub fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
         ended(&mut self.child, limit)
     }
@@ -336,7 +336,7 @@ impl Drop for Running {
     }
 }
 
-/// How a process has ended, if it does within this time.
+/// The exit status of a process, if it exits within this time.
 fn ended(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let mut status = None;
     let _ = wait_until(limit, || {
@@ -346,7 +346,7 @@ fn ended(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     status
 }
 
-/// Asks again and again, with a limit.
+/// Waits until `done` returns true; fails after `limit`.
 pub fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> Result<(), ()> {
     let started = Instant::now();
     while !done() {

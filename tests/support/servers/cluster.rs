@@ -1,4 +1,4 @@
-//! A cluster of RabbitMQ nodes of the tests' own.
+//! Starts a cluster of three RabbitMQ nodes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,16 +18,16 @@ const NODES: usize = 3;
 /// The vhost that every broker has.
 pub const VHOST: &str = "/";
 
-/// Three nodes on this machine that know each other; gone with their data when dropped.
+/// Three nodes on this machine that form a cluster. Dropping it deletes their data.
 pub struct RabbitCluster {
     nodes: Vec<RabbitMq>,
-    /// The register of all three. It outlives each of them. None: it is gone.
+    /// The epmd of all three nodes. It outlives each of them. `None` after the drop.
     epmd: Option<Process>,
     folder: PathBuf,
 }
 
 impl RabbitCluster {
-    /// Starts the nodes, and returns when they are one cluster.
+    /// Starts the nodes. Returns when they have formed a cluster.
     pub fn start() -> Self {
         let script = find_script().unwrap_or_else(|why| panic!("{why}"));
         let folder = new_folder("rabbitmq-cluster");
@@ -55,7 +55,7 @@ impl RabbitCluster {
             epmd: Some(epmd),
             folder,
         };
-        // The first is a cluster of one, which the others find and join.
+        // The first node starts a cluster, which the others discover and join.
         let (first, others) = cluster.nodes.split_first().expect("nodes");
         first.start();
         std::thread::scope(|scope| {
@@ -75,8 +75,8 @@ impl RabbitCluster {
         &self.nodes
     }
 
-    /// The URL of the vhost that every broker has, with the hosts of all nodes. (RabbitMQ 3.10 may take too long to make
-    /// another on all of them.)
+    /// The URL of the default vhost, with the hosts of all nodes. (RabbitMQ 3.10 may take too long to create another vhost
+    /// on all of them.)
     pub fn url(&self) -> String {
         let url = self.nodes[0].url(VHOST);
         let hosts: Vec<String> = self
@@ -87,7 +87,7 @@ impl RabbitCluster {
         url.replace(&hosts[0], &hosts.join(","))
     }
 
-    /// Waits until every queue has all of its members: then one node may go.
+    /// Waits until every queue has all of its members: then one node may stop.
     pub fn wait_for_members(&self) {
         let path = format!("queues/{}", segment(VHOST));
         self.wait_until("all members of the queues", |first| {
@@ -101,7 +101,7 @@ impl RabbitCluster {
     fn wait_until(&self, what: &str, done: impl Fn(&RabbitMq) -> bool) {
         let end = Instant::now() + PATIENCE;
         while !done(&self.nodes[0]) {
-            assert!(Instant::now() < end, "waited in vain for {what}");
+            assert!(Instant::now() < end, "timed out waiting for {what}");
             std::thread::sleep(Duration::from_millis(100));
         }
     }

@@ -1,4 +1,4 @@
-//! Just enough of an HTTP client for RabbitMQ's management API and for our own, without an async runtime.
+//! A minimal blocking HTTP client for RabbitMQ's management API and for Tenure's.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -10,9 +10,9 @@ use serde_json::Value;
 /// guest:guest
 const CREDENTIALS: &str = "Z3Vlc3Q6Z3Vlc3Q=";
 
-/// Sends one request to a port of 127.0.0.1 and returns the status and the body, `Null` when there is none.
+/// Sends one request to a port of 127.0.0.1. Returns the status and the JSON body, `Null` if it is empty.
 ///
-/// HTTP/1.0, so that the answer comes in one piece and ends where the connection does.
+/// HTTP/1.0, so that the response is not chunked and ends with the connection.
 pub fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value), String> {
     let (status, body) = exchange(port, method, path, body)?;
     let body = match body.trim() {
@@ -22,7 +22,7 @@ pub fn call(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result
     Ok((status, body))
 }
 
-/// The same, with the body as it came.
+/// The same, with the body as text.
 pub fn exchange(port: u16, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, String), String> {
     send(
         port,
@@ -32,12 +32,12 @@ pub fn exchange(port: u16, method: &str, path: &str, body: Option<&Value>) -> Re
     )
 }
 
-/// The same, with a body that is written already.
+/// The same, with a request body that is JSON text.
 pub fn send(port: u16, method: &str, path: &str, body: &str) -> Result<(u16, String), String> {
     send_as(port, method, path, "application/json", body)
 }
 
-/// The same, with a body of another kind.
+/// The same, with a request body of any media type.
 pub fn send_as(
     port: u16,
     method: &str,
@@ -66,12 +66,12 @@ pub fn send_as(
     let answer = String::from_utf8(answer).map_err(|e| fault(&e))?;
     let (head, body) = answer
         .split_once("\r\n\r\n")
-        .ok_or_else(|| fault(&"the answer has no end of its head"))?;
+        .ok_or_else(|| fault(&"the response has no end of its header"))?;
     let status = head
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok())
-        .ok_or_else(|| fault(&"the answer has no status"))?;
+        .ok_or_else(|| fault(&"the response has no status"))?;
     Ok((status, body.to_owned()))
 }
 

@@ -1,4 +1,4 @@
-//! A pooler of the tests' own, in front of a PostgreSQL of theirs.
+//! Starts PgBouncer in front of a PostgreSQL server of the tests.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::ports::Ports;
 use super::process::{Process, new_folder};
 use super::{PATIENCE, Postgres, is_root, log_tail, search_path};
 
-/// When the pooler gives a session to another client.
+/// When the pooler assigns a session to another client.
 #[derive(Clone, Copy, Debug)]
 pub enum PoolMode {
     Session,
@@ -19,7 +19,7 @@ pub enum PoolMode {
     Statement,
 }
 
-/// A pooler on a port of 127.0.0.1, with a few sessions for each database.
+/// A pooler on a port of 127.0.0.1, with four sessions for each database.
 pub struct PgBouncer {
     port: u16,
     folder: PathBuf,
@@ -95,7 +95,7 @@ impl Drop for PgBouncer {
     }
 }
 
-/// Debian keeps it off the PATH of users.
+/// Debian installs it outside the PATH of users.
 fn find_program() -> Result<PathBuf, String> {
     ["/usr/sbin", "/usr/local/sbin"]
         .into_iter()

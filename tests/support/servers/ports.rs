@@ -1,25 +1,24 @@
-//! Free ports that stay free until the server is started.
+//! Reserves free ports until a server binds them.
 
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Some ports of 127.0.0.1, held by listening on them, so that nobody who runs beside us is given the same.
+/// Ports of 127.0.0.1, held by listening on them, so that a concurrent test gets others.
 pub struct Ports {
     held: Vec<TcpListener>,
 }
 
 impl Ports {
-    /// Takes `count` ports *below* the kernel's ephemeral range, at random.
+    /// Picks `count` random ports *below* the kernel's ephemeral range.
     ///
-    /// Asking the kernel for "any port" (0) would give one inside that range, where every outgoing connection on the
-    /// machine takes its own from. A server that is down while a test restarts it could then find its port taken;
-    /// worse, a client that keeps trying to reconnect to it would sooner or later be given that very port as its own
-    /// end and connect to itself.
+    /// Port 0 would select one in that range, from which the kernel also assigns the local ports of outgoing connections. A
+    /// server that restarts might then find its port in use. Worse, a client that retries its connection to a stopped
+    /// server might get that very port as its local port, and connect to itself.
     pub fn hold(count: usize) -> Self {
         let first_ephemeral = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
             .ok()
             .and_then(|range| range.split_whitespace().next()?.parse::<u16>().ok())
             .unwrap_or(32_768);
-        // A machine whose ephemeral range begins low leaves no room beneath it: then above 10,000 all the same.
+        // If the ephemeral range begins low there is no room below it: then use ports above 10,000 anyway.
         let end = first_ephemeral.max(12_000);
         let mut held = Vec::new();
         while held.len() < count {
@@ -31,13 +30,13 @@ impl Ports {
         Self { held }
     }
 
-    /// Lets go of the ports, for the server to take; to be called right before it is started.
+    /// Releases the ports for the server. Call this right before the server starts.
     pub fn release<const N: usize>(self) -> [u16; N] {
         let numbers: Vec<u16> = self
             .held
             .iter()
             .filter_map(|listener| Some(listener.local_addr().ok()?.port()))
             .collect();
-        numbers.try_into().expect("as many as were held")
+        numbers.try_into().expect("the number of ports held")
     }
 }

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of the tests' own.
+//! Starts, stops and queries a PostgreSQL server.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,15 +12,15 @@ use nix::sys::signal::Signal;
 
 use super::ports::Ports;
 use super::process::{Process, new_folder};
-use super::{PATIENCE, PORT_ATTEMPTS, is_root, log_tail, search_path, unique_name, versions};
+use super::{PATIENCE, PORT_ATTEMPTS, is_root, log_tail, search_path, selected, unique_name, versions};
 
-/// A server on a port of 127.0.0.1, user `postgres`, no password. It is as durable as a production server
-/// (`fsync` and `synchronous_commit` are on): a test that kills it wants to see what a commit is worth.
+/// A server on a port of 127.0.0.1, user `postgres`, no password. `fsync` and `synchronous_commit` are on, as in
+/// production: tests kill the server and then check that commits survived.
 pub struct Postgres {
     programs: PathBuf,
     folder: PathBuf,
     port: u16,
-    /// As `name=value`; they win over those that every server here has.
+    /// As `name=value`; they override the settings that all servers here share.
     settings: Vec<String>,
     process: Mutex<Option<Process>>,
     databases: AtomicU32,
@@ -28,7 +28,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// The server that all tests of this process share; the first caller starts it.
+    /// The server that all tests of this process share. The first caller starts it.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<Postgres, String>> = OnceLock::new();
         match SHARED.get_or_init(|| Self::launch(&[])) {
@@ -37,12 +37,12 @@ impl Postgres {
         }
     }
 
-    /// A server for one test alone, that may be stopped and killed; gone with its data when dropped.
+    /// A server for one test, which may stop and kill it. Dropping it deletes its data.
     pub fn own() -> Self {
         Self::with_settings(&[])
     }
 
-    /// The same with settings of its own, as `name=value`: a benchmark says how large the server's memory is.
+    /// The same with settings, as `name=value`: a benchmark sets the server's memory.
     pub fn with_settings(settings: &[&str]) -> Self {
         Self::launch(settings).unwrap_or_else(|why| panic!("{why}"))
     }
@@ -56,20 +56,19 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Creates an empty database for one test and returns its URL. `hint`: what the test calls itself.
+    /// Creates an empty database for one test and returns its URL. `hint` becomes a part of its name.
     pub fn database(&self, hint: &str) -> String {
         self.create_database(hint, "template1")
     }
 
     /// Creates a database for one test as a copy of a template, and returns its URL.
     ///
-    /// The first call on a server makes the template: `prepare` is given its URL, does there what every test needs
-    /// (the migrations), and must leave no connection open. It runs on a thread of its own, where it may start a
-    /// runtime even if the test has one. A copy takes a tenth of a second, however many migrations there are.
+    /// The first call on a server makes the template: `prepare` gets its URL, applies the migrations, and must leave no
+    /// connection open. It runs on its own thread, so that it may start a runtime even if the test has one.
     pub fn prepared_database(&self, hint: &str, prepare: impl FnOnce(&str) + Send) -> String {
         const TEMPLATE: &str = "prepared_template";
         {
-            // A panic inside `prepare` poisons the lock; the next test then starts afresh and tells the same.
+            // A panic in `prepare` poisons the lock. The next test then tries again and fails with the same message.
             let mut made = self.template.lock().unwrap_or_else(PoisonError::into_inner);
             if !*made {
                 self.sql("postgres", &format!("drop database if exists {TEMPLATE}"));
@@ -93,13 +92,13 @@ impl Postgres {
         self.url(&name)
     }
 
-    /// Runs SQL in a database through psql, as its superuser; returns the rows, their fields separated by `|`.
+    /// Runs SQL in a database with psql, as superuser. Returns the rows, with their fields separated by `|`.
     pub fn sql(&self, database: &str, statements: &str) -> String {
         let done = self.psql(database, statements);
         done.unwrap_or_else(|why| panic!("psql on {database}: {why}\n{statements}"))
     }
 
-    /// Backs a database up into a file, as `pg_dump` does.
+    /// Backs up a database to a file with `pg_dump`.
     pub fn dump(&self, database: &str, file: &Path) {
         let mut command = self.client("pg_dump");
         command.args(["--format=custom", "--file"]).arg(file);
@@ -118,7 +117,7 @@ impl Postgres {
         succeed(command);
     }
 
-    /// Restores a backup in place of what a database holds.
+    /// Replaces the contents of a database with a backup.
     pub fn restore_over(&self, database: &str, file: &Path) {
         let mut command = self.client("pg_restore");
         command.args(["--clean", "--if-exists", "--single-transaction", "--dbname"]);
@@ -126,7 +125,7 @@ impl Postgres {
         succeed(command);
     }
 
-    /// A client program of the same version as the server, where there is one.
+    /// A client program: the one of the server's version if it is installed, else the one on the PATH.
     fn client(&self, program: &str) -> Command {
         let same_version = self.programs.join(program);
         without_settings(if same_version.is_file() {
@@ -136,7 +135,7 @@ impl Postgres {
         })
     }
 
-    /// Makes a superuser who is asked for a password, as nobody else is.
+    /// Adds a superuser that must give a password. No other user has one.
     pub fn add_user(&self, user: &str, password: &str) {
         self.sql(
             "postgres",
@@ -147,16 +146,31 @@ impl Postgres {
         let rules = format!("host all {user} 127.0.0.1/32 scram-sha-256\n{rules}");
         fs::write(&file, rules).expect("the server's rules");
         self.sql("postgres", "select pg_reload_conf()");
-        // The one who reads them is another process.
-        std::thread::sleep(Duration::from_millis(300));
+        // The server reloads in another process: wait until it refuses the user without a password.
+        let url = format!("postgres://{user}@127.0.0.1:{}/postgres", self.port);
+        self.wait_until("a server that asks for a password", || {
+            run_psql(self.client("psql"), &url, "select 1").is_err_and(|why| why.contains("no password"))
+        });
     }
 
-    /// Lets it speak TLS from now on, with this certificate and key (PEM).
+    fn wait_until(&self, what: &str, mut done: impl FnMut() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !done() {
+            assert!(
+                Instant::now() < end,
+                "timed out waiting for {what}{}",
+                log_tail(&[self.log()])
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Enables TLS with this certificate and key (PEM).
     pub fn enable_tls(&self, certificate: &str, key: &str) {
         for (name, pem) in [("server.crt", certificate), ("server.key", key)] {
             let path = self.folder.join("data").join(name);
-            fs::write(&path, pem).expect("a file of the server's");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file of ours");
+            fs::write(&path, pem).expect("the server's data folder");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our file");
             if is_root() {
                 let owned = Command::new("chown").arg(server_user()).arg(&path).status();
                 assert!(
@@ -168,23 +182,19 @@ impl Postgres {
         }
         self.sql("postgres", "alter system set ssl = on");
         self.sql("postgres", "select pg_reload_conf()");
-        let end = Instant::now() + PATIENCE;
-        while self.sql("postgres", "show ssl") != "on" {
-            assert!(Instant::now() < end, "no TLS{}", log_tail(&[self.log()]));
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        self.wait_until("TLS", || self.sql("postgres", "show ssl") == "on");
     }
 
-    /// Cuts all connections to a database, as an administrator would; returns how many there were.
+    /// Terminates all connections to a database, as an administrator would. Returns their number.
     pub fn close_all_connections(&self, database: &str) -> usize {
-        let cut = format!(
+        let terminate = format!(
             "select pg_terminate_backend(pid) from pg_stat_activity \
              where datname = '{database}' and pid <> pg_backend_pid()"
         );
-        self.sql("postgres", &cut).lines().count()
+        self.sql("postgres", &terminate).lines().count()
     }
 
-    /// Starts the server again, on the same port and data, and returns when it accepts queries.
+    /// Starts the stopped server on the same port and data. Returns when it accepts queries.
     pub fn start(&self) {
         let mut process = self.process();
         assert!(process.is_none(), "PostgreSQL runs already");
@@ -192,8 +202,8 @@ impl Postgres {
         *process = Some(started);
     }
 
-    /// A hot standby of this server, which follows it until it is promoted. From now on a commit here waits until the
-    /// standby has it too.
+    /// Starts a hot standby of this server, which follows until it is promoted. Replication is synchronous: a commit here
+    /// waits for the standby.
     pub fn standby(&self) -> Self {
         let folder = new_folder("standby");
         let mut command = as_server_user(&self.programs.join("pg_basebackup"));
@@ -222,40 +232,28 @@ impl Postgres {
             Self::launch_on(self.programs.clone(), folder, &[]).unwrap_or_else(|why| panic!("{why}"));
         self.sql("postgres", "alter system set synchronous_standby_names = '*'");
         self.sql("postgres", "select pg_reload_conf()");
-        let end = Instant::now() + PATIENCE;
-        while self.sql("postgres", "select sync_state from pg_stat_replication") != "sync" {
-            assert!(
-                Instant::now() < end,
-                "the standby does not follow{}",
-                log_tail(&[standby.log()])
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        standby.wait_until("a synchronous standby", || {
+            self.sql("postgres", "select sync_state from pg_stat_replication") == "sync"
+        });
         standby
     }
 
-    /// Makes a standby a primary; returns when it can be written.
+    /// Promotes a standby to primary. Returns when it accepts writes.
     pub fn promote(&self) {
         self.sql("postgres", "alter system reset synchronous_standby_names");
         assert_eq!(self.sql("postgres", "select pg_promote()"), "t");
     }
 
-    /// Makes every transaction read-only from now on, those of open sessions too; they go on.
+    /// Makes new transactions read-only, in open sessions too. The sessions stay open.
     pub fn turn_read_only(&self) {
         self.sql("postgres", "alter system set default_transaction_read_only = on");
         self.sql("postgres", "select pg_reload_conf()");
-        let end = Instant::now() + PATIENCE;
-        while self.sql("postgres", "show transaction_read_only") != "on" {
-            assert!(
-                Instant::now() < end,
-                "still not read-only{}",
-                log_tail(&[self.log()])
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        self.wait_until("a read-only server", || {
+            self.sql("postgres", "show transaction_read_only") == "on"
+        });
     }
 
-    /// Starts it again so that it can only be read, as who was demoted does.
+    /// Starts the stopped server read-only, as a demoted primary.
     pub fn start_read_only(&self) {
         let settings = self.folder.join("data/postgresql.auto.conf");
         let mut text = fs::read_to_string(&settings).expect("the server's settings");
@@ -264,18 +262,17 @@ impl Postgres {
         self.start();
     }
 
-    /// Stops it as an administrator would ("fast"): sessions are ended, everything is written.
+    /// Stops the server as an administrator would ("fast" mode): it ends sessions and writes a checkpoint.
     pub fn stop(&self) {
         self.end(Signal::SIGINT);
     }
 
-    /// Stops it at once ("immediate"): clients lose their connections in mid-sentence, and it recovers when it is
-    /// started again.
+    /// Stops the server at once ("immediate" mode): clients lose their connections, and the next start recovers.
     pub fn stop_immediate(&self) {
         self.end(Signal::SIGQUIT);
     }
 
-    /// SIGKILL for the server and all its backends.
+    /// Sends SIGKILL to the server and all its backends.
     pub fn kill(&self) {
         if let Some(process) = self.process().take() {
             process.kill();
@@ -332,11 +329,11 @@ impl Postgres {
         command.arg("-p").arg(self.port.to_string());
         for setting in [
             "listen_addresses=127.0.0.1",
-            // The path of a socket in a temporary folder may be too long for the kernel.
+            // The kernel limits the length of a socket's path, and temporary folders may have long ones.
             "unix_socket_directories=",
-            // Every test of the process may have a pool open.
+            // Every test of the process may have an open pool.
             "max_connections=300",
-            // In the data folder, hence gone with it also after a SIGKILL.
+            // In the data folder, so that removing the folder frees it, even after a SIGKILL.
             "dynamic_shared_memory_type=mmap",
         ] {
             command.arg("-c").arg(setting);
@@ -349,9 +346,9 @@ impl Postgres {
         let end = Instant::now() + PATIENCE;
         loop {
             let ready = self.psql("postgres", "select 1");
-            // Asked after it, since another's server may be what answers, on a port that ours has not got.
+            // Check the process after the query: another program's server may have answered on this port.
             let fault = if process.has_exited() {
-                "ended at its start"
+                "exited during startup"
             } else if ready.is_ok() {
                 break;
             } else if Instant::now() > end {
@@ -370,28 +367,15 @@ impl Postgres {
     }
 
     fn psql(&self, database: &str, statements: &str) -> Result<String, String> {
-        let done = self
-            .client("psql")
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"])
-            .arg(self.url(database))
-            .args(["-c", statements])
-            // A port on which somebody listens without a word.
-            .env("PGCONNECT_TIMEOUT", "5")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|e| e.to_string())?;
-        if !done.status.success() {
-            return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
-        }
-        Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+        run_psql(self.client("psql"), &self.url(database), statements)
     }
 
     fn log(&self) -> PathBuf {
         self.folder.join("postgres.log")
     }
 
-    /// A killed server leaves a System V segment of a few bytes, by which the next one on the same data tells that
-    /// somebody is still at it. If there is no next one, it stays until the machine is restarted.
+    /// Removes the System V segment that a killed server leaves. The next server on the same data would use it to detect a
+    /// running one; without a next server it stays until the machine restarts.
     fn free_shared_memory(&self) {
         let lock = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
         if let Some(id) = lock.lines().nth(6).and_then(|it| it.split_whitespace().last()) {
@@ -410,14 +394,21 @@ impl Drop for Postgres {
     }
 }
 
-/// The folder of `initdb` and `postgres`. Debian keeps them off the PATH, one folder a version.
+/// The folder of `initdb` and `postgres`. Debian installs each version into its own folder, outside the PATH.
 fn find_programs() -> Result<PathBuf, String> {
+    let is_complete = |folder: &PathBuf| folder.join("initdb").is_file() && folder.join("postgres").is_file();
+    if let Some(folder) = selected("TENURE_TEST_POSTGRES") {
+        let name = folder.display().to_string();
+        return Some(folder)
+            .filter(is_complete)
+            .ok_or_else(|| format!("TENURE_TEST_POSTGRES is {name}, which has no initdb and postgres"));
+    }
     versions(&["/usr/lib/postgresql"], "")
         .into_iter()
         .map(|version| version.join("bin"))
-        // What goes by this name on the PATH may be a link, or a wrapper that knows nothing of our folder; so last.
+        // The PATH comes last: it may have a link, or a wrapper that runs in another folder.
         .chain(search_path())
-        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+        .find(is_complete)
         .ok_or_else(|| {
             "no PostgreSQL server: looked for initdb and postgres in /usr/lib/postgresql/*/bin and on the PATH. \
              Run tests/run, or install it (Debian: apt-get install postgresql)."
@@ -426,7 +417,7 @@ fn find_programs() -> Result<PathBuf, String> {
 }
 
 fn init_cluster(programs: &Path, folder: &Path) -> Result<(), String> {
-    let fault = |what: String| format!("PostgreSQL's data folder could not be made: {what}");
+    let fault = |what: String| format!("cannot create PostgreSQL's data folder: {what}");
     let data = folder.join("data");
     fs::create_dir(&data).map_err(|e| fault(e.to_string()))?;
     if is_root() {
@@ -447,8 +438,8 @@ fn init_cluster(programs: &Path, folder: &Path) -> Result<(), String> {
         "--no-sync",
     ]);
     if knows_icu {
-        // Text sorted as most production servers sort it, not by bytes as SQLite does: whatever leans on an order of
-        // text without saying which shall be found out here.
+        // Most production servers sort text by a locale; SQLite sorts it by bytes. This finds queries that rely on an
+        // order of text without a collation.
         command.args(["--locale-provider=icu", "--icu-locale=en-US"]);
     }
     let done = command
@@ -463,6 +454,21 @@ fn init_cluster(programs: &Path, folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
+fn run_psql(mut psql: Command, url: &str, statements: &str) -> Result<String, String> {
+    let done = psql
+        .args(["-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-d", url])
+        .args(["-c", statements])
+        // Another program may listen on the port and never answer.
+        .env("PGCONNECT_TIMEOUT", "5")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| e.to_string())?;
+    if !done.status.success() {
+        return Err(String::from_utf8_lossy(&done.stderr).trim().to_owned());
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned())
+}
+
 fn succeed(mut command: Command) {
     let done = command.stdin(Stdio::null()).output();
     let done = done.unwrap_or_else(|why| panic!("{command:?}: {why}"));
@@ -470,7 +476,7 @@ fn succeed(mut command: Command) {
     assert!(done.status.success(), "{command:?}: {}: {stderr}", done.status);
 }
 
-/// PostgreSQL refuses to run as root; then it runs as the user that Debian's package made for it.
+/// PostgreSQL refuses to run as root. Then it runs as the user from Debian's package.
 fn as_server_user(program: &Path) -> Command {
     if !is_root() {
         return without_settings(Command::new(program));
@@ -495,14 +501,14 @@ fn server_user() -> &'static str {
     }
 }
 
-/// Takes away what would point PostgreSQL's programs at the developer's own server.
+/// Removes environment variables that would lead PostgreSQL's programs to the developer's own server.
 fn without_settings(mut command: Command) -> Command {
     for (key, _) in std::env::vars_os() {
         if key.to_string_lossy().starts_with("PG") {
             command.env_remove(key);
         }
     }
-    // Messages in English: we look for some of them.
+    // We search for some messages in English.
     command.env("LC_ALL", "C");
     command
 }

@@ -1,4 +1,4 @@
-//! Processes that we start, and the watchdog that sees to it that none outlives us.
+//! Starts and ends server processes, with a watchdog that ends them when the test process is gone.
 
 use std::fs;
 use std::io;
@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-/// Stops what is still running, and removes the folder, once the test process is gone.
+/// Ends the remaining servers and removes the folder when the test process is gone.
 ///
-/// It reads from a pipe whose other end only the test process holds. However that one ends (a return, a failed test,
-/// `abort`, SIGKILL), the kernel closes the pipe and the watchdog wakes. A parent-death signal would not do: it
-/// reaches the child alone, not what the child has started, and `atexit` does not run after SIGKILL.
+/// The watchdog reads from a pipe whose other end only the test process holds. However the test process ends (a return, a
+/// failed test, `abort`, SIGKILL), the kernel closes the pipe and the watchdog wakes. A parent-death signal would reach the
+/// child but not the child's children, and `atexit` does not run after SIGKILL.
 ///
-/// The files it reads are named in `Process::spawn`. SIGQUIT lets PostgreSQL stop its own children and give back its
-/// shared memory; whoever has not obeyed after ten seconds is killed.
+/// `Process::spawn` documents the files that it reads. SIGQUIT lets PostgreSQL stop its own children and free its shared
+/// memory. Servers that still run after ten seconds are killed.
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 while read -r _; do :; done
-# One that is dead but not yet waited for still answers to signals, in a container without an init perhaps for ever.
+# A zombie still accepts signals, and in a container without an init it may never be reaped.
 alive() {
     [ -r "/proc/$1/status" ] && ! grep -q '^State:[[:space:]]*[ZX]' "/proc/$1/status" 2>/dev/null
 }
@@ -49,12 +49,12 @@ struct Home {
     _watchdog_until_closed: ChildStdin,
 }
 
-/// The folder of this test process, in which every server has one of its own. The watchdog removes it.
+/// The folder of this test process, with a subfolder for each server. The watchdog removes it.
 pub fn home() -> &'static Path {
     static HOME: OnceLock<Home> = OnceLock::new();
     let open_home = || -> io::Result<Home> {
         let path = tempfile::Builder::new().prefix("tenure-tests-").tempdir()?.keep();
-        // PostgreSQL may run as another user (see there) and has to pass through.
+        // PostgreSQL may run as another user, who must be able to enter.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o711))?;
         let mut watchdog = Command::new("sh")
             .arg("-c")
@@ -63,7 +63,7 @@ pub fn home() -> &'static Path {
             .arg(&path)
             .current_dir("/")
             .stdin(Stdio::piped())
-            // Whoever reads our output through a pipe must not have to wait for the watchdog.
+            // A reader of our output must not have to wait for the watchdog.
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             // Out of reach of a Ctrl-C at the terminal.
@@ -79,29 +79,35 @@ pub fn home() -> &'static Path {
     &home.path
 }
 
-/// A new folder inside `home()`.
+/// A new folder for a server, inside `home()`.
+///
+/// # Panics
+/// With `TENURE_TEST_SERVERS=none`: every server needs a folder, so no server starts.
 pub fn new_folder(name: &str) -> PathBuf {
+    assert!(
+        super::are_allowed(),
+        "this test starts a server ({name}), and TENURE_TEST_SERVERS=none forbids that: skip it in `quick` in the justfile"
+    );
     let folder = tempfile::Builder::new()
         .prefix(&format!("{name}-"))
         .tempdir_in(home())
         .expect("a folder for a server")
         .keep();
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o711)).expect("a folder of our own");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o711)).expect("our own folder");
     folder
 }
 
-/// A server's process, leader of a process group.
+/// A server process, the leader of its process group.
 pub struct Process {
     child: Child,
     running: PathBuf,
 }
 
 impl Process {
-    /// Starts `command` in a process group of its own, its output appended to `log`.
+    /// Starts `command` in a new process group and appends its output to `log`.
     ///
-    /// `name.running` in `folder` holds, for as long as the process runs, its id and the signal that the watchdog is
-    /// to send. The child writes it itself before it becomes the server, so there is no moment at which the
-    /// server runs and the watchdog does not know of it.
+    /// While the process runs, `name.running` in `folder` holds the signal for the watchdog to send and the process id. The
+    /// child writes that file before it executes the server, so the watchdog knows every server that runs.
     pub fn spawn(
         folder: &Path,
         name: &str,
@@ -147,10 +153,10 @@ impl Process {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends `signal` to the server and waits until it is gone; kills it when `patience` is over.
+    /// Sends `signal` to the server and waits until it exits; kills it after `patience`.
     pub fn end_with(mut self, signal: Signal, patience: Duration) {
         if !self.has_exited() {
-            // It may go by itself between the two calls: then there is nobody left to be told.
+            // The process may exit between the two calls: then there is nothing to signal.
             let _ = kill(self.pid(), signal);
         }
         let end = Instant::now() + patience;
@@ -163,8 +169,8 @@ impl Process {
         let _ = fs::remove_file(&self.running);
     }
 
-    /// SIGKILL for the process, its group and all that it has started: what the machine's losing its power looks
-    /// like to the clients. PostgreSQL's backends lead sessions of their own, so the group alone is not enough.
+    /// Sends SIGKILL to the process, its group and its descendants. To clients it looks like a power failure. PostgreSQL's
+    /// backends lead their own sessions, so a signal to the group does not reach them.
     pub fn kill(mut self) {
         if !self.has_exited() {
             let family = descendants(self.child.id());
@@ -178,7 +184,7 @@ impl Process {
     }
 }
 
-/// The ids of all processes that descend from `ancestor`, out of `/proc`.
+/// The ids of all descendants of `ancestor`, from `/proc`.
 fn descendants(ancestor: u32) -> Vec<u32> {
     let processes: Vec<(u32, u32)> = fs::read_dir("/proc")
         .into_iter()
@@ -187,7 +193,7 @@ fn descendants(ancestor: u32) -> Vec<u32> {
         .filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // `pid (name) state parent …`, and a name may hold spaces and brackets.
+            // `pid (name) state parent …`; the name may contain spaces and brackets.
             let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
             Some((pid, parent))
         })

@@ -1,4 +1,4 @@
-//! A RabbitMQ server of the tests' own.
+//! Starts, stops and manages a RabbitMQ server.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use super::http;
 use super::ports::Ports;
 use super::process::{Process, new_folder};
-use super::{PATIENCE, PORT_ATTEMPTS, log_tail, search_path, unique_name, versions};
+use super::{PATIENCE, PORT_ATTEMPTS, log_tail, search_path, selected, unique_name, versions};
 
-/// The management API counts every so often; by default every five seconds, an age for a test that waits for a
-/// queue to run empty. Milliseconds.
+/// How often the management API samples, in milliseconds. The default of five seconds is long for a test that waits for an
+/// empty queue.
 const COUNT_EVERY_MS: u32 = 200;
 
 /// A one-node broker on ports of 127.0.0.1, user and password `guest`, with the management API and the consistent
@@ -28,18 +28,18 @@ pub struct RabbitMq {
     script: PathBuf,
     folder: PathBuf,
     ports: Listening,
-    /// Of a node of a cluster.
+    /// `Some` if this is a node of a cluster.
     member: Option<Member>,
     processes: Mutex<Option<Processes>>,
     vhosts: AtomicU32,
 }
 
-/// What a node has in common with the others of its cluster.
+/// The settings that the nodes of a cluster share.
 #[derive(Clone)]
 pub(super) struct Member {
     /// The folder with the Erlang cookie.
     pub home: PathBuf,
-    /// The nodes, all of one register, which the cluster runs.
+    /// The names of all nodes. They register with the cluster's epmd.
     pub nodes: Vec<String>,
 }
 
@@ -53,14 +53,13 @@ struct Listening {
 
 struct Processes {
     broker: Process,
-    /// Erlang's register of nodes. The machine's own, if it has one, stays out of this; and one that Erlang starts
-    /// by itself becomes a daemon, which nobody would stop.
-    /// None: it is the cluster's.
+    /// Erlang's register of nodes. We start one because the machine's must not be involved, and because one that Erlang
+    /// starts would become a daemon that nobody stops. `None` if the cluster runs it.
     epmd: Option<Process>,
 }
 
 impl RabbitMq {
-    /// The broker that all tests of this process share; the first caller starts it.
+    /// The broker that all tests of this process share. The first caller starts it.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Result<RabbitMq, String>> = OnceLock::new();
         match SHARED.get_or_init(Self::launch) {
@@ -69,7 +68,7 @@ impl RabbitMq {
         }
     }
 
-    /// A broker for one test alone, that may be stopped and killed; gone with its data when dropped.
+    /// A broker for one test, which may stop and kill it. Dropping it deletes its data.
     pub fn own() -> Self {
         Self::launch().unwrap_or_else(|why| panic!("{why}"))
     }
@@ -84,7 +83,7 @@ impl RabbitMq {
         format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.ports.amqp)
     }
 
-    /// Creates a vhost for one test and returns its AMQP URL; `servers::name_in` tells its name.
+    /// Creates a vhost for one test and returns its AMQP URL; `servers::name_in` extracts its name.
     pub fn vhost(&self, hint: &str) -> String {
         let name = unique_name(hint, self.vhosts.fetch_add(1, Ordering::Relaxed));
         let everything = json!({"configure": ".*", "write": ".*", "read": ".*"});
@@ -93,8 +92,8 @@ impl RabbitMq {
         self.url(&name)
     }
 
-    /// Restarts it so that it speaks TLS too, with this certificate and key (PEM), and asks clients for one of this
-    /// authority's; returns the port.
+    /// Restarts the broker with a TLS listener too, with this certificate and key (PEM). It requires a client certificate
+    /// signed by this authority. Returns the port.
     pub fn enable_tls(&self, authority: &str, certificate: &str, key: &str) -> u16 {
         self.stop();
         let [port] = Ports::hold(1).release();
@@ -108,7 +107,7 @@ impl RabbitMq {
             ("keyfile", key),
         ] {
             let path = self.folder.join(name);
-            fs::write(&path, pem).expect("a file of the broker's");
+            fs::write(&path, pem).expect("the broker's folder");
             let _ = writeln!(settings, "ssl_options.{name} = {}", path.display());
         }
         fs::File::options()
@@ -120,8 +119,8 @@ impl RabbitMq {
         port
     }
 
-    /// Publishes through the management API, which takes the message as JSON: so its headers may be nested deeper than
-    /// a client library can write. It must reach a queue.
+    /// Publishes through the management API, which accepts the message as JSON: its headers may be nested deeper than a
+    /// client library can write. The message must reach a queue.
     pub fn publish_as_json(&self, vhost: &str, exchange: &str, message: &str) {
         let path = format!(
             "/api/exchanges/{}/{}/publish",
@@ -133,7 +132,7 @@ impl RabbitMq {
         assert!(status == 200 && body.contains("true"), "{status} {body}");
     }
 
-    /// What `rabbitmqctl` answers to this.
+    /// Runs `rabbitmqctl` with these arguments and returns its output.
     pub fn control(&self, args: &[&str]) -> String {
         let done = self
             .with_environment(&self.script.with_file_name("rabbitmqctl"))
@@ -148,11 +147,11 @@ impl RabbitMq {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    /// The messages in a queue, ready and delivered but not acknowledged; `None` when there is no such queue, or it
-    /// has not been counted yet. The count may be half a second old: wait for the one you expect.
+    /// The number of messages in a queue, ready and unacknowledged; `None` if the queue does not exist or has no sample
+    /// yet. The sample may be half a second old: wait for the number you expect.
     pub fn queue_depth(&self, vhost: &str, queue: &str) -> Option<u64> {
-        // The list without statistics tells what the queues last said themselves; with them, or asked for one queue
-        // only, the API samples anew at most once a second (by itself, every five).
+        // Without statistics the list shows what the queues last reported. With them, or for a single queue, the API
+        // samples at most once a second.
         let path = format!(
             "queues/{}?disable_stats=true&enable_queue_totals=true",
             http::segment(vhost)
@@ -162,7 +161,7 @@ impl RabbitMq {
         found["messages"].as_u64()
     }
 
-    /// Waits until a queue holds as many messages as expected, and stays so for two counts; panics after `limit`.
+    /// Waits until a queue holds this many messages in two samples; panics after `limit`.
     pub fn wait_for_depth(&self, vhost: &str, queue: &str, expected: u64, limit: Duration) {
         let end = Instant::now() + limit;
         let mut agreed_since = None;
@@ -183,22 +182,22 @@ impl RabbitMq {
         }
     }
 
-    /// What the management API says of a queue (`messages_ready`, `consumers`, `arguments` …); its figures are up to
-    /// two seconds old.
+    /// A queue as the management API shows it (`messages_ready`, `consumers`, `arguments` …). Its figures are up to two
+    /// seconds old.
     pub fn queue(&self, vhost: &str, queue: &str) -> Option<Value> {
         let path = format!("queues/{}/{}", http::segment(vhost), http::segment(queue));
         self.try_manage("GET", &path, None).ok()
     }
 
-    /// Cuts all connections to a vhost, as an administrator would, and returns how many there were. It waits up to
-    /// five seconds for the first: one that was made just now is not on the list yet.
+    /// Closes all connections to a vhost, as an administrator would, and returns their number. It waits up to five seconds
+    /// for the first: a new connection is not on the list yet.
     pub fn close_all_connections(&self, vhost: &str) -> usize {
         let list = format!("vhosts/{}/connections", http::segment(vhost));
         let end = Instant::now() + Duration::from_secs(5);
         loop {
             let connections = self.manage("GET", &list, None);
             let connections = connections.as_array().map_or(&[][..], Vec::as_slice);
-            // One may close by itself meanwhile: that is no fault.
+            // A connection may close in the meantime: that is no error.
             let closed = connections
                 .iter()
                 .filter_map(|connection| connection["name"].as_str())
@@ -214,18 +213,18 @@ impl RabbitMq {
         }
     }
 
-    /// What is declared in a vhost: `exchanges`, `queues`, `bindings`, `policies`.
+    /// The definitions of a vhost: `exchanges`, `queues`, `bindings`, `policies`.
     pub fn definitions(&self, vhost: &str) -> Value {
         let path = format!("definitions/{}", http::segment(vhost));
         self.manage("GET", &path, None)
     }
 
-    /// Declares what a definitions file says, as `rabbitmqctl import_definitions` does. The file names its vhosts.
+    /// Imports a definitions file, as `rabbitmqctl import_definitions` does. The file names its vhosts.
     pub fn import_definitions(&self, definitions: &Value) {
         self.manage("POST", "definitions", Some(definitions));
     }
 
-    /// One call of the management API, `path` as after `/api/`; panics unless the status is 2xx.
+    /// One call of the management API, with the path after `/api/`; panics unless the status is 2xx.
     pub fn manage(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         self.try_manage(method, path, body)
             .unwrap_or_else(|why| panic!("{why}"))
@@ -239,7 +238,7 @@ impl RabbitMq {
         }
     }
 
-    /// Starts the broker again, on the same ports and data, and returns when it takes connections.
+    /// Starts the stopped broker on the same ports and data. Returns when it accepts connections.
     pub fn start(&self) {
         let mut processes = self.processes();
         assert!(processes.is_none(), "RabbitMQ runs already");
@@ -247,17 +246,17 @@ impl RabbitMq {
         *processes = Some(started);
     }
 
-    /// Stops it as an administrator would: clients are told (320, `CONNECTION_FORCED`), everything is written.
+    /// Stops the broker as an administrator would: clients get 320 `CONNECTION_FORCED`, and everything is on disk.
     pub fn stop(&self) {
         self.end(|broker| broker.end_with(Signal::SIGTERM, PATIENCE));
     }
 
-    /// Stops it at once: Erlang halts, clients lose their connections in mid-sentence.
+    /// Stops the broker at once: Erlang halts, and clients lose their connections.
     pub fn stop_immediate(&self) {
         self.end(|broker| broker.end_with(Signal::SIGQUIT, PATIENCE));
     }
 
-    /// SIGKILL for the broker and all it has started.
+    /// Sends SIGKILL to the broker and its children.
     pub fn kill(&self) {
         self.end(Process::kill);
     }
@@ -295,14 +294,14 @@ impl RabbitMq {
             };
             server
                 .write_settings()
-                .map_err(|e| format!("RabbitMQ's settings could not be written: {e}"))?;
+                .map_err(|e| format!("cannot write RabbitMQ's settings: {e}"))?;
             match server.spawn() {
                 Ok(processes) => {
                     *server.processes() = Some(processes);
                     return Ok(server);
                 }
-                Err(why) if attempt < PORT_ATTEMPTS && tells_of_a_taken_port(&why) => {
-                    // Dropped, it takes its folder along.
+                Err(why) if attempt < PORT_ATTEMPTS && is_port_conflict(&why) => {
+                    // Dropping the server removes its folder.
                     drop(server);
                     fs::create_dir(&folder).map_err(|e| e.to_string())?;
                 }
@@ -312,7 +311,7 @@ impl RabbitMq {
         unreachable!("the last attempt returns")
     }
 
-    /// A node of a cluster, on ports that are free: not started yet.
+    /// A node of a cluster, on free ports. It does not start yet.
     pub(super) fn member(
         script: PathBuf,
         [amqp, management, distribution, epmd]: [u16; 4],
@@ -354,7 +353,7 @@ impl RabbitMq {
             );
         }
         write("rabbitmq.conf", settings)?;
-        // None of these can be set in rabbitmq.conf on RabbitMQ 3.10.
+        // RabbitMQ 3.10 accepts none of these in rabbitmq.conf.
         write(
             "advanced.config",
             format!(
@@ -368,7 +367,7 @@ impl RabbitMq {
             "enabled_plugins",
             "[rabbitmq_consistent_hash_exchange,rabbitmq_management].\n".to_owned(),
         )?;
-        // Read instead of the machine's /etc/rabbitmq/rabbitmq-env.conf, which would overrule ours.
+        // Replaces the machine's /etc/rabbitmq/rabbitmq-env.conf, which would override our settings.
         write("rabbitmq-env.conf", String::new())?;
         let _ = fs::create_dir(self.folder.join("home"));
         Ok(())
@@ -397,11 +396,11 @@ impl RabbitMq {
         let end = Instant::now() + PATIENCE;
         loop {
             let ready = self.is_ready();
-            // Asked after it, since another's broker may be what answers, on a port that ours has not got.
+            // Check the processes after the handshake: another program's broker may have answered on this port.
             let fault = if processes.epmd.as_mut().is_some_and(Process::has_exited) {
-                "has lost its epmd"
+                "lost its epmd"
             } else if processes.broker.has_exited() {
-                "ended at its start"
+                "exited during startup"
             } else if ready.is_ok() {
                 break;
             } else if Instant::now() > end {
@@ -421,7 +420,7 @@ impl RabbitMq {
         Ok(processes)
     }
 
-    /// The port is open some time before the broker answers on it, and it answers before its management API does.
+    /// The broker listens before it answers, and answers before its management API does.
     fn is_ready(&self) -> Result<(), String> {
         let fault = |e: std::io::Error| format!("AMQP handshake: {e}");
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports.amqp)).map_err(fault)?;
@@ -446,7 +445,7 @@ impl RabbitMq {
         let mut command = Command::new(program);
         for (key, _) in std::env::vars_os() {
             let name = key.to_string_lossy();
-            // Settings of a developer's own broker; and systemd's, which Erlang would report to.
+            // Settings for a developer's own broker, and the systemd socket to which Erlang would report.
             if name.starts_with("RABBITMQ_") || name.starts_with("ERL_") || name == "NOTIFY_SOCKET" {
                 command.env_remove(&key);
             }
@@ -459,7 +458,7 @@ impl RabbitMq {
             .env("ERL_EPMD_PORT", self.ports.epmd.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("ERL_FLAGS", "-kernel inet_dist_use_interface {127,0,0,1}")
-            // Has the script become the Erlang machine rather than wait for it, so that our signals reach it.
+            // Makes the script exec Erlang instead of waiting for it, so that our signals reach it.
             .env("RUNNING_UNDER_SYSTEMD", "true");
         for (key, file) in [
             ("RABBITMQ_MNESIA_BASE", "data"),
@@ -472,14 +471,14 @@ impl RabbitMq {
         ] {
             command.env(key, self.folder.join(file));
         }
-        // Where the Erlang cookie is.
+        // The folder with the Erlang cookie.
         let own = self.folder.join("home");
         command.env("HOME", self.member.as_ref().map_or(&own, |member| &member.home));
         command
     }
 }
 
-/// The name of a node: unique on the machine because its port is.
+/// The name of a node: the port makes it unique on this machine.
 pub(super) fn node(amqp: u16) -> String {
     format!("tenure-tests-{amqp}@localhost")
 }
@@ -491,16 +490,24 @@ impl Drop for RabbitMq {
     }
 }
 
-/// A listener's, the distribution's and epmd's way to say that another program was faster.
-fn tells_of_a_taken_port(why: &str) -> bool {
-    ["eaddrinuse", "in use by another process", "has lost its epmd"]
+/// The messages of a listener, of Erlang's distribution and of epmd when another program has bound their port.
+fn is_port_conflict(why: &str) -> bool {
+    ["eaddrinuse", "in use by another process", "lost its epmd"]
         .iter()
         .any(|words| why.contains(words))
 }
 
-/// The server's own start script. What Debian puts on the PATH under the same name changes to the user `rabbitmq`,
-/// and then cannot read our folder.
+/// The server's own start script. Debian has a wrapper of the same name on the PATH, which switches to the user
+/// `rabbitmq` and then cannot read our folder.
 pub(super) fn find_script() -> Result<PathBuf, String> {
+    // The wrapper has no `rabbitmq-defaults` next to it.
+    let is_script = |script: &PathBuf| script.with_file_name("rabbitmq-defaults").is_file();
+    if let Some(script) = selected("TENURE_TEST_RABBITMQ") {
+        let name = script.display().to_string();
+        return script.canonicalize().ok().filter(is_script).ok_or_else(|| {
+            format!("TENURE_TEST_RABBITMQ is {name}, which is no rabbitmq-server with rabbitmq-defaults next to it")
+        });
+    }
     let parents = ["/usr/lib/rabbitmq/lib", "/opt", "/usr/local"];
     versions(&parents, "rabbitmq_server-")
         .into_iter()
@@ -509,8 +516,7 @@ pub(super) fn find_script() -> Result<PathBuf, String> {
         .chain(search_path())
         // On the PATH it may be a link into the server's folder.
         .filter_map(|folder| folder.join("rabbitmq-server").canonicalize().ok())
-        // The wrapper has no `rabbitmq-defaults` beside it.
-        .find(|script| script.with_file_name("rabbitmq-defaults").is_file())
+        .find(is_script)
         .ok_or_else(|| {
             "no RabbitMQ server: looked for rabbitmq-server in /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin, \
              /opt/rabbitmq*/sbin, /usr/local/rabbitmq_server-*/sbin and on the PATH. \
