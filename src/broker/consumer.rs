@@ -124,7 +124,7 @@ fn lane_settings(context: &Context, queue: &str) -> LaneSettings {
         prefetch_bytes: settings.prefetch_bytes,
         batch_max: settings.batch_max,
         workers: workers.into(),
-        limits: settings.limits(),
+        limits: context.limits,
     }
 }
 

@@ -187,7 +187,7 @@ impl Publisher {
     /// publishes again what was not confirmed.
     pub async fn connect(url: &str, settings: &config::BrokerSettings) -> Result<Self, BrokerError> {
         let address = Address::parse(url, &settings.tls)?;
-        let lanes = settings.declare.then_some(settings.lanes.into());
+        let lanes = settings.declare.then_some(settings.lanes);
         let connection = Home::connect(&address, lanes).await?;
         let mut publisher = Self::on(&connection).await?;
         publisher.home = Some(Home {

@@ -40,10 +40,7 @@ impl Context {
     }
 
     pub fn limits(&self) -> Limits {
-        Limits {
-            max_event_bytes: self.settings.events.max_bytes,
-            max_clock_skew: self.settings.events.max_clock_skew,
-        }
+        self.settings.events
     }
 
     /// Reads events as of a moment.

@@ -130,5 +130,5 @@ fn say(tally: &Tally) {
 
 /// Longer ones are dead letters; one that is just long enough may end with a carriage return and a line feed.
 pub(super) fn longest_line(context: &Context) -> usize {
-    context.settings.events.max_bytes + 2
+    context.settings.events.max_event_bytes + 2
 }

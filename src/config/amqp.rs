@@ -1,14 +1,14 @@
-//! The URL of a RabbitMQ cluster: one user, password, vhost and query, and several hosts.
+//! Splits the URL of a RabbitMQ cluster, which lists several hosts, into one URL per host.
 
-/// One URL for each host: `amqp://u:p@a:5672,b/v` is `amqp://u:p@a:5672/v` and `amqp://u:p@b/v`. None: that is not how
-/// several hosts are written.
+/// One URL per host: `amqp://u:p@a:5672,b/v` becomes `amqp://u:p@a:5672/v` and `amqp://u:p@b/v`. None: the list of hosts
+/// is malformed.
 #[must_use]
 pub fn each_host(url: &str) -> Option<Vec<String>> {
     let url = url.trim();
     let Some((scheme, rest)) = url.split_once("://") else {
         return Some(vec![url.to_owned()]);
     };
-    // A second URL, however it is set apart.
+    // A second URL instead of a second host.
     if rest.contains("://") {
         return None;
     }
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_host_has_the_user_the_vhost_and_the_query() {
+    fn each_host_gets_the_user_the_vhost_and_the_query() {
         for (url, expected) in [
             ("amqp://h", Some(&["amqp://h"][..])),
             (
@@ -45,7 +45,7 @@ mod tests {
                 ]),
             ),
             ("amqps://a, b", Some(&["amqps://a", "amqps://b"])),
-            // A comma in the password is no separator.
+            // A comma in the password does not separate hosts.
             ("amqp://u:p,q@a/v", Some(&["amqp://u:p,q@a/v"])),
             (
                 "amqp://u:p,q@a,b/v",

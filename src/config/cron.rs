@@ -1,4 +1,4 @@
-//! Cron lines, in UTC: when a sweep's ticks are.
+//! Cron lines in UTC, and their ticks.
 
 use std::str::FromStr;
 
@@ -6,11 +6,18 @@ use chrono::{DateTime, SubsecRound, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-const ALLOWED: &str = "a cron line in UTC with five fields (minute, hour, day of the month, month, day of \
-                       the week) or six (seconds in front) that some day matches, such as `*/10 * * * *` \
-                       or `30 0 3 * * MON`";
+/// What a cron line must look like.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a cron line in UTC with five fields (minute, hour, day of month, month, day of week) or six (seconds first) that \
+     matches at least one moment, such as `*/10 * * * *` or `30 0 3 * * MON`"
+)]
+pub struct CronError {
+    /// None: the number of fields is wrong, or no moment matches.
+    source: Option<croner::errors::CronError>,
+}
 
-/// A cron line that has a tick, some day.
+/// A cron line that has at least one tick.
 #[derive(Clone, Debug)]
 pub struct CronLine {
     text: String,
@@ -18,36 +25,36 @@ pub struct CronLine {
 }
 
 impl FromStr for CronLine {
-    type Err = String;
+    type Err = CronError;
 
     /// # Errors
-    /// With what is allowed.
-    fn from_str(text: &str) -> Result<Self, String> {
+    /// The line is malformed, or matches no moment.
+    fn from_str(text: &str) -> Result<Self, CronError> {
         let fields: Vec<_> = text.split_whitespace().collect();
         let text = match fields.len() {
             5 => format!("0 {}", fields.join(" ")),
             6 => fields.join(" "),
-            _ => return Err(ALLOWED.into()),
+            _ => return Err(CronError { source: None }),
         };
-        // The same reading as tokio-cron-scheduler's, or its ticks and ours would be others.
+        // As tokio-cron-scheduler configures its parser, so that its ticks are ours.
         let cron = CronParser::builder()
             .seconds(Seconds::Required)
             .year(Year::Disallowed)
             .dom_and_dow(true)
             .build()
             .parse(&text)
-            .map_err(|reason| format!("{ALLOWED} ({reason})"))?;
+            .map_err(|error| CronError { source: Some(error) })?;
         let line = Self { text, cron };
-        // The 30th of February is well formed.
+        // 30 February is well formed but never comes.
         match line.next_after(DateTime::UNIX_EPOCH) {
             Some(_) => Ok(line),
-            None => Err(ALLOWED.into()),
+            None => Err(CronError { source: None }),
         }
     }
 }
 
 impl CronLine {
-    /// Six fields, seconds first.
+    /// The line with six fields, seconds first.
     #[must_use]
     pub fn with_seconds(&self) -> &str {
         &self.text
@@ -86,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn five_fields_and_six_are_read() {
+    fn a_line_has_five_or_six_fields() {
         for (line, at, tick) in [
             ("*/10 * * * *", "2026-03-01T12:34:56.789Z", "2026-03-01T12:30:00Z"),
             ("*/10 * * * *", "2026-03-01T12:30:00Z", "2026-03-01T12:30:00Z"),
@@ -99,7 +106,7 @@ mod tests {
             ("0 3 * * *", "2026-03-01T02:59:59Z", "2026-02-28T03:00:00Z"),
             ("30 4 29 2 *", "2026-03-01T00:00:00Z", "2024-02-29T04:30:00Z"),
             ("0 0 * * MON", "2026-03-01T00:00:00Z", "2026-02-23T00:00:00Z"),
-            // Both days are given: both must match.
+            // With both day fields set, both must match.
             ("0 0 13 * FRI", "2026-03-01T00:00:00Z", "2026-02-13T00:00:00Z"),
         ] {
             let line: CronLine = line.parse().unwrap();
@@ -108,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cron_line_is_refused() {
+    fn a_malformed_or_impossible_line_is_rejected() {
         for line in [
             "",
             "*",
@@ -126,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_the_same_seen_from_before_and_after() {
+    fn the_next_tick_and_the_previous_tick_agree() {
         for line in [
             "*/7 * * * *",
             "8 * * * *",

@@ -1,8 +1,9 @@
-//! Durations as people write them: `60d`, `1h 30m`, `500ms`. What could mean two things is refused.
+//! Parser for durations such as `60d`, `1h 30m` and `500ms`. It rejects ambiguous ones.
 
 use std::time::Duration;
 
-/// The units, and how each may be written. Longest first, the order in which they may follow each other. Months and years are missing: they have no fixed length, and `1M` was meant to be a minute as often as a month.
+/// The units and their spellings, longest unit first, the order in which a duration combines them. Months and years are
+/// missing because they have no fixed length, and `1M` may be a minute.
 const UNITS: [&[&str]; 8] = [
     &["w", "wk", "wks", "week", "weeks"],
     &["d", "day", "days"],
@@ -14,48 +15,70 @@ const UNITS: [&[&str]; 8] = [
     &["ns", "nsec", "nanos"],
 ];
 
-/// Reads a duration.
-///
-/// # Errors
-/// What to write instead, if that can be said.
-pub(super) fn parse(text: &str) -> Result<Duration, Option<String>> {
+/// Why text is not a usable duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DurationError {
+    Malformed,
+    OutOfRange,
+    Several,
+    MissingComma,
+    MinuteOrMonth,
+    Month,
+    Year,
+    UnknownUnit,
+}
+
+impl DurationError {
+    /// What to write instead, if the mistake tells.
+    pub(super) fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Malformed | Self::OutOfRange => None,
+            Self::Several => {
+                Some("units must descend (1d 12h); separate the durations of a list with commas (14d, 7d)")
+            }
+            Self::MissingComma => {
+                Some("separate durations with commas (14d, 7d), and write one without a space (1d12h)")
+            }
+            Self::MinuteOrMonth => {
+                Some("`M` may mean minutes or months; write 1m for a minute, 30d for a month")
+            }
+            Self::Month => Some("a month has no fixed length; write days, such as 30d"),
+            Self::Year => Some("a year has no fixed length; write days, such as 365d"),
+            Self::UnknownUnit => Some("the units are w, d, h, m, s, ms, us and ns"),
+        }
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
     let text = text.trim();
     let mut before: Option<usize> = None;
     for unit in units(text) {
         let place = UNITS.iter().position(|names| names.contains(&unit));
         let Some(place) = place else {
-            return Err(advice(unit));
+            return Err(unknown(unit));
         };
         if before.is_some_and(|before| place <= before) {
-            return Err(Some(
-                "several durations would be added up; write one, from the longest unit to the shortest (1d 12h), and \
-                 put commas between the durations of a list (14d, 7d)"
-                    .to_owned(),
-            ));
+            return Err(DurationError::Several);
         }
         before = Some(place);
     }
-    humantime::parse_duration(text).map_err(|_| None)
+    humantime::parse_duration(text).map_err(|_| DurationError::Malformed)
 }
 
-/// The words of a duration: what stands between its numbers.
+/// The words between the numbers of a duration.
 fn units(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c.is_ascii_digit() || c.is_whitespace() || c == '.')
         .filter(|word| !word.is_empty())
 }
 
-fn advice(unit: &str) -> Option<String> {
+fn unknown(unit: &str) -> DurationError {
     match unit {
-        "M" => Some("`M` may be a minute or a month; write 1m for a minute, 30d for a month".to_owned()),
-        "month" | "months" => Some("a month has no fixed length; write days, such as 30d".to_owned()),
-        "y" | "yr" | "yrs" | "year" | "years" => {
-            Some("a year has no fixed length; write days, such as 365d".to_owned())
-        }
-        // A minus sign, a word: no unit at all.
-        other if other.chars().all(char::is_alphabetic) => {
-            Some("the units are w, d, h, m, s, ms, us and ns".to_owned())
-        }
-        _ => None,
+        "M" => DurationError::MinuteOrMonth,
+        "month" | "months" => DurationError::Month,
+        "y" | "yr" | "yrs" | "year" | "years" => DurationError::Year,
+        other if other.chars().all(char::is_alphabetic) => DurationError::UnknownUnit,
+        // A minus sign, for example.
+        _ => DurationError::Malformed,
     }
 }
 
@@ -64,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read() {
+    fn a_duration_combines_numbers_with_units() {
         for (text, millis) in [
             ("60d", 60 * 86_400_000),
             ("1h 30m", 90 * 60_000),
@@ -80,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_two_things_is_refused() {
+    fn an_ambiguous_duration_is_rejected_with_advice() {
         for (text, words) in [
             ("1M", "1m for a minute"),
             ("1month", "write days"),
@@ -88,13 +111,13 @@ mod tests {
             ("1y", "write days"),
             ("14d 7d", "commas"),
             ("7d 14d", "commas"),
-            ("1h 2d", "longest unit"),
+            ("1h 2d", "units must descend"),
             ("1d 24h 1h", "commas"),
-            ("30m 1h", "longest unit"),
+            ("30m 1h", "units must descend"),
             ("5 fortnights", "the units are"),
             ("1D", "the units are"),
         ] {
-            let advice = parse(text).expect_err(text).unwrap_or_default();
+            let advice = parse(text).expect_err(text).advice().unwrap_or_default();
             assert!(advice.contains(words), "{text}: {advice}");
         }
         for text in ["", "60", "-1d", "1d,,2d", "d"] {

@@ -1,35 +1,37 @@
-//! What can be wrong with settings. Each message says what to change, and where.
+//! Errors in settings. Each names the setting, its origin and what to write instead.
 
+use std::io;
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    #[error("the settings file {} cannot be read: {reason}", path.display())]
-    Unreadable { path: PathBuf, reason: std::io::Error },
+    #[error("cannot read the settings file {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
 
-    #[error("the settings file {} is not TOML: {reason}", path.display())]
+    /// Holds text instead of the parser's error, which quotes the line and so may reveal a password.
+    #[error("the settings file {} is not valid TOML: {reason}", path.display())]
     Syntax { path: PathBuf, reason: String },
 
-    #[error("there is no setting `{key}` (from {origin}): {hint}")]
+    #[error("unknown setting `{key}` (from {origin}): {hint}")]
     UnknownKey {
         key: String,
         origin: String,
         hint: String,
     },
 
-    #[error("the setting `{key}` is given twice: by {first} and by {second}; remove one of them")]
+    #[error("`{key}` is set twice: by {first} and by {second}; remove one of them")]
     Twice {
         key: String,
         first: String,
         second: String,
     },
 
-    #[error("the setting `{key}` cannot be {value} (from {origin}): allowed is {allowed}")]
-    Impossible {
+    #[error("invalid value {value} for `{key}` (from {origin}): expected {expected}")]
+    Invalid {
         key: String,
-        /// As it was given; `***` for a secret.
+        /// As given, with secrets hidden.
         value: String,
         origin: String,
-        allowed: String,
+        expected: String,
     },
 }

@@ -1,18 +1,18 @@
-//! `http.hosts`: names and addresses that requests may name.
+//! The setting `http.hosts`: host names and addresses that requests may name.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::error::SettingsError;
-use super::read::Reader;
+use super::reader::Reader;
 
 /// A list of host names and IP addresses, in lower case, without ports.
 pub(super) fn read(from: &Reader, key: &str) -> Result<Vec<String>, SettingsError> {
     from.texts(key)
         .and_then(|hosts| hosts.into_iter().map(host).collect())
         .ok_or_else(|| {
-            from.refuse(
+            from.invalid(
                 key,
-                "a list of host names and IP addresses without scheme and port, such as [\"tenure.example.com\", \"10.0.0.7\"]",
+                "a list of host names and IP addresses without scheme or port, such as [\"tenure.example.com\", \"10.0.0.7\"]",
             )
         })
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_names_or_addresses_without_ports() {
+    fn a_host_is_a_name_or_an_address_without_a_port() {
         for (text, expected) in [
             ("Tenure.Example.com", Some("tenure.example.com")),
             ("tenure.example.com.", Some("tenure.example.com")),

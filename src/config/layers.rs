@@ -1,6 +1,6 @@
-//! The layers that settings come from, and the check that every key is one of ours.
+//! Merges defaults, file and environment, and rejects unknown keys.
 //!
-//! The defaults are the list of keys: what does not stand in `config/default.toml` does not exist.
+//! The keys of `config/default.toml` are the only ones that exist.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -9,33 +9,33 @@ use std::path::Path;
 use config::{FileFormat, Format, Value, ValueKind};
 
 use super::error::SettingsError;
-use super::links;
+use super::service_links;
 
 /// `config/default.toml`.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 const PREFIX: &str = "TENURE_";
 
-/// The command line reads this one.
+/// Read by the command line.
 const FILE: &str = "TENURE_CONFIG";
-/// The tests read these.
+/// Read by the tests.
 const TESTS: &str = "TENURE_TEST_";
 
-/// Well-known names, and the setting that each stands for. Empty counts as unset: compose files write
+/// Well-known variables and the settings that they set. An empty one counts as unset, because compose files write
 /// `${DATABASE_URL:-}`.
 const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "store.url"), ("AMQP_URL", "broker.url")];
 
-/// Settings by dotted key; each value knows its origin.
+/// Settings by dotted key; each value has its origin.
 pub(super) type Flat = BTreeMap<String, Value>;
 
-/// Every key there is, in order.
+/// Every key, sorted.
 #[must_use]
 pub fn keys() -> Vec<String> {
     defaults().into_keys().collect()
 }
 
-/// The environment, for [`super::Settings::load`]. What is not Unicode comes with replacement characters, which no
-/// value of ours can have; the standard library's own iterator would panic, whoever's the variable is.
+/// The environment, for [`super::Settings::load`]. Invalid Unicode becomes replacement characters, which no setting
+/// accepts; `std::env::vars` would panic even for a variable of another program.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().map(|(name, value)| {
         (
@@ -45,7 +45,7 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Settings of all layers, and the variables of the environment that were passed over as links to services.
+/// The merged settings, and the environment variables that were ignored as service links.
 pub(super) fn merge(
     file: Option<&Path>,
     env: impl Iterator<Item = (String, String)>,
@@ -66,9 +66,9 @@ fn defaults() -> Flat {
 }
 
 fn from_file(path: &Path) -> Result<Flat, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|reason| SettingsError::Unreadable {
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
         path: path.to_owned(),
-        reason,
+        source,
     })?;
     parse(&text, &format!("the file {}", path.display())).map_err(|reason| SettingsError::Syntax {
         path: path.to_owned(),
@@ -76,7 +76,7 @@ fn from_file(path: &Path) -> Result<Flat, SettingsError> {
     })
 }
 
-/// Where and why, without the line itself, which may hold a password.
+/// Position and reason, without the line itself, which may contain a password.
 fn without_source(reason: &str) -> String {
     let lines: Vec<&str> = reason.lines().filter(|line| !line.trim().is_empty()).collect();
     match lines.as_slice() {
@@ -129,7 +129,7 @@ fn from_env(
         {
             let dotted = rest.to_lowercase().replace("__", ".");
             let Some(key) = known.keys().find(|key| same_but_hyphens(key, &dotted)) else {
-                if links::is_service_link(&name, &text) {
+                if service_links::is_service_link(&name, &text) {
                     links.push(name);
                     continue;
                 }
@@ -144,7 +144,7 @@ fn from_env(
             }
         }
     }
-    // What bears our name wins over what others read too.
+    // TENURE_STORE__URL overrides DATABASE_URL.
     aliased.extend(ours);
     Ok((aliased, links))
 }
@@ -161,7 +161,7 @@ fn check_known(given: &Flat, known: &Flat) -> Result<(), SettingsError> {
     }
 }
 
-/// `written` says how a key is written where the unknown one was found.
+/// `written` formats a key as in the layer of the unknown one.
 fn unknown(key: &str, origin: &str, known: &Flat, written: fn(&str) -> String) -> SettingsError {
     let letters = |key: &str| key.replace(['.', '_', '-'], "");
     let same_letters = known
@@ -181,15 +181,15 @@ fn unknown(key: &str, origin: &str, known: &Flat, written: fn(&str) -> String) -
     let section = key.split('.').next().unwrap_or_default();
     let neighbours = within(section);
     let hint = if let Some(meant) = same_letters {
-        format!("`{}` is meant, perhaps", written(meant))
+        format!("did you mean `{}`?", written(meant))
     } else if known.keys().any(|known| key.starts_with(&format!("{known}."))) {
-        "it is a value, and has nothing below it".to_owned()
+        "it is below a setting that has a value, and no keys of its own".to_owned()
     } else if neighbours.is_empty() {
         let mut sections: Vec<_> = known.keys().filter_map(|key| key.split('.').next()).collect();
         sections.dedup();
         format!("the sections are {}", sections.join(", "))
     } else {
-        format!("in this section there are {}", neighbours.join(", "))
+        format!("this section has {}", neighbours.join(", "))
     };
     SettingsError::UnknownKey {
         key: crate::domain::id::clip(key),
@@ -198,7 +198,7 @@ fn unknown(key: &str, origin: &str, known: &Flat, written: fn(&str) -> String) -
     }
 }
 
-/// The environment variable of a key. No hyphens: many shells cannot set such a name.
+/// The environment variable of a key. Many shells cannot set names with hyphens.
 fn variable(key: &str) -> String {
     format!(
         "{PREFIX}{}",

@@ -1,13 +1,13 @@
-//! `log.level` and `RUST_LOG`: directives for the log, checked more strictly than the library does.
+//! Directives of `log.level` and `RUST_LOG`, validated more strictly than by `tracing_subscriber`.
 
 use tracing_subscriber::EnvFilter;
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// Why directives for the log cannot be used.
+/// Why log directives are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogLevelError {
-    #[error("no level is given")]
+    #[error("no level is set")]
     Empty,
     #[error("`{0}` is not a level")]
     NoLevel(String),
@@ -16,18 +16,18 @@ pub enum LogLevelError {
 }
 
 impl LogLevelError {
-    /// What may be written.
+    /// What to write.
     pub const EXPECTED: &'static str =
         "error, warn, info, debug or trace, or directives such as `info,tenure::broker=debug`";
 }
 
-/// Checks directives, and writes them without spaces, which the library takes for parts of names.
+/// Validates directives, and removes spaces, which the library reads as parts of names.
 ///
-/// The library reads a word that is not a level as the name of a target at `trace`: `verbose` would silence everything.
-/// Here a word alone is a level, or names a part of this program.
+/// The library reads an unknown word as a target at level `trace`, so that `verbose` would silence everything else. Here
+/// a single word must be a level or a module of this program.
 ///
 /// # Errors
-/// The first directive that is not one.
+/// The first invalid directive.
 pub fn log_directives(text: &str) -> Result<String, LogLevelError> {
     let mut checked = Vec::new();
     for directive in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -55,7 +55,7 @@ pub fn log_directives(text: &str) -> Result<String, LogLevelError> {
     Ok(checked.join(","))
 }
 
-/// A name of a module can be nothing else; `RUST_LOG=tenure` is usual.
+/// A word with `::` can only be a module, and `RUST_LOG=tenure` is common.
 fn is_ours(word: &str) -> bool {
     word == "tenure" || word.contains("::")
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::{LogLevelError, log_directives};
 
     #[test]
-    fn levels_and_directives_are_taken() {
+    fn levels_and_directives_are_accepted() {
         for (given, written) in [
             ("info", "info"),
             ("OFF", "OFF"),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_no_level_is_named() {
+    fn an_unknown_level_is_named() {
         let wrong = |text: &str| log_directives(text).expect_err(text);
         for (text, word) in [
             ("verbose", "verbose"),

@@ -1,7 +1,7 @@
-//! The policy: what timers are computed from.
+//! The policy: the sections `[access]`, `[subscriptions]`, `[cleanup]` and `[invitations]`.
 
 use super::error::SettingsError;
-use super::read::{GRACE, Reader, SPAN};
+use super::reader::{GRACE, Reader, SPAN};
 use crate::domain::Policy;
 use crate::domain::policy::SubscriptionsEnd;
 
@@ -9,12 +9,12 @@ pub(super) fn read(from: &Reader) -> Result<Policy, SettingsError> {
     let access_idle = from.span("access.idle", SPAN)?;
     let mut warn_before = from.spans("access.warn_before", SPAN)?;
     if warn_before.iter().any(|span| *span >= access_idle) {
-        return Err(from.refuse(
+        return Err(from.invalid(
             "access.warn_before",
-            "a list of durations that are each less than access.idle: a warning comes after the renewal",
+            "a list of durations that are each shorter than access.idle, so that warnings follow the renewal",
         ));
     }
-    // Longest first, as they go out.
+    // Longest first, in the order in which they are issued.
     warn_before.sort_unstable_by(|a, b| b.cmp(a));
     warn_before.dedup();
     Ok(Policy {

@@ -1,37 +1,33 @@
-//! How long what grows is kept.
+//! The `[retention]` section: how long to keep records that the state does not depend on.
 
 use chrono::TimeDelta;
 
-use super::CronLine;
+use super::cron::CronLine;
 use super::error::SettingsError;
-use super::read::{AGE, Reader};
+use super::reader::{AGE, Reader};
 
-/// Ages are counted from when a row was done with; none: it is kept for ever.
+/// Ages count from the end of a record's use. None: keep forever.
 #[derive(Clone, Debug)]
 pub struct RetentionSettings {
     pub cron: CronLine,
-    /// Rows removed in one transaction at most.
+    /// Maximum number of rows removed in one transaction.
     pub chunk: u32,
-    /// Dead letters that were redriven or discarded.
+    /// Redriven and discarded dead letters.
     pub dead_letters: Option<TimeDelta>,
     pub sweep_runs: Option<TimeDelta>,
-    /// So many runs of each sweep stay, whatever their age.
+    /// Number of most recent runs of each sweep to keep regardless of their age.
     pub sweep_runs_kept: u32,
-    /// Lines of the journal that were published.
+    /// Published lines of the journal.
     pub journal: Option<TimeDelta>,
 }
 
 pub(super) fn read(from: &Reader) -> Result<RetentionSettings, SettingsError> {
-    const CRON: &str = "retention.cron";
     let age = |key| match from.text(key)?.trim() {
         "" | "never" => Ok(None),
         _ => from.span(key, AGE).map(Some),
     };
     Ok(RetentionSettings {
-        cron: from
-            .text(CRON)?
-            .parse()
-            .map_err(|reason: String| from.refuse(CRON, &reason))?,
+        cron: from.cron("retention.cron")?,
         chunk: from.number("retention.chunk", 1..=10_000)?,
         dead_letters: age("retention.dead_letters")?,
         sweep_runs: age("retention.sweep_runs")?,

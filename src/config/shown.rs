@@ -1,54 +1,33 @@
-//! Settings as they are shown: without secrets, with their origin.
+//! The effective settings as printed by `tenure config`: secrets hidden, origins named.
 
 use std::fmt::Write as _;
 
-use config::{Value, ValueKind};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use super::read::Reader;
-use super::{secret, urls};
+use super::layers::Flat;
+use super::redact;
 use crate::escape;
 
-/// A setting in force.
+/// An effective setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Shown {
     pub key: String,
-    /// `***` for a secret; a URL without its password.
+    /// Secrets, and passwords in URLs, are `***`.
     pub value: Json,
     /// The defaults, a file, or an environment variable.
     pub origin: String,
 }
 
-pub(super) fn all(from: &Reader) -> Vec<Shown> {
-    from.all()
+pub(super) fn all(settings: &Flat) -> Vec<Shown> {
+    settings
         .iter()
         .map(|(key, given)| Shown {
             key: key.clone(),
-            value: value(key, &given.kind),
+            value: redact::value(key, &given.kind),
             origin: given.origin().unwrap_or_default().to_owned(),
         })
         .collect()
-}
-
-/// A value, unless it is a secret.
-pub(super) fn value(key: &str, kind: &ValueKind) -> Json {
-    let secret = key.ends_with("token") || key.ends_with("password");
-    match kind {
-        ValueKind::String(text) if secret && !text.is_empty() => secret::HIDDEN.into(),
-        ValueKind::String(text) if key.ends_with("url") => urls::redact(text).into(),
-        ValueKind::String(text) => text.as_str().into(),
-        _ if secret => secret::HIDDEN.into(),
-        ValueKind::Boolean(flag) => (*flag).into(),
-        ValueKind::I64(number) => (*number).into(),
-        ValueKind::U64(number) => (*number).into(),
-        ValueKind::Float(number) => (*number).into(),
-        ValueKind::Array(values) => values
-            .iter()
-            .map(|inner: &Value| value(key, &inner.kind))
-            .collect(),
-        other => other.to_string().into(),
-    }
 }
 
 pub(super) fn nested(shown: &[Shown]) -> Json {
@@ -73,7 +52,7 @@ fn put(into: &mut Map<String, Json>, key: &str, value: Json) {
 pub(super) fn toml(shown: &[Shown]) -> String {
     let mut text = String::new();
     let mut current = "";
-    // Keys in order, so those of a section stand together.
+    // Sorted by section, so that each section is written once.
     let mut sections: Vec<(&str, &str, &Shown)> = shown
         .iter()
         .filter_map(|setting| {
@@ -88,7 +67,7 @@ pub(super) fn toml(shown: &[Shown]) -> String {
             let _ = writeln!(text, "{gap}[{section}]");
             current = section;
         }
-        // A JSON scalar, or an array of them, is TOML as well.
+        // JSON scalars and arrays of scalars are valid TOML.
         let value = setting.value.to_string();
         let (value, origin) = (escape::json(&value), escape::visible(&setting.origin));
         let _ = writeln!(text, "{name} = {value} # {origin}");

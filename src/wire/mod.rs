@@ -56,10 +56,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1 MiB, 5 minutes.
+    /// As in `config/default.toml`, which a test compares.
     fn default() -> Self {
         Self {
-            max_event_bytes: 1 << 20,
+            max_event_bytes: 256 << 10,
             max_clock_skew: Duration::from_mins(5),
         }
     }

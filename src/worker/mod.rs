@@ -19,7 +19,7 @@ pub use error::WorkerError;
 pub use policy::{backfill_everywhere, notice};
 pub use store::{join, open_store};
 
-use crate::broker::{self, BrokerSettings, BrokerState};
+use crate::broker::{self, BrokerState};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::http::{self, Api};
@@ -28,7 +28,6 @@ use crate::scheduler::{Retention, Scheduler};
 use crate::signals;
 use crate::store::Store;
 use crate::telemetry;
-use crate::wire::Limits;
 use supervise::Supervisor;
 
 /// How long the store's connections may take to close.
@@ -115,7 +114,7 @@ impl Worker {
     /// Listens at once, so that `/readyz` can answer that the worker waits for the store.
     async fn start(settings: Settings, stop: &CancellationToken) -> Result<Self, WorkerError> {
         let metrics = telemetry::metrics()?;
-        let api = Api::new(&settings.http, limits(&settings), metrics.clone());
+        let api = Api::new(&settings.http, settings.events, metrics.clone());
         let mut worker = Self {
             api,
             supervisor: Supervisor::new(stop),
@@ -194,13 +193,14 @@ impl Worker {
 
     fn start_broker(&mut self, engine: &Arc<Engine>) {
         let engine = engine.clone();
-        let Some(settings) = BrokerSettings::of(&self.settings) else {
+        let (settings, limits) = (self.settings.broker.clone(), self.settings.events);
+        if settings.url.is_none() {
             self.api.watch(
                 "broker",
                 Arc::new(move || Box::pin(health::no_broker(engine.clone()))),
             );
             return;
-        };
+        }
         let state = BrokerState::default();
         let watched = state.clone();
         self.api.watch(
@@ -210,7 +210,7 @@ impl Worker {
         self.api.watch_relay();
         let writers_ended = self.supervisor.writers_ended().clone();
         self.supervisor.spawn("broker", |stop| async move {
-            Ok(Box::pin(broker::run(settings, engine, state, stop, writers_ended)).await?)
+            Ok(Box::pin(broker::run(settings, limits, engine, state, stop, writers_ended)).await?)
         });
     }
 
@@ -233,7 +233,7 @@ impl Worker {
         let watched = keeper.clone();
         self.api
             .watch("clock", Arc::new(move || Box::pin(ready(watched.health()))));
-        let (redriver, limits) = (keeper.clone(), limits(&self.settings));
+        let (redriver, limits) = (keeper.clone(), self.settings.events);
         self.supervisor.spawn("clock", |stop| async move {
             keeper.run(&stop).await;
             Ok(())
@@ -247,13 +247,6 @@ impl Worker {
     /// Waits until the worker is stopped or a task fails, then for the work in hand.
     async fn finish(self) -> Result<(), WorkerError> {
         self.supervisor.finish(self.settings.shutdown.timeout).await
-    }
-}
-
-fn limits(settings: &Settings) -> Limits {
-    Limits {
-        max_event_bytes: settings.events.max_bytes,
-        max_clock_skew: settings.events.max_clock_skew,
     }
 }
 

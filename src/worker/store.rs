@@ -15,7 +15,7 @@ use crate::engine::{Engine, PROBE_EVERY};
 use crate::http::Api;
 use crate::interval::Interval;
 use crate::scheduler;
-use crate::store::postgres::{PostgresOptions, PostgresStore};
+use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 
@@ -40,16 +40,7 @@ pub fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             }
             Arc::new(SqliteStore::open(path))
         }
-        StoreUrl::Postgres(url) => Arc::new(PostgresStore::connect(
-            url.reveal(),
-            &PostgresOptions {
-                max_connections: settings.max_connections,
-                statement_timeout: settings.statement_timeout,
-                lock_timeout: settings.lock_timeout,
-                ..PostgresOptions::default()
-            },
-        )?),
-    })
+        StoreUrl::Postgres(url) => Arc::new(PostgresStore::connect(url.reveal(), &settings.postgres)?),    })
 }
 
 /// An engine on a migrated store, under the recorded policies. Records the policy of the settings if there is none yet.
@@ -114,7 +105,7 @@ pub(super) async fn wait_for_engine(
 /// Registers the broker's lanes before the first sweep of a store that knows none: events may wait in their queues.
 async fn register_lanes(engine: &Engine, settings: &Settings) -> Result<(), StoreError> {
     if settings.broker.url.is_some() && engine.store().lanes().await?.is_empty() {
-        let lanes: Vec<String> = (0..settings.broker.lanes.into())
+        let lanes: Vec<String> = (0..settings.broker.lanes)
             .map(broker::topology::lane)
             .collect();
         engine.keep_lanes(&lanes).await?;

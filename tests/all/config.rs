@@ -1,4 +1,4 @@
-//! Settings: what is allowed, what wins over what, and what the error says.
+//! Settings: valid values, precedence of the layers, and errors.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +7,9 @@ use chrono::TimeDelta;
 use tenure::config::{LogFormat, Settings, SettingsError, StoreUrl};
 use tenure::domain::policy::SubscriptionsEnd;
 use tenure::domain::{Policy, Sweep};
+use tenure::engine::{self, Breaker, SweepOptions};
+use tenure::store::postgres::PostgresOptions;
+use tenure::wire::{self, Limits};
 
 fn load(env: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     Settings::load(None, pairs(env))
@@ -27,7 +30,7 @@ fn pairs(env: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
 }
 
 #[test]
-fn defaults_are_those_of_the_lifecycles() {
+fn the_defaults_are_those_of_the_lifecycles() {
     let settings = load(&[]).unwrap();
     assert_eq!(settings.policy(), Policy::default());
     assert_eq!(settings.store.url, StoreUrl::Sqlite(PathBuf::from("tenure.db")));
@@ -45,8 +48,21 @@ fn defaults_are_those_of_the_lifecycles() {
     );
 }
 
+/// Types that a caller can make without settings have the same defaults as `config/default.toml`.
 #[test]
-fn default_toml_has_every_key_and_nothing_else() {
+fn defaults_in_code_agree_with_default_toml() {
+    let settings = load(&[]).unwrap();
+    assert_eq!(settings.policy(), Policy::default());
+    assert_eq!(settings.events, Limits::default());
+    assert_eq!(settings.store.postgres, PostgresOptions::default());
+    assert_eq!(settings.http.max_events, wire::DEFAULT_MAX_EVENTS);
+    assert_eq!(settings.clock.max_difference, engine::DEFAULT_TOLERANCE);
+    assert_eq!(settings.sweeps.chunk, SweepOptions::default().chunk);
+    assert_eq!(tenure::scheduler::breaker(&settings.sweeps), Breaker::default());
+}
+
+#[test]
+fn default_toml_has_exactly_these_keys() {
     let keys = [
         "access.from_account_update",
         "access.idle",
@@ -108,23 +124,23 @@ fn default_toml_has_every_key_and_nothing_else() {
 }
 
 #[test]
-fn every_key_of_default_toml_is_explained() {
+fn every_key_of_default_toml_has_a_comment() {
     let mut before = "";
     for line in tenure::config::DEFAULTS.lines() {
         let is_key = line.contains(" = ") && !line.starts_with('#');
-        // What is the same for every sweep is said once, above them.
-        let said_above = line.starts_with("cron") || line.starts_with("enabled");
+        // The section's comment explains these once for all sweeps.
+        let is_explained_once = line.starts_with("cron") || line.starts_with("enabled");
         assert!(
-            !is_key || said_above || before.starts_with('#'),
+            !is_key || is_explained_once || before.starts_with('#'),
             "no comment above `{line}`"
         );
         before = line;
     }
 }
 
-/// Each setting can be set, and reaches the place that it is for.
+/// Each setting reaches its field.
 #[test]
-fn every_setting_can_be_set() {
+fn every_setting_reaches_its_field() {
     let settings = load(&[
         ("TENURE_STORE__URL", "postgres://u:p@db/tenure"),
         ("TENURE_STORE__MAX_CONNECTIONS", "7"),
@@ -183,15 +199,15 @@ fn every_setting_can_be_set() {
         panic!("{:?}", settings.store.url)
     };
     assert_eq!(url.reveal(), "postgres://u:p@db/tenure");
-    assert_eq!(settings.store.max_connections, 7);
-    assert_eq!(settings.store.statement_timeout, Duration::from_secs(7));
-    assert_eq!(settings.store.lock_timeout, Duration::from_millis(70));
+    assert_eq!(settings.store.postgres.max_connections, 7);
+    assert_eq!(settings.store.postgres.statement_timeout, Duration::from_secs(7));
+    assert_eq!(settings.store.postgres.lock_timeout, Duration::from_millis(70));
     let broker = &settings.broker;
     assert_eq!(broker.url.as_ref().unwrap().reveal(), "amqp://u:p@mq:5672/%2f");
     assert_eq!((broker.lanes, broker.prefetch, broker.batch_max), (64, 17, 18));
     assert_eq!(broker.concurrency, 16);
     assert!(!broker.declare && !broker.relay);
-    assert_eq!(settings.events.max_bytes, 2048);
+    assert_eq!(settings.events.max_event_bytes, 2048);
     assert_eq!(settings.events.max_clock_skew, Duration::ZERO);
     assert_eq!(settings.http.token.as_ref().unwrap().reveal(), "s3cret");
     assert_eq!(settings.http.body_limit, 4096);
@@ -215,7 +231,7 @@ fn every_setting_can_be_set() {
 }
 
 #[test]
-fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+fn the_environment_overrides_the_file_and_the_file_overrides_the_defaults() {
     let file = "[access]\nidle = \"30d\"\nwarn_before = [\"2d\", \"5d\"]\n[broker]\nlanes = 4\n";
     let settings = load_file(file, &[("TENURE_BROKER__LANES", "8"), ("UNRELATED", "x")]).unwrap();
     assert_eq!(settings.policy().access_idle, TimeDelta::days(30));
@@ -239,7 +255,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 }
 
 #[test]
-fn the_well_known_variables_are_understood_and_ours_win() {
+fn tenure_variables_override_database_url_and_amqp_url() {
     let url = |env: &[(&str, &str)]| load(env).unwrap().store.url.to_string();
     assert_eq!(url(&[("DATABASE_URL", "sqlite://a.db")]), "sqlite://a.db");
     assert_eq!(url(&[("DATABASE_URL", "")]), "sqlite://tenure.db");
@@ -262,9 +278,9 @@ fn the_well_known_variables_are_understood_and_ours_win() {
     assert_eq!(settings.broker.url.unwrap().to_string(), "amqps://mq/v");
 }
 
-/// What stops the start, and the words that its message must have: the key, the value, the origin.
+/// The message names the key, the value and the origin.
 #[test]
-fn impossible_values_stop_the_start() {
+fn an_invalid_value_stops_the_start() {
     let cases: &[(&str, &str)] = &[
         ("TENURE_ACCESS__IDLE", "60"),
         ("TENURE_ACCESS__IDLE", "-1d"),
@@ -336,18 +352,20 @@ fn impossible_values_stop_the_start() {
         };
         let message = load(&[(name, value)])
             .err()
-            .unwrap_or_else(|| panic!("{name}={value} was taken"))
+            .unwrap_or_else(|| panic!("{name}={value} was accepted"))
             .to_string();
         assert!(message.contains(&format!("`{key}`")), "{message}");
         assert!(message.contains(name), "{message}");
         assert!(message.contains(value), "{message}");
-        assert!(message.contains("allowed is "), "{message}");
+        assert!(
+            message.contains(&format!("invalid value \"{value}\"")) && message.contains(": expected "),
+            "{message}"
+        );
     }
 }
 
-/// What could mean two things is refused with what to write for each.
 #[test]
-fn ambiguous_values_are_refused_with_what_to_write() {
+fn an_ambiguous_value_is_rejected_with_what_to_write() {
     for (text, words) in [
         (
             "[access]\nidle = \"1M\"",
@@ -357,10 +375,10 @@ fn ambiguous_values_are_refused_with_what_to_write() {
         ("[retention]\njournal = \"1y\"", "write days, such as 365d"),
         (
             "[access]\nwarn_before = \"14d 7d\"",
-            "put a comma between two durations",
+            "separate durations with commas",
         ),
-        ("[access]\nwarn_before = \"14d 12h\"", "no space into one (1d12h)"),
-        ("[access]\nwarn_before = [\"14d 7d\"]", "put commas between"),
+        ("[access]\nwarn_before = \"14d 12h\"", "without a space (1d12h)"),
+        ("[access]\nwarn_before = [\"14d 7d\"]", "of a list with commas"),
         ("[log]\nlevel = \"verbose\"", "`verbose` is not a level"),
         ("[log]\nlevel = \"info, tenure=noisy\"", "`noisy` is not a level"),
     ] {
@@ -379,29 +397,26 @@ fn ambiguous_values_are_refused_with_what_to_write() {
 }
 
 #[test]
-fn what_is_wrong_in_a_file_is_named_with_the_file() {
+fn an_error_in_a_file_names_the_file() {
     for (text, words) in [
-        ("lanes = 4", "there is no setting `lanes`"),
-        ("[broker]\nlane = 4", "in this section there are broker.batch_max"),
-        ("[access]\nIdle = \"1d\"", "`access.idle` is meant"),
+        ("lanes = 4", "unknown setting `lanes`"),
+        ("[broker]\nlane = 4", "this section has broker.batch_max"),
+        ("[access]\nIdle = \"1d\"", "did you mean `access.idle`?"),
         (
             "[sweeps.access_expiry]\nenabled = false",
-            "`sweeps.access-expiry.enabled` is meant",
+            "did you mean `sweeps.access-expiry.enabled`?",
         ),
-        ("access = 4", "there is no setting `access`"),
-        (
-            "[access.idle]\ndays = 4",
-            "it is a value, and has nothing below it",
-        ),
-        ("[broker]\nlanes = 4.0", "`broker.lanes` cannot be 4.0"),
-        ("[access]\nidle = 60", "`access.idle` cannot be 60"),
+        ("access = 4", "unknown setting `access`"),
+        ("[access.idle]\ndays = 4", "no keys of its own"),
+        ("[broker]\nlanes = 4.0", "invalid value 4.0 for `broker.lanes`"),
+        ("[access]\nidle = 60", "invalid value 60 for `access.idle`"),
         (
             "[access]\nwarn_before = [1, 2]",
-            "`access.warn_before` cannot be [1,2]",
+            "invalid value [1,2] for `access.warn_before`",
         ),
-        ("[access]\nidle = \"2d\"", "`access.warn_before` cannot be"),
-        ("[store]\nurl = 5", "text in quotes"),
-        ("[access", "is not TOML"),
+        ("[access]\nidle = \"2d\"", "for `access.warn_before`"),
+        ("[store]\nurl = 5", "expected a string"),
+        ("[access", "is not valid TOML"),
     ] {
         let message = load_file(text, &[]).expect_err(text).to_string();
         assert!(message.contains(words), "{message}");
@@ -414,42 +429,42 @@ fn what_is_wrong_in_a_file_is_named_with_the_file() {
         .unwrap_err()
         .to_string();
     assert!(
-        missing.contains("/nowhere/tenure.toml cannot be read"),
+        missing.contains("cannot read the settings file /nowhere/tenure.toml: No such file"),
         "{missing}"
     );
 }
 
 #[test]
-fn unknown_variables_are_named_with_what_is_meant() {
+fn an_unknown_variable_gets_a_suggestion() {
     for (name, words) in [
-        ("TENURE_ACCESS_IDLE", "`TENURE_ACCESS__IDLE` is meant"),
+        ("TENURE_ACCESS_IDLE", "did you mean `TENURE_ACCESS__IDLE`?"),
         ("TENURE_ACCESS__IDEL", "TENURE_ACCESS__IDLE"),
         ("TENURE_NONSENSE", "the sections are access, broker"),
         (
             "TENURE_SWEEPS__ACCESSEXPIRY__CRON",
-            "`TENURE_SWEEPS__ACCESS_EXPIRY__CRON` is meant",
+            "did you mean `TENURE_SWEEPS__ACCESS_EXPIRY__CRON`?",
         ),
     ] {
         let message = load(&[(name, "1")]).expect_err(name).to_string();
         assert!(message.contains(name) && message.contains(words), "{message}");
     }
-    // What the command line reads, and what our tests do.
+    // Read by the command line and by the tests.
     load(&[("TENURE_CONFIG", "x"), ("TENURE_TEST_SEEDS", "9")]).unwrap();
 }
 
 #[test]
-fn a_setting_in_both_spellings_is_one_too_many() {
+fn a_setting_in_both_spellings_is_rejected() {
     let message = load(&[
         ("TENURE_SWEEPS__ACCESS-EXPIRY__ENABLED", "true"),
         ("TENURE_SWEEPS__ACCESS_EXPIRY__ENABLED", "false"),
     ])
     .unwrap_err()
     .to_string();
-    assert!(message.contains("is given twice"), "{message}");
+    assert!(message.contains("is set twice"), "{message}");
 }
 
 #[test]
-fn whoever_listens_to_others_asks_for_a_token() {
+fn an_address_other_than_loopback_requires_a_token() {
     load(&[("TENURE_HTTP__LISTEN", "127.0.0.2:1")]).unwrap();
     load(&[("TENURE_HTTP__LISTEN", "[::1]:1")]).unwrap();
     load(&[("TENURE_HTTP__LISTEN", "localhost:1")]).unwrap();
@@ -510,7 +525,7 @@ fn secrets_are_never_shown() {
     assert_eq!(redacted["http"]["token"], "***");
     assert_eq!(redacted["sweeps"]["access-expiry"]["enabled"], true);
 
-    // Nor by an error, where it cannot even be taken apart.
+    // Nor in the error for a URL that does not parse.
     for (name, value) in [
         ("TENURE_STORE__URL", "mysql://me:hunter2@db/t"),
         ("TENURE_STORE__URL", "postgres://me:pa?hunter2@db/t"),
@@ -525,14 +540,14 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
-fn what_is_shown_can_be_read_back() {
+fn the_printed_settings_can_be_read_back() {
     let settings = load(&[("TENURE_ACCESS__IDLE", "45d")]).unwrap();
     let again = load_file(&settings.redacted_toml(), &[]).unwrap();
     assert_eq!(again.redacted(), settings.redacted());
 }
 
 #[test]
-fn a_file_that_is_no_toml_is_named_without_what_stands_in_it() {
+fn an_invalid_file_is_named_without_its_contents() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tenure.toml");
     std::fs::write(&file, "[store]\nurl = \"postgres://me:hunter2@db/t\n").unwrap();
@@ -544,9 +559,9 @@ fn a_file_that_is_no_toml_is_named_without_what_stands_in_it() {
     assert!(!error.contains("hunter2"), "{error}");
 }
 
-/// All that Kubernetes sets in a container beside services of a release called `tenure`, and Docker for a link.
+/// The variables that Kubernetes sets for services of a release called `tenure`, and Docker for a link.
 #[test]
-fn links_to_services_are_ignored_and_everything_else_is_still_refused() {
+fn service_links_are_ignored_and_misspelt_settings_are_rejected() {
     let links = [
         ("TENURE_SERVICE_HOST", "10.0.0.9"),
         ("TENURE_SERVICE_PORT", "8080"),

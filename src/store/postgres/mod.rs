@@ -98,13 +98,14 @@ pub struct PostgresOptions {
     pub lock_timeout: Duration,
 }
 
+/// As in `config/default.toml`, which a test compares.
 impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
             max_connections: 10,
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
-            lock_timeout: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(5),
         }
     }
 }

@@ -14,13 +14,14 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use tenure::broker::{self, BrokerSettings, BrokerState};
+use tenure::broker::{self, BrokerState};
 use tenure::clock::SystemClock;
-use tenure::config::TlsFiles;
+use tenure::config::{BrokerSettings, SecretUrl, TlsFiles};
 use tenure::domain::{ClientKey, Policy};
 use tenure::engine::Engine;
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{Census, DeadFilter, DeadRecord, Recorded, Store, hex};
+use tenure::wire::Limits;
 use tokio_util::sync::CancellationToken;
 
 use super::fault_injecting::{FaultInjectingStore, Mood};
@@ -33,7 +34,7 @@ pub const STRUCTURED: &str = "application/cloudevents+json";
 
 pub fn settings(url: &str) -> BrokerSettings {
     BrokerSettings {
-        url: url.into(),
+        url: Some(SecretUrl::new(url)),
         tls: TlsFiles::default(),
         lanes: 1,
         prefetch: 200,
@@ -42,8 +43,6 @@ pub fn settings(url: &str) -> BrokerSettings {
         concurrency: 2,
         // Queues hold what a test puts into them.
         heartbeat: Duration::from_hours(1),
-        max_event_bytes: 10_000,
-        max_clock_skew: Duration::from_mins(5),
         relay: true,
         declare: true,
     }
@@ -52,6 +51,7 @@ pub fn settings(url: &str) -> BrokerSettings {
 /// An engine on a store that may have moods.
 pub struct Tenure {
     pub engine: Arc<Engine>,
+    pub limits: Limits,
     pub mood: Arc<Mood>,
     _folder: TempDir,
 }
@@ -67,6 +67,10 @@ impl Tenure {
             .expect("an engine");
         Self {
             engine: Arc::new(engine),
+            limits: Limits {
+                max_event_bytes: 10_000,
+                ..Limits::default()
+            },
             mood,
             _folder: folder,
         }
@@ -84,7 +88,14 @@ impl Tenure {
     pub fn start(&self, settings: BrokerSettings) -> Worker {
         let (state, stop) = (BrokerState::default(), CancellationToken::new());
         let (engine, written) = (self.engine.clone(), stop.clone());
-        let run = broker::run(settings, engine, state.clone(), stop.clone(), written);
+        let run = broker::run(
+            settings,
+            self.limits,
+            engine,
+            state.clone(),
+            stop.clone(),
+            written,
+        );
         Worker {
             state,
             stop,

@@ -260,10 +260,9 @@ async fn publish_while_hosts_are_lost(url: &str, wire: &Proxy) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_of_many_frames_arrives_whole() {
     let url = RabbitMq::shared().vhost("large");
-    let tenure = Tenure::new().await;
-    let mut large = settings(&url);
-    large.max_event_bytes = 2_000_000;
-    let worker = tenure.work(large).await;
+    let mut tenure = Tenure::new().await;
+    tenure.limits.max_event_bytes = 2_000_000;
+    let worker = tenure.work(settings(&url)).await;
     let upstream = Upstream::at(&url).await;
     let mut event = added("1", "a");
     event["padding"] = "x".repeat(1_000_000).into();

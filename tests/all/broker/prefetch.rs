@@ -28,11 +28,11 @@ async fn publish_large(url: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_messages_are_held_up_to_a_bound_in_bytes() {
     let url = RabbitMq::shared().vhost("prefetch_bytes");
-    let tenure = Tenure::new().await;
+    let mut tenure = Tenure::new().await;
     let mut bounded = settings(&url);
     bounded.prefetch = 2_000;
     bounded.prefetch_bytes = BOUND;
-    bounded.max_event_bytes = 1 << 20;
+    tenure.limits.max_event_bytes = 1 << 20;
     let worker = tenure.work(bounded).await;
     let upstream = Upstream::at(&url).await;
     // While they are small, as many are taken as the settings say.

@@ -6,7 +6,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use tenure::broker::BrokerSettings;
+use tenure::config::BrokerSettings;
 
 use super::given::*;
 use crate::support::servers::{RabbitMq, name_in};

@@ -1,12 +1,12 @@
-//! Variables that Kubernetes and Docker set in a container for each service beside it. They begin with the name of the
-//! service: where that is `tenure`, or a release of that name, they begin as our settings do.
+//! Environment variables that Kubernetes and Docker set for neighbouring services. They begin with the service's name,
+//! so for a service or release called `tenure` they look like settings.
 
 use std::net::IpAddr;
 
-/// Whether a variable is one of those. Both its name and its value must look like it: `TENURE_HTTP_PORT=8080` is
-/// somebody's idea of a setting, `TENURE_HTTP_PORT=tcp://10.0.0.7:8080` is a link.
+/// Whether name and value both look like a service link: `TENURE_HTTP_PORT=8080` is a misspelt setting,
+/// `TENURE_HTTP_PORT=tcp://10.0.0.7:8080` is a link.
 pub(super) fn is_service_link(name: &str, value: &str) -> bool {
-    // `TENURE__…` separates a section from a key: a misspelt setting.
+    // Two underscores separate section and key: a misspelt setting.
     if name.contains("__") {
         return false;
     }
@@ -28,9 +28,9 @@ pub(super) fn is_service_link(name: &str, value: &str) -> bool {
     is_port_link(name, value)
 }
 
-/// `…_PORT_5432_TCP`, and with `_PROTO`, `_PORT` or `_ADDR` behind it.
+/// `…_PORT_5432_TCP`, optionally followed by `_PROTO`, `_PORT` or `_ADDR`.
 fn is_port_link(name: &str, value: &str) -> bool {
-    // From the right: a service may be called `tenure-port`.
+    // From the right, because a service may be called `tenure-port`.
     let Some((_, rest)) = name.rsplit_once("_PORT_") else {
         return false;
     };
@@ -94,7 +94,7 @@ mod tests {
     use super::is_service_link;
 
     #[test]
-    fn links_are_known_by_name_and_value() {
+    fn a_link_matches_by_name_and_value() {
         for (name, value) in [
             ("TENURE_SERVICE_HOST", "10.0.0.9"),
             ("TENURE_SERVICE_HOST", "fd00::9"),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_one_is_not() {
+    fn a_misspelt_setting_is_not_a_link() {
         for (name, value) in [
             ("TENURE_PORT", "8080"),
             ("TENURE_HTTP_PORT", "8080"),

@@ -1,68 +1,66 @@
-//! Settings one by one, each as the type that it must have.
+//! Reads single settings as typed values within bounds.
 
-use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use config::{Value, ValueKind};
 
+use super::cron::{CronError, CronLine};
+use super::duration::{self, DurationError};
 use super::error::SettingsError;
 use super::layers::Flat;
-use super::shown;
+use super::redact;
 
-/// Bounds of a duration, and how they read.
+/// Bounds of a duration, and their description in errors.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
     least: Duration,
     most: Duration,
-    words: &'static str,
+    expected: &'static str,
 }
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
-/// Timers run for at least a microsecond, the smallest step of time there is.
+/// Of a timer: at least a microsecond, the resolution of stored times.
 pub(super) const SPAN: Bounds = Bounds {
     least: Duration::from_micros(1),
     most: YEAR.saturating_mul(100),
-    words: "a duration such as 60d or 12h, longer than nothing and up to 100 years",
+    expected: "a duration such as 60d or 12h, more than 0 and at most 100 years",
 };
 pub(super) const GRACE: Bounds = Bounds {
     least: Duration::ZERO,
-    words: "a duration such as 0s, 12h or 30d, up to 100 years",
+    expected: "a duration such as 0s, 12h or 30d, at most 100 years",
     ..SPAN
 };
 pub(super) const AGE: Bounds = Bounds {
-    words: "\"never\", or a duration such as 90d, up to 100 years",
+    expected: "\"never\", or a duration such as 90d, at most 100 years",
     ..SPAN
 };
-/// Clocks of RabbitMQ are read to the second.
+/// RabbitMQ reports its clock in whole seconds.
 pub(super) const DIFFERENCE: Bounds = Bounds {
     least: Duration::from_secs(2),
     most: Duration::from_hours(24),
-    words: "a duration such as 10s, 1m or 1h, from 2s to 1d",
+    expected: "a duration such as 10s, 1m or 1h, from 2s to 1d",
 };
 pub(super) const TIMEOUT: Bounds = Bounds {
     least: Duration::from_millis(1),
     most: Duration::from_hours(24),
-    words: "a duration such as 500ms, 30s or 5m, from 1ms to 1d",
+    expected: "a duration such as 500ms, 30s or 5m, from 1ms to 1d",
 };
 pub(super) const INTERVAL: Bounds = Bounds {
     least: Duration::from_millis(100),
     most: Duration::from_hours(1),
-    words: "a duration such as 500ms, 5s or 1m, from 100ms to 1h",
+    expected: "a duration such as 500ms, 5s or 1m, from 100ms to 1h",
 };
 
-/// Hands settings out by their keys.
+/// The merged settings, read by key.
 pub(super) struct Reader(Flat);
 
 impl Reader {
     pub(super) fn new(settings: Flat) -> Self {
         Self(settings)
-    }
-
-    pub(super) fn all(&self) -> &BTreeMap<String, Value> {
-        &self.0
     }
 
     fn kind(&self, key: &str) -> &ValueKind {
@@ -73,30 +71,42 @@ impl Reader {
         self.0.get(key).and_then(Value::origin).unwrap_or_default()
     }
 
-    /// The error for a value that cannot be.
-    pub(super) fn refuse(&self, key: &str, allowed: &str) -> SettingsError {
-        SettingsError::Impossible {
+    /// The error for an invalid value.
+    pub(super) fn invalid(&self, key: &str, expected: &str) -> SettingsError {
+        SettingsError::Invalid {
             key: key.to_owned(),
-            value: crate::domain::id::clip(&shown::value(key, self.kind(key)).to_string()),
+            value: crate::domain::id::clip(&redact::value(key, self.kind(key)).to_string()),
             origin: self.origin(key).to_owned(),
-            allowed: allowed.to_owned(),
+            expected: expected.to_owned(),
         }
+    }
+
+    /// A cron line.
+    pub(super) fn cron(&self, key: &str) -> Result<CronLine, SettingsError> {
+        let parsed = self.text(key)?.parse();
+        parsed.map_err(|error: CronError| {
+            let expected = match error.source() {
+                Some(reason) => format!("{error} ({reason})"),
+                None => error.to_string(),
+            };
+            self.invalid(key, &expected)
+        })
     }
 
     pub(super) fn text(&self, key: &str) -> Result<String, SettingsError> {
         match self.kind(key) {
             ValueKind::String(text) => Ok(text.clone()),
-            _ => Err(self.refuse(key, "text in quotes")),
+            _ => Err(self.invalid(key, "a string")),
         }
     }
 
     pub(super) fn flag(&self, key: &str) -> Result<bool, SettingsError> {
         match self.kind(key) {
             ValueKind::Boolean(flag) => Ok(*flag),
-            // The environment knows nothing but text.
+            // Environment variables are always text.
             ValueKind::String(text) if text == "true" => Ok(true),
             ValueKind::String(text) if text == "false" => Ok(false),
-            _ => Err(self.refuse(key, "true or false")),
+            _ => Err(self.invalid(key, "true or false")),
         }
     }
 
@@ -115,7 +125,7 @@ impl Reader {
             .and_then(|number| N::try_from(number).ok())
             .ok_or_else(|| {
                 let (least, most) = bounds.into_inner();
-                self.refuse(key, &format!("a whole number from {least} to {most}"))
+                self.invalid(key, &format!("a whole number from {least} to {most}"))
             })
     }
 
@@ -130,24 +140,24 @@ impl Reader {
             .map(|(_, choice)| *choice)
             .ok_or_else(|| {
                 let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-                self.refuse(key, &names.join(" or "))
+                self.invalid(key, &names.join(" or "))
             })
     }
 
     pub(super) fn duration(&self, key: &str, bounds: Bounds) -> Result<Duration, SettingsError> {
         match self.kind(key) {
             ValueKind::String(text) => duration(text, bounds),
-            _ => Err(None),
+            _ => Err(DurationError::Malformed),
         }
-        .map_err(|advice| self.refuse(key, &with_advice(bounds.words.to_owned(), advice)))
+        .map_err(|error| self.invalid(key, &with_advice(bounds.expected.to_owned(), error)))
     }
 
-    /// A duration in which domain time is counted, cut to the microsecond.
+    /// A duration in microseconds, the resolution of stored times.
     pub(super) fn span(&self, key: &str, bounds: Bounds) -> Result<TimeDelta, SettingsError> {
         self.duration(key, bounds).map(micros)
     }
 
-    /// A list of texts: an array, or text with commas. None: it is neither.
+    /// A list of strings: an array, or text separated by commas. None: neither of them.
     pub(super) fn texts(&self, key: &str) -> Option<Vec<&str>> {
         match self.kind(key) {
             ValueKind::String(text) if text.trim().is_empty() => Some(Vec::new()),
@@ -163,53 +173,47 @@ impl Reader {
         }
     }
 
-    /// A list of durations: an array, or text with commas.
+    /// A list of durations: an array, or text separated by commas.
     pub(super) fn spans(&self, key: &str, bounds: Bounds) -> Result<Vec<TimeDelta>, SettingsError> {
         let is_text = matches!(self.kind(key), ValueKind::String(_));
         let read = |text: &str| {
-            // Between commas nobody can tell one duration with a space in it from two without a comma.
+            // `14d 12h` may be one duration, or two with the comma missing.
             if is_text && has_several_numbers(text) {
-                return Err(Some(
-                    "put a comma between two durations (14d, 7d), and no space into one (1d12h)".to_owned(),
-                ));
+                return Err(DurationError::MissingComma);
             }
             duration(text, bounds).map(micros)
         };
         self.texts(key)
-            .ok_or(None)
+            .ok_or(DurationError::Malformed)
             .and_then(|texts| texts.into_iter().map(read).collect())
-            .map_err(|advice| {
-                self.refuse(
-                    key,
-                    &with_advice(format!("a list, each of it {}", bounds.words), advice),
-                )
+            .map_err(|error| {
+                let expected = format!("a list whose items are each {}", bounds.expected);
+                self.invalid(key, &with_advice(expected, error))
             })
     }
 }
 
-/// What may be written, and what to write instead of what was.
-fn with_advice(expected: String, advice: Option<String>) -> String {
-    match advice {
+/// Adds how to correct the value, if that is known.
+fn with_advice(expected: String, error: DurationError) -> String {
+    match error.advice() {
         Some(advice) => format!("{expected}; {advice}"),
         None => expected,
     }
 }
 
-/// Whether spaces separate what begins with a digit, as in `14d 7h`.
+/// Whether spaces separate words that begin with a digit, as in `14d 7h`.
 fn has_several_numbers(text: &str) -> bool {
     let starts_with_digit = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
     text.split_whitespace().filter(starts_with_digit).count() > 1
 }
 
-/// The error is what to write instead, if that can be said.
-fn duration(text: &str, bounds: Bounds) -> Result<Duration, Option<String>> {
-    super::duration::parse(text).and_then(|duration| {
-        if (bounds.least..=bounds.most).contains(&duration) {
-            Ok(duration)
-        } else {
-            Err(None)
-        }
-    })
+fn duration(text: &str, bounds: Bounds) -> Result<Duration, DurationError> {
+    let duration = duration::parse(text)?;
+    if (bounds.least..=bounds.most).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(DurationError::OutOfRange)
+    }
 }
 
 fn micros(duration: Duration) -> TimeDelta {

@@ -1,0 +1,95 @@
+//! The `[http]` section: where to listen, who may call, and limits.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::SettingsError;
+use super::hosts;
+use super::reader::{Reader, TIMEOUT};
+use super::secret::Secret;
+
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// None: no HTTP.
+    pub listen: Option<SocketAddr>,
+    /// None: no authentication.
+    pub token: Option<Secret>,
+    /// Accepted host names in lower case, in addition to loopback and `listen`.
+    pub hosts: Vec<String>,
+    /// Maximum size of a request body, in bytes.
+    pub body_limit: usize,
+    /// Maximum number of events in one batch.
+    pub max_events: usize,
+    /// Maximum number of open connections.
+    pub max_connections: usize,
+    pub timeout: Duration,
+}
+
+pub(super) fn read(from: &Reader) -> Result<HttpSettings, SettingsError> {
+    let token = token(from, "http.token", "http.token_file")?;
+    let listen = listen(from, "http.listen")?;
+    if listen.is_some_and(|address| !address.ip().to_canonical().is_loopback()) && token.is_none() {
+        return Err(from.invalid(
+            "http.listen",
+            "a loopback address such as 127.0.0.1:8080, because no token protects other addresses; to listen on this \
+             one, set http.token or http.token_file",
+        ));
+    }
+    Ok(HttpSettings {
+        listen,
+        token,
+        hosts: hosts::read(from, "http.hosts")?,
+        body_limit: from.number("http.body_limit", 1024..=1_073_741_824)?,
+        max_events: from.number("http.max_events", 1..=1_000_000)?,
+        max_connections: from.number("http.max_connections", 8..=100_000)?,
+        timeout: from.duration("http.timeout", TIMEOUT)?,
+    })
+}
+
+fn listen(from: &Reader, key: &str) -> Result<Option<SocketAddr>, SettingsError> {
+    let text = from.text(key)?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // `localhost` is the only name that needs no resolver.
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}").parse(),
+        None => text.parse(),
+    };
+    address.map(Some).map_err(|_| {
+        from.invalid(
+            key,
+            "an IP address and a port such as 127.0.0.1:8080 or [::1]:8080, or an empty value for no HTTP",
+        )
+    })
+}
+
+/// Reads the token from the setting or from its file.
+fn token(from: &Reader, key: &str, file_key: &str) -> Result<Option<Secret>, SettingsError> {
+    const EXPECTED: &str = "visible ASCII characters without spaces";
+    let token = from.text(key)?;
+    let path = PathBuf::from(from.text(file_key)?);
+    if path.as_os_str().is_empty() {
+        return match token.as_str() {
+            "" => Ok(None),
+            token if is_visible(token) => Ok(Some(Secret::new(token))),
+            _ => Err(from.invalid(key, EXPECTED)),
+        };
+    }
+    if !token.is_empty() {
+        let expected = format!("an empty value, because `{key}` is set by {}", from.origin(key));
+        return Err(from.invalid(file_key, &expected));
+    }
+    match std::fs::read_to_string(&path) {
+        Ok(text) if is_visible(text.trim()) => Ok(Some(Secret::new(text.trim()))),
+        Ok(_) => Err(from.invalid(file_key, &format!("the path of a file that contains {EXPECTED}"))),
+        Err(error) => Err(from.invalid(file_key, &format!("the path of a readable file ({error})"))),
+    }
+}
+
+/// Whether an HTTP header can carry the token.
+fn is_visible(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
