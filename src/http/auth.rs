@@ -1,4 +1,4 @@
-//! The bearer token, when there is one to ask for.
+//! Authentication by bearer token, if `http.token` is set.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 use super::{Api, ApiError};
 use crate::config::Secret;
 
-/// A token's digest. All are of one length, so that comparing tells not even that of the token.
+/// The digest of a token. All digests have the same length, so comparing them does not reveal the token's length.
 pub(super) struct Digest([u8; 32]);
 
 impl Digest {
@@ -24,7 +24,7 @@ impl Digest {
         Self(Sha256::digest(token).into())
     }
 
-    fn fits(&self, token: &[u8]) -> bool {
+    fn matches(&self, token: &[u8]) -> bool {
         self.0.ct_eq(&Self::of_bytes(token).0).into()
     }
 }
@@ -35,7 +35,7 @@ pub(super) async fn check(
     next: Next,
 ) -> Result<Response, ApiError> {
     let allowed = match &api.token {
-        Some(wanted) => bearer(request.headers()).is_some_and(|token| wanted.fits(token)),
+        Some(expected) => bearer(request.headers()).is_some_and(|token| expected.matches(token)),
         None => true,
     };
     if allowed {
@@ -45,7 +45,7 @@ pub(super) async fn check(
     }
 }
 
-/// None also when there are two: nobody can tell which one is meant, and a proxy may have looked at the other.
+/// None if the header occurs twice: a proxy may have checked the other one.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {

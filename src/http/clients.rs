@@ -1,4 +1,4 @@
-//! Questions about clients: a partner's list, one client at any moment, its journal, the access decision.
+//! Endpoints about clients: a partner's clients, one client at any moment, its journal, the access decision.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ use crate::domain::{Action, ClientKey};
 use crate::engine::{JournalLine, ListRequest, ServiceFilter, Tab};
 
 const DEFAULT_PAGE: u32 = 100;
-const LONGEST_PAGE: u32 = 1_000;
+const MAX_PAGE: u32 = 1_000;
 
-/// A page of a partner's clients, in the order of their ids.
+/// A page of a partner's clients, ordered by id.
 #[derive(Serialize, ToSchema)]
 pub struct ClientsPage {
     #[schema(value_type = Vec<schema::ClientView>)]
     clients: Vec<ClientView>,
-    /// What to send as `after` for the next page; null on the last.
+    /// The value of `after` for the next page; null on the last page.
     next: Option<String>,
 }
 
@@ -34,32 +34,32 @@ pub struct ClientsPage {
 pub struct JournalPage {
     #[schema(value_type = Vec<schema::JournalLine>)]
     journal: Vec<JournalLine>,
-    /// What to send as `after` for the next page; null on the last.
+    /// The value of `after` for the next page; null on the last page.
     next: Option<i64>,
 }
 
-/// A partner's clients as they are now.
+/// List a partner's clients
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients",
     tag = "clients",
     params(
-        ("partner" = schema::PartnerId, Path, description = "1 to 128 characters out of A-Z a-z 0-9 . _ ~ : @ -, not . nor .."),
+        ("partner" = schema::PartnerId, Path, description = "1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -, but not . or .."),
         ("link" = Option<schema::LinkName>, Query, description = "Only clients with this link status"),
-        ("service" = Option<schema::ServiceFilterName>, Query, description = "Only clients with this service status; `all_active`: \
+        ("service" = Option<schema::ServiceFilterName>, Query, description = "Only clients with this service status; `all_active` matches \
                                                                                all that are not terminated"),
         ("access" = Option<schema::AccessName>, Query, description = "Only clients with this access status"),
-        ("tab" = Option<schema::TabName>, Query, description = "Only clients on this tab: archived and lost ones are on \
-                                                       `inactive`, deleted ones on neither"),
-        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; 100 without"),
-        ("after" = Option<schema::ClientId>, Query, description = "Clients after this id: `next` of the page before"),
+        ("tab" = Option<schema::TabName>, Query, description = "Only clients on this tab: `inactive` has archived and lost \
+                                                       clients; deleted clients are on no tab"),
+        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; default 100"),
+        ("after" = Option<schema::ClientId>, Query, description = "Only clients after this id: `next` of the previous page"),
     ),
     responses(
-        (status = 200, description = "A page of clients; an unknown partner has none", body = ClientsPage),
-        (status = 400, description = "A parameter cannot be used", body = ErrorBody),
-        (status = 401, description = "The token is missing or another", body = ErrorBody),
-        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
-        (status = 503, description = "The store cannot be reached", body = ErrorBody),
+        (status = 200, description = "A page of clients; empty for an unknown partner", body = ClientsPage),
+        (status = 400, description = "Invalid parameter", body = ErrorBody),
+        (status = 401, description = "Missing or wrong token", body = ErrorBody),
+        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
+        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
     )
 )]
 pub(super) async fn list(
@@ -86,7 +86,7 @@ pub(super) async fn list(
         )?,
         tab: params.choice("tab", [("active", Tab::Active), ("inactive", Tab::Inactive)])?,
         after,
-        // One more than is shown tells whether there is a next page.
+        // One more than the page holds, to know whether there is a next page.
         limit: Some(limit + 1),
     };
     params.finish()?;
@@ -102,7 +102,7 @@ pub(super) async fn list(
     Ok(Json(ClientsPage { clients, next }))
 }
 
-/// The statuses of service, and the view of all that are not terminated (001).
+/// The service statuses, and `all_active` for all that are not terminated (001).
 fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> {
     ServiceStatus::ALL
         .into_iter()
@@ -110,7 +110,7 @@ fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> {
         .chain([("all_active", ServiceFilter::AllActive)])
 }
 
-/// A client, now or at any other moment.
+/// Get a client, now or at any other moment
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}",
@@ -118,15 +118,15 @@ fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> {
     params(
         ("partner" = schema::PartnerId, Path),
         ("client" = schema::ClientId, Path),
-        ("at" = Option<schema::Moment>, Query, description = "The moment to show, past or to come, in RFC 3339; now without"),
+        ("at" = Option<schema::Moment>, Query, description = "The moment, past or future, in RFC 3339; default now"),
     ),
     responses(
         (status = 200, description = "The client", body = schema::ClientView),
-        (status = 400, description = "A parameter cannot be used", body = ErrorBody),
-        (status = 401, description = "The token is missing or another", body = ErrorBody),
-        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
-        (status = 404, description = "The client was never added, or not yet at that moment", body = ErrorBody),
-        (status = 503, description = "The store cannot be reached", body = ErrorBody),
+        (status = 400, description = "Invalid parameter", body = ErrorBody),
+        (status = 401, description = "Missing or wrong token", body = ErrorBody),
+        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
+        (status = 404, description = "The client does not exist, or did not exist at that moment", body = ErrorBody),
+        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
     )
 )]
 pub(super) async fn show(
@@ -145,7 +145,7 @@ pub(super) async fn show(
         .ok_or(ApiError::UnknownClient(key))
 }
 
-/// What became different in a client, and why.
+/// Get a client's journal: what changed and why
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/journal",
@@ -153,16 +153,16 @@ pub(super) async fn show(
     params(
         ("partner" = schema::PartnerId, Path),
         ("client" = schema::ClientId, Path),
-        ("after" = Option<schema::Number>, Query, description = "Lines after this sequence number"),
-        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; 100 without"),
+        ("after" = Option<schema::Number>, Query, description = "Only lines after this sequence number"),
+        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; default 100"),
     ),
     responses(
         (status = 200, description = "A page of the journal, oldest first", body = JournalPage),
-        (status = 400, description = "A parameter cannot be used", body = ErrorBody),
-        (status = 401, description = "The token is missing or another", body = ErrorBody),
-        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
-        (status = 404, description = "Nothing was ever heard of the client", body = ErrorBody),
-        (status = 503, description = "The store cannot be reached", body = ErrorBody),
+        (status = 400, description = "Invalid parameter", body = ErrorBody),
+        (status = 401, description = "Missing or wrong token", body = ErrorBody),
+        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
+        (status = 404, description = "The client does not exist", body = ErrorBody),
+        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
     )
 )]
 pub(super) async fn journal(
@@ -180,7 +180,7 @@ pub(super) async fn journal(
     let (known, mut journal) = api
         .run_detached(move |engine| async move {
             let journal = engine.journal(&asked, after, lines).await?;
-            // An empty page is the end of a journal, or there is no such client.
+            // An empty page is the end of a journal, or the client does not exist.
             let known = !journal.is_empty() || engine.client(&asked, None).await?.is_some();
             Ok((known, journal))
         })
@@ -194,8 +194,9 @@ pub(super) async fn journal(
     Ok(Json(JournalPage { journal, next }))
 }
 
-/// Whether the partner may enter the account, or do something in it, at this very moment. Always an
-/// answer: of a client that nobody knows it is no.
+/// Decide whether the partner may access the account now
+///
+/// For an unknown client the decision is no.
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/access",
@@ -203,14 +204,14 @@ pub(super) async fn journal(
     params(
         ("partner" = schema::PartnerId, Path),
         ("client" = schema::ClientId, Path),
-        ("action" = Option<schema::ActionName>, Query, description = "What the partner is about to do; a few things it may never do"),
+        ("action" = Option<schema::ActionName>, Query, description = "The intended action; a few actions are always forbidden"),
     ),
     responses(
         (status = 200, description = "The decision", body = schema::Decision),
-        (status = 400, description = "A parameter cannot be used", body = ErrorBody),
-        (status = 401, description = "The token is missing or another", body = ErrorBody),
-        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
-        (status = 503, description = "The store cannot be reached", body = ErrorBody),
+        (status = 400, description = "Invalid parameter", body = ErrorBody),
+        (status = 401, description = "Missing or wrong token", body = ErrorBody),
+        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
+        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
     )
 )]
 pub(super) async fn access(
@@ -233,6 +234,6 @@ pub(super) async fn access(
 }
 
 pub(super) fn page_size(params: &mut Params) -> Result<usize, ApiError> {
-    let limit = params.number("limit", 1, LONGEST_PAGE)?.unwrap_or(DEFAULT_PAGE);
+    let limit = params.number("limit", 1, MAX_PAGE)?.unwrap_or(DEFAULT_PAGE);
     Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }

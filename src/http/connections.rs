@@ -1,9 +1,8 @@
-//! A bound on open connections, and which of them makes room for a new one.
+//! The limit on open connections, and the choice of the connection that is closed for a new one.
 //!
-//! A connection is *working* from when its request has come in whole until that is answered. At all other times it waits for
-//! whoever is at the other end: between two requests, while a head or a body is coming in, while an answer is being read. When
-//! there is no room, the one that has waited longest is closed. So neither ten thousand idle connections nor slow senders
-//! keep a probe from being answered.
+//! A connection is *busy* from the complete receipt of its request until the response. At all other times it is *idle*, also
+//! while a request is still arriving. At the limit, the connection that has been idle longest is closed, so that neither
+//! idle connections nor slow senders delay a probe.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -15,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(super) struct Connections {
-    most: usize,
+    max: usize,
     state: Mutex<State>,
     freed: Notify,
 }
@@ -23,27 +22,27 @@ pub(super) struct Connections {
 #[derive(Default)]
 struct State {
     open: usize,
-    /// The number of the next turn.
+    /// The number of the next idle period.
     next: u64,
-    /// Those that wait, longest first, and how to close them.
-    waiting: BTreeMap<u64, CancellationToken>,
+    /// The idle connections, longest idle first, and how to close them.
+    idle: BTreeMap<u64, CancellationToken>,
 }
 
 impl Connections {
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(super) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
-            most,
+            max,
             state: Mutex::default(),
             freed: Notify::new(),
         })
     }
 
-    /// A place for a new connection. Closes the one that has waited longest if there is no room; only while all are working
-    /// does this take time.
-    pub(super) async fn admit(self: &Arc<Self>) -> Arc<Place> {
+    /// Admits a new connection. At the limit it closes the connection that has been idle longest; it waits only while all
+    /// connections are busy.
+    pub(super) async fn admit(self: &Arc<Self>) -> Arc<Permit> {
         loop {
             let freed = self.freed.notified();
-            if self.has_room() || self.close_longest_waiting() {
+            if self.has_room() || self.close_longest_idle() {
                 return self.open();
             }
             freed.await;
@@ -51,28 +50,28 @@ impl Connections {
     }
 
     fn has_room(&self) -> bool {
-        self.lock().open < self.most
+        self.lock().open < self.max
     }
 
-    fn open(self: &Arc<Self>) -> Arc<Place> {
+    fn open(self: &Arc<Self>) -> Arc<Permit> {
         let mut state = self.lock();
         state.open += 1;
         let closed = CancellationToken::new();
         let turn = state.enqueue(closed.clone());
-        Arc::new(Place {
+        Arc::new(Permit {
             connections: self.clone(),
             closed,
             turn: Mutex::new(Some(turn)),
         })
     }
 
-    /// False: none waits.
-    pub(super) fn close_longest_waiting(&self) -> bool {
+    /// False: no connection is idle.
+    pub(super) fn close_longest_idle(&self) -> bool {
         let mut state = self.lock();
-        let Some((_, closed)) = state.waiting.pop_first() else {
+        let Some((_, closed)) = state.idle.pop_first() else {
             return false;
         };
-        // It counts no more; its place looks whether it was closed before it gives itself back.
+        // Its permit sees that it was closed, and does not release it again.
         state.open -= 1;
         closed.cancel();
         true
@@ -87,34 +86,34 @@ impl State {
     fn enqueue(&mut self, closed: CancellationToken) -> u64 {
         let turn = self.next;
         self.next += 1;
-        self.waiting.insert(turn, closed);
+        self.idle.insert(turn, closed);
         turn
     }
 }
 
-/// The place of one connection. It is given back when this is dropped.
-pub(super) struct Place {
+/// The permit of one open connection, released on drop.
+pub(super) struct Permit {
     connections: Arc<Connections>,
-    /// Cancelled when the connection has to make room.
+    /// Cancelled to close the connection.
     closed: CancellationToken,
-    /// Its key among those that wait. None: it is working, or closed.
+    /// Its key among the idle connections. None: it is busy, or closed.
     turn: Mutex<Option<u64>>,
 }
 
-impl Place {
-    /// Returns once the connection has to make room.
+impl Permit {
+    /// Completes when the connection must close.
     pub(super) async fn closed(&self) {
         self.closed.cancelled().await;
     }
 
-    /// The request has come in: from now on the connection is not closed.
+    /// Marks the connection busy: its request has been received completely.
     pub(super) fn busy(&self) {
         if let Some(turn) = self.turn().take() {
-            self.connections.lock().waiting.remove(&turn);
+            self.connections.lock().idle.remove(&turn);
         }
     }
 
-    /// The request is answered: the connection waits again, behind all that wait already.
+    /// Marks the connection idle: its request has been answered.
     pub(super) fn idle(&self) {
         let mut turn = self.turn();
         if turn.is_none() && !self.closed.is_cancelled() {
@@ -128,14 +127,14 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let turn = self.turn().take();
         let mut state = self.connections.lock();
         if let Some(turn) = turn {
-            state.waiting.remove(&turn);
+            state.idle.remove(&turn);
         }
-        // Under the lock, so that it is not counted twice.
+        // Under the lock, so that it is not released twice.
         if !self.closed.is_cancelled() {
             state.open -= 1;
         }
@@ -144,18 +143,18 @@ impl Drop for Place {
     }
 }
 
-/// A request's body that tells its connection's place when all of it has come in.
+/// A request body that marks its connection busy at its end.
 pub(super) struct Incoming<B> {
     body: B,
-    place: Arc<Place>,
+    permit: Arc<Permit>,
 }
 
 impl<B: Body> Incoming<B> {
-    pub(super) fn new(body: B, place: Arc<Place>) -> Self {
+    pub(super) fn new(body: B, permit: Arc<Permit>) -> Self {
         if body.is_end_stream() {
-            place.busy();
+            permit.busy();
         }
-        Self { body, place }
+        Self { body, permit }
     }
 }
 
@@ -169,7 +168,7 @@ impl<B: Body + Unpin> Body for Incoming<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.place.busy();
+            self.permit.busy();
         }
         polled
     }
@@ -190,10 +189,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_connection_that_has_waited_longest_makes_room() {
+    async fn the_connection_that_has_been_idle_longest_is_closed_at_the_limit() {
         let connections = Connections::new(2);
         let (first, second) = (connections.admit().await, connections.admit().await);
-        // It asks and is answered, so that the other one has waited longer.
+        // After this request, the other connection has been idle longer.
         first.busy();
         first.idle();
         let third = connections.admit().await;
@@ -202,11 +201,11 @@ mod tests {
         assert_eq!(connections.lock().open, 2);
         drop((first, third));
         assert_eq!(connections.lock().open, 0);
-        assert!(connections.lock().waiting.is_empty());
+        assert!(connections.lock().idle.is_empty());
     }
 
     #[tokio::test]
-    async fn one_that_works_is_not_closed_and_a_new_one_waits_for_it() {
+    async fn a_new_connection_waits_while_all_are_busy() {
         let connections = Connections::new(1);
         let first = connections.admit().await;
         first.busy();
@@ -219,12 +218,12 @@ mod tests {
         first.idle();
         let second = tokio::time::timeout(Duration::from_secs(30), waiting)
             .await
-            .expect("room")
-            .expect("a place");
+            .expect("admitted in time")
+            .expect("a permit");
         assert!(first.closed.is_cancelled() && !second.closed.is_cancelled());
-        // A closed one that is answered late does not wait again.
+        // A closed connection does not become idle again.
         first.busy();
         first.idle();
-        assert_eq!(connections.lock().waiting.len(), 1);
+        assert_eq!(connections.lock().idle.len(), 1);
     }
 }

@@ -19,7 +19,7 @@ use crate::store::{DeadFilter, DeadLine, DeadStatus};
 #[derive(Serialize, ToSchema)]
 pub struct DeadLettersPage {
     dead_letters: Vec<DeadLetterLine>,
-    /// What to send as `after` for the next page; null on the last.
+    /// The value of `after` for the next page; null on the last page.
     next: Option<i64>,
 }
 
@@ -79,14 +79,14 @@ impl From<DeadLine> for DeadLetterLine {
     params(
         ("status" = Option<schema::DeadStatusName>, Query, description = "Only dead letters with this status"),
         ("after" = Option<schema::Number>, Query, description = "Dead letters after this id"),
-        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; 100 without"),
+        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; default 100"),
     ),
     responses(
         (status = 200, description = "A page of dead letters", body = DeadLettersPage),
-        (status = 400, description = "A parameter cannot be used", body = ErrorBody),
-        (status = 401, description = "The token is missing or another", body = ErrorBody),
-        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
-        (status = 503, description = "The store cannot be reached", body = ErrorBody),
+        (status = 400, description = "Invalid parameter", body = ErrorBody),
+        (status = 401, description = "Missing or wrong token", body = ErrorBody),
+        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
+        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
     )
 )]
 pub(super) async fn list(

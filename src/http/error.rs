@@ -1,4 +1,4 @@
-//! What can go wrong with a request, as an answer: `{"error":{"code","message"}}`.
+//! Errors of requests and their responses: `{"error":{"code","message"}}`.
 
 use axum::Json;
 use axum::http::{HeaderName, StatusCode, header};
@@ -10,62 +10,66 @@ use crate::domain::ClientKey;
 use crate::store::StoreError;
 use crate::wire::TooManyEvents;
 
-/// When to come again, in seconds, where waiting helps.
+/// The value of `Retry-After`, in seconds.
 const RETRY_AFTER_SECONDS: &str = "2";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    #[error("the parameter `{name}` cannot be used: {reason}")]
+    #[error("invalid parameter `{name}`: {reason}")]
     Parameter { name: String, reason: String },
-    #[error("the body of the request cannot be read: {0}")]
+    #[error("unknown parameter `{name}`; this endpoint takes {}", if known.is_empty() { "none".into() } else { known.join(", ") })]
+    UnknownParameter { name: String, known: Vec<&'static str> },
+    #[error("cannot read the request body: {0}")]
     Body(String),
-    #[error("the header `{name}` cannot be used: {reason}")]
+    #[error("invalid header `{name}`: {reason}")]
     Header { name: String, reason: String },
     #[error(
-        "this worker does not answer requests for the host `{0}`, so that no web page can reach it under a name of its \
-         own; add the host to `http.hosts` if it is meant"
+        "unknown host `{0}`: this worker rejects requests for other hosts to prevent DNS rebinding; to accept this host, \
+         add it to `http.hosts`"
     )]
     UnknownHost(String),
     #[error(
-        "web pages of `{0}` may not change anything here; add its host to `http.hosts` if they are meant to"
+        "requests from web pages of `{0}` may not change anything; to accept them, add the host to `http.hosts`"
     )]
     ForeignOrigin(String),
-    #[error("this needs the token of `http.token`, sent as `Authorization: Bearer …`")]
+    #[error("missing or wrong token; send the token of `http.token` as `Authorization: Bearer …`")]
     Unauthorized,
-    #[error("the client {0} was never added")]
+    #[error("unknown client {0}: no event has added it")]
     UnknownClient(ClientKey),
-    #[error("there is nothing here; /openapi.json lists what there is")]
+    #[error("unknown path; /openapi.json lists the endpoints")]
     NoSuchPath,
-    #[error("this path does not know that method; /openapi.json lists those it does")]
+    #[error("this path does not support the method; /openapi.json lists the endpoints")]
     NoSuchMethod,
-    #[error("the body is longer than `http.body_limit`, {limit} bytes; send fewer events at once")]
+    #[error("the body exceeds `http.body_limit` ({limit} bytes); send fewer events per request")]
     TooLarge { limit: usize },
-    #[error("{events}; `http.max_events` is the limit, and nothing of it was kept")]
+    #[error("{events}, the limit of `http.max_events`; nothing was stored, send fewer events per request")]
     TooMany { events: TooManyEvents },
-    #[error("the body has the content encoding `{0}`, which is not decoded here; send it without one")]
+    #[error("unsupported content encoding `{0}`; send the body uncompressed")]
     ContentEncoding(String),
     #[error(
-        "events are sent as application/cloudevents+json, as application/cloudevents-batch+json, or with their \
+        "unsupported content type; expected application/cloudevents+json, application/cloudevents-batch+json, or the \
          attributes in ce- headers"
     )]
     MediaType,
-    #[error("this took longer than `http.timeout`; what was begun is seen through, so ask or send again")]
+    #[error(
+        "the request exceeded `http.timeout`; it is safe to send it again, also while its events are still being stored"
+    )]
     TimedOut,
-    #[error("too many requests are under way; try again, or raise `http.max_connections`")]
+    #[error("too many requests in progress; retry, or raise `http.max_connections`")]
     Busy,
-    #[error("the worker is starting and waits for its store{}; try again", .why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    #[error("the worker is starting and waits for the store{}; retry", .why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
     Starting {
-        /// Why it still waits, once that is known.
+        /// Why the store is not open, if known.
         why: Option<String>,
     },
-    #[error("{0}; try again")]
-    Unavailable(StoreError),
-    /// The reason goes to the log, not to the caller.
-    #[error("something went wrong here; the log of the worker says what")]
-    Internal(String),
+    #[error("{0}; retry")]
+    Unavailable(#[source] StoreError),
+    /// The cause is logged and not sent to the caller.
+    #[error("internal error; see the log of the worker")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The body of every answer that is an error.
+/// The body of every error response.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
     error: ErrorDetail,
@@ -97,7 +101,9 @@ impl ApiError {
 
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Parameter { .. } => (StatusCode::BAD_REQUEST, "bad_parameter"),
+            Self::Parameter { .. } | Self::UnknownParameter { .. } => {
+                (StatusCode::BAD_REQUEST, "bad_parameter")
+            }
             Self::Header { .. } => (StatusCode::BAD_REQUEST, "bad_header"),
             Self::UnknownHost(_) => (StatusCode::MISDIRECTED_REQUEST, "unknown_host"),
             Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign_origin"),
@@ -130,7 +136,7 @@ impl From<StoreError> for ApiError {
         if error.is_transient() {
             Self::Unavailable(error)
         } else {
-            Self::Internal(error.to_string())
+            Self::Internal(error.into())
         }
     }
 }
@@ -138,8 +144,8 @@ impl From<StoreError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
-        if let Self::Internal(reason) = &self {
-            tracing::error!(reason, "a request failed");
+        if let Self::Internal(error) = &self {
+            tracing::error!(%error, "request failed");
         }
         let body = Json(ErrorBody {
             error: ErrorDetail {

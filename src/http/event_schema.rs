@@ -1,5 +1,7 @@
-//! The JSON Schema of an event, with everything that a schema can say of what is read. Written by hand: what the reader accepts
-//! depends on the type of the event. A test holds the two against each other.
+//! The JSON Schema of an event in structured mode.
+//!
+//! It is written by hand, because the fields that the decoder accepts depend on the event's type. A test compares it with the
+//! decoder.
 
 use serde_json::{Value, json};
 
@@ -9,18 +11,18 @@ use crate::domain::id::MAX_HOLDING_ID_CHARS;
 use crate::domain::name::MAX_NAME_CHARS;
 use crate::wire::{MAX_NAME_BYTES, MAX_SEQUENCE_BYTES};
 
-/// Any text that a database can keep: without NUL.
+/// Text that both databases can store: without NUL.
 const TEXT: &str = "^[^\\u0000]*$";
-/// The same, with a character that can be seen. (Not every character that cannot is left out here; the reader knows all.)
+/// The same with at least one visible character. The decoder knows more invisible characters than this pattern.
 const VISIBLE: &str = "^[^\\u0000]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u180b-\\u180f\
                        \\u200b-\\u200f\\u2028-\\u202f\\u2060-\\u206f\\u2800\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\
                        \\ufff0-\\ufffb][^\\u0000]*$";
-/// Any source but those that are reserved.
+/// Any source except reserved ones.
 const SOURCE: &str = "^(?!tenure(:|$))[^\\u0000]+$";
 const JSON: &str = "^[^/;\\s]+/([^;\\s]*\\+)?[Jj][Ss][Oo][Nn]\\s*(;.*)?$";
 const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}(==)?|[A-Za-z0-9+/]{3}=?)?$";
 
-/// Up to here a whole number is exact however it is written. Written in digits alone it may be larger.
+/// 2^53, up to which a JSON number is exact in any notation. In digits alone it may be larger.
 const LARGEST: u64 = 9_007_199_254_740_992;
 
 /// The schema of an event in structured mode.
@@ -30,31 +32,31 @@ pub(super) fn cloud_event() -> Value {
         let data = data(&fields);
         let mut schema = json!({"properties": {"type": {"const": kind}, "data": data}});
         if fields.iter().any(|field| field.required) {
-            // Without `data`, or in base64, it is for the reader to say what is missing.
+            // In base64, only the decoder sees whether fields are missing.
             schema["anyOf"] = json!([{"required": ["data"]}, {"required": ["data_base64"]}]);
         }
         schema
     });
     json!({
-        "description": "A CloudEvents 1.0 event. Fields and extensions that Tenure does not know are ignored.",
+        "description": "A CloudEvents 1.0 event. Unknown fields and extensions are ignored.",
         "type": "object",
         "required": ["specversion", "id", "source", "type", "subject", "time"],
         "properties": {
             "specversion": {"type": "string", "enum": ["1.0"]},
             "id": {
                 "type": "string", "minLength": 1, "maxLength": MAX_NAME_BYTES, "pattern": TEXT,
-                "description": "With `source`, the event's name: the same pair again changes nothing. The length is in bytes.",
+                "description": "Identifies the event together with `source`: the same pair again changes nothing. The length is in bytes.",
             },
             "source": {
                 "type": "string", "minLength": 1, "maxLength": MAX_NAME_BYTES, "pattern": SOURCE,
-                "description": "`tenure` and whatever begins with `tenure:` is reserved. The length is in bytes.",
+                "description": "`tenure` and sources that begin with `tenure:` are reserved. The length is in bytes.",
                 "example": "/apps/accounts",
             },
             "type": {"type": "string", "enum": TYPES, "example": "client.added"},
             "subject": {"type": "string", "pattern": SUBJECT, "description": "`{partner}/{client}`", "example": "acme/bakery"},
-            "time": {"type": "string", "format": "date-time", "description": "When it happened, in the years 1 to 9999."},
+            "time": {"type": "string", "format": "date-time", "description": "When the event happened, in the years 1 to 9999."},
             "sequence": {
-                "description": "Orders events of the same time: digits by value, before all other text. A number stands for its \
+                "description": "Orders events with the same time: digits by value, before other text. A number is read as its \
                                 digits.",
                 "anyOf": [
                     {"type": "string", "minLength": 1, "maxLength": MAX_SEQUENCE_BYTES, "pattern": TEXT},
@@ -62,9 +64,9 @@ pub(super) fn cloud_event() -> Value {
                     {"type": "null"},
                 ],
             },
-            "datacontenttype": {"type": ["string", "null"], "pattern": JSON, "description": "application/json without"},
+            "datacontenttype": {"type": ["string", "null"], "pattern": JSON, "description": "default application/json"},
             "data": {"type": ["object", "null"]},
-            "data_base64": {"type": ["string", "null"], "pattern": BASE64, "description": "`data` in base64, instead of it"},
+            "data_base64": {"type": ["string", "null"], "pattern": BASE64, "description": "`data` in base64, instead of `data`"},
         },
         "oneOf": of_type.collect::<Vec<_>>(),
         "not": {
@@ -107,7 +109,7 @@ fn data(fields: &[Field]) -> Value {
         .map(|field| field.name)
         .collect();
     let mut schema = json!({"properties": properties, "required": required});
-    // Where nothing is required, `data` may be null.
+    // Without required fields, `data` may be null.
     schema["type"] = if required.is_empty() {
         json!(["object", "null"])
     } else {
@@ -116,7 +118,7 @@ fn data(fields: &[Field]) -> Value {
     schema
 }
 
-/// What the data of a type holds.
+/// The fields in the data of an event type.
 fn fields(kind: &str) -> Vec<Field> {
     let id = || json!({"type": "string", "minLength": 1, "maxLength": MAX_HOLDING_ID_CHARS, "pattern": TEXT});
     let text = || json!({"type": ["string", "null"], "pattern": TEXT});

@@ -1,9 +1,8 @@
-//! `POST /v1/events`: the CloudEvents HTTP binding, structured, binary and batch.
+//! `POST /v1/events`: ingestion by the CloudEvents HTTP binding, in structured, binary and batch mode.
 //!
-//! A single event that was taken, was known already or is refused is answered with 200: it is kept, and
-//! sending it again would change nothing. One that cannot be an event is 422: it is kept as a dead letter; so is a batch that comes to nothing but one dead letter. A single event that is ahead of
-//! the clock here is 202: it is kept, and ingested when its time has come. Any other batch is 200, with the outcome
-//! of each of its events.
+//! A single event gets 200 if it is applied, a duplicate or refused: it is stored, and sending it again changes nothing. It
+//! gets 422 if it is stored as a dead letter, and 202 if it is ahead of the clock and deferred. A batch gets 200 with the
+//! outcome of each event, except that a batch whose only outcome is one dead letter gets 422.
 
 use std::sync::Arc;
 
@@ -23,19 +22,19 @@ use crate::engine::{Incoming, Outcome};
 use crate::store::DeadLetter;
 use crate::wire::{BATCH, Decoder, Message, Pairs, STRUCTURED, is_plain_encoding};
 
-/// Events in one transaction at most: a body may hold more than a transaction should.
+/// Maximum number of events in one transaction; a body may hold more.
 const CHUNK: usize = 1_000;
 
-/// What came of the events, in the order in which they were sent.
+/// The outcomes of the events, in the order in which they were sent.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Outcomes {
     outcomes: Vec<EventOutcome>,
 }
 
-/// What came of an event.
+/// The outcome of one event.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventOutcome {
-    /// With `id`, the event's name. Absent when what was sent is no event.
+    /// Identifies the event together with `id`. Absent for a dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     source: Option<Arc<str>>,
@@ -43,10 +42,10 @@ pub struct EventOutcome {
     #[schema(value_type = Option<String>)]
     id: Option<Arc<str>>,
     outcome: OutcomeKind,
-    /// Why an event was refused, for programs.
+    /// Why the event was refused, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
-    /// Why an event was refused, is a dead letter or is deferred, for people.
+    /// Why the event was refused, dead-lettered or deferred, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -54,20 +53,20 @@ pub struct EventOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
-    /// It has changed the client, or at least its history.
+    /// The event changed the client, or at least its history.
     Applied,
-    /// It was known already; nothing changed.
+    /// The event was stored before; nothing changed.
     Duplicate,
-    /// It is not possible at its place in the client's history; kept, and looked at again when an
-    /// earlier event comes late.
+    /// The event is not possible at its position in the client's history. It is stored, and evaluated again when an earlier
+    /// event arrives late.
     Refused,
-    /// It cannot be an event; kept as a dead letter.
+    /// The message is not a valid event. It is stored as a dead letter.
     Dead,
-    /// Its time is ahead of the clock of the worker: kept, and ingested by itself when its time has come.
+    /// The time of the event is ahead of the worker's clock. It is stored, and ingested when its time comes.
     Deferred,
 }
 
-/// Take events.
+/// Ingest events
 #[utoipa::path(
     post,
     path = "/v1/events",
@@ -82,18 +81,18 @@ pub enum OutcomeKind {
         )
     ),
     responses(
-        (status = 200, description = "Kept; what came of each event, in order", body = Outcomes),
-        (status = 202, description = "The only event is ahead of the clock here; kept, and ingested by itself when its time has \
-                                      come", body = Outcomes),
-        (status = 401, description = "The token is missing or another", body = ErrorBody),
-        (status = 400, description = "A header is given twice", body = ErrorBody),
-        (status = 403, description = "Sent by a web page of a host that is not in `http.hosts`", body = ErrorBody),
-        (status = 413, description = "The body is longer than `http.body_limit`, or the batch has more events than \
-                                      `http.max_events`; nothing of it is kept", body = ErrorBody),
-        (status = 415, description = "The content type is none of the three modes, or the body is compressed", body = ErrorBody),
-        (status = 421, description = "The request names a host that is not in `http.hosts`", body = ErrorBody),
-        (status = 422, description = "The only event cannot be one; kept as a dead letter", body = Outcomes),
-        (status = 503, description = "The store cannot be reached: send it again", body = ErrorBody),
+        (status = 200, description = "Stored; the outcome of each event, in order", body = Outcomes),
+        (status = 202, description = "The only event is ahead of the worker's clock; stored, and ingested when its time \
+                                      comes", body = Outcomes),
+        (status = 401, description = "Missing or wrong token", body = ErrorBody),
+        (status = 400, description = "Invalid header", body = ErrorBody),
+        (status = 403, description = "The host of the web page that sent the request is not in `http.hosts`", body = ErrorBody),
+        (status = 413, description = "The body exceeds `http.body_limit`, or the batch exceeds `http.max_events`; \
+                                      nothing is stored", body = ErrorBody),
+        (status = 415, description = "The content type is not one of the three modes, or the body is compressed", body = ErrorBody),
+        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
+        (status = 422, description = "The only message is not a valid event; stored as a dead letter", body = Outcomes),
+        (status = 503, description = "The store is unavailable; send the request again", body = ErrorBody),
     )
 )]
 pub(super) async fn ingest(
@@ -136,23 +135,23 @@ pub(super) async fn ingest(
     Ok((status, Json(Outcomes { outcomes })))
 }
 
-/// The value of a header that may be there once.
+/// The value of a header that may occur once.
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let (value, another) = (values.next(), values.next());
     if another.is_some() {
-        return Err(ApiError::header(name.as_str(), "it is given twice; send it once"));
+        return Err(ApiError::header(name.as_str(), "it occurs twice; send it once"));
     }
     value
         .map(|value| {
-            value
-                .to_str()
-                .map_err(|_| ApiError::header(name.as_str(), "it has characters beyond ASCII"))
+            value.to_str().map_err(|_| {
+                ApiError::header(name.as_str(), "it contains characters other than visible ASCII")
+            })
         })
         .transpose()
 }
 
-/// What is none of the three modes is nobody's event, and not kept.
+/// A message in none of the three modes is rejected and not stored.
 fn check_mode(content_type: Option<&str>, headers: &HeaderMap) -> Result<(), ApiError> {
     let bare = content_type
         .and_then(|text| text.split(';').next())
@@ -160,7 +159,7 @@ fn check_mode(content_type: Option<&str>, headers: &HeaderMap) -> Result<(), Api
         .unwrap_or_default();
     match bare.as_str() {
         STRUCTURED | BATCH => Ok(()),
-        // Another format of CloudEvents, which we do not read.
+        // Another CloudEvents format, such as Avro.
         other if other.starts_with("application/cloudevents") => Err(ApiError::MediaType),
         _ if headers.keys().any(|name| name.as_str().starts_with("ce-")) => Ok(()),
         _ => Err(ApiError::MediaType),
@@ -188,10 +187,10 @@ async fn ingest_all(
         if chunk.is_empty() {
             break;
         }
-        let taken = api
+        let ingested = api
             .run_detached(|engine| async move { engine.ingest(chunk).await })
             .await?;
-        outcomes.extend(taken);
+        outcomes.extend(ingested);
     }
     Ok(names
         .into_iter()

@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`: for whoever starts, stops and routes to workers.
+//! `/livez` and `/readyz`, for orchestrators and load balancers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -13,23 +13,23 @@ use utoipa::ToSchema;
 
 use super::Api;
 
-/// How long one check may take: whoever asks has a limit of their own, of a few seconds mostly.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Timeout of one check. Probes usually have a timeout of a few seconds themselves.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long to wait for a write. One that waits longer shows in what was last written.
-const PROBE_PATIENCE: Duration = Duration::from_millis(2_500);
+/// How long to wait for a test write. A slower one shows as no recent write.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// Whether something does its work, and if not, why.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Health {
     pub ok: bool,
     /// For people.
     #[schema(example = "connected")]
     pub detail: String,
-    /// What needs a person's attention, and does not make it not ready.
+    /// Problems that need attention but do not affect readiness.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What it is made of, where there is more to say.
+    /// The results of its parts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(no_recursion)]
     pub parts: BTreeMap<String, Health>,
@@ -52,7 +52,7 @@ impl Health {
         }
     }
 
-    /// Good, unless something is wrong.
+    /// Bad with this reason, or good with this detail.
     pub fn unless(wrong: Option<String>, detail: impl Into<String>) -> Self {
         wrong.map_or_else(|| Self::good(detail), Self::bad)
     }
@@ -62,7 +62,7 @@ impl Health {
         Self { warnings, ..self }
     }
 
-    /// Well when all of its parts are.
+    /// Good if all parts are.
     #[must_use]
     pub fn of_parts(parts: BTreeMap<String, Self>) -> Self {
         let failing: Vec<&str> = parts
@@ -73,44 +73,44 @@ impl Health {
         let health = if failing.is_empty() {
             Self::good("ok")
         } else {
-            Self::bad(format!("not well: {}", failing.join(", ")))
+            Self::bad(format!("failing: {}", failing.join(", ")))
         };
         Self { parts, ..health }
     }
 }
 
-/// Asks something how it is. The doors do not know each other: whoever wires them up knows all.
+/// A check. Adapters do not depend on each other, so the worker supplies each one's check.
 pub type Probe = Arc<dyn Fn() -> BoxFuture<'static, Health> + Send + Sync>;
 
-/// Whether this worker can do its work.
+/// Whether this worker is ready.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
     ready: bool,
-    /// By part: `store`, `broker`, `scheduler`.
+    /// By name: `store`, `broker`, `scheduler` and others.
     checks: BTreeMap<&'static str, Health>,
 }
 
-/// The process runs.
+/// Check that the process is alive
 #[utoipa::path(
     get,
     path = "/livez",
     tag = "health",
     security(()),
-    responses((status = 200, description = "The process runs"))
+    responses((status = 200, description = "The process is alive"))
 )]
 pub(super) async fn live() -> Json<serde_json::Value> {
     Json(serde_json::json!({"alive": true}))
 }
 
-/// Whether the worker can do its work, part by part.
+/// Check that the worker is ready
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "health",
     security(()),
     responses(
-        (status = 200, description = "Everything does its work", body = Readiness),
-        (status = 503, description = "Something does not; the body says what, and why", body = Readiness),
+        (status = 200, description = "All checks pass", body = Readiness),
+        (status = 503, description = "At least one check fails; the body says which and why", body = Readiness),
     )
 )]
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Readiness>) {
@@ -123,10 +123,10 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Read
     );
     let mut checks = BTreeMap::new();
     for (name, answer) in asked {
-        let health = match tokio::time::timeout(PATIENCE, answer).await {
+        let health = match tokio::time::timeout(CHECK_TIMEOUT, answer).await {
             Ok(Ok(health)) => health,
-            Ok(Err(panic)) => Health::bad(format!("it cannot be asked: {panic}")),
-            Err(_) => Health::bad(format!("no answer within {} s", PATIENCE.as_secs())),
+            Ok(Err(panic)) => Health::bad(format!("the check failed: {panic}")),
+            Err(_) => Health::bad(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
         };
         checks.insert(name, health);
     }
@@ -139,22 +139,22 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Read
     (status, Json(Readiness { ready, checks }))
 }
 
-/// Ready is what was written a moment ago: a server that answers may be read-only, full or locked.
+/// Checks that the store accepts writes: a server that responds may be read-only, full or locked.
 async fn store(api: Arc<Api>) -> Health {
     let engine = match api.engine() {
         Ok(engine) => engine,
         Err(starting) => return Health::bad(starting.to_string()),
     };
     let prober = engine.clone();
-    // In a task of its own: it must not be cut off half-way.
+    // In a task of its own, so that the timeout does not cancel a transaction.
     let probe = tokio::spawn(async move { prober.probe().await });
-    let _ = tokio::time::timeout(PROBE_PATIENCE, probe).await;
+    let _ = tokio::time::timeout(WRITE_TIMEOUT, probe).await;
     let parts = [
         ("write", Health::unless(engine.cannot_write(), "written")),
         ("events", Health::unless(engine.cannot_take(), "no batch failed")),
     ];
     let wrong = parts.iter().find(|(_, part)| !part.ok);
-    let wrong = wrong.map(|(_, part)| format!("the store cannot be written: {}", part.detail));
+    let wrong = wrong.map(|(_, part)| format!("the store does not accept writes: {}", part.detail));
     Health {
         parts: parts.map(|(name, part)| (name.to_owned(), part)).into(),
         ..Health::unless(wrong, engine.store().kind())

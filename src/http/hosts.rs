@@ -1,8 +1,7 @@
-//! Which hosts a request may name.
+//! Rejects requests for unexpected hosts, which protects against DNS rebinding.
 //!
-//! A web page can have a name of its own that leads to this machine (DNS rebinding). A browser then takes a worker on the
-//! loopback address for a part of that page, and lets it read and send anything. The request still says the page's name
-//! in `Host`, so that hosts that nobody expects are refused.
+//! A web page can point a domain name of its own at this machine. A browser then treats a worker on the loopback address as
+//! part of that page, which may read and send anything. Such a request still carries the page's name in `Host`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,13 +16,13 @@ use super::{Api, ApiError};
 use crate::config::HttpSettings;
 use crate::domain::id::clip;
 
-/// Probes name the address of a pod, which nobody knows before; and there is nothing to learn.
+/// Probes use the address of a pod, which is unknown in advance, and these paths reveal nothing.
 const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
 
 pub(super) struct Hosts {
     listen: Option<IpAddr>,
     named: Vec<String>,
-    /// Whether every host will do: a page does not know the token, and the token is asked for.
+    /// Whether any host is accepted: a page does not know the token.
     any: bool,
 }
 
@@ -36,8 +35,7 @@ impl Hosts {
         }
     }
 
-    /// Whether a `Host`, with or without a port, is one of ours. The port does not matter: a page cannot choose under which
-    /// name it is known, and ports are forwarded.
+    /// Whether a `Host`, with or without a port, is accepted. Any port is, because ports are forwarded.
     fn allow(&self, host: &str) -> bool {
         self.any
             || match Host::of(host) {
@@ -52,7 +50,7 @@ impl Hosts {
             }
     }
 
-    /// Whether a web page of this origin may change something: one of a host that is ours.
+    /// Whether a web page of this origin may change something: its host must be accepted.
     fn allow_origin(&self, origin: &str) -> bool {
         self.any
             || origin
@@ -105,16 +103,16 @@ pub(super) async fn check(
 }
 
 fn check_host(hosts: &Hosts, request: &Request) -> Result<(), ApiError> {
-    // A target in absolute form, or an authority of its own, wins over `Host` (RFC 9112, section 3.2.2): both must be ours.
+    // A target in absolute form overrides `Host` (RFC 9112, section 3.2.2), so both must be accepted.
     let target = request.uri().authority().map(Authority::as_str);
     let mut named = request.headers().get_all(header::HOST).iter();
     let host = named.next();
     if named.next().is_some() {
-        return Err(ApiError::header("host", "it is given twice; send it once"));
+        return Err(ApiError::header("host", "it occurs twice; send it once"));
     }
-    // Only HTTP/1.1 has to send it, and every browser does.
+    // HTTP/1.1 requires it, and every browser sends it.
     if host.is_none() && target.is_none() && request.version() == Version::HTTP_11 {
-        return Err(ApiError::header("host", "it is missing"));
+        return Err(ApiError::header("host", "it is missing; HTTP/1.1 requires it"));
     }
     let host = host.map(|host| String::from_utf8_lossy(host.as_bytes()));
     for host in target.into_iter().chain(host.as_deref()) {
@@ -125,7 +123,7 @@ fn check_host(hosts: &Hosts, request: &Request) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// A browser says which page sends a request that may change something, also where it keeps the answer from the page.
+/// A browser names the page that sends a request that may change something, even if it hides the response from it.
 fn check_origin(hosts: &Hosts, headers: &HeaderMap) -> Result<(), ApiError> {
     for origin in headers.get_all(header::ORIGIN) {
         let origin = String::from_utf8_lossy(origin.as_bytes());
@@ -149,8 +147,8 @@ mod tests {
     }
 
     #[test]
-    fn loopback_the_listening_address_and_what_is_named_are_ours() {
-        let ours = hosts(&["tenure.example", "2001:db8::7"], "10.0.0.7");
+    fn loopback_the_listening_address_and_configured_hosts_are_accepted() {
+        let accepted = hosts(&["tenure.example", "2001:db8::7"], "10.0.0.7");
         for host in [
             "localhost",
             "LOCALHOST:8080",
@@ -164,7 +162,7 @@ mod tests {
             "Tenure.Example:443",
             "[2001:db8::7]:1",
         ] {
-            assert!(ours.allow(host), "{host}");
+            assert!(accepted.allow(host), "{host}");
         }
         for host in [
             "",
@@ -181,15 +179,15 @@ mod tests {
             "2130706433",
             "x.tenure.example",
         ] {
-            assert!(!ours.allow(host), "{host}");
+            assert!(!accepted.allow(host), "{host}");
         }
     }
 
     #[test]
-    fn an_origin_is_ours_when_its_host_is() {
-        let ours = hosts(&[], "127.0.0.1");
+    fn an_origin_is_accepted_if_its_host_is() {
+        let accepted = hosts(&[], "127.0.0.1");
         for origin in ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:8080"] {
-            assert!(ours.allow_origin(origin), "{origin}");
+            assert!(accepted.allow_origin(origin), "{origin}");
         }
         for origin in [
             "null",
@@ -199,7 +197,7 @@ mod tests {
             "localhost",
             "chrome-extension://localhost",
         ] {
-            assert!(!ours.allow_origin(origin), "{origin}");
+            assert!(!accepted.allow_origin(origin), "{origin}");
         }
     }
 }

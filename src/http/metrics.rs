@@ -1,5 +1,4 @@
-//! `/metrics` in Prometheus' text format. Counters are kept where things happen; what is counted in the
-//! store is asked for when someone looks.
+//! `/metrics` in the Prometheus text format. Gauges of the store are refreshed on request.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -15,22 +14,21 @@ use tokio::sync::Mutex;
 use super::Api;
 use crate::store::Census;
 
-/// How old figures from the store may be: several Prometheus servers ask no more of it than one.
+/// How long gauges of the store are reused, so that several Prometheus servers cause no more load than one.
 const FRESH_FOR: Duration = Duration::from_secs(5);
-/// How long to wait for the store; after that the figures are those of before.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Counting takes longer the more there is to count. However much that is, it takes the store one part in so many of the
-/// time.
-const REST: u32 = 50;
+/// How long to wait for the store before reporting the previous values.
+const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Pause between two counts as a multiple of the time that a count takes, which bounds the load by large tables.
+const COUNT_PAUSE_FACTOR: u32 = 50;
 
 pub(super) struct Metrics {
     handle: PrometheusHandle,
     asked: Mutex<Option<Instant>>,
-    /// When to count again; held while somebody counts.
+    /// When to count again; locked during a count.
     count_at: Arc<Mutex<Option<Instant>>>,
-    /// Facets and statuses shown so far: one that nobody is in any more is 0, not what it was.
+    /// Facets and statuses reported so far, to report 0 for one that has no clients any more.
     shown: Arc<std::sync::Mutex<BTreeSet<(&'static str, String)>>>,
-    /// Whether anyone publishes the journal; without, its backlog means nothing.
+    /// Set if a relay publishes the journal; otherwise its backlog means nothing.
     relayed: OnceLock<()>,
 }
 
@@ -47,12 +45,12 @@ impl Metrics {
 }
 
 impl Api {
-    /// The journal is published: its backlog is a metric.
+    /// Reports the backlog of the journal from now on.
     pub fn watch_relay(&self) {
         let _ = self.metrics.relayed.set(());
     }
 
-    /// Asks the store for its figures, unless that was just done.
+    /// Refreshes the gauges of the store, unless they are fresh.
     async fn refresh(&self) {
         let mut asked = self.metrics.asked.lock().await;
         if asked.is_some_and(|at| at.elapsed() < FRESH_FOR) {
@@ -67,16 +65,16 @@ impl Api {
             engine.probe().await;
             Ok(engine.cannot_write().is_none())
         });
-        let up = matches!(tokio::time::timeout(PATIENCE, answered).await, Ok(Ok(true)));
+        let up = matches!(tokio::time::timeout(STORE_TIMEOUT, answered).await, Ok(Ok(true)));
         gauge("tenure_store_up", i64::from(up));
         if up {
-            // A count that takes longer is shown when it is there.
-            let _ = tokio::time::timeout(PATIENCE, self.count()).await;
+            // A slower count is reported next time.
+            let _ = tokio::time::timeout(STORE_TIMEOUT, self.count()).await;
         }
         *asked = Some(Instant::now());
     }
 
-    /// Counts what is in the store, unless that was done not long ago or is being done.
+    /// Counts the store's rows, unless a count is recent or running.
     async fn count(&self) {
         let Ok(mut count_at) = self.metrics.count_at.clone().try_lock_owned() else {
             return;
@@ -88,12 +86,12 @@ impl Api {
         let shown = self.metrics.shown.clone();
         let counted = self.run_detached(move |engine| async move {
             let census = engine.store().census().await;
-            *count_at = Some(Instant::now() + FRESH_FOR.max(began.elapsed() * REST));
+            *count_at = Some(Instant::now() + FRESH_FOR.max(began.elapsed() * COUNT_PAUSE_FACTOR));
             match census {
                 Ok(census) => show_census(&census, &shown),
-                // Told here: nobody may wait for it any more.
+                // Logged here, because the request may be gone.
                 Err(error) => {
-                    tracing::warn!(%error, "what is in the store cannot be counted; its metrics stay as they were");
+                    tracing::warn!(%error, "cannot count the rows of the store; their metrics keep the previous values");
                 }
             }
             Ok(())
@@ -132,13 +130,15 @@ fn gauge(name: &'static str, value: i64) {
     metrics::gauge!(name).set(float(value));
 }
 
-/// Exact up to 2^53, and there will never be more rows.
-#[expect(clippy::cast_precision_loss, reason = "said above")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact up to 2^53, more than any number of rows"
+)]
 fn float(count: i64) -> f64 {
     count as f64
 }
 
-/// Counts and times requests by route, not by path: ids would make a series each.
+/// Counts and times requests by route. By path, each id would create a series.
 pub(super) async fn measure(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let route = request
@@ -157,7 +157,7 @@ pub(super) async fn measure(request: Request, next: Next) -> Response {
     response
 }
 
-/// A method may be any word that a stranger thinks of, and each would be a series.
+/// Callers may invent methods, and each would create a series.
 fn known_method(method: &axum::http::Method) -> &'static str {
     ["GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The HTTP door: events in, answers out, and what watches over a worker.
+//! The HTTP adapter: ingestion, queries, health checks and metrics.
 
 mod auth;
 mod clients;
@@ -36,11 +36,11 @@ use crate::engine::Engine;
 use crate::store::StoreError;
 use crate::wire::Limits;
 
-/// What the handlers share. It can listen before the store is there: until [`Api::open`] it answers
-/// that it is alive, and why it is not ready.
+/// The state that handlers share. It serves before the store is open: until [`Api::open`] it reports that it is alive, and
+/// why it is not ready.
 pub struct Api {
     engine: OnceLock<Arc<Engine>>,
-    /// Why the store cannot be opened yet.
+    /// Why the store is not open yet.
     waits: RwLock<Option<String>>,
     probes: RwLock<Vec<(&'static str, Probe)>>,
     token: Option<auth::Digest>,
@@ -49,11 +49,11 @@ pub struct Api {
     body_limit: usize,
     max_events: usize,
     max_connections: usize,
-    /// Room for work in the engine: so many connections at most are not closed when there is no room for others.
+    /// Limits requests in progress, whose connections cannot be closed for others, to half of all connections.
     working: Arc<Semaphore>,
     timeout: Duration,
     metrics: metrics::Metrics,
-    /// Work that outlives its request.
+    /// Work that may outlive its request.
     tasks: TaskTracker,
 }
 
@@ -77,18 +77,18 @@ impl Api {
         })
     }
 
-    /// From now on events are taken and questions answered.
+    /// Starts to serve events and queries.
     pub fn open(&self, engine: Arc<Engine>) {
-        // A second engine would be a mistake of ours, and changes nothing.
+        // A second engine would be a bug; the first one stays.
         let _ = self.engine.set(engine);
     }
 
-    /// Says why the store cannot be opened yet, for whoever asks before [`Api::open`].
+    /// Records why the store is not open yet, for requests before [`Api::open`].
     pub fn waits(&self, why: &StoreError) {
         *self.waits.write().unwrap_or_else(PoisonError::into_inner) = Some(why.to_string());
     }
 
-    /// Adds something that readiness depends on, under its name in the body of `/readyz`.
+    /// Adds a check to `/readyz` under this name.
     pub fn watch(&self, name: &'static str, probe: Probe) {
         self.probes
             .write()
@@ -133,29 +133,28 @@ impl Api {
         })
     }
 
-    /// Does something with the engine that neither a client who hangs up nor the time limit may cut
-    /// off half-way: a store's transaction has to be seen through.
+    /// Runs work with the engine in a task of its own, so that neither a disconnect nor the timeout cancels a transaction.
     async fn run_detached<T, F>(&self, work: impl FnOnce(Arc<Engine>) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,
     {
         let engine = self.engine()?;
-        // Not waited for: whoever waits holds a connection, and probes need some.
-        let room = self
+        // Fails instead of waiting: a waiting request would hold a connection, and probes need connections.
+        let permit = self
             .working
             .clone()
             .try_acquire_owned()
             .map_err(|_| ApiError::Busy)?;
         let work = work(engine);
-        let seen_through = async move {
+        let detached = async move {
             let done = work.await;
-            drop(room);
+            drop(permit);
             done
         };
-        match self.tasks.spawn(seen_through).await {
+        match self.tasks.spawn(detached).await {
             Ok(done) => done.map_err(ApiError::from),
-            Err(panic) => Err(ApiError::Internal(panic.to_string())),
+            Err(panic) => Err(ApiError::Internal(panic.into())),
         }
     }
 }

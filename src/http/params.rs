@@ -1,4 +1,4 @@
-//! Parameters in the path and the query: each is checked, and a bad one is named.
+//! Path and query parameters, validated one by one.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use crate::domain::{ClientKey, Event};
 pub(super) type RawPath<T> = Result<axum::extract::Path<T>, PathRejection>;
 pub(super) type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-/// The client of the path.
+/// The client in the path.
 pub(super) fn client_key(path: RawPath<(String, String)>) -> Result<ClientKey, ApiError> {
     let (partner, client) = path.map_err(|error| bad_path(&error))?.0;
     id("partner", &partner)?;
@@ -22,7 +22,7 @@ pub(super) fn client_key(path: RawPath<(String, String)>) -> Result<ClientKey, A
     ClientKey::new(&partner, &client).map_err(|reason| ApiError::parameter("client", reason))
 }
 
-/// The partner of the path.
+/// The partner in the path.
 pub(super) fn partner(path: RawPath<String>) -> Result<String, ApiError> {
     let partner = path.map_err(|error| bad_path(&error))?.0;
     id("partner", &partner)?;
@@ -37,52 +37,59 @@ fn bad_path(error: &PathRejection) -> ApiError {
     ApiError::parameter("path", error.body_text())
 }
 
-/// The query's parameters. Each is taken out once; what is left at the end is unknown.
-pub(super) struct Params(Vec<(String, String)>);
+/// The query parameters. Reading one removes it, so that those left at the end are unknown.
+pub(super) struct Params {
+    given: Vec<(String, String)>,
+    /// Names that the endpoint has read.
+    known: Vec<&'static str>,
+}
 
 impl Params {
     pub(super) fn of(query: RawQuery) -> Result<Self, ApiError> {
         query
-            .map(|Query(pairs)| Self(pairs))
+            .map(|Query(given)| Self {
+                given,
+                known: Vec::new(),
+            })
             .map_err(|error| ApiError::parameter("query", error.body_text()))
     }
 
-    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
-        let Some(place) = self.0.iter().position(|(given, _)| given == name) else {
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
+        self.known.push(name);
+        let Some(place) = self.given.iter().position(|(given, _)| given == name) else {
             return Ok(None);
         };
-        let (_, value) = self.0.remove(place);
-        if self.0.iter().any(|(given, _)| given == name) {
-            return Err(ApiError::parameter(name, "it is given twice"));
+        let (_, value) = self.given.remove(place);
+        if self.given.iter().any(|(given, _)| given == name) {
+            return Err(ApiError::parameter(name, "it occurs twice; send it once"));
         }
         if value.is_empty() {
-            return Err(ApiError::parameter(name, "it is empty; leave it out"));
+            return Err(ApiError::parameter(name, "it is empty; set a value or omit it"));
         }
         Ok(Some(value))
     }
 
-    /// One of some names.
+    /// One of several names.
     pub(super) fn choice<T: Copy>(
         &mut self,
-        name: &str,
+        name: &'static str,
         choices: impl IntoIterator<Item = (&'static str, T)>,
     ) -> Result<Option<T>, ApiError> {
         let Some(given) = self.text(name)? else {
             return Ok(None);
         };
-        let mut allowed = Vec::new();
+        let mut expected = Vec::new();
         for (choice, value) in choices {
             if choice == given {
                 return Ok(Some(value));
             }
-            allowed.push(choice);
+            expected.push(choice);
         }
-        let reason = format!("`{}` is none of {}", clip(&given), allowed.join(", "));
-        Err(ApiError::parameter(name, reason))
+        Err(invalid(name, &given, &format!("one of {}", expected.join(", "))))
     }
 
     /// A whole number from `least` to `most`.
-    pub(super) fn number<N>(&mut self, name: &str, least: N, most: N) -> Result<Option<N>, ApiError>
+    pub(super) fn number<N>(&mut self, name: &'static str, least: N, most: N) -> Result<Option<N>, ApiError>
     where
         N: FromStr + PartialOrd + Display + Copy,
     {
@@ -91,38 +98,41 @@ impl Params {
         };
         match given.parse::<N>() {
             Ok(number) if number >= least && number <= most => Ok(Some(number)),
-            _ => Err(ApiError::parameter(
+            _ => Err(invalid(
                 name,
-                format!("`{}` is no whole number from {least} to {most}", clip(&given)),
+                &given,
+                &format!("a whole number from {least} to {most}"),
             )),
         }
     }
 
-    /// A moment, RFC 3339, cut to what is kept.
-    pub(super) fn moment(&mut self, name: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
+    /// A moment in RFC 3339, cut to the resolution of stored times.
+    pub(super) fn moment(&mut self, name: &'static str) -> Result<Option<DateTime<Utc>>, ApiError> {
         let Some(given) = self.text(name)? else {
             return Ok(None);
         };
-        // In a query a plus sign means a space, and hardly anyone writes %2B in an offset.
+        // In a query a plus sign means a space, and few people write %2B in an offset.
         DateTime::parse_from_rfc3339(&given.replace(' ', "+"))
             .map(|moment| Some(Event::cut(moment.to_utc())))
-            .map_err(|_| {
-                ApiError::parameter(
-                    name,
-                    format!(
-                        "`{}` is no RFC 3339 time such as 2026-03-01T12:00:00Z",
-                        clip(&given)
-                    ),
-                )
-            })
+            .map_err(|_| invalid(name, &given, "an RFC 3339 time such as 2026-03-01T12:00:00Z"))
     }
 
     /// # Errors
-    /// When something was given that nobody asked for: a misspelt filter must not look like none.
+    /// A parameter is unknown: a misspelt filter must not go unnoticed.
     pub(super) fn finish(self) -> Result<(), ApiError> {
-        match self.0.first() {
-            Some((name, _)) => Err(ApiError::parameter(name, "it is not known here")),
+        match self.given.first() {
+            Some((name, _)) => Err(ApiError::UnknownParameter {
+                name: clip(name),
+                known: self.known,
+            }),
             None => Ok(()),
         }
     }
+}
+
+fn invalid(name: &str, given: &str, expected: &str) -> ApiError {
+    ApiError::parameter(
+        name,
+        format!("invalid value \"{}\": expected {expected}", clip(given)),
+    )
 }

@@ -1,4 +1,4 @@
-//! Listening, the limit on time, and answers for what is not there.
+//! The HTTP server: listener, connections, timeouts and fallbacks.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,12 +23,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{Connections, Incoming, Place};
+use super::connections::{Connections, Incoming, Permit};
 use super::{Api, ApiError};
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen on {address}: {reason}; set `http.listen` to another address, or to nothing for no HTTP"
+    "cannot listen on {address}: {reason}; set `http.listen` to another address, or to an empty value for no HTTP"
 )]
 pub struct BindError {
     address: SocketAddr,
@@ -37,127 +37,126 @@ pub struct BindError {
 }
 
 /// # Errors
-/// When the address is taken, or not this machine's.
+/// The address is in use, or belongs to another machine.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address)
         .await
         .map_err(|reason| BindError { address, reason })
 }
 
-/// How long a request that is under way may still be sent and answered when told to stop. Who has sent half of one
-/// may never send the rest.
-const GRACE: Duration = Duration::from_secs(5);
-/// How long to rest when no connection can be accepted and none can be closed: mostly because too many files are open.
-const REST: Duration = Duration::from_secs(1);
-/// Fewer connections than this are of no use, however few files may be open.
-const FEWEST: usize = 8;
+/// How long requests in progress may take at shutdown. A sender that has sent half a request may never send the rest.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// How long to wait after a failed accept with no idle connection to close, usually for lack of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+/// The minimum number of connections, even at a low limit on open files.
+const MIN_CONNECTIONS: usize = 8;
 
-/// Answers until it is told to stop, then finishes the requests under way, and what they began.
+/// Serves requests until `stop`, then completes the requests in progress and their detached work.
 ///
-/// Not `axum::serve`: that waits for ever for a request to begin, on as many connections as there are.
+/// `axum::serve` is not used because it has no limit on connections and none on the time until a request begins.
 ///
 /// # Errors
-/// When the listener fails for good.
+/// The listener fails permanently.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken) -> io::Result<()> {
     let router = TowerToHyperService::new(api.router());
     let mut builder = http1::Builder::new();
-    // It is also how long a connection may lie idle.
+    // Also limits how long a connection may be idle.
     builder.timer(TokioTimer::new()).header_read_timeout(api.timeout);
     let graceful = GracefulShutdown::new();
-    let connections = Connections::new(most_connections(api.max_connections));
+    let connections = Connections::new(connection_limit(api.max_connections));
     while let Some(stream) = stop.run_until_cancelled(accept(&listener, &connections)).await {
-        let Some(place) = stop.run_until_cancelled(connections.admit()).await else {
+        let Some(permit) = stop.run_until_cancelled(connections.admit()).await else {
             break;
         };
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
-        // Whoever does not read the answer holds it in memory.
+        // A client that does not read the response keeps it in memory.
         stream.set_write_timeout(Some(api.timeout));
         let connection = builder.serve_connection(
             TokioIo::new(Box::pin(stream)),
-            service(router.clone(), place.clone()),
+            service(router.clone(), permit.clone()),
         );
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             tokio::select! {
                 ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended");
+                    tracing::debug!(%error, "connection failed");
                 },
-                () = place.closed() => tracing::debug!("an idle connection was closed to make room"),
+                () = permit.closed() => tracing::debug!("closed an idle connection to accept a new one"),
             }
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    let _ = tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;
     api.tasks.close();
     api.tasks.wait().await;
     Ok(())
 }
 
-/// The next connection. When too many files are open, idle connections are closed for it.
+/// Accepts the next connection. If accepting fails for lack of file descriptors, it closes idle connections.
 async fn accept(listener: &TcpListener, connections: &Connections) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
-            // One that hung up before its turn is nobody's fault.
+            // The client closed the connection before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted");
-                if connections.close_longest_waiting() {
-                    // Until it is closed indeed.
+                tracing::error!(%error, "cannot accept connections; check the open file limit (`ulimit -n`)");
+                if connections.close_longest_idle() {
+                    // Until its file descriptor is released.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 } else {
-                    tokio::time::sleep(REST).await;
+                    tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             }
         }
     }
 }
 
-/// Half of the files that this process may open are for connections at most: the store and the broker need some too.
-fn most_connections(wanted: usize) -> usize {
+/// `http.max_connections`, or half of the open file limit if that is less: store and broker need descriptors too.
+fn connection_limit(configured: usize) -> usize {
     let files = getrlimit(Resource::Nofile).current;
-    let room = files.map_or(usize::MAX, |files| {
+    let available = files.map_or(usize::MAX, |files| {
         usize::try_from(files / 2).unwrap_or(usize::MAX)
     });
-    let most = wanted.min(room.max(FEWEST));
-    if most < wanted {
+    let limit = configured.min(available.max(MIN_CONNECTIONS));
+    if limit < configured {
         tracing::warn!(
-            wanted,
-            most,
-            "fewer HTTP connections than `http.max_connections`: they get half of the files that this process may open \
+            configured,
+            limit,
+            "HTTP accepts fewer connections than `http.max_connections`, half of the open file limit; raise that limit \
              (`ulimit -n`)"
         );
     }
-    most
+    limit
 }
 
 type Routed = TowerToHyperService<Router>;
-type Answering<F> = Pin<Box<dyn Future<Output = F> + Send>>;
+type Responding<F> = Pin<Box<dyn Future<Output = F> + Send>>;
 
-/// The routes, for the connection in this place.
+/// The router as the service of one connection.
 fn service(
     router: Routed,
-    place: Arc<Place>,
+    permit: Arc<Permit>,
 ) -> impl Service<
     Request<body::Incoming>,
     Response = Response,
     Error = Infallible,
-    Future = Answering<Result<Response, Infallible>>,
+    Future = Responding<Result<Response, Infallible>>,
 > {
     service_fn(move |request: Request<body::Incoming>| {
-        let place = place.clone();
-        let request = request.map(|body| Body::new(Incoming::new(body, place.clone())));
-        let answer = router.call(request);
+        let permit = permit.clone();
+        let request = request.map(|body| Body::new(Incoming::new(body, permit.clone())));
+        let response = router.call(request);
         Box::pin(async move {
-            let answer = answer.await;
-            place.idle();
-            answer
-        }) as Answering<_>
+            let response = response.await;
+            permit.idle();
+            response
+        }) as Responding<_>
     })
 }
 
-/// Answers in time, whatever the handler does: what must not be cut off runs in a task of its own.
+/// Limits the time of a request. Work that must not be cancelled runs in a task of its own.
 pub(super) async fn time_limit(
     State(api): State<Arc<Api>>,
     request: Request,

@@ -1,4 +1,4 @@
-//! The HTTP side on a real store: what is asked, and what is answered.
+//! The HTTP adapter on a real store: requests and responses.
 
 mod binding;
 mod connections;
@@ -67,7 +67,7 @@ impl Server {
         server
     }
 
-    /// A server whose store is not open yet.
+    /// Starts a server whose store is not open yet.
     async fn starting(env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
@@ -111,7 +111,7 @@ impl Server {
         .await
     }
 
-    /// Sends events as a batch, and takes their outcomes as words.
+    /// Sends events as a batch and returns their outcomes.
     async fn send(&self, events: &[Value]) -> Vec<String> {
         let (status, body) = self.post(BATCH, Value::from(events).to_string()).await;
         assert_eq!(status, StatusCode::OK, "{body}");
@@ -123,7 +123,7 @@ impl Server {
             .collect()
     }
 
-    /// A client that is linked since an hour, with access.
+    /// Adds a client that was linked an hour ago and has access.
     async fn linked(&self, client: &str) {
         let at = noon() - TimeDelta::hours(1);
         let outcomes = self
@@ -164,7 +164,7 @@ fn error_code(body: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_structured_event_is_answered_with_its_outcome() {
+async fn a_structured_event_gets_its_outcome() {
     let server = Server::start().await;
     let added = event("bakery", "client.added", noon(), json!({"name": "Bakery"}));
     let (status, body) = server.post(STRUCTURED, added.to_string()).await;
@@ -227,7 +227,7 @@ async fn a_binary_event_has_its_attributes_in_headers() {
 }
 
 #[tokio::test]
-async fn a_batch_is_answered_event_by_event() {
+async fn a_batch_gets_one_outcome_per_event() {
     let server = Server::start().await;
     let added = event("bakery", "client.added", noon(), json!({"name": "Bakery"}));
     let outcomes = server
@@ -246,7 +246,7 @@ async fn a_batch_is_answered_event_by_event() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(body["outcomes"].as_array().unwrap().len(), 1);
 
-    // More than one transaction holds.
+    // More events than one transaction holds.
     let many: Vec<Value> = (0..2_500)
         .map(|i| {
             event(
@@ -267,7 +267,7 @@ async fn a_batch_is_answered_event_by_event() {
 }
 
 #[tokio::test]
-async fn what_is_none_of_the_modes_is_415() {
+async fn a_content_type_of_no_mode_gets_415() {
     let server = Server::start().await;
     let body = event("bakery", "client.added", noon(), json!({"name": "Bakery"})).to_string();
     for content_type in [
@@ -284,7 +284,7 @@ async fn what_is_none_of_the_modes_is_415() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_413() {
+async fn a_body_over_the_limit_gets_413() {
     let server = Server::with(&[("TENURE_HTTP__BODY_LIMIT", "1024")]).await;
     let (status, body) = server.post(STRUCTURED, " ".repeat(1025)).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -417,7 +417,7 @@ async fn the_journal_is_shown_page_by_page() {
 }
 
 #[tokio::test]
-async fn the_decision_is_taken_for_this_very_moment() {
+async fn the_access_decision_is_for_the_present_moment() {
     let server = Server::start().await;
     server.linked("bakery").await;
     let path = "/v1/partners/acme/clients/bakery/access";
@@ -449,7 +449,7 @@ async fn the_decision_is_taken_for_this_very_moment() {
         "accountcancel",
         "activity__history",
     ] {
-        // Also for a client that nobody knows: whoever tries a spelling out sees at once that it is wrong.
+        // Also for an unknown client, so that a misspelt action is found during development.
         for client in ["bakery", "nobody"] {
             let (status, body) = server
                 .get(&format!(
@@ -463,7 +463,7 @@ async fn the_decision_is_taken_for_this_very_moment() {
             assert!(!message.contains(char::is_control), "{message}");
         }
     }
-    // No sweep has been by.
+    // No sweep has run.
     server.clock.set(expires.parse().unwrap());
     let (_, body) = server.get(path).await;
     assert_eq!(
@@ -498,7 +498,7 @@ async fn dead_letters_are_listed() {
 }
 
 #[tokio::test]
-async fn bad_parameters_are_named() {
+async fn an_invalid_parameter_is_named() {
     let server = Server::start().await;
     let long = "x".repeat(129);
     let clients = "/v1/partners/acme/clients";
@@ -523,7 +523,7 @@ async fn bad_parameters_are_named() {
         (format!("{clients}/b%20b"), "client"),
         (format!("{clients}/b%2Fb/journal"), "client"),
         (format!("{clients}/%00"), "client"),
-        // As it is: clients that follow the rules for URLs never send it.
+        // Clients that follow the URL standard never send this path.
         (format!("{clients}?after=.."), "after"),
         (format!("{clients}/%FF%FE"), "path"),
         ("/v1/partners/%C3%28/clients".to_owned(), "path"),
@@ -535,6 +535,16 @@ async fn bad_parameters_are_named() {
         let message = body["error"]["message"].as_str().unwrap();
         assert!(message.contains(&format!("`{name}`")), "{path}: {message}");
     }
+    let (_, body) = server.get(&format!("{clients}?lnik=active")).await;
+    assert_eq!(
+        body["error"]["message"],
+        "unknown parameter `lnik`; this endpoint takes limit, after, link, service, access, tab"
+    );
+    let (_, body) = server.get(&format!("{clients}?limit=ten")).await;
+    assert_eq!(
+        body["error"]["message"],
+        "invalid parameter `limit`: invalid value \"ten\": expected a whole number from 1 to 1000"
+    );
     for path in ["/", "/v1", "/v1/partners/acme/clients/", "/%FF", "/metrics/x"] {
         let (status, body) = server.get(path).await;
         assert_eq!(
@@ -551,7 +561,7 @@ async fn bad_parameters_are_named() {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_where_there_is_something_to_know() {
+async fn a_token_is_required_except_for_probes_and_the_openapi_document() {
     let server = Server::with(&[("TENURE_HTTP__TOKEN", "s3cret")]).await;
     let guarded = [
         "/v1/partners/acme/clients",
@@ -595,7 +605,7 @@ async fn a_token_is_asked_for_where_there_is_something_to_know() {
 }
 
 #[tokio::test]
-async fn readiness_says_what_is_wrong() {
+async fn readiness_names_the_failing_check() {
     let server = Server::starting(&[]).await;
     assert_eq!(server.get("/livez").await.0, StatusCode::OK);
     let (status, body) = server.get("/readyz").await;
@@ -634,7 +644,7 @@ async fn readiness_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_is_503_and_come_again() {
+async fn an_unavailable_store_gets_503_with_retry_after() {
     let server = Server::start().await;
     server.engine.store().close().await;
     let added = event("bakery", "client.added", noon(), json!({"name": "Bakery"}));
@@ -683,7 +693,7 @@ async fn metrics_are_in_prometheus_format() {
 }
 
 #[tokio::test]
-async fn who_sends_too_slowly_is_not_waited_for() {
+async fn a_slow_sender_gets_503_after_the_timeout() {
     let server = Server::with(&[("TENURE_HTTP__TIMEOUT", "200ms")]).await;
     let mut stream = tokio::net::TcpStream::connect(&server.address).await.unwrap();
     stream
@@ -700,7 +710,7 @@ async fn who_sends_too_slowly_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn who_never_asks_is_not_waited_for_either() {
+async fn a_connection_without_a_request_is_closed_after_the_timeout() {
     let server = Server::with(&[("TENURE_HTTP__TIMEOUT", "300ms")]).await;
     let patience = Duration::from_secs(10);
     for beginning in ["", "GET /livez HTTP/1.1\r\nhost: localhost\r\nx-slow: ", "G"] {
@@ -710,7 +720,7 @@ async fn who_never_asks_is_not_waited_for_either() {
         let ended = tokio::time::timeout(patience, stream.read_to_end(&mut answer)).await;
         assert!(ended.is_ok(), "still open after {beginning:?}");
     }
-    // Nor one that has asked once, and keeps the connection.
+    // Also a connection that is kept open after its first request.
     let mut stream = tokio::net::TcpStream::connect(&server.address).await.unwrap();
     stream
         .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -722,7 +732,7 @@ async fn who_never_asks_is_not_waited_for_either() {
 }
 
 #[tokio::test]
-async fn what_was_begun_is_seen_through_when_the_caller_hangs_up() {
+async fn events_are_stored_completely_or_not_at_all_when_the_caller_disconnects() {
     let server = Server::start().await;
     for i in 0..20 {
         let body = event(
@@ -741,7 +751,7 @@ async fn what_was_begun_is_seen_through_when_the_caller_hangs_up() {
         tokio::time::sleep(Duration::from_millis(i)).await;
     }
     server.stop.cancel();
-    // Every event is there whole or not at all, and the server has waited for all.
+    // The server has waited for all of them.
     let mut server = server;
     (&mut server.serving).await.unwrap().unwrap();
     let census = server.engine.store().census().await.unwrap();
@@ -750,7 +760,7 @@ async fn what_was_begun_is_seen_through_when_the_caller_hangs_up() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named_with_its_setting() {
+async fn an_address_in_use_is_named_with_its_setting() {
     let server = Server::start().await;
     let error = http::bind(server.address.parse().unwrap())
         .await
@@ -762,9 +772,8 @@ async fn an_address_that_is_taken_is_named_with_its_setting() {
     );
 }
 
-/// It is kept, and its sender need not send it again.
 #[tokio::test]
-async fn an_event_that_is_ahead_of_the_clock_is_accepted_and_ingested_later() {
+async fn an_event_ahead_of_the_clock_gets_202_and_is_ingested_later() {
     let server = Server::start().await;
     let event = |id: &str, minutes: i64| {
         json!({

@@ -11,7 +11,7 @@ const ATTRIBUTES: [(&str, &str); 5] = [
 ];
 
 impl Server {
-    /// Posts a client's addition in binary mode, with these headers instead of or beside the usual ones.
+    /// Posts a `client.added` event in binary mode; these headers override or extend the usual ones.
     async fn binary(&self, headers: &[(&str, &[u8])]) -> (StatusCode, Value) {
         let mut request = self.request(Method::POST, "/v1/events");
         let is_given = |name: &str| headers.iter().any(|(given, _)| *given == name);
@@ -29,7 +29,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn quoted_and_encoded_headers_are_the_attributes_that_they_stand_for() {
+async fn quoted_and_percent_encoded_headers_are_decoded() {
     let server = Server::start().await;
     for (id, attribute) in [
         (&b"7"[..], "7"),
@@ -60,12 +60,12 @@ async fn quoted_and_encoded_headers_are_the_attributes_that_they_stand_for() {
     let (_, body) = server.post(STRUCTURED, structured.to_string()).await;
     assert_eq!(
         body["outcomes"][0]["outcome"], "duplicate",
-        "the same event by the same sender"
+        "the same id and source in another mode"
     );
 }
 
 #[tokio::test]
-async fn headers_that_cannot_be_read_are_dead_letters_that_name_the_attribute() {
+async fn an_undecodable_header_makes_a_dead_letter_that_names_the_attribute() {
     let server = Server::start().await;
     for (headers, reason) in [
         (vec![("ce-id", &b"a%ff"[..])], "`id` is not UTF-8"),
@@ -91,7 +91,7 @@ async fn headers_that_cannot_be_read_are_dead_letters_that_name_the_attribute() 
         let found = body["outcomes"][0]["reason"].as_str().unwrap();
         assert!(found.contains(reason), "{found}");
     }
-    // Nobody can tell which content type is meant, so nothing is kept.
+    // With two content types the mode is unknown, so nothing is stored.
     let before = server.engine.store().census().await.unwrap().dead_letters_open;
     let (status, body) = server
         .binary(&[
@@ -111,7 +111,7 @@ async fn headers_that_cannot_be_read_are_dead_letters_that_name_the_attribute() 
 }
 
 #[tokio::test]
-async fn every_content_type_of_json_is_json() {
+async fn every_json_content_type_is_accepted() {
     let server = Server::start().await;
     for (number, content_type) in [
         "text/json",
@@ -161,7 +161,7 @@ async fn every_content_type_of_json_is_json() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_compressed_is_415_and_says_what_is_accepted() {
+async fn a_compressed_body_gets_415_with_accept_encoding() {
     let server = Server::start().await;
     let body = event("bakery", "client.added", noon(), json!({"name": "Bakery"})).to_string();
     for encoding in ["gzip", "deflate", "br", "identity, gzip", "GZIP"] {
@@ -195,7 +195,7 @@ async fn a_body_that_is_compressed_is_415_and_says_what_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_batch_with_more_events_than_allowed_is_413_and_nothing_of_it_is_kept() {
+async fn a_batch_over_the_limit_gets_413_and_nothing_is_stored() {
     let server = Server::with(&[("TENURE_HTTP__MAX_EVENTS", "3")]).await;
     let added = |n: usize| {
         event(
@@ -227,9 +227,9 @@ async fn a_batch_with_more_events_than_allowed_is_413_and_nothing_of_it_is_kept(
     assert_eq!(server.send(&four[..3]).await, ["applied"; 3]);
 }
 
-/// With the default bound, within the default body limit.
+/// With the default limits on events and on the body.
 #[tokio::test]
-async fn what_a_full_request_is_answered_is_bounded() {
+async fn the_response_to_the_largest_batch_is_bounded() {
     let server = Server::start().await;
     let numbers: Vec<String> = (0..tenure::wire::DEFAULT_MAX_EVENTS)
         .map(|n| n.to_string())

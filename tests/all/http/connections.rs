@@ -1,17 +1,17 @@
-//! More connections than there is room for: who is closed, and who is answered.
+//! The limit on connections: which ones are closed, and which requests are answered.
 
 use tokio::net::TcpStream;
 
 use super::*;
 
-/// Long beside everything here: nothing may be answered only because another connection has timed out.
+/// Longer than any test, so that no request succeeds only because another connection has timed out.
 const TIMEOUT: &str = "10m";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Server {
-    async fn roomy(most: &str) -> Self {
+    async fn with_limit(connections: &str) -> Self {
         Self::with(&[
-            ("TENURE_HTTP__MAX_CONNECTIONS", most),
+            ("TENURE_HTTP__MAX_CONNECTIONS", connections),
             ("TENURE_HTTP__TIMEOUT", TIMEOUT),
         ])
         .await
@@ -31,14 +31,14 @@ impl Server {
 
 async fn is_closed(stream: &mut TcpStream) {
     let mut rest = Vec::new();
-    // Reset or at its end: it is gone.
+    // A reset also means closed.
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest))
         .await
         .expect("still open");
 }
 
 #[tokio::test]
-async fn idle_connections_and_slow_senders_do_not_keep_probes_from_being_answered() {
+async fn idle_connections_and_slow_senders_do_not_delay_probes() {
     let head =
         "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n";
     let half_a_body = format!("{head}content-length: 100\r\n\r\n{{");
@@ -49,7 +49,7 @@ async fn idle_connections_and_slow_senders_do_not_keep_probes_from_being_answere
         &half_a_body,
         &endless,
     ] {
-        let server = Server::roomy("20").await;
+        let server = Server::with_limit("20").await;
         let mut idle = Vec::new();
         for _ in 0..200 {
             idle.push(server.connect(beginning).await);
@@ -63,10 +63,10 @@ async fn idle_connections_and_slow_senders_do_not_keep_probes_from_being_answere
     }
 }
 
-/// More than the machine would hold: what waits in the kernel is let in as well.
+/// More connections than the limit; those in the kernel's backlog are accepted too.
 #[tokio::test]
-async fn thousands_of_connections_are_let_in_and_go() {
-    let server = Server::roomy("50").await;
+async fn thousands_of_connections_are_accepted_and_closed() {
+    let server = Server::with_limit("50").await;
     let mut idle = Vec::new();
     for _ in 0..3_000 {
         idle.push(server.connect("").await);
@@ -76,7 +76,7 @@ async fn thousands_of_connections_are_let_in_and_go() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_the_answer_is_not_waited_for() {
+async fn a_client_that_does_not_read_responses_is_disconnected() {
     let server = Server::with(&[("TENURE_HTTP__TIMEOUT", "500ms")]).await;
     for _ in 0..3 {
         let events: Vec<Value> = (0..1_000)
@@ -92,7 +92,7 @@ async fn who_does_not_read_the_answer_is_not_waited_for() {
         server.send(&events).await;
     }
     let mut stream = server.connect("").await;
-    // More answers than the buffers of the kernel hold.
+    // More responses than the kernel buffers.
     let ask = b"GET /v1/partners/acme/clients?limit=1000 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let asked = async { while stream.write_all(&ask.repeat(100)).await.is_ok() {} };
     tokio::time::timeout(PATIENCE, asked)

@@ -1,9 +1,9 @@
-//! Which hosts a request may name, and which web pages may send one.
+//! Rejection of unexpected hosts and origins.
 
 use super::*;
 
 impl Server {
-    /// Sends a request as it is and returns the status and the body.
+    /// Sends raw text and returns status and body.
     async fn raw(&self, request: &str) -> (u16, String) {
         let mut stream = tokio::net::TcpStream::connect(&self.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -39,7 +39,7 @@ impl Server {
 const CLIENTS: &str = "/v1/partners/acme/clients";
 
 #[tokio::test]
-async fn a_name_that_leads_here_is_not_enough_to_reach_a_worker_without_a_token() {
+async fn an_unknown_host_gets_421_from_a_worker_without_a_token() {
     let server = Server::start().await;
     for host in ["localhost", "127.0.0.1:8080", "[::1]:8080", &server.address] {
         assert_eq!(server.named(CLIENTS, host).await, 200, "{host}");
@@ -61,7 +61,7 @@ async fn a_name_that_leads_here_is_not_enough_to_reach_a_worker_without_a_token(
         ] {
             assert_eq!(server.named(path, host).await, 421, "{host} {path}");
         }
-        // Probes name the address of a pod.
+        // Probes use the address of a pod.
         assert_eq!(server.named("/livez", host).await, 200, "{host}");
         assert_eq!(server.named("/readyz", host).await, 200, "{host}");
         assert_eq!(
@@ -83,7 +83,7 @@ async fn a_name_that_leads_here_is_not_enough_to_reach_a_worker_without_a_token(
 }
 
 #[tokio::test]
-async fn a_request_has_one_host_and_a_target_of_the_same() {
+async fn a_request_names_one_accepted_host_in_header_and_target() {
     let server = Server::start().await;
     for (head, status) in [
         (
@@ -111,7 +111,7 @@ async fn a_request_has_one_host_and_a_target_of_the_same() {
 }
 
 #[tokio::test]
-async fn hosts_that_are_set_are_answered_beside_the_loopback_ones() {
+async fn configured_hosts_are_accepted_in_addition_to_loopback() {
     let server = Server::with(&[("TENURE_HTTP__HOSTS", "Tenure.example.com, 10.0.0.7")]).await;
     for host in [
         "tenure.example.com",
@@ -127,7 +127,7 @@ async fn hosts_that_are_set_are_answered_beside_the_loopback_ones() {
 }
 
 #[tokio::test]
-async fn a_token_protects_as_well_unless_hosts_are_set() {
+async fn with_a_token_any_host_is_accepted_unless_hosts_are_set() {
     let ask = |host: &str| {
         format!(
             "GET {CLIENTS} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer s3cret\r\nconnection: close\r\n\r\n"
@@ -150,7 +150,7 @@ async fn a_token_protects_as_well_unless_hosts_are_set() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_host_may_not_change_anything() {
+async fn a_web_page_of_another_host_may_not_change_anything() {
     let server = Server::start().await;
     for origin in [
         "https://evil.example",
