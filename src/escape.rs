@@ -1,14 +1,14 @@
-//! Text of others on its way to a terminal or a log: ids, names, reasons, headers, bodies, file names.
+//! Escapes untrusted text for terminals and logs: ids, names, reasons, headers, bodies, file names.
 //!
-//! A terminal obeys what it is sent. A name may clear the screen, hide what follows, turn a line around or begin a new one
-//! that looks like ours. So every character that is not to be seen, or that moves what is, is written out.
+//! Terminals execute control characters. A name may clear the screen, hide text, reverse a line or forge a new one. So every
+//! invisible or text-moving character is escaped.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io;
 
-/// Whether a character has an effect on a terminal or a reader without being visible itself: controls (C0, DEL, C1), marks
-/// for the direction of writing, characters of no width, separators of lines, and tags.
+/// Whether a character is invisible but affects a terminal or reader: controls (C0, DEL, C1), direction marks, zero-width
+/// characters, line separators and tags.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -33,7 +33,7 @@ pub fn is_hidden(c: char) -> bool {
         )
 }
 
-/// The text on one line, with everything hidden in it written out: `\u{1b}`, `\n`, `\u{202e}`.
+/// The text on one line, with hidden characters escaped: `\u{1b}`, `\n`, `\u{202e}`.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hidden) {
@@ -50,7 +50,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// JSON in which everything hidden is written as `\u001b`. It stays the same JSON: such characters stand in strings only.
+/// JSON with hidden characters escaped as `\u001b`. Its value is unchanged, because they occur only in strings.
 #[must_use]
 pub fn json(text: &str) -> Cow<'_, str> {
     let is_unsafe = |c: char| is_hidden(c) && !matches!(c, '\n' | '\t' | '\r');
@@ -61,7 +61,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     for c in text.chars() {
         if is_unsafe(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                // A string takes whatever is written to it.
+                // Writing to a string cannot fail.
                 let _ = write!(shown, "\\u{unit:04x}");
             }
         } else {
@@ -71,7 +71,7 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Writes what it is given as [`visible`].
+/// A writer that escapes text with [`visible`].
 #[derive(Debug)]
 pub struct Visible<W>(pub W);
 
@@ -81,7 +81,7 @@ impl<W: fmt::Write> fmt::Write for Visible<W> {
     }
 }
 
-/// Writes whole lines of JSON as [`json`].
+/// A writer that escapes whole lines of JSON with [`json`].
 #[derive(Debug)]
 pub struct JsonLines<W>(pub W);
 
@@ -102,7 +102,7 @@ mod tests {
     use super::{is_hidden, json, visible};
 
     #[test]
-    fn what_is_hidden_is_written_out() {
+    fn hidden_characters_are_escaped() {
         for (text, shown) in [
             ("Müller & Söhne 東京 🙂", "Müller & Söhne 東京 🙂"),
             ("a\u{1b}[2Jb\u{7}", "a\\u{1b}[2Jb\\u{7}"),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_the_same_json() {
+    fn escaping_json_keeps_its_value() {
         let all: String = (0..=0x0010_ffff_u32)
             .filter_map(char::from_u32)
             .filter(|&c| is_hidden(c))

@@ -1,11 +1,11 @@
-//! The way in.
+//! The `tenure` binary: allocator, environment and runtime.
 
 use std::process::ExitCode;
 
 use tenure::cli::Cli;
 
-/// A third of the time of a busy worker went to the allocator: events, documents and changes are many small pieces, made
-/// by one thread and let go of by another.
+/// The system allocator took a third of a busy worker's time: events, documents and changes are many small allocations, made
+/// by one thread and freed by another.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -15,38 +15,38 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     if cli.is_run() {
-        surroundings::prepare();
+        environment::prepare();
     }
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => {
             let code = runtime.block_on(cli.run());
-            // A read of standard input that nobody waits for any more ends only when something comes.
+            // A pending read of standard input would block the shutdown until input arrives.
             runtime.shutdown_background();
             code
         }
         Err(error) => {
-            eprintln!("tenure: no threads can be started: {error}");
+            eprintln!("tenure: cannot start threads: {error}; check the limits on processes and memory");
             ExitCode::FAILURE
         }
     }
 }
 
-mod surroundings {
-    //! Two things about memory are decided by the environment alone, once and for all, before the first line of ours runs;
-    //! so we begin anew with them.
+mod environment {
+    //! Restarts the process with the environment variables that set the stack size and disable huge pages.
     //!
-    //! A message's headers may be nested as deep as a frame has room for, and the client library reads, shows and frees
-    //! them by recursion, on threads that it starts itself: with the usual 2 MiB anyone who may publish could end this
-    //! process, again and again. Of a stack only what is used takes memory.
+    //! Both are read before `main` runs, so only a restart can change them.
     //!
-    //! The allocator asks for huge pages, of which every one that is touched takes 2 MiB: 20 MiB more than a worker that
-    //! has nothing to do needs.
+    //! The headers of a message may be nested as deep as a frame allows, and lapin parses, prints and frees them recursively,
+    //! on threads that it starts itself. With the default stack of 2 MiB, anyone who may publish could crash this process.
+    //! Unused stack takes no memory.
+    //!
+    //! The allocator requests huge pages of 2 MiB each, which cost an idle worker 20 MiB.
 
     use std::os::unix::process::CommandExt;
     use std::process::Command;
 
     const STACK: &str = "RUST_MIN_STACK";
-    /// For frames of 128 KiB, RabbitMQ's own limit (`frame_max`), several times over.
+    /// Several times what frames of 128 KiB need, RabbitMQ's limit (`frame_max`).
     const STACK_BYTES: usize = 256 << 20;
     const HUGE_PAGES: &str = "MIMALLOC_ALLOW_THP";
 
@@ -62,16 +62,16 @@ mod surroundings {
             return;
         };
         let mut arguments = std::env::args_os();
-        let mut anew = Command::new(program);
+        let mut restarted = Command::new(program);
         if let Some(name) = arguments.next() {
-            anew.arg0(name);
+            restarted.arg0(name);
         }
-        anew.args(arguments).env(STACK, stack.to_string());
+        restarted.args(arguments).env(STACK, stack.to_string());
         if std::env::var_os(HUGE_PAGES).is_none() {
-            anew.env(HUGE_PAGES, "0");
+            restarted.env(HUGE_PAGES, "0");
         }
-        // It only returns if it fails; then we work with what there is.
-        let error = anew.exec();
-        eprintln!("tenure: could not begin anew with {STACK} and {HUGE_PAGES} set: {error}");
+        // `exec` returns only on failure; the worker then runs with the defaults.
+        let error = restarted.exec();
+        eprintln!("tenure: cannot restart with {STACK} and {HUGE_PAGES} set: {error}; continuing without");
     }
 }

@@ -1,21 +1,21 @@
-//! What a failed TLS handshake means, and what to do about it: the same words for both servers.
+//! Explains failed TLS handshakes with RabbitMQ and PostgreSQL, and says what to do.
 
 use std::io;
 
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// How the settings of one server are called.
+/// The names of one server's settings.
 pub struct Names {
-    /// The certificate of an authority.
+    /// The setting for a certificate authority.
     pub authority: &'static str,
-    /// A certificate of our own, and its key.
+    /// The settings for a client certificate and its key.
     pub client: &'static str,
-    /// How to ask for plain text.
+    /// The setting for an unencrypted connection.
     pub plain: &'static str,
 }
 
-/// Explains an error of a connection, if it is one of TLS.
+/// Explains a connection error if TLS caused it.
 #[must_use]
 pub fn explain(error: &io::Error, names: &Names) -> Option<String> {
     let mut inner: &(dyn std::error::Error + 'static) = error.get_ref()?;
@@ -23,7 +23,7 @@ pub fn explain(error: &io::Error, names: &Names) -> Option<String> {
         if let Some(found) = inner.downcast_ref::<Error>() {
             break found;
         }
-        // One error of input and output may hold another.
+        // An I/O error may wrap another.
         inner = match inner.downcast_ref::<io::Error>() {
             Some(nested) => nested.get_ref()?,
             None => inner.source()?,
@@ -37,7 +37,7 @@ pub fn explain(error: &io::Error, names: &Names) -> Option<String> {
     let advice = match found {
         Error::InvalidCertificate(certificate) => return Some(about(certificate, names)),
         Error::InvalidMessage(_) => {
-            format!("what answers does not speak TLS; use the server's port for TLS, or {plain}")
+            format!("the server does not speak TLS on this port; use its TLS port, or {plain}")
         }
         Error::AlertReceived(
             AlertDescription::CertificateRequired
@@ -46,9 +46,11 @@ pub fn explain(error: &io::Error, names: &Names) -> Option<String> {
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied,
         ) => format!(
-            "the server wants a certificate of ours that it trusts; name it and its key with {client}"
+            "the server requires a client certificate that it trusts; set it and its key with {client}"
         ),
-        _ => format!("see that both sides speak TLS 1.2 or 1.3, and that {authority} names the right file"),
+        _ => {
+            format!("check that both sides support TLS 1.2 or 1.3, and that {authority} names the right file")
+        }
     };
     Some(format!("TLS failed ({found}): {advice}"))
 }
@@ -57,12 +59,12 @@ fn about(certificate: &CertificateError, names: &Names) -> String {
     let authority = names.authority;
     match certificate {
         CertificateError::UnknownIssuer => format!(
-            "the server's certificate is not signed by an authority that is trusted here; name the certificate of \
-             the one that signed it with {authority}, and make sure that this is the server that you mean"
+            "the server's certificate is not signed by a trusted authority; check that this is the right server, and set \
+             its authority's certificate with {authority}"
         ),
         CertificateError::NotValidForNameContext { expected, presented } => format!(
-            "the server's certificate is for {}, not for `{}`; connect by a name that it has, or give the server a \
-             certificate with this one",
+            "the server's certificate is valid for {}, not for `{}`; connect by one of its names, or install a \
+             certificate for this name",
             presented
                 .iter()
                 .map(|name| bare(name))
@@ -70,21 +72,21 @@ fn about(certificate: &CertificateError, names: &Names) -> String {
                 .join(", "),
             shown(expected)
         ),
-        CertificateError::NotValidForName => "the server's certificate is for another name; connect by one that it \
-                                              has, or give the server a certificate with this one"
+        CertificateError::NotValidForName => "the server's certificate is valid for another name; connect by \
+                                              that name, or install a certificate for this one"
             .into(),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired; give the server a new one, or set this machine's clock".into()
+            "the server's certificate has expired; renew it, or correct this machine's clock".into()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet; set the clock of this machine, or of the one that signed it"
+            "the server's certificate is not valid yet; correct the clock of this machine, or of the one that signed it"
                 .into()
         }
-        other => format!("the server's certificate cannot be trusted ({other}); give the server another"),
+        other => format!("the server's certificate is invalid ({other}); install another"),
     }
 }
 
-/// A name of a certificate, which comes as `DnsName("localhost")`.
+/// The name in rustls' notation `DnsName("localhost")`.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').map_or(name, |(_, inner)| inner);
     inner.trim_end_matches(')').trim_matches('"')

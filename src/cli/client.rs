@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::context::{Context, WrongUse};
+use super::context::{Context, UsageError};
 use super::output::{self, Safe};
 use crate::domain::ClientKey;
 use crate::domain::access::AccessStatus;
@@ -17,46 +17,45 @@ use crate::engine::{JournalLine, ListRequest, ServiceFilter, Tab};
 
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
-    /// Show one client, now or at any moment, with its story.
+    /// Show one client, now or at any other moment
     Show(ShowArgs),
-    /// List clients; all of them, or those for which everything given holds.
+    /// List the clients that match all filters
     List(ListArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The client: PARTNER/CLIENT, or PARTNER followed by CLIENT.
+    /// The client: PARTNER/CLIENT, or PARTNER and CLIENT as two arguments
     #[arg(value_name = "PARTNER/CLIENT")]
     key: String,
     #[arg(value_name = "CLIENT", hide = true)]
     client: Option<String>,
-    /// The moment to show (RFC 3339), past or to come; now without.
+    /// Show the client at this moment (RFC 3339), past or future [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<DateTime<Utc>>,
-    /// Tell the client's story too: every line of its journal. With --json, one object a line after
-    /// the client's.
+    /// Show the client's journal as well; with --json, one object per line after the client's
     #[arg(long)]
     journal: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Clients of this partner.
+    /// Only clients of this partner
     #[arg(long)]
     partner: Option<String>,
-    /// Clients with this link status.
+    /// Only clients with this link status
     #[arg(long, value_parser = status_parser(&LinkStatus::ALL.map(LinkStatus::as_str)))]
     link: Option<String>,
-    /// Clients with this service status; `all_active` is pending or active.
+    /// Only clients with this service status; all_active matches pending and active ones
     #[arg(long, value_parser = status_parser(&["pending_assigning", "active", "terminated", "all_active"]))]
     service: Option<String>,
-    /// Clients to which the partner's access stands so at this moment.
+    /// Only clients with this access status at this moment
     #[arg(long, value_parser = status_parser(&AccessStatus::ALL.map(AccessStatus::as_str)))]
     access: Option<String>,
-    /// Clients on this tab of the partner's list.
+    /// Only clients on this tab of the partner's list
     #[arg(long)]
     tab: Option<TabArg>,
-    /// At most so many.
+    /// List at most N clients
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
@@ -83,16 +82,16 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
         Some(client) => ClientKey::new(&args.key, client),
         None => ClientKey::from_subject(&args.key),
     }
-    .map_err(WrongUse)?;
+    .map_err(UsageError)?;
     let engine = context.engine().await?;
     let Some(view) = engine.client(&key, args.at).await? else {
         output::complain(match args.at {
-            Some(at) => format!("the client {key} was not known at {}", rfc3339(at)),
-            None => format!("the client {key} is not known; `tenure client list` shows those that are"),
+            Some(at) => format!("client {key} did not exist at {}", rfc3339(at)),
+            None => format!("unknown client {key}; `tenure client list` lists the clients"),
         });
         return Ok(ExitCode::FAILURE);
     };
-    let story = if args.journal {
+    let journal = if args.journal {
         let lines = engine.journal(&key, 0, u32::MAX).await?;
         let upto = |line: &JournalLine| {
             args.at
@@ -104,13 +103,13 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
     };
     if context.json {
         output::json(&view)?;
-        for line in &story {
+        for line in &journal {
             output::json(line)?;
         }
     } else {
         output::line(card(&view)?);
         if args.journal {
-            output::line(story_table(&story));
+            output::line(journal_table(&journal));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -177,18 +176,18 @@ fn list_table(clients: &[ClientView]) -> Safe {
     )
 }
 
-/// Everything about a client, a line a fact.
+/// All fields of a client, one per row.
 pub fn card(view: &ClientView) -> anyhow::Result<Safe> {
     let serde_json::Value::Object(fields) = serde_json::to_value(view)? else {
-        anyhow::bail!("a client is not an object");
+        anyhow::bail!("a client does not serialize to an object; this is a bug");
     };
     let rows = fields
         .iter()
         .map(|(name, value)| vec![Safe::from(name), cell(value)]);
-    Ok(output::table(&["", "value"], rows.collect::<Vec<_>>()))
+    Ok(output::table(&["field", "value"], rows.collect::<Vec<_>>()))
 }
 
-/// A list has a line for each of its items.
+/// A list has one line per item.
 fn cell(value: &serde_json::Value) -> Safe {
     match value {
         serde_json::Value::Array(items) if !items.is_empty() => Safe::lines(items.iter().map(text)),
@@ -214,11 +213,11 @@ fn text(value: &serde_json::Value) -> String {
     }
 }
 
-/// A client's journal, line by line.
-pub fn story_table(story: &[JournalLine]) -> Safe {
+/// A client's journal, one line per row.
+pub fn journal_table(journal: &[JournalLine]) -> Safe {
     output::table(
-        &["time", "change", "what", "because of", ""],
-        story.iter().map(|line| {
+        &["time", "change", "detail", "cause", ""],
+        journal.iter().map(|line| {
             let moved = match (&line.from, &line.to) {
                 (Some(from), Some(to)) => format!("{from} → {to}"),
                 (None, Some(to)) => to.clone(),

@@ -1,4 +1,4 @@
-//! What every command needs: the settings, the store, the engine, and how to answer.
+//! The context of a command: settings, store, engine and output format.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -11,16 +11,16 @@ use crate::clock::SystemClock;
 use crate::config::{Settings, StoreUrl};
 use crate::engine::Engine;
 use crate::store::{SchemaState, Store, StoreError};
-use crate::wire::{Decoder, Limits};
+use crate::wire::Decoder;
 use crate::worker;
 
-/// Arguments or settings that cannot be: exit code 2.
+/// Invalid arguments: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct WrongUse(pub String);
+pub struct UsageError(pub String);
 
-/// How long a store may take to be closed: SQLite may have a long log to carry over into its file.
-const CLOSED_WITHIN: Duration = Duration::from_secs(30);
+/// How long closing the store may take: SQLite may have a long write-ahead log to copy into its file.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Context {
     pub settings: Settings,
@@ -30,56 +30,49 @@ pub struct Context {
 
 impl Context {
     pub fn new(file: Option<&Path>, json: bool) -> anyhow::Result<Self> {
-        let settings = Settings::load(file, crate::config::environment())
-            .map_err(|error| WrongUse(format!("{error}")))?;
         Ok(Self {
-            settings,
+            settings: Settings::load(file, crate::config::environment())?,
             json,
             opened: OnceLock::new(),
         })
     }
 
-    pub fn limits(&self) -> Limits {
-        self.settings.events
-    }
-
-    /// Reads events as of a moment.
+    /// A decoder for events read at this moment.
     pub fn decoder(&self, now: DateTime<Utc>) -> Decoder {
-        Decoder::new(self.limits(), now)
+        Decoder::new(self.settings.events, now)
     }
 
-    /// The store of the settings, as it is.
+    /// The store of the settings, without connecting or migrating.
     pub fn store(&self) -> anyhow::Result<Arc<dyn Store>> {
         if let Some(store) = self.opened.get() {
             return Ok(store.clone());
         }
-        let store = worker::open_store(&self.settings.store).map_err(|error| WrongUse(error.to_string()))?;
+        let store =
+            worker::open_store(&self.settings.store).map_err(|error| UsageError(error.to_string()))?;
         Ok(self.opened.get_or_init(|| store).clone())
     }
 
-    /// Closes the store, if the command has opened it: SQLite's is then one file, which can be copied.
+    /// Closes the store if the command has opened it. A SQLite store is a single file then, which can be copied.
     pub async fn close(&self) {
         if let Some(store) = self.opened.get() {
-            let _ = tokio::time::timeout(CLOSED_WITHIN, store.close()).await;
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await;
         }
     }
 
-    /// An engine to ask, on a store that is there and of this version. It writes nothing: neither a file, nor a table,
-    /// nor a policy.
+    /// An engine to read with, on an existing store of this version. It writes nothing: no file, no table, no policy.
     pub async fn engine(&self) -> anyhow::Result<Engine> {
         match self.existing().await? {
             SchemaState::Older { missing } => {
-                return Err(WrongUse(format!(
-                    "the tables of {} are of an older version, without migration {missing}: `tenure migrate` brings them \
-                     up to date",
+                return Err(UsageError(format!(
+                    "the schema of {} is older than this program (migration {missing} is missing); run `tenure migrate`",
                     self.place()
                 ))
                 .into());
             }
             SchemaState::Newer { unknown } => {
                 return Err(StoreError::Migration(format!(
-                    "{} is at migration {unknown}, which this program does not know: a newer version of tenure has been \
-                     here; use that version, or a newer one",
+                    "the schema of {} is newer than this program (migration {unknown} is unknown); use a newer version of \
+                     tenure",
                     self.place()
                 ))
                 .into());
@@ -91,32 +84,30 @@ impl Context {
             .await
     }
 
-    /// An engine to change what a store holds already. Its tables are brought to this version; a store that is not there
-    /// is not made.
+    /// An engine to change an existing store. It migrates the store, but does not create one.
     pub async fn maintaining_engine(&self) -> anyhow::Result<Engine> {
         self.existing().await?;
         self.working_engine().await
     }
 
-    /// An engine to write with, on a store that is made where there is none. Like one to ask with, it goes by the
-    /// policies that are recorded: only a worker records another, or one shell's settings would change everybody's
-    /// history.
+    /// An engine to write with, on a store that is created if there is none. Like every command it uses the recorded
+    /// policies: only a worker records a new one, or the settings of one shell would change the history for everyone.
     pub async fn working_engine(&self) -> anyhow::Result<Engine> {
         let store = self.migrated().await?;
         self.joined(worker::join(store, &self.settings).await?).await
     }
 
     async fn joined(&self, engine: Engine) -> anyhow::Result<Engine> {
-        self.mention_other_policy(&engine).await?;
+        self.warn_of_other_policy(&engine).await?;
         Ok(engine)
     }
 
-    /// Makes sure that the store is there, and tells the version of its tables.
+    /// The state of the store's schema, or an error if there is no store.
     pub async fn existing(&self) -> anyhow::Result<SchemaState> {
         match self.store()?.schema().await? {
-            SchemaState::Missing => Err(WrongUse(format!(
-                "there is no store of Tenure at {}: call this in the folder of the worker, or name its store with \
-                 DATABASE_URL (store.url); `tenure migrate` makes a new one",
+            SchemaState::Missing => Err(UsageError(format!(
+                "no Tenure store at {}; run this in the worker's directory, set DATABASE_URL (store.url), or create a store \
+                 with `tenure migrate`",
                 self.place()
             ))
             .into()),
@@ -124,7 +115,7 @@ impl Context {
         }
     }
 
-    /// Where the store is, for people.
+    /// The location of the store, for messages.
     fn place(&self) -> String {
         match &self.settings.store.url {
             StoreUrl::Sqlite(path) => std::path::absolute(path)
@@ -135,18 +126,18 @@ impl Context {
         }
     }
 
-    /// The store of the settings, its tables brought to this version.
+    /// The store of the settings, migrated to this version.
     pub async fn migrated(&self) -> anyhow::Result<Arc<dyn Store>> {
         let store = self.store()?;
         store.migrate().await?;
         Ok(store)
     }
 
-    async fn mention_other_policy(&self, engine: &Engine) -> anyhow::Result<()> {
+    async fn warn_of_other_policy(&self, engine: &Engine) -> anyhow::Result<()> {
         if !engine.goes_by(&self.settings.policy()).await? {
             output::complain(
-                "the durations in these settings are not those in force; `tenure run` with these settings, or \
-                 `tenure policy --confirm`, puts them into force",
+                "the policy in these settings differs from the one in effect; to put it into effect, run `tenure run` or \
+                 `tenure policy --confirm` with these settings",
             );
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::context::{Context, WrongUse};
+use super::context::{Context, UsageError};
 use super::output::{self, Safe};
 use crate::domain::time::rfc3339;
 use crate::engine::{Outcome, Redrive};
@@ -14,29 +14,32 @@ use crate::store::{DeadFilter, DeadLine, DeadRecord, DeadStatus, Store};
 
 #[derive(Debug, Subcommand)]
 pub enum DeadCommand {
-    /// List dead letters, oldest first.
+    /// List dead letters, oldest first
     List(ListArgs),
-    /// Show one whole: its bytes, its headers, where it came from, and why it is dead.
-    Show { id: i64 },
-    /// Put letters through the front door again, after what was wrong has been put right.
+    /// Show one dead letter with its headers and body
+    Show {
+        /// The id of the dead letter, from `tenure dead list`
+        id: i64,
+    },
+    /// Ingest dead letters again after the cause was fixed
     Redrive(WhichArgs),
-    /// Mark letters as not wanted; the record stays.
+    /// Mark dead letters as discarded; they stay listed
     Discard(WhichArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Letters with this status.
+    /// Only dead letters with this status
     #[arg(long)]
     status: Option<StatusArg>,
 }
 
 #[derive(Debug, Args)]
 pub struct WhichArgs {
-    /// The letters' ids, as `tenure dead list` shows them.
+    /// The ids of the dead letters, from `tenure dead list`
     #[arg(required_unless_present = "all")]
     ids: Vec<i64>,
-    /// Every letter that is open.
+    /// All open dead letters
     #[arg(long, conflicts_with = "ids")]
     all: bool,
 }
@@ -48,7 +51,7 @@ enum StatusArg {
     Discarded,
 }
 
-/// Letters read at a time.
+/// Number of dead letters read at a time.
 const PAGE: u32 = 500;
 
 pub async fn run(context: &Context, command: DeadCommand) -> anyhow::Result<ExitCode> {
@@ -85,7 +88,7 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
         ]
     });
     output::line(output::table(
-        &["id", "status", "last seen", "times", "from", "why"],
+        &["id", "status", "last seen", "times", "origin", "reason"],
         rows,
     ));
     output::line(format!("{} dead letters", lines.len()));
@@ -95,9 +98,7 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
 async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     let engine = context.engine().await?;
     let Some(record) = engine.store().dead_letter(id).await? else {
-        output::complain(format!(
-            "there is no dead letter {id}; `tenure dead list` shows those that are"
-        ));
+        output::complain(format!("no dead letter {id}; `tenure dead list` lists them"));
         return Ok(ExitCode::FAILURE);
     };
     if context.json {
@@ -108,25 +109,25 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     let mut rows = vec![
         row("id", record.id.to_string()),
         row("status", record.status.as_str().into()),
-        row("why", record.dead_letter.reason.clone()),
-        row("from", record.dead_letter.origin.clone()),
+        row("reason", record.dead_letter.reason.clone()),
+        row("origin", record.dead_letter.origin.clone()),
         row("first seen", rfc3339(record.first_seen_at)),
         row("last seen", rfc3339(record.last_seen_at)),
-        row("times", record.times_seen.to_string()),
+        row("times seen", record.times_seen.to_string()),
         row(
             "content type",
             output::words(record.dead_letter.content_type.as_deref()),
         ),
     ];
     if let Some(at) = record.resolved_at {
-        rows.push(row("settled", rfc3339(at)));
+        rows.push(row("resolved", rfc3339(at)));
     }
     if let Some(at) = record
         .dead_letter
         .retry_at
         .filter(|_| record.status == DeadStatus::Open)
     {
-        rows.push(row("read again", rfc3339(at)));
+        rows.push(row("retry at", rfc3339(at)));
     }
     if let (Some(at), Some(redrive_outcome)) = (record.redriven_at, &record.redrive_outcome) {
         rows.push(row(
@@ -137,7 +138,7 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     let headers = record.dead_letter.headers.iter();
     rows.extend(headers.map(|(name, value)| row(&format!("header {name}"), value.clone())));
     rows.push(vec!["body".into(), Safe::lines(body(&record).split('\n'))]);
-    output::line(output::table(&["", "value"], rows));
+    output::line(output::table(&["field", "value"], rows));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -147,24 +148,29 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
     for id in ids(engine.store().as_ref(), which).await? {
         let decoder = context.decoder(engine.now());
         let (outcome, why) = match engine.redrive(id, &decoder).await? {
-            Redrive::Now(answers) => {
-                failed |= tell(context, id, answers)?;
+            Redrive::Now(outcomes) => {
+                failed |= report(context, id, outcomes)?;
                 continue;
             }
-            // That is what was wanted, whoever did it.
+            // Not a failure: the dead letter is resolved.
             Redrive::Done(redrive_outcome) => {
-                answer(context, id, "redriven", &format!("before: {redrive_outcome}"))?;
+                print_outcome(
+                    context,
+                    id,
+                    "redriven",
+                    &format!("earlier, with the outcome {redrive_outcome}"),
+                )?;
                 continue;
             }
-            Redrive::Unknown => ("unknown", "there is no such letter"),
-            Redrive::InHand => ("in hand", "somebody else redrives it at this moment"),
+            Redrive::Unknown => ("unknown", "no such dead letter"),
+            Redrive::InHand => ("in progress", "another process is redriving it; retry"),
             Redrive::Cut => (
                 "dead",
-                "it was too long to be kept whole; its sender has to send it again",
+                "its body was truncated when it was stored; ask the sender to send it again",
             ),
         };
         failed = true;
-        answer(context, id, outcome, why)?;
+        print_outcome(context, id, outcome, why)?;
     }
     Ok(if failed {
         ExitCode::FAILURE
@@ -173,17 +179,17 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
     })
 }
 
-/// Says what came of each event of a letter; true when one is dead still.
-fn tell(context: &Context, id: i64, answers: Vec<Outcome>) -> anyhow::Result<bool> {
+/// Prints the outcome of each event of a dead letter. True: at least one is still a dead letter.
+fn report(context: &Context, id: i64, outcomes: Vec<Outcome>) -> anyhow::Result<bool> {
     let mut dead = false;
-    for each in answers {
+    for each in outcomes {
         dead |= matches!(each, Outcome::Dead(_) | Outcome::Deferred { .. });
         match each {
-            Outcome::Applied => answer(context, id, "applied", "")?,
-            Outcome::Duplicate => answer(context, id, "duplicate", "")?,
-            Outcome::Refused(refusal) => answer(context, id, "refused", refusal.code())?,
-            Outcome::Dead(reason) => answer(context, id, "dead", &reason)?,
-            Outcome::Deferred { reason, .. } => answer(context, id, "deferred", &reason)?,
+            Outcome::Applied => print_outcome(context, id, "applied", "")?,
+            Outcome::Duplicate => print_outcome(context, id, "duplicate", "")?,
+            Outcome::Refused(refusal) => print_outcome(context, id, "refused", refusal.code())?,
+            Outcome::Dead(reason) => print_outcome(context, id, "dead", &reason)?,
+            Outcome::Deferred { reason, .. } => print_outcome(context, id, "deferred", &reason)?,
         }
     }
     Ok(dead)
@@ -201,9 +207,9 @@ async fn discard(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
         let (outcome, reason) = if found {
             ("discarded", "")
         } else {
-            ("unknown", "there is no such letter")
+            ("unknown", "no such dead letter")
         };
-        answer(context, id, outcome, reason)?;
+        print_outcome(context, id, outcome, reason)?;
     }
     Ok(if failed {
         ExitCode::FAILURE
@@ -212,8 +218,8 @@ async fn discard(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
     })
 }
 
-/// Says what came of one letter.
-fn answer(context: &Context, id: i64, outcome: &str, reason: &str) -> anyhow::Result<()> {
+/// Prints the outcome of one dead letter.
+fn print_outcome(context: &Context, id: i64, outcome: &str, reason: &str) -> anyhow::Result<()> {
     if context.json {
         return output::json(&json!({ "id": id, "outcome": outcome, "reason": reason }));
     }
@@ -227,7 +233,7 @@ fn answer(context: &Context, id: i64, outcome: &str, reason: &str) -> anyhow::Re
 async fn ids(store: &dyn Store, which: WhichArgs) -> anyhow::Result<Vec<i64>> {
     if !which.all {
         if which.ids.is_empty() {
-            return Err(WrongUse("name the letters' ids, or give --all".into()).into());
+            return Err(UsageError("no dead letters selected; pass their ids or --all".into()).into());
         }
         return Ok(which.ids);
     }
@@ -292,7 +298,7 @@ fn as_json(record: &DeadRecord) -> serde_json::Value {
     })
 }
 
-/// The bytes as text.
+/// The body as text.
 fn body(record: &DeadRecord) -> Cow<'_, str> {
     String::from_utf8_lossy(&record.dead_letter.body)
 }

@@ -1,4 +1,4 @@
-//! `tenure demo`: a year of three upstream apps, on an embedded store, under a simulated clock.
+//! `tenure demo`: a simulated year of three upstream apps on a temporary SQLite store.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use super::client::{card, story_table};
+use super::client::{card, journal_table};
 use super::context::Context;
 use super::output;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
@@ -22,25 +22,25 @@ use crate::{wire, worker};
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// The same seed shows the same year.
+    /// Seed of the simulation; the same seed gives the same year
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Clients in the world.
+    /// Number of clients
     #[arg(long, default_value_t = 400)]
     clients: usize,
-    /// Keep the HTTP side open afterwards, on `http.listen`, until interrupted.
+    /// Serve HTTP on http.listen afterwards, until interrupted
     #[arg(long)]
     serve: bool,
 }
 
-/// How often the sweeps run in simulated time.
+/// Interval of the sweeps in simulated time.
 const SWEEPS_EVERY: TimeDelta = TimeDelta::days(1);
-/// From the loss of a link, or a termination, to what the sweeps do about it, at least.
+/// Minimum grace period, so that sweeps have something to do.
 const GRACE: TimeDelta = TimeDelta::days(7);
-/// Events in a batch at most.
+/// Maximum number of events in a batch.
 const BATCH: usize = 1_000;
 
-/// What happened in the year.
+/// Totals of the year.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     seed: u64,
@@ -52,7 +52,8 @@ struct Summary {
     dead: BTreeMap<String, u64>,
     sweeps: BTreeMap<&'static str, SweepTotal>,
     census: Census,
-    story: String,
+    /// The client whose journal is shown.
+    featured_client: String,
     verify: VerifyReport,
     seconds: f64,
 }
@@ -92,13 +93,13 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
     summary.verify = engine.verify(|clients| bar.set_position(clients)).await?;
     bar.finish_and_clear();
     summary.census = store.census().await?;
-    let hero = hero(&engine).await?;
-    summary.story = hero.to_string();
+    let featured = featured_client(&engine).await?;
+    summary.featured_client = featured.to_string();
     summary.seconds = started.elapsed().as_secs_f64();
     if context.json {
         output::json(&summary)?;
     } else {
-        tell(&engine, &summary, &hero).await?;
+        print(&engine, &summary, &featured).await?;
     }
     if args.serve {
         worker::serve(context.settings.clone(), store).await?;
@@ -110,8 +111,8 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
     })
 }
 
-/// The policy of the settings, but for the graces: without any (the default) subscriptions end and clean-ups
-/// are done with the event itself, and the sweeps would have nothing to show.
+/// The policy of the settings with longer grace periods. Without them, the default, subscriptions end with the event
+/// itself and sweeps have nothing to do.
 fn policy(context: &Context) -> Policy {
     let settings = context.settings.policy();
     Policy {
@@ -125,7 +126,7 @@ fn midnight(moment: DateTime<Utc>) -> DateTime<Utc> {
     moment.date_naive().and_time(chrono::NaiveTime::MIN).and_utc()
 }
 
-/// Lets the year pass: events arrive, and once a day the sweeps run.
+/// Simulates the year: events arrive, and the sweeps run once a day.
 async fn live(
     context: &Context,
     engine: &Engine,
@@ -134,7 +135,7 @@ async fn live(
     world: &World,
     summary: &mut Summary,
 ) -> anyhow::Result<()> {
-    let bar = output::bar(world.deliveries.len() as u64, "a year");
+    let bar = output::bar(world.deliveries.len() as u64, "simulating");
     let mut rest = world.deliveries.as_slice();
     let mut tick = shape.start + SWEEPS_EVERY;
     while tick <= world.end {
@@ -164,14 +165,14 @@ async fn live(
     Ok(())
 }
 
-/// Through the same door as every message: bytes, decoded.
+/// Decodes a delivery from bytes, as every adapter does.
 fn decode(context: &Context, delivery: &Delivery) -> Incoming {
     let body = match &delivery.what {
         Arriving::Event(event) => wire::event(event),
         Arriving::Broken(bytes) => bytes.clone(),
     };
     context.decoder(delivery.at).line("demo", &body).map_or_else(
-        || unreachable!("no message of the demonstration is blank"),
+        || unreachable!("the demo sends no blank messages"),
         |read| read.map_or_else(Incoming::Dead, Incoming::Event),
     )
 }
@@ -189,8 +190,8 @@ impl Summary {
     }
 }
 
-/// The client with the most to tell that still fits on a screen.
-async fn hero(engine: &Engine) -> anyhow::Result<ClientKey> {
+/// The client with the most varied journal that fits on a screen.
+async fn featured_client(engine: &Engine) -> anyhow::Result<ClientKey> {
     const LINES: usize = 40;
     let clients = engine
         .store()
@@ -212,12 +213,12 @@ async fn hero(engine: &Engine) -> anyhow::Result<ClientKey> {
         }
     }
     best.map(|(_, key)| key)
-        .ok_or_else(|| anyhow::anyhow!("the world has no clients; give --clients"))
+        .ok_or_else(|| anyhow::anyhow!("no client to show; pass --clients with 1 or more"))
 }
 
-async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::Result<()> {
+async fn print(engine: &Engine, summary: &Summary, featured: &ClientKey) -> anyhow::Result<()> {
     output::line(format!(
-        "A year of {} clients, seed {}: {} messages arrived, {} applied, {} had come before, {} refused, {} dead.",
+        "A year of {} clients, seed {}: {} messages, {} applied, {} duplicates, {} refused, {} dead letters.",
         summary.clients,
         summary.seed,
         summary.deliveries,
@@ -227,7 +228,7 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
         summary.dead.values().sum::<u64>(),
     ));
     output::line(format!(
-        "Sweeps once a day; subscriptions and set-ups end after a grace of at least {} days.",
+        "Sweeps ran once a day, with grace periods of at least {} days.",
         GRACE.num_days(),
     ));
     output::line("");
@@ -252,14 +253,14 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
         ]
     });
     output::line(output::table(
-        &["sweep", "runs", "looked at", "changed", "changes"],
+        &["sweep", "runs", "examined", "changed", "changes"],
         rows,
     ));
     let rows = summary.refused.iter().map(|(code, n)| {
         let words = Refusal::from_code(code).map_or("", Refusal::words);
         vec![(*code).to_owned(), words.to_owned(), n.to_string()]
     });
-    output::line(output::table(&["refused", "because", "events"], rows));
+    output::line(output::table(&["refusal", "reason", "events"], rows));
     let dead_letters = engine
         .store()
         .dead_letters(&DeadFilter::default(), 0, 10_000)
@@ -269,22 +270,22 @@ async fn tell(engine: &Engine, summary: &Summary, hero: &ClientKey) -> anyhow::R
         *reasons.entry(dead_letter.reason.clone()).or_default() += 1;
     }
     let rows = reasons.into_iter().map(|(reason, n)| vec![reason, n.to_string()]);
-    output::line(output::table(&["dead letters: why", "messages"], rows));
-    if let Some(view) = engine.client(hero, None).await? {
+    output::line(output::table(&["reason of dead letters", "messages"], rows));
+    if let Some(view) = engine.client(featured, None).await? {
         output::line("");
-        output::line(format!("One client, {hero}, as it is now:"));
+        output::line(format!("Client {featured} at the end of the year:"));
         output::line(card(&view)?);
     }
-    output::line("and how it came to be so:");
-    output::line(story_table(&engine.journal(hero, 0, 1_000).await?));
+    output::line("and its journal:");
+    output::line(journal_table(&engine.journal(featured, 0, 1_000).await?));
     output::line("");
     output::line(format!(
-        "verify: {} clients folded anew from {} events, {}. All in {:.1} s.",
+        "verify: replayed {} clients from {} events, {}. Finished in {:.1} s.",
         summary.verify.clients,
         summary.verify.events,
         match summary.verify.drifts.len() {
             0 => "no drift".to_owned(),
-            n => format!("{n} DRIFT: {}", summary.verify.drifts[0].what),
+            n => format!("{n} clients DRIFTED, first: {}", summary.verify.drifts[0].what),
         },
         summary.seconds,
     ));

@@ -1,4 +1,4 @@
-//! `tenure ingest`: events from a file or standard input, straight into the store.
+//! `tenure ingest`: writes events from a file or standard input directly to the store.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,16 +15,19 @@ use crate::domain::Refusal;
 use crate::engine::Outcome;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tenure ingest events.ndjson\n  gzip -dc events.ndjson.gz | tenure ingest -"
+)]
 pub struct IngestArgs {
-    /// A file of structured JSON events (CloudEvents), one a line or in an array; `-` is standard input.
+    /// File of CloudEvents in JSON, one per line or in an array; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
 
-/// Events that are taken at a time when a file is taken in, at least.
-const BATCH: usize = 2_000;
+/// Minimum number of events ingested together.
+const MIN_BATCH: usize = 2_000;
 
-/// What came of a file.
+/// The outcomes of a file.
 #[derive(Debug, Default, Serialize)]
 struct Tally {
     lines: u64,
@@ -56,14 +59,14 @@ impl Tally {
 }
 
 pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitCode> {
-    let lines = Lines::open(&args.file, "ingest", "ingesting", longest_line(context)).await?;
+    let lines = Lines::open(&args.file, "ingest", "ingesting", max_line(context)).await?;
     let name = lines.name().to_owned();
     let engine = context.working_engine().await?;
     let mut tally = Tally::default();
     let bar = lines.bar.clone();
-    let most = engine.best_batch().max(BATCH);
+    let most = engine.best_batch().max(MIN_BATCH);
     let (sender, mut batches) = mpsc::channel(1);
-    let reading = tokio::spawn(lines.read_ahead(context.limits(), most, sender));
+    let reading = tokio::spawn(lines.read_ahead(context.settings.events, most, sender));
     while let Some(batch) = batches.recv().await {
         for outcome in engine.ingest(batch.incoming).await? {
             tally.count(outcome);
@@ -71,33 +74,33 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
         bar.inc(batch.progress);
     }
     bar.finish_and_clear();
-    // What came of the events before a failure is said first.
+    // Before a read error, print the outcomes of the events before it.
     let read = reading.await?;
     if context.json {
         output::json(&tally)?;
     } else {
-        say(&tally);
+        print(&tally);
     }
     read?;
-    let is_redrive_failed = tally.lines > 0 && tally.dead == tally.lines;
-    if is_redrive_failed {
+    let is_all_dead = tally.lines > 0 && tally.dead == tally.lines;
+    if is_all_dead {
         output::complain(format!(
-            "nothing in {name} is an event: all {} are dead letters; `tenure dead list` shows why",
+            "{name} contains no valid event: all {} became dead letters; `tenure dead list` shows the reasons",
             tally.lines
         ));
     } else if tally.lines == 0 && !context.json {
         output::complain(format!("{name} is empty"));
     }
-    Ok(if is_redrive_failed {
+    Ok(if is_all_dead {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
 }
 
-fn say(tally: &Tally) {
+fn print(tally: &Tally) {
     output::line(format!(
-        "{} events: {} applied, {} had come before, {} refused, {} dead{}",
+        "{} events: {} applied, {} duplicates, {} refused, {} dead letters{}",
         tally.lines,
         tally.applied,
         tally.duplicate,
@@ -113,22 +116,22 @@ fn say(tally: &Tally) {
             let words = Refusal::from_code(code).map_or("", Refusal::words);
             vec![(*code).to_owned(), words.to_owned(), n.to_string()]
         });
-        output::line(output::table(&["refused", "because", "events"], rows));
+        output::line(output::table(&["refusal", "reason", "events"], rows));
     }
     for reason in &tally.first_dead {
         output::complain(format!("dead letter: {reason}"));
     }
     if tally.deferred > 0 {
         output::complain(
-            "deferred events are ahead of the clock here; a worker ingests them by itself when their time has come",
+            "deferred events are ahead of this machine's clock; a worker ingests them when their time comes",
         );
     }
     if tally.dead > 0 && tally.dead < tally.lines {
-        output::complain("`tenure dead list` shows all of them");
+        output::complain("`tenure dead list` shows all dead letters");
     }
 }
 
-/// Longer ones are dead letters; one that is just long enough may end with a carriage return and a line feed.
-pub(super) fn longest_line(context: &Context) -> usize {
+/// The longest line to read: an event of the maximum size, a carriage return and a line feed.
+pub(super) fn max_line(context: &Context) -> usize {
     context.settings.events.max_event_bytes + 2
 }

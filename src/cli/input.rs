@@ -1,44 +1,44 @@
-//! What a file of events is: lines of JSON, an array, objects over several lines; or something else, which is named.
+//! Detects the format of a file of events: lines, an array, objects over several lines, or a foreign format.
 
 use std::io;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
-/// Bytes that are looked at. The first line of a file that is written over several lines is short.
+/// Maximum number of bytes examined. In a file of objects over several lines, the first line is short.
 const HEAD: usize = 64 << 10;
 
-/// How events stand in a file.
+/// How a file separates events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// One a line; lines end with this byte.
+    /// One event per line; lines end with this byte.
     Lines(u8),
-    /// In an array, or one after the other, over however many lines.
+    /// Events in an array, or one after the other, over any number of lines.
     Values,
 }
 
-/// A file that holds no JSON text in UTF-8, and the program that makes such of it.
+/// A file that is not JSON in UTF-8, and the program that converts it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
+#[error("{format}")]
 pub(super) struct Foreign {
-    what: &'static str,
-    /// A command that reads the file given behind it, or standard input.
+    format: &'static str,
+    /// A command that converts the file named by its last argument, or standard input.
     convert: Option<&'static str>,
 }
 
 impl Foreign {
-    /// What it is, and what to call instead.
+    /// The format, and the command to run instead.
     pub fn advice(&self, file: Option<&str>, command: &str) -> String {
         match (self.convert, file) {
             (Some(convert), Some(file)) => {
                 format!("{self}; `{convert} {file} | tenure {command} -` converts it")
             }
-            (Some(convert), None) => format!("{self}; put `{convert} |` before `tenure {command} -`"),
-            (None, _) => format!("{self}; events are JSON objects in UTF-8, one a line, or an array of them"),
+            (Some(convert), None) => format!("{self}; run `{convert} | tenure {command} -`"),
+            (None, _) => format!("{self}; expected JSON objects in UTF-8, one per line or in an array"),
         }
     }
 }
 
-/// Beginnings of files that are something else.
+/// First bytes of foreign formats.
 const FOREIGN: [(&[u8], &str, Option<&str>); 14] = [
     (
         b"\xff\xfe\0\0",
@@ -69,8 +69,8 @@ const FOREIGN: [(&[u8], &str, Option<&str>); 14] = [
 ];
 const UTF_16: &str = "it is UTF-16, not UTF-8 (PowerShell's `>` writes UTF-16)";
 
-/// Looks at the beginning of a file. What was read of it comes back, without a byte order mark. Waits for no more than is
-/// needed: somebody may be typing.
+/// Detects the format from the beginning of a file, and returns the bytes read, without a byte order mark. It reads no more
+/// than necessary, because the input may be a terminal.
 pub(super) async fn recognise(
     from: &mut (impl AsyncBufRead + Unpin),
 ) -> io::Result<Result<(Shape, Vec<u8>), Foreign>> {
@@ -94,9 +94,9 @@ pub(super) async fn recognise(
 }
 
 fn foreign(head: &[u8]) -> Option<Foreign> {
-    let is = |what, convert| Some(Foreign { what, convert });
-    if let Some((_, what, convert)) = FOREIGN.iter().find(|(mark, ..)| head.starts_with(mark)) {
-        return is(what, *convert);
+    let is = |format, convert| Some(Foreign { format, convert });
+    if let Some((_, format, convert)) = FOREIGN.iter().find(|(mark, ..)| head.starts_with(mark)) {
+        return is(format, *convert);
     }
     // Without a byte order mark.
     match head {
@@ -111,7 +111,7 @@ fn is_json_start(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte == b'{' || byte == b'['
 }
 
-/// How events stand in a text that begins so. None: it is too little to tell.
+/// The shape of text with this beginning. None: more is needed.
 fn shape(text: &[u8], is_end: bool) -> Option<Shape> {
     let otherwise = |shape| is_end.then_some(shape);
     let start = text.iter().position(|byte| !byte.is_ascii_whitespace());
@@ -119,7 +119,7 @@ fn shape(text: &[u8], is_end: bool) -> Option<Shape> {
         return otherwise(Shape::Lines(b'\n'));
     };
     if text[0] == b'[' {
-        // An array of other things, or a log line that begins with its time, is no array of events.
+        // An array of other values, or a log line that begins with `[`, is not an array of events.
         return match text[1..].iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'{' | b']') => Some(Shape::Values),
             Some(_) => Some(Shape::Lines(b'\n')),
@@ -133,7 +133,7 @@ fn shape(text: &[u8], is_end: bool) -> Option<Shape> {
     let mut scan = Scan::default();
     let is_open = line.iter().all(|&byte| !scan.ends_with(byte)) && !scan.in_string;
     if is_open && scan.depth > 0 {
-        // A line that was cut off is followed by the next event, the first of many by a member or an end.
+        // After a truncated line comes the next event; inside an object comes a member or its end.
         return match rest.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'"' | b'}' | b']') => Some(Shape::Values),
             Some(_) => Some(Shape::Lines(rest[0])),
@@ -147,8 +147,7 @@ fn shape(text: &[u8], is_end: bool) -> Option<Shape> {
     }
 }
 
-/// Finds the end of a JSON value, byte by byte. It counts brackets and looks at nothing else: whether they match, whoever
-/// reads the value will see.
+/// Finds the end of a JSON value, byte by byte, by counting brackets. Whether they match is left to the parser.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
     depth: u64,
@@ -157,7 +156,7 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Whether the value ends with this byte. A number or a word never does: what follows it ends it.
+    /// Whether the value ends with this byte. Numbers and words end before the next delimiter instead.
     pub fn ends_with(&mut self, byte: u8) -> bool {
         if self.in_string {
             match byte {
@@ -183,7 +182,7 @@ impl Scan {
         false
     }
 
-    /// Whether a value that began outside of brackets and quotes is over before this byte.
+    /// Whether a number or word ends before this byte.
     pub fn is_over_before(&self, byte: u8) -> bool {
         self.depth == 0
             && !self.in_string
@@ -195,12 +194,12 @@ impl Scan {
 mod tests {
     use super::*;
 
-    fn told(text: &[u8]) -> Option<Shape> {
+    fn shape_of(text: &[u8]) -> Option<Shape> {
         shape(text, false)
     }
 
     #[test]
-    fn shapes_are_recognised() {
+    fn the_first_bytes_determine_the_shape() {
         let lines = Some(Shape::Lines(b'\n'));
         for (text, expected) in [
             ("{\"a\":1}\n", lines),
@@ -216,17 +215,17 @@ mod tests {
             ("{\r\n\t\"a\": [", Some(Shape::Values)),
             ("{\"a\": {\n}", Some(Shape::Values)),
             ("{}\n{}", lines),
-            // Cut off in the middle of the first line.
+            // Truncated within the first line.
             ("{\"a\":\n{\"a\":1}\n", lines),
             ("{\"a\":\"b\n\"c\"", lines),
-            // Too little.
+            // Undecided.
             ("", None),
             ("{\"a\":1}", None),
             ("[ ", None),
             ("{\n ", None),
             ("{\"a\":1}\r", None),
         ] {
-            assert_eq!(told(text.as_bytes()), expected, "{text:?}");
+            assert_eq!(shape_of(text.as_bytes()), expected, "{text:?}");
         }
         assert_eq!(shape(b"", true), lines);
         assert_eq!(shape(b"{\"a\":1}", true), lines);
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_text_is_named() {
+    async fn a_foreign_format_is_named() {
         for (bytes, words) in [
             (&b"\xff\xfe{\0"[..], "UTF-16"),
             (b"\xfe\xff\0{", "UTF-16"),

@@ -1,4 +1,4 @@
-//! `tenure lanes`: how far each lane of the broker has come.
+//! `tenure lanes`: the watermark of each lane.
 
 use std::process::ExitCode;
 
@@ -9,13 +9,15 @@ use super::output;
 
 #[derive(Debug, Args)]
 pub struct LanesArgs {
-    /// Forget them all: no worker reads from RabbitMQ any more, and timers need not wait for what may come from there.
+    /// Remove all lanes, so that timers no longer wait for events from RabbitMQ
+    ///
+    /// Use it only after all workers have stopped reading from RabbitMQ for good.
     #[arg(long)]
-    forget: bool,
+    remove: bool,
 }
 
 pub async fn run(context: &Context, args: LanesArgs) -> anyhow::Result<ExitCode> {
-    let engine = if args.forget {
+    let engine = if args.remove {
         let engine = context.maintaining_engine().await?;
         engine.keep_lanes(&[]).await?;
         engine
@@ -40,6 +42,6 @@ pub async fn run(context: &Context, args: LanesArgs) -> anyhow::Result<ExitCode>
             output::words(lag.as_deref()),
         ]
     });
-    output::line(output::table(&["lane", "has come to", "behind"], rows));
+    output::line(output::table(&["lane", "watermark", "lag"], rows));
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Events of a file or of standard input: lines, or the values of an array or of JSON over several lines.
+//! Reads events from a file or standard input, one per line or as values of JSON over several lines.
 
 use std::fmt::Display;
 use std::io::Cursor;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::context::WrongUse;
+use super::context::UsageError;
 use super::input::{self, Scan, Shape};
 use super::{output, shell};
 use crate::clock::{Clock, SystemClock};
@@ -21,85 +21,82 @@ use crate::engine::Incoming;
 use crate::store::DeadLetter;
 use crate::wire::{Decoder, Limits};
 
-/// Bytes of lines in a batch, or one line more.
+/// Bytes of lines after which a batch is full.
 const BATCH_BYTES: usize = 64 << 20;
-/// How long nothing may come before what is there is taken.
+/// How long to wait for the next line before ingesting a partial batch.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a line may wait for others to be taken with.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a line may wait for others.
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Events of a file as they are written, and how far we are in it.
+/// The events of a file as bytes, and the position in it.
 pub(super) struct Lines {
     name: String,
-    /// Bytes of an event that are held. The rest of a longer one is passed over.
-    longest: usize,
+    /// Maximum number of bytes of an event to keep; the rest of a longer one is skipped.
+    max_line: usize,
     from: Box<dyn AsyncBufRead + Unpin + Send>,
     pub bar: ProgressBar,
     shape: Shape,
-    /// Lines or values so far.
+    /// Number of lines or values so far.
     number: u64,
-    /// What was read of the next one, and how long it is so far.
+    /// The bytes kept of the next line, and its length so far.
     line: Vec<u8>,
     length: u64,
-    /// How much further the bar is behind what was between.
+    /// Progress by the bytes between events.
     passed: u64,
     value: Value,
 }
 
-/// Where we are in a file of values.
+/// The position in a file of values.
 #[derive(Default)]
 struct Value {
     in_array: bool,
-    /// The value that has begun.
+    /// The unfinished value.
     scan: Option<Scan>,
 }
 
 impl Lines {
-    /// Opens a file and looks at what it is. `command` is for advice: the one that takes it in.
-    pub async fn open(file: &Path, command: &str, what: &str, longest: usize) -> anyhow::Result<Self> {
+    /// Opens a file and detects its shape. `command` is named in advice, `label` on the progress bar.
+    pub async fn open(file: &Path, command: &str, label: &str, max_line: usize) -> anyhow::Result<Self> {
         if file == Path::new("-") {
             let from = BufReader::new(tokio::io::stdin());
-            return Self::of("stdin", None, command, longest, from, output::spinner(what)).await;
+            return Self::of("stdin", None, command, max_line, from, output::spinner(label)).await;
         }
         let name = file.display().to_string();
-        let unreadable = |why: &dyn Display| WrongUse(format!("{name} cannot be read: {why}"));
+        let unreadable = |why: &dyn Display| UsageError(format!("cannot read {name}: {why}"));
         let opened = tokio::fs::File::open(file)
             .await
             .map_err(|error| unreadable(&error))?;
         let about = opened.metadata().await?;
         if about.is_dir() {
-            return Err(unreadable(&"it is a folder").into());
+            return Err(unreadable(&"it is a directory").into());
         }
         let bar = if about.is_file() {
-            output::bar(about.len(), what)
+            output::bar(about.len(), label)
         } else {
-            output::spinner(what)
+            output::spinner(label)
         };
         let from = BufReader::with_capacity(1 << 20, opened);
         let quoted = shell::quoted(file.as_os_str());
-        Self::of(&name, Some(&quoted), command, longest, from, bar).await
+        Self::of(&name, Some(&quoted), command, max_line, from, bar).await
     }
 
     async fn of(
         name: &str,
         file: Option<&str>,
         command: &str,
-        longest: usize,
+        max_line: usize,
         mut from: impl AsyncBufRead + Unpin + Send + 'static,
         bar: ProgressBar,
     ) -> anyhow::Result<Self> {
         let recognised = input::recognise(&mut from)
             .await
-            .map_err(|error| WrongUse(format!("{name} cannot be read: {error}")))?;
+            .map_err(|error| UsageError(format!("cannot read {name}: {error}")))?;
         let (shape, head) = recognised.map_err(|foreign| {
-            WrongUse(format!(
-                "{name} cannot be read: {}",
-                foreign.advice(file, command)
-            ))
+            UsageError(format!("cannot read {name}: {}", foreign.advice(file, command)))
         })?;
         Ok(Self {
             name: name.to_owned(),
-            longest,
+            max_line,
             from: Box::new(Cursor::new(head).chain(from)),
             bar,
             shape,
@@ -115,17 +112,17 @@ impl Lines {
         &self.name
     }
 
-    /// The next event, as it is written. Cancel-safe: what was read of it stays for the next call.
+    /// The next event as bytes. Cancel-safe: bytes already read stay for the next call.
     pub async fn next(&mut self) -> anyhow::Result<Option<Line>> {
         loop {
             let read = match self.shape {
                 Shape::Lines(end) => self.read_line(end).await,
                 Shape::Values => self.read_value().await,
             };
-            read.with_context(|| format!("{} cannot be read further", self.name))?;
+            read.with_context(|| format!("cannot read the rest of {}", self.name))?;
             let (mut line, length) = (mem::take(&mut self.line), mem::take(&mut self.length));
             if length == 0 {
-                return self.ended();
+                return self.at_end();
             }
             self.number += 1;
             self.passed += if self.bar.length().is_some() { length } else { 1 };
@@ -144,11 +141,11 @@ impl Lines {
         }
     }
 
-    fn ended(&self) -> anyhow::Result<Option<Line>> {
+    fn at_end(&self) -> anyhow::Result<Option<Line>> {
         if self.value.in_array {
             anyhow::bail!(
-                "{} ends within its array, after {} events: it was cut off. Those before its end were taken; calling \
-                 this again with the whole file does no harm",
+                "{} ends inside an array after {} events: the file is truncated. The events before its end were \
+                 processed; it is safe to run this again with the complete file",
                 self.name,
                 self.number
             );
@@ -164,7 +161,7 @@ impl Lines {
         }
     }
 
-    /// Passes over so many events, and tells how many there were.
+    /// Skips events, and returns the number skipped.
     pub async fn skip(&mut self, events: u64) -> anyhow::Result<u64> {
         for skipped in 0..events {
             let Some(line) = self.next().await? else {
@@ -175,13 +172,13 @@ impl Lines {
         Ok(events)
     }
 
-    /// Reads up to the end of a line, and keeps its beginning.
+    /// Reads to the end of a line, and keeps up to `max_line` bytes of it.
     async fn read_line(&mut self, end: u8) -> std::io::Result<()> {
         loop {
             let there = self.from.fill_buf().await?;
             let end = there.iter().position(|&byte| byte == end);
             let part = &there[..end.map_or(there.len(), |end| end + 1)];
-            let room = self.longest.saturating_sub(self.line.len());
+            let room = self.max_line.saturating_sub(self.line.len());
             self.line.extend_from_slice(&part[..part.len().min(room)]);
             let read = part.len();
             self.length += read as u64;
@@ -192,7 +189,7 @@ impl Lines {
         }
     }
 
-    /// Reads up to the end of a value, and keeps its beginning.
+    /// Reads to the end of a value, and keeps up to `max_line` bytes of it.
     async fn read_value(&mut self) -> std::io::Result<()> {
         loop {
             let there = self.from.fill_buf().await?;
@@ -213,7 +210,7 @@ impl Lines {
                     continue;
                 }
                 self.length += 1;
-                if self.line.len() < self.longest {
+                if self.line.len() < self.max_line {
                     self.line.push(byte);
                 }
                 if self.value.scan.get_or_insert_default().ends_with(byte) {
@@ -229,8 +226,7 @@ impl Lines {
         }
     }
 
-    /// Reads and decodes the next batch of at most so many while the one before is taken, until there is no more or nobody
-    /// takes it.
+    /// Reads and decodes batches ahead of the receiver, until the end of the file or until the receiver is gone.
     pub async fn read_ahead(
         mut self,
         limits: Limits,
@@ -240,7 +236,7 @@ impl Lines {
         while let Ok(slot) = into.reserve().await {
             let mut batch = Batch::default();
             let filled = self.fill(&mut batch, limits, most).await;
-            // What was read before a failure is taken, too.
+            // A read error comes after the events before it.
             slot.send(batch);
             if !filled? {
                 break;
@@ -249,7 +245,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Adds lines to a batch until it is full, or they come slowly. Whether there may be more.
+    /// Adds lines to a batch until it is full or the input pauses. False: the file has ended.
     async fn fill(&mut self, batch: &mut Batch, limits: Limits, most: usize) -> anyhow::Result<bool> {
         let Some(first) = self.next().await? else {
             return Ok(false);
@@ -257,7 +253,7 @@ impl Lines {
         batch.add(&first, limits);
         let begun = Instant::now();
         while batch.incoming.len() < most && batch.bytes < BATCH_BYTES {
-            let waited = (Instant::now() + PAUSE).min(begun + PATIENCE);
+            let waited = (Instant::now() + PAUSE).min(begun + MAX_WAIT);
             let Ok(next) = timeout_at(waited, self.next()).await else {
                 break;
             };
@@ -271,7 +267,7 @@ impl Lines {
 }
 
 impl Value {
-    /// Whether a byte is no part of a value. Enters and leaves arrays of events.
+    /// Whether a byte stands between values. Enters and leaves arrays of events.
     fn is_between(&mut self, byte: u8) -> bool {
         if self.scan.is_some() {
             return false;
@@ -286,13 +282,13 @@ impl Value {
     }
 }
 
-/// An event as it is written in a file.
+/// An event as bytes of a file.
 pub(super) struct Line {
     pub origin: String,
     pub bytes: Vec<u8>,
-    /// How long it is where only its beginning is here.
+    /// The length of an event of which only the beginning was kept.
     overlong: Option<u64>,
-    /// How much further the bar is behind it, and behind the empty lines before it.
+    /// Progress by this event and the empty lines before it.
     pub progress: u64,
 }
 
@@ -309,11 +305,11 @@ impl Line {
     }
 }
 
-/// Lines that are taken together.
+/// Events that are ingested together.
 #[derive(Default)]
 pub(super) struct Batch {
     pub incoming: Vec<Incoming>,
-    /// How much further the bar is when they are taken.
+    /// Progress by these events.
     pub progress: u64,
     bytes: usize,
 }

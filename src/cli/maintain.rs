@@ -1,4 +1,4 @@
-//! `tenure migrate`, `restored` and `config`.
+//! `tenure migrate`, `tenure restored` and `tenure config`.
 
 use std::process::ExitCode;
 
@@ -11,12 +11,12 @@ pub async fn migrate(context: &Context) -> anyhow::Result<ExitCode> {
     if context.json {
         output::json(&serde_json::json!({ "store": store.kind(), "migrated": true }))?;
     } else {
-        output::line(format!("the {} store is at this version", store.kind()));
+        output::line(format!("the schema of the {} store is up to date", store.kind()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// After a backup was restored: the changes that wait, and those to come, are published in a new epoch.
+/// Starts a new epoch, in which unpublished and future changes are published.
 pub async fn restored(context: &Context) -> anyhow::Result<ExitCode> {
     context.existing().await?;
     let store = context.migrated().await?;
@@ -26,7 +26,7 @@ pub async fn restored(context: &Context) -> anyhow::Result<ExitCode> {
         output::json(&serde_json::json!({ "epoch": format!("{epoch:019}"), "waiting": waiting }))?;
     } else {
         output::line(format!(
-            "a new epoch of changes has begun: {epoch:019}; {waiting} changes wait, and are published in it"
+            "started epoch {epoch:019}; {waiting} unpublished changes will be published in it"
         ));
     }
     Ok(ExitCode::SUCCESS)

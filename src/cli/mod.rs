@@ -1,6 +1,6 @@
-//! The command line: `tenure run`, `tenure demo` and what operators and scripts ask for.
+//! The command line: `tenure run`, `tenure demo`, and commands for operators and scripts.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong use (arguments or settings).
+//! Exit codes: 0 success, 1 failure, 2 usage error (arguments or settings).
 
 mod client;
 mod context;
@@ -27,70 +27,80 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::broker::BrokerError;
+use crate::config::SettingsError;
 use crate::escape::visible;
 use crate::store::StoreError;
 use crate::worker::WorkerError;
 use context::Context;
-pub use context::WrongUse;
+pub use context::UsageError;
 
-/// Knows which partner may enter whose account, and who is billed for what, at this very moment.
+/// Track which partner may access whose account, and who is billed for what
+///
+/// Tenure applies events about partners and their clients, runs timers, and publishes every change.
 #[derive(Debug, Parser)]
-#[command(name = "tenure", version, about, max_term_width = 100)]
+#[command(name = "tenure", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
-    /// A settings file (TOML); it overrides what is compiled in, and the environment overrides it.
+    /// Read settings from this TOML file; environment variables override it
     #[arg(long, value_name = "FILE", global = true, env = "TENURE_CONFIG")]
     config: Option<PathBuf>,
-    /// Answer in JSON: one object, or for lists one object a line.
+    /// Print JSON: one object, or one object per line for lists
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     command: Command,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  tenure demo
+  tenure run
+  tenure client show acme/c-1 --journal
+  tenure sweep access-expiry --dry-run";
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Work: take events from RabbitMQ and over HTTP, sweep on schedule, tell what changed.
+    /// Run the worker: ingest events, sweep on schedule, serve HTTP, publish changes
     Run,
-    /// Show a year of three upstream apps on an embedded store in a temporary folder.
+    /// Simulate a year of three upstream apps in a temporary store
     Demo(demo::DemoArgs),
-    /// Publish events (CloudEvents: one JSON object a line, or an array of them) to RabbitMQ.
+    /// Publish events from a file to RabbitMQ
     Publish(publish::PublishArgs),
-    /// Take events (CloudEvents: one JSON object a line, or an array of them) straight into the store.
+    /// Ingest events from a file directly into the store
     Ingest(ingest::IngestArgs),
-    /// Ask about clients.
+    /// Show and list clients
     #[command(subcommand)]
     Client(client::ClientCommand),
-    /// List the sweeps; run one now, look at what it would do, pause or resume it.
+    /// List the sweeps, or run, preview, pause or resume one
     Sweep(sweep::SweepArgs),
-    /// Show how far each lane of RabbitMQ has come: timers fire up to there.
+    /// Show the watermark of each lane, up to which timers fire
     Lanes(lanes::LanesArgs),
-    /// Show the durations that count, and since when, or put those of the settings into force.
+    /// Show the policies in effect, or confirm the policy in the settings
     Policy(policy::PolicyArgs),
-    /// Look after dead letters: messages that could not be events.
+    /// Manage dead letters: messages that are not valid events
     #[command(subcommand)]
     Dead(dead::DeadCommand),
-    /// Fold every client anew from the log and compare it with all that is stored.
+    /// Replay clients from the event log and report differences from the stored state
     Verify(verify::ScopeArgs),
-    /// Make what is stored agree with the log, and tell listeners what they were told wrongly.
+    /// Replay clients from the event log, repair the stored state and publish corrections
     Rebuild(verify::ScopeArgs),
-    /// Remove what has grown older than the settings in [retention] say.
+    /// Remove records that are older than [retention] allows
     Prune(prune::PruneArgs),
-    /// Bring the store's tables to this version.
+    /// Create the store's tables or update them to this version
     Migrate,
-    /// Begin a new epoch of changes: run this after you restored a backup of the store.
+    /// Start a new epoch of changes after restoring a backup
     Restored,
-    /// Show the settings in force, where each comes from, secrets left out.
+    /// Show the effective settings and the origin of each, without secrets
     Config,
 }
 
 impl Cli {
-    /// Reads the arguments of this process.
+    /// Parses the arguments of this process.
     ///
     /// # Errors
-    /// The exit code, after what is wrong with them, or the help that was asked for, was printed.
+    /// The exit code, after the error or the requested help was printed.
     pub fn from_arguments() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| {
-            // It quotes the arguments, and may be shown to others than those who wrote them.
+            // The message quotes the arguments, which may contain terminal escapes.
             let arguments = std::env::args_os();
             let shown = arguments.map(|argument| visible(&argument.to_string_lossy()).into_owned());
             let error = Self::try_parse_from(shown).err().unwrap_or(error);
@@ -99,13 +109,13 @@ impl Cli {
         })
     }
 
-    /// Whether it is `tenure run`, which takes what others send.
+    /// Whether this is `tenure run`, which decodes messages from others.
     #[must_use]
     pub fn is_run(&self) -> bool {
         matches!(self.command, Command::Run)
     }
 
-    /// Runs the command. What it has to say is on standard output, what went wrong on standard error.
+    /// Runs the command. Results go to standard output, errors to standard error.
     pub async fn run(self) -> ExitCode {
         let Self {
             config,
@@ -124,28 +134,29 @@ impl Cli {
             Ok(code) => code,
             Err(error) => {
                 output::complain(explain(&error));
-                ExitCode::from(if is_wrong_use(&error) { 2 } else { 1 })
+                ExitCode::from(if is_usage_error(&error) { 2 } else { 1 })
             }
         }
     }
 }
 
-/// An error and its causes. Many errors have the words of their cause in their own: those are not said again.
+/// An error and its causes, except those that the error's own text already contains.
 fn explain(error: &anyhow::Error) -> String {
-    error.chain().skip(1).fold(error.to_string(), |mut said, cause| {
+    error.chain().skip(1).fold(error.to_string(), |mut text, cause| {
         let cause = cause.to_string();
-        if !said.contains(&cause) {
-            said.push_str(": ");
-            said.push_str(&cause);
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
         }
-        said
+        text
     })
 }
 
-/// Settings that can only be found wrong by whoever works with them are wrong all the same.
-fn is_wrong_use(error: &anyhow::Error) -> bool {
+/// Includes settings that only their user can find invalid, such as a wrong password.
+fn is_usage_error(error: &anyhow::Error) -> bool {
     let worker = error.downcast_ref::<WorkerError>();
-    error.is::<WrongUse>()
+    error.is::<UsageError>()
+        || error.is::<SettingsError>()
         || matches!(
             error.downcast_ref(),
             Some(BrokerError::Settings(_) | BrokerError::Login(_))

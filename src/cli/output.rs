@@ -1,7 +1,6 @@
-//! What people read (tables, bars) and what programs read (JSON).
+//! Output of commands: tables and progress bars for people, JSON for programs.
 //!
-//! Everything that a command prints passes through here, and leaves it without characters that a terminal would obey: see
-//! [`crate::escape`].
+//! All output passes through this module, which escapes characters that would control a terminal: see [`crate::escape`].
 
 use std::fmt::{self, Display, Formatter};
 use std::io::Write;
@@ -15,12 +14,12 @@ use serde::Serialize;
 use crate::domain::time::rfc3339;
 use crate::escape::{self, visible};
 
-/// Text that is safe to print. Text that others have written becomes so by being turned into it.
+/// Text that is safe to print, because converting into it escapes control characters.
 #[derive(Clone, Debug)]
 pub struct Safe(String);
 
 impl From<&str> for Safe {
-    /// One line, whatever is in it.
+    /// One line; line breaks are escaped.
     fn from(text: &str) -> Self {
         Self(visible(text).into_owned())
     }
@@ -45,7 +44,7 @@ impl From<&Self> for Safe {
 }
 
 impl Safe {
-    /// Several lines, each of them safe.
+    /// Several lines, each escaped.
     pub fn lines<T: Into<Self>>(lines: impl IntoIterator<Item = T>) -> Self {
         let lines: Vec<String> = lines.into_iter().map(|line| line.into().0).collect();
         Self(lines.join("\n"))
@@ -58,13 +57,12 @@ impl Display for Safe {
     }
 }
 
-/// Prints a line, or what is safe and may have several. A reader that has gone away (`| head`) is no failure.
+/// Prints text and a line break. A closed pipe (`| head`) is not an error.
 pub fn line(text: impl Into<Safe>) {
     let _ = writeln!(std::io::stdout().lock(), "{}", text.into());
 }
 
-/// Says on standard error what went wrong. Nobody may be there to read it (`2>&1 | head`), and that is no
-/// failure either.
+/// Prints a message to standard error. A closed pipe (`2>&1 | head`) is not an error.
 pub fn complain(text: impl Into<Safe>) {
     let _ = writeln!(std::io::stderr().lock(), "tenure: {}", text.into());
 }
@@ -80,7 +78,7 @@ pub fn json_line(value: &serde_json::Value) -> Safe {
     Safe(escape::json(&value.to_string()).into_owned())
 }
 
-/// A table for people; without rows, only its head. A cell of text is one line, whatever is in it.
+/// A table for people; without rows, only its header. Line breaks in text cells are escaped.
 pub fn table<C: Into<Safe>>(head: &[&str], rows: impl IntoIterator<Item = Vec<C>>) -> Safe {
     let mut table = Table::new();
     table
@@ -93,53 +91,52 @@ pub fn table<C: Into<Safe>>(head: &[&str], rows: impl IntoIterator<Item = Vec<C>
     Safe(table.to_string())
 }
 
-/// A bar on standard error; nothing where that is no terminal.
-pub fn bar(length: u64, what: &str) -> ProgressBar {
+/// A progress bar on standard error, if that is a terminal.
+pub fn bar(length: u64, label: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:>12} {bar:40} {percent:>3}% {pos}/{len} {per_sec} {eta}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length)
         .with_style(style)
-        .with_message(what.to_owned())
+        .with_message(label.to_owned())
 }
 
-/// A count without a known end.
-pub fn spinner(what: &str) -> ProgressBar {
+/// A progress counter without a known end.
+pub fn spinner(label: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:>12} {spinner} {pos} {per_sec}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
     ProgressBar::new_spinner()
         .with_style(style)
-        .with_message(what.to_owned())
+        .with_message(label.to_owned())
 }
 
-/// How far a long command has come, on standard error: a running count on a terminal, elsewhere a plain line now
-/// and then.
+/// Progress of a long command on standard error: a running count on a terminal, otherwise a line every few seconds.
 pub struct Progress {
     bar: ProgressBar,
-    what: &'static str,
-    told: Instant,
+    unit: &'static str,
+    reported: Instant,
 }
 
 impl Progress {
     const EVERY: Duration = Duration::from_secs(10);
 
-    pub fn new(what: &'static str) -> Self {
+    pub fn new(unit: &'static str) -> Self {
         Self {
-            bar: spinner(what),
-            what,
-            told: Instant::now(),
+            bar: spinner(unit),
+            unit,
+            reported: Instant::now(),
         }
     }
 
-    /// So many are done; the last was this.
+    /// Reports the number done so far, and the last one.
     pub fn tick(&mut self, done: u64, last: &impl Display) {
         self.bar.set_position(done);
-        if self.bar.is_hidden() && self.told.elapsed() >= Self::EVERY {
-            complain(format!("{done} {}, up to {last}", self.what));
-            self.told = Instant::now();
+        if self.bar.is_hidden() && self.reported.elapsed() >= Self::EVERY {
+            complain(format!("{done} {}, up to {last}", self.unit));
+            self.reported = Instant::now();
         }
     }
 
-    /// Writes something else, without the count in the way.
+    /// Prints something else without disturbing the progress bar.
     pub fn aside(&self, write: impl FnOnce()) {
         self.bar.suspend(write);
     }
@@ -154,7 +151,7 @@ pub fn moment(time: Option<DateTime<Utc>>) -> String {
     time.map_or_else(|| "-".into(), rfc3339)
 }
 
-/// A few words, or a dash.
+/// Text for people, or a dash.
 pub fn words(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }

@@ -1,4 +1,4 @@
-//! `tenure policy`: the durations and thresholds that count, and since when.
+//! `tenure policy`: the policies in effect and the confirmation of a new one.
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ use crate::worker;
 
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
-    /// Put the durations of these settings into force, however many clients that changes.
+    /// Put the policy in the settings into effect, even if it changes more clients than the breaker allows
     #[arg(long)]
     confirm: bool,
 }
@@ -39,7 +39,7 @@ async fn show(context: &Context) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let head = [
-        "counts from",
+        "effective from",
         "access.idle",
         "warn_before",
         "mature_after_jobs",
@@ -49,7 +49,7 @@ async fn show(context: &Context) -> anyhow::Result<ExitCode> {
         "invitations",
     ];
     let rows = recorded.iter().enumerate().map(|(place, (from, policy))| {
-        // The first counts from the beginning of time, whenever it was recorded.
+        // The first is effective from the beginning of time, not from when it was recorded.
         row((place > 0).then_some(*from), policy)
     });
     output::line(output::table(&head, rows));
@@ -77,10 +77,10 @@ async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
     }
     output::line(match from {
         Some(from) => format!(
-            "the durations of these settings count from {} on; the deadlines of {clients} clients were looked at",
+            "the policy in these settings takes effect at {}; checked the deadlines of {clients} clients",
             rfc3339(from)
         ),
-        None => "the durations of these settings are those in force".into(),
+        None => "the policy in these settings is already in effect".into(),
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -103,7 +103,7 @@ fn row(from: Option<DateTime<Utc>>, policy: &Policy) -> Vec<String> {
     ]
 }
 
-/// As settings are written: `60d`, not `1month 29days`.
+/// A duration in the syntax of settings: `60d`, not `1month 29days`.
 fn span(span: TimeDelta) -> String {
     let days = span.num_days();
     let rest = (span - TimeDelta::days(days)).to_std().unwrap_or_default();
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_shown_as_settings_are_written() {
+    fn durations_are_printed_in_the_syntax_of_settings() {
         for (of, shown) in [
             (TimeDelta::days(60), "60d"),
             (TimeDelta::zero(), "0s"),

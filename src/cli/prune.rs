@@ -1,4 +1,4 @@
-//! `tenure prune [--dry-run]`: what has grown too old, by hand.
+//! `tenure prune`: removes expired records on demand.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use super::{output, stop};
 
 #[derive(Debug, Args)]
 pub struct PruneArgs {
-    /// Count what would be removed, and remove nothing.
+    /// Count the records to remove, and remove none
     #[arg(long)]
     dry_run: bool,
 }
@@ -29,12 +29,12 @@ pub async fn run(context: &Context, args: PruneArgs) -> anyhow::Result<ExitCode>
     } else {
         let did = if args.dry_run { "would remove" } else { "removed" };
         output::line(format!(
-            "{did} {} dead letters, {} runs of sweeps, {} lines of the journal{}",
+            "{did} {} dead letters, {} sweep runs, {} journal lines{}",
             report.dead_letters,
             report.sweep_runs,
             report.journal,
             if report.stopped {
-                "; stopped before it was through"
+                "; stopped early, run it again to continue"
             } else {
                 ""
             }

@@ -1,4 +1,4 @@
-//! `tenure publish`: events from a file or standard input to RabbitMQ.
+//! `tenure publish`: publishes events from a file or standard input to RabbitMQ.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::timeout;
 
-use super::context::{Context, WrongUse};
-use super::ingest::longest_line;
+use super::context::{Context, UsageError};
+use super::ingest::max_line;
 use super::lines::{Line, Lines};
 use super::stop::{self, Signals};
 use super::{output, shell};
@@ -19,38 +19,41 @@ use crate::broker::publisher::Publisher;
 use crate::clock::{Clock, SystemClock};
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tenure publish events.ndjson\n  tenure publish events.ndjson --skip 1200"
+)]
 pub struct PublishArgs {
-    /// A file of structured JSON events (CloudEvents), one a line or in an array; `-` is standard input.
+    /// File of CloudEvents in JSON, one per line or in an array; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Publish lines that cannot be events too, as they are.
+    /// Also publish lines that are not valid events, unchanged
     #[arg(long)]
     unchecked: bool,
-    /// Pass over the first N events: a call that was cut off says how many RabbitMQ has confirmed.
+    /// Skip the first N events; an interrupted run prints the number to use
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip: u64,
 }
 
-/// How long RabbitMQ may take to confirm before we say that we wait for it.
-const SLOW: Duration = Duration::from_secs(5);
-/// How long RabbitMQ may take to confirm what is under way after a signal.
-const LAST: Duration = Duration::from_secs(5);
+/// How long to wait for a confirm before printing a warning.
+const SLOW_CONFIRM: Duration = Duration::from_secs(5);
+/// How long to wait for outstanding confirms after a signal.
+const CONFIRM_GRACE: Duration = Duration::from_secs(5);
 
-/// How far a file has been published. Events count from 1, those that were passed over included.
+/// Progress through a file. Events are numbered from 1, including skipped ones.
 #[derive(Debug, Default)]
-struct Course {
-    /// The last one that was read.
+struct Progress {
+    /// The last event read.
     read: u64,
-    /// Those that were handed over and are not confirmed yet, in order.
+    /// Events handed to RabbitMQ and not yet confirmed, in order.
     open: VecDeque<u64>,
     confirmed: u64,
     not_published: u64,
-    /// That we wait for RabbitMQ was said.
+    /// Whether the warning about slow confirms was printed.
     is_slow: bool,
 }
 
-impl Course {
-    /// The publisher has seen so many confirms, always of the oldest that was open.
+impl Progress {
+    /// Records the number of confirms so far. RabbitMQ confirms in order.
     fn confirmed(&mut self, confirmed: u64) {
         while self.confirmed < confirmed {
             self.open.pop_front();
@@ -58,25 +61,25 @@ impl Course {
         }
     }
 
-    /// Up to which event there is nothing left to do.
+    /// The last event before the first unconfirmed one.
     fn done(&self) -> u64 {
         self.open.front().map_or(self.read, |first| first - 1)
     }
 
-    /// Waits for RabbitMQ as long as it takes; when that is long, says so once. None: a signal came, and what was waited
-    /// for did not end soon after.
+    /// Waits for RabbitMQ without a limit, with one warning if it is slow. None: a signal arrived, and the grace period for
+    /// outstanding confirms is over.
     async fn wait<T>(&mut self, waiting: impl Future<Output = T>, signals: &Signals) -> Option<T> {
         let mut waiting = pin!(waiting);
         if !self.is_slow {
             tokio::select! {
-                done = timeout(SLOW, &mut waiting) => {
+                done = timeout(SLOW_CONFIRM, &mut waiting) => {
                     if let Ok(done) = done {
                         return Some(done);
                     }
                     self.is_slow = true;
                     output::complain(
-                        "RabbitMQ does not confirm; waiting for it. Where it is short of memory or disk it holds \
-                         publishers back: `rabbitmqctl status` shows its alarms",
+                        "RabbitMQ does not confirm; still waiting. It blocks publishers when memory or disk space is low: \
+                         `rabbitmqctl status` shows its alarms",
                     );
                 }
                 () = signals.first.cancelled() => {}
@@ -87,7 +90,7 @@ impl Course {
             () = signals.first.cancelled() => {}
         }
         tokio::select! {
-            done = timeout(LAST, waiting) => done.ok(),
+            done = timeout(CONFIRM_GRACE, waiting) => done.ok(),
             () = signals.second.cancelled() => None,
         }
     }
@@ -95,47 +98,55 @@ impl Course {
 
 pub async fn publish(context: &Context, args: PublishArgs) -> anyhow::Result<ExitCode> {
     let Some(url) = &context.settings.broker.url else {
-        return Err(WrongUse("there is no broker to publish to: set AMQP_URL or broker.url".into()).into());
+        return Err(UsageError("no broker is configured; set AMQP_URL or broker.url".into()).into());
     };
-    let mut lines = Lines::open(&args.file, "publish", "publishing", longest_line(context)).await?;
+    let mut lines = Lines::open(&args.file, "publish", "publishing", max_line(context)).await?;
     let skipped = lines.skip(args.skip).await?;
     if skipped < args.skip {
         let name = lines.name();
-        return Err(WrongUse(format!("--skip {}: {name} has {skipped} events only", args.skip)).into());
+        return Err(UsageError(format!("--skip {}: {name} has only {skipped} events", args.skip)).into());
     }
     let signals = stop::signals()?;
     let mut publisher = tokio::select! {
         connected = Publisher::connect(url.reveal(), &context.settings.broker) => connected?,
-        () = signals.first.cancelled() => anyhow::bail!("stopped before anything was published"),
+        () = signals.first.cancelled() => anyhow::bail!("stopped before publishing any event"),
     };
-    let mut course = Course {
+    let mut progress = Progress {
         read: args.skip,
-        ..Course::default()
+        ..Progress::default()
     };
-    let ended = publish_all(context, &args, &mut lines, &mut publisher, &mut course, &signals).await;
-    course.confirmed(publisher.confirmed());
+    let ended = publish_all(
+        context,
+        &args,
+        &mut lines,
+        &mut publisher,
+        &mut progress,
+        &signals,
+    )
+    .await;
+    progress.confirmed(publisher.confirmed());
     let is_whole = matches!(ended, Ok(true));
     if is_whole {
-        // Everything is confirmed: how the connection ends makes no difference.
-        let _ = timeout(LAST, publisher.finish()).await;
+        // All events are confirmed, so errors on closing the connection do not matter.
+        let _ = timeout(CONFIRM_GRACE, publisher.finish()).await;
     }
     lines.bar.finish_and_clear();
-    report(context, lines.name(), &course, is_whole)?;
+    report(context, lines.name(), &progress, is_whole)?;
     ended?;
-    Ok(if is_whole && course.not_published == 0 {
+    Ok(if is_whole && progress.not_published == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// Publishes until the end of the file, and waits for all confirms. False: a signal came before.
+/// Publishes to the end of the file, and waits for all confirms. False: interrupted by a signal.
 async fn publish_all(
     context: &Context,
     args: &PublishArgs,
     lines: &mut Lines,
     publisher: &mut Publisher,
-    course: &mut Course,
+    progress: &mut Progress,
     signals: &Signals,
 ) -> anyhow::Result<bool> {
     loop {
@@ -147,27 +158,27 @@ async fn publish_all(
         let Some(line) = line else {
             break;
         };
-        course.read += 1;
+        progress.read += 1;
         lines.bar.inc(line.progress);
-        if !publish_one(context, args, line, publisher, course, signals).await? {
+        if !publish_one(context, args, line, publisher, progress, signals).await? {
             return Ok(false);
         }
-        course.confirmed(publisher.confirmed());
+        progress.confirmed(publisher.confirmed());
     }
-    match course.wait(publisher.flush(), signals).await {
+    match progress.wait(publisher.flush(), signals).await {
         Some(flushed) => flushed?,
         None => return Ok(false),
     }
     Ok(!signals.first.is_cancelled())
 }
 
-/// Hands one event over. False: a signal came, and RabbitMQ does not take it.
+/// Publishes one event. False: interrupted by a signal while RabbitMQ does not accept it.
 async fn publish_one(
     context: &Context,
     args: &PublishArgs,
     line: Line,
     publisher: &mut Publisher,
-    course: &mut Course,
+    progress: &mut Progress,
     signals: &Signals,
 ) -> anyhow::Result<bool> {
     let event = match line.event(&context.decoder(SystemClock.now())) {
@@ -175,55 +186,55 @@ async fn publish_one(
         Some(Ok(event)) => Some(event),
         Some(Err(_)) if args.unchecked && line.is_whole() => None,
         Some(Err(dead_letter)) => {
-            course.not_published += 1;
+            progress.not_published += 1;
             output::complain(format!("{}: not published: {}", line.origin, dead_letter.reason));
             return Ok(true);
         }
     };
-    course.open.push_back(course.read);
+    progress.open.push_back(progress.read);
     let publishing = async {
         match &event {
             Some(event) => publisher.publish_event(event, line.bytes).await,
             None => publisher.publish_bytes(line.bytes).await,
         }
     };
-    match course.wait(publishing, signals).await {
+    match progress.wait(publishing, signals).await {
         Some(done) => done?,
         None => return Ok(false),
     }
     Ok(true)
 }
 
-/// Says how much RabbitMQ has confirmed and, where that is not all, how to go on.
-fn report(context: &Context, name: &str, course: &Course, is_whole: bool) -> anyhow::Result<()> {
-    let (published, not_published) = (course.confirmed, course.not_published);
+/// Prints the number of confirmed events and, if interrupted, the command that continues.
+fn report(context: &Context, name: &str, progress: &Progress, is_whole: bool) -> anyhow::Result<()> {
+    let (published, not_published) = (progress.confirmed, progress.not_published);
     if context.json {
         let mut sum = serde_json::json!({ "published": published, "not_published": not_published });
         if !is_whole {
-            sum["stopped_after"] = course.done().into();
+            sum["stopped_after"] = progress.done().into();
         }
         output::json(&sum)?;
     } else {
         output::line(format!("{published} events published and confirmed"));
-        if is_whole && course.read == 0 {
+        if is_whole && progress.read == 0 {
             output::complain(format!("{name} is empty"));
         }
     }
     if !is_whole {
         output::complain(format!(
-            "stopped after {} events of {name}; `{}` goes on",
-            course.done(),
-            again(std::env::args_os().skip(1), course.done())
+            "stopped after {} events of {name}; run `{}` to continue",
+            progress.done(),
+            command_to_continue(std::env::args_os().skip(1), progress.done())
         ));
     }
     Ok(())
 }
 
-/// This call once more, for the events behind the first so many.
-fn again(arguments: impl Iterator<Item = OsString>, skip: u64) -> String {
+/// This command with `--skip` set to the number of events that are done.
+fn command_to_continue(arguments: impl Iterator<Item = OsString>, skip: u64) -> String {
     let mut words = vec!["tenure".to_owned()];
     let mut is_number = false;
-    // Options stand before `--`.
+    // The position of `--`, before which options must stand.
     let mut end_of_options = None;
     for argument in arguments {
         if std::mem::take(&mut is_number) {
@@ -248,22 +259,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_confirmed_in_a_row_is_done() {
-        let mut course = Course {
+    fn an_event_is_done_when_all_before_it_are_confirmed() {
+        let mut progress = Progress {
             read: 9,
             open: [4, 6, 7].into(),
-            ..Course::default()
+            ..Progress::default()
         };
-        assert_eq!(course.done(), 3);
-        course.confirmed(1);
-        assert_eq!(course.done(), 5, "5 was no event");
-        course.confirmed(3);
-        assert_eq!(course.done(), 9);
+        assert_eq!(progress.done(), 3);
+        progress.confirmed(1);
+        assert_eq!(progress.done(), 5, "5 is not an event");
+        progress.confirmed(3);
+        assert_eq!(progress.done(), 9);
     }
 
     #[test]
-    fn the_same_call_goes_on() {
-        let call = |arguments: &[&str], skip| again(arguments.iter().map(OsString::from), skip);
+    fn the_command_to_continue_keeps_all_other_arguments() {
+        let call = |arguments: &[&str], skip| command_to_continue(arguments.iter().map(OsString::from), skip);
         assert_eq!(
             call(&["publish", "a b.ndjson"], 7),
             "tenure publish 'a b.ndjson' --skip 7"

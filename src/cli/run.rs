@@ -1,4 +1,4 @@
-//! `tenure run`.
+//! `tenure run`: the worker.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Commands for people to copy into a shell.
+//! Quotes words for commands that people copy into a shell.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::escape::is_hidden;
 
-/// A word as a shell has to be given it. What cannot be seen, or is no text, is written as `$'\x1b'`.
+/// A word in shell syntax. Invisible characters and invalid UTF-8 are written as `$'\x1b'`.
 pub(super) fn quoted(word: &OsStr) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     match word.to_str() {
@@ -17,7 +17,7 @@ pub(super) fn quoted(word: &OsStr) -> String {
                 if byte.is_ascii_graphic() && !matches!(byte, b'\'' | b'\\') || byte == b' ' {
                     shown.push(char::from(byte));
                 } else {
-                    // A string takes whatever is written to it.
+                    // Writing to a string cannot fail.
                     let _ = write!(shown, "\\x{byte:02x}");
                 }
                 shown
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_reads_the_same_word() {
+    fn a_shell_reads_a_quoted_word_unchanged() {
         let words: [&[u8]; 7] = [
             b"events.ndjson",
             b"",

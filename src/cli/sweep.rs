@@ -1,12 +1,13 @@
-//! `tenure sweep [NAME]`: what the sweeps do, and running, pausing and resuming one by hand.
+//! `tenure sweep`: lists the sweeps; runs, previews, pauses or resumes one.
 
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use super::context::{Context, WrongUse};
+use super::context::Context;
 use super::output::{self, Safe};
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
@@ -16,38 +17,50 @@ use crate::store::{Halt, HaltKind, SweepRun};
 use crate::telemetry;
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("how").args(["dry_run", "confirm", "pause", "resume"]))]
+#[command(
+    group = ArgGroup::new("how").args(["dry_run", "confirm", "pause", "resume"]),
+    after_help = "Examples:\n  tenure sweep\n  tenure sweep access-expiry --dry-run\n  \
+                  tenure sweep access-expiry --pause \"books are closed\""
+)]
 pub struct SweepArgs {
-    /// access-expiry, subscription-end, terminated-cleanup or stalled-invitations; without it all are listed.
-    name: Option<String>,
-    /// Show what would change, and change nothing.
+    /// The sweep to run [default: list all sweeps]
+    #[arg(value_parser = sweep_parser())]
+    name: Option<Sweep>,
+    /// Show the changes without making them
     #[arg(long, requires = "name")]
     dry_run: bool,
-    /// Sweep as if it were this moment (RFC 3339). Without --dry-run, what fires ahead of now is published, until `tenure rebuild`
-    /// corrects it.
+    /// Sweep as of this moment (RFC 3339)
+    ///
+    /// Without --dry-run, timers that fire in the future are published until `tenure rebuild` corrects them.
     #[arg(long, value_name = "TIME", requires = "name", conflicts_with_all = ["pause", "resume"])]
     now: Option<DateTime<Utc>>,
-    /// Sweep however many clients it changes: what the breaker stopped is meant.
+    /// Sweep even if it changes more clients than the breaker allows
     #[arg(long, requires = "name")]
     confirm: bool,
-    /// Keep the sweep from running by itself, and say why.
+    /// Pause the scheduled runs of the sweep, for this reason
     #[arg(long, value_name = "WHY", requires = "name")]
     pause: Option<String>,
-    /// Let a paused sweep run by itself again.
+    /// Resume the scheduled runs of the sweep
     #[arg(long, requires = "name")]
     resume: bool,
 }
 
-/// Clients listed by name.
-const SHOWN: usize = 200;
+/// Maximum number of clients listed by name.
+const MAX_LISTED: usize = 200;
+
+/// Accepts the names of the sweeps.
+fn sweep_parser() -> impl TypedValueParser<Value = Sweep> {
+    PossibleValuesParser::new(Sweep::ALL.map(Sweep::as_str)).map(|name| {
+        Sweep::ALL
+            .into_iter()
+            .find(|sweep| sweep.as_str() == name)
+            .expect("the parser accepts only these names")
+    })
+}
 
 pub async fn run(context: &Context, args: SweepArgs) -> anyhow::Result<ExitCode> {
-    let Some(name) = &args.name else {
+    let Some(sweep) = args.name else {
         return list(context).await;
-    };
-    let Some(sweep) = Sweep::from_name(name) else {
-        let names = Sweep::ALL.map(Sweep::as_str).join(", ");
-        return Err(WrongUse(format!("there is no sweep `{name}`; there are {names}")).into());
     };
     if let Some(why) = args.pause {
         return pause(context, sweep, why).await;
@@ -59,7 +72,7 @@ pub async fn run(context: &Context, args: SweepArgs) -> anyhow::Result<ExitCode>
 }
 
 async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow::Result<ExitCode> {
-    // A client that cannot be swept is told of in the log.
+    // Clients that fail are reported in the log.
     telemetry::start_logs(&context.settings.log)?;
     let engine = if args.dry_run {
         context.engine().await?
@@ -75,56 +88,56 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         breaker: (!args.confirm).then(|| scheduler::breaker(settings)),
         ..SweepOptions::default()
     };
-    let (report, told) = watched(&engine, sweep, options, !context.json).await?;
+    let (report, shown) = watched(&engine, sweep, options, !context.json).await?;
     if context.json {
         output::json(&report)?;
         return Ok(exit_code(&report));
     }
-    if !told.is_empty() {
-        output::line(changes_table(&told));
+    if !shown.is_empty() {
+        output::line(changes_table(&shown));
     }
     if let Some(why) = &report.tripped {
-        output::complain(format!("{sweep} is stopped by the breaker: {why}"));
+        output::complain(format!("the breaker stopped {sweep}: {why}"));
         return Ok(exit_code(&report));
     }
     let did = if report.dry_run { "would change" } else { "changed" };
     output::line(format!(
-        "{sweep} up to {}: looked at {} clients, {did} {} ({} changes){}",
+        "{sweep} up to {}: examined {} clients, {did} {} ({} changes){}",
         output::moment(report.until),
         report.counts.examined,
         report.counts.changed,
         report.counts.changes,
         match report.counts.failed {
             0 => String::new(),
-            n => format!("; {n} could not be swept, see the log"),
+            n => format!("; {n} failed, see the log"),
         },
     ));
     if let Some(held_back) = &report.held_back {
-        output::line(format!("more seems due, but {held_back}"));
+        output::line(format!("more clients may be due, but {held_back}"));
     }
     Ok(exit_code(&report))
 }
 
-/// Sweeps with a bar, and keeps what a person can read on a screen; the journal has all of it.
+/// Sweeps with a progress bar, and collects the first changes for display; the journal has all of them.
 async fn watched(
     engine: &Engine,
     sweep: Sweep,
     options: SweepOptions,
-    keep: bool,
+    collect: bool,
 ) -> anyhow::Result<(SweepReport, Vec<(ClientKey, Vec<Entry>)>)> {
     let bar = output::spinner("clients");
-    let mut told: Vec<(ClientKey, Vec<Entry>)> = Vec::new();
+    let mut shown: Vec<(ClientKey, Vec<Entry>)> = Vec::new();
     let report = engine
         .sweep(sweep, options, |chunk| {
             bar.inc(chunk.len() as u64);
-            if keep && told.len() < SHOWN {
-                told.extend_from_slice(chunk);
+            if collect && shown.len() < MAX_LISTED {
+                shown.extend_from_slice(chunk);
             }
         })
         .await?;
     bar.finish_and_clear();
-    told.truncate(SHOWN);
-    Ok((report, told))
+    shown.truncate(MAX_LISTED);
+    Ok((report, shown))
 }
 
 fn exit_code(report: &SweepReport) -> ExitCode {
@@ -144,28 +157,32 @@ async fn pause(context: &Context, sweep: Sweep, why: String) -> anyhow::Result<E
         why,
     };
     engine.store().halt(&halt).await?;
-    said(context, sweep, "paused: it runs only by hand until `--resume`")
+    print_result(
+        context,
+        sweep,
+        "paused; it runs only by hand until `tenure sweep NAME --resume`",
+    )
 }
 
 async fn resume(context: &Context, sweep: Sweep) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
     if engine.store().resume(sweep, HaltKind::Paused).await? {
-        said(context, sweep, "runs by itself again, from its next tick on")
+        print_result(context, sweep, "resumed; it runs again from its next tick")
     } else {
-        said(context, sweep, "was not paused")
+        print_result(context, sweep, "was not paused")
     }
 }
 
-fn said(context: &Context, sweep: Sweep, what: &str) -> anyhow::Result<ExitCode> {
+fn print_result(context: &Context, sweep: Sweep, result: &str) -> anyhow::Result<ExitCode> {
     if context.json {
-        output::json(&serde_json::json!({ "sweep": sweep, "result": what }))?;
+        output::json(&serde_json::json!({ "sweep": sweep, "result": result }))?;
     } else {
-        output::line(format!("{sweep}: {what}"));
+        output::line(format!("{sweep}: {result}"));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A sweep, as it is listed.
+/// A sweep in the list.
 #[derive(Serialize)]
 struct Listed {
     sweep: Sweep,
@@ -227,8 +244,8 @@ fn row(listed: &Listed) -> Vec<String> {
     ]
 }
 
-fn changes_table(told: &[(ClientKey, Vec<Entry>)]) -> Safe {
-    let rows = told.iter().flat_map(|(key, entries)| {
+fn changes_table(shown: &[(ClientKey, Vec<Entry>)]) -> Safe {
+    let rows = shown.iter().flat_map(|(key, entries)| {
         entries.iter().map(move |entry| {
             vec![
                 key.to_string(),

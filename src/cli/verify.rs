@@ -1,11 +1,11 @@
-//! `tenure verify` and `tenure rebuild`: what is kept, held against the log, and put right from it.
+//! `tenure verify` and `tenure rebuild`: compare the stored state with the event log, and repair it.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::{Context, WrongUse};
+use super::context::{Context, UsageError};
 use super::output::{self, Progress, Safe};
 use super::stop;
 use crate::domain::ClientKey;
@@ -13,16 +13,16 @@ use crate::domain::id::check_id;
 use crate::engine::{Engine, Rebuilt, Scope, Verified};
 use crate::store::StoreError;
 
-/// Which clients; everyone without.
+/// The clients to replay; all by default.
 #[derive(Debug, Args)]
 pub struct ScopeArgs {
-    /// This client alone.
+    /// Only this client [default: all clients]
     #[arg(value_name = "PARTNER/CLIENT", conflicts_with_all = ["partner", "after"])]
     client: Option<String>,
-    /// Clients of this partner.
+    /// Only clients of this partner
     #[arg(long)]
     partner: Option<String>,
-    /// Go on after this client: where the last call said that it stopped.
+    /// Continue after this client, which an interrupted run prints
     #[arg(long, value_name = "PARTNER/CLIENT")]
     after: Option<String>,
 }
@@ -31,10 +31,10 @@ impl ScopeArgs {
     fn read(&self) -> anyhow::Result<Scope> {
         let key = |key: &Option<String>| {
             let key = key.as_deref().map(ClientKey::from_subject);
-            key.transpose().map_err(WrongUse)
+            key.transpose().map_err(UsageError)
         };
         if let Some(partner) = &self.partner {
-            check_id("partner", partner).map_err(WrongUse)?;
+            check_id("partner", partner).map_err(UsageError)?;
         }
         Ok(Scope {
             client: key(&self.client)?,
@@ -45,8 +45,8 @@ impl ScopeArgs {
     }
 }
 
-/// How far a command has come, and what it has met.
-struct Course<'a> {
+/// Progress and totals of a command.
+struct Totals<'a> {
     context: &'a Context,
     command: &'static str,
     scope: &'a Scope,
@@ -63,41 +63,41 @@ pub async fn verify(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitCo
     let engine = context.engine().await?;
     let scope = args.read()?;
     is_known(&engine, &scope).await?;
-    let mut course = Course::new(context, "verify", &scope);
+    let mut totals = Totals::new(context, "verify", &scope);
     let done = engine
-        .verify_each(&scope, |verified| course.verified(&verified))
+        .verify_each(&scope, |verified| totals.verified(&verified))
         .await;
     let summary = format!(
-        "{} clients folded anew from {} events: {}",
-        course.clients,
-        course.events,
-        match course.differ {
+        "replayed {} clients from {} events: {}",
+        totals.clients,
+        totals.events,
+        match totals.differ {
             0 => "no drift".to_owned(),
-            n => format!("{n} differ from what is stored; `tenure rebuild` puts them right"),
+            n => format!("{n} differ from the stored state; run `tenure rebuild` to repair them"),
         }
     );
-    course.end(&summary, done)
+    totals.end(&summary, done)
 }
 
 pub async fn rebuild(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
     let scope = args.read()?;
     is_known(&engine, &scope).await?;
-    let mut course = Course::new(context, "rebuild", &scope);
-    let done = engine.rebuild(&scope, |rebuilt| course.rebuilt(&rebuilt)).await;
+    let mut totals = Totals::new(context, "rebuild", &scope);
+    let done = engine.rebuild(&scope, |rebuilt| totals.rebuilt(&rebuilt)).await;
     let summary = format!(
-        "{} clients folded anew: {}{}",
-        course.clients,
-        match course.differ - course.failed {
-            0 => "nothing was put right".to_owned(),
-            n => format!("{n} put right ({} changes told)", course.changes),
+        "replayed {} clients: {}{}",
+        totals.clients,
+        match totals.differ - totals.failed {
+            0 => "nothing to repair".to_owned(),
+            n => format!("repaired {n} ({} corrections)", totals.changes),
         },
-        match course.failed {
+        match totals.failed {
             0 => String::new(),
-            n => format!("; {n} could not be"),
+            n => format!("; {n} failed"),
         }
     );
-    course.end(&summary, done)
+    totals.end(&summary, done)
 }
 
 async fn is_known(engine: &Engine, scope: &Scope) -> anyhow::Result<()> {
@@ -109,8 +109,7 @@ async fn is_known(engine: &Engine, scope: &Scope) -> anyhow::Result<()> {
             if snapshot.row.is_none() && snapshot.history.is_empty() && snapshot.deadlines.is_empty() =>
         {
             anyhow::bail!(
-                "the client {client} is not known; `tenure client list` shows those that are, but for those known \
-                 only by refused events"
+                "unknown client {client}; `tenure client list` lists the clients, except those with only refused events"
             )
         }
         Err(error) if !matches!(error, StoreError::Inconsistent { .. }) => Err(error.into()),
@@ -118,7 +117,7 @@ async fn is_known(engine: &Engine, scope: &Scope) -> anyhow::Result<()> {
     }
 }
 
-impl<'a> Course<'a> {
+impl<'a> Totals<'a> {
     fn new(context: &'a Context, command: &'static str, scope: &'a Scope) -> Self {
         Self {
             context,
@@ -138,9 +137,9 @@ impl<'a> Course<'a> {
         self.events += verified.events;
         if !verified.differences.is_empty() {
             self.differ += 1;
-            let (client, what) = (verified.key.to_string(), verified.differences.join("; "));
-            let text = format!("{client}: {what}");
-            self.say(&text, &json!({ "client": client, "what": what }));
+            let (client, difference) = (verified.key.to_string(), verified.differences.join("; "));
+            let text = format!("{client}: {difference}");
+            self.say(&text, &json!({ "client": client, "difference": difference }));
         }
         self.count(&verified.key);
     }
@@ -148,20 +147,23 @@ impl<'a> Course<'a> {
     fn rebuilt(&mut self, rebuilt: &Rebuilt) {
         if !rebuilt.differences.is_empty() {
             self.differ += 1;
-            let (client, what) = (rebuilt.key.to_string(), rebuilt.differences.join("; "));
+            let (client, difference) = (rebuilt.key.to_string(), rebuilt.differences.join("; "));
             match &rebuilt.done {
                 Ok(changes) => {
                     self.changes += *changes as u64;
-                    let text = format!("{client}: put right, {changes} changes told: {what}");
+                    let text = format!("{client}: repaired, {changes} corrections: {difference}");
                     self.say(
                         &text,
-                        &json!({ "client": client, "what": what, "changes": changes }),
+                        &json!({ "client": client, "difference": difference, "changes": changes }),
                     );
                 }
                 Err(why) => {
                     self.failed += 1;
-                    let text = format!("{client}: not put right, {why}: {what}");
-                    self.say(&text, &json!({ "client": client, "what": what, "error": why }));
+                    let text = format!("{client}: not repaired, {why}: {difference}");
+                    self.say(
+                        &text,
+                        &json!({ "client": client, "difference": difference, "error": why }),
+                    );
                 }
             }
         }
@@ -183,7 +185,7 @@ impl<'a> Course<'a> {
         self.last = Some(key.clone());
     }
 
-    /// Sums up, says how to go on where that is needed, and tells whether all is well.
+    /// Prints the totals and, if interrupted, the command that continues.
     fn end(mut self, summary: &str, done: Result<(), StoreError>) -> anyhow::Result<ExitCode> {
         self.progress.end();
         let is_stopped = done.is_err() || self.scope.stop.is_cancelled();
@@ -203,7 +205,7 @@ impl<'a> Course<'a> {
             output::line(summary);
         }
         if is_stopped {
-            output::complain(self.how_to_go_on());
+            output::complain(self.how_to_continue());
         }
         done?;
         let left = if self.command == "verify" {
@@ -218,7 +220,7 @@ impl<'a> Course<'a> {
         })
     }
 
-    fn how_to_go_on(&self) -> String {
+    fn how_to_continue(&self) -> String {
         let words = [
             self.scope.client.as_ref().map(ToString::to_string),
             self.scope
@@ -230,12 +232,12 @@ impl<'a> Course<'a> {
                 .or(self.scope.after.as_ref())
                 .map(|last| format!("--after {last}")),
         ];
-        let call = [Some(format!("tenure {}", self.command))]
+        let command = [Some(format!("tenure {}", self.command))]
             .into_iter()
             .chain(words)
             .flatten()
             .collect::<Vec<_>>()
             .join(" ");
-        format!("stopped before it was through; `{call}` goes on")
+        format!("stopped early; run `{command}` to continue")
     }
 }

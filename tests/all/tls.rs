@@ -82,7 +82,7 @@ fn postgresql_by_its_certificate() {
     server.enable_tls(&certificate, &key);
     at("localhost", "verify-full", &our_file).ok(migrate);
     at("localhost", "verify-ca", &our_file).ok(migrate);
-    let stranger = ["not signed by an authority that is trusted", "sslrootcert=FILE"];
+    let stranger = ["not signed by a trusted authority", "sslrootcert=FILE"];
     refused(&at("localhost", "verify-full", &their_file), migrate, &stranger);
     refused(&at("localhost", "verify-ca", &their_file), migrate, &stranger);
     let name = [
@@ -165,7 +165,7 @@ fn rabbitmq_by_its_certificate_and_ours() {
     let publish = &["publish", events.as_str()];
 
     at("localhost", port, &our_file, Some(&good)).ok(publish);
-    let stranger = ["not signed by an authority that is trusted", "broker.ca_file"];
+    let stranger = ["not signed by a trusted authority", "broker.ca_file"];
     refused(
         &at("localhost", port, &their_file, Some(&good)),
         publish,
@@ -179,7 +179,7 @@ fn rabbitmq_by_its_certificate_and_ours() {
     ];
     refused(&at("127.0.0.1", port, &our_file, Some(&good)), publish, &name);
     let client = [
-        "the server wants a certificate of ours",
+        "the server requires a client certificate",
         "broker.cert_file and broker.key_file",
     ];
     refused(&at("localhost", port, &our_file, None), publish, &client);

@@ -5,11 +5,11 @@ use serde_json::json;
 use super::{Given, code, complained, each, said};
 
 #[test]
-fn one_client_is_shown_as_a_card() {
+fn client_show_prints_a_table_of_fields() {
     let given = Given::events();
     insta::assert_snapshot!(given.tenure.ok(&["client", "show", "acme/bakery"]), @r"
     ┌──────────────────┬───────────────────────────────────────────────────────┐
-    │                  ┆ value                                                 │
+    │ field            ┆ value                                                 │
     ╞══════════════════╪═══════════════════════════════════════════════════════╡
     │ partner          ┆ acme                                                  │
     │ client           ┆ bakery                                                │
@@ -41,7 +41,7 @@ fn one_client_is_shown_as_a_card() {
 }
 
 #[test]
-fn a_client_is_an_object_for_programs() {
+fn client_show_prints_an_object_with_json() {
     let given = Given::events();
     let shown = given.tenure.json(&["client", "show", "acme/bakery"]);
     assert_eq!(
@@ -61,7 +61,7 @@ fn a_client_is_an_object_for_programs() {
             "version": 1,
         })]
     );
-    // The fields' order is for people, too.
+    // In the order in which people read the fields.
     let line = given.tenure.ok(&["client", "show", "acme", "bakery", "--json"]);
     assert!(
         line.starts_with(r#"{"partner":"acme","client":"bakery","name":"#),
@@ -70,7 +70,7 @@ fn a_client_is_an_object_for_programs() {
 }
 
 #[test]
-fn the_story_stands_below_the_card_at_any_moment_up_to_that_moment() {
+fn client_show_prints_the_journal_up_to_the_moment_shown() {
     let given = Given::events();
     let at = [
         "client",
@@ -81,12 +81,12 @@ fn the_story_stands_below_the_card_at_any_moment_up_to_that_moment() {
         "--journal",
     ];
     let both = given.tenure.ok(&at);
-    let (card, story) = both.split_at(both.rfind('┌').expect("two tables"));
+    let (card, journal) = both.split_at(both.rfind('┌').expect("two tables"));
     assert!(card.contains("│ service          ┆ pending_assigning"), "{card}");
     assert!(card.contains("│ last_accessed_at ┆ - "), "{card}");
-    insta::assert_snapshot!(story, @r"
+    insta::assert_snapshot!(journal, @r"
     ┌──────────────────────┬───────────────────────────┬───────────────────────┬─────────────────────┬───┐
-    │ time                 ┆ change                    ┆ what                  ┆ because of          ┆   │
+    │ time                 ┆ change                    ┆ detail                ┆ cause               ┆   │
     ╞══════════════════════╪═══════════════════════════╪═══════════════════════╪═════════════════════╪═══╡
     │ 2025-01-06T09:00:00Z ┆ link.draft                ┆ draft                 ┆ client.added        ┆   │
     │ 2025-01-06T09:00:00Z ┆ service.pending_assigning ┆ pending_assigning     ┆ client.added        ┆   │
@@ -121,13 +121,13 @@ fn the_story_stands_below_the_card_at_any_moment_up_to_that_moment() {
     assert_eq!(
         lines[1..],
         whole[1..lines.len()],
-        "the beginning of the whole story"
+        "the beginning of the whole journal"
     );
     assert!(whole.len() > lines.len());
 }
 
 #[test]
-fn a_moment_to_come_shows_what_the_timers_will_have_done() {
+fn a_future_moment_shows_the_effects_of_timers() {
     let given = Given::events();
     let then = |at: &str| {
         given
@@ -145,16 +145,16 @@ fn a_moment_to_come_shows_what_the_timers_will_have_done() {
 }
 
 #[test]
-fn an_unknown_client_is_a_failure_with_a_sentence() {
+fn an_unknown_client_is_a_failure() {
     let given = Given::events();
     for (args, sentence) in [
         (
             &["client", "show", "acme/nobody"][..],
-            "tenure: the client acme/nobody is not known; `tenure client list` shows those that are\n",
+            "tenure: unknown client acme/nobody; `tenure client list` lists the clients\n",
         ),
         (
             &["client", "show", "acme/mill", "--at", "2025-01-06T10:59:59Z"],
-            "tenure: the client acme/mill was not known at 2025-01-06T10:59:59Z\n",
+            "tenure: client acme/mill did not exist at 2025-01-06T10:59:59Z\n",
         ),
     ] {
         for more in [&[][..], &["--json"], &["--journal"]] {
@@ -167,7 +167,7 @@ fn an_unknown_client_is_a_failure_with_a_sentence() {
 }
 
 #[test]
-fn all_clients_are_listed_in_a_table() {
+fn client_list_prints_a_table() {
     let given = Given::events();
     insta::assert_snapshot!(given.tenure.ok(&["client", "list"]), @r"
     ┌─────────────┬─────────────────┬──────────┬───────────────────┬─────────┬──────────────────────┬──────────────────────┐
@@ -182,7 +182,7 @@ fn all_clients_are_listed_in_a_table() {
 }
 
 #[test]
-fn a_list_holds_those_for_which_everything_given_is_so() {
+fn client_list_prints_clients_that_match_all_filters() {
     let given = Given::events();
     for (filters, found) in [
         (&[][..], &["bakery", "mill", "forge"][..]),
@@ -213,7 +213,7 @@ fn a_list_holds_those_for_which_everything_given_is_so() {
 }
 
 #[tokio::test]
-async fn only_a_worker_puts_other_durations_into_force_and_everybody_else_is_told_so() {
+async fn only_a_worker_puts_a_new_policy_into_effect_and_other_commands_warn() {
     use tenure::store::Store as _;
     let given = Given::events();
     let other = given.with(&[("TENURE_INVITATIONS__STALLED_AFTER", "3d")]);
@@ -231,9 +231,12 @@ async fn only_a_worker_puts_other_durations_into_force_and_everybody_else_is_tol
     ] {
         let output = other.call(args);
         assert_eq!(code(&output), 0, "{args:?}");
-        let told = complained(&output);
-        assert!(told.contains("not those in force"), "{args:?}: {told}");
-        assert!(!said(&output).contains("not those in force"), "{args:?}");
+        let warning = complained(&output);
+        assert!(
+            warning.contains("differs from the one in effect"),
+            "{args:?}: {warning}"
+        );
+        assert!(!said(&output).contains("in effect"), "{args:?}");
         assert_eq!(complained(&given.tenure.call(&["verify"])), "");
     }
     assert_eq!(store.policies().await.expect("policies").len(), 1);
@@ -243,7 +246,7 @@ async fn only_a_worker_puts_other_durations_into_force_and_everybody_else_is_tol
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let given = Given::events();
     for args in [
         &["client", "list"][..],

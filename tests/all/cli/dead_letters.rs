@@ -17,11 +17,11 @@ async fn dead_letters_are_listed_with_their_reasons() {
         .bind(1_740_916_800_000_000_i64)
         .execute(&mut store)
         .await
-        .expect("moments that do not vary");
+        .expect("fixed times");
     store.close().await.expect("closed");
     insta::assert_snapshot!(given.tenure.ok(&["dead", "list"]), @r"
     ┌────┬────────┬──────────────────────┬───────┬───────────────────────┬──────────────────────────────────────────────────────────┐
-    │ id ┆ status ┆ last seen            ┆ times ┆ from                  ┆ why                                                      │
+    │ id ┆ status ┆ last seen            ┆ times ┆ origin                ┆ reason                                                   │
     ╞════╪════════╪══════════════════════╪═══════╪═══════════════════════╪══════════════════════════════════════════════════════════╡
     │ 1  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ file:events.ndjson:14 ┆ the attribute `subject` is missing                       │
     │ 2  ┆ open   ┆ 2025-03-02T12:00:00Z ┆ 1     ┆ file:events.ndjson:15 ┆ the event is not JSON: expected ident at line 1 column 2 │
@@ -30,15 +30,15 @@ async fn dead_letters_are_listed_with_their_reasons() {
     ");
     insta::assert_snapshot!(given.tenure.ok(&["dead", "show", "2"]), @r"
     ┌──────────────┬──────────────────────────────────────────────────────────┐
-    │              ┆ value                                                    │
+    │ field        ┆ value                                                    │
     ╞══════════════╪══════════════════════════════════════════════════════════╡
     │ id           ┆ 2                                                        │
     │ status       ┆ open                                                     │
-    │ why          ┆ the event is not JSON: expected ident at line 1 column 2 │
-    │ from         ┆ file:events.ndjson:15                                    │
+    │ reason       ┆ the event is not JSON: expected ident at line 1 column 2 │
+    │ origin       ┆ file:events.ndjson:15                                    │
     │ first seen   ┆ 2025-03-02T12:00:00Z                                     │
     │ last seen    ┆ 2025-03-02T12:00:00Z                                     │
-    │ times        ┆ 1                                                        │
+    │ times seen   ┆ 1                                                        │
     │ content type ┆ application/cloudevents+json                             │
     │ body         ┆ not an event                                             │
     └──────────────┴──────────────────────────────────────────────────────────┘
@@ -46,7 +46,7 @@ async fn dead_letters_are_listed_with_their_reasons() {
 }
 
 #[test]
-fn a_letter_is_an_object_for_programs() {
+fn a_dead_letter_is_an_object_with_json() {
     let given = Given::events();
     let listed = given.tenure.json(&["dead", "list"]);
     assert_eq!(each(&listed, "id"), ["1", "2"]);
@@ -54,7 +54,7 @@ fn a_letter_is_an_object_for_programs() {
     for (name, value) in listed[1].as_object().expect("an object") {
         assert_eq!(&shown[0][name], value, "{name}");
     }
-    assert!(listed[1].get("body").is_none(), "a list is without bytes");
+    assert!(listed[1].get("body").is_none(), "the list omits bodies");
     assert_eq!(listed[1]["bytes"], 12);
     assert_eq!(shown[0]["status"], "open");
     assert_eq!(shown[0]["origin"], "file:events.ndjson:15");
@@ -64,21 +64,21 @@ fn a_letter_is_an_object_for_programs() {
 }
 
 #[test]
-fn a_letter_that_is_not_there_is_a_failure() {
+fn an_unknown_dead_letter_is_a_failure() {
     let given = Given::events();
     let output = given.tenure.call(&["dead", "show", "99"]);
     assert_eq!(code(&output), 1);
     assert_eq!(said(&output), "");
-    assert!(complained(&output).contains("there is no dead letter 99"));
+    assert!(complained(&output).contains("no dead letter 99"));
     for command in ["redrive", "discard"] {
         let output = given.tenure.call(&["dead", command, "99"]);
         assert_eq!(code(&output), 1);
-        assert_eq!(said(&output), "99: unknown: there is no such letter\n");
+        assert_eq!(said(&output), "99: unknown: no such dead letter\n");
     }
 }
 
 #[test]
-fn a_discarded_letter_stays_on_record() {
+fn a_discarded_dead_letter_stays_listed() {
     let given = Given::events();
     assert_eq!(given.tenure.ok(&["dead", "discard", "1"]), "1: discarded\n");
     let of = |status: &str| each(&given.tenure.json(&["dead", "list", "--status", status]), "id");
@@ -95,7 +95,7 @@ fn a_discarded_letter_stays_on_record() {
 }
 
 #[test]
-fn what_is_still_no_event_stays_dead_and_the_script_is_told() {
+fn redriving_an_invalid_event_fails_and_it_stays_open() {
     let given = Given::events();
     let output = given.tenure.call(&["dead", "redrive", "1", "2"]);
     assert_eq!(code(&output), 1);
@@ -113,7 +113,7 @@ fn what_is_still_no_event_stays_dead_and_the_script_is_told() {
 }
 
 #[test]
-fn a_letter_that_was_only_early_becomes_an_event() {
+fn a_deferred_event_is_applied_once_the_clock_allows_it() {
     let given = Given::events();
     let soon = rfc3339(SystemClock.now() + TimeDelta::hours(1));
     let event = json!({
@@ -124,7 +124,7 @@ fn a_letter_that_was_only_early_becomes_an_event() {
     let output = strict.fed(&["ingest", "-"], &event.to_string());
     assert!(complained(&output).contains("ahead"), "{}", complained(&output));
     let output = strict.call(&["dead", "redrive", "3", "--json"]);
-    assert_eq!(code(&output), 1, "it is early still");
+    assert_eq!(code(&output), 1, "still ahead of the clock");
     assert_eq!(
         given.tenure.json(&["client", "show", "acme/mill"])[0]["name"],
         "Old Mill"
@@ -132,7 +132,7 @@ fn a_letter_that_was_only_early_becomes_an_event() {
 
     let patient = given.with(&[("TENURE_EVENTS__MAX_CLOCK_SKEW", "2h")]);
     let output = patient.call(&["dead", "redrive", "--all", "--json"]);
-    assert_eq!(code(&output), 1, "the two others are dead for good");
+    assert_eq!(code(&output), 1, "the two others are invalid");
     let answers: Vec<serde_json::Value> = said(&output)
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
@@ -148,6 +148,6 @@ fn a_letter_that_was_only_early_becomes_an_event() {
     assert_eq!(redriven[0]["redrive_outcome"], "applied");
     assert_eq!(
         patient.ok(&["dead", "redrive", "3"]),
-        "3: redriven: before: applied\n"
+        "3: redriven: earlier, with the outcome applied\n"
     );
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Given, code, complained};
 
 #[test]
-fn the_demonstration_sums_up_a_year_without_drift_and_the_same_year_for_the_same_seed() {
+fn the_demo_is_deterministic_and_without_drift() {
     let given = Given::nothing();
     let year = |seed: &str| -> Value {
         let mut summary = given
@@ -42,12 +42,12 @@ fn the_demonstration_sums_up_a_year_without_drift_and_the_same_year_for_the_same
     assert_ne!(year("8")["applied"], summary["applied"]);
     assert!(
         !given.folder.path().join("tenure.db").exists(),
-        "it has a folder of its own"
+        "it uses a directory of its own"
     );
 }
 
 #[test]
-fn the_demonstration_shows_people_what_happened() {
+fn the_demo_prints_its_results() {
     let given = Given::nothing();
     let told = given.tenure.ok(&["demo", "--clients", "20"]);
     assert!(told.starts_with("A year of 20 clients, seed 1: "), "{told}");
@@ -56,14 +56,14 @@ fn the_demonstration_shows_people_what_happened() {
         "┆ status ",
         "│ sweep ",
         "│ access-expiry ",
-        "│ refused ",
-        "│ dead letters: why ",
-        "\nOne client, ",
+        "│ refusal ",
+        "│ reason of dead letters ",
+        "\nClient ",
         "│ last_accessed_at ",
-        "and how it came to be so:",
+        "and its journal:",
         "┆ link.draft ",
-        "\nverify: 20 clients folded anew from ",
-        " events, no drift. All in ",
+        "\nverify: replayed 20 clients from ",
+        " events, no drift. Finished in ",
     ] {
         let at = rest
             .find(part)
@@ -73,7 +73,7 @@ fn the_demonstration_shows_people_what_happened() {
 }
 
 #[test]
-fn a_demonstration_without_clients_fails_with_a_sentence() {
+fn a_demo_without_clients_fails() {
     let output = Given::nothing().tenure.call(&["demo", "--clients", "0"]);
     assert_eq!(code(&output), 1);
     assert!(complained(&output).contains("--clients"));

@@ -1,5 +1,4 @@
-//! Commands in the wrong folder, or on the wrong database: whatever does not bring events in needs a store that is there,
-//! and makes none.
+//! Commands in the wrong directory or on the wrong database: only commands that ingest events create a store.
 
 use sqlx::Connection as _;
 
@@ -21,13 +20,13 @@ const READING: &[&[&str]] = &[
     &["prune", "--dry-run"],
 ];
 
-/// They change what is there, and bring nothing in.
+/// Commands that change a store but ingest no events.
 const MAINTAINING: &[&[&str]] = &[
     &["dead", "redrive", "--all"],
     &["dead", "discard", "1"],
     &["rebuild"],
     &["prune"],
-    &["lanes", "--forget"],
+    &["lanes", "--remove"],
     &["policy", "--confirm"],
     &["sweep", "access-expiry"],
     &["sweep", "access-expiry", "--pause", "because"],
@@ -47,7 +46,7 @@ fn refused(tenure: &Tenure, args: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn in_a_folder_without_a_store_they_name_it_and_make_none() {
+fn a_missing_store_is_named_and_not_created() {
     let given = Given::nothing();
     let path = given
         .folder
@@ -61,17 +60,17 @@ fn in_a_folder_without_a_store_they_name_it_and_make_none() {
     }
     let left: Vec<_> = given.folder.path().read_dir().expect("a folder").collect();
     assert!(left.is_empty(), "{left:?}");
-    // Showing the settings needs none.
+    // This command needs no store.
     given.tenure.ok(&["config"]);
 }
 
 #[tokio::test]
-async fn a_file_of_another_program_is_no_store() {
+async fn a_file_of_another_program_is_not_a_store() {
     let given = Given::nothing();
     let path = given.folder.path().join("tenure.db");
     std::fs::write(&path, "").expect("a file");
     for args in READING.iter().chain(MAINTAINING) {
-        refused(&given.tenure, args, &["there is no store of Tenure"]);
+        refused(&given.tenure, args, &["no Tenure store at"]);
     }
     assert_eq!(std::fs::metadata(&path).expect("the file").len(), 0);
     let tables = given.tables().await;
@@ -82,12 +81,12 @@ async fn a_file_of_another_program_is_no_store() {
         .expect("a table");
     tables.close().await.expect("closed");
     for args in READING.iter().chain(MAINTAINING) {
-        refused(&given.tenure, args, &["there is no store of Tenure"]);
+        refused(&given.tenure, args, &["no Tenure store at"]);
     }
 }
 
 #[tokio::test]
-async fn an_older_store_is_read_after_it_was_migrated_and_not_by_the_way() {
+async fn reading_an_older_store_fails_and_does_not_migrate_it() {
     let given = Given::events();
     let mut tables = given.tables().await;
     let known: i64 = sqlx::query_scalar("select max(version) from _sqlx_migrations")
@@ -118,24 +117,28 @@ async fn an_older_store_is_read_after_it_was_migrated_and_not_by_the_way() {
         .await
         .expect("an older store");
     for args in READING {
-        refused(&given.tenure, args, &["older version", "`tenure migrate`"]);
+        refused(
+            &given.tenure,
+            args,
+            &["is older than this program", "`tenure migrate`"],
+        );
     }
     let there: i64 = sqlx::query_scalar("select max(version) from _sqlx_migrations")
         .fetch_one(&mut tables)
         .await
         .expect("the version");
-    assert!(there < known, "reading migrates nothing");
+    assert!(there < known, "reading does not migrate");
     tables.close().await.expect("closed");
 }
 
 #[test]
-fn a_database_without_our_tables_is_no_store() {
+fn a_database_without_tables_is_not_a_store() {
     let url = Postgres::shared().database("elsewhere");
     let folder = tempfile::tempdir().expect("a folder");
     let tenure = Tenure::new(folder.path(), &[("DATABASE_URL", &url)]);
     let name = crate::support::servers::name_in(&url);
     for args in READING.iter().chain(MAINTAINING) {
-        refused(&tenure, args, &["there is no store of Tenure", name]);
+        refused(&tenure, args, &["no Tenure store at", name]);
     }
     assert_eq!(
         Postgres::shared().sql(name, "select count(*) from pg_tables where schemaname = 'public'"),

@@ -1,4 +1,4 @@
-//! `tenure ingest`, and what a file of events may look like. What `tenure publish` sends is tested with a broker, in `end_to_end.rs` and `broker/`.
+//! `tenure ingest`, and the formats of event files. `end_to_end.rs` and `broker/` test `tenure publish`.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use super::{EVENTS, Given, code, complained, said};
 use crate::support::tenure::wait_until;
 
 #[test]
-fn a_file_is_taken_in_and_accounted_for() {
+fn ingest_prints_the_outcomes() {
     let given = Given::nothing();
     std::fs::write(given.folder.path().join("events.ndjson"), EVENTS).expect("a file");
     let output = given.tenure.call(&["ingest", "events.ndjson"]);
     assert_eq!(code(&output), 0);
     let log = given.folder.path().join("tenure.db-wal");
-    assert!(!log.exists(), "all is in one file, which may be copied");
+    assert!(!log.exists(), "the store is a single file, which can be copied");
     insta::assert_snapshot!(said(&output), @r"
-    14 events: 11 applied, 0 had come before, 1 refused, 2 dead
+    14 events: 11 applied, 0 duplicates, 1 refused, 2 dead letters
     ┌────────────┬────────────────────────────┬────────┐
-    │ refused    ┆ because                    ┆ events │
+    │ refusal    ┆ reason                     ┆ events │
     ╞════════════╪════════════════════════════╪════════╡
     │ not_linked ┆ the link does not allow it ┆ 1      │
     └────────────┴────────────────────────────┴────────┘
@@ -27,12 +27,12 @@ fn a_file_is_taken_in_and_accounted_for() {
     insta::assert_snapshot!(complained(&output), @r"
     tenure: dead letter: the attribute `subject` is missing
     tenure: dead letter: the event is not JSON: expected ident at line 1 column 2
-    tenure: `tenure dead list` shows all of them
+    tenure: `tenure dead list` shows all dead letters
     ");
 }
 
 #[test]
-fn standard_input_is_a_file_called_hyphen() {
+fn a_hyphen_reads_standard_input() {
     let given = Given::nothing();
     let output = given.tenure.fed(&["ingest", "-", "--json"], EVENTS);
     assert_eq!(code(&output), 0);
@@ -41,7 +41,7 @@ fn standard_input_is_a_file_called_hyphen() {
         tally,
         json!({ "lines": 14, "applied": 11, "duplicate": 0, "refused": { "not_linked": 1 }, "dead": 2, "deferred": 0 })
     );
-    assert_eq!(complained(&output), "", "programs read the object");
+    assert_eq!(complained(&output), "", "only the object");
     assert_eq!(given.tenure.json(&["client", "list"]).len(), 3);
     assert_eq!(given.tenure.json(&["dead", "list"])[1]["origin"], "file:stdin:15");
 
@@ -49,12 +49,12 @@ fn standard_input_is_a_file_called_hyphen() {
     assert_eq!(code(&nothing), 0);
     assert_eq!(
         said(&nothing),
-        "0 events: 0 applied, 0 had come before, 0 refused, 0 dead\n"
+        "0 events: 0 applied, 0 duplicates, 0 refused, 0 dead letters\n"
     );
 }
 
 #[test]
-fn the_same_file_again_changes_nothing() {
+fn ingesting_a_file_again_changes_nothing() {
     let given = Given::events();
     let everything = || {
         let journals = ["acme/bakery", "acme/mill", "best/forge"]
@@ -63,7 +63,7 @@ fn the_same_file_again_changes_nothing() {
     };
     let before = everything();
     let again = given.tenure.json(&["ingest", "events.ndjson"]).remove(0);
-    // A touch is not kept one by one: it may count as applied, and is the same touch.
+    // Touches are not stored one by one, so the same touch may count as applied again.
     assert_eq!(
         again["duplicate"].as_u64().zip(again["applied"].as_u64()),
         Some((11, 1))
@@ -75,7 +75,7 @@ fn the_same_file_again_changes_nothing() {
 }
 
 #[test]
-fn a_line_that_is_too_long_is_a_dead_letter_and_the_next_is_read() {
+fn an_overlong_line_becomes_a_dead_letter_and_the_next_is_ingested() {
     let given = Given::nothing();
     let tenure = given.with(&[("TENURE_EVENTS__MAX_BYTES", "2000")]);
     let event = |id: &str, length: usize| {
@@ -118,7 +118,7 @@ fn a_line_that_is_too_long_is_a_dead_letter_and_the_next_is_read() {
 }
 
 #[test]
-fn what_comes_slowly_is_taken_and_a_failure_waits_for_nothing_more() {
+fn slow_input_is_ingested_before_it_ends_and_a_failure_exits_at_once() {
     let given = Given::events();
     let mut ingest = given.tenure.spawn(&["ingest", "-"]);
     let mut input = ingest.input();
@@ -135,9 +135,9 @@ fn what_comes_slowly_is_taken_and_a_failure_waits_for_nothing_more() {
     let (beginning, end) = half.split_at(half.len() / 2);
     feed(&line("slow"));
     feed(beginning);
-    wait_until(Duration::from_mins(1), || listed() == 4).expect("it is taken while the input is open");
+    wait_until(Duration::from_mins(1), || listed() == 4).expect("ingested while the input is open");
     feed(end);
-    wait_until(Duration::from_mins(1), || listed() == 5).expect("a line may come in two halves");
+    wait_until(Duration::from_mins(1), || listed() == 5).expect("a line may arrive in two parts");
     let mut number = 0;
     let steadily = || {
         number += 1;
@@ -145,7 +145,7 @@ fn what_comes_slowly_is_taken_and_a_failure_waits_for_nothing_more() {
         std::thread::sleep(Duration::from_millis(300));
         listed() > 5
     };
-    wait_until(Duration::from_mins(1), steadily).expect("it is taken although there is always more");
+    wait_until(Duration::from_mins(1), steadily).expect("ingested although more keeps arriving");
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
@@ -156,7 +156,7 @@ fn what_comes_slowly_is_taken_and_a_failure_waits_for_nothing_more() {
     feed(&line("vain"));
     ingest.hears("events");
     assert_eq!(ingest.code(), Some(1));
-    // Open up to here.
+    // The input was still open.
     drop(input);
 }
 
@@ -167,7 +167,7 @@ fn added(id: usize) -> serde_json::Value {
     })
 }
 
-/// Takes a file in with `--json`: the exit code, the summary, and what came on standard error.
+/// Ingests a file with `--json` and returns the exit code, the summary and standard error.
 fn ingest(given: &Given, name: &str, bytes: &[u8]) -> (i32, serde_json::Value, String) {
     std::fs::write(given.folder.path().join(name), bytes).expect("a file");
     let output = given.tenure.call(&["ingest", name, "--json"]);
@@ -176,7 +176,7 @@ fn ingest(given: &Given, name: &str, bytes: &[u8]) -> (i32, serde_json::Value, S
 }
 
 #[test]
-fn events_are_taken_in_however_they_stand_in_the_file() {
+fn events_may_be_lines_arrays_or_consecutive_objects() {
     let events: Vec<_> = (0..5).map(added).collect();
     let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
     let pretty: Vec<String> = events.iter().map(|event| format!("{event:#}")).collect();
@@ -219,7 +219,7 @@ fn events_are_taken_in_however_they_stand_in_the_file() {
 }
 
 #[test]
-fn a_broken_member_of_an_array_is_a_dead_letter_of_its_own() {
+fn an_invalid_member_of_an_array_becomes_a_dead_letter() {
     let given = given_small();
     let mut long = added(3);
     long["more"] = "x".repeat(5_000).into();
@@ -243,7 +243,7 @@ fn a_broken_member_of_an_array_is_a_dead_letter_of_its_own() {
     assert!(origins.contains(&"file:array.json:[2]".to_owned()), "{origins:?}");
 }
 
-/// With room for short events only.
+/// With a small limit on the size of events.
 fn given_small() -> Given {
     let folder = tempfile::tempdir().expect("a folder");
     let small = [super::IDLE, ("TENURE_EVENTS__MAX_BYTES", "2000")];
@@ -252,7 +252,7 @@ fn given_small() -> Given {
 }
 
 #[test]
-fn an_array_that_was_cut_off_fails_behind_what_was_whole() {
+fn a_truncated_array_fails_after_its_complete_events() {
     let given = Given::nothing();
     for text in [
         format!("[{},{}", added(1), added(2)),
@@ -261,13 +261,13 @@ fn an_array_that_was_cut_off_fails_behind_what_was_whole() {
     ] {
         let (code, tally, why) = ingest(&given, "cut.json", text.as_bytes());
         assert_eq!(code, 1, "{text}");
-        assert!(why.contains("cut.json ends within its array"), "{why}");
+        assert!(why.contains("cut.json ends inside an array"), "{why}");
         assert_eq!(given.tenure.json(&["client", "list"]).len(), 2, "{tally}");
     }
 }
 
 #[test]
-fn what_is_no_file_of_events_is_named_and_nothing_is_taken() {
+fn a_foreign_format_is_named_and_nothing_is_ingested() {
     let utf16 = |text: &str, little: bool| -> Vec<u8> {
         let units = text.encode_utf16();
         units
@@ -318,7 +318,7 @@ fn what_is_no_file_of_events_is_named_and_nothing_is_taken() {
 }
 
 #[test]
-fn a_file_without_any_event_is_no_success() {
+fn a_file_without_any_valid_event_is_a_failure() {
     let given = Given::nothing();
     for (name, text, lines) in [
         ("words.txt", "not\nan\nevent\n", 3),
@@ -330,7 +330,7 @@ fn a_file_without_any_event_is_no_success() {
         assert_eq!((code, &tally["dead"]), (1, &json!(lines)), "{name}: {tally}");
         assert!(
             why.contains(&format!(
-                "nothing in {name} is an event: all {lines} are dead letters"
+                "{name} contains no valid event: all {lines} became dead letters"
             )),
             "{why}"
         );
@@ -353,7 +353,7 @@ fn a_file_without_any_event_is_no_success() {
 }
 
 #[test]
-fn a_pipe_and_a_name_that_is_no_text_are_files_too() {
+fn a_pipe_and_a_file_name_in_invalid_utf8_can_be_ingested() {
     use std::os::unix::ffi::OsStringExt as _;
     let given = Given::nothing();
     let name = std::ffi::OsString::from_vec(b"caf\xe9.ndjson".to_vec());
@@ -380,7 +380,7 @@ fn a_large_array_is_read_in_bounded_memory() {
     let mut ingest = given.tenure.spawn(&["ingest", "-", "--json"]);
     let mut input = ingest.input();
     let mut feed = |text: &str| input.write_all(text.as_bytes()).expect("it reads");
-    // 300 MB of members that are too long to be held.
+    // 300 MB of members that exceed the limit.
     let long = format!("{{\"more\":\"{}\"}},", "x".repeat(1 << 20));
     feed("[");
     for _ in 0..300 {
@@ -402,7 +402,7 @@ fn a_large_array_is_read_in_bounded_memory() {
     assert_eq!((&tally["applied"], &tally["dead"]), (&json!(1), &json!(300)));
 }
 
-/// Another process writes while a large file is taken in: it comes between two parts, not behind the last.
+/// Another process can write between two batches of a large file.
 #[tokio::test]
 async fn a_large_file_lets_others_write_in_between() {
     // Few enough for one transaction, if nobody waited.

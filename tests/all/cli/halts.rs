@@ -1,4 +1,4 @@
-//! What keeps sweeps and policies back until a person has spoken: pauses, the breaker, lanes.
+//! Sweeps and policies that wait for confirmation or for lanes: pauses, the breaker, watermarks.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use super::{Given, code, complained, said};
 use crate::support::servers::free_port;
 use crate::support::tenure::Running;
 
-/// After everybody's access has expired.
+/// After the access of all clients has expired.
 const THEN: &str = "2125-01-01T00:00:00Z";
 
-/// So that nobody waits for a tick.
+/// So that tests need not wait for a tick.
 const EACH_SECOND: (&str, &str) = ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "* * * * * *");
 
-/// So many clients whose access was enabled long ago.
+/// Adds clients whose access was enabled long ago.
 fn many(given: &Given, clients: usize) {
     let mut events = String::new();
     for n in 0..clients {
@@ -63,7 +63,7 @@ fn sweeps_are_listed_paused_and_resumed() {
     let told = given.tenure.ok(&["sweep", "subscription-end", "--pause", why]);
     assert_eq!(
         told,
-        "subscription-end: paused: it runs only by hand until `--resume`\n"
+        "subscription-end: paused; it runs only by hand until `tenure sweep NAME --resume`\n"
     );
     let listed = given.tenure.json(&["sweep"]);
     assert_eq!(listed[1]["halts"][0]["kind"], "paused");
@@ -79,7 +79,7 @@ fn sweeps_are_listed_paused_and_resumed() {
 }
 
 #[test]
-fn what_trips_the_breaker_is_done_when_it_is_confirmed() {
+fn a_sweep_stopped_by_the_breaker_runs_when_confirmed() {
     let given = Given::nothing();
     many(&given, 120);
     let sweep = |more: &[&'static str]| {
@@ -89,7 +89,7 @@ fn what_trips_the_breaker_is_done_when_it_is_confirmed() {
     let tripped = sweep(&[]);
     assert_eq!(code(&tripped), 1);
     let why = complained(&tripped);
-    assert!(why.contains("access-expiry is stopped by the breaker"), "{why}");
+    assert!(why.contains("the breaker stopped access-expiry"), "{why}");
     assert!(why.contains("tenure sweep access-expiry --confirm"), "{why}");
     assert_eq!(given.tenure.json(&["sweep"])[0]["halts"][0]["kind"], "tripped");
     let report: Value = serde_json::from_slice(&sweep(&["--json"]).stdout).expect("one object");
@@ -109,7 +109,7 @@ fn what_trips_the_breaker_is_done_when_it_is_confirmed() {
 }
 
 #[test]
-fn durations_that_would_change_too_much_wait_for_a_person() {
+fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     let given = Given::nothing();
     many(&given, 120);
     let shorter = given.with(&[
@@ -130,7 +130,7 @@ fn durations_that_would_change_too_much_wait_for_a_person() {
     assert!(access().contains(r#""access":"enabled""#), "{}", access());
     assert_eq!(shorter.json(&["policy"]).len(), 1);
 
-    // It goes on by the durations before until then.
+    // Until then the previous policy stays in effect.
     let confirmed = shorter.json(&["policy", "--confirm"]);
     assert!(confirmed[0]["from"].is_string(), "{confirmed:?}");
     assert_eq!(confirmed[0]["clients"], 120);
@@ -142,13 +142,13 @@ fn durations_that_would_change_too_much_wait_for_a_person() {
         "{recorded}"
     );
     let again = shorter.ok(&["policy", "--confirm"]);
-    assert_eq!(again, "the durations of these settings are those in force\n");
+    assert_eq!(again, "the policy in these settings is already in effect\n");
     assert!(running.stop().success());
     assert_eq!(shorter.json(&["verify"]).len(), 1, "no drift");
 }
 
 #[tokio::test]
-async fn lanes_that_nobody_reads_any_more_are_forgotten() {
+async fn removed_lanes_no_longer_hold_sweeps_back() {
     let given = Given::events();
     let store = given.sqlite();
     let lanes = ["tenure.events.0".to_owned()];
@@ -158,15 +158,15 @@ async fn lanes_that_nobody_reads_any_more_are_forgotten() {
         .expect("a lane");
     let told = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
     assert!(
-        told.contains("access-expiry up to -: looked at 0 clients"),
+        told.contains("access-expiry up to -: examined 0 clients"),
         "{told}"
     );
     assert!(
-        told.contains("more seems due, but nothing has come through tenure.events.0 yet"),
+        told.contains("more clients may be due, but nothing has come through tenure.events.0 yet"),
         "{told}"
     );
     assert_eq!(given.tenure.json(&["lanes"])[0]["watermark"], Value::Null);
-    given.tenure.ok(&["lanes", "--forget"]);
+    given.tenure.ok(&["lanes", "--remove"]);
     assert_eq!(given.tenure.json(&["lanes"]), Vec::<Value>::new());
     let told = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
     assert!(told.contains("changed 1"), "{told}");
@@ -177,7 +177,7 @@ fn last_run(given: &Given) -> Value {
     given.tenure.json(&["sweep"])[0]["last_run"].clone()
 }
 
-/// Waits for a run that was held back with these words.
+/// Waits for a run that was held back for this reason.
 fn held_back(running: &Running, given: &Given, why: &str) {
     running.wait_until("held back", || {
         let run = last_run(given);
@@ -185,7 +185,7 @@ fn held_back(running: &Running, given: &Given, why: &str) {
     });
 }
 
-/// Asks again and again for a minute.
+/// Polls for up to a minute.
 async fn within_a_minute(done: impl AsyncFn() -> bool) -> bool {
     for _ in 0..600 {
         if done().await {
@@ -196,13 +196,13 @@ async fn within_a_minute(done: impl AsyncFn() -> bool) -> bool {
     false
 }
 
-/// What waits in RabbitMQ counts from the first moment on, also while RabbitMQ is not to be reached.
+/// Events queued in RabbitMQ hold timers back from the start, even while RabbitMQ is unreachable.
 #[tokio::test]
-async fn nothing_fires_before_a_lane_has_been_heard_of() {
+async fn no_timer_fires_before_every_lane_has_a_watermark() {
     const IDLE: (&str, &str) = ("TENURE_ACCESS__IDLE", "60d");
     let mut given = Given::nothing();
     given.tenure = given.with(&[IDLE]);
-    // Access that is long due to expire, in a store that knows nothing of lanes.
+    // Access that is overdue to expire, in a store without lanes.
     given.tenure.ok(&["migrate"]);
     given.tenure.ok(&["sweep", "access-expiry", "--pause", "not yet"]);
     many(&given, 3);
@@ -224,7 +224,7 @@ async fn nothing_fires_before_a_lane_has_been_heard_of() {
         .map(|lane| (lane.lane.as_str(), lane.watermark))
         .collect();
     assert_eq!(known, [("tenure.events.0", None), ("tenure.events.1", None)]);
-    // Nor beside an event.
+    // Nor when an event is applied.
     let renamed = json!({
         "specversion": "1.0", "id": "renamed", "source": "/space", "type": "client.renamed",
         "subject": "many/c1", "time": "2025-01-04T00:00:00Z", "data": {"name": "Another"},
@@ -258,7 +258,7 @@ async fn nothing_fires_before_a_lane_has_been_heard_of() {
 }
 
 #[tokio::test]
-async fn a_worker_without_a_broker_says_that_timers_wait_for_one() {
+async fn a_worker_without_a_broker_reports_that_timers_wait_for_lanes() {
     let given = Given::events();
     let lanes = ["tenure.events.0".to_owned()];
     given
@@ -278,16 +278,16 @@ async fn a_worker_without_a_broker_says_that_timers_wait_for_one() {
     });
     let told = broker().1["detail"].as_str().unwrap_or_default().to_owned();
     assert!(told.contains("timers wait for lanes of RabbitMQ"), "{told}");
-    assert!(told.contains("run `tenure lanes --forget`"), "{told}");
+    assert!(told.contains("run `tenure lanes --remove`"), "{told}");
 
-    given.tenure.ok(&["lanes", "--forget"]);
+    given.tenure.ok(&["lanes", "--remove"]);
     running.wait_until("ready", || broker().0 == 200);
     assert_eq!(broker().1["detail"], "not configured");
     assert!(running.stop().success());
 }
 
 #[test]
-fn a_worker_sweeps_again_when_a_trip_is_confirmed() {
+fn a_worker_sweeps_again_after_a_trip_is_confirmed() {
     let mut given = Given::nothing();
     given.tenure = given.with(&[EACH_SECOND]);
     many(&given, 120);

@@ -1,5 +1,4 @@
-//! The command line, by the real binary on the embedded store: what people read, what programs read, and the exit
-//! codes that scripts go by.
+//! The command line, through the real binary on SQLite: output for people, output for programs, exit codes.
 
 mod clients;
 mod dead_letters;
@@ -22,13 +21,13 @@ use tempfile::TempDir;
 
 use crate::support::tenure::Tenure;
 
-/// A folder of its own with the embedded store, and three clients in it.
+/// A temporary directory with a SQLite store, and three clients in it.
 struct Given {
     folder: TempDir,
     tenure: Tenure,
 }
 
-/// So long that nothing expires by itself while the tests run, and what does can be told to the second.
+/// So long that nothing expires during the tests, and expiry times are exact.
 const IDLE: (&str, &str) = ("TENURE_ACCESS__IDLE", "36000d");
 
 const EVENTS: &str = r#"
@@ -62,13 +61,13 @@ impl Given {
         given
     }
 
-    /// The same folder, under other settings.
+    /// The same directory with other settings.
     fn with(&self, env: &[(&str, &str)]) -> Tenure {
         let env: Vec<_> = [IDLE].iter().chain(env).copied().collect();
         Tenure::new(self.folder.path(), &env)
     }
 
-    /// The embedded store's tables, past Tenure.
+    /// A connection to the tables that bypasses Tenure.
     async fn tables(&self) -> SqliteConnection {
         let options = SqliteConnectOptions::new().filename(self.folder.path().join("tenure.db"));
         options.connect().await.expect("the store")
@@ -94,7 +93,7 @@ fn code(output: &Output) -> i32 {
         .unwrap_or_else(|| panic!("ended by a signal: {}", complained(output)))
 }
 
-/// The members of JSON objects, one a line, as text.
+/// One member of each JSON object, as text.
 fn each(lines: &[Value], name: &str) -> Vec<String> {
     lines
         .iter()

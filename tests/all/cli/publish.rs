@@ -1,4 +1,4 @@
-//! `tenure publish` that is cut off: it says how far it got, and goes on from there without loss.
+//! An interrupted `tenure publish`: it prints its progress and the command that continues without loss.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -26,9 +26,9 @@ fn events(numbers: std::ops::Range<usize>) -> String {
     numbers.map(event).collect()
 }
 
-/// The number behind `--skip` in the command that goes on.
-fn how_to_go_on(complained: &str) -> u64 {
-    let (before, _) = complained.split_once("` goes on").expect("a command");
+/// The number of `--skip` in the command that continues.
+fn skip_to_continue(complained: &str) -> u64 {
+    let (before, _) = complained.split_once("` to continue").expect("a command");
     let (_, command) = before.rsplit_once('`').expect("a command");
     let (call, number) = command.split_once(" --skip ").expect("a number");
     assert_eq!(call, "tenure publish -", "{complained}");
@@ -36,14 +36,14 @@ fn how_to_go_on(complained: &str) -> u64 {
 }
 
 #[test]
-fn a_signal_ends_it_behind_what_is_confirmed_and_the_rest_follows_later() {
+fn a_signal_stops_after_confirmed_events_and_the_rest_follows_later() {
     let amqp = RabbitMq::shared().vhost("publish_signal");
     let vhost = name_in(&amqp);
     let folder = tempfile::tempdir().expect("a folder");
     let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
     let mut publish = tenure.spawn(&["publish", "-"]);
     let mut input = publish.input();
-    // The second is no event: it counts, and is not published.
+    // The second is not an event: it counts, but is not published.
     let beginning = format!("{}{{}}\n\n{}", event(0), events(1..300));
     input.write_all(beginning.as_bytes()).expect("it reads");
     RabbitMq::shared().wait_for_depth(vhost, QUEUE, 300, LIMIT);
@@ -51,7 +51,7 @@ fn a_signal_ends_it_behind_what_is_confirmed_and_the_rest_follows_later() {
     let (code, said, complained) = publish.end();
     assert_eq!(code, Some(1), "{complained}");
     assert_eq!(said, "300 events published and confirmed\n");
-    assert_eq!(how_to_go_on(&complained), 301, "{complained}");
+    assert_eq!(skip_to_continue(&complained), 301, "{complained}");
     drop(input);
 
     let whole = format!("{beginning}{}", events(300..500));
@@ -62,7 +62,7 @@ fn a_signal_ends_it_behind_what_is_confirmed_and_the_rest_follows_later() {
 }
 
 #[test]
-fn a_broker_that_goes_away_is_told_with_how_far_it_got_and_nothing_is_lost() {
+fn a_lost_broker_is_reported_with_the_progress_and_nothing_is_lost() {
     let shared = RabbitMq::shared();
     let amqp = shared.vhost("publish_cut");
     let wire = Proxy::to(shared.port());
@@ -72,17 +72,17 @@ fn a_broker_that_goes_away_is_told_with_how_far_it_got_and_nothing_is_lost() {
     let mut input = publish.input();
     input.write_all(events(0..1_200).as_bytes()).expect("it reads");
     shared.wait_for_depth(name_in(&amqp), QUEUE, 1_200, LIMIT);
-    // For good: whoever tries again finds nobody.
+    // Permanently: reconnecting fails too.
     wire.cut(Cut::Reset);
     drop(wire);
-    // Nobody need read this any more.
+    // The process may have exited already.
     let _ = input.write_all(events(1_200..1_201).as_bytes());
     drop(input);
     let (code, said, complained) = publish.end();
     assert_eq!(code, Some(1), "{complained}");
     assert!(complained.contains("RabbitMQ"), "{complained}");
-    let done = how_to_go_on(&complained);
-    // No more than so many wait for their confirms.
+    let done = skip_to_continue(&complained);
+    // At most 500 events wait for their confirms.
     assert!((700..=1_201).contains(&done), "{complained}");
     assert_eq!(said, format!("{done} events published and confirmed\n"));
 
@@ -97,7 +97,7 @@ fn a_broker_that_goes_away_is_told_with_how_far_it_got_and_nothing_is_lost() {
 }
 
 #[test]
-fn more_than_there_are_cannot_be_skipped() {
+fn skipping_more_events_than_the_file_has_is_a_usage_error() {
     let amqp = RabbitMq::shared().vhost("publish_skip");
     let folder = tempfile::tempdir().expect("a folder");
     let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
@@ -105,7 +105,7 @@ fn more_than_there_are_cannot_be_skipped() {
     let output = tenure.call(&["publish", "events.ndjson", "--skip", "4"]);
     assert_eq!(code(&output), 2);
     assert!(
-        complained(&output).contains("3 events only"),
+        complained(&output).contains("has only 3 events"),
         "{}",
         complained(&output)
     );
@@ -114,7 +114,7 @@ fn more_than_there_are_cannot_be_skipped() {
 }
 
 #[test]
-fn an_array_is_published_one_by_one_and_what_is_no_file_of_events_is_named() {
+fn an_array_is_published_one_by_one_and_a_foreign_format_is_named() {
     let amqp = RabbitMq::shared().vhost("publish_array");
     let folder = tempfile::tempdir().expect("a folder");
     let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);

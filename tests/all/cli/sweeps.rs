@@ -8,7 +8,7 @@ use super::{Given, code};
 const THEN: &str = "2123-09-01T00:00:00Z";
 
 #[test]
-fn a_dry_run_tells_what_would_change() {
+fn a_dry_run_prints_the_changes() {
     let given = Given::events();
     let told = given
         .tenure
@@ -19,12 +19,12 @@ fn a_dry_run_tells_what_would_change() {
     ╞═════════════╪════════════════╪════╪══════════════════════╡
     │ acme/bakery ┆ access.expired ┆    ┆ 2123-08-15T10:00:00Z │
     └─────────────┴────────────────┴────┴──────────────────────┘
-    access-expiry up to 2123-09-01T00:00:00Z: looked at 1 clients, would change 1 (1 changes)
+    access-expiry up to 2123-09-01T00:00:00Z: examined 1 clients, would change 1 (1 changes)
     ");
 }
 
 #[tokio::test]
-async fn a_dry_run_changes_nothing_and_tells_the_same_as_the_real_one_then() {
+async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
     use tenure::domain::Sweep;
     use tenure::store::Store as _;
     let given = Given::events();
@@ -46,7 +46,7 @@ async fn a_dry_run_changes_nothing_and_tells_the_same_as_the_real_one_then() {
             .is_empty()
     );
 
-    // Each on the same store: the second dry run told the same, so the real one has all to do.
+    // On the same store after two dry runs, so the real run still has everything to do.
     let real_told = given.tenure.ok(&sweep(&[]));
     assert_eq!(real_told, dry_told.replace("would change", "changed"));
     assert_ne!(all(), before);
@@ -70,7 +70,7 @@ async fn a_dry_run_changes_nothing_and_tells_the_same_as_the_real_one_then() {
 }
 
 #[test]
-fn a_sweep_at_a_moment_to_come_journals_what_is_due_then_until_a_rebuild_corrects_it() {
+fn a_sweep_as_of_the_future_journals_its_changes_until_a_rebuild_corrects_them() {
     let given = Given::events();
     given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
     let mut lines = given.tenure.json(&["client", "show", "acme/bakery", "--journal"]);
@@ -82,9 +82,9 @@ fn a_sweep_at_a_moment_to_come_journals_what_is_due_then_until_a_rebuild_correct
         let args = [&["client", "show", "acme/bakery"], more].concat();
         given.tenure.json(&args)[0]["access"].clone()
     };
-    assert_eq!(at(&[]), "enabled", "that moment is still to come");
+    assert_eq!(at(&[]), "enabled", "that moment is in the future");
     assert_eq!(at(&["--at", THEN]), "expired");
-    // What was published has not happened.
+    // The published change has not happened yet.
     assert_eq!(code(&given.tenure.call(&["verify"])), 1);
     given.tenure.ok(&["rebuild"]);
     given.tenure.assert_no_drift();
@@ -94,7 +94,7 @@ fn a_sweep_at_a_moment_to_come_journals_what_is_due_then_until_a_rebuild_correct
         (&last["type"], &last["correction"]),
         (&json!("access.enabled"), &json!(true))
     );
-    assert_eq!(at(&["--at", THEN]), "expired", "it is still to come");
+    assert_eq!(at(&["--at", THEN]), "expired", "still in the future");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn every_sweep_runs_by_its_name_when_nothing_is_due() {
         let told = given.tenure.ok(&["sweep", name]);
         assert!(told.starts_with(&format!("{name} up to ")), "{told}");
         assert!(
-            told.ends_with(": looked at 0 clients, changed 0 (0 changes)\n"),
+            told.ends_with(": examined 0 clients, changed 0 (0 changes)\n"),
             "{told}"
         );
     }

@@ -1,4 +1,4 @@
-//! Text of others never steers a terminal: every command, with hostile names, ids, reasons, sources, bodies and files.
+//! Untrusted text never controls a terminal: every command with hostile names, ids, reasons, sources, bodies and files.
 
 use std::process::Output;
 
@@ -8,7 +8,7 @@ use sqlx::Connection as _;
 use super::{Given, code};
 use crate::support::tenure::Tenure;
 
-/// Clears the screen, rings, sets the title, begins a new line that looks like ours, turns the direction around, hides.
+/// Clears the screen, rings the bell, sets the title, forges a line of output, reverses direction, hides text.
 const EVIL: &str = "Evil\u{1b}[2J\u{7}\u{1b}]0;owned\u{7}\r\nacme/zzz \u{2502} fake\t\u{9b}31m\u{7f}\u{202e}gpj\u{2066}\u{200b}\u{feff}\u{2028}end";
 
 fn is_hidden(c: char) -> bool {
@@ -21,7 +21,7 @@ fn assert_plain(what: &str, printed: &[u8]) -> String {
     let hidden: Vec<char> = text.chars().filter(|&c| is_hidden(c) && c != '\n').collect();
     assert!(hidden.is_empty(), "{what} prints {hidden:?}: {text:?}");
     for line in text.lines() {
-        assert!(!line.starts_with("acme/zzz"), "{what}: a line of others: {text}");
+        assert!(!line.starts_with("acme/zzz"), "{what}: a forged line: {text}");
     }
     text
 }
@@ -66,7 +66,7 @@ fn hostile() -> Given {
 }
 
 #[tokio::test]
-async fn no_command_prints_what_steers_a_terminal() {
+async fn no_command_prints_control_characters() {
     let given = hostile();
     let tenure = &given.tenure;
     let evil_file = format!("events{}.ndjson", EVIL.replace('/', ""));
@@ -125,10 +125,10 @@ async fn no_command_prints_what_steers_a_terminal() {
 }
 
 #[test]
-fn foreign_text_is_one_line_for_people_and_the_same_text_for_programs() {
+fn hostile_text_is_one_line_in_tables_and_unchanged_in_json() {
     let given = hostile();
     let (_, table) = plain(&given.tenure, &["client", "list"]);
-    // Three lines of frame and head, one for the client, one of frame, and the count.
+    // Three lines of frame and header, one for the client, one of frame, and the count.
     assert_eq!(table.lines().count(), 6, "{table}");
     assert!(
         table.contains("\\u{1b}[2J") && table.contains("\\u{202e}"),
@@ -145,7 +145,7 @@ fn foreign_text_is_one_line_for_people_and_the_same_text_for_programs() {
 }
 
 #[test]
-fn settings_with_control_characters_are_shown_without() {
+fn settings_are_printed_without_control_characters() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = format!("{}.toml", EVIL.replace('/', ""));
     std::fs::write(folder.path().join(&file), "[broker]\nlanes = 4\n").expect("a file");
@@ -174,7 +174,7 @@ fn settings_with_control_characters_are_shown_without() {
 }
 
 #[test]
-fn the_log_holds_foreign_text_without_what_steers_a_terminal() {
+fn the_log_escapes_hostile_text() {
     for format in ["human", "json"] {
         let folder = tempfile::tempdir().expect("a folder");
         let tenure = Tenure::new(

@@ -8,11 +8,11 @@ use crate::support::servers::Postgres;
 use crate::support::tenure::Tenure;
 
 #[test]
-fn verify_finds_no_drift_in_what_was_taken_in() {
+fn verify_finds_no_drift_after_ingesting() {
     let given = Given::events();
     assert_eq!(
         given.tenure.ok(&["verify"]),
-        "3 clients folded anew from 12 events: no drift\n"
+        "replayed 3 clients from 12 events: no drift\n"
     );
     assert_eq!(
         given.tenure.json(&["verify"]),
@@ -21,7 +21,7 @@ fn verify_finds_no_drift_in_what_was_taken_in() {
 }
 
 #[tokio::test]
-async fn verify_names_the_client_that_was_tampered_with() {
+async fn verify_names_a_tampered_client_and_rebuild_repairs_it() {
     let given = Given::events();
     let mut store = given.tables().await;
     let done =
@@ -36,7 +36,7 @@ async fn verify_names_the_client_that_was_tampered_with() {
     assert_eq!(code(&output), 1);
     insta::assert_snapshot!(said(&output), @r#"
     acme/mill: name is kept as "New Mill", the history says "Old Mill"; the column name is `Old Mill`, by the document it is `New Mill`; the column name_key is `old mill`, by the document it is `new mill`
-    3 clients folded anew from 12 events: 1 differ from what is stored; `tenure rebuild` puts them right
+    replayed 3 clients from 12 events: 1 differ from the stored state; run `tenure rebuild` to repair them
     "#);
     let output = given.tenure.call(&["verify", "--json"]);
     assert_eq!(code(&output), 1);
@@ -62,20 +62,20 @@ async fn verify_names_the_client_that_was_tampered_with() {
     );
     assert_eq!(
         given.tenure.ok(&["verify"]),
-        "3 clients folded anew from 12 events: no drift\n"
+        "replayed 3 clients from 12 events: no drift\n"
     );
     assert_eq!(
         given.tenure.ok(&["rebuild"]),
-        "3 clients folded anew: nothing was put right\n"
+        "replayed 3 clients: nothing to repair\n"
     );
 }
 
 #[test]
-fn what_is_to_be_verified_must_be_there() {
+fn verifying_an_unknown_client_fails() {
     let given = Given::events();
     let output = given.tenure.call(&["verify", "acme/nobody"]);
     assert_eq!(code(&output), 1);
-    assert!(complained(&output).contains("acme/nobody is not known"));
+    assert!(complained(&output).contains("unknown client acme/nobody"));
     for args in [
         &["verify", "acme"][..],
         &["verify", "--after", "acme"],
@@ -86,10 +86,10 @@ fn what_is_to_be_verified_must_be_there() {
     }
 }
 
-/// Stopped by SIGTERM while it waits for a client that another transaction holds: it finishes that one, and says how
-/// to go on.
+/// SIGTERM arrives while it waits for a client that another transaction has locked: it finishes that client, and prints the
+/// command that continues.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebuild_that_is_stopped_goes_on_where_it_ended() {
+async fn an_interrupted_rebuild_prints_the_command_that_continues() {
     let url = Postgres::shared().database("a_rebuild_that_is_stopped");
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("events.ndjson"), super::EVENTS).expect("a file");
@@ -107,29 +107,29 @@ async fn a_rebuild_that_is_stopped_goes_on_where_it_ended() {
         .expect("held");
 
     let mut rebuild = tenure.spawn(&["rebuild"]);
-    rebuild.reads("acme/bakery: put right");
+    rebuild.reads("acme/bakery: repaired");
     rebuild.signal(nix::sys::signal::Signal::SIGTERM);
     rebuild.hears("stopping after what is in hand");
     held.rollback().await.expect("let go");
-    rebuild.reads("acme/mill: put right");
-    rebuild.hears("`tenure rebuild --after acme/mill` goes on");
+    rebuild.reads("acme/mill: repaired");
+    rebuild.hears("run `tenure rebuild --after acme/mill` to continue");
     assert_eq!(rebuild.code(), Some(1));
 
     let rest = tenure.json(&["rebuild", "--after", "acme/mill"]);
     assert_eq!(each(&rest[..1], "client"), ["best/forge"]);
     assert_eq!(
         tenure.ok(&["verify"]),
-        "3 clients folded anew from 12 events: no drift\n"
+        "replayed 3 clients from 12 events: no drift\n"
     );
 }
 
 #[test]
-fn migrating_twice_is_migrating_once() {
+fn migrating_twice_changes_nothing() {
     let given = Given::nothing();
     for _ in 0..2 {
         assert_eq!(
             given.tenure.ok(&["migrate"]),
-            "the sqlite store is at this version\n"
+            "the schema of the sqlite store is up to date\n"
         );
         assert_eq!(
             given.tenure.json(&["migrate"]),
@@ -138,12 +138,12 @@ fn migrating_twice_is_migrating_once() {
     }
     assert_eq!(
         given.tenure.ok(&["verify"]),
-        "0 clients folded anew from 0 events: no drift\n"
+        "replayed 0 clients from 0 events: no drift\n"
     );
 }
 
 #[test]
-fn the_settings_are_shown_without_their_secrets() {
+fn config_prints_the_settings_without_secrets() {
     let given = Given::nothing();
     std::fs::write(given.folder.path().join("tenure.toml"), "[broker]\nlanes = 4\n").expect("a file");
     let tenure = given.with(&[
@@ -170,12 +170,12 @@ fn the_settings_are_shown_without_their_secrets() {
     assert_eq!(shown["access"]["idle"], "36000d");
     assert!(
         !given.folder.path().join("tenure.db").exists(),
-        "showing settings opens no store"
+        "printing settings opens no store"
     );
 }
 
 #[test]
-fn a_worker_answers_while_the_command_line_works_on_the_same_store() {
+fn commands_and_a_worker_can_use_the_same_store() {
     let given = Given::events();
     let running = given.tenure.run();
     let over_http = running.get("/v1/partners/acme/clients/bakery");
@@ -196,7 +196,7 @@ fn a_worker_answers_while_the_command_line_works_on_the_same_store() {
 }
 
 #[test]
-fn pruning_counts_first_where_that_is_wanted() {
+fn prune_with_dry_run_only_counts() {
     let given = Given::events();
     given.tenure.ok(&["dead", "discard", "1"]);
     let tenure = given.with(&[("TENURE_RETENTION__DEAD_LETTERS", "1us")]);
@@ -207,11 +207,11 @@ fn pruning_counts_first_where_that_is_wanted() {
     assert_eq!(
         given.tenure.json(&["prune"])[0]["dead_letters"],
         0,
-        "not so soon by default"
+        "kept longer by default"
     );
     assert_eq!(
         tenure.ok(&["prune"]),
-        "removed 1 dead letters, 0 runs of sweeps, 0 lines of the journal\n"
+        "removed 1 dead letters, 0 sweep runs, 0 journal lines\n"
     );
     assert_eq!(each(&tenure.json(&["dead", "list"]), "id"), ["2"]);
 }

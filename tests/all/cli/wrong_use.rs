@@ -1,4 +1,4 @@
-//! Arguments and settings that cannot be: code 2, a sentence on standard error, nothing on standard output.
+//! Usage errors: exit code 2, a message on standard error, nothing on standard output.
 
 use serde_json::json;
 
@@ -15,10 +15,13 @@ fn refused(tenure: &Tenure, args: &[&str], because: &str) {
 }
 
 #[test]
-fn arguments_that_cannot_be_end_with_two_and_say_why() {
+fn invalid_arguments_are_usage_errors() {
     let given = Given::nothing();
     for (args, because) in [
-        (&["sweep", "spring-cleaning"][..], "there are access-expiry, "),
+        (
+            &["sweep", "spring-cleaning"][..],
+            "[possible values: access-expiry, ",
+        ),
         (&["client", "show", "bakery"], "{partner}/{client}"),
         (&["client", "show", "acme/ba kery"], "`ba kery`"),
         (&["client", "show", "acme/bakery", "--at", "yesterday"], "--at"),
@@ -39,16 +42,16 @@ fn arguments_that_cannot_be_end_with_two_and_say_why() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_ends_with_two_and_leaves_no_store_behind() {
+fn an_unreadable_file_is_a_usage_error_and_creates_no_store() {
     let given = Given::nothing();
     for command in ["ingest", "publish"] {
         let tenure = given.with(&[("AMQP_URL", "amqp://127.0.0.1:1/%2f")]);
         refused(
             &tenure,
             &[command, "nowhere.ndjson"],
-            "nowhere.ndjson cannot be read",
+            "cannot read nowhere.ndjson",
         );
-        refused(&tenure, &[command, "."], "it is a folder");
+        refused(&tenure, &[command, "."], "it is a directory");
     }
     assert!(!given.folder.path().join("tenure.db").exists());
 }
@@ -60,7 +63,7 @@ fn publishing_without_a_broker_names_the_setting() {
 }
 
 #[test]
-fn settings_that_cannot_be_stop_every_command_and_are_named() {
+fn invalid_settings_stop_every_command_and_are_named() {
     let given = Given::nothing();
     for (name, value, because) in [
         ("TENURE_NOPE__X", "1", "`nope.x`"),
@@ -83,7 +86,7 @@ fn settings_that_cannot_be_stop_every_command_and_are_named() {
 }
 
 #[test]
-fn a_cause_is_said_once() {
+fn a_cause_is_printed_once() {
     let given = Given::nothing();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
@@ -95,7 +98,7 @@ fn a_cause_is_said_once() {
 }
 
 #[test]
-fn a_link_to_a_service_is_named_in_the_log_at_debug() {
+fn an_ignored_service_link_is_logged_at_debug() {
     let given = Given::nothing();
     let variables = [
         ("TENURE_RABBITMQ_SERVICE_HOST", "10.0.0.5"),
@@ -111,7 +114,7 @@ fn a_link_to_a_service_is_named_in_the_log_at_debug() {
 }
 
 #[test]
-fn a_filter_for_logs_that_is_none_is_wrong_use_too() {
+fn invalid_log_directives_are_a_usage_error() {
     let given = Given::nothing();
     refused(
         &given.with(&[("RUST_LOG", "verbose")]),
@@ -125,10 +128,9 @@ fn a_filter_for_logs_that_is_none_is_wrong_use_too() {
     );
 }
 
-/// A wrong password, vhost or right is not an outage: it is named with what to do, once, and taken up when it is put
-/// right.
+/// A wrong password, vhost or permission is not an outage: it is logged once with the remedy, and recovers when corrected.
 #[test]
-fn a_login_that_rabbitmq_refuses_is_named_with_what_to_do() {
+fn a_login_refused_by_rabbitmq_is_reported_with_the_remedy() {
     let shared = RabbitMq::shared();
     let vhost = shared.vhost("refused_login");
     let name = name_in(&vhost);
@@ -187,7 +189,7 @@ fn a_login_that_rabbitmq_refuses_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_database_that_does_not_exist_is_named_with_what_to_do() {
+fn a_missing_database_is_reported_with_the_remedy() {
     let url = Postgres::shared().database("is_there");
     let given = Given::nothing();
     let tenure = given.with(&[("DATABASE_URL", &url.replace(name_in(&url), "is_not_there"))]);
