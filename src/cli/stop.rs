@@ -6,7 +6,7 @@ use super::output;
 use crate::signals;
 pub use crate::signals::Signals;
 
-/// A token that the first signal cancels; the second ends the process at once.
+/// A token that the first signal cancels; the second signal exits immediately.
 pub fn on_signal() -> anyhow::Result<CancellationToken> {
     let Signals { first, second } = signals()?;
     tokio::spawn(async move {
@@ -16,9 +16,9 @@ pub fn on_signal() -> anyhow::Result<CancellationToken> {
     Ok(first)
 }
 
-/// Listens for signals, and tells the person about the first one.
+/// Listens for signals, and prints a message at the first one.
 pub fn signals() -> anyhow::Result<Signals> {
     Ok(signals::listen(|| {
-        output::complain("stopping after what is in hand; a second signal ends it at once");
+        output::complain("stopping after the work in progress; a second signal exits immediately");
     })?)
 }

@@ -40,7 +40,8 @@ pub fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
             }
             Arc::new(SqliteStore::open(path))
         }
-        StoreUrl::Postgres(url) => Arc::new(PostgresStore::connect(url.reveal(), &settings.postgres)?),    })
+        StoreUrl::Postgres(url) => Arc::new(PostgresStore::connect(url.reveal(), &settings.postgres)?),
+    })
 }
 
 /// An engine on a migrated store, under the recorded policies. Records the policy of the settings if there is none yet.
@@ -105,9 +106,7 @@ pub(super) async fn wait_for_engine(
 /// Registers the broker's lanes before the first sweep of a store that knows none: events may wait in their queues.
 async fn register_lanes(engine: &Engine, settings: &Settings) -> Result<(), StoreError> {
     if settings.broker.url.is_some() && engine.store().lanes().await?.is_empty() {
-        let lanes: Vec<String> = (0..settings.broker.lanes)
-            .map(broker::topology::lane)
-            .collect();
+        let lanes: Vec<String> = (0..settings.broker.lanes).map(broker::topology::lane).collect();
         engine.keep_lanes(&lanes).await?;
     }
     Ok(())

@@ -109,7 +109,7 @@ async fn an_interrupted_rebuild_prints_the_command_that_continues() {
     let mut rebuild = tenure.spawn(&["rebuild"]);
     rebuild.reads("acme/bakery: repaired");
     rebuild.signal(nix::sys::signal::Signal::SIGTERM);
-    rebuild.hears("stopping after what is in hand");
+    rebuild.hears("stopping after the work in progress");
     held.rollback().await.expect("let go");
     rebuild.reads("acme/mill: repaired");
     rebuild.hears("run `tenure rebuild --after acme/mill` to continue");
