@@ -86,8 +86,8 @@ fn postgresql_by_its_certificate() {
     refused(&at("localhost", "verify-full", &their_file), migrate, &stranger);
     refused(&at("localhost", "verify-ca", &their_file), migrate, &stranger);
     let name = [
-        "is for localhost, not for `127.0.0.1`",
-        "connect by a name that it has",
+        "is valid for localhost, not for `127.0.0.1`",
+        "connect by one of its names",
     ];
     refused(&at("127.0.0.1", "verify-full", &our_file), migrate, &name);
 
@@ -175,7 +175,7 @@ fn rabbitmq_by_its_certificate_and_ours() {
     let name = [
         "localhost",
         "not for `127.0.0.1`",
-        "connect by a name that it has",
+        "connect by one of its names",
     ];
     refused(&at("127.0.0.1", port, &our_file, Some(&good)), publish, &name);
     let client = [
@@ -235,7 +235,7 @@ fn files_that_are_not_there_or_hold_nothing_are_named_before_anything_is_asked()
                 ),
                 ("TENURE_LOG__LEVEL", "trace".into()),
             ],
-            "sslrootcert is a file that can be read",
+            "a readable file in the parameter sslrootcert",
         ),
     ] {
         let env: Vec<(&str, &str)> = env
