@@ -172,11 +172,7 @@ fn rabbitmq_by_its_certificate_and_ours() {
         &stranger,
     );
     refused(&at("localhost", port, "", Some(&good)), publish, &stranger);
-    let name = [
-        "localhost",
-        "not for `127.0.0.1`",
-        "connect by one of its names",
-    ];
+    let name = ["localhost", "not for `127.0.0.1`", "connect by one of its names"];
     refused(&at("127.0.0.1", port, &our_file, Some(&good)), publish, &name);
     let client = [
         "the server requires a client certificate",
