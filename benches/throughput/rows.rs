@@ -86,7 +86,7 @@ impl Pattern {
                 .await
                 .expect("an engine");
             // As behind a queue with a backlog: no timer fires before its end.
-            engine.keep_lanes(&[topology::lane(0)]).await.expect("a lane");
+            engine.set_lanes(&[topology::lane(0)]).await.expect("a lane");
             for batch in events.chunks(batch) {
                 let incoming = batch.iter().cloned().map(Incoming::Event).collect();
                 engine.ingest(incoming).await.expect("taken");

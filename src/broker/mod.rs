@@ -38,7 +38,7 @@ pub use state::{BrokerState, BrokerStatus, Severity};
 
 use crate::config::BrokerSettings;
 use crate::engine::Engine;
-use crate::store::Published;
+use crate::store::{Outbox, Published};
 use crate::wire::Limits;
 use address::Address;
 use flight::Prefetches;
@@ -52,6 +52,7 @@ struct Context {
     limits: Limits,
     address: Address,
     engine: Arc<Engine>,
+    outbox: Arc<dyn Outbox>,
     journal_written: Arc<Notify>,
     watch: StoreWatch,
     pressure: Pressure,
@@ -100,6 +101,7 @@ pub async fn run(
         settings,
         limits,
         address,
+        outbox: engine.store().clone(),
         journal_written: engine.journal_written(),
         engine,
         watch: StoreWatch::default(),

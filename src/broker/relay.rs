@@ -24,7 +24,7 @@ use super::publisher::{self, ATTEMPTS, Outgoing};
 use super::state::Part;
 use super::{Context, metrics, topology};
 use crate::backoff::Backoff;
-use crate::store::{Cursor, Outbox, Published, Recorded, StoreError};
+use crate::store::{Cursor, Published, Recorded, StoreError, Unpublished};
 
 /// Journal lines that are read at a time.
 const CHUNK: u32 = 500;
@@ -164,7 +164,7 @@ impl Relay<'_> {
 
     /// Publishes what the journal holds by now, and nothing that others write meanwhile.
     async fn tell_rest(&self) -> Result<(), RelayError> {
-        let left = self.context.engine.store().relay_backlog().await?;
+        let left = self.context.outbox.count_unpublished().await?;
         self.tell(Until::Told(usize::try_from(left).unwrap_or_default()))
             .await
     }
@@ -200,8 +200,8 @@ impl Relay<'_> {
             }
             self.context.leads.store(leads, Ordering::Relaxed);
             let (epoch, lines) = if leads {
-                let outbox = self.next(&mut upto).await?;
-                (outbox.epoch, outbox.lines)
+                let unpublished = self.next(&mut upto).await?;
+                (unpublished.epoch, unpublished.lines)
             } else {
                 (0, Vec::new())
             };
@@ -248,7 +248,7 @@ impl Relay<'_> {
     /// Takes the lead, if it is free, and makes sure that the store has what was published last: by this worker, and by
     /// whoever led before.
     async fn acquire_lead(&self) -> Result<bool, RelayError> {
-        if !self.context.engine.store().lead_relay().await? {
+        if !self.context.outbox.acquire_lead().await? {
             if !self.follows.swap(true, Ordering::Relaxed) {
                 tracing::info!(
                     "another worker publishes the changes; this one takes over when that one ends"
@@ -263,35 +263,35 @@ impl Relay<'_> {
         known.sort_unstable();
         for last in known.into_iter().flatten() {
             self.remember(Some(last));
-            self.outbox(Cursor::default(), 0).await?;
+            self.unpublished(Cursor::default(), 0).await?;
         }
         Ok(true)
     }
 
     /// The changes that wait, after `upto`; from the store's own cursor on when an epoch has begun since.
-    async fn next(&self, upto: &mut Cursor) -> Result<Outbox, RelayError> {
+    async fn next(&self, upto: &mut Cursor) -> Result<Unpublished, RelayError> {
         loop {
             let last = self.last_published();
-            let outbox = self.outbox(*upto, CHUNK).await?;
+            let unpublished = self.unpublished(*upto, CHUNK).await?;
             match last {
-                Some(last) if last.epoch != outbox.epoch && *upto != Cursor::default() => {
+                Some(last) if last.epoch != unpublished.epoch && *upto != Cursor::default() => {
                     *upto = Cursor::default();
                 }
-                _ => return Ok(outbox),
+                _ => return Ok(unpublished),
             }
         }
     }
 
-    /// As [`crate::store::Store::relay_next`]. A store that does not have what was published last begins a new epoch before
+    /// As [`crate::store::Outbox::unpublished`]. A store that does not have what was published last begins a new epoch before
     /// it says anything.
-    async fn outbox(&self, after: Cursor, limit: u32) -> Result<Outbox, RelayError> {
-        let store = self.context.engine.store();
+    async fn unpublished(&self, after: Cursor, limit: u32) -> Result<Unpublished, RelayError> {
+        let store = &self.context.outbox;
         let mut after = after;
         loop {
             let last = self.last_published();
-            let outbox = store.relay_next(after, last.as_ref(), limit).await?;
+            let unpublished = store.unpublished(after, last.as_ref(), limit).await?;
             match last {
-                Some(last) if outbox.is_behind(&last) => {
+                Some(last) if unpublished.is_behind(&last) => {
                     let epoch = store.begin_epoch(last.epoch).await?;
                     tracing::warn!(
                         relay.epoch = epoch,
@@ -303,7 +303,7 @@ impl Relay<'_> {
                     self.remember(None);
                     after = Cursor::default();
                 }
-                _ => return Ok(outbox),
+                _ => return Ok(unpublished),
             }
         }
     }
@@ -351,7 +351,7 @@ impl Relay<'_> {
 
     async fn write_down(&self, upto: &mut Option<Published>) -> Result<(), RelayError> {
         if let Some(upto) = upto.take() {
-            self.context.engine.store().relay_done(&upto).await?;
+            self.context.outbox.advance_cursor(&upto).await?;
             self.record.write(&upto).await?;
             self.noted.fetch_add(1, Ordering::Relaxed);
         }

@@ -24,7 +24,7 @@ pub(super) async fn run(context: &Context, stop: &CancellationToken) {
     let mut interval = Interval::new(LOOK, stop);
     while interval.tick().await {
         // A store that does not answer has a check of its own.
-        let Ok(waiting) = context.engine.store().relay_waiting().await else {
+        let Ok(waiting) = context.outbox.oldest_unpublished().await else {
             continue;
         };
         let Some((cursor, recorded_at)) = waiting else {

@@ -10,7 +10,7 @@ use super::context::{Context, UsageError};
 use super::output::{self, Safe};
 use crate::domain::time::rfc3339;
 use crate::engine::{Outcome, Redrive};
-use crate::store::{DeadFilter, DeadLine, DeadRecord, DeadStatus, Store};
+use crate::store::{DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, Store};
 
 #[derive(Debug, Subcommand)]
 pub enum DeadCommand {
@@ -66,11 +66,11 @@ pub async fn run(context: &Context, command: DeadCommand) -> anyhow::Result<Exit
 async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
     let engine = context.engine().await?;
     let status = args.status.map(|status| match status {
-        StatusArg::Open => DeadStatus::Open,
-        StatusArg::Redriven => DeadStatus::Redriven,
-        StatusArg::Discarded => DeadStatus::Discarded,
+        StatusArg::Open => DeadLetterStatus::Open,
+        StatusArg::Redriven => DeadLetterStatus::Redriven,
+        StatusArg::Discarded => DeadLetterStatus::Discarded,
     });
-    let lines = all(engine.store().as_ref(), &DeadFilter { status }).await?;
+    let lines = all(engine.store().as_ref(), &DeadLetterFilter { status }).await?;
     if context.json {
         for line in &lines {
             output::json(&line_as_json(line))?;
@@ -125,7 +125,7 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     if let Some(at) = record
         .dead_letter
         .retry_at
-        .filter(|_| record.status == DeadStatus::Open)
+        .filter(|_| record.status == DeadLetterStatus::Open)
     {
         rows.push(row("retry at", rfc3339(at)));
     }
@@ -201,7 +201,7 @@ async fn discard(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
     for id in ids(engine.store().as_ref(), which).await? {
         let found = engine
             .store()
-            .mark_dead(id, DeadStatus::Discarded, engine.now())
+            .resolve_dead_letter(id, DeadLetterStatus::Discarded, engine.now())
             .await?;
         failed |= !found;
         let (outcome, reason) = if found {
@@ -237,8 +237,8 @@ async fn ids(store: &dyn Store, which: WhichArgs) -> anyhow::Result<Vec<i64>> {
         }
         return Ok(which.ids);
     }
-    let open = DeadFilter {
-        status: Some(DeadStatus::Open),
+    let open = DeadLetterFilter {
+        status: Some(DeadLetterStatus::Open),
     };
     Ok(all(store, &open)
         .await?
@@ -247,8 +247,8 @@ async fn ids(store: &dyn Store, which: WhichArgs) -> anyhow::Result<Vec<i64>> {
         .collect())
 }
 
-async fn all(store: &dyn Store, filter: &DeadFilter) -> anyhow::Result<Vec<DeadLine>> {
-    let mut records: Vec<DeadLine> = Vec::new();
+async fn all(store: &dyn Store, filter: &DeadLetterFilter) -> anyhow::Result<Vec<DeadLetterSummary>> {
+    let mut records: Vec<DeadLetterSummary> = Vec::new();
     loop {
         let after = records.last().map_or(0, |record| record.id);
         let page = store.dead_letters(filter, after, PAGE).await?;
@@ -260,7 +260,7 @@ async fn all(store: &dyn Store, filter: &DeadFilter) -> anyhow::Result<Vec<DeadL
     }
 }
 
-fn line_as_json(line: &DeadLine) -> serde_json::Value {
+fn line_as_json(line: &DeadLetterSummary) -> serde_json::Value {
     json!({
         "id": line.id,
         "status": line.status,
@@ -278,7 +278,7 @@ fn line_as_json(line: &DeadLine) -> serde_json::Value {
     })
 }
 
-fn as_json(record: &DeadRecord) -> serde_json::Value {
+fn as_json(record: &DeadLetterRecord) -> serde_json::Value {
     json!({
         "id": record.id,
         "status": record.status,
@@ -299,6 +299,6 @@ fn as_json(record: &DeadRecord) -> serde_json::Value {
 }
 
 /// The body as text.
-fn body(record: &DeadRecord) -> Cow<'_, str> {
+fn body(record: &DeadLetterRecord) -> Cow<'_, str> {
     String::from_utf8_lossy(&record.dead_letter.body)
 }

@@ -17,7 +17,7 @@ use crate::demo::{Arriving, Delivery, Shape, World};
 use crate::domain::{ClientKey, Policy, Refusal, Sweep};
 use crate::engine::{Engine, Incoming, Outcome, SweepOptions, VerifyReport};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Census, ClientFilter, DeadFilter, RunCounts, Store};
+use crate::store::{Census, ClientFilter, DeadLetterFilter, RunCounts, Store};
 use crate::{wire, worker};
 
 #[derive(Debug, Args)]
@@ -263,7 +263,7 @@ async fn print(engine: &Engine, summary: &Summary, featured: &ClientKey) -> anyh
     output::line(output::table(&["refusal", "reason", "events"], rows));
     let dead_letters = engine
         .store()
-        .dead_letters(&DeadFilter::default(), 0, 10_000)
+        .dead_letters(&DeadLetterFilter::default(), 0, 10_000)
         .await?;
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for dead_letter in &dead_letters {

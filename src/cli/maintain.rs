@@ -21,7 +21,7 @@ pub async fn restored(context: &Context) -> anyhow::Result<ExitCode> {
     context.existing().await?;
     let store = context.migrated().await?;
     let epoch = store.begin_epoch(0).await?;
-    let waiting = store.relay_backlog().await?;
+    let waiting = store.count_unpublished().await?;
     if context.json {
         output::json(&serde_json::json!({ "epoch": format!("{epoch:019}"), "waiting": waiting }))?;
     } else {

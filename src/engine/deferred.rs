@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::redrive::{IN_HAND, in_words, is_dead_still};
 use super::{Engine, Incoming, Outcome};
-use crate::store::{DeadRecord, StoreError};
+use crate::store::{DeadLetterRecord, StoreError};
 use crate::wire::Decoder;
 
 /// Dead letters that are read again in one batch at most.
@@ -84,7 +84,7 @@ impl Engine {
         }
         let mut incoming = Vec::new();
         let mut lengths = Vec::with_capacity(read);
-        for DeadRecord { dead_letter, .. } in &records {
+        for DeadLetterRecord { dead_letter, .. } in &records {
             let before = incoming.len();
             let again = decoder.again(dead_letter).into_iter();
             incoming.extend(again.map(|read| read.map_or_else(Incoming::Dead, Incoming::Event)));
@@ -99,14 +99,14 @@ impl Engine {
             if is_dead_still(outcomes) {
                 let redrive_outcome = in_words(outcomes);
                 self.store
-                    .resolve_dead_letter(record.id, true, &redrive_outcome, self.now())
+                    .end_redrive(record.id, true, &redrive_outcome, self.now())
                     .await?;
             } else {
                 done.push((record.id, in_words(outcomes)));
             }
         }
         if !done.is_empty() {
-            self.store.resolve_redriven(&done, self.now()).await?;
+            self.store.end_redrives(&done, self.now()).await?;
         }
         Ok(read)
     }

@@ -77,8 +77,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the store cannot be reached.
-    pub async fn keep_lanes(&self, lanes: &[String]) -> Result<(), StoreError> {
-        self.store.keep_lanes(lanes, self.now()).await?;
+    pub async fn set_lanes(&self, lanes: &[String]) -> Result<(), StoreError> {
+        self.store.set_lanes(lanes, self.now()).await?;
         self.lanes.invalidate();
         Ok(())
     }

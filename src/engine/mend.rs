@@ -70,7 +70,7 @@ impl Engine {
                 tracing::error!(client = %rebuilt.key, why, "the client's timers fired ahead of now, and it cannot be corrected");
             }
         }
-        self.store.set_back_moment(latest, now).await?;
+        self.store.rewind_moment(latest, now).await?;
         Ok(Ahead::Corrected(clients))
     }
 
@@ -85,7 +85,7 @@ impl Engine {
 
     async fn note(&self, noted: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), StoreError> {
         if noted.is_none_or(|latest| later(latest, NOTE_EVERY) <= now) {
-            self.store.note_moment(now).await?;
+            self.store.record_moment(now).await?;
         }
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Engine {
     pub(super) async fn nothing_is_ahead(&self) -> Result<(), StoreError> {
         let now = self.now();
         match self.store.latest_moment().await? {
-            Some(latest) if self.watch.is_to_come(latest) => self.store.set_back_moment(latest, now).await,
+            Some(latest) if self.watch.is_to_come(latest) => self.store.rewind_moment(latest, now).await,
             _ => Ok(()),
         }
     }

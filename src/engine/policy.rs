@@ -15,7 +15,7 @@ use super::{Engine, carry_out, plan};
 use crate::domain::policy::later;
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Policies, Policy};
-use crate::store::{Batch, ClientFilter, Replaced, StoreError};
+use crate::store::{Batch, ClientFilter, PolicyReplacement, StoreError};
 
 /// From the recording of a policy to its taking effect, at least: by then every worker has looked.
 pub const NOTICE: TimeDelta = TimeDelta::seconds(5);
@@ -38,7 +38,7 @@ pub enum Adoption {
 
 /// Policies that are recorded for a moment after `latest`, which none can be that a right clock recorded, and what replaces each:
 /// the one before it once more, so that their number stays the same. It is known to others.
-fn withdrawn(recorded: &[(DateTime<Utc>, Policy)], latest: DateTime<Utc>) -> Vec<Replaced> {
+fn withdrawn(recorded: &[(DateTime<Utc>, Policy)], latest: DateTime<Utc>) -> Vec<PolicyReplacement> {
     let ahead = recorded.partition_point(|(from, _)| *from <= latest);
     let Some((before, policy)) = recorded.get(ahead.saturating_sub(1)) else {
         return Vec::new();
@@ -47,7 +47,7 @@ fn withdrawn(recorded: &[(DateTime<Utc>, Policy)], latest: DateTime<Utc>) -> Vec
     let before = if ahead == 0 { DateTime::UNIX_EPOCH } else { *before };
     (0i64..)
         .zip(&recorded[ahead..])
-        .map(|(place, (from, _))| Replaced {
+        .map(|(place, (from, _))| PolicyReplacement {
             from: *from,
             to: later(before, TimeDelta::microseconds(place + i64::from(ahead > 0))),
             policy: policy.clone(),
@@ -243,7 +243,7 @@ impl Engine {
                 clients += keys.len() as u64;
             }
             self.store
-                .deadlines_backfilled(deadline_backfill.policy_from, after.as_ref())
+                .record_backfill(deadline_backfill.policy_from, after.as_ref())
                 .await?;
             if after.is_none() {
                 break;

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::{Engine, Incoming, Outcome};
 use crate::domain::time::rfc3339;
-use crate::store::{DeadRecord, DeadStatus, StoreError};
+use crate::store::{DeadLetterRecord, DeadLetterStatus, StoreError};
 use crate::wire::Decoder;
 
 /// How long a letter stays in the hand of whoever redrives it, should they die over it.
@@ -36,11 +36,11 @@ impl Engine {
     /// When the store cannot be reached; redriving again is safe.
     pub async fn redrive(&self, id: i64, decoder: &Decoder) -> Result<Redrive, StoreError> {
         let now = self.now();
-        let Some(record) = self.store.claim_dead(id, now, now + IN_HAND).await? else {
+        let Some(record) = self.store.claim_dead_letter(id, now, now + IN_HAND).await? else {
             return Ok(match self.store.dead_letter(id).await? {
                 None => Redrive::Unknown,
-                Some(DeadRecord {
-                    status: DeadStatus::Redriven,
+                Some(DeadLetterRecord {
+                    status: DeadLetterStatus::Redriven,
                     redrive_outcome,
                     ..
                 }) => Redrive::Done(redrive_outcome.unwrap_or_default()),
@@ -49,7 +49,7 @@ impl Engine {
         };
         if record.is_cut() {
             let why = "it was too long to be kept whole; its sender has to send it again";
-            self.store.resolve_dead_letter(id, true, why, now).await?;
+            self.store.end_redrive(id, true, why, now).await?;
             return Ok(Redrive::Cut);
         }
         let incoming: Vec<Incoming> = decoder
@@ -61,7 +61,7 @@ impl Engine {
         let failed = is_dead_still(&outcomes);
         let redrive_outcome = in_words(&outcomes);
         self.store
-            .resolve_dead_letter(id, failed, &redrive_outcome, self.now())
+            .end_redrive(id, failed, &redrive_outcome, self.now())
             .await?;
         Ok(Redrive::Now(outcomes))
     }

@@ -268,7 +268,7 @@ impl Engine {
     /// When the store cannot be asked.
     pub async fn compare_clock(&self) -> Result<(), StoreError> {
         let asked = self.watch.elapsed();
-        let said = self.store.clock().await;
+        let said = self.store.server_time().await;
         let answered = self.watch.elapsed();
         if let Ok(Some(said)) = said {
             self.watch

@@ -418,7 +418,7 @@ impl Engine {
                 failed,
                 ..RunCounts::default()
             };
-            self.store.count_run(run, &counts).await?;
+            self.store.add_run_counts(run, &counts).await?;
         }
         Ok(swept)
     }

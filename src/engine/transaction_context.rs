@@ -21,7 +21,7 @@ pub(super) struct TransactionContext {
 }
 
 impl Engine {
-    /// On the transaction's own connection, as [`Batch::policies`] says why.
+    /// On the transaction's own connection, as [`crate::store::BatchRead`] says why.
     pub(super) async fn transaction_context(
         &self,
         batch: &mut dyn Batch,

@@ -13,7 +13,7 @@ use super::error::ErrorBody;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
 use crate::domain::time::rfc3339;
-use crate::store::{DeadFilter, DeadLine, DeadStatus};
+use crate::store::{DeadLetterFilter, DeadLetterStatus, DeadLetterSummary};
 
 /// A page of dead letters, oldest first.
 #[derive(Serialize, ToSchema)]
@@ -28,7 +28,7 @@ pub struct DeadLettersPage {
 pub struct DeadLetterLine {
     id: i64,
     #[schema(value_type = schema::DeadStatusName)]
-    status: DeadStatus,
+    status: DeadLetterStatus,
     /// Where it came from.
     #[schema(example = "amqp:tenure.events.0")]
     origin: String,
@@ -52,8 +52,8 @@ pub struct DeadLetterLine {
     retry_at: Option<String>,
 }
 
-impl From<DeadLine> for DeadLetterLine {
-    fn from(line: DeadLine) -> Self {
+impl From<DeadLetterSummary> for DeadLetterLine {
+    fn from(line: DeadLetterSummary) -> Self {
         Self {
             id: line.id,
             status: line.status,
@@ -94,8 +94,12 @@ pub(super) async fn list(
     query: RawQuery,
 ) -> Result<Json<DeadLettersPage>, ApiError> {
     let mut params = Params::of(query)?;
-    let statuses = [DeadStatus::Open, DeadStatus::Redriven, DeadStatus::Discarded];
-    let filter = DeadFilter {
+    let statuses = [
+        DeadLetterStatus::Open,
+        DeadLetterStatus::Redriven,
+        DeadLetterStatus::Discarded,
+    ];
+    let filter = DeadLetterFilter {
         status: params.choice("status", statuses.map(|status| (status.as_str(), status)))?,
     };
     let after = params.number("after", 0, i64::MAX)?.unwrap_or(0);

@@ -59,7 +59,7 @@ impl Api {
         let relayed = self.metrics.relayed.get().is_some();
         let answered = self.run_detached(move |engine| async move {
             if relayed {
-                let backlog = engine.store().relay_backlog().await?;
+                let backlog = engine.store().count_unpublished().await?;
                 gauge("tenure_relay_backlog", backlog);
             }
             engine.probe().await;

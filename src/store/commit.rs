@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::dead_letters::DeadLetter;
 use super::document::Document;
-use super::records::RunCounts;
+use super::lanes::Watermark;
+use super::sweeps::RunCounts;
 use super::touches::{RenewOnlyWindow, Touches};
 use crate::domain::{ClientKey, Entry, Event, Refusal, Sweep};
 
@@ -109,31 +111,4 @@ impl From<Result<(), Refusal>> for RecordedOutcome {
     fn from(result: Result<(), Refusal>) -> Self {
         result.map_or_else(Self::Refused, |()| Self::Applied)
     }
-}
-
-/// What could not be an event, with all that is needed to try it again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Where it came from: `amqp:tenure.events.0`, `http`, `file:events.ndjson:17` …
-    pub origin: String,
-    pub content_type: Option<String>,
-    /// Headers of the message, as text.
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-    /// Why, in words a person understands.
-    pub reason: String,
-    /// When it is to be read again by itself: its event was ahead of the clock, and may be one by then. None: it waits for
-    /// a person.
-    pub retry_at: Option<DateTime<Utc>>,
-}
-
-/// A heartbeat that came through a lane's queue: everything that was in the queue before it has been taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watermark {
-    /// The queue.
-    pub lane: String,
-    /// When the heartbeat was sent.
-    pub at: DateTime<Utc>,
-    /// The partition key by which the broker routed it to this lane. None: it was sent past the exchange.
-    pub partition_key: Option<String>,
 }

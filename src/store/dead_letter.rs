@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use super::commit::DeadLetter;
+use super::dead_letters::DeadLetter;
 use super::rows::text;
 
 /// Longest body that is kept whole, in bytes: the longest that `events.max_bytes` can be set to, so that all that could

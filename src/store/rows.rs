@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::commit::{ClientWrite, DeadLetter, OutcomeUpdate, RecordedOutcome};
-use super::records::{
-    Census, Cursor, DeadLine, DeadRecord, DeadStatus, DeadlineBackfill, Due, Halt, HaltKind, LaneProgress,
-    Logged, Recorded, RunCounts, RunStatus, Stored, SweepRun,
-};
+use super::commit::{ClientWrite, OutcomeUpdate, RecordedOutcome};
 use super::touches::{RenewOnlyWindow, Touch, Touches};
-use super::{Columns, Deadlines, Document, Result, SnapshotRow, StoreError};
+use super::{
+    Census, Columns, Cursor, DeadLetter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary,
+    DeadlineBackfill, Deadlines, Document, Due, Halt, HaltKind, LaneProgress, Logged, Recorded, Result,
+    RunCounts, RunStatus, SnapshotRow, StoreError, Stored, SweepRun,
+};
 use crate::domain::change::ChangeText;
 use crate::domain::event::NameVerdict;
 use crate::domain::link::LinkStatus;
@@ -443,7 +443,7 @@ pub(super) type DeadLineRow<T> = (
     Option<T>,
 );
 
-pub(super) fn dead_line<T: Moment>(row: DeadLineRow<T>) -> Result<DeadLine> {
+pub(super) fn dead_line<T: Moment>(row: DeadLineRow<T>) -> Result<DeadLetterSummary> {
     let (
         id,
         origin,
@@ -464,12 +464,12 @@ pub(super) fn dead_line<T: Moment>(row: DeadLineRow<T>) -> Result<DeadLine> {
         key: &id,
     };
     let moment = |column, time: Option<T>| time.map(|time| row.moment(column, time)).transpose();
-    Ok(DeadLine {
+    Ok(DeadLetterSummary {
         id,
         origin,
         content_type,
         reason,
-        status: row.word("status", &status, DeadStatus::from_name)?,
+        status: row.word("status", &status, DeadLetterStatus::from_name)?,
         bytes,
         times_seen,
         first_seen_at: row.moment("first_seen_at", first)?,
@@ -500,7 +500,7 @@ pub(super) type DeadRow<T> = (
     Vec<u8>,
 );
 
-pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadRecord> {
+pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadLetterRecord> {
     let (
         id,
         origin,
@@ -538,7 +538,7 @@ pub(super) fn dead<T: Moment>(row: DeadRow<T>) -> Result<DeadRecord> {
         redrive_outcome,
         retry,
     ))?;
-    Ok(DeadRecord {
+    Ok(DeadLetterRecord {
         id,
         dead_letter: DeadLetter {
             origin: line.origin,
@@ -584,27 +584,6 @@ pub(super) fn expect_logged(changed: u64, updates: &[OutcomeUpdate]) -> Result<(
         "outcome",
         format!("{changed} of {expected} events whose outcome is different now are in the log"),
     ))
-}
-
-/// The keys that a listing goes over: after one key, up to the last of one partner. Told so that the
-/// primary key answers it, whichever of the two is given.
-pub(super) struct ClientRange<'a> {
-    pub after_partner: &'a str,
-    pub after_client: &'a str,
-    pub last_partner: &'a str,
-}
-
-impl<'a> ClientRange<'a> {
-    pub(super) fn of(partner: Option<&'a str>, after: Option<&'a ClientKey>) -> Self {
-        // No id is empty, and all of them are made of characters before DEL.
-        let start = (partner.unwrap_or_default(), "");
-        let after = after.map_or(start, |key| start.max((&key.partner, &key.client)));
-        Self {
-            after_partner: after.0,
-            after_client: after.1,
-            last_partner: partner.unwrap_or("\u{7f}"),
-        }
-    }
 }
 
 /// Adds up `link, service, access, count`.

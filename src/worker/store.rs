@@ -107,7 +107,7 @@ pub(super) async fn wait_for_engine(
 async fn register_lanes(engine: &Engine, settings: &Settings) -> Result<(), StoreError> {
     if settings.broker.url.is_some() && engine.store().lanes().await?.is_empty() {
         let lanes: Vec<String> = (0..settings.broker.lanes).map(broker::topology::lane).collect();
-        engine.keep_lanes(&lanes).await?;
+        engine.set_lanes(&lanes).await?;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use tenure::domain::view::ClientView;
 use tenure::domain::{ClientKey, Event, Policies, Refusal, fold};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
-use tenure::store::{RecordedOutcome, Store};
+use tenure::store::{RecordedOutcome, Store, Upkeep};
 use tenure::wire;
 
 use crate::support::servers::{Postgres, RabbitMq, name_in};

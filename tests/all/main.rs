@@ -11,6 +11,7 @@ mod documents;
 mod end_to_end;
 mod engine;
 mod failover;
+mod fault_injecting;
 mod generate;
 mod hostile;
 mod http;

@@ -245,7 +245,7 @@ async fn ingest(
         .await
         .expect("an engine");
     // As behind a queue with a backlog: no timer fires before its end.
-    engine.keep_lanes(&[topology::lane(0)]).await.expect("a lane");
+    engine.set_lanes(&[topology::lane(0)]).await.expect("a lane");
     let mut measured = Measured::default();
     let (unmeasured, in_order) = in_order.split_at(batch);
     take_batch(&engine, unmeasured).await;

@@ -69,7 +69,7 @@ pub(super) async fn known<'c>(
         .iter()
         .map(|(_, event)| (&*event.source, &*event.id))
         .collect();
-    let known = batch.known(&ids).await?;
+    let known = batch.duplicates(&ids).await?;
     Ok(asked
         .into_iter()
         .filter(|(_, event)| known.contains(&(event.source.to_string(), event.id.to_string())))

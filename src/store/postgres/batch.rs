@@ -1,22 +1,49 @@
 //! One batch: lock, read, write, commit.
 
+use super::PostgresStore;
+use super::session::in_time;
+use crate::store::{BatchRead, BatchWrite, Transactions};
+use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::session::Session;
 use super::sessions::Sessions;
-use super::{client_snapshot, history, lanes, policies, renew, sweeps, write};
+use super::{history, lanes, numbering, policies, renew, sweeps, verification, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::{
     Batch, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim, Renewal, Result, StoreError,
     Stored, rows,
 };
+
+#[async_trait]
+impl Transactions for PostgresStore {
+    async fn begin(&self) -> Result<Box<dyn Batch>> {
+        if self.numbering_doubted.swap(false, Ordering::Relaxed) {
+            let checked = in_time(self.limit, async {
+                numbering::check(&mut *self.pool.acquire().await?).await
+            });
+            if let Err(error) = checked.await {
+                self.numbering_doubted.store(true, Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+        let doubted = self.numbering_doubted.clone();
+        Ok(Box::new(
+            PostgresBatch::begin(&self.pool, self.limit, &self.begin, doubted).await?,
+        ))
+    }
+
+    /// While one is written, the next is read and planned.
+    fn concurrent_chunks(&self) -> usize {
+        2
+    }
+}
 
 pub(super) struct PostgresBatch {
     session: Session,
@@ -67,8 +94,8 @@ pub(super) fn begin_statement(writer: i64) -> String {
 }
 
 #[async_trait]
-impl Batch for PostgresBatch {
-    async fn known(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
+impl BatchRead for PostgresBatch {
+    async fn duplicates(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
         if ids.is_empty() {
             return Ok(HashSet::new());
         }
@@ -106,7 +133,7 @@ impl Batch for PostgresBatch {
     }
 
     async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {
-        client_snapshot::locked(&mut self.session, key, &mut self.held).await
+        verification::locked(&mut self.session, key, &mut self.held).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
@@ -123,7 +150,10 @@ impl Batch for PostgresBatch {
         let (connection, debt) = self.session.lend()?;
         debt.paid_by(sweeps::halts(connection)).await
     }
+}
 
+#[async_trait]
+impl BatchWrite for PostgresBatch {
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
         debug_assert!(
             renewals.is_sorted_by_key(|renewal| &renewal.key),

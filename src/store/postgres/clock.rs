@@ -1,9 +1,32 @@
 //! The server's clock, and the latest moment that a worker's clock has shown.
 
+use super::PostgresStore;
+use super::session::in_time;
+use crate::store::StoreClock;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::sessions::Sessions;
 use crate::store::Result;
+
+#[async_trait]
+impl StoreClock for PostgresStore {
+    async fn server_time(&self) -> Result<Option<DateTime<Utc>>> {
+        in_time(self.limit, now(&self.pool)).await.map(Some)
+    }
+
+    async fn latest_moment(&self) -> Result<Option<DateTime<Utc>>> {
+        in_time(self.limit, latest(&self.pool)).await
+    }
+
+    async fn record_moment(&self, at: DateTime<Utc>) -> Result<()> {
+        in_time(self.limit, note(&self.pool, at)).await
+    }
+
+    async fn rewind_moment(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<()> {
+        in_time(self.limit, set_back(&self.pool, from, to)).await
+    }
+}
 
 pub(super) async fn now(pool: &Sessions) -> Result<DateTime<Utc>> {
     Ok(sqlx::query_scalar("select clock_timestamp()")

@@ -1,12 +1,75 @@
 //! Dead letters.
 
+use super::PostgresStore;
+use super::session::in_time;
+use crate::store::DeadLetters;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::sessions::Sessions;
 use crate::store::dead_letter::{Sighting, believable, sightings};
 use crate::store::rows::{self, DeadLineRow, DeadRow, json, text};
-use crate::store::{DeadFilter, DeadLetter, DeadLine, DeadRecord, DeadStatus, Result};
+use crate::store::{
+    DeadLetter, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, Result,
+};
+
+#[async_trait]
+impl DeadLetters for PostgresStore {
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<DeadLetterSummary>> {
+        in_time(self.limit, list(&self.pool, filter, after, limit)).await
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterRecord>> {
+        in_time(self.limit, one(&self.pool, id)).await
+    }
+
+    async fn resolve_dead_letter(
+        &self,
+        id: i64,
+        status: DeadLetterStatus,
+        at: DateTime<Utc>,
+    ) -> Result<bool> {
+        in_time(self.limit, mark(&self.pool, id, status, at)).await
+    }
+
+    async fn claim_dead_letter(
+        &self,
+        id: i64,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<DeadLetterRecord>> {
+        in_time(self.limit, claim(&self.pool, id, now, until)).await
+    }
+
+    async fn claim_deferred(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetterRecord>> {
+        in_time(self.limit, claim_deferred(&self.pool, now, until, limit)).await
+    }
+
+    async fn end_redrive(
+        &self,
+        id: i64,
+        failed: bool,
+        redrive_outcome: &str,
+        at: DateTime<Utc>,
+    ) -> Result<()> {
+        in_time(self.limit, resolve(&self.pool, id, failed, redrive_outcome, at)).await
+    }
+
+    async fn end_redrives(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
+        in_time(self.limit, end_redrives(&self.pool, done, at)).await
+    }
+}
 
 /// Keeps letters; one that is here already is seen again, and open again if it had been redriven. A
 /// discarded one stays discarded.
@@ -53,10 +116,10 @@ pub(super) async fn put(
 
 pub(super) async fn list(
     pool: &Sessions,
-    filter: &DeadFilter,
+    filter: &DeadLetterFilter,
     after: i64,
     limit: u32,
-) -> Result<Vec<DeadLine>> {
+) -> Result<Vec<DeadLetterSummary>> {
     let dead_letters: Vec<DeadLineRow<DateTime<Utc>>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen,
                 first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at
@@ -66,14 +129,14 @@ pub(super) async fn list(
          limit $3",
     )
     .bind(after)
-    .bind(filter.status.map(DeadStatus::as_str))
+    .bind(filter.status.map(DeadLetterStatus::as_str))
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
     dead_letters.into_iter().map(rows::dead_line).collect()
 }
 
-pub(super) async fn one(pool: &Sessions, id: i64) -> Result<Option<DeadRecord>> {
+pub(super) async fn one(pool: &Sessions, id: i64) -> Result<Option<DeadLetterRecord>> {
     let dead_letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen, first_seen_at,
                 last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
@@ -91,7 +154,7 @@ pub(super) async fn claim(
     id: i64,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> Result<Option<DeadRecord>> {
+) -> Result<Option<DeadLetterRecord>> {
     let dead_letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
         "update dead_letters
          set claimed_until = $3
@@ -131,8 +194,13 @@ pub(super) async fn resolve(
     Ok(())
 }
 
-pub(super) async fn mark(pool: &Sessions, id: i64, status: DeadStatus, at: DateTime<Utc>) -> Result<bool> {
-    let resolved_at = (status != DeadStatus::Open).then_some(at);
+pub(super) async fn mark(
+    pool: &Sessions,
+    id: i64,
+    status: DeadLetterStatus,
+    at: DateTime<Utc>,
+) -> Result<bool> {
+    let resolved_at = (status != DeadLetterStatus::Open).then_some(at);
     let marked = sqlx::query(
         "update dead_letters
          set status = $2, settled_at = $3
@@ -151,7 +219,7 @@ pub(super) async fn claim_deferred(
     now: DateTime<Utc>,
     until: DateTime<Utc>,
     limit: u32,
-) -> Result<Vec<DeadRecord>> {
+) -> Result<Vec<DeadLetterRecord>> {
     let dead_letters: Vec<DeadRow<DateTime<Utc>>> = sqlx::query_as(
         "update dead_letters
          set claimed_until = $2
@@ -175,11 +243,7 @@ pub(super) async fn claim_deferred(
     dead_letters.into_iter().map(rows::dead).collect()
 }
 
-pub(super) async fn resolve_redriven(
-    pool: &Sessions,
-    done: &[(i64, String)],
-    at: DateTime<Utc>,
-) -> Result<()> {
+pub(super) async fn end_redrives(pool: &Sessions, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
     let (ids, redrive_outcome): (Vec<i64>, Vec<String>) =
         done.iter().map(|(id, what)| (*id, text(what))).unzip();
     sqlx::query(

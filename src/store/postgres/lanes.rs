@@ -1,10 +1,29 @@
 //! Lanes of the broker, and how far each has come.
 
+use super::PostgresStore;
+use super::session::in_time;
+use crate::store::Lanes;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use super::sessions::Sessions;
 use crate::store::{LaneProgress, Result, Watermark, rows};
+
+#[async_trait]
+impl Lanes for PostgresStore {
+    async fn lanes(&self) -> Result<Vec<LaneProgress>> {
+        in_time(self.limit, all(&self.pool)).await
+    }
+
+    async fn heartbeat_key(&self) -> Result<String> {
+        in_time(self.limit, heartbeat_key(&self.pool)).await
+    }
+
+    async fn set_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
+        in_time(self.limit, keep(&self.pool, lanes, at)).await
+    }
+}
 
 pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<LaneProgress>> {
     let lanes: Vec<rows::LaneRow<DateTime<Utc>>> = sqlx::query_as(

@@ -1,12 +1,39 @@
 //! Policies, and how far the deadlines of the last one have been computed.
 
+use super::PostgresStore;
+use super::session::in_time;
+use crate::store::PolicyHistory;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 
 use super::sessions::Sessions;
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows::{self, json};
-use crate::store::{DeadlineBackfill, Replaced, Result};
+use crate::store::{DeadlineBackfill, PolicyReplacement, Result};
+
+#[async_trait]
+impl PolicyHistory for PostgresStore {
+    async fn policies(&self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
+        in_time(self.limit, all(&self.pool)).await
+    }
+
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, backfill: bool) -> Result<()> {
+        in_time(self.limit, record(&self.pool, from, policy, backfill)).await
+    }
+
+    async fn replace_policies(&self, replaced: &[PolicyReplacement]) -> Result<()> {
+        in_time(self.limit, replace(&self.pool, replaced)).await
+    }
+
+    async fn deadline_backfill(&self) -> Result<Option<DeadlineBackfill>> {
+        in_time(self.limit, deadline_backfill(&self.pool)).await
+    }
+
+    async fn record_backfill(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
+        in_time(self.limit, record_backfill(&self.pool, policy_from, upto)).await
+    }
+}
 
 pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
     let policies: Vec<(DateTime<Utc>, String)> = sqlx::query_as(
@@ -46,7 +73,7 @@ pub(super) async fn record(
     Ok(())
 }
 
-pub(super) async fn replace(pool: &Sessions, replaced: &[Replaced]) -> Result<()> {
+pub(super) async fn replace(pool: &Sessions, replaced: &[PolicyReplacement]) -> Result<()> {
     sqlx::query(
         "update policies p
          set took_effect_at = r.after, policy = r.policy::json
@@ -69,7 +96,7 @@ pub(super) async fn deadline_backfill(pool: &Sessions) -> Result<Option<Deadline
     deadline_backfill.map(rows::deadline_backfill).transpose()
 }
 
-pub(super) async fn deadlines_backfilled(
+pub(super) async fn record_backfill(
     pool: &Sessions,
     policy_from: DateTime<Utc>,
     upto: Option<&ClientKey>,

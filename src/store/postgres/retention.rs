@@ -1,10 +1,25 @@
 //! What is too old: counted, and removed by chunks.
 
+use super::PostgresStore;
+use super::session::in_time;
+use crate::store::Retention;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
 
 use super::sessions::Sessions;
 use crate::store::{Result, RetentionTarget};
+
+#[async_trait]
+impl Retention for PostgresStore {
+    async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
+        in_time(self.limit, count(&self.pool, target, before)).await
+    }
+
+    async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        in_time(self.limit, prune(&self.pool, target, before, limit)).await
+    }
+}
 
 pub(super) async fn count(pool: &Sessions, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
     let count: i64 = match target {

@@ -1,5 +1,9 @@
 //! Sweeps: what is due, their runs, and what halts them.
 
+use super::PostgresStore;
+use super::session::in_time;
+use crate::store::Sweeps;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgExecutor;
 
@@ -7,6 +11,61 @@ use super::sessions::Sessions;
 use crate::domain::Sweep;
 use crate::store::rows::{self, RunRow, text};
 use crate::store::{Due, Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun};
+
+#[async_trait]
+impl Sweeps for PostgresStore {
+    async fn due(
+        &self,
+        sweep: Sweep,
+        until: DateTime<Utc>,
+        after: Option<&Due>,
+        limit: u32,
+    ) -> Result<Vec<Due>> {
+        in_time(self.limit, due(&self.pool, sweep, until, after, limit)).await
+    }
+
+    async fn count_deadlines(&self, sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> Result<u64> {
+        in_time(self.limit, count_deadlines(&self.pool, sweep, until, most)).await
+    }
+
+    async fn start_run(
+        &self,
+        sweep: Sweep,
+        scheduled_at: DateTime<Utc>,
+        started_at: DateTime<Utc>,
+        worker: &str,
+    ) -> Result<SweepRun> {
+        in_time(
+            self.limit,
+            start(&self.pool, sweep, scheduled_at, started_at, worker),
+        )
+        .await
+    }
+
+    async fn add_run_counts(&self, id: i64, add: &RunCounts) -> Result<()> {
+        in_time(self.limit, count(&self.pool, id, add)).await
+    }
+
+    async fn end_run(&self, id: i64, end: &RunEnd) -> Result<()> {
+        in_time(self.limit, self::end(&self.pool, id, end)).await
+    }
+
+    async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
+        in_time(self.limit, runs(&self.pool, sweep, limit)).await
+    }
+
+    async fn halts(&self) -> Result<Vec<Halt>> {
+        in_time(self.limit, halts(&self.pool)).await
+    }
+
+    async fn halt(&self, halt: &Halt) -> Result<()> {
+        in_time(self.limit, self::halt(&self.pool, halt)).await
+    }
+
+    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+        in_time(self.limit, resume(&self.pool, sweep, kind)).await
+    }
+}
 
 pub(super) async fn due(
     pool: &Sessions,

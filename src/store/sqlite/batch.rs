@@ -1,19 +1,38 @@
 //! One batch: read, write, commit. Whoever has begun is alone: there is nothing more to lock.
 
+use super::SqliteStore;
+use crate::store::{BatchLimits, BatchRead, BatchWrite, Transactions};
+use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
 use super::session::Transaction;
 use super::turn::Turns;
-use super::{MIGRATIONS, client_snapshot, history, lanes, many, min_writer, policies, renew, sweeps, write};
+use super::upkeep::min_writer;
+use super::{MIGRATIONS, history, lanes, many, policies, renew, sweeps, verification, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows;
 use crate::store::{
     Batch, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim, Renewal, Result, Stored,
 };
+
+#[async_trait]
+impl Transactions for SqliteStore {
+    async fn begin(&self) -> Result<Box<dyn Batch>> {
+        let begun = SqliteBatch::begin(&self.writer, &self.turns);
+        Ok(Box::new(self.in_turn(begun).await?))
+    }
+
+    /// What takes time is the pages: a transaction writes each of them once, for however many events.
+    fn batch_limits(&self) -> BatchLimits {
+        BatchLimits {
+            events_per_part: 1_000,
+            parts: 150,
+        }
+    }
+}
 
 pub(super) struct SqliteBatch {
     turns: Turns,
@@ -69,12 +88,8 @@ type LockedRow = (
 );
 
 #[async_trait]
-impl Batch for SqliteBatch {
-    fn others_wait(&self) -> bool {
-        self.turns.others_wait()
-    }
-
-    async fn known(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
+impl BatchRead for SqliteBatch {
+    async fn duplicates(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
         let known: Vec<(String, String)> = many::read(
             &mut self.transaction,
             many!(
@@ -151,7 +166,7 @@ impl Batch for SqliteBatch {
     }
 
     async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {
-        client_snapshot::of(&mut self.transaction, key).await
+        verification::of(&mut self.transaction, key).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
@@ -164,6 +179,13 @@ impl Batch for SqliteBatch {
 
     async fn halts(&mut self) -> Result<Vec<Halt>> {
         sweeps::halts(&mut *self.transaction).await
+    }
+}
+
+#[async_trait]
+impl BatchWrite for SqliteBatch {
+    fn others_wait(&self) -> bool {
+        self.turns.others_wait()
     }
 
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {

@@ -1,164 +1,106 @@
-//! The rows of clients that a commit writes.
+//! Clients, the journal and the rest, as last committed.
 
-use sqlx::SqliteConnection;
+use super::{SqliteStore, history};
+use crate::store::Clients;
+use crate::store::Logged;
+use async_trait::async_trait;
+use sqlx::sqlite::SqlitePool;
 
-use super::batch::{Held, HeldRow};
-use super::{many, micros};
-use crate::store::rows::{self, ClientColumns, json};
-use crate::store::{ClientWrite, Result};
+use super::micros;
+use crate::domain::ClientKey;
+use crate::store::clients::ClientRange;
+use crate::store::rows::{self, JournalRow, StoredRow, json};
+use crate::store::{ClientFilter, Recorded, Result, Stored};
 
-/// Every client must still be as it was read, or not be there if it was not. Those that are there come first: they may
-/// give up a name that a new one takes.
-pub(super) async fn write(
-    connection: &mut SqliteConnection,
-    writes: &[ClientWrite],
-    held: &mut Held,
-) -> Result<()> {
-    let (known, new): (Vec<_>, Vec<_>) = writes.iter().partition(|write| write.read_version > 0);
-    look_up(connection, &known, held).await?;
-    // One that is not there any more is written nowhere, which is a conflict.
-    let known: Vec<_> = known
-        .into_iter()
-        .filter_map(|write| Some((held.of(&write.key)?, write)))
-        .collect();
-    let renamed: Vec<_> = known
-        .iter()
-        .copied()
-        .filter(|(row, write)| row.name_key != write.name_key)
-        .collect();
-    give_up_names(connection, &renamed).await?;
-    let mut written = update(connection, &known).await?;
-    take_names(connection, &renamed).await?;
-    written += insert(connection, &new).await?;
-    rows::expect_written(written, writes)
-}
-
-/// Where clients are that this transaction writes without having read them in [`super::batch`].
-async fn look_up(connection: &mut SqliteConnection, writes: &[&ClientWrite], held: &mut Held) -> Result<()> {
-    let missing: Vec<_> = writes
-        .iter()
-        .filter(|write| held.of(&write.key).is_none())
-        .collect();
-    let found: Vec<(String, String, i64, Option<String>, bool)> = many::read(
-        connection,
-        many!(
-            "select c.partner, c.client, c.rowid, c.name_key, t.quiet_before is not null
-             from (values " each "(?, ?)" ") k
-             cross join clients c on c.partner = k.column1 and c.client = k.column2
-             left join touches t on t.partner = c.partner and t.client = c.client"
-        ),
-        &missing,
-        |query, write| query.bind(&*write.key.partner).bind(&*write.key.client),
-    )
-    .await?;
-    for (partner, client, place, name_key, is_renew_only) in found {
-        let row = HeldRow {
-            place,
-            name_key,
-            is_renew_only,
-        };
-        held.add(rows::key(&partner, &client), row);
+#[async_trait]
+impl Clients for SqliteStore {
+    async fn client(&self, key: &ClientKey) -> Result<Option<Stored>> {
+        client(&self.readers, key).await
     }
-    Ok(())
+
+    async fn clients(
+        &self,
+        filter: &ClientFilter,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        clients(&self.readers, filter, after, limit).await
+    }
+
+    async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>> {
+        history::of_one(&self.readers, key).await
+    }
+
+    async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
+        journal(&self.readers, key, after, limit).await
+    }
 }
 
-/// Frees the names that may be about to be another's: a name is checked row by row, and two clients may swap theirs.
-async fn give_up_names(
-    connection: &mut SqliteConnection,
-    renamed: &[(&HeldRow, &ClientWrite)],
-) -> Result<()> {
-    let given_up: Vec<i64> = renamed
-        .iter()
-        .filter(|(row, _)| row.name_key.is_some())
-        .map(|(row, _)| row.place)
-        .collect();
-    many::write(
-        connection,
-        many!(
-            "update or fail clients
-             set name_key = null
-             where rowid in (values " each "(?)" ")"
-        ),
-        &given_up,
-        |query, place| query.bind(place),
+pub(super) async fn client(readers: &SqlitePool, key: &ClientKey) -> Result<Option<Stored>> {
+    let client: Option<StoredRow> = sqlx::query_as(
+        "select c.partner, c.client, c.version, c.doc, t.open_run
+         from clients c
+         left join touches t on t.partner = c.partner and t.client = c.client
+         where c.partner = ?1 and c.client = ?2",
     )
+    .bind(&*key.partner)
+    .bind(&*key.client)
+    .fetch_optional(readers)
     .await?;
-    Ok(())
+    client.map(rows::stored_row).transpose()
 }
 
-/// All but the names that are held against others: where one stays the same, its index need not be written.
-async fn update(connection: &mut SqliteConnection, known: &[(&HeldRow, &ClientWrite)]) -> Result<u64> {
-    many::write(
-        connection,
-        many!(
-            "update or fail clients
-             set version = version + 1, name = w.column3, link = w.column4, service = w.column5, access = w.column6,
-                 as_of = w.column7, doc = w.column8
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?)" ") w
-             where clients.rowid = w.column1 and version = w.column2"
-        ),
-        known,
-        |query, (row, write)| {
-            let facets = ClientColumns::of(&write.document);
-            query
-                .bind(row.place)
-                .bind(write.read_version)
-                .bind(facets.name)
-                .bind(facets.link)
-                .bind(facets.service)
-                .bind(facets.access)
-                .bind(facets.as_of.map(micros))
-                .bind(json(&write.document))
-        },
+pub(super) async fn clients(
+    readers: &SqlitePool,
+    filter: &ClientFilter,
+    after: Option<&ClientKey>,
+    limit: u32,
+) -> Result<Vec<Stored>> {
+    let range = ClientRange::of(filter.partner.as_deref(), after);
+    let clients: Vec<StoredRow> = sqlx::query_as(
+        "select c.partner, c.client, c.version, c.doc, t.open_run
+         from clients c
+         left join touches t on t.partner = c.partner and t.client = c.client
+         where (c.partner, c.client) > (?1, ?2) and c.partner <= ?3
+           and c.link is not null
+           and (?4 = '[]' or c.link in (select value from json_each(?4)))
+           and (?5 = '[]' or c.service in (select value from json_each(?5)))
+           and (?6 = '[]' or c.access in (select value from json_each(?6)))
+           and (?7 is null or c.as_of > ?7)
+         order by c.partner, c.client
+         limit ?8",
     )
-    .await
-}
-
-async fn take_names(connection: &mut SqliteConnection, renamed: &[(&HeldRow, &ClientWrite)]) -> Result<()> {
-    let taken: Vec<(i64, &str)> = renamed
-        .iter()
-        .filter_map(|(row, write)| Some((row.place, write.name_key.as_deref()?)))
-        .collect();
-    many::write(
-        connection,
-        many!(
-            "update or fail clients
-             set name_key = w.column2
-             from (values " each "(?, ?)" ") w
-             where clients.rowid = w.column1"
-        ),
-        &taken,
-        |query, (place, name_key)| query.bind(place).bind(*name_key),
-    )
+    .bind(range.after_partner)
+    .bind(range.after_client)
+    .bind(range.last_partner)
+    .bind(json(&filter.links))
+    .bind(json(&filter.services))
+    .bind(json(&filter.access))
+    .bind(filter.beyond.map(micros))
+    .bind(i64::from(limit))
+    .fetch_all(readers)
     .await?;
-    Ok(())
+    clients.into_iter().map(rows::stored_row).collect()
 }
 
-async fn insert(connection: &mut SqliteConnection, new: &[&ClientWrite]) -> Result<u64> {
-    many::write(
-        connection,
-        many!(
-            "insert or fail into clients
-                 (partner, client, name, name_key, link, service, access, as_of, version, doc)
-             select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
-             where column1 is not null"
-        ),
-        new,
-        |query, write| {
-            let facets = ClientColumns::of(&write.document);
-            query
-                .bind(&*write.key.partner)
-                .bind(&*write.key.client)
-                .bind(facets.name)
-                .bind(write.name_key.as_deref())
-                .bind(facets.link)
-                .bind(facets.service)
-                .bind(facets.access)
-                .bind(facets.as_of.map(micros))
-                .bind(write.read_version + 1)
-                .bind(json(&write.document))
-        },
+pub(super) async fn journal(
+    readers: &SqlitePool,
+    key: &ClientKey,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Recorded>> {
+    let lines: Vec<JournalRow<i64>> = sqlx::query_as(
+        "select 0, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
+         from journal
+         where partner = ?1 and client = ?2 and seq > ?3
+         order by seq
+         limit ?4",
     )
-    .await
+    .bind(&*key.partner)
+    .bind(&*key.client)
+    .bind(after)
+    .bind(i64::from(limit))
+    .fetch_all(readers)
+    .await?;
+    lines.into_iter().map(rows::recorded).collect()
 }

@@ -1,10 +1,28 @@
 //! The latest moment that a worker's clock has shown.
 
+use super::SqliteStore;
+use crate::store::StoreClock;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
 use super::micros;
 use crate::store::{Result, StoreError};
+
+#[async_trait]
+impl StoreClock for SqliteStore {
+    async fn latest_moment(&self) -> Result<Option<DateTime<Utc>>> {
+        latest(&self.readers).await
+    }
+
+    async fn record_moment(&self, at: DateTime<Utc>) -> Result<()> {
+        self.in_turn(note(&self.writer, at)).await
+    }
+
+    async fn rewind_moment(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<()> {
+        self.in_turn(set_back(&self.writer, from, to)).await
+    }
+}
 
 pub(super) async fn latest(readers: &SqlitePool) -> Result<Option<DateTime<Utc>>> {
     let latest: Option<i64> = sqlx::query_scalar("select latest from clock")

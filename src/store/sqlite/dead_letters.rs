@@ -1,5 +1,8 @@
 //! Dead letters.
 
+use super::SqliteStore;
+use crate::store::DeadLetters;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
@@ -7,7 +10,68 @@ use sqlx::sqlite::SqlitePool;
 use super::micros;
 use crate::store::dead_letter::{believable, sightings};
 use crate::store::rows::{self, DeadLineRow, DeadRow, json, text};
-use crate::store::{DeadFilter, DeadLetter, DeadLine, DeadRecord, DeadStatus, Result, hex};
+use crate::store::{
+    DeadLetter, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, Result, hex,
+};
+
+#[async_trait]
+impl DeadLetters for SqliteStore {
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<DeadLetterSummary>> {
+        list(&self.readers, filter, after, limit).await
+    }
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterRecord>> {
+        one(&self.readers, id).await
+    }
+
+    async fn resolve_dead_letter(
+        &self,
+        id: i64,
+        status: DeadLetterStatus,
+        at: DateTime<Utc>,
+    ) -> Result<bool> {
+        self.in_turn(mark(&self.writer, id, status, at)).await
+    }
+
+    async fn claim_dead_letter(
+        &self,
+        id: i64,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<DeadLetterRecord>> {
+        self.in_turn(claim(&self.writer, id, now, until)).await
+    }
+
+    async fn claim_deferred(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetterRecord>> {
+        self.in_turn(claim_deferred(&self.writer, now, until, limit))
+            .await
+    }
+
+    async fn end_redrive(
+        &self,
+        id: i64,
+        failed: bool,
+        redrive_outcome: &str,
+        at: DateTime<Utc>,
+    ) -> Result<()> {
+        self.in_turn(resolve(&self.writer, id, failed, redrive_outcome, at))
+            .await
+    }
+
+    async fn end_redrives(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
+        self.in_turn(end_redrives(&self.writer, done, at)).await
+    }
+}
 
 /// Keeps letters; one that is here already is seen again, and open again if it had been redriven. A
 /// discarded one stays discarded.
@@ -61,10 +125,10 @@ pub(super) async fn put(
 
 pub(super) async fn list(
     readers: &SqlitePool,
-    filter: &DeadFilter,
+    filter: &DeadLetterFilter,
     after: i64,
     limit: u32,
-) -> Result<Vec<DeadLine>> {
+) -> Result<Vec<DeadLetterSummary>> {
     let dead_letters: Vec<DeadLineRow<i64>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen,
                 first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at
@@ -74,14 +138,14 @@ pub(super) async fn list(
          limit ?3",
     )
     .bind(after)
-    .bind(filter.status.map(DeadStatus::as_str))
+    .bind(filter.status.map(DeadLetterStatus::as_str))
     .bind(i64::from(limit))
     .fetch_all(readers)
     .await?;
     dead_letters.into_iter().map(rows::dead_line).collect()
 }
 
-pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadRecord>> {
+pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadLetterRecord>> {
     let dead_letter: Option<DeadRow<i64>> = sqlx::query_as(
         "select id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen, first_seen_at,
                 last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
@@ -99,7 +163,7 @@ pub(super) async fn claim(
     id: i64,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> Result<Option<DeadRecord>> {
+) -> Result<Option<DeadLetterRecord>> {
     let dead_letter: Option<DeadRow<i64>> = sqlx::query_as(
         "update dead_letters
          set claimed_until = ?3
@@ -142,10 +206,10 @@ pub(super) async fn resolve(
 pub(super) async fn mark(
     writer: &SqlitePool,
     id: i64,
-    status: DeadStatus,
+    status: DeadLetterStatus,
     at: DateTime<Utc>,
 ) -> Result<bool> {
-    let resolved_at = (status != DeadStatus::Open).then_some(micros(at));
+    let resolved_at = (status != DeadLetterStatus::Open).then_some(micros(at));
     let marked = sqlx::query(
         "update dead_letters
          set status = ?2, settled_at = ?3
@@ -164,7 +228,7 @@ pub(super) async fn claim_deferred(
     now: DateTime<Utc>,
     until: DateTime<Utc>,
     limit: u32,
-) -> Result<Vec<DeadRecord>> {
+) -> Result<Vec<DeadLetterRecord>> {
     let dead_letters: Vec<DeadRow<i64>> = sqlx::query_as(
         "update dead_letters
          set claimed_until = ?2
@@ -187,7 +251,7 @@ pub(super) async fn claim_deferred(
     dead_letters.into_iter().map(rows::dead).collect()
 }
 
-pub(super) async fn resolve_redriven(
+pub(super) async fn end_redrives(
     writer: &SqlitePool,
     done: &[(i64, String)],
     at: DateTime<Utc>,

@@ -1,5 +1,8 @@
 //! Lanes of the broker, and how far each has come.
 
+use super::SqliteStore;
+use crate::store::Lanes;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqliteExecutor, SqlitePool};
@@ -8,6 +11,21 @@ use super::micros;
 use super::session::Transaction;
 use crate::store::rows::{self, json};
 use crate::store::{LaneProgress, Result, Watermark};
+
+#[async_trait]
+impl Lanes for SqliteStore {
+    async fn lanes(&self) -> Result<Vec<LaneProgress>> {
+        all(&self.readers).await
+    }
+
+    async fn heartbeat_key(&self) -> Result<String> {
+        heartbeat_key(&self.readers).await
+    }
+
+    async fn set_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
+        self.in_turn(keep(&self.writer, lanes, at)).await
+    }
+}
 
 pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<LaneProgress>> {
     let lanes: Vec<rows::LaneRow<i64>> = sqlx::query_as(

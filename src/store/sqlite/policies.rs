@@ -1,5 +1,8 @@
 //! Policies, and how far the deadlines of the last one have been computed.
 
+use super::SqliteStore;
+use crate::store::PolicyHistory;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteExecutor, SqlitePool};
 
@@ -7,7 +10,31 @@ use super::micros;
 use super::session::Transaction;
 use crate::domain::{ClientKey, Policy};
 use crate::store::rows::{self, json};
-use crate::store::{DeadlineBackfill, Replaced, Result};
+use crate::store::{DeadlineBackfill, PolicyReplacement, Result};
+
+#[async_trait]
+impl PolicyHistory for SqliteStore {
+    async fn policies(&self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
+        all(&self.readers).await
+    }
+
+    async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, backfill: bool) -> Result<()> {
+        self.in_turn(record(&self.writer, from, policy, backfill)).await
+    }
+
+    async fn replace_policies(&self, replaced: &[PolicyReplacement]) -> Result<()> {
+        self.in_turn(replace(&self.writer, replaced)).await
+    }
+
+    async fn deadline_backfill(&self) -> Result<Option<DeadlineBackfill>> {
+        deadline_backfill(&self.readers).await
+    }
+
+    async fn record_backfill(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
+        self.in_turn(record_backfill(&self.writer, policy_from, upto))
+            .await
+    }
+}
 
 pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
     let policies: Vec<(i64, String)> = sqlx::query_as(
@@ -52,7 +79,7 @@ pub(super) async fn record(
     Ok(())
 }
 
-pub(super) async fn replace(writer: &SqlitePool, replaced: &[Replaced]) -> Result<()> {
+pub(super) async fn replace(writer: &SqlitePool, replaced: &[PolicyReplacement]) -> Result<()> {
     let mut transaction = Transaction::begin(writer).await?;
     for one in replaced {
         sqlx::query("update policies set took_effect_at = ?2, policy = ?3 where took_effect_at = ?1")
@@ -74,7 +101,7 @@ pub(super) async fn deadline_backfill(readers: &SqlitePool) -> Result<Option<Dea
     deadline_backfill.map(rows::deadline_backfill).transpose()
 }
 
-pub(super) async fn deadlines_backfilled(
+pub(super) async fn record_backfill(
     writer: &SqlitePool,
     policy_from: DateTime<Utc>,
     upto: Option<&ClientKey>,

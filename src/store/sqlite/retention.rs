@@ -1,11 +1,25 @@
 //! What is too old: counted, and removed by chunks.
 
+use super::SqliteStore;
+use crate::store::Retention;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
 use super::micros;
 use super::session::Transaction;
 use crate::store::{Result, RetentionTarget};
+
+#[async_trait]
+impl Retention for SqliteStore {
+    async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
+        count(&self.readers, target, before).await
+    }
+
+    async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        self.in_turn(prune(&self.writer, target, before, limit)).await
+    }
+}
 
 pub(super) async fn count(
     readers: &SqlitePool,

@@ -1,5 +1,8 @@
 //! Sweeps: what is due, their runs, and what halts them.
 
+use super::SqliteStore;
+use crate::store::Sweeps;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteExecutor, SqlitePool};
 
@@ -8,6 +11,58 @@ use super::session::Transaction;
 use crate::domain::Sweep;
 use crate::store::rows::{self, RunRow, text};
 use crate::store::{Due, Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun};
+
+#[async_trait]
+impl Sweeps for SqliteStore {
+    async fn due(
+        &self,
+        sweep: Sweep,
+        until: DateTime<Utc>,
+        after: Option<&Due>,
+        limit: u32,
+    ) -> Result<Vec<Due>> {
+        due(&self.readers, sweep, until, after, limit).await
+    }
+
+    async fn count_deadlines(&self, sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> Result<u64> {
+        count_deadlines(&self.readers, sweep, until, most).await
+    }
+
+    async fn start_run(
+        &self,
+        sweep: Sweep,
+        scheduled_at: DateTime<Utc>,
+        started_at: DateTime<Utc>,
+        worker: &str,
+    ) -> Result<SweepRun> {
+        self.in_turn(start(&self.writer, sweep, scheduled_at, started_at, worker))
+            .await
+    }
+
+    async fn add_run_counts(&self, id: i64, add: &RunCounts) -> Result<()> {
+        self.in_turn(count(&self.writer, id, add)).await
+    }
+
+    async fn end_run(&self, id: i64, end: &RunEnd) -> Result<()> {
+        self.in_turn(self::end(&self.writer, id, end)).await
+    }
+
+    async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
+        runs(&self.readers, sweep, limit).await
+    }
+
+    async fn halts(&self) -> Result<Vec<Halt>> {
+        halts(&self.readers).await
+    }
+
+    async fn halt(&self, halt: &Halt) -> Result<()> {
+        self.in_turn(self::halt(&self.writer, halt)).await
+    }
+
+    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+        self.in_turn(resume(&self.writer, sweep, kind)).await
+    }
+}
 
 pub(super) async fn due(
     readers: &SqlitePool,

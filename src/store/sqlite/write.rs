@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 
 use super::batch::Held;
-use super::{clients, dead_letters, lanes, many, micros, sweeps};
+use super::{client_writes, dead_letters, lanes, many, micros, sweeps};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::rows::{self, json, outcome_columns};
 use crate::store::{Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
@@ -15,7 +15,7 @@ use crate::store::{Commit, EventWrite, OutcomeUpdate, Result, TouchWrite};
 /// Writes all of a commit but its end.
 pub(super) async fn all(connection: &mut SqliteConnection, commit: &Commit, held: &mut Held) -> Result<()> {
     let at = micros(commit.recorded_at);
-    clients::write(connection, &commit.clients, held).await?;
+    client_writes::write(connection, &commit.clients, held).await?;
     end_renew_only(connection, commit, held).await?;
     touches(connection, &commit.touches).await?;
     closed_runs(connection, &commit.touches).await?;

@@ -20,11 +20,12 @@ use tenure::config::{BrokerSettings, SecretUrl, TlsFiles};
 use tenure::domain::{ClientKey, Policy};
 use tenure::engine::Engine;
 use tenure::store::sqlite::SqliteStore;
-use tenure::store::{Census, DeadFilter, DeadRecord, Recorded, Store, hex};
+use tenure::store::{Census, DeadLetterFilter, DeadLetterRecord, Recorded, Upkeep, hex};
 use tenure::wire::Limits;
 use tokio_util::sync::CancellationToken;
 
-use super::fault_injecting::{FaultInjectingStore, Mood};
+use crate::fault_injecting::{FaultInjectingStore, Faults};
+
 use crate::support::servers::{RabbitMq, name_in};
 
 /// How long anything may take.
@@ -48,20 +49,20 @@ pub fn settings(url: &str) -> BrokerSettings {
     }
 }
 
-/// An engine on a store that may have moods.
+/// An engine on a fault-injecting store.
 pub struct Tenure {
     pub engine: Arc<Engine>,
     pub limits: Limits,
-    pub mood: Arc<Mood>,
+    pub faults: Arc<Faults>,
     _folder: TempDir,
 }
 
 impl Tenure {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = FaultInjectingStore::new(SqliteStore::open(folder.path().join("tenure.db")));
+        let store = FaultInjectingStore::new(Arc::new(SqliteStore::open(folder.path().join("tenure.db"))));
         store.migrate().await.expect("migrated");
-        let mood = store.mood.clone();
+        let faults = store.faults.clone();
         let engine = Engine::start(Arc::new(store), Arc::new(SystemClock), &Policy::default())
             .await
             .expect("an engine");
@@ -71,7 +72,7 @@ impl Tenure {
                 max_event_bytes: 10_000,
                 ..Limits::default()
             },
-            mood,
+            faults,
             _folder: folder,
         }
     }
@@ -114,8 +115,8 @@ impl Tenure {
         .await;
     }
 
-    pub async fn dead_letters(&self) -> Vec<DeadRecord> {
-        let all = DeadFilter::default();
+    pub async fn dead_letters(&self) -> Vec<DeadLetterRecord> {
+        let all = DeadLetterFilter::default();
         let store = self.engine.store();
         let mut dead_letters = Vec::new();
         for line in store.dead_letters(&all, 0, 1000).await.expect("dead letters") {
@@ -124,7 +125,7 @@ impl Tenure {
         dead_letters
     }
 
-    pub async fn wait_for_letters(&self, expected: usize) -> Vec<DeadRecord> {
+    pub async fn wait_for_letters(&self, expected: usize) -> Vec<DeadLetterRecord> {
         wait_for(&format!("{expected} dead letters"), async || {
             self.dead_letters().await.len() == expected
         })
@@ -143,7 +144,7 @@ impl Tenure {
 
     /// Waits until this many more transactions were attempted: the worker has then considered the messages it has.
     pub async fn wait_for_attempts(&self, more: u32) {
-        let attempts = || self.mood.attempts.load(Ordering::SeqCst);
+        let attempts = || self.faults.attempts.load(Ordering::SeqCst);
         let before = attempts();
         wait_for(&format!("{more} more transactions"), async || {
             attempts() >= before + more
@@ -152,15 +153,15 @@ impl Tenure {
     }
 
     pub fn set_away(&self, away: bool) {
-        self.mood.away.store(away, Ordering::SeqCst);
+        self.faults.unavailable.store(away, Ordering::SeqCst);
     }
 
     pub fn set_reject_writes(&self, reject_writes: bool) {
-        self.mood.reject_writes.store(reject_writes, Ordering::SeqCst);
+        self.faults.reject_writes.store(reject_writes, Ordering::SeqCst);
     }
 
     pub fn set_reject_cursor(&self, reject_cursor: bool) {
-        self.mood.reject_cursor.store(reject_cursor, Ordering::SeqCst);
+        self.faults.reject_cursor.store(reject_cursor, Ordering::SeqCst);
     }
 }
 

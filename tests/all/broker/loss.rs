@@ -33,7 +33,7 @@ async fn cut_connections_are_made_again_and_nothing_is_lost() {
     worker.state.connected().await;
     wait_for_depth(&url, "tenure.events.0", 0).await;
     wait_for("an empty backlog", async || {
-        tenure.engine.store().relay_backlog().await.unwrap() == 0
+        tenure.engine.store().count_unpublished().await.unwrap() == 0
     })
     .await;
     let last = tenure.journal("last").await;

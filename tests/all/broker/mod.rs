@@ -1,6 +1,5 @@
 //! The door to RabbitMQ, on a real one.
 
-mod fault_injecting;
 mod given;
 mod loss;
 mod messages;

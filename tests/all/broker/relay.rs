@@ -33,7 +33,7 @@ async fn changes_received_are_the_journal_in_order() {
     }
     journal.sort_by_key(|line| line.cursor);
     assert!(journal.len() >= 200);
-    let outbox = tenure.engine.store().relay_next(Cursor::default(), None, 0);
+    let outbox = tenure.engine.store().unpublished(Cursor::default(), None, 0);
     let epoch = outbox.await.unwrap().epoch;
     let last = wire::change_id(epoch, journal.last().unwrap());
     let heard = listener.hear_until(|change| change["id"] == last.as_str()).await;
@@ -58,7 +58,7 @@ async fn changes_received_are_the_journal_in_order() {
         Some(&key)
     );
     worker.stop().await;
-    assert_eq!(tenure.engine.store().relay_backlog().await.unwrap(), 0);
+    assert_eq!(tenure.engine.store().count_unpublished().await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +72,7 @@ async fn changes_wait_until_someone_relays() {
     Upstream::at(&url).await.add("1", "a").await;
     tenure.wait_for_events(1).await;
     worker.stop().await;
-    assert!(tenure.engine.store().relay_backlog().await.unwrap() > 0);
+    assert!(tenure.engine.store().count_unpublished().await.unwrap() > 0);
     let worker = tenure.work(settings(&url)).await;
     let heard = listener
         .hear_until(|change| change["type"] == "service.pending_assigning")
@@ -96,7 +96,7 @@ async fn a_listener_whose_queue_is_full_is_waited_for() {
     // Events go on, changes wait.
     tenure.wait_for_events(10).await;
     worker.wait_for_reason("a queue that is bound is full").await;
-    assert!(tenure.engine.store().relay_backlog().await.unwrap() > 0);
+    assert!(tenure.engine.store().count_unpublished().await.unwrap() > 0);
     upstream
         .channel
         .queue_purge("listener".into(), QueuePurgeOptions::default())
@@ -110,7 +110,7 @@ async fn a_listener_whose_queue_is_full_is_waited_for() {
     drop(listener);
     worker.state.connected().await;
     wait_for("an empty backlog", async || {
-        tenure.engine.store().relay_backlog().await.unwrap() == 0
+        tenure.engine.store().count_unpublished().await.unwrap() == 0
     })
     .await;
     worker.stop().await;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use lapin::BasicProperties;
 
-use super::fault_injecting::{DEADLY, POISON};
 use super::given::*;
+use crate::fault_injecting::{DEADLY, POISON};
 use crate::support::servers::RabbitMq;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +158,7 @@ async fn a_cursor_that_cannot_be_written_makes_the_relay_back_off() {
     assert!(began.elapsed() > Duration::from_secs(3), "{:?}", began.elapsed());
     tenure.set_reject_cursor(false);
     wait_for("an empty backlog", async || {
-        tenure.engine.store().relay_backlog().await.unwrap() == 0
+        tenure.engine.store().count_unpublished().await.unwrap() == 0
     })
     .await;
     upstream.add("2", "b").await;

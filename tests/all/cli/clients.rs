@@ -214,7 +214,7 @@ fn client_list_prints_clients_that_match_all_filters() {
 
 #[tokio::test]
 async fn only_a_worker_puts_a_new_policy_into_effect_and_other_commands_warn() {
-    use tenure::store::Store as _;
+    use tenure::store::{PolicyHistory as _, Upkeep as _};
     let given = Given::events();
     let other = given.with(&[("TENURE_INVITATIONS__STALLED_AFTER", "3d")]);
     let store = given.sqlite();

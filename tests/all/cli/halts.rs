@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tenure::clock::SystemClock;
 use tenure::domain::Policy;
 use tenure::engine::Engine;
-use tenure::store::{Store as _, Watermark};
+use tenure::store::{Lanes as _, Verification as _, Watermark};
 
 use super::{Given, code, complained, said};
 use crate::support::servers::free_port;
@@ -153,7 +153,7 @@ async fn removed_lanes_no_longer_hold_sweeps_back() {
     let store = given.sqlite();
     let lanes = ["tenure.events.0".to_owned()];
     store
-        .keep_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
+        .set_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
         .await
         .expect("a lane");
     let told = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
@@ -263,7 +263,7 @@ async fn a_worker_without_a_broker_reports_that_timers_wait_for_lanes() {
     let lanes = ["tenure.events.0".to_owned()];
     given
         .sqlite()
-        .keep_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
+        .set_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
         .await
         .expect("a lane");
     let running = given.tenure.start();

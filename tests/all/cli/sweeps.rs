@@ -26,7 +26,7 @@ fn a_dry_run_prints_the_changes() {
 #[tokio::test]
 async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
     use tenure::domain::Sweep;
-    use tenure::store::Store as _;
+    use tenure::store::{Sweeps as _, Upkeep as _};
     let given = Given::events();
     let sweep = |more: &[&'static str]| [&["sweep", "access-expiry", "--now", THEN], more].concat();
     let all = || {

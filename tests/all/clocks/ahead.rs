@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use tenure::clock::{Clock, SimulatedClock, SystemClock};
 use tenure::domain::{EventKind, Sweep};
 use tenure::engine::{Adoption, Breaker, Engine, HeldBack, NOTICE, Reference, SweepOptions, SweepReport};
-use tenure::store::{Store, Watermark};
+use tenure::store::{Lanes, PolicyHistory, Store, Sweeps, Watermark};
 
 use crate::engine::breaker::{BREAKER, clients, of};
 use crate::engine::policies::{World, accessed, active, day, event, idle, ingest, key};
@@ -169,7 +169,7 @@ async fn a_watermark_ahead_of_now_lets_nothing_fire() {
     ingest(&engine, active()).await;
     let lane = "tenure.events.0".to_owned();
     engine
-        .keep_lanes(std::slice::from_ref(&lane))
+        .set_lanes(std::slice::from_ref(&lane))
         .await
         .expect("a lane");
     let beat = async |at| {

@@ -7,7 +7,7 @@ use serde_json::json;
 use tenure::clock::SimulatedClock;
 use tenure::domain::Policy;
 use tenure::engine::{Engine, Incoming, Outcome};
-use tenure::store::{DeadFilter, DeadLine, DeadStatus};
+use tenure::store::{DeadLetterFilter, DeadLetterStatus, DeadLetterSummary};
 use tenure::wire::{Decoder, Limits};
 
 use crate::engine::policies::day;
@@ -51,8 +51,8 @@ impl World {
             .expect("redriven")
     }
 
-    async fn dead_letters(&self) -> Vec<DeadLine> {
-        let all = DeadFilter::default();
+    async fn dead_letters(&self) -> Vec<DeadLetterSummary> {
+        let all = DeadLetterFilter::default();
         self.fresh
             .store
             .dead_letters(&all, 0, 2_000)
@@ -94,7 +94,7 @@ async fn it_is_ingested_when_its_time_has_come(fresh: Fresh) {
     let dead_letters = world.dead_letters().await;
     assert_eq!(
         (dead_letters.len(), dead_letters[0].status),
-        (1, DeadStatus::Redriven)
+        (1, DeadLetterStatus::Redriven)
     );
     assert_eq!(dead_letters[0].redrive_outcome.as_deref(), Some("applied"));
     assert_eq!(world.redrive().await, 0, "once");
@@ -110,7 +110,7 @@ async fn one_that_is_more_than_a_day_ahead_waits_for_a_person(fresh: Fresh) {
     assert_eq!(world.engine.deferring(), Some(1));
     world.clock.set(day(30));
     assert_eq!((world.redrive().await, world.events().await), (1, 1));
-    assert_eq!(world.dead_letters().await[1].status, DeadStatus::Open);
+    assert_eq!(world.dead_letters().await[1].status, DeadLetterStatus::Open);
 }
 
 /// A clock that was ahead for a moment, or another fault by then.
@@ -125,7 +125,7 @@ async fn one_that_is_still_ahead_is_deferred_again(fresh: Fresh) {
         1
     );
     let dead_letter = world.dead_letters().await.remove(0);
-    assert_eq!(dead_letter.status, DeadStatus::Open);
+    assert_eq!(dead_letter.status, DeadLetterStatus::Open);
     assert_eq!(dead_letter.retry_at, Some(day(0) + TimeDelta::minutes(5)));
     assert_eq!((world.redrive().await, world.events().await), (1, 1));
 }

@@ -8,7 +8,7 @@ use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Event, Sweep};
 use tenure::engine::{Adoption, Breaker, Engine, NOTICE, SweepOptions, SweepReport};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
-use tenure::store::{HaltKind, RunStatus, Store};
+use tenure::store::{HaltKind, PolicyHistory, RunStatus, Sweeps, Verification};
 use tokio_util::sync::CancellationToken;
 
 use super::policies::{World, accessed, active, day, idle, ingest};

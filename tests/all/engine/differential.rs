@@ -12,7 +12,7 @@ use tenure::domain::{ClientKey, Event, Sweep};
 use tenure::engine::{Engine, Incoming, SweepOptions};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
-use tenure::store::{Cursor, DeadFilter, DeadLetter, Recorded, Store};
+use tenure::store::{Cursor, DeadLetter, DeadLetterFilter, Recorded, Store};
 
 use super::wild;
 use crate::simulation::seeds;
@@ -158,17 +158,18 @@ async fn compare(sqlite: &dyn Store, postgres: &dyn Store, keys: &[ClientKey], s
         );
         assert_eq!(due.0, due.1, "seed {seed}: deadlines of {sweep}");
     }
-    let dead_letters = DeadFilter::default();
+    let dead_letters = DeadLetterFilter::default();
     let dead = (
         sqlite.dead_letters(&dead_letters, 0, 100).await.expect("read"),
         postgres.dead_letters(&dead_letters, 0, 100).await.expect("read"),
     );
-    let bodies = |records: &[tenure::store::DeadLine]| -> BTreeSet<(String, i64, Option<String>, i64)> {
-        records
-            .iter()
-            .map(|r| (r.reason.clone(), r.bytes, r.content_type.clone(), r.times_seen))
-            .collect()
-    };
+    let bodies =
+        |records: &[tenure::store::DeadLetterSummary]| -> BTreeSet<(String, i64, Option<String>, i64)> {
+            records
+                .iter()
+                .map(|r| (r.reason.clone(), r.bytes, r.content_type.clone(), r.times_seen))
+                .collect()
+        };
     assert_eq!(bodies(&dead.0), bodies(&dead.1), "seed {seed}: dead letters");
     let runs = (
         sqlite.runs(None, 100).await.expect("read"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tenure::clock::SimulatedClock;
 use tenure::domain::{EventKind, Name, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome, SweepOptions, SweepReport};
-use tenure::store::{Halt, HaltKind, RunStatus, Store};
+use tenure::store::{Clients, Halt, HaltKind, RunStatus, Store, Sweeps};
 use tokio::runtime::Handle;
 
 use super::breaker::{BREAKER, clients};

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use tenure::domain::Sweep;
 use tenure::domain::time::rfc3339;
 use tenure::engine::{Engine, Incoming, SweepOptions, SweepReport};
-use tenure::store::{Store, Watermark};
+use tenure::store::{Clients, Lanes, Sweeps, Watermark};
 
 use super::policies::{World, accessed, active, day, event, idle, ingest, key};
 
@@ -12,7 +12,7 @@ const LANES: [&str; 2] = ["tenure.events.0", "tenure.events.1"];
 
 async fn with_lanes(world: &World) -> Engine {
     let engine = world.engine(&idle(60)).await;
-    engine.keep_lanes(&LANES.map(str::to_owned)).await.expect("lanes");
+    engine.set_lanes(&LANES.map(str::to_owned)).await.expect("lanes");
     engine
 }
 
@@ -164,7 +164,7 @@ async fn without_lanes_the_horizon_is_now() {
     let world = World::new().await;
     let engine = with_lanes(&world).await;
     ingest(&engine, active()).await;
-    engine.keep_lanes(&[]).await.expect("no lanes");
+    engine.set_lanes(&[]).await.expect("no lanes");
     world.clock.set(day(61));
     let report = sweep(&engine, SweepOptions::default()).await;
     assert_eq!((report.until, report.counts.changed), (Some(day(61)), 1));

@@ -7,7 +7,7 @@ use tenure::clock::SimulatedClock;
 use tenure::domain::event::{Channel, NameVerdict, Steps};
 use tenure::domain::{ClientKey, Event, EventKind, Name, Policy, Refusal};
 use tenure::engine::{Engine, Incoming, Outcome};
-use tenure::store::Store;
+use tenure::store::Upkeep;
 use tenure::store::sqlite::SqliteStore;
 
 use super::wild::start;

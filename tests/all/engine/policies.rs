@@ -7,8 +7,8 @@ use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::event::{AccessedBy, Channel, NameVerdict, Steps, Via};
 use tenure::domain::{ClientKey, Event, EventKind, Name, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, SweepOptions};
-use tenure::store::Store;
 use tenure::store::sqlite::SqliteStore;
+use tenure::store::{Clients, PolicyHistory, Sweeps, Transactions, Upkeep};
 
 use super::wild::start;
 

@@ -580,14 +580,14 @@ async fn a_pruned_journal_is_no_drift(fresh: Fresh) {
     let (mut epoch, mut lines) = (0, Vec::new());
     while lines.is_empty() {
         let outbox = store
-            .relay_next(tenure::store::Cursor::default(), None, 1_000)
+            .unpublished(tenure::store::Cursor::default(), None, 1_000)
             .await
             .expect("lines");
         (epoch, lines) = (outbox.epoch, outbox.lines);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     store
-        .relay_done(&lines[11].published(epoch))
+        .advance_cursor(&lines[11].published(epoch))
         .await
         .expect("published");
     let settings = Settings::load(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tenure::clock::SimulatedClock;
 use tenure::domain::Policy;
 use tenure::engine::{Engine, Incoming, Outcome, Redrive};
-use tenure::store::{DeadFilter, DeadLetter, DeadStatus};
+use tenure::store::{DeadLetter, DeadLetterFilter, DeadLetterStatus};
 use tenure::wire::{Decoder, Limits};
 
 use super::wild::start;
@@ -38,7 +38,7 @@ async fn two_who_redrive_a_letter_do_it_once(fresh: Fresh) {
     engine.ingest(dead_letters).await.expect("taken");
     let id = fresh
         .store
-        .dead_letters(&DeadFilter::default(), 0, 1)
+        .dead_letters(&DeadLetterFilter::default(), 0, 1)
         .await
         .expect("a list")[0]
         .id;
@@ -65,7 +65,7 @@ async fn two_who_redrive_a_letter_do_it_once(fresh: Fresh) {
         .await
         .expect("a record")
         .expect("it stays");
-    assert_eq!(record.status, DeadStatus::Redriven);
+    assert_eq!(record.status, DeadLetterStatus::Redriven);
     assert_eq!(record.redrive_outcome.as_deref(), Some("applied"));
     assert_eq!(record.resolved_at, record.redriven_at);
 }
@@ -80,7 +80,7 @@ async fn what_is_dead_again_may_be_redriven_again(fresh: Fresh) {
     let decoder = Decoder::new(Limits::default(), engine.now());
     let lines = fresh
         .store
-        .dead_letters(&DeadFilter::default(), 0, 9)
+        .dead_letters(&DeadLetterFilter::default(), 0, 9)
         .await
         .expect("a list");
     for times in 2..4 {
@@ -97,7 +97,7 @@ async fn what_is_dead_again_may_be_redriven_again(fresh: Fresh) {
             .expect("it stays");
         assert_eq!(
             (record.status, record.resolved_at, record.times_seen),
-            (DeadStatus::Open, None, times)
+            (DeadLetterStatus::Open, None, times)
         );
         assert!(
             record
@@ -111,7 +111,7 @@ async fn what_is_dead_again_may_be_redriven_again(fresh: Fresh) {
     );
     fresh
         .store
-        .mark_dead(lines[1].id, DeadStatus::Discarded, engine.now())
+        .resolve_dead_letter(lines[1].id, DeadLetterStatus::Discarded, engine.now())
         .await
         .expect("discarded");
     let redriven = engine.redrive(lines[1].id, &decoder).await.expect("redriven");

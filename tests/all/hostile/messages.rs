@@ -14,7 +14,7 @@ use proptest::test_runner::TestRunner;
 use tenure::clock::SimulatedClock;
 use tenure::domain::{Event, Policies, Policy};
 use tenure::engine::{Engine, Incoming, Outcome, Situation, plan};
-use tenure::store::Store;
+use tenure::store::Upkeep;
 use tenure::store::sqlite::SqliteStore;
 use tenure::wire;
 

@@ -198,7 +198,7 @@ async fn a_run_that_was_held_back_has_failed_and_its_tick_is_tried_again() {
     let (_folder, clock, engine) = engine_at("2026-01-01T00:00:00Z").await;
     clients(&engine, 3, moment("2026-01-01T00:00:00Z")).await;
     let lane = "tenure.events.0".to_owned();
-    engine.keep_lanes(std::slice::from_ref(&lane)).await.unwrap();
+    engine.set_lanes(std::slice::from_ref(&lane)).await.unwrap();
     clock.set(moment("2026-03-10T12:30:00Z"));
     // With a tick each second it looks again within a second.
     let running = start(&engine, &settings(EVERY_SECOND, 10));

@@ -150,7 +150,7 @@ impl Run<'_> {
     /// Whoever hears of all changes, and of nothing else, knows what the oracle knows.
     async fn journal_is_whole(&mut self, keys: &BTreeSet<ClientKey>, oracle: &Oracle) {
         // On a shared server the relay waits for whoever writes, in any database.
-        while self.store.relay_backlog().await.expect("a backlog") > 0 {
+        while self.store.count_unpublished().await.expect("a backlog") > 0 {
             if self.publish().await == 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -7,7 +7,6 @@
 
 mod check;
 mod dense;
-mod faulty;
 mod outcomes;
 mod run;
 mod world;

@@ -9,12 +9,12 @@ use rand::{RngExt, SeedableRng};
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome, SweepOptions};
-use tenure::store::{Cursor, Outbox, Store, StoreError};
+use tenure::store::{Cursor, Store, StoreError, Unpublished};
 
 use super::Trace;
-use super::faulty::{Faults, FaultyStore, Overtaking};
 use super::outcomes::Outcomes;
 use super::world::{Delivery, World};
+use crate::fault_injecting::{FaultInjectingStore, Faults, Overtaking};
 use crate::oracle::Listener;
 
 /// The most steps that a worker which is to die has left to live.
@@ -131,13 +131,13 @@ impl<'a> Run<'a> {
         loop {
             let faults = Arc::new(Faults::default());
             if self.rng.random_bool(0.1) {
-                faults.die_after(self.rng.random_range(1..=STEPS));
+                faults.crash_after(self.rng.random_range(1..=STEPS));
             }
             let (inner, carried) = (self.store.clone(), faults.clone());
-            let store = Arc::new(FaultyStore {
+            let store = Arc::new(FaultInjectingStore {
                 inner,
                 faults: carried,
-                part: self.outcomes.part,
+                events_per_part: Some(self.outcomes.part),
             });
             match Engine::start(store, self.clock.clone(), &self.policy).await {
                 Ok(engine) => {
@@ -147,7 +147,7 @@ impl<'a> Run<'a> {
                     return;
                 }
                 Err(error) => {
-                    assert!(faults.has_died(), "a worker cannot start: {error}");
+                    assert!(faults.has_crashed(), "a worker cannot start: {error}");
                     self.trace.note(|| "a worker died while it started".into());
                 }
             }
@@ -187,7 +187,7 @@ impl<'a> Run<'a> {
             .note(|| format!("worker {worker} takes {}", named(&batch)));
         let engine = self.workers[worker].engine.clone();
         let taken = engine.ingest(incoming(&batch)).await;
-        let died = self.workers[worker].faults.has_died();
+        let died = self.workers[worker].faults.has_crashed();
         self.overtaken(worker, overtaking).await;
         self.answered(batch, taken, died).await;
         self.replace_dead(worker, died).await;
@@ -197,7 +197,7 @@ impl<'a> Run<'a> {
     fn backfill_deadlines(&mut self, worker: usize) -> Option<Vec<Delivery>> {
         let faults = self.workers[worker].faults.clone();
         if self.rng.random_bool(0.15) {
-            faults.die_after(self.rng.random_range(1..=STEPS));
+            faults.crash_after(self.rng.random_range(1..=STEPS));
         }
         if self.rng.random_bool(0.1) {
             faults.conflict_after(self.rng.random_range(0..3));
@@ -299,11 +299,11 @@ impl<'a> Run<'a> {
             .note(|| format!("worker {worker} sweeps {sweep} as of {:?}", options.now));
         let engine = self.workers[worker].engine.clone();
         if let Err(error) = engine.sweep(sweep, options, |_| {}).await {
-            let died = self.workers[worker].faults.has_died();
+            let died = self.workers[worker].faults.has_crashed();
             assert!(died, "the worker lives, and could not sweep: {error}");
             self.trace.note(|| "the worker died".into());
         }
-        let died = self.workers[worker].faults.has_died();
+        let died = self.workers[worker].faults.has_crashed();
         self.overtaken(worker, overtaking).await;
         self.replace_dead(worker, died).await;
     }
@@ -318,7 +318,7 @@ impl<'a> Run<'a> {
         for worker in 0..3 {
             if self.rng.random_bool(0.1) {
                 let steps = self.rng.random_range(1..=STEPS);
-                self.workers[worker].faults.die_after(steps);
+                self.workers[worker].faults.crash_after(steps);
             }
         }
         let (sweep, options) = self.sweep_options();
@@ -336,7 +336,7 @@ impl<'a> Run<'a> {
             engines[1].ingest(incoming(&batches[1])),
             engines[2].sweep(sweep, options, |_| {}),
         );
-        let swept = swept.is_ok() || self.workers[2].faults.has_died();
+        let swept = swept.is_ok() || self.workers[2].faults.has_crashed();
         assert!(swept, "the worker lives, and could not sweep");
         // Whichever came first, what is committed now is known.
         for batch in &batches {
@@ -346,14 +346,14 @@ impl<'a> Run<'a> {
         }
         for (worker, (batch, taken)) in batches.into_iter().zip([first, second]).enumerate() {
             if let Err(error) = taken {
-                let died = self.workers[worker].faults.has_died();
+                let died = self.workers[worker].faults.has_crashed();
                 assert!(died, "the worker lives, and could not take: {error}");
                 self.trace.note(|| "a worker died".into());
                 self.come_again(batch);
             }
         }
         for worker in (0..3).rev() {
-            let died = self.workers[worker].faults.has_died();
+            let died = self.workers[worker].faults.has_crashed();
             self.overtaken(worker, None).await;
             self.replace_dead(worker, died).await;
         }
@@ -362,9 +362,9 @@ impl<'a> Run<'a> {
     /// The relay publishes some of the journal, and may die before it is told that all was confirmed.
     pub async fn publish(&mut self) -> usize {
         let limit = self.rng.random_range(1..100);
-        let Outbox { epoch, lines, .. } = self
+        let Unpublished { epoch, lines, .. } = self
             .store
-            .relay_next(Cursor::default(), None, limit)
+            .unpublished(Cursor::default(), None, limit)
             .await
             .expect("lines");
         for line in &lines {
@@ -373,7 +373,7 @@ impl<'a> Run<'a> {
         }
         if let (Some(last), false) = (lines.last(), self.rng.random_bool(0.1)) {
             let upto = last.published(epoch);
-            self.store.relay_done(&upto).await.expect("noted");
+            self.store.advance_cursor(&upto).await.expect("noted");
         }
         lines.len()
     }

@@ -166,9 +166,9 @@ pub async fn known_events_are_told_from_new_ones(fresh: Fresh) {
         ("/apps/space", "E-1"),
         ("/apps/space", "e-2"),
     ];
-    let known = batch.known(&asked).await.unwrap();
+    let known = batch.duplicates(&asked).await.unwrap();
     assert_eq!(known, [("/apps/space".to_owned(), "e-2".to_owned())].into());
-    assert_eq!(batch.known(&[]).await.unwrap(), [].into());
+    assert_eq!(batch.duplicates(&[]).await.unwrap(), [].into());
     batch.rollback().await.unwrap();
 }
 
@@ -259,7 +259,7 @@ pub async fn parts_of_a_transaction_see_those_before(fresh: Fresh) {
     let source = added(&b, "e-1", 0, "Bakery").source;
     assert_eq!(
         batch
-            .known(&[(&source, "e-1"), (&source, "e-2")])
+            .duplicates(&[(&source, "e-1"), (&source, "e-2")])
             .await
             .unwrap()
             .len(),

@@ -1,6 +1,8 @@
 //! Dead letters.
 
-use tenure::store::{Commit, DeadFilter, DeadLetter, DeadRecord, DeadStatus, LONGEST_BODY, Store};
+use tenure::store::{
+    Commit, DeadLetter, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, LONGEST_BODY, Store,
+};
 
 use super::Fresh;
 use super::given::*;
@@ -25,9 +27,13 @@ async fn receive(store: &dyn Store, seconds: i64, dead_letters: &[DeadLetter]) {
     put(store, received).await.unwrap();
 }
 
-async fn all(store: &dyn Store) -> Vec<DeadRecord> {
+async fn all(store: &dyn Store) -> Vec<DeadLetterRecord> {
     let mut dead_letters = Vec::new();
-    for line in store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap() {
+    for line in store
+        .dead_letters(&DeadLetterFilter::default(), 0, 100)
+        .await
+        .unwrap()
+    {
         dead_letters.push(store.dead_letter(line.id).await.unwrap().unwrap());
     }
     dead_letters
@@ -50,7 +56,7 @@ pub async fn a_letter_reads_back(fresh: Fresh) {
         panic!("{dead_letters:?}");
     };
     assert_eq!(first.dead_letter, binary);
-    assert_eq!((first.status, first.times_seen), (DeadStatus::Open, 1));
+    assert_eq!((first.status, first.times_seen), (DeadLetterStatus::Open, 1));
     assert_eq!((first.first_seen_at, first.last_seen_at), (moment(1), moment(1)));
     assert_eq!(first.resolved_at, None);
     assert_eq!(&second.dead_letter.origin, "http");
@@ -91,29 +97,37 @@ pub async fn a_redriven_letter_that_comes_back_is_open_again(fresh: Fresh) {
     let store = &*fresh.store;
     receive(store, 1, &[dead_letter(b"{"), dead_letter(b"[")]).await;
     let dead_letters = all(store).await;
-    let mark = |id, status| store.mark_dead(id, status, moment(5));
-    assert!(mark(dead_letters[0].id, DeadStatus::Redriven).await.unwrap());
-    assert!(mark(dead_letters[1].id, DeadStatus::Discarded).await.unwrap());
-    assert!(!mark(999_999, DeadStatus::Redriven).await.unwrap());
+    let mark = |id, status| store.resolve_dead_letter(id, status, moment(5));
+    assert!(
+        mark(dead_letters[0].id, DeadLetterStatus::Redriven)
+            .await
+            .unwrap()
+    );
+    assert!(
+        mark(dead_letters[1].id, DeadLetterStatus::Discarded)
+            .await
+            .unwrap()
+    );
+    assert!(!mark(999_999, DeadLetterStatus::Redriven).await.unwrap());
     let settled = store.dead_letter(dead_letters[0].id).await.unwrap().unwrap();
     assert_eq!(
         (settled.status, settled.resolved_at),
-        (DeadStatus::Redriven, Some(moment(5)))
+        (DeadLetterStatus::Redriven, Some(moment(5)))
     );
     receive(store, 6, &[dead_letter(b"{"), dead_letter(b"[")]).await;
     let dead_letters = all(store).await;
     assert_eq!(
         (dead_letters[0].status, dead_letters[0].resolved_at),
-        (DeadStatus::Open, None)
+        (DeadLetterStatus::Open, None)
     );
     // What was discarded was meant to be.
     assert_eq!(
         (dead_letters[1].status, dead_letters[1].resolved_at),
-        (DeadStatus::Discarded, Some(moment(5)))
+        (DeadLetterStatus::Discarded, Some(moment(5)))
     );
-    assert!(mark(dead_letters[1].id, DeadStatus::Open).await.unwrap());
+    assert!(mark(dead_letters[1].id, DeadLetterStatus::Open).await.unwrap());
     let open = store.dead_letter(dead_letters[1].id).await.unwrap().unwrap();
-    assert_eq!((open.status, open.resolved_at), (DeadStatus::Open, None));
+    assert_eq!((open.status, open.resolved_at), (DeadLetterStatus::Open, None));
 }
 
 pub async fn letters_are_listed_by_status(fresh: Fresh) {
@@ -128,11 +142,11 @@ pub async fn letters_are_listed_by_status(fresh: Fresh) {
             .eq(&received)
     );
     store
-        .mark_dead(dead_letters[1].id, DeadStatus::Discarded, moment(2))
+        .resolve_dead_letter(dead_letters[1].id, DeadLetterStatus::Discarded, moment(2))
         .await
         .unwrap();
     let listed = async |status, after, limit| -> Vec<u8> {
-        let filter = DeadFilter { status };
+        let filter = DeadLetterFilter { status };
         let mut bodies = Vec::new();
         for line in store.dead_letters(&filter, after, limit).await.unwrap() {
             bodies.push(
@@ -147,13 +161,13 @@ pub async fn letters_are_listed_by_status(fresh: Fresh) {
         }
         bodies
     };
-    assert_eq!(listed(Some(DeadStatus::Open), 0, 2).await, [0, 2]);
+    assert_eq!(listed(Some(DeadLetterStatus::Open), 0, 2).await, [0, 2]);
     assert_eq!(
-        listed(Some(DeadStatus::Open), dead_letters[2].id, 9).await,
+        listed(Some(DeadLetterStatus::Open), dead_letters[2].id, 9).await,
         [3, 4]
     );
-    assert_eq!(listed(Some(DeadStatus::Discarded), 0, 9).await, [1]);
-    assert_eq!(listed(Some(DeadStatus::Redriven), 0, 9).await, [0; 0]);
+    assert_eq!(listed(Some(DeadLetterStatus::Discarded), 0, 9).await, [1]);
+    assert_eq!(listed(Some(DeadLetterStatus::Redriven), 0, 9).await, [0; 0]);
     assert_eq!(listed(None, dead_letters[3].id, 9).await, [4]);
 }
 
@@ -166,7 +180,7 @@ pub async fn a_letter_that_is_too_long_is_kept_cut(fresh: Fresh) {
     receive(store, 2, std::slice::from_ref(&long)).await;
     let dead_letters = all(store).await;
     assert_eq!(dead_letters.len(), 3, "they differ, if only in what is not kept");
-    let is_cut: Vec<bool> = dead_letters.iter().map(DeadRecord::is_cut).collect();
+    let is_cut: Vec<bool> = dead_letters.iter().map(DeadLetterRecord::is_cut).collect();
     assert_eq!(is_cut, [false, true, true]);
     let cut = &dead_letters[2];
     assert_eq!(cut.dead_letter.body, long.body[..LONGEST_BODY]);
@@ -186,41 +200,41 @@ pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
     let id = all(store).await[0].id;
     let other = fresh.database.another_store();
     let (here, there) = tokio::join!(
-        store.claim_dead(id, moment(10), moment(20)),
-        other.claim_dead(id, moment(10), moment(20))
+        store.claim_dead_letter(id, moment(10), moment(20)),
+        other.claim_dead_letter(id, moment(10), moment(20))
     );
     let claimed = [here.unwrap(), there.unwrap()];
     assert_eq!(claimed.iter().flatten().count(), 1, "{claimed:?}");
-    assert_eq!(store.claim_dead(id, moment(19), moment(30)).await.unwrap(), None);
-    let lapsed = store.claim_dead(id, moment(20), moment(30)).await.unwrap();
+    assert_eq!(
+        store.claim_dead_letter(id, moment(19), moment(30)).await.unwrap(),
+        None
+    );
+    let lapsed = store.claim_dead_letter(id, moment(20), moment(30)).await.unwrap();
     assert!(lapsed.is_some(), "whoever had it has died");
     store
-        .resolve_dead_letter(id, true, "dead: no JSON", moment(21))
+        .end_redrive(id, true, "dead: no JSON", moment(21))
         .await
         .unwrap();
     let line = store
-        .dead_letters(&DeadFilter::default(), 0, 1)
+        .dead_letters(&DeadLetterFilter::default(), 0, 1)
         .await
         .unwrap()
         .remove(0);
-    assert_eq!((line.status, line.resolved_at), (DeadStatus::Open, None));
+    assert_eq!((line.status, line.resolved_at), (DeadLetterStatus::Open, None));
     assert_eq!(
         (line.redriven_at, line.redrive_outcome.as_deref()),
         (Some(moment(21)), Some("dead: no JSON"))
     );
     assert!(
         store
-            .claim_dead(id, moment(22), moment(30))
+            .claim_dead_letter(id, moment(22), moment(30))
             .await
             .unwrap()
             .is_some()
     );
-    store
-        .resolve_dead_letter(id, false, "applied", moment(23))
-        .await
-        .unwrap();
+    store.end_redrive(id, false, "applied", moment(23)).await.unwrap();
     assert_eq!(
-        store.claim_dead(id, moment(40), moment(50)).await.unwrap(),
+        store.claim_dead_letter(id, moment(40), moment(50)).await.unwrap(),
         None,
         "once"
     );
@@ -231,12 +245,12 @@ pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
             settled.resolved_at,
             settled.redrive_outcome.as_deref()
         ),
-        (DeadStatus::Redriven, Some(moment(23)), Some("applied"))
+        (DeadLetterStatus::Redriven, Some(moment(23)), Some("applied"))
     );
     receive(store, 41, &[dead_letter(b"{")]).await;
     assert!(
         store
-            .claim_dead(id, moment(42), moment(50))
+            .claim_dead_letter(id, moment(42), moment(50))
             .await
             .unwrap()
             .is_some(),
@@ -248,7 +262,12 @@ pub async fn a_claim_from_a_clock_that_was_ahead_does_not_count(fresh: Fresh) {
     let store = &*fresh.store;
     receive(store, 1, &[dead_letter(b"{")]).await;
     let id = all(store).await[0].id;
-    let claim = async |now: i64| store.claim_dead(id, moment(now), moment(now + 60)).await.unwrap();
+    let claim = async |now: i64| {
+        store
+            .claim_dead_letter(id, moment(now), moment(now + 60))
+            .await
+            .unwrap()
+    };
     assert!(claim(6_000_000).await.is_some(), "70 days ahead");
     assert!(claim(10).await.is_some(), "and right again");
     assert!(claim(11).await.is_none(), "one that may be right counts");
@@ -305,18 +324,18 @@ pub async fn deferred_letters_are_claimed_when_their_time_has_come(fresh: Fresh)
         (id(b"first"), "applied".to_owned()),
         (id(b"second"), "duplicate".to_owned()),
     ];
-    store.resolve_redriven(&done, moment(40)).await.unwrap();
+    store.end_redrives(&done, moment(40)).await.unwrap();
     let dead_letters = all(store).await;
     let words: Vec<_> = dead_letters
         .iter()
         .map(|one| (one.status, one.redrive_outcome.as_deref()))
         .collect();
-    let redriven = |what| (DeadStatus::Redriven, Some(what));
+    let redriven = |what| (DeadLetterStatus::Redriven, Some(what));
     assert_eq!(
         words,
         [
-            (DeadStatus::Open, None),
-            (DeadStatus::Open, None),
+            (DeadLetterStatus::Open, None),
+            (DeadLetterStatus::Open, None),
             redriven("applied"),
             redriven("duplicate")
         ]

@@ -144,7 +144,7 @@ pub async fn lock(batch: &mut dyn Batch, key: &ClientKey) -> Stored {
 /// the same server, may hold them back for a moment.
 pub async fn relayed(store: &dyn Store, lines: usize, limit: u32) -> Vec<Recorded> {
     for _ in 0..600 {
-        let next = store.relay_next(Cursor::default(), None, limit).await.unwrap();
+        let next = store.unpublished(Cursor::default(), None, limit).await.unwrap();
         if next.lines.len() >= lines {
             return next.lines;
         }
@@ -155,8 +155,8 @@ pub async fn relayed(store: &dyn Store, lines: usize, limit: u32) -> Vec<Recorde
 
 /// The broker has confirmed everything up to a line.
 pub async fn done(store: &dyn Store, line: &Recorded) {
-    let epoch = store.relay_next(Cursor::default(), None, 0).await.unwrap().epoch;
-    store.relay_done(&line.published(epoch)).await.unwrap();
+    let epoch = store.unpublished(Cursor::default(), None, 0).await.unwrap().epoch;
+    store.advance_cursor(&line.published(epoch)).await.unwrap();
 }
 
 /// What tells the lines from each other: the client and the `to` of the change.

@@ -23,9 +23,9 @@ use sqlx::Connection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 use tempfile::TempDir;
-use tenure::store::Store;
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
+use tenure::store::{Store, Upkeep};
 
 use crate::support::servers::Postgres;
 

@@ -10,7 +10,7 @@ use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome, SweepOptions};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
-use tenure::store::{Batch, Commit, Cursor, Recorded, Store, StoreError};
+use tenure::store::{Batch, Commit, Cursor, Outbox, Recorded, Store, StoreError, Transactions, Upkeep};
 
 use super::given::*;
 use super::{Fresh, connect};
@@ -218,10 +218,10 @@ async fn an_older_transaction_holds_the_relay_back() {
     let seen = lock(&mut *older, &key("a")).await;
     write_on(store.begin().await.unwrap(), &key("b")).await.unwrap();
     assert_eq!(
-        store.relay_next(Cursor::default(), None, 9).await.unwrap().lines,
+        store.unpublished(Cursor::default(), None, 9).await.unwrap().lines,
         []
     );
-    assert_eq!(store.relay_backlog().await.unwrap(), 1);
+    assert_eq!(store.count_unpublished().await.unwrap(), 1);
     let written = Commit {
         clients: vec![write(&key("a"), seen.document.client, 1)],
         journal: vec![entry(&key("a"), "first")],
@@ -317,9 +317,9 @@ async fn follow(store: Arc<dyn Store>, expected: usize) -> Vec<Recorded> {
 async fn one_worker_leads_the_relay_until_it_is_gone() {
     let fresh = Fresh::postgres("lead").await;
     let other = fresh.database.another_store();
-    assert!(fresh.store.lead_relay().await.unwrap());
-    assert!(!other.lead_relay().await.unwrap());
-    assert!(fresh.store.lead_relay().await.unwrap());
+    assert!(fresh.store.acquire_lead().await.unwrap());
+    assert!(!other.acquire_lead().await.unwrap());
+    assert!(fresh.store.acquire_lead().await.unwrap());
     // A connection that is cut is noticed, and the lead is up for whoever comes first.
     fresh
         .database
@@ -330,7 +330,7 @@ async fn one_worker_leads_the_relay_until_it_is_gone() {
         .await;
     let led = async || {
         for _ in 0..100 {
-            if other.lead_relay().await.unwrap() {
+            if other.acquire_lead().await.unwrap() {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -338,11 +338,11 @@ async fn one_worker_leads_the_relay_until_it_is_gone() {
         false
     };
     assert!(led().await);
-    assert!(!fresh.store.lead_relay().await.unwrap());
+    assert!(!fresh.store.acquire_lead().await.unwrap());
     other.close().await;
     let mut regained = false;
     for _ in 0..100 {
-        regained = regained || fresh.store.lead_relay().await.unwrap();
+        regained = regained || fresh.store.acquire_lead().await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(regained);
@@ -377,9 +377,9 @@ async fn a_dump_restored_on_a_younger_server_goes_on() {
 async fn a_dump_restored_under_a_running_worker_goes_on() {
     let fresh = with_clients("restored_under", &["a"]).await;
     let store = &*fresh.store;
-    assert!(store.lead_relay().await.unwrap());
+    assert!(store.acquire_lead().await.unwrap());
     write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
-    let before = store.relay_next(Cursor::default(), None, 9).await.unwrap().epoch;
+    let before = store.unpublished(Cursor::default(), None, 9).await.unwrap().epoch;
     for statement in [
         "update journal set xid = xid + 1000000000000 returning ''",
         "update clients set journaled_by = journaled_by + 1000000000000 returning ''",
@@ -394,7 +394,7 @@ async fn a_dump_restored_under_a_running_worker_goes_on() {
     write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
     let lines = relayed(store, 2, 9).await;
     assert_eq!(told(&lines), [("a".into(), "2".into()), ("a".into(), "3".into())]);
-    let after = store.relay_next(Cursor::default(), None, 9).await.unwrap().epoch;
+    let after = store.unpublished(Cursor::default(), None, 9).await.unwrap().epoch;
     assert!(after > before, "a new epoch has begun");
 
     done(store, &lines[1]).await;
@@ -407,7 +407,7 @@ async fn a_dump_restored_under_a_running_worker_goes_on() {
 
     // And where nothing is written, by the relay itself.
     fresh.database.sql(shift).await;
-    let found = store.relay_next(Cursor::default(), None, 9).await.unwrap_err();
+    let found = store.unpublished(Cursor::default(), None, 9).await.unwrap_err();
     assert!(matches!(found, StoreError::Conflict(_)), "{found}");
     relayed(store, 1, 9).await;
 }
@@ -437,18 +437,18 @@ async fn a_copy_without_its_sequences_goes_on() {
     };
     put(store, dead(b"1")).await.unwrap();
     let lines = relayed(store, 3, 9).await;
-    let before = store.relay_next(Cursor::default(), None, 9).await.unwrap().epoch;
+    let before = store.unpublished(Cursor::default(), None, 9).await.unwrap().epoch;
     fresh
         .database
         .sql("select setval('journal_seq_seq', 1, false)::text union all select setval('dead_letters_id_seq', 1, false)::text")
         .await;
     // Whoever takes the lead there.
     let other = fresh.database.another_store();
-    assert!(other.lead_relay().await.unwrap());
+    assert!(other.acquire_lead().await.unwrap());
     write_on(other.begin().await.unwrap(), &key("a")).await.unwrap();
     put(&*other, dead(b"2")).await.unwrap();
     let all = relayed(&*other, 4, 9).await;
-    let epoch = other.relay_next(Cursor::default(), None, 0).await.unwrap().epoch;
+    let epoch = other.unpublished(Cursor::default(), None, 0).await.unwrap().epoch;
     assert!(epoch > before, "a new epoch has begun");
     assert_eq!(all[..3], lines);
     assert!(all[3].cursor.sequence > lines[2].cursor.sequence);
@@ -468,7 +468,7 @@ async fn a_server_that_is_away_is_unavailable() {
     let errors = [
         store.ping().await.unwrap_err(),
         store.migrate().await.unwrap_err(),
-        store.lead_relay().await.unwrap_err(),
+        store.acquire_lead().await.unwrap_err(),
         store.begin().await.err().unwrap(),
     ];
     for error in errors {

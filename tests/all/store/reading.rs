@@ -185,23 +185,17 @@ pub async fn the_arming_of_a_policy_goes_on_where_it_was_left(fresh: Fresh) {
         after,
     };
     assert_eq!(store.deadline_backfill().await.unwrap(), Some(at(2, None)));
-    store
-        .deadlines_backfilled(moment(2), Some(&key("b")))
-        .await
-        .unwrap();
+    store.record_backfill(moment(2), Some(&key("b"))).await.unwrap();
     assert_eq!(
         store.deadline_backfill().await.unwrap(),
         Some(at(2, Some(key("b"))))
     );
     // Another policy begins anew, and whoever is still at the one before does not disturb it.
     store.record_policy(moment(3), &policy, true).await.unwrap();
-    store
-        .deadlines_backfilled(moment(2), Some(&key("c")))
-        .await
-        .unwrap();
-    store.deadlines_backfilled(moment(2), None).await.unwrap();
+    store.record_backfill(moment(2), Some(&key("c"))).await.unwrap();
+    store.record_backfill(moment(2), None).await.unwrap();
     assert_eq!(store.deadline_backfill().await.unwrap(), Some(at(3, None)));
-    store.deadlines_backfilled(moment(3), None).await.unwrap();
+    store.record_backfill(moment(3), None).await.unwrap();
     assert_eq!(store.deadline_backfill().await.unwrap(), None);
 }
 
@@ -216,10 +210,7 @@ pub async fn lanes_only_come_further(fresh: Fresh) {
             .collect()
     };
     assert_eq!(known().await, []);
-    store
-        .keep_lanes(&lanes(&["q.1", "q.0"]), moment(0))
-        .await
-        .unwrap();
+    store.set_lanes(&lanes(&["q.1", "q.0"]), moment(0)).await.unwrap();
     assert_eq!(known().await, [("q.0".into(), None), ("q.1".into(), None)]);
     let advance = async |lane: &str, seconds| {
         let watermark = Some(Watermark {
@@ -246,13 +237,10 @@ pub async fn lanes_only_come_further(fresh: Fresh) {
     assert!(store.heartbeat_key().await.unwrap().len() >= 64);
     let expected = [("q.0".to_owned(), Some(moment(5))), ("q.1".into(), None)];
     assert_eq!(known().await, expected);
-    store
-        .keep_lanes(&lanes(&["q.0", "q.2"]), moment(6))
-        .await
-        .unwrap();
+    store.set_lanes(&lanes(&["q.0", "q.2"]), moment(6)).await.unwrap();
     let expected = [("q.0".to_owned(), Some(moment(5))), ("q.2".into(), None)];
     assert_eq!(known().await, expected);
-    store.keep_lanes(&[], moment(7)).await.unwrap();
+    store.set_lanes(&[], moment(7)).await.unwrap();
     assert_eq!(known().await, []);
 }
 

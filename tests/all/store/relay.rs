@@ -6,13 +6,13 @@ use super::Fresh;
 use super::given::*;
 
 async fn waiting(store: &dyn Store, after: Cursor) -> Vec<Recorded> {
-    store.relay_next(after, None, 9).await.unwrap().lines
+    store.unpublished(after, None, 9).await.unwrap().lines
 }
 
 pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
     let store = &*fresh.store;
-    assert!(store.lead_relay().await.unwrap());
-    assert!(store.lead_relay().await.unwrap(), "the lead is kept");
+    assert!(store.acquire_lead().await.unwrap());
+    assert!(store.acquire_lead().await.unwrap(), "the lead is kept");
     assert_eq!(waiting(store, Cursor::default()).await, []);
     let (a, b) = (key("a"), key("b"));
     put(
@@ -22,7 +22,7 @@ pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
     .await
     .unwrap();
     put(store, journal(vec![entry(&a, "4")])).await.unwrap();
-    assert_eq!(store.relay_backlog().await.unwrap(), 4);
+    assert_eq!(store.count_unpublished().await.unwrap(), 4);
     // All four are there now, not the first three alone.
     relayed(store, 4, 9).await;
     let lines = relayed(store, 3, 3).await;
@@ -35,14 +35,14 @@ pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
     let ahead = waiting(store, lines[1].cursor).await;
     assert_eq!(told(&ahead), [texts("b", "3"), texts("a", "4")]);
     done(store, &lines[1]).await;
-    assert_eq!(store.relay_backlog().await.unwrap(), 2);
+    assert_eq!(store.count_unpublished().await.unwrap(), 2);
     assert_eq!(waiting(store, lines[0].cursor).await, ahead);
     let rest = relayed(store, 2, 9).await;
     assert_eq!(told(&rest), [texts("b", "3"), texts("a", "4")]);
     assert_eq!(rest[0], lines[2]);
     done(store, &rest[1]).await;
     assert_eq!(waiting(store, Cursor::default()).await, []);
-    assert_eq!(store.relay_backlog().await.unwrap(), 0);
+    assert_eq!(store.count_unpublished().await.unwrap(), 0);
 }
 
 pub async fn the_cursor_never_moves_backwards(fresh: Fresh) {
@@ -59,7 +59,7 @@ pub async fn the_cursor_never_moves_backwards(fresh: Fresh) {
         ..lines[0].clone()
     };
     done(store, &never_written).await;
-    assert_eq!(store.relay_backlog().await.unwrap(), 0);
+    assert_eq!(store.count_unpublished().await.unwrap(), 0);
 }
 
 pub async fn a_journal_is_read_from_a_sequence_number_on(fresh: Fresh) {
@@ -85,8 +85,8 @@ pub async fn a_line_that_is_gone_begins_an_epoch(fresh: Fresh) {
         .await
         .unwrap();
     let lines = relayed(store, 2, 9).await;
-    let next = async |last: &Published| store.relay_next(Cursor::default(), Some(last), 9).await.unwrap();
-    let before = store.relay_next(Cursor::default(), None, 9).await.unwrap();
+    let next = async |last: &Published| store.unpublished(Cursor::default(), Some(last), 9).await.unwrap();
+    let before = store.unpublished(Cursor::default(), None, 9).await.unwrap();
     assert!(before.has_last, "nothing is known");
     let last = lines[1].published(before.epoch);
     assert!(!next(&last).await.is_behind(&last));
@@ -105,9 +105,9 @@ pub async fn a_line_that_is_gone_begins_an_epoch(fresh: Fresh) {
     };
     for gone in [another, later] {
         assert!(next(&gone).await.is_behind(&gone));
-        store.relay_done(&gone).await.unwrap();
+        store.advance_cursor(&gone).await.unwrap();
         assert_eq!(
-            store.relay_backlog().await.unwrap(),
+            store.count_unpublished().await.unwrap(),
             2,
             "the cursor stays on lines that are there"
         );
@@ -118,9 +118,9 @@ pub async fn a_line_that_is_gone_begins_an_epoch(fresh: Fresh) {
     let after = next(&later).await;
     assert_eq!((after.epoch, &after.lines), (epoch, &lines));
     assert!(!after.is_behind(&later));
-    store.relay_done(&last).await.unwrap();
+    store.advance_cursor(&last).await.unwrap();
     assert_eq!(
-        store.relay_backlog().await.unwrap(),
+        store.count_unpublished().await.unwrap(),
         2,
         "published in an epoch before"
     );

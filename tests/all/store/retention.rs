@@ -1,7 +1,9 @@
 //! What is too old goes, chunk by chunk, and nothing else.
 
 use tenure::domain::Sweep;
-use tenure::store::{Commit, Cursor, DeadFilter, DeadLetter, DeadStatus, RetentionTarget, RunEnd, Store};
+use tenure::store::{
+    Commit, Cursor, DeadLetter, DeadLetterFilter, DeadLetterStatus, RetentionTarget, RunEnd, Store,
+};
 
 use super::Fresh;
 use super::given::*;
@@ -31,17 +33,22 @@ pub async fn settled_letters_go_by_age_and_open_ones_never(fresh: Fresh) {
         ..commit()
     };
     put(store, received).await.unwrap();
-    let all = async || store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap();
+    let all = async || {
+        store
+            .dead_letters(&DeadLetterFilter::default(), 0, 100)
+            .await
+            .unwrap()
+    };
     let ids: Vec<i64> = all().await.iter().map(|dead_letter| dead_letter.id).collect();
     for (place, status) in [
-        (0, DeadStatus::Redriven),
-        (1, DeadStatus::Discarded),
-        (2, DeadStatus::Redriven),
-        (3, DeadStatus::Discarded),
-        (4, DeadStatus::Redriven),
+        (0, DeadLetterStatus::Redriven),
+        (1, DeadLetterStatus::Discarded),
+        (2, DeadLetterStatus::Redriven),
+        (3, DeadLetterStatus::Discarded),
+        (4, DeadLetterStatus::Redriven),
     ] {
         let at = moment(i64::try_from(place).unwrap() * 10);
-        assert!(store.mark_dead(ids[place], status, at).await.unwrap());
+        assert!(store.resolve_dead_letter(ids[place], status, at).await.unwrap());
     }
     assert_eq!(
         store
@@ -165,9 +172,13 @@ pub async fn two_workers_remove_each_row_once(fresh: Fresh) {
         ..commit()
     };
     put(store, received).await.unwrap();
-    for dead_letter in store.dead_letters(&DeadFilter::default(), 0, 100).await.unwrap() {
+    for dead_letter in store
+        .dead_letters(&DeadLetterFilter::default(), 0, 100)
+        .await
+        .unwrap()
+    {
         store
-            .mark_dead(dead_letter.id, DeadStatus::Discarded, moment(1))
+            .resolve_dead_letter(dead_letter.id, DeadLetterStatus::Discarded, moment(1))
             .await
             .unwrap();
     }

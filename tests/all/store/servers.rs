@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, Executor, PgConnection};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
-use tenure::store::{Cursor, Store, StoreError};
+use tenure::store::{Clients, Cursor, Outbox, PolicyHistory, StoreError, Transactions, Upkeep};
 
 use super::connect;
 use super::given::*;
@@ -24,7 +24,7 @@ async fn sessions_that_have_become_read_only_are_replaced() {
     let database = name_in(&url);
     let store = connect(&url);
     store.migrate().await.unwrap();
-    assert!(store.lead_relay().await.unwrap());
+    assert!(store.acquire_lead().await.unwrap());
     let mut begun = store.begin().await.unwrap();
     put(&store, clients(vec![new_client(&key("a"), "Bakery")]))
         .await
@@ -56,8 +56,8 @@ async fn sessions_that_have_become_read_only_are_replaced() {
         if left == "0" {
             break;
         }
-        let _ = store.lead_relay().await;
-        let _ = store.relay_next(Cursor::default(), None, 100).await;
+        let _ = store.acquire_lead().await;
+        let _ = store.unpublished(Cursor::default(), None, 100).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         left = server.sql("postgres", old);
     }
@@ -82,7 +82,7 @@ async fn a_server_that_is_read_only_is_unavailable_until_it_is_not() {
         store.ping().await.unwrap_err(),
         store.begin().await.err().unwrap(),
         store.migrate().await.unwrap_err(),
-        store.lead_relay().await.unwrap_err(),
+        store.acquire_lead().await.unwrap_err(),
         store
             .record_policy(moment(1), &tenure::domain::Policy::default(), false)
             .await
@@ -146,7 +146,7 @@ async fn connections_that_there_are_are_used_where_there_are_no_more() {
     }
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     // The relay's session is made at the cost of one of the pool.
-    assert!(store.lead_relay().await.unwrap());
+    assert!(store.acquire_lead().await.unwrap());
     put(&*store, clients(vec![new_client(&key("last"), "Last")]))
         .await
         .unwrap();
@@ -169,7 +169,7 @@ async fn connections_that_there_are_are_used_where_there_are_no_more() {
         store.ping().await.unwrap_err(),
         store.begin().await.err().unwrap(),
         store.migrate().await.unwrap_err(),
-        store.lead_relay().await.unwrap_err(),
+        store.acquire_lead().await.unwrap_err(),
     ] {
         unavailable(&error, "too many connections");
         assert!(error.to_string().contains("store.max_connections"), "{error}");

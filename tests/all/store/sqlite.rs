@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use tenure::store::sqlite::SqliteStore;
-use tenure::store::{Store, StoreError};
+use tenure::store::{StoreError, Upkeep};
 
 use super::given::*;
 use super::{Fresh, file};

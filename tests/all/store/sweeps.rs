@@ -67,8 +67,8 @@ pub async fn a_run_is_joined_by_whoever_comes_second(fresh: Fresh) {
         upto: error.is_none().then(|| moment(0)),
         error: error.map(str::to_owned),
     };
-    store.count_run(run.id, &counts(10)).await.unwrap();
-    store.count_run(run.id, &counts(20)).await.unwrap();
+    store.add_run_counts(run.id, &counts(10)).await.unwrap();
+    store.add_run_counts(run.id, &counts(20)).await.unwrap();
     store.end_run(run.id, &end(3, Some("no\0 luck"))).await.unwrap();
     let failed = store.runs(None, 1).await.unwrap().remove(0);
     assert_eq!(

@@ -41,7 +41,7 @@ pub async fn an_outdated_program_does_not_write(fresh: Fresh) {
     assert_outdated(&refused.unwrap_err());
     assert!(store.client(&key("a")).await.unwrap().is_some(), "it may read");
     assert!(store.client(&key("b")).await.unwrap().is_none());
-    assert_eq!(store.relay_backlog().await.unwrap(), 0);
+    assert_eq!(store.count_unpublished().await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,36 @@
 //! Everything about one client.
 
+use super::SqliteStore;
+use crate::store::{Census, Verification};
+use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 
 use super::history;
 use crate::domain::{ClientKey, Entry};
-use crate::store::rows::{self, ClientRange, JournalRow, SnapshotColumns, TouchesRow};
+use crate::store::clients::ClientRange;
+use crate::store::rows::{self, JournalRow, SnapshotColumns, TouchesRow};
 use crate::store::{ClientSnapshot, Deadlines, RenewOnlyWindow, Result, Touches};
+
+#[async_trait]
+impl Verification for SqliteStore {
+    async fn keys(
+        &self,
+        partner: Option<&str>,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<ClientKey>> {
+        keys(&self.readers, partner, after, limit).await
+    }
+
+    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
+        one(&self.readers, key).await
+    }
+
+    async fn census(&self) -> Result<Census> {
+        census(&self.readers).await
+    }
+}
 
 /// Of the log and of the deadlines too: a client's row may be missing.
 pub(super) async fn keys(
@@ -132,4 +156,27 @@ async fn is_pruned(connection: &mut SqliteConnection, key: &ClientKey) -> Result
     .fetch_one(connection)
     .await?;
     Ok(is_pruned)
+}
+
+pub(super) async fn census(readers: &SqlitePool) -> Result<Census> {
+    let facets = sqlx::query_as(
+        "select link, service, access, count(*)
+         from clients
+         where link is not null
+         group by link, service, access",
+    )
+    .fetch_all(readers)
+    .await?;
+    let (events, journal, dead_letters_open) = sqlx::query_as(
+        "select (select count(*) from events),
+                (select count(*) from journal),
+                (select count(*) from dead_letters where status = 'open' and retry_at is null)",
+    )
+    .fetch_one(readers)
+    .await?;
+    let mut census = rows::census(facets);
+    census.events = events;
+    census.journal = journal;
+    census.dead_letters_open = dead_letters_open;
+    Ok(census)
 }

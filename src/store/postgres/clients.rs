@@ -1,11 +1,41 @@
 //! Clients, the journal and the rest, as last committed.
 
+use super::session::in_time;
+use super::{PostgresStore, history};
+use crate::store::Clients;
+use crate::store::Logged;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::sessions::Sessions;
 use crate::domain::ClientKey;
-use crate::store::rows::{self, ClientRange, JournalRow, StoredRow};
-use crate::store::{Census, ClientFilter, Recorded, Result, Stored};
+use crate::store::clients::ClientRange;
+use crate::store::rows::{self, JournalRow, StoredRow};
+use crate::store::{ClientFilter, Recorded, Result, Stored};
+
+#[async_trait]
+impl Clients for PostgresStore {
+    async fn client(&self, key: &ClientKey) -> Result<Option<Stored>> {
+        in_time(self.limit, client(&self.pool, key)).await
+    }
+
+    async fn clients(
+        &self,
+        filter: &ClientFilter,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        in_time(self.limit, clients(&self.pool, filter, after, limit)).await
+    }
+
+    async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>> {
+        history::of_one(&self.pool, self.limit, key).await
+    }
+
+    async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
+        in_time(self.limit, journal(&self.pool, key, after, limit)).await
+    }
+}
 
 pub(super) async fn client(pool: &Sessions, key: &ClientKey) -> Result<Option<Stored>> {
     let client: Option<StoredRow> = sqlx::query_as(
@@ -96,27 +126,4 @@ pub(super) async fn journal(
     .fetch_all(pool)
     .await?;
     lines.into_iter().map(rows::recorded).collect()
-}
-
-pub(super) async fn census(pool: &Sessions) -> Result<Census> {
-    let facets = sqlx::query_as(
-        "select link, service, access, count(*)
-         from clients
-         where link is not null
-         group by link, service, access",
-    )
-    .fetch_all(pool)
-    .await?;
-    let (events, journal, dead_letters_open) = sqlx::query_as(
-        "select (select count(*) from events),
-                (select count(*) from journal),
-                (select count(*) from dead_letters where status = 'open' and retry_at is null)",
-    )
-    .fetch_one(pool)
-    .await?;
-    let mut census = rows::census(facets);
-    census.events = events;
-    census.journal = journal;
-    census.dead_letters_open = dead_letters_open;
-    Ok(census)
 }

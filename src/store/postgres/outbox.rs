@@ -4,13 +4,72 @@
 //! any that is still running: nothing can come before them any more. A transaction that stays open holds the
 //! relay back, in whichever database of the server it is.
 
+use super::PostgresStore;
+use super::session::in_time;
+use crate::store::Outbox;
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 use super::sessions::Sessions;
 use super::{numbering, servers};
 use crate::store::rows::{self, JournalRow};
-use crate::store::{Cursor, Outbox, Published, Result, StoreError};
+use crate::store::{Cursor, Published, Result, StoreError, Unpublished};
+
+#[async_trait]
+impl Outbox for PostgresStore {
+    async fn acquire_lead(&self) -> Result<bool> {
+        let mut lead = self.lead.lock().await;
+        let leads = in_time(self.limit, self::lead(&self.pool, &mut lead)).await;
+        if leads.is_err() {
+            // It may owe an answer.
+            *lead = None;
+        }
+        leads
+    }
+
+    async fn unpublished(&self, after: Cursor, last: Option<&Published>, limit: u32) -> Result<Unpublished> {
+        let mut lead = self.lead.lock().await;
+        // Taken out while it owes an answer: whoever does not wait for that loses it, and the lead with it.
+        let Some(mut connection) = lead.take() else {
+            return in_time(self.limit, async {
+                let mut connection = self.pool.acquire().await?;
+                next(&mut connection, after, last, limit).await
+            })
+            .await;
+        };
+        let outbox = in_time(self.limit, next(&mut connection, after, last, limit)).await?;
+        if outbox.lines.is_empty() && !in_time(self.limit, may_write(&mut connection)).await? {
+            return Err(StoreError::Unavailable(format!(
+                "the session that leads the relay: {}",
+                crate::store::error::READ_ONLY
+            )));
+        }
+        *lead = Some(connection);
+        Ok(outbox)
+    }
+
+    async fn advance_cursor(&self, upto: &Published) -> Result<()> {
+        in_time(self.limit, done(&self.pool, upto)).await
+    }
+
+    async fn begin_epoch(&self, above: i64) -> Result<i64> {
+        in_time(self.limit, async {
+            let mut connection = self.pool.acquire().await?;
+            numbering::check(&mut connection).await?;
+            numbering::begin_epoch(&mut connection, above).await
+        })
+        .await
+    }
+
+    async fn oldest_unpublished(&self) -> Result<Option<(Cursor, DateTime<Utc>)>> {
+        in_time(self.limit, waiting(&self.pool)).await
+    }
+
+    async fn count_unpublished(&self) -> Result<i64> {
+        in_time(self.limit, backlog(&self.pool)).await
+    }
+}
 
 /// The lead's number among the advisory locks of the database, without the schema: "tenu" in ASCII, in the upper half. The
 /// lower half is the schema in which the tables are: each schema may hold an installation of its own.
@@ -69,7 +128,7 @@ pub(super) async fn next(
     after: Cursor,
     last: Option<&Published>,
     limit: u32,
-) -> Result<Outbox> {
+) -> Result<Unpublished> {
     let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(
         "with done as (
              select xid, seq from relay
@@ -109,7 +168,7 @@ pub(super) async fn next(
             "the numbering of changes was continued".into(),
         ));
     }
-    Ok(Outbox {
+    Ok(Unpublished {
         epoch,
         has_last,
         lines: lines.into_iter().map(rows::recorded).collect::<Result<_>>()?,

@@ -1,14 +1,38 @@
-//! Everything that is kept about one client, as of one moment: what is verified, and what is rebuilt.
+//! Everything stored about one client, for verification and rebuilding, and row counts.
 
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
+use super::Result;
+use super::clients::{Logged, Stored};
 use super::document::{Deadlines, Document};
-use super::records::{Logged, Stored};
 use super::rows::ClientColumns;
 use super::touches::{RenewOnlyWindow, Touches};
 use crate::domain::{ClientKey, Entry, Name};
 
-/// One client, whole: its row, what was taken in, what was told, what is due. As large as its history.
+/// Reads what `verify` and `rebuild` compare.
+#[async_trait]
+pub trait Verification: Send + Sync + 'static {
+    /// Keys of all clients that any table mentions, in order, after `after`, at most `limit`. Includes ghosts, and clients
+    /// whose row is missing. Of one partner or all.
+    async fn keys(
+        &self,
+        partner: Option<&str>,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<ClientKey>>;
+
+    /// Everything stored about a client, from one database snapshot.
+    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot>;
+
+    /// The number of clients by facet and status, and of rows by table.
+    async fn census(&self) -> Result<Census>;
+}
+
+/// Everything stored about one client: its row, history, journal and deadlines. As large as its history.
 #[derive(Clone, Debug)]
 pub struct ClientSnapshot {
     pub key: ClientKey,
@@ -17,13 +41,13 @@ pub struct ClientSnapshot {
     /// The open run.
     pub touches: Touches,
     pub renew_only: Option<RenewOnlyWindow>,
-    /// As they stand in their table.
+    /// Rows of the `deadlines` table.
     pub deadlines: Deadlines,
     /// Sorted by [`crate::domain::Event::position`].
     pub history: Vec<Logged>,
     /// Oldest line first.
     pub journal: Vec<Entry>,
-    /// The journal may have lost its oldest lines of this client to old age.
+    /// Retention may have pruned the oldest lines of the journal.
     pub journal_is_pruned: bool,
 }
 
@@ -35,7 +59,7 @@ pub struct SnapshotRow {
     pub columns: Columns,
 }
 
-/// What stands beside the document, for whoever asks for clients by it.
+/// The columns that repeat parts of the document, for queries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
     pub name: Option<String>,
@@ -47,7 +71,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// What belongs beside a document.
+    /// The columns that belong to a document.
     #[must_use]
     pub fn of(document: &Document) -> Self {
         let facets = ClientColumns::of(document);
@@ -69,7 +93,7 @@ impl ClientSnapshot {
         self.row.as_ref().and_then(|row| row.document.as_ref().ok())
     }
 
-    /// The client as everybody else reads it; none when its row is missing or cannot be read.
+    /// The client as [`super::Clients::client`] reads it. None: its row is missing or cannot be read.
     #[must_use]
     pub fn stored(&self) -> Option<Stored> {
         let row = self.row.as_ref()?;
@@ -80,4 +104,15 @@ impl ClientSnapshot {
             touches: self.touches.clone(),
         })
     }
+}
+
+/// Row counts. Keys are status names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Census {
+    pub link: BTreeMap<String, i64>,
+    pub service: BTreeMap<String, i64>,
+    pub access: BTreeMap<String, i64>,
+    pub events: i64,
+    pub journal: i64,
+    pub dead_letters_open: i64,
 }

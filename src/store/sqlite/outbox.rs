@@ -1,11 +1,46 @@
 //! The outbox. There is one writer, so a line's sequence number is its order.
 
+use super::SqliteStore;
+use crate::store::{Outbox, StoreError};
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
 use super::micros;
 use crate::store::rows::{self, JournalRow};
-use crate::store::{Cursor, Outbox, Published, Result};
+use crate::store::{Cursor, Published, Result, Unpublished};
+
+#[async_trait]
+impl Outbox for SqliteStore {
+    async fn acquire_lead(&self) -> Result<bool> {
+        self.lead.acquire()
+    }
+
+    async fn unpublished(&self, after: Cursor, last: Option<&Published>, limit: u32) -> Result<Unpublished> {
+        if self.lead.is_lost() {
+            return Err(StoreError::Unavailable(
+                "the relay's lock file was removed; the worker takes the lead again".into(),
+            ));
+        }
+        next(&self.readers, after, last, limit).await
+    }
+
+    async fn advance_cursor(&self, upto: &Published) -> Result<()> {
+        self.in_turn(done(&self.writer, upto)).await
+    }
+
+    async fn begin_epoch(&self, above: i64) -> Result<i64> {
+        self.in_turn(begin_epoch(&self.writer, above)).await
+    }
+
+    async fn oldest_unpublished(&self) -> Result<Option<(Cursor, DateTime<Utc>)>> {
+        waiting(&self.readers).await
+    }
+
+    async fn count_unpublished(&self) -> Result<i64> {
+        backlog(&self.readers).await
+    }
+}
 
 /// Lines that wait. They are read first, and then it is looked whether the journal is still the one that `last` is in.
 pub(super) async fn next(
@@ -13,7 +48,7 @@ pub(super) async fn next(
     after: Cursor,
     last: Option<&Published>,
     limit: u32,
-) -> Result<Outbox> {
+) -> Result<Unpublished> {
     let lines: Vec<JournalRow<i64>> = sqlx::query_as(
         "select 0, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
          from journal
@@ -35,7 +70,7 @@ pub(super) async fn next(
     .bind(last.map(|last| micros(last.recorded_at)))
     .fetch_one(readers)
     .await?;
-    Ok(Outbox {
+    Ok(Unpublished {
         epoch,
         has_last,
         lines: lines.into_iter().map(rows::recorded).collect::<Result<_>>()?,

@@ -1,5 +1,9 @@
 //! Everything about one client.
 
+use super::PostgresStore;
+use super::session::in_time;
+use crate::store::{Census, Verification};
+use async_trait::async_trait;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -12,8 +16,29 @@ use super::pages::{self, Paged, paged};
 use super::session::Session;
 use super::sessions::Sessions;
 use crate::domain::{ClientKey, Entry};
-use crate::store::rows::{self, ClientRange, JournalRow, SnapshotColumns, TouchesRow};
+use crate::store::clients::ClientRange;
+use crate::store::rows::{self, JournalRow, SnapshotColumns, TouchesRow};
 use crate::store::{ClientSnapshot, Deadlines, RenewOnlyWindow, Result, SnapshotRow, StoreError, Touches};
+
+#[async_trait]
+impl Verification for PostgresStore {
+    async fn keys(
+        &self,
+        partner: Option<&str>,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<ClientKey>> {
+        in_time(self.limit, keys(&self.pool, partner, after, limit)).await
+    }
+
+    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
+        one(&self.pool, self.limit, key).await
+    }
+
+    async fn census(&self) -> Result<Census> {
+        in_time(self.limit, census(&self.pool)).await
+    }
+}
 
 /// Of the log and of the deadlines too: a client's row may be missing. In the log the query goes from client to client
 /// through the index; `select distinct` would read every event of each.
@@ -246,4 +271,27 @@ async fn is_pruned(session: &mut Session, key: &ClientKey) -> Result<bool> {
     )
     .await?;
     Ok(is_pruned)
+}
+
+pub(super) async fn census(pool: &Sessions) -> Result<Census> {
+    let facets = sqlx::query_as(
+        "select link, service, access, count(*)
+         from clients
+         where link is not null
+         group by link, service, access",
+    )
+    .fetch_all(pool)
+    .await?;
+    let (events, journal, dead_letters_open) = sqlx::query_as(
+        "select (select count(*) from events),
+                (select count(*) from journal),
+                (select count(*) from dead_letters where status = 'open' and retry_at is null)",
+    )
+    .fetch_one(pool)
+    .await?;
+    let mut census = rows::census(facets);
+    census.events = events;
+    census.journal = journal;
+    census.dead_letters_open = dead_letters_open;
+    Ok(census)
 }

@@ -1,0 +1,153 @@
+//! Dead letters: messages that are not events, kept for a redrive.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::Result;
+
+/// Lists, redrives and resolves dead letters. They are written by a [`super::Commit`].
+#[async_trait]
+pub trait DeadLetters: Send + Sync + 'static {
+    /// Dead letters without headers and body, oldest first, with an id above `after`.
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<DeadLetterSummary>>;
+
+    async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterRecord>>;
+
+    /// Sets the status of a dead letter: resolves it as redriven or discarded, or reopens it. False: no dead letter has
+    /// this id.
+    async fn resolve_dead_letter(&self, id: i64, status: DeadLetterStatus, at: DateTime<Utc>)
+    -> Result<bool>;
+
+    /// Claims a dead letter for a redrive, so that nobody else redrives it before `until`. None: no dead letter has this
+    /// id, it is redriven already, or another claim holds it. A claim that ends later than twice the length of this one
+    /// from now was made by a wrong clock, and is ignored.
+    async fn claim_dead_letter(
+        &self,
+        id: i64,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Option<DeadLetterRecord>>;
+
+    /// Claims open dead letters whose `retry_at` has passed, the earliest first, at most `limit`, as
+    /// [`DeadLetters::claim_dead_letter`] does.
+    async fn claim_deferred(
+        &self,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetterRecord>>;
+
+    /// Ends a redrive with its outcome, in words. A failed redrive leaves the status as it is; any other resolves the
+    /// dead letter as redriven.
+    async fn end_redrive(
+        &self,
+        id: i64,
+        failed: bool,
+        redrive_outcome: &str,
+        at: DateTime<Utc>,
+    ) -> Result<()>;
+
+    /// Ends redrives that succeeded, each with its outcome, in words.
+    async fn end_redrives(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()>;
+}
+
+/// A message that is not an event, with all that a redrive needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it came from: `amqp:tenure.events.0`, `http`, `file:events.ndjson:17` …
+    pub origin: String,
+    pub content_type: Option<String>,
+    /// Headers of the message, as text.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// Why the message was rejected, for an operator.
+    pub reason: String,
+    /// When it is redriven automatically: its event was ahead of the clock, and may be valid by then. None: an operator
+    /// decides.
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// Selects dead letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    pub status: Option<DeadLetterStatus>,
+}
+
+/// The status of a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterStatus {
+    Open,
+    Redriven,
+    Discarded,
+}
+
+impl DeadLetterStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Redriven => "redriven",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Open, Self::Redriven, Self::Discarded]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+}
+
+/// A stored dead letter. A redelivery of the same message is the same record, seen once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterRecord {
+    pub id: i64,
+    pub dead_letter: DeadLetter,
+    pub status: DeadLetterStatus,
+    pub times_seen: i64,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    /// When it was redriven or discarded.
+    pub resolved_at: Option<DateTime<Utc>>,
+    /// Length of the body as received. A body longer than [`super::LONGEST_BODY`] is stored truncated.
+    pub bytes: i64,
+    /// When it was last redriven, and the outcome, in words.
+    pub redriven_at: Option<DateTime<Utc>>,
+    pub redrive_outcome: Option<String>,
+}
+
+impl DeadLetterRecord {
+    /// Whether the stored body is truncated. Then it cannot be redriven.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        usize::try_from(self.bytes).is_ok_and(|bytes| bytes > self.dead_letter.body.len())
+    }
+}
+
+/// A dead letter in a list, without headers and body, which may be large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterSummary {
+    pub id: i64,
+    pub origin: String,
+    pub content_type: Option<String>,
+    pub reason: String,
+    pub status: DeadLetterStatus,
+    /// Length of the body as received.
+    pub bytes: i64,
+    pub times_seen: i64,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    pub redriven_at: Option<DateTime<Utc>>,
+    pub redrive_outcome: Option<String>,
+    /// When it is redriven automatically, as long as it is open.
+    pub retry_at: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,39 @@
+//! Pruning of old rows.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::Result;
+
+/// Counts and prunes old rows.
+#[async_trait]
+pub trait Retention: Send + Sync + 'static {
+    /// Counts the rows that are older than `before` and that [`Retention::prune`] would remove.
+    async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64>;
+
+    /// Removes rows that are older than `before`, the oldest first, at most `limit`, and returns their number. Several
+    /// workers may prune at once.
+    async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64>;
+}
+
+/// Rows that retention removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetentionTarget {
+    /// Redriven or discarded dead letters, by the time of that.
+    DeadLetters,
+    /// Ended runs, by their end. The last `keep` of each sweep stay.
+    SweepRuns { keep: u32 },
+    /// Published lines, by the time of their recording.
+    Journal,
+}
+
+impl RetentionTarget {
+    #[must_use]
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::DeadLetters => "dead_letters",
+            Self::SweepRuns { .. } => "sweep_runs",
+            Self::Journal => "journal",
+        }
+    }
+}

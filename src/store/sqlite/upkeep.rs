@@ -1,0 +1,151 @@
+//! The store itself.
+
+use super::session::Transaction;
+use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, micros, private};
+use crate::store::Result;
+use crate::store::Upkeep;
+use crate::store::{SchemaState, StoreError, pool, schema};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteExecutor;
+use sqlx::{Connection, SqliteConnection};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+#[async_trait]
+impl Upkeep for SqliteStore {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        private::make(&self.path);
+        let began = Instant::now();
+        // Whoever opens a new file first gives it a write-ahead log. Others that come at that moment are refused at once,
+        // instead of being kept waiting.
+        while !self.migrate_once().await? {
+            if began.elapsed() > PATIENCE {
+                return Err(StoreError::Unavailable(format!(
+                    "another process has held the file for {}; end the one that writes for so long",
+                    humantime::format_duration(PATIENCE)
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if let Some(file) = identity(&self.path) {
+            let _ = self.opened.set(file);
+        }
+        Ok(())
+    }
+
+    async fn schema(&self) -> Result<SchemaState> {
+        if !self.path.exists() {
+            return Ok(SchemaState::Missing);
+        }
+        let (tables,): (i64,) = sqlx::query_as(
+            "select count(*) from sqlite_master where type = 'table' and name in ('_sqlx_migrations', 'clients')",
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        if tables < 2 {
+            return Ok(SchemaState::Missing);
+        }
+        let applied = sqlx::query_scalar("select version from _sqlx_migrations where success")
+            .fetch_all(&self.readers)
+            .await?;
+        Ok(MIGRATIONS.state(&applied))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        sqlx::query("select 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    async fn probe(&self, at: DateTime<Utc>) -> Result<()> {
+        let _turn = self.turns.acquire(PATIENCE).await;
+        let mut transaction = Transaction::begin(&self.writer).await?;
+        sqlx::query("update write_probe set written_at = ?1")
+            .bind(micros(at))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
+    }
+
+    async fn check_writer(&self) -> Result<()> {
+        let opened = self.opened.get().copied();
+        if opened.is_some() && opened != identity(&self.path) {
+            return Err(StoreError::Replaced(self.path.display().to_string()));
+        }
+        MIGRATIONS.may_write(min_writer(&self.readers).await?)
+    }
+
+    async fn close(&self) {
+        self.lead.release();
+        pool::close(&self.readers).await;
+        // Last, so that it clears away the write-ahead log.
+        pool::close(&self.writer).await;
+        if self.path.exists() {
+            self.turns.remove();
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Migrates in one transaction, so that of several processes one migrates and the others find it done. False: another
+    /// process is in the way.
+    ///
+    /// sqlx counts transactions by itself here, and may count wrongly after a failure; so the connection is closed then.
+    async fn migrate_once(&self) -> Result<bool> {
+        let mut connection = match self.writer.acquire().await {
+            Err(error) if is_busy(&error) => return Ok(false),
+            connection => connection?,
+        };
+        let migrated = migrate_on(&mut connection).await;
+        if !matches!(migrated, Ok(true)) {
+            // Whether it is closed in good order makes no difference.
+            let _ = connection.close().await;
+        }
+        migrated
+    }
+}
+
+async fn migrate_on(connection: &mut SqliteConnection) -> Result<bool> {
+    let migrator = MIGRATIONS.migrator().await?;
+    let mut transaction = match connection.begin_with(BEGIN).await {
+        Err(error) if is_busy(&error) => return Ok(false),
+        transaction => transaction?,
+    };
+    let has_table: bool =
+        sqlx::query_scalar("select exists (select 1 from sqlite_master where name = '_sqlx_migrations')")
+            .fetch_one(&mut *transaction)
+            .await?;
+    if has_table {
+        let applied: Vec<(i64, String)> =
+            sqlx::query_as("select version, description from _sqlx_migrations order by version")
+                .fetch_all(&mut *transaction)
+                .await?;
+        schema::expect_own(&MIGRATIONS, &applied)?;
+    }
+    migrator
+        .run_direct(&mut *transaction)
+        .await
+        .map_err(schema::failed)?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// The device of a file and its number there.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+/// The newest migration that a program must know to write here.
+pub(super) async fn min_writer(connection: impl SqliteExecutor<'_>) -> Result<i64> {
+    let required = sqlx::query_scalar("select min_writer from schema_compat")
+        .fetch_one(connection)
+        .await?;
+    Ok(required)
+}

@@ -1,0 +1,168 @@
+//! Deadlines, runs of sweeps, and halts.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::Result;
+use crate::domain::{ClientKey, Sweep};
+
+/// Deadlines, and the record of the sweeps that fire them.
+#[async_trait]
+pub trait Sweeps: Send + Sync + 'static {
+    /// Deadlines of a sweep at or before `until`, by due time and key, after `after`, at most `limit`. Takes no locks.
+    async fn due(
+        &self,
+        sweep: Sweep,
+        until: DateTime<Utc>,
+        after: Option<&Due>,
+        limit: u32,
+    ) -> Result<Vec<Due>>;
+
+    /// Counts a sweep's deadlines at or before `until`, or all of them. Stops counting at `most`.
+    async fn count_deadlines(&self, sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> Result<u64>;
+
+    /// Starts a run of a sweep. There is one run for each `(sweep, scheduled_at)`: a second worker joins it.
+    async fn start_run(
+        &self,
+        sweep: Sweep,
+        scheduled_at: DateTime<Utc>,
+        started_at: DateTime<Utc>,
+        worker: &str,
+    ) -> Result<SweepRun>;
+
+    /// Adds to a run's counts, for work that no transaction has counted ([`super::Commit::swept`]).
+    async fn add_run_counts(&self, id: i64, add: &RunCounts) -> Result<()>;
+
+    /// Ends this worker's part in a run. A worker that completed the run ends it as done, whatever happens to the
+    /// others.
+    async fn end_run(&self, id: i64, end: &RunEnd) -> Result<()>;
+
+    /// Runs, newest first. Of one sweep or all.
+    async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>>;
+
+    /// All halts.
+    async fn halts(&self) -> Result<Vec<Halt>>;
+
+    /// Halts a sweep. If it already has a halt of this kind, the first reason stays.
+    async fn halt(&self, halt: &Halt) -> Result<()>;
+
+    /// Removes a halt. False: there was none of this kind.
+    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool>;
+}
+
+/// A deadline: when it is due, and for which client. Pages of deadlines are sorted in this order.
+pub type Due = (DateTime<Utc>, ClientKey);
+
+/// The work of a sweep, in clients and changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RunCounts {
+    /// Clients examined.
+    pub examined: i64,
+    /// Clients for which a timer fired.
+    pub changed: i64,
+    /// Lines written to the journal.
+    pub changes: i64,
+    /// Clients that could not be swept. A failure does not stop the run.
+    pub failed: i64,
+}
+
+impl std::ops::AddAssign for RunCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.examined += other.examined;
+        self.changed += other.changed;
+        self.changes += other.changes;
+        self.failed += other.failed;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    Running,
+    Done,
+    Failed,
+}
+
+impl RunStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Running, Self::Done, Self::Failed]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+}
+
+/// How a worker's part in a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunEnd {
+    pub at: DateTime<Utc>,
+    /// The worker swept deadlines up to this moment. None: it ended before it chose one.
+    pub upto: Option<DateTime<Utc>>,
+    /// Why the run was not completed.
+    pub error: Option<String>,
+}
+
+/// A run of a sweep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SweepRun {
+    pub id: i64,
+    pub sweep: Sweep,
+    /// The cron tick of the run.
+    pub scheduled_at: DateTime<Utc>,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    /// The run swept deadlines up to this moment.
+    pub upto: Option<DateTime<Utc>>,
+    pub status: RunStatus,
+    #[serde(flatten)]
+    pub counts: RunCounts,
+    pub error: Option<String>,
+    /// The worker that started it.
+    pub worker: String,
+}
+
+/// Why a sweep is halted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HaltKind {
+    /// By an operator, until an operator resumes it.
+    Paused,
+    /// By the breaker, until an operator confirms what the sweep would do.
+    Tripped,
+}
+
+impl HaltKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Tripped => "tripped",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Paused, Self::Tripped]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+    }
+}
+
+/// A halted sweep, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Halt {
+    pub sweep: Sweep,
+    pub kind: HaltKind,
+    pub at: DateTime<Utc>,
+    pub why: String,
+}
