@@ -1,12 +1,12 @@
-//! A partner's access to a client's account: it lapses when it is not used, the customer may
-//! take it and give it back, and it ends with the connection (002).
+//! A partner's access to a client's account: it expires without use, the customer can disable and enable it, and it ends
+//! with the connection (002).
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::client::Client;
-use super::event::{AccessedBy, EventKind};
+use super::event::AccessedBy;
 use super::link::Link;
 use super::policy::{Policy, later};
 use super::refusal::Refusal;
@@ -18,7 +18,7 @@ use super::text_enum::text_enum;
 pub enum Access {
     Enabled(Renewal),
     Disabled {
-        /// Since when a request of the partner is open.
+        /// When the partner opened its request, while it is open.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<DateTime<Utc>>,
     },
@@ -28,30 +28,29 @@ pub enum Access {
     },
 }
 
-/// A stretch of enabled access, and the last renewal in it.
+/// A period of enabled access, and the last renewal in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renewal {
     pub since: DateTime<Utc>,
     pub renewed_at: DateTime<Utc>,
-    /// The nearest warning that went out since the renewal, as its distance from expiry in
-    /// microseconds.
+    /// The nearest warning that was published since the renewal, in microseconds before expiry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warned: Option<i64>,
 }
 
-/// What the account app tells of the account itself, linked or not.
+/// Facts about the account itself, whether or not it is linked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// The highest total of jobs that was counted.
+    /// The highest total of jobs that was reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs_total: Option<u64>,
-    /// When that total first reached the threshold in force.
+    /// When that total first reached the threshold in force at the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mature_at: Option<DateTime<Utc>>,
-    /// When the account got the new access rules; an account gets them once.
+    /// When the account got the new access rules. It gets them once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<DateTime<Utc>>,
-    /// When a partner last entered.
+    /// When the partner last entered the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_accessed_at: Option<DateTime<Utc>>,
 }
@@ -70,7 +69,7 @@ text_enum! {
 }
 
 impl Access {
-    /// Access that begins, and is renewed, at this moment.
+    /// Access that begins at this moment, which counts as its first renewal.
     #[must_use]
     pub fn enabled(at: DateTime<Utc>) -> Self {
         Self::Enabled(Renewal {
@@ -119,6 +118,7 @@ impl Account {
         *self == Self::default()
     }
 
+    /// The highest total counts: an app may send an older count late.
     pub(super) fn count_jobs(&mut self, total: u64, at: DateTime<Utc>, policy: &Policy) {
         let highest = self.jobs_total.map_or(total, |known| known.max(total));
         self.jobs_total = Some(highest);
@@ -133,51 +133,8 @@ impl Account {
 }
 
 impl Client {
-    pub(super) fn apply_to_access(&mut self, kind: &EventKind, at: DateTime<Utc>) -> Result<(), Refusal> {
-        if let EventKind::AccountAccessed { by, .. } = kind {
-            return self.enter(*by, at);
-        }
-        let Some(access) = self.access_mut() else {
-            return Err(match kind {
-                EventKind::AccessApproved {} | EventKind::AccessDenied {} => Refusal::NoRequest,
-                _ => Refusal::NotConnected,
-            });
-        };
-        match kind {
-            EventKind::AccessDisabled {} => {
-                if matches!(access, Access::Disabled { .. }) {
-                    return Err(Refusal::AlreadyDisabled);
-                }
-                *access = Access::Disabled { request: None };
-            }
-            EventKind::AccessEnabled {} => {
-                if matches!(access, Access::Enabled(_)) {
-                    return Err(Refusal::AlreadyEnabled);
-                }
-                *access = Access::enabled(at);
-            }
-            EventKind::AccessRequested {} => {
-                let request = access.request_mut().ok_or(Refusal::AlreadyEnabled)?;
-                if request.is_some() {
-                    return Err(Refusal::AlreadyRequested);
-                }
-                *request = Some(at);
-            }
-            EventKind::AccessApproved {} => {
-                access.request().ok_or(Refusal::NoRequest)?;
-                *access = Access::enabled(at);
-            }
-            EventKind::AccessDenied {} => {
-                let request = access.request_mut().ok_or(Refusal::NoRequest)?;
-                request.take().ok_or(Refusal::NoRequest)?;
-            }
-            other => unreachable!("{} is no event of access", other.type_name()),
-        }
-        Ok(())
-    }
-
-    /// 002: entering renews a partner's access; staff always have access and never matter to it.
-    fn enter(&mut self, by: AccessedBy, at: DateTime<Utc>) -> Result<(), Refusal> {
+    /// 002: entering the account renews the partner's access. Staff always have access, and do not affect the partner's.
+    pub(super) fn access_account(&mut self, by: AccessedBy, at: DateTime<Utc>) -> Result<(), Refusal> {
         if by == AccessedBy::Staff {
             return Ok(());
         }
@@ -192,6 +149,47 @@ impl Client {
         }
     }
 
+    pub(super) fn disable_access(&mut self) -> Result<(), Refusal> {
+        let access = self.access_mut().ok_or(Refusal::NotConnected)?;
+        if matches!(access, Access::Disabled { .. }) {
+            return Err(Refusal::AlreadyDisabled);
+        }
+        *access = Access::Disabled { request: None };
+        Ok(())
+    }
+
+    pub(super) fn enable_access(&mut self, at: DateTime<Utc>) -> Result<(), Refusal> {
+        let access = self.access_mut().ok_or(Refusal::NotConnected)?;
+        if matches!(access, Access::Enabled(_)) {
+            return Err(Refusal::AlreadyEnabled);
+        }
+        *access = Access::enabled(at);
+        Ok(())
+    }
+
+    pub(super) fn request_access(&mut self, at: DateTime<Utc>) -> Result<(), Refusal> {
+        let access = self.access_mut().ok_or(Refusal::NotConnected)?;
+        let request = access.request_mut().ok_or(Refusal::AlreadyEnabled)?;
+        if request.is_some() {
+            return Err(Refusal::AlreadyRequested);
+        }
+        *request = Some(at);
+        Ok(())
+    }
+
+    pub(super) fn approve_access(&mut self, at: DateTime<Utc>) -> Result<(), Refusal> {
+        let access = self.access_mut().ok_or(Refusal::NoRequest)?;
+        access.request().ok_or(Refusal::NoRequest)?;
+        *access = Access::enabled(at);
+        Ok(())
+    }
+
+    pub(super) fn deny_access(&mut self) -> Result<(), Refusal> {
+        let access = self.access_mut().ok_or(Refusal::NoRequest)?;
+        let request = access.request_mut().ok_or(Refusal::NoRequest)?;
+        request.take().map(drop).ok_or(Refusal::NoRequest)
+    }
+
     pub(super) fn access_mut(&mut self) -> Option<&mut Access> {
         match &mut self.link {
             Link::Active(connection) => Some(&mut connection.access),
@@ -200,8 +198,8 @@ impl Client {
     }
 
     /// When enabled access expires under a policy: `access_idle` after the latest of the last
-    /// renewal, the account's maturity and its update (002). None while nothing is running: access is
-    /// not enabled, the counted account is below the threshold, or its update is awaited.
+    /// renewal, the account's maturity and its update (002). None while no expiry is scheduled: access is not enabled,
+    /// the counted account is below the threshold, or the policy waits for its update.
     #[must_use]
     pub fn expires_at(&self, policy: &Policy) -> Option<DateTime<Utc>> {
         let mut from = self.access()?.renewal()?.renewed_at;
@@ -214,7 +212,7 @@ impl Client {
         Some(later(from, policy.access_idle))
     }
 
-    /// The next warning that is to go out, with its distance from expiry.
+    /// The next warning to publish, and how long before expiry it is.
     pub(super) fn next_warning(&self, policy: &Policy) -> Option<(DateTime<Utc>, TimeDelta)> {
         let warned = self.access()?.renewal()?.warned;
         let expiry = self.expires_at(policy)?;
@@ -227,7 +225,8 @@ impl Client {
             .map(|span| (earlier(expiry, span), span))
     }
 
-    /// Sends the warnings that are due: several overdue at once count as the nearest to expiry.
+    /// Marks the warnings that are due as published. Of several that are overdue at once, only the nearest to expiry
+    /// counts.
     pub(super) fn warn(&mut self, at: DateTime<Utc>, policy: &Policy) {
         let Some(expiry) = self.expires_at(policy) else {
             return;
@@ -256,14 +255,14 @@ fn earlier(moment: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decision {
     pub allowed: bool,
-    /// Why, as a word for programs: `access_enabled`, `access_none`, `access_disabled`,
+    /// A code for programs: `access_enabled`, `access_none`, `access_disabled`,
     /// `access_expired`, `unknown_client` or `action_forbidden`.
     pub reason: &'static str,
     pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl Decision {
-    /// Takes the decision for a client whose timers have fired up to that very moment.
+    /// Decides for a client whose timers have fired up to the moment of the question.
     #[must_use]
     pub fn decide(client: &Client, action: Option<&Action>, policy: &Policy) -> Self {
         let reason = match client.access_status() {

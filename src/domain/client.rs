@@ -1,4 +1,4 @@
-//! A client: three facets, their holdings, and what follows from them.
+//! A client: its three facets, its holdings, and the values that follow from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{Access, AccessStatus, Account};
 use super::change::Flag;
-use super::event::{Event, EventKind, NameVerdict, Position};
-use super::holdings::Subscription;
+use super::event::{Event, EventKind, NameVerdict, Position, Side, Step};
+use super::holdings::{Subscription, remove};
 use super::id::Id;
 use super::link::{Link, LinkStatus};
 use super::name::Name;
@@ -16,17 +16,17 @@ use super::policy::Policies;
 use super::refusal::Refusal;
 use super::service::{Service, ServiceStatus};
 
-/// The state of one client: a function of its events and of a moment.
+/// The state of one client: a function of its events, the policies and a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
-    /// None only for a ghost: a client known by refused events alone.
+    /// None for a client that was never added and has only refused events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
     pub link: Link,
     pub service: Service,
     #[serde(default, skip_serializing_if = "Account::is_unknown")]
     pub account: Account,
-    /// How many invitations were sent, resends with them.
+    /// The number of invitations that were sent, resends included.
     #[serde(default)]
     pub invitations: u32,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -41,70 +41,97 @@ pub struct Client {
     pub users: BTreeSet<Id>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub integrations: BTreeSet<Id>,
-    /// The last event of the history so far, refused ones included.
+    /// The position of the last event so far, refused events included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Position>,
-    /// When the last timer that fired since that event was due.
+    /// The due time of the last timer that fired since that event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fired: Option<DateTime<Utc>>,
 }
 
 impl Client {
-    /// Applies an event whose place is after all that the client has seen; timers due at or
-    /// before its time have fired already ([`Client::advance`]).
+    /// Applies an event that comes after every event the client has seen. Timers that are due at or before its time must
+    /// have fired ([`Client::advance`]).
     ///
     /// # Errors
-    /// The refusal, when the event is not possible here. The client has then seen it all the
-    /// same, and nothing else about it is different.
+    /// The refusal, if the event is not possible here. The client has then seen the event, and is otherwise unchanged.
     pub fn apply(&mut self, event: &Event, policies: &Policies) -> Result<(), Refusal> {
         self.seen = Some(event.position());
-        // Nothing that fired is after this event, so its place alone says how far the client is.
+        // No timer has fired after this event, so its position alone says how far the client is.
         self.fired = None;
-        // Before all else: the verdict is kept as the event's outcome, and must stay with it.
+        // First of all: the log stores the verdict as the event's outcome, so no other refusal may replace it.
         if event.name_verdict == NameVerdict::Taken {
             return Err(Refusal::NameTaken);
         }
         if !self.exists() && !matches!(event.kind, EventKind::ClientAdded { .. }) {
             return Err(Refusal::UnknownClient);
         }
-        let at = event.time;
-        match &event.kind {
+        self.apply_kind(&event.kind, event.time, policies)
+    }
+
+    /// The one dispatch from an event type to the rule that implements it.
+    fn apply_kind(
+        &mut self,
+        kind: &EventKind,
+        at: DateTime<Utc>,
+        policies: &Policies,
+    ) -> Result<(), Refusal> {
+        match kind {
             EventKind::ClientAdded { name, .. } => self.add(name),
             EventKind::ClientRenamed { name } => {
                 self.name = Some(name.clone());
                 Ok(())
             }
-            EventKind::ClientInvited { .. }
-            | EventKind::InvitationAccepted {}
-            | EventKind::OnboardingCompleted { .. }
-            | EventKind::ConsentGranted {}
-            | EventKind::InvitationRejected { .. }
-            | EventKind::IdentityRejected { .. }
-            | EventKind::ClientArchived { .. }
-            | EventKind::ClientLost { .. }
-            | EventKind::PartnerDisconnected { .. }
-            | EventKind::ClientDeleted {} => self.apply_to_link(&event.kind, at),
-            EventKind::AssignmentAdded { .. }
-            | EventKind::AssignmentRemoved { .. }
-            | EventKind::ReportScheduleCreated { .. }
-            | EventKind::ReportScheduleDeleted { .. }
-            | EventKind::MarginRuleCreated { .. }
-            | EventKind::MarginRuleDeleted { .. }
-            | EventKind::ClientTerminated { .. }
-            | EventKind::ClientReactivated {} => self.apply_to_service(&event.kind, at),
-            EventKind::SubscriptionAdded { .. }
-            | EventKind::SubscriptionRenewed { .. }
-            | EventKind::SubscriptionEnded { .. }
-            | EventKind::UserAdded { .. }
-            | EventKind::UserRemoved { .. }
-            | EventKind::IntegrationAdded { .. }
-            | EventKind::IntegrationRemoved { .. } => self.apply_to_holdings(&event.kind, at),
-            EventKind::AccountAccessed { .. }
-            | EventKind::AccessDisabled {}
-            | EventKind::AccessEnabled {}
-            | EventKind::AccessRequested {}
-            | EventKind::AccessApproved {}
-            | EventKind::AccessDenied {} => self.apply_to_access(&event.kind, at),
+            EventKind::ClientInvited {
+                channel,
+                steps,
+                commission_eligible,
+            } => self.invite(*channel, steps, *commission_eligible, at),
+            EventKind::InvitationAccepted {} => self.complete_step(Step::Accepted, at),
+            EventKind::OnboardingCompleted { via } => self.onboard(*via, at),
+            EventKind::ConsentGranted {} => self.complete_step(Step::Consented, at),
+            EventKind::InvitationRejected { .. } => self.reject_invitation(),
+            EventKind::IdentityRejected { .. } => self.reject_identity(),
+            EventKind::ClientArchived { .. } => self.end_link(Side::Partner, at),
+            EventKind::ClientLost { .. } => self.end_link(Side::Client, at),
+            EventKind::PartnerDisconnected { by } => self.end_link(*by, at),
+            EventKind::ClientDeleted {} => self.delete(at),
+            EventKind::AssignmentAdded {
+                assignment_id,
+                service,
+            } => self.add_assignment(assignment_id, service.as_deref()),
+            EventKind::AssignmentRemoved { assignment_id } => self.remove_assignment(assignment_id),
+            EventKind::ReportScheduleCreated { schedule_id } => self.create_report_schedule(schedule_id),
+            EventKind::ReportScheduleDeleted { schedule_id } => {
+                remove(&mut self.report_schedules, schedule_id)
+            }
+            EventKind::MarginRuleCreated { rule_id } => self.create_margin_rule(rule_id),
+            EventKind::MarginRuleDeleted { rule_id } => remove(&mut self.margin_rules, rule_id),
+            EventKind::ClientTerminated { .. } => self.terminate(at),
+            EventKind::ClientReactivated {} => self.reactivate(),
+            EventKind::SubscriptionAdded {
+                subscription_id,
+                plan,
+                managed_by,
+                paid_until,
+            } => self.add_subscription(subscription_id, plan.as_deref(), *managed_by, *paid_until),
+            EventKind::SubscriptionRenewed {
+                subscription_id,
+                paid_until,
+            } => self.renew_subscription(subscription_id, *paid_until),
+            EventKind::SubscriptionEnded { subscription_id } => self.end_subscription(subscription_id, at),
+            EventKind::UserAdded { user_id } => self.add_user(user_id),
+            EventKind::UserRemoved { user_id } => remove(&mut self.users, user_id),
+            EventKind::IntegrationAdded { integration_id } => self.add_integration(integration_id),
+            EventKind::IntegrationRemoved { integration_id } => {
+                remove(&mut self.integrations, integration_id)
+            }
+            EventKind::AccountAccessed { by, .. } => self.access_account(*by, at),
+            EventKind::AccessDisabled {} => self.disable_access(),
+            EventKind::AccessEnabled {} => self.enable_access(at),
+            EventKind::AccessRequested {} => self.request_access(at),
+            EventKind::AccessApproved {} => self.approve_access(at),
+            EventKind::AccessDenied {} => self.deny_access(),
             EventKind::JobsCounted { total } => {
                 self.account.count_jobs(*total, at, policies.at(at));
                 Ok(())
@@ -127,19 +154,19 @@ impl Client {
         Ok(())
     }
 
-    /// Added, and not deleted since.
+    /// Whether the client was added, and not deleted since.
     #[must_use]
     pub fn exists(&self) -> bool {
         !matches!(self.link, Link::Unknown | Link::Deleted)
     }
 
-    /// The name that nobody else of the partner may bear meanwhile.
+    /// The name that no other client of the partner may claim.
     #[must_use]
     pub fn current_name(&self) -> Option<&Name> {
         self.name.as_ref().filter(|_| self.exists())
     }
 
-    /// Whether the client was ever added; a ghost was not.
+    /// Whether the client was ever added.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.link != Link::Unknown
@@ -151,8 +178,8 @@ impl Client {
         self.seen.as_ref().map(|seen| seen.time).max(self.fired)
     }
 
-    /// Whether an event at this place comes too late to be simply applied: the client has seen a
-    /// later one, or a timer that is due after it has fired.
+    /// Whether an event at this position arrives too late to be applied to this state: the client has seen a later event,
+    /// or a timer that is due after it has fired.
     #[must_use]
     pub fn is_past(&self, position: &Position) -> bool {
         self.seen.as_ref().is_some_and(|seen| position <= seen)
@@ -164,7 +191,7 @@ impl Client {
         self.link.status()
     }
 
-    /// None for a ghost.
+    /// None for a client that was never added.
     #[must_use]
     pub fn service_status(&self) -> Option<ServiceStatus> {
         self.is_known().then(|| self.service.status())
@@ -180,13 +207,13 @@ impl Client {
         self.access().map_or(AccessStatus::None, Access::status)
     }
 
-    /// Since when the partner's request for access is open.
+    /// When the partner opened its request for access, while it is open.
     #[must_use]
     pub fn access_request(&self) -> Option<DateTime<Utc>> {
         self.access().and_then(Access::request)
     }
 
-    /// 002: the partner is linked; disabled or expired access does not end that.
+    /// 002: disabled or expired access does not end the connection.
     #[must_use]
     pub fn connected(&self) -> bool {
         self.link.connection().is_some()
@@ -211,7 +238,7 @@ impl Client {
         self.billable() && !self.assignments.is_empty()
     }
 
-    /// 002: goes on while access is disabled or expired, and stops with the connection.
+    /// 002: commission continues while access is disabled or expired, and stops with the connection.
     #[must_use]
     pub fn commission(&self) -> bool {
         self.link
@@ -225,7 +252,7 @@ impl Client {
         self.connected()
     }
 
-    /// Whether a value that is on or off is on.
+    /// Whether the flag is on.
     #[must_use]
     pub fn flag(&self, flag: Flag) -> bool {
         match flag {

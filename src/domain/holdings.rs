@@ -1,4 +1,4 @@
-//! What a client holds beside its facets: subscriptions, users, integrations (000).
+//! Subscriptions, users and integrations of a client (000).
 
 use std::collections::BTreeSet;
 
@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::client::Client;
-use super::event::{EventKind, ManagedBy};
+use super::event::ManagedBy;
 use super::id::Id;
 use super::link::Link;
 use super::refusal::Refusal;
 use super::service::Service;
 use super::text_enum::text_enum;
 
-/// A subscription; ended ones stay, so that their ids are not given out again.
+/// A subscription. Ended ones stay, so that their ids cannot be used again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     pub state: SubscriptionState,
@@ -22,8 +22,7 @@ pub struct Subscription {
     pub plan: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid_until: Option<DateTime<Utc>>,
-    /// When the link was lost that this subscription ends with, while that can still be undone by
-    /// a link that becomes active in time.
+    /// When the link ended that this subscription ends with. A link that becomes active in time clears it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_lost_at: Option<DateTime<Utc>>,
 }
@@ -74,43 +73,8 @@ impl Subscription {
 }
 
 impl Client {
-    pub(super) fn apply_to_holdings(&mut self, kind: &EventKind, at: DateTime<Utc>) -> Result<(), Refusal> {
-        match kind {
-            EventKind::SubscriptionAdded {
-                subscription_id,
-                plan,
-                managed_by,
-                paid_until,
-            } => self.subscribe(subscription_id, plan.as_deref(), *managed_by, *paid_until),
-            EventKind::SubscriptionRenewed {
-                subscription_id,
-                paid_until,
-            } => {
-                self.running_subscription(subscription_id)?.paid_until = Some(*paid_until);
-                Ok(())
-            }
-            EventKind::SubscriptionEnded { subscription_id } => {
-                self.running_subscription(subscription_id)?.end(at);
-                Ok(())
-            }
-            EventKind::UserAdded { user_id } => {
-                self.may_add_people()?;
-                insert(&mut self.users, user_id)
-            }
-            EventKind::UserRemoved { user_id } => remove(&mut self.users, user_id),
-            EventKind::IntegrationAdded { integration_id } => {
-                self.may_add_people()?;
-                insert(&mut self.integrations, integration_id)
-            }
-            EventKind::IntegrationRemoved { integration_id } => {
-                remove(&mut self.integrations, integration_id)
-            }
-            other => unreachable!("{} is no event of the holdings", other.type_name()),
-        }
-    }
-
-    /// 000: a draft's setup can be prepared before it is invited.
-    fn subscribe(
+    /// 000: the setup of a draft can be prepared before it is invited.
+    pub(super) fn add_subscription(
         &mut self,
         id: &Id,
         plan: Option<&str>,
@@ -136,6 +100,26 @@ impl Client {
         Ok(())
     }
 
+    pub(super) fn renew_subscription(&mut self, id: &Id, paid_until: DateTime<Utc>) -> Result<(), Refusal> {
+        self.running_subscription(id)?.paid_until = Some(paid_until);
+        Ok(())
+    }
+
+    pub(super) fn end_subscription(&mut self, id: &Id, at: DateTime<Utc>) -> Result<(), Refusal> {
+        self.running_subscription(id)?.end(at);
+        Ok(())
+    }
+
+    pub(super) fn add_user(&mut self, id: &Id) -> Result<(), Refusal> {
+        self.must_accept_people()?;
+        insert(&mut self.users, id)
+    }
+
+    pub(super) fn add_integration(&mut self, id: &Id) -> Result<(), Refusal> {
+        self.must_accept_people()?;
+        insert(&mut self.integrations, id)
+    }
+
     fn running_subscription(&mut self, id: &Id) -> Result<&mut Subscription, Refusal> {
         match self.subscriptions.get_mut(id) {
             None => Err(Refusal::UnknownId),
@@ -144,7 +128,8 @@ impl Client {
         }
     }
 
-    fn may_add_people(&self) -> Result<(), Refusal> {
+    /// 000: neither an archived or lost client nor a terminated one gets users and integrations.
+    fn must_accept_people(&self) -> Result<(), Refusal> {
         if matches!(self.link, Link::Archived | Link::Lost) {
             return Err(Refusal::NotLinked);
         }
@@ -154,7 +139,7 @@ impl Client {
         Ok(())
     }
 
-    /// The link is active: what was prepared starts, and what was about to end goes on.
+    /// The link became active: prepared subscriptions start, and those that were about to end continue.
     pub(super) fn start_subscriptions(&mut self) {
         for subscription in self.subscriptions.values_mut() {
             subscription.link_lost_at = None;
@@ -164,16 +149,16 @@ impl Client {
         }
     }
 
-    /// A deleted client is added again, and may still hold subscriptions of its own. 000: "Clients in
-    /// Draft status don't have an active subscription yet".
+    /// A deleted client that is added again may still have subscriptions that it manages itself. 000: "Clients in Draft
+    /// status don't have an active subscription yet".
     pub(super) fn prepare_subscriptions(&mut self) {
         for subscription in self.subscriptions.values_mut().filter(|s| !s.has_ended()) {
             subscription.state = SubscriptionState::Prepared;
         }
     }
 
-    /// The link is lost: the partner's subscriptions of this moment will end (000). One that is
-    /// already about to end, from a link lost before, keeps its earlier moment.
+    /// The link ended: the subscriptions that the partner manages now will end (000). One that is already about to end,
+    /// because an earlier link ended, keeps the earlier time.
     pub(super) fn mark_subscriptions_to_end(&mut self, at: DateTime<Utc>) {
         for subscription in self.subscriptions.values_mut() {
             if subscription.ends_with_the_link() {

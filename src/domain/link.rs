@@ -1,4 +1,4 @@
-//! The link between a partner and a client, and the invitation that brings it about (000).
+//! The link between a partner and a client, and the invitation that leads to it (000).
 
 use std::collections::BTreeSet;
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use super::access::Access;
 use super::client::Client;
-use super::event::{Channel, EventKind, Side, Step, Steps, Via};
+use super::event::{Channel, Side, Step, Steps, Via};
 use super::refusal::Refusal;
 use super::service::Service;
 use super::text_enum::text_enum;
 
-/// Where the relationship stands.
+/// The state of the link.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Link {
-    /// Never added: all that is known are refused events.
+    /// Never added: the client has only refused events.
     #[default]
     Unknown,
     Draft,
@@ -29,22 +29,22 @@ pub enum Link {
     Deleted,
 }
 
-/// An invitation that is open.
+/// An open invitation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {
     pub sent_at: DateTime<Utc>,
     pub channel: Channel,
     pub steps: Steps,
     pub done: BTreeSet<Step>,
-    /// Whether the connection it leads to earns commission (002).
+    /// Whether the connection earns commission once it is active (002).
     pub commission_eligible: bool,
-    /// The business onboarded without the invitation, which does not count (000, FAQ).
+    /// The business onboarded without the invitation. That does not count (000, FAQ).
     pub onboarded_independently: bool,
-    /// Its sender was told that it has been open for long.
+    /// `invitation.stalled` was published for it.
     pub stalled: bool,
 }
 
-/// What partner and client have while they are linked. Access exists nowhere else.
+/// The connection of an active link. Access exists only here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     pub commission_eligible: bool,
@@ -99,41 +99,30 @@ impl Link {
 }
 
 impl Client {
-    pub(super) fn apply_to_link(&mut self, kind: &EventKind, at: DateTime<Utc>) -> Result<(), Refusal> {
-        match kind {
-            EventKind::ClientInvited {
-                channel,
-                steps,
-                commission_eligible,
-            } => self.invite(*channel, steps, *commission_eligible, at),
-            EventKind::InvitationAccepted {} => self.complete(Step::Accepted, at),
-            EventKind::OnboardingCompleted { via: Via::Invitation } => self.complete(Step::Onboarded, at),
-            EventKind::OnboardingCompleted {
-                via: Via::Independent,
-            } => {
+    /// 000, FAQ: the client stays invited until it onboards through an invitation.
+    pub(super) fn onboard(&mut self, via: Via, at: DateTime<Utc>) -> Result<(), Refusal> {
+        match via {
+            Via::Invitation => self.complete_step(Step::Onboarded, at),
+            Via::Independent => {
                 self.open_invitation()?.onboarded_independently = true;
                 Ok(())
             }
-            EventKind::ConsentGranted {} => self.complete(Step::Consented, at),
-            EventKind::InvitationRejected { .. } => {
-                // 000: "this only applies to referral partners".
-                if self.open_invitation()?.channel != Channel::Referral {
-                    return Err(Refusal::NotAReferral);
-                }
-                self.link = Link::InvitationRejected;
-                Ok(())
-            }
-            EventKind::IdentityRejected { .. } => {
-                self.open_invitation()?;
-                self.link = Link::AccessRejected;
-                Ok(())
-            }
-            EventKind::ClientArchived { .. } => self.part(Side::Partner, at),
-            EventKind::ClientLost { .. } => self.part(Side::Client, at),
-            EventKind::PartnerDisconnected { by } => self.part(*by, at),
-            EventKind::ClientDeleted {} => self.delete(at),
-            other => unreachable!("{} is no event of the link", other.type_name()),
         }
+    }
+
+    /// 000: "this only applies to referral partners".
+    pub(super) fn reject_invitation(&mut self) -> Result<(), Refusal> {
+        if self.open_invitation()?.channel != Channel::Referral {
+            return Err(Refusal::NotAReferral);
+        }
+        self.link = Link::InvitationRejected;
+        Ok(())
+    }
+
+    pub(super) fn reject_identity(&mut self) -> Result<(), Refusal> {
+        self.open_invitation()?;
+        self.link = Link::AccessRejected;
+        Ok(())
     }
 
     fn open_invitation(&mut self) -> Result<&mut Invitation, Refusal> {
@@ -143,9 +132,9 @@ impl Client {
         }
     }
 
-    /// 000: drafts are invited; archived and lost clients can be invited again; a resend starts
-    /// the invitation anew.
-    fn invite(
+    /// 000: drafts are invited, archived and lost clients can be invited again, and a resend starts the invitation
+    /// again.
+    pub(super) fn invite(
         &mut self,
         channel: Channel,
         steps: &Steps,
@@ -172,8 +161,8 @@ impl Client {
         Ok(())
     }
 
-    /// A step that is done twice stays done. With the last one the client becomes active (000).
-    fn complete(&mut self, step: Step, at: DateTime<Utc>) -> Result<(), Refusal> {
+    /// A step that is completed twice stays complete. The last one makes the client active (000).
+    pub(super) fn complete_step(&mut self, step: Step, at: DateTime<Utc>) -> Result<(), Refusal> {
         let invitation = self.open_invitation()?;
         invitation.done.insert(step);
         if !invitation.steps.done_by(&invitation.done) {
@@ -187,8 +176,8 @@ impl Client {
         Ok(())
     }
 
-    /// The partner may withdraw an invitation as well as a link; the client can only leave a link.
-    fn part(&mut self, by: Side, at: DateTime<Utc>) -> Result<(), Refusal> {
+    /// The partner can end an invitation or a link; the client can only end a link.
+    pub(super) fn end_link(&mut self, by: Side, at: DateTime<Utc>) -> Result<(), Refusal> {
         self.link = match (&self.link, by) {
             (Link::Active(_) | Link::Invited(_), Side::Partner) => Link::Archived,
             (Link::Active(_), Side::Client) => Link::Lost,
@@ -198,8 +187,8 @@ impl Client {
         Ok(())
     }
 
-    /// Everything ends at once, without grace; the history stays.
-    fn delete(&mut self, at: DateTime<Utc>) -> Result<(), Refusal> {
+    /// Everything ends at once, without grace. The history stays.
+    pub(super) fn delete(&mut self, at: DateTime<Utc>) -> Result<(), Refusal> {
         if matches!(self.link, Link::Active(_) | Link::Invited(_)) {
             return Err(Refusal::StillLinked);
         }

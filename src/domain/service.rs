@@ -1,26 +1,23 @@
-//! The service that a client gets, and what is set up for it in the dashboard (001).
-
-use std::collections::BTreeSet;
+//! The service facet, and the dashboard holdings that depend on it (001).
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::client::Client;
-use super::event::EventKind;
-use super::holdings::{insert, remove};
+use super::holdings::insert;
 use super::id::Id;
 use super::refusal::Refusal;
 use super::text_enum::text_enum;
 
-/// Where the service stands.
+/// The state of the service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Service {
-    /// New, and never assigned anything; once left, never entered again (001).
+    /// New, and nothing assigned yet. A client never returns to it (001).
     #[default]
     PendingAssigning,
     Active,
-    /// The dashboard's "delete": the history is kept (001).
+    /// The dashboard's "delete": the history stays (001).
     Terminated {
         at: DateTime<Utc>,
     },
@@ -47,47 +44,8 @@ impl Service {
 }
 
 impl Client {
-    pub(super) fn apply_to_service(&mut self, kind: &EventKind, at: DateTime<Utc>) -> Result<(), Refusal> {
-        match kind {
-            EventKind::AssignmentAdded {
-                assignment_id,
-                service,
-            } => self.assign(assignment_id, service.as_deref()),
-            EventKind::AssignmentRemoved { assignment_id } => self
-                .assignments
-                .remove(assignment_id)
-                .map(drop)
-                .ok_or(Refusal::UnknownId),
-            EventKind::ReportScheduleCreated { schedule_id } => {
-                self.create(|client| &mut client.report_schedules, schedule_id)
-            }
-            EventKind::ReportScheduleDeleted { schedule_id } => {
-                remove(&mut self.report_schedules, schedule_id)
-            }
-            EventKind::MarginRuleCreated { rule_id } => {
-                self.create(|client| &mut client.margin_rules, rule_id)
-            }
-            EventKind::MarginRuleDeleted { rule_id } => remove(&mut self.margin_rules, rule_id),
-            EventKind::ClientTerminated { .. } => {
-                if matches!(self.service, Service::Terminated { .. }) {
-                    return Err(Refusal::AlreadyTerminated);
-                }
-                self.service = Service::Terminated { at };
-                Ok(())
-            }
-            EventKind::ClientReactivated {} => {
-                if !matches!(self.service, Service::Terminated { .. }) {
-                    return Err(Refusal::NotTerminated);
-                }
-                self.service = Service::Active;
-                Ok(())
-            }
-            other => unreachable!("{} is no event of the service", other.type_name()),
-        }
-    }
-
-    /// 001: the first assignment makes a pending client active by itself.
-    fn assign(&mut self, id: &Id, service: Option<&str>) -> Result<(), Refusal> {
+    /// 001: the first assignment makes a pending client active.
+    pub(super) fn add_assignment(&mut self, id: &Id, service: Option<&str>) -> Result<(), Refusal> {
         if matches!(self.service, Service::Terminated { .. }) {
             return Err(Refusal::Terminated);
         }
@@ -99,16 +57,43 @@ impl Client {
         Ok(())
     }
 
+    pub(super) fn remove_assignment(&mut self, id: &Id) -> Result<(), Refusal> {
+        self.assignments.remove(id).map(drop).ok_or(Refusal::UnknownId)
+    }
+
+    pub(super) fn create_report_schedule(&mut self, id: &Id) -> Result<(), Refusal> {
+        self.must_be_active()?;
+        insert(&mut self.report_schedules, id)
+    }
+
+    pub(super) fn create_margin_rule(&mut self, id: &Id) -> Result<(), Refusal> {
+        self.must_be_active()?;
+        insert(&mut self.margin_rules, id)
+    }
+
     /// 001: reports are scheduled for active clients.
-    fn create(
-        &mut self,
-        holding: impl FnOnce(&mut Self) -> &mut BTreeSet<Id>,
-        id: &Id,
-    ) -> Result<(), Refusal> {
-        if self.service != Service::Active {
-            return Err(Refusal::NotActive);
+    fn must_be_active(&self) -> Result<(), Refusal> {
+        if self.service == Service::Active {
+            Ok(())
+        } else {
+            Err(Refusal::NotActive)
         }
-        insert(holding(self), id)
+    }
+
+    pub(super) fn terminate(&mut self, at: DateTime<Utc>) -> Result<(), Refusal> {
+        if matches!(self.service, Service::Terminated { .. }) {
+            return Err(Refusal::AlreadyTerminated);
+        }
+        self.service = Service::Terminated { at };
+        Ok(())
+    }
+
+    pub(super) fn reactivate(&mut self) -> Result<(), Refusal> {
+        if !matches!(self.service, Service::Terminated { .. }) {
+            return Err(Refusal::NotTerminated);
+        }
+        self.service = Service::Active;
+        Ok(())
     }
 
     /// 001: terminated clients lose their report schedules, margin rules and assignments.
@@ -118,7 +103,7 @@ impl Client {
         self.assignments.clear();
     }
 
-    /// Whether a clean-up would find anything.
+    /// Whether a clean-up would remove nothing.
     pub(super) fn is_clean(&self) -> bool {
         self.report_schedules.is_empty() && self.margin_rules.is_empty() && self.assignments.is_empty()
     }
