@@ -1,6 +1,7 @@
-//! Something that happened in an upstream app, and its place in a client's history.
+//! An event of an upstream app: its envelope, the table of event types, and its place in the client's history.
 
-use std::collections::BTreeSet;
+mod data;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,16 +10,17 @@ use serde::{Deserialize, Serialize};
 use super::id::{ClientKey, Id};
 use super::name::Name;
 use super::sequence::Sequence;
-use super::text_enum::text_enum;
 
-/// One event of one client.
+pub use data::{AccessedBy, Channel, Field, FieldType, FieldValue, ManagedBy, Side, Step, Steps, Via};
+
+/// An event of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// With `id`, the event's name: the same pair again is a duplicate and changes nothing.
+    /// `source` and `id` together name the event. The same pair again is a duplicate and changes nothing.
     pub source: Arc<str>,
     pub id: Arc<str>,
     pub key: ClientKey,
-    /// When it happened, to the microsecond.
+    /// When it happened, in whole microseconds.
     pub time: DateTime<Utc>,
     /// Orders events of the same time.
     pub sequence: Option<Sequence>,
@@ -29,8 +31,8 @@ pub struct Event {
 /// The source of the changes that Tenure publishes.
 pub const OWN_SOURCE: &str = "tenure";
 
-/// Whether a source is Tenure's own: `tenure`, and every one that begins with `tenure:`. No event may have it, because
-/// Tenure marks what it stores and publishes itself with them.
+/// Whether a source is reserved: `tenure`, and every one that begins with `tenure:`. No incoming event may have one, because
+/// Tenure uses them for the events that it stores and publishes itself.
 #[must_use]
 pub fn is_reserved_source(source: &str) -> bool {
     source
@@ -38,21 +40,21 @@ pub fn is_reserved_source(source: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
-/// Whether the name that an event claims was free. First come, first served: it is decided when
-/// the event could first be applied, and stays with the event, whatever order the rest arrives in.
+/// Whether the name that an event claims was free. The first claim to arrive wins: Tenure decides when the event could
+/// first be applied. The verdict stays with the event, even when earlier events arrive late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NameVerdict {
-    /// Not asked yet, or the event claims no name.
+    /// Not decided yet, or the event claims no name.
     #[default]
     Open,
     Granted,
     Taken,
 }
 
-/// The place of an event in its client's history: by time, then sequence (absent first), then
-/// the order of the event types in the lifecycle tables, then source, then id.
+/// The place of an event in its client's history: ordered by time, then sequence (absent first), then the place of the event
+/// type in the tables, then source, then id.
 ///
-/// Accesses bear no source and id here: two at the same moment are the same fact.
+/// A touch has neither source nor id here: two touches at the same moment are the same fact.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
     pub time: DateTime<Utc>,
@@ -82,7 +84,7 @@ impl Event {
         }
     }
 
-    /// A partner's entry into an account: the hottest event, which renews access and nothing else.
+    /// Whether the event is a touch: a partner enters an account. It is the most frequent event, and only renews access.
     #[must_use]
     pub fn is_touch(&self) -> bool {
         matches!(
@@ -94,103 +96,11 @@ impl Event {
         )
     }
 
-    /// Cuts a time to what both stores keep: whole microseconds since 1970. A leap second becomes the
-    /// second after it, so that order in memory and order in the store are one.
+    /// Truncates a time to the precision of both stores: whole microseconds since 1970. A leap second becomes the second
+    /// after it, so that events have the same order in memory and in the store.
     #[must_use]
     pub fn cut(time: DateTime<Utc>) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
-    }
-}
-
-text_enum! {
-    /// The channel that an invitation is sent through (000).
-    #[derive(Default)]
-    pub enum Channel {
-        #[default]
-        Standard = "standard",
-        /// Invites only businesses that have no space yet (000, "Invitation rejected").
-        Referral = "referral",
-    }
-}
-
-text_enum! {
-    /// A step that an invited client completes to become active (000, "Active").
-    pub enum Step {
-        Accepted = "accepted",
-        Onboarded = "onboarded",
-        Consented = "consented",
-    }
-}
-
-/// The steps of an invitation: never empty.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeSet<Step>", into = "BTreeSet<Step>")]
-pub struct Steps(BTreeSet<Step>);
-
-impl Steps {
-    #[must_use]
-    pub fn done_by(&self, done: &BTreeSet<Step>) -> bool {
-        self.0.is_subset(done)
-    }
-}
-
-impl Default for Steps {
-    fn default() -> Self {
-        Self([Step::Accepted, Step::Onboarded, Step::Consented].into())
-    }
-}
-
-impl TryFrom<BTreeSet<Step>> for Steps {
-    type Error = String;
-    fn try_from(steps: BTreeSet<Step>) -> Result<Self, String> {
-        if steps.is_empty() {
-            return Err("`steps` is empty; leave it out for all three".into());
-        }
-        Ok(Self(steps))
-    }
-}
-
-impl From<Steps> for BTreeSet<Step> {
-    fn from(steps: Steps) -> Self {
-        steps.0
-    }
-}
-
-text_enum! {
-    /// How a business completed its onboarding (000, FAQ).
-    #[derive(Default)]
-    pub enum Via {
-        #[default]
-        Invitation = "invitation",
-        Independent = "independent",
-    }
-}
-
-text_enum! {
-    /// The side that ended a connection.
-    pub enum Side {
-        Partner = "partner",
-        Client = "client",
-    }
-}
-
-text_enum! {
-    /// The side that manages and pays for a subscription (000: only the partner's own end with the link).
-    #[derive(Default)]
-    pub enum ManagedBy {
-        #[default]
-        Partner = "partner",
-        Client = "client",
-    }
-}
-
-text_enum! {
-    /// Who entered an account (002: staff access never expires).
-    #[derive(Default)]
-    pub enum AccessedBy {
-        #[default]
-        Partner = "partner",
-        Staff = "staff",
     }
 }
 
@@ -200,16 +110,14 @@ fn yes() -> bool {
 
 macro_rules! event_kinds {
     ($($(#[$doc:meta])* $type:literal $variant:ident { $($(#[$field_attr:meta])* $field:ident: $ty:ty),* $(,)? })*) => {
-        /// What happened, with its data. The order is the order of the lifecycle tables, and
-        /// part of an event's [`Position`]: new types go to the end of their table only together
-        /// with a migration of the log.
+        /// The type of an event, with its data.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(tag = "type", content = "data")]
         pub enum EventKind {
             $($(#[$doc])* #[serde(rename = $type)] $variant { $($(#[$field_attr])* $field: $ty),* },)*
         }
 
-        /// Every event type, in the order of the lifecycle tables.
+        /// Every event type, in the order of the tables of `docs/lifecycles.md`.
         pub const TYPES: &[&str] = &[$($type),*];
 
         impl EventKind {
@@ -219,17 +127,35 @@ macro_rules! event_kinds {
                 match self { $(Self::$variant { .. } => $type,)* }
             }
 
-            /// The place of the type in the lifecycle tables: an app that adds and invites in one
-            /// stroke may stamp both with the same second.
+            /// The place of the type in the table: an app that adds and invites in one step may give both events the
+            /// same time.
             #[must_use]
             pub fn rank(&self) -> u8 {
                 enum Rank { $($variant),* }
                 match self { $(Self::$variant { .. } => Rank::$variant as u8,)* }
             }
         }
+
+        /// The fields in the data of an event type. A field is optional when the table gives it a default.
+        #[must_use]
+        pub fn fields(type_name: &str) -> Vec<Field> {
+            match type_name {
+                $($type => vec![$(Field {
+                    name: stringify!($field),
+                    is_required: ![$(stringify!($field_attr)),*]
+                        .iter()
+                        .any(|attribute: &&str| attribute.contains("default")),
+                    is_nullable: <$ty as FieldValue>::IS_NULLABLE,
+                    value: <$ty as FieldValue>::TYPE,
+                }),*],)*
+                _ => Vec::new(),
+            }
+        }
     };
 }
 
+// Add a type at the end: its place is its rank, which clients store as part of the last event's position. A type in the
+// middle would change the order of events that are already in the log.
 event_kinds! {
     "client.added" ClientAdded { name: Name, #[serde(default)] imported: bool }
     "client.renamed" ClientRenamed { name: Name }
@@ -284,7 +210,7 @@ event_kinds! {
 }
 
 impl EventKind {
-    /// The name that this event claims for its client.
+    /// The name that this event claims for its client, if any.
     #[must_use]
     pub fn claimed_name(&self) -> Option<&Name> {
         match self {
@@ -293,7 +219,7 @@ impl EventKind {
         }
     }
 
-    /// Cuts the times inside the data to what both stores keep.
+    /// Truncates the times in the data as [`Event::cut`] does.
     #[must_use]
     pub fn cut(mut self) -> Self {
         match &mut self {

@@ -3,7 +3,7 @@
 /// Defines a field-less enum whose variants have a text form.
 ///
 /// The literal beside a variant is its name in JSON, in the database, in metrics and on the command line. From it the
-/// macro derives `Serialize`, `Deserialize`, `ALL`, `as_str`, `from_name` and `Display`.
+/// macro derives `Serialize`, `Deserialize`, `ALL`, `NAMES`, `as_str`, `from_name` and `Display`.
 macro_rules! text_enum {
     (
         $(#[$meta:meta])*
@@ -20,6 +20,9 @@ macro_rules! text_enum {
         }
 
         impl $name {
+            /// The text forms of [`Self::ALL`].
+            pub const NAMES: [&'static str; [$($text),+].len()] = [$($text),+];
+
             /// Every variant, in the order of declaration.
             pub const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
 

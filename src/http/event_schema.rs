@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::schema::SUBJECT;
-use crate::domain::event::TYPES;
+use crate::domain::event::{Field, FieldType, TYPES, fields};
 use crate::domain::id::MAX_HOLDING_ID_CHARS;
 use crate::domain::name::MAX_NAME_CHARS;
 use crate::wire::{MAX_NAME_BYTES, MAX_SEQUENCE_BYTES};
@@ -31,7 +31,7 @@ pub(super) fn cloud_event() -> Value {
         let fields = fields(kind);
         let data = data(&fields);
         let mut schema = json!({"properties": {"type": {"const": kind}, "data": data}});
-        if fields.iter().any(|field| field.required) {
+        if fields.iter().any(|field| field.is_required) {
             // In base64, only the decoder sees whether fields are missing.
             schema["anyOf"] = json!([{"required": ["data"]}, {"required": ["data_base64"]}]);
         }
@@ -76,36 +76,14 @@ pub(super) fn cloud_event() -> Value {
     })
 }
 
-struct Field {
-    name: &'static str,
-    schema: Value,
-    required: bool,
-}
-
-fn field(name: &'static str, schema: Value) -> Field {
-    Field {
-        name,
-        schema,
-        required: true,
-    }
-}
-
-fn optional(name: &'static str, schema: Value) -> Field {
-    Field {
-        name,
-        schema,
-        required: false,
-    }
-}
-
 fn data(fields: &[Field]) -> Value {
     let properties: serde_json::Map<String, Value> = fields
         .iter()
-        .map(|field| (field.name.to_owned(), field.schema.clone()))
+        .map(|field| (field.name.to_owned(), value(field)))
         .collect();
     let required: Vec<&str> = fields
         .iter()
-        .filter(|field| field.required)
+        .filter(|field| field.is_required)
         .map(|field| field.name)
         .collect();
     let mut schema = json!({"properties": properties, "required": required});
@@ -118,59 +96,26 @@ fn data(fields: &[Field]) -> Value {
     schema
 }
 
-/// The fields in the data of an event type.
-fn fields(kind: &str) -> Vec<Field> {
-    let id = || json!({"type": "string", "minLength": 1, "maxLength": MAX_HOLDING_ID_CHARS, "pattern": TEXT});
-    let text = || json!({"type": ["string", "null"], "pattern": TEXT});
-    let moment = || json!({"type": "string", "format": "date-time"});
-    let name = || json!({"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS, "pattern": VISIBLE});
-    let flag = || json!({"type": "boolean"});
-    let one_of = |words: &[&str]| json!({"type": "string", "enum": words});
-    match kind {
-        "client.added" => vec![field("name", name()), optional("imported", flag())],
-        "client.renamed" => vec![field("name", name())],
-        "client.invited" => vec![
-            optional("channel", one_of(&["standard", "referral"])),
-            optional(
-                "steps",
-                json!({"type": "array", "minItems": 1, "items": one_of(&["accepted", "onboarded", "consented"])}),
-            ),
-            optional("commission_eligible", flag()),
-        ],
-        "onboarding.completed" => vec![optional("via", one_of(&["invitation", "independent"]))],
-        "invitation.rejected"
-        | "identity.rejected"
-        | "client.archived"
-        | "client.lost"
-        | "client.terminated" => {
-            vec![optional("reason", text())]
+/// The schema of a field's value.
+fn value(field: &Field) -> Value {
+    let mut schema = match field.value {
+        FieldType::Name => {
+            json!({"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS, "pattern": VISIBLE})
         }
-        "partner.disconnected" => vec![field("by", one_of(&["partner", "client"]))],
-        "assignment.added" => vec![field("assignment_id", id()), optional("service", text())],
-        "assignment.removed" => vec![field("assignment_id", id())],
-        "report_schedule.created" | "report_schedule.deleted" => vec![field("schedule_id", id())],
-        "margin_rule.created" | "margin_rule.deleted" => vec![field("rule_id", id())],
-        "subscription.added" => vec![
-            field("subscription_id", id()),
-            optional("plan", text()),
-            optional("managed_by", one_of(&["partner", "client"])),
-            optional(
-                "paid_until",
-                json!({"type": ["string", "null"], "format": "date-time"}),
-            ),
-        ],
-        "subscription.renewed" => vec![field("subscription_id", id()), field("paid_until", moment())],
-        "subscription.ended" => vec![field("subscription_id", id())],
-        "user.added" | "user.removed" => vec![field("user_id", id())],
-        "integration.added" | "integration.removed" => vec![field("integration_id", id())],
-        "account.accessed" => vec![
-            optional("by", one_of(&["partner", "staff"])),
-            optional("user", text()),
-        ],
-        "account.jobs_counted" => vec![field(
-            "total",
-            json!({"type": "integer", "minimum": 0, "maximum": LARGEST}),
-        )],
-        _ => Vec::new(),
+        FieldType::Id => {
+            json!({"type": "string", "minLength": 1, "maxLength": MAX_HOLDING_ID_CHARS, "pattern": TEXT})
+        }
+        FieldType::Text => json!({"type": "string", "pattern": TEXT}),
+        FieldType::Time => json!({"type": "string", "format": "date-time"}),
+        FieldType::Flag => json!({"type": "boolean"}),
+        FieldType::Number => json!({"type": "integer", "minimum": 0, "maximum": LARGEST}),
+        FieldType::OneOf(names) => json!({"type": "string", "enum": names}),
+        FieldType::SomeOf(names) => {
+            json!({"type": "array", "minItems": 1, "items": {"type": "string", "enum": names}})
+        }
+    };
+    if field.is_nullable {
+        schema["type"] = json!([schema["type"], "null"]);
     }
+    schema
 }

@@ -1,17 +1,21 @@
-//! Histories as apps might tell them: mostly what a client's life allows, then noise.
+//! Random histories for property tests and the simulation: mostly events that are possible, then noise.
+//!
+//! The demo and the benchmarks generate lives of their own (`src/demo/life.rs`, `benches/throughput/population.rs`). They
+//! must look like a partner's year, or have a fixed mix; these must reach every refusal and every tie.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tenure::domain::event::NameVerdict;
+use tenure::domain::event::{Field, FieldType, NameVerdict, TYPES, fields};
 use tenure::domain::policy::SubscriptionsEnd;
 use tenure::domain::{Client, ClientKey, Event, EventKind, Policies, Policy};
 
 /// How many clients a history is about; the first two are of different partners.
 const MOST_CLIENTS: usize = 6;
 
-/// What an upstream app may have to say, and how often it does so where it is possible.
+/// The events that random histories are made of, with their weights. Types that are missing here get an event of their
+/// required fields alone ([`menu`]), so that a new type takes part at once.
 const MENU: &[(u32, &str, &str)] = &[
     (60, "client.added", r#"{"name":"Bakery"}"#),
     (20, "client.added", r#"{"name":" bakery "}"#),
@@ -190,10 +194,7 @@ pub fn arbitrary_case(clients: usize, longest: usize) -> impl Strategy<Value = (
 
 /// Lets the clients live as drawn.
 fn live(draws: &[Draw], policies: &Policies) -> Vec<Event> {
-    let menu: Vec<(u32, EventKind)> = MENU
-        .iter()
-        .map(|(weight, kind, data)| (*weight, read(kind, data)))
-        .collect();
+    let menu = menu();
     let mut lives = vec![Client::default(); MOST_CLIENTS];
     let mut now = beginning();
     let mut events = Vec::with_capacity(draws.len());
@@ -228,12 +229,41 @@ fn live(draws: &[Draw], policies: &Policies) -> Vec<Event> {
     events
 }
 
+/// Every event that can be drawn, with its weight. Every type is there.
+pub fn menu() -> Vec<(u32, EventKind)> {
+    const WEIGHT: u32 = 4;
+    let unlisted = TYPES
+        .iter()
+        .filter(|kind| !MENU.iter().any(|(_, listed, _)| listed == *kind))
+        .map(|kind| (WEIGHT, read(kind, &sample(kind).to_string())));
+    MENU.iter()
+        .map(|(weight, kind, data)| (*weight, read(kind, data)))
+        .chain(unlisted)
+        .collect()
+}
+
+/// Data for a type: a value for each field that it requires.
+pub fn sample(kind: &str) -> Value {
+    let required = fields(kind).into_iter().filter(|field| field.is_required);
+    let value = |field: Field| match field.value {
+        FieldType::Name => json!("Bakery"),
+        FieldType::Id => json!("x1"),
+        FieldType::Text => json!("text"),
+        FieldType::Time => json!("2026-03-01T00:00:00Z"),
+        FieldType::Flag => json!(true),
+        FieldType::Number => json!(7),
+        FieldType::OneOf(names) => json!(names[0]),
+        FieldType::SomeOf(names) => json!([names[0]]),
+    };
+    required.map(|field| (field.name.to_owned(), value(field))).collect()
+}
+
 fn read(kind: &str, data: &str) -> EventKind {
     let data: Value = serde_json::from_str(data).expect("JSON");
     serde_json::from_value(json!({ "type": kind, "data": data })).expect("an event kind")
 }
 
-/// By weight, of what is possible; of everything when nothing is.
+/// Chooses by weight among the possible events, or among all when none is possible.
 fn choose(menu: &[(u32, EventKind)], choice: u32, possible: impl Fn(&EventKind) -> bool) -> EventKind {
     let mut open: Vec<&(u32, EventKind)> = menu.iter().filter(|(_, kind)| possible(kind)).collect();
     if open.is_empty() {

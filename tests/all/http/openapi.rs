@@ -290,7 +290,11 @@ fn right_events() -> Vec<Value> {
                 "integration.added" | "integration.removed" => json!({"integration_id": "i"}),
                 "account.accessed" => json!({"by": "staff", "user": "u"}),
                 "account.jobs_counted" => json!({"total": 100}),
-                _ => json!({"reason": "why"}),
+                other => {
+                    let mut data = crate::generate::sample(other);
+                    data["reason"] = json!("why");
+                    data
+                }
             };
             event(kind, data)
         })

@@ -1,14 +1,14 @@
-//! `docs/lifecycles.md` lists every event type, refusal code, change type and timer of the code, and no others.
+//! `docs/lifecycles.md` lists every event type, refusal code, change type, timer and sweep of the code, and no others.
 
 use std::collections::BTreeSet;
 
-use tenure::domain::{ChangeKind, Refusal, Timer, event};
+use tenure::domain::{ChangeKind, Refusal, Sweep, Timer, event};
 
 const DOCUMENT: &str = include_str!("../../../docs/lifecycles.md");
 
 #[test]
-fn it_lists_every_event_type() {
-    assert_eq!(listed("Events"), event::TYPES.iter().copied().collect());
+fn it_lists_every_event_type_in_the_order_of_the_code() {
+    assert_eq!(event_types(), event::TYPES);
 }
 
 #[test]
@@ -25,9 +25,9 @@ fn it_lists_every_refusal_code() {
     assert_eq!(listed("Refusal codes"), codes);
 }
 
-/// Also as the reason of some event, or nobody could find out when it occurs.
+/// Otherwise no reader could find out when it occurs.
 #[test]
-fn every_refusal_code_stands_in_a_table_of_events() {
+fn it_names_the_events_that_each_refusal_code_applies_to() {
     let events = section("Events");
     for refusal in Refusal::ALL {
         let code = format!("`{}`", refusal.code());
@@ -36,19 +36,68 @@ fn every_refusal_code_stands_in_a_table_of_events() {
 }
 
 #[test]
+fn it_names_the_fields_of_every_event_type() {
+    for row in rows(section("Events")) {
+        let [kind, data, ..] = cells(row)[..] else {
+            panic!("{row} has no data");
+        };
+        for field in event::fields(kind.trim_matches('`')) {
+            let name = if field.is_required {
+                field.name.to_owned()
+            } else {
+                format!("{}?", field.name)
+            };
+            let is_named = data
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .any(|term| term.split(':').next() == Some(&name));
+            assert!(is_named, "{kind}: its data has no `{name}`");
+        }
+    }
+}
+
+#[test]
 fn it_lists_every_timer_in_the_order_in_which_they_fire() {
-    let listed: Vec<&str> = first_cells(section("Timers and policies")).collect();
-    let timers: Vec<String> = Timer::ALL
-        .iter()
-        .map(|timer| format!("`{}`", timer.as_str()))
+    let listed: Vec<&str> = rows(section("Timers and policies"))
+        .map(|row| cells(row)[0].trim_matches('`'))
         .collect();
-    assert_eq!(listed, timers);
+    assert_eq!(listed, Timer::ALL.map(Timer::as_str));
+}
+
+#[test]
+fn it_names_every_sweep() {
+    let timers = section("Timers and policies");
+    for sweep in Sweep::ALL {
+        assert!(timers.contains(&format!("`{sweep}`")), "{sweep} is missing");
+    }
+}
+
+/// The event types, in the order of the document.
+pub fn event_types() -> Vec<&'static str> {
+    refusals_by_type().into_iter().map(|(kind, _)| kind).collect()
+}
+
+/// Every event type with its refusal codes, in the order of the document.
+pub fn refusals_by_type() -> Vec<(&'static str, Vec<&'static str>)> {
+    rows(section("Events"))
+        .map(|row| {
+            let cells = cells(row);
+            let refused_as = cells.last().expect("a last cell");
+            let codes = refused_as
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .filter(|term| Refusal::from_code(term).is_some());
+            (cells[0].trim_matches('`'), codes.collect())
+        })
+        .collect()
 }
 
 /// The terms in backticks in the first column of a section's tables.
 fn listed(title: &str) -> BTreeSet<&'static str> {
-    first_cells(section(title))
-        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+    rows(section(title))
+        .flat_map(|row| cells(row)[0].split('`').skip(1).step_by(2))
         .collect()
 }
 
@@ -59,11 +108,13 @@ fn section(title: &str) -> &'static str {
     rest.split("\n## ").next().unwrap_or(rest)
 }
 
-/// The first column of each table, without the head.
-fn first_cells(section: &'static str) -> impl Iterator<Item = &'static str> {
-    section
-        .lines()
-        .filter_map(|line| line.strip_prefix("| "))
-        .filter_map(|row| row.split(" | ").next())
-        .filter(|cell| cell.starts_with('`'))
+/// The rows of its tables, without the heads.
+fn rows(section: &'static str) -> impl Iterator<Item = &'static str> {
+    section.lines().filter(|line| line.starts_with("| `"))
+}
+
+fn cells(row: &'static str) -> Vec<&'static str> {
+    let mut cells: Vec<_> = row.trim_start_matches('|').split(" |").map(str::trim).collect();
+    cells.pop();
+    cells
 }

@@ -1,46 +1,14 @@
-//! An event as the oracle reads it, and its place among others.
+//! An event as the oracle reads it, and its position in the history.
+
+use std::sync::LazyLock;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::Value;
 
-/// The event types in the order of LIFECYCLES' tables.
-const TYPES: &[&str] = &[
-    "client.added",
-    "client.renamed",
-    "client.invited",
-    "invitation.accepted",
-    "onboarding.completed",
-    "consent.granted",
-    "invitation.rejected",
-    "identity.rejected",
-    "client.archived",
-    "client.lost",
-    "partner.disconnected",
-    "client.deleted",
-    "assignment.added",
-    "assignment.removed",
-    "report_schedule.created",
-    "report_schedule.deleted",
-    "margin_rule.created",
-    "margin_rule.deleted",
-    "client.terminated",
-    "client.reactivated",
-    "subscription.added",
-    "subscription.renewed",
-    "subscription.ended",
-    "user.added",
-    "user.removed",
-    "integration.added",
-    "integration.removed",
-    "account.accessed",
-    "access.disabled",
-    "access.enabled",
-    "access.requested",
-    "access.approved",
-    "access.denied",
-    "account.jobs_counted",
-    "account.updated",
-];
+use crate::lifecycles::document;
+
+/// The event types in the order of the tables of `docs/lifecycles.md`.
+static TYPES: LazyLock<Vec<&'static str>> = LazyLock::new(document::event_types);
 
 #[derive(Clone, Debug)]
 pub struct Happening {
@@ -55,7 +23,7 @@ pub struct Happening {
 }
 
 impl Happening {
-    /// Reads a structured event that is known to be a good one.
+    /// Reads a valid structured event.
     pub fn read(event: &Value) -> Self {
         let text = |field: &str| event[field].as_str().map(str::to_owned);
         let kind = event["type"].as_str();
@@ -75,7 +43,7 @@ impl Happening {
         (self.source.clone(), self.id.clone())
     }
 
-    /// What histories are sorted by.
+    /// The sort key of histories.
     pub fn place(&self) -> impl Ord {
         let rank = TYPES.iter().position(|kind| *kind == self.kind);
         (
@@ -91,7 +59,7 @@ impl Happening {
         self.data[field].as_str().map(str::to_owned)
     }
 
-    /// The id of the holding that the event is about.
+    /// A required text field, such as the id of a holding.
     pub fn holding(&self, field: &str) -> String {
         self.text(field)
             .unwrap_or_else(|| panic!("{} without {field}", self.kind))
@@ -121,7 +89,7 @@ impl Happening {
     }
 }
 
-/// Digits are numbers and come before text. None is longer than 128 digits, so zeros in front bring them to one length.
+/// Numbers come before text. No sequence is longer than 128 characters, so leading zeros bring all numbers to one length.
 fn ranked(sequence: String) -> (bool, String, String) {
     let is_text = !sequence.chars().all(|c: char| c.is_ascii_digit());
     let rank = if is_text {
@@ -132,7 +100,7 @@ fn ranked(sequence: String) -> (bool, String, String) {
     (is_text, rank, sequence)
 }
 
-/// Times are cut to the microsecond when they are read.
+/// Reads a time, truncated to the microsecond.
 fn moment(text: &Value) -> Option<DateTime<Utc>> {
     let moment = DateTime::parse_from_rfc3339(text.as_str()?).expect("a time");
     Some(moment.to_utc().trunc_subsecs(6))
