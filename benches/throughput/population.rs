@@ -1,10 +1,14 @@
-//! A seeded town of clients, and what the three apps tell of them: events of all types, in the order in which they
-//! happen, none of which is refused. The domain itself says what is possible, so that the mix follows from the lives.
+//! A seeded population of clients and their events: all types, in order, none refused. The domain decides which events are
+//! possible, so the mix follows from the lives.
+//!
+//! The demo's lives (`src/demo/life.rs`) do not fit here: a benchmark needs a given number of events in a given period, and
+//! none refused.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use tenure::demo::names;
 use tenure::domain::access::AccessStatus;
 use tenure::domain::event::{AccessedBy, Channel, ManagedBy, NameVerdict, Side, Step, Steps, Via};
 use tenure::domain::link::Link;
@@ -17,25 +21,6 @@ const CLIENTS_OF_A_PARTNER: usize = 100;
 const SETTLING: usize = 9;
 /// Events until a client is linked.
 const LINKED_AFTER: usize = 5;
-
-const FIRST: [&str; 12] = [
-    "Amber", "Bluebird", "Cedar", "Delta", "Elm", "Foundry", "Garnet", "Hazel", "Ivory", "Juniper",
-    "Kestrel", "Lantern",
-];
-const SECOND: [&str; 12] = [
-    "Bakery",
-    "Bikes",
-    "Books",
-    "Brewing",
-    "Builders",
-    "Dental",
-    "Design",
-    "Florists",
-    "Foods",
-    "Garage",
-    "Interiors",
-    "Labs",
-];
 
 /// How far a client comes while the town settles.
 #[derive(Clone, Copy)]
@@ -460,9 +445,7 @@ fn source(kind: &EventKind) -> &'static str {
 
 /// A name that nobody else bears.
 fn name(rng: &mut StdRng, number: usize) -> Name {
-    let first = FIRST.choose(rng).expect("some");
-    let second = SECOND.choose(rng).expect("some");
-    Name::try_from(format!("{first} {second} {number:07}")).expect("a short name")
+    Name::try_from(format!("{} {number:07}", names::business(rng))).expect("a short name")
 }
 
 fn id(of: &str, rng: &mut StdRng) -> Id {

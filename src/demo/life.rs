@@ -1,10 +1,11 @@
-//! One client's year: what its three apps tell of it, mostly plausible, now and then impossible.
+//! A year in the life of one client: the events that three apps send, mostly possible, a few refused.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
+use super::names;
 use crate::domain::event::{AccessedBy, Channel, ManagedBy, NameVerdict, Side, Steps, Via};
 use crate::domain::{ClientKey, Event, EventKind, Id, Name};
 
@@ -18,31 +19,7 @@ const PARTNERS: [&str; 8] = [
     "civica",
     "tally-works",
 ];
-const FIRST: [&str; 24] = [
-    "Amber", "Bluebird", "Cedar", "Delta", "Elm", "Foundry", "Garnet", "Hazel", "Ivory", "Juniper",
-    "Kestrel", "Lantern", "Meadow", "Nordic", "Orchard", "Pepper", "Quarry", "River", "Saffron", "Thistle",
-    "Umber", "Velvet", "Willow", "Zephyr",
-];
-const SECOND: [&str; 16] = [
-    "Bakery",
-    "Bikes",
-    "Books",
-    "Brewing",
-    "Builders",
-    "Dental",
-    "Design",
-    "Florists",
-    "Foods",
-    "Garage",
-    "Interiors",
-    "Labs",
-    "Optics",
-    "Plumbing",
-    "Studio",
-    "Tailors",
-];
-
-/// Which app says it.
+/// The app that sends an event.
 #[derive(Clone, Copy)]
 enum App {
     Space,
@@ -57,7 +34,7 @@ struct Life<'r> {
     events: Vec<Event>,
 }
 
-/// The events of client `number`, not sorted.
+/// The events of client `number`, unsorted.
 pub fn of(number: usize, start: DateTime<Utc>, end: DateTime<Utc>, rng: &mut StdRng) -> Vec<Event> {
     let partner = PARTNERS[number % PARTNERS.len()];
     let Ok(key) = ClientKey::new(partner, &format!("c-{number:05}")) else {
@@ -78,18 +55,14 @@ pub fn of(number: usize, start: DateTime<Utc>, end: DateTime<Utc>, rng: &mut Std
 
 impl Life<'_> {
     fn live(&mut self, number: usize, added: DateTime<Utc>) {
-        let name = format!(
-            "{} {}",
-            FIRST.choose(self.rng).unwrap_or(&"Amber"),
-            SECOND.choose(self.rng).unwrap_or(&"Bakery")
-        );
+        let name = names::business(self.rng);
         let name = if self.chance(0.85) {
             format!("{name} {number}")
         } else {
             name
         };
         let imported = self.chance(0.3);
-        self.say(
+        self.send(
             App::Space,
             added,
             EventKind::ClientAdded {
@@ -99,7 +72,7 @@ impl Life<'_> {
         );
         if self.chance(0.03) {
             let later = self.after(added, 1, 90);
-            self.say(
+            self.send(
                 App::Space,
                 later,
                 EventKind::ClientRenamed {
@@ -138,11 +111,11 @@ impl Life<'_> {
                 managed_by,
                 paid_until,
             };
-            self.say(App::Space, at, added);
+            self.send(App::Space, at, added);
             if self.chance(0.3) {
                 let renewed = self.after(at, 20, 120);
                 let paid_until = renewed + TimeDelta::days(90);
-                self.say(
+                self.send(
                     App::Space,
                     renewed,
                     EventKind::SubscriptionRenewed {
@@ -153,7 +126,7 @@ impl Life<'_> {
             }
             if self.chance(0.1) {
                 let ended = self.after(at, 60, 200);
-                self.say(
+                self.send(
                     App::Space,
                     ended,
                     EventKind::SubscriptionEnded { subscription_id },
@@ -162,7 +135,7 @@ impl Life<'_> {
         }
         for n in 0..self.rng.random_range(0..3) {
             let at = self.after(added, 0, 30);
-            self.say(
+            self.send(
                 App::Space,
                 at,
                 EventKind::UserAdded {
@@ -172,7 +145,7 @@ impl Life<'_> {
         }
         if self.chance(0.5) {
             let at = self.after(added, 0, 20);
-            self.say(
+            self.send(
                 App::Space,
                 at,
                 EventKind::IntegrationAdded {
@@ -182,7 +155,7 @@ impl Life<'_> {
         }
     }
 
-    /// Invites until the client is active, or the year is over.
+    /// Invites up to three times, until the client is active or rejects. Returns when it became active.
     fn invite(&mut self, added: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut at = if self.chance(0.3) {
             added
@@ -200,15 +173,15 @@ impl Life<'_> {
                 steps: Steps::default(),
                 commission_eligible: self.chance(0.7),
             };
-            self.say(App::Space, at, invited);
+            self.send(App::Space, at, invited);
             let answer = self.after(at, 0, 6);
             match self.rng.random_range(0..100) {
                 0..4 => {
-                    self.say(
+                    self.send(
                         App::Space,
                         answer,
                         EventKind::InvitationRejected {
-                            reason: Some("has a space already".into()),
+                            reason: Some("already has a space".into()),
                         },
                     );
                     if channel == Channel::Referral {
@@ -216,11 +189,11 @@ impl Life<'_> {
                     }
                 }
                 4..6 => {
-                    self.say(App::Space, answer, EventKind::IdentityRejected { reason: None });
+                    self.send(App::Space, answer, EventKind::IdentityRejected { reason: None });
                     return None;
                 }
                 6..16 => {
-                    self.say(
+                    self.send(
                         App::Space,
                         answer,
                         EventKind::OnboardingCompleted {
@@ -236,25 +209,25 @@ impl Life<'_> {
                 }
                 _ => {}
             }
-            self.say(App::Space, answer, EventKind::InvitationAccepted {});
+            self.send(App::Space, answer, EventKind::InvitationAccepted {});
             let onboarded = self.after(answer, 0, 3);
-            self.say(
+            self.send(
                 App::Space,
                 onboarded,
                 EventKind::OnboardingCompleted { via: Via::Invitation },
             );
             let active = self.after(onboarded, 0, 2);
-            self.say(App::Space, active, EventKind::ConsentGranted {});
+            self.send(App::Space, active, EventKind::ConsentGranted {});
             return Some(active);
         }
         None
     }
 
-    /// The dashboard's side.
+    /// The events of the dashboard.
     fn serve(&mut self, added: DateTime<Utc>) {
         if self.chance(0.05) {
             let too_early = self.after(added, 0, 1);
-            self.say(
+            self.send(
                 App::Dashboard,
                 too_early,
                 EventKind::ReportScheduleCreated {
@@ -271,7 +244,7 @@ impl Life<'_> {
             let service = ["ads", "search", "social"]
                 .choose(self.rng)
                 .map(ToString::to_string);
-            self.say(
+            self.send(
                 App::Dashboard,
                 at,
                 EventKind::AssignmentAdded {
@@ -282,7 +255,7 @@ impl Life<'_> {
         }
         for n in 0..self.rng.random_range(0..4) {
             let at = self.after(assigned, 1, 60);
-            self.say(
+            self.send(
                 App::Dashboard,
                 at,
                 EventKind::ReportScheduleCreated {
@@ -292,7 +265,7 @@ impl Life<'_> {
         }
         for n in 0..self.rng.random_range(0..3) {
             let at = self.after(assigned, 1, 60);
-            self.say(
+            self.send(
                 App::Dashboard,
                 at,
                 EventKind::MarginRuleCreated {
@@ -302,7 +275,7 @@ impl Life<'_> {
         }
         if self.chance(0.2) {
             let at = self.after(assigned, 10, 90);
-            self.say(
+            self.send(
                 App::Dashboard,
                 at,
                 EventKind::AssignmentRemoved {
@@ -312,7 +285,7 @@ impl Life<'_> {
         }
         if self.chance(0.15) {
             let terminated = self.after(assigned, 30, 200);
-            self.say(
+            self.send(
                 App::Dashboard,
                 terminated,
                 EventKind::ClientTerminated {
@@ -321,9 +294,9 @@ impl Life<'_> {
             );
             if self.chance(0.3) {
                 let again = self.after(terminated, 5, 60);
-                self.say(App::Dashboard, again, EventKind::ClientReactivated {});
+                self.send(App::Dashboard, again, EventKind::ClientReactivated {});
                 let mapped = self.after(again, 1, 9);
-                self.say(
+                self.send(
                     App::Dashboard,
                     mapped,
                     EventKind::AssignmentAdded {
@@ -335,20 +308,20 @@ impl Life<'_> {
         }
     }
 
-    /// The account app's side: some partners come daily, some hardly ever.
+    /// The events of the account app. Some partners enter daily, some hardly ever.
     fn enter_accounts(&mut self, active: DateTime<Utc>) {
         if self.chance(0.35) {
             let mut total = 0;
             let mut at = active;
             while at < self.end && total < 160 {
                 total += self.rng.random_range(1..30);
-                self.say(App::Account, at, EventKind::JobsCounted { total });
+                self.send(App::Account, at, EventKind::JobsCounted { total });
                 at = self.after(at, 5, 10);
             }
         }
         if self.chance(0.2) {
             let at = self.after(active, 1, 100);
-            self.say(App::Account, at, EventKind::AccountUpdated {});
+            self.send(App::Account, at, EventKind::AccountUpdated {});
         }
         let (least, most) = *[(1, 3), (2, 9), (5, 30), (20, 110)]
             .choose(self.rng)
@@ -361,13 +334,13 @@ impl Life<'_> {
                 AccessedBy::Partner
             };
             let user = self.chance(0.5).then(|| "advisor".to_owned());
-            self.say(App::Account, at, EventKind::AccountAccessed { by, user });
+            self.send(App::Account, at, EventKind::AccountAccessed { by, user });
             if most > 60 && self.chance(0.4) {
                 let asked = self.after(at, 60, 90);
-                self.say(App::Account, asked, EventKind::AccessRequested {});
+                self.send(App::Account, asked, EventKind::AccessRequested {});
                 let answered = self.after(asked, 0, 4);
                 let approved = self.chance(0.7);
-                self.say(
+                self.send(
                     App::Account,
                     answered,
                     if approved {
@@ -381,10 +354,10 @@ impl Life<'_> {
         }
         if self.chance(0.12) {
             let disabled = self.after(active, 10, 150);
-            self.say(App::Account, disabled, EventKind::AccessDisabled {});
+            self.send(App::Account, disabled, EventKind::AccessDisabled {});
             if self.chance(0.6) {
                 let enabled = self.after(disabled, 3, 40);
-                self.say(App::Account, enabled, EventKind::AccessEnabled {});
+                self.send(App::Account, enabled, EventKind::AccessEnabled {});
             }
         }
     }
@@ -392,15 +365,15 @@ impl Life<'_> {
     fn part(&mut self, active: DateTime<Utc>) {
         let at = self.after(active, 20, 250);
         match self.rng.random_range(0..100) {
-            0..10 => self.say(App::Space, at, EventKind::ClientArchived { reason: None }),
-            10..17 => self.say(
+            0..10 => self.send(App::Space, at, EventKind::ClientArchived { reason: None }),
+            10..17 => self.send(
                 App::Space,
                 at,
                 EventKind::ClientLost {
                     reason: Some("moved on".into()),
                 },
             ),
-            17..22 => self.say(
+            17..22 => self.send(
                 App::Account,
                 at,
                 EventKind::PartnerDisconnected { by: Side::Client },
@@ -408,7 +381,7 @@ impl Life<'_> {
             _ => return,
         }
         if self.chance(0.9) {
-            // Hardly anybody knocks at a door that has been taken away.
+            // Few partners try to enter an account after the link has ended.
             self.events
                 .retain(|event| &*event.source != "/accounts" || event.time <= at);
         }
@@ -419,13 +392,13 @@ impl Life<'_> {
             }
             3..5 => {
                 let deleted = self.after(at, 10, 60);
-                self.say(App::Space, deleted, EventKind::ClientDeleted {});
+                self.send(App::Space, deleted, EventKind::ClientDeleted {});
             }
             _ => {}
         }
     }
 
-    fn say(&mut self, app: App, time: DateTime<Utc>, kind: EventKind) {
+    fn send(&mut self, app: App, time: DateTime<Utc>, kind: EventKind) {
         let source = match app {
             App::Space => "/partner-space",
             App::Dashboard => "/dashboard",
@@ -446,7 +419,7 @@ impl Life<'_> {
         self.rng.random_bool(share)
     }
 
-    /// A moment so many days later, from `least` to `most`, at any second.
+    /// A random second, `least` to `most` days later.
     fn after(&mut self, moment: DateTime<Utc>, least: i64, most: i64) -> DateTime<Utc> {
         const DAY: i64 = 24 * 60 * 60;
         moment + TimeDelta::seconds(self.rng.random_range(least * DAY..=most.max(least + 1) * DAY))

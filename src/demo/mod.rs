@@ -1,6 +1,7 @@
-//! A seeded world of three upstream apps, for the demonstration, the tests and the benchmarks.
+//! A seeded world of three upstream apps, for `tenure demo`, the tests and the benchmarks.
 
 mod life;
+pub mod names;
 pub mod world;
 
 pub use world::{Arriving, Delivery, Shape, World};

@@ -1,5 +1,5 @@
-//! What the three apps send in the course of a year, and how it arrives: mostly in order, some late,
-//! some twice, some broken. The same seed gives the same world.
+//! The deliveries of a year from three apps: most arrive in order, some late, some twice, some broken. The same seed gives the
+//! same world.
 
 use std::collections::HashMap;
 
@@ -10,18 +10,18 @@ use rand::{RngExt, SeedableRng};
 use super::life;
 use crate::domain::{ClientKey, Event};
 
-/// How large the world is, and how untidy. Shares are of all events, between 0 and 1.
+/// The size of the world, and the shares of irregular deliveries among all events, between 0 and 1.
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub seed: u64,
     pub clients: usize,
     pub start: DateTime<Utc>,
     pub days: i64,
-    /// Arrive hours or days after what they should have come before.
+    /// Share of events that arrive hours or days late.
     pub late: f64,
-    /// Arrive a second time.
+    /// Share of events that arrive a second time.
     pub twice: f64,
-    /// Are followed by a message that cannot be an event.
+    /// Share of events that a message follows which is not an event.
     pub broken: f64,
 }
 
@@ -39,7 +39,7 @@ impl Default for Shape {
     }
 }
 
-/// Something that arrives.
+/// A message and the moment of its arrival.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     pub at: DateTime<Utc>,
@@ -49,11 +49,11 @@ pub struct Delivery {
 #[derive(Clone, Debug)]
 pub enum Arriving {
     Event(Event),
-    /// Bytes that cannot be an event.
+    /// Bytes that are not an event.
     Broken(Vec<u8>),
 }
 
-/// Everything that arrives, in the order of arrival.
+/// All deliveries, in order of arrival.
 #[derive(Clone, Debug)]
 pub struct World {
     pub deliveries: Vec<Delivery>,
@@ -67,7 +67,7 @@ impl World {
         let end = shape.start + TimeDelta::days(shape.days);
         let mut deliveries = Vec::new();
         for number in 0..shape.clients {
-            // A life of its own seed each: another client more does not change the others.
+            // Each life has a seed of its own, so that an additional client does not change the others.
             let mut own =
                 StdRng::seed_from_u64(shape.seed ^ (number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
             for event in life::of(number, shape.start, end, &mut own) {
@@ -79,7 +79,7 @@ impl World {
         Self { deliveries, end }
     }
 
-    /// The events alone, each once, by client: what an independent fold is made from.
+    /// Each event once, by client: the input of an independent fold.
     #[must_use]
     pub fn histories(&self) -> HashMap<ClientKey, Vec<Event>> {
         let mut histories: HashMap<ClientKey, Vec<Event>> = HashMap::new();
@@ -124,7 +124,7 @@ fn deliver(event: Event, shape: &Shape, rng: &mut StdRng, deliveries: &mut Vec<D
     });
 }
 
-/// The ways in which messages break in practice.
+/// A message that is broken in one of the ways that occur in practice.
 fn broken(event: &Event, rng: &mut StdRng) -> Vec<u8> {
     let subject = event.key.to_string();
     let time = crate::domain::time::rfc3339(event.time);
