@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tenure::clock::SystemClock;
-use tenure::domain::Policy;
+use tenure::domain::{Policy, Sweep};
 use tenure::engine::Engine;
 use tenure::store::{Lanes as _, Verification as _, Watermark};
 
@@ -45,15 +45,7 @@ fn sweeps_are_listed_paused_and_resumed() {
     given.tenure.ok(&["migrate"]);
     let listed = given.tenure.json(&["sweep"]);
     let names: Vec<_> = listed.iter().map(|sweep| sweep["sweep"].clone()).collect();
-    assert_eq!(
-        names,
-        [
-            "access-expiry",
-            "subscription-end",
-            "terminated-cleanup",
-            "stalled-invitations"
-        ]
-    );
+    assert_eq!(names, Sweep::ALL.map(Sweep::as_str));
     assert_eq!(
         (&listed[0]["cron"], &listed[0]["halts"]),
         (&json!("0 */10 * * * *"), &json!([]))

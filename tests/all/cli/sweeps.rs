@@ -1,6 +1,7 @@
 //! `tenure sweep`.
 
 use serde_json::json;
+use tenure::domain::Sweep;
 
 use super::{Given, code};
 
@@ -100,12 +101,7 @@ fn a_sweep_as_of_the_future_journals_its_changes_until_a_rebuild_corrects_them()
 #[test]
 fn every_sweep_runs_by_its_name_when_nothing_is_due() {
     let given = Given::events();
-    for name in [
-        "access-expiry",
-        "subscription-end",
-        "terminated-cleanup",
-        "stalled-invitations",
-    ] {
+    for name in Sweep::ALL.map(Sweep::as_str) {
         let output = given.tenure.call(&["sweep", name, "--json"]);
         assert_eq!(code(&output), 0);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
