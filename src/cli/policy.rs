@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::output;
 use crate::domain::Policy;
-use crate::domain::policy::SubscriptionsEnd;
 use crate::domain::time::rfc3339;
 use crate::engine::Adoption;
 use crate::worker;
@@ -87,10 +86,7 @@ async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
 
 fn row(from: Option<DateTime<Utc>>, policy: &Policy) -> Vec<String> {
     let warnings: Vec<String> = policy.warn_before.iter().copied().map(span).collect();
-    let end = match policy.subscriptions_end {
-        SubscriptionsEnd::AtOnce => "at_once",
-        SubscriptionsEnd::PaidUntil => "paid_until",
-    };
+    let end = policy.subscriptions_end;
     vec![
         from.map_or_else(|| "the beginning".into(), rfc3339),
         span(policy.access_idle),

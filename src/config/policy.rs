@@ -25,10 +25,7 @@ pub(super) fn read(from: &Reader) -> Result<Policy, SettingsError> {
         subscriptions_grace: from.span("subscriptions.grace", GRACE)?,
         subscriptions_end: from.choice(
             "subscriptions.end",
-            &[
-                ("at_once", SubscriptionsEnd::AtOnce),
-                ("paid_until", SubscriptionsEnd::PaidUntil),
-            ],
+            &SubscriptionsEnd::ALL.map(|end| (end.as_str(), end)),
         )?,
         cleanup_grace: from.span("cleanup.grace", GRACE)?,
         stalled_after: from.span("invitations.stalled_after", SPAN)?,

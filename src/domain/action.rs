@@ -1,8 +1,8 @@
-//! What a partner is about to do in an account, as the app that asks names it.
+//! Actions in an account that an app asks an access decision for.
 
 use super::id::clip;
 
-/// What a partner may never do in an account, although it acts as a business owner (002).
+/// The actions that a partner may never perform in an account, although it acts as a business owner (002).
 pub const FORBIDDEN_ACTIONS: [&str; 5] = [
     "account_owner_settings",
     "activity_history",
@@ -14,24 +14,24 @@ pub const FORBIDDEN_ACTIONS: [&str; 5] = [
 /// Longest name of an action, in characters.
 pub const MAX_ACTION_CHARS: usize = 64;
 
-/// A name this many letters or fewer away from a forbidden one is taken for a misspelling of it.
+/// A name within this edit distance of a forbidden one counts as a misspelling of it.
 const NEAR: usize = 2;
 
-/// An action: 1–64 characters out of `a-z 0-9 _`. A business owner may do everything, so an action that is not forbidden
-/// is allowed, and nobody lists them. A misspelt name of a forbidden one would then be allowed; it is an error instead.
+/// An action: 1–64 characters out of `a-z 0-9 _`. Every action that is not forbidden is allowed, so there is no list of
+/// allowed ones. A misspelt forbidden action would pass as an allowed one; it is an error instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action(Box<str>);
 
-/// Why a text is no action that can be decided about.
+/// Why a text is not the name of an action.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
     #[error(
-        "`{}` is not the name of an action: 1 to {MAX_ACTION_CHARS} characters out of a-z 0-9 _",
+        "invalid action `{}`: expected 1 to {MAX_ACTION_CHARS} characters out of a-z 0-9 _",
         shown(given)
     )]
     Malformed { given: String },
-    #[error("`{given}` is no known action; did you mean `{meant}`, which is forbidden?")]
-    Misspelt { given: String, meant: &'static str },
+    #[error("unknown action `{given}`: did you mean `{intended}`, which is forbidden?")]
+    Misspelt { given: String, intended: &'static str },
 }
 
 impl Action {
@@ -58,16 +58,16 @@ impl TryFrom<&str> for Action {
         }
         let near = |forbidden: &&&str| strsim::damerau_levenshtein(forbidden, name) <= NEAR;
         match FORBIDDEN_ACTIONS.iter().find(near) {
-            Some(meant) if !FORBIDDEN_ACTIONS.contains(&name) => Err(ActionError::Misspelt {
+            Some(intended) if !FORBIDDEN_ACTIONS.contains(&name) => Err(ActionError::Misspelt {
                 given: name.to_owned(),
-                meant,
+                intended,
             }),
             _ => Ok(Self(name.into())),
         }
     }
 }
 
-/// Foreign text for a terminal or a log: short, and with control and invisible characters written out.
+/// Untrusted text for a terminal or a log: short, with control and invisible characters escaped.
 fn shown(text: &str) -> String {
     clip(text)
         .chars()
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_forbidden_or_far_from_it_is_an_action() {
+    fn a_forbidden_name_and_a_name_unlike_any_are_actions() {
         for name in FORBIDDEN_ACTIONS {
             assert!(Action::try_from(name).unwrap().is_forbidden(), "{name}");
         }
@@ -95,16 +95,16 @@ mod tests {
     }
 
     #[test]
-    fn every_name_within_two_letters_of_a_forbidden_one_is_an_error() {
-        let dead_letters = || (b'a'..=b'z').chain(b'0'..=b'9').chain([b'_']);
+    fn a_name_within_two_letters_of_a_forbidden_one_is_an_error() {
+        let letters = || (b'a'..=b'z').chain(b'0'..=b'9').chain([b'_']);
         for forbidden in FORBIDDEN_ACTIONS {
             let bytes = forbidden.as_bytes();
             let mut near = Vec::new();
             for at in 0..=bytes.len() {
-                for dead_letter in dead_letters() {
-                    near.push([&bytes[..at], &[dead_letter], &bytes[at..]].concat());
+                for letter in letters() {
+                    near.push([&bytes[..at], &[letter], &bytes[at..]].concat());
                     if at < bytes.len() {
-                        near.push([&bytes[..at], &[dead_letter], &bytes[at + 1..]].concat());
+                        near.push([&bytes[..at], &[letter], &bytes[at + 1..]].concat());
                     }
                 }
                 for end in at + 1..=(at + 2).min(bytes.len()) {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spelt_otherwise_is_an_error_that_shows_it() {
+    fn a_malformed_name_is_an_error_that_shows_it() {
         for (name, shown) in [
             ("Account_Cancel", "`Account_Cancel`"),
             ("account-cancel", "`account-cancel`"),

@@ -1,4 +1,4 @@
-//! A history folded from nothing: the definition that everything faster is held against.
+//! The fold of a history: the definition of a client's state. Every faster path must agree with it.
 
 use chrono::{DateTime, Utc};
 
@@ -7,27 +7,27 @@ use super::event::{Event, NameVerdict};
 use super::policy::Policies;
 use super::refusal::Refusal;
 
-/// The state at a moment: from nothing, for each event up to then in order of [`Event::position`],
-/// first every timer that is due at or before its time, then the event; at the end every timer
-/// due at or before the moment. `events` may come in any order and hold duplicates.
+/// The state at a moment. Starting from nothing, for each event up to then in order of [`Event::position`], every timer that
+/// is due at or before the event's time fires, then the event is applied. At the end, every timer that is due at or before
+/// the moment fires. `events` may be in any order and contain duplicates.
 #[must_use]
 pub fn fold(events: &[Event], until: DateTime<Utc>, policies: &Policies) -> Client {
-    // One id given to two different events is the source's fault; which of them counts is not defined.
+    // If a source gives two different events the same id, it is undefined which of them counts.
     let mut sorted: Vec<&Event> = events.iter().filter(|event| event.time <= until).collect();
     sorted.sort_by_cached_key(|event| event.position());
     sorted.dedup_by(|a, b| a.source == b.source && a.id == b.id);
     let mut client = Client::default();
     for event in sorted {
         client.advance(event.time, policies);
-        // What comes of a refusal is nothing, which is all that a state can say.
+        // A refused event leaves the state unchanged.
         let _ = client.apply(event, policies);
     }
     client.advance(until, policies);
     client
 }
 
-/// Applies a sorted history to a client that has seen less, and tells each event's outcome.
-/// `is_taken` is asked for an event that could be applied but for a name whose verdict is open.
+/// Applies a sorted history to a client that has seen less, and returns the outcome of each event. It calls `is_taken` for
+/// an event whose name is undecided and that is otherwise possible.
 pub fn replay(
     client: &mut Client,
     sorted: &mut [Event],
@@ -43,7 +43,7 @@ pub fn replay(
         .collect()
 }
 
-/// Applies one event, deciding about the name it claims if that is still open.
+/// Applies one event, and decides about the name that it claims if that is undecided.
 ///
 /// # Errors
 /// The refusal.

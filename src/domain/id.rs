@@ -1,4 +1,4 @@
-//! Ids: of partners, clients and holdings, and the key of a client.
+//! The ids of partners, clients and holdings, and the key of a client.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ pub const MAX_ID_CHARS: usize = 128;
 /// Longest id of a holding (subscription, assignment, user …), in characters.
 pub const MAX_HOLDING_ID_CHARS: usize = 200;
 
-/// The key of a client: one partner's record of one business. Two partners may hold the same
-/// business; these are two clients. It stands in everything that is told of the client, so copies share their text.
+/// The key of a client: one partner's record of one business. Two partners may look after the same business; these are two
+/// clients. Every change repeats the key, so clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientKey {
     pub partner: Arc<str>,
@@ -20,7 +20,7 @@ pub struct ClientKey {
 
 impl ClientKey {
     /// # Errors
-    /// When either id is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`, or is `.` or `..`.
+    /// If either id is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`, or is `.` or `..`.
     pub fn new(partner: &str, client: &str) -> Result<Self, String> {
         check_id("partner", partner)?;
         check_id("client", client)?;
@@ -33,7 +33,7 @@ impl ClientKey {
     /// Reads `{partner}/{client}`, the `subject` of an event.
     ///
     /// # Errors
-    /// When it is not two ids with one slash between them.
+    /// If it is not two ids with one slash between them.
     pub fn from_subject(subject: &str) -> Result<Self, String> {
         let (partner, client) = subject
             .split_once('/')
@@ -49,7 +49,7 @@ impl fmt::Display for ClientKey {
 }
 
 /// # Errors
-/// When `id` is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`, or is `.` or `..`; `what` names it.
+/// If `id` is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`, or is `.` or `..`. The message calls it `what`.
 pub fn check_id(what: &str, id: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | ':' | '@' | '-');
     if id.is_empty() {
@@ -58,7 +58,7 @@ pub fn check_id(what: &str, id: &str) -> Result<(), String> {
     if id.chars().count() > MAX_ID_CHARS {
         return Err(format!("the {what} id is longer than {MAX_ID_CHARS} characters"));
     }
-    // Clients resolve these two segments before they send a URL, percent-encoded ones too (RFC 3986, WHATWG).
+    // HTTP clients resolve these two path segments, even percent-encoded (RFC 3986, WHATWG), so no URL can contain them.
     if matches!(id, "." | "..") {
         return Err(format!(
             "the {what} id is `{id}`, which no URL can name; send another id"
@@ -73,7 +73,7 @@ pub fn check_id(what: &str, id: &str) -> Result<(), String> {
     }
 }
 
-/// The id of a holding: 1–200 characters, whatever the upstream app uses.
+/// The id of a holding: 1–200 characters of any kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Id(Box<str>);
@@ -104,7 +104,7 @@ impl Serialize for Id {
     }
 }
 
-/// Keeps foreign text short where it is quoted in a reason.
+/// Shortens untrusted text that an error message quotes.
 #[must_use]
 pub fn clip(text: &str) -> String {
     const KEEP: usize = 80;

@@ -1,8 +1,8 @@
-//! The lifecycles: what events and timers do to a client. Pure: no I/O, no async, no clock, no SQL.
+//! The lifecycles: the effect of events and timers on a client. Pure: no I/O, no async, no clock, no SQL.
 //!
 //! `docs/lifecycles.md` states every rule. The rules come from three published articles, cited by number:
-//! 000, client statuses in a partner space; 001, client status definitions of a reporting
-//! dashboard; 002, partner access to customers' accounts.
+//! 000, *Understanding client statuses in your Partner space*; 001, *Client Status Definitions* (a reporting dashboard);
+//! 002, *Improved Connection Management* (a partner's access to a customer's account).
 
 pub mod access;
 pub mod action;

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 /// Longest client name, in characters, once trimmed.
 pub const MAX_NAME_CHARS: usize = 200;
 
-/// Longest key, in bytes, that is stored as it is. Normalization can make a name 18 times as long, and PostgreSQL's
-/// indexes have room for about 2,700 bytes a row; the digest of a longer key stands for it.
+/// Longest key, in bytes, that is stored unhashed. Normalization can make a name 18 times as long, and an index row of
+/// PostgreSQL has room for about 2,700 bytes. A longer key is replaced by its digest.
 const MAX_KEY_BYTES: usize = 1_024;
 
 /// A client's name: 1–200 characters once trimmed, at least one of them visible. It keeps its spelling.
@@ -29,7 +29,7 @@ impl Name {
         &self.0
     }
 
-    /// The key by which names are compared: two names that a person reads as one have the same key (001).
+    /// The key by which names are compared: two names that a person reads as the same have the same key (001).
     ///
     /// Unicode's NFKC and full case folding, without characters that have no glyph, every run of white space as one
     /// space. Beyond the standard, the Turkish `İ` and `ı` count as `i`: `IŞIK` is the upper case of `ışık`.
@@ -75,8 +75,8 @@ impl Serialize for Name {
 fn folded(name: &str) -> String {
     let nfkc = ComposingNormalizerBorrowed::new_nfkc();
     let mut text = name.to_owned();
-    // Normalization can bring out characters that fold or that are invisible, and folding can undo normalization:
-    // three rounds reach what does not change any more.
+    // Normalization can produce characters that fold or that are invisible, and folding can undo normalization. After
+    // three rounds the text no longer changes.
     for _ in 0..3 {
         let normal = nfkc.normalize(&visible(&text)).into_owned();
         text = CaseMapper::new().fold_string(&normal).into_owned();
@@ -85,7 +85,7 @@ fn folded(name: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Text without its invisible characters, and with a plain space for every white one.
+/// The text without invisible characters, with a plain space for every white-space character.
 fn visible(text: &str) -> String {
     text.chars()
         .filter_map(|c| match c {
@@ -96,13 +96,13 @@ fn visible(text: &str) -> String {
         .collect()
 }
 
-/// The blank pattern of Braille is a symbol to Unicode, and a space to whoever reads it.
+/// The blank Braille pattern is a symbol in Unicode, but readers see a space.
 fn is_white(c: char) -> bool {
     c == '\u{2800}' || CodePointSetData::new::<WhiteSpace>().contains(c)
 }
 
-/// Control characters, and those that only tell how others are shown. Of the latter, some have a sign of their own
-/// around what follows (the Arabic number sign).
+/// Control characters and format characters. Some format characters are visible, because they enclose the text that
+/// follows (the Arabic number sign).
 fn is_invisible(c: char) -> bool {
     if CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) {
         return true;
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_its_own_key_and_fits_an_index() {
+    fn the_key_of_a_key_is_itself_and_a_key_fits_an_index() {
         for text in [
             "Straße",
             "ﬁrma",
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_trimmed_keeps_its_spelling_and_can_be_seen() {
+    fn a_name_is_trimmed_visible_and_keeps_its_spelling() {
         assert_eq!(name("  Cafe\u{301}  ").unwrap().as_str(), "Cafe\u{301}");
         assert!(name(&"x".repeat(200)).is_ok());
         assert!(name(&"x".repeat(201)).is_err());
@@ -208,9 +208,6 @@ mod tests {
                 "{blank:?}"
             );
         }
-        assert!(
-            name("\u{600}").is_ok(),
-            "the Arabic number sign has a sign of its own"
-        );
+        assert!(name("\u{600}").is_ok(), "the Arabic number sign is visible");
     }
 }

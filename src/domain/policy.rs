@@ -1,41 +1,44 @@
-//! The durations and thresholds that timers are computed from, and when each set took effect.
+//! Policies: the durations and thresholds that timers are computed from, and when each policy took effect.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-/// One set of durations and thresholds. Durations are kept in microseconds.
+use super::text_enum::text_enum;
+
+/// One set of durations and thresholds. Durations are stored in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// How long access lasts after the partner last entered (002: 60 days).
+    /// Time from the partner's last entry to the expiry of its access (002: 60 days).
     #[serde(with = "micros")]
     pub access_idle: TimeDelta,
-    /// Expiry of a counted account runs from its so-many-th job (002: 100 jobs).
+    /// Total of jobs from which a counted account's access can expire (002: 100 jobs).
     pub mature_after_jobs: u64,
     /// Whether expiry waits for the account's update to the new access rules (002).
     pub from_account_update: bool,
-    /// How long before expiry a warning goes out: longest first, each less than `access_idle`.
+    /// Times before expiry at which a warning is published: longest first, each less than `access_idle`.
     #[serde(with = "micros_list")]
     pub warn_before: Vec<TimeDelta>,
-    /// From the loss of the link to the end of the partner's subscriptions.
+    /// Time from the end of the link to the end of the partner's subscriptions.
     #[serde(with = "micros")]
     pub subscriptions_grace: TimeDelta,
     pub subscriptions_end: SubscriptionsEnd,
-    /// From termination to the removal of report schedules, margin rules and assignments.
+    /// Time from termination to the removal of report schedules, margin rules and assignments.
     #[serde(with = "micros")]
     pub cleanup_grace: TimeDelta,
-    /// How long an invitation may stay open before its sender is told (000, FAQ).
+    /// Time from an invitation until it counts as stalled (000, FAQ).
     #[serde(with = "micros")]
     pub stalled_after: TimeDelta,
 }
 
-/// When the subscriptions of an archived or lost client end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SubscriptionsEnd {
-    #[default]
-    AtOnce,
-    /// Not before what was paid for.
-    PaidUntil,
+text_enum! {
+    /// When the subscriptions of an archived or lost client end.
+    #[derive(Default)]
+    pub enum SubscriptionsEnd {
+        #[default]
+        AtOnce = "at_once",
+        /// Not before `paid_until`.
+        PaidUntil = "paid_until",
+    }
 }
 
 impl Default for Policy {
@@ -53,15 +56,15 @@ impl Default for Policy {
     }
 }
 
-/// Every policy there was, with the moment it took effect: policy is part of history, so that
-/// yesterday's answers stay what they were.
+/// Every policy with the moment it took effect. Policies are history: a changed policy does not change answers about the
+/// past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policies {
-    /// By moment; the first counts from the beginning of time.
+    /// Sorted by moment. The first is effective from the beginning of time.
     eras: Vec<(DateTime<Utc>, Policy)>,
 }
 
-/// A stretch of time under one policy: from `start` up to, but not with, `end`.
+/// A period under one policy: from `start`, up to and excluding `end`.
 #[derive(Clone, Copy, Debug)]
 pub struct Era<'a> {
     pub start: DateTime<Utc>,
@@ -78,7 +81,7 @@ impl Policies {
         }
     }
 
-    /// The policies as recorded, oldest first; the first one's moment does not count.
+    /// The policies as recorded. The oldest is effective from the beginning of time, whatever its moment.
     #[must_use]
     pub fn recorded(mut eras: Vec<(DateTime<Utc>, Policy)>) -> Option<Self> {
         eras.sort_by_key(|(from, _)| *from);
@@ -86,7 +89,7 @@ impl Policies {
         Some(Self { eras })
     }
 
-    /// How many there are. They are only ever added to.
+    /// The number of policies. It only grows.
     #[must_use]
     pub fn count(&self) -> i64 {
         i64::try_from(self.eras.len()).unwrap_or(i64::MAX)
@@ -98,13 +101,13 @@ impl Policies {
         &self.eras[self.index(moment)].1
     }
 
-    /// The policy that deadlines to come are computed from.
+    /// The latest policy. Future deadlines are computed from it.
     #[must_use]
     pub fn latest(&self) -> &Policy {
         &self.eras[self.eras.len() - 1].1
     }
 
-    /// The era of a moment and all after it.
+    /// The era of a moment, and all later ones.
     pub fn eras_from(&self, moment: DateTime<Utc>) -> impl Iterator<Item = Era<'_>> {
         (self.index(moment)..self.eras.len()).map(|i| Era {
             start: self.eras[i].0,
@@ -129,7 +132,7 @@ impl Default for Policies {
     }
 }
 
-/// A moment so much later; the end of time where that is past what can be counted.
+/// The moment `by` later, or the end of time if that overflows.
 #[must_use]
 pub fn later(moment: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
     moment.checked_add_signed(by).unwrap_or(DateTime::<Utc>::MAX_UTC)

@@ -1,26 +1,26 @@
-//! Why an event is not possible at its place in a client's history. Data, not an error.
+//! Refusals: the reasons why an event is not possible at its place in a client's history.
 
 use serde::{Deserialize, Serialize};
 
 macro_rules! refusals {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $words:literal;)*) => {
-        /// A reason code. An event that is refused stays in the log; when an event that belongs
-        /// before it arrives late, it is looked at again.
+        /// A reason code. A refused event stays in the event log. When an earlier event arrives late, the refused event is
+        /// evaluated again. A refusal is data, not an error.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Refusal { $($(#[$doc])* $variant,)* }
 
         impl Refusal {
-            /// Every code, for tables and documentation.
+            /// Every refusal.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The code as it stands in the log, on the wire and in metrics.
+            /// The code in the event log, in JSON and in metrics.
             #[must_use]
             pub fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)* }
             }
 
-            /// The same in words, for people.
+            /// The reason in a sentence.
             #[must_use]
             pub fn words(self) -> &'static str {
                 match self { $(Self::$variant => $words,)* }
@@ -37,29 +37,29 @@ macro_rules! refusals {
 
 refusals! {
     UnknownClient = "unknown_client", "the client was never added, or is deleted";
-    AlreadyExists = "already_exists", "the client exists already";
+    AlreadyExists = "already_exists", "the client already exists";
     /// 001: "a company with that name already exists", terminated ones included.
-    NameTaken = "name_taken", "another client of this partner bears that name";
-    AlreadyLinked = "already_linked", "the client is linked already";
-    InvitationWasRejected = "invitation_was_rejected", "the invitation was rejected: delete the client";
-    AccessWasRejected = "access_was_rejected", "the identity check failed: the back office decides";
+    NameTaken = "name_taken", "another client of this partner has the name";
+    AlreadyLinked = "already_linked", "the client is already linked";
+    InvitationWasRejected = "invitation_was_rejected", "the invitation was rejected; delete the client";
+    AccessWasRejected = "access_was_rejected", "the identity check failed; the back office decides";
     NotInvited = "not_invited", "there is no open invitation";
-    NotAReferral = "not_a_referral", "only an invitation by referral can be rejected";
-    NotLinked = "not_linked", "the link does not allow it";
-    StillLinked = "still_linked", "archive the client first";
+    NotAReferral = "not_a_referral", "only a referral invitation can be rejected";
+    NotLinked = "not_linked", "the link's status does not allow it";
+    StillLinked = "still_linked", "the client is still linked; archive it first";
     Terminated = "terminated", "the service is terminated";
     NotActive = "not_active", "the service is not active";
-    AlreadyTerminated = "already_terminated", "the service is terminated already";
+    AlreadyTerminated = "already_terminated", "the service is already terminated";
     NotTerminated = "not_terminated", "the service is not terminated";
-    DuplicateId = "duplicate_id", "that id is there already";
-    UnknownId = "unknown_id", "that id is not there";
+    DuplicateId = "duplicate_id", "the client already has a holding with this id";
+    UnknownId = "unknown_id", "the client has no holding with this id";
     AlreadyEnded = "already_ended", "the subscription has ended";
-    /// 002: someone got in, or tried to.
+    /// 002: someone entered the account, or tried to.
     NoAccess = "no_access", "the partner had no access at that moment";
-    NotConnected = "not_connected", "partner and client are not connected: send a new invitation";
-    AlreadyDisabled = "already_disabled", "access is disabled already";
-    AlreadyEnabled = "already_enabled", "access is enabled already";
-    AlreadyRequested = "already_requested", "a request is open already";
+    NotConnected = "not_connected", "partner and client are not connected; send a new invitation";
+    AlreadyDisabled = "already_disabled", "access is already disabled";
+    AlreadyEnabled = "already_enabled", "access is already enabled";
+    AlreadyRequested = "already_requested", "a request is already open";
     NoRequest = "no_request", "there is no open request";
 }
 

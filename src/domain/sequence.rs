@@ -1,12 +1,13 @@
-//! The `sequence` of an event: orders events of the same time.
+//! The `sequence` of an event, which orders events of the same time.
 
 use std::cmp::Ordering;
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-/// Digits alone are a number of any length and come first, by their value: `9` before `10`. All else comes after,
-/// as text. What has the same value (`7`, `07`) is ordered as text, so that only equal sequences are equal.
+/// Digits alone are a number of any length. Numbers come first, ordered by value: `9` before `10`. All other sequences
+/// follow, ordered as text. Numbers of the same value (`7`, `07`) are ordered as text, so that only identical sequences
+/// are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sequence(Box<str>);
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_first_by_value_and_then_all_else_as_text() {
+    fn numbers_come_first_by_value_then_all_others_as_text() {
         let long = format!("1{}", "0".repeat(100));
         let sorted = [
             "0", "00", "001", "01", "1", "2", "9", "10", "99", "100", &long, "", "-1", "1.5", "10a", "9a",

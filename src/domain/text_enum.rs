@@ -72,6 +72,7 @@ mod tests {
             assert_eq!(serde_json::from_value::<Light>(text.into()).unwrap(), light);
         }
         assert_eq!(Light::ALL, [Light::Red, Light::GreenArrow]);
+        assert_eq!(Light::NAMES, ["red", "green-arrow"]);
         assert_eq!(Light::from_name("Red"), None);
     }
 }

@@ -13,7 +13,6 @@ pub fn rfc3339(time: DateTime<Utc>) -> String {
 ///
 /// # Errors
 /// Those of the serializer.
-#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
 pub fn serialize_optional<S: Serializer>(time: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => to.serialize_str(&rfc3339(*time)),

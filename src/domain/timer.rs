@@ -1,4 +1,4 @@
-//! Timers: moments at which a client changes although nothing happens.
+//! Timers: moments at which a client changes without an event, and the sweeps that find them.
 
 use chrono::{DateTime, Utc};
 
@@ -49,8 +49,7 @@ pub struct Due {
 }
 
 impl Client {
-    /// The timers that are running under a policy, each with its next due time, earliest first
-    /// only within a kind.
+    /// The timers that are running under a policy, each with its next due time. They are not sorted by time.
     pub fn due(&self, policy: &Policy) -> impl Iterator<Item = Due> {
         Timer::ALL
             .into_iter()
@@ -78,9 +77,9 @@ impl Client {
         }
     }
 
-    /// The next timer that fires at or before a moment. Policy counts as it was: a timer fires
-    /// under the policy in force at its due time, and one that a new policy makes overdue fires
-    /// when that policy takes effect. None fires before what the client has already seen.
+    /// The next timer that fires at or before a moment. A timer fires under the policy in force at its due time. A timer
+    /// that a new policy makes overdue fires when that policy takes effect. No timer fires before the last event or timer
+    /// that the client has seen.
     #[must_use]
     pub fn next_due(&self, until: DateTime<Utc>, policies: &Policies) -> Option<Due> {
         let as_of = self.as_of()?;
@@ -99,7 +98,7 @@ impl Client {
             })
     }
 
-    /// Fires one timer that [`Client::next_due`] named.
+    /// Fires a timer that [`Client::next_due`] returned.
     pub fn fire(&mut self, due: Due, policies: &Policies) {
         let policy = policies.at(due.at);
         match due.timer {
@@ -126,15 +125,15 @@ impl Client {
         self.fired = Some(due.at);
     }
 
-    /// Fires what is due at or before a moment, in order of due time.
+    /// Fires every timer that is due at or before a moment, in order of due time.
     pub fn advance(&mut self, until: DateTime<Utc>, policies: &Policies) {
         while let Some(due) = self.next_due(until, policies) {
             self.fire(due, policies);
         }
     }
 
-    /// When each sweep has to look at this client next, once everything due has fired. A policy that is recorded but
-    /// not yet in force counts too.
+    /// The deadline of this client for a sweep, once every due timer has fired: when the sweep next has something to do.
+    /// Policies that are recorded but not yet in force count too.
     #[must_use]
     pub fn deadline(&self, sweep: Sweep, policies: &Policies) -> Option<DateTime<Utc>> {
         let as_of = self.as_of()?;
@@ -150,7 +149,7 @@ impl Client {
 }
 
 impl super::holdings::Subscription {
-    /// When this subscription ends because its link was lost.
+    /// When this subscription ends because its link ended.
     fn ends_at(&self, policy: &Policy) -> Option<DateTime<Utc>> {
         let grace_over = later(self.link_lost_at?, policy.subscriptions_grace);
         match (policy.subscriptions_end, self.paid_until) {

@@ -1,4 +1,4 @@
-//! A client as the world sees it: the same JSON in the CLI and over HTTP.
+//! The public view of a client: the same JSON in the CLI and over HTTP.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -13,8 +13,8 @@ use super::policy::Policy;
 use super::service::ServiceStatus;
 use super::time::serialize_optional;
 
-/// Everything that can be said of a client at one moment. Times are RFC 3339 in UTC.
-#[expect(clippy::struct_excessive_bools, reason = "they are the seeds' own words")]
+/// A client at one moment. Times are RFC 3339 in UTC.
+#[expect(clippy::struct_excessive_bools, reason = "the articles define each of them")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClientView {
     pub partner: String,
@@ -23,7 +23,7 @@ pub struct ClientView {
     pub link: Option<LinkStatus>,
     pub service: Option<ServiceStatus>,
     pub access: AccessStatus,
-    /// Since when the partner's request for access is open.
+    /// When the partner opened its request for access, while it is open.
     #[serde(serialize_with = "serialize_optional")]
     pub access_request: Option<DateTime<Utc>>,
     #[serde(serialize_with = "serialize_optional")]
@@ -34,7 +34,7 @@ pub struct ClientView {
     pub retrieving: bool,
     pub commission: bool,
     pub status_credit: bool,
-    /// `active` or `inactive`; a deleted client is on neither.
+    /// `active` or `inactive`. None for a deleted client.
     pub tab: Option<&'static str>,
     pub subscriptions: Vec<SubscriptionView>,
     pub assignments: Vec<Id>,
@@ -45,10 +45,10 @@ pub struct ClientView {
     pub jobs_total: Option<u64>,
     #[serde(serialize_with = "serialize_optional")]
     pub last_accessed_at: Option<DateTime<Utc>>,
-    /// The last event or timer that this state knows of.
+    /// The time of the last event or timer that this state includes.
     #[serde(serialize_with = "serialize_optional")]
     pub as_of: Option<DateTime<Utc>>,
-    /// How often what is stored was written.
+    /// The number of times that the client's document was written.
     pub version: i64,
 }
 
@@ -65,8 +65,7 @@ pub struct SubscriptionView {
 }
 
 impl ClientView {
-    /// Views a client whose timers have fired up to the moment that is asked for, under the policy
-    /// in force at that moment.
+    /// The view of a client whose timers have fired up to the moment in question, under the policy in force then.
     #[must_use]
     pub fn of(key: &ClientKey, client: &Client, version: i64, policy: &Policy) -> Self {
         let ids = |set: &std::collections::BTreeSet<Id>| set.iter().cloned().collect();

@@ -1,27 +1,27 @@
-//! Whole numbers as senders write them.
+//! Whole numbers in every spelling that JSON allows.
 
 use std::fmt;
 
 use serde::Deserializer;
 use serde::de::{Error, Unexpected, Visitor};
 
-/// What error messages call them.
+/// Their name in error messages.
 pub(crate) const WHOLE: &str = "a whole number, 0 or more";
 
-/// Up to here every whole number with a fraction or an exponent (`100.0`, `1e2`) is exactly what was written. Beyond,
-/// it may have been rounded when it was read.
+/// Up to this value, a number that is written with a fraction or an exponent (`100.0`, `1e2`) is read exactly. A larger one
+/// may have been rounded.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Reads a whole number, also one that is written with a fraction of zero or an exponent: some languages know one kind of
-/// number only, and write it so.
+/// Reads a whole number, even one that is written with a fraction of zero or an exponent: some languages have only floating
+/// point numbers, and write them like this.
 pub(crate) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     from.deserialize_any(Whole)
 }
 
-/// The whole number that a number with a fraction or an exponent is.
+/// The whole number that equals a floating point number.
 pub(crate) fn of_float(number: f64) -> Option<u64> {
     let is_whole = number.fract() == 0.0 && (0.0..=EXACT).contains(&number);
-    // `abs`, because minus zero is written `-0`.
+    // `abs`, because `format!` writes minus zero as `-0`.
     is_whole
         .then(|| format!("{:.0}", number.abs()).parse().ok())
         .flatten()
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_numbers_in_every_spelling() {
+    fn whole_numbers_are_read_in_every_spelling() {
         for (text, expected) in [
             ("100", Some(100)),
             ("100.0", Some(100)),

@@ -1,7 +1,8 @@
 //! Random histories for property tests and the simulation: mostly events that are possible, then noise.
 //!
-//! The demo and the benchmarks generate lives of their own (`src/demo/life.rs`, `benches/throughput/population.rs`). They
-//! must look like a partner's year, or have a fixed mix; these must reach every refusal and every tie.
+//! The demo and the benchmarks generate events of their own (`src/demo/life.rs`, `benches/throughput/population.rs`). They
+//! must look like a partner's year, or give a number of events that are never refused; these must reach every refusal and
+//! every tie.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::vec;
@@ -11,7 +12,7 @@ use tenure::domain::event::{Field, FieldType, NameVerdict, TYPES, fields};
 use tenure::domain::policy::SubscriptionsEnd;
 use tenure::domain::{Client, ClientKey, Event, EventKind, Policies, Policy};
 
-/// How many clients a history is about; the first two are of different partners.
+/// The most clients in one history. The first two belong to different partners.
 const MOST_CLIENTS: usize = 6;
 
 /// The events that random histories are made of, with their weights. Types that are missing here get an event of their
@@ -90,7 +91,7 @@ const MENU: &[(u32, &str, &str)] = &[
     (4, "account.updated", "{}"),
 ];
 
-/// Steps from one event to the next: ties, neighbours, and both sides of what policies measure.
+/// The gaps between events: ties, neighbours, and both sides of the durations of policies.
 const GAPS_MICROS: &[i64] = &[
     0,
     0,
@@ -123,18 +124,18 @@ pub fn beginning() -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600, 0).expect("2026-01-01")
 }
 
-/// So many microseconds after the beginning.
+/// The moment this many microseconds after the beginning.
 pub fn moment(micros: i64) -> DateTime<Utc> {
     beginning() + TimeDelta::microseconds(micros)
 }
 
-/// The client of a number: two partners, and of each several clients.
+/// The client with this number. There are two partners with several clients each.
 pub fn client_key(number: usize) -> ClientKey {
     let partner = ["acme", "zenith"][number % 2];
     ClientKey::new(partner, &format!("c-{}", number / 2)).expect("a key")
 }
 
-/// What is drawn for one event; the life of its client so far makes an event of it.
+/// The random choices for one event. The client's history so far decides which event they lead to.
 #[derive(Clone, Debug)]
 struct Draw {
     client: usize,
@@ -146,11 +147,11 @@ struct Draw {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Noise {
-    /// What the client's life allows.
+    /// An event that the client's state allows.
     None,
-    /// Anything, possible or not.
+    /// Any event, possible or not.
     Any,
-    /// Anything, at an hour long before or after.
+    /// Any event, hours or days earlier or later.
     Anytime(i64),
 }
 
@@ -172,36 +173,36 @@ fn draw(clients: usize) -> impl Strategy<Value = Draw> {
     )
 }
 
-/// Events of one client or of several, in the order in which an app would tell them but for noise, each
-/// once. What is plausible is judged by these policies; verdicts about names are left open.
+/// Events of one client or of several, each once, in the order in which an app would send them, apart from noise. These
+/// policies decide which events are possible. Names are undecided.
 pub fn history(policies: Policies, clients: usize, longest: usize) -> impl Strategy<Value = Vec<Event>> {
-    vec(draw(clients.clamp(1, MOST_CLIENTS)), 0..=longest).prop_map(move |draws| live(&draws, &policies))
+    vec(draw(clients.clamp(1, MOST_CLIENTS)), 0..=longest).prop_map(move |draws| events_of(&draws, &policies))
 }
 
-/// The same under the default policies.
+/// A history under the default policy.
 pub fn arbitrary_history(clients: usize, longest: usize) -> impl Strategy<Value = Vec<Event>> {
     history(Policies::default(), clients, longest)
 }
 
-/// Policies, and events of so many clients that lived under them.
+/// Policies, and a history of this many clients under them.
 pub fn arbitrary_case(clients: usize, longest: usize) -> impl Strategy<Value = (Policies, Vec<Event>)> {
     let draws = vec(draw(clients.clamp(1, MOST_CLIENTS)), 0..=longest);
     (arbitrary_policies(), draws).prop_map(|(policies, draws)| {
-        let events = live(&draws, &policies);
+        let events = events_of(&draws, &policies);
         (policies, events)
     })
 }
 
-/// Lets the clients live as drawn.
-fn live(draws: &[Draw], policies: &Policies) -> Vec<Event> {
+/// Turns the choices into events.
+fn events_of(draws: &[Draw], policies: &Policies) -> Vec<Event> {
     let menu = menu();
-    let mut lives = vec![Client::default(); MOST_CLIENTS];
+    let mut clients_so_far = vec![Client::default(); MOST_CLIENTS];
     let mut now = beginning();
     let mut events = Vec::with_capacity(draws.len());
     for (number, draw) in draws.iter().enumerate() {
         now += TimeDelta::microseconds(GAPS_MICROS[draw.gap]);
-        let life = &mut lives[draw.client];
-        life.advance(now, policies);
+        let client = &mut clients_so_far[draw.client];
+        client.advance(now, policies);
         let mut event = Event {
             source: ["app/crm", "app/dashboard"][number % 2].into(),
             id: format!("e-{number}").into(),
@@ -216,13 +217,13 @@ fn live(draws: &[Draw], policies: &Policies) -> Vec<Event> {
                 kind: kind.clone(),
                 ..event.clone()
             };
-            draw.noise != Noise::None || life.clone().apply(&trial, policies).is_ok()
+            draw.noise != Noise::None || client.clone().apply(&trial, policies).is_ok()
         };
         event.kind = choose(&menu, draw.choice, possible);
         if let Noise::Anytime(shift) = draw.noise {
             event.time += TimeDelta::microseconds(shift);
-        } else if life.apply(&event, policies).is_ok() {
-            life.advance(now, policies);
+        } else if client.apply(&event, policies).is_ok() {
+            client.advance(now, policies);
         }
         events.push(event);
     }
@@ -255,7 +256,9 @@ pub fn sample(kind: &str) -> Value {
         FieldType::OneOf(names) => json!(names[0]),
         FieldType::SomeOf(names) => json!([names[0]]),
     };
-    required.map(|field| (field.name.to_owned(), value(field))).collect()
+    required
+        .map(|field| (field.name.to_owned(), value(field)))
+        .collect()
 }
 
 fn read(kind: &str, data: &str) -> EventKind {
@@ -280,7 +283,7 @@ fn choose(menu: &[(u32, EventKind)], choice: u32, possible: impl Fn(&EventKind) 
     unreachable!("less than all is left")
 }
 
-/// One to three policies, each from a moment on; some change while access runs, or is overdue.
+/// One to three policies, each from a moment on. Some change while access is enabled or its expiry is overdue.
 pub fn arbitrary_policies() -> impl Strategy<Value = Policies> {
     let era = (0i64..300, arbitrary_policy()).prop_map(|(day, policy)| (moment(day * DAY), policy));
     prop_oneof![
@@ -330,9 +333,9 @@ pub fn arbitrary_policy() -> impl Strategy<Value = Policy> {
         )
 }
 
-/// A moment in or after a history, on a day or a microsecond beside one.
+/// A moment in or after a history: the start of a day, or a microsecond before or after.
 pub fn arbitrary_moment() -> impl Strategy<Value = DateTime<Utc>> {
-    (-2i64..500, -1i64..=1).prop_map(|(day, beside)| moment(day * DAY + beside))
+    (-2i64..500, -1i64..=1).prop_map(|(day, offset)| moment(day * DAY + offset))
 }
 
 /// The same events in another order, some of them more than once.

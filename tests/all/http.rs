@@ -187,7 +187,10 @@ async fn a_structured_event_gets_its_outcome() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(body["outcomes"][0]["outcome"], "refused");
     assert_eq!(body["outcomes"][0]["code"], "not_linked");
-    assert_eq!(body["outcomes"][0]["reason"], "the link does not allow it");
+    assert_eq!(
+        body["outcomes"][0]["reason"],
+        "the link's status does not allow it"
+    );
 
     for broken in [
         "{".to_owned(),

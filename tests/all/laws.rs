@@ -1,4 +1,4 @@
-//! The laws of the pure core: what holds for every history, every policy and every moment.
+//! The laws of the domain: properties that hold for every history, every policy and every moment.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ use crate::generate::{
 const LONGEST: usize = 40;
 const MICRO: TimeDelta = TimeDelta::microseconds(1);
 
-/// `PROPTEST_CASES` raises it.
+/// `PROPTEST_CASES` raises the number of cases.
 fn config() -> ProptestConfig {
     ProptestConfig {
         failure_persistence: None,
@@ -33,7 +33,7 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// A client's life with policies and some names refused to it.
+/// A client's history with policies, some of its names refused.
 fn one_life() -> impl Strategy<Value = (Policies, Vec<Event>)> {
     let verdicts = proptest::collection::vec(proptest::bool::weighted(0.1), LONGEST);
     (arbitrary_case(1, LONGEST), verdicts).prop_map(|((policies, mut events), taken)| {
@@ -46,7 +46,7 @@ fn one_life() -> impl Strategy<Value = (Policies, Vec<Event>)> {
     })
 }
 
-/// A life, and the same events as they happen to arrive.
+/// A history, and the same events in order of arrival.
 fn life_and_arrivals() -> impl Strategy<Value = (Policies, Vec<Event>, Vec<Event>)> {
     one_life().prop_flat_map(|(policies, events)| (Just(policies), Just(events.clone()), shuffled(events)))
 }
@@ -57,7 +57,7 @@ fn sorted(events: &[Event]) -> Vec<Event> {
     sorted
 }
 
-/// One step of a life: an event with its outcome, or a timer.
+/// One step of a history: an event with its outcome, or a timer.
 struct Step<'a> {
     before: &'a Client,
     after: &'a Client,
@@ -65,7 +65,7 @@ struct Step<'a> {
     event: Option<(&'a Event, Result<(), Refusal>)>,
 }
 
-/// Walks through a history event by event and timer by timer, and shows each step.
+/// Walks through a history event by event and timer by timer, and passes each step to `step`.
 fn walk(
     events: &[Event],
     until: DateTime<Utc>,
@@ -124,7 +124,7 @@ proptest! {
     }
 
     #[test]
-    fn folding_is_applying_and_advancing_whenever_sweeps_run(
+    fn sweeps_at_any_moment_do_not_change_the_state(
         (policies, events) in one_life(),
         sweeps in proptest::collection::vec(arbitrary_moment(), 0..40),
         until in arbitrary_moment(),
@@ -147,10 +147,10 @@ proptest! {
         prop_assert_eq!(client, fold(&events, until, &policies));
     }
 
-    /// The promise: events as they arrive, the late ones known by `is_past` and folded anew, and sweeps
-    /// that run ahead of them, come to the same as the history folded at the end.
+    /// The promise of Tenure: events in order of arrival, with a replay for late ones (`is_past`) and sweeps in between, lead
+    /// to the same state as folding the history at the end.
     #[test]
-    fn arrivals_in_any_order_with_sweeps_between_come_to_the_same(
+    fn any_order_of_arrival_with_sweeps_leads_to_the_same_state(
         (policies, events, arrivals) in life_and_arrivals(),
         sweeps in proptest::collection::vec(proptest::option::weighted(0.3, arbitrary_moment()), 2 * LONGEST),
     ) {
@@ -191,7 +191,7 @@ proptest! {
     }
 
     #[test]
-    fn a_timer_has_fired_when_it_is_due_and_not_a_microsecond_before(
+    fn a_timer_fires_when_it_is_due_and_not_a_microsecond_before(
         (policies, events) in one_life(),
     ) {
         let last = last_moment(&events);
@@ -207,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn timers_fire_in_order_of_time_and_never_before_what_was_seen(
+    fn timers_fire_in_order_and_never_before_the_last_event(
         (policies, events) in one_life(),
         until in arbitrary_moment(),
     ) {
@@ -221,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn the_past_keeps_its_answer(
+    fn later_events_and_policies_do_not_change_the_past(
         (policies, events) in one_life(),
         until in arbitrary_moment(),
         later in arbitrary_policy(),
@@ -239,27 +239,27 @@ proptest! {
         prop_assert_eq!(&fold(&events, until, &changed), &answer);
     }
 
-    /// No changes if and only if all that changes tell of is the same: the replica, the name where
-    /// both have one, until when the subscriptions that both have are paid, and no notice that is new.
-    /// (From a client that was added to one that never was there is no way.)
+    /// There are no changes if and only if everything that changes report is equal: the replica, the name if both have one,
+    /// `paid_until` of the subscriptions that both have, and the notices. (No change leads from a client that was added to
+    /// one that never was.)
     #[test]
-    fn there_are_no_changes_iff_all_that_is_told_is_equal(
+    fn there_are_no_changes_iff_everything_published_is_equal(
         (policies, events, others) in life_and_arrivals(),
-        kept in 0..=2 * LONGEST,
+        count in 0..=2 * LONGEST,
         (from, to) in (arbitrary_moment(), arbitrary_moment()),
     ) {
         let before = fold(&events, from, &policies);
-        let some = &others[..kept.min(others.len())];
+        let some = &others[..count.min(others.len())];
         for after in [fold(&events, to, &policies), fold(some, from, &policies), before.clone()] {
             if before.is_known() && !after.is_known() {
                 continue;
             }
-            prop_assert_eq!(changes(&before, &after).is_empty(), tells_the_same(&before, &after));
+            prop_assert_eq!(changes(&before, &after).is_empty(), publishes_the_same(&before, &after));
         }
     }
 
     #[test]
-    fn the_changes_of_every_step_build_the_client(
+    fn the_changes_of_every_step_rebuild_the_client(
         (policies, events) in one_life(),
         until in arbitrary_moment(),
     ) {
@@ -280,42 +280,42 @@ proptest! {
     }
 
     #[test]
-    fn a_correction_makes_what_was_told_what_is_so(
+    fn corrections_lead_from_the_published_state_to_the_right_one(
         (policies, events, arrivals) in life_and_arrivals(),
-        kept in 0..=2 * LONGEST,
+        count in 0..=2 * LONGEST,
         until in arbitrary_moment(),
     ) {
-        let told = fold(&arrivals[..kept.min(arrivals.len())], until, &policies);
-        let so = fold(&events, until, &policies);
-        // Names that were refused may make more of less: nothing that was added is taken back in the log.
-        if told.is_known() && !so.is_known() {
+        let published = fold(&arrivals[..count.min(arrivals.len())], until, &policies);
+        let expected = fold(&events, until, &policies);
+        // Refused names can make a client unknown that was added with fewer events. The log never takes back an addition.
+        if published.is_known() && !expected.is_known() {
             return Ok(());
         }
-        let mut replica = Replica::of(&told);
-        for change in changes(&told, &so) {
+        let mut replica = Replica::of(&published);
+        for change in changes(&published, &expected) {
             replica.apply(&change);
         }
-        prop_assert_eq!(replica, Replica::of(&so));
-        let mut replica = Replica::of(&told);
-        for change in replica.changes_to(&Replica::of(&so)) {
+        prop_assert_eq!(replica, Replica::of(&expected));
+        let mut replica = Replica::of(&published);
+        for change in replica.changes_to(&Replica::of(&expected)) {
             replica.apply(&change);
         }
-        prop_assert_eq!(replica, Replica::of(&so), "from the replica alone");
+        prop_assert_eq!(replica, Replica::of(&expected), "from the replica alone");
     }
 
     #[test]
-    fn the_facets_keep_to_what_the_documents_say(
+    fn every_state_obeys_the_rules(
         (policies, events) in one_life(),
         until in arbitrary_moment(),
     ) {
         walk(&events, until, &policies, |step| {
-            keeps_to_the_documents(step.after)?;
-            moves_as_the_documents_say(step)
+            obeys_the_rules(step.after)?;
+            step_obeys_the_rules(step)
         })?;
     }
 
     #[test]
-    fn a_refused_event_changes_nothing_but_what_was_seen(
+    fn a_refused_event_changes_only_the_last_position(
         (policies, events) in one_life(),
         until in arbitrary_moment(),
     ) {
@@ -381,9 +381,9 @@ proptest! {
     }
 }
 
-/// A law about histories in which nothing happens says nothing.
+/// A law would hold vacuously if the random histories never got anywhere.
 #[test]
-fn the_histories_go_everywhere() {
+fn random_histories_reach_every_event_refusal_and_change() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeSet::<String>::new();
     for _ in 0..600 {
@@ -412,20 +412,20 @@ fn the_histories_go_everywhere() {
         .copied()
         .chain(ChangeKind::ALL.iter().map(|kind| kind.as_str()))
         .chain(refusals);
-    // Refusals are told by the engine.
+    // The engine publishes refusals.
     let missing: Vec<&str> = all
         .filter(|what| !seen.contains(*what) && *what != "event.refused")
         .collect();
-    assert!(missing.is_empty(), "never seen: {missing:?}");
+    assert!(missing.is_empty(), "no random history reaches {missing:?}");
 }
 
-/// Written down and read again, as after a crash.
+/// Serialised and read back, as after a crash.
 fn crashed(client: &Client) -> Client {
     let text = serde_json::to_string(client).expect("JSON");
     serde_json::from_str(&text).expect("a client")
 }
 
-fn tells_the_same(before: &Client, after: &Client) -> bool {
+fn publishes_the_same(before: &Client, after: &Client) -> bool {
     let warned = |client: &Client| client.access()?.renewal()?.warned;
     let stalled = |client: &Client| {
         let invitation = client.link.invitation()?;
@@ -448,24 +448,24 @@ fn tells_the_same(before: &Client, after: &Client) -> bool {
         && (stalled(after).is_none() || stalled(after) == stalled(before))
 }
 
-/// What holds for a client at any moment.
-fn keeps_to_the_documents(client: &Client) -> Result<(), TestCaseError> {
+/// Checks the rules that hold for every state.
+fn obeys_the_rules(client: &Client) -> Result<(), TestCaseError> {
     let active = client.link_status() == Some(LinkStatus::Active);
     let access = client.access_status().as_str();
-    // 002: access, commission and credit come with the link and end with it.
+    // 002: access, commission and status credit begin and end with the link.
     prop_assert_eq!(access != "none", active);
     prop_assert_eq!(client.connected(), active);
     prop_assert_eq!(client.status_credit(), active);
     prop_assert!(active || !client.commission());
     prop_assert!(active || client.access_request().is_none());
-    // 001: who is terminated is not billed, not seen, and brings no data.
+    // 001: a terminated client is neither billable nor visible, and retrieves no data.
     let terminated = client.service_status() == Some(ServiceStatus::Terminated);
     prop_assert!(!(terminated && (client.billable() || client.visible() || client.retrieving())));
     let pending = client.service_status() == Some(ServiceStatus::PendingAssigning);
     let unassigned =
         client.assignments.is_empty() && client.report_schedules.is_empty() && client.margin_rules.is_empty();
     prop_assert!(!pending || (unassigned && !client.billable()));
-    // 000: drafts have no active subscription, and nothing is prepared any more once linked.
+    // 000: a draft has no active subscription, and a linked client has no prepared one.
     let states: Vec<&str> = client
         .subscriptions
         .values()
@@ -473,7 +473,7 @@ fn keeps_to_the_documents(client: &Client) -> Result<(), TestCaseError> {
         .collect();
     prop_assert!(client.link_status() != Some(LinkStatus::Draft) || !states.contains(&"active"));
     prop_assert!(!active || !states.contains(&"prepared"));
-    // Ours: the deleted hold nothing of the partner's.
+    // Ours: a deleted client has no subscription that the partner manages.
     if client.link_status() == Some(LinkStatus::Deleted) {
         let partners = client
             .subscriptions
@@ -485,10 +485,10 @@ fn keeps_to_the_documents(client: &Client) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What holds for every step from one state to the next.
-fn moves_as_the_documents_say(step: &Step) -> Result<(), TestCaseError> {
+/// Checks the rules that hold for every step from one state to the next.
+fn step_obeys_the_rules(step: &Step) -> Result<(), TestCaseError> {
     let (before, after) = (step.before, step.after);
-    // 001: never back to pending, until deleted and added again.
+    // 001: a client never returns to pending, unless it is deleted and added again.
     if after.service_status() == Some(ServiceStatus::PendingAssigning)
         && before.service_status() != after.service_status()
     {
@@ -500,10 +500,10 @@ fn moves_as_the_documents_say(step: &Step) -> Result<(), TestCaseError> {
             prop_assert_eq!(after.subscriptions.get(id), Some(old));
         }
     }
-    // Timers move no link and no service, and give nothing.
+    // Timers change neither link nor service, and add nothing.
     if step.event.is_none() {
-        let told = changes(before, after);
-        let quiet = |change: &Change| {
+        let published = changes(before, after);
+        let is_allowed = |change: &Change| {
             matches!(
                 change.kind(),
                 ChangeKind::Access(AccessStatus::Expired)
@@ -513,8 +513,8 @@ fn moves_as_the_documents_say(step: &Step) -> Result<(), TestCaseError> {
                     | ChangeKind::Removed(_)
             )
         };
-        prop_assert!(told.iter().all(quiet), "{}", json!(told));
-        prop_assert!(!told.is_empty(), "a timer fired and nothing came of it");
+        prop_assert!(published.iter().all(is_allowed), "{}", json!(published));
+        prop_assert!(!published.is_empty(), "a timer fired and caused no change");
     }
     Ok(())
 }

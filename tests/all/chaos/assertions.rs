@@ -1,4 +1,4 @@
-//! What must be so in the end, by the oracle and by what the listener heard.
+//! What must be so in the end, by the oracle and by what the subscriber received.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,12 +10,12 @@ use super::flow::Message;
 use super::subscriber::Heard;
 use crate::oracle::{self, Oracle, Rules};
 
-pub fn pass(environment: &Environment, sent: &[Message], heard: &Heard) {
+pub fn pass(environment: &Environment, sent: &[Message], received: &Heard) {
     environment.tenure.assert_no_drift();
     let logged = every_event_once(environment, sent);
-    clients_as_the_oracle_says(environment, sent, heard, &logged);
+    clients_as_the_oracle_says(environment, sent, received, &logged);
     no_dead_letter_too_many(environment, sent);
-    told_in_order(environment, heard);
+    told_in_order(environment, received);
 }
 
 /// The log has every event, and nothing else. Of touches it keeps what can matter; the clients' last accesses
@@ -47,7 +47,7 @@ fn every_event_once(environment: &Environment, sent: &[Message]) -> HashSet<orac
 fn clients_as_the_oracle_says(
     environment: &Environment,
     sent: &[Message],
-    heard: &Heard,
+    received: &Heard,
     logged: &HashSet<oracle::Name>,
 ) {
     let mut oracle = Oracle::new(vec![(SystemClock.now(), Rules::default())]);
@@ -71,11 +71,15 @@ fn clients_as_the_oracle_says(
             .or_default()
             .insert(name, row[3].clone());
     }
-    let mut listener = oracle::Listener::default();
-    for change in &heard.changes {
-        listener.hear(change);
+    let mut subscriber = oracle::Subscriber::default();
+    for change in &received.changes {
+        subscriber.receive(change);
     }
-    assert!(listener.complaints.is_empty(), "{:#?}", listener.complaints);
+    assert!(
+        subscriber.contradictions.is_empty(),
+        "{:#?}",
+        subscriber.contradictions
+    );
 
     let mut found: HashMap<String, Value> = HashMap::new();
     for client in environment.tenure.json(&["client", "list"]) {
@@ -108,10 +112,10 @@ fn clients_as_the_oracle_says(
         if kept != reasons {
             differences.push(format!("{client}\n  refused  {kept:?}\n  expected {reasons:?}"));
         }
-        let told = expected.view.as_ref().map(oracle::part_told);
-        if listener.known(&client) != told {
-            let known = listener.known(&client);
-            differences.push(format!("{client}\n  heard    {known:?}\n  expected {told:?}"));
+        let told = expected.view.as_ref().map(oracle::published_part);
+        if subscriber.known(&client) != told {
+            let known = subscriber.known(&client);
+            differences.push(format!("{client}\n  received    {known:?}\n  expected {told:?}"));
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
@@ -149,7 +153,7 @@ fn no_dead_letter_too_many(environment: &Environment, sent: &[Message]) {
 }
 
 /// Every line of the journal was told, and nothing else; the first telling of each in the order of its client's.
-fn told_in_order(environment: &Environment, heard: &Heard) {
+fn told_in_order(environment: &Environment, received: &Heard) {
     let mut journal: HashMap<String, Vec<String>> = HashMap::new();
     for row in rows(
         environment,
@@ -158,9 +162,9 @@ fn told_in_order(environment: &Environment, heard: &Heard) {
         journal.entry(row[0].clone()).or_default().push(row[1].clone());
     }
     let mut told: HashMap<String, Vec<String>> = HashMap::new();
-    for change in &heard.changes {
+    for change in &received.changes {
         let subject = change["subject"].as_str().expect("text").to_owned();
-        // A new epoch would be heard as one more line of the same number.
+        // A new epoch would be received as one more line of the same number.
         let number = change["data"]["sequence"].to_string();
         told.entry(subject).or_default().push(number);
     }

@@ -18,11 +18,11 @@ fn ingest_prints_the_outcomes() {
     assert!(!log.exists(), "the store is a single file, which can be copied");
     insta::assert_snapshot!(said(&output), @r"
     14 events: 11 applied, 0 duplicates, 1 refused, 2 dead letters
-    ┌────────────┬────────────────────────────┬────────┐
-    │ refusal    ┆ reason                     ┆ events │
-    ╞════════════╪════════════════════════════╪════════╡
-    │ not_linked ┆ the link does not allow it ┆ 1      │
-    └────────────┴────────────────────────────┴────────┘
+    ┌────────────┬─────────────────────────────────────┬────────┐
+    │ refusal    ┆ reason                              ┆ events │
+    ╞════════════╪═════════════════════════════════════╪════════╡
+    │ not_linked ┆ the link's status does not allow it ┆ 1      │
+    └────────────┴─────────────────────────────────────┴────────┘
     ");
     insta::assert_snapshot!(complained(&output), @r"
     tenure: dead letter: the attribute `subject` is missing

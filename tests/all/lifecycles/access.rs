@@ -1,4 +1,4 @@
-//! Access (002): entering, disabling and enabling, requests, what an account tells of itself.
+//! Access (002): entering, disabling and enabling, requests, the account, and decisions.
 
 use serde_json::{Value, json};
 use tenure::domain::action::FORBIDDEN_ACTIONS;
@@ -63,32 +63,26 @@ pub fn stories() -> Vec<Story> {
 
 fn entering() -> Vec<Story> {
     vec![
-        story(
-            "002",
-            "access lasts 60 days from the last time the partner entered",
-        )
-        .given(active())
-        .when(on("account.accessed user=ann", t(30)))
-        .shows(json!({ "access": "enabled", "expires_at": z(t(90)), "last_accessed_at": z(t(30)) }))
-        .changes(&[]),
-        story("002", "staff that enters renews nothing")
+        story("002", "access expires 60 days after the partner last entered")
+            .given(active())
+            .when(on("account.accessed user=ann", t(30)))
+            .shows(json!({ "access": "enabled", "expires_at": z(t(90)), "last_accessed_at": z(t(30)) }))
+            .changes(&[]),
+        story("002", "staff who enter do not renew access")
             .given(active())
             .when(on("account.accessed by=staff", t(30)))
             .shows(json!({ "expires_at": z(t(60)), "last_accessed_at": null }))
             .changes(&[]),
-        story("002", "staff has access where the partner has none")
+        story("002", "staff have access when the partner has none")
             .given(disabled())
             .when(on("account.accessed by=staff", t(30)))
             .shows(json!({ "access": "disabled" })),
-        story(
-            "002",
-            "a partner that enters at the very moment of expiry is too late",
-        )
-        .given(active())
-        .when(on("account.accessed", t(60)))
-        .refused("no_access")
-        .shows(json!({ "access": "expired", "last_accessed_at": null })),
-        story("002", "a partner that enters a microsecond before is not")
+        story("002", "a partner that enters at the moment of expiry is refused")
+            .given(active())
+            .when(on("account.accessed", t(60)))
+            .refused("no_access")
+            .shows(json!({ "access": "expired", "last_accessed_at": null })),
+        story("002", "a partner that enters a microsecond earlier is not")
             .given(active())
             .when(on("account.accessed", t(60) - MICRO))
             .shows(json!({ "access": "enabled", "expires_at": z(t(120) - MICRO) })),
@@ -127,25 +121,22 @@ fn the_customer() -> Vec<Story> {
             "access": "expired", "connected": true, "commission": true, "status_credit": true,
             "expires_at": null, "link": "active",
         })),
-        story("002", "access that is enabled again is renewed")
+        story("002", "enabling access again renews it")
             .given(disabled())
             .when(on("access.enabled", t(50)))
             .shows(json!({ "access": "enabled", "expires_at": z(t(110)) }))
             .changes(&["access.enabled"]),
-        story("002", "a customer that enables answers the open request")
+        story("002", "enabling access closes the open request")
             .given(requested())
             .when(on("access.enabled", t(7)))
             .shows(json!({ "access": "enabled", "access_request": null }))
             .changes(&["access.enabled", "access.request_closed"]),
-        story(
-            "002",
-            "a customer that disables expired access drops the open request",
-        )
-        .under(short())
-        .given(active().and("access.requested", t(12)))
-        .when(on("access.disabled", t(13)))
-        .shows(json!({ "access": "disabled", "access_request": null }))
-        .changes(&["access.disabled", "access.request_closed"]),
+        story("002", "disabling expired access closes the open request")
+            .under(short())
+            .given(active().and("access.requested", t(12)))
+            .when(on("access.disabled", t(13)))
+            .shows(json!({ "access": "disabled", "access_request": null }))
+            .changes(&["access.disabled", "access.request_closed"]),
         story("002", "disabled access does not expire")
             .given(disabled())
             .until(t(1000))
@@ -156,22 +147,22 @@ fn the_customer() -> Vec<Story> {
 
 fn asking() -> Vec<Story> {
     vec![
-        story("002", "a partner asks for access that the customer disabled")
+        story("002", "a partner requests access that the customer disabled")
             .given(disabled())
             .when(on("access.requested", t(6)))
             .shows(json!({ "access": "disabled", "access_request": z(t(6)) }))
             .changes(&["access.requested"]),
-        story("002", "a partner asks for access that has expired")
+        story("002", "a partner requests access that has expired")
             .given(active())
             .when(on("access.requested", t(61)))
             .shows(json!({ "access": "expired", "access_request": z(t(61)) }))
             .changes(&["access.requested"]),
-        story("002", "a request that is approved enables, and renews")
+        story("002", "approving a request enables and renews access")
             .given(requested())
             .when(on("access.approved", t(50)))
             .shows(json!({ "access": "enabled", "access_request": null, "expires_at": z(t(110)) }))
             .changes(&["access.enabled", "access.request_closed"]),
-        story("002", "a request that is denied is closed, and may be made again")
+        story("002", "denying a request closes it")
             .given(requested())
             .when(on("access.denied", t(7)))
             .shows(json!({ "access": "disabled", "access_request": null }))
@@ -180,31 +171,28 @@ fn asking() -> Vec<Story> {
             .given(requested().and("access.denied", t(7)))
             .when(on("access.requested", t(8)))
             .shows(json!({ "access_request": z(t(8)) })),
+        story("002", "disabling disabled access leaves the open request open")
+            .given(requested())
+            .when(on("access.disabled", t(7)))
+            .refused("already_disabled")
+            .shows(json!({ "access_request": z(t(6)) })),
         story(
             "002",
-            "disabled access that is disabled again keeps the open request",
-        )
-        .given(requested())
-        .when(on("access.disabled", t(7)))
-        .refused("already_disabled")
-        .shows(json!({ "access_request": z(t(6)) })),
-        story(
-            "002",
-            "who was disconnected cannot ask, and needs a new invitation",
+            "a disconnected partner cannot request access and needs a new invitation",
         )
         .given(lost())
         .when(on("access.requested", t(11)))
         .refused("not_connected"),
-        story("002", "a new invitation alone gives no access")
+        story("002", "a new invitation alone does not enable access")
             .given(archived().and("client.invited", t(11)))
             .until(t(12))
             .shows(json!({ "link": "invited", "access": "none", "connected": false })),
-        story("002", "jobs are remembered by their highest total")
+        story("002", "the highest total of jobs is remembered")
             .given(draft().and("account.jobs_counted total=80", t(0)))
             .when(on("account.jobs_counted total=30", t(1)))
             .shows(json!({ "jobs_total": 80 }))
             .changes(&[]),
-        story("002", "jobs are counted whatever the link")
+        story("002", "jobs are counted whatever the status of the link")
             .given(archived())
             .when(on("account.jobs_counted total=0", t(11)))
             .shows(json!({ "jobs_total": 0 })),
@@ -213,50 +201,50 @@ fn asking() -> Vec<Story> {
 
 fn deciding() -> Vec<Story> {
     let mut rows = vec![
-        story("002", "a partner with access may enter")
+        story("002", "a partner with access is allowed")
             .given(active())
             .until(t(60) - MICRO)
             .decides(None, true, "access_enabled"),
-        story(
-            "002",
-            "a partner whose access has expired may not, from the very moment on",
-        )
-        .given(active())
-        .until(t(60))
-        .decides(None, false, "access_expired"),
-        story("002", "a partner whose access was disabled may not")
+        story("002", "a partner is not allowed from the moment of expiry on")
+            .given(active())
+            .until(t(60))
+            .decides(None, false, "access_expired"),
+        story("002", "a partner whose access is disabled is not allowed")
             .given(disabled())
             .until(t(6))
             .decides(None, false, "access_disabled"),
-        story("002", "a partner that was disconnected may not")
+        story("002", "a disconnected partner is not allowed")
             .given(lost())
             .until(t(11))
             .decides(None, false, "access_none"),
-        story("002", "a partner may not enter before the link")
+        story("002", "a partner is not allowed before the link is active")
             .given(invited())
             .until(t(0))
             .decides(None, false, "access_none"),
-        story("ours", "nobody may enter the account of a deleted client")
-            .given(deleted())
-            .until(t(12))
-            .decides(None, false, "unknown_client"),
+        story(
+            "ours",
+            "no partner is allowed into the account of a deleted client",
+        )
+        .given(deleted())
+        .until(t(12))
+        .decides(None, false, "unknown_client"),
         story(
             "002",
-            "a partner has the role of a business owner: what is not forbidden is allowed",
+            "a partner has the role of a business owner: every action that is not forbidden is allowed",
         )
         .given(active())
         .until(t(1))
         .decides(Some("invoices_read"), true, "access_enabled"),
         story(
             "002",
-            "for what is forbidden, a lack of access is the better reason",
+            "a forbidden action without access is refused for the lack of access",
         )
         .given(disabled())
         .until(t(6))
         .decides(Some("account_cancel"), false, "access_disabled"),
     ];
     rows.extend(FORBIDDEN_ACTIONS.iter().map(|action| {
-        story("002", format!("a partner may never do {action}"))
+        story("002", format!("a partner is never allowed {action}"))
             .given(active())
             .until(t(1))
             .decides(Some(action), false, "action_forbidden")
@@ -265,12 +253,12 @@ fn deciding() -> Vec<Story> {
 }
 
 #[test]
-fn access_moves_as_the_tables_say() {
-    tell(&stories());
+fn access_follows_the_tables() {
+    check(&stories());
 }
 
 #[test]
-fn what_is_forbidden_is_what_the_document_names() {
+fn the_forbidden_actions_are_those_of_the_document() {
     let named = [
         "account_owner_settings",
         "activity_history",
@@ -282,7 +270,7 @@ fn what_is_forbidden_is_what_the_document_names() {
 }
 
 #[test]
-fn a_total_of_jobs_is_a_whole_number_from_zero_on() {
+fn a_total_of_jobs_is_a_whole_number_of_at_least_zero() {
     for bad in [json!(-1), json!(1.5), json!(1e300), json!("7"), json!(null)] {
         assert!(
             kind_of("account.jobs_counted", &json!({ "total": bad })).is_err(),

@@ -1,4 +1,4 @@
-//! What is told of a difference, in full: type, id, from, to.
+//! The changes that events and timers cause, in full: type, id, from, to.
 
 use serde_json::json;
 use tenure::domain::{Change, Client, Policies, Refusal, changes, fold};
@@ -20,110 +20,115 @@ fn moves() -> Vec<Story> {
         ])
     };
     vec![
-        story("000", "a client that is added comes from nothing")
+        story("000", "an added client has no previous statuses")
             .when(on("client.added name=Bakery", t(0)))
-            .tells(json!([
+            .publishes(json!([
                 { "type": "link.draft", "to": "draft" },
                 { "type": "service.pending_assigning", "to": "pending_assigning" },
             ])),
-        story("ours", "a client that is added again comes from deletion")
+        story("ours", "a client that is added again comes from `deleted`")
             .given(deleted())
             .when(on("client.added name=Mill", t(12)))
-            .tells(json!([
+            .publishes(json!([
                 { "type": "link.draft", "from": "deleted", "to": "draft" },
                 { "type": "client.renamed", "from": "Bakery", "to": "Mill" },
                 { "type": "service.pending_assigning", "from": "terminated", "to": "pending_assigning" },
             ])),
-        story("ours", "a new name is told with the old one")
+        story("ours", "a renaming reports the old and the new name")
             .given(draft())
             .when(on("client.renamed name=Mill", t(0)))
-            .tells(json!([{ "type": "client.renamed", "from": "Bakery", "to": "Mill" }])),
-        story("000", "an invitation is a move and a letter")
+            .publishes(json!([{ "type": "client.renamed", "from": "Bakery", "to": "Mill" }])),
+        story("000", "an invitation changes the link and is sent")
             .given(archived())
             .when(on("client.invited", t(11)))
-            .tells(json!([
+            .publishes(json!([
                 { "type": "link.invited", "from": "archived", "to": "invited" },
                 { "type": "invitation.sent" },
             ])),
-        story("000", "the link brings access, commission and credit")
-            .given(draft().and(r#"client.invited steps=["accepted"]"#, t(-2)))
-            .when(on("invitation.accepted", t(0)))
-            .tells(json!([
-                { "type": "link.active", "from": "invited", "to": "active" },
-                { "type": "access.enabled", "from": "none", "to": "enabled" },
-                { "type": "commission.started" },
-                { "type": "status_credit.granted" },
-            ])),
-        story("000", "archiving is told with all that it ends")
+        story(
+            "000",
+            "an active link starts access, commission and status credit",
+        )
+        .given(draft().and(r#"client.invited steps=["accepted"]"#, t(-2)))
+        .when(on("invitation.accepted", t(0)))
+        .publishes(json!([
+            { "type": "link.active", "from": "invited", "to": "active" },
+            { "type": "access.enabled", "from": "none", "to": "enabled" },
+            { "type": "commission.started" },
+            { "type": "status_credit.granted" },
+        ])),
+        story("000", "archiving reports everything that ends")
             .given(active())
             .when(on("client.archived", t(1)))
-            .tells(parted("archived")),
-        story("000", "losing a client is told with all that it ends")
+            .publishes(parted("archived")),
+        story("000", "losing a client reports everything that ends")
             .given(active())
             .when(on("client.lost", t(1)))
-            .tells(parted("lost")),
-        story("000", "a referral that is rejected moves the link")
+            .publishes(parted("lost")),
+        story("000", "a rejected referral changes the link")
             .given(referred())
             .when(on("invitation.rejected", t(0)))
-            .tells(json!([{
+            .publishes(json!([{
                 "type": "link.invitation_rejected", "from": "invited", "to": "invitation_rejected",
             }])),
-        story("000", "an identity that is rejected moves the link")
+        story("000", "a rejected identity changes the link")
             .given(invited())
             .when(on("identity.rejected", t(0)))
-            .tells(json!([{ "type": "link.access_rejected", "from": "invited", "to": "access_rejected" }])),
-        story("ours", "deletion is told with the end of the service")
+            .publishes(
+                json!([{ "type": "link.access_rejected", "from": "invited", "to": "access_rejected" }]),
+            ),
+        story("ours", "deletion reports the end of the service")
             .given(draft())
             .when(on("client.deleted", t(0)))
-            .tells(json!([
+            .publishes(json!([
                 { "type": "link.deleted", "from": "draft", "to": "deleted" },
                 { "type": "service.terminated", "from": "pending_assigning", "to": "terminated" },
             ])),
-        story("001", "the first assignment is told with billing and data")
+        story("001", "the first assignment starts billing and data retrieval")
             .given(draft())
             .when(on("assignment.added assignment_id=a1", t(0)))
-            .tells(json!([
+            .publishes(json!([
                 { "type": "service.active", "from": "pending_assigning", "to": "active" },
                 { "type": "assignment.added", "id": "a1" },
                 { "type": "billing.started" },
                 { "type": "data_retrieval.started" },
             ])),
-        story("002", "expiry moves access")
+        story("002", "expiry changes access")
             .under(policy(|p| p.warn_before.clear()))
             .given(active())
             .until(t(60))
-            .tells(json!([{ "type": "access.expired", "from": "enabled", "to": "expired" }])),
-        story("002", "the customer moves access")
+            .publishes(json!([{ "type": "access.expired", "from": "enabled", "to": "expired" }])),
+        story("002", "the customer changes access")
             .given(active())
             .when(on("access.disabled", t(1)))
-            .tells(json!([{ "type": "access.disabled", "from": "enabled", "to": "disabled" }])),
+            .publishes(json!([{ "type": "access.disabled", "from": "enabled", "to": "disabled" }])),
     ]
 }
 
 fn notices() -> Vec<Story> {
     let disabled = || active().and("access.disabled", t(1));
     vec![
-        story("002", "a request is told")
+        story("002", "a request is reported")
             .given(disabled())
             .when(on("access.requested", t(2)))
-            .tells(json!([{ "type": "access.requested" }])),
-        story("002", "its end is told")
+            .publishes(json!([{ "type": "access.requested" }])),
+        story("002", "the end of a request is reported")
             .given(disabled().and("access.requested", t(2)))
             .when(on("access.denied", t(3)))
-            .tells(json!([{ "type": "access.request_closed" }])),
-        story("ours", "a warning says how near expiry is")
+            .publishes(json!([{ "type": "access.request_closed" }])),
+        story("ours", "a warning states the time until expiry")
             .given(active())
             .until(t(46))
-            .tells(json!([{ "type": "access.expiring", "to": "P14D" }])),
-        story("ours", "a warning of less than days says so in seconds")
+            .publishes(json!([{ "type": "access.expiring", "to": "P14D" }])),
+        story("ours", "a warning that is not in whole days states seconds")
             .under(policy(|p| p.warn_before = vec![TimeDelta::hours(36)]))
             .given(active())
             .until(t(59))
-            .tells(json!([{ "type": "access.expiring", "to": "PT129600S" }])),
-        story("000", "a stalled invitation is told")
+            .publishes(json!([{ "type": "access.expiring", "to": "PT129600S" }])),
+        story("000", "a stalled invitation is reported")
             .given(invited())
             .until(t(12))
-            .tells(json!([{ "type": "invitation.stalled" }])),
+            .publishes(json!([{ "type": "invitation.stalled" }])),
     ]
 }
 
@@ -139,30 +144,32 @@ fn held() -> Vec<Story> {
         story("000", "a subscription is prepared")
             .given(draft())
             .when(on("subscription.added subscription_id=s1", t(0)))
-            .tells(json!([{ "type": "subscription.prepared", "id": "s1", "to": "prepared" }])),
+            .publishes(json!([{ "type": "subscription.prepared", "id": "s1", "to": "prepared" }])),
         story("000", "a subscription starts")
             .given(active())
             .when(on("subscription.added subscription_id=s1", t(1)))
-            .tells(json!([{ "type": "subscription.started", "id": "s1", "to": "active" }])),
+            .publishes(json!([{ "type": "subscription.started", "id": "s1", "to": "active" }])),
         story("000", "a subscription is renewed for the first time")
             .given(subscribed())
             .when(on(&paid(90), t(2)))
-            .tells(json!([{ "type": "subscription.renewed", "id": "s1", "to": z(t(90)) }])),
+            .publishes(json!([{ "type": "subscription.renewed", "id": "s1", "to": z(t(90)) }])),
         story("000", "a subscription is renewed again")
             .given(subscribed().and(&paid(90), t(2)))
             .when(on(&paid(180), t(3)))
-            .tells(json!([{
+            .publishes(json!([{
                 "type": "subscription.renewed", "id": "s1", "from": z(t(90)), "to": z(t(180)),
             }])),
         story("000", "a subscription ends")
             .given(subscribed())
             .when(on("subscription.ended subscription_id=s1", t(2)))
-            .tells(json!([{ "type": "subscription.ended", "id": "s1", "from": "active", "to": "ended" }])),
-        story("001", "a clean-up tells of each thing that goes")
+            .publishes(
+                json!([{ "type": "subscription.ended", "id": "s1", "from": "active", "to": "ended" }]),
+            ),
+        story("001", "a clean-up reports every holding that it removes")
             .under(policy(|p| p.cleanup_grace = days(1)))
             .given(set_up().and("client.terminated", t(5)))
             .until(t(6))
-            .tells(json!([
+            .publishes(json!([
                 { "type": "assignment.removed", "id": "a1" },
                 { "type": "report_schedule.removed", "id": "r1" },
                 { "type": "margin_rule.removed", "id": "m1" },
@@ -170,42 +177,27 @@ fn held() -> Vec<Story> {
     ]
 }
 
-/// What is no change.
+/// Events that cause no change.
 fn silent() -> Vec<Story> {
     [
-        (
-            "002",
-            "a renewal of access would drown the rest",
-            active(),
-            "account.accessed",
-        ),
-        (
-            "002",
-            "an account's jobs are a figure",
-            active(),
-            "account.jobs_counted total=7",
-        ),
-        (
-            "002",
-            "an account's update is a figure",
-            active(),
-            "account.updated",
-        ),
+        ("002", "a renewal of access", active(), "account.accessed"),
+        ("002", "a count of jobs", active(), "account.jobs_counted total=7"),
+        ("002", "an update of the account", active(), "account.updated"),
         (
             "ours",
-            "the same name again is no new name",
+            "a renaming to the same name",
             active(),
             "client.renamed name=Bakery",
         ),
         (
             "000",
-            "a step on the way is no move",
+            "a step that is not the last",
             invited(),
             "invitation.accepted",
         ),
         (
             "000",
-            "an independent onboarding is noted",
+            "an independent onboarding",
             invited(),
             "onboarding.completed via=independent",
         ),
@@ -224,17 +216,17 @@ fn at(events: &[Event], days: i64) -> Client {
     fold(events, t(days), &Policies::default())
 }
 
-fn told(before: &Client, after: &Client) -> serde_json::Value {
+fn published(before: &Client, after: &Client) -> serde_json::Value {
     json!(changes(before, after))
 }
 
 #[test]
-fn differences_are_told_as_the_tables_say() {
-    tell(&stories());
+fn changes_follow_the_tables() {
+    check(&stories());
 }
 
 #[test]
-fn a_refusal_is_told_with_its_code() {
+fn a_refusal_is_published_with_its_code() {
     for refusal in Refusal::ALL {
         assert_eq!(
             json!(Change::EventRefused(*refusal)),
@@ -245,11 +237,11 @@ fn a_refusal_is_told_with_its_code() {
 }
 
 #[test]
-fn a_late_event_is_told_as_the_difference_it_makes() {
+fn a_late_event_is_published_as_the_difference_it_makes() {
     let assumed = active().and("subscription.added subscription_id=s1", t(5));
     let late = assumed.clone().and("client.archived", t(3));
     assert_eq!(
-        told(&at(&assumed, 6), &at(&late, 6)),
+        published(&at(&assumed, 6), &at(&late, 6)),
         json!([
             { "type": "link.archived", "from": "active", "to": "archived" },
             { "type": "access.none", "from": "enabled", "to": "none" },
@@ -257,28 +249,28 @@ fn a_late_event_is_told_as_the_difference_it_makes() {
             { "type": "commission.stopped" },
             { "type": "status_credit.withdrawn" },
         ]),
-        "the subscription never was: it has no `to`"
+        "the subscription never existed: it has no `to`"
     );
 }
 
 #[test]
-fn a_late_renewal_takes_an_expiry_back() {
+fn a_late_renewal_takes_back_an_expiry() {
     let assumed = active();
     let late = assumed.clone().and("account.accessed", t(30));
     assert_eq!(
-        told(&at(&assumed, 61), &at(&late, 61)),
+        published(&at(&assumed, 61), &at(&late, 61)),
         json!([{ "type": "access.enabled", "from": "expired", "to": "enabled" }])
     );
 }
 
 #[test]
-fn over_a_long_stretch_only_the_nearest_warning_is_a_difference() {
+fn between_distant_states_only_the_nearest_warning_differs() {
     assert_eq!(
-        told(&at(&active(), 1), &at(&active(), 59)),
+        published(&at(&active(), 1), &at(&active(), 59)),
         json!([{ "type": "access.expiring", "to": "P1D" }])
     );
     assert_eq!(
-        told(&at(&active(), 1), &at(&active(), 60)),
+        published(&at(&active(), 1), &at(&active(), 60)),
         json!([{ "type": "access.expired", "from": "enabled", "to": "expired" }])
     );
 }

@@ -24,7 +24,10 @@ impl Occurred {
             let result = story
                 .play()
                 .unwrap_or_else(|why| panic!("{}: {why}", story.sentence));
-            let kind = result.event.as_ref().map(|event| event.kind.type_name().to_owned());
+            let kind = result
+                .event
+                .as_ref()
+                .map(|event| event.kind.type_name().to_owned());
             match (kind, result.outcome) {
                 (Some(kind), Ok(())) => drop(occurred.applied.insert(kind)),
                 (Some(kind), Err(refusal)) => {

@@ -16,7 +16,7 @@ pub fn stories() -> Vec<Story> {
     vec![
         story(
             "ours",
-            "deleting terminates, cleans up and ends the partner's subscriptions without grace",
+            "deletion terminates, cleans up and ends the partner's subscriptions without grace",
         )
         .under(slow())
         .given(archived_with_grace())
@@ -39,14 +39,14 @@ pub fn stories() -> Vec<Story> {
         .nothing_to_come(),
         story(
             "ours",
-            "deleting a terminated client does what its clean-up still had to do",
+            "deleting a terminated client does the outstanding clean-up",
         )
         .under(slow())
         .given(archived_with_grace().and("client.terminated", t(10)))
         .when(on("client.deleted", t(11)))
         .shows(json!({ "link": "deleted", "service": "terminated", "assignments": [] }))
         .nothing_to_come(),
-        story("ours", "a deleted client keeps its name to be remembered by")
+        story("ours", "a deleted client keeps its name in its view")
             .given(draft())
             .when(on("client.deleted", t(0)))
             .shows(json!({ "name": "Bakery", "link": "deleted" }))
@@ -61,7 +61,7 @@ pub fn stories() -> Vec<Story> {
             })),
         story(
             "000",
-            "a draft has no active subscription, even where the client's own outlived the deletion",
+            "a draft has no active subscription, even if the client's own outlived the deletion",
         )
         .under(slow())
         .given(full())
@@ -74,14 +74,14 @@ pub fn stories() -> Vec<Story> {
         ]),
         story(
             "ours",
-            "what the account told of itself outlives the deletion: it is the same account",
+            "facts about the account outlive the deletion: it is the same account",
         )
         .given(deleted_after(
             archived().and("account.jobs_counted total=100", t(10)),
         ))
         .when(on("client.added name=Bakery", t(12)))
         .shows(json!({ "jobs_total": 100 })),
-        story("ours", "one that is added again goes the whole way again")
+        story("ours", "a client that is added again must be invited again")
             .given(all_steps(
                 full()
                     .and("client.added name=Bakery", t(12))
@@ -97,7 +97,7 @@ fn deleted_after(given: Vec<Event>) -> Vec<Event> {
     given.and("client.deleted", t(11))
 }
 
-/// Archived, and everything that it held is still to go.
+/// Archived, with all its holdings still waiting for their grace periods.
 fn archived_with_grace() -> Vec<Event> {
     active()
         .and("subscription.added subscription_id=mine", t(1))
@@ -112,6 +112,6 @@ fn archived_with_grace() -> Vec<Event> {
 }
 
 #[test]
-fn deletion_goes_as_the_table_says() {
-    tell(&stories());
+fn deletion_follows_the_table() {
+    check(&stories());
 }

@@ -1,4 +1,4 @@
-//! The timers that end subscriptions (000), clean up (001), and tell of stalled invitations (000).
+//! The timers that end subscriptions (000), clean up (001) and report stalled invitations (000).
 
 use serde_json::json;
 use tenure::domain::policy::SubscriptionsEnd;
@@ -30,39 +30,42 @@ fn subscription_ends() -> Vec<Story> {
     let grace = || policy(|p| p.subscriptions_grace = days(30));
     let ended = statuses;
     vec![
-        story("000", "the partner's subscriptions end as the client is archived")
-            .given(subscribed(active()))
-            .when(on("client.archived", t(10)))
-            .reads(ended, "mine ended, theirs active")
-            .fires(&[(SubscriptionEnd, t(10))])
-            .changes(&[
-                "link.archived",
-                "access.none",
-                "commission.stopped",
-                "status_credit.withdrawn",
-                "subscription.ended mine",
-            ])
-            .nothing_to_come(),
-        story("000", "the partner's subscriptions end as the client is lost")
+        story(
+            "000",
+            "the partner's subscriptions end when the client is archived",
+        )
+        .given(subscribed(active()))
+        .when(on("client.archived", t(10)))
+        .reads(ended, "mine ended, theirs active")
+        .fires(&[(SubscriptionEnd, t(10))])
+        .changes(&[
+            "link.archived",
+            "access.none",
+            "commission.stopped",
+            "status_credit.withdrawn",
+            "subscription.ended mine",
+        ])
+        .nothing_to_come(),
+        story("000", "the partner's subscriptions end when the client is lost")
             .given(subscribed(active()))
             .when(on("client.lost", t(10)))
             .reads(ended, "mine ended, theirs active")
             .fires(&[(SubscriptionEnd, t(10))]),
         story(
             "000",
-            "what was prepared ends too, as the invitation is withdrawn",
+            "prepared subscriptions end when the invitation is withdrawn",
         )
         .given(subscribed(invited()))
         .when(on("client.archived", t(0)))
         .reads(ended, "mine ended, theirs prepared")
         .fires(&[(SubscriptionEnd, t(0))]),
-        story("000", "with grace they run on, to the microsecond")
+        story("000", "with a grace period they continue, to the microsecond")
             .under(grace())
             .given(subscribed(archived()))
             .until(t(40) - MICRO)
             .reads(ended, "mine active, theirs active")
             .fires(&[]),
-        story("000", "and end when the grace is over")
+        story("000", "they end with the grace period")
             .under(grace())
             .given(subscribed(archived()))
             .until(t(40))
@@ -72,12 +75,12 @@ fn subscription_ends() -> Vec<Story> {
     ]
 }
 
-/// What keeps a subscription from ending with its link, and what does not.
+/// Events that keep a subscription from ending with its link, and events that do not.
 fn subscription_ends_put_off() -> Vec<Story> {
     let grace = || policy(|p| p.subscriptions_grace = days(30));
     let ended = statuses;
     vec![
-        story("000", "a link that is active again in time keeps them")
+        story("000", "a link that becomes active again in time keeps them")
             .under(grace())
             .given(all_steps(
                 subscribed(archived()).and("client.invited", t(11)),
@@ -87,7 +90,7 @@ fn subscription_ends_put_off() -> Vec<Story> {
             .reads(ended, "mine active, theirs active"),
         story(
             "000",
-            "a link that is active again in the moment they end is too late",
+            "a link that becomes active again at the moment they end is too late",
         )
         .under(grace())
         .given(all_steps(
@@ -96,23 +99,26 @@ fn subscription_ends_put_off() -> Vec<Story> {
         ))
         .until(t(40))
         .reads(ended, "mine ended, theirs active"),
-        story("000", "a re-invitation alone does not keep them")
+        story("000", "a new invitation alone does not keep them")
             .under(grace())
             .given(subscribed(archived()).and("client.invited", t(11)))
             .until(t(40))
             .reads(ended, "mine ended, theirs active"),
-        story("000", "one that is added after the re-invitation is not meant")
-            .under(grace())
-            .given(
-                subscribed(archived())
-                    .and("client.invited", t(11))
-                    .and("subscription.added subscription_id=new", t(12)),
-            )
-            .until(t(100))
-            .reads(ended, "mine ended, theirs active, new prepared"),
         story(
             "000",
-            "when the re-invitation is withdrawn, each ends by the link that it lost first",
+            "a subscription added after the new invitation does not end",
+        )
+        .under(grace())
+        .given(
+            subscribed(archived())
+                .and("client.invited", t(11))
+                .and("subscription.added subscription_id=new", t(12)),
+        )
+        .until(t(100))
+        .reads(ended, "mine ended, theirs active, new prepared"),
+        story(
+            "000",
+            "when the new invitation is withdrawn, each ends by the link that ended first",
         )
         .under(grace())
         .given(
@@ -123,12 +129,15 @@ fn subscription_ends_put_off() -> Vec<Story> {
         )
         .until(t(100))
         .fires(&[(SubscriptionEnd, t(40)), (SubscriptionEnd, t(50))]),
-        story("000", "one that was ended by hand does not end again")
-            .under(grace())
-            .given(subscribed(archived()).and("subscription.ended subscription_id=mine", t(15)))
-            .until(t(100))
-            .fires(&[]),
-        story("000", "saved once, they end with the next loss of the link")
+        story(
+            "000",
+            "a subscription that was ended by an event does not end again",
+        )
+        .under(grace())
+        .given(subscribed(archived()).and("subscription.ended subscription_id=mine", t(15)))
+        .until(t(100))
+        .fires(&[]),
+        story("000", "subscriptions that outlived one link end with the next")
             .under(grace())
             .given(
                 all_steps(subscribed(archived()).and("client.invited", t(11)), t(12))
@@ -136,13 +145,13 @@ fn subscription_ends_put_off() -> Vec<Story> {
             )
             .until(t(100))
             .fires(&[(SubscriptionEnd, t(50))]),
-        story("ours", "deletion does not wait for the grace")
+        story("ours", "deletion does not wait for the grace period")
             .under(grace())
             .given(subscribed(archived()))
             .when(on("client.deleted", t(11)))
             .reads(ended, "mine ended, theirs active")
             .nothing_to_come(),
-        story("000", "an invitation that is rejected leaves what was prepared")
+        story("000", "a rejected invitation leaves prepared subscriptions")
             .given(subscribed(referred()))
             .when(on("invitation.rejected", t(0)))
             .reads(ended, "mine prepared, theirs prepared")
@@ -165,17 +174,17 @@ fn paid_until() -> Vec<Story> {
         )
     };
     vec![
-        story("ours", "what is paid for runs on until then")
+        story("ours", "a paid subscription continues until it is no longer paid")
             .under(paid())
             .given(given(90).and("client.archived", t(10)))
             .until(t(200))
             .fires(&[(SubscriptionEnd, t(90))]),
-        story("ours", "but not less than the grace")
+        story("ours", "it does not end before the grace period")
             .under(paid())
             .given(given(12).and("client.archived", t(10)))
             .until(t(200))
             .fires(&[(SubscriptionEnd, t(15))]),
-        story("ours", "without a date it ends with the grace")
+        story("ours", "a subscription without a date ends with the grace period")
             .under(paid())
             .given(
                 active()
@@ -184,7 +193,7 @@ fn paid_until() -> Vec<Story> {
             )
             .until(t(200))
             .fires(&[(SubscriptionEnd, t(15))]),
-        story("ours", "each ends at its own date")
+        story("ours", "each subscription ends at its own date")
             .under(paid())
             .given(
                 given(90)
@@ -194,7 +203,7 @@ fn paid_until() -> Vec<Story> {
             .until(t(200))
             .fires(&[(SubscriptionEnd, t(15)), (SubscriptionEnd, t(90))])
             .changes(&["subscription.ended s2", "subscription.ended s1"]),
-        story("ours", "a renewal after the loss moves the end")
+        story("ours", "a renewal after the end of the link moves the end")
             .under(paid())
             .given(given(90).and("client.archived", t(10)).and(
                 &format!("subscription.renewed subscription_id=s1 paid_until={}", z(t(120))),
@@ -202,7 +211,7 @@ fn paid_until() -> Vec<Story> {
             ))
             .until(t(200))
             .fires(&[(SubscriptionEnd, t(120))]),
-        story("ours", "a renewal to a date that is past ends it at once")
+        story("ours", "a renewal to a past date ends it at once")
             .under(paid())
             .given(given(90).and("client.archived", t(10)))
             .when(on(
@@ -210,7 +219,7 @@ fn paid_until() -> Vec<Story> {
                 t(20),
             ))
             .fires(&[(SubscriptionEnd, t(20))]),
-        story("ours", "at once means at once, whatever is paid")
+        story("ours", "with `at_once` it ends at once, whatever is paid")
             .given(given(90))
             .when(on("client.archived", t(10)))
             .fires(&[(SubscriptionEnd, t(10))]),
@@ -219,7 +228,7 @@ fn paid_until() -> Vec<Story> {
 
 fn cleanup() -> Vec<Story> {
     let grace = || policy(|p| p.cleanup_grace = days(7));
-    let kept = json!({ "assignments": ["a1"], "report_schedules": ["r1"], "margin_rules": ["m1"] });
+    let holdings = json!({ "assignments": ["a1"], "report_schedules": ["r1"], "margin_rules": ["m1"] });
     let gone = json!({ "assignments": [], "report_schedules": [], "margin_rules": [] });
     vec![
         story("001", "a terminated client is cleaned up at once")
@@ -229,15 +238,15 @@ fn cleanup() -> Vec<Story> {
             .shows(gone.clone()),
         story(
             "001",
-            "with grace it keeps what it had, to the microsecond, and is not billed all the same",
+            "with a grace period it keeps its holdings, to the microsecond, and is not billable",
         )
         .under(grace())
         .given(terminated())
         .until(t(17) - MICRO)
-        .shows(kept.clone())
+        .shows(holdings.clone())
         .shows(json!({ "billable": false, "retrieving": false }))
         .next(TerminatedCleanup, t(17)),
-        story("001", "and loses it when the grace is over")
+        story("001", "it loses them when the grace period is over")
             .under(grace())
             .given(terminated())
             .until(t(17))
@@ -249,18 +258,18 @@ fn cleanup() -> Vec<Story> {
                 "margin_rule.removed m1",
             ])
             .nothing_to_come(),
-        story("001", "reactivated in time it keeps everything")
+        story("001", "a client that is reactivated in time keeps everything")
             .under(grace())
             .given(terminated().and("client.reactivated", t(17) - MICRO))
             .until(t(100))
-            .shows(kept)
+            .shows(holdings)
             .fires(&[]),
-        story("001", "reactivated in the moment of the clean-up it is too late")
+        story("001", "a reactivation at the moment of the clean-up is too late")
             .under(grace())
             .given(terminated().and("client.reactivated", t(17)))
             .until(t(100))
             .shows(gone.clone()),
-        story("001", "terminated again, the grace runs again")
+        story("001", "a second termination starts a second grace period")
             .under(grace())
             .given(
                 terminated()
@@ -269,7 +278,7 @@ fn cleanup() -> Vec<Story> {
             )
             .until(t(100))
             .fires(&[(TerminatedCleanup, t(22))]),
-        story("001", "where there is nothing to clean up, nothing is due")
+        story("001", "without holdings no clean-up is due")
             .given(draft())
             .when(on("client.terminated", t(0)))
             .fires(&[])
@@ -279,26 +288,23 @@ fn cleanup() -> Vec<Story> {
 
 fn stalled() -> Vec<Story> {
     vec![
-        story(
-            "000",
-            "an invitation that is open for 14 days has stalled: resend it",
-        )
-        .given(invited())
-        .until(t(12))
-        .shows(json!({ "link": "invited" }))
-        .fires(&[(StalledInvitation, t(12))])
-        .changes(&["invitation.stalled"]),
-        story("000", "not a microsecond before")
+        story("000", "an invitation that is open for 14 days has stalled")
+            .given(invited())
+            .until(t(12))
+            .shows(json!({ "link": "invited" }))
+            .fires(&[(StalledInvitation, t(12))])
+            .changes(&["invitation.stalled"]),
+        story("000", "it has not stalled a microsecond earlier")
             .given(invited())
             .until(t(12) - MICRO)
             .fires(&[])
             .next(StalledInvitation, t(12)),
-        story("000", "it is said once an invitation")
+        story("000", "an invitation stalls once")
             .given(invited())
             .until(t(1000))
             .fires(&[(StalledInvitation, t(12))])
             .nothing_to_come(),
-        story("000", "a resend counts anew")
+        story("000", "a resend starts the 14 days again")
             .given(invited().and("client.invited", t(5)))
             .until(t(100))
             .fires(&[(StalledInvitation, t(19))]),
@@ -307,7 +313,7 @@ fn stalled() -> Vec<Story> {
             .until(t(100))
             .fires(&[(StalledInvitation, t(34))])
             .changes(&["invitation.stalled"]),
-        story("000", "one that accepted, and did no more, has stalled too")
+        story("000", "an invitation with one completed step can stall")
             .given(invited().and("invitation.accepted", t(-1)))
             .until(t(100))
             .fires(&[(StalledInvitation, t(12))]),
@@ -320,7 +326,7 @@ fn stalled() -> Vec<Story> {
             .given(invited().and("client.archived", t(0)))
             .until(t(1000))
             .fires(&[]),
-        story("000", "settings may say another span")
+        story("000", "the policy sets the time")
             .under(policy(|p| p.stalled_after = days(3)))
             .given(invited())
             .until(t(1000))
@@ -329,6 +335,6 @@ fn stalled() -> Vec<Story> {
 }
 
 #[test]
-fn endings_come_as_the_tables_say() {
-    tell(&stories());
+fn endings_follow_the_tables() {
+    check(&stories());
 }

@@ -1,4 +1,4 @@
-//! Settings that change, and timers of one moment: which policy counts, and what fires first.
+//! Changing policies, and timers of the same moment: which policy counts, and which timer fires first.
 
 use serde_json::json;
 use tenure::domain::Policy;
@@ -15,7 +15,7 @@ pub fn stories() -> Vec<Story> {
     [eras(), other_eras(), together()].concat()
 }
 
-/// Policy is part of history: each moment goes by the settings that were in force.
+/// Policies are history: the policy in force at a moment decides.
 fn eras() -> Vec<Story> {
     let idle = |span: i64| {
         changed(|p| {
@@ -26,7 +26,7 @@ fn eras() -> Vec<Story> {
     vec![
         story(
             "ours",
-            "what expired under the old settings stays expired under longer ones",
+            "access that expired under the old policy stays expired under a longer one",
         )
         .under(policy_change(idle(60), t(61), idle(90)))
         .given(active())
@@ -35,7 +35,7 @@ fn eras() -> Vec<Story> {
         .fires(&[(AccessExpiry, t(60))]),
         story(
             "ours",
-            "longer settings in force at the very moment of expiry put it off",
+            "a longer policy that takes effect at the moment of expiry delays it",
         )
         .under(policy_change(idle(60), t(60), idle(90)))
         .given(active())
@@ -43,30 +43,27 @@ fn eras() -> Vec<Story> {
         .fires(&[(AccessExpiry, t(90))]),
         story(
             "ours",
-            "shorter settings make access overdue: it expires as they take effect",
+            "a shorter policy makes access overdue: it expires when the policy takes effect",
         )
         .under(policy_change(idle(60), t(50), idle(30)))
         .given(active())
         .until(t(100))
         .fires(&[(AccessExpiry, t(50))]),
+        story("ours", "a moment earlier, access is enabled until the old expiry")
+            .under(policy_change(idle(60), t(50), idle(30)))
+            .given(active())
+            .until(t(50) - MICRO)
+            .shows(json!({ "access": "enabled", "expires_at": z(t(60)) }))
+            .fires(&[]),
         story(
             "ours",
-            "and the moment before, it was enabled until the old expiry",
-        )
-        .under(policy_change(idle(60), t(50), idle(30)))
-        .given(active())
-        .until(t(50) - MICRO)
-        .shows(json!({ "access": "enabled", "expires_at": z(t(60)) }))
-        .fires(&[]),
-        story(
-            "ours",
-            "shorter settings that make nothing overdue count from then on",
+            "a shorter policy that makes nothing overdue counts from then on",
         )
         .under(policy_change(idle(60), t(20), idle(30)))
         .given(active())
         .until(t(100))
         .fires(&[(AccessExpiry, t(30))]),
-        story("ours", "the first settings count from the beginning of time")
+        story("ours", "the first policy is in force from the beginning of time")
             .under(Policies::recorded(vec![(t(500), idle(10))]).expect("one"))
             .given(active())
             .until(t(100))
@@ -82,19 +79,16 @@ fn other_eras() -> Vec<Story> {
         })
     };
     vec![
-        story(
-            "ours",
-            "a grace that is taken away ends what it held as it is taken away",
-        )
-        .under(policy_change(
-            changed(|p| p.subscriptions_grace = days(90)),
-            t(30),
-            Policy::default(),
-        ))
-        .given(subscribed(archived()))
-        .until(t(200))
-        .fires(&[(SubscriptionEnd, t(30))]),
-        story("ours", "a clean-up that is put off before it was due waits")
+        story("ours", "a grace period that is removed ends with the old policy")
+            .under(policy_change(
+                changed(|p| p.subscriptions_grace = days(90)),
+                t(30),
+                Policy::default(),
+            ))
+            .given(subscribed(archived()))
+            .until(t(200))
+            .fires(&[(SubscriptionEnd, t(30))]),
+        story("ours", "a clean-up that is delayed before it was due waits")
             .under(policy_change(
                 changed(|p| p.cleanup_grace = days(7)),
                 t(15),
@@ -103,14 +97,14 @@ fn other_eras() -> Vec<Story> {
             .given(terminated())
             .until(t(200))
             .fires(&[(TerminatedCleanup, t(40))]),
-        story("ours", "an invitation becomes stalled by impatient settings")
+        story("ours", "a shorter policy makes an invitation stall")
             .under(policy_from(t(2), |p| p.stalled_after = days(1)))
             .given(invited())
             .until(t(200))
             .fires(&[(StalledInvitation, t(2))]),
         story(
             "ours",
-            "the account's update comes to matter: a running expiry stops",
+            "a policy that waits for the account's update stops the expiry",
         )
         .under(policy_change(
             idle(60),
@@ -123,7 +117,7 @@ fn other_eras() -> Vec<Story> {
         .fires(&[]),
         story(
             "ours",
-            "the account's update ceases to matter: access expires as it does",
+            "a policy that no longer waits for the account's update makes access expire",
         )
         .under(policy_change(
             changed(|p| {
@@ -138,7 +132,7 @@ fn other_eras() -> Vec<Story> {
         .fires(&[(AccessExpiry, t(150))]),
         story(
             "002",
-            "the account that was mature by the threshold of its time stays mature",
+            "an account that was mature by the threshold of its time stays mature",
         )
         .under(policy_change(
             changed(|p| {
@@ -154,7 +148,7 @@ fn other_eras() -> Vec<Story> {
     ]
 }
 
-/// Timers of the same moment fire in the order of their table.
+/// Timers of the same moment fire in the order of the table.
 fn together() -> Vec<Story> {
     let same_day = |expiry: i64| {
         policy(|p| {
@@ -182,7 +176,7 @@ fn together() -> Vec<Story> {
     vec![
         story(
             "ours",
-            "what new settings make overdue at once fires in the order of the table",
+            "timers that a new policy makes overdue fire in the order of the table",
         )
         .under(later())
         .given(
@@ -209,7 +203,7 @@ fn together() -> Vec<Story> {
             .fires(&[(AccessExpiry, t(30)), (TerminatedCleanup, t(30))]),
         story(
             "ours",
-            "an access that expires with its warning overdue is not warned of",
+            "access that expires with an overdue warning is not warned of",
         )
         .under(policy(|p| {
             p.access_idle = days(10);
@@ -222,6 +216,6 @@ fn together() -> Vec<Story> {
 }
 
 #[test]
-fn each_moment_goes_by_the_settings_that_were_in_force() {
-    tell(&stories());
+fn the_policy_in_force_at_each_moment_decides() {
+    check(&stories());
 }

@@ -25,7 +25,7 @@ seed | event                                  | draft         | invited       | 
 000  | integration.removed integration_id=new | !unknown_id   | !unknown_id   | !unknown_id   | !unknown_id | !unknown_id | !unknown_id         | !unknown_id     | !unknown_id | !unknown_id
 ";
 
-/// Each subscription with its status, in the order of addition of their rows in the JSON.
+/// Each subscription with its status.
 pub fn statuses(view: &Value) -> String {
     let mut all: Vec<&Value> = view["subscriptions"].as_array().expect("a list").iter().collect();
     all.sort_by_key(|s| s["id"] == "new");
@@ -52,7 +52,7 @@ fn people(view: &Value) -> String {
         .to_owned()
 }
 
-/// The same history, with a user and an integration from the start.
+/// The history with a user and an integration from the start.
 fn peopled(given: Vec<Event>) -> Vec<Event> {
     given
         .and("user.added user_id=u1", t(-3))
@@ -136,7 +136,7 @@ fn single_subscriptions() -> Vec<Story> {
                 "paid_until": null, "ended_at": null,
             }] }))
         .changes(&["subscription.started s1"]),
-        story("000", "what was prepared starts with the link")
+        story("000", "prepared subscriptions start with the link")
             .given(
                 subscribed(draft().and(r#"client.invited steps=["accepted"]"#, t(-2)))
                     .and("subscription.added subscription_id=s2 managed_by=client", t(-1)),
@@ -151,14 +151,14 @@ fn single_subscriptions() -> Vec<Story> {
                 "commission.started",
                 "status_credit.granted",
             ]),
-        story("000", "what ended while it was prepared does not start")
+        story("000", "a subscription that ended while prepared does not start")
             .given(
                 subscribed(draft().and(r#"client.invited steps=["accepted"]"#, t(-2)))
                     .and("subscription.ended subscription_id=s1", t(-1)),
             )
             .when(on("invitation.accepted", t(0)))
             .reads(statuses, "s1 ended"),
-        story("000", "a renewal says until when it is paid")
+        story("000", "a renewal sets `paid_until`")
             .given(subscribed(active()))
             .when(ev(
                 "subscription.renewed",
@@ -172,7 +172,7 @@ fn single_subscriptions() -> Vec<Story> {
             .changes(&["subscription.renewed s1"]),
         story(
             "000",
-            "a subscription that is ended says when, and its id is not given out again",
+            "an ended subscription states when it ended, and its id cannot be used again",
         )
         .given(subscribed(active()).and("subscription.ended subscription_id=s1", t(5)))
         .when(on("subscription.added subscription_id=s1", t(6)))
@@ -183,7 +183,7 @@ fn single_subscriptions() -> Vec<Story> {
             }] })),
         story(
             "000",
-            "a subscription of the client's own is not ended with the link",
+            "a subscription that the client manages does not end with the link",
         )
         .given(active().and("subscription.added subscription_id=s1 managed_by=client", t(1)))
         .when(on("client.archived", t(5)))
@@ -224,18 +224,18 @@ fn single_people() -> Vec<Story> {
             .when(on("integration.removed integration_id=i1", t(0)))
             .shows(json!({ "integrations": [] }))
             .changes(&["integration.removed i1"]),
-        story("001", "termination takes neither users nor integrations")
+        story("001", "termination removes neither users nor integrations")
             .given(peopled(active()))
             .when(on("client.terminated", t(5)))
             .shows(json!({ "users": ["u1"], "integrations": ["i1"] })),
         story(
             "ours",
-            "archived and terminated at once: the link is the reason that is named",
+            "for an archived and terminated client the refusal names the link",
         )
         .given(archived().and("client.terminated", t(11)))
         .when(on("user.added user_id=u1", t(12)))
         .refused("not_linked"),
-        story("000", "a client that is invited again can have users again")
+        story("000", "a client that is invited again can get users again")
             .given(archived().and("client.invited", t(11)))
             .when(on("user.added user_id=u1", t(12)))
             .shows(json!({ "users": ["u1"] })),
@@ -243,8 +243,8 @@ fn single_people() -> Vec<Story> {
 }
 
 #[test]
-fn holdings_come_and_go_as_the_tables_say() {
-    tell(&stories());
+fn holdings_follow_the_tables() {
+    check(&stories());
 }
 
 #[test]
@@ -256,6 +256,6 @@ fn ids_of_holdings_are_texts_of_a_bounded_length() {
     assert!(kind_of("user.added", &json!({ "user_id": 7 })).is_err());
     assert!(
         kind_of("subscription.renewed", &json!({ "subscription_id": "s" })).is_err(),
-        "until when?"
+        "without `paid_until`"
     );
 }

@@ -1,11 +1,11 @@
-//! A table with a row for each event and a column for each state it may meet: no cell left out.
+//! A table with a row for each event and a column for each state. Every cell is filled.
 
 use serde_json::Value;
 use tenure::domain::{Event, Policies};
 
 use super::{Story, on, story, t};
 
-/// A state, by the events that lead to it.
+/// A state, defined by the events that lead to it.
 pub struct Column {
     pub state: &'static str,
     pub policies: Policies,
@@ -28,9 +28,9 @@ impl Column {
 
 pub struct Matrix {
     pub columns: Vec<Column>,
-    /// What the cells say of the client.
+    /// The value of the client that the cells show.
     pub shows: fn(&Value) -> String,
-    /// First line: `seed | event | state | …`; then a line an event. `!code` is a refusal.
+    /// The head is `seed | event | state | …`; then one line for each event. `!code` is a refusal.
     pub table: &'static str,
 }
 
@@ -49,9 +49,13 @@ impl Matrix {
 
     fn row(&self, line: &[&'static str]) -> Vec<Story> {
         let [seed, event, cells @ ..] = line else {
-            panic!("{line:?} is no row");
+            panic!("{line:?} is not a row");
         };
-        assert_eq!(cells.len(), self.columns.len(), "{event} has a cell a column");
+        assert_eq!(
+            cells.len(),
+            self.columns.len(),
+            "{event} has one cell for each column"
+        );
         self.columns
             .iter()
             .zip(cells)

@@ -1,11 +1,11 @@
-//! The lifecycles as tables: given events, when another one comes or time passes, then statuses,
-//! refusal, changes. Every row names the document behind it, `000`, `001`, `002`, or `ours`.
+//! The lifecycles as tables: given events, when another event arrives or time passes, then statuses, refusal, changes.
+//! Every row names the article that it follows (`000`, `001`, `002`, or `ours`), as `docs/lifecycles.md` does.
 
 mod access;
 mod changes;
 mod completeness;
 mod deletion;
-mod document;
+pub mod document;
 mod endings;
 mod eras;
 mod holdings;
@@ -23,11 +23,11 @@ use tenure::domain::event::NameVerdict;
 use tenure::domain::{ClientKey, Event, EventKind, Policies, Policy};
 
 pub use matrix::{Column, Matrix};
-pub use story::{Story, story, tell};
+pub use story::{Story, check, story};
 
 pub const MICRO: TimeDelta = TimeDelta::microseconds(1);
 
-/// So many days after the client of [`active`] became active.
+/// The moment this many days after the client of [`active`] became active.
 pub fn t(days: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_767_225_600, 0).expect("2026-01-01") + TimeDelta::days(days)
 }
@@ -36,7 +36,7 @@ pub fn days(n: i64) -> TimeDelta {
     TimeDelta::days(n)
 }
 
-/// A moment as it stands in JSON.
+/// A moment in JSON.
 pub fn z(moment: DateTime<Utc>) -> String {
     tenure::domain::time::rfc3339(moment)
 }
@@ -45,7 +45,7 @@ pub fn key() -> ClientKey {
     ClientKey::new("acme", "c-1").expect("a key")
 }
 
-/// An event of the one client that the tables are about, read as the wire reads it.
+/// An event of the client that the tables are about, deserialised from JSON.
 pub fn ev(kind: &str, time: DateTime<Utc>, data: &Value) -> Event {
     Event {
         source: "app".into(),
@@ -62,7 +62,7 @@ pub fn kind_of(kind: &str, data: &Value) -> Result<EventKind, serde_json::Error>
     serde_json::from_value::<EventKind>(json!({ "type": kind, "data": data })).map(EventKind::cut)
 }
 
-/// The same in short: `assignment.added assignment_id=a1`. Values are JSON, or else text without blanks.
+/// The same in short form: `assignment.added assignment_id=a1`. Values are JSON, or text without blanks.
 pub fn on(text: &str, time: DateTime<Utc>) -> Event {
     let mut words = text.split_whitespace();
     let kind = words.next().expect("a type");
@@ -76,7 +76,7 @@ pub fn on(text: &str, time: DateTime<Utc>) -> Event {
     ev(kind, time, &Value::Object(data))
 }
 
-/// The same event, its claim to a name decided.
+/// The event, with the verdict that its name is taken.
 pub fn name_taken(event: Event) -> Event {
     Event {
         name_verdict: NameVerdict::Taken,
@@ -99,7 +99,7 @@ pub fn named(event: Event, source: &str, id: &str) -> Event {
     }
 }
 
-/// The settings with something set otherwise.
+/// The default policy with a change.
 pub fn policy(set: impl FnOnce(&mut Policy)) -> Policies {
     Policies::always(changed(set))
 }
@@ -110,7 +110,7 @@ pub fn changed(set: impl FnOnce(&mut Policy)) -> Policy {
     policy
 }
 
-/// The default settings, and others from a moment on.
+/// The default policy, and a changed one from a moment on.
 pub fn policy_from(moment: DateTime<Utc>, set: impl FnOnce(&mut Policy)) -> Policies {
     policy_change(Policy::default(), moment, changed(set))
 }
@@ -119,7 +119,7 @@ pub fn policy_change(first: Policy, moment: DateTime<Utc>, then: Policy) -> Poli
     Policies::recorded(vec![(t(-1000), first), (moment, then)]).expect("two policies")
 }
 
-/// What happened before, continued.
+/// Extends a history.
 pub trait And {
     fn and(self, text: &str, time: DateTime<Utc>) -> Self;
     fn and_event(self, event: Event) -> Self;
@@ -152,12 +152,12 @@ pub fn referred() -> Vec<Event> {
     draft().and("client.invited channel=referral", t(-2))
 }
 
-/// Linked, with access from `t(0)` on.
+/// A linked client, with access from `t(0)` on.
 pub fn active() -> Vec<Event> {
     all_steps(invited(), t(0))
 }
 
-/// The three steps of an invitation, the last one at this moment.
+/// The history with the three steps of an invitation, the last one at this moment.
 pub fn all_steps(given: Vec<Event>, last: DateTime<Utc>) -> Vec<Event> {
     given
         .and("invitation.accepted", last - TimeDelta::hours(2))
@@ -185,7 +185,7 @@ pub fn deleted() -> Vec<Event> {
     archived().and("client.deleted", t(11))
 }
 
-/// Every table there is.
+/// The stories of every table.
 fn every_story() -> Vec<Story> {
     [
         link::stories(),

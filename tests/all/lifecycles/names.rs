@@ -1,4 +1,4 @@
-//! Names (001): one partner's clients bear different ones; first come, first served.
+//! Names (001): a partner's clients have different names, and the first claim to arrive wins.
 
 use serde_json::json;
 use tenure::domain::event::NameVerdict;
@@ -9,29 +9,23 @@ use super::*;
 
 pub fn stories() -> Vec<Story> {
     vec![
-        story("ours", "a name is kept trimmed")
+        story("ours", "a name is trimmed")
             .when(ev(
                 "client.added",
                 t(0),
                 &json!({ "name": " \u{a0}The Bakery\n" }),
             ))
             .shows(json!({ "name": "The Bakery" })),
-        story(
-            "001",
-            "a client cannot be added under a name that another one bears",
-        )
-        .when(name_taken(on("client.added name=Bakery", t(0))))
-        .refused("name_taken")
-        .shows(json!({ "link": null, "service": null, "name": null, "tab": null }))
-        .changes(&[]),
-        story(
-            "001",
-            "a client cannot be renamed to a name that another one bears",
-        )
-        .given(draft())
-        .when(name_taken(on("client.renamed name=Mill", t(0))))
-        .refused("name_taken")
-        .shows(json!({ "name": "Bakery" })),
+        story("001", "a client cannot be added with the name of another client")
+            .when(name_taken(on("client.added name=Bakery", t(0))))
+            .refused("name_taken")
+            .shows(json!({ "link": null, "service": null, "name": null, "tab": null }))
+            .changes(&[]),
+        story("001", "a client cannot be renamed to the name of another client")
+            .given(draft())
+            .when(name_taken(on("client.renamed name=Mill", t(0))))
+            .refused("name_taken")
+            .shows(json!({ "name": "Bakery" })),
         story("001", "a terminated client can be renamed")
             .given(draft().and("client.terminated", t(0)))
             .when(on("client.renamed name=Mill", t(1)))
@@ -41,7 +35,7 @@ pub fn stories() -> Vec<Story> {
 
 #[test]
 fn names_are_compared_trimmed_and_case_folded() {
-    let borne = |name: &str| Name::try_from(name.to_owned()).expect("a name").key();
+    let name_key = |name: &str| Name::try_from(name.to_owned()).expect("a name").key();
     let same = [
         ("Bakery", " bakery "),
         ("Müller GmbH", "MÜLLER GMBH"),
@@ -55,9 +49,13 @@ fn names_are_compared_trimmed_and_case_folded() {
         ("İstanbul", "i\u{307}stanbul"),
     ];
     for (one, other) in same {
-        assert_eq!(borne(one), borne(other), "`{one}` and `{other}` are one name");
+        assert_eq!(
+            name_key(one),
+            name_key(other),
+            "`{one}` and `{other}` are the same name"
+        );
     }
-    assert_ne!(borne("Bakery"), borne("Bakery 2"));
+    assert_ne!(name_key("Bakery"), name_key("Bakery 2"));
     for bad in [
         "",
         "  ",
@@ -75,7 +73,7 @@ fn names_are_compared_trimmed_and_case_folded() {
     assert!(kind_of("client.renamed", &json!({ "name": long })).is_ok());
 }
 
-/// Plays an event against what other clients of the partner bear.
+/// Applies an event while other clients of the partner have these names.
 fn claim(client: &mut Client, event: &mut Event, others: &[&str]) -> Result<(), Refusal> {
     let others: Vec<String> = others
         .iter()
@@ -88,7 +86,7 @@ fn claim(client: &mut Client, event: &mut Event, others: &[&str]) -> Result<(), 
 }
 
 #[test]
-fn a_name_goes_to_whom_it_was_given_first() {
+fn a_name_belongs_to_the_first_claim() {
     let mut client = Client::default();
     let mut refused = ev("client.added", t(0), &json!({ "name": "BAKERY " }));
     assert_eq!(
@@ -113,7 +111,7 @@ fn a_name_goes_to_whom_it_was_given_first() {
 }
 
 #[test]
-fn a_verdict_about_a_name_is_never_asked_again() {
+fn a_verdict_about_a_name_is_final() {
     let mut taken = name_taken(on("client.added name=Bakery", t(0)));
     assert_eq!(
         claim(&mut Client::default(), &mut taken, &[]),
@@ -127,17 +125,13 @@ fn a_verdict_about_a_name_is_never_asked_again() {
 }
 
 #[test]
-fn a_name_that_cannot_be_claimed_is_not_decided_about() {
+fn a_refused_event_gets_no_verdict_about_its_name() {
     let mut ghost = on("client.renamed name=Bakery", t(0));
     assert_eq!(
         claim(&mut Client::default(), &mut ghost, &["Bakery"]),
         Err(Refusal::UnknownClient)
     );
-    assert_eq!(
-        ghost.name_verdict,
-        NameVerdict::Open,
-        "it may yet be looked at again"
-    );
+    assert_eq!(ghost.name_verdict, NameVerdict::Open, "it may be evaluated again");
     let mut client = fold_of(&draft());
     let mut again = on("client.added name=Mill", t(0));
     assert_eq!(
@@ -152,6 +146,6 @@ fn fold_of(events: &[Event]) -> Client {
 }
 
 #[test]
-fn names_are_given_as_the_table_says() {
-    tell(&stories());
+fn names_follow_the_table() {
+    check(&stories());
 }

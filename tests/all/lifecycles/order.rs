@@ -1,50 +1,11 @@
-//! Order and time: the state depends on the set of events and on the moment, and on nothing else.
+//! Order and time: the state depends only on the set of events and the moment.
 
 use serde_json::json;
 use tenure::domain::event::{Position, TYPES};
 use tenure::domain::{Client, Refusal, fold};
 
-use super::link::sample;
 use super::*;
-
-/// The order of the tables, written down again.
-const TABLES: &[&str] = &[
-    "client.added",
-    "client.renamed",
-    "client.invited",
-    "invitation.accepted",
-    "onboarding.completed",
-    "consent.granted",
-    "invitation.rejected",
-    "identity.rejected",
-    "client.archived",
-    "client.lost",
-    "partner.disconnected",
-    "client.deleted",
-    "assignment.added",
-    "assignment.removed",
-    "report_schedule.created",
-    "report_schedule.deleted",
-    "margin_rule.created",
-    "margin_rule.deleted",
-    "client.terminated",
-    "client.reactivated",
-    "subscription.added",
-    "subscription.renewed",
-    "subscription.ended",
-    "user.added",
-    "user.removed",
-    "integration.added",
-    "integration.removed",
-    "account.accessed",
-    "access.disabled",
-    "access.enabled",
-    "access.requested",
-    "access.approved",
-    "access.denied",
-    "account.jobs_counted",
-    "account.updated",
-];
+use crate::generate;
 
 fn at(events: &[Event], moment: DateTime<Utc>) -> Client {
     fold(events, moment, &Policies::default())
@@ -57,10 +18,9 @@ fn link_of(events: &[Event], moment: DateTime<Utc>) -> &'static str {
 }
 
 #[test]
-fn the_event_types_stand_in_the_order_of_the_tables() {
-    assert_eq!(TYPES, TABLES);
+fn the_rank_of_an_event_type_is_its_place_in_the_tables() {
     for (rank, kind) in TYPES.iter().enumerate() {
-        let event = ev(kind, t(0), &sample(kind));
+        let event = ev(kind, t(0), &generate::sample(kind));
         assert_eq!(
             (event.kind.type_name(), usize::from(event.kind.rank())),
             (*kind, rank)
@@ -94,19 +54,19 @@ fn time_comes_first_then_sequence_then_type_then_source_then_id() {
 }
 
 #[test]
-fn an_app_may_add_and_invite_in_one_stroke() {
-    let stroke = vec![
+fn an_app_can_add_and_invite_in_one_step() {
+    let events = vec![
         on("consent.granted", t(0)),
         on("client.invited", t(0)),
         on("invitation.accepted", t(0)),
         on("client.added name=Bakery", t(0)),
         on("onboarding.completed", t(0)),
     ];
-    assert_eq!(link_of(&stroke, t(0)), "active");
+    assert_eq!(link_of(&events, t(0)), "active");
 }
 
 #[test]
-fn a_sequence_outranks_the_type_within_one_moment() {
+fn the_sequence_orders_events_of_a_moment_before_the_type() {
     let archive_first = draft()
         .and(r#"client.invited steps=["accepted"]"#, t(-2))
         .and("invitation.accepted", t(-1))
@@ -121,7 +81,7 @@ fn a_sequence_outranks_the_type_within_one_moment() {
     assert_eq!(
         link_of(&by_type, t(0)),
         "archived",
-        "the invitation comes first, and is refused"
+        "the invitation comes first and is refused"
     );
 }
 
@@ -142,7 +102,7 @@ fn sequences_of_digits_are_compared_as_numbers_and_come_before_text() {
 }
 
 #[test]
-fn between_equals_the_source_decides_and_then_the_id() {
+fn the_source_and_then_the_id_order_equal_events() {
     let renamed = |name: &str, source: &str, id: &str| {
         named(on(&format!("client.renamed name={name}"), t(0)), source, id)
     };
@@ -182,12 +142,12 @@ fn a_duplicate_changes_nothing() {
 }
 
 #[test]
-fn events_after_the_moment_are_not_looked_at() {
+fn events_after_the_moment_do_not_count() {
     let history = archived();
     assert_eq!(
         link_of(&history, t(10)),
         "archived",
-        "an event at the moment has happened"
+        "an event at the moment counts"
     );
     assert_eq!(link_of(&history, t(10) - MICRO), "active");
     assert_eq!(link_of(&history, t(-4)), "nothing");
@@ -202,7 +162,7 @@ fn a_timer_of_the_same_moment_fires_before_the_event() {
 }
 
 #[test]
-fn what_is_due_at_once_fires_between_two_events_of_one_moment() {
+fn a_timer_that_is_due_at_once_fires_between_two_events_of_a_moment() {
     let events = super::service::set_up()
         .and_event(sequenced(on("client.terminated", t(5)), "1"))
         .and_event(sequenced(on("client.reactivated", t(5)), "2"));
@@ -210,12 +170,12 @@ fn what_is_due_at_once_fires_between_two_events_of_one_moment() {
     assert!(client.billable());
     assert!(
         client.assignments.is_empty(),
-        "the clean-up was due, and so too late to cancel"
+        "the clean-up was due, so it is too late to cancel"
     );
 }
 
 #[test]
-fn a_refused_event_is_looked_at_again_when_what_it_lacked_arrives() {
+fn a_refused_event_is_evaluated_again_when_an_earlier_event_arrives() {
     let mut client = Client::default();
     let policies = Policies::default();
     let invited = on("client.invited", t(1));
@@ -223,35 +183,32 @@ fn a_refused_event_is_looked_at_again_when_what_it_lacked_arrives() {
     let added = on("client.added name=Bakery", t(0));
     assert!(
         client.is_past(&added.position()),
-        "it comes too late to be simply applied"
+        "it arrives too late to be applied in order"
     );
     assert_eq!(link_of(&[invited, added], t(1)), "invited");
 }
 
 #[test]
-fn what_is_late_is_known_by_events_seen_and_timers_fired() {
+fn an_event_is_late_after_a_later_event_or_a_fired_timer() {
     let policies = Policies::default();
     let mut client = at(&active(), t(1));
     let position = |moment| on("access.disabled", moment).position();
     assert!(client.is_past(&position(t(0) - MICRO)));
     let last = on("consent.granted", t(0)).position();
     assert_eq!(client.seen.as_ref(), Some(&last));
-    assert!(client.is_past(&last), "what was seen is past");
-    assert!(
-        !client.is_past(&position(t(1))),
-        "what passed by without a trace is not late"
-    );
+    assert!(client.is_past(&last), "a seen event is in the past");
+    assert!(!client.is_past(&position(t(1))), "no event and no timer is later");
     client.advance(t(50), &policies);
     assert_eq!(client.as_of(), Some(t(46)), "the first warning");
     assert!(client.is_past(&position(t(46) - MICRO)));
     assert!(
         !client.is_past(&position(t(46))),
-        "a timer fires before an event of its moment"
+        "a timer fires before an event of the same moment"
     );
 }
 
 #[test]
-fn two_entries_at_one_moment_are_one_fact() {
+fn two_touches_at_one_moment_are_one_fact() {
     let entry = |source: &str| named(on("account.accessed", t(5)), source, "1");
     assert_eq!(entry("a").position(), entry("b").position());
     let one = active().and_event(entry("a"));
@@ -260,7 +217,7 @@ fn two_entries_at_one_moment_are_one_fact() {
 }
 
 #[test]
-fn times_are_cut_to_the_microsecond() {
+fn times_are_truncated_to_the_microsecond() {
     let fine: DateTime<Utc> = "2026-01-01T00:00:00.123456789Z".parse().expect("a time");
     let cut: DateTime<Utc> = "2026-01-01T00:00:00.123456Z".parse().expect("a time");
     assert_eq!(Event::cut(fine), cut);
@@ -268,13 +225,13 @@ fn times_are_cut_to_the_microsecond() {
     assert_eq!(
         z(Event::cut(early)),
         "1969-12-31T23:59:59.999999Z",
-        "downwards, before 1970 too"
+        "towards the past, even before 1970"
     );
     let leap: DateTime<Utc> = "2016-12-31T23:59:60Z".parse().expect("a leap second");
     assert_eq!(
         z(Event::cut(leap)),
         "2017-01-01T00:00:00Z",
-        "stores do not know leap seconds"
+        "stores have no leap seconds"
     );
     let renewed = ev(
         "subscription.renewed",
@@ -286,7 +243,7 @@ fn times_are_cut_to_the_microsecond() {
 }
 
 #[test]
-fn unknown_fields_are_ignored_and_unknown_types_are_not() {
+fn unknown_fields_are_ignored_and_unknown_types_are_errors() {
     assert!(
         kind_of(
             "consent.granted",

@@ -1,4 +1,4 @@
-//! The service (001): assigning, report schedules and margin rules, terminating and reactivating.
+//! The service (001): assignments, report schedules, margin rules, termination and reactivation.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn service(view: &Value) -> String {
     view["service"].as_str().unwrap_or("none").to_owned()
 }
 
-/// Active, with a campaign, a report schedule and a margin rule.
+/// An active client with an assignment, a report schedule and a margin rule.
 pub fn set_up() -> Vec<Event> {
     draft()
         .and("assignment.added assignment_id=a1 service=ads", t(0))
@@ -72,22 +72,22 @@ fn assigning() -> Vec<Story> {
         ]),
         story(
             "001",
-            "a client is not put back to pending when its last assignment goes",
+            "a client does not return to pending with its last assignment",
         )
         .given(draft().and("assignment.added assignment_id=a1", t(0)))
         .when(on("assignment.removed assignment_id=a1", t(1)))
         .shows(json!({ "service": "active", "billable": true, "retrieving": false, "assignments": [] }))
         .changes(&["assignment.removed a1", "data_retrieval.stopped"]),
-        story("001", "data is retrieved as long as one assignment is left")
+        story("001", "data is retrieved while one assignment remains")
             .given(set_up().and("assignment.added assignment_id=a2", t(2)))
             .when(on("assignment.removed assignment_id=a1", t(3)))
             .shows(json!({ "retrieving": true, "assignments": ["a2"] }))
             .changes(&["assignment.removed a1"]),
-        story("001", "an assignment that was removed can be added again")
+        story("001", "a removed assignment can be added again")
             .given(set_up().and("assignment.removed assignment_id=a1", t(2)))
             .when(on("assignment.added assignment_id=a1", t(3)))
             .changes(&["assignment.added a1", "data_retrieval.started"]),
-        story("001", "a report schedule is set up for an active client")
+        story("001", "a report schedule can be created for an active client")
             .given(set_up())
             .when(on("report_schedule.created schedule_id=r2", t(2)))
             .shows(json!({ "report_schedules": ["r1", "r2"] }))
@@ -96,7 +96,7 @@ fn assigning() -> Vec<Story> {
             .given(set_up())
             .when(on("report_schedule.deleted schedule_id=r1", t(2)))
             .changes(&["report_schedule.removed r1"]),
-        story("001", "a margin rule is set up for an active client")
+        story("001", "a margin rule can be created for an active client")
             .given(set_up())
             .when(on("margin_rule.created rule_id=m2", t(2)))
             .shows(json!({ "margin_rules": ["m1", "m2"] }))
@@ -128,14 +128,17 @@ fn terminating() -> Vec<Story> {
             "report_schedule.removed r1",
             "margin_rule.removed m1",
         ]),
-        story("001", "a pending client can be terminated, and was never billed")
-            .given(draft())
-            .when(on("client.terminated reason=mistake", t(0)))
-            .shows(json!({ "service": "terminated", "visible": false }))
-            .changes(&["service.terminated"]),
         story(
             "001",
-            "one that is reactivated is billable at once, and retrieves nothing until assigned",
+            "a pending client can be terminated without ever being billable",
+        )
+        .given(draft())
+        .when(on("client.terminated reason=mistake", t(0)))
+        .shows(json!({ "service": "terminated", "visible": false }))
+        .changes(&["service.terminated"]),
+        story(
+            "001",
+            "a reactivated client is billable at once, and retrieves nothing until a new assignment",
         )
         .given(terminated())
         .when(on("client.reactivated", t(12)))
@@ -143,19 +146,19 @@ fn terminating() -> Vec<Story> {
         .changes(&["service.active", "billing.started"]),
         story(
             "001",
-            "one that was pending when terminated comes back active, never pending again",
+            "a client that was terminated while pending becomes active when reactivated",
         )
         .given(draft().and("client.terminated", t(0)))
         .when(on("client.reactivated", t(1)))
         .shows(json!({ "service": "active", "billable": true })),
-        story("001", "a new assignment brings data again")
+        story("001", "a new assignment starts data retrieval again")
             .given(terminated().and("client.reactivated", t(12)))
             .when(on("assignment.added assignment_id=a1", t(13)))
             .shows(json!({ "retrieving": true }))
             .changes(&["assignment.added a1", "data_retrieval.started"]),
         story(
             "001",
-            "one that is reactivated before the clean-up keeps what it had",
+            "a client that is reactivated before the clean-up keeps its holdings",
         )
         .under(policy(|p| p.cleanup_grace = days(7)))
         .given(terminated())
@@ -165,7 +168,7 @@ fn terminating() -> Vec<Story> {
         .nothing_to_come(),
         story(
             "001",
-            "terminating does not touch the link: access and commission stay",
+            "termination does not change the link: access and commission continue",
         )
         .given(active())
         .when(on("client.terminated", t(5)))
@@ -174,7 +177,7 @@ fn terminating() -> Vec<Story> {
     ]
 }
 
-/// The facets move independently.
+/// The facets change independently.
 fn whatever_the_link() -> Vec<Story> {
     [
         ("draft", draft()),
@@ -189,7 +192,7 @@ fn whatever_the_link() -> Vec<Story> {
     .map(|(link, given)| {
         story(
             "001",
-            format!("a client whose link is {link} is assigned, and active by itself"),
+            format!("a client whose link is {link} becomes active with its first assignment"),
         )
         .given(given)
         .when(on("assignment.added assignment_id=a1", t(12)))
@@ -199,6 +202,6 @@ fn whatever_the_link() -> Vec<Story> {
 }
 
 #[test]
-fn the_service_moves_as_the_tables_say() {
-    tell(&stories());
+fn the_service_follows_the_tables() {
+    check(&stories());
 }

@@ -1,4 +1,4 @@
-//! One row of a table, and how it is told: given, when, then.
+//! A story: one row of a table, as given, when, then.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use tenure::domain::{Action, Change, Client, Due, Event, Policies, Refusal, Time
 
 use super::key;
 
-/// A sentence about the lifecycles that can be held against them.
+/// A sentence about the lifecycles, with the data to check it.
 #[derive(Clone)]
 pub struct Story {
     pub seed: &'static str,
@@ -21,7 +21,7 @@ pub struct Story {
 
 #[derive(Clone)]
 enum When {
-    Comes(Box<Event>),
+    Arrives(Box<Event>),
     Passes(DateTime<Utc>),
 }
 
@@ -31,14 +31,14 @@ enum Then {
     Shows(Value),
     Reads(fn(&Value) -> String, String),
     Changes(Vec<String>),
-    Tells(Value),
+    Publishes(Value),
     Fires(Vec<(Timer, DateTime<Utc>)>),
     Decides(Option<String>, bool, String),
     NextDue(Option<(Timer, DateTime<Utc>)>),
 }
 
-/// What came of a story.
-pub struct Told {
+/// The result of playing a story.
+pub struct Played {
     pub outcome: Result<(), Refusal>,
     pub fired: Vec<Due>,
     pub changes: Vec<Change>,
@@ -60,24 +60,24 @@ pub fn story(seed: &'static str, sentence: impl Into<String>) -> Story {
 }
 
 impl Story {
-    /// The settings, when they are not the default ones.
+    /// The policies, if not the default ones.
     pub fn under(self, policies: Policies) -> Self {
         Self { policies, ..self }
     }
 
-    /// What happened before; all of it must be possible.
+    /// Earlier events. None may be refused.
     pub fn given(self, given: Vec<Event>) -> Self {
         Self { given, ..self }
     }
 
     pub fn when(self, event: Event) -> Self {
         Self {
-            when: When::Comes(Box::new(event)),
+            when: When::Arrives(Box::new(event)),
             ..self
         }
     }
 
-    /// Nothing happens up to this moment.
+    /// Time passes up to this moment without an event.
     pub fn until(self, moment: DateTime<Utc>) -> Self {
         Self {
             when: When::Passes(moment),
@@ -94,7 +94,7 @@ impl Story {
         self.then(Then::Refused(code.into()))
     }
 
-    /// These fields of the client's JSON have these values.
+    /// Expects these values in the client's JSON.
     pub fn shows(self, fields: Value) -> Self {
         self.then(Then::Shows(fields))
     }
@@ -103,19 +103,19 @@ impl Story {
         self.then(Then::Reads(what, value.into()))
     }
 
-    /// These changes and no others, as `type` or `type id`.
+    /// Expects exactly these changes, as `type` or `type id`.
     pub fn changes(self, kinds: &[&str]) -> Self {
         self.then(Then::Changes(
             kinds.iter().map(|kind| (*kind).to_owned()).collect(),
         ))
     }
 
-    /// These changes and no others, in full.
-    pub fn tells(self, changes: Value) -> Self {
-        self.then(Then::Tells(changes))
+    /// Expects exactly these changes, in full.
+    pub fn publishes(self, changes: Value) -> Self {
+        self.then(Then::Publishes(changes))
     }
 
-    /// These timers and no others, at these moments.
+    /// Expects exactly these timers to fire, at these moments.
     pub fn fires(self, timers: &[(Timer, DateTime<Utc>)]) -> Self {
         self.then(Then::Fires(timers.to_vec()))
     }
@@ -124,7 +124,7 @@ impl Story {
         self.then(Then::Decides(action.map(str::to_owned), allowed, reason.into()))
     }
 
-    /// The timer that will fire next.
+    /// Expects this timer to fire next.
     pub fn next(self, timer: Timer, at: DateTime<Utc>) -> Self {
         self.then(Then::NextDue(Some((timer, at))))
     }
@@ -133,8 +133,8 @@ impl Story {
         self.then(Then::NextDue(None))
     }
 
-    /// Plays the story, and holds it against what every story must keep.
-    pub fn play(&self) -> Result<Told, String> {
+    /// Plays the story, and checks the rules that hold for every story.
+    pub fn play(&self) -> Result<Played, String> {
         let mut given = self.given.clone();
         given.sort_by_key(Event::position);
         let mut client = Client::default();
@@ -147,7 +147,7 @@ impl Story {
             last = event.time;
         }
         client.advance(last, &self.policies);
-        let mut told = Told {
+        let mut played = Played {
             outcome: Ok(()),
             fired: Vec::new(),
             changes: Vec::new(),
@@ -156,41 +156,41 @@ impl Story {
             now: last,
         };
         match &self.when {
-            When::Passes(moment) => told.pass(*moment, &self.policies),
-            When::Comes(event) => {
-                told.client.advance(event.time, &self.policies);
-                told.come(event, &self.policies)?;
+            When::Passes(moment) => played.pass(*moment, &self.policies),
+            When::Arrives(event) => {
+                played.client.advance(event.time, &self.policies);
+                played.come(event, &self.policies)?;
                 given.push((**event).clone());
             }
         }
-        if fold(&given, told.now, &self.policies) != told.client {
-            return Err("folding the same events gives another client".into());
+        if fold(&given, played.now, &self.policies) != played.client {
+            return Err("folding the same events gives a different client".into());
         }
-        Ok(told)
+        Ok(played)
     }
 
     fn failures(&self) -> Vec<String> {
-        let told = match self.play() {
-            Ok(told) => told,
+        let played = match self.play() {
+            Ok(played) => played,
             Err(why) => return vec![why],
         };
         let mut failures: Vec<String> = self
             .then
             .iter()
-            .filter_map(|then| then.fails(&told, &self.policies))
+            .filter_map(|then| then.fails(&played, &self.policies))
             .collect();
         let expects_refusal = self.then.iter().any(|then| matches!(then, Then::Refused(_)));
-        if let (Err(refusal), false) = (told.outcome, expects_refusal) {
+        if let (Err(refusal), false) = (played.outcome, expects_refusal) {
             failures.push(format!("it was refused: {refusal}"));
         }
         if self.then.is_empty() {
-            failures.push("it has no `then`".into());
+            failures.push("it has no expectation".into());
         }
         failures
     }
 }
 
-impl Told {
+impl Played {
     fn pass(&mut self, moment: DateTime<Utc>, policies: &Policies) {
         while let Some(due) = self.client.next_due(moment, policies) {
             let before = self.client.clone();
@@ -214,7 +214,7 @@ impl Told {
                 ..before
             };
             if untouched != self.client {
-                return Err("it was refused, and changed something".into());
+                return Err("it was refused and changed something".into());
             }
         }
         self.pass(event.time, policies);
@@ -228,17 +228,17 @@ impl Told {
 }
 
 impl Then {
-    fn fails(&self, told: &Told, policies: &Policies) -> Option<String> {
+    fn fails(&self, played: &Played, policies: &Policies) -> Option<String> {
         let differ = |expected: Value, found: Value| {
             (expected != found).then(|| format!("expected {expected}\n         found    {found}"))
         };
         match self {
             Self::Refused(code) => {
-                let found = told.outcome.err().map(Refusal::code);
+                let found = played.outcome.err().map(Refusal::code);
                 differ(json!(code), json!(found))
             }
             Self::Shows(fields) => {
-                let view = told.view(policies);
+                let view = played.view(policies);
                 let fields = fields.as_object().expect("fields");
                 let found = fields
                     .keys()
@@ -251,22 +251,22 @@ impl Then {
                     .collect();
                 differ(json!(fields), Value::Object(found))
             }
-            Self::Reads(what, value) => differ(json!(value), json!(what(&told.view(policies)))),
-            Self::Changes(kinds) => differ(json!(kinds), json!(short(&told.changes))),
-            Self::Tells(expected) => differ(expected.clone(), json!(told.changes)),
+            Self::Reads(what, value) => differ(json!(value), json!(what(&played.view(policies)))),
+            Self::Changes(kinds) => differ(json!(kinds), json!(short(&played.changes))),
+            Self::Publishes(expected) => differ(expected.clone(), json!(played.changes)),
             Self::Fires(timers) => {
-                let found: Vec<_> = told.fired.iter().map(|due| (due.timer, due.at)).collect();
+                let found: Vec<_> = played.fired.iter().map(|due| (due.timer, due.at)).collect();
                 differ(json!(timers), json!(found))
             }
             Self::Decides(action, allowed, reason) => {
                 let action = action
                     .as_deref()
                     .map(|name| Action::try_from(name).expect("the name of an action"));
-                let found = Decision::decide(&told.client, action.as_ref(), policies.at(told.now));
+                let found = Decision::decide(&played.client, action.as_ref(), policies.at(played.now));
                 differ(json!([allowed, reason]), json!([found.allowed, found.reason]))
             }
             Self::NextDue(expected) => {
-                let next = told.client.next_due(DateTime::<Utc>::MAX_UTC, policies);
+                let next = played.client.next_due(DateTime::<Utc>::MAX_UTC, policies);
                 differ(json!(expected), json!(next.map(|due| (due.timer, due.at))))
             }
         }
@@ -283,8 +283,8 @@ fn short(changes: &[Change]) -> Vec<String> {
         .collect()
 }
 
-/// Plays a table; says of every row that is not so what is otherwise.
-pub fn tell(stories: &[Story]) {
+/// Plays every story of a table, and panics with the failures.
+pub fn check(stories: &[Story]) {
     let failures: Vec<String> = stories
         .iter()
         .flat_map(|story| {
@@ -296,7 +296,7 @@ pub fn tell(stories: &[Story]) {
         .collect();
     assert!(
         failures.is_empty(),
-        "{} of {} rows are not so:{}",
+        "{} of {} rows fail:{}",
         failures.len(),
         stories.len(),
         failures.concat()

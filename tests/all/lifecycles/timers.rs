@@ -1,4 +1,6 @@
-//! The timers of access (002): when it expires, and when that is announced.
+//! The timers of access (002): expiry and its warnings.
+
+use std::collections::BTreeSet;
 
 use serde_json::json;
 use tenure::domain::policy::SubscriptionsEnd;
@@ -19,7 +21,7 @@ fn expiry() -> Vec<Story> {
     vec![
         story(
             "002",
-            "a microsecond before the 60 days are over, access is enabled",
+            "access is enabled until a microsecond before the 60 days are over",
         )
         .under(policy(no_warnings))
         .given(active())
@@ -27,7 +29,7 @@ fn expiry() -> Vec<Story> {
         .shows(json!({ "access": "enabled", "expires_at": z(t(60)) }))
         .fires(&[])
         .next(AccessExpiry, t(60)),
-        story("002", "when the 60 days are over, access has expired")
+        story("002", "access has expired when the 60 days are over")
             .under(policy(no_warnings))
             .given(active())
             .until(t(60))
@@ -35,12 +37,12 @@ fn expiry() -> Vec<Story> {
             .fires(&[(AccessExpiry, t(60))])
             .changes(&["access.expired"])
             .nothing_to_come(),
-        story("002", "it has expired when it was due, whenever one looks")
+        story("002", "access expires at its due time, whenever it is read")
             .under(policy(no_warnings))
             .given(active())
             .until(t(500))
             .fires(&[(AccessExpiry, t(60))]),
-        story("002", "settings may say another span")
+        story("002", "the policy sets the time")
             .under(policy(|p| {
                 no_warnings(p);
                 p.access_idle = days(7);
@@ -48,7 +50,7 @@ fn expiry() -> Vec<Story> {
             .given(active().and("account.accessed", t(5)))
             .until(t(100))
             .fires(&[(AccessExpiry, t(12))]),
-        story("002", "access that was enabled after it expired expires again")
+        story("002", "access that is enabled after expiry expires again")
             .under(policy(no_warnings))
             .given(active().and("access.enabled", t(70)))
             .until(t(200))
@@ -59,7 +61,7 @@ fn expiry() -> Vec<Story> {
 fn maturity() -> Vec<Story> {
     let young = || active().and("account.jobs_counted total=99", t(1));
     vec![
-        story("002", "access to an account with few jobs does not expire")
+        story("002", "access to an account below the threshold does not expire")
             .given(young())
             .until(t(1000))
             .shows(json!({ "access": "enabled", "expires_at": null, "jobs_total": 99 }))
@@ -70,7 +72,7 @@ fn maturity() -> Vec<Story> {
             .given(young().and("account.jobs_counted total=100", t(200)))
             .until(t(300))
             .fires(&[(AccessExpiry, t(260))]),
-        story("002", "later counts do not move the 100th job")
+        story("002", "later counts do not move the time of the 100th job")
             .under(policy(no_warnings))
             .given(
                 young()
@@ -79,7 +81,7 @@ fn maturity() -> Vec<Story> {
             )
             .until(t(300))
             .fires(&[(AccessExpiry, t(260))]),
-        story("002", "a lower count does not take maturity back")
+        story("002", "a lower count does not undo maturity")
             .under(policy(no_warnings))
             .given(
                 young()
@@ -91,7 +93,7 @@ fn maturity() -> Vec<Story> {
             .fires(&[(AccessExpiry, t(260))]),
         story(
             "002",
-            "a partner that entered after the 100th job has 60 days from then",
+            "access expires 60 days after an entry that follows the 100th job",
         )
         .under(policy(no_warnings))
         .given(
@@ -103,13 +105,13 @@ fn maturity() -> Vec<Story> {
         .fires(&[(AccessExpiry, t(90))]),
         story(
             "002",
-            "an account that was mature before the link runs from the link",
+            "for an account that was mature before the link, the 60 days start with the link",
         )
         .under(policy(no_warnings))
         .given(active().and("account.jobs_counted total=500", t(-3)))
         .until(t(300))
         .fires(&[(AccessExpiry, t(60))]),
-        story("002", "settings may say another number of jobs")
+        story("002", "the policy sets the number of jobs")
             .under(policy(|p| {
                 no_warnings(p);
                 p.mature_after_jobs = 10;
@@ -117,14 +119,11 @@ fn maturity() -> Vec<Story> {
             .given(active().and("account.jobs_counted total=10", t(5)))
             .until(t(300))
             .fires(&[(AccessExpiry, t(65))]),
-        story(
-            "002",
-            "a count that comes after access has expired does not bring it back",
-        )
-        .given(active())
-        .when(on("account.jobs_counted total=1", t(61)))
-        .shows(json!({ "access": "expired" }))
-        .changes(&[]),
+        story("002", "a count after expiry does not enable access")
+            .given(active())
+            .when(on("account.jobs_counted total=1", t(61)))
+            .shows(json!({ "access": "expired" }))
+            .changes(&[]),
     ]
 }
 
@@ -136,23 +135,26 @@ fn account_updates() -> Vec<Story> {
         })
     };
     vec![
-        story("002", "by default an account's update does not matter")
+        story("002", "by default an account's update has no effect")
             .under(policy(no_warnings))
             .given(active().and("account.updated", t(30)))
             .until(t(100))
             .fires(&[(AccessExpiry, t(60))]),
-        story("002", "where it does, access does not expire before the update")
-            .under(awaited())
-            .given(active())
-            .until(t(1000))
-            .shows(json!({ "access": "enabled", "expires_at": null }))
-            .fires(&[]),
-        story("002", "and then 60 days after it")
+        story(
+            "002",
+            "with `from_account_update`, access does not expire before the update",
+        )
+        .under(awaited())
+        .given(active())
+        .until(t(1000))
+        .shows(json!({ "access": "enabled", "expires_at": null }))
+        .fires(&[]),
+        story("002", "it expires 60 days after the update")
             .under(awaited())
             .given(active().and("account.updated", t(200)))
             .until(t(1000))
             .fires(&[(AccessExpiry, t(260))]),
-        story("002", "or 60 days after the partner last entered")
+        story("002", "it expires 60 days after a later entry")
             .under(awaited())
             .given(
                 active()
@@ -161,27 +163,27 @@ fn account_updates() -> Vec<Story> {
             )
             .until(t(1000))
             .fires(&[(AccessExpiry, t(90))]),
+        story("002", "a second update does not count")
+            .under(awaited())
+            .given(
+                active()
+                    .and("account.updated", t(10))
+                    .and("account.updated", t(50)),
+            )
+            .until(t(1000))
+            .fires(&[(AccessExpiry, t(70))]),
         story(
             "002",
-            "an account gets the new rules once: a second update does not count",
+            "an update of an account below the threshold schedules no expiry",
         )
         .under(awaited())
         .given(
             active()
-                .and("account.updated", t(10))
-                .and("account.updated", t(50)),
+                .and("account.jobs_counted total=5", t(1))
+                .and("account.updated", t(10)),
         )
         .until(t(1000))
-        .fires(&[(AccessExpiry, t(70))]),
-        story("002", "an update of an account with few jobs starts nothing")
-            .under(awaited())
-            .given(
-                active()
-                    .and("account.jobs_counted total=5", t(1))
-                    .and("account.updated", t(10)),
-            )
-            .until(t(1000))
-            .shows(json!({ "expires_at": null })),
+        .shows(json!({ "expires_at": null })),
     ]
 }
 
@@ -208,19 +210,19 @@ fn warnings() -> Vec<Story> {
         ]),
         story(
             "ours",
-            "a warning is due when it is due, and not a microsecond before",
+            "a warning is published at its due time, and not a microsecond before",
         )
         .given(active())
         .until(t(46) - MICRO)
         .fires(&[])
         .next(AccessWarning, t(46)),
-        story("ours", "after the first warning the next one is the nearer one")
+        story("ours", "after a warning, the next nearer one is due")
             .given(active())
             .until(t(46))
             .fires(&[(AccessWarning, t(46))])
             .changes(&["access.expiring"])
             .next(AccessWarning, t(53)),
-        story("ours", "a renewal brings all warnings again")
+        story("ours", "a renewal makes all warnings due again")
             .given(active().and("account.accessed", t(50)))
             .until(t(200))
             .fires(&[
@@ -229,44 +231,41 @@ fn warnings() -> Vec<Story> {
                 (AccessWarning, t(109)),
                 (AccessExpiry, t(110)),
             ]),
+        story("ours", "of three overdue warnings only the nearest is published")
+            .under(policy_from(t(40), |p| {
+                p.access_idle = days(40) + TimeDelta::hours(12);
+            }))
+            .given(active())
+            .until(t(100))
+            .fires(&[
+                (AccessWarning, t(40)),
+                (AccessExpiry, t(40) + TimeDelta::hours(12)),
+            ])
+            .publishes(json!([
+                { "type": "access.expiring", "to": "P1D" },
+                { "type": "access.expired", "from": "enabled", "to": "expired" },
+            ])),
         story(
             "ours",
-            "of three that are overdue at once the nearest goes out alone",
-        )
-        .under(policy_from(t(40), |p| {
-            p.access_idle = days(40) + TimeDelta::hours(12);
-        }))
-        .given(active())
-        .until(t(100))
-        .fires(&[
-            (AccessWarning, t(40)),
-            (AccessExpiry, t(40) + TimeDelta::hours(12)),
-        ])
-        .tells(json!([
-            { "type": "access.expiring", "to": "P1D" },
-            { "type": "access.expired", "from": "enabled", "to": "expired" },
-        ])),
-        story(
-            "ours",
-            "shorter idleness makes two warnings overdue: the nearest goes out at that moment",
+            "a shorter policy makes two warnings overdue: the nearest is published at that moment",
         )
         .under(policy_from(t(40), |p| p.access_idle = days(46)))
         .given(active())
         .until(t(40))
         .fires(&[(AccessWarning, t(40))])
-        .tells(json!([{ "type": "access.expiring", "to": "P7D" }]))
+        .publishes(json!([{ "type": "access.expiring", "to": "P7D" }]))
         .next(AccessWarning, t(45)),
-        story("ours", "when all are overdue with expiry itself, none goes out")
+        story("ours", "when expiry is overdue, no warning is published")
             .under(policy_from(t(30), |p| p.access_idle = days(20)))
             .given(active())
             .until(t(100))
             .fires(&[(AccessExpiry, t(30))])
             .changes(&["access.expired"]),
-        story("ours", "disabled access is not warned of")
+        story("ours", "disabled access has no warnings")
             .given(active().and("access.disabled", t(45)))
             .until(t(100))
             .fires(&[]),
-        story("ours", "without expiry there is no warning")
+        story("ours", "without expiry there are no warnings")
             .given(active().and("account.jobs_counted total=1", t(1)))
             .until(t(100))
             .fires(&[]),
@@ -274,31 +273,20 @@ fn warnings() -> Vec<Story> {
 }
 
 #[test]
-fn timers_fire_as_the_tables_say() {
-    tell(&stories());
+fn timers_follow_the_tables() {
+    check(&stories());
 }
 
 #[test]
-fn each_timer_has_its_sweep_and_each_sweep_its_name() {
-    let names = Timer::ALL.map(|timer| timer.sweep().as_str());
-    assert_eq!(
-        names,
-        [
-            "access-expiry",
-            "access-expiry",
-            "subscription-end",
-            "terminated-cleanup",
-            "stalled-invitations"
-        ]
-    );
-    for sweep in Sweep::ALL {
-        assert_eq!(Sweep::from_name(sweep.as_str()), Some(sweep));
-    }
+fn every_sweep_finds_a_timer() {
+    let swept: BTreeSet<Sweep> = Timer::ALL.into_iter().map(Timer::sweep).collect();
+    assert_eq!(swept, BTreeSet::from(Sweep::ALL), "a sweep finds no timer");
+    assert_eq!(Sweep::from_name("access-expiry"), Some(Sweep::AccessExpiry));
     assert_eq!(Sweep::from_name("access_expiry"), None);
 }
 
 #[test]
-fn the_default_settings_are_those_of_the_documents() {
+fn the_default_policy_is_that_of_the_articles() {
     let policy = Policy::default();
     assert_eq!(policy.access_idle, days(60));
     assert_eq!(policy.mature_after_jobs, 100);

@@ -1,37 +1,21 @@
-//! The oracle against the code under test: generated histories in any order, under policies that change.
+//! Compares the domain with the oracle: random histories in any order, under changing policies.
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use serde_json::Value;
 use tenure::domain::event::NameVerdict;
 use tenure::domain::fold::replay;
-use tenure::domain::policy::SubscriptionsEnd;
 use tenure::domain::view::ClientView;
-use tenure::domain::{Change, Client, Event, Policies, Policy, Refusal, Sweep, changes, fold};
+use tenure::domain::{Change, Client, Event, Policies, Refusal, Sweep, changes, fold};
 use tenure::wire;
 
-use super::{Listener, Oracle, Rules, part_told};
+use super::{Oracle, Subscriber, published_part};
 use crate::generate::{arbitrary_case, arbitrary_moment, client_key, shuffled};
 
 const LONGEST: usize = 50;
 
-impl From<&Policy> for Rules {
-    fn from(policy: &Policy) -> Self {
-        Self {
-            access_idle: policy.access_idle,
-            mature_after_jobs: policy.mature_after_jobs,
-            from_account_update: policy.from_account_update,
-            warn_before: policy.warn_before.clone(),
-            subscriptions_grace: policy.subscriptions_grace,
-            end_at_paid_until: policy.subscriptions_end == SubscriptionsEnd::PaidUntil,
-            cleanup_grace: policy.cleanup_grace,
-            stalled_after: policy.stalled_after,
-        }
-    }
-}
-
-/// A view as JSON, without what tells of the store.
-pub fn told(view: &ClientView) -> Value {
+/// A view as JSON, without the fields that depend on the store.
+pub fn public_json(view: &ClientView) -> Value {
     let mut json = serde_json::to_value(view).expect("JSON");
     let fields = json.as_object_mut().expect("an object");
     fields.remove("as_of");
@@ -39,7 +23,7 @@ pub fn told(view: &ClientView) -> Value {
     json
 }
 
-/// An event as an app sends it.
+/// An event as JSON, as an app sends it.
 pub fn sent(event: &Event) -> Value {
     serde_json::from_slice(&wire::event(event)).expect("JSON")
 }
@@ -56,8 +40,8 @@ fn oracle(policies: &Policies, events: &[Event]) -> Oracle {
     oracle
 }
 
-/// A life, some of its names refused, as its events happen to arrive.
-fn life() -> impl Strategy<Value = (Policies, Vec<Event>)> {
+/// The history of one client in order of arrival, with some of its names refused.
+fn one_history() -> impl Strategy<Value = (Policies, Vec<Event>)> {
     let verdicts = proptest::collection::vec(proptest::bool::weighted(0.1), LONGEST);
     (arbitrary_case(1, LONGEST), verdicts).prop_flat_map(|((policies, mut events), taken)| {
         for (event, taken) in events.iter_mut().zip(taken) {
@@ -76,7 +60,7 @@ proptest! {
     })]
 
     #[test]
-    fn a_fold_says_what_the_oracle_says((policies, events) in life(), moment in arbitrary_moment()) {
+    fn a_fold_agrees_with_the_oracle((policies, events) in one_history(), moment in arbitrary_moment()) {
         let oracle = oracle(&policies, &events);
         let subject = client_key(0).to_string();
         let last = events.iter().map(|event| event.time).max().unwrap_or(moment);
@@ -85,7 +69,7 @@ proptest! {
             let client = fold(&events, moment, &policies);
             let view = client
                 .is_known()
-                .then(|| told(&ClientView::of(&client_key(0), &client, 0, policies.at(moment))));
+                .then(|| public_json(&ClientView::of(&client_key(0), &client, 0, policies.at(moment))));
             prop_assert_eq!(&verdict.view, &view, "at {}", moment);
             let refusals = refused(&events, moment, &policies);
             let expected: Vec<_> = verdict.refusals.into_iter().collect();
@@ -98,24 +82,24 @@ proptest! {
     }
 
     #[test]
-    fn whoever_listens_knows_what_the_oracle_says((policies, events) in life(), moment in arbitrary_moment()) {
+    fn a_subscriber_knows_the_state_of_the_oracle((policies, events) in one_history(), moment in arbitrary_moment()) {
         let oracle = oracle(&policies, &events);
         let subject = client_key(0).to_string();
-        let mut listener = Listener::default();
+        let mut subscriber = Subscriber::default();
         let mut before = Client::default();
         let mut known: Vec<Event> = Vec::new();
-        // Each arrival is told as a difference, as corrections are.
+        // Each arrival is published as a difference, as corrections are.
         for event in &events {
             known.push(event.clone());
             let after = fold(&known, moment, &policies);
             for change in changes(&before, &after) {
-                listener.hear(&line(&subject, &change));
+                subscriber.receive(&line(&subject, &change));
             }
             before = after;
         }
-        prop_assert_eq!(&listener.complaints, &Vec::<String>::new());
-        let expected = oracle.at(&subject, moment).view.map(|view| part_told(&view));
-        prop_assert_eq!(listener.known(&subject), expected);
+        prop_assert_eq!(&subscriber.contradictions, &Vec::<String>::new());
+        let expected = oracle.at(&subject, moment).view.map(|view| published_part(&view));
+        prop_assert_eq!(subscriber.known(&subject), expected);
     }
 }
 

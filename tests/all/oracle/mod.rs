@@ -1,13 +1,13 @@
-//! The rules a second time, written from LIFECYCLES alone: slow, plain, and sharing nothing with the
-//! code under test. Events come in as JSON; for each question the client's whole history is sorted and
-//! lived through anew, from nothing.
+//! The oracle: a second implementation of the rules, written from `docs/lifecycles.md` alone. It is slow and plain, and shares
+//! no code with the implementation under test. It reads events as JSON. For each question it sorts the client's whole
+//! history and applies it from nothing.
 
 mod agreement;
-mod happening;
-mod life;
-mod listener;
+mod client_state;
 mod names;
 mod rules;
+mod sent_event;
+mod subscriber;
 mod timers;
 mod view;
 
@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-pub use agreement::{sent, told};
-use happening::Happening;
-use life::Life;
-pub use listener::{Listener, part_told};
+pub use agreement::{public_json, sent};
+use client_state::ClientState;
+use sent_event::SentEvent;
+pub use subscriber::{Subscriber, published_part};
 
 use rules::Eras;
 pub use rules::Rules;
@@ -29,23 +29,23 @@ pub type Name = (String, String);
 
 pub struct Oracle {
     eras: Eras,
-    events: BTreeMap<Name, Happening>,
+    events: BTreeMap<Name, SentEvent>,
     pub names_taken: BTreeSet<Name>,
 }
 
-/// What is so about a client at a moment.
+/// The expected state of a client at a moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
-    /// Its public JSON, without `as_of` and `version`; None when it was never added.
+    /// Its public JSON, without `as_of` and `version`. None if it was never added.
     pub view: Option<Value>,
-    /// The events up to that moment that were not possible at their place, and why.
+    /// The events up to that moment that are refused, with the reasons.
     pub refusals: BTreeMap<Name, &'static str>,
-    /// When each sweep next has something to do, if nothing happens before.
+    /// The deadline for each sweep, if no event comes before it.
     pub deadlines: BTreeMap<&'static str, DateTime<Utc>>,
 }
 
 impl Oracle {
-    /// Policies, each from a moment on; the first counts from the beginning of time.
+    /// Takes policies, each with the moment from which it is effective. The first is effective from the beginning of time.
     pub fn new(eras: Vec<(DateTime<Utc>, Rules)>) -> Self {
         Self {
             eras: Eras::new(eras),
@@ -54,24 +54,24 @@ impl Oracle {
         }
     }
 
-    /// A structured event as JSON; the same source and id again is ignored.
+    /// Adds a structured event. An event with the same source and id is ignored.
     pub fn add(&mut self, event: &Value) {
-        let event = Happening::read(event);
+        let event = SentEvent::read(event);
         self.events.entry(event.name()).or_insert(event);
     }
 
-    /// Names are first come, first served: that this event came too late for its name is a given fact.
+    /// Records that the event arrived too late for its name. The oracle does not know the order of arrival.
     pub fn name_taken(&mut self, source: &str, id: &str) {
         self.names_taken.insert((source.to_owned(), id.to_owned()));
     }
 
-    /// Those that events are about, as `partner/client`.
+    /// The clients that have events, as `partner/client`.
     pub fn clients(&self) -> Vec<String> {
         let subjects: BTreeSet<_> = self.events.values().map(|event| &event.subject).collect();
         subjects.into_iter().cloned().collect()
     }
 
-    /// The policies are these from now on.
+    /// Replaces the policies.
     pub fn set_eras(&mut self, eras: Vec<(DateTime<Utc>, Rules)>) {
         self.eras = Eras::new(eras);
     }
@@ -80,7 +80,7 @@ impl Oracle {
         self.at_without(client, moment, &BTreeSet::new(), &self.names_taken)
     }
 
-    /// The same, had these events not come, and were it these that came too late for their names.
+    /// The same without the events in `missing`, and with `names_taken` as the events that arrived too late for their names.
     pub fn at_without(
         &self,
         client: &str,
@@ -93,37 +93,37 @@ impl Oracle {
             .filter(|event| event.time <= moment && !missing.contains(&event.name()))
             .collect();
         history.sort_by_cached_key(|event| event.place());
-        let mut life = Life::default();
+        let mut state = ClientState::default();
         let mut now = DateTime::<Utc>::MIN_UTC;
         let mut refusals = BTreeMap::new();
         for event in history {
-            self.advance(&mut life, now, event.time);
+            self.advance(&mut state, now, event.time);
             now = event.time;
             let taken = names_taken.contains(&event.name());
-            if let Err(reason) = life.apply(event, self.eras.at(now), taken) {
+            if let Err(reason) = state.apply(event, self.eras.at(now), taken) {
                 refusals.insert(event.name(), reason);
             }
         }
-        self.advance(&mut life, now, moment);
+        self.advance(&mut state, now, moment);
         let deadlines = timers::TIMERS.iter().filter_map(|timer| {
             let sweep = timer.sweep();
-            let (due, _) = life.next(Some(sweep), moment, &self.eras)?;
+            let (due, _) = state.next(Some(sweep), moment, &self.eras)?;
             Some((sweep, due))
         });
         Verdict {
-            view: view::view(client, &life, self.eras.at(moment)),
+            view: view::view(client, &state, self.eras.at(moment)),
             refusals,
             deadlines: deadlines.collect(),
         }
     }
 
-    /// Lets every timer fire that is due at or before `until`.
-    fn advance(&self, life: &mut Life, mut now: DateTime<Utc>, until: DateTime<Utc>) {
-        while let Some((at, timer)) = life.next(None, now, &self.eras) {
+    /// Fires every timer that is due at or before `until`.
+    fn advance(&self, state: &mut ClientState, mut now: DateTime<Utc>, until: DateTime<Utc>) {
+        while let Some((at, timer)) = state.next(None, now, &self.eras) {
             if at > until {
                 return;
             }
-            life.fire(timer, at, self.eras.at(at));
+            state.fire(timer, at, self.eras.at(at));
             now = at;
         }
     }

@@ -1,10 +1,10 @@
-//! Names a second time: whether a person reads two as one. Simpler than the code under test, and with other tools.
+//! The comparison of names, implemented a second time: simpler than the code under test, and with another Unicode library.
 
 use proptest::prelude::*;
 use tenure::domain::Name;
 use unicode_normalization::UnicodeNormalization;
 
-/// What people cannot see, as Unicode's table of `Default_Ignorable_Code_Point` has it, and control characters.
+/// Invisible characters: Unicode's `Default_Ignorable_Code_Point`, and control characters.
 fn is_unseen(c: char) -> bool {
     let ignorable = matches!(u32::from(c),
         0xAD | 0x34F | 0x61C | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F | 0x200B..=0x200F
@@ -13,7 +13,7 @@ fn is_unseen(c: char) -> bool {
     ignorable || (c.is_control() && !c.is_whitespace())
 }
 
-/// Two names are one when this is the same of both.
+/// The name as a person reads it. Two names are the same if this is equal.
 fn read(name: &str) -> String {
     let mut text = name.to_owned();
     for _ in 0..4 {
@@ -24,12 +24,12 @@ fn read(name: &str) -> String {
             .flat_map(char::to_uppercase);
         text = cased.flat_map(char::to_lowercase).nfkd().collect();
     }
-    // A dot over an i is there whether it is written or not.
+    // Readers do not distinguish an i from an i with a combining dot.
     let text = text.replace("i\u{307}", "i").replace('\u{2800}', " ");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Letters that are alike in some spelling, and much that is unseen.
+/// Letters that are equal in some spelling, and invisible characters.
 const LETTERS: [&str; 40] = [
     "a",
     "A",
@@ -75,7 +75,7 @@ const LETTERS: [&str; 40] = [
 
 fn names() -> impl Strategy<Value = String> {
     proptest::collection::vec(proptest::sample::select(&LETTERS[..]), 1..5)
-        .prop_map(|dead_letters| dead_letters.concat())
+        .prop_map(|letters| letters.concat())
 }
 
 proptest! {
@@ -85,7 +85,7 @@ proptest! {
     })]
 
     #[test]
-    fn names_are_one_when_the_oracle_reads_them_as_one((one, other) in (names(), names())) {
+    fn names_are_equal_when_the_oracle_reads_them_as_equal((one, other) in (names(), names())) {
         let keys = (Name::try_from(one.clone()), Name::try_from(other.clone()));
         prop_assert_eq!(keys.0.is_ok(), !read(&one).is_empty(), "{:?}", one);
         if let (Ok(a), Ok(b)) = keys {
@@ -93,7 +93,7 @@ proptest! {
         }
     }
 
-    /// The same name as somebody else may have typed it.
+    /// The same name, as another person may type it.
     #[test]
     fn a_name_keeps_its_key_in_every_spelling(name in names(), unseen in "[\u{200b}\u{ad}\u{feff}]{0,2}") {
         if let Ok(key) = Name::try_from(name.clone()).map(|name| name.key()) {

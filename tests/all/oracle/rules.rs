@@ -1,6 +1,8 @@
-//! The policy, as LIFECYCLES' last column has it, and the eras of several.
+//! The policy, as in the last column of the timers in `docs/lifecycles.md`, and the eras of several policies.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tenure::domain::Policy;
+use tenure::domain::policy::SubscriptionsEnd;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -29,14 +31,29 @@ impl Default for Rules {
     }
 }
 
-/// One policy and the stretch of time in which it is in force: from its start, up to but not at its end.
+impl From<&Policy> for Rules {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            access_idle: policy.access_idle,
+            mature_after_jobs: policy.mature_after_jobs,
+            from_account_update: policy.from_account_update,
+            warn_before: policy.warn_before.clone(),
+            subscriptions_grace: policy.subscriptions_grace,
+            end_at_paid_until: policy.subscriptions_end == SubscriptionsEnd::PaidUntil,
+            cleanup_grace: policy.cleanup_grace,
+            stalled_after: policy.stalled_after,
+        }
+    }
+}
+
+/// A policy and the period in which it is in force: from `start`, up to and excluding `end`.
 pub struct Era {
     pub start: DateTime<Utc>,
     pub end: DateTime<Utc>,
     pub rules: Rules,
 }
 
-/// The policies one after the other; the first counts from the beginning of time.
+/// The policies in order. The first is in force from the beginning of time.
 pub struct Eras(Vec<Era>);
 
 impl Eras {
@@ -59,6 +76,6 @@ impl Eras {
 
     pub fn at(&self, moment: DateTime<Utc>) -> &Rules {
         let era = self.0.iter().rev().find(|era| era.start <= moment);
-        &era.expect("the first counts from the beginning of time").rules
+        &era.expect("the first era begins at the beginning of time").rules
     }
 }

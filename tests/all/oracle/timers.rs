@@ -1,11 +1,11 @@
-//! The timers: when each is due under some rules, when it fires as rules change, and what it does.
+//! The timers: when each is due under given rules, when it fires while rules change, and its effect.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::life::{Life, Subscription};
+use super::client_state::{ClientState, Subscription};
 use super::rules::{Eras, Rules};
 
-/// In the order in which those due at one moment fire.
+/// In the order in which timers that are due at the same moment fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
     AccessExpiry,
@@ -37,8 +37,8 @@ impl Timer {
     }
 }
 
-impl Life {
-    /// When the access expires under these rules.
+impl ClientState {
+    /// When access expires under these rules.
     pub fn expires_at(&self, rules: &Rules) -> Option<DateTime<Utc>> {
         if self.access != "enabled" {
             return None;
@@ -74,14 +74,14 @@ impl Life {
             }
             StalledInvitation => {
                 let invitation = self.invitation.as_ref()?;
-                let waiting = self.link == Some("invited") && !invitation.told_stalled;
+                let waiting = self.link == Some("invited") && !invitation.stalled;
                 waiting.then(|| invitation.at + rules.stalled_after)
             }
         }
     }
 
-    /// When a timer fires that nothing before has fired up to `now`: at its due time under the rules in
-    /// force then; at once, or when new rules take effect, if it is overdue then.
+    /// When a timer fires that has not fired up to `now`: at its due time under the rules in force then. An overdue timer
+    /// fires at once, or when the rules that make it overdue take effect.
     fn fires_at(&self, timer: Timer, now: DateTime<Utc>, eras: &Eras) -> Option<DateTime<Utc>> {
         eras.all().iter().filter(|era| era.end > now).find_map(|era| {
             let at = self.due(timer, &era.rules)?.max(era.start).max(now);
@@ -89,7 +89,7 @@ impl Life {
         })
     }
 
-    /// The next timer to fire after what was done up to `now`; of a sweep, or of all.
+    /// The next timer that fires after `now`: of one sweep, or of all.
     pub fn next(
         &self,
         sweep: Option<&str>,
@@ -100,7 +100,7 @@ impl Life {
             .into_iter()
             .filter(|timer| sweep.is_none_or(|sweep| timer.sweep() == sweep));
         let firing = asked.filter_map(|timer| Some((self.fires_at(timer, now, eras)?, timer)));
-        // The first of several that are the least: the table's order.
+        // `min_by_key` returns the first of equal elements, which gives the order of the table.
         firing.min_by_key(|(at, _)| *at)
     }
 
@@ -122,7 +122,7 @@ impl Life {
             TerminatedCleanup => self.clean_up(),
             StalledInvitation => {
                 let invitation = self.invitation.as_mut().expect("the invitation is stalled");
-                invitation.told_stalled = true;
+                invitation.stalled = true;
             }
         }
     }
@@ -130,7 +130,7 @@ impl Life {
 
 impl Subscription {
     fn ends(&self, rules: &Rules) -> Option<DateTime<Utc>> {
-        let due = self.to_end_since? + rules.subscriptions_grace;
+        let due = self.link_ended_at? + rules.subscriptions_grace;
         let paid_until = self.paid_until.filter(|_| rules.end_at_paid_until);
         Some(paid_until.map_or(due, |paid| paid.max(due)))
     }

@@ -1,19 +1,18 @@
-//! A client's public JSON, field by field as DESIGN lists them; without `as_of` and `version`, which
-//! tell of the store.
+//! A client's public JSON, without `as_of` and `version`, which depend on the store.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::life::Life;
+use super::client_state::ClientState;
 use super::rules::Rules;
 
-pub fn view(subject: &str, life: &Life, rules: &Rules) -> Option<Value> {
-    let link = life.link?;
+pub fn view(subject: &str, state: &ClientState, rules: &Rules) -> Option<Value> {
+    let link = state.link?;
     let (partner, client) = subject.split_once('/').expect("partner/client");
     let connected = link == "active";
-    let invitation = life.invitation.as_ref();
+    let invitation = state.invitation.as_ref();
     let tab = match link {
         "deleted" => None,
         "archived" | "lost" => Some("inactive"),
@@ -22,32 +21,32 @@ pub fn view(subject: &str, life: &Life, rules: &Rules) -> Option<Value> {
     Some(json!({
         "partner": partner,
         "client": client,
-        "name": life.name,
+        "name": state.name,
         "link": link,
-        "service": life.service,
-        "access": life.access,
-        "access_request": time(life.request),
-        "expires_at": time(life.expires_at(rules)),
+        "service": state.service,
+        "access": state.access,
+        "access_request": time(state.request),
+        "expires_at": time(state.expires_at(rules)),
         "connected": connected,
-        "billable": life.service == "active",
-        "visible": life.service != "terminated",
-        "retrieving": life.service == "active" && !life.assignments.is_empty(),
+        "billable": state.service == "active",
+        "visible": state.service != "terminated",
+        "retrieving": state.service == "active" && !state.assignments.is_empty(),
         "commission": connected && invitation.is_some_and(|sent| sent.commission_eligible),
         "status_credit": connected,
         "tab": tab,
-        "subscriptions": subscriptions(life),
-        "assignments": ids(&life.assignments),
-        "report_schedules": ids(&life.report_schedules),
-        "margin_rules": ids(&life.margin_rules),
-        "users": ids(&life.users),
-        "integrations": ids(&life.integrations),
-        "jobs_total": life.jobs_total,
-        "last_accessed_at": time(life.last_accessed_at),
+        "subscriptions": subscriptions(state),
+        "assignments": ids(&state.assignments),
+        "report_schedules": ids(&state.report_schedules),
+        "margin_rules": ids(&state.margin_rules),
+        "users": ids(&state.users),
+        "integrations": ids(&state.integrations),
+        "jobs_total": state.jobs_total,
+        "last_accessed_at": time(state.last_accessed_at),
     }))
 }
 
-fn subscriptions(life: &Life) -> Vec<Value> {
-    let one = |(id, held): (&String, &super::life::Subscription)| {
+fn subscriptions(state: &ClientState) -> Vec<Value> {
+    let one = |(id, held): (&String, &super::client_state::Subscription)| {
         json!({
             "id": id,
             "status": held.status,
@@ -57,7 +56,7 @@ fn subscriptions(life: &Life) -> Vec<Value> {
             "ended_at": time(held.ended_at),
         })
     };
-    life.subscriptions.iter().map(one).collect()
+    state.subscriptions.iter().map(one).collect()
 }
 
 fn ids(holdings: &BTreeSet<String>) -> Vec<&String> {

@@ -12,7 +12,7 @@ use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome};
 
 use super::outcomes::{named, someone_else_claims_its_name};
 use super::run::Run;
-use crate::oracle::{Name, Oracle, Rules, part_told, told};
+use crate::oracle::{Name, Oracle, Rules, public_json, published_part};
 
 impl Run<'_> {
     /// Every client, its holdings, its log, its deadlines and its journal.
@@ -116,7 +116,7 @@ impl Run<'_> {
         for at in moments {
             let found = engine.client(key, at).await.expect("an answer");
             let expected = oracle.at(&key.to_string(), at.unwrap_or(now)).view;
-            assert_eq!(found.as_ref().map(told), expected, "{key} at {at:?}");
+            assert_eq!(found.as_ref().map(public_json), expected, "{key} at {at:?}");
         }
     }
 
@@ -155,18 +155,18 @@ impl Run<'_> {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
-        assert_eq!(self.listener.complaints, Vec::<String>::new());
+        assert_eq!(self.subscriber.contradictions, Vec::<String>::new());
         let now = self.clock.now();
         for key in keys {
             let verdict = oracle.at(&key.to_string(), now);
-            let expected = verdict.view.as_ref().map(part_told);
+            let expected = verdict.view.as_ref().map(published_part);
             assert_eq!(
-                self.listener.known(&key.to_string()),
+                self.subscriber.known(&key.to_string()),
                 expected,
                 "{key}: what was told"
             );
         }
-        self.outcomes.refusals_are_published(&self.listener, &self.sent);
+        self.outcomes.refusals_are_published(&self.subscriber, &self.sent);
     }
 
     /// Folded anew, everyone is as it is stored.

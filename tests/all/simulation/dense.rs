@@ -1,5 +1,8 @@
-//! Lives that are dense where the engine takes short ways: touches at both sides of everything that ends access, warns of
-//! its end or puts it off, and runs of touches that become full.
+//! Random lives with many touches where the engine takes short cuts: on both sides of every event or timer that ends access,
+//! warns of expiry or delays it, and in runs that become full.
+//!
+//! This is a generator of its own, because the one of the property tests (`generate.rs`) draws single events and hardly
+//! ever produces these sequences.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;

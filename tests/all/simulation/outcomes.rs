@@ -11,7 +11,7 @@ use tenure::engine::Outcome;
 use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome, Store, Touch};
 
 use super::world::Delivery;
-use crate::oracle::{Listener, Name, Oracle, Rules};
+use crate::oracle::{Name, Oracle, Rules, Subscriber};
 
 /// Later than every event.
 const END: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
@@ -244,7 +244,7 @@ impl Outcomes {
     }
 
     /// In the end: every refusal was published with a reason that it had, and nothing else was.
-    pub fn refusals_are_published(&self, listener: &Listener, sent: &[Delivery]) {
+    pub fn refusals_are_published(&self, subscriber: &Subscriber, sent: &[Delivery]) {
         let mut stand_ins: BTreeMap<(String, Name), BTreeSet<(String, Name)>> = BTreeMap::new();
         for delivery in sent {
             if let Some(touch) = Touch::of(&delivery.event) {
@@ -262,14 +262,14 @@ impl Outcomes {
             // A touch that was applied when it came has lost its name.
             let stand_in = by_touch
                 .get(refused)
-                .is_some_and(|name| listener.refused.contains_key(*name));
+                .is_some_and(|name| subscriber.refused.contains_key(*name));
             assert!(
-                stand_in || listener.refused.contains_key(refused),
+                stand_in || subscriber.refused.contains_key(refused),
                 "refused, and not published: {refused:?}"
             );
         }
         let nobody = BTreeSet::new();
-        for (published, reasons) in &listener.refused {
+        for (published, reasons) in &subscriber.refused {
             if self.blurred.contains(&published.0) {
                 continue;
             }

@@ -15,7 +15,7 @@ use super::Trace;
 use super::outcomes::Outcomes;
 use super::world::{Delivery, World};
 use crate::fault_injecting::{FaultInjectingStore, Faults, Overtaking};
-use crate::oracle::Listener;
+use crate::oracle::Subscriber;
 
 /// The most steps that a worker which is to die has left to live.
 const STEPS: u32 = 16;
@@ -32,7 +32,7 @@ pub struct Run<'a> {
     pub end: DateTime<Utc>,
     /// Everything that was ever sent.
     pub sent: Vec<Delivery>,
-    pub listener: Listener,
+    pub subscriber: Subscriber,
     pub outcomes: Outcomes,
     /// The longest batch.
     longest: usize,
@@ -62,7 +62,7 @@ impl<'a> Run<'a> {
             clock: Arc::new(SimulatedClock::at(world.start)),
             end: world.end,
             sent: world.deliveries.iter().cloned().collect(),
-            listener: Listener::default(),
+            subscriber: Subscriber::default(),
             queue: world.deliveries,
             policy: world.policy,
             changes: world.changes,
@@ -369,7 +369,7 @@ impl<'a> Run<'a> {
             .expect("lines");
         for line in &lines {
             let change = serde_json::from_slice(&tenure::wire::change(epoch, line)).expect("JSON");
-            self.listener.hear(&change);
+            self.subscriber.receive(&change);
         }
         if let (Some(last), false) = (lines.last(), self.rng.random_bool(0.1)) {
             let upto = last.published(epoch);

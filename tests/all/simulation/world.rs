@@ -1,4 +1,7 @@
-//! What a seed makes happen: clients, their events as apps send them, when each arrives, and policies.
+//! The world of a seed: clients, their events as apps send them, the arrival of each, and policies.
+//!
+//! The events come from the generator of the property tests (`generate.rs`), from the differential test's histories in whole
+//! hours (`engine/wild.rs`), or from lives full of touches (`dense.rs`).
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! An app that hears of changes and of nothing else, and knows from them what is so about each client.
+//! A subscriber that receives changes and nothing else, and rebuilds each client from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,29 +6,29 @@ use serde_json::{Value, json};
 
 use super::Name;
 
-/// Facets and holdings, by subject.
+/// The facets and holdings of every client, by subject.
 #[derive(Debug, Default)]
-pub struct Listener {
-    known: BTreeMap<String, Heard>,
-    /// The ids of published changes: one comes again when its confirmation was lost.
+pub struct Subscriber {
+    known: BTreeMap<String, Received>,
+    /// The ids of published changes. Tenure publishes a change again when its confirmation was lost.
     ids: BTreeSet<String>,
-    /// The events of whose refusal it was told, by source and id.
+    /// The events whose refusal was published.
     pub refusals: BTreeSet<Name>,
-    /// Those, by subject and event, with the reasons given.
+    /// The same by subject, with the published reasons.
     pub refused: BTreeMap<(String, Name), BTreeSet<String>>,
-    /// Changes that do not fit what was heard before.
-    pub complaints: Vec<String>,
+    /// Changes that contradict earlier ones.
+    pub contradictions: Vec<String>,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct Received {
     facets: BTreeMap<String, String>,
     flags: BTreeSet<&'static str>,
     subscriptions: BTreeMap<String, String>,
     holdings: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// What begins with one change and stops with another.
+/// The flags: name, change that raises it, change that lowers it.
 const FLAGS: &[(&str, &str, &str)] = &[
     ("access_requested", "access.requested", "access.request_closed"),
     ("billable", "billing.started", "billing.stopped"),
@@ -49,7 +49,7 @@ const HOLDINGS: &[(&str, &str)] = &[
     ("integration", "integrations"),
 ];
 
-/// These tell that something happened; nothing is different afterwards in a facet or a holding.
+/// Notices: they report an occurrence, and change no facet and no holding.
 const NOTICES: &[&str] = &[
     "client.renamed",
     "invitation.sent",
@@ -59,9 +59,9 @@ const NOTICES: &[&str] = &[
     "subscription.renewed",
 ];
 
-impl Listener {
-    /// Hears a change: a published event, or a line of the journal.
-    pub fn hear(&mut self, change: &Value) {
+impl Subscriber {
+    /// Receives a change: a published event, or a row of the journal.
+    pub fn receive(&mut self, change: &Value) {
         if let Some(id) = change["specversion"].as_str().and(change["id"].as_str())
             && !self.ids.insert(id.to_owned())
         {
@@ -80,61 +80,60 @@ impl Listener {
             self.refusals.insert(event);
         }
         let subject = change["subject"].as_str().expect("a subject");
-        let heard = self.known.entry(subject.to_owned()).or_default();
-        if let Err(complaint) = heard.hear(line) {
-            self.complaints.push(format!("{complaint}: {change}"));
+        let received = self.known.entry(subject.to_owned()).or_default();
+        if let Err(contradiction) = received.receive(line) {
+            self.contradictions.push(format!("{contradiction}: {change}"));
         }
     }
 
-    /// What is known of a client, in the form of [`part_told`]; None when nothing was heard that made it
-    /// one.
+    /// The client as its changes describe it, in the form of [`published_part`]. None if it was never added.
     pub fn known(&self, subject: &str) -> Option<Value> {
-        let heard = self.known.get(subject)?;
-        heard.facets.get("link")?;
+        let received = self.known.get(subject)?;
+        received.facets.get("link")?;
         let mut known = json!({});
         for facet in ["link", "service", "access"] {
-            known[facet] = json!(heard.facets.get(facet));
+            known[facet] = json!(received.facets.get(facet));
         }
-        // Nothing is said when access is none from the start.
+        // No change reports that access is none from the start.
         if known["access"].is_null() {
             known["access"] = json!("none");
         }
         for (flag, ..) in FLAGS {
-            known[flag] = json!(heard.flags.contains(flag));
+            known[flag] = json!(received.flags.contains(flag));
         }
-        known["subscriptions"] = json!(heard.subscriptions);
+        known["subscriptions"] = json!(received.subscriptions);
         for (_, plural) in HOLDINGS {
-            let ids = heard.holdings.get(*plural);
+            let ids = received.holdings.get(*plural);
             known[plural] = json!(ids.cloned().unwrap_or_default());
         }
         Some(known)
     }
 }
 
-/// The part of a client's view that its changes tell.
-pub fn part_told(view: &Value) -> Value {
-    let mut told = json!({});
+/// The part of a client's view that changes report.
+pub fn published_part(view: &Value) -> Value {
+    let mut published = json!({});
     for facet in ["link", "service", "access"] {
-        told[facet] = view[facet].clone();
+        published[facet] = view[facet].clone();
     }
     for (flag, ..) in FLAGS {
-        told[flag] = view[flag].clone();
+        published[flag] = view[flag].clone();
     }
-    told["access_requested"] = json!(!view["access_request"].is_null());
+    published["access_requested"] = json!(!view["access_request"].is_null());
     let subscriptions = view["subscriptions"].as_array().expect("a list");
     let by_id = subscriptions.iter().map(|held| {
         let id = held["id"].as_str().expect("an id");
         (id, held["status"].as_str().expect("a status"))
     });
-    told["subscriptions"] = json!(by_id.collect::<BTreeMap<_, _>>());
+    published["subscriptions"] = json!(by_id.collect::<BTreeMap<_, _>>());
     for (_, plural) in HOLDINGS {
-        told[plural] = view[plural].clone();
+        published[plural] = view[plural].clone();
     }
-    told
+    published
 }
 
-impl Heard {
-    fn hear(&mut self, line: &Value) -> Result<(), &'static str> {
+impl Received {
+    fn receive(&mut self, line: &Value) -> Result<(), &'static str> {
         let kind = line["type"].as_str().expect("a type");
         let id = || line["id"].as_str().expect("the holding's id").to_owned();
         if NOTICES.contains(&kind) {
@@ -142,58 +141,61 @@ impl Heard {
         }
         for (flag, starts, stops) in FLAGS {
             if kind == *starts {
-                return sound(self.flags.insert(flag), "began twice");
+                return ensure(self.flags.insert(flag), "started twice");
             }
             if kind == *stops {
-                return sound(self.flags.remove(flag), "stopped, and had not begun");
+                return ensure(self.flags.remove(flag), "stopped without having started");
             }
         }
         let (what, becomes) = kind.split_once('.').expect("two words");
         if let Some((_, plural)) = HOLDINGS.iter().find(|(holding, _)| *holding == what) {
             let held = self.holdings.entry((*plural).to_owned()).or_default();
             return match becomes {
-                "added" => sound(held.insert(id()), "added twice"),
-                "removed" => sound(held.remove(&id()), "removed, and was not there"),
-                _ => Err("no type of change"),
+                "added" => ensure(held.insert(id()), "added twice"),
+                "removed" => ensure(held.remove(&id()), "removed without having been added"),
+                _ => Err("unknown type of change"),
             };
         }
         if what == "subscription" {
-            return self.hear_of_subscription(&id(), becomes, line);
+            return self.receive_subscription(&id(), becomes, line);
         }
         let to = line["to"].as_str().expect("a facet moves to a status");
         let before = self.facets.insert(what.to_owned(), to.to_owned());
-        sound(["link", "service", "access"].contains(&what), "no type of change")?;
-        sound(to == becomes, "its type says one thing, its `to` another")?;
+        ensure(
+            ["link", "service", "access"].contains(&what),
+            "unknown type of change",
+        )?;
+        ensure(to == becomes, "its type contradicts its `to`")?;
         let nothing = if what == "access" { Some("none") } else { None };
         let before = before.as_deref().or(nothing);
-        sound(
+        ensure(
             line["from"].as_str().or(nothing) == before,
-            "not from where it was",
+            "its `from` is not the previous status",
         )
     }
 
-    fn hear_of_subscription(&mut self, id: &str, becomes: &str, line: &Value) -> Result<(), &'static str> {
+    fn receive_subscription(&mut self, id: &str, becomes: &str, line: &Value) -> Result<(), &'static str> {
         let status = match becomes {
             "prepared" => "prepared",
             "started" => "active",
             "ended" => "ended",
-            _ => return Err("no type of change"),
+            _ => return Err("unknown type of change"),
         };
         let before = match line["to"].as_str() {
             Some(to) => {
-                sound(to == status, "its type says one thing, its `to` another")?;
+                ensure(to == status, "its type contradicts its `to`")?;
                 self.subscriptions.insert(id.to_owned(), status.to_owned())
             }
-            // A correction: it ended and is nothing now, so it never was.
+            // A correction: the subscription never existed.
             None => self.subscriptions.remove(id),
         };
-        sound(
+        ensure(
             before.as_deref() == line["from"].as_str(),
-            "not from where it was",
+            "its `from` is not the previous status",
         )
     }
 }
 
-fn sound(holds: bool, otherwise: &'static str) -> Result<(), &'static str> {
+fn ensure(holds: bool, otherwise: &'static str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(otherwise) }
 }

@@ -1,29 +1,29 @@
-//! What is so about one client, and what each event does to it: LIFECYCLES' tables, row by row.
+//! The state of one client, and the effect of each event: the tables of `docs/lifecycles.md`, row by row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::happening::Happening;
 use super::rules::Rules;
+use super::sent_event::SentEvent;
 
 type Applied = Result<(), &'static str>;
 
 #[derive(Clone, Debug, Default)]
-pub struct Life {
-    /// None: was never added.
+pub struct ClientState {
+    /// None if it was never added.
     pub link: Option<&'static str>,
     pub name: String,
     pub service: &'static str,
     pub access: &'static str,
-    /// Since when a request for access is open.
+    /// When the open request for access was opened.
     pub request: Option<DateTime<Utc>>,
     /// The last renewal of the access.
     pub renewed: Option<DateTime<Utc>>,
-    /// The nearest warning given since then; none that is farther from expiry is given any more.
+    /// The nearest warning that was published since then. No warning farther from expiry follows.
     pub warned: Option<TimeDelta>,
     pub invitation: Option<Invitation>,
-    /// The service became terminated then, and has not been cleaned up.
+    /// When the service became terminated, until it is cleaned up.
     pub to_clean_since: Option<DateTime<Utc>>,
     pub subscriptions: BTreeMap<String, Subscription>,
     pub assignments: BTreeSet<String>,
@@ -43,7 +43,7 @@ pub struct Invitation {
     pub missing: Vec<String>,
     pub referral: bool,
     pub commission_eligible: bool,
-    pub told_stalled: bool,
+    pub stalled: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -53,14 +53,14 @@ pub struct Subscription {
     pub plan: Option<String>,
     pub paid_until: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
-    /// Its client became archived or lost then, and it is to end for that.
-    pub to_end_since: Option<DateTime<Utc>>,
+    /// When the client became archived or lost, while the subscription is about to end for that.
+    pub link_ended_at: Option<DateTime<Utc>>,
 }
 
-impl Life {
-    /// One event at its place; `name_taken` is a given fact.
-    pub fn apply(&mut self, event: &Happening, rules: &Rules, name_taken: bool) -> Applied {
-        // Decided once, it stays with its event wherever that comes to stand.
+impl ClientState {
+    /// Applies the next event. `name_taken`: it arrived too late for its name.
+    pub fn apply(&mut self, event: &SentEvent, rules: &Rules, name_taken: bool) -> Applied {
+        // The verdict stays with the event, wherever a late event moves it.
         ensure(!name_taken, "name_taken")?;
         if event.kind == "client.added" {
             return self.be_added(event);
@@ -98,14 +98,14 @@ impl Life {
         self.link.is_some_and(|link| statuses.contains(&link))
     }
 
-    fn be_added(&mut self, event: &Happening) -> Applied {
+    fn be_added(&mut self, event: &SentEvent) -> Applied {
         ensure(matches!(self.link, None | Some("deleted")), "already_exists")?;
         self.link = Some("draft");
         self.name = event.holding("name").trim().into();
         self.service = "pending_assigning";
         self.access = "none";
-        // A draft has no active subscription (000): those that the business manages itself, and that
-        // outlived the deletion, wait for the new link.
+        // A draft has no active subscription (000). Those that the business manages itself outlive the deletion, and wait
+        // for the new link.
         for subscription in self.subscriptions.values_mut() {
             if subscription.status == "active" {
                 subscription.status = "prepared";
@@ -114,7 +114,7 @@ impl Life {
         Ok(())
     }
 
-    fn apply_to_link(&mut self, event: &Happening) -> Applied {
+    fn apply_to_link(&mut self, event: &SentEvent) -> Applied {
         match event.kind {
             "client.invited" => {
                 ensure(!self.is_link(&["active"]), "already_linked")?;
@@ -127,7 +127,7 @@ impl Life {
                     missing: event.texts("steps").unwrap_or_else(all),
                     referral: event.text("channel").as_deref() == Some("referral"),
                     commission_eligible: event.flag("commission_eligible").unwrap_or(true),
-                    told_stalled: false,
+                    stalled: false,
                 });
             }
             "invitation.accepted" => self.step_done("accepted", event)?,
@@ -152,12 +152,12 @@ impl Life {
             }
             "partner.disconnected" | "client.lost" => self.be_lost(event)?,
             "client.deleted" => self.be_deleted(event)?,
-            other => panic!("no type of event: {other}"),
+            other => panic!("unknown event type: {other}"),
         }
         Ok(())
     }
 
-    fn step_done(&mut self, step: &str, event: &Happening) -> Applied {
+    fn step_done(&mut self, step: &str, event: &SentEvent) -> Applied {
         ensure(self.is_link(&["invited"]), "not_invited")?;
         let invitation = self.invitation.as_mut().expect("was invited");
         invitation.missing.retain(|missing| missing != step);
@@ -165,7 +165,7 @@ impl Life {
             self.link = Some("active");
             self.enable_access(event.time);
             for subscription in self.subscriptions.values_mut() {
-                subscription.to_end_since = None;
+                subscription.link_ended_at = None;
                 if subscription.status == "prepared" {
                     subscription.status = "active";
                 }
@@ -174,13 +174,13 @@ impl Life {
         Ok(())
     }
 
-    fn be_archived(&mut self, event: &Happening) -> Applied {
+    fn be_archived(&mut self, event: &SentEvent) -> Applied {
         ensure(self.is_link(&["active", "invited"]), "not_linked")?;
         self.leave("archived", event.time);
         Ok(())
     }
 
-    fn be_lost(&mut self, event: &Happening) -> Applied {
+    fn be_lost(&mut self, event: &SentEvent) -> Applied {
         ensure(self.is_link(&["active"]), "not_linked")?;
         self.leave("lost", event.time);
         Ok(())
@@ -192,12 +192,12 @@ impl Life {
         self.request = None;
         for subscription in self.subscriptions.values_mut() {
             if subscription.by_partner && subscription.status != "ended" {
-                subscription.to_end_since.get_or_insert(time);
+                subscription.link_ended_at.get_or_insert(time);
             }
         }
     }
 
-    fn be_deleted(&mut self, event: &Happening) -> Applied {
+    fn be_deleted(&mut self, event: &SentEvent) -> Applied {
         ensure(!self.is_link(&["active", "invited"]), "still_linked")?;
         self.link = Some("deleted");
         self.service = "terminated";
@@ -217,7 +217,7 @@ impl Life {
         self.assignments.clear();
     }
 
-    fn apply_to_service(&mut self, event: &Happening) -> Applied {
+    fn apply_to_service(&mut self, event: &SentEvent) -> Applied {
         match event.kind {
             "assignment.added" => {
                 ensure(self.service != "terminated", "terminated")?;
@@ -245,12 +245,12 @@ impl Life {
                 self.service = "active";
                 self.to_clean_since = None;
             }
-            other => panic!("no type of event: {other}"),
+            other => panic!("unknown event type: {other}"),
         }
         Ok(())
     }
 
-    fn apply_to_subscriptions(&mut self, event: &Happening) -> Applied {
+    fn apply_to_subscriptions(&mut self, event: &SentEvent) -> Applied {
         let id = event.holding("subscription_id");
         if event.kind == "subscription.added" {
             let status = match self.link {
@@ -265,7 +265,7 @@ impl Life {
                 plan: event.text("plan"),
                 paid_until: event.moment("paid_until"),
                 ended_at: None,
-                to_end_since: None,
+                link_ended_at: None,
             };
             self.subscriptions.insert(id, added);
             return Ok(());
@@ -280,7 +280,7 @@ impl Life {
         Ok(())
     }
 
-    fn apply_to_people(&mut self, event: &Happening) -> Applied {
+    fn apply_to_people(&mut self, event: &SentEvent) -> Applied {
         let (holdings, field) = match event.kind {
             "user.added" | "user.removed" => (&mut self.users, "user_id"),
             _ => (&mut self.integrations, "integration_id"),
@@ -294,7 +294,7 @@ impl Life {
         add(holdings, id)
     }
 
-    fn apply_to_access(&mut self, event: &Happening) -> Applied {
+    fn apply_to_access(&mut self, event: &SentEvent) -> Applied {
         let connected = self.is_link(&["active"]);
         match event.kind {
             "account.accessed" if event.text("by").as_deref() == Some("staff") => {}
@@ -328,7 +328,7 @@ impl Life {
                 ensure(self.request.is_some(), "no_request")?;
                 self.request = None;
             }
-            other => panic!("no type of event: {other}"),
+            other => panic!("unknown event type: {other}"),
         }
         Ok(())
     }
@@ -340,9 +340,9 @@ impl Life {
         self.warned = None;
     }
 
-    fn apply_to_account(&mut self, event: &Happening, rules: &Rules) {
+    fn apply_to_account(&mut self, event: &SentEvent, rules: &Rules) {
         if event.kind == "account.updated" {
-            // An account gets the new rules once.
+            // An account gets the new access rules once.
             self.updated_at.get_or_insert(event.time);
             return;
         }
@@ -358,7 +358,7 @@ impl Subscription {
     pub fn end(&mut self, time: DateTime<Utc>) {
         self.status = "ended";
         self.ended_at = Some(time);
-        self.to_end_since = None;
+        self.link_ended_at = None;
     }
 }
 

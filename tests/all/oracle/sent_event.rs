@@ -11,7 +11,7 @@ use crate::lifecycles::document;
 static TYPES: LazyLock<Vec<&'static str>> = LazyLock::new(document::event_types);
 
 #[derive(Clone, Debug)]
-pub struct Happening {
+pub struct SentEvent {
     pub source: String,
     pub id: String,
     /// `partner/client`.
@@ -22,7 +22,7 @@ pub struct Happening {
     data: Value,
 }
 
-impl Happening {
+impl SentEvent {
     /// Reads a valid structured event.
     pub fn read(event: &Value) -> Self {
         let text = |field: &str| event[field].as_str().map(str::to_owned);
