@@ -1,5 +1,5 @@
-//! Where time comes from. The only place that may read the system clock: everything else is
-//! handed a moment, so that a year can be simulated in a second and a crash repeated exactly.
+//! Clocks. Only this file reads the system clock; all other code takes the time as a parameter, so that a year can be simulated in
+//! a second and a crash can be repeated exactly.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,18 +8,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::Event;
 
-/// A source of moments, to the microsecond.
+/// A source of time, to the microsecond.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> DateTime<Utc>;
 
-    /// Time since some fixed moment, by a clock that nobody can set. It may stand still while the machine sleeps.
+    /// Time since a fixed moment, by a monotonic clock. It may stand still while the machine sleeps.
     fn elapsed(&self) -> Duration;
 }
 
-/// The fixed moment of the machine's own clock.
+/// The fixed moment of [`SystemClock::elapsed`].
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The machine's own clock.
+/// The clock of the machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -44,7 +44,7 @@ impl SimulatedClock {
         Self(Mutex::new((Event::cut(moment), Duration::ZERO)))
     }
 
-    /// Lets time pass up to a moment. One in the past sets the clock back, and no time passes.
+    /// Lets time pass up to a moment. A moment in the past sets the clock back, and no time passes.
     pub fn set(&self, moment: DateTime<Utc>) {
         let mut clock = self.hands();
         let moment = Event::cut(moment);
@@ -53,7 +53,7 @@ impl SimulatedClock {
         clock.1 += passed.to_std().unwrap_or_default();
     }
 
-    /// Sets the clock to a moment, without any time passing.
+    /// Sets the clock to a moment without time passing.
     pub fn jump(&self, moment: DateTime<Utc>) {
         self.hands().0 = Event::cut(moment);
     }

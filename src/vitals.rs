@@ -1,31 +1,32 @@
-//! What the parts of a worker last did. Readiness follows from this: a part that only could do its work proves nothing.
+//! The last success and failure of each activity of a worker. Readiness depends on them: only work that was done proves that work
+//! can be done.
 //!
-//! Moments are monotonic, and handed in: a clock that is set must not make an old success young.
+//! Times are monotonic: setting the clock must not make an old success look recent.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The small write that a worker makes when it has written nothing else for a while.
+/// The small write of a worker that has not written anything else for a while.
 pub const PROBE: &str = "probe";
-/// Batches of events, from every entry point.
+/// Batches of events from every entry point.
 pub const EVENTS: &str = "events";
 
-/// How long a failure counts when nothing was attempted since. Whoever has work tries again sooner.
-const FAILURE_COUNTS: Duration = Duration::from_mins(1);
+/// How long a failure is reported without another attempt. While there is work, attempts are more frequent.
+const FAILURE_VALID_FOR: Duration = Duration::from_mins(1);
 
-/// A record of the last success, the last failure and the attempts under way of each part; clones are the same record.
+/// The last success, the last failure and the current attempts of each activity; clones share their state.
 #[derive(Clone, Debug, Default)]
-pub struct Vitals(Arc<Mutex<Parts>>);
+pub struct Vitals(Arc<Mutex<Activities>>);
 
 #[derive(Debug, Default)]
-struct Parts {
-    by_name: BTreeMap<String, Part>,
+struct Activities {
+    by_name: BTreeMap<String, Activity>,
     attempts: u64,
 }
 
 #[derive(Debug, Default)]
-struct Part {
+struct Activity {
     succeeded: Option<Instant>,
     failure: Option<Failure>,
     under_way: BTreeMap<u64, Instant>,
@@ -37,93 +38,93 @@ struct Failure {
     why: String,
 }
 
-/// What a part last did, as of one moment.
+/// The state of an activity at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vital {
-    /// How long ago it last succeeded. None: never.
+    /// Time since its last success. None: it never succeeded.
     pub succeeded: Option<Duration>,
-    /// Why it fails, if it has failed since its last success and not too long ago.
+    /// Why it fails. None: it has succeeded since the last failure, or that was long ago.
     pub failing: Option<String>,
-    /// For how long the oldest attempt has been under way.
+    /// Duration of the oldest current attempt.
     pub under_way: Option<Duration>,
 }
 
 impl Vitals {
-    /// Begins an attempt. Dropped without a result it counts for nothing.
+    /// Begins an attempt. An attempt that is dropped without a result has no effect.
     #[must_use]
-    pub fn begin(&self, part: &str, at: Instant) -> Attempt {
-        let mut parts = self.parts();
-        parts.attempts += 1;
-        let number = parts.attempts;
-        let entry = parts.by_name.entry(part.to_owned()).or_default();
+    pub fn begin(&self, activity: &str, at: Instant) -> Attempt {
+        let mut activities = self.activities();
+        activities.attempts += 1;
+        let number = activities.attempts;
+        let entry = activities.by_name.entry(activity.to_owned()).or_default();
         entry.under_way.insert(number, at);
         Attempt {
             vitals: self.clone(),
-            part: part.to_owned(),
+            activity: activity.to_owned(),
             number,
         }
     }
 
-    pub fn succeeded(&self, part: &str, at: Instant) {
-        let mut parts = self.parts();
-        let part = parts.by_name.entry(part.to_owned()).or_default();
-        part.succeeded = Some(at);
-        part.failure = None;
+    pub fn succeeded(&self, activity: &str, at: Instant) {
+        let mut activities = self.activities();
+        let activity = activities.by_name.entry(activity.to_owned()).or_default();
+        activity.succeeded = Some(at);
+        activity.failure = None;
     }
 
-    pub fn failed(&self, part: &str, why: impl Into<String>, at: Instant) {
-        let mut parts = self.parts();
-        let part = parts.by_name.entry(part.to_owned()).or_default();
+    pub fn failed(&self, activity: &str, why: impl Into<String>, at: Instant) {
+        let mut activities = self.activities();
+        let activity = activities.by_name.entry(activity.to_owned()).or_default();
         let why = why.into();
-        part.failure = Some(Failure { at, why });
+        activity.failure = Some(Failure { at, why });
     }
 
-    /// What a part last did.
+    /// The state of an activity.
     #[must_use]
-    pub fn of(&self, part: &str, at: Instant) -> Vital {
-        let parts = self.parts();
-        let Some(part) = parts.by_name.get(part) else {
+    pub fn of(&self, activity: &str, at: Instant) -> Vital {
+        let activities = self.activities();
+        let Some(activity) = activities.by_name.get(activity) else {
             return Vital::default();
         };
         let ago = |then: Instant| at.saturating_duration_since(then);
         Vital {
-            succeeded: part.succeeded.map(ago),
-            failing: part
+            succeeded: activity.succeeded.map(ago),
+            failing: activity
                 .failure
                 .as_ref()
-                .filter(|failure| ago(failure.at) <= FAILURE_COUNTS)
+                .filter(|failure| ago(failure.at) <= FAILURE_VALID_FOR)
                 .map(|failure| failure.why.clone()),
-            under_way: part.under_way.values().next().copied().map(ago),
+            under_way: activity.under_way.values().next().copied().map(ago),
         }
     }
 
-    fn parts(&self) -> MutexGuard<'_, Parts> {
+    fn activities(&self) -> MutexGuard<'_, Activities> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An attempt that is under way.
+/// A current attempt.
 #[derive(Debug)]
 pub struct Attempt {
     vitals: Vitals,
-    part: String,
+    activity: String,
     number: u64,
 }
 
 impl Attempt {
     pub fn succeeded(self, at: Instant) {
-        self.vitals.succeeded(&self.part, at);
+        self.vitals.succeeded(&self.activity, at);
     }
 
     pub fn failed(self, why: impl Into<String>, at: Instant) {
-        self.vitals.failed(&self.part, why, at);
+        self.vitals.failed(&self.activity, why, at);
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if let Some(part) = self.vitals.parts().by_name.get_mut(&self.part) {
-            part.under_way.remove(&self.number);
+        if let Some(activity) = self.vitals.activities().by_name.get_mut(&self.activity) {
+            activity.under_way.remove(&self.number);
         }
     }
 }
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_counts_until_a_success_or_for_a_minute() {
+    fn a_failure_is_reported_until_a_success_or_for_a_minute() {
         let (vitals, start) = (Vitals::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(vitals.of("x", at(0)), Vital::default());
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_attempt_is_the_one_that_counts() {
+    fn the_oldest_attempt_is_reported() {
         let (vitals, start) = (Vitals::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let first = vitals.begin("x", at(0));
@@ -156,7 +157,7 @@ mod tests {
         assert_eq!(under_way(7), Some(Duration::from_secs(7)));
         first.succeeded(at(7));
         assert_eq!(under_way(7), Some(Duration::from_secs(2)));
-        // It broke off: nothing is known of its result.
+        // The attempt was cancelled, so it has no result.
         drop(second);
         assert_eq!(under_way(7), None);
         assert_eq!(vitals.of("x", at(7)).failing, None);
