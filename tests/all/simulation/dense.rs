@@ -13,7 +13,7 @@ use tenure::domain::{ClientKey, Event, EventKind, Policy};
 
 use crate::generate;
 
-/// Events of one client or a few, in the order in which they happen.
+/// Events of one or a few clients, in the order of their times.
 pub fn events(rng: &mut StdRng, policy: &Policy) -> Vec<Event> {
     let clients = rng.random_range(1..=3);
     let mut events = Vec::new();
@@ -84,7 +84,7 @@ impl Life<'_> {
     fn touch_at(&mut self, at: DateTime<Utc>) {
         self.put_at(at, "account.accessed", &json!({}));
         if self.chance(0.05) {
-            // Another user in the very same moment.
+            // Another user at the same moment.
             self.put_at(at, "account.accessed", &json!({}));
         }
     }
@@ -114,7 +114,7 @@ impl Life<'_> {
         }
     }
 
-    /// Some touches: close together, or so far apart that a warning or the expiry falls due just before one, or after.
+    /// Some touches: close together, or so far apart that a warning or the expiry is due just before or after one.
     fn touches(&mut self) {
         for _ in 0..self.rng.random_range(0..=7) {
             let idle = self.policy.access_idle;
@@ -136,7 +136,7 @@ impl Life<'_> {
         }
     }
 
-    /// Something that matters to access, with touches before, after and at the very moment.
+    /// An event that affects access, with touches before, after and at the same moment.
     fn turn(&mut self) {
         if self.chance(0.8) {
             self.wait();
@@ -181,7 +181,7 @@ impl Life<'_> {
         self.come_back();
     }
 
-    /// Access is perhaps enabled again, in one way or another.
+    /// Perhaps enables access again, in one of several ways.
     fn come_back(&mut self) {
         self.touches();
         self.wait();

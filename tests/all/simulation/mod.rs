@@ -1,9 +1,8 @@
-//! The promise, under everything that goes wrong: events late, twice and in no order, workers that die at
-//! any step and start again, several at once, sweeps whenever they please, clocks that jump, policies that
-//! change. After each seed the real engine on a real store must be where the oracle is, which knows only
-//! the set of events.
+//! The simulation: checks the promise under late, duplicate and reordered events, several workers that die at any step and
+//! restart, sweeps at random times, clocks that jump, and policies that change. After each seed, the real engine on a real store
+//! must agree with the oracle, which knows only the set of events.
 //!
-//! `TENURE_TEST_SEEDS` says how many seeds (1,000), `TENURE_TEST_SEED` runs one alone.
+//! `TENURE_TEST_SEEDS` sets the number of seeds (1,000 by default), `TENURE_TEST_SEED` runs a single one.
 
 mod check;
 mod dense;
@@ -26,7 +25,7 @@ const SEEDS: u64 = 1_000;
 /// Every 25th seed runs on PostgreSQL, if tests may start servers.
 const POSTGRES_EVERY: u64 = 25;
 
-/// What happened, for whoever looks into a seed that fails.
+/// What happened, printed for a seed that fails.
 #[derive(Default)]
 pub struct Trace(Mutex<Vec<String>>);
 
@@ -36,7 +35,7 @@ impl Trace {
     }
 }
 
-/// The seeds asked for, or so many.
+/// The seeds of the environment, or this many.
 pub fn seeds(default: u64) -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match number("TENURE_TEST_SEED") {
@@ -46,7 +45,7 @@ pub fn seeds(default: u64) -> std::ops::Range<u64> {
 }
 
 #[test]
-fn after_every_seed_the_engine_is_where_the_oracle_is() {
+fn the_engine_agrees_with_the_oracle_after_every_seed() {
     let seeds = seeds(SEEDS);
     let next = AtomicU64::new(seeds.start);
     let failed = AtomicBool::new(false);
@@ -95,7 +94,7 @@ fn simulate(seed: u64, trace: &Trace) {
     });
 }
 
-/// In memory where there is such a folder: no power is cut here, and waiting for a disk shows nothing.
+/// In memory if possible: the simulation cuts no power, so a disk would only be slower.
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())

@@ -1,7 +1,6 @@
-//! What each delivery is answered, and which refusals are published, held against the oracle.
+//! Compares the outcome of each delivery and the published refusals with the oracle.
 //!
-//! An answer must be what the oracle says of the events that are committed by then. So this keeps an oracle that knows those
-//! and no others.
+//! An outcome must be the oracle's for the events that are committed by then. So this has an oracle that knows only those.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -17,23 +16,22 @@ use crate::oracle::{Name, Oracle, Rules, Subscriber};
 const END: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
 pub struct Outcomes {
-    /// Knows what is committed.
+    /// An oracle that knows the committed events.
     oracle: Oracle,
     /// The events that it knows.
     known: HashSet<Name>,
     policies: usize,
-    /// Events that have a row in the log: every event but the touches that were applied when they came.
+    /// Events that have a row in the log: all but the touches that were applied when they arrived.
     logged: HashSet<Name>,
-    /// Delivered, answered and refused at some time, by client.
+    /// Events that were delivered, acknowledged and refused at some time, by client.
     refused: BTreeSet<(String, Name)>,
     /// The reasons for which events were ever refused.
     reasons: BTreeMap<(String, Name), BTreeSet<&'static str>>,
-    /// Clients of which not every state that was committed is known: a batch was several transactions, or several workers
-    /// wrote at once.
+    /// Clients with committed states that are unknown here: a batch was several transactions, or several workers wrote at once.
     blurred: BTreeSet<String>,
-    /// Events that are planned and written at once at most.
+    /// The most events that are planned and written at once.
     pub part: usize,
-    /// Events that claim a name which another client claims too. A batch ends before one where a name may change hands.
+    /// Events that claim a name that another client claims, too. A batch ends before one where a name may change its holder.
     contended: HashSet<Name>,
 }
 
@@ -65,7 +63,7 @@ impl Outcomes {
         }
     }
 
-    /// A batch was taken, and answered.
+    /// A batch was ingested, with these outcomes.
     pub async fn answered(
         &mut self,
         batch: &[Delivery],
@@ -92,7 +90,7 @@ impl Outcomes {
             let nothing = BTreeSet::new();
             let mut expected = self.expected(&client, batch, &places, &nothing, &self.oracle.names_taken);
             if found != expected {
-                // Names are first come, first served: whose is whose is taken from the log.
+                // The first claim of a name wins; the log says which one that was.
                 self.learn_names(&key, store, sent).await;
                 expected = self.expected(&client, batch, &places, &nothing, &self.oracle.names_taken);
             }
@@ -132,13 +130,13 @@ impl Outcomes {
         self.known.insert(named(&delivery.event));
     }
 
-    /// Events of a batch that are taken at once at least, but for the last.
+    /// The fewest events of a batch that are ingested at once, except for the last.
     fn part_of(&self, batch: &[Delivery]) -> usize {
         let contended = |sent: &Delivery| self.contended.contains(&named(&sent.event));
         if batch.iter().any(contended) { 1 } else { self.part }
     }
 
-    /// What should be answered to the events of a client in a batch, had some events not come.
+    /// The right outcomes of a client's events in a batch, if some other events had not arrived.
     fn expected(
         &self,
         client: &str,
@@ -162,8 +160,8 @@ impl Outcomes {
         places.iter().map(of_one).collect()
     }
 
-    /// The answers that are right to one event in one of the transactions that a batch may have been: events after it in the
-    /// batch were not known yet. `known` is what was known before the batch.
+    /// The right outcomes of one event in any of the transactions that the batch may have been: later events of the batch were not
+    /// known yet. `known` are the events known before the batch.
     fn in_parts(
         &self,
         client: &str,
@@ -173,13 +171,13 @@ impl Outcomes {
         known: &HashSet<Name>,
     ) -> Vec<Outcome> {
         let longest = match self.part_of(batch) {
-            // It may end anywhere.
+            // A transaction may end anywhere.
             1 => batch.len(),
             part => part,
         };
         let ends = (places[n] + 1)..=(places[n] + longest).min(batch.len());
         let names: Vec<Name> = batch.iter().map(|sent| named(&sent.event)).collect();
-        // A name is asked for when its event could be applied, which may be with a later transaction.
+        // A name is decided when its event can be applied, which may be in a later transaction.
         let undecided = BTreeSet::new();
         ends.flat_map(|end| {
             let missing = names[end..].iter();
@@ -191,7 +189,7 @@ impl Outcomes {
         .collect()
     }
 
-    /// What is refused now must have been published in the end.
+    /// A refusal of now must be published in the end.
     fn note_refusals(&mut self, client: &str) {
         for (name, code) in self.oracle.at(client, END).refusals {
             let key = (client.to_owned(), name);
@@ -200,7 +198,7 @@ impl Outcomes {
         }
     }
 
-    /// A batch was not answered: some of it may be committed. Or workers took several at once.
+    /// A batch failed, and some of it may be committed. Or workers ingested several at once.
     pub async fn unanswered(&mut self, batch: &[Delivery], store: &dyn Store, sent: &[Delivery]) {
         self.learn_policies(store).await;
         for (key, places) in by_client(batch) {
@@ -243,7 +241,7 @@ impl Outcomes {
         history
     }
 
-    /// In the end: every refusal was published with a reason that it had, and nothing else was.
+    /// At the end: every refusal was published with one of its reasons, and nothing else was published.
     pub fn refusals_are_published(&self, subscriber: &Subscriber, sent: &[Delivery]) {
         let mut stand_ins: BTreeMap<(String, Name), BTreeSet<(String, Name)>> = BTreeMap::new();
         for delivery in sent {
@@ -259,7 +257,7 @@ impl Outcomes {
             .flat_map(|(stand_in, ours)| ours.iter().map(move |name| (name, stand_in)))
             .collect();
         for refused in &self.refused {
-            // A touch that was applied when it came has lost its name.
+            // A touch that was applied when it arrived has lost its id.
             let stand_in = by_touch
                 .get(refused)
                 .is_some_and(|name| subscriber.refused.contains_key(*name));
@@ -294,7 +292,7 @@ fn by_client(batch: &[Delivery]) -> BTreeMap<ClientKey, Vec<usize>> {
     places
 }
 
-/// That an event came too late for a name is taken from the log; not that anyone else wanted it.
+/// The log says that a claim came too late; this says that another client claimed the name.
 pub fn someone_else_claims_its_name(logged: &Logged, sent: &[Delivery]) {
     let event = &logged.event;
     assert!(claimed_name(event).is_some(), "it claims no name: {event:?}");

@@ -20,7 +20,7 @@ use crate::engine::wild;
 use crate::generate;
 use crate::oracle::sent;
 
-/// An event as it is sent, as it is read, and when it arrives.
+/// An event as it is sent and as it is read, and its arrival time.
 #[derive(Clone)]
 pub struct Delivery {
     pub at: DateTime<Utc>,
@@ -32,7 +32,7 @@ pub struct World {
     pub start: DateTime<Utc>,
     pub end: DateTime<Utc>,
     pub policy: Policy,
-    /// The settings change at about these moments, to these.
+    /// The changes of the settings, each with its approximate time.
     pub changes: VecDeque<(DateTime<Utc>, Policy)>,
     pub deliveries: VecDeque<Delivery>,
 }
@@ -73,7 +73,7 @@ impl World {
     }
 }
 
-/// Draws from the strategies of the property tests, by a seed.
+/// Draws from the strategies of the property tests.
 struct Samples(TestRunner);
 
 impl Samples {
@@ -99,8 +99,8 @@ fn wild_events(rng: &mut StdRng) -> Vec<Event> {
     events
 }
 
-/// Each event at least once: in no order, or most soon, some late, some long after all others. Late ones come one by one,
-/// or several together, as from a source that was cut off for a while.
+/// Delivers each event at least once: in random order, or most of them soon, some late, some long after all others. Late events
+/// arrive one by one or together, as from a source that was cut off for a while.
 fn deliveries(rng: &mut StdRng, events: Vec<Event>, end: DateTime<Utc>) -> VecDeque<Delivery> {
     let in_no_order = rng.random_bool(0.15);
     let untidy = rng.random_range(0.0..0.4);
@@ -144,7 +144,7 @@ fn deliveries(rng: &mut StdRng, events: Vec<Event>, end: DateTime<Utc>) -> VecDe
     deliveries.into()
 }
 
-/// Apps may send more digits of a second than are kept.
+/// Apps may send more digits of a second than Tenure stores.
 fn through_the_wire(rng: &mut StdRng, event: &Event, end: DateTime<Utc>) -> (Value, Event) {
     let mut json = sent(event);
     if rng.random_bool(0.1) {
