@@ -1,4 +1,4 @@
-//! Logs and metrics: where they go, and what every metric means.
+//! Logs and metrics: where they go, and a description of every metric.
 
 use std::fmt::{self, Debug, Write as _};
 use std::sync::{Mutex, PoisonError};
@@ -13,49 +13,49 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use crate::config::{LogFormat, LogLevelError, LogSettings, log_directives};
 use crate::escape;
 
-/// Libraries that tell more at `info` than an operator wants to know; `log.level` may ask for them by name.
+/// Libraries that log more at `info` than an operator needs; `log.level` may name them.
 const QUIET: &str = "lapin=off,sqlx=warn,tokio_cron_scheduler=warn,hyper=warn,h2=warn,rustls=warn";
 
-/// From a millisecond to a minute: batches at one end, sweeps at the other.
+/// From a millisecond, for batches, to a minute, for sweeps.
 const SECONDS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
 ];
 
-/// Messages of a batch.
+/// Messages in a batch.
 const MESSAGES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
 
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     #[error(
-        "RUST_LOG cannot be \"{directives}\": {reason}; it is {}, and wins over `log.level`",
+        "invalid RUST_LOG \"{directives}\": {source}; expected {}. RUST_LOG overrides `log.level`",
         LogLevelError::EXPECTED
     )]
     Filter {
         directives: String,
-        reason: LogLevelError,
+        source: LogLevelError,
     },
-    #[error("metrics cannot be collected: {0}")]
+    #[error("the metrics recorder cannot be installed: {0}")]
     Metrics(#[from] BuildError),
 }
 
-/// Sends logs to standard error from now on. A second call, and one after a test's own, changes nothing.
+/// Sends logs to standard error from now on. Changes nothing if the process has a subscriber already.
 ///
 /// # Errors
-/// When `RUST_LOG` is set to what is no filter.
+/// When `RUST_LOG` is not a valid filter.
 pub fn start_logs(settings: &LogSettings) -> Result<(), TelemetryError> {
     let directives = match std::env::var("RUST_LOG") {
         Ok(given) if !given.trim().is_empty() => {
-            log_directives(&given).map_err(|reason| TelemetryError::Filter {
+            log_directives(&given).map_err(|source| TelemetryError::Filter {
                 directives: given,
-                reason,
+                source,
             })?
         }
         _ => settings.level.clone(),
     };
-    // Each directive has been looked at.
+    // Each directive was validated before.
     let filter = EnvFilter::new(format!("{QUIET},{directives}"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter);
-    // An error means that there is a subscriber already.
+    // An error means that the process has a subscriber already.
     let _ = match settings.format {
         LogFormat::Human => lines
             .with_writer(std::io::stderr)
@@ -72,7 +72,7 @@ pub fn start_logs(settings: &LogSettings) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Writes a field for people. Its value may be text of others.
+/// Writes a field for people. Its value may contain foreign text, so it is escaped.
 fn field(line: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
     match field.name() {
         "message" => {}
@@ -82,10 +82,10 @@ fn field(line: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result
     write!(escape::Visible(line.by_ref()), "{value:?}")
 }
 
-/// Collects metrics from now on. There is one recorder in a process, and this hands it out.
+/// The metrics recorder of this process. The first call installs it.
 ///
 /// # Errors
-/// When something else collects them already.
+/// When the process has another recorder already.
 pub fn metrics() -> Result<PrometheusHandle, TelemetryError> {
     static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
     let mut handle = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,17 +109,17 @@ enum Kind {
 
 use Kind::{Counter, Gauge, Histogram};
 
-/// A metric: its kind, name, unit, labels and meaning.
+/// A metric: its kind, name, unit, and its description with the labels in parentheses.
 type Metric = (Kind, &'static str, Unit, &'static str);
 
-/// Every metric there is. A test holds this against the code.
+/// Every metric. A test compares this with the code.
 const METRICS: &[Metric] = &[
     // engine
     (
         Counter,
         "tenure_events_total",
         Unit::Count,
-        "Events by what came of them: applied, duplicate, refused or dead (outcome)",
+        "Events by outcome: applied, duplicate, refused, deferred or dead (outcome)",
     ),
     (
         Counter,
@@ -131,13 +131,13 @@ const METRICS: &[Metric] = &[
         Counter,
         "tenure_batch_conflicts_total",
         Unit::Count,
-        "Batches that another transaction was faster than, and that were tried again",
+        "Transactions that conflicted with another and were retried",
     ),
     (
         Counter,
-        "tenure_histories_folded_total",
+        "tenure_histories_replayed_total",
         Unit::Count,
-        "Clients whose history was folded anew because an event came late",
+        "Histories replayed because of a late event",
     ),
     // broker
     (
@@ -156,7 +156,7 @@ const METRICS: &[Metric] = &[
         Counter,
         "tenure_broker_unreadable_total",
         Unit::Count,
-        "Messages whose properties are not valid AMQP, and that became dead letters (queue)",
+        "Messages stored as dead letters because their properties are not valid AMQP (queue)",
     ),
     (
         Counter,
@@ -174,31 +174,31 @@ const METRICS: &[Metric] = &[
         Histogram,
         "tenure_broker_batch_seconds",
         Unit::Seconds,
-        "From a batch's first message to its acknowledgement (queue)",
+        "Time from the first message of a batch to its acknowledgement (queue)",
     ),
     (
         Counter,
         "tenure_broker_quarantined_total",
         Unit::Count,
-        "Messages that the store refused and that were quarantined (queue)",
+        "Messages that the store rejected and that were quarantined (queue)",
     ),
     (
         Gauge,
         "tenure_lane_lag_seconds",
         Unit::Seconds,
-        "How far a lane is behind the clock, by the last heartbeat that came through it (lane)",
+        "Age of the last heartbeat that arrived through a lane (lane)",
     ),
     (
         Gauge,
         "tenure_broker_connected",
         Unit::Count,
-        "1 when connected to RabbitMQ, else 0 (connection)",
+        "1 while connected to RabbitMQ, else 0 (connection)",
     ),
     (
         Counter,
         "tenure_broker_connections_lost_total",
         Unit::Count,
-        "Connections to RabbitMQ that were lost (connection)",
+        "Lost connections to RabbitMQ (connection)",
     ),
     (
         Counter,
@@ -210,50 +210,56 @@ const METRICS: &[Metric] = &[
         Counter,
         "tenure_publish_nacked_total",
         Unit::Count,
-        "Messages that RabbitMQ did not take and that were published again (exchange)",
+        "Messages that RabbitMQ rejected and that were published again (exchange)",
     ),
     (
         Gauge,
         "tenure_relay_lag_seconds",
         Unit::Seconds,
-        "Age of the oldest change that is being published; 0 when none waits",
+        "Age of the oldest unpublished change; 0 if there is none",
     ),
     // scheduler
     (
         Counter,
         "tenure_pruned_total",
         Unit::Count,
-        "Rows removed because they had grown too old (table)",
+        "Expired rows removed by retention (table)",
+    ),
+    (
+        Counter,
+        "tenure_sweep_ticks_total",
+        Unit::Count,
+        "Ticks that the scheduler considered: ran, held_back, already_done, halted, clock_ahead or failed (sweep, outcome)",
     ),
     (
         Counter,
         "tenure_sweep_runs_total",
         Unit::Count,
-        "Runs of a sweep on this worker by how they ended: done, failed, stopped or tripped (sweep, status)",
+        "Runs of a sweep on this worker by status: done, failed, stopped or tripped (sweep, status)",
     ),
     (
         Gauge,
         "tenure_sweep_halted",
         Unit::Count,
-        "1 while a sweep is kept from running: paused by a person, or tripped by the breaker (sweep, why)",
+        "1 while a sweep is halted: paused by a person, or tripped by the breaker (sweep, why)",
     ),
     (
         Gauge,
         "tenure_sweep_held_back_seconds",
         Unit::Seconds,
-        "How far the last run of a sweep stayed behind the clock with something due, because events wait; else 0 (sweep)",
+        "Lag of the lane that held back the last run of a sweep; 0 if none did (sweep)",
     ),
     (
         Histogram,
         "tenure_sweep_duration_seconds",
         Unit::Seconds,
-        "How long a run of a sweep took (sweep)",
+        "Duration of a run of a sweep (sweep)",
     ),
     (
         Counter,
         "tenure_sweep_examined_total",
         Unit::Count,
-        "Clients that a sweep looked at (sweep)",
+        "Clients that a sweep examined (sweep)",
     ),
     (
         Counter,
@@ -265,53 +271,48 @@ const METRICS: &[Metric] = &[
         Counter,
         "tenure_sweep_failed_total",
         Unit::Count,
-        "Clients that could not be swept (sweep)",
+        "Clients that a sweep failed to process (sweep)",
     ),
     (
         Counter,
         "tenure_sweep_changes_total",
         Unit::Count,
-        "Lines that a sweep wrote to the journal (sweep)",
+        "Changes that a sweep wrote to the journal (sweep)",
     ),
     (
         Gauge,
         "tenure_sweep_finished_timestamp_seconds",
         Unit::Seconds,
-        "When this worker last finished a run of a sweep, in Unix time (sweep)",
+        "Unix time when this worker last finished a run of a sweep (sweep)",
     ),
     // clock
     (
         Gauge,
         "tenure_clock_skew_seconds",
         Unit::Seconds,
-        "How far this clock is ahead of another, negative when it is behind (reference: database, broker, elapsed)",
+        "How far this clock is ahead of a reference, negative if it is behind (reference: database, broker, elapsed)",
     ),
     // http
     (
         Counter,
         "tenure_http_requests_total",
         Unit::Count,
-        "Requests by method, route and status",
+        "HTTP requests (method, route, status)",
     ),
     (
         Histogram,
         "tenure_http_request_duration_seconds",
         Unit::Seconds,
-        "How long requests took to be answered (route)",
+        "Duration of HTTP requests (route)",
     ),
-    // store, asked for when someone looks
+    // store, read on each scrape
     (
         Gauge,
         "tenure_store_up",
         Unit::Count,
-        "1 when the store could be written the last time its figures were asked for, else 0",
+        "1 if the store was writable at the last scrape, else 0",
     ),
-    (
-        Gauge,
-        "tenure_clients",
-        Unit::Count,
-        "Clients by facet and status",
-    ),
+    (Gauge, "tenure_clients", Unit::Count, "Clients (facet, status)"),
     (Gauge, "tenure_log_events", Unit::Count, "Events in the log"),
     (
         Gauge,
@@ -323,13 +324,13 @@ const METRICS: &[Metric] = &[
         Gauge,
         "tenure_dead_letters_open",
         Unit::Count,
-        "Dead letters that nobody has redriven or discarded, without those that are read again by themselves",
+        "Dead letters that wait for a person; deferred events do not count",
     ),
     (
         Gauge,
         "tenure_relay_backlog",
         Unit::Count,
-        "Changes in the journal that the broker has not confirmed yet",
+        "Changes in the journal that RabbitMQ has not confirmed yet",
     ),
 ];
 
@@ -350,7 +351,7 @@ mod tests {
 
     use super::METRICS;
 
-    /// Names of metrics in the sources: every string that looks like one.
+    /// The names of metrics in the sources: every string that looks like one.
     fn used(folder: &Path, names: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -368,11 +369,11 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_is_described_and_every_description_is_of_one() {
+    fn the_descriptions_match_the_metrics_in_the_code() {
         let mut names = BTreeSet::new();
         used(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
         let described: BTreeSet<_> = METRICS.iter().map(|(_, name, ..)| (*name).to_owned()).collect();
         assert_eq!(names, described);
-        assert_eq!(described.len(), METRICS.len(), "a metric is described twice");
+        assert_eq!(described.len(), METRICS.len(), "a metric has two descriptions");
     }
 }

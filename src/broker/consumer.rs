@@ -31,7 +31,7 @@ pub(super) async fn session(
         (0..settings.lanes).map(topology::lane).collect()
     };
     // Before the first event of a new lane is taken: from now on timers wait for it.
-    if !wait_for_store(Part::Consumers, context, stop).await || !set_lanes(context, &queues, stop).await? {
+    if !wait_for_store(Part::Consumers, context, stop).await || !keep_lanes(context, &queues, stop).await? {
         return Ok(());
     }
     let Some(beats) = beats(context, stop).await else {
@@ -78,7 +78,7 @@ async fn wait_for_store(part: Part, context: &Context, stop: &CancellationToken)
 }
 
 /// Records which lanes there are. False: told to stop before.
-async fn set_lanes(
+async fn keep_lanes(
     context: &Context,
     lanes: &[String],
     stop: &CancellationToken,

@@ -108,7 +108,7 @@ struct Telling<'a>(&'a Context);
 
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
-        self.0.engine.relay_is_behind(false);
+        self.0.engine.report_relay_lag(false);
         self.0.leads.store(false, Ordering::Relaxed);
     }
 }
@@ -363,7 +363,7 @@ impl Relay<'_> {
             self.context.engine.now() - oldest.recorded_at
         });
         ::metrics::gauge!(metrics::RELAY_LAG).set(lag.as_seconds_f64().max(0.0));
-        self.context.engine.relay_is_behind(lag > BEHIND);
+        self.context.engine.report_relay_lag(lag > BEHIND);
     }
 }
 

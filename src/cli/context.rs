@@ -134,7 +134,7 @@ impl Context {
     }
 
     async fn warn_of_other_policy(&self, engine: &Engine) -> anyhow::Result<()> {
-        if !engine.goes_by(&self.settings.policy()).await? {
+        if !engine.is_latest_policy(&self.settings.policy()).await? {
             output::complain(
                 "the policy in these settings differs from the one in effect; to put it into effect, run `tenure run` or \
                  `tenure policy --confirm` with these settings",

@@ -15,7 +15,7 @@ use super::output;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::demo::{Arriving, Delivery, Shape, World};
 use crate::domain::{ClientKey, Policy, Refusal, Sweep};
-use crate::engine::{Engine, Incoming, Outcome, SweepOptions, VerifyReport};
+use crate::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions, VerifyReport};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Census, ClientFilter, DeadLetterFilter, RunCounts, Store};
 use crate::{wire, worker};
@@ -154,7 +154,9 @@ async fn live(
         }
         clock.set(tick);
         for sweep in Sweep::ALL {
-            let report = engine.sweep(sweep, SweepOptions::default(), |_| {}).await?;
+            let report = engine
+                .sweep(sweep, SweepOptions::new(SweepMode::Confirmed), |_| {})
+                .await?;
             let total = summary.sweeps.entry(sweep.as_str()).or_default();
             total.runs += 1;
             total.counts += report.counts;

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::output;
 use crate::domain::Policy;
 use crate::domain::time::rfc3339;
-use crate::engine::Adoption;
+use crate::engine::{Adoption, AdoptionMode};
 use crate::worker;
 
 #[derive(Debug, Args)]
@@ -60,7 +60,11 @@ async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
     let engine = worker::join(context.migrated().await?, &context.settings).await?;
     let policy = context.settings.policy();
     let adoption = engine
-        .adopt(&policy, worker::notice(&context.settings), None)
+        .adopt(
+            &policy,
+            worker::notice(&context.settings),
+            AdoptionMode::Confirmed,
+        )
         .await?;
     let clients = match adoption {
         Adoption::Known => engine.backfill_deadlines(&CancellationToken::new()).await?,

@@ -11,9 +11,8 @@ use super::context::Context;
 use super::output::{self, Safe};
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
-use crate::engine::{Engine, SweepOptions, SweepReport};
-use crate::scheduler;
-use crate::store::{Halt, HaltKind, SweepRun};
+use crate::engine::{Engine, SweepMode, SweepOptions, SweepReport};
+use crate::store::{Halt, SweepRun};
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -79,14 +78,16 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
     } else {
         context.maintaining_engine().await?
     };
-    let settings = &context.settings.sweeps;
+    let mode = match (args.dry_run, args.confirm) {
+        (true, _) => SweepMode::DryRun,
+        (false, true) => SweepMode::Confirmed,
+        (false, false) => SweepMode::ByHand,
+    };
     let options = SweepOptions {
-        dry_run: args.dry_run,
-        now: args.now,
+        as_of: args.now,
         worker: format!("cli-{}", std::process::id()),
-        chunk: settings.chunk,
-        breaker: (!args.confirm).then(|| scheduler::breaker(settings)),
-        ..SweepOptions::default()
+        chunk: context.settings.sweeps.chunk,
+        ..SweepOptions::new(mode)
     };
     let (report, shown) = watched(&engine, sweep, options, !context.json).await?;
     if context.json {
@@ -150,13 +151,7 @@ fn exit_code(report: &SweepReport) -> ExitCode {
 
 async fn pause(context: &Context, sweep: Sweep, why: String) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
-    let halt = Halt {
-        sweep,
-        kind: HaltKind::Paused,
-        at: engine.now(),
-        why,
-    };
-    engine.store().halt(&halt).await?;
+    engine.pause_sweep(sweep, why).await?;
     print_result(
         context,
         sweep,
@@ -166,7 +161,7 @@ async fn pause(context: &Context, sweep: Sweep, why: String) -> anyhow::Result<E
 
 async fn resume(context: &Context, sweep: Sweep) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
-    if engine.store().resume(sweep, HaltKind::Paused).await? {
+    if engine.resume_sweep(sweep).await? {
         print_result(context, sweep, "resumed; it runs again from its next tick")
     } else {
         print_result(context, sweep, "was not paused")

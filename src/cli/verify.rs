@@ -148,7 +148,7 @@ impl<'a> Totals<'a> {
         if !rebuilt.differences.is_empty() {
             self.differ += 1;
             let (client, difference) = (rebuilt.key.to_string(), rebuilt.differences.join("; "));
-            match &rebuilt.done {
+            match &rebuilt.changes {
                 Ok(changes) => {
                     self.changes += *changes as u64;
                     let text = format!("{client}: repaired, {changes} corrections: {difference}");
@@ -162,7 +162,7 @@ impl<'a> Totals<'a> {
                     let text = format!("{client}: not repaired, {why}: {difference}");
                     self.say(
                         &text,
-                        &json!({ "client": client, "difference": difference, "error": why }),
+                        &json!({ "client": client, "difference": difference, "error": why.to_string() }),
                     );
                 }
             }

@@ -1,4 +1,4 @@
-//! What every transaction needs to know, and what changes seldom: read from the store once a second at most.
+//! Data that every transaction needs and that rarely changes: read from the store at most once a second.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,19 +6,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::store::StoreError;
 
-/// How long a worker may go on with what it has read.
+/// How long a cached value may be used.
 pub(super) const MAX_STALENESS: TimeDelta = TimeDelta::seconds(1);
 
-/// How old what is read may be.
+/// How stale a value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Staleness {
-    /// Read less than [`MAX_STALENESS`] ago: as good as now for whoever is done soon.
+    /// Read less than [`MAX_STALENESS`] ago: good enough for a short transaction.
     Bounded,
     /// Read now.
     None,
 }
 
-/// Something as it was last read, and when.
+/// The last value read from the store, and when.
 #[derive(Debug)]
 pub(super) struct Cached<T>(Mutex<Option<(DateTime<Utc>, Arc<T>)>>);
 
@@ -29,7 +29,7 @@ impl<T> Default for Cached<T> {
 }
 
 impl<T> Cached<T> {
-    /// What was read before, if it may be as old as that, or is read now.
+    /// The cached value if it is fresh enough, else a new one from `read`.
     pub async fn read(
         &self,
         staleness: Staleness,
@@ -39,7 +39,7 @@ impl<T> Cached<T> {
         if staleness == Staleness::Bounded {
             let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((read_at, value)) = cached.as_ref()
-                // A clock that was set back must not make it last.
+                // A clock that was set back must not prolong it.
                 && (TimeDelta::zero()..MAX_STALENESS).contains(&(now - *read_at))
             {
                 return Ok(value.clone());
@@ -50,7 +50,7 @@ impl<T> Cached<T> {
         Ok(value)
     }
 
-    /// Has it read again next time.
+    /// Makes the next read go to the store.
     pub fn invalidate(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

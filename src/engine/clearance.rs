@@ -1,8 +1,8 @@
-//! Timers that fire beside events are bound as those of a sweep are.
+//! How far timers may fire with events, so that events fire no more than a sweep may.
 //!
-//! An event that reaches a client fires what is due of it. Where the clock has jumped ahead, the events of many clients would
-//! fire what no sweep may fire unseen. So the breaker looks at the deadlines from time to time: beyond the last moment at which
-//! they were within its bounds, timers are left to the sweeps, which trip.
+//! An event fires the due timers of its client. After a jump of the clock, the events of many clients would fire timers that
+//! the breaker keeps from every sweep. So the engine checks the deadlines against the breaker at an interval. Timers that are
+//! due later than the last moment within bounds are left to the sweeps, which trip.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -14,23 +14,23 @@ use super::cached::MAX_STALENESS;
 use crate::domain::Sweep;
 use crate::store::StoreError;
 
-/// However long a look takes, it takes the store one part in so many of the time.
-const REST: i32 = 50;
+/// The pause after a check, as a multiple of its duration: the checks take at most 2 % of the store's time.
+const PAUSE_FACTOR: i32 = 50;
 
-/// Up to when no sweep would trip.
+/// The moment up to which no sweep would trip.
 #[derive(Debug, Default)]
 pub(super) struct Clearance(Mutex<Cleared>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Cleared {
-    /// None: never yet.
+    /// None: no check was within bounds yet.
     upto: Option<DateTime<Utc>>,
-    /// When it was looked, and for how long that is good enough.
-    looked: Option<(DateTime<Utc>, TimeDelta)>,
+    /// When the last check was made, and how long it is valid.
+    checked: Option<(DateTime<Utc>, TimeDelta)>,
 }
 
 impl Clearance {
-    /// The earlier of a horizon and what is cleared.
+    /// The earlier of the low watermark and the cleared moment.
     pub fn bound(&self, low_watermark: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
         Some(low_watermark?.min(self.cleared().upto?))
     }
@@ -41,36 +41,34 @@ impl Clearance {
 }
 
 impl Engine {
-    /// Looks how far timers may fire beside events, unless that was done a moment ago.
+    /// Checks how far timers may fire with events, unless the last check is still valid.
     pub(super) async fn clear_timers(&self) -> Result<(), StoreError> {
         let now = self.now();
-        let looked = self.clearance.cleared().looked;
-        // A clock that was set back must not make it last.
-        if looked.is_some_and(|(at, good_for)| (TimeDelta::zero()..good_for).contains(&(now - at))) {
+        let checked = self.clearance.cleared().checked;
+        // A clock that was set back must not prolong it.
+        if checked.is_some_and(|(at, valid_for)| (TimeDelta::zero()..valid_for).contains(&(now - at))) {
             return Ok(());
         }
         let began = Instant::now();
         let within = self.is_within_bounds(now).await?;
         let took = TimeDelta::from_std(began.elapsed()).unwrap_or(MAX_STALENESS);
         let mut cleared = self.clearance.cleared();
-        cleared.looked = Some((now, MAX_STALENESS.max(took * REST)));
+        cleared.checked = Some((now, MAX_STALENESS.max(took * PAUSE_FACTOR)));
         if within {
             cleared.upto = Some(now);
         }
         Ok(())
     }
 
-    /// Whether no sweep would trip up to a moment. A deadline may be earlier than what it stands for, so this is true less
-    /// often than it could be; the sweep itself looks closer.
+    /// Whether no sweep up to a moment would trip. A deadline may be earlier than the timer that it stands for, so this may
+    /// be false although the sweep, which checks the timers, would not trip.
     async fn is_within_bounds(&self, until: DateTime<Utc>) -> Result<bool, StoreError> {
-        let breaker = &self.breaker;
         for sweep in Sweep::ALL {
-            let due = async |most| self.store.count_deadlines(sweep, Some(until), most).await;
-            if due(breaker.clients.saturating_add(1)).await? <= breaker.clients {
-                continue;
-            }
-            let enough = breaker.least_for(due(u64::MAX).await?);
-            if self.store.count_deadlines(sweep, None, enough).await? < enough {
+            let exceeded = self
+                .breaker
+                .population_if_exceeded(self.store.as_ref(), sweep, until)
+                .await?;
+            if exceeded.is_some() {
                 return Ok(false);
             }
         }

@@ -1,17 +1,17 @@
-//! Transactions that were overtaken by others, and are begun again.
+//! Retries of transactions that conflict with others.
 
 use std::time::{Duration, Instant};
 
 use super::plan::{claim, names_held};
 use crate::store::{Batch, StoreError, Stored};
 
-/// How often a transaction is tried again at once. Then it is the caller's to wait longer.
+/// How often a transaction is retried at once. After that, the caller must back off.
 const ATTEMPTS: u32 = 8;
-/// For how long a transaction is tried again at once. A lock that is waited for in vain is a conflict, too, and takes seconds
-/// each time; meanwhile the caller cannot see that it is to stop.
+/// How long a transaction is retried at once. A lock timeout is a conflict too, and takes seconds each time; meanwhile the
+/// caller does not notice that it must stop.
 const LONGEST: Duration = Duration::from_secs(4);
 
-/// Counts how often a transaction was overtaken.
+/// Decides whether a transaction is retried, and waits before it is.
 #[derive(Debug)]
 pub(super) struct ConflictRetry {
     attempts: u32,
@@ -28,10 +28,10 @@ impl Default for ConflictRetry {
 }
 
 impl ConflictRetry {
-    /// Waits a moment before the transaction is tried again.
+    /// Waits a moment before the transaction is retried.
     ///
     /// # Errors
-    /// The one given, when it is no conflict, one too many, or too late.
+    /// The given error, if it is no conflict, or the retries are used up.
     pub async fn wait_after(&mut self, error: StoreError) -> Result<(), StoreError> {
         match &error {
             StoreError::Conflict(why) if self.attempts < ATTEMPTS && self.began.elapsed() < LONGEST => {
@@ -39,7 +39,7 @@ impl ConflictRetry {
                 tracing::debug!(
                     attempt = self.attempts,
                     why,
-                    "overtaken by another transaction; trying again"
+                    "conflict with another transaction; retrying"
                 );
             }
             _ => return Err(error),
@@ -51,13 +51,14 @@ impl ConflictRetry {
     }
 }
 
-/// Two names may have been different when they were given, and be one by the rules of today. Then the first client of the two
-/// that is written takes the name, and the other one bears it without holding it, or it could never be written again. Asked
-/// only after a conflict: it happens once for such a pair.
+/// Releases the names of clients that conflict with the name of another client. Two names may have been different when they
+/// were given, and be equal under the rules of this version. The first of the two clients that is written then holds the name;
+/// the other one keeps its name without holding it, or it could never be written again. Called only after a conflict, because
+/// it happens once for each such pair.
 ///
 /// # Errors
 /// When the store cannot be reached.
-pub(super) async fn give_up_disputed_names(
+pub(super) async fn release_disputed_names(
     batch: &mut dyn Batch,
     clients: &mut [Stored],
 ) -> Result<(), StoreError> {

@@ -1,20 +1,20 @@
-//! Events that are ahead of the clock: kept as dead letters, and read again when their time has come.
+//! Deferred events: events with a time ahead of the clock are stored as dead letters, and redriven at that time.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::redrive::{IN_HAND, in_words, is_dead_still};
+use super::redrive::{CLAIM, in_words, is_still_dead};
 use super::{Engine, Incoming, Outcome};
 use crate::store::{DeadLetterRecord, StoreError};
 use crate::wire::Decoder;
 
-/// Dead letters that are read again in one batch at most.
+/// Dead letters that are redriven in one batch at most.
 const CHUNK: u32 = 500;
 
-/// After so long without another, events are no longer ahead of the clock.
+/// A spell ends after this time without another deferred event.
 const OVER: Duration = Duration::from_mins(1);
 
-/// A spell in which events come that are ahead of the clock: logged once when it begins and once when it ends. One event may be its
+/// A spell of events that are ahead of the clock, logged once when it begins and once when it ends. One such event may be its
 /// sender's mistake; many mean that this clock is behind.
 #[derive(Debug, Default)]
 pub struct Deferred(Mutex<Option<Spell>>);
@@ -22,7 +22,7 @@ pub struct Deferred(Mutex<Option<Spell>>);
 #[derive(Clone, Copy, Debug)]
 struct Spell {
     events: u64,
-    /// When the last one came, by [`crate::clock::Clock::elapsed`].
+    /// When the last one arrived, by [`crate::clock::Clock::elapsed`].
     last: Duration,
 }
 
@@ -38,7 +38,7 @@ impl Deferred {
         if spell.is_none() {
             tracing::warn!(
                 why = first,
-                "an event is ahead of this clock and is deferred; when there are many, this clock is behind"
+                "an event is ahead of this clock and is deferred; if there are many, this clock is behind"
             );
         }
         let before = spell.map_or(0, |spell| spell.events);
@@ -48,8 +48,8 @@ impl Deferred {
         });
     }
 
-    /// How many events have come that are ahead of the clock, while they still come.
-    fn look(&self, elapsed: Duration) -> Option<u64> {
+    /// How many events were deferred in this spell. None: there is no spell.
+    fn spell(&self, elapsed: Duration) -> Option<u64> {
         let mut spell = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let so_far = (*spell)?;
         if elapsed.saturating_sub(so_far.last) < OVER {
@@ -57,7 +57,7 @@ impl Deferred {
         }
         tracing::info!(
             events.deferred = so_far.events,
-            "no more events come that are ahead of this clock"
+            "no more events are ahead of this clock"
         );
         *spell = None;
         None
@@ -65,19 +65,18 @@ impl Deferred {
 }
 
 impl Engine {
-    /// How many events have been deferred lately; none when no more come.
-    pub fn deferring(&self) -> Option<u64> {
-        self.deferred.look(self.watch.elapsed())
+    /// How many events were deferred in the present spell. None: there is no spell.
+    pub fn recently_deferred(&self) -> Option<u64> {
+        self.deferred.spell(self.watch.elapsed())
     }
 
-    /// Reads deferred dead letters again whose time has come, and ingests what they are now. Returns how many it read; several
-    /// workers share them.
+    /// Redrives deferred events whose time has come, and returns how many dead letters it read. Several workers share them.
     ///
     /// # Errors
-    /// When the store cannot be reached. What was not finished is read again when the claim is over.
+    /// When the store cannot be reached. Unfinished dead letters are redriven again when the claim expires.
     pub async fn redrive_deferred(&self, decoder: &Decoder) -> Result<usize, StoreError> {
         let now = self.now();
-        let records = self.store.claim_deferred(now, now + IN_HAND, CHUNK).await?;
+        let records = self.store.claim_deferred(now, now + CLAIM, CHUNK).await?;
         let read = records.len();
         if read == 0 {
             return Ok(0);
@@ -96,7 +95,7 @@ impl Engine {
         for (record, length) in records.iter().zip(lengths) {
             let (outcomes, after) = rest.split_at(length);
             rest = after;
-            if is_dead_still(outcomes) {
+            if is_still_dead(outcomes) {
                 let redrive_outcome = in_words(outcomes);
                 self.store
                     .end_redrive(record.id, true, &redrive_outcome, self.now())

@@ -1,5 +1,5 @@
-//! The horizon: how far timers may fire. What happened before it has been heard of; what happened after it may still
-//! wait in a queue of the broker, and put off what seems due.
+//! The low watermark: how far timers may fire. Every event from before it has been ingested. A later event may still wait in a
+//! queue of the broker, and cancel a timer that seems due.
 
 use std::fmt;
 
@@ -10,29 +10,29 @@ use super::{ClockWatch, Engine};
 use crate::domain::time::rfc3339;
 use crate::store::{LaneProgress, StoreError};
 
-/// Up to which moment everything that has happened has been taken.
+/// The moment up to which every event has been ingested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LowWatermark {
     /// None: not known yet.
     pub until: Option<DateTime<Utc>>,
-    /// The lane that has come least far, if it is behind the clock.
+    /// The lane with the earliest watermark, if that is behind the clock.
     pub behind: Option<HeldBack>,
 }
 
-/// Why timers that seem due do not fire.
+/// Why timers that are due do not fire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum HeldBack {
-    /// A lane of the broker in which older events may still wait.
+    /// Earlier events may still wait in a lane of the broker.
     Lane {
-        /// The queue.
+        /// The name of its queue.
         lane: String,
-        /// Everything before this moment has come out of it. None: nothing is known of it yet.
+        /// Every event from before this moment has been ingested. None: no heartbeat has arrived yet.
         watermark: Option<DateTime<Utc>>,
     },
     /// The clock is ahead of another.
     Clock {
-        /// By how much, and of which, in words.
+        /// How far it is ahead, and of which clock, in words.
         clock: String,
     },
 }
@@ -54,8 +54,8 @@ impl fmt::Display for HeldBack {
 }
 
 impl LowWatermark {
-    /// Without a lane there is nowhere to wait: the horizon is the moment itself. A watermark that is still to come was
-    /// written by a clock that was wrong, and says nothing.
+    /// Without lanes no event can wait in a queue, so the low watermark is the moment itself. A watermark in the future was
+    /// written by a wrong clock, and is ignored.
     pub fn of(lanes: &[LaneProgress], moment: DateTime<Utc>, clock: &ClockWatch) -> Self {
         let slowest = lanes
             .iter()
@@ -73,7 +73,7 @@ impl LowWatermark {
 }
 
 impl Engine {
-    /// Keeps these lanes of the broker, and no others: timers wait for each of them.
+    /// Registers these lanes of the broker, and no others: timers wait for each of them.
     ///
     /// # Errors
     /// When the store cannot be reached.

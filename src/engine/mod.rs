@@ -1,14 +1,23 @@
-//! The engine: plans what a batch of events or a sweep brings about (pure), and carries it out, one
-//! batch in one transaction.
+//! The engine: plans the effects of a batch of events or of a chunk of a sweep (pure), and carries them out, each in one
+//! transaction.
+//!
+//! # Engine or store
+//!
+//! The entry points, the scheduler and the worker call a method of [`Engine`] for everything that has a rule or needs the
+//! clock: ingest, sweep, decide, rebuild, prune, introduce a policy, pause a sweep. They take a trait of the store (from
+//! [`Engine::store`]) only to read or write records as they are: runs, dead letters, the outbox, the census. A caller that
+//! compares a record with the clock, or writes one with a time, needs an engine method.
 
+mod backfill;
 mod breaker;
 mod cached;
 mod clearance;
 mod conflict_retry;
+mod correct_ahead;
 mod deferred;
+mod halts;
 mod ingest;
 mod low_watermark;
-mod mend;
 mod plan;
 mod policy;
 mod probe;
@@ -16,6 +25,7 @@ mod prune;
 mod read;
 mod rebuild;
 mod redrive;
+mod relay_lag;
 mod renew;
 mod skew;
 mod sweep;
@@ -26,23 +36,24 @@ mod walk;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
+pub use backfill::known_everywhere;
 pub use breaker::Breaker;
+pub use correct_ahead::AheadCorrection;
 pub use deferred::Deferred;
 pub use ingest::{Incoming, Outcome};
 pub use low_watermark::HeldBack;
-pub use mend::Ahead;
-pub use plan::{Plan, Present, Situation, plan, plan_sweep};
-pub use policy::{Adoption, NOTICE, known_everywhere};
+pub use plan::{EventsMissing, Plan, Present, Situation, plan, plan_sweep};
+pub use policy::{Adoption, AdoptionMode, NOTICE};
 pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;
 pub use read::{JournalLine, ListRequest, ServiceFilter, Tab};
-pub use rebuild::Rebuilt;
+pub use rebuild::{RebuildError, Rebuilt};
 pub use redrive::Redrive;
 pub use skew::{ClockWatch, DEFAULT_TOLERANCE, Reference, Skew};
-pub use sweep::{SweepOptions, SweepReport};
+pub use sweep::{SweepMode, SweepOptions, SweepReport};
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
 
@@ -52,32 +63,32 @@ use crate::store::{Batch, Commit, Halt, LaneProgress, Store, StoreError};
 use crate::vitals::Vitals;
 use cached::Cached;
 use clearance::Clearance;
+use relay_lag::RelayLag;
 
-/// The one who knows: takes events, sweeps, answers.
+/// Ingests events, runs sweeps and answers questions, on one store and by one clock.
 pub struct Engine {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     watch: ClockWatch,
-    /// What bounds the timers that fire beside events, as it bounds those of a sweep.
+    /// Bounds sweeps, policies, and the timers that fire with events.
     breaker: Breaker,
     clearance: Clearance,
     deferred: Deferred,
-    /// What counts where no policy is recorded.
-    otherwise: Policy,
+    /// The policy while none is recorded.
+    default_policy: Policy,
     policies: Cached<Policies>,
     lanes: Cached<Vec<LaneProgress>>,
     halts: Cached<Vec<Halt>>,
     journal_written: Arc<Notify>,
-    /// Whether the relay is behind.
-    behind: watch::Sender<bool>,
+    relay_lag: RelayLag,
     vitals: Vitals,
-    /// Held while the store is probed: once at a time.
+    /// Held during a probe of the store, so that there is one at a time.
     probing: Mutex<()>,
 }
 
 impl Engine {
-    /// An engine that works, on a migrated store. The policy of the settings is put into force if it is the first, or if
-    /// it differs from the one recorded last; when this returns, deadlines have been computed by it.
+    /// An engine on a migrated store that introduces `policy` if none is recorded or the latest one differs, and computes its
+    /// deadlines before it returns.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -87,12 +98,12 @@ impl Engine {
         policy: &Policy,
     ) -> Result<Self, StoreError> {
         let engine = Self::join(store, clock, policy).await?;
-        engine.adopt(policy, policy::NOTICE, None).await?;
+        engine.adopt(policy, NOTICE, AdoptionMode::Confirmed).await?;
         engine.backfill_deadlines(&CancellationToken::new()).await?;
         Ok(engine)
     }
 
-    /// An engine for one job, under the policies that are recorded. `policy` is recorded only if it is the first.
+    /// An engine under the recorded policies. Records `policy` if none is recorded.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -106,7 +117,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// An engine that looks, under the policies that are recorded; `policy` counts only where none is.
+    /// An engine that records nothing, under the recorded policies, or under `policy` if none is recorded.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -122,21 +133,21 @@ impl Engine {
             breaker: Breaker::default(),
             clearance: Clearance::default(),
             deferred: Deferred::default(),
-            otherwise: policy.clone(),
+            default_policy: policy.clone(),
             policies: Cached::default(),
             lanes: Cached::default(),
             halts: Cached::default(),
             journal_written: Arc::new(Notify::new()),
-            behind: watch::Sender::new(false),
+            relay_lag: RelayLag::default(),
             vitals: Vitals::default(),
             probing: Mutex::default(),
         };
-        // A store that is not there makes itself felt at once.
+        // Fails at once if the store is away.
         engine.policies().await?;
         Ok(engine)
     }
 
-    /// The same, with other bounds: how many clients may change at once by timers, and how far clocks may differ.
+    /// Sets the breaker, and how far two clocks may differ.
     #[must_use]
     pub fn bounded(mut self, breaker: Breaker, tolerance: TimeDelta) -> Self {
         self.breaker = breaker;
@@ -149,17 +160,22 @@ impl Engine {
         &self.store
     }
 
-    /// Woken after a transaction that wrote to the journal, for the relay.
+    /// Notified after each transaction that wrote to the journal, for the relay.
     #[must_use]
     pub fn journal_written(&self) -> Arc<Notify> {
         self.journal_written.clone()
     }
 
-    /// The relay says whether more changes are written than it has told. Sweeps, which can wait, leave it room then: what
-    /// live events bring about is told behind what sweeps do.
-    pub fn relay_is_behind(&self, behind: bool) {
-        self.behind
-            .send_if_modified(|before| std::mem::replace(before, behind) != behind);
+    /// Reports whether the relay lags behind the journal. Sweeps then slow down, so that the changes of live events do not
+    /// queue behind those of sweeps.
+    pub fn report_relay_lag(&self, lags: bool) {
+        self.relay_lag.set(lags);
+    }
+
+    /// How often a chunk of a sweep has waited for the relay.
+    #[must_use]
+    pub fn relay_waits(&self) -> u64 {
+        self.relay_lag.waits()
     }
 
     #[must_use]
@@ -167,7 +183,7 @@ impl Engine {
         self.clock.now()
     }
 
-    /// Now, and how far ahead of it others' clocks may be.
+    /// Now, and how far the clocks of other workers may be ahead.
     fn present(&self) -> Present {
         Present {
             now: self.now(),
@@ -175,15 +191,14 @@ impl Engine {
         }
     }
 
-    fn tell_relay(&self, commit: &Commit) {
+    fn notify_relay(&self, commit: &Commit) {
         if !commit.journal.is_empty() {
             self.journal_written.notify_one();
         }
     }
 }
 
-/// Ends a transaction: with what is to be written, or, if that is nothing, without a trace. (One that fails before
-/// is dropped, which leaves none either.)
+/// Commits a transaction, or rolls it back if there is nothing to write.
 async fn carry_out(batch: Box<dyn Batch>, commit: &Commit) -> Result<(), StoreError> {
     if commit.is_empty() {
         batch.rollback().await

@@ -1,28 +1,27 @@
-//! Whether the store can be written: known from the last write.
+//! Whether the store can be written, judged by the last write.
 
 use std::time::{Duration, Instant};
 
 use super::Engine;
 use crate::vitals::{EVENTS, PROBE, Vital, Vitals};
 
-/// How often a worker writes at least.
+/// The longest time between two writes of a worker.
 pub const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// With no write for so long, the store is not writable, whatever it answers.
+/// After this time without a write, the store counts as not writable, whatever it answers.
 const NOTHING_WRITTEN: Duration = Duration::from_secs(30);
-/// A probe waits so long at most, for a batch of another process on SQLite for instance.
+/// A probe may wait this long, for example for a batch of another process on SQLite.
 const PROBE_WAITS: Duration = Duration::from_secs(15);
-/// Longer than any batch takes: its statements have limits of their own.
+/// Longer than any batch takes: its statements have their own timeouts.
 const BATCH_TAKES: Duration = Duration::from_mins(3);
 
 impl Engine {
-    /// What the parts of this worker last did.
+    /// The last successes and failures of this worker.
     #[must_use]
     pub fn vitals(&self) -> &Vitals {
         &self.vitals
     }
 
-    /// Makes a small write, unless the worker has written within [`PROBE_EVERY`]. The result is in the vitals. Not
-    /// cancel-safe.
+    /// Writes a small row, unless the worker has written within [`PROBE_EVERY`]. The vitals record the result. Not cancel-safe.
     pub async fn probe(&self) {
         let _one = self.probing.lock().await;
         let now = Instant::now();
@@ -40,7 +39,7 @@ impl Engine {
         }
     }
 
-    /// Why the store cannot be written, if so. None: it was written not long ago.
+    /// Why the store cannot be written. None: it was written a short time ago.
     #[must_use]
     pub fn cannot_write(&self) -> Option<String> {
         let now = Instant::now();
@@ -68,9 +67,9 @@ impl Engine {
         }
     }
 
-    /// Why events cannot be written, if so: the last batch failed, or one does not end.
+    /// Why events cannot be ingested: the last batch failed, or one does not end. None: they can.
     #[must_use]
-    pub fn cannot_take(&self) -> Option<String> {
+    pub fn cannot_ingest(&self) -> Option<String> {
         let Vital {
             failing, under_way, ..
         } = self.vitals.of(EVENTS, Instant::now());

@@ -1,35 +1,32 @@
-//! Retention: what has grown too old is removed, chunk by chunk. Never what the state follows from: events, touches,
-//! clients and policies stay.
-
-use std::time::Duration;
+//! Retention: removes expired rows, chunk by chunk. The state depends on events, touches, clients and policies, so these never
+//! expire.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use super::conflict_retry::ConflictRetry;
 use crate::config::RetentionSettings;
 use crate::store::{RetentionTarget, StoreError};
 
-/// How often a chunk is tried when another worker removes the same rows.
-const ATTEMPTS: u32 = 8;
-
-/// What was removed, or in a dry run would be.
+/// The number of rows that were removed, or in a dry run would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PruneReport {
     pub dry_run: bool,
     pub dead_letters: u64,
     pub sweep_runs: u64,
     pub journal: u64,
-    /// It was stopped before it was through; the next time goes on.
+    /// It was stopped before the last chunk; the next run continues.
     pub stopped: bool,
 }
 
 impl Engine {
-    /// Removes what is older than the settings say; nothing while the clock is ahead, by which all is too old. Several workers may do so at once: they share the rows.
+    /// Removes rows that are older than the settings allow. Removes none while the clock is ahead, because every row would seem
+    /// expired. Several workers may run at once and share the rows.
     ///
     /// # Errors
-    /// When the store cannot be reached; what was removed by then stays so.
+    /// When the store cannot be reached; the chunks that were removed by then stay removed.
     pub async fn prune(
         &self,
         settings: &RetentionSettings,
@@ -42,7 +39,7 @@ impl Engine {
             ..PruneReport::default()
         };
         if !dry_run && let Some(skew) = self.watch.ahead() {
-            tracing::warn!(why = %skew, "nothing is removed for its age until the clock is right");
+            tracing::warn!(why = %skew, "no row expires until the clock is right");
             return Ok(report);
         }
         let kinds = [
@@ -73,7 +70,7 @@ impl Engine {
                 sweep_runs = report.sweep_runs,
                 journal = report.journal,
                 stopped = report.stopped,
-                "removed what was too old"
+                "removed expired rows"
             );
         }
         Ok(report)
@@ -91,22 +88,30 @@ impl Engine {
         stop: &CancellationToken,
     ) -> Result<u64, StoreError> {
         let mut removed = 0;
-        let mut attempt = 0;
         while !stop.is_cancelled() {
-            match self.store.prune(target, before, chunk).await {
-                Ok(0) => break,
-                Ok(some) => {
-                    removed += some;
-                    attempt = 0;
-                    metrics::counter!("tenure_pruned_total", "table" => target.table()).increment(some);
-                }
-                Err(StoreError::Conflict(_)) if attempt < ATTEMPTS => {
-                    attempt += 1;
-                    tokio::time::sleep(Duration::from_millis(rand::random_range(0..=1 << attempt))).await;
-                }
-                Err(error) => return Err(error),
+            let rows = self.prune_chunk(target, before, chunk).await?;
+            if rows == 0 {
+                break;
             }
+            removed += rows;
+            metrics::counter!("tenure_pruned_total", "table" => target.table()).increment(rows);
         }
         Ok(removed)
+    }
+
+    /// Removes one chunk. Another worker may remove the same rows, which is a conflict.
+    async fn prune_chunk(
+        &self,
+        target: RetentionTarget,
+        before: DateTime<Utc>,
+        chunk: u32,
+    ) -> Result<u64, StoreError> {
+        let mut retry = ConflictRetry::default();
+        loop {
+            match self.store.prune(target, before, chunk).await {
+                Err(error) => retry.wait_after(error).await?,
+                done => return done,
+            }
+        }
     }
 }

@@ -1,5 +1,4 @@
-//! Answers: a client, a list of clients, a journal, the access decision, for this very moment or
-//! any other.
+//! Reads: a client, a list of clients, a journal, and the access decision, as of now or of another moment.
 
 use std::borrow::Cow;
 
@@ -32,14 +31,14 @@ impl Tab {
     }
 }
 
-/// A service status to ask for, or the view of both that are not terminated (001, "All Active").
+/// A service status, or both statuses that are not terminated (001, "All Active").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceFilter {
     Is(ServiceStatus),
     AllActive,
 }
 
-/// Which clients to list; everything given must hold.
+/// Which clients to list. A client must match every given field.
 #[derive(Clone, Debug, Default)]
 pub struct ListRequest {
     pub partner: Option<String>,
@@ -47,13 +46,13 @@ pub struct ListRequest {
     pub service: Option<ServiceFilter>,
     pub access: Option<AccessStatus>,
     pub tab: Option<Tab>,
-    /// Clients after this key only: the last of the page before.
+    /// Only clients after this key, the last one of the previous page.
     pub after: Option<ClientKey>,
-    /// At most so many; all without.
+    /// The largest number of clients; all without.
     pub limit: Option<usize>,
 }
 
-/// A line of the journal as the world sees it.
+/// A line of the journal in its public form.
 #[derive(Clone, Debug, Serialize)]
 pub struct JournalLine {
     /// Rises within a client.
@@ -69,14 +68,14 @@ pub struct JournalLine {
     pub to: Option<String>,
     /// When it took effect.
     pub time: String,
-    /// When Tenure wrote it.
+    /// When Tenure recorded it.
     pub recorded: String,
     pub cause: Cause,
     pub correction: bool,
 }
 
 impl Engine {
-    /// A client at a moment: now, or any other, past or to come. None: never added, or not yet then.
+    /// A client at a moment, by default now. The moment may be past or future. None: the client was not added by then.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -149,8 +148,7 @@ impl Engine {
         Ok(lines.into_iter().map(JournalLine::from).collect())
     }
 
-    /// Whether the partner may enter, or do `action`, at this very moment, whether or not a sweep has
-    /// been by.
+    /// Whether the partner may enter, or do `action`, now. Due timers count, whether or not a sweep has fired them.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -165,7 +163,7 @@ impl Engine {
         Ok(Decision::decide(&client, action, policies.at(moment)))
     }
 
-    /// A client at a moment: its timers fired, or, if it has been further already, its history folded up to then.
+    /// A client at a moment: its timers fired up to then, or, if it is past that moment, its history replayed up to then.
     async fn at_moment(
         &self,
         key: &ClientKey,
@@ -179,7 +177,7 @@ impl Engine {
                 .history(key)
                 .await?
                 .into_iter()
-                .map(|l| l.event)
+                .map(|logged| logged.event)
                 .collect();
             return Ok(fold(&history, moment, policies));
         }
@@ -188,8 +186,8 @@ impl Engine {
     }
 }
 
-/// The present of a client. An event may be stamped a little ahead of our clock, and is taken at its word; a timer
-/// that fired ahead of it (a sweep as of a moment to come) has not fired yet.
+/// The present of a client. The time of an event may be a little ahead of the clock and is accepted. A timer that fired ahead of
+/// the clock (in a sweep as of a future moment) has not fired yet.
 fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
     match client.as_of() {
         Some(as_of) if client.fired.is_none() => as_of.max(now),
@@ -198,7 +196,7 @@ fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 impl ListRequest {
-    /// A tab and a link status that is not on it.
+    /// Whether the link status is not on the tab.
     fn contradicts_itself(&self) -> bool {
         self.tab.is_some_and(|wanted| {
             self.link
@@ -206,8 +204,8 @@ impl ListRequest {
         })
     }
 
-    /// What the store is asked for: statuses that no timer moves as they are, and of access every
-    /// status that can have become the one that is wanted since it was written.
+    /// The filter for the store. No timer changes a link or service status, so they are compared as they are stored. An access
+    /// status may have changed since it was stored, so the filter includes every status that can have become the wanted one.
     fn filter(&self) -> ClientFilter {
         let links = match (self.link, self.tab) {
             (Some(link), _) => vec![link],

@@ -1,27 +1,38 @@
-//! Rebuilding: what is stored about a client made to agree with what its log says.
+//! Rebuilds: make the stored state of clients agree with their event log.
 
 use super::cached::Staleness;
 use super::conflict_retry::ConflictRetry;
+use super::plan::EventsMissing;
 use super::verify::Verified;
 use super::walk::{Scope, Walk};
 use super::{Engine, carry_out, plan};
 use crate::domain::ClientKey;
 use crate::store::StoreError;
 
-/// One client that was looked at.
-#[derive(Clone, Debug)]
+/// The result for one client.
+#[derive(Debug)]
 pub struct Rebuilt {
     pub key: ClientKey,
-    /// What differed, in words; nothing when all was right, and nothing was written.
+    /// The differences, in words; empty if there was none, and nothing was written.
     pub differences: Vec<String>,
-    /// Lines written to the journal, or why the client could not be put right.
-    pub done: Result<usize, String>,
+    /// The number of lines written to the journal, or why the client could not be rebuilt.
+    pub changes: Result<usize, RebuildError>,
+}
+
+/// Why a client cannot be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    #[error(transparent)]
+    EventsMissing(#[from] EventsMissing),
+    /// The store fails for this client only.
+    #[error(transparent)]
+    Store(StoreError),
 }
 
 impl Engine {
-    /// Puts clients right, one after the other, each in a transaction of its own; a client that is right is not
-    /// even locked, so a worker may run. Holds one client's history at a time. `seen` is told of each in key order, after
-    /// it is committed; whoever is stopped, or meets an error, goes on after the last.
+    /// Rebuilds clients one after the other in key order, each in its own transaction. A client without differences is not
+    /// even locked, so a worker may run meanwhile. Holds the history of one client at a time. `seen` receives each result after
+    /// its commit; after a stop or an error, the caller can continue after the last one.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -37,7 +48,7 @@ impl Engine {
                 Rebuilt {
                     key,
                     differences,
-                    done: Ok(0),
+                    changes: Ok(0),
                 }
             } else {
                 self.rebuild_client(key, differences).await?
@@ -45,15 +56,16 @@ impl Engine {
             seen(rebuilt);
         }
         if scope.is_everyone() && !scope.stop.is_cancelled() {
-            self.nothing_is_ahead().await?;
+            self.end_ahead_search().await?;
         }
         Ok(())
     }
 
+    /// Rebuilds a client under its lock. `differences` are those that were found without the lock.
     pub(super) async fn rebuild_client(
         &self,
         key: ClientKey,
-        seen: Vec<String>,
+        differences: Vec<String>,
     ) -> Result<Rebuilt, StoreError> {
         let mut retry = ConflictRetry::default();
         loop {
@@ -70,8 +82,8 @@ impl Engine {
             }
             return Ok(Rebuilt {
                 key,
-                differences: seen,
-                done: Err(error.to_string()),
+                differences,
+                changes: Err(RebuildError::Store(error)),
             });
         }
     }
@@ -84,21 +96,21 @@ impl Engine {
         let holders = batch.holders(&names).await?;
         let plan::Rebuild { differences, commit } =
             plan::plan_rebuild(&snapshot, holders, self.present(), &policies);
-        let done = match commit {
+        let changes = match commit {
             Ok(commit) => {
                 carry_out(batch, &commit).await?;
-                self.tell_relay(&commit);
+                self.notify_relay(&commit);
                 Ok(commit.journal.len())
             }
-            Err(why) => {
+            Err(error) => {
                 batch.rollback().await?;
-                Err(why)
+                Err(error.into())
             }
         };
         Ok(Rebuilt {
             key: key.clone(),
             differences,
-            done,
+            changes,
         })
     }
 }

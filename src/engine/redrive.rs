@@ -1,4 +1,4 @@
-//! Redrive: dead letters put through the front door again.
+//! Redrive: reads dead letters again and ingests the events in them.
 
 use std::collections::BTreeMap;
 
@@ -9,34 +9,34 @@ use crate::domain::time::rfc3339;
 use crate::store::{DeadLetterRecord, DeadLetterStatus, StoreError};
 use crate::wire::Decoder;
 
-/// How long a letter stays in the hand of whoever redrives it, should they die over it.
-pub(super) const IN_HAND: TimeDelta = TimeDelta::minutes(1);
+/// How long a claim on a dead letter lasts if its owner dies.
+pub(super) const CLAIM: TimeDelta = TimeDelta::minutes(1);
 
-/// What came of a redrive.
+/// The result of a redrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Redrive {
-    /// There is no such letter.
+    /// There is no such dead letter.
     Unknown,
-    /// It was redriven before, and this came of it.
+    /// It was redriven before, with this outcome.
     Done(String),
-    /// Somebody else redrives it at this moment.
+    /// Another process redrives it at this moment.
     InHand,
-    /// Less is kept of it than came.
+    /// It was too long to be stored whole.
     Cut,
-    /// What its events came to, or the dead letter that it is still.
+    /// The outcomes of its events, or one that says why it is still a dead letter.
     Now(Vec<Outcome>),
 }
 
 impl Engine {
-    /// Reads a dead letter once more and takes what it is now: an event (a batch of them, if it was one), or a dead
-    /// letter still. It is redriven once, whoever asks at the same time; one that is dead still keeps its status and may
-    /// be redriven again. The record stays, with when it was and what came of it.
+    /// Reads a dead letter again and ingests the result: an event (or a batch of events), or still a dead letter. Of several
+    /// concurrent callers, one redrives it. A dead letter that still cannot be read keeps its status and may be redriven again.
+    /// The record stays, with the time and the outcome of the redrive.
     ///
     /// # Errors
     /// When the store cannot be reached; redriving again is safe.
     pub async fn redrive(&self, id: i64, decoder: &Decoder) -> Result<Redrive, StoreError> {
         let now = self.now();
-        let Some(record) = self.store.claim_dead_letter(id, now, now + IN_HAND).await? else {
+        let Some(record) = self.store.claim_dead_letter(id, now, now + CLAIM).await? else {
             return Ok(match self.store.dead_letter(id).await? {
                 None => Redrive::Unknown,
                 Some(DeadLetterRecord {
@@ -48,7 +48,7 @@ impl Engine {
             });
         };
         if record.is_cut() {
-            let why = "it was too long to be kept whole; its sender has to send it again";
+            let why = "it was too long to be stored whole; its sender must send it again";
             self.store.end_redrive(id, true, why, now).await?;
             return Ok(Redrive::Cut);
         }
@@ -58,7 +58,7 @@ impl Engine {
             .map(|read| read.map_or_else(Incoming::Dead, Incoming::Event))
             .collect();
         let outcomes = self.ingest(incoming).await?;
-        let failed = is_dead_still(&outcomes);
+        let failed = is_still_dead(&outcomes);
         let redrive_outcome = in_words(&outcomes);
         self.store
             .end_redrive(id, failed, &redrive_outcome, self.now())
@@ -67,8 +67,8 @@ impl Engine {
     }
 }
 
-/// Whether all that came of a letter is a letter. (The members of a batch are letters of their own.)
-pub(super) fn is_dead_still(outcomes: &[Outcome]) -> bool {
+/// Whether a dead letter is still one after it was read again. (The events of a batch are dead letters of their own.)
+pub(super) fn is_still_dead(outcomes: &[Outcome]) -> bool {
     matches!(outcomes, [Outcome::Dead(_) | Outcome::Deferred { .. }])
 }
 

@@ -1,4 +1,4 @@
-//! The shortest way: touches that do nothing but renew access, kept without reading the client. The hottest event by far.
+//! Renewals: touches that only renew access are stored without reading the client. They are by far the most frequent events.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,8 +8,8 @@ use crate::domain::{ClientKey, Event};
 use crate::store::{Commit, Renewal, StoreError, Touch, Touches};
 
 impl Engine {
-    /// Keeps the touches of clients of whom nothing else is among these events, where they do nothing but renew. Tells
-    /// whose were kept; when this returns, they are committed.
+    /// Stores the touches of clients that have only touches among these events, where the touches only renew access. Returns
+    /// the clients whose touches are stored and committed.
     pub(super) async fn renew(&self, events: &[(usize, Event)]) -> Result<HashSet<ClientKey>, StoreError> {
         let renewals = renewals(events);
         if renewals.is_empty() {
@@ -20,24 +20,24 @@ impl Engine {
         loop {
             match self.try_renew(&renewals, policies).await {
                 Err(error) => retry.wait_after(error).await?,
-                kept => return kept,
+                renewed => return renewed,
             }
         }
     }
 
     async fn try_renew(&self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>, StoreError> {
         let mut batch = self.store.begin().await?;
-        let kept = batch.renew(renewals, policies).await?;
-        if kept.is_empty() {
+        let renewed = batch.renew(renewals, policies).await?;
+        if renewed.is_empty() {
             batch.rollback().await?;
         } else {
             batch.commit(&Commit::default()).await?;
         }
-        Ok(kept)
+        Ok(renewed)
     }
 }
 
-/// By client, in the order of their keys.
+/// The renewals by client, in the order of the keys.
 fn renewals(events: &[(usize, Event)]) -> Vec<Renewal> {
     let mut by_client: BTreeMap<&ClientKey, Option<Vec<Touch>>> = BTreeMap::new();
     for (_, event) in events {

@@ -1,7 +1,8 @@
-//! Whether the clock can be trusted: it is compared with the clocks of others, and with time that passes.
+//! Whether the clock can be trusted: compares it with other clocks, and with the time that passes.
 //!
-//! A clock that is ahead fires timers that are not due, and what is published cannot be unsaid. So while it is known to be
-//! ahead, no timer fires: neither by a sweep nor beside an event. A clock that is behind fires them late, which is harmless.
+//! A clock that is ahead fires timers that are not due, and a published change cannot be taken back. So while the clock is known
+//! to be ahead, no timer fires, neither in a sweep nor with an event. A clock that is behind fires timers late, which is
+//! harmless.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,21 +15,21 @@ use super::Engine;
 use crate::clock::Clock;
 use crate::store::StoreError;
 
-/// How far clocks may differ without a word, when nothing else is said.
+/// How far two clocks may differ, unless the settings say otherwise.
 pub const DEFAULT_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
-/// How long a jump against the passing of time makes the clock suspect, where no other clock can be asked. A machine that
-/// slept has the right time after its jump, and one whose clock is put right does so soon.
+/// How long a jump makes the clock suspect where there is no other clock to compare it with. After a machine slept, its clock
+/// jumps to the right time; a clock that jumped to a wrong time is usually set right soon.
 const SUSPECT_FOR: Duration = Duration::from_mins(10);
 
-/// What the clock is compared with. Where there are several, the first decides; the others are only reported.
+/// What the clock is compared with. The first one that is known decides; the others are only reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reference {
     /// The clock of the database server.
     Database,
     /// The clock of the RabbitMQ node.
     Broker,
-    /// Time that has passed since the process started, or since the clock was last believed.
+    /// The time that has passed since the process started, or since the clock was last accepted as right.
     Elapsed,
 }
 
@@ -43,11 +44,11 @@ impl Reference {
     }
 }
 
-/// How far the clock is from another.
+/// The difference between this clock and another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skew {
     pub reference: Reference,
-    /// Positive: this clock is ahead; negative: it is behind. What the comparison cannot tell is left out.
+    /// Positive: this clock is ahead. Negative: it is behind. The possible error of the comparison is subtracted.
     pub by: TimeDelta,
 }
 
@@ -78,27 +79,27 @@ impl fmt::Display for Skew {
     }
 }
 
-/// Another clock, as it was last read.
+/// The last reading of another clock.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
-    /// What it said.
-    said: DateTime<Utc>,
-    /// When it said so, by [`Clock::elapsed`].
+    /// The time that it showed.
+    time: DateTime<Utc>,
+    /// When it showed that, by [`Clock::elapsed`].
     at: Duration,
-    /// How far off that may be.
+    /// The possible error of the reading.
     error: TimeDelta,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     readings: BTreeMap<Reference, Reading>,
-    /// Since when the clock has differed from the time that passes.
+    /// When the clock began to differ from the time that passes.
     jumped_at: Option<Duration>,
-    /// What the log was last told.
+    /// The reference of the last warning in the log.
     reported: Option<Reference>,
 }
 
-/// The clock of an engine, and what is known of others.
+/// The clock of an engine, and its differences from other clocks.
 pub struct ClockWatch {
     clock: Arc<dyn Clock>,
     tolerance: TimeDelta,
@@ -112,7 +113,7 @@ impl ClockWatch {
             tolerance: DEFAULT_TOLERANCE,
             known: Mutex::default(),
         };
-        watch.believe();
+        watch.accept();
         watch
     }
 
@@ -120,44 +121,44 @@ impl ClockWatch {
         self.tolerance = tolerance;
     }
 
-    /// How far clocks may differ.
+    /// How far two clocks may differ.
     #[must_use]
     pub fn tolerance(&self) -> TimeDelta {
         self.tolerance
     }
 
-    /// Time since some fixed moment, by a clock that nobody can set.
+    /// Time since a fixed moment, by a monotonic clock.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.clock.elapsed()
     }
 
-    /// Whether a moment lies so far ahead that only a wrong clock can have written it: this one, or another.
+    /// Whether a moment is so far ahead that a wrong clock must have written it: this one, or another.
     #[must_use]
     pub fn is_to_come(&self, moment: DateTime<Utc>) -> bool {
         moment > later(self.clock.now(), self.tolerance)
     }
 
-    /// Enters what another clock said. It was asked and had answered at these moments, by [`Clock::elapsed`]; `error` is
-    /// how far off its answer may be by itself.
+    /// Enters a reading of another clock. `asked` and `answered` are the times of the request and the response, by
+    /// [`Clock::elapsed`]; `error` is the possible error of the reading itself.
     pub fn compare(
         &self,
         reference: Reference,
-        said: DateTime<Utc>,
+        time: DateTime<Utc>,
         asked: Duration,
         answered: Duration,
         error: TimeDelta,
     ) {
         let round_trip = answered.saturating_sub(asked);
         let reading = Reading {
-            said,
+            time,
             at: asked + round_trip / 2,
             error: error + TimeDelta::from_std(round_trip / 2).unwrap_or(TimeDelta::MAX),
         };
         self.known().readings.insert(reference, reading);
     }
 
-    /// How far the clock is from each that it was compared with, as of now.
+    /// The present difference from each clock that this one was compared with.
     #[must_use]
     pub fn skews(&self) -> Vec<Skew> {
         let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
@@ -168,8 +169,8 @@ impl ClockWatch {
             .map(|(reference, reading)| {
                 let passed =
                     TimeDelta::from_std(elapsed.saturating_sub(reading.at)).unwrap_or(TimeDelta::MAX);
-                let by = now - later(reading.said, passed);
-                // What the comparison may be off by is not the clock's fault.
+                let by = now - later(reading.time, passed);
+                // The clock is not to blame for the error of the comparison.
                 let certain = (by.abs() - reading.error).max(TimeDelta::zero());
                 Skew {
                     reference: *reference,
@@ -179,20 +180,20 @@ impl ClockWatch {
             .collect()
     }
 
-    /// The difference by which the clock is wrong, if it is. Of several clocks to compare with the first decides.
+    /// The difference by which the clock is wrong. None: it is right, as far as the deciding reference can show.
     #[must_use]
     pub fn wrong(&self) -> Option<Skew> {
         let deciding = self.skews().into_iter().next()?;
         (deciding.by.abs() > self.tolerance).then_some(deciding)
     }
 
-    /// The same, when timers must not fire by this clock.
+    /// The difference by which the clock is ahead, so that no timer may fire. None: it is right or behind.
     #[must_use]
     pub fn ahead(&self) -> Option<Skew> {
         self.wrong().filter(Skew::is_ahead)
     }
 
-    /// Whether another clock agrees with this one.
+    /// Whether another machine's clock agrees with this one.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
         let others = self.skews();
@@ -202,10 +203,10 @@ impl ClockWatch {
             && self.wrong().is_none()
     }
 
-    /// Takes the clock for right from here on, as far as the passing of time can tell.
-    fn believe(&self) {
+    /// Accepts the clock as right, and measures later jumps from here.
+    fn accept(&self) {
         let reading = Reading {
-            said: self.clock.now(),
+            time: self.clock.now(),
             at: self.clock.elapsed(),
             error: TimeDelta::zero(),
         };
@@ -214,7 +215,7 @@ impl ClockWatch {
         known.jumped_at = None;
     }
 
-    /// Looks at the differences: publishes them as metrics, and logs when the clock becomes wrong and when it is right again.
+    /// Publishes the differences as metrics, and logs when the clock becomes wrong and when it is right again.
     fn report(&self) {
         for skew in self.skews() {
             metrics::gauge!("tenure_clock_skew_seconds", "reference" => skew.reference.as_str())
@@ -237,7 +238,7 @@ impl ClockWatch {
         known.reported = wrong.map(|skew| skew.reference);
     }
 
-    /// A jump is suspect for a while only: see [`SUSPECT_FOR`]. A clock that another confirms has not jumped.
+    /// Accepts a clock that jumped once another clock confirms it, or after [`SUSPECT_FOR`].
     fn resolve_jump(&self) {
         let (elapsed, confirmed) = (self.clock.elapsed(), self.is_confirmed());
         let jumped = self
@@ -252,7 +253,7 @@ impl ClockWatch {
         let since = *known.jumped_at.get_or_insert(elapsed);
         drop(known);
         if confirmed || elapsed.saturating_sub(since) >= SUSPECT_FOR {
-            self.believe();
+            self.accept();
         }
     }
 
@@ -262,24 +263,24 @@ impl ClockWatch {
 }
 
 impl Engine {
-    /// Compares the clock with the store's, where that has one of its own, and says when they differ.
+    /// Compares the clock with the clock of the store's server, if there is one, and logs a difference.
     ///
     /// # Errors
-    /// When the store cannot be asked.
+    /// When the store cannot be reached.
     pub async fn compare_clock(&self) -> Result<(), StoreError> {
         let asked = self.watch.elapsed();
-        let said = self.store.server_time().await;
+        let time = self.store.server_time().await;
         let answered = self.watch.elapsed();
-        if let Ok(Some(said)) = said {
+        if let Ok(Some(time)) = time {
             self.watch
-                .compare(Reference::Database, said, asked, answered, TimeDelta::zero());
+                .compare(Reference::Database, time, asked, answered, TimeDelta::zero());
         }
         self.watch.resolve_jump();
         self.watch.report();
-        said.map(|_| ())
+        time.map(|_| ())
     }
 
-    /// The clock, and how far it is from others.
+    /// The clock, and its differences from other clocks.
     #[must_use]
     pub fn clock(&self) -> &ClockWatch {
         &self.watch

@@ -1,4 +1,4 @@
-//! What a transaction of events goes by, besides what it is about.
+//! What a transaction of events depends on besides its events: the policies, and how far timers may fire.
 
 use std::sync::Arc;
 
@@ -10,18 +10,17 @@ use super::low_watermark::LowWatermark;
 use crate::domain::Policies;
 use crate::store::{Batch, StoreError};
 
-/// The policies that count, and how far timers may go.
+/// The policies, and how far timers may fire.
 #[derive(Clone, Debug)]
 pub(super) struct TransactionContext {
     pub policies: Arc<Policies>,
-    /// Up to when timers may fire that no event fires; none: none may. A person or the breaker may hold them back, and
-    /// then none fires beside the event that it waits for either; nor while the clock is ahead, or beyond the moment up to which
-    /// no sweep would trip.
+    /// The moment up to which timers may fire without an event. None: no timer may, because a sweep is halted, the clock is
+    /// ahead, or a lane has no watermark yet.
     pub low_watermark: Option<DateTime<Utc>>,
 }
 
 impl Engine {
-    /// On the transaction's own connection, as [`crate::store::BatchRead`] says why.
+    /// Reads on the transaction's own connection; see [`crate::store::BatchRead`].
     pub(super) async fn transaction_context(
         &self,
         batch: &mut dyn Batch,

@@ -1,4 +1,4 @@
-//! Verification: every client folded anew from the log and held against what is stored.
+//! Verification: replays every client from the event log and compares the result with its stored state.
 
 use serde::Serialize;
 
@@ -8,15 +8,15 @@ use super::{Engine, plan};
 use crate::domain::ClientKey;
 use crate::store::StoreError;
 
-/// A client of which something that is stored is not what its history says.
+/// A client whose stored state differs from its history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Drift {
     pub client: String,
-    /// What differs, in words.
+    /// The differences, in words.
     pub what: String,
 }
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     pub clients: u64,
@@ -24,18 +24,18 @@ pub struct VerifyReport {
     pub drifts: Vec<Drift>,
 }
 
-/// One client that was looked at.
+/// The result for one client.
 #[derive(Clone, Debug)]
 pub struct Verified {
     pub key: ClientKey,
-    /// In its history, touches included.
+    /// Events in its history, including touches.
     pub events: u64,
-    /// What differs, in words; nothing when all is right.
+    /// The differences, in words; empty if there is none.
     pub differences: Vec<String>,
 }
 
 impl Engine {
-    /// Folds everyone anew. `progress` is told how many clients have been looked at.
+    /// Verifies every client. `progress` receives the number of clients verified so far.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -56,12 +56,12 @@ impl Engine {
         Ok(report)
     }
 
-    /// Folds clients anew, one after the other, each as of one moment and without a lock: a worker may run. Holds one
-    /// client's history at a time. `seen` is told of each in key order; whoever is stopped, or meets an error, goes on
-    /// after the last.
+    /// Verifies clients one after the other in key order, each as of one moment and without a lock: a worker may run
+    /// meanwhile. Holds the history of one client at a time. `seen` receives each result; after a stop or an error, the caller
+    /// can continue after the last one.
     ///
     /// # Errors
-    /// When the store cannot be reached. What cannot be read is a difference, and no error.
+    /// When the store cannot be reached. Stored data that cannot be read is a difference, not an error.
     pub async fn verify_each(
         &self,
         scope: &Scope,
@@ -95,7 +95,7 @@ impl Engine {
             if found.is_empty() {
                 return Ok((snapshot.history.len() as u64, found));
             }
-            // The client may have been written under a policy that was recorded a moment ago.
+            // The client may have been written under a policy that is newer than the cached ones.
             let recorded = self.policies_of(Staleness::None).await?;
             if recorded == policies {
                 return Ok((snapshot.history.len() as u64, found));

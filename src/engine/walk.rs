@@ -1,33 +1,34 @@
-//! Every client in key order, a page of keys at a time.
+//! A walk over clients in key order, a page of keys at a time.
 
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ClientKey;
-use crate::store::{Store, StoreError};
+use crate::store::{StoreError, Verification};
 
 /// Keys read at a time.
 const PAGE: u32 = 1_000;
 
-/// Which clients to look at. Everyone without: ghosts, and those whose row is missing, included.
+/// Which clients a walk visits. By default every client, including clients that were never added, and clients whose row is
+/// missing.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    /// This client alone.
+    /// Only this client.
     pub client: Option<ClientKey>,
     pub partner: Option<String>,
-    /// Clients after this key only: where the last walk ended.
+    /// Only clients after this key, where the last walk ended.
     pub after: Option<ClientKey>,
-    /// Stops the walk at the next client.
+    /// Stops the walk before the next client.
     pub stop: CancellationToken,
 }
 
 impl Scope {
-    /// Whether nobody is left out.
+    /// Whether the walk visits every client.
     pub(super) fn is_everyone(&self) -> bool {
         self.client.is_none() && self.partner.is_none() && self.after.is_none()
     }
 }
 
-/// A walk over a scope. Nothing is held from one client to the next but a page of keys.
+/// A walk over a scope. Between two clients it holds only a page of keys.
 pub(super) struct Walk<'a> {
     scope: &'a Scope,
     page: std::vec::IntoIter<ClientKey>,
@@ -45,8 +46,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// None at the end, or when the walk is stopped.
-    pub async fn next(&mut self, store: &dyn Store) -> Result<Option<ClientKey>, StoreError> {
+    /// The next client. None: the walk has ended or was stopped.
+    pub async fn next(&mut self, store: &dyn Verification) -> Result<Option<ClientKey>, StoreError> {
         if self.scope.stop.is_cancelled() {
             return Ok(None);
         }

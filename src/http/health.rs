@@ -151,7 +151,10 @@ async fn store(api: Arc<Api>) -> Health {
     let _ = tokio::time::timeout(WRITE_TIMEOUT, probe).await;
     let parts = [
         ("write", Health::unless(engine.cannot_write(), "written")),
-        ("events", Health::unless(engine.cannot_take(), "no batch failed")),
+        (
+            "events",
+            Health::unless(engine.cannot_ingest(), "no batch failed"),
+        ),
     ];
     let wrong = parts.iter().find(|(_, part)| !part.ok);
     let wrong = wrong.map(|(_, part)| format!("the store does not accept writes: {}", part.detail));

@@ -24,15 +24,52 @@ pub use ticks::TickerError;
 
 use crate::config::{Schedule, SweepSettings};
 use crate::domain::Sweep;
-use crate::engine::{Breaker, Engine};
+use crate::engine::Engine;
 use crate::store::{HaltKind, StoreError};
 
-/// A tick that the scheduler has considered: it ran the sweep, failed to run it, or found that no run is due.
+/// The result of considering a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TickOutcome {
+    /// The sweep ran, to its end or until a halt.
+    Ran,
+    /// The sweep ran and skipped due timers; the tick is considered again soon.
+    HeldBack,
+    /// A worker had finished the run already.
+    AlreadyDone,
+    /// A pause or a trip stops the sweep.
+    Halted,
+    /// The clock is ahead; the tick is considered again until it is right.
+    ClockAhead,
+    /// The run failed; the tick is considered again after a pause.
+    Failed,
+}
+
+impl TickOutcome {
+    /// Whether the tick is not considered again.
+    fn is_final(self) -> bool {
+        matches!(self, Self::Ran | Self::AlreadyDone | Self::Halted)
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ran => "ran",
+            Self::HeldBack => "held_back",
+            Self::AlreadyDone => "already_done",
+            Self::Halted => "halted",
+            Self::ClockAhead => "clock_ahead",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A tick that the scheduler has considered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsideredTick {
     pub tick: DateTime<Utc>,
-    /// How often the scheduler has considered this tick; more than once after a failure.
+    /// How often the scheduler has considered this tick.
     pub attempts: u64,
+    /// The result of the last time.
+    pub outcome: TickOutcome,
 }
 
 /// The last tick of each sweep that the scheduler has considered.
@@ -44,7 +81,6 @@ pub struct Scheduler {
     schedules: BTreeMap<Sweep, Schedule>,
     /// Clients in one transaction.
     chunk: u32,
-    breaker: Breaker,
     /// The name of this worker in the records of runs.
     worker: String,
     /// By the monotonic clock: a moment would stay in the future when a clock that was ahead is set right.
@@ -65,7 +101,6 @@ impl Scheduler {
                 .map(|(sweep, schedule)| (*sweep, schedule.clone()))
                 .collect(),
             chunk: settings.chunk,
-            breaker: breaker(settings),
             worker,
             considered: watch::Sender::default(),
         })
@@ -126,14 +161,5 @@ impl Scheduler {
             all.insert(*sweep, freshness);
         }
         Ok(all)
-    }
-}
-
-/// The breaker of the settings.
-#[must_use]
-pub fn breaker(settings: &SweepSettings) -> Breaker {
-    Breaker {
-        percent: settings.breaker.percent,
-        clients: settings.breaker.clients,
     }
 }

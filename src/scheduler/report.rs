@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::TickOutcome;
 use crate::domain::Sweep;
 use crate::engine::{HeldBack, SweepReport};
 use crate::store::HaltKind;
@@ -49,6 +50,12 @@ pub(super) fn record(
         let finished = now.timestamp() as f64;
         metrics::gauge!("tenure_sweep_finished_timestamp_seconds", "sweep" => name).set(finished);
     }
+}
+
+/// Counts a tick that was considered.
+pub(super) fn record_tick(sweep: Sweep, outcome: TickOutcome) {
+    let labels = [("sweep", sweep.as_str()), ("outcome", outcome.as_str())];
+    metrics::counter!("tenure_sweep_ticks_total", &labels).increment(1);
 }
 
 /// Records whether a halt of this kind stops a sweep.

@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::ticks::until_next_tick;
-use super::{ConsideredTick, Scheduler, report};
+use super::{ConsideredTick, Scheduler, TickOutcome, report};
 use crate::backoff::Backoff;
 use crate::config::CronLine;
 use crate::domain::Sweep;
-use crate::engine::SweepOptions;
+use crate::engine::{SweepMode, SweepOptions};
 use crate::interval::pause;
-use crate::store::{Halt, HaltKind, RunStatus, StoreError};
+use crate::store::{HaltKind, RunStatus, StoreError};
 
 /// How many of the newest runs the scheduler reads. Some may be a person's, which stand for no tick.
 pub(super) const RECENT: u32 = 50;
@@ -45,18 +45,21 @@ impl Scheduler {
         let mut backoff = Backoff::between(FIRST_RETRY, LONGEST_RETRY);
         while !stop.is_cancelled() {
             let mut retry = None;
-            // Not the last tick and no older one either: after a clock was set back, an earlier tick is due again.
-            if let Some(tick) = self.tick_to_run(&cron).filter(|tick| Some(*tick) != done) {
-                match self.run_if_due(sweep, tick, &stop).await {
-                    Ok(is_done) => {
-                        if !backoff.is_fresh() {
+            // Any other tick than the last one is due: after a clock was set back, that is an earlier one.
+            if let Some(tick) = cron
+                .at_or_before(self.engine.now())
+                .filter(|tick| Some(*tick) != done)
+            {
+                let outcome = match self.run_if_due(sweep, tick, &stop).await {
+                    Ok(outcome) => {
+                        if !backoff.is_fresh() && outcome != TickOutcome::ClockAhead {
                             tracing::info!(%sweep, "the sweep runs again");
+                            backoff.reset();
                         }
-                        backoff.reset();
-                        // A run that was held back is repeated soon, before the next tick.
-                        if is_done {
+                        if outcome.is_final() {
                             done = Some(tick);
                         }
+                        outcome
                     }
                     Err(error) => {
                         // Logged once: readiness reports it until the sweep runs again.
@@ -64,9 +67,10 @@ impl Scheduler {
                             tracing::error!(%sweep, scheduled_at = %tick, %error, "the sweep failed; it will be tried again");
                         }
                         retry = Some(backoff.pause());
+                        TickOutcome::Failed
                     }
-                }
-                self.note_considered(sweep, tick);
+                };
+                self.note_considered(sweep, tick, outcome);
             }
             if let Some(retry) = retry {
                 pause(retry, &stop).await;
@@ -79,49 +83,49 @@ impl Scheduler {
         }
     }
 
-    /// The last tick, unless the clock is ahead: readiness and the log report that already.
-    fn tick_to_run(&self, cron: &CronLine) -> Option<DateTime<Utc>> {
-        let is_ahead = self.engine.clock().ahead().is_some();
-        cron.at_or_before(self.engine.now()).filter(|_| !is_ahead)
-    }
-
-    fn note_considered(&self, sweep: Sweep, tick: DateTime<Utc>) {
+    fn note_considered(&self, sweep: Sweep, tick: DateTime<Utc>, outcome: TickOutcome) {
+        report::record_tick(sweep, outcome);
         self.considered.send_modify(|considered| {
-            let last = considered
-                .entry(sweep)
-                .or_insert(ConsideredTick { tick, attempts: 0 });
-            if last.tick != tick {
-                *last = ConsideredTick { tick, attempts: 0 };
-            }
-            last.attempts += 1;
+            let attempts = considered
+                .get(&sweep)
+                .filter(|last| last.tick == tick)
+                .map_or(0, |last| last.attempts);
+            let last = ConsideredTick {
+                tick,
+                attempts: attempts + 1,
+                outcome,
+            };
+            considered.insert(sweep, last);
         });
     }
 
-    /// Runs a sweep for a tick, unless a worker has finished that run or the sweep is halted. A run that another worker has
-    /// started is joined: that worker may have died, and if not, the two share the work. False: the run was held back.
+    /// Runs a sweep for a tick, unless a worker has finished that run, the sweep is halted, or the clock is ahead. A run that
+    /// another worker has started is joined: that worker may have died, and if not, the two share the work.
     async fn run_if_due(
         &self,
         sweep: Sweep,
         tick: DateTime<Utc>,
         stop: &CancellationToken,
-    ) -> Result<bool, Failure> {
+    ) -> Result<TickOutcome, Failure> {
+        // Readiness and the log report that already.
+        if self.engine.clock().ahead().is_some() {
+            return Ok(TickOutcome::ClockAhead);
+        }
         let runs = self.engine.store().runs(Some(sweep), RECENT).await?;
         if runs
             .iter()
             .any(|run| run.scheduled_at == tick && run.status == RunStatus::Done)
         {
-            return Ok(true);
+            return Ok(TickOutcome::AlreadyDone);
         }
         if self.is_halted(sweep).await? {
-            return Ok(true);
+            return Ok(TickOutcome::Halted);
         }
         let options = SweepOptions {
-            scheduled_at: Some(tick),
-            breaker: Some(self.breaker),
             worker: self.worker.clone(),
             chunk: self.chunk,
             stop: stop.clone(),
-            ..SweepOptions::default()
+            ..SweepOptions::new(SweepMode::Scheduled { tick })
         };
         let engine = self.engine.clone();
         let began = Instant::now();
@@ -139,36 +143,19 @@ impl Scheduler {
         if let Ok(swept) = &swept {
             report::log(swept, took);
         }
-        swept.map(|swept| swept.held_back.is_none())
+        swept.map(|swept| match swept.held_back {
+            Some(_) => TickOutcome::HeldBack,
+            None => TickOutcome::Ran,
+        })
     }
 
     /// Whether a pause or the breaker stops this sweep.
     async fn is_halted(&self, sweep: Sweep) -> Result<bool, StoreError> {
-        let mut halts = self.engine.store().halts().await?;
-        for halt in self.tripped_ahead(sweep, &halts) {
-            // A sweep that would still change too much trips again.
-            self.engine.store().resume(sweep, halt.kind).await?;
-            tracing::info!(%sweep, "a clock that was ahead had tripped the breaker; the sweep is tried again");
-            halts.retain(|other| *other != halt);
-        }
-        let halted = |kind| halts.iter().any(|halt| halt.sweep == sweep && halt.kind == kind);
+        let halts = self.engine.halts_of(sweep).await?;
         for kind in [HaltKind::Paused, HaltKind::Tripped] {
-            report::record_halt(sweep, kind, halted(kind));
+            let is_halted = halts.iter().any(|halt| halt.kind == kind);
+            report::record_halt(sweep, kind, is_halted);
         }
-        Ok(halted(HaltKind::Paused) || halted(HaltKind::Tripped))
-    }
-
-    /// Trips of a sweep that are dated ahead of now: a wrong clock tripped the breaker, and the clock is right again.
-    fn tripped_ahead(&self, sweep: Sweep, halts: &[Halt]) -> Vec<Halt> {
-        let clock = self.engine.clock();
-        if clock.wrong().is_some() {
-            return Vec::new();
-        }
-        halts
-            .iter()
-            .filter(|halt| halt.sweep == sweep && halt.kind == HaltKind::Tripped)
-            .filter(|halt| clock.is_to_come(halt.at))
-            .cloned()
-            .collect()
+        Ok(!halts.is_empty())
     }
 }

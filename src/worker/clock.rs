@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Ahead, Engine};
+use crate::engine::{AheadCorrection, Engine};
 use crate::http::Health;
 use crate::interval::Interval;
 use crate::store::StoreError;
@@ -60,7 +60,7 @@ impl ClockKeeper {
             .map(|skew| format!("{} {:+.1} s", skew.reference.as_str(), skew.by.as_seconds_f64()))
             .collect();
         let compared = compared.join(", ");
-        match self.engine.deferring() {
+        match self.engine.recently_deferred() {
             None => Health::good(format!("compared: {compared}")),
             Some(events) => Health::good(format!(
                 "compared: {compared}; {events} events were ahead of it and are deferred: is it behind?"
@@ -80,17 +80,18 @@ impl ClockKeeper {
 
     async fn look(&self) -> Result<(), StoreError> {
         self.engine.compare_clock().await?;
-        self.engine.deferring();
+        // Logs the end of a spell of deferred events.
+        self.engine.recently_deferred();
         let held = match self.engine.correct_ahead().await? {
-            Ahead::No => None,
-            Ahead::Corrected(clients) => {
+            AheadCorrection::NotNeeded => None,
+            AheadCorrection::Corrected { clients } => {
                 tracing::warn!(
                     clients,
                     "a clock was ahead; the timers that it fired ahead of now are corrected"
                 );
                 None
             }
-            Ahead::Held { why } => {
+            AheadCorrection::Held { why } => {
                 if self.held().is_none() {
                     tracing::error!(why, "timers seem to have fired ahead of now");
                 }

@@ -10,9 +10,8 @@ use crate::backoff::Backoff;
 use crate::config::Settings;
 use crate::domain::Policy;
 use crate::domain::time::rfc3339;
-use crate::engine::{Adoption, Breaker, Engine, NOTICE, known_everywhere};
+use crate::engine::{Adoption, AdoptionMode, Engine, NOTICE, known_everywhere};
 use crate::interval::pause;
-use crate::scheduler;
 use crate::store::StoreError;
 
 /// The interval at which a worker looks for deadlines to compute.
@@ -46,7 +45,6 @@ pub(super) struct Introduction {
     engine: Arc<Engine>,
     policy: Policy,
     notice: TimeDelta,
-    breaker: Breaker,
     /// Why the policy waits for a person.
     held: Arc<Mutex<Option<String>>>,
 }
@@ -57,7 +55,6 @@ impl Introduction {
             engine,
             policy: settings.policy(),
             notice: notice(settings),
-            breaker: scheduler::breaker(&settings.sweeps),
             held: Arc::default(),
         }
     }
@@ -66,7 +63,7 @@ impl Introduction {
     pub async fn held(&self) -> Option<String> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A person may have confirmed it since.
-        match self.engine.goes_by(&self.policy).await {
+        match self.engine.is_latest_policy(&self.policy).await {
             Ok(true) => None,
             _ => held,
         }
@@ -98,7 +95,7 @@ impl Introduction {
     async fn adopt(&self, stop: &CancellationToken) -> Result<bool, StoreError> {
         let adoption = self
             .engine
-            .adopt(&self.policy, self.notice, Some(&self.breaker))
+            .adopt(&self.policy, self.notice, AdoptionMode::Automatic)
             .await?;
         match adoption {
             Adoption::Known => {}
@@ -123,7 +120,7 @@ impl Introduction {
 
     /// Computes the deadlines of the latest policy, including those that another worker left unfinished.
     async fn backfill_deadlines(&self, stop: &CancellationToken) -> Result<(), StoreError> {
-        if self.engine.store().deadline_backfill().await?.is_none() {
+        if !self.engine.has_deadline_backfill().await? {
             return Ok(());
         }
         let clients = backfill_everywhere(&self.engine, stop).await?;

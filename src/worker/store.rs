@@ -14,7 +14,6 @@ use crate::config::{Settings, StoreSettings, StoreUrl};
 use crate::engine::{Engine, PROBE_EVERY};
 use crate::http::Api;
 use crate::interval::Interval;
-use crate::scheduler;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
@@ -51,10 +50,7 @@ pub fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
 pub async fn join(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, StoreError> {
     let engine = Engine::join(store, Arc::new(SystemClock), &settings.policy())
         .await?
-        .bounded(
-            scheduler::breaker(&settings.sweeps),
-            settings.clock.max_difference,
-        );
+        .bounded((&settings.sweeps.breaker).into(), settings.clock.max_difference);
     // Before the first timer fires.
     engine.compare_clock().await?;
     if engine.clock().ahead().is_none() {

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use tenure::config::{LogFormat, Settings, SettingsError, StoreUrl};
 use tenure::domain::policy::SubscriptionsEnd;
 use tenure::domain::{Policy, Sweep};
-use tenure::engine::{self, Breaker, SweepOptions};
+use tenure::engine::{self, Breaker, SweepMode, SweepOptions};
 use tenure::store::postgres::PostgresOptions;
 use tenure::wire::{self, Limits};
 
@@ -58,8 +58,8 @@ fn defaults_in_code_agree_with_default_toml() {
     assert_eq!(settings.store.postgres, PostgresOptions::default());
     assert_eq!(settings.http.max_events, wire::DEFAULT_MAX_EVENTS);
     assert_eq!(settings.clock.max_difference, engine::DEFAULT_TOLERANCE);
-    assert_eq!(settings.sweeps.chunk, SweepOptions::default().chunk);
-    assert_eq!(tenure::scheduler::breaker(&settings.sweeps), Breaker::default());
+    assert_eq!(settings.sweeps.chunk, SweepOptions::new(SweepMode::ByHand).chunk);
+    assert_eq!(Breaker::from(&settings.sweeps.breaker), Breaker::default());
 }
 
 #[test]

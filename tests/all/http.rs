@@ -685,7 +685,7 @@ async fn metrics_are_in_prometheus_format() {
         .unwrap();
     for line in [
         "# TYPE tenure_http_requests_total counter",
-        "# HELP tenure_clients Clients by facet and status",
+        "# HELP tenure_clients Clients (facet, status)",
         "tenure_clients{facet=\"link\",status=\"active\"}",
         "route=\"/v1/partners/{partner}/clients/{client}\",status=\"200\"",
         "tenure_http_request_duration_seconds_bucket{route=\"/v1/events\",le=\"0.005\"}",

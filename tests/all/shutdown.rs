@@ -215,7 +215,7 @@ fn a_sweep_stops_at_its_next_chunk_and_the_next_run_goes_on() {
     let runs = "sweep_runs where sweep = 'stalled-invitations'";
     let changed = || site.sql(&format!("select sum(changed) from {runs}"));
     assert_eq!(
-        site.count(&format!("{runs} and error like 'stopped before it was through%'")),
+        site.count(&format!("{runs} and error like 'stopped before the last chunk%'")),
         1
     );
     assert_eq!(changed(), swept.to_string(), "the run is kept as far as it went");

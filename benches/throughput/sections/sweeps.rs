@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection};
 use tenure::clock::{SimulatedClock, SystemClock};
 use tenure::domain::{Policy, Sweep};
-use tenure::engine::{Breaker, Engine, Incoming, SweepOptions};
+use tenure::engine::{Engine, Incoming, SweepMode, SweepOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::latency::{in_millis, millis};
@@ -166,7 +166,11 @@ fn add_expiring(environment: &Environment, database: &Database<'_>, now: DateTim
         // The last warning goes out a day before.
         clock.set(expires - TimeDelta::hours(1));
         let done = engine
-            .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| ())
+            .sweep(
+                Sweep::AccessExpiry,
+                SweepOptions::new(SweepMode::Confirmed),
+                |_| (),
+            )
             .await;
         assert_eq!(done.expect("swept").counts.changed, 1, "it is warned");
         store.close().await;
@@ -249,10 +253,7 @@ fn idle_tick(environment: &Environment, deadlines: u64) -> f64 {
             .expect("an engine");
         let mut millis = Vec::new();
         for _ in 0..TICKS {
-            let options = SweepOptions {
-                breaker: Some(Breaker::default()),
-                ..SweepOptions::default()
-            };
+            let options = SweepOptions::new(SweepMode::ByHand);
             let began = Instant::now();
             let report = engine.sweep(Sweep::AccessExpiry, options, |_| ()).await;
             millis.push(in_millis(began.elapsed()));

@@ -1,27 +1,46 @@
-//! What a transaction reads before it plans: which events are there already, and the histories of late ones.
+//! What a transaction reads before it plans: which events are in the log already, and the histories of clients with late events.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Incoming;
-use crate::domain::{ClientKey, Event};
+use crate::domain::{ClientKey, Event, Policies};
 use crate::engine::plan;
 use crate::store::{Batch, Logged, StoreError, Stored};
 
-/// The longest history, in events, that is read in a transaction with events of other clients. A late event of a client
-/// with a longer one waits until the others are committed, and gets a transaction of its own: such a history may take
-/// minutes to read, and the others must neither wait for that nor be read again with it when it fails. So they wait for
-/// a long history once at most, and only for as much of it as shows that it is long.
+/// The longest history, in events, that is read in a transaction with events of other clients. A client with a longer one gets a
+/// transaction of its own after the others are committed: such a history may take minutes to read, and the others should neither
+/// wait for it nor be repeated when it fails. To find out that a history is long, the transaction reads no more of it than this.
 const LONGEST_SHARED: usize = 1_000;
 
-/// Takes the events of these clients out of a batch: for each client its own, in their order.
-pub(super) fn set_apart(events: &mut Vec<(usize, Event)>, keys: &[ClientKey]) -> Vec<Vec<(usize, Event)>> {
+/// The stored clients of a part.
+pub(super) type ClientsByKey<'a> = HashMap<&'a ClientKey, &'a Stored>;
+
+/// Splits the events of these clients off a batch: a group for each client, in the order of the batch.
+pub(super) fn split_off_clients(
+    events: &mut Vec<(usize, Event)>,
+    keys: &[ClientKey],
+) -> Vec<Vec<(usize, Event)>> {
     keys.iter()
         .map(|key| events.extract_if(.., |(_, event)| event.key == *key).collect())
         .collect()
 }
 
-/// The histories of clients with late events. Beside other clients, one that is too long is left out.
-pub(super) async fn histories(
+/// The clients with an event so late that their history must be replayed, in the order of their keys.
+pub(super) fn late_clients(
+    events: &[Event],
+    clients: &ClientsByKey<'_>,
+    policies: &Policies,
+) -> Vec<ClientKey> {
+    let late: BTreeSet<&ClientKey> = events
+        .iter()
+        .filter(|event| plan::needs_history(clients.get(&event.key).copied(), event, policies))
+        .map(|event| &event.key)
+        .collect();
+    late.into_iter().cloned().collect()
+}
+
+/// Reads the histories of clients with late events. Unless the client is alone in the transaction, a long history is left out.
+pub(super) async fn read_histories(
     batch: &mut dyn Batch,
     late: &[ClientKey],
     alone: bool,
@@ -31,36 +50,35 @@ pub(super) async fn histories(
     }
     let longest = if alone { None } else { Some(LONGEST_SHARED) };
     let histories = batch.histories(late, longest).await?;
-    metrics::counter!("tenure_histories_folded_total").increment(histories.len() as u64);
+    metrics::counter!("tenure_histories_replayed_total").increment(histories.len() as u64);
     Ok(histories)
 }
 
-/// Of each, whether it is an event that is there before it.
-pub(super) fn again(incoming: &[Incoming]) -> Vec<bool> {
-    let mut names = HashSet::with_capacity(incoming.len());
+/// For each message, whether an earlier one of the batch is the same event.
+pub(super) fn repeated(incoming: &[Incoming]) -> Vec<bool> {
+    let mut ids = HashSet::with_capacity(incoming.len());
     incoming
         .iter()
         .map(|incoming| match incoming {
-            Incoming::Event(event) => !names.insert((&*event.source, &*event.id)),
+            Incoming::Event(event) => !ids.insert((&*event.source, &*event.id)),
             Incoming::Dead(_) => false,
         })
         .collect()
 }
 
-/// The places of the events that are in the log already. One that comes after all that its client has
-/// seen cannot be, unless its source gave one id to two events: then the insert fails, and the next
-/// attempt looks all of them up.
-pub(super) async fn known<'c>(
+/// The places of the events that are in the log already. An event later than all that its client has seen cannot be, unless its
+/// source gave one id to two events: then the insert fails, and the next attempt looks up all of them.
+pub(super) async fn read_known(
     batch: &mut dyn Batch,
     part: &[(usize, Event)],
     suspicious: bool,
-    client: impl Fn(&Event) -> Option<&'c Stored>,
+    clients: &ClientsByKey<'_>,
 ) -> Result<HashSet<usize>, StoreError> {
     let asked: Vec<(usize, &Event)> = part
         .iter()
         .map(|(_, event)| event)
         .enumerate()
-        .filter(|(_, event)| suspicious || !plan::is_in_order(client(event), event))
+        .filter(|(_, event)| suspicious || !plan::is_in_order(clients.get(&event.key).copied(), event))
         .collect();
     if asked.is_empty() {
         return Ok(HashSet::new());
@@ -77,7 +95,8 @@ pub(super) async fn known<'c>(
         .collect())
 }
 
-pub(super) fn of_these(stored: Vec<Stored>, events: &[Event]) -> Vec<Stored> {
+/// The stored clients of these events.
+pub(super) fn retain_clients_of(stored: Vec<Stored>, events: &[Event]) -> Vec<Stored> {
     let keys: HashSet<&ClientKey> = events.iter().map(|event| &event.key).collect();
     stored
         .into_iter()

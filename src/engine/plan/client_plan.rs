@@ -1,4 +1,4 @@
-//! One client being worked on: events and timers go in, its part of the commit comes out.
+//! The plan of one client: applies events and fires timers, and writes the client's part of the commit.
 
 use chrono::{DateTime, Utc};
 
@@ -13,45 +13,45 @@ use crate::store::{
     Touches,
 };
 
-/// A client, as it was stored and as it is becoming.
+/// A client, as it was stored and as it changes.
 #[derive(Debug)]
 pub struct ClientPlan<'a> {
     policies: &'a Policies,
-    /// Without its client, which is at work below.
+    /// Without its client, which was moved to the field below.
     stored: Stored,
     client: Client,
-    /// The name that it bore as it was stored.
-    bore: Option<Name>,
-    /// The document must be written: something other than a renewal has happened.
+    /// The name that it had when it was stored.
+    name_before: Option<Name>,
+    /// Whether the document must be written, because of more than a renewal.
     dirty: bool,
     open: Touches,
     touched: bool,
-    /// The name that the client bears has been looked up.
+    /// Whether the holder of the client's name was looked up.
     claims: bool,
     entries: Vec<Entry>,
     events: Vec<EventWrite>,
     updates: Vec<OutcomeUpdate>,
 }
 
-/// An event in its place among the others when a history is folded anew.
+/// An event of a replayed history.
 struct Slot {
     event: Event,
-    /// What came of it before; none for one that is new.
+    /// Its outcome so far; none for a new event.
     before: Option<RecordedOutcome>,
     /// Its place in the batch, if it is new.
     index: Option<usize>,
-    /// A new touch that equals one in a run: the same one delivered again, or another of the same moment.
+    /// A new touch that equals one in a run: a redelivery, or another touch of the same moment.
     is_in_run: bool,
 }
 
 impl<'a> ClientPlan<'a> {
     pub fn of(mut stored: Stored, policies: &'a Policies) -> Self {
-        let bore = stored.document.client.current_name().cloned();
+        let name_before = stored.document.client.current_name().cloned();
         let client = stored.take_client(policies);
         Self {
             policies,
             client,
-            bore,
+            name_before,
             dirty: false,
             open: stored.touches.clone(),
             touched: false,
@@ -67,7 +67,7 @@ impl<'a> ClientPlan<'a> {
         &self.stored.key
     }
 
-    /// Takes new events, sorted by their place in history, each with its place in the batch.
+    /// Applies new events, sorted by their position in the history, each with its place in the batch.
     pub fn apply_events(
         &mut self,
         mut events: Vec<(usize, Event)>,
@@ -84,7 +84,7 @@ impl<'a> ClientPlan<'a> {
             .all(|(_, event)| is_harmless(&self.stored, &self.client, event))
         {
             for touch in late.iter().filter_map(|(_, event)| Touch::of(event)) {
-                self.put_touch(touch);
+                self.add_touch(touch);
             }
         } else {
             self.replay_history(late, history, present, names, outcomes);
@@ -94,7 +94,7 @@ impl<'a> ClientPlan<'a> {
         }
     }
 
-    /// The fast way: an event after all that the client has seen.
+    /// The fast path: applies an event that is later than all that the client has seen.
     fn step(&mut self, mut event: Event, names: &Names) -> RecordedOutcome {
         self.advance(event.time);
         let touch = Touch::of(&event);
@@ -104,26 +104,25 @@ impl<'a> ClientPlan<'a> {
         });
         let outcome = RecordedOutcome::from(result);
         if let (Some(touch), RecordedOutcome::Applied) = (touch, outcome) {
-            self.put_touch(touch);
+            self.add_touch(touch);
             return outcome;
         }
         self.dirty = true;
         self.claims |= outcome == RecordedOutcome::Applied && event.kind.claimed_name().is_some();
         if let Some(before) = before {
-            let told = changes(&before, &self.client);
-            self.tell(told, event.time, &Cause::from(&event), false);
+            let changes = changes(&before, &self.client);
+            self.emit(changes, event.time, &Cause::from(&event), false);
         }
         if let Some(refusal) = outcome.refusal() {
-            let told = vec![Change::EventRefused(refusal)];
-            self.tell(told, event.time, &Cause::from(&event), false);
+            let changes = vec![Change::EventRefused(refusal)];
+            self.emit(changes, event.time, &Cause::from(&event), false);
         }
         self.events.push(EventWrite { event, outcome });
         outcome
     }
 
-    /// The slow way: late events are put where they belong, everything is folded anew up to the
-    /// moment that the client had reached, and the difference becomes corrections. Timers that a wrong clock fired ahead of
-    /// now have not fired then.
+    /// The slow path: inserts late events into the history, replays all of it up to the moment that the client had reached, and
+    /// emits the differences as corrections. Timers that a wrong clock fired ahead of now do not count.
     fn replay_history(
         &mut self,
         late: Vec<(usize, Event)>,
@@ -137,12 +136,12 @@ impl<'a> ClientPlan<'a> {
         };
         let (cause, took_effect_at) = (Cause::from(first_late), first_late.time);
         let mut fresh = Client::default();
-        // The client as it was without the late events, from the first of them on. A touch in a run has no row that says
-        // what its outcome was.
+        // The client without the late events, from the first of them on. It says what the outcome of a touch in a run was, which
+        // has no row of its own.
         let mut without: Option<Client> = None;
-        // Every name of the history is looked up again.
+        // Every name of the history was looked up again.
         self.claims = true;
-        for mut slot in in_their_places(history, late) {
+        for mut slot in merge(history, late) {
             if slot.before.is_none() {
                 without.get_or_insert_with(|| fresh.clone());
             } else if let Some(without) = &mut without {
@@ -162,19 +161,19 @@ impl<'a> ClientPlan<'a> {
             if let Some(index) = slot.index {
                 outcomes[index] = outcome;
             }
-            // Before the first late event nothing is different, unless what is stored was wrong.
+            // Before the first late event nothing differs, unless the stored state was wrong.
             if without.is_some() || !Touch::is_packed(&slot.event) {
                 self.log(slot, outcome);
             }
         }
         fresh.advance(present.cap(reached, fresh.as_of()), self.policies);
-        let told = changes(&self.client, &fresh);
-        self.tell(told, took_effect_at, &cause, true);
+        let corrections = changes(&self.client, &fresh);
+        self.emit(corrections, took_effect_at, &cause, true);
         self.client = fresh;
         self.dirty = true;
     }
 
-    /// Writes a new event of a replayed history to the log, or the new outcome of one that is there.
+    /// Writes a new event of a replayed history to the log, or the new outcome of a known event.
     fn log(&mut self, slot: Slot, outcome: RecordedOutcome) {
         let Slot {
             event,
@@ -186,17 +185,17 @@ impl<'a> ClientPlan<'a> {
         if before == Some(outcome) {
             return;
         }
-        // One that was refused before is known to be refused, for whatever reason.
+        // A refusal is published once, whatever its reason is now.
         if let (None | Some(RecordedOutcome::Applied), Some(refusal)) = (before, outcome.refusal()) {
-            let told = vec![Change::EventRefused(refusal)];
-            self.tell(told, event.time, &Cause::from(&event), !is_new);
+            let changes = vec![Change::EventRefused(refusal)];
+            self.emit(changes, event.time, &Cause::from(&event), !is_new);
         }
         match Touch::of(&event) {
-            // It stays in its run, where a replay finds it. Its refusal is published under the name that stands for it.
+            // It stays in its run, where a replay finds it. Its refusal is published under its synthetic id.
             _ if Touch::is_packed(&event) => {}
             Some(touch) if is_new && outcome == RecordedOutcome::Applied => {
                 if !is_in_run {
-                    self.put_touch(touch);
+                    self.add_touch(touch);
                 }
             }
             _ if is_new => self.events.push(EventWrite { event, outcome }),
@@ -208,7 +207,7 @@ impl<'a> ClientPlan<'a> {
         }
     }
 
-    /// Fires what is due up to a moment, and tells of it. True when anything fired.
+    /// Fires the timers that are due by a moment, and emits their changes. True: at least one fired.
     pub fn advance(&mut self, until: DateTime<Utc>) -> bool {
         let mut fired = Vec::new();
         while let Some(due) = self.client.next_due(until, self.policies) {
@@ -217,12 +216,11 @@ impl<'a> ClientPlan<'a> {
             fired.push((due, changes(&before, &self.client)));
         }
         self.dirty |= !fired.is_empty();
-        // Of several warnings overdue at once only the nearest to expiry goes out, and none when
-        // expiry itself has come.
+        // Of several overdue warnings only the one nearest to expiry is emitted, and none if access has expired.
         let mut superseded = false;
-        for (_, told) in fired.iter_mut().rev() {
-            told.retain(|change| !matches!(change, Change::AccessExpiring { .. }) || !superseded);
-            superseded |= told.iter().any(|change| {
+        for (_, changes) in fired.iter_mut().rev() {
+            changes.retain(|change| !matches!(change, Change::AccessExpiring { .. }) || !superseded);
+            superseded |= changes.iter().any(|change| {
                 matches!(
                     change,
                     Change::AccessExpiring { .. }
@@ -234,20 +232,20 @@ impl<'a> ClientPlan<'a> {
             });
         }
         let any = !fired.is_empty();
-        for (due, told) in fired {
-            self.tell(told, due.at, &Cause::Timer { timer: due.timer }, false);
+        for (due, changes) in fired {
+            self.emit(changes, due.at, &Cause::Timer { timer: due.timer }, false);
         }
         any
     }
 
-    /// Ends the work on this client: what has fallen due by now fires in the same transaction, as far as the horizon
-    /// lets it, and its name is settled with the others of the batch.
+    /// Fires the timers that are due by the low watermark in the same transaction, and decides the client's name with the other
+    /// names of the batch.
     pub fn fire_timers(&mut self, low_watermark: Option<DateTime<Utc>>, names: &mut Names) {
-        // An event may be stamped a little ahead of our clock, or of the horizon; it is taken at its word.
+        // The time of an event may be a little ahead of the clock or of the low watermark, and is accepted.
         if let Some(until) = self.client.as_of().max(low_watermark) {
             self.advance(until);
         }
-        let (before, after) = (self.bore.as_ref(), self.client.current_name());
+        let (before, after) = (self.name_before.as_ref(), self.client.current_name());
         let conflicted = self.stored.document.name_conflicted;
         if before != after || (conflicted && self.claims) {
             let holds = names.decide(&self.stored.key, before, after);
@@ -255,14 +253,14 @@ impl<'a> ClientPlan<'a> {
         }
     }
 
-    fn put_touch(&mut self, touch: Touch) {
+    fn add_touch(&mut self, touch: Touch) {
         self.open.insert(touch);
         self.touched = true;
     }
 
-    fn tell(&mut self, told: Vec<Change>, time: DateTime<Utc>, cause: &Cause, correction: bool) {
+    fn emit(&mut self, changes: Vec<Change>, time: DateTime<Utc>, cause: &Cause, correction: bool) {
         let key = self.key().clone();
-        self.entries.extend(told.into_iter().map(|change| Entry {
+        self.entries.extend(changes.into_iter().map(|change| Entry {
             key: key.clone(),
             change,
             time,
@@ -271,12 +269,12 @@ impl<'a> ClientPlan<'a> {
         }));
     }
 
-    /// Adds this client's part to the commit. `swept` names the sweep whose deadline is put exactly; an
-    /// event leaves one that is only too early for the sweep to find and move.
+    /// Adds the client's part to the commit. The deadline of the sweep `swept` is set exactly. Other deadlines that are only too
+    /// early stay; their sweeps move them.
     pub fn write(mut self, swept: Option<Sweep>, commit: &mut Commit) {
         let renew_only = renew_only::window(&self.client, self.policies);
         let closed = self.open.is_full().then(|| std::mem::take(&mut self.open));
-        // The document takes over what a run that is put away says about the last renewal.
+        // The document must record the last renewal of a closed run.
         self.dirty |= closed.is_some();
         let closed_until = closed.as_ref().and_then(|run| run.last()).map(|touch| touch.time);
         if self.touched {
@@ -326,11 +324,10 @@ impl<'a> ClientPlan<'a> {
     }
 }
 
-/// A touch that comes late, but falls inside the present stretch of enabled access and before its last
-/// renewal: it only has to be kept. (A renewal the more could put off an expiry in between; there was
-/// none, or the stretch would not be the present one.)
+/// Whether a late event is a touch inside the present period of enabled access and before its last renewal. Such a touch only
+/// has to be stored. (One more renewal could delay an expiry in between; but there was none, or the period would have ended.)
 ///
-/// Not so where it may be in a run that was put away: it would be kept twice.
+/// A touch that may already be in a closed run is not harmless: it would be stored twice.
 pub fn is_harmless(stored: &Stored, client: &Client, event: &Event) -> bool {
     Touch::of(event).is_some()
         && stored
@@ -343,8 +340,8 @@ pub fn is_harmless(stored: &Stored, client: &Client, event: &Event) -> bool {
             .is_some_and(|renewal| renewal.since < event.time && event.time <= renewal.renewed_at)
 }
 
-/// A history and late events, sorted. What is known comes first among equals.
-fn in_their_places(history: Vec<Logged>, late: Vec<(usize, Event)>) -> Vec<Slot> {
+/// Merges a history and late events by position. Of two equal positions, the known event comes first.
+fn merge(history: Vec<Logged>, late: Vec<(usize, Event)>) -> Vec<Slot> {
     let known = history.into_iter().map(|logged| Slot {
         event: logged.event,
         before: Some(logged.outcome),

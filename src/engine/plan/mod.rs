@@ -1,5 +1,5 @@
-//! The plan of a batch or of a chunk of a sweep: from what is stored and what is new to one
-//! [`Commit`]. Pure: the tricky part, separate from the dull one that carries it out.
+//! The plan of a batch or of a chunk of a sweep: turns the stored clients and the new events into one [`Commit`]. Pure, so that
+//! the tricky part is separate from carrying it out.
 
 mod client_plan;
 mod names;
@@ -18,19 +18,19 @@ use crate::store::{Commit, Logged, NameClaim, RecordedOutcome, Stored};
 use client_plan::ClientPlan;
 use names::Names;
 pub use names::{claim, claims, leading, names_held};
-pub use rebuild::{Rebuild, drift, names_of, plan_rebuild};
+pub use rebuild::{EventsMissing, Rebuild, drift, names_of, plan_rebuild};
 
-/// When a plan is made.
+/// The time of a plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Present {
     pub now: DateTime<Utc>,
-    /// How far other workers' clocks may be ahead of now.
+    /// How far the clocks of other workers may be ahead of now.
     pub tolerance: TimeDelta,
 }
 
 impl Present {
-    /// A moment up to which timers have fired, or now, where it lies so far ahead that a wrong clock fired them. An event's own
-    /// time explains timers up to then.
+    /// The moment up to which timers have fired, or now if that moment is so far ahead that a wrong clock must have fired them.
+    /// Timers up to the time of the last event are legitimate.
     #[must_use]
     pub fn cap(&self, reached: DateTime<Utc>, event: Option<DateTime<Utc>>) -> DateTime<Utc> {
         if Some(reached) > event && reached > later(self.now, self.tolerance) {
@@ -41,37 +41,37 @@ impl Present {
     }
 }
 
-/// What the plan is made from.
+/// The input of a plan.
 #[derive(Debug)]
 pub struct Situation<'a> {
-    /// When this is written.
+    /// The time of the commit.
     pub present: Present,
-    /// Up to when timers may fire that no event fires; none: none may.
+    /// The moment up to which timers may fire without an event. None: no timer may.
     pub low_watermark: Option<DateTime<Utc>>,
     pub policies: &'a Policies,
-    /// The clients that exist, of those that the events or the sweep are about.
+    /// The stored clients among those of the events.
     pub stored: Vec<Stored>,
-    /// The histories of those that need one: some event is too late to be simply applied.
+    /// The histories of clients with an event that is too late to be simply applied.
     pub histories: HashMap<ClientKey, Vec<Logged>>,
-    /// Who bears the names that are claimed.
+    /// The holders of the names that the events claim.
     pub holders: HashMap<NameClaim, ClientKey>,
 }
 
-/// What is to be written, and what came of each event, in the order of the events.
+/// The commit, and the outcome of each event, in the order of the events.
 #[derive(Debug)]
 pub struct Plan {
     pub commit: Commit,
     pub outcomes: Vec<RecordedOutcome>,
 }
 
-/// Whether an event comes after all that its client has seen. Such an event cannot be in the log yet. `stored` is none
-/// for a client that was not there.
+/// Whether an event is later than all that its client has seen. Such an event cannot be in the log yet. `stored` is none for a
+/// new client.
 #[must_use]
 pub fn is_in_order(stored: Option<&Stored>, event: &Event) -> bool {
     stored.is_none_or(|stored| !stored.is_past(&event.position()))
 }
 
-/// Whether an event comes so late that its client's history must be folded anew.
+/// Whether an event is so late that the history of its client must be replayed.
 #[must_use]
 pub fn needs_history(stored: Option<&Stored>, event: &Event, policies: &Policies) -> bool {
     stored.is_some_and(|stored| {
@@ -80,8 +80,8 @@ pub fn needs_history(stored: Option<&Stored>, event: &Event, policies: &Policies
     })
 }
 
-/// Plans nothing but deadlines: those that are missing, or later than they should be under these policies. One that is
-/// too early is left for its sweep to find and move.
+/// Plans only deadlines: those that are missing, or too late under these policies. A deadline that is too early stays; its sweep
+/// moves it.
 #[must_use]
 pub fn plan_deadlines(stored: Vec<Stored>, recorded_at: DateTime<Utc>, policies: &Policies) -> Commit {
     let mut commit = Commit {
@@ -94,7 +94,7 @@ pub fn plan_deadlines(stored: Vec<Stored>, recorded_at: DateTime<Utc>, policies:
     commit
 }
 
-/// Plans a batch of new events: none is in the log, none is there twice.
+/// Plans a batch of new events. None of them may be in the log, or twice in the batch.
 #[must_use]
 pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
     let Situation {
@@ -121,7 +121,7 @@ pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
         recorded_at: present.now,
         ..Commit::default()
     };
-    // Key order, so that transactions of several workers meet in the same order everywhere.
+    // In key order, so that concurrent transactions lock rows in the same order.
     client_plans.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     for (_, client_plan) in client_plans {
         client_plan.write(None, &mut commit);
@@ -129,8 +129,8 @@ pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
     Plan { commit, outcomes }
 }
 
-/// Plans a chunk of a sweep: fires what is due at these clients up to a moment, and puts the sweep's
-/// deadlines where they belong. Also tells each client's changes.
+/// Plans a chunk of a sweep: fires the timers of these clients that are due by a moment, and sets the deadlines of the sweep
+/// exactly. Also returns the changes of each client.
 #[must_use]
 pub fn plan_sweep(
     stored: Vec<Stored>,
@@ -143,7 +143,7 @@ pub fn plan_sweep(
         recorded_at,
         ..Commit::default()
     };
-    let mut told = Vec::new();
+    let mut changes = Vec::new();
     for stored in stored {
         let key = stored.key.clone();
         let mut client_plan = ClientPlan::of(stored, policies);
@@ -151,8 +151,8 @@ pub fn plan_sweep(
         let first = commit.journal.len();
         client_plan.write(Some(sweep), &mut commit);
         if fired {
-            told.push((key, commit.journal[first..].to_vec()));
+            changes.push((key, commit.journal[first..].to_vec()));
         }
     }
-    (commit, told)
+    (commit, changes)
 }

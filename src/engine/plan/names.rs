@@ -1,11 +1,11 @@
-//! Names within a partner: first come, first served. The one rule that looks at two clients at once.
+//! Unique names within a partner: the first claim wins. The only rule that involves two clients.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::{ClientKey, Event, EventKind, Name};
 use crate::store::{Logged, NameClaim, Stored};
 
-/// Who bears which name, as far as this batch asks.
+/// The holders of the names that this batch claims.
 #[derive(Debug, Default)]
 pub struct Names {
     holders: HashMap<NameClaim, ClientKey>,
@@ -16,7 +16,7 @@ impl Names {
         Self { holders }
     }
 
-    /// Whether the name that an event claims is another client's.
+    /// Whether another client holds the name that an event claims.
     pub fn is_taken(&self, event: &Event) -> bool {
         event
             .kind
@@ -24,14 +24,14 @@ impl Names {
             .is_some_and(|name| self.is_held_by_another(&claim(&event.key, name), &event.key))
     }
 
-    /// Whether a name is held, and not by this client.
+    /// Whether a client other than this one holds a name.
     pub fn is_held_by_another(&self, claim: &NameClaim, key: &ClientKey) -> bool {
         self.holders.get(claim).is_some_and(|holder| holder != key)
     }
 
-    /// Notes that a client bears another name from now on, and lets go of the one it bore. True when it
-    /// holds the new name against others: a client that lives again by a late event may find
-    /// its name given to another, and then bears it without holding it.
+    /// Releases the name that a client had, and lets it hold its new one. False: another client holds the new name. A client
+    /// that a late event brings back may find that its name was given to another client; it then has the name without holding
+    /// it.
     pub fn decide(&mut self, key: &ClientKey, before: Option<&Name>, after: Option<&Name>) -> bool {
         if let Some(before) = before {
             let claim = claim(key, before);
@@ -56,7 +56,7 @@ pub fn claim(key: &ClientKey, name: &Name) -> NameClaim {
     }
 }
 
-/// The names that have to be looked up before events are applied, and histories folded anew.
+/// The names that events and replayed histories claim.
 pub fn claims<'a>(
     events: impl Iterator<Item = &'a Event>,
     histories: impl Iterator<Item = &'a Logged>,
@@ -67,15 +67,15 @@ pub fn claims<'a>(
         .collect()
 }
 
-/// The names that clients bear.
+/// The names that clients hold.
 pub fn names_held(clients: &[Stored]) -> impl Iterator<Item = NameClaim> {
     clients
         .iter()
         .filter_map(|stored| Some(claim(&stored.key, stored.document.held_name()?)))
 }
 
-/// How many of the leading events can be planned together without names coming out otherwise than
-/// if each had come alone. All of them, but where a name changes hands between clients of the batch.
+/// How many of the first events can be planned together with the same names as if each had arrived alone. All of them, unless a
+/// name passes from one client of the batch to another.
 pub fn leading(events: &[Event], holders: &HashMap<NameClaim, ClientKey>) -> usize {
     let claims: Vec<(usize, NameClaim)> = events
         .iter()
@@ -87,7 +87,7 @@ pub fn leading(events: &[Event], holders: &HashMap<NameClaim, ClientKey>) -> usi
     }
     let mut present: HashMap<&ClientKey, usize> = HashMap::new();
     for event in events {
-        *present.entry(&event.key).or_default() += usize::from(moves_names(&event.kind));
+        *present.entry(&event.key).or_default() += usize::from(affects_names(&event.kind));
     }
     let mut claimants: HashMap<&NameClaim, HashSet<&ClientKey>> = HashMap::new();
     for (i, claim) in &claims {
@@ -107,14 +107,14 @@ pub fn leading(events: &[Event], holders: &HashMap<NameClaim, ClientKey>) -> usi
     }
 }
 
-fn moves_names(kind: &EventKind) -> bool {
+fn affects_names(kind: &EventKind) -> bool {
     kind.claimed_name().is_some() || matches!(kind, EventKind::ClientDeleted {})
 }
 
-/// The events of each client, each with its place in the batch, sorted by their place in history.
-/// Clients that claim names come in the order of their claims, the rest as they appear.
+/// The events of each client, each with its place in the batch, sorted by their position in the history. Clients that claim
+/// names come in the order of their claims, the others in the order of the batch.
 pub fn by_client(events: Vec<Event>) -> Vec<(ClientKey, Vec<(usize, Event)>)> {
-    /// The place of the first event that moves names, the client, its events.
+    /// The place of the first event that claims or releases a name, the client, its events.
     type Group = (usize, ClientKey, Vec<(usize, Event)>);
     let mut places: HashMap<ClientKey, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
@@ -124,7 +124,7 @@ pub fn by_client(events: Vec<Event>) -> Vec<(ClientKey, Vec<(usize, Event)>)> {
             groups.len() - 1
         });
         let (first_claim, _, group) = &mut groups[place];
-        if moves_names(&event.kind) {
+        if affects_names(&event.kind) {
             *first_claim = (*first_claim).min(i);
         }
         group.push((i, event));

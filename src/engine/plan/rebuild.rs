@@ -1,4 +1,4 @@
-//! The plan of a rebuild: what makes everything that is kept about a client agree with its log.
+//! The plan of a rebuild: makes the stored state of a client agree with its event log.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::Present;
 use super::names::{Names, claim, claims};
 use super::renew_only;
-use super::replayed::{Replayed, differences, outcomes_that_differ, told};
+use super::replayed::{Replayed, differences, outcomes_that_differ, published};
 use crate::domain::replay::Replica;
 use crate::domain::{Cause, Change, ClientKey, Entry, Name, Policies, Repair, Sweep, changes};
 use crate::store::{
@@ -16,16 +16,23 @@ use crate::store::{
     RecordedOutcome, TouchWrite,
 };
 
-/// What is wrong with what is kept about a client, and what puts it right.
+/// The differences of a client, and the commit that repairs them.
 #[derive(Debug)]
 pub struct Rebuild {
-    /// In words; none, and nothing to write, when all is right.
+    /// In words; empty if there is none, and then the commit is empty, too.
     pub differences: Vec<String>,
-    /// Or why it cannot be put right from the log.
-    pub commit: Result<Commit, String>,
+    pub commit: Result<Commit, EventsMissing>,
 }
 
-/// What is wrong with what is kept about a client, in words.
+/// The log of a client lacks events that the stored state and the journal show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the log does not say that this client was ever added, and published changes cannot be taken back: events are missing from \
+     the log. Restore them (from a backup, or with `tenure ingest`) and rebuild again"
+)]
+pub struct EventsMissing;
+
+/// The differences between the stored state of a client and its log, in words.
 #[must_use]
 pub fn drift(snapshot: &ClientSnapshot, present: Present, policies: &Policies) -> Vec<String> {
     differences(
@@ -35,7 +42,7 @@ pub fn drift(snapshot: &ClientSnapshot, present: Present, policies: &Policies) -
     )
 }
 
-/// The names that have to be looked up before a rebuild.
+/// The names that a rebuild must look up.
 pub fn names_of(snapshot: &ClientSnapshot) -> Vec<NameClaim> {
     claims(std::iter::empty(), snapshot.history.iter())
         .into_iter()
@@ -68,16 +75,13 @@ pub fn plan_rebuild(
     deadlines(snapshot, &document.deadlines, &mut commit);
     outcomes(snapshot, &replayed, now, &mut commit);
     let agrees = journal(snapshot, &replayed, now, policies, &mut commit);
-    let forgotten = snapshot
+    let was_known = snapshot
         .document()
         .is_some_and(|document| document.client.is_known());
-    if !agrees || (forgotten && !replayed.client.is_known()) {
-        let why = "the log does not say that this client was ever added, and what was told cannot be taken \
-                   back: events are missing from it; bring them back (a backup, or `tenure ingest`) and rebuild \
-                   again";
+    if !agrees || (was_known && !replayed.client.is_known()) {
         return Rebuild {
             differences,
-            commit: Err(why.into()),
+            commit: Err(EventsMissing),
         };
     }
     let is_written = snapshot
@@ -93,7 +97,8 @@ pub fn plan_rebuild(
         });
     }
     if renew_only::unsound(snapshot, &replayed.client, policies).is_some() {
-        // The window stands beside the client's row, which may be right. The next touch is read, and opens a window anew.
+        // The window is stored apart from the client's row, which may be right. The next touch reads the client, and opens a
+        // new window.
         commit.touches.push(TouchWrite {
             key: snapshot.key.clone(),
             open: snapshot.touches.clone(),
@@ -130,7 +135,7 @@ fn document(snapshot: &ClientSnapshot, replayed: &Replayed, names: &Names, polic
         .into_iter()
         .filter_map(|sweep| {
             let due = replayed.client.deadline(sweep, policies)?;
-            // One that is only too early is left for its sweep to find and move.
+            // A deadline that is only too early stays; its sweep moves it.
             let row = snapshot.deadlines.get(&sweep).copied().filter(|row| *row <= due);
             Some((sweep, row.unwrap_or(due)))
         })
@@ -139,8 +144,8 @@ fn document(snapshot: &ClientSnapshot, replayed: &Replayed, names: &Names, polic
     document
 }
 
-/// Whether a client bears its name without holding it. Once it does, that is not decided again; else a name is
-/// held unless somebody else does.
+/// Whether a client has its name without holding it. A conflict is not decided again; otherwise a client holds its name unless
+/// another client does.
 fn is_name_conflicted(snapshot: &ClientSnapshot, document: &Document, names: &Names) -> bool {
     let Some(name) = document.client.current_name() else {
         return false;
@@ -165,7 +170,7 @@ fn deadlines(snapshot: &ClientSnapshot, wanted: &Deadlines, commit: &mut Commit)
     }
 }
 
-/// Puts outcomes right, and tells of refusals that nobody was told of.
+/// Repairs outcomes, and publishes refusals that were never published.
 fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, now: DateTime<Utc>, commit: &mut Commit) {
     for (event, _, outcome) in outcomes_that_differ(snapshot, replayed) {
         commit.outcomes.push(OutcomeUpdate {
@@ -174,10 +179,10 @@ fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, now: DateTime<Utc>, 
             outcome,
         });
         let cause = Cause::from(event);
-        let was_told =
+        let is_published =
             |entry: &Entry| matches!(entry.change, Change::EventRefused(_)) && entry.cause == cause;
         if let RecordedOutcome::Refused(refusal) = outcome
-            && !snapshot.journal.iter().any(was_told)
+            && !snapshot.journal.iter().any(is_published)
         {
             commit.journal.push(Entry {
                 key: snapshot.key.clone(),
@@ -190,8 +195,8 @@ fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, now: DateTime<Utc>, 
     }
 }
 
-/// Tells what listeners do not know, or know wrongly: what the journal has told so far against what the log says. A
-/// state that was wrong in the store alone is nothing that they ever heard of. False when no change can say it.
+/// Adds the corrections that bring subscribers from the published state to the state of the log. A state that was wrong only in
+/// the store needs none, because it was never published. False: no change can express the difference.
 fn journal(
     snapshot: &ClientSnapshot,
     replayed: &Replayed,
@@ -200,13 +205,16 @@ fn journal(
     commit: &mut Commit,
 ) -> bool {
     let stored = snapshot.stored().map(|stored| stored.client(policies));
-    let mended = if stored.as_ref() == Some(&replayed.client) {
+    let repaired = if stored.as_ref() == Some(&replayed.client) {
         Repair::Journal
     } else {
         Repair::State
     };
-    let (mut told, expected) = (told(snapshot, &replayed.client), Replica::of(&replayed.client));
-    let mut corrections = told.changes_to(&expected);
+    let (mut published, expected) = (
+        published(snapshot, &replayed.client),
+        Replica::of(&replayed.client),
+    );
+    let mut corrections = published.changes_to(&expected);
     if let Some(stored) = stored {
         let unreported = changes(&stored, &replayed.client)
             .into_iter()
@@ -214,16 +222,16 @@ fn journal(
         corrections.extend(unreported);
     }
     for change in &corrections {
-        told.apply(change);
+        published.apply(change);
     }
     commit.journal.extend(corrections.into_iter().map(|change| Entry {
         key: snapshot.key.clone(),
         change,
         time: now,
-        cause: Cause::Rebuild { rebuild: mended },
+        cause: Cause::Rebuild { rebuild: repaired },
         correction: true,
     }));
-    told == expected
+    published == expected
 }
 
 /// Whether comparing replicas finds the change, or has no need to. A journal that never reported a name or a paid time

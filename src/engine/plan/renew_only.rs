@@ -1,12 +1,12 @@
-//! The window in which a touch only renews access. The one place that derives it: the plan writes what it says, a
-//! verification compares with it, and a rebuild closes a window that it does not allow.
+//! The window in which a touch only renews access. The plan stores it, a verification compares it, and a rebuild closes a window
+//! that is too wide.
 
 use chrono::{DateTime, Utc};
 
 use crate::domain::{Client, Policies, Sweep};
 use crate::store::{ClientSnapshot, RenewOnlyWindow};
 
-/// 9999-12-31T23:59:59Z: beyond all times of events, and within those of both stores.
+/// 9999-12-31T23:59:59Z: later than any event, and within the range of both stores.
 const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("a time");
 
 /// The window in which touches of this client can be accepted without reading the client, if there is one.
@@ -21,8 +21,8 @@ const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect
 /// - the deadlines come from the policies recorded so far, those not yet in force included. The window counts only while
 ///   no other policy is recorded.
 ///
-/// A client whose last step was a timer has none: a timer that fired early (a sweep as of a later moment) says nothing
-/// about touches in between.
+/// A client whose last step was a timer has no window: the timer may have fired early (in a sweep as of a later moment), and a
+/// touch before that moment would cancel it.
 pub fn window(client: &Client, policies: &Policies) -> Option<RenewOnlyWindow> {
     let renewal = client.access()?.renewal()?;
     if client.fired.is_some() || renewal.warned.is_some() {
@@ -39,9 +39,9 @@ pub fn window(client: &Client, policies: &Policies) -> Option<RenewOnlyWindow> {
     })
 }
 
-/// The window that is stored for a client, when it reaches further than its history allows: in it, a touch could be
-/// accepted that is to be refused, or that comes after a timer. A smaller window is sound, and so is one computed under
-/// other policies, which no touch uses.
+/// The stored window of a client, if it is wider than its history allows: a touch in it could be accepted although it must be
+/// refused, or although a timer fires before it. A narrower window is sound. So is one that was computed under other policies,
+/// because no touch uses it.
 pub fn unsound<'a>(
     snapshot: &'a ClientSnapshot,
     client: &Client,

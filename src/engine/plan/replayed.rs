@@ -1,4 +1,4 @@
-//! What the log says about a client, and in what the rest that is kept about it differs.
+//! A client as its event log says, and the differences between that and its stored state.
 
 use chrono::{DateTime, Utc};
 
@@ -9,22 +9,22 @@ use crate::domain::time::rfc3339;
 use crate::domain::{Cause, Client, Event, Policies, Sweep};
 use crate::store::{ClientSnapshot, Columns, RecordedOutcome, Touch};
 
-/// Events named one by one when their outcomes differ.
+/// How many events with a different outcome are named.
 const NAMED: usize = 3;
 
-/// A client folded anew from its log.
+/// A client replayed from its log.
 #[derive(Debug)]
 pub struct Replayed {
     pub client: Client,
-    /// The history, each event with what came of it.
+    /// The history, each event with its outcome.
     pub events: Vec<(Event, RecordedOutcome)>,
-    /// The last touch that is in a run put away.
+    /// The time of the last touch in a closed run.
     pub touches_closed_until: Option<DateTime<Utc>>,
 }
 
 impl Replayed {
-    /// `is_taken` is asked about names that were never asked for: a verdict that was given stays with its event.
-    /// Timers that fired ahead of now, by a wrong clock, have not fired.
+    /// `is_taken` decides names without a recorded verdict; a recorded verdict stays with its event. Timers that a wrong clock
+    /// fired ahead of now do not count.
     pub fn of(
         snapshot: &ClientSnapshot,
         present: Present,
@@ -43,10 +43,10 @@ impl Replayed {
         if let Some(moment) = stored {
             client.advance(present.cap(moment, last_event), policies);
         }
-        // The row says how far the client is. The journal may say more: a clock that was ahead fired a timer, and what that
-        // did was taken back since. It counts where the row is of no use, or disagrees with what was published.
-        if (stored.is_none() || told(snapshot, &client) != Replica::of(&client))
-            && let Some(moment) = told_moment(snapshot)
+        // The row says how far the client was advanced. The journal may say more: a clock that was ahead fired a timer that was
+        // corrected later. The journal counts if the row is unusable, or disagrees with the published changes.
+        if (stored.is_none() || published(snapshot, &client) != Replica::of(&client))
+            && let Some(moment) = published_moment(snapshot)
         {
             client.advance(present.cap(moment, last_event), policies);
         }
@@ -68,8 +68,8 @@ impl Replayed {
     }
 }
 
-/// How far the stored client is, if its history can have brought it there: past its last event to a timer that falls
-/// due at that very moment. Any other moment was tampered with.
+/// How far the stored client was advanced, if its history explains that: past its last event, to the moment of a due timer. None:
+/// the moment was tampered with.
 fn stored_moment(snapshot: &ClientSnapshot, replayed: &Client, policies: &Policies) -> Option<DateTime<Utc>> {
     let as_of = snapshot.stored()?.client(policies).as_of()?;
     let mut reached = replayed.clone();
@@ -77,8 +77,8 @@ fn stored_moment(snapshot: &ClientSnapshot, replayed: &Client, policies: &Polici
     (reached.as_of() == Some(as_of)).then_some(as_of)
 }
 
-/// How far the client was when the last timer was told of.
-fn told_moment(snapshot: &ClientSnapshot) -> Option<DateTime<Utc>> {
+/// How far the client was advanced when the last timer was published.
+fn published_moment(snapshot: &ClientSnapshot) -> Option<DateTime<Utc>> {
     let timers = snapshot
         .journal
         .iter()
@@ -86,9 +86,8 @@ fn told_moment(snapshot: &ClientSnapshot) -> Option<DateTime<Utc>> {
     timers.map(|entry| entry.time).max()
 }
 
-/// What a listener knows by the journal. Of a journal that was pruned the last word on each thing counts, and silence
-/// agrees.
-pub fn told(snapshot: &ClientSnapshot, expected: &Client) -> Replica {
+/// The state that a subscriber has from the journal. Where the journal was pruned, a missing change counts as the expected one.
+pub fn published(snapshot: &ClientSnapshot, expected: &Client) -> Replica {
     let mut replica = if snapshot.journal_is_pruned {
         Replica::of(expected)
     } else {
@@ -100,14 +99,17 @@ pub fn told(snapshot: &ClientSnapshot, expected: &Client) -> Replica {
     replica
 }
 
-/// In what a client as it is kept differs from its log, in words; nothing when all is right.
+/// The differences between the stored state of a client and its log, in words; empty if there is none.
 pub fn differences(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies) -> Vec<String> {
     let mut out = Vec::new();
     row(snapshot, replayed, policies, &mut out);
     outcomes(snapshot, replayed, &mut out);
-    let (told, expected) = (told(snapshot, &replayed.client), Replica::of(&replayed.client));
-    if told != expected {
-        out.push(journal(&told, &expected));
+    let (published, expected) = (
+        published(snapshot, &replayed.client),
+        Replica::of(&replayed.client),
+    );
+    if published != expected {
+        out.push(journal(&published, &expected));
     }
     deadlines(snapshot, replayed, policies, &mut out);
     renew_only(snapshot, replayed, policies, &mut out);
@@ -118,7 +120,9 @@ fn row(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies, out:
     let Some(row) = &snapshot.row else {
         let events = replayed.events.len();
         if events > 0 {
-            out.push(format!("its row is missing, the log has {events} events of it"));
+            out.push(format!(
+                "its row is missing, the log has {events} events of the client"
+            ));
         }
         return;
     };
@@ -129,11 +133,11 @@ fn row(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies, out:
     if let Some(stored) = snapshot.stored().map(|stored| stored.client(policies))
         && stored != replayed.client
     {
-        out.extend(parts(&stored, &replayed.client));
+        out.extend(fields(&stored, &replayed.client));
     }
     if document.touches_closed_until < replayed.touches_closed_until {
         out.push(format!(
-            "touches are put away up to {}, the document says {}",
+            "touches are in closed runs up to {}, the document says {}",
             words(replayed.touches_closed_until),
             words(document.touches_closed_until)
         ));
@@ -141,19 +145,19 @@ fn row(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies, out:
     columns(&row.columns, &Columns::of(document), out);
 }
 
-/// The stored window in which touches are accepted unread must not reach further than the history allows.
+/// The stored window in which touches are accepted without reading the client must not be wider than the history allows.
 fn renew_only(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies, out: &mut Vec<String>) {
     if let Some(renew_only) = renew_only::unsound(snapshot, &replayed.client, policies) {
         out.push(format!(
-            "touches between {} and {} would be accepted unread, and must not be",
+            "touches between {} and {} would be accepted without reading the client, and must not be",
             rfc3339(renew_only.after),
             rfc3339(renew_only.before)
         ));
     }
 }
 
-/// The parts of two clients that are not the same.
-fn parts(snapshot: &Client, replayed: &Client) -> Vec<String> {
+/// The fields in which two clients differ.
+fn fields(snapshot: &Client, replayed: &Client) -> Vec<String> {
     let json = |client: &Client| match serde_json::to_value(client) {
         Ok(serde_json::Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),
@@ -168,7 +172,7 @@ fn parts(snapshot: &Client, replayed: &Client) -> Vec<String> {
         .filter(|name| snapshot.get(*name) != replayed.get(*name))
         .map(|name| {
             format!(
-                "{name} is kept as {}, the history says {}",
+                "{name} is stored as {}, the history says {}",
                 text(snapshot.get(name)),
                 text(replayed.get(name))
             )
@@ -196,7 +200,7 @@ fn columns(snapshot: &Columns, expected: &Columns, out: &mut Vec<String>) {
         if snapshot != expected {
             let (snapshot, expected) = (quoted(snapshot), quoted(expected));
             out.push(format!(
-                "the column {column} is {snapshot}, by the document it is {expected}"
+                "the column {column} is {snapshot}, the document says {expected}"
             ));
         }
     }
@@ -206,7 +210,7 @@ fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, out: &mut Vec<String
     let different: Vec<_> = outcomes_that_differ(snapshot, replayed).collect();
     for (event, before, now) in different.iter().take(NAMED) {
         out.push(format!(
-            "event {} {} is kept as {}, and is {}",
+            "the outcome of event {} {} is stored as {}, the history says {}",
             event.source,
             event.id,
             outcome(*before),
@@ -215,11 +219,11 @@ fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, out: &mut Vec<String
     }
     if different.len() > NAMED {
         let more = different.len() - NAMED;
-        out.push(format!("so are {more} more events"));
+        out.push(format!("the outcomes of {more} more events differ, too"));
     }
 }
 
-/// Events whose outcome is not what is kept. A packed touch has none of its own.
+/// The events whose stored outcome is wrong, with the stored and the right outcome. A packed touch has no outcome of its own.
 pub fn outcomes_that_differ<'a>(
     snapshot: &'a ClientSnapshot,
     replayed: &'a Replayed,
@@ -238,8 +242,8 @@ fn outcome(outcome: RecordedOutcome) -> String {
     })
 }
 
-fn journal(told: &Replica, expected: &Replica) -> String {
-    let missing: Vec<String> = told
+fn journal(published: &Replica, expected: &Replica) -> String {
+    let missing: Vec<String> = published
         .changes_to(expected)
         .into_iter()
         .map(|change| match change.id() {
@@ -248,9 +252,9 @@ fn journal(told: &Replica, expected: &Replica) -> String {
         })
         .collect();
     if missing.is_empty() {
-        format!("the journal tells of {told:?}, the history of {expected:?}")
+        format!("the journal says {published:?}, the history says {expected:?}")
     } else {
-        format!("the journal does not tell of {}", missing.join(", "))
+        format!("the journal is missing {}", missing.join(", "))
     }
 }
 
@@ -262,7 +266,7 @@ fn deadlines(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies
             let deadline = document.deadlines.get(&sweep).copied();
             if row != deadline {
                 out.push(format!(
-                    "the deadline of {sweep} is {}, by the document it is {}",
+                    "the deadline of {sweep} is {}, the document says {}",
                     words(row),
                     words(deadline)
                 ));
@@ -270,12 +274,15 @@ fn deadlines(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies
         }
         if due.is_some_and(|due| row.is_none_or(|row| row > due)) {
             out.push(format!(
-                "the deadline of {sweep} is {}, and something is due at {}",
+                "the deadline of {sweep} is {}, but a timer is due at {}",
                 words(row),
                 words(due)
             ));
         } else if row.is_some() && snapshot.row.is_none() && due.is_none() {
-            out.push(format!("the deadline of {sweep} is {}, of nobody", words(row)));
+            out.push(format!(
+                "the deadline of {sweep} is {}, but the client has none",
+                words(row)
+            ));
         }
     }
 }

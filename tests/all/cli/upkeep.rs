@@ -35,7 +35,7 @@ async fn verify_names_a_tampered_client_and_rebuild_repairs_it() {
     let output = given.tenure.call(&["verify"]);
     assert_eq!(code(&output), 1);
     insta::assert_snapshot!(said(&output), @r#"
-    acme/mill: name is kept as "New Mill", the history says "Old Mill"; the column name is `Old Mill`, by the document it is `New Mill`; the column name_key is `old mill`, by the document it is `new mill`
+    acme/mill: name is stored as "New Mill", the history says "Old Mill"; the column name is `Old Mill`, the document says `New Mill`; the column name_key is `old mill`, the document says `new mill`
     replayed 3 clients from 12 events: 1 differ from the stored state; run `tenure rebuild` to repair them
     "#);
     let output = given.tenure.call(&["verify", "--json"]);

@@ -5,25 +5,24 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tenure::clock::{Clock, SimulatedClock, SystemClock};
 use tenure::domain::{EventKind, Sweep};
-use tenure::engine::{Adoption, Breaker, Engine, HeldBack, NOTICE, Reference, SweepOptions, SweepReport};
+use tenure::engine::{
+    Adoption, AdoptionMode, Breaker, Engine, HeldBack, NOTICE, Reference, SweepMode, SweepOptions,
+    SweepReport,
+};
 use tenure::store::{Lanes, PolicyHistory, Store, Sweeps, Watermark};
 
-use crate::engine::breaker::{BREAKER, clients, of};
-use crate::engine::policies::{World, accessed, active, day, event, idle, ingest, key};
+use crate::engine::breaker::{clients, of};
+use crate::engine::policies::{World, accessed, active, adopt, day, event, idle, ingest, key};
 use crate::store::Fresh;
 
 async fn sweep(engine: &Engine) -> SweepReport {
-    let options = SweepOptions {
-        breaker: Some(BREAKER),
-        ..SweepOptions::default()
-    };
     engine
-        .sweep(Sweep::AccessExpiry, options, |_| {})
+        .sweep(Sweep::AccessExpiry, SweepOptions::new(SweepMode::ByHand), |_| {})
         .await
         .expect("a sweep")
 }
 
-/// One event for each of so many clients, that changes nothing about their access.
+/// Ingests one event for each client, which does not change its access.
 pub async fn jobs_counted(engine: &Engine, count: usize) {
     let event = event(day(1), EventKind::AccountUpdated {});
     ingest(engine, (0..count).map(|number| of(number, event.clone()))).await;
@@ -54,9 +53,9 @@ async fn a_clock_that_jumps_ahead_fires_no_timer() {
     assert_eq!(
         world.store.runs(None, 9).await.expect("runs"),
         [],
-        "and no tick of then is recorded"
+        "no run is recorded for a tick of that time"
     );
-    // The decision goes by the clock all the same.
+    // The access decision uses the clock all the same.
     assert!(!engine.decide(&key_of(0), None).await.expect("a decision").allowed);
 
     world.clock.jump(day(0));
@@ -68,9 +67,9 @@ fn key_of(number: usize) -> tenure::domain::ClientKey {
     of(number, accessed(day(0))).key
 }
 
-/// A machine that slept, or whose clock was put right, has the right time after a jump. After a while it is believed.
+/// A machine that slept, or whose clock was set right, has the right time after a jump, so a jump is accepted after a while.
 #[tokio::test]
-async fn a_jump_is_believed_after_ten_minutes_where_no_other_clock_can_be_asked() {
+async fn a_jump_is_accepted_after_ten_minutes_without_another_clock() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
     clients(&engine, 5, 0).await;
@@ -83,14 +82,14 @@ async fn a_jump_is_believed_after_ten_minutes_where_no_other_clock_can_be_asked(
     assert_eq!(sweep(&engine).await.counts.changed, 5);
 }
 
-/// Where nothing says that the clock is wrong, timers that fire beside events keep to the bounds of a sweep.
+/// If no other clock shows that this one is wrong, the breaker still bounds the timers that fire beside events.
 #[tokio::test]
 async fn events_of_many_clients_fire_no_more_than_a_sweep_may() {
     for (count, fire) in [(100, 100), (150, 0)] {
         let world = World::new().await;
         let engine = world.engine(&idle(60)).await;
         clients(&engine, count, 0).await;
-        // Time passes with it: nobody can tell.
+        // The monotonic clock moves along, so the jump cannot be seen.
         world.clock.set(day(70));
         jobs_counted(&engine, count).await;
         assert_eq!(expired(&*world.store).await, fire, "of {count} clients");
@@ -102,7 +101,7 @@ async fn events_of_many_clients_fire_no_more_than_a_sweep_may() {
 }
 
 #[tokio::test]
-async fn other_bounds_are_kept_by_events_too() {
+async fn events_obey_the_configured_breaker() {
     let world = World::new().await;
     let breaker = Breaker {
         percent: 50,
@@ -117,7 +116,7 @@ async fn other_bounds_are_kept_by_events_too() {
 }
 
 #[tokio::test]
-async fn the_clock_is_held_against_the_databases() {
+async fn the_clock_is_compared_with_the_clock_of_the_database() {
     let fresh = Fresh::postgres("clock").await;
     let clock = Arc::new(SimulatedClock::at(SystemClock.now()));
     let engine = Engine::start(fresh.store.clone(), clock.clone(), &idle(60))
@@ -146,10 +145,7 @@ async fn the_clock_is_held_against_the_databases() {
     )
     .await;
     assert_eq!(expired(&*fresh.store).await, 0);
-    let adoption = engine
-        .adopt(&idle(30), NOTICE, Some(&BREAKER))
-        .await
-        .expect("an answer");
+    let adoption = adopt(&engine, &idle(30), AdoptionMode::Automatic).await;
     assert!(
         matches!(&adoption, Adoption::Waits { why } if why.contains("ahead")),
         "{adoption:?}"
@@ -157,11 +153,11 @@ async fn the_clock_is_held_against_the_databases() {
 
     let behind = compared(-10).await.expect("it is noticed");
     assert!(!behind.is_ahead(), "{behind}");
-    assert_eq!(engine.clock().ahead(), None, "timers that fire late do no harm");
-    assert_eq!(compared(0).await, None, "and right again");
+    assert_eq!(engine.clock().ahead(), None, "late timers are harmless");
+    assert_eq!(compared(0).await, None, "right again");
 }
 
-/// A watermark that a wrong clock has written ahead of now says nothing about what waits.
+/// A watermark that a wrong clock wrote ahead of now says nothing about the events that wait.
 #[tokio::test]
 async fn a_watermark_ahead_of_now_lets_nothing_fire() {
     let world = World::new().await;
@@ -182,7 +178,7 @@ async fn a_watermark_ahead_of_now_lets_nothing_fire() {
         engine
             .ingest_from_lane(Vec::new(), Some(watermark))
             .await
-            .expect("taken");
+            .expect("ingested");
     };
     world.clock.set(day(100));
     beat(day(100)).await;
@@ -195,33 +191,30 @@ async fn a_watermark_ahead_of_now_lets_nothing_fire() {
     assert_eq!(
         lanes[0].watermark,
         Some(day(61)),
-        "the next heartbeat puts it right"
+        "the next heartbeat corrects it"
     );
     assert_eq!(sweep(&world.engine(&idle(60)).await).await.counts.changed, 1);
     assert!(another.client(&key(), None).await.expect("an answer").is_some());
 }
 
 #[tokio::test]
-async fn a_policy_from_a_clock_that_was_ahead_keeps_nobody_waiting() {
+async fn a_policy_from_a_clock_that_was_ahead_is_withdrawn_on_confirmation() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
     ingest(&engine, active()).await;
     world.clock.set(day(70));
-    engine.adopt(&idle(90), NOTICE, None).await.expect("recorded");
+    adopt(&engine, &idle(90), AdoptionMode::Confirmed).await;
     assert_eq!(world.store.policies().await.expect("policies").len(), 2);
 
     world.clock.set(day(10));
-    let engine = world.engine_that_looks(&idle(90)).await;
-    // Nobody can tell which of the two moments is wrong: a person has to.
-    let adoption = engine
-        .adopt(&idle(90), NOTICE, Some(&BREAKER))
-        .await
-        .expect("an answer");
+    let engine = world.read_only_engine(&idle(90)).await;
+    // Either moment may be the wrong one: a person must decide.
+    let adoption = adopt(&engine, &idle(90), AdoptionMode::Automatic).await;
     let Adoption::Held { why } = &adoption else {
         panic!("{adoption:?}");
     };
     assert!(why.contains("tenure policy --confirm"), "{why}");
-    let adoption = engine.adopt(&idle(90), NOTICE, None).await.expect("an answer");
+    let adoption = adopt(&engine, &idle(90), AdoptionMode::Confirmed).await;
     let Adoption::Recorded { from } = adoption else {
         panic!("{adoption:?}");
     };
@@ -229,27 +222,24 @@ async fn a_policy_from_a_clock_that_was_ahead_keeps_nobody_waiting() {
     engine
         .backfill_deadlines(&tokio_util::sync::CancellationToken::new())
         .await
-        .expect("armed");
+        .expect("a backfill");
     world.clock.set(day(61));
-    assert_eq!(sweep(&engine).await.counts.changed, 0, "90 days count");
+    assert_eq!(sweep(&engine).await.counts.changed, 0, "the 90 days are in force");
     let verified = engine.verify(|_| {}).await.expect("a verification");
     assert_eq!(verified.drifts, []);
     world.clock.set(day(91));
     assert_eq!(sweep(&engine).await.counts.changed, 1);
 }
 
-/// The first policy counts from the beginning of time, whatever the clock said when it was recorded.
+/// The first policy is effective from the beginning of time, whatever moment is recorded with it.
 #[tokio::test]
-async fn the_first_policy_keeps_nobody_waiting() {
+async fn the_first_policy_does_not_delay_the_next() {
     let world = World::new().await;
     world.clock.set(day(70));
     world.engine(&idle(60)).await;
     world.clock.set(day(0));
-    let engine = world.engine_that_looks(&idle(30)).await;
-    let adoption = engine
-        .adopt(&idle(30), NOTICE, Some(&BREAKER))
-        .await
-        .expect("an answer");
+    let engine = world.read_only_engine(&idle(30)).await;
+    let adoption = adopt(&engine, &idle(30), AdoptionMode::Automatic).await;
     assert_eq!(
         adoption,
         Adoption::Recorded {

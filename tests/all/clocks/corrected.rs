@@ -1,4 +1,4 @@
-//! What a clock that was ahead has published is found and corrected when the clock is right.
+//! Changes that a clock published ahead of time are found and corrected once the clock is right.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use chrono::TimeDelta;
 use tenure::clock::SimulatedClock;
 use tenure::domain::access::AccessStatus;
 use tenure::domain::{ClientKey, Sweep};
-use tenure::engine::{Ahead, Engine, JournalLine, ListRequest, Scope, SweepOptions};
+use tenure::engine::{AheadCorrection, Engine, JournalLine, ListRequest, Scope, SweepMode, SweepOptions};
 use tenure::store::Store;
 
 use super::ahead::{expired, jobs_counted};
 use crate::engine::breaker::{clients, of};
 use crate::engine::policies::{accessed, day, idle, ingest};
+use crate::engine::setup::on_both_stores;
 use crate::store::Fresh;
 
 struct World {
@@ -20,7 +21,7 @@ struct World {
 }
 
 impl World {
-    /// So many clients have access since day 0; then a worker whose clock was 70 days ahead swept.
+    /// Adds clients that have access since day 0; then a worker whose clock is 70 days ahead sweeps.
     async fn new(fresh: Fresh, count: usize) -> Self {
         let clock = Arc::new(SimulatedClock::at(day(0)));
         let world = Self { fresh, clock };
@@ -29,7 +30,11 @@ impl World {
         world.clock.set(day(70));
         engine.note_now().await.expect("noted");
         engine
-            .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
+            .sweep(
+                Sweep::AccessExpiry,
+                SweepOptions::new(SweepMode::Confirmed),
+                |_| {},
+            )
             .await
             .expect("swept");
         assert_eq!(
@@ -37,8 +42,8 @@ impl World {
             i64::try_from(count).expect("few")
         );
         let verified = engine.verify(|_| {}).await.expect("a verification");
-        assert_eq!(verified.drifts, [], "by its own clock all is well");
-        // The clock is right again, and a worker starts anew.
+        assert_eq!(verified.drifts, [], "by its own clock it is consistent");
+        // The clock is right again, and a worker starts.
         world.clock.set(day(3));
         world
     }
@@ -54,7 +59,7 @@ impl World {
     }
 }
 
-async fn last_word(engine: &Engine, number: usize) -> JournalLine {
+async fn last_change(engine: &Engine, number: usize) -> JournalLine {
     let key: ClientKey = of(number, accessed(day(0))).key;
     let lines = engine.journal(&key, 0, 1_000).await.expect("a journal");
     let access = |line: &&JournalLine| line.kind.starts_with("access.e") && line.kind != "access.expiring";
@@ -71,7 +76,7 @@ async fn enabled(engine: &Engine) -> usize {
 async fn is_right(engine: &Engine, count: usize) {
     assert_eq!(enabled(engine).await, count);
     for number in 0..count {
-        let last = last_word(engine, number).await;
+        let last = last_change(engine, number).await;
         assert_eq!(
             (last.kind.as_str(), last.correction),
             ("access.enabled", true),
@@ -82,39 +87,43 @@ async fn is_right(engine: &Engine, count: usize) {
     assert_eq!(verified.drifts, []);
 }
 
-async fn a_worker_corrects_them(fresh: Fresh) {
+async fn a_worker_corrects_timers_that_fired_ahead(fresh: Fresh) {
     let world = World::new(fresh, 20).await;
     let engine = world.engine().await;
     assert_eq!(enabled(&engine).await, 20, "the answer goes by the clock");
-    assert_eq!(last_word(&engine, 0).await.kind, "access.expired");
+    assert_eq!(last_change(&engine, 0).await.kind, "access.expired");
     let verified = engine.verify(|_| {}).await.expect("a verification");
     assert_eq!(verified.drifts.len(), 20, "and differs from what was told");
 
     assert_eq!(
         engine.correct_ahead().await.expect("an answer"),
-        Ahead::Corrected(20)
+        AheadCorrection::Corrected { clients: 20 }
     );
     is_right(&engine, 20).await;
     assert_eq!(
         engine.correct_ahead().await.expect("an answer"),
-        Ahead::No,
+        AheadCorrection::NotNeeded,
         "once"
     );
     // When their time has really come, it is told again.
     world.clock.set(day(61));
     engine
-        .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
+        .sweep(
+            Sweep::AccessExpiry,
+            SweepOptions::new(SweepMode::Confirmed),
+            |_| {},
+        )
         .await
         .expect("swept");
-    assert_eq!(last_word(&engine, 7).await.kind, "access.expired");
+    assert_eq!(last_change(&engine, 7).await.kind, "access.expired");
     assert_eq!(expired(world.store()).await, 20);
 }
 
-async fn more_than_the_breaker_allows_wait_for_a_rebuild(fresh: Fresh) {
+async fn more_clients_than_the_breaker_allows_wait_for_a_rebuild(fresh: Fresh) {
     let world = World::new(fresh, 120).await;
     let engine = world.engine().await;
     let held = engine.correct_ahead().await.expect("an answer");
-    let Ahead::Held { why } = &held else {
+    let AheadCorrection::Held { why } = &held else {
         panic!("{held:?}");
     };
     assert!(
@@ -131,16 +140,19 @@ async fn more_than_the_breaker_allows_wait_for_a_rebuild(fresh: Fresh) {
         .expect("rebuilt");
     assert_eq!(differed, 120);
     is_right(&engine, 120).await;
-    assert_eq!(engine.correct_ahead().await.expect("an answer"), Ahead::No);
+    assert_eq!(
+        engine.correct_ahead().await.expect("an answer"),
+        AheadCorrection::NotNeeded
+    );
 }
 
-async fn an_event_of_a_client_corrects_it(fresh: Fresh) {
+async fn an_event_corrects_its_client(fresh: Fresh) {
     let world = World::new(fresh, 20).await;
     let engine = world.engine().await;
     jobs_counted(&engine, 3).await;
     ingest(&engine, [of(4, accessed(day(3)))]).await;
     for number in [0, 1, 2, 4] {
-        let last = last_word(&engine, number).await;
+        let last = last_change(&engine, number).await;
         assert_eq!(
             (last.kind.as_str(), last.correction),
             ("access.enabled", true),
@@ -149,7 +161,7 @@ async fn an_event_of_a_client_corrects_it(fresh: Fresh) {
     }
     assert_eq!(
         engine.correct_ahead().await.expect("an answer"),
-        Ahead::Corrected(16)
+        AheadCorrection::Corrected { clients: 16 }
     );
     is_right(&engine, 20).await;
 }
@@ -172,7 +184,11 @@ async fn a_clock_that_is_behind_corrects_nothing(fresh: Fresh) {
     ingest(&engine, [late]).await;
     engine.note_now().await.expect("noted");
     engine
-        .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
+        .sweep(
+            Sweep::AccessExpiry,
+            SweepOptions::new(SweepMode::Confirmed),
+            |_| {},
+        )
         .await
         .expect("swept");
 
@@ -180,28 +196,15 @@ async fn a_clock_that_is_behind_corrects_nothing(fresh: Fresh) {
     let engine = world.engine().await;
     let held = engine.correct_ahead().await.expect("an answer");
     assert!(
-        matches!(&held, Ahead::Held { why } if why.contains("this clock is behind")),
+        matches!(&held, AheadCorrection::Held { why } if why.contains("this clock is behind")),
         "{held:?}"
     );
     assert_eq!(expired(world.store()).await, 20);
 }
 
-macro_rules! on_both {
-    ($($name:ident),*) => {
-        mod postgres { $(
-            #[tokio::test]
-            async fn $name() { super::$name(crate::store::Fresh::postgres("ahead").await).await; }
-        )* }
-        mod sqlite { $(
-            #[tokio::test]
-            async fn $name() { super::$name(crate::store::Fresh::sqlite("ahead").await).await; }
-        )* }
-    };
-}
-
-on_both!(
-    a_worker_corrects_them,
-    more_than_the_breaker_allows_wait_for_a_rebuild,
-    an_event_of_a_client_corrects_it,
+on_both_stores!(
+    a_worker_corrects_timers_that_fired_ahead,
+    more_clients_than_the_breaker_allows_wait_for_a_rebuild,
+    an_event_corrects_its_client,
     a_clock_that_is_behind_corrects_nothing
 );

@@ -1,31 +1,21 @@
-//! An event that is ahead of the clock is deferred, and ingested by itself when its time has come.
+//! Deferred events: an event that is ahead of the clock is stored, and ingested when its time comes.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
-use tenure::clock::SimulatedClock;
 use tenure::domain::Policy;
-use tenure::engine::{Engine, Incoming, Outcome};
+use tenure::engine::{Incoming, Outcome};
 use tenure::store::{DeadLetterFilter, DeadLetterStatus, DeadLetterSummary};
 use tenure::wire::{Decoder, Limits};
 
 use crate::engine::policies::day;
+use crate::engine::setup::{Setup as World, on_both_stores};
 use crate::store::Fresh;
 
-struct World {
-    fresh: Fresh,
-    clock: Arc<SimulatedClock>,
-    engine: Engine,
-}
-
 impl World {
-    async fn new(fresh: Fresh) -> Self {
-        let clock = Arc::new(SimulatedClock::at(day(0)));
-        let engine = Engine::start(fresh.store.clone(), clock.clone(), &Policy::default())
-            .await
-            .expect("an engine");
-        Self { fresh, clock, engine }
+    async fn empty(fresh: Fresh) -> Self {
+        Self::start(fresh, day(0), &Policy::default()).await
     }
 
     fn decoder(&self) -> Decoder {
@@ -65,8 +55,8 @@ impl World {
     }
 }
 
-async fn it_is_ingested_when_its_time_has_come(fresh: Fresh) {
-    let world = World::new(fresh).await;
+async fn a_deferred_event_is_ingested_when_its_time_comes(fresh: Fresh) {
+    let world = World::empty(fresh).await;
     let time = day(0) + TimeDelta::minutes(10);
     let ripe = day(0) + TimeDelta::minutes(5);
     let outcome = world.add(1, time).await;
@@ -78,13 +68,13 @@ async fn it_is_ingested_when_its_time_has_come(fresh: Fresh) {
         reason.contains("more than 5m ahead of the clock here"),
         "{reason}"
     );
-    assert_eq!(world.engine.deferring(), Some(1));
-    // Again is the same.
+    assert_eq!(world.engine.recently_deferred(), Some(1));
+    // A redelivery has the same outcome.
     assert_eq!(world.add(1, time).await, outcome);
     assert_eq!(
         world.add(2, day(0)).await,
         Outcome::Applied,
-        "nobody waits for it"
+        "other events do not wait for it"
     );
 
     world.clock.set(ripe - TimeDelta::microseconds(1));
@@ -98,27 +88,27 @@ async fn it_is_ingested_when_its_time_has_come(fresh: Fresh) {
     );
     assert_eq!(dead_letters[0].redrive_outcome.as_deref(), Some("applied"));
     assert_eq!(world.redrive().await, 0, "once");
-    assert_eq!(world.engine.deferring(), None, "the spell is over");
+    assert_eq!(world.engine.recently_deferred(), None, "the spell is over");
 }
 
-async fn one_that_is_more_than_a_day_ahead_waits_for_a_person(fresh: Fresh) {
-    let world = World::new(fresh).await;
+async fn an_event_more_than_a_day_ahead_is_a_dead_letter(fresh: Fresh) {
+    let world = World::empty(fresh).await;
     let limit = day(1) + TimeDelta::minutes(5);
     assert!(matches!(world.add(1, limit).await, Outcome::Deferred { .. }));
     let beyond = world.add(2, limit + TimeDelta::microseconds(1)).await;
     assert!(matches!(beyond, Outcome::Dead(_)), "{beyond:?}");
-    assert_eq!(world.engine.deferring(), Some(1));
+    assert_eq!(world.engine.recently_deferred(), Some(1));
     world.clock.set(day(30));
     assert_eq!((world.redrive().await, world.events().await), (1, 1));
     assert_eq!(world.dead_letters().await[1].status, DeadLetterStatus::Open);
 }
 
-/// A clock that was ahead for a moment, or another fault by then.
-async fn one_that_is_still_ahead_is_deferred_again(fresh: Fresh) {
-    let world = World::new(fresh).await;
+/// When the clock was ahead for a moment, for example.
+async fn an_event_that_is_still_ahead_is_deferred_again(fresh: Fresh) {
+    let world = World::empty(fresh).await;
     world.add(1, day(0) + TimeDelta::minutes(10)).await;
     world.clock.set(day(0) + TimeDelta::minutes(6));
-    // The decoder's clock has been set back since.
+    // The clock of the decoder was set back meanwhile.
     let decoder = Decoder::new(Limits::default(), day(0));
     assert_eq!(
         world.engine.redrive_deferred(&decoder).await.expect("redriven"),
@@ -130,8 +120,8 @@ async fn one_that_is_still_ahead_is_deferred_again(fresh: Fresh) {
     assert_eq!((world.redrive().await, world.events().await), (1, 1));
 }
 
-async fn many_are_ingested_by_several_workers(fresh: Fresh) {
-    let world = Arc::new(World::new(fresh).await);
+async fn several_workers_share_the_deferred_events(fresh: Fresh) {
+    let world = Arc::new(World::empty(fresh).await);
     for id in 0..1_200 {
         world.add(id, day(0) + TimeDelta::minutes(10)).await;
     }
@@ -157,22 +147,9 @@ async fn many_are_ingested_by_several_workers(fresh: Fresh) {
     assert_eq!((read, world.events().await), (1_200, 1_200));
 }
 
-macro_rules! on_both {
-    ($($name:ident),*) => {
-        mod postgres { $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() { super::$name(crate::store::Fresh::postgres("deferred").await).await; }
-        )* }
-        mod sqlite { $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() { super::$name(crate::store::Fresh::sqlite("deferred").await).await; }
-        )* }
-    };
-}
-
-on_both!(
-    it_is_ingested_when_its_time_has_come,
-    one_that_is_more_than_a_day_ahead_waits_for_a_person,
-    one_that_is_still_ahead_is_deferred_again,
-    many_are_ingested_by_several_workers
+on_both_stores!(
+    a_deferred_event_is_ingested_when_its_time_comes,
+    an_event_more_than_a_day_ahead_is_a_dead_letter,
+    an_event_that_is_still_ahead_is_deferred_again,
+    several_workers_share_the_deferred_events
 );

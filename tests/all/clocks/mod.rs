@@ -1,4 +1,4 @@
-//! Clocks that are wrong: what they must not do, how they are noticed, and what puts right what they did.
+//! Wrong clocks: what they must not do, how they are noticed, and how their effects are corrected.
 
 mod ahead;
 mod corrected;

@@ -1,4 +1,4 @@
-//! The breaker: a sweep, or another policy, that would change too much at once waits for a person.
+//! The breaker: a sweep or a policy that would change too much at once waits for a person.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,18 +6,13 @@ use std::time::Duration;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Event, Sweep};
-use tenure::engine::{Adoption, Breaker, Engine, NOTICE, SweepOptions, SweepReport};
+use tenure::engine::{Adoption, AdoptionMode, Engine, NOTICE, SweepMode, SweepOptions, SweepReport};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::{HaltKind, PolicyHistory, RunStatus, Sweeps, Verification};
 use tokio_util::sync::CancellationToken;
 
-use super::policies::{World, accessed, active, day, idle, ingest};
+use super::policies::{World, accessed, active, adopt, day, idle, ingest};
 use crate::store::{Database, Fresh};
-
-pub const BREAKER: Breaker = Breaker {
-    percent: 20,
-    clients: 100,
-};
 
 pub fn of(number: usize, event: Event) -> Event {
     let key = ClientKey::new("p", &format!("c{number}")).expect("a key");
@@ -32,7 +27,7 @@ pub fn of(number: usize, event: Event) -> Event {
     event
 }
 
-/// So many clients whose access is enabled on day 0, of which some entered on day 40.
+/// Adds clients whose access is enabled on day 0. Some of them have a touch on day 40.
 pub async fn clients(engine: &Engine, count: usize, touched: usize) {
     for number in 0..count {
         ingest(engine, active().into_iter().map(|event| of(number, event))).await;
@@ -40,11 +35,10 @@ pub async fn clients(engine: &Engine, count: usize, touched: usize) {
     ingest(engine, (0..touched).map(|number| of(number, accessed(day(40))))).await;
 }
 
-async fn sweep(engine: &Engine, breaker: Option<Breaker>) -> SweepReport {
+async fn sweep(engine: &Engine, mode: SweepMode) -> SweepReport {
     let options = SweepOptions {
-        breaker,
         chunk: 50,
-        ..SweepOptions::default()
+        ..SweepOptions::new(mode)
     };
     engine
         .sweep(Sweep::AccessExpiry, options, |_| {})
@@ -60,7 +54,7 @@ async fn a_sweep_that_would_change_too_much_changes_nothing_until_confirmed() {
     world.clock.set(day(61));
     let before = world.store.census().await.expect("a census");
 
-    let report = sweep(&engine, Some(BREAKER)).await;
+    let report = sweep(&engine, SweepMode::ByHand).await;
     let why = report.tripped.expect("it trips");
     assert!(why.contains("of 150 clients at once"), "{why}");
     assert!(why.contains("tenure sweep access-expiry --confirm"), "{why}");
@@ -73,48 +67,47 @@ async fn a_sweep_that_would_change_too_much_changes_nothing_until_confirmed() {
     );
     assert!(runs[0].error.as_deref().unwrap_or_default().contains(&why));
 
-    // It waits, also when there would be less to do.
+    // It stays tripped when there is less to change.
     world.clock.set(day(1));
-    assert_eq!(sweep(&engine, Some(BREAKER)).await.tripped, Some(why));
+    assert_eq!(sweep(&engine, SweepMode::ByHand).await.tripped, Some(why));
     assert_eq!(
         world.store.runs(None, 9).await.expect("runs").len(),
         1,
-        "and is not run again"
+        "it does not run again"
     );
 
     world.clock.set(day(61));
-    let report = sweep(&engine, None).await;
+    let report = sweep(&engine, SweepMode::Confirmed).await;
     assert_eq!((report.tripped, report.counts.changed), (None, 150));
     assert_eq!(world.store.halts().await.expect("halts"), []);
-    assert_eq!(sweep(&engine, Some(BREAKER)).await.tripped, None);
+    assert_eq!(sweep(&engine, SweepMode::ByHand).await.tripped, None);
 }
 
 #[tokio::test]
-async fn few_may_change_whatever_their_share_and_many_if_their_share_is_small() {
+async fn a_sweep_within_the_number_of_clients_may_change_all_of_them() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
     clients(&engine, 100, 0).await;
     world.clock.set(day(61));
-    let report = sweep(&engine, Some(BREAKER)).await;
+    let report = sweep(&engine, SweepMode::ByHand).await;
     assert_eq!((report.tripped, report.counts.changed), (None, 100));
 }
 
 #[tokio::test]
-async fn deadlines_that_only_have_to_be_moved_are_no_changes() {
-    // Nearly everybody entered since: their deadlines are due all the same.
+async fn deadlines_that_only_move_do_not_count_as_changes() {
+    // Most clients were touched since, but their deadlines are due.
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
     clients(&engine, 150, 120).await;
     world.clock.set(day(61));
-    let report = sweep(&engine, Some(BREAKER)).await;
+    let report = sweep(&engine, SweepMode::ByHand).await;
     assert_eq!(report.tripped, None);
     assert_eq!((report.counts.examined, report.counts.changed), (150, 30));
 }
 
-/// Whoever works on a client at the moment holds its row. A look that left those out would count too few, and one that
-/// waited for them would wait for as long as they are held.
+/// A preview that skipped locked clients would count too few, and one that waited for them could wait for a long time.
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_another_transaction_holds_are_counted_too() {
+async fn the_breaker_counts_clients_that_another_transaction_has_locked() {
     let fresh = Fresh::postgres("breaker").await;
     let Database::Postgres(url) = &fresh.database else {
         unreachable!();
@@ -128,7 +121,7 @@ async fn clients_that_another_transaction_holds_are_counted_too() {
     let engine = Engine::start(store.clone(), clock.clone(), &idle(60))
         .await
         .expect("an engine");
-    // One more than may change.
+    // One more than the breaker allows.
     clients(&engine, 101, 0).await;
     clock.set(day(61));
     let before = store.census().await.expect("a census");
@@ -138,7 +131,7 @@ async fn clients_that_another_transaction_holds_are_counted_too() {
         .await
         .expect("its lock");
 
-    let report = sweep(&engine, Some(BREAKER)).await;
+    let report = sweep(&engine, SweepMode::ByHand).await;
     let why = report.tripped.expect("it trips");
     assert!(why.contains("change 101 or more of 101 clients"), "{why}");
     assert_eq!(report.counts.changed, 0);
@@ -147,7 +140,7 @@ async fn clients_that_another_transaction_holds_are_counted_too() {
     assert_eq!((halts.len(), halts[0].kind), (1, HaltKind::Tripped));
 
     other.execute("rollback").await.expect("no lock");
-    let report = sweep(&engine, None).await;
+    let report = sweep(&engine, SweepMode::Confirmed).await;
     assert_eq!((report.tripped, report.counts.changed), (None, 101));
 }
 
@@ -157,36 +150,33 @@ async fn a_policy_that_would_change_too_much_waits_for_a_person() {
     let engine = Arc::new(world.engine(&idle(60)).await);
     clients(&engine, 150, 0).await;
     world.clock.set(day(10));
-    let adoption = engine
-        .adopt(&idle(6), NOTICE, Some(&BREAKER))
-        .await
-        .expect("an answer");
+    let adoption = adopt(&engine, &idle(6), AdoptionMode::Automatic).await;
     let Adoption::Held { why } = adoption else {
         panic!("{adoption:?}")
     };
     assert!(why.contains("150 of 150 clients"), "{why}");
     assert!(why.contains("tenure policy --confirm"), "{why}");
-    assert!(engine.goes_by(&idle(60)).await.expect("an answer"));
+    assert!(engine.is_latest_policy(&idle(60)).await.expect("an answer"));
     assert_eq!(world.store.policies().await.expect("policies").len(), 1);
 
-    // One that expires nobody at once is no danger.
-    let adoption = engine
-        .adopt(&idle(30), NOTICE, Some(&BREAKER))
-        .await
-        .expect("an answer");
+    // A policy that expires no client at once is within bounds.
+    let adoption = adopt(&engine, &idle(30), AdoptionMode::Automatic).await;
     assert_eq!(
         adoption,
         Adoption::Recorded {
             from: day(10) + NOTICE
         }
     );
-    let adoption = engine.adopt(&idle(6), NOTICE, None).await.expect("an answer");
-    assert!(matches!(adoption, Adoption::Recorded { .. }), "a person's word");
+    let adoption = adopt(&engine, &idle(6), AdoptionMode::Confirmed).await;
+    assert!(
+        matches!(adoption, Adoption::Recorded { .. }),
+        "a person confirmed it"
+    );
 
-    // Deadlines are computed from where it was left off.
+    // A stopped backfill continues where it stopped.
     let stop = CancellationToken::new();
     stop.cancel();
-    assert_eq!(engine.backfill_deadlines(&stop).await.expect("armed"), 0);
+    assert_eq!(engine.backfill_deadlines(&stop).await.expect("a backfill"), 0);
     assert!(
         world
             .store
@@ -198,11 +188,11 @@ async fn a_policy_that_would_change_too_much_waits_for_a_person() {
     let another = world.engine(&idle(6)).await;
     assert_eq!(world.store.deadline_backfill().await.expect("an answer"), None);
     world.clock.set(day(11));
-    let report = sweep(&another, Some(BREAKER)).await;
-    assert!(report.tripped.is_some(), "the sweep is under the breaker as well");
+    let report = sweep(&another, SweepMode::ByHand).await;
+    assert!(report.tripped.is_some(), "the breaker bounds the sweep, too");
     let halts = world.store.halts().await.expect("halts");
     assert_eq!(halts[0].kind, HaltKind::Tripped);
-    assert_eq!(sweep(&another, None).await.counts.changed, 150);
+    assert_eq!(sweep(&another, SweepMode::Confirmed).await.counts.changed, 150);
     let verified = another.verify(|_| {}).await.expect("a verification");
     assert!(verified.drifts.is_empty(), "{:#?}", verified.drifts);
 }

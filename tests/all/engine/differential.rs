@@ -1,4 +1,4 @@
-//! The same random batches into both stores: everything that is kept must be the same.
+//! The same random batches into both stores: the stored state must be the same.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Event, Sweep};
-use tenure::engine::{Engine, Incoming, SweepOptions};
+use tenure::engine::{Engine, Incoming, SweepMode, SweepOptions};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{Cursor, DeadLetter, DeadLetterFilter, Recorded, Store};
@@ -18,7 +18,7 @@ use super::wild;
 use crate::simulation::seeds;
 use crate::support::servers::Postgres;
 
-/// What is done to both stores.
+/// A step for both stores.
 #[derive(Clone, Debug)]
 enum Step {
     Take(Vec<Incoming>),
@@ -33,7 +33,7 @@ fn steps(rng: &mut StdRng, keys: &[ClientKey]) -> Vec<(i64, Step)> {
     }
     let again: Vec<Event> = events.iter().filter(|_| rng.random_bool(0.1)).cloned().collect();
     events.extend(again);
-    // Half in order, half anywhere.
+    // Half in order, half at random places.
     events.sort_by_key(|event| event.time);
     let half = events.len() / 2;
     events[half..].shuffle(rng);
@@ -69,7 +69,7 @@ fn dead_letter(rng: &mut StdRng) -> DeadLetter {
     }
 }
 
-/// A line of the journal, but for the number that each store gives it.
+/// A line of the journal without its number, which differs between stores.
 fn bare(line: Recorded) -> Recorded {
     Recorded {
         cursor: Cursor::default(),
@@ -78,7 +78,7 @@ fn bare(line: Recorded) -> Recorded {
 }
 
 #[tokio::test]
-async fn both_stores_keep_the_same() {
+async fn both_stores_store_the_same_state() {
     for seed in seeds(15) {
         let mut rng = StdRng::seed_from_u64(seed);
         let policy = wild::policy(&mut rng);
@@ -110,7 +110,7 @@ async fn both_stores_keep_the_same() {
                     Step::Sweep(sweep, chunk) => {
                         let options = SweepOptions {
                             chunk: *chunk,
-                            ..SweepOptions::default()
+                            ..SweepOptions::new(SweepMode::Confirmed)
                         };
                         let report = engine.sweep(*sweep, options, |_| {}).await.expect("a sweep");
                         outcomes.push(format!("{report:?}"));

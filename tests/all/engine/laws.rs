@@ -1,5 +1,5 @@
-//! The laws of the pure core, through the engine and both stores: the same generated histories, shuffled,
-//! some of it twice, in batches of any size.
+//! The laws of the pure core, through the engine and both stores: generated histories, shuffled, with duplicates, in batches of
+//! any size.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn cases(default: u32) -> Config {
     }
 }
 
-/// Gives a store the events, and compares every client with a fold of the set, at the end of time and at a moment.
+/// Ingests the events, and compares every client with a fold of the set, at the end of time and at one moment.
 async fn converges(
     store: Arc<dyn Store>,
     policy: &Policy,
@@ -52,7 +52,7 @@ async fn converges(
         let log = store.history(&key).await.expect("a history");
         let mut history: Vec<Event> = events.iter().filter(|event| event.key == key).cloned().collect();
         for event in &mut history {
-            // Who came first to a name is the one thing that the set of events does not say.
+            // The set of events does not say which client claimed a name first.
             let taken = log.iter().any(|logged| {
                 (&logged.event.source, &logged.event.id) == (&event.source, &event.id)
                     && logged.outcome == RecordedOutcome::Refused(Refusal::NameTaken)
@@ -91,7 +91,7 @@ fn run(config: Config, store: impl Fn() -> (Option<tempfile::TempDir>, Arc<dyn S
     );
     TestRunner::new(config)
         .run(&case, |(policy, events, size, moment)| {
-            // Opened inside the runtime that works with it.
+            // Opened inside the runtime that uses it.
             runtime.block_on(async {
                 let (_folder, store) = store();
                 converges(store, &policy, &events, size, moment).await;
@@ -102,7 +102,7 @@ fn run(config: Config, store: impl Fn() -> (Option<tempfile::TempDir>, Arc<dyn S
 }
 
 #[test]
-fn on_sqlite_any_order_and_any_duplicates_give_the_fold_of_the_set() {
+fn on_sqlite_any_order_with_duplicates_gives_the_fold_of_the_set() {
     run(cases(60), || {
         let folder = tempfile::tempdir().expect("a folder");
         let store = SqliteStore::open(folder.path().join("tenure.db"));
@@ -111,7 +111,7 @@ fn on_sqlite_any_order_and_any_duplicates_give_the_fold_of_the_set() {
 }
 
 #[test]
-fn on_postgres_any_order_and_any_duplicates_give_the_fold_of_the_set() {
+fn on_postgres_any_order_with_duplicates_gives_the_fold_of_the_set() {
     run(cases(20), || {
         let url = Postgres::shared().database("laws");
         (

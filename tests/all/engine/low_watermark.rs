@@ -1,9 +1,9 @@
-//! The horizon: nothing is fired on the strength of events that may still wait in a lane of the broker.
+//! The low watermark: no timer fires that an event in a lane of the broker may still cancel.
 
 use chrono::{DateTime, Utc};
 use tenure::domain::Sweep;
 use tenure::domain::time::rfc3339;
-use tenure::engine::{Engine, Incoming, SweepOptions, SweepReport};
+use tenure::engine::{Engine, Incoming, SweepMode, SweepOptions, SweepReport};
 use tenure::store::{Clients, Lanes, Sweeps, Watermark};
 
 use super::policies::{World, accessed, active, day, event, idle, ingest, key};
@@ -22,8 +22,8 @@ async fn beat(engine: &Engine, lane: &str, at: DateTime<Utc>) {
         at,
         partition_key: None,
     };
-    let taken = engine.ingest_from_lane(Vec::new(), Some(watermark)).await;
-    assert_eq!(taken.expect("taken"), []);
+    let outcomes = engine.ingest_from_lane(Vec::new(), Some(watermark)).await;
+    assert_eq!(outcomes.expect("ingested"), []);
 }
 
 async fn sweep(engine: &Engine, options: SweepOptions) -> SweepReport {
@@ -33,7 +33,7 @@ async fn sweep(engine: &Engine, options: SweepOptions) -> SweepReport {
         .expect("a sweep")
 }
 
-async fn told(world: &World) -> Vec<&'static str> {
+async fn published(world: &World) -> Vec<&'static str> {
     let lines = world.store.journal(&key(), 0, 1_000).await.expect("a journal");
     lines
         .iter()
@@ -48,15 +48,15 @@ async fn a_sweep_goes_up_to_the_slowest_lane() {
     ingest(&engine, active()).await;
     world.clock.set(day(100));
 
-    // Nothing is known of the lanes: nothing is swept.
-    let report = sweep(&engine, SweepOptions::default()).await;
+    // The lanes have no watermark yet, so no client is swept.
+    let report = sweep(&engine, SweepOptions::new(SweepMode::Confirmed)).await;
     assert_eq!((report.until, report.counts.examined), (None, 0));
     let why = report.held_back.expect("it says so").to_string();
     assert!(why.contains("nothing has come through tenure.events.0"), "{why}");
 
     beat(&engine, LANES[0], day(100)).await;
     beat(&engine, LANES[1], day(59)).await;
-    let report = sweep(&engine, SweepOptions::default()).await;
+    let report = sweep(&engine, SweepOptions::new(SweepMode::Confirmed)).await;
     assert_eq!(report.until, Some(day(59)));
     let why = report.held_back.expect("it says so").to_string();
     let expected = format!(
@@ -65,10 +65,10 @@ async fn a_sweep_goes_up_to_the_slowest_lane() {
     );
     assert_eq!(why, expected);
     assert!(
-        told(&world).await.contains(&"access.expiring"),
-        "what is due before is fired"
+        published(&world).await.contains(&"access.expiring"),
+        "timers that are due before it fire"
     );
-    assert!(!told(&world).await.contains(&"access.expired"));
+    assert!(!published(&world).await.contains(&"access.expired"));
     let run = world
         .store
         .runs(Some(Sweep::AccessExpiry), 1)
@@ -76,16 +76,16 @@ async fn a_sweep_goes_up_to_the_slowest_lane() {
         .expect("runs");
     assert_eq!(run[0].upto, Some(day(59)), "the record says how far");
 
-    // What waited put it off.
+    // The event that waited delays the expiry.
     ingest(&engine, [accessed(day(58))]).await;
     beat(&engine, LANES[1], day(99)).await;
-    let report = sweep(&engine, SweepOptions::default()).await;
+    let report = sweep(&engine, SweepOptions::new(SweepMode::Confirmed)).await;
     assert_eq!((report.until, report.held_back), (Some(day(99)), None));
-    assert!(!told(&world).await.contains(&"access.expired"));
+    assert!(!published(&world).await.contains(&"access.expired"));
 }
 
 #[tokio::test]
-async fn an_event_fires_no_timer_beyond_the_horizon() {
+async fn an_event_fires_no_timer_beyond_the_low_watermark() {
     // After an outage of the broker: a touch of day 50 waits behind another event of the client.
     let world = World::new().await;
     let engine = with_lanes(&world).await;
@@ -99,18 +99,18 @@ async fn an_event_fires_no_timer_beyond_the_horizon() {
     };
     ingest(&engine, [event(day(2), renamed)]).await;
     assert!(
-        !told(&world).await.contains(&"access.expired"),
+        !published(&world).await.contains(&"access.expired"),
         "{:?}",
-        told(&world).await
+        published(&world).await
     );
-    // The decision does not wait: what it knows, it goes by.
+    // The access decision does not wait for other events.
     assert!(!engine.decide(&key(), None).await.expect("a decision").allowed);
 
     ingest(&engine, [accessed(day(50))]).await;
     assert!(engine.decide(&key(), None).await.expect("a decision").allowed);
     assert!(
-        !told(&world).await.contains(&"access.expired"),
-        "and never was told of"
+        !published(&world).await.contains(&"access.expired"),
+        "it was never published"
     );
     let lines = world.store.journal(&key(), 0, 1_000).await.expect("a journal");
     assert!(
@@ -120,8 +120,8 @@ async fn an_event_fires_no_timer_beyond_the_horizon() {
 }
 
 #[tokio::test]
-async fn no_other_sweep_fires_what_waits() {
-    // Its report schedules go, which is due, and its access stays, which may not be.
+async fn no_sweep_fires_a_timer_of_another_beyond_the_low_watermark() {
+    // Its report schedules are removed, which is due; its access stays, because an event may still renew it.
     let world = World::new().await;
     let engine = with_lanes(&world).await;
     ingest(&engine, active()).await;
@@ -131,47 +131,41 @@ async fn no_other_sweep_fires_what_waits() {
     }
     for sweep in Sweep::ALL {
         engine
-            .sweep(sweep, SweepOptions::default(), |_| {})
+            .sweep(sweep, SweepOptions::new(SweepMode::Confirmed), |_| {})
             .await
             .expect("a sweep");
     }
-    assert!(!told(&world).await.contains(&"access.expired"));
+    assert!(!published(&world).await.contains(&"access.expired"));
 }
 
 #[tokio::test]
-async fn a_question_about_a_moment_is_not_held_back() {
+async fn a_dry_run_as_of_a_moment_ignores_the_low_watermark() {
     let world = World::new().await;
     let engine = with_lanes(&world).await;
     ingest(&engine, active()).await;
-    let question = SweepOptions {
-        dry_run: true,
-        now: Some(day(90)),
-        ..SweepOptions::default()
+    let as_of = |mode| SweepOptions {
+        as_of: Some(day(90)),
+        ..SweepOptions::new(mode)
     };
-    let report = sweep(&engine, question.clone()).await;
+    let report = sweep(&engine, as_of(SweepMode::DryRun)).await;
     assert_eq!((report.counts.changed, report.held_back), (1, None));
-    // An order is.
-    let order = SweepOptions {
-        dry_run: false,
-        ..question
-    };
-    let report = sweep(&engine, order).await;
+    let report = sweep(&engine, as_of(SweepMode::Confirmed)).await;
     assert_eq!((report.counts.changed, report.until), (0, None));
 }
 
 #[tokio::test]
-async fn without_lanes_the_horizon_is_now() {
+async fn without_lanes_the_low_watermark_is_now() {
     let world = World::new().await;
     let engine = with_lanes(&world).await;
     ingest(&engine, active()).await;
     engine.set_lanes(&[]).await.expect("no lanes");
     world.clock.set(day(61));
-    let report = sweep(&engine, SweepOptions::default()).await;
+    let report = sweep(&engine, SweepOptions::new(SweepMode::Confirmed)).await;
     assert_eq!((report.until, report.counts.changed), (Some(day(61)), 1));
 }
 
 #[tokio::test]
-async fn a_watermark_counts_when_all_before_it_is_committed() {
+async fn a_watermark_is_committed_with_the_last_event_before_it() {
     // A batch is several transactions; the watermark is of the last.
     let world = World::new().await;
     let engine = with_lanes(&world).await;

@@ -1,4 +1,4 @@
-//! The engine on real stores.
+//! The engine on SQLite and PostgreSQL.
 
 pub mod breaker;
 mod differential;
@@ -9,5 +9,6 @@ mod names;
 pub mod policies;
 mod rebuild;
 mod redrive;
+pub mod setup;
 mod touches;
 pub mod wild;

@@ -1,4 +1,4 @@
-//! Names: first come, first served, decided once; however a batch is cut.
+//! Names: the first claim wins and is decided once, however the events are split into batches.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ fn deleted(client: &str, hours: i64) -> Event {
     event(client, hours, EventKind::ClientDeleted {})
 }
 
-/// Gives the events to a new store, in batches of `size`, and answers with what came of them and the names at the end.
+/// Ingests the events into a new store, in batches of `size`, and returns their outcomes and the names at the end.
 async fn ingest_all(events: &[Event], size: usize) -> (Vec<Outcome>, Vec<Option<String>>) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
@@ -83,7 +83,7 @@ async fn ingest_all(events: &[Event], size: usize) -> (Vec<Outcome>, Vec<Option<
 const TAKEN: Outcome = Outcome::Refused(Refusal::NameTaken);
 
 #[tokio::test]
-async fn names_come_out_the_same_however_a_batch_is_cut() {
+async fn the_batch_size_does_not_change_who_holds_a_name() {
     use Outcome::Applied;
     type Case = (&'static str, Vec<Event>, Vec<Outcome>, [Option<&'static str>; 3]);
     let cases: Vec<Case> = vec![
@@ -169,9 +169,9 @@ async fn names_come_out_the_same_however_a_batch_is_cut() {
     }
 }
 
-/// Rows as versions left them that compared names otherwise: each of two clients holds what is one name by now.
+/// Rows of a version that compared names differently: two clients hold names that are equal now.
 #[tokio::test]
-async fn clients_that_hold_one_name_since_before_it_was_one_go_on() {
+async fn clients_whose_names_became_equal_can_still_be_written() {
     for fresh in [
         Fresh::sqlite("disputed_names").await,
         Fresh::postgres("disputed_names").await,

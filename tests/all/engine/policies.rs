@@ -1,4 +1,4 @@
-//! Policies that change, clocks that jump, touches that come again.
+//! Policies that change, clocks that jump, and touches that are redelivered.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::event::{AccessedBy, Channel, NameVerdict, Steps, Via};
 use tenure::domain::{ClientKey, Event, EventKind, Name, Policy, Sweep};
-use tenure::engine::{Engine, Incoming, SweepOptions};
+use tenure::engine::{Adoption, AdoptionMode, Engine, Incoming, NOTICE, SweepMode, SweepOptions};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{Clients, PolicyHistory, Sweeps, Transactions, Upkeep};
 
@@ -78,8 +78,8 @@ impl World {
         }
     }
 
-    /// An engine that records no other policy.
-    pub async fn engine_that_looks(&self, policy: &Policy) -> Engine {
+    /// An engine that records no policy.
+    pub async fn read_only_engine(&self, policy: &Policy) -> Engine {
         Engine::open(self.store.clone(), self.clock.clone(), policy)
             .await
             .expect("an engine")
@@ -92,10 +92,15 @@ impl World {
     }
 }
 
-/// Takes events in one batch.
+/// Introduces a policy with the shortest notice.
+pub async fn adopt(engine: &Engine, policy: &Policy, mode: AdoptionMode) -> Adoption {
+    engine.adopt(policy, NOTICE, mode).await.expect("an adoption")
+}
+
+/// Ingests events in one batch.
 pub async fn ingest(engine: &Engine, events: impl IntoIterator<Item = Event>) {
     let incoming = events.into_iter().map(Incoming::Event).collect();
-    engine.ingest(incoming).await.expect("taken");
+    engine.ingest(incoming).await.expect("ingested");
 }
 
 async fn access(engine: &Engine, at: Option<DateTime<Utc>>) -> &'static str {
@@ -111,7 +116,7 @@ async fn access(engine: &Engine, at: Option<DateTime<Utc>>) -> &'static str {
 async fn sweep(engine: &Engine) {
     for sweep in Sweep::ALL {
         engine
-            .sweep(sweep, SweepOptions::default(), |_| {})
+            .sweep(sweep, SweepOptions::new(SweepMode::Confirmed), |_| {})
             .await
             .expect("a sweep");
     }
@@ -133,7 +138,7 @@ async fn a_shorter_policy_moves_deadlines_and_leaves_the_past_alone() {
     ingest(&engine, active()).await;
     world.clock.set(day(40));
     let engine = world.engine(&idle(30)).await;
-    // It takes effect a few seconds from now: until then, and for every moment before, 60 days count.
+    // It takes effect a few seconds from now. Until then, and for every earlier moment, the 60 days are in force.
     assert_eq!(access(&engine, None).await, "enabled");
     world.clock.set(day(41));
     let due = world
@@ -154,7 +159,6 @@ async fn a_policy_that_another_worker_records_is_noticed() {
     ingest(&first, active()).await;
     world.clock.set(day(1));
     let second = world.engine(&idle(20)).await;
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     world.clock.set(day(30));
     assert_eq!(access(&second, None).await, "expired");
     assert_eq!(access(&first, None).await, "expired");
@@ -163,13 +167,13 @@ async fn a_policy_that_another_worker_records_is_noticed() {
     sweep(&second).await;
 }
 
-/// A transaction of several parts may take longer than deadlines under a new policy are waited with.
+/// A transaction of several parts may take longer than the deadline backfill of a new policy waits.
 #[tokio::test]
-async fn a_long_transaction_goes_by_no_policy_from_before_it() {
+async fn a_long_transaction_uses_no_policy_cached_before_it() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
     ingest(&engine, active()).await;
-    // Nobody computes deadlines anew.
+    // Without a deadline backfill.
     let (from, shorter) = (day(0) + TimeDelta::seconds(1), idle(20));
     let recorded = world.store.record_policy(from, &shorter, false).await;
     recorded.expect("recorded");
@@ -189,7 +193,7 @@ async fn a_long_transaction_goes_by_no_policy_from_before_it() {
 }
 
 #[tokio::test]
-async fn a_clock_that_jumped_back_does_not_bury_a_policy() {
+async fn a_policy_takes_effect_after_the_clock_was_set_back() {
     let world = World::new().await;
     world.clock.set(day(100));
     drop(world.engine(&idle(60)).await);
@@ -202,13 +206,13 @@ async fn a_clock_that_jumped_back_does_not_bury_a_policy() {
         .iter()
         .map(|(_, policy)| policy.access_idle.num_days())
         .collect();
-    // That of the clock that was ahead would count in 90 days, and keep the last one waiting.
+    // The policy that was recorded ahead would take effect in 90 days, and delay the last one.
     assert_eq!(idles, [60, 60, 40]);
     assert!(recorded[2].0 < day(11), "{recorded:?}");
 }
 
 #[tokio::test]
-async fn who_only_looks_records_no_policy() {
+async fn a_joining_engine_records_no_second_policy() {
     let world = World::new().await;
     drop(world.engine(&idle(60)).await);
     for look in 0..2 {
@@ -216,14 +220,14 @@ async fn who_only_looks_records_no_policy() {
         let engine = Engine::join(world.store.clone(), world.clock.clone(), &policy)
             .await
             .expect("an engine");
-        assert!(!engine.goes_by(&policy).await.expect("an answer"));
+        assert!(!engine.is_latest_policy(&policy).await.expect("an answer"));
     }
     assert_eq!(world.store.policies().await.expect("policies").len(), 1);
 }
 
 #[tokio::test]
-async fn a_touch_after_a_warning_brings_the_deadline_forward_where_it_must() {
-    // The next warning after the touch is due before the expiry that the deadline stood for.
+async fn a_touch_after_a_warning_moves_the_deadline_to_the_next_warning() {
+    // The next warning after the touch is due before the expiry that the deadline was set for.
     let world = World::new().await;
     let engine = world.engine(&idle(16)).await;
     ingest(&engine, active()).await;
@@ -240,7 +244,7 @@ async fn a_touch_after_a_warning_brings_the_deadline_forward_where_it_must() {
 }
 
 #[tokio::test]
-async fn touches_that_come_again_are_kept_once() {
+async fn redelivered_touches_are_stored_once() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
     world.clock.set(day(400));
@@ -251,23 +255,26 @@ async fn touches_that_come_again_are_kept_once() {
     for batch in touches.chunks(50) {
         ingest(&engine, batch.iter().cloned()).await;
     }
-    let kept = world.store.history(&key()).await.expect("a history").len();
-    assert_eq!(kept, 5 + touches.len());
+    let stored = world.store.history(&key()).await.expect("a history").len();
+    assert_eq!(stored, 5 + touches.len());
     for batch in touches.chunks(70).rev() {
         ingest(&engine, batch.iter().rev().cloned()).await;
     }
-    assert_eq!(world.store.history(&key()).await.expect("a history").len(), kept);
+    assert_eq!(
+        world.store.history(&key()).await.expect("a history").len(),
+        stored
+    );
     sweep(&engine).await;
 }
 
 #[tokio::test]
-async fn a_sweep_as_of_a_moment_to_come_does_not_change_the_present() {
+async fn a_sweep_as_of_a_future_moment_does_not_change_the_present() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
     ingest(&engine, active()).await;
     let ahead = SweepOptions {
-        now: Some(day(100)),
-        ..SweepOptions::default()
+        as_of: Some(day(100)),
+        ..SweepOptions::new(SweepMode::Confirmed)
     };
     let report = engine
         .sweep(Sweep::AccessExpiry, ahead, |_| {})
@@ -275,9 +282,9 @@ async fn a_sweep_as_of_a_moment_to_come_does_not_change_the_present() {
         .expect("a sweep");
     assert_eq!(report.counts.changed, 1);
     world.clock.set(day(10));
-    assert_eq!(access(&engine, None).await, "enabled", "its time has not come");
+    assert_eq!(access(&engine, None).await, "enabled", "it is not due yet");
     assert!(engine.decide(&key(), None).await.expect("a decision").allowed);
-    // Whoever enters meanwhile puts it right for good.
+    // A touch meanwhile corrects it.
     ingest(&engine, [accessed(day(10))]).await;
     assert_eq!(access(&engine, None).await, "enabled");
     assert_eq!(access(&engine, Some(day(69))).await, "enabled");

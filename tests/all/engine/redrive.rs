@@ -1,4 +1,4 @@
-//! Dead letters put through the front door again: once, with a record of what came of it.
+//! Redrive: a dead letter is redriven once, and its outcome is recorded.
 
 use std::sync::Arc;
 
@@ -8,10 +8,11 @@ use tenure::engine::{Engine, Incoming, Outcome, Redrive};
 use tenure::store::{DeadLetter, DeadLetterFilter, DeadLetterStatus};
 use tenure::wire::{Decoder, Limits};
 
+use super::setup::on_both_stores;
 use super::wild::start;
 use crate::store::Fresh;
 
-/// An event that is a dead letter only because somebody put it aside.
+/// A dead letter with a valid event.
 fn dead_letter(body: &str) -> DeadLetter {
     DeadLetter {
         origin: "amqp:tenure.dead".into(),
@@ -32,10 +33,10 @@ async fn engine(fresh: &Fresh) -> Arc<Engine> {
     Arc::new(engine.expect("an engine"))
 }
 
-async fn two_who_redrive_a_letter_do_it_once(fresh: Fresh) {
+async fn concurrent_callers_redrive_a_dead_letter_once(fresh: Fresh) {
     let engine = engine(&fresh).await;
     let dead_letters = vec![Incoming::Dead(dead_letter(ADDED))];
-    engine.ingest(dead_letters).await.expect("taken");
+    engine.ingest(dead_letters).await.expect("ingested");
     let id = fresh
         .store
         .dead_letters(&DeadLetterFilter::default(), 0, 1)
@@ -70,13 +71,13 @@ async fn two_who_redrive_a_letter_do_it_once(fresh: Fresh) {
     assert_eq!(record.resolved_at, record.redriven_at);
 }
 
-async fn what_is_dead_again_may_be_redriven_again(fresh: Fresh) {
+async fn a_dead_letter_that_is_still_dead_may_be_redriven_again(fresh: Fresh) {
     let engine = engine(&fresh).await;
     let dead_letters = vec![
         Incoming::Dead(dead_letter("{")),
         Incoming::Dead(dead_letter(ADDED)),
     ];
-    engine.ingest(dead_letters).await.expect("taken");
+    engine.ingest(dead_letters).await.expect("ingested");
     let decoder = Decoder::new(Limits::default(), engine.now());
     let lines = fresh
         .store
@@ -118,32 +119,13 @@ async fn what_is_dead_again_may_be_redriven_again(fresh: Fresh) {
     assert_eq!(
         redriven,
         Redrive::Now(vec![Outcome::Applied]),
-        "somebody thought better of it"
+        "a discarded dead letter may be redriven"
     );
     let again = engine.redrive(lines[1].id, &decoder).await.expect("redriven");
     assert_eq!(again, Redrive::Done("applied".into()));
 }
 
-mod on_postgres {
-    #[tokio::test(flavor = "multi_thread")]
-    async fn two_who_redrive_a_letter_do_it_once() {
-        super::two_who_redrive_a_letter_do_it_once(crate::store::Fresh::postgres("redrive_once").await).await;
-    }
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_is_dead_again_may_be_redriven_again() {
-        super::what_is_dead_again_may_be_redriven_again(crate::store::Fresh::postgres("redrive_dead").await)
-            .await;
-    }
-}
-
-mod on_sqlite {
-    #[tokio::test(flavor = "multi_thread")]
-    async fn two_who_redrive_a_letter_do_it_once() {
-        super::two_who_redrive_a_letter_do_it_once(crate::store::Fresh::sqlite("redrive_once").await).await;
-    }
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_is_dead_again_may_be_redriven_again() {
-        super::what_is_dead_again_may_be_redriven_again(crate::store::Fresh::sqlite("redrive_dead").await)
-            .await;
-    }
-}
+on_both_stores!(
+    concurrent_callers_redrive_a_dead_letter_once,
+    a_dead_letter_that_is_still_dead_may_be_redriven_again,
+);

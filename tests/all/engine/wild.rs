@@ -14,7 +14,7 @@ pub fn start() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 0).expect("a time")
 }
 
-/// A history of one client: mostly the course of a real one, mixed with anything at all.
+/// A history of one client: mostly plausible, mixed with random events.
 pub fn history(rng: &mut StdRng, key: &ClientKey, days: i64, noise: usize) -> Vec<Event> {
     let mut events = Vec::new();
     let mut at = start() + TimeDelta::hours(rng.random_range(0..48));
@@ -85,7 +85,7 @@ pub fn history(rng: &mut StdRng, key: &ClientKey, days: i64, noise: usize) -> Ve
     }
     let menu = generate::menu();
     for _ in 0..noise {
-        // Whole hours, so that times meet and their order has to be decided.
+        // Whole hours, so that times are equal and their order must be decided.
         let at = start() + TimeDelta::hours(rng.random_range(0..days * 24));
         let kind = anything(rng, &menu, key);
         push(rng, at, kind);

@@ -14,8 +14,8 @@ use tenure::clock::{Clock, SimulatedClock};
 use tenure::config::{Settings, SweepSettings};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{ClientKey, Event, EventKind, Policy, Sweep};
-use tenure::engine::{Engine, Incoming, Outcome};
-use tenure::scheduler::{ConsideredTick, Scheduler, TickerError};
+use tenure::engine::{Breaker, DEFAULT_TOLERANCE, Engine, Incoming, Outcome};
+use tenure::scheduler::{ConsideredTick, Scheduler, TickOutcome, TickerError};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{RunStatus, Store, SweepRun};
 use tokio::sync::watch;
@@ -37,8 +37,6 @@ fn settings(cron: &str, chunk: u32) -> SweepSettings {
     let mut env = vec![
         ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON".to_owned(), cron.to_owned()),
         ("TENURE_SWEEPS__CHUNK".to_owned(), chunk.to_string()),
-        ("TENURE_SWEEPS__BREAKER__CLIENTS".to_owned(), "300".to_owned()),
-        ("TENURE_SWEEPS__BREAKER__PERCENT".to_owned(), "100".to_owned()),
     ];
     for other in ["SUBSCRIPTION_END", "TERMINATED_CLEANUP", "STALLED_INVITATIONS"] {
         env.push((format!("TENURE_SWEEPS__{other}__ENABLED"), "false".to_owned()));
@@ -46,17 +44,29 @@ fn settings(cron: &str, chunk: u32) -> SweepSettings {
     Settings::load(None, env.into_iter()).unwrap().sweeps
 }
 
-async fn engine(folder: &Path, clock: Arc<dyn Clock>) -> Arc<Engine> {
+/// Lets every client change at once.
+const WIDE: Breaker = Breaker {
+    percent: 100,
+    clients: 300,
+};
+
+async fn engine(folder: &Path, clock: Arc<dyn Clock>, breaker: Breaker) -> Arc<Engine> {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.join("tenure.db")));
     store.migrate().await.unwrap();
-    Arc::new(Engine::start(store, clock, &Policy::default()).await.unwrap())
+    let engine = Engine::start(store, clock, &Policy::default()).await.unwrap();
+    Arc::new(engine.bounded(breaker, DEFAULT_TOLERANCE))
 }
 
 /// An engine whose clock stands at a moment.
 async fn engine_at(now: &str) -> (TempDir, Arc<SimulatedClock>, Arc<Engine>) {
+    engine_with(now, WIDE).await
+}
+
+/// An engine whose clock stands at a moment, and that has this breaker.
+async fn engine_with(now: &str, breaker: Breaker) -> (TempDir, Arc<SimulatedClock>, Arc<Engine>) {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(SimulatedClock::at(moment(now)));
-    let engine = engine(folder.path(), clock.clone()).await;
+    let engine = engine(folder.path(), clock.clone(), breaker).await;
     (folder, clock, engine)
 }
 
@@ -82,10 +92,11 @@ fn start_as(engine: &Arc<Engine>, settings: &SweepSettings, worker: &str) -> Run
 }
 
 impl Running {
-    /// Waits until the scheduler has considered a tick of access-expiry this often.
-    async fn considered(&self, tick: &str, attempts: u64) {
+    /// Waits until the scheduler has considered a tick of access-expiry this often, the last time with this outcome.
+    async fn considered(&self, tick: &str, attempts: u64, outcome: TickOutcome) {
         let tick = moment(tick);
-        let enough = |last: &ConsideredTick| last.tick == tick && last.attempts >= attempts;
+        let enough =
+            |last: &ConsideredTick| last.tick == tick && last.attempts >= attempts && last.outcome == outcome;
         wait_for(self.scheduler.considered(), |ticks| {
             ticks.get(&Sweep::AccessExpiry).is_some_and(enough)
         })

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use chrono::{SubsecRound, TimeDelta};
 use tenure::clock::{Clock, SystemClock};
 use tenure::domain::Sweep;
-use tenure::scheduler::Scheduler;
+use tenure::engine::Breaker;
+use tenure::scheduler::{Scheduler, TickOutcome};
 use tenure::store::{Halt, HaltKind, RunStatus, Watermark};
 
 use super::{
-    EVERY_SECOND, HOURLY, clients, done, engine, engine_at, expired, moment, runs, runs_until, settings,
-    start, start_as,
+    EVERY_SECOND, HOURLY, WIDE, clients, done, engine, engine_at, engine_with, expired, moment, runs,
+    runs_until, settings, start, start_as,
 };
 
 #[tokio::test]
@@ -30,7 +31,9 @@ async fn a_scheduler_makes_up_for_a_missed_tick_once() {
 
     // The run of this tick is done.
     let running = start(&engine, &settings(HOURLY, 2));
-    running.considered("2026-03-10T12:00:00Z", 1).await;
+    running
+        .considered("2026-03-10T12:00:00Z", 1, TickOutcome::AlreadyDone)
+        .await;
     running.stop().await;
     assert_eq!(runs(&engine).await, ended);
 
@@ -44,7 +47,7 @@ async fn a_scheduler_makes_up_for_a_missed_tick_once() {
 #[tokio::test]
 async fn each_tick_starts_one_run_that_stands_for_a_whole_second() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = engine(folder.path(), Arc::new(SystemClock)).await;
+    let engine = engine(folder.path(), Arc::new(SystemClock), WIDE).await;
     let before = SystemClock.now();
     let running = start(&engine, &settings(EVERY_SECOND, 10));
     let ended = runs_until(&engine, |runs| runs.iter().filter(|run| done(run)).count() >= 3).await;
@@ -63,8 +66,8 @@ async fn several_workers_share_the_run_of_a_tick() {
     let folder = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (one, two) = (
-        engine(folder.path(), clock.clone()).await,
-        engine(folder.path(), clock).await,
+        engine(folder.path(), clock.clone(), WIDE).await,
+        engine(folder.path(), clock, WIDE).await,
     );
     clients(&one, 50, SystemClock.now() - TimeDelta::days(59)).await;
     let first = start_as(&one, &settings(EVERY_SECOND, 5), "one");
@@ -127,7 +130,9 @@ async fn a_paused_sweep_does_not_run_until_it_is_resumed() {
         "paused since 2026-03-10T12:30:00Z: the books are closed"
     );
     let running = start(&engine, &settings);
-    running.considered("2026-03-10T12:00:00Z", 1).await;
+    running
+        .considered("2026-03-10T12:00:00Z", 1, TickOutcome::Halted)
+        .await;
     running.stop().await;
     assert_eq!(runs(&engine).await, []);
 
@@ -144,21 +149,25 @@ async fn a_paused_sweep_does_not_run_until_it_is_resumed() {
 
 #[tokio::test]
 async fn a_sweep_that_trips_the_breaker_is_unready_and_does_not_run_again() {
-    let (_folder, clock, engine) = engine_at("2026-01-01T00:00:00Z").await;
+    let breaker = Breaker {
+        percent: 20,
+        clients: 20,
+    };
+    let (_folder, clock, engine) = engine_with("2026-01-01T00:00:00Z", breaker).await;
     clients(&engine, 60, moment("2026-01-01T00:00:00Z")).await;
     clock.set(moment("2026-03-10T12:30:00Z"));
-    let mut settings = settings(EVERY_SECOND, 10);
-    settings.breaker.percent = 20;
-    settings.breaker.clients = 20;
+    let settings = settings(EVERY_SECOND, 10);
     let running = start(&engine, &settings);
-    running.considered("2026-03-10T12:30:00Z", 1).await;
+    running
+        .considered("2026-03-10T12:30:00Z", 1, TickOutcome::Ran)
+        .await;
     for tick in [
         "2026-03-10T12:30:01Z",
         "2026-03-10T12:30:02Z",
         "2026-03-10T12:30:03Z",
     ] {
         clock.set(moment(tick));
-        running.considered(tick, 1).await;
+        running.considered(tick, 1, TickOutcome::Halted).await;
     }
     running.stop().await;
     let runs = runs(&engine).await;
@@ -177,7 +186,9 @@ async fn a_sweep_is_tried_again_while_the_store_is_away() {
     let (_folder, _clock, engine) = engine_at("2026-03-10T12:30:00Z").await;
     engine.store().close().await;
     let running = start(&engine, &settings(EVERY_SECOND, 1));
-    running.considered("2026-03-10T12:30:00Z", 2).await;
+    running
+        .considered("2026-03-10T12:30:00Z", 2, TickOutcome::Failed)
+        .await;
     running.stop().await;
 }
 

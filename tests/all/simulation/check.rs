@@ -1,4 +1,4 @@
-//! What a run has come to, held against the oracle, which knows the bare set of events.
+//! Compares the end of a run with the oracle, which knows only the set of events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use rand::RngExt;
 use tenure::clock::Clock;
 use tenure::domain::{ClientKey, Event, Policies, Refusal, Sweep};
-use tenure::engine::{Engine, SweepOptions};
+use tenure::engine::{Engine, SweepMode, SweepOptions};
 use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome};
 
 use super::outcomes::{named, someone_else_claims_its_name};
@@ -53,7 +53,7 @@ impl Run<'_> {
         }
         self.deadlines_are_in_time(&keys, &oracle, &policies).await;
         for sweep in Sweep::ALL {
-            let options = SweepOptions::default();
+            let options = SweepOptions::new(SweepMode::Confirmed);
             engine.sweep(sweep, options, |_| {}).await.expect("a sweep");
             let left = self
                 .store
@@ -67,7 +67,7 @@ impl Run<'_> {
         self.verify().await;
     }
 
-    /// Every event is in the log once, with the outcome it has at its place; every touch is kept.
+    /// Every event is in the log once, with the outcome of its position; every touch is stored.
     fn log_is_whole(&self, key: &ClientKey, history: &[Logged], oracle: &Oracle) {
         let verdict = oracle.at(&key.to_string(), self.end);
         let moment = |event: &Event| (event.time, event.sequence.clone());
@@ -101,7 +101,7 @@ impl Run<'_> {
         }
     }
 
-    /// At the end of the run, and at moments before and after.
+    /// Compares clients at the end of the run, and at moments before and after.
     async fn is_as_the_oracle_says(&mut self, key: &ClientKey, engine: &Engine, oracle: &Oracle) {
         let now = engine.now();
         let hours = (now - self.sent[0].event.time).num_hours().max(1);
@@ -120,7 +120,7 @@ impl Run<'_> {
         }
     }
 
-    /// None is later than the oracle's, none is missing. Too early is no harm: a sweep looks, and moves it.
+    /// No deadline is missing or later than the oracle's. One that is too early is harmless: its sweep moves it.
     async fn deadlines_are_in_time(&self, keys: &BTreeSet<ClientKey>, oracle: &Oracle, policies: &Policies) {
         let far = self.end + TimeDelta::days(100_000);
         let mut armed = BTreeMap::new();
@@ -147,9 +147,9 @@ impl Run<'_> {
         }
     }
 
-    /// Whoever hears of all changes, and of nothing else, knows what the oracle knows.
+    /// A subscriber that received all changes knows the oracle's state.
     async fn journal_is_whole(&mut self, keys: &BTreeSet<ClientKey>, oracle: &Oracle) {
-        // On a shared server the relay waits for whoever writes, in any database.
+        // On a shared server the relay waits for writers in every database.
         while self.store.count_unpublished().await.expect("a backlog") > 0 {
             if self.publish().await == 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -169,7 +169,7 @@ impl Run<'_> {
         self.outcomes.refusals_are_published(&self.subscriber, &self.sent);
     }
 
-    /// Folded anew, everyone is as it is stored.
+    /// A verification finds no drift.
     pub async fn verify(&self) {
         let recorded = self.store.policies().await.expect("policies");
         let Some(policies) = Policies::recorded(recorded) else {

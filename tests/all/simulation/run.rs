@@ -1,4 +1,4 @@
-//! A seed's course: workers take batches, sweep, publish, die and start again, until all has arrived.
+//! The run of a seed: workers ingest batches, sweep, publish, die and restart until every event is ingested.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{Policy, Sweep};
-use tenure::engine::{Engine, Incoming, Outcome, SweepOptions};
+use tenure::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions};
 use tenure::store::{Cursor, Store, StoreError, Unpublished};
 
 use super::Trace;
@@ -17,7 +17,7 @@ use super::world::{Delivery, World};
 use crate::fault_injecting::{FaultInjectingStore, Faults, Overtaking};
 use crate::oracle::Subscriber;
 
-/// The most steps that a worker which is to die has left to live.
+/// The most steps before a doomed worker dies.
 const STEPS: u32 = 16;
 
 struct Worker {
@@ -30,7 +30,7 @@ pub struct Run<'a> {
     pub store: Arc<dyn Store>,
     pub clock: Arc<SimulatedClock>,
     pub end: DateTime<Utc>,
-    /// Everything that was ever sent.
+    /// Every event that was sent.
     pub sent: Vec<Delivery>,
     pub subscriber: Subscriber,
     pub outcomes: Outcomes,
@@ -40,7 +40,7 @@ pub struct Run<'a> {
     policy: Policy,
     changes: VecDeque<(DateTime<Utc>, Policy)>,
     workers: Vec<Worker>,
-    /// By when all has arrived that the workers were given so far.
+    /// The arrival time of the last event that the workers have received.
     present: DateTime<Utc>,
     /// The latest moment that any worker has seen.
     latest: DateTime<Utc>,
@@ -52,7 +52,7 @@ impl<'a> Run<'a> {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut world = World::new(&mut rng);
         let longest = [1, 3, 25, 25, 200][rng.random_range(0..5)];
-        // Mostly a batch is one transaction; or so short a part that there are several.
+        // Usually a batch is one transaction; with short parts it is several.
         let part = [1, 3, 500, 500, 500][rng.random_range(0..5)];
         Self {
             outcomes: Outcomes::new(part, world.deliveries.make_contiguous()),
@@ -73,8 +73,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Until everything has arrived. `side_by_side`: workers also work at the same time, as far as the
-    /// store lets them; then what happens is not the seed's alone.
+    /// Runs until every event is ingested. `side_by_side`: workers also run concurrently, as far as the store allows; the seed
+    /// alone then does not determine the run.
     pub async fn go(&mut self, side_by_side: bool) {
         for _ in 0..self.rng.random_range(1..=3) {
             self.start_worker().await;
@@ -96,7 +96,7 @@ impl<'a> Run<'a> {
                 self.publish().await;
             }
             if self.rng.random_bool(0.05) {
-                // At the latest moment that timers may have fired at: one that fired ahead of now is a drift.
+                // At the latest moment at which timers may have fired: a timer that fired ahead of now is a drift.
                 let now = self.clock.now();
                 self.clock.set(self.latest);
                 self.verify().await;
@@ -115,7 +115,7 @@ impl<'a> Run<'a> {
         self.clock.set(now);
     }
 
-    /// Time goes on with what arrives; now and then a clock is wrong by a bit.
+    /// Moves the clock to the next arrival; now and then a clock is slightly wrong.
     fn tick(&mut self) {
         let jump = match self.rng.random_range(0..20) {
             0 => TimeDelta::hours(self.rng.random_range(0..72)),
@@ -154,12 +154,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The settings change, and every worker starts anew.
+    /// Changes the settings, and restarts every worker.
     async fn change_policy(&mut self) {
         let Some((_, policy)) = self.changes.pop_front() else {
             return;
         };
-        // A policy counts from the present on, and what a wrong clock has seen of the future is not undone.
+        // A policy is effective from the present, and the timers that a wrong clock fired early are not undone.
         self.set_clock(self.latest);
         self.trace.note(|| format!("another policy: {policy:?}"));
         self.policy = policy;
@@ -169,7 +169,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What comes next, and the moment by which all of it has arrived.
+    /// The next batch, and the arrival time of its last event.
     fn next_batch(&mut self) -> Vec<Delivery> {
         let size = self.rng.random_range(1..=self.longest).min(self.queue.len());
         let batch: Vec<_> = self.queue.drain(..size).collect();
@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
         self.replace_dead(worker, died).await;
     }
 
-    /// Perhaps the worker is to die, to lose a race, to be overtaken by another.
+    /// Perhaps lets the worker die, conflict with a transaction, or be overtaken by another worker.
     fn backfill_deadlines(&mut self, worker: usize) -> Option<Vec<Delivery>> {
         let faults = self.workers[worker].faults.clone();
         if self.rng.random_bool(0.15) {
@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
         Some(batch)
     }
 
-    /// Nothing is wrong with a worker any more. What overtook it was answered before.
+    /// Ends the faults of a worker. The events that overtook it have their outcomes already.
     async fn overtaken(&mut self, worker: usize, overtaking: Option<Vec<Delivery>>) {
         let overtaken = self.workers[worker].faults.disarm();
         match (overtaking, overtaken) {
@@ -260,7 +260,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What was not acknowledged comes again, before the rest or among it.
+    /// Redelivers unacknowledged events, before the rest or among it.
     fn come_again(&mut self, batch: Vec<Delivery>) {
         let place = if self.rng.random_bool(0.5) {
             0
@@ -283,9 +283,9 @@ impl<'a> Run<'a> {
         let now = (self.workers[0].engine.now() + ahead).min(self.end);
         self.latest = self.latest.max(now);
         let options = SweepOptions {
-            now: Some(now),
+            as_of: Some(now),
             chunk: self.rng.random_range(1..4),
-            ..SweepOptions::default()
+            ..SweepOptions::new(SweepMode::Confirmed)
         };
         (sweep, options)
     }
@@ -296,7 +296,7 @@ impl<'a> Run<'a> {
         self.tick();
         let (sweep, options) = self.sweep_options();
         self.trace
-            .note(|| format!("worker {worker} sweeps {sweep} as of {:?}", options.now));
+            .note(|| format!("worker {worker} sweeps {sweep} as of {:?}", options.as_of));
         let engine = self.workers[worker].engine.clone();
         if let Err(error) = engine.sweep(sweep, options, |_| {}).await {
             let died = self.workers[worker].faults.has_crashed();
@@ -308,7 +308,7 @@ impl<'a> Run<'a> {
         self.replace_dead(worker, died).await;
     }
 
-    /// Two workers take and a third sweeps, at once. Any of them may die.
+    /// Two workers ingest and a third sweeps concurrently. Any of them may die.
     async fn work_side_by_side(&mut self) {
         while self.workers.len() < 3 {
             self.start_worker().await;
@@ -338,7 +338,7 @@ impl<'a> Run<'a> {
         );
         let swept = swept.is_ok() || self.workers[2].faults.has_crashed();
         assert!(swept, "the worker lives, and could not sweep");
-        // Whichever came first, what is committed now is known.
+        // Whatever the order was, the committed state is known now.
         for batch in &batches {
             self.outcomes
                 .unanswered(batch, self.store.as_ref(), &self.sent)
@@ -359,7 +359,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The relay publishes some of the journal, and may die before it is told that all was confirmed.
+    /// The relay publishes a part of the journal, and may die before the confirms arrive.
     pub async fn publish(&mut self) -> usize {
         let limit = self.rng.random_range(1..100);
         let Unpublished { epoch, lines, .. } = self

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use sqlx::{Connection, Executor, PgConnection};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Policy, Sweep};
-use tenure::engine::{Engine, Incoming, Outcome, SweepOptions};
+use tenure::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::{Batch, Commit, Cursor, Outbox, Recorded, Store, StoreError, Transactions, Upkeep};
 
@@ -136,7 +136,11 @@ async fn what_the_server_asks_to_try_again_is_tried_again() {
         other.execute("alter sequence attempts restart").await.unwrap();
         clock.set(moment(100) + TimeDelta::days(61));
         let report = engine
-            .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
+            .sweep(
+                Sweep::AccessExpiry,
+                SweepOptions::new(SweepMode::Confirmed),
+                |_| {},
+            )
             .await
             .unwrap();
         assert_eq!((report.counts.changed, report.counts.failed), (1, 0));

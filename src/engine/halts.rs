@@ -1,0 +1,53 @@
+//! Halts: a person pauses a sweep, the breaker trips it.
+
+use super::Engine;
+use crate::domain::Sweep;
+use crate::store::{Halt, HaltKind, StoreError};
+
+impl Engine {
+    /// Pauses a sweep: from its next chunk on, it runs only by hand.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn pause_sweep(&self, sweep: Sweep, why: String) -> Result<(), StoreError> {
+        self.halt_sweep(sweep, HaltKind::Paused, why).await
+    }
+
+    /// Lifts the pause of a sweep. False: it was not paused.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn resume_sweep(&self, sweep: Sweep) -> Result<bool, StoreError> {
+        self.store.resume(sweep, HaltKind::Paused).await
+    }
+
+    /// The halts that stop the scheduler's runs. Lifts trips that are dated ahead of now first: a wrong clock tripped the
+    /// breaker, and the clock is right again. A sweep that would still change too much trips again.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn halts_of(&self, sweep: Sweep) -> Result<Vec<Halt>, StoreError> {
+        let mut halts = self.store.halts().await?;
+        halts.retain(|halt| halt.sweep == sweep);
+        let is_ahead = |halt: &Halt| halt.kind == HaltKind::Tripped && self.watch.is_to_come(halt.at);
+        if self.watch.wrong().is_none() && halts.iter().any(is_ahead) {
+            self.lift_trip(sweep).await?;
+            tracing::info!(%sweep, "a clock that was ahead had tripped the breaker; the sweep is tried again");
+            halts.retain(|halt| !is_ahead(halt));
+        }
+        Ok(halts)
+    }
+
+    pub(super) async fn trip_sweep(&self, sweep: Sweep, why: String) -> Result<(), StoreError> {
+        self.halt_sweep(sweep, HaltKind::Tripped, why).await
+    }
+
+    pub(super) async fn lift_trip(&self, sweep: Sweep) -> Result<(), StoreError> {
+        self.store.resume(sweep, HaltKind::Tripped).await.map(|_| ())
+    }
+
+    async fn halt_sweep(&self, sweep: Sweep, kind: HaltKind, why: String) -> Result<(), StoreError> {
+        let at = self.now();
+        self.store.halt(&Halt { sweep, kind, at, why }).await
+    }
+}

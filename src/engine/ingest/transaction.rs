@@ -1,0 +1,232 @@
+//! One transaction of events: reads what the plan needs, plans, and writes, part by part.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::reading::{ClientsByKey, late_clients, read_histories, read_known, retain_clients_of};
+use super::{Engine, Ingested, Outcome};
+use crate::domain::{ClientKey, Event};
+use crate::engine::cached::Staleness;
+use crate::engine::conflict_retry::{ConflictRetry, release_disputed_names};
+use crate::engine::plan::{self, Plan, Situation};
+use crate::engine::transaction_context::TransactionContext;
+use crate::store::{Batch, Commit, DeadLetter, Logged, NameClaim, StoreError, Stored, Watermark};
+
+/// A transaction of several parts ends after this time with the current part. It ends sooner when another transaction waits;
+/// but the commit of what it has written takes time, too.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// The input of one transaction.
+pub(super) struct Transaction<'a> {
+    /// Each with its place in the batch.
+    pub events: &'a [(usize, Event)],
+    pub dead_letters: &'a [DeadLetter],
+    /// The watermark that the lane reaches when all of these events are ingested.
+    pub watermark: Option<&'a Watermark>,
+    /// Look up every event in the log, not only those that could be in it. Set after a conflict.
+    pub suspicious: bool,
+    /// All events are of one client, so that no other client waits while a long history is read.
+    pub alone: bool,
+}
+
+impl Engine {
+    pub(super) async fn ingest_transaction(
+        &self,
+        mut transaction: Transaction<'_>,
+    ) -> Result<Ingested, StoreError> {
+        let mut retry = ConflictRetry::default();
+        loop {
+            match self.try_transaction(&transaction).await {
+                Err(error) => retry.wait_after(error).await?,
+                done => return done,
+            }
+            transaction.suspicious = true;
+        }
+    }
+
+    async fn try_transaction(&self, transaction: &Transaction<'_>) -> Result<Ingested, StoreError> {
+        let limits = self.store.batch_limits();
+        let mut batch = self.store.begin().await?;
+        let began = Instant::now();
+        let context = if transaction.events.len() > limits.events_per_part {
+            // The transaction may outlive a cached context. No other transaction writes meanwhile, so a context that is read
+            // now is valid to the end.
+            Some(self.transaction_context(batch.as_mut(), Staleness::None).await?)
+        } else {
+            None
+        };
+        let mut ingested = Ingested::default();
+        let (mut is_empty, mut has_changes) = (true, false);
+        for number in 1..=limits.parts {
+            let rest = &transaction.events[ingested.events..];
+            let part = &rest[..rest.len().min(limits.events_per_part)];
+            let (mut commit, of_part) = self
+                .plan_part(batch.as_mut(), part, transaction, context.as_ref())
+                .await?;
+            if !of_part.long.is_empty() {
+                batch.rollback().await?;
+                return Ok(of_part);
+            }
+            ingested.events += of_part.events;
+            ingested.outcomes.extend(of_part.outcomes);
+            if number == 1 {
+                commit.dead_letters = transaction.dead_letters.to_vec();
+            }
+            let is_last = ingested.events == transaction.events.len();
+            if is_last {
+                commit.watermark = transaction.watermark.cloned();
+            }
+            is_empty &= commit.is_empty();
+            has_changes |= !commit.journal.is_empty();
+            if is_last || number == limits.parts || began.elapsed() > LONGEST || batch.others_wait() {
+                if is_empty {
+                    batch.rollback().await?;
+                } else {
+                    batch.commit(&commit).await?;
+                }
+                break;
+            }
+            batch.write(&commit).await?;
+        }
+        if has_changes {
+            self.journal_written.notify_one();
+        }
+        Ok(ingested)
+    }
+
+    /// Plans as many of these events as can be planned together: none, if a client among them has a long history and others
+    /// would wait for it.
+    async fn plan_part(
+        &self,
+        batch: &mut dyn Batch,
+        part: &[(usize, Event)],
+        transaction: &Transaction<'_>,
+        context: Option<&TransactionContext>,
+    ) -> Result<(Commit, Ingested), StoreError> {
+        let stored = lock_clients(batch, part, transaction.suspicious).await?;
+        // Only after the locks: while the transaction waited for one, its context may have become stale.
+        let context = match context {
+            Some(context) => context.clone(),
+            None => self.transaction_context(batch, Staleness::Bounded).await?,
+        };
+        let clients: ClientsByKey<'_> = stored.iter().map(|stored| (&stored.key, stored)).collect();
+        let known = read_known(batch, part, transaction.suspicious, &clients).await?;
+        let mut new = NewEvents::of(part, |place| known.contains(&place));
+        let late = late_clients(&new.events, &clients, &context.policies);
+        let histories = read_histories(batch, &late, transaction.alone).await?;
+        let long: Vec<ClientKey> = late
+            .into_iter()
+            .filter(|key| !histories.contains_key(key))
+            .collect();
+        if !long.is_empty() {
+            let ingested = Ingested {
+                long,
+                ..Ingested::default()
+            };
+            return Ok((Commit::default(), ingested));
+        }
+        let holders = read_holders(batch, &new.events, &histories).await?;
+        new.truncate(plan::leading(&new.events, &holders));
+        let NewEvents {
+            events,
+            places,
+            mut ingested,
+        } = new;
+        let Plan { commit, outcomes } = plan::plan(
+            Situation {
+                present: self.present(),
+                low_watermark: context.low_watermark,
+                policies: &context.policies,
+                stored: retain_clients_of(stored, &events),
+                histories,
+                holders,
+            },
+            events,
+        );
+        for (place, outcome) in places.into_iter().zip(outcomes) {
+            ingested.outcomes.push((place.in_batch, outcome.into()));
+        }
+        Ok((commit, ingested))
+    }
+}
+
+/// The place of an event.
+struct Place {
+    in_part: usize,
+    in_batch: usize,
+}
+
+/// The events of a part that are not in the log, and the result so far.
+struct NewEvents {
+    events: Vec<Event>,
+    /// The places of these events.
+    places: Vec<Place>,
+    /// All events of the part, and the outcomes of the duplicates among them.
+    ingested: Ingested,
+}
+
+impl NewEvents {
+    fn of(part: &[(usize, Event)], is_known: impl Fn(usize) -> bool) -> Self {
+        let mut new = Self {
+            events: Vec::with_capacity(part.len()),
+            places: Vec::with_capacity(part.len()),
+            ingested: Ingested {
+                events: part.len(),
+                ..Ingested::default()
+            },
+        };
+        for (in_part, (in_batch, event)) in part.iter().enumerate() {
+            let in_batch = *in_batch;
+            if is_known(in_part) {
+                new.ingested.outcomes.push((in_batch, Outcome::Duplicate));
+            } else {
+                new.events.push(event.clone());
+                new.places.push(Place { in_part, in_batch });
+            }
+        }
+        new
+    }
+
+    /// Leaves the events from this one on, and the duplicates behind it, to a later part.
+    fn truncate(&mut self, leading: usize) {
+        let Some(first_left) = self.places.get(leading) else {
+            return;
+        };
+        self.ingested.events = first_left.in_part;
+        self.ingested
+            .outcomes
+            .retain(|(in_batch, _)| *in_batch < first_left.in_batch);
+        self.events.truncate(leading);
+        self.places.truncate(leading);
+    }
+}
+
+async fn lock_clients(
+    batch: &mut dyn Batch,
+    part: &[(usize, Event)],
+    suspicious: bool,
+) -> Result<Vec<Stored>, StoreError> {
+    let mut keys: Vec<ClientKey> = part.iter().map(|(_, event)| event.key.clone()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut stored = batch.lock(&keys, false).await?;
+    if suspicious {
+        release_disputed_names(batch, &mut stored).await?;
+    }
+    Ok(stored)
+}
+
+/// The holders of the names that the events and histories claim.
+async fn read_holders(
+    batch: &mut dyn Batch,
+    events: &[Event],
+    histories: &HashMap<ClientKey, Vec<Logged>>,
+) -> Result<HashMap<NameClaim, ClientKey>, StoreError> {
+    let claims: Vec<_> = plan::claims(events.iter(), histories.values().flatten())
+        .into_iter()
+        .collect();
+    if claims.is_empty() {
+        return Ok(HashMap::new());
+    }
+    batch.holders(&claims).await
+}
