@@ -44,23 +44,31 @@ pub enum StoreError {
          one knows {known}; stop this worker and start the newer version"
     )]
     Outdated { required: i64, known: i64 },
-    /// The file of the store is another one than the one that is open.
+    /// A file of the SQLite store is not the one that this process opened.
     #[error(
-        "the file {0} was replaced or removed while it was in use, and nothing more is written to it; stop every worker \
-         before you restore a backup, and start them again behind it"
+        "the file {0} or {0}-wal was replaced, overwritten or removed while it was in use, and nothing more is written to \
+         it. Stop every worker before you restore a backup. If {0} is a backup now, remove {0}-wal and {0}-shm before you \
+         start the workers again"
     )]
     Replaced(String),
+    /// The write-ahead log of a SQLite store was not written for this database file.
+    #[error(
+        "{0}-wal is the write-ahead log of another file than {0}, which was replaced (by a backup?) while the log had \
+         transactions: opening both would damage it. If {0} is the file to keep, remove {0}-wal and {0}-shm, then start \
+         again; if it is not, move the file that the log belongs to back to {0}"
+    )]
+    ForeignLog(String),
     #[error("the store refused a statement: {0}")]
     Statement(#[source] sqlx::Error),
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later: of an outdated program, made by a newer one. What is in hand is given back.
+    /// Whether the same call may succeed later: after `Outdated` and `Replaced`, in another process. What is in hand is given back.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Conflict(_) | Self::Unavailable(_) | Self::Outdated { .. }
+            Self::Conflict(_) | Self::Unavailable(_) | Self::Outdated { .. } | Self::Replaced(_)
         )
     }
 

@@ -82,6 +82,7 @@ pub async fn run_until(settings: Settings, stop: CancellationToken) -> Result<()
         worker.open(engine);
     }
     let done = worker.finish().await;
+    let done = done.and(store::check_files(&*store).await);
     // A server that does not answer must not delay the end: everything that matters is committed.
     let _ = tokio::time::timeout(CLOSING, store.close()).await;
     done

@@ -85,6 +85,7 @@ pub(super) async fn wait_for_engine(
                 tracing::info!(store.url = url, "the store is open");
                 return Ok(Some(Arc::new(engine)));
             }
+            Err(error @ StoreError::Replaced(_)) => return Err(WorkerError::MayNotWrite(error)),
             Err(error) if error.is_transient() => {
                 api.waits(&error);
                 if backoff.is_fresh() {
@@ -131,4 +132,15 @@ pub(super) async fn watch_writer(engine: Arc<Engine>, stop: CancellationToken) -
         }
     }
     Ok(())
+}
+
+/// Checks the files of a SQLite store a last time, after the work in hand was committed.
+pub(super) async fn check_files(store: &dyn Store) -> Result<(), WorkerError> {
+    if store.kind() != "sqlite" {
+        return Ok(());
+    }
+    match store.check_writer().await {
+        Err(error @ StoreError::Replaced(_)) => Err(WorkerError::MayNotWrite(error)),
+        _ => Ok(()),
+    }
 }

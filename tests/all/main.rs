@@ -29,6 +29,7 @@ mod secrets;
 mod several_workers;
 mod shutdown;
 mod simulation;
+mod sqlite_files;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;

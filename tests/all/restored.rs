@@ -299,7 +299,7 @@ fn a_file_that_is_replaced_under_a_running_worker_ends_it() {
     assert!(
         worker
             .log()
-            .contains("was replaced or removed while it was in use"),
+            .contains("was replaced, overwritten or removed while it was in use"),
         "{}",
         worker.log()
     );

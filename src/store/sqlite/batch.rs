@@ -4,10 +4,12 @@ use super::SqliteStore;
 use crate::store::{BatchLimits, BatchRead, BatchWrite, Transactions};
 use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
+use super::identity::Identity;
 use super::session::Transaction;
 use super::turn::Turns;
 use super::upkeep::min_writer;
@@ -21,7 +23,7 @@ use crate::store::{
 #[async_trait]
 impl Transactions for SqliteStore {
     async fn begin(&self) -> Result<Box<dyn Batch>> {
-        let begun = SqliteBatch::begin(&self.writer, &self.turns);
+        let begun = SqliteBatch::begin(&self.writer, &self.turns, &self.identity);
         Ok(Box::new(self.in_turn(begun).await?))
     }
 
@@ -36,6 +38,7 @@ impl Transactions for SqliteStore {
 
 pub(super) struct SqliteBatch {
     turns: Turns,
+    identity: Arc<Identity>,
     transaction: Transaction,
     held: Held,
 }
@@ -63,12 +66,13 @@ impl Held {
 }
 
 impl SqliteBatch {
-    pub(super) async fn begin(writer: &SqlitePool, turns: &Turns) -> Result<Self> {
+    pub(super) async fn begin(writer: &SqlitePool, turns: &Turns, identity: &Arc<Identity>) -> Result<Self> {
         let mut transaction = Transaction::begin(writer).await?;
         // Nobody else can write now, nor migrate.
         MIGRATIONS.may_write(min_writer(&mut *transaction).await?)?;
         Ok(Self {
             turns: turns.clone(),
+            identity: identity.clone(),
             transaction,
             held: Held::default(),
         })
@@ -201,7 +205,11 @@ impl BatchWrite for SqliteBatch {
 
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
         self.write(commit).await?;
-        self.transaction.commit().await
+        // Before, because a commit may copy the log into the database; after, because nothing is acknowledged that others
+        // cannot read.
+        self.identity.check().await?;
+        self.transaction.commit().await?;
+        self.identity.check().await
     }
 
     async fn rollback(self: Box<Self>) -> Result<()> {

@@ -12,11 +12,13 @@ mod clients;
 mod clock;
 mod dead_letters;
 mod history;
+mod identity;
 mod lanes;
 mod lead;
 mod outbox;
 mod policies;
 mod private;
+mod probe;
 mod renew;
 mod retention;
 mod session;
@@ -27,7 +29,7 @@ mod verification;
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -37,6 +39,7 @@ use sqlx::sqlite::{
 
 use super::Result;
 use super::schema::Embedded;
+use identity::Identity;
 use lead::Lead;
 use turn::Turns;
 
@@ -86,8 +89,7 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     lead: Lead,
-    /// Which file was under the path when it was migrated.
-    opened: OnceLock<(u64, u64)>,
+    identity: Arc<Identity>,
 }
 
 impl SqliteStore {
@@ -123,31 +125,51 @@ impl SqliteStore {
         };
         Self {
             turns: Turns::beside(&path),
+            identity: Arc::new(Identity::of(&path)),
             path,
             writer: pool().max_connections(1).connect_lazy_with(writer),
             readers: pool()
                 .max_connections(READERS)
                 .connect_lazy_with(readers.pragma("query_only", "on")),
             lead,
-            opened: OnceLock::new(),
         }
     }
 
-    /// Writes when it is our turn.
+    /// Writes when it is our turn, and reports success only if the files are still the ones that were opened.
     async fn in_turn<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
         let _turn = self.turns.acquire(PATIENCE).await;
-        write.await
+        self.identity.check_to_write(&self.writer).await?;
+        let written = write.await?;
+        self.identity.check().await?;
+        Ok(written)
+    }
+
+    /// Leaves the connections open until the process ends: closing the last one would copy the log into a database that is
+    /// not its own.
+    fn leave_open(&self) {
+        let open = (self.writer.clone(), self.readers.clone(), self.identity.clone());
+        Box::leak(Box::new(open));
     }
 }
 
 /// Whether another process holds the file.
 fn is_busy(error: &sqlx::Error) -> bool {
     const SQLITE_BUSY: i32 = 5;
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    let code = code.and_then(|code| code.parse::<i32>().ok());
-    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
+    primary_code(error) == Some(SQLITE_BUSY)
+}
+
+/// The primary result code of SQLite.
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error()?.code()?.parse::<i32>().ok()?;
+    Some(code & 0xff)
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        if !self.identity.is_safe_to_close() {
+            self.leave_open();
+        }
+    }
 }
 
 /// A time as it stands in a column: whole microseconds since 1970.

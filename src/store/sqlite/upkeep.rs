@@ -1,7 +1,7 @@
 //! The store itself.
 
-use super::session::Transaction;
-use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, micros, private};
+use super::identity::Identity;
+use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, private, probe};
 use crate::store::Result;
 use crate::store::Upkeep;
 use crate::store::{SchemaState, StoreError, pool, schema};
@@ -9,9 +9,6 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteExecutor;
 use sqlx::{Connection, SqliteConnection};
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[async_trait]
@@ -21,7 +18,9 @@ impl Upkeep for SqliteStore {
     }
 
     async fn migrate(&self) -> Result<()> {
+        self.identity.admit().await?;
         private::make(&self.path);
+        let had_no_log = self.identity.has_no_log();
         let began = Instant::now();
         // Whoever opens a new file first gives it a write-ahead log. Others that come at that moment are refused at once,
         // instead of being kept waiting.
@@ -34,16 +33,17 @@ impl Upkeep for SqliteStore {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        if let Some(file) = identity(&self.path) {
-            let _ = self.opened.set(file);
+        if had_no_log {
+            self.identity.renew(&self.writer).await?;
         }
-        Ok(())
+        self.identity.watch().await
     }
 
     async fn schema(&self) -> Result<SchemaState> {
         if !self.path.exists() {
             return Ok(SchemaState::Missing);
         }
+        self.identity.admit().await?;
         let (tables,): (i64,) = sqlx::query_as(
             "select count(*) from sqlite_master where type = 'table' and name in ('_sqlx_migrations', 'clients')",
         )
@@ -64,25 +64,21 @@ impl Upkeep for SqliteStore {
     }
 
     async fn probe(&self, at: DateTime<Utc>) -> Result<()> {
-        let _turn = self.turns.acquire(PATIENCE).await;
-        let mut transaction = Transaction::begin(&self.writer).await?;
-        sqlx::query("update write_probe set written_at = ?1")
-            .bind(micros(at))
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await
+        self.in_turn(probe::write(&self.writer, at)).await?;
+        probe::read(&self.readers).await
     }
 
     async fn check_writer(&self) -> Result<()> {
-        let opened = self.opened.get().copied();
-        if opened.is_some() && opened != identity(&self.path) {
-            return Err(StoreError::Replaced(self.path.display().to_string()));
-        }
+        self.identity.check().await?;
         MIGRATIONS.may_write(min_writer(&self.readers).await?)
     }
 
     async fn close(&self) {
         self.lead.release();
+        if !self.identity.close().await {
+            self.leave_open();
+            return;
+        }
         pool::close(&self.readers).await;
         // Last, so that it clears away the write-ahead log.
         pool::close(&self.writer).await;
@@ -102,7 +98,7 @@ impl SqliteStore {
             Err(error) if is_busy(&error) => return Ok(false),
             connection => connection?,
         };
-        let migrated = migrate_on(&mut connection).await;
+        let migrated = migrate_on(&mut connection, &self.identity).await;
         if !matches!(migrated, Ok(true)) {
             // Whether it is closed in good order makes no difference.
             let _ = connection.close().await;
@@ -111,7 +107,7 @@ impl SqliteStore {
     }
 }
 
-async fn migrate_on(connection: &mut SqliteConnection) -> Result<bool> {
+async fn migrate_on(connection: &mut SqliteConnection, identity: &Identity) -> Result<bool> {
     let migrator = MIGRATIONS.migrator().await?;
     let mut transaction = match connection.begin_with(BEGIN).await {
         Err(error) if is_busy(&error) => return Ok(false),
@@ -132,14 +128,9 @@ async fn migrate_on(connection: &mut SqliteConnection) -> Result<bool> {
         .run_direct(&mut *transaction)
         .await
         .map_err(schema::failed)?;
+    identity.mark(&mut transaction).await?;
     transaction.commit().await?;
     Ok(true)
-}
-
-/// The device of a file and its number there.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let found = fs::metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
 }
 
 /// The newest migration that a program must know to write here.

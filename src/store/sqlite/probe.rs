@@ -1,0 +1,30 @@
+//! A write and a read that fail where a batch or a query would fail.
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqlitePool;
+
+use super::micros;
+use super::session::Transaction;
+use crate::store::Result;
+
+pub(super) async fn write(writer: &SqlitePool, at: DateTime<Utc>) -> Result<()> {
+    let mut transaction = Transaction::begin(writer).await?;
+    sqlx::query("update write_probe set written_at = ?1")
+        .bind(micros(at))
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
+}
+
+/// Reads a page of each table, from its root to its end: a damaged file accepts writes for a long time.
+pub(super) async fn read(readers: &SqlitePool) -> Result<()> {
+    sqlx::query(
+        "select (select max(rowid) from clients), (select max(rowid) from events), (select max(rowid) from journal),
+                (select max(rowid) from touches), (select max(rowid) from touch_runs),
+                (select max(rowid) from dead_letters), (select max(rowid) from sweep_runs),
+                (select max(due_at) from deadlines where sweep = '')",
+    )
+    .fetch_one(readers)
+    .await?;
+    Ok(())
+}
