@@ -33,17 +33,17 @@ impl RabbitCluster {
         let folder = new_folder("rabbitmq-cluster");
         let [epmd, ports @ ..] = Ports::hold(1 + 3 * NODES).release::<{ 1 + 3 * NODES }>();
         let ports: Vec<&[u16]> = ports.chunks(3).collect();
-        let member = Member {
-            home: folder.clone(),
-            nodes: ports.iter().map(|ports| node(ports[0])).collect(),
-        };
+        let first = node(ports[0][0]);
         let nodes: Vec<RabbitMq> = ports
             .iter()
             .map(|ports| {
+                let mut peers = vec![first.clone(), node(ports[0])];
+                peers.dedup();
+                let home = folder.clone();
                 RabbitMq::member(
                     script.clone(),
                     [ports[0], ports[1], ports[2], epmd],
-                    member.clone(),
+                    Member { home, peers },
                 )
             })
             .collect();
@@ -55,7 +55,8 @@ impl RabbitCluster {
             epmd: Some(epmd),
             folder,
         };
-        // The first node starts a cluster, which the others discover and join.
+        // The first node forms a cluster of one, which the others join. Its list of peers names no other node, since
+        // RabbitMQ 4 would wait for one.
         let (first, others) = cluster.nodes.split_first().expect("nodes");
         first.start();
         std::thread::scope(|scope| {

@@ -34,13 +34,12 @@ pub struct RabbitMq {
     vhosts: AtomicU32,
 }
 
-/// The settings that the nodes of a cluster share.
-#[derive(Clone)]
+/// The place of a node in its cluster.
 pub(super) struct Member {
     /// The folder with the Erlang cookie.
     pub home: PathBuf,
-    /// The names of all nodes. They register with the cluster's epmd.
-    pub nodes: Vec<String>,
+    /// The nodes that this one forms a cluster with when it starts for the first time, and itself.
+    pub peers: Vec<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -343,7 +342,7 @@ impl RabbitMq {
         for (number, node) in self
             .member
             .iter()
-            .flat_map(|member| member.nodes.iter().enumerate())
+            .flat_map(|member| member.peers.iter().enumerate())
         {
             let _ = writeln!(
                 settings,
