@@ -1,5 +1,5 @@
-//! A cluster of three RabbitMQ nodes, each of which is killed in turn while events flow: the worker and whoever publishes
-//! go on with the others, nothing is lost, and every change is published, in the end in order.
+//! A cluster of three RabbitMQ nodes, killed one after the other while events flow: the worker and the publisher continue
+//! with the others, no event is lost, and every change is published.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::chaos::subscriber::{Heard, Subscriber};
+use crate::chaos::subscriber::{Received, Subscriber};
 use crate::support::servers::{Postgres, RabbitCluster, VHOST, name_in};
 use crate::support::tenure::{Running, Tenure};
 
@@ -16,7 +16,7 @@ const CLIENTS: usize = 40;
 /// Events of one call of `tenure publish`.
 const ROUND: usize = 400;
 
-/// Whoever publishes: calls `tenure publish` again and again, which must succeed each time.
+/// Runs `tenure publish` in a loop. Each run must succeed.
 struct Upstream<'a> {
     tenure: &'a Tenure,
     file: std::path::PathBuf,
@@ -52,12 +52,12 @@ impl Upstream<'_> {
         }
     }
 
-    /// Waits until more is published that was begun after this.
-    fn goes_on(&self) {
+    /// Waits until a run of `tenure publish` that begins after this call has finished.
+    fn wait_for_progress(&self) {
         let before = self.published.load(Ordering::SeqCst);
         let end = Instant::now() + Duration::from_mins(2);
         while self.published.load(Ordering::SeqCst) < before + 2 * ROUND {
-            assert!(Instant::now() < end, "nothing is published any more");
+            assert!(Instant::now() < end, "publishing has stopped");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -78,7 +78,7 @@ fn each_node_of_a_cluster_may_die_while_events_flow() {
     let tenure = Tenure::new(folder.path(), &env);
     let running = tenure.run();
     let subscriber = Subscriber::start(cluster.nodes()[0].url(VHOST));
-    // RabbitMQ 3.10 that is killed within moments of making a quorum queue may find it broken for good.
+    // RabbitMQ 3.10 may lose a quorum queue for good when it is killed within moments of declaring it.
     std::thread::sleep(Duration::from_secs(6));
     let upstream = Upstream {
         tenure: &tenure,
@@ -88,17 +88,17 @@ fn each_node_of_a_cluster_may_die_while_events_flow() {
     };
     std::thread::scope(|scope| {
         let publishing = scope.spawn(|| upstream.publish_until_the_end());
-        // Ends also when the test fails.
+        // Its drop ends the publisher, also when the test fails.
         let ends = End(&upstream.ends);
         for node in cluster.nodes() {
             cluster.wait_for_members();
-            upstream.goes_on();
+            upstream.wait_for_progress();
             node.kill();
-            upstream.goes_on();
+            upstream.wait_for_progress();
             ready(&running);
             node.start();
         }
-        upstream.goes_on();
+        upstream.wait_for_progress();
         drop(ends);
         publishing.join().expect("every event is published");
     });
@@ -110,10 +110,10 @@ fn each_node_of_a_cluster_may_die_while_events_flow() {
     };
     let published = upstream.published.load(Ordering::SeqCst);
     running.wait_until("all events", || count("events") == published);
-    let heard = subscriber.all(|| count("journal"));
+    let received = subscriber.all(|| count("journal"));
     assert_eq!(count("dead_letters"), 0);
     published_in_order(
-        &heard,
+        &received,
         &sql("select partner || '/' || client, seq from journal order by xid, seq"),
     );
     tenure.assert_no_drift();
@@ -123,7 +123,7 @@ fn each_node_of_a_cluster_may_die_while_events_flow() {
     );
     eprintln!(
         "{published} events; longest standstill {standstill}; {}",
-        heard.figures()
+        received.figures()
     );
     assert!(running.stop().success());
 }
@@ -140,18 +140,19 @@ fn ready(running: &Running) {
     running.wait_until("ready", || running.get("/readyz").0 == 200);
 }
 
-/// Every line of the journal was published, each for the last time in the order of its client's. Not always for the first
-/// time: a queue whose leader is lost may take a line and not the one before it, and then both are published again.
-fn published_in_order(heard: &Heard, journal: &str) {
+/// Asserts that every line of the journal was published, and that the last publications of a client's lines are in order.
+/// The first ones may not be: a queue that loses its leader may accept a line but not the one before it, and then the relay
+/// publishes both again.
+fn published_in_order(received: &Received, journal: &str) {
     let mut written: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for line in journal.lines() {
         let (client, number) = line.split_once('|').expect("two columns");
         written.entry(client).or_default().push(number.to_owned());
     }
     let mut published: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for change in heard.by_last_time() {
+    for change in received.by_last_time() {
         let client = change["subject"].as_str().expect("a subject");
-        // A new epoch would be heard as one more line of the same number.
+        // A new epoch would appear as another line with the same number.
         let number = change["data"]["sequence"].to_string();
         published.entry(client).or_default().push(number);
     }

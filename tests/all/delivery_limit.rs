@@ -1,5 +1,5 @@
-//! A message that ends every worker that gets it: after its last delivery it is out of the way, and can be redriven when
-//! the fault is fixed. What only looked like one is ingested.
+//! A message that crashes every worker: after its last delivery it becomes a dead letter, which can be redriven when the
+//! bug is fixed. Messages that were delivered with it are ingested.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::support::servers::{RabbitMq, name_in};
 use crate::support::site::Site;
 
 const LANE: &str = "tenure.events.0";
-/// How often a message of the dead queue is tried as an event.
+/// How often Tenure tries a message of the dead queue as an event.
 const RETRIES: usize = 3;
-/// More than the limit: if it does not count, the test ends all the same.
+/// More than the limit, so that the test ends even if the limit has no effect.
 const MOST: usize = 40;
 
 fn added(client: &str) -> Value {
@@ -25,8 +25,8 @@ fn added(client: &str) -> Value {
     })
 }
 
-/// Takes what is first in a queue, and dies of it: no acknowledgement, the connection is gone. False: nothing came.
-async fn take_and_die(url: &str, queue: &str) -> bool {
+/// Consumes the first message of a queue and closes the connection without an acknowledgement. False: no message came.
+async fn consume_and_crash(url: &str, queue: &str) -> bool {
     let connection = Connection::connect(url, ConnectionProperties::default())
         .await
         .expect("a connection");
@@ -39,7 +39,7 @@ async fn take_and_die(url: &str, queue: &str) -> bool {
         .await
         .expect("a consumer");
     let came = tokio::time::timeout(Duration::from_secs(10), consumer.next()).await;
-    // Given back as the end of a worker gives back: with all that it held.
+    // RabbitMQ requeues the message, as after the crash of a worker.
     let _ = connection.close(200, "dead".into()).await;
     came.is_ok()
 }
@@ -52,21 +52,21 @@ async fn what_kills_again_and_again_becomes_a_dead_letter_and_can_be_redriven() 
     tenure.ok(&["publish", &site.file([added("deadly")])]);
     let mut deaths = 0;
     let left = || RabbitMq::shared().queue_depth(name_in(&site.amqp), "tenure.dead") == Some(1);
-    while deaths < MOST && take_and_die(&site.amqp, LANE).await {
+    while deaths < MOST && consume_and_crash(&site.amqp, LANE).await {
         deaths += 1;
-        // Once it is beyond the limit there is nothing to take.
-        if deaths > 20 && tokio::task::block_in_place(|| settled(&site, left)) {
+        // Beyond the limit the lane is empty.
+        if deaths > 20 && tokio::task::block_in_place(|| has_moved(&site, left)) {
             break;
         }
     }
     assert_eq!(deaths, 21, "the first delivery, and 20 more");
     for _ in 0..RETRIES {
-        assert!(take_and_die(&site.amqp, "tenure.dead").await);
+        assert!(consume_and_crash(&site.amqp, "tenure.dead").await);
     }
 
     tenure.ok(&["publish", &site.file([added("before"), added("after")])]);
     let running = tenure.run();
-    running.wait_until("through", || {
+    running.wait_until("done", || {
         site.count("dead_letters") == 1 && site.count("events") == 2
     });
     site.wait_for_depth("tenure.dead", 0);
@@ -86,8 +86,8 @@ async fn what_kills_again_and_again_becomes_a_dead_letter_and_can_be_redriven() 
     assert!(running.stop().success());
 }
 
-/// Whether the message has left the lane for the queue of the dead, which it does within moments or not at all.
-fn settled(site: &Site, left: impl Fn() -> bool) -> bool {
+/// Whether the message has moved from the lane to the dead queue. It does so within moments or not at all.
+fn has_moved(site: &Site, left: impl Fn() -> bool) -> bool {
     let lane = || RabbitMq::shared().queue_depth(name_in(&site.amqp), LANE);
     crate::support::tenure::wait_until(Duration::from_secs(20), || left() && lane() == Some(0)).is_ok()
 }

@@ -1,6 +1,5 @@
-//! The whole of it, by the real binary: events through a real RabbitMQ into a real PostgreSQL, or from a file
-//! into the embedded store; then every client against a fold of the same events, and what listeners received
-//! against the journal.
+//! The whole path with the binary: events through RabbitMQ into PostgreSQL, or from a file into SQLite. Then each client is
+//! compared with a fold of its events, and the published changes with the journal.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -27,8 +26,7 @@ use tenure::wire;
 use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::Tenure;
 
-/// A year that has just ended: at least 10,000 messages, shuffled across clients, 5 % late, 5 % twice, 1 %
-/// broken.
+/// The past year: at least 10,000 messages, shuffled across clients, 5 % late, 5 % duplicates, 1 % broken.
 fn world(seed: u64) -> World {
     let shape = Shape {
         seed,
@@ -84,8 +82,8 @@ fn write_file(world: &World, path: &Path) -> HashSet<Vec<u8>> {
     broken
 }
 
-/// Compares every client with a fold of its events. Which of two clients came first to a name is the one thing
-/// that the events alone do not say; it is taken from the log.
+/// Compares every client with a fold of its events. The events do not determine which of two clients claimed a name first;
+/// that comes from the event log.
 async fn compare(tenure: &Tenure, world: &World, store: &dyn Store) {
     let found: HashMap<String, Value> = tenure
         .json(&["client", "list"])
@@ -149,7 +147,7 @@ fn without(object: &Value, names: &[&str]) -> Value {
     object
 }
 
-/// The journal of every client that has one, through the command line.
+/// The journal of every client that has one, from the command line.
 fn journal(tenure: &Tenure, world: &World) -> BTreeMap<String, Vec<Value>> {
     let known: BTreeSet<String> = tenure
         .json(&["client", "list"])
@@ -167,7 +165,7 @@ fn journal(tenure: &Tenure, world: &World) -> BTreeMap<String, Vec<Value>> {
         .collect()
 }
 
-/// Receives changes until there are as many different ones as asked for.
+/// Declares a queue for all changes and consumes it.
 async fn receive(url: &str) -> lapin::Consumer {
     let connection = Connection::connect(url, ConnectionProperties::default())
         .await
@@ -188,7 +186,7 @@ async fn receive(url: &str) -> lapin::Consumer {
         .expect("an exchange");
     channel
         .queue_declare(
-            "listener".into(),
+            "subscriber".into(),
             QueueDeclareOptions::default(),
             FieldTable::default(),
         )
@@ -196,7 +194,7 @@ async fn receive(url: &str) -> lapin::Consumer {
         .expect("a queue");
     channel
         .queue_bind(
-            "listener".into(),
+            "subscriber".into(),
             "tenure.changes".into(),
             "#".into(),
             QueueBindOptions::default(),
@@ -206,7 +204,7 @@ async fn receive(url: &str) -> lapin::Consumer {
         .expect("a binding");
     channel
         .basic_consume(
-            "listener".into(),
+            "subscriber".into(),
             "test".into(),
             BasicConsumeOptions::default(),
             FieldTable::default(),
@@ -275,7 +273,7 @@ async fn ten_thousand_mixed_events_through_rabbitmq_into_postgres() {
             .await
             .expect("acknowledged");
         let change: Value = serde_json::from_slice(&delivery.data).expect("JSON");
-        // At least once: a change may come again after a break.
+        // At least once: a change may arrive again after a reconnect.
         if ids.insert(text(&change, "id")) {
             assert_eq!(delivery.routing_key.as_str(), text(&change, "type"));
             received.entry(text(&change, "subject")).or_default().push(change);

@@ -1,5 +1,4 @@
-//! The primary goes, and its standby is promoted, while events come in: with both in the address, Tenure goes on by
-//! itself.
+//! A failover to a promoted standby while events arrive: with both hosts in the URL, Tenure continues without help.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -10,18 +9,18 @@ use crate::chaos::subscriber::Subscriber;
 use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::{Running, Tenure};
 
-/// How long writes may stand still around a failover. The figure that is printed is far below it.
+/// The limit for the gap between two writes around a failover. The test prints the actual gap, which is far shorter.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// What a client of the HTTP side was told.
+/// The results of the HTTP clients.
 #[derive(Default)]
-struct Told {
-    taken: Vec<String>,
-    standstill: Duration,
+struct Writes {
+    accepted: Vec<String>,
+    longest_gap: Duration,
 }
 
-/// Adds clients one after the other, each again until it is taken.
-fn add_clients(running: &Running, name: &str, stop: &AtomicBool, told: &Mutex<Told>) {
+/// Adds one client after the other, and repeats each until it is accepted.
+fn add_clients(running: &Running, name: &str, stop: &AtomicBool, writes: &Mutex<Writes>) {
     let mut since = Instant::now();
     for n in 0.. {
         let client = format!("{name}-{n}");
@@ -31,9 +30,9 @@ fn add_clients(running: &Running, name: &str, stop: &AtomicBool, told: &Mutex<To
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let mut told = told.lock().expect("no panic");
-        told.taken.push(client);
-        told.standstill = told.standstill.max(since.elapsed());
+        let mut writes = writes.lock().expect("no panic");
+        writes.accepted.push(client);
+        writes.longest_gap = writes.longest_gap.max(since.elapsed());
         since = Instant::now();
         if stop.load(Ordering::Relaxed) {
             return;
@@ -62,20 +61,20 @@ fn fail_over(hint: &str, fail: impl FnOnce(&Postgres, &Postgres), after: impl Fn
         ],
     );
     let running = tenure.run();
-    let (stop, told) = (AtomicBool::new(false), Mutex::<Told>::default());
-    let taken = || told.lock().expect("no panic").taken.len();
+    let (stop, writes) = (AtomicBool::new(false), Mutex::<Writes>::default());
+    let accepted = || writes.lock().expect("no panic").accepted.len();
     std::thread::scope(|scope| {
         for name in ["a", "b", "c"] {
-            let (running, stop, told) = (&running, &stop, &told);
-            scope.spawn(move || add_clients(running, name, stop, told));
+            let (running, stop, writes) = (&running, &stop, &writes);
+            scope.spawn(move || add_clients(running, name, stop, writes));
         }
-        running.wait_until("under load", || taken() > 60);
+        running.wait_until("under load", || accepted() > 60);
         fail(&primary, &standby);
-        let before = taken();
-        running.wait_until("written again", || taken() > before + 60);
+        let before = accepted();
+        running.wait_until("written again", || accepted() > before + 60);
         after(&primary);
-        let before = taken();
-        running.wait_until("still written", || taken() > before + 60);
+        let before = accepted();
+        running.wait_until("still written", || accepted() > before + 60);
         running.wait_until("ready", || running.get("/readyz").0 == 200);
         stop.store(true, Ordering::Relaxed);
     });
@@ -88,43 +87,43 @@ fn fail_over(hint: &str, fail: impl FnOnce(&Postgres, &Postgres), after: impl Fn
         let length = standby.sql(&database, "select count(*) from journal");
         length.parse().expect("a number")
     };
-    let told = told.into_inner().expect("no panic");
-    let heard = subscriber.all(length);
+    let writes = writes.into_inner().expect("no panic");
+    let received = subscriber.all(length);
     let mut last: BTreeMap<&str, &str> = BTreeMap::new();
     let mut heard_of = BTreeSet::new();
-    for change in &heard.changes {
+    for change in &received.changes {
         let subject = change["subject"].as_str().expect("a subject");
         let id = change["id"].as_str().expect("an id");
         assert!(
             last.insert(subject, id).unwrap_or("") <= id,
-            "{subject} fell back"
+            "{subject}: an id went back"
         );
         heard_of.insert(subject);
     }
-    for client in &told.taken {
+    for client in &writes.accepted {
         assert!(
             heard_of.contains(&*format!("p/{client}")),
-            "{client} was taken, and is lost"
+            "{client} was accepted and lost"
         );
     }
     println!(
-        "{hint}: {} clients added; the longest standstill was {:.1} s; {}",
-        told.taken.len(),
-        told.standstill.as_secs_f64(),
-        heard.figures()
+        "{hint}: {} clients added; the longest gap was {:.1} s; {}",
+        writes.accepted.len(),
+        writes.longest_gap.as_secs_f64(),
+        received.figures()
     );
-    assert!(told.standstill < LIMIT, "{:?}", told.standstill);
+    assert!(writes.longest_gap < LIMIT, "{:?}", writes.longest_gap);
     assert!(running.stop().success());
     tenure.assert_no_drift();
 }
 
 #[test]
-fn a_primary_that_dies_is_left_and_not_gone_back_to() {
+fn tenure_leaves_a_dead_primary_and_does_not_return_to_it() {
     fail_over(
         "killed",
         |primary, standby| {
             primary.kill();
-            // As long as nobody has noticed, there is no server that can be written.
+            // Until the promotion no server accepts writes.
             std::thread::sleep(Duration::from_secs(2));
             standby.promote();
         },
@@ -133,7 +132,7 @@ fn a_primary_that_dies_is_left_and_not_gone_back_to() {
 }
 
 #[test]
-fn a_primary_that_lives_on_and_is_read_only_is_left() {
+fn tenure_leaves_a_demoted_primary() {
     fail_over(
         "demoted",
         |primary, standby| {
@@ -145,7 +144,7 @@ fn a_primary_that_lives_on_and_is_read_only_is_left() {
     );
 }
 
-/// A start while there is nothing to write to is a start that waits, and says why.
+/// Without a server that accepts writes, a worker waits and `/readyz` says why.
 #[test]
 fn a_worker_that_starts_on_a_standby_waits_for_its_promotion() {
     let primary = Postgres::own();

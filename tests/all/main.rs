@@ -1,4 +1,4 @@
-//! The integration tests: one binary, so that they share their servers.
+//! The integration tests: one binary, so that they share servers and link once.
 
 mod broker;
 mod chaos;

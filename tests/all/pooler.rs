@@ -1,17 +1,17 @@
-//! A pooler in front of PostgreSQL: one that keeps sessions apart will do, and one that does not is refused in words.
+//! PgBouncer in front of PostgreSQL: session mode works; Tenure refuses the other modes.
 
 use crate::support::servers::{PgBouncer, PoolMode, Postgres, RabbitMq, name_in};
 use crate::support::tenure::Tenure;
 
 #[test]
-fn a_pooler_that_changes_sessions_is_refused() {
+fn a_pooler_in_transaction_or_statement_mode_is_refused() {
     let server = Postgres::shared();
     for mode in [PoolMode::Transaction, PoolMode::Statement] {
         let pooler = PgBouncer::before(server, mode);
         let url = pooler.url(name_in(&server.database("pooled")));
         let folder = tempfile::tempdir().expect("a folder");
         let tenure = Tenure::new(folder.path(), &[("DATABASE_URL", &url)]);
-        // The second finds the sessions of the first.
+        // The second command gets the first one's sessions.
         for command in ["migrate", "run", "migrate"] {
             let output = tenure.call(&[command]);
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -24,7 +24,7 @@ fn a_pooler_that_changes_sessions_is_refused() {
 }
 
 #[test]
-fn a_pooler_that_keeps_sessions_apart_is_as_good_as_none() {
+fn a_pooler_in_session_mode_works() {
     let server = Postgres::shared();
     let pooler = PgBouncer::before(server, PoolMode::Session);
     let database = server.database("pooled");
@@ -35,7 +35,7 @@ fn a_pooler_that_keeps_sessions_apart_is_as_good_as_none() {
         &[
             ("DATABASE_URL", &pooler.url(name_in(&database))),
             ("AMQP_URL", &amqp),
-            // More than the pooler has: it keeps those waiting that come too many, without a word.
+            // More than the pooler has: it makes the others wait, without an error.
             ("TENURE_STORE__MAX_CONNECTIONS", "10"),
         ],
     );

@@ -1,5 +1,5 @@
-//! Ready is what was done: a store that answers and cannot be written, an exchange that leads nowhere, a journal that
-//! nobody publishes make a worker unready, and it says which part and why.
+//! Readiness means that the work succeeds: `/readyz` fails with part and reason when the store rejects writes, or when
+//! nobody publishes the journal.
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -14,18 +14,18 @@ fn readiness(running: &Running) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap_or_default())
 }
 
-/// Waits until it is not ready because of this check, for a reason with these words.
+/// Waits until this check fails, with this text in its reason.
 fn wait_for_unready(running: &Running, check: &str, words: &str) {
     let mut last = Value::Null;
-    let told = crate::support::tenure::wait_until(std::time::Duration::from_mins(2), || {
+    let failed = crate::support::tenure::wait_until(std::time::Duration::from_mins(2), || {
         let (status, body) = readiness(running);
         last = body;
         let check = &last["checks"][check];
         status == 503 && check["ok"] == false && check.to_string().contains(words)
     });
     assert!(
-        told.is_ok(),
-        "not unready for `{words}`: {last}\n{}",
+        failed.is_ok(),
+        "no failed check with `{words}`: {last}\n{}",
         running.log()
     );
 }
@@ -34,7 +34,7 @@ fn wait_for_ready(running: &Running) {
     running.wait_until("ready", || running.get("/readyz").0 == 200);
 }
 
-/// A worker without a broker, on a database of its own server.
+/// A ready worker without a broker, on a database of this server.
 fn given(server: &Postgres) -> (tempfile::TempDir, String, Running) {
     let url = server.database("ready");
     let folder = tempfile::tempdir().expect("a folder");
@@ -85,7 +85,7 @@ fn a_journal_that_nobody_publishes_is_not_ready_wherever_the_lead_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let env = [("DATABASE_URL", url.as_str()), ("AMQP_URL", &amqp)];
     let tenure = Tenure::new(folder.path(), &env);
-    // A worker that stands still keeps the lead, and publishes nothing.
+    // A stopped process keeps the lead and publishes nothing.
     let leader = tenure.run();
     leader.wait_until("leading", || {
         let locks = "select count(*) from pg_locks where locktype = 'advisory'";
@@ -106,7 +106,7 @@ fn a_journal_that_nobody_publishes_is_not_ready_wherever_the_lead_is() {
     std::fs::write(&file, event.to_string()).expect("a file");
     tenure.ok(&["ingest", &file.to_string_lossy()]);
     wait_for_unready(&running, "broker", "does not lead the relay");
-    // A worker that is told not to publish only warns.
+    // A worker that is configured not to publish only warns.
     silent.wait_until("warned", || {
         let (_, body) = readiness(&silent);
         let warnings = body["checks"]["broker"]["warnings"].to_string();

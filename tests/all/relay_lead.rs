@@ -1,4 +1,4 @@
-//! One worker at a time publishes the changes of an installation, whatever the store is and whoever shares the database.
+//! One worker at a time publishes the changes of an installation, on either store and in a shared database.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::{Running, Tenure};
 
 const CLIENTS: u64 = 200;
-/// A client that is added makes two.
+/// `client.added` produces two changes.
 const LINES: u64 = 2 * CLIENTS;
 
 fn events(prefix: &str) -> String {
@@ -28,11 +28,11 @@ fn events(prefix: &str) -> String {
 }
 
 fn depth(amqp: &str) -> u64 {
-    let depth = RabbitMq::shared().queue_depth(name_in(amqp), "listener");
+    let depth = RabbitMq::shared().queue_depth(name_in(amqp), "subscriber");
     depth.expect("the subscriber's queue")
 }
 
-/// Lines of the journal, and those that are not published yet.
+/// The number of lines in the journal, and how many of them are not published.
 fn journal(file: &Path) -> (u64, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -67,9 +67,9 @@ fn two_workers_on_one_sqlite_file_publish_each_change_once() {
             let (lines, waiting) = journal(&file);
             lines == expected && waiting == 0
         });
-        // Another relay would find them within a tenth of a second.
-        std::thread::sleep(Duration::from_secs(1));
-        assert_eq!(depth(&amqp), journal(&file).0, "each change once");
+        // Each change once: another relay would have doubled them.
+        let limit = Duration::from_secs(30);
+        RabbitMq::shared().wait_for_depth(name_in(&amqp), "subscriber", expected, limit);
     };
     tenure.fed(&["publish", "-"], &events("first"));
     published(&second, LINES);
@@ -78,14 +78,14 @@ fn two_workers_on_one_sqlite_file_publish_each_change_once() {
         "{}",
         second.log()
     );
-    // It is killed, and its lock dies with it.
+    // Its lock ends with the process.
     drop(first);
     tenure.fed(&["publish", "-"], &events("second"));
     published(&second, 2 * LINES);
     assert!(second.stop().success());
     assert!(
         !folder.path().join("tenure.db-relay").exists(),
-        "the lock is cleared away"
+        "the lock file is removed"
     );
 }
 
@@ -104,7 +104,7 @@ fn two_installations_in_one_database_publish_both() {
     });
     for (worker, tenure, amqp) in &installations {
         tenure.fed(&["ingest", "-"], &events("a"));
-        worker.wait_until("heard", || depth(amqp) == LINES);
+        worker.wait_until("published", || depth(amqp) == LINES);
     }
     for (worker, ..) in installations {
         assert!(worker.stop().success());

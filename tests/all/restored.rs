@@ -1,4 +1,4 @@
-//! Backups that are restored, with subscribers listening: no id of a change has two meanings, and no change is left out.
+//! Restored backups: no change id gets a second meaning for subscribers, and no change is left unpublished.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,7 +27,7 @@ fn event(id: &str, kind: &str, client: &str, name: &str) -> String {
     event.to_string()
 }
 
-/// New clients, and those that are there from the beginning under new names.
+/// Adds new clients and renames those of the first round.
 fn events(round: &str) -> String {
     let renamed = |n| {
         let (id, client) = (format!("{round}-renamed-{n}"), format!("first-{n}"));
@@ -44,15 +44,15 @@ fn events(round: &str) -> String {
     events.join("\n")
 }
 
-/// What a subscriber has heard so far, in order, since it was last asked.
-async fn heard(amqp: &str) -> Vec<Value> {
+/// The changes that arrived since the last call, in order.
+async fn receive(amqp: &str) -> Vec<Value> {
     let connection = Connection::connect(amqp, ConnectionProperties::default())
         .await
         .expect("a connection");
     let channel = connection.create_channel().await.expect("a channel");
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     while let Some(message) = channel
-        .basic_get("listener".into(), BasicGetOptions::default())
+        .basic_get("subscriber".into(), BasicGetOptions::default())
         .await
         .expect("an answer")
     {
@@ -60,17 +60,17 @@ async fn heard(amqp: &str) -> Vec<Value> {
             .ack(BasicAckOptions::default())
             .await
             .expect("acknowledged");
-        heard.push(serde_json::from_slice(&message.data).expect("JSON"));
+        received.push(serde_json::from_slice(&message.data).expect("JSON"));
     }
-    heard
+    received
 }
 
 fn text<'a>(change: &'a Value, field: &str) -> &'a str {
     change[field].as_str().expect("text")
 }
 
-/// Each id has one meaning, and the ids of each client rise as they are heard for the first time.
-fn assert_told_apart(changes: &[Value]) {
+/// Asserts that each id has one meaning, and that a client's ids increase in order of their first arrival.
+fn assert_ids_are_unique(changes: &[Value]) {
     let mut known: BTreeMap<&str, &Value> = BTreeMap::new();
     let mut firsts = Vec::new();
     for change in changes {
@@ -83,20 +83,20 @@ fn assert_told_apart(changes: &[Value]) {
     for change in firsts {
         let (id, subject) = (text(change, "id"), text(change, "subject"));
         let before = last.insert(subject, id);
-        assert!(before < Some(id), "{subject}: {before:?} was heard before {id}");
+        assert!(before < Some(id), "{subject}: {before:?} arrived before {id}");
     }
 }
 
-/// Whatever the journal holds was heard. `journal`: lines as `subject type number`.
-fn assert_all_heard(changes: &[Value], journal: &str) {
-    let heard: BTreeSet<String> = changes
+/// Asserts that every line of the journal was published. `journal`: lines as `subject type number`.
+fn assert_all_published(changes: &[Value], journal: &str) {
+    let received: BTreeSet<String> = changes
         .iter()
         .map(|change| {
             let (subject, kind) = (text(change, "subject"), text(change, "type"));
             format!("{subject} {kind} {}", change["data"]["sequence"])
         })
         .collect();
-    let left_out: Vec<&str> = journal.lines().filter(|line| !heard.contains(*line)).collect();
+    let left_out: Vec<&str> = journal.lines().filter(|line| !received.contains(*line)).collect();
     assert!(left_out.is_empty(), "never published: {left_out:?}");
 }
 
@@ -107,7 +107,7 @@ fn epochs(changes: &[Value]) -> BTreeSet<&str> {
         .collect()
 }
 
-/// A dump of an old server is restored on a younger one, whose transactions have lower numbers, and the worker goes on there.
+/// Restores a dump on a younger server, whose transaction numbers are lower, and the worker continues there.
 #[test]
 fn a_dump_restored_on_a_younger_server_under_a_running_worker() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -129,34 +129,34 @@ fn a_dump_restored_on_a_younger_server_under_a_running_worker() {
     let through = |server: &Postgres, round: &str, events: usize| {
         tenure.fed(&["publish", "-"], &self::events(round));
         let done = || count(server, "events") == events.to_string() && count(server, UNPUBLISHED) == "0";
-        worker.wait_until(&format!("through the {round} events"), done);
+        worker.wait_until(&format!("done with the {round} events"), done);
     };
     through(&old, "first", CLIENTS);
     let backup = folder.path().join("backup");
     old.dump(name, &backup);
     through(&old, "lost", 3 * CLIENTS);
-    let mut changes = runtime.block_on(heard(&amqp));
+    let mut changes = runtime.block_on(receive(&amqp));
 
     young.restore(name, &backup);
     proxy.redirect_to(young.port());
     proxy.cut(Cut::Close);
     through(&young, "after", 3 * CLIENTS);
-    // Another would find what this one has left out.
+    // Another worker would publish changes that this one left out.
     assert!(worker.stop().success());
     let again = tenure.run();
-    again.wait_until("through", || count(&young, UNPUBLISHED) == "0");
+    again.wait_until("done", || count(&young, UNPUBLISHED) == "0");
     assert!(again.stop().success());
-    changes.extend(runtime.block_on(heard(&amqp)));
-    assert_told_apart(&changes);
+    changes.extend(runtime.block_on(receive(&amqp)));
+    assert_ids_are_unique(&changes);
     let journal = "select partner || '/' || client || ' ' || change || ' ' || seq from journal";
-    assert_all_heard(&changes, &young.sql(name, journal));
+    assert_all_published(&changes, &young.sql(name, journal));
     let epochs = epochs(&changes);
-    assert!(epochs.len() > 1, "a new epoch has begun");
-    println!("{} epochs, {} changes heard", epochs.len(), changes.len());
+    assert!(epochs.len() > 1, "a new epoch began");
+    println!("{} epochs, {} changes received", epochs.len(), changes.len());
     tenure.assert_no_drift();
 }
 
-/// In place, on the server that it is from: transactions go on, sequences go back, and no connection is lost.
+/// On the same server, transaction numbers continue, sequences go back, and connections stay open.
 #[test]
 fn a_dump_restored_in_place_under_a_running_worker() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -167,7 +167,7 @@ fn a_dump_restored_in_place_under_a_running_worker() {
     let through = |round: &str, events: usize| {
         tenure.fed(&["publish", "-"], &self::events(round));
         let done = || site.count("events") == events && site.count(UNPUBLISHED) == 0;
-        worker.wait_until(&format!("through the {round} events"), done);
+        worker.wait_until(&format!("done with the {round} events"), done);
     };
     let folder = tempfile::tempdir().expect("a folder");
     let backup = folder.path().join("backup");
@@ -177,9 +177,9 @@ fn a_dump_restored_in_place_under_a_running_worker() {
     site.server().restore_over(name_in(&site.database), &backup);
     through("after", 3 * CLIENTS);
     assert!(worker.stop().success());
-    let changes = runtime.block_on(heard(&site.amqp));
-    assert_told_apart(&changes);
-    assert_all_heard(
+    let changes = runtime.block_on(receive(&site.amqp));
+    assert_ids_are_unique(&changes);
+    assert_all_published(
         &changes,
         &site.sql("select partner || '/' || client || ' ' || change || ' ' || seq from journal"),
     );
@@ -187,7 +187,7 @@ fn a_dump_restored_in_place_under_a_running_worker() {
     tenure.assert_no_drift();
 }
 
-/// An installation on SQLite, whose worker is not running.
+/// An installation on SQLite, without a running worker.
 struct Embedded {
     folder: TempDir,
     tenure: Tenure,
@@ -228,11 +228,11 @@ impl Embedded {
         })
     }
 
-    /// A worker takes these events, and publishes what comes of them.
+    /// Runs a worker until it has ingested these events and published their changes.
     fn work_through(&self, round: &str, events: usize) -> Vec<Value> {
         let worker = self.tenure.run();
         self.tenure.fed(&["publish", "-"], &self::events(round));
-        worker.wait_until("through", || {
+        worker.wait_until("done", || {
             worker.metric("tenure_relay_backlog") < 0.5
                 && self.select(&self.file("tenure.db"), "select count(*) || '' from events")[0]
                     == events.to_string()
@@ -240,7 +240,7 @@ impl Embedded {
         assert!(worker.stop().success());
         let mut changes = Vec::new();
         let all = wait_until(Duration::from_mins(1), || {
-            changes.extend(self.runtime.block_on(heard(&self.amqp)));
+            changes.extend(self.runtime.block_on(receive(&self.amqp)));
             !changes.is_empty()
         });
         all.expect("changes");
@@ -249,22 +249,22 @@ impl Embedded {
 }
 
 #[test]
-fn a_copied_file_restored_is_noticed_by_the_record_in_rabbitmq() {
+fn a_restored_file_is_detected_by_the_record_in_rabbitmq() {
     let site = Embedded::new("restored_file");
     let mut changes = site.work_through("first", CLIENTS);
     std::fs::copy(site.file("tenure.db"), site.file("backup.db")).expect("a copy");
     changes.extend(site.work_through("lost", 3 * CLIENTS));
     std::fs::copy(site.file("backup.db"), site.file("tenure.db")).expect("a copy");
     changes.extend(site.work_through("after", 3 * CLIENTS));
-    assert_told_apart(&changes);
-    assert_all_heard(&changes, &site.journal());
+    assert_ids_are_unique(&changes);
+    assert_all_published(&changes, &site.journal());
     assert_eq!(epochs(&changes).len(), 2);
     site.tenure.assert_no_drift();
 }
 
-/// RabbitMQ has lost its record, and nobody but the operator knows.
+/// RabbitMQ has lost its record, so that only the operator knows of the restore.
 #[test]
-fn a_copied_file_restored_is_said_to_be_by_the_operator() {
+fn a_restored_file_is_declared_by_the_operator() {
     let site = Embedded::new("restored_by_hand");
     let mut changes = site.work_through("first", CLIENTS);
     std::fs::copy(site.file("tenure.db"), site.file("backup.db")).expect("a copy");
@@ -281,20 +281,20 @@ fn a_copied_file_restored_is_said_to_be_by_the_operator() {
     });
     let said = site.tenure.json(&["restored"]).remove(0);
     changes.extend(site.work_through("after", 3 * CLIENTS));
-    assert_told_apart(&changes);
-    assert_all_heard(&changes, &site.journal());
+    assert_ids_are_unique(&changes);
+    assert_all_published(&changes, &site.journal());
     assert_eq!(epochs(&changes).last().copied(), said["epoch"].as_str());
     site.tenure.assert_no_drift();
 }
 
 #[test]
-fn a_file_that_is_replaced_under_a_running_worker_ends_it() {
+fn a_worker_exits_when_its_file_is_replaced() {
     let site = Embedded::new("replaced");
     site.work_through("first", CLIENTS);
     std::fs::copy(site.file("tenure.db"), site.file("backup.db")).expect("a copy");
     let mut worker = site.tenure.run();
     std::fs::rename(site.file("backup.db"), site.file("tenure.db")).expect("replaced");
-    let status = worker.ended(Duration::from_mins(1)).expect("it ends");
+    let status = worker.ended(Duration::from_mins(1)).expect("it exits");
     assert_eq!(status.code(), Some(1));
     assert!(
         worker

@@ -1,8 +1,7 @@
-//! Passwords and tokens: the real binary, in good order and in every kind of trouble, at the most talkative, never
-//! tells one.
+//! Passwords and tokens never appear in the output of the binary, at the most verbose log level, in normal operation and in
+//! every kind of failure.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -12,28 +11,28 @@ use crate::support::tenure::{Running, Tenure};
 const STORE: &str = "xyzzy-store-hush";
 const BROKER: &str = "plugh-broker-hush";
 const TOKEN: &str = "plover-token-hush";
-/// A part of each.
-const HUSH: &str = "-hush";
+/// A part of each secret.
+const MARK: &str = "-hush";
 
-/// Everything that can speak, libraries too.
-const LOUD: &str = "trace,lapin=trace,sqlx=trace,rustls=trace,hyper=trace,tokio_cron_scheduler=trace";
+/// The most verbose level, for libraries too.
+const VERBOSE: &str = "trace,lapin=trace,sqlx=trace,rustls=trace,hyper=trace,tokio_cron_scheduler=trace";
 
-fn told_nothing(what: &str, said: &str) {
-    let told: Vec<&str> = said.lines().filter(|line| line.contains(HUSH)).collect();
-    assert!(told.is_empty(), "{what} tells: {told:#?}");
+fn assert_no_secrets(what: &str, said: &str) {
+    let leaks: Vec<&str> = said.lines().filter(|line| line.contains(MARK)).collect();
+    assert!(leaks.is_empty(), "{what} leaks: {leaks:#?}");
 }
 
-/// A way to call the binary with these settings, and as loud as it gets.
-fn loud(folder: &Path, store: &str, broker: &str) -> Tenure {
+/// The binary with these settings and the most verbose log.
+fn verbose(folder: &Path, store: &str, broker: &str) -> Tenure {
     Tenure::new(
         folder,
         &[
             ("DATABASE_URL", store),
             ("AMQP_URL", broker),
             ("TENURE_HTTP__TOKEN", TOKEN),
-            ("TENURE_LOG__LEVEL", LOUD),
+            ("TENURE_LOG__LEVEL", VERBOSE),
             ("RUST_BACKTRACE", "1"),
-            // Unless it is started on a free port.
+            // `start` sets a free port.
             ("TENURE_HTTP__LISTEN", ""),
         ],
     )
@@ -43,19 +42,19 @@ fn call(tenure: &Tenure, args: &[&str]) -> String {
     let output = tenure.call(args);
     let said =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    told_nothing(&format!("{args:?}"), &said);
+    assert_no_secrets(&format!("{args:?}"), &said);
     said
 }
 
-/// Runs it until its log has these words, or for a while.
+/// Runs the worker until its log has this text and `/readyz` gives a reason.
 fn run_until(tenure: &Tenure, words: &str) {
     let running = tenure.start();
     running.wait_until(words, || running.log().contains(words));
-    std::thread::sleep(Duration::from_millis(500));
-    told_nothing("/readyz", &running.get("/readyz").1);
+    running.wait_until("unready", || running.get("/readyz").0 == 503);
+    assert_no_secrets("/readyz", &running.get("/readyz").1);
     let log = running.log();
     running.stop();
-    told_nothing(words, &log);
+    assert_no_secrets(words, &log);
 }
 
 fn nowhere() -> (String, String) {
@@ -66,7 +65,7 @@ fn nowhere() -> (String, String) {
 }
 
 #[test]
-fn settings_are_shown_without_secrets() {
+fn the_configuration_is_shown_without_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, broker) = nowhere();
     for parameters in [
@@ -76,14 +75,14 @@ fn settings_are_shown_without_secrets() {
     ] {
         let store = format!("{store}{parameters}");
         for args in [&["config"][..], &["config", "--json"]] {
-            let said = call(&loud(folder.path(), &store, &broker), args);
+            let said = call(&verbose(folder.path(), &store, &broker), args);
             assert!(said.contains("***"), "{said}");
         }
     }
 }
 
 #[test]
-fn urls_that_cannot_be_are_refused_without_their_passwords() {
+fn errors_about_invalid_urls_contain_no_passwords() {
     let folder = tempfile::tempdir().expect("a folder");
     for (store, broker) in [
         (format!("postgres://u:{STORE}@h:port/n"), String::new()),
@@ -106,7 +105,7 @@ fn urls_that_cannot_be_are_refused_without_their_passwords() {
         (String::new(), format!("http://u:{BROKER}@h/v")),
         (String::new(), format!("amqp://h/v?password={BROKER}")),
     ] {
-        let tenure = loud(folder.path(), &store, &broker);
+        let tenure = verbose(folder.path(), &store, &broker);
         assert_eq!(tenure.call(&["config"]).status.code(), Some(2), "{store}{broker}");
         for command in ["run", "config", "migrate"] {
             call(&tenure, &[command]);
@@ -115,17 +114,17 @@ fn urls_that_cannot_be_are_refused_without_their_passwords() {
 }
 
 #[test]
-fn servers_that_are_not_there_are_told_of_without_passwords() {
+fn errors_about_unavailable_servers_contain_no_passwords() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, broker) = nowhere();
-    call(&loud(folder.path(), &store, &broker), &["migrate"]);
-    call(&loud(folder.path(), "", &broker), &["publish", "-"]);
-    run_until(&loud(folder.path(), &store, &broker), "waiting for the store");
-    run_until(&loud(folder.path(), "", &broker), "trying again and again");
+    call(&verbose(folder.path(), &store, &broker), &["migrate"]);
+    call(&verbose(folder.path(), "", &broker), &["publish", "-"]);
+    run_until(&verbose(folder.path(), &store, &broker), "waiting for the store");
+    run_until(&verbose(folder.path(), "", &broker), "trying again and again");
 }
 
 #[test]
-fn passwords_that_are_wrong_and_tls_that_is_not_there_tell_nothing() {
+fn errors_about_wrong_passwords_and_missing_tls_contain_no_secrets() {
     let database = Postgres::own();
     let name = database.database("secrets");
     database.add_user("quiet", "another");
@@ -135,30 +134,30 @@ fn passwords_that_are_wrong_and_tls_that_is_not_there_tell_nothing() {
         database.port(),
         name_in(&name)
     );
-    let said = call(&loud(folder.path(), &store, ""), &["migrate"]);
+    let said = call(&verbose(folder.path(), &store, ""), &["migrate"]);
     assert!(said.contains("password authentication failed"), "{said}");
-    call(&loud(folder.path(), &store, ""), &["run"]);
+    call(&verbose(folder.path(), &store, ""), &["run"]);
     call(
-        &loud(folder.path(), &format!("{store}?sslmode=verify-full"), ""),
+        &verbose(folder.path(), &format!("{store}?sslmode=verify-full"), ""),
         &["migrate"],
     );
 
     let vhost = RabbitMq::shared().vhost("secrets_wrong");
     let port = RabbitMq::shared().port();
     let broker = |scheme: &str| format!("{scheme}://guest:{BROKER}@127.0.0.1:{port}/{}", name_in(&vhost));
-    call(&loud(folder.path(), "", &broker("amqp")), &["publish", "-"]);
+    call(&verbose(folder.path(), "", &broker("amqp")), &["publish", "-"]);
     run_until(
-        &loud(folder.path(), "", &broker("amqp")),
+        &verbose(folder.path(), "", &broker("amqp")),
         "trying again and again",
     );
     run_until(
-        &loud(folder.path(), "", &broker("amqps")),
+        &verbose(folder.path(), "", &broker("amqps")),
         "trying again and again",
     );
 }
 
 #[test]
-fn a_worker_in_good_order_tells_nothing_either() {
+fn a_running_worker_reveals_no_secrets() {
     let database = Postgres::own();
     let name = database.database("secrets");
     database.add_user("quiet", STORE);
@@ -187,7 +186,7 @@ fn a_worker_in_good_order_tells_nothing_either() {
     );
 
     let folder = tempfile::tempdir().expect("a folder");
-    let tenure = loud(folder.path(), &store, &broker);
+    let tenure = verbose(folder.path(), &store, &broker);
     let running: Running = tenure.run();
     let event = json!({
         "specversion": "1.0", "id": "1", "source": "/space", "type": "client.added", "subject": "p/c",
@@ -196,7 +195,7 @@ fn a_worker_in_good_order_tells_nothing_either() {
     let file = folder.path().join("event.ndjson");
     std::fs::write(&file, event.to_string()).expect("a file");
     call(&tenure, &["publish", &file.to_string_lossy()]);
-    running.wait_until("taken", || {
+    running.wait_until("ingested", || {
         call(&tenure, &["client", "list", "--json"]).contains("\"client\"")
     });
     for (path, status) in [
@@ -206,7 +205,7 @@ fn a_worker_in_good_order_tells_nothing_either() {
     ] {
         let (answered, body) = running.get(path);
         assert_eq!(answered, status, "{path}: {body}");
-        told_nothing(path, &body);
+        assert_no_secrets(path, &body);
     }
     let metrics = tokio::runtime::Runtime::new()
         .expect("a runtime")
@@ -217,10 +216,10 @@ fn a_worker_in_good_order_tells_nothing_either() {
             asked.send().await.expect("an answer").text().await.expect("text")
         });
     assert!(metrics.contains("tenure_events_total"), "{metrics}");
-    told_nothing("/metrics", &metrics);
-    told_nothing("the process list", &running.command_line());
+    assert_no_secrets("/metrics", &metrics);
+    assert_no_secrets("the process list", &running.command_line());
     let log = running.log();
     assert!(running.stop().success());
-    assert!(log.contains("TRACE"), "not as loud as it should be: {log}");
-    told_nothing("the log", &log);
+    assert!(log.contains("TRACE"), "no trace lines: {log}");
+    assert_no_secrets("the log", &log);
 }

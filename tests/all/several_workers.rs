@@ -1,4 +1,4 @@
-//! Three real workers on the same servers: they share lanes, sweeps and the relay's lead, and take over from one another.
+//! Three workers on the same servers: they share lanes and sweeps, one leads the relay, and they take over from each other.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ const LANES: [&str; 4] = [
     "tenure.events.3",
 ];
 const CLIENTS: usize = 400;
-/// Of each client, in order.
+/// The number of events of each client, in order.
 const EVENTS: usize = 40;
 const ALL: usize = CLIENTS * EVENTS;
 
-/// A worker with a name of its own, which writes small batches to four lanes.
+/// A worker with this name, four lanes and small batches.
 fn worker(site: &Site, name: &str) -> Running {
     site.tenure(&[
         ("HOSTNAME", name),
@@ -45,7 +45,7 @@ fn event(client: usize, number: usize, kind: &str, data: &Value) -> Value {
     })
 }
 
-/// Every client is added, and then gets one user after the other: out of order, that would be corrections.
+/// Adds every client and then its users one by one. Ingested out of order, they would cause corrections.
 fn publish(site: &Site) {
     let events = (0..EVENTS).flat_map(|number| {
         (0..CLIENTS).map(move |client| match number {
@@ -68,7 +68,7 @@ fn publish(site: &Site) {
         .ok(&["publish", &file]);
 }
 
-/// Nobody gets past this user of the first client, and so not through the lane that it is in.
+/// Blocks the lane of the first client at this user.
 fn at_user(site: &Site, number: usize) -> Gate<'_> {
     Gate::close(
         site,
@@ -76,8 +76,8 @@ fn at_user(site: &Site, number: usize) -> Gate<'_> {
     )
 }
 
-/// All were taken, in order, once.
-fn all_taken(site: &Site) {
+/// Asserts that all events were ingested once, in order.
+fn assert_all_ingested(site: &Site) {
     for lane in LANES {
         site.wait_for_depth(lane, 0);
     }
@@ -89,7 +89,7 @@ fn all_taken(site: &Site) {
     assert_eq!(
         site.count("journal where correction"),
         0,
-        "each client's in their order"
+        "each client's events in order"
     );
     assert_eq!(site.count("dead_letters"), 0);
     site.tenure(&[]).assert_no_drift();
@@ -106,19 +106,22 @@ fn the_lanes_of_a_worker_that_is_killed_are_taken_over_in_order() {
     let (second, third) = (worker(&site, "two"), worker(&site, "three"));
     let gate = at_user(&site, 10);
     publish(&site);
-    first.wait_until("in the midst", || gate.is_reached());
-    assert!(received(&first) > 0.5, "who came first has the lanes");
-    assert!(received(&second) + received(&third) < 0.5, "and nobody else");
+    first.wait_until("at the gate", || gate.is_reached());
+    assert!(received(&first) > 0.5, "the first worker consumes the lanes");
+    assert!(received(&second) + received(&third) < 0.5, "and no other does");
     drop(first);
     let taken_over = wait_until(Duration::from_secs(20), || {
         received(&second) + received(&third) > 0.5
     });
-    taken_over.expect("the others take over within seconds");
-    assert!(site.count("events") < ALL, "it was through before it was killed");
-    // Until now the transaction of the one that was killed was open.
+    taken_over.expect("another worker takes over within seconds");
+    assert!(
+        site.count("events") < ALL,
+        "the first worker finished before it was killed"
+    );
+    // Until now the transaction of the killed worker was open.
     gate.open();
-    second.wait_until("through", || site.count("events") == ALL);
-    all_taken(&site);
+    second.wait_until("done", || site.count("events") == ALL);
+    assert_all_ingested(&site);
     assert!(second.stop().success());
     assert!(third.stop().success());
 }
@@ -130,20 +133,20 @@ fn a_rolling_restart_under_load_loses_and_doubles_nothing() {
     let mut workers: Vec<Running> = names.iter().map(|name| worker(&site, name)).collect();
     let gates = [10, 20, 30].map(|number| at_user(&site, number));
     publish(&site);
-    // Each has the lanes when its turn comes: it is the one that has waited for the longest.
+    // The worker that waited longest gets the lanes, so each stops while it consumes them.
     for (name, gate) in names.into_iter().zip(gates) {
-        workers[0].wait_until("at work", || received(&workers[0]) > 0.5);
+        workers[0].wait_until("consuming", || received(&workers[0]) > 0.5);
         assert!(
             site.count("events") < ALL,
-            "it was through before {name} was stopped"
+            "all events were ingested before {name} stopped"
         );
         let stopped = workers.remove(0).stop_at(gate);
         assert!(stopped.success(), "{name}: {stopped}");
         workers.push(worker(&site, name));
     }
-    workers[0].wait_until("through", || site.count("events") == ALL);
-    all_taken(&site);
-    workers[0].wait_until("told", || site.count(UNPUBLISHED) == 0);
+    workers[0].wait_until("done", || site.count("events") == ALL);
+    assert_all_ingested(&site);
+    workers[0].wait_until("published", || site.count(UNPUBLISHED) == 0);
     for worker in workers {
         assert!(worker.stop().success());
     }
@@ -172,7 +175,7 @@ fn sweeps_are_shared_and_recorded_once_a_tick() {
             ("TENURE_SWEEPS__CHUNK", "2"),
             ("TENURE_SWEEPS__STALLED_INVITATIONS__CRON", "* * * * * *"),
             ("TENURE_INVITATIONS__STALLED_AFTER", stalled_after),
-            // In force soon, and whatever it changes.
+            // The policy takes effect soon, however many clients it changes.
             ("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s"),
             ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
         ];
@@ -185,11 +188,11 @@ fn sweeps_are_shared_and_recorded_once_a_tick() {
     let stalled = "journal where change = 'invitation.stalled'";
     assert_eq!(site.count(stalled), 0, "nothing is due yet");
     let gate = Gate::close(&site, "new.change = 'invitation.stalled' and new.client = 'c500'");
-    // With what this one was told, everything is, for all of them and at the same moment.
+    // The policy of this worker makes everything due, for all workers at the same moment.
     workers.push(sweeper("four", "1d"));
     let runs = "sweep_runs where sweep = 'stalled-invitations'";
-    // Whoever has the client at the gate soon does no more: the rest is left to the others.
-    workers[0].wait_until("swept but for a few", || site.count(stalled) > INVITED - 5);
+    // The worker at the gate waits, and the others sweep the rest.
+    workers[0].wait_until("almost all swept", || site.count(stalled) > INVITED - 5);
     gate.open();
     workers[0].wait_until("swept", || site.count(stalled) == INVITED);
     let so_far = site.count(runs);
@@ -198,7 +201,7 @@ fn sweeps_are_shared_and_recorded_once_a_tick() {
     assert_eq!(
         site.sql(&format!("select sum(changed) from {runs}")),
         INVITED.to_string(),
-        "what was done is counted once"
+        "each change is counted once"
     );
     let mut shares = Vec::new();
     let all = f64::from(u32::try_from(INVITED).expect("a count"));
@@ -210,7 +213,7 @@ fn sweeps_are_shared_and_recorded_once_a_tick() {
     });
     assert!(
         shares.iter().filter(|share| **share > 0.5).count() > 1,
-        "one did it all: {shares:?}"
+        "a single worker swept all: {shares:?}"
     );
     let ticks = site.sql(&format!("select count(distinct scheduled_at) from {runs}"));
     assert_eq!(ticks, site.count(runs).to_string());
@@ -219,7 +222,7 @@ fn sweeps_are_shared_and_recorded_once_a_tick() {
     }
 }
 
-/// A queue for all changes.
+/// Declares a durable queue for all changes.
 pub(crate) async fn listen(url: &str) {
     let connection = Connection::connect(url, ConnectionProperties::default())
         .await
@@ -232,10 +235,10 @@ pub(crate) async fn listen(url: &str) {
     let (changes, none) = ("tenure.changes", FieldTable::default());
     let declared = channel.exchange_declare(changes.into(), ExchangeKind::Topic, durable, none.clone());
     declared.await.expect("an exchange");
-    let queue = channel.queue_declare("listener".into(), QueueDeclareOptions::durable(), none.clone());
+    let queue = channel.queue_declare("subscriber".into(), QueueDeclareOptions::durable(), none.clone());
     queue.await.expect("a queue");
     let bound = channel.queue_bind(
-        "listener".into(),
+        "subscriber".into(),
         changes.into(),
         "#".into(),
         QueueBindOptions::default(),
@@ -261,12 +264,12 @@ async fn one_relay_leads_and_another_takes_over_when_it_is_killed() {
         let first = leader();
         workers.extend([worker(&site, "two"), worker(&site, "three")]);
         publish(&site);
-        workers[0].wait_until("told", || {
+        workers[0].wait_until("published", || {
             site.count("events") == ALL && site.count(UNPUBLISHED) == 0
         });
-        // Three relays, and every change once.
-        let told = site.count("journal");
-        site.wait_for_depth("listener", told);
+        // Three relays, and each change once.
+        let published = site.count("journal");
+        site.wait_for_depth("subscriber", published);
         assert_eq!(leader(), first);
 
         let late = |client| event(client, EVENTS, "user.added", &json!({ "user_id": "late" }));
@@ -275,10 +278,10 @@ async fn one_relay_leads_and_another_takes_over_when_it_is_killed() {
         site.tenure(&[("TENURE_BROKER__LANES", "4")])
             .ok(&["publish", &file]);
         workers[0].wait_until("led by another", || !leader().is_empty() && leader() != first);
-        workers[0].wait_until("told", || {
+        workers[0].wait_until("published", || {
             site.count("events") == ALL + CLIENTS && site.count(UNPUBLISHED) == 0
         });
-        site.wait_for_depth("listener", told + CLIENTS);
+        site.wait_for_depth("subscriber", published + CLIENTS);
         let vhost = name_in(&site.amqp);
         assert_eq!(RabbitMq::shared().queue_depth(vhost, "tenure.dead"), Some(0));
         for worker in workers {

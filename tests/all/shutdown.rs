@@ -1,5 +1,5 @@
-//! Stopping the real binary: what is in hand is finished and told, the rest is left to others, and nothing holds it up for
-//! ever.
+//! Stopping the binary: it finishes and publishes unacknowledged batches, leaves the rest to other workers, and nothing
+//! blocks it forever.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -17,7 +17,7 @@ use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::site::{Site, UNPUBLISHED};
 use crate::support::tenure::{Running, Tenure};
 
-/// So many clients are added, one event each, in the order of their numbers.
+/// One `client.added` event for each of this many clients.
 fn added(clients: usize) -> impl Iterator<Item = Value> {
     (0..clients).map(|n| {
         json!({
@@ -34,7 +34,7 @@ fn a_stop_under_load_accounts_for_every_event() {
     let small_batches = [
         ("TENURE_BROKER__BATCH_MAX", "20"),
         ("TENURE_BROKER__PREFETCH", "400"),
-        // Heartbeats would be counted, too.
+        // Heartbeats would be counted too.
         ("TENURE_BROKER__HEARTBEAT", "1h"),
     ];
     let tenure = site.tenure(&small_batches);
@@ -45,27 +45,27 @@ fn a_stop_under_load_accounts_for_every_event() {
     let stopped = tenure.run().stop_at(gate);
     assert!(stopped.success(), "{stopped}");
 
-    let taken = site.count("events");
-    assert!((300..ALL).contains(&taken), "{taken}: it was to stop at 300");
-    // What is committed is acknowledged, and what is not is still there.
-    site.wait_for_depth("tenure.events.0", ALL - taken);
-    assert_eq!(site.count(UNPUBLISHED), 0, "what the last batches wrote is told");
+    let ingested = site.count("events");
+    assert!(
+        (300..ALL).contains(&ingested),
+        "{ingested} events: the gate is at 300"
+    );
+    // The committed events are acknowledged, and the others are still in the queue.
+    site.wait_for_depth("tenure.events.0", ALL - ingested);
+    assert_eq!(site.count(UNPUBLISHED), 0, "the last batches are published");
 
     let running = tenure.run();
-    running.wait_until("through", || site.count("events") == ALL);
+    running.wait_until("done", || site.count("events") == ALL);
     site.wait_for_depth("tenure.events.0", 0);
     let received = running.metric("tenure_broker_received_total");
-    let left = f64::from(u32::try_from(ALL - taken).expect("a count"));
-    assert!(
-        (received - left).abs() < 0.5,
-        "{received} came again or for the first time, not {left}"
-    );
+    let left = f64::from(u32::try_from(ALL - ingested).expect("a count"));
+    assert!((received - left).abs() < 0.5, "received {received}, not {left}");
     assert!(running.stop().success());
     assert_eq!(site.count("events where outcome <> 'applied'"), 0);
     assert_eq!(site.count("dead_letters"), 0);
 }
 
-/// A worker with a batch in hand that the store does not answer to. Events are published meanwhile by another way.
+/// A worker with an unacknowledged batch, whose store does not answer. The events arrive past the proxy.
 fn hanging(site: &Site, proxy: &Proxy, shutdown: &str) -> Running {
     let through = proxy.url(&site.database);
     let tenure = site.tenure(&[("DATABASE_URL", &through), ("TENURE_SHUTDOWN__TIMEOUT", shutdown)]);
@@ -73,7 +73,7 @@ fn hanging(site: &Site, proxy: &Proxy, shutdown: &str) -> Running {
     proxy.stall();
     let file = site.file(added(10));
     site.tenure(&[]).ok(&["publish", &file]);
-    running.wait_until("with a batch in hand", || {
+    running.wait_until("with an unacknowledged batch", || {
         let lane = RabbitMq::shared().queue(name_in(&site.amqp), "tenure.events.0");
         lane.is_some_and(|lane| lane["messages_unacknowledged"] == 10)
     });
@@ -81,7 +81,7 @@ fn hanging(site: &Site, proxy: &Proxy, shutdown: &str) -> Running {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once_while_the_store_hangs() {
+fn a_second_signal_exits_at_once_while_the_store_hangs() {
     let site = Site::new("second_signal");
     let proxy = Proxy::to(Postgres::shared().port());
     let mut running = hanging(&site, &proxy, "1h");
@@ -92,7 +92,7 @@ fn a_second_signal_ends_it_at_once_while_the_store_hangs() {
     running.signal(Signal::SIGTERM);
     let status = running
         .ended(Duration::from_secs(30))
-        .expect("it ends within moments");
+        .expect("it exits within moments");
     assert_eq!(status.code(), Some(1));
     assert!(
         running.log().contains("second signal; nothing is lost"),
@@ -103,18 +103,18 @@ fn a_second_signal_ends_it_at_once_while_the_store_hangs() {
 }
 
 #[test]
-fn a_stop_that_exceeds_its_time_says_what_was_unfinished() {
+fn a_stop_that_times_out_names_the_unfinished_part() {
     let site = Site::new("unfinished");
     let proxy = Proxy::to(Postgres::shared().port());
     let mut running = hanging(&site, &proxy, "1s");
     running.signal(Signal::SIGINT);
-    let status = running.ended(Duration::from_mins(1)).expect("it ends");
+    let status = running.ended(Duration::from_mins(1)).expect("it exits");
     assert_eq!(status.code(), Some(1));
     let log = running.log();
     let last = log
         .lines()
         .rfind(|line| line.contains("stopped with work in hand"))
-        .expect("a last word");
+        .expect("a last line");
     assert!(
         last.contains("after 1 s (shutdown.timeout)") && last.contains("broker"),
         "{last}"
@@ -122,7 +122,7 @@ fn a_stop_that_exceeds_its_time_says_what_was_unfinished() {
     site.wait_for_depth("tenure.events.0", 10);
 }
 
-/// Nor are deliveries used up: a worker that starts meanwhile takes nothing.
+/// It uses up no deliveries either: a worker that starts meanwhile consumes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_table_does_not_hold_up_a_stop() {
     const EVENTS: usize = 30;
@@ -138,7 +138,7 @@ async fn a_locked_table_does_not_hold_up_a_stop() {
         let lane = RabbitMq::shared().queue(name_in(&site.amqp), "tenure.events.0");
         lane.and_then(|lane| lane["messages_unacknowledged"].as_u64())
     };
-    running.wait_until("with messages in hand", || held() >= Some(EVENTS as u64));
+    running.wait_until("with unacknowledged messages", || held() >= Some(EVENTS as u64));
     let stopped = running.stop();
     assert!(stopped.success(), "{stopped}");
     for _ in 0..2 {
@@ -150,7 +150,7 @@ async fn a_locked_table_does_not_hold_up_a_stop() {
     }
     transaction.rollback().await.expect("rolled back");
     let running = tenure.run();
-    running.wait_until("through", || site.count("events") == EVENTS);
+    running.wait_until("done", || site.count("events") == EVENTS);
     site.wait_for_depth("tenure.events.0", 0);
     assert_eq!(site.count("dead_letters"), 0);
     assert!(running.stop().success());
@@ -167,20 +167,20 @@ fn half_a_request_does_not_hold_up_a_stop() {
     let mut body = TcpStream::connect((Ipv4Addr::LOCALHOST, running.port)).expect("connected");
     body.write_all(b"POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{")
         .expect("sent");
-    // Both were read: a request that came after them is answered.
+    // The server has read both: it answers a later request.
     assert_eq!(running.get("/livez").0, 200);
     let stopped = running.stop();
     assert!(stopped.success(), "{stopped}");
     let mut rest = Vec::new();
     let _ = head.read_to_end(&mut rest);
-    assert!(rest.is_empty(), "nothing was asked, nothing is answered");
+    assert!(rest.is_empty(), "an incomplete request gets no response");
 }
 
 #[test]
 fn a_sweep_stops_at_its_next_chunk_and_the_next_run_goes_on() {
     const ALL: usize = 2_000;
     let site = Site::alone("stop_sweep");
-    // Nothing is due yet; with what the workers are told, everything is.
+    // Nothing is due with the default policy. With the policy of the workers, everything is.
     let ago = |days| (SystemClock.now() - TimeDelta::days(days)).to_rfc3339();
     let event = |n: usize, kind: &str, time: String, data: Value| {
         json!({
@@ -201,7 +201,7 @@ fn a_sweep_stops_at_its_next_chunk_and_the_next_run_goes_on() {
         ("TENURE_SWEEPS__CHUNK", "1"),
         ("TENURE_SWEEPS__STALLED_INVITATIONS__CRON", "* * * * * *"),
         ("TENURE_INVITATIONS__STALLED_AFTER", "1d"),
-        // In force soon, and whatever it changes.
+        // The policy takes effect soon, however many clients it changes.
         ("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s"),
         ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
     ]);
@@ -211,17 +211,17 @@ fn a_sweep_stops_at_its_next_chunk_and_the_next_run_goes_on() {
     let stopped = tenure.run().stop_at(gate);
     assert!(stopped.success(), "{stopped}");
     let swept = site.count(stalled);
-    assert!(swept < ALL, "it went on when the gate was opened");
+    assert!(swept < ALL, "it continued after the gate opened");
     let runs = "sweep_runs where sweep = 'stalled-invitations'";
     let changed = || site.sql(&format!("select sum(changed) from {runs}"));
     assert_eq!(
         site.count(&format!("{runs} and error like 'stopped before the last chunk%'")),
         1
     );
-    assert_eq!(changed(), swept.to_string(), "the run is kept as far as it went");
-    assert_eq!(site.count(UNPUBLISHED), 0, "and what it wrote is told");
+    assert_eq!(changed(), swept.to_string(), "the run is recorded up to the stop");
+    assert_eq!(site.count(UNPUBLISHED), 0, "its changes are published");
     let running = tenure.run();
-    running.wait_until("through", || site.count(stalled) == ALL);
+    running.wait_until("done", || site.count(stalled) == ALL);
     running.wait_until("recorded", || changed() == ALL.to_string());
     assert!(running.stop().success());
 }

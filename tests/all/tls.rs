@@ -1,5 +1,5 @@
-//! TLS to both servers, with certificates of an authority that is made here: who is let in, and what is said to whom
-//! is not.
+//! TLS to both servers, with certificates from an authority that the test creates: which connections succeed, and what the
+//! errors say.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::Tenure;
 
-/// In every URL here: it must never be shown.
+/// The password in every URL here. No output may contain it.
 const PASSWORD: &str = "hunter2-hush";
 
 struct Authority {
@@ -46,7 +46,7 @@ fn written(folder: &Path, name: &str, text: &str) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// Runs a command that must fail, and must say all of these words.
+/// Runs a command that must fail, with all of these texts in its output.
 fn refused(tenure: &Tenure, args: &[&str], words: &[&str]) {
     let output = tenure.call(args);
     let said =
@@ -59,7 +59,7 @@ fn refused(tenure: &Tenure, args: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn postgresql_by_its_certificate() {
+fn postgresql_certificates_are_verified() {
     let server = Postgres::own();
     let database = server.database("tls");
     let folder = tempfile::tempdir().expect("a folder");
@@ -98,7 +98,7 @@ fn postgresql_by_its_certificate() {
     assert!(running.stop().success());
 }
 
-/// In a URL an IPv6 address is in brackets, which are no part of it.
+/// A URL has an IPv6 address in brackets, which are not part of the address.
 #[test]
 fn postgresql_at_an_ipv6_address() {
     let server = Postgres::with_settings(&["listen_addresses=127.0.0.1,::1"]);
@@ -121,7 +121,7 @@ fn postgresql_at_an_ipv6_address() {
 }
 
 #[test]
-fn rabbitmq_by_its_certificate_and_ours() {
+fn rabbitmq_and_tenure_verify_each_others_certificates() {
     let broker = RabbitMq::own();
     let plain = broker.vhost("tls");
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
@@ -188,12 +188,12 @@ fn rabbitmq_by_its_certificate_and_ours() {
     );
 
     let running = at("localhost", port, &our_file, Some(&good)).run();
-    running.wait_until("taken", || running.get("/v1/partners/p/clients/c").0 == 200);
+    running.wait_until("ingested", || running.get("/v1/partners/p/clients/c").0 == 200);
     assert!(running.stop().success());
 }
 
 #[test]
-fn files_that_are_not_there_or_hold_nothing_are_named_before_anything_is_asked() {
+fn missing_and_empty_files_are_reported_before_any_connection() {
     let folder = tempfile::tempdir().expect("a folder");
     let empty = written(folder.path(), "empty.pem", "nothing");
     let url = |name: &str| format!("amqps://guest:{PASSWORD}@{name}/%2f");

@@ -1,4 +1,4 @@
-//! Two versions at work together, as in a rolling upgrade.
+//! A rolling upgrade: an older and a newer worker run at the same time.
 
 use serde_json::{Value, json};
 
@@ -23,10 +23,9 @@ fn publish(site: &Site, round: &str) {
     site.tenure(&[]).ok(&["publish", &file]);
 }
 
-/// The newer version migrates under load, while the older one has the lanes. From then on the older one writes nothing; what
-/// it holds comes to the newer one. `TENURE_TEST_PREVIOUS` names the binary of the version before, where there is one
-/// (`tests/run` builds it from the last tag); else this version is both, and what the migration to come would do is done by
-/// hand.
+/// The newer version migrates under load, while the older one consumes the lanes. From then on the older one writes nothing,
+/// and the newer one receives its unacknowledged messages. `TENURE_TEST_PREVIOUS` names the binary of the previous version,
+/// which `tests/run` builds from the last tag. Without it this version is both, and SQL does what the next migration would.
 #[test]
 fn an_older_worker_writes_nothing_once_a_newer_one_has_migrated() {
     let site = Site::new("upgrade");
@@ -40,7 +39,7 @@ fn an_older_worker_writes_nothing_once_a_newer_one_has_migrated() {
     };
     let mut older = start(&[("HOSTNAME", "older")], previous.as_deref());
     publish(&site, "before");
-    older.wait_until("at work", || site.count("events") > 0);
+    older.wait_until("ingesting", || site.count("events") > 0);
     let newer = previous.as_ref().map(|_| start(&[("HOSTNAME", "newer")], None));
     if newer.is_none() {
         site.sql(
@@ -49,18 +48,22 @@ fn an_older_worker_writes_nothing_once_a_newer_one_has_migrated() {
     }
     let written = site.count("events");
     publish(&site, "after");
-    // A version from before the check says so in its log, and is stopped by whoever upgrades; the others end by themselves.
+    // A version without the check logs it, and the operator stops it; the others exit.
     older.wait_until("refused", || older.log().contains("start the newer version"));
     if newer.is_none() {
-        let status = older.ended(std::time::Duration::from_mins(1)).expect("it ends");
+        let status = older.ended(std::time::Duration::from_mins(1)).expect("it exits");
         assert_eq!(status.code(), Some(1), "{}", older.log());
-        assert_eq!(site.count("events"), written, "it wrote nothing more");
+        assert_eq!(
+            site.count("events"),
+            written,
+            "it wrote nothing after the migration"
+        );
         site.sql("update schema_compat set min_writer = 5");
     } else {
         drop(older);
     }
     let newer = newer.unwrap_or_else(|| start(&[("HOSTNAME", "newer")], None));
-    newer.wait_until("through", || {
+    newer.wait_until("done", || {
         site.count("events where outcome = 'applied'") == 2 * CLIENTS && site.count(UNPUBLISHED) == 0
     });
     assert_eq!(site.count("dead_letters"), 0);

@@ -1,4 +1,4 @@
-//! The worker as a whole, in this process: it begins, waits for what is missing, and ends in good order.
+//! The worker, run in the test process: start, wait for the store, shutdown.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -39,11 +39,11 @@ impl Worker {
         }
     }
 
-    /// Waits until the worker answers, and its answer is as it should be.
+    /// Waits until the response of `/readyz` matches.
     async fn ready_when(&self, enough: impl Fn(StatusCode, &Value) -> bool) -> Value {
         let mut last = None;
         for _ in 0..500 {
-            assert!(!self.task.is_finished(), "the worker has ended");
+            assert!(!self.task.is_finished(), "the worker exited");
             if let Ok(response) = reqwest::get(format!("{}/readyz", self.base)).await {
                 let status = response.status();
                 let body: Value = response.json().await.unwrap();
@@ -54,14 +54,14 @@ impl Worker {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("not within 10 s; the last answer: {last:?}");
+        panic!("timed out after 10 s; the last response: {last:?}");
     }
 
     async fn end(self) -> Result<(), WorkerError> {
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(15), self.task)
             .await
-            .expect("it ends in time")
+            .expect("it stops in time")
             .unwrap()
     }
 }
@@ -71,7 +71,7 @@ fn embedded(folder: &TempDir) -> String {
 }
 
 #[tokio::test]
-async fn embedded_it_is_ready_takes_events_and_ends_in_good_order() {
+async fn an_embedded_worker_becomes_ready_ingests_events_and_stops() {
     let folder = tempfile::tempdir().unwrap();
     let worker = Worker::start(&embedded(&folder), free_port());
     let body = worker.ready_when(|status, _| status == StatusCode::OK).await;
@@ -91,7 +91,7 @@ async fn embedded_it_is_ready_takes_events_and_ends_in_good_order() {
         .await
         .unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    // What was missed is made up for at once, by every sweep.
+    // Every sweep makes up for its missed tick at once.
     worker
         .ready_when(|_, body| {
             let parts = body["checks"]["scheduler"]["parts"].as_object().unwrap();
@@ -102,7 +102,7 @@ async fn embedded_it_is_ready_takes_events_and_ends_in_good_order() {
         .await;
     worker.end().await.unwrap();
 
-    // And again, with what is there.
+    // A second worker finds the stored client.
     let worker = Worker::start(&embedded(&folder), free_port());
     worker.ready_when(|status, _| status == StatusCode::OK).await;
     let client = reqwest::get(format!("{}/v1/partners/acme/clients/bakery", worker.base))
@@ -113,21 +113,28 @@ async fn embedded_it_is_ready_takes_events_and_ends_in_good_order() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_is_waited_for() {
-    let nowhere = format!("postgres://nobody@127.0.0.1:{}/nothing", free_port());
-    let worker = Worker::start(&nowhere, free_port());
+async fn a_worker_waits_for_an_unavailable_store() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let worker = Worker::start(
+        &format!("postgres://nobody@127.0.0.1:{port}/nothing"),
+        free_port(),
+    );
     let body = worker.ready_when(|_, _| true).await;
     assert_eq!(body["ready"], false);
     assert_eq!(body["checks"]["store"]["ok"], false);
     let alive = reqwest::get(format!("{}/livez", worker.base)).await.unwrap();
     assert_eq!(alive.status(), StatusCode::OK);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    for _ in 0..3 {
+        let attempt = tokio::time::timeout(Duration::from_secs(30), listener.accept()).await;
+        drop(attempt.expect("another attempt").unwrap());
+    }
     assert!(!worker.task.is_finished());
     worker.end().await.unwrap();
 }
 
 #[tokio::test]
-async fn what_stops_it_from_beginning_is_named() {
+async fn a_failed_start_names_the_setting() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let worker = Worker::start(&embedded(&folder), taken.local_addr().unwrap().port());

@@ -1,4 +1,4 @@
-//! A message as RabbitMQ might deliver it: its content type on the first line, a header on each of the following up to
+//! Fuzzes the message decoder. The input is a content type on the first line, a header on each following line up to
 //! an empty one, then the body.
 
 #![no_main]

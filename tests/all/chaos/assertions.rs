@@ -1,4 +1,4 @@
-//! What must be so in the end, by the oracle and by what the subscriber received.
+//! The assertions of the chaos test: stored state and published changes agree with the oracle.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,19 +7,19 @@ use tenure::clock::{Clock as _, SystemClock};
 
 use super::environment::Environment;
 use super::flow::Message;
-use super::subscriber::Heard;
+use super::subscriber::Received;
 use crate::oracle::{self, Oracle, Rules};
 
-pub fn pass(environment: &Environment, sent: &[Message], received: &Heard) {
+pub fn check(environment: &Environment, sent: &[Message], received: &Received) {
     environment.tenure.assert_no_drift();
     let logged = every_event_once(environment, sent);
     clients_as_the_oracle_says(environment, sent, received, &logged);
-    no_dead_letter_too_many(environment, sent);
-    told_in_order(environment, received);
+    dead_letters_are_the_broken_messages(environment, sent);
+    published_in_order(environment, received);
 }
 
-/// The log has every event, and nothing else. Of touches it keeps what can matter; the clients' last accesses
-/// tell about them.
+/// The event log has every event and nothing else. It drops touches that cannot matter; the clients' last accesses account
+/// for them.
 fn every_event_once(environment: &Environment, sent: &[Message]) -> HashSet<oracle::Name> {
     let logged: HashSet<oracle::Name> = rows(environment, "select source, id from events")
         .into_iter()
@@ -47,7 +47,7 @@ fn every_event_once(environment: &Environment, sent: &[Message]) -> HashSet<orac
 fn clients_as_the_oracle_says(
     environment: &Environment,
     sent: &[Message],
-    received: &Heard,
+    received: &Received,
     logged: &HashSet<oracle::Name>,
 ) {
     let mut oracle = Oracle::new(vec![(SystemClock.now(), Rules::default())]);
@@ -101,21 +101,24 @@ fn clients_as_the_oracle_says(
                 expected.view
             ));
         }
-        // A touch that was let go for its neighbours' sake is not refused in hindsight; that no other event is missing from
-        // the log is settled already.
+        // A touch that the log dropped has no refusal. `every_event_once` has checked that no other event is missing.
         let reasons = expected
             .refusals
             .into_iter()
             .filter(|(name, _)| logged.contains(name))
             .map(|(name, reason)| (name, reason.to_owned()));
-        let (reasons, kept) = (reasons.collect(), refused.remove(&client).unwrap_or_default());
-        if kept != reasons {
-            differences.push(format!("{client}\n  refused  {kept:?}\n  expected {reasons:?}"));
+        let (reasons, found_reasons) = (reasons.collect(), refused.remove(&client).unwrap_or_default());
+        if found_reasons != reasons {
+            differences.push(format!(
+                "{client}\n  refused  {found_reasons:?}\n  expected {reasons:?}"
+            ));
         }
-        let told = expected.view.as_ref().map(oracle::published_part);
-        if subscriber.known(&client) != told {
+        let published = expected.view.as_ref().map(oracle::published_part);
+        if subscriber.known(&client) != published {
             let known = subscriber.known(&client);
-            differences.push(format!("{client}\n  received    {known:?}\n  expected {told:?}"));
+            differences.push(format!(
+                "{client}\n  received {known:?}\n  expected {published:?}"
+            ));
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
@@ -123,8 +126,8 @@ fn clients_as_the_oracle_says(
     assert!(refused.is_empty(), "{refused:?}");
 }
 
-/// What could not be an event, and nothing else: no event was delivered too often.
-fn no_dead_letter_too_many(environment: &Environment, sent: &[Message]) {
+/// The dead letters are the broken messages and nothing else: no event exceeded the delivery limit.
+fn dead_letters_are_the_broken_messages(environment: &Environment, sent: &[Message]) {
     let broken: HashSet<&[u8]> = sent
         .iter()
         .filter(|message| message.event.is_none())
@@ -152,8 +155,8 @@ fn no_dead_letter_too_many(environment: &Environment, sent: &[Message]) {
     assert_eq!(dead.len(), broken.len(), "each once");
 }
 
-/// Every line of the journal was told, and nothing else; the first telling of each in the order of its client's.
-fn told_in_order(environment: &Environment, received: &Heard) {
+/// The published changes are the lines of the journal; the first publications of a client's lines are in order.
+fn published_in_order(environment: &Environment, received: &Received) {
     let mut journal: HashMap<String, Vec<String>> = HashMap::new();
     for row in rows(
         environment,
@@ -161,17 +164,17 @@ fn told_in_order(environment: &Environment, received: &Heard) {
     ) {
         journal.entry(row[0].clone()).or_default().push(row[1].clone());
     }
-    let mut told: HashMap<String, Vec<String>> = HashMap::new();
+    let mut published: HashMap<String, Vec<String>> = HashMap::new();
     for change in &received.changes {
         let subject = change["subject"].as_str().expect("text").to_owned();
-        // A new epoch would be received as one more line of the same number.
+        // A new epoch would appear as another line with the same number.
         let number = change["data"]["sequence"].to_string();
-        told.entry(subject).or_default().push(number);
+        published.entry(subject).or_default().push(number);
     }
     for (client, lines) in &journal {
-        assert_eq!(told.get(client), Some(lines), "{client}");
+        assert_eq!(published.get(client), Some(lines), "{client}");
     }
-    assert_eq!(told.len(), journal.len());
+    assert_eq!(published.len(), journal.len());
 }
 
 fn rows(environment: &Environment, query: &str) -> Vec<Vec<String>> {

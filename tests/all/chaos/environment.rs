@@ -1,4 +1,4 @@
-//! Where it happens: servers of the test's own, a proxy before each of them for the worker alone.
+//! The servers of the chaos test, with a proxy between each of them and the worker.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ pub struct Environment {
     pub rabbit: RabbitMq,
     pub to_postgres: Proxy,
     pub to_rabbit: Proxy,
-    /// As the worker calls it, by way of the proxies.
+    /// Runs the worker, which connects through the proxies.
     worker: Tenure,
-    /// As an operator calls it.
+    /// Runs commands, which connect directly.
     pub tenure: Tenure,
     database: String,
     pub amqp: String,
@@ -38,10 +38,10 @@ impl Environment {
             &[
                 ("DATABASE_URL", to_postgres.url(&database).as_str()),
                 ("AMQP_URL", to_rabbit.url(&amqp).as_str()),
-                // Small, so that whatever breaks finds something under way.
+                // Small, so that a fault hits unfinished work.
                 ("TENURE_BROKER__BATCH_MAX", "50"),
                 ("TENURE_BROKER__PREFETCH", "300"),
-                // A year comes at once.
+                // The events of a year arrive at once.
                 ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
                 ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", every_second),
                 ("TENURE_SWEEPS__SUBSCRIPTION_END__CRON", every_second),
@@ -63,8 +63,8 @@ impl Environment {
         }
     }
 
-    /// Waits until every sweep has gone up to a moment after all that was taken: timers wait for what is in the queues.
-    pub fn swept(&self) {
+    /// Waits until every sweep has covered the present. Timers wait for the messages in the queues.
+    pub fn wait_for_sweeps(&self) {
         let now = SystemClock.now();
         let swept = |sweep: &serde_json::Value| {
             let upto = sweep["last_run"]["upto"].as_str();
@@ -81,7 +81,7 @@ impl Environment {
         self.worker.start()
     }
 
-    /// Publishes, from now on, as much as it is allowed to.
+    /// Starts a publisher, which publishes as many messages as it is allowed to.
     pub fn publish(&self, messages: &[Message]) -> Flow {
         Flow::start(self.amqp.clone(), messages.to_vec())
     }

@@ -1,5 +1,4 @@
-//! What is done to the worker and to its servers. One strike follows the other when the worker has taken something new in
-//! between.
+//! The faults of the chaos test. The next fault follows when the worker has ingested something since the last one.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +11,12 @@ use super::flow::Flow;
 use crate::support::proxy::Cut;
 use crate::support::tenure::Running;
 
-/// RabbitMQ 3.10 that is killed within moments of making or recovering quorum queues may find them broken for good.
+/// RabbitMQ 3.10 may lose quorum queues for good when it is killed within moments of declaring or recovering them.
 const BROKER_SETTLES: Duration = Duration::from_secs(6);
 /// How long a stall lasts.
 const STALL: Duration = Duration::from_millis(700);
 
-/// How often what happens.
+/// The number of faults of each kind.
 pub struct Strikes {
     pub workers_killed: usize,
     pub databases_stopped: usize,
@@ -45,7 +44,7 @@ pub struct Faults<'g> {
 }
 
 impl<'g> Faults<'g> {
-    /// The first worker is at work, and has declared what it needs.
+    /// Starts the first worker and waits until it has declared its queues.
     pub fn new(environment: &'g Environment, seed: u64) -> Self {
         let worker = environment.start_worker();
         worker.wait_until("ready", || worker.get("/readyz").0 == 200);
@@ -61,8 +60,8 @@ impl<'g> Faults<'g> {
         }
     }
 
-    /// All strikes, in an order of chance, each in the middle of a new share of the events.
-    pub fn rage(&mut self, flow: &Flow, strikes: &Strikes) {
+    /// Injects all faults in random order, each at a random place in the next share of the events.
+    pub fn inject(&mut self, flow: &Flow, strikes: &Strikes) {
         let mut order = Vec::new();
         for (strike, times) in [
             (Strike::KillWorker, strikes.workers_killed),
@@ -75,20 +74,20 @@ impl<'g> Faults<'g> {
         order.shuffle(&mut self.rng);
         let share = flow.total() / (order.len() + 1);
         for (number, strike) in order.into_iter().enumerate() {
-            let before = self.taken();
+            let before = self.ingested();
             flow.release(share * (number + 1));
-            // Somewhere in this share.
+            // A random place in this share.
             let more = self.rng.random_range(1..=share / 8 + 1);
             self.wait_for_progress(before + more);
             if strike == Strike::KillBroker {
                 std::thread::sleep(BROKER_SETTLES.saturating_sub(self.broker_since.elapsed()));
             }
-            let (taken, began) = (self.taken(), Instant::now());
-            // The publisher has something under way, too.
+            let (ingested, began) = (self.ingested(), Instant::now());
+            // So that the publisher has unconfirmed messages too.
             flow.release(share * (number + 1) + share / 2);
             self.strike(strike);
             self.struck.push(strike);
-            self.wait_for_progress(taken + 1);
+            self.wait_for_progress(ingested + 1);
             self.longest_recovery = self.longest_recovery.max(began.elapsed());
         }
     }
@@ -124,7 +123,7 @@ impl<'g> Faults<'g> {
                 match self.rng.random_range(0..3) {
                     0 => proxy.cut(Cut::Close),
                     1 => proxy.cut(Cut::Reset),
-                    // The stall alone, or what was cut off when it ended.
+                    // The stall was the fault.
                     _ if stalled => {}
                     _ => {
                         environment.to_postgres.cut(Cut::Reset);
@@ -136,15 +135,15 @@ impl<'g> Faults<'g> {
         }
     }
 
-    /// Everything has come to rest: all is taken, and all is told.
+    /// Waits until all messages are ingested and all changes published.
     pub fn end(&mut self, flow: &Flow) -> Running {
         let environment = self.environment;
         let mut worker = self.worker.take().expect("a worker");
         assert_eq!(worker.ended(Duration::ZERO), None, "{}", worker.log());
-        worker.wait_until("published", || flow.confirmed() == flow.total());
+        worker.wait_until("sent", || flow.confirmed() == flow.total());
         environment.wait_for_empty("tenure.events.0");
         environment.wait_for_empty("tenure.dead");
-        worker.wait_until("told", || {
+        worker.wait_until("published", || {
             environment.count("journal where (xid, seq) > ((select xid from relay), (select seq from relay))")
                 == 0
         });
@@ -168,9 +167,9 @@ impl<'g> Faults<'g> {
         )
     }
 
-    /// How much the store holds: what has a row in the log, and the touches, of which a run takes nine bytes each. Towards
-    /// the end of the year nearly all that comes are touches.
-    fn taken(&self) -> usize {
+    /// The number of stored events and touches; a touch takes nine bytes of a run. Towards the end of the year nearly all
+    /// events are touches.
+    fn ingested(&self) -> usize {
         let touches = "(select coalesce(sum(length(open_run)), 0) from touches) \
                        + (select coalesce(sum(length(run)), 0) from touch_runs)";
         let held = format!("select (select count(*) from events) + ({touches}) / 9");
@@ -179,10 +178,10 @@ impl<'g> Faults<'g> {
 
     fn wait_for_progress(&self, upto: usize) {
         let worker = self.worker.as_ref().expect("a worker");
-        worker.wait_until("further", || self.taken() >= upto);
+        worker.wait_until("ahead", || self.ingested() >= upto);
     }
 
-    /// The figures of a worker end with it.
+    /// The metrics of a worker end with its process.
     fn note_metrics(&mut self) {
         let worker = self.worker.as_ref().expect("a worker");
         self.received += worker.metric("tenure_broker_received_total");

@@ -1,4 +1,4 @@
-//! What flows in: a seeded world, disordered further, published with confirms by an upstream app that outlives the broker.
+//! The publisher of the chaos test: seeded messages in disorder, with confirms, across restarts of the broker.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,20 +20,20 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// How long an answer of the broker is waited for.
+/// How long to wait for a response of the broker.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Messages that wait for their confirms at most.
+/// The most messages without a confirm.
 const WINDOW: usize = 100;
 
 #[derive(Clone, Debug)]
 pub struct Message {
     pub body: Vec<u8>,
-    /// None: it cannot be an event.
+    /// `None` if it is not a valid event.
     pub event: Option<Event>,
 }
 
-/// A year that has just ended. Its arrivals are late, doubled and broken as the world has it, and then mixed within
-/// stretches, and some doubled again.
+/// The past year. The messages are late, doubled and broken as in `World`; some are then doubled again and stretches
+/// shuffled.
 pub fn messages(seed: u64, clients: usize) -> Vec<Message> {
     let shape = Shape {
         seed,
@@ -64,7 +64,7 @@ pub fn messages(seed: u64, clients: usize) -> Vec<Message> {
     messages
 }
 
-/// A publisher at work.
+/// A running publisher.
 pub struct Flow {
     released: watch::Sender<usize>,
     confirmed: Arc<AtomicUsize>,
@@ -104,7 +104,7 @@ impl Flow {
         self.total
     }
 
-    /// So many may be published by now.
+    /// Allows the first `upto` messages to be published.
     pub fn release(&self, upto: usize) {
         self.released.send_replace(upto);
     }
@@ -113,7 +113,7 @@ impl Flow {
         self.confirmed.load(Ordering::SeqCst)
     }
 
-    /// Messages that were published again, because the broker went away before it confirmed them.
+    /// The number of messages that were published again because the broker went down before it confirmed them.
     pub fn republished(&self) -> usize {
         self.republished.load(Ordering::SeqCst)
     }
@@ -128,7 +128,7 @@ struct Upstream {
 }
 
 impl Upstream {
-    /// What was not confirmed when a connection ended is published again on the next one.
+    /// Publishes the unconfirmed messages of a connection again on the next one.
     async fn run(mut self) {
         while self.confirmed.load(Ordering::SeqCst) < self.messages.len() {
             if self.session().await.is_err() {
@@ -139,7 +139,7 @@ impl Upstream {
 
     async fn session(&mut self) -> Result<(), lapin::Error> {
         let connecting = Connection::connect(&self.url, ConnectionProperties::default());
-        // A broker that is killed just then may never answer, nor end the connection.
+        // A broker that is killed at this moment may neither answer nor close the connection.
         let Ok(connection) = timeout(PATIENCE, connecting).await else {
             return Ok(());
         };
@@ -167,7 +167,7 @@ impl Upstream {
                 Ok(Ok(Confirmation::Ack(None))) => {
                     self.confirmed.fetch_add(1, Ordering::SeqCst);
                 }
-                // Not taken, not answered, or it reached no queue: all from here on is published again.
+                // Rejected, unanswered or unroutable: publish all messages from here on again.
                 other => {
                     self.republished.fetch_add(flight.len() + 1, Ordering::SeqCst);
                     return other.unwrap_or(Ok(Confirmation::NotRequested)).map(drop);

@@ -1,4 +1,4 @@
-//! Who listens to `tenure.changes` with a durable queue, through all that happens to the broker.
+//! A subscriber to `tenure.changes` with a durable queue, which survives outages of the broker.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,27 +14,27 @@ use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-/// How long nothing new may come before it is taken for lost.
+/// How long to wait for the next change before it counts as lost.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What was heard, in the order of arrival, each change the first time that it came.
+/// The received changes, in order of their first arrival.
 #[derive(Clone, Debug, Default)]
-pub struct Heard {
+pub struct Received {
     pub changes: Vec<Value>,
-    /// When each was heard last, by its id.
+    /// The place of the last arrival of each id.
     last: HashMap<String, usize>,
     repeats: usize,
 }
 
-impl Heard {
-    /// The changes in the order in which each was heard for the last time.
+impl Received {
+    /// The changes in order of their last arrival.
     pub fn by_last_time(&self) -> Vec<&Value> {
         let mut changes: Vec<&Value> = self.changes.iter().collect();
         changes.sort_by_key(|change| self.last.get(change["id"].as_str().unwrap_or_default()));
         changes
     }
 
-    fn hear(&mut self, body: &[u8]) {
+    fn add(&mut self, body: &[u8]) {
         let change: Value = serde_json::from_slice(body).expect("JSON");
         let id = change["id"].as_str().expect("an id").to_owned();
         let place = self.changes.len() + self.repeats;
@@ -46,17 +46,21 @@ impl Heard {
     }
 
     pub fn figures(&self) -> String {
-        format!("{} changes heard, {} repeats", self.changes.len(), self.repeats)
+        format!(
+            "{} changes received, {} repeats",
+            self.changes.len(),
+            self.repeats
+        )
     }
 }
 
 pub struct Subscriber {
-    heard: Arc<Mutex<Heard>>,
+    received: Arc<Mutex<Received>>,
     _runtime: Runtime,
 }
 
 impl Subscriber {
-    /// Returns when the queue is there: nothing is missed.
+    /// Returns when the queue exists, so that no change is missed.
     pub fn start(url: String) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -71,8 +75,8 @@ impl Subscriber {
                 .await
                 .expect("a queue");
         });
-        let heard = Arc::<Mutex<Heard>>::default();
-        let ours = heard.clone();
+        let received = Arc::<Mutex<Received>>::default();
+        let ours = received.clone();
         runtime.spawn(async move {
             loop {
                 let _ = listen(&url, &ours).await;
@@ -80,26 +84,30 @@ impl Subscriber {
             }
         });
         Self {
-            heard,
+            received,
             _runtime: runtime,
         }
     }
 
-    /// All that was heard, once it is as much as there is in the journal.
-    pub fn all(&self, journal_length: impl Fn() -> usize) -> Heard {
+    /// Waits until it has received as many changes as the journal has lines, and returns them.
+    pub fn all(&self, journal_length: impl Fn() -> usize) -> Received {
         let (mut before, mut since) = (0, Instant::now());
         loop {
-            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let received = self
+                .received
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             let expected = journal_length();
-            if heard.changes.len() == expected {
-                return heard;
+            if received.changes.len() == expected {
+                return received;
             }
-            if heard.changes.len() != before {
-                (before, since) = (heard.changes.len(), Instant::now());
+            if received.changes.len() != before {
+                (before, since) = (received.changes.len(), Instant::now());
             }
             assert!(
                 since.elapsed() < PATIENCE,
-                "{before} changes were heard, and no more; the journal has {expected}"
+                "received {before} changes and no more; the journal has {expected}"
             );
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -123,28 +131,34 @@ async fn declare(channel: &Channel) -> Result<(), lapin::Error> {
     let mut quorum = FieldTable::default();
     quorum.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     channel
-        .queue_declare("listener".into(), QueueDeclareOptions::durable(), quorum)
+        .queue_declare("subscriber".into(), QueueDeclareOptions::durable(), quorum)
         .await?;
     let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
     channel
-        .queue_bind("listener".into(), changes.into(), "#".into(), options, arguments)
+        .queue_bind(
+            "subscriber".into(),
+            changes.into(),
+            "#".into(),
+            options,
+            arguments,
+        )
         .await
 }
 
-async fn listen(url: &str, heard: &Mutex<Heard>) -> Result<(), lapin::Error> {
+async fn listen(url: &str, received: &Mutex<Received>) -> Result<(), lapin::Error> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.basic_qos(500, BasicQosOptions::default()).await?;
     let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
     let mut consumer = channel
-        .basic_consume("listener".into(), "test".into(), options, arguments)
+        .basic_consume("subscriber".into(), "test".into(), options, arguments)
         .await?;
     while let Some(delivery) = consumer.next().await {
         let delivery = delivery?;
-        heard
+        received
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .hear(&delivery.data);
+            .add(&delivery.data);
         delivery.ack(BasicAckOptions::default()).await?;
     }
     Ok(())

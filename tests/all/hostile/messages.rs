@@ -1,5 +1,4 @@
-//! Bytes, JSON and headers of every kind: an event, or a dead letter that is in order. And what is read is planned,
-//! and kept in a store.
+//! Random bytes, JSON and headers: each message becomes an event or a valid dead letter, and the store accepts both.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,10 +17,10 @@ use tenure::store::Upkeep;
 use tenure::store::sqlite::SqliteStore;
 use tenure::wire;
 
-use super::{QUEUE, cases, is_in_order, now, read};
+use super::{QUEUE, cases, check_dead_letter, now, read};
 use crate::generate::arbitrary_history;
 
-/// Text that somebody may have put somewhere, of every kind that ever hurt anyone.
+/// Texts that often cause trouble.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         select(vec![
@@ -73,7 +72,7 @@ fn short() -> impl Strategy<Value = ShortString> {
     })
 }
 
-/// Every type of value that AMQP 0.9.1 has.
+/// Values of every type of AMQP 0-9-1.
 fn value() -> impl Strategy<Value = AMQPValue> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(AMQPValue::Boolean),
@@ -148,7 +147,7 @@ fn properties() -> impl Strategy<Value = BasicProperties> {
     })
 }
 
-/// JSON as text, so that names may come twice, and numbers be what no type holds.
+/// JSON as text, so that it may contain duplicate names, and numbers that no type holds.
 fn json() -> impl Strategy<Value = String> {
     let quoted = || text().prop_map(|text| serde_json::Value::from(text).to_string());
     let leaf = prop_oneof![
@@ -195,7 +194,7 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-/// An event that is one, with a byte or a stretch of it damaged.
+/// A valid event with a damaged byte or stretch.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let event = arbitrary_history(3, 3).prop_filter_map("none", |events| events.into_iter().next());
     (
@@ -227,7 +226,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn every_message_is_an_event_or_a_dead_letter_that_is_in_order() {
+fn every_message_is_an_event_or_a_valid_dead_letter() {
     let queue = prop_oneof![9 => Just(QUEUE), 1 => Just("tenure.dead")];
     TestRunner::new(cases(60_000))
         .run(&(queue, properties(), body()), |(queue, properties, body)| {
@@ -238,20 +237,20 @@ fn every_message_is_an_event_or_a_dead_letter_that_is_in_order() {
                         &BasicProperties::default().with_content_type(wire::STRUCTURED.into()),
                         &wire::event(&event),
                     );
-                    // It may be longer as it is written now.
+                    // Encoding it again may make it longer.
                     prop_assert!(
                         again.as_ref().is_ok_and(|again| *again == event)
                             || wire::event(&event).len() > super::MAX_BYTES
                     );
                 }
-                Err(dead_letter) => is_in_order(&dead_letter, &body).map_err(TestCaseError::fail)?,
+                Err(dead_letter) => check_dead_letter(&dead_letter, &body).map_err(TestCaseError::fail)?,
             }
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// Events with everything in them that is allowed, however odd, and in any order; each once.
+/// Events with any allowed contents, in any order, each once.
 fn odd_events() -> impl Strategy<Value = Vec<Event>> {
     let odd = (vec(any::<prop::sample::Index>(), 0..6), text(), text());
     (arbitrary_history(4, 40), odd).prop_map(|(mut events, (places, id, sequence))| {
@@ -278,7 +277,7 @@ fn odd_events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 #[test]
-fn what_is_read_can_be_planned() {
+fn every_event_that_is_read_can_be_planned() {
     let policies = Policies::default();
     TestRunner::new(cases(5_000))
         .run(&odd_events(), |events| {
@@ -301,7 +300,7 @@ fn what_is_read_can_be_planned() {
 }
 
 #[test]
-fn what_is_read_or_is_not_is_kept_by_a_store() {
+fn every_event_and_dead_letter_can_be_stored() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let messages = vec((properties(), body()), 0..40);
     TestRunner::new(cases(40))
@@ -314,13 +313,13 @@ fn what_is_read_or_is_not_is_kept_by_a_store() {
                 .map(Incoming::Event)
                 .chain(dead_letters.map(Incoming::Dead))
                 .collect();
-            runtime.block_on(kept(incoming));
+            runtime.block_on(store(incoming));
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-async fn kept(incoming: Vec<Incoming>) {
+async fn store(incoming: Vec<Incoming>) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
     store.migrate().await.expect("migrated");
@@ -329,7 +328,7 @@ async fn kept(incoming: Vec<Incoming>) {
         .await
         .expect("an engine");
     for batch in incoming.chunks(17) {
-        let outcomes = engine.ingest(batch.to_vec()).await.expect("taken");
+        let outcomes = engine.ingest(batch.to_vec()).await.expect("ingested");
         for (incoming, outcome) in batch.iter().zip(outcomes) {
             let dead = matches!(outcome, Outcome::Dead(_) | Outcome::Deferred { .. });
             assert_eq!(matches!(incoming, Incoming::Dead(_)), dead, "{outcome:?}");

@@ -1,4 +1,4 @@
-//! What nobody should send: whatever comes through RabbitMQ's door is an event, or a dead letter that says why.
+//! Malformed and malicious messages: each becomes an event, or a dead letter with a reason.
 
 mod messages;
 mod nesting;
@@ -18,7 +18,7 @@ use tenure::wire::{Decoder, Limits};
 const QUEUE: &str = "tenure.events.0";
 const MAX_BYTES: usize = 4_096;
 
-/// `PROPTEST_CASES` and `PROPTEST_RNG_SEED` decide, if they are set; else it is always the same cases.
+/// The same cases in every run, unless `PROPTEST_CASES` or `PROPTEST_RNG_SEED` is set.
 fn cases(default: u32) -> Config {
     let given = Config::default();
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
@@ -48,22 +48,22 @@ fn read(queue: &str, properties: &BasicProperties, body: &[u8]) -> Result<Event,
     }
 }
 
-/// A dead letter has the body as it came, and all else fit to be kept and printed.
-fn is_in_order(dead_letter: &DeadLetter, body: &[u8]) -> Result<(), String> {
+/// Checks that a dead letter has the original body, and that all its other texts can be stored and printed.
+fn check_dead_letter(dead_letter: &DeadLetter, body: &[u8]) -> Result<(), String> {
     let reason = &dead_letter.reason;
     let storable = |text: &str| !text.contains('\0');
     if reason.is_empty() || reason.contains(char::is_control) || reason.chars().count() > 2_000 {
-        return Err(format!("no fit reason: {reason:?}"));
+        return Err(format!("invalid reason: {reason:?}"));
     }
     if dead_letter.body != body {
-        return Err("another body".into());
+        return Err("a different body".into());
     }
-    let kept = dead_letter
+    let is_storable = dead_letter
         .headers
         .iter()
         .all(|(name, value)| storable(name) && storable(value));
-    if !kept || !dead_letter.content_type.as_deref().is_none_or(storable) {
-        return Err(format!("not fit to be kept: {dead_letter:?}"));
+    if !is_storable || !dead_letter.content_type.as_deref().is_none_or(storable) {
+        return Err(format!("not storable: {dead_letter:?}"));
     }
     Ok(())
 }

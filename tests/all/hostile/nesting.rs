@@ -1,4 +1,4 @@
-//! Headers nested as deep as RabbitMQ passes them on.
+//! Headers nested as deep as RabbitMQ forwards them.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::support::servers::{RabbitMq, name_in};
 use crate::support::tenure::Tenure;
 
-/// Five bytes a level: about as much as fits into a frame of 128 KiB.
+/// A level takes five bytes: about as many as fit into a frame of 128 KiB.
 const LEVELS: usize = 25_000;
 
 #[test]
-fn nobody_can_end_a_worker_by_headers_that_are_nested_deep() {
+fn deeply_nested_headers_do_not_crash_a_worker() {
     let url = RabbitMq::shared().vhost("nested");
     let vhost = name_in(&url);
     let folder = tempfile::tempdir().expect("a folder");
@@ -43,7 +43,7 @@ fn nobody_can_end_a_worker_by_headers_that_are_nested_deep() {
         &format!("\"x\":{tables}"),
         &event("second").to_string(),
     );
-    // As an attribute, and kept with a dead letter.
+    // In an attribute, which becomes a header of a dead letter.
     let attributes = format!("\"cloudEvents_specversion\":\"1.0\",\"cloudEvents_id\":{arrays}");
     publish("application/json", &attributes, "{}");
     publish(structured, "", &event("last").to_string());

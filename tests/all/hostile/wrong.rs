@@ -1,4 +1,4 @@
-//! An event that is right but for one thing: the reason names the thing.
+//! Events with one error: the reason of the dead letter names it.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use tenure::wire::STRUCTURED;
 
-use super::{MAX_BYTES, QUEUE, cases, is_in_order, read};
+use super::{MAX_BYTES, QUEUE, cases, check_dead_letter, read};
 
 const REQUIRED: [&str; 6] = ["specversion", "id", "source", "type", "subject", "time"];
 const TEXTS: [&str; 7] = [
@@ -29,7 +29,7 @@ fn right() -> Value {
     })
 }
 
-/// A body that is wrong in one way, and what the reason must have in it.
+/// A body with one error, and the text that the reason must contain.
 type Wrong = (Vec<u8>, String);
 
 fn with(change: impl FnOnce(&mut Value)) -> Vec<u8> {
@@ -42,8 +42,8 @@ fn named(name: &str) -> String {
     format!("`{name}`")
 }
 
-/// What is no text.
-fn no_text() -> impl Strategy<Value = Value> {
+/// JSON values that are not text.
+fn not_text() -> impl Strategy<Value = Value> {
     prop_oneof![
         any::<i64>().prop_map(Value::from),
         any::<f64>()
@@ -67,8 +67,8 @@ fn attributes() -> impl Strategy<Value = Wrong> {
         (body, named(name))
     });
     let empty = select(&TEXTS[..]).prop_map(|name| (with(|event| event[name] = "".into()), named(name)));
-    let typed = (select(&TEXTS[..]), no_text())
-        // A sequence may be a whole number.
+    let typed = (select(&TEXTS[..]), not_text())
+        // A sequence may be an integer.
         .prop_filter("wrong", |(name, value)| {
             *name != "sequence"
                 || value
@@ -142,7 +142,7 @@ fn attributes() -> impl Strategy<Value = Wrong> {
 }
 
 fn data() -> impl Strategy<Value = Wrong> {
-    let no_object = no_text()
+    let no_object = not_text()
         .prop_filter("no object", |value| !value.is_object())
         .prop_map(|value| (with(|event| event["data"] = value), "the data".to_owned()));
     let missing = Just((
@@ -156,7 +156,7 @@ fn data() -> impl Strategy<Value = Wrong> {
     ));
     let typed = (
         select(vec!["subscription_id", "plan", "managed_by", "paid_until"]),
-        no_text(),
+        not_text(),
     )
         .prop_map(|(name, value)| (with(|event| event["data"][name] = value), named(name)));
     let nul = select(vec!["subscription_id", "plan"])
@@ -213,7 +213,7 @@ fn data() -> impl Strategy<Value = Wrong> {
     ]
 }
 
-/// What is wrong with the JSON, or the bytes.
+/// Invalid JSON and invalid bytes.
 fn form() -> impl Strategy<Value = Wrong> {
     let bytes = right().to_string().into_bytes();
     let whole = bytes.len();
@@ -243,7 +243,7 @@ fn check(properties: &BasicProperties, (body, words): &Wrong) -> Result<(), Test
         Ok(event) => return Err(TestCaseError::fail(format!("an event: {event:?}"))),
         Err(dead_letter) => dead_letter,
     };
-    is_in_order(&dead_letter, body).map_err(TestCaseError::fail)?;
+    check_dead_letter(&dead_letter, body).map_err(TestCaseError::fail)?;
     prop_assert!(
         dead_letter.reason.contains(words.as_str()),
         "no {:?} in {:?}",
@@ -254,7 +254,7 @@ fn check(properties: &BasicProperties, (body, words): &Wrong) -> Result<(), Test
 }
 
 #[test]
-fn an_event_with_one_thing_wrong_names_the_thing() {
+fn the_reason_names_the_error() {
     let properties = BasicProperties::default().with_content_type(STRUCTURED.into());
     read(QUEUE, &properties, right().to_string().as_bytes()).expect("right but for that");
     let wrong = prop_oneof![5 => attributes(), 5 => data(), 2 => form()];
@@ -280,7 +280,7 @@ fn binary(change: impl FnOnce(&mut FieldTable)) -> BasicProperties {
 }
 
 #[test]
-fn so_does_one_whose_attributes_are_headers() {
+fn the_reason_names_the_error_in_a_header() {
     let body = right()["data"].to_string().into_bytes();
     read(QUEUE, &binary(|_| {}), &body).expect("right but for that");
     let value = prop_oneof![
@@ -297,7 +297,7 @@ fn so_does_one_whose_attributes_are_headers() {
             let properties = binary(|headers| {
                 headers.insert(format!("cloudEvents_{name}").as_str().into(), value);
             });
-            // Of these two the words say which part of them is wrong.
+            // For these two the reason names a part.
             let words = match name {
                 "type" => "type",
                 "subject" => "",
