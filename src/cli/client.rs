@@ -12,8 +12,8 @@ use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
-use crate::domain::view::ClientView;
-use crate::engine::{JournalLine, ListRequest, ServiceFilter, Tab};
+use crate::domain::view::{ClientView, Tab};
+use crate::engine::{JournalLine, ListRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {

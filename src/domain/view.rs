@@ -11,6 +11,7 @@ use super::id::{ClientKey, Id};
 use super::link::LinkStatus;
 use super::policy::Policy;
 use super::service::ServiceStatus;
+use super::text_enum::text_enum;
 use super::time::serialize_optional;
 
 /// A client at one moment. Times are RFC 3339 in UTC.
@@ -34,8 +35,8 @@ pub struct ClientView {
     pub retrieving: bool,
     pub commission: bool,
     pub status_credit: bool,
-    /// `active` or `inactive`. None for a deleted client.
-    pub tab: Option<&'static str>,
+    /// None for a deleted client.
+    pub tab: Option<Tab>,
     pub subscriptions: Vec<SubscriptionView>,
     pub assignments: Vec<Id>,
     pub report_schedules: Vec<Id>,
@@ -113,12 +114,24 @@ impl ClientView {
     }
 }
 
+text_enum! {
+    /// The tabs of a partner's client list (000).
+    pub enum Tab {
+        Active = "active",
+        Inactive = "inactive",
+    }
+}
+
 /// 000: archived and lost clients are under the Inactive tab.
 #[must_use]
-pub fn tab(link: LinkStatus) -> Option<&'static str> {
+pub fn tab(link: LinkStatus) -> Option<Tab> {
     match link {
-        LinkStatus::Archived | LinkStatus::Lost => Some("inactive"),
+        LinkStatus::Archived | LinkStatus::Lost => Some(Tab::Inactive),
         LinkStatus::Deleted => None,
-        _ => Some("active"),
+        LinkStatus::Draft
+        | LinkStatus::Invited
+        | LinkStatus::Active
+        | LinkStatus::InvitationRejected
+        | LinkStatus::AccessRejected => Some(Tab::Active),
     }
 }

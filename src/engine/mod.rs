@@ -49,7 +49,7 @@ pub use plan::{EventsMissing, Plan, Present, Situation, plan, plan_sweep};
 pub use policy::{Adoption, AdoptionMode, NOTICE};
 pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;
-pub use read::{JournalLine, ListRequest, ServiceFilter, Tab};
+pub use read::{JournalLine, ListRequest, ServiceFilter};
 pub use rebuild::{RebuildError, Rebuilt};
 pub use redrive::Redrive;
 pub use skew::{ClockWatch, DEFAULT_TOLERANCE, Reference, Skew};

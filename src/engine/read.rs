@@ -10,26 +10,9 @@ use crate::domain::access::{AccessStatus, Decision};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
-use crate::domain::view::{ClientView, tab};
+use crate::domain::view::{ClientView, Tab, tab};
 use crate::domain::{Action, Cause, Client, ClientKey, Event, Policies, fold};
 use crate::store::{ClientFilter, Recorded, StoreError};
-
-/// The tabs of a partner's client list (000).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tab {
-    Active,
-    Inactive,
-}
-
-impl Tab {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Inactive => "inactive",
-        }
-    }
-}
 
 /// A service status, or both statuses that are not terminated (001, "All Active").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,10 +181,8 @@ fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
 impl ListRequest {
     /// Whether the link status is not on the tab.
     fn contradicts_itself(&self) -> bool {
-        self.tab.is_some_and(|wanted| {
-            self.link
-                .is_some_and(|status| tab(status) != Some(wanted.as_str()))
-        })
+        self.tab
+            .is_some_and(|wanted| self.link.is_some_and(|status| tab(status) != Some(wanted)))
     }
 
     /// The filter for the store. No timer changes a link or service status, so they are compared as they are stored. An access
@@ -211,7 +192,7 @@ impl ListRequest {
             (Some(link), _) => vec![link],
             (None, Some(wanted)) => LinkStatus::ALL
                 .into_iter()
-                .filter(|status| tab(*status) == Some(wanted.as_str()))
+                .filter(|status| tab(*status) == Some(wanted))
                 .collect(),
             (None, None) => Vec::new(),
         };

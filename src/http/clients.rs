@@ -13,9 +13,9 @@ use super::{Api, ApiError, schema};
 use crate::domain::access::{AccessStatus, Decision};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::domain::view::ClientView;
+use crate::domain::view::{ClientView, Tab};
 use crate::domain::{Action, ClientKey};
-use crate::engine::{JournalLine, ListRequest, ServiceFilter, Tab};
+use crate::engine::{JournalLine, ListRequest, ServiceFilter};
 
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1_000;
@@ -84,7 +84,7 @@ pub(super) async fn list(
             "access",
             AccessStatus::ALL.map(|status| (status.as_str(), status)),
         )?,
-        tab: params.choice("tab", [("active", Tab::Active), ("inactive", Tab::Inactive)])?,
+        tab: params.choice("tab", Tab::ALL.map(|tab| (tab.as_str(), tab)))?,
         after,
         // One more than the page holds, to know whether there is a next page.
         limit: Some(limit + 1),

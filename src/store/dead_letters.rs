@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 
 use super::Result;
+use crate::domain::text_enum::text_enum;
 
 /// Lists, redrives and resolves dead letters. They are written by a [`super::Commit`].
 #[async_trait]
@@ -79,30 +79,12 @@ pub struct DeadLetterFilter {
     pub status: Option<DeadLetterStatus>,
 }
 
-/// The status of a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadLetterStatus {
-    Open,
-    Redriven,
-    Discarded,
-}
-
-impl DeadLetterStatus {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Redriven => "redriven",
-            Self::Discarded => "discarded",
-        }
-    }
-
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Open, Self::Redriven, Self::Discarded]
-            .into_iter()
-            .find(|status| status.as_str() == name)
+text_enum! {
+    /// The status of a dead letter.
+    pub enum DeadLetterStatus {
+        Open = "open",
+        Redriven = "redriven",
+        Discarded = "discarded",
     }
 }
 

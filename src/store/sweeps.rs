@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Result;
+use crate::domain::text_enum::text_enum;
 use crate::domain::{ClientKey, Sweep};
 
 /// Deadlines, and the record of the sweeps that fire them.
@@ -76,29 +77,12 @@ impl std::ops::AddAssign for RunCounts {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunStatus {
-    Running,
-    Done,
-    Failed,
-}
-
-impl RunStatus {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Failed => "failed",
-        }
-    }
-
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Running, Self::Done, Self::Failed]
-            .into_iter()
-            .find(|status| status.as_str() == name)
+text_enum! {
+    /// The status of a run.
+    pub enum RunStatus {
+        Running = "running",
+        Done = "done",
+        Failed = "failed",
     }
 }
 
@@ -131,30 +115,13 @@ pub struct SweepRun {
     pub worker: String,
 }
 
-/// Why a sweep is halted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HaltKind {
-    /// By an operator, until an operator resumes it.
-    Paused,
-    /// By the breaker, until an operator confirms what the sweep would do.
-    Tripped,
-}
-
-impl HaltKind {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Paused => "paused",
-            Self::Tripped => "tripped",
-        }
-    }
-
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Paused, Self::Tripped]
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
+text_enum! {
+    /// Why a sweep is halted.
+    pub enum HaltKind {
+        /// By an operator, until an operator resumes it.
+        Paused = "paused",
+        /// By the breaker, until an operator confirms what the sweep would do.
+        Tripped = "tripped",
     }
 }
 
