@@ -17,7 +17,7 @@ pub mod link;
 pub mod name;
 pub mod policy;
 pub mod refusal;
-pub mod replay;
+pub mod replica;
 pub mod sequence;
 pub mod service;
 pub(crate) mod text_enum;

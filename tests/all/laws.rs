@@ -11,7 +11,7 @@ use tenure::domain::access::AccessStatus;
 use tenure::domain::event::{NameVerdict, Position, TYPES};
 use tenure::domain::holdings::SubscriptionStatus;
 use tenure::domain::link::LinkStatus;
-use tenure::domain::replay::Replica;
+use tenure::domain::replica::Replica;
 use tenure::domain::service::ServiceStatus;
 use tenure::domain::{
     Change, ChangeKind, Client, Event, EventKind, Id, Policies, Policy, Refusal, Sweep, changes, fold,

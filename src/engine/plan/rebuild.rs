@@ -9,7 +9,7 @@ use super::Present;
 use super::names::{Names, claim, claims};
 use super::renew_only;
 use super::replayed::{Replayed, differences, outcomes_that_differ, published};
-use crate::domain::replay::Replica;
+use crate::domain::replica::Replica;
 use crate::domain::{Cause, Change, ClientKey, Entry, Name, Policies, Repair, Sweep, changes};
 use crate::store::{
     ClientSnapshot, ClientWrite, Columns, Commit, Deadlines, Document, NameClaim, OutcomeUpdate,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Present, renew_only};
 use crate::domain::fold::replay;
-use crate::domain::replay::Replica;
+use crate::domain::replica::Replica;
 use crate::domain::time::rfc3339;
 use crate::domain::{Cause, Client, Event, Policies, Sweep};
 use crate::store::{ClientSnapshot, Columns, RecordedOutcome, Touch};
