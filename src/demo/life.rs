@@ -92,46 +92,7 @@ impl Life<'_> {
 
     fn prepare(&mut self, added: DateTime<Utc>) {
         for n in 0..self.rng.random_range(0..3) {
-            let at = self.after(added, 0, 3);
-            let managed_by = if self.chance(0.75) {
-                ManagedBy::Partner
-            } else {
-                ManagedBy::Client
-            };
-            let plan = ["starter", "plus", "pro"]
-                .choose(self.rng)
-                .map(ToString::to_string);
-            let paid_until = self
-                .chance(0.5)
-                .then(|| at + TimeDelta::days(self.rng.random_range(30..365)));
-            let subscription_id = id(&format!("sub-{n}"));
-            let added = EventKind::SubscriptionAdded {
-                subscription_id: subscription_id.clone(),
-                plan,
-                managed_by,
-                paid_until,
-            };
-            self.send(App::Space, at, added);
-            if self.chance(0.3) {
-                let renewed = self.after(at, 20, 120);
-                let paid_until = renewed + TimeDelta::days(90);
-                self.send(
-                    App::Space,
-                    renewed,
-                    EventKind::SubscriptionRenewed {
-                        subscription_id: subscription_id.clone(),
-                        paid_until,
-                    },
-                );
-            }
-            if self.chance(0.1) {
-                let ended = self.after(at, 60, 200);
-                self.send(
-                    App::Space,
-                    ended,
-                    EventKind::SubscriptionEnded { subscription_id },
-                );
-            }
+            self.subscribe(n, added);
         }
         for n in 0..self.rng.random_range(0..3) {
             let at = self.after(added, 0, 30);
@@ -151,6 +112,50 @@ impl Life<'_> {
                 EventKind::IntegrationAdded {
                     integration_id: id("bank-feed"),
                 },
+            );
+        }
+    }
+
+    /// Adds a subscription that is perhaps renewed, and perhaps ends.
+    fn subscribe(&mut self, n: i32, added: DateTime<Utc>) {
+        let at = self.after(added, 0, 3);
+        let managed_by = if self.chance(0.75) {
+            ManagedBy::Partner
+        } else {
+            ManagedBy::Client
+        };
+        let plan = ["starter", "plus", "pro"]
+            .choose(self.rng)
+            .map(ToString::to_string);
+        let paid_until = self
+            .chance(0.5)
+            .then(|| at + TimeDelta::days(self.rng.random_range(30..365)));
+        let subscription_id = id(&format!("sub-{n}"));
+        let added = EventKind::SubscriptionAdded {
+            subscription_id: subscription_id.clone(),
+            plan,
+            managed_by,
+            paid_until,
+        };
+        self.send(App::Space, at, added);
+        if self.chance(0.3) {
+            let renewed = self.after(at, 20, 120);
+            let paid_until = renewed + TimeDelta::days(90);
+            self.send(
+                App::Space,
+                renewed,
+                EventKind::SubscriptionRenewed {
+                    subscription_id: subscription_id.clone(),
+                    paid_until,
+                },
+            );
+        }
+        if self.chance(0.1) {
+            let ended = self.after(at, 60, 200);
+            self.send(
+                App::Space,
+                ended,
+                EventKind::SubscriptionEnded { subscription_id },
             );
         }
     }
@@ -209,18 +214,23 @@ impl Life<'_> {
                 }
                 _ => {}
             }
-            self.send(App::Space, answer, EventKind::InvitationAccepted {});
-            let onboarded = self.after(answer, 0, 3);
-            self.send(
-                App::Space,
-                onboarded,
-                EventKind::OnboardingCompleted { via: Via::Invitation },
-            );
-            let active = self.after(onboarded, 0, 2);
-            self.send(App::Space, active, EventKind::ConsentGranted {});
-            return Some(active);
+            return Some(self.accept(answer));
         }
         None
+    }
+
+    /// Completes the three steps. Returns when the client became active.
+    fn accept(&mut self, accepted: DateTime<Utc>) -> DateTime<Utc> {
+        self.send(App::Space, accepted, EventKind::InvitationAccepted {});
+        let onboarded = self.after(accepted, 0, 3);
+        self.send(
+            App::Space,
+            onboarded,
+            EventKind::OnboardingCompleted { via: Via::Invitation },
+        );
+        let active = self.after(onboarded, 0, 2);
+        self.send(App::Space, active, EventKind::ConsentGranted {});
+        active
     }
 
     /// The events of the dashboard.
@@ -239,6 +249,24 @@ impl Life<'_> {
             return;
         }
         let assigned = self.after(added, 1, 30);
+        self.set_up(assigned);
+        if self.chance(0.2) {
+            let at = self.after(assigned, 10, 90);
+            self.send(
+                App::Dashboard,
+                at,
+                EventKind::AssignmentRemoved {
+                    assignment_id: id("campaign-0"),
+                },
+            );
+        }
+        if self.chance(0.15) {
+            self.terminate(assigned);
+        }
+    }
+
+    /// Assigns campaigns, and creates report schedules and margin rules.
+    fn set_up(&mut self, assigned: DateTime<Utc>) {
         for n in 0..self.rng.random_range(1..4) {
             let at = assigned + TimeDelta::hours(n);
             let service = ["ads", "search", "social"]
@@ -273,38 +301,30 @@ impl Life<'_> {
                 },
             );
         }
-        if self.chance(0.2) {
-            let at = self.after(assigned, 10, 90);
+    }
+
+    /// Terminates the client, and perhaps reactivates it.
+    fn terminate(&mut self, assigned: DateTime<Utc>) {
+        let terminated = self.after(assigned, 30, 200);
+        self.send(
+            App::Dashboard,
+            terminated,
+            EventKind::ClientTerminated {
+                reason: Some("contract over".into()),
+            },
+        );
+        if self.chance(0.3) {
+            let again = self.after(terminated, 5, 60);
+            self.send(App::Dashboard, again, EventKind::ClientReactivated {});
+            let mapped = self.after(again, 1, 9);
             self.send(
                 App::Dashboard,
-                at,
-                EventKind::AssignmentRemoved {
-                    assignment_id: id("campaign-0"),
+                mapped,
+                EventKind::AssignmentAdded {
+                    assignment_id: id("campaign-9"),
+                    service: None,
                 },
             );
-        }
-        if self.chance(0.15) {
-            let terminated = self.after(assigned, 30, 200);
-            self.send(
-                App::Dashboard,
-                terminated,
-                EventKind::ClientTerminated {
-                    reason: Some("contract over".into()),
-                },
-            );
-            if self.chance(0.3) {
-                let again = self.after(terminated, 5, 60);
-                self.send(App::Dashboard, again, EventKind::ClientReactivated {});
-                let mapped = self.after(again, 1, 9);
-                self.send(
-                    App::Dashboard,
-                    mapped,
-                    EventKind::AssignmentAdded {
-                        assignment_id: id("campaign-9"),
-                        service: None,
-                    },
-                );
-            }
         }
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{Access, AccessStatus, Account};
 use super::change::Flag;
 use super::event::{Event, EventKind, NameVerdict, Position, Side, Step};
-use super::holdings::{Subscription, remove};
+use super::holdings::Subscription;
 use super::id::Id;
 use super::link::{Link, LinkStatus};
 use super::name::Name;
@@ -77,70 +77,58 @@ impl Client {
         policies: &Policies,
     ) -> Result<(), Refusal> {
         match kind {
-            EventKind::ClientAdded { name, .. } => self.add(name),
-            EventKind::ClientRenamed { name } => {
-                self.name = Some(name.clone());
-                Ok(())
-            }
+            EventKind::ClientAdded { name, .. } => self.add(name)?,
+            EventKind::ClientRenamed { name } => self.name = Some(name.clone()),
             EventKind::ClientInvited {
                 channel,
                 steps,
                 commission_eligible,
-            } => self.invite(*channel, steps, *commission_eligible, at),
-            EventKind::InvitationAccepted {} => self.complete_step(Step::Accepted, at),
-            EventKind::OnboardingCompleted { via } => self.onboard(*via, at),
-            EventKind::ConsentGranted {} => self.complete_step(Step::Consented, at),
-            EventKind::InvitationRejected { .. } => self.reject_invitation(),
-            EventKind::IdentityRejected { .. } => self.reject_identity(),
-            EventKind::ClientArchived { .. } => self.end_link(Side::Partner, at),
-            EventKind::ClientLost { .. } => self.end_link(Side::Client, at),
-            EventKind::PartnerDisconnected { by } => self.end_link(*by, at),
-            EventKind::ClientDeleted {} => self.delete(at),
+            } => self.invite(*channel, steps, *commission_eligible, at)?,
+            EventKind::InvitationAccepted {} => self.complete_step(Step::Accepted, at)?,
+            EventKind::OnboardingCompleted { via } => self.onboard(*via, at)?,
+            EventKind::ConsentGranted {} => self.complete_step(Step::Consented, at)?,
+            EventKind::InvitationRejected { .. } => self.reject_invitation()?,
+            EventKind::IdentityRejected { .. } => self.reject_identity()?,
+            EventKind::ClientArchived { .. } => self.end_link(Side::Partner, at)?,
+            EventKind::ClientLost { .. } => self.end_link(Side::Client, at)?,
+            EventKind::PartnerDisconnected { by } => self.end_link(*by, at)?,
+            EventKind::ClientDeleted {} => self.delete(at)?,
             EventKind::AssignmentAdded {
                 assignment_id,
                 service,
-            } => self.add_assignment(assignment_id, service.as_deref()),
-            EventKind::AssignmentRemoved { assignment_id } => self.remove_assignment(assignment_id),
-            EventKind::ReportScheduleCreated { schedule_id } => self.create_report_schedule(schedule_id),
-            EventKind::ReportScheduleDeleted { schedule_id } => {
-                remove(&mut self.report_schedules, schedule_id)
-            }
-            EventKind::MarginRuleCreated { rule_id } => self.create_margin_rule(rule_id),
-            EventKind::MarginRuleDeleted { rule_id } => remove(&mut self.margin_rules, rule_id),
-            EventKind::ClientTerminated { .. } => self.terminate(at),
-            EventKind::ClientReactivated {} => self.reactivate(),
+            } => self.add_assignment(assignment_id, service.as_deref())?,
+            EventKind::AssignmentRemoved { assignment_id } => self.remove_assignment(assignment_id)?,
+            EventKind::ReportScheduleCreated { schedule_id } => self.create_report_schedule(schedule_id)?,
+            EventKind::ReportScheduleDeleted { schedule_id } => self.delete_report_schedule(schedule_id)?,
+            EventKind::MarginRuleCreated { rule_id } => self.create_margin_rule(rule_id)?,
+            EventKind::MarginRuleDeleted { rule_id } => self.delete_margin_rule(rule_id)?,
+            EventKind::ClientTerminated { .. } => self.terminate(at)?,
+            EventKind::ClientReactivated {} => self.reactivate()?,
             EventKind::SubscriptionAdded {
                 subscription_id,
                 plan,
                 managed_by,
                 paid_until,
-            } => self.add_subscription(subscription_id, plan.as_deref(), *managed_by, *paid_until),
+            } => self.add_subscription(subscription_id, plan.as_deref(), *managed_by, *paid_until)?,
             EventKind::SubscriptionRenewed {
                 subscription_id,
                 paid_until,
-            } => self.renew_subscription(subscription_id, *paid_until),
-            EventKind::SubscriptionEnded { subscription_id } => self.end_subscription(subscription_id, at),
-            EventKind::UserAdded { user_id } => self.add_user(user_id),
-            EventKind::UserRemoved { user_id } => remove(&mut self.users, user_id),
-            EventKind::IntegrationAdded { integration_id } => self.add_integration(integration_id),
-            EventKind::IntegrationRemoved { integration_id } => {
-                remove(&mut self.integrations, integration_id)
-            }
-            EventKind::AccountAccessed { by, .. } => self.access_account(*by, at),
-            EventKind::AccessDisabled {} => self.disable_access(),
-            EventKind::AccessEnabled {} => self.enable_access(at),
-            EventKind::AccessRequested {} => self.request_access(at),
-            EventKind::AccessApproved {} => self.approve_access(at),
-            EventKind::AccessDenied {} => self.deny_access(),
-            EventKind::JobsCounted { total } => {
-                self.account.count_jobs(*total, at, policies.at(at));
-                Ok(())
-            }
-            EventKind::AccountUpdated {} => {
-                self.account.update(at);
-                Ok(())
-            }
+            } => self.renew_subscription(subscription_id, *paid_until)?,
+            EventKind::SubscriptionEnded { subscription_id } => self.end_subscription(subscription_id, at)?,
+            EventKind::UserAdded { user_id } => self.add_user(user_id)?,
+            EventKind::UserRemoved { user_id } => self.remove_user(user_id)?,
+            EventKind::IntegrationAdded { integration_id } => self.add_integration(integration_id)?,
+            EventKind::IntegrationRemoved { integration_id } => self.remove_integration(integration_id)?,
+            EventKind::AccountAccessed { by, .. } => self.access_account(*by, at)?,
+            EventKind::AccessDisabled {} => self.disable_access()?,
+            EventKind::AccessEnabled {} => self.enable_access(at)?,
+            EventKind::AccessRequested {} => self.request_access(at)?,
+            EventKind::AccessApproved {} => self.approve_access(at)?,
+            EventKind::AccessDenied {} => self.deny_access()?,
+            EventKind::JobsCounted { total } => self.account.count_jobs(*total, at, policies.at(at)),
+            EventKind::AccountUpdated {} => self.account.update(at),
         }
+        Ok(())
     }
 
     fn add(&mut self, name: &Name) -> Result<(), Refusal> {

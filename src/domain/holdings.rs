@@ -120,6 +120,14 @@ impl Client {
         insert(&mut self.integrations, id)
     }
 
+    pub(super) fn remove_user(&mut self, id: &Id) -> Result<(), Refusal> {
+        remove(&mut self.users, id)
+    }
+
+    pub(super) fn remove_integration(&mut self, id: &Id) -> Result<(), Refusal> {
+        remove(&mut self.integrations, id)
+    }
+
     fn running_subscription(&mut self, id: &Id) -> Result<&mut Subscription, Refusal> {
         match self.subscriptions.get_mut(id) {
             None => Err(Refusal::UnknownId),

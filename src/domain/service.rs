@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::client::Client;
-use super::holdings::insert;
+use super::holdings::{insert, remove};
 use super::id::Id;
 use super::refusal::Refusal;
 use super::text_enum::text_enum;
@@ -69,6 +69,14 @@ impl Client {
     pub(super) fn create_margin_rule(&mut self, id: &Id) -> Result<(), Refusal> {
         self.must_be_active()?;
         insert(&mut self.margin_rules, id)
+    }
+
+    pub(super) fn delete_report_schedule(&mut self, id: &Id) -> Result<(), Refusal> {
+        remove(&mut self.report_schedules, id)
+    }
+
+    pub(super) fn delete_margin_rule(&mut self, id: &Id) -> Result<(), Refusal> {
+        remove(&mut self.margin_rules, id)
     }
 
     /// 001: reports are scheduled for active clients.
