@@ -153,7 +153,11 @@ impl Session<'_> {
 
     async fn declare(&self) -> Result<(), BrokerError> {
         if self.context.settings.declare {
-            topology::declare(self.connection, self.context.settings.lanes).await?;
+            let declared = topology::declare(self.connection, self.context.settings.lanes);
+            // Without an answer, RabbitMQ is short of resources; the lanes are looked at all the same.
+            if let Ok(declared) = tokio::time::timeout(CONFIRM_WITHIN, declared).await {
+                declared?;
+            }
         }
         Ok(())
     }
@@ -162,9 +166,15 @@ impl Session<'_> {
         if std::mem::take(&mut self.is_refused) {
             // A channel on which a quorum queue took no messages, because its leader was lost, may never see the new
             // leader (RabbitMQ 3.10).
-            let channel = publisher::confirming_channel(self.connection).await?;
-            let before = std::mem::replace(&mut self.channel, channel);
-            let _ = before.close(200, "OK".into()).await;
+            // While RabbitMQ is short of resources it reads nothing from this connection, and never opens one.
+            let opened = publisher::confirming_channel(self.connection);
+            let Ok(channel) = tokio::time::timeout(CONFIRM_WITHIN, opened).await else {
+                self.is_refused = true;
+                return Ok(());
+            };
+            let before = std::mem::replace(&mut self.channel, channel?);
+            // Its answer is of no interest, and may not come.
+            let _ = tokio::time::timeout(CONFIRM_WITHIN, before.close(200, "OK".into())).await;
         }
         let Some(beats) = &self.beats else { return Ok(()) };
         let mut confirms = Vec::new();
@@ -259,10 +269,18 @@ impl Session<'_> {
             let why = format!("{since}: it is read, and is behind");
             return Ok((Severity::Warning, why));
         }
-        let (waiting, readers) = match topology::depth(self.connection, queue).await {
-            Ok(depth) => depth,
-            Err(BrokerError::Refused(why)) => return Ok((Severity::Failure, why)),
-            Err(error) => return Err(error),
+        let depth = topology::depth(self.connection, queue);
+        let (waiting, readers) = match tokio::time::timeout(CONFIRM_WITHIN, depth).await {
+            Ok(Ok(depth)) => depth,
+            Ok(Err(BrokerError::Refused(why))) => return Ok((Severity::Failure, why)),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                let why = format!(
+                    "{since}, and timers wait for it: RabbitMQ does not answer on the connection of the heartbeats; it may be \
+                     short of memory or disk (`rabbitmqctl status` shows its alarms)"
+                );
+                return Ok((Severity::Failure, why));
+            }
         };
         let mut is_drained = false;
         if let Some(movement) = self.movements.get_mut(queue) {

@@ -276,7 +276,7 @@ impl Lane {
 
     /// A worker that is gone has failed, and everything ends; what it was to get is delivered again.
     fn hand_out(&self, mut delivery: Delivery, workers: &[UnboundedSender<Item>]) {
-        let now = self.engine.now();
+        let now = self.engine.clock().present();
         let withheld = self
             .link
             .withheld()

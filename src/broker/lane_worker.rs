@@ -218,7 +218,7 @@ impl LaneWorker {
     }
 
     fn read(&self, messages: &mut [Message]) -> Vec<Incoming> {
-        let decoder = Decoder::new(self.limits, self.engine.now());
+        let decoder = Decoder::new(self.limits, self.engine.clock().present());
         messages
             .iter_mut()
             .map(|message| {

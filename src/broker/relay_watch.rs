@@ -21,12 +21,21 @@ const RELAY: &str = "relay";
 /// Looks until told to stop.
 pub(super) async fn run(context: &Context, stop: &CancellationToken) {
     let mut next: Option<(Cursor, Instant)> = None;
+    let mut failing: Option<Instant> = None;
     let mut interval = Interval::new(LOOK, stop);
     while interval.tick().await {
-        // A store that does not answer has a check of its own.
-        let Ok(waiting) = context.outbox.oldest_unpublished().await else {
-            continue;
+        let waiting = match context.outbox.oldest_unpublished().await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                let since = *failing.get_or_insert_with(Instant::now);
+                if since.elapsed() > OVERDUE {
+                    let why = format!("changes are not published; the journal cannot be read: {error}");
+                    context.state.note(RELAY, Some((Severity::Failure, why)));
+                }
+                continue;
+            }
         };
+        failing = None;
         let Some((cursor, recorded_at)) = waiting else {
             next = None;
             context.state.note(RELAY, None);

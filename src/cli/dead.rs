@@ -146,7 +146,7 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
     let engine = context.maintaining_engine().await?;
     let mut failed = false;
     for id in ids(engine.store().as_ref(), which).await? {
-        let decoder = context.decoder(engine.now());
+        let decoder = context.decoder(engine.clock().present());
         let (outcome, why) = match engine.redrive(id, &decoder).await? {
             Redrive::Now(outcomes) => {
                 failed |= report(context, id, outcomes)?;

@@ -75,7 +75,7 @@ impl Engine {
     /// # Errors
     /// When the store cannot be reached. Unfinished dead letters are redriven again when the claim expires.
     pub async fn redrive_deferred(&self, decoder: &Decoder) -> Result<usize, StoreError> {
-        let now = self.now();
+        let now = self.watch.present();
         let records = self.store.claim_deferred(now, now + CLAIM, CHUNK).await?;
         let read = records.len();
         if read == 0 {

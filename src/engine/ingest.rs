@@ -6,14 +6,18 @@ mod transaction;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Engine;
+use crate::domain::policy::later;
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{DeadLetter, RecordedOutcome, StoreError, Watermark};
 use crate::vitals::EVENTS;
 use reading::{repeated, split_off_clients};
 use transaction::Transaction;
+
+/// An event further ahead of the clock than this gets the outcome dead, not deferred.
+const LONGEST_DEFERRAL: TimeDelta = TimeDelta::days(1);
 
 /// A message that arrived through an entry point, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +43,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn of_dead_letter(dead_letter: &DeadLetter) -> Self {
+    /// Every event ahead of the clock is tried again when its time comes. One that is far ahead is more likely a mistake of
+    /// its sender, who is told so.
+    fn of_dead_letter(dead_letter: &DeadLetter, present: DateTime<Utc>) -> Self {
         let reason = dead_letter.reason.clone();
         match dead_letter.retry_at {
-            Some(until) => Self::Deferred { until, reason },
-            None => Self::Dead(reason),
+            Some(until) if until <= later(present, LONGEST_DEFERRAL) => Self::Deferred { until, reason },
+            _ => Self::Dead(reason),
         }
     }
 }
@@ -88,6 +94,10 @@ impl Engine {
         if incoming.is_empty() && watermark.is_none() {
             return Ok(Vec::new());
         }
+        // Dead letters and heartbeats say nothing about events: the store may accept them and reject every event.
+        if !incoming.iter().any(|one| matches!(one, Incoming::Event(_))) {
+            return self.ingest_all(incoming, watermark).await;
+        }
         let attempt = self.vitals.begin(EVENTS, Instant::now());
         let ingested = self.ingest_all(incoming, watermark).await;
         match &ingested {
@@ -104,6 +114,7 @@ impl Engine {
         incoming: Vec<Incoming>,
         watermark: Option<Watermark>,
     ) -> Result<Vec<Outcome>, StoreError> {
+        let present = self.watch.present();
         let mut outcomes = vec![Outcome::Duplicate; incoming.len()];
         let mut events = Vec::with_capacity(incoming.len());
         let mut dead_letters = Vec::new();
@@ -111,7 +122,7 @@ impl Engine {
         for ((index, incoming), repeated) in incoming.into_iter().enumerate().zip(repeated) {
             match incoming {
                 Incoming::Dead(dead_letter) => {
-                    outcomes[index] = Outcome::of_dead_letter(&dead_letter);
+                    outcomes[index] = Outcome::of_dead_letter(&dead_letter, present);
                     dead_letters.push(dead_letter);
                 }
                 Incoming::Event(event) if !repeated => events.push((index, event)),

@@ -183,10 +183,11 @@ impl Engine {
         self.clock.now()
     }
 
-    /// Now, and how far the clocks of other workers may be ahead.
+    /// The present, and how far the clocks of other workers may be ahead of it. A clock that is known to be wrong has no
+    /// say: one that is behind would take back timers that fired rightly.
     fn present(&self) -> Present {
         Present {
-            now: self.now(),
+            now: self.watch.present(),
             tolerance: self.watch.tolerance(),
         }
     }

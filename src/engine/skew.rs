@@ -99,6 +99,22 @@ struct Known {
     reported: Option<Reference>,
 }
 
+impl Known {
+    /// How far a clock that reads `now` is from each reading, the deciding one first.
+    fn skews(&self, now: DateTime<Utc>, elapsed: Duration) -> impl Iterator<Item = Skew> {
+        self.readings.iter().map(move |(reference, reading)| {
+            let passed = TimeDelta::from_std(elapsed.saturating_sub(reading.at)).unwrap_or(TimeDelta::MAX);
+            let by = now - later(reading.time, passed);
+            // The clock is not to blame for the error of the comparison.
+            let certain = (by.abs() - reading.error).max(TimeDelta::zero());
+            Skew {
+                reference: *reference,
+                by: if by < TimeDelta::zero() { -certain } else { certain },
+            }
+        })
+    }
+}
+
 /// The clock of an engine, and its differences from other clocks.
 pub struct ClockWatch {
     clock: Arc<dyn Clock>,
@@ -133,10 +149,19 @@ impl ClockWatch {
         self.clock.elapsed()
     }
 
-    /// Whether a moment is so far ahead that a wrong clock must have written it: this one, or another.
+    /// The present by the deciding clock: the database's, RabbitMQ's, or monotonic time since this clock was last trusted.
+    /// It is right while this clock is wrong, and workers whose clocks differ agree on it.
+    #[must_use]
+    pub fn present(&self) -> DateTime<Utc> {
+        let now = self.clock.now();
+        let deciding = self.known().skews(now, self.clock.elapsed()).next();
+        deciding.map_or(now, |skew| now.checked_sub_signed(skew.by).unwrap_or(now))
+    }
+
+    /// Whether a moment is so far ahead of the present that only a wrong clock can have written it.
     #[must_use]
     pub fn is_to_come(&self, moment: DateTime<Utc>) -> bool {
-        moment > later(self.clock.now(), self.tolerance)
+        moment > later(self.present(), self.tolerance)
     }
 
     /// Enters a reading of another clock. `asked` and `answered` are the times of the request and the response, by
@@ -162,22 +187,7 @@ impl ClockWatch {
     #[must_use]
     pub fn skews(&self) -> Vec<Skew> {
         let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
-        let known = self.known();
-        known
-            .readings
-            .iter()
-            .map(|(reference, reading)| {
-                let passed =
-                    TimeDelta::from_std(elapsed.saturating_sub(reading.at)).unwrap_or(TimeDelta::MAX);
-                let by = now - later(reading.time, passed);
-                // The clock is not to blame for the error of the comparison.
-                let certain = (by.abs() - reading.error).max(TimeDelta::zero());
-                Skew {
-                    reference: *reference,
-                    by: if by < TimeDelta::zero() { -certain } else { certain },
-                }
-            })
-            .collect()
+        self.known().skews(now, elapsed).collect()
     }
 
     /// The difference by which the clock is wrong. None: it is right, as far as the deciding reference can show.

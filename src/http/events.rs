@@ -113,7 +113,7 @@ pub(super) async fn ingest(
         },
         _ => ApiError::Body(error.body_text()),
     })?;
-    let now = api.engine()?.now();
+    let now = api.engine()?.clock().present();
     let decoder = Decoder::new(api.limits, now).with_max_events(api.max_events);
     let read = decoder.events(Message {
         origin: "http",

@@ -58,7 +58,8 @@ pub enum StoreError {
          again; if it is not, move the file that the log belongs to back to {0}"
     )]
     ForeignLog(String),
-    #[error("the store refused a statement: {0}")]
+    /// The data of a statement violates a constraint or a limit of the store: other events can still be written.
+    #[error("the store rejected a statement: {0}")]
     Statement(#[source] sqlx::Error),
 }
 
@@ -124,7 +125,7 @@ fn refused_tls(why: &str) -> String {
     format!("TLS: {why}; {advice}")
 }
 
-/// By SQLSTATE. None: the statement itself is at fault.
+/// By SQLSTATE. None: the data of the statement is at fault, and other data may be accepted.
 fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
     let message = error.message();
     let with = |advice: &str| Some(StoreError::Unavailable(format!("{message}; {advice}")));
@@ -156,7 +157,18 @@ fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
         {
             Some(StoreError::Unavailable(message.to_owned()))
         }
-        _ => None,
+        // Data exceptions, violated constraints, a value that exceeds a limit; a table that a migration wanted to create.
+        code if ["22", "23", "54"].iter().any(|class| code.starts_with(class)) => None,
+        "42P07" => None,
+        "42501" => with("grant Tenure's role all privileges on the tables and sequences of its schema"),
+        code if code.starts_with("P0") => {
+            with("a trigger or function that is not Tenure's raised this; correct or drop it")
+        }
+        code if code.starts_with("42") => {
+            with("the tables are not as `tenure migrate` made them; undo what was changed in them")
+        }
+        // Whatever else the server rejects, it rejects for every event.
+        _ => with("see the PostgreSQL log"),
     }
 }
 
@@ -178,7 +190,7 @@ pub(super) fn too_many(message: &str) -> String {
     )
 }
 
-/// By the primary result code. None: the statement itself is at fault.
+/// By the primary result code. None: the data of the statement is at fault, and other data may be accepted.
 fn sqlite(error: &dyn DatabaseError) -> Option<StoreError> {
     let code: i32 = error.code()?.parse().ok()?;
     let message = error.message();
@@ -200,6 +212,10 @@ fn sqlite(error: &dyn DatabaseError) -> Option<StoreError> {
         (26, _) => Some(StoreError::Unsuitable(format!(
             "{message}; name another file in store.url, or move this one away"
         ))),
-        _ => None,
+        // Too big, a violated constraint, a mismatched type, a value out of range; a table that a migration wanted to create.
+        (18 | 19 | 20 | 25, _) => None,
+        _ if message.ends_with("already exists") => None,
+        // Whatever else SQLite rejects, it rejects for every event.
+        _ => with("the tables are not as `tenure migrate` made them; undo what was changed in them"),
     }
 }

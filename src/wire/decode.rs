@@ -22,15 +22,11 @@ pub struct Message<'a, H: ?Sized> {
     pub body: &'a [u8],
 }
 
-/// An event that is ahead of the clock further than is allowed: it happened, or will, where a clock is wrong.
+/// Why an event is too far ahead of the clock, and until when: its clock is ahead, or this one is behind.
 struct Ahead {
     reason: String,
-    /// When it is no more. None: that is too long to wait for.
-    retry_at: Option<DateTime<Utc>>,
+    retry_at: DateTime<Utc>,
 }
-
-/// An event that is further ahead waits for a person.
-const LONGEST_DEFERRAL: TimeDelta = TimeDelta::days(1);
 
 impl<H: ?Sized> Clone for Message<'_, H> {
     fn clone(&self) -> Self {
@@ -76,7 +72,7 @@ impl Decoder {
         match self.ahead(&event) {
             None => Ok(event),
             Some(ahead) => Err(DeadLetter {
-                retry_at: ahead.retry_at,
+                retry_at: Some(ahead.retry_at),
                 ..message.dead(ahead.reason)
             }),
         }
@@ -89,20 +85,14 @@ impl Decoder {
         if ripe <= self.now {
             return None;
         }
-        let waits = ripe - self.now <= LONGEST_DEFERRAL;
-        let then = if waits {
-            "; it is read again when its time has come"
-        } else {
-            ""
-        };
         Some(Ahead {
-            // It names no present moment: the same letter again must be the same record.
+            // It does not contain the present: the same message again must give the same dead letter.
             reason: format!(
-                "the attribute `time` is {}, more than {} ahead of the clock here{then}",
+                "the attribute `time` is {}, more than {} ahead of this worker's clock; it is ingested when that time comes",
                 rfc3339(event.time),
                 humantime::format_duration(self.limits.max_clock_skew)
             ),
-            retry_at: waits.then_some(ripe),
+            retry_at: ripe,
         })
     }
 

@@ -116,7 +116,7 @@ impl ClockKeeper {
 
     /// Redrives a chunk of deferred events. True: there may be more.
     async fn redrive_chunk(&self, limits: Limits) -> bool {
-        let decoder = Decoder::new(limits, self.engine.now());
+        let decoder = Decoder::new(limits, self.engine.clock().present());
         // In a task of its own, so that a panic ends this attempt and not the next.
         let engine = self.engine.clone();
         match tokio::spawn(async move { engine.redrive_deferred(&decoder).await }).await {

@@ -118,3 +118,66 @@ fn a_journal_that_nobody_publishes_is_not_ready_wherever_the_lead_is() {
         assert!(worker.stop().success());
     }
 }
+
+/// Somebody changed the tables: the store rejects every event, and accepts dead letters.
+#[test]
+fn a_store_that_rejects_every_event_is_not_ready_and_makes_no_dead_letters() {
+    let server = Postgres::own();
+    let url = server.database("rejecting");
+    let amqp = RabbitMq::shared().vhost("rejecting");
+    let folder = tempfile::tempdir().expect("a folder");
+    let env = [("DATABASE_URL", url.as_str()), ("AMQP_URL", &amqp)];
+    let tenure = Tenure::new(folder.path(), &env);
+    let running = tenure.run();
+    wait_for_ready(&running);
+    let sql = |statement: &str| server.sql(name_in(&url), statement);
+    let faults = [
+        (
+            "create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$;
+             create trigger refuse before insert on events execute function refuse()",
+            "drop trigger refuse on events",
+            "a trigger or function",
+        ),
+        (
+            "alter table events rename column type to kind",
+            "alter table events rename column kind to type",
+            "the tables are not as",
+        ),
+    ];
+    for (number, (fault, remedy, words)) in faults.into_iter().enumerate() {
+        sql(fault);
+        let events: Vec<String> = (0..20)
+            .map(|id| {
+                serde_json::json!({
+                    "specversion": "1.0", "id": format!("{number}-{id}"), "source": "/space", "type": "client.added",
+                    "subject": format!("p/{number}-{id}"), "time": "2026-01-05T09:00:00Z", "data": { "name": format!("{number} {id}") },
+                })
+                .to_string()
+            })
+            .collect();
+        let file = folder.path().join("events.ndjson");
+        std::fs::write(&file, events.join("\n")).expect("a file");
+        tenure.ok(&["publish", &file.to_string_lossy()]);
+        wait_for_unready(&running, "store", words);
+        sql(remedy);
+        let expected = ((number + 1) * 20).to_string();
+        running.wait_until("ingested", || sql("select count(*) from events") == expected);
+        assert_eq!(sql("select count(*) from dead_letters"), "0");
+        wait_for_ready(&running);
+    }
+    assert!(running.stop().success());
+}
+
+#[test]
+fn a_broker_that_is_short_of_memory_is_not_ready_without_any_change() {
+    let broker = RabbitMq::own();
+    let amqp = broker.vhost("starved");
+    let folder = tempfile::tempdir().expect("a folder");
+    let running = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]).run();
+    wait_for_ready(&running);
+    broker.control(&["set_vm_memory_high_watermark", "0"]);
+    wait_for_unready(&running, "broker", "alarms");
+    broker.control(&["set_vm_memory_high_watermark", "0.6"]);
+    wait_for_ready(&running);
+    assert!(running.stop().success());
+}

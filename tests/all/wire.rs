@@ -263,7 +263,7 @@ fn time_order_and_data_must_be_right() {
         ),
         (
             json!({"time": "2026-03-01T12:05:01Z"}),
-            "the attribute `time` is 2026-03-01T12:05:01Z, more than 5m ahead of the clock here",
+            "the attribute `time` is 2026-03-01T12:05:01Z, more than 5m ahead of this worker's clock",
         ),
         (
             json!({"sequence": ""}),

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use tenure::clock::SimulatedClock;
 use tenure::domain::access::AccessStatus;
-use tenure::domain::{ClientKey, Sweep};
-use tenure::engine::{AheadCorrection, Engine, JournalLine, ListRequest, Scope, SweepMode, SweepOptions};
+use tenure::domain::{ClientKey, EventKind, Sweep};
+use tenure::engine::{
+    AheadCorrection, Engine, JournalLine, ListRequest, Reference, Scope, SweepMode, SweepOptions,
+};
 use tenure::store::Store;
 
 use super::ahead::{expired, jobs_counted};
 use crate::engine::breaker::{clients, of};
-use crate::engine::policies::{accessed, day, idle, ingest};
+use crate::engine::policies::{accessed, day, event, idle, ingest};
 use crate::engine::setup::on_both_stores;
 use crate::store::Fresh;
 
@@ -202,7 +204,43 @@ async fn a_clock_that_is_behind_corrects_nothing(fresh: Fresh) {
     assert_eq!(expired(world.store()).await, 20);
 }
 
+/// Nothing is ahead of the present, whatever this worker's clock reads, while another clock shows that it is behind.
+async fn a_clock_that_is_known_to_be_behind_takes_nothing_back(fresh: Fresh) {
+    let clock = Arc::new(SimulatedClock::at(day(0)));
+    let world = World { fresh, clock };
+    let running = world.engine().await;
+    clients(&running, 20, 0).await;
+    world.clock.set(day(70));
+    running
+        .sweep(
+            Sweep::AccessExpiry,
+            SweepOptions::new(SweepMode::Confirmed),
+            |_| {},
+        )
+        .await
+        .expect("swept");
+    // The running worker knows how much time has passed; one that starts now asks the database.
+    world.clock.jump(day(50));
+    let started = world.engine().await;
+    let elapsed = started.clock().elapsed();
+    started
+        .clock()
+        .compare(Reference::Database, day(70), elapsed, elapsed, TimeDelta::zero());
+    for (number, engine) in [&running, &started].into_iter().enumerate() {
+        let late = event(
+            day(2 + i64::try_from(number).expect("few")),
+            EventKind::AccountUpdated {},
+        );
+        ingest(engine, (0..10).map(|number| of(number, late.clone()))).await;
+        assert_eq!(expired(world.store()).await, 20);
+        assert_eq!(last_change(engine, 0).await.kind, "access.expired");
+        let verified = engine.verify(|_| {}).await.expect("a verification");
+        assert_eq!(verified.drifts, []);
+    }
+}
+
 on_both_stores!(
+    a_clock_that_is_known_to_be_behind_takes_nothing_back,
     a_worker_corrects_timers_that_fired_ahead,
     more_clients_than_the_breaker_allows_wait_for_a_rebuild,
     an_event_corrects_its_client,
