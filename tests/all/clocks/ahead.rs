@@ -82,7 +82,7 @@ async fn a_jump_is_accepted_after_ten_minutes_without_another_clock() {
     assert_eq!(sweep(&engine).await.counts.changed, 5);
 }
 
-/// If no other clock shows that this one is wrong, the breaker still bounds the timers that fire beside events.
+/// If no other clock shows that this one is wrong, the breaker still bounds the timers that events fire.
 #[tokio::test]
 async fn events_of_many_clients_fire_no_more_than_a_sweep_may() {
     for (count, fire) in [(100, 100), (150, 0)] {
@@ -135,7 +135,7 @@ async fn the_clock_is_compared_with_the_clock_of_the_database() {
     assert!(words.contains("ahead of the clock of the database"), "{words}");
     assert!(engine.clock().ahead().is_some());
 
-    // No timer of a client that is new under this clock fires either: nobody has a deadline yet that could be counted.
+    // No timer of a client that is new under this clock fires, either: there is no deadline yet for the breaker to count.
     let past = SystemClock.now() - TimeDelta::days(60) + TimeDelta::minutes(5);
     ingest(
         &engine,

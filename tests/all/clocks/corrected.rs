@@ -95,7 +95,11 @@ async fn a_worker_corrects_timers_that_fired_ahead(fresh: Fresh) {
     assert_eq!(enabled(&engine).await, 20, "the answer goes by the clock");
     assert_eq!(last_change(&engine, 0).await.kind, "access.expired");
     let verified = engine.verify(|_| {}).await.expect("a verification");
-    assert_eq!(verified.drifts.len(), 20, "and differs from what was told");
+    assert_eq!(
+        verified.drifts.len(),
+        20,
+        "they differ from the published changes"
+    );
 
     assert_eq!(
         engine.correct_ahead().await.expect("an answer"),
@@ -107,7 +111,7 @@ async fn a_worker_corrects_timers_that_fired_ahead(fresh: Fresh) {
         AheadCorrection::NotNeeded,
         "once"
     );
-    // When their time has really come, it is told again.
+    // When they are really due, the changes are published again.
     world.clock.set(day(61));
     engine
         .sweep(

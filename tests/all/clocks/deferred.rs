@@ -31,7 +31,11 @@ impl World {
         let incoming = read
             .expect("no blank line")
             .map_or_else(Incoming::Dead, Incoming::Event);
-        self.engine.ingest(vec![incoming]).await.expect("taken").remove(0)
+        self.engine
+            .ingest(vec![incoming])
+            .await
+            .expect("ingested")
+            .remove(0)
     }
 
     async fn redrive(&self) -> usize {
@@ -47,7 +51,7 @@ impl World {
             .store
             .dead_letters(&all, 0, 2_000)
             .await
-            .expect("letters")
+            .expect("dead letters")
     }
 
     async fn events(&self) -> i64 {

@@ -169,7 +169,7 @@ fn a_clock_ahead_of_the_database_fires_no_timer_from_the_start() {
         site.count("lanes where watermark is not null") == 1
     });
     assert!(right.stop().success());
-    assert_eq!(site.count("journal where correction"), 0, "nothing to put right");
+    assert_eq!(site.count("journal where correction"), 0, "nothing to correct");
     tenure.assert_no_drift();
 }
 

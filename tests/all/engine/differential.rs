@@ -92,7 +92,7 @@ async fn both_stores_store_the_same_state() {
             Arc::new(SqliteStore::open(folder.path().join("tenure.db"))),
             Arc::new(PostgresStore::connect(&url, &PostgresOptions::default()).expect("a store")),
         ];
-        let mut told = Vec::new();
+        let mut of_stores = Vec::new();
         for store in &stores {
             store.migrate().await.expect("migrated");
             let clock = Arc::new(SimulatedClock::at(wild::start()));
@@ -104,8 +104,8 @@ async fn both_stores_store_the_same_state() {
                 clock.set(wild::start() + TimeDelta::days(*day));
                 match step {
                     Step::Take(incoming) => {
-                        let taken = engine.ingest(incoming.clone()).await.expect("taken");
-                        outcomes.push(format!("{taken:?}"));
+                        let ingested = engine.ingest(incoming.clone()).await.expect("ingested");
+                        outcomes.push(format!("{ingested:?}"));
                     }
                     Step::Sweep(sweep, chunk) => {
                         let options = SweepOptions {
@@ -117,9 +117,9 @@ async fn both_stores_store_the_same_state() {
                     }
                 }
             }
-            told.push(outcomes);
+            of_stores.push(outcomes);
         }
-        assert_eq!(told[0], told[1], "seed {seed}: the answers");
+        assert_eq!(of_stores[0], of_stores[1], "seed {seed}: the outcomes");
         let [sqlite, postgres] = &stores;
         compare(sqlite.as_ref(), postgres.as_ref(), &keys, seed).await;
         for store in stores {
@@ -130,11 +130,11 @@ async fn both_stores_store_the_same_state() {
 
 async fn compare(sqlite: &dyn Store, postgres: &dyn Store, keys: &[ClientKey], seed: u64) {
     for key in keys {
-        let kept = (
+        let stored = (
             sqlite.client(key).await.expect("read"),
             postgres.client(key).await.expect("read"),
         );
-        assert_eq!(kept.0, kept.1, "seed {seed}: {key}");
+        assert_eq!(stored.0, stored.1, "seed {seed}: {key}");
         let histories = (
             sqlite.history(key).await.expect("read"),
             postgres.history(key).await.expect("read"),

@@ -1,4 +1,4 @@
-//! Halts during a run: they take effect at the next chunk, and stop the timers that fire beside events.
+//! Halts during a run: they take effect at the next chunk, and stop the timers that events fire.
 
 use std::sync::Arc;
 
@@ -189,7 +189,7 @@ fn renamed(at: i64, name: &str) -> Incoming {
 
 /// Halting only the sweep would not be enough: an event fires the due timers of its client.
 #[tokio::test]
-async fn no_timer_fires_beside_an_event_until_the_sweep_is_resumed() {
+async fn no_timer_fires_with_an_event_until_the_sweep_is_resumed() {
     for kind in [HaltKind::Paused, HaltKind::Tripped] {
         let world = World::new().await;
         let engine = world.engine(&idle(60)).await;

@@ -44,7 +44,7 @@ async fn converges(
     let twice = events.iter().step_by(7);
     let deliveries: Vec<Incoming> = events.iter().chain(twice).cloned().map(Incoming::Event).collect();
     for batch in deliveries.chunks(size) {
-        engine.ingest(batch.to_vec()).await.expect("taken");
+        engine.ingest(batch.to_vec()).await.expect("ingested");
     }
     let policies = Policies::always(policy.clone());
     let keys: std::collections::BTreeSet<_> = events.iter().map(|event| event.key.clone()).collect();

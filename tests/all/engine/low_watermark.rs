@@ -180,7 +180,7 @@ async fn a_watermark_is_committed_with_the_last_event_before_it() {
     engine
         .ingest_from_lane(incoming, Some(watermark))
         .await
-        .expect("taken");
+        .expect("ingested");
     let lanes = world.store.lanes().await.expect("lanes");
     assert_eq!(lanes[0].watermark, Some(day(9)));
     assert_eq!(world.store.history(&key()).await.expect("a history").len(), 2_500);

@@ -62,7 +62,7 @@ async fn ingest_all(events: &[Event], size: usize) -> (Vec<Outcome>, Vec<Option<
     let mut outcomes = Vec::new();
     for batch in events.chunks(size) {
         let incoming = batch.iter().cloned().map(Incoming::Event).collect();
-        outcomes.extend(engine.ingest(incoming).await.expect("taken"));
+        outcomes.extend(engine.ingest(incoming).await.expect("ingested"));
     }
     let mut names = Vec::new();
     for client in ["a", "b", "c"] {
@@ -94,7 +94,7 @@ async fn the_batch_size_does_not_change_who_holds_a_name() {
             [Some("Bakery"), None, None],
         ),
         (
-            "a name that its bearer gave up is free for who comes after",
+            "a released name is free for the next claim",
             vec![
                 added("a", 1, "Bakery"),
                 renamed("a", 2, "Bikes"),
@@ -105,7 +105,7 @@ async fn the_batch_size_does_not_change_who_holds_a_name() {
             [Some("Bikes"), Some("Bakery"), None],
         ),
         (
-            "who asks before it is given up is refused for good",
+            "a claim before the release stays refused",
             vec![
                 added("a", 1, "Bakery"),
                 added("b", 2, "Bakery"),
@@ -134,7 +134,7 @@ async fn the_batch_size_does_not_change_who_holds_a_name() {
             [Some("Bakery"), Some("Bakery"), None],
         ),
         (
-            "a client that lives again by a late event bears its name beside who got it meanwhile",
+            "a client that a late event brings back has its name without holding it",
             vec![
                 added("a", 1, "Bakery"),
                 deleted("a", 5),
@@ -183,7 +183,7 @@ async fn clients_whose_names_became_equal_can_still_be_written() {
             .expect("an engine");
         let take = async |events: Vec<Event>| {
             let incoming = events.into_iter().map(Incoming::Event).collect();
-            engine.ingest(incoming).await.expect("taken")
+            engine.ingest(incoming).await.expect("ingested")
         };
         let both = take(vec![added("a", 1, "Cafe"), added("b", 1, "Café")]).await;
         assert_eq!(both, [Outcome::Applied, Outcome::Applied]);

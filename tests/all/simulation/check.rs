@@ -80,16 +80,16 @@ impl Run<'_> {
         let logged = || history.iter().map(|logged| &logged.event);
 
         let sent: BTreeSet<Name> = ours().filter(|event| !event.is_touch()).map(named).collect();
-        let kept: Vec<Name> = logged().filter(|event| !event.is_touch()).map(named).collect();
-        assert_eq!(kept.len(), sent.len(), "{key}: the log and what was sent");
+        let stored: Vec<Name> = logged().filter(|event| !event.is_touch()).map(named).collect();
+        assert_eq!(stored.len(), sent.len(), "{key}: the log and the sent events");
         assert_eq!(
-            kept.into_iter().collect::<BTreeSet<_>>(),
+            stored.into_iter().collect::<BTreeSet<_>>(),
             sent,
             "{key}: the log and what was sent"
         );
         let sent: BTreeSet<_> = ours().filter(|event| event.is_touch()).map(moment).collect();
-        let kept: BTreeSet<_> = logged().filter(|event| event.is_touch()).map(moment).collect();
-        assert_eq!(kept, sent, "{key}: the touches kept, and those that came");
+        let stored: BTreeSet<_> = logged().filter(|event| event.is_touch()).map(moment).collect();
+        assert_eq!(stored, sent, "{key}: the stored and the sent touches");
 
         for Logged { event, outcome } in history {
             if &*event.source == PACKED_SOURCE {
@@ -163,7 +163,7 @@ impl Run<'_> {
             assert_eq!(
                 self.subscriber.known(&key.to_string()),
                 expected,
-                "{key}: what was told"
+                "{key}: the published state"
             );
         }
         self.outcomes.refusals_are_published(&self.subscriber, &self.sent);

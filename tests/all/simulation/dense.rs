@@ -118,14 +118,14 @@ impl Life<'_> {
     fn touches(&mut self) {
         for _ in 0..self.rng.random_range(0..=7) {
             let idle = self.policy.access_idle;
-            let beside = TimeDelta::microseconds(self.rng.random_range(-1..=1));
+            let offset = TimeDelta::microseconds(self.rng.random_range(-1..=1));
             let warning = match self.policy.warn_before.len() {
                 0 => TimeDelta::zero(),
                 n => self.policy.warn_before[self.rng.random_range(0..n)],
             };
             let gap = match self.rng.random_range(0..10) {
-                0 => idle + beside,
-                1 => idle - warning + beside,
+                0 => idle + offset,
+                1 => idle - warning + offset,
                 2 => idle - warning / 2,
                 3 => idle / 2,
                 4 => TimeDelta::zero(),
@@ -142,13 +142,13 @@ impl Life<'_> {
             self.wait();
         }
         for _ in 0..self.rng.random_range(0..=3) {
-            let beside = match self.rng.random_range(0..4) {
+            let offset = match self.rng.random_range(0..4) {
                 0 => TimeDelta::zero(),
                 1 => TimeDelta::microseconds(self.rng.random_range(-1..=1)),
                 2 => TimeDelta::seconds(self.rng.random_range(-2..=2)),
                 _ => TimeDelta::hours(self.rng.random_range(-30..=30)),
             };
-            self.touch_at(self.at + beside);
+            self.touch_at(self.at + offset);
         }
         match self.rng.random_range(0..14) {
             0..4 => self.disable(),

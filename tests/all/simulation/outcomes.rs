@@ -266,14 +266,14 @@ impl Outcomes {
                 "refused, and not published: {refused:?}"
             );
         }
-        let nobody = BTreeSet::new();
+        let none = BTreeSet::new();
         for (published, reasons) in &subscriber.refused {
             if self.blurred.contains(&published.0) {
                 continue;
             }
             let own = BTreeSet::from([published.clone()]);
             let events = stand_ins.get(published).unwrap_or(&own);
-            let of_event = |event| self.reasons.get(event).unwrap_or(&nobody).iter().copied();
+            let of_event = |event| self.reasons.get(event).unwrap_or(&none).iter().copied();
             let real: BTreeSet<&str> = events.iter().flat_map(of_event).collect();
             assert!(
                 reasons.iter().all(|reason| real.contains(&**reason)),
@@ -296,7 +296,7 @@ fn by_client(batch: &[Delivery]) -> BTreeMap<ClientKey, Vec<usize>> {
 pub fn someone_else_claims_its_name(logged: &Logged, sent: &[Delivery]) {
     let event = &logged.event;
     assert!(claimed_name(event).is_some(), "it claims no name: {event:?}");
-    assert!(rival(event, sent), "nobody else claims the name: {event:?}");
+    assert!(rival(event, sent), "no other client claims the name: {event:?}");
 }
 
 /// A name within its partner.

@@ -186,10 +186,10 @@ impl<'a> Run<'a> {
         self.trace
             .note(|| format!("worker {worker} takes {}", named(&batch)));
         let engine = self.workers[worker].engine.clone();
-        let taken = engine.ingest(incoming(&batch)).await;
+        let ingested = engine.ingest(incoming(&batch)).await;
         let died = self.workers[worker].faults.has_crashed();
         self.overtaken(worker, overtaking).await;
-        self.answered(batch, taken, died).await;
+        self.answered(batch, ingested, died).await;
         self.replace_dead(worker, died).await;
     }
 
@@ -237,8 +237,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn answered(&mut self, batch: Vec<Delivery>, taken: Result<Vec<Outcome>, StoreError>, died: bool) {
-        match taken {
+    async fn answered(
+        &mut self,
+        batch: Vec<Delivery>,
+        ingested: Result<Vec<Outcome>, StoreError>,
+        died: bool,
+    ) {
+        match ingested {
             Ok(outcomes) => {
                 self.trace.note(|| format!("it answers {outcomes:?}"));
                 self.outcomes
@@ -250,7 +255,7 @@ impl<'a> Run<'a> {
                 }
             }
             Err(error) => {
-                assert!(died, "the worker lives, and could not take: {error}");
+                assert!(died, "the worker lives, and could not ingest: {error}");
                 self.trace.note(|| "the worker died".into());
                 self.outcomes
                     .unanswered(&batch, self.store.as_ref(), &self.sent)
@@ -344,10 +349,10 @@ impl<'a> Run<'a> {
                 .unanswered(batch, self.store.as_ref(), &self.sent)
                 .await;
         }
-        for (worker, (batch, taken)) in batches.into_iter().zip([first, second]).enumerate() {
-            if let Err(error) = taken {
+        for (worker, (batch, ingested)) in batches.into_iter().zip([first, second]).enumerate() {
+            if let Err(error) = ingested {
                 let died = self.workers[worker].faults.has_crashed();
-                assert!(died, "the worker lives, and could not take: {error}");
+                assert!(died, "the worker lives, and could not ingest: {error}");
                 self.trace.note(|| "a worker died".into());
                 self.come_again(batch);
             }

@@ -185,14 +185,14 @@ async fn every_damage_is_found_and_repaired(fresh: Fresh) {
             "{sql}"
         );
         world.is_right(sql).await;
-        let told: Vec<_> = world
+        let corrections: Vec<_> = world
             .engine
             .journal(&key(client), last, 100)
             .await
             .expect("a journal");
-        let kinds: Vec<&str> = told.iter().map(|line| line.kind.as_str()).collect();
+        let kinds: Vec<&str> = corrections.iter().map(|line| line.kind.as_str()).collect();
         assert_eq!(kinds, damage.published, "{sql}");
-        assert!(told.iter().all(|line| line.correction), "{sql}");
+        assert!(corrections.iter().all(|line| line.correction), "{sql}");
         let after = world.engine.client(&key(client), None).await.expect("an answer");
         let as_was = |view: Option<tenure::domain::view::ClientView>| {
             let mut view = serde_json::to_value(view).expect("JSON");
@@ -227,12 +227,12 @@ async fn a_refusal_from_a_wrong_state_is_corrected(fresh: Fresh) {
     let rebuilt = world.rebuild().await;
     assert_eq!(rebuilt.len(), 1);
     world.is_right("rebuilt").await;
-    let told = world
+    let corrections = world
         .engine
         .journal(&key("bakery"), last, 100)
         .await
         .expect("a journal");
-    let kinds: Vec<&str> = told.iter().map(|line| line.kind.as_str()).collect();
+    let kinds: Vec<&str> = corrections.iter().map(|line| line.kind.as_str()).collect();
     assert_eq!(kinds, ["assignment.removed", "data_retrieval.stopped"]);
     let outcome = world
         .fresh
