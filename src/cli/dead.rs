@@ -163,7 +163,7 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
                 continue;
             }
             Redrive::Unknown => ("unknown", "no such dead letter"),
-            Redrive::InHand => ("in progress", "another process is redriving it; retry"),
+            Redrive::Claimed => ("in progress", "another process is redriving it; retry"),
             Redrive::Cut => (
                 "dead",
                 "its body was truncated when it was stored; ask the sender to send it again",
@@ -199,10 +199,7 @@ async fn discard(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
     let engine = context.maintaining_engine().await?;
     let mut failed = false;
     for id in ids(engine.store().as_ref(), which).await? {
-        let found = engine
-            .store()
-            .resolve_dead_letter(id, DeadLetterStatus::Discarded, engine.now())
-            .await?;
+        let found = engine.discard_dead_letter(id).await?;
         failed |= !found;
         let (outcome, reason) = if found {
             ("discarded", "")

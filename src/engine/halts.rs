@@ -21,12 +21,12 @@ impl Engine {
         self.store.resume(sweep, HaltKind::Paused).await
     }
 
-    /// The halts that stop the scheduler's runs. Lifts trips that are dated ahead of now first: a wrong clock tripped the
+    /// The halts that stop the scheduler's runs of a sweep. Lifts trips that are dated ahead of now first: a wrong clock tripped the
     /// breaker, and the clock is right again. A sweep that would still change too much trips again.
     ///
     /// # Errors
     /// When the store cannot be reached.
-    pub async fn halts_of(&self, sweep: Sweep) -> Result<Vec<Halt>, StoreError> {
+    pub async fn review_halts(&self, sweep: Sweep) -> Result<Vec<Halt>, StoreError> {
         let mut halts = self.store.halts().await?;
         halts.retain(|halt| halt.sweep == sweep);
         let is_ahead = |halt: &Halt| halt.kind == HaltKind::Tripped && self.watch.is_to_come(halt.at);

@@ -1,4 +1,4 @@
-//! Redrive: reads dead letters again and ingests the events in them.
+//! What a person does with a dead letter: redrives it, which reads it again and ingests its events, or discards it.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub enum Redrive {
     /// It was redriven before, with this outcome.
     Done(String),
     /// Another process redrives it at this moment.
-    InHand,
+    Claimed,
     /// It was too long to be stored whole.
     Cut,
     /// The outcomes of its events, or one that says why it is still a dead letter.
@@ -44,7 +44,7 @@ impl Engine {
                     redrive_outcome,
                     ..
                 }) => Redrive::Done(redrive_outcome.unwrap_or_default()),
-                Some(_) => Redrive::InHand,
+                Some(_) => Redrive::Claimed,
             });
         };
         if record.is_cut() {
@@ -64,6 +64,16 @@ impl Engine {
             .end_redrive(id, failed, &redrive_outcome, self.now())
             .await?;
         Ok(Redrive::Now(outcomes))
+    }
+
+    /// Discards a dead letter. False: there is no such dead letter.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn discard_dead_letter(&self, id: i64) -> Result<bool, StoreError> {
+        self.store
+            .resolve_dead_letter(id, DeadLetterStatus::Discarded, self.now())
+            .await
     }
 }
 

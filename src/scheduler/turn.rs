@@ -151,7 +151,7 @@ impl Scheduler {
 
     /// Whether a pause or the breaker stops this sweep.
     async fn is_halted(&self, sweep: Sweep) -> Result<bool, StoreError> {
-        let halts = self.engine.halts_of(sweep).await?;
+        let halts = self.engine.review_halts(sweep).await?;
         for kind in [HaltKind::Paused, HaltKind::Tripped] {
             let is_halted = halts.iter().any(|halt| halt.kind == kind);
             report::record_halt(sweep, kind, is_halted);

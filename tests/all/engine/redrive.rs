@@ -58,7 +58,7 @@ async fn concurrent_callers_redrive_a_dead_letter_once(fresh: Fresh) {
         .iter()
         .filter(|one| **one == Redrive::Now(vec![Outcome::Applied]));
     assert_eq!(once.count(), 1, "{done:?}");
-    let others = |one: &&Redrive| matches!(one, Redrive::InHand | Redrive::Done(_));
+    let others = |one: &&Redrive| matches!(one, Redrive::Claimed | Redrive::Done(_));
     assert_eq!(done.iter().filter(others).count(), 7, "{done:?}");
     let record = fresh
         .store
