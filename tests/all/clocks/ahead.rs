@@ -168,7 +168,7 @@ async fn a_watermark_ahead_of_now_lets_nothing_fire() {
         .set_lanes(std::slice::from_ref(&lane))
         .await
         .expect("a lane");
-    let beat = async |at| {
+    let beat = async |engine: &Engine, at| {
         let lane = lane.clone();
         let watermark = Watermark {
             lane,
@@ -181,12 +181,12 @@ async fn a_watermark_ahead_of_now_lets_nothing_fire() {
             .expect("ingested");
     };
     world.clock.set(day(100));
-    beat(day(100)).await;
+    beat(&engine, day(100)).await;
     world.clock.set(day(61));
     let another = world.engine(&idle(60)).await;
     let report = sweep(&another).await;
     assert_eq!((report.until, report.counts.changed), (None, 0), "{report:?}");
-    beat(day(61)).await;
+    beat(&another, day(61)).await;
     let lanes = world.store.lanes().await.expect("lanes");
     assert_eq!(
         lanes[0].watermark,

@@ -120,23 +120,16 @@ fn a_clock_that_is_behind_is_reported_and_loses_no_event() {
     });
     let tenure = site.tenure(&[]);
     tenure.ok(&["publish", &site.file(active(0, 30))]);
-    behind.wait_until("deferring", || {
-        site.count("dead_letters where retry_at is not null") == 90
+    behind.wait_until("ingesting", || {
+        site.count("events where outcome = 'applied'") == 90
     });
-    assert_eq!(site.count("events"), 0);
+    assert_eq!(site.count("dead_letters"), 0, "the database's clock decides");
     let log = behind.log();
     assert!(log.contains("the clock is wrong; timers fire late"), "{log}");
-    assert_eq!(log.matches("an event is ahead of this clock").count(), 1, "{log}");
-    assert!(behind.metric("tenure_dead_letters_open") < 1.0);
 
     std::fs::write(&clock, "+0\n").expect("a clock");
     behind.wait_until("ready", || behind.get("/readyz").0 == 200);
-    behind.wait_until("ingesting them", || {
-        site.count("events where outcome = 'applied'") == 90
-    });
-    behind.wait_until("done", || {
-        site.count("dead_letters where status = 'redriven'") == 90
-    });
+    behind.wait_until("logged", || behind.log().contains("the clock is right again"));
     assert!(behind.stop().success());
     tenure.assert_no_drift();
 }
