@@ -28,8 +28,8 @@ use crate::fault_injecting::{FaultInjectingStore, Faults};
 
 use crate::support::servers::{RabbitMq, name_in};
 
-/// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+/// The limit for every wait. Heartbeats find a changed route after 20 s, or after 40 s more.
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 pub const STRUCTURED: &str = "application/cloudevents+json";
 
