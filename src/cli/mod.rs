@@ -104,8 +104,12 @@ impl Cli {
             let arguments = std::env::args_os();
             let shown = arguments.map(|argument| visible(&argument.to_string_lossy()).into_owned());
             let error = Self::try_parse_from(shown).err().unwrap_or(error);
-            let _ = error.print();
-            u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+            let printed = error.print();
+            if !error.use_stderr() {
+                output::note(printed);
+            }
+            let code = u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            unless_output_failed(code)
         })
     }
 
@@ -130,11 +134,27 @@ impl Cli {
             }
             Err(error) => Err(error),
         };
-        match result {
+        let code = match result {
             Ok(code) => code,
             Err(error) => {
                 output::complain(explain(&error));
                 ExitCode::from(if is_usage_error(&error) { 2 } else { 1 })
+            }
+        };
+        unless_output_failed(code)
+    }
+}
+
+/// A script that redirects the output to a full disk must not read success from the exit code.
+fn unless_output_failed(code: ExitCode) -> ExitCode {
+    match output::finish() {
+        Ok(()) => code,
+        Err(error) => {
+            output::complain(format!("standard output: {error}; the output is incomplete"));
+            if code == ExitCode::SUCCESS {
+                ExitCode::FAILURE
+            } else {
+                code
             }
         }
     }

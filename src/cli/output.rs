@@ -3,7 +3,8 @@
 //! All output passes through this module, which escapes characters that would control a terminal: see [`crate::escape`].
 
 use std::fmt::{self, Display, Formatter};
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -57,14 +58,40 @@ impl Display for Safe {
     }
 }
 
-/// Prints text and a line break. A closed pipe (`| head`) is not an error.
+/// The first failure to write to standard output. Nothing is printed after it.
+static FAILED: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints text and a line break. [`finish`] reports a failure.
 pub fn line(text: impl Into<Safe>) {
-    let _ = writeln!(std::io::stdout().lock(), "{}", text.into());
+    if FAILED.get().is_none() {
+        note(writeln!(io::stdout().lock(), "{}", text.into()));
+    }
+}
+
+/// Flushes standard output.
+///
+/// # Errors
+/// The first failure to write to standard output. A closed pipe (`| head`) is not an error.
+pub fn finish() -> Result<(), &'static io::Error> {
+    if FAILED.get().is_none() {
+        note(io::stdout().lock().flush());
+    }
+    FAILED
+        .get()
+        .filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
+        .map_or(Ok(()), Err)
+}
+
+/// Records the result of a write to standard output.
+pub fn note(written: io::Result<()>) {
+    if let Err(error) = written {
+        let _ = FAILED.set(error);
+    }
 }
 
 /// Prints a message to standard error. A closed pipe (`2>&1 | head`) is not an error.
 pub fn complain(text: impl Into<Safe>) {
-    let _ = writeln!(std::io::stderr().lock(), "tenure: {}", text.into());
+    let _ = writeln!(io::stderr().lock(), "tenure: {}", text.into());
 }
 
 /// Prints one JSON object on one line.

@@ -98,6 +98,13 @@ impl Tenure {
         child.wait().expect("the process ends")
     }
 
+    /// Runs a command to its end, with its standard output in this file.
+    pub fn printing_into(&self, args: &[&str], stdout: std::fs::File) -> Output {
+        let mut command = self.command(args);
+        command.stdout(stdout);
+        command.output().expect("the binary can be started")
+    }
+
     /// Runs a command, which must succeed, and returns its standard output.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.call(args);

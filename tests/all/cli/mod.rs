@@ -5,6 +5,7 @@ mod dead_letters;
 mod demo;
 mod elsewhere;
 mod files;
+mod full_disk;
 mod halts;
 mod publish;
 mod sweeps;
