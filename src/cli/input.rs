@@ -7,6 +7,11 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 /// Maximum number of bytes examined. In a file of objects over several lines, the first line is short.
 const HEAD: usize = 64 << 10;
 
+/// Precedes each value of a JSON text sequence (RFC 7464). JSON itself never contains it.
+pub(super) const RECORD_SEPARATOR: u8 = 0x1e;
+/// Files that were concatenated may each begin with one.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// How a file separates events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -40,16 +45,8 @@ impl Foreign {
 
 /// First bytes of foreign formats.
 const FOREIGN: [(&[u8], &str, Option<&str>); 14] = [
-    (
-        b"\xff\xfe\0\0",
-        "it is UTF-32, not UTF-8",
-        Some("iconv -f UTF-32 -t UTF-8"),
-    ),
-    (
-        b"\0\0\xfe\xff",
-        "it is UTF-32, not UTF-8",
-        Some("iconv -f UTF-32 -t UTF-8"),
-    ),
+    (b"\xff\xfe\0\0", UTF_32, Some("iconv -f UTF-32 -t UTF-8")),
+    (b"\0\0\xfe\xff", UTF_32, Some("iconv -f UTF-32 -t UTF-8")),
     (b"\xff\xfe", UTF_16, Some("iconv -f UTF-16 -t UTF-8")),
     (b"\xfe\xff", UTF_16, Some("iconv -f UTF-16 -t UTF-8")),
     (b"\x1f\x8b", "it is compressed with gzip", Some("gzip -dc")),
@@ -67,6 +64,7 @@ const FOREIGN: [(&[u8], &str, Option<&str>); 14] = [
     (b"Obj\x01", "it is an Avro file", None),
     (b"%PDF-", "it is a PDF", None),
 ];
+const UTF_32: &str = "it is UTF-32, not UTF-8";
 const UTF_16: &str = "it is UTF-16, not UTF-8 (PowerShell's `>` writes UTF-16)";
 
 /// Detects the format from the beginning of a file, and returns the bytes read, without a byte order mark. It reads no more
@@ -81,10 +79,14 @@ pub(super) async fn recognise(
         let (read, part) = (there.len(), there.to_vec());
         head.extend(part);
         from.consume(read);
+        // Two bytes do not tell UTF-16 from UTF-32.
+        if head.len() < 4 && head.contains(&0) && !is_end {
+            continue;
+        }
         if let Some(foreign) = foreign(&head) {
             return Ok(Err(foreign));
         }
-        let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
+        let text = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&head);
         if let Some(shape) = shape(text, is_end) {
             let marked = head.len() - text.len();
             head.drain(..marked);
@@ -100,6 +102,8 @@ fn foreign(head: &[u8]) -> Option<Foreign> {
     }
     // Without a byte order mark.
     match head {
+        [0, 0, 0, first, ..] if is_json_start(*first) => is(UTF_32, Some("iconv -f UTF-32BE -t UTF-8")),
+        [first, 0, 0, 0, ..] if is_json_start(*first) => is(UTF_32, Some("iconv -f UTF-32LE -t UTF-8")),
         [0, first, ..] if is_json_start(*first) => is(UTF_16, Some("iconv -f UTF-16BE -t UTF-8")),
         [first, 0, ..] if is_json_start(*first) => is(UTF_16, Some("iconv -f UTF-16LE -t UTF-8")),
         _ if head.iter().take(512).any(|&byte| byte == 0) => is("it is not text", None),
@@ -114,6 +118,9 @@ fn is_json_start(byte: u8) -> bool {
 /// The shape of text with this beginning. None: more is needed.
 fn shape(text: &[u8], is_end: bool) -> Option<Shape> {
     let otherwise = |shape| is_end.then_some(shape);
+    if text.first() == Some(&RECORD_SEPARATOR) {
+        return Some(Shape::Values);
+    }
     let start = text.iter().position(|byte| !byte.is_ascii_whitespace());
     let Some(text) = start.map(|start| &text[start..]) else {
         return otherwise(Shape::Lines(b'\n'));
@@ -145,6 +152,50 @@ fn shape(text: &[u8], is_end: bool) -> Option<Shape> {
         [b'\r', next, ..] if *next != b'\n' => Some(Shape::Lines(b'\r')),
         _ => Some(Shape::Lines(b'\n')),
     }
+}
+
+/// Finds where an object on a line ends and the next one begins. Anything else is one value that ends with the line, so that
+/// an invalid line does not affect the next.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum LineScan {
+    /// Only white space so far.
+    #[default]
+    Before,
+    Object(Scan),
+    /// After an object.
+    Behind,
+    /// Not an object, or an object followed by other text.
+    Other,
+}
+
+impl LineScan {
+    /// Whether another value begins with this byte.
+    pub fn is_over_before(&mut self, byte: u8) -> bool {
+        *self = match *self {
+            Self::Before if byte == b'{' => {
+                let mut scan = Scan::default();
+                scan.ends_with(byte);
+                Self::Object(scan)
+            }
+            Self::Before if is_between(byte) || BYTE_ORDER_MARK.contains(&byte) => Self::Before,
+            Self::Object(mut scan) => {
+                if scan.ends_with(byte) {
+                    Self::Behind
+                } else {
+                    Self::Object(scan)
+                }
+            }
+            Self::Behind if byte == b'{' || byte == RECORD_SEPARATOR => return true,
+            Self::Behind if is_between(byte) => Self::Behind,
+            Self::Before | Self::Behind | Self::Other => Self::Other,
+        };
+        false
+    }
+}
+
+/// Whether a byte may stand between two values.
+pub(super) fn is_between(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == RECORD_SEPARATOR
 }
 
 /// Finds the end of a JSON value, byte by byte, by counting brackets. Whether they match is left to the parser.
@@ -187,6 +238,7 @@ impl Scan {
         self.depth == 0
             && !self.in_string
             && (byte.is_ascii_whitespace() || matches!(byte, b',' | b']' | b'[' | b'{'))
+            || byte == RECORD_SEPARATOR
     }
 }
 
@@ -215,6 +267,7 @@ mod tests {
             ("{\r\n\t\"a\": [", Some(Shape::Values)),
             ("{\"a\": {\n}", Some(Shape::Values)),
             ("{}\n{}", lines),
+            ("\u{1e}{\"a\":1}\n\u{1e}", Some(Shape::Values)),
             // Truncated within the first line.
             ("{\"a\":\n{\"a\":1}\n", lines),
             ("{\"a\":\"b\n\"c\"", lines),
@@ -240,6 +293,8 @@ mod tests {
             (b"{\0\"\0", "UTF-16LE"),
             (b"\0{\0\"", "UTF-16BE"),
             (b"\xff\xfe\0\0{\0\0\0", "UTF-32"),
+            (b"{\0\0\0\"\0\0\0", "iconv -f UTF-32LE"),
+            (b"\0\0\0{\0\0\0\"", "iconv -f UTF-32BE"),
             (b"\x1f\x8b\x08\0", "gzip"),
             (b"\x28\xb5\x2f\xfd\x01", "zstd"),
             (b"PK\x03\x04\x14", "unzip -p"),

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::context::UsageError;
-use super::input::{self, Scan, Shape};
+use super::input::{self, BYTE_ORDER_MARK, LineScan, Scan, Shape};
 use super::{output, shell};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::Event;
@@ -38,7 +38,10 @@ pub(super) struct Lines {
     shape: Shape,
     /// Number of lines or values so far.
     number: u64,
-    /// The bytes kept of the next line, and its length so far.
+    /// Number of values on this line before the next one.
+    before: u64,
+    line_scan: LineScan,
+    /// The bytes kept of the next value, and its length so far.
     line: Vec<u8>,
     length: u64,
     /// Progress by the bytes between events.
@@ -101,6 +104,8 @@ impl Lines {
             bar,
             shape,
             number: 0,
+            before: 0,
+            line_scan: LineScan::default(),
             line: Vec::new(),
             length: 0,
             passed: 0,
@@ -117,22 +122,25 @@ impl Lines {
         loop {
             let read = match self.shape {
                 Shape::Lines(end) => self.read_line(end).await,
-                Shape::Values => self.read_value().await,
+                Shape::Values => self.read_value().await.map(|()| true),
             };
-            read.with_context(|| format!("cannot read the rest of {}", self.name))?;
+            let is_last = read.with_context(|| format!("cannot read the rest of {}", self.name))?;
             let (mut line, length) = (mem::take(&mut self.line), mem::take(&mut self.length));
             if length == 0 {
                 return self.at_end();
             }
-            self.number += 1;
+            let origin = self.origin();
+            self.count(is_last);
             self.passed += if self.bar.length().is_some() { length } else { 1 };
             let overlong = (line.len() as u64) < length;
-            while !overlong && line.last().is_some_and(u8::is_ascii_whitespace) {
+            while !overlong && line.last().is_some_and(|&byte| input::is_between(byte)) {
                 line.pop();
             }
+            let start = line.iter().position(|&byte| byte != input::RECORD_SEPARATOR);
+            line.drain(..start.unwrap_or(line.len()));
             if !line.is_empty() {
                 return Ok(Some(Line {
-                    origin: self.origin(),
+                    origin,
                     bytes: line,
                     overlong: overlong.then_some(length),
                     progress: mem::take(&mut self.passed),
@@ -154,10 +162,21 @@ impl Lines {
     }
 
     fn origin(&self) -> String {
-        let (name, number) = (&self.name, self.number);
-        match self.shape {
-            Shape::Lines(_) => format!("file:{name}:{number}"),
-            Shape::Values => format!("file:{name}:[{number}]"),
+        let (name, number) = (&self.name, self.number + 1);
+        match (self.shape, self.before) {
+            (Shape::Lines(_), 0) => format!("file:{name}:{number}"),
+            (Shape::Lines(_), before) => format!("file:{name}:{number}[{}]", before + 1),
+            (Shape::Values, _) => format!("file:{name}:[{number}]"),
+        }
+    }
+
+    /// Counts a value, and its line when it is the last one there.
+    fn count(&mut self, is_last: bool) {
+        if is_last {
+            self.number += 1;
+            self.before = 0;
+        } else {
+            self.before += 1;
         }
     }
 
@@ -172,19 +191,23 @@ impl Lines {
         Ok(events)
     }
 
-    /// Reads to the end of a line, and keeps up to `max_line` bytes of it.
-    async fn read_line(&mut self, end: u8) -> std::io::Result<()> {
+    /// Reads to the end of a line, or to the next object on the line, and keeps up to `max_line` bytes. Returns whether the
+    /// line has ended.
+    async fn read_line(&mut self, end: u8) -> std::io::Result<bool> {
         loop {
             let there = self.from.fill_buf().await?;
-            let end = there.iter().position(|&byte| byte == end);
-            let part = &there[..end.map_or(there.len(), |end| end + 1)];
+            let line_end = there.iter().position(|&byte| byte == end);
+            let part = &there[..line_end.map_or(there.len(), |end| end + 1)];
+            let value_end = part.iter().position(|&byte| self.line_scan.is_over_before(byte));
+            let part = &part[..value_end.unwrap_or(part.len())];
             let room = self.max_line.saturating_sub(self.line.len());
             self.line.extend_from_slice(&part[..part.len().min(room)]);
-            let read = part.len();
+            let (read, is_end) = (part.len(), there.is_empty());
             self.length += read as u64;
             self.from.consume(read);
-            if end.is_some() || read == 0 {
-                return Ok(());
+            if value_end.is_some() || line_end.is_some() || is_end {
+                self.line_scan = LineScan::default();
+                return Ok(value_end.is_none());
             }
         }
     }
@@ -213,7 +236,13 @@ impl Lines {
                 if self.line.len() < self.max_line {
                     self.line.push(byte);
                 }
-                if self.value.scan.get_or_insert_default().ends_with(byte) {
+                let is_ended = self.value.scan.get_or_insert_default().ends_with(byte);
+                if self.line == BYTE_ORDER_MARK {
+                    self.line.clear();
+                    let length = mem::take(&mut self.length);
+                    self.passed += self.bar.length().map_or(0, |_| length);
+                    self.value.scan = None;
+                } else if is_ended {
                     is_over = true;
                     break;
                 }
@@ -276,7 +305,7 @@ impl Value {
             b'[' if !self.in_array => self.in_array = true,
             b']' if self.in_array => self.in_array = false,
             b',' if self.in_array => {}
-            byte => return byte.is_ascii_whitespace(),
+            byte => return input::is_between(byte),
         }
         true
     }
