@@ -283,7 +283,7 @@ fn as_json(record: &DeadLetterRecord) -> serde_json::Value {
         "origin": record.dead_letter.origin,
         "content_type": record.dead_letter.content_type,
         "bytes": record.bytes,
-        "headers": record.dead_letter.headers.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        "headers": headers(record),
         "body": body(record),
         "times_seen": record.times_seen,
         "first_seen_at": rfc3339(record.first_seen_at),
@@ -293,6 +293,14 @@ fn as_json(record: &DeadLetterRecord) -> serde_json::Value {
         "redrive_outcome": record.redrive_outcome,
         "retry_at": record.dead_letter.retry_at.map(rfc3339),
     })
+}
+
+/// A list, because two headers may have one name.
+fn headers(record: &DeadLetterRecord) -> Vec<serde_json::Value> {
+    let headers = record.dead_letter.headers.iter();
+    headers
+        .map(|(name, value)| json!({ "name": name, "value": value }))
+        .collect()
 }
 
 /// The body as text.

@@ -7,6 +7,7 @@ mod elsewhere;
 mod files;
 mod full_disk;
 mod halts;
+mod headers;
 mod joined;
 mod publish;
 mod sweeps;
