@@ -9,7 +9,7 @@ use std::path::Path;
 use config::{FileFormat, Format, Value, ValueKind};
 
 use super::error::SettingsError;
-use super::service_links;
+use super::{redact, service_links};
 
 /// `config/default.toml`.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -72,7 +72,7 @@ fn from_file(path: &Path) -> Result<Flat, SettingsError> {
     })?;
     parse(&text, &format!("the file {}", path.display())).map_err(|reason| SettingsError::Syntax {
         path: path.to_owned(),
-        reason: without_source(&reason.to_string()),
+        reason: redact::quoted(&without_source(&reason.to_string())),
     })
 }
 
@@ -117,7 +117,7 @@ fn from_env(
     let mut aliased = Flat::new();
     let mut ours = Flat::new();
     for (name, text) in env {
-        let origin = format!("the environment variable {name}");
+        let origin = format!("the environment variable {}", redact::key(&name));
         let value = Value::new(Some(&origin), text.as_str());
         if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
             if !text.is_empty() {
@@ -192,7 +192,7 @@ fn unknown(key: &str, origin: &str, known: &Flat, written: fn(&str) -> String) -
         format!("this section has {}", neighbours.join(", "))
     };
     SettingsError::UnknownKey {
-        key: crate::domain::id::clip(key),
+        key: crate::domain::id::clip(&redact::key(key)),
         origin: origin.to_owned(),
         hint,
     }

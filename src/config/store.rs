@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::error::SettingsError;
 use super::reader::{Reader, TIMEOUT};
-use super::redact::has_authority;
+use super::redact::may_hold_a_secret;
 use super::secret::SecretUrl;
 use super::url_parameters;
 use crate::store::postgres::{self, PostgresOptions};
@@ -85,7 +85,7 @@ fn url(from: &Reader, key: &str) -> Result<StoreUrl, SettingsError> {
         "sqlite" => {
             let path = rest.strip_prefix("//").unwrap_or(rest);
             // Each connection to an in-memory database would see a database of its own.
-            let is_file = !path.is_empty() && !path.contains(['?', '\0']) && !has_authority(path);
+            let is_file = !path.is_empty() && !path.contains(['?', '\0']) && !may_hold_a_secret(path);
             if !is_file || path.contains(":memory:") {
                 return Err(invalid());
             }

@@ -315,7 +315,6 @@ fn an_invalid_value_stops_the_start() {
         ("TENURE_STORE__URL", "sqlite://"),
         ("TENURE_STORE__URL", "sqlite::memory:"),
         ("TENURE_STORE__URL", "sqlite://a.db?mode=ro"),
-        ("TENURE_STORE__URL", "postgres://host:port/name"),
         ("TENURE_STORE__MAX_CONNECTIONS", "0"),
         ("TENURE_STORE__LOCK_TIMEOUT", "0s"),
         ("TENURE_BROKER__URL", "http://localhost"),
@@ -532,10 +531,41 @@ fn secrets_are_never_shown() {
         ("TENURE_BROKER__URL", "me:hunter2@mq"),
         ("TENURE_BROKER__URL", "http://me:a@hunter2@mq"),
         ("TENURE_HTTP__TOKEN", "hunter2 hunter2"),
+        ("DATABASE_URL", "host=localhost user=u password=hunter2 dbname=x"),
+        ("DATABASE_URL", "Server=h;User Id=u;Password=hunter2;Database=x"),
+        ("DATABASE_URL", "postgres://u:hunter2"),
+        ("DATABASE_URL", "postgres://u:hunter2/h/db"),
+        ("DATABASE_URL", "postgres:u:hunter2@h/db"),
+        ("DATABASE_URL", "sqlite:x.db;password=hunter2"),
+        ("AMQP_URL", "amqp://u:hunter2"),
+        ("AMQP_URL", "user=u;password=hunter2;host=h"),
+        ("AMQP_URL", "h:5672 u hunter2"),
+        ("TENURE_HTTP__LISTEN", "u:hunter2@127.0.0.1:80"),
+        ("TENURE_HTTP__LISTEN", "u:hunter2"),
+        ("TENURE_HTTP__HOSTS", "u:hunter2@h"),
+        ("TENURE_BROKER__LANES", "amqp://u:hunter2@h"),
+        ("TENURE_BROKER__CA_FILE", "amqp://u:hunter2@h"),
+        ("TENURE_STORE__URL postgres://u:hunter2@h", "x"),
     ] {
         let message = load(&[(name, value)]).expect_err(value).to_string();
         assert!(!message.contains("hunter2"), "{message}");
     }
+    for file in [
+        "[store]\n\"postgres://u:hunter2@h/db\" = 1",
+        "\"postgres://u:hunter2@h/db\" = 1",
+        "[\"amqp://u:hunter2@h\"]\nurl = 1",
+        "[store]\n\"postgres://u:hunter2@h/db\" = 1\n\"postgres://u:hunter2@h/db\" = 2",
+    ] {
+        let message = load_file(file, &[]).expect_err(file).to_string();
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+    // Refused or not: as long as it is in force, `tenure config` shows it.
+    let url = "postgres://h/db?user=u:hunter2";
+    let shown = load(&[("DATABASE_URL", url)]).map_or_else(
+        |error| error.to_string(),
+        |settings| settings.redacted_toml() + &settings.store.url.to_string(),
+    );
+    assert!(!shown.contains("hunter2"), "{shown}");
 }
 
 #[test]
