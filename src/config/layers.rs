@@ -116,10 +116,11 @@ fn from_env(
     let mut links = Vec::new();
     let mut aliased = Flat::new();
     let mut ours = Flat::new();
-    for (name, text) in env {
-        let origin = format!("the environment variable {}", redact::key(&name));
+    let environment: BTreeMap<String, String> = env.collect();
+    for (name, text) in &environment {
+        let origin = format!("the environment variable {}", redact::key(name));
         let value = Value::new(Some(&origin), text.as_str());
-        if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| *alias == name) {
+        if let Some((_, key)) = ALIASES.iter().find(|(alias, _)| alias == name) {
             if !text.is_empty() {
                 aliased.insert((*key).to_owned(), value);
             }
@@ -129,8 +130,8 @@ fn from_env(
         {
             let dotted = rest.to_lowercase().replace("__", ".");
             let Some(key) = known.keys().find(|key| same_but_hyphens(key, &dotted)) else {
-                if service_links::is_service_link(&name, &text) {
-                    links.push(name);
+                if service_links::is_service_link(name, text, &environment) {
+                    links.push(name.clone());
                     continue;
                 }
                 return Err(unknown(&dotted, &origin, known, variable));

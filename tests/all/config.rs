@@ -607,10 +607,20 @@ fn service_links_are_ignored_and_misspelt_settings_are_rejected() {
         ("TENURE_HTTP_TOKEN_SERVICE_HOST", "10.0.0.3"),
         ("TENURE_CONFIG_PORT", "tcp://10.0.0.3:80"),
         ("TENURE_DB_NAME", "/worker/db"),
+        ("TENURE_DB_ENV_POSTGRES_PASSWORD", "x"),
+        ("TENURE_RABBITMQ_ENV_RABBITMQ__X", "x"),
+        ("TENURE_PORT_8080_TCP_START", "tcp://1.2.3.4:8080"),
+        ("TENURE_PORT_8080_TCP_END", "tcp://1.2.3.4:8090"),
+        ("TENURE_PORT_8080_TCP_PORT_START", "8080"),
+        ("TENURE_PORT_8080_TCP_PORT_END", "8090"),
+        ("TENURE__DB_SERVICE_HOST", "10.0.0.1"),
+        ("TENURE_MQ_PORT_5672_TCP_ADDR", "fe80::1%eth0"),
     ];
     let settings = load(&[&links[..], &[("TENURE_BROKER__LANES", "3")]].concat()).unwrap();
     assert_eq!(settings.broker.lanes, 3);
-    assert_eq!(settings.service_links(), links.map(|(name, _)| name));
+    let mut names = links.map(|(name, _)| name);
+    names.sort_unstable();
+    assert_eq!(settings.service_links(), names);
     for (name, value) in [
         ("TENURE_PORT", "8080"),
         ("TENURE_HTTP_PORT", "8080"),
@@ -620,6 +630,8 @@ fn service_links_are_ignored_and_misspelt_settings_are_rejected() {
         ("TENURE_STORE_URL", "postgres://u:p@10.0.0.9:5432/x"),
         ("TENURE_CONFIGURATION", "x"),
         ("TENURE_DB_NAME", "tenure"),
+        ("TENURE_DB_ENV_POSTGRES_PASSWORD", "x"),
+        ("TENURE_HTTP__SERVICE_PORT", "8080"),
     ] {
         let message = load(&[(name, value)]).expect_err(name).to_string();
         assert!(message.contains(name), "{message}");
