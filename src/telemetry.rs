@@ -1,5 +1,6 @@
 //! Logs and metrics: where they go, and a description of every metric.
 
+use std::env::VarError;
 use std::fmt::{self, Debug, Write as _};
 use std::sync::{Mutex, PoisonError};
 
@@ -50,7 +51,13 @@ pub fn start_logs(settings: &LogSettings) -> Result<(), TelemetryError> {
                 source,
             })?
         }
-        _ => settings.level.clone(),
+        Err(VarError::NotUnicode(given)) => {
+            return Err(TelemetryError::Filter {
+                directives: given.to_string_lossy().into_owned(),
+                source: LogLevelError::NotUnicode,
+            });
+        }
+        Ok(_) | Err(VarError::NotPresent) => settings.level.clone(),
     };
     // Each directive was validated before.
     let filter = EnvFilter::new(format!("{QUIET},{directives}"));

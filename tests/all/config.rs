@@ -433,6 +433,24 @@ fn an_error_in_a_file_names_the_file() {
 }
 
 #[test]
+fn log_directives_that_match_nothing_are_refused() {
+    for level in [
+        "info=debug",
+        "Tenure=info",
+        "tenure::brokr=debug",
+        "tenure:broker=debug",
+        "[x]=info",
+    ] {
+        let message = load(&[("TENURE_LOG__LEVEL", level)])
+            .expect_err(level)
+            .to_string();
+        assert!(message.contains("`log.level`"), "{message}");
+    }
+    let settings = load(&[("TENURE_LOG__LEVEL", "tenure::broker=debug")]).unwrap();
+    assert_eq!(settings.log.level, "warn,tenure::broker=debug");
+}
+
+#[test]
 fn an_unknown_variable_gets_a_suggestion() {
     for (name, words) in [
         ("TENURE_ACCESS_IDLE", "did you mean `TENURE_ACCESS__IDLE`?"),

@@ -9,6 +9,7 @@ mod full_disk;
 mod halts;
 mod headers;
 mod joined;
+mod logs;
 mod publish;
 mod sweeps;
 mod terminal;
