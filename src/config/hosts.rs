@@ -8,7 +8,7 @@ use super::reader::Reader;
 /// A list of host names and IP addresses, in lower case, without ports.
 pub(super) fn read(from: &Reader, key: &str) -> Result<Vec<String>, SettingsError> {
     from.texts(key)
-        .and_then(|hosts| hosts.into_iter().map(host).collect())
+        .and_then(|hosts| hosts.iter().map(|text| host(text)).collect())
         .ok_or_else(|| {
             from.invalid(
                 key,

@@ -1,11 +1,12 @@
 //! Reads single settings as typed values within bounds.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use config::{Value, ValueKind};
+use config::{FileFormat, Format as _, Value, ValueKind};
 
 use super::cron::{CronError, CronLine};
 use super::duration::{self, DurationError};
@@ -158,14 +159,17 @@ impl Reader {
     }
 
     /// A list of strings: an array, or text separated by commas. None: neither of them.
-    pub(super) fn texts(&self, key: &str) -> Option<Vec<&str>> {
+    pub(super) fn texts(&self, key: &str) -> Option<Vec<Cow<'_, str>>> {
         match self.kind(key) {
             ValueKind::String(text) if text.trim().is_empty() => Some(Vec::new()),
-            ValueKind::String(text) => Some(text.split(',').map(str::trim).collect()),
+            ValueKind::String(text) => Some(match array(text) {
+                Some(texts) => texts.into_iter().map(Cow::Owned).collect(),
+                None => text.split(',').map(|part| Cow::Borrowed(part.trim())).collect(),
+            }),
             ValueKind::Array(values) => values
                 .iter()
                 .map(|value| match &value.kind {
-                    ValueKind::String(text) => Some(text.as_str()),
+                    ValueKind::String(text) => Some(Cow::Borrowed(text.as_str())),
                     _ => None,
                 })
                 .collect(),
@@ -185,11 +189,27 @@ impl Reader {
         };
         self.texts(key)
             .ok_or(DurationError::Malformed)
-            .and_then(|texts| texts.into_iter().map(read).collect())
+            .and_then(|texts| texts.iter().map(|text| read(text)).collect())
             .map_err(|error| {
                 let expected = format!("a list whose items are each {}", bounds.expected);
                 self.invalid(key, &with_advice(expected, error))
             })
+    }
+}
+
+/// A list in the syntax of the settings file, which people copy into environment variables.
+fn array(text: &str) -> Option<Vec<String>> {
+    let table = format!("list = {text}");
+    let mut parsed = FileFormat::Toml.parse(None, &table).ok()?;
+    match parsed.remove("list")?.kind {
+        ValueKind::Array(values) => values
+            .into_iter()
+            .map(|value| match value.kind {
+                ValueKind::String(text) => Some(text),
+                _ => None,
+            })
+            .collect(),
+        _ => None,
     }
 }
 

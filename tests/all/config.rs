@@ -433,6 +433,30 @@ fn an_error_in_a_file_names_the_file() {
 }
 
 #[test]
+fn a_list_in_the_environment_may_have_the_syntax_of_a_file() {
+    let settings = load(&[
+        ("TENURE_HTTP__HOSTS", "[\"a.example\", '10.0.0.7']"),
+        ("TENURE_ACCESS__WARN_BEFORE", "[\"14d\", \"7d\"]"),
+    ])
+    .unwrap();
+    assert_eq!(settings.http.hosts, ["a.example", "10.0.0.7"]);
+    assert_eq!(
+        settings.policy().warn_before,
+        [TimeDelta::days(14), TimeDelta::days(7)]
+    );
+    let settings = load(&[
+        ("TENURE_HTTP__HOSTS", "[::1], a"),
+        ("TENURE_ACCESS__WARN_BEFORE", "[]"),
+    ])
+    .unwrap();
+    assert_eq!(settings.http.hosts, ["::1", "a"]);
+    assert!(settings.policy().warn_before.is_empty());
+    for list in ["[\"14d 7d\"]", "[14d]", "[\"14d\""] {
+        assert!(load(&[("TENURE_ACCESS__WARN_BEFORE", list)]).is_err(), "{list}");
+    }
+}
+
+#[test]
 fn log_directives_that_match_nothing_are_refused() {
     for level in [
         "info=debug",
