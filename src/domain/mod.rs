@@ -14,6 +14,7 @@ pub mod fold;
 pub mod holdings;
 pub mod id;
 pub mod link;
+mod misspelling;
 pub mod name;
 pub mod policy;
 pub mod refusal;

@@ -34,7 +34,7 @@ pub struct PartnerId(String);
 )]
 pub struct ClientId(String);
 
-/// What the partner is about to do. A few things it may never do; a name within two letters of one of these is an error too.
+/// What the partner is about to do. A few things it may never do; a name that resembles one of these is an error too.
 #[derive(ToSchema)]
 #[schema(
     pattern = r"^[a-z0-9_]+$",
