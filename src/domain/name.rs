@@ -60,7 +60,7 @@ impl TryFrom<String> for Name {
         match name.chars().count() {
             0 => Err("the name is empty".into()),
             n if n > MAX_NAME_CHARS => Err(format!("the name is longer than {MAX_NAME_CHARS} characters")),
-            _ if visible(name).trim().is_empty() => Err("the name has no visible character".into()),
+            _ if !can_be_seen(name) => Err("the name has no visible character".into()),
             _ => Ok(Self(name.into())),
         }
     }
@@ -96,9 +96,29 @@ fn visible(text: &str) -> String {
         .collect()
 }
 
-/// The blank Braille pattern is a symbol in Unicode, but readers see a space.
+/// White space, and characters without a glyph that Unicode classifies as symbols, letters or marks: the blank Braille pattern,
+/// the null notehead, the Egyptian blanks and the Khitan filler.
 fn is_white(c: char) -> bool {
-    c == '\u{2800}' || CodePointSetData::new::<WhiteSpace>().contains(c)
+    matches!(
+        c,
+        '\u{2800}' | '\u{1d159}' | '\u{13441}' | '\u{13442}' | '\u{16fe4}'
+    ) || CodePointSetData::new::<WhiteSpace>().contains(c)
+}
+
+/// Whether a name has more than white space and combining marks. It is normalized first, so that every spelling of a name gets
+/// the same result.
+fn can_be_seen(name: &str) -> bool {
+    if name.bytes().any(|byte| byte.is_ascii_graphic()) {
+        return true;
+    }
+    let normal = ComposingNormalizerBorrowed::new_nfkc()
+        .normalize(&visible(name))
+        .into_owned();
+    let needs_another = |c: char| {
+        let marks = [GeneralCategory::NonspacingMark, GeneralCategory::EnclosingMark];
+        c.is_whitespace() || marks.contains(&CodePointMapData::<GeneralCategory>::new().get(c))
+    };
+    !visible(&normal).chars().all(needs_another)
 }
 
 /// Control characters and format characters. Some format characters are visible, because they enclose the text that
@@ -201,6 +221,15 @@ mod tests {
             "\u{1}\u{85}\u{1}",
             "\u{fff9}",
             "\u{180e}",
+            "\u{1d159}",
+            "\u{13441}",
+            "\u{13442} \u{1d159}",
+            "\u{16fe4}",
+            "\u{301}",
+            "\u{301}\u{20dd}",
+            "\u{200b}\u{301}",
+            "\u{b4}",
+            "\u{ff9e}",
         ] {
             assert_eq!(
                 name(blank).unwrap_err(),
@@ -209,5 +238,7 @@ mod tests {
             );
         }
         assert!(name("\u{600}").is_ok(), "the Arabic number sign is visible");
+        assert!(name("x\u{301}").is_ok());
+        assert!(name("\u{93f}").is_ok(), "a spacing vowel sign is visible");
     }
 }
