@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Unexpected, Visitor};
+use serde::de::{Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -46,7 +46,18 @@ struct TextOrNumber<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for TextOrNumber<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(TextOrNumberVisitor).map(Self)
+        let raw = <&RawValue>::deserialize(from)?.get();
+        // More digits than any number of the library has.
+        if raw.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Self(Cow::Borrowed(raw)));
+        }
+        let mut reader = serde_json::Deserializer::from_str(raw);
+        let read = reader.deserialize_any(TextOrNumberVisitor).map_err(|error| {
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            let full = error.to_string();
+            D::Error::custom(full.strip_suffix(&place).unwrap_or(&full))
+        });
+        read.map(Self)
     }
 }
 

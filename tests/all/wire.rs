@@ -621,6 +621,15 @@ fn a_sequence_may_be_a_number_and_stands_for_its_digits() {
 }
 
 #[test]
+fn a_sequence_of_more_digits_than_a_number_has_keeps_them() {
+    for digits in ["18446744073709551616", &"9".repeat(128)] {
+        let json = envelope(&json!({"sequence": "digits"})).to_string();
+        let event = decoder().structured(json.replace("\"digits\"", digits).as_bytes());
+        assert_eq!(event.unwrap().sequence.as_deref(), Some(digits));
+    }
+}
+
+#[test]
 fn a_whole_number_may_be_written_with_a_fraction_of_zero() {
     for (total, expected) in [
         ("100.0", 100),
