@@ -2,9 +2,11 @@
 //!
 //! AMQP says that short strings are UTF-8. RabbitMQ does not check it, and lapin ends the connection over one that is not,
 //! with everything that is in flight on it. It does the same with a content header that is larger than a frame, which RabbitMQ
-//! sends when it adds `x-death` or `x-delivery-count` to headers that just fitted.
+//! sends when it adds `x-death` or `x-delivery-count` to headers that just fitted. Of several headers
+//! with the same name it keeps the last, which would hide an attribute that is given twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +15,7 @@ use lapin::protocol::basic::parse_properties;
 use lapin::types::{ChannelId, DeliveryTag};
 
 use crate::store::hex;
+use crate::wire;
 
 /// Places that a reason names at most.
 const PLACES: usize = 3;
@@ -67,7 +70,7 @@ pub(super) struct RawProperties {
 pub(super) struct Salvaged {
     /// With `?` in place of each byte that is not UTF-8.
     pub properties: BasicProperties,
-    /// What is wrong with the message. None: the properties were only too large for the library.
+    /// What is wrong with the message. None: only the library cannot read the properties, or not all of them.
     pub flaw: Option<String>,
 }
 
@@ -77,11 +80,13 @@ impl RawProperties {
             bytes: &mut self.bytes,
             at: 0,
             places: Vec::new(),
+            attributes: Vec::new(),
         };
         if self.is_address_replaced {
             walk.places.push("routing key or exchange".into());
         }
         let is_walked = walk.properties().is_some();
+        walk.tell_apart();
         let places = walk.places;
         match read(&self.bytes) {
             Some(properties) if is_walked => Salvaged {
@@ -106,10 +111,74 @@ impl RawProperties {
     }
 }
 
-/// Whether the client library reads these properties.
+/// Whether the client library reads all of these properties.
 pub(super) fn is_readable(properties: &[u8]) -> bool {
     // Nearly all are ASCII behind the flags, and then the strings in them are.
-    properties.get(2..).is_some_and(<[u8]>::is_ascii) || read(properties).is_some()
+    let is_read = properties.get(2..).is_some_and(<[u8]>::is_ascii) || read(properties).is_some();
+    is_read && !has_attribute_twice(properties)
+}
+
+fn has_attribute_twice(properties: &[u8]) -> bool {
+    let Some(headers) = headers(properties) else {
+        return false;
+    };
+    let mut names: Vec<&[u8]> = headers.filter(|name| is_attribute(name)).collect();
+    names.sort_unstable();
+    names.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// The names of the headers, up to the first invalid one.
+fn headers(properties: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let flags = u16::from_be_bytes(properties.get(..2)?.try_into().ok()?);
+    if flags & (1 << 13) == 0 {
+        return None;
+    }
+    let mut at = 2;
+    for _ in 0..(flags >> 14).count_ones() {
+        at += 1 + usize::from(*properties.get(at)?);
+    }
+    let end = at + 4 + read_length(properties, at)?;
+    at += 4;
+    Some(std::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let name_end = at + 1 + usize::from(*properties.get(at)?);
+        let name = properties.get(at + 1..name_end)?;
+        at = value_end(properties, name_end)?;
+        Some(name)
+    }))
+}
+
+fn is_attribute(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(wire::is_attribute)
+}
+
+fn read_length(bytes: &[u8], at: usize) -> Option<usize> {
+    let length = bytes.get(at..at.checked_add(4)?)?;
+    usize::try_from(u32::from_be_bytes(length.try_into().ok()?)).ok()
+}
+
+/// The end of the value whose type is at an offset. Skips the contents of tables and arrays.
+fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let length = match bytes.get(at)? {
+        b'S' | b'x' | b'F' | b'A' => 4 + read_length(bytes, at + 1)?,
+        kind => fixed_length(*kind)?,
+    };
+    (at + 1).checked_add(length)
+}
+
+/// The size of a value of a fixed-length type, in bytes.
+fn fixed_length(kind: u8) -> Option<usize> {
+    Some(match kind {
+        b'V' => 0,
+        b't' | b'b' | b'B' => 1,
+        b's' | b'u' | b'U' => 2,
+        b'I' | b'i' | b'f' => 4,
+        b'D' => 5,
+        b'l' | b'L' | b'd' | b'T' => 8,
+        _ => return None,
+    })
 }
 
 fn read(properties: &[u8]) -> Option<BasicProperties> {
@@ -143,6 +212,8 @@ struct Walk<'a> {
     at: usize,
     /// Where strings were replaced.
     places: Vec<String>,
+    /// Positions of the names of headers that carry an attribute.
+    attributes: Vec<Range<usize>>,
 }
 
 impl Walk<'_> {
@@ -155,7 +226,7 @@ impl Walk<'_> {
             }
         }
         if has(13) {
-            self.table()?;
+            self.headers()?;
         }
         // The delivery mode and the priority.
         self.fixed(usize::from(has(12)) + usize::from(has(11)))?;
@@ -202,6 +273,39 @@ impl Walk<'_> {
         Some(())
     }
 
+    fn headers(&mut self) -> Option<()> {
+        let end = self.length()?.checked_add(self.at)?;
+        while self.at < end {
+            let name = self.at + 1;
+            self.short_string("header")?;
+            let name = name..self.at;
+            if is_attribute(&self.bytes[name.clone()]) {
+                self.attributes.push(name);
+            }
+            self.value()?;
+        }
+        (self.at == end).then_some(())
+    }
+
+    /// Gives repeated headers different capitals, so that the library keeps all of them, and the decoder rejects the attribute
+    /// now and on redrive. Names of attributes are not case-sensitive.
+    fn tell_apart(&mut self) {
+        let mut spellings: HashSet<Vec<u8>> = HashSet::new();
+        for name in std::mem::take(&mut self.attributes) {
+            let text = &mut self.bytes[name];
+            for letter in 0..text.len() {
+                if spellings.insert(text.to_vec()) {
+                    break;
+                }
+                text[letter] ^= if text[letter].is_ascii_alphabetic() {
+                    0x20
+                } else {
+                    0
+                };
+            }
+        }
+    }
+
     fn table(&mut self) -> Option<()> {
         let end = self.length()?.checked_add(self.at)?;
         while self.at < end {
@@ -213,12 +317,6 @@ impl Walk<'_> {
 
     fn value(&mut self) -> Option<()> {
         match self.fixed(1)?[0] {
-            b'V' => {}
-            b't' | b'b' | b'B' => drop(self.fixed(1)?),
-            b's' | b'u' | b'U' => drop(self.fixed(2)?),
-            b'I' | b'i' | b'f' => drop(self.fixed(4)?),
-            b'D' => drop(self.fixed(5)?),
-            b'l' | b'L' | b'd' | b'T' => drop(self.fixed(8)?),
             b'S' | b'x' => {
                 let length = self.length()?;
                 self.fixed(length)?;
@@ -231,7 +329,7 @@ impl Walk<'_> {
                 }
                 (self.at == end).then_some(())?;
             }
-            _ => return None,
+            kind => drop(self.fixed(fixed_length(kind)?)?),
         }
         Some(())
     }
@@ -269,6 +367,43 @@ mod tests {
         let Salvaged { properties, flaw } = salvage(bytes);
         assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "grö!");
         assert_eq!(flaw, None);
+    }
+
+    #[test]
+    fn an_attribute_that_is_given_twice_stays_so() {
+        let header = |name: &[u8], value: u8| {
+            let length = u8::try_from(name.len()).unwrap();
+            [&[length], name, &[b'S', 0, 0, 0, 1, value]].concat()
+        };
+        let properties = |headers: &[(&[u8], u8)]| {
+            let headers: Vec<u8> = headers
+                .iter()
+                .flat_map(|(name, value)| header(name, *value))
+                .collect();
+            let length = u32::try_from(headers.len()).unwrap().to_be_bytes();
+            [&[0xa0, 0, 1, b'x'], &length[..], &headers].concat()
+        };
+        for twice in [&b"cloudEvents_id"[..], b"cloudEvents:id", b"ce-id"] {
+            let bytes = properties(&[(twice, b'a'), (b"other", b'b'), (twice, b'c'), (twice, b'd')]);
+            assert!(!is_readable(&bytes), "{twice:?}");
+            let Salvaged { properties, flaw } = salvage(&bytes);
+            assert_eq!(flaw, None);
+            let headers = properties.headers().clone().unwrap();
+            let same = headers
+                .inner()
+                .keys()
+                .filter(|name| name.as_str().as_bytes().eq_ignore_ascii_case(twice));
+            assert_eq!(same.count(), 3, "{headers:?}");
+        }
+        for once in [
+            properties(&[(b"cloudEvents_id", b'a'), (b"cloudEvents_source", b'b')]),
+            properties(&[(b"other", b'a'), (b"other", b'b')]),
+            properties(&[]),
+            b"\x80\x00\x01a".to_vec(),
+            b"\x00\x00".to_vec(),
+        ] {
+            assert!(is_readable(&once), "{once:?}");
+        }
     }
 
     #[test]

@@ -48,6 +48,11 @@ fn attribute_of(header: &str) -> Option<(Binding, &str)> {
         .map(|(prefix, binding)| (binding, &header[prefix.len()..]))
 }
 
+/// Whether a header carries an attribute.
+pub(crate) fn is_attribute(header: &str) -> bool {
+    attribute_of(header).is_some()
+}
+
 /// Finds an attribute among headers, whatever binding their names are of.
 ///
 /// # Errors

@@ -30,7 +30,7 @@ use chrono::{DateTime, Utc};
 pub use batch::{DEFAULT_MAX_EVENTS, TooManyEvents};
 pub use decode::{Message, plain};
 pub use encode::{change, change_id, event};
-pub(crate) use headers::{CONTENT_ENCODING, find, stored_value};
+pub(crate) use headers::{CONTENT_ENCODING, find, is_attribute, stored_value};
 pub use headers::{Headers, Pairs, is_plain_encoding};
 
 #[cfg(doc)]

@@ -3,7 +3,9 @@
 
 use futures_util::StreamExt;
 use lapin::options::BasicNackOptions;
+use tenure::clock::{Clock as _, SystemClock};
 use tenure::domain::ClientKey;
+use tenure::wire::{Decoder, Limits};
 
 use super::given::*;
 use crate::support::raw_amqp::{RawMessage, RawPublisher, table, text};
@@ -142,6 +144,43 @@ async fn text_that_is_not_utf8_makes_a_dead_letter_and_holds_up_nothing() {
         assert_eq!(dead_letter.times_seen, 2, "{place}");
     }
     assert_eq!(worker.state.status().since, since, "no connection was lost");
+    worker.stop().await;
+}
+
+/// The library's table of headers has one of each name.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_in_two_headers_makes_a_dead_letter_that_stays_one() {
+    let url = RabbitMq::shared().vhost("attribute_twice");
+    let tenure = Tenure::new().await;
+    let header = |name: &str, value: &str| (name.as_bytes().to_vec(), text(value.as_bytes()));
+    let binary = |ids: &[&str]| {
+        let mut headers = vec![
+            header("cloudEvents_specversion", "1.0"),
+            header("cloudEvents_source", "/space"),
+            header("cloudEvents_type", "client.added"),
+            header("cloudEvents_subject", "acme/twice"),
+            header("cloudEvents_time", "2025-01-05T09:00:00Z"),
+        ];
+        headers.extend(ids.iter().map(|id| header("cloudEvents_id", id)));
+        RawMessage {
+            routing_key: b"client.added".to_vec(),
+            content_type: Some(b"application/json".to_vec()),
+            headers,
+            body: b"{\"name\":\"Twice\"}".to_vec(),
+            ..Default::default()
+        }
+    };
+    let worker = tenure.work(settings(&url)).await;
+    publish(&url, vec![binary(&["one", "two"])]).await;
+    let dead_letters = tenure.wait_for_letters(1).await;
+    let reason = &dead_letters[0].dead_letter.reason;
+    assert!(reason.contains("`id` is given twice"), "{reason}");
+    let decoder = Decoder::new(Limits::default(), SystemClock.now());
+    let again = decoder.again(&dead_letters[0].dead_letter);
+    let reason = &again[0].as_ref().unwrap_err().reason;
+    assert!(reason.contains("`id` is given twice"), "redriven: {reason}");
+    publish(&url, vec![binary(&["three"])]).await;
+    tenure.wait_for_events(1).await;
     worker.stop().await;
 }
 
