@@ -82,6 +82,11 @@ fn about(certificate: &CertificateError, names: &Names) -> String {
             "the server's certificate is not valid yet; correct the clock of this machine, or of the one that signed it"
                 .into()
         }
+        // rustls has no variant for this error of its verifier.
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
+            "the server's certificate is that of an authority (CA:TRUE), as `openssl req -x509` creates it; sign a certificate \
+             for the server with it (CA:FALSE), and name the authority's certificate with {authority}"
+        ),
         other => format!("the server's certificate is invalid ({other}); install another"),
     }
 }

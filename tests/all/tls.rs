@@ -98,6 +98,27 @@ fn postgresql_certificates_are_verified() {
     assert!(running.stop().success());
 }
 
+/// `openssl req -x509` creates such a certificate.
+#[test]
+fn the_certificate_of_an_authority_as_a_server_certificate_is_explained() {
+    let server = Postgres::own();
+    let database = server.database("self_signed");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut params = CertificateParams::new(["localhost".to_owned()]).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate").pem();
+    server.enable_tls(&certificate, &key.serialize_pem());
+    let file = written(folder.path(), "self.pem", &certificate);
+    let (port, name) = (server.port(), name_in(&database));
+    let url = format!(
+        "postgres://postgres:{PASSWORD}@localhost:{port}/{name}?sslmode=verify-full&sslrootcert={file}"
+    );
+    let tenure = Tenure::new(folder.path(), &[("DATABASE_URL", &url)]);
+    let words = ["is that of an authority (CA:TRUE)", "sslrootcert=FILE"];
+    refused(&tenure, &["migrate"], &words);
+}
+
 /// A URL has an IPv6 address in brackets, which are not part of the address.
 #[test]
 fn postgresql_at_an_ipv6_address() {
