@@ -57,6 +57,8 @@ pub enum ApiError {
     TimedOut,
     #[error("too many requests in progress; retry, or raise `http.max_connections`")]
     Busy,
+    #[error("requests in progress use all the memory for requests; retry, or send fewer events at once")]
+    NoRoom,
     #[error("the worker is starting and waits for the store{}; retry", .why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
     Starting {
         /// Why the store is not open, if known.
@@ -117,7 +119,7 @@ impl ApiError {
             Self::ContentEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Busy | Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

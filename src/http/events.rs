@@ -4,26 +4,22 @@
 //! gets 422 if it is stored as a dead letter, and 202 if it is ahead of the clock and deferred. A batch gets 200 with the
 //! outcome of each event, except that a batch whose only outcome is one dead letter gets 422.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::ErrorBody;
-use super::{Api, ApiError, schema};
-use crate::domain::Event;
+use super::memory::{self, CHUNK, Share};
+use super::{Api, ApiError, body, schema};
 use crate::domain::id::clip;
 use crate::engine::{Incoming, Outcome};
-use crate::store::DeadLetter;
-use crate::wire::{BATCH, Decoder, Message, Pairs, STRUCTURED, is_plain_encoding};
-
-/// Maximum number of events in one transaction; a body may hold more.
-const CHUNK: usize = 1_000;
+use crate::wire::{BATCH, Decoder, Members, Message, Pairs, STRUCTURED, is_plain_encoding};
 
 /// The outcomes of the events, in the order in which they were sent.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,7 +28,7 @@ pub struct Outcomes {
 }
 
 /// The outcome of one event.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EventOutcome {
     /// Identifies the event together with `id`. Absent for a dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +43,8 @@ pub struct EventOutcome {
     code: Option<&'static str>,
     /// Why the event was refused, dead-lettered or deferred, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    #[schema(value_type = Option<String>)]
+    reason: Option<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -92,14 +89,15 @@ pub enum OutcomeKind {
         (status = 415, description = "The content type is not one of the three modes, or the body is compressed", body = ErrorBody),
         (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
         (status = 422, description = "The only message is not a valid event; stored as a dead letter", body = Outcomes),
-        (status = 503, description = "The store is unavailable; send the request again", body = ErrorBody),
+        (status = 503, description = "The store is unavailable, or requests in progress use all the memory for requests; \
+                                      send the request again", body = ErrorBody),
     )
 )]
 pub(super) async fn ingest(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<(StatusCode, Json<Outcomes>), ApiError> {
+    body: Body,
+) -> Result<Response, ApiError> {
     let content_type = only(&headers, &header::CONTENT_TYPE)?;
     check_mode(content_type, &headers)?;
     if let Some(encoding) = only(&headers, &header::CONTENT_ENCODING)?
@@ -107,32 +105,38 @@ pub(super) async fn ingest(
     {
         return Err(ApiError::ContentEncoding(clip(encoding)));
     }
-    let body = body.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge {
-            limit: api.body_limit,
-        },
-        _ => ApiError::Body(error.body_text()),
-    })?;
+    let mut share = api.memory.share();
+    let body = body::receive(body, api.body_limit, &mut share).await?;
     let now = api.engine()?.clock().present();
+    let kept = Pairs::of_http(
+        headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes())),
+    );
     let decoder = Decoder::new(api.limits, now).with_max_events(api.max_events);
-    let read = decoder.events(Message {
+    let members = decoder.members(Message {
         origin: "http",
         content_type,
-        headers: &Pairs::of_http(
-            headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_bytes())),
-        ),
+        headers: &kept,
         body: &body,
     })?;
-    drop(body);
-    let outcomes = ingest_all(&api, read).await?;
+    share.set(memory::of_events(body.capacity(), members.count()))?;
+    let share = Arc::new(share);
+    let outcomes = ingest_all(&api, &members, &share).await?;
     let status = match outcomes.as_slice() {
         [only] if only.outcome == OutcomeKind::Dead => StatusCode::UNPROCESSABLE_ENTITY,
         [only] if only.outcome == OutcomeKind::Deferred => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
     };
-    Ok((status, Json(Outcomes { outcomes })))
+    let answer = serde_json::to_vec(&Outcomes { outcomes });
+    drop(members);
+    drop(body);
+    let answer = Bytes::from(answer.map_err(|error| ApiError::Internal(error.into()))?);
+    let mut share = Arc::into_inner(share).unwrap_or_else(|| api.memory.share());
+    // The events are ingested, so the answer is sent whatever its size.
+    let _ = share.set(answer.len());
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    Ok((status, json, Body::from(share.with(answer))).into_response())
 }
 
 /// The value of a header that may occur once.
@@ -166,51 +170,93 @@ fn check_mode(content_type: Option<&str>, headers: &HeaderMap) -> Result<(), Api
     }
 }
 
+/// Decodes and ingests the events in chunks of one transaction each. Identical members that are not events become one dead
+/// letter.
 async fn ingest_all(
     api: &Api,
-    decoded: Vec<Result<Event, DeadLetter>>,
+    members: &Members<'_, Pairs>,
+    share: &Arc<Share>,
 ) -> Result<Vec<EventOutcome>, ApiError> {
-    let names: Vec<_> = decoded
-        .iter()
-        .map(|one| {
-            one.as_ref()
-                .ok()
-                .map(|event| (event.source.clone(), event.id.clone()))
-        })
-        .collect();
-    let mut outcomes = Vec::with_capacity(decoded.len());
-    let mut incoming = decoded
-        .into_iter()
-        .map(|one| one.map_or_else(Incoming::Dead, Incoming::Event));
-    loop {
-        let chunk: Vec<Incoming> = incoming.by_ref().take(CHUNK).collect();
-        if chunk.is_empty() {
-            break;
+    let count = members.count();
+    let mut outcomes: Vec<Option<EventOutcome>> = vec![None; count];
+    let mut firsts: HashMap<&[u8], usize> = HashMap::new();
+    let mut reasons = Reasons::default();
+    for start in (0..count).step_by(CHUNK) {
+        let mut names = Vec::new();
+        let mut incoming = Vec::new();
+        for member in start..count.min(start + CHUNK) {
+            let text = members.text(member);
+            if firsts.contains_key(text) {
+                continue;
+            }
+            let (name, decoded) = match members.decode(member) {
+                Ok(event) => {
+                    let name = (event.source.clone(), event.id.clone());
+                    (Some(name), Incoming::Event(event))
+                }
+                Err(dead_letter) => {
+                    firsts.insert(text, member);
+                    (None, Incoming::Dead(dead_letter))
+                }
+            };
+            names.push((member, name));
+            incoming.push(decoded);
         }
+        if incoming.is_empty() {
+            continue;
+        }
+        let share = share.clone();
         let ingested = api
-            .run_detached(|engine| async move { engine.ingest(chunk).await })
+            .run_detached(|engine| async move {
+                let done = engine.ingest(incoming).await;
+                // Only now, because the caller may have hung up.
+                drop(share);
+                done
+            })
             .await?;
-        outcomes.extend(ingested);
+        for ((member, name), outcome) in names.into_iter().zip(ingested) {
+            outcomes[member] = Some(EventOutcome::of(name, outcome, &mut reasons));
+        }
     }
-    Ok(names
-        .into_iter()
-        .zip(outcomes)
-        .map(|(name, outcome)| EventOutcome::of(name, outcome))
-        .collect())
+    for member in 0..count {
+        if outcomes[member].is_none()
+            && let Some(&first) = firsts.get(members.text(member))
+        {
+            outcomes[member] = outcomes[first].clone();
+        }
+    }
+    let outcomes: Option<Vec<_>> = outcomes.into_iter().collect();
+    outcomes.ok_or_else(|| ApiError::Internal("an event has no outcome".into()))
+}
+
+/// The texts that outcomes share.
+#[derive(Default)]
+struct Reasons(HashSet<Arc<str>>);
+
+impl Reasons {
+    fn shared(&mut self, reason: &str) -> Arc<str> {
+        if let Some(shared) = self.0.get(reason) {
+            return shared.clone();
+        }
+        let shared: Arc<str> = reason.into();
+        self.0.insert(shared.clone());
+        shared
+    }
 }
 
 impl EventOutcome {
-    fn of(name: Option<(Arc<str>, Arc<str>)>, outcome: Outcome) -> Self {
+    fn of(name: Option<(Arc<str>, Arc<str>)>, outcome: Outcome, reasons: &mut Reasons) -> Self {
+        let mut shared = |reason: &str| Some(reasons.shared(reason));
         let (outcome, code, reason) = match outcome {
             Outcome::Applied => (OutcomeKind::Applied, None, None),
             Outcome::Duplicate => (OutcomeKind::Duplicate, None, None),
             Outcome::Refused(refusal) => (
                 OutcomeKind::Refused,
                 Some(refusal.code()),
-                Some(refusal.words().to_owned()),
+                shared(refusal.words()),
             ),
-            Outcome::Dead(reason) => (OutcomeKind::Dead, None, Some(reason)),
-            Outcome::Deferred { reason, .. } => (OutcomeKind::Deferred, None, Some(reason)),
+            Outcome::Dead(reason) => (OutcomeKind::Dead, None, shared(&reason)),
+            Outcome::Deferred { reason, .. } => (OutcomeKind::Deferred, None, shared(&reason)),
         };
         let (source, id) = name.unzip();
         Self {

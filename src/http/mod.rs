@@ -1,6 +1,7 @@
 //! The HTTP adapter: ingestion, queries, health checks and metrics.
 
 mod auth;
+mod body;
 mod clients;
 mod connections;
 mod dead_letters;
@@ -9,6 +10,7 @@ mod event_schema;
 mod events;
 mod health;
 mod hosts;
+mod memory;
 mod metrics;
 mod openapi;
 mod params;
@@ -19,7 +21,6 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -49,6 +50,7 @@ pub struct Api {
     body_limit: usize,
     max_events: usize,
     max_connections: usize,
+    memory: memory::Memory,
     /// Limits requests in progress, whose connections cannot be closed for others, to half of all connections.
     working: Arc<Semaphore>,
     timeout: Duration,
@@ -70,6 +72,7 @@ impl Api {
             body_limit: settings.body_limit,
             max_events: settings.max_events,
             max_connections: settings.max_connections,
+            memory: memory::Memory::new(settings),
             working: Arc::new(Semaphore::new((settings.max_connections / 2).max(1))),
             timeout: settings.timeout,
             metrics: metrics::Metrics::new(metrics),
@@ -99,7 +102,6 @@ impl Api {
     /// Every route.
     pub fn router(self: &Arc<Self>) -> Router {
         let guarded = Router::new()
-            .route("/v1/events", post(events::ingest))
             .route("/v1/partners/{partner}/clients", get(clients::list))
             .route("/v1/partners/{partner}/clients/{client}", get(clients::show))
             .route(
@@ -111,8 +113,9 @@ impl Api {
                 get(clients::access),
             )
             .route("/v1/dead-letters", get(dead_letters::list))
+            .route_layer(from_fn_with_state(self.clone(), memory::hold_answer))
+            .route("/v1/events", post(events::ingest))
             .route("/metrics", get(metrics::show))
-            .layer(DefaultBodyLimit::max(self.body_limit))
             .route_layer(from_fn_with_state(self.clone(), auth::check));
         Router::new()
             .route("/livez", get(health::live))

@@ -44,6 +44,8 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         .map_err(|reason| BindError { address, reason })
 }
 
+/// Bytes that a connection buffers at most, and so the maximum size of a request's head.
+const BUFFER: usize = 64 << 10;
 /// How long requests in progress may take at shutdown. A sender that has sent half a request may never send the rest.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long to wait after a failed accept with no idle connection to close, usually for lack of file descriptors.
@@ -62,6 +64,8 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
     let mut builder = http1::Builder::new();
     // Also limits how long a connection may be idle.
     builder.timer(TokioTimer::new()).header_read_timeout(api.timeout);
+    // By default a connection that sends much buffers several hundred kB.
+    builder.max_buf_size(BUFFER);
     let graceful = GracefulShutdown::new();
     let connections = Connections::new(connection_limit(api.max_connections));
     while let Some(stream) = stop.run_until_cancelled(accept(&listener, &connections)).await {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::attributes::Attributes;
-use super::batch::{self, TooManyEvents};
+use super::batch::TooManyEvents;
 use super::headers::{Headers, Pairs, is_plain_encoding};
 use super::structured::utf8;
 use super::{BATCH, Decoder, STRUCTURED};
@@ -55,7 +55,7 @@ impl<H: Headers + ?Sized> Message<'_, H> {
         }
     }
 
-    fn is(&self, content_type: &str) -> bool {
+    pub(super) fn is(&self, content_type: &str) -> bool {
         let bare = |text: &'_ str| text.split(';').next().unwrap_or_default().trim().len();
         self.content_type
             .is_some_and(|text| text.trim_start()[..bare(text)].eq_ignore_ascii_case(content_type))
@@ -105,28 +105,10 @@ impl Decoder {
         &self,
         message: Message<'_, H>,
     ) -> Result<Vec<Result<Event, DeadLetter>>, TooManyEvents> {
-        if !message.is(BATCH) {
-            return Ok(vec![self.event(message)]);
-        }
-        let members = check_encoding(message.headers)
-            .and_then(|()| utf8("the batch", message.body))
-            .and_then(|json| match batch::members(json, self.max_events) {
-                Ok(members) => Ok(Some(members)),
-                Err(batch::BatchError::TooMany) => Ok(None),
-                Err(batch::BatchError::Json(error)) => {
-                    Err(format!("the batch is not a JSON array of events: {error}"))
-                }
-            });
-        match members {
-            Ok(Some(members)) => Ok(members
-                .into_iter()
-                .map(|member| self.alone(message.origin, member.get().as_bytes()))
-                .collect()),
-            Ok(None) => Err(TooManyEvents {
-                most: self.max_events,
-            }),
-            Err(reason) => Ok(vec![Err(message.dead(reason))]),
-        }
+        let members = self.members(message)?;
+        Ok((0..members.count())
+            .map(|member| members.decode(member))
+            .collect())
     }
 
     /// Reads a line of a file of events, one structured event a line. None: the line is blank.
@@ -165,7 +147,7 @@ impl Decoder {
     }
 
     /// A structured event without a message of its own.
-    fn alone(&self, origin: &str, json: &[u8]) -> Result<Event, DeadLetter> {
+    pub(super) fn alone(&self, origin: &str, json: &[u8]) -> Result<Event, DeadLetter> {
         self.event(Message {
             origin,
             content_type: Some(STRUCTURED),
@@ -192,7 +174,7 @@ impl Decoder {
     }
 }
 
-fn check_encoding<H: Headers + ?Sized>(headers: &H) -> Result<(), String> {
+pub(super) fn check_encoding<H: Headers + ?Sized>(headers: &H) -> Result<(), String> {
     match headers.content_encoding() {
         Some(encoding) if !is_plain_encoding(encoding) => Err(format!(
             "the body has the content encoding `{}`, which Tenure does not decode; send it without one",

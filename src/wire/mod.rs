@@ -20,6 +20,7 @@ mod decode;
 mod encode;
 mod explain;
 mod headers;
+mod members;
 mod structured;
 mod text;
 
@@ -32,6 +33,7 @@ pub use decode::{Message, plain};
 pub use encode::{change, change_id, event};
 pub(crate) use headers::{CONTENT_ENCODING, find, is_attribute, stored_value};
 pub use headers::{Headers, Pairs, is_plain_encoding};
+pub use members::Members;
 
 #[cfg(doc)]
 use crate::store::DeadLetter;

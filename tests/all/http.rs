@@ -3,6 +3,7 @@
 mod binding;
 mod connections;
 mod hosts;
+mod memory;
 mod openapi;
 
 use std::sync::Arc;
