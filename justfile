@@ -8,9 +8,7 @@ quick:
     cargo test --lib --locked
     TENURE_TEST_SERVERS=none TENURE_TEST_SEEDS=100 cargo test --test all --locked -- \
         lifecycles:: laws:: oracle:: wire:: config:: engine:: simulation:: store::on_sqlite:: store::sqlite:: \
-        --skip postgres --skip engine::differential:: \
-        --skip engine::breaker::clients_that_another_transaction_holds \
-        --skip engine::names::clients_that_hold_one_name
+        --skip postgres
 
 # Every test, as in CI: installs missing programs and starts its own servers
 test *args:

@@ -59,12 +59,14 @@ fn exists(path: &str, item: &str) -> bool {
     let Ok(text) = std::fs::read_to_string(path) else {
         return false;
     };
-    ["fn", "struct", "enum", "trait", "mod", "const"].iter().any(|kind| {
-        text.match_indices(&format!("{kind} {item}")).any(|(at, found)| {
-            let after = text[at + found.len()..].chars().next();
-            !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    ["fn", "struct", "enum", "trait", "mod", "const"]
+        .iter()
+        .any(|kind| {
+            text.match_indices(&format!("{kind} {item}")).any(|(at, found)| {
+                let after = text[at + found.len()..].chars().next();
+                !after.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            })
         })
-    })
 }
 
 #[test]

@@ -107,7 +107,7 @@ async fn deadlines_that_only_move_do_not_count_as_changes() {
 
 /// A preview that skipped locked clients would count too few, and one that waited for them could wait for a long time.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_breaker_counts_clients_that_another_transaction_has_locked() {
+async fn the_breaker_counts_clients_that_another_transaction_has_locked_on_postgres() {
     let fresh = Fresh::postgres("breaker").await;
     let Database::Postgres(url) = &fresh.database else {
         unreachable!();

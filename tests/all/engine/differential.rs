@@ -78,7 +78,7 @@ fn bare(line: Recorded) -> Recorded {
 }
 
 #[tokio::test]
-async fn both_stores_store_the_same_state() {
+async fn sqlite_and_postgres_store_the_same_state() {
     for seed in seeds(15) {
         let mut rng = StdRng::seed_from_u64(seed);
         let policy = wild::policy(&mut rng);

@@ -171,7 +171,7 @@ async fn the_batch_size_does_not_change_who_holds_a_name() {
 
 /// Rows of a version that compared names differently: two clients hold names that are equal now.
 #[tokio::test]
-async fn clients_whose_names_became_equal_can_still_be_written() {
+async fn clients_whose_names_became_equal_can_still_be_written_on_postgres() {
     for fresh in [
         Fresh::sqlite("disputed_names").await,
         Fresh::postgres("disputed_names").await,

@@ -86,7 +86,7 @@ pub fn home() -> &'static Path {
 pub fn new_folder(name: &str) -> PathBuf {
     assert!(
         super::are_allowed(),
-        "this test starts a server ({name}), and TENURE_TEST_SERVERS=none forbids that: skip it in `quick` in the justfile"
+        "this test starts a server ({name}), which TENURE_TEST_SERVERS=none forbids: `just quick` skips names with `postgres`"
     );
     let folder = tempfile::Builder::new()
         .prefix(&format!("{name}-"))
