@@ -94,7 +94,7 @@ pub struct Readiness {
 #[utoipa::path(
     get,
     path = "/livez",
-    tag = "health",
+    tag = "operations",
     security(()),
     responses((status = 200, description = "The process is alive"))
 )]
@@ -106,7 +106,7 @@ pub(super) async fn live() -> Json<serde_json::Value> {
 #[utoipa::path(
     get,
     path = "/readyz",
-    tag = "health",
+    tag = "operations",
     security(()),
     responses(
         (status = 200, description = "All checks pass", body = Readiness),

@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Mutex;
 
 use super::Api;
+use super::error::ErrorBody;
 use crate::store::Census;
 
 /// How long gauges of the store are reused, so that several Prometheus servers cause no more load than one.
@@ -100,6 +101,16 @@ impl Api {
     }
 }
 
+/// Get metrics in the Prometheus text format
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operations",
+    responses(
+        (status = 200, description = "Metrics", body = String, content_type = "text/plain"),
+        (status = 401, description = "Missing or wrong token", body = ErrorBody),
+    )
+)]
 pub(super) async fn show(State(api): State<Arc<Api>>) -> impl IntoResponse {
     api.refresh().await;
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];

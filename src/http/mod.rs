@@ -14,6 +14,7 @@ mod memory;
 mod metrics;
 mod openapi;
 mod params;
+mod routes;
 mod schema;
 mod server;
 
@@ -22,7 +23,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -99,29 +99,14 @@ impl Api {
             .push((name, probe));
     }
 
-    /// Every route.
+    /// The router, with authentication, limits and metrics.
     pub fn router(self: &Arc<Self>) -> Router {
-        let guarded = Router::new()
-            .route("/v1/partners/{partner}/clients", get(clients::list))
-            .route("/v1/partners/{partner}/clients/{client}", get(clients::show))
-            .route(
-                "/v1/partners/{partner}/clients/{client}/journal",
-                get(clients::journal),
-            )
-            .route(
-                "/v1/partners/{partner}/clients/{client}/access",
-                get(clients::access),
-            )
-            .route("/v1/dead-letters", get(dead_letters::list))
-            .route_layer(from_fn_with_state(self.clone(), memory::hold_answer))
-            .route("/v1/events", post(events::ingest))
-            .route("/metrics", get(metrics::show))
+        let queries = routes::queries().route_layer(from_fn_with_state(self.clone(), memory::hold_answer));
+        let guarded = queries
+            .merge(routes::guarded())
             .route_layer(from_fn_with_state(self.clone(), auth::check));
-        Router::new()
-            .route("/livez", get(health::live))
-            .route("/readyz", get(health::ready))
-            .route("/openapi.json", get(openapi::show))
-            .merge(guarded)
+        let (router, _) = routes::open().merge(guarded).split_for_parts();
+        router
             .fallback(server::no_such_path)
             .method_not_allowed_fallback(server::no_such_method)
             .layer(from_fn_with_state(self.clone(), hosts::check))

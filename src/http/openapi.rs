@@ -1,30 +1,20 @@
-//! `/openapi.json`: the HTTP side, for programs and people who write them.
+//! `/openapi.json`: the OpenAPI document of all routes.
 
 use axum::Json;
 use serde_json::Value;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{clients, dead_letters, event_schema, events, health, schema};
+use super::{event_schema, routes, schema};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Tenure",
-        description = "Which partner is linked to which client, what that client's service is, and who may enter \
-                       whose account at this very moment."
+        description = "Tracks which partner is linked to which client, the status of each client's service, and who may \
+                       access whose account."
     ),
-    paths(
-        events::ingest,
-        clients::list,
-        clients::show,
-        clients::journal,
-        clients::access,
-        dead_letters::list,
-        health::live,
-        health::ready,
-    ),
-    // What only parameters refer to is not found by itself.
+    // utoipa does not collect the schemas that only parameters refer to.
     components(schemas(
         schema::PartnerId,
         schema::ClientId,
@@ -43,14 +33,14 @@ use super::{clients, dead_letters, event_schema, events, health, schema};
 )]
 struct Document;
 
-/// The token is asked for when `http.token` is set.
+/// Adds the security scheme, which applies if `http.token` is set.
 struct Token;
 
 impl Modify for Token {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The token of `http.token`, when that is set"))
+            .description(Some("The token of `http.token`, if it is set"))
             .build();
         document
             .components
@@ -62,14 +52,29 @@ impl Modify for Token {
 /// The OpenAPI document.
 ///
 /// # Panics
-/// Never: the document can be written as JSON.
+/// Never: the document serializes to JSON.
 #[must_use]
 pub fn document() -> Value {
-    let mut document = serde_json::to_value(Document::openapi()).expect("names and lists can be written");
+    let mut document = Document::openapi();
+    document.merge(
+        routes::open()
+            .merge(routes::queries())
+            .merge(routes::guarded())
+            .into_openapi(),
+    );
+    let mut document = serde_json::to_value(document).expect("the document has only string keys");
     document["components"]["schemas"]["CloudEvent"] = event_schema::cloud_event();
     document
 }
 
+/// Get this OpenAPI document
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "operations",
+    security(()),
+    responses((status = 200, description = "The OpenAPI document"))
+)]
 pub(super) async fn show() -> Json<Value> {
     Json(document())
 }

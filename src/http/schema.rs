@@ -1,20 +1,30 @@
-//! How the domain's answers look, for the OpenAPI document alone: the domain knows nothing of HTTP. A test
-//! holds these against what is really answered.
+//! OpenAPI schemas of parameters and of the views that the domain and the engine serialize.
+//!
+//! The fields of the views stand here a second time, because deriving `ToSchema` on the real types would put `value_type`,
+//! `format` and `required` attributes of OpenAPI on nearly every field of the domain: its times and ids have serializers of
+//! their own. A test compares the fields with real responses, and the names of statuses come from the real enums.
 
-#![expect(dead_code, reason = "described, never made")]
+#![expect(dead_code, reason = "the types only describe schemas")]
 
 use chrono::{DateTime, Utc};
-use utoipa::ToSchema;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
-/// A subject: `{partner}/{client}`, in the pattern of both.
+use crate::domain;
+use crate::domain::access::AccessStatus;
+use crate::domain::link::LinkStatus;
+use crate::domain::service::ServiceStatus;
+use crate::store::DeadStatus;
+
+/// The pattern of a subject, `{partner}/{client}`.
 pub(super) const SUBJECT: &str =
     r"^(?!\.{1,2}/)[A-Za-z0-9._~:@-]{1,128}/(?!\.{1,2}$)[A-Za-z0-9._~:@-]{1,128}$";
 
-/// An event in structured mode. `event_schema` has what stands in the document for it.
+/// An event in structured mode. `event_schema` makes its schema.
 #[derive(ToSchema)]
 pub struct CloudEvent {}
 
-/// The id of a partner: not `.` nor `..`.
+/// The id of a partner, but not `.` or `..`.
 #[derive(ToSchema)]
 #[schema(
     pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._~:@-]+$",
@@ -24,7 +34,7 @@ pub struct CloudEvent {}
 )]
 pub struct PartnerId(String);
 
-/// The id of a partner's client: not `.` nor `..`.
+/// The id of a partner's client, but not `.` or `..`.
 #[derive(ToSchema)]
 #[schema(
     pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._~:@-]+$",
@@ -34,7 +44,7 @@ pub struct PartnerId(String);
 )]
 pub struct ClientId(String);
 
-/// What the partner is about to do. A few things it may never do; a name that resembles one of these is an error too.
+/// An action of the partner. Some are always forbidden; a name that resembles a forbidden one is an error.
 #[derive(ToSchema)]
 #[schema(
     pattern = r"^[a-z0-9_]+$",
@@ -49,12 +59,12 @@ pub struct ActionName(String);
 #[schema(format = DateTime, example = "2026-03-01T12:00:00Z")]
 pub struct Moment(String);
 
-/// Items on a page; 100 without.
+/// Maximum number of items on a page; default 100.
 #[derive(ToSchema)]
 #[schema(minimum = 1, maximum = 1000)]
 pub struct PageSize(u32);
 
-/// A number that a page ends with.
+/// The number of the last item on the previous page.
 #[derive(ToSchema)]
 #[schema(minimum = 0)]
 pub struct Number(i64);
@@ -73,20 +83,20 @@ pub struct ClientView {
     #[schema(required)]
     service: Option<ServiceName>,
     access: AccessName,
-    /// Since when the partner's request for access is open.
+    /// When the partner requested access, while the request is open.
     #[schema(required)]
     access_request: Option<DateTime<Utc>>,
     #[schema(required)]
     expires_at: Option<DateTime<Utc>>,
     connected: bool,
     billable: bool,
-    /// In dashboards.
+    /// Whether dashboards show the client.
     visible: bool,
-    /// New data is retrieved.
+    /// Whether new data is retrieved.
     retrieving: bool,
     commission: bool,
     status_credit: bool,
-    /// A deleted client is on neither.
+    /// Null for a deleted client.
     #[schema(required)]
     tab: Option<TabName>,
     subscriptions: Vec<Subscription>,
@@ -99,10 +109,10 @@ pub struct ClientView {
     jobs_total: Option<u64>,
     #[schema(required)]
     last_accessed_at: Option<DateTime<Utc>>,
-    /// The last event or timer that this state knows of.
+    /// The time of the last event or timer in this state.
     #[schema(required)]
     as_of: Option<DateTime<Utc>>,
-    /// How often what is stored was written.
+    /// The number of writes of the stored state.
     version: i64,
 }
 
@@ -119,29 +129,29 @@ pub struct Subscription {
     ended_at: Option<DateTime<Utc>>,
 }
 
-/// A line of the journal: what became different, when and why.
+/// A line of the journal: a change, its time and its cause.
 #[derive(ToSchema)]
 pub struct JournalLine {
-    /// Rises within a client.
+    /// Increases within a client.
     sequence: i64,
     #[schema(example = "acme/bakery")]
     subject: String,
     #[schema(example = "link.active")]
     r#type: String,
-    /// The holding's.
+    /// The id of the holding.
     id: Option<String>,
     from: Option<String>,
     to: Option<String>,
-    /// When it took effect.
+    /// When the change took effect.
     time: DateTime<Utc>,
-    /// When Tenure wrote it.
+    /// When Tenure recorded the change.
     recorded: DateTime<Utc>,
     cause: Cause,
-    /// A late event brought it about, or a rebuild.
+    /// Whether a late event or a rebuild caused the change.
     correction: bool,
 }
 
-/// What brought a change about: an event, a timer, or `tenure rebuild`, which tells what it has put right.
+/// The cause of a change: an event, a timer, or `tenure rebuild`.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub enum Cause {
@@ -158,7 +168,7 @@ pub enum Cause {
     },
 }
 
-/// Whether the partner may enter, or do what it is about to do.
+/// Whether the partner may access the account, or perform the action.
 #[derive(ToSchema)]
 pub struct Decision {
     allowed: bool,
@@ -167,26 +177,42 @@ pub struct Decision {
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// Names as they stand in answers and are asked for.
+/// A schema whose values are the names of a real enum.
 macro_rules! names {
-    ($($name:ident { $($variant:ident),* })*) => {
+    ($($schema:ident: $names:expr;)*) => {
         $(
-            #[derive(ToSchema)]
-            #[serde(rename_all = "snake_case")]
-            pub enum $name { $($variant),* }
+            pub struct $schema;
+
+            impl PartialSchema for $schema {
+                fn schema() -> RefOr<Schema> {
+                    ObjectBuilder::new()
+                        .schema_type(Type::String)
+                        .enum_values(Some($names))
+                        .into()
+                }
+            }
+
+            impl ToSchema for $schema {}
         )*
     };
 }
 
 names! {
-    Repair { State, Journal }
-    LinkName { Draft, Invited, Active, InvitationRejected, AccessRejected, Archived, Lost, Deleted }
-    ServiceName { PendingAssigning, Active, Terminated }
-    ServiceFilterName { PendingAssigning, Active, Terminated, AllActive }
-    AccessName { None, Enabled, Disabled, Expired }
-    TabName { Active, Inactive }
-    SubscriptionStatus { Prepared, Active, Ended }
-    ManagedBy { Partner, Client }
-    DecisionReason { AccessEnabled, AccessNone, AccessDisabled, AccessExpired, UnknownClient, ActionForbidden }
-    DeadStatusName { Open, Redriven, Discarded }
+    Repair: [domain::Repair::State, domain::Repair::Journal].map(domain::Repair::as_str);
+    LinkName: LinkStatus::ALL.map(LinkStatus::as_str);
+    ServiceName: ServiceStatus::ALL.map(ServiceStatus::as_str);
+    ServiceFilterName: ServiceStatus::ALL.map(ServiceStatus::as_str).into_iter().chain(["all_active"]);
+    AccessName: AccessStatus::ALL.map(AccessStatus::as_str);
+    TabName: ["active", "inactive"];
+    SubscriptionStatus: ["prepared", "active", "ended"];
+    ManagedBy: ["partner", "client"];
+    DecisionReason: [
+        "access_enabled",
+        "access_none",
+        "access_disabled",
+        "access_expired",
+        "unknown_client",
+        "action_forbidden",
+    ];
+    DeadStatusName: [DeadStatus::Open, DeadStatus::Redriven, DeadStatus::Discarded].map(DeadStatus::as_str);
 }

@@ -1,91 +1,207 @@
-//! The OpenAPI document: it is of what is answered, and refuses what is refused.
+//! The OpenAPI document: it describes the responses, and accepts what the worker accepts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::Validator;
+use tenure::domain::{Cause, Repair, Sweep, Timer};
+use tenure::engine::SweepOptions;
 
 use super::*;
 
+/// Responses by the schema that describes them.
+type Samples = BTreeMap<&'static str, Vec<Value>>;
+
+fn add(samples: &mut Samples, schema: &'static str, value: &Value) {
+    samples.entry(schema).or_default().push(value.clone());
+}
+
+/// Adds the page, and its items under a schema of their own.
+fn add_page(samples: &mut Samples, page: (&'static str, &str), item: &'static str, value: &Value) {
+    add(samples, page.0, value);
+    for one in value[page.1].as_array().unwrap() {
+        add(samples, item, one);
+    }
+}
+
+/// Clients that between them have every status, and the responses about them.
+async fn samples(server: &Server) -> Samples {
+    let mut samples = Samples::new();
+    let subscription = |managed_by: &str| json!({"subscription_id": "s", "plan": "p", "managed_by": managed_by, "paid_until": "2027-01-01T00:00:00Z"});
+    for client in ["bakery", "mill", "forge", "smithy"] {
+        server.linked(client).await;
+    }
+    let events = [
+        event("draft", "client.added", noon(), json!({"name": "Draft"})),
+        event("draft", "subscription.added", noon(), subscription("partner")),
+        event("bakery", "subscription.added", noon(), subscription("client")),
+        event("bakery", "subscription.added", noon(), subscription("client")),
+        event("mill", "subscription.added", noon(), subscription("partner")),
+        event("mill", "client.archived", noon(), json!({})),
+        event("forge", "access.disabled", noon(), json!({})),
+        event("forge", "client.invited", noon(), json!({})),
+        event(
+            "forge",
+            "client.renamed",
+            noon() + TimeDelta::minutes(10),
+            json!({"name": "Late"}),
+        ),
+        json!({"specversion": "1.0"}),
+    ];
+    let (_, outcomes) = server.post(BATCH, Value::from(&events[..]).to_string()).await;
+    add_page(&mut samples, ("Outcomes", "outcomes"), "EventOutcome", &outcomes);
+    let before = "/v1/partners/acme/clients";
+    for client in [
+        "draft",
+        "bakery",
+        "forge",
+        "nobody",
+        "bakery?action=account_cancel",
+    ] {
+        let (name, query) = client.split_once('?').unwrap_or((client, ""));
+        let (_, decision) = server.get(&format!("{before}/{name}/access?{query}")).await;
+        add(&mut samples, "Decision", &decision);
+    }
+    // The smithy's access expires by a timer; the others keep what they have.
+    server.clock.set(noon() + TimeDelta::days(70));
+    server
+        .engine
+        .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
+        .await
+        .unwrap();
+    let (_, decision) = server.get(&format!("{before}/smithy/access")).await;
+    add(&mut samples, "Decision", &decision);
+    let (_, page) = server.get(before).await;
+    add_page(&mut samples, ("ClientsPage", "clients"), "Client", &page);
+    for client in page["clients"].as_array().unwrap() {
+        for subscription in client["subscriptions"].as_array().unwrap() {
+            add(&mut samples, "Subscription", subscription);
+        }
+        let path = format!("{before}/{}/journal", client["client"].as_str().unwrap());
+        let (_, journal) = server.get(&path).await;
+        add_page(&mut samples, ("JournalPage", "journal"), "JournalLine", &journal);
+    }
+    let (_, page) = server.get("/v1/dead-letters").await;
+    add_page(
+        &mut samples,
+        ("DeadLettersPage", "dead_letters"),
+        "DeadLetter",
+        &page,
+    );
+    add(&mut samples, "Readiness", &server.get("/readyz").await.1);
+    let (_, error) = server.get("/nothing").await;
+    add(&mut samples, "ErrorBody", &error);
+    add(&mut samples, "ErrorDetail", &error["error"]);
+    samples
+}
+
+/// Every field of a response is described, and every described field occurs in a response.
 #[tokio::test]
-async fn the_openapi_document_is_of_what_is_answered() {
+async fn the_document_describes_exactly_the_fields_of_responses() {
     let server = Server::start().await;
     let (status, document) = server.get("/openapi.json").await;
     assert_eq!(status, StatusCode::OK);
-    let paths: BTreeSet<&str> = document["paths"]
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
-    assert_eq!(
-        paths,
-        BTreeSet::from([
-            "/livez",
-            "/readyz",
-            "/v1/dead-letters",
-            "/v1/events",
-            "/v1/partners/{partner}/clients",
-            "/v1/partners/{partner}/clients/{client}",
-            "/v1/partners/{partner}/clients/{client}/access",
-            "/v1/partners/{partner}/clients/{client}/journal",
-        ])
-    );
-
-    server.linked("bakery").await;
-    server
-        .send(&[event(
-            "bakery",
-            "subscription.added",
-            noon(),
-            json!({"subscription_id": "s", "plan": "p"}),
-        )])
-        .await;
-    server.post(STRUCTURED, "{").await;
-    let client = server.get("/v1/partners/acme/clients/bakery").await.1;
-    let journal = server
-        .get("/v1/partners/acme/clients/bakery/journal?limit=2")
-        .await
-        .1;
-    let answers = [
-        ("Client", client.clone()),
-        ("Subscription", client["subscriptions"][0].clone()),
-        ("ClientsPage", server.get("/v1/partners/acme/clients").await.1),
-        ("JournalPage", journal.clone()),
-        ("JournalLine", journal["journal"][0].clone()),
-        (
-            "Decision",
-            server.get("/v1/partners/acme/clients/bakery/access").await.1,
-        ),
-        ("DeadLettersPage", server.get("/v1/dead-letters").await.1.clone()),
-        (
-            "DeadLetterLine",
-            server.get("/v1/dead-letters").await.1["dead_letters"][0].clone(),
-        ),
-        ("Readiness", server.get("/readyz").await.1),
-        ("ErrorBody", server.get("/nothing").await.1),
-    ];
-    for (name, answer) in answers {
+    for (name, values) in samples(&server).await {
         let schema = &document["components"]["schemas"][name];
         let described: BTreeSet<&String> = schema["properties"]
             .as_object()
             .unwrap_or_else(|| panic!("no schema {name}"))
             .keys()
             .collect();
-        let answered: BTreeSet<&String> = answer.as_object().unwrap().keys().collect();
-        assert!(
-            answered.is_subset(&described),
-            "{name}: {answered:?} {described:?}"
+        let validator = validator(
+            &document,
+            &json!({"$ref": format!("#/components/schemas/{name}")}),
         );
-        for required in schema["required"].as_array().unwrap() {
-            assert!(
-                answered.iter().any(|name| *name == required),
-                "{name}: {required}"
-            );
+        let mut answered = BTreeSet::new();
+        for value in &values {
+            let errors: Vec<_> = validator
+                .iter_errors(value)
+                .map(|error| error.to_string())
+                .collect();
+            assert!(errors.is_empty(), "{name}: {errors:?} in {value}");
+            answered.extend(value.as_object().unwrap().keys());
         }
+        assert_eq!(answered, described, "{name}");
     }
 }
 
-/// Every `$ref` of the document, wherever it stands.
+/// The names that the document writes out occur in responses, and no others do. The other names come from the real enums.
+#[tokio::test]
+async fn the_document_lists_exactly_the_names_in_responses() {
+    let server = Server::start().await;
+    let samples = samples(&server).await;
+    let document = http::openapi();
+    for (schema, of, field) in [
+        ("TabName", "Client", "tab"),
+        ("SubscriptionStatus", "Subscription", "status"),
+        ("ManagedBy", "Subscription", "managed_by"),
+        ("DecisionReason", "Decision", "reason"),
+        ("OutcomeKind", "EventOutcome", "outcome"),
+    ] {
+        let described: BTreeSet<&str> = document["components"]["schemas"][schema]["enum"]
+            .as_array()
+            .map_or_else(
+                || variants(&document["components"]["schemas"][schema]),
+                |names| names.iter().filter_map(Value::as_str).collect(),
+            );
+        let answered: BTreeSet<&str> = samples[of]
+            .iter()
+            .filter_map(|value| value[field].as_str())
+            .collect();
+        assert_eq!(answered, described, "{schema}");
+    }
+}
+
+/// The names of an enum whose variants have descriptions of their own.
+fn variants(schema: &Value) -> BTreeSet<&str> {
+    let one_of = schema["oneOf"].as_array().map(Vec::as_slice).unwrap_or_default();
+    one_of
+        .iter()
+        .flat_map(|variant| variant["enum"].as_array().map(Vec::as_slice).unwrap_or_default())
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+#[test]
+fn the_document_describes_every_cause_of_a_change() {
+    let document = http::openapi();
+    let validator = validator(&document, &json!({"$ref": "#/components/schemas/Cause"}));
+    let mut described = BTreeSet::new();
+    for variant in document["components"]["schemas"]["Cause"]["oneOf"]
+        .as_array()
+        .unwrap()
+    {
+        let fields: BTreeSet<&str> = variant["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        described.insert(fields);
+    }
+    let causes = [
+        Cause::Event {
+            source: "/s".into(),
+            id: "1".into(),
+            kind: tenure::domain::event::TYPES[0].into(),
+        },
+        Cause::Timer { timer: Timer::ALL[0] },
+        Cause::Rebuild {
+            rebuild: Repair::State,
+        },
+        Cause::Rebuild {
+            rebuild: Repair::Journal,
+        },
+    ]
+    .map(|cause| serde_json::to_value(cause).unwrap());
+    let mut written = BTreeSet::new();
+    for cause in &causes {
+        assert!(validator.is_valid(cause), "{cause}");
+        written.insert(cause.as_object().unwrap().keys().map(String::as_str).collect());
+    }
+    assert_eq!(written, described);
+}
+
+/// Every `$ref` of the document.
 fn references(part: &Value, found: &mut BTreeSet<String>) {
     match part {
         Value::Object(members) => {
@@ -102,7 +218,7 @@ fn references(part: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_every_schema_is_one() {
+fn every_reference_resolves_and_every_schema_is_valid() {
     let document = http::openapi();
     let mut targets = BTreeSet::new();
     references(&document, &mut targets);
@@ -132,7 +248,7 @@ fn validator(document: &Value, schema: &Value) -> Validator {
         .unwrap_or_else(|error| panic!("{schema}: {error}"))
 }
 
-/// What a text in a URL is to a schema: a number where it looks like one, and the schema wants one.
+/// Text from a URL as the schema sees it: a number if the schema expects one.
 fn instance(document: &Value, schema: &Value, text: &str) -> Value {
     let target = schema["$ref"]
         .as_str()
@@ -146,7 +262,7 @@ fn instance(document: &Value, schema: &Value, text: &str) -> Value {
     text.into()
 }
 
-/// What somebody may send as any of the parameters.
+/// Values that a caller may send as any parameter.
 fn texts() -> Vec<String> {
     let mut texts: Vec<String> = [
         "a",
@@ -213,11 +329,11 @@ fn texts() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn parameters_are_refused_by_the_document_where_they_are_by_the_worker() {
+async fn the_document_and_the_worker_reject_the_same_parameters() {
     let server = Server::start().await;
     server.linked("a").await;
     let document = http::openapi();
-    let mut refused = BTreeSet::new();
+    let mut rejected = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         let Some(parameters) = operations["get"]["parameters"].as_array() else {
             continue;
@@ -230,7 +346,7 @@ async fn parameters_are_refused_by_the_document_where_they_are_by_the_worker() {
                 let encoded = bytes.concat();
                 let mut url = path.clone();
                 if parameter["in"] == "path" {
-                    // A client cannot send these as they are, nor in any other way.
+                    // A client cannot send these in a path.
                     if text == "." || text == ".." {
                         assert!(!validator.is_valid(&json!(text)), "{path} {name}");
                         continue;
@@ -241,32 +357,32 @@ async fn parameters_are_refused_by_the_document_where_they_are_by_the_worker() {
                 }
                 let url = url.replace("{partner}", "acme").replace("{client}", "a");
                 let (status, body) = server.get(&url).await;
-                let is_taken = status == StatusCode::OK || status == StatusCode::NOT_FOUND;
+                let is_accepted = status == StatusCode::OK || status == StatusCode::NOT_FOUND;
                 assert!(
-                    is_taken || status == StatusCode::BAD_REQUEST,
+                    is_accepted || status == StatusCode::BAD_REQUEST,
                     "{url}: {status} {body}"
                 );
                 let is_valid = validator.is_valid(&instance(&document, schema, &text));
-                // The worker also takes numbers with a sign.
+                // The worker also accepts a plus sign.
                 assert!(
-                    is_taken == is_valid || (is_taken && text == "+1"),
-                    "{url}: taken {is_taken}, valid {is_valid}: {body}"
+                    is_accepted == is_valid || (is_accepted && text == "+1"),
+                    "{url}: accepted {is_accepted}, valid {is_valid}: {body}"
                 );
-                if !is_taken {
-                    refused.insert((path.clone(), name.to_owned()));
+                if !is_accepted {
+                    rejected.insert((path.clone(), name.to_owned()));
                 }
             }
         }
     }
     assert_eq!(
-        refused.len(),
+        rejected.len(),
         20,
-        "every parameter refuses something: {refused:#?}"
+        "every parameter rejects something: {rejected:#?}"
     );
 }
 
-/// Right events, each with what may be otherwise in it.
-fn right_events() -> Vec<Value> {
+/// Valid events of every type, with every optional field.
+fn valid_events() -> Vec<Value> {
     let event = |kind: &str, data: Value| event("bakery", kind, noon(), data);
     let mut events: Vec<Value> = tenure::domain::event::TYPES
         .iter()
@@ -314,7 +430,7 @@ fn right_events() -> Vec<Value> {
     events
 }
 
-/// What may come in the place of any member.
+/// Values to put in the place of any member.
 fn values() -> Vec<Value> {
     let mut values = vec![
         Value::Null,
@@ -375,12 +491,12 @@ fn values() -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn events_are_refused_by_the_document_where_they_are_by_the_worker() {
+async fn the_document_accepts_only_events_that_the_worker_accepts() {
     let document = http::openapi();
     let validator = validator(&document, &json!({"$ref": "#/components/schemas/CloudEvent"}));
     let decoder = tenure::wire::Decoder::new(Limits::default(), noon());
-    let right = right_events();
-    for event in &right {
+    let valid = valid_events();
+    for event in &valid {
         assert!(
             validator.is_valid(event),
             "{event}: {:?}",
@@ -392,7 +508,7 @@ async fn events_are_refused_by_the_document_where_they_are_by_the_worker() {
         );
     }
     let (mut both, mut stricter) = (0, BTreeSet::new());
-    for event in &right {
+    for event in &valid {
         let mut changed = Vec::new();
         for place in ["", "/data"] {
             let members = event.pointer(place).unwrap().as_object().unwrap().keys();
@@ -419,7 +535,7 @@ async fn events_are_refused_by_the_document_where_they_are_by_the_worker() {
         for (name, event) in changed {
             let is_valid = validator.is_valid(&event);
             let read = decoder.structured(event.to_string().as_bytes());
-            // Whoever goes by the document sends nothing that is refused.
+            // An event that the document accepts is never rejected.
             assert!(!is_valid || read.is_ok(), "`{name}` in {event}: {read:?}");
             both += usize::from(!is_valid && read.is_err());
             if !is_valid && read.is_ok() {
@@ -427,8 +543,8 @@ async fn events_are_refused_by_the_document_where_they_are_by_the_worker() {
             }
         }
     }
-    assert!(both > 1_000, "{both} events that both refuse");
-    // Where the worker takes more than it asks for: `null` for `data` that has to be there is said in base64, and so on.
+    assert!(both > 1_000, "{both} events that both reject");
+    // Here the worker accepts more: `data` may be `null` if `data_base64` is set.
     let known = BTreeSet::from(["data"].map(str::to_owned));
     assert!(stricter.is_subset(&known), "{stricter:?}");
 }

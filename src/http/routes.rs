@@ -1,0 +1,33 @@
+//! All routes. The router and the OpenAPI document are both made from this list.
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Api, clients, dead_letters, events, health, metrics, openapi};
+
+/// Routes that need no token.
+pub(super) fn open() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(openapi::show))
+}
+
+/// Queries of the store, which need the token, if one is set.
+pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(clients::list))
+        .routes(routes!(clients::show))
+        .routes(routes!(clients::journal))
+        .routes(routes!(clients::access))
+        .routes(routes!(dead_letters::list))
+}
+
+/// Other routes that need the token, if one is set.
+pub(super) fn guarded() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(events::ingest))
+        .routes(routes!(metrics::show))
+}
