@@ -1,6 +1,5 @@
-//! `tenure dead list|show|redrive|discard`.
+//! `tenure dead`: lists, shows, redrives and discards dead letters.
 
-use std::borrow::Cow;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -9,8 +8,8 @@ use serde_json::json;
 use super::context::{Context, UsageError};
 use super::output::{self, Safe};
 use crate::domain::time::rfc3339;
-use crate::engine::{Outcome, Redrive};
-use crate::store::{DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, Store};
+use crate::engine::{DeadLetterDetails, DeadLetterView, Outcome, Redrive};
+use crate::store::{DeadLetterFilter, DeadLetterStatus, DeadLetterSummary, Store};
 
 #[derive(Debug, Subcommand)]
 pub enum DeadCommand {
@@ -73,7 +72,7 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
     let lines = all(engine.store().as_ref(), &DeadLetterFilter { status }).await?;
     if context.json {
         for line in &lines {
-            output::json(&line_as_json(line))?;
+            output::json(&DeadLetterView::from(line.clone()))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -102,7 +101,7 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     if context.json {
-        output::json(&as_json(&record))?;
+        output::json(&DeadLetterDetails::from(record))?;
         return Ok(ExitCode::SUCCESS);
     }
     let row = |name: &str, value: String| vec![Safe::from(name), value.into()];
@@ -137,7 +136,8 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     }
     let headers = record.dead_letter.headers.iter();
     rows.extend(headers.map(|(name, value)| row(&format!("header {name}"), value.clone())));
-    rows.push(vec!["body".into(), Safe::lines(body(&record).split('\n'))]);
+    let body = String::from_utf8_lossy(&record.dead_letter.body);
+    rows.push(vec!["body".into(), Safe::lines(body.split('\n'))]);
     output::line(output::table(&["field", "value"], rows));
     Ok(ExitCode::SUCCESS)
 }
@@ -255,55 +255,4 @@ async fn all(store: &dyn Store, filter: &DeadLetterFilter) -> anyhow::Result<Vec
             return Ok(records);
         }
     }
-}
-
-fn line_as_json(line: &DeadLetterSummary) -> serde_json::Value {
-    json!({
-        "id": line.id,
-        "status": line.status,
-        "reason": line.reason,
-        "origin": line.origin,
-        "content_type": line.content_type,
-        "bytes": line.bytes,
-        "times_seen": line.times_seen,
-        "first_seen_at": rfc3339(line.first_seen_at),
-        "last_seen_at": rfc3339(line.last_seen_at),
-        "resolved_at": line.resolved_at.map(rfc3339),
-        "redriven_at": line.redriven_at.map(rfc3339),
-        "redrive_outcome": line.redrive_outcome,
-        "retry_at": line.retry_at.map(rfc3339),
-    })
-}
-
-fn as_json(record: &DeadLetterRecord) -> serde_json::Value {
-    json!({
-        "id": record.id,
-        "status": record.status,
-        "reason": record.dead_letter.reason,
-        "origin": record.dead_letter.origin,
-        "content_type": record.dead_letter.content_type,
-        "bytes": record.bytes,
-        "headers": headers(record),
-        "body": body(record),
-        "times_seen": record.times_seen,
-        "first_seen_at": rfc3339(record.first_seen_at),
-        "last_seen_at": rfc3339(record.last_seen_at),
-        "resolved_at": record.resolved_at.map(rfc3339),
-        "redriven_at": record.redriven_at.map(rfc3339),
-        "redrive_outcome": record.redrive_outcome,
-        "retry_at": record.dead_letter.retry_at.map(rfc3339),
-    })
-}
-
-/// A list, because two headers may have one name.
-fn headers(record: &DeadLetterRecord) -> Vec<serde_json::Value> {
-    let headers = record.dead_letter.headers.iter();
-    headers
-        .map(|(name, value)| json!({ "name": name, "value": value }))
-        .collect()
-}
-
-/// The body as text.
-fn body(record: &DeadLetterRecord) -> Cow<'_, str> {
-    String::from_utf8_lossy(&record.dead_letter.body)
 }

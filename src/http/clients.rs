@@ -45,11 +45,11 @@ pub struct JournalPage {
     tag = "clients",
     params(
         ("partner" = schema::PartnerId, Path, description = "1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -, but not . or .."),
-        ("link" = Option<schema::LinkName>, Query, description = "Only clients with this link status"),
-        ("service" = Option<schema::ServiceFilterName>, Query, description = "Only clients with this service status; `all_active` matches \
+        ("link" = Option<LinkStatus>, Query, description = "Only clients with this link status"),
+        ("service" = Option<schema::ServiceFilter>, Query, description = "Only clients with this service status; `all_active` matches \
                                                                                all that are not terminated"),
-        ("access" = Option<schema::AccessName>, Query, description = "Only clients with this access status"),
-        ("tab" = Option<schema::TabName>, Query, description = "Only clients on this tab: `inactive` has archived and lost \
+        ("access" = Option<AccessStatus>, Query, description = "Only clients with this access status"),
+        ("tab" = Option<schema::Tab>, Query, description = "Only clients on this tab: `inactive` has archived and lost \
                                                        clients; deleted clients are on no tab"),
         ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; default 100"),
         ("after" = Option<schema::ClientId>, Query, description = "Only clients after this id: `next` of the previous page"),

@@ -1,5 +1,4 @@
-//! `GET /v1/dead-letters`: what could not be an event, without its bytes. `tenure dead` shows those, and
-//! redrives.
+//! `GET /v1/dead-letters`: lists dead letters. `tenure dead` shows their bodies and redrives them.
 
 use std::sync::Arc;
 
@@ -12,72 +11,24 @@ use super::clients::page_size;
 use super::error::ErrorBody;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
-use crate::domain::time::rfc3339;
-use crate::store::{DeadLetterFilter, DeadLetterStatus, DeadLetterSummary};
+use crate::engine::DeadLetterView;
+use crate::store::{DeadLetterFilter, DeadLetterStatus};
 
 /// A page of dead letters, oldest first.
 #[derive(Serialize, ToSchema)]
 pub struct DeadLettersPage {
-    dead_letters: Vec<DeadLetterLine>,
+    dead_letters: Vec<DeadLetterView>,
     /// The value of `after` for the next page; null on the last page.
     next: Option<i64>,
 }
 
-/// A dead letter without its bytes.
-#[derive(Serialize, ToSchema)]
-pub struct DeadLetterLine {
-    id: i64,
-    #[schema(value_type = schema::DeadStatusName)]
-    status: DeadLetterStatus,
-    /// Where it came from.
-    #[schema(example = "amqp:tenure.events.0")]
-    origin: String,
-    /// Why it cannot be an event.
-    reason: String,
-    content_type: Option<String>,
-    /// Length of its body, in bytes.
-    bytes: i64,
-    times_seen: i64,
-    #[schema(format = DateTime)]
-    first_seen_at: String,
-    #[schema(format = DateTime)]
-    last_seen_at: String,
-    /// When it was last redriven.
-    #[schema(format = DateTime)]
-    redriven_at: Option<String>,
-    /// What came of that.
-    redrive_outcome: Option<String>,
-    /// When it is read again by itself, as long as it is open: its event is ahead of the clock.
-    #[schema(format = DateTime)]
-    retry_at: Option<String>,
-}
-
-impl From<DeadLetterSummary> for DeadLetterLine {
-    fn from(line: DeadLetterSummary) -> Self {
-        Self {
-            id: line.id,
-            status: line.status,
-            origin: line.origin,
-            reason: line.reason,
-            content_type: line.content_type,
-            bytes: line.bytes,
-            times_seen: line.times_seen,
-            first_seen_at: rfc3339(line.first_seen_at),
-            last_seen_at: rfc3339(line.last_seen_at),
-            redriven_at: line.redriven_at.map(rfc3339),
-            redrive_outcome: line.redrive_outcome,
-            retry_at: line.retry_at.map(rfc3339),
-        }
-    }
-}
-
-/// What could not be an event.
+/// List dead letters
 #[utoipa::path(
     get,
     path = "/v1/dead-letters",
     tag = "events",
     params(
-        ("status" = Option<schema::DeadStatusName>, Query, description = "Only dead letters with this status"),
+        ("status" = Option<DeadLetterStatus>, Query, description = "Only dead letters with this status"),
         ("after" = Option<schema::Number>, Query, description = "Dead letters after this id"),
         ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; default 100"),
     ),
@@ -113,6 +64,6 @@ pub(super) async fn list(
     records.truncate(limit);
     Ok(Json(DeadLettersPage {
         next: records.last().filter(|_| more).map(|record| record.id),
-        dead_letters: records.into_iter().map(DeadLetterLine::from).collect(),
+        dead_letters: records.into_iter().map(DeadLetterView::from).collect(),
     }))
 }

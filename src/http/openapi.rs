@@ -6,6 +6,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{event_schema, routes, schema};
+use crate::domain::access::AccessStatus;
+use crate::domain::link::LinkStatus;
+use crate::store::DeadLetterStatus;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,11 +25,11 @@ use super::{event_schema, routes, schema};
         schema::Moment,
         schema::PageSize,
         schema::Number,
-        schema::LinkName,
-        schema::ServiceFilterName,
-        schema::AccessName,
-        schema::TabName,
-        schema::DeadStatusName,
+        LinkStatus,
+        schema::ServiceFilter,
+        AccessStatus,
+        schema::Tab,
+        DeadLetterStatus,
     )),
     security(("token" = []), ()),
     modifiers(&Token)

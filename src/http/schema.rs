@@ -10,11 +10,11 @@ use chrono::{DateTime, Utc};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::domain;
+use crate::domain::Repair;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::store::DeadStatus;
+use crate::store::DeadLetterStatus;
 
 /// The pattern of a subject, `{partner}/{client}`.
 pub(super) const SUBJECT: &str =
@@ -79,10 +79,10 @@ pub struct ClientView {
     #[schema(required)]
     name: Option<String>,
     #[schema(required)]
-    link: Option<LinkName>,
+    link: Option<LinkStatus>,
     #[schema(required)]
-    service: Option<ServiceName>,
-    access: AccessName,
+    service: Option<ServiceStatus>,
+    access: AccessStatus,
     /// When the partner requested access, while the request is open.
     #[schema(required)]
     access_request: Option<DateTime<Utc>>,
@@ -98,7 +98,7 @@ pub struct ClientView {
     status_credit: bool,
     /// Null for a deleted client.
     #[schema(required)]
-    tab: Option<TabName>,
+    tab: Option<Tab>,
     subscriptions: Vec<Subscription>,
     assignments: Vec<String>,
     report_schedules: Vec<String>,
@@ -177,12 +177,17 @@ pub struct Decision {
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// A schema whose values are the names of a real enum.
+/// Implements a schema with a fixed list of names. With `struct`, it also declares a type for it.
 macro_rules! names {
+    ($($(#[$doc:meta])* struct $schema:ident: $names:expr;)*) => {
+        $(
+            $(#[$doc])*
+            pub struct $schema;
+        )*
+        names! { $($schema: $names;)* }
+    };
     ($($schema:ident: $names:expr;)*) => {
         $(
-            pub struct $schema;
-
             impl PartialSchema for $schema {
                 fn schema() -> RefOr<Schema> {
                     ObjectBuilder::new()
@@ -197,16 +202,22 @@ macro_rules! names {
     };
 }
 
+// Of the real types, so that the document cannot miss a name.
 names! {
-    Repair: [domain::Repair::State, domain::Repair::Journal].map(domain::Repair::as_str);
-    LinkName: LinkStatus::ALL.map(LinkStatus::as_str);
-    ServiceName: ServiceStatus::ALL.map(ServiceStatus::as_str);
-    ServiceFilterName: ServiceStatus::ALL.map(ServiceStatus::as_str).into_iter().chain(["all_active"]);
-    AccessName: AccessStatus::ALL.map(AccessStatus::as_str);
-    TabName: ["active", "inactive"];
-    SubscriptionStatus: ["prepared", "active", "ended"];
-    ManagedBy: ["partner", "client"];
-    DecisionReason: [
+    Repair: Repair::ALL.map(Repair::as_str);
+    LinkStatus: LinkStatus::ALL.map(LinkStatus::as_str);
+    ServiceStatus: ServiceStatus::ALL.map(ServiceStatus::as_str);
+    AccessStatus: AccessStatus::ALL.map(AccessStatus::as_str);
+    DeadLetterStatus: DeadLetterStatus::ALL.map(DeadLetterStatus::as_str);
+}
+
+// Of views that write text. A test compares these names with responses.
+names! {
+    struct ServiceFilter: ServiceStatus::ALL.map(ServiceStatus::as_str).into_iter().chain(["all_active"]);
+    struct Tab: ["active", "inactive"];
+    struct SubscriptionStatus: ["prepared", "active", "ended"];
+    struct ManagedBy: ["partner", "client"];
+    struct DecisionReason: [
         "access_enabled",
         "access_none",
         "access_disabled",
@@ -214,5 +225,4 @@ names! {
         "unknown_client",
         "action_forbidden",
     ];
-    DeadStatusName: [DeadStatus::Open, DeadStatus::Redriven, DeadStatus::Discarded].map(DeadStatus::as_str);
 }

@@ -493,6 +493,7 @@ async fn dead_letters_are_listed() {
     assert_eq!(first["status"], "open");
     assert_eq!(first["origin"], "http");
     assert_eq!(first["bytes"], 1);
+    assert_eq!(first["resolved_at"], Value::Null);
     let (_, rest) = server
         .get(&format!("/v1/dead-letters?status=open&after={}", body["next"]))
         .await;

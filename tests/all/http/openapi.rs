@@ -131,7 +131,7 @@ async fn the_document_lists_exactly_the_names_in_responses() {
     let samples = samples(&server).await;
     let document = http::openapi();
     for (schema, of, field) in [
-        ("TabName", "Client", "tab"),
+        ("Tab", "Client", "tab"),
         ("SubscriptionStatus", "Subscription", "status"),
         ("ManagedBy", "Subscription", "managed_by"),
         ("DecisionReason", "Decision", "reason"),
