@@ -41,7 +41,7 @@ pub use retention::RetentionSettings;
 pub use secret::{Secret, SecretUrl};
 pub use shown::Shown;
 pub use store::{StoreSettings, StoreUrl};
-pub use sweeps::{BreakerSettings, Schedule, SweepSettings};
+pub use sweeps::{Breaker, Schedule, SweepSettings};
 
 use crate::domain::Policy;
 use crate::wire::Limits;

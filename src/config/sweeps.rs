@@ -11,18 +11,28 @@ use crate::domain::Sweep;
 pub struct SweepSettings {
     /// Maximum number of clients in one transaction.
     pub chunk: u32,
-    pub breaker: BreakerSettings,
+    pub breaker: Breaker,
     /// One for each of [`Sweep::ALL`].
     pub schedules: BTreeMap<Sweep, Schedule>,
 }
 
-/// How much a sweep or a new policy may change without confirmation. Whatever exceeds both bounds is stopped.
-#[derive(Clone, Copy, Debug)]
-pub struct BreakerSettings {
-    /// Share of the examined clients, 1 to 100.
+/// How many clients a sweep or a new policy may change without confirmation. A change that exceeds both bounds is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// The share of the population that may change, in percent, 1 to 100.
     pub percent: u32,
-    /// Number of clients.
+    /// The number of clients that may change whatever their share is.
     pub clients: u64,
+}
+
+/// As in `config/default.toml`, which a test compares.
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            percent: 20,
+            clients: 100,
+        }
+    }
 }
 
 /// When a sweep runs.
@@ -41,7 +51,7 @@ pub(super) fn read(from: &Reader) -> Result<SweepSettings, SettingsError> {
     };
     Ok(SweepSettings {
         chunk: from.number("sweeps.chunk", 1..=10_000)?,
-        breaker: BreakerSettings {
+        breaker: Breaker {
             percent: from.number("sweeps.breaker.percent", 1..=100)?,
             clients: from.number("sweeps.breaker.clients", 0..=i64::MAX)?,
         },

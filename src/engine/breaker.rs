@@ -3,36 +3,9 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::config::BreakerSettings;
+pub use crate::config::Breaker;
 use crate::domain::Sweep;
 use crate::store::{StoreError, Sweeps};
-
-/// How many clients may change at once without confirmation by a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
-    /// The share of the population that may change, in percent.
-    pub percent: u32,
-    /// The number of clients that may change whatever their share is.
-    pub clients: u64,
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self {
-            percent: 20,
-            clients: 100,
-        }
-    }
-}
-
-impl From<&BreakerSettings> for Breaker {
-    fn from(settings: &BreakerSettings) -> Self {
-        Self {
-            percent: settings.percent,
-            clients: settings.clients,
-        }
-    }
-}
 
 impl Breaker {
     /// Whether a change exceeds both bounds.

@@ -59,7 +59,7 @@ fn defaults_in_code_agree_with_default_toml() {
     assert_eq!(settings.http.max_events, wire::DEFAULT_MAX_EVENTS);
     assert_eq!(settings.clock.max_difference, engine::DEFAULT_TOLERANCE);
     assert_eq!(settings.sweeps.chunk, SweepOptions::new(SweepMode::ByHand).chunk);
-    assert_eq!(Breaker::from(&settings.sweeps.breaker), Breaker::default());
+    assert_eq!(settings.sweeps.breaker, Breaker::default());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::Validator;
 use tenure::domain::{Cause, Repair, Sweep, Timer};
-use tenure::engine::SweepOptions;
+use tenure::engine::{SweepMode, SweepOptions};
 
 use super::*;
 
@@ -65,7 +65,7 @@ async fn samples(server: &Server) -> Samples {
     server.clock.set(noon() + TimeDelta::days(70));
     server
         .engine
-        .sweep(Sweep::AccessExpiry, SweepOptions::default(), |_| {})
+        .sweep(Sweep::AccessExpiry, SweepOptions::new(SweepMode::ByHand), |_| {})
         .await
         .unwrap();
     let (_, decision) = server.get(&format!("{before}/smithy/access")).await;
