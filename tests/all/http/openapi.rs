@@ -36,7 +36,12 @@ async fn samples(server: &Server) -> Samples {
         event("bakery", "subscription.added", noon(), subscription("client")),
         event("bakery", "subscription.added", noon(), subscription("client")),
         event("mill", "subscription.added", noon(), subscription("partner")),
-        event("mill", "client.archived", noon(), json!({})),
+        event(
+            "mill",
+            "client.archived",
+            noon() + TimeDelta::minutes(1),
+            json!({}),
+        ),
         event("forge", "access.disabled", noon(), json!({})),
         event("forge", "client.invited", noon(), json!({})),
         event(
