@@ -95,12 +95,17 @@ pub(super) async fn session(
         follows: AtomicBool::default(),
         noted: AtomicU64::new(0),
     };
-    tokio::select! {
+    let done = tokio::select! {
         done = relay.work(stop) => done,
-        // What was published and not confirmed in time will be told again. A broker that is short of memory confirms
+        // What was published and not confirmed in time will be published again. A broker that is short of memory confirms
         // nothing, for as long as it is.
         () = late(stop) => Ok(()),
+    };
+    // Without a connection to RabbitMQ this worker cannot publish, and another one may.
+    if let Err(error) = context.outbox.release_lead().await {
+        tracing::debug!(%error, "the relay's lead cannot be released; the store releases it with its session");
     }
+    done
 }
 
 /// Who does not tell any more is not waited for, however that ended.
@@ -251,7 +256,7 @@ impl Relay<'_> {
         if !self.context.outbox.acquire_lead().await? {
             if !self.follows.swap(true, Ordering::Relaxed) {
                 tracing::info!(
-                    "another worker publishes the changes; this one takes over when that one ends"
+                    "another worker publishes the changes; this one takes over when that one ends or loses RabbitMQ"
                 );
             }
             return Ok(false);

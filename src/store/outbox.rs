@@ -13,6 +13,9 @@ pub trait Outbox: Send + Sync + 'static {
     /// worker has the lead.
     async fn acquire_lead(&self) -> Result<bool>;
 
+    /// Releases the relay's lead, if this worker has it, so that a worker that can publish acquires it.
+    async fn release_lead(&self) -> Result<()>;
+
     /// Journal lines after the relay's cursor, or after `after` where that is further, at most `limit`. The order preserves
     /// the order of each client's changes. A line is listed once no running transaction can still add a line before it.
     /// The leader calls this in the session that holds the lead: a result proves that it still had the lead, an error means

@@ -213,6 +213,7 @@ delegate! {
     }
     Outbox {
         acquire_lead() -> bool;
+        release_lead() -> ();
         unpublished(after: Cursor, last: Option<&Published>, limit: u32) -> Unpublished;
         advance_cursor(upto: &Published) -> ();
         begin_epoch(above: i64) -> i64;

@@ -8,6 +8,7 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::several_workers::listen;
+use crate::support::proxy::{Cut, Proxy};
 use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::{Running, Tenure};
 
@@ -87,6 +88,38 @@ fn two_workers_on_one_sqlite_file_publish_each_change_once() {
         !folder.path().join("tenure.db-relay").exists(),
         "the lock file is removed"
     );
+}
+
+#[test]
+fn a_worker_that_loses_rabbitmq_releases_the_lead() {
+    let amqp = RabbitMq::shared().vhost("lost_lead");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(listen(&amqp));
+    let proxy = Proxy::to(RabbitMq::shared().port());
+    let sqlite = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}", sqlite.path().join("tenure.db").display());
+    let postgres = Postgres::shared().database("lost_lead");
+    let mut published = 0;
+    for (store, prefix) in [(&url, "sqlite"), (&postgres, "postgres")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let env = |amqp| [("DATABASE_URL", store.as_str()), ("AMQP_URL", amqp)];
+        let through = proxy.url(&amqp);
+        let first = Tenure::new(folder.path(), &env(&through)).run();
+        first.wait_until("ready", || first.get("/readyz").0 == 200);
+        let tenure = Tenure::new(folder.path(), &env(&amqp));
+        let second = tenure.run();
+        second.wait_until("following", || {
+            second.log().contains("another worker publishes the changes")
+        });
+        proxy.redirect_to(1);
+        proxy.cut(Cut::Close);
+        tenure.fed(&["ingest", "-"], &events(prefix));
+        published += LINES;
+        second.wait_until("published", || depth(&amqp) == published);
+        drop(first);
+        assert!(second.stop().success());
+        proxy.redirect_to(RabbitMq::shared().port());
+    }
 }
 
 #[test]

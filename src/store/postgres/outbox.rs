@@ -28,6 +28,14 @@ impl Outbox for PostgresStore {
         leads
     }
 
+    async fn release_lead(&self) -> Result<()> {
+        // The lock is released with its session.
+        if let Some(connection) = self.lead.lock().await.take() {
+            servers::close(connection);
+        }
+        Ok(())
+    }
+
     async fn unpublished(&self, after: Cursor, last: Option<&Published>, limit: u32) -> Result<Unpublished> {
         let mut lead = self.lead.lock().await;
         // Taken out while it owes an answer: whoever does not wait for that loses it, and the lead with it.
@@ -41,7 +49,7 @@ impl Outbox for PostgresStore {
         let outbox = in_time(self.limit, next(&mut connection, after, last, limit)).await?;
         if outbox.lines.is_empty() && !in_time(self.limit, may_write(&mut connection)).await? {
             return Err(StoreError::Unavailable(format!(
-                "the session that leads the relay: {}",
+                "the session that leads the relay is read-only: {}",
                 crate::store::error::READ_ONLY
             )));
         }

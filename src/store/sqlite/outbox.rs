@@ -16,6 +16,11 @@ impl Outbox for SqliteStore {
         self.lead.acquire()
     }
 
+    async fn release_lead(&self) -> Result<()> {
+        self.lead.release();
+        Ok(())
+    }
+
     async fn unpublished(&self, after: Cursor, last: Option<&Published>, limit: u32) -> Result<Unpublished> {
         if self.lead.is_lost() {
             return Err(StoreError::Unavailable(
