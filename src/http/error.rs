@@ -135,7 +135,8 @@ impl From<TooManyEvents> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if error.is_transient() {
+        // The store was open, so an administrator has taken the login or the database away for a while.
+        if error.is_transient() || error.is_of_settings() {
             Self::Unavailable(error)
         } else {
             Self::Internal(error.into())

@@ -142,6 +142,10 @@ fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
         // Ended a transaction that did nothing for long; a transaction that failed before; nobody knows whether a
         // statement was carried out.
         "25P02" | "25P03" | "40003" => Some(StoreError::Unavailable(message.to_owned())),
+        // A template, or a database that an administrator has closed.
+        "55000" if message.contains("not currently accepting connections") => Some(StoreError::Url(format!(
+            "{message}; name another database in it, or run `alter database … allow_connections true`"
+        ))),
         // PostgreSQL lets this user in with no password that we know.
         code if code.starts_with("28") => Some(StoreError::Url(format!(
             "{message}; see to the user and the password in it"

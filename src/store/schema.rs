@@ -50,6 +50,10 @@ impl Embedded {
     /// Holds the migrations that were applied to a store against those compiled in.
     pub(super) fn state(&self, applied: &[i64]) -> SchemaState {
         let known: Vec<i64> = self.0.iter().map(|(version, ..)| *version).collect();
+        // A migration that failed leaves the table of migrations behind.
+        if applied.is_empty() {
+            return SchemaState::Missing;
+        }
         if let Some(unknown) = applied.iter().find(|version| !known.contains(version)) {
             return SchemaState::Newer { unknown: *unknown };
         }
@@ -87,7 +91,7 @@ pub(super) fn failed(error: MigrateError) -> StoreError {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             match StoreError::from(error) {
                 StoreError::Statement(error) if is_taken(&error) => StoreError::Unsuitable(format!(
-                    "{error}: tables of another program are here; {OF_ITS_OWN}"
+                    "{error}: tables of another program are here; give Tenure a database of its own"
                 )),
                 StoreError::Statement(error) => StoreError::Migration(error.to_string()),
                 transient => transient,
@@ -105,7 +109,8 @@ pub(super) fn failed(error: MigrateError) -> StoreError {
     }
 }
 
-const OF_ITS_OWN: &str = "give Tenure a database of its own, or a schema (`create schema tenure`, and \
+/// What to do about a PostgreSQL schema with tables of another program.
+pub(super) const OF_ITS_OWN: &str = "give Tenure a database of its own, or a schema (`create schema tenure`, and \
                           ?options=-c%20search_path%3Dtenure in store.url)";
 
 /// Whether a table is there that was to be made.
@@ -120,7 +125,7 @@ fn is_taken(error: &sqlx::Error) -> bool {
 ///
 /// # Errors
 /// [`StoreError::Unsuitable`], with what to do.
-pub(super) fn expect_own(known: &Embedded, applied: &[(i64, String)]) -> Result<()> {
+pub(super) fn expect_own(known: &Embedded, applied: &[(i64, String)], advice: &str) -> Result<()> {
     let name = |version: i64| {
         known
             .0
@@ -143,7 +148,7 @@ pub(super) fn expect_own(known: &Embedded, applied: &[(i64, String)]) -> Result<
         None => Ok(()),
         Some((version, description)) => Err(StoreError::Unsuitable(format!(
             "another program keeps its tables here: its migration {version} (`{description}`) is in _sqlx_migrations; \
-             {OF_ITS_OWN}"
+             {advice}"
         ))),
     }
 }

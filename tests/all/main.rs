@@ -31,6 +31,7 @@ mod shutdown;
 mod simulation;
 mod sqlite_files;
 mod store;
+mod suitability;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,6 +57,19 @@ impl Site {
         clients.iter().map(name).collect()
     }
 
+    fn number(&self, select: &str) -> u64 {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let options = SqliteConnectOptions::new().filename(self.database());
+            let mut connection = options.connect().await.expect("a connection");
+            let number: i64 = sqlx::query_scalar(select)
+                .fetch_one(&mut connection)
+                .await
+                .expect("a row");
+            u64::try_from(number).expect("a number")
+        })
+    }
+
     /// Runs statements as another program would.
     fn sql(&self, statements: &str) {
         run_sql(&self.database(), statements);
@@ -78,15 +92,16 @@ impl Site {
         let worker = self.tenure.run();
         assert!(worker.stop().success());
         assert_eq!(&self.clients(), clients);
-        self.sql("pragma integrity_check");
         self.tenure.assert_no_drift();
     }
 }
 
-fn run_sql(database: &Path, statements: &str) {
+pub(crate) fn run_sql(database: &Path, statements: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let options = SqliteConnectOptions::new().filename(database);
+        let options = SqliteConnectOptions::new()
+            .filename(database)
+            .create_if_missing(true);
         let mut connection: SqliteConnection = options.connect().await.expect("a connection");
         connection.execute(statements).await.expect("executed");
         connection.close().await.expect("closed");
@@ -308,4 +323,34 @@ fn a_log_that_belongs_to_its_database_is_never_refused() {
     }
     assert_eq!(site.clients(), expected);
     site.assert_restored(&expected);
+}
+
+#[test]
+fn a_damaged_page_makes_a_worker_not_ready() {
+    let site = Site::new();
+    site.ingest("before", 500);
+    let worker = site.tenure.run();
+    let page = site.number("select rootpage from sqlite_master where name = 'journal'");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(site.database())
+        .expect("open");
+    let offset = (page - 1) * (16 << 10);
+    file.write_all_at(&[0xff; 16 << 10], offset).expect("written");
+    worker.wait_until("not ready", || {
+        let (status, body) = worker.get("/readyz");
+        status == 503 && body.contains("malformed")
+    });
+}
+
+#[test]
+fn a_file_that_is_made_through_a_link_is_for_its_user_alone() {
+    let site = Site::new();
+    symlink("data.db", site.database()).expect("a link");
+    site.tenure.ok(&["migrate"]);
+    let mode = fs::metadata(site.file("data.db"))
+        .expect("made")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
 }

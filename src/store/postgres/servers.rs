@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{ConnectOptions, Executor, Row};
 
 use super::address::Host;
+use super::durable;
 use crate::store::{Result, StoreError, error};
 
 /// With several hosts, how long one may take before the next is tried: it may have vanished.
@@ -134,6 +135,7 @@ async fn open_one(
     if !settings.is_empty() {
         connection.execute(settings).await?;
     }
+    durable::require(&mut connection).await?;
     let is_writable = is_writable(&mut connection).await?;
     Ok((connection, is_writable))
 }

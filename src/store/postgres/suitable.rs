@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor, Row};
 
 use super::servers::Servers;
+use super::tables;
 use crate::store::error::POOLER;
-use crate::store::schema::{self, Embedded};
+use crate::store::schema::Embedded;
 use crate::store::{Result, StoreError};
 
 /// As `server_version_num` has it.
@@ -42,8 +43,7 @@ pub(super) async fn check(
              `create database … encoding 'UTF8' template template0` and name it in store.url"
         )));
     }
-    let applied = applied(connection).await?;
-    schema::expect_own(migrations, &applied)
+    tables::check(connection, migrations).await
 }
 
 struct Backend {
@@ -86,22 +86,4 @@ async fn is_shared(servers: &Servers, connection: &mut PgConnection, own: &str) 
     };
     let told = tokio::time::timeout(SECOND_WITHIN, asked).await;
     Ok(told.ok().flatten().unwrap_or(false))
-}
-
-/// Migrations that are entered in the database, by number and name; none where there is no table of them.
-async fn applied(connection: &mut PgConnection) -> Result<Vec<(i64, String)>> {
-    let found = connection
-        .fetch_all("select 1 where to_regclass('_sqlx_migrations') is not null")
-        .await?;
-    if found.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = connection
-        .fetch_all("select version::text, description::text from _sqlx_migrations order by version")
-        .await?;
-    let read = |row: &PgRow| -> std::result::Result<(i64, String), sqlx::Error> {
-        let version: String = row.try_get(0)?;
-        Ok((version.parse().unwrap_or_default(), row.try_get(1)?))
-    };
-    Ok(rows.iter().map(read).collect::<std::result::Result<_, _>>()?)
 }

@@ -2,7 +2,7 @@
 
 use super::session::in_time;
 use super::sessions::Need;
-use super::{MIGRATIONS, PostgresStore, numbering, servers, suitable};
+use super::{MIGRATIONS, PostgresStore, numbering, servers, suitable, tables};
 use crate::store::Upkeep;
 use crate::store::{SchemaState, schema};
 use async_trait::async_trait;
@@ -55,9 +55,9 @@ impl Upkeep for PostgresStore {
             if !is_there {
                 return Ok(SchemaState::Missing);
             }
-            let applied = sqlx::query_scalar("select version from _sqlx_migrations where success")
-                .fetch_all(&self.pool)
-                .await?;
+            let mut session = self.pool.acquire().await?;
+            let applied = tables::applied(&mut session, &MIGRATIONS).await?;
+            let applied: Vec<i64> = applied.into_iter().map(|(version, _)| version).collect();
             Ok(MIGRATIONS.state(&applied))
         })
         .await

@@ -23,6 +23,7 @@ mod renew;
 mod retention;
 mod session;
 mod sweeps;
+mod tables;
 mod turn;
 mod upkeep;
 mod verification;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes an empty file for this user alone, before SQLite would make one for everybody. SQLite gives the files beside it
 /// (`-wal`, `-shm`) the same permissions. A file that is there already keeps its own; if others may read it, the log says
@@ -10,6 +10,7 @@ use std::path::Path;
 ///
 /// Where no file can be made, SQLite says why when it opens it.
 pub(super) fn make(path: &Path) {
+    let path = &target(path);
     let new = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -30,4 +31,18 @@ pub(super) fn make(path: &Path) {
              in -wal and -shm"
         );
     }
+}
+
+/// Follows links whose target does not exist yet: a new file cannot be made through them.
+fn target(path: &Path) -> PathBuf {
+    /// As many as Linux follows.
+    const LINKS: usize = 40;
+    let mut target = path.to_owned();
+    for _ in 0..LINKS {
+        let Ok(next) = fs::read_link(&target) else {
+            break;
+        };
+        target = target.parent().unwrap_or(Path::new("")).join(next);
+    }
+    target
 }

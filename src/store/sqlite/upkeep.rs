@@ -1,7 +1,7 @@
 //! The store itself.
 
 use super::identity::Identity;
-use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, private, probe};
+use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, private, probe, tables};
 use crate::store::Result;
 use crate::store::Upkeep;
 use crate::store::{SchemaState, StoreError, pool, schema};
@@ -52,9 +52,9 @@ impl Upkeep for SqliteStore {
         if tables < 2 {
             return Ok(SchemaState::Missing);
         }
-        let applied = sqlx::query_scalar("select version from _sqlx_migrations where success")
-            .fetch_all(&self.readers)
-            .await?;
+        let mut connection = self.readers.acquire().await?;
+        let applied = tables::applied(&mut connection, &MIGRATIONS).await?;
+        let applied: Vec<i64> = applied.into_iter().map(|(version, _)| version).collect();
         Ok(MIGRATIONS.state(&applied))
     }
 
@@ -113,17 +113,8 @@ async fn migrate_on(connection: &mut SqliteConnection, identity: &Identity) -> R
         Err(error) if is_busy(&error) => return Ok(false),
         transaction => transaction?,
     };
-    let has_table: bool =
-        sqlx::query_scalar("select exists (select 1 from sqlite_master where name = '_sqlx_migrations')")
-            .fetch_one(&mut *transaction)
-            .await?;
-    if has_table {
-        let applied: Vec<(i64, String)> =
-            sqlx::query_as("select version, description from _sqlx_migrations order by version")
-                .fetch_all(&mut *transaction)
-                .await?;
-        schema::expect_own(&MIGRATIONS, &applied)?;
-    }
+    let applied = tables::applied(&mut transaction, &MIGRATIONS).await?;
+    tables::check(&mut transaction, &applied).await?;
     migrator
         .run_direct(&mut *transaction)
         .await
