@@ -46,7 +46,7 @@ pub struct ListArgs {
     /// Only clients with this link status
     #[arg(long, value_parser = status_parser(&LinkStatus::ALL.map(LinkStatus::as_str)))]
     link: Option<String>,
-    /// Only clients with this service status; all_active matches pending and active ones
+    /// Only clients with this service status; `all_active` matches pending and active ones
     #[arg(long, value_parser = status_parser(&["pending_assigning", "active", "terminated", "all_active"]))]
     service: Option<String>,
     /// Only clients with this access status at this moment

@@ -55,15 +55,12 @@ pub fn log_directives(text: &str) -> Result<String, LogLevelError> {
         if !is_level(level) {
             return Err(LogLevelError::NoLevel(level.to_owned()));
         }
-        let written = match target {
-            Some(target) => {
-                check_target(target)?;
-                format!("{target}={level}")
-            }
-            None => {
-                has_level = true;
-                level.to_owned()
-            }
+        let written = if let Some(target) = target {
+            check_target(target)?;
+            format!("{target}={level}")
+        } else {
+            has_level = true;
+            level.to_owned()
         };
         EnvFilter::try_new(&written).map_err(|_| malformed())?;
         checked.push(written);

@@ -222,7 +222,8 @@ async fn ingest_all(
         if outcomes[member].is_none()
             && let Some(&first) = firsts.get(members.text(member))
         {
-            outcomes[member] = outcomes[first].clone();
+            let same = outcomes[first].clone();
+            outcomes[member] = same;
         }
     }
     let outcomes: Option<Vec<_>> = outcomes.into_iter().collect();

@@ -117,7 +117,7 @@ impl Scheduler {
             .keys()
             .map(|sweep| (*sweep, Arc::new(Notify::new())))
             .collect();
-        let mut ticker = ticks::start(&self.schedules, &ticks).await?;
+        let mut cron = ticks::start(&self.schedules, &ticks).await?;
         let mut turns = JoinSet::new();
         for (sweep, schedule) in &self.schedules {
             let ticked = ticks.get(sweep).cloned().unwrap_or_default();
@@ -128,7 +128,7 @@ impl Scheduler {
         }
         while turns.join_next().await.is_some() {}
         // No sweep waits for it any more; it only has to stop polling.
-        let _ = ticker.shutdown().await;
+        let _ = cron.shutdown().await;
         Ok(())
     }
 

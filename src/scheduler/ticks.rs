@@ -27,16 +27,16 @@ pub(super) async fn start(
     schedules: &BTreeMap<Sweep, Schedule>,
     ticks: &BTreeMap<Sweep, Arc<Notify>>,
 ) -> Result<JobScheduler, TickerError> {
-    let ticker = JobScheduler::new().await?;
+    let cron = JobScheduler::new().await?;
     for (sweep, schedule) in schedules {
         let Some(ticked) = ticks.get(sweep).cloned() else {
             continue;
         };
         let job = Job::new(schedule.cron.with_seconds(), move |_, _| ticked.notify_one())?;
-        ticker.add(job).await?;
+        cron.add(job).await?;
     }
-    ticker.start().await?;
-    Ok(ticker)
+    cron.start().await?;
+    Ok(cron)
 }
 
 /// How long to wait before the next look at the clock.

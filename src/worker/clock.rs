@@ -127,7 +127,7 @@ impl ClockKeeper {
             }
             Ok(Err(error)) => tracing::debug!(%error, "deferred events cannot be redriven yet"),
             Err(error) => {
-                tracing::error!(%error, "redriving deferred events panicked; it will be tried again")
+                tracing::error!(%error, "redriving deferred events panicked; it will be tried again");
             }
         }
         false
