@@ -18,8 +18,8 @@ use crate::domain::{ClientKey, Policy};
 /// Begins transactions.
 #[async_trait]
 pub trait Transactions: Send + Sync + 'static {
-    /// Begins the transaction of one batch. Not cancel-safe: never call it under a `select!` or a timeout of your own; the
-    /// adapters limit each statement.
+    /// Begins the transaction of one batch. Not cancel-safe: never call it under a `select!` or a timeout of your own;
+    /// the adapters limit each statement.
     async fn begin(&self) -> Result<Box<dyn Batch>>;
 
     /// How a long batch of events is divided.
@@ -39,11 +39,11 @@ pub trait Transactions: Send + Sync + 'static {
 /// How a long batch is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// The most events that are planned and written at a time, at least 1. The plan copies a client's state for each of its
-    /// events.
+    /// The most events that are planned and written at a time, at least 1. The plan copies a client's state for each of
+    /// its events.
     pub events_per_part: usize,
-    /// The most parts of one transaction, at least 1. Greater than 1 only where transactions do not run concurrently: each
-    /// part locks its clients after those of the part before, and so not in key order.
+    /// The most parts of one transaction, at least 1. Greater than 1 only where transactions do not run concurrently:
+    /// each part locks its clients after those of the part before, and so not in key order.
     pub parts: usize,
 }
 
@@ -60,8 +60,8 @@ pub trait Batch: BatchRead + BatchWrite {}
 
 impl<T: BatchRead + BatchWrite> Batch for T {}
 
-/// Reads within the transaction, on its connection: a transaction that waited for a second connection could wait forever
-/// with others that do the same.
+/// Reads within the transaction, on its connection: a transaction that waited for a second connection could wait
+/// forever with others that do the same.
 #[async_trait]
 pub trait BatchRead: Send {
     /// Those of these `(source, id)` pairs that are in the event log already.
@@ -74,8 +74,8 @@ pub trait BatchRead: Send {
     /// The clients that hold these names. A deleted client holds none.
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>>;
 
-    /// The histories of locked clients, as [`super::Clients::history`]. Leaves out clients with more than `longest` events,
-    /// or with enough runs of touches for that many. Every other key has an entry, an empty one too.
+    /// The histories of locked clients, as [`super::Clients::history`]. Leaves out clients with more than `longest`
+    /// events, or with enough runs of touches for that many. Every other key has an entry, an empty one too.
     async fn histories(
         &mut self,
         keys: &[ClientKey],
@@ -107,8 +107,8 @@ pub trait BatchWrite: Send {
     /// policies. Returns the clients whose touches were added; the caller has to read the others.
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>>;
 
-    /// Writes a part of the transaction, where [`BatchLimits::parts`] allows more than one. After an error the transaction
-    /// can only be dropped.
+    /// Writes a part of the transaction, where [`BatchLimits::parts`] allows more than one. After an error the
+    /// transaction can only be dropped.
     async fn write(&mut self, commit: &Commit) -> Result<()>;
 
     /// Writes the only or the last part, and commits.

@@ -3,15 +3,17 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::Result;
+use super::columns::{Moment, RowId, json, key, row};
 use super::commit::RecordedOutcome;
 use super::document::Document;
 use super::outbox::Recorded;
 use super::touches::Touches;
+use super::{Result, touches};
 use crate::domain::access::AccessStatus;
+use crate::domain::event::NameVerdict;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::domain::{Client, ClientKey, Event, Policies, Position};
+use crate::domain::{Client, ClientKey, Event, EventKind, Policies, Position, Refusal};
 
 /// Reads clients.
 #[async_trait]
@@ -83,8 +85,8 @@ impl Stored {
         if let Some(last) = self.touches.last().map(|touch| touch.to_event(&self.key))
             && !client.is_past(&last.position())
         {
-            // A run holds applied touches only. If the document refuses one now, somebody changed it by hand, and `verify`
-            // reports it.
+            // A run holds applied touches only. If the document refuses one now, somebody changed it by hand, and
+            // `verify` reports it.
             let _ = client.apply(&last, policies);
         }
         client
@@ -110,8 +112,8 @@ pub struct ClientFilter {
     pub access: Vec<AccessStatus>,
 }
 
-/// The range of keys of a listing: after one key, up to the last key of one partner. Both ends are always bound, so that
-/// the primary key answers the query whichever of the two is given.
+/// The range of keys of a listing: after one key, up to the last key of one partner. Both ends are always bound, so
+/// that the primary key answers the query whichever of the two is given.
 pub(super) struct ClientRange<'a> {
     pub after_partner: &'a str,
     pub after_client: &'a str,
@@ -129,4 +131,91 @@ impl<'a> ClientRange<'a> {
             last_partner: partner.unwrap_or("\u{7f}"),
         }
     }
+}
+
+row! {
+    StoredRow {
+        partner: String,
+        client: String,
+        version: i64,
+        doc: String,
+        open_run: Option<Vec<u8>>,
+    }
+}
+
+impl StoredRow {
+    pub(super) fn read(self) -> Result<Stored> {
+        let key = key(&self.partner, &self.client);
+        stored(key, self.version, &self.doc, self.open_run.as_deref())
+    }
+}
+
+/// Reads the document and the open run of a client.
+pub(super) fn stored(key: ClientKey, version: i64, doc: &str, open_run: Option<&[u8]>) -> Result<Stored> {
+    let id = RowId {
+        table: "clients",
+        key: &key,
+    };
+    let document = id.json("doc", doc)?;
+    let touches = touches::open_run(&key, open_run.unwrap_or_default())?;
+    Ok(Stored {
+        key,
+        document,
+        version,
+        touches,
+    })
+}
+
+row! {
+    /// An event of the log. `event_type` is the column `type`, which is a keyword here.
+    LoggedRow<T> {
+        partner: String,
+        client: String,
+        source: String,
+        id: String,
+        event_type: String,
+        time: T,
+        sequence: Option<String>,
+        data: String,
+        reason: Option<String>,
+    }
+}
+
+impl<T: Moment> LoggedRow<T> {
+    pub(super) fn read(self) -> Result<Logged> {
+        let name = format!("{} {}", self.source, self.id);
+        let id = RowId {
+            table: "events",
+            key: &name,
+        };
+        let kind = format!(r#"{{"type":{},"data":{}}}"#, json(&self.event_type), self.data);
+        let kind: EventKind = id.json("data", &kind)?;
+        let outcome = match self.reason {
+            None => RecordedOutcome::Applied,
+            Some(code) => RecordedOutcome::Refused(id.word("reason", &code, Refusal::from_code)?),
+        };
+        // The engine decides on a name only when the event can be applied otherwise. So exactly these two outcomes tell
+        // its decision.
+        let name_verdict = match (kind.claimed_name(), outcome) {
+            (Some(_), RecordedOutcome::Applied) => NameVerdict::Granted,
+            (Some(_), RecordedOutcome::Refused(Refusal::NameTaken)) => NameVerdict::Taken,
+            _ => NameVerdict::Open,
+        };
+        let event = Event {
+            source: self.source.as_str().into(),
+            id: self.id.as_str().into(),
+            key: key(&self.partner, &self.client),
+            time: id.moment("time", self.time)?,
+            sequence: self.sequence.map(Into::into),
+            kind,
+            name_verdict,
+        };
+        Ok(Logged { event, outcome })
+    }
+}
+
+/// Sorts a history. A touch that is in two runs appears once.
+pub(super) fn sort_history(history: &mut Vec<Logged>) {
+    history.sort_by_cached_key(|logged| logged.event.position());
+    history.dedup_by(|a, b| a.event == b.event);
 }

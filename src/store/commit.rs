@@ -1,17 +1,21 @@
-//! Everything that one transaction writes. Made by the engine's plan, carried out by an adapter.
+//! A commit: everything that one transaction writes. The engine plans it, an adapter writes it.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::StoreError;
+use super::columns::{RowId, json};
 use super::dead_letters::DeadLetter;
 use super::document::Document;
 use super::lanes::Watermark;
 use super::sweeps::RunCounts;
 use super::touches::{RenewOnlyWindow, Touches};
-use crate::domain::{ClientKey, Entry, Event, Refusal, Sweep};
+use crate::domain::link::LinkStatus;
+use crate::domain::service::ServiceStatus;
+use crate::domain::{ClientKey, Entry, Event, EventKind, Refusal, Sweep};
 
-/// One transaction's writes. Empty parts cost nothing.
+/// The writes of one transaction. Empty fields cost nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
     /// In key order.
@@ -20,23 +24,23 @@ pub struct Commit {
     pub touches: Vec<TouchWrite>,
     pub events: Vec<EventWrite>,
     pub outcomes: Vec<OutcomeUpdate>,
-    /// In the order in which things came about; the adapters number them in this order.
+    /// In the order of the changes. The adapters number the lines in this order.
     pub journal: Vec<Entry>,
-    /// Deadlines that are new or moved.
+    /// New or moved deadlines.
     pub deadlines_set: Vec<(ClientKey, Sweep, DateTime<Utc>)>,
-    /// Deadlines that are gone.
+    /// Removed deadlines.
     pub deadlines_cleared: Vec<(ClientKey, Sweep)>,
     pub dead_letters: Vec<DeadLetter>,
-    /// How far a lane has come with this transaction.
+    /// The watermark of a lane after this transaction.
     pub watermark: Option<Watermark>,
-    /// What is to be added to the counts of a sweep's run, which counts what is written with it and nothing else.
+    /// The run of a sweep and what to add to its counts: the work of this transaction.
     pub swept: Option<(i64, RunCounts)>,
-    /// When this is written: the clock of whoever writes.
+    /// The time of writing, by the writer's clock.
     pub recorded_at: DateTime<Utc>,
 }
 
 impl Commit {
-    /// Whether there is anything to write.
+    /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
@@ -52,26 +56,26 @@ impl Commit {
     }
 }
 
-/// A client's document and the columns it can be asked for by.
+/// A client's document, and the columns by which queries select it.
 #[derive(Clone, Debug)]
 pub struct ClientWrite {
     pub key: ClientKey,
     pub document: Document,
-    /// The version that was read, 0 for a client that was not there; what is written is one more.
+    /// The version that was read, or 0 for a new client. The written version is one more.
     pub read_version: i64,
-    /// The name that this client holds against others; none when it is deleted, a ghost, or
-    /// lives again by a late event after its name was given to another.
+    /// The name that this client holds. None: it is deleted or a ghost, or a late event revived it after another client
+    /// took the name.
     pub name_key: Option<String>,
 }
 
-/// A client's touches since the run was opened, whole.
+/// All touches of a client since its run was opened.
 #[derive(Clone, Debug)]
 pub struct TouchWrite {
     pub key: ClientKey,
     pub open: Touches,
-    /// A full run that is put away, never to be written again.
+    /// A full run, which is closed and never written again.
     pub closed: Option<Touches>,
-    /// When touches to come will do nothing but renew.
+    /// When the next touches only renew access.
     pub renew_only: Option<RenewOnlyWindow>,
 }
 
@@ -82,7 +86,7 @@ pub struct EventWrite {
     pub outcome: RecordedOutcome,
 }
 
-/// An event of the log whose outcome is different now that an earlier one has arrived.
+/// A new outcome of a logged event, after a late event changed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutcomeUpdate {
     pub source: Arc<str>,
@@ -90,7 +94,7 @@ pub struct OutcomeUpdate {
     pub outcome: RecordedOutcome,
 }
 
-/// What came of an event at its place in history.
+/// The outcome of an event at its position in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordedOutcome {
     Applied,
@@ -111,4 +115,69 @@ impl From<Result<(), Refusal>> for RecordedOutcome {
     fn from(result: Result<(), Refusal>) -> Self {
         result.map_or_else(Self::Refused, |()| Self::Applied)
     }
+}
+
+/// The columns of a client by which queries select it, derived from its document.
+pub(super) struct ClientColumns<'a> {
+    pub name: Option<&'a str>,
+    pub link: Option<&'static str>,
+    pub service: Option<&'static str>,
+    pub access: &'static str,
+    pub as_of: Option<DateTime<Utc>>,
+}
+
+impl<'a> ClientColumns<'a> {
+    pub(super) fn of(document: &'a Document) -> Self {
+        let client = &document.client;
+        Self {
+            name: client.name.as_ref().map(crate::domain::Name::as_str),
+            link: client.link_status().map(LinkStatus::as_str),
+            service: client.service_status().map(ServiceStatus::as_str),
+            access: client.access_status().as_str(),
+            as_of: client.as_of(),
+        }
+    }
+}
+
+/// The data of an event for the log: what the decoder understood, not what was sent.
+pub(super) fn data_of(kind: &EventKind) -> String {
+    // Cut out of `{"type":"…","data":…}`: the JSON of a type is its name, without escapes.
+    let whole = json(kind);
+    let before = r#"{"type":"","data":"#.len() + kind.type_name().len();
+    whole[before..whole.len() - 1].to_owned()
+}
+
+/// `applied` or `refused`, and the code of the refusal.
+pub(super) fn outcome_columns(outcome: RecordedOutcome) -> (&'static str, Option<&'static str>) {
+    match outcome {
+        RecordedOutcome::Applied => ("applied", None),
+        RecordedOutcome::Refused(refusal) => ("refused", Some(refusal.code())),
+    }
+}
+
+/// Checks that every written client still had the version that was read.
+pub(super) fn expect_written(written: u64, writes: &[ClientWrite]) -> Result<(), StoreError> {
+    if usize::try_from(written).is_ok_and(|written| written == writes.len()) {
+        return Ok(());
+    }
+    let expected = writes.len();
+    Err(StoreError::Conflict(format!(
+        "only {written} of {expected} clients still had the version that was read"
+    )))
+}
+
+/// Checks that every event whose outcome changes is in the log.
+pub(super) fn expect_logged(changed: u64, updates: &[OutcomeUpdate]) -> Result<(), StoreError> {
+    if usize::try_from(changed).is_ok_and(|changed| changed == updates.len()) {
+        return Ok(());
+    }
+    let id = RowId {
+        table: "events",
+        key: &"a batch",
+    };
+    let expected = updates.len();
+    Err(id.unreadable(
+        "outcome",
+        format!("the log has only {changed} of {expected} events whose outcome changes"),
+    ))
 }

@@ -1,33 +1,33 @@
-//! What makes two dead letters the same letter: a redelivery must not fill the table.
+//! The identity of a dead letter: a redelivery of the same message is not a second row.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
+use super::columns::text;
 use super::dead_letters::DeadLetter;
-use super::rows::text;
 
-/// Longest body that is kept whole, in bytes: the longest that `events.max_bytes` can be set to, so that all that could
-/// ever be an event can be redriven.
+/// The longest body that is stored whole, in bytes. `events.max_bytes` cannot exceed it, so that every possible event
+/// can be redriven.
 pub const LONGEST_BODY: usize = 16 << 20;
 
-/// A letter, how often it is in this commit, and the digest it is known by.
+/// A dead letter with its digest, and how often it occurs in this commit.
 pub(super) struct Sighting<'a> {
     pub digest: [u8; 32],
-    /// The last of those that are the same.
+    /// The last occurrence.
     pub dead_letter: &'a DeadLetter,
     pub times: i64,
 }
 
 impl Sighting<'_> {
-    /// As much of the body as is kept.
+    /// The stored part of the body.
     pub fn body(&self) -> &[u8] {
         let body = &self.dead_letter.body;
         &body[..body.len().min(LONGEST_BODY)]
     }
 
-    /// Length of the body as it came.
+    /// Length of the body as received.
     pub fn bytes(&self) -> i64 {
         i64::try_from(self.dead_letter.body.len()).unwrap_or(i64::MAX)
     }
@@ -38,14 +38,14 @@ impl Sighting<'_> {
             return reason;
         }
         format!(
-            "{reason}; of its {} bytes (SHA-256 {}) the first {LONGEST_BODY} are kept",
+            "{reason}; only the first {LONGEST_BODY} of {} bytes (SHA-256 {}) are stored",
             body.len(),
             body_digest(body)
         )
     }
 }
 
-/// SHA-256 of a body in hexadecimal, to know a message by that cannot be kept whole.
+/// SHA-256 of a body in hexadecimal. Identifies a message that cannot be stored whole.
 #[must_use]
 pub fn body_digest(body: &[u8]) -> String {
     hex(&Sha256::digest(body))
@@ -62,13 +62,13 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Until when a claim may last that somebody made: one that lasts longer was made by a clock that was wrong. Clocks may
-/// differ by as much as a claim is long.
+/// The latest credible end of another claim: a claim that ends later was made by a wrong clock. Clocks may differ by
+/// the length of a claim.
 pub(super) fn believable(now: DateTime<Utc>, until: DateTime<Utc>) -> DateTime<Utc> {
     until + (until - now).max(TimeDelta::zero())
 }
 
-/// Each letter once, in the order of their first sighting.
+/// Each dead letter once, in the order of first occurrence.
 pub(super) fn sightings(dead_letters: &[DeadLetter]) -> Vec<Sighting<'_>> {
     let mut places = HashMap::new();
     let mut sightings: Vec<Sighting<'_>> = Vec::new();
@@ -89,9 +89,9 @@ pub(super) fn sightings(dead_letters: &[DeadLetter]) -> Vec<Sighting<'_>> {
     sightings
 }
 
-/// By kind of origin, content type, the attributes of an event in binary mode, and body. Not by other
-/// headers, which count deliveries, nor by the reason, which a newer program may put better, nor by the
-/// lane or line, which may be another.
+/// Covers the kind of origin, the content type, the attributes of an event in binary mode, and the body. It leaves out
+/// other headers, which count deliveries; the reason, which a newer version may word differently; and the lane or line,
+/// which may change.
 fn digest(dead_letter: &DeadLetter) -> [u8; 32] {
     let kind = dead_letter.origin.split(':').next().unwrap_or_default();
     let content_type = dead_letter.content_type.as_deref().unwrap_or_default();
@@ -103,7 +103,7 @@ fn digest(dead_letter: &DeadLetter) -> [u8; 32] {
     attributes.sort();
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {
-        // The length first, so that no part can pass for a piece of the next.
+        // The length comes first, so that parts cannot be confused.
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     };
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_its_content_and_not_its_way_here() {
+    fn the_digest_depends_on_content_and_not_on_the_route() {
         let first = dead_letter(
             "amqp:tenure.events.0",
             &[("cloudEvents_id", "1"), ("x-delivery-count", "0")],

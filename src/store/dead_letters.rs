@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::Result;
+use super::columns::{Moment, RowId, row};
 use crate::domain::text_enum::text_enum;
 
 /// Lists, redrives and resolves dead letters. They are written by a [`super::Commit`].
@@ -24,9 +25,9 @@ pub trait DeadLetters: Send + Sync + 'static {
     async fn resolve_dead_letter(&self, id: i64, status: DeadLetterStatus, at: DateTime<Utc>)
     -> Result<bool>;
 
-    /// Claims a dead letter for a redrive, so that nobody else redrives it before `until`. None: no dead letter has this
-    /// id, it is redriven already, or another claim holds it. A claim that ends later than twice the length of this one
-    /// from now was made by a wrong clock, and is ignored.
+    /// Claims a dead letter for a redrive, so that nobody else redrives it before `until`. None: no dead letter has
+    /// this id, it is redriven already, or another claim holds it. A claim that ends later than twice the length of
+    /// this one from now was made by a wrong clock, and is ignored.
     async fn claim_dead_letter(
         &self,
         id: i64,
@@ -132,4 +133,103 @@ pub struct DeadLetterSummary {
     pub redrive_outcome: Option<String>,
     /// When it is redriven automatically, as long as it is open.
     pub retry_at: Option<DateTime<Utc>>,
+}
+
+row! {
+    SummaryRow<T> {
+        id: i64,
+        origin: String,
+        content_type: Option<String>,
+        reason: String,
+        status: String,
+        bytes: i64,
+        times_seen: i64,
+        first_seen_at: T,
+        last_seen_at: T,
+        settled_at: Option<T>,
+        redriven_at: Option<T>,
+        came_of: Option<String>,
+        retry_at: Option<T>,
+    }
+}
+
+impl<T: Moment> SummaryRow<T> {
+    pub(super) fn read(self) -> Result<DeadLetterSummary> {
+        let id = RowId {
+            table: "dead_letters",
+            key: &self.id,
+        };
+        Ok(DeadLetterSummary {
+            id: self.id,
+            origin: self.origin,
+            content_type: self.content_type,
+            reason: self.reason,
+            status: id.word("status", &self.status, DeadLetterStatus::from_name)?,
+            bytes: self.bytes,
+            times_seen: self.times_seen,
+            first_seen_at: id.moment("first_seen_at", self.first_seen_at)?,
+            last_seen_at: id.moment("last_seen_at", self.last_seen_at)?,
+            resolved_at: id.optional_moment("settled_at", self.settled_at)?,
+            redriven_at: id.optional_moment("redriven_at", self.redriven_at)?,
+            redrive_outcome: self.came_of,
+            retry_at: id.optional_moment("retry_at", self.retry_at)?,
+        })
+    }
+}
+
+row! {
+    /// The columns that a [`SummaryRow`] leaves out.
+    ContentRow {
+        headers: String,
+        body: Vec<u8>,
+    }
+}
+
+/// A whole dead letter.
+pub(super) struct DeadLetterRow<T> {
+    summary: SummaryRow<T>,
+    content: ContentRow,
+}
+
+impl<'r, R: sqlx::Row, T> sqlx::FromRow<'r, R> for DeadLetterRow<T>
+where
+    SummaryRow<T>: sqlx::FromRow<'r, R>,
+    ContentRow: sqlx::FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self {
+            summary: SummaryRow::from_row(row)?,
+            content: ContentRow::from_row(row)?,
+        })
+    }
+}
+
+impl<T: Moment> DeadLetterRow<T> {
+    pub(super) fn read(self) -> Result<DeadLetterRecord> {
+        let id = RowId {
+            table: "dead_letters",
+            key: &self.summary.id,
+        };
+        let headers = id.json("headers", &self.content.headers)?;
+        let summary = self.summary.read()?;
+        Ok(DeadLetterRecord {
+            id: summary.id,
+            dead_letter: DeadLetter {
+                origin: summary.origin,
+                content_type: summary.content_type,
+                headers,
+                body: self.content.body,
+                reason: summary.reason,
+                retry_at: summary.retry_at,
+            },
+            status: summary.status,
+            times_seen: summary.times_seen,
+            first_seen_at: summary.first_seen_at,
+            last_seen_at: summary.last_seen_at,
+            resolved_at: summary.resolved_at,
+            bytes: summary.bytes,
+            redriven_at: summary.redriven_at,
+            redrive_outcome: summary.redrive_outcome,
+        })
+    }
 }

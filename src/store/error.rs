@@ -1,4 +1,4 @@
-//! What can go wrong with a store, and what to do about it.
+//! Errors of a store, each with what to do next.
 
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
@@ -9,25 +9,25 @@ use crate::tls;
 const TLS: tls::Names = tls::Names {
     authority: "sslrootcert=FILE in store.url",
     client: "sslcert=FILE and sslkey=FILE in store.url",
-    plain: "sslmode=disable in store.url where plain text is meant",
+    plain: "sslmode=disable in store.url for plain text",
 };
 
-/// An error of the store. Each says itself whether trying again can help.
+/// An error of the store. It tells whether a retry can help.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another transaction was faster, or the server asked to try again.
-    #[error("another transaction was faster ({0}); the batch is tried again")]
+    /// Another transaction was faster, or the server asks for a retry.
+    #[error("another transaction was faster ({0}); the batch is retried")]
     Conflict(String),
-    /// The store cannot be reached, or cannot be written now: it is starting, stopping, full or read-only.
+    /// The store is unreachable, or refuses writes: it is starting, stopping, full or read-only.
     #[error("the store cannot be used now: {0}")]
     Unavailable(String),
-    /// The address of the store is not one.
+    /// The address of the store is invalid.
     #[error("`store.url` cannot be used: {0}")]
     Url(String),
-    /// The address leads to something that Tenure cannot work with, however often it tries.
+    /// Tenure cannot use the database at this address. A retry does not help.
     #[error("this database cannot be used: {0}")]
     Unsuitable(String),
-    /// What is stored cannot be read: a bug, or someone wrote to the tables.
+    /// A stored value cannot be read: a bug, or somebody changed the table by hand.
     #[error("{table}: the {column} of {key} cannot be read: {reason}; `tenure verify` lists such rows")]
     Inconsistent {
         table: &'static str,
@@ -36,9 +36,9 @@ pub enum StoreError {
         reason: String,
     },
     /// The tables are newer than this program, or a migration failed.
-    #[error("the tables cannot be brought to this version: {0}")]
+    #[error("the tables cannot be migrated: {0}")]
     Migration(String),
-    /// A newer version of the program has migrated the tables, and what this one writes would be incomplete.
+    /// A newer version has migrated the tables, so that writes of this one would be incomplete.
     #[error(
         "a newer version of tenure has migrated the tables: they need a writer that knows migration {required}, and this \
          one knows {known}; stop this worker and start the newer version"
@@ -64,7 +64,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later: after `Outdated` and `Replaced`, in another process. What is in hand is given back.
+    /// Whether the same call may succeed later: after `Outdated` and `Replaced`, in another process. The caller returns its
+    /// messages to the broker.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -73,7 +74,7 @@ impl StoreError {
         )
     }
 
-    /// Whether another `store.url`, or another database, is what helps.
+    /// Whether only another `store.url`, or another database, helps.
     #[must_use]
     pub fn is_of_settings(&self) -> bool {
         matches!(self, Self::Url(_) | Self::Unsuitable(_))
@@ -98,10 +99,10 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
-            // A connection in a state that nobody expects.
+            // The connection is in an unexpected state.
             | sqlx::Error::BeginFailed
             | sqlx::Error::InvalidSavePointStatement => Self::Unavailable(error.to_string()),
-            // One of ours that came through sqlx.
+            // A `StoreError` that passed through sqlx.
             sqlx::Error::AnyDriverError(inner) if inner.is::<Self>() => match error {
                 sqlx::Error::AnyDriverError(inner) => match inner.downcast::<Self>() {
                     Ok(own) => *own,
@@ -114,18 +115,18 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Only a server without TLS is helped by turning it on.
+/// Only a server without TLS has to turn it on.
 fn refused_tls(why: &str) -> String {
     let advice = if why.contains("does not support TLS") {
-        "set `ssl = on` in the server's postgresql.conf, or sslmode=disable in store.url where plain text is meant"
+        "set `ssl = on` in the server's postgresql.conf, or sslmode=disable in store.url for plain text"
     } else {
-        "see that sslrootcert, sslcert and sslkey in store.url name certificates and a key in PEM, and that the host \
-         is a name or an IP address"
+        "check that sslrootcert, sslcert and sslkey in store.url name certificates and a key in PEM, and that the \
+         host is a name or an IP address"
     };
     format!("TLS: {why}; {advice}")
 }
 
-/// By SQLSTATE. None: the data of the statement is at fault, and other data may be accepted.
+/// Classifies an error by SQLSTATE. None: the data of the statement is wrong, and other data may be accepted.
 fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
     let message = error.message();
     let with = |advice: &str| Some(StoreError::Unavailable(format!("{message}; {advice}")));
@@ -135,26 +136,26 @@ fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
         "25006" => with(READ_ONLY),
         "53100" => with("make room on the server's disk"),
         "53300" => Some(StoreError::Unavailable(too_many(message))),
-        // Two clients of a pooler use one session by turns.
+        // Two clients of a pooler share a session.
         "42P05" | "26000" => Some(StoreError::Unsuitable(format!("{message}; {POOLER}"))),
-        // Data or an index is damaged: nothing is put aside for it, and nothing acknowledged.
+        // Data or an index is damaged. No message is dead-lettered or acknowledged for it.
         "XX001" | "XX002" => with("restore the database, or have the server's administrator repair it"),
-        // Ended a transaction that did nothing for long; a transaction that failed before; nobody knows whether a
-        // statement was carried out.
+        // The server ended an idle transaction; the transaction has failed before; it is unknown whether the statement
+        // ran.
         "25P02" | "25P03" | "40003" => Some(StoreError::Unavailable(message.to_owned())),
         // A template, or a database that an administrator has closed.
         "55000" if message.contains("not currently accepting connections") => Some(StoreError::Url(format!(
             "{message}; name another database in it, or run `alter database … allow_connections true`"
         ))),
-        // PostgreSQL lets this user in with no password that we know.
+        // PostgreSQL rejects the user or the password.
         code if code.starts_with("28") => Some(StoreError::Url(format!(
-            "{message}; see to the user and the password in it"
+            "{message}; correct the user and the password in it"
         ))),
         "3D000" => Some(StoreError::Url(format!(
             "{message}; create it, or name another database in it"
         ))),
-        // Connection trouble, no resources, operator intervention (a stop, or a statement that took too long), an error
-        // of the server's system.
+        // Lost connection, no resources, operator intervention (a stop, or a statement timeout), an error of the
+        // server's operating system.
         code if ["08", "53", "57", "58"]
             .iter()
             .any(|class| code.starts_with(class)) =>
@@ -176,17 +177,17 @@ fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
     }
 }
 
-/// What to do about a server that cannot be written.
-pub(super) const READ_ONLY: &str = "a standby, a primary that was demoted, or default_transaction_read_only is on; \
-                                    promote it, or name the server that can be written in store.url";
+/// What to do about a read-only server.
+pub(super) const READ_ONLY: &str = "it is a standby or a demoted primary, or default_transaction_read_only is on; \
+                                    promote it, or name the primary in store.url";
 
-/// What to do about a pooler that gives its clients a different session for each transaction.
+/// What to do about a pooler that assigns a session for each transaction.
 pub(super) const POOLER: &str = "a pooler at this address changes the session between transactions (PgBouncer with \
-                                 pool_mode = transaction or statement), and Tenure needs one that stays: locks and \
-                                 settings belong to it. Set pool_mode = session for this database, or name \
+                                 pool_mode = transaction or statement), and Tenure needs a stable session for its locks \
+                                 and settings. Set pool_mode = session for this database, or name \
                                  PostgreSQL's own address in store.url";
 
-/// What to do about a server that takes no more connections.
+/// What to do about a server that accepts no more connections.
 pub(super) fn too_many(message: &str) -> String {
     format!(
         "{message}: too many connections; lower store.max_connections, or raise the limit of the role, the database or \
@@ -194,24 +195,25 @@ pub(super) fn too_many(message: &str) -> String {
     )
 }
 
-/// By the primary result code. None: the data of the statement is at fault, and other data may be accepted.
+/// Classifies an error by the primary result code. None: the data of the statement is wrong, and other data may be
+/// accepted.
 fn sqlite(error: &dyn DatabaseError) -> Option<StoreError> {
     let code: i32 = error.code()?.parse().ok()?;
     let message = error.message();
     let with = |advice: &str| Some(StoreError::Unavailable(format!("{message}; {advice}")));
     match (code & 0xff, code) {
-        // A key that is there already, a table that is locked, a snapshot that was overtaken.
+        // A duplicate key, a locked table, a stale snapshot.
         (_, 1555 | 2067 | 261 | 517) | (6, _) => Some(StoreError::Conflict(message.to_owned())),
-        (5, _) => with("another process holds the file; end the one that writes for so long"),
+        (5, _) => with("another process has locked the file; stop the process that writes for so long"),
         (3 | 8, _) => with("let this user write the store's file and its folder"),
         (7, _) => with("this machine is out of memory"),
-        (10, _) => with("look at the disk on which the store's file is, and at the system's log"),
+        (10, _) => with("check the disk of the store's file, and the system's log"),
         (11, _) => {
             with("the file is damaged: restore it from a backup, or see `.recover` of the sqlite3 program")
         }
-        (13, _) => with("make room on the disk on which the store's file is"),
-        (14, _) => with("see that the file's folder is there, and that this user may write it"),
-        // Interrupted, aborted, a locking protocol that failed.
+        (13, _) => with("make room on the disk of the store's file"),
+        (14, _) => with("check that the file's folder exists, and that this user may write to it"),
+        // Interrupted, aborted, a failed locking protocol.
         (4 | 9 | 15, _) => Some(StoreError::Unavailable(message.to_owned())),
         (26, _) => Some(StoreError::Unsuitable(format!(
             "{message}; name another file in store.url, or move this one away"

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Result;
+use super::columns::{Moment, RowId, row};
 
 /// Lanes of the broker and their watermarks. Watermarks are written by a [`super::Commit`].
 #[async_trait]
@@ -40,4 +41,28 @@ pub struct Watermark {
     pub at: DateTime<Utc>,
     /// The partition key by which the broker routed it to this lane. None: it bypassed the exchange.
     pub partition_key: Option<String>,
+}
+
+row! {
+    LaneRow<T> {
+        lane: String,
+        watermark: Option<T>,
+        recorded_at: T,
+        partition_key: Option<String>,
+    }
+}
+
+impl<T: Moment> LaneRow<T> {
+    pub(super) fn read(self) -> Result<LaneProgress> {
+        let id = RowId {
+            table: "lanes",
+            key: &self.lane,
+        };
+        Ok(LaneProgress {
+            watermark: id.optional_moment("watermark", self.watermark)?,
+            recorded_at: id.moment("recorded_at", self.recorded_at)?,
+            partition_key: self.partition_key,
+            lane: self.lane,
+        })
+    }
 }

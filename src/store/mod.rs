@@ -1,11 +1,13 @@
-//! The stores: what the rest of the program asks of them, a trait for each subject, and two adapters that implement all.
+//! The stores: what the rest of the program asks of them, a trait for each subject, and two adapters that implement
+//! all.
 //!
-//! Everything is written in a [`Batch`], one transaction. All other reads see committed state only. [`Store`] is the union
-//! of the traits; take a narrower one where it suffices, as the relay takes [`Outbox`].
+//! Everything is written in a [`Batch`], one transaction. All other reads see committed state only. [`Store`] is the
+//! union of the traits; take a narrower one where it suffices, as the relay takes [`Outbox`].
 
 mod batch;
 mod clients;
 mod clock;
+mod columns;
 mod commit;
 mod dead_letter;
 mod dead_letters;
@@ -17,7 +19,6 @@ mod policies;
 mod pool;
 pub mod postgres;
 mod retention;
-mod rows;
 mod schema;
 pub mod sqlite;
 mod sweeps;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::Result;
+use super::columns::{Moment, RowId, key, row};
 use crate::domain::{ClientKey, Policy};
 
 /// Recorded policies, each with the moment from which it is effective.
@@ -44,4 +45,50 @@ pub struct PolicyReplacement {
     pub to: DateTime<Utc>,
     /// Its new content.
     pub policy: Policy,
+}
+
+row! {
+    PolicyRow<T> {
+        took_effect_at: T,
+        policy: String,
+    }
+}
+
+impl<T: Moment> PolicyRow<T> {
+    pub(super) fn read(self) -> Result<(DateTime<Utc>, Policy)> {
+        let id = RowId {
+            table: "policies",
+            key: &"a policy",
+        };
+        let from = id.moment("took_effect_at", self.took_effect_at)?;
+        let id = RowId {
+            table: "policies",
+            key: &from,
+        };
+        Ok((from, id.json("policy", &self.policy)?))
+    }
+}
+
+row! {
+    BackfillRow<T> {
+        policy_from: T,
+        partner: Option<String>,
+        client: Option<String>,
+    }
+}
+
+impl<T: Moment> BackfillRow<T> {
+    pub(super) fn read(self) -> Result<DeadlineBackfill> {
+        let id = RowId {
+            table: "arming",
+            key: &"policy",
+        };
+        Ok(DeadlineBackfill {
+            policy_from: id.moment("policy_from", self.policy_from)?,
+            after: self
+                .partner
+                .zip(self.client)
+                .map(|(partner, client)| key(&partner, &client)),
+        })
+    }
 }

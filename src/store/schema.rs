@@ -1,4 +1,4 @@
-//! Brings the tables to the version that this program knows.
+//! The schema: migrations, the state of the tables, and errors of a migration.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,22 +7,68 @@ use sqlx::migrate::{MigrateError, Migration, MigrationSource, MigrationType, Mig
 
 use super::{Result, StoreError};
 
-/// What a store has of the tables that this program knows.
+/// The state of the store's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaState {
-    /// No store of ours: no file, or none of our tables in it.
+    /// No tables of Tenure, or no file.
     Missing,
-    /// Tables of an older version, without this migration.
+    /// Tables of an older version, which lack this migration.
     Older { missing: i64 },
     /// Tables of this version.
     Current,
-    /// Tables of a version that this program does not know, with this migration.
+    /// Tables of an unknown version, which have this migration.
     Newer { unknown: i64 },
 }
 
-/// Migrations that are compiled in: number, name, SQL.
+/// Migrations compiled into the program: number, name, SQL.
 #[derive(Debug)]
 pub(super) struct Embedded(pub &'static [(i64, &'static str, &'static str)]);
+
+/// The migrations of one adapter. Both have the same numbers and names.
+macro_rules! migrations {
+    ($folder:literal) => {
+        Embedded(&[
+            (
+                1,
+                "tables",
+                include_str!(concat!("migrations/", $folder, "/0001_tables.sql")),
+            ),
+            (
+                2,
+                "lanes and sweeps",
+                include_str!(concat!("migrations/", $folder, "/0002_lanes_and_sweeps.sql")),
+            ),
+            (
+                3,
+                "retention",
+                include_str!(concat!("migrations/", $folder, "/0003_retention.sql")),
+            ),
+            (
+                4,
+                "quiet stretches",
+                include_str!(concat!("migrations/", $folder, "/0004_quiet_stretches.sql")),
+            ),
+            (
+                5,
+                "epochs and writers",
+                include_str!(concat!("migrations/", $folder, "/0005_epochs_and_writers.sql")),
+            ),
+            (
+                6,
+                "clocks",
+                include_str!(concat!("migrations/", $folder, "/0006_clocks.sql")),
+            ),
+            (
+                8,
+                "write probe",
+                include_str!(concat!("migrations/", $folder, "/0008_write_probe.sql")),
+            ),
+        ])
+    };
+}
+
+pub(super) const POSTGRES: Embedded = migrations!("postgres");
+pub(super) const SQLITE: Embedded = migrations!("sqlite");
 
 impl MigrationSource<'static> for Embedded {
     fn resolve(
@@ -47,7 +93,7 @@ impl MigrationSource<'static> for Embedded {
 }
 
 impl Embedded {
-    /// Holds the migrations that were applied to a store against those compiled in.
+    /// Compares the applied migrations with those compiled in.
     pub(super) fn state(&self, applied: &[i64]) -> SchemaState {
         let known: Vec<i64> = self.0.iter().map(|(version, ..)| *version).collect();
         // A migration that failed leaves the table of migrations behind.
@@ -63,12 +109,12 @@ impl Embedded {
         }
     }
 
-    /// The newest migration that this program knows.
+    /// The number of the newest migration.
     pub(super) fn newest(&self) -> i64 {
         self.0.iter().map(|(version, ..)| *version).max().unwrap_or(0)
     }
 
-    /// Whether a program that knows these migrations may write to tables that ask for a writer that knows `required`.
+    /// Checks that a program with these migrations may write to tables that require a writer with migration `required`.
     ///
     /// # Errors
     /// [`StoreError::Outdated`].
@@ -85,7 +131,7 @@ impl Embedded {
     }
 }
 
-/// Says what a failed migration means for whoever started the program.
+/// Explains a failed migration to an operator.
 pub(super) fn failed(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
@@ -98,12 +144,12 @@ pub(super) fn failed(error: MigrateError) -> StoreError {
             }
         }
         MigrateError::VersionMissing(version) => StoreError::Migration(format!(
-            "they are at migration {version}, which this program does not know: a newer version of tenure has \
-             been here; start that version, or a newer one"
+            "they have migration {version}, which this program does not know: a newer version of tenure migrated \
+             them; start that version, or a newer one"
         )),
         MigrateError::VersionMismatch(version) => StoreError::Migration(format!(
-            "migration {version} was another one when it was applied here: these tables were made by a \
-             program that was never released; use a database of its own"
+            "migration {version} differs from the one that was applied here: an unreleased version of tenure created \
+             these tables; use another database"
         )),
         other => StoreError::Migration(other.to_string()),
     }
@@ -113,15 +159,15 @@ pub(super) fn failed(error: MigrateError) -> StoreError {
 pub(super) const OF_ITS_OWN: &str = "give Tenure a database of its own, or a schema (`create schema tenure`, and \
                           ?options=-c%20search_path%3Dtenure in store.url)";
 
-/// Whether a table is there that was to be made.
+/// Whether a table to create exists already.
 fn is_taken(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {
         error.code().is_some_and(|code| code == "42P07") || error.message().ends_with("already exists")
     })
 }
 
-/// Whether the migrations that are entered are Tenure's, of whatever version. sqlx enters those of every program in a
-/// table of the same name.
+/// Checks that the recorded migrations are Tenure's, of any version. sqlx records those of every program in a table of
+/// the same name.
 ///
 /// # Errors
 /// [`StoreError::Unsuitable`], with what to do.
@@ -139,7 +185,7 @@ pub(super) fn expect_own(known: &Embedded, applied: &[(i64, String)], advice: &s
         match name(*version) {
             Some(name) if name == description => own += 1,
             Some(_) => foreign = Some((version, description)),
-            // Of a newer version of Tenure, if others are Tenure's.
+            // A newer version of Tenure recorded it, if the others are Tenure's.
             None if own == 0 => foreign = Some((version, description)),
             None => {}
         }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Result;
+use super::columns::{Moment, RowId, key, row};
 use crate::domain::text_enum::text_enum;
 use crate::domain::{ClientKey, Sweep};
 
@@ -132,4 +133,95 @@ pub struct Halt {
     pub kind: HaltKind,
     pub at: DateTime<Utc>,
     pub why: String,
+}
+
+/// The error of a run that has not ended when the next run starts.
+pub(super) const OVERTAKEN: &str =
+    "the next run started before this one ended: its worker stopped, or is still sweeping";
+
+row! {
+    DueRow<T> {
+        due_at: T,
+        partner: String,
+        client: String,
+    }
+}
+
+impl<T: Moment> DueRow<T> {
+    pub(super) fn read(self) -> Result<Due> {
+        let key = key(&self.partner, &self.client);
+        let id = RowId {
+            table: "deadlines",
+            key: &key,
+        };
+        Ok((id.moment("due_at", self.due_at)?, key))
+    }
+}
+
+row! {
+    RunRow<T> {
+        id: i64,
+        sweep: String,
+        scheduled_at: T,
+        started_at: T,
+        finished_at: Option<T>,
+        upto: Option<T>,
+        status: String,
+        examined: i64,
+        changed: i64,
+        changes: i64,
+        failed: i64,
+        error: Option<String>,
+        worker: String,
+    }
+}
+
+impl<T: Moment> RunRow<T> {
+    pub(super) fn read(self) -> Result<SweepRun> {
+        let id = RowId {
+            table: "sweep_runs",
+            key: &self.id,
+        };
+        Ok(SweepRun {
+            id: self.id,
+            sweep: id.word("sweep", &self.sweep, Sweep::from_name)?,
+            scheduled_at: id.moment("scheduled_at", self.scheduled_at)?,
+            started_at: id.moment("started_at", self.started_at)?,
+            finished_at: id.optional_moment("finished_at", self.finished_at)?,
+            upto: id.optional_moment("upto", self.upto)?,
+            status: id.word("status", &self.status, RunStatus::from_name)?,
+            counts: RunCounts {
+                examined: self.examined,
+                changed: self.changed,
+                changes: self.changes,
+                failed: self.failed,
+            },
+            error: self.error,
+            worker: self.worker,
+        })
+    }
+}
+
+row! {
+    HaltRow<T> {
+        sweep: String,
+        kind: String,
+        at: T,
+        why: String,
+    }
+}
+
+impl<T: Moment> HaltRow<T> {
+    pub(super) fn read(self) -> Result<Halt> {
+        let id = RowId {
+            table: "sweep_halts",
+            key: &self.sweep,
+        };
+        Ok(Halt {
+            sweep: id.word("sweep", &self.sweep, Sweep::from_name)?,
+            kind: id.word("kind", &self.kind, HaltKind::from_name)?,
+            at: id.moment("at", self.at)?,
+            why: self.why,
+        })
+    }
 }

@@ -1,20 +1,23 @@
-//! Touches: a partner's entries into an account, the hottest event. They renew access and do nothing
-//! else, so they are kept as bare moments, packed into one narrow row a client, and rewrite neither
-//! a document nor a deadline. None is ever dropped: a late event may still make any of them matter.
+//! Touches: a partner's entries into an account, by far the most frequent event. They only renew access, so they are
+//! stored as bare times, packed into one narrow row for each client, and rewrite neither a document nor a deadline.
+//! None is ever dropped: a late event can make any of them matter.
 
 use chrono::{DateTime, Utc};
 
+use super::Result;
+use super::clients::Logged;
+use super::columns::{Moment, RowId, row};
+use super::commit::RecordedOutcome;
 use crate::domain::event::{AccessedBy, NameVerdict};
 use crate::domain::{ClientKey, Event, EventKind, Position, Sequence};
 
-/// How many touches a run holds before it is put away.
+/// The number of touches of a full run.
 pub const RUN_LENGTH: usize = 128;
 
-/// The source that stands for the one that a packed touch no longer has. It is reserved: the decoder refuses events
-/// with it.
+/// The source of unpacked touches: packing drops the real one. It is reserved, and the decoder refuses events with it.
 pub const PACKED_SOURCE: &str = "tenure:touch";
 
-/// One entry: all that its place in the history depends on.
+/// One touch: the fields that determine its position in the history.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Touch {
     pub time: DateTime<Utc>,
@@ -22,7 +25,7 @@ pub struct Touch {
 }
 
 impl Touch {
-    /// The touch that an event is, if it is one that can be packed.
+    /// The touch of an event, if the event can be packed.
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
         let packable = event.is_touch() && event.sequence.as_ref().is_none_or(|s| s.len() < 255);
@@ -32,13 +35,13 @@ impl Touch {
         })
     }
 
-    /// Whether an event of a history came out of a run: it has no row of its own in the log.
+    /// Whether an event of a history was unpacked from a run. It has no row in the event log.
     #[must_use]
     pub fn is_packed(event: &Event) -> bool {
         &*event.source == PACKED_SOURCE
     }
 
-    /// The touch as an event again. Its source and id are not kept; these stand for them.
+    /// The touch as an event. Packing drops source and id; placeholders replace them.
     #[must_use]
     pub fn to_event(&self, key: &ClientKey) -> Event {
         let sequence = self.sequence.as_deref().unwrap_or_default();
@@ -62,20 +65,20 @@ impl Touch {
     }
 }
 
-/// A stretch of time in which a touch of a client renews its access and does nothing else, so that the client need not be
-/// read for it: its access is enabled, it has seen nothing later, and no timer is due. Whatever else is written of the
-/// client ends it.
+/// A window of time in which a touch only renews the client's access, so that it is stored without reading the client:
+/// access is enabled, the client has seen no later event, and no timer is due. Any other write of the client ends the
+/// window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RenewOnlyWindow {
-    /// The last touch: one must be later.
+    /// The last touch. The next one must be later.
     pub after: DateTime<Utc>,
-    /// When the next timer is due, had there been no more touches: one must be earlier.
+    /// When the next timer is due if no touch comes. The next touch must be earlier.
     pub before: DateTime<Utc>,
-    /// How many policies were recorded when this was computed; under others it does not count.
+    /// The number of recorded policies when the window was computed. It is invalid under any other number.
     pub policies: i64,
 }
 
-/// Touches of one client, to be kept without reading it.
+/// Touches of one client to store without reading it.
 #[derive(Clone, Debug)]
 pub struct Renewal {
     pub key: ClientKey,
@@ -91,8 +94,8 @@ impl Renewal {
     }
 }
 
-/// Bytes of a packed run up to which touches are added to it without reading the client: it is put away when the client is
-/// read, and must not be full before.
+/// The longest packed run, in bytes, to which touches are added without reading the client. Only a write of the client
+/// closes a run, so it must not be full before.
 pub(super) const LONGEST_OPEN_RUN: i64 = 9 * 127;
 const _: () = assert!(
     RUN_LENGTH == 128,
@@ -123,7 +126,7 @@ impl Touches {
         self.0.len() >= RUN_LENGTH
     }
 
-    /// Puts a touch in its place. False: it is there already.
+    /// Inserts a touch in order. False: the run has it already.
     pub fn insert(&mut self, touch: Touch) -> bool {
         match self.0.binary_search(&touch) {
             Ok(_) => false,
@@ -149,7 +152,7 @@ impl Touches {
     }
 
     /// # Errors
-    /// In words, when the bytes were not made by [`Touches::pack`].
+    /// A description, when [`Touches::pack`] did not produce the bytes.
     pub fn unpack(mut bytes: &[u8]) -> Result<Self, String> {
         let mut touches = Vec::with_capacity(bytes.len() / 9);
         while let Some((head, rest)) = bytes.split_first_chunk::<9>() {
@@ -168,7 +171,7 @@ impl Touches {
             bytes = rest;
         }
         if bytes.is_empty() {
-            // Earlier versions compared sequences as text, and packed touches of one moment in that order.
+            // Earlier versions compared sequences as text, and sorted touches of one moment that way.
             if !touches.is_sorted() {
                 touches.sort_unstable();
             }
@@ -195,12 +198,70 @@ impl FromIterator<Touch> for Touches {
     }
 }
 
+row! {
+    /// The touches of a client, and the window in its `quiet_…` columns.
+    TouchesRow<T> {
+        open_run: Vec<u8>,
+        quiet_after: Option<T>,
+        quiet_before: Option<T>,
+        quiet_policies: Option<i64>,
+    }
+}
+
+/// Reads a client's touches, if it has any, and its window, if all parts of it are present.
+pub(super) fn read_touches<T: Moment>(
+    key: &ClientKey,
+    row: Option<TouchesRow<T>>,
+) -> Result<(Touches, Option<RenewOnlyWindow>)> {
+    let Some(row) = row else {
+        return Ok((Touches::default(), None));
+    };
+    let id = RowId {
+        table: "touches",
+        key,
+    };
+    let after = id.optional_moment("quiet_after", row.quiet_after)?;
+    let before = id.optional_moment("quiet_before", row.quiet_before)?;
+    let renew_only = after
+        .zip(before)
+        .zip(row.quiet_policies)
+        .map(|((after, before), policies)| RenewOnlyWindow {
+            after,
+            before,
+            policies,
+        });
+    Ok((open_run(key, &row.open_run)?, renew_only))
+}
+
+/// Reads the open run of a client.
+pub(super) fn open_run(key: &ClientKey, bytes: &[u8]) -> Result<Touches> {
+    let id = RowId {
+        table: "touches",
+        key,
+    };
+    Touches::unpack(bytes).map_err(|reason| id.unreadable("open_run", reason))
+}
+
+/// Reads the touches of a run as events.
+pub(super) fn read_run(key: &ClientKey, run: &[u8]) -> Result<Vec<Logged>> {
+    let id = RowId {
+        table: "touch_runs",
+        key,
+    };
+    let touches = Touches::unpack(run).map_err(|reason| id.unreadable("run", reason))?;
+    let logged = |touch: &Touch| Logged {
+        event: touch.to_event(key),
+        outcome: RecordedOutcome::Applied,
+    };
+    Ok(touches.iter().map(logged).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_run_survives_packing() {
+    fn unpacking_restores_a_packed_run() {
         let touch = |micros, sequence: Option<&str>| Touch {
             time: DateTime::from_timestamp_micros(micros).unwrap(),
             sequence: sequence.map(Into::into),
@@ -220,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_packed_in_another_order_is_sorted() {
+    fn unpacking_sorts_a_run_of_an_earlier_version() {
         let at = |sequence: &str| Touch {
             time: DateTime::from_timestamp_micros(5).unwrap(),
             sequence: Some(sequence.into()),

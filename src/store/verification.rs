@@ -8,16 +8,17 @@ use serde::Serialize;
 
 use super::Result;
 use super::clients::{Logged, Stored};
+use super::columns::{Moment, RowId, row};
+use super::commit::ClientColumns;
 use super::document::{Deadlines, Document};
-use super::rows::ClientColumns;
 use super::touches::{RenewOnlyWindow, Touches};
-use crate::domain::{ClientKey, Entry, Name};
+use crate::domain::{ClientKey, Entry, Name, Sweep};
 
 /// Reads what `verify` and `rebuild` compare.
 #[async_trait]
 pub trait Verification: Send + Sync + 'static {
-    /// Keys of all clients that any table mentions, in order, after `after`, at most `limit`. Includes ghosts, and clients
-    /// whose row is missing. Of one partner or all.
+    /// Keys of all clients that any table mentions, in order, after `after`, at most `limit`. Includes ghosts, and
+    /// clients whose row is missing. Of one partner or all.
     async fn keys(
         &self,
         partner: Option<&str>,
@@ -115,4 +116,96 @@ pub struct Census {
     pub events: i64,
     pub journal: i64,
     pub dead_letters_open: i64,
+}
+
+row! {
+    /// The row of a client, of which the document may be unreadable.
+    ClientRow<T> {
+        version: i64,
+        doc: String,
+        name: Option<String>,
+        name_key: Option<String>,
+        link: Option<String>,
+        service: Option<String>,
+        access: String,
+        as_of: Option<T>,
+    }
+}
+
+impl<T: Moment> ClientRow<T> {
+    pub(super) fn read(self, key: &ClientKey) -> Result<SnapshotRow> {
+        let id = RowId {
+            table: "clients",
+            key,
+        };
+        Ok(SnapshotRow {
+            version: self.version,
+            document: serde_json::from_str(&self.doc).map_err(|error| error.to_string()),
+            columns: Columns {
+                name: self.name,
+                name_key: self.name_key,
+                link: self.link,
+                service: self.service,
+                access: self.access,
+                as_of: id.optional_moment("as_of", self.as_of)?,
+            },
+        })
+    }
+}
+
+row! {
+    DeadlineRow<T> {
+        sweep: String,
+        due_at: T,
+    }
+}
+
+/// The deadlines of one client.
+pub(super) fn read_deadlines<T: Moment>(key: &ClientKey, rows: Vec<DeadlineRow<T>>) -> Result<Deadlines> {
+    let id = RowId {
+        table: "deadlines",
+        key,
+    };
+    rows.into_iter()
+        .map(|row| {
+            let sweep = id.word("sweep", &row.sweep, Sweep::from_name)?;
+            Ok((sweep, id.moment("due_at", row.due_at)?))
+        })
+        .collect()
+}
+
+row! {
+    /// The number of clients with these statuses.
+    FacetsRow {
+        link: String,
+        service: String,
+        access: String,
+        clients: i64,
+    }
+}
+
+row! {
+    /// Rows by table.
+    CountsRow {
+        events: i64,
+        journal: i64,
+        dead_letters_open: i64,
+    }
+}
+
+impl Census {
+    pub(super) fn of(facets: Vec<FacetsRow>, counts: &CountsRow) -> Self {
+        let mut census = Self {
+            events: counts.events,
+            journal: counts.journal,
+            dead_letters_open: counts.dead_letters_open,
+            ..Self::default()
+        };
+        for row in facets {
+            *census.link.entry(row.link).or_default() += row.clients;
+            *census.service.entry(row.service).or_default() += row.clients;
+            *census.access.entry(row.access).or_default() += row.clients;
+        }
+        census
+    }
 }

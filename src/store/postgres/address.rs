@@ -1,22 +1,22 @@
 //! The address of one server or several: `postgres://user:password@a,b:5433/name?target_session_attrs=read-write`, as
-//! PostgreSQL's own library reads it. sqlx reads URLs of one host, so there is one such URL for each.
+//! libpq reads it. sqlx reads URLs of one host, so each host gets its own URL.
 
 use sqlx::postgres::PgConnectOptions;
 
 use crate::store::{Result, StoreError};
 
-/// What the URL may ask of a session. Tenure writes, so all of them mean a server that can be written.
+/// Accepted values of `target_session_attrs`. Tenure writes, so all of them mean a writable server.
 const SESSIONS: [&str; 3] = ["read-write", "primary", "any"];
 
-/// A server that may be the one to write to.
+/// A server that may be writable.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
-    /// Host and port, for people.
+    /// Host and port, for logs and errors.
     pub label: String,
     pub options: PgConnectOptions,
 }
 
-/// Reads a URL; each of its hosts in order.
+/// Parses a URL. Returns its hosts in order.
 ///
 /// # Errors
 /// [`StoreError::Url`].
@@ -39,7 +39,7 @@ pub(super) fn hosts(url: &str) -> Result<Vec<Host>> {
             "target_session_attrs" if SESSIONS.contains(&value) => {}
             "target_session_attrs" => {
                 return Err(refused(
-                    "Tenure writes: target_session_attrs may be read-write, primary or any",
+                    "Tenure writes: target_session_attrs must be read-write, primary or any",
                 ));
             }
             "host" | "hostaddr" | "port" => parameters.push((name, list(value))),
@@ -53,9 +53,7 @@ pub(super) fn hosts(url: &str) -> Result<Vec<Host>> {
     let of = |values: &[String], n: usize| match values {
         [one] => Ok(one.clone()),
         many if many.len() == count => Ok(many[n].clone()),
-        _ => Err(refused(
-            "it names more hosts than ports or addresses, or the other way round",
-        )),
+        _ => Err(refused("the numbers of its hosts, ports and addresses differ")),
     };
     (0..count)
         .map(|n| {
@@ -88,14 +86,14 @@ fn one_host(url: &str) -> Result<Host> {
     let options: PgConnectOptions = url
         .parse()
         .map_err(|error: sqlx::Error| refused(&error.to_string()))?;
-    // In a URL an IPv6 address is in brackets, which belong to no name of a certificate.
+    // A URL has an IPv6 address in brackets, which are not part of a name in a certificate.
     let bare = options.get_host().trim_matches(['[', ']']).to_owned();
     let label = match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None if bare.contains(':') => format!("[{bare}]:{}", options.get_port()),
         None => format!("{bare}:{}", options.get_port()),
     };
-    // No number here is read as text; a pooler need not know the parameter.
+    // No float is read as text here, and poolers may reject the parameter.
     let options = options.host(&bare).extra_float_digits(None);
     Ok(Host { label, options })
 }
@@ -126,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_or_several_are_read() {
+    fn a_url_names_one_host_or_several() {
         for (url, expected) in [
             ("postgres://u:p@a/n", &["a:5432"][..]),
             ("postgres://u:p@a:5433/n?sslmode=require", &["a:5433"]),
@@ -150,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn user_password_and_database_belong_to_each_host() {
+    fn each_host_gets_the_user_and_the_database() {
         for host in hosts("postgres://me:p%40ss@a,b/name?dbname=other").expect("a URL") {
             assert_eq!(host.options.get_username(), "me");
             assert_eq!(host.options.get_database(), Some("other"));
@@ -158,13 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_brackets_are_names_that_a_certificate_may_have() {
+    fn an_ipv6_address_loses_its_brackets() {
         let host = &hosts("postgres://u@[::1]:5433/n").expect("a URL")[0];
         assert_eq!(host.options.get_host(), "::1");
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn an_invalid_url_is_refused() {
         for url in [
             "postgres://a,,b/n",
             "postgres://a:port,b/n",

@@ -1,33 +1,31 @@
-//! One batch: lock, read, write, commit.
+//! A batch: locks, reads, writes and commits in one transaction.
 
-use super::PostgresStore;
-use super::session::in_time;
-use crate::store::{BatchRead, BatchWrite, Transactions};
-use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::session::Session;
 use super::sessions::Sessions;
-use super::{history, lanes, numbering, policies, renew, sweeps, verification, write};
+use super::{PostgresStore, history, lanes, numbering, policies, sweeps, touches, verification, write};
 use crate::domain::{ClientKey, Policy};
+use crate::store::clients::stored;
+use crate::store::columns::{key, row};
+use crate::store::touches::open_run;
 use crate::store::{
-    Batch, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim, Renewal, Result, StoreError,
-    Stored, rows,
+    Batch, BatchRead, BatchWrite, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim, Renewal,
+    Result, StoreError, Stored, Transactions,
 };
 
 #[async_trait]
 impl Transactions for PostgresStore {
     async fn begin(&self) -> Result<Box<dyn Batch>> {
         if self.numbering_doubted.swap(false, Ordering::Relaxed) {
-            let checked = in_time(self.limit, async {
-                numbering::check(&mut *self.pool.acquire().await?).await
-            });
+            let checked = self.in_time(async { numbering::check(&mut *self.pool.acquire().await?).await });
             if let Err(error) = checked.await {
                 self.numbering_doubted.store(true, Ordering::Relaxed);
                 return Err(error);
@@ -39,7 +37,7 @@ impl Transactions for PostgresStore {
         ))
     }
 
-    /// While one is written, the next is read and planned.
+    /// While one chunk is written, the next is read and planned.
     fn concurrent_chunks(&self) -> usize {
         2
     }
@@ -48,16 +46,16 @@ impl Transactions for PostgresStore {
 pub(super) struct PostgresBatch {
     session: Session,
     held: Held,
-    /// Set when numbers turn up that may be too high for this server.
+    /// Set when the batch finds numbers that may be too high for this server.
     numbering_doubted: Arc<AtomicBool>,
 }
 
-/// What is known of clients that are locked.
+/// What the transaction knows about locked clients.
 #[derive(Default)]
 pub(super) struct Held {
-    /// Where the row of each is (`ctid`): nobody can move it while we hold it.
+    /// The location of each client's row (`ctid`). It cannot change while the row is locked.
     pub places: HashMap<ClientKey, String>,
-    /// Those in a quiet stretch, which ends when they are written. Their touches are locked too.
+    /// Clients in a renew-only window, which a write ends. Their touches are locked too.
     pub renew_only: HashSet<ClientKey>,
 }
 
@@ -82,11 +80,11 @@ impl PostgresBatch {
     }
 }
 
-/// How a batch begins. `writer` is the newest migration that this program knows: the trigger `check_writer` asks for it.
+/// The statements that begin a batch. `writer` is the newest migration of this program, for the trigger `check_writer`.
 pub(super) fn begin_statement(writer: i64) -> String {
-    // Plans are cached, and a table that was empty when its plan was made would be read from end to end
-    // until the server next takes stock of it. Left to itself, the server would rather plan anew each time, by the
-    // length of the arrays, which for a small batch takes as long as all the rest.
+    // Plans are cached: a plan made for an empty table would scan the grown table until its next analysis. By default
+    // the server would plan each statement again, by the length of the arrays, which takes as long as the rest of a
+    // small batch.
     format!(
         "begin; set local enable_seqscan = off; set local plan_cache_mode = force_generic_plan; \
          set local tenure.writer = {writer}"
@@ -107,7 +105,7 @@ impl BatchRead for PostgresBatch {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        debug_assert!(keys.is_sorted(), "locks out of order make deadlocks");
+        debug_assert!(keys.is_sorted(), "locks out of key order cause deadlocks");
         let (connection, debt) = self.session.lend()?;
         let held = &mut self.held;
         let locked = debt
@@ -157,16 +155,16 @@ impl BatchWrite for PostgresBatch {
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
         debug_assert!(
             renewals.is_sorted_by_key(|renewal| &renewal.key),
-            "locks out of order make deadlocks"
+            "locks out of key order cause deadlocks"
         );
         let (connection, debt) = self.session.lend()?;
-        debt.paid_by(renew::renew(connection, renewals, policies)).await
+        debt.paid_by(touches::renew(connection, renewals, policies)).await
     }
 
     async fn write(&mut self, commit: &Commit) -> Result<()> {
         let written = write::all(&mut self.session, commit, &mut self.held).await;
         written.inspect_err(|error| self.doubt_numbering_on(error))?;
-        // Rows that were written are elsewhere now.
+        // Written rows have moved.
         self.held = Held::default();
         Ok(())
     }
@@ -174,7 +172,7 @@ impl BatchWrite for PostgresBatch {
     async fn commit(mut self: Box<Self>, commit: &Commit) -> Result<()> {
         let written = self.write(commit).await;
         if written.is_err() {
-            // The server answers before it lets go of locks, and whoever tries again at once must not meet them.
+            // The server answers before it releases locks, and a retry must not meet them.
             self.session.give_up().await;
             return written;
         }
@@ -222,7 +220,7 @@ async fn holders(
     .fetch_all(connection)
     .await?;
     let claim = |(partner, name_key, client): (String, String, String)| {
-        let key = rows::key(&partner, &client);
+        let key = key(&partner, &client);
         let partner = partner.into();
         (NameClaim { partner, name_key }, key)
     };
@@ -240,25 +238,36 @@ async fn lock_and_read(
     Ok(clients)
 }
 
-/// Locks clients one by one in the order given, and reads each as it is once it is ours.
+row! {
+    /// A locked client.
+    LockedRow {
+        /// Its place among the keys.
+        number: i32,
+        version: i64,
+        doc: String,
+        place: String,
+        journaled_by: i64,
+        /// The number of this transaction.
+        transaction: i64,
+    }
+}
+
+/// Locks clients one by one in the given order, and reads each row after locking it.
 ///
-/// The relay publishes in the order of transaction numbers, and a transaction gets its number with the
-/// first row that it locks. Another that began later can commit a line of a client while we still wait for
-/// that client: ours would then be published before it. So it is a conflict, and the batch is begun again
-/// under a new number.
+/// The relay publishes in the order of transaction numbers, and a transaction gets its number with the first row that
+/// it locks. A transaction with a higher number can commit a line of a client while this one waits for that client: the
+/// relay would then publish this one's line first. That is a conflict, and the batch begins again under a new number.
 async fn lock(
     connection: &mut PgConnection,
     keys: &[ClientKey],
     skip_busy: bool,
     places: &mut HashMap<ClientKey, String>,
 ) -> Result<Vec<Stored>> {
-    /// `number among the keys, version, doc, place, journaled_by, this transaction`
-    type Locked = (i32, i64, String, String, i64, i64);
     macro_rules! lock {
         ($how:literal) => {
             concat!(
                 "select k.number, c.version, c.doc, c.place, c.journaled_by,
-                        (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                        (select pg_current_xact_id()::text::bigint + xid_shift from relay) as transaction
                  from (
                      select generate_subscripts($1::text[], 1) as number, unnest($1::text[]) as partner,
                             unnest($2::text[]) as client
@@ -277,35 +286,35 @@ async fn lock(
         lock!("for update")
     };
     let (partners, clients) = columns(keys);
-    let locked: Vec<Locked> = sqlx::query_as(statement)
+    let locked: Vec<LockedRow> = sqlx::query_as(statement)
         .bind(partners)
         .bind(clients)
         .fetch_all(connection)
         .await?;
     locked
         .into_iter()
-        .map(|(number, version, doc, place, journaled_by, transaction)| {
-            let key = &keys[place_of(number)];
-            if journaled_by > transaction {
+        .map(|row| {
+            let key = &keys[place_of(row.number)];
+            if row.journaled_by > row.transaction {
                 return Err(StoreError::Conflict(format!(
-                    "{key} was written by a transaction that began later"
+                    "a transaction that began later has written {key}"
                 )));
             }
-            let stored = rows::stored(key.clone(), version, &doc, None)?;
-            places.insert(key.clone(), place);
+            let stored = stored(key.clone(), row.version, &row.doc, None)?;
+            places.insert(key.clone(), row.place);
             Ok(stored)
         })
         .collect()
 }
 
-/// Where the one with a number stands that PostgreSQL gave it: it counts from one.
+/// The index for a number from PostgreSQL, which counts from one.
 pub(super) fn place_of(number: i32) -> usize {
     usize::try_from(number - 1).unwrap_or_default()
 }
 
-/// The touches of clients that are locked, and whether they are in a quiet stretch; then others may add to them, and
-/// they are locked as well. Not in the statement that locks: after waiting for a client, it would read them as they were
-/// before.
+/// Reads the touches of locked clients, and locks them: in a renew-only window, other transactions may add to them. A
+/// statement of its own, because the statement that locks would read them as of its start, before it waited for a
+/// client.
 async fn open_runs(connection: &mut PgConnection, clients: &mut [Stored], held: &mut Held) -> Result<()> {
     let (partners, names) = columns(clients.iter().map(|stored| &stored.key));
     let runs: Vec<(i32, Vec<u8>, bool)> = sqlx::query_as(
@@ -326,7 +335,7 @@ async fn open_runs(connection: &mut PgConnection, clients: &mut [Stored], held: 
     .await?;
     for (number, run, is_renew_only) in runs {
         let client = &mut clients[place_of(number)];
-        client.touches = rows::open_run(&client.key, &run)?;
+        client.touches = open_run(&client.key, &run)?;
         if is_renew_only {
             held.renew_only.insert(client.key.clone());
         }
@@ -334,7 +343,7 @@ async fn open_runs(connection: &mut PgConnection, clients: &mut [Stored], held: 
     Ok(())
 }
 
-/// Keys as the two arrays that statements take, equally long.
+/// Keys as two arrays of equal length, for statements.
 pub(super) fn columns<'a>(keys: impl IntoIterator<Item = &'a ClientKey>) -> (Vec<&'a str>, Vec<&'a str>) {
     keys.into_iter().map(|key| (&*key.partner, &*key.client)).unzip()
 }

@@ -1,22 +1,31 @@
-//! Clients, the journal and the rest, as last committed.
+//! Reads clients and their journals.
 
-use super::session::in_time;
-use super::{PostgresStore, history};
-use crate::store::Clients;
-use crate::store::Logged;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::sessions::Sessions;
+use super::{PostgresStore, history};
 use crate::domain::ClientKey;
-use crate::store::clients::ClientRange;
-use crate::store::rows::{self, JournalRow, StoredRow};
-use crate::store::{ClientFilter, Recorded, Result, Stored};
+use crate::store::clients::{ClientRange, StoredRow};
+use crate::store::outbox::JournalRow;
+use crate::store::{ClientFilter, Clients, Logged, Recorded, Result, Stored};
 
 #[async_trait]
 impl Clients for PostgresStore {
     async fn client(&self, key: &ClientKey) -> Result<Option<Stored>> {
-        in_time(self.limit, client(&self.pool, key)).await
+        self.in_time(async {
+            let client: Option<StoredRow> = sqlx::query_as(
+                "select c.partner, c.client, c.version, c.doc::text, t.open_run
+                 from clients c
+                 left join touches t on t.partner = c.partner and t.client = c.client
+                 where c.partner = $1 and c.client = $2",
+            )
+            .bind(&*key.partner)
+            .bind(&*key.client)
+            .fetch_optional(&self.pool)
+            .await?;
+            client.map(StoredRow::read).transpose()
+        })
+        .await
     }
 
     async fn clients(
@@ -25,7 +34,56 @@ impl Clients for PostgresStore {
         after: Option<&ClientKey>,
         limit: u32,
     ) -> Result<Vec<Stored>> {
-        in_time(self.limit, clients(&self.pool, filter, after, limit)).await
+        self.in_time(async {
+            let range = ClientRange::of(filter.partner.as_deref(), after);
+            let clients: Vec<StoredRow> = sqlx::query_as(
+                "select c.partner, c.client, c.version, c.doc::text, t.open_run
+                 from (
+                     select partner, client, version, doc
+                     from clients
+                     where (partner, client) > ($1, $2) and partner <= $3
+                       and link is not null
+                       and (cardinality($4::text[]) = 0 or link = any ($4))
+                       and (cardinality($5::text[]) = 0 or service = any ($5))
+                       and (cardinality($6::text[]) = 0 or access = any ($6))
+                       and ($7::timestamptz is null or as_of > $7)
+                     order by partner, client
+                     limit $8
+                 ) c
+                 left join touches t on t.partner = c.partner and t.client = c.client
+                 order by c.partner, c.client",
+            )
+            .bind(range.after_partner)
+            .bind(range.after_client)
+            .bind(range.last_partner)
+            .bind(
+                filter
+                    .links
+                    .iter()
+                    .map(|status| status.as_str())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                filter
+                    .services
+                    .iter()
+                    .map(|status| status.as_str())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                filter
+                    .access
+                    .iter()
+                    .map(|status| status.as_str())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(filter.beyond)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            clients.into_iter().map(StoredRow::read).collect()
+        })
+        .await
     }
 
     async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>> {
@@ -33,97 +91,22 @@ impl Clients for PostgresStore {
     }
 
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
-        in_time(self.limit, journal(&self.pool, key, after, limit)).await
+        self.in_time(async {
+            let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(
+                "select xid, seq, partner, client, change, id, before, after, time, cause::text, correction, recorded_at
+                 from journal
+                 where partner = $1 and client = $2 and seq > $3
+                 order by seq
+                 limit $4",
+            )
+            .bind(&*key.partner)
+            .bind(&*key.client)
+            .bind(after)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            lines.into_iter().map(JournalRow::read).collect()
+        })
+        .await
     }
-}
-
-pub(super) async fn client(pool: &Sessions, key: &ClientKey) -> Result<Option<Stored>> {
-    let client: Option<StoredRow> = sqlx::query_as(
-        "select c.partner, c.client, c.version, c.doc::text, t.open_run
-         from clients c
-         left join touches t on t.partner = c.partner and t.client = c.client
-         where c.partner = $1 and c.client = $2",
-    )
-    .bind(&*key.partner)
-    .bind(&*key.client)
-    .fetch_optional(pool)
-    .await?;
-    client.map(rows::stored_row).transpose()
-}
-
-pub(super) async fn clients(
-    pool: &Sessions,
-    filter: &ClientFilter,
-    after: Option<&ClientKey>,
-    limit: u32,
-) -> Result<Vec<Stored>> {
-    let range = ClientRange::of(filter.partner.as_deref(), after);
-    let clients: Vec<StoredRow> = sqlx::query_as(
-        "select c.partner, c.client, c.version, c.doc::text, t.open_run
-         from (
-             select partner, client, version, doc
-             from clients
-             where (partner, client) > ($1, $2) and partner <= $3
-               and link is not null
-               and (cardinality($4::text[]) = 0 or link = any ($4))
-               and (cardinality($5::text[]) = 0 or service = any ($5))
-               and (cardinality($6::text[]) = 0 or access = any ($6))
-               and ($7::timestamptz is null or as_of > $7)
-             order by partner, client
-             limit $8
-         ) c
-         left join touches t on t.partner = c.partner and t.client = c.client
-         order by c.partner, c.client",
-    )
-    .bind(range.after_partner)
-    .bind(range.after_client)
-    .bind(range.last_partner)
-    .bind(
-        filter
-            .links
-            .iter()
-            .map(|status| status.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        filter
-            .services
-            .iter()
-            .map(|status| status.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(
-        filter
-            .access
-            .iter()
-            .map(|status| status.as_str())
-            .collect::<Vec<_>>(),
-    )
-    .bind(filter.beyond)
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    clients.into_iter().map(rows::stored_row).collect()
-}
-
-pub(super) async fn journal(
-    pool: &Sessions,
-    key: &ClientKey,
-    after: i64,
-    limit: u32,
-) -> Result<Vec<Recorded>> {
-    let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(
-        "select xid, seq, partner, client, change, id, before, after, time, cause::text, correction, recorded_at
-         from journal
-         where partner = $1 and client = $2 and seq > $3
-         order by seq
-         limit $4",
-    )
-    .bind(&*key.partner)
-    .bind(&*key.client)
-    .bind(after)
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    lines.into_iter().map(rows::recorded).collect()
 }

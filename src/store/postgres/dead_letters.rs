@@ -1,17 +1,15 @@
-//! Dead letters.
+//! Reads, redrives and writes dead letters.
 
-use super::PostgresStore;
-use super::session::in_time;
-use crate::store::DeadLetters;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::sessions::Sessions;
+use super::PostgresStore;
+use crate::store::columns::{json, text};
 use crate::store::dead_letter::{Sighting, believable, sightings};
-use crate::store::rows::{self, DeadLineRow, DeadRow, json, text};
+use crate::store::dead_letters::{DeadLetterRow, SummaryRow};
 use crate::store::{
-    DeadLetter, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, Result,
+    DeadLetter, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, Result,
 };
 
 #[async_trait]
@@ -22,11 +20,41 @@ impl DeadLetters for PostgresStore {
         after: i64,
         limit: u32,
     ) -> Result<Vec<DeadLetterSummary>> {
-        in_time(self.limit, list(&self.pool, filter, after, limit)).await
+        self.in_time(async {
+            let dead_letters: Vec<SummaryRow<DateTime<Utc>>> = sqlx::query_as(
+                "select id, origin, content_type, reason, status,
+                        coalesce(bytes, octet_length(body))::bigint as bytes, times_seen, first_seen_at,
+                        last_seen_at, settled_at, redriven_at, came_of, retry_at
+                 from dead_letters
+                 where id > $1 and ($2::text is null or status = $2)
+                 order by id
+                 limit $3",
+            )
+            .bind(after)
+            .bind(filter.status.map(DeadLetterStatus::as_str))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            dead_letters.into_iter().map(SummaryRow::read).collect()
+        })
+        .await
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterRecord>> {
-        in_time(self.limit, one(&self.pool, id)).await
+        self.in_time(async {
+            let dead_letter: Option<DeadLetterRow<DateTime<Utc>>> = sqlx::query_as(
+                "select id, origin, content_type, reason, status,
+                        coalesce(bytes, octet_length(body))::bigint as bytes, times_seen, first_seen_at,
+                        last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
+                 from dead_letters
+                 where id = $1",
+            )
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+            dead_letter.map(DeadLetterRow::read).transpose()
+        })
+        .await
     }
 
     async fn resolve_dead_letter(
@@ -35,7 +63,21 @@ impl DeadLetters for PostgresStore {
         status: DeadLetterStatus,
         at: DateTime<Utc>,
     ) -> Result<bool> {
-        in_time(self.limit, mark(&self.pool, id, status, at)).await
+        self.in_time(async {
+            let resolved_at = (status != DeadLetterStatus::Open).then_some(at);
+            let marked = sqlx::query(
+                "update dead_letters
+                 set status = $2, settled_at = $3
+                 where id = $1",
+            )
+            .bind(id)
+            .bind(status.as_str())
+            .bind(resolved_at)
+            .execute(&self.pool)
+            .await?;
+            Ok(marked.rows_affected() > 0)
+        })
+        .await
     }
 
     async fn claim_dead_letter(
@@ -44,7 +86,24 @@ impl DeadLetters for PostgresStore {
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Option<DeadLetterRecord>> {
-        in_time(self.limit, claim(&self.pool, id, now, until)).await
+        self.in_time(async {
+            let dead_letter: Option<DeadLetterRow<DateTime<Utc>>> = sqlx::query_as(
+                "update dead_letters
+                 set claimed_until = $3
+                 where id = $1 and status <> 'redriven' and (claimed_until is null or claimed_until <= $2 or claimed_until > $4)
+                 returning id, origin, content_type, reason, status,
+                           coalesce(bytes, octet_length(body))::bigint as bytes, times_seen, first_seen_at,
+                           last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
+            )
+            .bind(id)
+            .bind(now)
+            .bind(until)
+            .bind(believable(now, until))
+            .fetch_optional(&self.pool)
+            .await?;
+            dead_letter.map(DeadLetterRow::read).transpose()
+        })
+        .await
     }
 
     async fn claim_deferred(
@@ -53,7 +112,31 @@ impl DeadLetters for PostgresStore {
         until: DateTime<Utc>,
         limit: u32,
     ) -> Result<Vec<DeadLetterRecord>> {
-        in_time(self.limit, claim_deferred(&self.pool, now, until, limit)).await
+        self.in_time(async {
+            let dead_letters: Vec<DeadLetterRow<DateTime<Utc>>> = sqlx::query_as(
+                "update dead_letters
+                 set claimed_until = $2
+                 where id in (
+                     select id from dead_letters
+                     where status = 'open' and retry_at <= $1
+                       and (claimed_until is null or claimed_until <= $1 or claimed_until > $3)
+                     order by retry_at
+                     limit $4
+                     for update skip locked
+                 )
+                 returning id, origin, content_type, reason, status,
+                           coalesce(bytes, octet_length(body))::bigint as bytes, times_seen, first_seen_at,
+                           last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
+            )
+            .bind(now)
+            .bind(until)
+            .bind(believable(now, until))
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            dead_letters.into_iter().map(DeadLetterRow::read).collect()
+        })
+        .await
     }
 
     async fn end_redrive(
@@ -63,16 +146,47 @@ impl DeadLetters for PostgresStore {
         redrive_outcome: &str,
         at: DateTime<Utc>,
     ) -> Result<()> {
-        in_time(self.limit, resolve(&self.pool, id, failed, redrive_outcome, at)).await
+        self.in_time(async {
+            sqlx::query(
+                "update dead_letters
+                 set claimed_until = null, redriven_at = $4, came_of = $3,
+                     status = case when $2 then status else 'redriven' end,
+                     settled_at = case when $2 then settled_at else $4 end
+                 where id = $1",
+            )
+            .bind(id)
+            .bind(failed)
+            .bind(text(redrive_outcome))
+            .bind(at)
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn end_redrives(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
-        in_time(self.limit, end_redrives(&self.pool, done, at)).await
+        self.in_time(async {
+            let (ids, redrive_outcome): (Vec<i64>, Vec<String>) =
+                done.iter().map(|(id, what)| (*id, text(what))).unzip();
+            sqlx::query(
+                "update dead_letters l
+                 set claimed_until = null, redriven_at = $3, came_of = d.came_of, status = 'redriven', settled_at = $3
+                 from unnest($1::bigint[], $2::text[]) as d (id, came_of)
+                 where l.id = d.id",
+            )
+            .bind(ids)
+            .bind(redrive_outcome)
+            .bind(at)
+            .execute(&self.pool)
+            .await?;
+            Ok(())
+        })
+        .await
     }
 }
 
-/// Keeps letters; one that is here already is seen again, and open again if it had been redriven. A
-/// discarded one stays discarded.
+/// Writes dead letters. A known one is counted again, and reopened if it was redriven. A discarded one stays discarded.
 pub(super) async fn put(
     connection: &mut PgConnection,
     dead_letters: &[DeadLetter],
@@ -110,152 +224,6 @@ pub(super) async fn put(
     .bind(seen.iter().map(|s| s.dead_letter.retry_at).collect::<Vec<_>>())
     .bind(at)
     .execute(connection)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn list(
-    pool: &Sessions,
-    filter: &DeadLetterFilter,
-    after: i64,
-    limit: u32,
-) -> Result<Vec<DeadLetterSummary>> {
-    let dead_letters: Vec<DeadLineRow<DateTime<Utc>>> = sqlx::query_as(
-        "select id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen,
-                first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at
-         from dead_letters
-         where id > $1 and ($2::text is null or status = $2)
-         order by id
-         limit $3",
-    )
-    .bind(after)
-    .bind(filter.status.map(DeadLetterStatus::as_str))
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    dead_letters.into_iter().map(rows::dead_line).collect()
-}
-
-pub(super) async fn one(pool: &Sessions, id: i64) -> Result<Option<DeadLetterRecord>> {
-    let dead_letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
-        "select id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen, first_seen_at,
-                last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
-         from dead_letters
-         where id = $1",
-    )
-    .bind(id)
-    .fetch_optional(pool)
-    .await?;
-    dead_letter.map(rows::dead).transpose()
-}
-
-pub(super) async fn claim(
-    pool: &Sessions,
-    id: i64,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-) -> Result<Option<DeadLetterRecord>> {
-    let dead_letter: Option<DeadRow<DateTime<Utc>>> = sqlx::query_as(
-        "update dead_letters
-         set claimed_until = $3
-         where id = $1 and status <> 'redriven' and (claimed_until is null or claimed_until <= $2 or claimed_until > $4)
-         returning id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen,
-                   first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
-    )
-    .bind(id)
-    .bind(now)
-    .bind(until)
-    .bind(believable(now, until))
-    .fetch_optional(pool)
-    .await?;
-    dead_letter.map(rows::dead).transpose()
-}
-
-pub(super) async fn resolve(
-    pool: &Sessions,
-    id: i64,
-    failed: bool,
-    redrive_outcome: &str,
-    at: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query(
-        "update dead_letters
-         set claimed_until = null, redriven_at = $4, came_of = $3,
-             status = case when $2 then status else 'redriven' end,
-             settled_at = case when $2 then settled_at else $4 end
-         where id = $1",
-    )
-    .bind(id)
-    .bind(failed)
-    .bind(text(redrive_outcome))
-    .bind(at)
-    .execute(pool)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn mark(
-    pool: &Sessions,
-    id: i64,
-    status: DeadLetterStatus,
-    at: DateTime<Utc>,
-) -> Result<bool> {
-    let resolved_at = (status != DeadLetterStatus::Open).then_some(at);
-    let marked = sqlx::query(
-        "update dead_letters
-         set status = $2, settled_at = $3
-         where id = $1",
-    )
-    .bind(id)
-    .bind(status.as_str())
-    .bind(resolved_at)
-    .execute(pool)
-    .await?;
-    Ok(marked.rows_affected() > 0)
-}
-
-pub(super) async fn claim_deferred(
-    pool: &Sessions,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    limit: u32,
-) -> Result<Vec<DeadLetterRecord>> {
-    let dead_letters: Vec<DeadRow<DateTime<Utc>>> = sqlx::query_as(
-        "update dead_letters
-         set claimed_until = $2
-         where id in (
-             select id from dead_letters
-             where status = 'open' and retry_at <= $1
-               and (claimed_until is null or claimed_until <= $1 or claimed_until > $3)
-             order by retry_at
-             limit $4
-             for update skip locked
-         )
-         returning id, origin, content_type, reason, status, coalesce(bytes, octet_length(body))::bigint, times_seen,
-                   first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
-    )
-    .bind(now)
-    .bind(until)
-    .bind(believable(now, until))
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    dead_letters.into_iter().map(rows::dead).collect()
-}
-
-pub(super) async fn end_redrives(pool: &Sessions, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
-    let (ids, redrive_outcome): (Vec<i64>, Vec<String>) =
-        done.iter().map(|(id, what)| (*id, text(what))).unzip();
-    sqlx::query(
-        "update dead_letters l
-         set claimed_until = null, redriven_at = $3, came_of = d.came_of, status = 'redriven', settled_at = $3
-         from unnest($1::bigint[], $2::text[]) as d (id, came_of)
-         where l.id = d.id",
-    )
-    .bind(ids)
-    .bind(redrive_outcome)
-    .bind(at)
-    .execute(pool)
     .await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Histories: events from the log, and touches out of their runs.
+//! Reads histories: events from the log, and touches from their runs.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::pages::{self, Paged, paged};
+use super::pages;
+use super::pages::{Paged, paged};
 use super::session::Session;
 use super::sessions::Sessions;
 use crate::domain::ClientKey;
-use crate::store::rows::{self, LoggedRow};
-use crate::store::touches::RUN_LENGTH;
+use crate::store::clients::{LoggedRow, sort_history};
+use crate::store::columns::key;
+use crate::store::touches::{RUN_LENGTH, read_run};
 use crate::store::{Logged, Result};
 
 const EVENTS: Paged = paged!(
     "client_events",
-    "select k.partner, k.client, e.source, e.id, e.type, e.time, e.sequence, e.data, e.reason
+    "select k.partner, k.client, e.source, e.id, e.type as event_type, e.time, e.sequence, e.data, e.reason
      from unnest($1::text[], $2::text[]) as k (partner, client)
      cross join lateral (
          select source, id, type, time, sequence, data::text as data, reason
@@ -37,9 +39,9 @@ const RUNS: Paged = paged!(
      ) t"
 );
 
-/// The history of one client, as of one moment.
+/// The history of one client, from one database snapshot.
 pub(super) async fn of_one(pool: &Sessions, limit: Duration, key: &ClientKey) -> Result<Vec<Logged>> {
-    // Touches move from the open run to a closed one: both must be read as of the same moment.
+    // Touches move from the open run to a closed one, so one snapshot must cover both.
     let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
     let mut session = Session::begin_reading(pool, limit, begin).await?;
     let mut histories = of(&mut session, std::slice::from_ref(key), None).await?;
@@ -47,8 +49,8 @@ pub(super) async fn of_one(pool: &Sessions, limit: Duration, key: &ClientKey) ->
     Ok(histories.remove(key).unwrap_or_default())
 }
 
-/// The histories of clients that nobody else writes to meanwhile. Each key has one, if an empty one; with `longest`, those
-/// with more events, or with runs of touches for more, are left out.
+/// The histories of clients that no other transaction writes meanwhile. Each key has an entry, an empty one too. With
+/// `longest`, leaves out clients with more events, or with enough runs of touches for more.
 pub(super) async fn of(
     session: &mut Session,
     keys: &[ClientKey],
@@ -62,7 +64,7 @@ pub(super) async fn of(
         keys,
         one_more_than(longest),
         |row: LoggedRow<DateTime<Utc>>| {
-            let logged = rows::logged(row)?;
+            let logged = row.read()?;
             if let Some(history) = histories.get_mut(&logged.event.key) {
                 history.push(logged);
             }
@@ -80,9 +82,9 @@ pub(super) async fn of(
         keys,
         one_more_than(most_runs),
         |(partner, client, run): (String, String, Vec<u8>)| {
-            let key = rows::key(&partner, &client);
+            let key = key(&partner, &client);
             if let Some(history) = histories.get_mut(&key) {
-                history.extend(rows::touched(&key, &run)?);
+                history.extend(read_run(&key, &run)?);
             }
             *runs.entry(key).or_default() += 1;
             Ok(ControlFlow::Continue(()))
@@ -90,11 +92,11 @@ pub(super) async fn of(
     )
     .await?;
     histories.retain(|key, _| most_runs.is_none_or(|most| runs.get(key).is_none_or(|runs| *runs <= most)));
-    histories.values_mut().for_each(rows::sort_history);
+    histories.values_mut().for_each(sort_history);
     Ok(histories)
 }
 
-/// One row more shows that there are too many.
+/// One more row shows that there are too many.
 fn one_more_than(most: Option<usize>) -> i64 {
     most.and_then(|most| i64::try_from(most).ok())
         .map_or(i64::MAX, |most| most.saturating_add(1))

@@ -1,22 +1,23 @@
-//! PostgreSQL: for several workers at once. A batch is one transaction at READ COMMITTED that locks its
-//! clients in key order and writes one statement a table.
+//! The adapter for PostgreSQL, for several workers. A batch is one transaction at READ COMMITTED that locks its clients
+//! in key order and writes each table with one statement.
 //!
-//! Statements of a batch look up their keys with `cross join lateral (… offset 0)` or `… for update`: a plain
-//! join against `unnest` was planned, and then cached, as a sequential scan while the table was young.
+//! Statements of a batch look up their keys with `cross join lateral (… offset 0)` or `… for update`: while a table is
+//! small, PostgreSQL plans, and then caches, a sequential scan for a plain join with `unnest`.
 
 mod address;
 mod batch;
+mod client_writes;
 mod clients;
 mod clock;
 mod dead_letters;
 mod durable;
+mod executor;
 mod history;
 mod lanes;
 mod numbering;
 mod outbox;
 mod pages;
 mod policies;
-mod renew;
 mod retention;
 mod servers;
 mod session;
@@ -24,6 +25,7 @@ mod sessions;
 mod suitable;
 mod sweeps;
 mod tables;
+mod touches;
 mod upkeep;
 mod verification;
 mod write;
@@ -36,58 +38,20 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 
 use super::Result;
-use super::schema::Embedded;
+use super::schema::POSTGRES as MIGRATIONS;
 use servers::Servers;
 use sessions::Sessions;
-
-const MIGRATIONS: Embedded = Embedded(&[
-    (
-        1,
-        "tables",
-        include_str!("../migrations/postgres/0001_tables.sql"),
-    ),
-    (
-        2,
-        "lanes and sweeps",
-        include_str!("../migrations/postgres/0002_lanes_and_sweeps.sql"),
-    ),
-    (
-        3,
-        "retention",
-        include_str!("../migrations/postgres/0003_retention.sql"),
-    ),
-    (
-        4,
-        "quiet stretches",
-        include_str!("../migrations/postgres/0004_quiet_stretches.sql"),
-    ),
-    (
-        5,
-        "epochs and writers",
-        include_str!("../migrations/postgres/0005_epochs_and_writers.sql"),
-    ),
-    (
-        6,
-        "clocks",
-        include_str!("../migrations/postgres/0006_clocks.sql"),
-    ),
-    (
-        8,
-        "write probe",
-        include_str!("../migrations/postgres/0008_write_probe.sql"),
-    ),
-]);
 
 /// How this worker uses the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// Most connections of the pool; the relay's leader holds one more, and so does a migration.
+    /// The most connections of the pool. The relay's leader and a migration each use one more.
     pub max_connections: u32,
-    /// How long to wait for a free connection, and for the server while it refuses new ones.
+    /// How long to wait for a free connection, and for a server that refuses new ones.
     pub acquire_timeout: Duration,
-    /// How long one statement may take before the server breaks it off.
+    /// How long one statement may take before the server cancels it.
     pub statement_timeout: Duration,
-    /// How long to wait for a client that another transaction holds.
+    /// How long to wait for a client that another transaction has locked.
     pub lock_timeout: Duration,
 }
 
@@ -103,10 +67,10 @@ impl Default for PostgresOptions {
     }
 }
 
-/// After how long the server ends a transaction that does nothing: it would hold back the relay.
+/// After how long the server ends an idle transaction: it would hold back the relay.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_mins(1);
 
-/// Whether a URL names servers in a way that can be read.
+/// Checks the syntax of a URL.
 ///
 /// # Errors
 /// [`StoreError::Url`].
@@ -117,27 +81,27 @@ pub fn check_url(url: &str) -> Result<()> {
 /// A database on a PostgreSQL server, 13 or later.
 pub struct PostgresStore {
     pool: Sessions,
-    /// How long any call may wait for an answer.
+    /// How long a call may wait for an answer.
     limit: Duration,
-    /// How long a connection of its own may take to come about.
+    /// How long a connection outside of the pool may take to open.
     connect_within: Duration,
     /// The connection whose session holds the relay's lead.
     lead: Mutex<Option<PgConnection>>,
-    /// How a batch begins.
+    /// The statements that begin a batch.
     begin: String,
-    /// A batch has met numbers that may be too high for this server: they are checked before the next one begins.
+    /// A batch found numbers that may be too high for this server. They are checked before the next batch begins.
     numbering_doubted: Arc<AtomicBool>,
 }
 
 impl PostgresStore {
-    /// Reads the URL. The server is asked for only when it is needed, so one that is away makes
-    /// itself felt in [`super::Upkeep::ping`] and [`super::Upkeep::migrate`].
+    /// Parses the URL. Does not connect: an unreachable server fails [`super::Upkeep::ping`] and
+    /// [`super::Upkeep::migrate`].
     ///
     /// # Errors
     /// [`StoreError::Url`].
     pub fn connect(url: &str, options: &PostgresOptions) -> Result<Self> {
         let servers = Servers::new(address::hosts(url)?, options.acquire_timeout);
-        // As statements, because poolers know nothing of parameters like these. Compiling a plan takes longer than any
+        // As statements, because poolers reject them as connection parameters. JIT compilation takes longer than any
         // statement here.
         let settings = format!(
             "set statement_timeout = {}; set lock_timeout = {}; set idle_in_transaction_session_timeout = {}; set jit = off",
@@ -159,5 +123,10 @@ impl PostgresStore {
             begin: batch::begin_statement(MIGRATIONS.newest()),
             numbering_doubted: Arc::default(),
         })
+    }
+
+    /// Waits for an answer within the limit.
+    async fn in_time<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        session::in_time(self.limit, asked).await
     }
 }

@@ -1,25 +1,25 @@
-//! Numbers of transactions and rows: they must go on above all that the tables hold, also when these came from another
-//! server by a dump or by logical replication, which carries no sequences.
+//! Numbers of transactions and rows. New numbers must exceed those in the tables, even if the tables came from another
+//! server: a dump keeps that server's numbers, and logical replication copies no sequences.
 
 use sqlx::{Connection, PgConnection};
 
 use crate::store::Result;
 
-/// Makes sure that new rows are numbered above all that is there. Where they would not be, the tables came from elsewhere:
-/// then the numbering is continued, and a new epoch begins, as numbers may have been used twice.
+/// Ensures that new numbers exceed all existing ones. If they would not, the tables came from another server: then the
+/// numbering advances, and a new epoch begins, because numbers may have been used twice.
 pub(super) async fn check(connection: &mut PgConnection) -> Result<()> {
     if is_behind(connection).await? {
         continue_above(connection).await?;
         tracing::warn!(
-            "the tables came from another server, which had counted further: the numbering goes on above theirs, and a new \
+            "the tables came from another server with higher numbers; the numbering continues above them, and a new \
              epoch of changes begins"
         );
     }
     Ok(())
 }
 
-/// Sequences are read after the snapshot was taken, so they are never behind the rows that it shows. Of the journal the end
-/// is looked at: there is no index on its sequence alone.
+/// Sequences are read after the snapshot, so they are never behind the rows that it shows. Of the journal, only the end
+/// is read: its sequence alone has no index.
 async fn is_behind(connection: &mut PgConnection) -> Result<bool> {
     let is_behind = sqlx::query_scalar(
         "select greatest(r.xid, (select coalesce(max(xid), 0) from journal))
@@ -37,13 +37,13 @@ async fn is_behind(connection: &mut PgConnection) -> Result<bool> {
     )
     .fetch_optional(connection)
     .await?;
-    // No row: a dump is being loaded, and nothing can be written yet.
+    // No row: a dump is being loaded, and nobody can write yet.
     Ok(is_behind.unwrap_or(false))
 }
 
 async fn continue_above(connection: &mut PgConnection) -> Result<()> {
     let mut transaction = connection.begin().await?;
-    // Waits for those who write: none of them may go on under a low number once this is through.
+    // Waits for running writers: none may continue under a low number afterwards.
     sqlx::query("lock table clients, journal in exclusive mode")
         .execute(&mut *transaction)
         .await?;
@@ -79,7 +79,7 @@ async fn continue_above(connection: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Begins a new epoch, above this one and that of the tables, whatever the clock says.
+/// Begins a new epoch, greater than `above` and than the stored one, whatever the clock says.
 pub(super) async fn begin_epoch(connection: &mut PgConnection, above: i64) -> Result<i64> {
     let epoch = sqlx::query_scalar(
         "update relay

@@ -1,5 +1,5 @@
-//! Rows of clients in pages. A client may have millions of them, and `statement_timeout` ends a statement however far it
-//! has come: so no statement reads more than a page. Also, the limit on waiting for an answer applies to each page.
+//! Reads rows of clients in pages. A client may have millions of rows, and `statement_timeout` cancels a long
+//! statement, so each statement reads one page. The limit on waiting for an answer applies to each page.
 
 use std::ops::ControlFlow;
 
@@ -11,11 +11,11 @@ use super::session::Session;
 use crate::domain::ClientKey;
 use crate::store::Result;
 
-/// Rows of a page. At 10 ms for each, as on a slow disk with a cold cache, a page takes 2.5 s.
+/// The rows of a page. At 10 ms a row, on a slow disk with a cold cache, a page takes 2.5 s.
 const PAGE: usize = 250;
 
-/// A query whose rows are read page by page: `$1` and `$2` are the partners and the clients, as arrays, and `$3` is how many
-/// rows it gives of each at most.
+/// A query that is read page by page. `$1` and `$2` are the partners and the clients, as arrays; `$3` is the most rows
+/// of each client.
 pub(super) struct Paged {
     pub first: &'static str,
     pub declare: &'static str,
@@ -23,7 +23,7 @@ pub(super) struct Paged {
     pub close: &'static str,
 }
 
-/// The statements of a [`Paged`] query. Each has a cursor of its own.
+/// Defines the statements of a [`Paged`] query. Each query has its own cursor.
 macro_rules! paged {
     ($cursor:literal, $query:literal) => {
         crate::store::postgres::pages::Paged {
@@ -36,8 +36,8 @@ macro_rules! paged {
 }
 pub(super) use paged;
 
-/// Passes the rows of these clients to `take`, until that breaks off. In a transaction: all pages are of the query's one
-/// snapshot.
+/// Passes the rows of these clients to `take`, until it breaks. Runs in a transaction: all pages come from one snapshot
+/// of the query.
 pub(super) async fn read<R>(
     session: &mut Session,
     paged: &Paged,
@@ -50,7 +50,7 @@ where
 {
     let (partners, clients) = columns(keys);
     let (connection, debt) = session.lend()?;
-    // Nearly always all of it is here, and one round trip does.
+    // Nearly always one page has all rows, and one round trip suffices.
     let first = async {
         let query = sqlx::query_as(paged.first);
         let query = query
@@ -79,7 +79,7 @@ where
     loop {
         let (connection, debt) = session.lend()?;
         let fetch = async {
-            // Not prepared: what a name means to `fetch` is another cursor each time.
+            // Not prepared: the same name is a different cursor each time.
             let query = sqlx::query_as(paged.fetch).persistent(false);
             Ok(query.fetch_all(connection).await?)
         };

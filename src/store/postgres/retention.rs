@@ -1,116 +1,106 @@
-//! What is too old: counted, and removed by chunks.
+//! Counts and prunes old rows.
 
-use super::PostgresStore;
-use super::session::in_time;
-use crate::store::Retention;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
 
+use super::PostgresStore;
 use super::sessions::Sessions;
-use crate::store::{Result, RetentionTarget};
+use crate::store::{Result, Retention, RetentionTarget};
 
 #[async_trait]
 impl Retention for PostgresStore {
     async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
-        in_time(self.limit, count(&self.pool, target, before)).await
+        self.in_time(async {
+            let count: i64 = match target {
+                RetentionTarget::DeadLetters => {
+                    sqlx::query_scalar(
+                        "select count(*) from dead_letters
+                         where status <> 'open' and settled_at < $1",
+                    )
+                    .bind(before)
+                    .fetch_one(&self.pool)
+                    .await?
+                }
+                RetentionTarget::SweepRuns { keep } => {
+                    sqlx::query_scalar(
+                        "select count(*)
+                         from (select status, finished_at, row_number() over (partition by sweep order by id desc) as place
+                               from sweep_runs) r
+                         where place > $2 and status <> 'running' and finished_at < $1",
+                    )
+                    .bind(before)
+                    .bind(i64::from(keep))
+                    .fetch_one(&self.pool)
+                    .await?
+                }
+                RetentionTarget::Journal => {
+                    sqlx::query_scalar(
+                        "select count(*) from journal
+                         where (xid, seq) <= ((select xid from relay), (select seq from relay)) and recorded_at < $1",
+                    )
+                    .bind(before)
+                    .fetch_one(&self.pool)
+                    .await?
+                }
+            };
+            Ok(u64::try_from(count).unwrap_or(0))
+        })
+        .await
     }
 
     async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        in_time(self.limit, prune(&self.pool, target, before, limit)).await
+        self.in_time(async {
+            let removed = match target {
+                RetentionTarget::DeadLetters => {
+                    sqlx::query(
+                        "delete from dead_letters
+                         where id in (
+                             select id from dead_letters
+                             where status <> 'open' and settled_at < $1
+                             order by settled_at
+                             limit $2
+                             for update skip locked
+                         )",
+                    )
+                    .bind(before)
+                    .bind(i64::from(limit))
+                    .execute(&self.pool)
+                    .await?
+                }
+                RetentionTarget::SweepRuns { keep } => {
+                    // Checked again on the row itself: a worker may have joined the run meanwhile.
+                    sqlx::query(
+                        "delete from sweep_runs
+                         where status <> 'running' and finished_at < $1 and id in (
+                             select id
+                             from (select id, status, finished_at,
+                                          row_number() over (partition by sweep order by id desc) as place
+                                   from sweep_runs) r
+                             where place > $3 and status <> 'running' and finished_at < $1
+                             order by id
+                             limit $2
+                         )",
+                    )
+                    .bind(before)
+                    .bind(i64::from(limit))
+                    .bind(i64::from(keep))
+                    .execute(&self.pool)
+                    .await?
+                }
+                RetentionTarget::Journal => return journal(&self.pool, before, limit).await,
+            };
+            Ok(removed.rows_affected())
+        })
+        .await
     }
 }
 
-pub(super) async fn count(pool: &Sessions, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
-    let count: i64 = match target {
-        RetentionTarget::DeadLetters => {
-            sqlx::query_scalar(
-                "select count(*) from dead_letters
-                 where status <> 'open' and settled_at < $1",
-            )
-            .bind(before)
-            .fetch_one(pool)
-            .await?
-        }
-        RetentionTarget::SweepRuns { keep } => {
-            sqlx::query_scalar(
-                "select count(*)
-                 from (select status, finished_at, row_number() over (partition by sweep order by id desc) as place
-                       from sweep_runs) r
-                 where place > $2 and status <> 'running' and finished_at < $1",
-            )
-            .bind(before)
-            .bind(i64::from(keep))
-            .fetch_one(pool)
-            .await?
-        }
-        RetentionTarget::Journal => {
-            sqlx::query_scalar(
-                "select count(*) from journal
-                 where (xid, seq) <= ((select xid from relay), (select seq from relay)) and recorded_at < $1",
-            )
-            .bind(before)
-            .fetch_one(pool)
-            .await?
-        }
-    };
-    Ok(u64::try_from(count).unwrap_or(0))
-}
-
-pub(super) async fn prune(
-    pool: &Sessions,
-    target: RetentionTarget,
-    before: DateTime<Utc>,
-    limit: u32,
-) -> Result<u64> {
-    let removed = match target {
-        RetentionTarget::DeadLetters => {
-            sqlx::query(
-                "delete from dead_letters
-                 where id in (
-                     select id from dead_letters
-                     where status <> 'open' and settled_at < $1
-                     order by settled_at
-                     limit $2
-                     for update skip locked
-                 )",
-            )
-            .bind(before)
-            .bind(i64::from(limit))
-            .execute(pool)
-            .await?
-        }
-        RetentionTarget::SweepRuns { keep } => {
-            // Looked at again on the row itself: a run may have been taken up meanwhile.
-            sqlx::query(
-                "delete from sweep_runs
-                 where status <> 'running' and finished_at < $1 and id in (
-                     select id
-                     from (select id, status, finished_at,
-                                  row_number() over (partition by sweep order by id desc) as place
-                           from sweep_runs) r
-                     where place > $3 and status <> 'running' and finished_at < $1
-                     order by id
-                     limit $2
-                 )",
-            )
-            .bind(before)
-            .bind(i64::from(limit))
-            .bind(i64::from(keep))
-            .execute(pool)
-            .await?
-        }
-        RetentionTarget::Journal => return journal(pool, before, limit).await,
-    };
-    Ok(removed.rows_affected())
-}
-
-/// From the oldest line on, up to the first that is young enough: what is left of a client's lines is always the
-/// end of them.
+/// Removes lines from the oldest on, up to the first young one, so that each client keeps the end of its journal.
 async fn journal(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
     let mut connection = pool.acquire().await?;
     let mut transaction = connection.begin().await?;
-    // One worker at a time, and the cursor stands still.
+    // One worker at a time. The cursor cannot move.
     let (xid, seq): (i64, i64) = sqlx::query_as("select xid, seq from relay for update")
         .fetch_one(&mut *transaction)
         .await?;

@@ -1,4 +1,4 @@
-//! Connecting to the server that can be written, out of those of the address.
+//! Connects to the writable server among those of the address.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,29 +10,29 @@ use super::address::Host;
 use super::durable;
 use crate::store::{Result, StoreError, error};
 
-/// With several hosts, how long one may take before the next is tried: it may have vanished.
+/// With several hosts, how long one may take before the next is tried.
 const ONE_OF_SEVERAL: Duration = Duration::from_secs(3);
 
 /// The servers of the address.
 #[derive(Debug)]
 pub(super) struct Servers {
     hosts: Vec<Host>,
-    /// The one that could be written last. It is asked first.
+    /// The last writable server. It is tried first.
     preferred: AtomicUsize,
     /// How long one server may take to answer.
     within: Duration,
 }
 
-/// A connection that was made.
+/// An open connection.
 pub(super) struct Opened {
     pub connection: PgConnection,
-    /// None: it can be written. Else why it cannot.
+    /// None: it is writable. Otherwise why it is not.
     pub read_only: Option<StoreError>,
 }
 
-/// Why no connection could be made.
+/// Why no connection could be opened.
 pub(super) enum Refusal {
-    /// A server takes no more connections.
+    /// A server accepts no more connections.
     Full(StoreError),
     Other(StoreError),
 }
@@ -59,8 +59,8 @@ impl Servers {
         }
     }
 
-    /// Connects to the first server that can be written, or else to one that can be read. `settings` are statements that
-    /// set what the session needs: as parameters of the connection a pooler would refuse them.
+    /// Connects to the first writable server, or else to a read-only one. `settings` are statements that configure the
+    /// session: a pooler would refuse connection parameters.
     pub async fn open(&self, name: &str, settings: &str) -> std::result::Result<Opened, Refusal> {
         let preferred = self.preferred.load(Ordering::Relaxed);
         let mut spare = None;
@@ -73,7 +73,7 @@ impl Servers {
                     if self.preferred.swap(n, Ordering::Relaxed) != n {
                         tracing::info!(
                             server = host.label,
-                            "this server can be written; it is used from now on"
+                            "this server is writable; it is used from now on"
                         );
                     }
                     return Ok(Opened {
@@ -95,11 +95,11 @@ impl Servers {
         spare.ok_or_else(|| together(refusals))
     }
 
-    /// A server that does not answer has vanished, or keeps a new session waiting until another ends, as poolers do. With
+    /// A server that does not answer is gone, or makes a new session wait until another ends, as poolers do. With
     /// several hosts the first is likelier.
     fn silent(&self) -> Refusal {
         let error = StoreError::Unavailable(format!(
-            "no new connection within {}; the host or the network may be gone, or a pooler has no session left",
+            "no new connection within {}; check the host and the network, and whether a pooler has a free session",
             humantime::format_duration(self.within)
         ));
         if self.hosts.len() == 1 {
@@ -109,7 +109,7 @@ impl Servers {
         }
     }
 
-    /// Connects to a server that can be written.
+    /// Connects to a writable server.
     pub async fn open_to_write(
         &self,
         name: &str,
@@ -140,8 +140,8 @@ async fn open_one(
     Ok((connection, is_writable))
 }
 
-/// Whether this session can write: its server is no standby, and does not make transactions read-only. It also shows
-/// whether the session answers.
+/// Whether this session can write: its server is not a standby, and transactions are not read-only by default. Also
+/// shows whether the session answers.
 pub(super) async fn is_writable(connection: &mut PgConnection) -> std::result::Result<bool, sqlx::Error> {
     let shown = connection.fetch_all("show transaction_read_only").await?;
     let shown: Option<String> = shown.first().map(|row| row.try_get(0)).transpose()?;
@@ -165,7 +165,7 @@ fn refusal(error: sqlx::Error) -> Refusal {
     }
 }
 
-/// One error out of those of all hosts, which are named where there are several.
+/// Combines the errors of all hosts, and names them if there are several.
 fn together(mut refusals: Vec<(&Host, Refusal)>) -> Refusal {
     if refusals.len() == 1 {
         return refusals.remove(0).1;
@@ -177,7 +177,7 @@ fn together(mut refusals: Vec<(&Host, Refusal)>) -> Refusal {
         .into_iter()
         .map(|(host, refusal)| (host, refusal.into()))
         .collect();
-    // Whatever is wrong with one host's user or certificate, another may come back.
+    // Even if one host rejects the user or the certificate, another may recover.
     let told: Vec<String> = errors
         .iter()
         .map(|(host, error)| format!("{}: {}", host.label, words(error)))
@@ -201,12 +201,12 @@ fn words(error: &StoreError) -> String {
 pub(super) fn close(connection: PgConnection) {
     tokio::spawn(async move {
         let goodbye = sqlx::Connection::close(connection);
-        // Whether it arrives makes no difference.
+        // An error makes no difference.
         let _ = tokio::time::timeout(Duration::from_secs(5), goodbye).await;
     });
 }
 
-/// Runs something that has a limit on time, as [`StoreError`].
+/// Connects to a writable server within a time limit.
 pub(super) async fn to_write(servers: &Servers, name: &str, within: Duration) -> Result<PgConnection> {
     match tokio::time::timeout(within, servers.open_to_write(name, "")).await {
         Ok(opened) => Ok(opened?),

@@ -1,8 +1,9 @@
-//! Connections that may fall silent: nothing waits for an answer for ever, and a connection that owes one is closed.
+//! Transactions on connections that may stop answering: every call has a time limit, and a connection that owes an
+//! answer is closed.
 //!
-//! A server that vanishes with its host sends no word of it, and TCP notices after two hours, or never. sqlx sets no
-//! keepalive, and gives no way to the socket. So every call has a limit here, above the one that the server keeps
-//! itself; the pool looks at a session before it is used again, with a limit too.
+//! When a host vanishes, its server sends nothing, and TCP notices after two hours, or never. sqlx sets no keepalive
+//! and does not expose the socket. So every call has a limit here, longer than the server's own; the pool checks a
+//! session before it is used again, with a limit too.
 
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use sqlx::postgres::PgConnection;
 use super::sessions::{Lease, Need, Sessions};
 use crate::store::{Result, StoreError};
 
-/// How long the server may take for what it always does at once.
+/// How long the server may take for an immediate answer.
 pub(super) const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// Waits for an answer for so long. What is given up must not leave a transaction open: use a [`Session`] for those.
+/// Waits for an answer within the limit. An abandoned call must not leave a transaction open: use a [`Session`] for
+/// those.
 pub(super) async fn in_time<T>(limit: Duration, asked: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(limit, asked)
         .await
@@ -24,21 +26,21 @@ pub(super) async fn in_time<T>(limit: Duration, asked: impl Future<Output = Resu
 
 fn silent(limit: Duration) -> StoreError {
     StoreError::Unavailable(format!(
-        "PostgreSQL did not answer within {}; its host or the network may be gone",
+        "PostgreSQL did not answer within {}; check its host and the network",
         humantime::format_duration(limit)
     ))
 }
 
-/// The limit for a call when the server has this one for a statement.
+/// The limit of a call, for the server's limit of a statement.
 pub(super) fn limit(statement_timeout: Duration) -> Duration {
     statement_timeout + AT_ONCE
 }
 
-/// A transaction on a session of the pool, which may be dropped at any moment.
+/// A transaction on a session of the pool. It may be dropped at any moment.
 pub(super) struct Session {
-    /// None: it has gone back.
+    /// None: the session is back in the pool.
     connection: Option<Lease>,
-    /// A statement was sent, and its answer has not come.
+    /// A statement was sent, and its answer has not arrived.
     owes: bool,
     limit: Duration,
 }
@@ -48,7 +50,7 @@ impl Session {
         Self::begin_for(Need::Write, sessions, limit, begin).await
     }
 
-    /// A transaction that only reads: a server that cannot be written will do where there is no other.
+    /// Begins a transaction that only reads. A read-only server suffices if there is no other.
     pub async fn begin_reading(sessions: &Sessions, limit: Duration, begin: &str) -> Result<Self> {
         Self::begin_for(Need::Any, sessions, limit, begin).await
     }
@@ -63,7 +65,7 @@ impl Session {
         Ok(session)
     }
 
-    /// The connection, and what is to be told of what is done with it.
+    /// Lends the connection. Await its use through the [`Debt`].
     pub fn lend(&mut self) -> Result<(&mut PgConnection, Debt<'_>)> {
         let connection = self
             .connection
@@ -84,7 +86,7 @@ impl Session {
         ended
     }
 
-    /// Rolls back, if the connection still answers, and waits for it.
+    /// Rolls back and waits for that, if the connection still answers.
     pub async fn give_up(mut self) {
         if !self.owes && self.run("rollback").await.is_ok() {
             self.connection = None;
@@ -109,13 +111,14 @@ pub(super) struct Debt<'a> {
 }
 
 impl Debt<'_> {
-    /// Waits for the answer. If that takes too long, or is not waited for, the connection is lost.
+    /// Waits for the answer. After a timeout, or if the caller stops waiting, the connection is lost.
     pub async fn paid_by<T>(self, asked: impl Future<Output = Result<T>>) -> Result<T> {
         *self.owes = true;
         let Ok(answer) = tokio::time::timeout(self.limit, asked).await else {
             return Err(silent(self.limit));
         };
-        // After an error that is not the statement's the state of the session is not sure, and it is not used again.
+        // After an error that the statement did not cause, the state of the session is unknown, and it is not used
+        // again.
         *self.owes = matches!(answer, Err(StoreError::Unavailable(_)));
         answer
     }
@@ -126,7 +129,7 @@ impl Drop for Session {
         let Some(mut lease) = self.connection.take() else {
             return;
         };
-        // Until it is rolled back; the server does so itself when the connection ends.
+        // Until it is rolled back. The server rolls back itself when the connection ends.
         lease.give_up();
         if self.owes {
             return;

@@ -1,9 +1,9 @@
 //! The pool of sessions.
 //!
-//! sqlx's own pool knows one host, keeps a session that has become read-only, and tries for ten seconds to make one that
-//! the server refuses, without saying why. Here a session is looked at before each use, which shows whether it answers and
-//! whether it can be written; one that cannot is closed, and another is made on a server that can. Where the server takes
-//! no more connections, those that there are are used.
+//! sqlx's own pool knows one host, retains a session that has become read-only, and retries a refused connection for
+//! ten seconds without saying why. This pool checks each session before use: whether it answers, and whether it is
+//! writable. It closes a read-only session and opens another on a writable server. When the server accepts no more
+//! connections, the pool works with those that it has.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -12,42 +12,41 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt};
-use sqlx::postgres::{PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo, Postgres};
-use sqlx::{Connection, Either, Execute, Executor};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::servers::{self, Refusal, Servers};
+use super::servers;
+use super::servers::{Refusal, Servers};
 use super::session::AT_ONCE;
 use crate::store::{Result, StoreError};
 
-/// Pauses between attempts to connect: doubled each time.
+/// Pauses between attempts to connect. Each is twice the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is looked for a session that was given back, while a new one is made.
+/// How often to check for a returned session while a new one opens.
 const RETURNED_EVERY: Duration = Duration::from_millis(50);
 
-/// A session that has not been used for so long, or is so old, is closed.
+/// Limits after which a session is closed: unused, and in total.
 const LONGEST_IDLE: Duration = Duration::from_mins(10);
 const LONGEST_LIFE: Duration = Duration::from_mins(30);
 
-/// For how long a server that is full is not asked for more.
+/// How long to wait before asking a full server for more sessions.
 const FULL: Duration = Duration::from_secs(30);
-/// How often the log says so.
+/// How often this is logged.
 const TOLD_EVERY: Duration = Duration::from_mins(10);
 
-/// How long a server may take to end a session that was closed.
+/// How long a server may take to end a closed session.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long the relay waits for a session to be closed for it.
+/// How long the relay waits for the pool to close a session for it.
 const ROOM_WITHIN: Duration = Duration::from_secs(3);
 
-/// What a session is wanted for.
+/// The purpose of a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// Where no server can be written, one that can be read will do.
+    /// A read-only server suffices if no server is writable.
     Any,
     Write,
 }
@@ -57,23 +56,23 @@ pub(super) struct Sessions(Arc<Pool>);
 
 struct Pool {
     servers: Servers,
-    /// Statements that set what each session needs.
+    /// Statements that configure each session.
     settings: String,
-    /// One place for each session that there may be.
+    /// One permit for each possible session.
     room: Arc<Semaphore>,
     most: usize,
-    /// The one used last is at the end.
+    /// The last used is at the end.
     idle: Mutex<Vec<Live>>,
-    /// Sessions that there are.
+    /// The number of sessions.
     count: AtomicUsize,
-    /// Sessions of an earlier era are not used any more: one of their age turned out to be silent or read-only.
+    /// Sessions of an earlier era are not used again: one of that era did not answer or was read-only.
     era: AtomicU64,
     /// How long to wait for a session.
     patience: Duration,
     full: Mutex<Full>,
 }
 
-/// When the server took no more connections.
+/// When the server last refused a connection.
 #[derive(Default)]
 struct Full {
     told: Option<Instant>,
@@ -98,13 +97,13 @@ impl Drop for Counted {
     }
 }
 
-/// A session in use. It goes back when it is dropped, unless it was given up.
+/// A session in use. Dropping it returns it to the pool, unless it was given up.
 pub(super) struct Lease {
-    /// None while it is dropped.
+    /// None: being dropped.
     live: Option<Live>,
     pool: Arc<Pool>,
-    is_lost: bool,
-    /// Given back after the session.
+    pub(super) is_lost: bool,
+    /// Returned after the session.
     _place: OwnedSemaphorePermit,
 }
 
@@ -130,7 +129,7 @@ impl Sessions {
         &self.0.servers
     }
 
-    /// A session for statements that need no transaction, as sqlx's pool gives one.
+    /// A session for statements outside of a transaction, with the error type of sqlx's pool.
     pub fn acquire(&self) -> BoxFuture<'static, std::result::Result<Lease, sqlx::Error>> {
         let sessions = self.clone();
         Box::pin(async move {
@@ -139,13 +138,12 @@ impl Sessions {
         })
     }
 
-    /// A session, within the time that the pool has for it.
+    /// A session, within the pool's time limit.
     pub async fn acquire_for(&self, need: Need) -> Result<Lease> {
         self.lease(need, self.0.patience).await
     }
 
-    /// A session. A server that cannot be reached is tried again until the time is over; one that is read-only or full is
-    /// not waited for.
+    /// A session. Retries an unreachable server until the time limit, but does not wait for a read-only or a full one.
     pub async fn lease(&self, need: Need, patience: Duration) -> Result<Lease> {
         let began = Instant::now();
         let end = began + patience;
@@ -158,7 +156,7 @@ impl Sessions {
             let opened = tokio::select! {
                 biased;
                 opened = self.open() => opened,
-                // Somebody may be through sooner than the server is with a new session.
+                // A session may be returned sooner than the server opens a new one.
                 live = self.returned() => return Ok(self.lease_out(live, place)),
             };
             match opened {
@@ -175,7 +173,7 @@ impl Sessions {
                 Err(Refusal::Full(error)) if self.0.count.load(Ordering::Relaxed) > 0 => {
                     self.shrink(place, &error);
                 }
-                // The server may still be at the end of sessions that were closed.
+                // The server may still be ending closed sessions.
                 Err(Refusal::Full(error)) if began.elapsed() > ENDED_WITHIN => return Err(error),
                 Err(Refusal::Other(error)) if !error.is_transient() => return Err(error),
                 Err(Refusal::Full(error) | Refusal::Other(error)) if Instant::now() + pause >= end => {
@@ -190,8 +188,7 @@ impl Sessions {
         }
     }
 
-    /// A connection outside of the pool that can be written. Where the server takes no more, one of the pool is closed
-    /// for it.
+    /// A writable connection outside of the pool. If the server accepts no more, closes one of the pool for it.
     pub async fn outside(&self, name: &str, settings: &str) -> Result<PgConnection> {
         let mut has_room = false;
         let began = Instant::now();
@@ -211,7 +208,7 @@ impl Sessions {
         }
     }
 
-    /// Lets go of all sessions, and waits for those that are in use.
+    /// Closes all sessions, and waits for those in use.
     pub async fn close(&self) {
         self.0.room.close();
         loop {
@@ -234,15 +231,15 @@ impl Sessions {
             Err(_) => Err(StoreError::Unavailable(match &self.full().why {
                 Some(why) => why.clone(),
                 None => format!(
-                    "all {} connections are in use; raise store.max_connections, or look for what is slow",
+                    "all {} connections are in use; raise store.max_connections, or look for slow statements",
                     self.0.most
                 ),
             })),
         }
     }
 
-    /// A session that there is, if it answers and can be written. A read-only one is used once: another server, or the same
-    /// one, may have become the one to write to.
+    /// An idle session, if it answers and is writable. A read-only one is used once only: another server, or the same
+    /// one, may have become the primary.
     async fn reuse(&self) -> Option<Live> {
         loop {
             let mut live = self.idle().pop()?;
@@ -258,18 +255,18 @@ impl Sessions {
                 Ok(Ok(true)) => return Some(live),
                 Ok(Ok(false)) => {
                     tracing::info!(
-                        "a session has become read-only; it is closed, and another server is looked for"
+                        "a session has become read-only; it is closed, and a writable server is searched"
                     );
                     self.distrust(live.era);
                     servers::close(live.connection);
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "a session was cut"),
+                Ok(Err(error)) => tracing::debug!(%error, "a session was lost"),
                 Err(_) => self.distrust(live.era),
             }
         }
     }
 
-    /// Waits for a session that somebody gives back.
+    /// Waits for a returned session.
     async fn returned(&self) -> Live {
         loop {
             tokio::time::sleep(RETURNED_EVERY).await;
@@ -284,7 +281,7 @@ impl Sessions {
     }
 
     async fn open(&self) -> std::result::Result<Live, Refusal> {
-        // Before the attempt: what is learnt meanwhile of other sessions may be true of this one.
+        // Read before the attempt: what other sessions reveal meanwhile may apply to this one.
         let era = self.0.era.load(Ordering::Relaxed);
         let opened = self.0.servers.open("tenure", &self.0.settings).await?;
         self.0.count.fetch_add(1, Ordering::Relaxed);
@@ -308,7 +305,7 @@ impl Sessions {
         }
     }
 
-    /// Goes on with the sessions that there are, for a while.
+    /// Reduces the pool to the existing sessions for a while.
     fn shrink(&self, place: OwnedSemaphorePermit, error: &StoreError) {
         place.forget();
         let spare = {
@@ -324,7 +321,7 @@ impl Sessions {
         });
     }
 
-    /// Closes a session of the pool, and leaves its place to somebody else for a while. False: there is none to close.
+    /// Closes a session of the pool, and frees its place for a while. False: the pool has none to close.
     async fn make_room(&self, error: &StoreError) -> bool {
         let Ok(place) = self.place(Instant::now() + ROOM_WITHIN).await else {
             return false;
@@ -352,7 +349,7 @@ impl Sessions {
                 store.connections = self.0.count.load(Ordering::Relaxed),
                 store.max_connections = self.0.most,
                 why = %error,
-                "PostgreSQL takes no more connections; those that there are are used"
+                "PostgreSQL accepts no more connections; this worker uses those that it has"
             );
         }
     }
@@ -371,18 +368,18 @@ fn closed() -> StoreError {
 }
 
 impl Lease {
-    /// The session is not used again, because its state is not sure.
+    /// The session is not used again: its state is unknown.
     pub fn give_up(&mut self) {
         self.is_lost = true;
     }
 
-    /// Its state is sure again.
+    /// The state of the session is known again.
     pub fn keep(&mut self) {
         self.is_lost = false;
     }
 
-    /// An error was met; the session is given up if it may be at fault.
-    fn note(&mut self, error: &sqlx::Error) {
+    /// Gives the session up after an error that it may have caused.
+    pub(super) fn note(&mut self, error: &sqlx::Error) {
         let is_lost = match error {
             sqlx::Error::Database(database) => {
                 let code = database.code().unwrap_or_default();
@@ -433,77 +430,5 @@ impl fmt::Debug for Sessions {
             .field("count", &self.0.count)
             .field("most", &self.0.most)
             .finish_non_exhaustive()
-    }
-}
-
-/// As sqlx's pool: each statement on a session of its own. Rows are read as a whole.
-impl<'p> Executor<'p> for &'_ Sessions {
-    type Database = Postgres;
-
-    fn fetch_many<'e, 'q: 'e, E>(
-        self,
-        query: E,
-    ) -> BoxStream<'e, std::result::Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
-    where
-        'p: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        let sessions = self.clone();
-        let read = async move {
-            let mut lease = match sessions.acquire().await {
-                Ok(lease) => lease,
-                Err(error) => return vec![Err(error)],
-            };
-            // Lost if nobody waits for the answer.
-            lease.is_lost = true;
-            let read: Vec<_> = lease.fetch_many(query).collect().await;
-            lease.is_lost = false;
-            if let Some(Err(error)) = read.last() {
-                lease.note(error);
-            }
-            read
-        };
-        read.map(stream::iter).flatten_stream().boxed()
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(
-        self,
-        query: E,
-    ) -> BoxFuture<'e, std::result::Result<Option<PgRow>, sqlx::Error>>
-    where
-        'p: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        let sessions = self.clone();
-        Box::pin(async move {
-            let mut lease = sessions.acquire().await?;
-            lease.is_lost = true;
-            let read = lease.fetch_optional(query).await;
-            lease.is_lost = false;
-            read.inspect_err(|error| lease.note(error))
-        })
-    }
-
-    fn prepare_with<'e, 'q: 'e>(
-        self,
-        sql: &'q str,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, std::result::Result<PgStatement<'q>, sqlx::Error>>
-    where
-        'p: 'e,
-    {
-        let sessions = self.clone();
-        Box::pin(async move { sessions.acquire().await?.prepare_with(sql, parameters).await })
-    }
-
-    fn describe<'e, 'q: 'e>(
-        self,
-        sql: &'q str,
-    ) -> BoxFuture<'e, std::result::Result<sqlx::Describe<Postgres>, sqlx::Error>>
-    where
-        'p: 'e,
-    {
-        let sessions = self.clone();
-        Box::pin(async move { sessions.acquire().await?.describe(sql).await })
     }
 }

@@ -1,4 +1,4 @@
-//! What a database must be like, looked at before anything is made in it.
+//! Checks that Tenure can use a database, before it creates tables.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::store::error::POOLER;
 use crate::store::schema::Embedded;
 use crate::store::{Result, StoreError};
 
-/// As `server_version_num` has it.
+/// In the format of `server_version_num`.
 const OLDEST: u32 = 130_000;
 
-/// How long a second session may take. In session mode, a pooler that has one session keeps it for the first.
+/// How long a second session may take. In session mode, a pooler with one session reserves it for the first client.
 const SECOND_WITHIN: Duration = Duration::from_secs(3);
 
-/// Only plain statements here: prepared ones fail behind a pooler, before anybody could say why.
+/// Uses plain statements only: behind a pooler, prepared ones fail before this check can explain why.
 ///
 /// # Errors
 /// [`StoreError::Unsuitable`], with what to do.
@@ -39,7 +39,7 @@ pub(super) async fn check(
     if own.encoding != "UTF8" {
         let (name, encoding) = (own.database, own.encoding);
         return Err(StoreError::Unsuitable(format!(
-            "the encoding of the database \"{name}\" is {encoding}, and names are in every script; make one with \
+            "the encoding of the database \"{name}\" is {encoding}, and Tenure needs UTF8; create one with \
              `create database … encoding 'UTF8' template template0` and name it in store.url"
         )));
     }
@@ -70,14 +70,14 @@ async fn backend(connection: &mut PgConnection) -> Result<Backend> {
     })
 }
 
-/// Whether this session changes its backend, or another has the same. (One at a time a pooler may well give both of its
-/// clients what they had before.)
+/// Whether this session changes its backend, or another session has the same one. (Used one at a time, a pooler may
+/// give both clients the backends that they had.)
 async fn is_shared(servers: &Servers, connection: &mut PgConnection, own: &str) -> Result<bool> {
     if backend(connection).await?.id != own {
         return Ok(true);
     }
     let asked = async {
-        // Where there is no other session to be had, nothing is known.
+        // Without another session there is nothing to compare.
         let mut other = servers.open_to_write("tenure", "").await.ok()?;
         let others = backend(&mut other).await.ok()?.id;
         let after = backend(connection).await.ok()?.id;

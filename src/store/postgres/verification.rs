@@ -1,102 +1,110 @@
-//! Everything about one client.
+//! Reads everything about one client, and counts rows.
 
-use super::PostgresStore;
-use super::session::in_time;
-use crate::store::{Census, Verification};
-use async_trait::async_trait;
 use std::ops::ControlFlow;
-use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::batch::Held;
-use super::history;
-use super::pages::{self, Paged, paged};
+use super::pages::{Paged, paged};
 use super::session::Session;
-use super::sessions::Sessions;
+use super::{PostgresStore, history, pages};
 use crate::domain::{ClientKey, Entry};
 use crate::store::clients::ClientRange;
-use crate::store::rows::{self, JournalRow, SnapshotColumns, TouchesRow};
-use crate::store::{ClientSnapshot, Deadlines, RenewOnlyWindow, Result, SnapshotRow, StoreError, Touches};
+use crate::store::columns::key;
+use crate::store::outbox::JournalRow;
+use crate::store::touches::{TouchesRow, read_touches};
+use crate::store::verification::{ClientRow, CountsRow, DeadlineRow, FacetsRow, read_deadlines};
+use crate::store::{
+    Census, ClientSnapshot, Deadlines, RenewOnlyWindow, Result, SnapshotRow, StoreError, Touches,
+    Verification,
+};
 
 #[async_trait]
 impl Verification for PostgresStore {
+    /// Also searches the event log and the deadlines: a client's row may be missing. In the log the query skips from
+    /// client to client through the index; `select distinct` would read every event.
     async fn keys(
         &self,
         partner: Option<&str>,
         after: Option<&ClientKey>,
         limit: u32,
     ) -> Result<Vec<ClientKey>> {
-        in_time(self.limit, keys(&self.pool, partner, after, limit)).await
+        self.in_time(async {
+            let range = ClientRange::of(partner, after);
+            let keys: Vec<(String, String)> = sqlx::query_as(
+                "with recursive logged as (
+                     (select partner, client from events
+                      where (partner, client) > ($1, $2) and partner <= $3
+                      order by partner, client limit 1)
+                     union all
+                     select next.partner, next.client
+                     from logged
+                     cross join lateral (
+                         select partner, client from events
+                         where (partner, client) > (logged.partner, logged.client) and partner <= $3
+                         order by partner, client limit 1
+                     ) next
+                 )
+                 (select partner, client from clients
+                  where (partner, client) > ($1, $2) and partner <= $3
+                  order by partner, client limit $4)
+                 union
+                 (select partner, client from logged limit $4)
+                 union
+                 (select distinct partner, client from deadlines
+                  where (partner, client) > ($1, $2) and partner <= $3
+                  order by partner, client limit $4)
+                 order by partner, client
+                 limit $4",
+            )
+            .bind(range.after_partner)
+            .bind(range.after_client)
+            .bind(range.last_partner)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            Ok(keys
+                .iter()
+                .map(|(partner, client)| key(partner, client))
+                .collect())
+        })
+        .await
     }
 
     async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
-        one(&self.pool, self.limit, key).await
+        let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
+        let mut session = Session::begin_reading(&self.pool, self.limit, begin).await?;
+        let snapshot = read(&mut session, key).await?;
+        session.end("commit").await?;
+        Ok(snapshot)
     }
 
     async fn census(&self) -> Result<Census> {
-        in_time(self.limit, census(&self.pool)).await
+        self.in_time(async {
+            let facets: Vec<FacetsRow> = sqlx::query_as(
+                "select link, service, access, count(*) as clients
+                 from clients
+                 where link is not null
+                 group by link, service, access",
+            )
+            .fetch_all(&self.pool)
+            .await?;
+            let counts: CountsRow = sqlx::query_as(
+                "select (select count(*) from events) as events,
+                        (select count(*) from journal) as journal,
+                        (select count(*) from dead_letters where status = 'open' and retry_at is null) as dead_letters_open",
+            )
+            .fetch_one(&self.pool)
+            .await?;
+            Ok(Census::of(facets, &counts))
+        })
+        .await
     }
 }
 
-/// Of the log and of the deadlines too: a client's row may be missing. In the log the query goes from client to client
-/// through the index; `select distinct` would read every event of each.
-pub(super) async fn keys(
-    pool: &Sessions,
-    partner: Option<&str>,
-    after: Option<&ClientKey>,
-    limit: u32,
-) -> Result<Vec<ClientKey>> {
-    let range = ClientRange::of(partner, after);
-    let keys: Vec<(String, String)> = sqlx::query_as(
-        "with recursive logged as (
-             (select partner, client from events
-              where (partner, client) > ($1, $2) and partner <= $3
-              order by partner, client limit 1)
-             union all
-             select next.partner, next.client
-             from logged
-             cross join lateral (
-                 select partner, client from events
-                 where (partner, client) > (logged.partner, logged.client) and partner <= $3
-                 order by partner, client limit 1
-             ) next
-         )
-         (select partner, client from clients
-          where (partner, client) > ($1, $2) and partner <= $3
-          order by partner, client limit $4)
-         union
-         (select partner, client from logged limit $4)
-         union
-         (select distinct partner, client from deadlines
-          where (partner, client) > ($1, $2) and partner <= $3
-          order by partner, client limit $4)
-         order by partner, client
-         limit $4",
-    )
-    .bind(range.after_partner)
-    .bind(range.after_client)
-    .bind(range.last_partner)
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    Ok(keys
-        .iter()
-        .map(|(partner, client)| rows::key(partner, client))
-        .collect())
-}
-
-/// As of one moment.
-pub(super) async fn one(pool: &Sessions, limit: Duration, key: &ClientKey) -> Result<ClientSnapshot> {
-    let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
-    let mut session = Session::begin_reading(pool, limit, begin).await?;
-    let snapshot = read(&mut session, key).await?;
-    session.end("commit").await?;
-    Ok(snapshot)
-}
-
-/// Once the client is ours. A transaction that began later and was faster is a conflict, as in `lock`.
+/// Locks the client first. As in `lock`, a faster transaction that began later is a conflict.
 pub(super) async fn locked(
     session: &mut Session,
     key: &ClientKey,
@@ -141,7 +149,7 @@ async fn lock(connection: &mut PgConnection, key: &ClientKey, held: &mut Held) -
     Ok(())
 }
 
-/// The row and what is small beside it in one go, what grows with the history in pages.
+/// Reads the row and the other small parts in one round trip, and in pages what grows with the history.
 async fn read(session: &mut Session, key: &ClientKey) -> Result<ClientSnapshot> {
     let (connection, debt) = session.lend()?;
     let small = async {
@@ -166,7 +174,7 @@ async fn read(session: &mut Session, key: &ClientKey) -> Result<ClientSnapshot> 
 }
 
 async fn row(connection: &mut PgConnection, key: &ClientKey) -> Result<Option<SnapshotRow>> {
-    let row: Option<SnapshotColumns<DateTime<Utc>>> = sqlx::query_as(
+    let row: Option<ClientRow<DateTime<Utc>>> = sqlx::query_as(
         "select version, doc::text, name, name_key, link, service, access, as_of
          from clients
          where partner = $1 and client = $2",
@@ -175,7 +183,7 @@ async fn row(connection: &mut PgConnection, key: &ClientKey) -> Result<Option<Sn
     .bind(&*key.client)
     .fetch_optional(connection)
     .await?;
-    row.map(|row| rows::snapshot_row(key, row)).transpose()
+    row.map(|row| row.read(key)).transpose()
 }
 
 async fn touches(
@@ -190,11 +198,11 @@ async fn touches(
     .bind(&*key.client)
     .fetch_optional(connection)
     .await?;
-    rows::touches_row(key, row)
+    read_touches(key, row)
 }
 
 async fn deadlines(connection: &mut PgConnection, key: &ClientKey) -> Result<Deadlines> {
-    let deadlines: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
+    let deadlines: Vec<DeadlineRow<DateTime<Utc>>> = sqlx::query_as(
         "select sweep, due_at from deadlines
          where partner = $1 and client = $2",
     )
@@ -202,7 +210,7 @@ async fn deadlines(connection: &mut PgConnection, key: &ClientKey) -> Result<Dea
     .bind(&*key.client)
     .fetch_all(connection)
     .await?;
-    rows::deadlines(key, deadlines)
+    read_deadlines(key, deadlines)
 }
 
 const JOURNAL: Paged = paged!(
@@ -226,7 +234,7 @@ async fn journal(session: &mut Session, key: &ClientKey) -> Result<Vec<Entry>> {
         std::slice::from_ref(key),
         i64::MAX,
         |line: JournalRow<DateTime<Utc>>| {
-            entries.push(rows::recorded(line)?.entry);
+            entries.push(line.read()?.entry);
             Ok(ControlFlow::Continue(()))
         },
     )
@@ -243,7 +251,7 @@ const RECEIVED: Paged = paged!(
      ) e"
 );
 
-/// A client that came after the lines that were pruned still has all of its own.
+/// A client whose first event came after the pruned lines still has all of its own lines.
 async fn is_pruned(session: &mut Session, key: &ClientKey) -> Result<bool> {
     let (connection, debt) = session.lend()?;
     let pruned_before = async {
@@ -271,27 +279,4 @@ async fn is_pruned(session: &mut Session, key: &ClientKey) -> Result<bool> {
     )
     .await?;
     Ok(is_pruned)
-}
-
-pub(super) async fn census(pool: &Sessions) -> Result<Census> {
-    let facets = sqlx::query_as(
-        "select link, service, access, count(*)
-         from clients
-         where link is not null
-         group by link, service, access",
-    )
-    .fetch_all(pool)
-    .await?;
-    let (events, journal, dead_letters_open) = sqlx::query_as(
-        "select (select count(*) from events),
-                (select count(*) from journal),
-                (select count(*) from dead_letters where status = 'open' and retry_at is null)",
-    )
-    .fetch_one(pool)
-    .await?;
-    let mut census = rows::census(facets);
-    census.events = events;
-    census.journal = journal;
-    census.dead_letters_open = dead_letters_open;
-    Ok(census)
 }

@@ -1,11 +1,10 @@
-//! One batch: read, write, commit. Whoever has begun is alone: there is nothing more to lock.
+//! A batch: reads, writes and commits in one transaction. It holds SQLite's write lock, so there is nothing more to
+//! lock.
 
-use super::SqliteStore;
-use crate::store::{BatchLimits, BatchRead, BatchWrite, Transactions};
-use async_trait::async_trait;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
@@ -13,11 +12,13 @@ use super::identity::Identity;
 use super::session::Transaction;
 use super::turn::Turns;
 use super::upkeep::min_writer;
-use super::{MIGRATIONS, history, lanes, many, policies, renew, sweeps, verification, write};
+use super::{MIGRATIONS, SqliteStore, history, lanes, many, policies, sweeps, touches, verification, write};
 use crate::domain::{ClientKey, Policy};
-use crate::store::rows;
+use crate::store::clients::stored;
+use crate::store::columns::{key, row};
 use crate::store::{
-    Batch, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim, Renewal, Result, Stored,
+    Batch, BatchLimits, BatchRead, BatchWrite, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim,
+    Renewal, Result, Stored, Transactions,
 };
 
 #[async_trait]
@@ -27,7 +28,7 @@ impl Transactions for SqliteStore {
         Ok(Box::new(self.in_turn(begun).await?))
     }
 
-    /// What takes time is the pages: a transaction writes each of them once, for however many events.
+    /// Pages cost most of the time. A transaction writes each page once, for any number of events.
     fn batch_limits(&self) -> BatchLimits {
         BatchLimits {
             events_per_part: 1_000,
@@ -43,15 +44,15 @@ pub(super) struct SqliteBatch {
     held: Held,
 }
 
-/// What a transaction knows of the rows of clients that it has read.
+/// What the transaction knows about the rows of clients that it has read.
 #[derive(Default)]
 pub(super) struct Held(HashMap<ClientKey, HeldRow>);
 
 pub(super) struct HeldRow {
-    /// The row's id, which stays the same while this transaction lasts.
+    /// The row's id. It cannot change during the transaction.
     pub place: i64,
     pub name_key: Option<String>,
-    /// Whether a quiet stretch of it is known.
+    /// Whether the client is in a renew-only window.
     pub is_renew_only: bool,
 }
 
@@ -68,7 +69,7 @@ impl Held {
 impl SqliteBatch {
     pub(super) async fn begin(writer: &SqlitePool, turns: &Turns, identity: &Arc<Identity>) -> Result<Self> {
         let mut transaction = Transaction::begin(writer).await?;
-        // Nobody else can write now, nor migrate.
+        // No other process can write or migrate now.
         MIGRATIONS.may_write(min_writer(&mut *transaction).await?)?;
         Ok(Self {
             turns: turns.clone(),
@@ -79,17 +80,19 @@ impl SqliteBatch {
     }
 }
 
-/// `partner, client, version, doc, open_run, rowid, name_key, quiet_before is not null`
-type LockedRow = (
-    String,
-    String,
-    i64,
-    String,
-    Option<Vec<u8>>,
-    i64,
-    Option<String>,
-    bool,
-);
+row! {
+    /// A client that is read for writing. `rowid` identifies its row until the transaction ends.
+    LockedRow {
+        partner: String,
+        client: String,
+        version: i64,
+        doc: String,
+        open_run: Option<Vec<u8>>,
+        rowid: i64,
+        name_key: Option<String>,
+        is_quiet: bool,
+    }
+}
 
 #[async_trait]
 impl BatchRead for SqliteBatch {
@@ -113,7 +116,7 @@ impl BatchRead for SqliteBatch {
             &mut self.transaction,
             many!(
                 "select c.partner, c.client, c.version, c.doc, t.open_run, c.rowid, c.name_key,
-                        t.quiet_before is not null
+                        t.quiet_before is not null as is_quiet
                  from (values " each "(?, ?)" ") k
                  cross join clients c on c.partner = k.column1 and c.client = k.column2
                  left join touches t on t.partner = c.partner and t.client = c.client"
@@ -123,14 +126,15 @@ impl BatchRead for SqliteBatch {
         )
         .await?;
         let mut locked = Vec::with_capacity(clients.len());
-        for (partner, client, version, doc, open, place, name_key, is_renew_only) in clients {
-            let stored = rows::stored(rows::key(&partner, &client), version, &doc, open.as_deref())?;
-            let row = HeldRow {
-                place,
-                name_key,
-                is_renew_only,
+        for row in clients {
+            let key = key(&row.partner, &row.client);
+            let stored = stored(key, row.version, &row.doc, row.open_run.as_deref())?;
+            let held = HeldRow {
+                place: row.rowid,
+                name_key: row.name_key,
+                is_renew_only: row.is_quiet,
             };
-            self.held.add(stored.key.clone(), row);
+            self.held.add(stored.key.clone(), held);
             locked.push(stored);
         }
         locked.sort_by(|a, b| a.key.cmp(&b.key));
@@ -150,7 +154,7 @@ impl BatchRead for SqliteBatch {
         )
         .await?;
         let claim = |(partner, name_key, client): (String, String, String)| {
-            let key = rows::key(&partner, &client);
+            let key = key(&partner, &client);
             let partner = partner.into();
             (NameClaim { partner, name_key }, key)
         };
@@ -193,12 +197,12 @@ impl BatchWrite for SqliteBatch {
     }
 
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
-        renew::renew(&mut self.transaction, renewals, policies).await
+        touches::renew(&mut self.transaction, renewals, policies).await
     }
 
     async fn write(&mut self, commit: &Commit) -> Result<()> {
         write::all(&mut self.transaction, commit, &mut self.held).await?;
-        // Names and quiet stretches may be others now.
+        // The write may have changed names and renew-only windows.
         self.held = Held::default();
         Ok(())
     }

@@ -1,14 +1,15 @@
-//! The rows of clients that a commit writes.
+//! Writes the rows of clients.
 
 use sqlx::SqliteConnection;
 
 use super::batch::{Held, HeldRow};
 use super::{many, micros};
-use crate::store::rows::{self, ClientColumns, json};
+use crate::store::columns::{json, key, row};
+use crate::store::commit::{ClientColumns, expect_written};
 use crate::store::{ClientWrite, Result};
 
-/// Every client must still be as it was read, or not be there if it was not. Those that are there come first: they may
-/// give up a name that a new one takes.
+/// Every client must still have the version that was read, or still be missing. Existing clients come first: they may
+/// free a name that a new one takes.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     writes: &[ClientWrite],
@@ -16,7 +17,7 @@ pub(super) async fn write(
 ) -> Result<()> {
     let (known, new): (Vec<_>, Vec<_>) = writes.iter().partition(|write| write.read_version > 0);
     look_up(connection, &known, held).await?;
-    // One that is not there any more is written nowhere, which is a conflict.
+    // A removed client matches no row, which is a conflict.
     let known: Vec<_> = known
         .into_iter()
         .filter_map(|write| Some((held.of(&write.key)?, write)))
@@ -30,19 +31,29 @@ pub(super) async fn write(
     let mut written = update(connection, &known).await?;
     take_names(connection, &renamed).await?;
     written += insert(connection, &new).await?;
-    rows::expect_written(written, writes)
+    expect_written(written, writes)
 }
 
-/// Where clients are that this transaction writes without having read them in [`super::batch`].
+row! {
+    PlaceRow {
+        partner: String,
+        client: String,
+        rowid: i64,
+        name_key: Option<String>,
+        is_quiet: bool,
+    }
+}
+
+/// Finds the rows of clients that this transaction writes without having locked them.
 async fn look_up(connection: &mut SqliteConnection, writes: &[&ClientWrite], held: &mut Held) -> Result<()> {
     let missing: Vec<_> = writes
         .iter()
         .filter(|write| held.of(&write.key).is_none())
         .collect();
-    let found: Vec<(String, String, i64, Option<String>, bool)> = many::read(
+    let found: Vec<PlaceRow> = many::read(
         connection,
         many!(
-            "select c.partner, c.client, c.rowid, c.name_key, t.quiet_before is not null
+            "select c.partner, c.client, c.rowid, c.name_key, t.quiet_before is not null as is_quiet
              from (values " each "(?, ?)" ") k
              cross join clients c on c.partner = k.column1 and c.client = k.column2
              left join touches t on t.partner = c.partner and t.client = c.client"
@@ -51,18 +62,18 @@ async fn look_up(connection: &mut SqliteConnection, writes: &[&ClientWrite], hel
         |query, write| query.bind(&*write.key.partner).bind(&*write.key.client),
     )
     .await?;
-    for (partner, client, place, name_key, is_renew_only) in found {
+    for found in found {
         let row = HeldRow {
-            place,
-            name_key,
-            is_renew_only,
+            place: found.rowid,
+            name_key: found.name_key,
+            is_renew_only: found.is_quiet,
         };
-        held.add(rows::key(&partner, &client), row);
+        held.add(key(&found.partner, &found.client), row);
     }
     Ok(())
 }
 
-/// Frees the names that may be about to be another's: a name is checked row by row, and two clients may swap theirs.
+/// Frees the names of renamed clients first: SQLite checks uniqueness row by row, and two clients may swap names.
 async fn give_up_names(
     connection: &mut SqliteConnection,
     renamed: &[(&HeldRow, &ClientWrite)],
@@ -86,7 +97,7 @@ async fn give_up_names(
     Ok(())
 }
 
-/// All but the names that are held against others: where one stays the same, its index need not be written.
+/// Updates all columns but `name_key`: an unchanged one must not touch its index.
 async fn update(connection: &mut SqliteConnection, known: &[(&HeldRow, &ClientWrite)]) -> Result<u64> {
     many::write(
         connection,

@@ -1,21 +1,28 @@
-//! Clients, the journal and the rest, as last committed.
+//! Reads clients and their journals.
 
-use super::{SqliteStore, history};
-use crate::store::Clients;
-use crate::store::Logged;
 use async_trait::async_trait;
-use sqlx::sqlite::SqlitePool;
 
-use super::micros;
+use super::{SqliteStore, history, micros};
 use crate::domain::ClientKey;
-use crate::store::clients::ClientRange;
-use crate::store::rows::{self, JournalRow, StoredRow, json};
-use crate::store::{ClientFilter, Recorded, Result, Stored};
+use crate::store::clients::{ClientRange, StoredRow};
+use crate::store::columns::json;
+use crate::store::outbox::JournalRow;
+use crate::store::{ClientFilter, Clients, Logged, Recorded, Result, Stored};
 
 #[async_trait]
 impl Clients for SqliteStore {
     async fn client(&self, key: &ClientKey) -> Result<Option<Stored>> {
-        client(&self.readers, key).await
+        let client: Option<StoredRow> = sqlx::query_as(
+            "select c.partner, c.client, c.version, c.doc, t.open_run
+             from clients c
+             left join touches t on t.partner = c.partner and t.client = c.client
+             where c.partner = ?1 and c.client = ?2",
+        )
+        .bind(&*key.partner)
+        .bind(&*key.client)
+        .fetch_optional(&self.readers)
+        .await?;
+        client.map(StoredRow::read).transpose()
     }
 
     async fn clients(
@@ -24,7 +31,31 @@ impl Clients for SqliteStore {
         after: Option<&ClientKey>,
         limit: u32,
     ) -> Result<Vec<Stored>> {
-        clients(&self.readers, filter, after, limit).await
+        let range = ClientRange::of(filter.partner.as_deref(), after);
+        let clients: Vec<StoredRow> = sqlx::query_as(
+            "select c.partner, c.client, c.version, c.doc, t.open_run
+             from clients c
+             left join touches t on t.partner = c.partner and t.client = c.client
+             where (c.partner, c.client) > (?1, ?2) and c.partner <= ?3
+               and c.link is not null
+               and (?4 = '[]' or c.link in (select value from json_each(?4)))
+               and (?5 = '[]' or c.service in (select value from json_each(?5)))
+               and (?6 = '[]' or c.access in (select value from json_each(?6)))
+               and (?7 is null or c.as_of > ?7)
+             order by c.partner, c.client
+             limit ?8",
+        )
+        .bind(range.after_partner)
+        .bind(range.after_client)
+        .bind(range.last_partner)
+        .bind(json(&filter.links))
+        .bind(json(&filter.services))
+        .bind(json(&filter.access))
+        .bind(filter.beyond.map(micros))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        clients.into_iter().map(StoredRow::read).collect()
     }
 
     async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>> {
@@ -32,75 +63,19 @@ impl Clients for SqliteStore {
     }
 
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
-        journal(&self.readers, key, after, limit).await
+        let lines: Vec<JournalRow<i64>> = sqlx::query_as(
+            "select 0 as xid, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
+             from journal
+             where partner = ?1 and client = ?2 and seq > ?3
+             order by seq
+             limit ?4",
+        )
+        .bind(&*key.partner)
+        .bind(&*key.client)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        lines.into_iter().map(JournalRow::read).collect()
     }
-}
-
-pub(super) async fn client(readers: &SqlitePool, key: &ClientKey) -> Result<Option<Stored>> {
-    let client: Option<StoredRow> = sqlx::query_as(
-        "select c.partner, c.client, c.version, c.doc, t.open_run
-         from clients c
-         left join touches t on t.partner = c.partner and t.client = c.client
-         where c.partner = ?1 and c.client = ?2",
-    )
-    .bind(&*key.partner)
-    .bind(&*key.client)
-    .fetch_optional(readers)
-    .await?;
-    client.map(rows::stored_row).transpose()
-}
-
-pub(super) async fn clients(
-    readers: &SqlitePool,
-    filter: &ClientFilter,
-    after: Option<&ClientKey>,
-    limit: u32,
-) -> Result<Vec<Stored>> {
-    let range = ClientRange::of(filter.partner.as_deref(), after);
-    let clients: Vec<StoredRow> = sqlx::query_as(
-        "select c.partner, c.client, c.version, c.doc, t.open_run
-         from clients c
-         left join touches t on t.partner = c.partner and t.client = c.client
-         where (c.partner, c.client) > (?1, ?2) and c.partner <= ?3
-           and c.link is not null
-           and (?4 = '[]' or c.link in (select value from json_each(?4)))
-           and (?5 = '[]' or c.service in (select value from json_each(?5)))
-           and (?6 = '[]' or c.access in (select value from json_each(?6)))
-           and (?7 is null or c.as_of > ?7)
-         order by c.partner, c.client
-         limit ?8",
-    )
-    .bind(range.after_partner)
-    .bind(range.after_client)
-    .bind(range.last_partner)
-    .bind(json(&filter.links))
-    .bind(json(&filter.services))
-    .bind(json(&filter.access))
-    .bind(filter.beyond.map(micros))
-    .bind(i64::from(limit))
-    .fetch_all(readers)
-    .await?;
-    clients.into_iter().map(rows::stored_row).collect()
-}
-
-pub(super) async fn journal(
-    readers: &SqlitePool,
-    key: &ClientKey,
-    after: i64,
-    limit: u32,
-) -> Result<Vec<Recorded>> {
-    let lines: Vec<JournalRow<i64>> = sqlx::query_as(
-        "select 0, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
-         from journal
-         where partner = ?1 and client = ?2 and seq > ?3
-         order by seq
-         limit ?4",
-    )
-    .bind(&*key.partner)
-    .bind(&*key.client)
-    .bind(after)
-    .bind(i64::from(limit))
-    .fetch_all(readers)
-    .await?;
-    lines.into_iter().map(rows::recorded).collect()
 }

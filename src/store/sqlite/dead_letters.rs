@@ -1,17 +1,16 @@
-//! Dead letters.
+//! Reads, redrives and writes dead letters.
 
-use super::SqliteStore;
-use crate::store::DeadLetters;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
-use sqlx::sqlite::SqlitePool;
 
-use super::micros;
+use super::{SqliteStore, micros};
+use crate::store::columns::{json, text};
 use crate::store::dead_letter::{believable, sightings};
-use crate::store::rows::{self, DeadLineRow, DeadRow, json, text};
+use crate::store::dead_letters::{DeadLetterRow, SummaryRow};
 use crate::store::{
-    DeadLetter, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, Result, hex,
+    DeadLetter, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, Result,
+    hex,
 };
 
 #[async_trait]
@@ -22,11 +21,35 @@ impl DeadLetters for SqliteStore {
         after: i64,
         limit: u32,
     ) -> Result<Vec<DeadLetterSummary>> {
-        list(&self.readers, filter, after, limit).await
+        let dead_letters: Vec<SummaryRow<i64>> = sqlx::query_as(
+            "select id, origin, content_type, reason, status,
+                    coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
+                    last_seen_at, settled_at, redriven_at, came_of, retry_at
+             from dead_letters
+             where id > ?1 and (?2 is null or status = ?2)
+             order by id
+             limit ?3",
+        )
+        .bind(after)
+        .bind(filter.status.map(DeadLetterStatus::as_str))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        dead_letters.into_iter().map(SummaryRow::read).collect()
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterRecord>> {
-        one(&self.readers, id).await
+        let dead_letter: Option<DeadLetterRow<i64>> = sqlx::query_as(
+            "select id, origin, content_type, reason, status,
+                    coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
+                    last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
+             from dead_letters
+             where id = ?1",
+        )
+        .bind(id)
+        .fetch_optional(&self.readers)
+        .await?;
+        dead_letter.map(DeadLetterRow::read).transpose()
     }
 
     async fn resolve_dead_letter(
@@ -35,7 +58,21 @@ impl DeadLetters for SqliteStore {
         status: DeadLetterStatus,
         at: DateTime<Utc>,
     ) -> Result<bool> {
-        self.in_turn(mark(&self.writer, id, status, at)).await
+        self.in_turn(async {
+            let resolved_at = (status != DeadLetterStatus::Open).then_some(micros(at));
+            let marked = sqlx::query(
+                "update dead_letters
+                 set status = ?2, settled_at = ?3
+                 where id = ?1",
+            )
+            .bind(id)
+            .bind(status.as_str())
+            .bind(resolved_at)
+            .execute(&self.writer)
+            .await?;
+            Ok(marked.rows_affected() > 0)
+        })
+        .await
     }
 
     async fn claim_dead_letter(
@@ -44,7 +81,24 @@ impl DeadLetters for SqliteStore {
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> Result<Option<DeadLetterRecord>> {
-        self.in_turn(claim(&self.writer, id, now, until)).await
+        self.in_turn(async {
+            let dead_letter: Option<DeadLetterRow<i64>> = sqlx::query_as(
+                "update dead_letters
+                 set claimed_until = ?3
+                 where id = ?1 and status <> 'redriven' and (claimed_until is null or claimed_until <= ?2 or claimed_until > ?4)
+                 returning id, origin, content_type, reason, status,
+                           coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
+                           last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
+            )
+            .bind(id)
+            .bind(micros(now))
+            .bind(micros(until))
+            .bind(micros(believable(now, until)))
+            .fetch_optional(&self.writer)
+            .await?;
+            dead_letter.map(DeadLetterRow::read).transpose()
+        })
+        .await
     }
 
     async fn claim_deferred(
@@ -53,8 +107,30 @@ impl DeadLetters for SqliteStore {
         until: DateTime<Utc>,
         limit: u32,
     ) -> Result<Vec<DeadLetterRecord>> {
-        self.in_turn(claim_deferred(&self.writer, now, until, limit))
-            .await
+        self.in_turn(async {
+            let dead_letters: Vec<DeadLetterRow<i64>> = sqlx::query_as(
+                "update dead_letters
+                 set claimed_until = ?2
+                 where id in (
+                     select id from dead_letters
+                     where status = 'open' and retry_at <= ?1
+                       and (claimed_until is null or claimed_until <= ?1 or claimed_until > ?3)
+                     order by retry_at
+                     limit ?4
+                 )
+                 returning id, origin, content_type, reason, status,
+                           coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
+                           last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
+            )
+            .bind(micros(now))
+            .bind(micros(until))
+            .bind(micros(believable(now, until)))
+            .bind(i64::from(limit))
+            .fetch_all(&self.writer)
+            .await?;
+            dead_letters.into_iter().map(DeadLetterRow::read).collect()
+        })
+        .await
     }
 
     async fn end_redrive(
@@ -64,17 +140,45 @@ impl DeadLetters for SqliteStore {
         redrive_outcome: &str,
         at: DateTime<Utc>,
     ) -> Result<()> {
-        self.in_turn(resolve(&self.writer, id, failed, redrive_outcome, at))
-            .await
+        self.in_turn(async {
+            sqlx::query(
+                "update dead_letters
+                 set claimed_until = null, redriven_at = ?4, came_of = ?3,
+                     status = case when ?2 then status else 'redriven' end,
+                     settled_at = case when ?2 then settled_at else ?4 end
+                 where id = ?1",
+            )
+            .bind(id)
+            .bind(failed)
+            .bind(text(redrive_outcome))
+            .bind(micros(at))
+            .execute(&self.writer)
+            .await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn end_redrives(&self, done: &[(i64, String)], at: DateTime<Utc>) -> Result<()> {
-        self.in_turn(end_redrives(&self.writer, done, at)).await
+        self.in_turn(async {
+            let done: Vec<(i64, String)> = done.iter().map(|(id, what)| (*id, text(what))).collect();
+            sqlx::query(
+                "update dead_letters
+                 set claimed_until = null, redriven_at = ?2, came_of = d.value ->> 1, status = 'redriven', settled_at = ?2
+                 from json_each(?1) d
+                 where dead_letters.id = d.value ->> 0",
+            )
+            .bind(json(&done))
+            .bind(micros(at))
+            .execute(&self.writer)
+            .await?;
+            Ok(())
+        })
+        .await
     }
 }
 
-/// Keeps letters; one that is here already is seen again, and open again if it had been redriven. A
-/// discarded one stays discarded.
+/// Writes dead letters. A known one is counted again, and reopened if it was redriven. A discarded one stays discarded.
 pub(super) async fn put(
     connection: &mut SqliteConnection,
     dead_letters: &[DeadLetter],
@@ -87,7 +191,7 @@ pub(super) async fn put(
         .iter()
         .map(|sighting| {
             let dead_letter = sighting.dead_letter;
-            (
+            serde_json::json!([
                 hex(&sighting.digest),
                 text(&dead_letter.origin),
                 dead_letter.content_type.as_deref().map(text),
@@ -97,7 +201,7 @@ pub(super) async fn put(
                 sighting.times,
                 sighting.bytes(),
                 dead_letter.retry_at.map(micros),
-            )
+            ])
         })
         .collect();
     sqlx::query(
@@ -119,153 +223,6 @@ pub(super) async fn put(
     .bind(json(&lines))
     .bind(at)
     .execute(connection)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn list(
-    readers: &SqlitePool,
-    filter: &DeadLetterFilter,
-    after: i64,
-    limit: u32,
-) -> Result<Vec<DeadLetterSummary>> {
-    let dead_letters: Vec<DeadLineRow<i64>> = sqlx::query_as(
-        "select id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen,
-                first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at
-         from dead_letters
-         where id > ?1 and (?2 is null or status = ?2)
-         order by id
-         limit ?3",
-    )
-    .bind(after)
-    .bind(filter.status.map(DeadLetterStatus::as_str))
-    .bind(i64::from(limit))
-    .fetch_all(readers)
-    .await?;
-    dead_letters.into_iter().map(rows::dead_line).collect()
-}
-
-pub(super) async fn one(readers: &SqlitePool, id: i64) -> Result<Option<DeadLetterRecord>> {
-    let dead_letter: Option<DeadRow<i64>> = sqlx::query_as(
-        "select id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen, first_seen_at,
-                last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
-         from dead_letters
-         where id = ?1",
-    )
-    .bind(id)
-    .fetch_optional(readers)
-    .await?;
-    dead_letter.map(rows::dead).transpose()
-}
-
-pub(super) async fn claim(
-    writer: &SqlitePool,
-    id: i64,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-) -> Result<Option<DeadLetterRecord>> {
-    let dead_letter: Option<DeadRow<i64>> = sqlx::query_as(
-        "update dead_letters
-         set claimed_until = ?3
-         where id = ?1 and status <> 'redriven' and (claimed_until is null or claimed_until <= ?2 or claimed_until > ?4)
-         returning id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen,
-                   first_seen_at, last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
-    )
-    .bind(id)
-    .bind(micros(now))
-    .bind(micros(until))
-    .bind(micros(believable(now, until)))
-    .fetch_optional(writer)
-    .await?;
-    dead_letter.map(rows::dead).transpose()
-}
-
-pub(super) async fn resolve(
-    writer: &SqlitePool,
-    id: i64,
-    failed: bool,
-    redrive_outcome: &str,
-    at: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query(
-        "update dead_letters
-         set claimed_until = null, redriven_at = ?4, came_of = ?3,
-             status = case when ?2 then status else 'redriven' end,
-             settled_at = case when ?2 then settled_at else ?4 end
-         where id = ?1",
-    )
-    .bind(id)
-    .bind(failed)
-    .bind(text(redrive_outcome))
-    .bind(micros(at))
-    .execute(writer)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn mark(
-    writer: &SqlitePool,
-    id: i64,
-    status: DeadLetterStatus,
-    at: DateTime<Utc>,
-) -> Result<bool> {
-    let resolved_at = (status != DeadLetterStatus::Open).then_some(micros(at));
-    let marked = sqlx::query(
-        "update dead_letters
-         set status = ?2, settled_at = ?3
-         where id = ?1",
-    )
-    .bind(id)
-    .bind(status.as_str())
-    .bind(resolved_at)
-    .execute(writer)
-    .await?;
-    Ok(marked.rows_affected() > 0)
-}
-
-pub(super) async fn claim_deferred(
-    writer: &SqlitePool,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    limit: u32,
-) -> Result<Vec<DeadLetterRecord>> {
-    let dead_letters: Vec<DeadRow<i64>> = sqlx::query_as(
-        "update dead_letters
-         set claimed_until = ?2
-         where id in (
-             select id from dead_letters
-             where status = 'open' and retry_at <= ?1
-               and (claimed_until is null or claimed_until <= ?1 or claimed_until > ?3)
-             order by retry_at
-             limit ?4
-         )
-         returning id, origin, content_type, reason, status, coalesce(bytes, length(body)), times_seen, first_seen_at,
-                   last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
-    )
-    .bind(micros(now))
-    .bind(micros(until))
-    .bind(micros(believable(now, until)))
-    .bind(i64::from(limit))
-    .fetch_all(writer)
-    .await?;
-    dead_letters.into_iter().map(rows::dead).collect()
-}
-
-pub(super) async fn end_redrives(
-    writer: &SqlitePool,
-    done: &[(i64, String)],
-    at: DateTime<Utc>,
-) -> Result<()> {
-    let done: Vec<(i64, String)> = done.iter().map(|(id, what)| (*id, text(what))).collect();
-    sqlx::query(
-        "update dead_letters
-         set claimed_until = null, redriven_at = ?2, came_of = d.value ->> 1, status = 'redriven', settled_at = ?2
-         from json_each(?1) d
-         where dead_letters.id = d.value ->> 0",
-    )
-    .bind(json(&done))
-    .bind(micros(at))
-    .execute(writer)
     .await?;
     Ok(())
 }

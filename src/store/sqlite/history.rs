@@ -1,4 +1,4 @@
-//! Histories: events from the log, and touches out of their runs.
+//! Reads histories: events from the log, and touches from their runs.
 
 use std::collections::HashMap;
 
@@ -6,20 +6,21 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqlitePool;
 
 use crate::domain::ClientKey;
-use crate::store::rows::{self, LoggedRow, json};
-use crate::store::touches::RUN_LENGTH;
+use crate::store::clients::{LoggedRow, sort_history};
+use crate::store::columns::{json, key};
+use crate::store::touches::{RUN_LENGTH, read_run};
 use crate::store::{Logged, Result};
 
-/// The history of one client, as of one moment.
+/// The history of one client, from one database snapshot.
 pub(super) async fn of_one(readers: &SqlitePool, key: &ClientKey) -> Result<Vec<Logged>> {
-    // Touches move from the open run to a closed one: both must be read as of the same moment.
+    // Touches move from the open run to a closed one, so one snapshot must cover both.
     let mut transaction = readers.begin().await?;
     let mut histories = of(&mut transaction, std::slice::from_ref(key)).await?;
     transaction.commit().await?;
     Ok(histories.remove(key).unwrap_or_default())
 }
 
-/// The histories of clients, in a transaction. Each key has one, if an empty one.
+/// The histories of clients, in a transaction. Each key has an entry, an empty one too.
 pub(super) async fn of(
     connection: &mut SqliteConnection,
     keys: &[ClientKey],
@@ -28,7 +29,7 @@ pub(super) async fn of(
         keys.iter().map(|key| (key.clone(), Vec::new())).collect();
     let keys = pairs(keys);
     let events: Vec<LoggedRow<i64>> = sqlx::query_as(
-        "select e.partner, e.client, e.source, e.id, e.type, e.time, e.sequence, e.data, e.reason
+        "select e.partner, e.client, e.source, e.id, e.type as event_type, e.time, e.sequence, e.data, e.reason
          from json_each(?1) k
          cross join events e on e.partner = k.value ->> 0 and e.client = k.value ->> 1",
     )
@@ -36,7 +37,7 @@ pub(super) async fn of(
     .fetch_all(&mut *connection)
     .await?;
     for row in events {
-        let logged = rows::logged(row)?;
+        let logged = row.read()?;
         if let Some(history) = histories.get_mut(&logged.event.key) {
             history.push(logged);
         }
@@ -54,17 +55,17 @@ pub(super) async fn of(
     .fetch_all(connection)
     .await?;
     for (partner, client, run) in runs {
-        let key = rows::key(&partner, &client);
-        let touched = rows::touched(&key, &run)?;
+        let key = key(&partner, &client);
+        let touched = read_run(&key, &run)?;
         if let Some(history) = histories.get_mut(&key) {
             history.extend(touched);
         }
     }
-    histories.values_mut().for_each(rows::sort_history);
+    histories.values_mut().for_each(sort_history);
     Ok(histories)
 }
 
-/// Those of these clients that have no more than so many events, nor runs of touches for more.
+/// The clients with at most `longest` events, and without enough runs of touches for more.
 pub(super) async fn up_to(
     connection: &mut SqliteConnection,
     keys: &[ClientKey],
@@ -88,11 +89,11 @@ pub(super) async fn up_to(
     .await?;
     Ok(short
         .iter()
-        .map(|(partner, client)| rows::key(partner, client))
+        .map(|(partner, client)| key(partner, client))
         .collect())
 }
 
-/// Keys as the JSON argument of a statement: `[[partner, client], …]`.
+/// Keys as a JSON argument of a statement: `[[partner, client], …]`.
 fn pairs(keys: &[ClientKey]) -> String {
     let pairs: Vec<(&str, &str)> = keys.iter().map(|key| (&*key.partner, &*key.client)).collect();
     json(&pairs)

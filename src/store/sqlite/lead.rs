@@ -1,15 +1,16 @@
-//! The relay's lead: a lock on a file beside the database, `tenure.db-relay`.
+//! The relay's lead: a lock on the file `tenure.db-relay`, next to the database.
 //!
 //! The operating system releases the lock when the process ends, however it ends. A row with a lease would outlive its
-//! holder and would depend on two clocks. The lock is not on the database file: closing a second handle on that file would
-//! release SQLite's own locks. Network file systems need no care here: SQLite's write-ahead log does not work on them.
+//! holder, and would depend on two clocks. The lock is not on the database file: closing a second handle on that file
+//! would release SQLite's own locks. Network file systems do not matter: SQLite's write-ahead log does not work on
+//! them.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{fs, io};
 
 use crate::store::{Result, StoreError};
 
@@ -31,7 +32,7 @@ impl Lead {
         }
     }
 
-    /// Takes the lead, or checks that this process still has it. False: another process has it.
+    /// Acquires the lead, or checks that this process still has it. False: another process has it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the lock file cannot be opened or locked.
@@ -46,7 +47,7 @@ impl Lead {
         Ok(held.is_some())
     }
 
-    /// Whether the lead is lost that this process had: somebody removed the lock file.
+    /// Whether this process has lost its lead: somebody removed the lock file.
     pub fn is_lost(&self) -> bool {
         self.held().as_ref().is_some_and(|held| !held.is_in_place())
     }
@@ -54,7 +55,7 @@ impl Lead {
     /// Releases the lead, and removes the file: a closed store is one file.
     pub fn release(&self) {
         if let Some(held) = self.held().take_if(|held| held.is_in_place()) {
-            // Removed while it is locked, so that nobody else's lock is removed. A file that stays does no harm.
+            // Removed while locked, so that no other process's lock is removed. A leftover file does no harm.
             let _ = fs::remove_file(&held.path);
         }
     }
@@ -65,7 +66,7 @@ impl Lead {
 }
 
 impl Held {
-    /// Whether the file that is locked is still the one that others find under its name.
+    /// Whether the locked file is still the one under its name.
     fn is_in_place(&self) -> bool {
         let (Ok(ours), Ok(theirs)) = (self.file.metadata(), fs::metadata(&self.path)) else {
             return false;
@@ -74,7 +75,7 @@ impl Held {
     }
 }
 
-/// Beside the database itself, as SQLite's own files are: workers may know it by different links.
+/// Next to the database itself, as SQLite's own files: workers may use different links to it.
 fn lock_file(database: &Path) -> io::Result<PathBuf> {
     let mut name = OsString::from(database.canonicalize()?);
     name.push("-relay");
@@ -92,7 +93,7 @@ fn try_lock(path: PathBuf) -> io::Result<Option<Held>> {
     match file.try_lock() {
         Ok(()) => {
             let held = Held { file, path };
-            // Whoever had the lead may have removed the file since it was opened here. Then the next attempt makes it anew.
+            // The last leader may have removed the file after it was opened here. Then the next attempt creates it.
             Ok(held.is_in_place().then_some(held))
         }
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -102,8 +103,8 @@ fn try_lock(path: PathBuf) -> io::Result<Option<Held>> {
 
 fn unavailable(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Unavailable(format!(
-        "the relay's lock file beside the database cannot be used: {}: {error}; the worker must be able to write to \
-         the folder, and the file system must support file locks",
+        "the relay's lock file next to the database cannot be used: {}: {error}; let the worker write to the folder, \
+         and use a file system with file locks",
         path.display()
     ))
 }

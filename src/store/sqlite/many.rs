@@ -1,7 +1,7 @@
-//! Statements over many rows, so many at a time.
+//! Statements over many rows, a fixed number at a time.
 //!
-//! Such a statement has a `values` list of a fixed length, so that there is one to prepare, whatever there is to write.
-//! Where there is less, the rows left over are bound to nothing, and so are null: the statement leaves them out.
+//! The `values` list of such a statement has a fixed length, so that one statement is prepared for any number of rows.
+//! Unused rows are unbound, and so null: the statement skips them.
 
 use futures_util::future::join;
 use sqlx::query::{Query, QueryAs};
@@ -10,7 +10,7 @@ use sqlx::{FromRow, SqliteConnection};
 
 use crate::store::Result;
 
-/// Rows in a statement, as [`many`] writes them. With more, a single event would pay for rows that it does not have.
+/// The rows of a statement of [`many`]. With more, a single event would pay for unused rows.
 pub(super) const ROWS: usize = 64;
 
 macro_rules! eight {
@@ -21,8 +21,8 @@ macro_rules! eight {
     };
 }
 
-/// A statement with a list of [`ROWS`] rows that are all like this one: `many!("select … (values " each "(?, ?)" ") …")`.
-/// SQLite calls the columns of such a list `column1`, `column2` …
+/// A statement with a list of [`ROWS`] equal rows: `many!("select … (values " each "(?, ?)" ") …")`.
+/// SQLite names the columns of the list `column1`, `column2` …
 macro_rules! many {
     ($before:literal each $row:literal $after:literal) => {
         concat!($before, eight!(eight!($row)), $after)
@@ -32,7 +32,7 @@ macro_rules! many {
 pub(super) type Bound<'q> = Query<'q, Sqlite, SqliteArguments<'q>>;
 pub(super) type BoundAs<'q, O> = QueryAs<'q, Sqlite, O, SqliteArguments<'q>>;
 
-/// Runs a statement for all of these, and tells how many rows it wrote.
+/// Runs a statement for all items, and returns the number of written rows.
 pub(super) async fn write<T: Sync>(
     connection: &mut SqliteConnection,
     statement: &'static str,
@@ -44,7 +44,7 @@ pub(super) async fn write<T: Sync>(
     let mut next = bound();
     let mut written = 0;
     while let Some(query) = next {
-        // SQLite is at work on a thread of its own: meanwhile the next rows are made ready.
+        // SQLite runs on its own thread. Meanwhile the next rows are bound.
         let (done, following) = join(query.execute(&mut *connection), async { bound() }).await;
         written += done?.rows_affected();
         next = following;
@@ -52,7 +52,7 @@ pub(super) async fn write<T: Sync>(
     Ok(written)
 }
 
-/// Runs a statement for all of these, and returns the rows that it returns.
+/// Runs a statement for all items, and returns its rows.
 pub(super) async fn read<T: Sync, O>(
     connection: &mut SqliteConnection,
     statement: &'static str,

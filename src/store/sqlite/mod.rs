@@ -1,7 +1,8 @@
-//! SQLite: for one machine, without a server. One connection writes, one batch at a time; a few read beside it.
+//! The adapter for SQLite, for one machine without a server. One connection writes, one batch at a time; a few others
+//! read.
 //!
-//! Where many rows are written, a statement has a `values` list: see `many`. Elsewhere several rows go into a statement
-//! as one JSON argument, an array of arrays; bytes among them as hex.
+//! Statements over many rows have a `values` list: see `many`. Other statements take several rows as one JSON argument,
+//! an array of arrays, with bytes as hex.
 
 #[macro_use]
 mod many;
@@ -19,11 +20,11 @@ mod outbox;
 mod policies;
 mod private;
 mod probe;
-mod renew;
 mod retention;
 mod session;
 mod sweeps;
 mod tables;
+mod touches;
 mod turn;
 mod upkeep;
 mod verification;
@@ -39,48 +40,18 @@ use sqlx::sqlite::{
 };
 
 use super::Result;
-use super::schema::Embedded;
+use super::schema::SQLITE as MIGRATIONS;
 use identity::Identity;
 use lead::Lead;
 use turn::Turns;
 
-const MIGRATIONS: Embedded = Embedded(&[
-    (1, "tables", include_str!("../migrations/sqlite/0001_tables.sql")),
-    (
-        2,
-        "lanes and sweeps",
-        include_str!("../migrations/sqlite/0002_lanes_and_sweeps.sql"),
-    ),
-    (
-        3,
-        "retention",
-        include_str!("../migrations/sqlite/0003_retention.sql"),
-    ),
-    (
-        4,
-        "quiet stretches",
-        include_str!("../migrations/sqlite/0004_quiet_stretches.sql"),
-    ),
-    (
-        5,
-        "epochs and writers",
-        include_str!("../migrations/sqlite/0005_epochs_and_writers.sql"),
-    ),
-    (6, "clocks", include_str!("../migrations/sqlite/0006_clocks.sql")),
-    (
-        8,
-        "write probe",
-        include_str!("../migrations/sqlite/0008_write_probe.sql"),
-    ),
-]);
-
-/// How long to wait for another process that writes, or for the batch before.
+/// How long to wait for another writing process, or for the previous batch.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const READERS: u32 = 4;
 
-/// Takes the right to write at once: a transaction that first reads and then wants to write fails when another
-/// has written meanwhile.
+/// Acquires the write lock at once: a transaction that reads first and writes later fails if another has written
+/// meanwhile.
 const BEGIN: &str = "begin immediate";
 
 /// A database in a file.
@@ -94,7 +65,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Names the file; it is opened when it is needed, and made by [`super::Upkeep::migrate`].
+    /// Names the file. It is opened on first use, and created by [`super::Upkeep::migrate`].
     pub fn open(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref().to_owned();
         let lead = Lead::of(&path);
@@ -103,20 +74,20 @@ impl SqliteStore {
             .clone()
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // An event that was acknowledged must outlive a power cut.
+            // An acknowledged event must survive a power failure.
             .synchronous(SqliteSynchronous::Full)
-            // Of a new file. Most of a long batch's pages are changed anyway: with larger ones there are fewer to copy.
+            // For a new file. A long batch changes most pages: larger ones mean fewer to copy.
             .page_size(16 << 10)
-            // In pages. By default each batch would also carry the whole log over into the file: now that waits until
-            // the log is 128 MB, and the pages of several batches are written once.
+            // In pages. By default each batch would also checkpoint the whole log. Now a checkpoint waits for 128 MB of
+            // log, and writes the pages of several batches once.
             .pragma("wal_autocheckpoint", "8000")
-            // Of a log that became longer, in bytes: the rest of the file is given back.
+            // In bytes. A log file that grew longer is truncated to this size.
             .pragma("journal_size_limit", "419430400")
-            // In KiB, where there is so much to hold: pages that a transaction writes stay until its end.
+            // In KiB. Pages that a transaction writes stay in the cache until its end.
             .pragma("cache_size", "-393216")
-            // What a statement writes aside while it runs: in a file it would only cost calls.
+            // Temporary tables of a statement: in a file they would only cost system calls.
             .pragma("temp_store", "memory")
-            // Rows of a statement are read as a whole: whoever returns them need not wait for whoever takes them.
+            // All rows of a statement fit, so SQLite's thread never waits for the reader of the rows.
             .row_buffer_size(2 * many::ROWS);
         let pool = || {
             SqlitePoolOptions::new()
@@ -136,7 +107,7 @@ impl SqliteStore {
         }
     }
 
-    /// Writes when it is our turn, and reports success only if the files are still the ones that were opened.
+    /// Writes in turn, and succeeds only if the open files are still in place.
     async fn in_turn<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
         let _turn = self.turns.acquire(PATIENCE).await;
         self.identity.check_to_write(&self.writer).await?;
@@ -153,7 +124,7 @@ impl SqliteStore {
     }
 }
 
-/// Whether another process holds the file.
+/// Whether another process has locked the file.
 fn is_busy(error: &sqlx::Error) -> bool {
     const SQLITE_BUSY: i32 = 5;
     primary_code(error) == Some(SQLITE_BUSY)
@@ -173,7 +144,7 @@ impl Drop for SqliteStore {
     }
 }
 
-/// A time as it stands in a column: whole microseconds since 1970.
+/// A time as a column stores it: whole microseconds since 1970.
 fn micros(time: DateTime<Utc>) -> i64 {
     time.timestamp_micros()
 }

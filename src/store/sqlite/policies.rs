@@ -1,16 +1,15 @@
-//! Policies, and how far the deadlines of the last one have been computed.
+//! Recorded policies, and the progress of the deadline backfill.
 
-use super::SqliteStore;
-use crate::store::PolicyHistory;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::{SqliteExecutor, SqlitePool};
+use sqlx::sqlite::SqliteExecutor;
 
-use super::micros;
 use super::session::Transaction;
+use super::{SqliteStore, micros};
 use crate::domain::{ClientKey, Policy};
-use crate::store::rows::{self, json};
-use crate::store::{DeadlineBackfill, PolicyReplacement, Result};
+use crate::store::columns::json;
+use crate::store::policies::{BackfillRow, PolicyRow};
+use crate::store::{DeadlineBackfill, PolicyHistory, PolicyReplacement, Result};
 
 #[async_trait]
 impl PolicyHistory for SqliteStore {
@@ -19,100 +18,85 @@ impl PolicyHistory for SqliteStore {
     }
 
     async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, backfill: bool) -> Result<()> {
-        self.in_turn(record(&self.writer, from, policy, backfill)).await
+        self.in_turn(async {
+            let mut transaction = Transaction::begin(&self.writer).await?;
+            sqlx::query(
+                "insert into policies (took_effect_at, policy)
+                 values (?1, ?2)
+                 on conflict (took_effect_at) do update
+                 set policy = excluded.policy",
+            )
+            .bind(micros(from))
+            .bind(json(policy))
+            .execute(&mut *transaction)
+            .await?;
+            if backfill {
+                sqlx::query(
+                    "insert into arming (only_row, policy_from)
+                     values (1, ?1)
+                     on conflict (only_row) do update
+                     set policy_from = excluded.policy_from, partner = null, client = null",
+                )
+                .bind(micros(from))
+                .execute(&mut *transaction)
+                .await?;
+            }
+            transaction.commit().await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn replace_policies(&self, replaced: &[PolicyReplacement]) -> Result<()> {
-        self.in_turn(replace(&self.writer, replaced)).await
+        self.in_turn(async {
+            let mut transaction = Transaction::begin(&self.writer).await?;
+            for one in replaced {
+                sqlx::query("update policies set took_effect_at = ?2, policy = ?3 where took_effect_at = ?1")
+                    .bind(micros(one.from))
+                    .bind(micros(one.to))
+                    .bind(json(&one.policy))
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            transaction.commit().await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn deadline_backfill(&self) -> Result<Option<DeadlineBackfill>> {
-        deadline_backfill(&self.readers).await
+        let deadline_backfill: Option<BackfillRow<i64>> =
+            sqlx::query_as("select policy_from, partner, client from arming")
+                .fetch_optional(&self.readers)
+                .await?;
+        deadline_backfill.map(BackfillRow::read).transpose()
     }
 
     async fn record_backfill(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
-        self.in_turn(record_backfill(&self.writer, policy_from, upto))
-            .await
+        self.in_turn(async {
+            let statement = match upto {
+                Some(key) => {
+                    sqlx::query("update arming set partner = ?2, client = ?3 where policy_from = ?1")
+                        .bind(micros(policy_from))
+                        .bind(&*key.partner)
+                        .bind(&*key.client)
+                }
+                None => sqlx::query("delete from arming where policy_from = ?1").bind(micros(policy_from)),
+            };
+            statement.execute(&self.writer).await?;
+            Ok(())
+        })
+        .await
     }
 }
 
 pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
-    let policies: Vec<(i64, String)> = sqlx::query_as(
+    let policies: Vec<PolicyRow<i64>> = sqlx::query_as(
         "select took_effect_at, policy
          from policies
          order by took_effect_at",
     )
     .fetch_all(executor)
     .await?;
-    policies.into_iter().map(rows::policy).collect()
-}
-
-pub(super) async fn record(
-    writer: &SqlitePool,
-    from: DateTime<Utc>,
-    policy: &Policy,
-    backfill: bool,
-) -> Result<()> {
-    let mut transaction = Transaction::begin(writer).await?;
-    sqlx::query(
-        "insert into policies (took_effect_at, policy)
-         values (?1, ?2)
-         on conflict (took_effect_at) do update
-         set policy = excluded.policy",
-    )
-    .bind(micros(from))
-    .bind(json(policy))
-    .execute(&mut *transaction)
-    .await?;
-    if backfill {
-        sqlx::query(
-            "insert into arming (only_row, policy_from)
-             values (1, ?1)
-             on conflict (only_row) do update
-             set policy_from = excluded.policy_from, partner = null, client = null",
-        )
-        .bind(micros(from))
-        .execute(&mut *transaction)
-        .await?;
-    }
-    transaction.commit().await?;
-    Ok(())
-}
-
-pub(super) async fn replace(writer: &SqlitePool, replaced: &[PolicyReplacement]) -> Result<()> {
-    let mut transaction = Transaction::begin(writer).await?;
-    for one in replaced {
-        sqlx::query("update policies set took_effect_at = ?2, policy = ?3 where took_effect_at = ?1")
-            .bind(micros(one.from))
-            .bind(micros(one.to))
-            .bind(json(&one.policy))
-            .execute(&mut *transaction)
-            .await?;
-    }
-    transaction.commit().await?;
-    Ok(())
-}
-
-pub(super) async fn deadline_backfill(readers: &SqlitePool) -> Result<Option<DeadlineBackfill>> {
-    let deadline_backfill: Option<(i64, Option<String>, Option<String>)> =
-        sqlx::query_as("select policy_from, partner, client from arming")
-            .fetch_optional(readers)
-            .await?;
-    deadline_backfill.map(rows::deadline_backfill).transpose()
-}
-
-pub(super) async fn record_backfill(
-    writer: &SqlitePool,
-    policy_from: DateTime<Utc>,
-    upto: Option<&ClientKey>,
-) -> Result<()> {
-    let statement = match upto {
-        Some(key) => sqlx::query("update arming set partner = ?2, client = ?3 where policy_from = ?1")
-            .bind(micros(policy_from))
-            .bind(&*key.partner)
-            .bind(&*key.client),
-        None => sqlx::query("delete from arming where policy_from = ?1").bind(micros(policy_from)),
-    };
-    statement.execute(writer).await?;
-    Ok(())
+    policies.into_iter().map(PolicyRow::read).collect()
 }

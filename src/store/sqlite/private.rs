@@ -1,14 +1,15 @@
-//! Who may read the file: the user that Tenure runs as, and nobody else.
+//! Permissions of the file: only the user that runs Tenure may read it.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
+use std::fs::OpenOptions;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Makes an empty file for this user alone, before SQLite would make one for everybody. SQLite gives the files beside it
-/// (`-wal`, `-shm`) the same permissions. A file that is there already keeps its own; if others may read it, the log says
-/// so.
+/// Creates an empty file for this user alone, before SQLite would create one for everybody. SQLite gives its other
+/// files (`-wal`, `-shm`) the same permissions. An existing file keeps its permissions; the log warns if others may
+/// read it.
 ///
-/// Where no file can be made, SQLite says why when it opens it.
+/// If no file can be created, SQLite reports why when it opens it.
 pub(super) fn make(path: &Path) {
     let path = &target(path);
     let new = OpenOptions::new()
@@ -27,8 +28,7 @@ pub(super) fn make(path: &Path) {
         tracing::warn!(
             file = %path.display(),
             mode = format!("{mode:o}"),
-            "other users of this machine can read the store; run `chmod 600` on the file and on those beside it that end \
-             in -wal and -shm"
+            "other users of this machine can read the store; run `chmod 600` on the file and on its -wal and -shm files"
         );
     }
 }

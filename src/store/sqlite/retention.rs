@@ -1,114 +1,97 @@
-//! What is too old: counted, and removed by chunks.
+//! Counts and prunes old rows.
 
-use super::SqliteStore;
-use crate::store::Retention;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
-use super::micros;
 use super::session::Transaction;
-use crate::store::{Result, RetentionTarget};
+use super::{SqliteStore, micros};
+use crate::store::{Result, Retention, RetentionTarget};
 
 #[async_trait]
 impl Retention for SqliteStore {
     async fn count_prunable(&self, target: RetentionTarget, before: DateTime<Utc>) -> Result<u64> {
-        count(&self.readers, target, before).await
+        let count: i64 = match target {
+            RetentionTarget::DeadLetters => {
+                sqlx::query_scalar(
+                    "select count(*) from dead_letters
+                     where status <> 'open' and settled_at < ?1",
+                )
+                .bind(micros(before))
+                .fetch_one(&self.readers)
+                .await?
+            }
+            RetentionTarget::SweepRuns { keep } => {
+                sqlx::query_scalar(
+                    "select count(*)
+                     from (select status, finished_at, row_number() over (partition by sweep order by id desc) as place
+                           from sweep_runs)
+                     where place > ?2 and status <> 'running' and finished_at < ?1",
+                )
+                .bind(micros(before))
+                .bind(i64::from(keep))
+                .fetch_one(&self.readers)
+                .await?
+            }
+            RetentionTarget::Journal => {
+                sqlx::query_scalar(
+                    "select count(*) from journal
+                     where seq <= (select seq from relay) and recorded_at < ?1",
+                )
+                .bind(micros(before))
+                .fetch_one(&self.readers)
+                .await?
+            }
+        };
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 
     async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        self.in_turn(prune(&self.writer, target, before, limit)).await
+        self.in_turn(async {
+            let removed = match target {
+                RetentionTarget::DeadLetters => {
+                    sqlx::query(
+                        "delete from dead_letters
+                         where id in (
+                             select id from dead_letters
+                             where status <> 'open' and settled_at < ?1
+                             order by settled_at
+                             limit ?2
+                         )",
+                    )
+                    .bind(micros(before))
+                    .bind(i64::from(limit))
+                    .execute(&self.writer)
+                    .await?
+                }
+                RetentionTarget::SweepRuns { keep } => {
+                    sqlx::query(
+                        "delete from sweep_runs
+                         where id in (
+                             select id
+                             from (select id, status, finished_at,
+                                          row_number() over (partition by sweep order by id desc) as place
+                                   from sweep_runs)
+                             where place > ?3 and status <> 'running' and finished_at < ?1
+                             order by id
+                             limit ?2
+                         )",
+                    )
+                    .bind(micros(before))
+                    .bind(i64::from(limit))
+                    .bind(i64::from(keep))
+                    .execute(&self.writer)
+                    .await?
+                }
+                RetentionTarget::Journal => return journal(&self.writer, before, limit).await,
+            };
+            Ok(removed.rows_affected())
+        })
+        .await
     }
 }
 
-pub(super) async fn count(
-    readers: &SqlitePool,
-    target: RetentionTarget,
-    before: DateTime<Utc>,
-) -> Result<u64> {
-    let count: i64 = match target {
-        RetentionTarget::DeadLetters => {
-            sqlx::query_scalar(
-                "select count(*) from dead_letters
-                 where status <> 'open' and settled_at < ?1",
-            )
-            .bind(micros(before))
-            .fetch_one(readers)
-            .await?
-        }
-        RetentionTarget::SweepRuns { keep } => {
-            sqlx::query_scalar(
-                "select count(*)
-                 from (select status, finished_at, row_number() over (partition by sweep order by id desc) as place
-                       from sweep_runs)
-                 where place > ?2 and status <> 'running' and finished_at < ?1",
-            )
-            .bind(micros(before))
-            .bind(i64::from(keep))
-            .fetch_one(readers)
-            .await?
-        }
-        RetentionTarget::Journal => {
-            sqlx::query_scalar(
-                "select count(*) from journal
-                 where seq <= (select seq from relay) and recorded_at < ?1",
-            )
-            .bind(micros(before))
-            .fetch_one(readers)
-            .await?
-        }
-    };
-    Ok(u64::try_from(count).unwrap_or(0))
-}
-
-pub(super) async fn prune(
-    writer: &SqlitePool,
-    target: RetentionTarget,
-    before: DateTime<Utc>,
-    limit: u32,
-) -> Result<u64> {
-    let removed = match target {
-        RetentionTarget::DeadLetters => {
-            sqlx::query(
-                "delete from dead_letters
-                 where id in (
-                     select id from dead_letters
-                     where status <> 'open' and settled_at < ?1
-                     order by settled_at
-                     limit ?2
-                 )",
-            )
-            .bind(micros(before))
-            .bind(i64::from(limit))
-            .execute(writer)
-            .await?
-        }
-        RetentionTarget::SweepRuns { keep } => {
-            sqlx::query(
-                "delete from sweep_runs
-                 where id in (
-                     select id
-                     from (select id, status, finished_at,
-                                  row_number() over (partition by sweep order by id desc) as place
-                           from sweep_runs)
-                     where place > ?3 and status <> 'running' and finished_at < ?1
-                     order by id
-                     limit ?2
-                 )",
-            )
-            .bind(micros(before))
-            .bind(i64::from(limit))
-            .bind(i64::from(keep))
-            .execute(writer)
-            .await?
-        }
-        RetentionTarget::Journal => return journal(writer, before, limit).await,
-    };
-    Ok(removed.rows_affected())
-}
-
-/// From the oldest line on, up to the first that is young enough: what is left of a client's lines is always the
-/// end of them.
+/// Removes lines from the oldest on, up to the first young one, so that each client keeps the end of its journal.
 async fn journal(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
     let mut transaction = Transaction::begin(writer).await?;
     let removed = sqlx::query(

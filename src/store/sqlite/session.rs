@@ -1,8 +1,8 @@
-//! Transactions of the one connection that writes.
+//! Transactions of the writing connection.
 //!
-//! SQLite ends a transaction by itself when there is no room, no memory or an error of the disk. sqlx does not notice: it
-//! counts on being in a transaction from then on, and refuses every later one. So transactions are begun and ended here,
-//! by plain statements. A connection whose transaction ended in another way is closed, and the pool opens another.
+//! SQLite rolls a transaction back itself when the disk or the memory is full, or the disk fails. sqlx does not notice:
+//! it still counts an open transaction, and refuses every later one. So plain statements begin and end transactions
+//! here. A connection whose transaction ended otherwise is closed, and the pool opens another.
 
 use std::ops::{Deref, DerefMut};
 
@@ -15,14 +15,14 @@ use crate::store::Result;
 
 /// A transaction that may write. Dropped without [`Transaction::commit`], it leaves no trace.
 pub(super) struct Transaction {
-    /// None while it is dropped.
+    /// None: being dropped.
     connection: Option<PoolConnection<Sqlite>>,
 }
 
 impl Transaction {
-    /// Waits for the transaction before, and for another process that writes.
+    /// Waits for the previous transaction, and for another writing process.
     pub async fn begin(writer: &SqlitePool) -> Result<Self> {
-        // Made first: if nobody waits for the statement any more, it is undone behind it.
+        // Created first: if the caller stops waiting for the statement, dropping this rolls it back.
         let mut transaction = Self {
             connection: Some(writer.acquire().await?),
         };
@@ -77,23 +77,23 @@ impl Drop for Transaction {
     }
 }
 
-/// Comes behind whatever statement is still under way. It fails where SQLite has ended the transaction by itself, and
-/// then something is wrong with the file, the disk or the memory.
+/// Runs after the statement in progress. Fails if SQLite has rolled back itself, because of the file, the disk or the
+/// memory.
 async fn roll_back(connection: Option<PoolConnection<Sqlite>>) {
     let Some(mut connection) = connection else {
         return;
     };
     if let Err(error) = connection.execute("rollback").await {
-        tracing::debug!(%error, "the connection that writes is closed");
+        tracing::debug!(%error, "closing the writing connection after a failed rollback");
         close(Some(connection)).await;
     }
 }
 
-/// Until it is closed, it keeps its place in the pool: there is one writer at a time.
+/// The connection keeps its place in the pool until it is closed, so that there is one writer at a time.
 async fn close(connection: Option<PoolConnection<Sqlite>>) {
     if let Some(connection) = connection
         && let Err(error) = connection.close().await
     {
-        tracing::debug!(%error, "a connection to SQLite was closed with an error");
+        tracing::debug!(%error, "closing a connection to SQLite failed");
     }
 }

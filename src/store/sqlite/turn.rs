@@ -1,10 +1,9 @@
-//! Whose turn it is to write. SQLite has one writer, and lets no one know that others wait: they ask again and again, and
-//! whoever has just ended a transaction is faster with the next.
+//! Turns to write. SQLite has one writer and no queue: waiting processes poll, and the process that has just ended a
+//! transaction wins again with its next one.
 //!
-//! So whoever wants to write first locks a file beside the database, and holds it until it has the right to write. One that
-//! has it, and has much more to do, sees from that lock that somebody waits, in this process or another; it ends its
-//! transaction, and comes behind them. The lock is the system's: it goes with the process that held it. It is for
-//! fairness alone. Where it cannot be had, everybody goes on without.
+//! So a writer first locks a file next to the database, until it has SQLite's write lock. A writer with more to do sees
+//! from that lock that another one waits, in this process or another: it ends its transaction and queues behind it. The
+//! operating system releases the lock with its process. It serves fairness only: without it, everybody continues.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -13,21 +12,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often whoever waits asks again.
+/// How often a waiting writer polls.
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// The file that is locked.
 #[derive(Clone, Debug)]
 pub(super) struct Turns(Arc<Path>);
 
-/// The turn of whoever holds it, until it is dropped.
+/// A turn, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn(Option<File>);
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(file) = &self.0 {
-            // It would end with the file, too.
+            // Closing the file would unlock it too.
             let _ = file.unlock();
         }
     }
@@ -40,7 +39,7 @@ impl Turns {
         Self(PathBuf::from(name).into())
     }
 
-    /// Waits until it is our turn to ask for the right to write, and at most as long as that may take.
+    /// Waits for a turn, at most for `patience`.
     pub async fn acquire(&self, patience: Duration) -> Turn {
         let Some(file) = self.open() else {
             return Turn(None);
@@ -57,7 +56,7 @@ impl Turns {
         }
     }
 
-    /// Whether somebody waits for the right to write.
+    /// Whether another writer waits.
     pub fn others_wait(&self) -> bool {
         let Some(file) = self.open() else {
             return false;
@@ -66,17 +65,17 @@ impl Turns {
         matches!(locked, Err(TryLockError::WouldBlock))
     }
 
-    /// Removes the file, unless somebody holds it: a closed store is one file. Whoever comes next makes it anew.
+    /// Removes the file, unless it is locked: a closed store is one file. The next writer creates it again.
     pub fn remove(&self) {
         if let Some(file) = self.open()
             && file.try_lock().is_ok()
         {
-            // A file that stays does no harm.
+            // A leftover file does no harm.
             let _ = std::fs::remove_file(&self.0);
         }
     }
 
-    /// Each has a handle of its own: the lock belongs to the handle, and so it works within a process as well.
+    /// Each turn has its own handle: the lock belongs to the handle, so it also works within a process.
     fn open(&self) -> Option<File> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
@@ -89,7 +88,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_waits_is_seen_and_the_next_comes_behind() {
+    async fn a_waiting_writer_is_seen_and_comes_next() {
         let folder = tempfile::tempdir().unwrap();
         let turns = Turns::beside(&folder.path().join("t.db"));
         let other = Turns::beside(&folder.path().join("t.db"));
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_the_file_everybody_goes_on() {
+    async fn without_the_file_writers_do_not_wait() {
         let turns = Turns::beside(Path::new("/nowhere/t.db"));
         assert!(turns.acquire(Duration::ZERO).await.0.is_none());
         assert!(!turns.others_wait());

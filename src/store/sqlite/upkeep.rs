@@ -1,15 +1,15 @@
-//! The store itself.
+//! The store itself: migrations, checks and the end.
 
-use super::identity::Identity;
-use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, private, probe, tables};
-use crate::store::Result;
-use crate::store::Upkeep;
-use crate::store::{SchemaState, StoreError, pool, schema};
+use std::time::{Duration, Instant};
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteExecutor;
 use sqlx::{Connection, SqliteConnection};
-use std::time::{Duration, Instant};
+
+use super::identity::Identity;
+use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, private, probe, tables};
+use crate::store::{Result, SchemaState, StoreError, Upkeep, pool, schema};
 
 #[async_trait]
 impl Upkeep for SqliteStore {
@@ -22,12 +22,12 @@ impl Upkeep for SqliteStore {
         private::make(&self.path);
         let had_no_log = self.identity.has_no_log();
         let began = Instant::now();
-        // Whoever opens a new file first gives it a write-ahead log. Others that come at that moment are refused at once,
-        // instead of being kept waiting.
+        // The first process that opens a new file creates its write-ahead log. SQLite refuses others at that moment,
+        // instead of letting them wait.
         while !self.migrate_once().await? {
             if began.elapsed() > PATIENCE {
                 return Err(StoreError::Unavailable(format!(
-                    "another process has held the file for {}; end the one that writes for so long",
+                    "another process has locked the file for {}; stop the process that writes for so long",
                     humantime::format_duration(PATIENCE)
                 )));
             }
@@ -80,7 +80,7 @@ impl Upkeep for SqliteStore {
             return;
         }
         pool::close(&self.readers).await;
-        // Last, so that it clears away the write-ahead log.
+        // Last, so that it removes the write-ahead log.
         pool::close(&self.writer).await;
         if self.path.exists() {
             self.turns.remove();
@@ -89,10 +89,10 @@ impl Upkeep for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Migrates in one transaction, so that of several processes one migrates and the others find it done. False: another
-    /// process is in the way.
+    /// Migrates in one transaction, so that one of several processes migrates and the others find the tables ready.
+    /// False: another process has locked the file.
     ///
-    /// sqlx counts transactions by itself here, and may count wrongly after a failure; so the connection is closed then.
+    /// sqlx counts transactions itself here, and may miscount after a failure. Then the connection is closed.
     async fn migrate_once(&self) -> Result<bool> {
         let mut connection = match self.writer.acquire().await {
             Err(error) if is_busy(&error) => return Ok(false),
@@ -100,7 +100,7 @@ impl SqliteStore {
         };
         let migrated = migrate_on(&mut connection, &self.identity).await;
         if !matches!(migrated, Ok(true)) {
-            // Whether it is closed in good order makes no difference.
+            // An error while closing makes no difference.
             let _ = connection.close().await;
         }
         migrated

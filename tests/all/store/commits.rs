@@ -1,4 +1,4 @@
-//! What one transaction writes.
+//! Commits: what one transaction reads and writes.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use tenure::store::{
 use super::Fresh;
 use super::given::*;
 
-pub async fn a_commit_reads_back(fresh: Fresh) {
+pub async fn a_commit_is_read_back_as_written(fresh: Fresh) {
     let store = &*fresh.store;
     let bakery = key("bakery");
     let added = added(&bakery, "e-1", 0, "Bäckerei \"Zur Mühle\" \\ 🥐");
@@ -50,7 +50,7 @@ pub async fn a_commit_reads_back(fresh: Fresh) {
     assert_eq!(journal[0].recorded_at, moment(100));
     assert_eq!(journal[1].entry, entry(&bakery, "again"));
 
-    // Once more, by the way of a batch.
+    // The same through a batch.
     let mut batch = store.begin().await.unwrap();
     assert_eq!(lock(&mut *batch, &bakery).await, stored);
     let again = Commit {
@@ -71,18 +71,18 @@ pub async fn a_commit_reads_back(fresh: Fresh) {
     assert_eq!(due(Sweep::StalledInvitations).await.unwrap(), []);
 }
 
-pub async fn an_old_version_is_a_conflict(fresh: Fresh) {
+pub async fn a_stale_version_is_a_conflict(fresh: Fresh) {
     let store = &*fresh.store;
     let bakery = key("bakery");
     let new = new_client(&bakery, "Bakery");
-    // One that should be there, and is not.
+    // A client that should exist and does not.
     failed_redrives(
         store,
         clients(vec![write(&bakery, new.document.client.clone(), 3)]),
     )
     .await;
     put(store, clients(vec![new.clone()])).await.unwrap();
-    // One that should not be there, and is.
+    // A client that should not exist and does.
     failed_redrives(store, clients(vec![new.clone()])).await;
     let at_version = |version| clients(vec![write(&bakery, new.document.client.clone(), version)]);
     put(store, at_version(1)).await.unwrap();
@@ -92,7 +92,7 @@ pub async fn an_old_version_is_a_conflict(fresh: Fresh) {
     assert_eq!(store.client(&bakery).await.unwrap().unwrap().version, 3);
 }
 
-pub async fn an_event_that_is_there_already_is_a_conflict(fresh: Fresh) {
+pub async fn a_duplicate_event_is_a_conflict(fresh: Fresh) {
     let store = &*fresh.store;
     let bakery = key("bakery");
     let events = |ids: &[&str]| Commit {
@@ -109,7 +109,7 @@ pub async fn an_event_that_is_there_already_is_a_conflict(fresh: Fresh) {
     assert_eq!(store.census().await.unwrap().events, 3);
 }
 
-pub async fn a_name_is_borne_by_one_client_of_a_partner(fresh: Fresh) {
+pub async fn one_client_of_a_partner_holds_a_name(fresh: Fresh) {
     let store = &*fresh.store;
     let elsewhere = ClientKey::new("other", "bakery").unwrap();
     put(store, clients(vec![new_client(&key("a"), "Bakery")]))
@@ -119,11 +119,11 @@ pub async fn a_name_is_borne_by_one_client_of_a_partner(fresh: Fresh) {
     put(store, clients(vec![new_client(&elsewhere, "Bakery")]))
         .await
         .unwrap();
-    // Whoever holds no name against others may be called the same.
+    // A client that holds no name may have the same one.
     let mut nameless = new_client(&key("b"), "Bakery");
     nameless.name_key = None;
     put(store, clients(vec![nameless])).await.unwrap();
-    // A name that is given up is free.
+    // A released name is free.
     let mut gone = write(&key("a"), new_client(&key("a"), "Bakery").document.client, 1);
     gone.name_key = None;
     put(store, clients(vec![gone])).await.unwrap();
@@ -132,7 +132,7 @@ pub async fn a_name_is_borne_by_one_client_of_a_partner(fresh: Fresh) {
         .unwrap();
 }
 
-pub async fn names_may_be_swapped_in_one_commit(fresh: Fresh) {
+pub async fn two_clients_swap_names_in_one_commit(fresh: Fresh) {
     let store = &*fresh.store;
     let (a, b, c) = (key("a"), key("b"), key("c"));
     let new = vec![new_client(&a, "Bakery"), new_client(&b, "Butcher")];
@@ -148,7 +148,7 @@ pub async fn names_may_be_swapped_in_one_commit(fresh: Fresh) {
     failed_redrives(store, clients(vec![called(&key("d"), "Greengrocer", 0)])).await;
 }
 
-pub async fn known_events_are_told_from_new_ones(fresh: Fresh) {
+pub async fn duplicates_are_distinguished_from_new_events(fresh: Fresh) {
     let store = &*fresh.store;
     let written = Commit {
         events: vec![
@@ -172,7 +172,7 @@ pub async fn known_events_are_told_from_new_ones(fresh: Fresh) {
     batch.rollback().await.unwrap();
 }
 
-pub async fn holders_of_names_are_found(fresh: Fresh) {
+pub async fn holders_returns_the_clients_that_hold_names(fresh: Fresh) {
     let store = &*fresh.store;
     let straße = key("a");
     put(store, clients(vec![new_client(&straße, "Straße")]))
@@ -194,7 +194,7 @@ pub async fn holders_of_names_are_found(fresh: Fresh) {
     batch.rollback().await.unwrap();
 }
 
-pub async fn a_batch_that_is_dropped_leaves_no_trace(fresh: Fresh) {
+pub async fn a_dropped_batch_leaves_no_trace(fresh: Fresh) {
     let store = &*fresh.store;
     put(store, clients(vec![new_client(&key("a"), "Bakery")]))
         .await
@@ -236,7 +236,7 @@ pub async fn a_conflict_leaves_no_trace(fresh: Fresh) {
     assert_eq!(due, []);
 }
 
-pub async fn parts_of_a_transaction_see_those_before(fresh: Fresh) {
+pub async fn parts_of_a_transaction_see_earlier_parts(fresh: Fresh) {
     let store = &*fresh.store;
     let (a, b) = (key("a"), key("b"));
     put(store, clients(vec![new_client(&a, "Bakery")])).await.unwrap();
@@ -251,7 +251,7 @@ pub async fn parts_of_a_transaction_see_those_before(fresh: Fresh) {
         ..commit()
     };
     batch.write(&first).await.unwrap();
-    // Nobody else does.
+    // No other transaction sees them.
     assert_eq!(store.client(&a).await.unwrap().unwrap().version, 1);
 
     let stored = lock(&mut *batch, &a).await;
@@ -291,7 +291,7 @@ pub async fn parts_of_a_transaction_see_those_before(fresh: Fresh) {
     );
 }
 
-pub async fn a_transaction_is_whole_or_not_at_all(fresh: Fresh) {
+pub async fn a_transaction_is_atomic(fresh: Fresh) {
     let store = &*fresh.store;
     put(store, clients(vec![new_client(&key("a"), "Bakery")]))
         .await
@@ -309,7 +309,7 @@ pub async fn a_transaction_is_whole_or_not_at_all(fresh: Fresh) {
         other => panic!("no conflict, but {other:?}"),
     }
     assert!(store.client(&key("b")).await.unwrap().is_none());
-    // Nor when a part fails that is not the last.
+    // Also when a part fails before the last.
     let mut batch = store.begin().await.unwrap();
     batch
         .write(&clients(vec![new_client(&key("b"), "Butcher")]))
@@ -324,7 +324,7 @@ pub async fn a_transaction_is_whole_or_not_at_all(fresh: Fresh) {
         .unwrap();
 }
 
-pub async fn outcomes_may_be_different_later(fresh: Fresh) {
+pub async fn a_later_commit_changes_outcomes(fresh: Fresh) {
     let store = &*fresh.store;
     let a = key("a");
     let unknown = RecordedOutcome::Refused(Refusal::UnknownClient);
@@ -361,14 +361,14 @@ pub async fn outcomes_may_be_different_later(fresh: Fresh) {
         .collect();
     assert_eq!(outcomes, [refused, RecordedOutcome::Applied]);
 
-    // An event that is not in the log cannot have another outcome: that is a fault of ours, not a conflict.
+    // A new outcome for an event that is not in the log is a bug, not a conflict.
     let error = put(store, updates(vec![update("e-9", refused)]))
         .await
         .unwrap_err();
     assert!(matches!(error, StoreError::Inconsistent { .. }), "{error}");
 }
 
-pub async fn whoever_begins_second_sees_what_the_first_wrote(fresh: Fresh) {
+pub async fn the_second_batch_sees_the_writes_of_the_first(fresh: Fresh) {
     let store = fresh.store.clone();
     let a = key("a");
     put(&*store, clients(vec![new_client(&a, "Bakery")]))
@@ -386,7 +386,7 @@ pub async fn whoever_begins_second_sees_what_the_first_wrote(fresh: Fresh) {
             (seen, histories[&a].len())
         }
     });
-    // It is waiting now, or will wait: for the lock or for its turn.
+    // The second batch waits now, or will wait: for the lock or for its turn.
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert!(!second.is_finished());
     let touches: Touches = [touch(5, None)].into_iter().collect();

@@ -39,7 +39,7 @@ async fn all(store: &dyn Store) -> Vec<DeadLetterRecord> {
     dead_letters
 }
 
-pub async fn a_letter_reads_back(fresh: Fresh) {
+pub async fn a_dead_letter_is_read_back_as_written(fresh: Fresh) {
     let store = &*fresh.store;
     let binary = dead_letter(b"\0\xff{\x01");
     let bare = DeadLetter {
@@ -66,7 +66,7 @@ pub async fn a_letter_reads_back(fresh: Fresh) {
     assert_eq!(store.dead_letter(999_999).await.unwrap(), None);
 }
 
-pub async fn the_same_letter_again_is_one_record(fresh: Fresh) {
+pub async fn a_redelivered_dead_letter_is_one_record(fresh: Fresh) {
     let store = &*fresh.store;
     receive(
         store,
@@ -93,7 +93,7 @@ pub async fn the_same_letter_again_is_one_record(fresh: Fresh) {
     assert_eq!(all(store).await.len(), 3);
 }
 
-pub async fn a_redriven_letter_that_comes_back_is_open_again(fresh: Fresh) {
+pub async fn a_redriven_dead_letter_reopens_when_redelivered(fresh: Fresh) {
     let store = &*fresh.store;
     receive(store, 1, &[dead_letter(b"{"), dead_letter(b"[")]).await;
     let dead_letters = all(store).await;
@@ -120,7 +120,7 @@ pub async fn a_redriven_letter_that_comes_back_is_open_again(fresh: Fresh) {
         (dead_letters[0].status, dead_letters[0].resolved_at),
         (DeadLetterStatus::Open, None)
     );
-    // What was discarded was meant to be.
+    // A discarded one stays discarded.
     assert_eq!(
         (dead_letters[1].status, dead_letters[1].resolved_at),
         (DeadLetterStatus::Discarded, Some(moment(5)))
@@ -130,7 +130,7 @@ pub async fn a_redriven_letter_that_comes_back_is_open_again(fresh: Fresh) {
     assert_eq!((open.status, open.resolved_at), (DeadLetterStatus::Open, None));
 }
 
-pub async fn letters_are_listed_by_status(fresh: Fresh) {
+pub async fn dead_letters_are_listed_by_status(fresh: Fresh) {
     let store = &*fresh.store;
     let received: Vec<DeadLetter> = (0..5).map(|n| dead_letter(&[n])).collect();
     receive(store, 1, &received).await;
@@ -171,7 +171,7 @@ pub async fn letters_are_listed_by_status(fresh: Fresh) {
     assert_eq!(listed(None, dead_letters[3].id, 9).await, [4]);
 }
 
-pub async fn a_letter_that_is_too_long_is_kept_cut(fresh: Fresh) {
+pub async fn a_body_that_is_too_long_is_stored_truncated(fresh: Fresh) {
     let store = &*fresh.store;
     let whole = dead_letter(&vec![7; LONGEST_BODY]);
     let mut long = dead_letter(&vec![7; LONGEST_BODY + 3]);
@@ -179,22 +179,26 @@ pub async fn a_letter_that_is_too_long_is_kept_cut(fresh: Fresh) {
     long.body[LONGEST_BODY] = 8;
     receive(store, 2, std::slice::from_ref(&long)).await;
     let dead_letters = all(store).await;
-    assert_eq!(dead_letters.len(), 3, "they differ, if only in what is not kept");
+    assert_eq!(
+        dead_letters.len(),
+        3,
+        "they differ only in the part that is not stored"
+    );
     let is_cut: Vec<bool> = dead_letters.iter().map(DeadLetterRecord::is_cut).collect();
     assert_eq!(is_cut, [false, true, true]);
     let cut = &dead_letters[2];
     assert_eq!(cut.dead_letter.body, long.body[..LONGEST_BODY]);
     assert_eq!(usize::try_from(cut.bytes).unwrap(), LONGEST_BODY + 3);
     let digest = tenure::store::body_digest(&long.body);
-    let told = format!("no JSON; of its {} bytes (SHA-256 {digest})", LONGEST_BODY + 3);
+    let truncated = format!("of {} bytes (SHA-256 {digest}) are stored", LONGEST_BODY + 3);
     assert!(
-        cut.dead_letter.reason.starts_with(&told),
+        cut.dead_letter.reason.ends_with(&truncated),
         "{}",
         cut.dead_letter.reason
     );
 }
 
-pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
+pub async fn a_dead_letter_has_one_claim_at_a_time(fresh: Fresh) {
     let store = &*fresh.store;
     receive(store, 1, &[dead_letter(b"{")]).await;
     let id = all(store).await[0].id;
@@ -258,7 +262,7 @@ pub async fn a_letter_is_in_one_hand_at_a_time(fresh: Fresh) {
     );
 }
 
-pub async fn a_claim_from_a_clock_that_was_ahead_does_not_count(fresh: Fresh) {
+pub async fn a_claim_from_a_clock_ahead_is_ignored(fresh: Fresh) {
     let store = &*fresh.store;
     receive(store, 1, &[dead_letter(b"{")]).await;
     let id = all(store).await[0].id;
@@ -271,12 +275,12 @@ pub async fn a_claim_from_a_clock_that_was_ahead_does_not_count(fresh: Fresh) {
     assert!(claim(6_000_000).await.is_some(), "70 days ahead");
     assert!(claim(10).await.is_some(), "and right again");
     assert!(claim(11).await.is_none(), "one that may be right counts");
-    // Nor one of a worker whose clock is a little ahead.
+    // A claim from a clock a little ahead is valid.
     assert!(claim(70).await.is_some());
     assert!(claim(65).await.is_none());
 }
 
-pub async fn deferred_letters_are_claimed_when_their_time_has_come(fresh: Fresh) {
+pub async fn deferred_dead_letters_are_claimed_once_due(fresh: Fresh) {
     let store = &*fresh.store;
     let at = |seconds, body: &[u8]| DeadLetter {
         retry_at: Some(moment(seconds)),
@@ -340,6 +344,6 @@ pub async fn deferred_letters_are_claimed_when_their_time_has_come(fresh: Fresh)
             redriven("duplicate")
         ]
     );
-    // What was redriven is over; a claim that nobody ended is not.
+    // A redriven one is done. A claim without an end expires.
     assert_eq!(claim(200, 10).await, [b"third"]);
 }

@@ -1,4 +1,4 @@
-//! What the tests of the stores write.
+//! Commits and rows for the tests of the stores.
 
 use chrono::{DateTime, Utc};
 use tenure::domain::event::NameVerdict;
@@ -8,7 +8,7 @@ use tenure::store::{
     Stored,
 };
 
-/// A moment so many seconds after the tests' beginning, with microseconds.
+/// A moment this many seconds after the tests' start, with microseconds.
 pub fn moment(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(1_750_000_000_123_456 + seconds * 1_000_000).unwrap()
 }
@@ -46,12 +46,12 @@ pub fn added(key: &ClientKey, id: &str, seconds: i64, called: &str) -> Event {
     )
 }
 
-/// What `(type, data)` says.
+/// The event kind of `(type, data)`.
 pub fn kind(kind: &str, data: &serde_json::Value) -> EventKind {
     serde_json::from_value(serde_json::json!({"type": kind, "data": data})).unwrap()
 }
 
-/// A client after these events, none of which it refuses.
+/// A client after these events. It refuses none of them.
 pub fn client(events: &[Event]) -> Client {
     let mut client = Client::default();
     for event in events {
@@ -60,7 +60,7 @@ pub fn client(events: &[Event]) -> Client {
     client
 }
 
-/// A client that was added under a name, to be written for the first time.
+/// The first write of a client with a name.
 pub fn new_client(key: &ClientKey, called: &str) -> ClientWrite {
     write(key, client(&[added(key, "a", 0, called)]), 0)
 }
@@ -84,7 +84,7 @@ pub fn applied(event: Event) -> EventWrite {
     }
 }
 
-/// A line of the journal that is told from others by its `to`.
+/// A journal line, identified by its `to`.
 pub fn entry(key: &ClientKey, to: &str) -> Entry {
     Entry {
         key: key.clone(),
@@ -120,12 +120,12 @@ pub fn journal(entries: Vec<Entry>) -> Commit {
     }
 }
 
-/// Writes in a batch of its own.
+/// Writes a commit in its own batch.
 pub async fn put(store: &dyn Store, commit: Commit) -> Result<(), StoreError> {
     store.begin().await?.commit(&commit).await
 }
 
-/// Writes that must conflict with what is there.
+/// Writes a commit that must conflict.
 pub async fn failed_redrives(store: &dyn Store, commit: Commit) {
     match put(store, commit).await {
         Err(StoreError::Conflict(_)) => {}
@@ -133,15 +133,15 @@ pub async fn failed_redrives(store: &dyn Store, commit: Commit) {
     }
 }
 
-/// Locks one client that is there.
+/// Locks one existing client.
 pub async fn lock(batch: &mut dyn Batch, key: &ClientKey) -> Stored {
     let mut locked = batch.lock(std::slice::from_ref(key), false).await.unwrap();
     assert_eq!(locked.len(), 1, "{key}");
     locked.remove(0)
 }
 
-/// The next lines for the relay, once there are so many: a transaction of another test, in another database of
-/// the same server, may hold them back for a moment.
+/// Waits for this many unpublished lines: a transaction of another test, in another database of the same server, may
+/// hold them back for a moment.
 pub async fn relayed(store: &dyn Store, lines: usize, limit: u32) -> Vec<Recorded> {
     for _ in 0..600 {
         let next = store.unpublished(Cursor::default(), None, limit).await.unwrap();
@@ -153,13 +153,13 @@ pub async fn relayed(store: &dyn Store, lines: usize, limit: u32) -> Vec<Recorde
     panic!("less than {lines} lines can be relayed");
 }
 
-/// The broker has confirmed everything up to a line.
+/// Advances the cursor to a line.
 pub async fn done(store: &dyn Store, line: &Recorded) {
     let epoch = store.unpublished(Cursor::default(), None, 0).await.unwrap().epoch;
     store.advance_cursor(&line.published(epoch)).await.unwrap();
 }
 
-/// What tells the lines from each other: the client and the `to` of the change.
+/// Identifies lines by client and `to`.
 pub fn told(lines: &[Recorded]) -> Vec<(String, String)> {
     lines
         .iter()

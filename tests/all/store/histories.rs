@@ -1,4 +1,4 @@
-//! Histories.
+//! Histories: order, touches, and unreadable values.
 
 use serde_json::json;
 use tenure::domain::event::{NameVerdict, TYPES};
@@ -30,7 +30,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
     let mut sequenced = event(&a, "e-0", 40, kind("access.denied", &json!({})));
     sequenced.sequence = Some("0001".into());
     let first = Commit {
-        // In no order at all.
+        // In arbitrary order.
         events: vec![
             refused(sequenced.clone(), Refusal::NoRequest),
             applied(event(&a, "e-9", 40, kind("access.requested", &json!({})))),
@@ -51,7 +51,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
     let second = Commit {
         touches: vec![TouchWrite {
             key: a.clone(),
-            // One of them is in the closed run as well.
+            // One of them is also in the closed run.
             open: run(&[15, 35, 50]),
             closed: None,
             renew_only: None,
@@ -75,7 +75,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
     assert!(verdicts[4..].iter().all(|verdict| *verdict == NameVerdict::Open));
     assert!(history[1].event.is_touch() && history[1].outcome == RecordedOutcome::Applied);
 
-    // The same in a batch, for several at once, and for one that nobody knows.
+    // The same in a batch, for several clients and an unknown one.
     let nobody = key("nobody");
     let mut batch = store.begin().await.unwrap();
     let histories = batch
@@ -91,7 +91,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
 
 pub async fn every_kind_of_event_reads_back(fresh: Fresh) {
     let store = &*fresh.store;
-    // Values that are hard to store, for every field that has one. A type ignores the fields that it does not have.
+    // Values that are hard to store, for every field. A type ignores fields that it does not have.
     let hard = json!({
         "name": "Käse & \"Wein\"", "imported": true, "channel": "referral", "steps": ["accepted"],
         "commission_eligible": false, "via": "independent", "reason": "l'ordre\n\\", "by": "partner",
@@ -124,7 +124,7 @@ pub async fn every_kind_of_event_reads_back(fresh: Fresh) {
     }
 }
 
-pub async fn what_cannot_be_read_is_named(fresh: Fresh) {
+pub async fn an_unreadable_value_is_reported_with_table_column_and_key(fresh: Fresh) {
     let store = &*fresh.store;
     let a = key("a");
     let name = name("Bakery");

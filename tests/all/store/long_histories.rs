@@ -1,4 +1,4 @@
-//! A client whose history takes longer to read than a statement may: it is read all the same, and nobody waits for it.
+//! A history that takes longer to read than the statement timeout is read in pages, and delays no other batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use super::given::*;
 use super::{Database, Fresh};
 
-/// More than are read in a transaction with events of others.
+/// More events than a shared transaction reads.
 const EVENTS: i64 = 1_200;
 
-/// Each tenth row of the log and of the journal takes 20 ms to read, for anybody but a superuser: 2.4 s for the client
-/// with the long history. A statement of the role `slow_reader` that reads all of it in one go cannot end within 1.5 s.
+/// Every tenth row of the log and of the journal takes 20 ms to read, except for a superuser: 2.4 s for the client with
+/// the long history. One statement of the role `slow_reader` cannot read all of it within 1.5 s.
 const SLOW: &str = "
     create function slow(number bigint) returns boolean language plpgsql volatile as $$
     begin
@@ -65,7 +65,7 @@ async fn engine(url: &str) -> Engine {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_may_take_longer_to_read_than_a_statement() {
+async fn reading_a_history_may_exceed_the_statement_timeout() {
     let fresh = Fresh::postgres("long_histories").await;
     let Database::Postgres(url) = &fresh.database else {
         unreachable!();
@@ -133,15 +133,15 @@ async fn a_history_may_take_longer_to_read_than_a_statement() {
     assert_eq!(report.drifts, []);
 }
 
-/// A late event may change the outcome of everything after it.
+/// A late event may change the outcome of every event after it.
 #[tokio::test(flavor = "multi_thread")]
-async fn more_outcomes_change_than_one_statement_writes() {
+async fn a_late_event_changes_more_outcomes_than_one_statement_writes() {
     for fresh in [Fresh::postgres("outcomes").await, Fresh::sqlite("outcomes").await] {
         let clock = Arc::new(SimulatedClock::at(moment(100_000)));
         let engine = Engine::start(fresh.store.clone(), clock, &Policy::default())
             .await
             .expect("an engine");
-        // Without the client that they are about, all of them are refused.
+        // Their client does not exist, so all of them are refused.
         let events: Vec<Event> = (1..=2_500)
             .map(|n| {
                 let change = ["user.added", "user.removed"][usize::from(n % 2 == 0)];

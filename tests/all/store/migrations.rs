@@ -8,7 +8,7 @@ use tenure::store::{Store, StoreError};
 use super::given::*;
 use super::{Database, Fresh, connect, empty_postgres, file};
 
-pub async fn they_may_run_twice(fresh: Fresh) {
+pub async fn migrating_twice_changes_nothing(fresh: Fresh) {
     put(&*fresh.store, clients(vec![new_client(&key("a"), "Bakery")]))
         .await
         .unwrap();
@@ -17,8 +17,8 @@ pub async fn they_may_run_twice(fresh: Fresh) {
     assert!(fresh.store.client(&key("a")).await.unwrap().is_some());
 }
 
-pub async fn they_may_run_at_once(fresh: Fresh) {
-    // An empty place beside the one that is migrated already.
+pub async fn workers_migrate_concurrently(fresh: Fresh) {
+    // A second, empty place: the first is migrated already.
     let (place, stores): (_, Vec<Arc<dyn Store>>) = match &fresh.database {
         Database::Postgres(_) => {
             let url = empty_postgres("migrated_at_once");
@@ -63,12 +63,12 @@ pub async fn a_newer_database_is_refused(fresh: Fresh) {
         let error = store.migrate().await.unwrap_err();
         assert!(matches!(error, StoreError::Migration(_)), "{error}");
         assert!(error.to_string().contains("migration 999"), "{error}");
-        // Nobody who comes after is kept out by it.
+        // The refusal does not affect later programs.
         assert!(store.ping().await.is_ok());
     }
 }
 
-/// sqlx keeps the migrations of every program in a table of the same name.
+/// sqlx records the migrations of every program in a table of the same name.
 pub async fn a_database_of_another_program_is_refused(fresh: Fresh) {
     for change in [
         "update _sqlx_migrations set description = 'create users' where version = 1 returning ''",

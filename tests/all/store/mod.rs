@@ -1,4 +1,4 @@
-//! The stores: one suite that both must pass, and what each promises beyond it.
+//! Tests of the stores: a conformance suite for both, and what each guarantees beyond it.
 
 mod commits;
 mod dead_letters;
@@ -29,13 +29,13 @@ use tenure::store::{Store, Upkeep};
 
 use crate::support::servers::Postgres;
 
-/// An empty, migrated store of one test.
+/// An empty, migrated store for one test.
 pub(crate) struct Fresh {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) database: Database,
 }
 
-/// The way past the store to its tables.
+/// Direct access to the tables.
 pub(crate) enum Database {
     Postgres(String),
     Sqlite(TempDir),
@@ -70,7 +70,7 @@ impl Database {
         }
     }
 
-    /// Runs a statement, and gives its rows as text: fields separated by `|`, nothing for null.
+    /// Runs a statement, and returns its rows as text: fields separated by `|`, null as an empty field.
     pub(crate) async fn sql(&self, statement: &'static str) -> Vec<String> {
         match self {
             Self::Postgres(url) => {
@@ -116,7 +116,7 @@ fn file(folder: &Path) -> PathBuf {
     folder.join("tenure.db")
 }
 
-/// Makes two tests of each case, one a store.
+/// Defines a test of each case for each store.
 macro_rules! conformance {
     ($($subject:ident: $($case:ident),* $(,)?;)*) => {
         mod on_postgres {
@@ -140,67 +140,67 @@ macro_rules! conformance {
 
 conformance! {
     commits:
-        a_commit_reads_back,
-        an_old_version_is_a_conflict,
-        an_event_that_is_there_already_is_a_conflict,
-        a_name_is_borne_by_one_client_of_a_partner,
-        names_may_be_swapped_in_one_commit,
-        known_events_are_told_from_new_ones,
-        holders_of_names_are_found,
-        a_batch_that_is_dropped_leaves_no_trace,
+        a_commit_is_read_back_as_written,
+        a_stale_version_is_a_conflict,
+        a_duplicate_event_is_a_conflict,
+        one_client_of_a_partner_holds_a_name,
+        two_clients_swap_names_in_one_commit,
+        duplicates_are_distinguished_from_new_events,
+        holders_returns_the_clients_that_hold_names,
+        a_dropped_batch_leaves_no_trace,
         a_conflict_leaves_no_trace,
-        parts_of_a_transaction_see_those_before,
-        a_transaction_is_whole_or_not_at_all,
-        outcomes_may_be_different_later,
-        whoever_begins_second_sees_what_the_first_wrote,
+        parts_of_a_transaction_see_earlier_parts,
+        a_transaction_is_atomic,
+        a_later_commit_changes_outcomes,
+        the_second_batch_sees_the_writes_of_the_first,
         ten_thousand_clients_fit_one_commit;
     histories:
         a_history_is_sorted_with_its_touches,
         every_kind_of_event_reads_back,
-        what_cannot_be_read_is_named;
+        an_unreadable_value_is_reported_with_table_column_and_key;
     reading:
         clients_are_listed_by_status,
-        clients_are_listed_page_by_page_in_order_of_bytes,
-        the_census_counts,
-        policies_read_back,
-        the_arming_of_a_policy_goes_on_where_it_was_left,
-        lanes_only_come_further,
-        holdings_can_be_asked_for_in_sql;
+        clients_are_listed_in_pages_in_byte_order,
+        the_census_counts_clients_and_rows,
+        policies_are_read_back_as_recorded,
+        a_deadline_backfill_resumes_where_it_stopped,
+        watermarks_only_advance,
+        holdings_can_be_queried_in_sql;
     sweeps:
         deadlines_are_listed_by_due_time,
-        a_run_is_joined_by_whoever_comes_second,
-        a_run_that_was_interrupted_goes_on_or_is_overtaken,
-        deadlines_are_counted_as_far_as_asked,
+        a_second_worker_joins_a_run,
+        an_interrupted_run_resumes_or_is_overtaken,
+        counting_deadlines_stops_at_the_limit,
         sweeps_are_halted_and_resumed,
         runs_are_listed_newest_first;
     relay:
-        lines_are_relayed_in_order_up_to_the_cursor,
+        lines_after_the_cursor_are_listed_in_order,
         the_cursor_never_moves_backwards,
-        a_line_that_is_gone_begins_an_epoch,
-        a_journal_is_read_from_a_sequence_number_on;
+        a_missing_line_shows_that_the_store_is_behind,
+        a_client_journal_is_read_after_a_sequence_number;
     dead_letters:
-        a_letter_reads_back,
-        the_same_letter_again_is_one_record,
-        a_redriven_letter_that_comes_back_is_open_again,
-        letters_are_listed_by_status,
-        a_letter_that_is_too_long_is_kept_cut,
-        a_letter_is_in_one_hand_at_a_time,
-        a_claim_from_a_clock_that_was_ahead_does_not_count,
-        deferred_letters_are_claimed_when_their_time_has_come;
+        a_dead_letter_is_read_back_as_written,
+        a_redelivered_dead_letter_is_one_record,
+        a_redriven_dead_letter_reopens_when_redelivered,
+        dead_letters_are_listed_by_status,
+        a_body_that_is_too_long_is_stored_truncated,
+        a_dead_letter_has_one_claim_at_a_time,
+        a_claim_from_a_clock_ahead_is_ignored,
+        deferred_dead_letters_are_claimed_once_due;
     renewals:
-        a_touch_is_kept_inside_a_quiet_stretch_alone,
-        what_is_written_of_a_client_ends_its_quiet_stretch,
-        a_run_is_not_filled_up_unread;
+        renew_adds_touches_only_within_a_renew_only_window,
+        a_write_of_a_client_ends_its_renew_only_window,
+        renew_does_not_fill_a_run;
     retention:
-        settled_letters_go_by_age_and_open_ones_never,
-        runs_go_by_age_but_for_the_last_of_each_sweep,
-        journal_lines_go_by_age_once_they_are_published,
-        two_workers_remove_each_row_once;
+        old_resolved_dead_letters_are_pruned_and_open_ones_stay,
+        old_runs_are_pruned_except_the_last_of_each_sweep,
+        old_journal_lines_are_pruned_once_published,
+        two_workers_prune_each_row_once;
     writers:
-        an_outdated_program_does_not_write;
+        an_outdated_program_cannot_write;
     migrations:
-        they_may_run_twice,
-        they_may_run_at_once,
+        migrating_twice_changes_nothing,
+        workers_migrate_concurrently,
         a_newer_database_is_refused,
         a_database_of_another_program_is_refused;
 }

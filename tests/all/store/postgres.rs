@@ -1,4 +1,4 @@
-//! What PostgreSQL promises where there are several workers: locks, the order of the outbox, the lead.
+//! PostgreSQL with several workers: locks, the order of the outbox, the lead.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ async fn with_clients(test: &str, names: &[&str]) -> Fresh {
     fresh
 }
 
-/// The next version of a client, told in the journal.
+/// The next version of a client, with a journal line.
 async fn write_on(mut batch: Box<dyn Batch>, key: &ClientKey) -> Result<(), StoreError> {
     let seen = lock(&mut *batch, key).await;
     let written = Commit {
@@ -33,9 +33,9 @@ async fn write_on(mut batch: Box<dyn Batch>, key: &ClientKey) -> Result<(), Stor
     batch.commit(&written).await
 }
 
-/// Somebody else who locks clients, in another order than Tenure does.
+/// Another program locks clients, in a different order than Tenure.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadlock_is_tried_again() {
+async fn a_deadlock_is_retried() {
     let fresh = with_clients("deadlock", &["a", "b"]).await;
     let super::Database::Postgres(url) = &fresh.database else {
         unreachable!();
@@ -44,7 +44,7 @@ async fn a_deadlock_is_tried_again() {
     let clock = Arc::new(SimulatedClock::at(moment(100)));
     let engine = Engine::start(store, clock, &Policy::default()).await.unwrap();
     let mut other = PgConnection::connect(url).await.unwrap();
-    // So that it is ours that is found and ended.
+    // So that PostgreSQL ends Tenure's transaction.
     other
         .execute("set deadlock_timeout = '1min'; begin; select 1 from clients where client = 'b' for update")
         .await
@@ -87,9 +87,9 @@ async fn a_deadlock_is_tried_again() {
     assert!(deadlocks > 0, "there was none");
 }
 
-/// Whatever isolation and load the server has, it may ask for another attempt, at a statement or as late as at the commit.
+/// The server may ask for a retry, at a statement or as late as at the commit.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_server_asks_to_try_again_is_tried_again() {
+async fn retryable_server_errors_are_retried() {
     for (code, when) in [
         ("40001", "not deferrable"),
         ("40001", "deferrable initially deferred"),
@@ -101,7 +101,7 @@ async fn what_the_server_asks_to_try_again_is_tried_again() {
             unreachable!();
         };
         let mut other = PgConnection::connect(url).await.unwrap();
-        // A sequence counts on when its transaction is rolled back.
+        // A rollback does not reset a sequence.
         let refuse_once = format!(
             "create sequence attempts;
              create function refuse_once() returns trigger language plpgsql as $$
@@ -151,7 +151,7 @@ async fn what_the_server_asks_to_try_again_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn busy_clients_are_skipped_on_demand() {
+async fn skip_busy_leaves_out_locked_clients() {
     let fresh = with_clients("busy", &["a", "b", "c"]).await;
     let store = &*fresh.store;
     let keys = [key("a"), key("b"), key("c"), key("nobody")];
@@ -165,7 +165,7 @@ async fn busy_clients_are_skipped_on_demand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_not_to_be_had_is_a_conflict() {
+async fn a_lock_timeout_is_a_conflict() {
     let fresh = with_clients("patience", &["a"]).await;
     let super::Database::Postgres(url) = &fresh.database else {
         unreachable!();
@@ -183,14 +183,14 @@ async fn a_lock_that_is_not_to_be_had_is_a_conflict() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_was_overtaken_is_a_conflict() {
+async fn an_overtaken_batch_is_a_conflict() {
     let fresh = with_clients("overtaken", &["a", "b"]).await;
     let store = &*fresh.store;
     let mut slow = store.begin().await.unwrap();
-    // Its number is given out here.
+    // The transaction gets its number here.
     lock(&mut *slow, &key("a")).await;
     write_on(store.begin().await.unwrap(), &key("b")).await.unwrap();
-    // It would write about `b` under a lower number than what was written before.
+    // It would journal `b` under a lower number than an earlier line.
     let error = slow.lock(&[key("b")], false).await.unwrap_err();
     assert!(matches!(error, StoreError::Conflict(_)), "{error}");
     slow.rollback().await.unwrap();
@@ -200,14 +200,14 @@ async fn a_batch_that_was_overtaken_is_a_conflict() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_journaled_alone_overtakes_as_well() {
+async fn a_journal_line_alone_overtakes_a_batch() {
     let fresh = with_clients("stamped", &["a", "b"]).await;
     let store = &*fresh.store;
     let mut slow = store.begin().await.unwrap();
     lock(&mut *slow, &key("a")).await;
     let mut quick = store.begin().await.unwrap();
     lock(&mut *quick, &key("b")).await;
-    // As when a late event is refused: its client stays as it is.
+    // As for a refused late event: the client does not change.
     quick.commit(&journal(vec![entry(&key("b"), "x")])).await.unwrap();
     let error = slow.lock(&[key("b")], false).await.unwrap_err();
     assert!(matches!(error, StoreError::Conflict(_)), "{error}");
@@ -241,7 +241,7 @@ async fn an_older_transaction_holds_the_relay_back() {
 
 /// Eight writers on five clients, three at a time, and a relay that follows them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn each_client_is_relayed_in_its_order_under_eight_writers() {
+async fn changes_of_a_client_stay_in_order_under_eight_writers() {
     const WRITERS: u64 = 8;
     const ROUNDS: u64 = 40;
     let names = ["a", "b", "c", "d", "e"];
@@ -281,7 +281,7 @@ async fn each_client_is_relayed_in_its_order_under_eight_writers() {
 
 async fn hammer(store: &dyn Store, keys: &[ClientKey]) -> Result<(), StoreError> {
     let mut batch = store.begin().await?;
-    // One after the other, so that there is time to be overtaken.
+    // One after the other, so that another writer can overtake.
     let mut written = commit();
     for key in keys {
         let seen = batch.lock(std::slice::from_ref(key), false).await?.remove(0);
@@ -318,13 +318,13 @@ async fn follow(store: Arc<dyn Store>, expected: usize) -> Vec<Recorded> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_worker_leads_the_relay_until_it_is_gone() {
+async fn one_worker_leads_the_relay_until_it_stops() {
     let fresh = Fresh::postgres("lead").await;
     let other = fresh.database.another_store();
     assert!(fresh.store.acquire_lead().await.unwrap());
     assert!(!other.acquire_lead().await.unwrap());
     assert!(fresh.store.acquire_lead().await.unwrap());
-    // A connection that is cut is noticed, and the lead is up for whoever comes first.
+    // The leader notices a lost connection, and the lead is free.
     fresh
         .database
         .sql(
@@ -353,11 +353,11 @@ async fn one_worker_leads_the_relay_until_it_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dump_restored_on_a_younger_server_goes_on() {
+async fn numbering_continues_after_a_dump_is_restored_on_a_younger_server() {
     let fresh = with_clients("restored", &["a"]).await;
     let store = &*fresh.store;
     write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
-    // As if the server that the dump is from had counted a million million transactions.
+    // As if the server of the dump had numbered 10^12 transactions.
     fresh
         .database
         .sql("update journal set xid = xid + 1000000000000 returning ''")
@@ -376,9 +376,9 @@ async fn a_dump_restored_on_a_younger_server_goes_on() {
     assert_eq!(told(&relayed(store, 1, 9).await), [("a".into(), "4".into())]);
 }
 
-/// The same under workers that are at work, and that nobody starts anew.
+/// The same with running workers that are not restarted.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dump_restored_under_a_running_worker_goes_on() {
+async fn numbering_continues_after_a_dump_is_restored_under_a_running_worker() {
     let fresh = with_clients("restored_under", &["a"]).await;
     let store = &*fresh.store;
     assert!(store.acquire_lead().await.unwrap());
@@ -390,7 +390,7 @@ async fn a_dump_restored_under_a_running_worker_goes_on() {
     ] {
         fresh.database.sql(statement).await;
     }
-    // A client that was there, and one that was not: what is published already is above its number.
+    // An existing client and a new one: published lines have higher numbers than the transaction.
     let mut batch = store.begin().await.unwrap();
     let refused = batch.lock(&[key("a")], false).await.unwrap_err();
     assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
@@ -409,16 +409,16 @@ async fn a_dump_restored_under_a_running_worker_goes_on() {
     put(store, line).await.unwrap();
     assert_eq!(told(&relayed(store, 1, 9).await), [("new".into(), "x".into())]);
 
-    // And where nothing is written, by the relay itself.
+    // Without a write, the relay notices.
     fresh.database.sql(shift).await;
     let found = store.unpublished(Cursor::default(), None, 9).await.unwrap_err();
     assert!(matches!(found, StoreError::Conflict(_)), "{found}");
     relayed(store, 1, 9).await;
 }
 
-/// Logical replication carries rows, and no sequences.
+/// Logical replication copies rows, but not sequences.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_without_its_sequences_goes_on() {
+async fn numbering_continues_on_a_copy_without_sequences() {
     let fresh = with_clients("replicated", &["a"]).await;
     let store = &*fresh.store;
     for _ in 0..3 {
@@ -446,7 +446,7 @@ async fn a_copy_without_its_sequences_goes_on() {
         .database
         .sql("select setval('journal_seq_seq', 1, false)::text union all select setval('dead_letters_id_seq', 1, false)::text")
         .await;
-    // Whoever takes the lead there.
+    // The worker that acquires the lead there.
     let other = fresh.database.another_store();
     assert!(other.acquire_lead().await.unwrap());
     write_on(other.begin().await.unwrap(), &key("a")).await.unwrap();
@@ -459,7 +459,7 @@ async fn a_copy_without_its_sequences_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_away_is_unavailable() {
+async fn an_unreachable_server_is_unavailable() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = closed.local_addr().unwrap().port();
     drop(closed);
@@ -496,7 +496,7 @@ fn an_address_that_is_none_is_said_to_be_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_are_cut_are_replaced() {
+async fn lost_connections_are_replaced() {
     let fresh = with_clients("cut", &["a"]).await;
     let store = connect(match &fresh.database {
         super::Database::Postgres(url) => url,

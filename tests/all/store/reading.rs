@@ -1,4 +1,4 @@
-//! Lists, counts, views.
+//! Listings, counts and views.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -11,7 +11,7 @@ use tenure::store::{ClientFilter, ClientWrite, Commit, DeadLetter, DeadlineBackf
 use super::Fresh;
 use super::given::*;
 
-/// A client that went so far: `draft`, `invited`, `active`, or `terminated` while active.
+/// A client at a stage: `draft`, `invited`, `active`, or `terminated` while active.
 fn gone_so_far(key: &ClientKey, stage: &str) -> ClientWrite {
     let steps: &[(&str, serde_json::Value)] = &[
         ("client.added", json!({"name": key.to_string()})),
@@ -87,7 +87,7 @@ pub async fn clients_are_listed_by_status(fresh: Fresh) {
     assert_eq!(listed(store, &nobody).await, "");
 }
 
-pub async fn clients_are_listed_page_by_page_in_order_of_bytes(fresh: Fresh) {
+pub async fn clients_are_listed_in_pages_in_byte_order(fresh: Fresh) {
     let store = &*fresh.store;
     let mut keys: Vec<ClientKey> = Vec::new();
     for partner in ["acme", "Acme", "a-c", "a.c", "a_c", "~", "ac"] {
@@ -97,7 +97,7 @@ pub async fn clients_are_listed_page_by_page_in_order_of_bytes(fresh: Fresh) {
     }
     keys.sort();
     let mut written: Vec<ClientWrite> = keys.iter().map(|key| gone_so_far(key, "draft")).collect();
-    // `b` and `B` are two ids, but one name.
+    // `b` and `B` are different ids, but the same name.
     for write in &mut written {
         write.name_key = None;
     }
@@ -121,7 +121,7 @@ pub async fn clients_are_listed_page_by_page_in_order_of_bytes(fresh: Fresh) {
     };
     keys.retain(|key| &*key.partner == "a_c");
     assert_eq!(pages(&of_one).await, keys);
-    // A listing that begins before its partner begins with its first client.
+    // A listing from a key before its partner starts at the partner's first client.
     let before = ClientKey::new("Z", "z").unwrap();
     let first = store.clients(&of_one, Some(&before), 1).await.unwrap();
     assert_eq!(first[0].key, keys[0]);
@@ -132,7 +132,7 @@ pub async fn clients_are_listed_page_by_page_in_order_of_bytes(fresh: Fresh) {
     assert!(locked.iter().map(|stored| &stored.key).eq(&keys));
 }
 
-pub async fn the_census_counts(fresh: Fresh) {
+pub async fn the_census_counts_clients_and_rows(fresh: Fresh) {
     let store = &*fresh.store;
     assert_eq!(store.census().await.unwrap(), tenure::store::Census::default());
     some_clients(store).await;
@@ -161,7 +161,7 @@ pub async fn the_census_counts(fresh: Fresh) {
     assert_eq!(census, expected);
 }
 
-pub async fn policies_read_back(fresh: Fresh) {
+pub async fn policies_are_read_back_as_recorded(fresh: Fresh) {
     let store = &*fresh.store;
     let short = Policy {
         access_idle: TimeDelta::days(7),
@@ -174,7 +174,7 @@ pub async fn policies_read_back(fresh: Fresh) {
     assert_eq!(policies, [(moment(1), Policy::default()), (moment(9), short)]);
 }
 
-pub async fn the_arming_of_a_policy_goes_on_where_it_was_left(fresh: Fresh) {
+pub async fn a_deadline_backfill_resumes_where_it_stopped(fresh: Fresh) {
     let store = &*fresh.store;
     let policy = Policy::default();
     store.record_policy(moment(1), &policy, false).await.unwrap();
@@ -190,7 +190,7 @@ pub async fn the_arming_of_a_policy_goes_on_where_it_was_left(fresh: Fresh) {
         store.deadline_backfill().await.unwrap(),
         Some(at(2, Some(key("b"))))
     );
-    // Another policy begins anew, and whoever is still at the one before does not disturb it.
+    // Another policy starts a new backfill. Progress for the old one does not affect it.
     store.record_policy(moment(3), &policy, true).await.unwrap();
     store.record_backfill(moment(2), Some(&key("c"))).await.unwrap();
     store.record_backfill(moment(2), None).await.unwrap();
@@ -199,7 +199,7 @@ pub async fn the_arming_of_a_policy_goes_on_where_it_was_left(fresh: Fresh) {
     assert_eq!(store.deadline_backfill().await.unwrap(), None);
 }
 
-pub async fn lanes_only_come_further(fresh: Fresh) {
+pub async fn watermarks_only_advance(fresh: Fresh) {
     let store = &*fresh.store;
     let lanes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let known = async || -> Vec<(String, Option<DateTime<Utc>>)> {
@@ -244,7 +244,7 @@ pub async fn lanes_only_come_further(fresh: Fresh) {
     assert_eq!(known().await, []);
 }
 
-pub async fn holdings_can_be_asked_for_in_sql(fresh: Fresh) {
+pub async fn holdings_can_be_queried_in_sql(fresh: Fresh) {
     let a = key("a");
     let mut seconds = 0;
     let mut event = |name: &str, data: serde_json::Value| {

@@ -1,4 +1,4 @@
-//! The outbox, as far as both stores are alike.
+//! The outbox of both stores.
 
 use tenure::store::{Cursor, Published, Recorded, Store};
 
@@ -9,7 +9,7 @@ async fn waiting(store: &dyn Store, after: Cursor) -> Vec<Recorded> {
     store.unpublished(after, None, 9).await.unwrap().lines
 }
 
-pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
+pub async fn lines_after_the_cursor_are_listed_in_order(fresh: Fresh) {
     let store = &*fresh.store;
     assert!(store.acquire_lead().await.unwrap());
     assert!(store.acquire_lead().await.unwrap(), "the lead is kept");
@@ -23,15 +23,15 @@ pub async fn lines_are_relayed_in_order_up_to_the_cursor(fresh: Fresh) {
     .unwrap();
     put(store, journal(vec![entry(&a, "4")])).await.unwrap();
     assert_eq!(store.count_unpublished().await.unwrap(), 4);
-    // All four are there now, not the first three alone.
+    // All four are listed now, not only the first three.
     relayed(store, 4, 9).await;
     let lines = relayed(store, 3, 3).await;
     let texts = |client: &str, to: &str| (client.to_owned(), to.to_owned());
     assert_eq!(told(&lines), [texts("b", "1"), texts("a", "2"), texts("b", "3")]);
     assert!(lines.is_sorted_by_key(|line| line.cursor));
-    // Until they are done, they are the next.
+    // The same lines are listed until the cursor moves.
     assert_eq!(relayed(store, 3, 3).await, lines);
-    // Whoever has gone ahead of the cursor goes on from there, and never behind it.
+    // A position ahead of the cursor counts, one behind it does not.
     let ahead = waiting(store, lines[1].cursor).await;
     assert_eq!(told(&ahead), [texts("b", "3"), texts("a", "4")]);
     done(store, &lines[1]).await;
@@ -62,7 +62,7 @@ pub async fn the_cursor_never_moves_backwards(fresh: Fresh) {
     assert_eq!(store.count_unpublished().await.unwrap(), 0);
 }
 
-pub async fn a_journal_is_read_from_a_sequence_number_on(fresh: Fresh) {
+pub async fn a_client_journal_is_read_after_a_sequence_number(fresh: Fresh) {
     let store = &*fresh.store;
     let (a, b) = (key("a"), key("b"));
     for n in 0..5 {
@@ -79,7 +79,7 @@ pub async fn a_journal_is_read_from_a_sequence_number_on(fresh: Fresh) {
     assert!(rest.iter().all(|line| line.entry.key == a));
 }
 
-pub async fn a_line_that_is_gone_begins_an_epoch(fresh: Fresh) {
+pub async fn a_missing_line_shows_that_the_store_is_behind(fresh: Fresh) {
     let store = &*fresh.store;
     put(store, journal(vec![entry(&key("a"), "1"), entry(&key("a"), "2")]))
         .await
@@ -91,7 +91,7 @@ pub async fn a_line_that_is_gone_begins_an_epoch(fresh: Fresh) {
     let last = lines[1].published(before.epoch);
     assert!(!next(&last).await.is_behind(&last));
 
-    // The same number, given out again to another change; and one that is not given out yet.
+    // A number that another change has now, and one that no change has yet.
     let another = Published {
         recorded_at: last.recorded_at + chrono::TimeDelta::microseconds(1),
         ..last
@@ -114,7 +114,7 @@ pub async fn a_line_that_is_gone_begins_an_epoch(fresh: Fresh) {
     }
     let epoch = store.begin_epoch(before.epoch).await.unwrap();
     assert!(epoch > before.epoch);
-    // Of an epoch before, nothing is asked.
+    // Lines of an earlier epoch are not checked.
     let after = next(&later).await;
     assert_eq!((after.epoch, &after.lines), (epoch, &lines));
     assert!(!after.is_behind(&later));
@@ -124,7 +124,7 @@ pub async fn a_line_that_is_gone_begins_an_epoch(fresh: Fresh) {
         2,
         "published in an epoch before"
     );
-    // Whatever the clock says, and whatever others have seen.
+    // Whatever the clock says, and whatever epoch others have seen.
     let ahead = epoch + 1_000_000_000_000;
     let to_come = Published { epoch: ahead, ..last };
     assert!(next(&to_come).await.is_behind(&to_come));

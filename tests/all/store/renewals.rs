@@ -1,4 +1,4 @@
-//! Touches that are kept without reading the client: inside a quiet stretch, and nowhere else.
+//! Renewals: touches stored without reading the client, only within a renew-only window.
 
 use std::collections::HashSet;
 
@@ -33,7 +33,7 @@ fn touched(key: &ClientKey, open: &[i64], renew_only: impl Into<Option<RenewOnly
     }
 }
 
-/// Whose touches were kept.
+/// The clients whose touches were stored.
 async fn renew(store: &dyn Store, touches: &[(&ClientKey, &[i64])], policies: i64) -> HashSet<ClientKey> {
     let renewals: Vec<Renewal> = touches
         .iter()
@@ -54,7 +54,7 @@ async fn touches_of(store: &dyn Store, key: &ClientKey) -> Vec<i64> {
     stored.touches.iter().map(since).collect()
 }
 
-pub async fn a_touch_is_kept_inside_a_quiet_stretch_alone(fresh: Fresh) {
+pub async fn renew_adds_touches_only_within_a_renew_only_window(fresh: Fresh) {
     let store = &*fresh.store;
     let (a, b, c) = (key("a"), key("b"), key("c"));
     let mut first = clients(vec![
@@ -98,7 +98,7 @@ pub async fn a_touch_is_kept_inside_a_quiet_stretch_alone(fresh: Fresh) {
     assert_eq!(kept.renew_only, Some(renew_only(99, 100)));
 }
 
-pub async fn what_is_written_of_a_client_ends_its_quiet_stretch(fresh: Fresh) {
+pub async fn a_write_of_a_client_ends_its_renew_only_window(fresh: Fresh) {
     let store = &*fresh.store;
     let (a, b) = (key("a"), key("b"));
     let mut first = clients(vec![new_client(&a, "A"), new_client(&b, "B")]);
@@ -107,7 +107,7 @@ pub async fn what_is_written_of_a_client_ends_its_quiet_stretch(fresh: Fresh) {
         touched(&b, &[10], renew_only(10, 100)),
     ];
     put(store, first).await.unwrap();
-    // Locked before, and not.
+    // With and without a lock before the write.
     let mut batch = store.begin().await.unwrap();
     let stored = lock(batch.as_mut(), &a).await;
     batch
@@ -123,7 +123,7 @@ pub async fn what_is_written_of_a_client_ends_its_quiet_stretch(fresh: Fresh) {
         assert_eq!(touches_of(store, key).await, [10]);
         assert_eq!(store.snapshot(key).await.unwrap().renew_only, None);
     }
-    // Until its touches are written with another.
+    // Until a write of its touches opens another window.
     let again = tenure::store::Commit {
         touches: vec![touched(&a, &[10, 20], renew_only(20, 100))],
         ..commit()
@@ -132,7 +132,7 @@ pub async fn what_is_written_of_a_client_ends_its_quiet_stretch(fresh: Fresh) {
     assert_eq!(renew(store, &[(&a, &[30])], 2).await, HashSet::from([a.clone()]));
 }
 
-pub async fn a_run_is_not_filled_up_unread(fresh: Fresh) {
+pub async fn renew_does_not_fill_a_run(fresh: Fresh) {
     let store = &*fresh.store;
     let a = key("a");
     let mut first = clients(vec![new_client(&a, "A")]);
@@ -148,7 +148,7 @@ pub async fn a_run_is_not_filled_up_unread(fresh: Fresh) {
     assert_eq!(kept, 126, "one short of a full run of 128");
 }
 
-/// Two workers at one client: whoever locks it waits for touches under way, and they for what is written of it.
+/// Two workers on one client: a lock waits for a renewal in progress, and a renewal for a write.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_postgres_a_touch_and_a_write_wait_for_each_other() {
     let fresh = Fresh::postgres("renewals_wait").await;
@@ -164,7 +164,7 @@ async fn on_postgres_a_touch_and_a_write_wait_for_each_other() {
         }]
     };
 
-    // A touch under way: who locks the client waits for it, and sees it.
+    // A renewal in progress: locking the client waits for it, and sees its touch.
     let mut touching = store.begin().await.unwrap();
     assert_eq!(touching.renew(&renewal(20), 2).await.unwrap().len(), 1);
     let locking = tokio::spawn({
@@ -181,7 +181,7 @@ async fn on_postgres_a_touch_and_a_write_wait_for_each_other() {
     let (batch, stored) = locking.await.unwrap();
     assert_eq!(stored.touches, run(&[10, 20]));
 
-    // The client is locked, and then written: the touch waits, and is not kept unread.
+    // The client is locked and then written: the renewal waits, and stores nothing.
     let touching = tokio::spawn({
         let store = store.clone();
         async move {

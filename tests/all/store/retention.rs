@@ -1,4 +1,4 @@
-//! What is too old goes, chunk by chunk, and nothing else.
+//! Retention: old rows are pruned in chunks, others stay.
 
 use tenure::domain::Sweep;
 use tenure::store::{
@@ -18,7 +18,7 @@ async fn drain(store: &dyn Store, target: RetentionTarget, before: i64, chunk: u
     }
 }
 
-pub async fn settled_letters_go_by_age_and_open_ones_never(fresh: Fresh) {
+pub async fn old_resolved_dead_letters_are_pruned_and_open_ones_stay(fresh: Fresh) {
     let store = &*fresh.store;
     let dead_letters = (0..8).map(|n| DeadLetter {
         origin: "http".into(),
@@ -71,7 +71,7 @@ pub async fn settled_letters_go_by_age_and_open_ones_never(fresh: Fresh) {
     assert_eq!(all().await.len(), 3);
 }
 
-pub async fn runs_go_by_age_but_for_the_last_of_each_sweep(fresh: Fresh) {
+pub async fn old_runs_are_pruned_except_the_last_of_each_sweep(fresh: Fresh) {
     let store = &*fresh.store;
     let run = async |sweep, at: i64, ends: bool| {
         let run = store.start_run(sweep, moment(at), moment(at), "w").await.unwrap();
@@ -112,13 +112,13 @@ pub async fn runs_go_by_age_but_for_the_last_of_each_sweep(fresh: Fresh) {
     assert_eq!(left, kept);
 }
 
-pub async fn journal_lines_go_by_age_once_they_are_published(fresh: Fresh) {
+pub async fn old_journal_lines_are_pruned_once_published(fresh: Fresh) {
     let store = &*fresh.store;
     let bakery = key("bakery");
     put(store, clients(vec![new_client(&bakery, "Bakery")]))
         .await
         .unwrap();
-    // The third was recorded by a clock that was behind: what comes after a line that stays, stays.
+    // A slow clock recorded the third line. Lines after one that stays also stay.
     for (line, recorded) in [("a", 10), ("b", 20), ("c", 40), ("d", 25), ("e", 50)] {
         let lines = Commit {
             recorded_at: moment(recorded),
@@ -157,7 +157,7 @@ pub async fn journal_lines_go_by_age_once_they_are_published(fresh: Fresh) {
     assert_eq!(next, [lines[4].cursor], "the relay goes on where it was");
 }
 
-pub async fn two_workers_remove_each_row_once(fresh: Fresh) {
+pub async fn two_workers_prune_each_row_once(fresh: Fresh) {
     let store = &*fresh.store;
     let dead_letters = (0..100).map(|n| DeadLetter {
         origin: "http".into(),

@@ -1,4 +1,4 @@
-//! Which servers and databases PostgreSQL's store works with, and which sessions it keeps.
+//! The servers and databases that the PostgreSQL store accepts, and the sessions that it replaces.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ fn unavailable(error: &StoreError, words: &str) {
     assert!(error.to_string().contains(words), "{error}");
 }
 
-/// As when a primary is demoted behind an address that leads to the new one: open sessions can only read, new ones can
+/// Like a demoted primary behind an address that now leads to the new one: open sessions are read-only, new ones can
 /// write.
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_have_become_read_only_are_replaced() {
+async fn read_only_sessions_are_replaced() {
     let server = Postgres::own();
     let url = server.database("demoted");
     let database = name_in(&url);
@@ -35,7 +35,7 @@ async fn sessions_that_have_become_read_only_are_replaced() {
         &format!("alter database {database} set default_transaction_read_only = off"),
     );
     server.turn_read_only();
-    // A transaction that had begun can be written; what it holds can be only read afterwards.
+    // A running transaction can still commit. Its session is read-only afterwards.
     let seen = begun.lock(&[], false).await;
     assert!(seen.is_ok());
     drop(begun);
@@ -48,7 +48,7 @@ async fn sessions_that_have_become_read_only_are_replaced() {
         .await
         .unwrap();
     }
-    // The session that leads is judged like the others: it would find an empty journal for ever.
+    // The leader's session is checked too: its journal would stay empty forever.
     let old = "select count(*) from pg_stat_activity
                where application_name = 'tenure relay' and backend_start < (select pg_conf_load_time())";
     let mut left = server.sql("postgres", old);
@@ -66,7 +66,7 @@ async fn sessions_that_have_become_read_only_are_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_read_only_is_unavailable_until_it_is_not() {
+async fn a_read_only_server_is_unavailable_until_it_is_writable() {
     let server = Postgres::own();
     let url = server.database("read_only");
     let store = connect(&url);
@@ -90,7 +90,7 @@ async fn a_server_that_is_read_only_is_unavailable_until_it_is_not() {
     ] {
         unavailable(&error, "read-only");
     }
-    // What can be read is read.
+    // Reads still work.
     assert_eq!(store.client(&key("a")).await.unwrap(), None);
     server.sql("postgres", "alter system reset default_transaction_read_only");
     server.sql("postgres", "select pg_reload_conf()");
@@ -109,9 +109,9 @@ async fn a_server_that_is_read_only_is_unavailable_until_it_is_not() {
     store.close().await;
 }
 
-/// A role that may have fewer connections than the pool would make.
+/// A role with a lower connection limit than the pool's.
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_there_are_are_used_where_there_are_no_more() {
+async fn a_full_server_limits_the_pool_to_its_existing_connections() {
     let server = Postgres::shared();
     let url = server.database("few");
     let database = name_in(&url);
@@ -123,7 +123,7 @@ async fn connections_that_there_are_are_used_where_there_are_no_more() {
     server.sql(database, "grant all on schema public to few");
     let url = url.replace("postgres@", "few@");
     let options = PostgresOptions {
-        // Nobody has to wait for it.
+        // No caller waits for it.
         acquire_timeout: Duration::from_mins(1),
         ..PostgresOptions::default()
     };
@@ -145,7 +145,7 @@ async fn connections_that_there_are_are_used_where_there_are_no_more() {
         writer.await.unwrap();
     }
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
-    // The relay's session is made at the cost of one of the pool.
+    // The relay's session replaces one of the pool.
     assert!(store.acquire_lead().await.unwrap());
     put(&*store, clients(vec![new_client(&key("last"), "Last")]))
         .await
@@ -193,7 +193,7 @@ async fn a_database_that_is_not_utf8_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_of_another_program_are_left_alone() {
+async fn tables_of_another_program_stay_unchanged() {
     let server = Postgres::shared();
     let url = server.database("taken");
     server.sql(name_in(&url), "create table clients (id bigint)");
@@ -203,7 +203,7 @@ async fn tables_of_another_program_are_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_hosts_the_one_that_can_be_written_is_used() {
+async fn the_writable_one_of_several_hosts_is_used() {
     let (first, second) = (Postgres::shared(), Postgres::own());
     let database = name_in(&first.database("several")).to_owned();
     second.sql("postgres", &format!("create database {database}"));

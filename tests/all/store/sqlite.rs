@@ -1,4 +1,4 @@
-//! What SQLite promises beyond the common.
+//! SQLite: turns, durability, and files.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,7 +9,7 @@ use super::given::*;
 use super::{Fresh, file};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reading_goes_on_beside_a_batch() {
+async fn reads_do_not_wait_for_a_batch() {
     let fresh = Fresh::sqlite("beside").await;
     let store = &*fresh.store;
     put(store, clients(vec![new_client(&key("a"), "Bakery")]))
@@ -23,7 +23,7 @@ async fn reading_goes_on_beside_a_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_take_turns() {
+async fn two_processes_write_in_turn() {
     let fresh = Fresh::sqlite("turns").await;
     let other = fresh.database.another_store();
     let new = |n: usize| clients(vec![new_client(&key(&format!("c-{n}")), &format!("Client {n}"))]);
@@ -45,7 +45,7 @@ async fn two_processes_take_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_committed_is_there_when_it_is_opened_again() {
+async fn committed_data_survives_reopening() {
     let fresh = Fresh::sqlite("again").await;
     put(&*fresh.store, clients(vec![new_client(&key("a"), "Bakery")]))
         .await
@@ -66,7 +66,7 @@ async fn what_was_committed_is_there_when_it_is_opened_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_is_not_there_is_unavailable() {
+async fn a_missing_folder_is_unavailable() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(file(&folder.path().join("nowhere")));
     for error in [
@@ -82,7 +82,7 @@ fn mode(path: &std::path::Path) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_files_are_for_their_user_alone() {
+async fn only_the_user_can_read_the_files() {
     let fresh = Fresh::sqlite("private").await;
     put(&*fresh.store, clients(vec![new_client(&key("a"), "Bakery")]))
         .await
@@ -96,7 +96,7 @@ async fn its_files_are_for_their_user_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn permissions_that_somebody_gave_stay() {
+async fn existing_permissions_stay() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path());
     std::fs::File::create(&path).unwrap();
@@ -108,7 +108,7 @@ async fn permissions_that_somebody_gave_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_another_kind_is_refused() {
+async fn a_file_that_is_no_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path());
     std::fs::write(

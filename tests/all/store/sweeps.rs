@@ -1,4 +1,4 @@
-//! Deadlines, and the runs of sweeps.
+//! Deadlines, runs of sweeps, and halts.
 
 use tenure::domain::{ClientKey, Sweep};
 use tenure::store::{Commit, Halt, HaltKind, RunCounts, RunEnd, RunStatus};
@@ -25,14 +25,14 @@ pub async fn deadlines_are_listed_by_due_time(fresh: Fresh) {
     put(store, deadlines_set(set)).await.unwrap();
     let due = |until, after| store.due(sweep, moment(until), after, 2);
     let first = due(5, None).await.unwrap();
-    // By bytes, `B` comes before `a`.
+    // In byte order, `B` precedes `a`.
     assert_eq!(first, [(moment(1), c.clone()), (moment(5), b)]);
     assert_eq!(due(5, first.last()).await.unwrap(), [(moment(5), a.clone())]);
     let last = (moment(5), a.clone());
     assert_eq!(due(5, Some(&last)).await.unwrap(), []);
     assert_eq!(due(9, Some(&last)).await.unwrap(), [(moment(9), d)]);
 
-    // A deadline moves, and it goes, sweep by sweep.
+    // A deadline moves or disappears, for each sweep separately.
     put(store, deadlines_set(vec![at(&c, 7)])).await.unwrap();
     let cleared = Commit {
         deadlines_cleared: vec![(a.clone(), sweep), (key("nobody"), sweep)],
@@ -48,7 +48,7 @@ pub async fn deadlines_are_listed_by_due_time(fresh: Fresh) {
     assert_eq!(other, [(moment(0), a)]);
 }
 
-pub async fn a_run_is_joined_by_whoever_comes_second(fresh: Fresh) {
+pub async fn a_second_worker_joins_a_run(fresh: Fresh) {
     let store = &*fresh.store;
     let start = |seconds, worker| store.start_run(Sweep::AccessExpiry, moment(0), moment(seconds), worker);
     let run = start(1, "w1").await.unwrap();
@@ -76,7 +76,7 @@ pub async fn a_run_is_joined_by_whoever_comes_second(fresh: Fresh) {
         (RunStatus::Failed, Some(moment(3)), None)
     );
     assert_eq!(failed.error.as_deref(), Some("no luck"));
-    // One that sees it through ends it well, and one that fails later does not change that.
+    // A worker that completes the run ends it as done, and a later failure does not change that.
     store.end_run(run.id, &end(4, None)).await.unwrap();
     store.end_run(run.id, &end(5, Some("too late"))).await.unwrap();
     let done = store.runs(None, 1).await.unwrap().remove(0);
@@ -88,7 +88,7 @@ pub async fn a_run_is_joined_by_whoever_comes_second(fresh: Fresh) {
     assert_eq!((done.counts.changed, done.counts.changes), (4, 6));
     assert_eq!(&*done.worker, "w1");
 
-    // Another tick is another run.
+    // Each tick is its own run.
     let next = store
         .start_run(Sweep::AccessExpiry, moment(60), moment(61), "w2")
         .await
@@ -102,12 +102,12 @@ pub async fn a_run_is_joined_by_whoever_comes_second(fresh: Fresh) {
     );
 }
 
-pub async fn a_run_that_was_interrupted_goes_on_or_is_overtaken(fresh: Fresh) {
+pub async fn an_interrupted_run_resumes_or_is_overtaken(fresh: Fresh) {
     let store = &*fresh.store;
     let start = |tick| store.start_run(Sweep::AccessExpiry, moment(tick), moment(tick + 1), "w1");
     let run = start(0).await.unwrap();
     assert_eq!(start(0).await.unwrap(), run);
-    // Another sweep is not its next run.
+    // A run of another sweep does not overtake it.
     let other = store.start_run(Sweep::TerminatedCleanup, moment(60), moment(61), "w1");
     other.await.unwrap();
     start(60).await.unwrap();
@@ -116,14 +116,8 @@ pub async fn a_run_that_was_interrupted_goes_on_or_is_overtaken(fresh: Fresh) {
         (runs[0].status, runs[1].status),
         (RunStatus::Running, RunStatus::Failed)
     );
-    assert!(
-        runs[1]
-            .error
-            .as_deref()
-            .unwrap()
-            .contains("when the next run began")
-    );
-    // It was only slow.
+    assert!(runs[1].error.as_deref().unwrap().contains("the next run started"));
+    // The worker was only slow.
     let end = RunEnd {
         at: moment(70),
         upto: Some(moment(0)),
@@ -135,11 +129,11 @@ pub async fn a_run_that_was_interrupted_goes_on_or_is_overtaken(fresh: Fresh) {
         (runs[1].status, runs[1].error.as_deref()),
         (RunStatus::Done, None)
     );
-    // Whoever still comes for a run that is done does not undo that.
+    // A worker that joins a done run does not reopen it.
     assert_eq!(start(0).await.unwrap().status, RunStatus::Done);
 }
 
-pub async fn deadlines_are_counted_as_far_as_asked(fresh: Fresh) {
+pub async fn counting_deadlines_stops_at_the_limit(fresh: Fresh) {
     let store = &*fresh.store;
     let sweep = Sweep::AccessExpiry;
     let deadlines_set = ["a", "b", "c", "d"]

@@ -1,4 +1,4 @@
-//! Programs that are too old for the tables do not write to them.
+//! Outdated programs cannot write to newer tables.
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Executor};
@@ -7,7 +7,7 @@ use tenure::store::StoreError;
 use super::given::*;
 use super::{Database, Fresh};
 
-/// What a migration to come does, of which this program does not know.
+/// A future migration, which this program does not know.
 const RAISE: &str = "update schema_compat set min_writer = 999 returning ''";
 
 fn assert_outdated(error: &StoreError) {
@@ -22,7 +22,7 @@ fn assert_outdated(error: &StoreError) {
     );
 }
 
-pub async fn an_outdated_program_does_not_write(fresh: Fresh) {
+pub async fn an_outdated_program_cannot_write(fresh: Fresh) {
     let store = &*fresh.store;
     put(store, clients(vec![new_client(&key("a"), "Bakery")]))
         .await
@@ -45,7 +45,7 @@ pub async fn an_outdated_program_does_not_write(fresh: Fresh) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_began_before_the_migration_is_refused_as_well() {
+async fn a_batch_begun_before_the_migration_is_refused() {
     let fresh = Fresh::postgres("outdated_midway").await;
     let mut batch = fresh.store.begin().await.unwrap();
     assert_eq!(batch.lock(&[key("a")], false).await.unwrap(), []);
@@ -58,7 +58,7 @@ async fn a_batch_that_began_before_the_migration_is_refused_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_waits_for_those_that_write() {
+async fn a_migration_waits_for_writers() {
     let fresh = Fresh::postgres("migration_waits").await;
     let mut batch = fresh.store.begin().await.unwrap();
     batch
@@ -78,9 +78,9 @@ async fn a_migration_waits_for_those_that_write() {
     migration.execute(lock).await.unwrap();
 }
 
-/// They say who they are by their application name alone. What an operator does by hand is not held up.
+/// The check identifies them by application name only. It does not block an operator's own statements.
 #[tokio::test(flavor = "multi_thread")]
-async fn programs_from_before_the_check_are_stopped_too() {
+async fn programs_without_the_check_cannot_write() {
     let fresh = Fresh::postgres("before_the_check").await;
     let Database::Postgres(url) = &fresh.database else {
         unreachable!();

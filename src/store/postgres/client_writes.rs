@@ -1,0 +1,195 @@
+//! Writes the rows of clients.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres};
+
+use super::batch::{Held, columns};
+use crate::domain::{ClientKey, Entry};
+use crate::store::columns::{json, key};
+use crate::store::commit::{ClientColumns, expect_written};
+use crate::store::{ClientWrite, Result};
+
+/// Finds the rows of clients that this transaction writes without having locked them. Whether they have a renew-only
+/// window is unknown, so assume it.
+pub(super) async fn look_up(
+    connection: &mut PgConnection,
+    writes: &[ClientWrite],
+    held: &mut Held,
+) -> Result<()> {
+    let missing = writes
+        .iter()
+        .filter(|write| write.read_version > 0 && !held.places.contains_key(&write.key));
+    let (partners, clients) = columns(missing.map(|write| &write.key));
+    if partners.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<(String, String, String)> = sqlx::query_as(
+        "select k.partner, k.client, c.place
+         from unnest($1::text[], $2::text[]) as k (partner, client)
+         cross join lateral (
+             select ctid::text as place from clients where partner = k.partner and client = k.client offset 0
+         ) c",
+    )
+    .bind(partners)
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for (partner, client, place) in found {
+        let key = key(&partner, &client);
+        held.renew_only.insert(key.clone());
+        held.places.insert(key, place);
+    }
+    Ok(())
+}
+
+/// Every client must still have the version that was read, or still be missing. Existing clients come first: they may
+/// free a name that a new one takes.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    writes: &[ClientWrite],
+    journal: &[Entry],
+    places: &HashMap<ClientKey, String>,
+) -> Result<()> {
+    let mut journaled: HashSet<&ClientKey> = journal.iter().map(|entry| &entry.key).collect();
+    let mut known = ClientArrays::default();
+    let mut known_places = Vec::new();
+    let mut new = ClientArrays::default();
+    for write in writes {
+        let journaled = journaled.remove(&write.key);
+        if write.read_version > 0 {
+            // A removed client matches no row, which is a conflict.
+            known_places.push(places.get(&write.key).map(String::as_str));
+            known.push(write, journaled);
+        } else {
+            new.push(write, journaled);
+        }
+    }
+    let mut written = 0;
+    if !known.partners.is_empty() {
+        written += update_clients(connection, known, known_places).await?;
+    }
+    if !new.partners.is_empty() {
+        written += insert_clients(connection, new).await?;
+    }
+    expect_written(written, writes)?;
+    stamp(connection, &journaled).await
+}
+
+/// The columns of clients, all of equal length.
+#[derive(Default)]
+struct ClientArrays<'a> {
+    partners: Vec<&'a str>,
+    clients: Vec<&'a str>,
+    names: Vec<Option<&'a str>>,
+    name_keys: Vec<Option<&'a str>>,
+    links: Vec<Option<&'static str>>,
+    services: Vec<Option<&'static str>>,
+    access: Vec<&'static str>,
+    as_of: Vec<Option<DateTime<Utc>>>,
+    /// The written versions.
+    versions: Vec<i64>,
+    journaled: Vec<bool>,
+    docs: Vec<String>,
+}
+
+impl<'a> ClientArrays<'a> {
+    fn push(&mut self, write: &'a ClientWrite, journaled: bool) {
+        let facets = ClientColumns::of(&write.document);
+        self.partners.push(&write.key.partner);
+        self.clients.push(&write.key.client);
+        self.names.push(facets.name);
+        self.name_keys.push(write.name_key.as_deref());
+        self.links.push(facets.link);
+        self.services.push(facets.service);
+        self.access.push(facets.access);
+        self.as_of.push(facets.as_of);
+        self.versions.push(write.read_version + 1);
+        self.journaled.push(journaled);
+        self.docs.push(json(&write.document));
+    }
+
+    fn bind(self, statement: &'static str) -> Query<'a, Postgres, PgArguments> {
+        sqlx::query(statement)
+            .bind(self.partners)
+            .bind(self.clients)
+            .bind(self.names)
+            .bind(self.name_keys)
+            .bind(self.links)
+            .bind(self.services)
+            .bind(self.access)
+            .bind(self.as_of)
+            .bind(self.versions)
+            .bind(self.journaled)
+            .bind(self.docs)
+    }
+}
+
+/// Locked rows have not moved. The key is compared for safety only.
+async fn update_clients<'a>(
+    connection: &mut PgConnection,
+    clients: ClientArrays<'a>,
+    places: Vec<Option<&'a str>>,
+) -> Result<u64> {
+    let statement = "update clients
+         set name = w.name, name_key = w.name_key, link = w.link, service = w.service, access = w.access,
+             as_of = w.as_of, version = w.version, doc = w.doc::json,
+             journaled_by = case when w.journaled
+                                 then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                                 else journaled_by end
+         from (
+             select unnest($1::text[]) as partner, unnest($2::text[]) as client, unnest($3::text[]) as name,
+                    unnest($4::text[]) as name_key, unnest($5::text[]) as link, unnest($6::text[]) as service,
+                    unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
+                    unnest($10::bool[]) as journaled, unnest($11::text[]) as doc, unnest($12::text[]) as place
+         ) w
+         where clients.ctid = w.place::tid and clients.version = w.version - 1
+               and clients.partner = w.partner and clients.client = w.client";
+    let done = clients.bind(statement).bind(places).execute(connection).await?;
+    Ok(done.rows_affected())
+}
+
+async fn insert_clients(connection: &mut PgConnection, clients: ClientArrays<'_>) -> Result<u64> {
+    let statement = "insert into clients
+             (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+         select w.partner, w.client, w.name, w.name_key, w.link, w.service, w.access, w.as_of, w.version,
+                case when w.journaled
+                     then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+                     else 0 end,
+                w.doc::json
+         from (
+             select unnest($1::text[]) as partner, unnest($2::text[]) as client, unnest($3::text[]) as name,
+                    unnest($4::text[]) as name_key, unnest($5::text[]) as link, unnest($6::text[]) as service,
+                    unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
+                    unnest($10::bool[]) as journaled, unnest($11::text[]) as doc
+         ) w";
+    let done = clients.bind(statement).execute(connection).await?;
+    Ok(done.rows_affected())
+}
+
+/// Marks clients with journal lines but no other write: a late event changed nothing but its own refusal.
+async fn stamp(connection: &mut PgConnection, journaled: &HashSet<&ClientKey>) -> Result<()> {
+    if journaled.is_empty() {
+        return Ok(());
+    }
+    let (partners, clients) = columns(journaled.iter().copied());
+    sqlx::query(
+        "update clients
+         set journaled_by = (select pg_current_xact_id()::text::bigint + xid_shift from relay)
+         where ctid = any (array(
+             select c.ctid
+             from unnest($1::text[], $2::text[]) as k (partner, client)
+             cross join lateral (
+                 select ctid from clients where partner = k.partner and client = k.client offset 0
+             ) c
+         ))",
+    )
+    .bind(partners)
+    .bind(clients)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
