@@ -1,4 +1,4 @@
-//! PgBouncer in front of PostgreSQL: session mode works; Tenure refuses the other modes.
+//! `PgBouncer` in front of PostgreSQL: session mode works; Tenure refuses the other modes.
 
 use crate::support::servers::{PgBouncer, PoolMode, Postgres, RabbitMq, name_in};
 use crate::support::tenure::Tenure;

@@ -131,7 +131,7 @@ async fn a_rebuild_closes_a_window_that_is_too_wide(fresh: Fresh) {
     let mut rebuilt = Vec::new();
     engine
         .rebuild(&Scope::default(), |one| {
-            rebuilt.push(one.changes.expect("rebuilt"))
+            rebuilt.push(one.changes.expect("rebuilt"));
         })
         .await
         .expect("rebuilt");

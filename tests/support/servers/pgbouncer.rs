@@ -1,4 +1,4 @@
-//! Starts PgBouncer in front of a PostgreSQL server of the tests.
+//! Starts `PgBouncer` in front of a PostgreSQL server of the tests.
 
 use std::fs;
 use std::path::PathBuf;
