@@ -19,7 +19,7 @@ pub(super) struct Host {
 /// Parses a URL. Returns its hosts in order.
 ///
 /// # Errors
-/// [`StoreError::Url`].
+/// [`StoreError::Url`](crate::store::StoreError::Url).
 pub(super) fn hosts(url: &str) -> Result<Vec<Host>> {
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
     let (scheme, address) = address

@@ -73,7 +73,7 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_mins(1);
 /// Checks the syntax of a URL.
 ///
 /// # Errors
-/// [`StoreError::Url`].
+/// [`StoreError::Url`](crate::store::StoreError::Url).
 pub fn check_url(url: &str) -> Result<()> {
     address::hosts(url).map(|_| ())
 }
@@ -98,7 +98,7 @@ impl PostgresStore {
     /// [`super::Upkeep::migrate`].
     ///
     /// # Errors
-    /// [`StoreError::Url`].
+    /// [`StoreError::Url`](crate::store::StoreError::Url).
     pub fn connect(url: &str, options: &PostgresOptions) -> Result<Self> {
         let servers = Servers::new(address::hosts(url)?, options.acquire_timeout);
         // As statements, because poolers reject them as connection parameters. JIT compilation takes longer than any
