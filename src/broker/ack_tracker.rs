@@ -1,5 +1,5 @@
-//! What a lane was delivered and has not acknowledged. Workers finish in any order; RabbitMQ is answered in the order of
-//! delivery, with one answer for all that is finished from the oldest on.
+//! Tracks a lane's unacknowledged deliveries. Workers finish in any order; acknowledgements go out in delivery order,
+//! with one acknowledgement for all finished deliveries from the oldest on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use super::error::BrokerError;
 use super::flight::Flight;
 use super::pressure::{Pressed, Pressure};
 
-/// The deliveries of one channel that are not acknowledged.
+/// The unacknowledged deliveries of one channel.
 pub(super) struct AckTracker {
     channel: Channel,
     flight: Arc<Flight>,
     pressure: Pressure,
-    /// With more than so many, the lane does not keep up.
+    /// With more deliveries than this, the lane does not keep up.
     behind_at: usize,
     open: Mutex<Open>,
     emptied: Notify,
 }
 
-/// Tags of one channel count up by one, so the oldest and a mark for each that follows say it all.
+/// Tags of a channel are consecutive, so the oldest tag and a mark for each later delivery are enough.
 #[derive(Default)]
 struct Open {
-    /// The tag of the first in `finished_marks`.
+    /// The tag of the first mark in `finished_marks`.
     oldest: DeliveryTag,
     finished_marks: VecDeque<bool>,
-    /// There, since the lane did not keep up, until it does.
+    /// Present from the moment the lane falls behind until it catches up.
     pressed: Option<Pressed>,
 }
 
@@ -47,7 +47,8 @@ impl Open {
         self.finished_marks.push_back(false);
     }
 
-    /// Marks deliveries as finished, and takes out all that are from the oldest on. The last of those, if any.
+    /// Marks deliveries as finished, and removes all finished deliveries from the oldest on. Returns the last removed
+    /// tag, if any.
     fn finish(&mut self, tags: impl IntoIterator<Item = DeliveryTag>) -> Option<DeliveryTag> {
         for tag in tags {
             let place = tag.checked_sub(self.oldest).and_then(|n| usize::try_from(n).ok());
@@ -82,7 +83,7 @@ impl AckTracker {
         &self.channel
     }
 
-    /// Enters a delivery. Before anything is done with it.
+    /// Registers a delivery. Must precede any work on it.
     pub async fn deliver(&self, tag: DeliveryTag) {
         let mut open = self.open.lock().await;
         open.deliver(tag);
@@ -91,12 +92,12 @@ impl AckTracker {
         }
     }
 
-    /// How many deliveries are not acknowledged.
+    /// How many deliveries are unacknowledged.
     pub async fn waiting(&self) -> usize {
         self.open.lock().await.finished_marks.len()
     }
 
-    /// Waits until all are.
+    /// Waits until every delivery is acknowledged.
     pub async fn empty(&self) {
         loop {
             let emptied = self.emptied.notified();
@@ -107,15 +108,15 @@ impl AckTracker {
         }
     }
 
-    /// Deliveries are finished; acknowledges what can be.
+    /// Marks deliveries as finished, and acknowledges as many as possible.
     pub async fn acknowledge(&self, tags: impl IntoIterator<Item = DeliveryTag>) -> Result<(), BrokerError> {
-        // Held until the answer is on its way: one that stands for fewer must not come after it.
+        // Hold the lock until the acknowledgement is sent: an acknowledgement of fewer deliveries must not follow it.
         let mut open = self.open.lock().await;
         if let Some(last) = open.finish(tags) {
             let options = BasicAckOptions { multiple: true };
             self.channel.basic_ack(last, options).await?;
             self.flight.acknowledge(last);
-            // Well below where it began, so that it does not come and go with each batch.
+            // Well below the threshold, so that the state does not flap with each batch.
             if open.finished_marks.len() <= self.behind_at / 2 {
                 open.pressed = None;
             }

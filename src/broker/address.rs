@@ -1,4 +1,4 @@
-//! Where RabbitMQ is, and how to get there.
+//! Where RabbitMQ is, and how to connect to it.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -18,20 +18,21 @@ use super::error::BrokerError;
 use super::link::{self, Link};
 use crate::config::{TlsFiles, amqp};
 
-/// How long a connection may take to come about. lapin sets no limit of its own.
+/// Connect timeout. lapin sets none of its own.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// How long a connection, or a channel, may take to be closed in good order.
+/// Timeout for an orderly close of a connection or a channel.
 pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// Seconds between signs of life; a server that is silent for twice as long is lost. The URL may ask for another.
+/// AMQP heartbeat interval in seconds; a server that is silent for twice as long counts as lost. The URL may override
+/// it.
 const HEARTBEAT_SECONDS: u16 = 20;
 
-/// With several hosts, one that does not answer at all must not keep us from the others.
+/// With several hosts, an unresponsive host must not delay the attempts at the others.
 const CONNECT_ONE_OF_SEVERAL_WITHIN: Duration = Duration::from_secs(5);
 
-/// A parsed URL: the hosts of a cluster, or one.
+/// A parsed URL: one host, or the hosts of a cluster.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    /// At least one. They differ in host and port only.
+    /// At least one. They differ only in host and port.
     hosts: Vec<AMQPUri>,
     tls: TlsFiles,
 }
@@ -52,12 +53,12 @@ impl Address {
             .collect::<Result<_, _>>()?;
         let tls = tls.clone();
         let address = Self { hosts, tls };
-        // Later they are waited for, as the server is; at the start they are a mistake.
+        // At startup, bad TLS files are a configuration error; later, reconnects wait for them as for the server.
         address.tls()?;
         Ok(address)
     }
 
-    /// What TLS needs beside the host's name, as it is in the files now.
+    /// The TLS settings besides the host name, from the current contents of the files.
     fn tls(&self) -> Result<OwnedTLSConfig, BrokerError> {
         let wrong = |key: &str, path: &Path, why: &dyn Display| {
             BrokerError::Settings(format!("{key}: {} cannot be used: {why}", path.display()))
@@ -66,7 +67,7 @@ impl Address {
         let mut config = OwnedTLSConfig::default();
         if let Some(path) = &self.tls.ca {
             let pem = read("broker.ca_file", path)?;
-            // The client would pass over what it cannot read, and then trust nobody.
+            // The client skips certificates that it cannot parse, and would then trust no server.
             match CertificateDer::pem_slice_iter(&pem).next() {
                 Some(Ok(_)) => config.cert_chain = Some(String::from_utf8_lossy(&pem).into_owned()),
                 _ => return Err(wrong("broker.ca_file", path, &"it holds no certificate (PEM)")),
@@ -81,8 +82,8 @@ impl Address {
         Ok(config)
     }
 
-    /// Opens a connection that RabbitMQ's management shows under a name, with frames of so many bytes at most unless the
-    /// URL says it. The hosts are tried in random order, so that workers spread over a cluster.
+    /// Opens a connection under a name that RabbitMQ's management UI shows, with `frame_max` as the frame limit unless
+    /// the URL sets one. Tries the hosts in random order, which spreads workers over a cluster.
     pub async fn connect(&self, name: &str, frame_max: Option<u32>) -> Result<Link, BrokerError> {
         install_crypto();
         let mut order: Vec<usize> = (0..self.hosts.len()).collect();
@@ -133,16 +134,16 @@ impl Address {
 }
 
 fn host(url: &str) -> Result<AMQPUri, &'static str> {
-    // The parser's own words would quote the URL, password and all.
+    // The parser's own message would quote the URL, including the password.
     let mut uri: AMQPUri = url.trim().parse().map_err(|_| "is no AMQP URL")?;
-    // Taken literally it is the vhost with no name, which hardly anyone has, and everyone writes.
+    // Literally, this is the vhost with the empty name, which hardly any server has and many URLs contain.
     if uri.vhost.is_empty() {
         uri.vhost = "/".into();
     }
     if uri.vhost.len() > 255 {
         return Err("has a vhost of more than 255 bytes");
     }
-    // The parser knows names only, and takes localhost for an IPv6 address.
+    // The parser supports only names, and turns an IPv6 address into localhost.
     if let Some(address) = ipv6(url) {
         address.clone_into(&mut uri.authority.host);
     }
@@ -150,8 +151,9 @@ fn host(url: &str) -> Result<AMQPUri, &'static str> {
     Ok(uri)
 }
 
-/// A server that wants a certificate of ours may hang up before its word about that has come: with TLS 1.3 it looks
-/// at ours when we take the handshake for done, and what we have sent by then makes its machine reset the connection.
+/// A server that requires a client certificate may disconnect before its alert arrives: with TLS 1.3 it checks the
+/// certificate after the client considers the handshake complete, and data that the client has already sent makes the
+/// server's host reset the connection.
 fn advise(host: &AMQPUri, error: &lapin::Error) -> BrokerError {
     let hung_up = match error.kind() {
         ErrorKind::IOError(io) => matches!(
@@ -170,7 +172,7 @@ fn advise(host: &AMQPUri, error: &lapin::Error) -> BrokerError {
     }
 }
 
-/// Every host has failed. A refusal counts more than a host that is away: waiting does not mend it.
+/// Every host has failed. A refusal outranks an unreachable host: waiting does not fix it.
 fn none_of(failures: impl Iterator<Item = BrokerError>) -> BrokerError {
     let (mut refused, mut unreachable) = (Vec::new(), Vec::new());
     for failure in failures {
@@ -225,21 +227,21 @@ impl std::fmt::Debug for Address {
     }
 }
 
-/// Ends when the connection does, and says why. Tells meanwhile when RabbitMQ holds publishers back.
+/// Returns the reason when the connection ends. Meanwhile, reports when RabbitMQ blocks publishers.
 pub(super) async fn lost(connection: &Link) -> BrokerError {
     let mut events = std::pin::pin!(connection.events_listener());
-    // lapin reports only what happens while it is listened to: the connection may have ended before.
+    // lapin reports only events that occur while a listener exists: the connection may have ended before.
     let mut ended = std::pin::pin!(link::ended(connection));
     loop {
         let event = tokio::select! {
-            // What is reported says why.
+            // Prefer the reported event: it has the reason.
             biased;
             event = events.next() => event,
             () = &mut ended => break,
         };
         let Some(event) = event else { break };
         match event {
-            // A channel's error comes here too; whoever uses the channel deals with it.
+            // Channel errors arrive here too; the user of the channel handles them.
             Event::Error(error) if !connection.status().connected() => return error.into(),
             Event::ConnectionBlocked(why) => {
                 tracing::warn!(
@@ -254,7 +256,7 @@ pub(super) async fn lost(connection: &Link) -> BrokerError {
     BrokerError::Unreachable("the connection is gone".into())
 }
 
-/// Closes what can still be closed.
+/// Closes the connection if it is still open.
 pub(super) async fn close(connection: &Link) {
     if connection.status().connected() {
         let closed = tokio::time::timeout(CLOSE_WITHIN, connection.close(200, "OK".into())).await;
@@ -262,8 +264,7 @@ pub(super) async fn close(connection: &Link) {
     }
 }
 
-/// Two makes of cryptography may be linked in, by us and by libraries; then rustls wants to be told which one to
-/// use. Whoever came first has told it.
+/// Tenure and its libraries may link two crypto providers; rustls then requires a default. The first caller has set it.
 fn install_crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,5 +1,5 @@
-//! What a heartbeat says: when it was sent, and by which key it was routed. It is signed, since it goes the way of events:
-//! whoever may only publish those must not be able to move a watermark.
+//! The content of a heartbeat: its send time and its routing key. It is signed because it travels with events:
+//! permission to publish events must not include permission to move a watermark.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use lapin::BasicProperties;
@@ -16,13 +16,14 @@ use crate::store::{Watermark, hex};
 
 const CONTENT_TYPE: &str = "application/vnd.tenure.heartbeat";
 
-/// A heartbeat that came out of a lane.
+/// A heartbeat that arrived through a lane.
 pub(super) struct Beat {
-    /// How far the lane has come. None: it was sent by a clock that is well ahead of ours, and how long ago is not known.
+    /// The lane's watermark. None: the sender's clock is well ahead of the local clock, so the heartbeat's age is
+    /// unknown.
     pub watermark: Option<Watermark>,
 }
 
-/// Writes heartbeats, and knows its own: those that are signed with the key in the store.
+/// Writes heartbeats, and recognizes its own: those signed with the key in the store.
 pub(super) struct Beats {
     key: String,
 }
@@ -32,11 +33,11 @@ impl Beats {
         Self { key }
     }
 
-    /// A heartbeat of this moment. With a key the broker routes it as it does the events of a client.
+    /// A heartbeat for this moment. With a key, the broker routes it like the events of a client.
     pub fn write(&self, now: DateTime<Utc>, partition_key: Option<&str>) -> (BasicProperties, Vec<u8>) {
         let mut properties = BasicProperties::default()
             .with_content_type(CONTENT_TYPE.into())
-            // It survives a restart of the broker, as what is in the queue before it does.
+            // It survives a broker restart, like the messages before it in the queue.
             .with_delivery_mode(PERSISTENT)
             .with_app_id("tenure".into());
         if let Some(key) = partition_key {
@@ -49,7 +50,7 @@ impl Beats {
         (properties, format!("{at} {signature}").into_bytes())
     }
 
-    /// Reads a heartbeat that came out of a queue. None: the message is no heartbeat, or was not signed with our key.
+    /// Reads a heartbeat from a queue. None: the message is not a heartbeat, or is not signed with our key.
     pub fn read(
         &self,
         queue: &str,
@@ -82,7 +83,7 @@ impl Beats {
         })
     }
 
-    /// The key stands at both ends: nothing can be appended to what is signed.
+    /// The key is at both ends, which prevents length extension.
     fn signature(&self, at: &str, partition_key: &str) -> String {
         let key = &self.key;
         hex(&Sha256::digest(format!("{key}\n{at}\n{partition_key}\n{key}")))

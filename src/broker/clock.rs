@@ -1,5 +1,5 @@
-//! The clock of the RabbitMQ node. AMQP has no way to ask for it, but a message that expires is dead-lettered with the moment at
-//! which it did, in whole seconds: so a message that expires at once, and comes back, tells the time.
+//! Reads the clock of the RabbitMQ node. AMQP has no operation for it, but RabbitMQ dead-letters an expired message
+//! with its expiry time in whole seconds: a message that expires immediately and returns reveals the time.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::engine::{ClockWatch, Reference};
 
 /// How often the clock is read.
 pub(super) const EVERY: Duration = Duration::from_mins(1);
-/// How long that may take. An answer that takes longer would say little.
+/// Timeout of a reading. A slower response would be too imprecise.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether the clock is read on a connection: not where that was refused.
+/// Whether the clock is readable on a connection: false once RabbitMQ refuses.
 pub(super) struct BrokerClock {
     is_readable: bool,
     read: Option<std::time::Instant>,
@@ -27,13 +27,13 @@ pub(super) struct BrokerClock {
 impl BrokerClock {
     pub fn of(context: &Context) -> Self {
         Self {
-            // It declares two queues, for as long as it takes.
+            // A reading declares two temporary queues.
             is_readable: context.settings.declare,
             read: None,
         }
     }
 
-    /// Compares our clock with the node's, unless that was done not long ago.
+    /// Compares the local clock with the node's, unless a recent comparison exists.
     pub async fn compare(&mut self, context: &Context, connection: &Connection) {
         let is_recent = self.read.is_some_and(|read| read.elapsed() < EVERY);
         if !self.is_readable || is_recent {
@@ -56,11 +56,11 @@ impl BrokerClock {
     }
 }
 
-/// False: the answer does not say.
+/// Returns false if the response lacks the time.
 async fn read(connection: &Connection, clock: &ClockWatch) -> Result<bool, lapin::Error> {
     let channel = connection.create_channel().await?;
     let done = ask(&channel, clock).await;
-    // With it goes the queue of the answers, when its consumer has gone.
+    // Closing the channel ends the consumer, which deletes the reply queue.
     let _ = channel.close(200, "OK".into()).await;
     done
 }
@@ -90,7 +90,7 @@ async fn ask(channel: &Channel, clock: &ClockWatch) -> Result<bool, lapin::Error
     let asks = channel.queue_declare("".into(), options, arguments).await?;
     let asked = clock.elapsed();
     let (publish, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-    // No confirms on this channel: the answer is one.
+    // No confirms on this channel: the reply is the confirmation.
     drop(
         channel
             .basic_publish("".into(), asks.name().clone(), publish, b"", properties)
@@ -104,7 +104,7 @@ async fn ask(channel: &Channel, clock: &ClockWatch) -> Result<bool, lapin::Error
     let Some(said) = answer.as_ref().and_then(expired_at) else {
         return Ok(false);
     };
-    // Whole seconds: it was half a second later, give or take as much.
+    // The time is truncated to whole seconds: the true time is half a second later, plus or minus half a second.
     let half = TimeDelta::milliseconds(500);
     clock.compare(Reference::Broker, said + half, asked, answered, half);
     Ok(true)

@@ -1,5 +1,5 @@
-//! The consuming side: a lane for every queue on one connection, and the dead queue on another. Whatever ends the
-//! connection of the dead queue, the lanes go on.
+//! The consuming side: a lane for every queue on one connection, and the dead queue on another. The lanes continue when
+//! the connection of the dead queue ends.
 
 use std::sync::Arc;
 
@@ -14,11 +14,10 @@ use super::state::Part;
 use super::{Context, topology};
 use crate::backoff::Backoff;
 
-/// Dead messages are read one at a time: if one of them ends the worker, no other message is in flight.
+/// Dead messages are consumed one at a time: if a message crashes the worker, no other message is in flight.
 const DEAD_PREFETCH: u16 = 1;
 
-/// Consumes until told to stop, or until something is lost; then every lane has finished what it had in
-/// hand.
+/// Consumes until a stop request or a loss. On return, every lane has finished its current batches.
 pub(super) async fn session(
     context: &Context,
     connection: &Link,
@@ -30,14 +29,14 @@ pub(super) async fn session(
     } else {
         (0..settings.lanes).map(topology::lane).collect()
     };
-    // Before the first event of a new lane is taken: from now on timers wait for it.
+    // Before a new lane ingests its first event: from now on timers wait for the lane.
     if !wait_for_store(Part::Consumers, context, stop).await || !keep_lanes(context, &queues, stop).await? {
         return Ok(());
     }
     let Some(beats) = beats(context, stop).await else {
         return Ok(());
     };
-    // All before the first of them runs: what runs is never dropped half way.
+    // Set up all lanes before the first runs: a running lane is never dropped halfway.
     let mut lanes = Vec::new();
     for queue in &queues {
         let lane = lane_settings(context, queue);
@@ -47,7 +46,7 @@ pub(super) async fn session(
     all(lanes, stop).await
 }
 
-/// Reads the dead queue until told to stop, or until the connection is lost.
+/// Consumes the dead queue until a stop request, or until the connection is lost.
 pub(super) async fn dead_session(
     context: &Context,
     connection: &Link,
@@ -68,7 +67,7 @@ pub(super) async fn dead_session(
     all(vec![lane], stop).await
 }
 
-/// Waits until the store takes messages. False: told to stop before.
+/// Waits until the store accepts writes. Returns false on a stop request.
 async fn wait_for_store(part: Part, context: &Context, stop: &CancellationToken) -> bool {
     context
         .state
@@ -77,7 +76,7 @@ async fn wait_for_store(part: Part, context: &Context, stop: &CancellationToken)
     !stop.is_cancelled()
 }
 
-/// Records which lanes there are. False: told to stop before.
+/// Records the set of lanes. Returns false on a stop request.
 async fn keep_lanes(
     context: &Context,
     lanes: &[String],
@@ -98,7 +97,7 @@ async fn keep_lanes(
     Ok(true)
 }
 
-/// Reads the key of heartbeats. None: told to stop before.
+/// Reads the key of heartbeats. Returns None on a stop request.
 async fn beats(context: &Context, stop: &CancellationToken) -> Option<Arc<Beats>> {
     let mut backoff = Backoff::default();
     loop {

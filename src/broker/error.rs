@@ -1,4 +1,4 @@
-//! What can go wrong with RabbitMQ, and what to do about it.
+//! The errors of the RabbitMQ adapter, and how to fix them.
 
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
@@ -11,22 +11,22 @@ const TLS: tls::Names = tls::Names {
     plain: "amqp:// in broker.url where plain text is meant",
 };
 
-/// An error of the broker's. All but [`BrokerError::Settings`] are waited out.
+/// An error of the RabbitMQ adapter. All but [`BrokerError::Settings`] are retried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {
-    /// No trying again will help.
+    /// A retry cannot help.
     #[error("{0}")]
     Settings(String),
-    /// The server is not there, or went away.
+    /// The server is unreachable, or the connection is lost.
     #[error("no connection to RabbitMQ: {0}")]
     Unreachable(String),
-    /// The server is there and says no.
+    /// The server is reachable but refuses the operation.
     #[error("RabbitMQ refuses: {0}")]
     Refused(String),
-    /// The server is there and does not let us in: wrong user, password or vhost. It stays so until somebody acts.
+    /// The server is reachable but refuses the login: wrong user, password or vhost. This lasts until an operator acts.
     #[error("RabbitMQ refuses the login: {0}")]
     Login(String),
-    /// A message was published, and there is no queue for it.
+    /// A message was published, but no queue receives it.
     #[error("no queue takes messages of {exchange} with the routing key {routing_key}: {hint}")]
     Unroutable {
         exchange: String,
@@ -66,7 +66,7 @@ impl From<lapin::Error> for BrokerError {
         match error.kind() {
             ErrorKind::ProtocolError(said) => {
                 let text = said.get_message().to_string();
-                // A stop, or an administrator who closes connections: it will be back.
+                // A shutdown, or an administrator who closes connections: the server will be back.
                 if *said.kind() == AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED) {
                     Self::Unreachable(text)
                 } else {

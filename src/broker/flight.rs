@@ -1,8 +1,9 @@
-//! What is in flight on a channel: delivered and not acknowledged. It is bounded in bytes.
+//! Tracks the deliveries in flight on a channel, that is, delivered and not acknowledged. Their total size in bytes is
+//! bounded.
 //!
-//! RabbitMQ has a prefetch in messages only, and lapin takes into memory whatever comes. So deliveries are counted where they
-//! come in. Behind the one that exceeds the bound all are discarded, and the lane gives everything back to RabbitMQ and begins
-//! anew with a smaller prefetch.
+//! RabbitMQ has a prefetch in messages only, and lapin reads every delivery into memory. So deliveries are counted as
+//! they arrive. After the delivery that exceeds the bound, all later deliveries are discarded; the lane returns
+//! everything to RabbitMQ and subscribes again with a smaller prefetch.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,18 +11,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lapin::types::{ChannelId, DeliveryTag};
 use tokio_util::sync::CancellationToken;
 
-/// What a message takes in memory beside its bytes.
+/// Memory that a message uses in addition to its bytes.
 const OVERHEAD: usize = 512;
-/// A prefetch that was made smaller may grow after so many times as many messages, and not before [`LEAST_SEEN`].
+/// A reduced prefetch may grow after this many times as many messages, but not before [`LEAST_SEEN`].
 const SEEN_BEFORE_GROWTH: u64 = 20;
 const LEAST_SEEN: u64 = 1_000;
 
-/// The channels of a connection on which something is in flight. Clones are the same.
+/// The channels of a connection with deliveries in flight. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Flights(Arc<Mutex<HashMap<ChannelId, Arc<Flight>>>>);
 
 impl Flights {
-    /// For a channel on which nothing was delivered yet: so many bytes at most, or one message.
+    /// Opens the tracking of a new channel: `most_bytes` at most, or a single message.
     pub fn open(&self, channel: ChannelId, most_bytes: usize) -> Arc<Flight> {
         let flight = Arc::new(Flight {
             most_bytes,
@@ -41,7 +42,7 @@ impl Flights {
     }
 }
 
-/// What is in flight on one channel.
+/// The deliveries in flight on one channel.
 pub(super) struct Flight {
     most_bytes: usize,
     overflowed: CancellationToken,
@@ -50,7 +51,7 @@ pub(super) struct Flight {
 
 #[derive(Default)]
 struct State {
-    /// The tag of the first in `sizes`. Tags of a channel count up by one.
+    /// The tag of the first in `sizes`. Tags of a channel are consecutive.
     oldest: DeliveryTag,
     sizes: VecDeque<usize>,
     /// The sum of `sizes`.
@@ -61,7 +62,7 @@ struct State {
 }
 
 impl Flight {
-    /// A delivery of so many bytes comes in.
+    /// Counts a delivery that arrives.
     pub fn arrive(&self, tag: DeliveryTag, bytes: usize) {
         let mut state = self.state();
         if state.sizes.is_empty() {
@@ -72,13 +73,13 @@ impl Flight {
         state.bytes = state.bytes.saturating_add(size);
         state.seen += 1;
         state.seen_bytes += size as u64;
-        // One alone has to be taken, whatever its size.
+        // A single message must be accepted, whatever its size.
         if state.bytes > self.most_bytes && state.sizes.len() > 1 {
             self.overflowed.cancel();
         }
     }
 
-    /// All deliveries up to this one are acknowledged.
+    /// All deliveries up to this tag are acknowledged.
     pub fn acknowledge(&self, last: DeliveryTag) {
         let mut state = self.state();
         let count = last.saturating_add(1).saturating_sub(state.oldest);
@@ -90,17 +91,17 @@ impl Flight {
         state.oldest += count as u64;
     }
 
-    /// Too many bytes were in flight: what comes now is discarded.
+    /// Too many bytes were in flight: further deliveries are discarded.
     pub fn is_overflowed(&self) -> bool {
         self.overflowed.is_cancelled()
     }
 
-    /// Waits until it is.
+    /// Waits until too many bytes are in flight.
     pub async fn overflowed(&self) {
         self.overflowed.cancelled().await;
     }
 
-    /// The prefetch with which what was in flight takes half of the bound: less than half of what is in flight now.
+    /// A prefetch at which these messages use half of the bound: less than half of the messages in flight now.
     pub fn smaller_prefetch(&self) -> u16 {
         let state = self.state();
         let half = state.sizes.len() / 2;
@@ -109,7 +110,8 @@ impl Flight {
         u16::try_from(half.min(fits)).unwrap_or(u16::MAX).max(1)
     }
 
-    /// A prefetch at least twice as large as this one, and `most` at most, if the messages seen with it are small enough.
+    /// A prefetch at least twice as large as this prefetch, and `most` at most, if the messages so far are small
+    /// enough.
     pub fn larger_prefetch(&self, prefetch: u16, most: u16) -> Option<u16> {
         if prefetch >= most {
             return None;
@@ -128,7 +130,7 @@ impl Flight {
     }
 }
 
-/// The prefetch of each queue for which the one of the settings was too large. Clones are the same.
+/// The reduced prefetch of each queue whose configured prefetch was too large. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Prefetches(Arc<Mutex<HashMap<String, u16>>>);
 

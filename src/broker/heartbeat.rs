@@ -1,6 +1,6 @@
-//! Heartbeats: messages that go the way of events and say when they were sent. When one comes out of a lane, everything
-//! that was in its queue before it has come out too: that is the lane's watermark. One that does not come out shows that
-//! events do not either.
+//! Heartbeats: messages that follow the route of events and carry their send time. Once a lane consumes a heartbeat, it
+//! has consumed every earlier message in its queue: this is the lane's watermark. A missing heartbeat shows that events
+//! do not get through either.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -21,16 +21,16 @@ use super::{Context, metrics, topology};
 use crate::domain::time::rfc3339;
 use crate::store::{LaneProgress, StoreError};
 
-/// The routing key of heartbeats: events have their type.
+/// The routing key of heartbeats; the routing key of an event is its type.
 const ROUTING_KEY: &str = "tenure.heartbeat";
-/// How long RabbitMQ may take to confirm heartbeats. It takes none while it is short of memory.
+/// How long RabbitMQ may take to confirm heartbeats. It accepts none during a memory alarm.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
-/// A lane out of which nothing has come for so long is looked at.
+/// A lane that has delivered nothing for this long is checked.
 const OVERDUE: Duration = Duration::from_mins(1);
-/// And for so many intervals, where those are long.
+/// The lane must also have missed this many intervals, which matters when intervals are long.
 const OVERDUE_BEATS: u32 = 4;
 
-/// Sends heartbeats until told to stop, or until the connection is lost, or heartbeats find no way to their lanes.
+/// Sends heartbeats until a stop request, until the connection is lost, or until heartbeats do not reach their lanes.
 pub(super) async fn session(
     context: &Context,
     connection: &Connection,
@@ -47,7 +47,7 @@ pub(super) async fn session(
         movements: BTreeMap::new(),
         beats: None,
     };
-    // After heartbeats that found no way, one has to go through before all is well.
+    // After lost heartbeats, one must get through before the part counts as healthy.
     let mut is_proven = !context.heartbeats_lost.swap(false, Ordering::Relaxed);
     if is_proven {
         context.state.up(Part::Heartbeat, context.engine.now());
@@ -107,21 +107,21 @@ struct Session<'a> {
     context: &'a Context,
     connection: &'a Connection,
     channel: Channel,
-    /// A heartbeat was not taken.
+    /// A heartbeat was rejected.
     is_refused: bool,
     routes: Routes,
     /// When each lane last moved.
     movements: BTreeMap<String, Movement>,
-    /// None: the store was not asked for the key yet.
+    /// None until the key is read from the store.
     beats: Option<Beats>,
 }
 
-/// What shows that a lane moves, and since when it is so.
+/// The evidence that a lane moves, and its time.
 #[derive(Clone, Copy)]
 struct Movement {
     watermark: Option<DateTime<Utc>>,
     since: Instant,
-    /// Messages that waited when it was last looked at, and when they became fewer.
+    /// Messages in the queue at the last check, and when their number last fell.
     waiting: u32,
     drained: Option<Instant>,
 }
@@ -129,7 +129,7 @@ struct Movement {
 impl Session<'_> {
     async fn beat(&mut self) -> Result<(), Failure> {
         if self.context.engine.clock().ahead().is_some() {
-            // What it says would be taken for the present.
+            // A heartbeat from this clock would pass as the present.
             return Ok(());
         }
         let store = self.context.engine.store();
@@ -143,7 +143,7 @@ impl Session<'_> {
         }
         let due = self.routes.due(&lanes, now, random_key);
         if due.is_lost {
-            // What was deleted is made again; what is there stays as it is.
+            // Recreates deleted objects; existing objects stay unchanged.
             self.declare().await?;
         }
         self.send(due, now).await?;
@@ -154,7 +154,7 @@ impl Session<'_> {
     async fn declare(&self) -> Result<(), BrokerError> {
         if self.context.settings.declare {
             let declared = topology::declare(self.connection, self.context.settings.lanes);
-            // Without an answer, RabbitMQ is short of resources; the lanes are looked at all the same.
+            // A missing response means that RabbitMQ is short of resources; the lanes are checked anyway.
             if let Ok(declared) = tokio::time::timeout(CONFIRM_WITHIN, declared).await {
                 declared?;
             }
@@ -164,16 +164,16 @@ impl Session<'_> {
 
     async fn send(&mut self, due: Due, now: DateTime<Utc>) -> Result<(), BrokerError> {
         if std::mem::take(&mut self.is_refused) {
-            // A channel on which a quorum queue took no messages, because its leader was lost, may never see the new
+            // A channel that saw a quorum queue reject messages because its leader was lost may never see the new
             // leader (RabbitMQ 3.10).
-            // While RabbitMQ is short of resources it reads nothing from this connection, and never opens one.
+            // While RabbitMQ is short of resources, it reads nothing from this connection and opens no channel.
             let opened = publisher::confirming_channel(self.connection);
             let Ok(channel) = tokio::time::timeout(CONFIRM_WITHIN, opened).await else {
                 self.is_refused = true;
                 return Ok(());
             };
             let before = std::mem::replace(&mut self.channel, channel?);
-            // Its answer is of no interest, and may not come.
+            // The response does not matter, and may never arrive.
             let _ = tokio::time::timeout(CONFIRM_WITHIN, before.close(200, "OK".into())).await;
         }
         let Some(beats) = &self.beats else { return Ok(()) };
@@ -189,7 +189,7 @@ impl Session<'_> {
         let confirmed = async {
             let mut is_refused = false;
             for confirm in confirms {
-                // A full lane does not take it: that is for whoever looks at the lane.
+                // A full lane rejects it. The check of the lane reports that.
                 is_refused |= !publisher::is_taken(confirm, topology::EVENTS).await?;
             }
             Ok::<_, BrokerError>(is_refused)
@@ -219,7 +219,7 @@ impl Session<'_> {
             .map_err(|error| topology::advise(&error, exchange))
     }
 
-    /// Tells which lanes do not move.
+    /// Reports the lanes that do not move.
     async fn look_at(&mut self, lanes: &[LaneProgress]) -> Result<(), BrokerError> {
         let limit = OVERDUE.max(self.context.settings.heartbeat * OVERDUE_BEATS);
         self.movements
@@ -252,7 +252,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// What it means that a lane's watermark stands still.
+    /// Explains why a lane's watermark does not advance.
     async fn overdue(
         &mut self,
         lane: &LaneProgress,
@@ -309,7 +309,7 @@ impl Session<'_> {
     }
 }
 
-/// Any text is a partition key.
+/// Any text is a valid partition key.
 fn random_key() -> String {
     format!("tenure-heartbeat-{:016x}", rand::random::<u64>())
 }

@@ -1,7 +1,7 @@
-//! A lane: reads what its queue delivers, and hands it to its workers by client.
+//! A lane: consumes its queue and distributes the deliveries to its workers by client.
 //!
-//! Nothing is acknowledged before it is committed; whatever happens in between, RabbitMQ delivers it again. What is held is
-//! bounded by a prefetch, in messages and in bytes.
+//! Nothing is acknowledged before it is committed; RabbitMQ redelivers everything else. A prefetch limits what the lane
+//! holds, in messages and in bytes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -29,23 +29,23 @@ use super::{Context, metrics, topology};
 use crate::engine::{Engine, Incoming};
 use crate::wire::{Decoder, Limits};
 
-/// How a lane reads.
+/// How a lane consumes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LaneSettings {
-    /// Messages in flight at most.
+    /// Maximum number of messages in flight.
     pub prefetch: u16,
-    /// Bytes of them at most, or one message.
+    /// Maximum number of bytes in flight, or a single message.
     pub prefetch_bytes: usize,
-    /// Messages of a batch at most.
+    /// Maximum number of messages in a batch.
     pub batch_max: usize,
-    /// Batches under way beside each other at most, at least 1.
+    /// Maximum number of concurrent batches, at least 1.
     pub workers: usize,
     pub limits: Limits,
 }
 
 impl LaneSettings {
-    /// Messages under way with which one worker does not keep up: half of the largest batch, or what a small prefetch
-    /// allows.
+    /// Number of messages in flight above which one worker does not keep up: half of the largest batch, or less if the
+    /// prefetch is small.
     fn behind_at(&self, prefetch: u16) -> usize {
         (self.batch_max / 2).min(usize::from(prefetch) / 4)
     }
@@ -76,7 +76,7 @@ struct Subscription {
 /// Why a subscription ends.
 enum End {
     Stopped,
-    /// With another prefetch it is made anew.
+    /// The lane subscribes again with this prefetch.
     Resized(u16),
 }
 
@@ -105,8 +105,8 @@ impl Lane {
         })
     }
 
-    /// Reads until told to stop. Whenever messages are larger or smaller than the prefetch is made for, it begins anew with
-    /// another.
+    /// Consumes until a stop request. When messages become too large or small enough for another prefetch, the lane
+    /// subscribes again with that prefetch.
     pub async fn run(mut self) -> Result<(), BrokerError> {
         while let End::Resized(prefetch) = self.work().await? {
             let queue = self.source.queue.clone();
@@ -128,20 +128,21 @@ impl Lane {
         Ok(())
     }
 
-    /// Works with one subscription. What was delivered when it ends is seen through, so that all of it can be acknowledged.
+    /// Runs one subscription. All deliveries that arrived before its end are processed, so that all of them can be
+    /// acknowledged.
     ///
-    /// The end is to close the channel. It arrives behind the last acknowledgement, and gives back what came meanwhile, to
-    /// the head of the queue and in its order. Cancelling the consumer first would hand the queue to the next worker
-    /// while this one is still at earlier messages.
+    /// The subscription ends by closing the channel. The close arrives after the last acknowledgement, and returns
+    /// later deliveries to the head of the queue, in order. Cancelling the consumer first would let the next worker
+    /// consume the queue while this worker still processes earlier messages.
     async fn work(&mut self) -> Result<End, BrokerError> {
-        // One that fails takes the others with it, each after the batch in hand.
+        // A worker that fails stops the others, each after its current batch.
         let failed = CancellationToken::new();
         let (mut running, workers) = self.start_workers(&failed);
         let flight = self.subscription.flight.clone();
         let mut smaller = None;
         let mut result = tokio::select! {
             read = self.read(&workers) => read,
-            // Before it is told that there is no more, a worker ends only when it fails.
+            // The workers' input is still open, so a worker that ends here has failed.
             Some(ended) = running.join_next() => flatten(ended).map(|()| End::Stopped),
             () = flight.overflowed() => {
                 smaller = Some(flight.smaller_prefetch());
@@ -150,7 +151,7 @@ impl Lane {
         };
         drop(workers);
         if smaller.is_some() {
-            // At once: what is in memory is given back, also what the store does not take for now.
+            // Cancel now: everything in memory is returned, including messages that the store currently rejects.
             failed.cancel();
             self.close().await;
         }
@@ -211,9 +212,9 @@ impl Lane {
         let _ = tokio::time::timeout(CLOSE_WITHIN, channel.close(200, "OK".into())).await;
     }
 
-    /// Gives back what the store did not take, without using up its delivery limit where RabbitMQ makes that difference:
-    /// from 4.3 on a message that is returned by `basic.nack` does not count, and one whose channel is closed does. The
-    /// consumer is cancelled before, or all of it would be delivered here again.
+    /// Returns the messages that the store did not accept, without counting against their delivery limit where RabbitMQ
+    /// supports it: since 4.3, a message returned by `basic.nack` does not count, but a message whose channel closes
+    /// does. The consumer is cancelled first; otherwise RabbitMQ would redeliver all of them to it.
     async fn give_back(&self) {
         let Subscription { acks, consumer, .. } = &self.subscription;
         let all = BasicNackOptions {
@@ -233,7 +234,7 @@ impl Lane {
         );
     }
 
-    /// Hands out what is delivered, until told to stop or until a larger prefetch is possible.
+    /// Distributes deliveries until a stop request, or until a larger prefetch is possible.
     async fn read(&mut self, workers: &[UnboundedSender<Item>]) -> Result<End, BrokerError> {
         let received = ::metrics::counter!(metrics::RECEIVED, "queue" => self.source.queue.clone());
         let redelivered = ::metrics::counter!(metrics::REDELIVERED, "queue" => self.source.queue.clone());
@@ -260,9 +261,9 @@ impl Lane {
         Ok(End::Stopped)
     }
 
-    /// Whether events are spread over the workers or go to the first of them. Two workers write half batches each, which
-    /// on a quiet queue is twice the work: so one does it all as long as it keeps up. A client's events stay in order,
-    /// because nothing is under way when that changes.
+    /// Decides whether events are spread over the workers or all go to the first worker. Two workers write half-size
+    /// batches, which doubles the work on a quiet queue, so a single worker handles everything as long as it keeps up.
+    /// A client's events stay in order because the mode changes only while nothing is in flight.
     async fn spread(&mut self) {
         match self.subscription.acks.waiting().await {
             0 => self.is_spread = false,
@@ -274,7 +275,8 @@ impl Lane {
         }
     }
 
-    /// A worker that is gone has failed, and everything ends; what it was to get is delivered again.
+    /// A closed channel means that the worker has failed. The whole lane then ends, and RabbitMQ redelivers the
+    /// message.
     fn hand_out(&self, mut delivery: Delivery, workers: &[UnboundedSender<Item>]) {
         let now = self.engine.clock().present();
         let withheld = self
@@ -282,7 +284,7 @@ impl Lane {
             .withheld()
             .take(self.subscription.acks.channel().id(), delivery.delivery_tag);
         let flaw = withheld.and_then(|properties| salvage(&self.source, properties, &mut delivery));
-        // One that RabbitMQ gave up says nothing of the dead queue, which is no lane that is kept.
+        // A dead-lettered heartbeat says nothing about the dead queue, which is not a recorded lane.
         let clock = self.engine.clock();
         if let Some(Beat { watermark }) = self.beats.read(&self.source.queue, &delivery, now, clock) {
             let heartbeat = Arc::new(Heartbeat::new(delivery.delivery_tag, watermark, workers.len()));
@@ -334,7 +336,7 @@ async fn subscribe(
     })
 }
 
-/// A client's events are in one worker, and so in order. What has no client may be anywhere.
+/// A client's events go to one worker and so stay in order. A message without a client may go to any worker.
 fn place(incoming: &Incoming, delivery: &Delivery, workers: usize) -> usize {
     let number = match incoming {
         Incoming::Event(event) => {

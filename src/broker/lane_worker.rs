@@ -1,8 +1,8 @@
-//! A worker of a lane: commits what it is handed, batch by batch, beside the lane's other workers.
+//! A worker of a lane: commits its messages batch by batch, concurrently with the lane's other workers.
 //!
-//! A batch is what has come while the one before it was written: a quiet queue gives small batches, a backlog large
-//! ones. A batch that the store cannot take now is held and tried again. What the store will never take is searched for
-//! by halves, and put aside alone.
+//! A batch holds the messages that arrived while the previous batch was written: a quiet queue gives small batches, a
+//! backlog large batches. The worker retries a batch when the store is unavailable. It finds a message that the store
+//! always rejects by bisection, and quarantines only that message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,35 +23,35 @@ use crate::engine::{Engine, Incoming};
 use crate::store::{StoreError, Watermark, body_digest};
 use crate::wire::{Decoder, Limits};
 
-/// How often a batch is tried before it is asked whether the store fails over it alone.
+/// How many attempts a batch gets before the worker checks whether the store fails on this batch only.
 const PATIENCE: u32 = 4;
-/// Bytes of messages in a transaction, or a little more: whatever the messages are, a statement stays of a size that a
-/// server takes.
+/// Bytes of messages in a transaction, with a slight overshoot: limits a statement to a size that the server accepts,
+/// whatever the messages hold.
 const BATCH_BYTES: usize = 16 << 20;
-/// Bytes that are kept of a message which the store takes in no other way.
+/// Bytes stored of a message that the store accepts in no other form.
 const LAST_RESORT: usize = 64 << 10;
 
-/// What a worker is handed.
+/// An item in a worker's queue.
 pub(super) enum Item {
     Message(Box<Message>),
-    /// In every worker of the lane, between what was delivered before it and after it.
+    /// Sent to every worker of the lane, between earlier and later deliveries.
     Heartbeat(Arc<Heartbeat>),
 }
 
-/// A delivery, and what was read in it.
+/// A delivery and its decoded content.
 pub(super) struct Message {
     pub delivery: Delivery,
-    /// What is wrong with its properties.
+    /// Why its properties are invalid.
     pub flaw: Option<String>,
-    /// None once it was tried: for another attempt it is read anew, because the clock has gone on.
+    /// None after the first attempt: a retry decodes the message again, because the clock has advanced.
     pub incoming: Option<Incoming>,
 }
 
-/// A heartbeat of the lane, on its way through all workers.
+/// A heartbeat of the lane that passes through all workers.
 pub(super) struct Heartbeat {
     tag: DeliveryTag,
     watermark: Option<Watermark>,
-    /// Workers that are not through with what came before it.
+    /// Workers that have not finished the messages before it.
     waiting: AtomicUsize,
 }
 
@@ -64,12 +64,12 @@ impl Heartbeat {
         }
     }
 
-    /// All workers but the one that asks are through.
+    /// Every worker but the caller has passed it.
     fn is_waiting_for_one(&self) -> bool {
         self.waiting.load(Ordering::Acquire) == 1
     }
 
-    /// A worker is through. True: it was the last.
+    /// A worker has passed it. Returns true for the last worker.
     fn pass(&self) -> bool {
         self.waiting.fetch_sub(1, Ordering::AcqRel) == 1
     }
@@ -80,17 +80,17 @@ pub(super) struct LaneWorker {
     pub acks: Arc<AckTracker>,
     pub engine: Arc<Engine>,
     pub watch: StoreWatch,
-    /// Messages of a batch at most.
+    /// Maximum number of messages in a batch.
     pub batch_max: usize,
     pub limits: Limits,
-    /// The worker is to end: what is in hand is finished, but a store that is away is not waited for.
+    /// The worker must end: it finishes its current batch, but does not wait for an unavailable store.
     pub stop: CancellationToken,
-    /// Another part of the lane has failed: nothing more is begun.
+    /// Another part of the lane has failed: no new work begins.
     pub failed: CancellationToken,
 }
 
 impl LaneWorker {
-    /// Works until there is no more.
+    /// Runs until its input closes.
     pub async fn run(self, mut items: UnboundedReceiver<Item>) -> Result<(), BrokerError> {
         let queue = || self.source.queue.clone();
         let lengths = ::metrics::histogram!(metrics::BATCH_MESSAGES, "queue" => queue());
@@ -110,7 +110,7 @@ impl LaneWorker {
         }
     }
 
-    /// Sees a batch through to its acknowledgement.
+    /// Processes a batch up to its acknowledgement.
     async fn ingest_batch(&self, batch: impl Iterator<Item = Item>) -> Result<(), BrokerError> {
         let mut messages = Vec::new();
         let mut heartbeats = Vec::new();
@@ -120,7 +120,7 @@ impl LaneWorker {
                 Item::Heartbeat(heartbeat) => heartbeats.push(heartbeat),
             }
         }
-        // Those that wait for this batch alone are recorded with it.
+        // Heartbeats that wait only for this batch are recorded with it.
         let (with_batch, later): (Vec<_>, Vec<_>) = heartbeats
             .into_iter()
             .partition(|heartbeat| heartbeat.is_waiting_for_one());
@@ -173,7 +173,7 @@ impl LaneWorker {
         Ok(())
     }
 
-    /// Has messages taken, however long the store is away. The inner error is one that waiting does not help.
+    /// Ingests messages, however long the store is unavailable. The inner error is one that a retry does not fix.
     async fn ingest(
         &self,
         messages: &mut [Message],
@@ -184,8 +184,8 @@ impl LaneWorker {
             .await
     }
 
-    /// A store that answers, and yet fails again and again over these messages, may fail over their number: more than
-    /// one are given back to be halved.
+    /// A store that responds but keeps failing on these messages may fail because of their number: a batch of more than
+    /// one message is returned for bisection.
     async fn ingest_incoming(
         &self,
         messages: usize,
@@ -231,7 +231,7 @@ impl LaneWorker {
             .collect()
     }
 
-    /// Waits before a batch in hand is tried again; an error when that is not worth while any more.
+    /// Waits before the next attempt at the current batch. Returns an error when a retry is no longer worthwhile.
     async fn wait(&self, backoff: &mut Backoff) -> Result<(), BrokerError> {
         let waited = self.failed.run_until_cancelled(backoff.wait(&self.stop)).await;
         if waited != Some(true) || !self.acks.channel().status().connected() {
@@ -243,10 +243,10 @@ impl LaneWorker {
         Ok(())
     }
 
-    /// One message that the store refuses: as a dead letter it mostly can be kept. If even that is refused, there is
-    /// something about it that the store does not take, and it is kept in hexadecimal, without its headers; in the last
-    /// resort only its beginning. False: it is still in hand, because the store refuses everything (no right to the
-    /// tables, or other tables than ours).
+    /// Quarantines a single message that the store refuses. The store usually accepts it as a dead letter. If the store
+    /// refuses that too, the content itself is unacceptable: the message is stored in hexadecimal without its headers,
+    /// and as a last resort only its beginning. Returns false if the message remains unprocessed because the store
+    /// refuses everything (missing table privileges, or a foreign schema).
     async fn quarantine(&self, alone: &[Message], refusal: &StoreError) -> Result<bool, BrokerError> {
         let [Message { delivery, .. }] = alone else {
             return Ok(true);
@@ -281,7 +281,7 @@ impl LaneWorker {
     }
 }
 
-/// The highest watermark of heartbeats. One from a clock that is wrong has none, and is only acknowledged.
+/// The highest watermark of the heartbeats. A heartbeat from a wrong clock has no watermark and is only acknowledged.
 fn latest(heartbeats: &[Arc<Heartbeat>]) -> Option<Watermark> {
     heartbeats
         .iter()
@@ -293,7 +293,8 @@ fn tags(messages: &[Message]) -> impl Iterator<Item = DeliveryTag> {
     messages.iter().map(|message| message.delivery.delivery_tag)
 }
 
-/// Parts of so many bytes each, or of one message; the first of them last, to be taken from the end.
+/// Splits messages into parts of limited size in bytes, or of one message. The parts are in reverse order, to pop them
+/// from the end.
 fn by_size(mut messages: &mut [Message]) -> Vec<&mut [Message]> {
     let mut parts = Vec::new();
     while !messages.is_empty() {

@@ -1,4 +1,4 @@
-//! A connection to RabbitMQ, and what was withheld from the client library on it.
+//! A connection to RabbitMQ, and the properties withheld from the client library on it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use super::flight::Flights;
 use super::properties::Withheld;
 use super::screen::{Screened, ScreenedTokio};
 
-/// How often a connection is looked at while an answer is waited for that may never come.
+/// How often to check a connection while waiting for a response that may never arrive.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A connection. It reads as a [`Connection`]; clones are the same.
+/// A connection. It dereferences to a [`Connection`]; clones share it.
 #[derive(Clone)]
 pub(super) struct Link {
     connection: Arc<Connection>,
@@ -66,7 +66,7 @@ impl Deref for Link {
     }
 }
 
-/// Opens a channel. lapin itself never answers when the connection ends at the wrong moment.
+/// Opens a channel. lapin's own call never returns if the connection ends at the wrong moment.
 pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, BrokerError> {
     tokio::select! {
         opened = connection.create_channel() => Ok(opened?),
@@ -74,7 +74,7 @@ pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, Bro
     }
 }
 
-/// Returns when the connection is no longer one.
+/// Returns when the connection has ended.
 pub(super) async fn ended(connection: &Connection) {
     while connection.status().connected() {
         tokio::time::sleep(LOOK_EVERY).await;

@@ -1,4 +1,4 @@
-//! Messages as RabbitMQ delivers them, shown to the wire's reader.
+//! Messages as RabbitMQ delivers them, adapted to the wire decoder.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -16,17 +16,18 @@ use crate::engine::Incoming;
 use crate::store::{DeadLetter, body_digest, hex};
 use crate::wire::{CONTENT_ENCODING, Decoder, Headers, Message, find, is_plain_encoding, stored_value};
 
-/// What a message says of itself: AMQP headers, if it has some, and the content encoding.
+/// The metadata of a message: its AMQP headers, if any, and its content encoding.
 pub(super) struct AmqpHeaders<'a> {
     table: Option<&'a FieldTable>,
     content_encoding: Option<&'a str>,
 }
 
-/// What RabbitMQ adds when it gives a message up; the reason of the dead letter says it in words.
+/// Headers that RabbitMQ adds when it dead-letters a message; the reason of the dead letter has the same facts in
+/// words.
 const DEATH_HEADERS: [&str; 3] = ["x-death", "x-first-death-", "x-last-death-"];
 
-/// How often a message of the dead queue is tried as an event. More than once, because a worker may be stopped at any
-/// moment; not many times, because it may be the message that ends workers.
+/// How often a message of the dead queue is tried as an event. More than once, because a worker may stop at any moment;
+/// not often, because the message may be the cause of worker crashes.
 const RETRIES: i64 = 3;
 
 impl<'a> AmqpHeaders<'a> {
@@ -75,7 +76,7 @@ impl Headers for AmqpHeaders<'_> {
     }
 }
 
-/// A header's value. None: it is there without one, which is as if it were not there.
+/// A header's value as bytes. None: the header has no value and counts as absent.
 fn bytes(value: &AMQPValue) -> Option<Cow<'_, [u8]>> {
     match value {
         AMQPValue::LongString(text) => Some(Cow::Borrowed(text.as_bytes())),
@@ -85,7 +86,7 @@ fn bytes(value: &AMQPValue) -> Option<Cow<'_, [u8]>> {
     }
 }
 
-/// Where deliveries come from.
+/// The queue of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Source {
     pub queue: String,
@@ -100,12 +101,12 @@ impl Source {
         }
     }
 
-    /// Whether this is where RabbitMQ puts what it gives up.
+    /// Whether this is the queue for the messages that RabbitMQ dead-letters.
     pub fn is_dead(&self) -> bool {
         self.queue == DEAD
     }
 
-    /// Reads a delivery. A `flaw` of its properties makes a dead letter of it, whatever it holds.
+    /// Decodes a delivery. A `flaw` of its properties makes it a dead letter, whatever its content.
     pub fn read(&self, decoder: &Decoder, delivery: &Delivery, flaw: Option<&str>) -> Incoming {
         match flaw {
             Some(flaw) => Incoming::Dead(self.dead(delivery, flaw.to_owned())),
@@ -132,7 +133,8 @@ impl Source {
             .dead(reason)
     }
 
-    /// A letter for a message that cannot be kept as it is: up to so many of its bytes in hexadecimal, and no headers.
+    /// A dead letter for a message that cannot be stored as it is: up to `most` of its bytes in hexadecimal, and no
+    /// headers.
     pub fn hex(&self, delivery: &Delivery, most: usize, reason: &str) -> DeadLetter {
         let body = &delivery.data[..delivery.data.len().min(most)];
         let shown = crate::wire::plain(reason);
@@ -166,14 +168,14 @@ impl Source {
     }
 }
 
-/// Reads a message of a queue, as the queue's lane does.
+/// Decodes a message as the queue's lane does.
 #[must_use]
 pub fn read(queue: &str, decoder: &Decoder, properties: &BasicProperties, body: &[u8]) -> Incoming {
     Source::of_queue(queue).read_parts(decoder, properties, body)
 }
 
-/// Reads the properties of a delivery that the client library handed over without them. What is wrong with them, if
-/// anything is.
+/// Decodes the properties of a delivery that the client library delivered without them. Returns what is wrong with
+/// them, if anything.
 pub(super) fn salvage(source: &Source, properties: RawProperties, delivery: &mut Delivery) -> Option<String> {
     let salvaged = properties.salvage();
     delivery.properties = salvaged.properties;
@@ -190,9 +192,9 @@ pub(super) fn salvage(source: &Source, properties: RawProperties, delivery: &mut
     Some(flaw)
 }
 
-/// Whether a message of the dead queue is ingested if it is an event: RabbitMQ gave it up, for whatever reason that says
-/// nothing of the message itself (workers that were restarted too often, a queue that was full, a policy), and it has not
-/// been delivered from the dead queue too often.
+/// Whether a message of the dead queue is ingested if it is a valid event: RabbitMQ dead-lettered it for a reason that
+/// is unrelated to its content (too many worker restarts, a full queue, a policy), and the dead queue has not delivered
+/// it too often.
 fn is_to_be_retried(headers: &AmqpHeaders<'_>) -> bool {
     let deliveries = match headers.get("x-delivery-count") {
         Some(AMQPValue::LongLongInt(count)) => *count,
@@ -202,13 +204,13 @@ fn is_to_be_retried(headers: &AmqpHeaders<'_>) -> bool {
     headers.get("x-death").is_some() && deliveries < RETRIES
 }
 
-/// Why RabbitMQ gave a message up. The newest entry of `x-death` comes first.
+/// Why RabbitMQ dead-lettered a message. The newest entry of `x-death` is first.
 fn death(headers: &AmqpHeaders<'_>) -> String {
     let last = match headers.get("x-death") {
         Some(AMQPValue::FieldArray(deaths)) => deaths.as_slice().first(),
         _ => None,
     };
-    // Publishers can send such headers, too.
+    // Publishers can send these headers too.
     let brief = |value: &AMQPValue| clip(&shown(value));
     let field = |name: &str| match last {
         Some(AMQPValue::FieldTable(death)) => death.inner().get(name).map(brief),
@@ -232,7 +234,7 @@ fn death(headers: &AmqpHeaders<'_>) -> String {
     }
 }
 
-/// Deeper than this nobody means it: what is inside is left out.
+/// Nesting beyond this depth is not legitimate: deeper content is omitted.
 const DEEPEST: u32 = 16;
 
 /// A header's value as text.
@@ -256,7 +258,7 @@ fn shown_to(value: &AMQPValue, deeper: u32) -> String {
         AMQPValue::LongLongInt(number) => number.to_string(),
         AMQPValue::Float(number) => number.to_string(),
         AMQPValue::Double(number) => number.to_string(),
-        // The AMQP binding of CloudEvents allows it for `time`; in AMQP 0.9.1 it has whole seconds.
+        // The AMQP binding of CloudEvents allows it for `time`; AMQP 0.9.1 timestamps have whole seconds.
         AMQPValue::Timestamp(seconds) => i64::try_from(*seconds)
             .ok()
             .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
@@ -353,7 +355,7 @@ mod tests {
         assert_eq!(dead_letter.origin, "amqp:tenure.events.0");
     }
 
-    /// What the consumer makes of a message, and what a redrive makes of the dead letter that keeps it.
+    /// How the consumer decodes a message, and how a redrive decodes the dead letter that stores it.
     fn read_and_read_again(delivery: &Delivery) -> (Result<Event, String>, Result<Event, String>) {
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
         let decoder = Decoder::new(Limits::default(), now);

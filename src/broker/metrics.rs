@@ -1,22 +1,22 @@
-//! The names of the broker's metrics; `telemetry.rs` says what each means.
+//! The names of the broker's metrics; `telemetry.rs` describes each.
 
 /// Messages received, by queue.
 pub(super) const RECEIVED: &str = "tenure_broker_received_total";
-/// Of these, messages that had been delivered before, by queue.
+/// Of these, redelivered messages, by queue.
 pub(super) const REDELIVERED: &str = "tenure_broker_redelivered_total";
-/// Messages whose properties the client library does not read, by queue.
+/// Messages whose properties the client library cannot read, by queue.
 pub(super) const UNREADABLE: &str = "tenure_broker_unreadable_total";
-/// Messages that RabbitMQ gave up and that were tried again as events, by queue.
+/// Dead-lettered messages that were retried as events, by queue.
 pub(super) const RETRIED: &str = "tenure_broker_retried_total";
 /// Messages of a batch, by queue.
 pub(super) const BATCH_MESSAGES: &str = "tenure_broker_batch_messages";
-/// From a batch's first message to its acknowledgement, by queue.
+/// Time from a batch's first message to its acknowledgement, by queue.
 pub(super) const BATCH_SECONDS: &str = "tenure_broker_batch_seconds";
 /// Messages that the store refused and that were quarantined, by queue.
 pub(super) const QUARANTINED: &str = "tenure_broker_quarantined_total";
 /// Messages that RabbitMQ confirmed, by exchange.
 pub(super) const CONFIRMED: &str = "tenure_publish_confirmed_total";
-/// Messages that RabbitMQ did not take, and that were published again, by exchange.
+/// Messages that RabbitMQ rejected and that were published again, by exchange.
 pub(super) const NACKED: &str = "tenure_publish_nacked_total";
 /// Age of the oldest change that is being published; 0 when none waits.
 pub(super) const RELAY_LAG: &str = "tenure_relay_lag_seconds";

@@ -1,4 +1,5 @@
-//! The door to RabbitMQ: events in by lanes, changes out by the relay. It knows the engine and no other door.
+//! The RabbitMQ adapter: events in through lanes, changes out through the relay. It depends on the engine and on no
+//! other adapter.
 
 mod ack_tracker;
 mod address;
@@ -46,7 +47,7 @@ use outage::StoreWatch;
 use pressure::Pressure;
 use state::Part;
 
-/// What everything here works with.
+/// The shared context of all parts.
 struct Context {
     settings: BrokerSettings,
     limits: Limits,
@@ -58,17 +59,17 @@ struct Context {
     pressure: Pressure,
     prefetches: Prefetches,
     state: BrokerState,
-    /// The change that this worker published last, whatever becomes of its connections.
+    /// The change that this worker published last; survives reconnects.
     last_published: Mutex<Option<Published>>,
-    /// Heartbeats found no way to their lanes.
+    /// Heartbeats do not reach their lanes.
     heartbeats_lost: AtomicBool,
     /// This worker leads the relay.
     leads: AtomicBool,
 }
 
-/// Works with RabbitMQ until told to stop: then what is in hand is finished and acknowledged, and when also nobody else
-/// writes to the journal any more (`written`), what it has gathered is told. Whatever is lost meanwhile is waited for. Not
-/// to be dropped before it returns.
+/// Runs the RabbitMQ adapter until a stop request. It then finishes and acknowledges its current batches, and publishes
+/// the remaining changes once all other writers of the journal have finished (`written`). Reconnects after any loss.
+/// The future must not be dropped before it completes.
 ///
 /// # Errors
 /// Immediately, when the settings are invalid.

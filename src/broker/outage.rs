@@ -1,4 +1,4 @@
-//! Times when the store takes nothing: waited out, and told once.
+//! Store outages: waited out, and logged once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,20 +9,20 @@ use crate::backoff::Backoff;
 use crate::engine::Engine;
 use crate::store::StoreError;
 
-/// Times when the store takes nothing, shared by all lanes and the relay. The log has one line when one begins, and one
-/// when it ends: with a write that succeeds, once nobody is left whose write failed. An answer is no proof, because a
-/// store that is full or read-only answers; nor is a small write, where a large one finds no room.
+/// Store outages, shared by all lanes and the relay. The log has one line when an outage begins and one when it ends.
+/// It ends with a successful write, once no failed write is still pending. A response is no proof, because a full or
+/// read-only store responds; nor is a small write, because a large write may still not fit.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StoreWatch(Arc<Mutex<Outage>>);
 
 #[derive(Debug, Default)]
 struct Outage {
     since: Option<Instant>,
-    /// How many hold something that the store did not take.
+    /// How many failed writes are still pending.
     failing: usize,
 }
 
-/// Somebody holds something that the store did not take.
+/// A guard for a failed write that is still pending.
 #[derive(Debug)]
 pub(super) struct Failing(StoreWatch);
 
@@ -35,7 +35,7 @@ impl Drop for Failing {
 
 impl StoreWatch {
     pub fn failed(&self, error: &StoreError) {
-        // Whoever was slower than another transaction only tries again.
+        // A transaction that lost to a concurrent transaction only retries.
         if !matches!(error, StoreError::Unavailable(_)) {
             tracing::debug!(%error, "the store has to be asked again");
             return;
@@ -43,13 +43,13 @@ impl StoreWatch {
         self.away(error);
     }
 
-    /// Keeps the outage open until this is dropped.
+    /// Holds the outage open until the guard is dropped.
     pub fn failing(&self) -> Failing {
         self.outage().failing += 1;
         Failing(self.clone())
     }
 
-    /// The store has taken a batch.
+    /// The store has written a batch.
     pub fn written(&self) {
         let mut outage = self.outage();
         if outage.failing > 0 {
@@ -63,13 +63,13 @@ impl StoreWatch {
         }
     }
 
-    /// Returns when the store takes writes, or when told to stop. To fetch messages before would only hold them, and use up
-    /// their delivery limit when this worker ends. An answer is not enough: a store that is read-only, full or locked
-    /// answers, too.
+    /// Returns when the store accepts writes, or on a stop request. Messages fetched earlier would only sit in memory,
+    /// and use up their delivery limit when this worker ends. A response is not enough: a read-only, full or locked
+    /// store responds too.
     pub async fn wait_for(&self, engine: &Engine, stop: &CancellationToken) {
         let mut backoff = Backoff::default();
         while let Err(error) = engine.store().probe(engine.now()).await {
-            // Whatever it says: nothing is fetched until a write succeeds, and somebody has to know why.
+            // Whatever the error: nothing is fetched until a write succeeds, and an operator must see why.
             self.away(&error);
             if !backoff.wait(stop).await {
                 return;

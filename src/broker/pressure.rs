@@ -1,14 +1,15 @@
-//! Whether events wait. Lanes say so, and the relay leaves them room: what a client is comes before what is told of it.
+//! Whether events are waiting. Lanes report it, and the relay yields to them: ingesting events has priority over
+//! publishing changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many lanes do not keep up with what comes.
+/// How many lanes do not keep up.
 #[derive(Clone, Default)]
 pub(super) struct Pressure(Arc<AtomicUsize>);
 
 impl Pressure {
-    /// One more does not keep up, as long as what is returned is held.
+    /// Counts one more lane as behind until the returned guard is dropped.
     pub fn rise(&self) -> Pressed {
         self.0.fetch_add(1, Ordering::Relaxed);
         Pressed(self.clone())
@@ -19,7 +20,7 @@ impl Pressure {
     }
 }
 
-/// A lane that does not keep up.
+/// A guard for a lane that does not keep up.
 pub(super) struct Pressed(Pressure);
 
 impl Drop for Pressed {

@@ -1,9 +1,9 @@
-//! Message properties that the client library does not read.
+//! Message properties that the client library cannot read.
 //!
-//! AMQP says that short strings are UTF-8. RabbitMQ does not check it, and lapin ends the connection over one that is not,
-//! with everything that is in flight on it. It does the same with a content header that is larger than a frame, which RabbitMQ
-//! sends when it adds `x-death` or `x-delivery-count` to headers that just fitted. Of several headers
-//! with the same name it keeps the last, which would hide an attribute that is given twice.
+//! AMQP requires short strings to be UTF-8. RabbitMQ does not check this, and lapin ends the connection over an invalid
+//! string, with everything in flight on it. It does the same with a content header that is larger than a frame, which
+//! RabbitMQ sends when it adds `x-death` or `x-delivery-count` to headers that just fitted. Of several headers with the
+//! same name lapin returns the last, which would hide a duplicate attribute.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -17,18 +17,18 @@ use lapin::types::{ChannelId, DeliveryTag};
 use crate::store::hex;
 use crate::wire;
 
-/// Places that a reason names at most.
+/// Maximum number of places that a reason names.
 const PLACES: usize = 3;
-/// Bytes of unreadable properties that a reason shows at most.
+/// Maximum number of bytes of unreadable properties that a reason shows.
 const SHOWN: usize = 256;
 
-/// Properties that were withheld from the client library, until the lane asks for them. Clones are the same.
+/// Properties withheld from the client library until the lane requests them. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Withheld(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// How many there are. Almost always none, and then the lanes need no lock.
+    /// How many there are. Almost always zero, so the lanes rarely need the lock.
     count: AtomicUsize,
     by_delivery: Mutex<HashMap<(ChannelId, DeliveryTag), RawProperties>>,
 }
@@ -40,7 +40,7 @@ impl Withheld {
         self.0.count.store(by_delivery.len(), Ordering::Release);
     }
 
-    /// The properties of a delivery that the library handed over without them.
+    /// The properties of a delivery that the library delivered without them.
     pub fn take(&self, channel: ChannelId, tag: DeliveryTag) -> Option<RawProperties> {
         if self.0.count.load(Ordering::Acquire) == 0 {
             return None;
@@ -59,18 +59,18 @@ impl Withheld {
 /// The properties of a message as RabbitMQ sent them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RawProperties {
-    /// From the property flags on.
+    /// The bytes from the property flags on.
     pub bytes: Vec<u8>,
     /// The exchange or the routing key was not UTF-8.
     pub is_address_replaced: bool,
 }
 
-/// What could be read of properties.
+/// The readable part of the properties.
 #[derive(Debug, Default)]
 pub(super) struct Salvaged {
     /// With `?` in place of each byte that is not UTF-8.
     pub properties: BasicProperties,
-    /// What is wrong with the message. None: only the library cannot read the properties, or not all of them.
+    /// What is wrong with the message. None: the properties are valid, but the library cannot read all of them.
     pub flaw: Option<String>,
 }
 
@@ -113,7 +113,7 @@ impl RawProperties {
 
 /// Whether the client library reads all of these properties.
 pub(super) fn is_readable(properties: &[u8]) -> bool {
-    // Nearly all are ASCII behind the flags, and then the strings in them are.
+    // Almost all properties are ASCII after the flags, so their strings are ASCII too.
     let is_read = properties.get(2..).is_some_and(<[u8]>::is_ascii) || read(properties).is_some();
     is_read && !has_attribute_twice(properties)
 }
@@ -127,7 +127,7 @@ fn has_attribute_twice(properties: &[u8]) -> bool {
     names.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-/// The names of the headers, up to the first invalid one.
+/// The names of the headers, up to the first invalid name.
 fn headers(properties: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let flags = u16::from_be_bytes(properties.get(..2)?.try_into().ok()?);
     if flags & (1 << 13) == 0 {
@@ -188,8 +188,8 @@ fn read(properties: &[u8]) -> Option<BasicProperties> {
     }
 }
 
-/// Replaces the short string at an offset where it is not UTF-8. Returns where it ends, and whether it was replaced; None if
-/// it is not whole.
+/// Replaces invalid UTF-8 in the short string at an offset. Returns where the string ends, and whether anything was
+/// replaced; None if the string is truncated.
 pub(super) fn replace_short_string(bytes: &mut [u8], at: usize) -> Option<(usize, bool)> {
     let end = at + 1 + usize::from(*bytes.get(at)?);
     let text = bytes.get_mut(at + 1..end)?;
@@ -205,8 +205,7 @@ pub(super) fn replace_short_string(bytes: &mut [u8], at: usize) -> Option<(usize
     Some((end, is_replaced))
 }
 
-/// Goes through properties and replaces short strings that are not UTF-8. The methods return None when the bytes are not
-/// what they should be.
+/// Walks through properties and replaces short strings that are not UTF-8. The methods return None on malformed bytes.
 struct Walk<'a> {
     bytes: &'a mut [u8],
     at: usize,
@@ -287,8 +286,8 @@ impl Walk<'_> {
         (self.at == end).then_some(())
     }
 
-    /// Gives repeated headers different capitals, so that the library keeps all of them, and the decoder rejects the attribute
-    /// now and on redrive. Names of attributes are not case-sensitive.
+    /// Gives repeated headers different capitalization, so that the library returns all of them and the decoder rejects
+    /// the duplicate, both now and on redrive. Attribute names are not case-sensitive.
     fn tell_apart(&mut self) {
         let mut spellings: HashSet<Vec<u8>> = HashSet::new();
         for name in std::mem::take(&mut self.attributes) {

@@ -1,7 +1,7 @@
-//! Which change was published last, recorded in RabbitMQ: the queue `tenure.published` holds one message that says so.
+//! Records in RabbitMQ which change was published last: the queue `tenure.published` holds a single message with it.
 //!
-//! The store records it as well. When the store is restored from a backup, that record goes back with it; this one does
-//! not, and shows that numbers would be given out again.
+//! The store has the same record. A restore of the store from a backup rolls that record back but not this one, which
+//! reveals that the store would assign the same numbers again.
 
 use chrono::DateTime;
 use lapin::options::{BasicGetOptions, BasicNackOptions, BasicPublishOptions, QueueDeclareOptions};
@@ -25,12 +25,12 @@ struct Message {
 }
 
 pub(super) struct PublishedRecord {
-    /// None: there is no such queue, and nothing is recorded.
+    /// None: the queue does not exist, and nothing is recorded.
     channel: Option<Channel>,
 }
 
 impl PublishedRecord {
-    /// Opens the record. The queue is there, if Tenure may declare it.
+    /// Opens the record. Declares the queue if Tenure may declare it.
     pub async fn open(connection: &Connection) -> Result<Self, BrokerError> {
         let channel = open_channel(connection).await?;
         let passive = QueueDeclareOptions::default().passive();
@@ -51,7 +51,7 @@ impl PublishedRecord {
         }
     }
 
-    /// The change that was published last, by whichever worker.
+    /// The change that any worker published last.
     pub async fn read(&self) -> Result<Option<Published>, BrokerError> {
         let Some(channel) = &self.channel else {
             return Ok(None);
@@ -77,7 +77,8 @@ impl PublishedRecord {
         Ok(published)
     }
 
-    /// Records a change that RabbitMQ has confirmed. Nobody waits for a confirm of this: the next one says more.
+    /// Records a change that RabbitMQ has confirmed. Nothing waits for a confirm of the record: the next record
+    /// supersedes it.
     pub async fn write(&self, published: &Published) -> Result<(), BrokerError> {
         let Some(channel) = &self.channel else {
             return Ok(());
@@ -93,7 +94,7 @@ impl PublishedRecord {
             .with_content_type("application/json".into())
             .with_delivery_mode(PERSISTENT)
             .with_app_id("tenure".into());
-        // By the default exchange: the routing key is the queue.
+        // The default exchange routes by queue name.
         let (key, options) = (topology::PUBLISHED.into(), BasicPublishOptions::default());
         channel
             .basic_publish("".into(), key, options, &body, properties)

@@ -1,4 +1,4 @@
-//! Publishing with confirms: a message counts when RabbitMQ says that it has it.
+//! Publishing with confirms: a message counts as published once RabbitMQ confirms it.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,12 +19,12 @@ use crate::wire;
 
 /// Messages that may wait for their confirms.
 const WINDOW: usize = 500;
-/// How long a publisher tries again: to connect, when it has lost its connection, and to publish a message that RabbitMQ
-/// does not take. In a cluster that has lost a node, queues take none until they have a new leader.
+/// How long a publisher retries: to connect, to reconnect, and to publish a message that RabbitMQ rejects. In a cluster
+/// that has lost a node, queues reject messages until they elect a new leader.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
-/// How often the relay publishes a change that RabbitMQ does not take before it connects anew.
+/// How often the relay publishes a rejected change before it reconnects.
 pub(super) const ATTEMPTS: u32 = 6;
-/// The delivery mode of what is written to disk before it is confirmed.
+/// Delivery mode 2: RabbitMQ writes the message to disk before it confirms.
 pub(super) const PERSISTENT: u8 = 2;
 
 /// A message to publish.
@@ -32,14 +32,14 @@ pub(super) const PERSISTENT: u8 = 2;
 pub struct Outgoing {
     exchange: &'static str,
     routing_key: ShortString,
-    /// Whether it must reach a queue: an event without one is lost, a change without one has no listeners.
+    /// Whether it must reach a queue: an unroutable event is lost, an unroutable change has no subscribers.
     mandatory: bool,
     properties: BasicProperties,
     body: Vec<u8>,
 }
 
 impl Outgoing {
-    /// An event, written as it is to be sent.
+    /// An event in its encoded form.
     #[must_use]
     pub fn event(event: &Event, body: Vec<u8>) -> Self {
         let subject = event.key.to_string();
@@ -52,7 +52,7 @@ impl Outgoing {
         }
     }
 
-    /// Bytes that may be an event or not.
+    /// Bytes that may not be a valid event.
     #[must_use]
     pub fn bytes(body: Vec<u8>) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl Outgoing {
         }
     }
 
-    /// A line of the journal, published in an epoch.
+    /// A journal line, published in an epoch.
     #[must_use]
     pub fn change(epoch: i64, line: &Recorded) -> Self {
         let subject = line.entry.key.to_string();
@@ -82,7 +82,7 @@ impl Outgoing {
         }
     }
 
-    /// Gives it to RabbitMQ; what comes back says when RabbitMQ has it ([`is_taken`]).
+    /// Sends it to RabbitMQ. The returned confirm resolves when RabbitMQ responds ([`is_taken`]).
     pub(super) async fn hand_over(&self, channel: &Channel) -> Result<PublisherConfirm, BrokerError> {
         let options = BasicPublishOptions {
             mandatory: self.mandatory,
@@ -96,14 +96,14 @@ impl Outgoing {
     }
 }
 
-/// A channel on which RabbitMQ says of each message whether it has it.
+/// Opens a channel with publisher confirms.
 pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channel, BrokerError> {
     let channel = open_channel(connection).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)
 }
 
-/// Waits for RabbitMQ's word on a message. False: it does not take it now.
+/// Waits for RabbitMQ's response to a message. Returns false for a nack.
 pub(super) async fn is_taken(confirm: PublisherConfirm, exchange: &'static str) -> Result<bool, BrokerError> {
     let word = confirm
         .await
@@ -126,7 +126,7 @@ pub(super) async fn is_taken(confirm: PublisherConfirm, exchange: &'static str) 
     }
 }
 
-/// What is said when it takes none for long.
+/// The error after RabbitMQ has rejected messages for too long.
 pub(super) fn takes_none() -> BrokerError {
     BrokerError::Refused(
         "it takes no message for now: a queue that is bound is full, or cannot be written".into(),
@@ -138,7 +138,7 @@ fn properties(id: &str, subject: Option<&str>) -> BasicProperties {
         .with_content_type(wire::STRUCTURED.into())
         .with_delivery_mode(PERSISTENT)
         .with_app_id("tenure".into());
-    // AMQP allows 255 bytes; it is for people only, the event has its id inside.
+    // AMQP allows 255 bytes. This copy is for people only; the body contains the event's id.
     if let (Ok(id), false) = (ShortString::try_new(id), id.is_empty()) {
         properties = properties.with_message_id(id);
     }
@@ -153,17 +153,17 @@ fn properties(id: &str, subject: Option<&str>) -> BasicProperties {
     properties
 }
 
-/// Publishes in order, many at a time. When one is not taken, it and all after it are published again, so that
-/// what is first is also the last to be told: listeners may hear twice, never in an order that stays wrong.
+/// Publishes in order, with many messages in flight. After a nack, that message and all later messages are published
+/// again, so the last copies are in order: subscribers may receive duplicates, but never in an order that stays wrong.
 pub struct Publisher {
     channel: Channel,
-    /// When the connection is this publisher's own.
+    /// Present if the publisher owns its connection.
     home: Option<Home>,
     flight: VecDeque<(Outgoing, PublisherConfirm)>,
     confirmed: u64,
 }
 
-/// A connection of a publisher's own, and how to make another when it is lost.
+/// The publisher's own connection, and how to replace it when it is lost.
 struct Home {
     connection: Link,
     address: Address,
@@ -182,9 +182,9 @@ impl Home {
 }
 
 impl Publisher {
-    /// Connects on its own. Declares what is needed first, if the settings let it: events that reach
-    /// no queue would be lost. When the connection is lost it makes another, to whichever host of the URL answers, and
-    /// publishes again what was not confirmed.
+    /// Opens its own connection. Declares the topology first, if the settings allow it, because unroutable events would
+    /// be lost. When the connection is lost, the publisher connects to any available host of the URL and publishes the
+    /// unconfirmed messages again.
     pub async fn connect(url: &str, settings: &config::BrokerSettings) -> Result<Self, BrokerError> {
         let address = Address::parse(url, &settings.tls)?;
         let lanes = settings.declare.then_some(settings.lanes);
@@ -198,7 +198,7 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// On a connection of another's.
+    /// Publishes on a borrowed connection.
     pub async fn on(connection: &Connection) -> Result<Self, BrokerError> {
         Ok(Self {
             channel: confirming_channel(connection).await?,
@@ -208,17 +208,17 @@ impl Publisher {
         })
     }
 
-    /// Publishes an event as it is written.
+    /// Publishes an encoded event.
     pub async fn publish_event(&mut self, event: &Event, body: Vec<u8>) -> Result<(), BrokerError> {
         self.publish(Outgoing::event(event, body)).await
     }
 
-    /// Publishes to the events what may be none.
+    /// Publishes bytes that may not be a valid event to the events exchange.
     pub async fn publish_bytes(&mut self, body: Vec<u8>) -> Result<(), BrokerError> {
         self.publish(Outgoing::bytes(body)).await
     }
 
-    /// Hands a message over; returns when the number that waits for confirms is within bounds.
+    /// Sends a message; returns once the number of unconfirmed messages is within bounds.
     pub async fn publish(&mut self, message: Outgoing) -> Result<(), BrokerError> {
         while self.flight.len() >= WINDOW {
             self.confirm().await?;
@@ -231,7 +231,7 @@ impl Publisher {
         self.recover(error, messages).await
     }
 
-    /// How many messages RabbitMQ has confirmed, counted from the first on without a gap.
+    /// How many messages RabbitMQ has confirmed, counted from the first without a gap.
     #[must_use]
     pub fn confirmed(&self) -> u64 {
         self.confirmed
@@ -245,7 +245,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Waits until all are confirmed, closes what is this publisher's own, and tells how many were published.
+    /// Waits until all are confirmed, closes the publisher's own connection, and returns how many were published.
     pub async fn finish(mut self) -> Result<u64, BrokerError> {
         self.flush().await?;
         let _ = self.channel.close(200, "OK".into()).await;
@@ -261,13 +261,13 @@ impl Publisher {
         Ok(())
     }
 
-    /// Sees the oldest message through to its confirm.
+    /// Processes the oldest message up to its confirm.
     async fn confirm(&mut self) -> Result<(), BrokerError> {
         let (began, mut backoff) = (Instant::now(), Backoff::default());
         while let Some((message, confirm)) = self.flight.pop_front() {
             let taken = tokio::select! {
                 taken = is_taken(confirm, message.exchange) => taken,
-                // lapin may never answer for a connection that is gone.
+                // lapin may never respond on a lost connection.
                 () = self.lost() => Err(BrokerError::Unreachable("the connection is gone".into())),
             };
             match taken {
@@ -289,10 +289,10 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes a message again, and all that came after it. The order of the first telling is lost when one of
-    /// them was not taken; that of the last is right.
+    /// Publishes a message and all later messages again. The first round is out of order if one of them was rejected;
+    /// the last round is in order.
     async fn again(&mut self, first: Outgoing) -> Result<(), BrokerError> {
-        // Answered, or lost with the connection: they are published again either way.
+        // Confirmed, or lost with the connection: they are published again either way.
         tokio::select! {
             _ = self.channel.wait_for_confirms() => {}
             () = self.lost() => {}
@@ -308,7 +308,7 @@ impl Publisher {
         }
     }
 
-    /// A channel on which a quorum queue took no messages, because its leader was lost, may never see the new leader
+    /// A channel that saw a quorum queue reject messages because its leader was lost may never see the new leader
     /// (RabbitMQ 3.10).
     async fn change_channel(&mut self) -> Result<(), BrokerError> {
         if let Some(home) = &self.home {
@@ -318,7 +318,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Returns when a connection of this publisher's own is gone.
+    /// Returns when the publisher's own connection is lost.
     async fn lost(&self) {
         match &self.home {
             Some(home) => link::ended(&home.connection).await,
@@ -326,12 +326,12 @@ impl Publisher {
         }
     }
 
-    /// Takes what waits for confirms.
+    /// Removes and returns the unconfirmed messages.
     fn under_way(&mut self) -> Vec<Outgoing> {
         self.flight.drain(..).map(|(message, _)| message).collect()
     }
 
-    /// Makes another connection when the one before is lost, and publishes on it everything that is not confirmed.
+    /// Reconnects after a lost connection, and publishes all unconfirmed messages again.
     async fn recover(&mut self, error: BrokerError, messages: Vec<Outgoing>) -> Result<(), BrokerError> {
         if self.home.is_none() || !matches!(error, BrokerError::Unreachable(_)) {
             return Err(error);

@@ -1,10 +1,10 @@
-//! The outbox relay: publishes the journal to `tenure.changes`, in the journal's order, at least once.
+//! The outbox relay: publishes the journal to `tenure.changes`, in journal order, at least once.
 //!
-//! The cursor moves when RabbitMQ has confirmed; after a crash in between, some changes are told twice, with the
-//! same id. One worker at a time leads; the others wait for the lead.
+//! The cursor advances after RabbitMQ confirms. A crash in between publishes some changes twice, with the same id. One
+//! worker at a time leads; the others wait for the lead.
 //!
-//! The leader knows which change was published last, from its own memory and from RabbitMQ. When the store does not have that
-//! change, it was restored from a backup: it would give out numbers again. Then a new epoch begins.
+//! The leader knows which change was published last, from its own memory and from RabbitMQ. If the store does not have
+//! that change, it was restored from a backup and would assign the same numbers again. A new epoch then begins.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,29 +26,29 @@ use super::{Context, metrics, topology};
 use crate::backoff::Backoff;
 use crate::store::{Cursor, Published, Recorded, StoreError, Unpublished};
 
-/// Journal lines that are read at a time.
+/// Journal lines per read.
 const CHUNK: u32 = 500;
 /// Lines that may wait for their confirms.
 const WINDOW: usize = 1_000;
-/// The same while events wait: publishing takes more of the processors than all that is done for an event.
+/// The window while events wait: publishing uses more CPU than all other work for an event.
 const NARROW_WINDOW: usize = 50;
-/// With lines that were written so long ago it is behind.
+/// The relay is behind if it publishes lines older than this.
 const BEHIND: TimeDelta = TimeDelta::milliseconds(50);
-/// How often it is written down which lines are confirmed: each time is a commit, which those of the events have to wait
-/// for. After a crash the lines since are told twice.
+/// How often the relay stores its cursor. Each write is a commit, and commits of events wait for it. After a crash, the
+/// lines since the last write are published twice.
 const NOTE_EVERY: Duration = Duration::from_millis(100);
-/// How long a change of another worker may lie before this one, which leads, looks for it.
+/// How long a change of another worker may wait before the leader polls for it.
 const POLL: Duration = Duration::from_millis(100);
-/// How long the lead may be without a leader.
+/// How long the relay may be without a leader.
 const LEAD_POLL: Duration = Duration::from_secs(1);
-/// How long the telling may go on when told to stop.
+/// How long the relay may continue to publish after a stop request.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Why the telling has to begin again, or to end.
+/// Why publishing restarts or ends.
 enum RelayError {
     Broker(BrokerError),
     Store(StoreError),
-    /// RabbitMQ does not take a line now. Lines after it were published already.
+    /// RabbitMQ rejected a line. Later lines are already published.
     Nacked,
 }
 
@@ -64,17 +64,17 @@ impl From<StoreError> for RelayError {
     }
 }
 
-/// How far the telling goes.
+/// When publishing ends.
 #[derive(Clone, Copy)]
 enum Until<'a> {
-    /// As long as nobody says stop.
+    /// At the stop request.
     Stopped(&'a CancellationToken),
-    /// So many lines.
+    /// After this many lines.
     Told(usize),
 }
 
-/// Relays until told to stop, and then what is left; or until the connection is lost. The store's failures are
-/// waited out.
+/// Relays until a stop request and then publishes the remaining lines, or returns when the connection is lost. Retries
+/// store failures.
 pub(super) async fn session(
     context: &Context,
     connection: &Connection,
@@ -97,18 +97,18 @@ pub(super) async fn session(
     };
     let done = tokio::select! {
         done = relay.work(stop) => done,
-        // What was published and not confirmed in time will be published again. A broker that is short of memory confirms
-        // nothing, for as long as it is.
+        // Lines without a confirm are published again. A broker under a memory alarm confirms nothing until the alarm
+        // clears.
         () = late(stop) => Ok(()),
     };
-    // Without a connection to RabbitMQ this worker cannot publish, and another one may.
+    // Without a connection to RabbitMQ this worker cannot publish; another worker may be able to.
     if let Err(error) = context.outbox.release_lead().await {
         tracing::debug!(%error, "the relay's lead cannot be released; the store releases it with its session");
     }
     done
 }
 
-/// Who does not tell any more is not waited for, however that ended.
+/// When dropped, this worker no longer leads, however publishing ended, and nothing waits for its lag.
 struct Telling<'a>(&'a Context);
 
 impl Drop for Telling<'_> {
@@ -122,9 +122,9 @@ struct Relay<'a> {
     context: &'a Context,
     channel: Channel,
     record: PublishedRecord,
-    /// Another worker leads, and the log says so.
+    /// Another worker leads, and this worker has logged it.
     follows: AtomicBool,
-    /// How often the cursor was written down: whether anything moves.
+    /// Number of cursor writes: shows whether the relay makes progress.
     noted: AtomicU64,
 }
 
@@ -156,32 +156,32 @@ impl Relay<'_> {
                 }
                 Err(RelayError::Broker(error)) => return Err(error),
             }
-            // What was published last is answered first, and forgotten: it is published again.
+            // Wait for the outstanding confirms and discard them: the lines are published again.
             self.channel.wait_for_confirms().await?;
             backoff.wait(stop).await;
         }
         match self.tell_rest().await {
-            // Whoever relays next tells it.
+            // The next leader publishes it.
             Err(RelayError::Store(_) | RelayError::Nacked) | Ok(()) => Ok(()),
             Err(RelayError::Broker(error)) => Err(error),
         }
     }
 
-    /// Publishes what the journal holds by now, and nothing that others write meanwhile.
+    /// Publishes the lines that the journal holds now, and none that other workers write meanwhile.
     async fn tell_rest(&self) -> Result<(), RelayError> {
         let left = self.context.outbox.count_unpublished().await?;
         self.tell(Until::Told(usize::try_from(left).unwrap_or_default()))
             .await
     }
 
-    /// Publishes from the store's cursor on, and moves that after what is confirmed. Neither waits for the other: while
-    /// lines are on their way to RabbitMQ, and while the cursor is written, those behind them are read and published.
+    /// Publishes from the store's cursor on, and advances the cursor after confirms. The two halves run concurrently:
+    /// while lines are in flight to RabbitMQ and while the cursor is written, later lines are read and published.
     ///
-    /// When one is not taken, it and all after it are read and published again: listeners may hear twice, never in an
-    /// order that stays wrong.
+    /// When RabbitMQ rejects a line, that line and all later lines are read and published again. Subscribers may
+    /// receive duplicates, but never in an order that stays wrong.
     async fn tell(&self, until: Until<'_>) -> Result<(), RelayError> {
         let (published, confirming) = mpsc::channel(WINDOW);
-        // What is on its way when the journal cannot be read further is confirmed, and written down, all the same.
+        // If reading the journal fails, the lines in flight are still confirmed and recorded.
         let publishing = async { Ok(self.publish(until, published).await) };
         let _telling = Telling(self.context);
         tokio::try_join!(publishing, self.note(confirming))?.0
@@ -218,11 +218,11 @@ impl Relay<'_> {
                     1
                 };
                 let Ok(mut room) = published.reserve_many(room).await else {
-                    // The other half has failed, and says why.
+                    // The other half has failed and reports the error.
                     return Ok(());
                 };
                 let published = line.published(epoch);
-                // Before it goes out: what may have gone out counts.
+                // Remember before publishing: a line that may have been published counts as published.
                 self.remember(Some(published));
                 let confirm = Outgoing::change(epoch, line).hand_over(&self.channel).await?;
                 if let Some(place) = room.next() {
@@ -242,7 +242,7 @@ impl Relay<'_> {
                     }
                 }
                 Until::Told(_) if !leads => break,
-                // Another transaction holds it back, mostly for a moment.
+                // Another transaction holds the line back, usually for a moment.
                 Until::Told(_) if lines.is_empty() => tokio::time::sleep(POLL).await,
                 Until::Stopped(_) | Until::Told(_) => {}
             }
@@ -250,8 +250,8 @@ impl Relay<'_> {
         Ok(())
     }
 
-    /// Takes the lead, if it is free, and makes sure that the store has what was published last: by this worker, and by
-    /// whoever led before.
+    /// Acquires the lead if it is free, and verifies that the store has the change published last, by this worker and
+    /// by the previous leader.
     async fn acquire_lead(&self) -> Result<bool, RelayError> {
         if !self.context.outbox.acquire_lead().await? {
             if !self.follows.swap(true, Ordering::Relaxed) {
@@ -273,7 +273,7 @@ impl Relay<'_> {
         Ok(true)
     }
 
-    /// The changes that wait, after `upto`; from the store's own cursor on when an epoch has begun since.
+    /// The unpublished changes after `upto`, or after the store's own cursor if a new epoch has begun.
     async fn next(&self, upto: &mut Cursor) -> Result<Unpublished, RelayError> {
         loop {
             let last = self.last_published();
@@ -287,8 +287,7 @@ impl Relay<'_> {
         }
     }
 
-    /// As [`crate::store::Outbox::unpublished`]. A store that does not have what was published last begins a new epoch before
-    /// it says anything.
+    /// As [`crate::store::Outbox::unpublished`]. A store without the change published last first begins a new epoch.
     async fn unpublished(&self, after: Cursor, limit: u32) -> Result<Unpublished, RelayError> {
         let store = &self.context.outbox;
         let mut after = after;
@@ -329,7 +328,7 @@ impl Relay<'_> {
             .unwrap_or_else(PoisonError::into_inner) = published;
     }
 
-    /// Waits for confirms in the order of the lines, and writes down now and then how far they have come.
+    /// Waits for confirms in line order, and periodically stores the position they have reached.
     async fn note(
         &self,
         mut confirming: mpsc::Receiver<(Published, PublisherConfirm)>,
@@ -372,7 +371,7 @@ impl Relay<'_> {
     }
 }
 
-/// A while after being told to stop.
+/// Returns a grace period after the stop request.
 async fn late(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(GRACE).await;

@@ -1,5 +1,5 @@
-//! Whether the journal is published, by whichever worker leads. A worker that does not lead cannot know from its own work:
-//! the lead may be held by nobody, or by somebody who does nothing with it.
+//! Checks that some worker publishes the journal. A worker that does not lead cannot see this from its own work: the
+//! lead may be free, or its holder may do nothing.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use crate::domain::time::rfc3339;
 use crate::interval::Interval;
 use crate::store::Cursor;
 
-/// How often the journal is looked at.
+/// How often to check the journal.
 const LOOK: Duration = Duration::from_secs(5);
-/// A change that is the next to be published for so long is not published.
+/// A change that has been next in line for this long is overdue.
 const OVERDUE: Duration = Duration::from_mins(1);
 const RELAY: &str = "relay";
 
-/// Looks until told to stop.
+/// Checks until a stop request.
 pub(super) async fn run(context: &Context, stop: &CancellationToken) {
     let mut next: Option<(Cursor, Instant)> = None;
     let mut failing: Option<Instant> = None;
@@ -57,7 +57,7 @@ pub(super) async fn run(context: &Context, stop: &CancellationToken) {
                 "no worker publishes: let one of them run with broker.relay = true"
             };
             let why = format!("changes since {} are not published; {who}", rfc3339(recorded_at));
-            // Not this worker's business where it is told not to publish.
+            // Not a failure of this worker if its settings disable the relay.
             let severity = if context.settings.relay {
                 Severity::Failure
             } else {

@@ -1,9 +1,9 @@
-//! Which heartbeats are to be sent, and how they reach their lanes.
+//! Decides which heartbeats to send, and how they reach their lanes.
 //!
-//! They go through the exchange `tenure.events`, as events do: then one that does not come out of its lane shows that
-//! events do not reach it either. Where the exchange spreads events over several lanes by a hash of their key, nobody can
-//! say which key leads to which lane. So keys are tried at random, and each lane remembers the key of the last heartbeat
-//! that came out of it.
+//! Heartbeats go through the exchange `tenure.events`, as events do, so a heartbeat that never arrives shows that
+//! events do not reach the lane either. Where the exchange spreads events over several lanes by a hash of their key,
+//! the lane of a key is unpredictable. Heartbeats therefore try random keys, and each lane remembers the key of its
+//! last heartbeat.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,39 +13,40 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::topology;
 use crate::store::LaneProgress;
 
-/// How long a heartbeat is waited for before another is sent after it. The time doubles with each that is sent in vain.
+/// How long to wait for a heartbeat before sending the next. The wait doubles with each lost heartbeat.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LONGEST_PATIENCE: Duration = Duration::from_mins(10);
-/// Random keys for each lane, when the key of one is not known: with 64 lanes, one lane in fifty is missed.
+/// Random keys per lane while a lane's key is unknown: with 64 lanes, they miss one lane in fifty.
 const TRIES: usize = 4;
 
-/// What is to be sent now.
+/// The heartbeats to send now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Due {
     /// Partition keys of heartbeats that go through the exchange.
     pub keys: Vec<String>,
-    /// Queues of lanes that the exchange leads to no more, and that are read until they are empty.
+    /// Queues of lanes that the exchange no longer routes to, and that are consumed until they are empty.
     pub left_over: Vec<String>,
-    /// A heartbeat came out of another lane than its key's, or out of none for long: the bindings may be gone.
+    /// A heartbeat arrived in another lane than its key's, or none arrived for a long time: the bindings may be
+    /// missing.
     pub is_lost: bool,
 }
 
-/// Heartbeats that were sent to a lane and did not come out yet.
+/// The heartbeats sent to a lane that have not arrived yet.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     at: DateTime<Utc>,
-    /// How many before it did not come out either.
+    /// How many earlier heartbeats are missing too.
     lost: u32,
 }
 
-/// Remembers what was sent.
+/// Remembers the heartbeats sent.
 #[derive(Debug)]
 pub(super) struct Routes {
-    /// Lanes that the exchange leads to.
+    /// Number of lanes that the exchange routes to.
     lanes: u16,
     interval: Duration,
     sent: BTreeMap<String, Sent>,
-    /// Keys that were known to lead to a lane.
+    /// Keys known to route to a lane.
     keys: BTreeMap<String, String>,
 }
 
@@ -59,8 +60,8 @@ impl Routes {
         }
     }
 
-    /// One heartbeat is under way in a lane at a time, whatever the number of workers: a queue that nobody reads does not
-    /// fill up with them.
+    /// At most one heartbeat is in flight per lane, whatever the number of workers, so that heartbeats do not fill a
+    /// queue without a consumer.
     pub fn due(&mut self, lanes: &[LaneProgress], now: DateTime<Utc>, random: impl Fn() -> String) -> Due {
         let mut due = Due::default();
         let mut tries = 0;
@@ -86,7 +87,7 @@ impl Routes {
         due
     }
 
-    /// Notes that one is sent, and returns how many before it are lost, or wait behind a long backlog.
+    /// Records a heartbeat as sent. Returns how many earlier heartbeats are lost, or wait behind a long backlog.
     fn send(&mut self, lane: &LaneProgress, now: DateTime<Utc>) -> u32 {
         let lost = match self.sent.get(&lane.lane) {
             Some(sent) if lane.watermark < Some(sent.at) => sent.lost + 1,
@@ -100,7 +101,7 @@ impl Routes {
         (0..self.lanes).any(|number| topology::lane(number) == lane)
     }
 
-    /// A key by which a heartbeat reaches the lane. It is the lane's out of which it came last.
+    /// A key whose heartbeats reach the lane: the last heartbeat with this key arrived in this lane.
     fn key(&self, lanes: &[LaneProgress], lane: &LaneProgress) -> Option<String> {
         if self.lanes == 1 {
             return Some(lane.lane.clone());
@@ -112,7 +113,7 @@ impl Routes {
         (!taken).then(|| key.clone())
     }
 
-    /// Not while one is under way, nor when another worker's has just come out.
+    /// False while a heartbeat is in flight, or right after another worker's heartbeat has arrived.
     fn is_due(
         &self,
         lanes: &[LaneProgress],
@@ -125,7 +126,7 @@ impl Routes {
             (TimeDelta::zero()..span).contains(&(now - then))
         };
         let under_way = self.sent.get(&lane.lane).is_some_and(|sent| {
-            // Random keys that came out of other lanes have missed this one.
+            // Random keys that reached other lanes have missed this lane.
             let missed = by_chance
                 && !within(sent.at, self.interval * 2)
                 && lanes.iter().any(|other| other.watermark >= Some(sent.at));
@@ -162,15 +163,15 @@ mod tests {
     fn one_heartbeat_is_under_way_at_a_time() {
         for (watermark, sent, now, due) in [
             (None, None, 0, true),
-            // Under way.
+            // In flight.
             (None, Some(0), 5, false),
             (Some(0), Some(10), 15, false),
-            // It came out.
+            // Arrived.
             (Some(10), Some(10), 15, true),
-            // Another worker's came out just now.
+            // Another worker's heartbeat has just arrived.
             (Some(13), Some(10), 15, false),
             (Some(13), None, 15, false),
-            // Lost, or waiting behind a long backlog: another one does no harm.
+            // Lost, or waiting behind a long backlog: another heartbeat does no harm.
             (Some(0), Some(10), 70, true),
             // The clock was set back.
             (Some(100), Some(100), 50, true),
@@ -208,7 +209,7 @@ mod tests {
         let random = || "random".to_owned();
         let due = routes.due(&[lane(0, None, None), lane(1, None, None)], at(0), random);
         assert_eq!(due.keys, vec!["random"; 2 * TRIES]);
-        // They all came out of one of the two: the other is looked for again.
+        // All of them arrived in one of the two lanes: the search for the other starts again.
         let lanes = [lane(0, Some(0), Some("a")), lane(1, None, None)];
         assert_eq!(routes.due(&lanes, at(5), random).keys, ["a"]);
         let due = routes.due(&lanes, at(10), random);

@@ -1,6 +1,6 @@
-//! Screens what RabbitMQ sends, before the client library reads it: properties that would end the connection are
-//! withheld from the library, and handed to the lane beside it ([`Withheld`]); deliveries for which there is no room are
-//! discarded ([`Flights`]).
+//! Screens the data from RabbitMQ before the client library reads it: properties that would end the connection are
+//! withheld from the library, and the lane receives them separately ([`Withheld`]); deliveries that exceed the bound
+//! are discarded ([`Flights`]).
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -23,23 +23,23 @@ use super::properties::{RawProperties, Withheld, is_readable, replace_short_stri
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
-/// The first byte of a server's answer to a client of another version: `AMQP0091`.
+/// The first byte of the server's response to a client of another protocol version: `AMQP0091`.
 const ANOTHER_VERSION: u8 = b'A';
 /// The type, the channel and the payload's size.
 const HEAD: usize = 7;
-/// Bytes of a frame that are not its payload.
+/// Bytes of a frame outside its payload.
 const OVERHEAD: usize = HEAD + 1;
 /// In a content header's payload: the class, the weight, and the size of the body. The properties follow.
 const BEFORE_PROPERTIES: usize = 12;
-/// How much is read from the network at once.
+/// Bytes per read from the network.
 const READ_BYTES: usize = 64 << 10;
 
-/// A stream from RabbitMQ that is screened. What is written goes through as it is.
+/// A stream from RabbitMQ that is screened. Writes pass through unchanged.
 pub(super) struct Screened<S> {
     inner: S,
     screen: Screen,
     read: Box<[u8]>,
-    /// Screened, for the library; up to `taken` it has it.
+    /// Screened data for the library, which has read it up to `taken`.
     ready: Vec<u8>,
     taken: usize,
 }
@@ -128,13 +128,13 @@ struct Screen {
     withheld: Withheld,
     flights: Flights,
     coming: HashMap<ChannelId, Coming>,
-    /// Channels with a delivery that is discarded.
+    /// Channels with a delivery that is being discarded.
     discarding: HashSet<ChannelId>,
-    /// A frame that is collected, because it has to be seen as a whole.
+    /// The frame being collected, because the screen needs it whole.
     frame: Vec<u8>,
-    /// Bytes that go through unseen: the rest of a frame with a part of a body.
+    /// Remaining bytes to pass through unexamined: the rest of a body frame.
     passing: usize,
-    /// Bytes that are discarded: the rest of such a frame.
+    /// Remaining bytes to discard: the rest of a discarded body frame.
     skipping: usize,
 }
 
@@ -172,7 +172,7 @@ impl Screen {
         }
     }
 
-    /// The head of a frame is there. Methods and headers are collected, all else is not looked at.
+    /// The head of a frame is complete. Method and header frames are collected; other frames are not examined.
     fn begin_frame(&mut self, ready: &mut Vec<u8>) {
         let rest = self.wanted() - HEAD;
         match self.frame[0] {
@@ -192,7 +192,7 @@ impl Screen {
         u16::from_be_bytes([self.frame[1], self.frame[2]])
     }
 
-    /// Bytes that the collected frame has, as far as it is known.
+    /// The size of the collected frame in bytes, as far as it is known.
     fn wanted(&self) -> usize {
         match *self.frame {
             [_, _, _, a, b, c, d, ..] => {
@@ -203,7 +203,7 @@ impl Screen {
         }
     }
 
-    /// False: the library does not get it.
+    /// Returns false if the library must not receive the frame.
     fn screen_frame(&mut self) -> bool {
         let channel = self.channel();
         if self.frame[0] == METHOD {
@@ -283,14 +283,14 @@ impl Screen {
             };
             self.withheld.put(channel, tag, properties);
         }
-        // No properties: the flags say that there are none.
+        // The flags of an empty property list.
         self.frame.splice(start..end, [0, 0]);
         let size = BEFORE_PROPERTIES + 2;
         self.frame[3..HEAD].copy_from_slice(&u32::try_from(size).unwrap_or_default().to_be_bytes());
     }
 }
 
-/// The consumer's tag, the delivery's tag, whether it was delivered before, the exchange, and the routing key.
+/// The consumer's tag, the delivery's tag, the redelivered flag, the exchange, and the routing key.
 fn screen_delivery(payload: &mut [u8]) -> Option<Coming> {
     let (at, _) = replace_short_string(payload, 4)?;
     let tag = payload.get(at..at + 8)?.try_into().ok()?;
@@ -300,7 +300,7 @@ fn screen_delivery(payload: &mut [u8]) -> Option<Coming> {
     })
 }
 
-/// Replaces what is not UTF-8 in so many short strings, one after the other. True: there was such.
+/// Replaces invalid UTF-8 in `count` consecutive short strings. Returns whether any was replaced.
 fn replace_short_strings(payload: &mut [u8], mut at: usize, count: usize) -> bool {
     let mut is_any_replaced = false;
     for _ in 0..count {
@@ -313,7 +313,7 @@ fn replace_short_strings(payload: &mut [u8], mut at: usize, count: usize) -> boo
     is_any_replaced
 }
 
-/// tokio, as the client library wants it, with connections that are screened.
+/// The tokio runtime for the client library, with screened connections.
 #[derive(Clone, Debug)]
 pub(super) struct ScreenedTokio(pub Tokio);
 
@@ -380,7 +380,7 @@ mod tests {
         )
     }
 
-    /// What comes through, in pieces of each size.
+    /// The screened output, which must be equal for pieces of every size.
     fn screen(stream: &[u8], frame_max: u32) -> (Vec<u8>, Withheld) {
         let mut results = [1, 2, 5, 7, 8, 64, 1 << 20].map(|piece| {
             let withheld = Withheld::default();
@@ -460,7 +460,7 @@ mod tests {
         for part in [message(1), message(2), message(3), message(4), close.clone()] {
             screened.screen.feed(&part, &mut ready);
         }
-        // The one that overflows is whole; those behind it never were.
+        // The delivery that overflows is complete; later deliveries are discarded entirely.
         assert_eq!(ready, [message(1), message(2), close].concat());
         assert!(flight.is_overflowed());
         // The next channel has the same number.

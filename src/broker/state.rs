@@ -1,4 +1,4 @@
-//! Whether RabbitMQ is there: for readiness, and told once for every turn of events.
+//! Whether RabbitMQ is available: for readiness, and logged once per change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,19 +12,19 @@ use super::error::BrokerError;
 use super::metrics;
 use crate::backoff;
 
-/// What a connection is for. Each part has one of its own: a publisher that RabbitMQ holds back must not
-/// hold back acknowledgements.
+/// The purpose of a connection. Each part has its own: a publisher that RabbitMQ blocks must not block
+/// acknowledgements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     Consumers,
-    /// The reader of the dead queue.
+    /// The consumer of the dead queue.
     Dead,
     Heartbeat,
     Relay,
 }
 
 impl Part {
-    /// The name of the connection, for RabbitMQ's management, logs and metrics.
+    /// The name of the connection in RabbitMQ's management UI, logs and metrics.
     pub fn connection_name(self) -> &'static str {
         match self {
             Self::Consumers => "tenure",
@@ -34,9 +34,9 @@ impl Part {
         }
     }
 
-    /// Bytes of a frame at most, where less than what RabbitMQ proposes will do. The client library holds 32 frames for
-    /// each direction, which at RabbitMQ's 128 KiB is 8 MiB. Whoever consumes has to take those: headers come in one frame,
-    /// however long they are.
+    /// Maximum frame size in bytes, where less than RabbitMQ's proposal is enough. The client library buffers 32 frames
+    /// per direction: 8 MiB at RabbitMQ's 128 KiB. Consumers must accept RabbitMQ's size, because headers arrive in a
+    /// single frame, however long they are.
     pub fn frame_max(self) -> Option<u32> {
         match self {
             Self::Consumers | Self::Dead => None,
@@ -46,23 +46,23 @@ impl Part {
     }
 }
 
-/// How it stands with RabbitMQ.
+/// The status of the RabbitMQ connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BrokerStatus {
-    /// Everything that should be connected is.
+    /// Every expected part is connected.
     pub connected: bool,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Since when it has been so. None: nothing has been tried yet.
+    /// Since when the status holds. None: no connection attempt yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
-    /// What does not do its work although everything is connected, by its name: a lane, the relay.
+    /// Components that do not work although everything is connected, by name: a lane, the relay.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<String, (Severity, String)>,
 }
 
-/// Whether something keeps a worker from being ready.
+/// Whether a problem makes a worker unready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
@@ -70,7 +70,7 @@ pub enum Severity {
     Failure,
 }
 
-/// A handle on how it stands with RabbitMQ; clones are the same.
+/// A handle on the status of the RabbitMQ connections; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct BrokerState {
     board: Arc<Mutex<Board>>,
@@ -80,12 +80,12 @@ pub struct BrokerState {
 #[derive(Debug, Default)]
 struct Board {
     url: String,
-    /// Why each part is down; None for one that is up.
+    /// Why each part is down; None for a part that is up.
     parts: BTreeMap<Part, Option<String>>,
     since: Option<DateTime<Utc>>,
     outage: Option<Instant>,
     was_up: bool,
-    /// What has been told of this outage.
+    /// The problems of this outage that are already logged.
     told: BTreeSet<String>,
     notes: BTreeMap<String, (Severity, String)>,
 }
@@ -112,7 +112,7 @@ impl BrokerState {
         }
     }
 
-    /// Notes what is wrong with something, or that nothing is. Each is logged when it begins and when it ends.
+    /// Records a component's problem, or its end. Logs each when it begins and when it ends.
     pub(super) fn note(&self, name: &str, wrong: Option<(Severity, String)>) {
         let mut board = self.board();
         let before = board.notes.remove(name);
@@ -133,12 +133,12 @@ impl BrokerState {
         }
     }
 
-    /// Forgets notes about what is not there any more.
+    /// Removes the notes of components that no longer exist.
     pub(super) fn keep_notes(&self, is_there: impl Fn(&str) -> bool) {
         self.board().notes.retain(|name, _| is_there(name));
     }
 
-    /// Waits until everything that should be connected is.
+    /// Waits until every expected part is connected.
     pub async fn connected(&self) {
         loop {
             let changed = self.changed.notified();
@@ -149,7 +149,7 @@ impl BrokerState {
         }
     }
 
-    /// Parts that are to be connected from now on.
+    /// Adds the parts that are expected to be connected from now on.
     pub(super) fn expect(&self, url: &str, parts: &[Part], now: DateTime<Utc>) {
         let mut board = self.board();
         url.clone_into(&mut board.url);
@@ -198,7 +198,7 @@ impl BrokerState {
             board.outage = Some(Instant::now());
             board.since = Some(now);
         }
-        // However many connections and attempts an outage has, it is one; a refusal is told for each reason.
+        // An outage is logged once, however many connections and attempts it has; a refusal is logged once per reason.
         let turn = match error {
             BrokerError::Unreachable(_) => String::new(),
             said => said.to_string(),
@@ -235,7 +235,7 @@ impl BrokerState {
         self.changed.notify_waiters();
     }
 
-    /// A part is connected, and waits for something else before it does its work.
+    /// A part is connected, but waits for something else before it starts.
     pub(super) fn waiting(&self, part: Part, what: &str) {
         self.board().parts.insert(part, Some(what.to_owned()));
     }
@@ -245,7 +245,7 @@ impl BrokerState {
     }
 }
 
-/// To the tenth.
+/// Rounds to tenths.
 fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 10.0).round() / 10.0
 }

@@ -1,8 +1,8 @@
-//! Keeps a connection and all that is on it: after any loss, everything is built anew.
+//! Maintains a connection and everything on it: after any loss, all of it is rebuilt.
 //!
-//! lapin can recover by itself, but not from everything: what a restarted broker does not know any more, what a
-//! cancelled consumer had in hand. Starting again from nothing has one way, and it is the one that is
-//! tested at every start.
+//! lapin has its own recovery, but it does not cover everything: objects that a restarted broker no longer has,
+//! deliveries that a cancelled consumer still held. A restart from scratch has a single code path, and every start
+//! exercises it.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use crate::backoff::Backoff;
 
 /// How long a session may take to end once its connection is lost: longer than any call to the store.
 const ABANDON_AFTER: Duration = Duration::from_mins(2);
-/// A session that held so long was in order: the next attempt comes soon again.
+/// A session that lasted this long was healthy: the backoff resets.
 const IN_ORDER: Duration = Duration::from_secs(10);
 
-/// Keeps a part running until told to stop.
+/// Runs a part until a stop request.
 pub(super) async fn keep(part: Part, context: &Context, stop: &CancellationToken) {
     let mut backoff = Backoff::default();
     loop {
@@ -49,7 +49,7 @@ pub(super) async fn keep(part: Part, context: &Context, stop: &CancellationToken
     }
 }
 
-/// Connects and works until something is lost, or until told to stop. `began` is set when it is connected.
+/// Connects and runs until a loss or a stop request. Sets `began` once connected.
 async fn once(
     part: Part,
     context: &Context,
@@ -67,9 +67,9 @@ async fn once(
         tokio::select! {
             ended = &mut session => ended,
             error = lost(&connection) => {
-                // What is under way with the store is not to be dropped half way.
+                // Stop the session instead of dropping it: a store operation may be in progress.
                 stop.cancel();
-                // Who was refused knows best what to do about it.
+                // The refused operation has the most precise advice.
                 match tokio::time::timeout(ABANDON_AFTER, session).await {
                     Ok(Err(refused @ BrokerError::Refused(_))) => Err(refused),
                     Ok(_) => Err(error),

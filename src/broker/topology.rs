@@ -1,5 +1,5 @@
-//! The exchanges, queues and bindings that Tenure needs. `config/rabbitmq/definitions.json` says the same for one
-//! lane, and a test keeps the two equal.
+//! The exchanges, queues and bindings that Tenure needs. `config/rabbitmq/definitions.json` defines the same for one
+//! lane, and a test compares the two.
 
 use lapin::options::{
     ExchangeBindOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
@@ -10,27 +10,27 @@ use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 use super::error::BrokerError;
 use super::link::open_channel;
 
-/// Upstream apps publish their events here, the routing key being the event's type.
+/// Upstream apps publish their events here; the routing key is the event's type.
 pub const EVENTS: &str = "tenure.events";
-/// Whoever listens binds a queue here; the routing key is the change's type.
+/// Subscribers bind their queues here; the routing key is the change's type.
 pub const CHANGES: &str = "tenure.changes";
 /// Spreads events over lanes, when there are several.
 pub const LANES: &str = "tenure.events.lanes";
-/// Holds one message: which change was published last.
+/// Holds a single message: the change published last.
 pub const PUBLISHED: &str = "tenure.published";
-/// What RabbitMQ gave up delivering.
+/// Messages that RabbitMQ has dead-lettered.
 pub const DEAD: &str = "tenure.dead";
 
-/// What spreads events: the client they are about. A message without it is taken all the same, by one and
-/// the same lane.
+/// The header whose hash spreads events: the client of the event. Messages without it are ingested too, all by the same
+/// lane.
 pub const HASHED_HEADER: &str = "partitionkey";
 
-/// How often a message of a lane is delivered before RabbitMQ gives it up: a worker that dies of it must not
-/// die of it for ever.
+/// How often a lane's message is delivered before RabbitMQ dead-letters it: a message that crashes a worker must not do
+/// so forever.
 const DELIVERY_LIMIT: i64 = 20;
 
-/// RabbitMQ 4 gives up messages of any quorum queue after 20 deliveries unless told otherwise; after those of
-/// `tenure.dead` nothing comes, they would be lost.
+/// By default, RabbitMQ 4 dead-letters messages of any quorum queue after 20 deliveries; `tenure.dead` has no
+/// dead-letter exchange, so RabbitMQ would drop its messages.
 const NO_LIMIT: i64 = 1_000_000_000;
 
 /// The queue of a lane, counted from 0.
@@ -39,8 +39,8 @@ pub fn lane(number: u16) -> String {
     format!("{EVENTS}.{number}")
 }
 
-/// Declares everything, and returns the lanes to read: those asked for, and those that were there of more lanes
-/// before. The latter get nothing new and are read empty.
+/// Declares everything, and returns the lanes to consume: the configured lanes, and those left over from a larger
+/// number of lanes. The leftover lanes receive no new messages and are drained.
 pub(super) async fn declare(connection: &Connection, lanes: u16) -> Result<Vec<String>, BrokerError> {
     let channel = open_channel(connection).await?;
     declare_exchange(&channel, EVENTS, ExchangeKind::Topic, FieldTable::default()).await?;
@@ -50,8 +50,8 @@ pub(super) async fn declare(connection: &Connection, lanes: u16) -> Result<Vec<S
     for queue in &queues {
         declare_queue(&channel, queue, lane_arguments()).await?;
     }
-    // What is new is bound before what is old is let go: an event may come twice meanwhile, which does no
-    // harm, and none is lost.
+    // Bind the new objects before unbinding the old ones: an event may arrive twice meanwhile, which is harmless, but
+    // none is lost.
     if lanes == 1 {
         bind_straight(&channel, &queues[0]).await?;
         let deleted = channel.exchange_delete(LANES.into(), ExchangeDeleteOptions::default());
@@ -74,7 +74,7 @@ pub(super) async fn declare_dead(connection: &Connection) -> Result<(), BrokerEr
     Ok(())
 }
 
-/// What the relay needs.
+/// Declares the topology of the relay.
 pub(super) async fn declare_changes(channel: &Channel) -> Result<(), BrokerError> {
     declare_exchange(channel, CHANGES, ExchangeKind::Topic, FieldTable::default()).await?;
     declare_queue(channel, PUBLISHED, published_arguments()).await
@@ -82,7 +82,7 @@ pub(super) async fn declare_changes(channel: &Channel) -> Result<(), BrokerError
 
 /// How many messages wait in a queue, and how many consumers it has.
 pub(super) async fn depth(connection: &Connection, queue: &str) -> Result<(u32, u32), BrokerError> {
-    // Asking for what is not there costs the channel.
+    // A passive declare of a missing queue closes the channel.
     let channel = open_channel(connection).await?;
     let passive = QueueDeclareOptions::default().passive();
     let asked = channel.queue_declare(queue.into(), passive, FieldTable::default());
@@ -91,7 +91,7 @@ pub(super) async fn depth(connection: &Connection, queue: &str) -> Result<(u32, 
     Ok((answer.message_count(), answer.consumer_count()))
 }
 
-/// What an error about an exchange or a queue means, and what to do about it.
+/// What an error about an exchange or a queue means, and how to fix it.
 pub(super) fn advise(error: &lapin::Error, name: &str) -> BrokerError {
     let ErrorKind::ProtocolError(said) = error.kind() else {
         return error.clone().into();
@@ -153,7 +153,7 @@ async fn bind_lanes(channel: &Channel, queues: &[String]) -> Result<(), BrokerEr
     let hashed = arguments(&[("hash-header", text(HASHED_HEADER))]);
     declare_exchange(channel, LANES, kind, hashed).await?;
     for queue in queues {
-        // Here the routing key is a weight: every lane gets the same share.
+        // The routing key is a weight here: every lane gets the same share.
         let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
         channel
             .queue_bind(
@@ -173,11 +173,11 @@ async fn bind_lanes(channel: &Channel, queues: &[String]) -> Result<(), BrokerEr
         .map_err(|error| advise(&error, LANES))
 }
 
-/// Lanes above those asked for: there were more once. They are unbound, so that they can run empty.
+/// Lanes above the configured number, from a time with more lanes. They are unbound, so that they drain.
 async fn left_over(connection: &Connection, lanes: u16) -> Result<Vec<String>, BrokerError> {
     let mut found = Vec::new();
     for queue in (lanes..).map(lane) {
-        // Asking for what is not there costs the channel.
+        // A passive declare of a missing queue closes the channel.
         let channel = open_channel(connection).await?;
         let passive = QueueDeclareOptions::default().passive();
         match channel
@@ -213,9 +213,9 @@ fn dead_arguments() -> FieldTable {
 fn published_arguments() -> FieldTable {
     arguments(&[
         ("x-queue-type", text("quorum")),
-        // A newer message takes the place of the one before.
+        // A newer message replaces the previous one.
         ("x-max-length", AMQPValue::LongLongInt(1)),
-        // It is read, and given back, each time a relay begins.
+        // Each starting relay reads the message and returns it.
         ("x-delivery-limit", AMQPValue::LongLongInt(NO_LIMIT)),
     ])
 }
@@ -228,7 +228,7 @@ fn lane_arguments() -> FieldTable {
         ("x-dead-letter-exchange", text("")),
         ("x-dead-letter-routing-key", text(DEAD)),
         ("x-dead-letter-strategy", text("at-least-once")),
-        // What at-least-once asks for: a full lane says no to publishers, and drops nothing.
+        // At-least-once delivery requires this: a full lane rejects publishes and drops nothing.
         ("x-overflow", text("reject-publish")),
     ])
 }

@@ -1,4 +1,4 @@
-//! The attributes of an event, in whatever mode they came, and what they must be like.
+//! The attributes of an event, from any content mode, and their validation.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use crate::domain::event::{NameVerdict, OWN_SOURCE, TYPES, is_reserved_source};
 use crate::domain::id::clip;
 use crate::domain::{ClientKey, Event};
 
-/// Attributes as they came.
+/// Attributes as received.
 #[derive(Debug, Default)]
 pub(super) struct Attributes<'a> {
     pub specversion: Option<Cow<'a, str>>,
@@ -24,7 +24,7 @@ pub(super) struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// Those of binary mode; the transport's content type is that of `data`.
+    /// The attributes in binary mode; the transport's content type is that of `data`.
     pub fn of_headers(
         headers: &'a (impl Headers + ?Sized),
         content_type: Option<&'a str>,
@@ -42,7 +42,7 @@ impl<'a> Attributes<'a> {
         })
     }
 
-    /// Checks everything and makes the event; `data` is JSON, or not there.
+    /// Validates all attributes and builds the event; `data` is JSON, or absent.
     pub fn event(&self, data: Option<&str>) -> Result<Event, String> {
         let specversion = required("specversion", self.specversion.as_deref())?;
         if specversion != "1.0" {
@@ -128,14 +128,14 @@ fn storable<'a>(name: &str, value: &'a str, max_bytes: usize) -> Result<&'a str,
     Ok(value)
 }
 
-/// Why a NUL is not taken: PostgreSQL cannot store it in text, and both stores shall hold the same.
+/// Why a NUL is rejected: PostgreSQL cannot store it in text, and both stores must hold the same.
 pub(super) fn nul(what: &str, name: &str) -> String {
     format!(
         "{what} `{name}` has a NUL character (U+0000), which a database cannot keep in text: send it without"
     )
 }
 
-/// Years 1 to 9999: what RFC 3339 can write, and both stores can hold.
+/// Years 1 to 9999: the range of RFC 3339, which both stores support.
 pub(super) fn in_range(name: &str, time: DateTime<Utc>) -> Result<(), String> {
     if (1..=9999).contains(&time.year()) {
         return Ok(());
@@ -143,8 +143,8 @@ pub(super) fn in_range(name: &str, time: DateTime<Utc>) -> Result<(), String> {
     Err(format!("`{name}` is outside the years 1 to 9999 (UTC)"))
 }
 
-/// Whether a content type says JSON: any type with the subtype `json` or the suffix `+json`, parameters aside (JSON event
-/// format, section 3.1).
+/// Whether a content type denotes JSON: any type with the subtype `json` or the suffix `+json`, ignoring parameters
+/// (JSON event format, section 3.1).
 fn is_json(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let Some((kind, subtype)) = media_type.split_once('/') else {

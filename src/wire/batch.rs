@@ -1,15 +1,15 @@
-//! Batches: a JSON array of events, read with a bound on their number.
+//! Batches: a JSON array of events, decoded with a bound on their number.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Events in a batch at most, unless the settings say otherwise. A byte or two of JSON can be a member that becomes a dead
-/// letter and a line of the answer, so a bound on bytes alone does not bound the work.
+/// Default maximum number of events in a batch. A member of a byte or two of JSON can become a dead letter and a line
+/// of the response, so a bound on bytes alone does not bound the work.
 pub const DEFAULT_MAX_EVENTS: usize = 20_000;
 
-/// A batch with more events than are allowed. Nothing of it was taken.
+/// A batch with more events than allowed. None of its events was ingested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the batch has more than {most} events; send them in smaller batches")]
 pub struct TooManyEvents {
@@ -21,7 +21,7 @@ pub(super) enum BatchError {
     Json(serde_json::Error),
 }
 
-/// The members of a JSON array. Nothing is read after the first one too many.
+/// The members of a JSON array. Reading stops at the first member over the limit.
 pub(super) fn members(json: &str, most: usize) -> Result<Vec<&RawValue>, BatchError> {
     let mut too_many = false;
     let mut reader = serde_json::Deserializer::from_str(json);

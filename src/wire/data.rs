@@ -1,4 +1,4 @@
-//! The `data` of an event: read straight into what happened, without a tree of JSON values between.
+//! The `data` of an event: decoded directly into the event kind, without an intermediate tree of JSON values.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -9,10 +9,10 @@ use super::attributes::{in_range, nul};
 use super::explain::explain;
 use crate::domain::EventKind;
 
-/// Reads the data of an event of a known type.
+/// Decodes the data of an event of a known type.
 pub(super) fn read(kind: &str, data: Option<&str>) -> Result<EventKind, String> {
     let data = data.unwrap_or("{}");
-    // Said before serde sees it: derived readers take an array for an object, field by field.
+    // Check before serde does: derived deserializers accept an array as an object, field by field.
     if !data.trim_ascii_start().starts_with('{') {
         return Err(not_an_object(data));
     }
@@ -33,8 +33,8 @@ pub(super) fn read(kind: &str, data: Option<&str>) -> Result<EventKind, String> 
     Ok(read)
 }
 
-/// Shows an event's type and data to the reader of [`EventKind`] as what it expects: an object of both,
-/// the type first.
+/// Presents an event's type and data in the form that the deserializer of [`EventKind`] expects: an object of both, the
+/// type first.
 struct Parts<'a> {
     kind: &'a str,
     data: &'a str,
@@ -79,8 +79,8 @@ fn not_an_object(data: &str) -> String {
     }
 }
 
-/// Asked only where the bytes have the escape of a NUL. It may stand in a field that we do not know (then
-/// it is not kept, and does no harm), or be an escaped backslash and four zeros.
+/// Called only if the bytes contain the escape of a NUL. The escape may be in an unknown field (which is not stored, so
+/// it does no harm), or be an escaped backslash and four zeros.
 fn refuse_nul(kind: &EventKind) -> Result<(), String> {
     let Ok(serde_json::Value::Object(tagged)) = serde_json::to_value(kind) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! From messages to events, or to dead letters: nothing that came in is lost.
+//! Decodes messages into events or dead letters: no input is lost.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -12,17 +12,17 @@ use crate::domain::id::clip;
 use crate::domain::time::rfc3339;
 use crate::store::DeadLetter;
 
-/// A message as a transport hands it over.
+/// A message from a transport.
 #[derive(Debug)]
 pub struct Message<'a, H: ?Sized> {
-    /// Where it came from: `amqp:tenure.events.0`, `http`, `file:events.ndjson:17` …
+    /// The origin of the message: `amqp:tenure.events.0`, `http`, `file:events.ndjson:17` …
     pub origin: &'a str,
     pub content_type: Option<&'a str>,
     pub headers: &'a H,
     pub body: &'a [u8],
 }
 
-/// Why an event is too far ahead of the clock, and until when: its clock is ahead, or this one is behind.
+/// Why an event is too far ahead of the clock, and until when: its clock is ahead, or the local clock is behind.
 struct Ahead {
     reason: String,
     retry_at: DateTime<Utc>,
@@ -63,10 +63,10 @@ impl<H: Headers + ?Sized> Message<'_, H> {
 }
 
 impl Decoder {
-    /// Reads one event, in structured or in binary mode.
+    /// Decodes one event, in structured or in binary mode.
     ///
     /// # Errors
-    /// The dead letter that the message is instead.
+    /// The dead letter for a message that is not a valid event.
     pub fn event<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Event, DeadLetter> {
         let event = self.one(message).map_err(|reason| message.dead(reason))?;
         match self.ahead(&event) {
@@ -78,7 +78,8 @@ impl Decoder {
         }
     }
 
-    /// Whether an event is too far ahead of the clock. Clocks differ, and most such events are right a little later.
+    /// Whether an event is too far ahead of the clock. Clocks differ, and most early events become valid a little
+    /// later.
     fn ahead(&self, event: &Event) -> Option<Ahead> {
         let skew = TimeDelta::from_std(self.limits.max_clock_skew).unwrap_or(TimeDelta::MAX);
         let ripe = event.time.checked_sub_signed(skew)?;
@@ -86,7 +87,7 @@ impl Decoder {
             return None;
         }
         Some(Ahead {
-            // It does not contain the present: the same message again must give the same dead letter.
+            // The reason omits the current time: the same message must always give the same dead letter.
             reason: format!(
                 "the attribute `time` is {}, more than {} ahead of this worker's clock; it is ingested when that time comes",
                 rfc3339(event.time),
@@ -96,11 +97,11 @@ impl Decoder {
         })
     }
 
-    /// Reads what HTTP brings: one event, or a batch. A broken member of a batch is a dead letter of its own;
-    /// what is no JSON array at all is one.
+    /// Decodes an HTTP body: one event, or a batch. An invalid member of a batch becomes a dead letter of its own; a
+    /// body that is not a JSON array becomes a single dead letter.
     ///
     /// # Errors
-    /// When a batch has more events than [`Decoder::with_max_events`] allows. It is read up to there and no further.
+    /// When a batch has more events than [`Decoder::with_max_events`] allows. The rest is not read.
     pub fn events<H: Headers + ?Sized>(
         &self,
         message: Message<'_, H>,
@@ -111,13 +112,13 @@ impl Decoder {
             .collect())
     }
 
-    /// Reads a line of a file of events, one structured event a line. None: the line is blank.
+    /// Decodes a line of an event file, which has one structured event per line. None: the line is blank.
     pub fn line(&self, origin: &str, line: &[u8]) -> Option<Result<Event, DeadLetter>> {
         let line = line.trim_ascii();
         (!line.is_empty()).then(|| self.alone(origin, line))
     }
 
-    /// What becomes of a line that is so long that only its beginning was read.
+    /// The dead letter for a line that is too long, with only its beginning.
     #[must_use]
     pub fn overlong(&self, origin: &str, beginning: &[u8], length: u64) -> DeadLetter {
         let limit = self.limits.max_event_bytes;
@@ -132,7 +133,7 @@ impl Decoder {
         ))
     }
 
-    /// Reads a dead letter once more: the rules, or the clock, may be others by now.
+    /// Decodes a dead letter again: the rules, or the clock, may have changed since.
     #[must_use]
     pub fn again(&self, dead_letter: &DeadLetter) -> Vec<Result<Event, DeadLetter>> {
         let headers = Pairs::from(dead_letter.headers.clone());
@@ -146,7 +147,7 @@ impl Decoder {
             .unwrap_or_else(|error| vec![Err(message.dead(error.to_string()))])
     }
 
-    /// A structured event without a message of its own.
+    /// Decodes a structured event that has no message of its own.
     pub(super) fn alone(&self, origin: &str, json: &[u8]) -> Result<Event, DeadLetter> {
         self.event(Message {
             origin,
@@ -195,8 +196,8 @@ fn no_event(content_type: Option<&str>) -> String {
     )
 }
 
-/// A reason as it may be shown on a terminal and kept in a database: foreign control characters in it are
-/// written out.
+/// A reason that is safe to show on a terminal and to store in a database: foreign control characters in it are
+/// escaped.
 #[must_use]
 pub fn plain(reason: &str) -> String {
     let mut shown = String::with_capacity(reason.len());
@@ -210,7 +211,7 @@ pub fn plain(reason: &str) -> String {
     shown
 }
 
-/// PostgreSQL cannot keep a NUL in text; the body, which is bytes, stays as it came.
+/// PostgreSQL cannot store a NUL in text; the body, stored as bytes, is unchanged.
 fn storable(text: String) -> String {
     if text.contains('\0') {
         text.replace('\0', "\\u0000")

@@ -1,4 +1,4 @@
-//! Events and changes as structured CloudEvents.
+//! Encodes events and changes as structured CloudEvents.
 
 use serde::Serialize;
 
@@ -23,10 +23,10 @@ struct EventEnvelope<'a> {
     kind: &'a EventKind,
 }
 
-/// An event as structured JSON, as an upstream app would send it.
+/// An event as structured JSON, in the form that an upstream app sends.
 ///
 /// # Panics
-/// Never: no part of an event can fail to be written.
+/// Never: every part of an event is serializable.
 #[must_use]
 pub fn event(event: &Event) -> Vec<u8> {
     let subject = event.key.to_string();
@@ -60,7 +60,7 @@ struct ChangeEnvelope<'a> {
 
 #[derive(Serialize)]
 struct ChangeData<'a> {
-    /// As text: it is longer than the whole numbers that JavaScript tells apart.
+    /// As text: it exceeds the integers that JavaScript represents exactly.
     epoch: String,
     sequence: i64,
     /// `type`, `id`, `from`, `to`.
@@ -72,17 +72,17 @@ struct ChangeData<'a> {
 }
 
 /// The id of a change's event: the epoch of the journal and the number of the line, both as 19 digits. A change that is
-/// published twice in an epoch bears the same id twice. Of two changes of a client the newer has the greater id, compared as
-/// text: an epoch that began later is greater.
+/// published twice in an epoch has the same id both times. Of two changes of a client, the newer has the greater id,
+/// compared as text, because a later epoch is greater.
 #[must_use]
 pub fn change_id(epoch: i64, line: &Recorded) -> String {
     format!("{epoch:019}_{:019}", line.cursor.sequence)
 }
 
-/// A line of the journal as structured JSON, for whoever listens to `tenure.changes`.
+/// A journal line as structured JSON, for subscribers of `tenure.changes`.
 ///
 /// # Panics
-/// Never: no part of a change can fail to be written.
+/// Never: every part of a change is serializable.
 #[must_use]
 pub fn change(epoch: i64, line: &Recorded) -> Vec<u8> {
     let entry = &line.entry;

@@ -1,5 +1,5 @@
-//! Says in words, naming the field, why a JSON object was not what was expected. Only for what failed: it
-//! may be slow.
+//! Explains in words, with the field's name, why a JSON object is not as expected. Runs only for failures, so it may be
+//! slow.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,14 @@ use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-/// Longest explanation, in characters: serde quotes what it found in full.
+/// Maximum length of an explanation in characters: serde quotes the offending value in full.
 const MAX_CHARS: usize = 300;
 
-/// Why reading `json`, an object, ended in `error`.
+/// Why decoding `json`, an object, failed with `error`.
 pub(super) fn explain(json: &str, error: &serde_json::Error) -> String {
     let full = error.to_string();
-    // serde also says so of JSON that it cannot make into what it looks for: a list where one of some words is to be,
-    // a number that no type holds.
+    // serde reports the same category for valid JSON that does not fit the expected type: a list in place of an enum
+    // string, a number that no type can represent.
     if matches!(error.classify(), Category::Syntax | Category::Eof)
         && serde_json::from_str::<IgnoredAny>(json).is_err()
     {
@@ -56,7 +56,7 @@ fn in_words(what: &str, field: Option<&str>) -> String {
     format!("`{field}`: {what}")
 }
 
-/// What serde calls the types of our fields, in an operator's words.
+/// serde's names for the types of our fields, in an operator's words.
 fn people_say(expected: &str) -> &str {
     match expected {
         "a boolean" => "true or false",
@@ -65,7 +65,7 @@ fn people_say(expected: &str) -> &str {
     }
 }
 
-/// The member of the object that was being read when the error came up.
+/// The member of the object at which the error occurred.
 fn field_at(json: &str, error: &serde_json::Error) -> Option<String> {
     let line_start = match error.line() {
         0 => return None,
@@ -77,7 +77,7 @@ fn field_at(json: &str, error: &serde_json::Error) -> Option<String> {
     members
         .into_iter()
         .map(|(name, value)| (value.get().as_ptr().addr() - json.as_ptr().addr(), name))
-        // An array or an object that is not wanted is not even begun: the error stands where it begins.
+        // serde does not enter an unexpected array or object: the error is at its first character.
         .filter(|(value_at, _)| *value_at <= error_at)
         .max()
         .map(|(_, name)| name)

@@ -1,4 +1,4 @@
-//! The headers of a message, whatever its transport keeps them in.
+//! The headers of a message, independent of the transport.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -6,36 +6,36 @@ use std::fmt::Write as _;
 use super::text::{percent_decode, unquote};
 use crate::domain::id::clip;
 
-/// The headers of a message. Read in binary mode only, and kept with a dead letter. The same headers read as the same
-/// attributes wherever they are: as a transport brings them, and in a dead letter that is redriven.
+/// The headers of a message. They are decoded in binary mode only, and stored with a dead letter. The same headers give
+/// the same attributes from every source: from a transport, and from a dead letter on redrive.
 pub trait Headers {
-    /// The value of a CloudEvents attribute. None: it is not there.
+    /// The value of a CloudEvents attribute. None: the attribute is absent.
     ///
     /// # Errors
-    /// In words, naming the attribute, when its value cannot be read or it is there more than once.
+    /// In words, with the attribute's name, if its value is unreadable or occurs more than once.
     fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, String>;
 
-    /// How the body is encoded, if that is said.
+    /// The encoding of the body, if stated.
     fn content_encoding(&self) -> Option<&str>;
 
-    /// All that is worth keeping, as text.
+    /// All headers worth storing, as text.
     fn stored_headers(&self) -> Vec<(String, String)>;
 }
 
-/// How a header's value stands for that of its attribute.
+/// How a header's value encodes the value of its attribute.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Binding {
     /// `ce-id`: quoted and percent-encoded.
     Http,
-    /// `cloudEvents_id`, `cloudEvents:id`: as it is.
+    /// `cloudEvents_id`, `cloudEvents:id`: verbatim.
     Amqp,
 }
 
-/// The header under which the content encoding of a message is kept with its dead letter.
+/// The header that stores the content encoding of a message with its dead letter.
 pub(crate) const CONTENT_ENCODING: &str = "content-encoding";
 
-/// The attribute that a header carries. Headers of the HTTP binding are read over AMQP too: whoever passes messages from
-/// one to the other may leave them as they are.
+/// The attribute that a header carries. AMQP messages may use the headers of the HTTP binding too, so a bridge can
+/// forward messages unchanged.
 fn attribute_of(header: &str) -> Option<(Binding, &str)> {
     let prefixes = [
         ("ce-", Binding::Http),
@@ -53,7 +53,7 @@ pub(crate) fn is_attribute(header: &str) -> bool {
     attribute_of(header).is_some()
 }
 
-/// Finds an attribute among headers, whatever binding their names are of.
+/// Finds an attribute among headers of any binding.
 ///
 /// # Errors
 /// As [`Headers::attribute`].
@@ -92,13 +92,13 @@ pub(crate) fn find<'a>(
         Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
         Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
     };
-    // A dead letter keeps headers as text; there, this character stands for bytes that are not UTF-8.
+    // A dead letter stores headers as text; there, this character replaces bytes that are not UTF-8.
     text.filter(|text| binding == Binding::Http || !text.contains(char::REPLACEMENT_CHARACTER))
         .map(Some)
         .ok_or_else(|| format!("the attribute `{name}` is not UTF-8"))
 }
 
-/// A header's value as text to be kept. What is not UTF-8 is percent-encoded where that means the same, and replaced
+/// A header's value as text for storage. Invalid UTF-8 is percent-encoded where that is equivalent, and replaced
 /// elsewhere.
 pub(crate) fn stored_value(header: &str, value: &[u8]) -> String {
     let is_encoded = attribute_of(header).is_some_and(|(binding, _)| binding == Binding::Http);
@@ -116,7 +116,7 @@ pub(crate) fn stored_value(header: &str, value: &[u8]) -> String {
     text
 }
 
-/// Whether a body with this content encoding is as it would be without: some libraries for AMQP put the character set there.
+/// Whether this content encoding leaves the body unchanged: some AMQP libraries set it to the character set.
 #[must_use]
 pub fn is_plain_encoding(encoding: &str) -> bool {
     ["", "identity", "utf-8", "utf8", "us-ascii", "binary"]
@@ -124,14 +124,14 @@ pub fn is_plain_encoding(encoding: &str) -> bool {
         .any(|plain| encoding.trim().eq_ignore_ascii_case(plain))
 }
 
-/// Headers as names and values: those of HTTP, and those of a dead letter, which may have come by HTTP or
-/// by AMQP. Names are compared without regard to case.
+/// Headers as names and values: from HTTP, or from a dead letter, which may have arrived over HTTP or AMQP. Name
+/// comparison ignores case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pairs(Vec<(String, String)>);
 
 impl Pairs {
-    /// The headers of an HTTP request that may be kept: CloudEvents attributes and what helps to find the
-    /// sender. All else is dropped at once, above all credentials.
+    /// The headers of an HTTP request that may be stored: CloudEvents attributes and headers that help to find the
+    /// sender. All others are dropped immediately, above all credentials.
     pub fn of_http<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
         const KEPT: [&str; 3] = ["traceparent", "tracestate", "user-agent"];
         let kept = |name: &str| {
@@ -224,7 +224,7 @@ mod tests {
                 Ok(text) => assert_eq!(found.as_deref(), Ok(text), "{value:?}"),
                 Err(why) => assert!(found.unwrap_err().contains(why), "{value:?}"),
             }
-            // A dead letter says the same when it is redriven.
+            // A dead letter gives the same result on redrive.
             let again = Pairs::from(pairs.stored_headers());
             assert_eq!(again.attribute("id"), pairs.attribute("id"));
         }

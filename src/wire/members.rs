@@ -22,12 +22,12 @@ pub struct Members<'a, H: ?Sized> {
 enum Content<'a> {
     One,
     Batch(Vec<&'a RawValue>),
-    /// Why the batch cannot be read.
+    /// Why the batch cannot be decoded.
     Broken(String),
 }
 
 impl Decoder {
-    /// Splits an HTTP request into its members. A batch that is not a JSON array is one member, a dead letter.
+    /// Splits an HTTP request into its members. A batch that is not a JSON array has a single member, a dead letter.
     ///
     /// # Errors
     /// When a batch has more members than [`Decoder::with_max_events`] allows. The rest is not read.

@@ -1,17 +1,16 @@
-//! How events and changes look on the wire: CloudEvents 1.0, read and written. Pure: bytes in, values out.
+//! The wire format of events and changes: CloudEvents 1.0, decoded and encoded. Pure: bytes in, values out.
 //!
-//! Reading never fails as such. What cannot be an event comes out as a [`DeadLetter`] with its bytes, its
-//! headers and a reason in words, because nothing that was sent to us may be lost, or hold up what
-//! comes after it.
+//! Decoding returns no errors. Input that is not a valid event becomes a [`DeadLetter`] with its bytes, its headers
+//! and a reason in words, because no input may be lost or block later input.
 //!
-//! Decided here, because CloudEvents leaves it open:
-//! - A known name that is given twice in one JSON object makes a dead letter: nobody can tell which of the
-//!   two was meant. An unknown name may be given twice; it is not looked at.
-//! - An attribute, or `data`, that is `null` is absent. `data` that is absent is `{}`.
-//! - `sequence` may be a whole number in JSON; it stands for its digits. A whole number in `data` may be written
-//!   `100.0` or `1e2`.
-//! - A body with a content encoding (gzip) is not decoded. Over HTTP it is answered with 415, over AMQP it is a dead letter.
-//! - A byte order mark before JSON is skipped; editors on Windows put it there.
+//! CloudEvents leaves these points open; this module decides them:
+//! - A duplicate known name in a JSON object makes a dead letter: the intended value is ambiguous. A duplicate unknown
+//!   name is ignored.
+//! - An attribute, or `data`, that is `null` is absent. Absent `data` is `{}`.
+//! - `sequence` may be a JSON integer; its value is the digits. An integer in `data` may be written `100.0` or `1e2`.
+//! - A body with a content encoding (gzip) is not decoded. Over HTTP the response is 415; over AMQP it is a dead
+//!   letter.
+//! - A byte order mark before JSON is skipped; editors on Windows write it.
 
 mod attributes;
 mod batch;
@@ -43,22 +42,22 @@ pub const STRUCTURED: &str = "application/cloudevents+json";
 /// The content type of a JSON array of events.
 pub const BATCH: &str = "application/cloudevents-batch+json";
 
-/// Longest `id` and `source`, in bytes: they are a key in the store.
+/// Maximum length of `id` and `source` in bytes: they form a key in the store.
 pub const MAX_NAME_BYTES: usize = 512;
-/// Longest `sequence`, in bytes: it is part of an index in the store.
+/// Maximum length of `sequence` in bytes: it is part of an index in the store.
 pub const MAX_SEQUENCE_BYTES: usize = 128;
 
-/// What is still taken as an event.
+/// The limits on valid events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest event, in bytes as sent, without the transport's headers.
+    /// Maximum size of an event in bytes as sent, without the transport's headers.
     pub max_event_bytes: usize,
-    /// How far `time` may be ahead of our clock: clocks differ, but tomorrow has not happened yet.
+    /// How far `time` may be ahead of the local clock: clocks differ, but tomorrow has not happened yet.
     pub max_clock_skew: Duration,
 }
 
 impl Default for Limits {
-    /// As in `config/default.toml`, which a test compares.
+    /// As in `config/default.toml`; a test compares them.
     fn default() -> Self {
         Self {
             max_event_bytes: 256 << 10,
@@ -67,7 +66,7 @@ impl Default for Limits {
     }
 }
 
-/// Reads events as of one moment.
+/// Decodes events as of one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder {
     limits: Limits,
@@ -85,7 +84,7 @@ impl Decoder {
         }
     }
 
-    /// With another bound on the number of events in a batch than [`DEFAULT_MAX_EVENTS`].
+    /// Replaces the bound on the number of events in a batch, [`DEFAULT_MAX_EVENTS`].
     #[must_use]
     pub fn with_max_events(self, max_events: usize) -> Self {
         Self { max_events, ..self }

@@ -37,17 +37,17 @@ struct Envelope<'a> {
     data_base64: Option<Text<'a>>,
 }
 
-/// Text without a copy where it has no escapes; serde does that for a bare `Cow`, not inside an `Option`.
+/// Borrows text that has no escapes; serde does that for a bare `Cow`, but not inside an `Option`.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The same, or a whole number, which stands for its digits: CloudEvents has attributes of the type Integer.
+/// The same, or an integer, whose value is its digits: CloudEvents has attributes of the type Integer.
 struct TextOrNumber<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for TextOrNumber<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(from)?.get();
-        // More digits than any number of the library has.
+        // May have more digits than any number type of the library.
         if raw.bytes().all(|byte| byte.is_ascii_digit()) {
             return Ok(Self(Cow::Borrowed(raw)));
         }
@@ -90,10 +90,10 @@ impl<'de> Visitor<'de> for TextOrNumberVisitor {
 }
 
 impl Decoder {
-    /// Reads an event in structured mode.
+    /// Decodes an event in structured mode.
     ///
     /// # Errors
-    /// The reason in words why it is none.
+    /// The reason in words if the JSON is not a valid event.
     pub fn structured(&self, json: &[u8]) -> Result<Event, String> {
         self.check_size(json)?;
         let json = utf8("the event", json)?;
@@ -112,7 +112,7 @@ impl Decoder {
             }
             (None, None) => None,
         };
-        // Data in base64 is marked as binary, whatever it holds: ours must be JSON all the same.
+        // Base64 marks the data as binary, whatever it holds; Tenure's data must be JSON anyway.
         let attributes = Attributes {
             specversion: text(envelope.specversion),
             id: text(envelope.id),
@@ -142,7 +142,7 @@ fn text(text: Option<Text<'_>>) -> Option<Cow<'_, str>> {
     text.map(|Text(text)| text)
 }
 
-/// Text of bytes, without a byte order mark.
+/// Decodes bytes as text, without a byte order mark.
 pub(super) fn utf8<'a>(what: &str, bytes: &'a [u8]) -> Result<&'a str, String> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| format!("{what} is not UTF-8, from byte {} on", error.valid_up_to()))?;

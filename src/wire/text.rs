@@ -1,9 +1,9 @@
-//! Old ways to write bytes as text: quoted strings, percent-encoding and base64.
+//! Legacy encodings of bytes as text: quoted strings, percent-encoding and base64.
 
 use std::borrow::Cow;
 
-/// Takes a value out of its double quotes, and the backslashes before quoted characters away (RFC 7230, section 3.2.6). A
-/// value that does not begin with a double quote is left as it is. None: the quotes do not close where it ends.
+/// Removes the double quotes around a value, and the backslashes before quoted characters (RFC 7230, section 3.2.6). A
+/// value that does not begin with a double quote is unchanged. None: the closing quote is not at the end.
 pub(super) fn unquote(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     let Some(inside) = text.strip_prefix(b"\"") else {
         return Some(Cow::Borrowed(text));
@@ -19,8 +19,8 @@ pub(super) fn unquote(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     }
 }
 
-/// Decodes `%41` and the like, as the CloudEvents HTTP binding (section 3.1.3.2) wants it of receivers:
-/// what is not a valid encoding is left as it is.
+/// Decodes `%41` and the like. Leaves invalid encodings unchanged, as the CloudEvents HTTP binding (section 3.1.3.2)
+/// requires of receivers.
 pub(super) fn percent_decode(text: &[u8]) -> Vec<u8> {
     let digit = |at: usize| {
         text.get(at)
@@ -41,7 +41,7 @@ pub(super) fn percent_decode(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Decodes base64 (RFC 4648, section 4), padded as CloudEvents wants it, or not padded at all.
+/// Decodes base64 (RFC 4648, section 4), padded as CloudEvents requires, or without padding.
 pub(super) fn base64_decode(text: &str) -> Option<Vec<u8>> {
     let bytes = text.trim_end_matches('=').as_bytes();
     let padding = text.len() - bytes.len();
@@ -54,7 +54,7 @@ pub(super) fn base64_decode(text: &str) -> Option<Vec<u8>> {
         for &byte in chunk {
             quantum = quantum << 6 | u32::from(sextet(byte)?);
         }
-        // Left-aligned, so that the octets of a short last chunk are the first ones too.
+        // Left-aligned, so that the octets of a short last chunk come first too.
         let quantum = (quantum << (6 * (4 - chunk.len()))).to_be_bytes();
         out.extend_from_slice(&quantum[1..chunk.len()]);
     }
