@@ -3,6 +3,8 @@
 //! The store has the same record. A restore of the store from a backup rolls that record back but not this one, which
 //! reveals that the store would assign the same numbers again.
 
+use std::time::Duration;
+
 use chrono::DateTime;
 use lapin::options::{BasicGetOptions, BasicNackOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -24,6 +26,10 @@ struct Message {
     recorded_at: i64,
 }
 
+/// The pause before an empty queue is read. RabbitMQ 3.10 closes the connection with `INTERNAL_ERROR` when a quorum queue is
+/// read moments after its declaration.
+const NEW_QUEUE: Duration = Duration::from_millis(500);
+
 pub(super) struct PublishedRecord {
     /// None: the queue does not exist, and nothing is recorded.
     channel: Option<Channel>,
@@ -36,9 +42,14 @@ impl PublishedRecord {
         let passive = QueueDeclareOptions::default().passive();
         let found = channel.queue_declare(topology::PUBLISHED.into(), passive, FieldTable::default());
         match found.await {
-            Ok(_) => Ok(Self {
-                channel: Some(channel),
-            }),
+            Ok(queue) => {
+                if queue.message_count() == 0 {
+                    tokio::time::sleep(NEW_QUEUE).await;
+                }
+                Ok(Self {
+                    channel: Some(channel),
+                })
+            }
             Err(error) if error.is_amqp_soft_error() => {
                 tracing::warn!(
                     why = %topology::advise(&error, topology::PUBLISHED),
