@@ -406,7 +406,7 @@ fn a_large_array_is_read_in_bounded_memory() {
 #[tokio::test]
 async fn a_large_file_lets_others_write_in_between() {
     // Few enough for one transaction, if nobody waited.
-    const EVENTS: usize = 8_000;
+    const EVENTS: usize = 20_000;
     let given = Given::nothing();
     given.tenure.ok(&["migrate"]);
     let lines: Vec<String> = (0..EVENTS).map(|id| added(id).to_string()).collect();
