@@ -29,7 +29,7 @@ use crate::fault_injecting::{FaultInjectingStore, Faults};
 use crate::support::servers::{RabbitMq, name_in};
 
 /// The limit for every wait. Heartbeats find a changed route after 20 s, or after 40 s more.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(4);
 
 pub const STRUCTURED: &str = "application/cloudevents+json";
 
