@@ -43,8 +43,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Every event ahead of the clock is tried again when its time comes. One that is far ahead is more likely a mistake of
-    /// its sender, who is told so.
+    /// Every event ahead of the clock is tried again when its time comes. The outcome of one that is
+    /// far ahead is dead, because its sender more likely made a mistake.
     fn of_dead_letter(dead_letter: &DeadLetter, present: DateTime<Utc>) -> Self {
         let reason = dead_letter.reason.clone();
         match dead_letter.retry_at {

@@ -31,14 +31,7 @@ impl World {
         clients(&engine, count, 0).await;
         world.clock.set(day(70));
         engine.note_now().await.expect("noted");
-        engine
-            .sweep(
-                Sweep::AccessExpiry,
-                SweepOptions::new(SweepMode::Confirmed),
-                |_| {},
-            )
-            .await
-            .expect("swept");
+        expire(&engine).await;
         assert_eq!(
             expired(&*world.fresh.store).await,
             i64::try_from(count).expect("few")
@@ -59,6 +52,18 @@ impl World {
     fn store(&self) -> &dyn Store {
         &*self.fresh.store
     }
+}
+
+/// Runs the sweep of idle access, without the breaker.
+async fn expire(engine: &Engine) {
+    engine
+        .sweep(
+            Sweep::AccessExpiry,
+            SweepOptions::new(SweepMode::Confirmed),
+            |_| {},
+        )
+        .await
+        .expect("swept");
 }
 
 async fn last_change(engine: &Engine, number: usize) -> JournalLine {
@@ -113,14 +118,7 @@ async fn a_worker_corrects_timers_that_fired_ahead(fresh: Fresh) {
     );
     // When they are really due, the changes are published again.
     world.clock.set(day(61));
-    engine
-        .sweep(
-            Sweep::AccessExpiry,
-            SweepOptions::new(SweepMode::Confirmed),
-            |_| {},
-        )
-        .await
-        .expect("swept");
+    expire(&engine).await;
     assert_eq!(last_change(&engine, 7).await.kind, "access.expired");
     assert_eq!(expired(world.store()).await, 20);
 }
@@ -189,14 +187,7 @@ async fn a_clock_that_is_behind_corrects_nothing(fresh: Fresh) {
     );
     ingest(&engine, [late]).await;
     engine.note_now().await.expect("noted");
-    engine
-        .sweep(
-            Sweep::AccessExpiry,
-            SweepOptions::new(SweepMode::Confirmed),
-            |_| {},
-        )
-        .await
-        .expect("swept");
+    expire(&engine).await;
 
     world.clock.set(day(70) - TimeDelta::days(30));
     let engine = world.engine().await;
@@ -215,14 +206,7 @@ async fn a_clock_that_is_known_to_be_behind_takes_nothing_back(fresh: Fresh) {
     let running = world.engine().await;
     clients(&running, 20, 0).await;
     world.clock.set(day(70));
-    running
-        .sweep(
-            Sweep::AccessExpiry,
-            SweepOptions::new(SweepMode::Confirmed),
-            |_| {},
-        )
-        .await
-        .expect("swept");
+    expire(&running).await;
     // The running worker knows how much time has passed; one that starts now asks the database.
     world.clock.jump(day(50));
     let started = world.engine().await;
