@@ -85,7 +85,7 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
     .map_err(UsageError)?;
     let engine = context.engine().await?;
     let Some(view) = engine.client(&key, args.at).await? else {
-        output::complain(match args.at {
+        output::error_line(match args.at {
             Some(at) => format!("client {key} did not exist at {}", rfc3339(at)),
             None => format!("unknown client {key}; `tenure client list` lists the clients"),
         });
@@ -147,7 +147,7 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     output::line(list_table(&clients));
-    output::line(format!("{} clients", clients.len()));
+    output::line(output::counted(clients.len(), "client"));
     Ok(ExitCode::SUCCESS)
 }
 

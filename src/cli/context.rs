@@ -135,7 +135,7 @@ impl Context {
 
     async fn warn_of_other_policy(&self, engine: &Engine) -> anyhow::Result<()> {
         if !engine.is_latest_policy(&self.settings.policy()).await? {
-            output::complain(
+            output::error_line(
                 "the policy in these settings differs from the one in effect; to put it into effect, run `tenure run` or \
                  `tenure policy --confirm` with these settings",
             );

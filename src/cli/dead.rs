@@ -90,14 +90,14 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
         &["id", "status", "last seen", "times", "origin", "reason"],
         rows,
     ));
-    output::line(format!("{} dead letters", lines.len()));
+    output::line(output::counted(lines.len(), "dead letter"));
     Ok(ExitCode::SUCCESS)
 }
 
 async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
     let engine = context.engine().await?;
     let Some(record) = engine.store().dead_letter(id).await? else {
-        output::complain(format!("no dead letter {id}; `tenure dead list` lists them"));
+        output::error_line(format!("no dead letter {id}; `tenure dead list` lists them"));
         return Ok(ExitCode::FAILURE);
     };
     if context.json {
@@ -164,7 +164,7 @@ async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode
             }
             Redrive::Unknown => ("unknown", "no such dead letter"),
             Redrive::Claimed => ("in progress", "another process is redriving it; retry"),
-            Redrive::Cut => (
+            Redrive::Truncated => (
                 "dead",
                 "its body was truncated when it was stored; ask the sender to send it again",
             ),

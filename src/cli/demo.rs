@@ -220,14 +220,14 @@ async fn featured_client(engine: &Engine) -> anyhow::Result<ClientKey> {
 
 async fn print(engine: &Engine, summary: &Summary, featured: &ClientKey) -> anyhow::Result<()> {
     output::line(format!(
-        "A year of {} clients, seed {}: {} messages, {} applied, {} duplicates, {} refused, {} dead letters.",
-        summary.clients,
+        "A year of {}, seed {}: {}, {} applied, {}, {} refused, {}.",
+        output::counted(summary.clients, "client"),
         summary.seed,
-        summary.deliveries,
+        output::counted(summary.deliveries, "message"),
         summary.applied,
-        summary.duplicates,
+        output::counted(summary.duplicates, "duplicate"),
         summary.refused.values().sum::<u64>(),
-        summary.dead.values().sum::<u64>(),
+        output::counted(summary.dead.values().sum::<u64>(), "dead letter"),
     ));
     output::line(format!(
         "Sweeps ran once a day, with grace periods of at least {} days.",
@@ -282,12 +282,16 @@ async fn print(engine: &Engine, summary: &Summary, featured: &ClientKey) -> anyh
     output::line(journal_table(&engine.journal(featured, 0, 1_000).await?));
     output::line("");
     output::line(format!(
-        "verify: replayed {} clients from {} events, {}. Finished in {:.1} s.",
-        summary.verify.clients,
-        summary.verify.events,
+        "verify: replayed {} from {}, {}. Finished in {:.1} s.",
+        output::counted(summary.verify.clients, "client"),
+        output::counted(summary.verify.events, "event"),
         match summary.verify.drifts.len() {
             0 => "no drift".to_owned(),
-            n => format!("{n} clients DRIFTED, first: {}", summary.verify.drifts[0].what),
+            n => format!(
+                "{} DRIFTED, first: {}",
+                output::counted(n, "client"),
+                summary.verify.drifts[0].what
+            ),
         },
         summary.seconds,
     ));

@@ -84,12 +84,12 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     read?;
     let is_all_dead = tally.lines > 0 && tally.dead == tally.lines;
     if is_all_dead {
-        output::complain(format!(
-            "{name} contains no valid event: all {} became dead letters; `tenure dead list` shows the reasons",
-            tally.lines
+        output::error_line(format!(
+            "{name} contains no valid event: {}; `tenure dead list` shows the reasons",
+            output::counted(tally.lines, "dead letter")
         ));
     } else if tally.lines == 0 && !context.json {
-        output::complain(format!("{name} is empty"));
+        output::error_line(format!("{name} is empty"));
     }
     Ok(if is_all_dead {
         ExitCode::FAILURE
@@ -100,12 +100,12 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
 
 fn print(tally: &Tally) {
     output::line(format!(
-        "{} events: {} applied, {} duplicates, {} refused, {} dead letters{}",
-        tally.lines,
+        "{}: {} applied, {}, {} refused, {}{}",
+        output::counted(tally.lines, "event"),
         tally.applied,
-        tally.duplicate,
+        output::counted(tally.duplicate, "duplicate"),
         tally.refused.values().sum::<u64>(),
-        tally.dead,
+        output::counted(tally.dead, "dead letter"),
         match tally.deferred {
             0 => String::new(),
             events => format!(", {events} deferred"),
@@ -119,15 +119,15 @@ fn print(tally: &Tally) {
         output::line(output::table(&["refusal", "reason", "events"], rows));
     }
     for reason in &tally.first_dead {
-        output::complain(format!("dead letter: {reason}"));
+        output::error_line(format!("dead letter: {reason}"));
     }
     if tally.deferred > 0 {
-        output::complain(
+        output::error_line(
             "deferred events are ahead of this machine's clock; a worker ingests them when their time comes",
         );
     }
     if tally.dead > 0 && tally.dead < tally.lines {
-        output::complain("`tenure dead list` shows all dead letters");
+        output::error_line("`tenure dead list` shows all dead letters");
     }
 }
 

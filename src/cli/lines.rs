@@ -152,10 +152,10 @@ impl Lines {
     fn at_end(&self) -> anyhow::Result<Option<Line>> {
         if self.value.in_array {
             anyhow::bail!(
-                "{} ends inside an array after {} events: the file is truncated. The events before its end were \
+                "{} ends inside an array after {}: the file is truncated. The events before its end were \
                  processed; it is safe to run this again with the complete file",
                 self.name,
-                self.number
+                output::counted(self.number, "event")
             );
         }
         Ok(None)

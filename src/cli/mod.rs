@@ -137,7 +137,7 @@ impl Cli {
         let code = match result {
             Ok(code) => code,
             Err(error) => {
-                output::complain(explain(&error));
+                output::error_line(explain(&error));
                 ExitCode::from(if is_usage_error(&error) { 2 } else { 1 })
             }
         };
@@ -150,7 +150,7 @@ fn unless_output_failed(code: ExitCode) -> ExitCode {
     match output::finish() {
         Ok(()) => code,
         Err(error) => {
-            output::complain(format!("standard output: {error}; the output is incomplete"));
+            output::error_line(format!("standard output: {error}; the output is incomplete"));
             if code == ExitCode::SUCCESS {
                 ExitCode::FAILURE
             } else {

@@ -90,7 +90,7 @@ pub fn note(written: io::Result<()>) {
 }
 
 /// Prints a message to standard error. A closed pipe (`2>&1 | head`) is not an error.
-pub fn complain(text: impl Into<Safe>) {
+pub fn error_line(text: impl Into<Safe>) {
     let _ = writeln!(io::stderr().lock(), "tenure: {}", text.into());
 }
 
@@ -158,7 +158,7 @@ impl Progress {
     pub fn tick(&mut self, done: u64, last: &impl Display) {
         self.bar.set_position(done);
         if self.bar.is_hidden() && self.reported.elapsed() >= Self::EVERY {
-            complain(format!("{done} {}, up to {last}", self.unit));
+            error_line(format!("{done} {}, up to {last}", self.unit));
             self.reported = Instant::now();
         }
     }
@@ -176,6 +176,13 @@ impl Progress {
 /// A moment for people, or a dash.
 pub fn moment(time: Option<DateTime<Utc>>) -> String {
     time.map_or_else(|| "-".into(), rfc3339)
+}
+
+/// A number with its noun, which is plural unless the number is 1.
+pub fn counted(number: impl Display, noun: &str) -> String {
+    let number = number.to_string();
+    let ending = if number == "1" { "" } else { "s" };
+    format!("{number} {noun}{ending}")
 }
 
 /// Text for people, or a dash.

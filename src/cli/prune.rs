@@ -29,10 +29,10 @@ pub async fn run(context: &Context, args: PruneArgs) -> anyhow::Result<ExitCode>
     } else {
         let did = if args.dry_run { "would remove" } else { "removed" };
         output::line(format!(
-            "{did} {} dead letters, {} sweep runs, {} journal lines{}",
-            report.dead_letters,
-            report.sweep_runs,
-            report.journal,
+            "{did} {}, {}, {}{}",
+            output::counted(report.dead_letters, "dead letter"),
+            output::counted(report.sweep_runs, "sweep run"),
+            output::counted(report.journal, "journal line"),
             if report.stopped {
                 "; stopped early, run it again to continue"
             } else {

@@ -77,7 +77,7 @@ impl Progress {
                         return Some(done);
                     }
                     self.is_slow = true;
-                    output::complain(
+                    output::error_line(
                         "RabbitMQ does not confirm; still waiting. It blocks publishers when memory or disk space is low: \
                          `rabbitmqctl status` shows its alarms",
                     );
@@ -104,7 +104,12 @@ pub async fn publish(context: &Context, args: PublishArgs) -> anyhow::Result<Exi
     let skipped = lines.skip(args.skip).await?;
     if skipped < args.skip {
         let name = lines.name();
-        return Err(UsageError(format!("--skip {}: {name} has only {skipped} events", args.skip)).into());
+        return Err(UsageError(format!(
+            "--skip {}: {name} has only {}",
+            args.skip,
+            output::counted(skipped, "event")
+        ))
+        .into());
     }
     let signals = stop::signals()?;
     let mut publisher = tokio::select! {
@@ -187,7 +192,7 @@ async fn publish_one(
         Some(Err(_)) if args.unchecked && line.is_whole() => None,
         Some(Err(dead_letter)) => {
             progress.not_published += 1;
-            output::complain(format!("{}: not published: {}", line.origin, dead_letter.reason));
+            output::error_line(format!("{}: not published: {}", line.origin, dead_letter.reason));
             return Ok(true);
         }
     };
@@ -215,15 +220,18 @@ fn report(context: &Context, name: &str, progress: &Progress, is_whole: bool) ->
         }
         output::json(&sum)?;
     } else {
-        output::line(format!("{published} events published and confirmed"));
+        output::line(format!(
+            "{} published and confirmed",
+            output::counted(published, "event")
+        ));
         if is_whole && progress.read == 0 {
-            output::complain(format!("{name} is empty"));
+            output::error_line(format!("{name} is empty"));
         }
     }
     if !is_whole {
-        output::complain(format!(
-            "stopped after {} events of {name}; run `{}` to continue",
-            progress.done(),
+        output::error_line(format!(
+            "stopped after {} of {name}; run `{}` to continue",
+            output::counted(progress.done(), "event"),
             command_to_continue(std::env::args_os().skip(1), progress.done())
         ));
     }

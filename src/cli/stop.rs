@@ -19,6 +19,6 @@ pub fn on_signal() -> anyhow::Result<CancellationToken> {
 /// Listens for signals, and prints a message at the first one.
 pub fn signals() -> anyhow::Result<Signals> {
     Ok(signals::listen(|| {
-        output::complain("stopping after the work in progress; a second signal exits immediately");
+        output::error_line("stopping after the work in progress; a second signal exits immediately");
     })?)
 }

@@ -98,16 +98,16 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         output::line(changes_table(&shown));
     }
     if let Some(why) = &report.tripped {
-        output::complain(format!("the breaker stopped {sweep}: {why}"));
+        output::error_line(format!("the breaker stopped {sweep}: {why}"));
         return Ok(exit_code(&report));
     }
     let did = if report.dry_run { "would change" } else { "changed" };
     output::line(format!(
-        "{sweep} up to {}: examined {} clients, {did} {} ({} changes){}",
+        "{sweep} up to {}: examined {}, {did} {} ({}){}",
         output::moment(report.until),
-        report.counts.examined,
+        output::counted(report.counts.examined, "client"),
         report.counts.changed,
-        report.counts.changes,
+        output::counted(report.counts.changes, "change"),
         match report.counts.failed {
             0 => String::new(),
             n => format!("; {n} failed, see the log"),

@@ -68,11 +68,12 @@ pub async fn verify(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitCo
         .verify_each(&scope, |verified| totals.verified(&verified))
         .await;
     let summary = format!(
-        "replayed {} clients from {} events: {}",
-        totals.clients,
-        totals.events,
+        "replayed {} from {}: {}",
+        output::counted(totals.clients, "client"),
+        output::counted(totals.events, "event"),
         match totals.differ {
             0 => "no drift".to_owned(),
+            1 => "1 differs from the stored state; run `tenure rebuild` to repair it".to_owned(),
             n => format!("{n} differ from the stored state; run `tenure rebuild` to repair them"),
         }
     );
@@ -86,11 +87,11 @@ pub async fn rebuild(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitC
     let mut totals = Totals::new(context, "rebuild", &scope);
     let done = engine.rebuild(&scope, |rebuilt| totals.rebuilt(&rebuilt)).await;
     let summary = format!(
-        "replayed {} clients: {}{}",
-        totals.clients,
+        "replayed {}: {}{}",
+        output::counted(totals.clients, "client"),
         match totals.differ - totals.failed {
             0 => "nothing to repair".to_owned(),
-            n => format!("repaired {n} ({} corrections)", totals.changes),
+            n => format!("repaired {n} ({})", output::counted(totals.changes, "correction")),
         },
         match totals.failed {
             0 => String::new(),
@@ -205,7 +206,7 @@ impl<'a> Totals<'a> {
             output::line(summary);
         }
         if is_stopped {
-            output::complain(self.how_to_continue());
+            output::error_line(self.how_to_continue());
         }
         done?;
         let left = if self.command == "verify" {

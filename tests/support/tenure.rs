@@ -208,12 +208,12 @@ impl Spawned {
     }
 
     /// Waits for this text on standard output.
-    pub fn reads(&mut self, words: &str) {
+    pub fn wait_for_stdout(&mut self, words: &str) {
         until(&mut self.out, words);
     }
 
     /// Waits for this text on standard error.
-    pub fn hears(&mut self, words: &str) {
+    pub fn wait_for_stderr(&mut self, words: &str) {
         until(&mut self.err, words);
     }
 
@@ -224,11 +224,11 @@ impl Spawned {
 
     /// Waits until it exits. Returns the exit code and the rest of standard output and standard error.
     pub fn end(mut self) -> (Option<i32>, String, String) {
-        let (mut said, mut complained) = (String::new(), String::new());
-        self.out.read_to_string(&mut said).expect("text");
-        self.err.read_to_string(&mut complained).expect("text");
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.out.read_to_string(&mut stdout).expect("text");
+        self.err.read_to_string(&mut stderr).expect("text");
         let status = ended(&mut self.child, Duration::from_mins(2));
-        (status.expect("the process ends").code(), said, complained)
+        (status.expect("the process ends").code(), stdout, stderr)
     }
 
     /// Waits until it exits.
@@ -239,10 +239,10 @@ impl Spawned {
 }
 
 fn until(from: &mut impl BufRead, words: &str) {
-    let mut said = String::new();
-    while !said.contains(words) {
-        let read = from.read_line(&mut said).expect("text");
-        assert!(read > 0, "exited without `{words}`: {said}");
+    let mut text = String::new();
+    while !text.contains(words) {
+        let read = from.read_line(&mut text).expect("text");
+        assert!(read > 0, "exited without `{words}`: {text}");
     }
 }
 

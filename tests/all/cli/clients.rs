@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Given, code, complained, each, said};
+use super::{Given, code, each, stderr, stdout};
 
 #[test]
 fn client_show_prints_a_table_of_fields() {
@@ -160,8 +160,8 @@ fn an_unknown_client_is_a_failure() {
         for more in [&[][..], &["--json"], &["--journal"]] {
             let output = given.tenure.call(&[args, more].concat());
             assert_eq!(code(&output), 1);
-            assert_eq!(said(&output), "");
-            assert_eq!(complained(&output), sentence);
+            assert_eq!(stdout(&output), "");
+            assert_eq!(stderr(&output), sentence);
         }
     }
 }
@@ -231,13 +231,13 @@ async fn only_a_worker_puts_a_new_policy_into_effect_and_other_commands_warn() {
     ] {
         let output = other.call(args);
         assert_eq!(code(&output), 0, "{args:?}");
-        let warning = complained(&output);
+        let warning = stderr(&output);
         assert!(
             warning.contains("differs from the one in effect"),
             "{args:?}: {warning}"
         );
-        assert!(!said(&output).contains("in effect"), "{args:?}");
-        assert_eq!(complained(&given.tenure.call(&["verify"])), "");
+        assert!(!stdout(&output).contains("in effect"), "{args:?}");
+        assert_eq!(stderr(&given.tenure.call(&["verify"])), "");
     }
     assert_eq!(store.policies().await.expect("policies").len(), 1);
     assert!(other.run().stop().success());

@@ -6,7 +6,7 @@ use sqlx::Connection as _;
 use tenure::clock::{Clock as _, SystemClock};
 use tenure::domain::time::rfc3339;
 
-use super::{Given, code, complained, each, said};
+use super::{Given, code, each, stderr, stdout};
 
 #[tokio::test]
 async fn dead_letters_are_listed_with_their_reasons() {
@@ -68,12 +68,12 @@ fn an_unknown_dead_letter_is_a_failure() {
     let given = Given::events();
     let output = given.tenure.call(&["dead", "show", "99"]);
     assert_eq!(code(&output), 1);
-    assert_eq!(said(&output), "");
-    assert!(complained(&output).contains("no dead letter 99"));
+    assert_eq!(stdout(&output), "");
+    assert!(stderr(&output).contains("no dead letter 99"));
     for command in ["redrive", "discard"] {
         let output = given.tenure.call(&["dead", command, "99"]);
         assert_eq!(code(&output), 1);
-        assert_eq!(said(&output), "99: unknown: no such dead letter\n");
+        assert_eq!(stdout(&output), "99: unknown: no such dead letter\n");
     }
 }
 
@@ -99,7 +99,7 @@ fn redriving_an_invalid_event_fails_and_it_stays_open() {
     let given = Given::events();
     let output = given.tenure.call(&["dead", "redrive", "1", "2"]);
     assert_eq!(code(&output), 1);
-    insta::assert_snapshot!(said(&output), @r"
+    insta::assert_snapshot!(stdout(&output), @r"
     1: dead: the attribute `subject` is missing
     2: dead: the event is not JSON: expected ident at line 1 column 2
     ");
@@ -122,7 +122,7 @@ fn a_deferred_event_is_applied_once_the_clock_allows_it() {
     });
     let strict = given.with(&[("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s")]);
     let output = strict.fed(&["ingest", "-"], &event.to_string());
-    assert!(complained(&output).contains("ahead"), "{}", complained(&output));
+    assert!(stderr(&output).contains("ahead"), "{}", stderr(&output));
     let output = strict.call(&["dead", "redrive", "3", "--json"]);
     assert_eq!(code(&output), 1, "still ahead of the clock");
     assert_eq!(
@@ -133,7 +133,7 @@ fn a_deferred_event_is_applied_once_the_clock_allows_it() {
     let patient = given.with(&[("TENURE_EVENTS__MAX_CLOCK_SKEW", "2h")]);
     let output = patient.call(&["dead", "redrive", "--all", "--json"]);
     assert_eq!(code(&output), 1, "the two others are invalid");
-    let answers: Vec<serde_json::Value> = said(&output)
+    let answers: Vec<serde_json::Value> = stdout(&output)
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();

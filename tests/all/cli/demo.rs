@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tenure::domain::Sweep;
 
-use super::{Given, code, complained};
+use super::{Given, code, stderr};
 
 #[test]
 fn the_demo_is_deterministic_and_without_drift() {
@@ -53,9 +53,9 @@ fn the_demo_is_deterministic_and_without_drift() {
 #[test]
 fn the_demo_prints_its_results() {
     let given = Given::nothing();
-    let told = given.tenure.ok(&["demo", "--clients", "20"]);
-    assert!(told.starts_with("A year of 20 clients, seed 1: "), "{told}");
-    let mut rest = told.as_str();
+    let stdout = given.tenure.ok(&["demo", "--clients", "20"]);
+    assert!(stdout.starts_with("A year of 20 clients, seed 1: "), "{stdout}");
+    let mut rest = stdout.as_str();
     for part in [
         "┆ status ",
         "│ sweep ",
@@ -80,5 +80,5 @@ fn the_demo_prints_its_results() {
 fn a_demo_without_clients_fails() {
     let output = Given::nothing().tenure.call(&["demo", "--clients", "0"]);
     assert_eq!(code(&output), 1);
-    assert!(complained(&output).contains("--clients"));
+    assert!(stderr(&output).contains("--clients"));
 }

@@ -2,7 +2,7 @@
 
 use sqlx::Connection as _;
 
-use super::{Given, code, complained, said};
+use super::{Given, code, stderr, stdout};
 use crate::support::servers::Postgres;
 use crate::support::tenure::Tenure;
 
@@ -36,9 +36,9 @@ const MAINTAINING: &[&[&str]] = &[
 fn refused(tenure: &Tenure, args: &[&str], words: &[&str]) {
     for args in [args.to_vec(), [args, &["--json"]].concat()] {
         let output = tenure.call(&args);
-        let why = complained(&output);
+        let why = stderr(&output);
         assert_eq!(code(&output), 2, "{args:?}: {why}");
-        assert_eq!(said(&output), "", "{args:?}");
+        assert_eq!(stdout(&output), "", "{args:?}");
         for word in words {
             assert!(why.contains(word), "{args:?}: no {word:?} in {why}");
         }
@@ -105,11 +105,7 @@ async fn reading_an_older_store_fails_and_does_not_migrate_it() {
     for args in READING {
         let output = given.tenure.call(args);
         assert_eq!(code(&output), 1, "{args:?}");
-        assert!(
-            complained(&output).contains("newer version"),
-            "{}",
-            complained(&output)
-        );
+        assert!(stderr(&output).contains("newer version"), "{}", stderr(&output));
     }
     sqlx::query("delete from _sqlx_migrations where version >= ?1")
         .bind(known)

@@ -1,6 +1,6 @@
 //! Standard output that cannot be written: the exit code tells scripts that the output is incomplete.
 
-use super::{Given, code, complained};
+use super::{Given, code, stderr};
 
 #[test]
 fn output_that_cannot_be_written_is_a_failure() {
@@ -24,7 +24,7 @@ fn output_that_cannot_be_written_is_a_failure() {
             let args = [args, json].concat();
             let full = std::fs::File::options().write(true).open("/dev/full");
             let output = given.tenure.printing_into(&args, full.expect("a full disk"));
-            let why = complained(&output);
+            let why = stderr(&output);
             assert_eq!(code(&output), 1, "{args:?}: {why}");
             assert!(
                 why.contains("standard output: No space left on device"),
@@ -35,7 +35,7 @@ fn output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_reader_is_not_a_failure() {
     let given = Given::events();
     for args in [&["client", "list", "--json"][..], &["config"], &["--help"]] {
         let status = given.tenure.unread(args);

@@ -9,7 +9,7 @@ use tenure::domain::{Policy, Sweep};
 use tenure::engine::Engine;
 use tenure::store::{Lanes as _, Verification as _, Watermark};
 
-use super::{Given, code, complained, said};
+use super::{Given, code, stderr, stdout};
 use crate::support::servers::free_port;
 use crate::support::tenure::Running;
 
@@ -52,9 +52,9 @@ fn sweeps_are_listed_paused_and_resumed() {
     );
 
     let why = "the books are closed";
-    let told = given.tenure.ok(&["sweep", "subscription-end", "--pause", why]);
+    let stdout = given.tenure.ok(&["sweep", "subscription-end", "--pause", why]);
     assert_eq!(
-        told,
+        stdout,
         "subscription-end: paused; it runs only by hand until `tenure sweep NAME --resume`\n"
     );
     let listed = given.tenure.json(&["sweep"]);
@@ -66,8 +66,8 @@ fn sweeps_are_listed_paused_and_resumed() {
 
     given.tenure.ok(&["sweep", "subscription-end", "--resume"]);
     assert_eq!(given.tenure.json(&["sweep"])[1]["halts"], json!([]));
-    let told = given.tenure.ok(&["sweep", "subscription-end", "--resume"]);
-    assert_eq!(told, "subscription-end: was not paused\n");
+    let stdout = given.tenure.ok(&["sweep", "subscription-end", "--resume"]);
+    assert_eq!(stdout, "subscription-end: was not paused\n");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_sweep_stopped_by_the_breaker_runs_when_confirmed() {
     };
     let tripped = sweep(&[]);
     assert_eq!(code(&tripped), 1);
-    let why = complained(&tripped);
+    let why = stderr(&tripped);
     assert!(why.contains("the breaker stopped access-expiry"), "{why}");
     assert!(why.contains("tenure sweep access-expiry --confirm"), "{why}");
     assert_eq!(given.tenure.json(&["sweep"])[0]["halts"][0]["kind"], "tripped");
@@ -93,10 +93,18 @@ fn a_sweep_stopped_by_the_breaker_runs_when_confirmed() {
 
     let looked = sweep(&["--dry-run"]);
     assert_eq!(code(&looked), 0);
-    assert!(said(&looked).contains("would change 120"), "{}", said(&looked));
+    assert!(
+        stdout(&looked).contains("would change 120"),
+        "{}",
+        stdout(&looked)
+    );
     let confirmed = sweep(&["--confirm"]);
     assert_eq!(code(&confirmed), 0);
-    assert!(said(&confirmed).contains("changed 120"), "{}", said(&confirmed));
+    assert!(
+        stdout(&confirmed).contains("changed 120"),
+        "{}",
+        stdout(&confirmed)
+    );
     assert_eq!(given.tenure.json(&["sweep"])[0]["halts"], json!([]));
 }
 
@@ -148,20 +156,20 @@ async fn removed_lanes_no_longer_hold_sweeps_back() {
         .set_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
         .await
         .expect("a lane");
-    let told = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
+    let stdout = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
     assert!(
-        told.contains("access-expiry up to -: examined 0 clients"),
-        "{told}"
+        stdout.contains("access-expiry up to -: examined 0 clients"),
+        "{stdout}"
     );
     assert!(
-        told.contains("more clients may be due, but nothing has come through tenure.events.0 yet"),
-        "{told}"
+        stdout.contains("more clients may be due, but nothing has come through tenure.events.0 yet"),
+        "{stdout}"
     );
     assert_eq!(given.tenure.json(&["lanes"])[0]["watermark"], Value::Null);
     given.tenure.ok(&["lanes", "--remove"]);
     assert_eq!(given.tenure.json(&["lanes"]), Vec::<Value>::new());
-    let told = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
-    assert!(told.contains("changed 1"), "{told}");
+    let stdout = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
+    assert!(stdout.contains("changed 1"), "{stdout}");
 }
 
 /// The last run of access-expiry.
@@ -221,8 +229,8 @@ async fn no_timer_fires_before_every_lane_has_a_watermark() {
         "specversion": "1.0", "id": "renamed", "source": "/space", "type": "client.renamed",
         "subject": "many/c1", "time": "2025-01-04T00:00:00Z", "data": {"name": "Another"},
     });
-    let told = given.tenure.fed(&["ingest", "-"], &renamed.to_string());
-    assert_eq!(code(&told), 0, "{}", complained(&told));
+    let renaming = given.tenure.fed(&["ingest", "-"], &renamed.to_string());
+    assert_eq!(code(&renaming), 0, "{}", stderr(&renaming));
     assert_eq!(expired().await, 0);
 
     let engine = Engine::join(store.clone(), Arc::new(SystemClock), &Policy::default())
@@ -268,9 +276,9 @@ async fn a_worker_without_a_broker_reports_that_timers_wait_for_lanes() {
         let (status, check) = broker();
         status == 503 && check["ok"] == false
     });
-    let told = broker().1["detail"].as_str().unwrap_or_default().to_owned();
-    assert!(told.contains("timers wait for lanes of RabbitMQ"), "{told}");
-    assert!(told.contains("run `tenure lanes --remove`"), "{told}");
+    let detail = broker().1["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(detail.contains("timers wait for lanes of RabbitMQ"), "{detail}");
+    assert!(detail.contains("run `tenure lanes --remove`"), "{detail}");
 
     given.tenure.ok(&["lanes", "--remove"]);
     running.wait_until("ready", || broker().0 == 200);
@@ -294,8 +302,8 @@ fn a_worker_sweeps_again_after_a_trip_is_confirmed() {
     assert!(tripped["error"].to_string().contains("--confirm"), "{tripped}");
 
     let confirmed = [&by_hand[..], &["--confirm"]].concat();
-    let told = given.tenure.ok(&confirmed);
-    assert!(told.contains("changed 120"), "{told}");
+    let stdout = given.tenure.ok(&confirmed);
+    assert!(stdout.contains("changed 120"), "{stdout}");
     assert_eq!(given.tenure.json(&["sweep"])[0]["halts"], json!([]));
     running.wait_until("ready", || running.get("/readyz").0 == 200);
     running.wait_until("sweeping", || {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Given;
 
 #[test]
-fn both_of_two_headers_with_one_name_are_shown() {
+fn two_headers_with_the_same_name_are_both_shown() {
     let given = Given::nothing();
     let running = given.tenure.run();
     let mut stream = TcpStream::connect(&running.address).expect("a connection");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Given, code, complained, each};
+use super::{Given, code, each, stderr};
 
 fn event(id: &str) -> String {
     let event = json!({
@@ -13,7 +13,7 @@ fn event(id: &str) -> String {
 }
 
 #[test]
-fn objects_one_after_the_other_are_events_wherever_lines_end() {
+fn consecutive_objects_are_events_regardless_of_line_breaks() {
     let (a, b, c, d) = (event("a"), event("b"), event("c"), event("d"));
     let bom = "\u{feff}";
     for (what, text) in [
@@ -40,7 +40,7 @@ fn objects_one_after_the_other_are_events_wherever_lines_end() {
     ] {
         let given = Given::nothing();
         let output = given.tenure.fed(&["ingest", "-", "--json"], &text);
-        assert_eq!(code(&output), 0, "{what}: {}", complained(&output));
+        assert_eq!(code(&output), 0, "{what}: {}", stderr(&output));
         let tally: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
         assert_eq!(
             (&tally["applied"], &tally["dead"]),
@@ -51,7 +51,7 @@ fn objects_one_after_the_other_are_events_wherever_lines_end() {
 }
 
 #[test]
-fn what_is_broken_on_a_line_is_one_dead_letter_that_names_its_line() {
+fn invalid_text_on_a_line_is_one_dead_letter_that_names_the_line() {
     let (a, b) = (event("a"), event("b"));
     let given = Given::nothing();
     let text = format!("{a}\n{a}nonsense{b}\n{{\"cut\":\n{a}{{}}{b}\n\u{1e}{{\"torn\":\n");
@@ -67,7 +67,7 @@ fn what_is_broken_on_a_line_is_one_dead_letter_that_names_its_line() {
 }
 
 #[test]
-fn a_sequence_is_read_on_behind_a_value_that_was_cut_off() {
+fn reading_continues_after_a_truncated_value() {
     let given = Given::nothing();
     let text = format!("\u{1e}{{\"cut\": \"off\n\u{1e}{}\n", event("a"));
     let tally = given.tenure.fed(&["ingest", "-", "--json"], &text);

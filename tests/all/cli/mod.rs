@@ -82,11 +82,11 @@ impl Given {
     }
 }
 
-fn said(output: &Output) -> String {
+fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-fn complained(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("text")
 }
 
@@ -94,7 +94,7 @@ fn code(output: &Output) -> i32 {
     output
         .status
         .code()
-        .unwrap_or_else(|| panic!("ended by a signal: {}", complained(output)))
+        .unwrap_or_else(|| panic!("ended by a signal: {}", stderr(output)))
 }
 
 /// One member of each JSON object, as text.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::{code, complained};
+use super::{code, stderr};
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::servers::{RabbitMq, name_in};
 use crate::support::tenure::Tenure;
@@ -27,11 +27,11 @@ fn events(numbers: std::ops::Range<usize>) -> String {
 }
 
 /// The number of `--skip` in the command that continues.
-fn skip_to_continue(complained: &str) -> u64 {
-    let (before, _) = complained.split_once("` to continue").expect("a command");
+fn skip_to_continue(stderr: &str) -> u64 {
+    let (before, _) = stderr.split_once("` to continue").expect("a command");
     let (_, command) = before.rsplit_once('`').expect("a command");
     let (call, number) = command.split_once(" --skip ").expect("a number");
-    assert_eq!(call, "tenure publish -", "{complained}");
+    assert_eq!(call, "tenure publish -", "{stderr}");
     number.parse().expect("a number")
 }
 
@@ -48,10 +48,10 @@ fn a_signal_stops_after_confirmed_events_and_the_rest_follows_later() {
     input.write_all(beginning.as_bytes()).expect("it reads");
     RabbitMq::shared().wait_for_depth(vhost, QUEUE, 300, LIMIT);
     publish.signal(Signal::SIGINT);
-    let (code, said, complained) = publish.end();
-    assert_eq!(code, Some(1), "{complained}");
-    assert_eq!(said, "300 events published and confirmed\n");
-    assert_eq!(skip_to_continue(&complained), 301, "{complained}");
+    let (code, stdout, stderr) = publish.end();
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(stdout, "300 events published and confirmed\n");
+    assert_eq!(skip_to_continue(&stderr), 301, "{stderr}");
     drop(input);
 
     let whole = format!("{beginning}{}", events(300..500));
@@ -78,13 +78,13 @@ fn a_lost_broker_is_reported_with_the_progress_and_nothing_is_lost() {
     // The process may have exited already.
     let _ = input.write_all(events(1_200..1_201).as_bytes());
     drop(input);
-    let (code, said, complained) = publish.end();
-    assert_eq!(code, Some(1), "{complained}");
-    assert!(complained.contains("RabbitMQ"), "{complained}");
-    let done = skip_to_continue(&complained);
+    let (code, stdout, stderr) = publish.end();
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("RabbitMQ"), "{stderr}");
+    let done = skip_to_continue(&stderr);
     // At most 500 events wait for their confirms.
-    assert!((700..=1_201).contains(&done), "{complained}");
-    assert_eq!(said, format!("{done} events published and confirmed\n"));
+    assert!((700..=1_201).contains(&done), "{stderr}");
+    assert_eq!(stdout, format!("{done} events published and confirmed\n"));
 
     std::fs::write(folder.path().join("events.ndjson"), events(0..1_500)).expect("a file");
     let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
@@ -105,9 +105,9 @@ fn skipping_more_events_than_the_file_has_is_a_usage_error() {
     let output = tenure.call(&["publish", "events.ndjson", "--skip", "4"]);
     assert_eq!(code(&output), 2);
     assert!(
-        complained(&output).contains("has only 3 events"),
+        stderr(&output).contains("has only 3 events"),
         "{}",
-        complained(&output)
+        stderr(&output)
     );
     let none = tenure.json(&["publish", "events.ndjson", "--skip", "3"]);
     assert_eq!(none, [json!({ "published": 0, "not_published": 0 })]);
@@ -128,6 +128,6 @@ fn an_array_is_published_one_by_one_and_a_foreign_format_is_named() {
     std::fs::write(folder.path().join("events.gz"), b"\x1f\x8b\x08\0").expect("a file");
     let output = tenure.call(&["publish", "events.gz"]);
     assert_eq!(code(&output), 2);
-    let why = complained(&output);
+    let why = stderr(&output);
     assert!(why.contains("`gzip -dc events.gz | tenure publish -`"), "{why}");
 }

@@ -11,16 +11,16 @@ const THEN: &str = "2123-09-01T00:00:00Z";
 #[test]
 fn a_dry_run_prints_the_changes() {
     let given = Given::events();
-    let told = given
+    let stdout = given
         .tenure
         .ok(&["sweep", "access-expiry", "--dry-run", "--now", THEN]);
-    insta::assert_snapshot!(told, @r"
+    insta::assert_snapshot!(stdout, @r"
     ┌─────────────┬────────────────┬────┬──────────────────────┐
     │ client      ┆ change         ┆ id ┆ due                  │
     ╞═════════════╪════════════════╪════╪══════════════════════╡
     │ acme/bakery ┆ access.expired ┆    ┆ 2123-08-15T10:00:00Z │
     └─────────────┴────────────────┴────┴──────────────────────┘
-    access-expiry up to 2123-09-01T00:00:00Z: examined 1 clients, would change 1 (1 changes)
+    access-expiry up to 2123-09-01T00:00:00Z: examined 1 client, would change 1 (1 change)
     ");
 }
 
@@ -36,7 +36,7 @@ async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
     };
     let before = all();
     let mut dry = given.tenure.json(&sweep(&["--dry-run"])).remove(0);
-    let dry_told = given.tenure.ok(&sweep(&["--dry-run"]));
+    let dry_run = given.tenure.ok(&sweep(&["--dry-run"]));
     assert_eq!(all(), before);
     let store = given.sqlite();
     assert!(
@@ -48,8 +48,8 @@ async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
     );
 
     // On the same store after two dry runs, so the real run still has everything to do.
-    let real_told = given.tenure.ok(&sweep(&[]));
-    assert_eq!(real_told, dry_told.replace("would change", "changed"));
+    let real_run = given.tenure.ok(&sweep(&[]));
+    assert_eq!(real_run, dry_run.replace("would change", "changed"));
     assert_ne!(all(), before);
     assert_eq!(
         store
@@ -109,11 +109,11 @@ fn every_sweep_runs_by_its_name_when_nothing_is_due() {
         for count in ["examined", "changed", "changes", "failed"] {
             assert_eq!(report[count], 0, "{name}: {report}");
         }
-        let told = given.tenure.ok(&["sweep", name]);
-        assert!(told.starts_with(&format!("{name} up to ")), "{told}");
+        let stdout = given.tenure.ok(&["sweep", name]);
+        assert!(stdout.starts_with(&format!("{name} up to ")), "{stdout}");
         assert!(
-            told.ends_with(": examined 0 clients, changed 0 (0 changes)\n"),
-            "{told}"
+            stdout.ends_with(": examined 0 clients, changed 0 (0 changes)\n"),
+            "{stdout}"
         );
     }
 }

@@ -28,9 +28,9 @@ fn assert_plain(what: &str, printed: &[u8]) -> String {
 
 fn plain(tenure: &Tenure, args: &[&str]) -> (Output, String) {
     let output = tenure.call(args);
-    let said = assert_plain(&format!("{args:?}"), &output.stdout);
-    let complained = assert_plain(&format!("{args:?}"), &output.stderr);
-    (output, said + &complained)
+    let text = assert_plain(&format!("{args:?}"), &output.stdout);
+    let stderr = assert_plain(&format!("{args:?}"), &output.stderr);
+    (output, text + &stderr)
 }
 
 fn hostile() -> Given {
@@ -59,8 +59,8 @@ fn hostile() -> Given {
     let evil_file = format!("events{}.ndjson", EVIL.replace('/', ""));
     std::fs::write(given.folder.path().join(&evil_file), &lines[6]).expect("a file");
     given.tenure.call(&["migrate"]);
-    let (_, said) = plain(&given.tenure, &["ingest", "events.ndjson"]);
-    assert!(said.contains("7 events"), "{said}");
+    let (_, text) = plain(&given.tenure, &["ingest", "events.ndjson"]);
+    assert!(text.contains("7 events"), "{text}");
     plain(&given.tenure, &["ingest", &evil_file]);
     given
 }
@@ -117,9 +117,9 @@ async fn no_command_prints_control_characters() {
         .await;
     tampered.expect("tampered");
     store.close().await.expect("closed");
-    let (output, said) = plain(tenure, &["verify"]);
-    assert_eq!(code(&output), 1, "{said}");
-    assert!(said.contains("Worse"), "{said}");
+    let (output, text) = plain(tenure, &["verify"]);
+    assert_eq!(code(&output), 1, "{text}");
+    assert!(text.contains("Worse"), "{text}");
     plain(tenure, &["verify", "--json"]);
     plain(tenure, &["rebuild"]);
 }
@@ -168,8 +168,8 @@ fn settings_are_printed_without_control_characters() {
         "RUST_LOG",
         "DATABASE_URL",
     ] {
-        let (output, said) = plain(&Tenure::new(folder.path(), &[(name, EVIL)]), &["run"]);
-        assert_eq!(code(&output), 2, "{name}: {said}");
+        let (output, text) = plain(&Tenure::new(folder.path(), &[(name, EVIL)]), &["run"]);
+        assert_eq!(code(&output), 2, "{name}: {text}");
     }
 }
 
@@ -188,7 +188,7 @@ fn the_log_escapes_hostile_text() {
             ],
         );
         let running = tenure.start();
-        running.wait_until("told", || running.log().contains("trying again"));
+        running.wait_until("unreachable", || running.log().contains("trying again"));
         let log = running.log();
         running.stop();
         assert_plain(format, log.as_bytes());

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::Connection as _;
 
-use super::{Given, code, complained, each, said};
+use super::{Given, code, each, stderr, stdout};
 use crate::support::servers::Postgres;
 use crate::support::tenure::Tenure;
 
@@ -34,13 +34,13 @@ async fn verify_names_a_tampered_client_and_rebuild_repairs_it() {
 
     let output = given.tenure.call(&["verify"]);
     assert_eq!(code(&output), 1);
-    insta::assert_snapshot!(said(&output), @r#"
+    insta::assert_snapshot!(stdout(&output), @r#"
     acme/mill: name is stored as "New Mill", the history says "Old Mill"; the column name is `Old Mill`, the document says `New Mill`; the column name_key is `old mill`, the document says `new mill`
-    replayed 3 clients from 12 events: 1 differ from the stored state; run `tenure rebuild` to repair them
+    replayed 3 clients from 12 events: 1 differs from the stored state; run `tenure rebuild` to repair it
     "#);
     let output = given.tenure.call(&["verify", "--json"]);
     assert_eq!(code(&output), 1);
-    let lines: Vec<serde_json::Value> = said(&output)
+    let lines: Vec<serde_json::Value> = stdout(&output)
         .lines()
         .map(|line| serde_json::from_str(line).expect("an object"))
         .collect();
@@ -75,7 +75,7 @@ fn verifying_an_unknown_client_fails() {
     let given = Given::events();
     let output = given.tenure.call(&["verify", "acme/nobody"]);
     assert_eq!(code(&output), 1);
-    assert!(complained(&output).contains("unknown client acme/nobody"));
+    assert!(stderr(&output).contains("unknown client acme/nobody"));
     for args in [
         &["verify", "acme"][..],
         &["verify", "--after", "acme"],
@@ -107,12 +107,12 @@ async fn an_interrupted_rebuild_prints_the_command_that_continues() {
         .expect("held");
 
     let mut rebuild = tenure.spawn(&["rebuild"]);
-    rebuild.reads("acme/bakery: repaired");
+    rebuild.wait_for_stdout("acme/bakery: repaired");
     rebuild.signal(nix::sys::signal::Signal::SIGTERM);
-    rebuild.hears("stopping after the work in progress");
+    rebuild.wait_for_stderr("stopping after the work in progress");
     held.rollback().await.expect("let go");
-    rebuild.reads("acme/mill: repaired");
-    rebuild.hears("run `tenure rebuild --after acme/mill` to continue");
+    rebuild.wait_for_stdout("acme/mill: repaired");
+    rebuild.wait_for_stderr("run `tenure rebuild --after acme/mill` to continue");
     assert_eq!(rebuild.code(), Some(1));
 
     let rest = tenure.json(&["rebuild", "--after", "acme/mill"]);
@@ -207,11 +207,11 @@ fn prune_with_dry_run_only_counts() {
     assert_eq!(
         given.tenure.json(&["prune"])[0]["dead_letters"],
         0,
-        "kept longer by default"
+        "the default retention is longer"
     );
     assert_eq!(
         tenure.ok(&["prune"]),
-        "removed 1 dead letters, 0 sweep runs, 0 journal lines\n"
+        "removed 1 dead letter, 0 sweep runs, 0 journal lines\n"
     );
     assert_eq!(each(&tenure.json(&["dead", "list"]), "id"), ["2"]);
 }

@@ -2,16 +2,16 @@
 
 use serde_json::json;
 
-use super::{Given, code, complained, said};
+use super::{Given, code, stderr, stdout};
 use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::Tenure;
 
 fn refused(tenure: &Tenure, args: &[&str], because: &str) {
     let output = tenure.call(args);
-    let why = complained(&output);
+    let why = stderr(&output);
     assert_eq!(code(&output), 2, "{args:?}: {why}");
     assert!(why.contains(because), "{args:?}: {why}");
-    assert_eq!(said(&output), "", "{args:?}");
+    assert_eq!(stdout(&output), "", "{args:?}");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_cause_is_printed_once() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let output = given.with(&[("TENURE_HTTP__LISTEN", &address)]).call(&["run"]);
-    let why = complained(&output);
+    let why = stderr(&output);
     assert_eq!(code(&output), 1, "{why}");
     assert_eq!(why.matches("in use").count(), 1, "{why}");
     assert!(why.contains(&address) && why.contains("`http.listen`"), "{why}");
@@ -157,7 +157,7 @@ fn a_login_refused_by_rabbitmq_is_reported_with_the_remedy() {
     ] {
         let tenure = given.with(&[("AMQP_URL", &url)]);
         let output = tenure.call(&["publish", "events.ndjson"]);
-        let why = complained(&output);
+        let why = stderr(&output);
         assert_eq!(code(&output), 2, "{why}");
         let running = tenure.start();
         running.wait_until("refused", || {
