@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_tick_comes_at_once_and_a_stop_ends_the_pause() {
+    async fn the_first_tick_is_immediate_and_a_stop_ends_the_pause() {
         let stop = CancellationToken::new();
         let mut interval = Interval::new(Duration::from_hours(24), &stop);
         assert!(interval.tick().await);

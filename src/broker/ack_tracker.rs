@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_given_from_the_oldest_on() {
+    fn deliveries_are_acknowledged_oldest_first() {
         let mut open = Open::default();
         (1..=6).for_each(|tag| open.deliver(tag));
         assert_eq!(open.finish([2, 3, 5]), None);

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_addresses_are_what_they_are() {
+    fn ipv6_addresses_are_accepted() {
         assert_eq!(shown("amqp://u:p@[::1]:5673/v"), "amqp://u@[::1]:5673/v");
         assert_eq!(
             shown("amqp://[2001:db8::7]"),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_is_asked_for_unless_the_url_asks() {
+    fn a_heartbeat_is_negotiated_unless_the_url_sets_it() {
         let heartbeat = |url| parse(url).unwrap().hosts[0].query.heartbeat;
         assert_eq!(heartbeat("amqp://h"), Some(HEARTBEAT_SECONDS));
         assert_eq!(heartbeat("amqp://h?heartbeat=7"), Some(7));
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_counts_more_than_a_host_that_is_away() {
+    fn a_refusal_takes_precedence_over_an_unreachable_host() {
         let away = || BrokerError::Unreachable("a:1: connection refused".into());
         let refused = BrokerError::Refused("b:1: ACCESS_REFUSED".into());
         assert_eq!(none_of([away(), refused.clone()].into_iter()), refused);

@@ -101,12 +101,12 @@ async fn ask(channel: &Channel, clock: &ClockWatch) -> Result<bool, lapin::Error
     channel
         .queue_delete(asks.name().clone(), QueueDeleteOptions::default())
         .await?;
-    let Some(said) = answer.as_ref().and_then(expired_at) else {
+    let Some(expired) = answer.as_ref().and_then(expired_at) else {
         return Ok(false);
     };
     // The time is truncated to whole seconds: the true time is half a second later, plus or minus half a second.
     let half = TimeDelta::milliseconds(500);
-    clock.compare(Reference::Broker, said + half, asked, answered, half);
+    clock.compare(Reference::Broker, expired + half, asked, answered, half);
     Ok(true)
 }
 

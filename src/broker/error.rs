@@ -38,11 +38,11 @@ pub enum BrokerError {
 impl BrokerError {
     /// What a refusal means while a connection is being opened, as this user on this vhost.
     pub(super) fn while_opening(error: &lapin::Error, user: &str, vhost: &str) -> Self {
-        let ErrorKind::ProtocolError(said) = error.kind() else {
+        let ErrorKind::ProtocolError(protocol) = error.kind() else {
             return error.clone().into();
         };
-        let text = said.get_message().to_string();
-        match said.kind() {
+        let text = protocol.get_message().to_string();
+        match protocol.kind() {
             AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => Self::Login(format!(
                 "{text} Check the user `{user}` and the password in broker.url (AMQP_URL)"
             )),
@@ -64,10 +64,10 @@ impl BrokerError {
 impl From<lapin::Error> for BrokerError {
     fn from(error: lapin::Error) -> Self {
         match error.kind() {
-            ErrorKind::ProtocolError(said) => {
-                let text = said.get_message().to_string();
+            ErrorKind::ProtocolError(protocol) => {
+                let text = protocol.get_message().to_string();
                 // A shutdown, or an administrator who closes connections: the server will be back.
-                if *said.kind() == AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED) {
+                if *protocol.kind() == AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED) {
                     Self::Unreachable(text)
                 } else {
                     Self::Refused(text)

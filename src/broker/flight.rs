@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_alone_is_taken_whatever_its_size() {
+    fn a_single_message_is_accepted_regardless_of_its_size() {
         let flight = Flights::default().open(1, 10_000);
         flight.arrive(1, 1_000_000);
         assert!(!flight.is_overflowed());

@@ -190,7 +190,7 @@ impl Session<'_> {
             let mut is_refused = false;
             for confirm in confirms {
                 // A full lane rejects it. The check of the lane reports that.
-                is_refused |= !publisher::is_taken(confirm, topology::EVENTS).await?;
+                is_refused |= !publisher::is_confirmed(confirm, topology::EVENTS).await?;
             }
             Ok::<_, BrokerError>(is_refused)
         };

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_that_is_no_text_is_named() {
+    fn an_attribute_that_is_not_text_is_named() {
         let headers = table(&[
             ("cloudEvents_specversion", text("1.0")),
             ("cloudEvents_id", AMQPValue::LongString(vec![0xff].into())),
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_encoded_is_a_dead_letter_that_says_so_however_often_it_is_read() {
+    fn an_encoded_body_is_a_dead_letter_also_on_redrive() {
         let event = r#"{"specversion":"1.0","id":"1","source":"s","type":"consent.granted","subject":"a/c",
             "time":"2026-03-01T11:00:00Z"}"#;
         for (encoding, dead) in [
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rabbitmq_gave_up_says_why_and_is_as_it_was_sent() {
+    fn a_dead_lettered_message_has_its_reason_and_its_original_content() {
         let death = table(&[
             ("reason", text("delivery_limit")),
             ("queue", text("tenure.events.3")),

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_there_as_long_as_one_lane_is_behind() {
+    fn pressure_exists_while_any_lane_is_behind() {
         let pressure = Pressure::default();
         assert!(!pressure.is_there());
         let (first, second) = (pressure.rise(), pressure.rise());

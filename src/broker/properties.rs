@@ -86,7 +86,7 @@ impl RawProperties {
             walk.places.push("routing key or exchange".into());
         }
         let is_walked = walk.properties().is_some();
-        walk.tell_apart();
+        walk.make_names_distinct();
         let places = walk.places;
         match read(&self.bytes) {
             Some(properties) if is_walked => Salvaged {
@@ -288,7 +288,7 @@ impl Walk<'_> {
 
     /// Gives repeated headers different capitalization, so that the library returns all of them and the decoder rejects
     /// the duplicate, both now and on redrive. Attribute names are not case-sensitive.
-    fn tell_apart(&mut self) {
+    fn make_names_distinct(&mut self) {
         let mut spellings: HashSet<Vec<u8>> = HashSet::new();
         for name in std::mem::take(&mut self.attributes) {
             let text = &mut self.bytes[name];
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_replaced_and_named() {
+    fn invalid_utf8_is_replaced_and_named() {
         // A content type, and a header whose value is an array with a table in it.
         let bytes = b"\xa0\x00\x03a\xf6b\x00\x00\x00\x14\x01hA\x00\x00\x00\x0dF\x00\x00\x00\x08\x02\xe2\x82S\x00\x00\x00\x00";
         assert!(!is_readable(bytes));
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_utf8_is_left_alone() {
+    fn valid_utf8_is_unchanged() {
         let bytes = "\u{0}\u{0}".as_bytes();
         assert!(is_readable(bytes) && salvage(bytes).flaw.is_none());
         let bytes = b"\x80\x00\x05gr\xc3\xb6!";
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_that_is_given_twice_stays_so() {
+    fn a_repeated_attribute_stays_repeated() {
         let header = |name: &[u8], value: u8| {
             let length = u8::try_from(name.len()).unwrap();
             [&[length], name, &[b'S', 0, 0, 0, 1, value]].concat()
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_is_shown_in_hexadecimal() {
+    fn truncated_properties_are_shown_in_hexadecimal() {
         for bytes in [
             &b""[..],
             b"\x80",
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn each_delivery_has_its_own() {
+    fn each_delivery_has_its_own_properties() {
         let withheld = Withheld::default();
         let raw = |byte| RawProperties {
             bytes: vec![byte],

@@ -82,7 +82,7 @@ impl Outgoing {
         }
     }
 
-    /// Sends it to RabbitMQ. The returned confirm resolves when RabbitMQ responds ([`is_taken`]).
+    /// Sends it to RabbitMQ. The returned confirm resolves when RabbitMQ responds ([`is_confirmed`]).
     pub(super) async fn hand_over(&self, channel: &Channel) -> Result<PublisherConfirm, BrokerError> {
         let options = BasicPublishOptions {
             mandatory: self.mandatory,
@@ -104,11 +104,14 @@ pub(super) async fn confirming_channel(connection: &Connection) -> Result<Channe
 }
 
 /// Waits for RabbitMQ's response to a message. Returns false for a nack.
-pub(super) async fn is_taken(confirm: PublisherConfirm, exchange: &'static str) -> Result<bool, BrokerError> {
-    let word = confirm
+pub(super) async fn is_confirmed(
+    confirm: PublisherConfirm,
+    exchange: &'static str,
+) -> Result<bool, BrokerError> {
+    let confirmation = confirm
         .await
         .map_err(|error| topology::advise(&error, exchange))?;
-    match word {
+    match confirmation {
         Confirmation::Nack(_) => {
             ::metrics::counter!(metrics::NACKED, "exchange" => exchange).increment(1);
             Ok(false)
@@ -127,7 +130,7 @@ pub(super) async fn is_taken(confirm: PublisherConfirm, exchange: &'static str) 
 }
 
 /// The error after RabbitMQ has rejected messages for too long.
-pub(super) fn takes_none() -> BrokerError {
+pub(super) fn rejects_all() -> BrokerError {
     BrokerError::Refused(
         "it takes no message for now: a queue that is bound is full, or cannot be written".into(),
     )
@@ -266,7 +269,7 @@ impl Publisher {
         let (began, mut backoff) = (Instant::now(), Backoff::default());
         while let Some((message, confirm)) = self.flight.pop_front() {
             let taken = tokio::select! {
-                taken = is_taken(confirm, message.exchange) => taken,
+                taken = is_confirmed(confirm, message.exchange) => taken,
                 // lapin may never respond on a lost connection.
                 () = self.lost() => Err(BrokerError::Unreachable("the connection is gone".into())),
             };
@@ -275,7 +278,7 @@ impl Publisher {
                     self.confirmed += 1;
                     return Ok(());
                 }
-                Ok(false) if began.elapsed() > GIVE_UP_AFTER => return Err(takes_none()),
+                Ok(false) if began.elapsed() > GIVE_UP_AFTER => return Err(rejects_all()),
                 Ok(false) => {
                     tokio::time::sleep(backoff.pause()).await;
                     self.again(message).await?;

@@ -36,7 +36,7 @@ const NARROW_WINDOW: usize = 50;
 const BEHIND: TimeDelta = TimeDelta::milliseconds(50);
 /// How often the relay stores its cursor. Each write is a commit, and commits of events wait for it. After a crash, the
 /// lines since the last write are published twice.
-const NOTE_EVERY: Duration = Duration::from_millis(100);
+const STORE_CURSOR_EVERY: Duration = Duration::from_millis(100);
 /// How long a change of another worker may wait before the leader polls for it.
 const POLL: Duration = Duration::from_millis(100);
 /// How long the relay may be without a leader.
@@ -70,7 +70,7 @@ enum Until<'a> {
     /// At the stop request.
     Stopped(&'a CancellationToken),
     /// After this many lines.
-    Told(usize),
+    Published(usize),
 }
 
 /// Relays until a stop request and then publishes the remaining lines, or returns when the connection is lost. Retries
@@ -93,7 +93,7 @@ pub(super) async fn session(
         channel,
         record,
         follows: AtomicBool::default(),
-        noted: AtomicU64::new(0),
+        cursor_writes: AtomicU64::new(0),
     };
     let done = tokio::select! {
         done = relay.work(stop) => done,
@@ -109,9 +109,9 @@ pub(super) async fn session(
 }
 
 /// When dropped, this worker no longer leads, however publishing ended, and nothing waits for its lag.
-struct Telling<'a>(&'a Context);
+struct LeadGuard<'a>(&'a Context);
 
-impl Drop for Telling<'_> {
+impl Drop for LeadGuard<'_> {
     fn drop(&mut self) {
         self.0.engine.report_relay_lag(false);
         self.0.leads.store(false, Ordering::Relaxed);
@@ -125,18 +125,18 @@ struct Relay<'a> {
     /// Another worker leads, and this worker has logged it.
     follows: AtomicBool,
     /// Number of cursor writes: shows whether the relay makes progress.
-    noted: AtomicU64,
+    cursor_writes: AtomicU64,
 }
 
 impl Relay<'_> {
     async fn work(&self, stop: &CancellationToken) -> Result<(), BrokerError> {
         let mut backoff = Backoff::default();
         let mut nacks = 0;
-        let mut noted = 0;
+        let mut cursor_writes = 0;
         while !stop.is_cancelled() {
-            let ended = self.tell(Until::Stopped(stop)).await;
-            let before = std::mem::replace(&mut noted, self.noted.load(Ordering::Relaxed));
-            if noted > before {
+            let ended = self.relay(Until::Stopped(stop)).await;
+            let before = std::mem::replace(&mut cursor_writes, self.cursor_writes.load(Ordering::Relaxed));
+            if cursor_writes > before {
                 backoff.reset();
                 nacks = 0;
             }
@@ -151,7 +151,7 @@ impl Relay<'_> {
                 Err(RelayError::Nacked) => {
                     nacks += 1;
                     if nacks == ATTEMPTS {
-                        return Err(publisher::takes_none());
+                        return Err(publisher::rejects_all());
                     }
                 }
                 Err(RelayError::Broker(error)) => return Err(error),
@@ -160,7 +160,7 @@ impl Relay<'_> {
             self.channel.wait_for_confirms().await?;
             backoff.wait(stop).await;
         }
-        match self.tell_rest().await {
+        match self.relay_rest().await {
             // The next leader publishes it.
             Err(RelayError::Store(_) | RelayError::Nacked) | Ok(()) => Ok(()),
             Err(RelayError::Broker(error)) => Err(error),
@@ -168,9 +168,9 @@ impl Relay<'_> {
     }
 
     /// Publishes the lines that the journal holds now, and none that other workers write meanwhile.
-    async fn tell_rest(&self) -> Result<(), RelayError> {
+    async fn relay_rest(&self) -> Result<(), RelayError> {
         let left = self.context.outbox.count_unpublished().await?;
-        self.tell(Until::Told(usize::try_from(left).unwrap_or_default()))
+        self.relay(Until::Published(usize::try_from(left).unwrap_or_default()))
             .await
     }
 
@@ -179,12 +179,12 @@ impl Relay<'_> {
     ///
     /// When RabbitMQ rejects a line, that line and all later lines are read and published again. Subscribers may
     /// receive duplicates, but never in an order that stays wrong.
-    async fn tell(&self, until: Until<'_>) -> Result<(), RelayError> {
+    async fn relay(&self, until: Until<'_>) -> Result<(), RelayError> {
         let (published, confirming) = mpsc::channel(WINDOW);
         // If reading the journal fails, the lines in flight are still confirmed and recorded.
         let publishing = async { Ok(self.publish(until, published).await) };
-        let _telling = Telling(self.context);
-        tokio::try_join!(publishing, self.note(confirming))?.0
+        let _guard = LeadGuard(self.context);
+        tokio::try_join!(publishing, self.record_confirms(confirming))?.0
     }
 
     async fn publish(
@@ -196,7 +196,7 @@ impl Relay<'_> {
         let mut leads = false;
         let mut left = match until {
             Until::Stopped(_) => usize::MAX,
-            Until::Told(lines) => lines,
+            Until::Published(lines) => lines,
         };
         while left > 0 {
             let written = self.context.journal_written.notified();
@@ -210,7 +210,7 @@ impl Relay<'_> {
             } else {
                 (0, Vec::new())
             };
-            self.tell_lag(&lines);
+            self.report_lag(&lines);
             for line in &lines {
                 let room = if self.context.pressure.is_there() {
                     WINDOW - NARROW_WINDOW + 1
@@ -241,10 +241,10 @@ impl Relay<'_> {
                         () = stop.cancelled() => {}
                     }
                 }
-                Until::Told(_) if !leads => break,
+                Until::Published(_) if !leads => break,
                 // Another transaction holds the line back, usually for a moment.
-                Until::Told(_) if lines.is_empty() => tokio::time::sleep(POLL).await,
-                Until::Stopped(_) | Until::Told(_) => {}
+                Until::Published(_) if lines.is_empty() => tokio::time::sleep(POLL).await,
+                Until::Stopped(_) | Until::Published(_) => {}
             }
         }
         Ok(())
@@ -329,40 +329,40 @@ impl Relay<'_> {
     }
 
     /// Waits for confirms in line order, and periodically stores the position they have reached.
-    async fn note(
+    async fn record_confirms(
         &self,
         mut confirming: mpsc::Receiver<(Published, PublisherConfirm)>,
     ) -> Result<(), RelayError> {
-        let mut every = tokio::time::interval(NOTE_EVERY);
+        let mut every = tokio::time::interval(STORE_CURSOR_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut upto = None;
         loop {
             tokio::select! {
                 next = confirming.recv() => {
                     let Some((published, confirm)) = next else {
-                        return self.write_down(&mut upto).await;
+                        return self.store_cursor(&mut upto).await;
                     };
-                    if !publisher::is_taken(confirm, topology::CHANGES).await? {
-                        self.write_down(&mut upto).await?;
+                    if !publisher::is_confirmed(confirm, topology::CHANGES).await? {
+                        self.store_cursor(&mut upto).await?;
                         return Err(RelayError::Nacked);
                     }
                     upto = Some(published);
                 }
-                _ = every.tick(), if upto.is_some() => self.write_down(&mut upto).await?,
+                _ = every.tick(), if upto.is_some() => self.store_cursor(&mut upto).await?,
             }
         }
     }
 
-    async fn write_down(&self, upto: &mut Option<Published>) -> Result<(), RelayError> {
+    async fn store_cursor(&self, upto: &mut Option<Published>) -> Result<(), RelayError> {
         if let Some(upto) = upto.take() {
             self.context.outbox.advance_cursor(&upto).await?;
             self.record.write(&upto).await?;
-            self.noted.fetch_add(1, Ordering::Relaxed);
+            self.cursor_writes.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    fn tell_lag(&self, lines: &[Recorded]) {
+    fn report_lag(&self, lines: &[Recorded]) {
         let lag = lines.first().map_or(TimeDelta::zero(), |oldest| {
             self.context.engine.now() - oldest.recorded_at
         });

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn one_heartbeat_is_under_way_at_a_time() {
+    fn one_heartbeat_is_in_flight_at_a_time() {
         for (watermark, sent, now, due) in [
             (None, None, 0, true),
             // In flight.
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_come_out_is_lost_and_the_next_is_waited_for_longer() {
+    fn a_missing_heartbeat_is_lost_and_the_next_timeout_is_longer() {
         let mut routes = Routes::new(1, BEAT);
         let mut sent = Vec::new();
         for now in (0..300).step_by(5) {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_without_a_key_is_looked_for_by_chance() {
+    fn a_lane_without_a_key_is_searched_at_random() {
         let mut routes = Routes::new(2, BEAT);
         let random = || "random".to_owned();
         let due = routes.due(&[lane(0, None, None), lane(1, None, None)], at(0), random);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_leads_elsewhere_is_lost() {
+    fn a_key_that_routes_elsewhere_is_dropped() {
         let mut routes = Routes::new(2, BEAT);
         let random = || "random".to_owned();
         let lanes = [lane(0, Some(0), Some("a")), lane(1, Some(0), Some("b"))];
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_above_those_asked_for_are_reached_past_the_exchange() {
+    fn lanes_beyond_the_configured_number_are_reached_directly() {
         let mut routes = Routes::new(1, BEAT);
         let due = routes.due(
             &[lane(0, None, None), lane(1, None, Some("x"))],

@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_goes_through_as_it_is() {
+    fn readable_frames_pass_unchanged() {
         let stream = [
             frame(METHOD, b"\x00\x0a\x00\x0a"),
             deliver(1, b"key"),
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smaller_limit_on_frames_counts() {
+    fn the_smaller_frame_limit_applies() {
         let tune = frame(METHOD, b"\x00\x0a\x00\x1e\x07\xff\x00\x00\x00\x1a\x00\x3c");
         let stream = [tune.clone(), deliver(1, b""), header(b"\x80\x00\x04fits")].concat();
         for frame_max in [0, 4096] {
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_discarded() {
+    fn frames_that_do_not_fit_are_discarded() {
         let flights = Flights::default();
         let flight = flights.open(1, 1);
         let mut screened = Screened::new((), None, Withheld::default(), flights.clone());
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rabbitmq_says_of_errors_and_returned_messages_can_be_read() {
+    fn errors_and_returned_messages_from_rabbitmq_can_be_read() {
         for (method, shown) in [
             (
                 &b"\x00\x0a\x00\x32\x01\x40\x03a\xf6b\x00\x00\x00\x00"[..],

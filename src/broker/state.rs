@@ -86,7 +86,7 @@ struct Board {
     outage: Option<Instant>,
     was_up: bool,
     /// The problems of this outage that are already logged.
-    told: BTreeSet<String>,
+    logged: BTreeSet<String>,
     notes: BTreeMap<String, (Severity, String)>,
 }
 
@@ -169,7 +169,7 @@ impl BrokerState {
             return;
         }
         board.since = Some(now);
-        board.told.clear();
+        board.logged.clear();
         let after = board.outage.take().map(|outage| outage.elapsed());
         let url = board.url.as_str();
         if let Some(after) = after.filter(|_| board.was_up) {
@@ -199,11 +199,11 @@ impl BrokerState {
             board.since = Some(now);
         }
         // An outage is logged once, however many connections and attempts it has; a refusal is logged once per reason.
-        let turn = match error {
+        let problem = match error {
             BrokerError::Unreachable(_) => String::new(),
-            said => said.to_string(),
+            refusal => refusal.to_string(),
         };
-        if !board.told.insert(turn) {
+        if !board.logged.insert(problem) {
             tracing::debug!(broker.connection = connection, %error, "still no connection to RabbitMQ");
             return;
         }

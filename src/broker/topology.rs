@@ -93,11 +93,11 @@ pub(super) async fn depth(connection: &Connection, queue: &str) -> Result<(u32, 
 
 /// What an error about an exchange or a queue means, and how to fix it.
 pub(super) fn advise(error: &lapin::Error, name: &str) -> BrokerError {
-    let ErrorKind::ProtocolError(said) = error.kind() else {
+    let ErrorKind::ProtocolError(protocol) = error.kind() else {
         return error.clone().into();
     };
-    let text = said.get_message().as_str();
-    let advice = match said.get_id() {
+    let text = protocol.get_message().as_str();
+    let advice = match protocol.get_id() {
         403 => {
             "give Tenure's user the right to it; or, if it shall not declare anything, import \
                 config/rabbitmq/definitions.json and set broker.declare = false"
@@ -283,10 +283,10 @@ mod tests {
                 "rabbitmq-plugins enable rabbitmq_consistent_hash_exchange",
             ),
         ] {
-            let said = advice(kind, text);
+            let error = advice(kind, text);
             assert!(
-                said.contains("tenure.events.0") && said.contains(text) && said.contains(expected),
-                "{said}"
+                error.contains("tenure.events.0") && error.contains(text) && error.contains(expected),
+                "{error}"
             );
         }
     }

@@ -125,7 +125,7 @@ mod tests {
     use super::is_link_itself;
 
     #[test]
-    fn links_are_known_by_name_and_value() {
+    fn service_links_are_recognized_by_name_and_value() {
         for (name, value) in [
             ("TENURE_SERVICE_HOST", "10.0.0.9"),
             ("TENURE_SERVICE_HOST", "fd00::9"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_one_is_not() {
+    fn similar_variables_are_not_service_links() {
         for (name, value) in [
             ("TENURE_PORT", "8080"),
             ("TENURE_HTTP_PORT", "8080"),

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forbidden_name_and_a_name_unlike_any_are_actions() {
+    fn forbidden_names_and_unknown_names_are_actions() {
         for name in FORBIDDEN_ACTIONS {
             assert!(Action::try_from(name).unwrap().is_forbidden(), "{name}");
         }
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forbidden_action_in_other_words_is_an_error() {
+    fn a_synonym_of_a_forbidden_action_is_an_error() {
         for (name, forbidden) in [
             ("cancel_account", "account_cancel"),
             ("account_cancellation", "account_cancel"),

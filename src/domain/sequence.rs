@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_first_by_value_then_all_others_as_text() {
+    fn numbers_sort_by_value_and_before_all_other_text() {
         let long = format!("1{}", "0".repeat(100));
         let sorted = [
             "0", "00", "001", "01", "1", "2", "9", "10", "99", "100", &long, "", "-1", "1.5", "10a", "9a",

@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reading_of_a_variant_uses_its_literal() {
+    fn every_form_of_a_variant_uses_its_literal() {
         for (light, text) in Light::ALL.into_iter().zip(["red", "green-arrow"]) {
             assert_eq!(light.as_str(), text);
             assert_eq!(light.to_string(), text);

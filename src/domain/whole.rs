@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_numbers_are_read_in_every_spelling() {
+    fn whole_numbers_are_accepted_in_every_notation() {
         for (text, expected) in [
             ("100", Some(100)),
             ("100.0", Some(100)),

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_trips_only_beyond_both_bounds() {
+    fn a_change_trips_the_breaker_only_beyond_both_limits() {
         let breaker = Breaker::default();
         for (changed, population, trips) in [
             (0, 0, false),

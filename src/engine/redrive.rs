@@ -21,8 +21,8 @@ pub enum Redrive {
     Done(String),
     /// Another process redrives it at this moment.
     Claimed,
-    /// It was too long to be stored whole.
-    Cut,
+    /// Its body was too long to be stored whole.
+    Truncated,
     /// The outcomes of its events, or one that says why it is still a dead letter.
     Now(Vec<Outcome>),
 }
@@ -47,10 +47,10 @@ impl Engine {
                 Some(_) => Redrive::Claimed,
             });
         };
-        if record.is_cut() {
-            let why = "it was too long to be stored whole; its sender must send it again";
+        if record.is_truncated() {
+            let why = "its body was truncated when it was stored; ask the sender to send it again";
             self.store.end_redrive(id, true, why, now).await?;
-            return Ok(Redrive::Cut);
+            return Ok(Redrive::Truncated);
         }
         let incoming: Vec<Incoming> = decoder
             .again(&record.dead_letter)

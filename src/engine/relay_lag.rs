@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wait_ends_although_the_relay_still_lags() {
+    async fn a_wait_times_out_while_the_relay_still_lags() {
         let lag = RelayLag::default();
         lag.set(true);
         lag.wait(Duration::ZERO).await;

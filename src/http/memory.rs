@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_uses_its_memory_until_it_is_sent() {
+    fn a_response_holds_its_memory_until_it_is_sent() {
         let memory = memory(100);
         let mut share = memory.share();
         share.set(FREE + 100 * UNIT).unwrap();

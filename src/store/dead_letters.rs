@@ -110,7 +110,7 @@ pub struct DeadLetterRecord {
 impl DeadLetterRecord {
     /// Whether the stored body is truncated. Then it cannot be redriven.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
+    pub fn is_truncated(&self) -> bool {
         usize::try_from(self.bytes).is_ok_and(|bytes| bytes > self.dead_letter.body.len())
     }
 }

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_http_are_unquoted_and_then_decoded_once() {
+    fn http_values_are_unquoted_and_decoded_once() {
         for (value, expected) in [
             (&b"a%20b"[..], Ok("a b")),
             (b"\"1.0\"", Ok("1.0")),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_not_kept() {
+    fn credentials_are_not_stored() {
         let pairs = Pairs::of_http([
             ("authorization", &b"Bearer secret"[..]),
             ("cookie", b"secret"),

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percent_encodings_are_decoded_and_what_is_none_is_left() {
+    fn percent_encodings_are_decoded_and_invalid_ones_are_left() {
         for (text, decoded) in [
             ("Euro%20%E2%82%AC%20%F0%9F%98%80", "Euro € 😀"),
             ("100%", "100%"),

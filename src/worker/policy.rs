@@ -147,7 +147,7 @@ mod tests {
     const FIRST: Duration = Duration::from_millis(200);
 
     #[test]
-    fn a_failure_after_a_success_is_retried_as_soon_as_the_first_failure() {
+    fn a_success_resets_the_backoff() {
         let failure = || Err::<(), _>(StoreError::Unavailable("no answer".into()));
         let mut backoff = Backoff::default();
         let first = pause_after(&failure(), &mut backoff);

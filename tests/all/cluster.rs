@@ -77,7 +77,7 @@ impl Upstream<'_> {
 }
 
 #[test]
-fn each_node_of_a_cluster_may_die_while_events_flow() {
+fn any_one_node_of_a_cluster_may_fail() {
     let cluster = RabbitCluster::start();
     let amqp = cluster.url();
     let database = Postgres::shared().database("cluster");

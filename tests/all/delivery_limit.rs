@@ -45,7 +45,7 @@ async fn consume_and_crash(url: &str, queue: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_kills_again_and_again_becomes_a_dead_letter_and_can_be_redriven() {
+async fn a_message_that_keeps_crashing_workers_becomes_a_dead_letter() {
     let site = Site::new("delivery_limit");
     let tenure = site.tenure(&[]);
     assert!(tenure.run().stop().success());

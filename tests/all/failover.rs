@@ -118,7 +118,7 @@ fn fail_over(hint: &str, fail: impl FnOnce(&Postgres, &Postgres), after: impl Fn
 }
 
 #[test]
-fn tenure_leaves_a_dead_primary_and_does_not_return_to_it() {
+fn tenure_abandons_a_dead_primary_for_good() {
     fail_over(
         "killed",
         |primary, standby| {
@@ -132,7 +132,7 @@ fn tenure_leaves_a_dead_primary_and_does_not_return_to_it() {
 }
 
 #[test]
-fn tenure_leaves_a_demoted_primary() {
+fn tenure_abandons_a_demoted_primary() {
     fail_over(
         "demoted",
         |primary, standby| {

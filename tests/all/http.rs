@@ -271,7 +271,7 @@ async fn a_batch_gets_one_outcome_per_event() {
 }
 
 #[tokio::test]
-async fn a_content_type_of_no_mode_gets_415() {
+async fn an_unsupported_content_type_gets_415() {
     let server = Server::start().await;
     let body = event("bakery", "client.added", noon(), json!({"name": "Bakery"})).to_string();
     for content_type in [

@@ -336,7 +336,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_kept_reads_back_as_it_was((policies, events) in one_life(), until in arbitrary_moment()) {
+    fn documents_survive_a_round_trip((policies, events) in one_life(), until in arbitrary_moment()) {
         let client = fold(&events, until, &policies);
         prop_assert_eq!(&crashed(&client), &client);
         for event in &events {
@@ -349,7 +349,7 @@ proptest! {
     }
 
     #[test]
-    fn policies_read_back_as_they_were(policy in arbitrary_policy()) {
+    fn policies_survive_a_round_trip(policy in arbitrary_policy()) {
         let text = serde_json::to_string(&policy).expect("JSON");
         prop_assert_eq!(serde_json::from_str::<Policy>(&text).expect("a policy"), policy);
     }

@@ -126,7 +126,7 @@ fn each_database_outage_is_one_log_line_at_start_and_later() {
 }
 
 #[test]
-fn a_database_whose_host_vanishes_holds_nothing_for_ever() {
+fn a_vanished_database_host_blocks_nothing_forever() {
     let database = Postgres::own();
     let wire = Proxy::to(database.port());
     let url = wire.url(&database.database("vanished"));
@@ -162,7 +162,7 @@ fn a_database_whose_host_vanishes_holds_nothing_for_ever() {
 }
 
 #[test]
-fn a_broker_that_is_short_of_memory_holds_up_the_changes_and_not_the_events() {
+fn a_memory_alarm_of_the_broker_delays_changes_but_no_events() {
     let broker = RabbitMq::own();
     let amqp = broker.vhost("alarm");
     let vhost = name_in(&amqp);
@@ -198,7 +198,7 @@ fn a_broker_that_is_short_of_memory_holds_up_the_changes_and_not_the_events() {
     });
     std::fs::write(&file, event.to_string()).expect("a file");
     let mut publishing = tenure.spawn(&["publish", &file.to_string_lossy()]);
-    publishing.hears("RabbitMQ does not confirm");
+    publishing.wait_for_stderr("RabbitMQ does not confirm");
     broker.control(&["set_vm_memory_high_watermark", "0.6"]);
     let (code, _, errors) = publishing.end();
     assert_eq!(code, Some(0), "{errors}");
@@ -214,7 +214,7 @@ fn a_broker_that_is_short_of_memory_holds_up_the_changes_and_not_the_events() {
 /// SQLite rolls back a transaction when a write to the disk fails. A limit on the size of files makes it fail like a full
 /// disk.
 #[test]
-fn a_disk_that_takes_no_more_is_waited_for_and_then_written_again() {
+fn writes_resume_after_the_disk_was_full() {
     let amqp = RabbitMq::shared().vhost("full_disk");
     let folder = tempfile::tempdir().expect("a folder");
     let tenure = Tenure::new(

@@ -14,10 +14,10 @@ fn a_pooler_in_transaction_or_statement_mode_is_refused() {
         // The second command gets the first one's sessions.
         for command in ["migrate", "run", "migrate"] {
             let output = tenure.call(&[command]);
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(2), "{mode:?}, {command}: {said}");
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{mode:?}, {command}: {stderr}");
             for words in ["pool_mode = session", "PostgreSQL's own address"] {
-                assert!(said.contains(words), "{mode:?}, {command}: {said}");
+                assert!(stderr.contains(words), "{mode:?}, {command}: {stderr}");
             }
         }
     }

@@ -43,7 +43,7 @@ fn given(server: &Postgres) -> (tempfile::TempDir, String, Running) {
 }
 
 #[test]
-fn a_database_that_takes_no_writes_is_not_ready_without_any_event() {
+fn a_read_only_database_is_not_ready_without_any_event() {
     let server = Postgres::own();
     let (_folder, url, running) = given(&server);
     let read_only = |value: &str| {
@@ -62,7 +62,7 @@ fn a_database_that_takes_no_writes_is_not_ready_without_any_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_table_is_not_ready_until_it_is_free() {
+async fn a_locked_table_makes_a_worker_not_ready_until_it_is_unlocked() {
     let server = Postgres::own();
     let (_folder, url, running) = given(&server);
     let mut maintenance = PgConnection::connect(&url).await.expect("a connection");
@@ -78,7 +78,7 @@ async fn a_locked_table_is_not_ready_until_it_is_free() {
 }
 
 #[test]
-fn a_journal_that_nobody_publishes_is_not_ready_wherever_the_lead_is() {
+fn an_unpublished_journal_makes_every_worker_not_ready() {
     let server = Postgres::own();
     let url = server.database("leadless");
     let amqp = RabbitMq::shared().vhost("leadless");
@@ -121,7 +121,7 @@ fn a_journal_that_nobody_publishes_is_not_ready_wherever_the_lead_is() {
 
 /// Somebody changed the tables: the store rejects every event, and accepts dead letters.
 #[test]
-fn a_store_that_rejects_every_event_is_not_ready_and_makes_no_dead_letters() {
+fn a_store_that_rejects_every_event_is_not_ready_and_stores_no_dead_letters() {
     let server = Postgres::own();
     let url = server.database("rejecting");
     let amqp = RabbitMq::shared().vhost("rejecting");
@@ -169,7 +169,7 @@ fn a_store_that_rejects_every_event_is_not_ready_and_makes_no_dead_letters() {
 }
 
 #[test]
-fn a_broker_that_is_short_of_memory_is_not_ready_without_any_change() {
+fn a_memory_alarm_of_the_broker_is_not_ready_without_any_change() {
     let broker = RabbitMq::own();
     let amqp = broker.vhost("starved");
     let folder = tempfile::tempdir().expect("a folder");

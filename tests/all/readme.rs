@@ -267,14 +267,14 @@ fn run_python(amqp: &str) -> Output {
 
 fn fails_loudly(amqp: &str, word: &str) {
     let output = run_python(amqp);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(
-        told.contains("not published") && told.contains("`tenure run`"),
-        "{told}"
+        stderr.contains("not published") && stderr.contains("`tenure run`"),
+        "{stderr}"
     );
-    assert!(told.contains(word), "{told}");
-    assert_eq!(told.lines().count(), 1, "a message and no traceback: {told}");
+    assert!(stderr.contains(word), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "a message and no traceback: {stderr}");
 }
 
 #[test]

@@ -279,11 +279,11 @@ fn a_restored_file_is_declared_by_the_operator() {
         let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
         assert_eq!(deleted.await.expect("deleted"), 1, "the record is one message");
     });
-    let said = site.tenure.json(&["restored"]).remove(0);
+    let restored = site.tenure.json(&["restored"]).remove(0);
     changes.extend(site.work_through("after", 3 * CLIENTS));
     assert_ids_are_unique(&changes);
     assert_all_published(&changes, &site.journal());
-    assert_eq!(epochs(&changes).last().copied(), said["epoch"].as_str());
+    assert_eq!(epochs(&changes).last().copied(), restored["epoch"].as_str());
     site.tenure.assert_no_drift();
 }
 

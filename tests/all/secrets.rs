@@ -17,8 +17,8 @@ const MARK: &str = "-hush";
 /// The most verbose level, for libraries too.
 const VERBOSE: &str = "trace,lapin=trace,sqlx=trace,rustls=trace,hyper=trace,tokio_cron_scheduler=trace";
 
-fn assert_no_secrets(what: &str, said: &str) {
-    let leaks: Vec<&str> = said.lines().filter(|line| line.contains(MARK)).collect();
+fn assert_no_secrets(what: &str, output: &str) {
+    let leaks: Vec<&str> = output.lines().filter(|line| line.contains(MARK)).collect();
     assert!(leaks.is_empty(), "{what} leaks: {leaks:#?}");
 }
 
@@ -40,10 +40,10 @@ fn verbose(folder: &Path, store: &str, broker: &str) -> Tenure {
 
 fn call(tenure: &Tenure, args: &[&str]) -> String {
     let output = tenure.call(args);
-    let said =
+    let output =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert_no_secrets(&format!("{args:?}"), &said);
-    said
+    assert_no_secrets(&format!("{args:?}"), &output);
+    output
 }
 
 /// Runs the worker until its log has this text and `/readyz` gives a reason.
@@ -75,8 +75,8 @@ fn the_configuration_is_shown_without_secrets() {
     ] {
         let store = format!("{store}{parameters}");
         for args in [&["config"][..], &["config", "--json"]] {
-            let said = call(&verbose(folder.path(), &store, &broker), args);
-            assert!(said.contains("***"), "{said}");
+            let output = call(&verbose(folder.path(), &store, &broker), args);
+            assert!(output.contains("***"), "{output}");
         }
     }
 }
@@ -134,8 +134,8 @@ fn errors_about_wrong_passwords_and_missing_tls_contain_no_secrets() {
         database.port(),
         name_in(&name)
     );
-    let said = call(&verbose(folder.path(), &store, ""), &["migrate"]);
-    assert!(said.contains("password authentication failed"), "{said}");
+    let output = call(&verbose(folder.path(), &store, ""), &["migrate"]);
+    assert!(output.contains("password authentication failed"), "{output}");
     call(&verbose(folder.path(), &store, ""), &["run"]);
     call(
         &verbose(folder.path(), &format!("{store}?sslmode=verify-full"), ""),

@@ -100,7 +100,7 @@ fn received(worker: &Running) -> f64 {
 }
 
 #[test]
-fn the_lanes_of_a_worker_that_is_killed_are_taken_over_in_order() {
+fn the_lanes_of_a_killed_worker_are_taken_over_in_order() {
     let site = Site::alone("takeover");
     let first = worker(&site, "one");
     let (second, third) = (worker(&site, "two"), worker(&site, "three"));
@@ -127,7 +127,7 @@ fn the_lanes_of_a_worker_that_is_killed_are_taken_over_in_order() {
 }
 
 #[test]
-fn a_rolling_restart_under_load_loses_and_doubles_nothing() {
+fn a_rolling_restart_under_load_loses_and_duplicates_nothing() {
     let site = Site::alone("rolling");
     let names = ["one", "two", "three"];
     let mut workers: Vec<Running> = names.iter().map(|name| worker(&site, name)).collect();
@@ -153,7 +153,7 @@ fn a_rolling_restart_under_load_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn sweeps_are_shared_and_recorded_once_a_tick() {
+fn workers_share_a_sweep_and_record_it_once_per_tick() {
     const INVITED: usize = 2_000;
     let site = Site::alone("shared_sweeps");
     let events = (0..INVITED).flat_map(|client| {

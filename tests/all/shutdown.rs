@@ -124,7 +124,7 @@ fn a_stop_that_times_out_names_the_unfinished_part() {
 
 /// It uses up no deliveries either: a worker that starts meanwhile consumes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_table_does_not_hold_up_a_stop() {
+async fn a_locked_table_does_not_delay_a_stop() {
     const EVENTS: usize = 30;
     let site = Site::new("locked_table");
     let tenure = site.tenure(&[("TENURE_SHUTDOWN__TIMEOUT", "25s")]);
@@ -157,7 +157,7 @@ async fn a_locked_table_does_not_hold_up_a_stop() {
 }
 
 #[test]
-fn half_a_request_does_not_hold_up_a_stop() {
+fn an_incomplete_request_does_not_delay_a_stop() {
     let folder = tempfile::tempdir().expect("a folder");
     let tenure = Tenure::new(folder.path(), &[("TENURE_SHUTDOWN__TIMEOUT", "20s")]);
     let running = tenure.run();
@@ -177,7 +177,7 @@ fn half_a_request_does_not_hold_up_a_stop() {
 }
 
 #[test]
-fn a_sweep_stops_at_its_next_chunk_and_the_next_run_goes_on() {
+fn a_sweep_stops_after_a_chunk_and_the_next_run_continues() {
     const ALL: usize = 2_000;
     let site = Site::alone("stop_sweep");
     // Nothing is due with the default policy. With the policy of the workers, everything is.

@@ -194,7 +194,7 @@ fn backed_up(made: Backup) -> (Site, BTreeSet<String>, Running) {
 }
 
 #[test]
-fn a_backup_restored_under_a_worker_ends_it_and_the_old_log_is_refused() {
+fn a_restore_under_a_worker_ends_it_and_the_old_wal_is_refused() {
     for made in [Backup::AtRest, Backup::Online] {
         for how in [Restore::Rename, Restore::Overwrite] {
             println!("{made:?}, {how:?}");
@@ -210,7 +210,7 @@ fn a_backup_restored_under_a_worker_ends_it_and_the_old_log_is_refused() {
 }
 
 #[test]
-fn a_backup_restored_beside_the_log_of_a_killed_worker_is_refused() {
+fn a_restore_beside_the_wal_of_a_killed_worker_is_refused() {
     for made in [Backup::AtRest, Backup::Online] {
         for how in [Restore::Rename, Restore::Overwrite] {
             println!("{made:?}, {how:?}");
@@ -225,7 +225,7 @@ fn a_backup_restored_beside_the_log_of_a_killed_worker_is_refused() {
 }
 
 #[test]
-fn a_backup_copied_under_a_worker_whose_log_was_removed_ends_it() {
+fn a_restore_under_a_worker_without_its_wal_ends_it() {
     let (site, clients, mut worker) = backed_up(Backup::AtRest);
     site.remove(&["tenure.db-wal", "tenure.db-shm"]);
     restore(&site, Restore::Overwrite);
@@ -252,7 +252,7 @@ fn nothing_is_acknowledged_into_a_removed_or_replaced_file() {
 }
 
 #[test]
-fn what_was_acknowledged_before_the_log_was_removed_is_saved() {
+fn events_acknowledged_before_the_wal_was_removed_are_saved() {
     let site = Site::new();
     let mut worker = site.tenure.run();
     assert_eq!(worker.add_client("first").0, 200);
@@ -273,7 +273,7 @@ fn a_file_that_is_removed_just_before_a_stop_ends_the_worker_with_an_error() {
 }
 
 #[test]
-fn a_log_without_its_database_is_refused() {
+fn a_wal_without_its_database_is_refused() {
     let (site, _, worker) = backed_up(Backup::AtRest);
     drop(worker);
     site.remove(&["tenure.db"]);
@@ -289,7 +289,7 @@ fn a_log_without_its_database_is_refused() {
 
 /// Another program may copy the log into the database at any time, change the schema, or rewrite the database.
 #[test]
-fn a_log_that_belongs_to_its_database_is_never_refused() {
+fn a_wal_that_belongs_to_its_database_is_never_refused() {
     let site = Site::new();
     let mut expected = BTreeSet::new();
     let rounds = [
@@ -344,7 +344,7 @@ fn a_damaged_page_makes_a_worker_not_ready() {
 }
 
 #[test]
-fn a_file_that_is_made_through_a_link_is_for_its_user_alone() {
+fn a_file_created_through_a_link_is_private_to_its_user() {
     let site = Site::new();
     symlink("data.db", site.database()).expect("a link");
     site.tenure.ok(&["migrate"]);

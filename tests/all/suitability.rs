@@ -26,7 +26,7 @@ fn migrations_tables(server: &Postgres, database: &str) -> String {
 }
 
 #[test]
-fn a_schema_in_which_nothing_can_be_made_is_refused_with_the_statement_that_helps() {
+fn a_schema_without_create_privilege_is_refused_with_the_grant_to_run() {
     let server = Postgres::shared();
     let url = server.database("unsuitable");
     let database = name_in(&url);
@@ -36,29 +36,29 @@ fn a_schema_in_which_nothing_can_be_made_is_refused_with_the_statement_that_help
     );
     server.sql(database, "revoke create on schema public from public");
     let (_folder, tenure) = site(&url.replace("postgres@", "unsuitable@"));
-    let said = refusal(&tenure);
+    let stderr = refusal(&tenure);
     assert!(
-        said.contains("grant create on schema \"public\" to \"unsuitable\""),
-        "{said}"
+        stderr.contains("grant create on schema \"public\" to \"unsuitable\""),
+        "{stderr}"
     );
     server.sql("postgres", "alter role unsuitable set search_path = nowhere");
-    let said = refusal(&tenure);
+    let stderr = refusal(&tenure);
     assert!(
-        said.contains("create schema") && said.contains("nowhere"),
-        "{said}"
+        stderr.contains("create schema") && stderr.contains("nowhere"),
+        "{stderr}"
     );
     assert_eq!(migrations_tables(server, database), "0");
 }
 
 #[test]
-fn a_database_that_takes_no_connections_is_refused_with_what_to_do() {
+fn a_database_that_allows_no_connections_is_refused_with_the_remedy() {
     let url = Postgres::shared().url("template0");
-    let said = refusal(&site(&url).1);
-    assert!(said.contains("name another database"), "{said}");
+    let stderr = refusal(&site(&url).1);
+    assert!(stderr.contains("name another database"), "{stderr}");
 }
 
 #[test]
-fn tables_of_another_program_are_named_and_no_table_of_migrations_is_made() {
+fn tables_of_another_program_are_named_and_nothing_is_created() {
     let server = Postgres::shared();
     for (statement, named, left) in [
         ("create table clients (id bigint)", "\"clients\"", "0"),
@@ -78,10 +78,12 @@ fn tables_of_another_program_are_named_and_no_table_of_migrations_is_made() {
         let database = name_in(&url);
         server.sql(database, statement);
         let (_folder, tenure) = site(&url);
-        let said = refusal(&tenure);
+        let stderr = refusal(&tenure);
         assert!(
-            said.contains(named) && said.contains("another program") && said.contains("create schema tenure"),
-            "{statement}: {said}"
+            stderr.contains(named)
+                && stderr.contains("another program")
+                && stderr.contains("create schema tenure"),
+            "{statement}: {stderr}"
         );
         assert_eq!(migrations_tables(server, database), left, "{statement}");
         let output = tenure.call(&["client", "list"]);
@@ -91,15 +93,15 @@ fn tables_of_another_program_are_named_and_no_table_of_migrations_is_made() {
 
 /// What a failed migration of an earlier version left behind.
 #[test]
-fn an_empty_table_of_migrations_is_no_store() {
+fn an_empty_table_of_migrations_is_not_a_store() {
     let server = Postgres::shared();
     let url = server.database("left_behind");
     let (_folder, tenure) = site(&url);
     tenure.ok(&["migrate"]);
     server.sql(name_in(&url), "delete from _sqlx_migrations");
     let output = tenure.call(&["client", "list"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("no Tenure store"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("no Tenure store"), "{stderr}");
 }
 
 #[test]
@@ -111,12 +113,12 @@ fn no_postgresql_statement_is_advised_for_sqlite() {
     ] {
         let (folder, tenure) = site("sqlite://tenure.db");
         crate::sqlite_files::run_sql(&folder.path().join("tenure.db"), statement);
-        let said = refusal(&tenure);
+        let stderr = refusal(&tenure);
         assert!(
-            said.contains("another program")
-                && said.contains("a file of its own")
-                && !said.contains("create schema"),
-            "{statement}: {said}"
+            stderr.contains("another program")
+                && stderr.contains("a file of its own")
+                && !stderr.contains("create schema"),
+            "{statement}: {stderr}"
         );
     }
 }
@@ -141,7 +143,7 @@ fn an_acknowledged_event_survives_a_crash_where_synchronous_commit_is_off() {
 }
 
 #[test]
-fn a_login_or_a_database_that_is_taken_away_for_a_while_gives_503() {
+fn a_revoked_login_or_database_gives_503() {
     let server = Postgres::shared();
     let url = server.database("taken_away");
     let database = name_in(&url);

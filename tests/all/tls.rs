@@ -49,13 +49,13 @@ fn written(folder: &Path, name: &str, text: &str) -> String {
 /// Runs a command that must fail, with all of these texts in its output.
 fn refused(tenure: &Tenure, args: &[&str], words: &[&str]) {
     let output = tenure.call(args);
-    let said =
+    let text =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {text}");
     for word in words {
-        assert!(said.contains(word), "no `{word}` in: {said}");
+        assert!(text.contains(word), "no `{word}` in: {text}");
     }
-    assert!(!said.contains(PASSWORD), "{said}");
+    assert!(!text.contains(PASSWORD), "{text}");
 }
 
 #[test]
@@ -261,9 +261,9 @@ fn missing_and_empty_files_are_reported_before_any_connection() {
             .chain([("TENURE_HTTP__LISTEN", "")])
             .collect();
         let output = Tenure::new(folder.path(), &env).call(&["run"]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(words), "no `{words}` in: {said}");
-        assert!(!said.contains(PASSWORD), "{said}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(words), "no `{words}` in: {text}");
+        assert!(!text.contains(PASSWORD), "{text}");
     }
 }

@@ -98,7 +98,7 @@ fn a_structured_event_is_read() {
 }
 
 #[test]
-fn what_is_unknown_is_ignored() {
+fn unknown_attributes_and_fields_are_ignored() {
     let event = envelope(&json!({
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "weather": {"rain": [1, 2]},
         "data": {"name": "Bakery", "mood": "\u{0}", "deep": [[[[]]]]},
@@ -166,7 +166,7 @@ fn binary_events_without_a_body_have_empty_data() {
 }
 
 #[test]
-fn a_message_in_no_mode_says_what_is_missing() {
+fn a_message_in_no_mode_names_what_is_missing() {
     let reason = |content_type| read(content_type, &[("x", "y")], "{}").unwrap_err().reason;
     assert!(reason(None).starts_with("the message has no content type and no header for `specversion`"));
     assert!(reason(Some("application/json")).contains("has the content type `application/json`"));
@@ -320,7 +320,7 @@ fn time_order_and_data_must_be_right() {
 }
 
 #[test]
-fn times_are_cut_to_the_microsecond_and_may_be_a_little_ahead() {
+fn times_are_truncated_to_the_microsecond_and_may_be_slightly_ahead() {
     for (time, read) in [
         ("2026-03-01T12:05:00Z", "2026-03-01T12:05:00Z"),
         ("2026-03-01T11:00:00.123456789Z", "2026-03-01T11:00:00.123456Z"),
@@ -418,7 +418,7 @@ fn data_must_be_right() {
 }
 
 #[test]
-fn times_in_data_are_cut() {
+fn times_in_data_are_truncated() {
     assert_eq!(
         data(
             "subscription.renewed",
@@ -458,7 +458,7 @@ fn a_nul_in_data_that_is_kept_is_refused() {
 }
 
 #[test]
-fn dead_letters_keep_the_message() {
+fn dead_letters_contain_the_message() {
     let headers = [("cloudEvents_specversion", "1.0"), ("x\0", "y\0")];
     let dead_letter = read(Some("application/json"), &headers, "{\0").unwrap_err();
     assert_eq!(
@@ -495,7 +495,7 @@ fn no_reason_has_control_characters() {
 }
 
 #[test]
-fn bodies_too_long_or_too_deep_or_not_text() {
+fn bodies_that_are_too_long_too_deep_or_not_text_are_dead_letters() {
     let reason = |body: &[u8]| decoder().structured(body).unwrap_err();
     assert_eq!(
         reason(&[b' '; 10_001]),
@@ -567,7 +567,7 @@ fn a_batch_is_read_up_to_its_bound_and_no_further() {
 }
 
 #[test]
-fn sources_of_our_own_are_refused_at_every_entry_point() {
+fn reserved_sources_are_refused_at_every_entry_point() {
     for source in ["tenure:touch", "tenure", "tenure:", "tenure:anything"] {
         let event = envelope(&json!({"source": source}));
         let expected = format!("the source `{source}` is Tenure's own");
@@ -621,7 +621,7 @@ fn a_sequence_may_be_a_number_and_stands_for_its_digits() {
 }
 
 #[test]
-fn a_sequence_of_more_digits_than_a_number_has_keeps_them() {
+fn a_sequence_keeps_all_digits() {
     for digits in ["18446744073709551616", &"9".repeat(128)] {
         let json = envelope(&json!({"sequence": "digits"})).to_string();
         let event = decoder().structured(json.replace("\"digits\"", digits).as_bytes());
@@ -733,7 +733,7 @@ fn dead_letters_can_be_read_again() {
 }
 
 #[test]
-fn a_change_as_it_is_published() {
+fn the_published_form_of_a_change() {
     let line = Recorded {
         cursor: Cursor {
             transaction: 7,

@@ -193,11 +193,11 @@ async fn pump(
         let garbled = conditions.borrow().garbled.filter(|_| is_server);
         let is_garbled =
             garbled.is_some_and(|behind| bytes[..read].windows(behind.len()).any(|window| window == behind));
-        let mut said = bytes[..read].to_vec();
+        let mut sent = bytes[..read].to_vec();
         if is_garbled {
-            said.extend(GARBAGE);
+            sent.extend(GARBAGE);
         }
-        if to.write_all(&said).await.is_err() {
+        if to.write_all(&sent).await.is_err() {
             return;
         }
     }

@@ -178,11 +178,11 @@ fn together(mut refusals: Vec<(&Host, Refusal)>) -> Refusal {
         .map(|(host, refusal)| (host, refusal.into()))
         .collect();
     // Even if one host rejects the user or the certificate, another may recover.
-    let told: Vec<String> = errors
+    let causes: Vec<String> = errors
         .iter()
         .map(|(host, error)| format!("{}: {}", host.label, words(error)))
         .collect();
-    let error = StoreError::Unavailable(told.join("; "));
+    let error = StoreError::Unavailable(causes.join("; "));
     if is_full {
         Refusal::Full(error)
     } else {

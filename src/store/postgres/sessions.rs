@@ -35,7 +35,7 @@ const LONGEST_LIFE: Duration = Duration::from_mins(30);
 /// How long to wait before asking a full server for more sessions.
 const FULL: Duration = Duration::from_secs(30);
 /// How often this is logged.
-const TOLD_EVERY: Duration = Duration::from_mins(10);
+const LOG_EVERY: Duration = Duration::from_mins(10);
 
 /// How long a server may take to end a closed session.
 const ENDED_WITHIN: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ struct Pool {
 /// When the server last refused a connection.
 #[derive(Default)]
 struct Full {
-    told: Option<Instant>,
+    logged: Option<Instant>,
     why: Option<String>,
 }
 
@@ -313,7 +313,7 @@ impl Sessions {
             let spare = self.0.room.available_permits().saturating_sub(idle.len());
             self.0.room.forget_permits(spare)
         };
-        self.tell_full(error);
+        self.report_full(error);
         let room = self.0.room.clone();
         tokio::spawn(async move {
             tokio::time::sleep(FULL).await;
@@ -337,14 +337,14 @@ impl Sessions {
         true
     }
 
-    fn tell_full(&self, error: &StoreError) {
+    fn report_full(&self, error: &StoreError) {
         let mut full = self.full();
         full.why = Some(format!(
             "all {} connections that the server allows are in use ({error})",
             self.0.count.load(Ordering::Relaxed)
         ));
-        if full.told.is_none_or(|told| told.elapsed() > TOLD_EVERY) {
-            full.told = Some(Instant::now());
+        if full.logged.is_none_or(|logged| logged.elapsed() > LOG_EVERY) {
+            full.logged = Some(Instant::now());
             tracing::warn!(
                 store.connections = self.0.count.load(Ordering::Relaxed),
                 store.max_connections = self.0.most,

@@ -84,6 +84,6 @@ async fn is_shared(servers: &Servers, connection: &mut PgConnection, own: &str) 
         let _ = other.close().await;
         Some(others == own || after != own)
     };
-    let told = tokio::time::timeout(SECOND_WITHIN, asked).await;
-    Ok(told.ok().flatten().unwrap_or(false))
+    let shared = tokio::time::timeout(SECOND_WITHIN, asked).await;
+    Ok(shared.ok().flatten().unwrap_or(false))
 }

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_waiting_writer_is_seen_and_comes_next() {
+    async fn a_waiting_writer_is_detected_and_goes_next() {
         let folder = tempfile::tempdir().unwrap();
         let turns = Turns::beside(&folder.path().join("t.db"));
         let other = Turns::beside(&folder.path().join("t.db"));

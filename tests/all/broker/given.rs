@@ -206,7 +206,7 @@ pub async fn wait_for_depth(url: &str, queue: &'static str, expected: u64) {
         .expect("the depth");
 }
 
-/// An upstream app: publishes whatever it is told.
+/// An upstream app, which publishes events.
 pub struct Upstream {
     pub channel: Channel,
     _connection: Connection,
@@ -292,12 +292,12 @@ pub fn table(pairs: &[(&str, &str)]) -> FieldTable {
     table
 }
 
-/// Someone who listens to changes with a queue of their own.
-pub struct Listener {
+/// A subscriber with its own queue of changes.
+pub struct Subscriber {
     url: String,
 }
 
-impl Listener {
+impl Subscriber {
     pub async fn at(url: &str) -> Self {
         Self::with_queue(url, FieldTable::default()).await
     }
@@ -319,13 +319,13 @@ impl Listener {
             .await
             .expect("the exchange");
         channel
-            .queue_declare("listener".into(), QueueDeclareOptions::durable(), arguments)
+            .queue_declare("subscriber".into(), QueueDeclareOptions::durable(), arguments)
             .await
             .expect("a queue");
         let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
         channel
             .queue_bind(
-                "listener".into(),
+                "subscriber".into(),
                 "tenure.changes".into(),
                 "#".into(),
                 options,
@@ -336,15 +336,20 @@ impl Listener {
         Self { url: url.into() }
     }
 
-    /// What there is to hear, in order, until a change for which the condition holds.
-    pub async fn hear_until(&self, last: impl Fn(&Value) -> bool) -> Vec<(BasicProperties, Value)> {
+    /// Receives changes in order, up to and including the first one that satisfies the condition.
+    pub async fn receive_until(&self, last: impl Fn(&Value) -> bool) -> Vec<(BasicProperties, Value)> {
         let upstream = Upstream::at(&self.url).await;
-        let mut consumer = upstream.consume("listener").await;
-        let mut heard = Vec::new();
+        let mut consumer = upstream.consume("subscriber").await;
+        let mut received = Vec::new();
         loop {
             let next = tokio::time::timeout(PATIENCE, consumer.next()).await;
             let delivery = next
-                .unwrap_or_else(|_| panic!("the last change did not come; heard {} others", heard.len()))
+                .unwrap_or_else(|_| {
+                    panic!(
+                        "the last change did not arrive; received {} others",
+                        received.len()
+                    )
+                })
                 .expect("a delivery")
                 .expect("no error");
             delivery
@@ -353,9 +358,9 @@ impl Listener {
                 .expect("acknowledged");
             let change: Value = serde_json::from_slice(&delivery.data).expect("JSON");
             let done = last(&change);
-            heard.push((delivery.properties.clone(), change));
+            received.push((delivery.properties.clone(), change));
             if done {
-                return heard;
+                return received;
             }
         }
     }

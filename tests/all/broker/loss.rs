@@ -11,10 +11,10 @@ use crate::support::proxy::Proxy;
 use crate::support::servers::{RabbitMq, name_in};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cut_connections_are_made_again_and_nothing_is_lost() {
+async fn closed_connections_are_reopened_and_nothing_is_lost() {
     let url = RabbitMq::shared().vhost("cut");
     let tenure = Tenure::new().await;
-    let listener = Listener::at(&url).await;
+    let subscriber = Subscriber::at(&url).await;
     let worker = tenure.work(settings(&url)).await;
     for round in 0..3 {
         let upstream = Upstream::at(&url).await;
@@ -38,10 +38,10 @@ async fn cut_connections_are_made_again_and_nothing_is_lost() {
     .await;
     let last = tenure.journal("last").await;
     let last = last.last().unwrap().cursor.sequence;
-    let heard = listener
-        .hear_until(|change| change["data"]["sequence"] == last)
+    let received = subscriber
+        .receive_until(|change| change["data"]["sequence"] == last)
         .await;
-    let ids: BTreeSet<i64> = heard
+    let ids: BTreeSet<i64> = received
         .iter()
         .map(|(_, change)| change["data"]["sequence"].as_i64().unwrap())
         .collect();
@@ -55,7 +55,7 @@ async fn cut_connections_are_made_again_and_nothing_is_lost() {
 
 /// The client library never answers some calls that are made while it gives a connection up.
 #[test]
-fn a_connection_that_ends_while_its_channels_are_opened_is_made_again() {
+fn a_connection_lost_while_opening_channels_is_reopened() {
     let url = RabbitMq::shared().vhost("while_opened");
     let proxy = Proxy::to(RabbitMq::shared().port());
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -83,7 +83,7 @@ async fn channels_that_are_not_opened(url: &str, proxy: &Proxy) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_deleted_is_made_again() {
+async fn a_deleted_queue_is_declared_again() {
     let url = RabbitMq::shared().vhost("deleted");
     let tenure = Tenure::new().await;
     let worker = tenure.work(settings(&url)).await;
@@ -101,7 +101,7 @@ async fn a_queue_that_is_deleted_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_restarted_is_waited_for() {
+async fn a_worker_reconnects_after_a_restart_of_the_broker() {
     let broker = Arc::new(RabbitMq::own());
     let blocking = async |what: fn(&RabbitMq)| {
         let broker = broker.clone();
@@ -109,7 +109,7 @@ async fn a_broker_that_is_restarted_is_waited_for() {
     };
     let url = broker.vhost("restart");
     let tenure = Tenure::new().await;
-    let listener = Listener::at(&url).await;
+    let subscriber = Subscriber::at(&url).await;
     let worker = tenure.work(settings(&url)).await;
     let mut sent = 0;
     for how in [RabbitMq::stop, RabbitMq::kill] {
@@ -130,10 +130,10 @@ async fn a_broker_that_is_restarted_is_waited_for() {
     upstream.add(&sent.to_string(), "last").await;
     tenure.wait_for_events(sent).await;
     let last = tenure.journal("last").await.last().unwrap().cursor.sequence;
-    let heard = listener
-        .hear_until(|change| change["data"]["sequence"] == last)
+    let received = subscriber
+        .receive_until(|change| change["data"]["sequence"] == last)
         .await;
-    let ids: BTreeSet<i64> = heard
+    let ids: BTreeSet<i64> = received
         .iter()
         .map(|(_, change)| change["data"]["sequence"].as_i64().unwrap())
         .collect();
@@ -146,7 +146,7 @@ async fn a_broker_that_is_restarted_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_not_there_is_waited_for_and_a_stop_is_heard_meanwhile() {
+async fn a_worker_waits_for_an_absent_broker_and_can_be_stopped() {
     let tenure = Tenure::new().await;
     // The discard port: nobody listens there.
     let worker = tenure.start(settings("amqp://guest:guest@127.0.0.1:9/%2F"));
@@ -155,7 +155,7 @@ async fn a_broker_that_is_not_there_is_waited_for_and_a_stop_is_heard_meanwhile(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_workers_share_a_lane_one_after_the_other() {
+async fn one_of_two_workers_consumes_a_lane_at_a_time() {
     let url = RabbitMq::shared().vhost("two_workers");
     let tenure = Tenure::new().await;
     let first = tenure.work(settings(&url)).await;

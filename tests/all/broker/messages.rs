@@ -30,7 +30,7 @@ fn binary(prefix: &str, id: &str, client: &str) -> BasicProperties {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_of_every_mode_are_taken_and_the_queue_is_empty() {
+async fn events_of_every_mode_are_ingested_and_acknowledged() {
     let url = RabbitMq::shared().vhost("modes");
     let tenure = Tenure::new().await;
     let worker = tenure.work(settings(&url)).await;
@@ -56,7 +56,7 @@ async fn events_of_every_mode_are_taken_and_the_queue_is_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_message_is_a_dead_letter_and_holds_up_nothing() {
+async fn an_invalid_message_becomes_a_dead_letter_and_blocks_nothing() {
     let url = RabbitMq::shared().vhost("broken");
     let tenure = Tenure::new().await;
     let worker = tenure.work(settings(&url)).await;
@@ -89,7 +89,7 @@ async fn a_broken_message_is_a_dead_letter_and_holds_up_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_rabbitmq_gave_up_is_ingested_or_a_dead_letter() {
+async fn messages_that_rabbitmq_dead_lettered_are_ingested_or_stored() {
     let url = RabbitMq::shared().vhost("given_up");
     let tenure = Tenure::new().await;
     tenure.work(settings(&url)).await.stop().await;
@@ -138,7 +138,7 @@ async fn what_rabbitmq_gave_up_is_ingested_or_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_hand_is_finished_when_told_to_stop() {
+async fn a_stop_finishes_the_work_in_progress() {
     let url = RabbitMq::shared().vhost("stopping");
     let tenure = Tenure::new().await;
     tenure.work(settings(&url)).await.stop().await;
@@ -158,7 +158,7 @@ async fn what_is_in_hand_is_finished_when_told_to_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_publisher_s_events_arrive_and_unroutable_ones_are_told() {
+async fn published_events_arrive_and_unroutable_events_are_reported() {
     let url = RabbitMq::shared().vhost("publisher");
     let tenure = Tenure::new().await;
     tenure.work(settings(&url)).await.stop().await;
@@ -207,7 +207,7 @@ async fn the_publisher_s_events_arrive_and_unroutable_ones_are_told() {
 }
 
 #[test]
-fn a_publisher_that_loses_its_host_goes_on_with_another() {
+fn a_publisher_that_loses_its_host_connects_to_another() {
     let url = RabbitMq::shared().vhost("hosts");
     let wire = Proxy::to(RabbitMq::shared().port());
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

@@ -26,7 +26,7 @@ async fn publish_large(url: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_messages_are_held_up_to_a_bound_in_bytes() {
+async fn large_messages_are_prefetched_up_to_a_bound_in_bytes() {
     let url = RabbitMq::shared().vhost("prefetch_bytes");
     let mut tenure = Tenure::new().await;
     let mut bounded = settings(&url);

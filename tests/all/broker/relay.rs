@@ -10,10 +10,10 @@ use super::given::*;
 use crate::support::servers::RabbitMq;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_received_are_the_journal_in_order() {
+async fn subscribers_receive_the_journal_in_order() {
     let url = RabbitMq::shared().vhost("relay");
     let tenure = Tenure::new().await;
-    let listener = Listener::at(&url).await;
+    let subscriber = Subscriber::at(&url).await;
     let worker = tenure.work(settings(&url)).await;
     let upstream = Upstream::at(&url).await;
     for n in 0..50 {
@@ -36,15 +36,17 @@ async fn changes_received_are_the_journal_in_order() {
     let outbox = tenure.engine.store().unpublished(Cursor::default(), None, 0);
     let epoch = outbox.await.unwrap().epoch;
     let last = wire::change_id(epoch, journal.last().unwrap());
-    let heard = listener.hear_until(|change| change["id"] == last.as_str()).await;
+    let received = subscriber
+        .receive_until(|change| change["id"] == last.as_str())
+        .await;
     let expected: Vec<Value> = journal
         .iter()
         .map(|line| serde_json::from_slice(&wire::change(epoch, line)).unwrap())
         .collect();
-    let changes: Vec<Value> = heard.iter().map(|(_, change)| change.clone()).collect();
+    let changes: Vec<Value> = received.iter().map(|(_, change)| change.clone()).collect();
     assert_eq!(changes, expected);
 
-    let (properties, change) = &heard[0];
+    let (properties, change) = &received[0];
     assert_eq!(properties.content_type().as_ref().unwrap().as_str(), STRUCTURED);
     assert_eq!(
         properties.message_id().as_ref().unwrap().as_str(),
@@ -62,10 +64,10 @@ async fn changes_received_are_the_journal_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_wait_until_someone_relays() {
+async fn changes_wait_until_a_relay_runs() {
     let url = RabbitMq::shared().vhost("relay_later");
     let tenure = Tenure::new().await;
-    let listener = Listener::at(&url).await;
+    let subscriber = Subscriber::at(&url).await;
     let mut silent = settings(&url);
     silent.relay = false;
     let worker = tenure.work(silent).await;
@@ -74,20 +76,20 @@ async fn changes_wait_until_someone_relays() {
     worker.stop().await;
     assert!(tenure.engine.store().count_unpublished().await.unwrap() > 0);
     let worker = tenure.work(settings(&url)).await;
-    let heard = listener
-        .hear_until(|change| change["type"] == "service.pending_assigning")
+    let received = subscriber
+        .receive_until(|change| change["type"] == "service.pending_assigning")
         .await;
-    assert_eq!(heard[0].1["type"], "link.draft");
+    assert_eq!(received[0].1["type"], "link.draft");
     worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_whose_queue_is_full_is_waited_for() {
+async fn the_relay_waits_for_a_subscriber_whose_queue_is_full() {
     let url = RabbitMq::shared().vhost("full");
     let tenure = Tenure::new().await;
     let mut full = table(&[("x-overflow", "reject-publish")]);
     full.insert("x-max-length".into(), AMQPValue::LongInt(1));
-    let listener = Listener::with_queue(&url, full).await;
+    let subscriber = Subscriber::with_queue(&url, full).await;
     let worker = tenure.work(settings(&url)).await;
     let upstream = Upstream::at(&url).await;
     for n in 0..10 {
@@ -99,15 +101,15 @@ async fn a_listener_whose_queue_is_full_is_waited_for() {
     assert!(tenure.engine.store().count_unpublished().await.unwrap() > 0);
     upstream
         .channel
-        .queue_purge("listener".into(), QueuePurgeOptions::default())
+        .queue_purge("subscriber".into(), QueuePurgeOptions::default())
         .await
         .unwrap();
     upstream
         .channel
-        .queue_delete("listener".into(), QueueDeleteOptions::default())
+        .queue_delete("subscriber".into(), QueueDeleteOptions::default())
         .await
         .unwrap();
-    drop(listener);
+    drop(subscriber);
     worker.state.connected().await;
     wait_for("an empty backlog", async || {
         tenure.engine.store().count_unpublished().await.unwrap() == 0
@@ -120,7 +122,7 @@ async fn a_listener_whose_queue_is_full_is_waited_for() {
 async fn changes_are_published_without_a_record_of_the_last() {
     let url = RabbitMq::shared().vhost("unrecorded");
     let tenure = Tenure::new().await;
-    let listener = Listener::at(&url).await;
+    let subscriber = Subscriber::at(&url).await;
     tenure.work(settings(&url)).await.stop().await;
     let upstream = Upstream::at(&url).await;
     let deleted = upstream
@@ -131,8 +133,8 @@ async fn changes_are_published_without_a_record_of_the_last() {
     undeclared.declare = false;
     let worker = tenure.work(undeclared).await;
     upstream.add("1", "a").await;
-    listener
-        .hear_until(|change| change["subject"] == "acme/a" && change["type"] == "link.draft")
+    subscriber
+        .receive_until(|change| change["subject"] == "acme/a" && change["type"] == "link.draft")
         .await;
     worker.stop().await;
 }

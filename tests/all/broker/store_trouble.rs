@@ -142,14 +142,14 @@ async fn messages_wait_while_the_store_rejects_all_writes() {
 async fn a_cursor_that_cannot_be_written_makes_the_relay_back_off() {
     let url = RabbitMq::shared().vhost("forgetful");
     let tenure = Tenure::new().await;
-    let listener = Listener::at(&url).await;
+    let subscriber = Subscriber::at(&url).await;
     let worker = tenure.work(settings(&url)).await;
     tenure.set_reject_cursor(true);
     let upstream = Upstream::at(&url).await;
     let (publications, began) = (AtomicUsize::new(0), Instant::now());
     upstream.add("1", "a").await;
-    listener
-        .hear_until(|change| {
+    subscriber
+        .receive_until(|change| {
             change["type"] == "link.draft" && publications.fetch_add(1, Ordering::SeqCst) + 1 == 6
         })
         .await;
@@ -162,8 +162,10 @@ async fn a_cursor_that_cannot_be_written_makes_the_relay_back_off() {
     })
     .await;
     upstream.add("2", "b").await;
-    listener
-        .hear_until(|change| change["subject"] == "acme/b" && change["type"] == "service.pending_assigning")
+    subscriber
+        .receive_until(|change| {
+            change["subject"] == "acme/b" && change["type"] == "service.pending_assigning"
+        })
         .await;
     worker.stop().await;
 }

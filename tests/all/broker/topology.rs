@@ -44,7 +44,7 @@ fn set(texts: &[&str]) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_declared_is_what_definitions_json_says_however_often() {
+async fn declarations_equal_definitions_json_and_are_repeatable() {
     let url = RabbitMq::shared().vhost("declared");
     let tenure = Tenure::new().await;
     tenure.work(settings(&url)).await.stop().await;
@@ -74,7 +74,7 @@ async fn what_is_declared_is_what_definitions_json_says_however_often() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lanes_come_and_go_and_no_event_is_lost() {
+async fn no_event_is_lost_when_lanes_are_added_and_removed() {
     let url = RabbitMq::shared().vhost("lanes");
     let tenure = Tenure::new().await;
     let lanes = |lanes| {
@@ -130,7 +130,7 @@ async fn lanes_come_and_go_and_no_event_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_made_otherwise_is_told_with_what_to_do_about_it() {
+async fn a_queue_with_other_arguments_is_reported_with_the_remedy() {
     let url = RabbitMq::shared().vhost("otherwise");
     let upstream = Upstream::at(&url).await;
     let declare = |queue: &'static str| {
@@ -147,7 +147,7 @@ async fn a_queue_made_otherwise_is_told_with_what_to_do_about_it() {
         .wait_for_reason("tenure.events.0: PRECONDITION_FAILED")
         .await;
     worker.wait_for_reason("let it run empty and delete it").await;
-    // Done as told: no restart is needed.
+    // The remedy works without a restart.
     upstream
         .channel
         .queue_delete("tenure.events.0".into(), QueueDeleteOptions::default())
@@ -158,7 +158,7 @@ async fn a_queue_made_otherwise_is_told_with_what_to_do_about_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_declared_and_may_not_be_is_told() {
+async fn a_missing_queue_is_reported_when_tenure_may_not_declare() {
     let url = RabbitMq::shared().vhost("undeclared");
     let tenure = Tenure::new().await;
     let mut undeclared = settings(&url);
@@ -171,7 +171,7 @@ async fn what_is_not_declared_and_may_not_be_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_told_without_it() {
+async fn a_rejected_password_is_reported_and_not_shown() {
     let url = RabbitMq::shared()
         .vhost("password")
         .replace("guest:guest", "guest:wrong");

@@ -113,7 +113,7 @@ async fn publish(url: &str, messages: Vec<RawMessage>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn text_that_is_not_utf8_makes_a_dead_letter_and_holds_up_nothing() {
+async fn text_that_is_not_utf8_becomes_a_dead_letter_and_blocks_nothing() {
     let url = RabbitMq::shared().vhost("not_utf8");
     let tenure = Tenure::new().await;
     // Half of it waits in the queue when the worker starts.
@@ -149,7 +149,7 @@ async fn text_that_is_not_utf8_makes_a_dead_letter_and_holds_up_nothing() {
 
 /// The library's table of headers has one of each name.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attribute_in_two_headers_makes_a_dead_letter_that_stays_one() {
+async fn an_attribute_in_two_headers_is_a_dead_letter_also_on_redrive() {
     let url = RabbitMq::shared().vhost("attribute_twice");
     let tenure = Tenure::new().await;
     let header = |name: &str, value: &str| (name.as_bytes().to_vec(), text(value.as_bytes()));

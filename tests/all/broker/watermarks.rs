@@ -33,7 +33,7 @@ async fn wait_for_watermark(tenure: &Tenure, lane: &str, after: DateTime<Utc>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_lane_goes_on_while_nothing_happens() {
+async fn watermarks_advance_in_every_lane_without_events() {
     let url = RabbitMq::shared().vhost("beating");
     let tenure = Tenure::new().await;
     let settings = BrokerSettings {
@@ -55,7 +55,7 @@ async fn every_lane_goes_on_while_nothing_happens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watermark_stays_behind_what_waits() {
+async fn a_watermark_stays_behind_waiting_events() {
     let url = RabbitMq::shared().vhost("waiting");
     let tenure = Tenure::new().await;
     let worker = tenure.work(beating(&url)).await;
@@ -82,7 +82,7 @@ async fn a_watermark_stays_behind_what_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_heartbeat_cannot_be_forged_by_who_publishes_events() {
+async fn a_publisher_of_events_cannot_forge_a_heartbeat() {
     let url = RabbitMq::shared().vhost("forged");
     let tenure = Tenure::new().await;
     let worker = tenure.work(settings(&url)).await;
@@ -161,7 +161,7 @@ async fn publish_when_routed(url: &str, id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_way_that_is_deleted_is_noticed_and_made_again() {
+async fn a_deleted_binding_is_detected_and_restored() {
     for lanes in [1, 3] {
         let url = RabbitMq::shared().vhost("deleted");
         let tenure = Tenure::new().await;
@@ -206,7 +206,7 @@ async fn a_way_that_is_deleted_is_noticed_and_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_watermark_of_a_lane_that_events_do_not_reach_stands_still() {
+async fn the_watermark_of_an_unbound_lane_does_not_advance() {
     for (lanes, binding) in [
         (1, "bindings/e/tenure.events/q/tenure.events.0/%23"),
         (3, "bindings/e/tenure.events.lanes/q/tenure.events.1/1"),
@@ -274,7 +274,7 @@ async fn the_watermark_of_a_lane_that_events_do_not_reach_stands_still() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_declare_says_that_nothing_leads_to_the_lane() {
+async fn an_unbound_lane_is_reported_when_tenure_may_not_declare() {
     let url = RabbitMq::shared().vhost("unbound");
     let tenure = Tenure::new().await;
     tenure.work(beating(&url)).await.stop().await;

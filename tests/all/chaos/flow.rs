@@ -56,9 +56,9 @@ pub fn messages(seed: u64, clients: usize) -> Vec<Message> {
         }
         messages.push(message);
     }
-    for stretch in messages.chunks_mut(200) {
+    for chunk in messages.chunks_mut(200) {
         if rng.random_bool(0.3) {
-            stretch.shuffle(&mut rng);
+            chunk.shuffle(&mut rng);
         }
     }
     messages

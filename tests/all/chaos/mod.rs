@@ -42,7 +42,7 @@ const LONG: Scale = Scale {
 };
 
 #[test]
-fn nothing_is_lost_or_counted_twice_whatever_breaks() {
+fn faults_lose_no_event_and_count_none_twice() {
     let scale = match std::env::var("TENURE_TEST_CHAOS").as_deref() {
         Ok("long") => LONG,
         _ => SHORT,

@@ -84,7 +84,7 @@ async fn a_jump_is_accepted_after_ten_minutes_without_another_clock() {
 
 /// If no other clock shows that this one is wrong, the breaker still bounds the timers that events fire.
 #[tokio::test]
-async fn events_of_many_clients_fire_no_more_than_a_sweep_may() {
+async fn events_fire_no_more_timers_than_a_sweep_may() {
     for (count, fire) in [(100, 100), (150, 0)] {
         let world = World::new().await;
         let engine = world.engine(&idle(60)).await;
@@ -159,7 +159,7 @@ async fn the_clock_is_compared_with_the_clock_of_the_database() {
 
 /// A watermark that a wrong clock wrote ahead of now says nothing about the events that wait.
 #[tokio::test]
-async fn a_watermark_ahead_of_now_lets_nothing_fire() {
+async fn a_watermark_ahead_of_now_fires_no_timer() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
     ingest(&engine, active()).await;

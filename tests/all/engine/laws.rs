@@ -102,7 +102,7 @@ fn run(config: Config, store: impl Fn() -> (Option<tempfile::TempDir>, Arc<dyn S
 }
 
 #[test]
-fn on_sqlite_any_order_with_duplicates_gives_the_fold_of_the_set() {
+fn on_sqlite_any_order_with_duplicates_gives_the_state_of_the_set() {
     run(cases(60), || {
         let folder = tempfile::tempdir().expect("a folder");
         let store = SqliteStore::open(folder.path().join("tenure.db"));
@@ -111,7 +111,7 @@ fn on_sqlite_any_order_with_duplicates_gives_the_fold_of_the_set() {
 }
 
 #[test]
-fn on_postgres_any_order_with_duplicates_gives_the_fold_of_the_set() {
+fn on_postgres_any_order_with_duplicates_gives_the_state_of_the_set() {
     run(cases(20), || {
         let url = Postgres::shared().database("laws");
         (

@@ -132,7 +132,7 @@ pub fn idle(days: i64) -> Policy {
 }
 
 #[tokio::test]
-async fn a_shorter_policy_moves_deadlines_and_leaves_the_past_alone() {
+async fn a_shorter_policy_moves_deadlines_and_does_not_change_the_past() {
     let world = World::new().await;
     let engine = world.engine(&idle(60)).await;
     ingest(&engine, active()).await;

@@ -194,7 +194,7 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-/// A valid event with a damaged byte or stretch.
+/// A valid event with a damaged byte or range.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let event = arbitrary_history(3, 3).prop_filter_map("none", |events| events.into_iter().next());
     (
@@ -277,7 +277,7 @@ fn odd_events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 #[test]
-fn every_event_that_is_read_can_be_planned() {
+fn every_decoded_event_can_be_planned() {
     let policies = Policies::default();
     TestRunner::new(cases(5_000))
         .run(&odd_events(), |events| {

@@ -65,7 +65,7 @@ async fn quoted_and_percent_encoded_headers_are_decoded() {
 }
 
 #[tokio::test]
-async fn an_undecodable_header_makes_a_dead_letter_that_names_the_attribute() {
+async fn an_undecodable_header_becomes_a_dead_letter_that_names_the_attribute() {
     let server = Server::start().await;
     for (headers, reason) in [
         (vec![("ce-id", &b"a%ff"[..])], "`id` is not UTF-8"),

@@ -150,7 +150,7 @@ async fn with_a_token_any_host_is_accepted_unless_hosts_are_set() {
 }
 
 #[tokio::test]
-async fn a_web_page_of_another_host_may_not_change_anything() {
+async fn requests_from_a_web_page_of_another_host_are_rejected() {
     let server = Server::start().await;
     for origin in [
         "https://evil.example",

@@ -21,7 +21,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn large_bodies_are_bounded_together_and_single_events_are_accepted() {
+async fn large_bodies_share_a_memory_limit_and_single_events_are_accepted() {
     let server = Server::start().await;
     let mut senders = Vec::new();
     for _ in 0..40 {
@@ -64,7 +64,7 @@ async fn large_bodies_are_bounded_together_and_single_events_are_accepted() {
 }
 
 #[tokio::test]
-async fn members_of_a_batch_that_are_the_same_are_one_dead_letter() {
+async fn identical_invalid_members_of_a_batch_are_one_dead_letter() {
     let server = Server::start().await;
     let added = event("bakery", "client.added", noon(), json!({"name": "Bakery"}));
     let ahead = event(

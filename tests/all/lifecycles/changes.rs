@@ -254,7 +254,7 @@ fn a_late_event_is_published_as_the_difference_it_makes() {
 }
 
 #[test]
-fn a_late_renewal_takes_back_an_expiry() {
+fn a_late_renewal_reverts_an_expiry() {
     let assumed = active();
     let late = assumed.clone().and("account.accessed", t(30));
     assert_eq!(

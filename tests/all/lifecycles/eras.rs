@@ -216,6 +216,6 @@ fn together() -> Vec<Story> {
 }
 
 #[test]
-fn the_policy_in_force_at_each_moment_decides() {
+fn the_policy_in_force_at_each_moment_applies() {
     check(&stories());
 }

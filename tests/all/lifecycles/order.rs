@@ -29,7 +29,7 @@ fn the_rank_of_an_event_type_is_its_place_in_the_tables() {
 }
 
 #[test]
-fn time_comes_first_then_sequence_then_type_then_source_then_id() {
+fn events_are_ordered_by_time_sequence_type_source_and_id() {
     let event = |text: &str, time, sequence: Option<&str>, source: &str, id: &str| {
         let event = named(on(text, time), source, id);
         sequence.map_or(event.clone(), |sequence| sequenced(event, sequence))
@@ -208,7 +208,7 @@ fn an_event_is_late_after_a_later_event_or_a_fired_timer() {
 }
 
 #[test]
-fn two_touches_at_one_moment_are_one_fact() {
+fn two_touches_at_the_same_moment_count_once() {
     let entry = |source: &str| named(on("account.accessed", t(5)), source, "1");
     assert_eq!(entry("a").position(), entry("b").position());
     let one = active().and_event(entry("a"));

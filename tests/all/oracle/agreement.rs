@@ -60,7 +60,7 @@ proptest! {
     })]
 
     #[test]
-    fn a_fold_agrees_with_the_oracle((policies, events) in one_history(), moment in arbitrary_moment()) {
+    fn a_replay_agrees_with_the_oracle((policies, events) in one_history(), moment in arbitrary_moment()) {
         let oracle = oracle(&policies, &events);
         let subject = client_key(0).to_string();
         let last = events.iter().map(|event| event.time).max().unwrap_or(moment);

@@ -286,7 +286,7 @@ pub async fn parts_of_a_transaction_see_earlier_parts(fresh: Fresh) {
     assert_eq!(store.client(&b).await.unwrap().unwrap().version, 1);
     let lines = store.journal(&a, 0, 10).await.unwrap();
     assert_eq!(
-        told(&lines),
+        clients_and_values(&lines),
         ["Butcher", "Baker"].map(|to| ("a".to_owned(), to.to_owned()))
     );
 }

@@ -184,8 +184,8 @@ pub async fn a_body_that_is_too_long_is_stored_truncated(fresh: Fresh) {
         3,
         "they differ only in the part that is not stored"
     );
-    let is_cut: Vec<bool> = dead_letters.iter().map(DeadLetterRecord::is_cut).collect();
-    assert_eq!(is_cut, [false, true, true]);
+    let is_truncated: Vec<bool> = dead_letters.iter().map(DeadLetterRecord::is_truncated).collect();
+    assert_eq!(is_truncated, [false, true, true]);
     let cut = &dead_letters[2];
     assert_eq!(cut.dead_letter.body, long.body[..LONGEST_BODY]);
     assert_eq!(usize::try_from(cut.bytes).unwrap(), LONGEST_BODY + 3);
@@ -314,7 +314,7 @@ pub async fn deferred_dead_letters_are_claimed_once_due(fresh: Fresh) {
     };
     assert_eq!(claim(9, 10).await, Vec::<Vec<u8>>::new());
     assert_eq!(claim(25, 1).await, [b"first"]);
-    assert_eq!(claim(25, 10).await, [b"second"], "the first is in a hand");
+    assert_eq!(claim(25, 10).await, [b"second"], "the first is claimed");
     assert_eq!(claim(31, 10).await, [b"third"]);
     let dead_letters = all(store).await;
     let id = |body: &[u8]| {

@@ -160,7 +160,7 @@ pub async fn done(store: &dyn Store, line: &Recorded) {
 }
 
 /// Identifies lines by client and `to`.
-pub fn told(lines: &[Recorded]) -> Vec<(String, String)> {
+pub fn clients_and_values(lines: &[Recorded]) -> Vec<(String, String)> {
     lines
         .iter()
         .map(|line| {

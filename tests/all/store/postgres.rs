@@ -196,7 +196,10 @@ async fn an_overtaken_batch_is_a_conflict() {
     slow.rollback().await.unwrap();
     write_on(store.begin().await.unwrap(), &key("b")).await.unwrap();
     let lines = relayed(store, 2, 9).await;
-    assert_eq!(told(&lines), [("b".into(), "2".into()), ("b".into(), "3".into())]);
+    assert_eq!(
+        clients_and_values(&lines),
+        [("b".into(), "2".into()), ("b".into(), "3".into())]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,7 +218,7 @@ async fn a_journal_line_alone_overtakes_a_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_transaction_holds_the_relay_back() {
+async fn the_relay_waits_for_an_older_transaction() {
     let fresh = with_clients("held_back", &["a", "b"]).await;
     let store = &*fresh.store;
     let mut older = store.begin().await.unwrap();
@@ -234,7 +237,7 @@ async fn an_older_transaction_holds_the_relay_back() {
     older.commit(&written).await.unwrap();
     let lines = relayed(store, 2, 9).await;
     assert_eq!(
-        told(&lines),
+        clients_and_values(&lines),
         [("a".into(), "first".into()), ("b".into(), "2".into())]
     );
 }
@@ -270,13 +273,13 @@ async fn changes_of_a_client_stay_in_order_under_eight_writers() {
     }
     let lines = follower.await.unwrap();
     let mut last: BTreeMap<&str, i64> = BTreeMap::new();
-    let told = told(&lines);
-    for (client, version) in &told {
+    let published = clients_and_values(&lines);
+    for (client, version) in &published {
         let version: i64 = version.parse().unwrap();
         let before = last.insert(client, version).unwrap_or(1);
         assert_eq!(version, before + 1, "{client}, after {conflicts} conflicts");
     }
-    assert_eq!(told.len(), expected);
+    assert_eq!(published.len(), expected);
 }
 
 async fn hammer(store: &dyn Store, keys: &[ClientKey]) -> Result<(), StoreError> {
@@ -370,10 +373,16 @@ async fn numbering_continues_after_a_dump_is_restored_on_a_younger_server() {
     store.migrate().await.unwrap();
     write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
     let lines = relayed(store, 2, 9).await;
-    assert_eq!(told(&lines), [("a".into(), "2".into()), ("a".into(), "3".into())]);
+    assert_eq!(
+        clients_and_values(&lines),
+        [("a".into(), "2".into()), ("a".into(), "3".into())]
+    );
     done(store, &lines[1]).await;
     write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
-    assert_eq!(told(&relayed(store, 1, 9).await), [("a".into(), "4".into())]);
+    assert_eq!(
+        clients_and_values(&relayed(store, 1, 9).await),
+        [("a".into(), "4".into())]
+    );
 }
 
 /// The same with running workers that are not restarted.
@@ -397,7 +406,10 @@ async fn numbering_continues_after_a_dump_is_restored_under_a_running_worker() {
     batch.rollback().await.unwrap();
     write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
     let lines = relayed(store, 2, 9).await;
-    assert_eq!(told(&lines), [("a".into(), "2".into()), ("a".into(), "3".into())]);
+    assert_eq!(
+        clients_and_values(&lines),
+        [("a".into(), "2".into()), ("a".into(), "3".into())]
+    );
     let after = store.unpublished(Cursor::default(), None, 9).await.unwrap().epoch;
     assert!(after > before, "a new epoch has begun");
 
@@ -407,7 +419,10 @@ async fn numbering_continues_after_a_dump_is_restored_under_a_running_worker() {
     let line = journal(vec![entry(&key("new"), "x")]);
     failed_redrives(store, line.clone()).await;
     put(store, line).await.unwrap();
-    assert_eq!(told(&relayed(store, 1, 9).await), [("new".into(), "x".into())]);
+    assert_eq!(
+        clients_and_values(&relayed(store, 1, 9).await),
+        [("new".into(), "x".into())]
+    );
 
     // Without a write, the relay notices.
     fresh.database.sql(shift).await;
@@ -482,7 +497,7 @@ async fn an_unreachable_server_is_unavailable() {
 }
 
 #[test]
-fn an_address_that_is_none_is_said_to_be_none() {
+fn an_invalid_address_is_reported_as_invalid() {
     for url in ["", "tenure.db", "postgres://host:port/db"] {
         let Err(error) = PostgresStore::connect(url, &PostgresOptions::default()) else {
             panic!("`{url}` was taken");

@@ -12,7 +12,7 @@ async fn waiting(store: &dyn Store, after: Cursor) -> Vec<Recorded> {
 pub async fn lines_after_the_cursor_are_listed_in_order(fresh: Fresh) {
     let store = &*fresh.store;
     assert!(store.acquire_lead().await.unwrap());
-    assert!(store.acquire_lead().await.unwrap(), "the lead is kept");
+    assert!(store.acquire_lead().await.unwrap(), "the lead is already held");
     assert_eq!(waiting(store, Cursor::default()).await, []);
     let (a, b) = (key("a"), key("b"));
     put(
@@ -27,18 +27,21 @@ pub async fn lines_after_the_cursor_are_listed_in_order(fresh: Fresh) {
     relayed(store, 4, 9).await;
     let lines = relayed(store, 3, 3).await;
     let texts = |client: &str, to: &str| (client.to_owned(), to.to_owned());
-    assert_eq!(told(&lines), [texts("b", "1"), texts("a", "2"), texts("b", "3")]);
+    assert_eq!(
+        clients_and_values(&lines),
+        [texts("b", "1"), texts("a", "2"), texts("b", "3")]
+    );
     assert!(lines.is_sorted_by_key(|line| line.cursor));
     // The same lines are listed until the cursor moves.
     assert_eq!(relayed(store, 3, 3).await, lines);
     // A position ahead of the cursor counts, one behind it does not.
     let ahead = waiting(store, lines[1].cursor).await;
-    assert_eq!(told(&ahead), [texts("b", "3"), texts("a", "4")]);
+    assert_eq!(clients_and_values(&ahead), [texts("b", "3"), texts("a", "4")]);
     done(store, &lines[1]).await;
     assert_eq!(store.count_unpublished().await.unwrap(), 2);
     assert_eq!(waiting(store, lines[0].cursor).await, ahead);
     let rest = relayed(store, 2, 9).await;
-    assert_eq!(told(&rest), [texts("b", "3"), texts("a", "4")]);
+    assert_eq!(clients_and_values(&rest), [texts("b", "3"), texts("a", "4")]);
     assert_eq!(rest[0], lines[2]);
     done(store, &rest[1]).await;
     assert_eq!(waiting(store, Cursor::default()).await, []);
@@ -72,7 +75,7 @@ pub async fn a_client_journal_is_read_after_a_sequence_number(fresh: Fresh) {
             .unwrap();
     }
     let first = store.journal(&a, 0, 3).await.unwrap();
-    let tos = |lines: &[_]| -> String { told(lines).into_iter().map(|(_, to)| to).collect() };
+    let tos = |lines: &[_]| -> String { clients_and_values(lines).into_iter().map(|(_, to)| to).collect() };
     assert_eq!(tos(&first), "012");
     let rest = store.journal(&a, first[2].cursor.sequence, 9).await.unwrap();
     assert_eq!(tos(&rest), "34");

@@ -43,9 +43,9 @@ async fn renew(store: &dyn Store, touches: &[(&ClientKey, &[i64])], policies: i6
         })
         .collect();
     let mut batch = store.begin().await.unwrap();
-    let kept = batch.renew(&renewals, policies).await.unwrap();
+    let renewed = batch.renew(&renewals, policies).await.unwrap();
     batch.commit(&commit()).await.unwrap();
-    kept
+    renewed
 }
 
 async fn touches_of(store: &dyn Store, key: &ClientKey) -> Vec<i64> {
@@ -94,8 +94,8 @@ pub async fn renew_adds_touches_only_within_a_renew_only_window(fresh: Fresh) {
         HashSet::from([a.clone()])
     );
     assert_eq!(touches_of(store, &a).await, [10, 20, 30, 31, 99]);
-    let kept = store.snapshot(&a).await.unwrap();
-    assert_eq!(kept.renew_only, Some(renew_only(99, 100)));
+    let snapshot = store.snapshot(&a).await.unwrap();
+    assert_eq!(snapshot.renew_only, Some(renew_only(99, 100)));
 }
 
 pub async fn a_write_of_a_client_ends_its_renew_only_window(fresh: Fresh) {
@@ -138,14 +138,14 @@ pub async fn renew_does_not_fill_a_run(fresh: Fresh) {
     let mut first = clients(vec![new_client(&a, "A")]);
     first.touches = vec![touched(&a, &[0], renew_only(0, 1_000))];
     put(store, first).await.unwrap();
-    let mut kept = 0;
+    let mut renewed = 0;
     for second in 1..1_000 {
         if renew(store, &[(&a, &[second])], 2).await.is_empty() {
             break;
         }
-        kept += 1;
+        renewed += 1;
     }
-    assert_eq!(kept, 126, "one short of a full run of 128");
+    assert_eq!(renewed, 126, "one short of a full run of 128");
 }
 
 /// Two workers on one client: a lock waits for a renewal in progress, and a renewal for a write.

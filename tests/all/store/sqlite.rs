@@ -23,7 +23,7 @@ async fn reads_do_not_wait_for_a_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_write_in_turn() {
+async fn two_processes_alternate_writes() {
     let fresh = Fresh::sqlite("turns").await;
     let other = fresh.database.another_store();
     let new = |n: usize| clients(vec![new_client(&key(&format!("c-{n}")), &format!("Client {n}"))]);
@@ -96,7 +96,7 @@ async fn only_the_user_can_read_the_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn existing_permissions_stay() {
+async fn existing_permissions_are_preserved() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path());
     std::fs::File::create(&path).unwrap();
@@ -108,7 +108,7 @@ async fn existing_permissions_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_no_database_is_refused() {
+async fn a_file_that_is_not_a_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path());
     std::fs::write(

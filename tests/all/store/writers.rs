@@ -15,10 +15,10 @@ fn assert_outdated(error: &StoreError) {
         error.is_transient(),
         "nothing is a dead letter because of it: {error}"
     );
-    let said = error.to_string();
+    let message = error.to_string();
     assert!(
-        said.contains("migration 999") && said.contains("start the newer version"),
-        "{said}"
+        message.contains("migration 999") && message.contains("start the newer version"),
+        "{message}"
     );
 }
 

@@ -142,7 +142,7 @@ fn event_or_reason(content_type: Option<&str>, headers: &[(&str, &str)], body: &
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(event in events()) {
+    fn what_is_encoded_can_be_decoded(event in events()) {
         prop_assert_eq!(decoder().structured(&wire::event(&event)), Ok(event));
     }
 
