@@ -1,10 +1,13 @@
 //! Whatever comes in: an event or a reason, and never a panic.
 
+use chrono::DateTime;
 use proptest::prelude::*;
 use serde_json::Value;
 use tenure::domain::event::{AccessedBy, Channel, ManagedBy, NameVerdict, Steps};
+use tenure::domain::{ClientKey, Event, EventKind};
+use tenure::wire::{self, BATCH, Message, STRUCTURED};
 
-use super::*;
+use super::{decoder, id, name, pairs};
 
 fn kinds() -> impl Strategy<Value = EventKind> {
     let text = "[^\u{0}]{0,20}";

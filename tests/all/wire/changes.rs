@@ -1,0 +1,55 @@
+//! Changes as they are published.
+
+use serde_json::{Value, json};
+use tenure::domain::access::AccessStatus;
+use tenure::domain::{Cause, Change, ClientKey, Entry, Timer};
+use tenure::store::{Cursor, Recorded};
+use tenure::wire;
+
+use super::{moment, now};
+
+#[test]
+fn the_published_form_of_a_change() {
+    let line = Recorded {
+        cursor: Cursor {
+            transaction: 7,
+            sequence: 42,
+        },
+        entry: Entry {
+            key: ClientKey::new("acme", "c-1").unwrap(),
+            change: Change::Access {
+                from: AccessStatus::Enabled,
+                to: AccessStatus::Expired,
+            },
+            time: moment("2026-03-01T11:00:00.5Z"),
+            cause: Cause::Timer {
+                timer: Timer::AccessExpiry,
+            },
+            correction: false,
+        },
+        recorded_at: now(),
+    };
+    assert_eq!(
+        serde_json::from_slice::<Value>(&wire::change(1_764_119_999_123_000_042, &line)).unwrap(),
+        json!({
+            "specversion": "1.0",
+            "id": "1764119999123000042_0000000000000000042",
+            "source": "tenure",
+            "type": "access.expired",
+            "subject": "acme/c-1",
+            "time": "2026-03-01T11:00:00.500Z",
+            "partitionkey": "acme/c-1",
+            "datacontenttype": "application/json",
+            "data": {
+                "epoch": "1764119999123000042",
+                "sequence": 42,
+                "type": "access.expired",
+                "from": "enabled",
+                "to": "expired",
+                "recorded": "2026-03-01T12:00:00Z",
+                "cause": {"timer": "access_expiry"},
+                "correction": false,
+            },
+        })
+    );
+}
