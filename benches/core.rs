@@ -1,8 +1,9 @@
-//! What the parts cost that no server has a share in: reading an event, applying it, folding a history, planning a batch.
+//! The CPU time of the parts that use no server: decoding and applying an event, replaying a history, planning a batch.
 //!
 //!     cargo bench --bench core
 //!
-//! Against what servers take it is little: benches/throughput is what counts. This shows early which part grew slower.
+//! It is small compared with the time of the servers, which benches/throughput measures. This benchmark shows early
+//! which part became slower.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -15,10 +16,10 @@ use tenure::engine::{Plan, Situation, plan};
 use tenure::store::Stored;
 use tenure::wire::{self, Decoder, Limits};
 
-/// Events of the batch that is planned.
+/// Events per planned batch.
 const BATCH: usize = 500;
 
-/// A year of some clients, without anything that comes late, twice or broken.
+/// A year of some clients, without late, duplicate or invalid messages.
 fn world() -> World {
     World::new(&Shape {
         clients: 200,
@@ -29,7 +30,7 @@ fn world() -> World {
     })
 }
 
-/// Every client's events, each in the order in which they happened.
+/// The history of every client, in order of time.
 fn histories(world: &World) -> Vec<Vec<Event>> {
     let mut histories: Vec<Vec<Event>> = world.histories().into_values().collect();
     for history in &mut histories {
@@ -64,7 +65,7 @@ fn apply(criterion: &mut Criterion) {
     let policies = Policies::default();
     let mut group = criterion.benchmark_group("apply");
     group.throughput(Throughput::Elements(events_of(&histories)));
-    group.bench_function("in order, timers with them", |bencher| {
+    group.bench_function("events in order, with timers", |bencher| {
         bencher.iter(|| {
             for history in &histories {
                 let mut client = Client::default();
@@ -84,7 +85,7 @@ fn fold_histories(criterion: &mut Criterion) {
     let policies = Policies::default();
     let mut group = criterion.benchmark_group("fold");
     group.throughput(Throughput::Elements(events_of(&histories)));
-    group.bench_function("whole histories", |bencher| {
+    group.bench_function("complete histories", |bencher| {
         bencher.iter(|| {
             for history in &histories {
                 black_box(fold(black_box(history), world.end, &policies));

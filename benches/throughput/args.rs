@@ -1,14 +1,14 @@
-//! The command line: `cargo bench` passes `--bench`, and then what stands after `--` is for us. `cargo test` passes
-//! the same words to every test binary, so those of libtest mean here what they can mean.
+//! The command line. `cargo bench` passes `--bench` and the arguments after `--`. `cargo test` passes the same
+//! arguments to every test binary, so the options of libtest are accepted too.
 
 use std::path::PathBuf;
 
 use crate::scale::{FULL, QUICK, SMOKE, Scale};
 use crate::sections::Section;
 
-/// What the smoke run is called where tests are listed and chosen.
+/// The name of the smoke run as a test.
 const SMOKE_TEST: &str = "smoke";
-/// Options of libtest that stand before a value.
+/// Options of libtest that take a value.
 const WITH_VALUE: [&str; 7] = [
     "--test-threads",
     "--skip",
@@ -19,36 +19,36 @@ const WITH_VALUE: [&str; 7] = [
     "-Z",
 ];
 
-pub enum Wanted {
+/// What the arguments ask for.
+pub enum Action {
     Run(Box<Args>),
-    /// Nothing is to be run, and this is to be said.
-    Nothing(String),
+    /// Print this text and run nothing.
+    Print(String),
 }
 
 #[derive(Debug)]
 pub struct Args {
     pub scale: Scale,
-    /// All, or those that were asked for.
     pub sections: Vec<Section>,
-    /// Whether they were asked for by name.
-    pub chosen: bool,
+    /// Whether the sections were named on the command line.
+    pub named: bool,
     pub json: Option<PathBuf>,
     pub svg: Option<PathBuf>,
     pub markdown: Option<PathBuf>,
-    /// Instead of the scale's.
+    /// Replaces the number of rounds of the scale.
     pub rounds: Option<usize>,
 }
 
 impl Args {
-    /// Reads the words after the program's name.
+    /// Parses the arguments after the program's name.
     ///
     /// # Errors
-    /// In a benchmark, when a word is unknown. In a test run every unknown word is somebody else's.
-    pub fn read(words: impl Iterator<Item = String>) -> Result<Wanted, String> {
+    /// In a benchmark run, when an argument is unknown. In a test run an unknown argument is a filter for other tests.
+    pub fn read(words: impl Iterator<Item = String>) -> Result<Action, String> {
         let words: Vec<String> = words.collect();
         if words.iter().any(|word| word == "--bench") {
             Self::of_bench(words.into_iter().filter(|word| word != "--bench"))
-                .map(|args| Wanted::Run(Box::new(args)))
+                .map(|args| Action::Run(Box::new(args)))
         } else {
             Ok(Self::of_test(words.into_iter()))
         }
@@ -62,7 +62,7 @@ impl Args {
         Self {
             scale,
             sections: Section::ALL.into(),
-            chosen: false,
+            named: false,
             json: None,
             svg: None,
             markdown: None,
@@ -72,7 +72,7 @@ impl Args {
 
     fn of_bench(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut args = Self::on(FULL);
-        let mut chosen = Vec::new();
+        let mut named = Vec::new();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
@@ -87,10 +87,10 @@ impl Args {
                 "--svg" => args.svg = Some(value()?.into()),
                 "--markdown" => args.markdown = Some(value()?.into()),
                 name => match Section::from_name(name) {
-                    Some(section) => chosen.push(section),
+                    Some(section) => named.push(section),
                     None => {
                         return Err(format!(
-                            "`{name}` is unknown. There are --quick, --rounds N, --json PATH, --svg PATH, \
+                            "unknown argument `{name}`. Valid are --quick, --rounds N, --json PATH, --svg PATH, \
                              --markdown PATH, and the sections {}",
                             Section::names()
                         ));
@@ -98,16 +98,16 @@ impl Args {
                 },
             }
         }
-        if chosen.is_empty() {
+        if named.is_empty() {
             args.sections.retain(|section| !section.is_long());
         } else {
-            args.sections = chosen;
-            args.chosen = true;
+            args.sections = named;
+            args.named = true;
         }
         Ok(args)
     }
 
-    fn of_test(mut words: impl Iterator<Item = String>) -> Wanted {
+    fn of_test(mut words: impl Iterator<Item = String>) -> Action {
         let (mut list, mut ignored) = (false, false);
         let mut skipped = Vec::new();
         let mut filters = Vec::new();
@@ -124,30 +124,30 @@ impl Args {
         let skipped = skipped.iter().any(|skip| SMOKE_TEST.contains(skip.as_str()));
         if list {
             let listed = if ignored || skipped { "" } else { "smoke: test" };
-            return Wanted::Nothing(listed.into());
+            return Action::Print(listed.into());
         }
         let nothing = |why: &str| {
-            Wanted::Nothing(format!(
-                "throughput: nothing is run: {why}; there are `{SMOKE_TEST}` and the sections {}",
+            Action::Print(format!(
+                "throughput: nothing to run: {why}. Valid names are `{SMOKE_TEST}` and the sections {}",
                 Section::names()
             ))
         };
         if ignored || skipped {
-            return nothing("the smoke run is not what was asked for");
+            return nothing("the smoke run is filtered out");
         }
-        let chosen: Vec<Section> = filters
+        let named: Vec<Section> = filters
             .iter()
             .filter_map(|name| Section::from_name(name))
             .collect();
         let all = filters.is_empty() || filters.iter().any(|filter| SMOKE_TEST.contains(filter.as_str()));
-        if !all && chosen.is_empty() {
-            return nothing(&format!("`{}` is none of its parts", filters.join("`, `")));
+        if !all && named.is_empty() {
+            return nothing(&format!("`{}` names no section", filters.join("`, `")));
         }
         let mut args = Self::on(SMOKE);
         if !all {
-            args.sections = chosen;
-            args.chosen = true;
+            args.sections = named;
+            args.named = true;
         }
-        Wanted::Run(Box::new(args))
+        Action::Run(Box::new(args))
     }
 }

@@ -1,5 +1,5 @@
-//! The run: what is compared runs in turn, several times over, every time on a fresh copy of the same database and on
-//! queues of its own.
+//! A run of the benchmark. Sections that are compared alternate for several rounds, each time on a fresh copy of the
+//! same database and with new queues.
 
 use std::sync::Arc;
 
@@ -14,90 +14,88 @@ use crate::environment::{Database, Environment, Vhost};
 use crate::figures::Figures;
 use crate::growth::Growth;
 use crate::messages::{self, Message};
-use crate::population::{Population, Stretch};
+use crate::population::{Period, Population};
 use crate::rows::{Pattern, Written};
 use crate::scale::Scale;
 use crate::{check, preload, publish};
 
 const SEED: u64 = 42;
 
-/// What every section works with.
+/// The environment, input and results of all sections.
 pub struct Bench<'g> {
     pub environment: &'g Environment,
     pub scale: Scale,
     pub figures: Figures,
-    /// The town when measuring begins: its clients,
+    /// The clients before the first measurement.
     pub population: Population,
-    /// how they came to be what they are,
-    pub settling: Vec<Event>,
-    /// and the database that holds that.
+    /// The events that produced them.
+    pub setup: Vec<Event>,
+    /// A database with these clients, which is copied for each measurement.
     pub template: Database<'g>,
-    /// Events of its log.
+    /// Number of events in its log.
     pub logged_before: usize,
-    /// What happens then: events of all types but entries into accounts.
-    pub lives: Vec<Message>,
-    /// Entries into accounts.
-    pub entries: Vec<Message>,
-    /// When it happens.
-    pub present: Stretch,
-    /// What Tenure writes for an event.
+    /// The measured events of all types except touches.
+    pub lifecycle_events: Vec<Message>,
+    /// The measured touches.
+    pub touches: Vec<Message>,
+    /// The period of the measured events.
+    pub present: Period,
+    /// The rows that Tenure writes per event.
     pub pattern: Pattern,
-    /// What was written for each event, by whom.
+    /// The rows written per event, by section.
     pub written: Vec<(&'static str, Written)>,
-    /// What an event cost at each size.
+    /// The cost of an event at each size.
     pub growth: Vec<Growth>,
     args: &'g Args,
 }
 
 impl<'g> Bench<'g> {
-    /// Makes the town, and learns what Tenure writes for its events.
+    /// Generates the population and its database, and counts the rows that Tenure writes per event.
     pub fn new(environment: &'g Environment, args: &'g Args) -> Self {
         let scale = args.scale;
         let now = SystemClock.now();
-        let past = Stretch {
+        let past = Period {
             from: now - TimeDelta::days(40),
             until: now - TimeDelta::hours(2),
         };
-        let present = Stretch {
+        let present = Period {
             from: now - TimeDelta::hours(1),
             until: now - TimeDelta::minutes(1),
         };
         let mut population = Population::new(SEED, "partner", scale.clients);
-        let settling = population.settle(past);
-        let template = environment.database("town");
+        let setup = population.set_up(past);
+        let template = environment.database("population");
         environment
             .runtime
-            .block_on(preload::into(store(&template), &settling));
-        // All that there is to tell of the past has been told: a relay has nothing to make up for.
+            .block_on(preload::into(store(&template), &setup));
+        // Mark all changes as published, so that the relay starts without a backlog.
         template.sql(
             "update relay
              set (xid, seq) = (select xid, seq from journal order by xid desc, seq desc limit 1)",
         );
         template.sql("vacuum analyze");
-        environment.tell(&format!(
-            "a town of {} clients is in a database, brought there by {} events; every measurement gets a copy",
+        environment.progress(&format!(
+            "created a database of {} clients from {} events; every measurement uses a copy",
             scale.clients,
-            settling.len()
+            setup.len()
         ));
-        let entries = messages::of(
-            &population
-                .with_seed(SEED + 1)
-                .enter_accounts(scale.events, present),
-        );
-        let lives = population.with_seed(SEED + 2).lead_lives(scale.events, present);
+        let touches = messages::of(&population.with_seed(SEED + 1).touches(scale.events, present));
+        let lifecycle_events = population
+            .with_seed(SEED + 2)
+            .random_events(scale.events, present);
         let copy = environment.copy(&template, "calibration");
-        let pattern = Pattern::of_tenure(environment, &copy, &lives);
+        let pattern = Pattern::of_tenure(environment, &copy, &lifecycle_events);
         drop(copy);
         Self {
             environment,
             scale,
             figures: Figures::default(),
             population,
-            logged_before: settling.len(),
-            settling,
+            logged_before: setup.len(),
+            setup,
             template,
-            lives: messages::of(&lives),
-            entries,
+            lifecycle_events: messages::of(&lifecycle_events),
+            touches,
             present,
             pattern,
             written: Vec::new(),
@@ -118,50 +116,50 @@ impl<'g> Bench<'g> {
             for section in &compared {
                 let name = section.name();
                 self.environment
-                    .tell(&format!("round {round} of {rounds}: {name}"));
+                    .progress(&format!("round {round} of {rounds}: {name}"));
                 section.measure(self);
             }
-            // There and back, so that nobody always comes first, or after the same other.
+            // Alternate the order, so that no section always runs first or after the same other one.
             compared.reverse();
         }
         for section in alone {
-            self.environment.tell(section.name());
+            self.environment.progress(section.name());
             section.measure(self);
         }
     }
 
-    /// When the first of the measured events happened.
+    /// The time of the first measured event.
     pub fn since(&self) -> DateTime<Utc> {
         self.present.from
     }
 
-    /// Notes a figure.
-    pub fn note(&mut self, key: &'static str, value: f64) {
-        self.figures.note(key, value);
-        self.environment.tell(&format!("    {key}: {value:.1}"));
+    /// Records a figure.
+    pub fn record(&mut self, key: &'static str, value: f64) {
+        self.figures.record(key, value);
+        self.environment.progress(&format!("    {key}: {value:.1}"));
     }
 
-    /// Filling the queues for the others is just this: on its own it is only done where it is asked for.
+    /// Measures publishing. The other sections measure it when they fill their queues, so this runs only when named.
     pub fn measure_publishing(&mut self) {
-        if self.args.chosen {
-            self.vhost_full_of_lives("publish");
+        if self.args.named {
+            self.vhost_with_backlog("publish");
         }
     }
 
-    /// A vhost whose lane holds all of the lives; how fast it was filled is a figure of its own.
-    pub fn vhost_full_of_lives(&mut self, hint: &str) -> Vhost<'g> {
+    /// A vhost whose lane contains all lifecycle events. Records how fast it was filled.
+    pub fn vhost_with_backlog(&mut self, hint: &str) -> Vhost<'g> {
         let vhost = self.environment.vhost(hint);
-        let took = publish::fill(self.environment, &vhost, &self.lives);
-        self.note("publish", self.lives.len() as f64 / took.as_secs_f64());
+        let took = publish::fill(self.environment, &vhost, &self.lifecycle_events);
+        self.record("publish", self.lifecycle_events.len() as f64 / took.as_secs_f64());
         vhost
     }
 
-    /// A database with the town in it.
+    /// A copy of the template database.
     pub fn copy_of_population(&self, hint: &str) -> Database<'g> {
         self.environment.copy(&self.template, hint)
     }
 
-    /// Every event is in the log and was applied; what was written for it is kept for the report.
+    /// Checks that every event is in the log and was applied, and records the rows written per event.
     pub fn check_and_count(
         &mut self,
         by: &'static str,

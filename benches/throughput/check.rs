@@ -1,31 +1,31 @@
-//! Whether everything was taken: a benchmark of something that loses events would be worth nothing.
+//! Checks that no event was lost: otherwise a measurement would mean nothing.
 
 use tenure::broker::topology;
 
 use crate::environment::{Database, Vhost};
 
-/// Every event is in the log beside those that were there before, and each was applied.
+/// All events are in the log, in addition to the events before, and each was applied.
 pub fn all_in_log(database: &Database<'_>, before: usize, events: usize) {
     assert_eq!(database.count("events"), before + events, "events in the log");
     assert_eq!(database.count("events where outcome <> 'applied'"), 0, "refused");
     in_order(database.count("journal where correction"), events);
 }
 
-/// Nothing was made to come late, which would be more work. Here and there a timer falls due between an event and the
-/// moment at which it is taken, and another event of that client then belongs before it.
+/// Almost no event was late, because late events cost more. A few are: a timer can become due between the time of an
+/// event and its ingestion, and the next event of that client is then before the timer.
 pub fn in_order(corrections: usize, events: usize) {
     assert!(
         corrections <= 2 + events / 1_000,
-        "{corrections} corrections for {events} events: what is measured is another case"
+        "{corrections} corrections for {events} events: this measures late events"
     );
 }
 
-/// Nothing waits, and nothing was given up.
+/// The lane is empty, and RabbitMQ dead-lettered nothing.
 pub fn nothing_waits(vhost: &Vhost<'_>) {
     vhost.expect_depth(&topology::lane(0), 0);
     assert_eq!(
         vhost.depth(topology::DEAD),
         Some(0),
-        "messages that RabbitMQ gave up"
+        "messages that RabbitMQ dead-lettered"
     );
 }

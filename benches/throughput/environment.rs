@@ -1,4 +1,4 @@
-//! The servers that everything is measured on, and the places on them: a vhost and a database for each measurement.
+//! The servers of the benchmark, with a vhost and a database for each measurement.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use crate::machine;
 use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::Tenure;
 
-/// How PostgreSQL is set for the benchmark: durable, with memory for the tables and no checkpoint in mid-measurement.
-/// All else is as it comes.
+/// PostgreSQL's settings for the benchmark: durable, with memory for the tables and no checkpoint during a measurement.
+/// All other settings have their defaults.
 pub const POSTGRES: [&str; 7] = [
     "fsync=on",
     "synchronous_commit=on",
@@ -29,23 +29,24 @@ pub struct Environment {
     pub postgres: Postgres,
     pub rabbit: RabbitMq,
     pub runtime: Runtime,
-    /// Tenure's settings as they come.
+    /// Tenure's default settings.
     pub defaults: Settings,
     folder: TempDir,
     names: Cell<u32>,
     began: Instant,
-    /// How busy the machine was before anything was started, in processes; and what it was that is measured.
+    /// The load average before the servers started.
     pub load_before: f64,
+    /// The commit that is measured.
     pub commit: String,
 }
 
-/// A vhost, gone when dropped.
+/// A vhost, which is deleted on drop.
 pub struct Vhost<'g> {
     environment: &'g Environment,
     pub url: String,
 }
 
-/// A database, gone when dropped.
+/// A database, which is deleted on drop.
 pub struct Database<'g> {
     environment: &'g Environment,
     pub url: String,
@@ -66,12 +67,12 @@ impl Environment {
             load_before,
             commit: machine::commit(),
         };
-        environment.tell("PostgreSQL and RabbitMQ are ready");
+        environment.progress("PostgreSQL and RabbitMQ are ready");
         environment
     }
 
-    /// A line of progress.
-    pub fn tell(&self, what: &str) {
+    /// Prints a line of progress with the time since the start.
+    pub fn progress(&self, what: &str) {
         eprintln!("[{:>6.1} s] {what}", self.began.elapsed().as_secs_f64());
     }
 
@@ -79,7 +80,7 @@ impl Environment {
         self.folder.path()
     }
 
-    /// A vhost with everything that Tenure declares in one.
+    /// A vhost with the exchanges and queues that Tenure declares.
     pub fn vhost(&self, hint: &str) -> Vhost<'_> {
         let url = self.rabbit.vhost(hint);
         let broker = settings(Some(&url)).broker;
@@ -102,11 +103,11 @@ impl Environment {
         }
     }
 
-    /// A copy of a database that nobody is connected to. It begins right after a checkpoint, as every other copy.
+    /// A copy of a database without connections. Every copy starts right after a checkpoint.
     pub fn copy(&self, template: &Database<'_>, hint: &str) -> Database<'_> {
         self.names.set(self.names.get() + 1);
         let name = format!("copy{}_{hint}", self.names.get());
-        // Before version 15 there is one way to do it, which is this one.
+        // The only strategy before version 15.
         let version: u32 = self
             .sql("postgres", "show server_version_num")
             .parse()
@@ -132,8 +133,8 @@ impl Environment {
         self.postgres.sql(database, statement)
     }
 
-    /// The real binary, at work on these, with more settings. Sweeps are off: what they do beside the rest is measured
-    /// on its own.
+    /// The real binary with this vhost and database, and more settings. Sweeps are off; a section of their own measures
+    /// them.
     pub fn tenure(&self, vhost: &Vhost<'_>, database: &Database<'_>, env: &[(&str, &str)]) -> Tenure {
         let servers = [
             ("DATABASE_URL", database.url.as_str()),
@@ -143,7 +144,7 @@ impl Environment {
             ("TENURE_SWEEPS__TERMINATED_CLEANUP__ENABLED", "false"),
             ("TENURE_SWEEPS__STALLED_INVITATIONS__ENABLED", "false"),
         ];
-        // Whatever is set where the benchmark is started goes to Tenure: so settings can be tried.
+        // Pass the broker settings of the environment on, to try others.
         let tried: Vec<(String, String)> = std::env::vars()
             .filter(|(name, _)| name.starts_with("TENURE_BROKER__"))
             .collect();
@@ -155,7 +156,7 @@ impl Environment {
     }
 }
 
-/// Tenure's settings, as they come.
+/// Tenure's default settings, with this RabbitMQ.
 fn settings(amqp: Option<&str>) -> Settings {
     let env = amqp.map(|url| ("AMQP_URL".to_owned(), url.to_owned()));
     Settings::load(None, env.into_iter()).expect("the defaults are good")
@@ -166,12 +167,12 @@ impl Vhost<'_> {
         name_in(&self.url)
     }
 
-    /// How many messages a queue holds, as it was counted a moment ago.
+    /// The number of messages in a queue, as RabbitMQ last counted them.
     pub fn depth(&self, queue: &str) -> Option<u64> {
         self.environment.rabbit.queue_depth(self.name(), queue)
     }
 
-    /// Waits until a queue holds so many messages.
+    /// Waits until a queue has this number of messages.
     pub fn expect_depth(&self, queue: &str, messages: u64) {
         let limit = Duration::from_mins(1);
         self.environment
@@ -181,12 +182,12 @@ impl Vhost<'_> {
 }
 
 impl Database<'_> {
-    /// Runs SQL in it; returns the rows, their fields separated by `|`.
+    /// Runs SQL; returns the rows, with fields separated by `|`.
     pub fn sql(&self, statement: &str) -> String {
         self.environment.sql(name_in(&self.url), statement)
     }
 
-    /// Runs statements beside each other, each on a connection of its own.
+    /// Runs statements concurrently, each on its own connection.
     pub fn sql_at_once(&self, statements: &[String]) {
         let (postgres, database) = (&self.environment.postgres, name_in(&self.url));
         std::thread::scope(|scope| {
@@ -196,8 +197,8 @@ impl Database<'_> {
         });
     }
 
-    /// Loads what is only there to be measured, in a way that nothing of it would outlive a crash whole: else, each page
-    /// that rows of chance are written to would go to the log as well, after every checkpoint.
+    /// Loads data without crash safety. Otherwise, after every checkpoint, each page that a random row is written to
+    /// would be written to the WAL as well.
     pub fn load(&self, statements: &[String]) {
         for setting in ["full_page_writes = off", "max_wal_size = '2GB'"] {
             self.sql(&format!("alter system set {setting}"));
@@ -208,7 +209,7 @@ impl Database<'_> {
         self.sql("select pg_reload_conf()");
     }
 
-    /// A number that SQL gives.
+    /// The result of a query that returns one number.
     pub fn number(&self, statement: &str) -> f64 {
         let outcome = self.sql(statement);
         outcome
@@ -216,7 +217,7 @@ impl Database<'_> {
             .unwrap_or_else(|_| panic!("{statement}: {outcome}"))
     }
 
-    /// How many rows a table holds.
+    /// The number of rows in a table.
     pub fn count(&self, table: &str) -> usize {
         let outcome = self.sql(&format!("select count(*) from {table}"));
         outcome.parse().expect("a count")

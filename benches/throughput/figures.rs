@@ -1,20 +1,20 @@
-//! What was measured: a series of values for each figure, of which the median counts.
+//! The measured values: a series for each figure, represented by its median.
 
 use std::collections::BTreeMap;
 
-/// The figures of a run by their key.
+/// The figures of a run, by key.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     series: BTreeMap<&'static str, Vec<f64>>,
 }
 
 impl Figures {
-    /// Notes one measurement.
-    pub fn note(&mut self, key: &'static str, value: f64) {
+    /// Records one measurement.
+    pub fn record(&mut self, key: &'static str, value: f64) {
         self.series.entry(key).or_default().push(value);
     }
 
-    /// In the order in which they were measured.
+    /// The values in the order of measurement.
     pub fn values(&self, key: &str) -> &[f64] {
         self.series.get(key).map_or(&[], Vec::as_slice)
     }
@@ -28,7 +28,7 @@ impl Figures {
     }
 }
 
-/// The middle of a series, and how far it goes.
+/// The median and the range of a series.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread {
     pub median: f64,
@@ -51,14 +51,14 @@ impl Spread {
     }
 }
 
-/// The value that so many percent of a sorted series are at or below; for the half the mean of the middle two.
+/// A percentile of a sorted series: the mean of the two values next to it.
 pub fn percentile(sorted: &[f64], percent: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let place = last as f64 * percent / 100.0;
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a place in the series"
+        reason = "an index into the series"
     )]
     let (below, above) = (place.floor() as usize, place.ceil() as usize);
     Some(f64::midpoint(sorted[below], sorted[above]))

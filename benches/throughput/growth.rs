@@ -1,4 +1,4 @@
-//! What an event costs at some size of Tenure, and what is on the disk then.
+//! The cost of an event and the disk usage at one size of the store.
 
 use crate::environment::Database;
 use crate::figures::Spread;
@@ -6,26 +6,26 @@ use crate::figures::Spread;
 /// The tables that grow with clients and events.
 pub const TABLES: [&str; 5] = ["clients", "events", "journal", "deadlines", "touches"];
 
-/// One size, and what was measured at it.
+/// The measurements at one size.
 #[derive(Clone, Debug)]
 pub struct Growth {
     pub clients: usize,
-    /// Events that a client has in the log.
+    /// Number of events per client in the log.
     pub history: usize,
     /// Mean length of a client's document.
     pub document_bytes: f64,
-    /// Of each table, in the order of [`TABLES`], before anything was measured.
+    /// The disk usage of each table before the measurement, in the order of [`TABLES`].
     pub disk: [Disk; TABLES.len()],
-    /// Microseconds for each event of a batch, of all batches.
+    /// Microseconds per event in order, one value per batch.
     pub in_order: Spread,
-    /// Bytes of WAL for each of those events.
+    /// Bytes of WAL per event in order.
     pub wal_bytes: f64,
-    /// Milliseconds for an event that comes late.
+    /// Milliseconds per late event.
     pub late: Spread,
 }
 
 impl Growth {
-    /// Rows of the log.
+    /// Number of events in the log.
     pub fn events(&self) -> usize {
         self.clients * self.history
     }
@@ -39,10 +39,10 @@ impl Growth {
     }
 }
 
-/// What a table takes.
+/// The disk usage of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Disk {
-    /// With its indexes and all else that belongs to it.
+    /// Including its indexes and TOAST.
     pub bytes: f64,
     pub index_bytes: f64,
 }

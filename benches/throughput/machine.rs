@@ -1,11 +1,11 @@
-//! What it all ran on.
+//! Describes the machine, the servers and the commit of a run.
 
 use std::fs;
 use std::process::Command;
 
 use crate::environment::Environment;
 
-/// The machine, the servers' versions and the commit, a line each.
+/// The machine, the versions of the servers and the commit, one line each.
 pub fn described(environment: &Environment) -> Vec<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
@@ -31,12 +31,11 @@ pub fn described(environment: &Environment) -> Vec<String> {
     let postgres = environment.postgres.sql("postgres", "show server_version");
     vec![
         format!(
-            "{model}, {cores} cores, {:.0} GiB memory; everything on this one machine, the servers and the benchmark \
-             beside Tenure",
+            "{model}, {cores} cores, {:.0} GiB memory; Tenure, the servers and the benchmark share this machine",
             memory_kib / f64::from(1 << 20)
         ),
         format!(
-            "before it began, {:.1} processes were at work on average (load, of the last minute)",
+            "load average before the run: {:.1} (one minute)",
             environment.load_before
         ),
         format!(
@@ -46,7 +45,7 @@ pub fn described(environment: &Environment) -> Vec<String> {
     ]
 }
 
-/// How many processes were at work in the last minute.
+/// The load average of the last minute.
 pub fn load() -> f64 {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split(' ')
@@ -55,7 +54,7 @@ pub fn load() -> f64 {
         .unwrap_or_default()
 }
 
-/// The commit of the sources, as they are now.
+/// The commit of the sources.
 pub fn commit() -> String {
     let git = |args: &[&str]| {
         let done = Command::new("git")
@@ -63,14 +62,14 @@ pub fn commit() -> String {
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .ok()?;
-        let said = String::from_utf8(done.stdout).ok()?;
-        done.status.success().then(|| said.trim().to_owned())
+        let output = String::from_utf8(done.stdout).ok()?;
+        done.status.success().then(|| output.trim().to_owned())
     };
     let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
         return "unknown".into();
     };
     let is_clean = git(&["status", "--porcelain", "--", "src", "benches", "Cargo.lock"])
-        .is_some_and(|said| said.is_empty());
+        .is_some_and(|output| output.is_empty());
     if is_clean {
         commit
     } else {

@@ -1,23 +1,23 @@
-//! How fast Tenure is, beside what it is made of.
+//! Measures the throughput and latency of Tenure, and of simpler programs on the same servers for comparison.
 //!
-//!     cargo bench --bench throughput                          everything (half an hour or more)
-//!     cargo bench --bench throughput -- --quick               everything, smaller (some minutes)
+//!     cargo bench --bench throughput                          all sections (half an hour or more)
+//!     cargo bench --bench throughput -- --quick               all sections at a smaller scale (some minutes)
 //!     cargo bench --bench throughput -- tenure bare-batch     these sections only
 //!     cargo bench --bench throughput -- growth                what an event costs as clients and histories grow
 //!
-//! `growth` and `growth-most` (ten million clients) take long, and are measured only when they are asked for by name.
+//! `growth` and `growth-most` (ten million clients) take long, so they run only when named.
 //!
-//! A figure of events a second says as much of the machine as of the program. So nothing is judged alone: what is
-//! compared runs in one run, on the same servers, in turn and several times over; medians are compared, and what counts
-//! are their ratios. What Tenure is held against does as little as it can: it has no rules, keeps no order and looks
-//! nothing up. The servers are as durable as in production.
+//! Events per second depend on the machine as much as on the program, so the results that matter are ratios. Sections
+//! that are compared alternate in one run, on the same servers, for several rounds; the ratios are those of the
+//! medians. The programs that Tenure is compared with do as little as possible: they have no rules, keep no order and
+//! read nothing. The servers are as durable as in production.
 //!
-//! Without `--bench`, which is how `cargo test` runs it, every section runs with tiny numbers. No time is looked at
-//! then; what is checked is that every event was taken, so that the benchmark cannot rot unseen.
+//! Without `--bench`, as `cargo test` runs it, every section runs at a tiny scale and measures nothing. It then checks
+//! only that every event was ingested, so that the benchmark keeps working.
 
 #![allow(
     clippy::cast_precision_loss,
-    reason = "figures are shown to three digits, and nothing here counts beyond 2^53"
+    reason = "figures are shown with three digits, and no count exceeds 2^53"
 )]
 
 mod args;
@@ -26,7 +26,6 @@ mod check;
 mod environment;
 mod figures;
 mod growth;
-mod listener;
 mod machine;
 mod messages;
 mod pace;
@@ -37,22 +36,26 @@ mod report;
 mod rows;
 mod scale;
 mod sections;
+mod subscriber;
 #[path = "../../tests/support/mod.rs"]
-#[allow(unused_imports, reason = "it is the tests', and this uses a part of it")]
+#[allow(
+    unused_imports,
+    reason = "shared with the tests; the benchmark uses a part of it"
+)]
 mod support;
 mod watch;
 
 use std::process::ExitCode;
 
-use args::{Args, Wanted};
+use args::{Action, Args};
 use bench::Bench;
 use environment::Environment;
 
 fn main() -> ExitCode {
     let args = match Args::read(std::env::args().skip(1)) {
-        Ok(Wanted::Run(args)) => args,
-        Ok(Wanted::Nothing(said)) => {
-            println!("{said}");
+        Ok(Action::Run(args)) => args,
+        Ok(Action::Print(text)) => {
+            println!("{text}");
             return ExitCode::SUCCESS;
         }
         Err(why) => {
@@ -61,18 +64,18 @@ fn main() -> ExitCode {
         }
     };
     let environment = Environment::new();
-    // Pools of connections want to know their runtime when they are made.
+    // Connection pools must be created within a runtime.
     let _within = environment.runtime.enter();
     let mut bench = Bench::new(&environment, &args);
     bench.run();
     if args.is_smoke() {
-        println!("throughput: what was asked for ran, and every count is right; no time was looked at");
+        println!("throughput: every section ran, and every count is correct; nothing was measured");
         return ExitCode::SUCCESS;
     }
-    match report::tell(&args, &bench) {
+    match report::write(&args, &bench) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("throughput: the figures could not be written: {why}");
+            eprintln!("throughput: cannot write the figures: {why}");
             ExitCode::FAILURE
         }
     }

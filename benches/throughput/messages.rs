@@ -1,4 +1,4 @@
-//! Events as they are sent: bodies written beforehand, so that no time of a measurement goes into that.
+//! Events as messages, encoded before the measurement.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tenure::broker::topology;
 use tenure::domain::Event;
 use tenure::wire;
 
-/// Written to disk before it is confirmed.
+/// Delivery mode 2: RabbitMQ writes the message to disk before it confirms.
 const PERSISTENT: u8 = 2;
 
 /// An event, ready to be published.
@@ -32,7 +32,7 @@ impl Message {
         }
     }
 
-    /// The headers that `tenure publish` sets.
+    /// The properties that `tenure publish` sets.
     pub fn properties(&self) -> BasicProperties {
         let mut headers = FieldTable::default();
         headers.insert(
@@ -48,7 +48,7 @@ impl Message {
     }
 }
 
-/// All of these, ready to be published.
+/// Encodes all events.
 pub fn of(events: &[Event]) -> Vec<Message> {
     events.iter().map(Message::of).collect()
 }

@@ -1,4 +1,4 @@
-//! Events published at a steady pace, and how long it takes until their changes are heard.
+//! Publishes events at a steady rate, and measures the time until a subscriber receives their changes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,32 +10,32 @@ use lapin::{Connection, ConnectionProperties};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::Listener;
 use crate::messages::Message;
 use crate::publish;
+use crate::subscriber::Subscriber;
 
-/// How long the last change may take.
+/// How long a change may take.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-/// An event that was published.
+/// An event whose change was received.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard {
-    /// When it was to be published. What it was published too late counts as well: it had to wait.
+pub struct Received {
+    /// When the event was due to be published. A delay in publishing counts as latency.
     pub due: Instant,
-    /// From then until its first change was heard.
+    /// From then until its first change was received.
     pub after: Duration,
 }
 
-/// Publishes events that all bring about a change of this type, until they are all out or it is told to stop. Then waits
-/// until the last is heard of.
+/// Publishes events, each of which causes a change of this type, until all are published or `stop` is cancelled. Then
+/// waits until the changes of all published events were received.
 pub async fn run(
     vhost: &str,
     messages: Vec<Message>,
     change: &str,
     per_second: u32,
     stop: CancellationToken,
-) -> Vec<Heard> {
-    let mut listener = Listener::live(vhost, change).await;
+) -> Vec<Received> {
+    let mut subscriber = Subscriber::live(vhost, change).await;
     let places: HashMap<Arc<str>, usize> = messages
         .iter()
         .enumerate()
@@ -49,34 +49,34 @@ pub async fn run(
         .expect("a connection");
     let mut publishing = tokio::spawn(publish_at(connection, messages, start, interval, stop));
     let mut published = None;
-    let mut heard: Vec<Option<Instant>> = vec![None; places.len()];
+    let mut received: Vec<Option<Instant>> = vec![None; places.len()];
     let mut count = 0;
     while published != Some(count) {
         let patience = tokio::time::sleep(PATIENCE);
         tokio::select! {
             done = &mut publishing, if published.is_none() => published = Some(done.expect("published")),
-            delivery = listener.consumer.next() => {
+            delivery = subscriber.consumer.next() => {
                 let now = Instant::now();
                 let delivery = delivery.expect("a delivery").expect("no error");
                 if let Some(place) = cause(&delivery.data).and_then(|id| places.get(id)) {
-                    count += usize::from(heard[*place].replace(now).is_none());
+                    count += usize::from(received[*place].replace(now).is_none());
                 }
             }
-            () = patience => panic!("{count} of {published:?} changes were heard, and no more come"),
+            () = patience => panic!("received {count} changes of {published:?}, and no more arrive"),
         }
     }
-    let after = |(place, at): (usize, Instant)| Heard {
+    let after = |(place, at): (usize, Instant)| Received {
         due: due(place),
         after: at.saturating_duration_since(due(place)),
     };
-    heard
+    received
         .into_iter()
         .enumerate()
         .filter_map(|(place, at)| Some(after((place, at?))))
         .collect()
 }
 
-/// How many were published.
+/// Publishes at the times that the rate demands, and returns how many messages it published.
 async fn publish_at(
     connection: Connection,
     messages: Vec<Message>,
@@ -114,7 +114,7 @@ async fn publish_at(
     published
 }
 
-/// The id of the event that brought a change about.
+/// The id of the event that caused a change.
 fn cause(change: &[u8]) -> Option<&str> {
     #[derive(Deserialize)]
     struct Change<'a> {

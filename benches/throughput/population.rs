@@ -1,8 +1,8 @@
-//! A seeded population of clients and their events: all types, in order, none refused. The domain decides which events are
-//! possible, so the mix follows from the lives.
+//! Generates clients and their events from a seed: all types, in order, none refused. The domain decides which events
+//! are possible.
 //!
-//! The demo's lives (`src/demo/life.rs`) do not fit here: a benchmark needs a given number of events in a given period, and
-//! none refused.
+//! The generator of the demo (`src/demo/life.rs`) cannot be used here: a benchmark needs a given number of events in a
+//! given period, and no refusals.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
@@ -15,39 +15,39 @@ use tenure::domain::link::Link;
 use tenure::domain::service::ServiceStatus;
 use tenure::domain::{Client, ClientKey, Event, EventKind, Id, Name, Policies};
 
-/// Clients of one partner.
+/// Clients per partner.
 const CLIENTS_OF_A_PARTNER: usize = 100;
-/// Events of a client before anything is measured, at most.
-const SETTLING: usize = 9;
-/// Events until a client is linked.
+/// Maximum number of events per client before the first measurement.
+const SETUP_EVENTS: usize = 9;
+/// Number of events until a client is linked.
 const LINKED_AFTER: usize = 5;
 
-/// How far a client comes while the town settles.
+/// The phase of a client before the first measurement.
 #[derive(Clone, Copy)]
 enum Phase {
-    /// Not there yet: added while it is measured.
+    /// Without events; added during the measurement.
     Unknown,
     Draft,
     Invited,
     Active,
 }
 
-/// Everyone, as they are by now.
+/// The clients in their current state, and the generator of their next events.
 pub struct Population {
     rng: StdRng,
     policies: Policies,
     clients: Vec<(ClientKey, Client)>,
 }
 
-/// A stretch of time that is divided evenly among events.
+/// A period in which events are evenly distributed.
 #[derive(Clone, Copy)]
-pub struct Stretch {
+pub struct Period {
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
 }
 
-impl Stretch {
-    /// One of so many parts of the same length, counted from 0.
+impl Period {
+    /// Part number `place` of `of` equal parts, counted from 0.
     pub fn part(self, place: usize, of: usize) -> Self {
         Self {
             from: self.moment(place, of),
@@ -63,8 +63,7 @@ impl Stretch {
 }
 
 impl Population {
-    /// So many clients that nothing is known of yet, of partners whose ids begin alike. The same seed gives the same
-    /// town.
+    /// Clients without events. The ids of their partners begin with `partner`. The same seed gives the same events.
     pub fn new(seed: u64, partner: &str, clients: usize) -> Self {
         let key = |number: usize| {
             let partner = format!("{partner}-{:04}", number / CLIENTS_OF_A_PARTNER);
@@ -79,7 +78,7 @@ impl Population {
         }
     }
 
-    /// The same clients as they are now, for another future.
+    /// The same clients in their current state, with a different random future.
     pub fn with_seed(&self, seed: u64) -> Self {
         Self {
             rng: StdRng::seed_from_u64(seed),
@@ -88,8 +87,8 @@ impl Population {
         }
     }
 
-    /// Brings every client into some phase of its life.
-    pub fn settle(&mut self, during: Stretch) -> Vec<Event> {
+    /// Brings every client into a random phase, and returns the events that do so.
+    pub fn set_up(&mut self, during: Period) -> Vec<Event> {
         let phases: Vec<Phase> = (0..self.clients.len())
             .map(|_| match self.rng.random_range(0..50) {
                 0 => Phase::Unknown,
@@ -98,64 +97,64 @@ impl Population {
                 _ => Phase::Active,
             })
             .collect();
-        let of = self.clients.len() * SETTLING;
+        let of = self.clients.len() * SETUP_EVENTS;
         let mut events = Vec::with_capacity(of);
-        for wave in 0..SETTLING {
+        for wave in 0..SETUP_EVENTS {
             for (client, phase) in phases.iter().enumerate() {
                 let at = during.moment(wave * self.clients.len() + client, of);
-                let kind = settling(*phase, wave, &name(&mut self.rng, client));
+                let kind = setup(*phase, wave, &name(&mut self.rng, client));
                 match kind {
-                    Settling::This(kind) => events.extend(self.happen(client, at, kind)),
-                    Settling::Any => events.push(self.live(client, at)),
-                    Settling::Nothing => {}
+                    Setup::This(kind) => events.extend(self.apply(client, at, kind)),
+                    Setup::Any => events.push(self.next_event(client, at)),
+                    Setup::Nothing => {}
                 }
             }
         }
         events
     }
 
-    /// Has the first client added, invited and linked, all at one moment.
-    pub fn become_active(&mut self, at: DateTime<Utc>) -> Vec<Event> {
+    /// Adds, invites and links the first client, all at one moment.
+    pub fn activate(&mut self, at: DateTime<Utc>) -> Vec<Event> {
         let name = name(&mut self.rng, 0);
         (0..LINKED_AFTER)
-            .filter_map(|wave| match settling(Phase::Active, wave, &name) {
-                Settling::This(kind) => self.happen(0, at, kind),
-                Settling::Any | Settling::Nothing => None,
+            .filter_map(|wave| match setup(Phase::Active, wave, &name) {
+                Setup::This(kind) => self.apply(0, at, kind),
+                Setup::Any | Setup::Nothing => None,
             })
             .collect()
     }
 
-    /// So many events of clients chosen at random.
-    pub fn lead_lives(&mut self, events: usize, during: Stretch) -> Vec<Event> {
+    /// Events of clients chosen at random.
+    pub fn random_events(&mut self, events: usize, during: Period) -> Vec<Event> {
         (0..events)
             .map(|place| {
                 let client = self.rng.random_range(0..self.clients.len());
-                self.live(client, during.moment(place, events))
+                self.next_event(client, during.moment(place, events))
             })
             .collect()
     }
 
-    /// So many events of clients in turn, after which they hold no more than before: of each kind of holding a few at
-    /// most, and the name that they began with. Histories grow by this, and documents do not.
-    pub fn lead_steady_lives(&mut self, events: usize, during: Stretch) -> Vec<Event> {
+    /// Events of all clients in rotation that do not make a document grow: each client has a few holdings of a kind at
+    /// most, and its name does not change. Only the histories grow.
+    pub fn steady_events(&mut self, events: usize, during: Period) -> Vec<Event> {
         (0..events)
             .map(|place| {
                 let client = place % self.clients.len();
-                self.live_if(client, during.moment(place, events), is_steady)
+                self.next_event_if(client, during.moment(place, events), is_steady)
             })
             .collect()
     }
 
-    /// The next thing that happens to each of these clients, which may be named more than once.
-    pub fn live_in_turn(&mut self, clients: &[usize], during: Stretch) -> Vec<Event> {
+    /// The next event of each of these clients. A client may occur more than once.
+    pub fn next_events(&mut self, clients: &[usize], during: Period) -> Vec<Event> {
         clients
             .iter()
             .enumerate()
-            .map(|(place, client)| self.live(*client, during.moment(place, clients.len())))
+            .map(|(place, client)| self.next_event(*client, during.moment(place, clients.len())))
             .collect()
     }
 
-    /// Clients under these keys who are what the first one is now.
+    /// Clients with these keys, in the current state of the first client.
     pub fn copies(&self, seed: u64, keys: Vec<ClientKey>) -> Self {
         let (_, first) = &self.clients[0];
         Self {
@@ -165,8 +164,8 @@ impl Population {
         }
     }
 
-    /// So many entries of partners into accounts that they have access to, chosen at random.
-    pub fn enter_accounts(&mut self, events: usize, during: Stretch) -> Vec<Event> {
+    /// Touches of accounts chosen at random among those that are accessible.
+    pub fn touches(&mut self, events: usize, during: Period) -> Vec<Event> {
         let open: Vec<usize> = (0..self.clients.len())
             .filter(|client| self.clients[*client].1.access_status() == AccessStatus::Enabled)
             .collect();
@@ -176,14 +175,14 @@ impl Population {
                 let user = Some(format!("advisor-{}", self.rng.random_range(1..20)));
                 let by = AccessedBy::Partner;
                 let at = during.moment(place, events);
-                self.happen(client, at, EventKind::AccountAccessed { by, user })
+                self.apply(client, at, EventKind::AccountAccessed { by, user })
                     .expect("access is enabled")
             })
             .collect()
     }
 
-    /// So many users who come to clients chosen at random: each is a change.
-    pub fn add_users(&mut self, events: usize, during: Stretch) -> Vec<Event> {
+    /// New users of clients chosen at random. Each is a change.
+    pub fn add_users(&mut self, events: usize, during: Period) -> Vec<Event> {
         (0..events)
             .map(|place| {
                 loop {
@@ -191,7 +190,7 @@ impl Population {
                     let kind = EventKind::UserAdded {
                         user_id: id("user", &mut self.rng),
                     };
-                    if let Some(event) = self.happen(client, during.moment(place, events), kind) {
+                    if let Some(event) = self.apply(client, during.moment(place, events), kind) {
                         return event;
                     }
                 }
@@ -199,8 +198,8 @@ impl Population {
             .collect()
     }
 
-    /// So many users, of all clients in turn, whose coming is told of long afterwards.
-    pub fn users_out_of_order(&mut self, events: usize, during: Stretch) -> Vec<Event> {
+    /// New users of all clients in rotation, reported long afterwards.
+    pub fn late_users(&mut self, events: usize, during: Period) -> Vec<Event> {
         (0..events)
             .map(|place| {
                 let kind = EventKind::UserAdded {
@@ -212,13 +211,13 @@ impl Population {
             .collect()
     }
 
-    /// The next thing that happens to a client.
-    fn live(&mut self, client: usize, at: DateTime<Utc>) -> Event {
-        self.live_if(client, at, |_, _| true)
+    /// The next event of a client.
+    fn next_event(&mut self, client: usize, at: DateTime<Utc>) -> Event {
+        self.next_event_if(client, at, |_, _| true)
     }
 
-    /// The next thing that happens to a client, of those that are wanted.
-    fn live_if(
+    /// The next event of a client that satisfies the condition.
+    fn next_event_if(
         &mut self,
         client: usize,
         at: DateTime<Utc>,
@@ -227,14 +226,14 @@ impl Population {
         loop {
             let now = &self.clients[client].1;
             let kind = propose(&mut self.rng, client, now, at).filter(|kind| is_wanted(kind, now));
-            if let Some(event) = kind.and_then(|kind| self.happen(client, at, kind)) {
+            if let Some(event) = kind.and_then(|kind| self.apply(client, at, kind)) {
                 return event;
             }
         }
     }
 
-    /// The event, if it is possible here.
-    fn happen(&mut self, client: usize, at: DateTime<Utc>, kind: EventKind) -> Option<Event> {
+    /// Applies an event, and returns it if it is possible.
+    fn apply(&mut self, client: usize, at: DateTime<Utc>, kind: EventKind) -> Option<Event> {
         let event = self.event(client, at, kind);
         let client = &mut self.clients[client].1;
         let mut after = client.clone();
@@ -257,16 +256,16 @@ impl Population {
     }
 }
 
-enum Settling {
+enum Setup {
     This(EventKind),
     Any,
     Nothing,
 }
 
-/// The way to each phase; the rest of the waves is as it happens.
-fn settling(phase: Phase, wave: usize, name: &Name) -> Settling {
+/// The event of a client in a round of the setup: first those that lead to its phase, then random ones.
+fn setup(phase: Phase, wave: usize, name: &Name) -> Setup {
     let kind = match wave {
-        _ if matches!(phase, Phase::Unknown) => return Settling::Nothing,
+        _ if matches!(phase, Phase::Unknown) => return Setup::Nothing,
         0 => EventKind::ClientAdded {
             name: name.clone(),
             imported: false,
@@ -275,13 +274,13 @@ fn settling(phase: Phase, wave: usize, name: &Name) -> Settling {
         2 if matches!(phase, Phase::Active) => EventKind::InvitationAccepted {},
         3 if matches!(phase, Phase::Active) => EventKind::OnboardingCompleted { via: Via::Invitation },
         4 if matches!(phase, Phase::Active) => EventKind::ConsentGranted {},
-        LINKED_AFTER.. if matches!(phase, Phase::Active) => return Settling::Any,
-        _ => return Settling::Nothing,
+        LINKED_AFTER.. if matches!(phase, Phase::Active) => return Setup::Any,
+        _ => return Setup::Nothing,
     };
-    Settling::This(kind)
+    Setup::This(kind)
 }
 
-/// Something that might happen to a client now. Whether it can, the domain says.
+/// A random event, which the domain may refuse.
 fn propose(rng: &mut StdRng, number: usize, client: &Client, at: DateTime<Utc>) -> Option<EventKind> {
     match rng.random_range(0..100) {
         0..14 => propose_for_link(rng, number, client),
@@ -292,7 +291,7 @@ fn propose(rng: &mut StdRng, number: usize, client: &Client, at: DateTime<Utc>) 
     }
 }
 
-/// Whether a client does not become more by it than it is.
+/// Whether the client's document does not grow beyond a few holdings of each kind.
 fn is_steady(kind: &EventKind, client: &Client) -> bool {
     const MOST: usize = 5;
     match kind {
@@ -432,7 +431,7 @@ fn invitation() -> EventKind {
     }
 }
 
-/// Which app tells of it.
+/// The app that reports an event.
 fn source(kind: &EventKind) -> &'static str {
     match kind.type_name().split_once('.') {
         Some(
@@ -443,7 +442,7 @@ fn source(kind: &EventKind) -> &'static str {
     }
 }
 
-/// A name that nobody else bears.
+/// A unique name.
 fn name(rng: &mut StdRng, number: usize) -> Name {
     Name::try_from(format!("{} {number:07}", names::business(rng))).expect("a short name")
 }
@@ -452,7 +451,7 @@ fn id(of: &str, rng: &mut StdRng) -> Id {
     Id::try_from(format!("{of}-{:08x}", rng.random::<u32>())).expect("a short id")
 }
 
-/// 36 characters, as most apps name their events.
+/// An event id of 36 characters, as most apps use them.
 fn uuid(rng: &mut StdRng) -> String {
     let bits: u128 = rng.random();
     let hex = format!("{bits:032x}");

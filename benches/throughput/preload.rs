@@ -1,4 +1,4 @@
-//! What is there before anything is measured: taken by Tenure's own engine, as it came about.
+//! Loads events into a store through Tenure's engine before a measurement.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use tenure::domain::{Event, Policy};
 use tenure::engine::{Engine, Incoming};
 use tenure::store::Store;
 
-/// Events in a transaction.
+/// Events per transaction.
 const BATCH: usize = 1_000;
 
-/// Has a store take events, oldest first, by a clock that goes along with them: timers fire where they belong.
+/// Ingests events, oldest first. The clock follows them, so that timers fire between them.
 pub async fn into(store: Arc<dyn Store>, events: &[Event]) {
     let Some(first) = events.first() else { return };
     store.migrate().await.expect("the tables");
@@ -21,7 +21,7 @@ pub async fn into(store: Arc<dyn Store>, events: &[Event]) {
     for batch in events.chunks(BATCH) {
         clock.set(batch[batch.len() - 1].time);
         let incoming = batch.iter().cloned().map(Incoming::Event).collect();
-        engine.ingest(incoming).await.expect("taken");
+        engine.ingest(incoming).await.expect("ingested");
     }
     store.close().await;
 }

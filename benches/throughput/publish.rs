@@ -1,4 +1,4 @@
-//! Publishing with confirms, by hand: what filling a queue takes at best.
+//! Publishes with confirms through the client library alone: the upper limit for filling a queue.
 
 use std::borrow::Borrow;
 use std::collections::VecDeque;
@@ -11,10 +11,10 @@ use tenure::broker::topology;
 use crate::environment::{Environment, Vhost};
 use crate::messages::Message;
 
-/// Messages that wait for their confirms.
+/// Maximum number of unconfirmed messages.
 pub const WINDOW: usize = 1_000;
 
-/// Publishes to the events, each message once, and returns when all are confirmed: how long that took.
+/// Publishes each message once to the events exchange, waits for all confirms, and returns how long that took.
 pub fn fill(
     environment: &Environment,
     vhost: &Vhost<'_>,
@@ -46,7 +46,7 @@ pub fn fill(
     })
 }
 
-/// Hands a message over.
+/// Sends a message; the returned confirm resolves when RabbitMQ responds.
 pub async fn send(channel: &Channel, message: &Message) -> PublisherConfirm {
     let options = BasicPublishOptions {
         mandatory: true,
@@ -59,12 +59,12 @@ pub async fn send(channel: &Channel, message: &Message) -> PublisherConfirm {
         .expect("published")
 }
 
-/// Waits until RabbitMQ says that it has it, in a queue.
+/// Waits until RabbitMQ confirms that the message is in a queue.
 pub async fn confirmed(confirm: PublisherConfirm) {
-    let said = confirm.await.expect("an answer");
+    let confirmation = confirm.await.expect("an answer");
     assert_eq!(
-        said,
+        confirmation,
         Confirmation::Ack(None),
-        "RabbitMQ must have it, and in a queue"
+        "RabbitMQ must confirm it, and route it to a queue"
     );
 }

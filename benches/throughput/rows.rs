@@ -1,5 +1,4 @@
-//! The rows that Tenure writes for an event, counted; and the same rows written by hand, for those that Tenure is held
-//! against.
+//! Counts the rows that Tenure writes per event, so that the programs that it is compared with write the same number.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +16,7 @@ use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use crate::environment::{Database, Environment};
 use crate::support::servers::name_in;
 
-/// Rows that were inserted, updated or deleted, for each event; and how long their JSON is, in bytes.
+/// Rows inserted, updated or deleted per event, and the length of their JSON in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Written {
     pub events: f64,
@@ -29,10 +28,10 @@ pub struct Written {
 }
 
 impl Written {
-    /// What was written to a database since it was made, by so many events that are in its log now. For the sizes,
-    /// what was written at this moment or later counts.
+    /// The rows written to a database since its creation, for this number of events. The lengths are those of rows
+    /// written since the given moment.
     ///
-    /// PostgreSQL counts rows when their session ends, or after a while, so this waits until all the events are counted.
+    /// PostgreSQL counts rows when their session ends, or after a while, so this waits until all events are counted.
     pub fn to(database: &Database<'_>, events: usize, since: DateTime<Utc>) -> Self {
         let rows = |table: &str| {
             database.number(&format!(
@@ -67,16 +66,16 @@ impl Written {
     }
 }
 
-/// What is to be written for each event, so that it comes to the same as what Tenure writes.
+/// The rows to write per event, so that their number equals that of Tenure.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     pub tenure: Written,
-    /// A client's document, of the length that those of Tenure have on average.
+    /// A client's document of the average length.
     pub document: String,
 }
 
 impl Pattern {
-    /// Has Tenure's engine take events, and counts what it writes.
+    /// Ingests events with Tenure's engine, and counts the rows.
     pub fn of_tenure(environment: &Environment, database: &Database<'_>, events: &[Event]) -> Self {
         let store = PostgresStore::connect(&database.url, &PostgresOptions::default()).expect("a store");
         let store: Arc<dyn Store> = Arc::new(store);
@@ -85,11 +84,11 @@ impl Pattern {
             let engine = Engine::start(store.clone(), Arc::new(SystemClock), &Policy::default())
                 .await
                 .expect("an engine");
-            // As behind a queue with a backlog: no timer fires before its end.
+            // As with a backlog in the queue: no timer fires before its end.
             engine.set_lanes(&[topology::lane(0)]).await.expect("a lane");
             for batch in events.chunks(batch) {
                 let incoming = batch.iter().cloned().map(Incoming::Event).collect();
-                engine.ingest(incoming).await.expect("taken");
+                engine.ingest(incoming).await.expect("ingested");
             }
             store.close().await;
         });
@@ -107,18 +106,18 @@ impl Pattern {
         Self { tenure, document }
     }
 
-    /// Lines of the journal for the event of this number.
+    /// The number of journal lines to write for an event.
     pub fn journal_lines(&self, number: usize) -> usize {
         share(self.tenure.journal, number)
     }
 
-    /// The deadlines that are set for it.
+    /// The deadlines to write for an event.
     pub fn deadlines(&self, number: usize) -> &'static [Sweep] {
         &Sweep::ALL[..share(self.tenure.deadlines, number).min(Sweep::ALL.len())]
     }
 }
 
-/// Whole numbers, one for each event, of which the mean is this.
+/// The number for an event: whole numbers whose mean is `mean`.
 fn share(mean: f64, number: usize) -> usize {
     let upto = |events: usize| (events as f64 * mean).floor();
     #[expect(
@@ -130,7 +129,7 @@ fn share(mean: f64, number: usize) -> usize {
     share
 }
 
-/// An event as a consumer without rules reads it.
+/// An event as decoded by a consumer without rules.
 #[derive(Deserialize)]
 pub struct Envelope<'a> {
     pub id: &'a str,
@@ -156,7 +155,7 @@ impl<'a> Envelope<'a> {
         self.subject.split_once('/').expect("a subject").1
     }
 
-    /// What the journal says brought a change about.
+    /// The cause to write to the journal.
     pub fn cause(&self) -> String {
         serde_json::json!({ "source": self.source, "id": self.id, "type": self.kind }).to_string()
     }

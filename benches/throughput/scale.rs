@@ -1,42 +1,42 @@
-//! How much is measured.
+//! The scales of a run: full, quick and smoke.
 
 /// The numbers of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
     pub name: &'static str,
-    /// How often what is compared is measured, in turn.
+    /// Number of rounds of the compared sections.
     pub rounds: usize,
-    /// Clients that are there, in all phases of their lives, before anything is measured.
+    /// Clients before the first measurement, in all phases.
     pub clients: usize,
-    /// Events that are drained: about three for each client.
+    /// Events to ingest: about three per client.
     pub events: usize,
-    /// Messages for the consumer that takes one after the other, which is slow.
+    /// Messages for the sequential consumer, which is slow.
     pub in_order: usize,
-    /// Messages for the one that takes thirty at once.
+    /// Messages for the consumer with thirty concurrent transactions.
     pub at_once: usize,
-    /// Events at a steady pace, whose way to the listener is timed, and how many of them a second.
+    /// Events at a steady rate, whose latency is measured, and their rate per second.
     pub paced: usize,
     pub paced_per_second: u32,
-    /// Clients with a long history, its length, and how many events come late for each of them.
+    /// Clients with a long history, its length, and the number of late events per client.
     pub late_clients: usize,
     pub late_history: usize,
     pub late_events: usize,
-    /// Accesses that expire at once.
+    /// Accesses that expire in one sweep.
     pub expiries: usize,
-    /// Events that may come while they do, and how many of them a second.
+    /// Maximum number of events during that sweep, and their rate per second.
     pub live: usize,
     pub live_per_second: u32,
-    /// Deadlines in the table of a sweep that finds nothing due.
+    /// Number of deadlines for a sweep that finds nothing due.
     pub idle: [u64; 3],
-    /// Messages that wait while memory is looked at.
+    /// Messages in the queue when memory is measured.
     pub backlog: usize,
-    /// How many clients there are, growing; and how many of them when that is asked for by its own name.
+    /// Numbers of clients of the section `growth`, and of the section `growth-most`.
     pub growing_clients: [usize; 3],
     pub most_clients: usize,
-    /// How many events the history of each client has, growing, and how many such clients there are.
+    /// Numbers of events per client, and the number of clients.
     pub growing_history: [usize; 4],
     pub history_clients: usize,
-    /// Batches that are taken at each size, the events of each, and how many events come late.
+    /// Measured batches at each size, the events of each, and the number of late events.
     pub growth_batches: usize,
     pub growth_batch: usize,
     pub growth_late: usize,
@@ -68,7 +68,7 @@ pub const FULL: Scale = Scale {
     growth_late: 20,
 };
 
-/// A first impression: the caches are warmer, the tables smaller, and chance has more to say.
+/// For a first impression: caches are warmer, tables smaller, and results vary more.
 pub const QUICK: Scale = Scale {
     name: "quick",
     rounds: 2,
@@ -95,7 +95,7 @@ pub const QUICK: Scale = Scale {
     growth_late: 5,
 };
 
-/// Only to see that it works.
+/// Only checks that the benchmark works.
 pub const SMOKE: Scale = Scale {
     name: "smoke",
     rounds: 1,

@@ -1,15 +1,15 @@
-//! The real binary, watched from outside while it works off what waits.
+//! Polls a metric of a worker while it processes a backlog.
 
 use std::time::{Duration, Instant};
 
 use crate::support::tenure::Running;
 
-/// How often it is asked.
-const LOOK: Duration = Duration::from_millis(50);
-/// Without progress for so long, something is wrong.
+/// How often the metric is read.
+const POLL: Duration = Duration::from_millis(50);
+/// The longest time without progress.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A count that was seen to grow: when the first of it was there, and when all was.
+/// The first and the last reading of a count, with their times.
 #[derive(Clone, Copy, Debug)]
 pub struct Watched {
     first: (Instant, f64),
@@ -17,29 +17,29 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// So many a second between the first that was seen and the last; none when they were seen at once.
+    /// The rate per second from the first to the last reading; none if they are the same.
     pub fn rate(&self) -> Option<f64> {
         let took = self.last.0 - self.first.0;
         (!took.is_zero()).then(|| (self.last.1 - self.first.1) / took.as_secs_f64())
     }
 
-    /// The same, had the last been there only at this later moment.
+    /// The rate per second if the last reading had been at this later moment.
     pub fn rate_until(&self, end: Instant) -> f64 {
         (self.last.1 - self.first.1) / (end - self.first.0).as_secs_f64()
     }
 
-    /// When the first was seen.
+    /// The time of the first reading.
     pub fn first(&self) -> Instant {
         self.first.0
     }
 
-    /// When all were.
+    /// The time of the last reading.
     pub fn end(&self) -> Instant {
         self.last.0
     }
 }
 
-/// Watches one of its metrics until it has come to `all`.
+/// Reads a metric until it reaches `all`.
 pub fn watch(running: &Running, metric: &str, all: usize) -> Watched {
     let all = all as f64;
     let mut first = None;
@@ -61,10 +61,10 @@ pub fn watch(running: &Running, metric: &str, all: usize) -> Watched {
         }
         assert!(
             progress.0.elapsed() < PATIENCE,
-            "{metric} stays at {} and should come to {all}\n{}",
+            "{metric} stays at {} and should reach {all}\n{}",
             progress.1,
             running.log()
         );
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL);
     }
 }

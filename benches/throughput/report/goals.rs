@@ -1,13 +1,12 @@
-//! What the figures should come to. They are ratios wherever there is something to compare with: a machine that is
-//! twice as fast should not make a goal.
+//! The targets of the figures. They are ratios where possible, so that a faster machine alone does not meet them.
 
 use crate::figures::Figures;
 
-/// What a figure, or the ratio of two, should come to.
+/// The target of a figure, or of the ratio of two figures.
 pub struct Goal {
     pub what: &'static str,
     of: &'static str,
-    /// What it is divided by; nothing for a figure that stands alone.
+    /// The divisor; none for a figure without a ratio.
     to: Option<&'static str>,
     bound: Bound,
 }
@@ -17,11 +16,11 @@ enum Bound {
     Below(f64),
 }
 
-/// How a goal was met.
+/// A measured value and its target.
 pub struct Reached {
     pub what: &'static str,
     pub value: f64,
-    /// In words.
+    /// The target as text.
     pub target: String,
     pub met: bool,
 }
@@ -47,50 +46,50 @@ const fn below(what: &'static str, of: &'static str, bound: f64) -> Goal {
 pub const GOALS: [Goal; 18] = [
     ratio("Tenure : publishing with confirms", "tenure", "publish", 1.0),
     ratio(
-        "Tenure : a transaction a message, in order",
+        "Tenure : one transaction per message, sequential",
         "tenure",
         "in_order",
         40.0,
     ),
     ratio(
-        "Tenure : a transaction a message, 30 at once",
+        "Tenure : one transaction per message, 30 concurrent",
         "tenure",
         "at_once",
         10.0,
     ),
     ratio(
-        "Tenure : batches by hand without rules",
+        "Tenure : simple batches without rules",
         "tenure",
         "bare_batch",
         1.0,
     ),
     ratio("Tenure, relay on : relay off", "relay", "tenure", 0.6),
     ratio(
-        "Tenure on entries into accounts : a bare consumer",
+        "Tenure, touches only : acknowledge-only consumer",
         "accessed",
         "drain",
         0.7,
     ),
     ratio(
-        "Tenure, relay on until all is published : relay off",
+        "Tenure, relay on, until all is published : relay off",
         "relay_published",
         "tenure",
         0.6,
     ),
     ratio("Tenure embedded : Tenure with servers", "embedded", "tenure", 1.0),
     ratio(
-        "expiries, relay off : a transaction a message, in order",
+        "expiries, relay off : one transaction per message, sequential",
         "expiries",
         "in_order",
         30.0,
     ),
     ratio(
-        "expiries, relay on : a transaction a message, in order",
-        "expiries_told",
+        "expiries, relay on : one transaction per message, sequential",
+        "expiries_published",
         "in_order",
         30.0,
     ),
-    below("event to change while a sweep runs, p99 (ms)", "sweep_p99", 250.0),
+    below("event to change during a sweep, p99 (ms)", "sweep_p99", 250.0),
     below("a sweep that finds nothing, fewest deadlines (ms)", "idle_1", 5.0),
     below(
         "a sweep that finds nothing, ten times as many (ms)",
@@ -104,16 +103,12 @@ pub const GOALS: [Goal; 18] = [
     ),
     below("event to change, p50 (ms)", "latency_p50", 10.0),
     below("event to change, p99 (ms)", "latency_p99", 50.0),
-    below(
-        "an event into the middle of a long history, median (ms)",
-        "late_median",
-        20.0,
-    ),
-    below("most memory with a long backlog (MB)", "memory_peak", 100.0),
+    below("late event in a long history, median (ms)", "late_median", 20.0),
+    below("peak memory with a long backlog (MB)", "memory_peak", 100.0),
 ];
 
 impl Goal {
-    /// None: not all of it was measured.
+    /// None if a figure was not measured.
     pub fn reached(&self, figures: &Figures) -> Option<Reached> {
         let value = figures.median(self.of)? / self.to.map_or(Some(1.0), |to| figures.median(to))?;
         let (target, met) = match self.bound {

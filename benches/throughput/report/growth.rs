@@ -1,4 +1,4 @@
-//! What an event costs as Tenure grows, in tables of its own.
+//! The tables of the sections `growth` and `growth-most`.
 
 use serde_json::{Map, Value, json};
 
@@ -28,13 +28,13 @@ pub fn write_tables(text: &mut String, growth: &[Growth]) {
         text,
         [
             "clients",
-            "events of each",
+            "events per client",
             "document",
-            "an event in order, median",
-            "least – most",
-            "WAL for it",
-            "a late event, median",
-            "least – most",
+            "event in order, median",
+            "min – max",
+            "WAL per event",
+            "late event, median",
+            "min – max",
         ],
         &costs,
     );
@@ -65,22 +65,22 @@ pub fn write_tables(text: &mut String, growth: &[Growth]) {
         text,
         [
             "clients",
-            "events of each",
-            "bytes on disk for each",
+            "events per client",
+            "bytes on disk per",
             TABLES[0],
             TABLES[1],
             TABLES[2],
             TABLES[3],
             TABLES[4],
-            "all",
-            "of that indexes",
+            "total",
+            "indexes",
         ],
         &disk,
     );
 }
 
 pub fn json(growth: &[Growth]) -> Vec<Value> {
-    let spread = |spread: Spread| json!({ "median": spread.median, "least": spread.least, "most": spread.most, "times": spread.values });
+    let spread = |spread: Spread| json!({ "median": spread.median, "least": spread.least, "most": spread.most, "values": spread.values });
     growth
         .iter()
         .map(|growth| {
@@ -101,8 +101,8 @@ pub fn json(growth: &[Growth]) -> Vec<Value> {
                 "wal_bytes": growth.wal_bytes,
                 "late_ms": spread(growth.late),
                 "disk": disk,
-                "bytes_for_each_client": growth.bytes() / growth.clients as f64,
-                "bytes_for_each_event": growth.bytes() / growth.events() as f64,
+                "bytes_per_client": growth.bytes() / growth.clients as f64,
+                "bytes_per_event": growth.bytes() / growth.events() as f64,
             })
         })
         .collect()

@@ -1,4 +1,4 @@
-//! The figures for programs: every value of every round.
+//! The figures as JSON, with every value of every round.
 
 use serde_json::{Map, Value, json};
 
@@ -53,7 +53,7 @@ pub fn of(figures: &Figures, notes: &[String], bench: &Bench<'_>) -> String {
         "scale": bench.scale.name,
         "figures": measured,
         "goals": goals,
-        "rows_for_each_event": rows,
+        "rows_per_event": rows,
         "growth": growth::json(&bench.growth),
         "notes": notes,
     });

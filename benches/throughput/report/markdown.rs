@@ -1,4 +1,4 @@
-//! The figures as Markdown, which can be read as it is too.
+//! The figures as Markdown tables.
 
 use std::fmt::Write as _;
 
@@ -23,11 +23,7 @@ pub fn table(figures: &Figures, growth: &[Growth], notes: &[String]) -> String {
             ])
         })
         .collect();
-    write_table(
-        &mut text,
-        ["measured", "median", "least – most", "times"],
-        &measured,
-    );
+    write_table(&mut text, ["figure", "median", "min – max", "values"], &measured);
     let goals: Vec<[String; 4]> = GOALS
         .iter()
         .filter_map(|goal| {
@@ -43,7 +39,7 @@ pub fn table(figures: &Figures, growth: &[Growth], notes: &[String]) -> String {
         .collect();
     write_table(
         &mut text,
-        ["ratio of medians, or bound", "is", "target", ""],
+        ["ratio of medians, or figure", "measured", "target", ""],
         &goals,
     );
     growth::write_tables(&mut text, growth);
@@ -54,7 +50,7 @@ pub fn table(figures: &Figures, growth: &[Growth], notes: &[String]) -> String {
     text
 }
 
-/// Writes a table and an empty line; nothing where there are no rows.
+/// Writes a table and an empty line, or nothing without rows.
 pub fn write_table<const N: usize>(text: &mut String, head: [&str; N], rows: &[[String; N]]) {
     if rows.is_empty() {
         return;
@@ -79,7 +75,7 @@ pub fn write_table<const N: usize>(text: &mut String, head: [&str; N], rows: &[[
     text.push('\n');
 }
 
-/// Three digits that count, and thousands apart.
+/// Formats a number with at most three significant digits below 100, and separators between thousands.
 pub fn grouped(value: f64) -> String {
     if value < 100.0 {
         let decimals = if value < 10.0 { 2 } else { 1 };

@@ -1,39 +1,39 @@
-//! What a reader has to know beside the figures.
+//! The conditions of the run, below the tables.
 
 use super::markdown::grouped;
 use crate::bench::Bench;
 use crate::publish::WINDOW;
 use crate::{environment, machine, messages};
 
-/// A line each; the first is the machine.
+/// One note per line; the first is the machine.
 pub fn of(bench: &Bench<'_>) -> Vec<String> {
     let (broker, scale) = (&bench.environment.defaults.broker, bench.scale);
     let whole = |number: usize| grouped(number as f64);
     let mut notes = machine::described(bench.environment);
     notes.push(format!(
-        "PostgreSQL with {}. RabbitMQ as it comes, one node; queues as Tenure declares them (quorum), messages \
-         persistent. All queues and tables on the same disk.",
+        "PostgreSQL with {}. RabbitMQ with its defaults, one node; queues as Tenure declares them (quorum), persistent \
+         messages. All queues and tables are on the same disk.",
         environment::POSTGRES.join(", ")
     ));
     notes.push(format!(
-        "{} scale: {} clients in all phases of their lives, {} events of {:.0} bytes on average. Tenure as it comes \
-         ({} lane, prefetch {}, batches of up to {}), asked for its metrics 20 times a second; its sweeps are off where \
-         they are not what is measured.",
+        "{} scale: {} clients in all phases, {} events of {:.0} bytes on average. Tenure with its defaults ({} lane, \
+         prefetch {}, batches of up to {}); its metrics are read 20 times per second; sweeps are off unless they are \
+         measured.",
         scale.name,
         whole(scale.clients),
         whole(scale.events),
-        messages::mean_bytes(&bench.lives),
+        messages::mean_bytes(&bench.lifecycle_events),
         broker.lanes,
         broker.prefetch,
         broker.batch_max,
     ));
     notes.push(format!(
-        "A rate counts from the first that was taken to the last, so no start is in it. Publishing: one channel, {} \
-         messages without a confirm at most. With the relay on, the changes go to a quorum queue that nobody reads.",
+        "A rate is measured from the first event to the last, without the start. Publishing uses one channel with at most {} \
+         unconfirmed messages. With the relay on, the changes go to a quorum queue without a consumer.",
         whole(WINDOW)
     ));
     notes.push(format!(
-        "Steady pace: {} events/s. Beside the sweep: {} events/s while {} accesses expire. Sweeps that find nothing: {} \
+        "Steady rate: {} events/s. During the sweep: {} events/s while {} accesses expire. Sweeps that find nothing: {} \
          deadlines. Long history: {} events. Long backlog: {} messages.",
         scale.paced_per_second,
         scale.live_per_second,
@@ -50,16 +50,16 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
     notes
 }
 
-/// How to read the tables of growth.
+/// The conditions of the sections `growth` and `growth-most`.
 fn growth(bench: &Bench<'_>) -> Option<String> {
     let scale = bench.scale;
     (!bench.growth.is_empty()).then(|| {
         format!(
-            "Growth: the engine alone, one batch after the other on one connection, no RabbitMQ. {} batches of {} events \
-             of clients chosen at random, none of them late, after one that is not counted; then {} events that come late, \
-             each alone. All clients but one are copies of that one, made by SQL, with names and events of their own. \
-             Disk is that of tables just loaded and vacuumed. WAL is of the first writes after a checkpoint: many a \
-             page is in it whole.",
+            "Growth: the engine alone, without RabbitMQ, one batch after the other on one connection. {} batches of {} events \
+             of clients chosen at random, none of them late, after one batch that is not measured; then {} late events, one \
+             by one. All clients but one are copies of that one, created by SQL, with their own names and event ids. Disk \
+             usage is that of freshly loaded and vacuumed tables. WAL is that of the first writes after a checkpoint, which \
+             contain many full pages.",
             scale.growth_batches,
             grouped(scale.growth_batch as f64),
             scale.growth_late,
@@ -67,7 +67,7 @@ fn growth(bench: &Bench<'_>) -> Option<String> {
     })
 }
 
-/// Whether those that are compared write the same.
+/// The rows per event of each section, to compare.
 fn rows(bench: &Bench<'_>) -> Vec<String> {
     if bench.written.is_empty() {
         return Vec::new();
@@ -78,7 +78,7 @@ fn rows(bench: &Bench<'_>) -> Vec<String> {
             rows.events, rows.clients, rows.journal, rows.deadlines, rows.document_bytes, rows.cause_bytes
         )
     });
-    ["Rows inserted, updated or deleted for each event, and mean bytes of their JSON:".to_owned()]
+    ["Rows inserted, updated or deleted per event, and the mean length of their JSON in bytes:".to_owned()]
         .into_iter()
         .chain(rows)
         .collect()

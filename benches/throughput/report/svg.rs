@@ -1,4 +1,4 @@
-//! The rates as bars, for the README: drawn by hand, since it is a dozen rectangles.
+//! The rates as an SVG bar chart for the README. It is a dozen rectangles, so it needs no library.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::lines::LINES;
 use super::markdown::grouped;
 use crate::figures::{Figures, Spread};
 
-/// What is drawn, in this order, and whether it is Tenure.
+/// The figures that are drawn, in this order, and whether each is Tenure.
 const BARS: [(&str, bool); 7] = [
     ("in_order", false),
     ("at_once", false),
@@ -18,14 +18,14 @@ const BARS: [(&str, bool); 7] = [
 ];
 
 const WIDTH: f64 = 760.0;
-/// Where bars begin, and how long the longest is.
+/// The left end of the bars, and the length of the longest.
 const LEFT: f64 = 280.0;
 const LONGEST: f64 = 360.0;
 const TOP: f64 = 64.0;
 const ROW: f64 = 34.0;
 const BAR: f64 = 20.0;
 
-/// A picture that can be read on light and on dark ground.
+/// A chart for light and dark backgrounds.
 pub fn bars(figures: &Figures, machine: &str) -> String {
     let bars: Vec<(&str, bool, Spread)> = BARS
         .iter()
@@ -38,7 +38,7 @@ pub fn bars(figures: &Figures, machine: &str) -> String {
     let height = TOP + ROW * bars.len() as f64 + 40.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
-         role=\"img\" aria-label=\"Events a second\">\n\
+         role=\"img\" aria-label=\"Events per second\">\n\
          <style>\n\
          text {{ font: 13px system-ui, sans-serif; fill: #1f2328 }}\n\
          .title {{ font-size: 16px; font-weight: 600 }}\n\
@@ -51,8 +51,8 @@ pub fn bars(figures: &Figures, machine: &str) -> String {
          .range {{ stroke: #f0f6fc }}\n\
          }}\n\
          </style>\n\
-         <text class=\"title\" x=\"16\" y=\"28\">Events a second, committed</text>\n\
-         <text class=\"small\" x=\"16\" y=\"46\">median of the rounds; the line goes from the slowest to the fastest</text>\n"
+         <text class=\"title\" x=\"16\" y=\"28\">Events per second, committed</text>\n\
+         <text class=\"small\" x=\"16\" y=\"46\">median of all rounds; the line spans the slowest and the fastest round</text>\n"
     );
     for (row, (what, ours, spread)) in bars.iter().enumerate() {
         let y = TOP + ROW * row as f64;

@@ -1,25 +1,25 @@
-//! Tenure on nothing but partners' entries into accounts, its hottest event: each renews an access, and tells nobody.
+//! Tenure with touches only. They are the most frequent events: each renews an access and publishes nothing.
 
 use crate::bench::Bench;
 use crate::watch::watch;
 use crate::{check, publish};
 
 pub fn measure(bench: &mut Bench<'_>) {
-    let entries = bench.entries.len();
+    let touches = bench.touches.len();
     let vhost = bench.environment.vhost("accessed");
-    publish::fill(bench.environment, &vhost, &bench.entries);
+    publish::fill(bench.environment, &vhost, &bench.touches);
     let database = bench.copy_of_population("accessed");
     let running = bench
         .environment
         .tenure(&vhost, &database, &[("TENURE_BROKER__RELAY", "false")])
         .start();
-    // Those that are refused do not count.
-    let watched = watch(&running, "tenure_events_total{outcome=\"applied\"}", entries);
+    // Refused events do not count.
+    let watched = watch(&running, "tenure_events_total{outcome=\"applied\"}", touches);
     if let Some(rate) = watched.rate() {
-        bench.note("accessed", rate);
+        bench.record("accessed", rate);
     }
     assert!(running.stop().success());
     check::nothing_waits(&vhost);
-    // They are kept apart from the log.
+    // Touches are not stored in the event log.
     check::all_in_log(&database, bench.logged_before, 0);
 }

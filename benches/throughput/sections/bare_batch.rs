@@ -1,5 +1,6 @@
-//! What a good engineer writes in an afternoon: batches of a thousand, one statement a table, one transaction, one
-//! acknowledgement. No rules, no order, no history, nothing that is read: only the rows that Tenure writes.
+//! A simple batch consumer: batches of a thousand with one transaction, one statement per table and one
+//! acknowledgement. It has no rules, no order and no history, and reads nothing; it only writes the same rows as
+//! Tenure.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,21 +17,21 @@ use crate::environment::{Database, Environment, Vhost};
 use crate::rows::{Envelope, Pattern};
 
 const BATCH: usize = 1_000;
-/// So that the next batch is there when one is written.
+/// Two batches: one is delivered while the other is written.
 const PREFETCH: u16 = 2_000;
 /// How long a batch waits for more messages.
 const WAIT: Duration = Duration::from_millis(5);
 
 pub fn measure(bench: &mut Bench<'_>) {
-    let messages = bench.lives.len();
-    let vhost = bench.vhost_full_of_lives("bare_batch");
+    let messages = bench.lifecycle_events.len();
+    let vhost = bench.vhost_with_backlog("bare_batch");
     let database = bench.copy_of_population("bare_batch");
     let took = consume(bench.environment, &vhost, &database, &bench.pattern, messages);
-    bench.note("bare_batch", messages as f64 / took.as_secs_f64());
+    bench.record("bare_batch", messages as f64 / took.as_secs_f64());
     bench.check_and_count("bare_batch", &vhost, &database, messages);
 }
 
-/// Takes so many messages; how long that took from the first on.
+/// Consumes this number of messages, and returns the time since the first.
 fn consume(
     environment: &Environment,
     vhost: &Vhost<'_>,
@@ -48,17 +49,17 @@ fn consume(
             .expect("a connection");
         let mut reader = Reader::of(&vhost.url, PREFETCH).await;
         let mut began = None;
-        let mut taken = 0;
-        while taken < messages {
+        let mut consumed = 0;
+        while consumed < messages {
             let first = reader.next().await;
             began.get_or_insert_with(Instant::now);
             let batch = gather(&mut reader, first).await;
             let mut transaction = pool.begin().await.expect("a transaction");
-            write(&mut transaction, pattern, taken, &batch)
+            write(&mut transaction, pattern, consumed, &batch)
                 .await
                 .expect("written");
             transaction.commit().await.expect("committed");
-            taken += batch.len();
+            consumed += batch.len();
             reader
                 .acknowledge_up_to(batch[batch.len() - 1].delivery_tag)
                 .await;
@@ -85,7 +86,7 @@ async fn gather(reader: &mut Reader, first: Delivery) -> Vec<Delivery> {
 async fn write(
     connection: &mut PgConnection,
     pattern: &Pattern,
-    taken: usize,
+    consumed: usize,
     batch: &[Delivery],
 ) -> Result<(), sqlx::Error> {
     let now = SystemClock.now();
@@ -95,8 +96,8 @@ async fn write(
         .collect();
     insert_events(connection, &events, now).await?;
     upsert_clients(connection, &events, &pattern.document).await?;
-    insert_journal(connection, &events, pattern, taken, now).await?;
-    upsert_deadlines(connection, &events, pattern, taken).await
+    insert_journal(connection, &events, pattern, consumed, now).await?;
+    upsert_deadlines(connection, &events, pattern, consumed).await
 }
 
 async fn insert_events(
@@ -155,10 +156,10 @@ async fn insert_journal(
     connection: &mut PgConnection,
     events: &[Envelope<'_>],
     pattern: &Pattern,
-    taken: usize,
+    consumed: usize,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let lines: Vec<&Envelope<'_>> = (taken..)
+    let lines: Vec<&Envelope<'_>> = (consumed..)
         .zip(events)
         .flat_map(|(number, event)| std::iter::repeat_n(event, pattern.journal_lines(number)))
         .collect();
@@ -182,9 +183,9 @@ async fn upsert_deadlines(
     connection: &mut PgConnection,
     events: &[Envelope<'_>],
     pattern: &Pattern,
-    taken: usize,
+    consumed: usize,
 ) -> Result<(), sqlx::Error> {
-    let deadlines: BTreeMap<(&str, &str, &str), DateTime<Utc>> = (taken..)
+    let deadlines: BTreeMap<(&str, &str, &str), DateTime<Utc>> = (consumed..)
         .zip(events)
         .flat_map(|(number, event)| {
             let sweeps = pattern.deadlines(number).iter();

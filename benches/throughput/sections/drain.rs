@@ -1,4 +1,4 @@
-//! A consumer that only acknowledges: how fast a queue can be read at all.
+//! A consumer that only acknowledges: the upper limit for reading a queue.
 
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,16 @@ use crate::bench::Bench;
 use crate::environment::{Environment, Vhost};
 use crate::{check, publish};
 
-/// How long acknowledgements may take to arrive; what is missing then is found by the check of the section.
+/// How long acknowledgements may take to arrive. After that the check of the section fails.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// With the messages that Tenure is measured on in turn with this.
+/// Consumes the same messages as the section `accessed`, with which this one is compared.
 pub fn measure(bench: &mut Bench<'_>) {
-    let messages = bench.entries.len();
+    let messages = bench.touches.len();
     let vhost = bench.environment.vhost("drain");
-    publish::fill(bench.environment, &vhost, &bench.entries);
+    publish::fill(bench.environment, &vhost, &bench.touches);
     let took = drain(bench.environment, &vhost, messages);
-    bench.note("drain", messages as f64 / took.as_secs_f64());
+    bench.record("drain", messages as f64 / took.as_secs_f64());
     check::nothing_waits(&vhost);
 }
 
@@ -59,7 +59,7 @@ impl Reader {
         self.consumer.next().await.expect("a delivery").expect("no error")
     }
 
-    /// Acknowledges this one and all before it.
+    /// Acknowledges this delivery and all before it.
     pub async fn acknowledge_up_to(&self, delivery_tag: u64) {
         let options = BasicAckOptions { multiple: true };
         self.channel
@@ -68,8 +68,8 @@ impl Reader {
             .expect("acknowledged");
     }
 
-    /// Once all acknowledgements have arrived: RabbitMQ 3.10 keeps some of many back, and lets go of those when the
-    /// channel closes.
+    /// Closes the connection once all acknowledgements have arrived. RabbitMQ 3.10 requeues messages when a channel
+    /// closes before it has processed their acknowledgements.
     pub async fn close(self, vhost: &Vhost<'_>) {
         let limit = Instant::now() + PATIENCE;
         while vhost.depth(&topology::lane(0)) != Some(0) && Instant::now() < limit {
@@ -79,7 +79,8 @@ impl Reader {
     }
 }
 
-/// Reads so many messages, and acknowledges a batch at a time, as Tenure does; how long that took from the first on.
+/// Consumes this number of messages, acknowledges a batch at a time as Tenure does, and returns the time since the
+/// first.
 fn drain(environment: &Environment, vhost: &Vhost<'_>, messages: usize) -> Duration {
     let broker = &environment.defaults.broker;
     environment.runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! The same events without servers: `tenure ingest` reads them from a file into SQLite.
+//! Tenure without servers: `tenure ingest` reads the same events from a file into SQLite.
 
 use std::fs;
 use std::path::Path;
@@ -15,15 +15,15 @@ use crate::{check, preload};
 
 pub fn measure(bench: &mut Bench<'_>) {
     let folder = bench.environment.folder();
-    let (population, file) = (folder.join("town.db"), folder.join("lives.ndjson"));
+    let (population, file) = (folder.join("population.db"), folder.join("events.ndjson"));
     if !population.exists() {
         let store = Arc::new(SqliteStore::open(&population));
         bench
             .environment
             .runtime
-            .block_on(preload::into(store, &bench.settling));
+            .block_on(preload::into(store, &bench.setup));
         let lines: Vec<&[u8]> = bench
-            .lives
+            .lifecycle_events
             .iter()
             .map(|message| message.body.as_slice())
             .collect();
@@ -31,7 +31,7 @@ pub fn measure(bench: &mut Bench<'_>) {
     }
     let database = folder.join("embedded.db");
     fs::copy(&population, &database).expect("a copy");
-    // As the copies of the other database: what brought it there is on the disk before it is measured.
+    // Write the copy to disk before the measurement, as with the copies on PostgreSQL.
     let copied = fs::File::options().write(true).open(&database);
     copied.and_then(|file| file.sync_all()).expect("a disk");
     let tenure = Tenure::new(
@@ -40,12 +40,18 @@ pub fn measure(bench: &mut Bench<'_>) {
     );
     let file = file.to_str().expect("a plain path");
     let began = Instant::now();
-    let told = tenure.json(&["ingest", file]);
+    let tally = tenure.json(&["ingest", file]);
     let took = began.elapsed();
-    assert_eq!(told[0]["applied"], bench.lives.len(), "{told:?}");
+    assert_eq!(tally[0]["applied"], bench.lifecycle_events.len(), "{tally:?}");
     let corrections = bench.environment.runtime.block_on(corrections(&database));
-    check::in_order(usize::try_from(corrections).expect("a count"), bench.lives.len());
-    bench.note("embedded", bench.lives.len() as f64 / took.as_secs_f64());
+    check::in_order(
+        usize::try_from(corrections).expect("a count"),
+        bench.lifecycle_events.len(),
+    );
+    bench.record(
+        "embedded",
+        bench.lifecycle_events.len() as f64 / took.as_secs_f64(),
+    );
     fs::remove_file(&database).expect("ours");
 }
 
@@ -56,7 +62,7 @@ async fn corrections(database: &Path) -> i64 {
         .fetch_one(&mut connection)
         .await
         .expect("a count");
-    // Until then there are files beside the one that goes.
+    // Closing removes the files next to the database.
     connection.close().await.expect("a file of ours");
     corrections
 }

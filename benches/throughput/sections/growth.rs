@@ -1,9 +1,9 @@
-//! What an event costs as clients become more, and as their histories become longer. Through the engine, without
-//! RabbitMQ: what grows is in the store.
+//! The cost of an event as the number of clients and the length of histories grow. It uses the engine without RabbitMQ,
+//! because only the store grows.
 //!
-//! One client is real: the engine took its events. All others are copies of it, made by SQL, whole: each has a name and
-//! event ids of its own, in the log, in the journal and in its document. Where they are few enough, Tenure's own
-//! verification looks at each of them in the end.
+//! The engine creates one client from its events. SQL creates all others as complete copies, with their own names and
+//! event ids in the log, in the journal and in the document. If there are few enough, Tenure verifies each of them at
+//! the end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,18 +22,18 @@ use crate::bench::{Bench, store};
 use crate::environment::Database;
 use crate::figures::Spread;
 use crate::growth::{Disk, Growth, TABLES};
-use crate::population::{Population, Stretch};
+use crate::population::{Period, Population};
 use crate::preload;
 
-/// The shortest history: a client comes to be linked by five events, and its partner enters its account once, which is
-/// kept as a touch. Where clients become more, this is all that each has: the log grows with them fast enough.
+/// The shortest history: five events link a client. One touch is stored in addition. Where the number of clients grows,
+/// each client has only these.
 const LINKED: usize = 5;
-/// Clients of one partner, as everywhere in the benchmark.
+/// Clients per partner, as in the rest of the benchmark.
 const CLIENTS_OF_A_PARTNER: usize = 100;
-/// More clients than this are not verified one by one.
+/// Maximum number of clients that are verified.
 const VERIFIED: usize = 10_000;
 
-/// Clients become more, and then histories longer.
+/// Measures growing numbers of clients, and then growing histories.
 pub fn measure(bench: &mut Bench<'_>) {
     for clients in bench.scale.growing_clients {
         grow(bench, clients, LINKED);
@@ -43,7 +43,7 @@ pub fn measure(bench: &mut Bench<'_>) {
     }
 }
 
-/// As many clients as it takes to fill a disk.
+/// Measures as many clients as fill a disk.
 pub fn measure_most(bench: &mut Bench<'_>) {
     grow(bench, bench.scale.most_clients, LINKED);
 }
@@ -60,18 +60,18 @@ fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
     assert_eq!(database.count("clients"), clients, "clients");
     assert_eq!(database.count("events"), clients * history, "events in the log");
     assert_eq!(database.count("touches"), clients, "touches");
-    environment.tell(&format!(
+    environment.progress(&format!(
         "    {clients} clients with {history} events each, loaded in {:.1} s",
         began.elapsed().as_secs_f64()
     ));
     let disk = TABLES.map(|table| Disk::of(&database, table));
     let document_bytes = database.number("select octet_length(doc::text) from clients limit 1");
 
-    // One batch more than counts: the first finds no connection and no plan of a statement.
+    // The first batch is not measured: it opens the connection and plans the statements.
     let events = (scale.growth_batches + 1) * scale.growth_batch;
     let (mut population, order) = life.chosen(events, clients);
-    let in_order = population.live_in_turn(&order, bench.present);
-    let late = population.users_out_of_order(scale.growth_late, life.late);
+    let in_order = population.next_events(&order, bench.present);
+    let late = population.late_users(scale.growth_late, life.late);
     let measured = environment.runtime.block_on(ingest(
         &database,
         &in_order,
@@ -94,7 +94,7 @@ fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
         wal_bytes: measured.wal_bytes,
         late: spread(&measured.late),
     };
-    environment.tell(&format!(
+    environment.progress(&format!(
         "    {:.1} µs for an event in order, {:.2} ms for a late one, {:.0} bytes on disk for a client",
         growth.in_order.median,
         growth.late.median,
@@ -103,33 +103,29 @@ fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
     bench.growth.push(growth);
 }
 
-/// The client of which all others are copies.
+/// The client that all others are copies of.
 struct Life {
     population: Population,
     events: Vec<Event>,
-    /// When something happened to it that is told of only now.
-    late: Stretch,
+    /// The period of its late events.
+    late: Period,
 }
 
 impl Life {
-    /// So many events in the log and one touch, long before what is measured.
+    /// A client with this number of events in the log and one touch, long before the measured events.
     fn of(history: usize, present: DateTime<Utc>) -> Self {
-        let stretch = |from, until| Stretch {
+        let period = |from, until| Period {
             from: present - TimeDelta::days(from),
             until: present - TimeDelta::days(until),
         };
-        let lives = history - LINKED;
+        let more = history - LINKED;
         let mut population = Population::new(9, "growth", 1);
-        let mut events = population.become_active(present - TimeDelta::days(40));
+        let mut events = population.activate(present - TimeDelta::days(40));
         assert_eq!(events.len(), LINKED, "it is linked");
-        events.extend(population.enter_accounts(1, stretch(38, 37)));
-        events.extend(population.lead_steady_lives(lives, stretch(37, 1)));
-        // Into the middle; where all came at once, behind that.
-        let late = if lives == 0 {
-            stretch(39, 38)
-        } else {
-            stretch(20, 19)
-        };
+        events.extend(population.touches(1, period(38, 37)));
+        events.extend(population.steady_events(more, period(37, 1)));
+        // In the middle of the history, or after it if all events have one time.
+        let late = if more == 0 { period(39, 38) } else { period(20, 19) };
         Self {
             population,
             events,
@@ -137,8 +133,7 @@ impl Life {
         }
     }
 
-    /// Clients chosen at random, once for each event, among so many copies: the town of those that were chosen, and
-    /// their order.
+    /// Chooses a random client for each event. Returns the chosen clients, and their order.
     fn chosen(&self, events: usize, clients: usize) -> (Population, Vec<usize>) {
         let mut rng = StdRng::seed_from_u64(10);
         let mut places = HashMap::new();
@@ -156,13 +151,13 @@ impl Life {
     }
 }
 
-/// The key of a copy; SQL below makes the same.
+/// The key of a copy, as the SQL below creates it.
 fn key(number: usize) -> ClientKey {
     let partner = format!("growth-{:06}", number / CLIENTS_OF_A_PARTNER);
     ClientKey::new(&partner, &format!("client-{number:08}")).expect("plain ids")
 }
 
-/// So many copies of the only client there is, with all that is kept of it.
+/// Creates complete copies of the only client.
 fn add_copies(database: &Database<'_>, copies: usize) {
     let copy = format!(
         "(select n, 'growth-' || lpad((n / {CLIENTS_OF_A_PARTNER})::text, 6, '0') as partner,
@@ -170,10 +165,10 @@ fn add_copies(database: &Database<'_>, copies: usize) {
           from generate_series(1, {copies}) n) copy"
     );
     database.sql(
-        "-- As random as any id, so that the index on it grows as it does in life.
+        "-- Random, like real ids, so that the index grows in the same way.
          create function id_of_copy(id text, n integer) returns text
          language sql immutable as 'select md5(id || n)::uuid::text';
-         -- A touch that was the last that a client saw has no id there.
+         -- If the last event of a client is a touch, its document has no id.
          create table one_client as
          select *, coalesce(doc -> 'client' -> 'seen' ->> 'id', '(no id)') as seen from clients;
          create table one_log as select * from events;
@@ -223,13 +218,13 @@ fn add_copies(database: &Database<'_>, copies: usize) {
     database.sql("checkpoint");
 }
 
-/// Times.
+/// The measured times.
 #[derive(Default)]
 struct Measured {
-    /// Microseconds for each event, of each batch.
+    /// Microseconds per event, one value per batch.
     in_order: Vec<f64>,
     wal_bytes: f64,
-    /// Milliseconds.
+    /// Milliseconds per late event.
     late: Vec<f64>,
 }
 
@@ -244,14 +239,14 @@ async fn ingest(
     let engine = Engine::join(store.clone(), Arc::new(SystemClock), &Policy::default())
         .await
         .expect("an engine");
-    // As behind a queue with a backlog: no timer fires before its end.
+    // As with a backlog in the queue: no timer fires before its end.
     engine.set_lanes(&[topology::lane(0)]).await.expect("a lane");
     let mut measured = Measured::default();
     let (unmeasured, in_order) = in_order.split_at(batch);
-    take_batch(&engine, unmeasured).await;
+    ingest_batch(&engine, unmeasured).await;
     let wal_before = database.sql("select pg_current_wal_insert_lsn()");
     for batch in in_order.chunks(batch) {
-        let millis = take_batch(&engine, batch).await;
+        let millis = ingest_batch(&engine, batch).await;
         measured.in_order.push(millis * 1_000.0 / batch.len() as f64);
     }
     let wal_bytes = database.number(&format!(
@@ -261,11 +256,14 @@ async fn ingest(
     assert_eq!(
         database.count("journal where correction"),
         0,
-        "corrections: nothing came late so far"
+        "corrections: no event was late so far"
     );
     for event in late {
         let began = Instant::now();
-        let outcomes = engine.ingest(vec![Incoming::Event(event)]).await.expect("taken");
+        let outcomes = engine
+            .ingest(vec![Incoming::Event(event)])
+            .await
+            .expect("ingested");
         measured.late.push(in_millis(began.elapsed()));
         assert!(
             matches!(outcomes[..], [Outcome::Applied | Outcome::Refused(_)]),
@@ -274,18 +272,18 @@ async fn ingest(
     }
     if is_verified {
         let report = engine.verify(|_| ()).await.expect("verified");
-        // What is kept of the copies is what their logs say.
+        // The copies are complete: they agree with their logs.
         assert!(report.drifts.is_empty(), "{:?}", report.drifts);
     }
     store.close().await;
     measured
 }
 
-/// Has the engine take a batch; how long that took, in milliseconds.
-async fn take_batch(engine: &Engine, batch: &[Event]) -> f64 {
+/// Ingests a batch, and returns how long that took in milliseconds.
+async fn ingest_batch(engine: &Engine, batch: &[Event]) -> f64 {
     let batch: Vec<Incoming> = batch.iter().cloned().map(Incoming::Event).collect();
     let began = Instant::now();
-    let outcomes = engine.ingest(batch).await.expect("taken");
+    let outcomes = engine.ingest(batch).await.expect("ingested");
     let millis = in_millis(began.elapsed());
     assert!(
         outcomes.iter().all(|outcome| *outcome == Outcome::Applied),

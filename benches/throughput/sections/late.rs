@@ -1,5 +1,5 @@
-//! Events that come late: each belongs into the middle of a history of a thousand events, which is then folded anew, and
-//! what that makes different is written.
+//! Late events: each falls into the middle of a history of a thousand events, which is then replayed, and the
+//! differences are written.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,24 +12,24 @@ use tenure::engine::{Engine, Incoming, Outcome};
 use super::latency::in_millis;
 use crate::bench::{Bench, store};
 use crate::figures::Spread;
-use crate::population::{Population, Stretch};
+use crate::population::{Period, Population};
 use crate::preload;
 
 pub fn measure(bench: &mut Bench<'_>) {
     let (environment, scale) = (bench.environment, bench.scale);
     let mut population = Population::new(7, "late", scale.late_clients);
-    let middle = Stretch {
+    let middle = Period {
         from: bench.present.from - TimeDelta::days(20),
         until: bench.present.from - TimeDelta::days(19),
     };
-    let mut history = population.settle(Stretch {
+    let mut history = population.set_up(Period {
         from: bench.present.from - TimeDelta::days(40),
         until: bench.present.from - TimeDelta::days(39),
     });
     let rest = (scale.late_history * scale.late_clients).saturating_sub(history.len());
-    history.extend(population.lead_lives(
+    history.extend(population.random_events(
         rest,
-        Stretch {
+        Period {
             from: bench.present.from - TimeDelta::days(39),
             until: bench.present.from - TimeDelta::days(1),
         },
@@ -38,7 +38,7 @@ pub fn measure(bench: &mut Bench<'_>) {
     environment
         .runtime
         .block_on(preload::into(store(&database), &history));
-    let late = population.users_out_of_order(scale.late_clients * scale.late_events, middle);
+    let late = population.late_users(scale.late_clients * scale.late_events, middle);
     let times: Vec<f64> = environment.runtime.block_on(async {
         let store = store(&database);
         let engine = Engine::join(store.clone(), Arc::new(SystemClock), &Policy::default())
@@ -47,7 +47,10 @@ pub fn measure(bench: &mut Bench<'_>) {
         let mut times = Vec::new();
         for event in late {
             let began = Instant::now();
-            let outcomes = engine.ingest(vec![Incoming::Event(event)]).await.expect("taken");
+            let outcomes = engine
+                .ingest(vec![Incoming::Event(event)])
+                .await
+                .expect("ingested");
             times.push(in_millis(began.elapsed()));
             assert!(
                 matches!(outcomes[..], [Outcome::Applied | Outcome::Refused(_)]),
@@ -64,7 +67,7 @@ pub fn measure(bench: &mut Bench<'_>) {
     );
     assert!(database.count("journal where correction") > 0, "corrections");
     if let Some(spread) = Spread::of(&times) {
-        bench.note("late_median", spread.median);
-        bench.note("late_most", spread.most);
+        bench.record("late_median", spread.median);
+        bench.record("late_most", spread.most);
     }
 }

@@ -1,4 +1,4 @@
-//! From publishing an event to hearing the change, while events come at a steady pace that leaves room.
+//! The latency from publishing an event to receiving its change, at a steady rate below the capacity.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bench::Bench;
 use crate::figures::percentile;
-use crate::pace::Heard;
+use crate::pace::Received;
 use crate::{check, messages, pace};
 
 pub fn measure(bench: &mut Bench<'_>) {
@@ -22,22 +22,25 @@ pub fn measure(bench: &mut Bench<'_>) {
     let running = tenure.run();
     let stop = CancellationToken::new();
     let paced = pace::run(&vhost.url, messages, "user.added", scale.paced_per_second, stop);
-    let heard = environment.runtime.block_on(paced);
-    assert_eq!(heard.len(), scale.paced, "each of them is heard of");
+    let received = environment.runtime.block_on(paced);
+    assert_eq!(received.len(), scale.paced, "every change was received");
     assert!(running.stop().success());
     check::all_in_log(&database, bench.logged_before, scale.paced);
     check::nothing_waits(&vhost);
     let keys = ["latency_p50", "latency_p99", "latency_p999"];
     for (key, percent) in keys.into_iter().zip([50.0, 99.0, 99.9]) {
-        if let Some(millis) = percentile(&millis(&heard), percent) {
-            bench.note(key, millis);
+        if let Some(millis) = percentile(&millis(&received), percent) {
+            bench.record(key, millis);
         }
     }
 }
 
 /// The latencies in milliseconds, sorted.
-pub fn millis(heard: &[Heard]) -> Vec<f64> {
-    let mut millis: Vec<f64> = heard.iter().map(|heard| in_millis(heard.after)).collect();
+pub fn millis(received: &[Received]) -> Vec<f64> {
+    let mut millis: Vec<f64> = received
+        .iter()
+        .map(|received| in_millis(received.after))
+        .collect();
     millis.sort_by(f64::total_cmp);
     millis
 }

@@ -1,4 +1,4 @@
-//! What the worker needs while it works off a long backlog, and how soon after its start it has committed something.
+//! The peak memory of a worker with a long backlog, and the time from its start to its first commit.
 
 use std::fs;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use crate::bench::Bench;
 use crate::watch::watch;
 use crate::{check, messages, publish};
 
-/// Messages that are written at a time, so that the benchmark itself does not hold all of them.
+/// Messages generated at a time, which bounds the memory of the benchmark itself.
 const CHUNK: usize = 10_000;
 
 pub fn measure(bench: &mut Bench<'_>) {
@@ -18,7 +18,7 @@ pub fn measure(bench: &mut Bench<'_>) {
     let chunks = backlog.div_ceil(CHUNK);
     let parts = (0..chunks).flat_map(|chunk| {
         let events = CHUNK.min(backlog - chunk * CHUNK);
-        messages::of(&population.lead_lives(events, bench.present.part(chunk, chunks)))
+        messages::of(&population.random_events(events, bench.present.part(chunk, chunks)))
     });
     publish::fill(environment, &vhost, parts);
     let database = bench.copy_of_population("memory");
@@ -29,11 +29,11 @@ pub fn measure(bench: &mut Bench<'_>) {
     assert!(running.stop().success());
     check::all_in_log(&database, bench.logged_before, backlog);
     check::nothing_waits(&vhost);
-    bench.note("memory_peak", peak);
-    bench.note("first_commit", in_millis(watched.first() - began));
+    bench.record("memory_peak", peak);
+    bench.record("first_commit", in_millis(watched.first() - began));
 }
 
-/// The most that a process has had in memory so far, in MB of a million bytes.
+/// The peak resident memory of a process, in MB (10^6 bytes).
 fn peak_mb(process: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
     let kib: f64 = status

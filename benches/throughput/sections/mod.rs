@@ -1,4 +1,4 @@
-//! What can be measured, by name, and in which order.
+//! The sections of the benchmark, in the order in which they run.
 
 mod accessed;
 mod bare_batch;
@@ -14,36 +14,36 @@ mod tenure;
 
 use crate::bench::Bench;
 
-/// A part of the benchmark that can be asked for alone.
+/// A part of the benchmark that can be run alone, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     /// A consumer that only acknowledges.
     Drain,
     /// Publishing with confirms.
     Publish,
-    /// A consumer with a transaction for every message, in order and thirty at once.
+    /// A consumer with one transaction per message, sequential and with thirty concurrent ones.
     PerMessage,
     /// A consumer that writes the same rows in batches, without rules.
     BareBatch,
-    /// Tenure, the relay off.
+    /// Tenure with the relay off.
     Tenure,
-    /// Tenure, the relay on.
+    /// Tenure with the relay on.
     Relay,
-    /// Tenure on nothing but entries into accounts.
+    /// Tenure with touches only.
     Accessed,
     /// Tenure on SQLite, from a file.
     Embedded,
-    /// From publishing an event to hearing the change.
+    /// From publishing an event to receiving its change.
     Latency,
-    /// Events that belong into the middle of a long history.
+    /// Late events in a long history.
     Late,
-    /// Many accesses that expire at once beside live traffic, and sweeps that find nothing.
+    /// Many accesses that expire in one sweep, without and with concurrent events, and sweeps that find nothing.
     Sweeps,
-    /// Memory with a long backlog, and the time from the start to the first commit.
+    /// Peak memory with a long backlog, and the time from the start to the first commit.
     Memory,
-    /// What an event costs as clients become more, and as their histories become longer.
+    /// The cost of an event as the number of clients and the length of histories grow.
     Growth,
-    /// The same with so many clients that loading them takes long and fills the disk.
+    /// The same with so many clients that loading takes long and needs much disk.
     GrowthMost,
 }
 
@@ -88,13 +88,13 @@ impl Section {
         Self::ALL.into_iter().find(|section| section.name() == name)
     }
 
-    /// All names, for people.
+    /// All names, for messages.
     pub fn names() -> String {
         Self::ALL.map(Self::name).join(", ")
     }
 
-    /// Whether its figures are compared with those of others, and so are measured in turn with them. What stands
-    /// alone is measured once, after that, from many values.
+    /// Whether its figures are compared with those of other sections, so that it alternates with them. Other sections
+    /// run once, after those.
     pub fn is_compared(self) -> bool {
         !matches!(
             self,
@@ -102,7 +102,7 @@ impl Section {
         )
     }
 
-    /// Whether it takes too long to be measured when nobody asked for it by name.
+    /// Whether it takes so long that it runs only when named.
     pub fn is_long(self) -> bool {
         matches!(self, Self::Growth | Self::GrowthMost)
     }

@@ -1,5 +1,5 @@
-//! The usual shape of a consumer: a transaction for every message, and an acknowledgement after it. It has no rules and
-//! reads nothing; all it does is to write the rows that Tenure writes.
+//! The usual consumer: one transaction and one acknowledgement per message. It has no rules and reads nothing; it only
+//! writes the same rows as Tenure.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::environment::{Database, Environment, Vhost};
 use crate::publish;
 use crate::rows::{Envelope, Pattern};
 
-/// Connections of the consumer that takes several messages at once.
+/// Connections of the concurrent consumer.
 const AT_ONCE: u32 = 30;
 
 pub fn measure(bench: &mut Bench<'_>) {
@@ -27,7 +27,7 @@ pub fn measure(bench: &mut Bench<'_>) {
 
 fn measure_one(bench: &mut Bench<'_>, key: &'static str, messages: usize, at_once: u32) {
     let vhost = bench.environment.vhost(key);
-    publish::fill(bench.environment, &vhost, &bench.lives[..messages]);
+    publish::fill(bench.environment, &vhost, &bench.lifecycle_events[..messages]);
     let database = bench.copy_of_population(key);
     let took = consume(
         bench.environment,
@@ -37,11 +37,11 @@ fn measure_one(bench: &mut Bench<'_>, key: &'static str, messages: usize, at_onc
         messages,
         at_once,
     );
-    bench.note(key, messages as f64 / took.as_secs_f64());
+    bench.record(key, messages as f64 / took.as_secs_f64());
     bench.check_and_count(key, &vhost, &database, messages);
 }
 
-/// Takes so many messages, as many at a time as there are connections; how long that took from the first on.
+/// Consumes this number of messages, as many at a time as there are connections, and returns the time since the first.
 fn consume(
     environment: &Environment,
     vhost: &Vhost<'_>,
@@ -72,10 +72,10 @@ fn consume(
                 let (pool, pattern) = (pool.clone(), pattern.clone());
                 let delivery = delivery.expect("no error");
                 async move {
-                    // A task of its own, so that all processors are used.
+                    // A separate task, so that all cores are used.
                     tokio::spawn(async move { ingest(&pool, &pattern, number, &delivery).await })
                         .await
-                        .expect("taken");
+                        .expect("ingested");
                 }
             })
             .await;

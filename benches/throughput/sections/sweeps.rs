@@ -1,5 +1,5 @@
-//! Sweeps: a million accesses that expire at once, what that does to events that come meanwhile, and what a sweep costs
-//! that finds nothing to do.
+//! Sweeps: a million accesses that expire at once, their effect on concurrent events, and the cost of a sweep that
+//! finds nothing due.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,33 +15,33 @@ use super::latency::{in_millis, millis};
 use crate::bench::{Bench, store};
 use crate::environment::{Database, Environment, Vhost};
 use crate::figures::{Spread, percentile};
-use crate::pace::Heard;
+use crate::pace::Received;
 use crate::population::Population;
 use crate::support::tenure::Running;
 use crate::{messages, pace};
 
-/// How often the run of a sweep is looked at.
-const LOOK: Duration = Duration::from_millis(50);
-/// Without progress for so long, something is wrong.
+/// How often the progress of a sweep is read.
+const POLL: Duration = Duration::from_millis(50);
+/// The longest time without progress.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Ticks of which the median counts.
+/// Number of idle sweeps that are measured.
 const TICKS: usize = 50;
 
 pub fn measure(bench: &mut Bench<'_>) {
-    expire_untold(bench);
+    expire_without_relay(bench);
     expire_beside_traffic(bench);
     for (key, deadlines) in ["idle_1", "idle_2", "idle_3"].into_iter().zip(bench.scale.idle) {
         let millis = idle_tick(bench.environment, deadlines);
-        bench.note(key, millis);
+        bench.record(key, millis);
     }
 }
 
-/// A million accesses expire while the relay is off, as it is for those that this is compared with: nothing is told.
-fn expire_untold(bench: &mut Bench<'_>) {
+/// A million accesses expire while the relay is off, as in the programs that this is compared with.
+fn expire_without_relay(bench: &mut Bench<'_>) {
     let (environment, expiries) = (bench.environment, bench.scale.expiries);
     let vhost = environment.vhost("sweeps");
-    let database = database_of_expiring(bench);
-    let running = sweeping(
+    let database = database_with_expiring(bench);
+    let running = sweeping_worker(
         environment,
         &vhost,
         &database,
@@ -52,16 +52,16 @@ fn expire_untold(bench: &mut Bench<'_>) {
         .block_on(watch(&database.url, expiries, || running.log()));
     assert!(running.stop().success());
     check_expired(&database, expiries);
-    note_rate(bench, "expiries", &swept);
+    record_rate(bench, "expiries", &swept);
 }
 
-/// A million accesses expire and are told of, beside live traffic.
+/// A million accesses expire and are published, with concurrent events.
 fn expire_beside_traffic(bench: &mut Bench<'_>) {
     let (environment, scale) = (bench.environment, bench.scale);
     let vhost = environment.vhost("sweeps");
-    let database = database_of_expiring(bench);
+    let database = database_with_expiring(bench);
     let users = bench.population.with_seed(3).add_users(scale.live, bench.present);
-    let running = sweeping(environment, &vhost, &database, &[]);
+    let running = sweeping_worker(environment, &vhost, &database, &[]);
     let stop = CancellationToken::new();
     let traffic = environment.runtime.spawn({
         let (vhost, stop) = (vhost.url.clone(), stop.clone());
@@ -72,38 +72,38 @@ fn expire_beside_traffic(bench: &mut Bench<'_>) {
         .runtime
         .block_on(watch(&database.url, scale.expiries, || running.log()));
     stop.cancel();
-    let heard = environment.runtime.block_on(traffic).expect("all was heard");
+    let received = environment.runtime.block_on(traffic).expect("all was received");
     assert!(running.stop().success());
     check_expired(&database, scale.expiries);
-    note_rate(bench, "expiries_told", &swept);
-    note_latencies(bench, &swept, &heard);
+    record_rate(bench, "expiries_published", &swept);
+    record_latencies(bench, &swept, &received);
 }
 
-fn database_of_expiring<'g>(bench: &Bench<'g>) -> Database<'g> {
+fn database_with_expiring<'g>(bench: &Bench<'g>) -> Database<'g> {
     let (environment, expiries) = (bench.environment, bench.scale.expiries);
     let database = bench.copy_of_population("sweeps");
     add_expiring(environment, &database, bench.present.from, expiries);
-    environment.tell(&format!("    {expiries} accesses are due to expire"));
+    environment.progress(&format!("    {expiries} accesses are due to expire"));
     database
 }
 
-/// A worker whose sweep begins as soon as it may.
-fn sweeping(
+/// A worker whose sweep starts immediately.
+fn sweeping_worker(
     environment: &Environment,
     vhost: &Vhost<'_>,
     database: &Database<'_>,
     settings: &[(&str, &str)],
 ) -> Running {
-    let sweeping = [
+    let sweep = [
         ("TENURE_SWEEPS__ACCESS_EXPIRY__ENABLED", "true"),
         ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "* * * * * *"),
-        // A sweep waits for the first that comes through the lane.
+        // A sweep waits for the first heartbeat of the lane.
         ("TENURE_BROKER__HEARTBEAT", "1s"),
-        // So many at once would wait for a person's word.
+        // So many changes would trip the breaker.
         ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
     ];
     environment
-        .tenure(vhost, database, &[&sweeping, settings].concat())
+        .tenure(vhost, database, &[&sweep, settings].concat())
         .run()
 }
 
@@ -116,54 +116,54 @@ fn check_expired(database: &Database<'_>, expiries: usize) {
     assert_eq!(
         database.count("journal where change = 'access.expired'"),
         expiries,
-        "told once each"
+        "published once each"
     );
 }
 
-/// The run of a sweep, as it was seen.
+/// The observed progress of a sweep.
 struct Swept {
-    /// When the first chunks had been counted, and how many clients were in them.
+    /// The first and the last reading: the time, and the number of changed clients.
     first: (Instant, i64),
     end: (Instant, i64),
 }
 
-fn note_rate(bench: &mut Bench<'_>, key: &'static str, swept: &Swept) {
+fn record_rate(bench: &mut Bench<'_>, key: &'static str, swept: &Swept) {
     let took = swept.end.0 - swept.first.0;
     if !took.is_zero() {
         let changed = swept.end.1 - swept.first.1;
-        bench.note(key, changed as f64 / took.as_secs_f64());
+        bench.record(key, changed as f64 / took.as_secs_f64());
     }
 }
 
-fn note_latencies(bench: &mut Bench<'_>, swept: &Swept, heard: &[Heard]) {
-    let meanwhile: Vec<Heard> = heard
+fn record_latencies(bench: &mut Bench<'_>, swept: &Swept, received: &[Received]) {
+    let meanwhile: Vec<Received> = received
         .iter()
         .copied()
-        .filter(|heard| (swept.first.0..swept.end.0).contains(&heard.due))
+        .filter(|received| (swept.first.0..swept.end.0).contains(&received.due))
         .collect();
     let millis = millis(&meanwhile);
     for (key, percent) in [("sweep_p50", 50.0), ("sweep_p99", 99.0)] {
         if let Some(millis) = percentile(&millis, percent) {
-            bench.note(key, millis);
+            bench.record(key, millis);
         }
     }
 }
 
-/// One real client, made by the engine, whose access has just become due to expire after its warnings went out; and as
-/// many like it as are wanted.
+/// Adds clients whose access has just become due to expire, after its warnings. The engine creates one of them, and SQL
+/// creates the others as copies.
 fn add_expiring(environment: &Environment, database: &Database<'_>, now: DateTime<Utc>, clients: usize) {
     let expires = now - TimeDelta::minutes(10);
     let renewed = expires - Policy::default().access_idle;
-    let life = Population::new(1, "expiring", 1).become_active(renewed);
+    let events = Population::new(1, "expiring", 1).activate(renewed);
     environment.runtime.block_on(async {
         let store = store(database);
         let clock = Arc::new(SimulatedClock::at(renewed));
         let engine = Engine::join(store.clone(), clock.clone(), &Policy::default())
             .await
             .expect("an engine");
-        let life = life.into_iter().map(Incoming::Event).collect();
-        engine.ingest(life).await.expect("taken");
-        // The last warning goes out a day before.
+        let events = events.into_iter().map(Incoming::Event).collect();
+        engine.ingest(events).await.expect("ingested");
+        // The last warning is published a day before.
         clock.set(expires - TimeDelta::hours(1));
         let done = engine
             .sweep(
@@ -172,7 +172,7 @@ fn add_expiring(environment: &Environment, database: &Database<'_>, now: DateTim
                 |_| (),
             )
             .await;
-        assert_eq!(done.expect("swept").counts.changed, 1, "it is warned");
+        assert_eq!(done.expect("swept").counts.changed, 1, "the warning is published");
         store.close().await;
     });
     let one = "partner = 'expiring-0000' and client = 'client-0000000'";
@@ -188,7 +188,7 @@ fn add_expiring(environment: &Environment, database: &Database<'_>, now: DateTim
          select 'expiring-' || lpad((n / 100)::text, 4, '0'), 'client-' || lpad(n::text, 7, '0'), sweep, due_at
          from deadlines, generate_series(1, {others}) n
          where {one};
-         -- What there is to tell so far has been told.
+         -- Mark all changes as published.
          update relay
          set (xid, seq) = (select xid, seq from journal order by xid desc, seq desc limit 1)"
     ));
@@ -196,14 +196,14 @@ fn add_expiring(environment: &Environment, database: &Database<'_>, now: DateTim
     database.sql("checkpoint");
 }
 
-/// Watches the sweep's run until it has changed so many clients. It counts after every chunk.
+/// Reads the progress of a sweep, which is stored after every chunk, until it has changed this number of clients.
 async fn watch(database: &str, clients: usize, log: impl Fn() -> String) -> Swept {
     let all = i64::try_from(clients).expect("not that many");
     let mut connection = PgConnection::connect(database).await.expect("a connection");
     let mut first = None;
     let mut progress = (Instant::now(), 0);
     loop {
-        // The sweep that warned the one client of which all others are copies was long before, by its clock.
+        // Leave out the sweep that published the warnings, which ran earlier by its clock.
         let changed: i64 = sqlx::query_scalar(
             "select coalesce(sum(changed), 0)::bigint
              from sweep_runs
@@ -227,14 +227,14 @@ async fn watch(database: &str, clients: usize, log: impl Fn() -> String) -> Swep
         }
         assert!(
             progress.0.elapsed() < PATIENCE,
-            "{changed} of {all} clients were swept, and no more\n{}",
+            "the sweep stays at {changed} of {all} clients\n{}",
             log()
         );
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 
-/// How long a sweep takes, in milliseconds, that finds nothing due among so many deadlines.
+/// The median duration, in milliseconds, of a sweep that finds nothing due among this number of deadlines.
 fn idle_tick(environment: &Environment, deadlines: u64) -> f64 {
     let database = environment.database("idle");
     let millis: Vec<f64> = environment.runtime.block_on(async {

@@ -1,49 +1,49 @@
-//! The real binary on events of all types: a backlog that came while it was away, worked off.
+//! The real binary on events of all types: it starts with a backlog in the queue.
 
 use crate::bench::Bench;
-use crate::listener::Listener;
+use crate::subscriber::Subscriber;
 use crate::watch::watch;
 
-/// Events that were taken, whatever came of them.
-const TAKEN: &str = "tenure_events_total";
+/// Ingested events with any outcome.
+const INGESTED: &str = "tenure_events_total";
 /// Changes that RabbitMQ has confirmed.
-const TOLD: &str = "tenure_publish_confirmed_total{exchange=\"tenure.changes\"}";
+const PUBLISHED: &str = "tenure_publish_confirmed_total{exchange=\"tenure.changes\"}";
 
-/// Changes stay in the journal: what there is to tell is written, but not told.
+/// Measures ingesting while changes stay in the journal, unpublished.
 pub fn measure_without_relay(bench: &mut Bench<'_>) {
-    let events = bench.lives.len();
-    let vhost = bench.vhost_full_of_lives("tenure");
+    let events = bench.lifecycle_events.len();
+    let vhost = bench.vhost_with_backlog("tenure");
     let database = bench.copy_of_population("tenure");
     let running = bench
         .environment
         .tenure(&vhost, &database, &[("TENURE_BROKER__RELAY", "false")])
         .start();
-    if let Some(rate) = watch(&running, TAKEN, events).rate() {
-        bench.note("tenure", rate);
+    if let Some(rate) = watch(&running, INGESTED, events).rate() {
+        bench.record("tenure", rate);
     }
     assert!(running.stop().success());
     bench.check_and_count("tenure", &vhost, &database, events);
 }
 
-/// Changes are told meanwhile, to a listener with a queue of the same kind as Tenure's own.
+/// Measures ingesting while changes are published to a queue of the same type as Tenure's own.
 pub fn measure_with_relay(bench: &mut Bench<'_>) {
-    let events = bench.lives.len();
-    let vhost = bench.vhost_full_of_lives("relay");
+    let events = bench.lifecycle_events.len();
+    let vhost = bench.vhost_with_backlog("relay");
     bench
         .environment
         .runtime
-        .block_on(Listener::durable_queue(&vhost.url));
+        .block_on(Subscriber::durable_queue(&vhost.url));
     let database = bench.copy_of_population("relay");
     let lines_before = database.count("journal");
     let running = bench.environment.tenure(&vhost, &database, &[]).start();
-    let taken = watch(&running, TAKEN, events);
+    let ingested = watch(&running, INGESTED, events);
     let lines = database.count("journal") - lines_before;
-    let told = watch(&running, TOLD, lines);
-    if let Some(rate) = taken.rate() {
-        bench.note("relay", rate);
-        bench.note("relay_published", taken.rate_until(told.end()));
+    let published = watch(&running, PUBLISHED, lines);
+    if let Some(rate) = ingested.rate() {
+        bench.record("relay", rate);
+        bench.record("relay_published", ingested.rate_until(published.end()));
     }
     assert!(running.stop().success());
     bench.check_and_count("relay", &vhost, &database, events);
-    vhost.expect_depth(Listener::QUEUE, lines as u64);
+    vhost.expect_depth(Subscriber::QUEUE, lines as u64);
 }

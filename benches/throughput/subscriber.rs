@@ -1,19 +1,19 @@
-//! Someone who listens to the changes.
+//! A subscriber to the published changes.
 
 use lapin::options::{BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 use tenure::broker::topology;
 
-pub struct Listener {
+pub struct Subscriber {
     _connection: Connection,
     pub consumer: Consumer,
 }
 
-impl Listener {
-    pub const QUEUE: &str = "listener";
+impl Subscriber {
+    pub const QUEUE: &str = "subscriber";
 
-    /// A queue that keeps all changes for someone who is away, as safely as Tenure's own.
+    /// Declares a quorum queue, like Tenure's own, that receives all changes and has no consumer.
     pub async fn durable_queue(vhost: &str) {
         let (connection, channel) = connect(vhost).await;
         let mut arguments = FieldTable::default();
@@ -29,7 +29,7 @@ impl Listener {
         connection.close(200, "OK".into()).await.expect("closed");
     }
 
-    /// Someone who is there, and hears changes of one type as they come.
+    /// A consumer that receives changes of one type as they are published.
     pub async fn live(vhost: &str, change: &str) -> Self {
         let (connection, channel) = connect(vhost).await;
         let options = QueueDeclareOptions::exclusive();
