@@ -3,7 +3,7 @@
 //! Heartbeats go through the exchange `tenure.events`, as events do, so a heartbeat that never arrives shows that
 //! events do not reach the lane either. Where the exchange spreads events over several lanes by a hash of their key,
 //! the lane of a key is unpredictable. Heartbeats therefore try random keys, and each lane remembers the key of its
-//! last heartbeat.
+//! last heartbeat. A change of the bindings may route a key to another lane: random keys are tried again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::store::LaneProgress;
 /// How long to wait for a heartbeat before sending the next. The wait doubles with each lost heartbeat.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LONGEST_PATIENCE: Duration = Duration::from_mins(10);
-/// Random keys per lane while a lane's key is unknown: with 64 lanes, they miss one lane in fifty.
+/// Random keys per lane while a lane's key is unknown or no longer works: with 64 lanes, they miss one lane in fifty.
 const TRIES: usize = 4;
 
 /// The heartbeats to send now.
@@ -73,14 +73,19 @@ impl Routes {
             if !lost_its_key && !self.is_due(lanes, lane, now, is_reached && key.is_none()) {
                 continue;
             }
-            due.is_lost |= self.send(lane, now) > 0;
-            match key {
-                _ if !is_reached => due.left_over.push(lane.lane.clone()),
-                Some(key) => {
-                    self.keys.insert(lane.lane.clone(), key.clone());
-                    due.keys.push(key);
-                }
-                None => tries = usize::from(self.lanes) * TRIES,
+            let is_lost = self.send(lane, now) > 0;
+            due.is_lost |= is_lost;
+            if !is_reached {
+                due.left_over.push(lane.lane.clone());
+                continue;
+            }
+            // The lost key may reach another lane, unnoticed: that lane remembers only the key that came last.
+            if key.is_none() || is_lost && self.lanes > 1 {
+                tries = usize::from(self.lanes) * TRIES;
+            }
+            if let Some(key) = key {
+                self.keys.insert(lane.lane.clone(), key.clone());
+                due.keys.push(key);
             }
         }
         due.keys.extend((0..tries).map(|_| random()));
@@ -229,6 +234,21 @@ mod tests {
         let lanes = [lane(0, Some(5), Some("b")), lane(1, Some(0), Some("b"))];
         let due = routes.due(&lanes, at(10), random);
         assert!(due.is_lost && due.keys.contains(&"random".to_owned()), "{due:?}");
+    }
+
+    #[test]
+    fn a_lane_whose_key_reaches_another_lane_unnoticed_is_searched_for() {
+        let mut routes = Routes::new(2, BEAT);
+        let random = || "random".to_owned();
+        let due = |routes: &mut Routes, now, other| {
+            let lanes = [lane(0, Some(0), Some("a")), lane(1, Some(other), Some("b"))];
+            routes.due(&lanes, at(now), random)
+        };
+        assert_eq!(due(&mut routes, 5, 0).keys, ["a", "b"]);
+        // Both keys reach lane 1 now, and "b" comes last each time.
+        assert_eq!(due(&mut routes, 10, 5).keys, ["b"]);
+        let lost = due(&mut routes, 25, 10);
+        assert_eq!((lost.keys.len(), lost.is_lost), (2 + 2 * TRIES, true), "{lost:?}");
     }
 
     #[test]
