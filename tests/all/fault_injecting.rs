@@ -1,7 +1,7 @@
 //! A store that injects faults into another store's calls: outages, rejected writes, crashes, conflicts.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -35,13 +35,13 @@ pub struct Faults {
     pub reject_writes: AtomicBool,
     /// The store rejects every move of the relay's cursor.
     pub reject_cursor: AtomicBool,
-    /// The number of calls of `begin`, failed ones included.
-    pub attempts: AtomicU32,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The number of calls by the name of their method, failed ones included.
+    calls: HashMap<&'static str, u32>,
     /// Calls left before the worker crashes. None: it does not crash.
     calls_left: Option<u32>,
     /// Commits left before one fails with a conflict.
@@ -80,9 +80,19 @@ impl Faults {
         self.state().calls_left == Some(0)
     }
 
+    /// The number of calls of this method, of the store and of its batches, failed ones included.
+    pub fn calls(&self, method: &str) -> u32 {
+        self.state().calls.get(method).copied().unwrap_or(0)
+    }
+
     /// Runs before each call.
+    fn before(&self, call: &'static str) -> Result<()> {
+        *self.state().calls.entry(call).or_default() += 1;
+        self.check(call)
+    }
+
     fn check(&self, call: &str) -> Result<()> {
-        self.count_call()?;
+        self.count_down()?;
         if self.unavailable.load(Ordering::SeqCst) && CHECKED_WHILE_UNAVAILABLE.contains(&call) {
             return Err(StoreError::Unavailable("the store is down".into()));
         }
@@ -95,7 +105,7 @@ impl Faults {
         Ok(())
     }
 
-    fn count_call(&self) -> Result<()> {
+    fn count_down(&self) -> Result<()> {
         match &mut self.state().calls_left {
             None => Ok(()),
             Some(left) => {
@@ -181,7 +191,7 @@ macro_rules! delegate {
         $(#[async_trait]
         impl $trait for FaultInjectingStore {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$outcome> {
-                self.faults.check(stringify!($name))?;
+                self.faults.before(stringify!($name))?;
                 self.inner.$name($($argument),*).await
             })*
 
@@ -274,8 +284,7 @@ delegate! {
 #[async_trait]
 impl Transactions for FaultInjectingStore {
     async fn begin(&self) -> Result<Box<dyn Batch>> {
-        self.faults.attempts.fetch_add(1, Ordering::SeqCst);
-        self.faults.check("begin")?;
+        self.faults.before("begin")?;
         self.faults.ingest_overtaking().await;
         Ok(Box::new(FaultInjectingBatch {
             inner: self.inner.begin().await?,
@@ -313,7 +322,7 @@ macro_rules! delegate_batch {
         #[async_trait]
         impl $trait for FaultInjectingBatch {
             $(async fn $name(&mut self, $($argument: $type),*) -> Result<$outcome> {
-                self.faults.check(stringify!($name))?;
+                self.faults.before(stringify!($name))?;
                 self.inner.$name($($argument),*).await
             })*
 
@@ -341,7 +350,7 @@ delegate_batch! {
         write(commit: &Commit) -> ();
         {
             async fn commit(self: Box<Self>, commit: &Commit) -> Result<()> {
-                self.faults.check("commit")?;
+                self.faults.before("commit")?;
                 if self.faults.rejects(commit) {
                     self.inner.rollback().await?;
                     return Err(rejected("this batch is rejected"));
@@ -357,7 +366,7 @@ delegate_batch! {
             }
 
             async fn rollback(self: Box<Self>) -> Result<()> {
-                self.faults.check("rollback")?;
+                self.faults.before("rollback")?;
                 self.inner.rollback().await
             }
         }

@@ -144,10 +144,14 @@ impl Tenure {
 
     /// Waits until this many more transactions were attempted: the worker has then considered the messages it has.
     pub async fn wait_for_attempts(&self, more: u32) {
-        let attempts = || self.faults.attempts.load(Ordering::SeqCst);
-        let before = attempts();
-        wait_for(&format!("{more} more transactions"), async || {
-            attempts() >= before + more
+        self.wait_for_calls("begin", more).await;
+    }
+
+    /// Waits until this method of the store was called this many times more.
+    pub async fn wait_for_calls(&self, method: &str, more: u32) {
+        let before = self.faults.calls(method);
+        wait_for(&format!("{more} more calls of {method}"), async || {
+            self.faults.calls(method) >= before + more
         })
         .await;
     }
@@ -199,11 +203,13 @@ pub async fn wait_for(what: &str, condition: impl AsyncFn() -> bool) {
 }
 
 /// Waits, without holding up what else runs here, until a queue holds as many messages as expected.
-pub async fn wait_for_depth(url: &str, queue: &'static str, expected: u64) {
-    let vhost = name_in(url).to_owned();
-    tokio::task::spawn_blocking(move || RabbitMq::shared().wait_for_depth(&vhost, queue, expected, PATIENCE))
-        .await
-        .expect("the depth");
+pub async fn wait_for_depth(url: &str, queue: &str, expected: u64) {
+    let (vhost, queue) = (name_in(url).to_owned(), queue.to_owned());
+    tokio::task::spawn_blocking(move || {
+        RabbitMq::shared().wait_for_depth(&vhost, &queue, expected, PATIENCE)
+    })
+    .await
+    .expect("the depth");
 }
 
 /// An upstream app, which publishes events.

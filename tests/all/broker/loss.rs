@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lapin::options::QueueDeleteOptions;
 
@@ -100,9 +99,15 @@ async fn a_deleted_queue_is_declared_again() {
     worker.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_reconnects_after_a_restart_of_the_broker() {
+#[test]
+fn a_worker_reconnects_after_a_restart_of_the_broker() {
     let broker = Arc::new(RabbitMq::own());
+    let wire = Proxy::to(broker.port());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(restarts(&broker, &wire));
+}
+
+async fn restarts(broker: &Arc<RabbitMq>, wire: &Proxy) {
     let blocking = async |what: fn(&RabbitMq)| {
         let broker = broker.clone();
         tokio::task::spawn_blocking(move || what(&broker)).await.unwrap();
@@ -110,7 +115,7 @@ async fn a_worker_reconnects_after_a_restart_of_the_broker() {
     let url = broker.vhost("restart");
     let tenure = Tenure::new().await;
     let subscriber = Subscriber::at(&url).await;
-    let worker = tenure.work(settings(&url)).await;
+    let worker = tenure.work(settings(&wire.url(&url))).await;
     let mut sent = 0;
     for how in [RabbitMq::stop, RabbitMq::kill] {
         let upstream = Upstream::at(&url).await;
@@ -121,7 +126,8 @@ async fn a_worker_reconnects_after_a_restart_of_the_broker() {
         drop(upstream);
         blocking(how).await;
         wait_for("the loss", async || !worker.state.status().connected).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = wire.connections();
+        wait_for("attempts to connect", async || wire.connections() >= before + 4).await;
         blocking(RabbitMq::start).await;
         worker.state.connected().await;
     }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use lapin::BasicProperties;
+use futures_util::StreamExt;
 use lapin::options::{BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Consumer};
 use tenure::config::BrokerSettings;
 
 use super::given::*;
@@ -67,8 +68,8 @@ async fn a_watermark_stays_behind_waiting_events() {
     for n in 0..20 {
         upstream.add(&n.to_string(), &format!("c{n}")).await;
     }
-    // Many times as long as a heartbeat: one waits behind them, and no more.
-    tokio::time::sleep(BEAT * 10).await;
+    // Ten heartbeats later, one waits behind them, and no more.
+    tenure.wait_for_calls("lanes", 10).await;
     wait_for_depth(&url, lane, 21).await;
     assert!(watermark(&tenure, lane).await <= Some(gone + TimeDelta::seconds(1)));
     tenure.set_away(false);
@@ -205,6 +206,57 @@ async fn a_deleted_binding_is_detected_and_restored() {
     }
 }
 
+/// The key of the heartbeats that reach this lane.
+async fn heartbeat_key(tenure: &Tenure, lane: &str) -> String {
+    let lanes = tenure.engine.store().lanes().await.expect("lanes");
+    let lane = lanes.into_iter().find(|known| known.lane == lane);
+    lane.and_then(|lane| lane.partition_key).expect("a key")
+}
+
+/// Consumes a new queue that gets whatever is published to `tenure.events`.
+async fn audit(upstream: &Upstream) -> Consumer {
+    let channel = &upstream.channel;
+    let declared = channel.queue_declare(
+        "audit".into(),
+        QueueDeclareOptions::durable(),
+        FieldTable::default(),
+    );
+    declared.await.expect("a queue");
+    let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
+    let bound = channel.queue_bind(
+        "audit".into(),
+        "tenure.events".into(),
+        "#".into(),
+        options,
+        arguments,
+    );
+    bound.await.expect("a binding");
+    upstream.consume("audit").await
+}
+
+/// Waits for a heartbeat with this key that was sent after this moment.
+async fn wait_for_heartbeat(audit: &mut Consumer, key: &str, after: DateTime<Utc>) {
+    let expected = AMQPValue::LongString(key.into());
+    let heard = async {
+        loop {
+            let delivery = audit.next().await.expect("a delivery").expect("no error");
+            let headers = delivery.properties.headers().as_ref();
+            let body = std::str::from_utf8(&delivery.data).expect("text");
+            let at: DateTime<Utc> = body
+                .split_once(' ')
+                .and_then(|(at, _)| at.parse().ok())
+                .expect("a time");
+            if at > after
+                && headers.and_then(|headers| headers.inner().get("partitionkey")) == Some(&expected)
+            {
+                return;
+            }
+        }
+    };
+    let heard = tokio::time::timeout(PATIENCE, heard).await;
+    heard.expect("a heartbeat");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_watermark_of_an_unbound_lane_does_not_advance() {
     for (lanes, binding) in [
@@ -228,38 +280,20 @@ async fn the_watermark_of_an_unbound_lane_does_not_advance() {
                 ..beating(&url)
             })
             .await;
+        // The second time, no heartbeat of the search for the lanes' keys is on its way.
+        for number in (0..lanes).chain(0..lanes) {
+            let lane = format!("tenure.events.{number}");
+            wait_for_watermark(&tenure, &lane, tenure.engine.now()).await;
+        }
         let lane = format!("tenure.events.{}", lanes / 2);
-        wait_for_watermark(&tenure, &lane, tenure.engine.now()).await;
-        // Somebody else listens to all events: nothing comes back as unroutable.
-        let upstream = Upstream::at(&url).await;
-        upstream
-            .channel
-            .queue_declare(
-                "audit".into(),
-                QueueDeclareOptions::durable(),
-                FieldTable::default(),
-            )
-            .await
-            .expect("a queue");
-        let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
-        upstream
-            .channel
-            .queue_bind(
-                "audit".into(),
-                "tenure.events".into(),
-                "#".into(),
-                options,
-                arguments,
-            )
-            .await
-            .expect("a binding");
+        let key = heartbeat_key(&tenure, &lane).await;
+        // Another queue gets all events: nothing comes back as unroutable.
+        let mut audit = audit(&Upstream::at(&url).await).await;
         delete(&url, binding).await;
-        // One may have been routed before.
-        tokio::time::sleep(BEAT * 5).await;
-        let stands = watermark(&tenure, &lane).await;
-        assert!(stands.is_some());
-        tokio::time::sleep(BEAT * 20).await;
-        assert_eq!(watermark(&tenure, &lane).await, stands);
+        let deleted = tenure.engine.now();
+        wait_for_heartbeat(&mut audit, &key, deleted).await;
+        wait_for_depth(&url, &lane, 0).await;
+        assert!(watermark(&tenure, &lane).await <= Some(deleted));
         worker.stop().await;
         // Whoever may declare makes the binding again.
         let worker = tenure
@@ -286,10 +320,12 @@ async fn an_unbound_lane_is_reported_when_tenure_may_not_declare() {
     worker
         .wait_for_reason("no queue takes messages of tenure.events")
         .await;
-    // It says so until it is mended, and not only in turns.
-    for _ in 0..20 {
-        tokio::time::sleep(BEAT / 2).await;
+    // It says so until the binding is back, whatever it tries meanwhile.
+    let before = tenure.faults.calls("lanes");
+    wait_for("four more heartbeats", async || {
         assert!(!worker.state.status().connected);
-    }
+        tenure.faults.calls("lanes") >= before + 4
+    })
+    .await;
     worker.stop().await;
 }
