@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks the process to finish its work in hand, the second to end at once.
+//! SIGTERM and SIGINT: the first asks the process to finish its work in progress, the second to exit at once.
 
 use std::io;
 

@@ -246,7 +246,7 @@ pub(super) async fn lost(connection: &Link) -> BrokerError {
             Event::ConnectionBlocked(why) => {
                 tracing::warn!(
                     why,
-                    "RabbitMQ is short of resources and takes no messages for now"
+                    "RabbitMQ has a resource alarm and currently accepts no messages"
                 );
             }
             Event::ConnectionUnblocked => tracing::info!("RabbitMQ takes messages again"),

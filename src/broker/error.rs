@@ -8,7 +8,7 @@ use crate::tls;
 const TLS: tls::Names = tls::Names {
     authority: "broker.ca_file",
     client: "broker.cert_file and broker.key_file",
-    plain: "amqp:// in broker.url where plain text is meant",
+    plain: "amqp:// in broker.url to connect without TLS",
 };
 
 /// An error of the RabbitMQ adapter. All but [`BrokerError::Settings`] are retried.
@@ -27,7 +27,7 @@ pub enum BrokerError {
     #[error("RabbitMQ refuses the login: {0}")]
     Login(String),
     /// A message was published, but no queue receives it.
-    #[error("no queue takes messages of {exchange} with the routing key {routing_key}: {hint}")]
+    #[error("no queue receives messages of {exchange} with the routing key {routing_key}: {hint}")]
     Unroutable {
         exchange: String,
         routing_key: String,
@@ -48,12 +48,12 @@ impl BrokerError {
             )),
             AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text.contains("not found") => {
                 Self::Login(format!(
-                    "{text}. Name another vhost in broker.url (AMQP_URL), or make this one: `rabbitmqctl add_vhost {vhost}`"
+                    "{text}. Name another vhost in broker.url (AMQP_URL), or create this one: `rabbitmqctl add_vhost {vhost}`"
                 ))
             }
             AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text.contains("access to vhost") => {
                 Self::Login(format!(
-                    "{text}. Give the user the right to it: `rabbitmqctl set_permissions -p {vhost} {user} '.*' '.*' '.*'`"
+                    "{text}. Grant the permission: `rabbitmqctl set_permissions -p {vhost} {user} '.*' '.*' '.*'`"
                 ))
             }
             _ => error.clone().into(),

@@ -168,7 +168,7 @@ impl Lane {
         }
         if let Some(prefetch) = smaller {
             if let Err(error) = result {
-                tracing::debug!(%error, "given back");
+                tracing::debug!(%error, "returned to the queue");
             }
             return Ok(End::Resized(prefetch));
         }
@@ -230,7 +230,7 @@ impl Lane {
         tracing::debug!(
             ?given,
             broker.queue = self.source.queue,
-            "messages in hand are given back"
+            "unacknowledged messages are returned to the queue"
         );
     }
 

@@ -236,7 +236,7 @@ impl LaneWorker {
         let waited = self.failed.run_until_cancelled(backoff.wait(&self.stop)).await;
         if waited != Some(true) || !self.acks.channel().status().connected() {
             return Err(BrokerError::Unreachable(format!(
-                "{} was given up with messages in hand, which RabbitMQ delivers again",
+                "the consumer of {} ended with unacknowledged messages, which RabbitMQ delivers again",
                 self.source.queue
             )));
         }
@@ -254,16 +254,16 @@ impl LaneWorker {
         let reason = format!("the store refused it: {refusal}");
         let dead_letter = || vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))];
         let hex = |most: usize| vec![Incoming::Dead(self.source.hex(delivery, most, &reason))];
-        let kept = if self.ingest_incoming(1, None, dead_letter).await?.is_ok() {
-            "it is kept as a dead letter"
+        let stored = if self.ingest_incoming(1, None, dead_letter).await?.is_ok() {
+            "it is stored as a dead letter"
         } else if self.ingest_incoming(1, None, || hex(usize::MAX)).await?.is_ok() {
-            "it is kept as a dead letter in hexadecimal, without its headers"
+            "it is stored as a dead letter in hexadecimal, without its headers"
         } else if self.ingest_incoming(1, None, || hex(LAST_RESORT)).await?.is_ok() {
-            "ONLY ITS BEGINNING is kept, as a dead letter in hexadecimal; have its sender send it again"
+            "ONLY ITS BEGINNING is stored, as a dead letter in hexadecimal; ask the sender to send it again"
         } else {
             return Ok(false);
         };
-        self.report_quarantined(delivery, refusal, kept);
+        self.report_quarantined(delivery, refusal, stored);
         self.acks.acknowledge(tags(alone)).await?;
         Ok(true)
     }

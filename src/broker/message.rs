@@ -144,7 +144,7 @@ impl Source {
             headers: Vec::new(),
             body: hex(body).into_bytes(),
             reason: format!(
-                "{shown}; kept in hexadecimal (`xxd -r -p` reads it) are {} of its {} bytes (SHA-256 {})",
+                "{shown}; {} of its {} bytes (SHA-256 {}) are stored in hexadecimal (`xxd -r -p` decodes it)",
                 body.len(),
                 delivery.data.len(),
                 body_digest(&delivery.data)
@@ -187,7 +187,7 @@ pub(super) fn salvage(source: &Source, properties: RawProperties, delivery: &mut
         message.bytes = delivery.data.len(),
         message.sha256 = body_digest(&delivery.data),
         why = flaw,
-        "a message is kept as a dead letter because of its properties"
+        "a message is stored as a dead letter because of its properties"
     );
     Some(flaw)
 }
@@ -221,16 +221,16 @@ fn death(headers: &AmqpHeaders<'_>) -> String {
     let queue = queue.as_deref().unwrap_or("its queue");
     match reason.as_deref() {
         Some("delivery_limit") => format!(
-            "RabbitMQ gave it up: {queue} delivered it again and again, and no worker acknowledged it; look for \
+            "RabbitMQ dead-lettered it: {queue} delivered it repeatedly, and no worker acknowledged it; look for \
              workers that crashed or lost their connection"
         ),
         Some("rejected") => {
-            format!("a worker rejected it from {queue} because the store would not take it; its log says why")
+            format!("a worker rejected it from {queue} because the store refused it; its log has the reason")
         }
         Some("expired") => format!("it waited in {queue} for longer than its time to live"),
         Some("maxlen") => format!("{queue} was full"),
         Some(other) => format!("RabbitMQ moved it from {queue} to {DEAD}: {other}"),
-        None => format!("it was found in {DEAD} without a word of how it came there"),
+        None => format!("it was found in {DEAD} without a record of the reason"),
     }
 }
 
@@ -469,7 +469,7 @@ mod tests {
         assert!(
             dead_letter
                 .reason
-                .contains("tenure.events.3 delivered it again and again"),
+                .contains("tenure.events.3 delivered it repeatedly"),
             "{}",
             dead_letter.reason
         );

@@ -131,9 +131,7 @@ pub(super) async fn is_confirmed(
 
 /// The error after RabbitMQ has rejected messages for too long.
 pub(super) fn rejects_all() -> BrokerError {
-    BrokerError::Refused(
-        "it takes no message for now: a queue that is bound is full, or cannot be written".into(),
-    )
+    BrokerError::Refused("it currently rejects messages: a bound queue is full or unavailable".into())
 }
 
 fn properties(id: &str, subject: Option<&str>) -> BasicProperties {

@@ -144,7 +144,7 @@ impl Relay<'_> {
                 Ok(()) => break,
                 Err(RelayError::Store(error)) => {
                     if !error.is_transient() && backoff.is_fresh() {
-                        tracing::error!(why = %error, "the journal cannot be relayed; trying again and again");
+                        tracing::error!(why = %error, "the journal cannot be relayed; retrying");
                     }
                     self.context.watch.failed(&error);
                 }

@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context, stop: &CancellationToken) {
         let overdue = (since.elapsed() > OVERDUE).then(|| {
             let who = if context.leads.load(Ordering::Relaxed) {
                 "this worker leads the relay: a transaction that stays open may hold it back (pg_stat_activity), or \
-                 RabbitMQ takes no message (`rabbitmqctl status` shows its alarms)"
+                 RabbitMQ accepts no messages (`rabbitmqctl status` shows its alarms)"
             } else if context.settings.relay {
                 "this worker does not lead the relay: whoever holds its lead does not publish (an advisory lock in \
                  pg_locks)"

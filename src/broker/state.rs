@@ -122,10 +122,10 @@ impl BrokerState {
                     broker.part = name,
                     ?severity,
                     why,
-                    "a part of the broker does not do its work"
+                    "a component of the broker adapter does not work"
                 );
             }
-            (None, Some(_)) => tracing::info!(broker.part = name, "it does its work again"),
+            (None, Some(_)) => tracing::info!(broker.part = name, "the component works again"),
             _ => {}
         }
         if let Some(wrong) = wrong {
@@ -176,7 +176,7 @@ impl BrokerState {
             tracing::info!(
                 broker.url = url,
                 broker.away_seconds = seconds(after),
-                "RabbitMQ is back"
+                "reconnected to RabbitMQ"
             );
         } else {
             tracing::info!(broker.url = url, "connected to RabbitMQ");
@@ -213,15 +213,15 @@ impl BrokerState {
                 broker.connection = connection,
                 broker.pause_seconds = backoff::PATIENT.as_secs(),
                 why = %error,
-                "RabbitMQ does not let this worker in; trying again and again"
+                "RabbitMQ refuses this worker's login; retrying"
             );
             drop(board);
             self.changed.notify_waiters();
             return;
         }
         let what = match error {
-            BrokerError::Unreachable(_) if was == Some(None) => "RabbitMQ is lost",
-            BrokerError::Unreachable(_) => "RabbitMQ is not there",
+            BrokerError::Unreachable(_) if was == Some(None) => "the connection to RabbitMQ is lost",
+            BrokerError::Unreachable(_) => "RabbitMQ is unreachable",
             _ => "RabbitMQ cannot be used",
         };
         tracing::warn!(
@@ -229,7 +229,7 @@ impl BrokerState {
             broker.connection = connection,
             broker.longest_pause_seconds = backoff::LONGEST.as_secs(),
             why = %error,
-            "{what}; trying again and again"
+            "{what}; retrying"
         );
         drop(board);
         self.changed.notify_waiters();

@@ -99,7 +99,7 @@ pub(super) fn advise(error: &lapin::Error, name: &str) -> BrokerError {
     let text = protocol.get_message().as_str();
     let advice = match protocol.get_id() {
         403 => {
-            "give Tenure's user the right to it; or, if it shall not declare anything, import \
+            "give Tenure's user permission for it; or, to let Tenure declare nothing, import \
                 config/rabbitmq/definitions.json and set broker.declare = false"
         }
         404 => "import config/rabbitmq/definitions.json, or let Tenure declare it with broker.declare = true",
@@ -108,8 +108,8 @@ pub(super) fn advise(error: &lapin::Error, name: &str) -> BrokerError {
              rabbitmq_consistent_hash_exchange`, or set broker.lanes = 1"
         }
         406 => {
-            "it is there already, made otherwise: let it run empty and delete it, and Tenure makes it anew; or \
-                keep it as it is with broker.declare = false"
+            "it exists with other settings: wait until it is empty and delete it, and Tenure declares it again; or \
+                keep it with broker.declare = false"
         }
         _ => return error.clone().into(),
     };
@@ -269,7 +269,7 @@ mod tests {
             (
                 soft(AMQPSoftError::PRECONDITIONFAILED),
                 "inequivalent arg",
-                "let it run empty and delete it",
+                "wait until it is empty and delete it",
             ),
             // RabbitMQ 3 and RabbitMQ 4.
             (

@@ -34,13 +34,13 @@ pub enum WorkerError {
     #[error("a task of the worker panicked: {0}; this is a bug: report it with the log")]
     Panic(#[source] JoinError),
     #[error(
-        "stopped with work in hand after {} s (shutdown.timeout): {tasks}. Nothing is lost: the next worker repeats the \
+        "stopped with unfinished work after {} s (shutdown.timeout): {tasks}. Nothing is lost: the next worker repeats the \
          work that was not committed",
         timeout.as_secs()
     )]
     Unfinished { tasks: String, timeout: Duration },
     #[error(
-        "ended at once by a second signal; nothing is lost: the next worker repeats the work that was not committed"
+        "exited at once after a second signal; nothing is lost: the next worker repeats the work that was not committed"
     )]
     Interrupted,
 }

@@ -36,7 +36,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// The interval at which histograms are drained, so that they do not grow while nobody scrapes them.
 const UPKEEP: Duration = Duration::from_secs(10);
 
-/// Runs a worker until SIGTERM or SIGINT, then finishes the work in hand; a second signal ends it at once.
+/// Runs a worker until SIGTERM or SIGINT, then finishes the work in progress; a second signal exits at once.
 ///
 /// # Errors
 /// When it cannot start, when a task fails for good, or when it cannot finish in time.
@@ -68,7 +68,7 @@ pub async fn serve(settings: Settings, store: Arc<dyn Store>) -> Result<(), Work
     .await
 }
 
-/// Runs a worker until `stop` is cancelled, then finishes the work in hand.
+/// Runs a worker until `stop` is cancelled, then finishes the work in progress.
 ///
 /// # Errors
 /// As [`run`].
@@ -95,7 +95,7 @@ where
 {
     let signals = signals::listen(|| {
         // This line promises that no new work begins: the token is cancelled already.
-        tracing::info!("stopping: finishing the work in hand; a second signal ends it at once");
+        tracing::info!("stopping: finishing the work in progress; a second signal exits at once");
     })
     .map_err(WorkerError::Signals)?;
     tokio::select! {
@@ -245,7 +245,7 @@ impl Worker {
         });
     }
 
-    /// Waits until the worker is stopped or a task fails, then for the work in hand.
+    /// Waits until the worker is stopped or a task fails, then for the work in progress.
     async fn finish(self) -> Result<(), WorkerError> {
         self.supervisor.finish(self.settings.shutdown.timeout).await
     }

@@ -134,7 +134,7 @@ pub(super) async fn watch_writer(engine: Arc<Engine>, stop: CancellationToken) -
     Ok(())
 }
 
-/// Checks the files of a SQLite store a last time, after the work in hand was committed.
+/// Checks the files of a SQLite store a last time, after the work in progress was committed.
 pub(super) async fn check_files(store: &dyn Store) -> Result<(), WorkerError> {
     if store.kind() != "sqlite" {
         return Ok(());

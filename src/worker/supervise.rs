@@ -62,7 +62,7 @@ impl Supervisor {
         match (failed, rest) {
             (Some(failure), _) | (None, Ok(Some(failure))) => Err(failure),
             (None, Ok(None)) => {
-                tracing::info!("stopped; no work is left in hand");
+                tracing::info!("stopped; all work is finished");
                 Ok(())
             }
             (None, Err(_)) => {

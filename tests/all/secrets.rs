@@ -120,7 +120,7 @@ fn errors_about_unavailable_servers_contain_no_passwords() {
     call(&verbose(folder.path(), &store, &broker), &["migrate"]);
     call(&verbose(folder.path(), "", &broker), &["publish", "-"]);
     run_until(&verbose(folder.path(), &store, &broker), "waiting for the store");
-    run_until(&verbose(folder.path(), "", &broker), "trying again and again");
+    run_until(&verbose(folder.path(), "", &broker), "retrying");
 }
 
 #[test]
@@ -146,14 +146,8 @@ fn errors_about_wrong_passwords_and_missing_tls_contain_no_secrets() {
     let port = RabbitMq::shared().port();
     let broker = |scheme: &str| format!("{scheme}://guest:{BROKER}@127.0.0.1:{port}/{}", name_in(&vhost));
     call(&verbose(folder.path(), "", &broker("amqp")), &["publish", "-"]);
-    run_until(
-        &verbose(folder.path(), "", &broker("amqp")),
-        "trying again and again",
-    );
-    run_until(
-        &verbose(folder.path(), "", &broker("amqps")),
-        "trying again and again",
-    );
+    run_until(&verbose(folder.path(), "", &broker("amqp")), "retrying");
+    run_until(&verbose(folder.path(), "", &broker("amqps")), "retrying");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn a_second_signal_exits_at_once_while_the_store_hangs() {
     let mut running = hanging(&site, &proxy, "1h");
     running.signal(Signal::SIGTERM);
     running.wait_until("stopping", || {
-        running.log().contains("finishing the work in hand")
+        running.log().contains("finishing the work in progress")
     });
     running.signal(Signal::SIGTERM);
     let status = running
@@ -113,7 +113,7 @@ fn a_stop_that_times_out_names_the_unfinished_part() {
     let log = running.log();
     let last = log
         .lines()
-        .rfind(|line| line.contains("stopped with work in hand"))
+        .rfind(|line| line.contains("stopped with unfinished work"))
         .expect("a last line");
     assert!(
         last.contains("after 1 s (shutdown.timeout)") && last.contains("broker"),

@@ -325,7 +325,9 @@ impl Running {
     pub fn stop_at(mut self, gate: Gate<'_>) -> ExitStatus {
         self.wait_until("at the gate", || gate.is_reached());
         self.signal(nix::sys::signal::Signal::SIGTERM);
-        self.wait_until("stopping", || self.log().contains("finishing the work in hand"));
+        self.wait_until("stopping", || {
+            self.log().contains("finishing the work in progress")
+        });
         gate.open();
         self.child.wait().expect("the process ends")
     }

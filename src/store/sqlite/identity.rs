@@ -21,7 +21,7 @@ use super::session::Transaction;
 use super::{PATIENCE, primary_code};
 use crate::store::{Result, StoreError};
 
-/// Looks at the marks before files count as foreign: another process may be between a checkpoint and its next mark.
+/// How often the marks are read before files count as foreign: another process may be between a checkpoint and its next mark.
 const LOOKS: usize = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 

@@ -122,7 +122,7 @@ async fn messages_that_rabbitmq_dead_lettered_are_ingested_or_stored() {
     assert!(
         dead_letter
             .reason
-            .contains("tenure.events.0 delivered it again and again"),
+            .contains("tenure.events.0 delivered it repeatedly"),
         "{}",
         dead_letter.reason
     );
@@ -201,7 +201,7 @@ async fn published_events_arrive_and_unroutable_events_are_reported() {
     publisher.publish_bytes(b"oops".to_vec()).await.unwrap();
     let error = publisher.finish().await.unwrap_err().to_string();
     assert!(
-        error.starts_with("no queue takes messages of tenure.events"),
+        error.starts_with("no queue receives messages of tenure.events"),
         "{error}"
     );
 }

@@ -146,7 +146,9 @@ async fn a_queue_with_other_arguments_is_reported_with_the_remedy() {
     worker
         .wait_for_reason("tenure.events.0: PRECONDITION_FAILED")
         .await;
-    worker.wait_for_reason("let it run empty and delete it").await;
+    worker
+        .wait_for_reason("wait until it is empty and delete it")
+        .await;
     // The remedy works without a restart.
     upstream
         .channel

@@ -217,7 +217,7 @@ async fn headers_that_grow_larger_than_a_frame_are_read() {
         requeue: true,
         ..Default::default()
     };
-    delivery.nack(again).await.expect("given back");
+    delivery.nack(again).await.expect("returned to the queue");
     drop((consumer, upstream));
 
     let worker = tenure.work(settings(&url)).await;

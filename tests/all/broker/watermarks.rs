@@ -318,7 +318,7 @@ async fn an_unbound_lane_is_reported_when_tenure_may_not_declare() {
         ..beating(&url)
     });
     worker
-        .wait_for_reason("no queue takes messages of tenure.events")
+        .wait_for_reason("no queue receives messages of tenure.events")
         .await;
     // It says so until the binding is back, whatever it tries meanwhile.
     let before = tenure.faults.calls("lanes");

@@ -441,7 +441,7 @@ async fn other_writers_proceed_while_a_large_file_is_ingested() {
         sqlx::query("rollback")
             .execute(&mut tables)
             .await
-            .expect("given back");
+            .expect("returned to the queue");
         assert!(began.elapsed() < Duration::from_mins(1), "it does not write");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -188,13 +188,13 @@ fn the_log_escapes_hostile_text() {
             ],
         );
         let running = tenure.start();
-        running.wait_until("unreachable", || running.log().contains("trying again"));
+        running.wait_until("unreachable", || running.log().contains("retrying"));
         let log = running.log();
         running.stop();
         assert_plain(format, log.as_bytes());
         let line = log
             .lines()
-            .find(|line| line.contains("trying again"))
+            .find(|line| line.contains("retrying"))
             .expect("the line");
         let escaped = if format == "json" { "\\u202e" } else { "\\u{202e}" };
         assert!(line.contains(escaped) && line.contains("vhost"), "{line}");

@@ -161,7 +161,7 @@ fn a_login_refused_by_rabbitmq_is_reported_with_the_remedy() {
         assert_eq!(code(&output), 2, "{why}");
         let running = tenure.start();
         running.wait_until("refused", || {
-            running.log().contains("does not let this worker in")
+            running.log().contains("refuses this worker's login")
         });
         running.wait_until("that is known", || running.get("/readyz").1.contains(words[1]));
         let (status, ready) = running.get("/readyz");

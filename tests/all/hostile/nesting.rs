@@ -57,7 +57,7 @@ fn deeply_nested_headers_do_not_crash_a_worker() {
     assert_eq!(dead_letters.len(), 1, "{dead_letters:?}");
     let log = running.log();
     assert!(
-        !log.contains("overflow") && !log.contains("RabbitMQ is back"),
+        !log.contains("overflow") && !log.contains("reconnected to RabbitMQ"),
         "{log}"
     );
     assert!(running.stop().success());
