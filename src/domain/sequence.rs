@@ -13,11 +13,6 @@ use serde::{Deserialize, Serialize};
 pub struct Sequence(Box<str>);
 
 impl Sequence {
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// The digits of a number, without leading zeros.
     fn digits(&self) -> Option<&str> {
         let is_number = !self.0.is_empty() && self.0.bytes().all(|byte| byte.is_ascii_digit());

@@ -78,10 +78,6 @@ impl<'de> Visitor<'de> for TextOrNumberVisitor {
         Ok(Cow::Owned(text.to_owned()))
     }
 
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(number.to_string()))
-    }
-
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self::Value, E> {
         of_float(number)
             .map(|number| Cow::Owned(number.to_string()))
