@@ -138,6 +138,7 @@ mod tests {
             ("acount_cancelation", "account_cancel"),
             ("change_subscription", "subscription_change"),
             ("change_of_subscription", "subscription_change"),
+            ("change_of_a_subscription", "subscription_change"),
             ("subscription_changes", "subscription_change"),
             ("subscriptions_changed", "subscription_change"),
             ("subscription_chnge_s", "subscription_change"),
@@ -145,6 +146,7 @@ mod tests {
             ("acount_owner_seting", "account_owner_settings"),
             ("owner_account_settings", "account_owner_settings"),
             ("account_owners_setting", "account_owner_settings"),
+            ("account_owner_set", "account_owner_settings"),
             ("settings_account_owner", "account_owner_settings"),
             ("activity_histories", "activity_history"),
             ("activities_history", "activity_history"),
@@ -163,12 +165,14 @@ mod tests {
     #[test]
     fn an_action_that_only_shares_words_with_a_forbidden_one_is_allowed() {
         for name in [
+            "account_channels",
             "account_close",
             "account_create",
             "account_settings",
             "account_settings_view",
             "account_update",
             "account_view",
+            "account_owner_get",
             "account_owner_view",
             "account_member_settings",
             "owner_settings",
@@ -229,6 +233,7 @@ mod tests {
             ("аccount_cancel", "`аccount_cancel`"),
             ("", "``"),
             (&"x".repeat(65), "`xxxx"),
+            (&"x".repeat(81), "xxxx…`"),
         ] {
             let error = Action::try_from(name).unwrap_err();
             assert!(matches!(error, ActionError::Malformed { .. }), "{name:?}");

@@ -251,3 +251,16 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Client;
+
+    #[test]
+    fn empty_parts_are_not_stored() {
+        assert_eq!(
+            serde_json::to_value(Client::default()).unwrap(),
+            serde_json::json!({"link": "unknown", "service": "pending_assigning", "invitations": 0})
+        );
+    }
+}

@@ -203,6 +203,10 @@ mod tests {
         let long = key(&"\u{fdfa}".repeat(200));
         assert!(long.len() < MAX_KEY_BYTES, "{}", long.len());
         assert_ne!(long, key(&"\u{fdfa}".repeat(199)));
+        // The sign has 33 bytes once it is normalized.
+        let longest = format!("{}x", "\u{fdfa}".repeat(31));
+        assert_eq!(key(&longest).len(), MAX_KEY_BYTES);
+        assert!(key(&format!("{longest}y")).starts_with("sha256:"));
     }
 
     #[test]

@@ -170,3 +170,17 @@ mod micros_list {
             .collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recorded_policy_counts() {
+        let eras: Vec<_> = (0..3)
+            .map(|day| (DateTime::UNIX_EPOCH + TimeDelta::days(day), Policy::default()))
+            .collect();
+        assert_eq!(Policies::recorded(eras).unwrap().count(), 3);
+        assert_eq!(Policies::recorded(Vec::new()), None);
+    }
+}

@@ -140,3 +140,21 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_request_that_was_never_made_is_closed() {
+        let open = Replica {
+            access_requested: true,
+            ..Replica::default()
+        };
+        assert_eq!(
+            open.changes_to(&Replica::default()),
+            [Change::AccessRequestClosed]
+        );
+        assert_eq!(Replica::default().changes_to(&open), [Change::AccessRequested]);
+    }
+}

@@ -158,3 +158,42 @@ impl super::holdings::Subscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::domain::access::Access;
+    use crate::domain::event::Position;
+    use crate::domain::link::{Connection, Link};
+
+    #[test]
+    fn a_deadline_at_the_moment_of_a_new_policy_follows_the_new_policy() {
+        let day = |n| DateTime::UNIX_EPOCH + TimeDelta::days(n);
+        let idle = |span| Policy {
+            access_idle: TimeDelta::days(span),
+            warn_before: Vec::new(),
+            ..Policy::default()
+        };
+        let client = Client {
+            link: Link::Active(Connection {
+                commission_eligible: false,
+                access: Access::enabled(day(0)),
+            }),
+            seen: Some(Position {
+                time: day(0),
+                sequence: None,
+                rank: 0,
+                source: "app".into(),
+                id: "1".into(),
+            }),
+            ..Client::default()
+        };
+        for (change, expected) in [(59, 90), (60, 90), (61, 60)] {
+            let policies = Policies::recorded(vec![(day(0), idle(60)), (day(change), idle(90))]).unwrap();
+            let deadline = client.deadline(Sweep::AccessExpiry, &policies);
+            assert_eq!(deadline, Some(day(expected)), "a new policy on day {change}");
+        }
+    }
+}
