@@ -102,6 +102,7 @@ mod tests {
         ] {
             assert_eq!(base64_decode(text).unwrap(), decoded.as_bytes(), "{text}");
         }
+        assert_eq!(base64_decode("+/+/"), Some(vec![0xfb, 0xff, 0xbf]));
         for bad in [
             "Z", "Zg=", "Zg===", "Zm9v====", "Zm9v=", "Z*==", "Zm 9v", "====", "é",
         ] {

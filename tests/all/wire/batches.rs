@@ -81,6 +81,8 @@ fn a_batch_is_read_member_by_member() {
             dead_letter.reason
         );
     }
+    let reason = events("{}").remove(0).unwrap_err().reason;
+    assert!(reason.contains("expected a list of events"), "{reason}");
 }
 
 #[test]

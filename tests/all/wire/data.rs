@@ -25,6 +25,16 @@ fn data_must_be_right() {
             "`imported` is string \"yes\"; expected true or false",
         ),
         (
+            "client.added",
+            "{\n\"name\": [\"A\"],\n\"imported\": true}",
+            "`name` is sequence; expected a string",
+        ),
+        (
+            "client.added",
+            "{\n\n\n\"imported\": true,\n\"name\": {}}",
+            "`name` is map; expected a string",
+        ),
+        (
             "client.invited",
             r#"{"channel": "pigeon"}"#,
             "`channel` is `pigeon`; expected `standard` or `referral`",
@@ -76,13 +86,16 @@ fn data_must_be_right() {
         let reason = format!("the data of {kind}: {reason}");
         assert!(found.starts_with(&reason), "{kind} {json}: {found}");
     }
-    assert_eq!(
-        data(
-            "subscription.renewed",
-            r#"{"subscription_id": "s", "paid_until": "+10000-01-01T00:00:00Z"}"#
-        ),
-        Err("`paid_until` is outside the years 1 to 9999 (UTC)".into())
-    );
+    for kind in ["subscription.added", "subscription.renewed"] {
+        assert_eq!(
+            data(
+                kind,
+                r#"{"subscription_id": "s", "paid_until": "+10000-01-01T00:00:00Z"}"#
+            ),
+            Err("`paid_until` is outside the years 1 to 9999 (UTC)".into()),
+            "{kind}"
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::json;
 use tenure::store::DeadLetter;
 use tenure::wire::{Decoder, Limits, STRUCTURED};
 
-use super::{decoder, envelope, now, read};
+use super::{decoder, envelope, moment, now, read};
 
 #[test]
 fn dead_letters_contain_the_message() {
@@ -60,6 +60,12 @@ fn dead_letters_can_be_read_again() {
         read(None, &headers, "").unwrap_err(),
         decoder().line("f:1", ahead.as_bytes()).unwrap().unwrap_err(),
     ];
+    let ripe = Some(moment("2026-03-01T12:25:00Z"));
+    assert!(
+        dead_letters
+            .iter()
+            .all(|dead_letter| dead_letter.retry_at == ripe)
+    );
     let later = Decoder::new(Limits::default(), now() + TimeDelta::hours(1));
     for dead_letter in dead_letters {
         assert_eq!(decoder().again(&dead_letter), [Err(dead_letter.clone())]);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tenure::domain::EventKind;
-use tenure::wire::{BATCH, Decoder, Limits};
+use tenure::wire::{BATCH, Decoder, Limits, STRUCTURED};
 
 use super::{bakery, data, decoder, envelope, moment, now, read, structured};
 
@@ -122,4 +122,31 @@ fn bodies_that_are_too_long_too_deep_or_not_text_are_dead_letters() {
 fn a_byte_order_mark_is_skipped() {
     let body = format!("\u{feff}{}", envelope(&json!({})));
     assert_eq!(decoder().structured(body.as_bytes()), Ok(bakery()));
+}
+
+#[test]
+fn an_event_of_the_maximum_size_is_read() {
+    let event = envelope(&json!({})).to_string();
+    assert_eq!(
+        decoder().structured(format!("{event:10000}").as_bytes()),
+        Ok(bakery())
+    );
+}
+
+#[test]
+fn only_a_body_without_an_encoding_is_read() {
+    let body = envelope(&json!({})).to_string();
+    for encoding in ["", "identity", "UTF-8", " us-ascii "] {
+        assert_eq!(
+            read(Some(STRUCTURED), &[("Content-Encoding", encoding)], &body),
+            Ok(bakery()),
+            "{encoding}"
+        );
+    }
+    let dead_letter = read(Some(STRUCTURED), &[("Content-Encoding", "gzip")], &body).unwrap_err();
+    assert!(
+        dead_letter
+            .reason
+            .starts_with("the body has the content encoding `gzip`")
+    );
 }
