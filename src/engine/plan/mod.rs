@@ -156,3 +156,155 @@ pub fn plan_sweep(
     }
     (commit, changes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::access::AccessStatus;
+    use crate::domain::event::{AccessedBy, Channel, NameVerdict, Steps, Via};
+    use crate::domain::{Change, EventKind, Name};
+
+    fn day(n: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::days(n)
+    }
+
+    fn event(client: &str, time: DateTime<Utc>, kind: EventKind) -> Event {
+        Event {
+            source: "app".into(),
+            id: format!("{time} {}", kind.type_name()).into(),
+            key: ClientKey::new("acme", client).unwrap(),
+            time,
+            sequence: None,
+            kind,
+            name_verdict: NameVerdict::Open,
+        }
+    }
+
+    fn touch(client: &str, time: DateTime<Utc>) -> Event {
+        let by = AccessedBy::Partner;
+        event(client, time, EventKind::AccountAccessed { by, user: None })
+    }
+
+    /// A client with access from day 0 on, and a touch on day 10.
+    fn active(client: &str) -> Stored {
+        let kinds = [
+            EventKind::ClientAdded {
+                name: Name::try_from(client.to_owned()).unwrap(),
+                imported: false,
+            },
+            EventKind::ClientInvited {
+                channel: Channel::Standard,
+                steps: Steps::default(),
+                commission_eligible: true,
+            },
+            EventKind::InvitationAccepted {},
+            EventKind::OnboardingCompleted { via: Via::Invitation },
+            EventKind::ConsentGranted {},
+        ];
+        let mut events: Vec<Event> = kinds.map(|kind| event(client, day(0), kind)).into();
+        events.push(touch(client, day(10)));
+        let situation = Situation {
+            present: Present {
+                now: day(10),
+                tolerance: TimeDelta::zero(),
+            },
+            low_watermark: None,
+            policies: &Policies::default(),
+            stored: Vec::new(),
+            histories: HashMap::new(),
+            holders: HashMap::new(),
+        };
+        let mut commit = plan(situation, events).commit;
+        let written = commit.clients.remove(0);
+        Stored {
+            key: written.key,
+            document: written.document,
+            version: 1,
+            touches: commit.touches.remove(0).open,
+        }
+    }
+
+    #[test]
+    fn a_moment_ahead_of_all_clocks_counts_as_now_unless_an_event_explains_it() {
+        let present = Present {
+            now: day(0),
+            tolerance: TimeDelta::days(5),
+        };
+        for (reached, event, expected) in [
+            (-1, None, -1),
+            (1, None, 1),
+            (5, None, 5),
+            (6, None, 0),
+            (6, Some(3), 0),
+            (6, Some(6), 6),
+            (6, Some(7), 6),
+        ] {
+            let capped = present.cap(day(reached), event.map(day));
+            assert_eq!(capped, day(expected), "{reached} {event:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_late_event_that_is_more_than_a_renewal_needs_the_history() {
+        let (stored, policies) = (active("a"), Policies::default());
+        let terminated = |time| event("a", time, EventKind::ClientTerminated { reason: None });
+        for (event, in_order, needed) in [
+            (terminated(day(20)), true, false),
+            (touch("a", day(20)), true, false),
+            (terminated(day(5)), false, true),
+            (touch("a", day(5)), false, false),
+            (touch("a", day(-5)), false, true),
+        ] {
+            assert_eq!(is_in_order(Some(&stored), &event), in_order, "{event:?}");
+            assert_eq!(
+                needs_history(Some(&stored), &event, &policies),
+                needed,
+                "{event:?}"
+            );
+            assert!(is_in_order(None, &event));
+            assert!(!needs_history(None, &event, &policies));
+        }
+    }
+
+    #[test]
+    fn of_several_overdue_warnings_only_the_nearest_to_expiry_is_emitted() {
+        let warning = |left: &str| vec![Change::AccessExpiring { left: left.into() }];
+        let expired = vec![Change::Access {
+            from: AccessStatus::Enabled,
+            to: AccessStatus::Expired,
+        }];
+        for (until, expected) in [
+            (day(55), vec![]),
+            (day(56), warning("P14D")),
+            (day(63), warning("P7D")),
+            (day(69), warning("P1D")),
+            (day(70), expired),
+        ] {
+            let policies = Policies::default();
+            let (commit, _) = plan_sweep(vec![active("a")], Sweep::AccessExpiry, until, day(100), &policies);
+            let emitted: Vec<Change> = commit.journal.into_iter().map(|entry| entry.change).collect();
+            assert_eq!(emitted, expected, "{until}");
+            assert_eq!(commit.recorded_at, day(100));
+        }
+    }
+
+    #[test]
+    fn a_sweep_reports_the_clients_whose_timers_fired() {
+        let mut renewed = active("b");
+        renewed
+            .touches
+            .insert(crate::store::Touch::of(&touch("b", day(50))).unwrap());
+        let stored = vec![active("a"), renewed];
+        let (_, changes) = plan_sweep(
+            stored,
+            Sweep::AccessExpiry,
+            day(70),
+            day(70),
+            &Policies::default(),
+        );
+        let [(key, entries)] = &changes[..] else {
+            panic!("{changes:?}");
+        };
+        assert_eq!((&*key.client, entries.len()), ("a", 1));
+    }
+}
