@@ -148,11 +148,15 @@ async fn the_batch_size_does_not_change_who_holds_a_name() {
                         commission_eligible: true,
                     },
                 ),
+                event("a", 7, EventKind::ClientTerminated { reason: None }),
                 added("c", 7, "Bakery"),
                 renamed("b", 8, "Bikes"),
                 renamed("a", 9, "Bakery"),
+                added("c", 10, "Bakery"),
             ],
-            vec![Applied, Applied, Applied, Applied, TAKEN, Applied, Applied],
+            vec![
+                Applied, Applied, Applied, Applied, Applied, TAKEN, Applied, Applied, TAKEN,
+            ],
             [Some("Bakery"), Some("Bikes"), None],
         ),
     ];
