@@ -253,6 +253,8 @@ mod tests {
             (touch("a", day(20)), true, false),
             (terminated(day(5)), false, true),
             (touch("a", day(5)), false, false),
+            // At the moment at which access began, the order of both events decides.
+            (touch("a", day(0)), false, true),
             (touch("a", day(-5)), false, true),
         ] {
             assert_eq!(is_in_order(Some(&stored), &event), in_order, "{event:?}");
@@ -263,6 +265,20 @@ mod tests {
             );
             assert!(is_in_order(None, &event));
             assert!(!needs_history(None, &event, &policies));
+        }
+    }
+
+    #[test]
+    fn a_touch_that_may_be_in_a_closed_run_needs_the_history() {
+        let (mut stored, policies) = (active("a"), Policies::default());
+        stored.document.touches_closed_until = Some(day(5));
+        for (time, needed) in [(4, true), (5, true), (6, false)] {
+            let event = touch("a", day(time));
+            assert_eq!(
+                needs_history(Some(&stored), &event, &policies),
+                needed,
+                "day {time}"
+            );
         }
     }
 

@@ -140,3 +140,23 @@ pub fn by_client(events: Vec<Event>) -> Vec<(ClientKey, Vec<(usize, Event)>)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_releases_only_a_name_that_it_holds() {
+        let key = |client| ClientKey::new("acme", client).unwrap();
+        let (one, other) = (key("one"), key("other"));
+        let bakery = Name::try_from("Bakery".to_owned()).unwrap();
+        let bikes = Name::try_from("Bikes".to_owned()).unwrap();
+        let held = claim(&other, &bakery);
+        let mut names = Names::new(HashMap::from([(held.clone(), other.clone())]));
+        assert!(!names.decide(&one, None, Some(&bakery)));
+        assert!(names.decide(&one, Some(&bakery), Some(&bikes)));
+        assert!(names.is_held_by_another(&held, &one));
+        assert!(!names.decide(&other, Some(&bakery), None));
+        assert!(!names.is_held_by_another(&held, &one));
+    }
+}
