@@ -12,8 +12,8 @@ use tenure::store::{
     Batch, BatchLimits, BatchRead, BatchWrite, Census, ClientFilter, ClientSnapshot, Clients, Commit, Cursor,
     DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
     Due, Halt, HaltKind, LaneProgress, Lanes, Logged, NameClaim, Outbox, PolicyHistory, PolicyReplacement,
-    Published, Recorded, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Store,
-    StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Unpublished, Upkeep, Verification,
+    Published, Recorded, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, SharedEvent,
+    Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Unpublished, Upkeep, Verification,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -267,6 +267,7 @@ delegate! {
     Verification {
         keys(partner: Option<&str>, after: Option<&ClientKey>, limit: u32) -> Vec<ClientKey>;
         snapshot(key: &ClientKey) -> ClientSnapshot;
+        shared_events(key: &ClientKey) -> Vec<SharedEvent>;
         census() -> Census;
     }
 }
@@ -329,6 +330,7 @@ delegate_batch! {
         holders(names: &[NameClaim]) -> HashMap<NameClaim, ClientKey>;
         histories(keys: &[ClientKey], longest: Option<usize>) -> HashMap<ClientKey, Vec<Logged>>;
         snapshot(key: &ClientKey) -> ClientSnapshot;
+        shared_events(key: &ClientKey) -> Vec<SharedEvent>;
         policies() -> Vec<(DateTime<Utc>, Policy)>;
         lanes() -> Vec<LaneProgress>;
         halts() -> Vec<Halt>;

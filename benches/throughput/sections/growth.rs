@@ -205,8 +205,8 @@ fn add_copies(database: &Database<'_>, copies: usize) {
             "insert into deadlines (partner, client, sweep, due_at)
              select copy.partner, copy.client, sweep, due_at from {copy}, one_deadlines;
 
-             insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
-             select copy.partner, copy.client, open_run, quiet_after, quiet_before, quiet_policies
+             insert into touches (partner, client, open_run, renew_after, renew_before, renew_policies)
+             select copy.partner, copy.client, open_run, renew_after, renew_before, renew_policies
              from {copy}, one_touches;
 
              insert into journal

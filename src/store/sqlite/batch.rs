@@ -90,7 +90,7 @@ row! {
         open_run: Option<Vec<u8>>,
         rowid: i64,
         name_key: Option<String>,
-        is_quiet: bool,
+        is_renew_only: bool,
     }
 }
 
@@ -116,7 +116,7 @@ impl BatchRead for SqliteBatch {
             &mut self.transaction,
             many!(
                 "select c.partner, c.client, c.version, c.doc, t.open_run, c.rowid, c.name_key,
-                        t.quiet_before is not null as is_quiet
+                        t.renew_before is not null as is_renew_only
                  from (values " each "(?, ?)" ") k
                  cross join clients c on c.partner = k.column1 and c.client = k.column2
                  left join touches t on t.partner = c.partner and t.client = c.client"
@@ -132,7 +132,7 @@ impl BatchRead for SqliteBatch {
             let held = HeldRow {
                 place: row.rowid,
                 name_key: row.name_key,
-                is_renew_only: row.is_quiet,
+                is_renew_only: row.is_renew_only,
             };
             self.held.add(stored.key.clone(), held);
             locked.push(stored);

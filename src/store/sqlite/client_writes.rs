@@ -40,7 +40,7 @@ row! {
         client: String,
         rowid: i64,
         name_key: Option<String>,
-        is_quiet: bool,
+        is_renew_only: bool,
     }
 }
 
@@ -53,7 +53,7 @@ async fn look_up(connection: &mut SqliteConnection, writes: &[&ClientWrite], hel
     let found: Vec<PlaceRow> = many::read(
         connection,
         many!(
-            "select c.partner, c.client, c.rowid, c.name_key, t.quiet_before is not null as is_quiet
+            "select c.partner, c.client, c.rowid, c.name_key, t.renew_before is not null as is_renew_only
              from (values " each "(?, ?)" ") k
              cross join clients c on c.partner = k.column1 and c.client = k.column2
              left join touches t on t.partner = c.partner and t.client = c.client"
@@ -66,7 +66,7 @@ async fn look_up(connection: &mut SqliteConnection, writes: &[&ClientWrite], hel
         let row = HeldRow {
             place: found.rowid,
             name_key: found.name_key,
-            is_renew_only: found.is_quiet,
+            is_renew_only: found.is_renew_only,
         };
         held.add(key(&found.partner, &found.client), row);
     }

@@ -6,7 +6,8 @@ use super::{SqliteStore, history, micros};
 use crate::domain::ClientKey;
 use crate::store::clients::{ClientRange, StoredRow};
 use crate::store::columns::json;
-use crate::store::outbox::JournalRow;
+use crate::store::columns::{Both, KeyRow};
+use crate::store::outbox::{JournalRow, read_line};
 use crate::store::{ClientFilter, Clients, Logged, Recorded, Result, Stored};
 
 #[async_trait]
@@ -63,8 +64,9 @@ impl Clients for SqliteStore {
     }
 
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
-        let lines: Vec<JournalRow<i64>> = sqlx::query_as(
-            "select 0 as xid, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
+        let lines: Vec<Both<KeyRow, JournalRow<i64>>> = sqlx::query_as(
+            "select 0 as xid, seq, partner, client, change, coalesce(id, '') as id, coalesce(before, '') as before,
+                coalesce(after, '') as after, time, cause, null as cause_source, '' as cause_id, correction, recorded_at
              from journal
              where partner = ?1 and client = ?2 and seq > ?3
              order by seq
@@ -76,6 +78,6 @@ impl Clients for SqliteStore {
         .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await?;
-        lines.into_iter().map(JournalRow::read).collect()
+        lines.into_iter().map(read_line).collect()
     }
 }

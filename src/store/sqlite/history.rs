@@ -7,7 +7,7 @@ use sqlx::sqlite::SqlitePool;
 
 use crate::domain::ClientKey;
 use crate::store::clients::{LoggedRow, sort_history};
-use crate::store::columns::{json, key};
+use crate::store::columns::{Both, KeyRow, RowId, json, key};
 use crate::store::touches::{RUN_LENGTH, read_run};
 use crate::store::{Logged, Result};
 
@@ -28,8 +28,9 @@ pub(super) async fn of(
     let mut histories: HashMap<ClientKey, Vec<Logged>> =
         keys.iter().map(|key| (key.clone(), Vec::new())).collect();
     let keys = pairs(keys);
-    let events: Vec<LoggedRow<i64>> = sqlx::query_as(
-        "select e.partner, e.client, e.source, e.id, e.type as event_type, e.time, e.sequence, e.data, e.reason
+    let events: Vec<Both<KeyRow, LoggedRow<i64>>> = sqlx::query_as(
+        "select e.partner, e.client, e.source, e.id, e.type as event_type, e.time, coalesce(':' || e.sequence, '') as sequence, e.data,
+                coalesce(e.reason, '') as reason
          from json_each(?1) k
          cross join events e on e.partner = k.value ->> 0 and e.client = k.value ->> 1",
     )
@@ -37,9 +38,13 @@ pub(super) async fn of(
     .fetch_all(&mut *connection)
     .await?;
     for row in events {
-        let logged = row.read()?;
-        if let Some(history) = histories.get_mut(&logged.event.key) {
-            history.push(logged);
+        let Both(key, row) = row;
+        let key = key.read(RowId {
+            table: "events",
+            key: &"a client",
+        })?;
+        if let Some(history) = histories.get_mut(&key) {
+            history.push(row.read(&key)?);
         }
     }
     let runs: Vec<(String, String, Vec<u8>)> = sqlx::query_as(

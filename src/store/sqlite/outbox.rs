@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
 use super::{SqliteStore, micros};
-use crate::store::outbox::JournalRow;
+use crate::store::columns::{Both, KeyRow};
+use crate::store::outbox::{JournalRow, read_line};
 use crate::store::{Cursor, Outbox, Published, Result, StoreError, Unpublished};
 
 #[async_trait]
@@ -104,8 +105,9 @@ pub(super) async fn next(
     last: Option<&Published>,
     limit: u32,
 ) -> Result<Unpublished> {
-    let lines: Vec<JournalRow<i64>> = sqlx::query_as(
-        "select 0 as xid, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
+    let lines: Vec<Both<KeyRow, JournalRow<i64>>> = sqlx::query_as(
+        "select 0 as xid, seq, partner, client, change, coalesce(id, '') as id, coalesce(before, '') as before,
+                coalesce(after, '') as after, time, cause, null as cause_source, '' as cause_id, correction, recorded_at
          from journal
          where seq > (select max(seq, ?1) from relay)
          order by seq
@@ -128,6 +130,6 @@ pub(super) async fn next(
     Ok(Unpublished {
         epoch,
         has_last,
-        lines: lines.into_iter().map(JournalRow::read).collect::<Result<_>>()?,
+        lines: lines.into_iter().map(read_line).collect::<Result<_>>()?,
     })
 }

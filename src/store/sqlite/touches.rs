@@ -28,10 +28,10 @@ pub(super) async fn renew(
         connection,
         many!(
             "update or fail touches
-             set open_run = cast(open_run || w.column5 as blob), quiet_after = w.column4
+             set open_run = cast(open_run || w.column5 as blob), renew_after = w.column4
              from (values " each "(?, ?, ?, ?, ?, ?, ?)" ") w
              where partner = w.column1 and client = w.column2
-                   and quiet_after < w.column3 and quiet_before > w.column4 and quiet_policies = w.column6
+                   and renew_after < w.column3 and renew_before > w.column4 and renew_policies = w.column6
                    and length(open_run) + length(w.column5) <= w.column7
              returning partner, client"
         ),
@@ -69,7 +69,7 @@ pub(super) async fn end_windows(
         connection,
         many!(
             "update or fail touches
-             set quiet_after = null, quiet_before = null, quiet_policies = null
+             set renew_after = null, renew_before = null, renew_policies = null
              from (values " each "(?, ?)" ") w
              where partner = w.column1 and client = w.column2"
         ),
@@ -84,13 +84,13 @@ pub(super) async fn write(connection: &mut SqliteConnection, writes: &[TouchWrit
     many::write(
         connection,
         many!(
-            "insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
+            "insert into touches (partner, client, open_run, renew_after, renew_before, renew_policies)
              select *
              from (values " each "(?, ?, ?, ?, ?, ?)" ")
              where column1 is not null
              on conflict (partner, client) do update
-             set open_run = excluded.open_run, quiet_after = excluded.quiet_after,
-                 quiet_before = excluded.quiet_before, quiet_policies = excluded.quiet_policies"
+             set open_run = excluded.open_run, renew_after = excluded.renew_after,
+                 renew_before = excluded.renew_before, renew_policies = excluded.renew_policies"
         ),
         writes,
         |query, write| {

@@ -6,11 +6,13 @@ use sqlx::SqliteConnection;
 use super::{SqliteStore, history};
 use crate::domain::{ClientKey, Entry};
 use crate::store::clients::ClientRange;
-use crate::store::columns::key;
-use crate::store::outbox::JournalRow;
+use crate::store::columns::{Both, KeyRow, key};
+use crate::store::outbox::{JournalRow, read_line};
 use crate::store::touches::{TouchesRow, read_touches};
 use crate::store::verification::{ClientRow, CountsRow, DeadlineRow, FacetsRow, read_deadlines};
-use crate::store::{Census, ClientSnapshot, Deadlines, RenewOnlyWindow, Result, Touches, Verification};
+use crate::store::{
+    Census, ClientSnapshot, Deadlines, RenewOnlyWindow, Result, SharedEvent, Touches, Verification,
+};
 
 #[async_trait]
 impl Verification for SqliteStore {
@@ -54,6 +56,11 @@ impl Verification for SqliteStore {
         let snapshot = of(&mut transaction, key).await?;
         transaction.commit().await?;
         Ok(snapshot)
+    }
+
+    /// None: the primary key of the log is `(source, id)`.
+    async fn shared_events(&self, _: &ClientKey) -> Result<Vec<SharedEvent>> {
+        Ok(Vec::new())
     }
 
     async fn census(&self) -> Result<Census> {
@@ -106,7 +113,7 @@ async fn touches(
     key: &ClientKey,
 ) -> Result<(Touches, Option<RenewOnlyWindow>)> {
     let row: Option<TouchesRow<i64>> = sqlx::query_as(
-        "select open_run, quiet_after, quiet_before, quiet_policies from touches
+        "select open_run, renew_after, renew_before, renew_policies from touches
          where partner = ?1 and client = ?2",
     )
     .bind(&*key.partner)
@@ -129,8 +136,9 @@ async fn deadlines(connection: &mut SqliteConnection, key: &ClientKey) -> Result
 }
 
 async fn journal(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Vec<Entry>> {
-    let lines: Vec<JournalRow<i64>> = sqlx::query_as(
-        "select 0 as xid, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
+    let lines: Vec<Both<KeyRow, JournalRow<i64>>> = sqlx::query_as(
+        "select 0 as xid, seq, partner, client, change, coalesce(id, '') as id, coalesce(before, '') as before,
+                coalesce(after, '') as after, time, cause, null as cause_source, '' as cause_id, correction, recorded_at
          from journal
          where partner = ?1 and client = ?2
          order by seq",
@@ -141,7 +149,7 @@ async fn journal(connection: &mut SqliteConnection, key: &ClientKey) -> Result<V
     .await?;
     lines
         .into_iter()
-        .map(|line| line.read().map(|recorded| recorded.entry))
+        .map(|line| read_line(line).map(|recorded| recorded.entry))
         .collect()
 }
 

@@ -8,9 +8,11 @@ use sqlx::SqliteConnection;
 
 use super::batch::Held;
 use super::{client_writes, dead_letters, lanes, many, micros, sweeps, touches};
+use crate::domain::Refusal;
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::columns::json;
-use crate::store::commit::{data_of, expect_logged, outcome_columns};
+use crate::store::commit::{data_of, expect_logged};
+use crate::store::outbox::ChangeColumns;
 use crate::store::{Commit, EventWrite, OutcomeUpdate, Result};
 
 /// Writes everything of a commit, without ending the transaction.
@@ -49,7 +51,8 @@ async fn events(connection: &mut SqliteConnection, writes: &[EventWrite], at: i6
         writes,
         |query, write| {
             let event = &write.event;
-            let (outcome, reason) = outcome_columns(write.outcome);
+            let reason = write.outcome.refusal().map(Refusal::code);
+            let outcome = if reason.is_some() { "refused" } else { "applied" };
             query
                 .bind(&*event.source)
                 .bind(&*event.id)
@@ -79,7 +82,8 @@ async fn outcomes(connection: &mut SqliteConnection, updates: &[OutcomeUpdate]) 
         ),
         updates,
         |query, update| {
-            let (outcome, reason) = outcome_columns(update.outcome);
+            let reason = update.outcome.refusal().map(Refusal::code);
+            let outcome = if reason.is_some() { "refused" } else { "applied" };
             query
                 .bind(&*update.source)
                 .bind(&*update.id)
@@ -103,14 +107,14 @@ async fn journal(connection: &mut SqliteConnection, entries: &[Entry], at: i64) 
         ),
         entries,
         |query, entry| {
-            let change = entry.change.text();
+            let change = ChangeColumns::of(&entry.change);
             query
                 .bind(&*entry.key.partner)
                 .bind(&*entry.key.client)
-                .bind(change.kind)
+                .bind(change.change)
                 .bind(change.id)
-                .bind(change.from)
-                .bind(change.to)
+                .bind(change.before)
+                .bind(change.after)
                 .bind(micros(entry.time))
                 .bind(json(&entry.cause))
                 .bind(entry.correction)

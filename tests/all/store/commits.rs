@@ -340,7 +340,9 @@ pub async fn a_later_commit_changes_outcomes(fresh: Fresh) {
         ..commit()
     };
     put(store, written).await.unwrap();
-    let update = |id: &str, outcome| OutcomeUpdate {
+    let update = |id: &str, second, outcome| OutcomeUpdate {
+        key: a.clone(),
+        time: moment(second),
         source: "/apps/space".into(),
         id: id.into(),
         outcome,
@@ -348,8 +350,8 @@ pub async fn a_later_commit_changes_outcomes(fresh: Fresh) {
     let updates = |outcomes| Commit { outcomes, ..commit() };
     let refused = RecordedOutcome::Refused(Refusal::NoRequest);
     let changed = updates(vec![
-        update("e-1", refused),
-        update("e-2", RecordedOutcome::Applied),
+        update("e-1", 1, refused),
+        update("e-2", 2, RecordedOutcome::Applied),
     ]);
     put(store, changed).await.unwrap();
     let outcomes: Vec<_> = store
@@ -362,7 +364,7 @@ pub async fn a_later_commit_changes_outcomes(fresh: Fresh) {
     assert_eq!(outcomes, [refused, RecordedOutcome::Applied]);
 
     // A new outcome for an event that is not in the log is a bug, not a conflict.
-    let error = put(store, updates(vec![update("e-9", refused)]))
+    let error = put(store, updates(vec![update("e-9", 9, refused)]))
         .await
         .unwrap_err();
     assert!(matches!(error, StoreError::Inconsistent { .. }), "{error}");

@@ -82,7 +82,7 @@ create table touch_runs (
 create index touch_runs_of_client on touch_runs (partner, client);
 
 create table policies (
-    took_effect_at integer primary key,
+    effective_from integer primary key,
     policy         text not null
 ) strict;
 
@@ -99,7 +99,7 @@ create table dead_letters (
     times_seen    integer not null,
     first_seen_at integer not null,
     last_seen_at  integer not null,
-    settled_at    integer
+    resolved_at    integer
 ) strict;
 create index dead_letters_open on dead_letters (id) where status = 'open';
 
@@ -143,3 +143,90 @@ from clients c, json_each(c.doc, '$.client.report_schedules') r;
 create view margin_rules as
 select c.partner, c.client, r.value as id
 from clients c, json_each(c.doc, '$.client.margin_rules') r;
+-- How far each lane of the broker has come: everything that was in its queue before the watermark has been taken.
+create table lanes (
+    -- The queue.
+    lane        text primary key,
+    -- Null: not known yet.
+    watermark   integer,
+    recorded_at integer not null
+) strict;
+
+-- Sweeps that do not run: paused by a person, or stopped by the breaker.
+create table sweep_halts (
+    sweep text not null,
+    kind  text not null check (kind in ('paused', 'tripped')),
+    at    integer not null,
+    why   text not null,
+    primary key (sweep, kind)
+) strict;
+
+-- The policy whose deadlines are still being computed, and the client after which to go on.
+create table deadline_backfill (
+    only_row    integer primary key default 1 check (only_row = 1),
+    policy_from integer not null,
+    partner     text,
+    client      text
+) strict;
+
+-- The moment up to which a run swept.
+alter table sweep_runs add column upto integer;
+-- A run is done when one worker has seen it through: nobody has to be counted.
+alter table sweep_runs drop column workers;
+-- Journal lines recorded before this moment may be gone: they were published, and then pruned. Null: none is.
+alter table relay add column pruned_before integer;
+
+create index dead_letters_settled on dead_letters (resolved_at) where status <> 'open';
+
+-- Length of the body as it came; null for letters from before, which are whole.
+alter table dead_letters add column bytes integer;
+-- Until when somebody who redrives it has it in hand.
+alter table dead_letters add column claimed_until integer;
+-- When it was last redriven, and what came of that, in words.
+alter table dead_letters add column redriven_at integer;
+alter table dead_letters add column redrive_outcome text;
+-- A stretch of time in which a touch renews this client's access and does nothing else, under so many recorded
+-- policies: the client need not be read for it. Null: none is known.
+alter table touches add column renew_after integer;
+alter table touches add column renew_before integer;
+alter table touches add column renew_policies integer;
+-- The epoch in which changes are numbered: milliseconds since 1970 when it began, then six random digits. Part of the id of
+-- each change that is published from now on. A store that was restored from a backup begins a new one, as it gives out
+-- numbers again that subscribers know already.
+alter table relay add column epoch integer not null default 0;
+update relay
+set epoch = cast(unixepoch('now', 'subsec') * 1000 as integer) * 1000000 + abs(random() % 1000000);
+
+-- The oldest program that may write: the newest migration that it must know. A migration after which older programs would
+-- leave something out raises it (docs/decisions/, on schema changes).
+create table schema_compat (
+    only_row   integer primary key default 1 check (only_row = 1),
+    min_writer integer not null
+) strict;
+insert into schema_compat (min_writer) values (5);
+-- The latest moment at which a worker let timers fire. When it lies ahead, some worker's clock was wrong.
+create table clock (
+    only_row integer primary key default 1 check (only_row = 1),
+    latest   integer not null
+) strict;
+
+-- When a dead letter is read again by itself: its event was ahead of the clock. Null: it waits for a person.
+alter table dead_letters add column retry_at integer;
+create index dead_letters_deferred on dead_letters (retry_at) where status = 'open' and retry_at is not null;
+-- Workers update this row regularly: whether a store can be written is known only from a write.
+create table write_probe (
+    only_row   integer primary key default 1 check (only_row = 1),
+    written_at integer not null
+) strict;
+insert into write_probe (written_at) values (0);
+
+-- Workers sign heartbeats with this, so that whoever may only publish events cannot forge one.
+create table heartbeat_key (
+    only_row integer primary key default 1 check (only_row = 1),
+    key      text not null
+) strict;
+insert into heartbeat_key (key) values (hex(randomblob(32)));
+
+-- A partition key that the broker routes to this lane: that of the last heartbeat that came through it. Null: none is
+-- known yet.
+alter table lanes add column partition_key text;
