@@ -330,7 +330,6 @@ delegate_batch! {
         holders(names: &[NameClaim]) -> HashMap<NameClaim, ClientKey>;
         histories(keys: &[ClientKey], longest: Option<usize>) -> HashMap<ClientKey, Vec<Logged>>;
         snapshot(key: &ClientKey) -> ClientSnapshot;
-        shared_events(key: &ClientKey) -> Vec<SharedEvent>;
         policies() -> Vec<(DateTime<Utc>, Policy)>;
         lanes() -> Vec<LaneProgress>;
         halts() -> Vec<Halt>;

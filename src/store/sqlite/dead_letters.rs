@@ -23,7 +23,7 @@ impl DeadLetters for SqliteStore {
     ) -> Result<Vec<DeadLetterSummary>> {
         let dead_letters: Vec<SummaryRow<i64>> = sqlx::query_as(
             "select id, origin, content_type, reason, status,
-                    coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
+                    bytes, times_seen, first_seen_at,
                     last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at
              from dead_letters
              where id > ?1 and (?2 is null or status = ?2)
@@ -41,7 +41,7 @@ impl DeadLetters for SqliteStore {
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterRecord>> {
         let dead_letter: Option<DeadLetterRow<i64>> = sqlx::query_as(
             "select id, origin, content_type, reason, status,
-                    coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
+                    bytes, times_seen, first_seen_at,
                     last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body
              from dead_letters
              where id = ?1",
@@ -87,7 +87,7 @@ impl DeadLetters for SqliteStore {
                  set claimed_until = ?3
                  where id = ?1 and status <> 'redriven' and (claimed_until is null or claimed_until <= ?2 or claimed_until > ?4)
                  returning id, origin, content_type, reason, status,
-                           coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
+                           bytes, times_seen, first_seen_at,
                            last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body",
             )
             .bind(id)
@@ -119,7 +119,7 @@ impl DeadLetters for SqliteStore {
                      limit ?4
                  )
                  returning id, origin, content_type, reason, status,
-                           coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
+                           bytes, times_seen, first_seen_at,
                            last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body",
             )
             .bind(micros(now))

@@ -1,17 +1,38 @@
-//! The id of an event as a column: the 16 bytes of a UUID as a blob, or else text.
+//! Ids of events, as columns of type `any` hold them: a blob of 16 bytes for a UUID, text for any other id.
 
+use std::borrow::Cow;
+
+use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteTypeInfo, SqliteValueRef};
-use sqlx::{Decode, Sqlite, Type, TypeInfo, ValueRef};
+use sqlx::sqlite::{Sqlite, SqliteArgumentValue, SqliteTypeInfo, SqliteValueRef};
+use sqlx::{Decode, Encode, Type, TypeInfo, ValueRef};
 
-use crate::store::event_id::EventId;
+use crate::store::event_id::{EventId, uuid_bytes};
+
+/// An id as an argument of a statement.
+pub(super) struct BoundId<'a>(pub &'a str);
+
+impl Type<Sqlite> for BoundId<'_> {
+    fn type_info() -> SqliteTypeInfo {
+        <str as Type<Sqlite>>::type_info()
+    }
+}
+
+impl<'q> Encode<'q, Sqlite> for BoundId<'q> {
+    fn encode_by_ref(&self, arguments: &mut Vec<SqliteArgumentValue<'q>>) -> Result<IsNull, BoxDynError> {
+        arguments.push(match uuid_bytes(self.0) {
+            Some(bytes) => SqliteArgumentValue::Blob(Cow::Owned(bytes.to_vec())),
+            None => SqliteArgumentValue::Text(Cow::Borrowed(self.0)),
+        });
+        Ok(IsNull::No)
+    }
+}
 
 impl Type<Sqlite> for EventId {
     fn type_info() -> SqliteTypeInfo {
-        <String as Type<Sqlite>>::type_info()
+        <str as Type<Sqlite>>::type_info()
     }
 
-    /// The column has both types.
     fn compatible(_: &SqliteTypeInfo) -> bool {
         true
     }
@@ -19,11 +40,10 @@ impl Type<Sqlite> for EventId {
 
 impl<'r> Decode<'r, Sqlite> for EventId {
     fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
-        let is_blob = value.type_info().name() == "BLOB";
-        let bytes = <&[u8] as Decode<Sqlite>>::decode(value)?;
-        if is_blob {
+        if value.type_info().name() == "BLOB" {
+            let bytes = <&[u8] as Decode<Sqlite>>::decode(value)?;
             return Ok(Self::of_uuid(bytes.try_into()?));
         }
-        Ok(Self(std::str::from_utf8(bytes)?.to_owned()))
+        <String as Decode<Sqlite>>::decode(value).map(Self)
     }
 }

@@ -106,11 +106,15 @@ pub(super) async fn next(
     limit: u32,
 ) -> Result<Unpublished> {
     let lines: Vec<Both<KeyRow, JournalRow<i64>>> = sqlx::query_as(
-        "select 0 as xid, seq, partner, client, change, coalesce(id, '') as id, coalesce(before, '') as before,
-                coalesce(after, '') as after, time, cause, null as cause_source, '' as cause_id, correction, recorded_at
-         from journal
-         where seq > (select max(seq, ?1) from relay)
-         order by seq
+        "select k.partner, k.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
+                s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+         from journal j
+         left join client_keys k on k.number = j.client
+         left join words w on w.number = j.change
+         left join words c on c.number = j.cause
+         left join sources s on s.number = j.cause_source
+         where j.seq > (select max(seq, ?1) from relay)
+         order by j.seq
          limit ?2",
     )
     .bind(after.sequence)
