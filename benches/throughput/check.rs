@@ -6,9 +6,13 @@ use crate::environment::{Database, Vhost};
 
 /// Every event is in the log beside those that were there before, and each was applied.
 pub fn all_in_log(database: &Database<'_>, before: usize, events: usize) {
-    assert_eq!(database.count("events"), before + events, "events in the log");
-    assert_eq!(database.count("events where outcome <> 'applied'"), 0, "refused");
-    in_order(database.count("journal where correction"), events);
+    assert_eq!(database.count("event_log"), before + events, "events in the log");
+    assert_eq!(
+        database.count("event_log where outcome <> 'applied'"),
+        0,
+        "refused"
+    );
+    in_order(database.count("change_log where correction"), events);
 }
 
 /// Nothing was made to come late, which would be more work. Here and there a timer falls due between an event and the

@@ -452,7 +452,7 @@ async fn a_large_file_lets_others_write_in_between() {
     drop(input);
     let (code, _, complained) = other.end();
     assert_eq!(code, Some(0), "{complained}");
-    let there: i64 = sqlx::query_scalar("select count(*) from events where source = '/space'")
+    let there: i64 = sqlx::query_scalar("select count(*) from event_log where source = '/space'")
         .fetch_one(&mut tables)
         .await
         .expect("a number");
