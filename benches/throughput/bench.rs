@@ -32,6 +32,8 @@ pub struct Bench<'g> {
     pub settling: Vec<Event>,
     /// and the database that holds that.
     pub template: Database<'g>,
+    /// The same in tables as an engineer would make them in an afternoon.
+    plain_template: Database<'g>,
     /// Events of its log.
     pub logged_before: usize,
     /// What happens then: events of all types but entries into accounts.
@@ -74,6 +76,9 @@ impl<'g> Bench<'g> {
              set (xid, seq) = (select xid, seq from journal order by xid desc, seq desc limit 1)",
         );
         template.sql("vacuum analyze");
+        let plain_template = environment.copy(&template, "plain_town");
+        plain_template.sql(include_str!("plain.sql"));
+        plain_template.sql("vacuum analyze");
         environment.tell(&format!(
             "a town of {} clients is in a database, brought there by {} events; every measurement gets a copy",
             scale.clients,
@@ -96,6 +101,7 @@ impl<'g> Bench<'g> {
             logged_before: settling.len(),
             settling,
             template,
+            plain_template,
             lives: messages::of(&lives),
             entries,
             present,
@@ -159,6 +165,11 @@ impl<'g> Bench<'g> {
     /// A database with the town in it.
     pub fn copy_of_population(&self, hint: &str) -> Database<'g> {
         self.environment.copy(&self.template, hint)
+    }
+
+    /// A database with the town in tables as an engineer would make them in an afternoon.
+    pub fn copy_of_population_in_plain_tables(&self, hint: &str) -> Database<'g> {
+        self.environment.copy(&self.plain_template, hint)
     }
 
     /// Every event is in the log and was applied; what was written for it is kept for the report.

@@ -4,7 +4,14 @@ use crate::environment::Database;
 use crate::figures::Spread;
 
 /// The tables that grow with clients and events.
-pub const TABLES: [&str; 5] = ["clients", "events", "journal", "deadlines", "touches"];
+pub const TABLES: [&str; 6] = [
+    "client_keys",
+    "clients",
+    "events",
+    "journal",
+    "deadlines",
+    "touches",
+];
 
 /// One size, and what was measured at it.
 #[derive(Clone, Debug)]
