@@ -206,5 +206,7 @@ conformance! {
         migrating_twice_changes_nothing,
         workers_migrate_concurrently,
         a_newer_database_is_refused,
-        a_database_of_another_program_is_refused;
+        a_database_of_another_program_is_refused,
+        tables_from_before_the_baseline_are_refused,
+        migrating_again_uses_up_no_numbers;
 }
