@@ -13,7 +13,9 @@ use super::event_ref::id_bytes;
 use super::numbers::ClientNumbers;
 use super::session::Session;
 use super::sessions::Sessions;
-use super::{PostgresStore, history, lanes, numbering, policies, sweeps, touches, verification, write};
+use super::{
+    PostgresStore, history, lanes, numbering, numbers, policies, sweeps, touches, verification, write,
+};
 use crate::domain::{ClientKey, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
@@ -99,9 +101,9 @@ impl PostgresBatch {
 pub(super) fn begin_statement(writer: i64) -> String {
     // Plans are cached: a plan made for an empty table would scan the grown table until its next analysis. By default
     // the server would plan each statement again, by the length of the arrays, which takes as long as the rest of a
-    // small batch.
+    // small batch. A bitmap would read all of a client's history before its first page.
     format!(
-        "begin; set local enable_seqscan = off; set local plan_cache_mode = force_generic_plan; \
+        "begin; set local enable_seqscan = off; set local enable_bitmapscan = off; set local plan_cache_mode = force_generic_plan; \
          set local tenure.writer = {writer}"
     )
 }
@@ -142,7 +144,12 @@ impl BatchRead for PostgresBatch {
         keys: &[ClientKey],
         longest: Option<usize>,
     ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
-        let numbers = &self.held.numbers;
+        let numbers = &mut self.held.numbers;
+        if keys.iter().any(|key| !numbers.contains_key(key)) {
+            let (connection, debt) = self.session.lend()?;
+            debt.paid_by(numbers::find_clients(connection, keys, numbers))
+                .await?;
+        }
         history::of(&mut self.session, keys, |key| numbers.get(key).copied(), longest).await
     }
 
@@ -206,10 +213,10 @@ async fn known(connection: &mut PgConnection, ids: &[(&str, &str)]) -> Result<Ha
     let known: Vec<(String, String)> = sqlx::query_as(
         "select k.source, k.id
          from unnest($1::text[], $2::text[], $3::bytea[]) as k (source, id, id_bytes)
-         cross join lateral (select number from sources where source = k.source offset 0) s
          cross join lateral (
-             select 1 from events where ref = event_ref(s.number, k.id_bytes) limit 1
-         ) e",
+             select event_ref(number, k.id_bytes) as ref from sources where source = k.source offset 0
+         ) s
+         cross join lateral (select 1 from events where ref = s.ref limit 1) e",
     )
     .bind(sources)
     .bind(&ids)

@@ -54,8 +54,7 @@ row! {
 /// The history of one client, from one database snapshot.
 pub(super) async fn of_one(pool: &Sessions, limit: Duration, key: &ClientKey) -> Result<Vec<Logged>> {
     // Touches move from the open run to a closed one, so one snapshot must cover both.
-    let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
-    let mut session = Session::begin_reading(pool, limit, begin).await?;
+    let mut session = Session::begin_reading(pool, limit, pages::BEGIN).await?;
     let (connection, debt) = session.lend()?;
     let number = debt.paid_by(numbers::of_client(connection, key)).await?;
     let mut histories = of(&mut session, std::slice::from_ref(key), |_| number, None).await?;

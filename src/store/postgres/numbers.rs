@@ -225,20 +225,30 @@ pub(super) async fn add_clients(
     // Another transaction has added them, or this one has written them without locking them.
     let others: Vec<&ClientKey> = new.into_iter().filter(|key| !known.contains_key(*key)).collect();
     if !others.is_empty() {
-        let (partners, clients) = columns(others);
-        let found: Vec<(String, String, i32)> = sqlx::query_as(
-            "select k.partner, k.client, n.number
-             from unnest($1::text[], $2::text[]) as k (partner, client)
-             cross join lateral (
-                 select number from client_keys where partner = k.partner and client = k.client offset 0
-             ) n",
-        )
-        .bind(partners)
-        .bind(clients)
-        .fetch_all(connection)
-        .await?;
-        known.extend(found.into_iter().map(numbered));
+        find_clients(connection, others, known).await?;
     }
+    Ok(())
+}
+
+/// Reads the numbers of clients. Leaves out those that nothing was ever stored about.
+pub(super) async fn find_clients(
+    connection: &mut PgConnection,
+    keys: impl IntoIterator<Item = &ClientKey>,
+    known: &mut ClientNumbers,
+) -> Result<()> {
+    let (partners, clients) = columns(keys);
+    let found: Vec<(String, String, i32)> = sqlx::query_as(
+        "select k.partner, k.client, n.number
+         from unnest($1::text[], $2::text[]) as k (partner, client)
+         cross join lateral (
+             select number from client_keys where partner = k.partner and client = k.client offset 0
+         ) n",
+    )
+    .bind(partners)
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    known.extend(found.into_iter().map(numbered));
     Ok(())
 }
 

@@ -12,6 +12,13 @@ use crate::store::Result;
 /// The rows of a page. At 10 ms a row, on a slow disk with a cold cache, a page takes 2.5 s.
 const PAGE: usize = 250;
 
+/// Begins a transaction that reads pages of one database snapshot.
+///
+/// Rows are read in the order of an index. A plan that was made for a small table would scan a grown one, and a bitmap or a sort
+/// would read all rows of a client before the first page.
+pub(super) const BEGIN: &str = "begin isolation level repeatable read, read only; \
+                                set local enable_seqscan = off; set local enable_bitmapscan = off";
+
 /// A query that is read page by page. `$1` is an array of the numbers of clients; `$2` is the most rows of each
 /// client.
 pub(super) struct Paged {

@@ -24,9 +24,6 @@ use crate::store::{
     Touches, Verification,
 };
 
-/// One database snapshot, read by index: a plan that was made for a small table would scan a grown one.
-const BEGIN: &str = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
-
 #[async_trait]
 impl Verification for PostgresStore {
     /// Keys are never deleted: those of clients whose row is missing are there too.
@@ -60,7 +57,7 @@ impl Verification for PostgresStore {
     }
 
     async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
-        let mut session = Session::begin_reading(&self.pool, self.limit, BEGIN).await?;
+        let mut session = Session::begin_reading(&self.pool, self.limit, pages::BEGIN).await?;
         let number = number(&mut session, key).await?;
         let snapshot = read(&mut session, key, number).await?;
         session.end("commit").await?;
@@ -68,7 +65,7 @@ impl Verification for PostgresStore {
     }
 
     async fn shared_events(&self, key: &ClientKey) -> Result<Vec<SharedEvent>> {
-        let mut session = Session::begin_reading(&self.pool, self.limit, BEGIN).await?;
+        let mut session = Session::begin_reading(&self.pool, self.limit, pages::BEGIN).await?;
         let number = number(&mut session, key).await?;
         let mut shared: Vec<Both<KeyRow, SharedRow>> = Vec::new();
         pages::read(&mut session, &SHARED, number.as_slice(), i64::MAX, |row| {
