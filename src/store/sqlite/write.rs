@@ -150,6 +150,7 @@ async fn journal(
     Ok(())
 }
 
+/// A `values` list alone after `in` would scan the whole table.
 async fn clear_deadlines(
     connection: &mut SqliteConnection,
     cleared: &[(ClientKey, Sweep)],
@@ -159,7 +160,7 @@ async fn clear_deadlines(
         connection,
         many!(
             "delete from deadlines
-             where (client, sweep) in (values " each "(?, ?)" ")"
+             where (client, sweep) in (select * from (values " each "(?, ?)" "))"
         ),
         cleared,
         |query, (key, sweep)| query.bind(numbers.client(key)).bind(numbers.word(sweep.as_str())),
