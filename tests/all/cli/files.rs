@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::SqliteConnection;
 
 use super::{EVENTS, Given, code, complained, said};
 use crate::support::tenure::wait_until;
@@ -402,21 +403,14 @@ fn a_large_array_is_read_in_bounded_memory() {
     assert_eq!((&tally["applied"], &tally["dead"]), (&json!(1), &json!(300)));
 }
 
-/// Waits until a process has opened a file whose path ends with `name`.
-async fn wait_until_open(process: u32, name: &str) {
-    let began = std::time::Instant::now();
-    loop {
-        let handles = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process is there");
-        let mut files = handles.filter_map(|handle| std::fs::read_link(handle.ok()?.path()).ok());
-        if files.any(|file| file.ends_with(name)) {
-            return;
-        }
-        assert!(began.elapsed() < Duration::from_mins(1), "{name} is not opened");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+async fn count(tables: &mut SqliteConnection, select: &str) -> usize {
+    let number: i64 = sqlx::query_scalar(select)
+        .fetch_one(tables)
+        .await
+        .expect("a number");
+    usize::try_from(number).expect("a count")
 }
 
-/// Another process can write between two batches of a large file.
 #[tokio::test]
 async fn a_large_file_lets_others_write_in_between() {
     // Few enough for one transaction, if nobody waited.
@@ -425,16 +419,23 @@ async fn a_large_file_lets_others_write_in_between() {
     given.tenure.ok(&["migrate"]);
     let lines: Vec<String> = (0..EVENTS).map(|id| added(id).to_string()).collect();
     std::fs::write(given.folder.path().join("large.ndjson"), lines.join("\n")).expect("a file");
-    let one = added(EVENTS).to_string().replace("/space", "/other");
+    let one = |id| added(id).to_string().replace("/space", "/other");
     let mut tables = given.tables().await;
     sqlx::query("pragma busy_timeout = 0")
         .execute(&mut tables)
         .await
         .expect("impatient");
 
-    // The other process starts first and waits for its input, so that its start takes no time from the large file.
+    // The other process starts first, ingests an event and waits for the next, so that its start takes no time from the large
+    // file.
     let mut other = given.tenure.spawn(&["ingest", "-"]);
-    wait_until_open(other.id(), "tenure.db").await;
+    let mut input = other.input();
+    writeln!(input, "{}", one(EVENTS)).expect("it reads");
+    let began = std::time::Instant::now();
+    while count(&mut tables, "select count(*) from event_log").await == 0 {
+        assert!(began.elapsed() < Duration::from_mins(1), "it does not ingest");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 
     let ingest = given.tenure.spawn(&["ingest", "large.ndjson", "--json"]);
     let began = std::time::Instant::now();
@@ -447,24 +448,21 @@ async fn a_large_file_lets_others_write_in_between() {
         assert!(began.elapsed() < Duration::from_mins(1), "it does not write");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let mut input = other.input();
-    input.write_all(one.as_bytes()).expect("it reads");
+    writeln!(input, "{}", one(EVENTS + 1)).expect("it reads");
     drop(input);
     let (code, _, complained) = other.end();
     assert_eq!(code, Some(0), "{complained}");
-    let there: i64 = sqlx::query_scalar("select count(*) from event_log where source = '/space'")
-        .fetch_one(&mut tables)
-        .await
-        .expect("a number");
-    assert!(
-        usize::try_from(there).expect("a number") < EVENTS,
-        "{there} were there before it"
-    );
+    let there = count(
+        &mut tables,
+        "select count(*) from event_log where source = '/space'",
+    )
+    .await;
+    assert!(there < EVENTS, "{there} were there before it");
 
     let (code, said, complained) = ingest.end();
     assert_eq!(code, Some(0), "{complained}");
     let tally: serde_json::Value = serde_json::from_str(&said).expect("one object");
     assert_eq!(tally["applied"], EVENTS);
-    assert_eq!(given.tenure.json(&["client", "list"]).len(), EVENTS + 1);
+    assert_eq!(given.tenure.json(&["client", "list"]).len(), EVENTS + 2);
     given.tenure.assert_no_drift();
 }
