@@ -13,7 +13,7 @@ use super::session::Session;
 use super::{PostgresStore, history, numbers, pages};
 use crate::domain::{ClientKey, Entry};
 use crate::store::clients::ClientRange;
-use crate::store::columns::{Both, KeyRow, key};
+use crate::store::columns::{Both, KeyRow, key, row};
 use crate::store::outbox::JournalRow;
 use crate::store::touches::{TouchesRow, read_touches};
 use crate::store::verification::{
@@ -68,10 +68,18 @@ impl Verification for PostgresStore {
         let mut session = Session::begin_reading(&self.pool, self.limit, pages::BEGIN).await?;
         let number = number(&mut session, key).await?;
         let mut shared: Vec<Both<KeyRow, SharedRow>> = Vec::new();
-        pages::read(&mut session, &SHARED, number.as_slice(), i64::MAX, |row| {
-            shared.push(row);
-            Ok(ControlFlow::Continue(()))
-        })
+        pages::read(
+            &mut session,
+            &SHARED,
+            number.as_slice(),
+            i64::MAX,
+            |Both(OtherRow { other }, row)| {
+                if other.is_some() {
+                    shared.push(row);
+                }
+                Ok(ControlFlow::Continue(()))
+            },
+        )
         .await?;
         session.end("commit").await?;
         read_shared(key, shared)
@@ -259,18 +267,27 @@ const RECEIVED: Paged = paged!(
      ) e"
 );
 
-/// The other rows of the log with the name of an event of the client.
+row! {
+    /// The number of the client that an event is shared with. None: it is not shared.
+    OtherRow {
+        other: Option<i32>,
+    }
+}
+
+/// The events of a client, each with another row of the log that has its name. An event without one is a row too: otherwise a
+/// page would look for shared events through the whole history.
 const SHARED: Paged = paged!(
     "shared_events",
-    "select (select partner from client_keys where number = o.client) as partner,
+    "select o.client as other, (select partner from client_keys where number = o.client) as partner,
             (select client from client_keys where number = o.client) as client,
             (select source from sources where number = ref_source(e.ref)) as source, e.ref as id
      from unnest($1::integer[]) as k (client)
      cross join lateral (
          select client, time, ref from events where client = k.client limit $2::bigint
      ) e
-     cross join lateral (select client, time from events where ref = e.ref offset 0) o
-     where (o.client, o.time) <> (e.client, e.time)"
+     left join lateral (
+         select client, time from events where ref = e.ref offset 0
+     ) o on (o.client, o.time) <> (e.client, e.time)"
 );
 
 /// A client whose first event came after the pruned lines still has all of its own lines.
