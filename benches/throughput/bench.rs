@@ -32,6 +32,8 @@ pub struct Bench<'g> {
     pub setup: Vec<Event>,
     /// A database with these clients, which is copied for each measurement.
     pub template: Database<'g>,
+    /// The same clients in tables as an engineer would make them in an afternoon.
+    plain_template: Database<'g>,
     /// Number of events in its log.
     pub logged_before: usize,
     /// The measured events of all types except touches.
@@ -74,6 +76,9 @@ impl<'g> Bench<'g> {
              set (xid, seq) = (select xid, seq from journal order by xid desc, seq desc limit 1)",
         );
         template.sql("vacuum analyze");
+        let plain_template = environment.copy(&template, "plain_population");
+        plain_template.sql(include_str!("plain.sql"));
+        plain_template.sql("vacuum analyze");
         environment.progress(&format!(
             "created a database of {} clients from {} events; every measurement uses a copy",
             scale.clients,
@@ -94,6 +99,7 @@ impl<'g> Bench<'g> {
             logged_before: setup.len(),
             setup,
             template,
+            plain_template,
             lifecycle_events: messages::of(&lifecycle_events),
             touches,
             present,
@@ -157,6 +163,11 @@ impl<'g> Bench<'g> {
     /// A copy of the template database.
     pub fn copy_of_population(&self, hint: &str) -> Database<'g> {
         self.environment.copy(&self.template, hint)
+    }
+
+    /// A database with these clients in tables as an engineer would make them in an afternoon.
+    pub fn copy_of_population_in_plain_tables(&self, hint: &str) -> Database<'g> {
+        self.environment.copy(&self.plain_template, hint)
     }
 
     /// Checks that every event is in the log and was applied, and records the rows written per event.

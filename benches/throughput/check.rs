@@ -6,9 +6,13 @@ use crate::environment::{Database, Vhost};
 
 /// All events are in the log, in addition to the events before, and each was applied.
 pub fn all_in_log(database: &Database<'_>, before: usize, events: usize) {
-    assert_eq!(database.count("events"), before + events, "events in the log");
-    assert_eq!(database.count("events where outcome <> 'applied'"), 0, "refused");
-    in_order(database.count("journal where correction"), events);
+    assert_eq!(database.count("event_log"), before + events, "events in the log");
+    assert_eq!(
+        database.count("event_log where outcome <> 'applied'"),
+        0,
+        "refused"
+    );
+    in_order(database.count("change_log where correction"), events);
 }
 
 /// Almost no event was late, because late events cost more. A few are: a timer can become due between the time of an

@@ -4,7 +4,14 @@ use crate::environment::Database;
 use crate::figures::Spread;
 
 /// The tables that grow with clients and events.
-pub const TABLES: [&str; 5] = ["clients", "events", "journal", "deadlines", "touches"];
+pub const TABLES: [&str; 6] = [
+    "client_keys",
+    "clients",
+    "events",
+    "journal",
+    "deadlines",
+    "touches",
+];
 
 /// The measurements at one size.
 #[derive(Clone, Debug)]

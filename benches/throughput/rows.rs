@@ -57,10 +57,10 @@ impl Written {
             journal: rows("journal") / all,
             deadlines: rows("deadlines") / all,
             document_bytes: database.number(&format!(
-                "select coalesce(avg(octet_length(doc::text)), 0) from clients where as_of >= '{since}'"
+                "select coalesce(avg(octet_length(doc::text)), 0) from clients_now where as_of >= '{since}'"
             )),
             cause_bytes: database.number(&format!(
-                "select coalesce(avg(octet_length(cause::text)), 0) from journal where recorded_at >= '{since}'"
+                "select coalesce(avg(octet_length(cause::text)), 0) from change_log where recorded_at >= '{since}'"
             )),
         }
     }
@@ -96,7 +96,7 @@ impl Pattern {
         let since = events[0].time;
         let tenure = Written::to(database, events.len(), since);
         let document = database.sql(&format!(
-            "select doc from clients
+            "select doc from clients_now
              where as_of >= '{}'
              order by abs(octet_length(doc::text) - {})
              limit 1",

@@ -17,15 +17,23 @@ use super::refusal::Refusal;
 use super::service::{Service, ServiceStatus};
 
 /// The state of one client: a function of its events, the policies and a moment.
+///
+/// The stored document has the fields in this order: those that change most often stand first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
+    /// The position of the last event so far, refused events included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Position>,
+    /// The due time of the last timer that fired since that event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fired: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Account::is_unknown")]
+    pub account: Account,
+    pub link: Link,
+    pub service: Service,
     /// None for a client that was never added and has only refused events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
-    pub link: Link,
-    pub service: Service,
-    #[serde(default, skip_serializing_if = "Account::is_unknown")]
-    pub account: Account,
     /// The number of invitations that were sent, resends included.
     #[serde(default)]
     pub invitations: u32,
@@ -41,12 +49,6 @@ pub struct Client {
     pub users: BTreeSet<Id>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub integrations: BTreeSet<Id>,
-    /// The position of the last event so far, refused events included.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<Position>,
-    /// The due time of the last timer that fired since that event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fired: Option<DateTime<Utc>>,
 }
 
 impl Client {

@@ -76,7 +76,10 @@ impl Engine {
 
     pub(super) async fn verify_client(&self, key: ClientKey) -> Result<Verified, StoreError> {
         let (events, differences) = match self.drift(&key).await {
-            Ok(found) => found,
+            Ok((events, mut differences)) => {
+                differences.extend(self.shared_events(&key).await?);
+                (events, differences)
+            }
             Err(error @ StoreError::Inconsistent { .. }) => (0, vec![error.to_string()]),
             Err(error) => return Err(error),
         };
@@ -85,6 +88,20 @@ impl Engine {
             events,
             differences,
         })
+    }
+
+    /// Events that their source has given to two clients. A rebuild cannot tell which of the two is right.
+    async fn shared_events(&self, key: &ClientKey) -> Result<Vec<String>, StoreError> {
+        let shared = self.store.shared_events(key).await?;
+        Ok(shared
+            .into_iter()
+            .map(|event| {
+                format!(
+                    "the log has the event {} of {} a second time, for {}: its source gave one id to two events",
+                    event.id, event.source, event.other
+                )
+            })
+            .collect())
     }
 
     async fn drift(&self, key: &ClientKey) -> Result<(u64, Vec<String>), StoreError> {

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::columns::{Moment, RowId, json, key, row};
+use super::columns::{Moment, RowId, json, key, read_optional_text, row};
 use super::commit::RecordedOutcome;
 use super::document::Document;
+use super::event_id::EventId;
 use super::outbox::Recorded;
 use super::touches::Touches;
 use super::{Result, touches};
@@ -169,30 +170,34 @@ pub(super) fn stored(key: ClientKey, version: i64, doc: &str, open_run: Option<&
 row! {
     /// An event of the log. `event_type` is the column `type`, which is a keyword here.
     LoggedRow<T> {
-        partner: String,
-        client: String,
-        source: String,
-        id: String,
-        event_type: String,
+        /// None: no source has the number. So for the other two.
+        source: Option<String>,
+        id: EventId,
+        event_type: Option<String>,
         time: T,
-        sequence: Option<String>,
+        /// See [`read_optional_text`].
+        sequence: String,
+        /// Empty: see [`super::commit::data_of`].
         data: String,
+        /// The code of the refusal. Empty: the event was applied.
         reason: Option<String>,
     }
 }
 
 impl<T: Moment> LoggedRow<T> {
-    pub(super) fn read(self) -> Result<Logged> {
-        let name = format!("{} {}", self.source, self.id);
+    pub(super) fn read(self, key: &ClientKey) -> Result<Logged> {
+        let name = format!("{} {}", self.source.as_deref().unwrap_or("?"), self.id.0);
         let id = RowId {
             table: "events",
             key: &name,
         };
-        let kind = format!(r#"{{"type":{},"data":{}}}"#, json(&self.event_type), self.data);
+        let event_type = id.known("type", self.event_type)?;
+        let data = if self.data.is_empty() { "{}" } else { &self.data };
+        let kind = format!(r#"{{"type":{},"data":{data}}}"#, json(&event_type));
         let kind: EventKind = id.json("data", &kind)?;
-        let outcome = match self.reason {
-            None => RecordedOutcome::Applied,
-            Some(code) => RecordedOutcome::Refused(id.word("reason", &code, Refusal::from_code)?),
+        let outcome = match id.known("reason", self.reason)?.as_str() {
+            "" => RecordedOutcome::Applied,
+            code => RecordedOutcome::Refused(id.word("reason", code, Refusal::from_code)?),
         };
         // The engine decides on a name only when the event can be applied otherwise. So exactly these two outcomes tell
         // its decision.
@@ -202,11 +207,11 @@ impl<T: Moment> LoggedRow<T> {
             _ => NameVerdict::Open,
         };
         let event = Event {
-            source: self.source.as_str().into(),
-            id: self.id.as_str().into(),
-            key: key(&self.partner, &self.client),
+            source: id.known("source", self.source)?.into(),
+            id: self.id.0.into(),
+            key: key.clone(),
             time: id.moment("time", self.time)?,
-            sequence: self.sequence.map(Into::into),
+            sequence: read_optional_text(&self.sequence).map(Into::into),
             kind,
             name_verdict,
         };

@@ -35,6 +35,35 @@ macro_rules! row {
 }
 pub(in crate::store) use row;
 
+/// A row that is read as two: parts that different queries share.
+pub(in crate::store) struct Both<A, B>(pub A, pub B);
+
+impl<'r, R: sqlx::Row, A, B> sqlx::FromRow<'r, R> for Both<A, B>
+where
+    A: sqlx::FromRow<'r, R>,
+    B: sqlx::FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self(A::from_row(row)?, B::from_row(row)?))
+    }
+}
+
+row! {
+    /// The key of a client, by its number. None: no key has this number.
+    KeyRow {
+        partner: Option<String>,
+        client: Option<String>,
+    }
+}
+
+impl KeyRow {
+    pub(super) fn read(self, row: RowId<'_>) -> Result<ClientKey> {
+        let partner = row.known("client", self.partner)?;
+        let client = row.known("client", self.client)?;
+        Ok(key(&partner, &client))
+    }
+}
+
 /// A time as a column holds it: a `timestamptz` of PostgreSQL, or the microseconds since 1970 of SQLite.
 pub(super) trait Moment {
     fn moment(self) -> Option<DateTime<Utc>>;
@@ -86,6 +115,11 @@ impl RowId<'_> {
         serde_json::from_str(text).map_err(|error| self.unreadable(column, error))
     }
 
+    /// What a number in a column stands for. None: no dictionary has the number.
+    pub(super) fn known<T>(self, column: &'static str, value: Option<T>) -> Result<T> {
+        value.ok_or_else(|| self.unreadable(column, "nothing has its number"))
+    }
+
     pub(super) fn word<T>(
         self,
         column: &'static str,
@@ -104,6 +138,17 @@ pub(super) fn json(value: &impl Serialize) -> String {
 /// Removes the characters that a text column cannot hold.
 pub(super) fn text(text: &str) -> String {
     text.replace('\0', "")
+}
+
+/// Text that may be absent or empty, for a column without nulls: a row without nulls is smaller. Empty means absent, and a
+/// colon precedes anything else.
+pub(super) fn optional_text(text: Option<&str>) -> String {
+    text.map(|text| format!(":{text}")).unwrap_or_default()
+}
+
+/// Reads [`optional_text`].
+pub(super) fn read_optional_text(column: &str) -> Option<&str> {
+    column.strip_prefix(':')
 }
 
 pub(super) fn key(partner: &str, client: &str) -> ClientKey {

@@ -89,6 +89,9 @@ pub struct EventWrite {
 /// A new outcome of a logged event, after a late event changed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutcomeUpdate {
+    pub key: ClientKey,
+    /// The time of the event.
+    pub time: DateTime<Utc>,
     pub source: Arc<str>,
     pub id: Arc<str>,
     pub outcome: RecordedOutcome,
@@ -139,19 +142,14 @@ impl<'a> ClientColumns<'a> {
     }
 }
 
-/// The data of an event for the log: what the decoder understood, not what was sent.
+/// The data of an event for the log: what the decoder understood, not what was sent. Empty if the type has no data.
 pub(super) fn data_of(kind: &EventKind) -> String {
     // Cut out of `{"type":"…","data":…}`: the JSON of a type is its name, without escapes.
     let whole = json(kind);
     let before = r#"{"type":"","data":"#.len() + kind.type_name().len();
-    whole[before..whole.len() - 1].to_owned()
-}
-
-/// `applied` or `refused`, and the code of the refusal.
-pub(super) fn outcome_columns(outcome: RecordedOutcome) -> (&'static str, Option<&'static str>) {
-    match outcome {
-        RecordedOutcome::Applied => ("applied", None),
-        RecordedOutcome::Refused(refusal) => ("refused", Some(refusal.code())),
+    match &whole[before..whole.len() - 1] {
+        "{}" => String::new(),
+        data => data.to_owned(),
     }
 }
 
@@ -177,7 +175,7 @@ pub(super) fn expect_logged(changed: u64, updates: &[OutcomeUpdate]) -> Result<(
     };
     let expected = updates.len();
     Err(id.unreadable(
-        "outcome",
+        "reason",
         format!("the log has only {changed} of {expected} events whose outcome changes"),
     ))
 }

@@ -146,9 +146,9 @@ row! {
         times_seen: i64,
         first_seen_at: T,
         last_seen_at: T,
-        settled_at: Option<T>,
+        resolved_at: Option<T>,
         redriven_at: Option<T>,
-        came_of: Option<String>,
+        redrive_outcome: Option<String>,
         retry_at: Option<T>,
     }
 }
@@ -169,9 +169,9 @@ impl<T: Moment> SummaryRow<T> {
             times_seen: self.times_seen,
             first_seen_at: id.moment("first_seen_at", self.first_seen_at)?,
             last_seen_at: id.moment("last_seen_at", self.last_seen_at)?,
-            resolved_at: id.optional_moment("settled_at", self.settled_at)?,
+            resolved_at: id.optional_moment("resolved_at", self.resolved_at)?,
             redriven_at: id.optional_moment("redriven_at", self.redriven_at)?,
-            redrive_outcome: self.came_of,
+            redrive_outcome: self.redrive_outcome,
             retry_at: id.optional_moment("retry_at", self.retry_at)?,
         })
     }

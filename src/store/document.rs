@@ -11,17 +11,18 @@ use crate::domain::{Client, Name, Sweep};
 /// deadlines.
 pub type Deadlines = BTreeMap<Sweep, DateTime<Utc>>;
 
-/// The content of the `doc` column. Two fields are serialized under the names in stored documents.
+/// The content of the `doc` column. What nearly every event changes stands first: PostgreSQL logs a new row only from its
+/// first changed byte to its last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     pub client: Client,
-    #[serde(default, rename = "armed", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub deadlines: Deadlines,
     /// The last touch in a closed run. That run may already hold a touch at or before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub touches_closed_until: Option<DateTime<Utc>>,
     /// A late event revived the client after another client took its name: it has the name without holding it.
-    #[serde(default, rename = "name_is_lent", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub name_conflicted: bool,
 }
 

@@ -13,6 +13,7 @@ mod dead_letter;
 mod dead_letters;
 mod document;
 mod error;
+mod event_id;
 mod lanes;
 mod outbox;
 mod policies;
@@ -25,6 +26,7 @@ mod sweeps;
 mod touches;
 mod upkeep;
 mod verification;
+mod words;
 
 pub use batch::{Batch, BatchLimits, BatchRead, BatchWrite, NameClaim, Transactions};
 pub use clients::{ClientFilter, Clients, Logged, Stored};
@@ -44,7 +46,7 @@ pub use schema::SchemaState;
 pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, Touch, Touches};
 pub use upkeep::Upkeep;
-pub use verification::{Census, ClientSnapshot, Columns, SnapshotRow, Verification};
+pub use verification::{Census, ClientSnapshot, Columns, SharedEvent, SnapshotRow, Verification};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 

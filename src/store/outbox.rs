@@ -1,12 +1,16 @@
 //! The transactional outbox: journal lines that wait to be published, and the relay's cursor.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::Result;
-use super::columns::{Moment, RowId, key, row};
+use super::columns::{Both, KeyRow, Moment, RowId, read_optional_text, row};
+use super::event_id::EventId;
+use super::words::read_cause;
 use crate::domain::change::ChangeText;
-use crate::domain::{Change, Entry};
+use crate::domain::{Change, ClientKey, Entry};
 
 /// The journal as the relay reads it. All that a relay needs of a store.
 #[async_trait]
@@ -99,49 +103,173 @@ impl Unpublished {
     }
 }
 
+/// A change as the journal stores it. The columns have no nulls: see [`super::columns::optional_text`].
+pub(super) struct ChangeColumns<'a> {
+    pub change: &'static str,
+    /// Empty: absent. No id is empty.
+    pub id: &'a str,
+    /// Empty: absent. No status, name or time is empty.
+    pub before: Cow<'a, str>,
+    /// Empty: absent. `=`: the status that the type ends with. Otherwise a colon and the text.
+    pub after: Cow<'static, str>,
+}
+
+impl<'a> ChangeColumns<'a> {
+    pub(super) fn of(change: &'a Change) -> Self {
+        let kind = change.kind().as_str();
+        let text = change.text();
+        Self {
+            change: kind,
+            id: text.id.unwrap_or_default(),
+            before: text.from.unwrap_or_default(),
+            after: match text.to {
+                None => "".into(),
+                Some(to) if *to == *last_part(kind) => "=".into(),
+                Some(to) => format!(":{to}").into(),
+            },
+        }
+    }
+}
+
+/// The status in the type of a change: `active` in `link.active`.
+fn last_part(kind: &str) -> &str {
+    kind.rsplit('.').next().unwrap_or_default()
+}
+
 row! {
+    /// A line of the journal, without the key of its client.
     JournalRow<T> {
         xid: i64,
         seq: i64,
-        partner: String,
-        client: String,
-        change: String,
-        id: Option<String>,
-        before: Option<String>,
-        after: Option<String>,
+        /// None: no word has the number. So for the cause and its source.
+        change: Option<String>,
+        id: String,
+        before: String,
+        after: String,
         time: T,
-        cause: String,
+        cause: Option<String>,
+        cause_source: Option<String>,
+        /// Empty: the cause is no event.
+        cause_id: EventId,
         correction: bool,
         recorded_at: T,
     }
 }
 
 impl<T: Moment> JournalRow<T> {
-    pub(super) fn read(self) -> Result<Recorded> {
-        let id = RowId {
-            table: "journal",
-            key: &self.seq,
-        };
+    pub(super) fn read(self, key: ClientKey) -> Result<Recorded> {
+        let id = row_id(&self.seq);
+        let kind = id.known("change", self.change)?;
+        let given = |text: String| Some(text).filter(|text| !text.is_empty()).map(Cow::from);
         let change = Change::try_from(ChangeText {
-            kind: &self.change,
-            id: self.id.as_deref(),
-            from: self.before.map(Into::into),
-            to: self.after.map(Into::into),
+            kind: &kind,
+            id: Some(&*self.id).filter(|id| !id.is_empty()),
+            from: given(self.before),
+            to: match &*self.after {
+                "=" => Some(last_part(&kind).into()),
+                after => read_optional_text(after).map(Cow::from),
+            },
         })
         .map_err(|error| id.unreadable("change", error))?;
+        let cause = id.known("cause", self.cause)?;
         Ok(Recorded {
             cursor: Cursor {
                 transaction: self.xid,
                 sequence: self.seq,
             },
             entry: Entry {
-                key: key(&self.partner, &self.client),
+                key,
                 change,
                 time: id.moment("time", self.time)?,
-                cause: id.json("cause", &self.cause)?,
+                cause: read_cause(id, &cause, self.cause_source, self.cause_id)?,
                 correction: self.correction,
             },
             recorded_at: id.moment("recorded_at", self.recorded_at)?,
         })
+    }
+}
+
+/// Reads a line of any client, as the relay does.
+pub(super) fn read_line<T: Moment>(line: Both<KeyRow, JournalRow<T>>) -> Result<Recorded> {
+    let Both(key, line) = line;
+    let key = key.read(row_id(&line.seq))?;
+    line.read(key)
+}
+
+fn row_id(seq: &i64) -> RowId<'_> {
+    RowId {
+        table: "journal",
+        key: seq,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::holdings::SubscriptionStatus;
+    use crate::domain::link::LinkStatus;
+    use crate::domain::{Id, Name};
+
+    fn restored(change: &Change) -> Change {
+        let columns = ChangeColumns::of(change);
+        let row = JournalRow {
+            xid: 0,
+            seq: 1,
+            change: Some(columns.change.to_owned()),
+            id: columns.id.to_owned(),
+            before: columns.before.into_owned(),
+            after: columns.after.into_owned(),
+            time: 0i64,
+            cause: Some("rebuild:state".to_owned()),
+            cause_source: None,
+            cause_id: EventId(String::new()),
+            correction: true,
+            recorded_at: 0,
+        };
+        let key = ClientKey::new("acme", "bakery").unwrap();
+        row.read(key).unwrap().entry.change
+    }
+
+    #[test]
+    fn a_change_reads_back_from_its_columns() {
+        let name = |name: &str| Name::try_from(name.to_owned()).unwrap();
+        let id = Id::try_from("s1".to_owned()).unwrap();
+        let changes = [
+            Change::Link {
+                from: None,
+                to: LinkStatus::Draft,
+            },
+            Change::ClientRenamed {
+                from: name(":"),
+                to: name("="),
+            },
+            Change::ClientRenamed {
+                from: name("="),
+                to: name("renamed"),
+            },
+            Change::Subscription {
+                id: id.clone(),
+                from: Some(SubscriptionStatus::Active),
+                to: SubscriptionStatus::Ended,
+            },
+            Change::SubscriptionVoided {
+                id: id.clone(),
+                from: SubscriptionStatus::Active,
+            },
+            Change::SubscriptionRenewed {
+                id,
+                from: None,
+                to: None,
+            },
+            Change::InvitationSent,
+        ];
+        for change in changes {
+            assert_eq!(restored(&change), change);
+        }
+        let draft = &Change::Link {
+            from: None,
+            to: LinkStatus::Draft,
+        };
+        assert_eq!(ChangeColumns::of(draft).after, "=");
     }
 }

@@ -49,7 +49,7 @@ pub struct PolicyReplacement {
 
 row! {
     PolicyRow<T> {
-        took_effect_at: T,
+        effective_from: T,
         policy: String,
     }
 }
@@ -60,7 +60,7 @@ impl<T: Moment> PolicyRow<T> {
             table: "policies",
             key: &"a policy",
         };
-        let from = id.moment("took_effect_at", self.took_effect_at)?;
+        let from = id.moment("effective_from", self.effective_from)?;
         let id = RowId {
             table: "policies",
             key: &from,
@@ -80,7 +80,7 @@ row! {
 impl<T: Moment> BackfillRow<T> {
     pub(super) fn read(self) -> Result<DeadlineBackfill> {
         let id = RowId {
-            table: "arming",
+            table: "deadline_backfill",
             key: &"policy",
         };
         Ok(DeadlineBackfill {

@@ -27,43 +27,11 @@ pub(super) struct Embedded(pub &'static [(i64, &'static str, &'static str)]);
 /// The migrations of one adapter. Both have the same numbers and names.
 macro_rules! migrations {
     ($folder:literal) => {
-        Embedded(&[
-            (
-                1,
-                "tables",
-                include_str!(concat!("migrations/", $folder, "/0001_tables.sql")),
-            ),
-            (
-                2,
-                "lanes and sweeps",
-                include_str!(concat!("migrations/", $folder, "/0002_lanes_and_sweeps.sql")),
-            ),
-            (
-                3,
-                "retention",
-                include_str!(concat!("migrations/", $folder, "/0003_retention.sql")),
-            ),
-            (
-                4,
-                "quiet stretches",
-                include_str!(concat!("migrations/", $folder, "/0004_quiet_stretches.sql")),
-            ),
-            (
-                5,
-                "epochs and writers",
-                include_str!(concat!("migrations/", $folder, "/0005_epochs_and_writers.sql")),
-            ),
-            (
-                6,
-                "clocks",
-                include_str!(concat!("migrations/", $folder, "/0006_clocks.sql")),
-            ),
-            (
-                8,
-                "write probe",
-                include_str!(concat!("migrations/", $folder, "/0008_write_probe.sql")),
-            ),
-        ])
+        Embedded(&[(
+            1,
+            "baseline",
+            include_str!(concat!("migrations/", $folder, "/0001_baseline.sql")),
+        )])
     };
 }
 
@@ -166,6 +134,9 @@ fn is_taken(error: &sqlx::Error) -> bool {
     })
 }
 
+/// The first migration of development versions before the baseline.
+const BEFORE_THE_BASELINE: (i64, &str) = (1, "tables");
+
 /// Checks that the recorded migrations are Tenure's, of any version. sqlx records those of every program in a table of
 /// the same name.
 ///
@@ -179,6 +150,15 @@ pub(super) fn expect_own(known: &Embedded, applied: &[(i64, String)], advice: &s
             .find(|(known, ..)| *known == version)
             .map(|(_, name, _)| *name)
     };
+    if applied
+        .iter()
+        .any(|(version, name)| (*version, name.as_str()) == BEFORE_THE_BASELINE)
+    {
+        return Err(StoreError::Unsuitable(format!(
+            "a development version of Tenure from before the baseline made these tables, and no later version reads them; \
+             start with an empty schema or file, and ingest the events again: {advice}"
+        )));
+    }
     let mut own = 0;
     let mut foreign = None;
     for (version, description) in applied {

@@ -12,7 +12,8 @@ use crate::domain::{ClientKey, Sweep};
 /// Deadlines, and the record of the sweeps that fire them.
 #[async_trait]
 pub trait Sweeps: Send + Sync + 'static {
-    /// Deadlines of a sweep at or before `until`, by due time and key, after `after`, at most `limit`. Takes no locks.
+    /// Deadlines of a sweep at or before `until`, after `after`, at most `limit`. By due time; clients that are due at the
+    /// same moment have an order of the store's own. Takes no locks.
     async fn due(
         &self,
         sweep: Sweep,
@@ -53,7 +54,7 @@ pub trait Sweeps: Send + Sync + 'static {
     async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool>;
 }
 
-/// A deadline: when it is due, and for which client. Pages of deadlines are sorted in this order.
+/// A deadline: when it is due, and for which client.
 pub type Due = (DateTime<Utc>, ClientKey);
 
 /// The work of a sweep, in clients and changes.

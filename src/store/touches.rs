@@ -199,12 +199,12 @@ impl FromIterator<Touch> for Touches {
 }
 
 row! {
-    /// The touches of a client, and the window in its `quiet_…` columns.
+    /// The touches of a client, and the window in its `renew_…` columns.
     TouchesRow<T> {
         open_run: Vec<u8>,
-        quiet_after: Option<T>,
-        quiet_before: Option<T>,
-        quiet_policies: Option<i64>,
+        renew_after: Option<T>,
+        renew_before: Option<T>,
+        renew_policies: Option<i64>,
     }
 }
 
@@ -220,11 +220,11 @@ pub(super) fn read_touches<T: Moment>(
         table: "touches",
         key,
     };
-    let after = id.optional_moment("quiet_after", row.quiet_after)?;
-    let before = id.optional_moment("quiet_before", row.quiet_before)?;
+    let after = id.optional_moment("renew_after", row.renew_after)?;
+    let before = id.optional_moment("renew_before", row.renew_before)?;
     let renew_only = after
         .zip(before)
-        .zip(row.quiet_policies)
+        .zip(row.renew_policies)
         .map(|((after, before), policies)| RenewOnlyWindow {
             after,
             before,

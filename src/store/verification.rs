@@ -8,17 +8,18 @@ use serde::Serialize;
 
 use super::Result;
 use super::clients::{Logged, Stored};
-use super::columns::{Moment, RowId, row};
+use super::columns::{Both, KeyRow, Moment, RowId, row};
 use super::commit::ClientColumns;
 use super::document::{Deadlines, Document};
+use super::event_id::EventId;
 use super::touches::{RenewOnlyWindow, Touches};
 use crate::domain::{ClientKey, Entry, Name, Sweep};
 
 /// Reads what `verify` and `rebuild` compare.
 #[async_trait]
 pub trait Verification: Send + Sync + 'static {
-    /// Keys of all clients that any table mentions, in order, after `after`, at most `limit`. Includes ghosts, and
-    /// clients whose row is missing. Of one partner or all.
+    /// Keys of all clients that an event or a deadline was ever stored for, in order, after `after`, at most `limit`.
+    /// Includes ghosts, and clients whose row is missing. Of one partner or all.
     async fn keys(
         &self,
         partner: Option<&str>,
@@ -28,6 +29,10 @@ pub trait Verification: Send + Sync + 'static {
 
     /// Everything stored about a client, from one database snapshot.
     async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot>;
+
+    /// Events of this client whose source and id another client's log has too. A source that gives one id to two events is
+    /// found when the second arrives, unless both arrive at the same moment.
+    async fn shared_events(&self, key: &ClientKey) -> Result<Vec<SharedEvent>>;
 
     /// The number of clients by facet and status, and of rows by table.
     async fn census(&self) -> Result<Census>;
@@ -107,6 +112,15 @@ impl ClientSnapshot {
     }
 }
 
+/// An event that the log has under two clients: one of them is a mistake of its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedEvent {
+    pub source: String,
+    pub id: String,
+    /// The other client.
+    pub other: ClientKey,
+}
+
 /// Row counts. Keys are status names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Census {
@@ -116,6 +130,27 @@ pub struct Census {
     pub events: i64,
     pub journal: i64,
     pub dead_letters_open: i64,
+}
+
+row! {
+    SharedRow {
+        source: Option<String>,
+        id: EventId,
+    }
+}
+
+/// Reads the events that a client shares with others.
+pub(super) fn read_shared(key: &ClientKey, rows: Vec<Both<KeyRow, SharedRow>>) -> Result<Vec<SharedEvent>> {
+    let id = RowId { table: "events", key };
+    rows.into_iter()
+        .map(|Both(other, shared)| {
+            Ok(SharedEvent {
+                source: id.known("source", shared.source)?,
+                id: shared.id.0,
+                other: other.read(id)?,
+            })
+        })
+        .collect()
 }
 
 row! {
@@ -155,7 +190,8 @@ impl<T: Moment> ClientRow<T> {
 
 row! {
     DeadlineRow<T> {
-        sweep: String,
+        /// None: no word has the number.
+        sweep: Option<String>,
         due_at: T,
     }
 }
@@ -168,7 +204,7 @@ pub(super) fn read_deadlines<T: Moment>(key: &ClientKey, rows: Vec<DeadlineRow<T
     };
     rows.into_iter()
         .map(|row| {
-            let sweep = id.word("sweep", &row.sweep, Sweep::from_name)?;
+            let sweep = id.word("sweep", &id.known("sweep", row.sweep)?, Sweep::from_name)?;
             Ok((sweep, id.moment("due_at", row.due_at)?))
         })
         .collect()

@@ -122,17 +122,17 @@ fn any_one_node_of_a_cluster_may_fail() {
             .expect("a number")
     };
     let published = upstream.published.load(Ordering::SeqCst);
-    running.wait_until("all events", || count("events") == published);
-    let received = subscriber.all(|| count("journal"));
+    running.wait_until("all events", || count("event_log") == published);
+    let received = subscriber.all(|| count("change_log"));
     assert_eq!(count("dead_letters"), 0);
     published_in_order(
         &received,
-        &sql("select partner || '/' || client, seq from journal order by xid, seq"),
+        &sql("select partner || '/' || client, seq from change_log order by xid, seq"),
     );
     tenure.assert_no_drift();
     ready(&running);
     let standstill = sql(
-        "select max(gap) from (select received_at - lag(received_at) over (order by received_at) gap from events) gaps",
+        "select max(gap) from (select received_at - lag(received_at) over (order by received_at) gap from event_log) gaps",
     );
     eprintln!(
         "{published} events; longest standstill {standstill}; {}",

@@ -67,7 +67,7 @@ async fn a_message_that_keeps_crashing_workers_becomes_a_dead_letter() {
     tenure.ok(&["publish", &site.file([added("before"), added("after")])]);
     let running = tenure.run();
     running.wait_until("done", || {
-        site.count("dead_letters") == 1 && site.count("events") == 2
+        site.count("dead_letters") == 1 && site.count("event_log") == 2
     });
     site.wait_for_depth("tenure.dead", 0);
     let id = tenure.json(&["dead", "list"]).remove(0)["id"].to_string();
@@ -81,7 +81,7 @@ async fn a_message_that_keeps_crashing_workers_becomes_a_dead_letter() {
 
     tenure.ok(&["dead", "redrive", &id]);
     assert_eq!(running.get("/v1/partners/p/clients/deadly").0, 200);
-    assert_eq!(site.count("events where outcome = 'applied'"), 3);
+    assert_eq!(site.count("event_log where outcome = 'applied'"), 3);
     assert_eq!(site.count("dead_letters where status = 'redriven'"), 1);
     assert!(running.stop().success());
 }

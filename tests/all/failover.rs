@@ -84,7 +84,7 @@ fn fail_over(hint: &str, fail: impl FnOnce(&Postgres, &Postgres), after: impl Fn
         primary.sql("postgres", sessions) == "0"
     });
     let length = || -> usize {
-        let length = standby.sql(&database, "select count(*) from journal");
+        let length = standby.sql(&database, "select count(*) from change_log");
         length.parse().expect("a number")
     };
     let writes = writes.into_inner().expect("no panic");

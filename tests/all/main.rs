@@ -25,6 +25,7 @@ mod readme;
 mod relay_lead;
 mod restored;
 mod scheduler;
+mod schema_document;
 mod secrets;
 mod several_workers;
 mod shutdown;

@@ -52,10 +52,10 @@ fn a_pooler_in_session_mode_works() {
         }
     });
     assert_eq!(
-        server.sql(name_in(&database), "select count(*) from clients"),
+        server.sql(name_in(&database), "select count(*) from clients_now"),
         "80"
     );
-    let waiting = "select count(*) from journal j, relay r where (j.xid, j.seq) > (r.xid, r.seq)";
+    let waiting = "select count(*) from change_log j, relay r where (j.xid, j.seq) > (r.xid, r.seq)";
     running.wait_until("published", || server.sql(name_in(&database), waiting) == "0");
     assert!(running.stop().success());
     tenure.assert_no_drift();

@@ -161,7 +161,7 @@ fn a_store_that_rejects_every_event_is_not_ready_and_stores_no_dead_letters() {
         wait_for_unready(&running, "store", words);
         sql(remedy);
         let expected = ((number + 1) * 20).to_string();
-        running.wait_until("ingested", || sql("select count(*) from events") == expected);
+        running.wait_until("ingested", || sql("select count(*) from event_log") == expected);
         assert_eq!(sql("select count(*) from dead_letters"), "0");
         wait_for_ready(&running);
     }

@@ -45,10 +45,12 @@ fn journal(file: &Path) -> (u64, u64) {
             .connect()
             .await
             .expect("a connection");
-        sqlx::query_as("select count(*), count(*) filter (where seq > (select seq from relay)) from journal")
-            .fetch_one(&mut connection)
-            .await
-            .expect("a row")
+        sqlx::query_as(
+            "select count(*), count(*) filter (where seq > (select seq from relay)) from change_log",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .expect("a row")
     });
     (counted.0.unsigned_abs(), counted.1.unsigned_abs())
 }

@@ -128,7 +128,7 @@ fn a_dump_restored_on_a_younger_server_under_a_running_worker() {
     let count = |server: &Postgres, what: &str| server.sql(name, &format!("select count(*) from {what}"));
     let through = |server: &Postgres, round: &str, events: usize| {
         tenure.fed(&["publish", "-"], &self::events(round));
-        let done = || count(server, "events") == events.to_string() && count(server, UNPUBLISHED) == "0";
+        let done = || count(server, "event_log") == events.to_string() && count(server, UNPUBLISHED) == "0";
         worker.wait_until(&format!("done with the {round} events"), done);
     };
     through(&old, "first", CLIENTS);
@@ -148,7 +148,7 @@ fn a_dump_restored_on_a_younger_server_under_a_running_worker() {
     assert!(again.stop().success());
     changes.extend(runtime.block_on(receive(&amqp)));
     assert_ids_are_unique(&changes);
-    let journal = "select partner || '/' || client || ' ' || change || ' ' || seq from journal";
+    let journal = "select partner || '/' || client || ' ' || change || ' ' || seq from change_log";
     assert_all_published(&changes, &young.sql(name, journal));
     let epochs = epochs(&changes);
     assert!(epochs.len() > 1, "a new epoch began");
@@ -166,7 +166,7 @@ fn a_dump_restored_in_place_under_a_running_worker() {
     let worker = tenure.run();
     let through = |round: &str, events: usize| {
         tenure.fed(&["publish", "-"], &self::events(round));
-        let done = || site.count("events") == events && site.count(UNPUBLISHED) == 0;
+        let done = || site.count("event_log") == events && site.count(UNPUBLISHED) == 0;
         worker.wait_until(&format!("done with the {round} events"), done);
     };
     let folder = tempfile::tempdir().expect("a folder");
@@ -181,7 +181,7 @@ fn a_dump_restored_in_place_under_a_running_worker() {
     assert_ids_are_unique(&changes);
     assert_all_published(
         &changes,
-        &site.sql("select partner || '/' || client || ' ' || change || ' ' || seq from journal"),
+        &site.sql("select partner || '/' || client || ' ' || change || ' ' || seq from change_log"),
     );
     assert_eq!(epochs(&changes).len(), 2);
     tenure.assert_no_drift();
@@ -215,7 +215,7 @@ impl Embedded {
     }
 
     fn journal(&self) -> String {
-        let lines = "select partner || '/' || client || ' ' || change || ' ' || seq from journal";
+        let lines = "select partner || '/' || client || ' ' || change || ' ' || seq from change_log";
         self.select(&self.file("tenure.db"), lines).join("\n")
     }
 
@@ -234,7 +234,7 @@ impl Embedded {
         self.tenure.fed(&["publish", "-"], &self::events(round));
         worker.wait_until("done", || {
             worker.metric("tenure_relay_backlog") < 0.5
-                && self.select(&self.file("tenure.db"), "select count(*) || '' from events")[0]
+                && self.select(&self.file("tenure.db"), "select count(*) || '' from event_log")[0]
                     == events.to_string()
         });
         assert!(worker.stop().success());

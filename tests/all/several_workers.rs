@@ -72,7 +72,7 @@ fn publish(site: &Site) {
 fn at_user(site: &Site, number: usize) -> Gate<'_> {
     Gate::close(
         site,
-        &format!("new.client = 'c0' and new.change = 'user.added' and new.id = 'user-{number}'"),
+        &format!("line.client = 'c0' and line.change = 'user.added' and line.id = 'user-{number}'"),
     )
 }
 
@@ -81,13 +81,13 @@ fn assert_all_ingested(site: &Site) {
     for lane in LANES {
         site.wait_for_depth(lane, 0);
     }
-    assert_eq!(site.count("events where outcome = 'applied'"), ALL);
+    assert_eq!(site.count("event_log where outcome = 'applied'"), ALL);
     assert_eq!(
-        site.count("journal where change = 'user.added'"),
+        site.count("change_log where change = 'user.added'"),
         CLIENTS * (EVENTS - 1)
     );
     assert_eq!(
-        site.count("journal where correction"),
+        site.count("change_log where correction"),
         0,
         "each client's events in order"
     );
@@ -115,12 +115,12 @@ fn the_lanes_of_a_killed_worker_are_taken_over_in_order() {
     });
     taken_over.expect("another worker takes over within seconds");
     assert!(
-        site.count("events") < ALL,
+        site.count("event_log") < ALL,
         "the first worker finished before it was killed"
     );
     // Until now the transaction of the killed worker was open.
     gate.open();
-    second.wait_until("done", || site.count("events") == ALL);
+    second.wait_until("done", || site.count("event_log") == ALL);
     assert_all_ingested(&site);
     assert!(second.stop().success());
     assert!(third.stop().success());
@@ -137,14 +137,14 @@ fn a_rolling_restart_under_load_loses_and_duplicates_nothing() {
     for (name, gate) in names.into_iter().zip(gates) {
         workers[0].wait_until("consuming", || received(&workers[0]) > 0.5);
         assert!(
-            site.count("events") < ALL,
+            site.count("event_log") < ALL,
             "all events were ingested before {name} stopped"
         );
         let stopped = workers.remove(0).stop_at(gate);
         assert!(stopped.success(), "{name}: {stopped}");
         workers.push(worker(&site, name));
     }
-    workers[0].wait_until("done", || site.count("events") == ALL);
+    workers[0].wait_until("done", || site.count("event_log") == ALL);
     assert_all_ingested(&site);
     workers[0].wait_until("published", || site.count(UNPUBLISHED) == 0);
     for worker in workers {
@@ -185,9 +185,12 @@ fn workers_share_a_sweep_and_record_it_once_per_tick() {
         .iter()
         .map(|name| sweeper(name, "14d"))
         .collect();
-    let stalled = "journal where change = 'invitation.stalled'";
+    let stalled = "change_log where change = 'invitation.stalled'";
     assert_eq!(site.count(stalled), 0, "nothing is due yet");
-    let gate = Gate::close(&site, "new.change = 'invitation.stalled' and new.client = 'c500'");
+    let gate = Gate::close(
+        &site,
+        "line.change = 'invitation.stalled' and line.client = 'c500'",
+    );
     // The policy of this worker makes everything due, for all workers at the same moment.
     workers.push(sweeper("four", "1d"));
     let runs = "sweep_runs where sweep = 'stalled-invitations'";
@@ -265,10 +268,10 @@ async fn one_relay_leads_and_another_takes_over_when_it_is_killed() {
         workers.extend([worker(&site, "two"), worker(&site, "three")]);
         publish(&site);
         workers[0].wait_until("published", || {
-            site.count("events") == ALL && site.count(UNPUBLISHED) == 0
+            site.count("event_log") == ALL && site.count(UNPUBLISHED) == 0
         });
         // Three relays, and each change once.
-        let published = site.count("journal");
+        let published = site.count("change_log");
         site.wait_for_depth("subscriber", published);
         assert_eq!(leader(), first);
 
@@ -279,7 +282,7 @@ async fn one_relay_leads_and_another_takes_over_when_it_is_killed() {
             .ok(&["publish", &file]);
         workers[0].wait_until("led by another", || !leader().is_empty() && leader() != first);
         workers[0].wait_until("published", || {
-            site.count("events") == ALL + CLIENTS && site.count(UNPUBLISHED) == 0
+            site.count("event_log") == ALL + CLIENTS && site.count(UNPUBLISHED) == 0
         });
         site.wait_for_depth("subscriber", published + CLIENTS);
         let vhost = name_in(&site.amqp);

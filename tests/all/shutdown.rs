@@ -41,11 +41,11 @@ fn a_stop_under_load_accounts_for_every_event() {
     let file = site.file(added(ALL));
     assert_eq!(tenure.json(&["publish", &file])[0]["published"], ALL);
     tenure.ok(&["migrate"]);
-    let gate = Gate::close(&site, "new.client = 'c300'");
+    let gate = Gate::close(&site, "line.client = 'c300'");
     let stopped = tenure.run().stop_at(gate);
     assert!(stopped.success(), "{stopped}");
 
-    let ingested = site.count("events");
+    let ingested = site.count("event_log");
     assert!(
         (300..ALL).contains(&ingested),
         "{ingested} events: the gate is at 300"
@@ -55,13 +55,13 @@ fn a_stop_under_load_accounts_for_every_event() {
     assert_eq!(site.count(UNPUBLISHED), 0, "the last batches are published");
 
     let running = tenure.run();
-    running.wait_until("done", || site.count("events") == ALL);
+    running.wait_until("done", || site.count("event_log") == ALL);
     site.wait_for_depth("tenure.events.0", 0);
     let received = running.metric("tenure_broker_received_total");
     let left = f64::from(u32::try_from(ALL - ingested).expect("a count"));
     assert!((received - left).abs() < 0.5, "received {received}, not {left}");
     assert!(running.stop().success());
-    assert_eq!(site.count("events where outcome <> 'applied'"), 0);
+    assert_eq!(site.count("event_log where outcome <> 'applied'"), 0);
     assert_eq!(site.count("dead_letters"), 0);
 }
 
@@ -150,7 +150,7 @@ async fn a_locked_table_does_not_delay_a_stop() {
     }
     transaction.rollback().await.expect("rolled back");
     let running = tenure.run();
-    running.wait_until("done", || site.count("events") == EVENTS);
+    running.wait_until("done", || site.count("event_log") == EVENTS);
     site.wait_for_depth("tenure.events.0", 0);
     assert_eq!(site.count("dead_letters"), 0);
     assert!(running.stop().success());
@@ -205,9 +205,9 @@ fn a_sweep_stops_after_a_chunk_and_the_next_run_continues() {
         ("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s"),
         ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
     ]);
-    let stalled = "journal where change = 'invitation.stalled'";
+    let stalled = "change_log where change = 'invitation.stalled'";
     assert_eq!(site.count(stalled), 0);
-    let gate = Gate::close(&site, "new.change = 'invitation.stalled' and new.client = 'c5'");
+    let gate = Gate::close(&site, "line.change = 'invitation.stalled' and line.client = 'c5'");
     let stopped = tenure.run().stop_at(gate);
     assert!(stopped.success(), "{stopped}");
     let swept = site.count(stalled);

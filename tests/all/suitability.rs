@@ -138,7 +138,7 @@ fn an_acknowledged_event_survives_a_crash_where_synchronous_commit_is_off() {
     }
     server.kill();
     server.start();
-    assert_eq!(server.sql(name_in(&url), "select count(*) from events"), "20");
+    assert_eq!(server.sql(name_in(&url), "select count(*) from event_log"), "20");
     assert_eq!(worker.log().matches("synchronous_commit is off").count(), 1);
 }
 

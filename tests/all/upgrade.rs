@@ -39,14 +39,14 @@ fn an_older_worker_writes_nothing_once_a_newer_one_has_migrated() {
     };
     let mut older = start(&[("HOSTNAME", "older")], previous.as_deref());
     publish(&site, "before");
-    older.wait_until("ingesting", || site.count("events") > 0);
+    older.wait_until("ingesting", || site.count("event_log") > 0);
     let newer = previous.as_ref().map(|_| start(&[("HOSTNAME", "newer")], None));
     if newer.is_none() {
         site.sql(
             "begin; lock table schema_compat in access exclusive mode; update schema_compat set min_writer = 999; commit",
         );
     }
-    let written = site.count("events");
+    let written = site.count("event_log");
     publish(&site, "after");
     // A version without the check logs it, and the operator stops it; the others exit.
     older.wait_until("refused", || older.log().contains("start the newer version"));
@@ -54,17 +54,17 @@ fn an_older_worker_writes_nothing_once_a_newer_one_has_migrated() {
         let status = older.ended(std::time::Duration::from_mins(1)).expect("it exits");
         assert_eq!(status.code(), Some(1), "{}", older.log());
         assert_eq!(
-            site.count("events"),
+            site.count("event_log"),
             written,
             "it wrote nothing after the migration"
         );
-        site.sql("update schema_compat set min_writer = 5");
+        site.sql("update schema_compat set min_writer = 1");
     } else {
         drop(older);
     }
     let newer = newer.unwrap_or_else(|| start(&[("HOSTNAME", "newer")], None));
     newer.wait_until("done", || {
-        site.count("events where outcome = 'applied'") == 2 * CLIENTS && site.count(UNPUBLISHED) == 0
+        site.count("event_log where outcome = 'applied'") == 2 * CLIENTS && site.count(UNPUBLISHED) == 0
     });
     assert_eq!(site.count("dead_letters"), 0);
     assert!(newer.stop().success());

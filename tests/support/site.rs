@@ -17,7 +17,8 @@ pub struct Site {
 }
 
 /// Lines of the journal that the relay has not published.
-pub const UNPUBLISHED: &str = "journal where (xid, seq) > ((select xid from relay), (select seq from relay))";
+pub const UNPUBLISHED: &str =
+    "change_log where (xid, seq) > ((select xid from relay), (select seq from relay))";
 
 impl Site {
     pub fn new(hint: &str) -> Self {

@@ -38,18 +38,25 @@ pub fn write_tables(text: &mut String, growth: &[Growth]) {
         ],
         &costs,
     );
-    let disk: Vec<[String; 10]> = growth
+    let disk: Vec<[String; 11]> = growth
         .iter()
         .flat_map(|growth| {
             let [clients, history] = size(growth);
             [("client", growth.clients), ("event", growth.events())].map(|(by, number)| {
                 let share = |bytes: f64| grouped(bytes / number.max(1) as f64);
-                let [of_clients, of_events, of_journal, of_deadlines, of_touches] =
-                    growth.disk.map(|disk| share(disk.bytes));
+                let [
+                    of_keys,
+                    of_clients,
+                    of_events,
+                    of_journal,
+                    of_deadlines,
+                    of_touches,
+                ] = growth.disk.map(|disk| share(disk.bytes));
                 [
                     clients.clone(),
                     history.clone(),
                     by.to_owned(),
+                    of_keys,
                     of_clients,
                     of_events,
                     of_journal,
@@ -72,6 +79,7 @@ pub fn write_tables(text: &mut String, growth: &[Growth]) {
             TABLES[2],
             TABLES[3],
             TABLES[4],
+            TABLES[5],
             "total",
             "indexes",
         ],

@@ -25,7 +25,7 @@ const WAIT: Duration = Duration::from_millis(5);
 pub fn measure(bench: &mut Bench<'_>) {
     let messages = bench.lifecycle_events.len();
     let vhost = bench.vhost_with_backlog("bare_batch");
-    let database = bench.copy_of_population("bare_batch");
+    let database = bench.copy_of_population_in_plain_tables("bare_batch");
     let took = consume(bench.environment, &vhost, &database, &bench.pattern, messages);
     bench.record("bare_batch", messages as f64 / took.as_secs_f64());
     bench.check_and_count("bare_batch", &vhost, &database, messages);

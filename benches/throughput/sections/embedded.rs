@@ -58,7 +58,7 @@ pub fn measure(bench: &mut Bench<'_>) {
 async fn corrections(database: &Path) -> i64 {
     let options = SqliteConnectOptions::new().filename(database);
     let mut connection = options.connect().await.expect("a file of ours");
-    let corrections = sqlx::query_scalar("select count(*) from journal where correction")
+    let corrections = sqlx::query_scalar("select count(*) from change_log where correction")
         .fetch_one(&mut connection)
         .await
         .expect("a count");

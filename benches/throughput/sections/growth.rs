@@ -57,15 +57,19 @@ fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
         .block_on(preload::into(store(&database), &life.events));
     let began = Instant::now();
     add_copies(&database, clients - 1);
-    assert_eq!(database.count("clients"), clients, "clients");
-    assert_eq!(database.count("events"), clients * history, "events in the log");
+    assert_eq!(database.count("clients_now"), clients, "clients");
+    assert_eq!(
+        database.count("event_log"),
+        clients * history,
+        "events in the log"
+    );
     assert_eq!(database.count("touches"), clients, "touches");
     environment.progress(&format!(
         "    {clients} clients with {history} events each, loaded in {:.1} s",
         began.elapsed().as_secs_f64()
     ));
     let disk = TABLES.map(|table| Disk::of(&database, table));
-    let document_bytes = database.number("select octet_length(doc::text) from clients limit 1");
+    let document_bytes = database.number("select octet_length(doc::text) from clients_now limit 1");
 
     // The first batch is not measured: it opens the connection and plans the statements.
     let events = (scale.growth_batches + 1) * scale.growth_batch;
@@ -80,7 +84,7 @@ fn grow(bench: &mut Bench<'_>, clients: usize, history: usize) {
         clients <= VERIFIED,
     ));
     assert_eq!(
-        database.count("events"),
+        database.count("event_log"),
         clients * history + events + scale.growth_late,
         "events in the log"
     );
@@ -159,61 +163,60 @@ fn key(number: usize) -> ClientKey {
 
 /// Creates complete copies of the only client.
 fn add_copies(database: &Database<'_>, copies: usize) {
-    let copy = format!(
-        "(select n, 'growth-' || lpad((n / {CLIENTS_OF_A_PARTNER})::text, 6, '0') as partner,
-                 'client-' || lpad(n::text, 8, '0') as client
-          from generate_series(1, {copies}) n) copy"
-    );
-    database.sql(
+    database.sql(&format!(
         "-- Random, like real ids, so that the index grows in the same way.
-         create function id_of_copy(id text, n integer) returns text
-         language sql immutable as 'select md5(id || n)::uuid::text';
+         create function id_of_copy(id text, n integer) returns uuid
+         language sql immutable as 'select md5(id || n)::uuid';
+         create function ref_of_copy(ref bytea, n integer) returns bytea
+         language sql immutable as 'select event_ref(ref_source(ref), uuid_send(id_of_copy(ref_id(ref), n)))';
          -- If the last event of a client is a touch, its document has no id.
          create table one_client as
          select *, coalesce(doc -> 'client' -> 'seen' ->> 'id', '(no id)') as seen from clients;
-         create table one_log as select * from events;
+         create table one_log as
+         select e.*, w.word = 'client.added' as names_it from events e join words w on w.number = e.type;
          create table one_journal as select * from journal order by seq;
          create table one_deadlines as select * from deadlines;
-         create table one_touches as select * from touches",
-    );
+         create table one_touches as select * from touches;
+         insert into client_keys (partner, client)
+         select 'growth-' || lpad((n / {CLIENTS_OF_A_PARTNER})::text, 6, '0'), 'client-' || lpad(n::text, 8, '0')
+         from generate_series(1, {copies}) n;
+         create table copies as
+         select substr(client, 8)::integer as n, number, partner
+         from client_keys
+         where number not in (select client from one_client)
+         order by n;
+         analyze copies"
+    ));
     database.load(&[
-        format!(
-            "insert into clients
-                 (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
-             select copy.partner, copy.client, name || n, name_key || n, link, service, access, as_of, version,
-                    journaled_by,
-                    replace(replace(doc::text, to_json(name)::text, to_json(name || n)::text),
-                            seen, id_of_copy(seen, n))::json
-             from {copy}, one_client;
+        "insert into clients
+             (client, partner, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+         select number, copies.partner, name || n, name_key || n, link, service, access, as_of, version, journaled_by,
+                replace(replace(doc::text, to_json(name)::text, to_json(name || n)::text),
+                        seen, id_of_copy(seen, n)::text)::json
+         from copies, one_client;
 
-             insert into events
-                 (source, id, partner, client, type, time, sequence, received_at, data, outcome, reason)
-             select source, id_of_copy(id, n), copy.partner, copy.client, type, time, sequence, received_at,
-                    case when type = 'client.added'
-                         then replace(data::text, to_json(data ->> 'name')::text,
-                                      to_json((data ->> 'name') || n)::text)::json
-                         else data end,
-                    outcome, reason
-             from {copy}, one_log"
-        ),
-        format!(
-            "insert into deadlines (partner, client, sweep, due_at)
-             select copy.partner, copy.client, sweep, due_at from {copy}, one_deadlines;
+         insert into events (client, time, ref, type, reason, received_at, sequence, data)
+         select number, time, ref_of_copy(ref, n), type, reason, received_at, sequence,
+                case when names_it
+                     then replace(data, to_json(data::json ->> 'name')::text,
+                                  to_json((data::json ->> 'name') || n)::text)
+                     else data end
+         from copies, one_log"
+            .to_owned(),
+        "insert into deadlines (client, sweep, due_at)
+         select number, sweep, due_at from copies, one_deadlines;
 
-             insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
-             select copy.partner, copy.client, open_run, quiet_after, quiet_before, quiet_policies
-             from {copy}, one_touches;
+         insert into touches (client, open_run, renew_after, renew_before, renew_policies)
+         select number, open_run, renew_after, renew_before, renew_policies from copies, one_touches;
 
-             insert into journal
-                 (xid, partner, client, change, id, before, after, time, cause, correction, recorded_at)
-             select xid, copy.partner, copy.client, change, id, before, after, time,
-                    case when cause ->> 'id' is null then cause
-                         else replace(cause::text, cause ->> 'id', id_of_copy(cause ->> 'id', n))::json end,
-                    correction, recorded_at
-             from {copy} cross join lateral (select * from one_journal order by seq offset 0) one"
-        ),
+         insert into journal
+             (xid, client, change, id, before, after, time, cause, cause_ref, correction, recorded_at)
+         select xid, number, change, id, before, after, time, cause,
+                case cause_ref when '' then cause_ref else ref_of_copy(cause_ref, n) end, correction, recorded_at
+         from copies cross join lateral (select * from one_journal order by seq offset 0) one"
+            .to_owned(),
     ]);
-    database.sql("drop table one_client, one_log, one_journal, one_deadlines, one_touches");
+    database.sql("drop table one_client, one_log, one_journal, one_deadlines, one_touches, copies");
     database.sql_at_once(&TABLES.map(|table| format!("vacuum analyze {table}")));
     database.sql("checkpoint");
 }
@@ -254,7 +257,7 @@ async fn ingest(
     ));
     measured.wal_bytes = wal_bytes / in_order.len() as f64;
     assert_eq!(
-        database.count("journal where correction"),
+        database.count("change_log where correction"),
         0,
         "corrections: no event was late so far"
     );

@@ -61,11 +61,11 @@ pub fn measure(bench: &mut Bench<'_>) {
         times
     });
     assert_eq!(
-        database.count("events"),
+        database.count("event_log"),
         bench.logged_before + history.len() + times.len(),
         "events in the log"
     );
-    assert!(database.count("journal where correction") > 0, "corrections");
+    assert!(database.count("change_log where correction") > 0, "corrections");
     if let Some(spread) = Spread::of(&times) {
         bench.record("late_median", spread.median);
         bench.record("late_most", spread.most);

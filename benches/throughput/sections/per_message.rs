@@ -28,7 +28,7 @@ pub fn measure(bench: &mut Bench<'_>) {
 fn measure_one(bench: &mut Bench<'_>, key: &'static str, messages: usize, at_once: u32) {
     let vhost = bench.environment.vhost(key);
     publish::fill(bench.environment, &vhost, &bench.lifecycle_events[..messages]);
-    let database = bench.copy_of_population(key);
+    let database = bench.copy_of_population_in_plain_tables(key);
     let took = consume(
         bench.environment,
         &vhost,

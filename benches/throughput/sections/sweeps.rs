@@ -109,12 +109,12 @@ fn sweeping_worker(
 
 fn check_expired(database: &Database<'_>, expiries: usize) {
     assert_eq!(
-        database.count("clients where access = 'expired' and partner like 'expiring-%'"),
+        database.count("clients_now where access = 'expired' and partner like 'expiring-%'"),
         expiries,
         "expired"
     );
     assert_eq!(
-        database.count("journal where change = 'access.expired'"),
+        database.count("change_log where change = 'access.expired'"),
         expiries,
         "published once each"
     );
@@ -175,24 +175,28 @@ fn add_expiring(environment: &Environment, database: &Database<'_>, now: DateTim
         assert_eq!(done.expect("swept").counts.changed, 1, "the warning is published");
         store.close().await;
     });
-    let one = "partner = 'expiring-0000' and client = 'client-0000000'";
     let others = clients - 1;
     database.sql(&format!(
-        "insert into clients (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
-         select 'expiring-' || lpad((n / 100)::text, 4, '0'), 'client-' || lpad(n::text, 7, '0'), name || n,
-                name_key || n, link, service, access, as_of, version, journaled_by,
-                replace(doc::text, to_json(name)::text, to_json(name || n)::text)::json
-         from clients, generate_series(1, {others}) n
-         where {one};
-         insert into deadlines (partner, client, sweep, due_at)
-         select 'expiring-' || lpad((n / 100)::text, 4, '0'), 'client-' || lpad(n::text, 7, '0'), sweep, due_at
-         from deadlines, generate_series(1, {others}) n
-         where {one};
+        "create table one as
+         select number from client_keys where partner = 'expiring-0000' and client = 'client-0000000';
+         create table copies as
+         select n, 'expiring-' || lpad((n / 100)::text, 4, '0') as partner, 'client-' || lpad(n::text, 7, '0') as client
+         from generate_series(1, {others}) n;
+         insert into client_keys (partner, client) select partner, client from copies order by n;
+         insert into clients
+             (client, partner, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+         select k.number, k.partner, c.name || n, c.name_key || n, c.link, c.service, c.access, c.as_of, c.version,
+                c.journaled_by, replace(c.doc::text, to_json(c.name)::text, to_json(c.name || n)::text)::json
+         from one join clients c on c.client = one.number, copies join client_keys k using (partner, client);
+         insert into deadlines (client, sweep, due_at)
+         select k.number, d.sweep, d.due_at
+         from one join deadlines d on d.client = one.number, copies join client_keys k using (partner, client);
+         drop table one, copies;
          -- Mark all changes as published.
          update relay
          set (xid, seq) = (select xid, seq from journal order by xid desc, seq desc limit 1)"
     ));
-    database.sql("vacuum analyze clients, deadlines");
+    database.sql("vacuum analyze client_keys, clients, deadlines");
     database.sql("checkpoint");
 }
 
@@ -241,10 +245,13 @@ fn idle_tick(environment: &Environment, deadlines: u64) -> f64 {
         let store = store(&database);
         store.migrate().await.expect("the tables");
         database.sql(&format!(
-            "insert into deadlines (partner, client, sweep, due_at)
-             select 'partner-' || lpad((n / 100)::text, 6, '0'), 'client-' || lpad(n::text, 8, '0'), 'access-expiry',
-                    now() + interval '1 day' + n * interval '1 second'
-             from generate_series(1, {deadlines}) n"
+            "insert into client_keys (partner, client)
+             select 'partner-' || lpad((n / 100)::text, 6, '0'), 'client-' || lpad(n::text, 8, '0')
+             from generate_series(1, {deadlines}) n;
+             insert into deadlines (client, sweep, due_at)
+             select k.number, w.number, now() + interval '1 day' + k.number * interval '1 second'
+             from client_keys k, words w
+             where w.word = 'access-expiry'"
         ));
         database.sql("vacuum analyze deadlines");
         database.sql("checkpoint");

@@ -34,10 +34,10 @@ pub fn measure_with_relay(bench: &mut Bench<'_>) {
         .runtime
         .block_on(Subscriber::durable_queue(&vhost.url));
     let database = bench.copy_of_population("relay");
-    let lines_before = database.count("journal");
+    let lines_before = database.count("change_log");
     let running = bench.environment.tenure(&vhost, &database, &[]).start();
     let ingested = watch(&running, INGESTED, events);
-    let lines = database.count("journal") - lines_before;
+    let lines = database.count("change_log") - lines_before;
     let published = watch(&running, PUBLISHED, lines);
     if let Some(rate) = ingested.rate() {
         bench.record("relay", rate);

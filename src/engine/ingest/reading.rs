@@ -66,31 +66,21 @@ pub(super) fn repeated(incoming: &[Incoming]) -> Vec<bool> {
         .collect()
 }
 
-/// The places of the events that are in the log already. An event later than all that its client has seen cannot be, unless its
-/// source gave one id to two events: then the insert fails, and the next attempt looks up all of them.
+/// The places of the events that are in the log already. Each one is looked up: a source may give one id to two events, also of
+/// different clients.
 pub(super) async fn read_known(
     batch: &mut dyn Batch,
     part: &[(usize, Event)],
-    suspicious: bool,
-    clients: &ClientsByKey<'_>,
 ) -> Result<HashSet<usize>, StoreError> {
-    let asked: Vec<(usize, &Event)> = part
-        .iter()
-        .map(|(_, event)| event)
-        .enumerate()
-        .filter(|(_, event)| suspicious || !plan::is_in_order(clients.get(&event.key).copied(), event))
-        .collect();
-    if asked.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let ids: Vec<(&str, &str)> = asked
+    let ids: Vec<(&str, &str)> = part
         .iter()
         .map(|(_, event)| (&*event.source, &*event.id))
         .collect();
     let known = batch.duplicates(&ids).await?;
-    Ok(asked
+    Ok(ids
         .into_iter()
-        .filter(|(_, event)| known.contains(&(event.source.to_string(), event.id.to_string())))
+        .enumerate()
+        .filter(|(_, (source, id))| known.contains(&((*source).to_owned(), (*id).to_owned())))
         .map(|(place, _)| place)
         .collect())
 }

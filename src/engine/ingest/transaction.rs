@@ -23,7 +23,7 @@ pub(super) struct Transaction<'a> {
     pub dead_letters: &'a [DeadLetter],
     /// The watermark that the lane reaches when all of these events are ingested.
     pub watermark: Option<&'a Watermark>,
-    /// Look up every event in the log, not only those that could be in it. Set after a conflict.
+    /// Look for names that two clients hold. Set after a conflict.
     pub suspicious: bool,
     /// All events are of one client, so that no other client waits while a long history is read.
     pub alone: bool,
@@ -110,7 +110,7 @@ impl Engine {
             None => self.transaction_context(batch, Staleness::Bounded).await?,
         };
         let clients: ClientsByKey<'_> = stored.iter().map(|stored| (&stored.key, stored)).collect();
-        let known = read_known(batch, part, transaction.suspicious, &clients).await?;
+        let known = read_known(batch, part).await?;
         let mut new = NewEvents::of(part, |place| known.contains(&place));
         let late = late_clients(&new.events, &clients, &context.policies);
         let histories = read_histories(batch, &late, transaction.alone).await?;

@@ -200,6 +200,8 @@ impl<'a> ClientPlan<'a> {
             }
             _ if is_new => self.events.push(EventWrite { event, outcome }),
             _ => self.updates.push(OutcomeUpdate {
+                key: event.key,
+                time: event.time,
                 source: event.source,
                 id: event.id,
                 outcome,

@@ -64,18 +64,11 @@ pub struct Plan {
     pub outcomes: Vec<RecordedOutcome>,
 }
 
-/// Whether an event is later than all that its client has seen. Such an event cannot be in the log yet. `stored` is none for a
-/// new client.
-#[must_use]
-pub fn is_in_order(stored: Option<&Stored>, event: &Event) -> bool {
-    stored.is_none_or(|stored| !stored.is_past(&event.position()))
-}
-
 /// Whether an event is so late that the history of its client must be replayed.
 #[must_use]
 pub fn needs_history(stored: Option<&Stored>, event: &Event, policies: &Policies) -> bool {
     stored.is_some_and(|stored| {
-        !is_in_order(Some(stored), event)
+        stored.is_past(&event.position())
             && !client_plan::is_harmless(stored, &stored.client(policies), event)
     })
 }

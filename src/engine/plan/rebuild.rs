@@ -174,6 +174,8 @@ fn deadlines(snapshot: &ClientSnapshot, wanted: &Deadlines, commit: &mut Commit)
 fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, now: DateTime<Utc>, commit: &mut Commit) {
     for (event, _, outcome) in outcomes_that_differ(snapshot, replayed) {
         commit.outcomes.push(OutcomeUpdate {
+            key: event.key.clone(),
+            time: event.time,
             source: event.source.clone(),
             id: event.id.clone(),
             outcome,

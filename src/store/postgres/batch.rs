@@ -9,9 +9,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::event_ref::id_bytes;
+use super::numbers::ClientNumbers;
 use super::session::Session;
 use super::sessions::Sessions;
-use super::{PostgresStore, history, lanes, numbering, policies, sweeps, touches, verification, write};
+use super::{
+    PostgresStore, history, lanes, numbering, numbers, policies, sweeps, touches, verification, write,
+};
 use crate::domain::{ClientKey, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
@@ -53,10 +57,23 @@ pub(super) struct PostgresBatch {
 /// What the transaction knows about locked clients.
 #[derive(Default)]
 pub(super) struct Held {
+    /// The numbers of clients. They never change.
+    pub numbers: ClientNumbers,
     /// The location of each client's row (`ctid`). It cannot change while the row is locked.
     pub places: HashMap<ClientKey, String>,
     /// Clients in a renew-only window, which a write ends. Their touches are locked too.
     pub renew_only: HashSet<ClientKey>,
+}
+
+impl Held {
+    /// The number of a client that was locked, or that the commit writes.
+    pub fn number(&self, key: &ClientKey) -> i32 {
+        self.numbers[key]
+    }
+
+    pub fn numbers_of<'a>(&self, keys: impl IntoIterator<Item = &'a ClientKey>) -> Vec<i32> {
+        keys.into_iter().map(|key| self.number(key)).collect()
+    }
 }
 
 impl PostgresBatch {
@@ -84,9 +101,9 @@ impl PostgresBatch {
 pub(super) fn begin_statement(writer: i64) -> String {
     // Plans are cached: a plan made for an empty table would scan the grown table until its next analysis. By default
     // the server would plan each statement again, by the length of the arrays, which takes as long as the rest of a
-    // small batch.
+    // small batch. A bitmap would read all of a client's history before its first page.
     format!(
-        "begin; set local enable_seqscan = off; set local plan_cache_mode = force_generic_plan; \
+        "begin; set local enable_seqscan = off; set local enable_bitmapscan = off; set local plan_cache_mode = force_generic_plan; \
          set local tenure.writer = {writer}"
     )
 }
@@ -127,7 +144,13 @@ impl BatchRead for PostgresBatch {
         keys: &[ClientKey],
         longest: Option<usize>,
     ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
-        history::of(&mut self.session, keys, longest).await
+        let numbers = &mut self.held.numbers;
+        if keys.iter().any(|key| !numbers.contains_key(key)) {
+            let (connection, debt) = self.session.lend()?;
+            debt.paid_by(numbers::find_clients(connection, keys, numbers))
+                .await?;
+        }
+        history::of(&mut self.session, keys, |key| numbers.get(key).copied(), longest).await
     }
 
     async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {
@@ -165,7 +188,8 @@ impl BatchWrite for PostgresBatch {
         let written = write::all(&mut self.session, commit, &mut self.held).await;
         written.inspect_err(|error| self.doubt_numbering_on(error))?;
         // Written rows have moved.
-        self.held = Held::default();
+        self.held.places.clear();
+        self.held.renew_only.clear();
         Ok(())
     }
 
@@ -188,13 +212,15 @@ async fn known(connection: &mut PgConnection, ids: &[(&str, &str)]) -> Result<Ha
     let (sources, ids): (Vec<&str>, Vec<&str>) = ids.iter().copied().unzip();
     let known: Vec<(String, String)> = sqlx::query_as(
         "select k.source, k.id
-         from unnest($1::text[], $2::text[]) as k (source, id)
+         from unnest($1::text[], $2::text[], $3::bytea[]) as k (source, id, id_bytes)
          cross join lateral (
-             select 1 from events where source = k.source and id = k.id offset 0
-         ) e",
+             select event_ref(number, k.id_bytes) as ref from sources where source = k.source offset 0
+         ) s
+         cross join lateral (select 1 from events where ref = s.ref limit 1) e",
     )
     .bind(sources)
-    .bind(ids)
+    .bind(&ids)
+    .bind(ids.iter().map(|id| id_bytes(id)).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     Ok(known.into_iter().collect())
@@ -209,11 +235,12 @@ async fn holders(
         .map(|name| (&*name.partner, name.name_key.as_str()))
         .unzip();
     let holders: Vec<(String, String, String)> = sqlx::query_as(
-        "select k.partner, k.name_key, c.client
+        "select k.partner, k.name_key, n.client
          from unnest($1::text[], $2::text[]) as k (partner, name_key)
          cross join lateral (
-             select client from clients where partner = k.partner and name_key = k.name_key offset 0
-         ) c",
+             select client as number from clients where partner = k.partner and name_key = k.name_key offset 0
+         ) c
+         cross join lateral (select client from client_keys where number = c.number offset 0) n",
     )
     .bind(partners)
     .bind(name_keys)
@@ -233,19 +260,20 @@ async fn lock_and_read(
     skip_busy: bool,
     held: &mut Held,
 ) -> Result<Vec<Stored>> {
-    let mut clients = lock(connection, keys, skip_busy, &mut held.places).await?;
+    let mut clients = lock(connection, keys, skip_busy, held).await?;
     open_runs(connection, &mut clients, held).await?;
     Ok(clients)
 }
 
 row! {
-    /// A locked client.
+    /// A client with a number. Its row is missing, or busy, where the columns of the row are null.
     LockedRow {
         /// Its place among the keys.
+        place: i32,
         number: i32,
-        version: i64,
+        version: Option<i64>,
         doc: String,
-        place: String,
+        ctid: String,
         journaled_by: i64,
         /// The number of this transaction.
         transaction: i64,
@@ -261,22 +289,26 @@ async fn lock(
     connection: &mut PgConnection,
     keys: &[ClientKey],
     skip_busy: bool,
-    places: &mut HashMap<ClientKey, String>,
+    held: &mut Held,
 ) -> Result<Vec<Stored>> {
     macro_rules! lock {
         ($how:literal) => {
             concat!(
-                "select k.number, c.version, c.doc, c.place, c.journaled_by,
+                "select k.place, n.number, c.version, coalesce(c.doc, '') as doc, coalesce(c.ctid, '') as ctid,
+                        coalesce(c.journaled_by, 0) as journaled_by,
                         (select pg_current_xact_id()::text::bigint + xid_shift from relay) as transaction
                  from (
-                     select generate_subscripts($1::text[], 1) as number, unnest($1::text[]) as partner,
+                     select generate_subscripts($1::text[], 1) as place, unnest($1::text[]) as partner,
                             unnest($2::text[]) as client
                  ) k
                  cross join lateral (
-                     select version, doc::text as doc, ctid::text as place, journaled_by
-                     from clients where partner = k.partner and client = k.client ",
+                     select number from client_keys where partner = k.partner and client = k.client offset 0
+                 ) n
+                 left join lateral (
+                     select version, doc::text as doc, ctid::text as ctid, journaled_by
+                     from clients where client = n.number ",
                 $how,
-                ") c"
+                ") c on true"
             )
         };
     }
@@ -286,25 +318,27 @@ async fn lock(
         lock!("for update")
     };
     let (partners, clients) = columns(keys);
-    let locked: Vec<LockedRow> = sqlx::query_as(statement)
+    let found: Vec<LockedRow> = sqlx::query_as(statement)
         .bind(partners)
         .bind(clients)
         .fetch_all(connection)
         .await?;
-    locked
-        .into_iter()
-        .map(|row| {
-            let key = &keys[place_of(row.number)];
-            if row.journaled_by > row.transaction {
-                return Err(StoreError::Conflict(format!(
-                    "a transaction that began later has written {key}"
-                )));
-            }
-            let stored = stored(key.clone(), row.version, &row.doc, None)?;
-            places.insert(key.clone(), row.place);
-            Ok(stored)
-        })
-        .collect()
+    let mut locked = Vec::with_capacity(found.len());
+    for row in found {
+        let key = &keys[place_of(row.place)];
+        held.numbers.insert(key.clone(), row.number);
+        let Some(version) = row.version else {
+            continue;
+        };
+        if row.journaled_by > row.transaction {
+            return Err(StoreError::Conflict(format!(
+                "a transaction that began later has written {key}"
+            )));
+        }
+        locked.push(stored(key.clone(), version, &row.doc, None)?);
+        held.places.insert(key.clone(), row.ctid);
+    }
+    Ok(locked)
 }
 
 /// The index for a number from PostgreSQL, which counts from one.
@@ -316,25 +350,21 @@ pub(super) fn place_of(number: i32) -> usize {
 /// statement of its own, because the statement that locks would read them as of its start, before it waited for a
 /// client.
 async fn open_runs(connection: &mut PgConnection, clients: &mut [Stored], held: &mut Held) -> Result<()> {
-    let (partners, names) = columns(clients.iter().map(|stored| &stored.key));
+    let numbers = held.numbers_of(clients.iter().map(|stored| &stored.key));
     let runs: Vec<(i32, Vec<u8>, bool)> = sqlx::query_as(
-        "select k.number, t.open_run, t.is_quiet
-         from (
-             select generate_subscripts($1::text[], 1) as number, unnest($1::text[]) as partner,
-                    unnest($2::text[]) as client
-         ) k
+        "select k.place, t.open_run, t.is_renew_only
+         from (select generate_subscripts($1::integer[], 1) as place, unnest($1::integer[]) as client) k
          cross join lateral (
-             select open_run, quiet_before is not null as is_quiet
-             from touches where partner = k.partner and client = k.client
+             select open_run, renew_before is not null as is_renew_only
+             from touches where client = k.client
              for update
          ) t",
     )
-    .bind(partners)
-    .bind(names)
+    .bind(numbers)
     .fetch_all(connection)
     .await?;
-    for (number, run, is_renew_only) in runs {
-        let client = &mut clients[place_of(number)];
+    for (place, run, is_renew_only) in runs {
+        let client = &mut clients[place_of(place)];
         client.touches = open_run(&client.key, &run)?;
         if is_renew_only {
             held.renew_only.insert(client.key.clone());

@@ -7,9 +7,9 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres};
 
-use super::batch::{Held, columns};
+use super::batch::Held;
 use crate::domain::{ClientKey, Entry};
-use crate::store::columns::{json, key};
+use crate::store::columns::json;
 use crate::store::commit::{ClientColumns, expect_written};
 use crate::store::{ClientWrite, Result};
 
@@ -20,28 +20,26 @@ pub(super) async fn look_up(
     writes: &[ClientWrite],
     held: &mut Held,
 ) -> Result<()> {
-    let missing = writes
+    let missing: HashMap<i32, &ClientKey> = writes
         .iter()
-        .filter(|write| write.read_version > 0 && !held.places.contains_key(&write.key));
-    let (partners, clients) = columns(missing.map(|write| &write.key));
-    if partners.is_empty() {
+        .filter(|write| write.read_version > 0 && !held.places.contains_key(&write.key))
+        .map(|write| (held.number(&write.key), &write.key))
+        .collect();
+    if missing.is_empty() {
         return Ok(());
     }
-    let found: Vec<(String, String, String)> = sqlx::query_as(
-        "select k.partner, k.client, c.place
-         from unnest($1::text[], $2::text[]) as k (partner, client)
-         cross join lateral (
-             select ctid::text as place from clients where partner = k.partner and client = k.client offset 0
-         ) c",
+    let found: Vec<(i32, String)> = sqlx::query_as(
+        "select k.client, c.place
+         from unnest($1::integer[]) as k (client)
+         cross join lateral (select ctid::text as place from clients where client = k.client offset 0) c",
     )
-    .bind(partners)
-    .bind(clients)
+    .bind(missing.keys().copied().collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    for (partner, client, place) in found {
-        let key = key(&partner, &client);
+    for (client, place) in found {
+        let key = missing[&client];
         held.renew_only.insert(key.clone());
-        held.places.insert(key, place);
+        held.places.insert(key.clone(), place);
     }
     Ok(())
 }
@@ -52,7 +50,7 @@ pub(super) async fn write(
     connection: &mut PgConnection,
     writes: &[ClientWrite],
     journal: &[Entry],
-    places: &HashMap<ClientKey, String>,
+    held: &Held,
 ) -> Result<()> {
     let mut journaled: HashSet<&ClientKey> = journal.iter().map(|entry| &entry.key).collect();
     let mut known = ClientArrays::default();
@@ -62,28 +60,28 @@ pub(super) async fn write(
         let journaled = journaled.remove(&write.key);
         if write.read_version > 0 {
             // A removed client matches no row, which is a conflict.
-            known_places.push(places.get(&write.key).map(String::as_str));
-            known.push(write, journaled);
+            known_places.push(held.places.get(&write.key).map(String::as_str));
+            known.push(write, held.number(&write.key), journaled);
         } else {
-            new.push(write, journaled);
+            new.push(write, held.number(&write.key), journaled);
         }
     }
     let mut written = 0;
-    if !known.partners.is_empty() {
+    if !known.clients.is_empty() {
         written += update_clients(connection, known, known_places).await?;
     }
-    if !new.partners.is_empty() {
+    if !new.clients.is_empty() {
         written += insert_clients(connection, new).await?;
     }
     expect_written(written, writes)?;
-    stamp(connection, &journaled).await
+    stamp(connection, held.numbers_of(journaled)).await
 }
 
 /// The columns of clients, all of equal length.
 #[derive(Default)]
 struct ClientArrays<'a> {
+    clients: Vec<i32>,
     partners: Vec<&'a str>,
-    clients: Vec<&'a str>,
     names: Vec<Option<&'a str>>,
     name_keys: Vec<Option<&'a str>>,
     links: Vec<Option<&'static str>>,
@@ -97,10 +95,10 @@ struct ClientArrays<'a> {
 }
 
 impl<'a> ClientArrays<'a> {
-    fn push(&mut self, write: &'a ClientWrite, journaled: bool) {
+    fn push(&mut self, write: &'a ClientWrite, number: i32, journaled: bool) {
         let facets = ClientColumns::of(&write.document);
+        self.clients.push(number);
         self.partners.push(&write.key.partner);
-        self.clients.push(&write.key.client);
         self.names.push(facets.name);
         self.name_keys.push(write.name_key.as_deref());
         self.links.push(facets.link);
@@ -114,8 +112,8 @@ impl<'a> ClientArrays<'a> {
 
     fn bind(self, statement: &'static str) -> Query<'a, Postgres, PgArguments> {
         sqlx::query(statement)
-            .bind(self.partners)
             .bind(self.clients)
+            .bind(self.partners)
             .bind(self.names)
             .bind(self.name_keys)
             .bind(self.links)
@@ -128,7 +126,7 @@ impl<'a> ClientArrays<'a> {
     }
 }
 
-/// Locked rows have not moved. The key is compared for safety only.
+/// Locked rows have not moved. The client is compared for safety only. Its partner never changes.
 async fn update_clients<'a>(
     connection: &mut PgConnection,
     clients: ClientArrays<'a>,
@@ -141,27 +139,27 @@ async fn update_clients<'a>(
                                  then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
                                  else journaled_by end
          from (
-             select unnest($1::text[]) as partner, unnest($2::text[]) as client, unnest($3::text[]) as name,
+             select unnest($1::integer[]) as client, unnest($2::text[]) as partner, unnest($3::text[]) as name,
                     unnest($4::text[]) as name_key, unnest($5::text[]) as link, unnest($6::text[]) as service,
                     unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
                     unnest($10::bool[]) as journaled, unnest($11::text[]) as doc, unnest($12::text[]) as place
          ) w
          where clients.ctid = w.place::tid and clients.version = w.version - 1
-               and clients.partner = w.partner and clients.client = w.client";
+               and clients.client = w.client";
     let done = clients.bind(statement).bind(places).execute(connection).await?;
     Ok(done.rows_affected())
 }
 
 async fn insert_clients(connection: &mut PgConnection, clients: ClientArrays<'_>) -> Result<u64> {
     let statement = "insert into clients
-             (partner, client, name, name_key, link, service, access, as_of, version, journaled_by, doc)
-         select w.partner, w.client, w.name, w.name_key, w.link, w.service, w.access, w.as_of, w.version,
+             (client, partner, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+         select w.client, w.partner, w.name, w.name_key, w.link, w.service, w.access, w.as_of, w.version,
                 case when w.journaled
                      then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
                      else 0 end,
                 w.doc::json
          from (
-             select unnest($1::text[]) as partner, unnest($2::text[]) as client, unnest($3::text[]) as name,
+             select unnest($1::integer[]) as client, unnest($2::text[]) as partner, unnest($3::text[]) as name,
                     unnest($4::text[]) as name_key, unnest($5::text[]) as link, unnest($6::text[]) as service,
                     unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
                     unnest($10::bool[]) as journaled, unnest($11::text[]) as doc
@@ -171,24 +169,20 @@ async fn insert_clients(connection: &mut PgConnection, clients: ClientArrays<'_>
 }
 
 /// Marks clients with journal lines but no other write: a late event changed nothing but its own refusal.
-async fn stamp(connection: &mut PgConnection, journaled: &HashSet<&ClientKey>) -> Result<()> {
+async fn stamp(connection: &mut PgConnection, journaled: Vec<i32>) -> Result<()> {
     if journaled.is_empty() {
         return Ok(());
     }
-    let (partners, clients) = columns(journaled.iter().copied());
     sqlx::query(
         "update clients
          set journaled_by = (select pg_current_xact_id()::text::bigint + xid_shift from relay)
          where ctid = any (array(
              select c.ctid
-             from unnest($1::text[], $2::text[]) as k (partner, client)
-             cross join lateral (
-                 select ctid from clients where partner = k.partner and client = k.client offset 0
-             ) c
+             from unnest($1::integer[]) as k (client)
+             cross join lateral (select ctid from clients where client = k.client offset 0) c
          ))",
     )
-    .bind(partners)
-    .bind(clients)
+    .bind(journaled)
     .execute(connection)
     .await?;
     Ok(())

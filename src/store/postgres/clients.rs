@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use super::lines::line;
 use super::{PostgresStore, history};
 use crate::domain::ClientKey;
 use crate::store::clients::{ClientRange, StoredRow};
@@ -14,10 +15,13 @@ impl Clients for PostgresStore {
     async fn client(&self, key: &ClientKey) -> Result<Option<Stored>> {
         self.in_time(async {
             let client: Option<StoredRow> = sqlx::query_as(
-                "select c.partner, c.client, c.version, c.doc::text, t.open_run
-                 from clients c
-                 left join touches t on t.partner = c.partner and t.client = c.client
-                 where c.partner = $1 and c.client = $2",
+                "select k.partner, k.client, c.version, c.doc, t.open_run
+                 from client_keys k
+                 cross join lateral (
+                     select version, doc::text as doc from clients where client = k.number offset 0
+                 ) c
+                 left join lateral (select open_run from touches where client = k.number offset 0) t on true
+                 where k.partner = $1 and k.client = $2",
             )
             .bind(&*key.partner)
             .bind(&*key.client)
@@ -37,21 +41,23 @@ impl Clients for PostgresStore {
         self.in_time(async {
             let range = ClientRange::of(filter.partner.as_deref(), after);
             let clients: Vec<StoredRow> = sqlx::query_as(
-                "select c.partner, c.client, c.version, c.doc::text, t.open_run
-                 from (
-                     select partner, client, version, doc
+                "select k.partner, k.client, c.version, c.doc, t.open_run
+                 from client_keys k
+                 cross join lateral (
+                     select version, doc::text as doc
                      from clients
-                     where (partner, client) > ($1, $2) and partner <= $3
+                     where client = k.number
                        and link is not null
                        and (cardinality($4::text[]) = 0 or link = any ($4))
                        and (cardinality($5::text[]) = 0 or service = any ($5))
                        and (cardinality($6::text[]) = 0 or access = any ($6))
                        and ($7::timestamptz is null or as_of > $7)
-                     order by partner, client
-                     limit $8
+                     offset 0
                  ) c
-                 left join touches t on t.partner = c.partner and t.client = c.client
-                 order by c.partner, c.client",
+                 left join lateral (select open_run from touches where client = k.number offset 0) t on true
+                 where (k.partner, k.client) > ($1, $2) and k.partner <= $3
+                 order by k.partner, k.client
+                 limit $8",
             )
             .bind(range.after_partner)
             .bind(range.after_client)
@@ -92,20 +98,21 @@ impl Clients for PostgresStore {
 
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
         self.in_time(async {
-            let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(
-                "select xid, seq, partner, client, change, id, before, after, time, cause::text, correction, recorded_at
-                 from journal
-                 where partner = $1 and client = $2 and seq > $3
-                 order by seq
-                 limit $4",
-            )
+            let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(concat!(
+                "select ",
+                line!(),
+                "from journal j
+                 where j.client = (select number from client_keys where partner = $1 and client = $2) and j.seq > $3
+                 order by j.seq
+                 limit $4"
+            ))
             .bind(&*key.partner)
             .bind(&*key.client)
             .bind(after)
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
-            lines.into_iter().map(JournalRow::read).collect()
+            lines.into_iter().map(|line| line.read(key.clone())).collect()
         })
         .await
     }

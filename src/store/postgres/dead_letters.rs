@@ -23,8 +23,8 @@ impl DeadLetters for PostgresStore {
         self.in_time(async {
             let dead_letters: Vec<SummaryRow<DateTime<Utc>>> = sqlx::query_as(
                 "select id, origin, content_type, reason, status,
-                        coalesce(bytes, octet_length(body))::bigint as bytes, times_seen, first_seen_at,
-                        last_seen_at, settled_at, redriven_at, came_of, retry_at
+                        bytes, times_seen, first_seen_at,
+                        last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at
                  from dead_letters
                  where id > $1 and ($2::text is null or status = $2)
                  order by id
@@ -44,8 +44,8 @@ impl DeadLetters for PostgresStore {
         self.in_time(async {
             let dead_letter: Option<DeadLetterRow<DateTime<Utc>>> = sqlx::query_as(
                 "select id, origin, content_type, reason, status,
-                        coalesce(bytes, octet_length(body))::bigint as bytes, times_seen, first_seen_at,
-                        last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
+                        bytes, times_seen, first_seen_at,
+                        last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body
                  from dead_letters
                  where id = $1",
             )
@@ -67,7 +67,7 @@ impl DeadLetters for PostgresStore {
             let resolved_at = (status != DeadLetterStatus::Open).then_some(at);
             let marked = sqlx::query(
                 "update dead_letters
-                 set status = $2, settled_at = $3
+                 set status = $2, resolved_at = $3
                  where id = $1",
             )
             .bind(id)
@@ -92,8 +92,8 @@ impl DeadLetters for PostgresStore {
                  set claimed_until = $3
                  where id = $1 and status <> 'redriven' and (claimed_until is null or claimed_until <= $2 or claimed_until > $4)
                  returning id, origin, content_type, reason, status,
-                           coalesce(bytes, octet_length(body))::bigint as bytes, times_seen, first_seen_at,
-                           last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
+                           bytes, times_seen, first_seen_at,
+                           last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body",
             )
             .bind(id)
             .bind(now)
@@ -125,8 +125,8 @@ impl DeadLetters for PostgresStore {
                      for update skip locked
                  )
                  returning id, origin, content_type, reason, status,
-                           coalesce(bytes, octet_length(body))::bigint as bytes, times_seen, first_seen_at,
-                           last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
+                           bytes, times_seen, first_seen_at,
+                           last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body",
             )
             .bind(now)
             .bind(until)
@@ -149,9 +149,9 @@ impl DeadLetters for PostgresStore {
         self.in_time(async {
             sqlx::query(
                 "update dead_letters
-                 set claimed_until = null, redriven_at = $4, came_of = $3,
+                 set claimed_until = null, redriven_at = $4, redrive_outcome = $3,
                      status = case when $2 then status else 'redriven' end,
-                     settled_at = case when $2 then settled_at else $4 end
+                     resolved_at = case when $2 then resolved_at else $4 end
                  where id = $1",
             )
             .bind(id)
@@ -171,8 +171,8 @@ impl DeadLetters for PostgresStore {
                 done.iter().map(|(id, what)| (*id, text(what))).unzip();
             sqlx::query(
                 "update dead_letters l
-                 set claimed_until = null, redriven_at = $3, came_of = d.came_of, status = 'redriven', settled_at = $3
-                 from unnest($1::bigint[], $2::text[]) as d (id, came_of)
+                 set claimed_until = null, redriven_at = $3, redrive_outcome = d.redrive_outcome, status = 'redriven', resolved_at = $3
+                 from unnest($1::bigint[], $2::text[]) as d (id, redrive_outcome)
                  where l.id = d.id",
             )
             .bind(ids)
@@ -209,7 +209,7 @@ pub(super) async fn put(
          on conflict (digest) do update
          set origin = excluded.origin, headers = excluded.headers, reason = excluded.reason,
              status = case dead_letters.status when 'redriven' then 'open' else dead_letters.status end,
-             settled_at = case dead_letters.status when 'redriven' then null else dead_letters.settled_at end,
+             resolved_at = case dead_letters.status when 'redriven' then null else dead_letters.resolved_at end,
              times_seen = dead_letters.times_seen + excluded.times_seen,
              last_seen_at = excluded.last_seen_at, retry_at = excluded.retry_at",
     )

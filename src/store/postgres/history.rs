@@ -6,45 +6,58 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::pages;
 use super::pages::{Paged, paged};
 use super::session::Session;
 use super::sessions::Sessions;
+use super::{numbers, pages};
 use crate::domain::ClientKey;
 use crate::store::clients::{LoggedRow, sort_history};
-use crate::store::columns::key;
+use crate::store::columns::{Both, row};
 use crate::store::touches::{RUN_LENGTH, read_run};
 use crate::store::{Logged, Result};
 
+// Words and sources are looked up row by row: a join could be planned as a scan of all events of a client before the first
+// page.
 const EVENTS: Paged = paged!(
     "client_events",
-    "select k.partner, k.client, e.source, e.id, e.type as event_type, e.time, e.sequence, e.data, e.reason
-     from unnest($1::text[], $2::text[]) as k (partner, client)
+    "select e.client, (select source from sources where number = ref_source(e.ref)) as source, e.ref as id,
+            (select word from words where number = e.type) as event_type, e.time, e.sequence, e.data,
+            case e.reason when 0 then '' else (select word from words where number = e.reason) end as reason
+     from unnest($1::integer[]) as k (client)
      cross join lateral (
-         select source, id, type, time, sequence, data::text as data, reason
-         from events where partner = k.partner and client = k.client
-         limit $3::bigint
+         select client, ref, type, time, sequence, data, reason
+         from events where client = k.client
+         order by time, ref
+         limit $2::bigint
      ) e"
 );
 
 const RUNS: Paged = paged!(
     "client_runs",
-    "select k.partner, k.client, t.run
-     from unnest($1::text[], $2::text[]) as k (partner, client)
+    "select k.client, t.run
+     from unnest($1::integer[]) as k (client)
      cross join lateral (
-         select open_run as run from touches where partner = k.partner and client = k.client
+         select open_run as run from touches where client = k.client
          union all
-         select run from touch_runs where partner = k.partner and client = k.client
-         limit $3::bigint
+         select run from touch_runs where client = k.client
+         limit $2::bigint
      ) t"
 );
+
+row! {
+    /// The number of the client that a row belongs to.
+    NumberRow {
+        client: i32,
+    }
+}
 
 /// The history of one client, from one database snapshot.
 pub(super) async fn of_one(pool: &Sessions, limit: Duration, key: &ClientKey) -> Result<Vec<Logged>> {
     // Touches move from the open run to a closed one, so one snapshot must cover both.
-    let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
-    let mut session = Session::begin_reading(pool, limit, begin).await?;
-    let mut histories = of(&mut session, std::slice::from_ref(key), None).await?;
+    let mut session = Session::begin_reading(pool, limit, pages::BEGIN).await?;
+    let (connection, debt) = session.lend()?;
+    let number = debt.paid_by(numbers::of_client(connection, key)).await?;
+    let mut histories = of(&mut session, std::slice::from_ref(key), |_| number, None).await?;
     session.end("commit").await?;
     Ok(histories.remove(key).unwrap_or_default())
 }
@@ -54,19 +67,26 @@ pub(super) async fn of_one(pool: &Sessions, limit: Duration, key: &ClientKey) ->
 pub(super) async fn of(
     session: &mut Session,
     keys: &[ClientKey],
+    number: impl Fn(&ClientKey) -> Option<i32>,
     longest: Option<usize>,
 ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
     let mut histories: HashMap<ClientKey, Vec<Logged>> =
         keys.iter().map(|key| (key.clone(), Vec::new())).collect();
+    let keys: HashMap<i32, &ClientKey> = keys.iter().filter_map(|key| Some((number(key)?, key))).collect();
+    let clients: Vec<i32> = keys.keys().copied().collect();
+    if clients.is_empty() {
+        return Ok(histories);
+    }
     pages::read(
         session,
         &EVENTS,
-        keys,
+        &clients,
         one_more_than(longest),
-        |row: LoggedRow<DateTime<Utc>>| {
-            let logged = row.read()?;
-            if let Some(history) = histories.get_mut(&logged.event.key) {
-                history.push(logged);
+        |Both(NumberRow { client }, row): Both<NumberRow, LoggedRow<DateTime<Utc>>>| {
+            if let Some(key) = keys.get(&client)
+                && let Some(history) = histories.get_mut(*key)
+            {
+                history.push(row.read(key)?);
             }
             Ok(ControlFlow::Continue(()))
         },
@@ -75,18 +95,19 @@ pub(super) async fn of(
     histories.retain(|_, history| longest.is_none_or(|longest| history.len() <= longest));
 
     let most_runs = longest.map(|longest| longest.div_ceil(RUN_LENGTH));
-    let mut runs: HashMap<ClientKey, usize> = HashMap::new();
+    let mut runs: HashMap<&ClientKey, usize> = HashMap::new();
     pages::read(
         session,
         &RUNS,
-        keys,
+        &clients,
         one_more_than(most_runs),
-        |(partner, client, run): (String, String, Vec<u8>)| {
-            let key = key(&partner, &client);
-            if let Some(history) = histories.get_mut(&key) {
-                history.extend(read_run(&key, &run)?);
+        |(client, run): (i32, Vec<u8>)| {
+            if let Some(key) = keys.get(&client) {
+                if let Some(history) = histories.get_mut(*key) {
+                    history.extend(read_run(key, &run)?);
+                }
+                *runs.entry(key).or_default() += 1;
             }
-            *runs.entry(key).or_default() += 1;
             Ok(ControlFlow::Continue(()))
         },
     )

@@ -31,8 +31,12 @@ async fn is_behind(connection: &mut PgConnection) -> Result<bool> {
                     > (select last_value - (not is_called)::int from dead_letters_id_seq)
                 or (select coalesce(max(id), 0) from sweep_runs)
                     > (select last_value - (not is_called)::int from sweep_runs_id_seq)
-                or (select coalesce(max(id), 0) from touch_runs)
-                    > (select last_value - (not is_called)::int from touch_runs_id_seq)
+                or (select coalesce(max(number), 0) from client_keys)
+                    > (select last_value - (not is_called)::int from client_keys_number_seq)
+                or (select coalesce(max(number), 0) from sources)
+                    > (select last_value - (not is_called)::int from sources_number_seq)
+                or (select coalesce(max(number), 0) from words)
+                    > (select last_value - (not is_called)::int from words_number_seq)
          from relay r",
     )
     .fetch_optional(connection)
@@ -68,8 +72,14 @@ async fn continue_above(connection: &mut PgConnection) -> Result<()> {
         "select setval('sweep_runs_id_seq', last)
          from (select max(id) as last from sweep_runs) rows, sweep_runs_id_seq
          where last > last_value - (not is_called)::int",
-        "select setval('touch_runs_id_seq', last)
-         from (select max(id) as last from touch_runs) rows, touch_runs_id_seq
+        "select setval('client_keys_number_seq', last)
+         from (select max(number) as last from client_keys) rows, client_keys_number_seq
+         where last > last_value - (not is_called)::int",
+        "select setval('sources_number_seq', last)
+         from (select max(number) as last from sources) rows, sources_number_seq
+         where last > last_value - (not is_called)::int",
+        "select setval('words_number_seq', last)
+         from (select max(number) as last from words) rows, words_number_seq
          where last > last_value - (not is_called)::int",
     ] {
         sqlx::query(statement).execute(&mut *transaction).await?;

@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
+use super::lines::line;
 use super::sessions::Sessions;
 use super::{PostgresStore, numbering, servers};
-use crate::store::outbox::JournalRow;
+use crate::store::columns::{Both, KeyRow};
+use crate::store::outbox::{JournalRow, read_line};
 use crate::store::{Cursor, Outbox, Published, Result, StoreError, Unpublished};
 
 #[async_trait]
@@ -178,7 +180,7 @@ pub(super) async fn next(
     last: Option<&Published>,
     limit: u32,
 ) -> Result<Unpublished> {
-    let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(
+    let lines: Vec<Both<KeyRow, JournalRow<DateTime<Utc>>>> = sqlx::query_as(concat!(
         "with done as (
              select xid, seq from relay
              union all
@@ -186,13 +188,15 @@ pub(super) async fn next(
              order by xid desc, seq desc
              limit 1
          )
-         select xid, seq, partner, client, change, id, before, after, time, cause::text, correction, recorded_at
-         from journal
-         where (xid, seq) > ((select xid from done), (select seq from done))
-           and xid < (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint + xid_shift from relay)
-         order by xid, seq
-         limit $3",
-    )
+         select (select partner from client_keys where number = j.client) as partner,
+                (select client from client_keys where number = j.client) as client, ",
+        line!(),
+        "from journal j
+         where (j.xid, j.seq) > ((select xid from done), (select seq from done))
+           and j.xid < (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint + xid_shift from relay)
+         order by j.xid, j.seq
+         limit $3"
+    ))
     .bind(after.transaction)
     .bind(after.sequence)
     .bind(i64::from(limit))
@@ -220,6 +224,6 @@ pub(super) async fn next(
     Ok(Unpublished {
         epoch,
         has_last,
-        lines: lines.into_iter().map(JournalRow::read).collect::<Result<_>>()?,
+        lines: lines.into_iter().map(read_line).collect::<Result<_>>()?,
     })
 }

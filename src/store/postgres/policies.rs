@@ -20,12 +20,12 @@ impl PolicyHistory for PostgresStore {
         self.in_time(async {
             sqlx::query(
                 "with recorded as (
-                     insert into policies (took_effect_at, policy)
+                     insert into policies (effective_from, policy)
                      values ($1, $2::json)
-                     on conflict (took_effect_at) do update
+                     on conflict (effective_from) do update
                      set policy = excluded.policy
                  )
-                 insert into arming (policy_from)
+                 insert into deadline_backfill (policy_from)
                  select $1
                  where $3
                  on conflict (only_row) do update
@@ -45,9 +45,9 @@ impl PolicyHistory for PostgresStore {
         self.in_time(async {
             sqlx::query(
                 "update policies p
-                 set took_effect_at = r.after, policy = r.policy::json
+                 set effective_from = r.after, policy = r.policy::json
                  from unnest($1::timestamptz[], $2::timestamptz[], $3::text[]) as r (before, after, policy)
-                 where p.took_effect_at = r.before",
+                 where p.effective_from = r.before",
             )
             .bind(replaced.iter().map(|one| one.from).collect::<Vec<_>>())
             .bind(replaced.iter().map(|one| one.to).collect::<Vec<_>>())
@@ -62,7 +62,7 @@ impl PolicyHistory for PostgresStore {
     async fn deadline_backfill(&self) -> Result<Option<DeadlineBackfill>> {
         self.in_time(async {
             let deadline_backfill: Option<BackfillRow<DateTime<Utc>>> =
-                sqlx::query_as("select policy_from, partner, client from arming")
+                sqlx::query_as("select policy_from, partner, client from deadline_backfill")
                     .fetch_optional(&self.pool)
                     .await?;
             deadline_backfill.map(BackfillRow::read).transpose()
@@ -73,13 +73,13 @@ impl PolicyHistory for PostgresStore {
     async fn record_backfill(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
         self.in_time(async {
             let statement = match upto {
-                Some(key) => {
-                    sqlx::query("update arming set partner = $2, client = $3 where policy_from = $1")
-                        .bind(policy_from)
-                        .bind(&*key.partner)
-                        .bind(&*key.client)
-                }
-                None => sqlx::query("delete from arming where policy_from = $1").bind(policy_from),
+                Some(key) => sqlx::query(
+                    "update deadline_backfill set partner = $2, client = $3 where policy_from = $1",
+                )
+                .bind(policy_from)
+                .bind(&*key.partner)
+                .bind(&*key.client),
+                None => sqlx::query("delete from deadline_backfill where policy_from = $1").bind(policy_from),
             };
             statement.execute(&self.pool).await?;
             Ok(())
@@ -90,9 +90,9 @@ impl PolicyHistory for PostgresStore {
 
 pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
     let policies: Vec<PolicyRow<DateTime<Utc>>> = sqlx::query_as(
-        "select took_effect_at, policy::text
+        "select effective_from, policy::text
          from policies
-         order by took_effect_at",
+         order by effective_from",
     )
     .fetch_all(executor)
     .await?;

@@ -16,7 +16,7 @@ impl Retention for PostgresStore {
                 RetentionTarget::DeadLetters => {
                     sqlx::query_scalar(
                         "select count(*) from dead_letters
-                         where status <> 'open' and settled_at < $1",
+                         where status <> 'open' and resolved_at < $1",
                     )
                     .bind(before)
                     .fetch_one(&self.pool)
@@ -57,8 +57,8 @@ impl Retention for PostgresStore {
                         "delete from dead_letters
                          where id in (
                              select id from dead_letters
-                             where status <> 'open' and settled_at < $1
-                             order by settled_at
+                             where status <> 'open' and resolved_at < $1
+                             order by resolved_at
                              limit $2
                              for update skip locked
                          )",

@@ -24,11 +24,16 @@ impl Sweeps for PostgresStore {
                 (Some(*due_at), &*key.partner, &*key.client)
             });
             let due: Vec<DueRow<DateTime<Utc>>> = sqlx::query_as(
-                "select due_at, partner, client
-                 from deadlines
-                 where sweep = $1 and due_at <= $2
-                   and (due_at, partner, client) > (coalesce($3, '-infinity'::timestamptz), $4, $5)
-                 order by due_at, partner, client
+                "select d.due_at, k.partner, k.client
+                 from deadlines d
+                 join client_keys k on k.number = d.client
+                 where d.sweep = (select number from words where word = $1) and d.due_at <= $2
+                   and (d.due_at, d.client) > (
+                       coalesce($3, '-infinity'::timestamptz),
+                       -- Numbers begin at 1. An unknown key comes before all of them.
+                       coalesce((select number from client_keys where partner = $4 and client = $5), 0)
+                   )
+                 order by d.due_at, d.client
                  limit $6",
             )
             .bind(sweep.as_str())
@@ -52,7 +57,7 @@ impl Sweeps for PostgresStore {
                  from (
                      select 1
                      from deadlines
-                     where sweep = $1 and due_at <= coalesce($2, 'infinity'::timestamptz)
+                     where sweep = (select number from words where word = $1) and due_at <= coalesce($2, 'infinity'::timestamptz)
                      limit $3
                  ) counted",
             )

@@ -62,7 +62,7 @@ pub(super) async fn check(connection: &mut PgConnection, migrations: &Embedded) 
                     (select min(relname)::text
                      from pg_class
                      where relnamespace = to_regnamespace(quote_ident(current_schema()))
-                           and relname in ('clients', 'events', 'journal', 'relay', 'policies', 'dead_letters'))",
+                           and relname in ('client_keys', 'clients', 'events', 'journal', 'relay', 'policies', 'dead_letters'))",
         )
         .await?;
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::batch::{columns, place_of};
+use super::batch::{Held, columns, place_of};
 use crate::domain::ClientKey;
 use crate::store::touches::LONGEST_OPEN_RUN;
 use crate::store::{Commit, Renewal, Result, TouchWrite};
@@ -24,7 +24,7 @@ pub(super) async fn renew(
     let kept: Vec<i32> = sqlx::query_scalar(
         "with kept as (
              update touches
-             set open_run = touches.open_run || u.run, quiet_after = u.last_at
+             set open_run = touches.open_run || u.run, renew_after = u.last_at
              from (
                  select w.*, t.place
                  from (
@@ -33,12 +33,17 @@ pub(super) async fn renew(
                             unnest($4::timestamptz[]) as last_at, unnest($5::bytea[]) as run
                  ) w
                  cross join lateral (
-                     select ctid as place from touches where partner = w.partner and client = w.client offset 0
+                     select number as client from client_keys
+                     where partner = w.partner and client = w.client
+                     offset 0
+                 ) n
+                 cross join lateral (
+                     select ctid as place from touches where client = n.client offset 0
                  ) t
              ) u
              where touches.ctid = u.place
-                   and touches.quiet_policies = $6 and touches.quiet_after < u.first_at
-                   and touches.quiet_before > u.last_at
+                   and touches.renew_policies = $6 and touches.renew_after < u.first_at
+                   and touches.renew_before > u.last_at
                    and octet_length(touches.open_run) + octet_length(u.run) <= $7
              returning u.number
          )
@@ -58,54 +63,45 @@ pub(super) async fn renew(
 }
 
 /// Any write of a client ends its renew-only window. (A write of its touches states the next window.)
-pub(super) async fn end_windows(
-    connection: &mut PgConnection,
-    commit: &Commit,
-    renew_only: &HashSet<ClientKey>,
-) -> Result<()> {
+pub(super) async fn end_windows(connection: &mut PgConnection, commit: &Commit, held: &Held) -> Result<()> {
     let touched: HashSet<&ClientKey> = commit.touches.iter().map(|write| &write.key).collect();
-    let ended: Vec<&ClientKey> = commit
+    let ended: Vec<i32> = commit
         .clients
         .iter()
         .map(|write| &write.key)
-        .filter(|key| renew_only.contains(*key) && !touched.contains(key))
+        .filter(|key| held.renew_only.contains(*key) && !touched.contains(key))
+        .map(|key| held.number(key))
         .collect();
     if ended.is_empty() {
         return Ok(());
     }
-    let (partners, clients) = columns(ended);
     sqlx::query(
         "update touches
-         set quiet_after = null, quiet_before = null, quiet_policies = null
+         set renew_after = null, renew_before = null, renew_policies = null
          where ctid = any (array(
              select t.ctid
-             from unnest($1::text[], $2::text[]) as k (partner, client)
-             cross join lateral (
-                 select ctid from touches where partner = k.partner and client = k.client offset 0
-             ) t
+             from unnest($1::integer[]) as k (client)
+             cross join lateral (select ctid from touches where client = k.client offset 0) t
          ))",
     )
-    .bind(partners)
-    .bind(clients)
+    .bind(ended)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-pub(super) async fn write(connection: &mut PgConnection, writes: &[TouchWrite]) -> Result<()> {
+pub(super) async fn write(connection: &mut PgConnection, writes: &[TouchWrite], held: &Held) -> Result<()> {
     if writes.is_empty() {
         return Ok(());
     }
-    let (partners, clients) = columns(writes.iter().map(|write| &write.key));
     sqlx::query(
-        "insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
-         select * from unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[], $5::timestamptz[], $6::bigint[])
-         on conflict (partner, client) do update
-         set open_run = excluded.open_run, quiet_after = excluded.quiet_after, quiet_before = excluded.quiet_before,
-             quiet_policies = excluded.quiet_policies",
+        "insert into touches (client, open_run, renew_after, renew_before, renew_policies)
+         select * from unnest($1::integer[], $2::bytea[], $3::timestamptz[], $4::timestamptz[], $5::bigint[])
+         on conflict (client) do update
+         set open_run = excluded.open_run, renew_after = excluded.renew_after, renew_before = excluded.renew_before,
+             renew_policies = excluded.renew_policies",
     )
-    .bind(partners)
-    .bind(clients)
+    .bind(held.numbers_of(writes.iter().map(|write| &write.key)))
     .bind(writes.iter().map(|w| w.open.pack()).collect::<Vec<_>>())
     .bind(writes.iter().map(|w| w.renew_only.map(|q| q.after)).collect::<Vec<_>>())
     .bind(writes.iter().map(|w| w.renew_only.map(|q| q.before)).collect::<Vec<_>>())
@@ -115,24 +111,31 @@ pub(super) async fn write(connection: &mut PgConnection, writes: &[TouchWrite]) 
     Ok(())
 }
 
-pub(super) async fn write_closed_runs(connection: &mut PgConnection, writes: &[TouchWrite]) -> Result<()> {
-    let closed: Vec<(&ClientKey, DateTime<Utc>, Vec<u8>)> = writes
+pub(super) async fn write_closed_runs(
+    connection: &mut PgConnection,
+    writes: &[TouchWrite],
+    held: &Held,
+) -> Result<()> {
+    let closed: Vec<(i32, DateTime<Utc>, Vec<u8>)> = writes
         .iter()
         .filter_map(|write| {
             let run = write.closed.as_ref()?;
-            Some((&write.key, run.iter().next()?.time, run.pack()))
+            Some((held.number(&write.key), run.iter().next()?.time, run.pack()))
         })
         .collect();
     if closed.is_empty() {
         return Ok(());
     }
-    let (partners, clients) = columns(closed.iter().map(|(key, ..)| *key));
+    // The client is locked, so its last number stays the last.
     sqlx::query(
-        "insert into touch_runs (partner, client, first_at, run)
-         select * from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bytea[])",
+        "insert into touch_runs (client, number, first_at, run)
+         select w.client, coalesce(last.number, 0) + 1, w.first_at, w.run
+         from unnest($1::integer[], $2::timestamptz[], $3::bytea[]) as w (client, first_at, run)
+         left join lateral (
+             select number from touch_runs where client = w.client order by number desc limit 1
+         ) last on true",
     )
-    .bind(partners)
-    .bind(clients)
+    .bind(closed.iter().map(|(client, ..)| *client).collect::<Vec<_>>())
     .bind(
         closed
             .iter()

@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor};
 
 use super::sessions::Need;
-use super::{MIGRATIONS, PostgresStore, numbering, servers, suitable, tables};
+use super::{MIGRATIONS, PostgresStore, numbering, numbers, servers, suitable, tables};
 use crate::store::{Result, SchemaState, StoreError, Upkeep, schema};
 
 /// How long [`Upkeep::ping`] waits for a writable session.
@@ -32,6 +32,7 @@ impl Upkeep for PostgresStore {
         let done = migrator.run_direct(&mut connection).await.map_err(schema::failed);
         if done.is_ok() {
             numbering::check(&mut connection).await?;
+            numbers::add_vocabulary(&mut connection).await?;
         }
         // An error while closing makes no difference.
         let _ = connection.close().await;
@@ -98,7 +99,7 @@ impl Upkeep for PostgresStore {
 /// transaction.
 const WRITE: &str = "
     set local lock_timeout = '2s';
-    lock table clients, events, journal, touches, touch_runs, deadlines, dead_letters, lanes, relay in row exclusive mode;
+    lock table client_keys, sources, clients, events, journal, touches, touch_runs, deadlines, dead_letters, lanes, relay in row exclusive mode;
     update write_probe set written_at = clock_timestamp();
 ";
 

@@ -7,24 +7,26 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::batch::Held;
+use super::lines::line;
 use super::pages::{Paged, paged};
 use super::session::Session;
-use super::{PostgresStore, history, pages};
+use super::{PostgresStore, history, numbers, pages};
 use crate::domain::{ClientKey, Entry};
 use crate::store::clients::ClientRange;
-use crate::store::columns::key;
+use crate::store::columns::{Both, KeyRow, key, row};
 use crate::store::outbox::JournalRow;
 use crate::store::touches::{TouchesRow, read_touches};
-use crate::store::verification::{ClientRow, CountsRow, DeadlineRow, FacetsRow, read_deadlines};
+use crate::store::verification::{
+    ClientRow, CountsRow, DeadlineRow, FacetsRow, SharedRow, read_deadlines, read_shared,
+};
 use crate::store::{
-    Census, ClientSnapshot, Deadlines, RenewOnlyWindow, Result, SnapshotRow, StoreError, Touches,
-    Verification,
+    Census, ClientSnapshot, Deadlines, RenewOnlyWindow, Result, SharedEvent, SnapshotRow, StoreError,
+    Touches, Verification,
 };
 
 #[async_trait]
 impl Verification for PostgresStore {
-    /// Also searches the event log and the deadlines: a client's row may be missing. In the log the query skips from
-    /// client to client through the index; `select distinct` would read every event.
+    /// Keys are never deleted: those of clients whose row is missing are there too.
     async fn keys(
         &self,
         partner: Option<&str>,
@@ -34,28 +36,9 @@ impl Verification for PostgresStore {
         self.in_time(async {
             let range = ClientRange::of(partner, after);
             let keys: Vec<(String, String)> = sqlx::query_as(
-                "with recursive logged as (
-                     (select partner, client from events
-                      where (partner, client) > ($1, $2) and partner <= $3
-                      order by partner, client limit 1)
-                     union all
-                     select next.partner, next.client
-                     from logged
-                     cross join lateral (
-                         select partner, client from events
-                         where (partner, client) > (logged.partner, logged.client) and partner <= $3
-                         order by partner, client limit 1
-                     ) next
-                 )
-                 (select partner, client from clients
-                  where (partner, client) > ($1, $2) and partner <= $3
-                  order by partner, client limit $4)
-                 union
-                 (select partner, client from logged limit $4)
-                 union
-                 (select distinct partner, client from deadlines
-                  where (partner, client) > ($1, $2) and partner <= $3
-                  order by partner, client limit $4)
+                "select partner, client
+                 from client_keys
+                 where (partner, client) > ($1, $2) and partner <= $3
                  order by partner, client
                  limit $4",
             )
@@ -74,11 +57,32 @@ impl Verification for PostgresStore {
     }
 
     async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
-        let begin = "begin isolation level repeatable read, read only; set local enable_seqscan = off";
-        let mut session = Session::begin_reading(&self.pool, self.limit, begin).await?;
-        let snapshot = read(&mut session, key).await?;
+        let mut session = Session::begin_reading(&self.pool, self.limit, pages::BEGIN).await?;
+        let number = number(&mut session, key).await?;
+        let snapshot = read(&mut session, key, number).await?;
         session.end("commit").await?;
         Ok(snapshot)
+    }
+
+    async fn shared_events(&self, key: &ClientKey) -> Result<Vec<SharedEvent>> {
+        let mut session = Session::begin_reading(&self.pool, self.limit, pages::BEGIN).await?;
+        let number = number(&mut session, key).await?;
+        let mut shared: Vec<Both<KeyRow, SharedRow>> = Vec::new();
+        pages::read(
+            &mut session,
+            &SHARED,
+            number.as_slice(),
+            i64::MAX,
+            |Both(OtherRow { other }, row)| {
+                if other.is_some() {
+                    shared.push(row);
+                }
+                Ok(ControlFlow::Continue(()))
+            },
+        )
+        .await?;
+        session.end("commit").await?;
+        read_shared(key, shared)
     }
 
     async fn census(&self) -> Result<Census> {
@@ -104,26 +108,34 @@ impl Verification for PostgresStore {
     }
 }
 
+async fn number(session: &mut Session, key: &ClientKey) -> Result<Option<i32>> {
+    let (connection, debt) = session.lend()?;
+    debt.paid_by(numbers::of_client(connection, key)).await
+}
+
 /// Locks the client first. As in `lock`, a faster transaction that began later is a conflict.
 pub(super) async fn locked(
     session: &mut Session,
     key: &ClientKey,
     held: &mut Held,
 ) -> Result<ClientSnapshot> {
-    let (connection, debt) = session.lend()?;
-    debt.paid_by(lock(connection, key, held)).await?;
-    read(session, key).await
+    let number = number(session, key).await?;
+    if let Some(number) = number {
+        held.numbers.insert(key.clone(), number);
+        let (connection, debt) = session.lend()?;
+        debt.paid_by(lock(connection, key, number, held)).await?;
+    }
+    read(session, key, number).await
 }
 
-async fn lock(connection: &mut PgConnection, key: &ClientKey, held: &mut Held) -> Result<()> {
+async fn lock(connection: &mut PgConnection, key: &ClientKey, number: i32, held: &mut Held) -> Result<()> {
     let found: Option<(String, bool)> = sqlx::query_as(
         "select ctid::text, journaled_by <= (select pg_current_xact_id()::text::bigint + xid_shift from relay)
          from clients
-         where partner = $1 and client = $2
+         where client = $1
          for update",
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
+    .bind(number)
     .fetch_optional(&mut *connection)
     .await?;
     if let Some((place, mine)) = found {
@@ -135,12 +147,11 @@ async fn lock(connection: &mut PgConnection, key: &ClientKey, held: &mut Held) -
         held.places.insert(key.clone(), place);
     }
     let is_renew_only: Option<bool> = sqlx::query_scalar(
-        "select quiet_before is not null from touches
-         where partner = $1 and client = $2
+        "select renew_before is not null from touches
+         where client = $1
          for update",
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
+    .bind(number)
     .fetch_optional(&mut *connection)
     .await?;
     if is_renew_only == Some(true) {
@@ -149,18 +160,19 @@ async fn lock(connection: &mut PgConnection, key: &ClientKey, held: &mut Held) -
     Ok(())
 }
 
-/// Reads the row and the other small parts in one round trip, and in pages what grows with the history.
-async fn read(session: &mut Session, key: &ClientKey) -> Result<ClientSnapshot> {
+/// Reads the row and the other small parts in one round trip, and in pages what grows with the history. Without a number,
+/// nothing was ever stored about the client.
+async fn read(session: &mut Session, key: &ClientKey, number: Option<i32>) -> Result<ClientSnapshot> {
     let (connection, debt) = session.lend()?;
     let small = async {
         Ok((
-            row(connection, key).await?,
-            touches(connection, key).await?,
-            deadlines(connection, key).await?,
+            row(connection, key, number).await?,
+            touches(connection, key, number).await?,
+            deadlines(connection, key, number).await?,
         ))
     };
     let (row, (touches, renew_only), deadlines) = debt.paid_by(small).await?;
-    let mut histories = history::of(session, std::slice::from_ref(key), None).await?;
+    let mut histories = history::of(session, std::slice::from_ref(key), |_| number, None).await?;
     Ok(ClientSnapshot {
         key: key.clone(),
         row,
@@ -168,19 +180,22 @@ async fn read(session: &mut Session, key: &ClientKey) -> Result<ClientSnapshot> 
         renew_only,
         deadlines,
         history: histories.remove(key).unwrap_or_default(),
-        journal: journal(session, key).await?,
-        journal_is_pruned: is_pruned(session, key).await?,
+        journal: journal(session, key, number).await?,
+        journal_is_pruned: is_pruned(session, number).await?,
     })
 }
 
-async fn row(connection: &mut PgConnection, key: &ClientKey) -> Result<Option<SnapshotRow>> {
+async fn row(
+    connection: &mut PgConnection,
+    key: &ClientKey,
+    number: Option<i32>,
+) -> Result<Option<SnapshotRow>> {
     let row: Option<ClientRow<DateTime<Utc>>> = sqlx::query_as(
         "select version, doc::text, name, name_key, link, service, access, as_of
          from clients
-         where partner = $1 and client = $2",
+         where client = $1",
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
+    .bind(number)
     .fetch_optional(connection)
     .await?;
     row.map(|row| row.read(key)).transpose()
@@ -189,25 +204,25 @@ async fn row(connection: &mut PgConnection, key: &ClientKey) -> Result<Option<Sn
 async fn touches(
     connection: &mut PgConnection,
     key: &ClientKey,
+    number: Option<i32>,
 ) -> Result<(Touches, Option<RenewOnlyWindow>)> {
     let row: Option<TouchesRow<DateTime<Utc>>> = sqlx::query_as(
-        "select open_run, quiet_after, quiet_before, quiet_policies from touches
-         where partner = $1 and client = $2",
+        "select open_run, renew_after, renew_before, renew_policies from touches
+         where client = $1",
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
+    .bind(number)
     .fetch_optional(connection)
     .await?;
     read_touches(key, row)
 }
 
-async fn deadlines(connection: &mut PgConnection, key: &ClientKey) -> Result<Deadlines> {
+async fn deadlines(connection: &mut PgConnection, key: &ClientKey, number: Option<i32>) -> Result<Deadlines> {
     let deadlines: Vec<DeadlineRow<DateTime<Utc>>> = sqlx::query_as(
-        "select sweep, due_at from deadlines
-         where partner = $1 and client = $2",
+        "select (select word from words where number = d.sweep) as sweep, d.due_at
+         from deadlines d
+         where d.client = $1",
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
+    .bind(number)
     .fetch_all(connection)
     .await?;
     read_deadlines(key, deadlines)
@@ -215,26 +230,27 @@ async fn deadlines(connection: &mut PgConnection, key: &ClientKey) -> Result<Dea
 
 const JOURNAL: Paged = paged!(
     "client_journal",
-    "select j.xid, j.seq, k.partner, k.client, j.change, j.id, j.before, j.after, j.time, j.cause, j.correction,
-            j.recorded_at
-     from unnest($1::text[], $2::text[]) as k (partner, client)
-     cross join lateral (
-         select xid, seq, change, id, before, after, time, cause::text as cause, correction, recorded_at
-         from journal where partner = k.partner and client = k.client
-         order by seq
-         limit $3::bigint
-     ) j"
+    concat!(
+        "select ",
+        line!(),
+        "from unnest($1::integer[]) as k (client)
+         cross join lateral (
+             select * from journal where client = k.client
+             order by seq
+             limit $2::bigint
+         ) j"
+    )
 );
 
-async fn journal(session: &mut Session, key: &ClientKey) -> Result<Vec<Entry>> {
+async fn journal(session: &mut Session, key: &ClientKey, number: Option<i32>) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     pages::read(
         session,
         &JOURNAL,
-        std::slice::from_ref(key),
+        number.as_slice(),
         i64::MAX,
         |line: JournalRow<DateTime<Utc>>| {
-            entries.push(line.read()?.entry);
+            entries.push(line.read(key.clone())?.entry);
             Ok(ControlFlow::Continue(()))
         },
     )
@@ -245,14 +261,37 @@ async fn journal(session: &mut Session, key: &ClientKey) -> Result<Vec<Entry>> {
 const RECEIVED: Paged = paged!(
     "client_received",
     "select e.received_at
-     from unnest($1::text[], $2::text[]) as k (partner, client)
+     from unnest($1::integer[]) as k (client)
      cross join lateral (
-         select received_at from events where partner = k.partner and client = k.client limit $3::bigint
+         select received_at from events where client = k.client limit $2::bigint
      ) e"
 );
 
+row! {
+    /// The number of the client that an event is shared with. None: it is not shared.
+    OtherRow {
+        other: Option<i32>,
+    }
+}
+
+/// The events of a client, each with another row of the log that has its name. An event without one is a row too: otherwise a
+/// page would look for shared events through the whole history.
+const SHARED: Paged = paged!(
+    "shared_events",
+    "select o.client as other, (select partner from client_keys where number = o.client) as partner,
+            (select client from client_keys where number = o.client) as client,
+            (select source from sources where number = ref_source(e.ref)) as source, e.ref as id
+     from unnest($1::integer[]) as k (client)
+     cross join lateral (
+         select client, time, ref from events where client = k.client limit $2::bigint
+     ) e
+     left join lateral (
+         select client, time from events where ref = e.ref offset 0
+     ) o on (o.client, o.time) <> (e.client, e.time)"
+);
+
 /// A client whose first event came after the pruned lines still has all of its own lines.
-async fn is_pruned(session: &mut Session, key: &ClientKey) -> Result<bool> {
+async fn is_pruned(session: &mut Session, number: Option<i32>) -> Result<bool> {
     let (connection, debt) = session.lend()?;
     let pruned_before = async {
         let query = sqlx::query_scalar("select pruned_before from relay");
@@ -266,7 +305,7 @@ async fn is_pruned(session: &mut Session, key: &ClientKey) -> Result<bool> {
     pages::read(
         session,
         &RECEIVED,
-        std::slice::from_ref(key),
+        number.as_slice(),
         i64::MAX,
         |(received_at,): (DateTime<Utc>,)| {
             is_pruned = received_at < pruned_before;

@@ -7,12 +7,15 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::batch::{Held, columns};
+use super::batch::Held;
+use super::numbers::Numbers;
 use super::session::Session;
-use super::{client_writes, dead_letters, lanes, sweeps, touches};
+use super::{client_writes, dead_letters, lanes, numbers, sweeps, touches};
 use crate::domain::{ClientKey, Entry, Sweep};
-use crate::store::columns::json;
-use crate::store::commit::{data_of, expect_logged, outcome_columns};
+use crate::store::columns::optional_text;
+use crate::store::commit::{data_of, expect_logged};
+use crate::store::outbox::ChangeColumns;
+use crate::store::words::{cause_event, cause_word};
 use crate::store::{Commit, EventWrite, OutcomeUpdate, Result, StoreError};
 
 /// The most rows of one statement, where there may be as many rows as a client's history: a late event can change the
@@ -30,25 +33,33 @@ macro_rules! step {
 /// Writes everything of a commit, without ending the transaction.
 pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held) -> Result<()> {
     let at = commit.recorded_at;
+    // Numbers first: another transaction that adds the same ones waits until this one ends.
+    let numbers = step!(session, |connection| async {
+        let numbers = Numbers::of(connection, commit).await?;
+        numbers::add_clients(connection, commit, &mut held.numbers).await?;
+        Ok(numbers)
+    });
     step!(session, |connection| async {
         client_writes::look_up(connection, &commit.clients, held).await?;
-        client_writes::write(connection, &commit.clients, &commit.journal, &held.places).await?;
-        touches::end_windows(connection, commit, &held.renew_only).await?;
-        touches::write(connection, &commit.touches).await?;
-        touches::write_closed_runs(connection, &commit.touches).await
+        client_writes::write(connection, &commit.clients, &commit.journal, held).await?;
+        touches::end_windows(connection, commit, held).await?;
+        touches::write(connection, &commit.touches, held).await?;
+        touches::write_closed_runs(connection, &commit.touches, held).await
     });
     for part in commit.events.chunks(ROWS) {
-        step!(session, |connection| events(connection, part, at));
+        step!(session, |connection| events(connection, part, &numbers, held, at));
     }
     for part in commit.outcomes.chunks(ROWS) {
-        step!(session, |connection| outcomes(connection, part));
+        step!(session, |connection| outcomes(connection, part, &numbers, held));
     }
     for part in commit.journal.chunks(ROWS) {
-        step!(session, |connection| journal(connection, part, at));
+        step!(session, |connection| journal(
+            connection, part, &numbers, held, at
+        ));
     }
     step!(session, |connection| async {
-        clear_deadlines(connection, &commit.deadlines_cleared).await?;
-        set_deadlines(connection, &commit.deadlines_set).await?;
+        clear_deadlines(connection, &commit.deadlines_cleared, &numbers, held).await?;
+        set_deadlines(connection, &commit.deadlines_set, &numbers, held).await?;
         dead_letters::put(connection, &commit.dead_letters, at).await?;
         if let Some(watermark) = &commit.watermark {
             lanes::advance(connection, watermark, at).await?;
@@ -62,86 +73,94 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
     Ok(())
 }
 
-async fn events(connection: &mut PgConnection, writes: &[EventWrite], at: DateTime<Utc>) -> Result<()> {
-    if writes.is_empty() {
-        return Ok(());
-    }
-    let (partners, clients) = columns(writes.iter().map(|write| &write.event.key));
-    let (outcomes, reasons): (Vec<_>, Vec<_>) = writes.iter().map(|w| outcome_columns(w.outcome)).unzip();
+async fn events(
+    connection: &mut PgConnection,
+    writes: &[EventWrite],
+    numbers: &Numbers,
+    held: &Held,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    let name = |write: &EventWrite| numbers.event(&write.event.source, &write.event.id);
+    let sequence = |write: &EventWrite| optional_text(write.event.sequence.as_deref());
     sqlx::query(
-        "insert into events
-             (source, id, partner, client, type, time, sequence, received_at, data, outcome, reason)
-         select unnest($1::text[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]),
-                unnest($6::timestamptz[]), unnest($7::text[]), $11, unnest($8::text[])::json, unnest($9::text[]),
-                unnest($10::text[])",
+        "insert into events (time, received_at, client, type, reason, ref, sequence, data)
+         select unnest($1::timestamptz[]), $8, unnest($2::integer[]), unnest($3::smallint[]), unnest($4::smallint[]),
+                unnest($5::bytea[]), unnest($6::text[]), unnest($7::text[])",
     )
-    .bind(writes.iter().map(|w| &*w.event.source).collect::<Vec<_>>())
-    .bind(writes.iter().map(|w| &*w.event.id).collect::<Vec<_>>())
-    .bind(partners)
-    .bind(clients)
-    .bind(writes.iter().map(|w| w.event.kind.type_name()).collect::<Vec<_>>())
     .bind(writes.iter().map(|w| w.event.time).collect::<Vec<_>>())
-    .bind(writes.iter().map(|w| w.event.sequence.as_deref()).collect::<Vec<_>>())
+    .bind(held.numbers_of(writes.iter().map(|w| &w.event.key)))
+    .bind(writes.iter().map(|w| numbers.word(w.event.kind.type_name())).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| numbers.reason(w.outcome)).collect::<Vec<_>>())
+    .bind(writes.iter().map(name).collect::<Vec<_>>())
+    .bind(writes.iter().map(sequence).collect::<Vec<_>>())
     .bind(writes.iter().map(|w| data_of(&w.event.kind)).collect::<Vec<_>>())
-    .bind(outcomes)
-    .bind(reasons)
     .bind(at)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-async fn outcomes(connection: &mut PgConnection, updates: &[OutcomeUpdate]) -> Result<()> {
-    if updates.is_empty() {
-        return Ok(());
-    }
-    let (outcomes, reasons): (Vec<_>, Vec<_>) = updates.iter().map(|u| outcome_columns(u.outcome)).unzip();
+async fn outcomes(
+    connection: &mut PgConnection,
+    updates: &[OutcomeUpdate],
+    numbers: &Numbers,
+    held: &Held,
+) -> Result<()> {
     let changed = sqlx::query(
         "update events
-         set outcome = u.outcome, reason = u.reason
+         set reason = u.reason
          from (
-             select k.outcome, k.reason, e.place
-             from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as k (source, id, outcome, reason)
+             select k.reason, e.place
+             from unnest($1::integer[], $2::timestamptz[], $3::bytea[], $4::smallint[]) as k (client, time, ref, reason)
              cross join lateral (
-                 select ctid as place from events where source = k.source and id = k.id offset 0
+                 select ctid as place from events where client = k.client and time = k.time and ref = k.ref offset 0
              ) e
          ) u
          where events.ctid = u.place",
     )
-    .bind(updates.iter().map(|u| &*u.source).collect::<Vec<_>>())
-    .bind(updates.iter().map(|u| &*u.id).collect::<Vec<_>>())
-    .bind(outcomes)
-    .bind(reasons)
+    .bind(held.numbers_of(updates.iter().map(|u| &u.key)))
+    .bind(updates.iter().map(|u| u.time).collect::<Vec<_>>())
+    .bind(updates.iter().map(|u| numbers.event(&u.source, &u.id)).collect::<Vec<_>>())
+    .bind(updates.iter().map(|u| numbers.reason(u.outcome)).collect::<Vec<_>>())
     .execute(connection)
     .await?
     .rows_affected();
     expect_logged(changed, updates)
 }
 
-async fn journal(connection: &mut PgConnection, entries: &[Entry], at: DateTime<Utc>) -> Result<()> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let (partners, clients) = columns(entries.iter().map(|entry| &entry.key));
-    let changes: Vec<_> = entries.iter().map(|entry| entry.change.text()).collect();
+async fn journal(
+    connection: &mut PgConnection,
+    entries: &[Entry],
+    numbers: &Numbers,
+    held: &Held,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    let changes: Vec<_> = entries
+        .iter()
+        .map(|entry| ChangeColumns::of(&entry.change))
+        .collect();
+    let cause_ref = |entry: &Entry| {
+        let event = cause_event(&entry.cause);
+        event.map_or_else(Vec::new, |(source, id)| numbers.event(source, id))
+    };
     let written = sqlx::query(
         "insert into journal
-             (xid, partner, client, change, id, before, after, time, cause, correction, recorded_at)
-         select n.number, unnest($1::text[]),
-                unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]),
-                unnest($7::timestamptz[]), unnest($8::text[])::json, unnest($9::bool[]), $10
+             (xid, time, recorded_at, client, change, cause, correction, cause_ref, id, before, after)
+         select n.number, unnest($1::timestamptz[]), $10, unnest($2::integer[]), unnest($3::smallint[]),
+                unnest($4::smallint[]), unnest($5::bool[]), unnest($6::bytea[]), unnest($7::text[]), unnest($8::text[]),
+                unnest($9::text[])
          from (select pg_current_xact_id()::text::bigint + xid_shift as number, xid as published from relay) n
          where n.number > n.published",
     )
-    .bind(partners)
-    .bind(clients)
-    .bind(changes.iter().map(|change| change.kind).collect::<Vec<_>>())
-    .bind(changes.iter().map(|change| change.id).collect::<Vec<_>>())
-    .bind(changes.iter().map(|change| change.from.as_deref()).collect::<Vec<_>>())
-    .bind(changes.iter().map(|change| change.to.as_deref()).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| e.time).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| json(&e.cause)).collect::<Vec<_>>())
+    .bind(held.numbers_of(entries.iter().map(|e| &e.key)))
+    .bind(changes.iter().map(|c| numbers.word(c.change)).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| numbers.word(&cause_word(&e.cause))).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| e.correction).collect::<Vec<_>>())
+    .bind(entries.iter().map(cause_ref).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| c.id).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| &*c.before).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| &*c.after).collect::<Vec<_>>())
     .bind(at)
     .execute(connection)
     .await?
@@ -155,29 +174,30 @@ async fn journal(connection: &mut PgConnection, entries: &[Entry], at: DateTime<
     Ok(())
 }
 
-async fn clear_deadlines(connection: &mut PgConnection, cleared: &[(ClientKey, Sweep)]) -> Result<()> {
+async fn clear_deadlines(
+    connection: &mut PgConnection,
+    cleared: &[(ClientKey, Sweep)],
+    numbers: &Numbers,
+    held: &Held,
+) -> Result<()> {
     if cleared.is_empty() {
         return Ok(());
     }
-    let (partners, clients) = columns(cleared.iter().map(|(key, _)| key));
     sqlx::query(
         "delete from deadlines
          where ctid = any (array(
              select d.ctid
-             from unnest($1::text[], $2::text[], $3::text[]) as k (partner, client, sweep)
+             from unnest($1::integer[], $2::smallint[]) as k (client, sweep)
              cross join lateral (
-                 select ctid from deadlines
-                 where partner = k.partner and client = k.client and sweep = k.sweep
-                 offset 0
+                 select ctid from deadlines where client = k.client and sweep = k.sweep offset 0
              ) d
          ))",
     )
-    .bind(partners)
-    .bind(clients)
+    .bind(held.numbers_of(cleared.iter().map(|(key, _)| key)))
     .bind(
         cleared
             .iter()
-            .map(|(_, sweep)| sweep.as_str())
+            .map(|(_, sweep)| numbers.word(sweep.as_str()))
             .collect::<Vec<_>>(),
     )
     .execute(connection)
@@ -188,20 +208,24 @@ async fn clear_deadlines(connection: &mut PgConnection, cleared: &[(ClientKey, S
 async fn set_deadlines(
     connection: &mut PgConnection,
     set: &[(ClientKey, Sweep, DateTime<Utc>)],
+    numbers: &Numbers,
+    held: &Held,
 ) -> Result<()> {
     if set.is_empty() {
         return Ok(());
     }
-    let (partners, clients) = columns(set.iter().map(|(key, ..)| key));
     sqlx::query(
-        "insert into deadlines (partner, client, sweep, due_at)
-         select * from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
-         on conflict (partner, client, sweep) do update
+        "insert into deadlines (client, sweep, due_at)
+         select * from unnest($1::integer[], $2::smallint[], $3::timestamptz[])
+         on conflict (client, sweep) do update
          set due_at = excluded.due_at",
     )
-    .bind(partners)
-    .bind(clients)
-    .bind(set.iter().map(|(_, sweep, _)| sweep.as_str()).collect::<Vec<_>>())
+    .bind(held.numbers_of(set.iter().map(|(key, ..)| key)))
+    .bind(
+        set.iter()
+            .map(|(_, sweep, _)| numbers.word(sweep.as_str()))
+            .collect::<Vec<_>>(),
+    )
     .bind(set.iter().map(|(.., due_at)| *due_at).collect::<Vec<_>>())
     .execute(connection)
     .await?;

@@ -1,14 +1,16 @@
 //! A batch: reads, writes and commits in one transaction. It holds SQLite's write lock, so there is nothing more to
 //! lock.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
+use super::event_id::BoundId;
 use super::identity::Identity;
+use super::numbers::Numbers;
 use super::session::Transaction;
 use super::turn::Turns;
 use super::upkeep::min_writer;
@@ -41,6 +43,7 @@ pub(super) struct SqliteBatch {
     turns: Turns,
     identity: Arc<Identity>,
     transaction: Transaction,
+    numbers: Numbers,
     held: Held,
 }
 
@@ -49,8 +52,6 @@ pub(super) struct SqliteBatch {
 pub(super) struct Held(HashMap<ClientKey, HeldRow>);
 
 pub(super) struct HeldRow {
-    /// The row's id. It cannot change during the transaction.
-    pub place: i64,
     pub name_key: Option<String>,
     /// Whether the client is in a renew-only window.
     pub is_renew_only: bool,
@@ -75,51 +76,64 @@ impl SqliteBatch {
             turns: turns.clone(),
             identity: identity.clone(),
             transaction,
+            numbers: Numbers::default(),
             held: Held::default(),
         })
     }
 }
 
 row! {
-    /// A client that is read for writing. `rowid` identifies its row until the transaction ends.
+    /// A client that is read for writing.
     LockedRow {
+        number: i64,
         partner: String,
         client: String,
         version: i64,
         doc: String,
         open_run: Option<Vec<u8>>,
-        rowid: i64,
         name_key: Option<String>,
-        is_quiet: bool,
+        is_renew_only: bool,
     }
 }
 
 #[async_trait]
 impl BatchRead for SqliteBatch {
     async fn duplicates(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
-        let known: Vec<(String, String)> = many::read(
+        let sources: BTreeSet<&str> = ids.iter().map(|(source, _)| *source).collect();
+        self.numbers.read_sources(&mut self.transaction, &sources).await?;
+        // An unknown source has sent no event.
+        let asked: Vec<(i64, i64, &str)> = (0..)
+            .zip(ids)
+            .filter_map(|(place, (source, id))| Some((place, self.numbers.find_source(source)?, *id)))
+            .collect();
+        let known: Vec<(i64,)> = many::read(
             &mut self.transaction,
             many!(
-                "select e.source, e.id
-                 from (values " each "(?, ?)" ") k
-                 cross join events e on e.source = k.column1 and e.id = k.column2"
+                "select w.column1
+                 from (values " each "(?, ?, ?)" ") w
+                 cross join events e on e.id = w.column3 and e.source = w.column2"
             ),
-            ids,
-            |query, (source, id)| query.bind(*source).bind(*id),
+            &asked,
+            |query, (place, source, id)| query.bind(place).bind(source).bind(BoundId(id)),
         )
         .await?;
-        Ok(known.into_iter().collect())
+        let pair = |(place,): (i64,)| {
+            let (source, id) = ids.get(usize::try_from(place).ok()?)?;
+            Some(((*source).to_owned(), (*id).to_owned()))
+        };
+        Ok(known.into_iter().filter_map(pair).collect())
     }
 
     async fn lock(&mut self, keys: &[ClientKey], _skip_busy: bool) -> Result<Vec<Stored>> {
         let clients: Vec<LockedRow> = many::read(
             &mut self.transaction,
             many!(
-                "select c.partner, c.client, c.version, c.doc, t.open_run, c.rowid, c.name_key,
-                        t.quiet_before is not null as is_quiet
-                 from (values " each "(?, ?)" ") k
-                 cross join clients c on c.partner = k.column1 and c.client = k.column2
-                 left join touches t on t.partner = c.partner and t.client = c.client"
+                "select k.number, k.partner, k.client, c.version, c.doc, t.open_run, c.name_key,
+                        t.renew_before is not null as is_renew_only
+                 from (values " each "(?, ?)" ") w
+                 cross join client_keys k on k.partner = w.column1 and k.client = w.column2
+                 cross join clients c on c.client = k.number
+                 left join touches t on t.client = k.number"
             ),
             keys,
             |query, key| query.bind(&*key.partner).bind(&*key.client),
@@ -129,10 +143,10 @@ impl BatchRead for SqliteBatch {
         for row in clients {
             let key = key(&row.partner, &row.client);
             let stored = stored(key, row.version, &row.doc, row.open_run.as_deref())?;
+            self.numbers.add_client(stored.key.clone(), row.number);
             let held = HeldRow {
-                place: row.rowid,
                 name_key: row.name_key,
-                is_renew_only: row.is_quiet,
+                is_renew_only: row.is_renew_only,
             };
             self.held.add(stored.key.clone(), held);
             locked.push(stored);
@@ -145,9 +159,10 @@ impl BatchRead for SqliteBatch {
         let holders: Vec<(String, String, String)> = many::read(
             &mut self.transaction,
             many!(
-                "select c.partner, c.name_key, c.client
-                 from (values " each "(?, ?)" ") k
-                 cross join clients c on c.partner = k.column1 and c.name_key = k.column2"
+                "select c.partner, c.name_key, k.client
+                 from (values " each "(?, ?)" ") w
+                 cross join clients c on c.partner = w.column1 and c.name_key = w.column2
+                 cross join client_keys k on k.number = c.client"
             ),
             names,
             |query, name| query.bind(&*name.partner).bind(&*name.name_key),
@@ -167,14 +182,14 @@ impl BatchRead for SqliteBatch {
         longest: Option<usize>,
     ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
         let Some(longest) = longest else {
-            return history::of(&mut self.transaction, keys).await;
+            return history::of(&mut self.transaction, &mut self.numbers, keys).await;
         };
-        let short = history::up_to(&mut self.transaction, keys, longest).await?;
-        history::of(&mut self.transaction, &short).await
+        let short = history::up_to(&mut self.transaction, &mut self.numbers, keys, longest).await?;
+        history::of(&mut self.transaction, &mut self.numbers, &short).await
     }
 
     async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {
-        verification::of(&mut self.transaction, key).await
+        verification::of(&mut self.transaction, &mut self.numbers, key).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {
@@ -197,11 +212,11 @@ impl BatchWrite for SqliteBatch {
     }
 
     async fn renew(&mut self, renewals: &[Renewal], policies: i64) -> Result<HashSet<ClientKey>> {
-        touches::renew(&mut self.transaction, renewals, policies).await
+        touches::renew(&mut self.transaction, &mut self.numbers, renewals, policies).await
     }
 
     async fn write(&mut self, commit: &Commit) -> Result<()> {
-        write::all(&mut self.transaction, commit, &mut self.held).await?;
+        write::all(&mut self.transaction, commit, &mut self.numbers, &mut self.held).await?;
         // The write may have changed names and renew-only windows.
         self.held = Held::default();
         Ok(())

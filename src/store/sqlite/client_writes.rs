@@ -3,8 +3,9 @@
 use sqlx::SqliteConnection;
 
 use super::batch::{Held, HeldRow};
+use super::numbers::Numbers;
 use super::{many, micros};
-use crate::store::columns::{json, key, row};
+use crate::store::columns::{json, row};
 use crate::store::commit::{ClientColumns, expect_written};
 use crate::store::{ClientWrite, Result};
 
@@ -13,10 +14,11 @@ use crate::store::{ClientWrite, Result};
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     writes: &[ClientWrite],
+    numbers: &Numbers,
     held: &mut Held,
 ) -> Result<()> {
     let (known, new): (Vec<_>, Vec<_>) = writes.iter().partition(|write| write.read_version > 0);
-    look_up(connection, &known, held).await?;
+    look_up(connection, &known, numbers, held).await?;
     // A removed client matches no row, which is a conflict.
     let known: Vec<_> = known
         .into_iter()
@@ -27,48 +29,55 @@ pub(super) async fn write(
         .copied()
         .filter(|(row, write)| row.name_key != write.name_key)
         .collect();
-    give_up_names(connection, &renamed).await?;
-    let mut written = update(connection, &known).await?;
-    take_names(connection, &renamed).await?;
-    written += insert(connection, &new).await?;
+    give_up_names(connection, &renamed, numbers).await?;
+    let mut written = update(connection, &known, numbers).await?;
+    take_names(connection, &renamed, numbers).await?;
+    written += insert(connection, &new, numbers).await?;
     expect_written(written, writes)
 }
 
 row! {
-    PlaceRow {
-        partner: String,
-        client: String,
-        rowid: i64,
+    FoundRow {
+        place: i64,
         name_key: Option<String>,
-        is_quiet: bool,
+        is_renew_only: bool,
     }
 }
 
 /// Finds the rows of clients that this transaction writes without having locked them.
-async fn look_up(connection: &mut SqliteConnection, writes: &[&ClientWrite], held: &mut Held) -> Result<()> {
-    let missing: Vec<_> = writes
-        .iter()
-        .filter(|write| held.of(&write.key).is_none())
+async fn look_up(
+    connection: &mut SqliteConnection,
+    writes: &[&ClientWrite],
+    numbers: &Numbers,
+    held: &mut Held,
+) -> Result<()> {
+    let missing: Vec<(i64, &ClientWrite)> = (0..)
+        .zip(writes.iter().copied())
+        .filter(|(_, write)| held.of(&write.key).is_none())
         .collect();
-    let found: Vec<PlaceRow> = many::read(
+    let found: Vec<FoundRow> = many::read(
         connection,
         many!(
-            "select c.partner, c.client, c.rowid, c.name_key, t.quiet_before is not null as is_quiet
-             from (values " each "(?, ?)" ") k
-             cross join clients c on c.partner = k.column1 and c.client = k.column2
-             left join touches t on t.partner = c.partner and t.client = c.client"
+            "select w.column1 as place, c.name_key, t.renew_before is not null as is_renew_only
+             from (values " each "(?, ?)" ") w
+             cross join clients c on c.client = w.column2
+             left join touches t on t.client = c.client"
         ),
         &missing,
-        |query, write| query.bind(&*write.key.partner).bind(&*write.key.client),
+        |query, (place, write)| query.bind(*place).bind(numbers.client(&write.key)),
     )
     .await?;
     for found in found {
         let row = HeldRow {
-            place: found.rowid,
             name_key: found.name_key,
-            is_renew_only: found.is_quiet,
+            is_renew_only: found.is_renew_only,
         };
-        held.add(key(&found.partner, &found.client), row);
+        if let Some(write) = usize::try_from(found.place)
+            .ok()
+            .and_then(|place| writes.get(place))
+        {
+            held.add(write.key.clone(), row);
+        }
     }
     Ok(())
 }
@@ -77,28 +86,33 @@ async fn look_up(connection: &mut SqliteConnection, writes: &[&ClientWrite], hel
 async fn give_up_names(
     connection: &mut SqliteConnection,
     renamed: &[(&HeldRow, &ClientWrite)],
+    numbers: &Numbers,
 ) -> Result<()> {
     let given_up: Vec<i64> = renamed
         .iter()
         .filter(|(row, _)| row.name_key.is_some())
-        .map(|(row, _)| row.place)
+        .map(|(_, write)| numbers.client(&write.key))
         .collect();
     many::write(
         connection,
         many!(
             "update or fail clients
              set name_key = null
-             where rowid in (values " each "(?)" ")"
+             where client in (values " each "(?)" ")"
         ),
         &given_up,
-        |query, place| query.bind(place),
+        |query, client| query.bind(client),
     )
     .await?;
     Ok(())
 }
 
 /// Updates all columns but `name_key`: an unchanged one must not touch its index.
-async fn update(connection: &mut SqliteConnection, known: &[(&HeldRow, &ClientWrite)]) -> Result<u64> {
+async fn update(
+    connection: &mut SqliteConnection,
+    known: &[(&HeldRow, &ClientWrite)],
+    numbers: &Numbers,
+) -> Result<u64> {
     many::write(
         connection,
         many!(
@@ -106,13 +120,13 @@ async fn update(connection: &mut SqliteConnection, known: &[(&HeldRow, &ClientWr
              set version = version + 1, name = w.column3, link = w.column4, service = w.column5, access = w.column6,
                  as_of = w.column7, doc = w.column8
              from (values " each "(?, ?, ?, ?, ?, ?, ?, ?)" ") w
-             where clients.rowid = w.column1 and version = w.column2"
+             where clients.client = w.column1 and version = w.column2"
         ),
         known,
-        |query, (row, write)| {
+        |query, (_, write)| {
             let facets = ClientColumns::of(&write.document);
             query
-                .bind(row.place)
+                .bind(numbers.client(&write.key))
                 .bind(write.read_version)
                 .bind(facets.name)
                 .bind(facets.link)
@@ -125,10 +139,14 @@ async fn update(connection: &mut SqliteConnection, known: &[(&HeldRow, &ClientWr
     .await
 }
 
-async fn take_names(connection: &mut SqliteConnection, renamed: &[(&HeldRow, &ClientWrite)]) -> Result<()> {
+async fn take_names(
+    connection: &mut SqliteConnection,
+    renamed: &[(&HeldRow, &ClientWrite)],
+    numbers: &Numbers,
+) -> Result<()> {
     let taken: Vec<(i64, &str)> = renamed
         .iter()
-        .filter_map(|(row, write)| Some((row.place, write.name_key.as_deref()?)))
+        .filter_map(|(_, write)| Some((numbers.client(&write.key), write.name_key.as_deref()?)))
         .collect();
     many::write(
         connection,
@@ -136,21 +154,21 @@ async fn take_names(connection: &mut SqliteConnection, renamed: &[(&HeldRow, &Cl
             "update or fail clients
              set name_key = w.column2
              from (values " each "(?, ?)" ") w
-             where clients.rowid = w.column1"
+             where clients.client = w.column1"
         ),
         &taken,
-        |query, (place, name_key)| query.bind(place).bind(*name_key),
+        |query, (client, name_key)| query.bind(client).bind(*name_key),
     )
     .await?;
     Ok(())
 }
 
-async fn insert(connection: &mut SqliteConnection, new: &[&ClientWrite]) -> Result<u64> {
+async fn insert(connection: &mut SqliteConnection, new: &[&ClientWrite], numbers: &Numbers) -> Result<u64> {
     many::write(
         connection,
         many!(
             "insert or fail into clients
-                 (partner, client, name, name_key, link, service, access, as_of, version, doc)
+                 (client, partner, name, name_key, link, service, access, as_of, version, doc)
              select *
              from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
@@ -159,8 +177,8 @@ async fn insert(connection: &mut SqliteConnection, new: &[&ClientWrite]) -> Resu
         |query, write| {
             let facets = ClientColumns::of(&write.document);
             query
+                .bind(numbers.client(&write.key))
                 .bind(&*write.key.partner)
-                .bind(&*write.key.client)
                 .bind(facets.name)
                 .bind(write.name_key.as_deref())
                 .bind(facets.link)

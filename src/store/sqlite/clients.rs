@@ -13,10 +13,11 @@ use crate::store::{ClientFilter, Clients, Logged, Recorded, Result, Stored};
 impl Clients for SqliteStore {
     async fn client(&self, key: &ClientKey) -> Result<Option<Stored>> {
         let client: Option<StoredRow> = sqlx::query_as(
-            "select c.partner, c.client, c.version, c.doc, t.open_run
-             from clients c
-             left join touches t on t.partner = c.partner and t.client = c.client
-             where c.partner = ?1 and c.client = ?2",
+            "select k.partner, k.client, c.version, c.doc, t.open_run
+             from client_keys k
+             join clients c on c.client = k.number
+             left join touches t on t.client = k.number
+             where k.partner = ?1 and k.client = ?2",
         )
         .bind(&*key.partner)
         .bind(&*key.client)
@@ -33,16 +34,17 @@ impl Clients for SqliteStore {
     ) -> Result<Vec<Stored>> {
         let range = ClientRange::of(filter.partner.as_deref(), after);
         let clients: Vec<StoredRow> = sqlx::query_as(
-            "select c.partner, c.client, c.version, c.doc, t.open_run
-             from clients c
-             left join touches t on t.partner = c.partner and t.client = c.client
-             where (c.partner, c.client) > (?1, ?2) and c.partner <= ?3
+            "select k.partner, k.client, c.version, c.doc, t.open_run
+             from client_keys k
+             cross join clients c on c.client = k.number
+             left join touches t on t.client = k.number
+             where (k.partner, k.client) > (?1, ?2) and k.partner <= ?3
                and c.link is not null
                and (?4 = '[]' or c.link in (select value from json_each(?4)))
                and (?5 = '[]' or c.service in (select value from json_each(?5)))
                and (?6 = '[]' or c.access in (select value from json_each(?6)))
                and (?7 is null or c.as_of > ?7)
-             order by c.partner, c.client
+             order by k.partner, k.client
              limit ?8",
         )
         .bind(range.after_partner)
@@ -64,10 +66,15 @@ impl Clients for SqliteStore {
 
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
         let lines: Vec<JournalRow<i64>> = sqlx::query_as(
-            "select 0 as xid, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
-             from journal
-             where partner = ?1 and client = ?2 and seq > ?3
-             order by seq
+            "select 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
+                    s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+             from client_keys k
+             cross join journal j on j.client = k.number
+             left join words w on w.number = j.change
+             left join words c on c.number = j.cause
+             left join sources s on s.number = j.cause_source
+             where k.partner = ?1 and k.client = ?2 and j.seq > ?3
+             order by j.seq
              limit ?4",
         )
         .bind(&*key.partner)
@@ -76,6 +83,6 @@ impl Clients for SqliteStore {
         .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await?;
-        lines.into_iter().map(JournalRow::read).collect()
+        lines.into_iter().map(|line| line.read(key.clone())).collect()
     }
 }

@@ -23,8 +23,8 @@ impl DeadLetters for SqliteStore {
     ) -> Result<Vec<DeadLetterSummary>> {
         let dead_letters: Vec<SummaryRow<i64>> = sqlx::query_as(
             "select id, origin, content_type, reason, status,
-                    coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
-                    last_seen_at, settled_at, redriven_at, came_of, retry_at
+                    bytes, times_seen, first_seen_at,
+                    last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at
              from dead_letters
              where id > ?1 and (?2 is null or status = ?2)
              order by id
@@ -41,8 +41,8 @@ impl DeadLetters for SqliteStore {
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterRecord>> {
         let dead_letter: Option<DeadLetterRow<i64>> = sqlx::query_as(
             "select id, origin, content_type, reason, status,
-                    coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
-                    last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body
+                    bytes, times_seen, first_seen_at,
+                    last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body
              from dead_letters
              where id = ?1",
         )
@@ -62,7 +62,7 @@ impl DeadLetters for SqliteStore {
             let resolved_at = (status != DeadLetterStatus::Open).then_some(micros(at));
             let marked = sqlx::query(
                 "update dead_letters
-                 set status = ?2, settled_at = ?3
+                 set status = ?2, resolved_at = ?3
                  where id = ?1",
             )
             .bind(id)
@@ -87,8 +87,8 @@ impl DeadLetters for SqliteStore {
                  set claimed_until = ?3
                  where id = ?1 and status <> 'redriven' and (claimed_until is null or claimed_until <= ?2 or claimed_until > ?4)
                  returning id, origin, content_type, reason, status,
-                           coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
-                           last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
+                           bytes, times_seen, first_seen_at,
+                           last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body",
             )
             .bind(id)
             .bind(micros(now))
@@ -119,8 +119,8 @@ impl DeadLetters for SqliteStore {
                      limit ?4
                  )
                  returning id, origin, content_type, reason, status,
-                           coalesce(bytes, length(body)) as bytes, times_seen, first_seen_at,
-                           last_seen_at, settled_at, redriven_at, came_of, retry_at, headers, body",
+                           bytes, times_seen, first_seen_at,
+                           last_seen_at, resolved_at, redriven_at, redrive_outcome, retry_at, headers, body",
             )
             .bind(micros(now))
             .bind(micros(until))
@@ -143,9 +143,9 @@ impl DeadLetters for SqliteStore {
         self.in_turn(async {
             sqlx::query(
                 "update dead_letters
-                 set claimed_until = null, redriven_at = ?4, came_of = ?3,
+                 set claimed_until = null, redriven_at = ?4, redrive_outcome = ?3,
                      status = case when ?2 then status else 'redriven' end,
-                     settled_at = case when ?2 then settled_at else ?4 end
+                     resolved_at = case when ?2 then resolved_at else ?4 end
                  where id = ?1",
             )
             .bind(id)
@@ -164,7 +164,7 @@ impl DeadLetters for SqliteStore {
             let done: Vec<(i64, String)> = done.iter().map(|(id, what)| (*id, text(what))).collect();
             sqlx::query(
                 "update dead_letters
-                 set claimed_until = null, redriven_at = ?2, came_of = d.value ->> 1, status = 'redriven', settled_at = ?2
+                 set claimed_until = null, redriven_at = ?2, redrive_outcome = d.value ->> 1, status = 'redriven', resolved_at = ?2
                  from json_each(?1) d
                  where dead_letters.id = d.value ->> 0",
             )
@@ -216,7 +216,7 @@ pub(super) async fn put(
          on conflict (digest) do update
          set origin = excluded.origin, headers = excluded.headers, reason = excluded.reason,
              status = case status when 'redriven' then 'open' else status end,
-             settled_at = case status when 'redriven' then null else settled_at end,
+             resolved_at = case status when 'redriven' then null else resolved_at end,
              times_seen = times_seen + excluded.times_seen,
              last_seen_at = excluded.last_seen_at, retry_at = excluded.retry_at",
     )

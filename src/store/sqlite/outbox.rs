@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqlitePool;
 
 use super::{SqliteStore, micros};
-use crate::store::outbox::JournalRow;
+use crate::store::columns::{Both, KeyRow};
+use crate::store::outbox::{JournalRow, read_line};
 use crate::store::{Cursor, Outbox, Published, Result, StoreError, Unpublished};
 
 #[async_trait]
@@ -104,11 +105,16 @@ pub(super) async fn next(
     last: Option<&Published>,
     limit: u32,
 ) -> Result<Unpublished> {
-    let lines: Vec<JournalRow<i64>> = sqlx::query_as(
-        "select 0 as xid, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
-         from journal
-         where seq > (select max(seq, ?1) from relay)
-         order by seq
+    let lines: Vec<Both<KeyRow, JournalRow<i64>>> = sqlx::query_as(
+        "select k.partner, k.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
+                s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+         from journal j
+         left join client_keys k on k.number = j.client
+         left join words w on w.number = j.change
+         left join words c on c.number = j.cause
+         left join sources s on s.number = j.cause_source
+         where j.seq > (select max(seq, ?1) from relay)
+         order by j.seq
          limit ?2",
     )
     .bind(after.sequence)
@@ -128,6 +134,6 @@ pub(super) async fn next(
     Ok(Unpublished {
         epoch,
         has_last,
-        lines: lines.into_iter().map(JournalRow::read).collect::<Result<_>>()?,
+        lines: lines.into_iter().map(read_line).collect::<Result<_>>()?,
     })
 }

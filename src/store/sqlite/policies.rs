@@ -21,9 +21,9 @@ impl PolicyHistory for SqliteStore {
         self.in_turn(async {
             let mut transaction = Transaction::begin(&self.writer).await?;
             sqlx::query(
-                "insert into policies (took_effect_at, policy)
+                "insert into policies (effective_from, policy)
                  values (?1, ?2)
-                 on conflict (took_effect_at) do update
+                 on conflict (effective_from) do update
                  set policy = excluded.policy",
             )
             .bind(micros(from))
@@ -32,7 +32,7 @@ impl PolicyHistory for SqliteStore {
             .await?;
             if backfill {
                 sqlx::query(
-                    "insert into arming (only_row, policy_from)
+                    "insert into deadline_backfill (only_row, policy_from)
                      values (1, ?1)
                      on conflict (only_row) do update
                      set policy_from = excluded.policy_from, partner = null, client = null",
@@ -51,7 +51,7 @@ impl PolicyHistory for SqliteStore {
         self.in_turn(async {
             let mut transaction = Transaction::begin(&self.writer).await?;
             for one in replaced {
-                sqlx::query("update policies set took_effect_at = ?2, policy = ?3 where took_effect_at = ?1")
+                sqlx::query("update policies set effective_from = ?2, policy = ?3 where effective_from = ?1")
                     .bind(micros(one.from))
                     .bind(micros(one.to))
                     .bind(json(&one.policy))
@@ -66,7 +66,7 @@ impl PolicyHistory for SqliteStore {
 
     async fn deadline_backfill(&self) -> Result<Option<DeadlineBackfill>> {
         let deadline_backfill: Option<BackfillRow<i64>> =
-            sqlx::query_as("select policy_from, partner, client from arming")
+            sqlx::query_as("select policy_from, partner, client from deadline_backfill")
                 .fetch_optional(&self.readers)
                 .await?;
         deadline_backfill.map(BackfillRow::read).transpose()
@@ -75,13 +75,14 @@ impl PolicyHistory for SqliteStore {
     async fn record_backfill(&self, policy_from: DateTime<Utc>, upto: Option<&ClientKey>) -> Result<()> {
         self.in_turn(async {
             let statement = match upto {
-                Some(key) => {
-                    sqlx::query("update arming set partner = ?2, client = ?3 where policy_from = ?1")
-                        .bind(micros(policy_from))
-                        .bind(&*key.partner)
-                        .bind(&*key.client)
-                }
-                None => sqlx::query("delete from arming where policy_from = ?1").bind(micros(policy_from)),
+                Some(key) => sqlx::query(
+                    "update deadline_backfill set partner = ?2, client = ?3 where policy_from = ?1",
+                )
+                .bind(micros(policy_from))
+                .bind(&*key.partner)
+                .bind(&*key.client),
+                None => sqlx::query("delete from deadline_backfill where policy_from = ?1")
+                    .bind(micros(policy_from)),
             };
             statement.execute(&self.writer).await?;
             Ok(())
@@ -92,9 +93,9 @@ impl PolicyHistory for SqliteStore {
 
 pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<(DateTime<Utc>, Policy)>> {
     let policies: Vec<PolicyRow<i64>> = sqlx::query_as(
-        "select took_effect_at, policy
+        "select effective_from, policy
          from policies
-         order by took_effect_at",
+         order by effective_from",
     )
     .fetch_all(executor)
     .await?;

@@ -19,10 +19,10 @@ pub(super) async fn write(writer: &SqlitePool, at: DateTime<Utc>) -> Result<()> 
 /// Reads a page of each table, from its root to its end: a damaged file accepts writes for a long time.
 pub(super) async fn read(readers: &SqlitePool) -> Result<()> {
     sqlx::query(
-        "select (select max(rowid) from clients), (select max(rowid) from events), (select max(rowid) from journal),
-                (select max(rowid) from touches), (select max(rowid) from touch_runs),
-                (select max(rowid) from dead_letters), (select max(rowid) from sweep_runs),
-                (select max(due_at) from deadlines where sweep = '')",
+        "select (select max(number) from client_keys), (select max(client) from clients), (select max(client) from events),
+                (select max(seq) from journal), (select max(client) from touches), (select max(client) from touch_runs),
+                (select max(id) from dead_letters), (select max(id) from sweep_runs),
+                (select max(due_at) from deadlines where sweep = 0)",
     )
     .fetch_one(readers)
     .await?;

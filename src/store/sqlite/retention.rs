@@ -15,7 +15,7 @@ impl Retention for SqliteStore {
             RetentionTarget::DeadLetters => {
                 sqlx::query_scalar(
                     "select count(*) from dead_letters
-                     where status <> 'open' and settled_at < ?1",
+                     where status <> 'open' and resolved_at < ?1",
                 )
                 .bind(micros(before))
                 .fetch_one(&self.readers)
@@ -54,8 +54,8 @@ impl Retention for SqliteStore {
                         "delete from dead_letters
                          where id in (
                              select id from dead_letters
-                             where status <> 'open' and settled_at < ?1
-                             order by settled_at
+                             where status <> 'open' and resolved_at < ?1
+                             order by resolved_at
                              limit ?2
                          )",
                     )

@@ -24,10 +24,13 @@ impl Sweeps for SqliteStore {
             (micros(*due_at), &*key.partner, &*key.client)
         });
         let due: Vec<DueRow<i64>> = sqlx::query_as(
-            "select due_at, partner, client
-             from deadlines
-             where sweep = ?1 and due_at <= ?2 and (due_at, partner, client) > (?3, ?4, ?5)
-             order by due_at, partner, client
+            "select d.due_at, k.partner, k.client
+             from deadlines d
+             cross join client_keys k on k.number = d.client
+             where d.sweep = (select number from words where word = ?1) and d.due_at <= ?2
+                   and (d.due_at, d.client) > (?3, coalesce((select number from client_keys
+                                                             where partner = ?4 and client = ?5), 0))
+             order by d.due_at, d.client
              limit ?6",
         )
         .bind(sweep.as_str())
@@ -48,7 +51,7 @@ impl Sweeps for SqliteStore {
              from (
                  select 1
                  from deadlines
-                 where sweep = ?1 and due_at <= ?2
+                 where sweep = (select number from words where word = ?1) and due_at <= ?2
                  limit ?3
              )",
         )

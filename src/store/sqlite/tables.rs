@@ -51,7 +51,7 @@ pub(super) async fn check(connection: &mut SqliteConnection, applied: &[(i64, St
     }
     let taken: Option<String> = sqlx::query_scalar(
         "select name from sqlite_master
-         where name in ('clients', 'events', 'journal', 'relay', 'policies', 'dead_letters')
+         where name in ('clients', 'client_keys', 'events', 'journal', 'relay', 'policies', 'sources', 'words', 'dead_letters')
          limit 1",
     )
     .fetch_optional(connection)

@@ -1,45 +1,53 @@
 //! Writes touches: renewals in place, open runs, closed runs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::SqliteConnection;
 
 use super::batch::Held;
+use super::numbers::Numbers;
 use super::{many, micros};
 use crate::domain::ClientKey;
-use crate::store::columns::key;
 use crate::store::touches::LONGEST_OPEN_RUN;
 use crate::store::{Commit, Renewal, Result, TouchWrite};
 
 /// Adds touches to open runs in place.
 pub(super) async fn renew(
     connection: &mut SqliteConnection,
+    numbers: &mut Numbers,
     renewals: &[Renewal],
     policies: i64,
 ) -> Result<HashSet<ClientKey>> {
+    numbers
+        .read_clients(connection, renewals.iter().map(|renewal| &renewal.key))
+        .await?;
+    let known: HashMap<i64, &Renewal> = renewals
+        .iter()
+        .filter_map(|renewal| Some((numbers.find_client(&renewal.key)?, renewal)))
+        .collect();
     let added: Vec<_> = renewals
         .iter()
         .filter_map(|renewal| {
             let (first, last) = renewal.span()?;
-            Some((&renewal.key, micros(first), micros(last), renewal.touches.pack()))
+            let client = numbers.find_client(&renewal.key)?;
+            Some((client, micros(first), micros(last), renewal.touches.pack()))
         })
         .collect();
-    let kept: Vec<(String, String)> = many::read(
+    let renewed: Vec<(i64,)> = many::read(
         connection,
         many!(
             "update or fail touches
-             set open_run = cast(open_run || w.column5 as blob), quiet_after = w.column4
-             from (values " each "(?, ?, ?, ?, ?, ?, ?)" ") w
-             where partner = w.column1 and client = w.column2
-                   and quiet_after < w.column3 and quiet_before > w.column4 and quiet_policies = w.column6
-                   and length(open_run) + length(w.column5) <= w.column7
-             returning partner, client"
+             set open_run = cast(open_run || w.column4 as blob), renew_after = w.column3
+             from (values " each "(?, ?, ?, ?, ?, ?)" ") w
+             where client = w.column1
+                   and renew_after < w.column2 and renew_before > w.column3 and renew_policies = w.column5
+                   and length(open_run) + length(w.column4) <= w.column6
+             returning client"
         ),
         &added,
-        |query, (key, first, last, touches)| {
+        |query, (client, first, last, touches)| {
             query
-                .bind(&*key.partner)
-                .bind(&*key.client)
+                .bind(client)
                 .bind(first)
                 .bind(last)
                 .bind(touches.as_slice())
@@ -48,9 +56,9 @@ pub(super) async fn renew(
         },
     )
     .await?;
-    Ok(kept
+    Ok(renewed
         .iter()
-        .map(|(partner, client)| key(partner, client))
+        .map(|(client,)| known[client].key.clone())
         .collect())
 }
 
@@ -58,45 +66,49 @@ pub(super) async fn renew(
 pub(super) async fn end_windows(
     connection: &mut SqliteConnection,
     commit: &Commit,
+    numbers: &Numbers,
     held: &Held,
 ) -> Result<()> {
-    let renew_only: Vec<_> = commit
+    let renew_only: Vec<i64> = commit
         .clients
         .iter()
         .filter(|write| held.of(&write.key).is_some_and(|row| row.is_renew_only))
+        .map(|write| numbers.client(&write.key))
         .collect();
     many::write(
         connection,
         many!(
             "update or fail touches
-             set quiet_after = null, quiet_before = null, quiet_policies = null
-             from (values " each "(?, ?)" ") w
-             where partner = w.column1 and client = w.column2"
+             set renew_after = null, renew_before = null, renew_policies = null
+             where client in (values " each "(?)" ")"
         ),
         &renew_only,
-        |query, write| query.bind(&*write.key.partner).bind(&*write.key.client),
+        |query, client| query.bind(client),
     )
     .await?;
     Ok(())
 }
 
-pub(super) async fn write(connection: &mut SqliteConnection, writes: &[TouchWrite]) -> Result<()> {
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    writes: &[TouchWrite],
+    numbers: &Numbers,
+) -> Result<()> {
     many::write(
         connection,
         many!(
-            "insert into touches (partner, client, open_run, quiet_after, quiet_before, quiet_policies)
+            "insert into touches (client, open_run, renew_after, renew_before, renew_policies)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?)" ")
              where column1 is not null
-             on conflict (partner, client) do update
-             set open_run = excluded.open_run, quiet_after = excluded.quiet_after,
-                 quiet_before = excluded.quiet_before, quiet_policies = excluded.quiet_policies"
+             on conflict (client) do update
+             set open_run = excluded.open_run, renew_after = excluded.renew_after,
+                 renew_before = excluded.renew_before, renew_policies = excluded.renew_policies"
         ),
         writes,
         |query, write| {
             query
-                .bind(&*write.key.partner)
-                .bind(&*write.key.client)
+                .bind(numbers.client(&write.key))
                 .bind(write.open.pack())
                 .bind(write.renew_only.map(|renew_only| micros(renew_only.after)))
                 .bind(write.renew_only.map(|renew_only| micros(renew_only.before)))
@@ -107,33 +119,29 @@ pub(super) async fn write(connection: &mut SqliteConnection, writes: &[TouchWrit
     Ok(())
 }
 
+/// A commit has at most one closed run for a client.
 pub(super) async fn write_closed_runs(
     connection: &mut SqliteConnection,
     writes: &[TouchWrite],
+    numbers: &Numbers,
 ) -> Result<()> {
     let closed: Vec<_> = writes
         .iter()
         .filter_map(|write| {
             let run = write.closed.as_ref()?;
-            Some((&write.key, micros(run.iter().next()?.time), run))
+            Some((numbers.client(&write.key), micros(run.iter().next()?.time), run))
         })
         .collect();
     many::write(
         connection,
         many!(
-            "insert or fail into touch_runs (partner, client, first_at, run)
-             select *
-             from (values " each "(?, ?, ?, ?)" ")
+            "insert or fail into touch_runs (client, first_at, run, number)
+             select w.*, (select coalesce(max(t.number), 0) + 1 from touch_runs t where t.client = w.column1)
+             from (values " each "(?, ?, ?)" ") w
              where column1 is not null"
         ),
         &closed,
-        |query, (key, first_at, run)| {
-            query
-                .bind(&*key.partner)
-                .bind(&*key.client)
-                .bind(first_at)
-                .bind(run.pack())
-        },
+        |query, (client, first_at, run)| query.bind(client).bind(first_at).bind(run.pack()),
     )
     .await?;
     Ok(())

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteExecutor;
 use sqlx::{Connection, SqliteConnection};
 
 use super::identity::Identity;
-use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, private, probe, tables};
+use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, numbers, private, probe, tables};
 use crate::store::{Result, SchemaState, StoreError, Upkeep, pool, schema};
 
 #[async_trait]
@@ -119,6 +119,7 @@ async fn migrate_on(connection: &mut SqliteConnection, identity: &Identity) -> R
         .run_direct(&mut *transaction)
         .await
         .map_err(schema::failed)?;
+    numbers::assign_vocabulary(&mut transaction).await?;
     identity.mark(&mut transaction).await?;
     transaction.commit().await?;
     Ok(true)

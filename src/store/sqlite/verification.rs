@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
+use super::numbers::Numbers;
 use super::{SqliteStore, history};
 use crate::domain::{ClientKey, Entry};
 use crate::store::clients::ClientRange;
@@ -10,11 +11,10 @@ use crate::store::columns::key;
 use crate::store::outbox::JournalRow;
 use crate::store::touches::{TouchesRow, read_touches};
 use crate::store::verification::{ClientRow, CountsRow, DeadlineRow, FacetsRow, read_deadlines};
-use crate::store::{Census, ClientSnapshot, Deadlines, RenewOnlyWindow, Result, Touches, Verification};
+use crate::store::{Census, ClientSnapshot, Deadlines, Result, SharedEvent, Verification};
 
 #[async_trait]
 impl Verification for SqliteStore {
-    /// Also searches the event log and the deadlines: a client's row may be missing.
     async fn keys(
         &self,
         partner: Option<&str>,
@@ -23,17 +23,9 @@ impl Verification for SqliteStore {
     ) -> Result<Vec<ClientKey>> {
         let range = ClientRange::of(partner, after);
         let keys: Vec<(String, String)> = sqlx::query_as(
-            "select * from (select partner, client from clients
-                            where (partner, client) > (?1, ?2) and partner <= ?3
-                            order by partner, client limit ?4)
-             union
-             select * from (select distinct partner, client from events
-                            where (partner, client) > (?1, ?2) and partner <= ?3
-                            order by partner, client limit ?4)
-             union
-             select * from (select distinct partner, client from deadlines
-                            where (partner, client) > (?1, ?2) and partner <= ?3
-                            order by partner, client limit ?4)
+            "select partner, client
+             from client_keys
+             where (partner, client) > (?1, ?2) and partner <= ?3
              order by partner, client
              limit ?4",
         )
@@ -51,9 +43,14 @@ impl Verification for SqliteStore {
 
     async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
         let mut transaction = self.readers.begin().await?;
-        let snapshot = of(&mut transaction, key).await?;
+        let snapshot = of(&mut transaction, &mut Numbers::default(), key).await?;
         transaction.commit().await?;
         Ok(snapshot)
+    }
+
+    /// None: the index `events_by_id` is unique.
+    async fn shared_events(&self, _: &ClientKey) -> Result<Vec<SharedEvent>> {
+        Ok(Vec::new())
     }
 
     async fn census(&self) -> Result<Census> {
@@ -77,83 +74,83 @@ impl Verification for SqliteStore {
 }
 
 /// Runs in a transaction.
-pub(super) async fn of(connection: &mut SqliteConnection, key: &ClientKey) -> Result<ClientSnapshot> {
+pub(super) async fn of(
+    connection: &mut SqliteConnection,
+    numbers: &mut Numbers,
+    key: &ClientKey,
+) -> Result<ClientSnapshot> {
+    let mut histories = history::of(connection, numbers, std::slice::from_ref(key)).await?;
+    // Nothing is stored under 0, which stands for a client without a number.
+    let client = numbers.find_client(key).unwrap_or(0);
     let row: Option<ClientRow<i64>> = sqlx::query_as(
         "select version, doc, name, name_key, link, service, access, as_of
          from clients
-         where partner = ?1 and client = ?2",
+         where client = ?1",
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
+    .bind(client)
     .fetch_optional(&mut *connection)
     .await?;
-    let mut histories = history::of(connection, std::slice::from_ref(key)).await?;
-    let (touches, renew_only) = touches(connection, key).await?;
+    let touches: Option<TouchesRow<i64>> = sqlx::query_as(
+        "select open_run, renew_after, renew_before, renew_policies
+         from touches
+         where client = ?1",
+    )
+    .bind(client)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let (touches, renew_only) = read_touches(key, touches)?;
     Ok(ClientSnapshot {
         key: key.clone(),
         row: row.map(|row| row.read(key)).transpose()?,
         touches,
         renew_only,
-        deadlines: deadlines(connection, key).await?,
+        deadlines: deadlines(connection, client, key).await?,
         history: histories.remove(key).unwrap_or_default(),
-        journal: journal(connection, key).await?,
-        journal_is_pruned: is_pruned(connection, key).await?,
+        journal: journal(connection, client, key).await?,
+        journal_is_pruned: is_pruned(connection, client).await?,
     })
 }
 
-async fn touches(
-    connection: &mut SqliteConnection,
-    key: &ClientKey,
-) -> Result<(Touches, Option<RenewOnlyWindow>)> {
-    let row: Option<TouchesRow<i64>> = sqlx::query_as(
-        "select open_run, quiet_after, quiet_before, quiet_policies from touches
-         where partner = ?1 and client = ?2",
-    )
-    .bind(&*key.partner)
-    .bind(&*key.client)
-    .fetch_optional(connection)
-    .await?;
-    read_touches(key, row)
-}
-
-async fn deadlines(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Deadlines> {
+async fn deadlines(connection: &mut SqliteConnection, client: i64, key: &ClientKey) -> Result<Deadlines> {
     let deadlines: Vec<DeadlineRow<i64>> = sqlx::query_as(
-        "select sweep, due_at from deadlines
-         where partner = ?1 and client = ?2",
+        "select w.word as sweep, d.due_at
+         from deadlines d
+         left join words w on w.number = d.sweep
+         where d.client = ?1",
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
+    .bind(client)
     .fetch_all(connection)
     .await?;
     read_deadlines(key, deadlines)
 }
 
-async fn journal(connection: &mut SqliteConnection, key: &ClientKey) -> Result<Vec<Entry>> {
+async fn journal(connection: &mut SqliteConnection, client: i64, key: &ClientKey) -> Result<Vec<Entry>> {
     let lines: Vec<JournalRow<i64>> = sqlx::query_as(
-        "select 0 as xid, seq, partner, client, change, id, before, after, time, cause, correction, recorded_at
-         from journal
-         where partner = ?1 and client = ?2
-         order by seq",
+        "select 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
+                s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+         from journal j
+         left join words w on w.number = j.change
+         left join words c on c.number = j.cause
+         left join sources s on s.number = j.cause_source
+         where j.client = ?1
+         order by j.seq",
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
+    .bind(client)
     .fetch_all(connection)
     .await?;
     lines
         .into_iter()
-        .map(|line| line.read().map(|recorded| recorded.entry))
+        .map(|line| line.read(key.clone()).map(|recorded| recorded.entry))
         .collect()
 }
 
 /// A client whose first event came after the pruned lines still has all of its own lines.
-async fn is_pruned(connection: &mut SqliteConnection, key: &ClientKey) -> Result<bool> {
+async fn is_pruned(connection: &mut SqliteConnection, client: i64) -> Result<bool> {
     let is_pruned = sqlx::query_scalar(
-        "select coalesce(pruned_before > (select min(received_at) from events
-                                          where partner = ?1 and client = ?2), 0)
+        "select coalesce(pruned_before > (select min(received_at) from events where client = ?1), 0)
          from relay",
     )
-    .bind(&*key.partner)
-    .bind(&*key.client)
+    .bind(client)
     .fetch_one(connection)
     .await?;
     Ok(is_pruned)

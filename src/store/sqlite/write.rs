@@ -7,24 +7,34 @@ use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 
 use super::batch::Held;
+use super::event_id::BoundId;
+use super::numbers::Numbers;
 use super::{client_writes, dead_letters, lanes, many, micros, sweeps, touches};
-use crate::domain::{ClientKey, Entry, Sweep};
-use crate::store::columns::json;
-use crate::store::commit::{data_of, expect_logged, outcome_columns};
-use crate::store::{Commit, EventWrite, OutcomeUpdate, Result};
+use crate::domain::{ClientKey, Entry, Refusal, Sweep};
+use crate::store::columns::optional_text;
+use crate::store::commit::{data_of, expect_logged};
+use crate::store::outbox::ChangeColumns;
+use crate::store::words::{cause_event, cause_word};
+use crate::store::{Commit, EventWrite, OutcomeUpdate, RecordedOutcome, Result};
 
 /// Writes everything of a commit, without ending the transaction.
-pub(super) async fn all(connection: &mut SqliteConnection, commit: &Commit, held: &mut Held) -> Result<()> {
+pub(super) async fn all(
+    connection: &mut SqliteConnection,
+    commit: &Commit,
+    numbers: &mut Numbers,
+    held: &mut Held,
+) -> Result<()> {
     let at = micros(commit.recorded_at);
-    client_writes::write(connection, &commit.clients, held).await?;
-    touches::end_windows(connection, commit, held).await?;
-    touches::write(connection, &commit.touches).await?;
-    touches::write_closed_runs(connection, &commit.touches).await?;
-    events(connection, &commit.events, at).await?;
-    outcomes(connection, &commit.outcomes).await?;
-    journal(connection, &commit.journal, at).await?;
-    clear_deadlines(connection, &commit.deadlines_cleared).await?;
-    set_deadlines(connection, &commit.deadlines_set).await?;
+    numbers.assign(connection, commit).await?;
+    client_writes::write(connection, &commit.clients, numbers, held).await?;
+    touches::end_windows(connection, commit, numbers, held).await?;
+    touches::write(connection, &commit.touches, numbers).await?;
+    touches::write_closed_runs(connection, &commit.touches, numbers).await?;
+    events(connection, &commit.events, numbers, at).await?;
+    outcomes(connection, &commit.outcomes, numbers).await?;
+    journal(connection, &commit.journal, numbers, at).await?;
+    clear_deadlines(connection, &commit.deadlines_cleared, numbers).await?;
+    set_deadlines(connection, &commit.deadlines_set, numbers).await?;
     dead_letters::put(connection, &commit.dead_letters, at).await?;
     if let Some(watermark) = &commit.watermark {
         lanes::advance(connection, watermark, at).await?;
@@ -36,100 +46,124 @@ pub(super) async fn all(connection: &mut SqliteConnection, commit: &Commit, held
     Ok(())
 }
 
-async fn events(connection: &mut SqliteConnection, writes: &[EventWrite], at: i64) -> Result<()> {
+/// The number of the refusal. 0: the event was applied.
+fn reason(outcome: RecordedOutcome, numbers: &Numbers) -> i64 {
+    let code = outcome.refusal().map(Refusal::code);
+    code.map_or(0, |code| numbers.word(code))
+}
+
+async fn events(
+    connection: &mut SqliteConnection,
+    writes: &[EventWrite],
+    numbers: &Numbers,
+    at: i64,
+) -> Result<()> {
     many::write(
         connection,
         many!(
-            "insert or fail into events
-                 (source, id, partner, client, type, time, sequence, received_at, data, outcome, reason)
+            "insert or fail into events (client, time, source, id, type, reason, received_at, sequence, data)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
         ),
         writes,
         |query, write| {
             let event = &write.event;
-            let (outcome, reason) = outcome_columns(write.outcome);
             query
-                .bind(&*event.source)
-                .bind(&*event.id)
-                .bind(&*event.key.partner)
-                .bind(&*event.key.client)
-                .bind(event.kind.type_name())
+                .bind(numbers.client(&event.key))
                 .bind(micros(event.time))
-                .bind(event.sequence.as_deref())
+                .bind(numbers.source(&event.source))
+                .bind(BoundId(&event.id))
+                .bind(numbers.word(event.kind.type_name()))
+                .bind(reason(write.outcome, numbers))
                 .bind(at)
+                .bind(optional_text(event.sequence.as_deref()))
                 .bind(data_of(&event.kind))
-                .bind(outcome)
-                .bind(reason)
         },
     )
     .await?;
     Ok(())
 }
 
-async fn outcomes(connection: &mut SqliteConnection, updates: &[OutcomeUpdate]) -> Result<()> {
+async fn outcomes(
+    connection: &mut SqliteConnection,
+    updates: &[OutcomeUpdate],
+    numbers: &Numbers,
+) -> Result<()> {
     let changed = many::write(
         connection,
         many!(
             "update or fail events
-             set outcome = w.column3, reason = w.column4
-             from (values " each "(?, ?, ?, ?)" ") w
-             where events.source = w.column1 and events.id = w.column2"
+             set reason = w.column5
+             from (values " each "(?, ?, ?, ?, ?)" ") w
+             where events.client = w.column1 and events.time = w.column2 and events.source = w.column3
+                   and events.id = w.column4"
         ),
         updates,
         |query, update| {
-            let (outcome, reason) = outcome_columns(update.outcome);
             query
-                .bind(&*update.source)
-                .bind(&*update.id)
-                .bind(outcome)
-                .bind(reason)
+                .bind(numbers.client(&update.key))
+                .bind(micros(update.time))
+                .bind(numbers.source(&update.source))
+                .bind(BoundId(&update.id))
+                .bind(reason(update.outcome, numbers))
         },
     )
     .await?;
     expect_logged(changed, updates)
 }
 
-async fn journal(connection: &mut SqliteConnection, entries: &[Entry], at: i64) -> Result<()> {
+async fn journal(
+    connection: &mut SqliteConnection,
+    entries: &[Entry],
+    numbers: &Numbers,
+    at: i64,
+) -> Result<()> {
     many::write(
         connection,
         many!(
             "insert or fail into journal
-                 (partner, client, change, id, before, after, time, cause, correction, recorded_at)
+                 (client, time, recorded_at, change, cause, cause_source, cause_id, correction, id, before, after)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
         ),
         entries,
         |query, entry| {
-            let change = entry.change.text();
+            let change = ChangeColumns::of(&entry.change);
+            let event = cause_event(&entry.cause);
             query
-                .bind(&*entry.key.partner)
-                .bind(&*entry.key.client)
-                .bind(change.kind)
-                .bind(change.id)
-                .bind(change.from)
-                .bind(change.to)
+                .bind(numbers.client(&entry.key))
                 .bind(micros(entry.time))
-                .bind(json(&entry.cause))
-                .bind(entry.correction)
                 .bind(at)
+                .bind(numbers.word(change.change))
+                .bind(numbers.word(&cause_word(&entry.cause)))
+                .bind(event.map_or(0, |(source, _)| numbers.source(source)))
+                .bind(BoundId(event.map_or("", |(_, id)| id)))
+                .bind(entry.correction)
+                .bind(change.id)
+                .bind(change.before)
+                .bind(change.after)
         },
     )
     .await?;
     Ok(())
 }
 
-async fn clear_deadlines(connection: &mut SqliteConnection, cleared: &[(ClientKey, Sweep)]) -> Result<()> {
+/// A `values` list alone after `in` would scan the whole table.
+async fn clear_deadlines(
+    connection: &mut SqliteConnection,
+    cleared: &[(ClientKey, Sweep)],
+    numbers: &Numbers,
+) -> Result<()> {
     many::write(
         connection,
         many!(
             "delete from deadlines
-             where (partner, client, sweep) in (values " each "(?, ?, ?)" ")"
+             where (client, sweep) in (select * from (values " each "(?, ?)" "))"
         ),
         cleared,
-        |query, (key, sweep)| query.bind(&*key.partner).bind(&*key.client).bind(sweep.as_str()),
+        |query, (key, sweep)| query.bind(numbers.client(key)).bind(numbers.word(sweep.as_str())),
     )
     .await?;
     Ok(())
@@ -138,23 +172,23 @@ async fn clear_deadlines(connection: &mut SqliteConnection, cleared: &[(ClientKe
 async fn set_deadlines(
     connection: &mut SqliteConnection,
     set: &[(ClientKey, Sweep, DateTime<Utc>)],
+    numbers: &Numbers,
 ) -> Result<()> {
     many::write(
         connection,
         many!(
-            "insert into deadlines (partner, client, sweep, due_at)
+            "insert into deadlines (client, sweep, due_at)
              select *
-             from (values " each "(?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?)" ")
              where column1 is not null
-             on conflict (partner, client, sweep) do update
+             on conflict (client, sweep) do update
              set due_at = excluded.due_at"
         ),
         set,
         |query, (key, sweep, due_at)| {
             query
-                .bind(&*key.partner)
-                .bind(&*key.client)
-                .bind(sweep.as_str())
+                .bind(numbers.client(key))
+                .bind(numbers.word(sweep.as_str()))
                 .bind(micros(*due_at))
         },
     )

@@ -21,7 +21,7 @@ pub fn check(environment: &Environment, sent: &[Message], received: &Received) {
 /// The event log has every event and nothing else. It drops touches that cannot matter; the clients' last accesses account
 /// for them.
 fn every_event_once(environment: &Environment, sent: &[Message]) -> HashSet<oracle::Name> {
-    let logged: HashSet<oracle::Name> = rows(environment, "select source, id from events")
+    let logged: HashSet<oracle::Name> = rows(environment, "select source, id from event_log")
         .into_iter()
         .map(|row| (row[0].clone(), row[1].clone()))
         .collect();
@@ -56,14 +56,14 @@ fn clients_as_the_oracle_says(
     }
     for row in rows(
         environment,
-        "select source, id from events where reason = 'name_taken'",
+        "select source, id from event_log where reason = 'name_taken'",
     ) {
         oracle.name_taken(&row[0], &row[1]);
     }
     let mut refused: BTreeMap<String, BTreeMap<oracle::Name, String>> = BTreeMap::new();
     for row in rows(
         environment,
-        "select partner || '/' || client, source, id, reason from events where reason is not null",
+        "select partner || '/' || client, source, id, reason from event_log where reason is not null",
     ) {
         let name = (row[1].clone(), row[2].clone());
         refused
@@ -160,7 +160,7 @@ fn published_in_order(environment: &Environment, received: &Received) {
     let mut journal: HashMap<String, Vec<String>> = HashMap::new();
     for row in rows(
         environment,
-        "select partner || '/' || client, seq from journal order by xid, seq",
+        "select partner || '/' || client, seq from change_log order by xid, seq",
     ) {
         journal.entry(row[0].clone()).or_default().push(row[1].clone());
     }

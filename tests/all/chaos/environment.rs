@@ -100,7 +100,7 @@ impl Environment {
     }
 
     pub fn journal_length(&self) -> usize {
-        self.count("journal")
+        self.count("change_log")
     }
 
     /// Waits until a queue is empty.

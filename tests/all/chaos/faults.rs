@@ -144,7 +144,8 @@ impl<'g> Faults<'g> {
         environment.wait_for_empty("tenure.events.0");
         environment.wait_for_empty("tenure.dead");
         worker.wait_until("published", || {
-            environment.count("journal where (xid, seq) > ((select xid from relay), (select seq from relay))")
+            environment
+                .count("change_log where (xid, seq) > ((select xid from relay), (select seq from relay))")
                 == 0
         });
         self.worker = Some(worker);
@@ -172,7 +173,7 @@ impl<'g> Faults<'g> {
     fn ingested(&self) -> usize {
         let touches = "(select coalesce(sum(length(open_run)), 0) from touches) \
                        + (select coalesce(sum(length(run)), 0) from touch_runs)";
-        let held = format!("select (select count(*) from events) + ({touches}) / 9");
+        let held = format!("select (select count(*) from event_log) + ({touches}) / 9");
         self.environment.sql(&held).parse().expect("a number")
     }
 

@@ -403,7 +403,7 @@ fn a_large_array_is_read_in_bounded_memory() {
 
 /// The number of logged events for which the condition is true.
 async fn count(tables: &mut SqliteConnection, condition: &str) -> i64 {
-    sqlx::query_scalar(&format!("select count(*) from events where {condition}"))
+    sqlx::query_scalar(&format!("select count(*) from event_log where {condition}"))
         .fetch_one(tables)
         .await
         .expect("a number")
@@ -461,7 +461,7 @@ async fn other_writers_proceed_while_a_large_file_is_ingested() {
     let tally: serde_json::Value = serde_json::from_str(&stdout).expect("one object");
     assert_eq!(tally["applied"], EVENTS);
     let after =
-        "source = '/space' and received_at > (select max(received_at) from events where source = '/other')";
+        "source = '/space' and received_at > (select max(received_at) from event_log where source = '/other')";
     assert_ne!(count(&mut tables, after).await, 0, "the other process wrote last");
     assert_eq!(given.tenure.json(&["client", "list"]).len(), EVENTS + 2);
     given.tenure.assert_no_drift();

@@ -25,7 +25,7 @@ async fn verify_names_a_tampered_client_and_rebuild_repairs_it() {
     let given = Given::events();
     let mut store = given.tables().await;
     let done =
-        sqlx::query("update clients set doc = replace(doc, 'Old Mill', 'New Mill') where client = 'mill'")
+        sqlx::query("update clients set doc = replace(doc, 'Old Mill', 'New Mill') where client = (select number from client_keys where client = 'mill')")
             .execute(&mut store)
             .await
             .expect("tampered");
@@ -101,7 +101,7 @@ async fn an_interrupted_rebuild_prints_the_command_that_continues() {
         .await
         .expect("tampered");
     let mut held = tables.begin().await.expect("a transaction");
-    sqlx::query("select 1 from clients where client = 'mill' for update")
+    sqlx::query("select 1 from clients where client = (select number from client_keys where client = 'mill') for update")
         .execute(&mut *held)
         .await
         .expect("held");

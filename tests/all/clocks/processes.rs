@@ -121,7 +121,7 @@ fn a_clock_that_is_behind_is_reported_and_loses_no_event() {
     let tenure = site.tenure(&[]);
     tenure.ok(&["publish", &site.file(active(0, 30))]);
     behind.wait_until("ingesting", || {
-        site.count("events where outcome = 'applied'") == 90
+        site.count("event_log where outcome = 'applied'") == 90
     });
     assert_eq!(site.count("dead_letters"), 0, "the database's clock decides");
     let log = behind.log();
@@ -151,9 +151,9 @@ fn a_clock_ahead_of_the_database_fires_no_timer_from_the_start() {
     let tenure = site.tenure(&[]);
     tenure.ok(&["publish", &site.file(active(10, 30))]);
     ahead.wait_until("ingesting", || {
-        site.count("events where outcome = 'applied'") == 90
+        site.count("event_log where outcome = 'applied'") == 90
     });
-    assert_eq!(site.count("journal where change = 'access.expired'"), 0);
+    assert_eq!(site.count("change_log where change = 'access.expired'"), 0);
     assert_eq!(site.count("lanes where watermark > now()"), 0);
     assert!(ahead.stop().success());
 
@@ -162,7 +162,7 @@ fn a_clock_ahead_of_the_database_fires_no_timer_from_the_start() {
         site.count("lanes where watermark is not null") == 1
     });
     assert!(right.stop().success());
-    assert_eq!(site.count("journal where correction"), 0, "nothing to correct");
+    assert_eq!(site.count("change_log where correction"), 0, "nothing to correct");
     tenure.assert_no_drift();
 }
 

@@ -127,7 +127,7 @@ async fn the_breaker_counts_clients_that_another_transaction_has_locked_on_postg
     let before = store.census().await.expect("a census");
     let mut other = PgConnection::connect(url).await.expect("a connection");
     other
-        .execute("begin; select 1 from clients where client = 'c57' for update")
+        .execute("begin; select 1 from clients where client = (select number from client_keys where client = 'c57') for update")
         .await
         .expect("its lock");
 

@@ -195,11 +195,11 @@ async fn clients_whose_names_became_equal_can_still_be_written_on_postgres() {
         let statement = match fresh.database {
             Database::Postgres(_) => {
                 "update clients set doc = replace(doc::text, 'Cafe', 'CAFÉ')::json, name = 'CAFÉ', name_key = 'earlier' \
-                 where client = 'a' returning ''"
+                 where client = (select number from client_keys where client = 'a') returning ''"
             }
             Database::Sqlite(_) => {
                 "update clients set doc = replace(doc, 'Cafe', 'CAFÉ'), name = 'CAFÉ', name_key = 'earlier' \
-                 where client = 'a' returning ''"
+                 where client = (select number from client_keys where client = 'a') returning ''"
             }
         };
         assert_eq!(fresh.database.sql(statement).await.len(), 1, "{name}");

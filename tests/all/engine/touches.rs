@@ -112,12 +112,12 @@ async fn a_rebuild_closes_a_window_that_is_too_wide(fresh: Fresh) {
     let (after, before) = (day(60), day(60) + TimeDelta::days(60));
     let sql = match &fresh.database {
         crate::store::Database::Postgres(_) => format!(
-            "update touches set quiet_after = '{}', quiet_before = '{}', quiet_policies = 1 returning ''",
+            "update touches set renew_after = '{}', renew_before = '{}', renew_policies = 1 returning ''",
             after.to_rfc3339(),
             before.to_rfc3339()
         ),
         crate::store::Database::Sqlite(_) => format!(
-            "update touches set quiet_after = {}, quiet_before = {}, quiet_policies = 1 returning ''",
+            "update touches set renew_after = {}, renew_before = {}, renew_policies = 1 returning ''",
             after.timestamp_micros(),
             before.timestamp_micros()
         ),

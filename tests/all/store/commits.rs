@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::json;
+use tenure::domain::link::LinkStatus;
 use tenure::domain::{Cause, Change, ClientKey, Id, Refusal, Sweep, Timer};
 use tenure::store::{
     Commit, EventWrite, NameClaim, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
@@ -170,6 +171,154 @@ pub async fn duplicates_are_distinguished_from_new_events(fresh: Fresh) {
     assert_eq!(known, [("/apps/space".to_owned(), "e-2".to_owned())].into());
     assert_eq!(batch.duplicates(&[]).await.unwrap(), [].into());
     batch.rollback().await.unwrap();
+}
+
+/// UUIDs are stored as bytes, other ids as text. No two ids may become the same.
+pub async fn ids_of_every_form_read_back_and_stay_distinct(fresh: Fresh) {
+    const IDS: [&str; 7] = [
+        "30313233-3435-3637-3839-616263646566",
+        "30313233-3435-3637-3839-61626364656A",
+        "303132333435363738396162636465660",
+        "0123456789abcdef",
+        "0123456789abcdef0",
+        "é",
+        " ",
+    ];
+    let store = &*fresh.store;
+    let user = |id: &str, seconds| {
+        event(
+            &key("a"),
+            id,
+            seconds,
+            kind("user.added", &json!({ "user_id": id })),
+        )
+    };
+    let events = IDS
+        .iter()
+        .zip(0..)
+        .map(|(id, seconds)| applied(user(id, seconds)));
+    let causes = IDS.map(|id| {
+        let mut line = entry(&key("a"), "-");
+        line.change = Change::InvitationSent;
+        line.cause = Cause::from(&user(id, 0));
+        line
+    });
+    let written = Commit {
+        events: events.collect(),
+        journal: causes.to_vec(),
+        ..commit()
+    };
+    put(store, written).await.unwrap();
+    let history = store.history(&key("a")).await.unwrap();
+    assert_eq!(
+        history.iter().map(|logged| &*logged.event.id).collect::<Vec<_>>(),
+        IDS
+    );
+    let journal = store.journal(&key("a"), 0, 10).await.unwrap();
+    assert_eq!(
+        journal.into_iter().map(|line| line.entry).collect::<Vec<_>>(),
+        causes
+    );
+    let asked = IDS.map(|id| ("/apps/space", id));
+    let others = [
+        "30313233-3435-3637-3839-616263646567",
+        "30313233-3435-3637-3839-61626364656a",
+        "30313233343536373839616263646566",
+        "0123456789abcdeg",
+        "",
+    ]
+    .map(|id| ("/apps/space", id));
+    let mut batch = store.begin().await.unwrap();
+    let owned = |(source, id): &(&str, &str)| ((*source).to_owned(), (*id).to_owned());
+    assert_eq!(
+        batch
+            .duplicates(&[&asked[..], &others[..]].concat())
+            .await
+            .unwrap(),
+        asked.iter().map(owned).collect()
+    );
+    batch.rollback().await.unwrap();
+}
+
+/// The tables have numbers for clients, sources and words.
+pub async fn views_show_names(fresh: Fresh) {
+    let store = &*fresh.store;
+    let bakery = key("bakery");
+    let mut refused = applied(added(&bakery, "e-2", 1, "Bakery"));
+    refused.outcome = RecordedOutcome::Refused(Refusal::AlreadyExists);
+    refused.event.sequence = Some("7".into());
+    let mut timer = entry(&bakery, "-");
+    timer.change = Change::InvitationStalled;
+    timer.cause = Cause::Timer {
+        timer: Timer::StalledInvitation,
+    };
+    let mut draft = entry(&bakery, "-");
+    draft.change = Change::Link {
+        from: None,
+        to: LinkStatus::Draft,
+    };
+    draft.cause = Cause::from(&refused.event);
+    let written = Commit {
+        clients: vec![new_client(&bakery, "Bakery")],
+        events: vec![
+            applied(added(
+                &bakery,
+                "30313233-3435-3637-3839-616263646566",
+                0,
+                "Bakery",
+            )),
+            applied(event(&bakery, "e-3", 2, kind("client.archived", &json!({})))),
+            refused,
+        ],
+        journal: vec![draft, timer, entry(&bakery, "Mill")],
+        deadlines_set: vec![(bakery.clone(), Sweep::StalledInvitations, moment(9))],
+        ..commit()
+    };
+    put(store, written).await.unwrap();
+    let sql = async |statement| fresh.database.sql(statement).await;
+    let head = "acme|bakery|/apps/space";
+    assert_eq!(
+        sql("select partner || '|' || client || '|' || source || '|' || id || '|' || type || '|' || coalesce(sequence, '-')
+                    || '|' || outcome || '|' || coalesce(reason, '-')
+             from event_log order by time")
+        .await,
+        [
+            format!("{head}|30313233-3435-3637-3839-616263646566|client.added|-|applied|-"),
+            format!("{head}|e-2|client.added|7|refused|already_exists"),
+            format!("{head}|e-3|client.archived|-|applied|-"),
+        ]
+    );
+    assert_eq!(
+        sql("select partner || '|' || client || '|' || change || '|' || coalesce(before, '-') || '|' || coalesce(after, '-')
+             from change_log order by seq")
+        .await,
+        [
+            "acme|bakery|link.draft|-|draft",
+            "acme|bakery|invitation.stalled|-|-",
+            "acme|bakery|client.renamed|Before|Mill"
+        ]
+    );
+    let causes = sql("select cast(cause as text) from change_log order by seq").await;
+    let causes: Vec<serde_json::Value> = causes
+        .iter()
+        .map(|cause| serde_json::from_str(cause).unwrap())
+        .collect();
+    assert_eq!(
+        causes,
+        [
+            json!({ "source": "/apps/space", "id": "e-2", "type": "client.added" }),
+            json!({ "timer": "stalled_invitation" }),
+            json!({ "source": "/apps/space", "id": "e-1", "type": "client.renamed" }),
+        ]
+    );
+    assert_eq!(
+        sql("select partner || '|' || client || '|' || sweep from deadlines_now").await,
+        ["acme|bakery|stalled-invitations"]
+    );
+    assert_eq!(
+        sql("select partner || '|' || client || '|' || name || '|' || link from clients_now").await,
+        ["acme|bakery|Bakery|draft"]
+    );
 }
 
 pub async fn holders_returns_the_clients_that_hold_names(fresh: Fresh) {
@@ -340,7 +489,9 @@ pub async fn a_later_commit_changes_outcomes(fresh: Fresh) {
         ..commit()
     };
     put(store, written).await.unwrap();
-    let update = |id: &str, outcome| OutcomeUpdate {
+    let update = |id: &str, second, outcome| OutcomeUpdate {
+        key: a.clone(),
+        time: moment(second),
         source: "/apps/space".into(),
         id: id.into(),
         outcome,
@@ -348,8 +499,8 @@ pub async fn a_later_commit_changes_outcomes(fresh: Fresh) {
     let updates = |outcomes| Commit { outcomes, ..commit() };
     let refused = RecordedOutcome::Refused(Refusal::NoRequest);
     let changed = updates(vec![
-        update("e-1", refused),
-        update("e-2", RecordedOutcome::Applied),
+        update("e-1", 1, refused),
+        update("e-2", 2, RecordedOutcome::Applied),
     ]);
     put(store, changed).await.unwrap();
     let outcomes: Vec<_> = store
@@ -362,7 +513,7 @@ pub async fn a_later_commit_changes_outcomes(fresh: Fresh) {
     assert_eq!(outcomes, [refused, RecordedOutcome::Applied]);
 
     // A new outcome for an event that is not in the log is a bug, not a conflict.
-    let error = put(store, updates(vec![update("e-9", refused)]))
+    let error = put(store, updates(vec![update("e-9", 9, refused)]))
         .await
         .unwrap_err();
     assert!(matches!(error, StoreError::Inconsistent { .. }), "{error}");

@@ -72,7 +72,6 @@ pub async fn a_newer_database_is_refused(fresh: Fresh) {
 pub async fn a_database_of_another_program_is_refused(fresh: Fresh) {
     for change in [
         "update _sqlx_migrations set description = 'create users' where version = 1 returning ''",
-        "delete from _sqlx_migrations where version > 1 returning ''",
         "update _sqlx_migrations set version = 20240101000000 returning ''",
     ] {
         fresh.database.sql(change).await;
@@ -82,4 +81,33 @@ pub async fn a_database_of_another_program_is_refused(fresh: Fresh) {
             assert!(error.to_string().contains(words), "{error}");
         }
     }
+}
+
+/// Nobody has released one, so nothing converts its tables.
+pub async fn tables_from_before_the_baseline_are_refused(fresh: Fresh) {
+    let change = "update _sqlx_migrations set description = 'tables' where version = 1 returning ''";
+    fresh.database.sql(change).await;
+    for store in [fresh.store.clone(), fresh.database.another_store()] {
+        let error = store.migrate().await.unwrap_err();
+        assert!(matches!(error, StoreError::Unsuitable(_)), "{error:?}");
+        for words in ["before the baseline", "start with an empty schema or file"] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+}
+
+/// Each word has a number once, and no migration uses numbers up: there are only 32767.
+pub async fn migrating_again_uses_up_no_numbers(fresh: Fresh) {
+    let words = "select count(*) || ' up to ' || max(number) from words";
+    let before = fresh.database.sql(words).await;
+    for _ in 0..3 {
+        fresh.store.migrate().await.unwrap();
+    }
+    fresh
+        .database
+        .sql("insert into words (word) values ('of another version') returning ''")
+        .await;
+    let count: i64 = before[0].split(' ').next().unwrap().parse().unwrap();
+    let expected = format!("{0} up to {0}", count + 1);
+    assert_eq!(fresh.database.sql(words).await, [expected]);
 }

@@ -150,6 +150,8 @@ conformance! {
         one_client_of_a_partner_holds_a_name,
         two_clients_swap_names_in_one_commit,
         duplicates_are_distinguished_from_new_events,
+        ids_of_every_form_read_back_and_stay_distinct,
+        views_show_names,
         holders_returns_the_clients_that_hold_names,
         a_dropped_batch_leaves_no_trace,
         a_conflict_leaves_no_trace,
@@ -206,5 +208,7 @@ conformance! {
         migrating_twice_changes_nothing,
         workers_migrate_concurrently,
         a_newer_database_is_refused,
-        a_database_of_another_program_is_refused;
+        a_database_of_another_program_is_refused,
+        tables_from_before_the_baseline_are_refused,
+        migrating_again_uses_up_no_numbers;
 }

@@ -10,7 +10,9 @@ use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
-use tenure::store::{Batch, Commit, Cursor, Outbox, Recorded, Store, StoreError, Transactions, Upkeep};
+use tenure::store::{
+    Batch, Commit, Cursor, Outbox, Recorded, SharedEvent, Store, StoreError, Transactions, Upkeep,
+};
 
 use super::given::*;
 use super::{Fresh, connect};
@@ -46,7 +48,7 @@ async fn a_deadlock_is_retried() {
     let mut other = PgConnection::connect(url).await.unwrap();
     // So that PostgreSQL ends Tenure's transaction.
     other
-        .execute("set deadlock_timeout = '1min'; begin; select 1 from clients where client = 'b' for update")
+        .execute("set deadlock_timeout = '1min'; begin; select 1 from clients where client = (select number from client_keys where client = 'b') for update")
         .await
         .unwrap();
     let batch = ["a", "b"].map(|client| {
@@ -66,7 +68,7 @@ async fn a_deadlock_is_retried() {
         .unwrap();
     }
     other
-        .execute("select 1 from clients where client = 'a' for update; commit")
+        .execute("select 1 from clients where client = (select number from client_keys where client = 'a') for update; commit")
         .await
         .unwrap();
     let outcomes = taking.await.unwrap().unwrap();
@@ -533,4 +535,124 @@ async fn lost_connections_are_replaced() {
         .unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
+}
+
+/// No constraint prevents it: the two transactions do not see each other's event.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_for_two_clients_at_the_same_moment_is_reported() {
+    let fresh = with_clients("shared_id", &["a", "b"]).await;
+    let store = &*fresh.store;
+    let id = [("/apps/space", "twice")];
+    let mut batches = Vec::new();
+    for client in ["a", "b"] {
+        let mut batch = store.begin().await.unwrap();
+        lock(&mut *batch, &key(client)).await;
+        assert!(batch.duplicates(&id).await.unwrap().is_empty());
+        batches.push((client, batch));
+    }
+    for (client, batch) in batches {
+        let twice = event(
+            &key(client),
+            "twice",
+            5,
+            kind("access.requested", &serde_json::json!({})),
+        );
+        let written = Commit {
+            events: vec![applied(twice)],
+            ..commit()
+        };
+        batch.commit(&written).await.unwrap();
+    }
+    for (client, other) in [("a", "b"), ("b", "a")] {
+        let expected = SharedEvent {
+            source: "/apps/space".into(),
+            id: "twice".into(),
+            other: key(other),
+        };
+        assert_eq!(store.shared_events(&key(client)).await.unwrap(), [expected]);
+    }
+    // Whatever comes later sees both.
+    let mut batch = store.begin().await.unwrap();
+    assert_eq!(batch.duplicates(&id).await.unwrap().len(), 1);
+    batch.rollback().await.unwrap();
+    let engine = Engine::start(
+        fresh.store.clone(),
+        Arc::new(SimulatedClock::at(moment(100))),
+        &Policy::default(),
+    )
+    .await
+    .unwrap();
+    let found = engine.verify(|_| {}).await.unwrap().drifts;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].what.contains("a second time, for acme/b"), "{found:?}");
+}
+
+/// The views, and the function that makes the name of an event, agree with the program.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_found_by_source_and_id_in_sql() {
+    let fresh = with_clients("event_ref", &["a"]).await;
+    let ids = [
+        "0b9f6c9e-5d0f-4d3a-9c57-0d2a8f6f3c11",
+        "0B9F6C9E-5D0F-4D3A-9C57-0D2A8F6F3C11",
+        "e",
+        "fifteen letters",
+        "sixteen letters!",
+        "seventeen letters",
+        "sechzehn Zöllen",
+    ];
+    let mut events = Vec::new();
+    for (id, n) in ids.iter().zip(1..) {
+        let requested = kind("access.requested", &serde_json::json!({}));
+        events.push(applied(event(&key("a"), id, n, requested)));
+    }
+    // From here on, the numbers of sources have five bytes.
+    fresh
+        .database
+        .sql("insert into sources (source) select 'other ' || n from generate_series(1, 300) n returning ''")
+        .await;
+    for (id, n) in ids.iter().zip(20..) {
+        let requested = kind("access.requested", &serde_json::json!({}));
+        let mut other = event(&key("a"), id, n, requested);
+        other.source = "/apps/late".into();
+        events.push(applied(other));
+    }
+    put(&*fresh.store, Commit { events, ..commit() }).await.unwrap();
+    let found = fresh.database.sql("select id from event_log order by time").await;
+    assert_eq!(found, [ids, ids].concat());
+    let agrees = "select distinct (ref = event_ref(source, id) and outcome = 'applied' and type = 'access.requested')::text
+                  from event_log";
+    assert_eq!(fresh.database.sql(agrees).await, ["true"]);
+    let long = "select distinct octet_length(ref) - octet_length(id) from event_log where source = '/apps/late' and id = 'e'";
+    assert_eq!(
+        fresh
+            .database
+            .sql(&*format!("select ({long})::text").leak())
+            .await,
+        ["5"]
+    );
+    let history = fresh.store.history(&key("a")).await.unwrap();
+    assert!(
+        history
+            .iter()
+            .map(|logged| &*logged.event.id)
+            .eq([ids, ids].concat())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_table_view_and_column_is_described() {
+    let fresh = Fresh::postgres("described").await;
+    let bare = "select c.relname || coalesce('.' || a.attname, '')
+                from pg_class c
+                left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v') and c.relname <> '_sqlx_migrations'
+                  and (obj_description(c.oid, 'pg_class') is null or col_description(c.oid, a.attnum) is null)";
+    assert_eq!(fresh.database.sql(bare).await, [""; 0]);
+    let described = "select count(*)::text from pg_description where classoid = 'pg_class'::regclass
+                     and objoid = 'public.event_log'::regclass";
+    assert_eq!(
+        fresh.database.sql(described).await,
+        ["13"],
+        "twelve columns and the view"
+    );
 }

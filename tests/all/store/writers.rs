@@ -92,9 +92,10 @@ async fn programs_without_the_check_cannot_write() {
     for statement in [
         "update clients set version = version",
         "update touches set open_run = open_run",
-        "update events set outcome = outcome",
-        "insert into journal (xid, partner, client, change, time, cause, correction, recorded_at)
-         values (1, 'acme', 'a', 'link.draft', now(), '{}', false, now())",
+        "update events set reason = reason",
+        "insert into journal
+             (xid, time, recorded_at, client, change, cause, correction, cause_ref, id, before, after)
+         values (1, now(), now(), 1, 1, 1, false, '', '', '', '')",
     ] {
         let mut old = options
             .clone()

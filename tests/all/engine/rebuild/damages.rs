@@ -11,6 +11,27 @@ pub struct Damage {
     pub published: &'static [&'static str],
 }
 
+/// A statement on the rows of one client.
+macro_rules! of {
+    ($statement:literal, $client:literal) => {
+        concat!(
+            $statement,
+            " where client = (select number from client_keys where client = '",
+            $client,
+            "')"
+        )
+    };
+}
+pub(super) use of;
+
+/// The number of a word.
+macro_rules! word {
+    ($word:literal) => {
+        concat!("(select number from words where word = '", $word, "')")
+    };
+}
+pub(super) use word;
+
 const fn damage(
     client: &'static str,
     sql: &'static str,
@@ -29,112 +50,165 @@ const fn damage(
 pub const DAMAGES: &[Damage] = &[
     Damage {
         client: "acme/bakery",
-        postgres: r#"update clients set doc = replace(doc::text, '"a-1"', '"a-2"')::json where client = 'bakery'"#,
-        sqlite: r#"update clients set doc = replace(doc, '"a-1"', '"a-2"') where client = 'bakery'"#,
+        postgres: of!(
+            r#"update clients set doc = replace(doc::text, '"a-1"', '"a-2"')::json"#,
+            "bakery"
+        ),
+        sqlite: of!(
+            r#"update clients set doc = replace(doc, '"a-1"', '"a-2"')"#,
+            "bakery"
+        ),
         says: r#"assignments is stored as {"a-2":null}, the history says {"a-1":null}"#,
         // The journal never reported a-2.
         published: &[],
     },
     Damage {
         client: "acme/bakery",
-        postgres: r#"update clients set doc = replace(doc::text, '"Bakery"', '"Cakery"')::json where client = 'bakery'"#,
-        sqlite: r#"update clients set doc = replace(doc, '"Bakery"', '"Cakery"') where client = 'bakery'"#,
+        postgres: of!(
+            r#"update clients set doc = replace(doc::text, '"Bakery"', '"Cakery"')::json"#,
+            "bakery"
+        ),
+        sqlite: of!(
+            r#"update clients set doc = replace(doc, '"Bakery"', '"Cakery"')"#,
+            "bakery"
+        ),
         says: r#"name is stored as "Cakery", the history says "Bakery""#,
         published: &["client.renamed"],
     },
     Damage {
         client: "acme/mill",
-        postgres: r#"update clients set doc = replace(doc::text, '"expired"', '"disabled"')::json where client = 'mill'"#,
-        sqlite: r#"update clients set doc = replace(doc, '"expired"', '"disabled"') where client = 'mill'"#,
+        postgres: of!(
+            r#"update clients set doc = replace(doc::text, '"expired"', '"disabled"')::json"#,
+            "mill"
+        ),
+        sqlite: of!(
+            r#"update clients set doc = replace(doc, '"expired"', '"disabled"')"#,
+            "mill"
+        ),
         says: "link is stored as",
         published: &[],
     },
     // A moment far ahead, which no timer explains.
     Damage {
         client: "acme/mill",
-        postgres: r#"update clients set doc = regexp_replace(doc::text, '"fired":"20[^"]*"', '"fired":"2099-01-01T00:00:00Z"')::json where client = 'mill'"#,
-        sqlite: "update clients set doc = json_set(doc, '$.client.fired', '2099-01-01T00:00:00Z') where client = 'mill'",
+        postgres: of!(
+            r#"update clients set doc = regexp_replace(doc::text, '"fired":"20[^"]*"', '"fired":"2099-01-01T00:00:00Z"')::json"#,
+            "mill"
+        ),
+        sqlite: of!(
+            "update clients set doc = json_set(doc, '$.client.fired', '2099-01-01T00:00:00Z')",
+            "mill"
+        ),
         says: r#"fired is stored as "2099-01-01T00:00:00Z""#,
         published: &[],
     },
     damage(
         "acme/bakery",
-        "update clients set doc = '{}' where client = 'bakery'",
+        of!("update clients set doc = '{}'", "bakery"),
         "the document cannot be read: missing field `client`",
         &[],
     ),
     damage(
         "acme/nobody",
-        "update clients set doc = '{}' where client = 'nobody'",
+        of!("update clients set doc = '{}'", "nobody"),
         "the document cannot be read",
         &[],
     ),
     Damage {
         client: "acme/bakery",
-        postgres: r#"update clients set doc = regexp_replace(doc::text, '"touches_closed_until":"[^"]*"', '"touches_closed_until":null')::json where client = 'bakery'"#,
-        sqlite: "update clients set doc = json_remove(doc, '$.touches_closed_until') where client = 'bakery'",
+        postgres: of!(
+            r#"update clients set doc = regexp_replace(doc::text, '"touches_closed_until":"[^"]*"', '"touches_closed_until":null')::json"#,
+            "bakery"
+        ),
+        sqlite: of!(
+            "update clients set doc = json_remove(doc, '$.touches_closed_until')",
+            "bakery"
+        ),
         says: "touches are in closed runs up to",
         published: &[],
     },
     damage(
         "acme/bakery",
-        "delete from clients where client = 'bakery'",
+        of!("delete from clients", "bakery"),
         "its row is missing, the log has",
         &[],
     ),
     damage(
         "acme/mill",
-        "update clients set link = 'lost', access = 'none' where client = 'mill'",
+        of!("update clients set link = 'lost', access = 'none'", "mill"),
         "the column link is `lost`, the document says `active`; the column access is `none`",
         &[],
     ),
     damage(
         "acme/mill",
-        "update clients set as_of = null where client = 'mill'",
+        of!("update clients set as_of = null", "mill"),
         "the column as_of is empty",
         &[],
     ),
     damage(
         "acme/bakery",
-        "update clients set name_key = null where client = 'bakery'",
+        of!("update clients set name_key = null", "bakery"),
         "the column name_key is empty, the document says `bakery`",
         &[],
     ),
     damage(
         "acme/bakery",
-        "delete from deadlines where client = 'bakery'",
+        of!("delete from deadlines", "bakery"),
         "the deadline of access-expiry is none, the document says",
         &[],
     ),
     Damage {
         client: "acme/bakery",
-        postgres: "update deadlines set due_at = due_at + interval '90 days' where client = 'bakery'",
-        sqlite: "update deadlines set due_at = due_at + 90 * 86400000000 where client = 'bakery'",
+        postgres: of!(
+            "update deadlines set due_at = due_at + interval '90 days'",
+            "bakery"
+        ),
+        sqlite: of!(
+            "update deadlines set due_at = due_at + 90 * 86400000000",
+            "bakery"
+        ),
         says: "but a timer is due at",
+        published: &[],
+    },
+    Damage {
+        client: "acme/bakery",
+        postgres: concat!(
+            "update events set reason = ",
+            word!("not_active"),
+            " where ref = event_ref('/s', 'bakery-5')"
+        ),
+        sqlite: concat!(
+            "update events set reason = ",
+            word!("not_active"),
+            " where id = 'bakery-5'"
+        ),
+        says: "the outcome of event /s bakery-5 is stored as refused (not_active), the history says applied",
+        published: &[],
+    },
+    Damage {
+        client: "acme/bakery",
+        postgres: "update events set reason = 0 where ref = event_ref('/s', 'refused')",
+        sqlite: "update events set reason = 0 where id = 'refused'",
+        says: "the outcome of event /s refused is stored as applied, the history says refused (",
+        // The refusal was published when it happened.
         published: &[],
     },
     damage(
         "acme/bakery",
-        "update events set outcome = 'refused', reason = 'not_active' where id = 'bakery-5'",
-        "the outcome of event /s bakery-5 is stored as refused (not_active), the history says applied",
-        &[],
-    ),
-    damage(
-        "acme/bakery",
-        "update events set outcome = 'applied', reason = null where id = 'refused'",
-        "the outcome of event /s refused is stored as applied, the history says refused (",
-        // The refusal was published when it happened.
-        &[],
-    ),
-    damage(
-        "acme/bakery",
-        "delete from journal where client = 'bakery' and change in ('link.active', 'assignment.added', 'billing.started')",
+        concat!(
+            of!("delete from journal", "bakery"),
+            " and change in (select number from words where word in ('link.active', 'assignment.added', 'billing.started'))"
+        ),
         "the journal is missing link.active, assignment.added a-1, billing.started",
         &["link.active", "assignment.added", "billing.started"],
     ),
     damage(
         "acme/mill",
-        "delete from journal where client = 'mill' and change = 'access.expired'",
+        concat!(
+            of!("delete from journal", "mill"),
+            " and change = ",
+            word!("access.expired")
+        ),
         "the journal is missing access.expired",
         &["access.expired"],
     ),

@@ -1,0 +1,588 @@
+-- The tables of Tenure on PostgreSQL.
+--
+-- Clients, sources and words are numbered, and every other table has their numbers: a client's two ids take 20 to 70 bytes in
+-- a row and as much again in each of its indexes. The numbers are this database's own. The views have the names.
+--
+-- A table about clients begins each of its keys with the client, so that it can be partitioned or distributed by it. The one
+-- exception is a client's name, which is unique within its partner.
+--
+-- No column refers to another table by a constraint: a foreign key locks the row that it refers to with each insert. Keys,
+-- sources and words are never deleted.
+--
+-- Tables with millions of rows have no nulls: a row without them is 8 bytes smaller. Their columns stand in the order that
+-- needs the least padding.
+--
+-- Texts that the program sorts or pages by are compared by bytes (collate "C"): locks are taken in the order in which the
+-- program sorts keys, whatever the database's own language.
+
+-- Names and their numbers.
+
+create table client_keys (
+    number  integer generated always as identity primary key,
+    partner text collate "C" not null,
+    client  text collate "C" not null,
+    unique (partner, client)
+);
+comment on table client_keys is 'The key of every client that was ever mentioned, and its number. Rows are only added.';
+comment on column client_keys.number is 'Names the client in all other tables of this database.';
+comment on column client_keys.partner is 'The partner''s id.';
+comment on column client_keys.client is 'The client''s id, unique within its partner.';
+
+create table sources (
+    number integer generated always as identity primary key,
+    source text collate "C" not null unique
+);
+comment on table sources is 'The sources of events. Rows are only added.';
+comment on column sources.number is 'Names the source in the ids of events.';
+comment on column sources.source is 'The CloudEvents attribute `source`.';
+
+create table words (
+    number smallint generated always as identity primary key,
+    word   text collate "C" not null unique
+);
+comment on table words is
+    'The words that the program knows: types of events and changes, refusals, sweeps, and causes. Rows are only added.';
+comment on column words.number is 'Stands for the word in all other tables of this database.';
+comment on column words.word is 'The word, for example `client.added`, `link.active`, `name_taken`, `access-expiry` or `timer:access_expiry`.';
+
+-- The name of an event in one byte string, 8 bytes smaller in an index than two columns: the number of its source (one byte,
+-- or 255 and four bytes), then its id. A UUID in lower case is its 16 bytes. Any other id is its text in UTF-8, and a text of
+-- just 16 bytes has a zero byte behind it, which no id contains.
+
+create function event_ref(source integer, id bytea) returns bytea language sql immutable parallel safe as $$
+    select case when source < 255 then substr(int4send(source), 4) else '\xff'::bytea || int4send(source) end || id
+$$;
+comment on function event_ref(integer, bytea) is 'The name of an event, from the number of its source and the bytes of its id.';
+
+create function event_ref(source text, id text) returns bytea language sql stable parallel safe as $$
+    select event_ref(
+        s.number,
+        case
+            when id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then decode(replace(id, '-', ''), 'hex')
+            when octet_length(id) = 16 then convert_to(id, 'UTF8') || '\x00'::bytea
+            else convert_to(id, 'UTF8')
+        end)
+    from sources s
+    where s.source = event_ref.source
+$$;
+comment on function event_ref(text, text) is
+    'The name of an event, from its source and id: `select * from event_log where ref = event_ref(''/app'', ''42'')` goes by the index.';
+
+create function ref_source(ref bytea) returns integer language sql immutable parallel safe as $$
+    select case
+        when octet_length(ref) = 0 then null
+        when get_byte(ref, 0) < 255 then get_byte(ref, 0)
+        else (get_byte(ref, 1) << 24) | (get_byte(ref, 2) << 16) | (get_byte(ref, 3) << 8) | get_byte(ref, 4)
+    end
+$$;
+comment on function ref_source(bytea) is 'The number of the source in the name of an event.';
+
+create function ref_id(ref bytea) returns text language sql immutable parallel safe as $$
+    select case octet_length(i.id)
+        when 16 then encode(i.id, 'hex')::uuid::text
+        when 17 then convert_from(case get_byte(i.id, 16) when 0 then substr(i.id, 1, 16) else i.id end, 'UTF8')
+        else convert_from(i.id, 'UTF8')
+    end
+    from (
+        select case
+            when octet_length(ref) = 0 then null
+            when get_byte(ref, 0) < 255 then substr(ref, 2)
+            else substr(ref, 6)
+        end as id
+    ) i
+$$;
+comment on function ref_id(bytea) is 'The id in the name of an event.';
+
+-- Clients.
+
+-- An update logs the bytes from the first that differs to the last, if the new row fits on the page of the old one. So the
+-- columns that change with every event stand side by side, and the document begins with what changes.
+create table clients (
+    version      bigint not null,
+    journaled_by bigint not null default 0,
+    as_of        timestamptz,
+    client       integer primary key,
+    doc          json not null,
+    access       text not null,
+    link         text,
+    service      text,
+    partner      text collate "C" not null,
+    name         text,
+    name_key     text collate "C",
+    -- Deferrable, so that it is checked at the end of a statement: two clients may swap names in one.
+    constraint clients_name_is_unique unique (partner, name_key) deferrable initially immediate
+) with (fillfactor = 70);
+comment on table clients is 'The state of each client, computed from its events.';
+comment on column clients.version is 'The number of times that the row was written.';
+comment on column clients.journaled_by is
+    'The transaction that last wrote a line of this client to the journal, numbered as `journal.xid`.';
+comment on column clients.as_of is 'The moment that the document is computed for: its last event, or the last timer that fired.';
+comment on column clients.client is 'The number of the client.';
+comment on column clients.doc is 'The client''s document: its state and its deadlines.';
+comment on column clients.access is 'The status of the partner''s access.';
+comment on column clients.link is 'The status of the link. Null: the client was never added.';
+comment on column clients.service is 'The status of the service. Null: the client was never added.';
+comment on column clients.partner is 'The partner''s id, for the constraint on names: a name is unique within its partner.';
+comment on column clients.name is 'What the partner calls the client.';
+comment on column clients.name_key is 'What the name is compared by. Null: this client holds no name against others.';
+
+create table deadlines (
+    due_at timestamptz not null,
+    client integer not null,
+    sweep  smallint not null,
+    primary key (client, sweep)
+);
+create index deadlines_due on deadlines (sweep, due_at, client);
+comment on table deadlines is 'The earliest moment at which a sweep may have to fire a timer of a client.';
+comment on column deadlines.due_at is 'The moment.';
+comment on column deadlines.client is 'The number of the client.';
+comment on column deadlines.sweep is 'The sweep, as a word.';
+
+-- Events.
+
+create table events (
+    time        timestamptz not null,
+    received_at timestamptz not null,
+    client      integer not null,
+    type        smallint not null,
+    reason      smallint not null,
+    ref         bytea not null,
+    sequence    text not null,
+    data        text not null,
+    -- By time: a late event reads its client's history from a moment on.
+    primary key (client, time, ref)
+);
+-- Finds an event that comes again, also with another time or for another client: its source then gave one id to two events.
+-- No constraint enforces that a name stands once. Two transactions that write it for different clients at the same moment do
+-- not see each other, and `tenure verify` reports the pair. A unique index (a B-tree) would take 54 bytes an event; this takes 35.
+create index events_by_ref on events using hash (ref);
+comment on table events is 'The event log: every event that was applied or refused, except touches that are packed into runs.';
+comment on column events.time is 'When it happened, by its source.';
+comment on column events.received_at is 'When it was stored.';
+comment on column events.client is 'The number of the client.';
+comment on column events.type is 'The type, as a word.';
+comment on column events.reason is 'Why it was refused, as a word. 0: it was applied.';
+comment on column events.ref is 'Its source and id in one byte string: see `event_ref`, `ref_source` and `ref_id`.';
+comment on column events.sequence is 'Orders events of the same time. Empty: it has none. Otherwise a colon and the sequence.';
+comment on column events.data is 'Its data as JSON, as far as the program understands it. Empty: it has none.';
+
+-- The hottest table: a row is rewritten in place, beside its older self on the same page.
+create table touches (
+    renew_before   timestamptz,
+    renew_policies bigint,
+    renew_after    timestamptz,
+    client         integer primary key,
+    open_run       bytea not null
+) with (fillfactor = 50);
+comment on table touches is
+    'The latest touches of each client, and its renew-only window: a touch in it renews access and does nothing else, so that '
+    'the client need not be read. No window is known where a part of it is null.';
+comment on column touches.renew_before is 'The end of the window: when the next timer is due if no touch comes.';
+comment on column touches.renew_policies is 'The number of recorded policies under which the window is valid.';
+comment on column touches.renew_after is 'The start of the window: the last touch.';
+comment on column touches.client is 'The number of the client.';
+comment on column touches.open_run is 'Packed touches since the run was opened.';
+
+create table touch_runs (
+    first_at timestamptz not null,
+    client   integer not null,
+    number   integer not null,
+    run      bytea not null,
+    primary key (client, number)
+);
+comment on table touch_runs is 'Full runs of touches. A run is never written again.';
+comment on column touch_runs.first_at is 'The time of the first touch.';
+comment on column touch_runs.client is 'The number of the client.';
+comment on column touch_runs.number is 'Counts the runs of the client.';
+comment on column touch_runs.run is 'Packed touches.';
+
+-- The journal and the outbox relay.
+
+create table journal (
+    xid         bigint not null,
+    seq         bigint generated always as identity,
+    time        timestamptz not null,
+    recorded_at timestamptz not null,
+    client      integer not null,
+    change      smallint not null,
+    cause       smallint not null,
+    correction  boolean not null,
+    cause_ref   bytea not null,
+    id          text not null,
+    before      text not null,
+    after       text not null,
+    primary key (client, seq)
+);
+-- It grows at its end only, so its pages can be full.
+create index journal_order on journal (xid, seq) with (fillfactor = 100);
+comment on table journal is 'All changes, in the order in which they are published. It is also the outbox.';
+comment on column journal.xid is 'The transaction that wrote the line: `pg_current_xact_id()`, shifted (see `relay.xid_shift`).';
+comment on column journal.seq is 'Orders the lines of a transaction.';
+comment on column journal.time is 'When the change took effect.';
+comment on column journal.recorded_at is 'When it was written.';
+comment on column journal.client is 'The number of the client.';
+comment on column journal.change is 'The type of the change, as a word.';
+comment on column journal.cause is 'The type of the event that caused it, or another cause, as a word.';
+comment on column journal.correction is 'Whether it amends what was published before.';
+comment on column journal.cause_ref is 'The event that caused it, as `events.ref`. Empty: the cause is no event.';
+comment on column journal.id is 'The id of the holding. Empty: the change is not about a holding.';
+comment on column journal.before is 'The value before. Empty: there was none.';
+comment on column journal.after is
+    'The value after. Empty: there is none. `=`: the status that the type ends with. Otherwise a colon and the value.';
+
+create table relay (
+    only_row      boolean primary key default true check (only_row),
+    xid           bigint not null default 0,
+    seq           bigint not null default 0,
+    xid_shift     bigint not null default 0,
+    pruned_before timestamptz,
+    epoch         bigint not null
+);
+insert into relay (epoch)
+values ((extract(epoch from clock_timestamp()) * 1000)::bigint * 1000000 + floor(random() * 1000000)::bigint);
+comment on table relay is 'The cursor of the outbox relay. One row.';
+comment on column relay.only_row is 'Always true.';
+comment on column relay.xid is 'The transaction of the last line that the broker confirmed.';
+comment on column relay.seq is 'The sequence number of that line.';
+comment on column relay.xid_shift is
+    'Added to this server''s transaction numbers. After a dump is restored on a younger server, new lines would otherwise have '
+    'lower numbers than published ones, and the relay would never see them.';
+comment on column relay.pruned_before is
+    'Lines recorded before this moment may be gone: they were published, and then pruned. Null: none is.';
+comment on column relay.epoch is
+    'The epoch in which changes are numbered: milliseconds since 1970 when it began, then six random digits. A part of the id of '
+    'each published change. A store that was restored from a backup begins a new one, because it assigns numbers again that '
+    'subscribers know.';
+
+-- Policies.
+
+create table policies (
+    effective_from timestamptz primary key,
+    policy         json not null
+);
+comment on table policies is 'Every recorded policy.';
+comment on column policies.effective_from is 'The moment from which it is effective.';
+comment on column policies.policy is 'Its durations and thresholds.';
+
+create table deadline_backfill (
+    only_row    boolean primary key default true check (only_row),
+    policy_from timestamptz not null,
+    partner     text collate "C",
+    client      text collate "C"
+);
+comment on table deadline_backfill is 'The policy whose deadlines are still being computed. At most one row.';
+comment on column deadline_backfill.only_row is 'Always true.';
+comment on column deadline_backfill.policy_from is 'The moment from which the policy is effective.';
+comment on column deadline_backfill.partner is 'The partner of the last client that is done. Null: none is.';
+comment on column deadline_backfill.client is 'The last client that is done. Null: none is.';
+
+-- Dead letters.
+
+create table dead_letters (
+    id              bigint generated always as identity primary key,
+    digest          bytea not null unique,
+    origin          text not null,
+    content_type    text,
+    -- Text: a header may contain what `json` rejects.
+    headers         text not null,
+    body            bytea not null,
+    bytes           bigint not null,
+    reason          text not null,
+    status          text not null check (status in ('open', 'redriven', 'discarded')),
+    times_seen      bigint not null,
+    first_seen_at   timestamptz not null,
+    last_seen_at    timestamptz not null,
+    retry_at        timestamptz,
+    claimed_until   timestamptz,
+    redriven_at     timestamptz,
+    redrive_outcome text,
+    resolved_at     timestamptz
+);
+create index dead_letters_open on dead_letters (id) where status = 'open';
+create index dead_letters_resolved on dead_letters (resolved_at) where status <> 'open';
+create index dead_letters_deferred on dead_letters (retry_at) where status = 'open' and retry_at is not null;
+comment on table dead_letters is 'Messages that are not valid events, and events that are ahead of the clock.';
+comment on column dead_letters.id is 'Its number.';
+comment on column dead_letters.digest is 'SHA-256 of what makes two messages the same dead letter.';
+comment on column dead_letters.origin is 'Where the message came from.';
+comment on column dead_letters.content_type is 'Its content type.';
+comment on column dead_letters.headers is 'Its headers, as JSON.';
+comment on column dead_letters.body is 'Its body. A long one is cut.';
+comment on column dead_letters.bytes is 'The length of the body as it came.';
+comment on column dead_letters.reason is 'Why it is no valid event.';
+comment on column dead_letters.status is '`open`, `redriven` or `discarded`.';
+comment on column dead_letters.times_seen is 'How often it came.';
+comment on column dead_letters.first_seen_at is 'When it first came.';
+comment on column dead_letters.last_seen_at is 'When it last came.';
+comment on column dead_letters.retry_at is
+    'When it is redriven without a person: its event was ahead of the clock. Null: it waits for a person.';
+comment on column dead_letters.claimed_until is 'Until when a redrive in progress has claimed it.';
+comment on column dead_letters.redriven_at is 'When it was last redriven.';
+comment on column dead_letters.redrive_outcome is 'The outcome of that, in words.';
+comment on column dead_letters.resolved_at is 'When it was redriven successfully, or discarded.';
+
+-- Sweeps.
+
+create table sweep_runs (
+    id           bigint generated always as identity primary key,
+    sweep        text not null,
+    scheduled_at timestamptz not null,
+    started_at   timestamptz not null,
+    finished_at  timestamptz,
+    upto         timestamptz,
+    status       text not null check (status in ('running', 'done', 'failed')),
+    examined     bigint not null default 0,
+    changed      bigint not null default 0,
+    changes      bigint not null default 0,
+    failed       bigint not null default 0,
+    error        text,
+    worker       text not null,
+    unique (sweep, scheduled_at)
+);
+comment on table sweep_runs is 'The runs of sweeps. It is done when one worker has completed it.';
+comment on column sweep_runs.id is 'Its number.';
+comment on column sweep_runs.sweep is 'The sweep.';
+comment on column sweep_runs.scheduled_at is 'The cron tick of the run.';
+comment on column sweep_runs.started_at is 'When the first worker started it.';
+comment on column sweep_runs.finished_at is 'When the last worker ended its part.';
+comment on column sweep_runs.upto is 'It swept deadlines up to this moment.';
+comment on column sweep_runs.status is '`running`, `done` or `failed`.';
+comment on column sweep_runs.examined is 'Clients examined.';
+comment on column sweep_runs.changed is 'Clients for which a timer fired.';
+comment on column sweep_runs.changes is 'Lines written to the journal.';
+comment on column sweep_runs.failed is 'Clients that could not be swept.';
+comment on column sweep_runs.error is 'Why the run was not completed.';
+comment on column sweep_runs.worker is 'The worker that started it.';
+
+create table sweep_halts (
+    sweep text collate "C" not null,
+    kind  text collate "C" not null check (kind in ('paused', 'tripped')),
+    at    timestamptz not null,
+    why   text not null,
+    primary key (sweep, kind)
+);
+comment on table sweep_halts is 'Sweeps that do not run: paused by a person, or tripped by the breaker.';
+comment on column sweep_halts.sweep is 'The sweep.';
+comment on column sweep_halts.kind is '`paused` or `tripped`.';
+comment on column sweep_halts.at is 'Since when.';
+comment on column sweep_halts.why is 'The reason.';
+
+-- Workers.
+
+create table lanes (
+    lane          text collate "C" primary key,
+    watermark     timestamptz,
+    recorded_at   timestamptz not null,
+    partition_key text
+);
+comment on table lanes is 'The lanes of the broker, and how far each has been processed.';
+comment on column lanes.lane is 'The queue.';
+comment on column lanes.watermark is
+    'Every message that entered the queue before this moment has been processed. Null: no heartbeat has come through it yet.';
+comment on column lanes.recorded_at is 'When the row was last written.';
+comment on column lanes.partition_key is
+    'A partition key that the broker routes to this lane: that of the last heartbeat. Null: none is known yet.';
+
+create table heartbeat_key (
+    only_row boolean primary key default true check (only_row),
+    key      text not null
+);
+insert into heartbeat_key (key) values (gen_random_uuid()::text || gen_random_uuid()::text);
+comment on table heartbeat_key is
+    'Workers sign heartbeats with this key, so that nobody who may only publish events can forge one. One row.';
+comment on column heartbeat_key.only_row is 'Always true.';
+comment on column heartbeat_key.key is 'The key. Secret.';
+
+create table clock (
+    only_row boolean primary key default true check (only_row),
+    latest   timestamptz not null
+);
+comment on table clock is 'The latest moment at which a worker fired timers. One ahead of the time shows a wrong clock. One row.';
+comment on column clock.only_row is 'Always true.';
+comment on column clock.latest is 'The moment.';
+
+create table write_probe (
+    only_row   boolean primary key default true check (only_row),
+    written_at timestamptz not null default now()
+);
+insert into write_probe default values;
+comment on table write_probe is 'Workers update this row regularly: only a write shows whether a store can be written. One row.';
+comment on column write_probe.only_row is 'Always true.';
+comment on column write_probe.written_at is 'When it was last written.';
+
+-- Which programs may write (docs/decisions/0009-schema-changes-expand-then-contract.md).
+
+create table schema_compat (
+    only_row   boolean primary key default true check (only_row),
+    min_writer bigint not null
+);
+insert into schema_compat (min_writer) values (1);
+comment on table schema_compat is 'The oldest program that may write. One row.';
+comment on column schema_compat.only_row is 'Always true.';
+comment on column schema_compat.min_writer is
+    'The newest migration that a program must know. A migration after which older programs would leave something out raises it.';
+
+create function check_writer() returns trigger language plpgsql as $$
+declare
+    writer   bigint := coalesce(nullif(current_setting('tenure.writer', true), '')::bigint, 0);
+    required bigint;
+begin
+    if current_setting('application_name') <> 'tenure' then
+        return null;
+    end if;
+    -- Held until the transaction ends: a migration that raises the number waits for those that write, and those that write
+    -- after it see what it has written.
+    lock table schema_compat in access share mode;
+    select min_writer into required from schema_compat;
+    if writer < required then
+        raise exception 'a newer version of tenure has migrated these tables: they need a writer that knows migration %, '
+            'and this one knows %; stop this worker and start the newer version', required, writer
+            using errcode = '57000';
+    end if;
+    return null;
+end $$;
+comment on function check_writer() is
+    'Stops workers that are too old. A worker says in each transaction which migration it knows; one that says nothing is '
+    'recognized by its application name.';
+
+create trigger check_writer before insert or update on clients
+    for each statement execute function check_writer();
+create trigger check_writer before insert or update on events
+    for each statement execute function check_writer();
+create trigger check_writer before insert or update on journal
+    for each statement execute function check_writer();
+create trigger check_writer before insert or update on touches
+    for each statement execute function check_writer();
+
+-- The same with names, for people, tests and reports. Words that are missing show as null.
+
+create view event_log as
+select k.partner, k.client, s.source, ref_id(e.ref) as id, t.word as type, e.time,
+       case when e.sequence <> '' then substr(e.sequence, 2) end as sequence,
+       e.received_at,
+       coalesce(nullif(e.data, ''), '{}')::json as data,
+       case e.reason when 0 then 'applied' else 'refused' end as outcome,
+       r.word as reason,
+       e.ref
+from events e
+left join client_keys k on k.number = e.client
+left join sources s on s.number = ref_source(e.ref)
+left join words t on t.number = e.type
+left join words r on r.number = e.reason;
+comment on view event_log is 'The event log. It has every event that was applied or refused, except packed touches.';
+comment on column event_log.partner is 'The partner''s id.';
+comment on column event_log.client is 'The client''s id.';
+comment on column event_log.source is 'The source. With the id it identifies the event.';
+comment on column event_log.id is 'The id.';
+comment on column event_log.type is 'The type.';
+comment on column event_log.time is 'When it happened, by its source.';
+comment on column event_log.sequence is 'Orders events of the same time. Null: it has none.';
+comment on column event_log.received_at is 'When it was stored.';
+comment on column event_log.data is 'Its data, as far as the program understands it.';
+comment on column event_log.outcome is '`applied` or `refused`.';
+comment on column event_log.reason is 'Why it was refused. Null: it was applied.';
+comment on column event_log.ref is 'Its source and id as the tables have them: see the function `event_ref`.';
+
+create view change_log as
+select j.xid, j.seq, k.partner, k.client, c.word as change,
+       nullif(j.id, '') as id,
+       nullif(j.before, '') as before,
+       case j.after when '' then null when '=' then split_part(c.word, '.', 2) else substr(j.after, 2) end as after,
+       j.time,
+       case
+           when j.cause_ref <> '' then json_build_object('source', s.source, 'id', ref_id(j.cause_ref), 'type', w.word)
+           else json_build_object(split_part(w.word, ':', 1), split_part(w.word, ':', 2))
+       end as cause,
+       j.correction, j.recorded_at
+from journal j
+left join client_keys k on k.number = j.client
+left join words c on c.number = j.change
+left join words w on w.number = j.cause
+left join sources s on s.number = ref_source(j.cause_ref);
+comment on view change_log is 'The journal: all changes. They are published in the order of `xid` and `seq`.';
+comment on column change_log.xid is 'The transaction that wrote the line.';
+comment on column change_log.seq is 'Orders the lines of a transaction.';
+comment on column change_log.partner is 'The partner''s id.';
+comment on column change_log.client is 'The client''s id.';
+comment on column change_log.change is 'The type of the change.';
+comment on column change_log.id is 'The id of the holding. Null: the change is not about a holding.';
+comment on column change_log.before is 'The value before. Null: there was none.';
+comment on column change_log.after is 'The value after. Null: there is none.';
+comment on column change_log.time is 'When it took effect.';
+comment on column change_log.cause is 'What caused it: an event, a timer or a rebuild, as in published changes.';
+comment on column change_log.correction is 'Whether it amends what was published before.';
+comment on column change_log.recorded_at is 'When it was written.';
+
+create view clients_now as
+select k.partner, k.client, c.name, c.name_key, c.link, c.service, c.access, c.as_of, c.version, c.doc
+from clients c
+left join client_keys k on k.number = c.client;
+comment on view clients_now is 'The state of each client. Timers that have become due since `as_of` may not have fired yet.';
+comment on column clients_now.partner is 'The partner''s id.';
+comment on column clients_now.client is 'The client''s id.';
+comment on column clients_now.name is 'What the partner calls the client.';
+comment on column clients_now.name_key is 'What the name is compared by. Null: this client holds no name against others.';
+comment on column clients_now.link is 'The status of the link. Null: the client was never added.';
+comment on column clients_now.service is 'The status of the service. Null: the client was never added.';
+comment on column clients_now.access is 'The status of the partner''s access.';
+comment on column clients_now.as_of is 'The moment that the state is computed for.';
+comment on column clients_now.version is 'The number of times that the row was written.';
+comment on column clients_now.doc is 'The client''s document: its state and its deadlines.';
+
+create view deadlines_now as
+select k.partner, k.client, w.word as sweep, d.due_at
+from deadlines d
+left join client_keys k on k.number = d.client
+left join words w on w.number = d.sweep;
+comment on view deadlines_now is 'The deadlines of each client.';
+comment on column deadlines_now.partner is 'The partner''s id.';
+comment on column deadlines_now.client is 'The client''s id.';
+comment on column deadlines_now.sweep is 'The sweep.';
+comment on column deadlines_now.due_at is 'The earliest moment at which it may have to fire a timer of this client.';
+
+create view subscriptions as
+select c.partner, c.client, s.key as id,
+       s.value -> 'state' ->> 'status' as status,
+       s.value ->> 'managed_by' as managed_by,
+       s.value ->> 'plan' as plan,
+       (s.value ->> 'paid_until')::timestamptz as paid_until,
+       (s.value -> 'state' ->> 'ended_at')::timestamptz as ended_at
+from clients_now c
+cross join lateral json_each(c.doc -> 'client' -> 'subscriptions') s;
+comment on view subscriptions is 'The subscriptions of each client.';
+comment on column subscriptions.partner is 'The partner''s id.';
+comment on column subscriptions.client is 'The client''s id.';
+comment on column subscriptions.id is 'The subscription''s id.';
+comment on column subscriptions.status is '`prepared`, `active` or `ended`.';
+comment on column subscriptions.managed_by is 'Who manages and pays for it: `partner` or `client`.';
+comment on column subscriptions.plan is 'Its plan.';
+comment on column subscriptions.paid_until is 'Up to when it is paid.';
+comment on column subscriptions.ended_at is 'When it ended.';
+
+create view assignments as
+select c.partner, c.client, a.key as id, a.value #>> '{}' as service
+from clients_now c
+cross join lateral json_each(c.doc -> 'client' -> 'assignments') a;
+comment on view assignments is 'The assignments of each client.';
+comment on column assignments.partner is 'The partner''s id.';
+comment on column assignments.client is 'The client''s id.';
+comment on column assignments.id is 'The assignment''s id.';
+comment on column assignments.service is 'The service that the client is assigned to.';
+
+create view report_schedules as
+select c.partner, c.client, r.value as id
+from clients_now c
+cross join lateral json_array_elements_text(c.doc -> 'client' -> 'report_schedules') r;
+comment on view report_schedules is 'The report schedules of each client.';
+comment on column report_schedules.partner is 'The partner''s id.';
+comment on column report_schedules.client is 'The client''s id.';
+comment on column report_schedules.id is 'The report schedule''s id.';
+
+create view margin_rules as
+select c.partner, c.client, r.value as id
+from clients_now c
+cross join lateral json_array_elements_text(c.doc -> 'client' -> 'margin_rules') r;
+comment on view margin_rules is 'The margin rules of each client.';
+comment on column margin_rules.partner is 'The partner''s id.';
+comment on column margin_rules.client is 'The client''s id.';
+comment on column margin_rules.id is 'The margin rule''s id.';

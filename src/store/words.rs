@@ -1,0 +1,91 @@
+//! The words that the tables store as numbers: types of events and changes, refusals, sweeps, and causes.
+//!
+//! The program knows all words. A store inserts those that it lacks when it is migrated, and a writer that still misses
+//! one inserts it. The numbers belong to the store and appear nowhere in the program.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use super::Result;
+use super::columns::RowId;
+use super::event_id::EventId;
+use crate::domain::event::TYPES;
+use crate::domain::{Cause, ChangeKind, Refusal, Repair, Sweep, Timer};
+
+/// Every word, sorted, each once: an event and the change that it causes may have the same name.
+pub(super) fn vocabulary() -> BTreeSet<Cow<'static, str>> {
+    let timers = Timer::ALL.map(|timer| cause_word(&Cause::Timer { timer }).into_owned().into());
+    let repairs = Repair::ALL.map(|rebuild| cause_word(&Cause::Rebuild { rebuild }).into_owned().into());
+    TYPES
+        .iter()
+        .copied()
+        .chain(ChangeKind::ALL.iter().map(|kind| kind.as_str()))
+        .chain(Refusal::ALL.iter().map(|refusal| refusal.code()))
+        .chain(Sweep::NAMES)
+        .map(Cow::Borrowed)
+        .chain(timers)
+        .chain(repairs)
+        .collect()
+}
+
+/// The word for a cause: the type of an event, or for example `timer:access_expiry`. No event type has a colon.
+pub(super) fn cause_word(cause: &Cause) -> Cow<'_, str> {
+    match cause {
+        Cause::Event { kind, .. } => kind.as_ref().into(),
+        Cause::Timer { timer } => format!("timer:{timer}").into(),
+        Cause::Rebuild { rebuild } => format!("rebuild:{rebuild}").into(),
+    }
+}
+
+/// The event behind a cause: its source and id.
+pub(super) fn cause_event(cause: &Cause) -> Option<(&str, &str)> {
+    match cause {
+        Cause::Event { source, id, .. } => Some((source, id)),
+        Cause::Timer { .. } | Cause::Rebuild { .. } => None,
+    }
+}
+
+/// Reads a cause. The id is empty if it is no event.
+pub(super) fn read_cause(row: RowId<'_>, word: &str, source: Option<String>, id: EventId) -> Result<Cause> {
+    if !id.0.is_empty() {
+        return Ok(Cause::Event {
+            source: row.known("cause_source", source)?.into(),
+            id: id.0.into(),
+            kind: word.to_owned().into(),
+        });
+    }
+    let other = |word: &str| match word.split_once(':')? {
+        ("timer", timer) => Timer::from_name(timer).map(|timer| Cause::Timer { timer }),
+        ("rebuild", rebuild) => Repair::from_name(rebuild).map(|rebuild| Cause::Rebuild { rebuild }),
+        _ => None,
+    };
+    row.word("cause", word, other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_without_an_event_read_back_from_their_words() {
+        let row = RowId {
+            table: "journal",
+            key: &1,
+        };
+        let causes = Timer::ALL
+            .map(|timer| Cause::Timer { timer })
+            .into_iter()
+            .chain(Repair::ALL.map(|rebuild| Cause::Rebuild { rebuild }));
+        for cause in causes {
+            let word = cause_word(&cause).into_owned();
+            assert!(vocabulary().contains(word.as_str()), "{word}");
+            let none = EventId(String::new());
+            assert_eq!(read_cause(row, &word, None, none).unwrap(), cause);
+        }
+    }
+
+    #[test]
+    fn no_event_type_reads_as_another_cause() {
+        assert!(TYPES.iter().all(|word| !word.contains(':')));
+    }
+}
