@@ -223,9 +223,7 @@ pub(super) async fn access(
     let mut params = Params::of(query)?;
     let action = params
         .text("action")?
-        .map(|name| {
-            Action::try_from(&*name).map_err(|reason| ApiError::parameter("action", reason.to_string()))
-        })
+        .map(|name| Action::try_from(&*name).map_err(|reason| ApiError::parameter("action", reason)))
         .transpose()?;
     params.finish()?;
     api.run_detached(move |engine| async move { engine.decide(&key, action.as_ref()).await })

@@ -29,7 +29,7 @@ pub(super) fn partner(path: RawPath<String>) -> Result<String, ApiError> {
     Ok(partner)
 }
 
-fn id(name: &str, id: &str) -> Result<(), ApiError> {
+fn id(name: &'static str, id: &str) -> Result<(), ApiError> {
     check_id(name, id).map_err(|reason| ApiError::parameter(name, reason))
 }
 

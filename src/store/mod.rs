@@ -42,7 +42,7 @@ pub use policies::{DeadlineBackfill, PolicyHistory, PolicyReplacement};
 pub use retention::{Retention, RetentionTarget};
 pub use schema::SchemaState;
 pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
-pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, Touch, Touches};
+pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
 pub use upkeep::Upkeep;
 pub use verification::{Census, ClientSnapshot, Columns, SnapshotRow, Verification};
 
