@@ -15,8 +15,8 @@ use tenure::domain::{Client, ClientKey, Event, EventKind, Policies, Policy};
 /// The most clients in one history. The first two belong to different partners.
 const MOST_CLIENTS: usize = 6;
 
-/// The events that random histories are made of, with their weights. Types that are missing here get an event of their
-/// required fields alone ([`menu`]), so that a new type takes part at once.
+/// The events that random histories are made of, with their weights. Types that are missing here get events of their
+/// required fields alone ([`menu`]), with flags on and off, so that a new type takes part at once.
 const MENU: &[(u32, &str, &str)] = &[
     (60, "client.added", r#"{"name":"Bakery"}"#),
     (20, "client.added", r#"{"name":" bakery "}"#),
@@ -236,7 +236,8 @@ pub fn menu() -> Vec<(u32, EventKind)> {
     let unlisted = TYPES
         .iter()
         .filter(|kind| !MENU.iter().any(|(_, listed, _)| listed == *kind))
-        .map(|kind| (WEIGHT, read(kind, &sample(kind).to_string())));
+        .flat_map(|kind| [sample(kind), without_flags(sample(kind))].map(|data| (kind, data)))
+        .map(|(kind, data)| (WEIGHT, read(kind, &data.to_string())));
     MENU.iter()
         .map(|(weight, kind, data)| (*weight, read(kind, data)))
         .chain(unlisted)
@@ -259,6 +260,20 @@ pub fn sample(kind: &str) -> Value {
     required
         .map(|field| (field.name.to_owned(), value(field)))
         .collect()
+}
+
+/// The same data with every flag off.
+fn without_flags(mut data: Value) -> Value {
+    for value in data
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|fields| fields.values_mut())
+    {
+        if value.is_boolean() {
+            *value = json!(false);
+        }
+    }
+    data
 }
 
 fn read(kind: &str, data: &str) -> EventKind {
