@@ -209,6 +209,7 @@ event_kinds! {
     "access.denied" AccessDenied {}
     "account.jobs_counted" JobsCounted { #[serde(deserialize_with = "super::whole")] total: u64 }
     "account.updated" AccountUpdated {}
+    "commission.eligibility_changed" CommissionEligibilityChanged { eligible: bool }
 }
 
 impl EventKind {

@@ -146,6 +146,11 @@ impl ClientState {
                 ensure(self.is_link(&["invited"]), "not_invited")?;
                 self.link = Some("access_rejected");
             }
+            "commission.eligibility_changed" => {
+                ensure(self.is_link(&["invited", "active"]), "not_linked")?;
+                let invitation = self.invitation.as_mut().expect("was invited");
+                invitation.commission_eligible = event.flag("eligible").expect("a flag");
+            }
             "client.archived" => self.be_archived(event)?,
             "partner.disconnected" if event.text("by").as_deref() == Some("partner") => {
                 self.be_archived(event)?;
