@@ -189,9 +189,12 @@ pub async fn holders_returns_the_clients_that_hold_names(fresh: Fresh) {
     ];
     let mut batch = store.begin().await.unwrap();
     let holders = batch.holders(&asked).await.unwrap();
-    assert_eq!(holders, HashMap::from([(asked[0].clone(), straße)]));
+    assert_eq!(holders, HashMap::from([(asked[0].clone(), straße.clone())]));
     assert_eq!(batch.holders(&[]).await.unwrap(), HashMap::new());
     batch.rollback().await.unwrap();
+    for (claim, holder) in asked.iter().zip([Some(straße), None, None]) {
+        assert_eq!(store.holder(claim).await.unwrap(), holder, "{claim:?}");
+    }
 }
 
 pub async fn a_dropped_batch_leaves_no_trace(fresh: Fresh) {
