@@ -389,8 +389,7 @@ pub async fn the_second_batch_sees_the_writes_of_the_first(fresh: Fresh) {
             (seen, histories[&a].len())
         }
     });
-    // The second batch waits now, or will wait: for the lock or for its turn.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    fresh.database.wait_for_blocked_writer().await;
     assert!(!second.is_finished());
     let touches: Touches = [touch(5, None)].into_iter().collect();
     let written = Commit {
