@@ -132,7 +132,7 @@ impl Session<'_> {
             // A heartbeat from this clock would pass as the present.
             return Ok(());
         }
-        let store = self.context.engine.store();
+        let store = &self.context.store;
         if self.beats.is_none() {
             self.beats = Some(Beats::new(store.heartbeat_key().await?));
         }

@@ -2,7 +2,7 @@
 //! all.
 //!
 //! Everything is written in a [`Batch`], one transaction. All other reads see committed state only. [`Store`] is the
-//! union of the traits; take a narrower one where it suffices, as the relay takes [`Outbox`].
+//! union of the traits; take a narrower one where it suffices, as the breaker takes [`Sweeps`].
 
 mod batch;
 mod clients;
