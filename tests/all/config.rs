@@ -347,6 +347,7 @@ fn an_invalid_value_stops_the_start() {
         ("TENURE_BROKER__PREFETCH", "65536"),
         ("TENURE_BROKER__CONCURRENCY", "17"),
         ("TENURE_EVENTS__MAX_BYTES", "256KiB"),
+        ("TENURE_EVENTS__MAX_BYTES", "16777217"),
         ("TENURE_HTTP__LISTEN", "example.com:8080"),
         ("TENURE_HTTP__LISTEN", "127.0.0.1"),
         ("TENURE_HTTP__LISTEN", "0.0.0.0:8080"),
