@@ -10,7 +10,8 @@ use crate::support::faketime;
 use crate::support::site::Site;
 use crate::support::tenure::{Running, Tenure};
 
-const SETTINGS: [(&str, &str); 2] = [
+const SETTINGS: [(&str, &str); 3] = [
+    ("TENURE_LOG__LEVEL", "info,tenure::broker=debug"),
     ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "* * * * * *"),
     ("TENURE_RETENTION__CRON", "* * * * * *"),
 ];
@@ -170,6 +171,9 @@ fn a_clock_ahead_of_the_database_fires_no_timer_from_the_start() {
     wait_for_held_ticks(&ahead);
     assert!(runs(&ahead) < 1.0, "a sweep ran by a clock that is ahead");
     assert_eq!(site.count("journal where change = 'access.expired'"), 0);
+    ahead.wait_until("skipping a heartbeat", || {
+        ahead.log().contains("no heartbeat is sent: the clock is ahead")
+    });
     assert_eq!(site.count("lanes where watermark > now()"), 0);
     assert!(ahead.stop().success());
 
