@@ -130,9 +130,10 @@ impl Session<'_> {
     async fn beat(&mut self) -> Result<(), Failure> {
         if self.context.engine.clock().ahead().is_some() {
             // A heartbeat from this clock would pass as the present.
+            tracing::debug!("no heartbeat is sent: the clock is ahead");
             return Ok(());
         }
-        let store = self.context.engine.store();
+        let store = &self.context.store;
         if self.beats.is_none() {
             self.beats = Some(Beats::new(store.heartbeat_key().await?));
         }

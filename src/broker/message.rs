@@ -14,7 +14,9 @@ use super::topology::DEAD;
 use crate::domain::id::clip;
 use crate::engine::Incoming;
 use crate::store::{DeadLetter, body_digest, hex};
-use crate::wire::{CONTENT_ENCODING, Decoder, Headers, Message, find, is_plain_encoding, stored_value};
+use crate::wire::{
+    CONTENT_ENCODING, Decoder, EventError, Headers, Message, find, is_plain_encoding, stored_value,
+};
 
 /// The metadata of a message: its AMQP headers, if any, and its content encoding.
 pub(super) struct AmqpHeaders<'a> {
@@ -52,7 +54,7 @@ impl<'a> AmqpHeaders<'a> {
 }
 
 impl Headers for AmqpHeaders<'_> {
-    fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, String> {
+    fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, EventError> {
         find(name, self.values())
     }
 

@@ -39,7 +39,7 @@ pub use state::{BrokerState, BrokerStatus, Severity};
 
 use crate::config::BrokerSettings;
 use crate::engine::Engine;
-use crate::store::{Outbox, Published};
+use crate::store::{Published, Store};
 use crate::wire::Limits;
 use address::Address;
 use flight::Prefetches;
@@ -53,7 +53,7 @@ struct Context {
     limits: Limits,
     address: Address,
     engine: Arc<Engine>,
-    outbox: Arc<dyn Outbox>,
+    store: Arc<dyn Store>,
     journal_written: Arc<Notify>,
     watch: StoreWatch,
     pressure: Pressure,
@@ -102,7 +102,7 @@ pub async fn run(
         settings,
         limits,
         address,
-        outbox: engine.store().clone(),
+        store: engine.store().clone(),
         journal_written: engine.journal_written(),
         engine,
         watch: StoreWatch::default(),

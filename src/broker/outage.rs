@@ -68,7 +68,7 @@ impl StoreWatch {
     /// store responds too.
     pub async fn wait_for(&self, engine: &Engine, stop: &CancellationToken) {
         let mut backoff = Backoff::default();
-        while let Err(error) = engine.store().probe(engine.now()).await {
+        while let Err(error) = engine.try_write().await {
             // Whatever the error: nothing is fetched until a write succeeds, and an operator must see why.
             self.away(&error);
             if !backoff.wait(stop).await {

@@ -263,7 +263,7 @@ mod tests {
             (
                 soft(AMQPSoftError::ACCESSREFUSED),
                 "configure access refused",
-                "give Tenure's user the right",
+                "give Tenure's user permission",
             ),
             (soft(AMQPSoftError::NOTFOUND), "no queue", "broker.declare = true"),
             (

@@ -82,7 +82,7 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
         Some(client) => ClientKey::new(&args.key, client),
         None => ClientKey::from_subject(&args.key),
     }
-    .map_err(UsageError)?;
+    .map_err(|error| UsageError(error.to_string()))?;
     let engine = context.engine().await?;
     let Some(view) = engine.client(&key, args.at).await? else {
         output::error_line(match args.at {

@@ -37,16 +37,10 @@ async fn show(context: &Context) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let head = [
-        "effective from",
-        "access.idle",
-        "warn_before",
-        "mature_after_jobs",
-        "from_account_update",
-        "subscriptions",
-        "cleanup",
-        "invitations",
-    ];
+    let head: Vec<&str> = ["effective from"]
+        .into_iter()
+        .chain(cells(&Policy::default()).into_iter().map(|(heading, _)| heading))
+        .collect();
     let rows = recorded.iter().enumerate().map(|(place, (from, policy))| {
         // The first is effective from the beginning of time, not from when it was recorded.
         row((place > 0).then_some(*from), policy)
@@ -89,18 +83,33 @@ async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 fn row(from: Option<DateTime<Utc>>, policy: &Policy) -> Vec<String> {
+    let from = from.map_or_else(|| "the beginning".into(), rfc3339);
+    let settings = cells(policy).into_iter().map(|(_, text)| text);
+    [from].into_iter().chain(settings).collect()
+}
+
+/// The settings of a policy with the headings of their columns: of access, then the durations.
+fn cells(policy: &Policy) -> Vec<(&'static str, String)> {
     let warnings: Vec<String> = policy.warn_before.iter().copied().map(span).collect();
-    let end = policy.subscriptions_end;
-    vec![
-        from.map_or_else(|| "the beginning".into(), rfc3339),
-        span(policy.access_idle),
-        warnings.join(", "),
-        policy.mature_after_jobs.to_string(),
-        policy.from_account_update.to_string(),
-        format!("{} {end}", span(policy.subscriptions_grace)),
-        span(policy.cleanup_grace),
-        span(policy.stalled_after),
-    ]
+    let (of_access, others): (Vec<_>, Vec<_>) = Policy::DURATIONS
+        .iter()
+        .map(|duration| (duration, span(duration.get(policy))))
+        .partition(|(duration, _)| duration.setting.starts_with("access."));
+    let of_access = of_access
+        .into_iter()
+        .map(|(duration, span)| (duration.heading, span));
+    let others = others.into_iter().map(|(duration, span)| match duration.setting {
+        "subscriptions.grace" => (duration.heading, format!("{span} {}", policy.subscriptions_end)),
+        _ => (duration.heading, span),
+    });
+    of_access
+        .chain([
+            ("warn_before", warnings.join(", ")),
+            ("mature_after_jobs", policy.mature_after_jobs.to_string()),
+            ("from_account_update", policy.from_account_update.to_string()),
+        ])
+        .chain(others)
+        .collect()
 }
 
 /// A duration in the syntax of settings: `60d`, not `1month 29days`.

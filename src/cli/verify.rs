@@ -9,7 +9,7 @@ use super::context::{Context, UsageError};
 use super::output::{self, Progress, Safe};
 use super::stop;
 use crate::domain::ClientKey;
-use crate::domain::id::check_id;
+use crate::domain::id::{IdError, check_id};
 use crate::engine::{Engine, Rebuilt, Scope, Verified};
 use crate::store::StoreError;
 
@@ -29,12 +29,13 @@ pub struct ScopeArgs {
 
 impl ScopeArgs {
     fn read(&self) -> anyhow::Result<Scope> {
+        let usage = |error: IdError| UsageError(error.to_string());
         let key = |key: &Option<String>| {
             let key = key.as_deref().map(ClientKey::from_subject);
-            key.transpose().map_err(UsageError)
+            key.transpose().map_err(usage)
         };
         if let Some(partner) = &self.partner {
-            check_id("partner", partner).map_err(UsageError)?;
+            check_id("partner", partner).map_err(usage)?;
         }
         Ok(Scope {
             client: key(&self.client)?,

@@ -44,6 +44,7 @@ pub use store::{StoreSettings, StoreUrl};
 pub use sweeps::{Breaker, Schedule, SweepSettings};
 
 use crate::domain::Policy;
+use crate::store::LONGEST_BODY;
 use crate::wire::Limits;
 use reader::Reader;
 
@@ -89,11 +90,12 @@ impl Settings {
         let (settings, service_links) = layers::merge(file, env)?;
         let shown = shown::all(&settings);
         let from = Reader::new(settings);
+        let longest_body = i64::try_from(LONGEST_BODY).unwrap_or(i64::MAX);
         Ok(Self {
             store: store::read(&from)?,
             broker: broker::read(&from)?,
             events: Limits {
-                max_event_bytes: from.number("events.max_bytes", 1024..=16_777_216)?,
+                max_event_bytes: from.number("events.max_bytes", 1024..=longest_body)?,
                 max_clock_skew: from.duration("events.max_clock_skew", reader::GRACE)?,
             },
             clock: ClockSettings {

@@ -129,6 +129,9 @@ impl Client {
             EventKind::AccessDenied {} => self.deny_access()?,
             EventKind::JobsCounted { total } => self.account.count_jobs(*total, at, policies.at(at)),
             EventKind::AccountUpdated {} => self.account.update(at),
+            EventKind::CommissionEligibilityChanged { eligible } => {
+                self.set_commission_eligible(*eligible)?;
+            }
         }
         Ok(())
     }

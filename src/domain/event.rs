@@ -11,7 +11,9 @@ use super::id::{ClientKey, Id};
 use super::name::Name;
 use super::sequence::Sequence;
 
-pub use data::{AccessedBy, Channel, Field, FieldType, FieldValue, ManagedBy, Side, Step, Steps, Via};
+pub use data::{
+    AccessedBy, Channel, Field, FieldType, FieldValue, ManagedBy, NoSteps, Side, Step, Steps, Via,
+};
 
 /// An event of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +209,7 @@ event_kinds! {
     "access.denied" AccessDenied {}
     "account.jobs_counted" JobsCounted { #[serde(deserialize_with = "super::whole")] total: u64 }
     "account.updated" AccountUpdated {}
+    "commission.eligibility_changed" CommissionEligibilityChanged { eligible: bool }
 }
 
 impl EventKind {

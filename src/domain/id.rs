@@ -21,7 +21,7 @@ pub struct ClientKey {
 impl ClientKey {
     /// # Errors
     /// If either id is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`, or is `.` or `..`.
-    pub fn new(partner: &str, client: &str) -> Result<Self, String> {
+    pub fn new(partner: &str, client: &str) -> Result<Self, IdError> {
         check_id("partner", partner)?;
         check_id("client", client)?;
         Ok(Self {
@@ -34,10 +34,10 @@ impl ClientKey {
     ///
     /// # Errors
     /// If it is not two ids with one slash between them.
-    pub fn from_subject(subject: &str) -> Result<Self, String> {
+    pub fn from_subject(subject: &str) -> Result<Self, IdError> {
         let (partner, client) = subject
             .split_once('/')
-            .ok_or_else(|| format!("the subject `{}` is not `{{partner}}/{{client}}`", clip(subject)))?;
+            .ok_or_else(|| IdError::Subject(clip(subject)))?;
         Self::new(partner, client)
     }
 }
@@ -48,27 +48,48 @@ impl fmt::Display for ClientKey {
     }
 }
 
+/// Why a text is not the id of a partner or of a client, or not a subject. `what` is `partner` or `client`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    #[error("the subject `{0}` is not `{{partner}}/{{client}}`")]
+    Subject(String),
+    #[error("the {what} id is empty")]
+    Empty { what: &'static str },
+    #[error("the {what} id is longer than {MAX_ID_CHARS} characters")]
+    TooLong { what: &'static str },
+    /// HTTP clients resolve these two path segments, even percent-encoded (RFC 3986, WHATWG), so no URL can contain them.
+    #[error("the {what} id is `{id}`, which no URL can name; send another id")]
+    Dots { what: &'static str, id: String },
+    #[error("the {what} id `{id}` has the character {found:?}; allowed are A-Z a-z 0-9 . _ ~ : @ -")]
+    Character {
+        what: &'static str,
+        id: String,
+        found: char,
+    },
+}
+
 /// # Errors
 /// If `id` is not 1–128 characters out of `A–Z a–z 0–9 . _ ~ : @ -`, or is `.` or `..`. The message calls it `what`.
-pub fn check_id(what: &str, id: &str) -> Result<(), String> {
+pub fn check_id(what: &'static str, id: &str) -> Result<(), IdError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | ':' | '@' | '-');
     if id.is_empty() {
-        return Err(format!("the {what} id is empty"));
+        return Err(IdError::Empty { what });
     }
     if id.chars().count() > MAX_ID_CHARS {
-        return Err(format!("the {what} id is longer than {MAX_ID_CHARS} characters"));
+        return Err(IdError::TooLong { what });
     }
-    // HTTP clients resolve these two path segments, even percent-encoded (RFC 3986, WHATWG), so no URL can contain them.
     if matches!(id, "." | "..") {
-        return Err(format!(
-            "the {what} id is `{id}`, which no URL can name; send another id"
-        ));
+        return Err(IdError::Dots {
+            what,
+            id: id.to_owned(),
+        });
     }
     match id.chars().find(|&c| !fits(c)) {
-        Some(c) => Err(format!(
-            "the {what} id `{}` has the character {c:?}; allowed are A-Z a-z 0-9 . _ ~ : @ -",
-            clip(id)
-        )),
+        Some(found) => Err(IdError::Character {
+            what,
+            id: clip(id),
+            found,
+        }),
         None => Ok(()),
     }
 }
@@ -85,14 +106,22 @@ impl Id {
     }
 }
 
+/// Why a text is not the id of a holding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoldingIdError {
+    #[error("an id is empty")]
+    Empty,
+    #[error("an id is longer than {MAX_HOLDING_ID_CHARS} characters")]
+    TooLong,
+}
+
 impl TryFrom<String> for Id {
-    type Error = String;
-    fn try_from(id: String) -> Result<Self, String> {
+    type Error = HoldingIdError;
+
+    fn try_from(id: String) -> Result<Self, HoldingIdError> {
         match id.chars().count() {
-            0 => Err("an id is empty".into()),
-            n if n > MAX_HOLDING_ID_CHARS => {
-                Err(format!("an id is longer than {MAX_HOLDING_ID_CHARS} characters"))
-            }
+            0 => Err(HoldingIdError::Empty),
+            n if n > MAX_HOLDING_ID_CHARS => Err(HoldingIdError::TooLong),
             _ => Ok(Self(id.into_boxed_str())),
         }
     }

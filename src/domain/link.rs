@@ -176,6 +176,16 @@ impl Client {
         Ok(())
     }
 
+    /// 002: revenue share "if eligible". An invited client keeps the answer for the connection that follows.
+    pub(super) fn set_commission_eligible(&mut self, eligible: bool) -> Result<(), Refusal> {
+        match &mut self.link {
+            Link::Invited(invitation) => invitation.commission_eligible = eligible,
+            Link::Active(connection) => connection.commission_eligible = eligible,
+            _ => return Err(Refusal::NotLinked),
+        }
+        Ok(())
+    }
+
     /// The partner can end an invitation or a link; the client can only end a link.
     pub(super) fn end_link(&mut self, by: Side, at: DateTime<Utc>) -> Result<(), Refusal> {
         self.link = match (&self.link, by) {

@@ -52,15 +52,26 @@ impl Name {
     }
 }
 
-impl TryFrom<String> for Name {
-    type Error = String;
+/// Why a text is not a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("the name is empty")]
+    Empty,
+    #[error("the name is longer than {MAX_NAME_CHARS} characters")]
+    TooLong,
+    #[error("the name has no visible character")]
+    Invisible,
+}
 
-    fn try_from(name: String) -> Result<Self, String> {
+impl TryFrom<String> for Name {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
         let name = name.trim();
         match name.chars().count() {
-            0 => Err("the name is empty".into()),
-            n if n > MAX_NAME_CHARS => Err(format!("the name is longer than {MAX_NAME_CHARS} characters")),
-            _ if !can_be_seen(name) => Err("the name has no visible character".into()),
+            0 => Err(NameError::Empty),
+            n if n > MAX_NAME_CHARS => Err(NameError::TooLong),
+            _ if !can_be_seen(name) => Err(NameError::Invisible),
             _ => Ok(Self(name.into())),
         }
     }
@@ -138,7 +149,7 @@ fn is_invisible(c: char) -> bool {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> Result<Name, String> {
+    fn name(text: &str) -> Result<Name, NameError> {
         Name::try_from(text.to_owned())
     }
 
@@ -213,8 +224,8 @@ mod tests {
     fn a_name_is_trimmed_visible_and_keeps_its_spelling() {
         assert_eq!(name("  Cafe\u{301}  ").unwrap().as_str(), "Cafe\u{301}");
         assert!(name(&"x".repeat(200)).is_ok());
-        assert!(name(&"x".repeat(201)).is_err());
-        assert_eq!(name(" \t ").unwrap_err(), "the name is empty");
+        assert_eq!(name(&"x".repeat(201)), Err(NameError::TooLong));
+        assert_eq!(name(" \t "), Err(NameError::Empty));
         for blank in [
             "\u{200b}\u{2060}",
             "\u{feff}",
@@ -235,11 +246,7 @@ mod tests {
             "\u{b4}",
             "\u{ff9e}",
         ] {
-            assert_eq!(
-                name(blank).unwrap_err(),
-                "the name has no visible character",
-                "{blank:?}"
-            );
+            assert_eq!(name(blank), Err(NameError::Invisible), "{blank:?}");
         }
         assert!(name("\u{600}").is_ok(), "the Arabic number sign is visible");
         assert!(name("x\u{301}").is_ok());

@@ -5,29 +5,89 @@ use serde::{Deserialize, Serialize};
 
 use super::text_enum::text_enum;
 
-/// One set of durations and thresholds. Durations are stored in microseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
+/// Declares the settings of a policy: a line for each, with its type, its default and, for a duration, its
+/// [`PolicyDuration`].
+macro_rules! policy {
+    ($(
+        $(#[$attribute:meta])*
+        $field:ident: $type:ty = $default:expr
+        $(, duration { $($name:ident: $value:expr),* $(,)? })?;
+    )*) => {
+        /// One set of durations and thresholds. Durations are stored in microseconds. A policy that was stored without a
+        /// setting, by an older version, has its default.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Policy {
+            $($(#[$attribute])* pub $field: $type,)*
+        }
+
+        impl Default for Policy {
+            fn default() -> Self {
+                Self {
+                    $($field: $default,)*
+                }
+            }
+        }
+
+        impl Policy {
+            /// Every duration.
+            pub const DURATIONS: &[PolicyDuration] = &[$($(PolicyDuration {
+                $($name: $value,)*
+                get: |policy| policy.$field,
+                set: |policy, span| policy.$field = span,
+            },)?)*];
+        }
+    };
+}
+
+policy! {
     /// Time from the partner's last entry to the expiry of its access (002: 60 days).
     #[serde(with = "micros")]
-    pub access_idle: TimeDelta,
+    access_idle: TimeDelta = TimeDelta::days(60),
+        duration { setting: "access.idle", heading: "access.idle", can_be_zero: false };
     /// Total of jobs from which a counted account's access can expire (002: 100 jobs).
-    pub mature_after_jobs: u64,
+    mature_after_jobs: u64 = 100;
     /// Whether expiry waits for the account's update to the new access rules (002).
-    pub from_account_update: bool,
+    from_account_update: bool = false;
     /// Times before expiry at which a warning is published: longest first, each less than `access_idle`.
     #[serde(with = "micros_list")]
-    pub warn_before: Vec<TimeDelta>,
+    warn_before: Vec<TimeDelta> = [14, 7, 1].map(TimeDelta::days).into();
     /// Time from the end of the link to the end of the partner's subscriptions.
     #[serde(with = "micros")]
-    pub subscriptions_grace: TimeDelta,
-    pub subscriptions_end: SubscriptionsEnd,
+    subscriptions_grace: TimeDelta = TimeDelta::zero(),
+        duration { setting: "subscriptions.grace", heading: "subscriptions", can_be_zero: true };
+    subscriptions_end: SubscriptionsEnd = SubscriptionsEnd::AtOnce;
     /// Time from termination to the removal of report schedules, margin rules and assignments.
     #[serde(with = "micros")]
-    pub cleanup_grace: TimeDelta,
+    cleanup_grace: TimeDelta = TimeDelta::zero(),
+        duration { setting: "cleanup.grace", heading: "cleanup", can_be_zero: true };
     /// Time from an invitation until it counts as stalled (000, FAQ).
     #[serde(with = "micros")]
-    pub stalled_after: TimeDelta,
+    stalled_after: TimeDelta = TimeDelta::days(14),
+        duration { setting: "invitations.stalled_after", heading: "invitations", can_be_zero: false };
+}
+
+/// A duration of policies: its setting and its value.
+#[derive(Debug)]
+pub struct PolicyDuration {
+    /// The key of the setting.
+    pub setting: &'static str,
+    /// The heading of its column in the table of policies.
+    pub heading: &'static str,
+    pub can_be_zero: bool,
+    get: fn(&Policy) -> TimeDelta,
+    set: fn(&mut Policy, TimeDelta),
+}
+
+impl PolicyDuration {
+    #[must_use]
+    pub fn get(&self, policy: &Policy) -> TimeDelta {
+        (self.get)(policy)
+    }
+
+    pub fn set(&self, policy: &mut Policy, span: TimeDelta) {
+        (self.set)(policy, span);
+    }
 }
 
 text_enum! {
@@ -38,21 +98,6 @@ text_enum! {
         AtOnce = "at_once",
         /// Not before `paid_until`.
         PaidUntil = "paid_until",
-    }
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            access_idle: TimeDelta::days(60),
-            mature_after_jobs: 100,
-            from_account_update: false,
-            warn_before: [14, 7, 1].map(TimeDelta::days).into(),
-            subscriptions_grace: TimeDelta::zero(),
-            subscriptions_end: SubscriptionsEnd::AtOnce,
-            cleanup_grace: TimeDelta::zero(),
-            stalled_after: TimeDelta::days(14),
-        }
     }
 }
 
@@ -182,5 +227,15 @@ mod tests {
             .collect();
         assert_eq!(Policies::recorded(eras).unwrap().count(), 3);
         assert_eq!(Policies::recorded(Vec::new()), None);
+    }
+
+    #[test]
+    fn a_policy_that_was_stored_without_a_setting_has_its_default() {
+        let stored = serde_json::from_str::<Policy>(r#"{"access_idle":1000000}"#).unwrap();
+        let expected = Policy {
+            access_idle: TimeDelta::seconds(1),
+            ..Policy::default()
+        };
+        assert_eq!(stored, expected);
     }
 }

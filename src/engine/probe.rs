@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Engine;
+use crate::store::StoreError;
 use crate::vitals::{EVENTS, PROBE, Vital, Vitals};
 
 /// The longest time between two writes of a worker.
@@ -33,10 +34,18 @@ impl Engine {
             return;
         }
         let attempt = self.vitals.begin(PROBE, now);
-        match self.store.probe(self.now()).await {
+        match self.try_write().await {
             Ok(()) => attempt.succeeded(Instant::now()),
             Err(error) => attempt.failed(error.to_string(), Instant::now()),
         }
+    }
+
+    /// Writes a small row.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn try_write(&self) -> Result<(), StoreError> {
+        self.store.probe(self.now()).await
     }
 
     /// Why the store cannot be written. None: it was written a short time ago.

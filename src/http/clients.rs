@@ -1,4 +1,5 @@
-//! Endpoints about clients: a partner's clients, one client at any moment, its journal, the access decision.
+//! Endpoints about clients: a partner's clients, one client at any moment, its journal, the access decision, the
+//! holder of a name.
 
 use std::sync::Arc;
 
@@ -8,14 +9,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::ErrorBody;
-use super::params::{Params, RawPath, RawQuery, client_key, partner};
+use super::params::{Params, RawPath, RawQuery, client_key, partner, partner_and};
 use super::{Api, ApiError, schema};
 use crate::domain::access::{AccessStatus, Decision};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::{ClientView, Tab};
-use crate::domain::{Action, ClientKey};
+use crate::domain::{Action, ClientKey, Name};
 use crate::engine::{JournalLine, ListRequest, ServiceFilter};
+use crate::store::NameClaim;
 
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1_000;
@@ -223,14 +225,62 @@ pub(super) async fn access(
     let mut params = Params::of(query)?;
     let action = params
         .text("action")?
-        .map(|name| {
-            Action::try_from(&*name).map_err(|reason| ApiError::parameter("action", reason.to_string()))
-        })
+        .map(|name| Action::try_from(&*name).map_err(|reason| ApiError::parameter("action", reason)))
         .transpose()?;
     params.finish()?;
     api.run_detached(move |engine| async move { engine.decide(&key, action.as_ref()).await })
         .await
         .map(Json)
+}
+
+/// A name, and the client that holds it.
+#[derive(Serialize, ToSchema)]
+pub struct NameHolder {
+    /// The id of the client; null if the name is free.
+    client: Option<String>,
+}
+
+/// Get the client that holds a name
+///
+/// Names are compared without regard to case, form and invisible characters. Another client may claim a free name before an
+/// event with it arrives.
+#[utoipa::path(
+    get,
+    path = "/v1/partners/{partner}/names/{name}",
+    tag = "clients",
+    params(
+        ("partner" = schema::PartnerId, Path),
+        (
+            "name" = String, Path, max_length = 200, pattern = r"^(?!\.{1,2}$)[\s\S]*\S[\s\S]*$",
+            description = "At least one visible character, but not . or .., which a path cannot contain"
+        ),
+    ),
+    responses(
+        (status = 200, description = "The client that holds the name, if one does", body = NameHolder),
+        (status = 400, description = "Invalid parameter", body = ErrorBody),
+        (status = 401, description = "Missing or wrong token", body = ErrorBody),
+        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
+        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
+    )
+)]
+pub(super) async fn name(
+    State(api): State<Arc<Api>>,
+    path: RawPath<(String, String)>,
+    query: RawQuery,
+) -> Result<Json<NameHolder>, ApiError> {
+    let (partner, name) = partner_and(path)?;
+    let name = Name::try_from(name).map_err(|reason| ApiError::parameter("name", reason))?;
+    Params::of(query)?.finish()?;
+    let claim = NameClaim {
+        partner: partner.into(),
+        name_key: name.key(),
+    };
+    let holder = api
+        .run_detached(move |engine| async move { engine.store().holder(&claim).await })
+        .await?;
+    Ok(Json(NameHolder {
+        client: holder.map(|key| key.client.to_string()),
+    }))
 }
 
 pub(super) fn page_size(params: &mut Params) -> Result<usize, ApiError> {

@@ -1,5 +1,7 @@
 //! Errors of requests and their responses: `{"error":{"code","message"}}`.
 
+use std::fmt::Display;
+
 use axum::Json;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -87,10 +89,10 @@ pub struct ErrorDetail {
 }
 
 impl ApiError {
-    pub(super) fn parameter(name: &str, reason: impl Into<String>) -> Self {
+    pub(super) fn parameter(name: &str, reason: impl Display) -> Self {
         Self::Parameter {
             name: crate::domain::id::clip(name),
-            reason: reason.into(),
+            reason: reason.to_string(),
         }
     }
 

@@ -16,10 +16,16 @@ pub(super) type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 /// The client in the path.
 pub(super) fn client_key(path: RawPath<(String, String)>) -> Result<ClientKey, ApiError> {
-    let (partner, client) = path.map_err(|error| bad_path(&error))?.0;
-    id("partner", &partner)?;
+    let (partner, client) = partner_and(path)?;
     id("client", &client)?;
     ClientKey::new(&partner, &client).map_err(|reason| ApiError::parameter("client", reason))
+}
+
+/// The partner in the path, and the text of the parameter after it.
+pub(super) fn partner_and(path: RawPath<(String, String)>) -> Result<(String, String), ApiError> {
+    let (partner, text) = path.map_err(|error| bad_path(&error))?.0;
+    id("partner", &partner)?;
+    Ok((partner, text))
 }
 
 /// The partner in the path.
@@ -29,7 +35,7 @@ pub(super) fn partner(path: RawPath<String>) -> Result<String, ApiError> {
     Ok(partner)
 }
 
-fn id(name: &str, id: &str) -> Result<(), ApiError> {
+fn id(name: &'static str, id: &str) -> Result<(), ApiError> {
     check_id(name, id).map_err(|reason| ApiError::parameter(name, reason))
 }
 

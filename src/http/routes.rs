@@ -22,6 +22,7 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(clients::show))
         .routes(routes!(clients::journal))
         .routes(routes!(clients::access))
+        .routes(routes!(clients::name))
         .routes(routes!(dead_letters::list))
 }
 

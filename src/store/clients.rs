@@ -9,7 +9,7 @@ use super::document::Document;
 use super::event_id::EventId;
 use super::outbox::Recorded;
 use super::touches::Touches;
-use super::{Result, touches};
+use super::{NameClaim, Result, touches};
 use crate::domain::access::AccessStatus;
 use crate::domain::event::NameVerdict;
 use crate::domain::link::LinkStatus;
@@ -32,6 +32,9 @@ pub trait Clients: Send + Sync + 'static {
 
     /// All events of a client, touches included, sorted by [`crate::domain::Event::position`].
     async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>>;
+
+    /// The client that holds a name. None: the name is free.
+    async fn holder(&self, name: &NameClaim) -> Result<Option<ClientKey>>;
 
     /// Journal lines of one client, oldest first, with a sequence number above `after`.
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>>;

@@ -2,7 +2,7 @@
 //! all.
 //!
 //! Everything is written in a [`Batch`], one transaction. All other reads see committed state only. [`Store`] is the
-//! union of the traits; take a narrower one where it suffices, as the relay takes [`Outbox`].
+//! union of the traits; take a narrower one where it suffices, as the breaker takes [`Sweeps`].
 
 mod batch;
 mod clients;
@@ -44,7 +44,7 @@ pub use policies::{DeadlineBackfill, PolicyHistory, PolicyReplacement};
 pub use retention::{Retention, RetentionTarget};
 pub use schema::SchemaState;
 pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
-pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, Touch, Touches};
+pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
 pub use upkeep::Upkeep;
 pub use verification::{Census, ClientSnapshot, Columns, SharedEvent, SnapshotRow, Verification};
 

@@ -152,18 +152,17 @@ impl Touches {
     }
 
     /// # Errors
-    /// A description, when [`Touches::pack`] did not produce the bytes.
-    pub fn unpack(mut bytes: &[u8]) -> Result<Self, String> {
+    /// When [`Touches::pack`] did not produce the bytes.
+    pub fn unpack(mut bytes: &[u8]) -> Result<Self, RunError> {
         let mut touches = Vec::with_capacity(bytes.len() / 9);
         while let Some((head, rest)) = bytes.split_first_chunk::<9>() {
             let [micros @ .., length] = head;
-            let time = DateTime::from_timestamp_micros(i64::from_le_bytes(*micros))
-                .ok_or("a time is out of range")?;
+            let time = DateTime::from_timestamp_micros(i64::from_le_bytes(*micros)).ok_or(RunError::Time)?;
             let (sequence, rest) = match usize::from(*length) {
                 0 => (None, rest),
                 n => {
-                    let (text, rest) = rest.split_at_checked(n - 1).ok_or("a sequence is cut off")?;
-                    let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+                    let (text, rest) = rest.split_at_checked(n - 1).ok_or(RunError::SequenceCutOff)?;
+                    let text = std::str::from_utf8(text)?;
                     (Some(text.into()), rest)
                 }
             };
@@ -177,9 +176,22 @@ impl Touches {
             }
             Ok(Self(touches))
         } else {
-            Err("a touch is cut off".into())
+            Err(RunError::TouchCutOff)
         }
     }
+}
+
+/// Why bytes are not a packed run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    #[error("a time is out of range")]
+    Time,
+    #[error("a sequence is cut off")]
+    SequenceCutOff,
+    #[error(transparent)]
+    NotUtf8(#[from] std::str::Utf8Error),
+    #[error("a touch is cut off")]
+    TouchCutOff,
 }
 
 impl Extend<Touch> for Touches {
@@ -239,7 +251,7 @@ pub(super) fn open_run(key: &ClientKey, bytes: &[u8]) -> Result<Touches> {
         table: "touches",
         key,
     };
-    Touches::unpack(bytes).map_err(|reason| id.unreadable("open_run", reason))
+    Touches::unpack(bytes).map_err(|error| id.unreadable("open_run", error))
 }
 
 /// Reads the touches of a run as events.
@@ -248,7 +260,7 @@ pub(super) fn read_run(key: &ClientKey, run: &[u8]) -> Result<Vec<Logged>> {
         table: "touch_runs",
         key,
     };
-    let touches = Touches::unpack(run).map_err(|reason| id.unreadable("run", reason))?;
+    let touches = Touches::unpack(run).map_err(|error| id.unreadable("run", error))?;
     let logged = |touch: &Touch| Logged {
         event: touch.to_event(key),
         outcome: RecordedOutcome::Applied,

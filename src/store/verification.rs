@@ -1,6 +1,7 @@
 //! Everything stored about one client, for verification and rebuilding, and row counts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -61,7 +62,7 @@ pub struct ClientSnapshot {
 pub struct SnapshotRow {
     pub version: i64,
     /// Or why it cannot be read.
-    pub document: Result<Document, String>,
+    pub document: Result<Document, Arc<serde_json::Error>>,
     pub columns: Columns,
 }
 
@@ -175,7 +176,7 @@ impl<T: Moment> ClientRow<T> {
         };
         Ok(SnapshotRow {
             version: self.version,
-            document: serde_json::from_str(&self.doc).map_err(|error| error.to_string()),
+            document: serde_json::from_str(&self.doc).map_err(Arc::new),
             columns: Columns {
                 name: self.name,
                 name_key: self.name_key,

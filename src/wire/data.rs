@@ -5,12 +5,12 @@ use serde::Deserialize;
 use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{DeserializeSeed, MapAccess};
 
-use super::attributes::{in_range, nul};
-use super::explain::explain;
+use super::attributes::in_range;
+use super::{EventError, JsonError};
 use crate::domain::EventKind;
 
 /// Decodes the data of an event of a known type.
-pub(super) fn read(kind: &str, data: Option<&str>) -> Result<EventKind, String> {
+pub(super) fn read(kind: &str, data: Option<&str>) -> Result<EventKind, EventError> {
     let data = data.unwrap_or("{}");
     // Check before serde does: derived deserializers accept an array as an object, field by field.
     if !data.trim_ascii_start().starts_with('{') {
@@ -21,8 +21,10 @@ pub(super) fn read(kind: &str, data: Option<&str>) -> Result<EventKind, String> 
         data,
         next: Part::Type,
     });
-    let mut read = EventKind::deserialize(parts)
-        .map_err(|error| format!("the data of {kind}: {}", explain(data, &error)))?;
+    let mut read = EventKind::deserialize(parts).map_err(|error| EventError::Data {
+        kind: kind.to_owned(),
+        source: JsonError::explained(data, error),
+    })?;
     if data.contains("\\u0000") {
         refuse_nul(&read)?;
     }
@@ -72,16 +74,16 @@ impl<'de> MapAccess<'de> for Parts<'de> {
     }
 }
 
-fn not_an_object(data: &str) -> String {
+fn not_an_object(data: &str) -> EventError {
     match serde_json::from_str::<serde::de::IgnoredAny>(data) {
-        Ok(_) => "the data is not a JSON object".into(),
-        Err(error) => format!("the data {}", explain(data, &error)),
+        Ok(_) => EventError::DataNotAnObject,
+        Err(error) => EventError::DataNotJson(JsonError::explained(data, error)),
     }
 }
 
 /// Called only if the bytes contain the escape of a NUL. The escape may be in an unknown field (which is not stored, so
 /// it does no harm), or be an escaped backslash and four zeros.
-fn refuse_nul(kind: &EventKind) -> Result<(), String> {
+fn refuse_nul(kind: &EventKind) -> Result<(), EventError> {
     let Ok(serde_json::Value::Object(tagged)) = serde_json::to_value(kind) else {
         return Ok(());
     };
@@ -90,7 +92,13 @@ fn refuse_nul(kind: &EventKind) -> Result<(), String> {
         .into_iter()
         .flatten()
         .find(|(_, value)| value.as_str().is_some_and(|text| text.contains('\0')));
-    found.map_or(Ok(()), |(field, _)| Err(nul("the data's", field)))
+    match found {
+        Some((field, _)) => Err(EventError::Nul {
+            place: "the data's",
+            name: field.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn paid_until(kind: &EventKind) -> Option<DateTime<Utc>> {

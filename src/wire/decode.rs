@@ -1,12 +1,14 @@
 //! Decodes messages into events or dead letters: no input is lost.
 
+use std::fmt::Display;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::attributes::Attributes;
 use super::batch::TooManyEvents;
 use super::headers::{Headers, Pairs, is_plain_encoding};
 use super::structured::utf8;
-use super::{BATCH, Decoder, STRUCTURED};
+use super::{BATCH, Decoder, EventError, STRUCTURED};
 use crate::domain::Event;
 use crate::domain::id::clip;
 use crate::domain::time::rfc3339;
@@ -39,7 +41,7 @@ impl<H: ?Sized> Copy for Message<'_, H> {}
 impl<H: Headers + ?Sized> Message<'_, H> {
     /// The message as a dead letter.
     #[must_use]
-    pub fn dead(&self, reason: impl Into<String>) -> DeadLetter {
+    pub fn dead(&self, reason: impl Display) -> DeadLetter {
         DeadLetter {
             origin: self.origin.to_owned(),
             content_type: self.content_type.map(|text| storable(text.to_owned())),
@@ -50,7 +52,7 @@ impl<H: Headers + ?Sized> Message<'_, H> {
                 .map(|(name, value)| (storable(name), storable(value)))
                 .collect(),
             body: self.body.to_vec(),
-            reason: plain(&reason.into()),
+            reason: plain(&reason.to_string()),
             retry_at: None,
         }
     }
@@ -144,7 +146,7 @@ impl Decoder {
             body: &dead_letter.body,
         };
         self.events(message)
-            .unwrap_or_else(|error| vec![Err(message.dead(error.to_string()))])
+            .unwrap_or_else(|error| vec![Err(message.dead(error))])
     }
 
     /// Decodes a structured event that has no message of its own.
@@ -157,16 +159,18 @@ impl Decoder {
         })
     }
 
-    fn one<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Event, String> {
+    fn one<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Event, EventError> {
         check_encoding(message.headers)?;
         if message.is(STRUCTURED) {
             return self.structured(message.body);
         }
         if message.is(BATCH) {
-            return Err("a batch of events came where one event is expected; send them one by one".into());
+            return Err(EventError::UnexpectedBatch);
         }
         if message.headers.attribute("specversion")?.is_none() {
-            return Err(no_event(message.content_type));
+            return Err(EventError::NoEvent {
+                content_type: message.content_type.map(clip),
+            });
         }
         self.check_size(message.body)?;
         let data = utf8("the data", message.body)?;
@@ -175,25 +179,11 @@ impl Decoder {
     }
 }
 
-pub(super) fn check_encoding<H: Headers + ?Sized>(headers: &H) -> Result<(), String> {
+pub(super) fn check_encoding<H: Headers + ?Sized>(headers: &H) -> Result<(), EventError> {
     match headers.content_encoding() {
-        Some(encoding) if !is_plain_encoding(encoding) => Err(format!(
-            "the body has the content encoding `{}`, which Tenure does not decode; send it without one",
-            clip(encoding)
-        )),
+        Some(encoding) if !is_plain_encoding(encoding) => Err(EventError::ContentEncoding(clip(encoding))),
         _ => Ok(()),
     }
-}
-
-fn no_event(content_type: Option<&str>) -> String {
-    let found = content_type.map_or_else(
-        || "has no content type".to_owned(),
-        |text| format!("has the content type `{}`", clip(text)),
-    );
-    format!(
-        "the message {found} and no header for `specversion`: an event has the content type {STRUCTURED}, or \
-         its attributes in headers (cloudEvents_id … or ce-id …)"
-    )
 }
 
 /// A reason that is safe to show on a terminal and to store in a database: foreign control characters in it are

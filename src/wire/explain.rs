@@ -2,6 +2,7 @@
 //! slow.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
@@ -10,8 +11,42 @@ use serde_json::value::RawValue;
 /// Maximum length of an explanation in characters: serde quotes the offending value in full.
 const MAX_CHARS: usize = 300;
 
-/// Why decoding `json`, an object, failed with `error`.
-pub(super) fn explain(json: &str, error: &serde_json::Error) -> String {
+/// Why JSON is not as expected, in words.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{words}")]
+pub struct JsonError {
+    words: String,
+    source: Arc<serde_json::Error>,
+}
+
+impl PartialEq for JsonError {
+    fn eq(&self, other: &Self) -> bool {
+        self.words == other.words
+    }
+}
+
+impl Eq for JsonError {}
+
+impl JsonError {
+    /// Why decoding `json`, an object, failed with `error`.
+    pub(super) fn explained(json: &str, error: serde_json::Error) -> Self {
+        Self {
+            words: explain(json, &error),
+            source: Arc::new(error),
+        }
+    }
+}
+
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        Self {
+            words: error.to_string(),
+            source: Arc::new(error),
+        }
+    }
+}
+
+fn explain(json: &str, error: &serde_json::Error) -> String {
     let full = error.to_string();
     // serde reports the same category for valid JSON that does not fit the expected type: a list in place of an enum
     // string, a number that no type can represent.

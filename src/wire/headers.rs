@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use super::EventError;
 use super::text::{percent_decode, unquote};
 use crate::domain::id::clip;
 
@@ -12,8 +13,8 @@ pub trait Headers {
     /// The value of a CloudEvents attribute. None: the attribute is absent.
     ///
     /// # Errors
-    /// In words, with the attribute's name, if its value is unreadable or occurs more than once.
-    fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, String>;
+    /// If the value is unreadable, or the attribute occurs more than once.
+    fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, EventError>;
 
     /// The encoding of the body, if stated.
     fn content_encoding(&self) -> Option<&str>;
@@ -60,16 +61,14 @@ pub(crate) fn is_attribute(header: &str) -> bool {
 pub(crate) fn find<'a>(
     name: &str,
     headers: impl IntoIterator<Item = (&'a str, Cow<'a, [u8]>)>,
-) -> Result<Option<Cow<'a, str>>, String> {
+) -> Result<Option<Cow<'a, str>>, EventError> {
     let mut found = None;
     for (header, value) in headers {
         if let Some((binding, attribute)) = attribute_of(header)
             && attribute.eq_ignore_ascii_case(name)
             && found.replace((binding, header, value)).is_some()
         {
-            return Err(format!(
-                "the attribute `{name}` is given twice; send one header for it"
-            ));
+            return Err(EventError::RepeatedAttribute(name.to_owned()));
         }
     }
     let Some((binding, header, value)) = found else {
@@ -80,11 +79,10 @@ pub(crate) fn find<'a>(
         Binding::Http => match unquote(value.trim_ascii()) {
             Some(text) => Cow::Owned(percent_decode(&text)),
             None => {
-                return Err(format!(
-                    "the attribute `{name}` is not a quoted string: the header `{}` begins with a double quote; end it \
-                     with one, or write %22",
-                    clip(header)
-                ));
+                return Err(EventError::UnquotedAttribute {
+                    name: name.to_owned(),
+                    header: clip(header),
+                });
             }
         },
     };
@@ -95,7 +93,7 @@ pub(crate) fn find<'a>(
     // A dead letter stores headers as text; there, this character replaces bytes that are not UTF-8.
     text.filter(|text| binding == Binding::Http || !text.contains(char::REPLACEMENT_CHARACTER))
         .map(Some)
-        .ok_or_else(|| format!("the attribute `{name}` is not UTF-8"))
+        .ok_or_else(|| EventError::AttributeNotUtf8(name.to_owned()))
 }
 
 /// A header's value as text for storage. Invalid UTF-8 is percent-encoded where that is equivalent, and replaced
@@ -154,7 +152,7 @@ impl From<Vec<(String, String)>> for Pairs {
 }
 
 impl Headers for Pairs {
-    fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, String> {
+    fn attribute(&self, name: &str) -> Result<Option<Cow<'_, str>>, EventError> {
         let headers = self.0.iter();
         find(
             name,
@@ -222,7 +220,7 @@ mod tests {
             let found = pairs.attribute("id").map(|value| value.unwrap().into_owned());
             match expected {
                 Ok(text) => assert_eq!(found.as_deref(), Ok(text), "{value:?}"),
-                Err(why) => assert!(found.unwrap_err().contains(why), "{value:?}"),
+                Err(why) => assert!(found.unwrap_err().to_string().contains(why), "{value:?}"),
             }
             // A dead letter gives the same result on redrive.
             let again = Pairs::from(pairs.stored_headers());
@@ -239,7 +237,7 @@ mod tests {
         ] {
             let pairs = Pairs::from(two.map(|name| (name.to_owned(), "1".to_owned())).to_vec());
             let error = pairs.attribute("id").unwrap_err();
-            assert!(error.contains("`id` is given twice"), "{error}");
+            assert!(error.to_string().contains("`id` is given twice"), "{error}");
             assert_eq!(pairs.attribute("source"), Ok(None));
         }
     }

@@ -6,7 +6,7 @@ use super::batch::{self, BatchError, TooManyEvents};
 use super::decode::{Message, check_encoding};
 use super::headers::Headers;
 use super::structured::utf8;
-use super::{BATCH, Decoder};
+use super::{BATCH, Decoder, EventError};
 use crate::domain::Event;
 use crate::store::DeadLetter;
 
@@ -23,7 +23,7 @@ enum Content<'a> {
     One,
     Batch(Vec<&'a RawValue>),
     /// Why the batch cannot be decoded.
-    Broken(String),
+    Broken(EventError),
 }
 
 impl Decoder {
@@ -44,10 +44,8 @@ impl Decoder {
                         most: self.max_events,
                     });
                 }
-                Ok(Err(BatchError::Json(error))) => {
-                    Content::Broken(format!("the batch is not a JSON array of events: {error}"))
-                }
-                Err(reason) => Content::Broken(reason),
+                Ok(Err(BatchError::Json(error))) => Content::Broken(EventError::NotABatch(error.into())),
+                Err(error) => Content::Broken(error),
             }
         } else {
             Content::One
@@ -92,7 +90,7 @@ impl<'a, H: Headers + ?Sized> Members<'a, H> {
     pub fn decode(&self, member: usize) -> Result<Event, DeadLetter> {
         match &self.content {
             Content::One => self.decoder.event(self.message),
-            Content::Broken(reason) => Err(self.message.dead(reason)),
+            Content::Broken(error) => Err(self.message.dead(error)),
             Content::Batch(_) => self.decoder.alone(self.message.origin, self.text(member)),
         }
     }

@@ -7,10 +7,9 @@ use serde::de::{Error as _, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::Decoder;
 use super::attributes::Attributes;
-use super::explain::explain;
 use super::text::base64_decode;
+use super::{Decoder, EventError, JsonError};
 use crate::domain::{Event, WHOLE, of_float};
 
 #[derive(Deserialize)]
@@ -89,21 +88,21 @@ impl Decoder {
     /// Decodes an event in structured mode.
     ///
     /// # Errors
-    /// The reason in words if the JSON is not a valid event.
-    pub fn structured(&self, json: &[u8]) -> Result<Event, String> {
+    /// If the JSON is not a valid event.
+    pub fn structured(&self, json: &[u8]) -> Result<Event, EventError> {
         self.check_size(json)?;
         let json = utf8("the event", json)?;
         if !json.trim_ascii_start().starts_with('{') {
             return Err(not_an_object(json));
         }
-        let envelope: Envelope =
-            serde_json::from_str(json).map_err(|error| format!("the event: {}", explain(json, &error)))?;
+        let envelope: Envelope = serde_json::from_str(json)
+            .map_err(|error| EventError::Envelope(JsonError::explained(json, error)))?;
         let decoded;
         let data = match (envelope.data, envelope.data_base64) {
-            (Some(_), Some(_)) => return Err("the event has both `data` and `data_base64`".into()),
+            (Some(_), Some(_)) => return Err(EventError::TwoData),
             (Some(data), None) => Some(data.get()),
             (None, Some(Text(base64))) => {
-                decoded = base64_decode(&base64).ok_or("the event's `data_base64` is not base64")?;
+                decoded = base64_decode(&base64).ok_or(EventError::NotBase64)?;
                 Some(utf8("the event's `data_base64`", &decoded)?)
             }
             (None, None) => None,
@@ -122,13 +121,13 @@ impl Decoder {
         attributes.event(data)
     }
 
-    pub(super) fn check_size(&self, body: &[u8]) -> Result<(), String> {
+    pub(super) fn check_size(&self, body: &[u8]) -> Result<(), EventError> {
         let limit = self.limits.max_event_bytes;
         if body.len() > limit {
-            return Err(format!(
-                "the event is {} bytes long; {limit} are allowed",
-                body.len()
-            ));
+            return Err(EventError::TooLarge {
+                bytes: body.len(),
+                limit,
+            });
         }
         Ok(())
     }
@@ -139,18 +138,17 @@ fn text(text: Option<Text<'_>>) -> Option<Cow<'_, str>> {
 }
 
 /// Decodes bytes as text, without a byte order mark.
-pub(super) fn utf8<'a>(what: &str, bytes: &'a [u8]) -> Result<&'a str, String> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| format!("{what} is not UTF-8, from byte {} on", error.valid_up_to()))?;
+pub(super) fn utf8<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, EventError> {
+    let text = std::str::from_utf8(bytes).map_err(|source| EventError::NotUtf8 { what, source })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-fn not_an_object(json: &str) -> String {
+fn not_an_object(json: &str) -> EventError {
     if json.trim_ascii_start().is_empty() {
-        return "the event is empty".into();
+        return EventError::Empty;
     }
     match serde_json::from_str::<serde::de::IgnoredAny>(json) {
-        Ok(_) => "the event is JSON, but not an object".into(),
-        Err(error) => format!("the event {}", explain(json, &error)),
+        Ok(_) => EventError::NotAnObject,
+        Err(error) => EventError::NotJson(JsonError::explained(json, error)),
     }
 }

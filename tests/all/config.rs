@@ -66,7 +66,6 @@ fn defaults_in_code_agree_with_default_toml() {
 fn default_toml_has_exactly_these_keys() {
     let keys = [
         "access.from_account_update",
-        "access.idle",
         "access.mature_after_jobs",
         "access.warn_before",
         "broker.batch_max",
@@ -81,7 +80,6 @@ fn default_toml_has_exactly_these_keys() {
         "broker.prefetch_bytes",
         "broker.relay",
         "broker.url",
-        "cleanup.grace",
         "clock.max_difference",
         "events.max_bytes",
         "events.max_clock_skew",
@@ -93,7 +91,6 @@ fn default_toml_has_exactly_these_keys() {
         "http.timeout",
         "http.token",
         "http.token_file",
-        "invitations.stalled_after",
         "log.format",
         "log.level",
         "retention.chunk",
@@ -108,12 +105,12 @@ fn default_toml_has_exactly_these_keys() {
         "store.statement_timeout",
         "store.url",
         "subscriptions.end",
-        "subscriptions.grace",
         "sweeps.breaker.clients",
         "sweeps.breaker.percent",
         "sweeps.chunk",
     ];
-    let keys = keys.map(str::to_owned).into_iter();
+    let of_policy = Policy::DURATIONS.iter().map(|duration| duration.setting);
+    let keys = keys.into_iter().chain(of_policy).map(str::to_owned);
     let of_sweeps = Sweep::ALL
         .into_iter()
         .flat_map(|sweep| ["cron", "enabled"].map(|key| format!("sweeps.{sweep}.{key}")));
@@ -134,6 +131,38 @@ fn every_key_of_default_toml_has_a_comment() {
             "no comment above `{line}`"
         );
         before = line;
+    }
+}
+
+#[test]
+fn every_duration_of_the_policy_reaches_its_field() {
+    let variable = |setting: &str| format!("TENURE_{}", setting.replace('.', "__").to_uppercase());
+    // Longer than the default warnings, and all different.
+    let days = 40..;
+    let env: Vec<(String, String)> = Policy::DURATIONS
+        .iter()
+        .zip(days.clone())
+        .map(|(duration, days)| (variable(duration.setting), format!("{days}d")))
+        .collect();
+    let policy = Settings::load(None, env.into_iter()).unwrap().policy();
+    for (duration, days) in Policy::DURATIONS.iter().zip(days) {
+        assert_eq!(
+            duration.get(&policy),
+            TimeDelta::days(days),
+            "{}",
+            duration.setting
+        );
+    }
+    for (setting, field) in [
+        ("access.idle", policy.access_idle),
+        ("subscriptions.grace", policy.subscriptions_grace),
+        ("cleanup.grace", policy.cleanup_grace),
+        ("invitations.stalled_after", policy.stalled_after),
+    ] {
+        let duration = Policy::DURATIONS
+            .iter()
+            .find(|duration| duration.setting == setting);
+        assert_eq!(duration.unwrap().get(&policy), field, "{setting}");
     }
 }
 
@@ -162,14 +191,10 @@ fn every_setting_reaches_its_field() {
         ("TENURE_SWEEPS__ACCESS-EXPIRY__CRON", "1 2 3 * *"),
         ("TENURE_SWEEPS__SUBSCRIPTION_END__CRON", "0 1 2 3 * *"),
         ("TENURE_SWEEPS__STALLED_INVITATIONS__ENABLED", "false"),
-        ("TENURE_ACCESS__IDLE", "45d"),
         ("TENURE_ACCESS__MATURE_AFTER_JOBS", "0"),
         ("TENURE_ACCESS__FROM_ACCOUNT_UPDATE", "true"),
         ("TENURE_ACCESS__WARN_BEFORE", "1h, 2d,1h"),
-        ("TENURE_SUBSCRIPTIONS__GRACE", "30d"),
         ("TENURE_SUBSCRIPTIONS__END", "paid_until"),
-        ("TENURE_CLEANUP__GRACE", "1d"),
-        ("TENURE_INVITATIONS__STALLED_AFTER", "3d"),
         ("TENURE_RETENTION__CRON", "1 2 3 * *"),
         ("TENURE_RETENTION__CHUNK", "20"),
         ("TENURE_RETENTION__DEAD_LETTERS", "never"),
@@ -184,14 +209,11 @@ fn every_setting_reaches_its_field() {
     assert_eq!(
         settings.policy(),
         Policy {
-            access_idle: TimeDelta::days(45),
             mature_after_jobs: 0,
             from_account_update: true,
             warn_before: vec![TimeDelta::days(2), TimeDelta::hours(1)],
-            subscriptions_grace: TimeDelta::days(30),
             subscriptions_end: SubscriptionsEnd::PaidUntil,
-            cleanup_grace: TimeDelta::days(1),
-            stalled_after: TimeDelta::days(3),
+            ..Policy::default()
         }
     );
     let StoreUrl::Postgres(url) = &settings.store.url else {
@@ -325,6 +347,7 @@ fn an_invalid_value_stops_the_start() {
         ("TENURE_BROKER__PREFETCH", "65536"),
         ("TENURE_BROKER__CONCURRENCY", "17"),
         ("TENURE_EVENTS__MAX_BYTES", "256KiB"),
+        ("TENURE_EVENTS__MAX_BYTES", "16777217"),
         ("TENURE_HTTP__LISTEN", "example.com:8080"),
         ("TENURE_HTTP__LISTEN", "127.0.0.1"),
         ("TENURE_HTTP__LISTEN", "0.0.0.0:8080"),

@@ -147,3 +147,75 @@ fn every_test_that_the_reliability_document_names_exists() {
     assert!(named > 50, "{named} names");
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+/// The files that a guide lists: a set for each row of its table, of which one file is touched.
+fn rows_of_files(guide: &str) -> Vec<BTreeSet<&str>> {
+    let is_file = |span: &&str| Path::new(span).extension().is_some();
+    guide
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| file"))
+        .filter_map(|line| line.split(" | ").next())
+        .map(|cell| code_spans(cell).into_iter().filter(is_file).collect())
+        .collect()
+}
+
+/// The subject of the commit that a guide follows.
+fn example(guide: &str) -> Option<&str> {
+    guide.split_once("The commit *")?.1.split('*').next()
+}
+
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).current_dir(root()).output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The files of a commit. None: this tree has no history, or only a part of it.
+fn files_of_commit(subject: &str) -> Option<BTreeSet<String>> {
+    if git(&["rev-parse", "--is-shallow-repository"])? != "false" {
+        return None;
+    }
+    let log = git(&["log", "--format=%H %s"])?;
+    let commit = log
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(_, found)| *found == subject);
+    let (hash, _) = commit.unwrap_or_else(|| panic!("no commit has the subject \"{subject}\""));
+    let files = git(&["show", "--format=", "--name-only", hash])?;
+    Some(files.lines().map(str::to_owned).collect())
+}
+
+/// The bounds on the number of files, tests included.
+#[test]
+fn the_guides_list_few_files() {
+    for (guide, most) in [
+        ("event-type", 6),
+        ("timer", 8),
+        ("store-method", 5),
+        ("http-endpoint", 5),
+    ] {
+        let text = read(&root().join(format!("docs/adding/{guide}.md")));
+        let rows = rows_of_files(&text);
+        assert!((3..=most).contains(&rows.len()), "{guide}: {rows:#?}");
+    }
+}
+
+#[test]
+fn the_commit_that_a_guide_names_touched_the_files_that_it_lists() {
+    for guide in ["event-type", "store-method", "http-endpoint"] {
+        let text = read(&root().join(format!("docs/adding/{guide}.md")));
+        let subject = example(&text).expect("a commit");
+        let Some(touched) = files_of_commit(subject) else {
+            eprintln!("skipped: this tree has no complete history");
+            return;
+        };
+        let rows = rows_of_files(&text);
+        let of_row = |row: &BTreeSet<&str>| touched.iter().filter(|file| row.contains(&***file)).count();
+        for row in &rows {
+            assert_eq!(of_row(row), 1, "{guide}: {row:?} in {touched:?}");
+        }
+        assert_eq!(touched.len(), rows.len(), "{guide}: {touched:?}");
+    }
+}

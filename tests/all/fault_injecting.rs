@@ -205,6 +205,7 @@ delegate! {
         client(key: &ClientKey) -> Option<Stored>;
         clients(filter: &ClientFilter, after: Option<&ClientKey>, limit: u32) -> Vec<Stored>;
         history(key: &ClientKey) -> Vec<Logged>;
+        holder(name: &NameClaim) -> Option<ClientKey>;
         journal(key: &ClientKey, after: i64, limit: u32) -> Vec<Recorded>;
     }
     DeadLetters {

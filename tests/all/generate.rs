@@ -7,16 +7,17 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 use serde_json::{Value, json};
 use tenure::domain::event::{Field, FieldType, NameVerdict, TYPES, fields};
-use tenure::domain::policy::SubscriptionsEnd;
+use tenure::domain::policy::{PolicyDuration, SubscriptionsEnd};
 use tenure::domain::{Client, ClientKey, Event, EventKind, Policies, Policy};
 
 /// The most clients in one history. The first two belong to different partners.
 const MOST_CLIENTS: usize = 6;
 
-/// The events that random histories are made of, with their weights. Types that are missing here get an event of their
-/// required fields alone ([`menu`]), so that a new type takes part at once.
+/// The events that random histories are made of, with their weights. Types that are missing here get events of their
+/// required fields alone ([`menu`]), with flags on and off, so that a new type takes part at once.
 const MENU: &[(u32, &str, &str)] = &[
     (60, "client.added", r#"{"name":"Bakery"}"#),
     (20, "client.added", r#"{"name":" bakery "}"#),
@@ -236,7 +237,8 @@ pub fn menu() -> Vec<(u32, EventKind)> {
     let unlisted = TYPES
         .iter()
         .filter(|kind| !MENU.iter().any(|(_, listed, _)| listed == *kind))
-        .map(|kind| (WEIGHT, read(kind, &sample(kind).to_string())));
+        .flat_map(|kind| [sample(kind), without_flags(sample(kind))].map(|data| (kind, data)))
+        .map(|(kind, data)| (WEIGHT, read(kind, &data.to_string())));
     MENU.iter()
         .map(|(weight, kind, data)| (*weight, read(kind, data)))
         .chain(unlisted)
@@ -259,6 +261,20 @@ pub fn sample(kind: &str) -> Value {
     required
         .map(|field| (field.name.to_owned(), value(field)))
         .collect()
+}
+
+/// The same data with every flag off.
+fn without_flags(mut data: Value) -> Value {
+    for value in data
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|fields| fields.values_mut())
+    {
+        if value.is_boolean() {
+            *value = json!(false);
+        }
+    }
+    data
 }
 
 fn read(kind: &str, data: &str) -> EventKind {
@@ -293,44 +309,45 @@ pub fn arbitrary_policies() -> impl Strategy<Value = Policies> {
 }
 
 pub fn arbitrary_policy() -> impl Strategy<Value = Policy> {
-    let spans = |days: &'static [i64]| proptest::sample::select(days).prop_map(TimeDelta::days);
+    let durations: Vec<_> = Policy::DURATIONS
+        .iter()
+        .map(|duration| select(days_of(duration)).prop_map(TimeDelta::days))
+        .collect();
     let warnings = proptest::sample::subsequence(vec![14, 7, 3, 1], 0..=4);
     let end = prop_oneof![Just(SubscriptionsEnd::AtOnce), Just(SubscriptionsEnd::PaidUntil)];
     (
-        spans(&[2, 10, 30, 60]),
-        proptest::sample::select(vec![1u64, 5, 100]),
+        durations,
+        select(vec![1u64, 5, 100]),
         proptest::bool::weighted(0.2),
         warnings,
-        spans(&[0, 0, 1, 10, 30]),
         end,
-        spans(&[0, 0, 1, 10]),
-        spans(&[1, 7, 14]),
     )
         .prop_map(
-            |(
-                access_idle,
-                mature_after_jobs,
-                from_account_update,
-                warnings,
-                subscriptions_grace,
-                subscriptions_end,
-                cleanup_grace,
-                stalled_after,
-            )| Policy {
-                access_idle,
-                mature_after_jobs,
-                from_account_update,
-                warn_before: warnings
-                    .into_iter()
-                    .map(TimeDelta::days)
-                    .filter(|span| *span < access_idle)
-                    .collect(),
-                subscriptions_grace,
-                subscriptions_end,
-                cleanup_grace,
-                stalled_after,
+            |(spans, mature_after_jobs, from_account_update, warnings, subscriptions_end)| {
+                let mut policy = Policy {
+                    mature_after_jobs,
+                    from_account_update,
+                    subscriptions_end,
+                    ..Policy::default()
+                };
+                for (duration, span) in Policy::DURATIONS.iter().zip(spans) {
+                    duration.set(&mut policy, span);
+                }
+                let idle = policy.access_idle;
+                let warnings = warnings.into_iter().map(TimeDelta::days);
+                policy.warn_before = warnings.filter(|span| *span < idle).collect();
+                policy
             },
         )
+}
+
+/// Days on both sides of the gaps between events.
+fn days_of(duration: &PolicyDuration) -> &'static [i64] {
+    if duration.can_be_zero {
+        &[0, 0, 1, 10, 30]
+    } else {
+        &[1, 2, 7, 10, 14, 30, 60]
+    }
 }
 
 /// A moment in or after a history: the start of a day, or a microsecond before or after.

@@ -389,6 +389,59 @@ async fn clients_are_listed_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_name_has_the_client_that_holds_it() {
+    let server = Server::start().await;
+    let added = event("bakery", "client.added", noon(), json!({"name": "Straße / 1"}));
+    server.send(&[added]).await;
+    let path = "/v1/partners/acme/names";
+    for (name, client) in [
+        ("Stra%C3%9Fe%20%2F%201", json!("bakery")),
+        ("%20STRASSE%20%20%2F%E2%80%8B%201", json!("bakery")),
+        ("Stra%C3%9Fe", Value::Null),
+    ] {
+        let (status, body) = server.get(&format!("{path}/{name}")).await;
+        assert_eq!(
+            (status, body),
+            (StatusCode::OK, json!({"client": client})),
+            "{name}"
+        );
+    }
+    let (_, body) = server.get("/v1/partners/other/names/Stra%C3%9Fe%20%2F%201").await;
+    assert_eq!(body, json!({"client": null}));
+    // A renamed client releases its name, and a deleted one too.
+    let at = noon() + TimeDelta::minutes(1);
+    server
+        .send(&[event("bakery", "client.renamed", at, json!({"name": "Mill"}))])
+        .await;
+    let (_, body) = server.get(&format!("{path}/Stra%C3%9Fe%20%2F%201")).await;
+    assert_eq!(body, json!({"client": null}));
+    let (_, body) = server.get(&format!("{path}/mill")).await;
+    assert_eq!(body, json!({"client": "bakery"}));
+    server
+        .send(&[event("bakery", "client.deleted", at, json!({}))])
+        .await;
+    let (_, body) = server.get(&format!("{path}/mill")).await;
+    assert_eq!(body, json!({"client": null}));
+
+    for (path, parameter) in [
+        ("/v1/partners/acme/names/%20", "`name`"),
+        ("/v1/partners/acme/names/%E2%80%8B", "`name`"),
+        ("/v1/partners/acme/names/%FF", "`path`"),
+        ("/v1/partners/a%20b/names/mill", "`partner`"),
+        ("/v1/partners/acme/names/mill?at=now", "`at`"),
+    ] {
+        let (status, body) = server.get(path).await;
+        assert_eq!(
+            (status, error_code(&body)),
+            (StatusCode::BAD_REQUEST, "bad_parameter"),
+            "{path}"
+        );
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(parameter), "{path}: {message}");
+    }
+}
+
+#[tokio::test]
 async fn the_journal_is_shown_page_by_page() {
     let server = Server::start().await;
     server.linked("bakery").await;
@@ -573,6 +626,7 @@ async fn a_token_is_required_except_for_probes_and_the_openapi_document() {
         "/v1/partners/acme/clients/bakery",
         "/v1/partners/acme/clients/bakery/journal",
         "/v1/partners/acme/clients/bakery/access",
+        "/v1/partners/acme/names/bakery",
         "/v1/dead-letters",
         "/metrics",
     ];

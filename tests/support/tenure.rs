@@ -263,9 +263,13 @@ impl Running {
         super::servers::exchange(self.port, "GET", path, None).unwrap_or((0, String::new()))
     }
 
-    /// The sum of a metric over all labels; 0 if it does not exist.
+    /// The sum of a metric over all labels; 0 if it does not exist. Without a response it is not a number, so no comparison
+    /// with it holds.
     pub fn metric(&self, name: &str) -> f64 {
-        let (_, page) = self.get("/metrics");
+        let (status, page) = self.get("/metrics");
+        if status != 200 {
+            return f64::NAN;
+        }
         page.lines()
             .filter(|line| line.starts_with(name))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())

@@ -80,11 +80,17 @@ impl Default for Steps {
     }
 }
 
+/// An invitation without steps could never be completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`steps` is empty; leave it out for all three")]
+pub struct NoSteps;
+
 impl TryFrom<BTreeSet<Step>> for Steps {
-    type Error = String;
-    fn try_from(steps: BTreeSet<Step>) -> Result<Self, String> {
+    type Error = NoSteps;
+
+    fn try_from(steps: BTreeSet<Step>) -> Result<Self, NoSteps> {
         if steps.is_empty() {
-            return Err("`steps` is empty; leave it out for all three".into());
+            return Err(NoSteps);
         }
         Ok(Self(steps))
     }

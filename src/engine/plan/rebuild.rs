@@ -84,10 +84,9 @@ pub fn plan_rebuild(
             commit: Err(EventsMissing),
         };
     }
-    let is_written = snapshot
-        .row
-        .as_ref()
-        .is_some_and(|row| row.document.as_ref() == Ok(&document) && row.columns == Columns::of(&document));
+    let is_written = snapshot.row.as_ref().is_some_and(|row| {
+        row.document.as_ref().ok() == Some(&document) && row.columns == Columns::of(&document)
+    });
     if !is_written && !replayed.events.is_empty() {
         commit.clients.push(ClientWrite {
             key: snapshot.key.clone(),

@@ -7,8 +7,9 @@ use super::lines::line;
 use super::{PostgresStore, history};
 use crate::domain::ClientKey;
 use crate::store::clients::{ClientRange, StoredRow};
+use crate::store::columns::key;
 use crate::store::outbox::JournalRow;
-use crate::store::{ClientFilter, Clients, Logged, Recorded, Result, Stored};
+use crate::store::{ClientFilter, Clients, Logged, NameClaim, Recorded, Result, Stored};
 
 #[async_trait]
 impl Clients for PostgresStore {
@@ -94,6 +95,22 @@ impl Clients for PostgresStore {
 
     async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>> {
         history::of_one(&self.pool, self.limit, key).await
+    }
+
+    async fn holder(&self, name: &NameClaim) -> Result<Option<ClientKey>> {
+        self.in_time(async {
+            let client: Option<String> = sqlx::query_scalar(
+                "select client
+                 from clients
+                 where partner = $1 and name_key = $2",
+            )
+            .bind(&*name.partner)
+            .bind(&*name.name_key)
+            .fetch_optional(&self.pool)
+            .await?;
+            Ok(client.map(|client| key(&name.partner, &client)))
+        })
+        .await
     }
 
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {

@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use super::{SqliteStore, history, micros};
 use crate::domain::ClientKey;
 use crate::store::clients::{ClientRange, StoredRow};
-use crate::store::columns::json;
+use crate::store::columns::{json, key};
 use crate::store::outbox::JournalRow;
-use crate::store::{ClientFilter, Clients, Logged, Recorded, Result, Stored};
+use crate::store::{ClientFilter, Clients, Logged, NameClaim, Recorded, Result, Stored};
 
 #[async_trait]
 impl Clients for SqliteStore {
@@ -62,6 +62,19 @@ impl Clients for SqliteStore {
 
     async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>> {
         history::of_one(&self.readers, key).await
+    }
+
+    async fn holder(&self, name: &NameClaim) -> Result<Option<ClientKey>> {
+        let client: Option<String> = sqlx::query_scalar(
+            "select client
+             from clients
+             where partner = ?1 and name_key = ?2",
+        )
+        .bind(&*name.partner)
+        .bind(&*name.name_key)
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(client.map(|client| key(&name.partner, &client)))
     }
 
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {

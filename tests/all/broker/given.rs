@@ -206,7 +206,7 @@ pub async fn wait_for(what: &str, condition: impl AsyncFn() -> bool) {
 pub async fn wait_for_depth(url: &str, queue: &str, expected: u64) {
     let (vhost, queue) = (name_in(url).to_owned(), queue.to_owned());
     tokio::task::spawn_blocking(move || {
-        RabbitMq::shared().wait_for_depth(&vhost, &queue, expected, PATIENCE)
+        RabbitMq::shared().wait_for_depth(&vhost, &queue, expected, PATIENCE);
     })
     .await
     .expect("the depth");

@@ -1,7 +1,5 @@
 //! Messages in: every mode, broken ones, and those that RabbitMQ gave up.
 
-use std::time::Duration;
-
 use futures_util::StreamExt;
 use lapin::options::{BasicNackOptions, ExchangeDeclareOptions};
 use lapin::types::FieldTable;
@@ -105,12 +103,18 @@ async fn messages_that_rabbitmq_dead_lettered_are_ingested_or_stored() {
     // A worker that cannot make up its mind, until RabbitMQ has enough of it.
     let crashing = Upstream::at(&url).await;
     let mut consumer = crashing.consume("tenure.events.0").await;
-    while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(2), consumer.next()).await {
-        let requeue = BasicNackOptions {
-            requeue: true,
-            multiple: false,
-        };
-        message.unwrap().nack(requeue).await.unwrap();
+    let requeue = BasicNackOptions {
+        requeue: true,
+        multiple: false,
+    };
+    let requeueing = async {
+        while let Some(message) = consumer.next().await {
+            message.unwrap().nack(requeue).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = requeueing => panic!("the consumer has ended"),
+        () = wait_for_depth(&url, "tenure.dead", 3) => {}
     }
     drop((consumer, crashing));
     wait_for_depth(&url, "tenure.events.0", 0).await;

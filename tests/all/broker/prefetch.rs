@@ -15,6 +15,15 @@ fn in_flight(url: &str) -> Option<usize> {
     usize::try_from(queue["messages_unacknowledged"].as_u64()?).ok()
 }
 
+/// The prefetch of the lane's consumer.
+fn prefetch(url: &str) -> Option<usize> {
+    let queue = RabbitMq::shared().queue(name_in(url), "tenure.events.0")?;
+    let [consumer] = queue["consumer_details"].as_array()?.as_slice() else {
+        return None;
+    };
+    usize::try_from(consumer["prefetch_count"].as_u64()?).ok()
+}
+
 async fn publish_large(url: &str) {
     let upstream = Upstream::at(url).await;
     for n in 0..MESSAGES {
@@ -46,14 +55,14 @@ async fn large_messages_are_prefetched_up_to_a_bound_in_bytes() {
 
     tenure.set_away(true);
     publish_large(&url).await;
-    let (some, most) = (1, BOUND / LARGE);
-    let bounded_for = std::cell::Cell::new(0);
+    let most = BOUND / LARGE;
+    wait_for("a smaller prefetch", async || {
+        prefetch(&url).is_some_and(|prefetch| prefetch <= most)
+    })
+    .await;
+    // RabbitMQ holds back the others.
     wait_for("few in flight", async || {
-        let held = in_flight(&url).is_some_and(|held| (some..=most).contains(&held));
-        bounded_for.set(if held { bounded_for.get() + 1 } else { 0 });
-        // Longer than the figure is old.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        bounded_for.get() > 10
+        in_flight(&url).is_some_and(|held| prefetch(&url) == Some(held))
     })
     .await;
     assert!(worker.state.status().connected);

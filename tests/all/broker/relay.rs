@@ -97,7 +97,7 @@ async fn the_relay_waits_for_a_subscriber_whose_queue_is_full() {
     }
     // Events go on, changes wait.
     tenure.wait_for_events(10).await;
-    worker.wait_for_reason("a queue that is bound is full").await;
+    worker.wait_for_reason("a bound queue is full").await;
     assert!(tenure.engine.store().count_unpublished().await.unwrap() > 0);
     upstream
         .channel

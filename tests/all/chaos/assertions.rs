@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 use tenure::clock::{Clock as _, SystemClock};
+use tenure::domain::Policy;
 
 use super::environment::Environment;
 use super::flow::Message;
 use super::subscriber::Received;
-use crate::oracle::{self, Oracle, Rules};
+use crate::oracle::{self, Oracle};
 
 pub fn check(environment: &Environment, sent: &[Message], received: &Received) {
     environment.tenure.assert_no_drift();
@@ -50,7 +51,7 @@ fn clients_as_the_oracle_says(
     received: &Received,
     logged: &HashSet<oracle::Name>,
 ) {
-    let mut oracle = Oracle::new(vec![(SystemClock.now(), Rules::default())]);
+    let mut oracle = Oracle::new(vec![(SystemClock.now(), Policy::default())]);
     for message in sent.iter().filter(|message| message.event.is_some()) {
         oracle.add(&serde_json::from_slice(&message.body).expect("JSON"));
     }

@@ -116,19 +116,21 @@ fn anything(rng: &mut StdRng, menu: &[(u32, EventKind)], key: &ClientKey) -> Eve
 }
 
 pub fn policy(rng: &mut StdRng) -> Policy {
-    let days = |rng: &mut StdRng, most| TimeDelta::days(rng.random_range(0..most));
-    Policy {
-        access_idle: TimeDelta::days(rng.random_range(16..61)),
+    let mut policy = Policy {
         mature_after_jobs: rng.random_range(50..150),
         from_account_update: rng.random_bool(0.3),
-        warn_before: [14, 7, 1].map(TimeDelta::days).into(),
-        subscriptions_grace: days(rng, 20),
         subscriptions_end: if rng.random_bool(0.5) {
             SubscriptionsEnd::PaidUntil
         } else {
             SubscriptionsEnd::AtOnce
         },
-        cleanup_grace: days(rng, 20),
-        stalled_after: TimeDelta::days(rng.random_range(1..20)),
+        ..Policy::default()
+    };
+    for duration in Policy::DURATIONS {
+        let least = i64::from(!duration.can_be_zero);
+        duration.set(&mut policy, TimeDelta::days(rng.random_range(least..20)));
     }
+    // Longer than the first warning.
+    policy.access_idle = TimeDelta::days(rng.random_range(16..61));
+    policy
 }

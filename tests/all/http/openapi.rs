@@ -85,6 +85,10 @@ async fn samples(server: &Server) -> Samples {
         let (_, journal) = server.get(&path).await;
         add_page(&mut samples, ("JournalPage", "journal"), "JournalLine", &journal);
     }
+    for name in ["bakery", "cafe"] {
+        let (_, holder) = server.get(&format!("/v1/partners/acme/names/{name}")).await;
+        add(&mut samples, "NameHolder", &holder);
+    }
     let (_, page) = server.get("/v1/dead-letters").await;
     add_page(
         &mut samples,
@@ -381,7 +385,7 @@ async fn the_document_and_the_worker_reject_the_same_parameters() {
     }
     assert_eq!(
         rejected.len(),
-        20,
+        22,
         "every parameter rejects something: {rejected:#?}"
     );
 }

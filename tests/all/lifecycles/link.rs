@@ -22,6 +22,7 @@ ours | client.renamed name=Mill             | !unknown_client | draft           
 000  | client.lost                          | !unknown_client | !not_linked     | !not_linked     | !not_linked         | lost            | !not_linked              | !not_linked          | !not_linked     | !not_linked     | !unknown_client
 002  | partner.disconnected by=partner      | !unknown_client | !not_linked     | archived        | archived            | archived        | !not_linked              | !not_linked          | !not_linked     | !not_linked     | !unknown_client
 002  | partner.disconnected by=client       | !unknown_client | !not_linked     | !not_linked     | !not_linked         | lost            | !not_linked              | !not_linked          | !not_linked     | !not_linked     | !unknown_client
+002  | commission.eligibility_changed eligible=false | !unknown_client | !not_linked | invited | invited | active | !not_linked | !not_linked | !not_linked | !not_linked | !unknown_client
 ours | client.deleted                       | !unknown_client | deleted         | !still_linked   | !still_linked       | !still_linked   | deleted                  | deleted              | deleted         | deleted         | !unknown_client
 ";
 
@@ -51,6 +52,7 @@ pub fn stories() -> Vec<Story> {
         adding(),
         inviting(),
         steps(),
+        commission(),
         ending(),
         tabs(),
         unknown_clients(),
@@ -241,6 +243,46 @@ fn steps() -> Vec<Story> {
         .when(on("invitation.accepted", t(0)))
         .shows(json!({ "commission": false, "status_credit": true }))
         .changes(&["link.active", "access.enabled", "status_credit.granted"]),
+    ]
+}
+
+fn commission() -> Vec<Story> {
+    let promised = |eligible: bool| {
+        draft().and(r#"client.invited steps=["accepted"]"#, t(-2)).and(
+            &format!("commission.eligibility_changed eligible={eligible}"),
+            t(-1),
+        )
+    };
+    vec![
+        story("002", "commission stops when the partner is no longer eligible")
+            .given(active())
+            .when(on("commission.eligibility_changed eligible=false", t(5)))
+            .shows(json!({ "commission": false, "status_credit": true, "access": "enabled" }))
+            .changes(&["commission.stopped"]),
+        story("002", "commission starts when the partner becomes eligible")
+            .given(active().and("commission.eligibility_changed eligible=false", t(5)))
+            .when(on("commission.eligibility_changed eligible=true", t(6)))
+            .shows(json!({ "commission": true }))
+            .changes(&["commission.started"]),
+        story("002", "the same eligibility again changes nothing")
+            .given(active())
+            .when(on("commission.eligibility_changed eligible=true", t(5)))
+            .changes(&[]),
+        story(
+            "002",
+            "an invited partner that loses its eligibility gets no commission",
+        )
+        .given(promised(false))
+        .when(on("invitation.accepted", t(0)))
+        .shows(json!({ "commission": false }))
+        .changes(&["link.active", "access.enabled", "status_credit.granted"]),
+        story(
+            "002",
+            "a resent invitation says anew whether the partner is eligible",
+        )
+        .given(promised(false).and(r#"client.invited steps=["accepted"]"#, t(0)))
+        .when(on("invitation.accepted", t(1)))
+        .shows(json!({ "commission": true })),
     ]
 }
 

@@ -30,7 +30,7 @@ pub fn sent(event: &Event) -> Value {
 
 fn oracle(policies: &Policies, events: &[Event]) -> Oracle {
     let eras = policies.eras_from(DateTime::<Utc>::MIN_UTC);
-    let mut oracle = Oracle::new(eras.map(|era| (era.start, era.policy.into())).collect());
+    let mut oracle = Oracle::new(eras.map(|era| (era.start, era.policy.clone())).collect());
     for event in events {
         oracle.add(&sent(event));
         if event.name_verdict == NameVerdict::Taken {

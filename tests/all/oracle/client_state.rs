@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tenure::domain::Policy;
 
-use super::rules::Rules;
 use super::sent_event::SentEvent;
 
 type Applied = Result<(), &'static str>;
@@ -59,7 +59,7 @@ pub struct Subscription {
 
 impl ClientState {
     /// Applies the next event. `name_taken`: it arrived too late for its name.
-    pub fn apply(&mut self, event: &SentEvent, rules: &Rules, name_taken: bool) -> Applied {
+    pub fn apply(&mut self, event: &SentEvent, policy: &Policy, name_taken: bool) -> Applied {
         // The verdict stays with the event, wherever a late event moves it.
         ensure(!name_taken, "name_taken")?;
         if event.kind == "client.added" {
@@ -74,7 +74,7 @@ impl ClientState {
                 Ok(())
             }
             "account.jobs_counted" | "account.updated" => {
-                self.apply_to_account(event, rules);
+                self.apply_to_account(event, policy);
                 Ok(())
             }
             kind if kind.starts_with("access.") || kind == "account.accessed" => self.apply_to_access(event),
@@ -145,6 +145,11 @@ impl ClientState {
             "identity.rejected" => {
                 ensure(self.is_link(&["invited"]), "not_invited")?;
                 self.link = Some("access_rejected");
+            }
+            "commission.eligibility_changed" => {
+                ensure(self.is_link(&["invited", "active"]), "not_linked")?;
+                let invitation = self.invitation.as_mut().expect("was invited");
+                invitation.commission_eligible = event.flag("eligible").expect("a flag");
             }
             "client.archived" => self.be_archived(event)?,
             "partner.disconnected" if event.text("by").as_deref() == Some("partner") => {
@@ -340,7 +345,7 @@ impl ClientState {
         self.warned = None;
     }
 
-    fn apply_to_account(&mut self, event: &SentEvent, rules: &Rules) {
+    fn apply_to_account(&mut self, event: &SentEvent, policy: &Policy) {
         if event.kind == "account.updated" {
             // An account gets the new access rules once.
             self.updated_at.get_or_insert(event.time);
@@ -348,7 +353,7 @@ impl ClientState {
         }
         let highest = self.jobs_total.unwrap_or(0).max(event.number("total"));
         self.jobs_total = Some(highest);
-        if highest >= rules.mature_after_jobs {
+        if highest >= policy.mature_after_jobs {
             self.matured_at.get_or_insert(event.time);
         }
     }

@@ -1,11 +1,12 @@
 //! The oracle: a second implementation of the rules, written from `docs/lifecycles.md` alone. It is slow and plain, and shares
-//! no code with the implementation under test. It reads events as JSON. For each question it sorts the client's whole
+//! no code with the implementation under test. It reads events as JSON, and durations from
+//! the policy. For each question it sorts the client's whole
 //! history and applies it from nothing.
 
 mod agreement;
 mod client_state;
+mod eras;
 mod names;
-mod rules;
 mod sent_event;
 mod subscriber;
 mod timers;
@@ -15,14 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use tenure::domain::Policy;
 
 pub use agreement::{public_json, sent};
 use client_state::ClientState;
 use sent_event::SentEvent;
 pub use subscriber::{Subscriber, published_part};
 
-use rules::Eras;
-pub use rules::Rules;
+use eras::Eras;
 
 /// An event's `source` and `id`.
 pub type Name = (String, String);
@@ -46,7 +47,7 @@ pub struct Verdict {
 
 impl Oracle {
     /// Takes policies, each with the moment from which it is effective. The first is effective from the beginning of time.
-    pub fn new(eras: Vec<(DateTime<Utc>, Rules)>) -> Self {
+    pub fn new(eras: Vec<(DateTime<Utc>, Policy)>) -> Self {
         Self {
             eras: Eras::new(eras),
             events: BTreeMap::new(),
@@ -72,7 +73,7 @@ impl Oracle {
     }
 
     /// Replaces the policies.
-    pub fn set_eras(&mut self, eras: Vec<(DateTime<Utc>, Rules)>) {
+    pub fn set_eras(&mut self, eras: Vec<(DateTime<Utc>, Policy)>) {
         self.eras = Eras::new(eras);
     }
 

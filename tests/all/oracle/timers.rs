@@ -1,9 +1,11 @@
-//! The timers: when each is due under given rules, when it fires while rules change, and its effect.
+//! The timers: when each is due under a given policy, when it fires while policies change, and its effect.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tenure::domain::Policy;
+use tenure::domain::policy::SubscriptionsEnd;
 
 use super::client_state::{ClientState, Subscription};
-use super::rules::{Eras, Rules};
+use super::eras::Eras;
 
 /// In the order in which timers that are due at the same moment fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,8 @@ impl Timer {
 }
 
 impl ClientState {
-    /// When access expires under these rules.
-    pub fn expires_at(&self, rules: &Rules) -> Option<DateTime<Utc>> {
+    /// When access expires under this policy.
+    pub fn expires_at(&self, policy: &Policy) -> Option<DateTime<Utc>> {
         if self.access != "enabled" {
             return None;
         }
@@ -47,22 +49,22 @@ impl ClientState {
         if self.jobs_total.is_some() {
             latest = latest.max(self.matured_at?);
         }
-        if rules.from_account_update {
+        if policy.from_account_update {
             latest = latest.max(self.updated_at?);
         }
-        Some(latest + rules.access_idle)
+        Some(latest + policy.access_idle)
     }
 
-    fn due(&self, timer: Timer, rules: &Rules) -> Option<DateTime<Utc>> {
+    fn due(&self, timer: Timer, policy: &Policy) -> Option<DateTime<Utc>> {
         match timer {
-            AccessExpiry => self.expires_at(rules),
+            AccessExpiry => self.expires_at(policy),
             AccessWarning => {
                 let nearer = |span: &&TimeDelta| self.warned.is_none_or(|warned| **span < warned);
-                let open = rules.warn_before.iter().filter(nearer);
-                Some(self.expires_at(rules)? - *open.max()?)
+                let open = policy.warn_before.iter().filter(nearer);
+                Some(self.expires_at(policy)? - *open.max()?)
             }
             SubscriptionEnd => {
-                let ends = self.subscriptions.values().filter_map(|held| held.ends(rules));
+                let ends = self.subscriptions.values().filter_map(|held| held.ends(policy));
                 ends.min()
             }
             TerminatedCleanup => {
@@ -70,21 +72,21 @@ impl ClientState {
                 let since = self.to_clean_since?;
                 left.iter()
                     .any(|held| !held.is_empty())
-                    .then(|| since + rules.cleanup_grace)
+                    .then(|| since + policy.cleanup_grace)
             }
             StalledInvitation => {
                 let invitation = self.invitation.as_ref()?;
                 let waiting = self.link == Some("invited") && !invitation.stalled;
-                waiting.then(|| invitation.at + rules.stalled_after)
+                waiting.then(|| invitation.at + policy.stalled_after)
             }
         }
     }
 
-    /// When a timer fires that has not fired up to `now`: at its due time under the rules in force then. An overdue timer
-    /// fires at once, or when the rules that make it overdue take effect.
+    /// When a timer fires that has not fired up to `now`: at its due time under the policy in force then. An overdue timer
+    /// fires at once, or when the policy that makes it overdue takes effect.
     fn fires_at(&self, timer: Timer, now: DateTime<Utc>, eras: &Eras) -> Option<DateTime<Utc>> {
         eras.all().iter().filter(|era| era.end > now).find_map(|era| {
-            let at = self.due(timer, &era.rules)?.max(era.start).max(now);
+            let at = self.due(timer, &era.policy)?.max(era.start).max(now);
             (at < era.end).then_some(at)
         })
     }
@@ -104,17 +106,17 @@ impl ClientState {
         firing.min_by_key(|(at, _)| *at)
     }
 
-    pub fn fire(&mut self, timer: Timer, at: DateTime<Utc>, rules: &Rules) {
+    pub fn fire(&mut self, timer: Timer, at: DateTime<Utc>, policy: &Policy) {
         match timer {
             AccessExpiry => self.access = "expired",
             AccessWarning => {
-                let expiry = self.expires_at(rules).expect("the warning is due");
-                let due = rules.warn_before.iter().filter(|span| expiry - **span <= at);
+                let expiry = self.expires_at(policy).expect("the warning is due");
+                let due = policy.warn_before.iter().filter(|span| expiry - **span <= at);
                 self.warned = due.min().copied();
             }
             SubscriptionEnd => {
                 for held in self.subscriptions.values_mut() {
-                    if held.ends(rules).is_some_and(|due| due <= at) {
+                    if held.ends(policy).is_some_and(|due| due <= at) {
                         held.end(at);
                     }
                 }
@@ -129,9 +131,11 @@ impl ClientState {
 }
 
 impl Subscription {
-    fn ends(&self, rules: &Rules) -> Option<DateTime<Utc>> {
-        let due = self.link_ended_at? + rules.subscriptions_grace;
-        let paid_until = self.paid_until.filter(|_| rules.end_at_paid_until);
+    fn ends(&self, policy: &Policy) -> Option<DateTime<Utc>> {
+        let due = self.link_ended_at? + policy.subscriptions_grace;
+        let paid_until = self
+            .paid_until
+            .filter(|_| policy.subscriptions_end == SubscriptionsEnd::PaidUntil);
         Some(paid_until.map_or(due, |paid| paid.max(due)))
     }
 }

@@ -6,9 +6,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::client_state::ClientState;
-use super::rules::Rules;
+use tenure::domain::Policy;
 
-pub fn view(subject: &str, state: &ClientState, rules: &Rules) -> Option<Value> {
+pub fn view(subject: &str, state: &ClientState, policy: &Policy) -> Option<Value> {
     let link = state.link?;
     let (partner, client) = subject.split_once('/').expect("partner/client");
     let connected = link == "active";
@@ -26,7 +26,7 @@ pub fn view(subject: &str, state: &ClientState, rules: &Rules) -> Option<Value> 
         "service": state.service,
         "access": state.access,
         "access_request": time(state.request),
-        "expires_at": time(state.expires_at(rules)),
+        "expires_at": time(state.expires_at(policy)),
         "connected": connected,
         "billable": state.service == "active",
         "visible": state.service != "terminated",

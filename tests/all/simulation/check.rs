@@ -12,7 +12,7 @@ use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome};
 
 use super::outcomes::{named, someone_else_claims_its_name};
 use super::run::Run;
-use crate::oracle::{Name, Oracle, Rules, public_json, published_part};
+use crate::oracle::{Name, Oracle, public_json, published_part};
 
 impl Run<'_> {
     /// Every client, its holdings, its log, its deadlines and its journal.
@@ -22,12 +22,7 @@ impl Run<'_> {
         let policies = Policies::recorded(recorded.clone()).expect("a policy");
         let engine = Engine::open(self.store.clone(), self.clock.clone(), policies.latest());
         let engine = engine.await.expect("an engine");
-        let mut oracle = Oracle::new(
-            recorded
-                .iter()
-                .map(|(from, policy)| (*from, Rules::from(policy)))
-                .collect(),
-        );
+        let mut oracle = Oracle::new(recorded);
         for delivery in &self.sent {
             oracle.add(&delivery.json);
         }

@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
-use tenure::domain::{ClientKey, Event, Refusal};
+use tenure::domain::{ClientKey, Event, Policy, Refusal};
 use tenure::engine::Outcome;
 use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome, Store, Touch};
 
 use super::world::Delivery;
-use crate::oracle::{Name, Oracle, Rules, Subscriber};
+use crate::oracle::{Name, Oracle, Subscriber};
 
 /// Later than every event.
 const END: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
@@ -43,7 +43,7 @@ impl Outcomes {
             .map(|ours| named(&ours.event));
         Self {
             contended: contended.collect(),
-            oracle: Oracle::new(vec![(END, Rules::default())]),
+            oracle: Oracle::new(vec![(END, Policy::default())]),
             known: HashSet::new(),
             policies: 0,
             logged: HashSet::new(),
@@ -58,8 +58,7 @@ impl Outcomes {
         let recorded = store.policies().await.expect("policies");
         if recorded.len() != self.policies {
             self.policies = recorded.len();
-            let eras = recorded.iter().map(|(from, policy)| (*from, Rules::from(policy)));
-            self.oracle.set_eras(eras.collect());
+            self.oracle.set_eras(recorded);
         }
     }
 

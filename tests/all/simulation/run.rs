@@ -139,7 +139,12 @@ impl<'a> Run<'a> {
                 faults: carried,
                 events_per_part: Some(self.outcomes.part),
             });
-            match Engine::start(store, self.clock.clone(), &self.policy).await {
+            // A start confirms the policy of the settings, and a clock that is behind would withdraw the recorded ones.
+            let now = self.clock.now();
+            self.clock.set(self.latest.max(now));
+            let started = Engine::start(store, self.clock.clone(), &self.policy).await;
+            self.clock.set(now);
+            match started {
                 Ok(engine) => {
                     faults.disarm();
                     let engine = Arc::new(engine);

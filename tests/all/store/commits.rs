@@ -338,9 +338,12 @@ pub async fn holders_returns_the_clients_that_hold_names(fresh: Fresh) {
     ];
     let mut batch = store.begin().await.unwrap();
     let holders = batch.holders(&asked).await.unwrap();
-    assert_eq!(holders, HashMap::from([(asked[0].clone(), straße)]));
+    assert_eq!(holders, HashMap::from([(asked[0].clone(), straße.clone())]));
     assert_eq!(batch.holders(&[]).await.unwrap(), HashMap::new());
     batch.rollback().await.unwrap();
+    for (claim, holder) in asked.iter().zip([Some(straße), None, None]) {
+        assert_eq!(store.holder(claim).await.unwrap(), holder, "{claim:?}");
+    }
 }
 
 pub async fn a_dropped_batch_leaves_no_trace(fresh: Fresh) {
@@ -537,8 +540,7 @@ pub async fn the_second_batch_sees_the_writes_of_the_first(fresh: Fresh) {
             (seen, histories[&a].len())
         }
     });
-    // The second batch waits now, or will wait: for the lock or for its turn.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    fresh.database.wait_for_blocked_writer().await;
     assert!(!second.is_finished());
     let touches: Touches = [touch(5, None)].into_iter().collect();
     let written = Commit {

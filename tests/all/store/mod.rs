@@ -16,8 +16,10 @@ mod sqlite;
 mod sweeps;
 mod writers;
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -72,6 +74,26 @@ impl Database {
             Self::Postgres(url) => Arc::new(connect(url)),
             Self::Sqlite(folder) => Arc::new(SqliteStore::open(file(folder.path()))),
         }
+    }
+
+    /// Waits until a transaction waits for another one.
+    async fn wait_for_blocked_writer(&self) {
+        let end = Instant::now() + Duration::from_mins(1);
+        while !self.has_blocked_writer().await {
+            assert!(Instant::now() < end, "no transaction waits for another");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn has_blocked_writer(&self) -> bool {
+        let Self::Sqlite(folder) = self else {
+            let waiting = "select pid::text from pg_stat_activity
+                           where datname = current_database() and wait_event_type = 'Lock'";
+            return !self.sql(waiting).await.is_empty();
+        };
+        // A writer that waits for SQLite's write lock holds this file.
+        let turn = File::open(folder.path().join("tenure.db-turn")).unwrap();
+        matches!(turn.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Runs a statement, and returns its rows as text: fields separated by `|`, null as an empty field.

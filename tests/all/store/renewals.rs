@@ -175,7 +175,7 @@ async fn on_postgres_a_touch_and_a_write_wait_for_each_other() {
             (batch, stored)
         }
     });
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    fresh.database.wait_for_blocked_writer().await;
     assert!(!locking.is_finished());
     touching.commit(&commit()).await.unwrap();
     let (batch, stored) = locking.await.unwrap();
@@ -189,7 +189,7 @@ async fn on_postgres_a_touch_and_a_write_wait_for_each_other() {
             batch.renew(&renewal(30), 2).await.unwrap()
         }
     });
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    fresh.database.wait_for_blocked_writer().await;
     assert!(!touching.is_finished());
     let written = clients(vec![write(&a, stored.document.client, stored.version)]);
     batch.commit(&written).await.unwrap();

@@ -57,15 +57,21 @@ fn envelope(changes: &Value) -> Value {
     event
 }
 
+/// An event, or the reason of its dead letter.
 fn structured(event: &Value) -> Result<Event, String> {
-    decoder().structured(event.to_string().as_bytes())
+    decoder()
+        .structured(event.to_string().as_bytes())
+        .map_err(|error| error.to_string())
 }
 
 fn data(kind: &str, data: &str) -> Result<EventKind, String> {
     let json = format!(
         r#"{{"specversion":"1.0","id":"1","source":"s","type":"{kind}","subject":"a/c","time":"2026-03-01T11:00:00Z","data":{data}}}"#
     );
-    decoder().structured(json.as_bytes()).map(|event| event.kind)
+    decoder()
+        .structured(json.as_bytes())
+        .map(|event| event.kind)
+        .map_err(|error| error.to_string())
 }
 
 fn pairs(headers: &[(&str, &str)]) -> Pairs {

@@ -89,7 +89,7 @@ fn a_message_in_no_mode_names_what_is_missing() {
 
 #[test]
 fn bodies_that_are_too_long_too_deep_or_not_text_are_dead_letters() {
-    let reason = |body: &[u8]| decoder().structured(body).unwrap_err();
+    let reason = |body: &[u8]| decoder().structured(body).unwrap_err().to_string();
     assert_eq!(
         reason(&[b' '; 10_001]),
         "the event is 10001 bytes long; 10000 are allowed"
