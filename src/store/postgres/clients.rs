@@ -100,9 +100,10 @@ impl Clients for PostgresStore {
     async fn holder(&self, name: &NameClaim) -> Result<Option<ClientKey>> {
         self.in_time(async {
             let client: Option<String> = sqlx::query_scalar(
-                "select client
-                 from clients
-                 where partner = $1 and name_key = $2",
+                "select k.client
+                 from clients c
+                 join client_keys k on k.number = c.client
+                 where c.partner = $1 and c.name_key = $2",
             )
             .bind(&*name.partner)
             .bind(&*name.name_key)
