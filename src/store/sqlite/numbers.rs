@@ -9,7 +9,7 @@ use super::many;
 use crate::domain::{ClientKey, Refusal};
 use crate::store::columns::key;
 use crate::store::words::{cause_event, cause_word, vocabulary};
-use crate::store::{Commit, Result};
+use crate::store::{Commit, RecordedOutcome, Result};
 
 /// The numbers that a transaction has read or assigned. They are dropped with it: a backup may be restored below a running
 /// worker.
@@ -260,7 +260,7 @@ fn words_of(commit: &Commit) -> BTreeSet<Cow<'_, str>> {
     let types = commit.events.iter().map(|write| write.event.kind.type_name());
     let outcomes = commit.events.iter().map(|write| write.outcome);
     let updates = commit.outcomes.iter().map(|update| update.outcome);
-    let reasons = outcomes.chain(updates).filter_map(|outcome| outcome.refusal());
+    let reasons = outcomes.chain(updates).filter_map(RecordedOutcome::refusal);
     let changes = commit.journal.iter().map(|entry| entry.change.kind().as_str());
     let set = commit.deadlines_set.iter().map(|(_, sweep, _)| sweep.as_str());
     let cleared = commit.deadlines_cleared.iter().map(|(_, sweep)| sweep.as_str());
