@@ -140,6 +140,7 @@ mod tests {
             ("change_of_subscription", "subscription_change"),
             ("change_of_a_subscription", "subscription_change"),
             ("subscription_changes", "subscription_change"),
+            ("ching_subscriptions", "subscription_change"),
             ("subscriptions_changed", "subscription_change"),
             ("subscription_chnge_s", "subscription_change"),
             ("changesubscription", "subscription_change"),

@@ -76,6 +76,7 @@ fn stem(word: &str) -> String {
     let bare = ["ation", "ing", "ed", "e"]
         .iter()
         .find_map(|ending| singular.strip_suffix(ending))
+        .filter(|rest| rest.len() > 2)
         .unwrap_or(&singular);
     match bare.as_bytes() {
         [.., a, b] if a == b => bare[..bare.len() - 1].to_owned(),
