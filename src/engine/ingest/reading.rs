@@ -66,8 +66,8 @@ pub(super) fn repeated(incoming: &[Incoming]) -> Vec<bool> {
         .collect()
 }
 
-/// The places of the events that are in the log already. An event later than all that its client has seen cannot be, unless its
-/// source gave one id to two events: then the insert fails, and the next attempt looks up all of them.
+/// The places of the events that are in the log already. An event later than every event that its client has seen cannot be in
+/// the log, unless its source gave one id to two events: then the insert fails, and the next attempt looks up all events.
 pub(super) async fn read_known(
     batch: &mut dyn Batch,
     part: &[(usize, Event)],

@@ -64,8 +64,8 @@ pub struct Plan {
     pub outcomes: Vec<RecordedOutcome>,
 }
 
-/// Whether an event is later than all that its client has seen. Such an event cannot be in the log yet. `stored` is none for a
-/// new client.
+/// Whether an event is later than every event that its client has seen. Such an event cannot be in the log yet. `stored` is
+/// none for a new client.
 #[must_use]
 pub fn is_in_order(stored: Option<&Stored>, event: &Event) -> bool {
     stored.is_none_or(|stored| !stored.is_past(&event.position()))
