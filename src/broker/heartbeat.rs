@@ -77,7 +77,7 @@ pub(super) async fn session(
             }
             Some(Ok(())) => {}
             Some(Err(Failure::Store(error))) => {
-                tracing::debug!(%error, "the lanes cannot be read from the store")
+                tracing::debug!(%error, "the lanes cannot be read from the store");
             }
             Some(Err(Failure::Broker(error))) => {
                 context.heartbeats_lost.store(true, Ordering::Relaxed);
