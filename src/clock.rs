@@ -26,7 +26,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     fn now(&self) -> DateTime<Utc> {
-        Event::cut(Utc::now())
+        Event::truncate(Utc::now())
     }
 
     fn elapsed(&self) -> Duration {
@@ -41,13 +41,13 @@ pub struct SimulatedClock(Mutex<(DateTime<Utc>, Duration)>);
 impl SimulatedClock {
     #[must_use]
     pub fn at(moment: DateTime<Utc>) -> Self {
-        Self(Mutex::new((Event::cut(moment), Duration::ZERO)))
+        Self(Mutex::new((Event::truncate(moment), Duration::ZERO)))
     }
 
     /// Lets time pass up to a moment. A moment in the past sets the clock back, and no time passes.
     pub fn set(&self, moment: DateTime<Utc>) {
         let mut clock = self.hands();
-        let moment = Event::cut(moment);
+        let moment = Event::truncate(moment);
         let passed = (moment - clock.0).max(TimeDelta::zero());
         clock.0 = moment;
         clock.1 += passed.to_std().unwrap_or_default();
@@ -55,7 +55,7 @@ impl SimulatedClock {
 
     /// Sets the clock to a moment without time passing.
     pub fn jump(&self, moment: DateTime<Utc>) {
-        self.hands().0 = Event::cut(moment);
+        self.hands().0 = Event::truncate(moment);
     }
 
     fn hands(&self) -> MutexGuard<'_, (DateTime<Utc>, Duration)> {

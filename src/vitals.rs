@@ -1,5 +1,5 @@
-//! The last success and failure of each activity of a worker. Readiness depends on them: only work that was done proves that work
-//! can be done.
+//! The last success and failure of each activity of a worker. Readiness depends on them: only completed
+//! work proves that work is possible.
 //!
 //! Times are monotonic: setting the clock must not make an old success look recent.
 

@@ -248,9 +248,9 @@ impl Population {
             source: source(&kind).into(),
             id: uuid(&mut self.rng).into(),
             key: self.clients[client].0.clone(),
-            time: Event::cut(at),
+            time: Event::truncate(at),
             sequence: None,
-            kind: kind.cut(),
+            kind: kind.truncate(),
             name_verdict: NameVerdict::Open,
         }
     }

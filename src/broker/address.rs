@@ -165,8 +165,8 @@ fn advise(host: &AMQPUri, error: &lapin::Error) -> BrokerError {
     let asks_for_tls = host.scheme == AMQPScheme::AMQPS;
     match BrokerError::while_opening(error, &host.authority.userinfo.username, &host.vhost) {
         BrokerError::Unreachable(why) if hung_up && asks_for_tls => BrokerError::Unreachable(format!(
-            "{why} during the handshake: perhaps the server wants a certificate of ours that it trusts; name it and \
-             its key with broker.cert_file and broker.key_file"
+            "{why} during the handshake: the server may require a client certificate that it trusts; set it and its \
+             key with broker.cert_file and broker.key_file"
         )),
         other => other,
     }
@@ -249,7 +249,7 @@ pub(super) async fn lost(connection: &Link) -> BrokerError {
                     "RabbitMQ has a resource alarm and currently accepts no messages"
                 );
             }
-            Event::ConnectionUnblocked => tracing::info!("RabbitMQ takes messages again"),
+            Event::ConnectionUnblocked => tracing::info!("RabbitMQ accepts messages again"),
             _ => {}
         }
     }

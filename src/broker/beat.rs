@@ -79,7 +79,7 @@ impl Beats {
             partition_key: key,
         };
         Some(Beat {
-            watermark: (!clock.is_to_come(sent_at)).then_some(watermark),
+            watermark: (!clock.is_in_the_future(sent_at)).then_some(watermark),
         })
     }
 

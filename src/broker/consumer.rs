@@ -86,7 +86,7 @@ async fn keep_lanes(
     while let Err(error) = context.engine.set_lanes(lanes).await {
         if !error.is_transient() {
             return Err(BrokerError::Refused(format!(
-                "the store does not take the names of the lanes: {error}"
+                "the store cannot record the lanes: {error}"
             )));
         }
         context.watch.failed(&error);
@@ -136,7 +136,7 @@ async fn all(lanes: Vec<Lane>, stop: &CancellationToken) -> Result<(), BrokerErr
     let mut result = Ok(());
     while let Some(ended) = running.join_next().await {
         let ended = ended.unwrap_or_else(|panic| {
-            tracing::error!(%panic, "a lane panicked; this is a fault in Tenure");
+            tracing::error!(%panic, "a lane panicked; this is a bug");
             Err(BrokerError::Unreachable("a lane panicked".into()))
         });
         result = result.and(ended);

@@ -42,7 +42,7 @@ pub(super) async fn session(
         context,
         connection,
         channel,
-        is_refused: false,
+        is_rejected: false,
         routes: Routes::new(settings.lanes, settings.heartbeat),
         movements: BTreeMap::new(),
         beats: None,
@@ -76,7 +76,9 @@ pub(super) async fn session(
                 context.state.up(Part::Heartbeat, context.engine.now());
             }
             Some(Ok(())) => {}
-            Some(Err(Failure::Store(error))) => tracing::debug!(%error, "the lanes cannot be asked for"),
+            Some(Err(Failure::Store(error))) => {
+                tracing::debug!(%error, "the lanes cannot be read from the store");
+            }
             Some(Err(Failure::Broker(error))) => {
                 context.heartbeats_lost.store(true, Ordering::Relaxed);
                 return Err(error);
@@ -108,7 +110,7 @@ struct Session<'a> {
     connection: &'a Connection,
     channel: Channel,
     /// A heartbeat was rejected.
-    is_refused: bool,
+    is_rejected: bool,
     routes: Routes,
     /// When each lane last moved.
     movements: BTreeMap<String, Movement>,
@@ -129,7 +131,7 @@ struct Movement {
 impl Session<'_> {
     async fn beat(&mut self) -> Result<(), Failure> {
         if self.context.engine.clock().ahead().is_some() {
-            // A heartbeat from this clock would pass as the present.
+            // Receivers would take the time of this heartbeat for the present.
             tracing::debug!("no heartbeat is sent: the clock is ahead");
             return Ok(());
         }
@@ -148,14 +150,14 @@ impl Session<'_> {
             self.declare().await?;
         }
         self.send(due, now).await?;
-        self.look_at(&lanes).await?;
+        self.check_lanes(&lanes).await?;
         Ok(())
     }
 
     async fn declare(&self) -> Result<(), BrokerError> {
         if self.context.settings.declare {
             let declared = topology::declare(self.connection, self.context.settings.lanes);
-            // A missing response means that RabbitMQ is short of resources; the lanes are checked anyway.
+            // A missing response means that RabbitMQ has a resource alarm; the lanes are checked anyway.
             if let Ok(declared) = tokio::time::timeout(CONFIRM_WITHIN, declared).await {
                 declared?;
             }
@@ -164,13 +166,13 @@ impl Session<'_> {
     }
 
     async fn send(&mut self, due: Due, now: DateTime<Utc>) -> Result<(), BrokerError> {
-        if std::mem::take(&mut self.is_refused) {
+        if std::mem::take(&mut self.is_rejected) {
             // A channel that saw a quorum queue reject messages because its leader was lost may never see the new
             // leader (RabbitMQ 3.10).
-            // While RabbitMQ is short of resources, it reads nothing from this connection and opens no channel.
+            // During a resource alarm, RabbitMQ reads nothing from this connection and opens no channel.
             let opened = publisher::confirming_channel(self.connection);
             let Ok(channel) = tokio::time::timeout(CONFIRM_WITHIN, opened).await else {
-                self.is_refused = true;
+                self.is_rejected = true;
                 return Ok(());
             };
             let before = std::mem::replace(&mut self.channel, channel?);
@@ -188,14 +190,14 @@ impl Session<'_> {
             confirms.push(self.publish("", &queue, message).await?);
         }
         let confirmed = async {
-            let mut is_refused = false;
+            let mut is_rejected = false;
             for confirm in confirms {
                 // A full lane rejects it. The check of the lane reports that.
-                is_refused |= !publisher::is_confirmed(confirm, topology::EVENTS).await?;
+                is_rejected |= !publisher::is_confirmed(confirm, topology::EVENTS).await?;
             }
-            Ok::<_, BrokerError>(is_refused)
+            Ok::<_, BrokerError>(is_rejected)
         };
-        self.is_refused = tokio::time::timeout(CONFIRM_WITHIN, confirmed)
+        self.is_rejected = tokio::time::timeout(CONFIRM_WITHIN, confirmed)
             .await
             .unwrap_or_else(|_| {
                 tracing::debug!("RabbitMQ does not confirm heartbeats");
@@ -221,7 +223,7 @@ impl Session<'_> {
     }
 
     /// Reports the lanes that do not move.
-    async fn look_at(&mut self, lanes: &[LaneProgress]) -> Result<(), BrokerError> {
+    async fn check_lanes(&mut self, lanes: &[LaneProgress]) -> Result<(), BrokerError> {
         let limit = OVERDUE.max(self.context.settings.heartbeat * OVERDUE_BEATS);
         self.movements
             .retain(|lane, _| lanes.iter().any(|known| known.lane == *lane));
@@ -245,9 +247,9 @@ impl Session<'_> {
             } else {
                 None
             };
-            self.context.state.note(&lane.lane, trouble);
+            self.context.state.report(&lane.lane, trouble);
         }
-        self.context.state.keep_notes(|lane| {
+        self.context.state.retain_problems(|lane| {
             !lane.starts_with(topology::EVENTS) || lanes.iter().any(|known| known.lane == lane)
         });
         Ok(())
@@ -262,23 +264,23 @@ impl Session<'_> {
         let queue = lane.lane.as_str();
         let ago = |at: Instant| at.elapsed() <= limit;
         let since = lane.watermark.map_or_else(
-            || "no heartbeat has come through it yet".to_owned(),
-            |at| format!("no heartbeat has come through it since {}", rfc3339(at)),
+            || "no heartbeat has arrived through it yet".to_owned(),
+            |at| format!("no heartbeat has arrived through it since {}", rfc3339(at)),
         );
-        let is_read_here = self.context.engine.vitals().of(queue, Instant::now()).succeeded;
-        if is_read_here.is_some_and(|ago| ago <= limit) {
-            let why = format!("{since}: it is read, and is behind");
+        let consumed_here = self.context.engine.vitals().of(queue, Instant::now()).succeeded;
+        if consumed_here.is_some_and(|ago| ago <= limit) {
+            let why = format!("{since}: it is consumed, but lags behind");
             return Ok((Severity::Warning, why));
         }
         let depth = topology::depth(self.connection, queue);
-        let (waiting, readers) = match tokio::time::timeout(CONFIRM_WITHIN, depth).await {
+        let (waiting, consumers) = match tokio::time::timeout(CONFIRM_WITHIN, depth).await {
             Ok(Ok(depth)) => depth,
             Ok(Err(BrokerError::Refused(why))) => return Ok((Severity::Failure, why)),
             Ok(Err(error)) => return Err(error),
             Err(_) => {
                 let why = format!(
-                    "{since}, and timers wait for it: RabbitMQ does not answer on the connection of the heartbeats; it may be \
-                     short of memory or disk (`rabbitmqctl status` shows its alarms)"
+                    "{since}, and timers wait for it: RabbitMQ does not answer on the connection of the heartbeats; it may \
+                     have a memory or disk alarm (`rabbitmqctl status` shows alarms)"
                 );
                 return Ok((Severity::Failure, why));
             }
@@ -291,18 +293,18 @@ impl Session<'_> {
             movement.waiting = waiting;
             is_drained = movement.drained.is_some_and(ago);
         }
-        Ok(if readers == 0 {
-            let why = format!("{since}, and no worker reads it: start one, or see its log");
+        Ok(if consumers == 0 {
+            let why = format!("{since}, and no worker consumes it: start one, or check its log");
             (Severity::Failure, why)
         } else if is_drained {
             (
                 Severity::Warning,
-                format!("{since}: it is read elsewhere, and is behind"),
+                format!("{since}: another worker consumes it, but lags behind"),
             )
         } else {
             let why = format!(
-                "{since}, and timers wait for it: see whether {} still leads to it (`rabbitmqctl list_bindings`), and \
-                 whether the worker that reads it can write to the store",
+                "{since}, and timers wait for it: check that it is still bound to {} (`rabbitmqctl list_bindings`), and \
+                 that the worker that consumes it can write to the store",
                 topology::EVENTS
             );
             (Severity::Failure, why)

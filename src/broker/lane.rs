@@ -247,7 +247,7 @@ impl Lane {
         while let Some(next) = stop.run_until_cancelled(self.subscription.consumer.next()).await {
             let Some(delivery) = next.transpose()? else {
                 return Err(BrokerError::Refused(format!(
-                    "{} delivers no more: it was deleted, or its node went down",
+                    "{} stopped delivering: it was deleted, or its node went down",
                     self.source.queue
                 )));
             };
@@ -355,7 +355,7 @@ fn place(incoming: &Incoming, delivery: &Delivery, workers: usize) -> usize {
 
 fn flatten(ended: Result<Result<(), BrokerError>, tokio::task::JoinError>) -> Result<(), BrokerError> {
     ended.unwrap_or_else(|panic| {
-        tracing::error!(%panic, "a worker of the lane panicked; this is a fault in Tenure");
+        tracing::error!(%panic, "a worker of the lane panicked; this is a bug");
         Err(BrokerError::Unreachable("a worker of the lane panicked".into()))
     })
 }

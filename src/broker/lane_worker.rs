@@ -163,7 +163,7 @@ impl LaneWorker {
             } else if !self.quarantine(part, &refusal).await? {
                 if backoff.is_fresh() {
                     let queue = &self.source.queue;
-                    tracing::error!(broker.queue = queue, why = %refusal, "the store refuses everything; waiting");
+                    tracing::error!(broker.queue = queue, why = %refusal, "the store rejects every message; waiting");
                 }
                 self.wait(&mut backoff).await?;
                 parts.push(part);
@@ -197,8 +197,8 @@ impl LaneWorker {
         let mut failures = 0;
         let mut failing = None;
         loop {
-            let taken = self.engine.ingest_from_lane(incoming(), watermark.cloned());
-            match taken.await {
+            let ingested = self.engine.ingest_from_lane(incoming(), watermark.cloned());
+            match ingested.await {
                 Ok(_) => {
                     drop(failing.take());
                     self.watch.written();

@@ -24,8 +24,8 @@ pub(super) struct AmqpHeaders<'a> {
     content_encoding: Option<&'a str>,
 }
 
-/// Headers that RabbitMQ adds when it dead-letters a message; the reason of the dead letter has the same facts in
-/// words.
+/// Headers that RabbitMQ adds when it dead-letters a message; the reason of the dead letter has the same facts as
+/// text.
 const DEATH_HEADERS: [&str; 3] = ["x-death", "x-first-death-", "x-last-death-"];
 
 /// How often a message of the dead queue is tried as an event. More than once, because a worker may stop at any moment;

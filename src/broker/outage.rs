@@ -37,7 +37,7 @@ impl StoreWatch {
     pub fn failed(&self, error: &StoreError) {
         // A transaction that lost to a concurrent transaction only retries.
         if !matches!(error, StoreError::Unavailable(_)) {
-            tracing::debug!(%error, "the store has to be asked again");
+            tracing::debug!(%error, "the transaction conflicted and is retried");
             return;
         }
         self.away(error);
@@ -58,7 +58,7 @@ impl StoreWatch {
         if let Some(since) = outage.since.take() {
             tracing::info!(
                 store.away_seconds = since.elapsed().as_secs(),
-                "the store takes messages again"
+                "the store accepts writes again"
             );
         }
     }
@@ -80,11 +80,11 @@ impl StoreWatch {
     fn away(&self, error: &StoreError) {
         let mut outage = self.outage();
         if outage.since.is_some() {
-            tracing::debug!(%error, "still no store");
+            tracing::debug!(%error, "the store is still unavailable");
             return;
         }
         outage.since = Some(Instant::now());
-        tracing::warn!(why = %error, "the store takes nothing; messages wait in RabbitMQ until it does");
+        tracing::warn!(why = %error, "the store accepts no writes; messages wait in RabbitMQ until it does");
     }
 
     fn outage(&self) -> MutexGuard<'_, Outage> {

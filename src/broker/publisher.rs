@@ -266,12 +266,12 @@ impl Publisher {
     async fn confirm(&mut self) -> Result<(), BrokerError> {
         let (began, mut backoff) = (Instant::now(), Backoff::default());
         while let Some((message, confirm)) = self.flight.pop_front() {
-            let taken = tokio::select! {
-                taken = is_confirmed(confirm, message.exchange) => taken,
+            let confirmed = tokio::select! {
+                confirmed = is_confirmed(confirm, message.exchange) => confirmed,
                 // lapin may never respond on a lost connection.
                 () = self.lost() => Err(BrokerError::Unreachable("the connection is gone".into())),
             };
-            match taken {
+            match confirmed {
                 Ok(true) => {
                     self.confirmed += 1;
                     return Ok(());

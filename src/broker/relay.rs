@@ -167,7 +167,7 @@ impl Relay<'_> {
         }
     }
 
-    /// Publishes the lines that the journal holds now, and none that other workers write meanwhile.
+    /// Publishes the lines that the journal holds now, and none that other workers write later.
     async fn relay_rest(&self) -> Result<(), RelayError> {
         let left = self.context.store.count_unpublished().await?;
         self.relay(Until::Published(usize::try_from(left).unwrap_or_default()))

@@ -13,8 +13,8 @@ use crate::interval::Interval;
 use crate::store::Cursor;
 
 /// How often to check the journal.
-const LOOK: Duration = Duration::from_secs(5);
-/// A change that has been next in line for this long is overdue.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// A change that has been the next to publish for this long is overdue.
 const OVERDUE: Duration = Duration::from_mins(1);
 const RELAY: &str = "relay";
 
@@ -22,7 +22,7 @@ const RELAY: &str = "relay";
 pub(super) async fn run(context: &Context, stop: &CancellationToken) {
     let mut next: Option<(Cursor, Instant)> = None;
     let mut failing: Option<Instant> = None;
-    let mut interval = Interval::new(LOOK, stop);
+    let mut interval = Interval::new(CHECK_EVERY, stop);
     while interval.tick().await {
         let waiting = match context.store.oldest_unpublished().await {
             Ok(waiting) => waiting,
@@ -30,7 +30,7 @@ pub(super) async fn run(context: &Context, stop: &CancellationToken) {
                 let since = *failing.get_or_insert_with(Instant::now);
                 if since.elapsed() > OVERDUE {
                     let why = format!("changes are not published; the journal cannot be read: {error}");
-                    context.state.note(RELAY, Some((Severity::Failure, why)));
+                    context.state.report(RELAY, Some((Severity::Failure, why)));
                 }
                 continue;
             }
@@ -38,7 +38,7 @@ pub(super) async fn run(context: &Context, stop: &CancellationToken) {
         failing = None;
         let Some((cursor, recorded_at)) = waiting else {
             next = None;
-            context.state.note(RELAY, None);
+            context.state.report(RELAY, None);
             continue;
         };
         let since = match next {
@@ -48,13 +48,12 @@ pub(super) async fn run(context: &Context, stop: &CancellationToken) {
         next = Some((cursor, since));
         let overdue = (since.elapsed() > OVERDUE).then(|| {
             let who = if context.leads.load(Ordering::Relaxed) {
-                "this worker leads the relay: a transaction that stays open may hold it back (pg_stat_activity), or \
+                "this worker leads the relay: a long-running transaction may block it (pg_stat_activity), or \
                  RabbitMQ accepts no messages (`rabbitmqctl status` shows its alarms)"
             } else if context.settings.relay {
-                "this worker does not lead the relay: whoever holds its lead does not publish (an advisory lock in \
-                 pg_locks)"
+                "another worker holds the lead of the relay (an advisory lock in pg_locks) and does not publish"
             } else {
-                "no worker publishes: let one of them run with broker.relay = true"
+                "no worker publishes: run one with broker.relay = true"
             };
             let why = format!("changes since {} are not published; {who}", rfc3339(recorded_at));
             // Not a failure of this worker if its settings disable the relay.
@@ -65,6 +64,6 @@ pub(super) async fn run(context: &Context, stop: &CancellationToken) {
             };
             (severity, why)
         });
-        context.state.note(RELAY, overdue);
+        context.state.report(RELAY, overdue);
     }
 }

@@ -112,10 +112,10 @@ impl Routes {
             return Some(lane.lane.clone());
         }
         let key = lane.partition_key.as_ref()?;
-        let taken = lanes
+        let is_elsewhere = lanes
             .iter()
             .any(|other| other.partition_key.as_ref() == Some(key) && other.watermark > lane.watermark);
-        (!taken).then(|| key.clone())
+        (!is_elsewhere).then(|| key.clone())
     }
 
     /// False while a heartbeat is in flight, or right after another worker's heartbeat has arrived.

@@ -39,9 +39,9 @@ pub(super) struct Screened<S> {
     inner: S,
     screen: Screen,
     read: Box<[u8]>,
-    /// Screened data for the library, which has read it up to `taken`.
+    /// Screened data for the library, which has read it up to `consumed`.
     ready: Vec<u8>,
-    taken: usize,
+    consumed: usize,
 }
 
 impl<S> Screened<S> {
@@ -61,7 +61,7 @@ impl<S> Screened<S> {
             },
             read: vec![0; READ_BYTES].into(),
             ready: Vec::new(),
-            taken: 0,
+            consumed: 0,
         }
     }
 }
@@ -73,19 +73,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        while this.taken == this.ready.len() {
+        while this.consumed == this.ready.len() {
             this.ready.clear();
-            this.taken = 0;
+            this.consumed = 0;
             let read = ready!(Pin::new(&mut this.inner).poll_read(context, &mut this.read))?;
             if read == 0 {
                 return Poll::Ready(Ok(0));
             }
             this.screen.feed(&this.read[..read], &mut this.ready);
         }
-        let ready = &this.ready[this.taken..];
+        let ready = &this.ready[this.consumed..];
         let length = ready.len().min(into.len());
         into[..length].copy_from_slice(&ready[..length]);
-        this.taken += length;
+        this.consumed += length;
         Poll::Ready(Ok(length))
     }
 }

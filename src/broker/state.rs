@@ -59,7 +59,7 @@ pub struct BrokerStatus {
     pub since: Option<DateTime<Utc>>,
     /// Components that do not work although everything is connected, by name: a lane, the relay.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub notes: BTreeMap<String, (Severity, String)>,
+    pub problems: BTreeMap<String, (Severity, String)>,
 }
 
 /// Whether a problem makes a worker unready.
@@ -87,7 +87,7 @@ struct Board {
     was_up: bool,
     /// The problems of this outage that are already logged.
     logged: BTreeSet<String>,
-    notes: BTreeMap<String, (Severity, String)>,
+    problems: BTreeMap<String, (Severity, String)>,
 }
 
 impl Board {
@@ -108,14 +108,14 @@ impl BrokerState {
             connected: reason.is_none(),
             reason: reason.map(str::to_owned),
             since: board.since,
-            notes: board.notes.clone(),
+            problems: board.problems.clone(),
         }
     }
 
     /// Records a component's problem, or its end. Logs each when it begins and when it ends.
-    pub(super) fn note(&self, name: &str, wrong: Option<(Severity, String)>) {
+    pub(super) fn report(&self, name: &str, wrong: Option<(Severity, String)>) {
         let mut board = self.board();
-        let before = board.notes.remove(name);
+        let before = board.problems.remove(name);
         match (&wrong, &before) {
             (Some((severity, why)), None) => {
                 tracing::warn!(
@@ -129,13 +129,13 @@ impl BrokerState {
             _ => {}
         }
         if let Some(wrong) = wrong {
-            board.notes.insert(name.to_owned(), wrong);
+            board.problems.insert(name.to_owned(), wrong);
         }
     }
 
-    /// Removes the notes of components that no longer exist.
-    pub(super) fn keep_notes(&self, is_there: impl Fn(&str) -> bool) {
-        self.board().notes.retain(|name, _| is_there(name));
+    /// Removes the problems of components that no longer exist.
+    pub(super) fn retain_problems(&self, exists: impl Fn(&str) -> bool) {
+        self.board().problems.retain(|name, _| exists(name));
     }
 
     /// Waits until every expected part is connected.
@@ -271,7 +271,7 @@ mod tests {
                 connected: true,
                 reason: None,
                 since: Some(NOW),
-                notes: BTreeMap::new(),
+                problems: BTreeMap::new(),
             }
         );
         let later = NOW + chrono::TimeDelta::hours(1);
@@ -287,7 +287,7 @@ mod tests {
                 connected: false,
                 reason: Some("RabbitMQ refuses: no".into()),
                 since: Some(later),
-                notes: BTreeMap::new(),
+                problems: BTreeMap::new(),
             }
         );
     }

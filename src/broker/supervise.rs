@@ -76,7 +76,7 @@ async fn once(
                     Err(_) => {
                         tracing::error!(
                             broker.connection = part.connection_name(),
-                            "what used a lost connection does not end and is abandoned; this is a fault in Tenure"
+                            "a session does not end after its connection was lost, and is abandoned; this is a bug"
                         );
                         Err(error)
                     }

@@ -79,7 +79,7 @@ pub(super) async fn recognise(
         let (read, part) = (there.len(), there.to_vec());
         head.extend(part);
         from.consume(read);
-        // Two bytes do not tell UTF-16 from UTF-32.
+        // Two bytes do not distinguish UTF-16 from UTF-32.
         if head.len() < 4 && head.contains(&0) && !is_end {
             continue;
         }

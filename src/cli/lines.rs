@@ -31,7 +31,7 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 /// The events of a file as bytes, and the position in it.
 pub(super) struct Lines {
     name: String,
-    /// Maximum number of bytes of an event to keep; the rest of a longer one is skipped.
+    /// Maximum number of bytes read of an event; the rest of a longer one is skipped.
     max_line: usize,
     from: Box<dyn AsyncBufRead + Unpin + Send>,
     pub bar: ProgressBar,
@@ -41,7 +41,7 @@ pub(super) struct Lines {
     /// Number of values on this line before the next one.
     before: u64,
     line_scan: LineScan,
-    /// The bytes kept of the next value, and its length so far.
+    /// The first bytes of the next value, up to the limit, and its length so far.
     line: Vec<u8>,
     length: u64,
     /// Progress by the bytes between events.
@@ -212,7 +212,7 @@ impl Lines {
         }
     }
 
-    /// Reads to the end of a value, and keeps up to `max_line` bytes of it.
+    /// Reads to the end of a value, and stores up to `max_line` bytes of it.
     async fn read_value(&mut self) -> std::io::Result<()> {
         loop {
             let there = self.from.fill_buf().await?;
@@ -315,7 +315,7 @@ impl Value {
 pub(super) struct Line {
     pub origin: String,
     pub bytes: Vec<u8>,
-    /// The length of an event of which only the beginning was kept.
+    /// The full length of an event that was truncated.
     overlong: Option<u64>,
     /// Progress by this event and the empty lines before it.
     pub progress: u64,

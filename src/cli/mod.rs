@@ -106,7 +106,7 @@ impl Cli {
             let error = Self::try_parse_from(shown).err().unwrap_or(error);
             let printed = error.print();
             if !error.use_stderr() {
-                output::note(printed);
+                output::record_write(printed);
             }
             let code = u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
             unless_output_failed(code)

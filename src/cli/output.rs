@@ -64,7 +64,7 @@ static FAILED: OnceLock<io::Error> = OnceLock::new();
 /// Prints text and a line break. [`finish`] reports a failure.
 pub fn line(text: impl Into<Safe>) {
     if FAILED.get().is_none() {
-        note(writeln!(io::stdout().lock(), "{}", text.into()));
+        record_write(writeln!(io::stdout().lock(), "{}", text.into()));
     }
 }
 
@@ -74,7 +74,7 @@ pub fn line(text: impl Into<Safe>) {
 /// The first failure to write to standard output. A closed pipe (`| head`) is not an error.
 pub fn finish() -> Result<(), &'static io::Error> {
     if FAILED.get().is_none() {
-        note(io::stdout().lock().flush());
+        record_write(io::stdout().lock().flush());
     }
     FAILED
         .get()
@@ -83,7 +83,7 @@ pub fn finish() -> Result<(), &'static io::Error> {
 }
 
 /// Records the result of a write to standard output.
-pub fn note(written: io::Result<()>) {
+pub fn record_write(written: io::Result<()>) {
     if let Err(error) = written {
         let _ = FAILED.set(error);
     }

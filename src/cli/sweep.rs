@@ -155,7 +155,7 @@ async fn pause(context: &Context, sweep: Sweep, why: String) -> anyhow::Result<E
     print_result(
         context,
         sweep,
-        "paused; it runs only by hand until `tenure sweep NAME --resume`",
+        "paused; only manual runs until `tenure sweep NAME --resume`",
     )
 }
 
@@ -221,7 +221,7 @@ fn row(listed: &Listed) -> Vec<String> {
     let next = if listed.enabled {
         output::moment(listed.next)
     } else {
-        "by hand".into()
+        "manual only".into()
     };
     let run = listed.last_run.as_ref();
     let halts: Vec<String> = listed

@@ -29,7 +29,7 @@ pub(super) enum DurationError {
 }
 
 impl DurationError {
-    /// What to write instead, if the mistake tells.
+    /// What to write instead, if the mistake makes that clear.
     pub(super) fn advice(self) -> Option<&'static str> {
         match self {
             Self::Malformed | Self::OutOfRange => None,

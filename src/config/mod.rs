@@ -1,6 +1,6 @@
 //! Settings: `config/default.toml`, overridden by a file, overridden by the environment.
 //!
-//! They are read once, at startup. Sections whose values another module uses as they are, are read into that module's type
+//! They are read once, at startup. Sections that another module uses unchanged are read into that module's type
 //! ([`Limits`], [`Policy`], `PostgresOptions`), so nothing is copied. Within this module, sections depend on `reader`, and
 //! `reader` on `redact`, never the other way round.
 

@@ -428,9 +428,9 @@ impl Life<'_> {
             source: source.into(),
             id: format!("{}-{:04}", self.key.client, self.events.len()).into(),
             key: self.key.clone(),
-            time: Event::cut(time),
+            time: Event::truncate(time),
             sequence: None,
-            kind: kind.cut(),
+            kind: kind.truncate(),
             name_verdict: NameVerdict::Open,
         });
     }

@@ -101,7 +101,7 @@ impl Event {
     /// Truncates a time to the precision of both stores: whole microseconds since 1970. A leap second becomes the second
     /// after it, so that events have the same order in memory and in the store.
     #[must_use]
-    pub fn cut(time: DateTime<Utc>) -> DateTime<Utc> {
+    pub fn truncate(time: DateTime<Utc>) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
     }
 }
@@ -222,15 +222,15 @@ impl EventKind {
         }
     }
 
-    /// Truncates the times in the data as [`Event::cut`] does.
+    /// Truncates the times in the data as [`Event::truncate`] does.
     #[must_use]
-    pub fn cut(mut self) -> Self {
+    pub fn truncate(mut self) -> Self {
         match &mut self {
             Self::SubscriptionAdded {
                 paid_until: Some(paid_until),
                 ..
             }
-            | Self::SubscriptionRenewed { paid_until, .. } => *paid_until = Event::cut(*paid_until),
+            | Self::SubscriptionRenewed { paid_until, .. } => *paid_until = Event::truncate(*paid_until),
             _ => {}
         }
         self

@@ -2,7 +2,7 @@
 
 /// Defines a field-less enum whose variants have a text form.
 ///
-/// The literal beside a variant is its name in JSON, in the database, in metrics and on the command line. From it the
+/// The literal next to a variant is its name in JSON, in the database, in metrics and on the command line. From it the
 /// macro derives `Serialize`, `Deserialize`, `ALL`, `NAMES`, `as_str`, `from_name` and `Display`.
 macro_rules! text_enum {
     (

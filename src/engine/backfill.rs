@@ -1,5 +1,5 @@
 //! The deadline backfill: after a new policy is recorded, the deadlines of every client are computed again, chunk by chunk.
-//! Clients that are written meanwhile get the right deadlines at once.
+//! Clients that are written during the backfill get the new deadlines at once.
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +12,7 @@ use crate::store::{ClientFilter, StoreError};
 /// Clients in a chunk, which is one transaction.
 const CHUNK: u32 = 500;
 
-/// How long after its recording every worker has read a policy.
+/// How long after a policy is recorded every worker has read it.
 #[must_use]
 pub fn known_everywhere() -> std::time::Duration {
     (MAX_STALENESS * 2).to_std().unwrap_or_default()
@@ -31,7 +31,7 @@ impl Engine {
     /// deadline becomes the earlier of the old and the new one: a sweep that comes too early moves it.
     ///
     /// # Errors
-    /// When the store cannot be reached; the next call goes on.
+    /// When the store cannot be reached; the next call continues.
     pub async fn backfill_deadlines(&self, stop: &CancellationToken) -> Result<u64, StoreError> {
         let Some(deadline_backfill) = self.store.deadline_backfill().await? else {
             return Ok(0);

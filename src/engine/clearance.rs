@@ -1,7 +1,7 @@
-//! How far timers may fire with events, so that events fire no more than a sweep may.
+//! Bounds the timers that fire with events: events must not fire what the breaker would stop in a sweep.
 //!
 //! An event fires the due timers of its client. After a jump of the clock, the events of many clients would fire timers that
-//! the breaker keeps from every sweep. So the engine checks the deadlines against the breaker at an interval. Timers that are
+//! the breaker stops in every sweep. So the engine checks the deadlines against the breaker at an interval. Timers that are
 //! due later than the last moment within bounds are left to the sweeps, which trip.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -7,8 +7,8 @@ use crate::store::{Batch, StoreError, Stored};
 
 /// How often a transaction is retried at once. After that, the caller must back off.
 const ATTEMPTS: u32 = 8;
-/// How long a transaction is retried at once. A lock timeout is a conflict too, and takes seconds each time; meanwhile the
-/// caller does not notice that it must stop.
+/// How long a transaction is retried at once. A lock timeout is a conflict too, and takes seconds each time; during
+/// retries the caller does not notice that it must stop.
 const LONGEST: Duration = Duration::from_secs(4);
 
 /// Decides whether a transaction is retried, and waits before it is.

@@ -17,8 +17,8 @@ const PAGE: u32 = 500;
 /// A right clock accepts no event that is further ahead than this: if the store has one, this clock is behind.
 const EVENTS_AHEAD: TimeDelta = TimeDelta::hours(1);
 
-/// The interval at which the latest moment is noted.
-const NOTE_EVERY: TimeDelta = TimeDelta::seconds(30);
+/// Minimum interval between two records of the latest moment.
+const RECORD_EVERY: TimeDelta = TimeDelta::seconds(30);
 
 /// The result of [`Engine::correct_ahead`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ enum FiredAhead {
 }
 
 impl Engine {
-    /// Notes the present as a moment at which timers may fire. If a later moment was noted, some clock was ahead: the clients
-    /// whose timers fired ahead of now are rebuilt, unless this clock may be wrong, or they are more than the breaker allows.
+    /// Records now as a moment at which timers may fire. If a later moment is recorded, some clock was ahead: the clients whose
+    /// timers fired ahead of now are rebuilt, unless this clock may be wrong, or there are more than the breaker allows.
     ///
     /// # Errors
     /// When the store cannot be reached; the next call continues.
@@ -52,9 +52,9 @@ impl Engine {
         if self.watch.wrong().is_some() {
             return Ok(AheadCorrection::NotNeeded);
         }
-        let noted = self.store.latest_moment().await?;
-        let Some(latest) = noted.filter(|latest| self.watch.is_to_come(*latest)) else {
-            self.note(noted, now).await?;
+        let recorded = self.store.latest_moment().await?;
+        let Some(latest) = recorded.filter(|latest| self.watch.is_in_the_future(*latest)) else {
+            self.record(recorded, now).await?;
             return Ok(AheadCorrection::NotNeeded);
         };
         let keys = match self.fired_ahead(now).await? {
@@ -62,8 +62,8 @@ impl Engine {
             FiredAhead::ClockIsBehind { client, event } => {
                 return Ok(AheadCorrection::Held {
                     why: format!(
-                        "the store has an event of {client}, of {}, which is ahead of this clock: this clock is behind; set \
-                         it",
+                        "the store has an event of {client} at {}, which is ahead of this clock: this clock is behind; \
+                         correct it",
                         rfc3339(event)
                     ),
                 });
@@ -76,7 +76,7 @@ impl Engine {
                 return Ok(AheadCorrection::Held {
                     why: format!(
                         "timers of {clients} of {population} clients have fired up to {}, which is ahead of this clock. If \
-                         this clock is right, run `tenure rebuild`, which corrects them; if not, set it",
+                         this clock is right, run `tenure rebuild`, which corrects them; if not, correct the clock",
                         rfc3339(latest)
                     ),
                 });
@@ -96,17 +96,17 @@ impl Engine {
         Ok(AheadCorrection::Corrected { clients })
     }
 
-    /// Notes the present as a moment at which timers may fire.
+    /// Records now as a moment at which timers may fire.
     ///
     /// # Errors
     /// When the store cannot be reached.
-    pub async fn note_now(&self) -> Result<(), StoreError> {
-        let noted = self.store.latest_moment().await?;
-        self.note(noted, self.now()).await
+    pub async fn record_now(&self) -> Result<(), StoreError> {
+        let recorded = self.store.latest_moment().await?;
+        self.record(recorded, self.now()).await
     }
 
-    async fn note(&self, noted: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), StoreError> {
-        if noted.is_none_or(|latest| later(latest, NOTE_EVERY) <= now) {
+    async fn record(&self, recorded: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        if recorded.is_none_or(|latest| later(latest, RECORD_EVERY) <= now) {
             self.store.record_moment(now).await?;
         }
         Ok(())
@@ -116,7 +116,9 @@ impl Engine {
     pub(super) async fn end_ahead_search(&self) -> Result<(), StoreError> {
         let now = self.now();
         match self.store.latest_moment().await? {
-            Some(latest) if self.watch.is_to_come(latest) => self.store.rewind_moment(latest, now).await,
+            Some(latest) if self.watch.is_in_the_future(latest) => {
+                self.store.rewind_moment(latest, now).await
+            }
             _ => Ok(()),
         }
     }
@@ -141,7 +143,10 @@ impl Engine {
                         event,
                     });
                 }
-                if client.fired.is_some_and(|fired| self.watch.is_to_come(fired)) {
+                if client
+                    .fired
+                    .is_some_and(|fired| self.watch.is_in_the_future(fired))
+                {
                     keys.insert(stored.key);
                 }
             }

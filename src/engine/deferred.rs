@@ -3,12 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::redrive::{CLAIM, in_words, is_still_dead};
+use super::redrive::{CLAIM, is_still_dead, summary};
 use super::{Engine, Incoming, Outcome};
 use crate::store::{DeadLetterRecord, StoreError};
 use crate::wire::Decoder;
 
-/// Dead letters that are redriven in one batch at most.
+/// Maximum number of dead letters redriven in one batch.
 const CHUNK: u32 = 500;
 
 /// A spell ends after this time without another deferred event.
@@ -65,12 +65,12 @@ impl Deferred {
 }
 
 impl Engine {
-    /// How many events were deferred in the present spell. None: there is no spell.
+    /// How many events were deferred in the current spell. None: there is no spell.
     pub fn recently_deferred(&self) -> Option<u64> {
         self.deferred.spell(self.watch.elapsed())
     }
 
-    /// Redrives deferred events whose time has come, and returns how many dead letters it read. Several workers share them.
+    /// Redrives deferred events that are due, and returns how many dead letters it read. Several workers share them.
     ///
     /// # Errors
     /// When the store cannot be reached. Unfinished dead letters are redriven again when the claim expires.
@@ -96,12 +96,12 @@ impl Engine {
             let (outcomes, after) = rest.split_at(length);
             rest = after;
             if is_still_dead(outcomes) {
-                let redrive_outcome = in_words(outcomes);
+                let redrive_outcome = summary(outcomes);
                 self.store
                     .end_redrive(record.id, true, &redrive_outcome, self.now())
                     .await?;
             } else {
-                done.push((record.id, in_words(outcomes)));
+                done.push((record.id, summary(outcomes)));
             }
         }
         if !done.is_empty() {

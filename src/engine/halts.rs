@@ -5,7 +5,7 @@ use crate::domain::Sweep;
 use crate::store::{Halt, HaltKind, StoreError};
 
 impl Engine {
-    /// Pauses a sweep: from its next chunk on, it runs only by hand.
+    /// Pauses a sweep: from its next chunk on, only manual runs change anything.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -29,7 +29,7 @@ impl Engine {
     pub async fn review_halts(&self, sweep: Sweep) -> Result<Vec<Halt>, StoreError> {
         let mut halts = self.store.halts().await?;
         halts.retain(|halt| halt.sweep == sweep);
-        let is_ahead = |halt: &Halt| halt.kind == HaltKind::Tripped && self.watch.is_to_come(halt.at);
+        let is_ahead = |halt: &Halt| halt.kind == HaltKind::Tripped && self.watch.is_in_the_future(halt.at);
         if self.watch.wrong().is_none() && halts.iter().any(is_ahead) {
             self.lift_trip(sweep).await?;
             tracing::info!(%sweep, "a clock that was ahead had tripped the breaker; the sweep is tried again");

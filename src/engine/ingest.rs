@@ -63,7 +63,7 @@ impl From<RecordedOutcome> for Outcome {
 /// The result of a transaction, or of a part of one.
 #[derive(Default)]
 struct Ingested {
-    /// How many of the events, from the first on, were ingested.
+    /// The number of leading events that were ingested.
     events: usize,
     /// Their outcomes, each with its place in the batch.
     outcomes: Vec<(usize, Outcome)>,
@@ -102,7 +102,7 @@ impl Engine {
         let ingested = self.ingest_all(incoming, watermark).await;
         match &ingested {
             Ok(_) => attempt.succeeded(Instant::now()),
-            // Other errors concern these events, and not the store.
+            // Other errors are caused by these events, not by the store.
             Err(error) if error.is_transient() => attempt.failed(error.to_string(), Instant::now()),
             Err(_) => {}
         }

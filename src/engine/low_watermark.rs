@@ -1,5 +1,5 @@
 //! The low watermark: how far timers may fire. Every event from before it has been ingested. A later event may still wait in a
-//! queue of the broker, and cancel a timer that seems due.
+//! queue of the broker and cancel a timer that seems due.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ pub enum HeldBack {
     },
     /// The clock is ahead of another.
     Clock {
-        /// How far it is ahead, and of which clock, in words.
+        /// A sentence: how far it is ahead, and of which clock.
         clock: String,
     },
 }
@@ -47,7 +47,7 @@ impl fmt::Display for HeldBack {
             Self::Lane {
                 lane,
                 watermark: None,
-            } => write!(f, "nothing has come through {lane} yet"),
+            } => write!(f, "no heartbeat has arrived through {lane} yet"),
             Self::Clock { clock } => f.write_str(clock),
         }
     }
@@ -59,7 +59,12 @@ impl LowWatermark {
     pub fn of(lanes: &[LaneProgress], moment: DateTime<Utc>, clock: &ClockWatch) -> Self {
         let slowest = lanes
             .iter()
-            .map(|lane| (lane.watermark.filter(|at| !clock.is_to_come(*at)), &lane.lane))
+            .map(|lane| {
+                (
+                    lane.watermark.filter(|at| !clock.is_in_the_future(*at)),
+                    &lane.lane,
+                )
+            })
             .min()
             .filter(|(watermark, _)| watermark.is_none_or(|at| at < moment));
         Self {

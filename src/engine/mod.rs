@@ -144,7 +144,7 @@ impl Engine {
             vitals: Vitals::default(),
             probing: Mutex::default(),
         };
-        // Fails at once if the store is away.
+        // Fails at once if the store is unavailable.
         engine.policies().await?;
         Ok(engine)
     }
@@ -185,8 +185,8 @@ impl Engine {
         self.clock.now()
     }
 
-    /// The present, and how far the clocks of other workers may be ahead of it. A clock that is known to be wrong has no
-    /// say: one that is behind would take back timers that fired rightly.
+    /// The present, and how far the clocks of other workers may be ahead of it. A clock that is known to be wrong
+    /// does not count: one that is behind would undo timers that fired correctly.
     fn present(&self) -> Present {
         Present {
             now: self.watch.present(),

@@ -31,14 +31,14 @@ pub struct ListRequest {
     pub tab: Option<Tab>,
     /// Only clients after this key, the last one of the previous page.
     pub after: Option<ClientKey>,
-    /// The largest number of clients; all without.
+    /// Maximum number of clients. None: all of them.
     pub limit: Option<usize>,
 }
 
 /// A line of the journal in its public form.
 #[derive(Clone, Debug, Serialize)]
 pub struct JournalLine {
-    /// Rises within a client.
+    /// Increases within a client.
     pub sequence: i64,
     pub subject: String,
     #[serde(rename = "type")]
@@ -169,7 +169,7 @@ impl Engine {
     }
 }
 
-/// The present of a client. The time of an event may be a little ahead of the clock and is accepted. A timer that fired ahead of
+/// A client as of now. The time of an event may be a little ahead of the clock and is accepted. A timer that fired ahead of
 /// the clock (in a sweep as of a future moment) has not fired yet.
 fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
     match client.as_of() {

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub struct Rebuilt {
     pub key: ClientKey,
-    /// The differences, in words; empty if there was none, and nothing was written.
+    /// Sentences about the differences. Empty: there were none, and nothing was written.
     pub differences: Vec<String>,
     /// The number of lines written to the journal, or why the client could not be rebuilt.
     pub changes: Result<usize, RebuildError>,
@@ -31,7 +31,7 @@ pub enum RebuildError {
 
 impl Engine {
     /// Rebuilds clients one after the other in key order, each in its own transaction. A client without differences is not
-    /// even locked, so a worker may run meanwhile. Holds the history of one client at a time. `seen` receives each result after
+    /// even locked, so workers may keep running. Holds the history of one client at a time. `seen` receives each result after
     /// its commit; after a stop or an error, the caller can continue after the last one.
     ///
     /// # Errors

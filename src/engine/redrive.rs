@@ -59,7 +59,7 @@ impl Engine {
             .collect();
         let outcomes = self.ingest(incoming).await?;
         let failed = is_still_dead(&outcomes);
-        let redrive_outcome = in_words(&outcomes);
+        let redrive_outcome = summary(&outcomes);
         self.store
             .end_redrive(id, failed, &redrive_outcome, self.now())
             .await?;
@@ -82,7 +82,8 @@ pub(super) fn is_still_dead(outcomes: &[Outcome]) -> bool {
     matches!(outcomes, [Outcome::Dead(_) | Outcome::Deferred { .. }])
 }
 
-pub(super) fn in_words(outcomes: &[Outcome]) -> String {
+/// The outcomes as text, for the record of the redrive.
+pub(super) fn summary(outcomes: &[Outcome]) -> String {
     let words = |outcome: &Outcome| match outcome {
         Outcome::Applied => "applied".to_owned(),
         Outcome::Duplicate => "duplicate".to_owned(),

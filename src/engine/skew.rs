@@ -1,6 +1,6 @@
-//! Whether the clock can be trusted: compares it with other clocks, and with the time that passes.
+//! Whether the clock can be trusted: compares it with other clocks, and with elapsed time.
 //!
-//! A clock that is ahead fires timers that are not due, and a published change cannot be taken back. So while the clock is known
+//! A clock that is ahead fires timers that are not due, and a published change cannot be withdrawn. So while the clock is known
 //! to be ahead, no timer fires, neither in a sweep nor with an event. A clock that is behind fires timers late, which is
 //! harmless.
 
@@ -19,7 +19,7 @@ use crate::store::StoreError;
 pub const DEFAULT_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
 /// How long a jump makes the clock suspect where there is no other clock to compare it with. After a machine slept, its clock
-/// jumps to the right time; a clock that jumped to a wrong time is usually set right soon.
+/// jumps to the right time; a clock that jumped to a wrong time is usually corrected soon.
 const SUSPECT_FOR: Duration = Duration::from_mins(10);
 
 /// What the clock is compared with. The first one that is known decides; the others are only reported.
@@ -93,7 +93,7 @@ struct Reading {
 #[derive(Debug, Default)]
 struct Known {
     readings: BTreeMap<Reference, Reading>,
-    /// When the clock began to differ from the time that passes.
+    /// When the clock began to differ from elapsed time.
     jumped_at: Option<Duration>,
     /// The reference of the last warning in the log.
     reported: Option<Reference>,
@@ -105,7 +105,7 @@ impl Known {
         self.readings.iter().map(move |(reference, reading)| {
             let passed = TimeDelta::from_std(elapsed.saturating_sub(reading.at)).unwrap_or(TimeDelta::MAX);
             let by = now - later(reading.time, passed);
-            // The clock is not to blame for the error of the comparison.
+            // The error of the comparison does not count as a difference.
             let certain = (by.abs() - reading.error).max(TimeDelta::zero());
             Skew {
                 reference: *reference,
@@ -160,7 +160,7 @@ impl ClockWatch {
 
     /// Whether a moment is so far ahead of the present that only a wrong clock can have written it.
     #[must_use]
-    pub fn is_to_come(&self, moment: DateTime<Utc>) -> bool {
+    pub fn is_in_the_future(&self, moment: DateTime<Utc>) -> bool {
         moment > later(self.present(), self.tolerance)
     }
 

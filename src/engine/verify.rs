@@ -12,7 +12,7 @@ use crate::store::StoreError;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Drift {
     pub client: String,
-    /// The differences, in words.
+    /// Sentences about the differences.
     pub what: String,
 }
 
@@ -30,7 +30,7 @@ pub struct Verified {
     pub key: ClientKey,
     /// Events in its history, including touches.
     pub events: u64,
-    /// The differences, in words; empty if there is none.
+    /// Sentences about the differences; empty if there are none.
     pub differences: Vec<String>,
 }
 
@@ -56,8 +56,8 @@ impl Engine {
         Ok(report)
     }
 
-    /// Verifies clients one after the other in key order, each as of one moment and without a lock: a worker may run
-    /// meanwhile. Holds the history of one client at a time. `seen` receives each result; after a stop or an error, the caller
+    /// Verifies clients one after the other in key order, each as of one moment and without a lock: workers may keep
+    /// running. Holds the history of one client at a time. `seen` receives each result; after a stop or an error, the caller
     /// can continue after the last one.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ pub struct JournalPage {
         ("partner" = schema::PartnerId, Path, description = "1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -, but not . or .."),
         ("link" = Option<LinkStatus>, Query, description = "Only clients with this link status"),
         ("service" = Option<schema::ServiceFilter>, Query, description = "Only clients with this service status; `all_active` matches \
-                                                                               all that are not terminated"),
+                                                                               all clients that are not terminated"),
         ("access" = Option<AccessStatus>, Query, description = "Only clients with this access status"),
         ("tab" = Option<schema::Tab>, Query, description = "Only clients on this tab: `inactive` has archived and lost \
                                                        clients; deleted clients are on no tab"),

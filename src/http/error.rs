@@ -19,7 +19,7 @@ const RETRY_AFTER_SECONDS: &str = "2";
 pub enum ApiError {
     #[error("invalid parameter `{name}`: {reason}")]
     Parameter { name: String, reason: String },
-    #[error("unknown parameter `{name}`; this endpoint takes {}", if known.is_empty() { "none".into() } else { known.join(", ") })]
+    #[error("unknown parameter `{name}`; this endpoint accepts {}", if known.is_empty() { "none".into() } else { known.join(", ") })]
     UnknownParameter { name: String, known: Vec<&'static str> },
     #[error("cannot read the request body: {0}")]
     Body(String),
@@ -59,7 +59,7 @@ pub enum ApiError {
     TimedOut,
     #[error("too many requests in progress; retry, or raise `http.max_connections`")]
     Busy,
-    #[error("requests in progress use all the memory for requests; retry, or send fewer events at once")]
+    #[error("requests in progress use the whole memory budget; retry, or send fewer events at once")]
     NoRoom,
     #[error("the worker is starting and waits for the store{}; retry", .why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
     Starting {
@@ -137,7 +137,7 @@ impl From<TooManyEvents> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        // The store was open, so an administrator has taken the login or the database away for a while.
+        // The store was open before, so an administrator has revoked the login or dropped the database since.
         if error.is_transient() || error.is_of_settings() {
             Self::Unavailable(error)
         } else {

@@ -89,7 +89,7 @@ pub enum OutcomeKind {
         (status = 415, description = "The content type is not one of the three modes, or the body is compressed", body = ErrorBody),
         (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
         (status = 422, description = "The only message is not a valid event; stored as a dead letter", body = Outcomes),
-        (status = 503, description = "The store is unavailable, or requests in progress use all the memory for requests; \
+        (status = 503, description = "The store is unavailable, or requests in progress use the whole memory budget; \
                                       send the request again", body = ErrorBody),
     )
 )]
@@ -108,7 +108,7 @@ pub(super) async fn ingest(
     let mut share = api.memory.share();
     let body = body::receive(body, api.body_limit, &mut share).await?;
     let now = api.engine()?.clock().present();
-    let kept = Pairs::of_http(
+    let stored = Pairs::of_http(
         headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes())),
@@ -117,7 +117,7 @@ pub(super) async fn ingest(
     let members = decoder.members(Message {
         origin: "http",
         content_type,
-        headers: &kept,
+        headers: &stored,
         body: &body,
     })?;
     share.set(memory::of_events(body.capacity(), members.count()))?;

@@ -27,7 +27,7 @@ pub(super) struct Metrics {
     asked: Mutex<Option<Instant>>,
     /// When to count again; locked during a count.
     count_at: Arc<Mutex<Option<Instant>>>,
-    /// Facets and statuses reported so far, to report 0 for one that has no clients any more.
+    /// Facets and statuses reported so far, to report 0 for one that no longer has clients.
     shown: Arc<std::sync::Mutex<BTreeSet<(&'static str, String)>>>,
     /// Set if a relay publishes the journal; otherwise its backlog means nothing.
     relayed: OnceLock<()>,

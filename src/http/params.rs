@@ -112,14 +112,14 @@ impl Params {
         }
     }
 
-    /// A moment in RFC 3339, cut to the resolution of stored times.
+    /// A moment in RFC 3339, truncated to the resolution of stored times.
     pub(super) fn moment(&mut self, name: &'static str) -> Result<Option<DateTime<Utc>>, ApiError> {
         let Some(given) = self.text(name)? else {
             return Ok(None);
         };
         // In a query a plus sign means a space, and few people write %2B in an offset.
         DateTime::parse_from_rfc3339(&given.replace(' ', "+"))
-            .map(|moment| Some(Event::cut(moment.to_utc())))
+            .map(|moment| Some(Event::truncate(moment.to_utc())))
             .map_err(|_| invalid(name, &given, "an RFC 3339 time such as 2026-03-01T12:00:00Z"))
     }
 

@@ -1,6 +1,6 @@
 //! OpenAPI schemas of parameters and of the views that the domain and the engine serialize.
 //!
-//! The fields of the views stand here a second time, because deriving `ToSchema` on the real types would put `value_type`,
+//! This file repeats the fields of the views, because deriving `ToSchema` on the real types would put `value_type`,
 //! `format` and `required` attributes of OpenAPI on nearly every field of the domain: its times and ids have serializers of
 //! their own. A test compares the fields with real responses, and the names of statuses come from the real enums.
 

@@ -83,7 +83,7 @@ pub struct Scheduler {
     chunk: u32,
     /// The name of this worker in the records of runs.
     worker: String,
-    /// By the monotonic clock: a moment would stay in the future when a clock that was ahead is set right.
+    /// By the monotonic clock: a moment would stay in the future when a clock that was ahead is corrected.
     started: Duration,
     considered: watch::Sender<ConsideredTicks>,
 }
@@ -127,7 +127,7 @@ impl Scheduler {
             );
         }
         while turns.join_next().await.is_some() {}
-        // No sweep waits for it any more; it only has to stop polling.
+        // No sweep waits for it now; it only has to stop polling.
         let _ = cron.shutdown().await;
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::interval::pause;
 pub struct Retention {
     engine: Arc<Engine>,
     settings: RetentionSettings,
-    looked_at: watch::Sender<Option<DateTime<Utc>>>,
+    last_check: watch::Sender<Option<DateTime<Utc>>>,
 }
 
 impl Retention {
@@ -24,14 +24,14 @@ impl Retention {
         Arc::new(Self {
             engine,
             settings,
-            looked_at: watch::Sender::default(),
+            last_check: watch::Sender::default(),
         })
     }
 
-    /// The moment of the last look at the clock: a tick up to then has been handled.
+    /// The moment of the last check of the clock: every tick up to then has been handled.
     #[must_use]
-    pub fn looked_at(&self) -> watch::Receiver<Option<DateTime<Utc>>> {
-        self.looked_at.subscribe()
+    pub fn last_check(&self) -> watch::Receiver<Option<DateTime<Utc>>> {
+        self.last_check.subscribe()
     }
 
     /// Removes expired rows on each tick until it is stopped, and then ends after the current chunk.
@@ -51,7 +51,7 @@ impl Retention {
                 last = now;
                 self.prune(&stop).await;
             }
-            self.looked_at.send_replace(Some(now));
+            self.last_check.send_replace(Some(now));
             if !pause(until_next_tick(cron, self.engine.now()), &stop).await {
                 return;
             }

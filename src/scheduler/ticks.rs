@@ -39,7 +39,7 @@ pub(super) async fn start(
     Ok(cron)
 }
 
-/// How long to wait before the next look at the clock.
+/// How long to wait before the next check of the clock.
 pub(super) fn until_next_tick(cron: &CronLine, now: DateTime<Utc>) -> Duration {
     cron.next_after(now)
         .and_then(|next| (next - now).to_std().ok())

@@ -70,7 +70,7 @@ impl Scheduler {
                         TickOutcome::Failed
                     }
                 };
-                self.note_considered(sweep, tick, outcome);
+                self.record_considered(sweep, tick, outcome);
             }
             if let Some(retry) = retry {
                 pause(retry, &stop).await;
@@ -83,7 +83,7 @@ impl Scheduler {
         }
     }
 
-    fn note_considered(&self, sweep: Sweep, tick: DateTime<Utc>, outcome: TickOutcome) {
+    fn record_considered(&self, sweep: Sweep, tick: DateTime<Utc>, outcome: TickOutcome) {
         report::record_tick(sweep, outcome);
         self.considered.send_modify(|considered| {
             let attempts = considered

@@ -90,7 +90,7 @@ fn time(text: &str) -> Result<DateTime<Utc>, EventError> {
         given: clip(text),
         source,
     })?;
-    let time = Event::cut(time.to_utc());
+    let time = Event::truncate(time.to_utc());
     in_range("time", time)?;
     Ok(time)
 }

@@ -28,7 +28,7 @@ pub(super) fn read(kind: &str, data: Option<&str>) -> Result<EventKind, EventErr
     if data.contains("\\u0000") {
         refuse_nul(&read)?;
     }
-    read = read.cut();
+    read = read.truncate();
     if let Some(paid_until) = paid_until(&read) {
         in_range("paid_until", paid_until)?;
     }

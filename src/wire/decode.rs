@@ -131,7 +131,7 @@ impl Decoder {
             body: &beginning[..beginning.len().min(limit)],
         };
         message.dead(format!(
-            "the event is {length} bytes long; {limit} are allowed, and only these are kept here"
+            "the event is {length} bytes long; {limit} are allowed, and only the first {limit} are stored"
         ))
     }
 

@@ -131,14 +131,15 @@ impl Pairs {
     /// The headers of an HTTP request that may be stored: CloudEvents attributes and headers that help to find the
     /// sender. All others are dropped immediately, above all credentials.
     pub fn of_http<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
-        const KEPT: [&str; 3] = ["traceparent", "tracestate", "user-agent"];
-        let kept = |name: &str| {
-            starts_with_ignore_case(name, "ce-") || KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept))
+        const STORED: [&str; 3] = ["traceparent", "tracestate", "user-agent"];
+        let is_stored = |name: &str| {
+            starts_with_ignore_case(name, "ce-")
+                || STORED.iter().any(|stored| name.eq_ignore_ascii_case(stored))
         };
         Self(
             headers
                 .into_iter()
-                .filter(|(name, _)| kept(name))
+                .filter(|(name, _)| is_stored(name))
                 .map(|(name, value)| (name.to_owned(), stored_value(name, value)))
                 .collect(),
         )

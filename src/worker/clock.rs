@@ -18,7 +18,7 @@ const FAR_OFF: TimeDelta = TimeDelta::hours(1);
 
 /// The interval at which the clock is compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
-/// The interval at which the worker looks for deferred events whose time has come.
+/// The interval at which the worker looks for deferred events that are due.
 const REDRIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps watch over one worker's clock; clones share their state.

@@ -18,7 +18,7 @@ pub enum WorkerError {
     Telemetry(#[from] TelemetryError),
     #[error("the signal handlers cannot be installed: {0}")]
     Signals(#[source] io::Error),
-    /// A worker waits for a server that is away; this error does not go away with time.
+    /// A worker waits for an unavailable server; this error is permanent.
     #[error("the store {url} cannot be opened: {source}")]
     Store { url: String, source: StoreError },
     #[error("this worker must stop writing: {0}")]
@@ -46,7 +46,7 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
-    /// Whether only other settings help.
+    /// Whether only a change of settings helps.
     #[must_use]
     pub fn is_of_settings(&self) -> bool {
         match self {

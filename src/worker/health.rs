@@ -13,23 +13,23 @@ pub(super) async fn no_broker(engine: Arc<Engine>) -> Health {
     match engine.store().lanes().await {
         Ok(lanes) if lanes.is_empty() => Health::good("not configured"),
         Ok(_) => Health::bad(
-            "not configured, but timers wait for lanes of RabbitMQ that were consumed before; if no worker consumes them \
-             any more, run `tenure lanes --remove`",
+            "not configured, but timers wait for lanes of RabbitMQ that were consumed before; if no worker will consume \
+             them again, run `tenure lanes --remove`",
         ),
         Err(error) => Health::bad(error.to_string()),
     }
 }
 
 pub(super) fn broker(status: BrokerStatus) -> Health {
-    let notes = |wanted| -> Vec<String> {
+    let problems = |wanted| -> Vec<String> {
         let of_this = status
-            .notes
+            .problems
             .iter()
             .filter(|(_, (severity, _))| *severity == wanted);
         of_this.map(|(name, (_, why))| format!("{name}: {why}")).collect()
     };
-    let warnings = notes(Severity::Warning);
-    let failures = notes(Severity::Failure);
+    let warnings = problems(Severity::Warning);
+    let failures = problems(Severity::Failure);
     let failure = (!failures.is_empty()).then(|| failures.join("; "));
     Health::unless(status.reason.or(failure), "connected").with_warnings(warnings)
 }

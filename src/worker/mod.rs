@@ -45,7 +45,7 @@ pub async fn run(settings: Settings) -> Result<(), WorkerError> {
     for variable in settings.service_links() {
         tracing::debug!(
             variable,
-            "ignored: Kubernetes or Docker set it for a service beside this container"
+            "ignored: Kubernetes or Docker set it for another service"
         );
     }
     until_signal(|stop| run_until(settings, stop)).await
@@ -215,7 +215,7 @@ impl Worker {
         });
     }
 
-    /// Introduces the policy of the settings, while the worker goes on under the one before it.
+    /// Introduces the policy of the settings. Until it takes effect, the worker uses the previous one.
     fn start_policy(&mut self, engine: &Arc<Engine>) {
         let introduction = policy::Introduction::new(engine.clone(), &self.settings);
         let watched = introduction.clone();

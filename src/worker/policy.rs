@@ -1,4 +1,4 @@
-//! The introduction of the policy of the settings, while the worker goes on under the one before it.
+//! Introduces the policy of the settings. Until it takes effect, the worker uses the previous one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -29,11 +29,11 @@ const CHECK_WRITER_EVERY: Duration = Duration::from_secs(2);
 pub fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match &settings.url {
         StoreUrl::Sqlite(path) => {
-            // A server that is away comes back; a folder that does not exist is a misspelt path.
+            // A server may come back; a folder that does not exist is a misspelt path.
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
                 return Err(StoreError::Url(format!(
-                    "there is no folder {}; make it, or name another",
+                    "the folder {} does not exist; create it, or use another one",
                     folder.display()
                 )));
             }
@@ -54,7 +54,7 @@ pub async fn join(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, 
     // Before the first timer fires.
     engine.compare_clock().await?;
     if engine.clock().ahead().is_none() {
-        engine.note_now().await?;
+        engine.record_now().await?;
     }
     Ok(engine)
 }

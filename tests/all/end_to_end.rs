@@ -31,7 +31,7 @@ fn world(seed: u64) -> World {
     let shape = Shape {
         seed,
         clients: 220,
-        start: Event::cut(SystemClock.now() - TimeDelta::days(366)),
+        start: Event::truncate(SystemClock.now() - TimeDelta::days(366)),
         ..Shape::default()
     };
     let world = World::new(&shape);

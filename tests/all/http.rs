@@ -596,7 +596,7 @@ async fn an_invalid_parameter_is_named() {
     let (_, body) = server.get(&format!("{clients}?lnik=active")).await;
     assert_eq!(
         body["error"]["message"],
-        "unknown parameter `lnik`; this endpoint takes limit, after, link, service, access, tab"
+        "unknown parameter `lnik`; this endpoint accepts limit, after, link, service, access, tab"
     );
     let (_, body) = server.get(&format!("{clients}?limit=ten")).await;
     assert_eq!(

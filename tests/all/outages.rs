@@ -105,19 +105,19 @@ fn each_database_outage_is_one_log_line_at_start_and_later() {
     running.wait_until("unready", || !ready(&running));
     // A short outage is not logged.
     running.wait_until("logged", || {
-        !lines(&running, "the store takes nothing").is_empty()
+        !lines(&running, "the store accepts no writes").is_empty()
     });
     database.start();
     wait_for_client(&running, "meanwhile");
     running.wait_until("ready again", || ready(&running));
     assert_eq!(
-        lines(&running, "the store takes nothing").len(),
+        lines(&running, "the store accepts no writes").len(),
         1,
         "{}",
         running.log()
     );
     assert_eq!(
-        lines(&running, "the store takes messages again").len(),
+        lines(&running, "the store accepts writes again").len(),
         1,
         "{}",
         running.log()
@@ -234,17 +234,17 @@ fn writes_resume_after_the_disk_was_full() {
         assert!(body.contains("the store cannot be used now"), "{body}");
     }
     running.wait_until("logged", || {
-        !lines(&running, "the store takes nothing").is_empty()
+        !lines(&running, "the store accepts no writes").is_empty()
     });
 
     running.limit_files(None);
     running.wait_until("written over HTTP", || running.add_client("after").0 == 200);
     wait_for_client(&running, "waits");
     running.wait_until("logged", || {
-        !lines(&running, "the store takes messages again").is_empty()
+        !lines(&running, "the store accepts writes again").is_empty()
     });
     running.wait_until("ready again", || ready(&running));
-    for words in ["the store takes nothing", "the store takes messages again"] {
+    for words in ["the store accepts no writes", "the store accepts writes again"] {
         assert_eq!(lines(&running, words).len(), 1, "{words}: {}", running.log());
     }
     assert!(running.stop().success());

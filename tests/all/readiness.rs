@@ -105,7 +105,7 @@ fn an_unpublished_journal_makes_every_worker_not_ready() {
     let file = folder.path().join("event.ndjson");
     std::fs::write(&file, event.to_string()).expect("a file");
     tenure.ok(&["ingest", &file.to_string_lossy()]);
-    wait_for_unready(&running, "broker", "does not lead the relay");
+    wait_for_unready(&running, "broker", "holds the lead of the relay");
     // A worker that is configured not to publish only warns.
     silent.wait_until("warned", || {
         let (_, body) = readiness(&silent);

@@ -144,7 +144,7 @@ async fn a_locked_table_does_not_delay_a_stop() {
     for _ in 0..2 {
         let running = tenure.start();
         running.wait_until("waiting for the store", || {
-            running.log().contains("the store takes nothing")
+            running.log().contains("the store accepts no writes")
         });
         assert!(running.metric("tenure_broker_received_total") < 1.0);
     }

@@ -94,7 +94,7 @@ impl<'a> ClientPlan<'a> {
         }
     }
 
-    /// The fast path: applies an event that is later than all that the client has seen.
+    /// The fast path: applies an event that is later than every event that the client has seen.
     fn step(&mut self, mut event: Event, names: &Names) -> RecordedOutcome {
         self.advance(event.time);
         let touch = Touch::of(&event);

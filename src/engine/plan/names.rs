@@ -74,8 +74,8 @@ pub fn names_held(clients: &[Stored]) -> impl Iterator<Item = NameClaim> {
         .filter_map(|stored| Some(claim(&stored.key, stored.document.held_name()?)))
 }
 
-/// How many of the first events can be planned together with the same names as if each had arrived alone. All of them, unless a
-/// name passes from one client of the batch to another.
+/// How many of the first events can be planned together with the same result as if each had arrived alone. All of them, unless
+/// a name passes from one client of the batch to another.
 pub fn leading(events: &[Event], holders: &HashMap<NameClaim, ClientKey>) -> usize {
     let claims: Vec<(usize, NameClaim)> = events
         .iter()

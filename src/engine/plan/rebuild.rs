@@ -19,7 +19,7 @@ use crate::store::{
 /// The differences of a client, and the commit that repairs them.
 #[derive(Debug)]
 pub struct Rebuild {
-    /// In words; empty if there is none, and then the commit is empty, too.
+    /// Sentences. If there are none, the commit is empty too.
     pub differences: Vec<String>,
     pub commit: Result<Commit, EventsMissing>,
 }
@@ -27,12 +27,12 @@ pub struct Rebuild {
 /// The log of a client lacks events that the stored state and the journal show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the log does not say that this client was ever added, and published changes cannot be taken back: events are missing from \
-     the log. Restore them (from a backup, or with `tenure ingest`) and rebuild again"
+    "no event in the log adds this client, and published changes cannot be withdrawn: events are missing from the \
+     log. Restore them (from a backup, or with `tenure ingest`) and rebuild again"
 )]
 pub struct EventsMissing;
 
-/// The differences between the stored state of a client and its log, in words.
+/// The differences between the stored state of a client and its log, as sentences.
 #[must_use]
 pub fn drift(snapshot: &ClientSnapshot, present: Present, policies: &Policies) -> Vec<String> {
     differences(

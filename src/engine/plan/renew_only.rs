@@ -14,7 +14,7 @@ const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect
 /// A touch between `after` and `before` is applied, renews access and does nothing else, because
 ///
 /// - access is enabled, and only an event or a timer ends that. Every event but a touch is written with the client, which
-///   closes the window; the touch is later than all that the client has seen, so it changes no outcome before it;
+///   closes the window; the touch is later than every event that the client has seen, so it changes no earlier outcome;
 /// - no timer is due before `before`. Each touch in the window only moves the timers of access to a later time. That
 ///   holds as long as no warning went out since the last renewal: a renewal makes all warnings due again, and the first
 ///   of them may be due before the expiry that was next;

@@ -99,7 +99,7 @@ pub fn published(snapshot: &ClientSnapshot, expected: &Client) -> Replica {
     replica
 }
 
-/// The differences between the stored state of a client and its log, in words; empty if there is none.
+/// The differences between the stored state of a client and its log, as sentences; empty if there are none.
 pub fn differences(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies) -> Vec<String> {
     let mut out = Vec::new();
     row(snapshot, replayed, policies, &mut out);

@@ -22,11 +22,11 @@ pub const DEFAULT_CHUNK: u32 = 250;
 /// Why a sweep runs. The mode decides which halts stop it and whether the breaker can trip it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SweepMode {
-    /// For this tick of the scheduler. A pause stops it, and so does the breaker.
+    /// The scheduler runs it for this tick. A pause stops it, and so does the breaker.
     Scheduled { tick: DateTime<Utc> },
-    /// By a person. The breaker stops it, a pause does not.
+    /// A person runs it. The breaker stops it, a pause does not.
     ByHand,
-    /// By a person who has confirmed what it changes. Neither a pause nor the breaker stops it, and it lifts a trip.
+    /// A person runs it and has confirmed what it changes. Neither a pause nor the breaker stops it, and it lifts a trip.
     Confirmed,
     /// Reports what the sweep would change, and writes nothing. Neither a pause nor the breaker stops it.
     DryRun,

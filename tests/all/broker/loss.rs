@@ -99,7 +99,7 @@ async fn a_deleted_queue_is_declared_again() {
         .queue_delete("tenure.events.0".into(), QueueDeleteOptions::default())
         .await
         .unwrap();
-    worker.wait_for_reason("delivers no more").await;
+    worker.wait_for_reason("stopped delivering").await;
     worker.state.connected().await;
     upstream.add("1", "a").await;
     tenure.wait_for_events(1).await;

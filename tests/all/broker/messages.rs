@@ -100,20 +100,20 @@ async fn messages_that_rabbitmq_dead_lettered_are_ingested_or_stored() {
     upstream
         .publish_to("", "tenure.events.0", properties, &body)
         .await;
-    // A worker that cannot make up its mind, until RabbitMQ has enough of it.
+    // A worker that returns the messages until RabbitMQ dead-letters them.
     let crashing = Upstream::at(&url).await;
     let mut consumer = crashing.consume("tenure.events.0").await;
     let requeue = BasicNackOptions {
         requeue: true,
         multiple: false,
     };
-    let requeueing = async {
+    let returning = async {
         while let Some(message) = consumer.next().await {
             message.unwrap().nack(requeue).await.unwrap();
         }
     };
     tokio::select! {
-        () = requeueing => panic!("the consumer has ended"),
+        () = returning => panic!("the consumer has ended"),
         () = wait_for_depth(&url, "tenure.dead", 3) => {}
     }
     drop((consumer, crashing));

@@ -38,7 +38,7 @@ pub fn messages(seed: u64, clients: usize) -> Vec<Message> {
     let shape = Shape {
         seed,
         clients,
-        start: Event::cut(SystemClock.now() - TimeDelta::days(366)),
+        start: Event::truncate(SystemClock.now() - TimeDelta::days(366)),
         ..Shape::default()
     };
     let mut rng = StdRng::seed_from_u64(seed);

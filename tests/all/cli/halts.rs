@@ -55,7 +55,7 @@ fn sweeps_are_listed_paused_and_resumed() {
     let stdout = given.tenure.ok(&["sweep", "subscription-end", "--pause", why]);
     assert_eq!(
         stdout,
-        "subscription-end: paused; it runs only by hand until `tenure sweep NAME --resume`\n"
+        "subscription-end: paused; only manual runs until `tenure sweep NAME --resume`\n"
     );
     let listed = given.tenure.json(&["sweep"]);
     assert_eq!(listed[1]["halts"][0]["kind"], "paused");
@@ -162,7 +162,7 @@ async fn removed_lanes_no_longer_hold_sweeps_back() {
         "{stdout}"
     );
     assert!(
-        stdout.contains("more clients may be due, but nothing has come through tenure.events.0 yet"),
+        stdout.contains("more clients may be due, but no heartbeat has arrived through tenure.events.0 yet"),
         "{stdout}"
     );
     assert_eq!(given.tenure.json(&["lanes"])[0]["watermark"], Value::Null);
@@ -217,7 +217,11 @@ async fn no_timer_fires_before_every_lane_has_a_watermark() {
     let nobody = format!("amqp://127.0.0.1:{}/%2f", free_port());
     let broker = [("AMQP_URL", nobody.as_str()), ("TENURE_BROKER__LANES", "2")];
     let running = given.with(&[&[IDLE, EACH_SECOND], &broker[..]].concat()).start();
-    held_back(&running, &given, "nothing has come through tenure.events.0 yet");
+    held_back(
+        &running,
+        &given,
+        "no heartbeat has arrived through tenure.events.0 yet",
+    );
     let known: Vec<_> = store.lanes().await.expect("lanes");
     let known: Vec<_> = known
         .iter()
@@ -246,7 +250,11 @@ async fn no_timer_fires_before_every_lane_has_a_watermark() {
         taken.expect("taken");
     };
     beat("tenure.events.0").await;
-    held_back(&running, &given, "nothing has come through tenure.events.1 yet");
+    held_back(
+        &running,
+        &given,
+        "no heartbeat has arrived through tenure.events.1 yet",
+    );
     assert_eq!(expired().await, 0);
     beat("tenure.events.1").await;
     assert!(

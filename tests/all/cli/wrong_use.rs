@@ -175,7 +175,7 @@ fn a_login_refused_by_rabbitmq_is_reported_with_the_remedy() {
         }
         let lines: Vec<&str> = log
             .lines()
-            .filter(|line| line.contains("let this worker in"))
+            .filter(|line| line.contains("refuses this worker's login"))
             .collect();
         assert!(lines.len() == 1 && lines[0].contains("ERROR"), "{log}");
         assert!(!why.contains("wrong") && !log.contains("refused:"), "{why}{log}");

@@ -30,7 +30,7 @@ impl World {
         let engine = world.engine().await;
         clients(&engine, count, 0).await;
         world.clock.set(day(70));
-        engine.note_now().await.expect("noted");
+        engine.record_now().await.expect("noted");
         expire(&engine).await;
         assert_eq!(
             expired(&*world.fresh.store).await,
@@ -186,7 +186,7 @@ async fn a_clock_that_is_behind_corrects_nothing(fresh: Fresh) {
         },
     );
     ingest(&engine, [late]).await;
-    engine.note_now().await.expect("noted");
+    engine.record_now().await.expect("noted");
     expire(&engine).await;
 
     world.clock.set(day(70) - TimeDelta::days(30));

@@ -52,7 +52,10 @@ async fn a_sweep_goes_up_to_the_slowest_lane() {
     let report = sweep(&engine, SweepOptions::new(SweepMode::Confirmed)).await;
     assert_eq!((report.until, report.counts.examined), (None, 0));
     let why = report.held_back.expect("it says so").to_string();
-    assert!(why.contains("nothing has come through tenure.events.0"), "{why}");
+    assert!(
+        why.contains("no heartbeat has arrived through tenure.events.0"),
+        "{why}"
+    );
 
     beat(&engine, LANES[0], day(100)).await;
     beat(&engine, LANES[1], day(59)).await;

@@ -36,7 +36,7 @@ pub fn stories() -> Vec<Story> {
             "billing.stopped",
             "data_retrieval.stopped",
         ])
-        .nothing_to_come(),
+        .no_timer_is_due(),
         story(
             "ours",
             "deleting a terminated client does the outstanding clean-up",
@@ -45,7 +45,7 @@ pub fn stories() -> Vec<Story> {
         .given(archived_with_grace().and("client.terminated", t(10)))
         .when(on("client.deleted", t(11)))
         .shows(json!({ "link": "deleted", "service": "terminated", "assignments": [] }))
-        .nothing_to_come(),
+        .no_timer_is_due(),
         story("ours", "a deleted client keeps its name in its view")
             .given(draft())
             .when(on("client.deleted", t(0)))

@@ -45,7 +45,7 @@ fn subscription_ends() -> Vec<Story> {
             "status_credit.withdrawn",
             "subscription.ended mine",
         ])
-        .nothing_to_come(),
+        .no_timer_is_due(),
         story("000", "the partner's subscriptions end when the client is lost")
             .given(subscribed(active()))
             .when(on("client.lost", t(10)))
@@ -150,7 +150,7 @@ fn subscription_ends_put_off() -> Vec<Story> {
             .given(subscribed(archived()))
             .when(on("client.deleted", t(11)))
             .reads(ended, "mine ended, theirs active")
-            .nothing_to_come(),
+            .no_timer_is_due(),
         story("000", "a rejected invitation leaves prepared subscriptions")
             .given(subscribed(referred()))
             .when(on("invitation.rejected", t(0)))
@@ -257,7 +257,7 @@ fn cleanup() -> Vec<Story> {
                 "report_schedule.removed r1",
                 "margin_rule.removed m1",
             ])
-            .nothing_to_come(),
+            .no_timer_is_due(),
         story("001", "a client that is reactivated in time keeps everything")
             .under(grace())
             .given(terminated().and("client.reactivated", t(17) - MICRO))
@@ -282,7 +282,7 @@ fn cleanup() -> Vec<Story> {
             .given(draft())
             .when(on("client.terminated", t(0)))
             .fires(&[])
-            .nothing_to_come(),
+            .no_timer_is_due(),
     ]
 }
 
@@ -303,7 +303,7 @@ fn stalled() -> Vec<Story> {
             .given(invited())
             .until(t(1000))
             .fires(&[(StalledInvitation, t(12))])
-            .nothing_to_come(),
+            .no_timer_is_due(),
         story("000", "a resend starts the 14 days again")
             .given(invited().and("client.invited", t(5)))
             .until(t(100))

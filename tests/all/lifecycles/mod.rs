@@ -59,7 +59,7 @@ pub fn ev(kind: &str, time: DateTime<Utc>, data: &Value) -> Event {
 }
 
 pub fn kind_of(kind: &str, data: &Value) -> Result<EventKind, serde_json::Error> {
-    serde_json::from_value::<EventKind>(json!({ "type": kind, "data": data })).map(EventKind::cut)
+    serde_json::from_value::<EventKind>(json!({ "type": kind, "data": data })).map(EventKind::truncate)
 }
 
 /// The same in short form: `assignment.added assignment_id=a1`. Values are JSON, or text without blanks.

@@ -219,17 +219,17 @@ fn two_touches_at_the_same_moment_count_once() {
 #[test]
 fn times_are_truncated_to_the_microsecond() {
     let fine: DateTime<Utc> = "2026-01-01T00:00:00.123456789Z".parse().expect("a time");
-    let cut: DateTime<Utc> = "2026-01-01T00:00:00.123456Z".parse().expect("a time");
-    assert_eq!(Event::cut(fine), cut);
+    let truncated: DateTime<Utc> = "2026-01-01T00:00:00.123456Z".parse().expect("a time");
+    assert_eq!(Event::truncate(fine), truncated);
     let early: DateTime<Utc> = "1969-12-31T23:59:59.999999999Z".parse().expect("a time");
     assert_eq!(
-        z(Event::cut(early)),
+        z(Event::truncate(early)),
         "1969-12-31T23:59:59.999999Z",
         "towards the past, even before 1970"
     );
     let leap: DateTime<Utc> = "2016-12-31T23:59:60Z".parse().expect("a leap second");
     assert_eq!(
-        z(Event::cut(leap)),
+        z(Event::truncate(leap)),
         "2017-01-01T00:00:00Z",
         "stores have no leap seconds"
     );
@@ -239,7 +239,7 @@ fn times_are_truncated_to_the_microsecond() {
         &json!({ "subscription_id": "s1", "paid_until": z(fine) }),
     );
     let paid = serde_json::to_value(&renewed.kind).expect("JSON");
-    assert_eq!(paid["data"]["paid_until"], json!(z(cut)));
+    assert_eq!(paid["data"]["paid_until"], json!(z(truncated)));
 }
 
 #[test]

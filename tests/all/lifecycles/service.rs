@@ -165,7 +165,7 @@ fn terminating() -> Vec<Story> {
         .when(on("client.reactivated", t(12)))
         .shows(json!({ "retrieving": true, "report_schedules": ["r1"], "margin_rules": ["m1"] }))
         .changes(&["service.active", "billing.started", "data_retrieval.started"])
-        .nothing_to_come(),
+        .no_timer_is_due(),
         story(
             "001",
             "termination does not change the link: access and commission continue",

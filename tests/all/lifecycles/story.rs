@@ -129,7 +129,7 @@ impl Story {
         self.then(Then::NextDue(Some((timer, at))))
     }
 
-    pub fn nothing_to_come(self) -> Self {
+    pub fn no_timer_is_due(self) -> Self {
         self.then(Then::NextDue(None))
     }
 

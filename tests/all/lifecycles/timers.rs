@@ -36,7 +36,7 @@ fn expiry() -> Vec<Story> {
             .shows(json!({ "access": "expired", "expires_at": null, "as_of": z(t(60)) }))
             .fires(&[(AccessExpiry, t(60))])
             .changes(&["access.expired"])
-            .nothing_to_come(),
+            .no_timer_is_due(),
         story("002", "access expires at its due time, whenever it is read")
             .under(policy(no_warnings))
             .given(active())
@@ -66,7 +66,7 @@ fn maturity() -> Vec<Story> {
             .until(t(1000))
             .shows(json!({ "access": "enabled", "expires_at": null, "jobs_total": 99 }))
             .fires(&[])
-            .nothing_to_come(),
+            .no_timer_is_due(),
         story("002", "access expires 60 days after the 100th job")
             .under(policy(no_warnings))
             .given(young().and("account.jobs_counted total=100", t(200)))

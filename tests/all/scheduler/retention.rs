@@ -55,10 +55,10 @@ fn start(engine: &Arc<Engine>, settings: &RetentionSettings) -> Running {
 }
 
 impl Running {
-    /// Waits until retention has looked at the clock at this moment, and done what was due.
-    async fn looked_at(&self, at: &str) {
+    /// Waits until retention has checked the clock at this moment, and has removed what was due.
+    async fn wait_for_check(&self, at: &str) {
         let at = moment(at);
-        wait_for(self.retention.looked_at(), |last| *last == Some(at)).await;
+        wait_for(self.retention.last_check(), |last| *last == Some(at)).await;
     }
 
     async fn stop(self) {
@@ -76,7 +76,7 @@ async fn several_workers_remove_expired_rows_on_the_tick_and_not_before() {
     let settings = settings("0 3 * * *", "30d");
     let workers = [start(&engine, &settings), start(&engine, &settings)];
     for worker in &workers {
-        worker.looked_at("2025-06-02T02:59:59.9Z").await;
+        worker.wait_for_check("2025-06-02T02:59:59.9Z").await;
     }
     assert_eq!(runs(&engine).await.len(), 9, "the tick has not come");
 
@@ -97,14 +97,14 @@ async fn retention_runs_on_the_next_tick_after_a_clock_that_was_ahead_is_set_rig
     let (_folder, clock, engine) = engine_at("2027-04-14T12:30:00Z").await;
     let retention = start(&engine, &settings(EVERY_SECOND, "1d"));
     clock.set(moment("2027-04-14T12:30:01Z"));
-    retention.looked_at("2027-04-14T12:30:01Z").await;
+    retention.wait_for_check("2027-04-14T12:30:01Z").await;
     clock.set(moment("2026-03-10T12:30:00Z"));
-    retention.looked_at("2026-03-10T12:30:00Z").await;
+    retention.wait_for_check("2026-03-10T12:30:00Z").await;
     for day in 1..=3 {
         finished_run(&engine, moment("2026-03-01T00:00:00Z") + TimeDelta::days(day)).await;
     }
     clock.set(moment("2026-03-10T12:30:01Z"));
-    retention.looked_at("2026-03-10T12:30:01Z").await;
+    retention.wait_for_check("2026-03-10T12:30:01Z").await;
     assert_eq!(runs(&engine).await.len(), 1);
     retention.stop().await;
 }

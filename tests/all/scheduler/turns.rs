@@ -218,7 +218,7 @@ async fn a_run_that_was_held_back_has_failed_and_its_tick_is_tried_again() {
     assert_eq!(held[0].upto, None);
     assert_eq!(
         held[0].error.as_deref(),
-        Some("held back: nothing has come through tenure.events.0 yet")
+        Some("held back: no heartbeat has arrived through tenure.events.0 yet")
     );
     assert_eq!(expired(&engine).await, 0);
 
