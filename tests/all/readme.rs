@@ -211,6 +211,10 @@ fn every_setting_named_in_a_document_exists() {
     };
     let mut checked = 0;
     for (path, text) in documents() {
+        // Columns are named there, as `events.ref`.
+        if path.ends_with("docs/schema.md") {
+            continue;
+        }
         let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
         let variables = text.split(|c| !is_name(c)).filter_map(key_of_variable);
         let settings = code_spans(&text)

@@ -460,8 +460,7 @@ async fn other_writers_proceed_while_a_large_file_is_ingested() {
     assert_eq!(code, Some(0), "{stderr}");
     let tally: serde_json::Value = serde_json::from_str(&stdout).expect("one object");
     assert_eq!(tally["applied"], EVENTS);
-    let after =
-        "source = '/space' and received_at > (select max(received_at) from event_log where source = '/other')";
+    let after = "source = '/space' and received_at > (select max(received_at) from event_log where source = '/other')";
     assert_ne!(count(&mut tables, after).await, 0, "the other process wrote last");
     assert_eq!(given.tenure.json(&["client", "list"]).len(), EVENTS + 2);
     given.tenure.assert_no_drift();
