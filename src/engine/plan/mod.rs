@@ -2,6 +2,8 @@
 //! the tricky part is separate from carrying it out.
 
 mod client_plan;
+#[cfg(test)]
+mod fixture;
 mod names;
 mod rebuild;
 mod renew_only;
@@ -152,70 +154,10 @@ pub fn plan_sweep(
 
 #[cfg(test)]
 mod tests {
+    use super::fixture::{active, day, event, present, touch};
     use super::*;
     use crate::domain::access::AccessStatus;
-    use crate::domain::event::{AccessedBy, Channel, NameVerdict, Steps, Via};
-    use crate::domain::{Change, EventKind, Name};
-
-    fn day(n: i64) -> DateTime<Utc> {
-        DateTime::UNIX_EPOCH + TimeDelta::days(n)
-    }
-
-    fn event(client: &str, time: DateTime<Utc>, kind: EventKind) -> Event {
-        Event {
-            source: "app".into(),
-            id: format!("{time} {}", kind.type_name()).into(),
-            key: ClientKey::new("acme", client).unwrap(),
-            time,
-            sequence: None,
-            kind,
-            name_verdict: NameVerdict::Open,
-        }
-    }
-
-    fn touch(client: &str, time: DateTime<Utc>) -> Event {
-        let by = AccessedBy::Partner;
-        event(client, time, EventKind::AccountAccessed { by, user: None })
-    }
-
-    /// A client with access from day 0 on, and a touch on day 10.
-    fn active(client: &str) -> Stored {
-        let kinds = [
-            EventKind::ClientAdded {
-                name: Name::try_from(client.to_owned()).unwrap(),
-                imported: false,
-            },
-            EventKind::ClientInvited {
-                channel: Channel::Standard,
-                steps: Steps::default(),
-                commission_eligible: true,
-            },
-            EventKind::InvitationAccepted {},
-            EventKind::OnboardingCompleted { via: Via::Invitation },
-            EventKind::ConsentGranted {},
-        ];
-        let mut events: Vec<Event> = kinds.map(|kind| event(client, day(0), kind)).into();
-        events.push(touch(client, day(10)));
-        let situation = Situation {
-            present: Present {
-                now: day(10),
-                tolerance: TimeDelta::zero(),
-            },
-            low_watermark: None,
-            policies: &Policies::default(),
-            stored: Vec::new(),
-            histories: HashMap::new(),
-            holders: HashMap::new(),
-        };
-        let mut commit = plan(situation, events).commit;
-        let written = commit.clients.remove(0);
-        Stored {
-            key: written.key,
-            document: written.document,
-            version: 1,
-            touches: commit.touches.remove(0).open,
-        }
-    }
+    use crate::domain::{Change, EventKind};
 
     #[test]
     fn a_moment_ahead_of_all_clocks_counts_as_now_unless_an_event_explains_it() {
@@ -257,6 +199,21 @@ mod tests {
             );
             assert!(!needs_history(None, &event, &policies));
         }
+    }
+
+    #[test]
+    fn a_touch_that_only_renews_access_writes_no_document() {
+        let situation = Situation {
+            present: present(),
+            low_watermark: None,
+            policies: &Policies::default(),
+            stored: vec![active("a")],
+            histories: HashMap::new(),
+            holders: HashMap::new(),
+        };
+        let Plan { commit, outcomes } = plan(situation, vec![touch("a", day(20))]);
+        assert_eq!(outcomes, [RecordedOutcome::Applied]);
+        assert_eq!((commit.clients.len(), commit.touches.len()), (0, 1), "{commit:?}");
     }
 
     #[test]

@@ -143,6 +143,7 @@ pub fn by_client(events: Vec<Event>) -> Vec<(ClientKey, Vec<(usize, Event)>)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::active;
     use super::*;
 
     #[test]
@@ -158,5 +159,19 @@ mod tests {
         assert!(names.is_held_by_another(&held, &one));
         assert!(!names.decide(&other, Some(&bakery), None));
         assert!(!names.is_held_by_another(&held, &one));
+    }
+
+    #[test]
+    fn a_client_that_conflicts_or_has_no_name_holds_none() {
+        let mut conflicting = active("b");
+        conflicting.document.name_conflicted = true;
+        let absent = Stored::absent(ClientKey::new("acme", "c").unwrap());
+        let clients = [active("a"), conflicting, absent];
+        let held: Vec<_> = names_held(&clients).collect();
+        let expected = NameClaim {
+            partner: "acme".into(),
+            name_key: "a".into(),
+        };
+        assert_eq!(held, [expected]);
     }
 }

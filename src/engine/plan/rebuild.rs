@@ -263,3 +263,214 @@ fn last_reported<'a>(snapshot: &'a ClientSnapshot, change: &Change) -> Option<Co
     let same = |entry: &&Entry| entry.change.kind() == change.kind() && entry.change.id() == change.id();
     snapshot.journal.iter().rev().find(same)?.change.text().to
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::fixture::{
+        day, event, id, ingest, name, nothing, present, refused, snapshot_of_active, write,
+    };
+    use super::*;
+    use crate::domain::access::Access;
+    use crate::domain::event::ManagedBy;
+    use crate::domain::link::{Connection, Link, LinkStatus};
+    use crate::domain::{Client, EventKind, Refusal};
+
+    fn rebuild(snapshot: &ClientSnapshot) -> Result<Commit, EventsMissing> {
+        plan_rebuild(snapshot, HashMap::new(), present(), &Policies::default()).commit
+    }
+
+    /// The commit of a rebuild that leaves no difference.
+    fn repair(snapshot: &ClientSnapshot) -> Commit {
+        let commit = rebuild(snapshot).unwrap();
+        let mut repaired = snapshot.clone();
+        write(&mut repaired, commit.clone());
+        assert_eq!(drift(&repaired, present(), &Policies::default()), [""; 0]);
+        commit
+    }
+
+    /// The changes of corrections that name this cause.
+    fn corrections(commit: &Commit, rebuild: Repair) -> Vec<Change> {
+        let correction = |entry: &Entry| {
+            assert_eq!(entry.cause, Cause::Rebuild { rebuild });
+            assert_eq!((entry.time, entry.correction), (present().now, true));
+            entry.change.clone()
+        };
+        commit.journal.iter().map(correction).collect()
+    }
+
+    /// Changes the stored state of a client.
+    fn damage(snapshot: &mut ClientSnapshot, act: impl FnOnce(&mut Client)) {
+        let row = snapshot.row.as_mut().unwrap();
+        let document = row.document.as_mut().unwrap();
+        act(&mut document.client);
+        row.columns = Columns::of(document);
+    }
+
+    #[test]
+    fn a_rebuild_of_a_right_client_writes_nothing() {
+        assert!(repair(&snapshot_of_active("a")).is_empty());
+    }
+
+    #[test]
+    fn a_repair_of_the_journal_writes_nothing_else() {
+        let mut snapshot = snapshot_of_active("a");
+        snapshot.journal.clear();
+        let commit = repair(&snapshot);
+        assert_eq!(corrections(&commit, Repair::Journal).len(), 5, "{commit:?}");
+        assert_eq!(commit.recorded_at, present().now);
+        let other = Commit {
+            journal: Vec::new(),
+            ..commit
+        };
+        assert!(other.is_empty(), "{other:?}");
+    }
+
+    #[test]
+    fn a_deadline_that_the_client_does_not_have_is_cleared() {
+        for mut snapshot in [nothing("a"), snapshot_of_active("a")] {
+            snapshot.deadlines.insert(Sweep::SubscriptionEnd, day(60));
+            let mut commit = repair(&snapshot);
+            let cleared = std::mem::take(&mut commit.deadlines_cleared);
+            assert_eq!(cleared, [(snapshot.key, Sweep::SubscriptionEnd)]);
+            assert!(commit.is_empty(), "{commit:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_no_event_adds_cannot_be_rebuilt() {
+        let mut only_published = nothing("a");
+        only_published.journal.push(Entry {
+            key: only_published.key.clone(),
+            change: Change::Link {
+                from: None,
+                to: LinkStatus::Draft,
+            },
+            time: day(0),
+            cause: Cause::from(&refused("a", day(0))),
+            correction: false,
+        });
+        let mut only_stored = snapshot_of_active("a");
+        only_stored.history.clear();
+        only_stored.journal.clear();
+        only_stored.journal_is_pruned = true;
+        for snapshot in [only_published, only_stored] {
+            assert_eq!(rebuild(&snapshot).unwrap_err(), EventsMissing);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_published_unless_the_journal_has_the_one_of_this_event() {
+        let mut snapshot = snapshot_of_active("a");
+        let events = [20, 21].map(|time| refused("a", day(time)));
+        ingest(&mut snapshot, events.to_vec());
+        let last = snapshot.history.last_mut().unwrap();
+        assert_eq!(last.outcome, RecordedOutcome::Refused(Refusal::UnknownId));
+        last.outcome = RecordedOutcome::Applied;
+        let update = OutcomeUpdate {
+            key: snapshot.key.clone(),
+            time: day(21),
+            source: events[1].source.clone(),
+            id: events[1].id.clone(),
+            outcome: RecordedOutcome::Refused(Refusal::UnknownId),
+        };
+        let commit = repair(&snapshot);
+        assert_eq!(commit.outcomes, std::slice::from_ref(&update));
+        assert_eq!(commit.journal, []);
+        snapshot.journal.pop();
+        let commit = repair(&snapshot);
+        assert_eq!(commit.outcomes, [update]);
+        let refusal = Entry {
+            key: snapshot.key.clone(),
+            change: Change::EventRefused(Refusal::UnknownId),
+            time: present().now,
+            cause: Cause::from(&events[1]),
+            correction: true,
+        };
+        assert_eq!(commit.journal, [refusal]);
+    }
+
+    /// An active client that was renamed to Bakery, with a subscription that was renewed to day 400, one that was renewed to day
+    /// 500, and one that is paid until day 300 from the beginning.
+    fn renamed_with_subscriptions() -> ClientSnapshot {
+        let added = |subscription, paid_until| EventKind::SubscriptionAdded {
+            subscription_id: id(subscription),
+            plan: None,
+            managed_by: ManagedBy::Partner,
+            paid_until,
+        };
+        let renewed = |subscription, until| EventKind::SubscriptionRenewed {
+            subscription_id: id(subscription),
+            paid_until: day(until),
+        };
+        let kinds = [
+            EventKind::ClientRenamed { name: name("Bakery") },
+            added("s-1", None),
+            added("s-2", None),
+            added("s-3", Some(day(300))),
+            renewed("s-1", 400),
+            renewed("s-2", 500),
+        ];
+        let mut snapshot = snapshot_of_active("a");
+        let events = (20..).zip(kinds).map(|(time, kind)| event("a", day(time), kind));
+        ingest(&mut snapshot, events.collect());
+        snapshot
+    }
+
+    fn set_paid_until(client: &mut Client, subscription: &str, until: i64) {
+        let mut subscriptions = BTreeMap::clone(&client.subscriptions);
+        let subscription = subscriptions.get_mut(&id(subscription)).unwrap();
+        subscription.paid_until = Some(day(until));
+        client.subscriptions = subscriptions.into();
+    }
+
+    /// What is right, what damages it, and the corrections.
+    type Case<'a> = (&'a ClientSnapshot, &'a dyn Fn(&mut Client), Vec<Change>);
+
+    #[test]
+    fn a_repair_of_the_state_reports_only_what_the_journal_does_not() {
+        let right = renamed_with_subscriptions();
+        let mut pruned = right.clone();
+        pruned.journal.clear();
+        pruned.journal_is_pruned = true;
+        let rename = |client: &mut Client| client.name = Some(name("Cakery"));
+        let renamed = Change::ClientRenamed {
+            from: name("Cakery"),
+            to: name("Bakery"),
+        };
+        let disable = |client: &mut Client| {
+            let access = Access::Disabled { request: None };
+            let commission_eligible = true;
+            client.link = Link::Active(Connection {
+                commission_eligible,
+                access,
+            });
+        };
+        let shorten = |client: &mut Client| set_paid_until(client, "s-1", 1);
+        let shorten_unreported = |client: &mut Client| set_paid_until(client, "s-3", 1);
+        let renewed = Change::SubscriptionRenewed {
+            id: id("s-3"),
+            from: Some(day(1)),
+            to: Some(day(300)),
+        };
+        let cases: [Case<'_>; 6] = [
+            (&right, &rename, vec![]),
+            (&right, &disable, vec![]),
+            (&right, &shorten, vec![]),
+            (&right, &shorten_unreported, vec![renewed]),
+            (&pruned, &rename, vec![renamed]),
+            (&pruned, &disable, vec![]),
+        ];
+        for (right, act, expected) in cases {
+            let mut snapshot = right.clone();
+            damage(&mut snapshot, act);
+            let commit = repair(&snapshot);
+            assert_eq!(corrections(&commit, Repair::State), expected);
+            let [written] = &commit.clients[..] else {
+                panic!("{commit:?}");
+            };
+            assert_eq!(Some(&written.document), right.document());
+        }
+    }
+}

@@ -55,3 +55,70 @@ pub fn unsound<'a>(
         .is_some_and(|window| window.after <= renew_only.after && renew_only.before <= window.before);
     (!is_sound).then_some(renew_only)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{day, event, id, ingest, snapshot_of_active, sweep, touch};
+    use super::*;
+    use crate::domain::EventKind;
+
+    #[test]
+    fn a_touch_only_renews_after_the_last_event_and_before_the_next_timer() {
+        let policies = Policies::default();
+        let mut snapshot = snapshot_of_active("a");
+        let expect = |snapshot: &ClientSnapshot, state: (bool, bool), expected: Option<(i64, i64)>| {
+            let client = snapshot.stored().unwrap().client(&policies);
+            let is_warned = client.access().unwrap().renewal().unwrap().warned.is_some();
+            assert_eq!((client.fired.is_some(), is_warned), state);
+            let expected = expected.map(|(after, before)| RenewOnlyWindow {
+                after: day(after),
+                before: day(before),
+                policies: 1,
+            });
+            assert_eq!(window(&client, &policies), expected, "{client:?}");
+        };
+        expect(&snapshot, (false, false), Some((10, 56)));
+        sweep(&mut snapshot, Sweep::AccessExpiry, day(56));
+        expect(&snapshot, (true, true), None);
+        let user_id = id("u-1");
+        let kind = EventKind::UserAdded { user_id };
+        ingest(&mut snapshot, vec![event("a", day(57), kind)]);
+        expect(&snapshot, (false, true), None);
+        ingest(&mut snapshot, vec![touch("a", day(58))]);
+        expect(&snapshot, (false, false), Some((58, 104)));
+        let assignment_id = id("a-1");
+        let service = None;
+        let kinds = [
+            EventKind::AssignmentAdded {
+                assignment_id,
+                service,
+            },
+            EventKind::ClientTerminated { reason: None },
+        ];
+        ingest(&mut snapshot, kinds.map(|kind| event("a", day(59), kind)).into());
+        expect(&snapshot, (true, false), None);
+    }
+
+    #[test]
+    fn a_stored_window_is_unsound_if_it_is_too_wide_on_either_side() {
+        let policies = Policies::default();
+        let mut snapshot = snapshot_of_active("a");
+        let client = snapshot.stored().unwrap().client(&policies);
+        for (after, before, policies_then, is_unsound) in [
+            (10, 56, 1, false),
+            (11, 55, 1, false),
+            (9, 56, 1, true),
+            (10, 57, 1, true),
+            (9, 57, 2, false),
+        ] {
+            let stored = RenewOnlyWindow {
+                after: day(after),
+                before: day(before),
+                policies: policies_then,
+            };
+            snapshot.renew_only = Some(stored);
+            let found = unsound(&snapshot, &client, &policies);
+            assert_eq!(found, is_unsound.then_some(&stored), "{stored:?}");
+        }
+    }
+}

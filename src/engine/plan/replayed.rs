@@ -290,3 +290,109 @@ fn deadlines(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policies
 fn words(time: Option<DateTime<Utc>>) -> String {
     time.map_or_else(|| "none".to_owned(), crate::domain::time::rfc3339)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{day, ingest, nothing, present, refused, snapshot_of_active, sweep};
+    use super::*;
+    use crate::domain::access::AccessStatus;
+    use crate::domain::{Change, Entry, Repair};
+
+    fn found(snapshot: &ClientSnapshot) -> Vec<String> {
+        let policies = Policies::default();
+        let replayed = Replayed::of(snapshot, present(), &policies, |_| false);
+        differences(snapshot, &replayed, &policies)
+    }
+
+    /// The snapshot of an active client after a sweep, and the client.
+    fn swept(until: i64) -> (ClientSnapshot, Client) {
+        let mut snapshot = snapshot_of_active("a");
+        sweep(&mut snapshot, Sweep::AccessExpiry, day(until));
+        let client = snapshot.stored().unwrap().client(&Policies::default());
+        assert_eq!(client.fired, Some(day(until)));
+        (snapshot, client)
+    }
+
+    #[test]
+    fn the_journal_says_how_far_a_client_was_advanced_if_the_row_cannot() {
+        let active = snapshot_of_active("a");
+        let (mut without_a_row, warned) = swept(56);
+        without_a_row.row = None;
+        let (mut behind, expired) = swept(70);
+        behind.row.clone_from(&active.row);
+        // A clock that was ahead let access expire, and a rebuild corrected that.
+        let mut corrected = behind.clone();
+        corrected.journal.push(Entry {
+            key: corrected.key.clone(),
+            change: Change::Access {
+                from: AccessStatus::Expired,
+                to: AccessStatus::Enabled,
+            },
+            time: day(20),
+            cause: Cause::Rebuild {
+                rebuild: Repair::State,
+            },
+            correction: true,
+        });
+        let policies = Policies::default();
+        let still_active = active.stored().unwrap().client(&policies);
+        for (snapshot, expected) in [
+            (without_a_row, warned),
+            (behind, expired),
+            (corrected, still_active),
+        ] {
+            let replayed = Replayed::of(&snapshot, present(), &policies, |_| false);
+            assert_eq!(replayed.client, expected);
+        }
+    }
+
+    #[test]
+    fn a_missing_row_is_a_difference_only_if_the_client_has_events() {
+        let mut snapshot = nothing("a");
+        assert_eq!(found(&snapshot), [""; 0]);
+        snapshot.deadlines.insert(Sweep::AccessExpiry, day(60));
+        assert_eq!(
+            found(&snapshot),
+            ["the deadline of access-expiry is 1970-03-02T00:00:00Z, but the client has none"]
+        );
+    }
+
+    #[test]
+    fn a_deadline_that_the_document_lacks_is_one_difference() {
+        let mut snapshot = snapshot_of_active("a");
+        assert_eq!(found(&snapshot), [""; 0]);
+        snapshot.deadlines.insert(Sweep::SubscriptionEnd, day(60));
+        assert_eq!(
+            found(&snapshot),
+            ["the deadline of subscription-end is 1970-03-02T00:00:00Z, the document says none"]
+        );
+    }
+
+    #[test]
+    fn of_many_different_outcomes_only_the_first_are_named() {
+        let mut snapshot = snapshot_of_active("a");
+        ingest(
+            &mut snapshot,
+            (20..25).map(|time| refused("a", day(time))).collect(),
+        );
+        for (different, expected) in [
+            (3, None),
+            (4, Some("the outcomes of 1 more events differ, too")),
+            (5, Some("the outcomes of 2 more events differ, too")),
+        ] {
+            let mut snapshot = snapshot.clone();
+            for logged in snapshot.history.iter_mut().rev().take(different) {
+                logged.outcome = RecordedOutcome::Applied;
+            }
+            let found = found(&snapshot);
+            let (named, more) = found.split_at(NAMED);
+            for sentence in named {
+                assert!(
+                    sentence.ends_with("is stored as applied, the history says refused (unknown_id)"),
+                    "{sentence}"
+                );
+            }
+            assert_eq!(more, expected.as_slice(), "{different}");
+        }
+    }
+}
