@@ -196,7 +196,7 @@ fn rabbitmq_and_tenure_verify_each_others_certificates() {
     let name = ["localhost", "not for `127.0.0.1`", "connect by one of its names"];
     refused(&at("127.0.0.1", port, &our_file, Some(&good)), publish, &name);
     let client = [
-        "the server may require a client certificate",
+        "a client certificate that it trusts",
         "broker.cert_file and broker.key_file",
     ];
     refused(&at("localhost", port, &our_file, None), publish, &client);
