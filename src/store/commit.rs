@@ -1,5 +1,6 @@
 //! A commit: everything that one transaction writes. The engine plans it, an adapter writes it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -53,6 +54,25 @@ impl Commit {
             && self.dead_letters.is_empty()
             && self.watermark.is_none()
             && self.swept.is_none()
+    }
+
+    /// The clients that this commit writes, in key order.
+    pub(super) fn keys(&self) -> BTreeSet<&ClientKey> {
+        let clients = self.clients.iter().map(|write| &write.key);
+        let touches = self.touches.iter().map(|write| &write.key);
+        let events = self.events.iter().map(|write| &write.event.key);
+        let outcomes = self.outcomes.iter().map(|update| &update.key);
+        let journal = self.journal.iter().map(|entry| &entry.key);
+        let set = self.deadlines_set.iter().map(|(key, ..)| key);
+        let cleared = self.deadlines_cleared.iter().map(|(key, _)| key);
+        clients
+            .chain(touches)
+            .chain(events)
+            .chain(outcomes)
+            .chain(journal)
+            .chain(set)
+            .chain(cleared)
+            .collect()
     }
 }
 

@@ -203,7 +203,8 @@ pub(super) async fn add_clients(
     commit: &Commit,
     known: &mut ClientNumbers,
 ) -> Result<()> {
-    let new: Vec<&ClientKey> = clients_of(commit)
+    let new: Vec<&ClientKey> = commit
+        .keys()
         .into_iter()
         .filter(|key| !known.contains_key(*key))
         .collect();
@@ -254,25 +255,6 @@ pub(super) async fn find_clients(
 
 fn numbered((partner, client, number): (String, String, i32)) -> (ClientKey, i32) {
     (crate::store::columns::key(&partner, &client), number)
-}
-
-/// The clients that a commit writes, in key order.
-fn clients_of(commit: &Commit) -> BTreeSet<&ClientKey> {
-    let clients = commit.clients.iter().map(|write| &write.key);
-    let touches = commit.touches.iter().map(|write| &write.key);
-    let events = commit.events.iter().map(|write| &write.event.key);
-    let outcomes = commit.outcomes.iter().map(|update| &update.key);
-    let journal = commit.journal.iter().map(|entry| &entry.key);
-    let set = commit.deadlines_set.iter().map(|(key, ..)| key);
-    let cleared = commit.deadlines_cleared.iter().map(|(key, _)| key);
-    clients
-        .chain(touches)
-        .chain(events)
-        .chain(outcomes)
-        .chain(journal)
-        .chain(set)
-        .chain(cleared)
-        .collect()
 }
 
 /// The number of a client. None: nothing was ever stored about it.

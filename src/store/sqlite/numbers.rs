@@ -224,23 +224,9 @@ fn without_number<'a>(texts: impl Iterator<Item = &'a str>, numbers: &HashMap<St
 /// The clients of a commit without a known number, sorted: clients that are next to each other in the index get numbers next to
 /// each other.
 fn clients_of(commit: &Commit, known: &HashMap<ClientKey, i64>) -> BTreeSet<ClientKey> {
-    let clients = commit.clients.iter().map(|write| &write.key);
-    let touches = commit.touches.iter().map(|write| &write.key);
-    let events = commit.events.iter().map(|write| &write.event.key);
-    let outcomes = commit.outcomes.iter().map(|update| &update.key);
-    let journal = commit.journal.iter().map(|entry| &entry.key);
-    let set = commit.deadlines_set.iter().map(|(key, ..)| key);
-    let cleared = commit.deadlines_cleared.iter().map(|(key, _)| key);
-    clients
-        .chain(touches)
-        .chain(events)
-        .chain(outcomes)
-        .chain(journal)
-        .chain(set)
-        .chain(cleared)
-        .filter(|key| !known.contains_key(key))
-        .cloned()
-        .collect()
+    let mut clients = commit.keys();
+    clients.retain(|key| !known.contains_key(*key));
+    clients.into_iter().cloned().collect()
 }
 
 fn sources_of(commit: &Commit) -> BTreeSet<&str> {
