@@ -37,6 +37,8 @@ pub struct Args {
     pub markdown: Option<PathBuf>,
     /// Replaces the number of rounds of the scale.
     pub rounds: Option<usize>,
+    /// Settings of PostgreSQL that replace those of the benchmark, as `name=value`.
+    pub postgres: Vec<String>,
 }
 
 impl Args {
@@ -58,20 +60,21 @@ impl Args {
         self.scale.name == SMOKE.name
     }
 
-    fn on(scale: Scale) -> Self {
+    fn on(scale: &Scale) -> Self {
         Self {
-            scale,
+            scale: *scale,
             sections: Section::ALL.into(),
             named: false,
             json: None,
             svg: None,
             markdown: None,
             rounds: None,
+            postgres: Vec::new(),
         }
     }
 
     fn of_bench(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut args = Self::on(FULL);
+        let mut args = Self::on(&FULL);
         let mut named = Vec::new();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -83,6 +86,7 @@ impl Args {
                     args.rounds =
                         Some(number.ok_or_else(|| format!("--rounds {rounds}: not a number above 0"))?);
                 }
+                "--postgres" => args.postgres.push(value()?),
                 "--json" => args.json = Some(value()?.into()),
                 "--svg" => args.svg = Some(value()?.into()),
                 "--markdown" => args.markdown = Some(value()?.into()),
@@ -90,8 +94,8 @@ impl Args {
                     Some(section) => named.push(section),
                     None => {
                         return Err(format!(
-                            "unknown argument `{name}`. Valid are --quick, --rounds N, --json PATH, --svg PATH, \
-                             --markdown PATH, and the sections {}",
+                            "unknown argument `{name}`. Valid are --quick, --rounds N, --postgres NAME=VALUE, \
+                             --json PATH, --svg PATH, --markdown PATH, and the sections {}",
                             Section::names()
                         ));
                     }
@@ -143,7 +147,7 @@ impl Args {
         if !all && named.is_empty() {
             return nothing(&format!("`{}` names no section", filters.join("`, `")));
         }
-        let mut args = Self::on(SMOKE);
+        let mut args = Self::on(&SMOKE);
         if !all {
             args.sections = named;
             args.named = true;

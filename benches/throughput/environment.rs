@@ -14,7 +14,7 @@ use crate::support::tenure::Tenure;
 
 /// PostgreSQL's settings for the benchmark: durable, with memory for the tables and no checkpoint during a measurement.
 /// All other settings have their defaults.
-pub const POSTGRES: [&str; 7] = [
+const POSTGRES: [&str; 7] = [
     "fsync=on",
     "synchronous_commit=on",
     "full_page_writes=on",
@@ -27,6 +27,8 @@ pub const POSTGRES: [&str; 7] = [
 /// The servers.
 pub struct Environment {
     pub postgres: Postgres,
+    /// Its settings, as `name=value`.
+    pub postgres_settings: Vec<String>,
     pub rabbit: RabbitMq,
     pub runtime: Runtime,
     /// Tenure's default settings.
@@ -53,11 +55,22 @@ pub struct Database<'g> {
 }
 
 impl Environment {
-    pub fn new() -> Self {
+    /// Starts the servers. These settings of PostgreSQL, as `name=value`, replace the benchmark's own.
+    pub fn new(postgres_settings: &[String]) -> Self {
         let began = Instant::now();
         let load_before = machine::load();
+        let name = |setting: &str| setting.split('=').next().map(str::to_owned);
+        let replaced: Vec<_> = postgres_settings.iter().map(|setting| name(setting)).collect();
+        let postgres_settings: Vec<String> = POSTGRES
+            .into_iter()
+            .filter(|setting| !replaced.contains(&name(setting)))
+            .map(str::to_owned)
+            .chain(postgres_settings.iter().cloned())
+            .collect();
+        let settings_of_server: Vec<&str> = postgres_settings.iter().map(String::as_str).collect();
         let environment = Self {
-            postgres: Postgres::with_settings(&POSTGRES),
+            postgres: Postgres::with_settings(&settings_of_server),
+            postgres_settings,
             rabbit: RabbitMq::own(),
             runtime: Runtime::new().expect("threads"),
             defaults: settings(None),

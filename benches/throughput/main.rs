@@ -4,6 +4,7 @@
 //!     cargo bench --bench throughput -- --quick               all sections at a smaller scale (some minutes)
 //!     cargo bench --bench throughput -- tenure bare-batch     these sections only
 //!     cargo bench --bench throughput -- growth                what an event costs as clients and histories grow
+//!     cargo bench --bench throughput -- --postgres wal_compression=lz4 growth          with another setting of PostgreSQL
 //!
 //! `growth` and `growth-most` (ten million clients) take long, so they run only when named.
 //!
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let environment = Environment::new();
+    let environment = Environment::new(&args.postgres);
     // Connection pools must be created within a runtime.
     let _within = environment.runtime.enter();
     let mut bench = Bench::new(&environment, &args);

@@ -17,10 +17,9 @@ pub struct Scale {
     /// Events at a steady rate, whose latency is measured, and their rate per second.
     pub paced: usize,
     pub paced_per_second: u32,
-    /// Clients with a long history, its length, and the number of late events per client.
-    pub late_clients: usize,
-    pub late_history: usize,
-    pub late_events: usize,
+    /// Late events in long and in very long histories.
+    pub late: LongHistories,
+    pub very_late: LongHistories,
     /// Accesses that expire in one sweep.
     pub expiries: usize,
     /// Maximum number of events during that sweep, and their rate per second.
@@ -42,6 +41,16 @@ pub struct Scale {
     pub growth_late: usize,
 }
 
+/// Clients with a long history.
+#[derive(Clone, Copy, Debug)]
+pub struct LongHistories {
+    pub clients: usize,
+    /// The events of each client.
+    pub events: usize,
+    /// The late events of each client.
+    pub late: usize,
+}
+
 pub const FULL: Scale = Scale {
     name: "full",
     rounds: 3,
@@ -51,9 +60,16 @@ pub const FULL: Scale = Scale {
     at_once: 20_000,
     paced: 20_000,
     paced_per_second: 1_000,
-    late_clients: 20,
-    late_history: 1_000,
-    late_events: 20,
+    late: LongHistories {
+        clients: 20,
+        events: 1_000,
+        late: 20,
+    },
+    very_late: LongHistories {
+        clients: 2,
+        events: 100_000,
+        late: 20,
+    },
     expiries: 1_000_000,
     live: 60_000,
     live_per_second: 100,
@@ -78,9 +94,16 @@ pub const QUICK: Scale = Scale {
     at_once: 6_000,
     paced: 10_000,
     paced_per_second: 1_000,
-    late_clients: 10,
-    late_history: 1_000,
-    late_events: 10,
+    late: LongHistories {
+        clients: 10,
+        events: 1_000,
+        late: 10,
+    },
+    very_late: LongHistories {
+        clients: 2,
+        events: 10_000,
+        late: 10,
+    },
     expiries: 100_000,
     live: 30_000,
     live_per_second: 100,
@@ -105,9 +128,16 @@ pub const SMOKE: Scale = Scale {
     at_once: 80,
     paced: 60,
     paced_per_second: 200,
-    late_clients: 2,
-    late_history: 40,
-    late_events: 2,
+    late: LongHistories {
+        clients: 2,
+        events: 40,
+        late: 2,
+    },
+    very_late: LongHistories {
+        clients: 2,
+        events: 80,
+        late: 2,
+    },
     expiries: 200,
     live: 3_000,
     live_per_second: 20,

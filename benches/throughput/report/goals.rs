@@ -43,8 +43,14 @@ const fn below(what: &'static str, of: &'static str, bound: f64) -> Goal {
     }
 }
 
-pub const GOALS: [Goal; 18] = [
-    ratio("Tenure : publishing with confirms", "tenure", "publish", 1.0),
+pub const GOALS: [Goal; 19] = [
+    ratio(
+        "Tenure : simple batches without rules",
+        "tenure",
+        "bare_batch",
+        1.25,
+    ),
+    ratio("Tenure : publishing with confirms", "tenure", "publish", 1.4),
     ratio(
         "Tenure : one transaction per message, sequential",
         "tenure",
@@ -57,39 +63,21 @@ pub const GOALS: [Goal; 18] = [
         "at_once",
         10.0,
     ),
-    ratio(
-        "Tenure : simple batches without rules",
-        "tenure",
-        "bare_batch",
-        1.0,
-    ),
-    ratio("Tenure, relay on : relay off", "relay", "tenure", 0.6),
+    ratio("Tenure, relay on : relay off", "relay", "tenure", 0.7),
     ratio(
         "Tenure, touches only : acknowledge-only consumer",
         "accessed",
         "drain",
-        0.7,
-    ),
-    ratio(
-        "Tenure, relay on, until all is published : relay off",
-        "relay_published",
-        "tenure",
-        0.6,
+        0.55,
     ),
     ratio("Tenure embedded : Tenure with servers", "embedded", "tenure", 1.0),
     ratio(
         "expiries, relay off : one transaction per message, sequential",
         "expiries",
         "in_order",
-        30.0,
+        40.0,
     ),
-    ratio(
-        "expiries, relay on : one transaction per message, sequential",
-        "expiries_published",
-        "in_order",
-        30.0,
-    ),
-    below("event to change during a sweep, p99 (ms)", "sweep_p99", 250.0),
+    below("event to change during a sweep, p99 (ms)", "sweep_p99", 100.0),
     below("a sweep that finds nothing, fewest deadlines (ms)", "idle_1", 5.0),
     below(
         "a sweep that finds nothing, ten times as many (ms)",
@@ -101,10 +89,22 @@ pub const GOALS: [Goal; 18] = [
         "idle_3",
         5.0,
     ),
-    below("event to change, p50 (ms)", "latency_p50", 10.0),
-    below("event to change, p99 (ms)", "latency_p99", 50.0),
-    below("late event in a long history, median (ms)", "late_median", 20.0),
+    below("event to change, p50 (ms)", "latency_p50", 6.7),
+    below("event to change, p99 (ms)", "latency_p99", 13.0),
+    below("late event in a long history, median (ms)", "late_median", 8.8),
+    below(
+        "event a day late in a very long history, median (ms)",
+        "day_late_median",
+        15.0,
+    ),
     below("peak memory with a long backlog (MB)", "memory_peak", 100.0),
+    below(
+        "an event with its lines, log and journal (bytes)",
+        "event_bytes",
+        450.0,
+    ),
+    // 55 % of what the tables took that had the client's two ids in every row and index.
+    below("WAL of an event, pages warm (bytes)", "wal_bytes", 895.0),
 ];
 
 impl Goal {

@@ -11,7 +11,7 @@ const fn line(key: &'static str, what: &'static str, unit: &'static str) -> Line
     Line { key, what, unit }
 }
 
-pub const LINES: [Line; 24] = [
+pub const LINES: [Line; 30] = [
     line("drain", "acknowledge-only consumer", "messages/s"),
     line("publish", "publishing with confirms", "messages/s"),
     line("in_order", "one transaction per message, sequential", "events/s"),
@@ -35,6 +35,26 @@ pub const LINES: [Line; 24] = [
     line("latency_p999", "event to change at a steady rate, p99.9", "ms"),
     line("late_median", "late event in a long history, median", "ms"),
     line("late_most", "late event in a long history, slowest", "ms"),
+    line(
+        "very_late_median",
+        "late event in the middle of a very long history, median",
+        "ms",
+    ),
+    line(
+        "very_late_most",
+        "late event in the middle of a very long history, slowest",
+        "ms",
+    ),
+    line(
+        "day_late_median",
+        "event a day late in a very long history, median",
+        "ms",
+    ),
+    line(
+        "day_late_most",
+        "event a day late in a very long history, slowest",
+        "ms",
+    ),
     line("expiries", "expiries by a sweep, relay off", "clients/s"),
     line("expiries_published", "expiries by a sweep, relay on", "clients/s"),
     line("sweep_p50", "event to change during that sweep, p50", "ms"),
@@ -48,4 +68,10 @@ pub const LINES: [Line; 24] = [
     ),
     line("memory_peak", "peak memory with a long backlog", "MB"),
     line("first_commit", "start to first commit", "ms"),
+    line(
+        "event_bytes",
+        "an event with its lines, log and journal with indexes",
+        "bytes",
+    ),
+    line("wal_bytes", "WAL of an event, all tables, pages warm", "bytes"),
 ];

@@ -3,7 +3,7 @@
 use super::markdown::grouped;
 use crate::bench::Bench;
 use crate::publish::WINDOW;
-use crate::{environment, machine, messages};
+use crate::{machine, messages};
 
 /// One note per line; the first is the machine.
 pub fn of(bench: &Bench<'_>) -> Vec<String> {
@@ -13,7 +13,7 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
     notes.push(format!(
         "PostgreSQL with {}. RabbitMQ with its defaults, one node; queues as Tenure declares them (quorum), persistent \
          messages. All queues and tables are on the same disk.",
-        environment::POSTGRES.join(", ")
+        bench.environment.postgres_settings.join(", ")
     ));
     notes.push(format!(
         "{} scale: {} clients in all phases, {} events of {:.0} bytes on average. Tenure with its defaults ({} lane, \
@@ -34,7 +34,7 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
     ));
     notes.push(format!(
         "Steady rate: {} events/s. During the sweep: {} events/s while {} accesses expire. Sweeps that find nothing: {} \
-         deadlines. Long history: {} events. Long backlog: {} messages.",
+         deadlines. Long history: {} events. Very long history: {} events. Long backlog: {} messages.",
         scale.paced_per_second,
         scale.live_per_second,
         whole(scale.expiries),
@@ -42,7 +42,8 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
             .idle
             .map(|deadlines| whole(usize::try_from(deadlines).unwrap_or(usize::MAX)))
             .join(", "),
-        whole(scale.late_history),
+        whole(scale.late.events),
+        whole(scale.very_late.events),
         whole(scale.backlog),
     ));
     notes.extend(growth(bench));

@@ -38,8 +38,17 @@ pub fn measure(bench: &mut Bench<'_>) {
     for clients in bench.scale.growing_clients {
         grow(bench, clients, LINKED);
     }
-    for history in bench.scale.growing_history {
+    if let Some(many) = bench.growth.last() {
+        let bytes = many.event_bytes();
+        bench.record("event_bytes", bytes);
+    }
+    for (place, history) in bench.scale.growing_history.into_iter().enumerate() {
         grow(bench, bench.scale.history_clients, history);
+        // A few short histories: every page is in the WAL soon, and later writes of it are small.
+        if let (0, Some(few)) = (place, bench.growth.last()) {
+            let bytes = few.wal_bytes;
+            bench.record("wal_bytes", bytes);
+        }
     }
 }
 
