@@ -11,7 +11,8 @@ use std::hint::black_box;
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tenure::demo::{Shape, World};
-use tenure::domain::{Client, Event, Policies, fold};
+use tenure::domain::event::NameVerdict;
+use tenure::domain::{Client, ClientKey, Event, EventKind, Policies, fold};
 use tenure::engine::{Plan, Situation, plan};
 use tenure::store::Stored;
 use tenure::wire::{self, Decoder, Limits};
@@ -124,6 +125,72 @@ fn plan_batch(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The cost of an event must not depend on the number of holdings of its client.
+fn plan_holdings(criterion: &mut Criterion) {
+    let policies = Policies::default();
+    let mut group = criterion.benchmark_group("plan events of a client with holdings");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    for holdings in [10, 1_000, 10_000] {
+        let kinds = [
+            kind(r#"{"type":"client.added","data":{"name":"Bakery"}}"#),
+            kind(r#"{"type":"assignment.added","data":{"assignment_id":"a"}}"#),
+        ];
+        let subscriptions = (0..holdings / 2).map(|n| {
+            kind(&format!(
+                r#"{{"type":"subscription.added","data":{{"subscription_id":"s-{n}"}}}}"#
+            ))
+        });
+        let users = (0..holdings / 2).map(|n| user("added", n));
+        let history = kinds.into_iter().chain(subscriptions).chain(users);
+        let history: Vec<Event> = (0..).zip(history).map(|(n, kind)| event(n, kind)).collect();
+        let now = history.last().expect("an event").time + TimeDelta::days(1);
+        let plan = planned(&policies, Vec::new(), history, now);
+        let [write] = <[_; 1]>::try_from(plan.commit.clients).expect("one client");
+        let stored = Stored {
+            document: write.document,
+            version: 1,
+            ..Stored::absent(write.key)
+        };
+        let batch: Vec<Event> = (0..BATCH / 2)
+            .flat_map(|n| [user("added", holdings + n), user("removed", n % (holdings / 2))])
+            .zip(2 * holdings..)
+            .map(|(kind, n)| event(n, kind))
+            .collect();
+        group.bench_function(holdings.to_string(), |bencher| {
+            bencher.iter_batched(
+                || (vec![stored.clone()], batch.clone()),
+                |(stored, batch)| planned(&policies, stored, batch, now),
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn user(what: &str, n: usize) -> EventKind {
+    kind(&format!(
+        r#"{{"type":"user.{what}","data":{{"user_id":"u-{n}"}}}}"#
+    ))
+}
+
+fn kind(json: &str) -> EventKind {
+    serde_json::from_str(json).expect("a type with its data")
+}
+
+/// An event of the one client, `n` seconds after the first.
+fn event(n: usize, kind: EventKind) -> Event {
+    let seconds = i64::try_from(n).expect("a number of events");
+    Event {
+        source: "bench".into(),
+        id: n.to_string().into(),
+        key: ClientKey::new("acme", "large").expect("a key"),
+        time: DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds),
+        sequence: None,
+        kind,
+        name_verdict: NameVerdict::Open,
+    }
+}
+
 fn planned(policies: &Policies, stored: Vec<Stored>, events: Vec<Event>, now: DateTime<Utc>) -> Plan {
     let situation = Situation {
         present: tenure::engine::Present {
@@ -139,5 +206,5 @@ fn planned(policies: &Policies, stored: Vec<Stored>, events: Vec<Event>, now: Da
     plan(situation, events)
 }
 
-criterion_group!(core, decode, apply, fold_histories, plan_batch);
+criterion_group!(core, decode, apply, fold_histories, plan_batch, plan_holdings);
 criterion_main!(core);

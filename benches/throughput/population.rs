@@ -357,13 +357,13 @@ fn propose_for_service(rng: &mut StdRng, client: &Client) -> Option<EventKind> {
             schedule_id: id("report", rng),
         },
         17..20 => EventKind::ReportScheduleDeleted {
-            schedule_id: client.report_schedules.first()?.clone(),
+            schedule_id: client.report_schedules.keys().next()?.clone(),
         },
         20..24 => EventKind::MarginRuleCreated {
             rule_id: id("margin", rng),
         },
         24..26 => EventKind::MarginRuleDeleted {
-            rule_id: client.margin_rules.first()?.clone(),
+            rule_id: client.margin_rules.keys().next()?.clone(),
         },
         _ if terminated => EventKind::ClientReactivated {},
         _ => EventKind::ClientTerminated {
@@ -397,13 +397,13 @@ fn propose_for_people(rng: &mut StdRng, client: &Client) -> Option<EventKind> {
             user_id: id("user", rng),
         },
         8..13 => EventKind::UserRemoved {
-            user_id: client.users.first()?.clone(),
+            user_id: client.users.keys().next()?.clone(),
         },
         13..17 => EventKind::IntegrationAdded {
             integration_id: id("bank-feed", rng),
         },
         _ => EventKind::IntegrationRemoved {
-            integration_id: client.integrations.first()?.clone(),
+            integration_id: client.integrations.keys().next()?.clone(),
         },
     })
 }

@@ -1,20 +1,18 @@
 //! A client: its three facets, its holdings, and the values that follow from them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, AccessStatus, Account};
 use super::change::Flag;
 use super::event::{Event, EventKind, NameVerdict, Position, Side, Step};
-use super::holdings::Subscription;
-use super::id::Id;
+use super::holding_map::{HoldingMap, HoldingSet, ids};
 use super::link::{Link, LinkStatus};
 use super::name::Name;
 use super::policy::Policies;
 use super::refusal::Refusal;
 use super::service::{Service, ServiceStatus};
+use super::subscriptions::Subscriptions;
 
 /// The state of one client: a function of its events, the policies and a moment.
 ///
@@ -37,18 +35,18 @@ pub struct Client {
     /// The number of invitations that were sent, resends included.
     #[serde(default)]
     pub invitations: u32,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub subscriptions: BTreeMap<Id, Subscription>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub assignments: BTreeMap<Id, Option<String>>,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub report_schedules: BTreeSet<Id>,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub margin_rules: BTreeSet<Id>,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub users: BTreeSet<Id>,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub integrations: BTreeSet<Id>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub subscriptions: Subscriptions,
+    #[serde(default, skip_serializing_if = "HoldingMap::is_empty")]
+    pub assignments: HoldingMap<Option<String>>,
+    #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
+    pub report_schedules: HoldingSet,
+    #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
+    pub margin_rules: HoldingSet,
+    #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
+    pub users: HoldingSet,
+    #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
+    pub integrations: HoldingSet,
 }
 
 impl Client {
@@ -65,10 +63,21 @@ impl Client {
         if event.name_verdict == NameVerdict::Taken {
             return Err(Refusal::NameTaken);
         }
-        if !self.exists() && !matches!(event.kind, EventKind::ClientAdded { .. }) {
-            return Err(Refusal::UnknownClient);
-        }
+        self.must_allow(&event.kind)?;
         self.apply_kind(&event.kind, event.time, policies)
+    }
+
+    /// Whether the client must be there, or must not. An event that claims a name is refused for no other reason, unless the
+    /// name is taken.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(super) fn must_allow(&self, kind: &EventKind) -> Result<(), Refusal> {
+        match (kind, self.exists()) {
+            (EventKind::ClientAdded { .. }, true) => Err(Refusal::AlreadyExists),
+            (EventKind::ClientAdded { .. }, false) | (_, true) => Ok(()),
+            (_, false) => Err(Refusal::UnknownClient),
+        }
     }
 
     /// The one dispatch from an event type to the rule that implements it.
@@ -79,7 +88,7 @@ impl Client {
         policies: &Policies,
     ) -> Result<(), Refusal> {
         match kind {
-            EventKind::ClientAdded { name, .. } => self.add(name)?,
+            EventKind::ClientAdded { name, .. } => self.add(name),
             EventKind::ClientRenamed { name } => self.name = Some(name.clone()),
             EventKind::ClientInvited {
                 channel,
@@ -136,15 +145,11 @@ impl Client {
         Ok(())
     }
 
-    fn add(&mut self, name: &Name) -> Result<(), Refusal> {
-        if self.exists() {
-            return Err(Refusal::AlreadyExists);
-        }
+    fn add(&mut self, name: &Name) {
         self.name = Some(name.clone());
         self.link = Link::Draft;
         self.service = Service::PendingAssigning;
         self.prepare_subscriptions();
-        Ok(())
     }
 
     /// Whether the client was added, and not deleted since.
@@ -255,6 +260,10 @@ impl Client {
             Flag::DataRetrieval => self.retrieving(),
         }
     }
+}
+
+fn is_empty(subscriptions: &Subscriptions) -> bool {
+    subscriptions.is_empty()
 }
 
 #[cfg(test)]

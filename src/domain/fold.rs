@@ -53,19 +53,15 @@ pub fn apply_deciding_name(
     policies: &Policies,
     is_taken: impl FnOnce(&Event) -> bool,
 ) -> Result<(), Refusal> {
-    if event.kind.claimed_name().is_none() || event.name_verdict != NameVerdict::Open {
-        return client.apply(event, policies);
+    if event.kind.claimed_name().is_some()
+        && event.name_verdict == NameVerdict::Open
+        && client.must_allow(&event.kind).is_ok()
+    {
+        event.name_verdict = if is_taken(event) {
+            NameVerdict::Taken
+        } else {
+            NameVerdict::Granted
+        };
     }
-    let before = client.clone();
-    client.apply(event, policies)?;
-    event.name_verdict = if is_taken(event) {
-        NameVerdict::Taken
-    } else {
-        NameVerdict::Granted
-    };
-    if event.name_verdict == NameVerdict::Taken {
-        *client = before;
-        return client.apply(event, policies);
-    }
-    Ok(())
+    client.apply(event, policies)
 }

@@ -1,7 +1,5 @@
 //! Subscriptions, users and integrations of a client (000).
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -86,9 +84,6 @@ impl Client {
             Link::Active(_) => SubscriptionState::Active,
             _ => return Err(Refusal::NotLinked),
         };
-        if self.subscriptions.contains_key(id) {
-            return Err(Refusal::DuplicateId);
-        }
         let subscription = Subscription {
             state,
             managed_by,
@@ -96,43 +91,46 @@ impl Client {
             paid_until,
             link_lost_at: None,
         };
-        self.subscriptions.insert(id.clone(), subscription);
-        Ok(())
+        self.subscriptions.add(id, subscription)
     }
 
     pub(super) fn renew_subscription(&mut self, id: &Id, paid_until: DateTime<Utc>) -> Result<(), Refusal> {
-        self.running_subscription(id)?.paid_until = Some(paid_until);
+        self.must_run(id)?;
+        self.subscriptions
+            .update(id, |subscription| subscription.paid_until = Some(paid_until));
         Ok(())
     }
 
     pub(super) fn end_subscription(&mut self, id: &Id, at: DateTime<Utc>) -> Result<(), Refusal> {
-        self.running_subscription(id)?.end(at);
+        self.must_run(id)?;
+        self.subscriptions.update(id, |subscription| subscription.end(at));
         Ok(())
     }
 
     pub(super) fn add_user(&mut self, id: &Id) -> Result<(), Refusal> {
         self.must_accept_people()?;
-        insert(&mut self.users, id)
+        self.users.add(id, ())
     }
 
     pub(super) fn add_integration(&mut self, id: &Id) -> Result<(), Refusal> {
         self.must_accept_people()?;
-        insert(&mut self.integrations, id)
+        self.integrations.add(id, ())
     }
 
     pub(super) fn remove_user(&mut self, id: &Id) -> Result<(), Refusal> {
-        remove(&mut self.users, id)
+        self.users.remove(id)
     }
 
     pub(super) fn remove_integration(&mut self, id: &Id) -> Result<(), Refusal> {
-        remove(&mut self.integrations, id)
+        self.integrations.remove(id)
     }
 
-    fn running_subscription(&mut self, id: &Id) -> Result<&mut Subscription, Refusal> {
-        match self.subscriptions.get_mut(id) {
+    /// The subscription exists and has not ended.
+    fn must_run(&self, id: &Id) -> Result<(), Refusal> {
+        match self.subscriptions.get(id) {
             None => Err(Refusal::UnknownId),
             Some(subscription) if subscription.has_ended() => Err(Refusal::AlreadyEnded),
-            Some(subscription) => Ok(subscription),
+            Some(_) => Ok(()),
         }
     }
 
@@ -149,53 +147,40 @@ impl Client {
 
     /// The link became active: prepared subscriptions start, and those that were about to end continue.
     pub(super) fn start_subscriptions(&mut self) {
-        for subscription in self.subscriptions.values_mut() {
-            subscription.link_lost_at = None;
-            if subscription.state == SubscriptionState::Prepared {
-                subscription.state = SubscriptionState::Active;
-            }
-        }
+        let is_prepared = |subscription: &Subscription| subscription.state == SubscriptionState::Prepared;
+        self.subscriptions.update_where(
+            |subscription| subscription.link_lost_at.is_some() || is_prepared(subscription),
+            |subscription| {
+                subscription.link_lost_at = None;
+                if is_prepared(subscription) {
+                    subscription.state = SubscriptionState::Active;
+                }
+            },
+        );
     }
 
     /// A deleted client that is added again may still have subscriptions that it manages itself. 000: "Clients in Draft
     /// status don't have an active subscription yet".
     pub(super) fn prepare_subscriptions(&mut self) {
-        for subscription in self.subscriptions.values_mut().filter(|s| !s.has_ended()) {
-            subscription.state = SubscriptionState::Prepared;
-        }
+        self.subscriptions.update_where(
+            |subscription| !subscription.has_ended(),
+            |subscription| subscription.state = SubscriptionState::Prepared,
+        );
     }
 
     /// The link ended: the subscriptions that the partner manages now will end (000). One that is already about to end,
     /// because an earlier link ended, keeps the earlier time.
     pub(super) fn mark_subscriptions_to_end(&mut self, at: DateTime<Utc>) {
-        for subscription in self.subscriptions.values_mut() {
-            if subscription.ends_with_the_link() {
-                subscription.link_lost_at.get_or_insert(at);
-            }
-        }
+        self.subscriptions.update_where(
+            |subscription| subscription.ends_with_the_link() && subscription.link_lost_at.is_none(),
+            |subscription| subscription.link_lost_at = Some(at),
+        );
     }
 
     pub(super) fn end_partner_subscriptions(&mut self, at: DateTime<Utc>) {
-        for subscription in self.subscriptions.values_mut() {
-            if subscription.ends_with_the_link() {
+        self.subscriptions
+            .update_where(Subscription::ends_with_the_link, |subscription| {
                 subscription.end(at);
-            }
-        }
-    }
-}
-
-pub(super) fn insert(set: &mut BTreeSet<Id>, id: &Id) -> Result<(), Refusal> {
-    if set.insert(id.clone()) {
-        Ok(())
-    } else {
-        Err(Refusal::DuplicateId)
-    }
-}
-
-pub(super) fn remove(set: &mut BTreeSet<Id>, id: &Id) -> Result<(), Refusal> {
-    if set.remove(id) {
-        Ok(())
-    } else {
-        Err(Refusal::UnknownId)
+            });
     }
 }

@@ -44,7 +44,7 @@ impl Replica {
                 .collect(),
             holdings: sets
                 .into_iter()
-                .flat_map(|(holding, ids)| ids.iter().map(move |id| (holding, id.clone())))
+                .flat_map(|(holding, ids)| ids.keys().map(move |id| (holding, id.clone())))
                 .chain(
                     client
                         .assignments

@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::client::Client;
-use super::holdings::{insert, remove};
 use super::id::Id;
 use super::refusal::Refusal;
 use super::text_enum::text_enum;
@@ -49,34 +48,31 @@ impl Client {
         if matches!(self.service, Service::Terminated { .. }) {
             return Err(Refusal::Terminated);
         }
-        if self.assignments.contains_key(id) {
-            return Err(Refusal::DuplicateId);
-        }
-        self.assignments.insert(id.clone(), service.map(str::to_owned));
+        self.assignments.add(id, service.map(str::to_owned))?;
         self.service = Service::Active;
         Ok(())
     }
 
     pub(super) fn remove_assignment(&mut self, id: &Id) -> Result<(), Refusal> {
-        self.assignments.remove(id).map(drop).ok_or(Refusal::UnknownId)
+        self.assignments.remove(id)
     }
 
     pub(super) fn create_report_schedule(&mut self, id: &Id) -> Result<(), Refusal> {
         self.must_be_active()?;
-        insert(&mut self.report_schedules, id)
+        self.report_schedules.add(id, ())
     }
 
     pub(super) fn create_margin_rule(&mut self, id: &Id) -> Result<(), Refusal> {
         self.must_be_active()?;
-        insert(&mut self.margin_rules, id)
+        self.margin_rules.add(id, ())
     }
 
     pub(super) fn delete_report_schedule(&mut self, id: &Id) -> Result<(), Refusal> {
-        remove(&mut self.report_schedules, id)
+        self.report_schedules.remove(id)
     }
 
     pub(super) fn delete_margin_rule(&mut self, id: &Id) -> Result<(), Refusal> {
-        remove(&mut self.margin_rules, id)
+        self.margin_rules.remove(id)
     }
 
     /// 001: reports are scheduled for active clients.

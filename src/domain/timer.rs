@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::client::Client;
-use super::policy::{Policies, Policy, SubscriptionsEnd, later};
+use super::policy::{Policies, Policy, later};
 use super::service::Service;
 use super::text_enum::text_enum;
 
@@ -60,11 +60,7 @@ impl Client {
         match timer {
             Timer::AccessExpiry => self.expires_at(policy),
             Timer::AccessWarning => self.next_warning(policy).map(|(at, _)| at),
-            Timer::SubscriptionEnd => self
-                .subscriptions
-                .values()
-                .filter_map(|subscription| subscription.ends_at(policy))
-                .min(),
+            Timer::SubscriptionEnd => self.subscriptions.next_end(policy),
             Timer::TerminatedCleanup => match self.service {
                 Service::Terminated { at } if !self.is_clean() => Some(later(at, policy.cleanup_grace)),
                 _ => None,
@@ -108,13 +104,7 @@ impl Client {
                 }
             }
             Timer::AccessWarning => self.warn(due.at, policy),
-            Timer::SubscriptionEnd => {
-                for subscription in self.subscriptions.values_mut() {
-                    if subscription.ends_at(policy).is_some_and(|at| at <= due.at) {
-                        subscription.end(due.at);
-                    }
-                }
-            }
+            Timer::SubscriptionEnd => self.subscriptions.end_due(due.at, policy),
             Timer::TerminatedCleanup => self.clean_up(),
             Timer::StalledInvitation => {
                 if let super::link::Link::Invited(invitation) = &mut self.link {
@@ -145,17 +135,6 @@ impl Client {
                 .min()
                 .filter(|at| *at < era.end)
         })
-    }
-}
-
-impl super::holdings::Subscription {
-    /// When this subscription ends because its link ended.
-    fn ends_at(&self, policy: &Policy) -> Option<DateTime<Utc>> {
-        let grace_over = later(self.link_lost_at?, policy.subscriptions_grace);
-        match (policy.subscriptions_end, self.paid_until) {
-            (SubscriptionsEnd::PaidUntil, Some(paid_until)) => Some(grace_over.max(paid_until)),
-            _ => Some(grace_over),
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::access::AccessStatus;
 use super::client::Client;
 use super::event::ManagedBy;
+use super::holding_map::HoldingSet;
 use super::holdings::{SubscriptionState, SubscriptionStatus};
 use super::id::{ClientKey, Id};
 use super::link::LinkStatus;
@@ -69,7 +70,7 @@ impl ClientView {
     /// The view of a client whose timers have fired up to the moment in question, under the policy in force then.
     #[must_use]
     pub fn of(key: &ClientKey, client: &Client, version: i64, policy: &Policy) -> Self {
-        let ids = |set: &std::collections::BTreeSet<Id>| set.iter().cloned().collect();
+        let ids = |set: &HoldingSet| set.keys().cloned().collect();
         Self {
             partner: key.partner.to_string(),
             client: key.client.to_string(),

@@ -39,8 +39,7 @@ pub trait Transactions: Send + Sync + 'static {
 /// How a long batch is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// The most events that are planned and written at a time, at least 1. The plan copies a client's state for each of
-    /// its events.
+    /// The most events that are planned and written at a time, at least 1.
     pub events_per_part: usize,
     /// The most parts of one transaction, at least 1. Greater than 1 only where transactions do not run concurrently:
     /// each part locks its clients after those of the part before, and so not in key order.

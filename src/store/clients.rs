@@ -10,7 +10,7 @@ use super::event_id::EventId;
 use super::outbox::Recorded;
 use super::touches::Touches;
 use super::{NameClaim, Result, touches};
-use crate::domain::access::AccessStatus;
+use crate::domain::access::{AccessStatus, Renewal};
 use crate::domain::event::NameVerdict;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
@@ -83,6 +83,20 @@ impl Stored {
         let touched = self.touches.last();
         self.document.client.is_past(position)
             || touched.is_some_and(|touch| *position <= touch.position(&self.key))
+    }
+
+    /// The last renewal of [`Stored::client`], without a copy of the client. None: access is not enabled.
+    #[must_use]
+    pub fn renewal(&self) -> Option<Renewal> {
+        let client = &self.document.client;
+        let mut renewal = client.access()?.renewal()?.clone();
+        if let Some(last) = self.touches.last()
+            && !client.is_past(&last.position(&self.key))
+        {
+            renewal.renewed_at = last.time;
+            renewal.warned = None;
+        }
+        Some(renewal)
     }
 
     fn touched(&self, mut client: Client, policies: &Policies) -> Client {

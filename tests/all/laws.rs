@@ -104,6 +104,20 @@ fn walk(
     Ok(client)
 }
 
+/// Observes an act, and compares the changes that it made with those between the client before and after it.
+fn observe(client: &mut Client, act: impl FnOnce(&mut Client)) -> Result<(), TestCaseError> {
+    let before = client.clone();
+    let (copy, found) = client.observed(|client| {
+        act(client);
+        client.clone()
+    });
+    let expected = changes(&before, client);
+    prop_assert_eq!(found, expected);
+    prop_assert_eq!(&copy, &*client);
+    prop_assert_eq!(&crashed(client), &*client);
+    Ok(())
+}
+
 fn last_moment(events: &[Event]) -> DateTime<Utc> {
     events
         .iter()
@@ -114,6 +128,33 @@ fn last_moment(events: &[Event]) -> DateTime<Utc> {
 
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn observing_an_act_finds_the_changes_between_the_states(
+        (policies, events) in one_life(),
+        until in arbitrary_moment(),
+    ) {
+        let events = sorted(&events);
+        let mut client = Client::default();
+        for event in &events {
+            while let Some(due) = client.next_due(event.time, &policies) {
+                observe(&mut client, |client| client.fire(due, &policies))?;
+            }
+            observe(&mut client, |client| {
+                let _ = client.apply(event, &policies);
+            })?;
+        }
+        observe(&mut client, |client| client.advance(until, &policies))?;
+        let mut at_once = Client::default();
+        observe(&mut at_once, |client| {
+            for event in &events {
+                client.advance(event.time, &policies);
+                let _ = client.apply(event, &policies);
+            }
+            client.advance(until, &policies);
+        })?;
+        prop_assert_eq!(at_once, client);
+    }
 
     #[test]
     fn the_order_of_arrival_and_duplicates_do_not_matter(
@@ -495,7 +536,7 @@ fn step_obeys_the_rules(step: &Step) -> Result<(), TestCaseError> {
         prop_assert!(!before.exists(), "pending again");
     }
     // An ended subscription stays ended.
-    for (id, old) in &before.subscriptions {
+    for (id, old) in before.subscriptions.iter() {
         if old.has_ended() {
             prop_assert_eq!(after.subscriptions.get(id), Some(old));
         }

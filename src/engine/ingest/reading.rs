@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Incoming;
-use crate::domain::{ClientKey, Event, Policies};
+use crate::domain::{ClientKey, Event};
 use crate::engine::plan;
 use crate::store::{Batch, Logged, StoreError, Stored};
 
@@ -26,14 +26,10 @@ pub(super) fn split_off_clients(
 }
 
 /// The clients with an event so late that their history must be replayed, in the order of their keys.
-pub(super) fn late_clients(
-    events: &[Event],
-    clients: &ClientsByKey<'_>,
-    policies: &Policies,
-) -> Vec<ClientKey> {
+pub(super) fn late_clients(events: &[Event], clients: &ClientsByKey<'_>) -> Vec<ClientKey> {
     let late: BTreeSet<&ClientKey> = events
         .iter()
-        .filter(|event| plan::needs_history(clients.get(&event.key).copied(), event, policies))
+        .filter(|event| plan::needs_history(clients.get(&event.key).copied(), event))
         .map(|event| &event.key)
         .collect();
     late.into_iter().cloned().collect()

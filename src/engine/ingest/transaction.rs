@@ -112,7 +112,7 @@ impl Engine {
         let clients: ClientsByKey<'_> = stored.iter().map(|stored| (&stored.key, stored)).collect();
         let known = read_known(batch, part).await?;
         let mut new = NewEvents::of(part, |place| known.contains(&place));
-        let late = late_clients(&new.events, &clients, &context.policies);
+        let late = late_clients(&new.events, &clients);
         let histories = read_histories(batch, &late, transaction.alone).await?;
         let long: Vec<ClientKey> = late
             .into_iter()

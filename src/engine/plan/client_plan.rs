@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Present;
 use super::names::Names;
 use super::renew_only;
-use crate::domain::access::{Access, AccessStatus};
+use crate::domain::access::{Access, AccessStatus, Renewal};
 use crate::domain::fold::apply_deciding_name;
 use crate::domain::{Cause, Change, Client, ClientKey, Entry, Event, Name, Policies, Sweep, changes};
 use crate::store::{
@@ -79,9 +79,10 @@ impl<'a> ClientPlan<'a> {
         let late = events.partition_point(|(_, event)| self.client.is_past(&event.position()));
         let in_order = events.split_off(late);
         let late = events;
+        let renewal = self.client.access().and_then(Access::renewal);
         if late
             .iter()
-            .all(|(_, event)| is_harmless(&self.stored, &self.client, event))
+            .all(|(_, event)| is_harmless(&self.stored, renewal, event))
         {
             for touch in late.iter().filter_map(|(_, event)| Touch::of(event)) {
                 self.add_touch(touch);
@@ -97,22 +98,17 @@ impl<'a> ClientPlan<'a> {
     /// The fast path: applies an event that is later than every event that the client has seen.
     fn step(&mut self, mut event: Event, names: &Names) -> RecordedOutcome {
         self.advance(event.time);
-        let touch = Touch::of(&event);
-        let before = touch.is_none().then(|| self.client.clone());
-        let result = apply_deciding_name(&mut self.client, &mut event, self.policies, |event| {
-            names.is_taken(event)
+        let (result, changes) = self.client.observed(|client| {
+            apply_deciding_name(client, &mut event, self.policies, |event| names.is_taken(event))
         });
         let outcome = RecordedOutcome::from(result);
-        if let (Some(touch), RecordedOutcome::Applied) = (touch, outcome) {
+        if let (Some(touch), RecordedOutcome::Applied) = (Touch::of(&event), outcome) {
             self.add_touch(touch);
             return outcome;
         }
         self.dirty = true;
         self.claims |= outcome == RecordedOutcome::Applied && event.kind.claimed_name().is_some();
-        if let Some(before) = before {
-            let changes = changes(&before, &self.client);
-            self.emit(changes, event.time, &Cause::from(&event), false);
-        }
+        self.emit(changes, event.time, &Cause::from(&event), false);
         if let Some(refusal) = outcome.refusal() {
             let changes = vec![Change::EventRefused(refusal)];
             self.emit(changes, event.time, &Cause::from(&event), false);
@@ -213,9 +209,8 @@ impl<'a> ClientPlan<'a> {
     pub fn advance(&mut self, until: DateTime<Utc>) -> bool {
         let mut fired = Vec::new();
         while let Some(due) = self.client.next_due(until, self.policies) {
-            let before = self.client.clone();
-            self.client.fire(due, self.policies);
-            fired.push((due, changes(&before, &self.client)));
+            let ((), changes) = self.client.observed(|client| client.fire(due, self.policies));
+            fired.push((due, changes));
         }
         self.dirty |= !fired.is_empty();
         // Of several overdue warnings only the one nearest to expiry is emitted, and none if access has expired.
@@ -329,17 +324,14 @@ impl<'a> ClientPlan<'a> {
 /// Whether a late event is a touch inside the present period of enabled access and before its last renewal. Such a touch only
 /// has to be stored. (One more renewal could delay an expiry in between; but there was none, or the period would have ended.)
 ///
-/// A touch that may already be in a closed run is not harmless: it would be stored twice.
-pub fn is_harmless(stored: &Stored, client: &Client, event: &Event) -> bool {
+/// `renewal` is that of the client's latest state. A touch that may already be in a closed run is not harmless: it would be stored twice.
+pub fn is_harmless(stored: &Stored, renewal: Option<&Renewal>, event: &Event) -> bool {
     Touch::of(event).is_some()
         && stored
             .document
             .touches_closed_until
             .is_none_or(|closed| closed < event.time)
-        && client
-            .access()
-            .and_then(Access::renewal)
-            .is_some_and(|renewal| renewal.since < event.time && event.time <= renewal.renewed_at)
+        && renewal.is_some_and(|renewal| renewal.since < event.time && event.time <= renewal.renewed_at)
 }
 
 /// Merges a history and late events by position. Of two equal positions, the known event comes first.

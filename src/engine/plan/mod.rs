@@ -68,10 +68,10 @@ pub struct Plan {
 
 /// Whether an event is so late that the history of its client must be replayed.
 #[must_use]
-pub fn needs_history(stored: Option<&Stored>, event: &Event, policies: &Policies) -> bool {
+pub fn needs_history(stored: Option<&Stored>, event: &Event) -> bool {
     stored.is_some_and(|stored| {
         stored.is_past(&event.position())
-            && !client_plan::is_harmless(stored, &stored.client(policies), event)
+            && !client_plan::is_harmless(stored, stored.renewal().as_ref(), event)
     })
 }
 
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn only_a_late_event_that_is_more_than_a_renewal_needs_the_history() {
-        let (stored, policies) = (active("a"), Policies::default());
+        let stored = active("a");
         let terminated = |time| event("a", time, EventKind::ClientTerminated { reason: None });
         for (event, needed) in [
             (terminated(day(20)), false),
@@ -192,12 +192,8 @@ mod tests {
             (touch("a", day(0)), true),
             (touch("a", day(-5)), true),
         ] {
-            assert_eq!(
-                needs_history(Some(&stored), &event, &policies),
-                needed,
-                "{event:?}"
-            );
-            assert!(!needs_history(None, &event, &policies));
+            assert_eq!(needs_history(Some(&stored), &event), needed, "{event:?}");
+            assert!(!needs_history(None, &event));
         }
     }
 
@@ -218,15 +214,11 @@ mod tests {
 
     #[test]
     fn a_touch_that_may_be_in_a_closed_run_needs_the_history() {
-        let (mut stored, policies) = (active("a"), Policies::default());
+        let mut stored = active("a");
         stored.document.touches_closed_until = Some(day(5));
         for (time, needed) in [(4, true), (5, true), (6, false)] {
             let event = touch("a", day(time));
-            assert_eq!(
-                needs_history(Some(&stored), &event, &policies),
-                needed,
-                "day {time}"
-            );
+            assert_eq!(needs_history(Some(&stored), &event), needed, "day {time}");
         }
     }
 

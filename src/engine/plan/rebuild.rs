@@ -422,7 +422,7 @@ mod tests {
         let mut subscriptions = BTreeMap::clone(&client.subscriptions);
         let subscription = subscriptions.get_mut(&id(subscription)).unwrap();
         subscription.paid_until = Some(day(until));
-        client.subscriptions = subscriptions;
+        client.subscriptions = subscriptions.into();
     }
 
     /// What is right, what damages it, and the corrections.
