@@ -242,7 +242,7 @@ const METRICS: &[Metric] = &[
         Counter,
         "tenure_sweep_runs_total",
         Unit::Count,
-        "Runs of a sweep on this worker by status: done, failed, stopped or tripped (sweep, status)",
+        "Runs of a sweep on this worker by status: done, failed, held_back, stopped or tripped (sweep, status)",
     ),
     (
         Gauge,

@@ -198,6 +198,7 @@ conformance! {
         deadlines_are_listed_by_due_time,
         a_second_worker_joins_a_run,
         an_interrupted_run_resumes_or_is_overtaken,
+        the_last_run_that_is_done_is_found_behind_others,
         counting_deadlines_stops_at_the_limit,
         sweeps_are_halted_and_resumed,
         runs_are_listed_newest_first;
