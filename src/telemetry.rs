@@ -146,6 +146,12 @@ const METRICS: &[Metric] = &[
         Unit::Count,
         "Histories replayed because of a late event",
     ),
+    (
+        Gauge,
+        "tenure_policy_held_back",
+        Unit::Count,
+        "1 while the policy of this worker's settings waits for `tenure policy --confirm` or for a right clock, else 0",
+    ),
     // broker
     (
         Counter,

@@ -119,10 +119,27 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
         ("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s"),
     ]);
     let running = shorter.start();
-    running.wait_until("unready", || {
+    // A setting takes no worker out of service: it is a warning.
+    let check = || {
         let (status, body) = running.get("/readyz");
-        status == 503 && body.contains("tenure policy --confirm")
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        (status, body["ready"].clone(), body["checks"]["policy"].clone())
+    };
+    let warning = |check: &Value| check["warnings"][0].as_str().unwrap_or_default().to_owned();
+    running.wait_until("held back", || {
+        warning(&check().2).contains("tenure policy --confirm")
     });
+    let (status, ready, policy) = check();
+    assert_eq!(
+        (status, ready, &policy["ok"]),
+        (200, json!(true), &json!(true)),
+        "{policy}"
+    );
+    let gauge = |value: &str| {
+        let line = format!("tenure_policy_held_back {value}");
+        running.get("/metrics").1.lines().any(|it| it == line)
+    };
+    running.wait_until("the metric", || gauge("1"));
     assert!(
         running.log().contains("120 of 120 clients at once"),
         "{}",
@@ -136,7 +153,7 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     let confirmed = shorter.json(&["policy", "--confirm"]);
     assert!(confirmed[0]["from"].is_string(), "{confirmed:?}");
     assert_eq!(confirmed[0]["clients"], 120);
-    running.wait_until("ready", || running.get("/readyz").0 == 200);
+    running.wait_until("in order", || check().2["detail"] == "in order");
     running.wait_until("expired", || access().contains(r#""access":"expired""#));
     let recorded = shorter.ok(&["policy"]);
     assert!(
