@@ -22,6 +22,9 @@ pub struct IngestArgs {
     /// File of CloudEvents in JSON, one per line or in an array; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Exit with 1 if any event was refused or became a dead letter
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Minimum number of events ingested together.
@@ -41,6 +44,10 @@ struct Tally {
 }
 
 impl Tally {
+    fn refused(&self) -> u64 {
+        self.refused.values().sum()
+    }
+
     fn count(&mut self, outcome: Outcome) {
         self.lines += 1;
         match outcome {
@@ -83,15 +90,22 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     }
     read?;
     let is_all_dead = tally.lines > 0 && tally.dead == tally.lines;
+    let is_strict_failure = args.strict && tally.refused() + tally.dead > 0;
     if is_all_dead {
         output::error_line(format!(
             "{name} contains no valid event: {}; `tenure dead list` shows the reasons",
             output::counted(tally.lines, "dead letter")
         ));
+    } else if is_strict_failure {
+        output::error_line(format!(
+            "{name} is not ingested whole: {} refused, {}",
+            tally.refused(),
+            output::counted(tally.dead, "dead letter")
+        ));
     } else if tally.lines == 0 && !context.json {
         output::error_line(format!("{name} is empty"));
     }
-    Ok(if is_all_dead {
+    Ok(if is_all_dead || is_strict_failure {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -104,7 +118,7 @@ fn print(tally: &Tally) {
         output::counted(tally.lines, "event"),
         tally.applied,
         output::counted(tally.duplicate, "duplicate"),
-        tally.refused.values().sum::<u64>(),
+        tally.refused(),
         output::counted(tally.dead, "dead letter"),
         match tally.deferred {
             0 => String::new(),

@@ -33,6 +33,30 @@ fn ingest_prints_the_outcomes() {
 }
 
 #[test]
+fn a_strict_ingest_fails_if_anything_was_refused_or_dead() {
+    let strict = |events: &str, json: bool| {
+        let given = Given::nothing();
+        let json: &[&str] = if json { &["--json"] } else { &[] };
+        let output = given.tenure.fed(&[&["ingest", "-", "--strict"], json].concat(), events);
+        (code(&output), stderr(&output))
+    };
+    let lines: Vec<&str> = EVENTS.trim().lines().collect();
+    let (added, lost) = (lines[9], lines[11]);
+    let good = format!("{added}\n{added}");
+    assert_eq!(strict(&good, false), (0, String::new()), "a duplicate is no failure");
+    let refused = format!("{added}\n{lost}");
+    for json in [false, true] {
+        assert_eq!(
+            strict(&refused, json),
+            (1, "tenure: stdin is not ingested whole: 1 refused, 0 dead letters\n".into())
+        );
+    }
+    let (code, why) = strict(EVENTS, false);
+    assert_eq!(code, 1);
+    assert!(why.contains("stdin is not ingested whole: 1 refused, 2 dead letters\n"), "{why}");
+}
+
+#[test]
 fn a_hyphen_reads_standard_input() {
     let given = Given::nothing();
     let output = given.tenure.fed(&["ingest", "-", "--json"], EVENTS);
