@@ -184,6 +184,7 @@ conformance! {
         ten_thousand_clients_fit_one_commit;
     histories:
         a_history_is_sorted_with_its_touches,
+        a_history_is_sorted_by_sequences_as_numbers,
         every_kind_of_event_reads_back,
         an_unreadable_value_is_reported_with_table_column_and_key;
     reading:
