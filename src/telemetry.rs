@@ -136,6 +136,12 @@ const METRICS: &[Metric] = &[
     ),
     (
         Counter,
+        "tenure_event_warnings_total",
+        Unit::Count,
+        "Events with unknown fields in `data` (source: the first 50 that sent one; others are counted as `other`)",
+    ),
+    (
+        Counter,
         "tenure_batch_conflicts_total",
         Unit::Count,
         "Transactions that conflicted with another and were retried",
