@@ -136,6 +136,12 @@ const METRICS: &[Metric] = &[
     ),
     (
         Counter,
+        "tenure_event_warnings_total",
+        Unit::Count,
+        "Events with unknown fields in `data` (source: the first 50 that sent one; others are counted as `other`)",
+    ),
+    (
+        Counter,
         "tenure_batch_conflicts_total",
         Unit::Count,
         "Transactions that conflicted with another and were retried",
@@ -145,6 +151,12 @@ const METRICS: &[Metric] = &[
         "tenure_histories_replayed_total",
         Unit::Count,
         "Histories replayed because of a late event",
+    ),
+    (
+        Gauge,
+        "tenure_policy_held_back",
+        Unit::Count,
+        "1 while the policy of this worker's settings waits for `tenure policy --confirm` or for a right clock, else 0",
     ),
     // broker
     (
@@ -242,7 +254,7 @@ const METRICS: &[Metric] = &[
         Counter,
         "tenure_sweep_runs_total",
         Unit::Count,
-        "Runs of a sweep on this worker by status: done, failed, stopped or tripped (sweep, status)",
+        "Runs of a sweep on this worker by status: done, failed, held_back, stopped or tripped (sweep, status)",
     ),
     (
         Gauge,

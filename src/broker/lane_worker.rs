@@ -225,8 +225,8 @@ impl LaneWorker {
             .map(|message| {
                 let read = message.incoming.take();
                 read.unwrap_or_else(|| {
-                    self.source
-                        .read(&decoder, &message.delivery, message.flaw.as_deref())
+                    let flaw = message.flaw.as_deref();
+                    self.source.read(&decoder, &message.delivery, flaw).into()
                 })
             })
             .collect()

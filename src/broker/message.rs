@@ -15,7 +15,7 @@ use crate::domain::id::clip;
 use crate::engine::Incoming;
 use crate::store::{DeadLetter, body_digest, hex};
 use crate::wire::{
-    CONTENT_ENCODING, Decoder, EventError, Headers, Message, find, is_plain_encoding, stored_value,
+    CONTENT_ENCODING, Decoded, Decoder, EventError, Headers, Message, find, is_plain_encoding, stored_value,
 };
 
 /// The metadata of a message: its AMQP headers, if any, and its content encoding.
@@ -109,24 +109,34 @@ impl Source {
     }
 
     /// Decodes a delivery. A `flaw` of its properties makes it a dead letter, whatever its content.
-    pub fn read(&self, decoder: &Decoder, delivery: &Delivery, flaw: Option<&str>) -> Incoming {
+    pub fn read(
+        &self,
+        decoder: &Decoder,
+        delivery: &Delivery,
+        flaw: Option<&str>,
+    ) -> Result<Decoded, DeadLetter> {
         match flaw {
-            Some(flaw) => Incoming::Dead(self.dead(delivery, flaw.to_owned())),
+            Some(flaw) => Err(self.dead(delivery, flaw.to_owned())),
             None => self.read_parts(decoder, &delivery.properties, &delivery.data),
         }
     }
 
-    fn read_parts(&self, decoder: &Decoder, properties: &BasicProperties, body: &[u8]) -> Incoming {
+    fn read_parts(
+        &self,
+        decoder: &Decoder,
+        properties: &BasicProperties,
+        body: &[u8],
+    ) -> Result<Decoded, DeadLetter> {
         let headers = AmqpHeaders::of(properties);
         let message = self.message(properties, &headers, body);
         if self.is_dead() && !is_to_be_retried(&headers) {
-            return Incoming::Dead(message.dead(death(&headers)));
+            return Err(message.dead(death(&headers)));
         }
-        match decoder.event(message) {
-            Err(_) if self.is_dead() => Incoming::Dead(message.dead(death(&headers))),
-            Ok(event) => Incoming::Event(event),
-            Err(dead_letter) => Incoming::Dead(dead_letter),
+        let read = decoder.event(message);
+        if self.is_dead() {
+            return read.map_err(|_| message.dead(death(&headers)));
         }
+        read
     }
 
     pub fn dead(&self, delivery: &Delivery, reason: String) -> DeadLetter {
@@ -173,7 +183,9 @@ impl Source {
 /// Decodes a message as the queue's lane does.
 #[must_use]
 pub fn read(queue: &str, decoder: &Decoder, properties: &BasicProperties, body: &[u8]) -> Incoming {
-    Source::of_queue(queue).read_parts(decoder, properties, body)
+    Source::of_queue(queue)
+        .read_parts(decoder, properties, body)
+        .into()
 }
 
 /// Decodes the properties of a delivery that the client library delivered without them. Returns what is wrong with
@@ -313,9 +325,10 @@ mod tests {
         delivery
     }
 
-    fn read(queue: &str, delivery: &Delivery) -> Incoming {
+    fn read(queue: &str, delivery: &Delivery) -> Result<Event, DeadLetter> {
         let now = "2026-03-01T12:00:00Z".parse().unwrap();
-        Source::of_queue(queue).read(&Decoder::new(Limits::default(), now), delivery, None)
+        let read = Source::of_queue(queue).read(&Decoder::new(Limits::default(), now), delivery, None);
+        read.map(|decoded| decoded.event)
     }
 
     #[test]
@@ -334,9 +347,7 @@ mod tests {
             ] {
                 headers.insert(name(attribute).as_str().into(), value);
             }
-            let Incoming::Event(event) = read("tenure.events.0", &delivery(headers, "")) else {
-                panic!("{prefix}: not an event");
-            };
+            let event = read("tenure.events.0", &delivery(headers, "")).expect(prefix);
             assert_eq!(
                 (&*event.id, event.time.timestamp(), event.sequence),
                 ("7", 1_700_000_000, None)
@@ -350,9 +361,7 @@ mod tests {
             ("cloudEvents_specversion", text("1.0")),
             ("cloudEvents_id", AMQPValue::LongString(vec![0xff].into())),
         ]);
-        let Incoming::Dead(dead_letter) = read("tenure.events.0", &delivery(headers, "")) else {
-            panic!("an event");
-        };
+        let dead_letter = read("tenure.events.0", &delivery(headers, "")).unwrap_err();
         assert_eq!(dead_letter.reason, "the attribute `id` is not UTF-8");
         assert_eq!(dead_letter.origin, "amqp:tenure.events.0");
     }
@@ -363,14 +372,12 @@ mod tests {
         let decoder = Decoder::new(Limits::default(), now);
         let source = Source::of_queue("tenure.events.0");
         let dead_letter = source.dead(delivery, "by hand".into());
-        let again = decoder
-            .again(&dead_letter)
-            .remove(0)
-            .map_err(|dead_letter| dead_letter.reason);
-        match source.read(&decoder, delivery, None) {
-            Incoming::Event(event) => (Ok(event), again),
-            Incoming::Dead(dead_letter) => (Err(dead_letter.reason), again),
-        }
+        let again = decoder.again(&dead_letter).remove(0);
+        let [read, again] = [source.read(&decoder, delivery, None), again].map(|read| {
+            read.map(|decoded| decoded.event)
+                .map_err(|dead_letter| dead_letter.reason)
+        });
+        (read, again)
     }
 
     #[test]
@@ -465,9 +472,7 @@ mod tests {
             ),
             ("x-first-death-reason", text("delivery_limit")),
         ]);
-        let Incoming::Dead(dead_letter) = read(DEAD, &delivery(headers, "{}")) else {
-            panic!("an event");
-        };
+        let dead_letter = read(DEAD, &delivery(headers, "{}")).unwrap_err();
         assert!(
             dead_letter
                 .reason

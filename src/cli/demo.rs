@@ -175,7 +175,7 @@ fn decode(context: &Context, delivery: &Delivery) -> Incoming {
     };
     context.decoder(delivery.at).line("demo", &body).map_or_else(
         || unreachable!("the demo sends no blank messages"),
-        |read| read.map_or_else(Incoming::Dead, Incoming::Event),
+        Incoming::from,
     )
 }
 

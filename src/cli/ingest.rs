@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::mpsc;
 
 use super::context::Context;
@@ -22,6 +23,9 @@ pub struct IngestArgs {
     /// File of CloudEvents in JSON, one per line or in an array; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Exit with 1 if any event was refused or became a dead letter
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Minimum number of events ingested together.
@@ -36,11 +40,57 @@ struct Tally {
     refused: BTreeMap<&'static str, u64>,
     dead: u64,
     deferred: u64,
+    /// The first distinct warnings.
+    #[serde(serialize_with = "listed")]
+    warnings: BTreeMap<Warned, u64>,
     #[serde(skip)]
     first_dead: Vec<String>,
 }
 
+/// A warning about events of one source and type.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Warned {
+    source: Arc<str>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    warning: String,
+}
+
+/// Maximum number of distinct warnings that are counted.
+const MAX_WARNINGS: usize = 20;
+
+/// The warnings as a list, each with the number of its events.
+fn listed<S: Serializer>(warnings: &BTreeMap<Warned, u64>, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Listed<'a> {
+        #[serde(flatten)]
+        warned: &'a Warned,
+        events: u64,
+    }
+    to.collect_seq(warnings.iter().map(|(warned, events)| Listed {
+        warned,
+        events: *events,
+    }))
+}
+
 impl Tally {
+    fn warn(&mut self, (source, kind, warning): (Arc<str>, &'static str, String)) {
+        let warned = Warned {
+            source,
+            kind,
+            warning,
+        };
+        if let Some(events) = self.warnings.get_mut(&warned) {
+            *events += 1;
+        } else if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.insert(warned, 1);
+        }
+    }
+
+    fn refused(&self) -> u64 {
+        self.refused.values().sum()
+    }
+
     fn count(&mut self, outcome: Outcome) {
         self.lines += 1;
         match outcome {
@@ -71,6 +121,9 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
         for outcome in engine.ingest(batch.incoming).await? {
             tally.count(outcome);
         }
+        for warning in batch.warnings {
+            tally.warn(warning);
+        }
         bar.inc(batch.progress);
     }
     bar.finish_and_clear();
@@ -83,15 +136,22 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     }
     read?;
     let is_all_dead = tally.lines > 0 && tally.dead == tally.lines;
+    let is_strict_failure = args.strict && tally.refused() + tally.dead > 0;
     if is_all_dead {
         output::error_line(format!(
             "{name} contains no valid event: {}; `tenure dead list` shows the reasons",
             output::counted(tally.lines, "dead letter")
         ));
+    } else if is_strict_failure {
+        output::error_line(format!(
+            "{name} is not ingested whole: {} refused, {}",
+            tally.refused(),
+            output::counted(tally.dead, "dead letter")
+        ));
     } else if tally.lines == 0 && !context.json {
         output::error_line(format!("{name} is empty"));
     }
-    Ok(if is_all_dead {
+    Ok(if is_all_dead || is_strict_failure {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -104,7 +164,7 @@ fn print(tally: &Tally) {
         output::counted(tally.lines, "event"),
         tally.applied,
         output::counted(tally.duplicate, "duplicate"),
-        tally.refused.values().sum::<u64>(),
+        tally.refused(),
         output::counted(tally.dead, "dead letter"),
         match tally.deferred {
             0 => String::new(),
@@ -117,6 +177,15 @@ fn print(tally: &Tally) {
             vec![(*code).to_owned(), words.to_owned(), n.to_string()]
         });
         output::line(output::table(&["refusal", "reason", "events"], rows));
+    }
+    for (warned, events) in &tally.warnings {
+        output::error_line(format!(
+            "warning: {} of {}: {} ({})",
+            warned.kind,
+            warned.source,
+            warned.warning,
+            output::counted(events, "event")
+        ));
     }
     for reason in &tally.first_dead {
         output::error_line(format!("dead letter: {reason}"));

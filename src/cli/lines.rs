@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::Cursor;
 use std::mem;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,10 +17,9 @@ use super::context::UsageError;
 use super::input::{self, BYTE_ORDER_MARK, LineScan, Scan, Shape};
 use super::{output, shell};
 use crate::clock::{Clock, SystemClock};
-use crate::domain::Event;
 use crate::engine::Incoming;
 use crate::store::DeadLetter;
-use crate::wire::{Decoder, Limits};
+use crate::wire::{Decoded, Decoder, Limits};
 
 /// Bytes of lines after which a batch is full.
 const BATCH_BYTES: usize = 64 << 20;
@@ -322,7 +322,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub fn event(&self, decoder: &Decoder) -> Option<Result<Event, DeadLetter>> {
+    pub fn event(&self, decoder: &Decoder) -> Option<Result<Decoded, DeadLetter>> {
         match self.overlong {
             Some(length) => Some(Err(decoder.overlong(&self.origin, &self.bytes, length))),
             None => decoder.line(&self.origin, &self.bytes),
@@ -338,6 +338,8 @@ impl Line {
 #[derive(Default)]
 pub(super) struct Batch {
     pub incoming: Vec<Incoming>,
+    /// Each with the source and the type of its event.
+    pub warnings: Vec<(Arc<str>, &'static str, String)>,
     /// Progress by these events.
     pub progress: u64,
     bytes: usize,
@@ -348,7 +350,13 @@ impl Batch {
         self.progress += line.progress;
         self.bytes += line.bytes.len();
         let read = line.event(&Decoder::new(limits, SystemClock.now()));
-        self.incoming
-            .extend(read.map(|read| read.map_or_else(Incoming::Dead, Incoming::Event)));
+        if let Some(Ok(Decoded { event, warnings })) = &read {
+            let kind = event.kind.type_name();
+            let warned = warnings
+                .iter()
+                .map(|warning| (event.source.clone(), kind, warning.to_string()));
+            self.warnings.extend(warned);
+        }
+        self.incoming.extend(read.map(Incoming::from));
     }
 }

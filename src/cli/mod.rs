@@ -1,6 +1,6 @@
 //! The command line: `tenure run`, `tenure demo`, and commands for operators and scripts.
 //!
-//! Exit codes: 0 success, 1 failure, 2 usage error (arguments or settings).
+//! Exit codes: 0 success, 1 failure, 2 usage error (arguments or settings), 3 a sweep that left due timers for later.
 
 mod client;
 mod context;

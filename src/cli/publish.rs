@@ -188,7 +188,7 @@ async fn publish_one(
 ) -> anyhow::Result<bool> {
     let event = match line.event(&context.decoder(SystemClock.now())) {
         None => return Ok(true),
-        Some(Ok(event)) => Some(event),
+        Some(Ok(decoded)) => Some(decoded.event),
         Some(Err(_)) if args.unchecked && line.is_whole() => None,
         Some(Err(dead_letter)) => {
             progress.not_published += 1;

@@ -1,5 +1,6 @@
 //! `tenure sweep`: lists the sweeps; runs, previews, pauses or resumes one.
 
+use std::borrow::Cow;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
@@ -7,12 +8,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use super::context::Context;
+use super::context::{Context, UsageError};
 use super::output::{self, Safe};
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::engine::{Engine, SweepMode, SweepOptions, SweepReport};
-use crate::store::{Halt, SweepRun};
+use crate::store::{Halt, RunStatus, SweepRun};
 use crate::telemetry;
 
 #[derive(Debug, Args)]
@@ -25,12 +26,10 @@ pub struct SweepArgs {
     /// The sweep to run [default: list all sweeps]
     #[arg(value_parser = sweep_parser())]
     name: Option<Sweep>,
-    /// Show the changes without making them
+    /// Show the changes without making them; with --json, one line for each client and then the totals
     #[arg(long, requires = "name")]
     dry_run: bool,
-    /// Sweep as of this moment (RFC 3339)
-    ///
-    /// Without --dry-run, timers that fire in the future are published until `tenure rebuild` corrects them.
+    /// Sweep as of this moment (RFC 3339); it may be in the future only with --dry-run
     #[arg(long, value_name = "TIME", requires = "name", conflicts_with_all = ["pause", "resume"])]
     now: Option<DateTime<Utc>>,
     /// Sweep even if it changes more clients than the breaker allows
@@ -44,8 +43,11 @@ pub struct SweepArgs {
     resume: bool,
 }
 
-/// Maximum number of clients listed by name.
+/// Maximum number of clients in the table of changes.
 const MAX_LISTED: usize = 200;
+
+/// The exit code of a sweep that was held back, stopped, or tripped by the breaker: nothing failed, and due timers are left.
+const INCOMPLETE: u8 = 3;
 
 /// Accepts the names of the sweeps.
 fn sweep_parser() -> impl TypedValueParser<Value = Sweep> {
@@ -78,6 +80,16 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
     } else {
         context.maintaining_engine().await?
     };
+    if let Some(moment) = args.now
+        && !args.dry_run
+        && moment > engine.clock().present()
+    {
+        return Err(UsageError(format!(
+            "--now {} is in the future: a sweep would publish changes that have not happened yet; preview them with --dry-run",
+            rfc3339(moment)
+        ))
+        .into());
+    }
     let mode = match (args.dry_run, args.confirm) {
         (true, _) => SweepMode::DryRun,
         (false, true) => SweepMode::Confirmed,
@@ -89,13 +101,20 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         chunk: context.settings.sweeps.chunk,
         ..SweepOptions::new(mode)
     };
-    let (report, shown) = watched(&engine, sweep, options, !context.json).await?;
+    let (report, shown) = watched(&engine, sweep, options, context.json).await?;
     if context.json {
-        output::json(&report)?;
+        output::json(&Totals {
+            status: report.status(),
+            report: &report,
+        })?;
         return Ok(exit_code(&report));
     }
     if !shown.is_empty() {
         output::line(changes_table(&shown));
+    }
+    let unlisted = report.counts.changed - i64::try_from(shown.len()).unwrap_or(i64::MAX);
+    if unlisted > 0 {
+        output::line(format!("and {}", output::counted(unlisted, "more client")));
     }
     if let Some(why) = &report.tripped {
         output::error_line(format!("the breaker stopped {sweep}: {why}"));
@@ -114,38 +133,100 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         },
     ));
     if let Some(held_back) = &report.held_back {
-        output::line(format!("more clients may be due, but {held_back}"));
+        output::error_line(format!(
+            "{sweep} is held back, more clients may be due: {held_back}"
+        ));
+    } else if report.stopped {
+        output::error_line(format!("{sweep} was stopped; run it again to continue"));
     }
     Ok(exit_code(&report))
 }
 
-/// Sweeps with a progress bar, and collects the first changes for display; the journal has all of them.
+/// The totals of a sweep, for programs.
+#[derive(Serialize)]
+struct Totals<'a> {
+    #[serde(flatten)]
+    report: &'a SweepReport,
+    status: RunStatus,
+}
+
+/// What a dry run would change of one client, for programs.
+#[derive(Serialize)]
+struct Preview<'a> {
+    client: String,
+    changes: Vec<PreviewedChange<'a>>,
+}
+
+#[derive(Serialize)]
+struct PreviewedChange<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    id: Option<&'a str>,
+    from: Option<Cow<'a, str>>,
+    to: Option<Cow<'a, str>>,
+    time: String,
+}
+
+impl<'a> Preview<'a> {
+    fn of((key, entries): &'a (ClientKey, Vec<Entry>)) -> Self {
+        let change = |entry: &'a Entry| {
+            let text = entry.change.text();
+            PreviewedChange {
+                kind: text.kind,
+                id: text.id,
+                from: text.from,
+                to: text.to,
+                time: rfc3339(entry.time),
+            }
+        };
+        Self {
+            client: key.to_string(),
+            changes: entries.iter().map(change).collect(),
+        }
+    }
+}
+
+/// Sweeps with a progress bar, and collects the first changes for display; the journal has all of them. With `json`, prints
+/// the clients that a dry run would change instead, each as soon as it is known.
 async fn watched(
     engine: &Engine,
     sweep: Sweep,
     options: SweepOptions,
-    collect: bool,
+    json: bool,
 ) -> anyhow::Result<(SweepReport, Vec<(ClientKey, Vec<Entry>)>)> {
     let bar = output::spinner("clients");
     let mut shown: Vec<(ClientKey, Vec<Entry>)> = Vec::new();
+    let mut printed = Ok(());
+    let is_listed = json && options.mode == SweepMode::DryRun;
     let report = engine
         .sweep(sweep, options, |chunk| {
             bar.inc(chunk.len() as u64);
-            if collect && shown.len() < MAX_LISTED {
+            if is_listed && printed.is_ok() {
+                printed = bar.suspend(|| {
+                    chunk
+                        .iter()
+                        .try_for_each(|client| output::json(&Preview::of(client)))
+                });
+            }
+            if !json && shown.len() < MAX_LISTED {
                 shown.extend_from_slice(chunk);
             }
         })
         .await?;
     bar.finish_and_clear();
+    printed?;
     shown.truncate(MAX_LISTED);
     Ok((report, shown))
 }
 
 fn exit_code(report: &SweepReport) -> ExitCode {
-    if report.counts.failed == 0 && report.tripped.is_none() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match report.status() {
+        _ if report.counts.failed > 0 => ExitCode::FAILURE,
+        RunStatus::Done => ExitCode::SUCCESS,
+        // A dry run shows what the sweep would do now, and that is complete.
+        RunStatus::HeldBack if report.dry_run => ExitCode::SUCCESS,
+        RunStatus::HeldBack | RunStatus::Tripped | RunStatus::Stopped => ExitCode::from(INCOMPLETE),
+        RunStatus::Failed | RunStatus::Running => ExitCode::FAILURE,
     }
 }
 
@@ -185,6 +266,8 @@ struct Listed {
     enabled: bool,
     halts: Vec<Halt>,
     last_run: Option<SweepRun>,
+    /// The last run that left nothing undone: `last_run`, or an earlier one.
+    last_done: Option<SweepRun>,
     next: Option<DateTime<Utc>>,
 }
 
@@ -203,6 +286,7 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
                 .cloned()
                 .collect(),
             last_run: engine.store().runs(Some(*sweep), 1).await?.pop(),
+            last_done: engine.store().last_done_run(*sweep).await?,
             next: schedule.cron.next_after(engine.now()),
         });
     }
@@ -211,7 +295,7 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
             output::json(sweep)?;
         }
     } else {
-        let head = ["sweep", "cron (UTC)", "next", "last run", "up to", "halted"];
+        let head = ["sweep", "cron (UTC)", "next", "last run", "done up to", "halted"];
         output::line(output::table(&head, listed.iter().map(row)));
     }
     Ok(ExitCode::SUCCESS)
@@ -234,7 +318,7 @@ fn row(listed: &Listed) -> Vec<String> {
         listed.cron.clone(),
         next,
         output::words(run.map(|run| run.status.as_str())),
-        output::moment(run.and_then(|run| run.upto)),
+        output::moment(listed.last_done.as_ref().and_then(|run| run.upto)),
         output::words((!halts.is_empty()).then(|| halts.join("; ")).as_deref()),
     ]
 }

@@ -138,6 +138,15 @@ macro_rules! event_kinds {
             }
         }
 
+        /// The names of the fields in the data of an event type.
+        #[must_use]
+        pub fn field_names(type_name: &str) -> &'static [&'static str] {
+            match type_name {
+                $($type => &[$(stringify!($field)),*],)*
+                _ => &[],
+            }
+        }
+
         /// The fields in the data of an event type. A field is optional when the table gives it a default.
         #[must_use]
         pub fn fields(type_name: &str) -> Vec<Field> {

@@ -8,6 +8,29 @@ pub(super) fn is_misspelling(given: &str, meant: &str) -> bool {
     distance(given, meant) <= NEAR || is_without_underscores(given, meant) || has_same_words(given, meant)
 }
 
+/// Maximum length of a name that may be a misspelling, in bytes: the comparison takes time in proportion to it.
+const LONGEST: usize = 64;
+/// Names of this length or less, in bytes, are misspelt in one letter only.
+const SHORT: usize = 4;
+
+/// The one of `names` that `given` is a misspelling of.
+#[must_use]
+pub fn nearest_name<'n>(given: &str, names: &[&'n str]) -> Option<&'n str> {
+    if given.len() > LONGEST {
+        return None;
+    }
+    let given = given.to_lowercase();
+    let is_near = |name: &str| match name.len() {
+        ..=SHORT => distance(&given, name) <= 1,
+        _ => is_misspelling(&given, name),
+    };
+    names
+        .iter()
+        .copied()
+        .filter(|name| is_near(name))
+        .min_by_key(|name| distance(&given, name))
+}
+
 fn distance(one: &str, other: &str) -> usize {
     strsim::damerau_levenshtein(one, other)
 }
@@ -81,5 +104,31 @@ fn stem(word: &str) -> String {
     match bare.as_bytes() {
         [.., a, b] if a == b => bare[..bare.len() - 1].to_owned(),
         _ => bare.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_a_misspelling_of_what_was_given() {
+        let names = ["channel", "steps", "commission_eligible", "by", "name"];
+        for (given, nearest) in [
+            ("chanel", Some("channel")),
+            ("Channel", Some("channel")),
+            ("step", Some("steps")),
+            ("commissionEligible", Some("commission_eligible")),
+            ("eligible_commission", Some("commission_eligible")),
+            ("b", Some("by")),
+            ("at", None),
+            ("nam", Some("name")),
+            ("colour", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest_name(given, &names), nearest, "{given}");
+        }
+        assert_eq!(nearest_name(&"c".repeat(100_000), &names), None);
+        assert_eq!(nearest_name("channel", &[]), None);
     }
 }

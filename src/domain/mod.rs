@@ -36,6 +36,7 @@ pub use client::Client;
 pub use event::{Event, EventKind, Position};
 pub use fold::fold;
 pub use id::{ClientKey, Id};
+pub use misspelling::nearest_name;
 pub use name::Name;
 pub use policy::{Policies, Policy};
 pub use refusal::Refusal;

@@ -60,6 +60,8 @@ impl From<String> for Sequence {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -71,6 +73,40 @@ mod tests {
         ];
         for pair in sorted.windows(2) {
             assert!(Sequence::from(pair[0]) < Sequence::from(pair[1]), "{pair:?}");
+        }
+    }
+
+    /// Numbers with and without leading zeros, numbers beyond 64 bits, and text that resembles both.
+    fn sequences() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "0{0,3}[0-9]{1,3}",
+            "0{0,2}[0-9]{18,40}",
+            "[0-9a+-]{0,3}",
+            "\\PC{0,3}"
+        ]
+    }
+
+    /// The definition, written another way: numbers of one length compare as text.
+    fn rank(text: &str) -> (bool, String, &str) {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let padded = if is_number {
+            format!("{text:0>64}")
+        } else {
+            String::new()
+        };
+        (!is_number, padded, text)
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_total_and_the_defined_one(texts in prop::collection::vec(sequences(), 3)) {
+            let [a, b, c] = [&texts[0], &texts[1], &texts[2]].map(|text| Sequence::from(text.as_str()));
+            prop_assert_eq!(a.cmp(&b), rank(&texts[0]).cmp(&rank(&texts[1])));
+            prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+            prop_assert_eq!(a.cmp(&b) == Ordering::Equal, a == b, "only identical sequences are equal");
+            if a <= b && b <= c {
+                prop_assert!(a <= c);
+            }
         }
     }
 }

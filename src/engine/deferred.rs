@@ -86,7 +86,8 @@ impl Engine {
         for DeadLetterRecord { dead_letter, .. } in &records {
             let before = incoming.len();
             let again = decoder.again(dead_letter).into_iter();
-            incoming.extend(again.map(|read| read.map_or_else(Incoming::Dead, Incoming::Event)));
+            let again = again.inspect(|read| self.report_warnings(read));
+            incoming.extend(again.map(Incoming::from));
             lengths.push(incoming.len() - before);
         }
         let outcomes = self.ingest(incoming).await?;

@@ -13,6 +13,7 @@ use crate::domain::policy::later;
 use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{DeadLetter, RecordedOutcome, StoreError, Watermark};
 use crate::vitals::EVENTS;
+use crate::wire::Decoded;
 use reading::{repeated, split_off_clients};
 use transaction::Transaction;
 
@@ -25,6 +26,12 @@ pub enum Incoming {
     Event(Event),
     /// A message that cannot be read as an event. It is stored as a dead letter, and blocks no other message.
     Dead(DeadLetter),
+}
+
+impl From<Result<Decoded, DeadLetter>> for Incoming {
+    fn from(read: Result<Decoded, DeadLetter>) -> Self {
+        read.map_or_else(Self::Dead, |decoded| Self::Event(decoded.event))
+    }
 }
 
 /// The outcome of one message.

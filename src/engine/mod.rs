@@ -33,6 +33,7 @@ mod sweep;
 mod transaction_context;
 mod verify;
 mod walk;
+mod warnings;
 
 use std::sync::Arc;
 
@@ -66,6 +67,7 @@ use crate::vitals::Vitals;
 use cached::Cached;
 use clearance::Clearance;
 use relay_lag::RelayLag;
+use warnings::WarnedSources;
 
 /// Ingests events, runs sweeps and answers questions, on one store and by one clock.
 pub struct Engine {
@@ -76,6 +78,7 @@ pub struct Engine {
     breaker: Breaker,
     clearance: Clearance,
     deferred: Deferred,
+    warned: WarnedSources,
     /// The policy while none is recorded.
     default_policy: Policy,
     policies: Cached<Policies>,
@@ -135,6 +138,7 @@ impl Engine {
             breaker: Breaker::default(),
             clearance: Clearance::default(),
             deferred: Deferred::default(),
+            warned: WarnedSources::default(),
             default_policy: policy.clone(),
             policies: Cached::default(),
             lanes: Cached::default(),

@@ -55,7 +55,8 @@ impl Engine {
         let incoming: Vec<Incoming> = decoder
             .again(&record.dead_letter)
             .into_iter()
-            .map(|read| read.map_or_else(Incoming::Dead, Incoming::Event))
+            .inspect(|read| self.report_warnings(read))
+            .map(Incoming::from)
             .collect();
         let outcomes = self.ingest(incoming).await?;
         let failed = is_still_dead(&outcomes);

@@ -38,7 +38,7 @@ pub(super) fn cloud_event() -> Value {
         schema
     });
     json!({
-        "description": "A CloudEvents 1.0 event. Unknown fields and extensions are ignored.",
+        "description": "A CloudEvents 1.0 event. Unknown extensions are ignored, and unknown fields in `data` with a warning.",
         "type": "object",
         "required": ["specversion", "id", "source", "type", "subject", "time"],
         "properties": {
@@ -56,8 +56,9 @@ pub(super) fn cloud_event() -> Value {
             "subject": {"type": "string", "pattern": SUBJECT, "description": "`{partner}/{client}`", "example": "acme/bakery"},
             "time": {"type": "string", "format": "date-time", "description": "When the event happened, in the years 1 to 9999."},
             "sequence": {
-                "description": "Orders events with the same time: digits by value, before other text. A number is read as its \
-                                digits.",
+                "description": "Orders events with the same time. Digits alone are a number of any length and are ordered by \
+                                value (`9` before `10`; `07` before `7`), before all other text, which is ordered byte by \
+                                byte. Events without a sequence come first. A JSON number is read as its digits.",
                 "anyOf": [
                     {"type": "string", "minLength": 1, "maxLength": MAX_SEQUENCE_BYTES, "pattern": TEXT},
                     {"type": "integer", "minimum": 0, "maximum": LARGEST},

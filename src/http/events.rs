@@ -19,7 +19,7 @@ use super::memory::{self, CHUNK, Share};
 use super::{Api, ApiError, body, schema};
 use crate::domain::id::clip;
 use crate::engine::{Incoming, Outcome};
-use crate::wire::{BATCH, Decoder, Members, Message, Pairs, STRUCTURED, is_plain_encoding};
+use crate::wire::{BATCH, Decoded, Decoder, Members, Message, Pairs, STRUCTURED, is_plain_encoding};
 
 /// The outcomes of the events, in the order in which they were sent.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,6 +45,10 @@ pub struct EventOutcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     reason: Option<Arc<str>>,
+    /// Fields in `data` that are not known. They are ignored; the outcome is the same without them. Absent: there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["`chanel` is not known; `channel` is"]))]
+    warnings: Vec<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -180,27 +184,33 @@ async fn ingest_all(
     let count = members.count();
     let mut outcomes: Vec<Option<EventOutcome>> = vec![None; count];
     let mut firsts: HashMap<&[u8], usize> = HashMap::new();
-    let mut reasons = Reasons::default();
+    let mut texts = Texts::default();
+    let engine = api.engine()?;
     for start in (0..count).step_by(CHUNK) {
-        let mut names = Vec::new();
+        let mut senders = Vec::new();
         let mut incoming = Vec::new();
         for member in start..count.min(start + CHUNK) {
             let text = members.text(member);
             if firsts.contains_key(text) {
                 continue;
             }
-            let (name, decoded) = match members.decode(member) {
-                Ok(event) => {
-                    let name = (event.source.clone(), event.id.clone());
-                    (Some(name), Incoming::Event(event))
-                }
-                Err(dead_letter) => {
+            let read = members.decode(member);
+            engine.report_warnings(&read);
+            let sender = match &read {
+                Ok(Decoded { event, warnings }) => Sender {
+                    name: Some((event.source.clone(), event.id.clone())),
+                    warnings: warnings
+                        .iter()
+                        .map(|warning| texts.shared(&warning.to_string()))
+                        .collect(),
+                },
+                Err(_) => {
                     firsts.insert(text, member);
-                    (None, Incoming::Dead(dead_letter))
+                    Sender::default()
                 }
             };
-            names.push((member, name));
-            incoming.push(decoded);
+            senders.push((member, sender));
+            incoming.push(Incoming::from(read));
         }
         if incoming.is_empty() {
             continue;
@@ -214,8 +224,8 @@ async fn ingest_all(
                 done
             })
             .await?;
-        for ((member, name), outcome) in names.into_iter().zip(ingested) {
-            outcomes[member] = Some(EventOutcome::of(name, outcome, &mut reasons));
+        for ((member, sender), outcome) in senders.into_iter().zip(ingested) {
+            outcomes[member] = Some(EventOutcome::of(sender, outcome, &mut texts));
         }
     }
     for member in 0..count {
@@ -230,24 +240,32 @@ async fn ingest_all(
     outcomes.ok_or_else(|| ApiError::Internal("an event has no outcome".into()))
 }
 
+/// What an outcome repeats of its event.
+#[derive(Default)]
+struct Sender {
+    /// Source and id. None: it is a dead letter.
+    name: Option<(Arc<str>, Arc<str>)>,
+    warnings: Vec<Arc<str>>,
+}
+
 /// The texts that outcomes share.
 #[derive(Default)]
-struct Reasons(HashSet<Arc<str>>);
+struct Texts(HashSet<Arc<str>>);
 
-impl Reasons {
-    fn shared(&mut self, reason: &str) -> Arc<str> {
-        if let Some(shared) = self.0.get(reason) {
+impl Texts {
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        if let Some(shared) = self.0.get(text) {
             return shared.clone();
         }
-        let shared: Arc<str> = reason.into();
+        let shared: Arc<str> = text.into();
         self.0.insert(shared.clone());
         shared
     }
 }
 
 impl EventOutcome {
-    fn of(name: Option<(Arc<str>, Arc<str>)>, outcome: Outcome, reasons: &mut Reasons) -> Self {
-        let mut shared = |reason: &str| Some(reasons.shared(reason));
+    fn of(sender: Sender, outcome: Outcome, texts: &mut Texts) -> Self {
+        let mut shared = |reason: &str| Some(texts.shared(reason));
         let (outcome, code, reason) = match outcome {
             Outcome::Applied => (OutcomeKind::Applied, None, None),
             Outcome::Duplicate => (OutcomeKind::Duplicate, None, None),
@@ -259,13 +277,14 @@ impl EventOutcome {
             Outcome::Dead(reason) => (OutcomeKind::Dead, None, shared(&reason)),
             Outcome::Deferred { reason, .. } => (OutcomeKind::Deferred, None, shared(&reason)),
         };
-        let (source, id) = name.unzip();
+        let (source, id) = sender.name.unzip();
         Self {
             source,
             id,
             outcome,
             code,
             reason,
+            warnings: sender.warnings,
         }
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::TickOutcome;
 use crate::domain::Sweep;
 use crate::engine::{HeldBack, SweepReport};
-use crate::store::HaltKind;
+use crate::store::{HaltKind, RunStatus};
 
 /// Records a run in the metrics. `report` is none for a run that failed.
 pub(super) fn record(
@@ -18,13 +18,8 @@ pub(super) fn record(
     started_at: DateTime<Utc>,
 ) {
     let name = sweep.as_str();
-    let status = match report {
-        None => "failed",
-        Some(report) if report.tripped.is_some() => "tripped",
-        Some(report) if report.stopped => "stopped",
-        Some(_) => "done",
-    };
-    metrics::counter!("tenure_sweep_runs_total", "sweep" => name, "status" => status).increment(1);
+    let status = report.map_or(RunStatus::Failed, SweepReport::status);
+    metrics::counter!("tenure_sweep_runs_total", "sweep" => name, "status" => status.as_str()).increment(1);
     metrics::histogram!("tenure_sweep_duration_seconds", "sweep" => name).record(took);
     let Some(report) = report else { return };
     let whole = |count: i64| u64::try_from(count).unwrap_or(0);

@@ -44,6 +44,9 @@ pub trait Sweeps: Send + Sync + 'static {
     /// Runs, newest first. Of one sweep or all.
     async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>>;
 
+    /// The newest run of a sweep that is done. Runs since then were stopped, held back or failed.
+    async fn last_done_run(&self, sweep: Sweep) -> Result<Option<SweepRun>>;
+
     /// All halts.
     async fn halts(&self) -> Result<Vec<Halt>>;
 
@@ -84,7 +87,14 @@ text_enum! {
     pub enum RunStatus {
         Running = "running",
         Done = "done",
+        /// An error ended it, or clients could not be swept.
         Failed = "failed",
+        /// It skipped due timers, because earlier events may still be on their way.
+        HeldBack = "held_back",
+        /// The breaker stopped it before it changed more clients than it may.
+        Tripped = "tripped",
+        /// A stop or a pause ended it before its last chunk.
+        Stopped = "stopped",
     }
 }
 
@@ -94,7 +104,9 @@ pub struct RunEnd {
     pub at: DateTime<Utc>,
     /// The worker swept deadlines up to this moment. None: it ended before it chose one.
     pub upto: Option<DateTime<Utc>>,
-    /// Why the run was not completed.
+    /// Any status but running.
+    pub status: RunStatus,
+    /// Why the run is not done.
     pub error: Option<String>,
 }
 

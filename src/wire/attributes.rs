@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Datelike, Utc};
 
 use super::headers::Headers;
-use super::{EventError, MAX_NAME_BYTES, MAX_SEQUENCE_BYTES, data};
+use super::{Decoded, EventError, MAX_NAME_BYTES, MAX_SEQUENCE_BYTES, data, unknown_fields};
 use crate::domain::event::{NameVerdict, TYPES, is_reserved_source};
 use crate::domain::id::clip;
 use crate::domain::{ClientKey, Event};
@@ -43,7 +43,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// Validates all attributes and builds the event; `data` is JSON, or absent.
-    pub fn event(&self, data: Option<&str>) -> Result<Event, EventError> {
+    pub fn event(&self, data: Option<&str>) -> Result<Decoded, EventError> {
         let specversion = required("specversion", self.specversion.as_deref())?;
         if specversion != "1.0" {
             return Err(EventError::Version(clip(specversion)));
@@ -73,7 +73,7 @@ impl<'a> Attributes<'a> {
         {
             return Err(EventError::DataType(clip(content_type)));
         }
-        Ok(Event {
+        let event = Event {
             source: source.into(),
             id: id.into(),
             key,
@@ -81,7 +81,9 @@ impl<'a> Attributes<'a> {
             sequence,
             kind: data::read(kind, data)?,
             name_verdict: NameVerdict::Open,
-        })
+        };
+        let warnings = data.map_or_else(Vec::new, |data| unknown_fields::warnings(kind, data));
+        Ok(Decoded { event, warnings })
     }
 }
 

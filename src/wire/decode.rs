@@ -8,7 +8,7 @@ use super::attributes::Attributes;
 use super::batch::TooManyEvents;
 use super::headers::{Headers, Pairs, is_plain_encoding};
 use super::structured::utf8;
-use super::{BATCH, Decoder, EventError, STRUCTURED};
+use super::{BATCH, Decoded, Decoder, EventError, STRUCTURED};
 use crate::domain::Event;
 use crate::domain::id::clip;
 use crate::domain::time::rfc3339;
@@ -69,10 +69,10 @@ impl Decoder {
     ///
     /// # Errors
     /// The dead letter for a message that is not a valid event.
-    pub fn event<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Event, DeadLetter> {
-        let event = self.one(message).map_err(|reason| message.dead(reason))?;
-        match self.ahead(&event) {
-            None => Ok(event),
+    pub fn event<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Decoded, DeadLetter> {
+        let decoded = self.one(message).map_err(|reason| message.dead(reason))?;
+        match self.ahead(&decoded.event) {
+            None => Ok(decoded),
             Some(ahead) => Err(DeadLetter {
                 retry_at: Some(ahead.retry_at),
                 ..message.dead(ahead.reason)
@@ -107,7 +107,7 @@ impl Decoder {
     pub fn events<H: Headers + ?Sized>(
         &self,
         message: Message<'_, H>,
-    ) -> Result<Vec<Result<Event, DeadLetter>>, TooManyEvents> {
+    ) -> Result<Vec<Result<Decoded, DeadLetter>>, TooManyEvents> {
         let members = self.members(message)?;
         Ok((0..members.count())
             .map(|member| members.decode(member))
@@ -115,7 +115,7 @@ impl Decoder {
     }
 
     /// Decodes a line of an event file, which has one structured event per line. None: the line is blank.
-    pub fn line(&self, origin: &str, line: &[u8]) -> Option<Result<Event, DeadLetter>> {
+    pub fn line(&self, origin: &str, line: &[u8]) -> Option<Result<Decoded, DeadLetter>> {
         let line = line.trim_ascii();
         (!line.is_empty()).then(|| self.alone(origin, line))
     }
@@ -137,7 +137,7 @@ impl Decoder {
 
     /// Decodes a dead letter again: the rules, or the clock, may have changed since.
     #[must_use]
-    pub fn again(&self, dead_letter: &DeadLetter) -> Vec<Result<Event, DeadLetter>> {
+    pub fn again(&self, dead_letter: &DeadLetter) -> Vec<Result<Decoded, DeadLetter>> {
         let headers = Pairs::from(dead_letter.headers.clone());
         let message = Message {
             origin: &dead_letter.origin,
@@ -150,7 +150,7 @@ impl Decoder {
     }
 
     /// Decodes a structured event that has no message of its own.
-    pub(super) fn alone(&self, origin: &str, json: &[u8]) -> Result<Event, DeadLetter> {
+    pub(super) fn alone(&self, origin: &str, json: &[u8]) -> Result<Decoded, DeadLetter> {
         self.event(Message {
             origin,
             content_type: Some(STRUCTURED),
@@ -159,10 +159,10 @@ impl Decoder {
         })
     }
 
-    fn one<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Event, EventError> {
+    fn one<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Decoded, EventError> {
         check_encoding(message.headers)?;
         if message.is(STRUCTURED) {
-            return self.structured(message.body);
+            return self.decode_structured(message.body);
         }
         if message.is(BATCH) {
             return Err(EventError::UnexpectedBatch);

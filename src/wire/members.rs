@@ -6,8 +6,7 @@ use super::batch::{self, BatchError, TooManyEvents};
 use super::decode::{Message, check_encoding};
 use super::headers::Headers;
 use super::structured::utf8;
-use super::{BATCH, Decoder, EventError};
-use crate::domain::Event;
+use super::{BATCH, Decoded, Decoder, EventError};
 use crate::store::DeadLetter;
 
 /// A message split into its members, which are not decoded yet.
@@ -87,7 +86,7 @@ impl<'a, H: Headers + ?Sized> Members<'a, H> {
     ///
     /// # Panics
     /// When there are fewer members.
-    pub fn decode(&self, member: usize) -> Result<Event, DeadLetter> {
+    pub fn decode(&self, member: usize) -> Result<Decoded, DeadLetter> {
         match &self.content {
             Content::One => self.decoder.event(self.message),
             Content::Broken(error) => Err(self.message.dead(error)),

@@ -23,10 +23,13 @@ mod headers;
 mod members;
 mod structured;
 mod text;
+mod unknown_fields;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+
+use crate::domain::Event;
 
 pub use batch::{DEFAULT_MAX_EVENTS, TooManyEvents};
 pub use decode::{Message, plain};
@@ -36,6 +39,7 @@ pub use explain::JsonError;
 pub(crate) use headers::{CONTENT_ENCODING, find, is_attribute, stored_value};
 pub use headers::{Headers, Pairs, is_plain_encoding};
 pub use members::Members;
+pub use unknown_fields::Warning;
 
 #[cfg(doc)]
 use crate::store::DeadLetter;
@@ -67,6 +71,14 @@ impl Default for Limits {
             max_clock_skew: Duration::from_mins(5),
         }
     }
+}
+
+/// An event as it was decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    pub event: Event,
+    /// What the sender should know about the event. It changes nothing about its effect.
+    pub warnings: Vec<Warning>,
 }
 
 /// Decodes events as of one moment.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::attributes::Attributes;
 use super::text::base64_decode;
-use super::{Decoder, EventError, JsonError};
+use super::{Decoded, Decoder, EventError, JsonError};
 use crate::domain::{Event, WHOLE, of_float};
 
 #[derive(Deserialize)]
@@ -90,6 +90,10 @@ impl Decoder {
     /// # Errors
     /// If the JSON is not a valid event.
     pub fn structured(&self, json: &[u8]) -> Result<Event, EventError> {
+        self.decode_structured(json).map(|decoded| decoded.event)
+    }
+
+    pub(super) fn decode_structured(&self, json: &[u8]) -> Result<Decoded, EventError> {
         self.check_size(json)?;
         let json = utf8("the event", json)?;
         if !json.trim_ascii_start().starts_with('{') {

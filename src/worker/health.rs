@@ -34,11 +34,13 @@ pub(super) fn broker(status: BrokerStatus) -> Health {
     Health::unless(status.reason.or(failure), "connected").with_warnings(warnings)
 }
 
+/// A policy that is held back is only a warning: the worker does all its work by the latest policy, as every other worker does.
 pub(super) async fn policy(introduction: Introduction) -> Health {
-    introduction
-        .held()
-        .await
-        .map_or_else(|| Health::good("in order"), Health::bad)
+    match introduction.held().await {
+        None => Health::good("in order"),
+        Some(why) => Health::good("the policy of the settings is held back; the latest one stays in force")
+            .with_warnings(vec![why]),
+    }
 }
 
 pub(super) async fn scheduler(scheduler: Arc<Scheduler>) -> Health {

@@ -45,7 +45,7 @@ pub(super) struct Introduction {
     engine: Arc<Engine>,
     policy: Policy,
     notice: TimeDelta,
-    /// Why the policy waits for a person.
+    /// Why the policy waits.
     held: Arc<Mutex<Option<String>>>,
 }
 
@@ -59,7 +59,7 @@ impl Introduction {
         }
     }
 
-    /// Why the policy waits for a person. None: it does not, or no longer.
+    /// Why the policy waits for a person or for a right clock. None: it does not, or no longer.
     pub async fn held(&self) -> Option<String> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A person may have confirmed it since.
@@ -67,6 +67,10 @@ impl Introduction {
             Ok(true) => None,
             _ => held,
         }
+    }
+
+    fn hold(&self, why: String) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
     /// Runs until it is stopped, also once the policy is in force: a worker that recorded another policy may have died
@@ -81,6 +85,8 @@ impl Introduction {
                 self.adopt(stop).await
             };
             let wait = pause_after(&attempt, &mut backoff);
+            let is_held = self.held().await.is_some();
+            metrics::gauge!("tenure_policy_held_back").set(u8::from(is_held));
             match attempt {
                 Ok(done) => adopted = done,
                 Err(error) => tracing::debug!(%error, "the policy cannot be recorded yet"),
@@ -106,12 +112,12 @@ impl Introduction {
                 );
             }
             Adoption::Waits { why } => {
-                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                self.hold(why);
                 return Ok(false);
             }
             Adoption::Held { why } => {
-                tracing::error!(why, "the breaker holds back the policy of the settings");
-                *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+                tracing::error!(why, "the policy of the settings is held back");
+                self.hold(why);
             }
         }
         self.backfill_deadlines(stop).await?;

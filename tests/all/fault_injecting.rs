@@ -255,6 +255,7 @@ delegate! {
         add_run_counts(id: i64, add: &RunCounts) -> ();
         end_run(id: i64, end: &RunEnd) -> ();
         runs(sweep: Option<Sweep>, limit: u32) -> Vec<SweepRun>;
+        last_done_run(sweep: Sweep) -> Option<SweepRun>;
         halts() -> Vec<Halt>;
         halt(halt: &Halt) -> ();
         resume(sweep: Sweep, kind: HaltKind) -> bool;

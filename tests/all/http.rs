@@ -727,6 +727,36 @@ async fn an_unavailable_store_gets_503_with_retry_after() {
 }
 
 #[tokio::test]
+async fn an_unknown_field_is_a_warning_in_the_answer_and_in_a_metric() {
+    let server = Server::start().await;
+    let sent = |client: &str, data: Value| {
+        let mut event = event(client, "client.added", noon(), data);
+        event["source"] = "/careless".into();
+        event
+    };
+    let warnings = json!(["`imprted` is not known; `imported` is"]);
+    let careless = sent("a", json!({"name": "A", "imprted": true}));
+    let (status, outcomes) = server.post(STRUCTURED, careless.to_string()).await;
+    let outcome = &outcomes["outcomes"][0];
+    assert_eq!((status, &outcome["outcome"]), (StatusCode::OK, &json!("applied")));
+    assert_eq!(outcome["warnings"], warnings);
+    // In a batch, with each event; also with a duplicate.
+    let batch = json!([careless, sent("b", json!({"name": "B"}))]);
+    let (_, outcomes) = server.post(BATCH, batch.to_string()).await;
+    let outcomes = &outcomes["outcomes"];
+    assert_eq!(
+        (&outcomes[0]["outcome"], &outcomes[0]["warnings"]),
+        (&json!("duplicate"), &warnings)
+    );
+    assert_eq!(outcomes[1].get("warnings"), None, "{outcomes}");
+    let metrics = tenure::telemetry::metrics().unwrap().render();
+    assert!(
+        metrics.contains(r#"tenure_event_warnings_total{source="/careless"} 2"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
 async fn metrics_are_in_prometheus_format() {
     let server = Server::start().await;
     server.linked("bakery").await;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::HeldBack;
 use crate::domain::Sweep;
-use crate::store::{Halt, HaltKind, RunCounts};
+use crate::store::{Halt, HaltKind, RunCounts, RunStatus};
 
 /// What a sweep did, or in a dry run would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,6 +48,22 @@ impl SweepReport {
     /// Whether the sweep swept every client up to its moment.
     pub(super) fn is_complete(&self) -> bool {
         self.tripped.is_none() && !self.stopped
+    }
+
+    /// How the sweep ended: done, unless it left something undone.
+    #[must_use]
+    pub fn status(&self) -> RunStatus {
+        if self.tripped.is_some() {
+            RunStatus::Tripped
+        } else if self.stopped {
+            RunStatus::Stopped
+        } else if self.held_back.is_some() {
+            RunStatus::HeldBack
+        } else if self.counts.failed > 0 {
+            RunStatus::Failed
+        } else {
+            RunStatus::Done
+        }
     }
 
     /// The error of the run, if it left something undone.

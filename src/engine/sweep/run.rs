@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::pass::Pass;
 use super::{Bound, Engine, HeldBack, Seen, SweepMode, SweepOptions, SweepReport};
 use crate::domain::{ClientKey, Sweep};
-use crate::store::{Halt, HaltKind, RunEnd, StoreError};
+use crate::store::{Halt, HaltKind, RunEnd, RunStatus, StoreError};
 
 impl Engine {
     /// Reports what a sweep would do.
@@ -55,6 +55,7 @@ impl Engine {
         let end = RunEnd {
             at: self.now(),
             upto: report.until.filter(|_| done.is_ok() && report.is_complete()),
+            status: done.as_ref().map_or(RunStatus::Failed, |()| report.status()),
             error: match &done {
                 Err(error) => Some(error.to_string()),
                 Ok(()) => report.error(),

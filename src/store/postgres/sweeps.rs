@@ -118,14 +118,15 @@ impl Sweeps for PostgresStore {
                 "update sweep_runs
                  set finished_at = greatest(finished_at, $2),
                      upto = greatest(upto, $3),
-                     status = case when $4::text is null or status = 'done' then 'done' else 'failed' end,
-                     error = case when $4 is null or status <> 'done' then $4 else error end
+                     status = case when status = 'done' then 'done' else $5 end,
+                     error = case when $5 = 'done' or status <> 'done' then $4 else error end
                  where id = $1",
             )
             .bind(id)
             .bind(end.at)
             .bind(end.upto)
             .bind(end.error.as_deref().map(text))
+            .bind(end.status.as_str())
             .execute(&self.pool)
             .await?;
             Ok(())
@@ -148,6 +149,24 @@ impl Sweeps for PostgresStore {
             .fetch_all(&self.pool)
             .await?;
             runs.into_iter().map(RunRow::read).collect()
+        })
+        .await
+    }
+
+    async fn last_done_run(&self, sweep: Sweep) -> Result<Option<SweepRun>> {
+        self.in_time(async {
+            let run: Option<RunRow<DateTime<Utc>>> = sqlx::query_as(
+                "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
+                        error, worker
+                 from sweep_runs
+                 where sweep = $1 and status = 'done'
+                 order by id desc
+                 limit 1",
+            )
+            .bind(sweep.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+            run.map(RunRow::read).transpose()
         })
         .await
     }

@@ -117,14 +117,15 @@ impl Sweeps for SqliteStore {
                 "update sweep_runs
                  set finished_at = max(coalesce(finished_at, ?2), ?2),
                      upto = coalesce(max(upto, ?3), upto, ?3),
-                     status = case when ?4 is null or status = 'done' then 'done' else 'failed' end,
-                     error = case when ?4 is null or status <> 'done' then ?4 else error end
+                     status = case when status = 'done' then 'done' else ?5 end,
+                     error = case when ?5 = 'done' or status <> 'done' then ?4 else error end
                  where id = ?1",
             )
             .bind(id)
             .bind(micros(end.at))
             .bind(end.upto.map(micros))
             .bind(end.error.as_deref().map(text))
+            .bind(end.status.as_str())
             .execute(&self.writer)
             .await?;
             Ok(())
@@ -146,6 +147,21 @@ impl Sweeps for SqliteStore {
         .fetch_all(&self.readers)
         .await?;
         runs.into_iter().map(RunRow::read).collect()
+    }
+
+    async fn last_done_run(&self, sweep: Sweep) -> Result<Option<SweepRun>> {
+        let run: Option<RunRow<i64>> = sqlx::query_as(
+            "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
+                    error, worker
+             from sweep_runs
+             where sweep = ?1 and status = 'done'
+             order by id desc
+             limit 1",
+        )
+        .bind(sweep.as_str())
+        .fetch_optional(&self.readers)
+        .await?;
+        run.map(RunRow::read).transpose()
     }
 
     async fn halts(&self) -> Result<Vec<Halt>> {

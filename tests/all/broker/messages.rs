@@ -54,6 +54,36 @@ async fn events_of_every_mode_are_ingested_and_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_field_is_ignored_and_counted_in_both_modes() {
+    let url = RabbitMq::shared().vhost("unknown_fields");
+    let metrics = tenure::telemetry::metrics().expect("a recorder");
+    let tenure = Tenure::new().await;
+    let worker = tenure.work(settings(&url)).await;
+    let upstream = Upstream::at(&url).await;
+    let mut careless = added("1", "a");
+    careless["source"] = "/careless-app".into();
+    careless["data"]["imprted"] = true.into();
+    upstream.structured(&careless).await;
+    let properties = binary("cloudEvents_", "2", "b");
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    headers.insert(
+        "cloudEvents_source".into(),
+        lapin::types::AMQPValue::LongString("/careless-app".into()),
+    );
+    upstream
+        .publish(properties.with_headers(headers), br#"{"name": "B", "colour": 1}"#)
+        .await;
+    tenure.wait_for_events(2).await;
+    assert!(tenure.dead_letters().await.is_empty());
+    let counted = metrics.render();
+    assert!(
+        counted.contains(r#"tenure_event_warnings_total{source="/careless-app"} 2"#),
+        "{counted}"
+    );
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_message_becomes_a_dead_letter_and_blocks_nothing() {
     let url = RabbitMq::shared().vhost("broken");
     let tenure = Tenure::new().await;

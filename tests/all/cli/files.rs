@@ -33,6 +33,81 @@ fn ingest_prints_the_outcomes() {
 }
 
 #[test]
+fn a_strict_ingest_fails_if_anything_was_refused_or_dead() {
+    let strict = |events: &str, json: bool| {
+        let given = Given::nothing();
+        let json: &[&str] = if json { &["--json"] } else { &[] };
+        let output = given
+            .tenure
+            .fed(&[&["ingest", "-", "--strict"], json].concat(), events);
+        (code(&output), stderr(&output))
+    };
+    let lines: Vec<&str> = EVENTS.trim().lines().collect();
+    let (added, lost) = (lines[9], lines[11]);
+    let good = format!("{added}\n{added}");
+    assert_eq!(
+        strict(&good, false),
+        (0, String::new()),
+        "a duplicate is no failure"
+    );
+    let refused = format!("{added}\n{lost}");
+    for json in [false, true] {
+        assert_eq!(
+            strict(&refused, json),
+            (
+                1,
+                "tenure: stdin is not ingested whole: 1 refused, 0 dead letters\n".into()
+            )
+        );
+    }
+    let (code, why) = strict(EVENTS, false);
+    assert_eq!(code, 1);
+    assert!(
+        why.contains("stdin is not ingested whole: 1 refused, 2 dead letters\n"),
+        "{why}"
+    );
+}
+
+#[test]
+fn unknown_fields_are_listed_once_for_each_source_and_type() {
+    let event = |id: usize, source: &str, field: &str| {
+        let data = json!({ "name": format!("Client {id}"), field: true });
+        json!({
+            "specversion": "1.0", "id": id.to_string(), "source": source, "type": "client.added",
+            "subject": format!("acme/c{id}"), "time": "2026-01-05T09:00:00Z", "data": data,
+        })
+    };
+    let events = [
+        event(1, "/space", "imprted"),
+        event(2, "/space", "imported"),
+        event(3, "/space", "imprted"),
+        event(4, "/dash", "colour"),
+    ];
+    let lines = events.map(|event| event.to_string()).join("\n");
+    let given = Given::nothing();
+    let output = given.tenure.fed(&["ingest", "-", "--strict"], &lines);
+    assert_eq!(code(&output), 0, "a warning is no failure");
+    assert!(stdout(&output).starts_with("4 events: 4 applied"));
+    insta::assert_snapshot!(stderr(&output), @r"
+    tenure: warning: client.added of /dash: `colour` is not known (1 event)
+    tenure: warning: client.added of /space: `imprted` is not known; `imported` is (2 events)
+    ");
+    let again = given.tenure.fed(&["ingest", "-", "--json"], &lines);
+    let tally: serde_json::Value = serde_json::from_slice(&again.stdout).expect("one object");
+    assert_eq!(
+        tally["warnings"],
+        json!([
+            { "source": "/dash", "type": "client.added", "warning": "`colour` is not known", "events": 1 },
+            {
+                "source": "/space", "type": "client.added",
+                "warning": "`imprted` is not known; `imported` is", "events": 2,
+            },
+        ])
+    );
+    assert_eq!(tally["duplicate"], 4);
+}
+
+#[test]
 fn a_hyphen_reads_standard_input() {
     let given = Given::nothing();
     let output = given.tenure.fed(&["ingest", "-", "--json"], EVENTS);
@@ -40,7 +115,7 @@ fn a_hyphen_reads_standard_input() {
     let tally: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
     assert_eq!(
         tally,
-        json!({ "lines": 14, "applied": 11, "duplicate": 0, "refused": { "not_linked": 1 }, "dead": 2, "deferred": 0 })
+        json!({ "lines": 14, "applied": 11, "duplicate": 0, "refused": { "not_linked": 1 }, "dead": 2, "deferred": 0, "warnings": [] })
     );
     assert_eq!(stderr(&output), "", "only the object");
     assert_eq!(given.tenure.json(&["client", "list"]).len(), 3);

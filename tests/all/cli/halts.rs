@@ -9,18 +9,15 @@ use tenure::domain::{Policy, Sweep};
 use tenure::engine::Engine;
 use tenure::store::{Lanes as _, Verification as _, Watermark};
 
-use super::{Given, code, stderr, stdout};
+use super::{Given, SHORT_IDLE, code, stderr, stdout};
 use crate::support::servers::free_port;
 use crate::support::tenure::Running;
-
-/// After the access of all clients has expired.
-const THEN: &str = "2125-01-01T00:00:00Z";
 
 /// So that tests need not wait for a tick.
 const EACH_SECOND: (&str, &str) = ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "* * * * * *");
 
 /// Adds clients whose access was enabled long ago.
-fn many(given: &Given, clients: usize) {
+pub(super) fn many(given: &Given, clients: usize) {
     let mut events = String::new();
     for n in 0..clients {
         for (step, kind, data) in [
@@ -72,22 +69,27 @@ fn sweeps_are_listed_paused_and_resumed() {
 
 #[test]
 fn a_sweep_stopped_by_the_breaker_runs_when_confirmed() {
-    let given = Given::nothing();
-    many(&given, 120);
-    let sweep = |more: &[&'static str]| {
-        let args = [&["sweep", "access-expiry", "--now", THEN], more].concat();
-        given.tenure.call(&args)
-    };
+    let given = Given::overdue(|given| many(given, 120));
+    let sweep = |more: &[&'static str]| given.tenure.call(&[&["sweep", "access-expiry"], more].concat());
     let tripped = sweep(&[]);
-    assert_eq!(code(&tripped), 1);
+    assert_eq!(code(&tripped), 3);
     let why = stderr(&tripped);
     assert!(why.contains("the breaker stopped access-expiry"), "{why}");
     assert!(why.contains("tenure sweep access-expiry --confirm"), "{why}");
-    assert_eq!(given.tenure.json(&["sweep"])[0]["halts"][0]["kind"], "tripped");
+    let listed = &given.tenure.json(&["sweep"])[0];
+    assert_eq!(listed["halts"][0]["kind"], "tripped");
+    assert_eq!(
+        (&listed["last_run"]["status"], &listed["last_done"]),
+        (&json!("tripped"), &Value::Null)
+    );
     let report: Value = serde_json::from_slice(&sweep(&["--json"]).stdout).expect("one object");
     assert_eq!(
-        (&report["changed"], &report["until"].is_string()),
-        (&json!(0), &true)
+        (
+            &report["changed"],
+            &report["until"].is_string(),
+            &report["status"]
+        ),
+        (&json!(0), &true, &json!("tripped"))
     );
     assert!(report["tripped"].is_string());
 
@@ -117,10 +119,27 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
         ("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s"),
     ]);
     let running = shorter.start();
-    running.wait_until("unready", || {
+    // A setting takes no worker out of service: it is a warning.
+    let check = || {
         let (status, body) = running.get("/readyz");
-        status == 503 && body.contains("tenure policy --confirm")
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        (status, body["ready"].clone(), body["checks"]["policy"].clone())
+    };
+    let warning = |check: &Value| check["warnings"][0].as_str().unwrap_or_default().to_owned();
+    running.wait_until("held back", || {
+        warning(&check().2).contains("tenure policy --confirm")
     });
+    let (status, ready, policy) = check();
+    assert_eq!(
+        (status, ready, &policy["ok"]),
+        (200, json!(true), &json!(true)),
+        "{policy}"
+    );
+    let gauge = |value: &str| {
+        let line = format!("tenure_policy_held_back {value}");
+        running.get("/metrics").1.lines().any(|it| it == line)
+    };
+    running.wait_until("the metric", || gauge("1"));
     assert!(
         running.log().contains("120 of 120 clients at once"),
         "{}",
@@ -134,7 +153,7 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     let confirmed = shorter.json(&["policy", "--confirm"]);
     assert!(confirmed[0]["from"].is_string(), "{confirmed:?}");
     assert_eq!(confirmed[0]["clients"], 120);
-    running.wait_until("ready", || running.get("/readyz").0 == 200);
+    running.wait_until("in order", || check().2["detail"] == "in order");
     running.wait_until("expired", || access().contains(r#""access":"expired""#));
     let recorded = shorter.ok(&["policy"]);
     assert!(
@@ -149,27 +168,71 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
 
 #[tokio::test]
 async fn removed_lanes_no_longer_hold_sweeps_back() {
-    let given = Given::events();
+    let given = Given::overdue_events();
     let store = given.sqlite();
     let lanes = ["tenure.events.0".to_owned()];
     store
         .set_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
         .await
         .expect("a lane");
-    let stdout = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
+    let held_back = given.tenure.call(&["sweep", "access-expiry"]);
+    assert_eq!(code(&held_back), 3);
+    let text = stdout(&held_back);
     assert!(
-        stdout.contains("access-expiry up to -: examined 0 clients"),
-        "{stdout}"
+        text.contains("access-expiry up to -: examined 0 clients"),
+        "{text}"
     );
+    let why = stderr(&held_back);
     assert!(
-        stdout.contains("more clients may be due, but no heartbeat has arrived through tenure.events.0 yet"),
-        "{stdout}"
+        why.contains(
+            "access-expiry is held back, more clients may be due: no heartbeat has arrived through tenure.events.0 yet"
+        ),
+        "{why}"
     );
     assert_eq!(given.tenure.json(&["lanes"])[0]["watermark"], Value::Null);
     given.tenure.ok(&["lanes", "--remove"]);
     assert_eq!(given.tenure.json(&["lanes"]), Vec::<Value>::new());
-    let stdout = given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
+    let stdout = given.tenure.ok(&["sweep", "access-expiry"]);
     assert!(stdout.contains("changed 1"), "{stdout}");
+}
+
+/// A run that was held back neither succeeds nor counts as a failure, and the list still shows the last run that did its work.
+#[tokio::test]
+async fn a_sweep_that_was_held_back_does_not_hide_the_last_one_that_was_done() {
+    let given = Given::overdue_events();
+    let sweep = ["sweep", "access-expiry", "--now", "2025-03-10T00:00:00Z"];
+    let done = given.tenure.json(&sweep).remove(0);
+    assert_eq!(
+        (&done["status"], &done["changed"]),
+        (&json!("done"), &json!(1)),
+        "a warning"
+    );
+    let lanes = ["tenure.events.0".to_owned()];
+    given
+        .sqlite()
+        .set_lanes(&lanes, chrono::DateTime::UNIX_EPOCH)
+        .await
+        .expect("a lane");
+    let held_back = given.tenure.call(&["sweep", "access-expiry", "--json"]);
+    assert_eq!(code(&held_back), 3);
+    let report: Value = serde_json::from_slice(&held_back.stdout).expect("one object");
+    assert_eq!(
+        (&report["status"], &report["held_back"]["lane"]),
+        (&json!("held_back"), &json!("tenure.events.0"))
+    );
+    // A preview as of now is held back too, and complete as a preview.
+    given.tenure.ok(&["sweep", "access-expiry", "--dry-run"]);
+    let listed = &given.tenure.json(&["sweep"])[0];
+    assert_eq!(listed["last_run"]["status"], "held_back");
+    assert_eq!(
+        (&listed["last_done"]["status"], &listed["last_done"]["upto"]),
+        (&json!("done"), &json!("2025-03-10T00:00:00Z"))
+    );
+    let table = given.tenure.ok(&["sweep"]);
+    assert!(
+        table.contains("held_back") && table.contains("2025-03-10T00:00:00Z"),
+        "{table}"
+    );
 }
 
 /// The last run of access-expiry.
@@ -181,7 +244,7 @@ fn last_run(given: &Given) -> Value {
 fn held_back(running: &Running, given: &Given, why: &str) {
     running.wait_until("held back", || {
         let run = last_run(given);
-        run["status"] == "failed" && run["error"] == format!("held back: {why}")
+        run["status"] == "held_back" && run["error"] == format!("held back: {why}")
     });
 }
 
@@ -199,14 +262,8 @@ async fn within_a_minute(done: impl AsyncFn() -> bool) -> bool {
 /// Events queued in RabbitMQ hold timers back from the start, even while RabbitMQ is unreachable.
 #[tokio::test]
 async fn no_timer_fires_before_every_lane_has_a_watermark() {
-    const IDLE: (&str, &str) = ("TENURE_ACCESS__IDLE", "60d");
-    let mut given = Given::nothing();
-    given.tenure = given.with(&[IDLE]);
-    // Access that is overdue to expire, in a store without lanes.
-    given.tenure.ok(&["migrate"]);
-    given.tenure.ok(&["sweep", "access-expiry", "--pause", "not yet"]);
-    many(&given, 3);
-    given.tenure.ok(&["sweep", "access-expiry", "--resume"]);
+    // In a store without lanes.
+    let given = Given::overdue(|given| many(given, 3));
     let store = Arc::new(given.sqlite());
     let expired = async || {
         let census = store.census().await.expect("a census");
@@ -216,7 +273,9 @@ async fn no_timer_fires_before_every_lane_has_a_watermark() {
 
     let nobody = format!("amqp://127.0.0.1:{}/%2f", free_port());
     let broker = [("AMQP_URL", nobody.as_str()), ("TENURE_BROKER__LANES", "2")];
-    let running = given.with(&[&[IDLE, EACH_SECOND], &broker[..]].concat()).start();
+    let running = given
+        .with(&[&[SHORT_IDLE, EACH_SECOND], &broker[..]].concat())
+        .start();
     held_back(
         &running,
         &given,
@@ -296,12 +355,10 @@ async fn a_worker_without_a_broker_reports_that_timers_wait_for_lanes() {
 
 #[test]
 fn a_worker_sweeps_again_after_a_trip_is_confirmed() {
-    let mut given = Given::nothing();
-    given.tenure = given.with(&[EACH_SECOND]);
-    many(&given, 120);
-    let by_hand = ["sweep", "access-expiry", "--now", THEN];
-    assert_eq!(code(&given.tenure.call(&by_hand)), 1);
-    let running = given.tenure.start();
+    let given = Given::overdue(|given| many(given, 120));
+    let by_hand = ["sweep", "access-expiry"];
+    assert_eq!(code(&given.tenure.call(&by_hand)), 3);
+    let running = given.with(&[SHORT_IDLE, EACH_SECOND]).start();
     running.wait_until("unready", || {
         let (status, body) = running.get("/readyz");
         status == 503 && body.contains("stopped by the breaker")

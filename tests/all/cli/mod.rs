@@ -34,6 +34,8 @@ struct Given {
 /// So long that nothing expires during the tests, and expiry times are exact.
 const IDLE: (&str, &str) = ("TENURE_ACCESS__IDLE", "36000d");
 
+const SHORT_IDLE: (&str, &str) = ("TENURE_ACCESS__IDLE", "60d");
+
 const EVENTS: &str = r#"
 {"specversion":"1.0","id":"1","source":"/space","type":"client.added","subject":"acme/bakery","time":"2025-01-06T09:00:00Z","data":{"name":"Bluebird Bakery"}}
 {"specversion":"1.0","id":"2","source":"/space","type":"subscription.added","subject":"acme/bakery","time":"2025-01-06T09:10:00Z","data":{"subscription_id":"s-1","plan":"books"}}
@@ -56,6 +58,26 @@ impl Given {
         let folder = tempfile::tempdir().expect("a folder");
         let tenure = Tenure::new(folder.path(), &[IDLE]);
         Self { folder, tenure }
+    }
+
+    /// With the default `access.idle`, and access that is overdue to expire once `ingest` has added the clients: their timers
+    /// have not fired with the events, because the sweep was paused.
+    fn overdue(ingest: impl FnOnce(&Self)) -> Self {
+        let mut given = Self::nothing();
+        given.tenure = given.with(&[SHORT_IDLE]);
+        given.tenure.ok(&["migrate"]);
+        given.tenure.ok(&["sweep", "access-expiry", "--pause", "not yet"]);
+        ingest(&given);
+        given.tenure.ok(&["sweep", "access-expiry", "--resume"]);
+        given
+    }
+
+    /// The three clients, of which the bakery's access expired on 2025-03-21.
+    fn overdue_events() -> Self {
+        Self::overdue(|given| {
+            std::fs::write(given.folder.path().join("events.ndjson"), EVENTS).expect("a file");
+            given.tenure.ok(&["ingest", "events.ndjson"]);
+        })
     }
 
     fn events() -> Self {

@@ -1,12 +1,15 @@
 //! `tenure sweep`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tenure::domain::Sweep;
 
-use super::{Given, code};
+use super::halts::many;
+use super::{Given, code, stderr};
 
-/// After the bakery's access has expired.
+/// After the bakery's access has expired, in the future.
 const THEN: &str = "2123-09-01T00:00:00Z";
+/// The same in the past, with the default `access.idle`.
+const EARLIER: &str = "2025-06-01T00:00:00Z";
 
 #[test]
 fn a_dry_run_prints_the_changes() {
@@ -28,14 +31,24 @@ fn a_dry_run_prints_the_changes() {
 async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
     use tenure::domain::Sweep;
     use tenure::store::{Sweeps as _, Upkeep as _};
-    let given = Given::events();
-    let sweep = |more: &[&'static str]| [&["sweep", "access-expiry", "--now", THEN], more].concat();
+    let given = Given::overdue_events();
+    let sweep = |more: &[&'static str]| [&["sweep", "access-expiry", "--now", EARLIER], more].concat();
     let all = || {
         let client = given.tenure.json(&["client", "show", "acme/bakery", "--journal"]);
         (client, given.tenure.json(&["client", "list"]))
     };
     let before = all();
-    let mut dry = given.tenure.json(&sweep(&["--dry-run"])).remove(0);
+    let previewed = given.tenure.json(&sweep(&["--dry-run"]));
+    let [client, dry] = previewed.as_slice() else {
+        panic!("{previewed:?}");
+    };
+    assert_eq!(
+        client,
+        &json!({"client": "acme/bakery", "changes": [{
+            "type": "access.expired", "id": null, "from": "enabled", "to": "expired", "time": "2025-03-21T10:00:00Z",
+        }]})
+    );
+    let mut dry = dry.clone();
     let dry_run = given.tenure.ok(&sweep(&["--dry-run"]));
     assert_eq!(all(), before);
     let store = given.sqlite();
@@ -61,7 +74,7 @@ async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
     );
     store.close().await;
 
-    let other = Given::events();
+    let other = Given::overdue_events();
     let real = other.tenure.json(&sweep(&[])).remove(0);
     assert_eq!(dry["dry_run"], true);
     dry["dry_run"] = json!(false);
@@ -71,31 +84,49 @@ async fn a_dry_run_changes_nothing_and_prints_the_same_as_the_real_run() {
 }
 
 #[test]
-fn a_sweep_as_of_the_future_journals_its_changes_until_a_rebuild_corrects_them() {
+fn a_sweep_as_of_the_future_is_a_usage_error_and_changes_nothing() {
     let given = Given::events();
-    given.tenure.ok(&["sweep", "access-expiry", "--now", THEN]);
-    let mut lines = given.tenure.json(&["client", "show", "acme/bakery", "--journal"]);
-    let last = lines.pop().expect("a journal");
-    assert_eq!(last["type"], "access.expired");
-    assert_eq!(last["time"], "2123-08-15T10:00:00Z");
-    assert_eq!(last["cause"], json!({ "timer": "access_expiry" }));
-    let at = |more: &[&'static str]| {
-        let args = [&["client", "show", "acme/bakery"], more].concat();
-        given.tenure.json(&args)[0]["access"].clone()
-    };
-    assert_eq!(at(&[]), "enabled", "that moment is in the future");
-    assert_eq!(at(&["--at", THEN]), "expired");
-    // The published change has not happened yet.
-    assert_eq!(code(&given.tenure.call(&["verify"])), 1);
-    given.tenure.ok(&["rebuild"]);
+    let all = || given.tenure.json(&["client", "show", "acme/bakery", "--journal"]);
+    let before = all();
+    for more in [&[][..], &["--confirm"], &["--json"]] {
+        let refused = given
+            .tenure
+            .call(&[&["sweep", "access-expiry", "--now", THEN], more].concat());
+        assert_eq!(code(&refused), 2);
+        let why = stderr(&refused);
+        assert!(
+            why.contains("--now 2123-09-01T00:00:00Z is in the future") && why.contains("--dry-run"),
+            "{why}"
+        );
+    }
+    assert_eq!(all(), before);
+    assert_eq!(given.tenure.json(&["sweep"])[0]["last_run"], Value::Null);
     given.tenure.assert_no_drift();
-    let lines = given.tenure.json(&["client", "show", "acme/bakery", "--journal"]);
-    let last = lines.last().expect("a journal");
+}
+
+#[test]
+fn a_dry_run_in_json_prints_every_client_before_the_totals() {
+    let given = Given::overdue(|given| many(given, 230));
+    let mut lines = given.tenure.json(&["sweep", "access-expiry", "--dry-run"]);
+    let totals = lines.pop().expect("the totals");
     assert_eq!(
-        (&last["type"], &last["correction"]),
-        (&json!("access.enabled"), &json!(true))
+        (&totals["changed"], &totals["status"], &totals["dry_run"]),
+        (&json!(230), &json!("done"), &json!(true))
     );
-    assert_eq!(at(&["--at", THEN]), "expired", "still in the future");
+    assert_eq!(lines.len(), 230);
+    for line in &lines {
+        assert!(
+            line["client"]
+                .as_str()
+                .is_some_and(|client| client.starts_with("many/c")),
+            "{line}"
+        );
+        assert_eq!(line["changes"][0]["type"], "access.expired", "{line}");
+    }
+    // The table for people says how many it leaves out.
+    let table = given.tenure.ok(&["sweep", "access-expiry", "--dry-run"]);
+    assert_eq!(table.matches("access.expired").count(), 200);
+    assert!(table.contains("and 30 more clients\n"), "{table}");
 }
 
 #[test]

@@ -28,9 +28,7 @@ impl World {
             "subject": format!("acme/c{id}"), "time": time.to_rfc3339(), "data": { "name": format!("Bakery {id}") },
         });
         let read = self.decoder().line("test", event.to_string().as_bytes());
-        let incoming = read
-            .expect("no blank line")
-            .map_or_else(Incoming::Dead, Incoming::Event);
+        let incoming = read.map(Incoming::from).expect("no blank line");
         self.engine
             .ingest(vec![incoming])
             .await

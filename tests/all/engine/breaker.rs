@@ -63,7 +63,7 @@ async fn a_sweep_that_would_change_too_much_changes_nothing_until_confirmed() {
     let runs = world.store.runs(None, 9).await.expect("runs");
     assert_eq!(
         (runs.len(), runs[0].status, runs[0].upto),
-        (1, RunStatus::Failed, None)
+        (1, RunStatus::Tripped, None)
     );
     assert!(runs[0].error.as_deref().unwrap_or_default().contains(&why));
 

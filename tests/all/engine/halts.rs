@@ -88,7 +88,7 @@ async fn a_pause_between_two_chunks_stops_a_joined_run() {
     assert_eq!((runs.len(), runs[0].id, &*runs[0].worker), (1, run.id, "first"));
     assert_eq!(
         (runs[0].status, runs[0].upto, runs[0].counts.changed),
-        (RunStatus::Failed, None, 20)
+        (RunStatus::Stopped, None, 20)
     );
 
     resume_and_sweep_the_rest(&*world.store, &engine, 40).await;
@@ -124,7 +124,7 @@ async fn a_pause_on_postgres_stops_a_run_after_the_concurrent_chunk() {
     let changed = report.counts.changed;
     assert!(report.stopped && [20, 30].contains(&changed), "{report:?}");
     let runs = fresh.store.runs(None, 9).await.expect("runs");
-    assert_eq!((runs[0].status, runs[0].upto), (RunStatus::Failed, None));
+    assert_eq!((runs[0].status, runs[0].upto), (RunStatus::Stopped, None));
     assert_eq!(runs[0].counts, report.counts);
 
     resume_and_sweep_the_rest(&*fresh.store, &engine, 60 - changed).await;
@@ -144,7 +144,7 @@ async fn a_trip_between_two_chunks_stops_a_joined_run() {
         (20, Some(WHY))
     );
     let runs = world.store.runs(None, 9).await.expect("runs");
-    assert_eq!((runs.len(), runs[0].status), (1, RunStatus::Failed));
+    assert_eq!((runs.len(), runs[0].status), (1, RunStatus::Tripped));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,6 +50,7 @@ async fn samples(server: &Server) -> Samples {
             noon() + TimeDelta::minutes(10),
             json!({"name": "Late"}),
         ),
+        event("draft", "client.invited", noon(), json!({"chanel": "referral"})),
         json!({"specversion": "1.0"}),
     ];
     let (_, outcomes) = server.post(BATCH, Value::from(&events[..]).to_string()).await;

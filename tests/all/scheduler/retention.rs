@@ -7,7 +7,7 @@ use tenure::config::{RetentionSettings, Settings};
 use tenure::domain::Sweep;
 use tenure::engine::Engine;
 use tenure::scheduler::Retention;
-use tenure::store::RunEnd;
+use tenure::store::{RunEnd, RunStatus};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,7 @@ async fn finished_run(engine: &Engine, at: DateTime<Utc>) {
     let end = RunEnd {
         at,
         upto: None,
+        status: RunStatus::Done,
         error: None,
     };
     store.end_run(run.id, &end).await.unwrap();

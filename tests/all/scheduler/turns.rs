@@ -95,7 +95,7 @@ async fn a_stopped_sweep_ends_after_its_chunk_and_is_continued() {
     assert!(stopped.finished_at.is_some());
     assert_eq!(stopped.counts.changed, swept, "what was swept is recorded");
     assert!(swept < 400, "it finished before it could be stopped");
-    assert_eq!(stopped.status, RunStatus::Failed);
+    assert_eq!(stopped.status, RunStatus::Stopped);
 
     // The run of the same tick is not done.
     let running = start(&engine, &settings(HOURLY, 50));
@@ -171,7 +171,7 @@ async fn a_sweep_that_trips_the_breaker_is_unready_and_does_not_run_again() {
     }
     running.stop().await;
     let runs = runs(&engine).await;
-    assert_eq!((runs.len(), runs[0].status), (1, RunStatus::Failed));
+    assert_eq!((runs.len(), runs[0].status), (1, RunStatus::Tripped));
     assert_eq!(expired(&engine).await, 0);
     let scheduler = Scheduler::new(engine.clone(), &settings, "test".to_owned());
     let freshness = scheduler.freshness().await.unwrap()[&Sweep::AccessExpiry].clone();
@@ -205,7 +205,7 @@ async fn a_scheduler_without_enabled_sweeps_ends_and_runs_none() {
 
 /// The clock stands still, so there is one tick. A tick whose run is done is not considered again.
 #[tokio::test]
-async fn a_run_that_was_held_back_has_failed_and_its_tick_is_tried_again() {
+async fn a_run_that_was_held_back_says_so_and_its_tick_is_tried_again() {
     let (_folder, clock, engine) = engine_at("2026-01-01T00:00:00Z").await;
     clients(&engine, 3, moment("2026-01-01T00:00:00Z")).await;
     let lane = "tenure.events.0".to_owned();
@@ -214,7 +214,11 @@ async fn a_run_that_was_held_back_has_failed_and_its_tick_is_tried_again() {
     // With a tick each second it looks again within a second.
     let running = start(&engine, &settings(EVERY_SECOND, 10));
     let held = runs_until(&engine, |runs| runs.iter().any(|run| run.finished_at.is_some())).await;
-    assert_eq!((held.len(), held[0].status), (1, RunStatus::Failed), "{held:#?}");
+    assert_eq!(
+        (held.len(), held[0].status),
+        (1, RunStatus::HeldBack),
+        "{held:#?}"
+    );
     assert_eq!(held[0].upto, None);
     assert_eq!(
         held[0].error.as_deref(),

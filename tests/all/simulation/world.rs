@@ -154,5 +154,5 @@ fn through_the_wire(rng: &mut StdRng, event: &Event, end: DateTime<Utc>) -> (Val
     let decoder = Decoder::new(Limits::default(), end);
     let read = decoder.line("simulation", json.to_string().as_bytes());
     let read = read.expect("a line").expect("an event");
-    (json, read)
+    (json, read.event)
 }

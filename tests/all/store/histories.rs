@@ -89,6 +89,67 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
     assert_eq!(store.history(&nobody).await.unwrap(), []);
 }
 
+/// Events and touches of one moment that only their sequences order. Both databases would sort them as text.
+pub async fn a_history_is_sorted_by_sequences_as_numbers(fresh: Fresh) {
+    let store = &*fresh.store;
+    let a = key("a");
+    let beyond_64_bits = "18446744073709551616";
+    let sorted = [
+        None,
+        Some("0"),
+        Some("00"),
+        Some("07"),
+        Some("7"),
+        Some("9"),
+        Some("10"),
+        Some("0099"),
+        Some("18446744073709551615"),
+        Some(beyond_64_bits),
+        Some("100000000000000000000000"),
+        Some("-1"),
+        Some("10a"),
+        Some("9a"),
+        Some("a10"),
+        Some("a9"),
+        Some("é"),
+    ];
+    // The order of arrival and of the ids is another one.
+    let events = sorted.iter().rev().enumerate().map(|(id, sequence)| {
+        let mut event = event(&a, &format!("e-{id:02}"), 40, kind("access.denied", &json!({})));
+        event.sequence = sequence.map(Into::into);
+        EventWrite {
+            event,
+            outcome: RecordedOutcome::Refused(Refusal::NoRequest),
+        }
+    });
+    let touches = sorted.map(|sequence| Touch {
+        time: moment(50),
+        sequence: sequence.map(Into::into),
+    });
+    let written = Commit {
+        events: events.collect(),
+        touches: vec![TouchWrite {
+            key: a.clone(),
+            open: touches.iter().rev().cloned().collect(),
+            closed: None,
+            renew_only: None,
+        }],
+        ..commit()
+    };
+    put(store, written).await.unwrap();
+    let history = store.history(&a).await.unwrap();
+    let sequences: Vec<Option<&str>> = history
+        .iter()
+        .map(|logged| logged.event.sequence.as_deref())
+        .collect();
+    assert_eq!(sequences, [sorted, sorted].concat());
+    assert!(history.is_sorted_by_key(|logged| logged.event.position()));
+    let mut batch = store.begin().await.unwrap();
+    let histories = batch.histories(std::slice::from_ref(&a), None).await.unwrap();
+    batch.rollback().await.unwrap();
+    assert_eq!(histories[&a], history);
+}
+
 pub async fn every_kind_of_event_reads_back(fresh: Fresh) {
     let store = &*fresh.store;
     // Values that are hard to store, for every field. A type ignores fields that it does not have.

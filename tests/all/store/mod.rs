@@ -184,6 +184,7 @@ conformance! {
         ten_thousand_clients_fit_one_commit;
     histories:
         a_history_is_sorted_with_its_touches,
+        a_history_is_sorted_by_sequences_as_numbers,
         every_kind_of_event_reads_back,
         an_unreadable_value_is_reported_with_table_column_and_key;
     reading:
@@ -198,6 +199,7 @@ conformance! {
         deadlines_are_listed_by_due_time,
         a_second_worker_joins_a_run,
         an_interrupted_run_resumes_or_is_overtaken,
+        the_last_run_that_is_done_is_found_behind_others,
         counting_deadlines_stops_at_the_limit,
         sweeps_are_halted_and_resumed,
         runs_are_listed_newest_first;

@@ -2,7 +2,7 @@
 
 use tenure::domain::Sweep;
 use tenure::store::{
-    Commit, Cursor, DeadLetter, DeadLetterFilter, DeadLetterStatus, RetentionTarget, RunEnd, Store,
+    Commit, Cursor, DeadLetter, DeadLetterFilter, DeadLetterStatus, RetentionTarget, RunEnd, RunStatus, Store,
 };
 
 use super::Fresh;
@@ -79,6 +79,7 @@ pub async fn old_runs_are_pruned_except_the_last_of_each_sweep(fresh: Fresh) {
             let end = RunEnd {
                 at: moment(at + 1),
                 upto: None,
+                status: RunStatus::Done,
                 error: None,
             };
             store.end_run(run.id, &end).await.unwrap();

@@ -65,6 +65,7 @@ pub async fn a_second_worker_joins_a_run(fresh: Fresh) {
     let end = |seconds, error: Option<&str>| RunEnd {
         at: moment(seconds),
         upto: error.is_none().then(|| moment(0)),
+        status: error.map_or(RunStatus::Done, |_| RunStatus::Failed),
         error: error.map(str::to_owned),
     };
     store.add_run_counts(run.id, &counts(10)).await.unwrap();
@@ -121,6 +122,7 @@ pub async fn an_interrupted_run_resumes_or_is_overtaken(fresh: Fresh) {
     let end = RunEnd {
         at: moment(70),
         upto: Some(moment(0)),
+        status: RunStatus::Done,
         error: None,
     };
     store.end_run(run.id, &end).await.unwrap();
@@ -131,6 +133,47 @@ pub async fn an_interrupted_run_resumes_or_is_overtaken(fresh: Fresh) {
     );
     // A worker that joins a done run does not reopen it.
     assert_eq!(start(0).await.unwrap().status, RunStatus::Done);
+}
+
+pub async fn the_last_run_that_is_done_is_found_behind_others(fresh: Fresh) {
+    let store = &*fresh.store;
+    let sweep = Sweep::AccessExpiry;
+    assert_eq!(store.last_done_run(sweep).await.unwrap(), None);
+    let mut tick = 0;
+    let mut run = async |sweep, status: RunStatus| {
+        tick += 60;
+        let run = store
+            .start_run(sweep, moment(tick), moment(tick), "w1")
+            .await
+            .unwrap();
+        let end = RunEnd {
+            at: moment(tick + 1),
+            upto: None,
+            status,
+            error: (status != RunStatus::Done).then(|| format!("it is {status}")),
+        };
+        store.end_run(run.id, &end).await.unwrap();
+        run.id
+    };
+    run(sweep, RunStatus::Done).await;
+    let done = run(sweep, RunStatus::Done).await;
+    let unfinished = [
+        RunStatus::Failed,
+        RunStatus::HeldBack,
+        RunStatus::Tripped,
+        RunStatus::Stopped,
+    ];
+    for status in unfinished {
+        run(sweep, status).await;
+        let last = store.runs(Some(sweep), 1).await.unwrap().remove(0);
+        assert_eq!(
+            (last.status, last.error),
+            (status, Some(format!("it is {status}")))
+        );
+    }
+    run(Sweep::TerminatedCleanup, RunStatus::Done).await;
+    let last = store.last_done_run(sweep).await.unwrap().unwrap();
+    assert_eq!((last.id, last.status, last.sweep), (done, RunStatus::Done, sweep));
 }
 
 pub async fn counting_deadlines_stops_at_the_limit(fresh: Fresh) {

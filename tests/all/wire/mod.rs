@@ -7,6 +7,7 @@ mod data;
 mod dead_letters;
 mod modes;
 mod random;
+mod unknown_fields;
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{ClientKey, Event, EventKind, Id, Name};
 use tenure::store::DeadLetter;
-use tenure::wire::{Decoder, Limits, Message, Pairs};
+use tenure::wire::{Decoded, Decoder, Limits, Message, Pairs};
 
 fn moment(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -79,13 +80,17 @@ fn pairs(headers: &[(&str, &str)]) -> Pairs {
     headers.iter().map(owned).collect::<Vec<_>>().into()
 }
 
-fn read(content_type: Option<&str>, headers: &[(&str, &str)], body: &str) -> Result<Event, DeadLetter> {
+fn decode(content_type: Option<&str>, headers: &[(&str, &str)], body: &str) -> Result<Decoded, DeadLetter> {
     decoder().event(Message {
         origin: "test",
         content_type,
         headers: &pairs(headers),
         body: body.as_bytes(),
     })
+}
+
+fn read(content_type: Option<&str>, headers: &[(&str, &str)], body: &str) -> Result<Event, DeadLetter> {
+    decode(content_type, headers, body).map(|decoded| decoded.event)
 }
 
 fn bakery() -> Event {

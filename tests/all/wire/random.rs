@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tenure::domain::event::{AccessedBy, Channel, ManagedBy, NameVerdict, Steps};
 use tenure::domain::{ClientKey, Event, EventKind};
-use tenure::wire::{self, BATCH, Message, STRUCTURED};
+use tenure::wire::{self, BATCH, Decoded, Message, STRUCTURED};
 
 use super::{decoder, id, name, pairs};
 
@@ -125,7 +125,7 @@ fn event_or_reason(content_type: Option<&str>, headers: &[(&str, &str)], body: &
     };
     for read in decoder().events(message).expect("a few events") {
         match read {
-            Ok(event) => assert_eq!(decoder().structured(&wire::event(&event)), Ok(event)),
+            Ok(Decoded { event, .. }) => assert_eq!(decoder().structured(&wire::event(&event)), Ok(event)),
             Err(dead_letter) => {
                 assert!(!dead_letter.reason.is_empty());
                 assert!(

@@ -330,7 +330,7 @@ create table sweep_runs (
     started_at   timestamptz not null,
     finished_at  timestamptz,
     upto         timestamptz,
-    status       text not null check (status in ('running', 'done', 'failed')),
+    status       text not null check (status in ('running', 'done', 'failed', 'held_back', 'tripped', 'stopped')),
     examined     bigint not null default 0,
     changed      bigint not null default 0,
     changes      bigint not null default 0,
@@ -346,12 +346,12 @@ comment on column sweep_runs.scheduled_at is 'The cron tick of the run.';
 comment on column sweep_runs.started_at is 'When the first worker started it.';
 comment on column sweep_runs.finished_at is 'When the last worker ended its part.';
 comment on column sweep_runs.upto is 'It swept deadlines up to this moment.';
-comment on column sweep_runs.status is '`running`, `done` or `failed`.';
+comment on column sweep_runs.status is '`running`, `done`, `failed`, `held_back`, `tripped` or `stopped`.';
 comment on column sweep_runs.examined is 'Clients examined.';
 comment on column sweep_runs.changed is 'Clients for which a timer fired.';
 comment on column sweep_runs.changes is 'Lines written to the journal.';
 comment on column sweep_runs.failed is 'Clients that could not be swept.';
-comment on column sweep_runs.error is 'Why the run was not completed.';
+comment on column sweep_runs.error is 'Why the run is not done.';
 comment on column sweep_runs.worker is 'The worker that started it.';
 
 create table sweep_halts (

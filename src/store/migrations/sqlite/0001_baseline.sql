@@ -138,7 +138,7 @@ create table sweep_runs (
     started_at   integer not null,
     finished_at  integer,
     upto         integer,
-    status       text not null check (status in ('running', 'done', 'failed')),
+    status       text not null check (status in ('running', 'done', 'failed', 'held_back', 'tripped', 'stopped')),
     examined     integer not null default 0,
     changed      integer not null default 0,
     changes      integer not null default 0,
