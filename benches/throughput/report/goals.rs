@@ -34,6 +34,15 @@ const fn ratio(what: &'static str, of: &'static str, to: &'static str, at_least:
     }
 }
 
+const fn at_least(what: &'static str, of: &'static str, bound: f64) -> Goal {
+    Goal {
+        what,
+        of,
+        to: None,
+        bound: Bound::AtLeast(bound),
+    }
+}
+
 const fn below(what: &'static str, of: &'static str, bound: f64) -> Goal {
     Goal {
         what,
@@ -43,7 +52,7 @@ const fn below(what: &'static str, of: &'static str, bound: f64) -> Goal {
     }
 }
 
-pub const GOALS: [Goal; 18] = [
+pub const GOALS: [Goal; 22] = [
     ratio("Tenure : publishing with confirms", "tenure", "publish", 1.0),
     ratio(
         "Tenure : one transaction per message, sequential",
@@ -104,6 +113,10 @@ pub const GOALS: [Goal; 18] = [
     below("event to change, p50 (ms)", "latency_p50", 10.0),
     below("event to change, p99 (ms)", "latency_p99", 50.0),
     below("late event in a long history, median (ms)", "late_median", 20.0),
+    at_least("verify on PostgreSQL (clients/s)", "verify_postgres", 10_000.0),
+    at_least("rebuild on PostgreSQL (clients/s)", "rebuild_postgres", 10_000.0),
+    at_least("verify on SQLite (clients/s)", "verify_sqlite", 10_000.0),
+    at_least("rebuild on SQLite (clients/s)", "rebuild_sqlite", 10_000.0),
     below("peak memory with a long backlog (MB)", "memory_peak", 100.0),
 ];
 
