@@ -124,6 +124,24 @@ impl Population {
             .collect()
     }
 
+    /// Adds, invites and links every client, with five events.
+    pub fn activate_all(&mut self, during: Period) -> Vec<Event> {
+        let of = self.clients.len() * LINKED_AFTER;
+        let mut events = Vec::with_capacity(of);
+        let names: Vec<Name> = (0..self.clients.len())
+            .map(|client| name(&mut self.rng, client))
+            .collect();
+        for wave in 0..LINKED_AFTER {
+            for (client, name) in names.iter().enumerate() {
+                let at = during.moment(wave * names.len() + client, of);
+                if let Setup::This(kind) = setup(Phase::Active, wave, name) {
+                    events.extend(self.apply(client, at, kind));
+                }
+            }
+        }
+        events
+    }
+
     /// Events of clients chosen at random.
     pub fn random_events(&mut self, events: usize, during: Period) -> Vec<Event> {
         (0..events)

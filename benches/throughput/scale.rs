@@ -27,6 +27,8 @@ pub struct Scale {
     pub live_per_second: u32,
     /// Number of deadlines for a sweep that finds nothing due.
     pub idle: [u64; 3],
+    /// Clients that are verified and rebuilt.
+    pub verified_clients: usize,
     /// Messages in the queue when memory is measured.
     pub backlog: usize,
     /// Numbers of clients of the section `growth`, and of the section `growth-most`.
@@ -74,6 +76,7 @@ pub const FULL: Scale = Scale {
     live: 60_000,
     live_per_second: 100,
     idle: [100_000, 1_000_000, 10_000_000],
+    verified_clients: 50_000,
     backlog: 1_000_000,
     growing_clients: [10_000, 100_000, 1_000_000],
     most_clients: 10_000_000,
@@ -108,6 +111,7 @@ pub const QUICK: Scale = Scale {
     live: 30_000,
     live_per_second: 100,
     idle: [10_000, 100_000, 1_000_000],
+    verified_clients: 10_000,
     backlog: 200_000,
     growing_clients: [1_000, 10_000, 100_000],
     most_clients: 1_000_000,
@@ -142,6 +146,7 @@ pub const SMOKE: Scale = Scale {
     live: 3_000,
     live_per_second: 20,
     idle: [100, 200, 300],
+    verified_clients: 300,
     backlog: 300,
     growing_clients: [20, 120, 250],
     most_clients: 300,

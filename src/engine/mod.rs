@@ -189,19 +189,23 @@ impl Engine {
         self.clock.now()
     }
 
-    /// The present, and how far the clocks of other workers may be ahead of it. A clock that is known to be wrong
-    /// does not count: one that is behind would undo timers that fired correctly.
     fn present(&self) -> Present {
-        Present {
-            now: self.watch.present(),
-            tolerance: self.watch.tolerance(),
-        }
+        present(&self.watch)
     }
 
     fn notify_relay(&self, commit: &Commit) {
         if !commit.journal.is_empty() {
             self.journal_written.notify_one();
         }
+    }
+}
+
+/// The present, and how far the clocks of other workers may be ahead of it. A clock that is known to be wrong
+/// does not count: one that is behind would undo timers that fired correctly.
+fn present(watch: &ClockWatch) -> Present {
+    Present {
+        now: watch.present(),
+        tolerance: watch.tolerance(),
     }
 }
 

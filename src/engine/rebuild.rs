@@ -3,8 +3,8 @@
 use super::cached::Staleness;
 use super::conflict_retry::ConflictRetry;
 use super::plan::EventsMissing;
-use super::verify::Verified;
-use super::walk::{Scope, Walk};
+use super::verify::{Results, Verified};
+use super::walk::Scope;
 use super::{Engine, carry_out, plan};
 use crate::domain::ClientKey;
 use crate::store::StoreError;
@@ -31,8 +31,8 @@ pub enum RebuildError {
 
 impl Engine {
     /// Rebuilds clients one after the other in key order, each in its own transaction. A client without differences is not
-    /// even locked, so workers may keep running. Holds the history of one client at a time. `seen` receives each result after
-    /// its commit; after a stop or an error, the caller can continue after the last one.
+    /// even locked, so workers may keep running. Clients are verified ahead, as [`Engine::verify_each`] does. `seen` receives each
+    /// result after its commit; after a stop or an error, the caller can continue after the last one.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -41,9 +41,8 @@ impl Engine {
         scope: &Scope,
         mut seen: impl FnMut(Rebuilt) + Send,
     ) -> Result<(), StoreError> {
-        let mut walk = Walk::over(scope);
-        while let Some(key) = walk.next(self.store.as_ref()).await? {
-            let Verified { key, differences, .. } = self.verify_client(key).await?;
+        let mut results = Results::of(self, scope);
+        while let Some(Verified { key, differences, .. }) = results.next().await? {
             let rebuilt = if differences.is_empty() {
                 Rebuilt {
                     key,

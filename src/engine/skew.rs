@@ -115,11 +115,12 @@ impl Known {
     }
 }
 
-/// The clock of an engine, and its differences from other clocks.
+/// The clock of an engine, and its differences from other clocks. Clones share what is known.
+#[derive(Clone)]
 pub struct ClockWatch {
     clock: Arc<dyn Clock>,
     tolerance: TimeDelta,
-    known: Mutex<Known>,
+    known: Arc<Mutex<Known>>,
 }
 
 impl ClockWatch {
@@ -127,7 +128,7 @@ impl ClockWatch {
         let watch = Self {
             clock,
             tolerance: DEFAULT_TOLERANCE,
-            known: Mutex::default(),
+            known: Arc::default(),
         };
         watch.accept();
         watch

@@ -1,12 +1,12 @@
-//! A walk over clients in key order, a page of keys at a time.
+//! A walk over clients in key order, a group at a time.
 
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ClientKey;
 use crate::store::{StoreError, Verification};
 
-/// Keys read at a time.
-const PAGE: u32 = 1_000;
+/// The clients of a group.
+const GROUP: u32 = 250;
 
 /// Which clients a walk visits. By default every client, including clients that were never added, and clients whose row is
 /// missing.
@@ -28,40 +28,35 @@ impl Scope {
     }
 }
 
-/// A walk over a scope. Between two clients it holds only a page of keys.
+/// A walk over the keys of a scope.
 pub(super) struct Walk<'a> {
     scope: &'a Scope,
-    page: std::vec::IntoIter<ClientKey>,
     after: Option<ClientKey>,
-    is_last: bool,
+    is_over: bool,
 }
 
 impl<'a> Walk<'a> {
     pub fn over(scope: &'a Scope) -> Self {
         Self {
             scope,
-            page: Vec::from_iter(scope.client.clone()).into_iter(),
             after: scope.after.clone(),
-            is_last: scope.client.is_some(),
+            is_over: false,
         }
     }
 
-    /// The next client. None: the walk has ended or was stopped.
-    pub async fn next(&mut self, store: &dyn Verification) -> Result<Option<ClientKey>, StoreError> {
-        if self.scope.stop.is_cancelled() {
-            return Ok(None);
+    /// The next clients. Empty: the walk is over.
+    pub async fn next(&mut self, store: &dyn Verification) -> Result<Vec<ClientKey>, StoreError> {
+        if self.is_over {
+            return Ok(Vec::new());
         }
-        if let Some(key) = self.page.next() {
-            return Ok(Some(key));
-        }
-        if self.is_last {
-            return Ok(None);
+        if let Some(client) = &self.scope.client {
+            self.is_over = true;
+            return Ok(vec![client.clone()]);
         }
         let partner = self.scope.partner.as_deref();
-        let page = store.keys(partner, self.after.as_ref(), PAGE).await?;
-        self.is_last = page.len() < PAGE as usize;
-        self.after = page.last().cloned().or(self.after.take());
-        self.page = page.into_iter();
-        Ok(self.page.next())
+        let group = store.keys(partner, self.after.as_ref(), GROUP).await?;
+        self.is_over = group.len() < GROUP as usize;
+        self.after = group.last().cloned().or(self.after.take());
+        Ok(group)
     }
 }

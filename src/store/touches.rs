@@ -151,10 +151,15 @@ impl Touches {
         bytes
     }
 
+    /// The most touches that this many bytes can hold.
+    pub(super) fn most_in(packed: &[u8]) -> usize {
+        packed.len() / 9
+    }
+
     /// # Errors
     /// When [`Touches::pack`] did not produce the bytes.
     pub fn unpack(mut bytes: &[u8]) -> Result<Self, RunError> {
-        let mut touches = Vec::with_capacity(bytes.len() / 9);
+        let mut touches = Vec::with_capacity(Self::most_in(bytes));
         while let Some((head, rest)) = bytes.split_first_chunk::<9>() {
             let [micros @ .., length] = head;
             let time = DateTime::from_timestamp_micros(i64::from_le_bytes(*micros)).ok_or(RunError::Time)?;
@@ -220,14 +225,11 @@ row! {
     }
 }
 
-/// Reads a client's touches, if it has any, and its window, if all parts of it are present.
+/// Reads a client's touches, and its window, if all parts of it are present.
 pub(super) fn read_touches<T: Moment>(
     key: &ClientKey,
-    row: Option<TouchesRow<T>>,
+    row: TouchesRow<T>,
 ) -> Result<(Touches, Option<RenewOnlyWindow>)> {
-    let Some(row) = row else {
-        return Ok((Touches::default(), None));
-    };
     let id = RowId {
         table: "touches",
         key,
@@ -261,11 +263,15 @@ pub(super) fn read_run(key: &ClientKey, run: &[u8]) -> Result<Vec<Logged>> {
         key,
     };
     let touches = Touches::unpack(run).map_err(|error| id.unreadable("run", error))?;
-    let logged = |touch: &Touch| Logged {
+    Ok(logged(&touches, key).collect())
+}
+
+/// Touches as events of a history.
+pub(super) fn logged(touches: &Touches, key: &ClientKey) -> impl Iterator<Item = Logged> {
+    touches.iter().map(|touch| Logged {
         event: touch.to_event(key),
         outcome: RecordedOutcome::Applied,
-    };
-    Ok(touches.iter().map(logged).collect())
+    })
 }
 
 #[cfg(test)]

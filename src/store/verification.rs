@@ -1,6 +1,8 @@
-//! Everything stored about one client, for verification and rebuilding, and row counts.
+//! Everything stored about clients, for verification and rebuilding, and row counts.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::slice;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,12 +10,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Result;
-use super::clients::{Logged, Stored};
+use super::clients::{Logged, LoggedRow, Stored, sort_history};
 use super::columns::{Both, KeyRow, Moment, RowId, row};
 use super::commit::ClientColumns;
 use super::document::{Deadlines, Document};
 use super::event_id::EventId;
-use super::touches::{RenewOnlyWindow, Touches};
+use super::outbox::JournalRow;
+use super::touches::{RenewOnlyWindow, Touches, TouchesRow, logged, read_run, read_touches};
 use crate::domain::{ClientKey, Entry, Name, Sweep};
 
 /// Reads what `verify` and `rebuild` compare.
@@ -28,12 +31,18 @@ pub trait Verification: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<ClientKey>>;
 
-    /// Everything stored about a client, from one database snapshot.
-    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot>;
+    /// Everything stored about clients, in the order of `keys`, from one database snapshot. A client with a value that cannot be
+    /// read is an error of its own.
+    ///
+    /// With `most`, returns only the first clients: those that together have at most so many events, packed touches, and journal
+    /// lines, each counted separately. None, if the first client alone has more.
+    async fn snapshots(&self, keys: &[ClientKey], most: Option<usize>)
+    -> Result<Vec<Result<ClientSnapshot>>>;
 
-    /// Events of this client whose source and id another client's log has too. A source that gives one id to two events is
-    /// found when the second arrives, unless both arrive at the same moment.
-    async fn shared_events(&self, key: &ClientKey) -> Result<Vec<SharedEvent>>;
+    /// As [`Verification::snapshots`], of one client of any size.
+    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
+        one(self.snapshots(slice::from_ref(key), None).await?)
+    }
 
     /// The number of clients by facet and status, and of rows by table.
     async fn census(&self) -> Result<Census>;
@@ -56,6 +65,9 @@ pub struct ClientSnapshot {
     pub journal: Vec<Entry>,
     /// Retention may have pruned the oldest lines of the journal.
     pub journal_is_pruned: bool,
+    /// Events of this client whose source and id another client's log has too. A source that gives one id to two events is
+    /// found when the second arrives, unless both arrive at the same moment.
+    pub shared_events: Vec<SharedEvent>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +107,22 @@ impl Columns {
 }
 
 impl ClientSnapshot {
+    /// The snapshot of a client about which nothing is stored.
+    #[must_use]
+    pub fn nothing(key: ClientKey) -> Self {
+        Self {
+            key,
+            row: None,
+            touches: Touches::default(),
+            renew_only: None,
+            deadlines: Deadlines::new(),
+            history: Vec::new(),
+            journal: Vec::new(),
+            journal_is_pruned: false,
+            shared_events: Vec::new(),
+        }
+    }
+
     #[must_use]
     pub fn document(&self) -> Option<&Document> {
         self.row.as_ref().and_then(|row| row.document.as_ref().ok())
@@ -133,6 +161,149 @@ pub struct Census {
     pub dead_letters_open: i64,
 }
 
+/// The snapshot of the only client that was read, without a bound.
+pub(super) fn one(mut snapshots: Vec<Result<ClientSnapshot>>) -> Result<ClientSnapshot> {
+    snapshots
+        .pop()
+        .expect("without a bound, every client has a snapshot")
+}
+
+/// The snapshots of clients while their rows are read, one table after the other. The rows of the tables that grow with the history
+/// come in the order of the clients, so that those before a client with too many rows are complete.
+pub(super) struct Snapshots<T> {
+    clients: Vec<Result<ClientSnapshot>>,
+    most: Option<usize>,
+    /// How many more rows of the present table may be held.
+    room: usize,
+    /// Lines recorded before this moment may be gone.
+    pruned_before: Option<T>,
+}
+
+impl<T: Moment + PartialOrd> Snapshots<T> {
+    pub(super) fn of(keys: &[ClientKey], most: Option<usize>, pruned_before: Option<T>) -> Self {
+        Self {
+            clients: keys
+                .iter()
+                .cloned()
+                .map(ClientSnapshot::nothing)
+                .map(Ok)
+                .collect(),
+            most,
+            room: 0,
+            pruned_before,
+        }
+    }
+
+    /// Begins a table that is read with the given bound on its rows.
+    pub(super) fn begin_table(&mut self) {
+        self.room = self.most.unwrap_or(usize::MAX);
+    }
+
+    /// The number of clients that are still read.
+    pub(super) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Adds an event to the client at this place among the keys. Break: there are too many, and this client and those after it are
+    /// left out.
+    pub(super) fn add_event(&mut self, place: usize, received_at: &T, row: LoggedRow<T>) -> ControlFlow<()> {
+        let is_pruned = self
+            .pruned_before
+            .as_ref()
+            .is_some_and(|before| received_at < before);
+        self.bounded(place, 1)?;
+        self.read(place, |client| {
+            // A client whose first event came after the pruned lines still has all of its own lines.
+            client.journal_is_pruned |= is_pruned;
+            client.history.push(row.read(&client.key)?);
+            Ok(())
+        });
+        ControlFlow::Continue(())
+    }
+
+    /// Adds a closed run of touches, as [`Snapshots::add_event`].
+    pub(super) fn add_run(&mut self, place: usize, run: &[u8]) -> ControlFlow<()> {
+        self.bounded(place, Touches::most_in(run))?;
+        self.read(place, |client| {
+            client.history.extend(read_run(&client.key, run)?);
+            Ok(())
+        });
+        ControlFlow::Continue(())
+    }
+
+    /// Adds a line of the journal, as [`Snapshots::add_event`]. Oldest first.
+    pub(super) fn add_line(&mut self, place: usize, line: JournalRow<T>) -> ControlFlow<()> {
+        self.bounded(place, 1)?;
+        self.read(place, |client| {
+            client.journal.push(line.read(client.key.clone())?.entry);
+            Ok(())
+        });
+        ControlFlow::Continue(())
+    }
+
+    pub(super) fn add_row(&mut self, place: usize, row: ClientRow<T>) {
+        self.read(place, |client| {
+            client.row = Some(row.read(&client.key)?);
+            Ok(())
+        });
+    }
+
+    /// Adds the open run to the history too.
+    pub(super) fn add_touches(&mut self, place: usize, row: TouchesRow<T>) {
+        self.read(place, |client| {
+            (client.touches, client.renew_only) = read_touches(&client.key, row)?;
+            client.history.extend(logged(&client.touches, &client.key));
+            Ok(())
+        });
+    }
+
+    pub(super) fn add_deadline(&mut self, place: usize, row: DeadlineRow<T>) {
+        self.read(place, |client| {
+            let (sweep, due_at) = row.read(&client.key)?;
+            client.deadlines.insert(sweep, due_at);
+            Ok(())
+        });
+    }
+
+    pub(super) fn add_shared_event(&mut self, place: usize, row: Both<KeyRow, SharedRow>) {
+        self.read(place, |client| {
+            client.shared_events.push(read_shared(&client.key, row)?);
+            Ok(())
+        });
+    }
+
+    /// Ends the reading.
+    pub(super) fn end(mut self) -> Vec<Result<ClientSnapshot>> {
+        for client in self.clients.iter_mut().flatten() {
+            sort_history(&mut client.history);
+        }
+        self.clients
+    }
+
+    fn bounded(&mut self, place: usize, rows: usize) -> ControlFlow<()> {
+        match self.room.checked_sub(rows) {
+            Some(room) => {
+                self.room = room;
+                ControlFlow::Continue(())
+            }
+            None => {
+                self.clients.truncate(place);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Reads a part of a client, unless another part could not be read.
+    fn read(&mut self, place: usize, read: impl FnOnce(&mut ClientSnapshot) -> Result<()>) {
+        if let Some(client) = self.clients.get_mut(place)
+            && let Ok(snapshot) = client
+            && let Err(error) = read(snapshot)
+        {
+            *client = Err(error);
+        }
+    }
+}
+
 row! {
     SharedRow {
         source: Option<String>,
@@ -140,18 +311,14 @@ row! {
     }
 }
 
-/// Reads the events that a client shares with others.
-pub(super) fn read_shared(key: &ClientKey, rows: Vec<Both<KeyRow, SharedRow>>) -> Result<Vec<SharedEvent>> {
+/// Reads an event that a client shares with another.
+fn read_shared(key: &ClientKey, Both(other, shared): Both<KeyRow, SharedRow>) -> Result<SharedEvent> {
     let id = RowId { table: "events", key };
-    rows.into_iter()
-        .map(|Both(other, shared)| {
-            Ok(SharedEvent {
-                source: id.known("source", shared.source)?,
-                id: shared.id.0,
-                other: other.read(id)?,
-            })
-        })
-        .collect()
+    Ok(SharedEvent {
+        source: id.known("source", shared.source)?,
+        id: shared.id.0,
+        other: other.read(id)?,
+    })
 }
 
 row! {
@@ -169,7 +336,7 @@ row! {
 }
 
 impl<T: Moment> ClientRow<T> {
-    pub(super) fn read(self, key: &ClientKey) -> Result<SnapshotRow> {
+    fn read(self, key: &ClientKey) -> Result<SnapshotRow> {
         let id = RowId {
             table: "clients",
             key,
@@ -197,18 +364,15 @@ row! {
     }
 }
 
-/// The deadlines of one client.
-pub(super) fn read_deadlines<T: Moment>(key: &ClientKey, rows: Vec<DeadlineRow<T>>) -> Result<Deadlines> {
-    let id = RowId {
-        table: "deadlines",
-        key,
-    };
-    rows.into_iter()
-        .map(|row| {
-            let sweep = id.word("sweep", &id.known("sweep", row.sweep)?, Sweep::from_name)?;
-            Ok((sweep, id.moment("due_at", row.due_at)?))
-        })
-        .collect()
+impl<T: Moment> DeadlineRow<T> {
+    fn read(self, key: &ClientKey) -> Result<(Sweep, DateTime<Utc>)> {
+        let id = RowId {
+            table: "deadlines",
+            key,
+        };
+        let sweep = id.word("sweep", &id.known("sweep", self.sweep)?, Sweep::from_name)?;
+        Ok((sweep, id.moment("due_at", self.due_at)?))
+    }
 }
 
 row! {

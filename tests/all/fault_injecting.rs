@@ -12,8 +12,8 @@ use tenure::store::{
     Batch, BatchLimits, BatchRead, BatchWrite, Census, ClientFilter, ClientSnapshot, Clients, Commit, Cursor,
     DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
     Due, Halt, HaltKind, LaneProgress, Lanes, Logged, NameClaim, Outbox, PolicyHistory, PolicyReplacement,
-    Published, Recorded, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, SharedEvent,
-    Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Unpublished, Upkeep, Verification,
+    Published, Recorded, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Store,
+    StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Unpublished, Upkeep, Verification,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -278,8 +278,7 @@ delegate! {
     }
     Verification {
         keys(partner: Option<&str>, after: Option<&ClientKey>, limit: u32) -> Vec<ClientKey>;
-        snapshot(key: &ClientKey) -> ClientSnapshot;
-        shared_events(key: &ClientKey) -> Vec<SharedEvent>;
+        snapshots(keys: &[ClientKey], most: Option<usize>) -> Vec<Result<ClientSnapshot>>;
         census() -> Census;
     }
 }

@@ -34,6 +34,15 @@ const fn ratio(what: &'static str, of: &'static str, to: &'static str, at_least:
     }
 }
 
+const fn at_least(what: &'static str, of: &'static str, bound: f64) -> Goal {
+    Goal {
+        what,
+        of,
+        to: None,
+        bound: Bound::AtLeast(bound),
+    }
+}
+
 const fn below(what: &'static str, of: &'static str, bound: f64) -> Goal {
     Goal {
         what,
@@ -43,7 +52,7 @@ const fn below(what: &'static str, of: &'static str, bound: f64) -> Goal {
     }
 }
 
-pub const GOALS: [Goal; 19] = [
+pub const GOALS: [Goal; 23] = [
     ratio(
         "Tenure : simple batches without rules",
         "tenure",
@@ -97,6 +106,10 @@ pub const GOALS: [Goal; 19] = [
         "day_late_median",
         15.0,
     ),
+    at_least("verify on PostgreSQL (clients/s)", "verify_postgres", 10_000.0),
+    at_least("rebuild on PostgreSQL (clients/s)", "rebuild_postgres", 10_000.0),
+    at_least("verify on SQLite (clients/s)", "verify_sqlite", 10_000.0),
+    at_least("rebuild on SQLite (clients/s)", "rebuild_sqlite", 10_000.0),
     below("peak memory with a long backlog (MB)", "memory_peak", 100.0),
     below(
         "an event with its lines, log and journal (bytes)",

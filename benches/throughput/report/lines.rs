@@ -11,7 +11,7 @@ const fn line(key: &'static str, what: &'static str, unit: &'static str) -> Line
     Line { key, what, unit }
 }
 
-pub const LINES: [Line; 30] = [
+pub const LINES: [Line; 34] = [
     line("drain", "acknowledge-only consumer", "messages/s"),
     line("publish", "publishing with confirms", "messages/s"),
     line("in_order", "one transaction per message, sequential", "events/s"),
@@ -66,6 +66,22 @@ pub const LINES: [Line; 30] = [
         "a sweep that finds nothing, a hundred times as many",
         "ms",
     ),
+    line(
+        "verify_postgres",
+        "verify on PostgreSQL, clients of 5 events",
+        "clients/s",
+    ),
+    line(
+        "rebuild_postgres",
+        "rebuild on PostgreSQL, without drift",
+        "clients/s",
+    ),
+    line(
+        "verify_sqlite",
+        "verify on SQLite, clients of 5 events",
+        "clients/s",
+    ),
+    line("rebuild_sqlite", "rebuild on SQLite, without drift", "clients/s"),
     line("memory_peak", "peak memory with a long backlog", "MB"),
     line("first_commit", "start to first commit", "ms"),
     line(

@@ -34,7 +34,7 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
     ));
     notes.push(format!(
         "Steady rate: {} events/s. During the sweep: {} events/s while {} accesses expire. Sweeps that find nothing: {} \
-         deadlines. Long history: {} events. Very long history: {} events. Long backlog: {} messages.",
+         deadlines. Long history: {} events. Very long history: {} events. Verified: {} clients with 5 events each. Long backlog: {} messages.",
         scale.paced_per_second,
         scale.live_per_second,
         whole(scale.expiries),
@@ -44,6 +44,7 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
             .join(", "),
         whole(scale.late.events),
         whole(scale.very_late.events),
+        whole(scale.verified_clients),
         whole(scale.backlog),
     ));
     notes.extend(growth(bench));

@@ -11,6 +11,7 @@ mod memory;
 mod per_message;
 mod sweeps;
 mod tenure;
+mod verify;
 
 use crate::bench::Bench;
 
@@ -39,6 +40,8 @@ pub enum Section {
     Late,
     /// Many accesses that expire in one sweep, without and with concurrent events, and sweeps that find nothing.
     Sweeps,
+    /// Verifying and rebuilding clients that are as their events say.
+    Verify,
     /// Peak memory with a long backlog, and the time from the start to the first commit.
     Memory,
     /// The cost of an event as the number of clients and the length of histories grow.
@@ -48,7 +51,7 @@ pub enum Section {
 }
 
 impl Section {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Drain,
         Self::Publish,
         Self::PerMessage,
@@ -60,6 +63,7 @@ impl Section {
         Self::Latency,
         Self::Late,
         Self::Sweeps,
+        Self::Verify,
         Self::Memory,
         Self::Growth,
         Self::GrowthMost,
@@ -78,6 +82,7 @@ impl Section {
             Self::Latency => "latency",
             Self::Late => "late",
             Self::Sweeps => "sweeps",
+            Self::Verify => "verify",
             Self::Memory => "memory",
             Self::Growth => "growth",
             Self::GrowthMost => "growth-most",
@@ -98,7 +103,13 @@ impl Section {
     pub fn is_compared(self) -> bool {
         !matches!(
             self,
-            Self::Latency | Self::Late | Self::Sweeps | Self::Memory | Self::Growth | Self::GrowthMost
+            Self::Latency
+                | Self::Late
+                | Self::Sweeps
+                | Self::Verify
+                | Self::Memory
+                | Self::Growth
+                | Self::GrowthMost
         )
     }
 
@@ -120,6 +131,7 @@ impl Section {
             Self::Latency => latency::measure(bench),
             Self::Late => late::measure(bench),
             Self::Sweeps => sweeps::measure(bench),
+            Self::Verify => verify::measure(bench),
             Self::Memory => memory::measure(bench),
             Self::Growth => growth::measure(bench),
             Self::GrowthMost => growth::measure_most(bench),

@@ -7,9 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Present, Situation, plan, plan_sweep};
 use crate::domain::event::{AccessedBy, Channel, NameVerdict, Steps, Via};
 use crate::domain::{ClientKey, Event, EventKind, Id, Name, Policies, Sweep};
-use crate::store::{
-    ClientSnapshot, Columns, Commit, Deadlines, Logged, RecordedOutcome, SnapshotRow, Stored, Touches,
-};
+use crate::store::{ClientSnapshot, Columns, Commit, Logged, RecordedOutcome, SnapshotRow, Stored};
 
 pub fn day(n: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(n)
@@ -86,16 +84,7 @@ pub fn snapshot_of_active(client: &str) -> ClientSnapshot {
 
 /// The snapshot of a client of which nothing is stored.
 pub fn nothing(client: &str) -> ClientSnapshot {
-    ClientSnapshot {
-        key: ClientKey::new("acme", client).unwrap(),
-        row: None,
-        touches: Touches::default(),
-        renew_only: None,
-        deadlines: Deadlines::new(),
-        history: Vec::new(),
-        journal: Vec::new(),
-        journal_is_pruned: false,
-    }
+    ClientSnapshot::nothing(ClientKey::new("acme", client).unwrap())
 }
 
 /// Plans a batch of events of the client, none of them late, and writes the commit.

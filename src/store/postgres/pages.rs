@@ -22,6 +22,8 @@ pub(super) const BEGIN: &str = "begin isolation level repeatable read, read only
 /// A query that is read page by page. `$1` is an array of the numbers of clients; `$2` is the most rows of each
 /// client.
 pub(super) struct Paged {
+    /// The number of rows that a client usually has.
+    pub usual: usize,
     pub first: &'static str,
     pub declare: &'static str,
     pub fetch: &'static str,
@@ -30,8 +32,9 @@ pub(super) struct Paged {
 
 /// Defines the statements of a [`Paged`] query. Each query has its own cursor.
 macro_rules! paged {
-    ($cursor:literal, $query:expr) => {
+    ($cursor:literal, $usual:literal, $query:expr) => {
         crate::store::postgres::pages::Paged {
+            usual: $usual,
             first: concat!($query, " limit 250"),
             declare: concat!("declare ", $cursor, " no scroll cursor for ", $query),
             fetch: concat!("fetch 250 from ", $cursor),
@@ -41,8 +44,8 @@ macro_rules! paged {
 }
 pub(super) use paged;
 
-/// Passes the rows of these clients to `take`, until it breaks. Runs in a transaction: all pages come from one snapshot
-/// of the query.
+/// Passes the rows of these clients to `take`, client by client in the order of the array, until it breaks. (A lateral join with
+/// a limit can only be run once for each client.) Runs in a transaction: all pages come from one snapshot of the query.
 pub(super) async fn read<R>(
     session: &mut Session,
     paged: &Paged,
@@ -53,19 +56,20 @@ pub(super) async fn read<R>(
 where
     R: Send + Unpin + for<'r> FromRow<'r, PgRow>,
 {
-    let (connection, debt) = session.lend()?;
-    // Nearly always one page has all rows, and one round trip suffices.
-    let first = async {
-        let query = sqlx::query_as(paged.first);
-        let query = query.bind(clients).bind(most);
-        Ok(query.fetch_all(connection).await?)
-    };
-    let first: Vec<R> = debt.paid_by(first).await?;
-    if first.len() < PAGE {
-        let _ = take_all(first, &mut take)?;
-        return Ok(());
+    // Nearly always one page has all rows of a few clients, and one round trip suffices.
+    if clients.len().saturating_mul(paged.usual) < PAGE {
+        let (connection, debt) = session.lend()?;
+        let first = async {
+            let query = sqlx::query_as(paged.first);
+            let query = query.bind(clients).bind(most);
+            Ok(query.fetch_all(connection).await?)
+        };
+        let first: Vec<R> = debt.paid_by(first).await?;
+        if first.len() < PAGE {
+            let _ = take_all(first, &mut take)?;
+            return Ok(());
+        }
     }
-    drop(first);
     let (connection, debt) = session.lend()?;
     let declare = async {
         let query = sqlx::query(paged.declare);

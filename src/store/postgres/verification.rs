@@ -1,28 +1,25 @@
-//! Reads everything about one client, and counts rows.
+//! Reads everything about clients, and counts rows.
 
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
+use std::slice;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::batch::Held;
+use super::history::NumberRow;
 use super::lines::line;
+use super::numbers::{ClientNumbers, find_clients};
 use super::pages::{Paged, paged};
 use super::session::Session;
-use super::{PostgresStore, history, numbers, pages};
-use crate::domain::{ClientKey, Entry};
-use crate::store::clients::ClientRange;
-use crate::store::columns::{Both, KeyRow, key, row};
-use crate::store::outbox::JournalRow;
-use crate::store::touches::{TouchesRow, read_touches};
-use crate::store::verification::{
-    ClientRow, CountsRow, DeadlineRow, FacetsRow, SharedRow, read_deadlines, read_shared,
-};
-use crate::store::{
-    Census, ClientSnapshot, Deadlines, RenewOnlyWindow, Result, SharedEvent, SnapshotRow, StoreError,
-    Touches, Verification,
-};
+use super::{PostgresStore, history, pages};
+use crate::domain::ClientKey;
+use crate::store::clients::{ClientRange, LoggedRow};
+use crate::store::columns::{Both, key, row};
+use crate::store::verification::{CountsRow, FacetsRow, Snapshots, one};
+use crate::store::{Census, ClientSnapshot, Result, StoreError, Verification};
 
 #[async_trait]
 impl Verification for PostgresStore {
@@ -56,33 +53,16 @@ impl Verification for PostgresStore {
         .await
     }
 
-    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
+    async fn snapshots(
+        &self,
+        keys: &[ClientKey],
+        most: Option<usize>,
+    ) -> Result<Vec<Result<ClientSnapshot>>> {
         let mut session = Session::begin_reading(&self.pool, self.limit, pages::BEGIN).await?;
-        let number = number(&mut session, key).await?;
-        let snapshot = read(&mut session, key, number).await?;
+        let numbers = numbers(&mut session, keys).await?;
+        let snapshots = read(&mut session, keys, &numbers, most).await?;
         session.end("commit").await?;
-        Ok(snapshot)
-    }
-
-    async fn shared_events(&self, key: &ClientKey) -> Result<Vec<SharedEvent>> {
-        let mut session = Session::begin_reading(&self.pool, self.limit, pages::BEGIN).await?;
-        let number = number(&mut session, key).await?;
-        let mut shared: Vec<Both<KeyRow, SharedRow>> = Vec::new();
-        pages::read(
-            &mut session,
-            &SHARED,
-            number.as_slice(),
-            i64::MAX,
-            |Both(OtherRow { other }, row)| {
-                if other.is_some() {
-                    shared.push(row);
-                }
-                Ok(ControlFlow::Continue(()))
-            },
-        )
-        .await?;
-        session.end("commit").await?;
-        read_shared(key, shared)
+        Ok(snapshots)
     }
 
     async fn census(&self) -> Result<Census> {
@@ -108,9 +88,11 @@ impl Verification for PostgresStore {
     }
 }
 
-async fn number(session: &mut Session, key: &ClientKey) -> Result<Option<i32>> {
+async fn numbers(session: &mut Session, keys: &[ClientKey]) -> Result<ClientNumbers> {
+    let mut numbers = ClientNumbers::new();
     let (connection, debt) = session.lend()?;
-    debt.paid_by(numbers::of_client(connection, key)).await
+    debt.paid_by(find_clients(connection, keys, &mut numbers)).await?;
+    Ok(numbers)
 }
 
 /// Locks the client first. As in `lock`, a faster transaction that began later is a conflict.
@@ -119,13 +101,14 @@ pub(super) async fn locked(
     key: &ClientKey,
     held: &mut Held,
 ) -> Result<ClientSnapshot> {
-    let number = number(session, key).await?;
-    if let Some(number) = number {
+    let keys = slice::from_ref(key);
+    let numbers = numbers(session, keys).await?;
+    if let Some(number) = numbers.get(key).copied() {
         held.numbers.insert(key.clone(), number);
         let (connection, debt) = session.lend()?;
         debt.paid_by(lock(connection, key, number, held)).await?;
     }
-    read(session, key, number).await
+    one(read(session, keys, &numbers, None).await?)
 }
 
 async fn lock(connection: &mut PgConnection, key: &ClientKey, number: i32, held: &mut Held) -> Result<()> {
@@ -160,78 +143,116 @@ async fn lock(connection: &mut PgConnection, key: &ClientKey, number: i32, held:
     Ok(())
 }
 
-/// Reads the row and the other small parts in one round trip, and in pages what grows with the history. Without a number,
-/// nothing was ever stored about the client.
-async fn read(session: &mut Session, key: &ClientKey, number: Option<i32>) -> Result<ClientSnapshot> {
+/// Reads everything about clients, table by table. What grows with the history comes first, in pages, and says how many of the
+/// clients are read. Nothing was ever stored about a client without a number.
+async fn read(
+    session: &mut Session,
+    keys: &[ClientKey],
+    numbers: &ClientNumbers,
+    most: Option<usize>,
+) -> Result<Vec<Result<ClientSnapshot>>> {
+    let placed = keys.iter().enumerate();
+    let places: HashMap<i32, usize> = placed
+        .filter_map(|(place, key)| Some((*numbers.get(key)?, place)))
+        .collect();
+    // In key order.
+    let mut clients: Vec<i32> = keys.iter().filter_map(|key| numbers.get(key).copied()).collect();
+    let mut snapshots = Snapshots::of(keys, most, pruned_before(session).await?);
+    let shared = events(session, &clients, &places, &mut snapshots).await?;
+    clients.retain(|client| places[client] < snapshots.len());
+    closed_runs(session, &clients, &places, &mut snapshots).await?;
+    clients.retain(|client| places[client] < snapshots.len());
+    journal(session, &clients, &places, &mut snapshots).await?;
+    clients.retain(|client| places[client] < snapshots.len());
+
     let (connection, debt) = session.lend()?;
     let small = async {
-        Ok((
-            row(connection, key, number).await?,
-            touches(connection, key, number).await?,
-            deadlines(connection, key, number).await?,
-        ))
+        rows(connection, &clients, &places, &mut snapshots).await?;
+        touches(connection, &clients, &places, &mut snapshots).await?;
+        deadlines(connection, &clients, &places, &mut snapshots).await
     };
-    let (row, (touches, renew_only), deadlines) = debt.paid_by(small).await?;
-    let mut histories = history::of(session, std::slice::from_ref(key), |_| number, None).await?;
-    Ok(ClientSnapshot {
-        key: key.clone(),
-        row,
-        touches,
-        renew_only,
-        deadlines,
-        history: histories.remove(key).unwrap_or_default(),
-        journal: journal(session, key, number).await?,
-        journal_is_pruned: is_pruned(session, number).await?,
-    })
+    debt.paid_by(small).await?;
+    for client in shared {
+        shared_events(session, client, places[&client], &mut snapshots).await?;
+    }
+    Ok(snapshots.end())
 }
 
-async fn row(
-    connection: &mut PgConnection,
-    key: &ClientKey,
-    number: Option<i32>,
-) -> Result<Option<SnapshotRow>> {
-    let row: Option<ClientRow<DateTime<Utc>>> = sqlx::query_as(
-        "select version, doc::text, name, name_key, link, service, access, as_of
-         from clients
-         where client = $1",
-    )
-    .bind(number)
-    .fetch_optional(connection)
-    .await?;
-    row.map(|row| row.read(key)).transpose()
+async fn pruned_before(session: &mut Session) -> Result<Option<DateTime<Utc>>> {
+    let (connection, debt) = session.lend()?;
+    let read = async {
+        let query = sqlx::query_scalar("select pruned_before from relay");
+        Ok(query.fetch_one(connection).await?)
+    };
+    debt.paid_by(read).await
 }
 
-async fn touches(
-    connection: &mut PgConnection,
-    key: &ClientKey,
-    number: Option<i32>,
-) -> Result<(Touches, Option<RenewOnlyWindow>)> {
-    let row: Option<TouchesRow<DateTime<Utc>>> = sqlx::query_as(
-        "select open_run, renew_after, renew_before, renew_policies from touches
-         where client = $1",
-    )
-    .bind(number)
-    .fetch_optional(connection)
-    .await?;
-    read_touches(key, row)
+row! {
+    EventRow {
+        client: i32,
+        received_at: DateTime<Utc>,
+        /// Whether another row of the log has its name.
+        is_shared: bool,
+    }
 }
 
-async fn deadlines(connection: &mut PgConnection, key: &ClientKey, number: Option<i32>) -> Result<Deadlines> {
-    let deadlines: Vec<DeadlineRow<DateTime<Utc>>> = sqlx::query_as(
-        "select (select word from words where number = d.sweep) as sweep, d.due_at
-         from deadlines d
-         where d.client = $1",
+const EVENTS: Paged = paged!(
+    "verified_events",
+    4,
+    history::events!(
+        ",
+        e.received_at,
+        coalesce((
+            select true from events where ref = e.ref and (client, time) <> (e.client, e.time) limit 1
+        ), false) as is_shared "
     )
-    .bind(number)
-    .fetch_all(connection)
-    .await?;
-    read_deadlines(key, deadlines)
+);
+
+/// Reads the events, and returns the clients that share one.
+async fn events(
+    session: &mut Session,
+    clients: &[i32],
+    places: &HashMap<i32, usize>,
+    snapshots: &mut Snapshots<DateTime<Utc>>,
+) -> Result<BTreeSet<i32>> {
+    let mut shared = BTreeSet::new();
+    snapshots.begin_table();
+    let take = |Both(row, event): Both<EventRow, LoggedRow<DateTime<Utc>>>| {
+        if row.is_shared {
+            shared.insert(row.client);
+        }
+        Ok(snapshots.add_event(places[&row.client], &row.received_at, event))
+    };
+    pages::read(session, &EVENTS, clients, i64::MAX, take).await?;
+    Ok(shared)
+}
+
+const CLOSED_RUNS: Paged = paged!(
+    "closed_runs",
+    1,
+    "select k.client, t.run
+     from unnest($1::integer[]) as k (client)
+     cross join lateral (
+         select run from touch_runs where client = k.client limit $2::bigint
+     ) t"
+);
+
+async fn closed_runs(
+    session: &mut Session,
+    clients: &[i32],
+    places: &HashMap<i32, usize>,
+    snapshots: &mut Snapshots<DateTime<Utc>>,
+) -> Result<()> {
+    snapshots.begin_table();
+    let take = |(client, run): (i32, Vec<u8>)| Ok(snapshots.add_run(places[&client], &run));
+    pages::read(session, &CLOSED_RUNS, clients, i64::MAX, take).await
 }
 
 const JOURNAL: Paged = paged!(
     "client_journal",
+    5,
     concat!(
-        "select ",
+        "select j.client, ",
         line!(),
         "from unnest($1::integer[]) as k (client)
          cross join lateral (
@@ -242,30 +263,76 @@ const JOURNAL: Paged = paged!(
     )
 );
 
-async fn journal(session: &mut Session, key: &ClientKey, number: Option<i32>) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    pages::read(
-        session,
-        &JOURNAL,
-        number.as_slice(),
-        i64::MAX,
-        |line: JournalRow<DateTime<Utc>>| {
-            entries.push(line.read(key.clone())?.entry);
-            Ok(ControlFlow::Continue(()))
-        },
-    )
-    .await?;
-    Ok(entries)
+async fn journal(
+    session: &mut Session,
+    clients: &[i32],
+    places: &HashMap<i32, usize>,
+    snapshots: &mut Snapshots<DateTime<Utc>>,
+) -> Result<()> {
+    snapshots.begin_table();
+    let take = |Both(NumberRow { client }, line)| Ok(snapshots.add_line(places[&client], line));
+    pages::read(session, &JOURNAL, clients, i64::MAX, take).await
 }
 
-const RECEIVED: Paged = paged!(
-    "client_received",
-    "select e.received_at
-     from unnest($1::integer[]) as k (client)
-     cross join lateral (
-         select received_at from events where client = k.client limit $2::bigint
-     ) e"
-);
+async fn rows(
+    connection: &mut PgConnection,
+    clients: &[i32],
+    places: &HashMap<i32, usize>,
+    snapshots: &mut Snapshots<DateTime<Utc>>,
+) -> Result<()> {
+    let rows = sqlx::query_as(
+        "select client, version, doc::text, name, name_key, link, service, access, as_of
+         from clients
+         where client = any ($1)",
+    )
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for Both(NumberRow { client }, row) in rows {
+        snapshots.add_row(places[&client], row);
+    }
+    Ok(())
+}
+
+async fn touches(
+    connection: &mut PgConnection,
+    clients: &[i32],
+    places: &HashMap<i32, usize>,
+    snapshots: &mut Snapshots<DateTime<Utc>>,
+) -> Result<()> {
+    let rows = sqlx::query_as(
+        "select client, open_run, renew_after, renew_before, renew_policies
+         from touches
+         where client = any ($1)",
+    )
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for Both(NumberRow { client }, row) in rows {
+        snapshots.add_touches(places[&client], row);
+    }
+    Ok(())
+}
+
+async fn deadlines(
+    connection: &mut PgConnection,
+    clients: &[i32],
+    places: &HashMap<i32, usize>,
+    snapshots: &mut Snapshots<DateTime<Utc>>,
+) -> Result<()> {
+    let rows = sqlx::query_as(
+        "select d.client, (select word from words where number = d.sweep) as sweep, d.due_at
+         from deadlines d
+         where d.client = any ($1)",
+    )
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for Both(NumberRow { client }, row) in rows {
+        snapshots.add_deadline(places[&client], row);
+    }
+    Ok(())
+}
 
 row! {
     /// The number of the client that an event is shared with. None: it is not shared.
@@ -278,6 +345,7 @@ row! {
 /// page would look for shared events through the whole history.
 const SHARED: Paged = paged!(
     "shared_events",
+    4,
     "select o.client as other, (select partner from client_keys where number = o.client) as partner,
             (select client from client_keys where number = o.client) as client,
             (select source from sources where number = ref_source(e.ref)) as source, e.ref as id
@@ -290,32 +358,17 @@ const SHARED: Paged = paged!(
      ) o on (o.client, o.time) <> (e.client, e.time)"
 );
 
-/// A client whose first event came after the pruned lines still has all of its own lines.
-async fn is_pruned(session: &mut Session, number: Option<i32>) -> Result<bool> {
-    let (connection, debt) = session.lend()?;
-    let pruned_before = async {
-        let query = sqlx::query_scalar("select pruned_before from relay");
-        Ok(query.fetch_one(connection).await?)
+async fn shared_events(
+    session: &mut Session,
+    client: i32,
+    place: usize,
+    snapshots: &mut Snapshots<DateTime<Utc>>,
+) -> Result<()> {
+    let take = |Both(OtherRow { other }, row)| {
+        if other.is_some() {
+            snapshots.add_shared_event(place, row);
+        }
+        Ok(ControlFlow::Continue(()))
     };
-    let pruned_before: Option<DateTime<Utc>> = debt.paid_by(pruned_before).await?;
-    let Some(pruned_before) = pruned_before else {
-        return Ok(false);
-    };
-    let mut is_pruned = false;
-    pages::read(
-        session,
-        &RECEIVED,
-        number.as_slice(),
-        i64::MAX,
-        |(received_at,): (DateTime<Utc>,)| {
-            is_pruned = received_at < pruned_before;
-            Ok(if is_pruned {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            })
-        },
-    )
-    .await?;
-    Ok(is_pruned)
+    pages::read(session, &SHARED, &[client], i64::MAX, take).await
 }

@@ -189,7 +189,7 @@ impl BatchRead for SqliteBatch {
     }
 
     async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {
-        verification::of(&mut self.transaction, &mut self.numbers, key).await
+        verification::of_one(&mut self.transaction, &mut self.numbers, key).await
     }
 
     async fn policies(&mut self) -> Result<Vec<(DateTime<Utc>, Policy)>> {

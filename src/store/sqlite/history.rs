@@ -23,10 +23,28 @@ pub(super) async fn of_one(readers: &SqlitePool, key: &ClientKey) -> Result<Vec<
 }
 
 row! {
+    /// The number of the client that a row belongs to.
     NumberRow {
         client: i64,
     }
 }
+
+/// The events of clients, client by client in the order of the array. `$more` adds columns.
+macro_rules! events {
+    ($more:literal) => {
+        concat!(
+            "select e.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.data,
+                    case e.reason when 0 then '' else r.word end as reason",
+            $more,
+            "from json_each(?1) k
+             cross join events e on e.client = k.value
+             left join sources s on s.number = e.source
+             left join words t on t.number = e.type
+             left join words r on r.number = e.reason"
+        )
+    };
+}
+pub(super) use events;
 
 /// The histories of clients, in a transaction. Each key has an entry, an empty one too.
 pub(super) async fn of(
@@ -42,18 +60,10 @@ pub(super) async fn of(
         .filter_map(|key| Some((numbers.find_client(key)?, key)))
         .collect();
     let clients = json(&by_number.keys().collect::<Vec<_>>());
-    let events: Vec<Both<NumberRow, LoggedRow<i64>>> = sqlx::query_as(
-        "select e.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.data,
-                case e.reason when 0 then '' else r.word end as reason
-         from json_each(?1) k
-         cross join events e on e.client = k.value
-         left join sources s on s.number = e.source
-         left join words t on t.number = e.type
-         left join words r on r.number = e.reason",
-    )
-    .bind(&clients)
-    .fetch_all(&mut *connection)
-    .await?;
+    let events: Vec<Both<NumberRow, LoggedRow<i64>>> = sqlx::query_as(events!(" "))
+        .bind(&clients)
+        .fetch_all(&mut *connection)
+        .await?;
     for Both(number, event) in events {
         let key = by_number[&number.client];
         histories.entry(key.clone()).or_default().push(event.read(key)?);

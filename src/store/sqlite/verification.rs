@@ -1,17 +1,20 @@
-//! Reads everything about one client, and counts rows.
+//! Reads everything about clients, and counts rows.
+
+use std::collections::HashMap;
+use std::slice;
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
 use sqlx::SqliteConnection;
 
+use super::history::NumberRow;
 use super::numbers::Numbers;
 use super::{SqliteStore, history};
-use crate::domain::{ClientKey, Entry};
+use crate::domain::ClientKey;
 use crate::store::clients::ClientRange;
-use crate::store::columns::key;
-use crate::store::outbox::JournalRow;
-use crate::store::touches::{TouchesRow, read_touches};
-use crate::store::verification::{ClientRow, CountsRow, DeadlineRow, FacetsRow, read_deadlines};
-use crate::store::{Census, ClientSnapshot, Deadlines, Result, SharedEvent, Verification};
+use crate::store::columns::{Both, json, key, row};
+use crate::store::verification::{CountsRow, FacetsRow, Snapshots, one};
+use crate::store::{Census, ClientSnapshot, Result, Verification};
 
 #[async_trait]
 impl Verification for SqliteStore {
@@ -41,16 +44,15 @@ impl Verification for SqliteStore {
             .collect())
     }
 
-    async fn snapshot(&self, key: &ClientKey) -> Result<ClientSnapshot> {
+    async fn snapshots(
+        &self,
+        keys: &[ClientKey],
+        most: Option<usize>,
+    ) -> Result<Vec<Result<ClientSnapshot>>> {
         let mut transaction = self.readers.begin().await?;
-        let snapshot = of(&mut transaction, &mut Numbers::default(), key).await?;
+        let snapshots = read(&mut transaction, &mut Numbers::default(), keys, most).await?;
         transaction.commit().await?;
-        Ok(snapshot)
-    }
-
-    /// None: the index `events_by_id` is unique.
-    async fn shared_events(&self, _: &ClientKey) -> Result<Vec<SharedEvent>> {
-        Ok(Vec::new())
+        Ok(snapshots)
     }
 
     async fn census(&self) -> Result<Census> {
@@ -73,85 +75,184 @@ impl Verification for SqliteStore {
     }
 }
 
-/// Runs in a transaction.
-pub(super) async fn of(
+/// Everything about one client, in a transaction.
+pub(super) async fn of_one(
     connection: &mut SqliteConnection,
     numbers: &mut Numbers,
     key: &ClientKey,
 ) -> Result<ClientSnapshot> {
-    let mut histories = history::of(connection, numbers, std::slice::from_ref(key)).await?;
-    // Nothing is stored under 0, which stands for a client without a number.
-    let client = numbers.find_client(key).unwrap_or(0);
-    let row: Option<ClientRow<i64>> = sqlx::query_as(
-        "select version, doc, name, name_key, link, service, access, as_of
-         from clients
-         where client = ?1",
-    )
-    .bind(client)
-    .fetch_optional(&mut *connection)
-    .await?;
-    let touches: Option<TouchesRow<i64>> = sqlx::query_as(
-        "select open_run, renew_after, renew_before, renew_policies
-         from touches
-         where client = ?1",
-    )
-    .bind(client)
-    .fetch_optional(&mut *connection)
-    .await?;
-    let (touches, renew_only) = read_touches(key, touches)?;
-    Ok(ClientSnapshot {
-        key: key.clone(),
-        row: row.map(|row| row.read(key)).transpose()?,
-        touches,
-        renew_only,
-        deadlines: deadlines(connection, client, key).await?,
-        history: histories.remove(key).unwrap_or_default(),
-        journal: journal(connection, client, key).await?,
-        journal_is_pruned: is_pruned(connection, client).await?,
-    })
+    one(read(connection, numbers, slice::from_ref(key), None).await?)
 }
 
-async fn deadlines(connection: &mut SqliteConnection, client: i64, key: &ClientKey) -> Result<Deadlines> {
-    let deadlines: Vec<DeadlineRow<i64>> = sqlx::query_as(
-        "select w.word as sweep, d.due_at
-         from deadlines d
-         left join words w on w.number = d.sweep
-         where d.client = ?1",
-    )
-    .bind(client)
-    .fetch_all(connection)
-    .await?;
-    read_deadlines(key, deadlines)
+/// Reads everything about clients, table by table, in a transaction. What grows with the history comes first, and says how many of
+/// the clients are read.
+async fn read(
+    connection: &mut SqliteConnection,
+    numbers: &mut Numbers,
+    keys: &[ClientKey],
+    most: Option<usize>,
+) -> Result<Vec<Result<ClientSnapshot>>> {
+    numbers.read_clients(connection, keys).await?;
+    let placed = keys.iter().enumerate();
+    // In key order. Nothing was ever stored about a client without a number.
+    let mut clients: Vec<(i64, usize)> = placed
+        .filter_map(|(place, key)| Some((numbers.find_client(key)?, place)))
+        .collect();
+    let places: HashMap<i64, usize> = clients.iter().copied().collect();
+    let pruned_before = sqlx::query_scalar("select pruned_before from relay")
+        .fetch_one(&mut *connection)
+        .await?;
+    let mut snapshots = Snapshots::of(keys, most, pruned_before);
+    let mut left = |snapshots: &Snapshots<i64>| {
+        clients.retain(|(_, place)| *place < snapshots.len());
+        json(&clients.iter().map(|(client, _)| client).collect::<Vec<_>>())
+    };
+    events(connection, &left(&snapshots), &places, &mut snapshots).await?;
+    closed_runs(connection, &left(&snapshots), &places, &mut snapshots).await?;
+    journal(connection, &left(&snapshots), &places, &mut snapshots).await?;
+    let clients = left(&snapshots);
+    rows(connection, &clients, &places, &mut snapshots).await?;
+    touches(connection, &clients, &places, &mut snapshots).await?;
+    deadlines(connection, &clients, &places, &mut snapshots).await?;
+    Ok(snapshots.end())
 }
 
-async fn journal(connection: &mut SqliteConnection, client: i64, key: &ClientKey) -> Result<Vec<Entry>> {
-    let lines: Vec<JournalRow<i64>> = sqlx::query_as(
-        "select 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
+row! {
+    EventRow {
+        client: i64,
+        received_at: i64,
+    }
+}
+
+async fn events(
+    connection: &mut SqliteConnection,
+    clients: &str,
+    places: &HashMap<i64, usize>,
+    snapshots: &mut Snapshots<i64>,
+) -> Result<()> {
+    let mut events = sqlx::query_as(history::events!(", e.received_at "))
+        .bind(clients)
+        .fetch(connection);
+    snapshots.begin_table();
+    while let Some(Both(row, event)) = events.try_next().await? {
+        let EventRow { client, received_at } = row;
+        if snapshots
+            .add_event(places[&client], &received_at, event)
+            .is_break()
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn closed_runs(
+    connection: &mut SqliteConnection,
+    clients: &str,
+    places: &HashMap<i64, usize>,
+    snapshots: &mut Snapshots<i64>,
+) -> Result<()> {
+    let mut runs = sqlx::query_as(
+        "select t.client, t.run
+         from json_each(?1) k
+         cross join touch_runs t on t.client = k.value",
+    )
+    .bind(clients)
+    .fetch(connection);
+    snapshots.begin_table();
+    while let Some((client, run)) = runs.try_next().await? {
+        let run: Vec<u8> = run;
+        if snapshots.add_run(places[&client], &run).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn journal(
+    connection: &mut SqliteConnection,
+    clients: &str,
+    places: &HashMap<i64, usize>,
+    snapshots: &mut Snapshots<i64>,
+) -> Result<()> {
+    // Sorted client by client: the index ends with the sequence number.
+    let mut lines = sqlx::query_as(
+        "select j.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
                 s.source as cause_source, j.cause_id, j.correction, j.recorded_at
-         from journal j
+         from json_each(?1) k
+         cross join journal j indexed by journal_of_client on j.client = k.value
          left join words w on w.number = j.change
          left join words c on c.number = j.cause
-         left join sources s on s.number = j.cause_source
-         where j.client = ?1
-         order by j.seq",
+         left join sources s on s.number = j.cause_source",
     )
-    .bind(client)
-    .fetch_all(connection)
-    .await?;
-    lines
-        .into_iter()
-        .map(|line| line.read(key.clone()).map(|recorded| recorded.entry))
-        .collect()
+    .bind(clients)
+    .fetch(connection);
+    snapshots.begin_table();
+    while let Some(Both(NumberRow { client }, line)) = lines.try_next().await? {
+        if snapshots.add_line(places[&client], line).is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
-/// A client whose first event came after the pruned lines still has all of its own lines.
-async fn is_pruned(connection: &mut SqliteConnection, client: i64) -> Result<bool> {
-    let is_pruned = sqlx::query_scalar(
-        "select coalesce(pruned_before > (select min(received_at) from events where client = ?1), 0)
-         from relay",
+async fn rows(
+    connection: &mut SqliteConnection,
+    clients: &str,
+    places: &HashMap<i64, usize>,
+    snapshots: &mut Snapshots<i64>,
+) -> Result<()> {
+    let rows = sqlx::query_as(
+        "select c.client, c.version, c.doc, c.name, c.name_key, c.link, c.service, c.access, c.as_of
+         from json_each(?1) k
+         cross join clients c on c.client = k.value",
     )
-    .bind(client)
-    .fetch_one(connection)
+    .bind(clients)
+    .fetch_all(connection)
     .await?;
-    Ok(is_pruned)
+    for Both(NumberRow { client }, row) in rows {
+        snapshots.add_row(places[&client], row);
+    }
+    Ok(())
+}
+
+async fn touches(
+    connection: &mut SqliteConnection,
+    clients: &str,
+    places: &HashMap<i64, usize>,
+    snapshots: &mut Snapshots<i64>,
+) -> Result<()> {
+    let rows = sqlx::query_as(
+        "select t.client, t.open_run, t.renew_after, t.renew_before, t.renew_policies
+         from json_each(?1) k
+         cross join touches t on t.client = k.value",
+    )
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for Both(NumberRow { client }, row) in rows {
+        snapshots.add_touches(places[&client], row);
+    }
+    Ok(())
+}
+
+async fn deadlines(
+    connection: &mut SqliteConnection,
+    clients: &str,
+    places: &HashMap<i64, usize>,
+    snapshots: &mut Snapshots<i64>,
+) -> Result<()> {
+    let rows = sqlx::query_as(
+        "select d.client, w.word as sweep, d.due_at
+         from json_each(?1) k
+         cross join deadlines d on d.client = k.value
+         left join words w on w.number = d.sweep",
+    )
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for Both(NumberRow { client }, row) in rows {
+        snapshots.add_deadline(places[&client], row);
+    }
+    Ok(())
 }

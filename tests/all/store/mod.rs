@@ -12,6 +12,7 @@ mod relay;
 mod renewals;
 mod retention;
 mod servers;
+mod snapshots;
 mod sqlite;
 mod sweeps;
 mod writers;
@@ -187,6 +188,9 @@ conformance! {
         a_history_is_sorted_by_sequences_as_numbers,
         every_kind_of_event_reads_back,
         an_unreadable_value_is_reported_with_table_column_and_key;
+    snapshots:
+        many_clients_are_read_as_each_alone,
+        a_bound_leaves_out_the_clients_after_it;
     reading:
         clients_are_listed_by_status,
         clients_are_listed_in_pages_in_byte_order,

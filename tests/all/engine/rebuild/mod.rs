@@ -349,6 +349,73 @@ async fn a_stopped_rebuild_continues_after_the_last_client(fresh: Fresh) {
     assert_eq!(others, [], "the other partner has no client");
 }
 
+/// Clients are read in groups, and one with a long history alone.
+async fn clients_of_every_size_are_verified_in_order(fresh: Fresh) {
+    const LONG: i64 = 5_200;
+    let world = World::start(fresh, day(100), &Policy::default()).await;
+    let mut keys: Vec<ClientKey> = (0..600).map(|n| key(&format!("c-{n:03}"))).collect();
+    let mut events: Vec<Incoming> = keys
+        .iter()
+        .map(|key| {
+            let client = &*key.client;
+            event(
+                &format!("{client}-1"),
+                client,
+                day(0),
+                "client.added",
+                &json!({ "name": client }),
+            )
+        })
+        .collect();
+    // Behind the first group, and in the middle of the second.
+    let long = "c-300-long";
+    keys.insert(301, key(long));
+    events.push(event(
+        "long",
+        long,
+        day(0),
+        "client.added",
+        &json!({ "name": long }),
+    ));
+    events.extend((1..LONG).map(|n| {
+        let change = ["user.removed", "user.added"][usize::from(n % 2 == 1)];
+        let at = day(1) + TimeDelta::seconds(n);
+        event(&format!("long-{n}"), long, at, change, &json!({ "user_id": "u" }))
+    }));
+    for part in events.chunks(1_000) {
+        world.engine.ingest(part.to_vec()).await.expect("ingested");
+    }
+    world
+        .fresh
+        .database
+        .sql("update clients set link = 'lost' where name in ('c-010', 'c-300-long', 'c-599')")
+        .await;
+    let mut seen = Vec::new();
+    let (mut histories, mut wrong) = (BTreeMap::new(), Vec::new());
+    world
+        .engine
+        .verify_each(&Scope::default(), |one| {
+            seen.push(one.key.clone());
+            *histories.entry(one.events).or_insert(0) += 1;
+            if !one.differences.is_empty() {
+                wrong.push(one.key.client.to_string());
+            }
+        })
+        .await
+        .expect("verified");
+    assert_eq!(seen, keys);
+    assert_eq!(histories, BTreeMap::from([(1, 600), (LONG.unsigned_abs(), 1)]));
+    assert_eq!(wrong, ["c-010", "c-300-long", "c-599"]);
+    let rebuilt: Vec<String> = world
+        .rebuild()
+        .await
+        .iter()
+        .map(|one| one.key.client.to_string())
+        .collect();
+    assert_eq!(rebuilt, wrong);
+    world.is_right("rebuilt").await;
+}
+
 /// While events arrive in any order and sweeps run, there is no drift, and no client is rebuilt.
 async fn a_running_worker_causes_no_drift(fresh: Fresh) {
     let mut rng = StdRng::seed_from_u64(7);
@@ -513,6 +580,7 @@ on_both_stores!(
     a_client_whose_events_are_lost_is_left_alone,
     an_unreadable_log_does_not_stop_the_rebuild_of_others,
     a_stopped_rebuild_continues_after_the_last_client,
+    clients_of_every_size_are_verified_in_order,
     a_running_worker_causes_no_drift,
     damage_is_repaired_while_a_worker_runs,
     a_pruned_journal_is_no_drift,
