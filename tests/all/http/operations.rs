@@ -2,6 +2,7 @@
 
 use tenure::http::Health;
 
+use super::openapi::example_path;
 use super::*;
 
 #[tokio::test]
@@ -108,16 +109,22 @@ async fn an_address_in_use_is_named_with_its_setting() {
 #[tokio::test]
 async fn a_token_is_required_except_for_probes_and_the_openapi_document() {
     let server = Server::with(&[("TENURE_HTTP__TOKEN", "s3cret")]).await;
-    let guarded = [
-        "/v1/partners/acme/clients",
-        "/v1/partners/acme/clients/bakery",
-        "/v1/partners/acme/clients/bakery/journal",
-        "/v1/partners/acme/clients/bakery/access",
-        "/v1/partners/acme/names/bakery",
-        "/v1/dead-letters",
-        "/metrics",
-    ];
-    for path in guarded {
+    let open = ["/livez", "/readyz", "/openapi.json"];
+    let document = http::openapi();
+    let mut guarded = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let parameters = operation["parameters"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let method: Method = method.to_uppercase().parse().unwrap();
+            guarded.push((method, example_path(&document, path, parameters)));
+        }
+    }
+    guarded.retain(|(_, path)| !open.contains(&path.as_str()));
+    assert!(guarded.len() >= 8, "{guarded:?}");
+    for (method, path) in &guarded {
         for token in [
             "",
             "Bearer",
@@ -128,24 +135,30 @@ async fn a_token_is_required_except_for_probes_and_the_openapi_document() {
             "s3cret",
         ] {
             let response = server
-                .request(Method::GET, path)
+                .request(method.clone(), path)
                 .header("authorization", token)
                 .send()
                 .await
                 .unwrap();
-            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{path} {token}");
+            assert_eq!(
+                response.status(),
+                StatusCode::UNAUTHORIZED,
+                "{method} {path} {token}"
+            );
             assert_eq!(response.headers()["www-authenticate"], "Bearer");
         }
         for token in ["Bearer s3cret", "bearer s3cret"] {
-            let request = server.request(Method::GET, path).header("authorization", token);
+            let request = server
+                .request(method.clone(), path)
+                .header("authorization", token);
             let status = request.send().await.unwrap().status();
-            assert_ne!(status, StatusCode::UNAUTHORIZED, "{path} {token}");
+            assert_ne!(status, StatusCode::UNAUTHORIZED, "{method} {path} {token}");
         }
     }
     let (status, _) = server.post(STRUCTURED, "{}").await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
-    for open in ["/livez", "/readyz", "/openapi.json"] {
-        assert_eq!(server.get(open).await.0, StatusCode::OK, "{open}");
+    for path in open {
+        assert_eq!(server.get(path).await.0, StatusCode::OK, "{path}");
     }
     assert_eq!(server.engine.store().census().await.unwrap().dead_letters_open, 0);
 }
