@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::ErrorBody;
+use super::error::{ErrorBody, QueryErrors};
 use super::params::{Params, RawPath, RawQuery, client_key, partner, partner_and};
 use super::{Api, ApiError, schema};
 use crate::domain::access::{AccessStatus, Decision};
@@ -58,10 +58,7 @@ pub struct JournalPage {
     ),
     responses(
         (status = 200, description = "A page of clients; empty for an unknown partner", body = ClientsPage),
-        (status = 400, description = "Invalid parameter", body = ErrorBody),
-        (status = 401, description = "Missing or wrong token", body = ErrorBody),
-        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
-        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
+        QueryErrors,
     )
 )]
 pub(super) async fn list(
@@ -124,11 +121,8 @@ fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> {
     ),
     responses(
         (status = 200, description = "The client", body = schema::ClientView),
-        (status = 400, description = "Invalid parameter", body = ErrorBody),
-        (status = 401, description = "Missing or wrong token", body = ErrorBody),
-        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
         (status = 404, description = "The client does not exist, or did not exist at that moment", body = ErrorBody),
-        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
+        QueryErrors,
     )
 )]
 pub(super) async fn show(
@@ -160,11 +154,8 @@ pub(super) async fn show(
     ),
     responses(
         (status = 200, description = "A page of the journal, oldest first", body = JournalPage),
-        (status = 400, description = "Invalid parameter", body = ErrorBody),
-        (status = 401, description = "Missing or wrong token", body = ErrorBody),
-        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
         (status = 404, description = "The client does not exist", body = ErrorBody),
-        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
+        QueryErrors,
     )
 )]
 pub(super) async fn journal(
@@ -210,10 +201,7 @@ pub(super) async fn journal(
     ),
     responses(
         (status = 200, description = "The decision", body = schema::Decision),
-        (status = 400, description = "Invalid parameter", body = ErrorBody),
-        (status = 401, description = "Missing or wrong token", body = ErrorBody),
-        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
-        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
+        QueryErrors,
     )
 )]
 pub(super) async fn access(
@@ -257,10 +245,7 @@ pub struct NameHolder {
     ),
     responses(
         (status = 200, description = "The client that holds the name, if one does", body = NameHolder),
-        (status = 400, description = "Invalid parameter", body = ErrorBody),
-        (status = 401, description = "Missing or wrong token", body = ErrorBody),
-        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
-        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
+        QueryErrors,
     )
 )]
 pub(super) async fn name(

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::clients::page_size;
-use super::error::ErrorBody;
+use super::error::QueryErrors;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
 use crate::engine::DeadLetterView;
@@ -34,10 +34,7 @@ pub struct DeadLettersPage {
     ),
     responses(
         (status = 200, description = "A page of dead letters", body = DeadLettersPage),
-        (status = 400, description = "Invalid parameter", body = ErrorBody),
-        (status = 401, description = "Missing or wrong token", body = ErrorBody),
-        (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
-        (status = 503, description = "The store is unavailable; retry", body = ErrorBody),
+        QueryErrors,
     )
 )]
 pub(super) async fn list(

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::ClientKey;
 use crate::store::StoreError;
@@ -86,6 +86,24 @@ pub struct ErrorDetail {
     code: &'static str,
     /// For people.
     message: String,
+}
+
+/// The errors of every query, for its `utoipa::path`.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the type only describes responses")]
+pub(super) enum QueryErrors {
+    /// Invalid parameter
+    #[response(status = 400)]
+    Parameter(ErrorBody),
+    /// Missing or wrong token
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// The host of the request is not in `http.hosts`
+    #[response(status = 421)]
+    UnknownHost(ErrorBody),
+    /// The store is unavailable; retry
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
 }
 
 impl ApiError {

@@ -15,7 +15,7 @@ pub(super) fn open() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(openapi::show))
 }
 
-/// Queries of the store, which need the token, if one is set.
+/// Queries of the store. They need the token, if one is set, and a large response counts towards the memory limit.
 pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(clients::list))

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::json;
 use tenure::cli::Cli;
-use tenure::domain::ChangeKind;
+use tenure::domain::{ChangeKind, event};
 
 use crate::support::python;
 use crate::support::servers::{RabbitMq, name_in};
@@ -190,6 +190,36 @@ fn the_readme_lists_every_route() {
     assert_eq!(listed, routes);
 }
 
+#[test]
+fn the_readme_lists_every_event_type() {
+    let (_, table) = README.split_once("| app | event types |").expect("the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let mut listed = BTreeSet::new();
+    for row in rows {
+        let mut subject = "";
+        for span in code_spans(row) {
+            // `.renamed` continues `client.added`.
+            let (before, action) = span.split_once('.').expect("a dot");
+            if !before.is_empty() {
+                subject = before;
+            }
+            let is_new = listed.insert(format!("{subject}.{action}"));
+            assert!(is_new, "README.md lists `{subject}.{action}` twice");
+        }
+    }
+    let types: BTreeSet<String> = event::TYPES.iter().map(|kind| (*kind).to_owned()).collect();
+    let missing: Vec<_> = types.difference(&listed).collect();
+    assert!(
+        missing.is_empty(),
+        "add to the table of event types in README.md: {missing:?}"
+    );
+    let unknown: Vec<_> = listed.difference(&types).collect();
+    assert!(
+        unknown.is_empty(),
+        "README.md lists unknown event types: {unknown:?}"
+    );
+}
+
 /// The key of an environment variable, if it names a section and a key.
 fn key_of_variable(name: &str) -> Option<String> {
     let (section, key) = name.strip_prefix("TENURE_")?.split_once("__")?;
@@ -205,10 +235,8 @@ fn every_setting_named_in_a_document_exists() {
     };
     let sections: BTreeSet<&str> = keys.iter().filter_map(|key| key.split('.').next()).collect();
     // Names of events and changes share the prefix `access.` with settings.
-    let is_event = |name: &str| {
-        tenure::domain::event::TYPES.contains(&name)
-            || ChangeKind::ALL.iter().any(|kind| kind.as_str() == name)
-    };
+    let is_event =
+        |name: &str| event::TYPES.contains(&name) || ChangeKind::ALL.iter().any(|kind| kind.as_str() == name);
     let mut checked = 0;
     for (path, text) in documents() {
         // Columns are named there, as `events.ref`.

@@ -1,4 +1,4 @@
-//! The limit on connections: which ones are closed, and which requests are answered.
+//! Connections: their limit, their timeouts, and which requests are answered.
 
 use tokio::net::TcpStream;
 
@@ -98,4 +98,43 @@ async fn a_client_that_does_not_read_responses_is_disconnected() {
     tokio::time::timeout(PATIENCE, asked)
         .await
         .expect("it is closed by the server");
+}
+
+#[tokio::test]
+async fn a_slow_sender_gets_503_after_the_timeout() {
+    let server = Server::with(&[("TENURE_HTTP__TIMEOUT", "200ms")]).await;
+    let mut stream = TcpStream::connect(&server.address).await.unwrap();
+    stream
+        .write_all(
+            b"POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/cloudevents+json\r\n\
+              content-length: 100\r\n\r\n{",
+        )
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await;
+    assert!(answer.contains("503"), "{read:?} {answer}");
+    assert!(answer.contains("timed_out"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_is_closed_after_the_timeout() {
+    let server = Server::with(&[("TENURE_HTTP__TIMEOUT", "300ms")]).await;
+    let patience = Duration::from_secs(10);
+    for beginning in ["", "GET /livez HTTP/1.1\r\nhost: localhost\r\nx-slow: ", "G"] {
+        let mut stream = TcpStream::connect(&server.address).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(patience, stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "still open after {beginning:?}");
+    }
+    // Also a connection that is kept open after its first request.
+    let mut stream = TcpStream::connect(&server.address).await.unwrap();
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    let ended = tokio::time::timeout(patience, stream.read_to_string(&mut answer)).await;
+    assert!(ended.is_ok() && answer.contains("200 OK"), "{answer}");
 }

@@ -8,21 +8,41 @@ const DOCUMENT: &str = include_str!("../../../docs/lifecycles.md");
 
 #[test]
 fn it_lists_every_event_type_in_the_order_of_the_code() {
-    assert_eq!(event_types(), event::TYPES);
+    let types = event_types();
+    same_set(
+        "Events",
+        &types,
+        event::TYPES,
+        "`event_kinds!` in src/domain/event.rs",
+    );
+    for (listed, coded) in types.iter().zip(event::TYPES) {
+        assert_eq!(
+            listed, coded,
+            "docs/lifecycles.md lists them in the order of `event_kinds!` in src/domain/event.rs, the newest type last"
+        );
+    }
 }
 
 #[test]
 fn it_lists_every_change_type() {
-    assert_eq!(
-        listed("Changes"),
-        ChangeKind::ALL.iter().map(|kind| kind.as_str()).collect()
+    let kinds: Vec<&str> = ChangeKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    same_set(
+        "Changes",
+        &listed("Changes"),
+        &kinds,
+        "the table in src/domain/change/kind.rs",
     );
 }
 
 #[test]
 fn it_lists_every_refusal_code() {
-    let codes = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
-    assert_eq!(listed("Refusal codes"), codes);
+    let codes: Vec<&str> = Refusal::ALL.iter().map(|refusal| refusal.code()).collect();
+    same_set(
+        "Refusal codes",
+        &listed("Refusal codes"),
+        &codes,
+        "the table in src/domain/refusal.rs",
+    );
 }
 
 /// Otherwise no reader could find out when it occurs.
@@ -62,7 +82,17 @@ fn it_lists_every_timer_in_the_order_in_which_they_fire() {
     let listed: Vec<&str> = rows(section("Timers and policies"))
         .map(|row| cells(row)[0].trim_matches('`'))
         .collect();
-    assert_eq!(listed, Timer::ALL.map(Timer::as_str));
+    let timers = Timer::ALL.map(Timer::as_str);
+    same_set(
+        "Timers and policies",
+        &listed,
+        &timers,
+        "`Timer` in src/domain/timer.rs",
+    );
+    assert_eq!(
+        listed, timers,
+        "docs/lifecycles.md lists them in the order of `Timer`"
+    );
 }
 
 #[test]
@@ -71,6 +101,26 @@ fn it_names_every_sweep() {
     for sweep in Sweep::ALL {
         assert!(timers.contains(&format!("`{sweep}`")), "{sweep} is missing");
     }
+}
+
+/// Fails with what to add, and where.
+fn same_set(title: &str, document: &[&str], code: &[&str], place: &str) {
+    let (listed, coded) = (BTreeSet::from_iter(document), BTreeSet::from_iter(code));
+    let missing: Vec<_> = coded.difference(&listed).collect();
+    assert!(
+        missing.is_empty(),
+        "add to a table under \"{title}\" in docs/lifecycles.md: {missing:?}"
+    );
+    let unknown: Vec<_> = listed.difference(&coded).collect();
+    assert!(
+        unknown.is_empty(),
+        "docs/lifecycles.md lists under \"{title}\" what {place} does not have: {unknown:?}"
+    );
+    assert_eq!(
+        document.len(),
+        code.len(),
+        "docs/lifecycles.md repeats a row under \"{title}\""
+    );
 }
 
 /// The event types, in the order of the document.
@@ -95,7 +145,7 @@ pub fn refusals_by_type() -> Vec<(&'static str, Vec<&'static str>)> {
 }
 
 /// The terms in backticks in the first column of a section's tables.
-fn listed(title: &str) -> BTreeSet<&'static str> {
+fn listed(title: &str) -> Vec<&'static str> {
     rows(section(title))
         .flat_map(|row| cells(row)[0].split('`').skip(1).step_by(2))
         .collect()

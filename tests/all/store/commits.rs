@@ -1,12 +1,10 @@
 //! Commits: what one transaction reads and writes.
 
-use std::collections::HashMap;
-
 use serde_json::json;
 use tenure::domain::link::LinkStatus;
 use tenure::domain::{Cause, Change, ClientKey, Id, Refusal, Sweep, Timer};
 use tenure::store::{
-    Commit, EventWrite, NameClaim, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
+    Commit, EventWrite, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
 };
 
 use super::Fresh;
@@ -108,45 +106,6 @@ pub async fn a_duplicate_event_is_a_conflict(fresh: Fresh) {
     failed_redrives(store, events(&["e-3", "e-3"])).await;
     put(store, events(&["e-2", "e-3"])).await.unwrap();
     assert_eq!(store.census().await.unwrap().events, 3);
-}
-
-pub async fn one_client_of_a_partner_holds_a_name(fresh: Fresh) {
-    let store = &*fresh.store;
-    let elsewhere = ClientKey::new("other", "bakery").unwrap();
-    put(store, clients(vec![new_client(&key("a"), "Bakery")]))
-        .await
-        .unwrap();
-    failed_redrives(store, clients(vec![new_client(&key("b"), "BAKERY")])).await;
-    put(store, clients(vec![new_client(&elsewhere, "Bakery")]))
-        .await
-        .unwrap();
-    // A client that holds no name may have the same one.
-    let mut nameless = new_client(&key("b"), "Bakery");
-    nameless.name_key = None;
-    put(store, clients(vec![nameless])).await.unwrap();
-    // A released name is free.
-    let mut gone = write(&key("a"), new_client(&key("a"), "Bakery").document.client, 1);
-    gone.name_key = None;
-    put(store, clients(vec![gone])).await.unwrap();
-    put(store, clients(vec![new_client(&key("c"), "Bakery")]))
-        .await
-        .unwrap();
-}
-
-pub async fn two_clients_swap_names_in_one_commit(fresh: Fresh) {
-    let store = &*fresh.store;
-    let (a, b, c) = (key("a"), key("b"), key("c"));
-    let new = vec![new_client(&a, "Bakery"), new_client(&b, "Butcher")];
-    put(store, clients(new)).await.unwrap();
-    let called =
-        |key: &ClientKey, name: &str, version| write(key, new_client(key, name).document.client, version);
-    let swapped = vec![
-        called(&a, "Butcher", 1),
-        called(&b, "Greengrocer", 1),
-        called(&c, "Bakery", 0),
-    ];
-    put(store, clients(swapped)).await.unwrap();
-    failed_redrives(store, clients(vec![called(&key("d"), "Greengrocer", 0)])).await;
 }
 
 pub async fn duplicates_are_distinguished_from_new_events(fresh: Fresh) {
@@ -321,161 +280,6 @@ pub async fn views_show_names(fresh: Fresh) {
     );
 }
 
-pub async fn holders_returns_the_clients_that_hold_names(fresh: Fresh) {
-    let store = &*fresh.store;
-    let straße = key("a");
-    put(store, clients(vec![new_client(&straße, "Straße")]))
-        .await
-        .unwrap();
-    let claim = |partner: &str, called: &str| NameClaim {
-        partner: partner.into(),
-        name_key: name(called).key(),
-    };
-    let asked = [
-        claim("acme", "STRASSE"),
-        claim("other", "Straße"),
-        claim("acme", "Weg"),
-    ];
-    let mut batch = store.begin().await.unwrap();
-    let holders = batch.holders(&asked).await.unwrap();
-    assert_eq!(holders, HashMap::from([(asked[0].clone(), straße.clone())]));
-    assert_eq!(batch.holders(&[]).await.unwrap(), HashMap::new());
-    batch.rollback().await.unwrap();
-    for (claim, holder) in asked.iter().zip([Some(straße), None, None]) {
-        assert_eq!(store.holder(claim).await.unwrap(), holder, "{claim:?}");
-    }
-}
-
-pub async fn a_dropped_batch_leaves_no_trace(fresh: Fresh) {
-    let store = &*fresh.store;
-    put(store, clients(vec![new_client(&key("a"), "Bakery")]))
-        .await
-        .unwrap();
-    for _ in 0..3 {
-        let mut batch = store.begin().await.unwrap();
-        lock(&mut *batch, &key("a")).await;
-        drop(batch);
-        let mut batch = store.begin().await.unwrap();
-        lock(&mut *batch, &key("a")).await;
-        batch.rollback().await.unwrap();
-    }
-    let seen = store.client(&key("a")).await.unwrap().unwrap();
-    put(store, clients(vec![write(&key("a"), seen.document.client, 1)]))
-        .await
-        .unwrap();
-}
-
-pub async fn a_conflict_leaves_no_trace(fresh: Fresh) {
-    let store = &*fresh.store;
-    let (a, b) = (key("a"), key("b"));
-    put(store, clients(vec![new_client(&b, "Butcher")]))
-        .await
-        .unwrap();
-    let torn = Commit {
-        clients: vec![new_client(&a, "Bakery"), new_client(&b, "Butcher")],
-        events: vec![applied(added(&a, "e-1", 0, "Bakery"))],
-        journal: vec![entry(&a, "Bakery")],
-        touches: vec![touched(&a, &[touch(1, None)].into_iter().collect())],
-        deadlines_set: vec![(a.clone(), Sweep::AccessExpiry, moment(0))],
-        ..commit()
-    };
-    failed_redrives(store, torn).await;
-    assert!(store.client(&a).await.unwrap().is_none());
-    let census = store.census().await.unwrap();
-    assert_eq!((census.events, census.journal), (0, 0));
-    assert_eq!(store.history(&a).await.unwrap(), []);
-    let due = store.due(Sweep::AccessExpiry, moment(9), None, 9).await.unwrap();
-    assert_eq!(due, []);
-}
-
-pub async fn parts_of_a_transaction_see_earlier_parts(fresh: Fresh) {
-    let store = &*fresh.store;
-    let (a, b) = (key("a"), key("b"));
-    put(store, clients(vec![new_client(&a, "Bakery")])).await.unwrap();
-    let mut batch = store.begin().await.unwrap();
-    let stored = lock(&mut *batch, &a).await;
-    let mut renamed = write(&a, new_client(&a, "Butcher").document.client, stored.version);
-    renamed.document.deadlines = [(Sweep::AccessExpiry, moment(9))].into();
-    let first = Commit {
-        clients: vec![renamed.clone()],
-        events: vec![applied(added(&b, "e-1", 0, "Bakery"))],
-        journal: vec![entry(&a, "Butcher")],
-        ..commit()
-    };
-    batch.write(&first).await.unwrap();
-    // No other transaction sees them.
-    assert_eq!(store.client(&a).await.unwrap().unwrap().version, 1);
-
-    let stored = lock(&mut *batch, &a).await;
-    assert_eq!((stored.version, &stored.document), (2, &renamed.document));
-    let source = added(&b, "e-1", 0, "Bakery").source;
-    assert_eq!(
-        batch
-            .duplicates(&[(&source, "e-1"), (&source, "e-2")])
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
-    let bakery = NameClaim {
-        partner: a.partner.clone(),
-        name_key: "bakery".into(),
-    };
-    assert!(
-        batch.holders(&[bakery]).await.unwrap().is_empty(),
-        "it was given up"
-    );
-    let last = Commit {
-        clients: vec![
-            write(&a, new_client(&a, "Baker").document.client, 2),
-            new_client(&b, "Bakery"),
-        ],
-        journal: vec![entry(&a, "Baker"), entry(&b, "Bakery")],
-        ..commit()
-    };
-    batch.commit(&last).await.unwrap();
-    assert_eq!(store.client(&a).await.unwrap().unwrap().version, 3);
-    assert_eq!(store.client(&b).await.unwrap().unwrap().version, 1);
-    let lines = store.journal(&a, 0, 10).await.unwrap();
-    assert_eq!(
-        clients_and_values(&lines),
-        ["Butcher", "Baker"].map(|to| ("a".to_owned(), to.to_owned()))
-    );
-}
-
-pub async fn a_transaction_is_atomic(fresh: Fresh) {
-    let store = &*fresh.store;
-    put(store, clients(vec![new_client(&key("a"), "Bakery")]))
-        .await
-        .unwrap();
-    let mut batch = store.begin().await.unwrap();
-    batch
-        .write(&clients(vec![new_client(&key("b"), "Butcher")]))
-        .await
-        .unwrap();
-    match batch
-        .commit(&clients(vec![new_client(&key("c"), "Bakery")]))
-        .await
-    {
-        Err(StoreError::Conflict(_)) => {}
-        other => panic!("no conflict, but {other:?}"),
-    }
-    assert!(store.client(&key("b")).await.unwrap().is_none());
-    // Also when a part fails before the last.
-    let mut batch = store.begin().await.unwrap();
-    batch
-        .write(&clients(vec![new_client(&key("b"), "Butcher")]))
-        .await
-        .unwrap();
-    let failed = batch.write(&clients(vec![new_client(&key("c"), "Bakery")])).await;
-    assert!(matches!(failed, Err(StoreError::Conflict(_))), "{failed:?}");
-    drop(batch);
-    assert!(store.client(&key("b")).await.unwrap().is_none());
-    put(store, clients(vec![new_client(&key("b"), "Butcher")]))
-        .await
-        .unwrap();
-}
-
 pub async fn a_later_commit_changes_outcomes(fresh: Fresh) {
     let store = &*fresh.store;
     let a = key("a");
@@ -522,40 +326,6 @@ pub async fn a_later_commit_changes_outcomes(fresh: Fresh) {
     assert!(matches!(error, StoreError::Inconsistent { .. }), "{error}");
 }
 
-pub async fn the_second_batch_sees_the_writes_of_the_first(fresh: Fresh) {
-    let store = fresh.store.clone();
-    let a = key("a");
-    put(&*store, clients(vec![new_client(&a, "Bakery")]))
-        .await
-        .unwrap();
-    let mut first = store.begin().await.unwrap();
-    let seen = lock(&mut *first, &a).await;
-    let second = tokio::spawn({
-        let (store, a) = (store.clone(), a.clone());
-        async move {
-            let mut second = store.begin().await.unwrap();
-            let seen = lock(&mut *second, &a).await;
-            let histories = second.histories(std::slice::from_ref(&a), None).await.unwrap();
-            second.rollback().await.unwrap();
-            (seen, histories[&a].len())
-        }
-    });
-    fresh.database.wait_for_blocked_writer().await;
-    assert!(!second.is_finished());
-    let touches: Touches = [touch(5, None)].into_iter().collect();
-    let written = Commit {
-        clients: vec![write(&a, seen.document.client, 1)],
-        touches: vec![touched(&a, &touches)],
-        events: vec![applied(added(&a, "e-1", 0, "Bakery"))],
-        ..commit()
-    };
-    first.commit(&written).await.unwrap();
-    let (seen, history) = second.await.unwrap();
-    assert_eq!(seen.version, 2);
-    assert_eq!(seen.touches, touches);
-    assert_eq!(history, 2);
-}
-
 pub async fn ten_thousand_clients_fit_one_commit(fresh: Fresh) {
     let store = &*fresh.store;
     let keys: Vec<ClientKey> = (0..10_000).map(|n| key(&format!("c-{n:05}"))).collect();
@@ -599,14 +369,14 @@ pub async fn ten_thousand_clients_fit_one_commit(fresh: Fresh) {
     assert_eq!(due, []);
 }
 
-fn touch(seconds: i64, sequence: Option<&str>) -> Touch {
+pub fn touch(seconds: i64, sequence: Option<&str>) -> Touch {
     Touch {
         time: moment(seconds),
         sequence: sequence.map(Into::into),
     }
 }
 
-fn touched(key: &ClientKey, open: &Touches) -> TouchWrite {
+pub fn touched(key: &ClientKey, open: &Touches) -> TouchWrite {
     TouchWrite {
         key: key.clone(),
         open: open.clone(),

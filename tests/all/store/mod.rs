@@ -6,6 +6,7 @@ mod given;
 mod histories;
 mod long_histories;
 mod migrations;
+mod names;
 mod postgres;
 mod reading;
 mod relay;
@@ -15,6 +16,7 @@ mod servers;
 mod snapshots;
 mod sqlite;
 mod sweeps;
+mod transactions;
 mod writers;
 
 use std::fs::{File, TryLockError};
@@ -170,19 +172,15 @@ conformance! {
         a_commit_is_read_back_as_written,
         a_stale_version_is_a_conflict,
         a_duplicate_event_is_a_conflict,
-        one_client_of_a_partner_holds_a_name,
-        two_clients_swap_names_in_one_commit,
         duplicates_are_distinguished_from_new_events,
         ids_of_every_form_read_back_and_stay_distinct,
         views_show_names,
-        holders_returns_the_clients_that_hold_names,
-        a_dropped_batch_leaves_no_trace,
-        a_conflict_leaves_no_trace,
-        parts_of_a_transaction_see_earlier_parts,
-        a_transaction_is_atomic,
         a_later_commit_changes_outcomes,
-        the_second_batch_sees_the_writes_of_the_first,
         ten_thousand_clients_fit_one_commit;
+    names:
+        one_client_of_a_partner_holds_a_name,
+        two_clients_swap_names_in_one_commit,
+        holders_returns_the_clients_that_hold_names;
     histories:
         a_history_is_sorted_with_its_touches,
         a_history_is_sorted_by_sequences_as_numbers,
@@ -230,6 +228,12 @@ conformance! {
         old_runs_are_pruned_except_the_last_of_each_sweep,
         old_journal_lines_are_pruned_once_published,
         two_workers_prune_each_row_once;
+    transactions:
+        a_dropped_batch_leaves_no_trace,
+        a_conflict_leaves_no_trace,
+        parts_of_a_transaction_see_earlier_parts,
+        a_transaction_is_atomic,
+        the_second_batch_sees_the_writes_of_the_first;
     writers:
         an_outdated_program_cannot_write;
     migrations:

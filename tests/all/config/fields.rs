@@ -1,0 +1,126 @@
+//! Each setting reaches its field.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tenure::config::{LogFormat, Settings, StoreUrl};
+use tenure::domain::policy::SubscriptionsEnd;
+use tenure::domain::{Policy, Sweep};
+
+use super::load;
+
+#[test]
+fn every_duration_of_the_policy_reaches_its_field() {
+    let variable = |setting: &str| format!("TENURE_{}", setting.replace('.', "__").to_uppercase());
+    // Longer than the default warnings, and all different.
+    let days = 40..;
+    let env: Vec<(String, String)> = Policy::DURATIONS
+        .iter()
+        .zip(days.clone())
+        .map(|(duration, days)| (variable(duration.setting), format!("{days}d")))
+        .collect();
+    let policy = Settings::load(None, env.into_iter()).unwrap().policy();
+    for (duration, days) in Policy::DURATIONS.iter().zip(days) {
+        assert_eq!(
+            duration.get(&policy),
+            TimeDelta::days(days),
+            "{}",
+            duration.setting
+        );
+    }
+    for (setting, field) in [
+        ("access.idle", policy.access_idle),
+        ("subscriptions.grace", policy.subscriptions_grace),
+        ("cleanup.grace", policy.cleanup_grace),
+        ("invitations.stalled_after", policy.stalled_after),
+    ] {
+        let duration = Policy::DURATIONS
+            .iter()
+            .find(|duration| duration.setting == setting);
+        assert_eq!(duration.unwrap().get(&policy), field, "{setting}");
+    }
+}
+
+#[test]
+fn every_setting_reaches_its_field() {
+    let settings = load(&[
+        ("TENURE_STORE__URL", "postgres://u:p@db/tenure"),
+        ("TENURE_STORE__MAX_CONNECTIONS", "7"),
+        ("TENURE_STORE__STATEMENT_TIMEOUT", "7s"),
+        ("TENURE_STORE__LOCK_TIMEOUT", "70ms"),
+        ("TENURE_BROKER__URL", "amqp://u:p@mq:5672/%2f"),
+        ("TENURE_BROKER__LANES", "64"),
+        ("TENURE_BROKER__PREFETCH", "17"),
+        ("TENURE_BROKER__BATCH_MAX", "18"),
+        ("TENURE_BROKER__CONCURRENCY", "16"),
+        ("TENURE_BROKER__DECLARE", "false"),
+        ("TENURE_BROKER__RELAY", "false"),
+        ("TENURE_EVENTS__MAX_BYTES", "2048"),
+        ("TENURE_EVENTS__MAX_CLOCK_SKEW", "0s"),
+        ("TENURE_HTTP__LISTEN", "0.0.0.0:80"),
+        ("TENURE_HTTP__TOKEN", "s3cret"),
+        ("TENURE_HTTP__BODY_LIMIT", "4096"),
+        ("TENURE_HTTP__TIMEOUT", "9s"),
+        ("TENURE_SWEEPS__CHUNK", "19"),
+        ("TENURE_SWEEPS__ACCESS-EXPIRY__CRON", "1 2 3 * *"),
+        ("TENURE_SWEEPS__SUBSCRIPTION_END__CRON", "0 1 2 3 * *"),
+        ("TENURE_SWEEPS__STALLED_INVITATIONS__ENABLED", "false"),
+        ("TENURE_ACCESS__MATURE_AFTER_JOBS", "0"),
+        ("TENURE_ACCESS__FROM_ACCOUNT_UPDATE", "true"),
+        ("TENURE_ACCESS__WARN_BEFORE", "1h, 2d,1h"),
+        ("TENURE_SUBSCRIPTIONS__END", "paid_until"),
+        ("TENURE_RETENTION__CRON", "1 2 3 * *"),
+        ("TENURE_RETENTION__CHUNK", "20"),
+        ("TENURE_RETENTION__DEAD_LETTERS", "never"),
+        ("TENURE_RETENTION__SWEEP_RUNS", ""),
+        ("TENURE_RETENTION__SWEEP_RUNS_KEPT", "21"),
+        ("TENURE_RETENTION__JOURNAL", "400d"),
+        ("TENURE_LOG__FORMAT", "json"),
+        ("TENURE_LOG__LEVEL", "info,tenure::broker=debug"),
+        ("TENURE_SHUTDOWN__TIMEOUT", "1m"),
+    ])
+    .unwrap();
+    assert_eq!(
+        settings.policy(),
+        Policy {
+            mature_after_jobs: 0,
+            from_account_update: true,
+            warn_before: vec![TimeDelta::days(2), TimeDelta::hours(1)],
+            subscriptions_end: SubscriptionsEnd::PaidUntil,
+            ..Policy::default()
+        }
+    );
+    let StoreUrl::Postgres(url) = &settings.store.url else {
+        panic!("{:?}", settings.store.url)
+    };
+    assert_eq!(url.reveal(), "postgres://u:p@db/tenure");
+    assert_eq!(settings.store.postgres.max_connections, 7);
+    assert_eq!(settings.store.postgres.statement_timeout, Duration::from_secs(7));
+    assert_eq!(settings.store.postgres.lock_timeout, Duration::from_millis(70));
+    let broker = &settings.broker;
+    assert_eq!(broker.url.as_ref().unwrap().reveal(), "amqp://u:p@mq:5672/%2f");
+    assert_eq!((broker.lanes, broker.prefetch, broker.batch_max), (64, 17, 18));
+    assert_eq!(broker.concurrency, 16);
+    assert!(!broker.declare && !broker.relay);
+    assert_eq!(settings.events.max_event_bytes, 2048);
+    assert_eq!(settings.events.max_clock_skew, Duration::ZERO);
+    assert_eq!(settings.http.token.as_ref().unwrap().reveal(), "s3cret");
+    assert_eq!(settings.http.body_limit, 4096);
+    assert_eq!(settings.http.timeout, Duration::from_secs(9));
+    assert_eq!(settings.sweeps.chunk, 19);
+    let schedules = &settings.sweeps.schedules;
+    assert_eq!(schedules[&Sweep::AccessExpiry].cron.with_seconds(), "0 1 2 3 * *");
+    assert_eq!(
+        schedules[&Sweep::SubscriptionEnd].cron.with_seconds(),
+        "0 1 2 3 * *"
+    );
+    assert!(!schedules[&Sweep::StalledInvitations].enabled);
+    let retention = &settings.retention;
+    assert_eq!(retention.cron.with_seconds(), "0 1 2 3 * *");
+    assert_eq!((retention.chunk, retention.sweep_runs_kept), (20, 21));
+    assert_eq!((retention.dead_letters, retention.sweep_runs), (None, None));
+    assert_eq!(retention.journal, Some(TimeDelta::days(400)));
+    assert_eq!(settings.log.format, LogFormat::Json);
+    assert_eq!(settings.log.level, "info,tenure::broker=debug");
+    assert_eq!(settings.shutdown.timeout, Duration::from_mins(1));
+}

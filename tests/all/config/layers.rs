@@ -1,0 +1,127 @@
+//! Where settings come from: the defaults, a file and the environment, and which one wins.
+
+use chrono::TimeDelta;
+
+use super::{load, load_file};
+
+#[test]
+fn the_environment_overrides_the_file_and_the_file_overrides_the_defaults() {
+    let file = "[access]\nidle = \"30d\"\nwarn_before = [\"2d\", \"5d\"]\n[broker]\nlanes = 4\n";
+    let settings = load_file(file, &[("TENURE_BROKER__LANES", "8"), ("UNRELATED", "x")]).unwrap();
+    assert_eq!(settings.policy().access_idle, TimeDelta::days(30));
+    assert_eq!(
+        settings.policy().warn_before,
+        [TimeDelta::days(5), TimeDelta::days(2)]
+    );
+    assert_eq!(settings.broker.lanes, 8);
+    assert_eq!(settings.broker.prefetch, 4000);
+
+    let origin = |key: &str| {
+        let shown = settings.shown().iter().find(|shown| shown.key == key).unwrap();
+        shown.origin.clone()
+    };
+    assert!(origin("access.idle").ends_with("tenure.toml"));
+    assert_eq!(
+        origin("broker.lanes"),
+        "the environment variable TENURE_BROKER__LANES"
+    );
+    assert_eq!(origin("broker.prefetch"), "the defaults");
+}
+
+#[test]
+fn tenure_variables_override_database_url_and_amqp_url() {
+    let url = |env: &[(&str, &str)]| load(env).unwrap().store.url.to_string();
+    assert_eq!(url(&[("DATABASE_URL", "sqlite://a.db")]), "sqlite://a.db");
+    assert_eq!(url(&[("DATABASE_URL", "")]), "sqlite://tenure.db");
+    for order in [[0, 1], [1, 0]] {
+        let both = [
+            ("DATABASE_URL", "sqlite://a.db"),
+            ("TENURE_STORE__URL", "sqlite:///b.db"),
+        ];
+        assert_eq!(url(&order.map(|i| both[i])), "sqlite:///b.db");
+    }
+    let settings = load_file(
+        "store.url = \"sqlite://file.db\"",
+        &[
+            ("DATABASE_URL", "postgresql://db/t"),
+            ("AMQP_URL", "amqps://mq/v"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.store.url.to_string(), "postgresql://db/t");
+    assert_eq!(settings.broker.url.unwrap().to_string(), "amqps://mq/v");
+}
+
+#[test]
+fn a_list_in_the_environment_may_have_the_syntax_of_a_file() {
+    let settings = load(&[
+        ("TENURE_HTTP__HOSTS", "[\"a.example\", '10.0.0.7']"),
+        ("TENURE_ACCESS__WARN_BEFORE", "[\"14d\", \"7d\"]"),
+    ])
+    .unwrap();
+    assert_eq!(settings.http.hosts, ["a.example", "10.0.0.7"]);
+    assert_eq!(
+        settings.policy().warn_before,
+        [TimeDelta::days(14), TimeDelta::days(7)]
+    );
+    let settings = load(&[
+        ("TENURE_HTTP__HOSTS", "[::1], a"),
+        ("TENURE_ACCESS__WARN_BEFORE", "[]"),
+    ])
+    .unwrap();
+    assert_eq!(settings.http.hosts, ["::1", "a"]);
+    assert!(settings.policy().warn_before.is_empty());
+    for list in ["[\"14d 7d\"]", "[14d]", "[\"14d\""] {
+        assert!(load(&[("TENURE_ACCESS__WARN_BEFORE", list)]).is_err(), "{list}");
+    }
+}
+
+/// The variables that Kubernetes sets for services of a release called `tenure`, and Docker for a link.
+#[test]
+fn service_links_are_ignored_and_misspelt_settings_are_rejected() {
+    let links = [
+        ("TENURE_SERVICE_HOST", "10.0.0.9"),
+        ("TENURE_SERVICE_PORT", "8080"),
+        ("TENURE_SERVICE_PORT_HTTP", "8080"),
+        ("TENURE_PORT", "tcp://10.0.0.9:8080"),
+        ("TENURE_PORT_8080_TCP", "tcp://10.0.0.9:8080"),
+        ("TENURE_PORT_8080_TCP_PROTO", "tcp"),
+        ("TENURE_PORT_8080_TCP_PORT", "8080"),
+        ("TENURE_PORT_8080_TCP_ADDR", "10.0.0.9"),
+        ("TENURE_RABBITMQ_SERVICE_HOST", "fd00::5"),
+        ("TENURE_RABBITMQ_PORT", "tcp://[fd00::5]:5672"),
+        ("TENURE_POSTGRESQL_SERVICE_PORT_TCP_POSTGRESQL", "5432"),
+        ("TENURE_HTTP_PORT_8080_UDP", "udp://10.0.0.7:8080"),
+        ("TENURE_HTTP_TOKEN_SERVICE_HOST", "10.0.0.3"),
+        ("TENURE_CONFIG_PORT", "tcp://10.0.0.3:80"),
+        ("TENURE_DB_NAME", "/worker/db"),
+        ("TENURE_DB_ENV_POSTGRES_PASSWORD", "x"),
+        ("TENURE_RABBITMQ_ENV_RABBITMQ__X", "x"),
+        ("TENURE_PORT_8080_TCP_START", "tcp://1.2.3.4:8080"),
+        ("TENURE_PORT_8080_TCP_END", "tcp://1.2.3.4:8090"),
+        ("TENURE_PORT_8080_TCP_PORT_START", "8080"),
+        ("TENURE_PORT_8080_TCP_PORT_END", "8090"),
+        ("TENURE__DB_SERVICE_HOST", "10.0.0.1"),
+        ("TENURE_MQ_PORT_5672_TCP_ADDR", "fe80::1%eth0"),
+    ];
+    let settings = load(&[&links[..], &[("TENURE_BROKER__LANES", "3")]].concat()).unwrap();
+    assert_eq!(settings.broker.lanes, 3);
+    let mut names = links.map(|(name, _)| name);
+    names.sort_unstable();
+    assert_eq!(settings.service_links(), names);
+    for (name, value) in [
+        ("TENURE_PORT", "8080"),
+        ("TENURE_HTTP_PORT", "8080"),
+        ("TENURE_HTTP__PORT", "tcp://10.0.0.9:8080"),
+        ("TENURE_SERVICE_HOST", "tenure.example.com"),
+        ("TENURE_SERVICE_URL", "http://10.0.0.9"),
+        ("TENURE_STORE_URL", "postgres://u:p@10.0.0.9:5432/x"),
+        ("TENURE_CONFIGURATION", "x"),
+        ("TENURE_DB_NAME", "tenure"),
+        ("TENURE_DB_ENV_POSTGRES_PASSWORD", "x"),
+        ("TENURE_HTTP__SERVICE_PORT", "8080"),
+    ] {
+        let message = load(&[(name, value)]).expect_err(name).to_string();
+        assert!(message.contains(name), "{message}");
+    }
+}

@@ -1,0 +1,243 @@
+//! Invalid settings: the error names the key, the value and the origin, and says what to write.
+
+use chrono::TimeDelta;
+use tenure::config::Settings;
+
+use super::{load, load_file, pairs};
+
+/// The message names the key, the value and the origin.
+#[test]
+fn an_invalid_value_stops_the_start() {
+    let cases: &[(&str, &str)] = &[
+        ("TENURE_ACCESS__IDLE", "60"),
+        ("TENURE_ACCESS__IDLE", "-1d"),
+        ("TENURE_ACCESS__IDLE", "0s"),
+        ("TENURE_ACCESS__IDLE", "1ns"),
+        ("TENURE_ACCESS__IDLE", "36501d"),
+        ("TENURE_ACCESS__IDLE", "1M"),
+        ("TENURE_ACCESS__IDLE", "2 months"),
+        ("TENURE_ACCESS__IDLE", "1y"),
+        ("TENURE_ACCESS__IDLE", "30d 30d"),
+        ("TENURE_RETENTION__JOURNAL", "6M"),
+        ("TENURE_RETENTION__DEAD_LETTERS", "1year"),
+        ("TENURE_HTTP__TIMEOUT", "1M"),
+        ("TENURE_BROKER__HEARTBEAT", "1s 1s"),
+        ("TENURE_ACCESS__IDLE", "99999999999999999999d"),
+        ("TENURE_ACCESS__IDLE", "soon"),
+        ("TENURE_ACCESS__WARN_BEFORE", "60d"),
+        ("TENURE_ACCESS__WARN_BEFORE", "1d,,2d"),
+        ("TENURE_ACCESS__WARN_BEFORE", "14d 7d"),
+        ("TENURE_ACCESS__WARN_BEFORE", "14d 12h"),
+        ("TENURE_ACCESS__WARN_BEFORE", "14d, 7d 1d"),
+        ("TENURE_ACCESS__WARN_BEFORE", "14d;7d"),
+        ("TENURE_ACCESS__WARN_BEFORE", "0s"),
+        ("TENURE_ACCESS__MATURE_AFTER_JOBS", "-1"),
+        ("TENURE_ACCESS__MATURE_AFTER_JOBS", "many"),
+        ("TENURE_ACCESS__FROM_ACCOUNT_UPDATE", "perhaps"),
+        ("TENURE_SUBSCRIPTIONS__END", "sometimes"),
+        ("TENURE_SUBSCRIPTIONS__GRACE", "-5m"),
+        ("TENURE_CLEANUP__GRACE", ""),
+        ("TENURE_INVITATIONS__STALLED_AFTER", "0d"),
+        ("TENURE_STORE__URL", "mysql://localhost/tenure"),
+        ("TENURE_STORE__URL", "tenure.db"),
+        ("TENURE_STORE__URL", "sqlite://"),
+        ("TENURE_STORE__URL", "sqlite::memory:"),
+        ("TENURE_STORE__URL", "sqlite://a.db?mode=ro"),
+        ("TENURE_STORE__MAX_CONNECTIONS", "0"),
+        ("TENURE_STORE__LOCK_TIMEOUT", "0s"),
+        ("TENURE_BROKER__URL", "http://localhost"),
+        ("TENURE_BROKER__URL", "localhost:5672"),
+        ("TENURE_BROKER__LANES", "0"),
+        ("TENURE_BROKER__LANES", "65"),
+        ("TENURE_BROKER__LANES", "1.5"),
+        ("TENURE_BROKER__PREFETCH", "65536"),
+        ("TENURE_BROKER__CONCURRENCY", "17"),
+        ("TENURE_EVENTS__MAX_BYTES", "256KiB"),
+        ("TENURE_EVENTS__MAX_BYTES", "16777217"),
+        ("TENURE_HTTP__LISTEN", "example.com:8080"),
+        ("TENURE_HTTP__LISTEN", "127.0.0.1"),
+        ("TENURE_HTTP__LISTEN", "0.0.0.0:8080"),
+        ("TENURE_HTTP__LISTEN", "[::]:8080"),
+        ("TENURE_HTTP__TOKEN_FILE", "/nowhere/token"),
+        ("TENURE_SWEEPS__CHUNK", "0"),
+        ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "every day"),
+        ("TENURE_SWEEPS__ACCESS-EXPIRY__CRON", "0 0 30 2 *"),
+        ("TENURE_SWEEPS__SUBSCRIPTION_END__ENABLED", "1"),
+        ("TENURE_LOG__FORMAT", "xml"),
+        ("TENURE_LOG__LEVEL", "loud=very"),
+        ("TENURE_LOG__LEVEL", ""),
+        ("TENURE_LOG__LEVEL", "verbose"),
+        ("TENURE_LOG__LEVEL", "info,verbose"),
+        ("TENURE_LOG__LEVEL", "warning"),
+        ("TENURE_SHUTDOWN__TIMEOUT", "2 days"),
+    ];
+    for (name, value) in cases {
+        let key = name["TENURE_".len()..].to_lowercase().replace("__", ".");
+        let key = match key.strip_prefix("sweeps.") {
+            Some(rest) => format!("sweeps.{}", rest.replace('_', "-")),
+            None => key,
+        };
+        let message = load(&[(name, value)])
+            .err()
+            .unwrap_or_else(|| panic!("{name}={value} was accepted"))
+            .to_string();
+        assert!(message.contains(&format!("`{key}`")), "{message}");
+        assert!(message.contains(name), "{message}");
+        assert!(message.contains(value), "{message}");
+        assert!(
+            message.contains(&format!("invalid value \"{value}\"")) && message.contains(": expected "),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn an_ambiguous_value_is_rejected_with_what_to_write() {
+    for (text, words) in [
+        (
+            "[access]\nidle = \"1M\"",
+            "write 1m for a minute, 30d for a month",
+        ),
+        ("[access]\nidle = \"2months\"", "write days, such as 30d"),
+        ("[retention]\njournal = \"1y\"", "write days, such as 365d"),
+        (
+            "[access]\nwarn_before = \"14d 7d\"",
+            "separate durations with commas",
+        ),
+        ("[access]\nwarn_before = \"14d 12h\"", "without a space (1d12h)"),
+        ("[access]\nwarn_before = [\"14d 7d\"]", "of a list with commas"),
+        ("[log]\nlevel = \"verbose\"", "`verbose` is not a level"),
+        ("[log]\nlevel = \"info, tenure=noisy\"", "`noisy` is not a level"),
+    ] {
+        let message = load_file(text, &[]).expect_err(text).to_string();
+        assert!(message.contains(words), "{message}");
+    }
+    let settings = load_file(
+        "[access]\nwarn_before = [\"1d 12h\", \"2h\"]\n[log]\nlevel = \"info, tenure::broker = debug\"",
+        &[("TENURE_ACCESS__IDLE", "1w 1d")],
+    )
+    .unwrap();
+    let policy = settings.policy();
+    assert_eq!(policy.warn_before, [TimeDelta::hours(36), TimeDelta::hours(2)]);
+    assert_eq!(policy.access_idle, TimeDelta::days(8));
+    assert_eq!(settings.log.level, "info,tenure::broker=debug");
+}
+
+#[test]
+fn an_error_in_a_file_names_the_file() {
+    for (text, words) in [
+        ("lanes = 4", "unknown setting `lanes`"),
+        ("[broker]\nlane = 4", "this section has broker.batch_max"),
+        ("[access]\nIdle = \"1d\"", "did you mean `access.idle`?"),
+        (
+            "[sweeps.access_expiry]\nenabled = false",
+            "did you mean `sweeps.access-expiry.enabled`?",
+        ),
+        ("access = 4", "unknown setting `access`"),
+        ("[access.idle]\ndays = 4", "no keys of its own"),
+        ("[broker]\nlanes = 4.0", "invalid value 4.0 for `broker.lanes`"),
+        ("[access]\nidle = 60", "invalid value 60 for `access.idle`"),
+        (
+            "[access]\nwarn_before = [1, 2]",
+            "invalid value [1,2] for `access.warn_before`",
+        ),
+        ("[access]\nidle = \"2d\"", "for `access.warn_before`"),
+        ("[store]\nurl = 5", "expected a string"),
+        ("[access", "is not valid TOML"),
+    ] {
+        let message = load_file(text, &[]).expect_err(text).to_string();
+        assert!(message.contains(words), "{message}");
+        assert!(
+            message.contains("tenure.toml") || message.contains("the defaults"),
+            "{message}"
+        );
+    }
+    let missing = Settings::load(Some("/nowhere/tenure.toml".as_ref()), pairs(&[]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        missing.contains("cannot read the settings file /nowhere/tenure.toml: No such file"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn log_directives_that_match_nothing_are_refused() {
+    for level in [
+        "info=debug",
+        "Tenure=info",
+        "tenure::brokr=debug",
+        "tenure:broker=debug",
+        "[x]=info",
+    ] {
+        let message = load(&[("TENURE_LOG__LEVEL", level)])
+            .expect_err(level)
+            .to_string();
+        assert!(message.contains("`log.level`"), "{message}");
+    }
+    let settings = load(&[("TENURE_LOG__LEVEL", "tenure::broker=debug")]).unwrap();
+    assert_eq!(settings.log.level, "warn,tenure::broker=debug");
+}
+
+#[test]
+fn an_unknown_variable_gets_a_suggestion() {
+    for (name, words) in [
+        ("TENURE_ACCESS_IDLE", "did you mean `TENURE_ACCESS__IDLE`?"),
+        ("TENURE_ACCESS__IDEL", "TENURE_ACCESS__IDLE"),
+        ("TENURE_NONSENSE", "the sections are access, broker"),
+        (
+            "TENURE_SWEEPS__ACCESSEXPIRY__CRON",
+            "did you mean `TENURE_SWEEPS__ACCESS_EXPIRY__CRON`?",
+        ),
+    ] {
+        let message = load(&[(name, "1")]).expect_err(name).to_string();
+        assert!(message.contains(name) && message.contains(words), "{message}");
+    }
+    // Read by the command line and by the tests.
+    load(&[("TENURE_CONFIG", "x"), ("TENURE_TEST_SEEDS", "9")]).unwrap();
+}
+
+#[test]
+fn a_setting_in_both_spellings_is_rejected() {
+    let message = load(&[
+        ("TENURE_SWEEPS__ACCESS-EXPIRY__ENABLED", "true"),
+        ("TENURE_SWEEPS__ACCESS_EXPIRY__ENABLED", "false"),
+    ])
+    .unwrap_err()
+    .to_string();
+    assert!(message.contains("is set twice"), "{message}");
+}
+
+#[test]
+fn an_address_other_than_loopback_requires_a_token() {
+    load(&[("TENURE_HTTP__LISTEN", "127.0.0.2:1")]).unwrap();
+    load(&[("TENURE_HTTP__LISTEN", "[::1]:1")]).unwrap();
+    load(&[("TENURE_HTTP__LISTEN", "localhost:1")]).unwrap();
+    assert!(
+        load(&[("TENURE_HTTP__LISTEN", "")])
+            .unwrap()
+            .http
+            .listen
+            .is_none()
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    let with_file = |token: &str, text: &str| {
+        std::fs::write(&file, text).unwrap();
+        load(&[
+            ("TENURE_HTTP__LISTEN", "0.0.0.0:1"),
+            ("TENURE_HTTP__TOKEN", token),
+            ("TENURE_HTTP__TOKEN_FILE", file.to_str().unwrap()),
+        ])
+    };
+    assert_eq!(
+        with_file("", "from-file\n").unwrap().http.token.unwrap().reveal(),
+        "from-file"
+    );
+    for (token, text) in [("", ""), ("", "two words"), ("twice", "from-file")] {
+        let message = with_file(token, text).unwrap_err().to_string();
+        assert!(message.contains("`http.token_file`"), "{message}");
+        assert!(!message.contains("from-file"), "{message}");
+    }
+}
