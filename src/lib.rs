@@ -1,4 +1,4 @@
-//! Tenure: who may enter whose account, and who is billed for what, at this very moment.
+//! Tenure: who may enter whose account, and who is billed for what, now or at any other moment.
 
 mod backoff;
 pub mod broker;

@@ -18,7 +18,7 @@ pub(super) const EVERY: Duration = Duration::from_mins(1);
 /// Timeout of a reading. A slower response would be too imprecise.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether the clock is readable on a connection: false once RabbitMQ refuses.
+/// Whether the clock is readable on a connection: false once RabbitMQ has refused access.
 pub(super) struct BrokerClock {
     is_readable: bool,
     read: Option<std::time::Instant>,

@@ -21,7 +21,7 @@ pub enum BrokerError {
     #[error("no connection to RabbitMQ: {0}")]
     Unreachable(String),
     /// The server is reachable but refuses the operation.
-    #[error("RabbitMQ refuses: {0}")]
+    #[error("RabbitMQ refuses the operation: {0}")]
     Refused(String),
     /// The server is reachable but refuses the login: wrong user, password or vhost. This lasts until an operator acts.
     #[error("RabbitMQ refuses the login: {0}")]

@@ -122,10 +122,10 @@ impl BrokerState {
                     broker.part = name,
                     ?severity,
                     why,
-                    "a component of the broker adapter does not work"
+                    "a part of the RabbitMQ adapter has failed"
                 );
             }
-            (None, Some(_)) => tracing::info!(broker.part = name, "the component works again"),
+            (None, Some(_)) => tracing::info!(broker.part = name, "the part works again"),
             _ => {}
         }
         if let Some(wrong) = wrong {
@@ -285,7 +285,7 @@ mod tests {
             state.status(),
             BrokerStatus {
                 connected: false,
-                reason: Some("RabbitMQ refuses: no".into()),
+                reason: Some("RabbitMQ refuses the operation: no".into()),
                 since: Some(later),
                 problems: BTreeMap::new(),
             }

@@ -1,4 +1,4 @@
-//! What a subscriber knows of a client from its changes alone: the proof that the journal is complete.
+//! A client as a subscriber computes it from changes alone: the proof that the journal is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What a person does with a dead letter: redrives it, which reads it again and ingests its events, or discards it.
+//! Redrives a dead letter (decodes it again and ingests its events) or discards it, when a person asks for it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Dead letters: messages that are not events, kept for a redrive.
+//! Dead letters: messages that are not events, stored for a redrive.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

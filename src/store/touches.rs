@@ -191,11 +191,11 @@ impl Touches {
 pub enum RunError {
     #[error("a time is out of range")]
     Time,
-    #[error("a sequence is cut off")]
+    #[error("a sequence is truncated")]
     SequenceCutOff,
     #[error(transparent)]
     NotUtf8(#[from] std::str::Utf8Error),
-    #[error("a touch is cut off")]
+    #[error("a touch is truncated")]
     TouchCutOff,
 }
 

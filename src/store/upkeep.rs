@@ -1,4 +1,4 @@
-//! The store itself: its tables, its health and its end.
+//! Upkeep of a store: migrations, health checks, closing.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

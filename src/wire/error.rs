@@ -16,7 +16,7 @@ pub enum EventError {
     TooLarge { bytes: usize, limit: usize },
     #[error("{what} is not UTF-8, from byte {} on", source.valid_up_to())]
     NotUtf8 { what: &'static str, source: Utf8Error },
-    #[error("a batch of events came where one event is expected; send them one by one")]
+    #[error("the message is a batch, but one event is expected; send the events one by one")]
     UnexpectedBatch,
     #[error(
         "the message {} and no header for `specversion`: an event has the content type {STRUCTURED}, or its attributes in \
@@ -63,7 +63,7 @@ pub enum EventError {
     AttributeNotUtf8(String),
     #[error("the `specversion` is `{0}`; Tenure reads CloudEvents 1.0")]
     Version(String),
-    #[error("the type `{0}` is not one that Tenure knows")]
+    #[error("unknown event type `{0}`")]
     UnknownType(String),
     #[error(
         "the source `{0}` is Tenure's own: `{OWN_SOURCE}` and whatever begins with `{OWN_SOURCE}:` is reserved; send another \

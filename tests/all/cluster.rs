@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::chaos::subscriber::{Received, Subscriber};
-use crate::support::servers::{Postgres, RabbitCluster, VHOST, name_in};
+use crate::support::servers::{Postgres, RabbitCluster, RabbitMq, VHOST, name_in};
 use crate::support::tenure::{Running, Tenure};
 
 const CLIENTS: usize = 40;
@@ -91,8 +91,6 @@ fn any_one_node_of_a_cluster_may_fail() {
     let tenure = Tenure::new(folder.path(), &env);
     let running = tenure.run();
     let subscriber = Subscriber::start(cluster.nodes()[0].url(VHOST));
-    // RabbitMQ 3.10 may lose a quorum queue for good when it is killed within moments of declaring it.
-    std::thread::sleep(Duration::from_secs(6));
     let upstream = Upstream {
         tenure: &tenure,
         file: folder.path().join("events.ndjson"),
@@ -106,6 +104,7 @@ fn any_one_node_of_a_cluster_may_fail() {
         for node in cluster.nodes() {
             cluster.wait_for_members();
             upstream.wait_for_progress();
+            cluster.nodes().iter().for_each(RabbitMq::sync);
             node.kill();
             upstream.wait_for_progress();
             ready(&running);

@@ -16,6 +16,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 #[derive(Default)]
 struct Writes {
     accepted: Vec<String>,
+    refused: usize,
     longest_gap: Duration,
 }
 
@@ -28,6 +29,7 @@ fn add_clients(running: &Running, name: &str, stop: &AtomicBool, writes: &Mutex<
             if stop.load(Ordering::Relaxed) {
                 return;
             }
+            writes.lock().expect("no panic").refused += 1;
             std::thread::sleep(Duration::from_millis(50));
         }
         let mut writes = writes.lock().expect("no panic");
@@ -40,7 +42,7 @@ fn add_clients(running: &Running, name: &str, stop: &AtomicBool, writes: &Mutex<
     }
 }
 
-fn fail_over(hint: &str, fail: impl FnOnce(&Postgres, &Postgres), after: impl FnOnce(&Postgres)) {
+fn fail_over(hint: &str, fail: impl FnOnce(&Postgres), after: impl FnOnce(&Postgres)) {
     let primary = Postgres::own();
     let database = name_in(&primary.database(hint)).to_owned();
     let standby = primary.standby();
@@ -63,13 +65,18 @@ fn fail_over(hint: &str, fail: impl FnOnce(&Postgres, &Postgres), after: impl Fn
     let running = tenure.run();
     let (stop, writes) = (AtomicBool::new(false), Mutex::<Writes>::default());
     let accepted = || writes.lock().expect("no panic").accepted.len();
+    let refused = || writes.lock().expect("no panic").refused;
     std::thread::scope(|scope| {
         for name in ["a", "b", "c"] {
             let (running, stop, writes) = (&running, &stop, &writes);
             scope.spawn(move || add_clients(running, name, stop, writes));
         }
         running.wait_until("under load", || accepted() > 60);
-        fail(&primary, &standby);
+        let before = refused();
+        fail(&primary);
+        // Until the promotion no server accepts writes.
+        running.wait_until("refused", || refused() > before);
+        standby.promote();
         let before = accepted();
         running.wait_until("written again", || accepted() > before + 60);
         after(&primary);
@@ -119,29 +126,12 @@ fn fail_over(hint: &str, fail: impl FnOnce(&Postgres, &Postgres), after: impl Fn
 
 #[test]
 fn tenure_abandons_a_dead_primary_for_good() {
-    fail_over(
-        "killed",
-        |primary, standby| {
-            primary.kill();
-            // Until the promotion no server accepts writes.
-            std::thread::sleep(Duration::from_secs(2));
-            standby.promote();
-        },
-        Postgres::start_read_only,
-    );
+    fail_over("killed", Postgres::kill, Postgres::start_read_only);
 }
 
 #[test]
 fn tenure_abandons_a_demoted_primary() {
-    fail_over(
-        "demoted",
-        |primary, standby| {
-            primary.turn_read_only();
-            std::thread::sleep(Duration::from_secs(2));
-            standby.promote();
-        },
-        |_| {},
-    );
+    fail_over("demoted", Postgres::turn_read_only, |_| {});
 }
 
 /// Without a server that accepts writes, a worker waits and `/readyz` says why.

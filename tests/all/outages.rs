@@ -50,8 +50,7 @@ fn a_broker_outage_is_one_log_line_and_the_recovery_another() {
     let running = tenure.run();
     publish(&tenure, folder.path(), "before");
     wait_for_client(&running, "before");
-    // RabbitMQ 3.10 may lose a quorum queue for good (INTERNAL_ERROR) when it is killed within moments of declaring it.
-    std::thread::sleep(std::time::Duration::from_secs(6));
+    broker.sync();
     broker.kill();
     running.wait_until("unready", || !ready(&running));
     let (_, body) = running.get("/readyz");

@@ -82,7 +82,7 @@ impl Default for Steps {
 
 /// An invitation without steps could never be completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`steps` is empty; leave it out for all three")]
+#[error("`steps` is empty; omit it for all three")]
 pub struct NoSteps;
 
 impl TryFrom<BTreeSet<Step>> for Steps {

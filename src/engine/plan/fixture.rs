@@ -1,4 +1,4 @@
-//! Clients for the tests of the planner, and all that the store has of them.
+//! Clients for the tests of the planner, and everything that the store has about them.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! A client as its event log says, and the differences between that and its stored state.
+//! A client replayed from its event log, and how its stored state differs.
 
 use chrono::{DateTime, Utc};
 

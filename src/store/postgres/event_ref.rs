@@ -50,7 +50,7 @@ fn id_of(name: &[u8]) -> Result<EventId, BoxDynError> {
     let id = match name {
         [] => &[],
         [LONG, _, _, _, _, id @ ..] => id,
-        [LONG, ..] => return Err("the number of the source is cut off".into()),
+        [LONG, ..] => return Err("the number of the source is truncated".into()),
         [_, id @ ..] => id,
     };
     if let Ok(uuid) = id.try_into() {

@@ -255,7 +255,7 @@ impl Sessions {
                 Ok(Ok(true)) => return Some(live),
                 Ok(Ok(false)) => {
                     tracing::info!(
-                        "a session has become read-only; it is closed, and a writable server is searched"
+                        "a session has become read-only; closing it and looking for a writable server"
                     );
                     self.distrust(live.era);
                     servers::close(live.connection);

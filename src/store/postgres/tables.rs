@@ -1,4 +1,4 @@
-//! The tables of a schema before Tenure makes its own: whose they are, and whether Tenure may make more.
+//! The tables in a schema before Tenure creates its own: whose they are, and whether Tenure may create more.
 //!
 //! Only plain statements: prepared ones fail behind a pooler that changes sessions.
 

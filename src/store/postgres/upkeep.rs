@@ -1,4 +1,4 @@
-//! The store itself: migrations, checks and the end.
+//! Upkeep: migrations, health checks, closing.
 
 use std::time::Duration;
 

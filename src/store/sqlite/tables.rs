@@ -1,4 +1,4 @@
-//! The tables of a file before Tenure makes its own: whose they are.
+//! The tables in a file before Tenure creates its own: whose they are.
 
 use sqlx::SqliteConnection;
 

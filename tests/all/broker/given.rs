@@ -1,4 +1,4 @@
-//! What the tests of the broker start from: an engine on a store of its own, and a vhost.
+//! The setup of the RabbitMQ tests: an engine on a store of its own, and a vhost.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

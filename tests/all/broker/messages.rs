@@ -1,4 +1,4 @@
-//! Messages in: every mode, broken ones, and those that RabbitMQ gave up.
+//! Incoming messages: every content mode, malformed ones, and those that RabbitMQ dead-lettered.
 
 use futures_util::StreamExt;
 use lapin::options::{BasicNackOptions, ExchangeDeclareOptions};

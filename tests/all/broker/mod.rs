@@ -1,4 +1,4 @@
-//! The door to RabbitMQ, on a real one.
+//! The RabbitMQ adapter, on a real server.
 
 mod given;
 mod loss;

@@ -1,4 +1,4 @@
-//! What a lane holds while the store is away is bounded in bytes.
+//! Prefetch: the bytes that a lane holds while the store is unavailable are bounded.
 
 use lapin::BasicProperties;
 

@@ -1,4 +1,4 @@
-//! The journal, published.
+//! The relay: publishes the journal.
 
 use lapin::options::{QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::AMQPValue;

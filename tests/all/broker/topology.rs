@@ -1,4 +1,4 @@
-//! What Tenure declares.
+//! The exchanges, queues and bindings that Tenure declares.
 
 use std::collections::BTreeSet;
 

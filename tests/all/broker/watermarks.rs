@@ -1,4 +1,4 @@
-//! Heartbeats that go the way of events, and the watermarks that they leave.
+//! Heartbeats take the path of events, and advance the watermarks of the lanes.
 
 use std::time::Duration;
 

@@ -11,9 +11,7 @@ use super::flow::Flow;
 use crate::support::proxy::Cut;
 use crate::support::tenure::Running;
 
-/// RabbitMQ 3.10 may lose quorum queues for good when it is killed within moments of declaring or recovering them.
-const BROKER_SETTLES: Duration = Duration::from_secs(6);
-/// How long a stall lasts.
+/// How long a stall lasts: the duration is the fault.
 const STALL: Duration = Duration::from_millis(700);
 
 /// The number of faults of each kind.
@@ -36,7 +34,6 @@ pub struct Faults<'g> {
     environment: &'g Environment,
     rng: StdRng,
     worker: Option<Running>,
-    broker_since: Instant,
     struck: Vec<Strike>,
     longest_recovery: Duration,
     received: f64,
@@ -52,7 +49,6 @@ impl<'g> Faults<'g> {
             environment,
             rng: StdRng::seed_from_u64(seed),
             worker: Some(worker),
-            broker_since: Instant::now(),
             struck: Vec::new(),
             longest_recovery: Duration::ZERO,
             received: 0.0,
@@ -80,7 +76,7 @@ impl<'g> Faults<'g> {
             let more = self.rng.random_range(1..=share / 8 + 1);
             self.wait_for_progress(before + more);
             if strike == Strike::KillBroker {
-                std::thread::sleep(BROKER_SETTLES.saturating_sub(self.broker_since.elapsed()));
+                self.environment.rabbit.sync();
             }
             let (ingested, began) = (self.ingested(), Instant::now());
             // So that the publisher has unconfirmed messages too.
@@ -107,7 +103,6 @@ impl<'g> Faults<'g> {
             Strike::KillBroker => {
                 environment.rabbit.kill();
                 environment.rabbit.start();
-                self.broker_since = Instant::now();
             }
             Strike::Cut => {
                 let proxy = if self.rng.random_bool(0.5) {

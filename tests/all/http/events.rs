@@ -190,6 +190,7 @@ async fn events_are_stored_completely_or_not_at_all_when_the_caller_disconnects(
             body.len()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
+        // So that some disconnect before, some during and some after the transaction.
         tokio::time::sleep(Duration::from_millis(i)).await;
     }
     server.stop.cancel();

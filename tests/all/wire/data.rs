@@ -42,7 +42,7 @@ fn data_must_be_right() {
         (
             "client.invited",
             r#"{"steps": []}"#,
-            "`steps`: `steps` is empty; leave it out for all three",
+            "`steps`: `steps` is empty; omit it for all three",
         ),
         (
             "client.invited",

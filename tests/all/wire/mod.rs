@@ -1,4 +1,4 @@
-//! CloudEvents in and out: what is an event, what is a dead letter and why, and that nothing panics.
+//! CloudEvents in and out: which messages are events, which are dead letters and why. No input panics.
 
 mod attributes;
 mod batches;

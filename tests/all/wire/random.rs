@@ -1,4 +1,4 @@
-//! Whatever comes in: an event or a reason, and never a panic.
+//! Random input: the decoder returns an event or a reason, and never panics.
 
 use chrono::DateTime;
 use proptest::prelude::*;
