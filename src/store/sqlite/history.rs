@@ -43,7 +43,7 @@ pub(super) async fn of(
         .collect();
     let clients = json(&by_number.keys().collect::<Vec<_>>());
     let events: Vec<Both<NumberRow, LoggedRow<i64>>> = sqlx::query_as(
-        "select e.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.data,
+        "select e.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.actor, e.data,
                 case e.reason when 0 then '' else r.word end as reason
          from json_each(?1) k
          cross join events e on e.client = k.value

@@ -127,7 +127,7 @@ async fn deadlines(connection: &mut SqliteConnection, client: i64, key: &ClientK
 async fn journal(connection: &mut SqliteConnection, client: i64, key: &ClientKey) -> Result<Vec<Entry>> {
     let lines: Vec<JournalRow<i64>> = sqlx::query_as(
         "select 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
-                s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+                s.source as cause_source, j.cause_id, j.cause_actor, j.cause_reason, j.correction, j.recorded_at
          from journal j
          left join words w on w.number = j.change
          left join words c on c.number = j.cause

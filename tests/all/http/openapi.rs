@@ -193,6 +193,8 @@ fn the_document_describes_every_cause_of_a_change() {
             source: "/s".into(),
             id: "1".into(),
             kind: tenure::domain::event::TYPES[0].into(),
+            actor: crate::generate::actor(7),
+            reason: Some("moved".into()),
         },
         Cause::Timer { timer: Timer::ALL[0] },
         Cause::Rebuild {
@@ -430,6 +432,10 @@ fn valid_events() -> Vec<Value> {
         ("sequence", json!(7)),
         ("sequence", json!("7")),
         ("sequence", Value::Null),
+        ("actor", json!("u-1")),
+        ("actor", Value::Null),
+        ("actorkind", json!("system")),
+        ("actorkind", Value::Null),
         ("datacontenttype", json!("text/json; charset=utf-8")),
         ("mood", json!({"a": 1})),
     ] {
@@ -487,6 +493,7 @@ fn values() -> Vec<Value> {
         "partner",
         "client",
         "staff",
+        "customer",
         "standard",
         "accepted",
         "e30=",
@@ -522,7 +529,8 @@ async fn the_document_accepts_only_events_that_the_worker_accepts() {
         let mut changed = Vec::new();
         for place in ["", "/data"] {
             let members = event.pointer(place).unwrap().as_object().unwrap().keys();
-            let more = ["sequence", "datacontenttype", "data_base64"].map(str::to_owned);
+            let more =
+                ["sequence", "actor", "actorkind", "datacontenttype", "data_base64"].map(str::to_owned);
             for name in members
                 .cloned()
                 .chain(more.into_iter().filter(|_| place.is_empty()))
