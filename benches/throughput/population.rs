@@ -13,7 +13,7 @@ use tenure::domain::access::AccessStatus;
 use tenure::domain::event::{AccessedBy, Channel, ManagedBy, NameVerdict, Side, Step, Steps, Via};
 use tenure::domain::link::Link;
 use tenure::domain::service::ServiceStatus;
-use tenure::domain::{Client, ClientKey, Event, EventKind, Id, Name, Policies};
+use tenure::domain::{Actor, Client, ClientKey, Event, EventKind, Id, Name, Policies};
 
 /// Clients per partner.
 const CLIENTS_OF_A_PARTNER: usize = 100;
@@ -269,6 +269,7 @@ impl Population {
             time: Event::truncate(at),
             sequence: None,
             kind: kind.truncate(),
+            actor: Actor::default(),
             name_verdict: NameVerdict::Open,
         }
     }

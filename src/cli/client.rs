@@ -7,12 +7,12 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::context::{Context, UsageError};
 use super::output::{self, Safe};
-use crate::domain::ClientKey;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab};
+use crate::domain::{ActorKind, ClientKey};
 use crate::engine::{JournalLine, ListRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
@@ -226,7 +226,19 @@ pub fn journal_table(journal: &[JournalLine]) -> Safe {
             };
             let what = [line.id.clone().unwrap_or_default(), moved].join(" ");
             let cause = match &line.cause {
-                crate::domain::Cause::Event { kind, .. } => kind.to_string(),
+                crate::domain::Cause::Event { kind, actor, .. } => {
+                    let by = actor
+                        .kind
+                        .map(ActorKind::as_str)
+                        .into_iter()
+                        .chain(actor.id.as_deref());
+                    let by = by.collect::<Vec<_>>().join(" ");
+                    if by.is_empty() {
+                        kind.to_string()
+                    } else {
+                        format!("{kind} by {by}")
+                    }
+                }
                 crate::domain::Cause::Timer { timer } => format!("timer {}", timer.as_str()),
                 crate::domain::Cause::Rebuild { rebuild } => format!("rebuild of the {}", rebuild.as_str()),
             };

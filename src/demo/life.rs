@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom;
 
 use super::names;
 use crate::domain::event::{AccessedBy, Channel, ManagedBy, NameVerdict, Side, Steps, Via};
-use crate::domain::{ClientKey, Event, EventKind, Id, Name};
+use crate::domain::{Actor, ClientKey, Event, EventKind, Id, Name};
 
 const PARTNERS: [&str; 8] = [
     "north-ledger",
@@ -431,6 +431,7 @@ impl Life<'_> {
             time: Event::truncate(time),
             sequence: None,
             kind: kind.truncate(),
+            actor: Actor::default(),
             name_verdict: NameVerdict::Open,
         });
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::actor::Actor;
 use super::id::{ClientKey, Id};
 use super::name::Name;
 use super::sequence::Sequence;
@@ -26,6 +27,8 @@ pub struct Event {
     pub time: DateTime<Utc>,
     /// Orders events of the same time.
     pub sequence: Option<Sequence>,
+    /// Who caused it.
+    pub actor: Actor,
     pub kind: EventKind,
     pub name_verdict: NameVerdict,
 }
@@ -227,6 +230,19 @@ impl EventKind {
     pub fn claimed_name(&self) -> Option<&Name> {
         match self {
             Self::ClientAdded { name, .. } | Self::ClientRenamed { name } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Why it happened, as its sender says.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::InvitationRejected { reason }
+            | Self::IdentityRejected { reason }
+            | Self::ClientArchived { reason }
+            | Self::ClientLost { reason }
+            | Self::ClientTerminated { reason } => reason.as_deref(),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod action;
+pub mod actor;
 pub mod cause;
 pub mod change;
 pub mod client;
@@ -30,6 +31,7 @@ pub mod view;
 mod whole;
 
 pub use action::Action;
+pub use actor::{Actor, ActorKind};
 pub use cause::{Cause, Repair};
 pub use change::{Change, ChangeKind, Entry, changes};
 pub use client::Client;

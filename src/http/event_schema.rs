@@ -6,6 +6,8 @@
 use serde_json::{Value, json};
 
 use super::schema::SUBJECT;
+use crate::domain::ActorKind;
+use crate::domain::actor::MAX_ACTOR_CHARS;
 use crate::domain::event::{Field, FieldType, TYPES, fields};
 use crate::domain::id::MAX_HOLDING_ID_CHARS;
 use crate::domain::name::MAX_NAME_CHARS;
@@ -37,6 +39,11 @@ pub(super) fn cloud_event() -> Value {
         }
         schema
     });
+    let actor_kinds: Vec<Value> = ActorKind::NAMES
+        .into_iter()
+        .map(Value::from)
+        .chain([Value::Null])
+        .collect();
     json!({
         "description": "A CloudEvents 1.0 event. Unknown extensions are ignored, and unknown fields in `data` with a warning.",
         "type": "object",
@@ -64,6 +71,14 @@ pub(super) fn cloud_event() -> Value {
                     {"type": "integer", "minimum": 0, "maximum": LARGEST},
                     {"type": "null"},
                 ],
+            },
+            "actor": {
+                "type": ["string", "null"], "minLength": 1, "maxLength": MAX_ACTOR_CHARS, "pattern": TEXT,
+                "description": "Who caused the event: an id of the sender's own. The cause of each change repeats it.",
+                "example": "u-42",
+            },
+            "actorkind": {
+                "type": ["string", "null"], "enum": actor_kinds, "description": "The side that the actor belongs to.",
             },
             "datacontenttype": {"type": ["string", "null"], "pattern": JSON, "description": "default application/json"},
             "data": {"type": ["object", "null"]},

@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::domain::Repair;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
+use crate::domain::{ActorKind, Repair};
 use crate::store::DeadLetterStatus;
 
 /// The pattern of a subject, `{partner}/{client}`.
@@ -159,6 +159,11 @@ pub enum Cause {
         source: String,
         id: String,
         r#type: String,
+        /// Who caused the event, as its sender says.
+        actor: Option<String>,
+        actorkind: Option<ActorKind>,
+        /// Why, as its sender says; at most 500 characters of it.
+        reason: Option<String>,
     },
     Timer {
         timer: String,
@@ -204,6 +209,7 @@ macro_rules! names {
 
 // Of the real types, so that the document cannot miss a name.
 names! {
+    ActorKind: ActorKind::NAMES;
     Repair: Repair::ALL.map(Repair::as_str);
     LinkStatus: LinkStatus::ALL.map(LinkStatus::as_str);
     ServiceStatus: ServiceStatus::ALL.map(ServiceStatus::as_str);

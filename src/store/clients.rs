@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use super::actor::read_actor;
 use super::columns::{Moment, RowId, json, key, read_optional_text, row};
 use super::commit::RecordedOutcome;
 use super::document::Document;
@@ -194,6 +195,8 @@ row! {
         time: T,
         /// See [`read_optional_text`].
         sequence: String,
+        /// See [`super::actor`].
+        actor: String,
         /// Empty: see [`super::commit::data_of`].
         data: String,
         /// The code of the refusal. Empty: the event was applied.
@@ -229,6 +232,7 @@ impl<T: Moment> LoggedRow<T> {
             key: key.clone(),
             time: id.moment("time", self.time)?,
             sequence: read_optional_text(&self.sequence).map(Into::into),
+            actor: read_actor(id, "actor", &self.actor)?,
             kind,
             name_verdict,
         };

@@ -4,6 +4,7 @@
 //! Everything is written in a [`Batch`], one transaction. All other reads see committed state only. [`Store`] is the
 //! union of the traits; take a narrower one where it suffices, as the breaker takes [`Sweeps`].
 
+mod actor;
 mod batch;
 mod clients;
 mod clock;

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::Result;
+use super::actor::read_actor;
 use super::columns::{Both, KeyRow, Moment, RowId, read_optional_text, row};
 use super::event_id::EventId;
 use super::words::read_cause;
 use crate::domain::change::ChangeText;
-use crate::domain::{Change, ClientKey, Entry};
+use crate::domain::{Cause, Change, ClientKey, Entry};
 
 /// The journal as the relay reads it. All that a relay needs of a store.
 #[async_trait]
@@ -151,6 +152,10 @@ row! {
         cause_source: Option<String>,
         /// Empty: the cause is no event.
         cause_id: EventId,
+        /// See [`super::actor`].
+        cause_actor: String,
+        /// See [`read_optional_text`].
+        cause_reason: String,
         correction: bool,
         recorded_at: T,
     }
@@ -181,7 +186,16 @@ impl<T: Moment> JournalRow<T> {
                 key,
                 change,
                 time: id.moment("time", self.time)?,
-                cause: read_cause(id, &cause, self.cause_source, self.cause_id)?,
+                cause: match self.cause_id {
+                    EventId(none) if none.is_empty() => read_cause(id, &cause)?,
+                    EventId(event) => Cause::Event {
+                        source: id.known("cause_source", self.cause_source)?.into(),
+                        id: event.into(),
+                        kind: cause.into(),
+                        actor: read_actor(id, "cause_actor", &self.cause_actor)?,
+                        reason: read_optional_text(&self.cause_reason).map(Into::into),
+                    },
+                },
                 correction: self.correction,
             },
             recorded_at: id.moment("recorded_at", self.recorded_at)?,
@@ -223,6 +237,8 @@ mod tests {
             cause: Some("rebuild:state".to_owned()),
             cause_source: None,
             cause_id: EventId(String::new()),
+            cause_actor: String::new(),
+            cause_reason: String::new(),
             correction: true,
             recorded_at: 0,
         };

@@ -9,7 +9,7 @@ use super::clients::Logged;
 use super::columns::{Moment, RowId, row};
 use super::commit::RecordedOutcome;
 use crate::domain::event::{AccessedBy, NameVerdict};
-use crate::domain::{ClientKey, Event, EventKind, Position, Sequence};
+use crate::domain::{Actor, ClientKey, Event, EventKind, Position, Sequence};
 
 /// The number of touches of a full run.
 pub const RUN_LENGTH: usize = 128;
@@ -55,6 +55,7 @@ impl Touch {
                 by: AccessedBy::Partner,
                 user: None,
             },
+            actor: Actor::default(),
             name_verdict: NameVerdict::default(),
         }
     }

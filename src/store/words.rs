@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::Result;
-use super::columns::RowId;
-use super::event_id::EventId;
+use super::actor::actor_text;
+use super::columns::{RowId, optional_text};
 use crate::domain::event::TYPES;
 use crate::domain::{Cause, ChangeKind, Refusal, Repair, Sweep, Timer};
 
@@ -37,6 +37,14 @@ pub(super) fn cause_word(cause: &Cause) -> Cow<'_, str> {
     }
 }
 
+/// What a line of the journal says of the event behind a cause: who caused it and why. Empty for another cause.
+pub(super) fn cause_details(cause: &Cause) -> (String, String) {
+    match cause {
+        Cause::Event { actor, reason, .. } => (actor_text(actor), optional_text(reason.as_deref())),
+        Cause::Timer { .. } | Cause::Rebuild { .. } => Default::default(),
+    }
+}
+
 /// The event behind a cause: its source and id.
 pub(super) fn cause_event(cause: &Cause) -> Option<(&str, &str)> {
     match cause {
@@ -45,15 +53,8 @@ pub(super) fn cause_event(cause: &Cause) -> Option<(&str, &str)> {
     }
 }
 
-/// Reads a cause. The id is empty if it is no event.
-pub(super) fn read_cause(row: RowId<'_>, word: &str, source: Option<String>, id: EventId) -> Result<Cause> {
-    if !id.0.is_empty() {
-        return Ok(Cause::Event {
-            source: row.known("cause_source", source)?.into(),
-            id: id.0.into(),
-            kind: word.to_owned().into(),
-        });
-    }
+/// Reads a cause that is no event.
+pub(super) fn read_cause(row: RowId<'_>, word: &str) -> Result<Cause> {
     let other = |word: &str| match word.split_once(':')? {
         ("timer", timer) => Timer::from_name(timer).map(|timer| Cause::Timer { timer }),
         ("rebuild", rebuild) => Repair::from_name(rebuild).map(|rebuild| Cause::Rebuild { rebuild }),
@@ -79,8 +80,7 @@ mod tests {
         for cause in causes {
             let word = cause_word(&cause).into_owned();
             assert!(vocabulary().contains(word.as_str()), "{word}");
-            let none = EventId(String::new());
-            assert_eq!(read_cause(row, &word, None, none).unwrap(), cause);
+            assert_eq!(read_cause(row, &word).unwrap(), cause);
         }
     }
 

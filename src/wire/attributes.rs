@@ -6,9 +6,10 @@ use chrono::{DateTime, Datelike, Utc};
 
 use super::headers::Headers;
 use super::{Decoded, EventError, MAX_NAME_BYTES, MAX_SEQUENCE_BYTES, data, unknown_fields};
+use crate::domain::actor::MAX_ACTOR_CHARS;
 use crate::domain::event::{NameVerdict, TYPES, is_reserved_source};
 use crate::domain::id::clip;
-use crate::domain::{ClientKey, Event};
+use crate::domain::{Actor, ActorKind, ClientKey, Event};
 
 /// Attributes as received.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct Attributes<'a> {
     pub subject: Option<Cow<'a, str>>,
     pub time: Option<Cow<'a, str>>,
     pub sequence: Option<Cow<'a, str>>,
+    pub actor: Option<Cow<'a, str>>,
+    pub actorkind: Option<Cow<'a, str>>,
     pub datacontenttype: Option<Cow<'a, str>>,
 }
 
@@ -38,6 +41,8 @@ impl<'a> Attributes<'a> {
             subject: get("subject")?,
             time: get("time")?,
             sequence: get("sequence")?,
+            actor: get("actor")?,
+            actorkind: get("actorkind")?,
             datacontenttype: content_type.map(Cow::Borrowed),
         })
     }
@@ -80,10 +85,33 @@ impl<'a> Attributes<'a> {
             time,
             sequence,
             kind: data::read(kind, data)?,
+            actor: self.actor()?,
             name_verdict: NameVerdict::Open,
         };
         let warnings = data.map_or_else(Vec::new, |data| unknown_fields::warnings(kind, data));
         Ok(Decoded { event, warnings })
+    }
+}
+
+impl Attributes<'_> {
+    fn actor(&self) -> Result<Actor, EventError> {
+        let id = match self.actor.as_deref() {
+            Some("") => return Err(EventError::EmptyAttribute("actor")),
+            Some(id) if id.chars().count() > MAX_ACTOR_CHARS => {
+                return Err(EventError::LongActor {
+                    chars: id.chars().count(),
+                });
+            }
+            Some(id) => Some(storable("actor", id, usize::MAX)?.into()),
+            None => None,
+        };
+        let kind = self.actorkind.as_deref().map(|name| {
+            ActorKind::from_name(name).ok_or_else(|| EventError::UnknownActorKind { given: clip(name) })
+        });
+        Ok(Actor {
+            id,
+            kind: kind.transpose()?,
+        })
     }
 }
 

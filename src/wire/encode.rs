@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::domain::event::OWN_SOURCE;
 use crate::domain::time::rfc3339;
-use crate::domain::{Cause, Change, Event, EventKind};
+use crate::domain::{Actor, Cause, Change, Event, EventKind};
 use crate::store::Recorded;
 
 #[derive(Serialize)]
@@ -16,6 +16,8 @@ struct EventEnvelope<'a> {
     time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<&'a str>,
+    #[serde(flatten)]
+    actor: &'a Actor,
     partitionkey: &'a str,
     datacontenttype: &'static str,
     /// `type` and `data`.
@@ -37,6 +39,7 @@ pub fn event(event: &Event) -> Vec<u8> {
         subject: &subject,
         time: rfc3339(event.time),
         sequence: event.sequence.as_deref(),
+        actor: &event.actor,
         partitionkey: &subject,
         datacontenttype: "application/json",
         kind: &event.kind,

@@ -4,6 +4,8 @@ use std::str::Utf8Error;
 
 use super::STRUCTURED;
 use super::explain::JsonError;
+use crate::domain::ActorKind;
+use crate::domain::actor::MAX_ACTOR_CHARS;
 use crate::domain::event::OWN_SOURCE;
 use crate::domain::id::IdError;
 
@@ -52,6 +54,10 @@ pub enum EventError {
         bytes: usize,
         limit: usize,
     },
+    #[error("the attribute `actor` is {chars} characters long; {MAX_ACTOR_CHARS} are allowed")]
+    LongActor { chars: usize },
+    #[error("the attribute `actorkind` is `{given}`; expected {}", ActorKind::NAMES.join(", "))]
+    UnknownActorKind { given: String },
     #[error("the attribute `{0}` is given twice; send one header for it")]
     RepeatedAttribute(String),
     #[error(

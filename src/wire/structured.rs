@@ -29,6 +29,10 @@ struct Envelope<'a> {
     #[serde(borrow)]
     sequence: Option<TextOrNumber<'a>>,
     #[serde(borrow)]
+    actor: Option<Text<'a>>,
+    #[serde(borrow)]
+    actorkind: Option<Text<'a>>,
+    #[serde(borrow)]
     datacontenttype: Option<Text<'a>>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
@@ -120,6 +124,8 @@ impl Decoder {
             subject: text(envelope.subject),
             time: text(envelope.time),
             sequence: envelope.sequence.map(|TextOrNumber(text)| text),
+            actor: text(envelope.actor),
+            actorkind: text(envelope.actorkind),
             datacontenttype: text(envelope.datacontenttype),
         };
         attributes.event(data)

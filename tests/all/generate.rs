@@ -11,7 +11,7 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 use tenure::domain::event::{Field, FieldType, NameVerdict, TYPES, fields};
 use tenure::domain::policy::{PolicyDuration, SubscriptionsEnd};
-use tenure::domain::{Client, ClientKey, Event, EventKind, Policies, Policy};
+use tenure::domain::{Actor, ActorKind, Client, ClientKey, Event, EventKind, Policies, Policy};
 
 /// The most clients in one history. The first two belong to different partners.
 const MOST_CLIENTS: usize = 6;
@@ -194,6 +194,15 @@ pub fn arbitrary_case(clients: usize, longest: usize) -> impl Strategy<Value = (
     })
 }
 
+/// Events with an actor, with a kind alone, with both and with neither.
+pub fn actor(number: usize) -> Actor {
+    let kinds = ActorKind::ALL;
+    Actor {
+        id: (number % 3 > 0).then(|| format!("u:{}", number % 5).into()),
+        kind: (number % 4 > 1).then(|| kinds[number / 4 % kinds.len()]),
+    }
+}
+
 /// Turns the choices into events.
 fn events_of(draws: &[Draw], policies: &Policies) -> Vec<Event> {
     let menu = menu();
@@ -211,6 +220,7 @@ fn events_of(draws: &[Draw], policies: &Policies) -> Vec<Event> {
             time: now,
             sequence: draw.sequence.map(|n| SEQUENCES[usize::from(n)].into()),
             kind: EventKind::AccountUpdated {},
+            actor: actor(number),
             name_verdict: NameVerdict::Open,
         };
         let possible = |kind: &EventKind| {

@@ -167,6 +167,33 @@ async fn a_name_has_the_client_that_holds_it() {
 }
 
 #[tokio::test]
+async fn the_journal_says_who_caused_a_change_and_why() {
+    let server = Server::start().await;
+    server.linked("bakery").await;
+    let mut lost = event("bakery", "client.lost", noon(), json!({"reason": "moved"}));
+    lost["actor"] = "u-7".into();
+    lost["actorkind"] = "customer".into();
+    server.post(STRUCTURED, lost.to_string()).await;
+    let (_, body) = server.get("/v1/partners/acme/clients/bakery/journal").await;
+    let lines = body["journal"].as_array().unwrap();
+    let caused: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["cause"]["type"] == "client.lost")
+        .collect();
+    assert!(caused.len() > 2, "{body}");
+    for line in caused {
+        assert_eq!(
+            line["cause"],
+            json!({
+                "source": lost["source"], "id": lost["id"], "type": "client.lost",
+                "actor": "u-7", "actorkind": "customer", "reason": "moved",
+            })
+        );
+    }
+    assert_eq!(lines[0]["cause"].get("actor"), None, "{body}");
+}
+
+#[tokio::test]
 async fn the_journal_is_shown_page_by_page() {
     let server = Server::start().await;
     server.linked("bakery").await;

@@ -204,8 +204,8 @@ fn add_copies(database: &Database<'_>, copies: usize) {
                         seen, id_of_copy(seen, n)::text)::json
          from copies, one_client;
 
-         insert into events (client, time, ref, type, reason, received_at, sequence, data)
-         select number, time, ref_of_copy(ref, n), type, reason, received_at, sequence,
+         insert into events (client, time, ref, type, reason, received_at, sequence, actor, data)
+         select number, time, ref_of_copy(ref, n), type, reason, received_at, sequence, actor,
                 case when names_it
                      then replace(data, to_json(data::json ->> 'name')::text,
                                   to_json((data::json ->> 'name') || n)::text)
@@ -219,9 +219,9 @@ fn add_copies(database: &Database<'_>, copies: usize) {
          select number, open_run, renew_after, renew_before, renew_policies from copies, one_touches;
 
          insert into journal
-             (xid, client, change, id, before, after, time, cause, cause_ref, correction, recorded_at)
+             (xid, client, change, id, before, after, time, cause, cause_ref, cause_actor, cause_reason, correction, recorded_at)
          select xid, number, change, id, before, after, time, cause,
-                case cause_ref when '' then cause_ref else ref_of_copy(cause_ref, n) end, correction, recorded_at
+                case cause_ref when '' then cause_ref else ref_of_copy(cause_ref, n) end, cause_actor, cause_reason, correction, recorded_at
          from copies cross join lateral (select * from one_journal order by seq offset 0) one"
             .to_owned(),
     ]);

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Present, Situation, plan, plan_sweep};
 use crate::domain::event::{AccessedBy, Channel, NameVerdict, Steps, Via};
-use crate::domain::{ClientKey, Event, EventKind, Id, Name, Policies, Sweep};
+use crate::domain::{Actor, ClientKey, Event, EventKind, Id, Name, Policies, Sweep};
 use crate::store::{ClientSnapshot, Columns, Commit, Logged, RecordedOutcome, SnapshotRow, Stored};
 
 pub fn day(n: i64) -> DateTime<Utc> {
@@ -37,6 +37,7 @@ pub fn event(client: &str, time: DateTime<Utc>, kind: EventKind) -> Event {
         time,
         sequence: None,
         kind,
+        actor: Actor::default(),
         name_verdict: NameVerdict::Open,
     }
 }

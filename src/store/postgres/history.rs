@@ -22,12 +22,12 @@ macro_rules! events {
     ($more:literal) => {
         concat!(
             "select e.client, (select source from sources where number = ref_source(e.ref)) as source, e.ref as id,
-                    (select word from words where number = e.type) as event_type, e.time, e.sequence, e.data,
+                    (select word from words where number = e.type) as event_type, e.time, e.sequence, e.actor, e.data,
                     case e.reason when 0 then '' else (select word from words where number = e.reason) end as reason",
             $more,
             "from unnest($1::integer[]) as k (client)
              cross join lateral (
-                 select client, ref, type, time, sequence, data, reason, received_at
+                 select client, ref, type, time, sequence, actor, data, reason, received_at
                  from events where client = k.client
                  order by time, ref
                  limit $2::bigint

@@ -12,10 +12,11 @@ use super::numbers::Numbers;
 use super::session::Session;
 use super::{client_writes, dead_letters, lanes, numbers, sweeps, touches};
 use crate::domain::{ClientKey, Entry, Sweep};
+use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
 use crate::store::commit::{data_of, expect_logged};
 use crate::store::outbox::ChangeColumns;
-use crate::store::words::{cause_event, cause_word};
+use crate::store::words::{cause_details, cause_event, cause_word};
 use crate::store::{Commit, EventWrite, OutcomeUpdate, Result, StoreError};
 
 /// The most rows of one statement, where there may be as many rows as a client's history: a late event can change the
@@ -83,9 +84,9 @@ async fn events(
     let name = |write: &EventWrite| numbers.event(&write.event.source, &write.event.id);
     let sequence = |write: &EventWrite| optional_text(write.event.sequence.as_deref());
     sqlx::query(
-        "insert into events (time, received_at, client, type, reason, ref, sequence, data)
-         select unnest($1::timestamptz[]), $8, unnest($2::integer[]), unnest($3::smallint[]), unnest($4::smallint[]),
-                unnest($5::bytea[]), unnest($6::text[]), unnest($7::text[])",
+        "insert into events (time, received_at, client, type, reason, ref, sequence, actor, data)
+         select unnest($1::timestamptz[]), $9, unnest($2::integer[]), unnest($3::smallint[]), unnest($4::smallint[]),
+                unnest($5::bytea[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[])",
     )
     .bind(writes.iter().map(|w| w.event.time).collect::<Vec<_>>())
     .bind(held.numbers_of(writes.iter().map(|w| &w.event.key)))
@@ -93,6 +94,7 @@ async fn events(
     .bind(writes.iter().map(|w| numbers.reason(w.outcome)).collect::<Vec<_>>())
     .bind(writes.iter().map(name).collect::<Vec<_>>())
     .bind(writes.iter().map(sequence).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| actor_text(&w.event.actor)).collect::<Vec<_>>())
     .bind(writes.iter().map(|w| data_of(&w.event.kind)).collect::<Vec<_>>())
     .bind(at)
     .execute(connection)
@@ -139,16 +141,18 @@ async fn journal(
         .iter()
         .map(|entry| ChangeColumns::of(&entry.change))
         .collect();
+    let (actors, reasons): (Vec<String>, Vec<String>) =
+        entries.iter().map(|entry| cause_details(&entry.cause)).unzip();
     let cause_ref = |entry: &Entry| {
         let event = cause_event(&entry.cause);
         event.map_or_else(Vec::new, |(source, id)| numbers.event(source, id))
     };
     let written = sqlx::query(
         "insert into journal
-             (xid, time, recorded_at, client, change, cause, correction, cause_ref, id, before, after)
-         select n.number, unnest($1::timestamptz[]), $10, unnest($2::integer[]), unnest($3::smallint[]),
+             (xid, time, recorded_at, client, change, cause, correction, cause_ref, cause_actor, cause_reason, id, before, after)
+         select n.number, unnest($1::timestamptz[]), $12, unnest($2::integer[]), unnest($3::smallint[]),
                 unnest($4::smallint[]), unnest($5::bool[]), unnest($6::bytea[]), unnest($7::text[]), unnest($8::text[]),
-                unnest($9::text[])
+                unnest($9::text[]), unnest($10::text[]), unnest($11::text[])
          from (select pg_current_xact_id()::text::bigint + xid_shift as number, xid as published from relay) n
          where n.number > n.published",
     )
@@ -158,6 +162,8 @@ async fn journal(
     .bind(entries.iter().map(|e| numbers.word(&cause_word(&e.cause))).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| e.correction).collect::<Vec<_>>())
     .bind(entries.iter().map(cause_ref).collect::<Vec<_>>())
+    .bind(actors)
+    .bind(reasons)
     .bind(changes.iter().map(|c| c.id).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| &*c.before).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| &*c.after).collect::<Vec<_>>())

@@ -81,7 +81,7 @@ impl Clients for SqliteStore {
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
         let lines: Vec<JournalRow<i64>> = sqlx::query_as(
             "select 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
-                    s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+                    s.source as cause_source, j.cause_id, j.cause_actor, j.cause_reason, j.correction, j.recorded_at
              from client_keys k
              cross join journal j on j.client = k.number
              left join words w on w.number = j.change

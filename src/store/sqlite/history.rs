@@ -33,7 +33,7 @@ row! {
 macro_rules! events {
     ($more:literal) => {
         concat!(
-            "select e.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.data,
+            "select e.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.actor, e.data,
                     case e.reason when 0 then '' else r.word end as reason",
             $more,
             "from json_each(?1) k

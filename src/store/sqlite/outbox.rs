@@ -107,7 +107,7 @@ pub(super) async fn next(
 ) -> Result<Unpublished> {
     let lines: Vec<Both<KeyRow, JournalRow<i64>>> = sqlx::query_as(
         "select k.partner, k.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
-                s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+                s.source as cause_source, j.cause_id, j.cause_actor, j.cause_reason, j.correction, j.recorded_at
          from journal j
          left join client_keys k on k.number = j.client
          left join words w on w.number = j.change

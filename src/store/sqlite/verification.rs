@@ -178,7 +178,7 @@ async fn journal(
     // Sorted client by client: the index ends with the sequence number.
     let mut lines = sqlx::query_as(
         "select j.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
-                s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+                s.source as cause_source, j.cause_id, j.cause_actor, j.cause_reason, j.correction, j.recorded_at
          from json_each(?1) k
          cross join journal j indexed by journal_of_client on j.client = k.value
          left join words w on w.number = j.change

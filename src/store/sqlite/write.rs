@@ -11,10 +11,11 @@ use super::event_id::BoundId;
 use super::numbers::Numbers;
 use super::{client_writes, dead_letters, lanes, many, micros, sweeps, touches};
 use crate::domain::{ClientKey, Entry, Refusal, Sweep};
+use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
 use crate::store::commit::{data_of, expect_logged};
 use crate::store::outbox::ChangeColumns;
-use crate::store::words::{cause_event, cause_word};
+use crate::store::words::{cause_details, cause_event, cause_word};
 use crate::store::{Commit, EventWrite, OutcomeUpdate, RecordedOutcome, Result};
 
 /// Writes everything of a commit, without ending the transaction.
@@ -61,9 +62,9 @@ async fn events(
     many::write(
         connection,
         many!(
-            "insert or fail into events (client, time, source, id, type, reason, received_at, sequence, data)
+            "insert or fail into events (client, time, source, id, type, reason, received_at, sequence, actor, data)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
         ),
         writes,
@@ -78,6 +79,7 @@ async fn events(
                 .bind(reason(write.outcome, numbers))
                 .bind(at)
                 .bind(optional_text(event.sequence.as_deref()))
+                .bind(actor_text(&event.actor))
                 .bind(data_of(&event.kind))
         },
     )
@@ -123,15 +125,17 @@ async fn journal(
         connection,
         many!(
             "insert or fail into journal
-                 (client, time, recorded_at, change, cause, cause_source, cause_id, correction, id, before, after)
+                 (client, time, recorded_at, change, cause, cause_source, cause_id, cause_actor, cause_reason, correction, id,
+                  before, after)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
         ),
         entries,
         |query, entry| {
             let change = ChangeColumns::of(&entry.change);
             let event = cause_event(&entry.cause);
+            let (actor, reason) = cause_details(&entry.cause);
             query
                 .bind(numbers.client(&entry.key))
                 .bind(micros(entry.time))
@@ -140,6 +144,8 @@ async fn journal(
                 .bind(numbers.word(&cause_word(&entry.cause)))
                 .bind(event.map_or(0, |(source, _)| numbers.source(source)))
                 .bind(BoundId(event.map_or("", |(_, id)| id)))
+                .bind(actor)
+                .bind(reason)
                 .bind(entry.correction)
                 .bind(change.id)
                 .bind(change.before)

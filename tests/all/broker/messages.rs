@@ -33,9 +33,17 @@ async fn events_of_every_mode_are_ingested_and_acknowledged() {
     let tenure = Tenure::new().await;
     let worker = tenure.work(settings(&url)).await;
     let upstream = Upstream::at(&url).await;
-    upstream.add("1", "a").await;
+    let mut structured = added("1", "a");
+    structured["actor"] = "u-1".into();
+    structured["actorkind"] = "partner".into();
+    upstream.structured(&structured).await;
+    let properties = binary("cloudEvents_", "2", "b");
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    for (name, value) in [("cloudEvents_actor", "u-1"), ("cloudEvents_actorkind", "partner")] {
+        headers.insert(name.into(), lapin::types::AMQPValue::LongString(value.into()));
+    }
     upstream
-        .publish(binary("cloudEvents_", "2", "b"), br#"{"name": "B"}"#)
+        .publish(properties.with_headers(headers), br#"{"name": "B"}"#)
         .await;
     upstream
         .publish(binary("cloudEvents:", "3", "c"), br#"{"name": "C"}"#)
@@ -46,6 +54,18 @@ async fn events_of_every_mode_are_ingested_and_acknowledged() {
         let key = ClientKey::new("acme", client).unwrap();
         assert!(
             tenure.engine.client(&key, None).await.unwrap().is_some(),
+            "{client}"
+        );
+        let journal = tenure.engine.journal(&key, 0, 1).await.unwrap();
+        let cause = serde_json::to_value(&journal[0].cause).unwrap();
+        let expected = if client == "c" {
+            [None, None]
+        } else {
+            [Some("u-1"), Some("partner")]
+        };
+        assert_eq!(
+            [cause["actor"].as_str(), cause["actorkind"].as_str()],
+            expected,
             "{client}"
         );
     }

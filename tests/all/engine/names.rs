@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tenure::clock::SimulatedClock;
 use tenure::domain::event::{Channel, NameVerdict, Steps};
-use tenure::domain::{ClientKey, Event, EventKind, Name, Policy, Refusal};
+use tenure::domain::{Actor, ClientKey, Event, EventKind, Name, Policy, Refusal};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::Upkeep;
 use tenure::store::sqlite::SqliteStore;
@@ -25,6 +25,7 @@ fn event(client: &str, hours: i64, kind: EventKind) -> Event {
         time: at(hours),
         sequence: None,
         kind,
+        actor: Actor::default(),
         name_verdict: NameVerdict::Open,
     }
 }

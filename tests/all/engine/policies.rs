@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::event::{AccessedBy, Channel, NameVerdict, Steps, Via};
-use tenure::domain::{ClientKey, Event, EventKind, Name, Policy, Sweep};
+use tenure::domain::{Actor, ClientKey, Event, EventKind, Name, Policy, Sweep};
 use tenure::engine::{Adoption, AdoptionMode, Engine, Incoming, NOTICE, SweepMode, SweepOptions};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{Clients, PolicyHistory, Sweeps, Transactions, Upkeep};
@@ -28,6 +28,7 @@ pub fn event(at: DateTime<Utc>, kind: EventKind) -> Event {
         time: at,
         sequence: None,
         kind,
+        actor: Actor::default(),
         name_verdict: NameVerdict::Open,
     }
 }

@@ -44,6 +44,10 @@ fn valid_events() -> Vec<Value> {
         ("sequence", json!(7)),
         ("sequence", json!("7")),
         ("sequence", Value::Null),
+        ("actor", json!("u-1")),
+        ("actor", Value::Null),
+        ("actorkind", json!("system")),
+        ("actorkind", Value::Null),
         ("datacontenttype", json!("text/json; charset=utf-8")),
         ("mood", json!({"a": 1})),
     ] {
@@ -101,6 +105,7 @@ fn values() -> Vec<Value> {
         "partner",
         "client",
         "staff",
+        "customer",
         "standard",
         "accepted",
         "e30=",
@@ -136,7 +141,8 @@ async fn the_document_accepts_only_events_that_the_worker_accepts() {
         let mut changed = Vec::new();
         for place in ["", "/data"] {
             let members = event.pointer(place).unwrap().as_object().unwrap().keys();
-            let more = ["sequence", "datacontenttype", "data_base64"].map(str::to_owned);
+            let more =
+                ["sequence", "actor", "actorkind", "datacontenttype", "data_base64"].map(str::to_owned);
             for name in members
                 .cloned()
                 .chain(more.into_iter().filter(|_| place.is_empty()))

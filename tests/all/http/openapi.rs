@@ -213,6 +213,8 @@ fn the_document_describes_every_cause_of_a_change() {
             source: "/s".into(),
             id: "1".into(),
             kind: tenure::domain::event::TYPES[0].into(),
+            actor: crate::generate::actor(7),
+            reason: Some("moved".into()),
         },
         Cause::Timer { timer: Timer::ALL[0] },
         Cause::Rebuild {

@@ -20,7 +20,7 @@ mod timers;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use tenure::domain::event::NameVerdict;
-use tenure::domain::{ClientKey, Event, EventKind, Policies, Policy};
+use tenure::domain::{Actor, ClientKey, Event, EventKind, Policies, Policy};
 
 pub use matrix::{Column, Matrix};
 pub use story::{Story, check, story};
@@ -54,6 +54,7 @@ pub fn ev(kind: &str, time: DateTime<Utc>, data: &Value) -> Event {
         time,
         sequence: None,
         kind: kind_of(kind, data).unwrap_or_else(|error| panic!("{kind} {data}: {error}")),
+        actor: Actor::default(),
         name_verdict: NameVerdict::Open,
     }
 }

@@ -66,6 +66,12 @@ impl Oracle {
         self.names_taken.insert((source.to_owned(), id.to_owned()));
     }
 
+    /// The event with this source and id, as the cause of a change.
+    pub fn cause(&self, source: &str, id: &str) -> Option<Value> {
+        let event = self.events.get(&(source.to_owned(), id.to_owned()))?;
+        Some(event.cause())
+    }
+
     /// The clients that have events, as `partner/client`.
     pub fn clients(&self) -> Vec<String> {
         let subjects: BTreeSet<_> = self.events.values().map(|event| &event.subject).collect();

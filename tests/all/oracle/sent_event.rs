@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lifecycles::document;
 
@@ -19,6 +19,8 @@ pub struct SentEvent {
     pub kind: &'static str,
     pub time: DateTime<Utc>,
     sequence: Option<String>,
+    actor: Option<String>,
+    actorkind: Option<String>,
     data: Value,
 }
 
@@ -35,6 +37,8 @@ impl SentEvent {
             kind: known.unwrap_or_else(|| panic!("no type of event: {kind:?}")),
             time: moment(&event["time"]).expect("a time"),
             sequence: text("sequence"),
+            actor: text("actor"),
+            actorkind: text("actorkind"),
             data: event["data"].clone(),
         }
     }
@@ -53,6 +57,22 @@ impl SentEvent {
             self.source.clone(),
             self.id.clone(),
         )
+    }
+
+    /// The event as the cause of a change.
+    pub fn cause(&self) -> Value {
+        let mut cause = json!({"source": self.source, "id": self.id, "type": self.kind});
+        let details = [
+            ("actor", self.actor.clone()),
+            ("actorkind", self.actorkind.clone()),
+            ("reason", self.text("reason")),
+        ];
+        for (name, text) in details {
+            if let Some(text) = text {
+                cause[name] = text.into();
+            }
+        }
+        cause
     }
 
     pub fn text(&self, field: &str) -> Option<String> {

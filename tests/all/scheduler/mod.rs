@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::config::{Settings, SweepSettings};
 use tenure::domain::event::NameVerdict;
-use tenure::domain::{ClientKey, Event, EventKind, Policy, Sweep};
+use tenure::domain::{Actor, ClientKey, Event, EventKind, Policy, Sweep};
 use tenure::engine::{Breaker, DEFAULT_TOLERANCE, Engine, Incoming, Outcome};
 use tenure::scheduler::{ConsideredTick, Scheduler, TickOutcome, TickerError};
 use tenure::store::sqlite::SqliteStore;
@@ -169,6 +169,7 @@ async fn clients(engine: &Engine, count: usize, at: DateTime<Utc>) {
                 time: at,
                 sequence: None,
                 kind,
+                actor: Actor::default(),
                 name_verdict: NameVerdict::default(),
             }));
         }

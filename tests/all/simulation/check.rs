@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use rand::RngExt;
 use tenure::clock::Clock;
-use tenure::domain::{ClientKey, Event, Policies, Refusal, Sweep};
+use tenure::domain::{Cause, ClientKey, Event, Policies, Refusal, Sweep};
 use tenure::engine::{Engine, SweepMode, SweepOptions};
 use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome};
 
@@ -90,6 +90,12 @@ impl Run<'_> {
             if &*event.source == PACKED_SOURCE {
                 continue;
             }
+            let sent = ours().find(|sent| named(sent) == named(event));
+            assert_eq!(
+                Some(&event.actor),
+                sent.map(|sent| &sent.actor),
+                "{key}: {event:?}"
+            );
             let expected = verdict.refusals.get(&named(event)).copied();
             let found = outcome.refusal().map(Refusal::code);
             assert_eq!(found, expected, "{key}: what came of {event:?}");
@@ -162,6 +168,18 @@ impl Run<'_> {
             );
         }
         self.outcomes.refusals_are_published(&self.subscriber, &self.sent);
+        for key in keys {
+            for line in self.store.journal(key, 0, u32::MAX).await.expect("a journal") {
+                let Cause::Event { source, id, .. } = &line.entry.cause else {
+                    continue;
+                };
+                // A packed touch has lost its source, id and actor.
+                if &**source != PACKED_SOURCE {
+                    let found = serde_json::to_value(&line.entry.cause).expect("JSON");
+                    assert_eq!(Some(found), oracle.cause(source, id), "{key}: {line:?}");
+                }
+            }
+        }
     }
 
     /// A verification finds no drift.

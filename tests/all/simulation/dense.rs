@@ -65,6 +65,7 @@ impl Life<'_> {
             time: at,
             sequence,
             kind,
+            actor: crate::generate::actor(self.events.len()),
             name_verdict: NameVerdict::Open,
         });
     }

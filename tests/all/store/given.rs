@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use tenure::domain::event::NameVerdict;
-use tenure::domain::{Cause, Change, Client, ClientKey, Entry, Event, EventKind, Name, Policies};
+use tenure::domain::{Actor, Cause, Change, Client, ClientKey, Entry, Event, EventKind, Name, Policies};
 use tenure::store::{
     Batch, ClientWrite, Commit, Cursor, Document, EventWrite, Recorded, RecordedOutcome, Store, StoreError,
     Stored,
@@ -29,6 +29,7 @@ pub fn event(key: &ClientKey, id: &str, seconds: i64, kind: EventKind) -> Event 
         time: moment(seconds),
         sequence: None,
         kind,
+        actor: Actor::default(),
         name_verdict: NameVerdict::Open,
     }
 }
@@ -97,6 +98,8 @@ pub fn entry(key: &ClientKey, to: &str) -> Entry {
             source: "/apps/space".into(),
             id: "e-1".into(),
             kind: "client.renamed".into(),
+            actor: Actor::default(),
+            reason: None,
         },
         correction: false,
     }

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 use tenure::domain::event::{NameVerdict, TYPES};
-use tenure::domain::{EventKind, Refusal};
-use tenure::store::{Commit, EventWrite, Logged, RecordedOutcome, Touch, TouchWrite, Touches};
+use tenure::domain::{Actor, ActorKind, Cause, Entry, Event, EventKind, Refusal, Timer};
+use tenure::store::{
+    Commit, Cursor, EventWrite, Logged, Recorded, RecordedOutcome, Touch, TouchWrite, Touches,
+};
 
 use super::Fresh;
 use super::given::*;
@@ -148,6 +150,76 @@ pub async fn a_history_is_sorted_by_sequences_as_numbers(fresh: Fresh) {
     let histories = batch.histories(std::slice::from_ref(&a), None).await.unwrap();
     batch.rollback().await.unwrap();
     assert_eq!(histories[&a], history);
+}
+
+/// In the log, in the causes of changes, and in the views.
+pub async fn actors_and_reasons_read_back_from_the_log_and_the_journal(fresh: Fresh) {
+    let store = &*fresh.store;
+    let a = key("a");
+    let actor = |id: Option<&str>, kind| Actor {
+        id: id.map(Into::into),
+        kind,
+    };
+    let actors = [
+        actor(None, None),
+        actor(Some("u-1"), None),
+        actor(None, Some(ActorKind::System)),
+        actor(Some("partner:ü|:"), Some(ActorKind::BackOffice)),
+        actor(Some(":"), Some(ActorKind::Partner)),
+    ];
+    let reasons = [None, Some(""), Some("moved"), Some(":"), None];
+    let events: Vec<Event> = (0..)
+        .zip(actors.iter().zip(reasons))
+        .map(|(seconds, (actor, reason))| {
+            let data = reason.map_or(json!({}), |reason| json!({"reason": reason}));
+            let mut event = event(&a, &format!("e-{seconds}"), seconds, kind("client.lost", &data));
+            event.actor = actor.clone();
+            event
+        })
+        .collect();
+    let lines = events.iter().map(|event| {
+        let mut line = entry(&a, "Mill");
+        line.cause = Cause::from(event);
+        line
+    });
+    let mut lines: Vec<Entry> = lines.collect();
+    let mut timer = entry(&a, "Mill");
+    timer.cause = Cause::Timer {
+        timer: Timer::AccessExpiry,
+    };
+    lines.push(timer);
+    let written = Commit {
+        events: events.iter().cloned().map(applied).collect(),
+        journal: lines.clone(),
+        ..commit()
+    };
+    put(store, written).await.unwrap();
+
+    let history = store.history(&a).await.unwrap();
+    let read: Vec<&Event> = history.iter().map(|logged| &logged.event).collect();
+    assert_eq!(read, events.iter().collect::<Vec<_>>());
+    let entries = |recorded: Vec<Recorded>| recorded.into_iter().map(|line| line.entry).collect::<Vec<_>>();
+    assert_eq!(entries(store.journal(&a, 0, 9).await.unwrap()), lines);
+    let unpublished = store.unpublished(Cursor::default(), None, 9).await.unwrap();
+    assert_eq!(entries(unpublished.lines), lines);
+    assert_eq!(store.snapshot(&a).await.unwrap().journal, lines);
+
+    let sql = async |statement| fresh.database.sql(statement).await;
+    assert_eq!(
+        sql("select coalesce(actorkind, '-') || ' ' || coalesce(actor, '-') from event_log order by time")
+            .await,
+        ["- -", "- u-1", "system -", "back_office partner:ü|:", "partner :"]
+    );
+    let causes = sql("select cast(cause as text) from change_log order by seq").await;
+    let causes: Vec<serde_json::Value> = causes
+        .iter()
+        .map(|cause| serde_json::from_str(cause).unwrap())
+        .collect();
+    let expected: Vec<serde_json::Value> = lines
+        .iter()
+        .map(|line| serde_json::to_value(&line.cause).unwrap())
+        .collect();
+    assert_eq!(causes, expected);
 }
 
 pub async fn every_kind_of_event_reads_back(fresh: Fresh) {

@@ -184,6 +184,7 @@ conformance! {
     histories:
         a_history_is_sorted_with_its_touches,
         a_history_is_sorted_by_sequences_as_numbers,
+        actors_and_reasons_read_back_from_the_log_and_the_journal,
         every_kind_of_event_reads_back,
         an_unreadable_value_is_reported_with_table_column_and_key;
     snapshots:

@@ -1,9 +1,10 @@
 //! The attributes of an event: which are required, and what each may contain.
 
 use serde_json::{Value, json};
+use tenure::domain::{Actor, ActorKind};
 use tenure::wire::{BATCH, Message, Pairs, STRUCTURED};
 
-use super::{decoder, envelope, moment, read, structured};
+use super::{bakery, decoder, envelope, moment, read, structured};
 
 fn refuses(cases: &[(Value, &str)]) {
     for (changes, reason) in cases {
@@ -225,5 +226,82 @@ fn a_sequence_keeps_all_digits() {
         let json = envelope(&json!({"sequence": "digits"})).to_string();
         let event = decoder().structured(json.replace("\"digits\"", digits).as_bytes());
         assert_eq!(event.unwrap().sequence.as_deref(), Some(digits));
+    }
+}
+
+#[test]
+fn an_actor_has_an_id_a_kind_both_or_neither() {
+    let read = |changes: Value| structured(&envelope(&changes)).unwrap().actor;
+    let actor = |id: Option<&str>, kind| Actor {
+        id: id.map(Into::into),
+        kind,
+    };
+    assert_eq!(read(json!({})), Actor::default());
+    assert_eq!(read(json!({"actor": "u-1"})), actor(Some("u-1"), None));
+    for (name, kind) in ActorKind::NAMES.into_iter().zip(ActorKind::ALL) {
+        assert_eq!(read(json!({"actorkind": name})), actor(None, Some(kind)));
+    }
+    let longest = "ü".repeat(128);
+    assert_eq!(
+        read(json!({"actor": longest, "actorkind": "back_office"})),
+        actor(Some(&longest), Some(ActorKind::BackOffice))
+    );
+    let cases = [
+        (json!({"actor": ""}), "the attribute `actor` is empty"),
+        (
+            json!({"actor": "x".repeat(129)}),
+            "the attribute `actor` is 129 characters long; 128 are allowed",
+        ),
+        (
+            json!({"actor": "a\u{0}"}),
+            "the attribute `actor` has a NUL character (U+0000)",
+        ),
+        (
+            json!({"actorkind": "client"}),
+            "the attribute `actorkind` is `client`; expected partner, customer, back_office, system",
+        ),
+        (
+            json!({"actorkind": ""}),
+            "the attribute `actorkind` is ``; expected partner",
+        ),
+    ];
+    refuses(&cases);
+}
+
+#[test]
+fn an_actor_is_the_same_in_headers_of_every_binding_and_when_it_is_read_again() {
+    let mut expected = bakery();
+    expected.actor = Actor {
+        id: Some("u 1".into()),
+        kind: Some(ActorKind::Customer),
+    };
+    for (prefix, id) in [
+        ("cloudEvents_", "u 1"),
+        ("cloudEvents:", "u 1"),
+        ("ce-", "u%201"),
+        ("CE-", "\"u 1\""),
+    ] {
+        let header = |name: &str, value: &str| (format!("{prefix}{name}"), value.to_owned());
+        let headers: Vec<(String, String)> = vec![
+            header("specversion", "1.0"),
+            header("id", "e-1"),
+            header("source", "/space"),
+            header("type", "client.added"),
+            header("subject", "acme/c-1"),
+            header("time", "2026-03-01T11:00:00Z"),
+            header("actor", id),
+            header("actorkind", "customer"),
+        ];
+        let headers: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let body = r#"{"name": "Bakery"}"#;
+        let event = read(Some("application/json"), &headers, body).unwrap();
+        assert_eq!(event, expected, "{prefix}");
+        assert_eq!(decoder().structured(&tenure::wire::event(&event)), Ok(event));
+        let wrong = [&headers[..7], &[("ce-actorkind", "nobody")]].concat();
+        let dead_letter = read(Some("application/json"), &wrong, body).unwrap_err();
+        assert_eq!(decoder().again(&dead_letter), [Err(dead_letter)], "{prefix}");
     }
 }

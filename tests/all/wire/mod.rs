@@ -14,7 +14,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tenure::domain::event::NameVerdict;
-use tenure::domain::{ClientKey, Event, EventKind, Id, Name};
+use tenure::domain::{Actor, ClientKey, Event, EventKind, Id, Name};
 use tenure::store::DeadLetter;
 use tenure::wire::{Decoded, Decoder, Limits, Message, Pairs};
 
@@ -104,6 +104,7 @@ fn bakery() -> Event {
             name: name("Bakery"),
             imported: false,
         },
+        actor: Actor::default(),
         name_verdict: NameVerdict::Open,
     }
 }

@@ -58,6 +58,7 @@ fn events() -> impl Strategy<Value = Event> {
         kinds(),
     )
         .prop_map(|(source, id, client, micros, sequence, kind)| Event {
+            actor: crate::generate::actor(source.len() + id.len()),
             source: source.into(),
             id: id.into(),
             key: ClientKey::new("acme", &client).unwrap(),

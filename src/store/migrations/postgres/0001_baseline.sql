@@ -148,6 +148,7 @@ create table events (
     reason      smallint not null,
     ref         bytea not null,
     sequence    text not null,
+    actor       text not null,
     data        text not null,
     -- By time: a late event reads its client's history from a moment on.
     primary key (client, time, ref)
@@ -164,6 +165,8 @@ comment on column events.type is 'The type, as a word.';
 comment on column events.reason is 'Why it was refused, as a word. 0: it was applied.';
 comment on column events.ref is 'Its source and id in one byte string: see `event_ref`, `ref_source` and `ref_id`.';
 comment on column events.sequence is 'Orders events of the same time. Empty: it has none. Otherwise a colon and the sequence.';
+comment on column events.actor is
+    'Who caused it, as its sender says: the kind of actor, a colon, and the actor''s id, each if it was sent. Empty: neither was.';
 comment on column events.data is 'Its data as JSON, as far as the program understands it. Empty: it has none.';
 
 -- The hottest table: a row is rewritten in place, beside its older self on the same page.
@@ -199,18 +202,20 @@ comment on column touch_runs.run is 'Packed touches.';
 -- The journal and the outbox relay.
 
 create table journal (
-    xid         bigint not null,
-    seq         bigint generated always as identity,
-    time        timestamptz not null,
-    recorded_at timestamptz not null,
-    client      integer not null,
-    change      smallint not null,
-    cause       smallint not null,
-    correction  boolean not null,
-    cause_ref   bytea not null,
-    id          text not null,
-    before      text not null,
-    after       text not null,
+    xid          bigint not null,
+    seq          bigint generated always as identity,
+    time         timestamptz not null,
+    recorded_at  timestamptz not null,
+    client       integer not null,
+    change       smallint not null,
+    cause        smallint not null,
+    correction   boolean not null,
+    cause_ref    bytea not null,
+    cause_actor  text not null,
+    cause_reason text not null,
+    id           text not null,
+    before       text not null,
+    after        text not null,
     primary key (client, seq)
 );
 -- It grows at its end only, so its pages can be full.
@@ -225,6 +230,9 @@ comment on column journal.change is 'The type of the change, as a word.';
 comment on column journal.cause is 'The type of the event that caused it, or another cause, as a word.';
 comment on column journal.correction is 'Whether it amends what was published before.';
 comment on column journal.cause_ref is 'The event that caused it, as `events.ref`. Empty: the cause is no event.';
+comment on column journal.cause_actor is 'The actor of that event, as `events.actor`.';
+comment on column journal.cause_reason is
+    'The `reason` in the data of that event, at most 500 characters of it. Empty: it has none. Otherwise a colon and the reason.';
 comment on column journal.id is 'The id of the holding. Empty: the change is not about a holding.';
 comment on column journal.before is 'The value before. Empty: there was none.';
 comment on column journal.after is
@@ -463,7 +471,9 @@ select k.partner, k.client, s.source, ref_id(e.ref) as id, t.word as type, e.tim
        coalesce(nullif(e.data, ''), '{}')::json as data,
        case e.reason when 0 then 'applied' else 'refused' end as outcome,
        r.word as reason,
-       e.ref
+       e.ref,
+       nullif(substr(e.actor, strpos(e.actor, ':') + 1), '') as actor,
+       nullif(split_part(e.actor, ':', 1), '') as actorkind
 from events e
 left join client_keys k on k.number = e.client
 left join sources s on s.number = ref_source(e.ref)
@@ -481,6 +491,8 @@ comment on column event_log.received_at is 'When it was stored.';
 comment on column event_log.data is 'Its data, as far as the program understands it.';
 comment on column event_log.outcome is '`applied` or `refused`.';
 comment on column event_log.reason is 'Why it was refused. Null: it was applied.';
+comment on column event_log.actor is 'Who caused it, an id of the source''s own. Null: it did not say.';
+comment on column event_log.actorkind is '`partner`, `customer`, `back_office` or `system`. Null: it did not say.';
 comment on column event_log.ref is 'Its source and id as the tables have them: see the function `event_ref`.';
 
 create view change_log as
@@ -490,7 +502,11 @@ select j.xid, j.seq, k.partner, k.client, c.word as change,
        case j.after when '' then null when '=' then split_part(c.word, '.', 2) else substr(j.after, 2) end as after,
        j.time,
        case
-           when j.cause_ref <> '' then json_build_object('source', s.source, 'id', ref_id(j.cause_ref), 'type', w.word)
+           when j.cause_ref <> '' then json_strip_nulls(json_build_object(
+               'source', s.source, 'id', ref_id(j.cause_ref), 'type', w.word,
+               'actor', nullif(substr(j.cause_actor, strpos(j.cause_actor, ':') + 1), ''),
+               'actorkind', nullif(split_part(j.cause_actor, ':', 1), ''),
+               'reason', case when j.cause_reason <> '' then substr(j.cause_reason, 2) end))
            else json_build_object(split_part(w.word, ':', 1), split_part(w.word, ':', 2))
        end as cause,
        j.correction, j.recorded_at

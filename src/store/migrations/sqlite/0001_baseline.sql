@@ -56,6 +56,7 @@ create table events (
     reason      integer not null,
     received_at integer not null,
     sequence    text not null,
+    actor       text not null,
     data        text not null,
     primary key (client, time, source, id)
 ) strict, without rowid;
@@ -74,6 +75,8 @@ create table journal (
     cause_source integer not null,
     -- The id of that event, as in `events`. '': no event caused the change.
     cause_id     any not null,
+    cause_actor  text not null,
+    cause_reason text not null,
     correction   integer not null,
     id           text not null,
     before       text not null,
@@ -216,7 +219,7 @@ insert into schema_compat (min_writer) values (1);
 -- The same with names, times in RFC 3339, and null for an absent text. Words that are missing show as null.
 
 create view event_log
-    (partner, client, source, id, type, time, sequence, received_at, data, outcome, reason) as
+    (partner, client, source, id, type, time, sequence, received_at, data, outcome, reason, actor, actorkind) as
 select k.partner, k.client,
        s.source,
        case typeof(e.id) when 'blob'
@@ -231,7 +234,9 @@ select k.partner, k.client,
            || printf('.%06dZ', (e.received_at % 1000000 + 1000000) % 1000000),
        case e.data when '' then '{}' else e.data end,
        case e.reason when 0 then 'applied' else 'refused' end,
-       r.word
+       r.word,
+       nullif(substr(e.actor, instr(e.actor, ':') + 1), ''),
+       nullif(substr(e.actor, 1, instr(e.actor, ':') - 1), '')
 from events e
 left join client_keys k on k.number = e.client
 left join sources s on s.number = e.source
@@ -250,12 +255,16 @@ select j.seq, k.partner, k.client,
        strftime('%Y-%m-%dT%H:%M:%S', (j.time - 999999 * (j.time < 0)) / 1000000, 'unixepoch')
            || printf('.%06dZ', (j.time % 1000000 + 1000000) % 1000000),
        case when j.cause_id <> '' then
-                json_object('source', s.source,
+                json_patch('{}', json_object('source', s.source,
                             'id', case typeof(j.cause_id) when 'blob'
            then printf('%s-%s-%s-%s-%s', substr(lower(hex(j.cause_id)), 1, 8), substr(lower(hex(j.cause_id)), 9, 4), substr(lower(hex(j.cause_id)), 13, 4),
                        substr(lower(hex(j.cause_id)), 17, 4), substr(lower(hex(j.cause_id)), 21))
            else j.cause_id end,
-                            'type', c.word)
+                            'type', c.word,
+                            -- A patch of an empty object leaves out what is null.
+                            'actor', nullif(substr(j.cause_actor, instr(j.cause_actor, ':') + 1), ''),
+                            'actorkind', nullif(substr(j.cause_actor, 1, instr(j.cause_actor, ':') - 1), ''),
+                            'reason', case when j.cause_reason <> '' then substr(j.cause_reason, 2) end))
             -- `timer:access_expiry` or `rebuild:state`.
             else json_object(substr(c.word, 1, instr(c.word, ':') - 1), substr(c.word, instr(c.word, ':') + 1)) end,
        j.correction,

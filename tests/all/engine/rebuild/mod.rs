@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tenure::clock::SimulatedClock;
 use tenure::config::Settings;
 use tenure::domain::event::NameVerdict;
-use tenure::domain::{Cause, ClientKey, Event, EventKind, Policy, Sweep};
+use tenure::domain::{Actor, Cause, ClientKey, Event, EventKind, Policy, Sweep};
 use tenure::engine::{
     Engine, Incoming, JournalLine, Outcome, RebuildError, Rebuilt, Scope, SweepMode, SweepOptions,
 };
@@ -43,6 +43,7 @@ fn event(id: &str, client: &str, time: DateTime<Utc>, kind: &str, data: &Value) 
         time,
         sequence: None,
         kind,
+        actor: Actor::default(),
         name_verdict: NameVerdict::Open,
     })
 }

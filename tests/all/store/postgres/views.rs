@@ -67,7 +67,7 @@ async fn every_table_view_and_column_is_described() {
                      and objoid = 'public.event_log'::regclass";
     assert_eq!(
         fresh.database.sql(described).await,
-        ["13"],
-        "twelve columns and the view"
+        ["15"],
+        "fourteen columns and the view"
     );
 }

@@ -1,0 +1,30 @@
+//! Who caused an event: two optional attributes of its envelope.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::text_enum::text_enum;
+
+/// Maximum length of an actor's id in characters.
+pub const MAX_ACTOR_CHARS: usize = 128;
+
+/// Who caused an event, as its sender says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// An id of the sender's own.
+    #[serde(rename = "actor", default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Arc<str>>,
+    #[serde(rename = "actorkind", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<ActorKind>,
+}
+
+text_enum! {
+    /// The side that an actor belongs to.
+    pub enum ActorKind {
+        Partner = "partner",
+        Customer = "customer",
+        BackOffice = "back_office",
+        System = "system",
+    }
+}
