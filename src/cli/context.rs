@@ -61,6 +61,13 @@ impl Context {
 
     /// An engine to read with, on an existing store of this version. It writes nothing: no file, no table, no policy.
     pub async fn engine(&self) -> anyhow::Result<Engine> {
+        let store = self.current_store().await?;
+        self.joined(Engine::open(store, Arc::new(SystemClock), &self.settings.policy()).await?)
+            .await
+    }
+
+    /// The existing store, if its tables are of this version.
+    pub async fn current_store(&self) -> anyhow::Result<Arc<dyn Store>> {
         match self.existing().await? {
             SchemaState::Older { missing } => {
                 return Err(UsageError(format!(
@@ -77,11 +84,8 @@ impl Context {
                 ))
                 .into());
             }
-            SchemaState::Current | SchemaState::Missing => {}
+            SchemaState::Current | SchemaState::Incomplete | SchemaState::Missing => self.store(),
         }
-        let store = self.store()?;
-        self.joined(Engine::open(store, Arc::new(SystemClock), &self.settings.policy()).await?)
-            .await
     }
 
     /// An engine to change an existing store. It migrates the store, but does not create one.
@@ -102,7 +106,7 @@ impl Context {
         Ok(engine)
     }
 
-    /// The state of the store's schema, or an error if there is no store.
+    /// The state of the store's schema, or an error if there is no store or it is incomplete.
     pub async fn existing(&self) -> anyhow::Result<SchemaState> {
         match self.store()?.schema().await? {
             SchemaState::Missing => Err(UsageError(format!(
@@ -111,6 +115,7 @@ impl Context {
                 self.place()
             ))
             .into()),
+            SchemaState::Incomplete => Err(StoreError::Incomplete.into()),
             state => Ok(state),
         }
     }

@@ -6,6 +6,8 @@ mod client;
 mod context;
 mod dead;
 mod demo;
+mod export;
+mod import;
 mod ingest;
 mod input;
 mod lanes;
@@ -85,6 +87,10 @@ enum Command {
     Rebuild(verify::ScopeArgs),
     /// Remove records that are older than [retention] allows
     Prune(prune::PruneArgs),
+    /// Write everything in the store to a file, for another store or another version
+    Export(export::ExportArgs),
+    /// Read an exported file into an empty store
+    Import(import::ImportArgs),
     /// Create the store's tables or update them to this version
     Migrate,
     /// Start a new epoch of changes after restoring a backup
@@ -200,6 +206,8 @@ impl Command {
             Self::Verify(args) => verify::verify(context, args).await,
             Self::Rebuild(args) => verify::rebuild(context, args).await,
             Self::Prune(args) => prune::run(context, args).await,
+            Self::Export(args) => export::export(context, args).await,
+            Self::Import(args) => import::import(context, args).await,
             Self::Migrate => maintain::migrate(context).await,
             Self::Restored => maintain::restored(context).await,
             Self::Config => maintain::config(context),

@@ -5,6 +5,7 @@ mod kind;
 mod text;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::access::AccessStatus;
 use super::cause::Cause;
@@ -79,8 +80,10 @@ pub enum Change {
 }
 
 /// A change with its time and cause: one row of the journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
+    #[serde(rename = "client")]
     pub key: ClientKey,
     pub change: Change,
     /// When it took effect: the event's time, or the timer's due time.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest partner or client id, in characters.
 pub const MAX_ID_CHARS: usize = 128;
@@ -45,6 +45,20 @@ impl ClientKey {
 impl fmt::Display for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.partner, self.client)
+    }
+}
+
+/// As text: `{partner}/{client}`.
+impl Serialize for ClientKey {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientKey {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let subject = String::deserialize(from)?;
+        Self::from_subject(&subject).map_err(serde::de::Error::custom)
     }
 }
 

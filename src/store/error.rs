@@ -44,6 +44,18 @@ pub enum StoreError {
          one knows {known}; stop this worker and start the newer version"
     )]
     Outdated { required: i64, known: i64 },
+    /// An import has begun and has not ended.
+    #[error(
+        "an import into this store has not ended, so the store is incomplete and cannot be used: wait for it, or run \
+         `tenure import` again with the whole file, which begins anew; or drop the store"
+    )]
+    Incomplete,
+    /// An import into a store that is not empty.
+    #[error(
+        "this store has {what} already, and an import needs an empty store: name another database or file in \
+         store.url (DATABASE_URL), or drop the tables or the file if nobody needs them"
+    )]
+    NotEmpty { what: String },
     /// A file of the SQLite store is not the one that this process opened.
     #[error(
         "the file {0} or {0}-wal was replaced, overwritten or removed while it was in use, and nothing more is written to \
@@ -64,13 +76,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later: after `Outdated` and `Replaced`, in another process. The caller returns its
+    /// Whether the same call may succeed later: after `Outdated` and `Replaced`, in another process; after `Incomplete`, when
+    /// the import has ended. The caller returns its
     /// messages to the broker.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Conflict(_) | Self::Unavailable(_) | Self::Outdated { .. } | Self::Replaced(_)
+            Self::Conflict(_)
+                | Self::Unavailable(_)
+                | Self::Outdated { .. }
+                | Self::Incomplete
+                | Self::Replaced(_)
         )
     }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::columns::{Moment, RowId, row};
@@ -21,7 +21,8 @@ pub trait Lanes: Send + Sync + 'static {
 }
 
 /// Progress of a lane: every message that entered its queue before the watermark has been processed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LaneProgress {
     /// The queue.
     pub lane: String,

@@ -25,6 +25,7 @@ mod schema;
 pub mod sqlite;
 mod sweeps;
 mod touches;
+mod transfer;
 mod upkeep;
 mod verification;
 mod words;
@@ -46,6 +47,10 @@ pub use retention::{Retention, RetentionTarget};
 pub use schema::SchemaState;
 pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
+pub use transfer::{
+    Import, Kind, LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedDeadLetter,
+    MovedEvent, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedTouches, Record, Transfer,
+};
 pub use upkeep::Upkeep;
 pub use verification::{Census, ClientSnapshot, Columns, SharedEvent, SnapshotRow, Verification};
 
@@ -62,6 +67,7 @@ pub trait Store:
     + StoreClock
     + Sweeps
     + Transactions
+    + Transfer
     + Upkeep
     + Verification
 {
@@ -77,6 +83,7 @@ impl<T> Store for T where
         + StoreClock
         + Sweeps
         + Transactions
+        + Transfer
         + Upkeep
         + Verification
 {

@@ -16,6 +16,8 @@ pub enum SchemaState {
     Older { missing: i64 },
     /// Tables of this version.
     Current,
+    /// Tables of this version, into which an import has begun and not ended.
+    Incomplete,
     /// Tables of an unknown version, which have this migration.
     Newer { unknown: i64 },
 }
@@ -61,8 +63,8 @@ impl MigrationSource<'static> for Embedded {
 }
 
 impl Embedded {
-    /// Compares the applied migrations with those compiled in.
-    pub(super) fn state(&self, applied: &[i64]) -> SchemaState {
+    /// Compares the applied migrations with those compiled in. `min_writer` tells of an import.
+    pub(super) fn state(&self, applied: &[i64], min_writer: i64) -> SchemaState {
         let known: Vec<i64> = self.0.iter().map(|(version, ..)| *version).collect();
         // A migration that failed leaves the table of migrations behind.
         if applied.is_empty() {
@@ -73,8 +75,27 @@ impl Embedded {
         }
         match known.iter().find(|version| !applied.contains(version)) {
             Some(missing) => SchemaState::Older { missing: *missing },
+            None if ImportMark::is_any_in(min_writer) => SchemaState::Incomplete,
             None => SchemaState::Current,
         }
+    }
+
+    /// Checks before a migration that no import has begun and not ended. An import itself goes on, if there is nothing to
+    /// migrate: a migration could remove its mark.
+    ///
+    /// # Errors
+    /// [`StoreError::Incomplete`].
+    pub(super) fn expect_complete(
+        &self,
+        applied: usize,
+        min_writer: i64,
+        incomplete: fn(i64) -> bool,
+    ) -> Result<()> {
+        let is_ours = applied == self.0.len() && !incomplete(min_writer);
+        if is_ours {
+            return Ok(());
+        }
+        ImportMark::expect_none(min_writer)
     }
 
     /// The number of the newest migration.
@@ -85,8 +106,9 @@ impl Embedded {
     /// Checks that a program with these migrations may write to tables that require a writer with migration `required`.
     ///
     /// # Errors
-    /// [`StoreError::Outdated`].
+    /// [`StoreError::Outdated`], or [`StoreError::Incomplete`] during an import.
     pub(super) fn may_write(&self, required: i64) -> Result<()> {
+        ImportMark::expect_none(required)?;
         let known = self.newest();
         if known < required {
             return Err(StoreError::Outdated { required, known });
@@ -96,6 +118,53 @@ impl Embedded {
 
     pub(super) async fn migrator(self) -> Result<Migrator> {
         Migrator::new(self).await.map_err(failed)
+    }
+}
+
+/// An import in progress. It is recorded in `schema_compat.min_writer`, above every migration that a program can know: so no
+/// program writes, not even an older one, and each says that it may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ImportMark(i64);
+
+impl ImportMark {
+    /// The bits below are the number of a migration.
+    const SHIFT: u32 = 32;
+
+    /// A mark unlike that of any other import.
+    pub(super) fn new() -> Self {
+        Self(i64::from(rand::random::<u32>() >> 1 | 1))
+    }
+
+    /// What `min_writer` becomes during this import.
+    pub(super) fn set(self, min_writer: i64) -> i64 {
+        self.0 << Self::SHIFT | Self::cleared(min_writer)
+    }
+
+    /// What `min_writer` becomes when the import ends.
+    pub(super) fn cleared(min_writer: i64) -> i64 {
+        min_writer & ((1 << Self::SHIFT) - 1)
+    }
+
+    pub(super) fn is_any_in(min_writer: i64) -> bool {
+        min_writer >> Self::SHIFT != 0
+    }
+
+    /// # Errors
+    /// [`StoreError::Incomplete`] when an import has begun and not ended.
+    pub(super) fn expect_none(min_writer: i64) -> Result<()> {
+        if Self::is_any_in(min_writer) {
+            return Err(StoreError::Incomplete);
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`StoreError::Incomplete`] when another import has begun since.
+    pub(super) fn expect_in(self, min_writer: i64) -> Result<()> {
+        if min_writer >> Self::SHIFT != self.0 {
+            return Err(StoreError::Incomplete);
+        }
+        Ok(())
     }
 }
 
@@ -176,5 +245,26 @@ pub(super) fn expect_own(known: &Embedded, applied: &[(i64, String)], advice: &s
             "another program keeps its tables here: its migration {version} (`{description}`) is in _sqlx_migrations; \
              {advice}"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_an_import_keeps_the_number_of_the_migration() {
+        for _ in 0..100 {
+            let (mark, other) = (ImportMark::new(), ImportMark(7 << 20));
+            let marked = mark.set(other.set(3));
+            assert!(mark.expect_in(marked).is_ok() && marked > 0);
+            assert!(matches!(
+                ImportMark::expect_none(marked),
+                Err(StoreError::Incomplete)
+            ));
+            assert!(matches!(mark.expect_in(other.set(3)), Err(StoreError::Incomplete)) || mark == other);
+            assert_eq!(ImportMark::cleared(marked), 3);
+            assert!(SQLITE.may_write(marked).is_err() && ImportMark::expect_none(3).is_ok());
+        }
     }
 }

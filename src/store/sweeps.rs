@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::columns::{Moment, RowId, key, row};
@@ -61,7 +61,7 @@ pub trait Sweeps: Send + Sync + 'static {
 pub type Due = (DateTime<Utc>, ClientKey);
 
 /// The work of a sweep, in clients and changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCounts {
     /// Clients examined.
     pub examined: i64,
@@ -111,7 +111,7 @@ pub struct RunEnd {
 }
 
 /// A run of a sweep.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SweepRun {
     pub id: i64,
     pub sweep: Sweep,
@@ -140,7 +140,8 @@ text_enum! {
 }
 
 /// A halted sweep, and the reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Halt {
     pub sweep: Sweep,
     pub kind: HaltKind,

@@ -3,6 +3,7 @@
 //! None is ever dropped: a late event can make any of them matter.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::clients::Logged;
@@ -18,10 +19,38 @@ pub const RUN_LENGTH: usize = 128;
 pub const PACKED_SOURCE: &str = "tenure:touch";
 
 /// One touch: the fields that determine its position in the history.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "TouchText", into = "TouchText")]
 pub struct Touch {
     pub time: DateTime<Utc>,
     pub sequence: Option<Sequence>,
+}
+
+/// A touch in JSON: its time, or its time and its sequence.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum TouchText {
+    Time(DateTime<Utc>),
+    Sequenced(DateTime<Utc>, Sequence),
+}
+
+impl From<TouchText> for Touch {
+    fn from(text: TouchText) -> Self {
+        let (time, sequence) = match text {
+            TouchText::Time(time) => (time, None),
+            TouchText::Sequenced(time, sequence) => (time, Some(sequence)),
+        };
+        Self { time, sequence }
+    }
+}
+
+impl From<Touch> for TouchText {
+    fn from(touch: Touch) -> Self {
+        match touch.sequence {
+            None => Self::Time(touch.time),
+            Some(sequence) => Self::Sequenced(touch.time, sequence),
+        }
+    }
 }
 
 impl Touch {
@@ -69,7 +98,8 @@ impl Touch {
 /// A window of time in which a touch only renews the client's access, so that it is stored without reading the client:
 /// access is enabled, the client has seen no later event, and no timer is due. Any other write of the client ends the
 /// window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RenewOnlyWindow {
     /// The last touch. The next one must be later.
     pub after: DateTime<Utc>,
@@ -104,13 +134,19 @@ const _: () = assert!(
 );
 
 /// A run of touches, sorted, each once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Touch>")]
 pub struct Touches(Vec<Touch>);
 
 impl Touches {
     #[must_use]
     pub fn last(&self) -> Option<&Touch> {
         self.0.last()
+    }
+
+    #[must_use]
+    pub fn first(&self) -> Option<&Touch> {
+        self.0.first()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Touch> {
@@ -205,6 +241,12 @@ impl Extend<Touch> for Touches {
         for touch in touches {
             self.insert(touch);
         }
+    }
+}
+
+impl From<Vec<Touch>> for Touches {
+    fn from(touches: Vec<Touch>) -> Self {
+        touches.into_iter().collect()
     }
 }
 

@@ -12,6 +12,7 @@
 //!   letter.
 //! - A byte order mark before JSON is skipped; editors on Windows write it.
 
+pub mod archive;
 mod attributes;
 mod batch;
 mod data;

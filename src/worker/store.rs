@@ -127,7 +127,9 @@ pub(super) async fn watch_writer(engine: Arc<Engine>, stop: CancellationToken) -
     let mut interval = Interval::new(CHECK_WRITER_EVERY, &stop);
     while interval.tick().await {
         let checked = engine.store().check_writer().await;
-        if let Err(error @ (StoreError::Outdated { .. } | StoreError::Replaced(_))) = checked {
+        if let Err(error @ (StoreError::Outdated { .. } | StoreError::Incomplete | StoreError::Replaced(_))) =
+            checked
+        {
             return Err(WorkerError::MayNotWrite(error));
         }
     }

@@ -11,10 +11,12 @@ use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
     Batch, BatchLimits, BatchRead, BatchWrite, Census, ClientFilter, ClientSnapshot, Clients, Commit, Cursor,
     DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
-    Due, Halt, HaltKind, LaneProgress, Lanes, Logged, NameClaim, Outbox, PolicyHistory, PolicyReplacement,
-    Published, Recorded, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Store,
-    StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Unpublished, Upkeep, Verification,
+    Due, Halt, HaltKind, Import, LaneProgress, Lanes, Logged, NameClaim, Outbox, PolicyHistory,
+    PolicyReplacement, Published, Record, Recorded, Renewal, Retention, RetentionTarget, RunCounts, RunEnd,
+    SchemaState, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer,
+    Unpublished, Upkeep, Verification,
 };
+use tokio::sync::mpsc;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -259,6 +261,10 @@ delegate! {
         halts() -> Vec<Halt>;
         halt(halt: &Halt) -> ();
         resume(sweep: Sweep, kind: HaltKind) -> bool;
+    }
+    Transfer {
+        export(into: mpsc::Sender<Vec<Record>>) -> ();
+        begin_import() -> Box<dyn Import>;
     }
     Upkeep {
         migrate() -> ();

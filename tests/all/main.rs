@@ -17,6 +17,7 @@ mod hostile;
 mod http;
 mod laws;
 mod lifecycles;
+mod moving;
 mod oracle;
 mod outages;
 mod pooler;

@@ -28,7 +28,7 @@ fn event(id: &str, kind: &str, client: &str, name: &str) -> String {
 }
 
 /// Adds new clients and renames those of the first round.
-fn events(round: &str) -> String {
+pub(crate) fn events(round: &str) -> String {
     let renamed = |n| {
         let (id, client) = (format!("{round}-renamed-{n}"), format!("first-{n}"));
         event(&id, "client.renamed", &client, &format!("{round} name {n}"))
@@ -45,7 +45,7 @@ fn events(round: &str) -> String {
 }
 
 /// The changes that arrived since the last call, in order.
-async fn receive(amqp: &str) -> Vec<Value> {
+pub(crate) async fn receive(amqp: &str) -> Vec<Value> {
     let connection = Connection::connect(amqp, ConnectionProperties::default())
         .await
         .expect("a connection");
@@ -65,12 +65,12 @@ async fn receive(amqp: &str) -> Vec<Value> {
     received
 }
 
-fn text<'a>(change: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(change: &'a Value, field: &str) -> &'a str {
     change[field].as_str().expect("text")
 }
 
 /// Asserts that each id has one meaning, and that a client's ids increase in order of their first arrival.
-fn assert_ids_are_unique(changes: &[Value]) {
+pub(crate) fn assert_ids_are_unique(changes: &[Value]) {
     let mut known: BTreeMap<&str, &Value> = BTreeMap::new();
     let mut firsts = Vec::new();
     for change in changes {
@@ -100,7 +100,7 @@ fn assert_all_published(changes: &[Value], journal: &str) {
     assert!(left_out.is_empty(), "never published: {left_out:?}");
 }
 
-fn epochs(changes: &[Value]) -> BTreeSet<&str> {
+pub(crate) fn epochs(changes: &[Value]) -> BTreeSet<&str> {
     changes
         .iter()
         .map(|change| text(&change["data"], "epoch"))

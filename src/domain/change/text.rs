@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Change, ChangeKind};
 use crate::domain::access::AccessStatus;
@@ -78,6 +78,33 @@ impl Change {
 impl Serialize for Change {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         self.text().serialize(to)
+    }
+}
+
+/// The text of a change, as it is read back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnedText {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    from: Option<String>,
+    #[serde(default)]
+    to: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Change {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = OwnedText::deserialize(from)?;
+        Self::try_from(ChangeText {
+            kind: &text.kind,
+            id: text.id.as_deref(),
+            from: text.from.map(Cow::from),
+            to: text.to.map(Cow::from),
+        })
+        .map_err(serde::de::Error::custom)
     }
 }
 

@@ -150,6 +150,15 @@ async fn update_clients<'a>(
     Ok(done.rows_affected())
 }
 
+/// Writes clients that have no row yet, and marks none of them as written to the journal.
+pub(super) async fn insert(connection: &mut PgConnection, writes: &[ClientWrite], held: &Held) -> Result<()> {
+    let mut clients = ClientArrays::default();
+    for write in writes {
+        clients.push(write, held.number(&write.key), false);
+    }
+    expect_written(insert_clients(connection, clients).await?, writes)
+}
+
 async fn insert_clients(connection: &mut PgConnection, clients: ClientArrays<'_>) -> Result<u64> {
     let statement = "insert into clients
              (client, partner, name, name_key, link, service, access, as_of, version, journaled_by, doc)

@@ -29,6 +29,7 @@ mod suitable;
 mod sweeps;
 mod tables;
 mod touches;
+mod transfer;
 mod upkeep;
 mod verification;
 mod write;

@@ -203,11 +203,16 @@ pub(super) async fn add_clients(
     commit: &Commit,
     known: &mut ClientNumbers,
 ) -> Result<()> {
-    let new: Vec<&ClientKey> = commit
-        .keys()
-        .into_iter()
-        .filter(|key| !known.contains_key(*key))
-        .collect();
+    add_keys(connection, commit.keys(), known).await
+}
+
+/// Reads the numbers of clients that are not known yet, and adds those that are missing, in this order.
+pub(super) async fn add_keys(
+    connection: &mut PgConnection,
+    keys: impl IntoIterator<Item = &ClientKey>,
+    known: &mut ClientNumbers,
+) -> Result<()> {
+    let new: Vec<&ClientKey> = keys.into_iter().filter(|key| !known.contains_key(*key)).collect();
     if new.is_empty() {
         return Ok(());
     }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, PgExecutor};
 
 use super::sessions::Need;
 use super::{MIGRATIONS, PostgresStore, numbering, numbers, servers, suitable, tables};
+use crate::store::schema::ImportMark;
 use crate::store::{Result, SchemaState, StoreError, Upkeep, schema};
 
 /// How long [`Upkeep::ping`] waits for a writable session.
@@ -21,22 +22,7 @@ impl Upkeep for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<()> {
-        // A separate connection: it waits for other workers' migrations as long as they take, and a lock left by a
-        // failure ends with it.
-        let mut connection = servers::to_write(self.pool.servers(), "tenure", self.connect_within).await?;
-        self.in_time(suitable::check(self.pool.servers(), &mut connection, &MIGRATIONS))
-            .await?;
-        migration_lock(&mut connection).await?;
-        let mut migrator = MIGRATIONS.migrator().await?;
-        migrator.set_locking(false);
-        let done = migrator.run_direct(&mut connection).await.map_err(schema::failed);
-        if done.is_ok() {
-            numbering::check(&mut connection).await?;
-            numbers::add_vocabulary(&mut connection).await?;
-        }
-        // An error while closing makes no difference.
-        let _ = connection.close().await;
-        done
+        self.migrate_unless(ImportMark::is_any_in).await
     }
 
     async fn schema(&self) -> Result<SchemaState> {
@@ -52,7 +38,8 @@ impl Upkeep for PostgresStore {
             let mut session = self.pool.acquire().await?;
             let applied = tables::applied(&mut session, &MIGRATIONS).await?;
             let applied: Vec<i64> = applied.into_iter().map(|(version, _)| version).collect();
-            Ok(MIGRATIONS.state(&applied))
+            let min_writer = min_writer(&mut *session).await?;
+            Ok(MIGRATIONS.state(&applied, min_writer))
         })
         .await
     }
@@ -78,12 +65,8 @@ impl Upkeep for PostgresStore {
     }
 
     async fn check_writer(&self) -> Result<()> {
-        let required = self.in_time(async {
-            Ok(sqlx::query_scalar("select min_writer from schema_compat")
-                .fetch_one(&self.pool)
-                .await?)
-        });
-        MIGRATIONS.may_write(required.await?)
+        let required = self.in_time(min_writer(&self.pool)).await?;
+        MIGRATIONS.may_write(required)
     }
 
     async fn close(&self) {
@@ -93,6 +76,43 @@ impl Upkeep for PostgresStore {
         }
         self.pool.close().await;
     }
+}
+
+impl PostgresStore {
+    /// Migrates, unless `min_writer` says that the store is incomplete.
+    pub(super) async fn migrate_unless(&self, incomplete: fn(i64) -> bool) -> Result<()> {
+        // A separate connection: it waits for other workers' migrations as long as they take, and a lock left by a
+        // failure ends with it.
+        let mut connection = servers::to_write(self.pool.servers(), "tenure", self.connect_within).await?;
+        self.in_time(suitable::check(self.pool.servers(), &mut connection, &MIGRATIONS))
+            .await?;
+        migration_lock(&mut connection).await?;
+        let done = migrate_on(&mut connection, incomplete).await;
+        // An error while closing makes no difference.
+        let _ = connection.close().await;
+        done
+    }
+}
+
+async fn migrate_on(connection: &mut PgConnection, incomplete: fn(i64) -> bool) -> Result<()> {
+    let applied = tables::applied(connection, &MIGRATIONS).await?;
+    if !applied.is_empty() {
+        let min_writer = min_writer(&mut *connection).await?;
+        MIGRATIONS.expect_complete(applied.len(), min_writer, incomplete)?;
+    }
+    let mut migrator = MIGRATIONS.migrator().await?;
+    migrator.set_locking(false);
+    migrator.run_direct(connection).await.map_err(schema::failed)?;
+    numbering::check(connection).await?;
+    numbers::add_vocabulary(connection).await
+}
+
+/// The newest migration that a program must know to write here.
+pub(super) async fn min_writer(executor: impl PgExecutor<'_>) -> Result<i64> {
+    let required = sqlx::query_scalar("select min_writer from schema_compat")
+        .fetch_one(executor)
+        .await?;
+    Ok(required)
 }
 
 /// Its lock timeout is shorter than the time limit of a readiness check. It is one message to the server, and so one

@@ -211,7 +211,7 @@ async fn clear_deadlines(
     Ok(())
 }
 
-async fn set_deadlines(
+pub(super) async fn set_deadlines(
     connection: &mut PgConnection,
     set: &[(ClientKey, Sweep, DateTime<Utc>)],
     numbers: &Numbers,

@@ -163,7 +163,12 @@ async fn take_names(
     Ok(())
 }
 
-async fn insert(connection: &mut SqliteConnection, new: &[&ClientWrite], numbers: &Numbers) -> Result<u64> {
+/// Writes clients that have no row yet.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    new: &[&ClientWrite],
+    numbers: &Numbers,
+) -> Result<u64> {
     many::write(
         connection,
         many!(

@@ -27,6 +27,7 @@ mod session;
 mod sweeps;
 mod tables;
 mod touches;
+mod transfer;
 mod turn;
 mod upkeep;
 mod verification;

@@ -128,16 +128,17 @@ impl Numbers {
 
     /// Reads the numbers of everything in a commit, and assigns those that are missing.
     pub(super) async fn assign(&mut self, connection: &mut SqliteConnection, commit: &Commit) -> Result<()> {
-        self.assign_clients(connection, &clients_of(commit, &self.clients))
-            .await?;
+        let clients: Vec<ClientKey> = clients_of(commit, &self.clients).into_iter().collect();
+        self.assign_clients(connection, &clients).await?;
         self.assign_sources(connection, &sources_of(commit)).await?;
         self.assign_words(connection, &words_of(commit)).await
     }
 
-    async fn assign_clients(
+    /// Reads the numbers of clients, and assigns those that are missing, in this order.
+    pub(super) async fn assign_clients(
         &mut self,
         connection: &mut SqliteConnection,
-        keys: &BTreeSet<ClientKey>,
+        keys: &[ClientKey],
     ) -> Result<()> {
         self.read_clients(connection, keys).await?;
         let missing: Vec<&ClientKey> = keys

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqlitePool;
+use sqlx::sqlite::{SqliteExecutor, SqlitePool};
 
 use super::{SqliteStore, micros};
 use crate::store::columns::{Both, KeyRow};
@@ -47,21 +47,8 @@ impl Outbox for SqliteStore {
         .await
     }
 
-    /// Begins a new epoch, greater than `above` and than the stored one, whatever the clock says.
     async fn begin_epoch(&self, above: i64) -> Result<i64> {
-        self.in_turn(async {
-            let epoch = sqlx::query_scalar(
-                "update relay
-                 set epoch = max(max(epoch, ?1) / 1000000 + 1, cast(unixepoch('now', 'subsec') * 1000 as integer)) * 1000000
-                             + abs(random() % 1000000)
-                 returning epoch",
-            )
-            .bind(above)
-            .fetch_one(&self.writer)
-            .await?;
-            Ok(epoch)
-        })
-        .await
+        self.in_turn(begin_epoch(&self.writer, above)).await
     }
 
     async fn oldest_unpublished(&self) -> Result<Option<(Cursor, DateTime<Utc>)>> {
@@ -96,6 +83,20 @@ impl Outbox for SqliteStore {
         .await?;
         Ok(backlog)
     }
+}
+
+/// Begins a new epoch, greater than `above` and than the stored one, whatever the clock says.
+pub(super) async fn begin_epoch(executor: impl SqliteExecutor<'_>, above: i64) -> Result<i64> {
+    let epoch = sqlx::query_scalar(
+        "update relay
+         set epoch = max(max(epoch, ?1) / 1000000 + 1, cast(unixepoch('now', 'subsec') * 1000 as integer)) * 1000000
+                     + abs(random() % 1000000)
+         returning epoch",
+    )
+    .bind(above)
+    .fetch_one(executor)
+    .await?;
+    Ok(epoch)
 }
 
 /// Reads unpublished lines first, and then checks that the journal still has `last`.

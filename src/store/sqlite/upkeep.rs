@@ -9,6 +9,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::identity::Identity;
 use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, numbers, private, probe, tables};
+use crate::store::schema::ImportMark;
 use crate::store::{Result, SchemaState, StoreError, Upkeep, pool, schema};
 
 #[async_trait]
@@ -18,25 +19,7 @@ impl Upkeep for SqliteStore {
     }
 
     async fn migrate(&self) -> Result<()> {
-        self.identity.admit().await?;
-        private::make(&self.path);
-        let had_no_log = self.identity.has_no_log();
-        let began = Instant::now();
-        // The first process that opens a new file creates its write-ahead log. SQLite refuses others at that moment,
-        // instead of letting them wait.
-        while !self.migrate_once().await? {
-            if began.elapsed() > PATIENCE {
-                return Err(StoreError::Unavailable(format!(
-                    "another process has locked the file for {}; stop the process that writes for so long",
-                    humantime::format_duration(PATIENCE)
-                )));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        if had_no_log {
-            self.identity.renew(&self.writer).await?;
-        }
-        self.identity.watch().await
+        self.migrate_unless(ImportMark::is_any_in).await
     }
 
     async fn schema(&self) -> Result<SchemaState> {
@@ -55,7 +38,8 @@ impl Upkeep for SqliteStore {
         let mut connection = self.readers.acquire().await?;
         let applied = tables::applied(&mut connection, &MIGRATIONS).await?;
         let applied: Vec<i64> = applied.into_iter().map(|(version, _)| version).collect();
-        Ok(MIGRATIONS.state(&applied))
+        let min_writer = min_writer(&mut *connection).await?;
+        Ok(MIGRATIONS.state(&applied, min_writer))
     }
 
     async fn ping(&self) -> Result<()> {
@@ -89,16 +73,39 @@ impl Upkeep for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Migrates, unless `min_writer` says that the store is incomplete.
+    pub(super) async fn migrate_unless(&self, incomplete: fn(i64) -> bool) -> Result<()> {
+        self.identity.admit().await?;
+        private::make(&self.path);
+        let had_no_log = self.identity.has_no_log();
+        let began = Instant::now();
+        // The first process that opens a new file creates its write-ahead log. SQLite refuses others at that moment,
+        // instead of letting them wait.
+        while !self.migrate_once(incomplete).await? {
+            if began.elapsed() > PATIENCE {
+                return Err(StoreError::Unavailable(format!(
+                    "another process has locked the file for {}; stop the process that writes for so long",
+                    humantime::format_duration(PATIENCE)
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if had_no_log {
+            self.identity.renew(&self.writer).await?;
+        }
+        self.identity.watch().await
+    }
+
     /// Migrates in one transaction, so that one of several processes migrates and the others find the tables ready.
     /// False: another process has locked the file.
     ///
     /// sqlx counts transactions itself here, and may miscount after a failure. Then the connection is closed.
-    async fn migrate_once(&self) -> Result<bool> {
+    async fn migrate_once(&self, incomplete: fn(i64) -> bool) -> Result<bool> {
         let mut connection = match self.writer.acquire().await {
             Err(error) if is_busy(&error) => return Ok(false),
             connection => connection?,
         };
-        let migrated = migrate_on(&mut connection, &self.identity).await;
+        let migrated = migrate_on(&mut connection, &self.identity, incomplete).await;
         if !matches!(migrated, Ok(true)) {
             // An error while closing makes no difference.
             let _ = connection.close().await;
@@ -107,7 +114,11 @@ impl SqliteStore {
     }
 }
 
-async fn migrate_on(connection: &mut SqliteConnection, identity: &Identity) -> Result<bool> {
+async fn migrate_on(
+    connection: &mut SqliteConnection,
+    identity: &Identity,
+    incomplete: fn(i64) -> bool,
+) -> Result<bool> {
     let migrator = MIGRATIONS.migrator().await?;
     let mut transaction = match connection.begin_with(BEGIN).await {
         Err(error) if is_busy(&error) => return Ok(false),
@@ -115,6 +126,10 @@ async fn migrate_on(connection: &mut SqliteConnection, identity: &Identity) -> R
     };
     let applied = tables::applied(&mut transaction, &MIGRATIONS).await?;
     tables::check(&mut transaction, &applied).await?;
+    if !applied.is_empty() {
+        let min_writer = min_writer(&mut *transaction).await?;
+        MIGRATIONS.expect_complete(applied.len(), min_writer, incomplete)?;
+    }
     migrator
         .run_direct(&mut *transaction)
         .await

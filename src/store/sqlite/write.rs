@@ -48,7 +48,7 @@ pub(super) async fn all(
 }
 
 /// The number of the refusal. 0: the event was applied.
-fn reason(outcome: RecordedOutcome, numbers: &Numbers) -> i64 {
+pub(super) fn reason(outcome: RecordedOutcome, numbers: &Numbers) -> i64 {
     let code = outcome.refusal().map(Refusal::code);
     code.map_or(0, |code| numbers.word(code))
 }
@@ -175,7 +175,7 @@ async fn clear_deadlines(
     Ok(())
 }
 
-async fn set_deadlines(
+pub(super) async fn set_deadlines(
     connection: &mut SqliteConnection,
     set: &[(ClientKey, Sweep, DateTime<Utc>)],
     numbers: &Numbers,

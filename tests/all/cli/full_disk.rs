@@ -19,6 +19,7 @@ fn output_that_cannot_be_written_is_a_failure() {
         &["prune", "--dry-run"],
         &["migrate"],
         &["ingest", "events.ndjson"],
+        &["export"],
     ] {
         for json in [&[][..], &["--json"]] {
             let args = [args, json].concat();

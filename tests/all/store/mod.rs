@@ -32,6 +32,8 @@ use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{Store, Upkeep};
 
+pub(crate) use given::relayed;
+
 use crate::support::servers::Postgres;
 
 /// An empty, migrated store for one test.

@@ -1,0 +1,205 @@
+//! Reads a whole store, in one read transaction. SQLite streams the rows of a statement, so memory is bounded.
+
+use futures_util::TryStreamExt;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, SqliteConnection};
+use tokio::sync::mpsc;
+
+use crate::store::columns::{Both, row};
+use crate::store::transfer::{self, send};
+use crate::store::{Record, Result};
+
+/// Records of a page.
+const PAGE: usize = 500;
+
+type Pages = mpsc::Sender<Vec<Record>>;
+
+/// Sends all records.
+pub(super) async fn all(connection: &mut SqliteConnection, into: &Pages) -> Result<()> {
+    settings(connection, into).await?;
+    dead_letters(connection, into).await?;
+    clients(connection, into).await?;
+    journal(connection, into).await
+}
+
+/// Sends the records of a statement.
+async fn scan<R>(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    into: &Pages,
+    record: fn(R) -> Result<Record>,
+) -> Result<()>
+where
+    R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    let mut rows = sqlx::query_as::<_, R>(statement).fetch(connection);
+    let mut page = Vec::with_capacity(PAGE);
+    while let Some(row) = rows.try_next().await? {
+        page.push(record(row)?);
+        if page.len() == PAGE {
+            send(into, std::mem::replace(&mut page, Vec::with_capacity(PAGE))).await?;
+        }
+    }
+    send(into, page).await
+}
+
+async fn settings(connection: &mut SqliteConnection, into: &Pages) -> Result<()> {
+    scan(
+        connection,
+        "select effective_from, policy
+         from policies
+         order by effective_from",
+        into,
+        transfer::policy::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
+        "select policy_from, partner, client from deadline_backfill",
+        into,
+        transfer::backfill::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
+        "select latest from clock",
+        into,
+        transfer::clock::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
+        "select lane, watermark, recorded_at, partition_key
+         from lanes
+         order by lane",
+        into,
+        transfer::lane::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
+        "select sweep, kind, at, why
+         from sweep_halts
+         order by sweep, kind",
+        into,
+        transfer::halt::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
+        "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed, error,
+                worker
+         from sweep_runs
+         order by id",
+        into,
+        transfer::sweep_run::<i64>,
+    )
+    .await
+}
+
+row! {
+    IdRow {
+        id: i64,
+    }
+}
+
+/// A few at a time, because a body may be large.
+async fn dead_letters(connection: &mut SqliteConnection, into: &Pages) -> Result<()> {
+    let mut after = i64::MIN;
+    loop {
+        let rows: Vec<Both<IdRow, _>> = sqlx::query_as(
+            "select id, digest, origin, content_type, reason, status, bytes, times_seen, first_seen_at, last_seen_at,
+                    resolved_at, redriven_at, redrive_outcome, retry_at, headers, body
+             from dead_letters
+             where id > ?1
+             order by id
+             limit 8",
+        )
+        .bind(after)
+        .fetch_all(&mut *connection)
+        .await?;
+        let Some(Both(last, _)) = rows.last() else {
+            return Ok(());
+        };
+        after = last.id;
+        let page = rows
+            .into_iter()
+            .map(|Both(_, row)| transfer::dead_letter::<i64>(row));
+        send(into, page.collect::<Result<_>>()?).await?;
+    }
+}
+
+async fn clients(connection: &mut SqliteConnection, into: &Pages) -> Result<()> {
+    scan(
+        connection,
+        "select k.partner, k.client, c.version, c.doc
+         from client_keys k
+         left join clients c on c.client = k.number
+         order by k.number",
+        into,
+        transfer::client,
+    )
+    .await?;
+    scan(
+        connection,
+        "select k.partner, k.client, t.open_run, t.renew_after, t.renew_before, t.renew_policies
+         from touches t
+         left join client_keys k on k.number = t.client
+         order by t.client",
+        into,
+        transfer::touches::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
+        "select k.partner, k.client, t.number, t.run
+         from touch_runs t
+         left join client_keys k on k.number = t.client
+         order by t.client, t.number",
+        into,
+        transfer::touch_run,
+    )
+    .await?;
+    scan(
+        connection,
+        "select k.partner, k.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.data,
+                case e.reason when 0 then '' else r.word end as reason, e.received_at
+         from events e
+         left join client_keys k on k.number = e.client
+         left join sources s on s.number = e.source
+         left join words t on t.number = e.type
+         left join words r on r.number = e.reason
+         order by e.client, e.time, e.source, e.id",
+        into,
+        transfer::event::<i64>,
+    )
+    .await
+}
+
+async fn journal(connection: &mut SqliteConnection, into: &Pages) -> Result<()> {
+    scan(
+        connection,
+        "select epoch, 0 as xid, seq, pruned_before,
+                coalesce((select seq from sqlite_sequence where name = 'journal'), 0) as last_line,
+                coalesce((select seq from sqlite_sequence where name = 'dead_letters'), 0) as last_dead_letter,
+                coalesce((select seq from sqlite_sequence where name = 'sweep_runs'), 0) as last_sweep_run
+         from relay",
+        into,
+        transfer::relay::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
+        "select k.partner, k.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
+                s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+         from journal j
+         left join client_keys k on k.number = j.client
+         left join words w on w.number = j.change
+         left join words c on c.number = j.cause
+         left join sources s on s.number = j.cause_source
+         order by j.seq",
+        into,
+        transfer::change::<i64>,
+    )
+    .await
+}

@@ -1,0 +1,230 @@
+//! Records from the rows of the tables, for both adapters.
+
+use super::{
+    LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedDeadLetter, MovedEvent,
+    MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedTouches, Record,
+};
+use crate::store::clients::LoggedRow;
+use crate::store::columns::{Both, KeyRow, Moment, RowId, row};
+use crate::store::dead_letters::DeadLetterRow;
+use crate::store::lanes::LaneRow;
+use crate::store::outbox::{JournalRow, read_line};
+use crate::store::policies::{BackfillRow, PolicyRow};
+use crate::store::sweeps::{HaltRow, RunRow};
+use crate::store::touches::{TouchesRow, read_touches};
+use crate::store::{RecordedOutcome, Result, Touches, hex};
+
+row! {
+    ClockRow<T> {
+        latest: T,
+    }
+}
+
+row! {
+    DigestRow {
+        digest: Vec<u8>,
+    }
+}
+
+row! {
+    /// A client, and its row, if it has one.
+    MovedClientRow {
+        version: Option<i64>,
+        doc: Option<String>,
+    }
+}
+
+row! {
+    RunOfTouchesRow {
+        number: i32,
+        run: Vec<u8>,
+    }
+}
+
+row! {
+    ReceivedRow<T> {
+        received_at: T,
+    }
+}
+
+row! {
+    /// The cursor of the relay, and the last numbers that were assigned.
+    NumbersRow<T> {
+        epoch: i64,
+        xid: i64,
+        seq: i64,
+        pruned_before: Option<T>,
+        last_line: i64,
+        last_dead_letter: i64,
+        last_sweep_run: i64,
+    }
+}
+
+pub(in crate::store) fn policy<T: Moment>(row: PolicyRow<T>) -> Result<Record> {
+    let (effective_from, policy) = row.read()?;
+    Ok(Record::Policy(MovedPolicy {
+        effective_from,
+        policy,
+    }))
+}
+
+pub(in crate::store) fn backfill<T: Moment>(row: BackfillRow<T>) -> Result<Record> {
+    let backfill = row.read()?;
+    Ok(Record::Backfill(MovedBackfill {
+        policy_from: backfill.policy_from,
+        after: backfill.after,
+    }))
+}
+
+pub(in crate::store) fn clock<T: Moment>(row: ClockRow<T>) -> Result<Record> {
+    let id = RowId {
+        table: "clock",
+        key: &"its only row",
+    };
+    let latest = id.moment("latest", row.latest)?;
+    Ok(Record::Clock(MovedClock { latest }))
+}
+
+pub(in crate::store) fn lane<T: Moment>(row: LaneRow<T>) -> Result<Record> {
+    Ok(Record::Lane(row.read()?))
+}
+
+pub(in crate::store) fn halt<T: Moment>(row: HaltRow<T>) -> Result<Record> {
+    Ok(Record::Halt(row.read()?))
+}
+
+pub(in crate::store) fn sweep_run<T: Moment>(row: RunRow<T>) -> Result<Record> {
+    Ok(Record::SweepRun(row.read()?))
+}
+
+pub(in crate::store) fn dead_letter<T: Moment>(row: Both<DigestRow, DeadLetterRow<T>>) -> Result<Record> {
+    let Both(DigestRow { digest }, row) = row;
+    let record = row.read()?;
+    let dead_letter = record.dead_letter;
+    let body = match String::from_utf8(dead_letter.body) {
+        Ok(text) => MovedBody::Text(text),
+        Err(error) => MovedBody::Hex(hex(error.as_bytes())),
+    };
+    Ok(Record::DeadLetter(Box::new(MovedDeadLetter {
+        id: record.id,
+        digest: hex(&digest),
+        origin: dead_letter.origin,
+        content_type: dead_letter.content_type,
+        headers: dead_letter.headers,
+        body,
+        bytes: record.bytes,
+        reason: dead_letter.reason,
+        status: record.status,
+        times_seen: record.times_seen,
+        first_seen_at: record.first_seen_at,
+        last_seen_at: record.last_seen_at,
+        retry_at: dead_letter.retry_at,
+        resolved_at: record.resolved_at,
+        redriven_at: record.redriven_at,
+        redrive_outcome: record.redrive_outcome,
+    })))
+}
+
+pub(in crate::store) fn client(row: Both<KeyRow, MovedClientRow>) -> Result<Record> {
+    let Both(key, row) = row;
+    let key = key.read(RowId {
+        table: "clients",
+        key: &"a client",
+    })?;
+    let id = RowId {
+        table: "clients",
+        key: &key,
+    };
+    let read = |(version, doc): (i64, String)| -> Result<MovedRow> {
+        let document = id.json("doc", &doc)?;
+        Ok(MovedRow { version, document })
+    };
+    let row = row.version.zip(row.doc).map(read).transpose()?;
+    Ok(Record::Client(Box::new(MovedClient { client: key, row })))
+}
+
+pub(in crate::store) fn touches<T: Moment>(row: Both<KeyRow, TouchesRow<T>>) -> Result<Record> {
+    let Both(key, row) = row;
+    let client = key.read(RowId {
+        table: "touches",
+        key: &"a client",
+    })?;
+    let (open, renew_only) = read_touches(&client, Some(row))?;
+    Ok(Record::Touches(MovedTouches {
+        client,
+        open,
+        renew_only,
+    }))
+}
+
+pub(in crate::store) fn touch_run(row: Both<KeyRow, RunOfTouchesRow>) -> Result<Record> {
+    let Both(key, row) = row;
+    let client = key.read(RowId {
+        table: "touch_runs",
+        key: &row.number,
+    })?;
+    let id = RowId {
+        table: "touch_runs",
+        key: &client,
+    };
+    let touches = Touches::unpack(&row.run).map_err(|error| id.unreadable("run", error))?;
+    Ok(Record::TouchRun(MovedRun {
+        client,
+        number: row.number,
+        touches,
+    }))
+}
+
+pub(in crate::store) fn event<T: Moment>(
+    row: Both<KeyRow, Both<LoggedRow<T>, ReceivedRow<T>>>,
+) -> Result<Record> {
+    let Both(key, Both(logged, received)) = row;
+    let client = key.read(RowId {
+        table: "events",
+        key: &logged.id.0,
+    })?;
+    let logged = logged.read(&client)?;
+    let id = RowId {
+        table: "events",
+        key: &logged.event.id,
+    };
+    let received_at = id.moment("received_at", received.received_at)?;
+    let event = logged.event;
+    Ok(Record::Event(Box::new(MovedEvent {
+        client,
+        source: event.source,
+        id: event.id,
+        time: event.time,
+        sequence: event.sequence,
+        received_at,
+        refused: RecordedOutcome::refusal(logged.outcome),
+        kind: event.kind,
+    })))
+}
+
+pub(in crate::store) fn relay<T: Moment>(row: NumbersRow<T>) -> Result<Record> {
+    let id = RowId {
+        table: "relay",
+        key: &"its only row",
+    };
+    Ok(Record::Relay(MovedRelay {
+        epoch: row.epoch,
+        published: LinePlace {
+            transaction: row.xid,
+            sequence: row.seq,
+        },
+        pruned_before: id.optional_moment("pruned_before", row.pruned_before)?,
+        last_line: row.last_line,
+        last_dead_letter: row.last_dead_letter,
+        last_sweep_run: row.last_sweep_run,
+    }))
+}
+
+pub(in crate::store) fn change<T: Moment>(line: Both<KeyRow, JournalRow<T>>) -> Result<Record> {
+    let recorded = read_line(line)?;
+    Ok(Record::Change(Box::new(MovedChange {
+        place: recorded.cursor.into(),
+        recorded_at: recorded.recorded_at,
+        entry: recorded.entry,
+    })))
+}
