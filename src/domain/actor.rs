@@ -19,6 +19,14 @@ pub struct Actor {
     pub kind: Option<ActorKind>,
 }
 
+impl Actor {
+    /// The sender does not say who caused the event.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.id.is_none() && self.kind.is_none()
+    }
+}
+
 text_enum! {
     /// The side that an actor belongs to.
     pub enum ActorKind {

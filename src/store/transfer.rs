@@ -20,7 +20,7 @@ use super::{
     Cursor, DeadLetterStatus, Document, Halt, LaneProgress, RenewOnlyWindow, Result, StoreError, SweepRun,
     Touches,
 };
-use crate::domain::{ClientKey, Entry, EventKind, Policy, Refusal, Sequence};
+use crate::domain::{Actor, ClientKey, Entry, EventKind, Policy, Refusal, Sequence};
 
 pub(in crate::store) use numbering::Numbering;
 pub(in crate::store) use parts::{DeadLetterRow, Parts};
@@ -229,6 +229,8 @@ pub struct MovedEvent {
     pub time: DateTime<Utc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<Sequence>,
+    #[serde(default, skip_serializing_if = "Actor::is_unknown")]
+    pub actor: Actor,
     pub received_at: DateTime<Utc>,
     /// None: it was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -151,8 +151,8 @@ async fn read(
     numbers: &ClientNumbers,
     most: Option<usize>,
 ) -> Result<Vec<Result<ClientSnapshot>>> {
-    let placed = keys.iter().enumerate();
-    let places: HashMap<i32, usize> = placed
+    let in_order = keys.iter().enumerate();
+    let places: HashMap<i32, usize> = in_order
         .filter_map(|(place, key)| Some((*numbers.get(key)?, place)))
         .collect();
     // In key order.

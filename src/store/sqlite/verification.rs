@@ -93,9 +93,9 @@ async fn read(
     most: Option<usize>,
 ) -> Result<Vec<Result<ClientSnapshot>>> {
     numbers.read_clients(connection, keys).await?;
-    let placed = keys.iter().enumerate();
+    let in_order = keys.iter().enumerate();
     // In key order. Nothing was ever stored about a client without a number.
-    let mut clients: Vec<(i64, usize)> = placed
+    let mut clients: Vec<(i64, usize)> = in_order
         .filter_map(|(place, key)| Some((numbers.find_client(key)?, place)))
         .collect();
     let places: HashMap<i64, usize> = clients.iter().copied().collect();

@@ -128,6 +128,7 @@ impl Parts {
                 key: moved.client,
                 time: moved.time,
                 sequence: moved.sequence,
+                actor: moved.actor,
                 kind: moved.kind,
                 // It is not written: it follows from the outcome.
                 name_verdict: NameVerdict::Open,

@@ -149,7 +149,7 @@ pub(in crate::store) fn touches<T: Moment>(row: Both<KeyRow, TouchesRow<T>>) -> 
         table: "touches",
         key: &"a client",
     })?;
-    let (open, renew_only) = read_touches(&client, Some(row))?;
+    let (open, renew_only) = read_touches(&client, row)?;
     Ok(Record::Touches(MovedTouches {
         client,
         open,
@@ -196,6 +196,7 @@ pub(in crate::store) fn event<T: Moment>(
         id: event.id,
         time: event.time,
         sequence: event.sequence,
+        actor: event.actor,
         received_at,
         refused: RecordedOutcome::refusal(logged.outcome),
         kind: event.kind,

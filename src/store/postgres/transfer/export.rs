@@ -177,7 +177,7 @@ const EVENTS: Scan = scan!(
     "select (select partner from client_keys where number = e.client) as partner,
             (select client from client_keys where number = e.client) as client,
             (select source from sources where number = ref_source(e.ref)) as source, e.ref as id,
-            (select word from words where number = e.type) as event_type, e.time, e.sequence, e.data,
+            (select word from words where number = e.type) as event_type, e.time, e.sequence, e.actor, e.data,
             case e.reason when 0 then '' else (select word from words where number = e.reason) end as reason,
             e.received_at
      from events e

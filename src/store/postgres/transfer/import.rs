@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::domain::Entry;
+use crate::store::actor::actor_text;
 use crate::store::columns::{json, optional_text, text};
 use crate::store::commit::data_of;
 use crate::store::outbox::ChangeColumns;
@@ -12,7 +13,7 @@ use crate::store::postgres::numbers::{self, Numbers};
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{client_writes, touches, write};
 use crate::store::transfer::{DeadLetterRow, LinePlace, Numbering, Parts};
-use crate::store::words::{cause_event, cause_word};
+use crate::store::words::{cause_details, cause_event, cause_word};
 use crate::store::{EventWrite, MovedRun, Result, SweepRun};
 
 /// Begins a transaction of an import. See the statements that begin a batch for its settings.
@@ -189,9 +190,9 @@ async fn events(connection: &mut PgConnection, parts: &Parts, numbers: &Numbers,
     let name = |write: &EventWrite| numbers.event(&write.event.source, &write.event.id);
     let sequence = |write: &EventWrite| optional_text(write.event.sequence.as_deref());
     sqlx::query(
-        "insert into events (time, received_at, client, type, reason, ref, sequence, data)
+        "insert into events (time, received_at, client, type, reason, ref, sequence, actor, data)
          select unnest($1::timestamptz[]), unnest($2::timestamptz[]), unnest($3::integer[]), unnest($4::smallint[]),
-                unnest($5::smallint[]), unnest($6::bytea[]), unnest($7::text[]), unnest($8::text[])",
+                unnest($5::smallint[]), unnest($6::bytea[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[])",
     )
     .bind(writes.iter().map(|w| w.event.time).collect::<Vec<_>>())
     .bind(&parts.received_at)
@@ -200,6 +201,7 @@ async fn events(connection: &mut PgConnection, parts: &Parts, numbers: &Numbers,
     .bind(writes.iter().map(|w| numbers.reason(w.outcome)).collect::<Vec<_>>())
     .bind(writes.iter().map(name).collect::<Vec<_>>())
     .bind(writes.iter().map(sequence).collect::<Vec<_>>())
+    .bind(writes.iter().map(|w| actor_text(&w.event.actor)).collect::<Vec<_>>())
     .bind(writes.iter().map(|w| data_of(&w.event.kind)).collect::<Vec<_>>())
     .execute(connection)
     .await?;
@@ -230,14 +232,18 @@ async fn journal(
         let event = cause_event(&entry.cause);
         event.map_or_else(Vec::new, |(source, id)| numbers.event(source, id))
     };
+    let (actors, reasons): (Vec<String>, Vec<String>) =
+        entries.iter().map(|entry| cause_details(&entry.cause)).unzip();
     let number = |place: &LinePlace| numbering.ordered_by_transaction(*place);
     sqlx::query(
         "insert into journal
-             (xid, seq, time, recorded_at, client, change, cause, correction, cause_ref, id, before, after)
+             (xid, seq, time, recorded_at, client, change, cause, correction, cause_ref, cause_actor, cause_reason, id,
+              before, after)
          overriding system value
          select unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::timestamptz[]), unnest($4::timestamptz[]),
                 unnest($5::integer[]), unnest($6::smallint[]), unnest($7::smallint[]), unnest($8::bool[]),
-                unnest($9::bytea[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[])",
+                unnest($9::bytea[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[]),
+                unnest($13::text[]), unnest($14::text[])",
     )
     .bind(places.iter().map(|place| place.transaction).collect::<Vec<_>>())
     .bind(places.iter().map(number).collect::<Vec<_>>())
@@ -248,6 +254,8 @@ async fn journal(
     .bind(entries.iter().map(|e| numbers.word(&cause_word(&e.cause))).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| e.correction).collect::<Vec<_>>())
     .bind(entries.iter().map(cause_ref).collect::<Vec<_>>())
+    .bind(actors)
+    .bind(reasons)
     .bind(changes.iter().map(|c| c.id).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| &*c.before).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| &*c.after).collect::<Vec<_>>())

@@ -162,7 +162,7 @@ async fn clients(connection: &mut SqliteConnection, into: &Pages) -> Result<()> 
     .await?;
     scan(
         connection,
-        "select k.partner, k.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.data,
+        "select k.partner, k.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.actor, e.data,
                 case e.reason when 0 then '' else r.word end as reason, e.received_at
          from events e
          left join client_keys k on k.number = e.client
@@ -191,7 +191,7 @@ async fn journal(connection: &mut SqliteConnection, into: &Pages) -> Result<()> 
     scan(
         connection,
         "select k.partner, k.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
-                s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+                s.source as cause_source, j.cause_id, j.cause_actor, j.cause_reason, j.correction, j.recorded_at
          from journal j
          left join client_keys k on k.number = j.client
          left join words w on w.number = j.change

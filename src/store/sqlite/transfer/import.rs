@@ -3,6 +3,7 @@
 use sqlx::SqliteConnection;
 
 use crate::domain::Entry;
+use crate::store::actor::actor_text;
 use crate::store::columns::{json, optional_text, text};
 use crate::store::commit::data_of;
 use crate::store::outbox::ChangeColumns;
@@ -10,7 +11,7 @@ use crate::store::sqlite::event_id::BoundId;
 use crate::store::sqlite::numbers::Numbers;
 use crate::store::sqlite::{client_writes, many, micros, outbox, touches, write};
 use crate::store::transfer::{Numbering, Parts};
-use crate::store::words::{cause_event, cause_word};
+use crate::store::words::{cause_details, cause_event, cause_word};
 use crate::store::{EventWrite, MovedRelay, Result};
 
 /// Writes everything, without ending the transaction.
@@ -169,9 +170,9 @@ async fn events(connection: &mut SqliteConnection, parts: &Parts, numbers: &Numb
     many::write(
         connection,
         many!(
-            "insert or fail into events (client, time, source, id, type, reason, received_at, sequence, data)
+            "insert or fail into events (client, time, source, id, type, reason, received_at, sequence, actor, data)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
         ),
         &received,
@@ -186,6 +187,7 @@ async fn events(connection: &mut SqliteConnection, parts: &Parts, numbers: &Numb
                 .bind(write::reason(write.outcome, numbers))
                 .bind(received_at)
                 .bind(optional_text(event.sequence.as_deref()))
+                .bind(actor_text(&event.actor))
                 .bind(data_of(&event.kind))
         },
     )
@@ -214,15 +216,17 @@ async fn journal(
         connection,
         many!(
             "insert or fail into journal
-                 (seq, client, time, recorded_at, change, cause, cause_source, cause_id, correction, id, before, after)
+                 (seq, client, time, recorded_at, change, cause, cause_source, cause_id, cause_actor, cause_reason, correction, id,
+                  before, after)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
         ),
         &lines,
         |query, (seq, recorded_at, entry)| {
             let change = ChangeColumns::of(&entry.change);
             let event = cause_event(&entry.cause);
+            let (actor, reason) = cause_details(&entry.cause);
             query
                 .bind(seq)
                 .bind(numbers.client(&entry.key))
@@ -232,6 +236,8 @@ async fn journal(
                 .bind(numbers.word(&cause_word(&entry.cause)))
                 .bind(event.map_or(0, |(source, _)| numbers.source(source)))
                 .bind(BoundId(event.map_or("", |(_, id)| id)))
+                .bind(actor)
+                .bind(reason)
                 .bind(entry.correction)
                 .bind(change.id)
                 .bind(change.before)
