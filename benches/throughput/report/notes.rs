@@ -34,7 +34,8 @@ pub fn of(bench: &Bench<'_>) -> Vec<String> {
     ));
     notes.push(format!(
         "Steady rate: {} events/s. During the sweep: {} events/s while {} accesses expire. Sweeps that find nothing: {} \
-         deadlines. Long history: {} events. Very long history: {} events. Verified: {} clients with 5 events each. Long backlog: {} messages.",
+         deadlines. Long history: {} events. Very long history: {} events. Verified: {} \
+         clients with 5 events each. Long backlog: {} messages.",
         scale.paced_per_second,
         scale.live_per_second,
         whole(scale.expiries),

@@ -42,17 +42,41 @@ impl Type<Postgres> for EventId {
 /// The column has the whole name. Empty: no event.
 impl<'r> Decode<'r, Postgres> for EventId {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
-        id_of(<&[u8] as Decode<Postgres>>::decode(value)?)
+        Ok(EventRef::decode(value)?.id)
     }
 }
 
-fn id_of(name: &[u8]) -> Result<EventId, BoxDynError> {
-    let id = match name {
-        [] => &[],
-        [LONG, _, _, _, _, id @ ..] => id,
+/// The name of an event, as a column has it.
+pub(super) struct EventRef {
+    /// The number of the source. None: no event.
+    pub source: Option<i32>,
+    pub id: EventId,
+}
+
+impl Type<Postgres> for EventRef {
+    fn type_info() -> PgTypeInfo {
+        <[u8] as Type<Postgres>>::type_info()
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for EventRef {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        read(<&[u8] as Decode<Postgres>>::decode(value)?)
+    }
+}
+
+fn read(name: &[u8]) -> Result<EventRef, BoxDynError> {
+    let (source, id): (_, &[u8]) = match name {
+        [] => (None, &[]),
+        [LONG, a, b, c, d, id @ ..] => (Some(i32::from_be_bytes([*a, *b, *c, *d])), id),
         [LONG, ..] => return Err("the number of the source is truncated".into()),
-        [_, id @ ..] => id,
+        [source, id @ ..] => (Some(i32::from(*source)), id),
     };
+    let id = id_of(id)?;
+    Ok(EventRef { source, id })
+}
+
+fn id_of(id: &[u8]) -> Result<EventId, BoxDynError> {
     if let Ok(uuid) = id.try_into() {
         return Ok(EventId::of_uuid(uuid));
     }
@@ -79,11 +103,13 @@ mod tests {
                 "seventeen letters",
                 "sechzehn Zöllen",
             ] {
-                assert_eq!(id_of(&event_ref(source, id)).unwrap().0, id, "{source}");
+                let name = read(&event_ref(source, id)).unwrap();
+                assert_eq!((name.source, &*name.id.0), (Some(source), id));
             }
         }
-        assert_eq!(id_of(&[]).unwrap().0, "");
-        assert!(id_of(&[255, 0, 0]).is_err());
+        let none = read(&[]).unwrap();
+        assert_eq!((none.source, &*none.id.0), (None, ""));
+        assert!(read(&[255, 0, 0]).is_err());
     }
 
     #[test]

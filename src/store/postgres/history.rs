@@ -18,26 +18,20 @@ use crate::store::{Logged, Result};
 
 // Words and sources are looked up row by row: a join could be planned as a scan of all events of a client before the first
 // page.
-macro_rules! events {
-    ($more:literal) => {
-        concat!(
-            "select e.client, (select source from sources where number = ref_source(e.ref)) as source, e.ref as id,
-                    (select word from words where number = e.type) as event_type, e.time, e.sequence, e.actor, e.data,
-                    case e.reason when 0 then '' else (select word from words where number = e.reason) end as reason",
-            $more,
-            "from unnest($1::integer[]) as k (client)
-             cross join lateral (
-                 select client, ref, type, time, sequence, actor, data, reason, received_at
-                 from events where client = k.client
-                 order by time, ref
-                 limit $2::bigint
-             ) e"
-        )
-    };
-}
-pub(super) use events;
-
-const EVENTS: Paged = paged!("client_events", 4, events!(" "));
+const EVENTS: Paged = paged!(
+    "client_events",
+    4,
+    "select e.client, (select source from sources where number = ref_source(e.ref)) as source, e.ref as id,
+            (select word from words where number = e.type) as event_type, e.time, e.sequence, e.actor, e.data,
+            case e.reason when 0 then '' else (select word from words where number = e.reason) end as reason
+     from unnest($1::integer[]) as k (client)
+     cross join lateral (
+         select client, ref, type, time, sequence, actor, data, reason
+         from events where client = k.client
+         order by time, ref
+         limit $2::bigint
+     ) e"
+);
 
 const RUNS: Paged = paged!(
     "client_runs",

@@ -9,16 +9,17 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::batch::Held;
+use super::event_ref::EventRef;
 use super::history::NumberRow;
-use super::lines::line;
 use super::numbers::{ClientNumbers, find_clients};
 use super::pages::{Paged, paged};
 use super::session::Session;
-use super::{PostgresStore, history, pages};
+use super::{PostgresStore, pages};
 use crate::domain::ClientKey;
 use crate::store::clients::{ClientRange, LoggedRow};
-use crate::store::columns::{Both, key, row};
-use crate::store::verification::{CountsRow, FacetsRow, Snapshots, one};
+use crate::store::columns::{Both, KeyRow, key, row};
+use crate::store::outbox::JournalRow;
+use crate::store::verification::{CountsRow, DeadlineRow, FacetsRow, SharedRow, Snapshots, one};
 use crate::store::{Census, ClientSnapshot, Result, StoreError, Verification};
 
 #[async_trait]
@@ -158,18 +159,19 @@ async fn read(
     // In key order.
     let mut clients: Vec<i32> = keys.iter().filter_map(|key| numbers.get(key).copied()).collect();
     let mut snapshots = Snapshots::of(keys, most, pruned_before(session).await?);
-    let shared = events(session, &clients, &places, &mut snapshots).await?;
+    let dictionary = Dictionary::read(session).await?;
+    let shared = events(session, &dictionary, &clients, &places, &mut snapshots).await?;
     clients.retain(|client| places[client] < snapshots.len());
     closed_runs(session, &clients, &places, &mut snapshots).await?;
     clients.retain(|client| places[client] < snapshots.len());
-    journal(session, &clients, &places, &mut snapshots).await?;
+    journal(session, &dictionary, &clients, &places, &mut snapshots).await?;
     clients.retain(|client| places[client] < snapshots.len());
 
     let (connection, debt) = session.lend()?;
     let small = async {
         rows(connection, &clients, &places, &mut snapshots).await?;
         touches(connection, &clients, &places, &mut snapshots).await?;
-        deadlines(connection, &clients, &places, &mut snapshots).await
+        deadlines(connection, &dictionary, &clients, &places, &mut snapshots).await
     };
     debt.paid_by(small).await?;
     for client in shared {
@@ -187,41 +189,112 @@ async fn pruned_before(session: &mut Session) -> Result<Option<DateTime<Utc>>> {
     debt.paid_by(read).await
 }
 
+/// What the numbers of words and sources stand for. Looking them up row by row would cost as much as all else that the server does.
+struct Dictionary {
+    words: HashMap<i16, String>,
+    /// The first thousand: few stores have more. The others come with the rows.
+    sources: HashMap<i32, String>,
+}
+
+impl Dictionary {
+    async fn read(session: &mut Session) -> Result<Self> {
+        let (connection, debt) = session.lend()?;
+        let read = async {
+            let words: Vec<(i16, String)> = sqlx::query_as("select number, word from words")
+                .fetch_all(&mut *connection)
+                .await?;
+            let sources: Vec<(i32, String)> =
+                sqlx::query_as("select number, source from sources where number <= 1000")
+                    .fetch_all(connection)
+                    .await?;
+            Ok(Self {
+                words: words.into_iter().collect(),
+                sources: sources.into_iter().collect(),
+            })
+        };
+        debt.paid_by(read).await
+    }
+
+    fn word(&self, number: i16) -> Option<String> {
+        self.words.get(&number).cloned()
+    }
+
+    /// The source of an event. `other` is that of a row whose source is not among the first.
+    fn source(&self, event: &EventRef, other: Option<String>) -> Option<String> {
+        other.or_else(|| self.sources.get(&event.source?).cloned())
+    }
+}
+
 row! {
     EventRow {
         client: i32,
+        event_ref: EventRef,
+        other_source: Option<String>,
+        event_type: i16,
+        time: DateTime<Utc>,
+        sequence: String,
+        actor: String,
+        data: String,
+        reason: i16,
         received_at: DateTime<Utc>,
         /// Whether another row of the log has its name.
         is_shared: bool,
     }
 }
 
+impl EventRow {
+    fn read(self, dictionary: &Dictionary) -> LoggedRow<DateTime<Utc>> {
+        LoggedRow {
+            source: dictionary.source(&self.event_ref, self.other_source),
+            id: self.event_ref.id,
+            event_type: dictionary.word(self.event_type),
+            time: self.time,
+            sequence: self.sequence,
+            actor: self.actor,
+            data: self.data,
+            reason: match self.reason {
+                0 => Some(String::new()),
+                reason => dictionary.word(reason),
+            },
+        }
+    }
+}
+
 const EVENTS: Paged = paged!(
     "verified_events",
     4,
-    history::events!(
-        ",
-        e.received_at,
-        coalesce((
-            select true from events where ref = e.ref and (client, time) <> (e.client, e.time) limit 1
-        ), false) as is_shared "
-    )
+    "select e.client, e.ref as event_ref, e.type as event_type, e.time, e.sequence, e.actor, e.data, e.reason,
+            e.received_at,
+            case when ref_source(e.ref) > 1000 then
+                (select source from sources where number = ref_source(e.ref))
+            end as other_source,
+            coalesce((
+                select true from events where ref = e.ref and (client, time) <> (e.client, e.time) limit 1
+            ), false) as is_shared
+     from unnest($1::integer[]) as k (client)
+     cross join lateral (
+         select * from events where client = k.client
+         order by time, ref
+         limit $2::bigint
+     ) e"
 );
 
 /// Reads the events, and returns the clients that share one.
 async fn events(
     session: &mut Session,
+    dictionary: &Dictionary,
     clients: &[i32],
     places: &HashMap<i32, usize>,
     snapshots: &mut Snapshots<DateTime<Utc>>,
 ) -> Result<BTreeSet<i32>> {
     let mut shared = BTreeSet::new();
     snapshots.begin_table();
-    let take = |Both(row, event): Both<EventRow, LoggedRow<DateTime<Utc>>>| {
+    let take = |row: EventRow| {
         if row.is_shared {
             shared.insert(row.client);
         }
-        Ok(snapshots.add_event(places[&row.client], &row.received_at, event))
+        let (place, received_at) = (places[&row.client], row.received_at);
+        Ok(snapshots.add_event(place, &received_at, row.read(dictionary)))
     };
     pages::read(session, &EVENTS, clients, i64::MAX, take).await?;
     Ok(shared)
@@ -248,29 +321,72 @@ async fn closed_runs(
     pages::read(session, &CLOSED_RUNS, clients, i64::MAX, take).await
 }
 
+row! {
+    LineRow {
+        client: i32,
+        xid: i64,
+        seq: i64,
+        change: i16,
+        id: String,
+        before: String,
+        after: String,
+        time: DateTime<Utc>,
+        cause: i16,
+        cause_ref: EventRef,
+        cause_actor: String,
+        cause_reason: String,
+        other_source: Option<String>,
+        correction: bool,
+        recorded_at: DateTime<Utc>,
+    }
+}
+
+impl LineRow {
+    fn read(self, dictionary: &Dictionary) -> JournalRow<DateTime<Utc>> {
+        JournalRow {
+            xid: self.xid,
+            seq: self.seq,
+            change: dictionary.word(self.change),
+            id: self.id,
+            before: self.before,
+            after: self.after,
+            time: self.time,
+            cause: dictionary.word(self.cause),
+            cause_source: dictionary.source(&self.cause_ref, self.other_source),
+            cause_id: self.cause_ref.id,
+            cause_actor: self.cause_actor,
+            cause_reason: self.cause_reason,
+            correction: self.correction,
+            recorded_at: self.recorded_at,
+        }
+    }
+}
+
 const JOURNAL: Paged = paged!(
-    "client_journal",
+    "verified_journal",
     5,
-    concat!(
-        "select j.client, ",
-        line!(),
-        "from unnest($1::integer[]) as k (client)
-         cross join lateral (
-             select * from journal where client = k.client
-             order by seq
-             limit $2::bigint
-         ) j"
-    )
+    "select j.client, j.xid, j.seq, j.change, j.id, j.before, j.after, j.time, j.cause, j.cause_ref, j.cause_actor,
+            j.cause_reason, j.correction, j.recorded_at,
+            case when ref_source(j.cause_ref) > 1000 then
+                (select source from sources where number = ref_source(j.cause_ref))
+            end as other_source
+     from unnest($1::integer[]) as k (client)
+     cross join lateral (
+         select * from journal where client = k.client
+         order by seq
+         limit $2::bigint
+     ) j"
 );
 
 async fn journal(
     session: &mut Session,
+    dictionary: &Dictionary,
     clients: &[i32],
     places: &HashMap<i32, usize>,
     snapshots: &mut Snapshots<DateTime<Utc>>,
 ) -> Result<()> {
     snapshots.begin_table();
-    let take = |Both(NumberRow { client }, line)| Ok(snapshots.add_line(places[&client], line));
+    let take = |row: LineRow| Ok(snapshots.add_line(places[&row.client], row.read(dictionary)));
     pages::read(session, &JOURNAL, clients, i64::MAX, take).await
 }
 
@@ -316,20 +432,19 @@ async fn touches(
 
 async fn deadlines(
     connection: &mut PgConnection,
+    dictionary: &Dictionary,
     clients: &[i32],
     places: &HashMap<i32, usize>,
     snapshots: &mut Snapshots<DateTime<Utc>>,
 ) -> Result<()> {
-    let rows = sqlx::query_as(
-        "select d.client, (select word from words where number = d.sweep) as sweep, d.due_at
-         from deadlines d
-         where d.client = any ($1)",
-    )
-    .bind(clients)
-    .fetch_all(connection)
-    .await?;
-    for Both(NumberRow { client }, row) in rows {
-        snapshots.add_deadline(places[&client], row);
+    let rows: Vec<(i32, i16, DateTime<Utc>)> =
+        sqlx::query_as("select client, sweep, due_at from deadlines where client = any ($1)")
+            .bind(clients)
+            .fetch_all(connection)
+            .await?;
+    for (client, sweep, due_at) in rows {
+        let sweep = dictionary.word(sweep);
+        snapshots.add_deadline(places[&client], DeadlineRow { sweep, due_at });
     }
     Ok(())
 }
@@ -364,7 +479,7 @@ async fn shared_events(
     place: usize,
     snapshots: &mut Snapshots<DateTime<Utc>>,
 ) -> Result<()> {
-    let take = |Both(OtherRow { other }, row)| {
+    let take = |Both(OtherRow { other }, row): Both<OtherRow, Both<KeyRow, SharedRow>>| {
         if other.is_some() {
             snapshots.add_shared_event(place, row);
         }
