@@ -34,7 +34,8 @@ impl SentEvent {
             source: text("source").expect("a source"),
             id: text("id").expect("an id"),
             subject: text("subject").expect("a subject"),
-            kind: known.unwrap_or_else(|| panic!("no type of event: {kind:?}")),
+            kind: known
+                .unwrap_or_else(|| panic!("docs/lifecycles.md has no row for the event type {kind:?}")),
             time: moment(&event["time"]).expect("a time"),
             sequence: text("sequence"),
             actor: text("actor"),
