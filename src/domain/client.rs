@@ -155,7 +155,7 @@ impl Client {
     /// Whether the client was added, and not deleted since.
     #[must_use]
     pub fn exists(&self) -> bool {
-        !matches!(self.link, Link::Unknown | Link::Deleted)
+        self.link.exists()
     }
 
     /// The name that no other client of the partner may claim.

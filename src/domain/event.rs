@@ -247,6 +247,50 @@ impl EventKind {
         }
     }
 
+    /// Whether the event can change the status of the link or the name (the link events of `docs/lifecycles.md`). Only these events
+    /// decide whether another of them is possible.
+    #[must_use]
+    pub fn is_link_event(&self) -> bool {
+        match self {
+            Self::ClientAdded { .. }
+            | Self::ClientRenamed { .. }
+            | Self::ClientInvited { .. }
+            | Self::InvitationAccepted {}
+            | Self::OnboardingCompleted { .. }
+            | Self::ConsentGranted {}
+            | Self::InvitationRejected { .. }
+            | Self::IdentityRejected { .. }
+            | Self::ClientArchived { .. }
+            | Self::ClientLost { .. }
+            | Self::PartnerDisconnected { .. }
+            | Self::ClientDeleted {} => true,
+            Self::AssignmentAdded { .. }
+            | Self::AssignmentRemoved { .. }
+            | Self::ReportScheduleCreated { .. }
+            | Self::ReportScheduleDeleted { .. }
+            | Self::MarginRuleCreated { .. }
+            | Self::MarginRuleDeleted { .. }
+            | Self::ClientTerminated { .. }
+            | Self::ClientReactivated {}
+            | Self::SubscriptionAdded { .. }
+            | Self::SubscriptionRenewed { .. }
+            | Self::SubscriptionEnded { .. }
+            | Self::UserAdded { .. }
+            | Self::UserRemoved { .. }
+            | Self::IntegrationAdded { .. }
+            | Self::IntegrationRemoved { .. }
+            | Self::AccountAccessed { .. }
+            | Self::AccessDisabled {}
+            | Self::AccessEnabled {}
+            | Self::AccessRequested {}
+            | Self::AccessApproved {}
+            | Self::AccessDenied {}
+            | Self::JobsCounted { .. }
+            | Self::AccountUpdated {}
+            | Self::CommissionEligibilityChanged { .. } => false,
+        }
+    }
+
     /// Truncates the times in the data as [`Event::truncate`] does.
     #[must_use]
     pub fn truncate(mut self) -> Self {

@@ -66,6 +66,12 @@ text_enum! {
 }
 
 impl Link {
+    /// Whether the client was added, and not deleted since.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        !matches!(self, Self::Unknown | Self::Deleted)
+    }
+
     #[must_use]
     pub fn status(&self) -> Option<LinkStatus> {
         Some(match self {

@@ -157,6 +157,24 @@ proptest! {
     }
 
     #[test]
+    fn only_link_events_change_the_link_and_the_name((policies, events) in one_life()) {
+        let outcomes = |events: &[Event]| {
+            let mut client = Client::default();
+            let mut outcomes = Vec::new();
+            for event in sorted(events) {
+                client.advance(event.time, &policies);
+                let result = client.apply(&event, &policies);
+                outcomes.push((event, result, client.link_status(), client.name.clone()));
+            }
+            outcomes.retain(|(event, ..)| event.kind.is_link_event());
+            outcomes
+        };
+        let mut link_events = events.clone();
+        link_events.retain(|event| event.kind.is_link_event());
+        prop_assert_eq!(outcomes(&events), outcomes(&link_events));
+    }
+
+    #[test]
     fn the_order_of_arrival_and_duplicates_do_not_matter(
         (policies, events, arrivals) in life_and_arrivals(),
         until in arbitrary_moment(),

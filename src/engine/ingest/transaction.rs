@@ -94,8 +94,7 @@ impl Engine {
         Ok(ingested)
     }
 
-    /// Plans as many of these events as can be planned together: none, if a client among them has a long history and others
-    /// would wait for it.
+    /// Plans these events: none, if a client among them has a long history and others would wait for it.
     async fn plan_part(
         &self,
         batch: &mut dyn Batch,
@@ -111,8 +110,12 @@ impl Engine {
         };
         let clients: ClientsByKey<'_> = stored.iter().map(|stored| (&stored.key, stored)).collect();
         let known = read_known(batch, part).await?;
-        let mut new = NewEvents::of(part, |place| known.contains(&place));
-        let late = late_clients(&new.events, &clients);
+        let NewEvents {
+            events,
+            places,
+            mut ingested,
+        } = NewEvents::of(part, |place| known.contains(&place));
+        let late = late_clients(&events, &clients);
         let histories = read_histories(batch, &late, transaction.alone).await?;
         let long: Vec<ClientKey> = late
             .into_iter()
@@ -125,13 +128,7 @@ impl Engine {
             };
             return Ok((Commit::default(), ingested));
         }
-        let holders = read_holders(batch, &new.events, &histories).await?;
-        new.truncate(plan::leading(&new.events, &holders));
-        let NewEvents {
-            events,
-            places,
-            mut ingested,
-        } = new;
+        let holders = read_holders(batch, &events, &histories, &stored).await?;
         let Plan { commit, outcomes } = plan::plan(
             Situation {
                 present: self.present(),
@@ -144,23 +141,17 @@ impl Engine {
             events,
         );
         for (place, outcome) in places.into_iter().zip(outcomes) {
-            ingested.outcomes.push((place.in_batch, outcome.into()));
+            ingested.outcomes.push((place, outcome.into()));
         }
         Ok((commit, ingested))
     }
 }
 
-/// The place of an event.
-struct Place {
-    in_part: usize,
-    in_batch: usize,
-}
-
 /// The events of a part that are not in the log, and the result so far.
 struct NewEvents {
     events: Vec<Event>,
-    /// The places of these events.
-    places: Vec<Place>,
+    /// Their places in the batch.
+    places: Vec<usize>,
     /// All events of the part, and the outcomes of the duplicates among them.
     ingested: Ingested,
 }
@@ -176,28 +167,14 @@ impl NewEvents {
             },
         };
         for (in_part, (in_batch, event)) in part.iter().enumerate() {
-            let in_batch = *in_batch;
             if is_known(in_part) {
-                new.ingested.outcomes.push((in_batch, Outcome::Duplicate));
+                new.ingested.outcomes.push((*in_batch, Outcome::Duplicate));
             } else {
                 new.events.push(event.clone());
-                new.places.push(Place { in_part, in_batch });
+                new.places.push(*in_batch);
             }
         }
         new
-    }
-
-    /// Leaves the events from this one on, and the duplicates behind it, to a later part.
-    fn truncate(&mut self, leading: usize) {
-        let Some(first_left) = self.places.get(leading) else {
-            return;
-        };
-        self.ingested.events = first_left.in_part;
-        self.ingested
-            .outcomes
-            .retain(|(in_batch, _)| *in_batch < first_left.in_batch);
-        self.events.truncate(leading);
-        self.places.truncate(leading);
     }
 }
 
@@ -216,13 +193,14 @@ async fn lock_clients(
     Ok(stored)
 }
 
-/// The holders of the names that the events and histories claim.
+/// The holders of the names that the plan must know.
 async fn read_holders(
     batch: &mut dyn Batch,
     events: &[Event],
     histories: &HashMap<ClientKey, Vec<Logged>>,
+    clients: &[Stored],
 ) -> Result<HashMap<NameClaim, ClientKey>, StoreError> {
-    let claims: Vec<_> = plan::claims(events.iter(), histories.values().flatten())
+    let claims: Vec<_> = plan::claims(events.iter(), histories.values().flatten(), clients)
         .into_iter()
         .collect();
     if claims.is_empty() {

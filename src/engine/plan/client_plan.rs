@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Present;
+use super::contention::NameState;
 use super::names::Names;
 use super::renew_only;
 use crate::domain::access::{Access, AccessStatus, Renewal};
@@ -21,13 +22,11 @@ pub struct ClientPlan<'a> {
     stored: Stored,
     client: Client,
     /// The name that it had when it was stored.
-    name_before: Option<Name>,
+    name: NameState,
     /// Whether the document must be written, because of more than a renewal.
     dirty: bool,
     open: Touches,
     touched: bool,
-    /// Whether the holder of the client's name was looked up.
-    claims: bool,
     entries: Vec<Entry>,
     events: Vec<EventWrite>,
     updates: Vec<OutcomeUpdate>,
@@ -46,16 +45,15 @@ struct Slot {
 
 impl<'a> ClientPlan<'a> {
     pub fn of(mut stored: Stored, policies: &'a Policies) -> Self {
-        let name_before = stored.document.client.current_name().cloned();
+        let name = NameState::of(&stored);
         let client = stored.take_client(policies);
         Self {
             policies,
             client,
-            name_before,
+            name,
             dirty: false,
             open: stored.touches.clone(),
             touched: false,
-            claims: false,
             entries: Vec::new(),
             events: Vec::new(),
             updates: Vec::new(),
@@ -73,7 +71,7 @@ impl<'a> ClientPlan<'a> {
         mut events: Vec<(usize, Event)>,
         history: Vec<Logged>,
         present: Present,
-        names: &mut Names,
+        names: &Names,
         outcomes: &mut [RecordedOutcome],
     ) {
         let late = events.partition_point(|(_, event)| self.client.is_past(&event.position()));
@@ -107,7 +105,6 @@ impl<'a> ClientPlan<'a> {
             return outcome;
         }
         self.dirty = true;
-        self.claims |= outcome == RecordedOutcome::Applied && event.kind.claimed_name().is_some();
         self.emit(changes, event.time, &Cause::from(&event), false);
         if let Some(refusal) = outcome.refusal() {
             let changes = vec![Change::EventRefused(refusal)];
@@ -135,8 +132,6 @@ impl<'a> ClientPlan<'a> {
         // The client without the late events, from the first of them on. It says what the outcome of a touch in a run was, which
         // has no row of its own.
         let mut without: Option<Client> = None;
-        // Every name of the history was looked up again.
-        self.claims = true;
         for mut slot in merge(history, late) {
             if slot.before.is_none() {
                 without.get_or_insert_with(|| fresh.clone());
@@ -235,19 +230,22 @@ impl<'a> ClientPlan<'a> {
         any
     }
 
-    /// Fires the timers that are due by the low watermark in the same transaction, and decides the client's name with the other
-    /// names of the batch.
-    pub fn fire_timers(&mut self, low_watermark: Option<DateTime<Utc>>, names: &mut Names) {
+    /// Fires the timers that are due by the low watermark in the same transaction.
+    pub fn fire_timers(&mut self, low_watermark: Option<DateTime<Utc>>) {
         // The time of an event may be a little ahead of the clock or of the low watermark, and is accepted.
         if let Some(until) = self.client.as_of().max(low_watermark) {
             self.advance(until);
         }
-        let (before, after) = (self.name_before.as_ref(), self.client.current_name());
-        let conflicted = self.stored.document.name_conflicted;
-        if before != after || (conflicted && self.claims) {
-            let holds = names.decide(&self.stored.key, before, after);
-            self.stored.document.name_conflicted = after.is_some() && !holds;
+    }
+
+    /// Records whether the client holds its name: as decided for its link events, if it has any. A replay of a client whose stored
+    /// name was wrong may find another one.
+    pub fn record_name(&mut self, decided: Option<NameState>, names: &mut Names) {
+        let mut name = decided.unwrap_or_else(|| std::mem::take(&mut self.name));
+        if name.name.as_ref() != self.client.current_name() {
+            name.change(&self.stored.key, self.client.current_name(), names);
         }
+        self.stored.document.name_conflicted = name.conflicted;
     }
 
     fn add_touch(&mut self, touch: Touch) {

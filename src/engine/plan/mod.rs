@@ -2,6 +2,7 @@
 //! the tricky part is separate from carrying it out.
 
 mod client_plan;
+mod contention;
 #[cfg(test)]
 mod fixture;
 mod names;
@@ -9,7 +10,7 @@ mod rebuild;
 mod renew_only;
 mod replayed;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -19,7 +20,7 @@ use crate::store::{Commit, Logged, NameClaim, RecordedOutcome, Stored};
 
 use client_plan::ClientPlan;
 use names::Names;
-pub use names::{claim, claims, leading, names_held};
+pub use names::{claim, claims, names_held};
 pub use rebuild::{EventsMissing, Rebuild, drift, names_of, plan_rebuild};
 
 /// The time of a plan.
@@ -55,7 +56,7 @@ pub struct Situation<'a> {
     pub stored: Vec<Stored>,
     /// The histories of clients with an event that is too late to be simply applied.
     pub histories: HashMap<ClientKey, Vec<Logged>>,
-    /// The holders of the names that the events claim.
+    /// The holders of [`claims`].
     pub holders: HashMap<NameClaim, ClientKey>,
 }
 
@@ -91,7 +92,7 @@ pub fn plan_deadlines(stored: Vec<Stored>, recorded_at: DateTime<Utc>, policies:
 
 /// Plans a batch of new events. None of them may be in the log, or twice in the batch.
 #[must_use]
-pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
+pub fn plan(situation: Situation<'_>, mut events: Vec<Event>) -> Plan {
     let Situation {
         present,
         low_watermark,
@@ -102,26 +103,39 @@ pub fn plan(situation: Situation<'_>, events: Vec<Event>) -> Plan {
     } = situation;
     let mut stored: HashMap<ClientKey, Stored> = stored.into_iter().map(|s| (s.key.clone(), s)).collect();
     let mut names = Names::new(holders);
+    let mut decided = contention::decide_names(&mut events, &mut histories, &stored, &mut names, policies);
     let mut outcomes = vec![RecordedOutcome::Applied; events.len()];
-    let mut client_plans = Vec::new();
-    for (key, events) in names::by_client(events) {
-        let stored = stored.remove(&key).unwrap_or_else(|| Stored::absent(key.clone()));
-        let history = histories.remove(&key).unwrap_or_default();
-        let mut client_plan = ClientPlan::of(stored, policies);
-        client_plan.apply_events(events, history, present, &mut names, &mut outcomes);
-        client_plan.fire_timers(low_watermark, &mut names);
-        client_plans.push((key, Box::new(client_plan)));
-    }
     let mut commit = Commit {
         recorded_at: present.now,
         ..Commit::default()
     };
-    // In key order, so that concurrent transactions lock rows in the same order.
-    client_plans.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    for (_, client_plan) in client_plans {
+    for (key, events) in by_client(events) {
+        let decided = decided.remove(&key);
+        let stored = stored.remove(&key).unwrap_or_else(|| Stored::absent(key.clone()));
+        let history = histories.remove(&key).unwrap_or_default();
+        let mut client_plan = ClientPlan::of(stored, policies);
+        client_plan.apply_events(events, history, present, &names, &mut outcomes);
+        client_plan.fire_timers(low_watermark);
+        client_plan.record_name(decided, &mut names);
         client_plan.write(None, &mut commit);
     }
     Plan { commit, outcomes }
+}
+
+/// The events of each client, each with its place in the batch, sorted by their position in the history. In key order, so that
+/// concurrent transactions lock rows in the same order.
+fn by_client(events: Vec<Event>) -> BTreeMap<ClientKey, Vec<(usize, Event)>> {
+    let mut clients: BTreeMap<ClientKey, Vec<(usize, Event)>> = BTreeMap::new();
+    for (place, event) in events.into_iter().enumerate() {
+        match clients.get_mut(&event.key) {
+            Some(events) => events.push((place, event)),
+            None => drop(clients.insert(event.key.clone(), vec![(place, event)])),
+        }
+    }
+    for events in clients.values_mut().filter(|events| events.len() > 1) {
+        events.sort_by_cached_key(|(_, event)| event.position());
+    }
+    clients
 }
 
 /// Plans a chunk of a sweep: fires the timers of these clients that are due by a moment, and sets the deadlines of the sweep

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::domain::{ClientKey, Event, EventKind, Name};
+use crate::domain::{ClientKey, Event, Name};
 use crate::store::{Logged, NameClaim, Stored};
 
 /// The holders of the names that this batch claims.
@@ -56,14 +56,20 @@ pub fn claim(key: &ClientKey, name: &Name) -> NameClaim {
     }
 }
 
-/// The names that events and replayed histories claim.
+/// The names that events and replayed histories claim, and those that clients have without holding them.
 pub fn claims<'a>(
     events: impl Iterator<Item = &'a Event>,
     histories: impl Iterator<Item = &'a Logged>,
+    clients: &[Stored],
 ) -> HashSet<NameClaim> {
+    let conflicted = clients
+        .iter()
+        .filter(|stored| stored.document.name_conflicted)
+        .filter_map(|stored| Some(claim(&stored.key, stored.document.client.current_name()?)));
     events
         .chain(histories.map(|logged| &logged.event))
         .filter_map(|event| event.kind.claimed_name().map(|name| claim(&event.key, name)))
+        .chain(conflicted)
         .collect()
 }
 
@@ -72,73 +78,6 @@ pub fn names_held(clients: &[Stored]) -> impl Iterator<Item = NameClaim> {
     clients
         .iter()
         .filter_map(|stored| Some(claim(&stored.key, stored.document.held_name()?)))
-}
-
-/// How many of the first events can be planned together with the same result as if each had arrived alone. All of them, unless
-/// a name passes from one client of the batch to another.
-pub fn leading(events: &[Event], holders: &HashMap<NameClaim, ClientKey>) -> usize {
-    let claims: Vec<(usize, NameClaim)> = events
-        .iter()
-        .enumerate()
-        .filter_map(|(i, event)| event.kind.claimed_name().map(|name| (i, claim(&event.key, name))))
-        .collect();
-    if claims.is_empty() {
-        return events.len();
-    }
-    let mut present: HashMap<&ClientKey, usize> = HashMap::new();
-    for event in events {
-        *present.entry(&event.key).or_default() += usize::from(affects_names(&event.kind));
-    }
-    let mut claimants: HashMap<&NameClaim, HashSet<&ClientKey>> = HashMap::new();
-    for (i, claim) in &claims {
-        claimants.entry(claim).or_default().insert(&events[*i].key);
-    }
-    let contended = |(i, claim): &&(usize, NameClaim)| {
-        let key = &events[*i].key;
-        let held_here = holders
-            .get(claim)
-            .is_some_and(|holder| holder != key && present.contains_key(holder));
-        let rivals = &claimants[claim];
-        held_here || (rivals.len() > 1 && rivals.iter().any(|rival| present[*rival] > 1))
-    };
-    match claims.iter().find(contended) {
-        None => events.len(),
-        Some((i, _)) => (*i).max(1),
-    }
-}
-
-fn affects_names(kind: &EventKind) -> bool {
-    kind.claimed_name().is_some() || matches!(kind, EventKind::ClientDeleted {})
-}
-
-/// The events of each client, each with its place in the batch, sorted by their position in the history. Clients that claim
-/// names come in the order of their claims, the others in the order of the batch.
-pub fn by_client(events: Vec<Event>) -> Vec<(ClientKey, Vec<(usize, Event)>)> {
-    /// The place of the first event that claims or releases a name, the client, its events.
-    type Group = (usize, ClientKey, Vec<(usize, Event)>);
-    let mut places: HashMap<ClientKey, usize> = HashMap::new();
-    let mut groups: Vec<Group> = Vec::new();
-    for (i, event) in events.into_iter().enumerate() {
-        let place = *places.entry(event.key.clone()).or_insert_with(|| {
-            groups.push((usize::MAX, event.key.clone(), Vec::new()));
-            groups.len() - 1
-        });
-        let (first_claim, _, group) = &mut groups[place];
-        if affects_names(&event.kind) {
-            *first_claim = (*first_claim).min(i);
-        }
-        group.push((i, event));
-    }
-    groups.sort_by_key(|(first_claim, _, _)| *first_claim);
-    groups
-        .into_iter()
-        .map(|(_, key, mut group)| {
-            if group.len() > 1 {
-                group.sort_by_cached_key(|(_, event)| event.position());
-            }
-            (key, group)
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub fn drift(snapshot: &ClientSnapshot, present: Present, policies: &Policies) -
 
 /// The names that a rebuild must look up.
 pub fn names_of(snapshot: &ClientSnapshot) -> Vec<NameClaim> {
-    claims(std::iter::empty(), snapshot.history.iter())
+    claims(std::iter::empty(), snapshot.history.iter(), &[])
         .into_iter()
         .collect()
 }

@@ -17,7 +17,7 @@ use tenure::store::{RecordedOutcome, Store};
 use crate::generate::{arbitrary_history, arbitrary_moment, arbitrary_policy, shuffled};
 use crate::support::servers::Postgres;
 
-fn cases(default: u32) -> Config {
+pub fn cases(default: u32) -> Config {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
     Config {
         cases: cases.unwrap_or(default),

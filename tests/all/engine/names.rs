@@ -1,16 +1,21 @@
 //! Names: the first claim wins and is decided once, however the events are split into batches.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use tenure::clock::SimulatedClock;
 use tenure::domain::event::{Channel, NameVerdict, Steps};
-use tenure::domain::{Actor, ClientKey, Event, EventKind, Name, Policy, Refusal};
+use tenure::domain::{Actor, ClientKey, Event, EventKind, Name, Policies, Policy, Refusal};
 use tenure::engine::{Engine, Incoming, Outcome};
-use tenure::store::Upkeep;
 use tenure::store::sqlite::SqliteStore;
+use tenure::store::{Clients, Logged, Touch, Upkeep};
 
+use super::laws::cases;
 use super::wild::start;
+use crate::generate::arbitrary_history;
 use crate::store::{Database, Fresh};
 
 fn at(hours: i64) -> DateTime<Utc> {
@@ -51,19 +56,24 @@ fn deleted(client: &str, hours: i64) -> Event {
     event(client, hours, EventKind::ClientDeleted {})
 }
 
-/// Ingests the events into a new store, in batches of `size`, and returns their outcomes and the names at the end.
+/// Ingests the events into a new store, in batches of `size`, and returns their outcomes in the log and the names at the end.
 async fn ingest_all(events: &[Event], size: usize) -> (Vec<Outcome>, Vec<Option<String>>) {
     let folder = tempfile::tempdir().expect("a folder");
     let store = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
     store.migrate().await.expect("migrated");
     let clock = Arc::new(SimulatedClock::at(at(1_000)));
-    let engine = Engine::start(store, clock, &Policy::default())
+    let engine = Engine::start(store.clone(), clock, &Policy::default())
         .await
         .expect("an engine");
-    let mut outcomes = Vec::new();
     for batch in events.chunks(size) {
         let incoming = batch.iter().cloned().map(Incoming::Event).collect();
-        outcomes.extend(engine.ingest(incoming).await.expect("ingested"));
+        engine.ingest(incoming).await.expect("ingested");
+    }
+    let mut outcomes = Vec::new();
+    for event in events {
+        let history = store.history(&event.key).await.expect("a history");
+        let logged = history.iter().find(|logged| logged.event.id == event.id);
+        outcomes.push(logged.expect("an event of the log").outcome.into());
     }
     let mut names = Vec::new();
     for client in ["a", "b", "c"] {
@@ -82,6 +92,7 @@ async fn ingest_all(events: &[Event], size: usize) -> (Vec<Outcome>, Vec<Option<
 }
 
 const TAKEN: Outcome = Outcome::Refused(Refusal::NameTaken);
+const LINKED: Outcome = Outcome::Refused(Refusal::StillLinked);
 
 #[tokio::test]
 async fn the_batch_size_does_not_change_who_holds_a_name() {
@@ -156,7 +167,7 @@ async fn the_batch_size_does_not_change_who_holds_a_name() {
                 added("c", 10, "Bakery"),
             ],
             vec![
-                Applied, Applied, Applied, Applied, Applied, TAKEN, Applied, Applied, TAKEN,
+                Applied, LINKED, Applied, Applied, Applied, TAKEN, Applied, Applied, TAKEN,
             ],
             [Some("Bakery"), Some("Bikes"), None],
         ),
@@ -172,6 +183,63 @@ async fn the_batch_size_does_not_change_who_holds_a_name() {
             );
         }
     }
+}
+
+/// What one batch of these events must have in common with the same events one by one: the state of each client, whether it
+/// holds its name, and its log. A touch has a row of its own only if it was refused when it arrived.
+async fn stored_by(events: &[Event], alone: usize) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
+    store.migrate().await.expect("migrated");
+    let end = events.iter().map(|event| event.time).max().unwrap_or(start());
+    let clock = Arc::new(SimulatedClock::at(end + TimeDelta::days(400)));
+    let engine = Engine::start(store.clone(), clock, &Policy::default())
+        .await
+        .expect("an engine");
+    let (alone, batch) = events.split_at(alone);
+    for batch in alone.iter().map(std::slice::from_ref).chain([batch]) {
+        let incoming = batch.iter().cloned().map(Incoming::Event).collect();
+        let outcomes = engine.ingest(incoming).await.expect("ingested");
+        for (event, outcome) in batch.iter().zip(outcomes) {
+            let history = store.history(&event.key).await.expect("a history");
+            let logged = history.iter().find(|logged| logged.event.id == event.id);
+            let in_log = logged.map_or(Outcome::Applied, |logged| logged.outcome.into());
+            assert_eq!(outcome, in_log, "the outcome and the log of {event:?}");
+        }
+    }
+    let report = engine.verify(|_| {}).await.expect("a verification");
+    assert!(report.drifts.is_empty(), "{:#?}", report.drifts);
+    let mut found = Vec::new();
+    for key in events.iter().map(|event| &event.key).collect::<BTreeSet<_>>() {
+        let stored = store.client(key).await.expect("read").expect("a client");
+        let client = stored.client(&Policies::default());
+        found.push(format!("{key} {client:#?} {:?}", stored.document.held_name()));
+        for Logged { event, outcome } in store.history(key).await.expect("a history") {
+            found.push(match Touch::of(&event) {
+                Some(touch) => format!("{key} {touch:?}"),
+                None => format!("{key} {event:?} {outcome:?}"),
+            });
+        }
+    }
+    store.close().await;
+    found
+}
+
+#[test]
+fn a_batch_is_stored_as_its_events_one_by_one() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let events = arbitrary_history(6, 60).prop_shuffle();
+    TestRunner::new(cases(100))
+        .run(&(events, 0..30_usize), |(events, alone)| {
+            let batch = runtime.block_on(stored_by(&events, alone.min(events.len())));
+            let one_by_one = runtime.block_on(stored_by(&events, events.len()));
+            prop_assert_eq!(batch, one_by_one);
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 /// Rows of a version that compared names differently: two clients hold names that are equal now.

@@ -31,18 +31,11 @@ pub struct Outcomes {
     blurred: BTreeSet<String>,
     /// The most events that are planned and written at once.
     pub part: usize,
-    /// Events that claim a name that another client claims, too. A batch ends before one where a name may change its holder.
-    contended: HashSet<Name>,
 }
 
 impl Outcomes {
-    pub fn new(part: usize, sent: &[Delivery]) -> Self {
-        let claims = sent.iter().filter(|sent| claimed_name(&sent.event).is_some());
-        let contended = claims
-            .filter(|ours| rival(&ours.event, sent))
-            .map(|ours| named(&ours.event));
+    pub fn new(part: usize) -> Self {
         Self {
-            contended: contended.collect(),
             oracle: Oracle::new(vec![(END, Policy::default())]),
             known: HashSet::new(),
             policies: 0,
@@ -76,7 +69,7 @@ impl Outcomes {
         for delivery in batch {
             self.add(delivery);
         }
-        let part = self.part_of(batch);
+        let part = self.part;
         for (key, places) in by_client(batch) {
             let client = key.to_string();
             if places.len() > 1 && batch.len() > part {
@@ -129,12 +122,6 @@ impl Outcomes {
         self.known.insert(named(&delivery.event));
     }
 
-    /// The fewest events of a batch that are ingested at once, except for the last.
-    fn part_of(&self, batch: &[Delivery]) -> usize {
-        let contended = |sent: &Delivery| self.contended.contains(&named(&sent.event));
-        if batch.iter().any(contended) { 1 } else { self.part }
-    }
-
     /// The right outcomes of a client's events in a batch, if some other events had not arrived.
     fn expected(
         &self,
@@ -169,12 +156,7 @@ impl Outcomes {
         n: usize,
         known: &HashSet<Name>,
     ) -> Vec<Outcome> {
-        let longest = match self.part_of(batch) {
-            // A transaction may end anywhere.
-            1 => batch.len(),
-            part => part,
-        };
-        let ends = (places[n] + 1)..=(places[n] + longest).min(batch.len());
+        let ends = (places[n] + 1)..=(places[n] + self.part).min(batch.len());
         let names: Vec<Name> = batch.iter().map(|sent| named(&sent.event)).collect();
         // A name is decided when its event can be applied, which may be in a later transaction.
         let undecided = BTreeSet::new();

@@ -50,12 +50,12 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     pub fn new(seed: u64, store: Arc<dyn Store>, trace: &'a Trace) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut world = World::new(&mut rng);
+        let world = World::new(&mut rng);
         let longest = [1, 3, 25, 25, 200][rng.random_range(0..5)];
         // Usually a batch is one transaction; with short parts it is several.
         let part = [1, 3, 500, 500, 500][rng.random_range(0..5)];
         Self {
-            outcomes: Outcomes::new(part, world.deliveries.make_contiguous()),
+            outcomes: Outcomes::new(part),
             longest,
             rng,
             store,
