@@ -281,16 +281,12 @@ impl<T: Moment + PartialOrd> Snapshots<T> {
     }
 
     fn bounded(&mut self, place: usize, rows: usize) -> ControlFlow<()> {
-        match self.room.checked_sub(rows) {
-            Some(room) => {
-                self.room = room;
-                ControlFlow::Continue(())
-            }
-            None => {
-                self.clients.truncate(place);
-                ControlFlow::Break(())
-            }
-        }
+        let Some(room) = self.room.checked_sub(rows) else {
+            self.clients.truncate(place);
+            return ControlFlow::Break(());
+        };
+        self.room = room;
+        ControlFlow::Continue(())
     }
 
     /// Reads a part of a client, unless another part could not be read.
