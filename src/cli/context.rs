@@ -69,21 +69,16 @@ impl Context {
     /// The existing store, if its tables are of this version.
     pub async fn current_store(&self) -> anyhow::Result<Arc<dyn Store>> {
         match self.existing().await? {
-            SchemaState::Older { missing } => {
-                return Err(UsageError(format!(
-                    "the schema of {} is older than this program (migration {missing} is missing); run `tenure migrate`",
-                    self.place()
-                ))
-                .into());
-            }
-            SchemaState::Newer { unknown } => {
-                return Err(StoreError::Migration(format!(
-                    "the schema of {} is newer than this program (migration {unknown} is unknown); use a newer version of \
-                     tenure",
-                    self.place()
-                ))
-                .into());
-            }
+            SchemaState::Older { missing } => Err(UsageError(format!(
+                "the schema of {} is older than this program (migration {missing} is missing); run `tenure migrate`",
+                self.place()
+            ))
+            .into()),
+            SchemaState::Newer { unknown } => Err(StoreError::Migration(format!(
+                "the schema of {} is newer than this program (migration {unknown} is unknown); use a newer version of tenure",
+                self.place()
+            ))
+            .into()),
             SchemaState::Current | SchemaState::Incomplete | SchemaState::Missing => self.store(),
         }
     }

@@ -170,13 +170,11 @@ fn failed(
 ) -> anyhow::Result<ExitCode> {
     // What is buffered cannot be written either.
     let _ = out.into_parts();
-    match file {
-        Some(file) => Err(error).with_context(|| format!("cannot write {}", file.path.display())),
-        None => {
-            output::record_write(Err(error));
-            Ok(ExitCode::FAILURE)
-        }
+    if let Some(file) = file {
+        return Err(error).with_context(|| format!("cannot write {}", file.path.display()));
     }
+    output::record_write(Err(error));
+    Ok(ExitCode::FAILURE)
 }
 
 /// The counts that a person compares.
