@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationSource, MigrationType, Migrator};
 
@@ -22,50 +23,80 @@ pub enum SchemaState {
     Newer { unknown: i64 },
 }
 
-/// Migrations compiled into the program: number, name, SQL.
-#[derive(Debug)]
-pub(super) struct Embedded(pub &'static [(i64, &'static str, &'static str)]);
+/// One step in the history of the tables. Each adapter has SQL of its own, with the same numbers and names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MigrationStep {
+    /// Greater than that of every earlier step.
+    pub number: i64,
+    pub name: &'static str,
+    pub sql: &'static str,
+}
 
-/// The migrations of one adapter. Both have the same numbers and names.
-macro_rules! migrations {
+/// The steps that this program knows. Both adapters have the same numbers and names.
+macro_rules! steps {
     ($folder:literal) => {
-        Embedded(&[(
-            1,
-            "baseline",
-            include_str!(concat!("migrations/", $folder, "/0001_baseline.sql")),
-        )])
+        &[MigrationStep {
+            number: 1,
+            name: "baseline",
+            sql: include_str!(concat!("migrations/", $folder, "/0001_baseline.sql")),
+        }]
     };
 }
 
-pub(super) const POSTGRES: Embedded = migrations!("postgres");
-pub(super) const SQLITE: Embedded = migrations!("sqlite");
+const POSTGRES: &[MigrationStep] = steps!("postgres");
+const SQLITE: &[MigrationStep] = steps!("sqlite");
 
-impl MigrationSource<'static> for Embedded {
+/// The migrations that a store knows, in the order of their numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Migrations(Arc<[MigrationStep]>);
+
+impl MigrationSource<'static> for Migrations {
     fn resolve(
         self,
     ) -> Pin<Box<dyn Future<Output = std::result::Result<Vec<Migration>, sqlx::error::BoxDynError>> + Send>>
     {
-        let migrations = self
-            .0
-            .iter()
-            .map(|(version, name, sql)| {
-                Migration::new(
-                    *version,
-                    (*name).into(),
-                    MigrationType::Simple,
-                    (*sql).into(),
-                    false,
-                )
-            })
-            .collect();
+        let migration = |step: &MigrationStep| {
+            Migration::new(
+                step.number,
+                step.name.into(),
+                MigrationType::Simple,
+                step.sql.into(),
+                false,
+            )
+        };
+        let migrations = self.0.iter().map(migration).collect();
         Box::pin(async { Ok(migrations) })
     }
 }
 
-impl Embedded {
+/// What the tables are migrated for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Use,
+    Import,
+}
+
+impl Migrations {
+    pub(super) fn of_postgres() -> Self {
+        Self(POSTGRES.into())
+    }
+
+    pub(super) fn of_sqlite() -> Self {
+        Self(SQLITE.into())
+    }
+
+    /// These and further ones, as a later version knows them.
+    pub(super) fn followed_by(&self, further: &[MigrationStep]) -> Self {
+        Self([&*self.0, further].concat().into())
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Compares the applied migrations with those compiled in. `min_writer` tells of an import.
     pub(super) fn state(&self, applied: &[i64], min_writer: i64) -> SchemaState {
-        let known: Vec<i64> = self.0.iter().map(|(version, ..)| *version).collect();
+        let known: Vec<i64> = self.0.iter().map(|step| step.number).collect();
         // A migration that failed leaves the table of migrations behind.
         if applied.is_empty() {
             return SchemaState::Missing;
@@ -80,19 +111,13 @@ impl Embedded {
         }
     }
 
-    /// Checks before a migration that no import has begun and not ended. An import itself goes on, if there is nothing to
-    /// migrate: a migration could remove its mark.
+    /// Checks before a migration that no import has begun and not ended. A later import may go on, if there is nothing to
+    /// migrate: a migration could remove the mark.
     ///
     /// # Errors
     /// [`StoreError::Incomplete`].
-    pub(super) fn expect_complete(
-        &self,
-        applied: usize,
-        min_writer: i64,
-        incomplete: fn(i64) -> bool,
-    ) -> Result<()> {
-        let is_ours = applied == self.0.len() && !incomplete(min_writer);
-        if is_ours {
+    pub(super) fn expect_complete(&self, applied: usize, min_writer: i64, purpose: Purpose) -> Result<()> {
+        if purpose == Purpose::Import && applied == self.0.len() {
             return Ok(());
         }
         ImportMark::expect_none(min_writer)
@@ -100,7 +125,7 @@ impl Embedded {
 
     /// The number of the newest migration.
     pub(super) fn newest(&self) -> i64 {
-        self.0.iter().map(|(version, ..)| *version).max().unwrap_or(0)
+        self.0.iter().map(|step| step.number).max().unwrap_or(0)
     }
 
     /// Checks that a program with these migrations may write to tables that require a writer with migration `required`.
@@ -116,8 +141,8 @@ impl Embedded {
         Ok(())
     }
 
-    pub(super) async fn migrator(self) -> Result<Migrator> {
-        Migrator::new(self).await.map_err(failed)
+    pub(super) async fn migrator(&self) -> Result<Migrator> {
+        Migrator::new(self.clone()).await.map_err(failed)
     }
 }
 
@@ -211,13 +236,13 @@ const BEFORE_THE_BASELINE: (i64, &str) = (1, "tables");
 ///
 /// # Errors
 /// [`StoreError::Unsuitable`], with what to do.
-pub(super) fn expect_own(known: &Embedded, applied: &[(i64, String)], advice: &str) -> Result<()> {
+pub(super) fn expect_own(known: &Migrations, applied: &[(i64, String)], advice: &str) -> Result<()> {
     let name = |version: i64| {
         known
             .0
             .iter()
-            .find(|(known, ..)| *known == version)
-            .map(|(_, name, _)| *name)
+            .find(|step| step.number == version)
+            .map(|step| step.name)
     };
     if applied
         .iter()
@@ -264,7 +289,7 @@ mod tests {
             ));
             assert!(matches!(mark.expect_in(other.set(3)), Err(StoreError::Incomplete)) || mark == other);
             assert_eq!(ImportMark::cleared(marked), 3);
-            assert!(SQLITE.may_write(marked).is_err() && ImportMark::expect_none(3).is_ok());
+            assert!(Migrations::of_sqlite().may_write(marked).is_err() && ImportMark::expect_none(3).is_ok());
         }
     }
 }

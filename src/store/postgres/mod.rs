@@ -42,7 +42,7 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
 
 use super::Result;
-use super::schema::POSTGRES as MIGRATIONS;
+use super::schema::{MigrationStep, Migrations};
 use servers::Servers;
 use sessions::Sessions;
 
@@ -95,6 +95,7 @@ pub struct PostgresStore {
     begin: String,
     /// A batch found numbers that may be too high for this server. They are checked before the next batch begins.
     numbering_doubted: Arc<AtomicBool>,
+    migrations: Migrations,
 }
 
 impl PostgresStore {
@@ -119,14 +120,24 @@ impl PostgresStore {
             options.max_connections,
             options.acquire_timeout,
         );
+        let migrations = Migrations::of_postgres();
         Ok(Self {
             pool,
             limit: session::limit(options.statement_timeout),
             connect_within: options.acquire_timeout,
             lead: Mutex::new(None),
-            begin: batch::begin_statement(MIGRATIONS.newest()),
+            begin: batch::begin_statement(migrations.newest()),
             numbering_doubted: Arc::default(),
+            migrations,
         })
+    }
+
+    /// The same with further migrations, which [`super::Upkeep::migrate`] applies too: a store as a later version has it.
+    #[must_use]
+    pub fn with_migrations(mut self, further: &[MigrationStep]) -> Self {
+        self.migrations = self.migrations.followed_by(further);
+        self.begin = batch::begin_statement(self.migrations.newest());
+        self
     }
 
     /// Waits for an answer within the limit.

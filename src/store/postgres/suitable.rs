@@ -8,7 +8,7 @@ use sqlx::{Connection, Executor, Row};
 use super::servers::Servers;
 use super::tables;
 use crate::store::error::POOLER;
-use crate::store::schema::Embedded;
+use crate::store::schema::Migrations;
 use crate::store::{Result, StoreError};
 
 /// In the format of `server_version_num`.
@@ -24,7 +24,7 @@ const SECOND_WITHIN: Duration = Duration::from_secs(3);
 pub(super) async fn check(
     servers: &Servers,
     connection: &mut PgConnection,
-    migrations: &Embedded,
+    migrations: &Migrations,
 ) -> Result<()> {
     let own = backend(connection).await?;
     if is_shared(servers, connection, &own.id).await? {

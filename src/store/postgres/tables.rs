@@ -5,7 +5,7 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor, Row};
 
-use crate::store::schema::{self, Embedded, OF_ITS_OWN};
+use crate::store::schema::{self, Migrations, OF_ITS_OWN};
 use crate::store::{Result, StoreError};
 
 /// Migrations that Tenure has applied in this schema, by number and name. None where there is no table of them.
@@ -14,7 +14,7 @@ use crate::store::{Result, StoreError};
 /// [`StoreError::Unsuitable`] when the table of migrations is another program's.
 pub(super) async fn applied(
     connection: &mut PgConnection,
-    migrations: &Embedded,
+    migrations: &Migrations,
 ) -> Result<Vec<(i64, String)>> {
     let found = connection
         .fetch_all(
@@ -53,7 +53,7 @@ pub(super) async fn applied(
 ///
 /// # Errors
 /// [`StoreError::Unsuitable`], with what to do.
-pub(super) async fn check(connection: &mut PgConnection, migrations: &Embedded) -> Result<()> {
+pub(super) async fn check(connection: &mut PgConnection, migrations: &Migrations) -> Result<()> {
     let applied = applied(connection, migrations).await?;
     let rows = connection
         .fetch_all(
@@ -74,7 +74,7 @@ pub(super) async fn check(connection: &mut PgConnection, migrations: &Embedded) 
         )));
     };
     let (user, may_create): (String, bool) = (row.try_get(2)?, row.try_get(3)?);
-    if !may_create && applied.len() < migrations.0.len() {
+    if !may_create && applied.len() < migrations.count() {
         return Err(StoreError::Unsuitable(format!(
             "the user \"{user}\" may not create tables in the schema \"{schema}\": let its owner run `grant create on schema \
              \"{schema}\" to \"{user}\"`, or name a schema that this user owns (?options=-c%20search_path%3D… in store.url)"

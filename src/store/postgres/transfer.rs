@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use super::session::{self, Session};
 use super::sessions::{Need, Sessions};
 use super::upkeep::min_writer;
-use super::{MIGRATIONS, PostgresStore, numbering};
-use crate::store::schema::ImportMark;
+use super::{PostgresStore, numbering};
+use crate::store::schema::{ImportMark, Migrations, Purpose};
 use crate::store::transfer::{Numbering, Parts, expect_empty};
 use crate::store::{Import, Record, Result, Transfer};
 
@@ -31,7 +31,7 @@ impl Transfer for PostgresStore {
     }
 
     async fn begin_import(&self) -> Result<Box<dyn Import>> {
-        self.migrate_unless(|_| false).await?;
+        self.migrate_for(Purpose::Import).await?;
         let import = PostgresImport {
             pool: self.pool.clone(),
             limit: self.limit,
@@ -41,7 +41,8 @@ impl Transfer for PostgresStore {
         let mut session = Session::begin(&self.pool, self.limit, "begin").await?;
         let begun = {
             let (connection, debt) = session.lend()?;
-            debt.paid_by(mark(connection, import.mark)).await
+            debt.paid_by(mark(connection, &self.migrations, import.mark))
+                .await
         };
         end(session, begun).await?;
         Ok(Box::new(import))
@@ -49,13 +50,13 @@ impl Transfer for PostgresStore {
 }
 
 /// Marks the store. Waits for running writers, and from then on nobody else writes.
-async fn mark(connection: &mut PgConnection, mark: ImportMark) -> Result<()> {
+async fn mark(connection: &mut PgConnection, migrations: &Migrations, mark: ImportMark) -> Result<()> {
     sqlx::query("lock table schema_compat in access exclusive mode")
         .execute(&mut *connection)
         .await?;
     let required = min_writer(&mut *connection).await?;
     if !ImportMark::is_any_in(required) {
-        MIGRATIONS.may_write(required)?;
+        migrations.may_write(required)?;
         let (clients, dead_letters): (i64, i64) =
             sqlx::query_as("select (select count(*) from client_keys), (select count(*) from dead_letters)")
                 .fetch_one(&mut *connection)

@@ -8,8 +8,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor, PgExecutor};
 
 use super::sessions::Need;
-use super::{MIGRATIONS, PostgresStore, numbering, numbers, servers, suitable, tables};
-use crate::store::schema::ImportMark;
+use super::{PostgresStore, numbering, numbers, servers, suitable, tables};
+use crate::store::schema::{Migrations, Purpose};
 use crate::store::{Result, SchemaState, StoreError, Upkeep, schema};
 
 /// How long [`Upkeep::ping`] waits for a writable session.
@@ -22,7 +22,7 @@ impl Upkeep for PostgresStore {
     }
 
     async fn migrate(&self) -> Result<()> {
-        self.migrate_unless(ImportMark::is_any_in).await
+        self.migrate_for(Purpose::Use).await
     }
 
     async fn schema(&self) -> Result<SchemaState> {
@@ -36,10 +36,10 @@ impl Upkeep for PostgresStore {
                 return Ok(SchemaState::Missing);
             }
             let mut session = self.pool.acquire().await?;
-            let applied = tables::applied(&mut session, &MIGRATIONS).await?;
+            let applied = tables::applied(&mut session, &self.migrations).await?;
             let applied: Vec<i64> = applied.into_iter().map(|(version, _)| version).collect();
             let min_writer = min_writer(&mut *session).await?;
-            Ok(MIGRATIONS.state(&applied, min_writer))
+            Ok(self.migrations.state(&applied, min_writer))
         })
         .await
     }
@@ -66,7 +66,7 @@ impl Upkeep for PostgresStore {
 
     async fn check_writer(&self) -> Result<()> {
         let required = self.in_time(min_writer(&self.pool)).await?;
-        MIGRATIONS.may_write(required)
+        self.migrations.may_write(required)
     }
 
     async fn close(&self) {
@@ -79,28 +79,31 @@ impl Upkeep for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Migrates, unless `min_writer` says that the store is incomplete.
-    pub(super) async fn migrate_unless(&self, incomplete: fn(i64) -> bool) -> Result<()> {
+    pub(super) async fn migrate_for(&self, purpose: Purpose) -> Result<()> {
         // A separate connection: it waits for other workers' migrations as long as they take, and a lock left by a
         // failure ends with it.
         let mut connection = servers::to_write(self.pool.servers(), "tenure", self.connect_within).await?;
-        self.in_time(suitable::check(self.pool.servers(), &mut connection, &MIGRATIONS))
-            .await?;
+        self.in_time(suitable::check(
+            self.pool.servers(),
+            &mut connection,
+            &self.migrations,
+        ))
+        .await?;
         migration_lock(&mut connection).await?;
-        let done = migrate_on(&mut connection, incomplete).await;
+        let done = migrate_on(&mut connection, &self.migrations, purpose).await;
         // An error while closing makes no difference.
         let _ = connection.close().await;
         done
     }
 }
 
-async fn migrate_on(connection: &mut PgConnection, incomplete: fn(i64) -> bool) -> Result<()> {
-    let applied = tables::applied(connection, &MIGRATIONS).await?;
+async fn migrate_on(connection: &mut PgConnection, migrations: &Migrations, purpose: Purpose) -> Result<()> {
+    let applied = tables::applied(connection, migrations).await?;
     if !applied.is_empty() {
         let min_writer = min_writer(&mut *connection).await?;
-        MIGRATIONS.expect_complete(applied.len(), min_writer, incomplete)?;
+        migrations.expect_complete(applied.len(), min_writer, purpose)?;
     }
-    let mut migrator = MIGRATIONS.migrator().await?;
+    let mut migrator = migrations.migrator().await?;
     migrator.set_locking(false);
     migrator.run_direct(connection).await.map_err(schema::failed)?;
     numbering::check(connection).await?;

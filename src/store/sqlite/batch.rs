@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqlitePool;
 
 use super::event_id::BoundId;
 use super::identity::Identity;
@@ -14,7 +13,7 @@ use super::numbers::Numbers;
 use super::session::Transaction;
 use super::turn::Turns;
 use super::upkeep::min_writer;
-use super::{MIGRATIONS, SqliteStore, history, lanes, many, policies, sweeps, touches, verification, write};
+use super::{SqliteStore, history, lanes, many, policies, sweeps, touches, verification, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
@@ -26,7 +25,7 @@ use crate::store::{
 #[async_trait]
 impl Transactions for SqliteStore {
     async fn begin(&self) -> Result<Box<dyn Batch>> {
-        let begun = SqliteBatch::begin(&self.writer, &self.turns, &self.identity);
+        let begun = SqliteBatch::begin(self);
         Ok(Box::new(self.in_turn(begun).await?))
     }
 
@@ -68,13 +67,14 @@ impl Held {
 }
 
 impl SqliteBatch {
-    pub(super) async fn begin(writer: &SqlitePool, turns: &Turns, identity: &Arc<Identity>) -> Result<Self> {
-        let mut transaction = Transaction::begin(writer).await?;
+    pub(super) async fn begin(store: &SqliteStore) -> Result<Self> {
+        let mut transaction = Transaction::begin(&store.writer).await?;
         // No other process can write or migrate now.
-        MIGRATIONS.may_write(min_writer(&mut *transaction).await?)?;
+        let required = min_writer(&mut *transaction).await?;
+        store.migrations.may_write(required)?;
         Ok(Self {
-            turns: turns.clone(),
-            identity: identity.clone(),
+            turns: store.turns.clone(),
+            identity: store.identity.clone(),
             transaction,
             numbers: Numbers::default(),
             held: Held::default(),

@@ -43,7 +43,7 @@ use sqlx::sqlite::{
 };
 
 use super::Result;
-use super::schema::SQLITE as MIGRATIONS;
+use super::schema::{MigrationStep, Migrations};
 use identity::Identity;
 use lead::Lead;
 use turn::Turns;
@@ -65,6 +65,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     lead: Lead,
     identity: Arc<Identity>,
+    migrations: Migrations,
 }
 
 impl SqliteStore {
@@ -107,7 +108,15 @@ impl SqliteStore {
                 .max_connections(READERS)
                 .connect_lazy_with(readers.pragma("query_only", "on")),
             lead,
+            migrations: Migrations::of_sqlite(),
         }
+    }
+
+    /// The same with further migrations, which [`super::Upkeep::migrate`] applies too: a store as a later version has it.
+    #[must_use]
+    pub fn with_migrations(mut self, further: &[MigrationStep]) -> Self {
+        self.migrations = self.migrations.followed_by(further);
+        self
     }
 
     /// Writes in turn, and succeeds only if the open files are still in place.

@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use crate::store::schema::{self, Embedded};
+use crate::store::schema::{self, Migrations};
 use crate::store::{Result, StoreError};
 
 const OF_ITS_OWN: &str = "name a file of its own for Tenure in store.url";
@@ -13,7 +13,7 @@ const OF_ITS_OWN: &str = "name a file of its own for Tenure in store.url";
 /// [`StoreError::Unsuitable`] when the table of migrations is another program's.
 pub(super) async fn applied(
     connection: &mut SqliteConnection,
-    migrations: &Embedded,
+    migrations: &Migrations,
 ) -> Result<Vec<(i64, String)>> {
     let kind: Option<String> =
         sqlx::query_scalar("select type from sqlite_master where name = '_sqlx_migrations'")

@@ -14,8 +14,8 @@ use super::identity::Identity;
 use super::session::Transaction;
 use super::turn::Turns;
 use super::upkeep::min_writer;
-use super::{MIGRATIONS, PATIENCE, SqliteStore};
-use crate::store::schema::ImportMark;
+use super::{PATIENCE, SqliteStore};
+use crate::store::schema::{ImportMark, Purpose};
 use crate::store::transfer::{Numbering, Parts, expect_empty};
 use crate::store::{Import, Record, Result, Transfer};
 
@@ -29,13 +29,13 @@ impl Transfer for SqliteStore {
     }
 
     async fn begin_import(&self) -> Result<Box<dyn Import>> {
-        self.migrate_unless(|_| false).await?;
+        self.migrate_for(Purpose::Import).await?;
         let mark = ImportMark::new();
         self.in_turn(async {
             let mut transaction = Transaction::begin(&self.writer).await?;
             let required = min_writer(&mut *transaction).await?;
             if !ImportMark::is_any_in(required) {
-                MIGRATIONS.may_write(required)?;
+                self.migrations.may_write(required)?;
                 let (clients, dead_letters): (i64, i64) = sqlx::query_as(
                     "select (select count(*) from client_keys), (select count(*) from dead_letters)",
                 )

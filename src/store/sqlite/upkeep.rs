@@ -7,9 +7,8 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteExecutor;
 use sqlx::{Connection, SqliteConnection};
 
-use super::identity::Identity;
-use super::{BEGIN, MIGRATIONS, PATIENCE, SqliteStore, is_busy, numbers, private, probe, tables};
-use crate::store::schema::ImportMark;
+use super::{BEGIN, PATIENCE, SqliteStore, is_busy, numbers, private, probe, tables};
+use crate::store::schema::Purpose;
 use crate::store::{Result, SchemaState, StoreError, Upkeep, pool, schema};
 
 #[async_trait]
@@ -19,7 +18,7 @@ impl Upkeep for SqliteStore {
     }
 
     async fn migrate(&self) -> Result<()> {
-        self.migrate_unless(ImportMark::is_any_in).await
+        self.migrate_for(Purpose::Use).await
     }
 
     async fn schema(&self) -> Result<SchemaState> {
@@ -36,10 +35,10 @@ impl Upkeep for SqliteStore {
             return Ok(SchemaState::Missing);
         }
         let mut connection = self.readers.acquire().await?;
-        let applied = tables::applied(&mut connection, &MIGRATIONS).await?;
+        let applied = tables::applied(&mut connection, &self.migrations).await?;
         let applied: Vec<i64> = applied.into_iter().map(|(version, _)| version).collect();
         let min_writer = min_writer(&mut *connection).await?;
-        Ok(MIGRATIONS.state(&applied, min_writer))
+        Ok(self.migrations.state(&applied, min_writer))
     }
 
     async fn ping(&self) -> Result<()> {
@@ -54,7 +53,7 @@ impl Upkeep for SqliteStore {
 
     async fn check_writer(&self) -> Result<()> {
         self.identity.check().await?;
-        MIGRATIONS.may_write(min_writer(&self.readers).await?)
+        self.migrations.may_write(min_writer(&self.readers).await?)
     }
 
     async fn close(&self) {
@@ -73,15 +72,14 @@ impl Upkeep for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Migrates, unless `min_writer` says that the store is incomplete.
-    pub(super) async fn migrate_unless(&self, incomplete: fn(i64) -> bool) -> Result<()> {
+    pub(super) async fn migrate_for(&self, purpose: Purpose) -> Result<()> {
         self.identity.admit().await?;
         private::make(&self.path);
         let had_no_log = self.identity.has_no_log();
         let began = Instant::now();
         // The first process that opens a new file creates its write-ahead log. SQLite refuses others at that moment,
         // instead of letting them wait.
-        while !self.migrate_once(incomplete).await? {
+        while !self.migrate_once(purpose).await? {
             if began.elapsed() > PATIENCE {
                 return Err(StoreError::Unavailable(format!(
                     "another process has locked the file for {}; stop the process that writes for so long",
@@ -100,44 +98,41 @@ impl SqliteStore {
     /// False: another process has locked the file.
     ///
     /// sqlx counts transactions itself here, and may miscount after a failure. Then the connection is closed.
-    async fn migrate_once(&self, incomplete: fn(i64) -> bool) -> Result<bool> {
+    async fn migrate_once(&self, purpose: Purpose) -> Result<bool> {
         let mut connection = match self.writer.acquire().await {
             Err(error) if is_busy(&error) => return Ok(false),
             connection => connection?,
         };
-        let migrated = migrate_on(&mut connection, &self.identity, incomplete).await;
+        let migrated = self.migrate_on(&mut connection, purpose).await;
         if !matches!(migrated, Ok(true)) {
             // An error while closing makes no difference.
             let _ = connection.close().await;
         }
         migrated
     }
-}
 
-async fn migrate_on(
-    connection: &mut SqliteConnection,
-    identity: &Identity,
-    incomplete: fn(i64) -> bool,
-) -> Result<bool> {
-    let migrator = MIGRATIONS.migrator().await?;
-    let mut transaction = match connection.begin_with(BEGIN).await {
-        Err(error) if is_busy(&error) => return Ok(false),
-        transaction => transaction?,
-    };
-    let applied = tables::applied(&mut transaction, &MIGRATIONS).await?;
-    tables::check(&mut transaction, &applied).await?;
-    if !applied.is_empty() {
-        let min_writer = min_writer(&mut *transaction).await?;
-        MIGRATIONS.expect_complete(applied.len(), min_writer, incomplete)?;
+    async fn migrate_on(&self, connection: &mut SqliteConnection, purpose: Purpose) -> Result<bool> {
+        let migrator = self.migrations.migrator().await?;
+        let mut transaction = match connection.begin_with(BEGIN).await {
+            Err(error) if is_busy(&error) => return Ok(false),
+            transaction => transaction?,
+        };
+        let applied = tables::applied(&mut transaction, &self.migrations).await?;
+        tables::check(&mut transaction, &applied).await?;
+        if !applied.is_empty() {
+            let min_writer = min_writer(&mut *transaction).await?;
+            self.migrations
+                .expect_complete(applied.len(), min_writer, purpose)?;
+        }
+        migrator
+            .run_direct(&mut *transaction)
+            .await
+            .map_err(schema::failed)?;
+        numbers::assign_vocabulary(&mut transaction).await?;
+        self.identity.mark(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
-    migrator
-        .run_direct(&mut *transaction)
-        .await
-        .map_err(schema::failed)?;
-    numbers::assign_vocabulary(&mut transaction).await?;
-    identity.mark(&mut transaction).await?;
-    transaction.commit().await?;
-    Ok(true)
 }
 
 /// The newest migration that a program must know to write here.

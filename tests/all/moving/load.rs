@@ -34,7 +34,7 @@ async fn a_store_moves_from_postgres_to_sqlite_and_back() {
 
 async fn moves(from: Fresh, to: Fresh, back: Fresh) {
     let source = Source::fill(from.store.clone()).await;
-    let published = source.publish_half().await;
+    source.publish_half().await;
     let exported = export(&from.store).await;
     expect_everything(&records(&exported));
     let now = source.clock.now();
@@ -78,7 +78,6 @@ async fn moves(from: Fresh, to: Fresh, back: Fresh) {
             &lines(&export(&third.store).await),
         );
     }
-    drop(published);
     go_on(&source, [&to.store, &back.store, &third.store]).await;
 }
 
@@ -175,12 +174,17 @@ async fn go_on(source: &Source, moved: [&Arc<dyn Store>; 3]) {
     }
     let again = source.again();
     assert!(again.len() > 500);
+    let is_touch = |one: &Incoming| matches!(one, Incoming::Event(event) if event.is_touch());
+    let expected = source.engine.ingest(again.clone()).await.unwrap();
     for (_, engine, _) in &stores {
         let outcomes = engine.ingest(again.clone()).await.unwrap();
-        let new = outcomes
-            .iter()
-            .filter(|outcome| !matches!(outcome, Outcome::Duplicate));
-        assert_eq!(new.count(), 0, "every event is known");
+        assert_same("outcomes of known events", &expected, &outcomes);
+        // A packed touch has no id to be recognised by; storing it again changes nothing.
+        let mut others = again.iter().zip(&outcomes).filter(|(one, _)| !is_touch(one));
+        assert!(
+            others.all(|(_, outcome)| matches!(outcome, Outcome::Duplicate)),
+            "every event is known"
+        );
     }
     let expected = live_on(&source.engine, &source.clock, source.later()).await;
     let end = source.clock.now();
@@ -189,13 +193,8 @@ async fn go_on(source: &Source, moved: [&Arc<dyn Store>; 3]) {
         let before = numbers(&export(store).await);
         let outcomes = live_on(engine, clock, source.later()).await;
         assert_same("outcomes", &expected, &outcomes);
-        let differs = |answer: &serde_json::Value| answer.clone();
         let after = answers(engine, end).await;
-        assert_same(
-            "later answers",
-            &answered.iter().map(differs).collect::<Vec<_>>(),
-            &after,
-        );
+        assert_same("later answers", &answered, &after);
         assert_no_drift(engine).await;
         let all = numbers(&export(store).await);
         let mut distinct = all.clone();

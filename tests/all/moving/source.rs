@@ -8,7 +8,7 @@ use tenure::clock::{Clock, SimulatedClock};
 use tenure::demo::{Arriving, Delivery, Shape, World};
 use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::engine::{AdoptionMode, Engine, Incoming, NOTICE, Outcome};
-use tenure::store::{Cursor, DeadLetterFilter, Published, Store, Watermark};
+use tenure::store::{Cursor, DeadLetterFilter, Store, Watermark};
 use tenure::wire::{Decoder, Limits};
 
 use super::{engine, sweep_all};
@@ -219,19 +219,19 @@ impl Source {
             unreachable!("it is an event");
         };
         let decoder = Decoder::new(Limits::default(), self.clock.now());
-        let decoded = |bytes: &[u8]| {
+        let read = |bytes: &[u8]| {
             let read = decoder.line("amqp:tenure.events.0", bytes).expect("not blank");
             read.map_or_else(Incoming::Dead, Incoming::Event)
         };
-        let ahead = decoded(&tenure::wire::event(&late));
+        let ahead = read(&tenure::wire::event(&late));
         let outcomes = self
             .ingest(vec![
                 ahead,
-                decoded(b"\xff\xfe not UTF-8"),
-                decoded(b"nothing"),
-                decoded(b"nothing"),
-                decoded(b"something"),
-                decoded(b"anything"),
+                read(b"\xff\xfe not UTF-8"),
+                read(b"nothing"),
+                read(b"nothing"),
+                read(b"something"),
+                read(b"anything"),
                 event(
                     "d-2",
                     "client.added",
@@ -257,8 +257,8 @@ impl Source {
         assert!(claimed.expect("claimed").is_some());
     }
 
-    /// Publishes the first half of the journal, and returns the line that was published last.
-    pub async fn publish_half(&self) -> Published {
+    /// Publishes the first half of the journal.
+    pub async fn publish_half(&self) {
         assert!(self.store.acquire_lead().await.expect("a lead"));
         let lines = crate::store::relayed(&*self.store, 2, 100_000).await;
         let epoch = self
@@ -270,7 +270,6 @@ impl Source {
         let last = lines[lines.len() / 2].published(epoch);
         self.store.advance_cursor(&last).await.expect("advanced");
         self.store.release_lead().await.expect("released");
-        last
     }
 
     /// The deliveries after the move, in batches.

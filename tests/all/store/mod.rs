@@ -34,6 +34,11 @@ use tenure::store::{Store, Upkeep};
 
 pub(crate) use given::relayed;
 
+/// A commit that adds a client.
+pub(crate) fn new_client_commit(key: &tenure::domain::ClientKey) -> tenure::store::Commit {
+    given::clients(vec![given::new_client(key, &key.client)])
+}
+
 use crate::support::servers::Postgres;
 
 /// An empty, migrated store for one test.

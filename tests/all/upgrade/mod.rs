@@ -1,5 +1,7 @@
 //! A rolling upgrade: an older and a newer worker run at the same time.
 
+mod expand;
+
 use serde_json::{Value, json};
 
 use crate::support::site::{Site, UNPUBLISHED};
