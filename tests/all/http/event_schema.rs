@@ -30,6 +30,7 @@ fn valid_events() -> Vec<Value> {
                 "integration.added" | "integration.removed" => json!({"integration_id": "i"}),
                 "account.accessed" => json!({"by": "staff", "user": "u"}),
                 "account.jobs_counted" => json!({"total": 100}),
+                "account.created" => json!({"by": "customer", "account_id": "acc-1"}),
                 other => {
                     let mut data = crate::generate::sample(other);
                     data["reason"] = json!("why");
