@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_finds_the_same_state_as_before_ends_a_replay() {
+    fn events_in_reverse_order_leave_the_state_before_each_right() {
         let mut events: Vec<Event> = (0..50)
             .rev()
             .map(|n| renamed("a", 100 + n, &format!("{n}")))

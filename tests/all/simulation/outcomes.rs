@@ -156,7 +156,7 @@ impl Outcomes {
         n: usize,
         known: &HashSet<Name>,
     ) -> Vec<Outcome> {
-        let ends = (places[n] + 1)..=(places[n] + self.part).min(batch.len());
+        let ends = (places[n] + 1)..=self.last_end(batch, places[n]);
         let names: Vec<Name> = batch.iter().map(|sent| named(&sent.event)).collect();
         // A name is decided when its event can be applied, which may be in a later transaction.
         let undecided = BTreeSet::new();
@@ -168,6 +168,22 @@ impl Outcomes {
                 .map(|taken| self.expected(client, batch, places, &missing, taken)[n].clone())
         })
         .collect()
+    }
+
+    /// Where a part with the event at this place can end at the latest. Repeated events are no part of any, nor are touches that
+    /// only renew access.
+    fn last_end(&self, batch: &[Delivery], place: usize) -> usize {
+        let by_client = by_client(batch);
+        let is_in_a_part = |at: &usize| {
+            let event = &batch[*at].event;
+            let is_repeated = batch[..*at].iter().any(|sent| named(&sent.event) == named(event));
+            let more_than_touches = by_client[&event.key]
+                .iter()
+                .any(|place| !batch[*place].event.is_touch());
+            !is_repeated && more_than_touches
+        };
+        let mut next = (place + 1..batch.len()).filter(is_in_a_part);
+        next.nth(self.part - 1).unwrap_or(batch.len())
     }
 
     /// A refusal of now must be published in the end.
