@@ -196,18 +196,17 @@ async fn ingest_all(
             }
             let read = members.decode(member);
             engine.report_warnings(&read);
-            let sender = match &read {
-                Ok(Decoded { event, warnings }) => Sender {
+            let sender = if let Ok(Decoded { event, warnings }) = &read {
+                Sender {
                     name: Some((event.source.clone(), event.id.clone())),
                     warnings: warnings
                         .iter()
                         .map(|warning| texts.shared(&warning.to_string()))
                         .collect(),
-                },
-                Err(_) => {
-                    firsts.insert(text, member);
-                    Sender::default()
                 }
+            } else {
+                firsts.insert(text, member);
+                Sender::default()
             };
             senders.push((member, sender));
             incoming.push(Incoming::from(read));
