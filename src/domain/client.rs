@@ -68,6 +68,9 @@ impl Client {
         if !self.exists() && !matches!(event.kind, EventKind::ClientAdded { .. }) {
             return Err(Refusal::UnknownClient);
         }
+        if !event.actor.may_cause(&event.kind) {
+            return Err(Refusal::NotTheirs);
+        }
         self.apply_kind(&event.kind, event.time, policies)
     }
 
