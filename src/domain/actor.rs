@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::event::EventKind;
 use super::text_enum::text_enum;
 
 /// Maximum length of an actor's id in characters.
@@ -24,6 +25,16 @@ impl Actor {
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.id.is_none() && self.kind.is_none()
+    }
+
+    /// Whether the actor can have caused such an event: a partner cannot do what is the customer's to do, nor the reverse, and
+    /// neither can do what is the back office's. Of any other actor, its sender vouches for it.
+    #[must_use]
+    pub fn may_cause(&self, kind: &EventKind) -> bool {
+        match self.kind {
+            Some(side @ (ActorKind::Partner | ActorKind::Customer)) => side == kind.side(),
+            Some(ActorKind::BackOffice | ActorKind::System) | None => true,
+        }
     }
 }
 

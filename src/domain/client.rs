@@ -92,21 +92,27 @@ impl Client {
         if event.name_verdict == NameVerdict::Taken {
             return Err(Refusal::NameTaken);
         }
-        self.must_allow(&event.kind)?;
+        self.must_allow(event)?;
         self.apply_kind(&event.kind, event.time, policies)
     }
 
-    /// Whether the client must be there, or must not. An event that claims a name is refused for no other reason, unless the
-    /// name is taken.
+    /// What is looked at before the event's own rule: whether the client must be there or must not, and whether the actor may
+    /// cause the event. An event that claims a name is refused for no other reason, unless the name is taken.
     ///
     /// # Errors
     /// The refusal.
-    pub(super) fn must_allow(&self, kind: &EventKind) -> Result<(), Refusal> {
-        match (kind, self.exists()) {
-            (EventKind::ClientAdded { .. }, true) => Err(Refusal::AlreadyExists),
-            (EventKind::ClientAdded { .. }, false) | (_, true) => Ok(()),
-            (_, false) => Err(Refusal::UnknownClient),
+    pub(super) fn must_allow(&self, event: &Event) -> Result<(), Refusal> {
+        let (adds, exists) = (matches!(event.kind, EventKind::ClientAdded { .. }), self.exists());
+        if !adds && !exists {
+            return Err(Refusal::UnknownClient);
         }
+        if !event.actor.may_cause(&event.kind) {
+            return Err(Refusal::NotTheirs);
+        }
+        if adds && exists {
+            return Err(Refusal::AlreadyExists);
+        }
+        Ok(())
     }
 
     /// The one dispatch from an event type to the rule that implements it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::actor::Actor;
+use super::actor::{Actor, ActorKind};
 use super::id::{ClientKey, Id};
 use super::name::Name;
 use super::sequence::Sequence;
@@ -238,6 +238,32 @@ impl EventKind {
         match self {
             Self::ClientAdded { name, .. } | Self::ClientRenamed { name } => Some(name),
             _ => None,
+        }
+    }
+
+    /// The side whose event it is.
+    #[must_use]
+    pub fn side(&self) -> ActorKind {
+        match self {
+            Self::InvitationAccepted {}
+            | Self::OnboardingCompleted { .. }
+            | Self::ConsentGranted {}
+            | Self::ClientLost { .. }
+            | Self::PartnerDisconnected { by: Side::Client }
+            | Self::AccountAccessed {
+                by: AccessedBy::Staff,
+                ..
+            }
+            | Self::AccessDisabled {}
+            | Self::AccessEnabled {}
+            | Self::AccessApproved {}
+            | Self::AccessDenied {} => ActorKind::Customer,
+            Self::InvitationRejected { .. }
+            | Self::IdentityRejected { .. }
+            | Self::JobsCounted { .. }
+            | Self::AccountUpdated {}
+            | Self::CommissionEligibilityChanged { .. } => ActorKind::BackOffice,
+            _ => ActorKind::Partner,
         }
     }
 

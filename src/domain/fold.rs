@@ -55,7 +55,7 @@ pub fn apply_deciding_name(
 ) -> Result<(), Refusal> {
     if event.kind.claimed_name().is_some()
         && event.name_verdict == NameVerdict::Open
-        && client.must_allow(&event.kind).is_ok()
+        && client.must_allow(event).is_ok()
     {
         event.name_verdict = if is_taken(event) {
             NameVerdict::Taken

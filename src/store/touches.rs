@@ -57,7 +57,10 @@ impl Touch {
     /// The touch of an event, if the event can be packed.
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
-        let packable = event.is_touch() && event.sequence.as_ref().is_none_or(|s| s.len() < 255);
+        // Packing drops the actor, by which a touch may be refused.
+        let packable = event.is_touch()
+            && event.actor.may_cause(&event.kind)
+            && event.sequence.as_ref().is_none_or(|s| s.len() < 255);
         packable.then(|| Self {
             time: event.time,
             sequence: event.sequence.clone(),

@@ -152,8 +152,8 @@ async fn read(
     numbers: &ClientNumbers,
     most: Option<usize>,
 ) -> Result<Vec<Result<ClientSnapshot>>> {
-    let keys_in_order = keys.iter().enumerate();
-    let places: HashMap<i32, usize> = keys_in_order
+    let in_order = keys.iter().enumerate();
+    let places: HashMap<i32, usize> = in_order
         .filter_map(|(place, key)| Some((*numbers.get(key)?, place)))
         .collect();
     // In key order.
@@ -233,6 +233,7 @@ row! {
         event_type: i16,
         time: DateTime<Utc>,
         sequence: String,
+        actor: String,
         data: String,
         reason: i16,
         received_at: DateTime<Utc>,
@@ -249,6 +250,7 @@ impl EventRow {
             event_type: dictionary.word(self.event_type),
             time: self.time,
             sequence: self.sequence,
+            actor: self.actor,
             data: self.data,
             reason: match self.reason {
                 0 => Some(String::new()),
@@ -261,7 +263,8 @@ impl EventRow {
 const EVENTS: Paged = paged!(
     "verified_events",
     4,
-    "select e.client, e.ref as event_ref, e.type as event_type, e.time, e.sequence, e.data, e.reason, e.received_at,
+    "select e.client, e.ref as event_ref, e.type as event_type, e.time, e.sequence, e.actor, e.data, e.reason,
+            e.received_at,
             case when ref_source(e.ref) > 1000 then
                 (select source from sources where number = ref_source(e.ref))
             end as other_source,
@@ -330,6 +333,8 @@ row! {
         time: DateTime<Utc>,
         cause: i16,
         cause_ref: EventRef,
+        cause_actor: String,
+        cause_reason: String,
         other_source: Option<String>,
         correction: bool,
         recorded_at: DateTime<Utc>,
@@ -349,6 +354,8 @@ impl LineRow {
             cause: dictionary.word(self.cause),
             cause_source: dictionary.source(&self.cause_ref, self.other_source),
             cause_id: self.cause_ref.id,
+            cause_actor: self.cause_actor,
+            cause_reason: self.cause_reason,
             correction: self.correction,
             recorded_at: self.recorded_at,
         }
@@ -358,8 +365,8 @@ impl LineRow {
 const JOURNAL: Paged = paged!(
     "verified_journal",
     5,
-    "select j.client, j.xid, j.seq, j.change, j.id, j.before, j.after, j.time, j.cause, j.cause_ref, j.correction,
-            j.recorded_at,
+    "select j.client, j.xid, j.seq, j.change, j.id, j.before, j.after, j.time, j.cause, j.cause_ref, j.cause_actor,
+            j.cause_reason, j.correction, j.recorded_at,
             case when ref_source(j.cause_ref) > 1000 then
                 (select source from sources where number = ref_source(j.cause_ref))
             end as other_source

@@ -93,9 +93,9 @@ async fn read(
     most: Option<usize>,
 ) -> Result<Vec<Result<ClientSnapshot>>> {
     numbers.read_clients(connection, keys).await?;
-    let keys_in_order = keys.iter().enumerate();
+    let in_order = keys.iter().enumerate();
     // In key order. Nothing was ever stored about a client without a number.
-    let mut clients: Vec<(i64, usize)> = keys_in_order
+    let mut clients: Vec<(i64, usize)> = in_order
         .filter_map(|(place, key)| Some((numbers.find_client(key)?, place)))
         .collect();
     let places: HashMap<i64, usize> = clients.iter().copied().collect();
@@ -178,7 +178,7 @@ async fn journal(
     // Sorted client by client: the index ends with the sequence number.
     let mut lines = sqlx::query_as(
         "select j.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
-                s.source as cause_source, j.cause_id, j.correction, j.recorded_at
+                s.source as cause_source, j.cause_id, j.cause_actor, j.cause_reason, j.correction, j.recorded_at
          from json_each(?1) k
          cross join journal j indexed by journal_of_client on j.client = k.value
          left join words w on w.number = j.change

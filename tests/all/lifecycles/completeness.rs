@@ -46,7 +46,8 @@ impl Occurred {
     }
 }
 
-/// The refusals that the document lists for each type, with `unknown_client`, which it states once for all types.
+/// The refusals that the document lists for each type, with `unknown_client` and `not_theirs`, which it states once for all
+/// types.
 fn documented() -> BTreeSet<(String, String)> {
     refusals_by_type()
         .into_iter()
@@ -55,6 +56,7 @@ fn documented() -> BTreeSet<(String, String)> {
             codes
                 .into_iter()
                 .chain(unknown)
+                .chain(["not_theirs"])
                 .map(move |code| (kind.to_owned(), code.to_owned()))
         })
         .collect()

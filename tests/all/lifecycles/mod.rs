@@ -2,6 +2,7 @@
 //! Every row names the article that it follows (`000`, `001`, `002`, or `ours`), as `docs/lifecycles.md` does.
 
 mod access;
+mod actors;
 mod changes;
 mod completeness;
 mod deletion;
@@ -203,6 +204,7 @@ fn every_story() -> Vec<Story> {
         endings::stories(),
         eras::stories(),
         changes::stories(),
+        actors::stories(),
     ]
     .concat()
 }

@@ -90,11 +90,11 @@ impl ClientState {
     pub fn apply(&mut self, event: &SentEvent, policy: &Policy, name_taken: bool) -> Applied {
         // The verdict stays with the event, wherever a late event moves it.
         ensure(!name_taken, "name_taken")?;
+        let exists = !matches!(self.link, None | Some("deleted"));
+        ensure(exists || event.kind == "client.added", "unknown_client")?;
+        ensure(event.is_theirs(), "not_theirs")?;
         if event.kind == "client.added" {
             return self.be_added(event);
-        }
-        if matches!(self.link, None | Some("deleted")) {
-            return Err("unknown_client");
         }
         match event.kind {
             "client.renamed" => {

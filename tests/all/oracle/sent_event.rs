@@ -60,6 +60,33 @@ impl SentEvent {
         )
     }
 
+    /// Whether the side that caused the event may do so.
+    pub fn is_theirs(&self) -> bool {
+        let by = |field: &str, side: &str| self.text(field).as_deref() == Some(side);
+        let whose = match self.kind {
+            "invitation.accepted"
+            | "onboarding.completed"
+            | "consent.granted"
+            | "client.lost"
+            | "access.disabled"
+            | "access.enabled"
+            | "access.approved"
+            | "access.denied" => "customer",
+            "partner.disconnected" if by("by", "client") => "customer",
+            "account.accessed" if by("by", "staff") => "customer",
+            "identity.rejected"
+            | "invitation.rejected"
+            | "account.updated"
+            | "account.jobs_counted"
+            | "commission.eligibility_changed" => "back_office",
+            _ => "partner",
+        };
+        match self.actorkind.as_deref() {
+            Some(side @ ("partner" | "customer")) => side == whose,
+            _ => true,
+        }
+    }
+
     /// The event as the cause of a change.
     pub fn cause(&self) -> Value {
         let mut cause = json!({"source": self.source, "id": self.id, "type": self.kind});
