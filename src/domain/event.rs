@@ -254,12 +254,17 @@ impl EventKind {
                 by: AccessedBy::Staff,
                 ..
             }
+            | Self::AccountCreated {
+                by: Creator::Customer, ..
+            }
             | Self::AccessDisabled {}
             | Self::AccessEnabled {}
             | Self::AccessApproved {}
             | Self::AccessDenied {} => ActorKind::Customer,
             Self::InvitationRejected { .. }
+            | Self::InvitationBounced { .. }
             | Self::IdentityRejected { .. }
+            | Self::IdentityCleared { .. }
             | Self::JobsCounted { .. }
             | Self::AccountUpdated {}
             | Self::CommissionEligibilityChanged { .. } => ActorKind::BackOffice,
@@ -272,7 +277,9 @@ impl EventKind {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::InvitationRejected { reason }
+            | Self::InvitationBounced { reason }
             | Self::IdentityRejected { reason }
+            | Self::IdentityCleared { reason }
             | Self::ClientArchived { reason }
             | Self::ClientLost { reason }
             | Self::ClientTerminated { reason } => reason.as_deref(),
@@ -293,6 +300,7 @@ impl EventKind {
             | Self::ConsentGranted {}
             | Self::InvitationRejected { .. }
             | Self::IdentityRejected { .. }
+            | Self::IdentityCleared { .. }
             | Self::ClientArchived { .. }
             | Self::ClientLost { .. }
             | Self::PartnerDisconnected { .. }
@@ -320,7 +328,10 @@ impl EventKind {
             | Self::AccessDenied {}
             | Self::JobsCounted { .. }
             | Self::AccountUpdated {}
-            | Self::CommissionEligibilityChanged { .. } => false,
+            | Self::CommissionEligibilityChanged { .. }
+            | Self::InvitationBounced { .. }
+            | Self::AccountCreated { .. }
+            | Self::AccountOwnerSet { .. } => false,
         }
     }
 

@@ -28,9 +28,11 @@ const CUSTOMER: [&str; 8] = [
     "access.approved",
     "access.denied",
 ];
-const BACK_OFFICE: [&str; 5] = [
+const BACK_OFFICE: [&str; 7] = [
     "invitation.rejected",
+    "invitation.bounced",
     "identity.rejected",
+    "identity.cleared",
     "account.updated",
     "account.jobs_counted",
     "commission.eligibility_changed",
@@ -77,6 +79,10 @@ pub fn stories() -> Vec<Story> {
         story("ours", "the side that disconnects is the side that may say so")
             .given(active())
             .when(by(ActorKind::Partner, on("partner.disconnected by=client", t(3))))
+            .refused("not_theirs"),
+        story("ours", "a partner does not create the account for its customer")
+            .given(active())
+            .when(by(ActorKind::Partner, on("account.created by=customer", t(3))))
             .refused("not_theirs"),
         story("ours", "staff are on the customer's side")
             .given(active())

@@ -74,7 +74,10 @@ impl SentEvent {
             | "access.denied" => "customer",
             "partner.disconnected" if by("by", "client") => "customer",
             "account.accessed" if by("by", "staff") => "customer",
+            "account.created" if by("by", "customer") => "customer",
             "identity.rejected"
+            | "identity.cleared"
+            | "invitation.bounced"
             | "invitation.rejected"
             | "account.updated"
             | "account.jobs_counted"
