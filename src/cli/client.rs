@@ -17,7 +17,7 @@ use crate::engine::{JournalLine, ListRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
-    /// Show one client, now or at any other moment
+    /// Show one client, now or as of any other moment
     Show(ShowArgs),
     /// List the clients that match all filters
     List(ListArgs),
@@ -30,10 +30,10 @@ pub struct ShowArgs {
     key: String,
     #[arg(value_name = "CLIENT", hide = true)]
     client: Option<String>,
-    /// Show the client at this moment (RFC 3339), past or future [default: now]
+    /// Show the client as of this moment (RFC 3339), past or future [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<DateTime<Utc>>,
-    /// Show the client's journal as well; with --json, one object per line after the client's
+    /// Also show the client's journal; with --json, it follows the client, one object per line
     #[arg(long)]
     journal: bool,
 }
@@ -49,7 +49,7 @@ pub struct ListArgs {
     /// Only clients with this service status; `all_active` matches pending and active ones
     #[arg(long, value_parser = status_parser(&["pending_assigning", "active", "terminated", "all_active"]))]
     service: Option<String>,
-    /// Only clients with this access status at this moment
+    /// Only clients whose access status is this one now
     #[arg(long, value_parser = status_parser(&AccessStatus::ALL.map(AccessStatus::as_str)))]
     access: Option<String>,
     /// Only clients on this tab of the partner's list: `active` has the connected ones

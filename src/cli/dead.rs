@@ -20,9 +20,9 @@ pub enum DeadCommand {
         /// The id of the dead letter, from `tenure dead list`
         id: i64,
     },
-    /// Ingest dead letters again after the cause was fixed
+    /// Ingest dead letters again, after their cause is fixed
     Redrive(WhichArgs),
-    /// Mark dead letters as discarded; they stay listed
+    /// Mark dead letters as discarded; `tenure dead list` still lists them
     Discard(WhichArgs),
 }
 

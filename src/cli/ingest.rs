@@ -20,7 +20,7 @@ use crate::engine::Outcome;
     after_help = "Examples:\n  tenure ingest events.ndjson\n  gzip -dc events.ndjson.gz | tenure ingest -"
 )]
 pub struct IngestArgs {
-    /// File of CloudEvents in JSON, one per line or in an array; - is standard input
+    /// File of CloudEvents in JSON, one per line or in an array; `-` reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Exit with 1 if any event was refused or became a dead letter

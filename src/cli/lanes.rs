@@ -11,7 +11,7 @@ use super::output;
 pub struct LanesArgs {
     /// Remove all lanes, so that timers no longer wait for events from RabbitMQ
     ///
-    /// Use it only after all workers have stopped reading from RabbitMQ for good.
+    /// Use this only when no worker will read from RabbitMQ again.
     #[arg(long)]
     remove: bool,
 }

@@ -74,7 +74,7 @@ enum Command {
     Client(client::ClientCommand),
     /// List the sweeps, or run, preview, pause or resume one
     Sweep(sweep::SweepArgs),
-    /// Show the watermark of each lane, up to which timers fire
+    /// Show the watermark of each lane; timers fire up to the lowest one
     Lanes(lanes::LanesArgs),
     /// Show the policies in effect, or confirm the policy in the settings
     Policy(policy::PolicyArgs),

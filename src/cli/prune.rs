@@ -9,7 +9,7 @@ use super::{output, stop};
 
 #[derive(Debug, Args)]
 pub struct PruneArgs {
-    /// Count the records to remove, and remove none
+    /// Count the records that would be removed, and remove none
     #[arg(long)]
     dry_run: bool,
 }

@@ -23,7 +23,7 @@ use crate::clock::{Clock, SystemClock};
     after_help = "Examples:\n  tenure publish events.ndjson\n  tenure publish events.ndjson --skip 1200"
 )]
 pub struct PublishArgs {
-    /// File of CloudEvents in JSON, one per line or in an array; - is standard input
+    /// File of CloudEvents in JSON, one per line or in an array; `-` reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Also publish lines that are not valid events, unchanged

@@ -35,7 +35,7 @@ pub struct SweepArgs {
     /// Sweep even if it changes more clients than the breaker allows
     #[arg(long, requires = "name")]
     confirm: bool,
-    /// Pause the scheduled runs of the sweep, for this reason
+    /// Pause the scheduled runs of the sweep, and record this reason
     #[arg(long, value_name = "WHY", requires = "name")]
     pause: Option<String>,
     /// Resume the scheduled runs of the sweep

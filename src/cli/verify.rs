@@ -22,7 +22,7 @@ pub struct ScopeArgs {
     /// Only clients of this partner
     #[arg(long)]
     partner: Option<String>,
-    /// Continue after this client, which an interrupted run prints
+    /// Resume after this client; an interrupted run prints which one
     #[arg(long, value_name = "PARTNER/CLIENT")]
     after: Option<String>,
 }

@@ -16,10 +16,10 @@ const UPDATE: &str = "TENURE_TEST_UPDATE_SCHEMA";
 
 const HEAD: &str = "# The tables
 
-Generated from the databases by `tests/all/schema_document.rs`, which fails when this file is not current. With
+Generated from the databases by `tests/all/schema_document.rs`, which fails if this file is out of date. With
 `TENURE_TEST_UPDATE_SCHEMA=1` it writes the file. The descriptions are comments in the migrations; `psql` shows them with `\\d+`.
 
-For reports and questions, query the views: they show names instead of numbers, and have the same names and columns in both
+For reports and ad hoc queries, use the views: they show names instead of numbers, and have the same names and columns in both
 stores. Only Tenure reads and writes the tables. Times in the tables of SQLite are microseconds since 1970; its views show them in
 RFC 3339.
 ";
@@ -37,7 +37,7 @@ async fn the_document_describes_the_tables_of_postgres_and_sqlite() {
     let differing = document.lines().zip(current.lines()).find(|(a, b)| a != b);
     assert!(
         document == current,
-        "docs/schema.md is not current ({differing:?}); run `{UPDATE}=1 cargo test --test all schema_document::`"
+        "docs/schema.md is out of date ({differing:?}); run `{UPDATE}=1 cargo test --test all schema_document::`"
     );
 }
 

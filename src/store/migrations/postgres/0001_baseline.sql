@@ -24,7 +24,7 @@ create table client_keys (
     unique (partner, client)
 );
 comment on table client_keys is 'The key of every client that was ever mentioned, and its number. Rows are only added.';
-comment on column client_keys.number is 'Names the client in all other tables of this database.';
+comment on column client_keys.number is 'Identifies the client in all other tables of this database.';
 comment on column client_keys.partner is 'The partner''s id.';
 comment on column client_keys.client is 'The client''s id, unique within its partner.';
 
@@ -33,7 +33,7 @@ create table sources (
     source text collate "C" not null unique
 );
 comment on table sources is 'The sources of events. Rows are only added.';
-comment on column sources.number is 'Names the source in the ids of events.';
+comment on column sources.number is 'Identifies the source in all other tables of this database.';
 comment on column sources.source is 'The CloudEvents attribute `source`.';
 
 create table words (
@@ -52,7 +52,8 @@ comment on column words.word is 'The word, for example `client.added`, `link.act
 create function event_ref(source integer, id bytea) returns bytea language sql immutable parallel safe as $$
     select case when source < 255 then substr(int4send(source), 4) else '\xff'::bytea || int4send(source) end || id
 $$;
-comment on function event_ref(integer, bytea) is 'The name of an event, from the number of its source and the bytes of its id.';
+comment on function event_ref(integer, bytea) is
+    'The reference to an event, from the number of its source and the bytes of its id.';
 
 create function event_ref(source text, id text) returns bytea language sql stable parallel safe as $$
     select event_ref(
@@ -66,7 +67,8 @@ create function event_ref(source text, id text) returns bytea language sql stabl
     where s.source = event_ref.source
 $$;
 comment on function event_ref(text, text) is
-    'The name of an event, from its source and id: `select * from event_log where ref = event_ref(''/app'', ''42'')` goes by the index.';
+    'The reference to an event, from its source and id: `select * from event_log where ref = event_ref(''/app'', ''42'')` uses '
+    'the index.';
 
 create function ref_source(ref bytea) returns integer language sql immutable parallel safe as $$
     select case
@@ -75,7 +77,7 @@ create function ref_source(ref bytea) returns integer language sql immutable par
         else (get_byte(ref, 1) << 24) | (get_byte(ref, 2) << 16) | (get_byte(ref, 3) << 8) | get_byte(ref, 4)
     end
 $$;
-comment on function ref_source(bytea) is 'The number of the source in the name of an event.';
+comment on function ref_source(bytea) is 'The number of the source in a reference to an event.';
 
 create function ref_id(ref bytea) returns text language sql immutable parallel safe as $$
     select case octet_length(i.id)
@@ -91,7 +93,7 @@ create function ref_id(ref bytea) returns text language sql immutable parallel s
         end as id
     ) i
 $$;
-comment on function ref_id(bytea) is 'The id in the name of an event.';
+comment on function ref_id(bytea) is 'The id in a reference to an event.';
 
 -- Clients.
 
@@ -123,8 +125,8 @@ comment on column clients.access is 'The status of the partner''s access.';
 comment on column clients.link is 'The status of the link. Null: the client was never added.';
 comment on column clients.service is 'The status of the service. Null: the client was never added.';
 comment on column clients.partner is 'The partner''s id, for the constraint on names: a name is unique within its partner.';
-comment on column clients.name is 'What the partner calls the client.';
-comment on column clients.name_key is 'What the name is compared by. Null: this client holds no name against others.';
+comment on column clients.name is 'The partner''s name for the client.';
+comment on column clients.name_key is 'The form of the name that comparisons use. Null: this client holds no name.';
 
 create table deadlines (
     due_at timestamptz not null,
@@ -158,7 +160,7 @@ create table events (
 -- not see each other, and `tenure verify` reports the pair. A unique index (a B-tree) would take 54 bytes an event; this takes 35.
 create index events_by_ref on events using hash (ref);
 comment on table events is 'The event log: every event that was applied or refused, except touches that are packed into runs.';
-comment on column events.time is 'When it happened, by its source.';
+comment on column events.time is 'When it happened, according to its source.';
 comment on column events.received_at is 'When it was stored.';
 comment on column events.client is 'The number of the client.';
 comment on column events.type is 'The type, as a word.';
@@ -179,7 +181,7 @@ create table touches (
 ) with (fillfactor = 50);
 comment on table touches is
     'The latest touches of each client, and its renew-only window: a touch in it renews access and does nothing else, so that '
-    'the client need not be read. No window is known where a part of it is null.';
+    'the client need not be read. If any of its three columns is null, no window is known.';
 comment on column touches.renew_before is 'The end of the window: when the next timer is due if no touch comes.';
 comment on column touches.renew_policies is 'The number of recorded policies under which the window is valid.';
 comment on column touches.renew_after is 'The start of the window: the last touch.';
@@ -253,13 +255,13 @@ comment on column relay.only_row is 'Always true.';
 comment on column relay.xid is 'The transaction of the last line that the broker confirmed.';
 comment on column relay.seq is 'The sequence number of that line.';
 comment on column relay.xid_shift is
-    'Added to this server''s transaction numbers. After a dump is restored on a younger server, new lines would otherwise have '
-    'lower numbers than published ones, and the relay would never see them.';
+    'Added to this server''s transaction numbers. After a dump is restored on a server that has run fewer '
+    'transactions, new lines would otherwise have lower numbers than published ones, and the relay would never see them.';
 comment on column relay.pruned_before is
-    'Lines recorded before this moment may be gone: they were published, and then pruned. Null: none is.';
+    'Lines recorded before this moment may have been pruned after they were published. Null: nothing has been pruned.';
 comment on column relay.epoch is
-    'The epoch in which changes are numbered: milliseconds since 1970 when it began, then six random digits. A part of the id of '
-    'each published change. A store that was restored from a backup begins a new one, because it assigns numbers again that '
+    'The epoch of the numbers of changes: milliseconds since 1970 when it began, then six random digits. It is part of the id of '
+    'each published change. A store that was restored from a backup starts a new epoch, because it reassigns numbers that '
     'subscribers know.';
 
 -- Policies.
@@ -281,8 +283,8 @@ create table deadline_backfill (
 comment on table deadline_backfill is 'The policy whose deadlines are still being computed. At most one row.';
 comment on column deadline_backfill.only_row is 'Always true.';
 comment on column deadline_backfill.policy_from is 'The moment from which the policy is effective.';
-comment on column deadline_backfill.partner is 'The partner of the last client that is done. Null: none is.';
-comment on column deadline_backfill.client is 'The last client that is done. Null: none is.';
+comment on column deadline_backfill.partner is 'The partner of the last client whose deadlines are computed. Null: none are yet.';
+comment on column deadline_backfill.client is 'The last client whose deadlines are computed. Null: none are yet.';
 
 -- Dead letters.
 
@@ -311,22 +313,23 @@ create index dead_letters_resolved on dead_letters (resolved_at) where status <>
 create index dead_letters_deferred on dead_letters (retry_at) where status = 'open' and retry_at is not null;
 comment on table dead_letters is 'Messages that are not valid events, and events that are ahead of the clock.';
 comment on column dead_letters.id is 'Its number.';
-comment on column dead_letters.digest is 'SHA-256 of what makes two messages the same dead letter.';
+comment on column dead_letters.digest is
+    'SHA-256 of the parts that identify it. Messages with the same digest are one dead letter.';
 comment on column dead_letters.origin is 'Where the message came from.';
 comment on column dead_letters.content_type is 'Its content type.';
 comment on column dead_letters.headers is 'Its headers, as JSON.';
-comment on column dead_letters.body is 'Its body. A long one is cut.';
-comment on column dead_letters.bytes is 'The length of the body as it came.';
-comment on column dead_letters.reason is 'Why it is no valid event.';
+comment on column dead_letters.body is 'Its body, truncated if it is long.';
+comment on column dead_letters.bytes is 'The length of the body as received.';
+comment on column dead_letters.reason is 'Why it is not a valid event.';
 comment on column dead_letters.status is '`open`, `redriven` or `discarded`.';
-comment on column dead_letters.times_seen is 'How often it came.';
-comment on column dead_letters.first_seen_at is 'When it first came.';
-comment on column dead_letters.last_seen_at is 'When it last came.';
+comment on column dead_letters.times_seen is 'How often it was received.';
+comment on column dead_letters.first_seen_at is 'When it was first received.';
+comment on column dead_letters.last_seen_at is 'When it was last received.';
 comment on column dead_letters.retry_at is
-    'When it is redriven without a person: its event was ahead of the clock. Null: it waits for a person.';
+    'When it is redriven automatically, because its event was ahead of the clock. Null: it waits for an operator.';
 comment on column dead_letters.claimed_until is 'Until when a redrive in progress has claimed it.';
 comment on column dead_letters.redriven_at is 'When it was last redriven.';
-comment on column dead_letters.redrive_outcome is 'The outcome of that, in words.';
+comment on column dead_letters.redrive_outcome is 'The outcome of its last redrive, in words.';
 comment on column dead_letters.resolved_at is 'When it was redriven successfully, or discarded.';
 
 -- Sweeps.
@@ -347,7 +350,7 @@ create table sweep_runs (
     worker       text not null,
     unique (sweep, scheduled_at)
 );
-comment on table sweep_runs is 'The runs of sweeps. It is done when one worker has completed it.';
+comment on table sweep_runs is 'The runs of sweeps. A run is done when one worker has completed it.';
 comment on column sweep_runs.id is 'Its number.';
 comment on column sweep_runs.sweep is 'The sweep.';
 comment on column sweep_runs.scheduled_at is 'The cron tick of the run.';
@@ -372,7 +375,7 @@ create table sweep_halts (
 comment on table sweep_halts is 'Sweeps that do not run: paused by a person, or tripped by the breaker.';
 comment on column sweep_halts.sweep is 'The sweep.';
 comment on column sweep_halts.kind is '`paused` or `tripped`.';
-comment on column sweep_halts.at is 'Since when.';
+comment on column sweep_halts.at is 'When it was paused or tripped.';
 comment on column sweep_halts.why is 'The reason.';
 
 -- Workers.
@@ -386,7 +389,7 @@ create table lanes (
 comment on table lanes is 'The lanes of the broker, and how far each has been processed.';
 comment on column lanes.lane is 'The queue.';
 comment on column lanes.watermark is
-    'Every message that entered the queue before this moment has been processed. Null: no heartbeat has come through it yet.';
+    'Every message that entered the queue before this moment has been processed. Null: no heartbeat has passed through it yet.';
 comment on column lanes.recorded_at is 'When the row was last written.';
 comment on column lanes.partition_key is
     'A partition key that the broker routes to this lane: that of the last heartbeat. Null: none is known yet.';
@@ -405,7 +408,8 @@ create table clock (
     only_row boolean primary key default true check (only_row),
     latest   timestamptz not null
 );
-comment on table clock is 'The latest moment at which a worker fired timers. One ahead of the time shows a wrong clock. One row.';
+comment on table clock is
+    'The latest moment at which a worker fired timers. A moment in the future shows that a clock was wrong. One row.';
 comment on column clock.only_row is 'Always true.';
 comment on column clock.latest is 'The moment.';
 
@@ -414,7 +418,8 @@ create table write_probe (
     written_at timestamptz not null default now()
 );
 insert into write_probe default values;
-comment on table write_probe is 'Workers update this row regularly: only a write shows whether a store can be written. One row.';
+comment on table write_probe is
+    'Workers update this row regularly: only a write shows whether the store accepts writes. One row.';
 comment on column write_probe.only_row is 'Always true.';
 comment on column write_probe.written_at is 'When it was last written.';
 
@@ -428,7 +433,8 @@ insert into schema_compat (min_writer) values (1);
 comment on table schema_compat is 'The oldest program that may write. One row.';
 comment on column schema_compat.only_row is 'Always true.';
 comment on column schema_compat.min_writer is
-    'The newest migration that a program must know. A migration after which older programs would leave something out raises it.';
+    'The newest migration that a program must know in order to write. A migration that adds something every writer must '
+    'maintain raises it.';
 
 create function check_writer() returns trigger language plpgsql as $$
 declare
@@ -450,8 +456,8 @@ begin
     return null;
 end $$;
 comment on function check_writer() is
-    'Stops workers that are too old. A worker says in each transaction which migration it knows; one that says nothing is '
-    'recognized by its application name.';
+    'Rejects writes of workers that are too old. A worker states in each transaction which migration it knows; a worker that '
+    'states none is recognized by its application name.';
 
 create trigger check_writer before insert or update on clients
     for each statement execute function check_writer();
@@ -485,7 +491,7 @@ comment on column event_log.client is 'The client''s id.';
 comment on column event_log.source is 'The source. With the id it identifies the event.';
 comment on column event_log.id is 'The id.';
 comment on column event_log.type is 'The type.';
-comment on column event_log.time is 'When it happened, by its source.';
+comment on column event_log.time is 'When it happened, according to its source.';
 comment on column event_log.sequence is 'Orders events of the same time. Null: it has none.';
 comment on column event_log.received_at is 'When it was stored.';
 comment on column event_log.data is 'Its data, as far as the program understands it.';
@@ -536,8 +542,8 @@ left join client_keys k on k.number = c.client;
 comment on view clients_now is 'The state of each client. Timers that have become due since `as_of` may not have fired yet.';
 comment on column clients_now.partner is 'The partner''s id.';
 comment on column clients_now.client is 'The client''s id.';
-comment on column clients_now.name is 'What the partner calls the client.';
-comment on column clients_now.name_key is 'What the name is compared by. Null: this client holds no name against others.';
+comment on column clients_now.name is 'The partner''s name for the client.';
+comment on column clients_now.name_key is 'The form of the name that comparisons use. Null: this client holds no name.';
 comment on column clients_now.link is 'The status of the link. Null: the client was never added.';
 comment on column clients_now.service is 'The status of the service. Null: the client was never added.';
 comment on column clients_now.access is 'The status of the partner''s access.';
@@ -554,7 +560,7 @@ comment on view deadlines_now is 'The deadlines of each client.';
 comment on column deadlines_now.partner is 'The partner''s id.';
 comment on column deadlines_now.client is 'The client''s id.';
 comment on column deadlines_now.sweep is 'The sweep.';
-comment on column deadlines_now.due_at is 'The earliest moment at which it may have to fire a timer of this client.';
+comment on column deadlines_now.due_at is 'The earliest moment at which the sweep may have to fire a timer of this client.';
 
 create view subscriptions as
 select c.partner, c.client, s.key as id,
@@ -572,7 +578,7 @@ comment on column subscriptions.id is 'The subscription''s id.';
 comment on column subscriptions.status is '`prepared`, `active` or `ended`.';
 comment on column subscriptions.managed_by is 'Who manages and pays for it: `partner` or `client`.';
 comment on column subscriptions.plan is 'Its plan.';
-comment on column subscriptions.paid_until is 'Up to when it is paid.';
+comment on column subscriptions.paid_until is 'The end of the period that is paid for.';
 comment on column subscriptions.ended_at is 'When it ended.';
 
 create view assignments as
