@@ -135,25 +135,9 @@ async fn expect_rest_of_journal(from: &Arc<dyn Store>, to: &Arc<dyn Store>, expo
             .collect()
     };
     assert_same("unpublished lines", &entries(&before), &entries(&after));
-    let highest = |lines: &[String]| {
-        records(lines)
-            .iter()
-            .filter_map(|record| match record {
-                Record::Change(change) => Some(change.place.sequence),
-                _ => None,
-            })
-            .max()
-    };
-    let published = usize::try_from(
-        records(exported)
-            .iter()
-            .filter(|r| r.kind() == Kind::Change)
-            .count(),
-    )
-    .unwrap()
-        - lines;
-    assert!(published > 100, "{published}");
-    assert!(after[0].cursor.sequence > 0 && highest(exported).is_some());
+    let all = records(exported);
+    let changes = all.iter().filter(|record| record.kind() == Kind::Change).count();
+    assert!(changes > lines + 100, "{changes}, of which {lines} wait");
     assert!(after.windows(2).all(|pair| pair[0].cursor < pair[1].cursor));
 }
 

@@ -33,11 +33,11 @@ impl Move {
         };
         let (old, new) = (tenure(from, "old"), tenure(to, "new"));
         Self {
+            folder,
+            amqp,
             old,
             new,
-            amqp,
             runtime,
-            folder,
         }
     }
 
