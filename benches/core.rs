@@ -186,6 +186,7 @@ fn event(n: usize, kind: EventKind) -> Event {
         key: ClientKey::new("acme", "large").expect("a key"),
         time: DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds),
         sequence: None,
+        actor: tenure::domain::Actor::default(),
         kind,
         name_verdict: NameVerdict::Open,
     }

@@ -255,7 +255,8 @@ impl EventKind {
                 ..
             }
             | Self::AccountCreated {
-                by: Creator::Customer, ..
+                by: Creator::Customer,
+                ..
             }
             | Self::AccessDisabled {}
             | Self::AccessEnabled {}

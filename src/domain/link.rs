@@ -32,6 +32,7 @@ pub enum Link {
 
 /// An open invitation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Invitation {
     pub sent_at: DateTime<Utc>,
     pub channel: Channel,
