@@ -48,7 +48,7 @@ fn incoming(delivery: &Delivery) -> Incoming {
     };
     let decoder = Decoder::new(Limits::default(), delivery.at);
     let read = decoder.line("http", &body).expect("no blank message");
-    read.map_or_else(Incoming::Dead, Incoming::Event)
+    Incoming::from(read)
 }
 
 /// An event in JSON, as an app sends it.
@@ -63,7 +63,7 @@ pub fn event(id: &str, kind: &str, client: &str, at: DateTime<Utc>, more: &serde
     let read = decoder
         .line("http", event.to_string().as_bytes())
         .expect("not blank");
-    read.map_or_else(Incoming::Dead, Incoming::Event)
+    Incoming::from(read)
 }
 
 fn name(name: &str) -> serde_json::Value {
@@ -221,7 +221,7 @@ impl Source {
         let decoder = Decoder::new(Limits::default(), self.clock.now());
         let read = |bytes: &[u8]| {
             let read = decoder.line("amqp:tenure.events.0", bytes).expect("not blank");
-            read.map_or_else(Incoming::Dead, Incoming::Event)
+            Incoming::from(read)
         };
         let ahead = read(&tenure::wire::event(&late));
         let outcomes = self

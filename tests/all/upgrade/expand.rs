@@ -101,7 +101,7 @@ fn added(client: &str) -> String {
 fn incoming(client: &str) -> Incoming {
     let decoder = Decoder::new(Limits::default(), SystemClock.now());
     let read = decoder.line("test", added(client).as_bytes()).expect("not blank");
-    read.map_or_else(Incoming::Dead, Incoming::Event)
+    Incoming::from(read)
 }
 
 /// Sends events to a worker, two at a time, until it is stopped.
