@@ -52,7 +52,7 @@ pub struct ListArgs {
     /// Only clients with this access status at this moment
     #[arg(long, value_parser = status_parser(&AccessStatus::ALL.map(AccessStatus::as_str)))]
     access: Option<String>,
-    /// Only clients on this tab of the partner's list
+    /// Only clients on this tab of the partner's list: `active` has the connected ones
     #[arg(long)]
     tab: Option<TabArg>,
     /// List at most N clients

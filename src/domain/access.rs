@@ -38,23 +38,6 @@ pub struct Renewal {
     pub warned: Option<i64>,
 }
 
-/// Facts about the account itself, whether or not it is linked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// The highest total of jobs that was reported.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jobs_total: Option<u64>,
-    /// When that total first reached the threshold in force at the time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mature_at: Option<DateTime<Utc>>,
-    /// When the account got the new access rules. It gets them once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<DateTime<Utc>>,
-    /// When the partner last entered the account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_accessed_at: Option<DateTime<Utc>>,
-}
-
 text_enum! {
     /// The status of access.
     #[derive(Default)]
@@ -109,26 +92,6 @@ impl Access {
             Self::Enabled(_) => None,
             Self::Disabled { request } | Self::Expired { request } => Some(request),
         }
-    }
-}
-
-impl Account {
-    #[must_use]
-    pub fn is_unknown(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// The highest total counts: an app may send an older count late.
-    pub(super) fn count_jobs(&mut self, total: u64, at: DateTime<Utc>, policy: &Policy) {
-        let highest = self.jobs_total.map_or(total, |known| known.max(total));
-        self.jobs_total = Some(highest);
-        if self.mature_at.is_none() && highest >= policy.mature_after_jobs {
-            self.mature_at = Some(at);
-        }
-    }
-
-    pub(super) fn update(&mut self, at: DateTime<Utc>) {
-        self.updated_at.get_or_insert(at);
     }
 }
 
@@ -265,12 +228,13 @@ impl Decision {
     /// Decides for a client whose timers have fired up to the moment of the question.
     #[must_use]
     pub fn decide(client: &Client, action: Option<&Action>, policy: &Policy) -> Self {
+        let is_forbidden = |action: &Action| action.is_forbidden(client.account.handover());
         let reason = match client.access_status() {
             _ if !client.exists() => "unknown_client",
             AccessStatus::None => "access_none",
             AccessStatus::Disabled => "access_disabled",
             AccessStatus::Expired => "access_expired",
-            AccessStatus::Enabled if action.is_some_and(Action::is_forbidden) => "action_forbidden",
+            AccessStatus::Enabled if action.is_some_and(is_forbidden) => "action_forbidden",
             AccessStatus::Enabled => "access_enabled",
         };
         Self {

@@ -1,5 +1,6 @@
 //! Actions in an account that an app asks an access decision for.
 
+use super::account::Handover;
 use super::id::clip;
 use super::misspelling::is_misspelling;
 
@@ -12,11 +13,15 @@ pub const FORBIDDEN_ACTIONS: [&str; 5] = [
     "accept_partner_invitation",
 ];
 
+/// The action that hands an account over to its owner. The partner that created the account may perform it while the
+/// handover is pending, and nobody else (002).
+pub const HANDOVER_ACTION: &str = "account_owner_add";
+
 /// Longest name of an action, in characters.
 pub const MAX_ACTION_CHARS: usize = 64;
 
-/// An action: 1–64 characters out of `a-z 0-9 _`. Every action that is not forbidden is allowed, so there is no list of
-/// allowed ones. A misspelt forbidden action would pass as an allowed one; it is an error instead.
+/// An action: 1–64 characters out of `a-z 0-9 _`. Every action that is not restricted is allowed, so there is no list of
+/// allowed ones. A misspelt restricted action would pass as an allowed one; it is an error instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action(Box<str>);
 
@@ -28,7 +33,10 @@ pub enum ActionError {
         shown(given)
     )]
     Malformed { given: String },
-    #[error("unknown action `{given}`: did you mean `{intended}`, which is forbidden?")]
+    #[error(
+        "unknown action `{given}`: did you mean `{intended}`, which is {}?",
+        restriction(intended)
+    )]
     Misspelt { given: String, intended: &'static str },
 }
 
@@ -39,8 +47,9 @@ impl Action {
     }
 
     #[must_use]
-    pub fn is_forbidden(&self) -> bool {
-        FORBIDDEN_ACTIONS.contains(&self.as_str())
+    pub fn is_forbidden(&self, handover: Handover) -> bool {
+        let hands_over = self.as_str() == HANDOVER_ACTION;
+        FORBIDDEN_ACTIONS.contains(&self.as_str()) || (hands_over && handover != Handover::Pending)
     }
 }
 
@@ -54,17 +63,29 @@ impl TryFrom<&str> for Action {
                 given: name.to_owned(),
             });
         }
-        if FORBIDDEN_ACTIONS.contains(&name) {
+        if restricted().any(|restricted| restricted == name) {
             return Ok(Self(name.into()));
         }
-        let is_intended = |forbidden: &&&str| is_misspelling(name, forbidden);
-        match FORBIDDEN_ACTIONS.iter().find(is_intended) {
+        match restricted().find(|restricted| is_misspelling(name, restricted)) {
             Some(intended) => Err(ActionError::Misspelt {
                 given: name.to_owned(),
                 intended,
             }),
             None => Ok(Self(name.into())),
         }
+    }
+}
+
+/// The actions that are forbidden always, or but for one case.
+fn restricted() -> impl Iterator<Item = &'static str> {
+    FORBIDDEN_ACTIONS.into_iter().chain([HANDOVER_ACTION])
+}
+
+fn restriction(action: &str) -> &'static str {
+    if action == HANDOVER_ACTION {
+        "allowed only to the partner that created the account"
+    } else {
+        "forbidden"
     }
 }
 
@@ -88,17 +109,33 @@ mod tests {
     #[test]
     fn forbidden_names_and_unknown_names_are_actions() {
         for name in FORBIDDEN_ACTIONS {
-            assert!(Action::try_from(name).unwrap().is_forbidden(), "{name}");
+            for handover in Handover::ALL {
+                assert!(Action::try_from(name).unwrap().is_forbidden(handover), "{name}");
+            }
         }
         for name in ["invoice_create", "no_such_action", "a", "0", "_", &"x".repeat(64)] {
-            assert!(!Action::try_from(name).unwrap().is_forbidden(), "{name}");
+            for handover in Handover::ALL {
+                assert!(!Action::try_from(name).unwrap().is_forbidden(handover), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_owner_is_added_while_the_handover_is_pending() {
+        let action = Action::try_from(HANDOVER_ACTION).unwrap();
+        for (handover, forbidden) in [
+            (Handover::None, true),
+            (Handover::Pending, false),
+            (Handover::Done, true),
+        ] {
+            assert_eq!(action.is_forbidden(handover), forbidden, "{handover}");
         }
     }
 
     #[test]
     fn a_name_within_two_letters_of_a_forbidden_one_is_an_error() {
         let letters = || (b'a'..=b'z').chain(b'0'..=b'9').chain([b'_']);
-        for forbidden in FORBIDDEN_ACTIONS {
+        for forbidden in restricted() {
             let bytes = forbidden.as_bytes();
             let mut near = Vec::new();
             for at in 0..=bytes.len() {
@@ -157,6 +194,11 @@ mod tests {
             ("accepting_partner_invitations", "accept_partner_invitation"),
             ("partner_invitation_accept", "accept_partner_invitation"),
             ("partner_invite_accepted", "accept_partner_invitation"),
+            ("add_account_owner", "account_owner_add"),
+            ("account_owner_adding", "account_owner_add"),
+            ("accounts_owners_add", "account_owner_add"),
+            ("addaccountowner", "account_owner_add"),
+            ("add_an_account_owner", "account_owner_add"),
         ] {
             let error = Action::try_from(name).expect_err(name).to_string();
             assert!(error.contains(&format!("did you mean `{forbidden}`")), "{error}");
@@ -173,6 +215,7 @@ mod tests {
             "account_settings_view",
             "account_update",
             "account_view",
+            "account_add",
             "account_owner_get",
             "account_owner_view",
             "account_member_settings",
@@ -219,7 +262,7 @@ mod tests {
             "website_publish",
         ] {
             let action = Action::try_from(name).expect(name);
-            assert!(!action.is_forbidden(), "{name}");
+            assert!(!action.is_forbidden(Handover::None), "{name}");
         }
     }
 

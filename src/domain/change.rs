@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::access::AccessStatus;
 use super::cause::Cause;
+use super::event::{Creator, Step};
 use super::holdings::SubscriptionStatus;
 use super::id::{ClientKey, Id};
 use super::link::LinkStatus;
@@ -48,17 +49,31 @@ pub enum Change {
     },
     InvitationSent,
     InvitationStalled,
+    /// A step that the invitation requires.
+    InvitationStepCompleted(Step),
+    /// 000, FAQ: the business "onboarded independently"; send the invitation again.
+    InvitationBypassed,
+    InvitationBounced,
     /// `from` is none for a subscription that was just added.
     Subscription {
         id: Id,
         from: Option<SubscriptionStatus>,
         to: SubscriptionStatus,
     },
-    /// A late event shows that the subscription never existed. Its type is `subscription.ended`, without `to`.
-    SubscriptionVoided {
+    /// The client let go of the subscription, or a late event shows that it never existed.
+    SubscriptionRemoved {
         id: Id,
         from: SubscriptionStatus,
     },
+    /// `id` is the account's, if an event named it. `from` is the creator that was published before: the same one when only
+    /// the id is new. A late event can remove `to`.
+    AccountCreated {
+        id: Option<Id>,
+        from: Option<Creator>,
+        to: Option<Creator>,
+    },
+    /// 002: the partner added the account's owner.
+    AccountHandedOver,
     /// `from` and `to` are the times up to which the subscription is paid. A late event can remove `to`.
     SubscriptionRenewed {
         id: Id,
@@ -103,8 +118,13 @@ impl Change {
             Self::ClientRenamed { .. } => ChangeKind::ClientRenamed,
             Self::InvitationSent => ChangeKind::InvitationSent,
             Self::InvitationStalled => ChangeKind::InvitationStalled,
+            Self::InvitationStepCompleted(_) => ChangeKind::InvitationStepCompleted,
+            Self::InvitationBypassed => ChangeKind::InvitationBypassed,
+            Self::InvitationBounced => ChangeKind::InvitationBounced,
             Self::Subscription { to, .. } => ChangeKind::Subscription(*to),
-            Self::SubscriptionVoided { .. } => ChangeKind::Subscription(SubscriptionStatus::Ended),
+            Self::SubscriptionRemoved { .. } => ChangeKind::SubscriptionRemoved,
+            Self::AccountCreated { .. } => ChangeKind::AccountCreated,
+            Self::AccountHandedOver => ChangeKind::AccountHandedOver,
             Self::SubscriptionRenewed { .. } => ChangeKind::SubscriptionRenewed,
             Self::Added { holding, .. } => ChangeKind::Added(*holding),
             Self::Removed { holding, .. } => ChangeKind::Removed(*holding),
@@ -114,15 +134,16 @@ impl Change {
         }
     }
 
-    /// The id of the holding or subscription that changed.
+    /// The id of the holding, subscription or account that changed.
     #[must_use]
     pub fn id(&self) -> Option<&Id> {
         match self {
             Self::Subscription { id, .. }
-            | Self::SubscriptionVoided { id, .. }
+            | Self::SubscriptionRemoved { id, .. }
             | Self::SubscriptionRenewed { id, .. }
             | Self::Added { id, .. }
             | Self::Removed { id, .. } => Some(id),
+            Self::AccountCreated { id, .. } => id.as_ref(),
             Self::Link { .. }
             | Self::Service { .. }
             | Self::Access { .. }
@@ -132,6 +153,10 @@ impl Change {
             | Self::ClientRenamed { .. }
             | Self::InvitationSent
             | Self::InvitationStalled
+            | Self::InvitationStepCompleted(_)
+            | Self::InvitationBypassed
+            | Self::InvitationBounced
+            | Self::AccountHandedOver
             | Self::Started(_)
             | Self::Stopped(_)
             | Self::EventRefused(_) => None,

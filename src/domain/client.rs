@@ -1,18 +1,23 @@
 //! A client: its three facets, its holdings, and the values that follow from them.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, AccessStatus, Account};
+use super::access::{Access, AccessStatus};
+use super::account::Account;
 use super::change::Flag;
 use super::event::{Event, EventKind, NameVerdict, Position, Side, Step};
 use super::holding_map::{HoldingMap, HoldingSet, ids};
+use super::id::Id;
 use super::link::{Link, LinkStatus};
 use super::name::Name;
 use super::policy::Policies;
 use super::refusal::Refusal;
 use super::service::{Service, ServiceStatus};
 use super::subscriptions::Subscriptions;
+use super::text_enum::text_enum;
 
 /// The state of one client: a function of its events, the policies and a moment.
 ///
@@ -32,13 +37,19 @@ pub struct Client {
     /// None for a client that was never added and has only refused events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
-    /// The number of invitations that were sent, resends included.
+    #[serde(default, skip_serializing_if = "Origin::is_added")]
+    pub origin: Origin,
+    /// The number of invitations that were sent since the client was added, resends included.
     #[serde(default)]
     pub invitations: u32,
     #[serde(default, skip_serializing_if = "is_empty")]
     pub subscriptions: Subscriptions,
     #[serde(default, skip_serializing_if = "HoldingMap::is_empty")]
     pub assignments: HoldingMap<Option<String>>,
+    /// The assignments that the last clean-up removed, until the client is assigned again (001: "mapped back to their Data
+    /// Sources").
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub former_assignments: BTreeSet<Id>,
     #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
     pub report_schedules: HoldingSet,
     #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
@@ -47,6 +58,24 @@ pub struct Client {
     pub users: HoldingSet,
     #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
     pub integrations: HoldingSet,
+}
+
+text_enum! {
+    /// How the partner got the client into its list (000: "add or import a client").
+    #[derive(Default)]
+    pub enum Origin {
+        #[default]
+        Added = "added",
+        Imported = "imported",
+    }
+}
+
+impl Origin {
+    #[must_use]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub fn is_added(&self) -> bool {
+        *self == Self::Added
+    }
 }
 
 impl Client {
@@ -88,7 +117,7 @@ impl Client {
         policies: &Policies,
     ) -> Result<(), Refusal> {
         match kind {
-            EventKind::ClientAdded { name, .. } => self.add(name),
+            EventKind::ClientAdded { name, imported } => self.add(name, *imported),
             EventKind::ClientRenamed { name } => self.name = Some(name.clone()),
             EventKind::ClientInvited {
                 channel,
@@ -141,15 +170,22 @@ impl Client {
             EventKind::CommissionEligibilityChanged { eligible } => {
                 self.set_commission_eligible(*eligible)?;
             }
+            EventKind::IdentityCleared { .. } => self.clear_identity()?,
+            EventKind::InvitationBounced { .. } => self.bounce_invitation()?,
+            EventKind::AccountCreated { by, account_id } => self.account.create(*by, account_id.as_ref()),
+            EventKind::AccountOwnerSet {} => self.set_account_owner()?,
         }
         Ok(())
     }
 
-    fn add(&mut self, name: &Name) {
+    /// A client that is added again begins with nothing: even the subscriptions that had ended are gone, and their ids are
+    /// free.
+    fn add(&mut self, name: &Name, imported: bool) {
         self.name = Some(name.clone());
         self.link = Link::Draft;
         self.service = Service::PendingAssigning;
-        self.prepare_subscriptions();
+        self.origin = if imported { Origin::Imported } else { Origin::Added };
+        self.subscriptions.remove_where(|_| true);
     }
 
     /// Whether the client was added, and not deleted since.
@@ -258,6 +294,7 @@ impl Client {
             Flag::Commission => self.commission(),
             Flag::StatusCredit => self.status_credit(),
             Flag::DataRetrieval => self.retrieving(),
+            Flag::Visibility => self.visible(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::name::Name;
 use super::sequence::Sequence;
 
 pub use data::{
-    AccessedBy, Channel, Field, FieldType, FieldValue, ManagedBy, NoSteps, Side, Step, Steps, Via,
+    AccessedBy, Channel, Creator, Field, FieldType, FieldValue, ManagedBy, NoSteps, Side, Step, Steps, Via,
 };
 
 /// An event of one client.
@@ -210,6 +210,13 @@ event_kinds! {
     "account.jobs_counted" JobsCounted { #[serde(deserialize_with = "super::whole")] total: u64 }
     "account.updated" AccountUpdated {}
     "commission.eligibility_changed" CommissionEligibilityChanged { eligible: bool }
+    "identity.cleared" IdentityCleared { #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String> }
+    "invitation.bounced" InvitationBounced { #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String> }
+    "account.created" AccountCreated {
+        #[serde(default)] by: Creator,
+        #[serde(default, skip_serializing_if = "Option::is_none")] account_id: Option<Id>,
+    }
+    "account.owner_set" AccountOwnerSet {}
 }
 
 impl EventKind {

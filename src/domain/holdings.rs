@@ -159,15 +159,6 @@ impl Client {
         );
     }
 
-    /// A deleted client that is added again may still have subscriptions that it manages itself. 000: "Clients in Draft
-    /// status don't have an active subscription yet".
-    pub(super) fn prepare_subscriptions(&mut self) {
-        self.subscriptions.update_where(
-            |subscription| !subscription.has_ended(),
-            |subscription| subscription.state = SubscriptionState::Prepared,
-        );
-    }
-
     /// The link ended: the subscriptions that the partner manages now will end (000). One that is already about to end,
     /// because an earlier link ended, keeps the earlier time.
     pub(super) fn mark_subscriptions_to_end(&mut self, at: DateTime<Utc>) {
@@ -177,7 +168,11 @@ impl Client {
         );
     }
 
-    pub(super) fn end_partner_subscriptions(&mut self, at: DateTime<Utc>) {
+    /// The client is deleted: the subscriptions that the partner manages end, and those that the client manages are none of
+    /// the partner's any more.
+    pub(super) fn let_go_of_subscriptions(&mut self, at: DateTime<Utc>) {
+        self.subscriptions
+            .remove_where(|subscription| subscription.managed_by == ManagedBy::Client);
         self.subscriptions
             .update_where(Subscription::ends_with_the_link, |subscription| {
                 subscription.end(at);

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
+use super::account::Account;
 use super::client::Client;
 use super::event::{Channel, Side, Step, Steps, Via};
 use super::refusal::Refusal;
@@ -35,6 +36,7 @@ pub struct Invitation {
     pub sent_at: DateTime<Utc>,
     pub channel: Channel,
     pub steps: Steps,
+    /// Those of the steps that are complete.
     pub done: BTreeSet<Step>,
     /// Whether the connection earns commission once it is active (002).
     pub commission_eligible: bool,
@@ -42,6 +44,9 @@ pub struct Invitation {
     pub onboarded_independently: bool,
     /// `invitation.stalled` was published for it.
     pub stalled: bool,
+    /// The business did not receive it (000: it "should have received an email").
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bounced: bool,
 }
 
 /// The connection of an active link. Access exists only here.
@@ -104,6 +109,13 @@ impl Link {
     }
 }
 
+impl Invitation {
+    /// The steps that are not complete yet.
+    pub fn missing(&self) -> impl Iterator<Item = Step> {
+        self.steps.iter().filter(|step| !self.done.contains(step))
+    }
+}
+
 impl Client {
     /// 000, FAQ: the client stays invited until it onboards through an invitation.
     pub(super) fn onboard(&mut self, via: Via, at: DateTime<Utc>) -> Result<(), Refusal> {
@@ -128,6 +140,20 @@ impl Client {
     pub(super) fn reject_identity(&mut self) -> Result<(), Refusal> {
         self.open_invitation()?;
         self.link = Link::AccessRejected;
+        Ok(())
+    }
+
+    /// 000: "reach out to support". When they clear the client, it can be invited again.
+    pub(super) fn clear_identity(&mut self) -> Result<(), Refusal> {
+        if self.link != Link::AccessRejected {
+            return Err(Refusal::NotRejected);
+        }
+        self.link = Link::Draft;
+        Ok(())
+    }
+
+    pub(super) fn bounce_invitation(&mut self) -> Result<(), Refusal> {
+        self.open_invitation()?.bounced = true;
         Ok(())
     }
 
@@ -163,15 +189,19 @@ impl Client {
             commission_eligible,
             onboarded_independently: false,
             stalled: false,
+            bounced: false,
         });
         Ok(())
     }
 
-    /// A step that is completed twice stays complete. The last one makes the client active (000).
+    /// A step that is completed twice stays complete, and one that the invitation does not require is none. The last one
+    /// makes the client active (000).
     pub(super) fn complete_step(&mut self, step: Step, at: DateTime<Utc>) -> Result<(), Refusal> {
         let invitation = self.open_invitation()?;
-        invitation.done.insert(step);
-        if !invitation.steps.done_by(&invitation.done) {
+        if invitation.steps.contains(step) {
+            invitation.done.insert(step);
+        }
+        if invitation.missing().next().is_some() {
             return Ok(());
         }
         self.link = Link::Active(Connection {
@@ -192,18 +222,21 @@ impl Client {
         Ok(())
     }
 
-    /// The partner can end an invitation or a link; the client can only end a link.
+    /// The partner can end an invitation or a link; the client can only end a link. 000: "the data connection" ends, and
+    /// with it every integration. Users stay.
     pub(super) fn end_link(&mut self, by: Side, at: DateTime<Utc>) -> Result<(), Refusal> {
         self.link = match (&self.link, by) {
             (Link::Active(_) | Link::Invited(_), Side::Partner) => Link::Archived,
             (Link::Active(_), Side::Client) => Link::Lost,
             _ => return Err(Refusal::NotLinked),
         };
+        self.integrations.clear();
         self.mark_subscriptions_to_end(at);
         Ok(())
     }
 
-    /// Everything ends at once, without grace. The history stays.
+    /// Everything ends at once, without grace, and the client lets go of all that it had: users, integrations, its own
+    /// subscriptions, the account. The history stays.
     pub(super) fn delete(&mut self, at: DateTime<Utc>) -> Result<(), Refusal> {
         if matches!(self.link, Link::Active(_) | Link::Invited(_)) {
             return Err(Refusal::StillLinked);
@@ -213,7 +246,12 @@ impl Client {
             self.service = Service::Terminated { at };
         }
         self.clean_up();
-        self.end_partner_subscriptions(at);
+        self.former_assignments.clear();
+        self.let_go_of_subscriptions(at);
+        self.users.clear();
+        self.integrations.clear();
+        self.account = Account::default();
+        self.invitations = 0;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 //! 002, *Improved Connection Management* (a partner's access to a customer's account).
 
 pub mod access;
+pub mod account;
 pub mod action;
 pub mod cause;
 pub mod change;

@@ -61,6 +61,8 @@ refusals! {
     AlreadyEnabled = "already_enabled", "access is already enabled";
     AlreadyRequested = "already_requested", "a request is already open";
     NoRequest = "no_request", "there is no open request";
+    NotRejected = "not_rejected", "no identity check has failed";
+    NoHandover = "no_handover", "no account of the partner waits for an owner";
 }
 
 impl std::fmt::Display for Refusal {

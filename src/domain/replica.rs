@@ -64,7 +64,7 @@ impl Replica {
             Change::AccessRequested => self.access_requested = true,
             Change::AccessRequestClosed => self.access_requested = false,
             Change::Subscription { id, to, .. } => drop(self.subscriptions.insert(id.clone(), *to)),
-            Change::SubscriptionVoided { id, .. } => drop(self.subscriptions.remove(id)),
+            Change::SubscriptionRemoved { id, .. } => drop(self.subscriptions.remove(id)),
             Change::Added { holding, id } => drop(self.holdings.insert((*holding, id.clone()))),
             Change::Removed { holding, id } => drop(self.holdings.remove(&(*holding, id.clone()))),
             Change::Started(flag) => drop(self.on.insert(*flag)),
@@ -74,6 +74,11 @@ impl Replica {
             | Change::ClientRenamed { .. }
             | Change::InvitationSent
             | Change::InvitationStalled
+            | Change::InvitationStepCompleted(_)
+            | Change::InvitationBypassed
+            | Change::InvitationBounced
+            | Change::AccountCreated { .. }
+            | Change::AccountHandedOver
             | Change::SubscriptionRenewed { .. }
             | Change::EventRefused(_) => {}
         }
@@ -132,7 +137,7 @@ impl Replica {
         }
         for (id, from) in &self.subscriptions {
             if !expected.subscriptions.contains_key(id) {
-                out.push(Change::SubscriptionVoided {
+                out.push(Change::SubscriptionRemoved {
                     id: id.clone(),
                     from: *from,
                 });

@@ -49,6 +49,7 @@ impl Client {
             return Err(Refusal::Terminated);
         }
         self.assignments.add(id, service.map(str::to_owned))?;
+        self.former_assignments.clear();
         self.service = Service::Active;
         Ok(())
     }
@@ -100,11 +101,15 @@ impl Client {
         Ok(())
     }
 
-    /// 001: terminated clients lose their report schedules, margin rules and assignments.
+    /// 001: terminated clients lose their report schedules, margin rules and assignments. The assignments are remembered: a
+    /// client that is reactivated retrieves nothing "until the client is mapped back".
     pub(super) fn clean_up(&mut self) {
         self.report_schedules.clear();
         self.margin_rules.clear();
-        self.assignments.clear();
+        if !self.assignments.is_empty() {
+            self.former_assignments = self.assignments.keys().cloned().collect();
+            self.assignments.clear();
+        }
     }
 
     /// Whether a clean-up would remove nothing.

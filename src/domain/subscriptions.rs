@@ -65,6 +65,22 @@ impl Subscriptions {
         }
     }
 
+    /// Removes the subscriptions that fulfil a condition.
+    pub(super) fn remove_where(&mut self, condition: impl Fn(&Subscription) -> bool) {
+        let matching = self
+            .held
+            .iter()
+            .filter(|(_, subscription)| condition(subscription));
+        let removed: Vec<(Id, Place)> = matching
+            .map(|(id, subscription)| (id.clone(), place(subscription)))
+            .collect();
+        for (id, place) in removed {
+            self.remove_from_index(&id, place);
+            // It is there.
+            let _ = self.held.remove(&id);
+        }
+    }
+
     /// When the next subscription ends because the link ended.
     pub(super) fn next_end(&self, policy: &Policy) -> Option<DateTime<Utc>> {
         let mut next = None;

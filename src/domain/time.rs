@@ -9,6 +9,14 @@ pub fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
+/// For `#[serde(serialize_with)]`: the moment in the form of [`rfc3339`].
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize<S: Serializer>(time: &DateTime<Utc>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&rfc3339(*time))
+}
+
 /// For `#[serde(serialize_with)]`: the moment in the form of [`rfc3339`], or null.
 ///
 /// # Errors

@@ -122,6 +122,21 @@ impl Client {
         }
     }
 
+    /// When the client's view next becomes different without an event, at the earliest: the next timer fires, or a policy takes
+    /// effect under which access expires at another moment. Every timer that is due at or before `moment` must have fired.
+    #[must_use]
+    pub fn holds_until(&self, moment: DateTime<Utc>, policies: &Policies) -> Option<DateTime<Utc>> {
+        let timer = self
+            .next_due(DateTime::<Utc>::MAX_UTC, policies)
+            .map(|due| due.at);
+        let expires_at = self.expires_at(policies.at(moment));
+        let policy = policies
+            .eras_from(moment)
+            .find(|era| era.start > moment && self.expires_at(era.policy) != expires_at)
+            .map(|era| era.start);
+        timer.into_iter().chain(policy).min()
+    }
+
     /// The deadline of this client for a sweep, once every due timer has fired: when the sweep next has something to do.
     /// Policies that are recorded but not yet in force count too.
     #[must_use]

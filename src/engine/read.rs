@@ -76,7 +76,7 @@ impl Engine {
         let client = self.at_moment(&stored.key, client, moment, &policies).await?;
         Ok(client
             .is_known()
-            .then(|| ClientView::of(key, &client, stored.version, policies.at(moment))))
+            .then(|| ClientView::of(key, &client, stored.version, moment, &policies)))
     }
 
     /// Clients in key order, as they are now.
@@ -105,8 +105,8 @@ impl Engine {
                     .access
                     .is_none_or(|access| client.access_status() == access)
                 {
-                    let policy = policies.at(moment);
-                    out.push(ClientView::of(&stored.key, &client, stored.version, policy));
+                    let version = stored.version;
+                    out.push(ClientView::of(&stored.key, &client, version, moment, &policies));
                 }
             }
             if is_last {

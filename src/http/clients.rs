@@ -51,8 +51,8 @@ pub struct JournalPage {
         ("service" = Option<schema::ServiceFilter>, Query, description = "Only clients with this service status; `all_active` matches \
                                                                                all clients that are not terminated"),
         ("access" = Option<AccessStatus>, Query, description = "Only clients with this access status"),
-        ("tab" = Option<schema::Tab>, Query, description = "Only clients on this tab: `inactive` has archived and lost \
-                                                       clients; deleted clients are on no tab"),
+        ("tab" = Option<schema::Tab>, Query, description = "Only clients on this tab: `active` has the connected \
+                                                       clients, `inactive` all others; deleted clients are on no tab"),
         ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; default 100"),
         ("after" = Option<schema::ClientId>, Query, description = "Only clients after this id: `next` of the previous page"),
     ),
@@ -206,7 +206,7 @@ pub(super) async fn journal(
     params(
         ("partner" = schema::PartnerId, Path),
         ("client" = schema::ClientId, Path),
-        ("action" = Option<schema::ActionName>, Query, description = "The intended action; a few actions are always forbidden"),
+        ("action" = Option<schema::ActionName>, Query, description = "The intended action; a few actions are forbidden"),
     ),
     responses(
         (status = 200, description = "The decision", body = schema::Decision),

@@ -12,8 +12,12 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::Repair;
 use crate::domain::access::AccessStatus;
+use crate::domain::account::Handover;
+use crate::domain::client::Origin;
+use crate::domain::event::{Channel, Step};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
+use crate::domain::view::ViewAsClient;
 use crate::store::DeadLetterStatus;
 
 /// The pattern of a subject, `{partner}/{client}`.
@@ -44,7 +48,7 @@ pub struct PartnerId(String);
 )]
 pub struct ClientId(String);
 
-/// An action of the partner. Some are always forbidden; a name that resembles a forbidden one is an error.
+/// An action of the partner. Some are forbidden; a name that resembles one of them is an error.
 #[derive(ToSchema)]
 #[schema(
     pattern = r"^[a-z0-9_]+$",
@@ -99,21 +103,55 @@ pub struct ClientView {
     /// Null for a deleted client.
     #[schema(required)]
     tab: Option<Tab>,
+    /// Whether an app that shows connections shows the partner this client.
+    on_client_list: bool,
+    origin: Origin,
+    /// Null unless the link is `invited`.
+    #[schema(required)]
+    invitation: Option<Invitation>,
+    view_as_client: ViewAsClient,
+    /// Whether the client is offered when a campaign is assigned.
+    assignable: bool,
     subscriptions: Vec<Subscription>,
     assignments: Vec<String>,
+    /// What the last clean-up of the terminated client removed, until the client is assigned again.
+    former_assignments: Vec<String>,
     report_schedules: Vec<String>,
     margin_rules: Vec<String>,
     users: Vec<String>,
     integrations: Vec<String>,
+    /// The account in the account app, if an event named it.
+    #[schema(required)]
+    account_id: Option<String>,
+    handover: Handover,
     #[schema(required)]
     jobs_total: Option<u64>,
     #[schema(required)]
     last_accessed_at: Option<DateTime<Utc>>,
+    /// When this view becomes different without a new event, at the earliest; null: never.
+    #[schema(required)]
+    holds_until: Option<DateTime<Utc>>,
     /// The time of the last event or timer in this state.
     #[schema(required)]
     as_of: Option<DateTime<Utc>>,
     /// The number of writes of the stored state.
     version: i64,
+}
+
+/// An open invitation.
+#[derive(ToSchema)]
+pub struct Invitation {
+    sent_at: DateTime<Utc>,
+    channel: Channel,
+    /// The steps that lead to an active link.
+    steps: Vec<Step>,
+    done: Vec<Step>,
+    missing: Vec<Step>,
+    /// Whether the business onboarded without the invitation: send it again.
+    onboarded_independently: bool,
+    bounced: bool,
+    /// The number of invitations since the client was added, resends included.
+    count: u32,
 }
 
 #[derive(ToSchema)]
@@ -138,7 +176,7 @@ pub struct JournalLine {
     subject: String,
     #[schema(example = "link.active")]
     r#type: String,
-    /// The id of the holding.
+    /// The id of the holding or of the account.
     id: Option<String>,
     from: Option<String>,
     to: Option<String>,
@@ -205,6 +243,11 @@ macro_rules! names {
 // Of the real types, so that the document cannot miss a name.
 names! {
     Repair: Repair::ALL.map(Repair::as_str);
+    Channel: Channel::ALL.map(Channel::as_str);
+    Step: Step::ALL.map(Step::as_str);
+    Origin: Origin::ALL.map(Origin::as_str);
+    ViewAsClient: ViewAsClient::ALL.map(ViewAsClient::as_str);
+    Handover: Handover::ALL.map(Handover::as_str);
     LinkStatus: LinkStatus::ALL.map(LinkStatus::as_str);
     ServiceStatus: ServiceStatus::ALL.map(ServiceStatus::as_str);
     AccessStatus: AccessStatus::ALL.map(AccessStatus::as_str);

@@ -252,7 +252,7 @@ mod tests {
                 from: Some(SubscriptionStatus::Active),
                 to: SubscriptionStatus::Ended,
             },
-            Change::SubscriptionVoided {
+            Change::SubscriptionRemoved {
                 id: id.clone(),
                 from: SubscriptionStatus::Active,
             },

@@ -122,7 +122,7 @@ async fn compare(tenure: &Tenure, world: &World, store: &dyn Store) {
         let version = found
             .and_then(|found| found["version"].as_i64())
             .unwrap_or_default();
-        let view = ClientView::of(&key, &client, version, policies.at(now));
+        let view = ClientView::of(&key, &client, version, now, &policies);
         let view = serde_json::to_value(view).expect("JSON");
         if found != Some(&view) {
             let _ = writeln!(differences, "{key}\n  found    {found:?}\n  expected {view}");

@@ -38,6 +38,8 @@ const MENU: &[(u32, &str, &str)] = &[
     (40, "consent.granted", "{}"),
     (8, "invitation.rejected", "{}"),
     (4, "identity.rejected", r#"{"reason":"kyc"}"#),
+    (20, "identity.cleared", r#"{"reason":"passport"}"#),
+    (6, "invitation.bounced", r#"{"reason":"no such mailbox"}"#),
     (4, "client.archived", "{}"),
     (3, "client.lost", "{}"),
     (2, "partner.disconnected", r#"{"by":"partner"}"#),
@@ -81,7 +83,7 @@ const MENU: &[(u32, &str, &str)] = &[
     (2, "integration.removed", r#"{"integration_id":"i1"}"#),
     (40, "account.accessed", "{}"),
     (4, "account.accessed", r#"{"by":"staff"}"#),
-    (6, "access.disabled", "{}"),
+    (10, "access.disabled", "{}"),
     (8, "access.enabled", "{}"),
     (12, "access.requested", "{}"),
     (10, "access.approved", "{}"),
@@ -90,6 +92,10 @@ const MENU: &[(u32, &str, &str)] = &[
     (4, "account.jobs_counted", r#"{"total":7}"#),
     (4, "account.jobs_counted", r#"{"total":120}"#),
     (4, "account.updated", "{}"),
+    (2, "account.created", r#"{"account_id":"acc-1"}"#),
+    (1, "account.created", "{}"),
+    (1, "account.created", r#"{"by":"customer","account_id":"acc-2"}"#),
+    (4, "account.owner_set", "{}"),
 ];
 
 /// The gaps between events: ties, neighbours, and both sides of the durations of policies.

@@ -483,6 +483,7 @@ async fn the_access_decision_is_for_the_present_moment() {
         ("", true, "access_enabled"),
         ("?action=invoice_create", true, "access_enabled"),
         ("?action=account_cancel", false, "action_forbidden"),
+        ("?action=account_owner_add", false, "action_forbidden"),
         ("?action=no_such_action", true, "access_enabled"),
     ] {
         let (status, body) = server.get(&format!("{path}{query}")).await;
@@ -505,6 +506,7 @@ async fn the_access_decision_is_for_the_present_moment() {
         "account_cancle",
         "accountcancel",
         "activity__history",
+        "add_account_owner",
     ] {
         // Also for an unknown client, so that a misspelt action is found during development.
         for client in ["bakery", "nobody"] {
@@ -519,6 +521,12 @@ async fn the_access_decision_is_for_the_present_moment() {
             assert!(message.contains("`action`"), "{message}");
             assert!(!message.contains(char::is_control), "{message}");
         }
+    }
+    // 002: the partner passes the account that it created over to its owner.
+    for (kind, allowed) in [("account.created", true), ("account.owner_set", false)] {
+        server.send(&[event("bakery", kind, noon(), json!({}))]).await;
+        let (_, body) = server.get(&format!("{path}?action=account_owner_add")).await;
+        assert_eq!(body["allowed"], allowed, "{kind}: {body}");
     }
     // No sweep has run.
     server.clock.set(expires.parse().unwrap());

@@ -8,8 +8,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::json;
 use tenure::domain::access::AccessStatus;
-use tenure::domain::event::{NameVerdict, Position, TYPES};
-use tenure::domain::holdings::SubscriptionStatus;
+use tenure::domain::event::{ManagedBy, NameVerdict, Position, TYPES};
+use tenure::domain::holdings::{Subscription, SubscriptionStatus};
 use tenure::domain::link::LinkStatus;
 use tenure::domain::replica::Replica;
 use tenure::domain::service::ServiceStatus;
@@ -499,12 +499,33 @@ fn publishes_the_same(before: &Client, after: &Client) -> bool {
         .into_iter()
         .filter_map(|id| Some((&before.subscriptions[id], after.subscriptions.get(id)?)))
         .any(|(old, new)| old.paid_until != new.paid_until);
+    let account = |client: &Client| {
+        let account = &client.account;
+        (account.created_by, account.id.clone(), account.handover())
+    };
     Replica::of(before) == Replica::of(after)
+        && (account(before) == account(after) || !after.exists())
+        && !invitation_goes_on(before, after)
         && !renamed
         && !paid_otherwise
         && after.invitations <= before.invitations
         && (warned(after).is_none() || warned(after) == warned(before))
         && (stalled(after).is_none() || stalled(after) == stalled(before))
+}
+
+/// Whether a step was completed, or something was noted in the invitation.
+fn invitation_goes_on(before: &Client, after: &Client) -> bool {
+    let Some(new) = after.link.invitation() else {
+        return false;
+    };
+    match before.link.invitation() {
+        Some(old) if old.sent_at == new.sent_at => {
+            !new.done.is_subset(&old.done)
+                || (new.bounced && !old.bounced)
+                || (new.onboarded_independently && !old.onboarded_independently)
+        }
+        _ => !new.done.is_empty() || new.bounced || new.onboarded_independently,
+    }
 }
 
 /// Checks the rules that hold for every state.
@@ -532,13 +553,28 @@ fn obeys_the_rules(client: &Client) -> Result<(), TestCaseError> {
         .collect();
     prop_assert!(client.link_status() != Some(LinkStatus::Draft) || !states.contains(&"active"));
     prop_assert!(!active || !states.contains(&"prepared"));
-    // Ours: a deleted client has no subscription that the partner manages.
+    // 000: the data connection of an archived or lost client has ended.
+    let is_over = matches!(
+        client.link_status(),
+        Some(LinkStatus::Archived | LinkStatus::Lost | LinkStatus::Deleted)
+    );
+    prop_assert!(!is_over || client.integrations.is_empty());
+    // Ours: all that a deleted client has left are its partner's subscriptions, ended.
     if client.link_status() == Some(LinkStatus::Deleted) {
-        let partners = client
-            .subscriptions
-            .values()
-            .filter(|s| s.managed_by == tenure::domain::event::ManagedBy::Partner && !s.has_ended());
-        prop_assert!(terminated && unassigned && partners.count() == 0);
+        let is_left = |s: &Subscription| s.managed_by == ManagedBy::Partner && s.has_ended();
+        prop_assert!(client.subscriptions.values().all(is_left));
+        prop_assert!(terminated && unassigned && client.former_assignments.is_empty());
+        prop_assert!(client.users.is_empty() && client.account.is_unknown());
+    }
+    if let Some(invitation) = client.link.invitation() {
+        prop_assert!(
+            invitation
+                .done
+                .iter()
+                .all(|step| invitation.steps.contains(*step))
+        );
+        prop_assert!(invitation.missing().next().is_some(), "nothing is missing");
+        prop_assert!(client.invitations > 0);
     }
     prop_assert!(client.exists() || client.name.is_some() == client.is_known());
     Ok(())
@@ -553,9 +589,10 @@ fn step_obeys_the_rules(step: &Step) -> Result<(), TestCaseError> {
     {
         prop_assert!(!before.exists(), "pending again");
     }
-    // An ended subscription stays ended.
+    // An ended subscription stays ended, until the client is deleted or added again.
+    let begins_anew = before.link_status() != after.link_status() && !(before.exists() && after.exists());
     for (id, old) in before.subscriptions.iter() {
-        if old.has_ended() {
+        if old.has_ended() && !begins_anew {
             prop_assert_eq!(after.subscriptions.get(id), Some(old));
         }
     }

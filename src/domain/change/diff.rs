@@ -1,13 +1,16 @@
 //! The differences between two states of a client, as changes in a fixed order.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::{Change, Flag, Holding};
 use crate::domain::access::{Access, AccessStatus};
+use crate::domain::account::Handover;
 use crate::domain::client::Client;
+use crate::domain::event::Creator;
 use crate::domain::holding_map::Difference;
 use crate::domain::holdings::Subscription;
-use crate::domain::link::LinkStatus;
+use crate::domain::id::Id;
+use crate::domain::link::{Invitation, LinkStatus};
 use crate::domain::name::Name;
 use crate::domain::service::ServiceStatus;
 
@@ -71,14 +74,14 @@ struct Observation {
     /// The nearest warning since the last renewal, in microseconds before expiry.
     warned: Option<i64>,
     invitations: u32,
-    /// When the open invitation was sent, if it has stalled.
-    stalled: Option<DateTime<Utc>>,
+    /// The open one.
+    invitation: Option<Invitation>,
+    account: AccountObservation,
     flags: [bool; Flag::ALL.len()],
 }
 
 impl Observation {
     fn of(client: &Client) -> Self {
-        let invitation = client.link.invitation();
         Self {
             link: client.link_status(),
             name: client.name.clone(),
@@ -87,10 +90,21 @@ impl Observation {
             has_request: client.access_request().is_some(),
             warned: client.access().and_then(Access::renewal).and_then(|r| r.warned),
             invitations: client.invitations,
-            stalled: invitation.filter(|i| i.stalled).map(|i| i.sent_at),
+            invitation: client.link.invitation().cloned(),
+            account: AccountObservation {
+                id: client.account.id.clone(),
+                created_by: client.account.created_by,
+                handover: client.account.handover(),
+            },
             flags: Flag::ALL.map(|flag| client.flag(flag)),
         }
     }
+}
+
+struct AccountObservation {
+    id: Option<Id>,
+    created_by: Option<Creator>,
+    handover: Handover,
 }
 
 /// The holdings that may differ.
@@ -106,6 +120,8 @@ fn between(before: &Observation, after: &Observation, differences: &Holdings<'_>
     let mut out = Vec::new();
     facets(before, after, &mut out);
     notices(before, after, &mut out);
+    invitation(before, after, &mut out);
+    account(before, after, &mut out);
     subscriptions(&differences.subscriptions, &mut out);
     holdings(differences, &mut out);
     flags(before, after, &mut out);
@@ -151,8 +167,58 @@ fn notices(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
     if after.invitations > before.invitations {
         out.push(Change::InvitationSent);
     }
-    if after.stalled.is_some() && before.stalled != after.stalled {
-        out.push(Change::InvitationStalled);
+}
+
+/// The course of one invitation. A resend is another one.
+fn invitation(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
+    let (old, new) = match (&before.invitation, &after.invitation) {
+        (Some(old), None) if after.link == Some(LinkStatus::Active) => {
+            out.extend(old.missing().map(Change::InvitationStepCompleted));
+            return;
+        }
+        (_, None) => return,
+        (old, Some(new)) => (old.as_ref().filter(|old| old.sent_at == new.sent_at), new),
+    };
+    let done = new.done.iter().copied();
+    let is_new = |step: &_| old.is_none_or(|old| !old.done.contains(step));
+    out.extend(done.filter(is_new).map(Change::InvitationStepCompleted));
+    let noted = |invitation: &Invitation| {
+        [
+            invitation.onboarded_independently,
+            invitation.bounced,
+            invitation.stalled,
+        ]
+    };
+    let changes = [
+        Change::InvitationBypassed,
+        Change::InvitationBounced,
+        Change::InvitationStalled,
+    ];
+    let were = old.map_or([false; 3], noted);
+    for ((change, was), is) in changes.into_iter().zip(were).zip(noted(new)) {
+        if is && !was {
+            out.push(change);
+        }
+    }
+}
+
+/// A client that is deleted forgets its account; `link.deleted` says so.
+fn account(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
+    let (old, new) = (&before.account, &after.account);
+    if after.link == Some(LinkStatus::Deleted) {
+        return;
+    }
+    // An owner that turns out not to be set: the handover begins anew.
+    let reopens = (old.handover, new.handover) == (Handover::Done, Handover::Pending);
+    if (old.created_by, &old.id) != (new.created_by, &new.id) || reopens {
+        out.push(Change::AccountCreated {
+            id: new.id.clone(),
+            from: old.created_by.filter(|_| !reopens),
+            to: new.created_by,
+        });
+    }
+    if new.handover == Handover::Done && old.handover != Handover::Done {
+        out.push(Change::AccountHandedOver);
     }
 }
 
@@ -160,11 +226,11 @@ fn subscriptions(differences: &[Difference<'_, Subscription>], out: &mut Vec<Cha
     for (id, old, new) in differences {
         let from = old.map(|old| old.state.status());
         let Some(new) = new else {
-            let voided = from.map(|from| Change::SubscriptionVoided {
+            let removed = from.map(|from| Change::SubscriptionRemoved {
                 id: (*id).clone(),
                 from,
             });
-            out.extend(voided);
+            out.extend(removed);
             continue;
         };
         let to = new.state.status();

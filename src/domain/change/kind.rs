@@ -22,14 +22,16 @@ pub enum Flag {
     Commission,
     StatusCredit,
     DataRetrieval,
+    Visibility,
 }
 
 impl Flag {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Billing,
         Self::Commission,
         Self::StatusCredit,
         Self::DataRetrieval,
+        Self::Visibility,
     ];
 }
 
@@ -45,8 +47,14 @@ pub enum ChangeKind {
     ClientRenamed,
     InvitationSent,
     InvitationStalled,
+    InvitationStepCompleted,
+    InvitationBypassed,
+    InvitationBounced,
     Subscription(SubscriptionStatus),
     SubscriptionRenewed,
+    SubscriptionRemoved,
+    AccountCreated,
+    AccountHandedOver,
     Added(Holding),
     Removed(Holding),
     Started(Flag),
@@ -102,10 +110,16 @@ change_kinds! {
     "client.renamed" = ClientRenamed;
     "invitation.sent" = InvitationSent;
     "invitation.stalled" = InvitationStalled;
+    "invitation.step_completed" = InvitationStepCompleted;
+    "invitation.bypassed" = InvitationBypassed;
+    "invitation.bounced" = InvitationBounced;
     "subscription.prepared" = Subscription(SubscriptionStatus::Prepared);
     "subscription.started" = Subscription(SubscriptionStatus::Active);
     "subscription.renewed" = SubscriptionRenewed;
     "subscription.ended" = Subscription(SubscriptionStatus::Ended);
+    "subscription.removed" = SubscriptionRemoved;
+    "account.created" = AccountCreated;
+    "account.handed_over" = AccountHandedOver;
     "assignment.added" = Added(Holding::Assignment);
     "assignment.removed" = Removed(Holding::Assignment);
     "report_schedule.added" = Added(Holding::ReportSchedule);
@@ -124,6 +138,8 @@ change_kinds! {
     "status_credit.withdrawn" = Stopped(Flag::StatusCredit);
     "data_retrieval.started" = Started(Flag::DataRetrieval);
     "data_retrieval.stopped" = Stopped(Flag::DataRetrieval);
+    "visibility.started" = Started(Flag::Visibility);
+    "visibility.stopped" = Stopped(Flag::Visibility);
     "event.refused" = EventRefused;
 }
 

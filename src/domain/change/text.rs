@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Change, ChangeKind};
 use crate::domain::access::AccessStatus;
+use crate::domain::event::{Creator, Step};
 use crate::domain::holdings::SubscriptionStatus;
 use crate::domain::id::{Id, clip};
 use crate::domain::link::LinkStatus;
@@ -54,13 +55,21 @@ impl Change {
             Self::Subscription { from, to, .. } => {
                 (from.map(|from| from.as_str().into()), Some(to.as_str().into()))
             }
-            Self::SubscriptionVoided { from, .. } => (Some(from.as_str().into()), None),
+            Self::SubscriptionRemoved { from, .. } => (Some(from.as_str().into()), None),
+            Self::AccountCreated { from, to, .. } => {
+                let text = |by: &Option<Creator>| by.map(|by| by.as_str().into());
+                (text(from), text(to))
+            }
+            Self::InvitationStepCompleted(step) => (None, Some(step.as_str().into())),
             Self::SubscriptionRenewed { from, to, .. } => (time(from), time(to)),
             Self::EventRefused(refusal) => (None, Some(refusal.code().into())),
             Self::AccessRequested
             | Self::AccessRequestClosed
             | Self::InvitationSent
             | Self::InvitationStalled
+            | Self::InvitationBypassed
+            | Self::InvitationBounced
+            | Self::AccountHandedOver
             | Self::Added { .. }
             | Self::Removed { .. }
             | Self::Started(_)
@@ -114,12 +123,21 @@ impl TryFrom<ChangeText<'_>> for Change {
             },
             ChangeKind::InvitationSent => Self::InvitationSent,
             ChangeKind::InvitationStalled => Self::InvitationStalled,
-            ChangeKind::Subscription(SubscriptionStatus::Ended) if text.to.is_none() => {
-                Self::SubscriptionVoided {
-                    id: read.id()?,
-                    from: read.required("from", SubscriptionStatus::from_name)?,
-                }
+            ChangeKind::InvitationStepCompleted => {
+                Self::InvitationStepCompleted(read.required("to", Step::from_name)?)
             }
+            ChangeKind::InvitationBypassed => Self::InvitationBypassed,
+            ChangeKind::InvitationBounced => Self::InvitationBounced,
+            ChangeKind::SubscriptionRemoved => Self::SubscriptionRemoved {
+                id: read.id()?,
+                from: read.required("from", SubscriptionStatus::from_name)?,
+            },
+            ChangeKind::AccountCreated => Self::AccountCreated {
+                id: read.optional("id", id)?,
+                from: read.optional("from", Creator::from_name)?,
+                to: read.optional("to", Creator::from_name)?,
+            },
+            ChangeKind::AccountHandedOver => Self::AccountHandedOver,
             ChangeKind::Subscription(to) => Self::Subscription {
                 id: read.id()?,
                 from: read.optional("from", SubscriptionStatus::from_name)?,
@@ -175,7 +193,7 @@ impl Fields<'_> {
     }
 
     fn id(&self) -> Result<Id, ChangeError> {
-        self.required("id", |id| Id::try_from(id.to_owned()).ok())
+        self.required("id", id)
     }
 
     /// The status that the type names, provided that `to` names it too.
@@ -198,6 +216,10 @@ impl Fields<'_> {
     }
 }
 
+fn id(text: &str) -> Option<Id> {
+    Id::try_from(text.to_owned()).ok()
+}
+
 fn name(text: &str) -> Option<Name> {
     Name::try_from(text.to_owned()).ok()
 }
@@ -211,13 +233,10 @@ mod tests {
     use super::*;
     use crate::domain::change::{Flag, Holding};
 
-    fn id(text: &str) -> Id {
-        Id::try_from(text.to_owned()).unwrap()
-    }
-
     /// One change of each shape, with the JSON that subscribers read.
     fn changes() -> Vec<(Change, &'static str)> {
         let named = |text| name(text).unwrap();
+        let id = |text| super::id(text).unwrap();
         let moment = |text| time(text).unwrap();
         vec![
             (
@@ -264,6 +283,12 @@ mod tests {
             (Change::InvitationSent, r#"{"type":"invitation.sent"}"#),
             (Change::InvitationStalled, r#"{"type":"invitation.stalled"}"#),
             (
+                Change::InvitationStepCompleted(Step::Consented),
+                r#"{"type":"invitation.step_completed","to":"consented"}"#,
+            ),
+            (Change::InvitationBypassed, r#"{"type":"invitation.bypassed"}"#),
+            (Change::InvitationBounced, r#"{"type":"invitation.bounced"}"#),
+            (
                 Change::Subscription {
                     id: id("s1"),
                     from: Some(SubscriptionStatus::Prepared),
@@ -272,12 +297,29 @@ mod tests {
                 r#"{"type":"subscription.started","id":"s1","from":"prepared","to":"active"}"#,
             ),
             (
-                Change::SubscriptionVoided {
+                Change::SubscriptionRemoved {
                     id: id("s1"),
                     from: SubscriptionStatus::Active,
                 },
-                r#"{"type":"subscription.ended","id":"s1","from":"active"}"#,
+                r#"{"type":"subscription.removed","id":"s1","from":"active"}"#,
             ),
+            (
+                Change::AccountCreated {
+                    id: Some(id("acc-1")),
+                    from: None,
+                    to: Some(Creator::Partner),
+                },
+                r#"{"type":"account.created","id":"acc-1","to":"partner"}"#,
+            ),
+            (
+                Change::AccountCreated {
+                    id: None,
+                    from: Some(Creator::Customer),
+                    to: None,
+                },
+                r#"{"type":"account.created","from":"customer"}"#,
+            ),
+            (Change::AccountHandedOver, r#"{"type":"account.handed_over"}"#),
             (
                 Change::SubscriptionRenewed {
                     id: id("s1"),
@@ -360,6 +402,14 @@ mod tests {
             (
                 read("subscription.renewed", Some("s1"), None, Some("soon")),
                 "a change of type `subscription.renewed` cannot have to `soon`",
+            ),
+            (
+                read("invitation.step_completed", None, None, None),
+                "a change of type `invitation.step_completed` cannot have to null",
+            ),
+            (
+                read("account.created", Some(""), None, Some("partner")),
+                "a change of type `account.created` cannot have id ``",
             ),
             (
                 read("event.refused", None, None, Some("mood")),

@@ -69,8 +69,13 @@ pub struct Steps(BTreeSet<Step>);
 
 impl Steps {
     #[must_use]
-    pub fn done_by(&self, done: &BTreeSet<Step>) -> bool {
-        self.0.is_subset(done)
+    pub fn contains(&self, step: Step) -> bool {
+        self.0.contains(&step)
+    }
+
+    /// The steps, in the order in which people read them.
+    pub fn iter(&self) -> impl Iterator<Item = Step> {
+        self.0.iter().copied()
     }
 }
 
@@ -140,6 +145,16 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// Who created an account (002: a partner hands it over to its owner).
+    #[derive(Default)]
+    pub enum Creator {
+        #[default]
+        Partner = "partner",
+        Customer = "customer",
+    }
+}
+
 macro_rules! field_values {
     ($($ty:ty => $value:expr),+ $(,)?) => {
         $(impl FieldValue for $ty {
@@ -161,6 +176,7 @@ field_values! {
     Side => FieldType::OneOf(&Side::NAMES),
     ManagedBy => FieldType::OneOf(&ManagedBy::NAMES),
     AccessedBy => FieldType::OneOf(&AccessedBy::NAMES),
+    Creator => FieldType::OneOf(&Creator::NAMES),
 }
 
 impl<T: FieldValue> FieldValue for Option<T> {

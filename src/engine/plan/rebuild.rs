@@ -235,11 +235,13 @@ fn journal(
     published == expected
 }
 
-/// Whether comparing replicas finds the change, or has no need to. A journal that never reported a name or a paid time
-/// does not reveal them: only the stored client does.
+/// Whether comparing replicas finds the change, or has no need to. A journal that never reported a name, a paid time or an
+/// account does not reveal them: only the stored client does.
 fn is_replicated(change: &Change) -> bool {
     match change {
-        Change::ClientRenamed { .. } | Change::SubscriptionRenewed { .. } => false,
+        Change::ClientRenamed { .. } | Change::SubscriptionRenewed { .. } | Change::AccountCreated { .. } => {
+            false
+        }
         Change::Link { .. }
         | Change::Service { .. }
         | Change::Access { .. }
@@ -248,8 +250,12 @@ fn is_replicated(change: &Change) -> bool {
         | Change::AccessExpiring { .. }
         | Change::InvitationSent
         | Change::InvitationStalled
+        | Change::InvitationStepCompleted(_)
+        | Change::InvitationBypassed
+        | Change::InvitationBounced
+        | Change::AccountHandedOver
         | Change::Subscription { .. }
-        | Change::SubscriptionVoided { .. }
+        | Change::SubscriptionRemoved { .. }
         | Change::Added { .. }
         | Change::Removed { .. }
         | Change::Started(_)
@@ -318,7 +324,7 @@ mod tests {
         let mut snapshot = snapshot_of_active("a");
         snapshot.journal.clear();
         let commit = repair(&snapshot);
-        assert_eq!(corrections(&commit, Repair::Journal).len(), 5, "{commit:?}");
+        assert_eq!(corrections(&commit, Repair::Journal).len(), 6, "{commit:?}");
         assert_eq!(commit.recorded_at, present().now);
         let other = Commit {
             journal: Vec::new(),

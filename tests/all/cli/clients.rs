@@ -8,35 +8,44 @@ use super::{Given, code, each, stderr, stdout};
 fn client_show_prints_a_table_of_fields() {
     let given = Given::events();
     insta::assert_snapshot!(given.tenure.ok(&["client", "show", "acme/bakery"]), @r"
-    ┌──────────────────┬───────────────────────────────────────────────────────┐
-    │ field            ┆ value                                                 │
-    ╞══════════════════╪═══════════════════════════════════════════════════════╡
-    │ partner          ┆ acme                                                  │
-    │ client           ┆ bakery                                                │
-    │ name             ┆ Bluebird Bakery                                       │
-    │ link             ┆ active                                                │
-    │ service          ┆ active                                                │
-    │ access           ┆ enabled                                               │
-    │ access_request   ┆ -                                                     │
-    │ expires_at       ┆ 2123-08-15T10:00:00Z                                  │
-    │ connected        ┆ yes                                                   │
-    │ billable         ┆ yes                                                   │
-    │ visible          ┆ yes                                                   │
-    │ retrieving       ┆ yes                                                   │
-    │ commission       ┆ yes                                                   │
-    │ status_credit    ┆ yes                                                   │
-    │ tab              ┆ active                                                │
-    │ subscriptions    ┆ id s-1, status active, managed_by partner, plan books │
-    │ assignments      ┆ a-1                                                   │
-    │ report_schedules ┆ -                                                     │
-    │ margin_rules     ┆ -                                                     │
-    │ users            ┆ -                                                     │
-    │ integrations     ┆ -                                                     │
-    │ jobs_total       ┆ -                                                     │
-    │ last_accessed_at ┆ 2025-01-20T10:00:00Z                                  │
-    │ as_of            ┆ 2025-01-20T10:00:00Z                                  │
-    │ version          ┆ 1                                                     │
-    └──────────────────┴───────────────────────────────────────────────────────┘
+    ┌────────────────────┬───────────────────────────────────────────────────────┐
+    │ field              ┆ value                                                 │
+    ╞════════════════════╪═══════════════════════════════════════════════════════╡
+    │ partner            ┆ acme                                                  │
+    │ client             ┆ bakery                                                │
+    │ name               ┆ Bluebird Bakery                                       │
+    │ link               ┆ active                                                │
+    │ service            ┆ active                                                │
+    │ access             ┆ enabled                                               │
+    │ access_request     ┆ -                                                     │
+    │ expires_at         ┆ 2123-08-15T10:00:00Z                                  │
+    │ connected          ┆ yes                                                   │
+    │ billable           ┆ yes                                                   │
+    │ visible            ┆ yes                                                   │
+    │ retrieving         ┆ yes                                                   │
+    │ commission         ┆ yes                                                   │
+    │ status_credit      ┆ yes                                                   │
+    │ tab                ┆ active                                                │
+    │ on_client_list     ┆ yes                                                   │
+    │ origin             ┆ added                                                 │
+    │ invitation         ┆ -                                                     │
+    │ view_as_client     ┆ data                                                  │
+    │ assignable         ┆ yes                                                   │
+    │ subscriptions      ┆ id s-1, status active, managed_by partner, plan books │
+    │ assignments        ┆ a-1                                                   │
+    │ former_assignments ┆ -                                                     │
+    │ report_schedules   ┆ -                                                     │
+    │ margin_rules       ┆ -                                                     │
+    │ users              ┆ -                                                     │
+    │ integrations       ┆ -                                                     │
+    │ account_id         ┆ -                                                     │
+    │ handover           ┆ none                                                  │
+    │ jobs_total         ┆ -                                                     │
+    │ last_accessed_at   ┆ 2025-01-20T10:00:00Z                                  │
+    │ holds_until        ┆ 2123-08-01T10:00:00Z                                  │
+    │ as_of              ┆ 2025-01-20T10:00:00Z                                  │
+    │ version            ┆ 1                                                     │
+    └────────────────────┴───────────────────────────────────────────────────────┘
     ");
 }
 
@@ -51,14 +60,16 @@ fn client_show_prints_an_object_with_json() {
             "link": "active", "service": "active", "access": "enabled",
             "access_request": null, "expires_at": "2123-08-15T10:00:00Z",
             "connected": true, "billable": true, "visible": true, "retrieving": true,
-            "commission": true, "status_credit": true, "tab": "active",
+            "commission": true, "status_credit": true, "tab": "active", "on_client_list": true, "origin": "added",
+            "invitation": null, "view_as_client": "data", "assignable": true,
             "subscriptions": [{
                 "id": "s-1", "status": "active", "managed_by": "partner", "plan": "books",
                 "paid_until": null, "ended_at": null,
             }],
-            "assignments": ["a-1"], "report_schedules": [], "margin_rules": [], "users": [], "integrations": [],
-            "jobs_total": null, "last_accessed_at": "2025-01-20T10:00:00Z", "as_of": "2025-01-20T10:00:00Z",
-            "version": 1,
+            "assignments": ["a-1"], "former_assignments": [], "report_schedules": [], "margin_rules": [],
+            "users": [], "integrations": [], "account_id": null, "handover": "none",
+            "jobs_total": null, "last_accessed_at": "2025-01-20T10:00:00Z",
+            "holds_until": "2123-08-01T10:00:00Z", "as_of": "2025-01-20T10:00:00Z", "version": 1,
         })]
     );
     // In the order in which people read the fields.
@@ -82,19 +93,24 @@ fn client_show_prints_the_journal_up_to_the_moment_shown() {
     ];
     let both = given.tenure.ok(&at);
     let (card, journal) = both.split_at(both.rfind('┌').expect("two tables"));
-    assert!(card.contains("│ service          ┆ pending_assigning"), "{card}");
-    assert!(card.contains("│ last_accessed_at ┆ - "), "{card}");
+    assert!(
+        card.contains("│ service            ┆ pending_assigning"),
+        "{card}"
+    );
+    assert!(card.contains("│ last_accessed_at   ┆ - "), "{card}");
     insta::assert_snapshot!(journal, @r"
     ┌──────────────────────┬───────────────────────────┬───────────────────────┬─────────────────────┬───┐
     │ time                 ┆ change                    ┆ detail                ┆ cause               ┆   │
     ╞══════════════════════╪═══════════════════════════╪═══════════════════════╪═════════════════════╪═══╡
     │ 2025-01-06T09:00:00Z ┆ link.draft                ┆ draft                 ┆ client.added        ┆   │
     │ 2025-01-06T09:00:00Z ┆ service.pending_assigning ┆ pending_assigning     ┆ client.added        ┆   │
+    │ 2025-01-06T09:00:00Z ┆ visibility.started        ┆                       ┆ client.added        ┆   │
     │ 2025-01-06T09:10:00Z ┆ subscription.prepared     ┆ s-1 prepared          ┆ subscription.added  ┆   │
     │ 2025-01-07T09:00:00Z ┆ link.invited              ┆ draft → invited       ┆ client.invited      ┆   │
     │ 2025-01-07T09:00:00Z ┆ invitation.sent           ┆                       ┆ client.invited      ┆   │
     │ 2025-01-08T09:00:00Z ┆ link.active               ┆ invited → active      ┆ invitation.accepted ┆   │
     │ 2025-01-08T09:00:00Z ┆ access.enabled            ┆ none → enabled        ┆ invitation.accepted ┆   │
+    │ 2025-01-08T09:00:00Z ┆ invitation.step_completed ┆ accepted              ┆ invitation.accepted ┆   │
     │ 2025-01-08T09:00:00Z ┆ subscription.started      ┆ s-1 prepared → active ┆ invitation.accepted ┆   │
     │ 2025-01-08T09:00:00Z ┆ commission.started        ┆                       ┆ invitation.accepted ┆   │
     │ 2025-01-08T09:00:00Z ┆ status_credit.granted     ┆                       ┆ invitation.accepted ┆   │
@@ -104,7 +120,7 @@ fn client_show_prints_the_journal_up_to_the_moment_shown() {
     let lines = given.tenure.json(&at);
     assert_eq!(lines[0]["link"], "active");
     assert_eq!(lines[0]["service"], "pending_assigning");
-    let mut link_active = lines[6].clone();
+    let mut link_active = lines[7].clone();
     let recorded = link_active
         .as_object_mut()
         .and_then(|line| line.remove("recorded"));
@@ -112,7 +128,7 @@ fn client_show_prints_the_journal_up_to_the_moment_shown() {
     assert_eq!(
         link_active,
         json!({
-            "sequence": 6, "subject": "acme/bakery", "type": "link.active", "from": "invited", "to": "active",
+            "sequence": 7, "subject": "acme/bakery", "type": "link.active", "from": "invited", "to": "active",
             "time": "2025-01-08T09:00:00Z",
             "cause": { "source": "/space", "id": "4", "type": "invitation.accepted" }, "correction": false,
         })
@@ -196,9 +212,9 @@ fn client_list_prints_clients_that_match_all_filters() {
         (&["--service", "all_active"], &["bakery", "mill"]),
         (&["--access", "enabled"], &["bakery"]),
         (&["--access", "none"], &["mill", "forge"]),
-        (&["--tab", "active"], &["bakery", "forge"]),
-        (&["--tab", "inactive"], &["mill"]),
-        (&["--tab", "active", "--partner", "best"], &["forge"]),
+        (&["--tab", "active"], &["bakery"]),
+        (&["--tab", "inactive"], &["mill", "forge"]),
+        (&["--tab", "inactive", "--partner", "best"], &["forge"]),
         (&["--tab", "inactive", "--link", "active"], &[]),
         (&["--limit", "2"], &["bakery", "mill"]),
     ] {

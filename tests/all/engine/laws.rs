@@ -69,7 +69,7 @@ async fn converges(
             let version = found.as_ref().map_or(0, |view| view.version);
             let expected = client
                 .is_known()
-                .then(|| ClientView::of(&key, &client, version, policies.at(at)));
+                .then(|| ClientView::of(&key, &client, version, at, &policies));
             assert_eq!(found, expected, "{key} at {at}");
         }
     }

@@ -42,6 +42,9 @@ async fn samples(server: &Server) -> Samples {
             noon() + TimeDelta::minutes(1),
             json!({}),
         ),
+        event("cafe", "client.added", noon(), json!({"name": "Cafe"})),
+        event("cafe", "client.invited", noon(), json!({})),
+        event("cafe", "account.created", noon(), json!({"account_id": "acc-1"})),
         event("forge", "access.disabled", noon(), json!({})),
         event("forge", "client.invited", noon(), json!({})),
         event(
@@ -81,11 +84,14 @@ async fn samples(server: &Server) -> Samples {
         for subscription in client["subscriptions"].as_array().unwrap() {
             add(&mut samples, "Subscription", subscription);
         }
+        if client["invitation"].is_object() {
+            add(&mut samples, "Invitation", &client["invitation"]);
+        }
         let path = format!("{before}/{}/journal", client["client"].as_str().unwrap());
         let (_, journal) = server.get(&path).await;
         add_page(&mut samples, ("JournalPage", "journal"), "JournalLine", &journal);
     }
-    for name in ["bakery", "cafe"] {
+    for name in ["bakery", "inn"] {
         let (_, holder) = server.get(&format!("/v1/partners/acme/names/{name}")).await;
         add(&mut samples, "NameHolder", &holder);
     }
@@ -415,6 +421,7 @@ fn valid_events() -> Vec<Value> {
                 "integration.added" | "integration.removed" => json!({"integration_id": "i"}),
                 "account.accessed" => json!({"by": "staff", "user": "u"}),
                 "account.jobs_counted" => json!({"total": 100}),
+                "account.created" => json!({"by": "customer", "account_id": "acc-1"}),
                 other => {
                     let mut data = crate::generate::sample(other);
                     data["reason"] = json!("why");

@@ -16,6 +16,9 @@ seed | event                        | enabled          | disabled          | dis
 002  | access.denied                | !no_request      | !no_request       | disabled           | !no_request     | expired            | !no_request    | !no_request    | !no_request
 002  | account.jobs_counted total=5 | enabled          | disabled          | disabled+request   | expired         | expired+request    | none           | none           | none
 002  | account.updated              | enabled          | disabled          | disabled+request   | expired         | expired+request    | none           | none           | none
+002  | account.created              | enabled          | disabled          | disabled+request   | expired         | expired+request    | none           | none           | none
+002  | account.created by=customer  | enabled          | disabled          | disabled+request   | expired         | expired+request    | none           | none           | none
+002  | account.owner_set            | !no_handover     | !no_handover      | !no_handover       | !no_handover    | !no_handover       | !no_handover   | !no_handover   | !no_handover
 ";
 
 fn access(view: &Value) -> String {

@@ -25,6 +25,7 @@ fn moves() -> Vec<Story> {
             .publishes(json!([
                 { "type": "link.draft", "to": "draft" },
                 { "type": "service.pending_assigning", "to": "pending_assigning" },
+                { "type": "visibility.started" },
             ])),
         story("ours", "a client that is added again comes from `deleted`")
             .given(deleted())
@@ -33,6 +34,7 @@ fn moves() -> Vec<Story> {
                 { "type": "link.draft", "from": "deleted", "to": "draft" },
                 { "type": "client.renamed", "from": "Bakery", "to": "Mill" },
                 { "type": "service.pending_assigning", "from": "terminated", "to": "pending_assigning" },
+                { "type": "visibility.started" },
             ])),
         story("ours", "a renaming reports the old and the new name")
             .given(draft())
@@ -54,6 +56,7 @@ fn moves() -> Vec<Story> {
         .publishes(json!([
             { "type": "link.active", "from": "invited", "to": "active" },
             { "type": "access.enabled", "from": "none", "to": "enabled" },
+            { "type": "invitation.step_completed", "to": "accepted" },
             { "type": "commission.started" },
             { "type": "status_credit.granted" },
         ])),
@@ -83,6 +86,23 @@ fn moves() -> Vec<Story> {
             .publishes(json!([
                 { "type": "link.deleted", "from": "draft", "to": "deleted" },
                 { "type": "service.terminated", "from": "pending_assigning", "to": "terminated" },
+                { "type": "visibility.stopped" },
+            ])),
+        story("000", "a cleared identity makes the client a draft again")
+            .given(access_rejected())
+            .when(on("identity.cleared", t(0)))
+            .publishes(json!([{ "type": "link.draft", "from": "access_rejected", "to": "draft" }])),
+        story("001", "termination stops billing and visibility")
+            .given(
+                draft()
+                    .and("assignment.added assignment_id=a1", t(0))
+                    .and("assignment.removed assignment_id=a1", t(1)),
+            )
+            .when(on("client.terminated", t(2)))
+            .publishes(json!([
+                { "type": "service.terminated", "from": "active", "to": "terminated" },
+                { "type": "billing.stopped" },
+                { "type": "visibility.stopped" },
             ])),
         story("001", "the first assignment starts billing and data retrieval")
             .given(draft())
@@ -125,6 +145,35 @@ fn notices() -> Vec<Story> {
             .given(active())
             .until(t(59))
             .publishes(json!([{ "type": "access.expiring", "to": "PT129600S" }])),
+        story("000", "a step that is not the last is reported")
+            .given(invited())
+            .when(on("invitation.accepted", t(0)))
+            .publishes(json!([{ "type": "invitation.step_completed", "to": "accepted" }])),
+        story("000", "an independent onboarding is reported")
+            .given(invited())
+            .when(on("onboarding.completed via=independent", t(0)))
+            .publishes(json!([{ "type": "invitation.bypassed" }])),
+        story("000", "a bounced invitation is reported")
+            .given(invited())
+            .when(on("invitation.bounced", t(0)))
+            .publishes(json!([{ "type": "invitation.bounced" }])),
+        story(
+            "002",
+            "the creation of an account is reported with its creator and its id",
+        )
+        .given(draft())
+        .when(on("account.created account_id=acc-1", t(0)))
+        .publishes(json!([{ "type": "account.created", "id": "acc-1", "to": "partner" }])),
+        story("002", "the id of an account that was created before is reported")
+            .given(draft().and("account.created by=customer", t(0)))
+            .when(on("account.created account_id=acc-1", t(1)))
+            .publishes(json!([{
+                "type": "account.created", "id": "acc-1", "from": "customer", "to": "customer",
+            }])),
+        story("002", "the end of a handover is reported")
+            .given(draft().and("account.created", t(0)))
+            .when(on("account.owner_set", t(1)))
+            .publishes(json!([{ "type": "account.handed_over" }])),
         story("000", "a stalled invitation is reported")
             .given(invited())
             .until(t(12))
@@ -189,18 +238,6 @@ fn silent() -> Vec<Story> {
             active(),
             "client.renamed name=Bakery",
         ),
-        (
-            "000",
-            "a step that is not the last",
-            invited(),
-            "invitation.accepted",
-        ),
-        (
-            "000",
-            "an independent onboarding",
-            invited(),
-            "onboarding.completed via=independent",
-        ),
     ]
     .into_iter()
     .map(|(seed, sentence, given, event)| {
@@ -245,11 +282,40 @@ fn a_late_event_is_published_as_the_difference_it_makes() {
         json!([
             { "type": "link.archived", "from": "active", "to": "archived" },
             { "type": "access.none", "from": "enabled", "to": "none" },
-            { "type": "subscription.ended", "id": "s1", "from": "active" },
+            { "type": "subscription.removed", "id": "s1", "from": "active" },
             { "type": "commission.stopped" },
             { "type": "status_credit.withdrawn" },
         ]),
-        "the subscription never existed: it has no `to`"
+        "the subscription never existed"
+    );
+}
+
+#[test]
+fn a_late_event_can_take_back_the_creation_of_an_account() {
+    let assumed = draft().and("account.created account_id=acc-1", t(1));
+    let late = assumed
+        .clone()
+        .and("client.deleted", t(2))
+        .and("client.added name=Bakery", t(3));
+    assert_eq!(
+        published(&at(&assumed, 6), &at(&late, 6)),
+        json!([{ "type": "account.created", "from": "partner" }])
+    );
+}
+
+#[test]
+fn a_handover_that_turns_out_to_be_open_begins_anew() {
+    let assumed = draft()
+        .and("account.created", t(1))
+        .and("account.owner_set", t(2));
+    let late = assumed
+        .clone()
+        .and("client.deleted", t(3))
+        .and("client.added name=Bakery", t(4))
+        .and("account.created", t(5));
+    assert_eq!(
+        published(&at(&assumed, 6), &at(&late, 6)),
+        json!([{ "type": "account.created", "to": "partner" }])
     );
 }
 

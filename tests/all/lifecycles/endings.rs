@@ -149,7 +149,7 @@ fn subscription_ends_put_off() -> Vec<Story> {
             .under(grace())
             .given(subscribed(archived()))
             .when(on("client.deleted", t(11)))
-            .reads(ended, "mine ended, theirs active")
+            .reads(ended, "mine ended")
             .no_timer_is_due(),
         story("000", "a rejected invitation leaves prepared subscriptions")
             .given(subscribed(referred()))

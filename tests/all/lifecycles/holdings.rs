@@ -17,11 +17,11 @@ const PEOPLE: &str = "
 seed | event                                  | draft         | invited       | active        | archived    | lost        | invitation_rejected | access_rejected | terminated  | reactivated
 000  | user.added user_id=new                 | u1 new / i1   | u1 new / i1   | u1 new / i1   | !not_linked | !not_linked | u1 new / i1         | u1 new / i1     | !terminated | u1 new / i1
 000  | user.added user_id=u1                  | !duplicate_id | !duplicate_id | !duplicate_id | !not_linked | !not_linked | !duplicate_id       | !duplicate_id   | !terminated | !duplicate_id
-000  | user.removed user_id=u1                | / i1          | / i1          | / i1          | / i1        | / i1        | / i1                | / i1            | / i1        | / i1
+000  | user.removed user_id=u1                | / i1          | / i1          | / i1          | /           | /           | / i1                | / i1            | / i1        | / i1
 000  | user.removed user_id=new               | !unknown_id   | !unknown_id   | !unknown_id   | !unknown_id | !unknown_id | !unknown_id         | !unknown_id     | !unknown_id | !unknown_id
 000  | integration.added integration_id=new   | u1 / i1 new   | u1 / i1 new   | u1 / i1 new   | !not_linked | !not_linked | u1 / i1 new         | u1 / i1 new     | !terminated | u1 / i1 new
 000  | integration.added integration_id=i1    | !duplicate_id | !duplicate_id | !duplicate_id | !not_linked | !not_linked | !duplicate_id       | !duplicate_id   | !terminated | !duplicate_id
-000  | integration.removed integration_id=i1  | u1 /          | u1 /          | u1 /          | u1 /        | u1 /        | u1 /                | u1 /            | u1 /        | u1 /
+000  | integration.removed integration_id=i1  | u1 /          | u1 /          | u1 /          | !unknown_id | !unknown_id | u1 /                | u1 /            | u1 /        | u1 /
 000  | integration.removed integration_id=new | !unknown_id   | !unknown_id   | !unknown_id   | !unknown_id | !unknown_id | !unknown_id         | !unknown_id     | !unknown_id | !unknown_id
 ";
 
@@ -146,6 +146,7 @@ fn single_subscriptions() -> Vec<Story> {
             .changes(&[
                 "link.active",
                 "access.enabled",
+                "invitation.step_completed",
                 "subscription.started s1",
                 "subscription.started s2",
                 "commission.started",
@@ -228,6 +229,47 @@ fn single_people() -> Vec<Story> {
             .given(peopled(active()))
             .when(on("client.terminated", t(5)))
             .shows(json!({ "users": ["u1"], "integrations": ["i1"] })),
+        story(
+            "000",
+            "an archived client has no integration, and keeps its users",
+        )
+        .given(peopled(active()).and("integration.added integration_id=i2", t(1)))
+        .when(on("client.archived", t(5)))
+        .shows(json!({ "users": ["u1"], "integrations": [] }))
+        .changes(&[
+            "link.archived",
+            "access.none",
+            "integration.removed i1",
+            "integration.removed i2",
+            "commission.stopped",
+            "status_credit.withdrawn",
+        ]),
+        story("000", "a lost client has no integration, and keeps its users")
+            .given(peopled(active()))
+            .when(on("client.lost", t(5)))
+            .shows(json!({ "users": ["u1"], "integrations": [] }))
+            .changes(&[
+                "link.lost",
+                "access.none",
+                "integration.removed i1",
+                "commission.stopped",
+                "status_credit.withdrawn",
+            ]),
+        story(
+            "000",
+            "an invitation that is withdrawn takes the prepared integrations with it",
+        )
+        .given(peopled(invited()))
+        .when(on("client.archived", t(0)))
+        .shows(json!({ "users": ["u1"], "integrations": [] }))
+        .changes(&["link.archived", "integration.removed i1"]),
+        story(
+            "000",
+            "the same integration can be added again after a new invitation",
+        )
+        .given(peopled(archived()).and("client.invited", t(11)))
+        .when(on("integration.added integration_id=i1", t(12)))
+        .changes(&["integration.added i1"]),
         story(
             "ours",
             "for an archived and terminated client the refusal names the link",

@@ -22,6 +22,8 @@ ours | client.renamed name=Mill             | !unknown_client | draft           
 000  | client.lost                          | !unknown_client | !not_linked     | !not_linked     | !not_linked         | lost            | !not_linked              | !not_linked          | !not_linked     | !not_linked     | !unknown_client
 002  | partner.disconnected by=partner      | !unknown_client | !not_linked     | archived        | archived            | archived        | !not_linked              | !not_linked          | !not_linked     | !not_linked     | !unknown_client
 002  | partner.disconnected by=client       | !unknown_client | !not_linked     | !not_linked     | !not_linked         | lost            | !not_linked              | !not_linked          | !not_linked     | !not_linked     | !unknown_client
+000  | identity.cleared reason=passport     | !unknown_client | !not_rejected   | !not_rejected   | !not_rejected       | !not_rejected   | !not_rejected            | draft                | !not_rejected   | !not_rejected   | !unknown_client
+000  | invitation.bounced                   | !unknown_client | !not_invited    | invited         | invited             | !not_invited    | !not_invited             | !not_invited         | !not_invited    | !not_invited    | !unknown_client
 002  | commission.eligibility_changed eligible=false | !unknown_client | !not_linked | invited | invited | active | !not_linked | !not_linked | !not_linked | !not_linked | !unknown_client
 ours | client.deleted                       | !unknown_client | deleted         | !still_linked   | !still_linked       | !still_linked   | deleted                  | deleted              | deleted         | deleted         | !unknown_client
 ";
@@ -54,7 +56,7 @@ pub fn stories() -> Vec<Story> {
         steps(),
         commission(),
         ending(),
-        tabs(),
+        lists(),
         unknown_clients(),
     ]
     .concat()
@@ -70,12 +72,22 @@ fn adding() -> Vec<Story> {
         .shows(json!({
             "name": "Bakery", "link": "draft", "service": "pending_assigning", "access": "none",
             "connected": false, "billable": false, "visible": true, "retrieving": false,
-            "commission": false, "status_credit": false, "tab": "active", "expires_at": null,
+            "commission": false, "status_credit": false, "tab": "inactive", "expires_at": null,
+            "on_client_list": true, "origin": "added", "invitation": null, "view_as_client": "no_connections",
+            "assignable": true, "former_assignments": [], "account_id": null, "handover": "none",
+            "holds_until": null,
         }))
-        .changes(&["link.draft", "service.pending_assigning"]),
+        .changes(&["link.draft", "service.pending_assigning", "visibility.started"]),
         story("000", "an imported business is a draft")
             .when(on("client.added name=Bakery imported=true", t(0)))
-            .shows(json!({ "link": "draft" })),
+            .shows(json!({ "link": "draft", "origin": "imported" })),
+        story(
+            "ours",
+            "a client that is added again has the origin of the last time",
+        )
+        .given(deleted())
+        .when(on("client.added name=Bakery imported=true", t(12)))
+        .shows(json!({ "origin": "imported" })),
     ]
 }
 
@@ -123,13 +135,21 @@ fn inviting() -> Vec<Story> {
         story("000", "a resend through the referral channel can be rejected")
             .given(invited().and("client.invited channel=referral", t(0)))
             .when(on("invitation.rejected", t(1)))
-            .shows(json!({ "link": "invitation_rejected", "tab": "active" }))
+            .shows(json!({ "link": "invitation_rejected", "tab": "inactive", "invitation": null }))
             .changes(&["link.invitation_rejected"]),
         story("000", "a failed identity check rejects access")
             .given(invited())
             .when(on("identity.rejected", t(0)))
-            .shows(json!({ "link": "access_rejected", "access": "none", "tab": "active" }))
+            .shows(json!({ "link": "access_rejected", "access": "none", "tab": "inactive" }))
             .changes(&["link.access_rejected"]),
+        story(
+            "000",
+            "a client whose identity is cleared is a draft, and can be invited again",
+        )
+        .given(access_rejected().and("identity.cleared", t(0)))
+        .when(on("client.invited", t(1)))
+        .shows(json!({ "link": "invited" }))
+        .changes(&["link.invited", "invitation.sent"]),
         story("000", "an archived client can be invited and linked again")
             .given(all_steps(archived().and("client.invited", t(20)), t(22)))
             .until(t(22))
@@ -137,7 +157,7 @@ fn inviting() -> Vec<Story> {
         story("000", "a lost client can be invited and linked again")
             .given(all_steps(lost().and("client.invited", t(20)), t(22)))
             .until(t(22))
-            .shows(json!({ "link": "active", "access": "enabled", "tab": "active" })),
+            .shows(json!({ "link": "active", "access": "enabled", "tab": "active", "on_client_list": true })),
         story(
             "002",
             "the next invitation can make the partner eligible for commission",
@@ -175,6 +195,7 @@ fn steps() -> Vec<Story> {
         .changes(&[
             "link.active",
             "access.enabled",
+            "invitation.step_completed",
             "commission.started",
             "status_credit.granted",
         ]),
@@ -207,7 +228,7 @@ fn steps() -> Vec<Story> {
             )
             .when(on("onboarding.completed via=independent", t(0)))
             .shows(json!({ "link": "invited", "access": "none" }))
-            .changes(&[]),
+            .changes(&["invitation.bypassed"]),
         story(
             "000",
             "onboarding through the invitation counts even after an independent one",
@@ -242,7 +263,12 @@ fn steps() -> Vec<Story> {
         ))
         .when(on("invitation.accepted", t(0)))
         .shows(json!({ "commission": false, "status_credit": true }))
-        .changes(&["link.active", "access.enabled", "status_credit.granted"]),
+        .changes(&[
+            "link.active",
+            "access.enabled",
+            "invitation.step_completed",
+            "status_credit.granted",
+        ]),
     ]
 }
 
@@ -275,7 +301,12 @@ fn commission() -> Vec<Story> {
         .given(promised(false))
         .when(on("invitation.accepted", t(0)))
         .shows(json!({ "commission": false }))
-        .changes(&["link.active", "access.enabled", "status_credit.granted"]),
+        .changes(&[
+            "link.active",
+            "access.enabled",
+            "invitation.step_completed",
+            "status_credit.granted",
+        ]),
         story(
             "002",
             "a resent invitation says anew whether the partner is eligible",
@@ -359,23 +390,38 @@ fn ending() -> Vec<Story> {
     ]
 }
 
-fn tabs() -> Vec<Story> {
+fn lists() -> Vec<Story> {
     [
-        ("draft", draft(), json!("active")),
-        ("invited", invited(), json!("active")),
-        ("active", active(), json!("active")),
-        ("invitation_rejected", invitation_rejected(), json!("active")),
-        ("access_rejected", access_rejected(), json!("active")),
-        ("archived", archived(), json!("inactive")),
-        ("lost", lost(), json!("inactive")),
-        ("deleted", deleted(), json!(null)),
+        ("draft", draft(), json!("inactive"), true),
+        ("invited", invited(), json!("inactive"), true),
+        ("active", active(), json!("active"), true),
+        (
+            "invitation_rejected",
+            invitation_rejected(),
+            json!("inactive"),
+            false,
+        ),
+        ("access_rejected", access_rejected(), json!("inactive"), false),
+        ("archived", archived(), json!("inactive"), false),
+        ("lost", lost(), json!("inactive"), false),
+        ("deleted", deleted(), json!(null), false),
     ]
     .into_iter()
-    .map(|(link, given, tab)| {
-        story("000", format!("a client that is {link} is on the tab {tab}"))
+    .flat_map(|(link, given, tab, listed)| {
+        let whether = if listed { "is" } else { "is not" };
+        [
+            story("000", format!("a client that is {link} is on the tab {tab}"))
+                .given(given.clone())
+                .until(t(11))
+                .shows(json!({ "link": link, "tab": tab })),
+            story(
+                "002",
+                format!("a client that is {link} {whether} on the client list"),
+            )
             .given(given)
-            .until(t(12))
-            .shows(json!({ "link": link, "tab": tab }))
+            .until(t(11))
+            .shows(json!({ "link": link, "on_client_list": listed })),
+        ]
     })
     .collect()
 }

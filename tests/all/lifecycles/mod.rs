@@ -8,7 +8,9 @@ mod deletion;
 pub mod document;
 mod endings;
 mod eras;
+mod handover;
 mod holdings;
+mod invitation;
 mod link;
 mod matrix;
 mod names;
@@ -189,11 +191,13 @@ pub fn deleted() -> Vec<Event> {
 fn every_story() -> Vec<Story> {
     [
         link::stories(),
+        invitation::stories(),
         names::stories(),
         deletion::stories(),
         service::stories(),
         holdings::stories(),
         access::stories(),
+        handover::stories(),
         timers::stories(),
         endings::stories(),
         eras::stories(),

@@ -50,7 +50,15 @@ pub fn stories() -> Vec<Story> {
         shows: service,
         table: TABLE,
     };
-    [matrix.stories(), assigning(), terminating(), whatever_the_link()].concat()
+    [
+        matrix.stories(),
+        assigning(),
+        terminating(),
+        offering(),
+        former_assignments(),
+        whatever_the_link(),
+    ]
+    .concat()
 }
 
 fn assigning() -> Vec<Story> {
@@ -124,6 +132,7 @@ fn terminating() -> Vec<Story> {
             "service.terminated",
             "billing.stopped",
             "data_retrieval.stopped",
+            "visibility.stopped",
             "assignment.removed a1",
             "report_schedule.removed r1",
             "margin_rule.removed m1",
@@ -135,7 +144,7 @@ fn terminating() -> Vec<Story> {
         .given(draft())
         .when(on("client.terminated reason=mistake", t(0)))
         .shows(json!({ "service": "terminated", "visible": false }))
-        .changes(&["service.terminated"]),
+        .changes(&["service.terminated", "visibility.stopped"]),
         story(
             "001",
             "a reactivated client is billable at once, and retrieves nothing until a new assignment",
@@ -143,7 +152,7 @@ fn terminating() -> Vec<Story> {
         .given(terminated())
         .when(on("client.reactivated", t(12)))
         .shows(json!({ "service": "active", "billable": true, "visible": true, "retrieving": false }))
-        .changes(&["service.active", "billing.started"]),
+        .changes(&["service.active", "billing.started", "visibility.started"]),
         story(
             "001",
             "a client that was terminated while pending becomes active when reactivated",
@@ -164,7 +173,12 @@ fn terminating() -> Vec<Story> {
         .given(terminated())
         .when(on("client.reactivated", t(12)))
         .shows(json!({ "retrieving": true, "report_schedules": ["r1"], "margin_rules": ["m1"] }))
-        .changes(&["service.active", "billing.started", "data_retrieval.started"])
+        .changes(&[
+            "service.active",
+            "billing.started",
+            "data_retrieval.started",
+            "visibility.started",
+        ])
         .no_timer_is_due(),
         story(
             "001",
@@ -173,7 +187,112 @@ fn terminating() -> Vec<Story> {
         .given(active())
         .when(on("client.terminated", t(5)))
         .shows(json!({ "link": "active", "access": "enabled", "commission": true, "status_credit": true }))
-        .changes(&["service.terminated"]),
+        .changes(&["service.terminated", "visibility.stopped"]),
+    ]
+}
+
+/// What the dashboard offers for a client.
+fn offering() -> Vec<Story> {
+    let offers = |view: &str, assignable: bool| json!({ "view_as_client": view, "assignable": assignable });
+    vec![
+        story("001", "a pending client can be viewed, but shows no connections")
+            .given(draft())
+            .until(t(0))
+            .shows(offers("no_connections", true)),
+        story("001", "an assigned client shows its data")
+            .given(set_up())
+            .until(t(1))
+            .shows(offers("data", true)),
+        story("001", "an active client without assignments shows no connections")
+            .given(set_up().and("assignment.removed assignment_id=a1", t(2)))
+            .until(t(2))
+            .shows(offers("no_connections", true)),
+        story("001", "a terminated client can be neither viewed nor assigned")
+            .given(terminated())
+            .until(t(10))
+            .shows(offers("no", false)),
+        story(
+            "001",
+            "a terminated client that is not cleaned up yet shows nothing either",
+        )
+        .under(policy(|p| p.cleanup_grace = days(7)))
+        .given(terminated())
+        .until(t(10))
+        .shows(offers("no", false)),
+        story(
+            "001",
+            "a reactivated client shows no connections until it is assigned again",
+        )
+        .given(terminated().and("client.reactivated", t(12)))
+        .until(t(12))
+        .shows(offers("no_connections", true)),
+        story("ours", "a deleted client can be neither viewed nor assigned")
+            .given(set_up())
+            .when(on("client.deleted", t(5)))
+            .shows(offers("no", false)),
+    ]
+}
+
+/// What a clean-up removed, so that the client can be mapped back.
+fn former_assignments() -> Vec<Story> {
+    let formerly = |ids: &[&str]| json!({ "former_assignments": ids });
+    let reactivated = || {
+        set_up()
+            .and("assignment.added assignment_id=a2", t(2))
+            .and("client.terminated", t(10))
+            .and("client.reactivated", t(12))
+    };
+    vec![
+        story(
+            "001",
+            "the clean-up of a terminated client remembers its assignments",
+        )
+        .given(reactivated())
+        .until(t(12))
+        .shows(formerly(&["a1", "a2"])),
+        story(
+            "001",
+            "an assignment that was removed before the clean-up is not remembered",
+        )
+        .given(
+            set_up()
+                .and("assignment.added assignment_id=a2", t(2))
+                .and("assignment.removed assignment_id=a1", t(3)),
+        )
+        .when(on("client.terminated", t(10)))
+        .shows(formerly(&["a2"])),
+        story("001", "nothing is remembered before the clean-up")
+            .under(policy(|p| p.cleanup_grace = days(7)))
+            .given(terminated())
+            .until(t(17) - MICRO)
+            .shows(formerly(&[])),
+        story("001", "they are remembered until the client is assigned again")
+            .given(reactivated())
+            .when(on("assignment.added assignment_id=a3", t(13)))
+            .shows(formerly(&[])),
+        story(
+            "001",
+            "a clean-up without assignments leaves what an earlier one removed",
+        )
+        .given(
+            reactivated()
+                .and("report_schedule.created schedule_id=r9", t(13))
+                .and("client.terminated", t(14)),
+        )
+        .until(t(14))
+        .shows(formerly(&["a1", "a2"])),
+        story("001", "the next clean-up remembers only what it removed itself")
+            .given(reactivated().and("assignment.added assignment_id=a3", t(13)))
+            .when(on("client.terminated", t(14)))
+            .shows(formerly(&["a3"])),
+        story("ours", "a deleted client has no former assignments")
+            .given(terminated())
+            .when(on("client.deleted", t(11)))
+            .shows(formerly(&[])),
+        story("ours", "the clean-up of a deletion remembers nothing")
+            .given(set_up())
+            .when(on("client.deleted", t(11)))
+            .shows(formerly(&[])),
     ]
 }
 

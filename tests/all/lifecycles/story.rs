@@ -222,7 +222,7 @@ impl Played {
     }
 
     fn view(&self, policies: &Policies) -> Value {
-        let view = ClientView::of(&key(), &self.client, 1, policies.at(self.now));
+        let view = ClientView::of(&key(), &self.client, 1, self.now, policies);
         serde_json::to_value(view).expect("a view is JSON")
     }
 }

@@ -10,7 +10,54 @@ use tenure::domain::{Policy, Sweep, Timer};
 use super::*;
 
 pub fn stories() -> Vec<Story> {
-    [expiry(), maturity(), account_updates(), warnings()].concat()
+    [expiry(), maturity(), account_updates(), warnings(), holding()].concat()
+}
+
+/// How long an answer holds, if no event comes.
+fn holding() -> Vec<Story> {
+    let until = |moment: Option<DateTime<Utc>>| json!({ "holds_until": moment.map(z) });
+    vec![
+        story("ours", "a client holds until its next timer, a warning included")
+            .given(active())
+            .until(t(1))
+            .shows(until(Some(t(46)))),
+        story("ours", "after a timer it holds until the next one")
+            .given(active())
+            .until(t(46))
+            .shows(until(Some(t(53)))),
+        story("ours", "a client without timers holds until an event comes")
+            .given(active())
+            .until(t(60))
+            .shows(until(None)),
+        story("ours", "of several timers the first counts")
+            .under(policy(|p| p.cleanup_grace = days(7)))
+            .given(
+                invited()
+                    .and("assignment.added assignment_id=a1", t(-1))
+                    .and("client.terminated", t(0)),
+            )
+            .until(t(1))
+            .shows(until(Some(t(7)))),
+        story("ours", "a recorded policy that moves the expiry ends the answer")
+            .under(policy_from(t(30), |p| p.access_idle = days(90)))
+            .given(active())
+            .until(t(1))
+            .shows(json!({ "expires_at": z(t(60)) }))
+            .shows(until(Some(t(30)))),
+        story("ours", "a recorded policy that moves nothing does not")
+            .under(policy_from(t(30), |p| p.stalled_after = days(90)))
+            .given(active())
+            .until(t(1))
+            .shows(until(Some(t(46)))),
+        story(
+            "ours",
+            "a timer under a policy to come counts from that policy on",
+        )
+        .under(policy_from(t(5), |p| p.stalled_after = days(6)))
+        .given(invited())
+        .until(t(0))
+        .shows(until(Some(t(5)))),
+    ]
 }
 
 pub fn no_warnings(p: &mut Policy) {

@@ -69,7 +69,7 @@ proptest! {
             let client = fold(&events, moment, &policies);
             let view = client
                 .is_known()
-                .then(|| public_json(&ClientView::of(&client_key(0), &client, 0, policies.at(moment))));
+                .then(|| public_json(&ClientView::of(&client_key(0), &client, 0, moment, &policies)));
             prop_assert_eq!(&verdict.view, &view, "at {}", moment);
             let refusals = refused(&events, moment, &policies);
             let expected: Vec<_> = verdict.refusals.into_iter().collect();

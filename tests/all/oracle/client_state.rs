@@ -14,6 +14,7 @@ pub struct ClientState {
     /// None if it was never added.
     pub link: Option<&'static str>,
     pub name: String,
+    pub imported: bool,
     pub service: &'static str,
     pub access: &'static str,
     /// When the open request for access was opened.
@@ -23,10 +24,14 @@ pub struct ClientState {
     /// The nearest warning that was published since then. No warning farther from expiry follows.
     pub warned: Option<TimeDelta>,
     pub invitation: Option<Invitation>,
+    /// How many invitations were sent since the client was added.
+    pub invitations_sent: u32,
     /// When the service became terminated, until it is cleaned up.
     pub to_clean_since: Option<DateTime<Utc>>,
     pub subscriptions: BTreeMap<String, Subscription>,
     pub assignments: BTreeSet<String>,
+    /// What the last clean-up removed.
+    pub former_assignments: BTreeSet<String>,
     pub report_schedules: BTreeSet<String>,
     pub margin_rules: BTreeSet<String>,
     pub users: BTreeSet<String>,
@@ -35,16 +40,39 @@ pub struct ClientState {
     pub matured_at: Option<DateTime<Utc>>,
     pub updated_at: Option<DateTime<Utc>>,
     pub last_accessed_at: Option<DateTime<Utc>>,
+    pub account: Option<Account>,
+}
+
+/// An account that was created.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub id: Option<String>,
+    pub by_customer: bool,
+    pub has_owner: bool,
 }
 
 #[derive(Clone, Debug)]
 pub struct Invitation {
     pub at: DateTime<Utc>,
-    pub missing: Vec<String>,
+    pub steps: Vec<&'static str>,
+    pub done: Vec<&'static str>,
     pub referral: bool,
     pub commission_eligible: bool,
     pub stalled: bool,
+    pub onboarded_independently: bool,
+    pub bounced: bool,
 }
+
+impl Invitation {
+    pub fn missing(&self) -> Vec<&'static str> {
+        let mut missing = self.steps.clone();
+        missing.retain(|step| !self.done.contains(step));
+        missing
+    }
+}
+
+/// In the order of the document.
+const STEPS: [&str; 3] = ["accepted", "onboarded", "consented"];
 
 #[derive(Clone, Debug)]
 pub struct Subscription {
@@ -77,6 +105,7 @@ impl ClientState {
                 self.apply_to_account(event, policy);
                 Ok(())
             }
+            "account.created" | "account.owner_set" => self.apply_to_handover(event),
             kind if kind.starts_with("access.") || kind == "account.accessed" => self.apply_to_access(event),
             kind if kind.starts_with("subscription.") => self.apply_to_subscriptions(event),
             kind if kind.starts_with("user.") || kind.starts_with("integration.") => {
@@ -102,15 +131,11 @@ impl ClientState {
         ensure(matches!(self.link, None | Some("deleted")), "already_exists")?;
         self.link = Some("draft");
         self.name = event.holding("name").trim().into();
+        self.imported = event.flag("imported") == Some(true);
         self.service = "pending_assigning";
         self.access = "none";
-        // A draft has no active subscription (000). Those that the business manages itself outlive the deletion, and wait
-        // for the new link.
-        for subscription in self.subscriptions.values_mut() {
-            if subscription.status == "active" {
-                subscription.status = "prepared";
-            }
-        }
+        // Even the ids of subscriptions that ended before are free.
+        self.subscriptions.clear();
         Ok(())
     }
 
@@ -121,19 +146,26 @@ impl ClientState {
                 ensure(!self.is_link(&["invitation_rejected"]), "invitation_was_rejected")?;
                 ensure(!self.is_link(&["access_rejected"]), "access_was_rejected")?;
                 self.link = Some("invited");
-                let all = || ["accepted", "onboarded", "consented"].map(str::to_owned).into();
+                self.invitations_sent += 1;
+                let asked = event.texts("steps");
+                let is_asked =
+                    |step: &&str| asked.as_ref().is_none_or(|asked| asked.iter().any(|a| a == step));
                 self.invitation = Some(Invitation {
                     at: event.time,
-                    missing: event.texts("steps").unwrap_or_else(all),
+                    steps: STEPS.into_iter().filter(is_asked).collect(),
+                    done: Vec::new(),
                     referral: event.text("channel").as_deref() == Some("referral"),
                     commission_eligible: event.flag("commission_eligible").unwrap_or(true),
                     stalled: false,
+                    onboarded_independently: false,
+                    bounced: false,
                 });
             }
             "invitation.accepted" => self.step_done("accepted", event)?,
             "onboarding.completed" if event.text("via").as_deref() == Some("independent") => {
-                ensure(self.is_link(&["invited"]), "not_invited")?;
+                self.open_invitation()?.onboarded_independently = true;
             }
+            "invitation.bounced" => self.open_invitation()?.bounced = true,
             "onboarding.completed" => self.step_done("onboarded", event)?,
             "consent.granted" => self.step_done("consented", event)?,
             "invitation.rejected" => {
@@ -145,6 +177,10 @@ impl ClientState {
             "identity.rejected" => {
                 ensure(self.is_link(&["invited"]), "not_invited")?;
                 self.link = Some("access_rejected");
+            }
+            "identity.cleared" => {
+                ensure(self.is_link(&["access_rejected"]), "not_rejected")?;
+                self.link = Some("draft");
             }
             "commission.eligibility_changed" => {
                 ensure(self.is_link(&["invited", "active"]), "not_linked")?;
@@ -162,11 +198,17 @@ impl ClientState {
         Ok(())
     }
 
-    fn step_done(&mut self, step: &str, event: &SentEvent) -> Applied {
+    fn open_invitation(&mut self) -> Result<&mut Invitation, &'static str> {
         ensure(self.is_link(&["invited"]), "not_invited")?;
-        let invitation = self.invitation.as_mut().expect("was invited");
-        invitation.missing.retain(|missing| missing != step);
-        if invitation.missing.is_empty() {
+        Ok(self.invitation.as_mut().expect("was invited"))
+    }
+
+    fn step_done(&mut self, step: &'static str, event: &SentEvent) -> Applied {
+        let invitation = self.open_invitation()?;
+        if invitation.missing().contains(&step) {
+            invitation.done.push(step);
+        }
+        if invitation.missing().is_empty() {
             self.link = Some("active");
             self.enable_access(event.time);
             for subscription in self.subscriptions.values_mut() {
@@ -195,6 +237,7 @@ impl ClientState {
         self.link = Some(to);
         self.access = "none";
         self.request = None;
+        self.integrations.clear();
         for subscription in self.subscriptions.values_mut() {
             if subscription.by_partner && subscription.status != "ended" {
                 subscription.link_ended_at.get_or_insert(time);
@@ -207,11 +250,23 @@ impl ClientState {
         self.link = Some("deleted");
         self.service = "terminated";
         self.clean_up();
+        self.subscriptions
+            .retain(|_, subscription| subscription.by_partner);
         for subscription in self.subscriptions.values_mut() {
-            if subscription.by_partner && subscription.status != "ended" {
+            if subscription.status != "ended" {
                 subscription.end(event.time);
             }
         }
+        // All that is left of it is its name and its history.
+        *self = Self {
+            link: self.link,
+            name: std::mem::take(&mut self.name),
+            imported: self.imported,
+            service: self.service,
+            access: self.access,
+            subscriptions: std::mem::take(&mut self.subscriptions),
+            ..Self::default()
+        };
         Ok(())
     }
 
@@ -219,7 +274,9 @@ impl ClientState {
         self.to_clean_since = None;
         self.report_schedules.clear();
         self.margin_rules.clear();
-        self.assignments.clear();
+        if !self.assignments.is_empty() {
+            self.former_assignments = std::mem::take(&mut self.assignments);
+        }
     }
 
     fn apply_to_service(&mut self, event: &SentEvent) -> Applied {
@@ -228,6 +285,7 @@ impl ClientState {
                 ensure(self.service != "terminated", "terminated")?;
                 add(&mut self.assignments, event.holding("assignment_id"))?;
                 self.service = "active";
+                self.former_assignments.clear();
             }
             "assignment.removed" => remove(&mut self.assignments, &event.holding("assignment_id"))?,
             "report_schedule.created" => {
@@ -343,6 +401,31 @@ impl ClientState {
         self.request = None;
         self.renewed = Some(time);
         self.warned = None;
+    }
+
+    /// Of several creations the first counts; the account's id is that of the first event with one.
+    fn apply_to_handover(&mut self, event: &SentEvent) -> Applied {
+        if event.kind == "account.created" {
+            let account = self.account.get_or_insert_with(|| Account {
+                id: None,
+                by_customer: event.text("by").as_deref() == Some("customer"),
+                has_owner: false,
+            });
+            account.id = account.id.take().or(event.text("account_id"));
+            return Ok(());
+        }
+        ensure(self.handover() == "pending", "no_handover")?;
+        self.account.as_mut().expect("was created").has_owner = true;
+        Ok(())
+    }
+
+    pub fn handover(&self) -> &'static str {
+        match &self.account {
+            Some(account) if account.by_customer => "none",
+            Some(account) if account.has_owner => "done",
+            Some(_) => "pending",
+            None => "none",
+        }
     }
 
     fn apply_to_account(&mut self, event: &SentEvent, policy: &Policy) {

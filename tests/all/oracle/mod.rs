@@ -112,7 +112,7 @@ impl Oracle {
             Some((sweep, due))
         });
         Verdict {
-            view: view::view(client, &state, self.eras.at(moment)),
+            view: view::view(client, &state, moment, &self.eras),
             refusals,
             deadlines: deadlines.collect(),
         }

@@ -26,6 +26,14 @@ struct Received {
     flags: BTreeSet<&'static str>,
     subscriptions: BTreeMap<String, String>,
     holdings: BTreeMap<String, BTreeSet<String>>,
+    account: Option<Account>,
+}
+
+#[derive(Debug)]
+struct Account {
+    by: String,
+    id: Option<String>,
+    is_handed_over: bool,
 }
 
 /// The flags: name, change that raises it, change that lowers it.
@@ -39,6 +47,7 @@ const FLAGS: &[(&str, &str, &str)] = &[
         "status_credit.withdrawn",
     ),
     ("retrieving", "data_retrieval.started", "data_retrieval.stopped"),
+    ("visible", "visibility.started", "visibility.stopped"),
 ];
 
 const HOLDINGS: &[(&str, &str)] = &[
@@ -54,6 +63,9 @@ const NOTICES: &[&str] = &[
     "client.renamed",
     "invitation.sent",
     "invitation.stalled",
+    "invitation.step_completed",
+    "invitation.bypassed",
+    "invitation.bounced",
     "access.expiring",
     "event.refused",
     "subscription.renewed",
@@ -101,6 +113,12 @@ impl Subscriber {
         for (flag, ..) in FLAGS {
             known[flag] = json!(received.flags.contains(flag));
         }
+        known["handover"] = match &received.account {
+            Some(account) if account.by == "partner" && account.is_handed_over => json!("done"),
+            Some(account) if account.by == "partner" => json!("pending"),
+            _ => json!("none"),
+        };
+        known["account_id"] = json!(received.account.as_ref().and_then(|account| account.id.clone()));
         known["subscriptions"] = json!(received.subscriptions);
         for (_, plural) in HOLDINGS {
             let ids = received.holdings.get(*plural);
@@ -120,6 +138,9 @@ pub fn published_part(view: &Value) -> Value {
         published[flag] = view[flag].clone();
     }
     published["access_requested"] = json!(!view["access_request"].is_null());
+    for fact in ["handover", "account_id"] {
+        published[fact] = view[fact].clone();
+    }
     let subscriptions = view["subscriptions"].as_array().expect("a list");
     let by_id = subscriptions.iter().map(|held| {
         let id = held["id"].as_str().expect("an id");
@@ -159,6 +180,12 @@ impl Received {
         if what == "subscription" {
             return self.receive_subscription(&id(), becomes, line);
         }
+        if what == "account" {
+            return self.receive_account(becomes, line);
+        }
+        if kind == "link.deleted" {
+            self.account = None;
+        }
         let to = line["to"].as_str().expect("a facet moves to a status");
         let before = self.facets.insert(what.to_owned(), to.to_owned());
         ensure(
@@ -179,20 +206,54 @@ impl Received {
             "prepared" => "prepared",
             "started" => "active",
             "ended" => "ended",
+            "removed" => {
+                let before = self.subscriptions.remove(id);
+                ensure(before.is_some(), "removed without having been added")?;
+                return ensure(
+                    before.as_deref() == line["from"].as_str(),
+                    "its `from` is not the previous status",
+                );
+            }
             _ => return Err("unknown type of change"),
         };
-        let before = match line["to"].as_str() {
-            Some(to) => {
-                ensure(to == status, "its type contradicts its `to`")?;
-                self.subscriptions.insert(id.to_owned(), status.to_owned())
-            }
-            // A correction: the subscription never existed.
-            None => self.subscriptions.remove(id),
-        };
+        ensure(line["to"] == status, "its type contradicts its `to`")?;
+        let before = self.subscriptions.insert(id.to_owned(), status.to_owned());
         ensure(
             before.as_deref() == line["from"].as_str(),
             "its `from` is not the previous status",
         )
+    }
+}
+
+impl Received {
+    fn receive_account(&mut self, becomes: &str, line: &Value) -> Result<(), &'static str> {
+        let text = |field: &str| line[field].as_str().map(str::to_owned);
+        if becomes == "handed_over" {
+            let account = self
+                .account
+                .as_mut()
+                .ok_or("handed over without having been created")?;
+            return ensure(
+                !std::mem::replace(&mut account.is_handed_over, true),
+                "handed over twice",
+            );
+        }
+        ensure(becomes == "created", "unknown type of change")?;
+        let before = self.account.take();
+        let (from, to) = (text("from"), text("to"));
+        // Without `from`, an account that is known begins anew.
+        let known = before.as_ref().map(|account| &account.by);
+        ensure(
+            from.is_none() || from.as_ref() == known,
+            "its `from` is not the previous creator",
+        )?;
+        let only_its_id_is_new = from == to;
+        self.account = to.map(|by| Account {
+            by,
+            id: text("id"),
+            is_handed_over: only_its_id_is_new && before.is_some_and(|account| account.is_handed_over),
+        });
+        Ok(())
     }
 }
 

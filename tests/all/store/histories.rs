@@ -98,7 +98,7 @@ pub async fn every_kind_of_event_reads_back(fresh: Fresh) {
         "assignment_id": "a/1", "service": "seo", "schedule_id": "r 1", "rule_id": "m-1",
         "subscription_id": "s-1", "plan": "gold", "managed_by": "client",
         "paid_until": "2031-05-06T07:08:09.123456Z", "user_id": "u-1", "integration_id": "i-1",
-        "user": "ü", "total": u64::MAX,
+        "user": "ü", "total": u64::MAX, "account_id": "acc/ü",
     });
     let written: Vec<EventWrite> = TYPES
         .iter()

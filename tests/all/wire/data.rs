@@ -80,6 +80,16 @@ fn data_must_be_right() {
             r#"{"subscription_id": ""}"#,
             "`subscription_id`: an id is empty",
         ),
+        (
+            "account.created",
+            r#"{"by": "staff"}"#,
+            "`by` is `staff`; expected `partner` or `customer`",
+        ),
+        (
+            "account.created",
+            r#"{"account_id": ""}"#,
+            "`account_id`: an id is empty",
+        ),
     ];
     for (kind, json, reason) in cases {
         let found = data(kind, json).unwrap_err();
