@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 
 use super::names;
-use crate::domain::event::{AccessedBy, Channel, ManagedBy, NameVerdict, Side, Steps, Via};
+use crate::domain::event::{AccessedBy, Channel, Creator, ManagedBy, NameVerdict, Side, Steps, Via};
 use crate::domain::{ClientKey, Event, EventKind, Id, Name};
 
 const PARTNERS: [&str; 8] = [
@@ -85,6 +85,7 @@ impl Life<'_> {
         if self.chance(0.9)
             && let Some(active) = self.invite(added)
         {
+            self.create_account(active);
             self.enter_accounts(active);
             self.part(active);
         }
@@ -195,7 +196,14 @@ impl Life<'_> {
                 }
                 4..6 => {
                     self.send(App::Space, answer, EventKind::IdentityRejected { reason: None });
-                    return None;
+                    if self.chance(0.5) {
+                        return None;
+                    }
+                    let cleared = self.after(answer, 2, 20);
+                    let reason = Some("passport checked".into());
+                    self.send(App::Space, cleared, EventKind::IdentityCleared { reason });
+                    at = self.after(cleared, 0, 5);
+                    continue;
                 }
                 6..16 => {
                     self.send(
@@ -209,6 +217,11 @@ impl Life<'_> {
                     continue;
                 }
                 16..26 => {
+                    if self.chance(0.4) {
+                        let reason = Some("no such mailbox".into());
+                        let bounced = at + TimeDelta::minutes(2);
+                        self.send(App::Space, bounced, EventKind::InvitationBounced { reason });
+                    }
                     at = self.after(at, 15, 40);
                     continue;
                 }
@@ -325,6 +338,29 @@ impl Life<'_> {
                     service: None,
                 },
             );
+        }
+    }
+
+    /// The account that the partner, or the customer, creates. The partner hands its own over.
+    fn create_account(&mut self, active: DateTime<Utc>) {
+        if !self.chance(0.3) {
+            return;
+        }
+        let by = if self.chance(0.7) {
+            Creator::Partner
+        } else {
+            Creator::Customer
+        };
+        let account_id = Some(id(&format!("account-{}", self.key.client)));
+        let created = self.after(active, 0, 5);
+        self.send(
+            App::Account,
+            created,
+            EventKind::AccountCreated { by, account_id },
+        );
+        if by == Creator::Partner && self.chance(0.8) {
+            let owned = self.after(created, 1, 40);
+            self.send(App::Account, owned, EventKind::AccountOwnerSet {});
         }
     }
 
