@@ -72,7 +72,6 @@ text_enum! {
 
 impl Origin {
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub fn is_added(&self) -> bool {
         *self == Self::Added
     }

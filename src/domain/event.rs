@@ -242,6 +242,7 @@ impl EventKind {
             | Self::ConsentGranted {}
             | Self::InvitationRejected { .. }
             | Self::IdentityRejected { .. }
+            | Self::IdentityCleared { .. }
             | Self::ClientArchived { .. }
             | Self::ClientLost { .. }
             | Self::PartnerDisconnected { .. }
@@ -269,7 +270,10 @@ impl EventKind {
             | Self::AccessDenied {}
             | Self::JobsCounted { .. }
             | Self::AccountUpdated {}
-            | Self::CommissionEligibilityChanged { .. } => false,
+            | Self::CommissionEligibilityChanged { .. }
+            | Self::InvitationBounced { .. }
+            | Self::AccountCreated { .. }
+            | Self::AccountOwnerSet {} => false,
         }
     }
 

@@ -6,13 +6,22 @@ use super::holdings::statuses;
 use super::*;
 
 pub fn stories() -> Vec<Story> {
-    let slow = || {
-        policy(|p| {
-            p.subscriptions_grace = days(90);
-            p.cleanup_grace = days(90);
-        })
-    };
-    let full = || deleted_after(archived_with_grace());
+    [deleting(), adding_again()].concat()
+}
+
+/// Under this policy, nothing ends without a deletion.
+fn slow() -> Policies {
+    policy(|p| {
+        p.subscriptions_grace = days(90);
+        p.cleanup_grace = days(90);
+    })
+}
+
+fn full() -> Vec<Event> {
+    deleted_after(archived_with_grace())
+}
+
+fn deleting() -> Vec<Story> {
     vec![
         story(
             "ours",
@@ -83,6 +92,11 @@ pub fn stories() -> Vec<Story> {
         .under(slow())
         .when(on("client.deleted", t(11)))
         .reads(statuses, "mine ended"),
+    ]
+}
+
+fn adding_again() -> Vec<Story> {
+    vec![
         story("ours", "a deleted client that is added again is a new draft")
             .under(slow())
             .given(full())

@@ -51,6 +51,7 @@ pub struct Account {
     pub has_owner: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub struct Invitation {
     pub at: DateTime<Utc>,
