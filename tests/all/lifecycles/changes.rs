@@ -7,7 +7,7 @@ use super::service::set_up;
 use super::*;
 
 pub fn stories() -> Vec<Story> {
-    [moves(), notices(), held(), silent()].concat()
+    [moves(), more_moves(), notices(), held(), silent()].concat()
 }
 
 fn moves() -> Vec<Story> {
@@ -80,6 +80,11 @@ fn moves() -> Vec<Story> {
             .publishes(
                 json!([{ "type": "link.access_rejected", "from": "invited", "to": "access_rejected" }]),
             ),
+    ]
+}
+
+fn more_moves() -> Vec<Story> {
+    vec![
         story("ours", "deletion reports the end of the service")
             .given(draft())
             .when(on("client.deleted", t(0)))

@@ -6,13 +6,22 @@ use super::holdings::statuses;
 use super::*;
 
 pub fn stories() -> Vec<Story> {
-    let slow = || {
-        policy(|p| {
-            p.subscriptions_grace = days(90);
-            p.cleanup_grace = days(90);
-        })
-    };
-    let full = || deleted_after(archived_with_grace());
+    [deleting(), adding_again()].concat()
+}
+
+/// Under this policy, nothing ends without a deletion.
+fn slow() -> Policies {
+    policy(|p| {
+        p.subscriptions_grace = days(90);
+        p.cleanup_grace = days(90);
+    })
+}
+
+fn full() -> Vec<Event> {
+    deleted_after(archived_with_grace())
+}
+
+fn deleting() -> Vec<Story> {
     vec![
         story(
             "ours",
