@@ -92,6 +92,11 @@ fn deleting() -> Vec<Story> {
         .under(slow())
         .when(on("client.deleted", t(11)))
         .reads(statuses, "mine ended"),
+    ]
+}
+
+fn adding_again() -> Vec<Story> {
+    vec![
         story("ours", "a deleted client that is added again is a new draft")
             .under(slow())
             .given(full())

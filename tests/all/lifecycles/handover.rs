@@ -1,14 +1,23 @@
 //! The account that a partner creates, and passes over to its owner (002).
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tenure::domain::action::HANDOVER_ACTION;
 
 use super::*;
 
 pub fn stories() -> Vec<Story> {
-    let add_owner = Some(HANDOVER_ACTION);
-    let created = || active().and("account.created account_id=acc-1", t(1));
-    let handover = |status: &str| json!({ "handover": status });
+    [creating(), adding_an_owner()].concat()
+}
+
+fn created() -> Vec<Event> {
+    active().and("account.created account_id=acc-1", t(1))
+}
+
+fn handover(status: &str) -> Value {
+    json!({ "handover": status })
+}
+
+fn creating() -> Vec<Story> {
     vec![
         story("002", "the account that a partner creates waits for its owner")
             .given(draft())
@@ -60,6 +69,12 @@ pub fn stories() -> Vec<Story> {
             .given(created().and("client.archived", t(5)))
             .until(t(6))
             .shows(handover("pending")),
+    ]
+}
+
+fn adding_an_owner() -> Vec<Story> {
+    let add_owner = Some(HANDOVER_ACTION);
+    vec![
         story("002", "the partner that created the account may add its owner")
             .given(created())
             .until(t(2))

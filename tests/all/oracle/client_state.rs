@@ -51,14 +51,6 @@ pub struct Account {
     pub has_owner: bool,
 }
 
-/// An account that was created.
-#[derive(Clone, Debug)]
-pub struct Account {
-    pub id: Option<String>,
-    pub by_customer: bool,
-    pub has_owner: bool,
-}
-
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub struct Invitation {
