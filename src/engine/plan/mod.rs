@@ -99,8 +99,17 @@ pub fn plan(situation: Situation<'_>, mut events: Vec<Event>) -> Plan {
         policies,
         stored,
         mut histories,
-        holders,
+        mut holders,
     } = situation;
+    // A document says what its client holds. The column of the client, where holders are looked up, may be damaged or of an
+    // older Unicode version. This commit corrects it, so nobody else may get the name.
+    for stored in &stored {
+        if let Some(name) = stored.document.held_name() {
+            holders
+                .entry(claim(&stored.key, name))
+                .or_insert_with(|| stored.key.clone());
+        }
+    }
     let mut stored: HashMap<ClientKey, Stored> = stored.into_iter().map(|s| (s.key.clone(), s)).collect();
     let mut names = Names::new(holders);
     let mut decided = contention::decide_names(&mut events, &mut histories, &stored, &mut names, policies);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tenure::clock::SimulatedClock;
 use tenure::config::Settings;
 use tenure::domain::event::NameVerdict;
-use tenure::domain::{Actor, Cause, ClientKey, Event, EventKind, Policy, Sweep};
+use tenure::domain::{Actor, Cause, ClientKey, Event, EventKind, Policy, Refusal, Sweep};
 use tenure::engine::{
     Engine, Incoming, JournalLine, Outcome, RebuildError, Rebuilt, Scope, SweepMode, SweepOptions,
 };
@@ -271,6 +271,25 @@ async fn a_lost_name_stays_with_the_client_that_claimed_it_since(fresh: Fresh) {
     assert_eq!(held, ["taker"]);
     let rival = world.engine.client(&key("rival"), None).await.expect("an answer");
     assert_eq!(rival, None, "its name stays refused");
+}
+
+/// Within one batch the client writes its name again, and another one claims it.
+async fn a_name_that_only_the_document_has_is_held_within_a_batch(fresh: Fresh) {
+    let world = World::with_clients(fresh).await;
+    world
+        .fresh
+        .database
+        .sql(of!("update clients set name_key = null", "bakery"))
+        .await;
+    let user = json!({ "user_id": "u-new" });
+    let name = json!({ "name": "bakery" });
+    let batch = vec![
+        event("touched", "bakery", day(6), "user.added", &user),
+        event("taker", "taker", day(6), "client.added", &name),
+    ];
+    let outcomes = world.engine.ingest(batch).await.expect("ingested");
+    assert_eq!(outcomes, [Outcome::Applied, Outcome::Refused(Refusal::NameTaken)]);
+    world.is_right("ingested").await;
 }
 
 /// A log without events is nothing to rebuild from.
@@ -578,6 +597,7 @@ on_both_stores!(
     every_damage_is_found_and_repaired,
     a_refusal_from_a_wrong_state_is_corrected,
     a_lost_name_stays_with_the_client_that_claimed_it_since,
+    a_name_that_only_the_document_has_is_held_within_a_batch,
     a_client_whose_events_are_lost_is_left_alone,
     an_unreadable_log_does_not_stop_the_rebuild_of_others,
     a_stopped_rebuild_continues_after_the_last_client,
