@@ -24,9 +24,11 @@ impl Retention for SqliteStore {
             RetentionTarget::SweepRuns { keep } => {
                 sqlx::query_scalar(
                     "select count(*)
-                     from (select status, finished_at, row_number() over (partition by sweep order by id desc) as place
+                     from (select id, status, finished_at,
+                                      row_number() over (partition by sweep order by id desc) as place,
+                                      max(id) filter (where status = 'done') over (partition by sweep) as last_done
                            from sweep_runs)
-                     where place > ?2 and status <> 'running' and finished_at < ?1",
+                     where place > ?2 and id is not last_done and status <> 'running' and finished_at < ?1",
                 )
                 .bind(micros(before))
                 .bind(i64::from(keep))
@@ -70,9 +72,10 @@ impl Retention for SqliteStore {
                          where id in (
                              select id
                              from (select id, status, finished_at,
-                                          row_number() over (partition by sweep order by id desc) as place
+                                          row_number() over (partition by sweep order by id desc) as place,
+                                          max(id) filter (where status = 'done') over (partition by sweep) as last_done
                                    from sweep_runs)
-                             where place > ?3 and status <> 'running' and finished_at < ?1
+                             where place > ?3 and id is not last_done and status <> 'running' and finished_at < ?1
                              order by id
                              limit ?2
                          )",

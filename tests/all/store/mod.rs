@@ -233,7 +233,7 @@ conformance! {
         renew_does_not_fill_a_run;
     retention:
         old_resolved_dead_letters_are_pruned_and_open_ones_stay,
-        old_runs_are_pruned_except_the_last_of_each_sweep,
+        old_runs_are_pruned_except_the_last_and_the_last_done_of_each_sweep,
         old_journal_lines_are_pruned_once_published,
         two_workers_prune_each_row_once;
     transactions:
