@@ -57,10 +57,10 @@ impl SweepReport {
             RunStatus::Tripped
         } else if self.stopped {
             RunStatus::Stopped
-        } else if self.held_back.is_some() {
-            RunStatus::HeldBack
         } else if self.counts.failed > 0 {
             RunStatus::Failed
+        } else if self.held_back.is_some() {
+            RunStatus::HeldBack
         } else {
             RunStatus::Done
         }
@@ -74,15 +74,14 @@ impl SweepReport {
             ))
         } else if self.stopped {
             Some("stopped before the last chunk; the next run continues".into())
-        } else if let Some(held_back) = &self.held_back {
-            Some(format!("held back: {held_back}"))
         } else if self.counts.failed > 0 {
             Some(format!(
                 "{} clients could not be swept; the log names them",
                 self.counts.failed
             ))
         } else {
-            None
+            let held_back = self.held_back.as_ref();
+            held_back.map(|held_back| format!("held back: {held_back}"))
         }
     }
 }
