@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use tenure::domain::event::{AccessedBy, Channel, NameVerdict, Side, Steps, Via};
 use tenure::domain::policy::SubscriptionsEnd;
-use tenure::domain::{Actor, ClientKey, Event, EventKind, Name, Policy};
+use tenure::domain::{ClientKey, Event, EventKind, Name, Policy};
 
 use crate::generate;
 
@@ -30,7 +30,7 @@ pub fn history(rng: &mut StdRng, key: &ClientKey, days: i64, noise: usize) -> Ve
             time: at,
             sequence,
             kind,
-            actor: Actor::default(),
+            actor: crate::generate::actor(number),
             name_verdict: NameVerdict::Open,
         });
     };

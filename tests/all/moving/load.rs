@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
 use tenure::clock::Clock;
+use tenure::domain::Cause;
 use tenure::engine::{Incoming, Outcome};
 use tenure::store::{Kind, Record, Store};
 
@@ -117,6 +118,14 @@ fn expect_everything(records: &[Record]) {
         "correction",
         &|record| matches!(record, Record::Change(change) if change.entry.correction),
     );
+    has(
+        "event with an actor",
+        &|record| matches!(record, Record::Event(event) if !event.actor.is_unknown()),
+    );
+    has("change with an actor", &|record| {
+        matches!(record, Record::Change(change)
+            if matches!(&change.entry.cause, Cause::Event { actor, .. } if !actor.is_unknown()))
+    });
     assert!(records.len() > 1_500, "{} records", records.len());
 }
 

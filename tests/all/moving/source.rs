@@ -144,6 +144,13 @@ impl Source {
         let first = ClientKey::new("acme", "first").expect("a key");
         let revived = self.store.client(&first).await.expect("read").expect("there");
         assert!(revived.document.name_conflicted, "{revived:?}");
+        // Who caused an event: one that is theirs to do, and one that is not.
+        let by = |kind: &str| json!({"actor": "u:1", "actorkind": kind, "data": {"user_id": kind}});
+        self.ingest(vec![
+            event("a-1", "user.added", "second", at(40), &by("partner")),
+            event("a-2", "user.added", "second", at(39), &by("customer")),
+        ])
+        .await;
         // A client that no event adds, with ids of every form.
         let ghost = [
             "0b9f6c9e-5d0f-4d3a-9c57-0d2a8f6f3c11",
