@@ -288,8 +288,8 @@ impl EventKind {
         }
     }
 
-    /// Whether the event can change the status of the link or the name (the link events of `docs/lifecycles.md`). Only these events
-    /// decide whether another of them is possible.
+    /// Whether the event can change the status of the link or the name. Only these events decide whether another of them is
+    /// possible.
     #[must_use]
     pub fn is_link_event(&self) -> bool {
         match self {

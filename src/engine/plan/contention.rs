@@ -3,6 +3,9 @@
 //!
 //! Only link events matter here. No other event and no timer adds, renames or deletes a client, or decides whether such an
 //! event is possible. So the links of the clients are computed alone, without holdings and access.
+//!
+//! A late link event replays the links of its client up to the first event that finds the same state as before. In the worst
+//! case that is all of them, for each late event: a client with tens of thousands of link events is not what these are.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
