@@ -104,7 +104,7 @@ fn attributes() -> impl Strategy<Value = Wrong> {
     let kind = "[a-z]{1,9}\\.[A-Z]{1,9}".prop_map(|text| {
         (
             with(|event| event["type"] = text.clone().into()),
-            format!("the type `{text}`"),
+            format!("event type `{text}`"),
         )
     });
     let subject = prop_oneof![

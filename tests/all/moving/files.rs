@@ -44,7 +44,7 @@ fn exported(clients: usize) -> (TempDir, Tenure, String) {
         format!(
             "exported {clients} clients, {} events, {} changes, 1 dead letter and 1 policy to tenure.export\n",
             clients + 1,
-            2 * clients + 1
+            3 * clients + 1
         )
     );
     let text = fs::read_to_string(folder.path().join("tenure.export")).expect("the export");
@@ -84,7 +84,7 @@ fn a_file_moves_a_store_to_another_folder_and_to_postgres() {
         assert_eq!(
             printed,
             format!(
-                "imported 30 clients, 31 events, 61 changes, 1 dead letter and 1 policy from {}; run `tenure verify` to replay \
+                "imported 30 clients, 31 events, 91 changes, 1 dead letter and 1 policy from {}; run `tenure verify` to replay \
                  the clients and compare\n",
                 file.display()
             )

@@ -62,13 +62,13 @@ impl Move {
             path.to_string_lossy().into_owned()
         };
         self.old.ok(&["ingest", &file("first")]);
-        let first = self.published(&self.old, 40);
+        let first = self.published(&self.old, 60);
         self.old.ok(&["ingest", &file("second")]);
         self.old.ok(&["export", "--output", "tenure.export"]);
         self.new.ok(&["import", "tenure.export"]);
-        let second = self.published(&self.new, 60);
+        let second = self.published(&self.new, 80);
         self.new.ok(&["ingest", &file("third")]);
-        let third = self.published(&self.new, 60);
+        let third = self.published(&self.new, 80);
         self.new.assert_no_drift();
         [first, second, third]
     }
@@ -90,8 +90,8 @@ fn assert_each_once(rounds: &[Vec<Value>; 3]) -> Vec<Value> {
     let per_round = rounds.each_ref().map(Vec::len);
     assert_eq!(
         per_round,
-        [40, 60, 60],
-        "two for a new client, one for a renamed one"
+        [60, 80, 80],
+        "three for a new client, one for a renamed one"
     );
     changes
 }
@@ -125,5 +125,5 @@ fn a_worker_on_sqlite_begins_an_epoch_after_postgres() {
     let epochs = epochs(&changes);
     assert_eq!(epochs.len(), 2);
     let of = |change: &Value| text(&change["data"], "epoch").to_owned();
-    assert!(of(&changes[39]) < of(&changes[40]) && of(&changes[40]) == of(&changes[159]));
+    assert!(of(&changes[59]) < of(&changes[60]) && of(&changes[60]) == of(&changes[219]));
 }
