@@ -56,7 +56,7 @@ pub struct Situation<'a> {
     pub stored: Vec<Stored>,
     /// The histories of clients with an event that is too late to be simply applied.
     pub histories: HashMap<ClientKey, Vec<Logged>>,
-    /// The holders of [`claims`].
+    /// The holders of the names that the events and the histories claim.
     pub holders: HashMap<NameClaim, ClientKey>,
 }
 
