@@ -94,7 +94,7 @@ impl Migrations {
         self.0.len()
     }
 
-    /// Compares the applied migrations with those compiled in. `min_writer` tells of an import.
+    /// Compares the applied migrations with those compiled in. `min_writer` shows an import in progress.
     pub(super) fn state(&self, applied: &[i64], min_writer: i64) -> SchemaState {
         let known: Vec<i64> = self.0.iter().map(|step| step.number).collect();
         // A migration that failed leaves the table of migrations behind.

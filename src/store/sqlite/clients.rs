@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::lines::{line, words_of_line};
 use super::{SqliteStore, history, micros};
 use crate::domain::ClientKey;
 use crate::store::clients::{ClientRange, StoredRow};
@@ -79,18 +80,16 @@ impl Clients for SqliteStore {
     }
 
     async fn journal(&self, key: &ClientKey, after: i64, limit: u32) -> Result<Vec<Recorded>> {
-        let lines: Vec<JournalRow<i64>> = sqlx::query_as(
-            "select 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
-                    s.source as cause_source, j.cause_id, j.cause_actor, j.cause_reason, j.correction, j.recorded_at
-             from client_keys k
-             cross join journal j on j.client = k.number
-             left join words w on w.number = j.change
-             left join words c on c.number = j.cause
-             left join sources s on s.number = j.cause_source
-             where k.partner = ?1 and k.client = ?2 and j.seq > ?3
-             order by j.seq
-             limit ?4",
-        )
+        let lines: Vec<JournalRow<i64>> = sqlx::query_as(concat!(
+            "select ",
+            line!(),
+            "from client_keys k
+                 cross join journal j on j.client = k.number",
+            words_of_line!(),
+            "where k.partner = ?1 and k.client = ?2 and j.seq > ?3
+                 order by j.seq
+                 limit ?4"
+        ))
         .bind(&*key.partner)
         .bind(&*key.client)
         .bind(after)

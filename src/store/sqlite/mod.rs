@@ -17,6 +17,7 @@ mod history;
 mod identity;
 mod lanes;
 mod lead;
+mod lines;
 mod numbers;
 mod outbox;
 mod policies;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::{SqliteExecutor, SqlitePool};
 
+use super::lines::{line, words_of_line};
 use super::{SqliteStore, micros};
 use crate::store::columns::{Both, KeyRow};
 use crate::store::outbox::{JournalRow, read_line};
@@ -106,18 +107,16 @@ pub(super) async fn next(
     last: Option<&Published>,
     limit: u32,
 ) -> Result<Unpublished> {
-    let lines: Vec<Both<KeyRow, JournalRow<i64>>> = sqlx::query_as(
-        "select k.partner, k.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
-                s.source as cause_source, j.cause_id, j.cause_actor, j.cause_reason, j.correction, j.recorded_at
-         from journal j
-         left join client_keys k on k.number = j.client
-         left join words w on w.number = j.change
-         left join words c on c.number = j.cause
-         left join sources s on s.number = j.cause_source
-         where j.seq > (select max(seq, ?1) from relay)
-         order by j.seq
-         limit ?2",
-    )
+    let lines: Vec<Both<KeyRow, JournalRow<i64>>> = sqlx::query_as(concat!(
+        "select k.partner, k.client, ",
+        line!(),
+        "from journal j
+             left join client_keys k on k.number = j.client",
+        words_of_line!(),
+        "where j.seq > (select max(seq, ?1) from relay)
+             order by j.seq
+             limit ?2"
+    ))
     .bind(after.sequence)
     .bind(i64::from(limit))
     .fetch_all(readers)

@@ -8,6 +8,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::SqliteConnection;
 
 use super::history::NumberRow;
+use super::lines::{line, words_of_line};
 use super::numbers::Numbers;
 use super::{SqliteStore, history};
 use crate::domain::ClientKey;
@@ -176,15 +177,13 @@ async fn journal(
     snapshots: &mut Snapshots<i64>,
 ) -> Result<()> {
     // Sorted client by client: the index ends with the sequence number.
-    let mut lines = sqlx::query_as(
-        "select j.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
-                s.source as cause_source, j.cause_id, j.cause_actor, j.cause_reason, j.correction, j.recorded_at
-         from json_each(?1) k
-         cross join journal j indexed by journal_of_client on j.client = k.value
-         left join words w on w.number = j.change
-         left join words c on c.number = j.cause
-         left join sources s on s.number = j.cause_source",
-    )
+    let mut lines = sqlx::query_as(concat!(
+        "select j.client, ",
+        line!(),
+        "from json_each(?1) k
+             cross join journal j indexed by journal_of_client on j.client = k.value",
+        words_of_line!()
+    ))
     .bind(clients)
     .fetch(connection);
     snapshots.begin_table();

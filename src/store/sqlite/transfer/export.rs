@@ -6,6 +6,7 @@ use sqlx::{FromRow, SqliteConnection};
 use tokio::sync::mpsc;
 
 use crate::store::columns::{Both, row};
+use crate::store::sqlite::lines::{line, words_of_line};
 use crate::store::transfer::{self, send};
 use crate::store::{Record, Result};
 
@@ -190,14 +191,14 @@ async fn journal(connection: &mut SqliteConnection, into: &Pages) -> Result<()> 
     .await?;
     scan(
         connection,
-        "select k.partner, k.client, 0 as xid, j.seq, w.word as change, j.id, j.before, j.after, j.time, c.word as cause,
-                s.source as cause_source, j.cause_id, j.cause_actor, j.cause_reason, j.correction, j.recorded_at
-         from journal j
-         left join client_keys k on k.number = j.client
-         left join words w on w.number = j.change
-         left join words c on c.number = j.cause
-         left join sources s on s.number = j.cause_source
-         order by j.seq",
+        concat!(
+            "select k.partner, k.client, ",
+            line!(),
+            "from journal j
+             left join client_keys k on k.number = j.client",
+            words_of_line!(),
+            "order by j.seq"
+        ),
         into,
         transfer::change::<i64>,
     )
