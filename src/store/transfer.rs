@@ -2,7 +2,7 @@
 //!
 //! What is stored about a client moves as it is, and is not computed again: its document has what the event log cannot
 //! tell, such as how far timers have fired and whether the client holds its name. So the new store answers exactly as
-//! the old one, and a document that does not agree with its log still does not.
+//! the old one, and a document that differs from its event log still differs.
 //! See `docs/decisions/0013-a-store-moves-as-records.md`, which also says what does not move.
 
 mod numbering;

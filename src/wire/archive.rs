@@ -1,7 +1,7 @@
-//! An export: the records of a store as lines of JSON, between a line that says what it is and one that counts them.
+//! An export: a header line, the records of a store as lines of JSON, and a last line with their counts.
 //!
-//! The last line has a digest of all lines before it, so that a file that was truncated, edited, sorted or merged is never
-//! taken for a whole one.
+//! The last line has a digest of all lines before it, so that the reader detects a file that was truncated, edited,
+//! sorted or merged.
 
 use std::collections::BTreeMap;
 

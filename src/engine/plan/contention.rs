@@ -5,7 +5,7 @@
 //! event is possible. So the links of the clients are computed alone, without holdings and access.
 //!
 //! A late link event replays the links of its client up to the first event that finds the same state as before. In the worst
-//! case that is all of them, for each late event: a client with tens of thousands of link events is not what these are.
+//! case, each late event replays all link events of its client. Clients are not expected to have tens of thousands of them.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
