@@ -9,11 +9,15 @@ use sqlx::{Connection, Executor, PgExecutor};
 
 use super::sessions::Need;
 use super::{PostgresStore, numbering, numbers, servers, suitable, tables};
+use crate::backoff::Backoff;
 use crate::store::schema::{Migrations, Purpose};
 use crate::store::{Result, SchemaState, StoreError, Upkeep, schema};
 
 /// How long [`Upkeep::ping`] waits for a writable session.
 const PING_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often a migration that conflicts with running workers is attempted.
+const MIGRATION_ATTEMPTS: u32 = 7;
 
 #[async_trait]
 impl Upkeep for PostgresStore {
@@ -90,11 +94,30 @@ impl PostgresStore {
         ))
         .await?;
         migration_lock(&mut connection).await?;
-        let done = migrate_on(&mut connection, &self.migrations, purpose).await;
+        let done = migrate_despite_conflicts(&mut connection, &self.migrations, purpose).await;
         // An error while closing makes no difference.
         let _ = connection.close().await;
         done
     }
+}
+
+/// Repeats what lost a deadlock against running workers. Each migration is one transaction, so nothing is half done.
+async fn migrate_despite_conflicts(
+    connection: &mut PgConnection,
+    migrations: &Migrations,
+    purpose: Purpose,
+) -> Result<()> {
+    let mut backoff = Backoff::default();
+    for _ in 1..MIGRATION_ATTEMPTS {
+        match migrate_on(connection, migrations, purpose).await {
+            Err(StoreError::Conflict(why)) => {
+                tracing::info!(reason = %why, "the migration conflicted with a running worker; trying again");
+                tokio::time::sleep(backoff.pause()).await;
+            }
+            done => return done,
+        }
+    }
+    migrate_on(connection, migrations, purpose).await
 }
 
 async fn migrate_on(connection: &mut PgConnection, migrations: &Migrations, purpose: Purpose) -> Result<()> {
