@@ -41,13 +41,6 @@ impl Growth {
         self.disk.iter().map(|disk| disk.bytes).sum()
     }
 
-    /// The bytes of the event log and the journal per event, with their indexes.
-    pub fn event_bytes(&self) -> f64 {
-        let tables = TABLES.iter().zip(&self.disk);
-        let of_events = tables.filter(|(table, _)| ["events", "journal"].contains(table));
-        of_events.map(|(_, disk)| disk.bytes).sum::<f64>() / self.events() as f64
-    }
-
     pub fn index_bytes(&self) -> f64 {
         self.disk.iter().map(|disk| disk.index_bytes).sum()
     }

@@ -182,6 +182,25 @@ impl Population {
         }
     }
 
+    /// New clients of one partner, which claim these few names in turn.
+    pub fn claims(clients: usize, names: usize, at: DateTime<Utc>) -> Vec<Event> {
+        let key = |number| ClientKey::new("claims", &format!("client-{number:07}")).expect("plain ids");
+        let mut claimants = Self::new(12, "claims", 1).copies(12, (0..clients).map(key).collect());
+        (0..clients)
+            .map(|client| {
+                let name = Name::try_from(format!("Business {}", client % names)).expect("a short name");
+                claimants.event(
+                    client,
+                    at,
+                    EventKind::ClientAdded {
+                        name,
+                        imported: false,
+                    },
+                )
+            })
+            .collect()
+    }
+
     /// Touches of accounts chosen at random among those that are accessible.
     pub fn touches(&mut self, events: usize, during: Period) -> Vec<Event> {
         let open: Vec<usize> = (0..self.clients.len())

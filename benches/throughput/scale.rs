@@ -20,6 +20,8 @@ pub struct Scale {
     /// Late events in long and in very long histories.
     pub late: LongHistories,
     pub very_late: LongHistories,
+    /// Clients that claim few names in one batch.
+    pub claims: usize,
     /// Accesses that expire in one sweep.
     pub expiries: usize,
     /// Maximum number of events during that sweep, and their rate per second.
@@ -72,6 +74,7 @@ pub const FULL: Scale = Scale {
         events: 100_000,
         late: 20,
     },
+    claims: 5_000,
     expiries: 1_000_000,
     live: 60_000,
     live_per_second: 100,
@@ -107,6 +110,7 @@ pub const QUICK: Scale = Scale {
         events: 10_000,
         late: 10,
     },
+    claims: 5_000,
     expiries: 100_000,
     live: 30_000,
     live_per_second: 100,
@@ -142,6 +146,7 @@ pub const SMOKE: Scale = Scale {
         events: 80,
         late: 2,
     },
+    claims: 100,
     expiries: 200,
     live: 3_000,
     live_per_second: 20,

@@ -11,7 +11,7 @@ const fn line(key: &'static str, what: &'static str, unit: &'static str) -> Line
     Line { key, what, unit }
 }
 
-pub const LINES: [Line; 34] = [
+pub const LINES: [Line; 38] = [
     line("drain", "acknowledge-only consumer", "messages/s"),
     line("publish", "publishing with confirms", "messages/s"),
     line("in_order", "one transaction per message, sequential", "events/s"),
@@ -82,6 +82,16 @@ pub const LINES: [Line; 34] = [
         "clients/s",
     ),
     line("rebuild_sqlite", "rebuild on SQLite, without drift", "clients/s"),
+    line(
+        "claims_postgres",
+        "claims of 50 names in one batch, PostgreSQL",
+        "events/s",
+    ),
+    line(
+        "claims_sqlite",
+        "claims of 50 names in one batch, SQLite",
+        "events/s",
+    ),
     line("memory_peak", "peak memory with a long backlog", "MB"),
     line("first_commit", "start to first commit", "ms"),
     line(
@@ -89,5 +99,7 @@ pub const LINES: [Line; 34] = [
         "an event with its lines, log and journal with indexes",
         "bytes",
     ),
+    line("log_bytes", "an event in the log, with indexes", "bytes"),
+    line("line_bytes", "a line of the journal, with indexes", "bytes"),
     line("wal_bytes", "WAL of an event, all tables, pages warm", "bytes"),
 ];

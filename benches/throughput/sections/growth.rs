@@ -38,10 +38,6 @@ pub fn measure(bench: &mut Bench<'_>) {
     for clients in bench.scale.growing_clients {
         grow(bench, clients, LINKED);
     }
-    if let Some(many) = bench.growth.last() {
-        let bytes = many.event_bytes();
-        bench.record("event_bytes", bytes);
-    }
     for (place, history) in bench.scale.growing_history.into_iter().enumerate() {
         grow(bench, bench.scale.history_clients, history);
         // A few short histories: every page is in the WAL soon, and later writes of it are small.

@@ -2,6 +2,7 @@
 
 mod accessed;
 mod bare_batch;
+mod claims;
 mod drain;
 mod embedded;
 mod growth;
@@ -38,6 +39,8 @@ pub enum Section {
     Latency,
     /// Late events in a long history.
     Late,
+    /// Clients that claim few names in one batch.
+    Claims,
     /// Many accesses that expire in one sweep, without and with concurrent events, and sweeps that find nothing.
     Sweeps,
     /// Verifying and rebuilding clients that are as their events say.
@@ -51,7 +54,7 @@ pub enum Section {
 }
 
 impl Section {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Drain,
         Self::Publish,
         Self::PerMessage,
@@ -62,6 +65,7 @@ impl Section {
         Self::Embedded,
         Self::Latency,
         Self::Late,
+        Self::Claims,
         Self::Sweeps,
         Self::Verify,
         Self::Memory,
@@ -81,6 +85,7 @@ impl Section {
             Self::Embedded => "embedded",
             Self::Latency => "latency",
             Self::Late => "late",
+            Self::Claims => "claims",
             Self::Sweeps => "sweeps",
             Self::Verify => "verify",
             Self::Memory => "memory",
@@ -105,6 +110,7 @@ impl Section {
             self,
             Self::Latency
                 | Self::Late
+                | Self::Claims
                 | Self::Sweeps
                 | Self::Verify
                 | Self::Memory
@@ -130,6 +136,7 @@ impl Section {
             Self::Embedded => embedded::measure(bench),
             Self::Latency => latency::measure(bench),
             Self::Late => late::measure(bench),
+            Self::Claims => claims::measure(bench),
             Self::Sweeps => sweeps::measure(bench),
             Self::Verify => verify::measure(bench),
             Self::Memory => memory::measure(bench),
