@@ -52,7 +52,8 @@ struct Histories<'g> {
 }
 
 impl<'g> Histories<'g> {
-    /// The histories last from 40 days before the present to a day before it.
+    /// The histories last from 40 days before the present to a day before it. No client is deleted meanwhile: what a late event
+    /// adds would be deleted with it, and nothing would be corrected.
     fn load(bench: &Bench<'g>, histories: LongHistories) -> Self {
         let before = |days| bench.present.from - TimeDelta::days(days);
         let period = |from, until| Period {
@@ -62,7 +63,7 @@ impl<'g> Histories<'g> {
         let mut population = Population::new(7, "late", histories.clients);
         let mut history = population.set_up(period(40, 39));
         let rest = (histories.events * histories.clients).saturating_sub(history.len());
-        history.extend(population.random_events(rest, period(39, 1)));
+        history.extend(population.steady_events(rest, period(39, 1)));
         let database = bench.copy_of_population("late");
         bench
             .environment

@@ -1,7 +1,6 @@
 //! The real binary on events of all types: it starts with a backlog in the queue.
 
 use crate::bench::Bench;
-use crate::environment::Database;
 use crate::subscriber::Subscriber;
 use crate::watch::watch;
 
@@ -15,7 +14,6 @@ pub fn measure_without_relay(bench: &mut Bench<'_>) {
     let events = bench.lifecycle_events.len();
     let vhost = bench.vhost_with_backlog("tenure");
     let database = bench.copy_of_population("tenure");
-    let before = LogAndJournal::of(&database);
     let running = bench
         .environment
         .tenure(&vhost, &database, &[("TENURE_BROKER__RELAY", "false")])
@@ -25,41 +23,13 @@ pub fn measure_without_relay(bench: &mut Bench<'_>) {
     }
     assert!(running.stop().success());
     bench.check_and_count("tenure", &vhost, &database, events);
-    let added = LogAndJournal::of(&database).since(before);
-    bench.record("log_bytes", added.log_bytes / events as f64);
-    bench.record("line_bytes", added.journal_bytes / added.lines);
-    bench.record(
-        "event_bytes",
-        (added.log_bytes + added.journal_bytes) / events as f64,
-    );
-}
-
-/// The disk usage of the event log and of the journal, with their indexes.
-#[derive(Clone, Copy)]
-struct LogAndJournal {
-    log_bytes: f64,
-    journal_bytes: f64,
-    /// Number of lines in the journal.
-    lines: f64,
-}
-
-impl LogAndJournal {
-    fn of(database: &Database<'_>) -> Self {
-        let bytes = |table| database.number(&format!("select pg_total_relation_size('{table}')"));
-        Self {
-            log_bytes: bytes("events"),
-            journal_bytes: bytes("journal"),
-            lines: database.count("journal") as f64,
-        }
-    }
-
-    fn since(self, before: Self) -> Self {
-        Self {
-            log_bytes: self.log_bytes - before.log_bytes,
-            journal_bytes: self.journal_bytes - before.journal_bytes,
-            lines: self.lines - before.lines,
-        }
-    }
+    // Of all events, those before the measurement too: indexes grow in steps.
+    let bytes = |table| database.number(&format!("select pg_total_relation_size('{table}')"));
+    let (log, journal) = (bytes("events"), bytes("journal"));
+    let logged = database.count("events") as f64;
+    bench.record("log_bytes", log / logged);
+    bench.record("line_bytes", journal / database.count("journal") as f64);
+    bench.record("event_bytes", (log + journal) / logged);
 }
 
 /// Measures ingesting while changes are published to a queue of the same type as Tenure's own.
