@@ -10,6 +10,7 @@ use super::Result;
 use super::clients::{Logged, Stored};
 use super::commit::Commit;
 use super::lanes::LaneProgress;
+use super::sources::ExpectedSource;
 use super::sweeps::Halt;
 use super::touches::Renewal;
 use super::verification::ClientSnapshot;
@@ -89,6 +90,9 @@ pub trait BatchRead: Send {
 
     /// As [`super::Lanes::lanes`].
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>>;
+
+    /// As [`super::Sources::sources`].
+    async fn sources(&mut self) -> Result<Vec<ExpectedSource>>;
 
     /// As [`super::Sweeps::halts`].
     async fn halts(&mut self) -> Result<Vec<Halt>>;

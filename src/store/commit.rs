@@ -10,6 +10,7 @@ use super::columns::{RowId, json};
 use super::dead_letters::DeadLetter;
 use super::document::Document;
 use super::lanes::Watermark;
+use super::sources::Heard;
 use super::sweeps::RunCounts;
 use super::touches::{RenewOnlyWindow, Touches};
 use crate::domain::link::LinkStatus;
@@ -34,6 +35,8 @@ pub struct Commit {
     pub dead_letters: Vec<DeadLetter>,
     /// The watermark of a lane after this transaction.
     pub watermark: Option<Watermark>,
+    /// What was heard of expected sources, in the order of their names.
+    pub heard: Vec<Heard>,
     /// The run of a sweep and what to add to its counts: the work of this transaction.
     pub swept: Option<(i64, RunCounts)>,
     /// The time of writing, by the writer's clock.
@@ -53,6 +56,7 @@ impl Commit {
             && self.deadlines_cleared.is_empty()
             && self.dead_letters.is_empty()
             && self.watermark.is_none()
+            && self.heard.is_empty()
             && self.swept.is_none()
     }
 

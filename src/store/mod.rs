@@ -22,6 +22,7 @@ mod pool;
 pub mod postgres;
 mod retention;
 mod schema;
+mod sources;
 pub mod sqlite;
 mod sweeps;
 mod touches;
@@ -45,6 +46,7 @@ pub use outbox::{Cursor, Outbox, Published, Recorded, Unpublished};
 pub use policies::{DeadlineBackfill, PolicyHistory, PolicyReplacement};
 pub use retention::{Retention, RetentionTarget};
 pub use schema::{MigrationStep, SchemaState};
+pub use sources::{ExpectedSource, Heard, Sources};
 pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
 pub use transfer::{
@@ -64,6 +66,7 @@ pub trait Store:
     + Outbox
     + PolicyHistory
     + Retention
+    + Sources
     + StoreClock
     + Sweeps
     + Transactions
@@ -80,6 +83,7 @@ impl<T> Store for T where
         + Outbox
         + PolicyHistory
         + Retention
+        + Sources
         + StoreClock
         + Sweeps
         + Transactions

@@ -1,20 +1,20 @@
 //! A store that injects faults into another store's calls: outages, rejected writes, crashes, conflicts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
     Batch, BatchLimits, BatchRead, BatchWrite, Census, ClientFilter, ClientSnapshot, Clients, Commit, Cursor,
     DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
-    Due, Halt, HaltKind, Import, LaneProgress, Lanes, Logged, NameClaim, Outbox, PolicyHistory,
-    PolicyReplacement, Published, Record, Recorded, Renewal, Retention, RetentionTarget, RunCounts, RunEnd,
-    SchemaState, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer,
-    Unpublished, Upkeep, Verification,
+    Due, ExpectedSource, Halt, HaltKind, Import, LaneProgress, Lanes, Logged, NameClaim, Outbox,
+    PolicyHistory, PolicyReplacement, Published, Record, Recorded, Renewal, Retention, RetentionTarget,
+    RunCounts, RunEnd, SchemaState, Sources, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps,
+    Transactions, Transfer, Unpublished, Upkeep, Verification,
 };
 use tokio::sync::mpsc;
 
@@ -244,6 +244,10 @@ delegate! {
         count_prunable(target: RetentionTarget, before: DateTime<Utc>) -> u64;
         prune(target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> u64;
     }
+    Sources {
+        sources() -> Vec<ExpectedSource>;
+        expect_sources(sources: &BTreeMap<String, TimeDelta>, at: DateTime<Utc>) -> ();
+    }
     // Not `server_time`: tests run by a clock of their own.
     StoreClock {
         latest_moment() -> Option<DateTime<Utc>>;
@@ -348,6 +352,7 @@ delegate_batch! {
         snapshot(key: &ClientKey) -> ClientSnapshot;
         policies() -> Vec<(DateTime<Utc>, Policy)>;
         lanes() -> Vec<LaneProgress>;
+        sources() -> Vec<ExpectedSource>;
         halts() -> Vec<Halt>;
     }
 }

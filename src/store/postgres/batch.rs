@@ -14,15 +14,16 @@ use super::numbers::ClientNumbers;
 use super::session::Session;
 use super::sessions::Sessions;
 use super::{
-    PostgresStore, history, lanes, numbering, numbers, policies, sweeps, touches, verification, write,
+    PostgresStore, history, lanes, numbering, numbers, policies, sources, sweeps, touches, verification,
+    write,
 };
 use crate::domain::{ClientKey, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
 use crate::store::touches::open_run;
 use crate::store::{
-    Batch, BatchRead, BatchWrite, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim, Renewal,
-    Result, StoreError, Stored, Transactions,
+    Batch, BatchRead, BatchWrite, ClientSnapshot, Commit, ExpectedSource, Halt, LaneProgress, Logged,
+    NameClaim, Renewal, Result, StoreError, Stored, Transactions,
 };
 
 #[async_trait]
@@ -167,6 +168,11 @@ impl BatchRead for PostgresBatch {
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
         let (connection, debt) = self.session.lend()?;
         debt.paid_by(lanes::all(connection)).await
+    }
+
+    async fn sources(&mut self) -> Result<Vec<ExpectedSource>> {
+        let (connection, debt) = self.session.lend()?;
+        debt.paid_by(sources::all(connection)).await
     }
 
     async fn halts(&mut self) -> Result<Vec<Halt>> {

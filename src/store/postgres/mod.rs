@@ -25,6 +25,7 @@ mod retention;
 mod servers;
 mod session;
 mod sessions;
+mod sources;
 mod suitable;
 mod sweeps;
 mod tables;

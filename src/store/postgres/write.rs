@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use super::batch::Held;
 use super::numbers::Numbers;
 use super::session::Session;
-use super::{client_writes, dead_letters, lanes, numbers, sweeps, touches};
+use super::{client_writes, dead_letters, lanes, numbers, sources, sweeps, touches};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
@@ -65,6 +65,7 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
         if let Some(watermark) = &commit.watermark {
             lanes::advance(connection, watermark, at).await?;
         }
+        sources::advance(connection, &commit.heard, at).await?;
         // Last, because other workers of the same run wait for its row.
         if let Some((run, counts)) = &commit.swept {
             sweeps::add_counts(connection, *run, counts).await?;

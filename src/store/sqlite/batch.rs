@@ -13,13 +13,13 @@ use super::numbers::Numbers;
 use super::session::Transaction;
 use super::turn::Turns;
 use super::upkeep::min_writer;
-use super::{SqliteStore, history, lanes, many, policies, sweeps, touches, verification, write};
+use super::{SqliteStore, history, lanes, many, policies, sources, sweeps, touches, verification, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
 use crate::store::{
-    Batch, BatchLimits, BatchRead, BatchWrite, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim,
-    Renewal, Result, Stored, Transactions,
+    Batch, BatchLimits, BatchRead, BatchWrite, ClientSnapshot, Commit, ExpectedSource, Halt, LaneProgress,
+    Logged, NameClaim, Renewal, Result, Stored, Transactions,
 };
 
 #[async_trait]
@@ -198,6 +198,10 @@ impl BatchRead for SqliteBatch {
 
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
         lanes::all(&mut *self.transaction).await
+    }
+
+    async fn sources(&mut self) -> Result<Vec<ExpectedSource>> {
+        sources::all(&mut *self.transaction).await
     }
 
     async fn halts(&mut self) -> Result<Vec<Halt>> {

@@ -25,6 +25,7 @@ mod private;
 mod probe;
 mod retention;
 mod session;
+mod sources;
 mod sweeps;
 mod tables;
 mod touches;

@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use super::batch::Held;
 use super::event_id::BoundId;
 use super::numbers::Numbers;
-use super::{client_writes, dead_letters, lanes, many, micros, sweeps, touches};
+use super::{client_writes, dead_letters, lanes, many, micros, sources, sweeps, touches};
 use crate::domain::{ClientKey, Entry, Refusal, Sweep};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
@@ -40,6 +40,7 @@ pub(super) async fn all(
     if let Some(watermark) = &commit.watermark {
         lanes::advance(connection, watermark, at).await?;
     }
+    sources::advance(connection, &commit.heard, at).await?;
     // Last, because other workers of the same run wait for its row.
     if let Some((run, counts)) = &commit.swept {
         sweeps::add_counts(connection, *run, counts).await?;

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use crate::store::Fresh;
 
 /// The tables whose rows are records of an export.
-const MOVED: [&str; 14] = [
+const MOVED: [&str; 15] = [
     "client_keys",
     "clients",
     "clock",
     "dead_letters",
     "deadline_backfill",
     "events",
+    "expected_sources",
     "journal",
     "lanes",
     "policies",

@@ -14,6 +14,7 @@ mod renewals;
 mod retention;
 mod servers;
 mod snapshots;
+mod sources;
 mod sqlite;
 mod sweeps;
 mod transactions;
@@ -205,6 +206,9 @@ conformance! {
         a_deadline_backfill_resumes_where_it_stopped,
         watermarks_only_advance,
         holdings_can_be_queried_in_sql;
+    sources:
+        a_source_that_stays_expected_keeps_what_was_heard,
+        what_is_heard_only_advances;
     sweeps:
         deadlines_are_listed_by_due_time,
         a_second_worker_joins_a_run,

@@ -394,6 +394,21 @@ comment on column lanes.recorded_at is 'When the row was last written.';
 comment on column lanes.partition_key is
     'A partition key that the broker routes to this lane: that of the last heartbeat. Null: none is known yet.';
 
+create table expected_sources (
+    source         text collate "C" primary key,
+    every_seconds  bigint not null check (every_seconds > 0),
+    expected_since timestamptz not null,
+    last_heard     timestamptz
+);
+comment on table expected_sources is
+    'The sources that the settings expect to hear of regularly. While one is silent, no timer fires that is due later than it '
+    'was last heard of.';
+comment on column expected_sources.source is 'The source, as its events name it.';
+comment on column expected_sources.every_seconds is 'The interval in which at least one event is expected.';
+comment on column expected_sources.expected_since is 'When the source was first expected.';
+comment on column expected_sources.last_heard is
+    'The latest time of an event that has arrived from it, to within ten seconds. Null: none has arrived since it is expected.';
+
 create table heartbeat_key (
     only_row boolean primary key default true check (only_row),
     key      text not null

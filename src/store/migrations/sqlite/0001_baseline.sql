@@ -120,7 +120,7 @@ create table relay (
 insert into relay (epoch)
 values (cast(unixepoch('now', 'subsec') * 1000 as integer) * 1000000 + abs(random() % 1000000));
 
--- Policies, sweeps and lanes.
+-- Policies, sweeps, lanes and sources.
 
 create table policies (
     effective_from integer primary key,
@@ -164,6 +164,13 @@ create table lanes (
     watermark     integer,
     recorded_at   integer not null,
     partition_key text
+) strict;
+
+create table expected_sources (
+    source         text primary key,
+    every_seconds  integer not null check (every_seconds > 0),
+    expected_since integer not null,
+    last_heard     integer
 ) strict;
 
 create table heartbeat_key (

@@ -68,6 +68,18 @@ async fn settings(connection: &mut SqliteConnection, parts: &Parts) -> Result<()
         .execute(&mut *connection)
         .await?;
     }
+    for source in &parts.sources {
+        sqlx::query(
+            "insert into expected_sources (source, every_seconds, expected_since, last_heard)
+             values (?1, ?2, ?3, ?4)",
+        )
+        .bind(&source.source)
+        .bind(source.every_seconds)
+        .bind(micros(source.expected_since))
+        .bind(source.last_heard.map(micros))
+        .execute(&mut *connection)
+        .await?;
+    }
     for halt in &parts.halts {
         sqlx::query("insert into sweep_halts (sweep, kind, at, why) values (?1, ?2, ?3, ?4)")
             .bind(halt.sweep.as_str())
