@@ -158,6 +158,18 @@ const METRICS: &[Metric] = &[
         Unit::Count,
         "1 while the policy of this worker's settings waits for `tenure policy --confirm` or for a right clock, else 0",
     ),
+    (
+        Gauge,
+        "tenure_source_silent",
+        Unit::Count,
+        "1 while an expected source is silent, so that timers hold back, else 0 (source)",
+    ),
+    (
+        Gauge,
+        "tenure_source_lag_seconds",
+        Unit::Seconds,
+        "Age of the latest event that has arrived from an expected source, or the time since it is expected (source)",
+    ),
     // broker
     (
         Counter,
@@ -266,7 +278,7 @@ const METRICS: &[Metric] = &[
         Gauge,
         "tenure_sweep_held_back_seconds",
         Unit::Seconds,
-        "Lag of the lane that held back the last run of a sweep; 0 if none did (sweep)",
+        "Lag of the lane or the silent source that held back the last run of a sweep; 0 if none did (sweep)",
     ),
     (
         Histogram,

@@ -19,6 +19,7 @@ mod prune;
 mod publish;
 mod run;
 mod shell;
+mod sources;
 mod stop;
 mod sweep;
 mod verify;
@@ -76,6 +77,8 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// Show the watermark of each lane; timers fire up to the lowest one
     Lanes(lanes::LanesArgs),
+    /// Show the sources that are expected to be heard of, and which are silent; timers wait for those
+    Sources(sources::SourcesArgs),
     /// Show the policies in effect, or confirm the policy in the settings
     Policy(policy::PolicyArgs),
     /// Manage dead letters: messages that are not valid events
@@ -201,6 +204,7 @@ impl Command {
             Self::Client(command) => client::run(context, command).await,
             Self::Sweep(args) => sweep::run(context, args).await,
             Self::Lanes(args) => lanes::run(context, args).await,
+            Self::Sources(args) => sources::run(context, args).await,
             Self::Policy(args) => policy::run(context, args).await,
             Self::Dead(command) => dead::run(context, command).await,
             Self::Verify(args) => verify::verify(context, args).await,

@@ -12,7 +12,7 @@ use super::context::{Context, UsageError};
 use super::output::{self, Safe};
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
-use crate::engine::{Engine, SweepMode, SweepOptions, SweepReport};
+use crate::engine::{Engine, HeldBack, SweepMode, SweepOptions, SweepReport};
 use crate::store::{Halt, RunStatus, SweepRun};
 use crate::telemetry;
 
@@ -268,6 +268,8 @@ struct Listed {
     /// The last run that left nothing undone: `last_run`, or an earlier one.
     last_done: Option<SweepRun>,
     next: Option<DateTime<Utc>>,
+    /// Why timers that are due would not fire now.
+    held_back: Option<HeldBack>,
 }
 
 async fn list(context: &Context) -> anyhow::Result<ExitCode> {
@@ -287,6 +289,7 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
             last_run: engine.store().runs(Some(*sweep), 1).await?.pop(),
             last_done: engine.store().last_done_run(*sweep).await?,
             next: schedule.cron.next_after(engine.now()),
+            held_back: engine.sweep_held_back(*sweep).await?,
         });
     }
     if context.json {
@@ -296,6 +299,11 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
     } else {
         let head = ["sweep", "cron (UTC)", "next", "last run", "done up to", "halted"];
         output::line(output::table(&head, listed.iter().map(row)));
+        for sweep in &listed {
+            if let Some(held_back) = &sweep.held_back {
+                output::error_line(format!("{} is held back: {held_back}", sweep.sweep));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

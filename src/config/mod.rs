@@ -21,6 +21,7 @@ mod retention;
 mod secret;
 mod service_links;
 mod shown;
+mod sources;
 mod store;
 mod sweeps;
 mod url_parameters;
@@ -40,6 +41,7 @@ pub use log::{LogFormat, LogSettings};
 pub use retention::RetentionSettings;
 pub use secret::{Secret, SecretUrl};
 pub use shown::Shown;
+pub use sources::{OnSilence, SourceSettings};
 pub use store::{StoreSettings, StoreUrl};
 pub use sweeps::{Breaker, Schedule, SweepSettings};
 
@@ -58,6 +60,7 @@ pub struct Settings {
     pub clock: ClockSettings,
     pub http: HttpSettings,
     pub sweeps: SweepSettings,
+    pub sources: SourceSettings,
     pub retention: RetentionSettings,
     pub log: LogSettings,
     pub shutdown: ShutdownSettings,
@@ -103,6 +106,7 @@ impl Settings {
             },
             http: http::read(&from)?,
             sweeps: sweeps::read(&from)?,
+            sources: sources::read(&from)?,
             retention: retention::read(&from)?,
             log: log::read(&from)?,
             shutdown: ShutdownSettings {

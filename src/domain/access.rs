@@ -222,9 +222,23 @@ pub struct Decision {
     /// `access_expired`, `unknown_client` or `action_forbidden`.
     pub reason: &'static str,
     pub expires_at: Option<DateTime<Utc>>,
+    /// Whether every event that the decision depends on is known to have arrived.
+    pub assured: bool,
+    /// The source whose events may be missing, if it is not assured.
+    pub silent_source: Option<String>,
 }
 
 impl Decision {
+    /// The same decision, while this source is silent.
+    #[must_use]
+    pub fn unassured(self, silent_source: String) -> Self {
+        Self {
+            assured: false,
+            silent_source: Some(silent_source),
+            ..self
+        }
+    }
+
     /// Decides for a client whose timers have fired up to the moment of the question.
     #[must_use]
     pub fn decide(client: &Client, action: Option<&Action>, policy: &Policy) -> Self {
@@ -241,6 +255,8 @@ impl Decision {
             allowed: reason == "access_enabled",
             reason,
             expires_at: client.expires_at(policy),
+            assured: true,
+            silent_source: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Engine;
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Event, Refusal};
-use crate::store::{DeadLetter, RecordedOutcome, StoreError, Watermark};
+use crate::store::{DeadLetter, Heard, RecordedOutcome, StoreError, Watermark};
 use crate::vitals::EVENTS;
 use crate::wire::Decoded;
 use reading::{repeated, split_off_clients};
@@ -121,6 +121,7 @@ impl Engine {
         incoming: Vec<Incoming>,
         watermark: Option<Watermark>,
     ) -> Result<Vec<Outcome>, StoreError> {
+        let mut heard = self.newly_heard(&incoming).await?;
         let present = self.watch.present();
         let mut outcomes = vec![Outcome::Duplicate; incoming.len()];
         let mut events = Vec::with_capacity(incoming.len());
@@ -136,7 +137,7 @@ impl Engine {
                 Incoming::Event(_) => {}
             }
         }
-        let renewed = self.renew(&events).await?;
+        let renewed = self.renew(&events, &mut heard).await?;
         events.retain(|(index, event)| {
             let is_renewed = renewed.contains(&event.key);
             if is_renewed {
@@ -148,19 +149,24 @@ impl Engine {
             // Before the transaction, which must not wait for a second connection while it holds one.
             self.clear_timers().await?;
         }
-        self.ingest_in_transactions(events, dead_letters, watermark, &mut outcomes)
+        let has_news = !heard.is_empty();
+        self.ingest_in_transactions(events, dead_letters, watermark, heard, &mut outcomes)
             .await?;
+        if has_news {
+            self.sources.invalidate();
+        }
         count(&outcomes);
         self.deferred.notice(&outcomes, self.watch.elapsed());
         Ok(outcomes)
     }
 
-    /// Ingests events in as many transactions as they need. The last one stores the watermark.
+    /// Ingests events in as many transactions as they need. The last one stores the watermark and what was heard of sources.
     async fn ingest_in_transactions(
         &self,
         events: Vec<(usize, Event)>,
         mut dead_letters: Vec<DeadLetter>,
         watermark: Option<Watermark>,
+        heard: Vec<Heard>,
         outcomes: &mut [Outcome],
     ) -> Result<(), StoreError> {
         let longest = self.best_batch();
@@ -170,13 +176,15 @@ impl Engine {
                 let events = &rest[..rest.len().min(longest)];
                 let is_last = events.len() == rest.len() && groups.is_empty();
                 let watermark = watermark.as_ref().filter(|_| is_last);
-                if events.is_empty() && dead_letters.is_empty() && watermark.is_none() {
+                let heard = if is_last { &heard[..] } else { &[] };
+                if events.is_empty() && dead_letters.is_empty() && watermark.is_none() && heard.is_empty() {
                     break;
                 }
                 let transaction = Transaction {
                     events,
                     dead_letters: &dead_letters,
                     watermark,
+                    heard,
                     suspicious: false,
                     alone: rest.iter().all(|(_, event)| event.key == rest[0].1.key),
                 };

@@ -29,6 +29,7 @@ mod redrive;
 mod relay_lag;
 mod renew;
 mod skew;
+mod sources;
 mod sweep;
 mod transaction_context;
 mod verify;
@@ -56,13 +57,16 @@ pub use read::{JournalLine, ListRequest, ServiceFilter};
 pub use rebuild::{RebuildError, Rebuilt};
 pub use redrive::Redrive;
 pub use skew::{ClockWatch, DEFAULT_TOLERANCE, Reference, Skew};
+pub use sources::{SilentSource, SourceStatus, interval};
 pub use sweep::{SweepMode, SweepOptions, SweepReport};
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
 
+pub use crate::config::OnSilence;
+
 use crate::clock::Clock;
 use crate::domain::{Policies, Policy};
-use crate::store::{Batch, Commit, Halt, LaneProgress, Store, StoreError};
+use crate::store::{Batch, Commit, ExpectedSource, Halt, LaneProgress, Store, StoreError};
 use crate::vitals::Vitals;
 use cached::Cached;
 use clearance::Clearance;
@@ -83,6 +87,9 @@ pub struct Engine {
     default_policy: Policy,
     policies: Cached<Policies>,
     lanes: Cached<Vec<LaneProgress>>,
+    sources: Cached<Vec<ExpectedSource>>,
+    /// Decides about access that lapses while a source is silent.
+    on_silence: OnSilence,
     halts: Cached<Vec<Halt>>,
     journal_written: Arc<Notify>,
     relay_lag: RelayLag,
@@ -142,6 +149,8 @@ impl Engine {
             default_policy: policy.clone(),
             policies: Cached::default(),
             lanes: Cached::default(),
+            sources: Cached::default(),
+            on_silence: OnSilence::default(),
             halts: Cached::default(),
             journal_written: Arc::new(Notify::new()),
             relay_lag: RelayLag::default(),
@@ -158,6 +167,13 @@ impl Engine {
     pub fn bounded(mut self, breaker: Breaker, tolerance: TimeDelta) -> Self {
         self.breaker = breaker;
         self.watch.tolerate(tolerance);
+        self
+    }
+
+    /// Sets how access is decided that lapses while a source is silent.
+    #[must_use]
+    pub fn on_silence(mut self, on_silence: OnSilence) -> Self {
+        self.on_silence = on_silence;
         self
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::Engine;
+use super::{Engine, OnSilence};
 use crate::domain::access::{AccessStatus, Decision};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
@@ -131,19 +131,35 @@ impl Engine {
         Ok(lines.into_iter().map(JournalLine::from).collect())
     }
 
-    /// Whether the partner may enter, or do `action`, now. Due timers count, whether or not a sweep has fired them.
+    /// Whether the partner may enter, or do `action`, now. Due timers count, whether or not a sweep has fired them. While an
+    /// expected source is silent, the decision is not assured, and the settings decide about access that has lapsed since.
     ///
     /// # Errors
     /// When the store cannot be reached.
     pub async fn decide(&self, key: &ClientKey, action: Option<&Action>) -> Result<Decision, StoreError> {
         let policies = self.policies().await?;
-        let Some(stored) = self.store.client(key).await? else {
-            return Ok(Decision::decide(&Client::default(), action, policies.latest()));
-        };
-        let client = stored.client(&policies);
+        let stored = self.store.client(key).await?;
+        let client = stored.map_or_else(Client::default, |stored| stored.client(&policies));
         let moment = present(&client, self.now());
-        let client = self.at_moment(key, client, moment, &policies).await?;
-        Ok(Decision::decide(&client, action, policies.at(moment)))
+        let silent = self.silent_before(moment).await?;
+        let at_moment = self.at_moment(key, client.clone(), moment, &policies).await?;
+        let decision = Decision::decide(&at_moment, action, policies.at(moment));
+        let Some(silent) = silent else {
+            return Ok(decision);
+        };
+        let has_expired = at_moment.access_status() == AccessStatus::Expired;
+        let lapsed = if has_expired && self.on_silence == OnSilence::Allow {
+            let before = self
+                .at_moment(key, client, silent.silent_since, &policies)
+                .await?;
+            Some(before).filter(|before| before.access_status() == AccessStatus::Enabled)
+        } else {
+            None
+        };
+        let decision = lapsed.map_or(decision, |before| {
+            Decision::decide(&before, action, policies.at(silent.silent_since))
+        });
+        Ok(decision.unassured(silent.source))
     }
 
     /// A client at a moment: its timers fired up to then, or, if it is past that moment, its history replayed up to then.

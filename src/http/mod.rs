@@ -17,6 +17,7 @@ mod params;
 mod routes;
 mod schema;
 mod server;
+mod sources;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;

@@ -218,6 +218,11 @@ pub struct Decision {
     reason: DecisionReason,
     #[schema(required)]
     expires_at: Option<DateTime<Utc>>,
+    /// False while an expected source is silent: the decision may depend on events that have not arrived.
+    assured: bool,
+    /// The silent source; null if the decision is assured.
+    #[schema(required)]
+    silent_source: Option<String>,
 }
 
 /// Implements a schema with a fixed list of names. With `struct`, it also declares a type for it.

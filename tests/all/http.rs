@@ -242,7 +242,9 @@ async fn the_access_decision_is_for_the_present_moment() {
         assert_eq!(status, StatusCode::OK);
         assert_eq!(
             body,
-            json!({"allowed": allowed, "reason": reason, "expires_at": expires})
+            json!({
+                "allowed": allowed, "reason": reason, "expires_at": expires, "assured": true, "silent_source": null,
+            })
         );
     }
     for action in [
@@ -376,4 +378,47 @@ async fn an_invalid_parameter_is_named() {
         (status, error_code(&body)),
         (StatusCode::METHOD_NOT_ALLOWED, "no_such_method")
     );
+}
+
+#[tokio::test]
+async fn a_silent_source_is_listed_and_makes_decisions_unassured() {
+    let server = Server::start().await;
+    let access = "/v1/partners/acme/clients/bakery/access";
+    let (_, list) = server.get("/v1/sources").await;
+    assert_eq!(list, json!({"sources": []}));
+    let expected = [("/test".to_owned(), TimeDelta::hours(6))];
+    server.engine.expect_sources(&expected.into()).await.unwrap();
+    server.linked("bakery").await;
+    let (_, list) = server.get("/v1/sources").await;
+    let source = json!({
+        "source": "/test", "every_seconds": 21_600, "expected_since": "2026-03-01T12:00:00Z",
+        "last_heard": "2026-03-01T11:00:00Z", "silent_since": null,
+    });
+    assert_eq!(list["sources"], json!([source]));
+    let (_, decision) = server.get(access).await;
+    assert_eq!(
+        (
+            &decision["allowed"],
+            &decision["assured"],
+            &decision["silent_source"]
+        ),
+        (&json!(true), &json!(true), &Value::Null)
+    );
+
+    server.clock.set(noon() + TimeDelta::hours(7));
+    let (_, list) = server.get("/v1/sources").await;
+    assert_eq!(list["sources"][0]["silent_since"], "2026-03-01T12:00:00Z");
+    for client in ["bakery", "nobody"] {
+        let (_, decision) = server
+            .get(&format!("/v1/partners/acme/clients/{client}/access"))
+            .await;
+        assert_eq!(
+            (
+                &decision["allowed"],
+                &decision["assured"],
+                &decision["silent_source"]
+            ),
+            (&json!(client == "bakery"), &json!(false), &json!("/test"))
+        );
+    }
 }

@@ -10,7 +10,7 @@ use crate::engine::cached::Staleness;
 use crate::engine::conflict_retry::{ConflictRetry, release_disputed_names};
 use crate::engine::plan::{self, Plan, Situation};
 use crate::engine::transaction_context::TransactionContext;
-use crate::store::{Batch, Commit, DeadLetter, Logged, NameClaim, StoreError, Stored, Watermark};
+use crate::store::{Batch, Commit, DeadLetter, Heard, Logged, NameClaim, StoreError, Stored, Watermark};
 
 /// A transaction of several parts ends after this time with the current part. It ends sooner when another transaction waits;
 /// but the commit of what it has written takes time, too.
@@ -23,6 +23,8 @@ pub(super) struct Transaction<'a> {
     pub dead_letters: &'a [DeadLetter],
     /// The watermark that the lane reaches when all of these events are ingested.
     pub watermark: Option<&'a Watermark>,
+    /// What was heard of expected sources when all of these events are ingested.
+    pub heard: &'a [Heard],
     /// Look for names that two clients hold. Set after a conflict.
     pub suspicious: bool,
     /// All events are of one client, so that no other client waits while a long history is read.
@@ -75,6 +77,7 @@ impl Engine {
             let is_last = ingested.events == transaction.events.len();
             if is_last {
                 commit.watermark = transaction.watermark.cloned();
+                commit.heard = transaction.heard.to_vec();
             }
             is_empty &= commit.is_empty();
             has_changes |= !commit.journal.is_empty();

@@ -11,6 +11,7 @@ mod headers;
 mod joined;
 mod logs;
 mod publish;
+mod sources;
 mod sweeps;
 mod terminal;
 mod upkeep;

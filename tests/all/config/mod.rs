@@ -70,6 +70,7 @@ fn default_toml_has_exactly_these_keys() {
     let keys = [
         "access.from_account_update",
         "access.mature_after_jobs",
+        "access.on_silence",
         "access.warn_before",
         "broker.batch_max",
         "broker.ca_file",
@@ -103,6 +104,7 @@ fn default_toml_has_exactly_these_keys() {
         "retention.sweep_runs",
         "retention.sweep_runs_kept",
         "shutdown.timeout",
+        "sources",
         "store.lock_timeout",
         "store.max_connections",
         "store.statement_timeout",

@@ -10,5 +10,6 @@ pub mod policies;
 mod rebuild;
 mod redrive;
 pub mod setup;
+mod silence;
 mod touches;
 pub mod wild;

@@ -103,6 +103,10 @@ async fn samples(server: &Server) -> Samples {
         "DeadLetter",
         &page,
     );
+    let expected = [("/test".to_owned(), TimeDelta::days(1))];
+    server.engine.expect_sources(&expected.into()).await.unwrap();
+    let (_, sources) = server.get("/v1/sources").await;
+    add_page(&mut samples, ("SourcesList", "sources"), "Source", &sources);
     add(&mut samples, "Readiness", &server.get("/readyz").await.1);
     let (_, error) = server.get("/nothing").await;
     add(&mut samples, "ErrorBody", &error);

@@ -280,6 +280,7 @@ fn assert_nothing_uses(tenure: &Tenure) {
         &["sweep", "access-expiry"],
         &["policy"],
         &["lanes"],
+        &["sources"],
         &["dead", "list"],
         &["prune"],
         &["migrate"],

@@ -89,6 +89,7 @@ fn expect_everything(records: &[Record]) {
         Kind::Backfill,
         Kind::Clock,
         Kind::Lane,
+        Kind::Source,
         Kind::Halt,
         Kind::SweepRun,
         Kind::DeadLetter,

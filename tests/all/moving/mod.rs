@@ -129,6 +129,7 @@ async fn answers(engine: &Engine, now: DateTime<Utc>) -> Vec<Value> {
     answers.push(json!(engine.recorded_policies().await.unwrap()));
     answers.push(json!(store.halts().await.unwrap()));
     answers.push(json!(store.lanes().await.unwrap()));
+    answers.push(json!(store.sources().await.unwrap()));
     answers.push(json!(store.runs(None, 10_000).await.unwrap()));
     answers.push(json!(format!("{:?}", store.deadline_backfill().await.unwrap())));
     answers.push(json!(store.latest_moment().await.unwrap()));
