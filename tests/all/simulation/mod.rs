@@ -8,6 +8,7 @@ mod check;
 mod dense;
 mod outcomes;
 mod run;
+mod silence;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -8,11 +8,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{Policy, Sweep};
-use tenure::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions};
+use tenure::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions, SweepReport};
 use tenure::store::{Cursor, Store, StoreError, Unpublished};
 
 use super::Trace;
 use super::outcomes::Outcomes;
+use super::silence::Silence;
 use super::world::{Delivery, World};
 use crate::fault_injecting::{FaultInjectingStore, Faults, Overtaking};
 use crate::oracle::Subscriber;
@@ -40,6 +41,8 @@ pub struct Run<'a> {
     policy: Policy,
     changes: VecDeque<(DateTime<Utc>, Policy)>,
     workers: Vec<Worker>,
+    /// The source that is expected to be heard of, if there is one.
+    silence: Option<Silence>,
     /// The arrival time of the last event that the workers have received.
     present: DateTime<Utc>,
     /// The latest moment that any worker has seen.
@@ -50,7 +53,8 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     pub fn new(seed: u64, store: Arc<dyn Store>, trace: &'a Trace) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let world = World::new(&mut rng);
+        let mut world = World::new(&mut rng);
+        let silence = Silence::new(seed, &mut world);
         let longest = [1, 3, 25, 25, 200][rng.random_range(0..5)];
         // Usually a batch is one transaction; with short parts it is several.
         let part = [1, 3, 500, 500, 500][rng.random_range(0..5)];
@@ -67,6 +71,7 @@ impl<'a> Run<'a> {
             policy: world.policy,
             changes: world.changes,
             workers: Vec::new(),
+            silence,
             present: world.start,
             latest: world.start,
             trace,
@@ -78,6 +83,12 @@ impl<'a> Run<'a> {
     pub async fn go(&mut self, side_by_side: bool) {
         for _ in 0..self.rng.random_range(1..=3) {
             self.start_worker().await;
+        }
+        if let Some(silence) = &self.silence {
+            let expected = silence.expected();
+            self.trace.note(|| format!("expected: {expected:?}"));
+            let expected = self.store.expect_sources(&expected, self.clock.now());
+            expected.await.expect("expected");
         }
         while let Some(next) = self.queue.front() {
             let at = next.at;
@@ -178,6 +189,9 @@ impl<'a> Run<'a> {
     fn next_batch(&mut self) -> Vec<Delivery> {
         let size = self.rng.random_range(1..=self.longest).min(self.queue.len());
         let batch: Vec<_> = self.queue.drain(..size).collect();
+        if let Some(silence) = &mut self.silence {
+            silence.hear(&batch);
+        }
         let last = batch.iter().map(|delivery| delivery.at).max();
         self.present = self.present.max(last.unwrap_or(self.present));
         batch
@@ -308,14 +322,43 @@ impl<'a> Run<'a> {
         self.trace
             .note(|| format!("worker {worker} sweeps {sweep} as of {:?}", options.as_of));
         let engine = self.workers[worker].engine.clone();
-        if let Err(error) = engine.sweep(sweep, options, |_| {}).await {
-            let died = self.workers[worker].faults.has_crashed();
-            assert!(died, "the worker lives, and could not sweep: {error}");
-            self.trace.note(|| "the worker died".into());
+        match engine.sweep(sweep, options, |_| {}).await {
+            Ok(report) => self.waits_for_a_silent_source(&report),
+            Err(error) => {
+                let died = self.workers[worker].faults.has_crashed();
+                assert!(died, "the worker lives, and could not sweep: {error}");
+                self.trace.note(|| "the worker died".into());
+            }
         }
         let died = self.workers[worker].faults.has_crashed();
         self.overtaken(worker, overtaking).await;
         self.replace_dead(worker, died).await;
+        self.no_decision_is_assured_during_a_silence().await;
+    }
+
+    fn waits_for_a_silent_source(&self, report: &SweepReport) {
+        let bound = self
+            .silence
+            .as_ref()
+            .and_then(|silence| silence.bound(self.clock.now()));
+        if let Some(bound) = bound {
+            assert!(
+                report.until.is_none_or(|until| until <= bound),
+                "{report:?} is beyond {bound}"
+            );
+        }
+    }
+
+    async fn no_decision_is_assured_during_a_silence(&mut self) {
+        if self
+            .silence
+            .as_ref()
+            .is_some_and(|silence| silence.bound(self.clock.now()).is_some())
+        {
+            let key = &self.sent[self.rng.random_range(0..self.sent.len())].event.key;
+            let decision = self.workers[0].engine.decide(key, None).await;
+            assert!(!decision.expect("a decision").assured, "{key}");
+        }
     }
 
     /// Two workers ingest and a third sweeps concurrently. Any of them may die.
