@@ -287,13 +287,17 @@ async fn the_access_decision_is_for_the_present_moment() {
     let (_, body) = server.get(path).await;
     assert_eq!(
         body,
-        json!({"allowed": false, "reason": "access_expired", "expires_at": null})
+        json!({
+            "allowed": false, "reason": "access_expired", "expires_at": null, "assured": true, "silent_source": null,
+        })
     );
     let (status, body) = server.get("/v1/partners/acme/clients/nobody/access").await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(
         body,
-        json!({"allowed": false, "reason": "unknown_client", "expires_at": null})
+        json!({
+            "allowed": false, "reason": "unknown_client", "expires_at": null, "assured": true, "silent_source": null,
+        })
     );
 }
 
