@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use tenure::clock::{Clock as _, SystemClock};
 use tenure::store::Sources as _;
 
 use super::{Given, code, stderr};
@@ -57,7 +58,11 @@ async fn a_silent_source_holds_sweeps_back_until_a_file_has_its_events() {
         "{why}"
     );
 
-    std::fs::write(given.folder.path().join("late.ndjson"), accessed(Utc::now())).expect("a file");
+    std::fs::write(
+        given.folder.path().join("late.ndjson"),
+        accessed(SystemClock.now()),
+    )
+    .expect("a file");
     tenure.ok(&["ingest", "late.ndjson"]);
     let listed = tenure.json(&["sources"]);
     assert_eq!(listed[0]["silent_since"], Value::Null);
@@ -120,7 +125,7 @@ async fn a_worker_reports_a_silence_once_and_its_end_once() {
     );
 
     let media_type = "application/cloudevents+json";
-    let sent = running.post("/v1/events", media_type, &accessed(Utc::now()));
+    let sent = running.post("/v1/events", media_type, &accessed(SystemClock.now()));
     assert_eq!(sent.0, 200, "{}", sent.1);
     running.wait_until("the end is logged", || {
         running.log().contains("the source is heard of again")
