@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::context::{Context, UsageError};
+use super::context::Context;
+use super::key::KeyArgs;
 use super::output::{self, Safe};
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab};
-use crate::domain::{ActorKind, ClientKey};
+use crate::domain::ActorKind;
 use crate::engine::{JournalLine, ListRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
@@ -25,11 +26,8 @@ pub enum ClientCommand {
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The client: PARTNER/CLIENT, or PARTNER and CLIENT as two arguments
-    #[arg(value_name = "PARTNER/CLIENT")]
-    key: String,
-    #[arg(value_name = "CLIENT", hide = true)]
-    client: Option<String>,
+    #[command(flatten)]
+    client: KeyArgs,
     /// Show the client as of this moment (RFC 3339), past or future [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<DateTime<Utc>>,
@@ -78,11 +76,7 @@ pub async fn run(context: &Context, command: ClientCommand) -> anyhow::Result<Ex
 }
 
 async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
-    let key = match &args.client {
-        Some(client) => ClientKey::new(&args.key, client),
-        None => ClientKey::from_subject(&args.key),
-    }
-    .map_err(|error| UsageError(error.to_string()))?;
+    let key = args.client.key()?;
     let engine = context.engine().await?;
     let Some(view) = engine.client(&key, args.at).await? else {
         output::error_line(match args.at {

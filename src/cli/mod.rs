@@ -10,11 +10,13 @@ mod export;
 mod import;
 mod ingest;
 mod input;
+mod key;
 mod lanes;
 mod lines;
 mod maintain;
 mod output;
 mod policy;
+mod possible;
 mod prune;
 mod publish;
 mod run;
@@ -72,6 +74,8 @@ enum Command {
     /// Show and list clients
     #[command(subcommand)]
     Client(client::ClientCommand),
+    /// Show which events a client would accept, and why not the others
+    Possible(possible::PossibleArgs),
     /// List the sweeps, or run, preview, pause or resume one
     Sweep(sweep::SweepArgs),
     /// Show the watermark of each lane; timers fire up to the lowest one
@@ -199,6 +203,7 @@ impl Command {
             Self::Publish(args) => publish::publish(context, args).await,
             Self::Ingest(args) => ingest::ingest(context, args).await,
             Self::Client(command) => client::run(context, command).await,
+            Self::Possible(args) => possible::run(context, args).await,
             Self::Sweep(args) => sweep::run(context, args).await,
             Self::Lanes(args) => lanes::run(context, args).await,
             Self::Policy(args) => policy::run(context, args).await,

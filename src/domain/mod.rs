@@ -20,6 +20,7 @@ pub mod link;
 mod misspelling;
 pub mod name;
 pub mod policy;
+pub mod possible;
 pub mod refusal;
 pub mod replica;
 pub mod sequence;

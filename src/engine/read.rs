@@ -147,7 +147,7 @@ impl Engine {
     }
 
     /// A client at a moment: its timers fired up to then, or, if it is past that moment, its history replayed up to then.
-    async fn at_moment(
+    pub(super) async fn at_moment(
         &self,
         key: &ClientKey,
         mut client: Client,
@@ -171,7 +171,7 @@ impl Engine {
 
 /// A client as of now. The time of an event may be a little ahead of the clock and is accepted. A timer that fired ahead of
 /// the clock (in a sweep as of a future moment) has not fired yet.
-fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
     match client.as_of() {
         Some(as_of) if client.fired.is_none() => as_of.max(now),
         _ => now,

@@ -14,6 +14,7 @@ mod memory;
 mod metrics;
 mod openapi;
 mod params;
+mod possible;
 mod routes;
 mod schema;
 mod server;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, clients, dead_letters, events, health, metrics, openapi};
+use super::{Api, clients, dead_letters, events, health, metrics, openapi, possible};
 
 /// Routes that need no token.
 pub(super) fn open() -> OpenApiRouter<Arc<Api>> {
@@ -23,6 +23,7 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(clients::journal))
         .routes(routes!(clients::access))
         .routes(routes!(clients::name))
+        .routes(routes!(possible::show))
         .routes(routes!(dead_letters::list))
 }
 

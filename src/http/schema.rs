@@ -211,6 +211,31 @@ pub enum Cause {
     },
 }
 
+/// Every event type, and whether the client would accept it.
+#[derive(ToSchema)]
+pub struct PossibleEvents {
+    /// The moment that the answer is about.
+    at: DateTime<Utc>,
+    events: Vec<Possibility>,
+}
+
+/// Whether an event of one type would be applied.
+#[derive(ToSchema)]
+pub struct Possibility {
+    #[schema(example = "client.invited")]
+    r#type: String,
+    /// The data that was tried: the required fields, and `by` if the type has it.
+    #[schema(value_type = Object)]
+    data: serde_json::Value,
+    /// The side whose event it is. If an event has the `actorkind` of another side, it is refused as `not_theirs`.
+    side: ActorKind,
+    possible: bool,
+    /// The code of the refusal, if the event is not possible.
+    refusal: Option<String>,
+    /// The refusal in a sentence.
+    reason: Option<String>,
+}
+
 /// Whether the partner may access the account, or perform the action.
 #[derive(ToSchema)]
 pub struct Decision {

@@ -8,6 +8,7 @@ mod hosts;
 mod memory;
 mod openapi;
 mod operations;
+mod possible;
 mod server;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ mod halts;
 mod headers;
 mod joined;
 mod logs;
+mod possible;
 mod publish;
 mod sweeps;
 mod terminal;

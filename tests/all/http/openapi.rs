@@ -96,6 +96,8 @@ async fn samples(server: &Server) -> Samples {
         let (_, holder) = server.get(&format!("/v1/partners/acme/names/{name}")).await;
         add(&mut samples, "NameHolder", &holder);
     }
+    let (_, possible) = server.get(&format!("{before}/bakery/possible")).await;
+    add_page(&mut samples, ("PossibleEvents", "events"), "Possibility", &possible);
     let (_, page) = server.get("/v1/dead-letters").await;
     add_page(
         &mut samples,

@@ -28,7 +28,7 @@ pub fn sent(event: &Event) -> Value {
     serde_json::from_slice(&wire::event(event)).expect("JSON")
 }
 
-fn oracle(policies: &Policies, events: &[Event]) -> Oracle {
+pub fn oracle(policies: &Policies, events: &[Event]) -> Oracle {
     let eras = policies.eras_from(DateTime::<Utc>::MIN_UTC);
     let mut oracle = Oracle::new(eras.map(|era| (era.start, era.policy.clone())).collect());
     for event in events {
@@ -41,7 +41,7 @@ fn oracle(policies: &Policies, events: &[Event]) -> Oracle {
 }
 
 /// The history of one client in order of arrival, with some of its names refused.
-fn one_history() -> impl Strategy<Value = (Policies, Vec<Event>)> {
+pub fn one_history() -> impl Strategy<Value = (Policies, Vec<Event>)> {
     let verdicts = proptest::collection::vec(proptest::bool::weighted(0.1), LONGEST);
     (arbitrary_case(1, LONGEST), verdicts).prop_flat_map(|((policies, mut events), taken)| {
         for (event, taken) in events.iter_mut().zip(taken) {

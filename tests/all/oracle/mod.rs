@@ -7,6 +7,7 @@ mod agreement;
 mod client_state;
 mod eras;
 mod names;
+mod possible;
 mod sent_event;
 mod subscriber;
 mod timers;
