@@ -103,7 +103,7 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
     } else {
         output::line(card(&view)?);
         if args.journal {
-            output::line(journal_table(&journal));
+            output::line(journal_table(&journal, false));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -207,10 +207,11 @@ fn text(value: &serde_json::Value) -> String {
     }
 }
 
-/// A client's journal, one line per row.
-pub fn journal_table(journal: &[JournalLine]) -> Safe {
+/// Lines of the journal, one per row. Those of several clients name their clients.
+pub fn journal_table(journal: &[JournalLine], of_several: bool) -> Safe {
+    let head = ["client", "time", "change", "detail", "cause", ""];
     output::table(
-        &["time", "change", "detail", "cause", ""],
+        &head[usize::from(!of_several)..],
         journal.iter().map(|line| {
             let moved = match (&line.from, &line.to) {
                 (Some(from), Some(to)) => format!("{from} → {to}"),
@@ -236,7 +237,8 @@ pub fn journal_table(journal: &[JournalLine]) -> Safe {
                 crate::domain::Cause::Timer { timer } => format!("timer {}", timer.as_str()),
                 crate::domain::Cause::Rebuild { rebuild } => format!("rebuild of the {}", rebuild.as_str()),
             };
-            vec![
+            let row = vec![
+                line.subject.clone(),
                 line.time.clone(),
                 line.kind.clone(),
                 what.trim().to_owned(),
@@ -246,7 +248,8 @@ pub fn journal_table(journal: &[JournalLine]) -> Safe {
                 } else {
                     String::new()
                 },
-            ]
+            ];
+            row.into_iter().skip(usize::from(!of_several)).collect()
         }),
     )
 }

@@ -279,7 +279,7 @@ async fn print(engine: &Engine, summary: &Summary, featured: &ClientKey) -> anyh
         output::line(card(&view)?);
     }
     output::line("and its journal:");
-    output::line(journal_table(&engine.journal(featured, 0, 1_000).await?));
+    output::line(journal_table(&engine.journal(featured, 0, 1_000).await?, false));
     output::line("");
     output::line(format!(
         "verify: replayed {} from {}, {}. Finished in {:.1} s.",

@@ -23,6 +23,7 @@ mod run;
 mod shell;
 mod stop;
 mod sweep;
+mod sweep_runs;
 mod verify;
 
 use std::path::PathBuf;

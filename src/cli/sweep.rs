@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
 use super::output::{self, Safe};
+use super::sweep_runs;
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::engine::{Engine, SweepMode, SweepOptions, SweepReport};
@@ -18,11 +19,14 @@ use crate::telemetry;
 
 #[derive(Debug, Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
     group = ArgGroup::new("how").args(["dry_run", "confirm", "pause", "resume"]),
     after_help = "Examples:\n  tenure sweep\n  tenure sweep access-expiry --dry-run\n  \
-                  tenure sweep access-expiry --pause \"books are closed\""
+                  tenure sweep access-expiry --pause \"books are closed\"\n  tenure sweep runs access-expiry"
 )]
 pub struct SweepArgs {
+    #[command(subcommand)]
+    command: Option<SweepCommand>,
     /// The sweep to run [default: list all sweeps]
     #[arg(value_parser = sweep_parser())]
     name: Option<Sweep>,
@@ -43,6 +47,14 @@ pub struct SweepArgs {
     resume: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum SweepCommand {
+    /// List the runs of a sweep, or of all, newest first
+    Runs(sweep_runs::RunsArgs),
+    /// Show what a run changed; with --json, the run and then each change
+    Show(sweep_runs::ShowArgs),
+}
+
 /// Maximum number of clients in the table of changes.
 const MAX_LISTED: usize = 200;
 
@@ -50,7 +62,7 @@ const MAX_LISTED: usize = 200;
 const INCOMPLETE: u8 = 3;
 
 /// Accepts the names of the sweeps.
-fn sweep_parser() -> impl TypedValueParser<Value = Sweep> {
+pub fn sweep_parser() -> impl TypedValueParser<Value = Sweep> {
     PossibleValuesParser::new(Sweep::ALL.map(Sweep::as_str)).map(|name| {
         Sweep::ALL
             .into_iter()
@@ -60,6 +72,11 @@ fn sweep_parser() -> impl TypedValueParser<Value = Sweep> {
 }
 
 pub async fn run(context: &Context, args: SweepArgs) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Some(SweepCommand::Runs(args)) => return sweep_runs::list(context, args).await,
+        Some(SweepCommand::Show(args)) => return sweep_runs::show(context, args).await,
+        None => {}
+    }
     let Some(sweep) = args.name else {
         return list(context).await;
     };

@@ -38,6 +38,8 @@ pub enum ApiError {
     Unauthorized,
     #[error("unknown client {0}: no event has added it")]
     UnknownClient(ClientKey),
+    #[error("there is no run {0} of a sweep, or retention has removed it; /v1/sweeps/runs lists the runs")]
+    UnknownRun(i64),
     #[error("unknown path; /openapi.json lists the endpoints")]
     NoSuchPath,
     #[error("this path does not support the method; /openapi.json lists the endpoints")]
@@ -132,6 +134,7 @@ impl ApiError {
             Self::Body(_) => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
+            Self::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run"),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "no_such_path"),
             Self::NoSuchMethod => (StatusCode::METHOD_NOT_ALLOWED, "no_such_method"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),

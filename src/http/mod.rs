@@ -18,6 +18,7 @@ mod possible;
 mod routes;
 mod schema;
 mod server;
+mod sweeps;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;

@@ -17,8 +17,8 @@ use crate::domain::event::{Channel, Step};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::ViewAsClient;
-use crate::domain::{ActorKind, Repair};
-use crate::store::DeadLetterStatus;
+use crate::domain::{ActorKind, Repair, Sweep};
+use crate::store::{DeadLetterStatus, RunStatus};
 
 /// The pattern of a subject, `{partner}/{client}`.
 pub(super) const SUBJECT: &str =
@@ -72,6 +72,16 @@ pub struct PageSize(u32);
 #[derive(ToSchema)]
 #[schema(minimum = 0)]
 pub struct Number(i64);
+
+/// The number of a run of a sweep.
+#[derive(ToSchema)]
+#[schema(minimum = 0, example = 1)]
+pub struct RunNumber(i64);
+
+/// A place in the journal: `next` of the previous page.
+#[derive(ToSchema)]
+#[schema(pattern = r"^[0-9]{1,18}-[0-9]{1,18}$")]
+pub struct JournalPlace(String);
 
 /// A client at one moment.
 #[derive(ToSchema)]
@@ -189,6 +199,35 @@ pub struct JournalLine {
     correction: bool,
 }
 
+/// A run of a sweep.
+#[derive(ToSchema)]
+pub struct SweepRun {
+    id: i64,
+    sweep: Sweep,
+    /// The cron tick of the run.
+    scheduled_at: DateTime<Utc>,
+    started_at: DateTime<Utc>,
+    #[schema(required)]
+    finished_at: Option<DateTime<Utc>>,
+    /// The run swept deadlines up to this moment.
+    #[schema(required)]
+    upto: Option<DateTime<Utc>>,
+    status: RunStatus,
+    /// Clients examined.
+    examined: i64,
+    /// Clients for which a timer fired.
+    changed: i64,
+    /// Lines written to the journal.
+    changes: i64,
+    /// Clients that could not be swept.
+    failed: i64,
+    /// Why the run is not done.
+    #[schema(required)]
+    error: Option<String>,
+    /// The worker that started it.
+    worker: String,
+}
+
 /// The cause of a change: an event, a timer, or `tenure rebuild`.
 #[derive(ToSchema)]
 #[serde(untagged)]
@@ -282,6 +321,8 @@ names! {
     LinkStatus: LinkStatus::ALL.map(LinkStatus::as_str);
     ServiceStatus: ServiceStatus::ALL.map(ServiceStatus::as_str);
     AccessStatus: AccessStatus::ALL.map(AccessStatus::as_str);
+    Sweep: Sweep::NAMES;
+    RunStatus: RunStatus::ALL.map(RunStatus::as_str);
     DeadLetterStatus: DeadLetterStatus::ALL.map(DeadLetterStatus::as_str);
 }
 

@@ -256,7 +256,9 @@ delegate! {
         start_run(sweep: Sweep, scheduled_at: DateTime<Utc>, started_at: DateTime<Utc>, worker: &str) -> SweepRun;
         add_run_counts(id: i64, add: &RunCounts) -> ();
         end_run(id: i64, end: &RunEnd) -> ();
-        runs(sweep: Option<Sweep>, limit: u32) -> Vec<SweepRun>;
+        runs_before(sweep: Option<Sweep>, before: i64, limit: u32) -> Vec<SweepRun>;
+        run(id: i64) -> Option<SweepRun>;
+        run_changes(id: i64, after: Cursor, limit: u32) -> Vec<Recorded>;
         last_done_run(sweep: Sweep) -> Option<SweepRun>;
         halts() -> Vec<Halt>;
         halt(halt: &Halt) -> ();

@@ -10,6 +10,7 @@ mod openapi;
 mod operations;
 mod possible;
 mod server;
+mod sweeps;
 
 use std::sync::Arc;
 use std::time::Duration;

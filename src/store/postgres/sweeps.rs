@@ -5,10 +5,12 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgExecutor;
 
 use super::PostgresStore;
+use super::lines::line;
 use crate::domain::Sweep;
-use crate::store::columns::text;
+use crate::store::columns::{Both, KeyRow, text};
+use crate::store::outbox::{JournalRow, read_line};
 use crate::store::sweeps::{DueRow, HaltRow, OVERTAKEN, RunRow};
-use crate::store::{Due, Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun, Sweeps};
+use crate::store::{Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, SweepRun, Sweeps};
 
 #[async_trait]
 impl Sweeps for PostgresStore {
@@ -134,21 +136,61 @@ impl Sweeps for PostgresStore {
         .await
     }
 
-    async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
+    async fn runs_before(&self, sweep: Option<Sweep>, before: i64, limit: u32) -> Result<Vec<SweepRun>> {
         self.in_time(async {
             let runs: Vec<RunRow<DateTime<Utc>>> = sqlx::query_as(
                 "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
                         error, worker
                  from sweep_runs
-                 where $1::text is null or sweep = $1
+                 where id < $2 and ($1::text is null or sweep = $1)
                  order by id desc
-                 limit $2",
+                 limit $3",
             )
             .bind(sweep.map(Sweep::as_str))
+            .bind(before)
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
             runs.into_iter().map(RunRow::read).collect()
+        })
+        .await
+    }
+
+    async fn run(&self, id: i64) -> Result<Option<SweepRun>> {
+        self.in_time(async {
+            let run: Option<RunRow<DateTime<Utc>>> = sqlx::query_as(
+                "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
+                        error, worker
+                 from sweep_runs
+                 where id = $1",
+            )
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+            run.map(RunRow::read).transpose()
+        })
+        .await
+    }
+
+    async fn run_changes(&self, id: i64, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+        self.in_time(async {
+            let lines: Vec<Both<KeyRow, JournalRow<DateTime<Utc>>>> = sqlx::query_as(concat!(
+                "select (select partner from client_keys where number = j.client) as partner,
+                        (select client from client_keys where number = j.client) as client, ",
+                line!(),
+                "from sweep_chunks h
+                 join journal j on j.xid = h.xid
+                 where h.run = $1 and h.xid >= $2 and (j.xid, j.seq) > ($2, $3)
+                 order by h.xid, j.seq
+                 limit $4"
+            ))
+            .bind(id)
+            .bind(after.transaction)
+            .bind(after.sequence)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            lines.into_iter().map(read_line).collect()
         })
         .await
     }
@@ -218,6 +260,20 @@ pub(super) async fn add_counts(executor: impl PgExecutor<'_>, id: i64, add: &Run
     .bind(add.changed)
     .bind(add.changes)
     .bind(add.failed)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Records that this transaction writes lines of the journal for a run.
+pub(super) async fn add_chunk(executor: impl PgExecutor<'_>, run: i64) -> Result<()> {
+    sqlx::query(
+        "insert into sweep_chunks (run, xid)
+         select id, pg_current_xact_id()::text::bigint + xid_shift
+         from sweep_runs, relay
+         where id = $1",
+    )
+    .bind(run)
     .execute(executor)
     .await?;
     Ok(())

@@ -67,7 +67,10 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
         }
         // Last, because other workers of the same run wait for its row.
         if let Some((run, counts)) = &commit.swept {
-            sweeps::add_counts(connection, *run, counts).await?;
+            sweeps::add_counts(&mut *connection, *run, counts).await?;
+            if !commit.journal.is_empty() {
+                sweeps::add_chunk(connection, *run).await?;
+            }
         }
         Ok(())
     });

@@ -42,7 +42,10 @@ pub(super) async fn all(
     }
     // Last, because other workers of the same run wait for its row.
     if let Some((run, counts)) = &commit.swept {
-        sweeps::add_counts(connection, *run, counts).await?;
+        sweeps::add_counts(&mut *connection, *run, counts).await?;
+        if !commit.journal.is_empty() {
+            sweeps::add_chunk(connection, *run, commit.journal.len()).await?;
+        }
     }
     Ok(())
 }

@@ -79,6 +79,10 @@ async fn samples(server: &Server) -> Samples {
         .unwrap();
     let (_, decision) = server.get(&format!("{before}/smithy/access")).await;
     add(&mut samples, "Decision", &decision);
+    let (_, runs) = server.get("/v1/sweeps/runs").await;
+    add_page(&mut samples, ("SweepRunsPage", "runs"), "SweepRun", &runs);
+    let (_, run) = server.get("/v1/sweeps/runs/1").await;
+    add_page(&mut samples, ("SweepRunPage", "changes"), "JournalLine", &run);
     let (_, page) = server.get(before).await;
     add_page(&mut samples, ("ClientsPage", "clients"), "Client", &page);
     for client in page["clients"].as_array().unwrap() {

@@ -23,13 +23,17 @@ const MOVED: [&str; 14] = [
 ];
 
 /// The other tables, each with the reason.
-const NOT_MOVED: [(&str, &str); 6] = [
+const NOT_MOVED: [(&str, &str); 7] = [
     ("deadlines", "each document has a copy of its rows"),
     (
         "heartbeat_key",
         "a secret, and heartbeats under way count for the old store only",
     ),
     ("schema_compat", "it belongs to the migrations of the new store"),
+    (
+        "sweep_chunks",
+        "places in the journal of one database; an import may number lines anew",
+    ),
     ("sources", "numbers of texts; the records have the texts"),
     ("words", "numbers of texts; the records have the texts"),
     ("write_probe", "it has no content"),

@@ -212,7 +212,8 @@ conformance! {
         the_last_run_that_is_done_is_found_behind_others,
         counting_deadlines_stops_at_the_limit,
         sweeps_are_halted_and_resumed,
-        runs_are_listed_newest_first;
+        runs_are_listed_newest_first,
+        a_run_has_the_changes_of_its_chunks;
     relay:
         lines_after_the_cursor_are_listed_in_order,
         the_cursor_never_moves_backwards,

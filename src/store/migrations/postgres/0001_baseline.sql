@@ -365,6 +365,16 @@ comment on column sweep_runs.failed is 'Clients that could not be swept.';
 comment on column sweep_runs.error is 'Why the run is not done.';
 comment on column sweep_runs.worker is 'The worker that started it.';
 
+create table sweep_chunks (
+    run bigint not null references sweep_runs on delete cascade,
+    xid bigint not null,
+    primary key (run, xid)
+);
+comment on table sweep_chunks is
+    'The transactions in which runs of sweeps changed clients, so that the lines of a run are found in the journal.';
+comment on column sweep_chunks.run is 'The number of the run.';
+comment on column sweep_chunks.xid is 'The transaction, numbered as `journal.xid`.';
+
 create table sweep_halts (
     sweep text collate "C" not null,
     kind  text collate "C" not null check (kind in ('paused', 'tripped')),

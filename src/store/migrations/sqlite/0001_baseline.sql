@@ -151,6 +151,15 @@ create table sweep_runs (
     unique (sweep, scheduled_at)
 ) strict;
 
+create table sweep_chunks (
+    run       integer not null references sweep_runs (id) on delete cascade,
+    -- The number of its first line in the journal.
+    first_seq integer not null,
+    -- The number of its last line in the journal.
+    last_seq  integer not null,
+    primary key (run, first_seq)
+) strict, without rowid;
+
 create table sweep_halts (
     sweep text not null,
     kind  text not null check (kind in ('paused', 'tripped')),
