@@ -7,6 +7,7 @@ mod context;
 mod dead;
 mod demo;
 mod export;
+mod forecast;
 mod import;
 mod ingest;
 mod input;
@@ -24,6 +25,7 @@ mod shell;
 mod stop;
 mod sweep;
 mod sweep_runs;
+mod until;
 mod verify;
 
 use std::path::PathBuf;
@@ -77,6 +79,8 @@ enum Command {
     Client(client::ClientCommand),
     /// Show which events a client would accept, and why not the others
     Possible(possible::PossibleArgs),
+    /// Forecast what timers will change if no event arrives, by day and by client
+    Forecast(forecast::ForecastArgs),
     /// List the sweeps, or run, preview, pause or resume one
     Sweep(sweep::SweepArgs),
     /// Show the watermark of each lane; timers fire up to the lowest one
@@ -205,6 +209,7 @@ impl Command {
             Self::Ingest(args) => ingest::ingest(context, args).await,
             Self::Client(command) => client::run(context, command).await,
             Self::Possible(args) => possible::run(context, args).await,
+            Self::Forecast(args) => forecast::run(context, args).await,
             Self::Sweep(args) => sweep::run(context, args).await,
             Self::Lanes(args) => lanes::run(context, args).await,
             Self::Policy(args) => policy::run(context, args).await,

@@ -143,3 +143,12 @@ impl Settings {
         shown::toml(&self.shown)
     }
 }
+
+/// Reads a duration such as `30d` or `1h 30m`.
+///
+/// # Errors
+/// What to write instead, if the mistake makes that clear.
+pub fn parse_duration(text: &str) -> Result<TimeDelta, Option<&'static str>> {
+    let duration = duration::parse(text).map_err(duration::DurationError::advice)?;
+    TimeDelta::from_std(duration).map_err(|_| None)
+}

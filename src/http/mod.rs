@@ -8,6 +8,7 @@ mod dead_letters;
 mod error;
 mod event_schema;
 mod events;
+mod forecast;
 mod health;
 mod hosts;
 mod memory;

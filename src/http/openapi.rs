@@ -27,6 +27,7 @@ use crate::store::DeadLetterStatus;
         schema::PageSize,
         schema::Number,
         schema::RunNumber,
+        schema::Subject,
         schema::JournalPlace,
         Sweep,
         LinkStatus,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, clients, dead_letters, events, health, metrics, openapi, possible, sweeps};
+use super::{Api, clients, dead_letters, events, forecast, health, metrics, openapi, possible, sweeps};
 
 /// Routes that need no token.
 pub(super) fn open() -> OpenApiRouter<Arc<Api>> {
@@ -24,6 +24,7 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(clients::access))
         .routes(routes!(clients::name))
         .routes(routes!(possible::show))
+        .routes(routes!(forecast::show))
         .routes(routes!(sweeps::list))
         .routes(routes!(sweeps::show))
         .routes(routes!(dead_letters::list))

@@ -6,6 +6,8 @@
 
 #![expect(dead_code, reason = "the types only describe schemas")]
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -17,7 +19,7 @@ use crate::domain::event::{Channel, Step};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::ViewAsClient;
-use crate::domain::{ActorKind, Repair, Sweep};
+use crate::domain::{ActorKind, Repair, Sweep, Timer};
 use crate::store::{DeadLetterStatus, RunStatus};
 
 /// The pattern of a subject, `{partner}/{client}`.
@@ -72,6 +74,14 @@ pub struct PageSize(u32);
 #[derive(ToSchema)]
 #[schema(minimum = 0)]
 pub struct Number(i64);
+
+/// A client: `{partner}/{client}`.
+#[derive(ToSchema)]
+#[schema(
+    pattern = r"^(?!\.{1,2}/)[A-Za-z0-9._~:@-]{1,128}/(?!\.{1,2}$)[A-Za-z0-9._~:@-]{1,128}$",
+    example = "acme/bakery"
+)]
+pub struct Subject(String);
 
 /// The number of a run of a sweep.
 #[derive(ToSchema)]
@@ -199,6 +209,41 @@ pub struct JournalLine {
     correction: bool,
 }
 
+/// What timers will change of a client if no event arrives.
+#[derive(ToSchema)]
+pub struct ClientForecast {
+    #[schema(example = "acme/bakery")]
+    client: String,
+    /// In order of time.
+    changes: Vec<ExpectedChange>,
+}
+
+/// A change that a timer will make.
+#[derive(ToSchema)]
+pub struct ExpectedChange {
+    /// When the timer is due. It may be overdue: the next sweep fires it.
+    time: DateTime<Utc>,
+    #[schema(example = "access.expired")]
+    r#type: String,
+    /// The id of the holding.
+    id: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    timer: Timer,
+}
+
+/// What changes on one day (UTC).
+#[derive(ToSchema)]
+pub struct ForecastDay {
+    #[schema(format = Date)]
+    day: String,
+    /// The clients that change.
+    clients: u64,
+    changes: u64,
+    /// The changes by their type.
+    by_type: BTreeMap<String, u64>,
+}
+
 /// A run of a sweep.
 #[derive(ToSchema)]
 pub struct SweepRun {
@@ -321,6 +366,7 @@ names! {
     LinkStatus: LinkStatus::ALL.map(LinkStatus::as_str);
     ServiceStatus: ServiceStatus::ALL.map(ServiceStatus::as_str);
     AccessStatus: AccessStatus::ALL.map(AccessStatus::as_str);
+    Timer: Timer::NAMES;
     Sweep: Sweep::NAMES;
     RunStatus: RunStatus::ALL.map(RunStatus::as_str);
     DeadLetterStatus: DeadLetterStatus::ALL.map(DeadLetterStatus::as_str);

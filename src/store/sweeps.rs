@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::clients::Stored;
 use super::Result;
 use super::columns::{Moment, RowId, key, row};
 use super::outbox::{Cursor, Recorded};
@@ -22,6 +23,16 @@ pub trait Sweeps: Send + Sync + 'static {
         after: Option<&Due>,
         limit: u32,
     ) -> Result<Vec<Due>>;
+
+    /// The clients from `first` to `last`, in key order, that have a deadline of any sweep at or before `until`, at most
+    /// `limit`.
+    async fn due_clients(
+        &self,
+        first: &ClientKey,
+        last: &ClientKey,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Stored>>;
 
     /// Counts a sweep's deadlines at or before `until`, or all of them. Stops counting at `most`.
     async fn count_deadlines(&self, sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> Result<u64>;

@@ -252,6 +252,7 @@ delegate! {
     }
     Sweeps {
         due(sweep: Sweep, until: DateTime<Utc>, after: Option<&Due>, limit: u32) -> Vec<Due>;
+        due_clients(first: &ClientKey, last: &ClientKey, until: DateTime<Utc>, limit: u32) -> Vec<Stored>;
         count_deadlines(sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> u64;
         start_run(sweep: Sweep, scheduled_at: DateTime<Utc>, started_at: DateTime<Utc>, worker: &str) -> SweepRun;
         add_run_counts(id: i64, add: &RunCounts) -> ();

@@ -4,6 +4,7 @@ mod binding;
 mod connections;
 mod event_schema;
 mod events;
+mod forecast;
 mod hosts;
 mod memory;
 mod openapi;

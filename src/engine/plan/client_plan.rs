@@ -230,6 +230,16 @@ impl<'a> ClientPlan<'a> {
         any
     }
 
+    /// The changes up to a moment if no event arrives. Timers that are overdue fire now, together; every later one fires when it
+    /// is due.
+    pub fn forecast(mut self, now: DateTime<Utc>, until: DateTime<Utc>) -> Vec<Entry> {
+        self.advance(now.min(until));
+        while let Some(due) = self.client.next_due(until, self.policies) {
+            self.advance(due.at);
+        }
+        self.entries
+    }
+
     /// Fires the timers that are due by the low watermark in the same transaction.
     pub fn fire_timers(&mut self, low_watermark: Option<DateTime<Utc>>) {
         // The time of an event may be a little ahead of the clock or of the low watermark, and is accepted.

@@ -175,6 +175,17 @@ pub fn plan_sweep(
     (commit, changes)
 }
 
+/// The changes of a client up to a moment if no event arrives, in order of time.
+#[must_use]
+pub fn plan_forecast(
+    stored: Stored,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    policies: &Policies,
+) -> Vec<Entry> {
+    ClientPlan::of(stored, policies).forecast(now, until)
+}
+
 #[cfg(test)]
 mod tests {
     use super::fixture::{active, day, event, present, touch};

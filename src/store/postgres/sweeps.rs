@@ -6,11 +6,12 @@ use sqlx::postgres::PgExecutor;
 
 use super::PostgresStore;
 use super::lines::line;
-use crate::domain::Sweep;
+use crate::domain::{ClientKey, Sweep};
+use crate::store::clients::StoredRow;
 use crate::store::columns::{Both, KeyRow, text};
 use crate::store::outbox::{JournalRow, read_line};
 use crate::store::sweeps::{DueRow, HaltRow, OVERTAKEN, RunRow};
-use crate::store::{Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, SweepRun, Sweeps};
+use crate::store::{Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, Stored, SweepRun, Sweeps};
 
 #[async_trait]
 impl Sweeps for PostgresStore {
@@ -47,6 +48,43 @@ impl Sweeps for PostgresStore {
             .fetch_all(&self.pool)
             .await?;
             due.into_iter().map(DueRow::read).collect()
+        })
+        .await
+    }
+
+    async fn due_clients(
+        &self,
+        first: &ClientKey,
+        last: &ClientKey,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        self.in_time(async {
+            let clients: Vec<StoredRow> = sqlx::query_as(
+                // Row by row: a join could be planned as a scan of all clients.
+                "select k.partner, k.client, c.version, c.doc, t.open_run
+                 from client_keys k
+                 cross join lateral (
+                     select version, doc::text as doc
+                     from clients
+                     where client = k.number
+                       and exists (select from deadlines d where d.client = k.number and d.due_at <= $5)
+                     offset 0
+                 ) c
+                 left join lateral (select open_run from touches where client = k.number offset 0) t on true
+                 where (k.partner, k.client) >= ($1, $2) and (k.partner, k.client) <= ($3, $4)
+                 order by k.partner, k.client
+                 limit $6",
+            )
+            .bind(&*first.partner)
+            .bind(&*first.client)
+            .bind(&*last.partner)
+            .bind(&*last.client)
+            .bind(until)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            clients.into_iter().map(StoredRow::read).collect()
         })
         .await
     }

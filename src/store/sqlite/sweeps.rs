@@ -7,11 +7,12 @@ use sqlx::sqlite::SqliteExecutor;
 use super::lines::{line, words_of_line};
 use super::session::Transaction;
 use super::{SqliteStore, micros};
-use crate::domain::Sweep;
+use crate::domain::{ClientKey, Sweep};
+use crate::store::clients::StoredRow;
 use crate::store::columns::{Both, KeyRow, text};
 use crate::store::outbox::{JournalRow, read_line};
 use crate::store::sweeps::{DueRow, HaltRow, OVERTAKEN, RunRow};
-use crate::store::{Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, SweepRun, Sweeps};
+use crate::store::{Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, Stored, SweepRun, Sweeps};
 
 #[async_trait]
 impl Sweeps for SqliteStore {
@@ -44,6 +45,34 @@ impl Sweeps for SqliteStore {
         .fetch_all(&self.readers)
         .await?;
         due.into_iter().map(DueRow::read).collect()
+    }
+
+    async fn due_clients(
+        &self,
+        first: &ClientKey,
+        last: &ClientKey,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        let clients: Vec<StoredRow> = sqlx::query_as(
+            "select k.partner, k.client, c.version, c.doc, t.open_run
+             from client_keys k
+             cross join clients c on c.client = k.number
+             left join touches t on t.client = k.number
+             where (k.partner, k.client) >= (?1, ?2) and (k.partner, k.client) <= (?3, ?4)
+               and exists (select 1 from deadlines d where d.client = k.number and d.due_at <= ?5)
+             order by k.partner, k.client
+             limit ?6",
+        )
+        .bind(&*first.partner)
+        .bind(&*first.client)
+        .bind(&*last.partner)
+        .bind(&*last.client)
+        .bind(micros(until))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        clients.into_iter().map(StoredRow::read).collect()
     }
 
     /// Stops counting at `most`.

@@ -5,6 +5,7 @@ mod dead_letters;
 mod demo;
 mod elsewhere;
 mod files;
+mod forecast;
 mod full_disk;
 mod halts;
 mod headers;

@@ -2,6 +2,7 @@
 
 pub mod breaker;
 mod differential;
+mod forecast;
 mod halts;
 mod laws;
 mod low_watermark;

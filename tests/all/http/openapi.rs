@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::Validator;
-use tenure::domain::{Cause, Repair, Sweep, Timer};
-use tenure::engine::{SweepMode, SweepOptions};
+use tenure::domain::{Cause, Policy, Repair, Sweep, Timer};
+use tenure::engine::{AdoptionMode, NOTICE, SweepMode, SweepOptions};
 
 use super::*;
 
@@ -110,10 +110,41 @@ async fn samples(server: &Server) -> Samples {
         &page,
     );
     add(&mut samples, "Readiness", &server.get("/readyz").await.1);
+    add_forecast(server, &mut samples).await;
     let (_, error) = server.get("/nothing").await;
     add(&mut samples, "ErrorBody", &error);
     add(&mut samples, "ErrorDetail", &error["error"]);
     samples
+}
+
+/// The forecast for clients of which one has a subscription that will end.
+async fn add_forecast(server: &Server, samples: &mut Samples) {
+    let grace = Policy {
+        subscriptions_grace: TimeDelta::days(7),
+        ..Policy::default()
+    };
+    let adopted = server.engine.adopt(&grace, NOTICE, AdoptionMode::Confirmed);
+    adopted.await.unwrap();
+    let at = noon() + TimeDelta::days(71);
+    server.clock.set(at + TimeDelta::days(1));
+    server.linked("quay").await;
+    let subscription = json!({"subscription_id": "s"});
+    server
+        .send(&[
+            event("quay", "subscription.added", at, subscription),
+            event("quay", "client.archived", at + TimeDelta::hours(1), json!({})),
+        ])
+        .await;
+    let (_, page) = server.get("/v1/forecast?until=2027-03-01T00:00:00Z").await;
+    add_page(samples, ("ForecastPage", "clients"), "ClientForecast", &page);
+    for client in page["clients"].as_array().unwrap() {
+        for change in client["changes"].as_array().unwrap() {
+            add(samples, "ExpectedChange", change);
+        }
+    }
+    for day in page["days"].as_array().unwrap() {
+        add(samples, "ForecastDay", day);
+    }
 }
 
 /// Every field of a response is described, and every described field occurs in a response.
