@@ -8,12 +8,12 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::context::Context;
 use super::key::KeyArgs;
 use super::output::{self, Safe};
+use crate::domain::ActorKind;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab};
-use crate::domain::ActorKind;
 use crate::engine::{JournalLine, ListRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
@@ -249,7 +249,7 @@ pub fn journal_table(journal: &[JournalLine], of_several: bool) -> Safe {
                     String::new()
                 },
             ];
-            row.into_iter().skip(usize::from(!of_several)).collect()
+            row.into_iter().skip(usize::from(!of_several)).collect::<Vec<_>>()
         }),
     )
 }

@@ -8,6 +8,7 @@ mod dead;
 mod demo;
 mod export;
 mod forecast;
+mod history;
 mod import;
 mod ingest;
 mod input;
@@ -77,6 +78,8 @@ enum Command {
     /// Show and list clients
     #[command(subcommand)]
     Client(client::ClientCommand),
+    /// Show a client's events, timers and changes as one story, past and to come
+    History(history::HistoryArgs),
     /// Show which events a client would accept, and why not the others
     Possible(possible::PossibleArgs),
     /// Forecast what timers will change if no event arrives, by day and by client
@@ -208,6 +211,7 @@ impl Command {
             Self::Publish(args) => publish::publish(context, args).await,
             Self::Ingest(args) => ingest::ingest(context, args).await,
             Self::Client(command) => client::run(context, command).await,
+            Self::History(args) => history::run(context, args).await,
             Self::Possible(args) => possible::run(context, args).await,
             Self::Forecast(args) => forecast::run(context, args).await,
             Self::Sweep(args) => sweep::run(context, args).await,

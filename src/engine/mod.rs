@@ -18,6 +18,7 @@ mod dead_letters;
 mod deferred;
 mod forecast;
 mod halts;
+mod history;
 mod ingest;
 mod low_watermark;
 mod plan;
@@ -49,6 +50,9 @@ pub use correct_ahead::AheadCorrection;
 pub use dead_letters::{DeadLetterDetails, DeadLetterView};
 pub use deferred::Deferred;
 pub use forecast::{ClientForecast, ExpectedChange, Forecast, ForecastDay, ForecastDays, ForecastRequest};
+pub use history::{
+    History, HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, HistoryPlace, HistoryRequest,
+};
 pub use ingest::{Incoming, Outcome};
 pub use low_watermark::HeldBack;
 pub use plan::{EventsMissing, Plan, Present, Situation, plan, plan_sweep};

@@ -10,6 +10,7 @@ mod event_schema;
 mod events;
 mod forecast;
 mod health;
+mod history;
 mod hosts;
 mod memory;
 mod metrics;

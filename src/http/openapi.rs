@@ -29,6 +29,7 @@ use crate::store::DeadLetterStatus;
         schema::RunNumber,
         schema::Subject,
         schema::JournalPlace,
+        schema::HistoryPlace,
         Sweep,
         LinkStatus,
         schema::ServiceFilter,

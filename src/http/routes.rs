@@ -5,7 +5,9 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, clients, dead_letters, events, forecast, health, metrics, openapi, possible, sweeps};
+use super::{
+    Api, clients, dead_letters, events, forecast, health, history, metrics, openapi, possible, sweeps,
+};
 
 /// Routes that need no token.
 pub(super) fn open() -> OpenApiRouter<Arc<Api>> {
@@ -23,6 +25,7 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(clients::journal))
         .routes(routes!(clients::access))
         .routes(routes!(clients::name))
+        .routes(routes!(history::show))
         .routes(routes!(possible::show))
         .routes(routes!(forecast::show))
         .routes(routes!(sweeps::list))

@@ -20,6 +20,7 @@ use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::ViewAsClient;
 use crate::domain::{ActorKind, Repair, Sweep, Timer};
+use crate::engine::HistoryKind;
 use crate::store::{DeadLetterStatus, RunStatus};
 
 /// The pattern of a subject, `{partner}/{client}`.
@@ -74,6 +75,11 @@ pub struct PageSize(u32);
 #[derive(ToSchema)]
 #[schema(minimum = 0)]
 pub struct Number(i64);
+
+/// A place in a history: `next` of the previous page.
+#[derive(ToSchema)]
+#[schema(pattern = r"^-?[0-9]{1,18}_[0-9]{1,9}$")]
+pub struct HistoryPlace(String);
 
 /// A client: `{partner}/{client}`.
 #[derive(ToSchema)]
@@ -295,6 +301,75 @@ pub enum Cause {
     },
 }
 
+/// Something that happened to a client, or will, and what it changed.
+#[derive(ToSchema)]
+pub struct HistoryEntry {
+    time: DateTime<Utc>,
+    kind: HistoryKind,
+    /// The timer has not fired yet.
+    expected: bool,
+    #[schema(required)]
+    timer: Option<Timer>,
+    #[schema(required)]
+    event: Option<HistoryEvent>,
+    /// In the order in which they were recorded.
+    changes: Vec<HistoryChange>,
+}
+
+/// An event of a history, or several touches in a row.
+#[derive(ToSchema)]
+pub struct HistoryEvent {
+    source: String,
+    id: String,
+    r#type: String,
+    /// Null if the event log does not have it.
+    #[schema(required, value_type = Option<Object>)]
+    data: Option<serde_json::Value>,
+    /// Who caused the event, as its sender says.
+    #[schema(required)]
+    actor: Option<String>,
+    #[schema(required)]
+    actorkind: Option<ActorKind>,
+    /// The code of the refusal. Null: the event is applied.
+    #[schema(required)]
+    refusal: Option<String>,
+    /// The code of the refusal that was published before an earlier event arrived late. Null: this has not changed.
+    #[schema(required)]
+    refused_before: Option<String>,
+    /// The number of touches.
+    count: u64,
+    /// The time of the last of several touches.
+    #[schema(required)]
+    last: Option<DateTime<Utc>>,
+}
+
+/// A line of the journal, or a change that a timer will make.
+#[derive(ToSchema)]
+pub struct HistoryChange {
+    /// Increases within a client. Null for a change to come.
+    #[schema(required)]
+    sequence: Option<i64>,
+    #[schema(example = "link.active")]
+    r#type: String,
+    /// The id of the holding or of the account.
+    #[schema(required)]
+    id: Option<String>,
+    #[schema(required)]
+    from: Option<String>,
+    #[schema(required)]
+    to: Option<String>,
+    /// When Tenure recorded the change. Null for a change to come.
+    #[schema(required)]
+    recorded: Option<DateTime<Utc>>,
+    correction: bool,
+    /// The line whose value a correction replaces, if the journal has it.
+    #[schema(required)]
+    corrects: Option<i64>,
+    /// The correction that replaces the value of this line.
+    #[schema(required)]
+    corrected_by: Option<i64>,
+}
+
 /// Every event type, and whether the client would accept it.
 #[derive(ToSchema)]
 pub struct PossibleEvents {
@@ -366,6 +441,7 @@ names! {
     LinkStatus: LinkStatus::ALL.map(LinkStatus::as_str);
     ServiceStatus: ServiceStatus::ALL.map(ServiceStatus::as_str);
     AccessStatus: AccessStatus::ALL.map(AccessStatus::as_str);
+    HistoryKind: HistoryKind::NAMES;
     Timer: Timer::NAMES;
     Sweep: Sweep::NAMES;
     RunStatus: RunStatus::ALL.map(RunStatus::as_str);

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::clients::Stored;
 use super::Result;
+use super::clients::Stored;
 use super::columns::{Moment, RowId, key, row};
 use super::outbox::{Cursor, Recorded};
 use crate::domain::text_enum::text_enum;

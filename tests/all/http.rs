@@ -5,6 +5,7 @@ mod connections;
 mod event_schema;
 mod events;
 mod forecast;
+mod history;
 mod hosts;
 mod memory;
 mod openapi;

@@ -12,7 +12,9 @@ use crate::store::clients::StoredRow;
 use crate::store::columns::{Both, KeyRow, text};
 use crate::store::outbox::{JournalRow, read_line};
 use crate::store::sweeps::{DueRow, HaltRow, OVERTAKEN, RunRow};
-use crate::store::{Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, Stored, SweepRun, Sweeps};
+use crate::store::{
+    Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, Stored, SweepRun, Sweeps,
+};
 
 #[async_trait]
 impl Sweeps for SqliteStore {

@@ -9,6 +9,7 @@ mod forecast;
 mod full_disk;
 mod halts;
 mod headers;
+mod history;
 mod joined;
 mod logs;
 mod possible;

@@ -4,6 +4,7 @@ pub mod breaker;
 mod differential;
 mod forecast;
 mod halts;
+mod history;
 mod laws;
 mod low_watermark;
 mod names;

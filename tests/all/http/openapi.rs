@@ -101,7 +101,12 @@ async fn samples(server: &Server) -> Samples {
         add(&mut samples, "NameHolder", &holder);
     }
     let (_, possible) = server.get(&format!("{before}/bakery/possible")).await;
-    add_page(&mut samples, ("PossibleEvents", "events"), "Possibility", &possible);
+    add_page(
+        &mut samples,
+        ("PossibleEvents", "events"),
+        "Possibility",
+        &possible,
+    );
     let (_, page) = server.get("/v1/dead-letters").await;
     add_page(
         &mut samples,
@@ -111,6 +116,18 @@ async fn samples(server: &Server) -> Samples {
     );
     add(&mut samples, "Readiness", &server.get("/readyz").await.1);
     add_forecast(server, &mut samples).await;
+    let (_, page) = server
+        .get(&format!("{before}/quay/history?until=2027-03-01T00:00:00Z"))
+        .await;
+    add_page(&mut samples, ("HistoryPage", "history"), "HistoryEntry", &page);
+    for entry in page["history"].as_array().unwrap() {
+        if entry["event"].is_object() {
+            add(&mut samples, "HistoryEvent", &entry["event"]);
+        }
+        for change in entry["changes"].as_array().unwrap() {
+            add(&mut samples, "HistoryChange", change);
+        }
+    }
     let (_, error) = server.get("/nothing").await;
     add(&mut samples, "ErrorBody", &error);
     add(&mut samples, "ErrorDetail", &error["error"]);
