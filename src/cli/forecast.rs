@@ -178,7 +178,7 @@ fn summary(forecast: &Totals) -> String {
 }
 
 /// A row for each day with changes: a bar, and the changes by type.
-pub fn chart(days: &[ForecastDay]) -> Safe {
+fn chart(days: &[ForecastDay]) -> Safe {
     let most = days.iter().map(|day| day.changes).max().unwrap_or(1);
     output::table(
         &["day", "clients", "changes", "", "of which"],

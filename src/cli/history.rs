@@ -8,6 +8,7 @@ use super::context::Context;
 use super::key::KeyArgs;
 use super::output::{self, Safe};
 use super::until::{Until, parse_until};
+use crate::domain::ActorKind;
 use crate::domain::time::rfc3339;
 use crate::engine::{HistoryChange, HistoryEntry, HistoryEvent, HistoryRequest};
 
@@ -66,7 +67,7 @@ fn event_lines(event: &HistoryEvent) -> Vec<String> {
         Some(last) => format!("{} {} times, until {}", event.kind, event.count, rfc3339(last)),
         None => event.kind.clone(),
     }];
-    let actor = [event.actorkind.map(|kind| kind.as_str()), event.actor.as_deref()];
+    let actor = [event.actorkind.map(ActorKind::as_str), event.actor.as_deref()];
     let actor: Vec<&str> = actor.into_iter().flatten().collect();
     if !actor.is_empty() {
         lines.push(format!("by {}", actor.join(" ")));

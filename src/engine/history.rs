@@ -135,7 +135,9 @@ impl Engine {
             let Some(last) = lines.last() else { break };
             after = last.cursor.sequence;
             let is_last = lines.len() < PAGE as usize;
-            lines.iter().for_each(|line| story.add_line(line));
+            for line in &lines {
+                story.add_line(line);
+            }
             if is_last {
                 break;
             }
