@@ -158,6 +158,12 @@ const METRICS: &[Metric] = &[
         Unit::Count,
         "1 while the policy of this worker's settings waits for `tenure policy --confirm` or for a right clock, else 0",
     ),
+    (
+        Counter,
+        "tenure_access_decisions_total",
+        Unit::Count,
+        "Access decisions by reason; access_enabled allows, all others deny (reason)",
+    ),
     // broker
     (
         Counter,

@@ -62,7 +62,8 @@ impl Context {
     /// An engine to read with, on an existing store of this version. It writes nothing: no file, no table, no policy.
     pub async fn engine(&self) -> anyhow::Result<Engine> {
         let store = self.current_store().await?;
-        self.joined(Engine::open(store, Arc::new(SystemClock), &self.settings.policy()).await?)
+        let engine = Engine::open(store, Arc::new(SystemClock), &self.settings.policy()).await?;
+        self.joined(engine.with_actions(self.settings.actions.clone()))
             .await
     }
 

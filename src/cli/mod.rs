@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 success, 1 failure, 2 usage error (arguments or settings), 3 a sweep that left due timers for later.
 
+mod access;
 mod client;
 mod context;
 mod dead;
@@ -72,6 +73,8 @@ enum Command {
     /// Show and list clients
     #[command(subcommand)]
     Client(client::ClientCommand),
+    /// Decide whether partners may enter accounts, or perform an action in them
+    Access(access::AccessArgs),
     /// List the sweeps, or run, preview, pause or resume one
     Sweep(sweep::SweepArgs),
     /// Show the watermark of each lane; timers fire up to the lowest one
@@ -199,6 +202,7 @@ impl Command {
             Self::Publish(args) => publish::publish(context, args).await,
             Self::Ingest(args) => ingest::ingest(context, args).await,
             Self::Client(command) => client::run(context, command).await,
+            Self::Access(args) => access::run(context, args).await,
             Self::Sweep(args) => sweep::run(context, args).await,
             Self::Lanes(args) => lanes::run(context, args).await,
             Self::Policy(args) => policy::run(context, args).await,

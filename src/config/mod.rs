@@ -4,6 +4,7 @@
 //! ([`Limits`], [`Policy`], `PostgresOptions`), so nothing is copied. Within this module, sections depend on `reader`, and
 //! `reader` on `redact`, never the other way round.
 
+mod access;
 pub mod amqp;
 mod broker;
 mod cron;
@@ -43,7 +44,7 @@ pub use shown::Shown;
 pub use store::{StoreSettings, StoreUrl};
 pub use sweeps::{Breaker, Schedule, SweepSettings};
 
-use crate::domain::Policy;
+use crate::domain::{Actions, Policy};
 use crate::store::LONGEST_BODY;
 use crate::wire::Limits;
 use reader::Reader;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub retention: RetentionSettings,
     pub log: LogSettings,
     pub shutdown: ShutdownSettings,
+    /// The setting `access.actions`.
+    pub actions: Actions,
     policy: Policy,
     shown: Vec<Shown>,
     service_links: Vec<String>,
@@ -108,6 +111,7 @@ impl Settings {
             shutdown: ShutdownSettings {
                 timeout: from.duration("shutdown.timeout", reader::TIMEOUT)?,
             },
+            actions: access::actions(&from)?,
             policy: policy::read(&from)?,
             shown,
             service_links,

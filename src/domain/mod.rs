@@ -31,7 +31,7 @@ pub mod timer;
 pub mod view;
 mod whole;
 
-pub use action::Action;
+pub use action::{Action, Actions};
 pub use actor::{Actor, ActorKind};
 pub use cause::{Cause, Repair};
 pub use change::{Change, ChangeKind, Entry, changes};

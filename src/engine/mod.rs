@@ -15,6 +15,7 @@ mod clearance;
 mod conflict_retry;
 mod correct_ahead;
 mod dead_letters;
+mod decide;
 mod deferred;
 mod halts;
 mod ingest;
@@ -45,6 +46,7 @@ pub use backfill::known_everywhere;
 pub use breaker::Breaker;
 pub use correct_ahead::AheadCorrection;
 pub use dead_letters::{DeadLetterDetails, DeadLetterView};
+pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
 pub use ingest::{Incoming, Outcome};
 pub use low_watermark::HeldBack;
@@ -61,7 +63,7 @@ pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
 
 use crate::clock::Clock;
-use crate::domain::{Policies, Policy};
+use crate::domain::{Actions, Policies, Policy};
 use crate::store::{Batch, Commit, Halt, LaneProgress, Store, StoreError};
 use crate::vitals::Vitals;
 use cached::Cached;
@@ -79,6 +81,7 @@ pub struct Engine {
     clearance: Clearance,
     deferred: Deferred,
     warned: WarnedSources,
+    actions: Actions,
     /// The policy while none is recorded.
     default_policy: Policy,
     policies: Cached<Policies>,
@@ -139,6 +142,7 @@ impl Engine {
             clearance: Clearance::default(),
             deferred: Deferred::default(),
             warned: WarnedSources::default(),
+            actions: Actions::default(),
             default_policy: policy.clone(),
             policies: Cached::default(),
             lanes: Cached::default(),

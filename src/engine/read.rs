@@ -1,4 +1,4 @@
-//! Reads: a client, a list of clients, a journal, and the access decision, as of now or of another moment.
+//! Reads: a client, a list of clients, a journal, as of now or of another moment.
 
 use std::borrow::Cow;
 
@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Engine;
-use crate::domain::access::{AccessStatus, Decision};
+use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab, tab};
-use crate::domain::{Action, Cause, Client, ClientKey, Event, Policies, fold};
+use crate::domain::{Cause, Client, ClientKey, Event, Policies, fold};
 use crate::store::{ClientFilter, Recorded, StoreError};
 
 /// A service status, or both statuses that are not terminated (001, "All Active").
@@ -131,23 +131,8 @@ impl Engine {
         Ok(lines.into_iter().map(JournalLine::from).collect())
     }
 
-    /// Whether the partner may enter, or do `action`, now. Due timers count, whether or not a sweep has fired them.
-    ///
-    /// # Errors
-    /// When the store cannot be reached.
-    pub async fn decide(&self, key: &ClientKey, action: Option<&Action>) -> Result<Decision, StoreError> {
-        let policies = self.policies().await?;
-        let Some(stored) = self.store.client(key).await? else {
-            return Ok(Decision::decide(&Client::default(), action, policies.latest()));
-        };
-        let client = stored.client(&policies);
-        let moment = present(&client, self.now());
-        let client = self.at_moment(key, client, moment, &policies).await?;
-        Ok(Decision::decide(&client, action, policies.at(moment)))
-    }
-
     /// A client at a moment: its timers fired up to then, or, if it is past that moment, its history replayed up to then.
-    async fn at_moment(
+    pub(super) async fn at_moment(
         &self,
         key: &ClientKey,
         mut client: Client,
@@ -171,7 +156,7 @@ impl Engine {
 
 /// A client as of now. The time of an event may be a little ahead of the clock and is accepted. A timer that fired ahead of
 /// the clock (in a sweep as of a future moment) has not fired yet.
-fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
     match client.as_of() {
         Some(as_of) if client.fired.is_none() => as_of.max(now),
         _ => now,

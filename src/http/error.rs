@@ -42,7 +42,7 @@ pub enum ApiError {
     NoSuchPath,
     #[error("this path does not support the method; /openapi.json lists the endpoints")]
     NoSuchMethod,
-    #[error("the body exceeds `http.body_limit` ({limit} bytes); send fewer events per request")]
+    #[error("the body exceeds `http.body_limit` ({limit} bytes); send less per request")]
     TooLarge { limit: usize },
     #[error("{events}, the limit of `http.max_events`; nothing was stored, send fewer events per request")]
     TooMany { events: TooManyEvents },
@@ -53,6 +53,8 @@ pub enum ApiError {
          attributes in ce- headers"
     )]
     MediaType,
+    #[error("unsupported content type; expected application/json")]
+    JsonExpected,
     #[error(
         "the request exceeded `http.timeout`; it is safe to send it again, also while its events are still being stored"
     )]
@@ -137,7 +139,9 @@ impl ApiError {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::TooMany { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events"),
             Self::ContentEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding"),
-            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::MediaType | Self::JsonExpected => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+            }
             Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
             Self::Busy | Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),

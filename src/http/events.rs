@@ -144,7 +144,7 @@ pub(super) async fn ingest(
 }
 
 /// The value of a header that may occur once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ApiError> {
+pub(super) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let (value, another) = (values.next(), values.next());
     if another.is_some() {

@@ -1,6 +1,8 @@
-//! The HTTP adapter: ingestion, queries, health checks and metrics.
+//! The HTTP adapter: ingestion, queries, access decisions, health checks and metrics.
 
+mod access;
 mod auth;
+mod authzen;
 mod body;
 mod clients;
 mod connections;
@@ -10,6 +12,7 @@ mod event_schema;
 mod events;
 mod health;
 mod hosts;
+mod json_body;
 mod memory;
 mod metrics;
 mod openapi;
@@ -47,6 +50,8 @@ pub struct Api {
     token: Option<auth::Digest>,
     limits: Limits,
     hosts: hosts::Hosts,
+    /// See [`HttpSettings::public_url`].
+    public_url: Option<String>,
     body_limit: usize,
     max_events: usize,
     max_connections: usize,
@@ -69,6 +74,7 @@ impl Api {
             token: settings.token.as_ref().map(auth::Digest::of),
             limits,
             hosts: hosts::Hosts::of(settings),
+            public_url: settings.public_url.clone(),
             body_limit: settings.body_limit,
             max_events: settings.max_events,
             max_connections: settings.max_connections,
@@ -112,6 +118,7 @@ impl Api {
             .layer(from_fn_with_state(self.clone(), hosts::check))
             .layer(from_fn_with_state(self.clone(), server::time_limit))
             .layer(from_fn(metrics::measure))
+            .layer(from_fn(server::echo_request_id))
             .with_state(self.clone())
     }
 

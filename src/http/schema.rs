@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::domain::access::AccessStatus;
+use crate::domain::access::{AccessStatus, ROLE};
 use crate::domain::account::Handover;
 use crate::domain::client::Origin;
 use crate::domain::event::{Channel, Step};
@@ -216,8 +216,18 @@ pub enum Cause {
 pub struct Decision {
     allowed: bool,
     reason: DecisionReason,
+    /// Null: the partner has no access.
+    #[schema(required)]
+    role: Option<Role>,
+    /// The actions that the role does not include; empty without a role.
+    forbidden: Vec<String>,
     #[schema(required)]
     expires_at: Option<DateTime<Utc>>,
+    /// When this decision becomes different without a new event, at the earliest; null: never.
+    #[schema(required)]
+    holds_until: Option<DateTime<Utc>>,
+    /// The moment that the decision is about.
+    decided_at: DateTime<Utc>,
 }
 
 /// Implements a schema with a fixed list of names. With `struct`, it also declares a type for it.
@@ -266,6 +276,16 @@ names! {
     struct Tab: ["active", "inactive"];
     struct SubscriptionStatus: ["prepared", "active", "ended"];
     struct ManagedBy: ["partner", "client"];
+    struct Role: [ROLE];
+    struct EvaluationReason: [
+        "access_enabled",
+        "access_none",
+        "access_disabled",
+        "access_expired",
+        "unknown_client",
+        "action_forbidden",
+        "unknown_account",
+    ];
     struct DecisionReason: [
         "access_enabled",
         "access_none",

@@ -15,7 +15,7 @@ use crate::domain::access::{AccessStatus, Renewal};
 use crate::domain::event::NameVerdict;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::domain::{Client, ClientKey, Event, EventKind, Policies, Position, Refusal};
+use crate::domain::{Client, ClientKey, Event, EventKind, Id, Policies, Position, Refusal};
 
 /// Reads clients.
 #[async_trait]
@@ -27,6 +27,18 @@ pub trait Clients: Send + Sync + 'static {
     async fn clients(
         &self,
         filter: &ClientFilter,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<Stored>>;
+
+    /// The clients with these keys that have a row, in any order.
+    async fn clients_by_key(&self, keys: &[ClientKey]) -> Result<Vec<Stored>>;
+
+    /// The clients of one partner or of all that have this account, in key order, after `after`, at most `limit`.
+    async fn clients_of_account(
+        &self,
+        account: &Id,
+        partner: Option<&str>,
         after: Option<&ClientKey>,
         limit: u32,
     ) -> Result<Vec<Stored>>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::StoreError;
-use super::columns::{RowId, json};
+use super::columns::{RowId, json, text};
 use super::dead_letters::DeadLetter;
 use super::document::Document;
 use super::lanes::Watermark;
@@ -147,6 +147,8 @@ pub(super) struct ClientColumns<'a> {
     pub service: Option<&'static str>,
     pub access: &'static str,
     pub as_of: Option<DateTime<Utc>>,
+    /// The id of the account, without the characters that a column cannot hold. Empty: none is known.
+    pub account: String,
 }
 
 impl<'a> ClientColumns<'a> {
@@ -158,6 +160,12 @@ impl<'a> ClientColumns<'a> {
             service: client.service_status().map(ServiceStatus::as_str),
             access: client.access_status().as_str(),
             as_of: client.as_of(),
+            account: client
+                .account
+                .id
+                .as_ref()
+                .map(|id| text(id.as_str()))
+                .unwrap_or_default(),
         }
     }
 }

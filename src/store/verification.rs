@@ -87,6 +87,7 @@ pub struct Columns {
     pub service: Option<String>,
     pub access: String,
     pub as_of: Option<DateTime<Utc>>,
+    pub account: String,
 }
 
 impl Columns {
@@ -102,6 +103,7 @@ impl Columns {
             service: facets.service.map(text),
             access: text(facets.access),
             as_of: facets.as_of,
+            account: facets.account,
         }
     }
 }
@@ -328,6 +330,7 @@ row! {
         service: Option<String>,
         access: String,
         as_of: Option<T>,
+        account: String,
     }
 }
 
@@ -347,6 +350,7 @@ impl<T: Moment> ClientRow<T> {
                 service: self.service,
                 access: self.access,
                 as_of: id.optional_moment("as_of", self.as_of)?,
+                account: self.account,
             },
         })
     }

@@ -50,7 +50,8 @@ pub fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
 pub async fn join(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, StoreError> {
     let engine = Engine::join(store, Arc::new(SystemClock), &settings.policy())
         .await?
-        .bounded(settings.sweeps.breaker, settings.clock.max_difference);
+        .bounded(settings.sweeps.breaker, settings.clock.max_difference)
+        .with_actions(settings.actions.clone());
     // Before the first timer fires.
     engine.compare_clock().await?;
     if engine.clock().ahead().is_none() {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use tenure::domain::{ClientKey, Policy, Sweep};
+use tenure::domain::{ClientKey, Id, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
     Batch, BatchLimits, BatchRead, BatchWrite, Census, ClientFilter, ClientSnapshot, Clients, Commit, Cursor,
@@ -206,6 +206,8 @@ delegate! {
     Clients {
         client(key: &ClientKey) -> Option<Stored>;
         clients(filter: &ClientFilter, after: Option<&ClientKey>, limit: u32) -> Vec<Stored>;
+        clients_by_key(keys: &[ClientKey]) -> Vec<Stored>;
+        clients_of_account(account: &Id, partner: Option<&str>, after: Option<&ClientKey>, limit: u32) -> Vec<Stored>;
         history(key: &ClientKey) -> Vec<Logged>;
         holder(name: &NameClaim) -> Option<ClientKey>;
         journal(key: &ClientKey, after: i64, limit: u32) -> Vec<Recorded>;

@@ -183,6 +183,7 @@ fn fields(snapshot: &Client, replayed: &Client) -> Vec<String> {
 fn columns(snapshot: &Columns, expected: &Columns, out: &mut Vec<String>) {
     let text = |text: &Option<String>| text.clone();
     let time = |time: Option<DateTime<Utc>>| time.map(|time| words(Some(time)));
+    let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let columns = [
         ("name", text(&snapshot.name), text(&expected.name)),
         ("name_key", text(&snapshot.name_key), text(&expected.name_key)),
@@ -194,6 +195,7 @@ fn columns(snapshot: &Columns, expected: &Columns, out: &mut Vec<String>) {
             Some(expected.access.clone()),
         ),
         ("as_of", time(snapshot.as_of), time(expected.as_of)),
+        ("account", filled(&snapshot.account), filled(&expected.account)),
     ];
     let quoted = |text: Option<String>| text.map_or("empty".to_owned(), |text| format!("`{text}`"));
     for (column, snapshot, expected) in columns {

@@ -397,7 +397,7 @@ async fn rows(
     snapshots: &mut Snapshots<DateTime<Utc>>,
 ) -> Result<()> {
     let rows = sqlx::query_as(
-        "select client, version, doc::text, name, name_key, link, service, access, as_of
+        "select client, version, doc::text, name, name_key, link, service, access, as_of, account
          from clients
          where client = any ($1)",
     )

@@ -52,6 +52,7 @@ pub(super) struct Held(HashMap<ClientKey, HeldRow>);
 
 pub(super) struct HeldRow {
     pub name_key: Option<String>,
+    pub account: String,
     /// Whether the client is in a renew-only window.
     pub is_renew_only: bool,
 }
@@ -92,6 +93,7 @@ row! {
         doc: String,
         open_run: Option<Vec<u8>>,
         name_key: Option<String>,
+        account: String,
         is_renew_only: bool,
     }
 }
@@ -128,7 +130,7 @@ impl BatchRead for SqliteBatch {
         let clients: Vec<LockedRow> = many::read(
             &mut self.transaction,
             many!(
-                "select k.number, k.partner, k.client, c.version, c.doc, t.open_run, c.name_key,
+                "select k.number, k.partner, k.client, c.version, c.doc, t.open_run, c.name_key, c.account,
                         t.renew_before is not null as is_renew_only
                  from (values " each "(?, ?)" ") w
                  cross join client_keys k on k.partner = w.column1 and k.client = w.column2
@@ -146,6 +148,7 @@ impl BatchRead for SqliteBatch {
             self.numbers.add_client(stored.key.clone(), row.number);
             let held = HeldRow {
                 name_key: row.name_key,
+                account: row.account,
                 is_renew_only: row.is_renew_only,
             };
             self.held.add(stored.key.clone(), held);

@@ -202,7 +202,7 @@ async fn rows(
     snapshots: &mut Snapshots<i64>,
 ) -> Result<()> {
     let rows = sqlx::query_as(
-        "select c.client, c.version, c.doc, c.name, c.name_key, c.link, c.service, c.access, c.as_of
+        "select c.client, c.version, c.doc, c.name, c.name_key, c.link, c.service, c.access, c.as_of, c.account
          from json_each(?1) k
          cross join clients c on c.client = k.value",
     )

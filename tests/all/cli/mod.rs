@@ -1,5 +1,6 @@
 //! The command line, through the real binary on SQLite: output for people, output for programs, exit codes.
 
+mod access;
 mod clients;
 mod dead_letters;
 mod demo;

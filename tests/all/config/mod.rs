@@ -68,6 +68,7 @@ fn defaults_in_code_agree_with_default_toml() {
 #[test]
 fn default_toml_has_exactly_these_keys() {
     let keys = [
+        "access.actions",
         "access.from_account_update",
         "access.mature_after_jobs",
         "access.warn_before",
@@ -91,6 +92,7 @@ fn default_toml_has_exactly_these_keys() {
         "http.listen",
         "http.max_connections",
         "http.max_events",
+        "http.public_url",
         "http.timeout",
         "http.token",
         "http.token_file",

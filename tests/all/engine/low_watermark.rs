@@ -107,10 +107,22 @@ async fn an_event_fires_no_timer_beyond_the_low_watermark() {
         published(&world).await
     );
     // The access decision does not wait for other events.
-    assert!(!engine.decide(&key(), None).await.expect("a decision").allowed);
+    assert!(
+        !engine
+            .decide(&key(), None, None)
+            .await
+            .expect("a decision")
+            .allowed
+    );
 
     ingest(&engine, [accessed(day(50))]).await;
-    assert!(engine.decide(&key(), None).await.expect("a decision").allowed);
+    assert!(
+        engine
+            .decide(&key(), None, None)
+            .await
+            .expect("a decision")
+            .allowed
+    );
     assert!(
         !published(&world).await.contains(&"access.expired"),
         "it was never published"

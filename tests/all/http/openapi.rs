@@ -70,6 +70,7 @@ async fn samples(server: &Server) -> Samples {
         let (_, decision) = server.get(&format!("{before}/{name}/access?{query}")).await;
         add(&mut samples, "Decision", &decision);
     }
+    authzen_samples(server, &mut samples).await;
     // The smithy's access expires by a timer; the others keep what they have.
     server.clock.set(noon() + TimeDelta::days(70));
     server
@@ -108,6 +109,39 @@ async fn samples(server: &Server) -> Samples {
     add(&mut samples, "ErrorBody", &error);
     add(&mut samples, "ErrorDetail", &error["error"]);
     samples
+}
+
+/// The responses about access that are not to a query.
+async fn authzen_samples(server: &Server, samples: &mut Samples) {
+    let post = async |path: &str, body: Value| {
+        let request = server.request(Method::POST, path);
+        answer(
+            request
+                .header("content-type", "application/json")
+                .body(body.to_string()),
+        )
+        .await
+        .1
+    };
+    let questions = json!({"questions": [{"partner": "acme", "client": "bakery"}]});
+    add(samples, "AccessDecisions", &post("/v1/access", questions).await);
+    let mut request = json!({
+        "subject": {"type": "partner", "id": "acme"},
+        "action": {"name": "enter"},
+        "resource": {"type": "client", "id": "bakery"},
+    });
+    let one = post("/access/v1/evaluation", request.clone()).await;
+    add(samples, "Evaluation", &one);
+    add(samples, "Evaluations", &one);
+    add(samples, "EvaluationContext", &one["context"]);
+    request["evaluations"] = json!([{"resource": {"type": "todo", "id": "1"}}]);
+    let several = post("/access/v1/evaluations", request).await;
+    add(samples, "Evaluations", &several);
+    let denied = &several["evaluations"][0]["context"];
+    add(samples, "EvaluationContext", denied);
+    add(samples, "EvaluationError", &denied["error"]);
+    let (_, metadata) = server.get("/.well-known/authzen-configuration").await;
+    add(samples, "PdpMetadata", &metadata);
 }
 
 /// Every field of a response is described, and every described field occurs in a response.

@@ -3,16 +3,26 @@
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use serde_json::Value;
+use tenure::domain::access::Decision;
+use tenure::domain::action::{FORBIDDEN_ACTIONS, HANDOVER_ACTION};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::fold::replay;
 use tenure::domain::view::ClientView;
-use tenure::domain::{Change, Client, Event, Policies, Refusal, Sweep, changes, fold};
+use tenure::domain::{Action, Change, Client, Event, Policies, Refusal, Sweep, changes, fold};
 use tenure::wire;
 
 use super::{Oracle, Subscriber, published_part};
 use crate::generate::{arbitrary_case, arbitrary_moment, client_key, shuffled};
 
 const LONGEST: usize = 50;
+
+/// No action, one that is always forbidden, one that sometimes is, and one that never is.
+pub const ACTIONS: [Option<&str>; 4] = [
+    None,
+    Some(FORBIDDEN_ACTIONS[0]),
+    Some(HANDOVER_ACTION),
+    Some("invoice_create"),
+];
 
 /// A view as JSON, without the fields that depend on the store.
 pub fn public_json(view: &ClientView) -> Value {
@@ -74,6 +84,12 @@ proptest! {
             let refusals = refused(&events, moment, &policies);
             let expected: Vec<_> = verdict.refusals.into_iter().collect();
             prop_assert_eq!(expected, refusals, "at {}", moment);
+            for name in [None, ACTIONS[events.len() % ACTIONS.len()]] {
+                let action = name.map(|name| Action::try_from(name).expect("an action"));
+                let decision = Decision::decide(&client, action.as_ref(), moment, &policies);
+                let expected = oracle.decision(&subject, moment, name);
+                prop_assert_eq!(expected, serde_json::to_value(decision).expect("JSON"), "{:?} at {}", name, moment);
+            }
             for sweep in Sweep::ALL {
                 let expected = verdict.deadlines.get(sweep.as_str()).copied();
                 prop_assert_eq!(expected, client.deadline(sweep, &policies), "{} after {}", sweep, moment);

@@ -5,6 +5,7 @@
 
 mod agreement;
 mod client_state;
+mod decision;
 mod eras;
 mod names;
 mod sent_event;
@@ -18,7 +19,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tenure::domain::Policy;
 
-pub use agreement::{public_json, sent};
+pub use agreement::{ACTIONS, public_json, sent};
 use client_state::ClientState;
 use sent_event::SentEvent;
 pub use subscriber::{Subscriber, published_part};
@@ -95,6 +96,27 @@ impl Oracle {
         missing: &BTreeSet<Name>,
         names_taken: &BTreeSet<Name>,
     ) -> Verdict {
+        let (state, refusals) = self.state_at(client, moment, missing, names_taken);
+        let deadlines = timers::TIMERS.iter().filter_map(|timer| {
+            let sweep = timer.sweep();
+            let (due, _) = state.next(Some(sweep), moment, &self.eras)?;
+            Some((sweep, due))
+        });
+        Verdict {
+            view: view::view(client, &state, moment, &self.eras),
+            refusals,
+            deadlines: deadlines.collect(),
+        }
+    }
+
+    /// The state at a moment, and the events up to then that are refused.
+    fn state_at(
+        &self,
+        client: &str,
+        moment: DateTime<Utc>,
+        missing: &BTreeSet<Name>,
+        names_taken: &BTreeSet<Name>,
+    ) -> (ClientState, BTreeMap<Name, &'static str>) {
         let ours = self.events.values().filter(|event| event.subject == client);
         let mut history: Vec<_> = ours
             .filter(|event| event.time <= moment && !missing.contains(&event.name()))
@@ -112,16 +134,7 @@ impl Oracle {
             }
         }
         self.advance(&mut state, now, moment);
-        let deadlines = timers::TIMERS.iter().filter_map(|timer| {
-            let sweep = timer.sweep();
-            let (due, _) = state.next(Some(sweep), moment, &self.eras)?;
-            Some((sweep, due))
-        });
-        Verdict {
-            view: view::view(client, &state, moment, &self.eras),
-            refusals,
-            deadlines: deadlines.collect(),
-        }
+        (state, refusals)
     }
 
     /// Fires every timer that is due at or before `until`.

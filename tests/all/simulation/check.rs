@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;
 use tenure::clock::Clock;
-use tenure::domain::{Cause, ClientKey, Event, Policies, Refusal, Sweep};
+use tenure::domain::access::Decision;
+use tenure::domain::{Action, Cause, ClientKey, Event, Policies, Refusal, Sweep};
 use tenure::engine::{Engine, SweepMode, SweepOptions};
 use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome};
 
 use super::outcomes::{named, someone_else_claims_its_name};
 use super::run::Run;
-use crate::oracle::{Name, Oracle, public_json, published_part};
+use crate::oracle::{ACTIONS, Name, Oracle, public_json, published_part};
 
 impl Run<'_> {
     /// Every client, its holdings, its log, its deadlines and its journal.
@@ -118,6 +119,52 @@ impl Run<'_> {
             let found = engine.client(key, at).await.expect("an answer");
             let expected = oracle.at(&key.to_string(), at.unwrap_or(now)).view;
             assert_eq!(found.as_ref().map(public_json), expected, "{key} at {at:?}");
+            self.decides_as_the_oracle(key, at, engine, oracle).await;
+        }
+    }
+
+    /// Compares an access decision, and checks that a copy of it is right until it says, unless an event comes.
+    async fn decides_as_the_oracle(
+        &mut self,
+        key: &ClientKey,
+        at: Option<DateTime<Utc>>,
+        engine: &Engine,
+        oracle: &Oracle,
+    ) {
+        let name = ACTIONS[self.rng.random_range(0..ACTIONS.len())];
+        let action = name.map(|name| Action::try_from(name).expect("an action"));
+        let decide = async |at| engine.decide(key, action.as_ref(), at).await.expect("a decision");
+        let cached = decide(at).await;
+        let expected = oracle.decision(&key.to_string(), at.unwrap_or(engine.now()), name);
+        assert_eq!(
+            serde_json::to_value(&cached).expect("JSON"),
+            expected,
+            "{key} {name:?} at {at:?}"
+        );
+
+        let from = cached.decided_at;
+        let times = self.sent.iter().map(|sent| &sent.event);
+        let times = times.filter(|event| event.key == *key && event.time > from);
+        let event = times.map(|event| event.time).min();
+        let end = cached.holds_until.into_iter().chain(event).min();
+        let end = end.unwrap_or(from + TimeDelta::days(1_000));
+        let span = (end - from).num_microseconds().expect("less than a lifetime");
+        let between = from + TimeDelta::microseconds(self.rng.random_range(0..span));
+        for moment in [between, end - TimeDelta::microseconds(1)] {
+            let later = Decision {
+                decided_at: from,
+                ..decide(Some(moment)).await
+            };
+            assert_eq!(later, cached, "{key} {name:?} at {moment}");
+        }
+        if let Some(end) = cached.holds_until
+            && event.is_none_or(|event| event > end)
+        {
+            let later = Decision {
+                decided_at: from,
+                ..decide(Some(end)).await
+            };
+            assert_ne!(later, cached, "{key} {name:?}: it holds longer than {end}");
         }
     }
 

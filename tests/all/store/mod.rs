@@ -200,6 +200,8 @@ conformance! {
     reading:
         clients_are_listed_by_status,
         clients_are_listed_in_pages_in_byte_order,
+        clients_are_read_by_key,
+        clients_are_found_by_account,
         the_census_counts_clients_and_rows,
         policies_are_read_back_as_recorded,
         a_deadline_backfill_resumes_where_it_stopped,

@@ -111,9 +111,11 @@ create table clients (
     partner      text collate "C" not null,
     name         text,
     name_key     text collate "C",
+    account      text collate "C" not null default '',
     -- Deferrable, so that it is checked at the end of a statement: two clients may swap names in one.
     constraint clients_name_is_unique unique (partner, name_key) deferrable initially immediate
 ) with (fillfactor = 70);
+create index clients_by_account on clients (account, partner) where account <> '';
 comment on table clients is 'The state of each client, computed from its events.';
 comment on column clients.version is 'The number of times that the row was written.';
 comment on column clients.journaled_by is
@@ -127,6 +129,7 @@ comment on column clients.service is 'The status of the service. Null: the clien
 comment on column clients.partner is 'The partner''s id, for the constraint on names: a name is unique within its partner.';
 comment on column clients.name is 'The partner''s name for the client.';
 comment on column clients.name_key is 'The form of the name that comparisons use. Null: this client holds no name.';
+comment on column clients.account is 'The id of its account in the account app. Empty: no event has named it.';
 
 create table deadlines (
     due_at timestamptz not null,

@@ -39,8 +39,10 @@ create table clients (
     access   text not null,
     as_of    integer,
     version  integer not null,
-    doc      text not null
+    doc      text not null,
+    account  text not null default ''
 ) strict;
+create index clients_by_account on clients (account, partner) where account <> '';
 -- Not by client first: a name is unique within its partner.
 create unique index clients_name on clients (partner, name_key) where name_key is not null;
 

@@ -153,6 +153,12 @@ pub const DAMAGES: &[Damage] = &[
     ),
     damage(
         "acme/bakery",
+        of!("update clients set account = 'acc-9'", "bakery"),
+        "the column account is `acc-9`, the document says empty",
+        &[],
+    ),
+    damage(
+        "acme/bakery",
         of!("delete from deadlines", "bakery"),
         "the deadline of access-expiry is none, the document says",
         &[],
