@@ -12,8 +12,8 @@ use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab};
-use crate::domain::{ActorKind, ClientKey};
-use crate::engine::{JournalLine, ListRequest, ServiceFilter};
+use crate::domain::{ActorKind, ClientKey, Id, Name};
+use crate::engine::{JournalLine, ListRequest, SearchRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
@@ -55,6 +55,27 @@ pub struct ListArgs {
     /// Only clients on this tab of the partner's list: `active` has the connected ones
     #[arg(long)]
     tab: Option<TabArg>,
+    /// Only clients whose id begins with this
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Only clients that hold a name with this part, compared without regard to case and form
+    #[arg(long, value_name = "PART")]
+    name: Option<String>,
+    /// Only clients whose partner has an open request for access
+    #[arg(long)]
+    requested: bool,
+    /// Only clients whose access expires before this moment (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    expires_before: Option<DateTime<Utc>>,
+    /// Only clients that are billable (true), or that are not (false)
+    #[arg(long, value_name = "BOOL")]
+    billable: Option<bool>,
+    /// Only clients that dashboards show (true), or do not (false)
+    #[arg(long, value_name = "BOOL")]
+    visible: Option<bool>,
+    /// Only clients with this account
+    #[arg(long)]
+    account: Option<String>,
     /// List at most N clients
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -115,40 +136,72 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The number of clients that are read at a time.
+const PAGE: usize = 1_000;
+
 async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
+    let mut left = args.limit.unwrap_or(usize::MAX);
+    let request = search_request(args)?;
     let engine = context.engine().await?;
-    let request = ListRequest {
-        partner: args.partner,
-        link: args
-            .link
-            .and_then(|name| LinkStatus::ALL.into_iter().find(|s| s.as_str() == name)),
-        service: args.service.and_then(|name| match name.as_str() {
-            "all_active" => Some(ServiceFilter::AllActive),
-            name => ServiceStatus::ALL
-                .into_iter()
-                .find(|s| s.as_str() == name)
-                .map(ServiceFilter::Is),
-        }),
-        access: args
-            .access
-            .and_then(|name| AccessStatus::ALL.into_iter().find(|s| s.as_str() == name)),
-        tab: args.tab.map(|tab| match tab {
-            TabArg::Active => Tab::Active,
-            TabArg::Inactive => Tab::Inactive,
-        }),
-        after: None,
-        limit: args.limit,
-    };
-    let clients = engine.clients(&request).await?;
-    if context.json {
-        for client in &clients {
-            output::json(client)?;
+    let (mut clients, mut after) = (Vec::new(), None);
+    while left > 0 {
+        let found = engine.search(&request, after.as_ref(), left.min(PAGE)).await?;
+        left -= found.clients.len();
+        if context.json {
+            for client in &found.clients {
+                output::json(client)?;
+            }
+        } else {
+            clients.extend(found.clients);
         }
+        after = found.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    if context.json {
         return Ok(ExitCode::SUCCESS);
     }
     output::line(list_table(&clients));
     output::line(output::counted(clients.len(), "client"));
     Ok(ExitCode::SUCCESS)
+}
+
+fn search_request(args: ListArgs) -> Result<SearchRequest, UsageError> {
+    let usage = |error: &dyn std::fmt::Display| UsageError(error.to_string());
+    let name = args.name.map(Name::try_from).transpose();
+    let account = args.account.map(Id::try_from).transpose();
+    Ok(SearchRequest {
+        list: ListRequest {
+            partner: args.partner,
+            link: args
+                .link
+                .and_then(|name| LinkStatus::ALL.into_iter().find(|s| s.as_str() == name)),
+            service: args.service.and_then(|name| match name.as_str() {
+                "all_active" => Some(ServiceFilter::AllActive),
+                name => ServiceStatus::ALL
+                    .into_iter()
+                    .find(|s| s.as_str() == name)
+                    .map(ServiceFilter::Is),
+            }),
+            access: args
+                .access
+                .and_then(|name| AccessStatus::ALL.into_iter().find(|s| s.as_str() == name)),
+            tab: args.tab.map(|tab| match tab {
+                TabArg::Active => Tab::Active,
+                TabArg::Inactive => Tab::Inactive,
+            }),
+            after: None,
+            limit: None,
+        },
+        id_prefix: args.prefix,
+        name: name.map_err(|error| usage(&error))?,
+        request_open: args.requested,
+        expires_before: args.expires_before,
+        billable: args.billable,
+        visible: args.visible,
+        account: account.map_err(|error| usage(&error))?,
+    })
 }
 
 fn list_table(clients: &[ClientView]) -> Safe {

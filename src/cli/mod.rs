@@ -13,6 +13,7 @@ mod ingest;
 mod input;
 mod lanes;
 mod lines;
+mod lists;
 mod maintain;
 mod output;
 mod policy;
@@ -75,6 +76,12 @@ enum Command {
     Client(client::ClientCommand),
     /// Decide whether partners may enter accounts, or perform an action in them
     Access(access::AccessArgs),
+    /// List the partners, with the number of their clients by status
+    Partners(lists::PartnersArgs),
+    /// List the partners that have a client for an account
+    Account(lists::AccountArgs),
+    /// List refused events
+    Refusals(lists::RefusalsArgs),
     /// List the sweeps, or run, preview, pause or resume one
     Sweep(sweep::SweepArgs),
     /// Show the watermark of each lane; timers fire up to the lowest one
@@ -203,6 +210,9 @@ impl Command {
             Self::Ingest(args) => ingest::ingest(context, args).await,
             Self::Client(command) => client::run(context, command).await,
             Self::Access(args) => access::run(context, args).await,
+            Self::Partners(args) => lists::partners(context, args).await,
+            Self::Account(args) => lists::account(context, args).await,
+            Self::Refusals(args) => lists::refusals(context, args).await,
             Self::Sweep(args) => sweep::run(context, args).await,
             Self::Lanes(args) => lanes::run(context, args).await,
             Self::Policy(args) => policy::run(context, args).await,

@@ -165,14 +165,14 @@ pub(super) fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
 
 impl ListRequest {
     /// Whether the link status is not on the tab.
-    fn contradicts_itself(&self) -> bool {
+    pub(super) fn contradicts_itself(&self) -> bool {
         self.tab
             .is_some_and(|wanted| self.link.is_some_and(|status| tab(status) != Some(wanted)))
     }
 
     /// The filter for the store. No timer changes a link or service status, so they are compared as they are stored. An access
     /// status may have changed since it was stored, so the filter includes every status that can have become the wanted one.
-    fn filter(&self) -> ClientFilter {
+    pub(super) fn filter(&self) -> ClientFilter {
         let links = match (self.link, self.tab) {
             (Some(link), _) => vec![link],
             (None, Some(wanted)) => LinkStatus::ALL

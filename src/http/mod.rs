@@ -13,6 +13,7 @@ mod events;
 mod health;
 mod hosts;
 mod json_body;
+mod lists;
 mod memory;
 mod metrics;
 mod openapi;

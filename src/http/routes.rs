@@ -5,7 +5,7 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, access, authzen, clients, dead_letters, events, health, metrics, openapi};
+use super::{Api, access, authzen, clients, dead_letters, events, health, lists, metrics, openapi};
 
 /// Routes that need no token.
 pub(super) fn open() -> OpenApiRouter<Arc<Api>> {
@@ -28,6 +28,10 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(authzen::evaluation))
         .routes(routes!(authzen::evaluations))
         .routes(routes!(dead_letters::list))
+        .routes(routes!(lists::clients))
+        .routes(routes!(lists::account))
+        .routes(routes!(lists::partners))
+        .routes(routes!(lists::refusals))
 }
 
 /// Other routes that need the token, if one is set.

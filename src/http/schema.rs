@@ -6,6 +6,8 @@
 
 #![expect(dead_code, reason = "the types only describe schemas")]
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
@@ -17,7 +19,7 @@ use crate::domain::event::{Channel, Step};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::ViewAsClient;
-use crate::domain::{ActorKind, Repair};
+use crate::domain::{ActorKind, Refusal, Repair};
 use crate::store::DeadLetterStatus;
 
 /// The pattern of a subject, `{partner}/{client}`.
@@ -72,6 +74,86 @@ pub struct PageSize(u32);
 #[derive(ToSchema)]
 #[schema(minimum = 0)]
 pub struct Number(i64);
+
+/// The beginning of a client's id.
+#[derive(ToSchema)]
+#[schema(pattern = r"^[A-Za-z0-9._~:@-]+$", min_length = 1, max_length = 128)]
+pub struct IdPrefix(String);
+
+/// A part of a name, with at least one visible character.
+#[derive(ToSchema)]
+#[schema(pattern = r"^[\s\S]*\S[\s\S]*$", max_length = 200)]
+pub struct NamePart(String);
+
+/// The id of a holding or of an account.
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 200)]
+pub struct HoldingId(String);
+
+/// The CloudEvents attribute `source`.
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 512)]
+pub struct SourceName(String);
+
+/// `next` of a page of clients.
+#[derive(ToSchema)]
+#[schema(pattern = r"^(?!\.{1,2}/)[A-Za-z0-9._~:@-]{1,128}/[\s\S]+$")]
+pub struct ListPosition(String);
+
+/// `next` of a page of refusals.
+#[derive(ToSchema)]
+#[schema(pattern = r"^-?[0-9]{1,17}\.[0-9]{1,18}\.[0-9]{1,18}\.[\s\S]+$")]
+pub struct RefusalPosition(String);
+
+/// A partner that has a client for an account.
+#[derive(ToSchema)]
+pub struct AccountPartner {
+    partner: String,
+    client: String,
+    #[schema(required)]
+    name: Option<String>,
+    #[schema(required)]
+    link: Option<LinkStatus>,
+    connected: bool,
+    access: AccessStatus,
+    #[schema(required)]
+    expires_at: Option<DateTime<Utc>>,
+    /// When the partner requested access, while the request is open.
+    #[schema(required)]
+    access_request: Option<DateTime<Utc>>,
+}
+
+/// A partner, and the number of its clients: all, and by status. A status without clients is absent.
+#[derive(ToSchema)]
+#[schema(as = Partner)]
+pub struct PartnerView {
+    partner: String,
+    clients: i64,
+    link: BTreeMap<String, i64>,
+    service: BTreeMap<String, i64>,
+    access: BTreeMap<String, i64>,
+}
+
+/// A refused event.
+#[derive(ToSchema)]
+#[schema(as = Refusal)]
+pub struct RefusalView {
+    #[schema(example = "acme/bakery")]
+    subject: String,
+    source: String,
+    id: String,
+    r#type: String,
+    /// When it happened, according to its source.
+    time: DateTime<Utc>,
+    /// When Tenure received it.
+    received: DateTime<Utc>,
+    code: RefusalCode,
+    /// The code in a sentence.
+    reason: String,
+    /// Who caused the event, as its sender says.
+    actor: Option<String>,
+    actorkind: Option<ActorKind>,
+}
 
 /// A client at one moment.
 #[derive(ToSchema)]
@@ -277,6 +359,9 @@ names! {
     struct SubscriptionStatus: ["prepared", "active", "ended"];
     struct ManagedBy: ["partner", "client"];
     struct Role: [ROLE];
+    struct OpenRequest: ["open"];
+    struct YesOrNo: ["true", "false"];
+    struct RefusalCode: Refusal::ALL.iter().map(|refusal| refusal.code());
     struct EvaluationReason: [
         "access_enabled",
         "access_none",

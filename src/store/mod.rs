@@ -16,6 +16,7 @@ mod document;
 mod error;
 mod event_id;
 mod lanes;
+mod lists;
 mod outbox;
 mod policies;
 mod pool;
@@ -41,6 +42,10 @@ pub use dead_letters::{
 pub use document::{Deadlines, Document};
 pub use error::StoreError;
 pub use lanes::{LaneProgress, Lanes, Watermark};
+pub use lists::{
+    ClientSearch, Facets, ListPosition, Lists, NoPosition, RefusalFilter, RefusalPosition, RefusalsPage,
+    Refused,
+};
 pub use outbox::{Cursor, Outbox, Published, Recorded, Unpublished};
 pub use policies::{DeadlineBackfill, PolicyHistory, PolicyReplacement};
 pub use retention::{Retention, RetentionTarget};
@@ -61,6 +66,7 @@ pub trait Store:
     Clients
     + DeadLetters
     + Lanes
+    + Lists
     + Outbox
     + PolicyHistory
     + Retention
@@ -77,6 +83,7 @@ impl<T> Store for T where
     T: Clients
         + DeadLetters
         + Lanes
+        + Lists
         + Outbox
         + PolicyHistory
         + Retention

@@ -9,12 +9,13 @@ use chrono::{DateTime, Utc};
 use tenure::domain::{ClientKey, Id, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
-    Batch, BatchLimits, BatchRead, BatchWrite, Census, ClientFilter, ClientSnapshot, Clients, Commit, Cursor,
-    DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
-    Due, Halt, HaltKind, Import, LaneProgress, Lanes, Logged, NameClaim, Outbox, PolicyHistory,
-    PolicyReplacement, Published, Record, Recorded, Renewal, Retention, RetentionTarget, RunCounts, RunEnd,
-    SchemaState, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer,
-    Unpublished, Upkeep, Verification,
+    Batch, BatchLimits, BatchRead, BatchWrite, Census, ClientFilter, ClientSearch, ClientSnapshot, Clients,
+    Commit, Cursor, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters,
+    DeadlineBackfill, Due, Facets, Halt, HaltKind, Import, LaneProgress, Lanes, ListPosition, Lists, Logged,
+    NameClaim, Outbox, PolicyHistory, PolicyReplacement, Published, Record, Recorded, RefusalFilter,
+    RefusalPosition, RefusalsPage, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState,
+    Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep,
+    Verification,
 };
 use tokio::sync::mpsc;
 
@@ -225,6 +226,13 @@ delegate! {
         lanes() -> Vec<LaneProgress>;
         heartbeat_key() -> String;
         set_lanes(lanes: &[String], at: DateTime<Utc>) -> ();
+    }
+    Lists {
+        end_of_walk(search: &ClientSearch, after: Option<&ListPosition>, rows: u32) -> Option<ListPosition>;
+        search(search: &ClientSearch, after: Option<&ListPosition>, upto: Option<&ListPosition>, limit: u32) -> Vec<Stored>;
+        partners(after: Option<&str>, limit: u32) -> Vec<String>;
+        facets(partner: &str) -> Facets;
+        refusals(filter: &RefusalFilter, after: Option<&RefusalPosition>, rows: u32, limit: u32) -> RefusalsPage;
     }
     Outbox {
         acquire_lead() -> bool;

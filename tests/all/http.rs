@@ -7,6 +7,7 @@ mod connections;
 mod event_schema;
 mod events;
 mod hosts;
+mod lists;
 mod memory;
 mod openapi;
 mod operations;
@@ -279,6 +280,15 @@ async fn an_invalid_parameter_is_named() {
         (format!("{clients}/%FF%FE"), "path"),
         ("/v1/partners/%C3%28/clients".to_owned(), "path"),
         ("/v1/dead-letters?status=lost".to_owned(), "status"),
+        ("/v1/clients?name=%20".to_owned(), "name"),
+        ("/v1/clients?prefix=a/b".to_owned(), "prefix"),
+        ("/v1/clients?request=closed".to_owned(), "request"),
+        ("/v1/clients?billable=yes".to_owned(), "billable"),
+        ("/v1/clients?after=acme".to_owned(), "after"),
+        (format!("/v1/accounts/{}/partners", "x".repeat(201)), "account"),
+        ("/v1/partners?after=a/b".to_owned(), "after"),
+        ("/v1/refusals?code=no".to_owned(), "code"),
+        ("/v1/refusals?after=1.2".to_owned(), "after"),
     ] {
         let (status, body) = server.get(&path).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {body}");

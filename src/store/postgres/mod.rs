@@ -16,6 +16,7 @@ mod executor;
 mod history;
 mod lanes;
 mod lines;
+mod lists;
 mod numbering;
 mod numbers;
 mod outbox;

@@ -18,6 +18,7 @@ mod identity;
 mod lanes;
 mod lead;
 mod lines;
+mod lists;
 mod numbers;
 mod outbox;
 mod policies;

@@ -10,6 +10,7 @@ mod full_disk;
 mod halts;
 mod headers;
 mod joined;
+mod lists;
 mod logs;
 mod publish;
 mod sweeps;

@@ -71,6 +71,7 @@ async fn samples(server: &Server) -> Samples {
         add(&mut samples, "Decision", &decision);
     }
     authzen_samples(server, &mut samples).await;
+    list_samples(server, &mut samples).await;
     // The smithy's access expires by a timer; the others keep what they have.
     server.clock.set(noon() + TimeDelta::days(70));
     server
@@ -109,6 +110,25 @@ async fn samples(server: &Server) -> Samples {
     add(&mut samples, "ErrorBody", &error);
     add(&mut samples, "ErrorDetail", &error["error"]);
     samples
+}
+
+async fn list_samples(server: &Server, samples: &mut Samples) {
+    let mut refused = event("nobody", "client.lost", noon(), json!({}));
+    refused["actor"] = "u-7".into();
+    refused["actorkind"] = "customer".into();
+    server.post(STRUCTURED, refused.to_string()).await;
+    for (path, page, item) in [
+        ("/v1/clients", ("FoundPage", "clients"), "Client"),
+        (
+            "/v1/accounts/acc-1/partners",
+            ("AccountPartnersPage", "partners"),
+            "AccountPartner",
+        ),
+        ("/v1/partners", ("PartnersPage", "partners"), "Partner"),
+        ("/v1/refusals", ("RefusalsPage", "refusals"), "Refusal"),
+    ] {
+        add_page(samples, page, item, &server.get(path).await.1);
+    }
 }
 
 /// The responses about access that are not to a query.

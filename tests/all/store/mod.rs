@@ -4,6 +4,7 @@ mod commits;
 mod dead_letters;
 mod given;
 mod histories;
+mod lists;
 mod long_histories;
 mod migrations;
 mod names;
@@ -207,6 +208,10 @@ conformance! {
         a_deadline_backfill_resumes_where_it_stopped,
         watermarks_only_advance,
         holdings_can_be_queried_in_sql;
+    lists:
+        clients_of_all_partners_are_found,
+        partners_are_listed_with_their_counts,
+        refusals_are_listed_in_order_of_time;
     sweeps:
         deadlines_are_listed_by_due_time,
         a_second_worker_joins_a_run,

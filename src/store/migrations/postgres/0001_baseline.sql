@@ -162,6 +162,8 @@ create table events (
 -- No constraint enforces that a name stands once. Two transactions that write it for different clients at the same moment do
 -- not see each other, and `tenure verify` reports the pair. A unique index (a B-tree) would take 54 bytes an event; this takes 35.
 create index events_by_ref on events using hash (ref);
+-- Lists refusals in order of time. An event that is applied has no entry.
+create index events_refused on events (time, client, ref) where reason <> 0;
 comment on table events is 'The event log: every event that was applied or refused, except touches that are packed into runs.';
 comment on column events.time is 'When it happened, according to its source.';
 comment on column events.received_at is 'When it was stored.';

@@ -64,6 +64,8 @@ create table events (
 ) strict, without rowid;
 -- Finds an event that arrives again, with another time or for another client too.
 create unique index events_by_id on events (id, source);
+-- Lists refusals in order of time. An event that is applied has no entry.
+create index events_refused on events (time, client, source, id) where reason <> 0;
 
 -- A number is never assigned twice, because the relay's cursor points to it.
 create table journal (
