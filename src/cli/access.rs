@@ -61,7 +61,7 @@ pub async fn run(context: &Context, args: AccessArgs) -> anyhow::Result<ExitCode
         .zip(&answers)
         .map(|(question, answer)| Line {
             partner: match &question.resource {
-                Resource::Client(key) => &*key.partner,
+                Resource::Client(key) => &key.partner,
                 Resource::Account { partner, .. } => partner.as_str(),
             },
             client: answer.client.as_ref().map(|key| &*key.client),

@@ -85,6 +85,7 @@ pub struct Evaluation {
 }
 
 /// The decisions for a list, in order, or the members of a single decision.
+#[expect(clippy::struct_field_names, reason = "the standard names it")]
 #[derive(Serialize, ToSchema)]
 pub struct Evaluations {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -237,14 +238,12 @@ pub(super) async fn configuration(
     query: RawQuery,
 ) -> Result<Json<PdpMetadata>, ApiError> {
     Params::of(query)?.finish()?;
-    let base = match &api.public_url {
-        Some(url) => url.clone(),
-        None => {
-            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            let host =
-                host.ok_or_else(|| ApiError::header("host", "it is missing; or set `http.public_url`"))?;
-            format!("http://{host}")
-        }
+    let base = if let Some(url) = &api.public_url {
+        url.clone()
+    } else {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.ok_or_else(|| ApiError::header("host", "it is missing; or set `http.public_url`"))?;
+        format!("http://{host}")
     };
     Ok(Json(PdpMetadata {
         access_evaluation_endpoint: format!("{base}/access/v1/evaluation"),
