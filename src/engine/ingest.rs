@@ -1,5 +1,6 @@
 //! Ingest: events in, one batch in one or more transactions.
 
+mod division;
 mod reading;
 mod transaction;
 
@@ -14,7 +15,8 @@ use crate::domain::{ClientKey, Event, Refusal};
 use crate::store::{DeadLetter, RecordedOutcome, StoreError, Watermark};
 use crate::vitals::EVENTS;
 use crate::wire::Decoded;
-use reading::{repeated, split_off_clients};
+use division::divide;
+use reading::repeated;
 use transaction::Transaction;
 
 /// An event further ahead of the clock than this gets the outcome dead, not deferred.
@@ -182,7 +184,12 @@ impl Engine {
                 };
                 let ingested = self.ingest_transaction(transaction).await?;
                 if !ingested.long.is_empty() {
-                    groups.extend(split_off_clients(&mut rest, &ingested.long));
+                    let divided = divide(rest, &ingested.long);
+                    rest = divided.first;
+                    for group in divided.next.into_iter().rev() {
+                        groups.push_front(group);
+                    }
+                    groups.extend(divided.last);
                     continue;
                 }
                 for (index, outcome) in ingested.outcomes {

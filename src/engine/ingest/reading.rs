@@ -8,22 +8,12 @@ use crate::engine::plan;
 use crate::store::{Batch, Logged, StoreError, Stored};
 
 /// The longest history, in events, that is read in a transaction with events of other clients. A client with a longer one gets a
-/// transaction of its own after the others are committed: such a history may take minutes to read, and the others should neither
-/// wait for it nor be repeated when it fails. To find out that a history is long, the transaction reads no more of it than this.
+/// transaction of its own: such a history may take minutes to read, and the others should neither wait for it nor be repeated when
+/// it fails. To find out that a history is long, the transaction reads no more of it than this.
 const LONGEST_SHARED: usize = 1_000;
 
 /// The stored clients of a part.
 pub(super) type ClientsByKey<'a> = HashMap<&'a ClientKey, &'a Stored>;
-
-/// Splits the events of these clients off a batch: a group for each client, in the order of the batch.
-pub(super) fn split_off_clients(
-    events: &mut Vec<(usize, Event)>,
-    keys: &[ClientKey],
-) -> Vec<Vec<(usize, Event)>> {
-    keys.iter()
-        .map(|key| events.extract_if(.., |(_, event)| event.key == *key).collect())
-        .collect()
-}
 
 /// The clients with an event so late that their history must be replayed, in the order of their keys.
 pub(super) fn late_clients(events: &[Event], clients: &ClientsByKey<'_>) -> Vec<ClientKey> {
