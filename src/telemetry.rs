@@ -153,6 +153,12 @@ const METRICS: &[Metric] = &[
         "Histories replayed because of a late event",
     ),
     (
+        Counter,
+        "tenure_checkpoints_used_total",
+        Unit::Count,
+        "Replays that started from a checkpoint of a long history",
+    ),
+    (
         Gauge,
         "tenure_policy_held_back",
         Unit::Count,

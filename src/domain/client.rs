@@ -211,6 +211,17 @@ impl Client {
         self.link != Link::Unknown
     }
 
+    /// How many holdings it has, subscriptions that have ended included.
+    #[must_use]
+    pub fn holdings(&self) -> usize {
+        self.subscriptions.len()
+            + self.assignments.len()
+            + self.report_schedules.len()
+            + self.margin_rules.len()
+            + self.users.len()
+            + self.integrations.len()
+    }
+
     /// The moment that the state is computed for: the last event or fired timer.
     #[must_use]
     pub fn as_of(&self) -> Option<DateTime<Utc>> {

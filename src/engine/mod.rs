@@ -48,7 +48,7 @@ pub use dead_letters::{DeadLetterDetails, DeadLetterView};
 pub use deferred::Deferred;
 pub use ingest::{Incoming, Outcome};
 pub use low_watermark::HeldBack;
-pub use plan::{EventsMissing, Plan, Present, Situation, plan, plan_sweep};
+pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
 pub use policy::{Adoption, AdoptionMode, NOTICE};
 pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;
@@ -77,6 +77,8 @@ pub struct Engine {
     /// Bounds sweeps, policies, and the timers that fire with events.
     breaker: Breaker,
     clearance: Clearance,
+    /// Where replays make checkpoints.
+    spacing: CheckpointSpacing,
     deferred: Deferred,
     warned: WarnedSources,
     /// The policy while none is recorded.
@@ -137,6 +139,7 @@ impl Engine {
             clock,
             breaker: Breaker::default(),
             clearance: Clearance::default(),
+            spacing: CheckpointSpacing::default(),
             deferred: Deferred::default(),
             warned: WarnedSources::default(),
             default_policy: policy.clone(),
@@ -158,6 +161,13 @@ impl Engine {
     pub fn bounded(mut self, breaker: Breaker, tolerance: TimeDelta) -> Self {
         self.breaker = breaker;
         self.watch.tolerate(tolerance);
+        self
+    }
+
+    /// Sets which histories have checkpoints, and where.
+    #[must_use]
+    pub fn with_checkpoints(mut self, spacing: CheckpointSpacing) -> Self {
+        self.spacing = spacing;
         self
     }
 

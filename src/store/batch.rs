@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::Result;
+use super::checkpoints::{Checkpoints, HistoryRange};
 use super::clients::{Logged, Stored};
 use super::commit::Commit;
 use super::lanes::LaneProgress;
@@ -73,11 +74,18 @@ pub trait BatchRead: Send {
     /// The clients that hold these names. A deleted client holds none.
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>>;
 
-    /// The histories of locked clients, as [`super::Clients::history`]. Leaves out clients with more than `longest`
-    /// events, or with enough runs of touches for that many. Every other key has an entry, an empty one too.
+    /// The checkpoints of locked clients: for each, the last one before a moment, and the places of all. A client without
+    /// checkpoints has no entry.
+    async fn checkpoints(
+        &mut self,
+        before: &[(ClientKey, DateTime<Utc>)],
+    ) -> Result<HashMap<ClientKey, Checkpoints>>;
+
+    /// These parts of the histories of locked clients, as [`super::Clients::history`]. Leaves out clients with more than
+    /// `longest` events there, or with enough runs of touches for that many. Every other client has an entry, an empty one too.
     async fn histories(
         &mut self,
-        keys: &[ClientKey],
+        ranges: &[HistoryRange],
         longest: Option<usize>,
     ) -> Result<HashMap<ClientKey, Vec<Logged>>>;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::StoreError;
+use super::checkpoints::CheckpointWrite;
 use super::columns::{RowId, json};
 use super::dead_letters::DeadLetter;
 use super::document::Document;
@@ -27,6 +28,8 @@ pub struct Commit {
     pub outcomes: Vec<OutcomeUpdate>,
     /// In the order of the changes. The adapters number the lines in this order.
     pub journal: Vec<Entry>,
+    /// In key order.
+    pub checkpoints: Vec<CheckpointWrite>,
     /// New or moved deadlines.
     pub deadlines_set: Vec<(ClientKey, Sweep, DateTime<Utc>)>,
     /// Removed deadlines.
@@ -49,6 +52,7 @@ impl Commit {
             && self.events.is_empty()
             && self.outcomes.is_empty()
             && self.journal.is_empty()
+            && self.checkpoints.is_empty()
             && self.deadlines_set.is_empty()
             && self.deadlines_cleared.is_empty()
             && self.dead_letters.is_empty()
@@ -63,6 +67,7 @@ impl Commit {
         let events = self.events.iter().map(|write| &write.event.key);
         let outcomes = self.outcomes.iter().map(|update| &update.key);
         let journal = self.journal.iter().map(|entry| &entry.key);
+        let checkpoints = self.checkpoints.iter().map(|write| &write.key);
         let set = self.deadlines_set.iter().map(|(key, ..)| key);
         let cleared = self.deadlines_cleared.iter().map(|(key, _)| key);
         clients
@@ -70,6 +75,7 @@ impl Commit {
             .chain(events)
             .chain(outcomes)
             .chain(journal)
+            .chain(checkpoints)
             .chain(set)
             .chain(cleared)
             .collect()

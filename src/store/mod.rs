@@ -6,6 +6,7 @@
 
 mod actor;
 mod batch;
+mod checkpoints;
 mod clients;
 mod clock;
 mod columns;
@@ -31,6 +32,7 @@ mod verification;
 mod words;
 
 pub use batch::{Batch, BatchLimits, BatchRead, BatchWrite, NameClaim, Transactions};
+pub use checkpoints::{Checkpoint, CheckpointPlace, CheckpointWrite, Checkpoints, HistoryRange};
 pub use clients::{ClientFilter, Clients, Logged, Stored};
 pub use clock::StoreClock;
 pub use commit::{ClientWrite, Commit, EventWrite, OutcomeUpdate, RecordedOutcome, TouchWrite};

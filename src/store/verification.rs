@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Result;
+use super::checkpoints::{Checkpoint, CheckpointRow};
 use super::clients::{Logged, LoggedRow, Stored, sort_history};
 use super::columns::{Both, KeyRow, Moment, RowId, row};
 use super::commit::ClientColumns;
@@ -59,6 +60,8 @@ pub struct ClientSnapshot {
     pub renew_only: Option<RenewOnlyWindow>,
     /// Rows of the `deadlines` table.
     pub deadlines: Deadlines,
+    /// In the order of their times.
+    pub checkpoints: Vec<Checkpoint>,
     /// Sorted by [`crate::domain::Event::position`].
     pub history: Vec<Logged>,
     /// Oldest line first.
@@ -116,6 +119,7 @@ impl ClientSnapshot {
             touches: Touches::default(),
             renew_only: None,
             deadlines: Deadlines::new(),
+            checkpoints: Vec::new(),
             history: Vec::new(),
             journal: Vec::new(),
             journal_is_pruned: false,
@@ -261,6 +265,14 @@ impl<T: Moment + PartialOrd> Snapshots<T> {
         self.read(place, |client| {
             let (sweep, due_at) = row.read(&client.key)?;
             client.deadlines.insert(sweep, due_at);
+            Ok(())
+        });
+    }
+
+    /// In the order of the client's checkpoints.
+    pub(super) fn add_checkpoint(&mut self, place: usize, row: CheckpointRow<T>) {
+        self.read(place, |client| {
+            client.checkpoints.push(row.read(&client.key)?);
             Ok(())
         });
     }

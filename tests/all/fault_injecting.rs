@@ -1,7 +1,7 @@
 //! A store that injects faults into another store's calls: outages, rejected writes, crashes, conflicts.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use tenure::domain::{ClientKey, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
-    Batch, BatchLimits, BatchRead, BatchWrite, Census, ClientFilter, ClientSnapshot, Clients, Commit, Cursor,
-    DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
-    Due, Halt, HaltKind, Import, LaneProgress, Lanes, Logged, NameClaim, Outbox, PolicyHistory,
-    PolicyReplacement, Published, Record, Recorded, Renewal, Retention, RetentionTarget, RunCounts, RunEnd,
-    SchemaState, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer,
-    Unpublished, Upkeep, Verification,
+    Batch, BatchLimits, BatchRead, BatchWrite, Census, Checkpoints, ClientFilter, ClientSnapshot, Clients,
+    Commit, Cursor, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters,
+    DeadlineBackfill, Due, Halt, HaltKind, HistoryRange, Import, LaneProgress, Lanes, Logged, NameClaim,
+    Outbox, PolicyHistory, PolicyReplacement, Published, Record, Recorded, Renewal, Retention,
+    RetentionTarget, RunCounts, RunEnd, SchemaState, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps,
+    Transactions, Transfer, Unpublished, Upkeep, Verification,
 };
 use tokio::sync::mpsc;
 
@@ -37,6 +37,8 @@ pub struct Faults {
     pub reject_writes: AtomicBool,
     /// The store rejects every move of the relay's cursor.
     pub reject_cursor: AtomicBool,
+    /// The number of checkpoints from which replays could start.
+    pub checkpoints_found: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -344,11 +346,23 @@ delegate_batch! {
         duplicates(ids: &[(&str, &str)]) -> HashSet<(String, String)>;
         lock(keys: &[ClientKey], skip_busy: bool) -> Vec<Stored>;
         holders(names: &[NameClaim]) -> HashMap<NameClaim, ClientKey>;
-        histories(keys: &[ClientKey], longest: Option<usize>) -> HashMap<ClientKey, Vec<Logged>>;
+        histories(ranges: &[HistoryRange], longest: Option<usize>) -> HashMap<ClientKey, Vec<Logged>>;
         snapshot(key: &ClientKey) -> ClientSnapshot;
         policies() -> Vec<(DateTime<Utc>, Policy)>;
         lanes() -> Vec<LaneProgress>;
         halts() -> Vec<Halt>;
+        {
+            async fn checkpoints(
+                &mut self,
+                before: &[(ClientKey, DateTime<Utc>)],
+            ) -> Result<HashMap<ClientKey, Checkpoints>> {
+                self.faults.before("checkpoints")?;
+                let found = self.inner.checkpoints(before).await?;
+                let nearest = found.values().filter(|one| one.nearest.is_some()).count();
+                self.faults.checkpoints_found.fetch_add(nearest, Ordering::SeqCst);
+                Ok(found)
+            }
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use super::{Engine, Ingested, Outcome};
 use crate::domain::{ClientKey, Event};
 use crate::engine::cached::Staleness;
 use crate::engine::conflict_retry::{ConflictRetry, release_disputed_names};
-use crate::engine::plan::{self, Plan, Situation};
+use crate::engine::plan::{self, History, Plan, Situation};
 use crate::engine::transaction_context::TransactionContext;
-use crate::store::{Batch, Commit, DeadLetter, Logged, NameClaim, StoreError, Stored, Watermark};
+use crate::store::{Batch, Commit, DeadLetter, NameClaim, StoreError, Stored, Watermark};
 
 /// A transaction of several parts ends after this time with the current part. It ends sooner when another transaction waits;
 /// but the commit of what it has written takes time, too.
@@ -116,9 +116,10 @@ impl Engine {
             mut ingested,
         } = NewEvents::of(part, |place| known.contains(&place));
         let late = late_clients(&events, &clients);
-        let histories = read_histories(batch, &late, transaction.alone).await?;
+        let alone = transaction.alone;
+        let histories = read_histories(batch, &late, &clients, &context.policies, alone).await?;
         let long: Vec<ClientKey> = late
-            .into_iter()
+            .into_keys()
             .filter(|key| !histories.contains_key(key))
             .collect();
         if !long.is_empty() {
@@ -136,6 +137,7 @@ impl Engine {
                 policies: &context.policies,
                 stored: retain_clients_of(stored, &events),
                 histories,
+                spacing: self.spacing,
                 holders,
             },
             events,
@@ -197,10 +199,11 @@ async fn lock_clients(
 async fn read_holders(
     batch: &mut dyn Batch,
     events: &[Event],
-    histories: &HashMap<ClientKey, Vec<Logged>>,
+    histories: &HashMap<ClientKey, History>,
     clients: &[Stored],
 ) -> Result<HashMap<NameClaim, ClientKey>, StoreError> {
-    let claims: Vec<_> = plan::claims(events.iter(), histories.values().flatten(), clients)
+    let replayed = histories.values().flat_map(|history| &history.events);
+    let claims: Vec<_> = plan::claims(events.iter(), replayed, clients)
         .into_iter()
         .collect();
     if claims.is_empty() {

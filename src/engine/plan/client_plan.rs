@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Present;
+use super::checkpoints::{CheckpointSpacing, Checkpointing, History};
 use super::contention::NameState;
 use super::names::Names;
 use super::renew_only;
@@ -10,8 +11,8 @@ use crate::domain::access::{Access, AccessStatus, Renewal};
 use crate::domain::fold::apply_deciding_name;
 use crate::domain::{Cause, Change, Client, ClientKey, Entry, Event, Name, Policies, Sweep, changes};
 use crate::store::{
-    ClientWrite, Commit, EventWrite, Logged, OutcomeUpdate, RecordedOutcome, Stored, Touch, TouchWrite,
-    Touches,
+    CheckpointWrite, ClientWrite, Commit, EventWrite, Logged, OutcomeUpdate, RecordedOutcome, Stored, Touch,
+    TouchWrite, Touches,
 };
 
 /// A client, as it was stored and as it changes.
@@ -30,6 +31,7 @@ pub struct ClientPlan<'a> {
     entries: Vec<Entry>,
     events: Vec<EventWrite>,
     updates: Vec<OutcomeUpdate>,
+    checkpoints: Option<CheckpointWrite>,
 }
 
 /// An event of a replayed history.
@@ -57,6 +59,7 @@ impl<'a> ClientPlan<'a> {
             entries: Vec::new(),
             events: Vec::new(),
             updates: Vec::new(),
+            checkpoints: None,
             stored,
         }
     }
@@ -69,8 +72,9 @@ impl<'a> ClientPlan<'a> {
     pub fn apply_events(
         &mut self,
         mut events: Vec<(usize, Event)>,
-        history: Vec<Logged>,
+        history: History,
         present: Present,
+        spacing: CheckpointSpacing,
         names: &Names,
         outcomes: &mut [RecordedOutcome],
     ) {
@@ -86,7 +90,7 @@ impl<'a> ClientPlan<'a> {
                 self.add_touch(touch);
             }
         } else {
-            self.replay_history(late, history, present, names, outcomes);
+            self.replay_history(late, history, present, spacing, names, outcomes);
         }
         for (index, event) in in_order {
             outcomes[index] = self.step(event, names);
@@ -114,13 +118,14 @@ impl<'a> ClientPlan<'a> {
         outcome
     }
 
-    /// The slow path: inserts late events into the history, replays all of it up to the moment that the client had reached, and
-    /// emits the differences as corrections. Timers that a wrong clock fired ahead of now do not count.
+    /// The slow path: inserts late events into the history, replays it up to the moment that the client had reached, and emits the
+    /// differences as corrections. Timers that a wrong clock fired ahead of now do not count.
     fn replay_history(
         &mut self,
         late: Vec<(usize, Event)>,
-        history: Vec<Logged>,
+        mut history: History,
         present: Present,
+        spacing: CheckpointSpacing,
         names: &Names,
         outcomes: &mut [RecordedOutcome],
     ) {
@@ -128,11 +133,15 @@ impl<'a> ClientPlan<'a> {
             return;
         };
         let (cause, took_effect_at) = (Cause::from(first_late), first_late.time);
-        let mut fresh = Client::default();
+        let slots = merge(std::mem::take(&mut history.events), late);
+        let times: Vec<DateTime<Utc>> = slots.iter().map(|slot| slot.event.time).collect();
+        let mut checkpoints =
+            Checkpointing::of(self.key(), &history, &times, &self.client, spacing, self.policies);
+        let mut fresh = history.start;
         // The client without the late events, from the first of them on. It says what the outcome of a touch in a run was, which
         // has no row of its own.
         let mut without: Option<Client> = None;
-        for mut slot in merge(history, late) {
+        for mut slot in slots {
             if slot.before.is_none() {
                 without.get_or_insert_with(|| fresh.clone());
             } else if let Some(without) = &mut without {
@@ -149,6 +158,7 @@ impl<'a> ClientPlan<'a> {
                 self.policies,
                 |event| names.is_taken(event),
             ));
+            checkpoints.pass(&fresh);
             if let Some(index) = slot.index {
                 outcomes[index] = outcome;
             }
@@ -160,6 +170,7 @@ impl<'a> ClientPlan<'a> {
         fresh.advance(present.cap(reached, fresh.as_of()), self.policies);
         let corrections = changes(&self.client, &fresh);
         self.emit(corrections, took_effect_at, &cause, true);
+        (self.checkpoints, self.stored.document.checkpointed_until) = checkpoints.end();
         self.client = fresh;
         self.dirty = true;
     }
@@ -315,6 +326,7 @@ impl<'a> ClientPlan<'a> {
         }
         commit.events.append(&mut self.events);
         commit.outcomes.append(&mut self.updates);
+        commit.checkpoints.extend(self.checkpoints);
         commit.journal.append(&mut self.entries);
     }
 }
@@ -322,13 +334,13 @@ impl<'a> ClientPlan<'a> {
 /// Whether a late event is a touch inside the present period of enabled access and before its last renewal. Such a touch only
 /// has to be stored. (One more renewal could delay an expiry in between; but there was none, or the period would have ended.)
 ///
-/// `renewal` is that of the client's latest state. A touch that may already be in a closed run is not harmless: it would be stored twice.
+/// `renewal` is that of the client's latest state. A touch that may already be in a closed run is not harmless: it would be stored
+/// twice. Neither is a touch before a checkpoint, which would lack it.
 pub fn is_harmless(stored: &Stored, renewal: Option<&Renewal>, event: &Event) -> bool {
+    let document = &stored.document;
+    let settled = document.touches_closed_until.max(document.checkpointed_until);
     Touch::of(event).is_some()
-        && stored
-            .document
-            .touches_closed_until
-            .is_none_or(|closed| closed < event.time)
+        && settled.is_none_or(|settled| settled < event.time)
         && renewal.is_some_and(|renewal| renewal.since < event.time && event.time <= renewal.renewed_at)
 }
 

@@ -1,6 +1,7 @@
 //! The plan of a batch or of a chunk of a sweep: turns the stored clients and the new events into one [`Commit`]. Pure, so that
 //! the tricky part is separate from carrying it out.
 
+mod checkpoints;
 mod client_plan;
 mod contention;
 #[cfg(test)]
@@ -16,8 +17,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Entry, Event, Policies, Sweep};
-use crate::store::{Commit, Logged, NameClaim, RecordedOutcome, Stored};
+use crate::store::{Commit, NameClaim, RecordedOutcome, Stored};
 
+pub use checkpoints::{CheckpointSpacing, History};
 use client_plan::ClientPlan;
 use names::Names;
 pub use names::{claim, claims, names_held};
@@ -55,7 +57,9 @@ pub struct Situation<'a> {
     /// The stored clients among those of the events.
     pub stored: Vec<Stored>,
     /// The histories of clients with an event that is too late to be simply applied.
-    pub histories: HashMap<ClientKey, Vec<Logged>>,
+    pub histories: HashMap<ClientKey, History>,
+    /// Where replays make checkpoints.
+    pub spacing: CheckpointSpacing,
     /// The holders of the names that the events and the histories claim.
     pub holders: HashMap<NameClaim, ClientKey>,
 }
@@ -99,6 +103,7 @@ pub fn plan(situation: Situation<'_>, mut events: Vec<Event>) -> Plan {
         policies,
         stored,
         mut histories,
+        spacing,
         mut holders,
     } = situation;
     // A document says what its client holds. The column of the client, where holders are looked up, may be damaged or of an
@@ -123,7 +128,7 @@ pub fn plan(situation: Situation<'_>, mut events: Vec<Event>) -> Plan {
         let stored = stored.remove(&key).unwrap_or_else(|| Stored::absent(key.clone()));
         let history = histories.remove(&key).unwrap_or_default();
         let mut client_plan = ClientPlan::of(stored, policies);
-        client_plan.apply_events(events, history, present, &names, &mut outcomes);
+        client_plan.apply_events(events, history, present, spacing, &names, &mut outcomes);
         client_plan.fire_timers(low_watermark);
         client_plan.record_name(decided, &mut names);
         client_plan.write(None, &mut commit);
@@ -228,6 +233,7 @@ mod tests {
             policies: &Policies::default(),
             stored: vec![active("a")],
             histories: HashMap::new(),
+            spacing: CheckpointSpacing::default(),
             holders: HashMap::new(),
         };
         let Plan { commit, outcomes } = plan(situation, vec![touch("a", day(20))]);
@@ -239,6 +245,16 @@ mod tests {
     fn a_touch_that_may_be_in_a_closed_run_needs_the_history() {
         let mut stored = active("a");
         stored.document.touches_closed_until = Some(day(5));
+        for (time, needed) in [(4, true), (5, true), (6, false)] {
+            let event = touch("a", day(time));
+            assert_eq!(needs_history(Some(&stored), &event), needed, "day {time}");
+        }
+    }
+
+    #[test]
+    fn a_touch_that_may_change_a_checkpoint_needs_the_history() {
+        let mut stored = active("a");
+        stored.document.checkpointed_until = Some(day(5));
         for (time, needed) in [(4, true), (5, true), (6, false)] {
             let event = touch("a", day(time));
             assert_eq!(needs_history(Some(&stored), &event), needed, "day {time}");

@@ -8,12 +8,12 @@ use chrono::{DateTime, Utc};
 use super::Present;
 use super::names::{Names, claim, claims};
 use super::renew_only;
-use super::replayed::{Replayed, differences, outcomes_that_differ, published};
+use super::replayed::{Replayed, differences, outcomes_that_differ, published, wrong_checkpoints};
 use crate::domain::replica::Replica;
 use crate::domain::{Cause, Change, ClientKey, Entry, Name, Policies, Repair, Sweep, changes};
 use crate::store::{
-    ClientSnapshot, ClientWrite, Columns, Commit, Deadlines, Document, NameClaim, OutcomeUpdate,
-    RecordedOutcome, TouchWrite,
+    CheckpointWrite, ClientSnapshot, ClientWrite, Columns, Commit, Deadlines, Document, NameClaim,
+    OutcomeUpdate, RecordedOutcome, TouchWrite,
 };
 
 /// The differences of a client, and the commit that repairs them.
@@ -74,6 +74,7 @@ pub fn plan_rebuild(
     let document = document(snapshot, &replayed, &names, policies);
     deadlines(snapshot, &document.deadlines, &mut commit);
     outcomes(snapshot, &replayed, now, &mut commit);
+    checkpoints(snapshot, &replayed, &mut commit);
     let agrees = journal(snapshot, &replayed, now, policies, &mut commit);
     let was_known = snapshot
         .document()
@@ -126,6 +127,7 @@ fn document(snapshot: &ClientSnapshot, replayed: &Replayed, names: &Names, polic
             touches_closed_until: replayed
                 .touches_closed_until
                 .max(before.as_ref().and_then(|before| before.touches_closed_until)),
+            checkpointed_until: before.as_ref().and_then(|before| before.checkpointed_until),
             name_conflicted: before.is_some_and(|before| before.name_conflicted),
             deadlines: Deadlines::new(),
         },
@@ -139,6 +141,10 @@ fn document(snapshot: &ClientSnapshot, replayed: &Replayed, names: &Names, polic
             Some((sweep, row.unwrap_or(due)))
         })
         .collect();
+    let checkpoints = replayed.checkpoints.iter().flatten();
+    document.checkpointed_until = document
+        .checkpointed_until
+        .max(checkpoints.map(|checkpoint| checkpoint.time).max());
     document.name_conflicted = is_name_conflicted(snapshot, &document, names);
     document
 }
@@ -166,6 +172,22 @@ fn deadlines(snapshot: &ClientSnapshot, wanted: &Deadlines, commit: &mut Commit)
             (Some(_), None) => commit.deadlines_cleared.push((snapshot.key.clone(), sweep)),
             _ => {}
         }
+    }
+}
+
+/// Replaces wrong checkpoints by right ones.
+fn checkpoints(snapshot: &ClientSnapshot, replayed: &Replayed, commit: &mut Commit) {
+    let (mut removed, mut added) = (Vec::new(), Vec::new());
+    for (stored, expected) in wrong_checkpoints(snapshot, replayed) {
+        removed.push(stored.time);
+        added.extend(expected.cloned());
+    }
+    if !removed.is_empty() {
+        commit.checkpoints.push(CheckpointWrite {
+            key: snapshot.key.clone(),
+            removed,
+            added,
+        });
     }
 }
 

@@ -14,15 +14,16 @@ use super::numbers::ClientNumbers;
 use super::session::Session;
 use super::sessions::Sessions;
 use super::{
-    PostgresStore, history, lanes, numbering, numbers, policies, sweeps, touches, verification, write,
+    PostgresStore, checkpoints, history, lanes, numbering, numbers, policies, sweeps, touches, verification,
+    write,
 };
 use crate::domain::{ClientKey, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
 use crate::store::touches::open_run;
 use crate::store::{
-    Batch, BatchRead, BatchWrite, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim, Renewal,
-    Result, StoreError, Stored, Transactions,
+    Batch, BatchRead, BatchWrite, Checkpoints, ClientSnapshot, Commit, Halt, HistoryRange, LaneProgress,
+    Logged, NameClaim, Renewal, Result, StoreError, Stored, Transactions,
 };
 
 #[async_trait]
@@ -90,6 +91,18 @@ impl PostgresBatch {
         })
     }
 
+    /// Reads the numbers of clients, unless they are known.
+    async fn find_numbers(&mut self, keys: impl Iterator<Item = &ClientKey> + Send) -> Result<()> {
+        let numbers = &mut self.held.numbers;
+        let unknown: Vec<&ClientKey> = keys.filter(|key| !numbers.contains_key(*key)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let (connection, debt) = self.session.lend()?;
+        debt.paid_by(numbers::find_clients(connection, unknown, numbers))
+            .await
+    }
+
     fn doubt_numbering_on(&self, error: &StoreError) {
         if matches!(error, StoreError::Conflict(_)) {
             self.numbering_doubted.store(true, Ordering::Relaxed);
@@ -141,18 +154,30 @@ impl BatchRead for PostgresBatch {
         debt.paid_by(holders(connection, names)).await
     }
 
+    async fn checkpoints(
+        &mut self,
+        before: &[(ClientKey, DateTime<Utc>)],
+    ) -> Result<HashMap<ClientKey, Checkpoints>> {
+        self.find_numbers(before.iter().map(|(key, _)| key)).await?;
+        let (connection, debt) = self.session.lend()?;
+        debt.paid_by(checkpoints::of(connection, before, &self.held.numbers))
+            .await
+    }
+
     async fn histories(
         &mut self,
-        keys: &[ClientKey],
+        ranges: &[HistoryRange],
         longest: Option<usize>,
     ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
-        let numbers = &mut self.held.numbers;
-        if keys.iter().any(|key| !numbers.contains_key(key)) {
-            let (connection, debt) = self.session.lend()?;
-            debt.paid_by(numbers::find_clients(connection, keys, numbers))
-                .await?;
-        }
-        history::of(&mut self.session, keys, |key| numbers.get(key).copied(), longest).await
+        self.find_numbers(ranges.iter().map(|range| &range.key)).await?;
+        let numbers = &self.held.numbers;
+        history::of(
+            &mut self.session,
+            ranges,
+            |key| numbers.get(key).copied(),
+            longest,
+        )
+        .await
     }
 
     async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {

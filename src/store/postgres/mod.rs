@@ -6,6 +6,7 @@
 
 mod address;
 mod batch;
+mod checkpoints;
 mod client_writes;
 mod clients;
 mod clock;

@@ -171,7 +171,8 @@ async fn read(
     let small = async {
         rows(connection, &clients, &places, &mut snapshots).await?;
         touches(connection, &clients, &places, &mut snapshots).await?;
-        deadlines(connection, &dictionary, &clients, &places, &mut snapshots).await
+        deadlines(connection, &dictionary, &clients, &places, &mut snapshots).await?;
+        checkpoints(connection, &clients, &places, &mut snapshots).await
     };
     debt.paid_by(small).await?;
     for client in shared {
@@ -445,6 +446,27 @@ async fn deadlines(
     for (client, sweep, due_at) in rows {
         let sweep = dictionary.word(sweep);
         snapshots.add_deadline(places[&client], DeadlineRow { sweep, due_at });
+    }
+    Ok(())
+}
+
+async fn checkpoints(
+    connection: &mut PgConnection,
+    clients: &[i32],
+    places: &HashMap<i32, usize>,
+    snapshots: &mut Snapshots<DateTime<Utc>>,
+) -> Result<()> {
+    let rows = sqlx::query_as(
+        "select client, time, events, policies, state::text as state
+         from checkpoints
+         where client = any ($1)
+         order by client, time",
+    )
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for Both(NumberRow { client }, row) in rows {
+        snapshots.add_checkpoint(places[&client], row);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use super::batch::Held;
 use super::numbers::Numbers;
 use super::session::Session;
-use super::{client_writes, dead_letters, lanes, numbers, sweeps, touches};
+use super::{checkpoints, client_writes, dead_letters, lanes, numbers, sweeps, touches};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
@@ -59,6 +59,7 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
         ));
     }
     step!(session, |connection| async {
+        checkpoints::write(connection, &commit.checkpoints, held).await?;
         clear_deadlines(connection, &commit.deadlines_cleared, &numbers, held).await?;
         set_deadlines(connection, &commit.deadlines_set, &numbers, held).await?;
         dead_letters::put(connection, &commit.dead_letters, at).await?;

@@ -13,13 +13,13 @@ use super::numbers::Numbers;
 use super::session::Transaction;
 use super::turn::Turns;
 use super::upkeep::min_writer;
-use super::{SqliteStore, history, lanes, many, policies, sweeps, touches, verification, write};
+use super::{SqliteStore, checkpoints, history, lanes, many, policies, sweeps, touches, verification, write};
 use crate::domain::{ClientKey, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
 use crate::store::{
-    Batch, BatchLimits, BatchRead, BatchWrite, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim,
-    Renewal, Result, Stored, Transactions,
+    Batch, BatchLimits, BatchRead, BatchWrite, Checkpoints, ClientSnapshot, Commit, Halt, HistoryRange,
+    LaneProgress, Logged, NameClaim, Renewal, Result, Stored, Transactions,
 };
 
 #[async_trait]
@@ -176,15 +176,22 @@ impl BatchRead for SqliteBatch {
         Ok(holders.into_iter().map(claim).collect())
     }
 
+    async fn checkpoints(
+        &mut self,
+        before: &[(ClientKey, DateTime<Utc>)],
+    ) -> Result<HashMap<ClientKey, Checkpoints>> {
+        checkpoints::of(&mut self.transaction, &mut self.numbers, before).await
+    }
+
     async fn histories(
         &mut self,
-        keys: &[ClientKey],
+        ranges: &[HistoryRange],
         longest: Option<usize>,
     ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
         let Some(longest) = longest else {
-            return history::of(&mut self.transaction, &mut self.numbers, keys).await;
+            return history::of(&mut self.transaction, &mut self.numbers, ranges).await;
         };
-        let short = history::up_to(&mut self.transaction, &mut self.numbers, keys, longest).await?;
+        let short = history::up_to(&mut self.transaction, &mut self.numbers, ranges, longest).await?;
         history::of(&mut self.transaction, &mut self.numbers, &short).await
     }
 

@@ -8,6 +8,7 @@
 mod many;
 
 mod batch;
+mod checkpoints;
 mod client_writes;
 mod clients;
 mod clock;

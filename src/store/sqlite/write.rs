@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 use super::batch::Held;
 use super::event_id::BoundId;
 use super::numbers::Numbers;
-use super::{client_writes, dead_letters, lanes, many, micros, sweeps, touches};
+use super::{checkpoints, client_writes, dead_letters, lanes, many, micros, sweeps, touches};
 use crate::domain::{ClientKey, Entry, Refusal, Sweep};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
@@ -34,6 +34,7 @@ pub(super) async fn all(
     events(connection, &commit.events, numbers, at).await?;
     outcomes(connection, &commit.outcomes, numbers).await?;
     journal(connection, &commit.journal, numbers, at).await?;
+    checkpoints::write(connection, &commit.checkpoints, numbers).await?;
     clear_deadlines(connection, &commit.deadlines_cleared, numbers).await?;
     set_deadlines(connection, &commit.deadlines_set, numbers).await?;
     dead_letters::put(connection, &commit.dead_letters, at).await?;

@@ -82,9 +82,11 @@ impl Parts {
     }
 
     fn add_client(&mut self, moved: MovedClient) {
-        let (key, Some(row)) = (moved.client, moved.row) else {
+        let (key, Some(mut row)) = (moved.client, moved.row) else {
             return;
         };
+        // Checkpoints do not move: the next replay of the client makes new ones.
+        row.document.checkpointed_until = None;
         let deadlines = row.document.deadlines.iter();
         let deadlines = deadlines.map(|(sweep, due_at)| (key.clone(), *sweep, *due_at));
         self.commit.deadlines_set.extend(deadlines);

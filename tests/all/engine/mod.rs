@@ -1,6 +1,7 @@
 //! The engine on SQLite and PostgreSQL.
 
 pub mod breaker;
+mod checkpoints;
 mod differential;
 mod halts;
 mod laws;

@@ -12,7 +12,7 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use tenure::clock::SimulatedClock;
 use tenure::domain::{Event, Policies, Policy};
-use tenure::engine::{Engine, Incoming, Outcome, Situation, plan};
+use tenure::engine::{CheckpointSpacing, Engine, Incoming, Outcome, Situation, plan};
 use tenure::store::Upkeep;
 use tenure::store::sqlite::SqliteStore;
 use tenure::wire;
@@ -291,6 +291,7 @@ fn every_decoded_event_can_be_planned() {
                 policies: &policies,
                 stored: Vec::new(),
                 histories: HashMap::new(),
+                spacing: CheckpointSpacing::default(),
                 holders: HashMap::new(),
             };
             prop_assert_eq!(plan(situation, events).outcomes.len(), asked);

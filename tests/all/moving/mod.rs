@@ -1,5 +1,6 @@
 //! `tenure export` and `tenure import`: a store moves between SQLite and PostgreSQL, and nothing changes.
 
+mod checkpoints;
 mod files;
 mod load;
 mod relay;

@@ -23,7 +23,11 @@ const MOVED: [&str; 14] = [
 ];
 
 /// The other tables, each with the reason.
-const NOT_MOVED: [(&str, &str); 6] = [
+const NOT_MOVED: [(&str, &str); 7] = [
+    (
+        "checkpoints",
+        "they follow from the event log; the next replay of a client makes new ones",
+    ),
     ("deadlines", "each document has a copy of its rows"),
     (
         "heartbeat_key",

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{Policy, Sweep};
-use tenure::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions};
+use tenure::engine::{CheckpointSpacing, Engine, Incoming, Outcome, SweepMode, SweepOptions};
 use tenure::store::{Cursor, Store, StoreError, Unpublished};
 
 use super::Trace;
@@ -36,6 +37,9 @@ pub struct Run<'a> {
     pub outcomes: Outcomes,
     /// The longest batch.
     longest: usize,
+    /// Short histories have checkpoints too.
+    spacing: CheckpointSpacing,
+    checkpoints_found: usize,
     queue: VecDeque<Delivery>,
     policy: Policy,
     changes: VecDeque<(DateTime<Utc>, Policy)>,
@@ -54,9 +58,15 @@ impl<'a> Run<'a> {
         let longest = [1, 3, 25, 25, 200][rng.random_range(0..5)];
         // Usually a batch is one transaction; with short parts it is several.
         let part = [1, 3, 500, 500, 500][rng.random_range(0..5)];
+        let spacing = CheckpointSpacing {
+            shortest: if seed.is_multiple_of(2) { 1 } else { 20 },
+            nearest: if seed.is_multiple_of(3) { 1 } else { 5 },
+        };
         Self {
             outcomes: Outcomes::new(part),
             longest,
+            spacing,
+            checkpoints_found: 0,
             rng,
             store,
             clock: Arc::new(SimulatedClock::at(world.start)),
@@ -109,6 +119,11 @@ impl<'a> Run<'a> {
         self.set_clock(self.latest.max(self.end));
     }
 
+    /// The number of checkpoints from which replays could start, until a worker was restarted.
+    pub fn checkpoints_found(&self) -> usize {
+        self.checkpoints_found
+    }
+
     fn set_clock(&mut self, now: DateTime<Utc>) {
         self.trace.note(|| format!("it is {now}"));
         self.latest = self.latest.max(now);
@@ -147,7 +162,7 @@ impl<'a> Run<'a> {
             match started {
                 Ok(engine) => {
                     faults.disarm();
-                    let engine = Arc::new(engine);
+                    let engine = Arc::new(engine.with_checkpoints(self.spacing));
                     self.workers.push(Worker { engine, faults });
                     return;
                 }
@@ -221,7 +236,9 @@ impl<'a> Run<'a> {
 
     /// Ends the faults of a worker. The events that overtook it have their outcomes already.
     async fn overtaken(&mut self, worker: usize, overtaking: Option<Vec<Delivery>>) {
-        let overtaken = self.workers[worker].faults.disarm();
+        let faults = &self.workers[worker].faults;
+        self.checkpoints_found += faults.checkpoints_found.swap(0, Ordering::SeqCst);
+        let overtaken = faults.disarm();
         match (overtaking, overtaken) {
             (Some(batch), Some(outcomes)) => {
                 self.trace

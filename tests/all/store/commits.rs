@@ -4,7 +4,7 @@ use serde_json::json;
 use tenure::domain::link::LinkStatus;
 use tenure::domain::{Cause, Change, ClientKey, Id, Refusal, Sweep, Timer};
 use tenure::store::{
-    Commit, EventWrite, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
+    Commit, EventWrite, HistoryRange, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
 };
 
 use super::Fresh;
@@ -351,7 +351,8 @@ pub async fn ten_thousand_clients_fit_one_commit(fresh: Fresh) {
     let mut batch = store.begin().await.unwrap();
     let locked = batch.lock(&keys, false).await.unwrap();
     assert!(locked.iter().map(|stored| &stored.key).eq(&keys));
-    let histories = batch.histories(&keys, None).await.unwrap();
+    let ranges: Vec<HistoryRange> = keys.iter().cloned().map(HistoryRange::all).collect();
+    let histories = batch.histories(&ranges, None).await.unwrap();
     assert!(histories.len() == keys.len() && histories.values().all(|history| history.len() == 2));
     let again = Commit {
         clients: locked

@@ -4,7 +4,7 @@ use serde_json::json;
 use tenure::domain::event::{NameVerdict, TYPES};
 use tenure::domain::{Actor, ActorKind, Cause, Entry, Event, EventKind, Refusal, Timer};
 use tenure::store::{
-    Commit, Cursor, EventWrite, Logged, Recorded, RecordedOutcome, Touch, TouchWrite, Touches,
+    Commit, Cursor, EventWrite, HistoryRange, Logged, Recorded, RecordedOutcome, Touch, TouchWrite, Touches,
 };
 
 use super::Fresh;
@@ -81,7 +81,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
     let nobody = key("nobody");
     let mut batch = store.begin().await.unwrap();
     let histories = batch
-        .histories(&[a.clone(), b.clone(), nobody.clone()], None)
+        .histories(&[&a, &b, &nobody].map(|key| HistoryRange::all(key.clone())), None)
         .await
         .unwrap();
     batch.rollback().await.unwrap();
@@ -147,7 +147,10 @@ pub async fn a_history_is_sorted_by_sequences_as_numbers(fresh: Fresh) {
     assert_eq!(sequences, [sorted, sorted].concat());
     assert!(history.is_sorted_by_key(|logged| logged.event.position()));
     let mut batch = store.begin().await.unwrap();
-    let histories = batch.histories(std::slice::from_ref(&a), None).await.unwrap();
+    let histories = batch
+        .histories(&[HistoryRange::all(a.clone())], None)
+        .await
+        .unwrap();
     batch.rollback().await.unwrap();
     assert_eq!(histories[&a], history);
 }

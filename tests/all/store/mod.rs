@@ -1,5 +1,6 @@
 //! Tests of the stores: a conformance suite for both, and what each guarantees beyond it.
 
+mod checkpoints;
 mod commits;
 mod dead_letters;
 mod given;
@@ -194,6 +195,11 @@ conformance! {
         actors_and_reasons_read_back_from_the_log_and_the_journal,
         every_kind_of_event_reads_back,
         an_unreadable_value_is_reported_with_table_column_and_key;
+    checkpoints:
+        the_last_checkpoint_before_a_moment_is_found,
+        a_commit_replaces_checkpoints,
+        a_checkpoint_that_cannot_be_read_has_no_state,
+        a_history_is_read_from_a_moment_on;
     snapshots:
         many_clients_are_read_as_each_alone,
         a_bound_leaves_out_the_clients_after_it;

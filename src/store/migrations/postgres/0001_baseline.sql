@@ -189,17 +189,38 @@ comment on column touches.client is 'The number of the client.';
 comment on column touches.open_run is 'Packed touches since the run was opened.';
 
 create table touch_runs (
-    first_at timestamptz not null,
-    client   integer not null,
-    number   integer not null,
-    run      bytea not null,
+    last_at timestamptz not null,
+    client  integer not null,
+    number  integer not null,
+    run     bytea not null,
     primary key (client, number)
 );
+-- A replay that starts from a checkpoint reads the runs with later touches.
+create index touch_runs_by_time on touch_runs (client, last_at);
 comment on table touch_runs is 'Full runs of touches. A run is never written again.';
-comment on column touch_runs.first_at is 'The time of the first touch.';
+comment on column touch_runs.last_at is 'The time of the last touch.';
 comment on column touch_runs.client is 'The number of the client.';
 comment on column touch_runs.number is 'Counts the runs of the client.';
 comment on column touch_runs.run is 'Packed touches.';
+
+-- Checkpoints (docs/decisions/0015-replays-start-from-checkpoints.md).
+
+create table checkpoints (
+    time     timestamptz not null,
+    events   bigint not null,
+    policies bigint not null,
+    client   integer not null,
+    state    json not null,
+    primary key (client, time)
+);
+comment on table checkpoints is
+    'Earlier states of clients with long histories. A late event replays its client''s history from the last one before it.';
+comment on column checkpoints.time is 'The state includes every event of the client up to this moment, and no later one.';
+comment on column checkpoints.events is 'About how many events that are. Later checkpoints are placed by it.';
+comment on column checkpoints.policies is
+    'A digest of the policies in force up to this moment. If those differ now, the checkpoint is not used.';
+comment on column checkpoints.client is 'The number of the client.';
+comment on column checkpoints.state is 'The state, as the field `client` of a document.';
 
 -- The journal and the outbox relay.
 

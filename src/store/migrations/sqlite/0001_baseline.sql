@@ -102,12 +102,24 @@ create table touches (
 ) strict;
 
 create table touch_runs (
-    client   integer not null,
-    number   integer not null,
-    first_at integer not null,
-    run      blob not null,
+    client  integer not null,
+    number  integer not null,
+    last_at integer not null,
+    run     blob not null,
     primary key (client, number)
 ) strict, without rowid;
+-- A replay that starts from a checkpoint reads the runs with later touches.
+create index touch_runs_by_time on touch_runs (client, last_at);
+
+-- Not by its key: a state is large, and would stand in the inner pages of the tree.
+create table checkpoints (
+    client   integer not null,
+    time     integer not null,
+    events   integer not null,
+    policies integer not null,
+    state    text not null,
+    primary key (client, time)
+) strict;
 
 -- Publishing.
 

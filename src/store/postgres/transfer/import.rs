@@ -164,14 +164,14 @@ async fn touch_runs(connection: &mut PgConnection, parts: &Parts, held: &Held) -
     if parts.runs.is_empty() {
         return Ok(());
     }
-    let first_at = |run: &MovedRun| run.touches.first().map(|touch| touch.time);
+    let last_at = |run: &MovedRun| run.touches.last().map(|touch| touch.time);
     sqlx::query(
-        "insert into touch_runs (client, number, first_at, run)
+        "insert into touch_runs (client, number, last_at, run)
          select * from unnest($1::integer[], $2::integer[], $3::timestamptz[], $4::bytea[])",
     )
     .bind(held.numbers_of(parts.runs.iter().map(|run| &run.client)))
     .bind(parts.runs.iter().map(|run| run.number).collect::<Vec<_>>())
-    .bind(parts.runs.iter().map(first_at).collect::<Vec<_>>())
+    .bind(parts.runs.iter().map(last_at).collect::<Vec<_>>())
     .bind(
         parts
             .runs

@@ -142,7 +142,7 @@ async fn touch_runs(connection: &mut SqliteConnection, parts: &Parts, numbers: &
     many::write(
         connection,
         many!(
-            "insert or fail into touch_runs (client, number, first_at, run)
+            "insert or fail into touch_runs (client, number, last_at, run)
              select *
              from (values " each "(?, ?, ?, ?)" ")
              where column1 is not null"
@@ -152,7 +152,7 @@ async fn touch_runs(connection: &mut SqliteConnection, parts: &Parts, numbers: &
             query
                 .bind(numbers.client(&run.client))
                 .bind(run.number)
-                .bind(run.touches.first().map(|touch| micros(touch.time)))
+                .bind(run.touches.last().map(|touch| micros(touch.time)))
                 .bind(run.touches.pack())
         },
     )

@@ -212,4 +212,50 @@ pub const DAMAGES: &[Damage] = &[
         "the journal is missing access.expired",
         &["access.expired"],
     ),
+    Damage {
+        client: "acme/bakery",
+        postgres: of!(
+            r#"update checkpoints set state = replace(state::text, '"a-1"', '"a-2"')::json"#,
+            "bakery"
+        ),
+        sqlite: of!(
+            r#"update checkpoints set state = replace(state, '"a-1"', '"a-2"')"#,
+            "bakery"
+        ),
+        says: r#"Z assignments is stored as {"a-2":null}, the history says {"a-1":null}"#,
+        published: &[],
+    },
+    damage(
+        "acme/bakery",
+        of!("update checkpoints set state = '{}'", "bakery"),
+        "Z cannot be read",
+        &[],
+    ),
+    Damage {
+        client: "acme/bakery",
+        postgres: of!(
+            r#"update clients set doc = regexp_replace(doc::text, '"checkpointed_until":"[^"]*"', '"checkpointed_until":null')::json"#,
+            "bakery"
+        ),
+        sqlite: of!(
+            "update clients set doc = json_remove(doc, '$.checkpointed_until')",
+            "bakery"
+        ),
+        says: "the document says none",
+        published: &[],
+    },
+    // A checkpoint at this moment would lack a later event of the same moment. A rebuild removes them.
+    Damage {
+        client: "acme/bakery",
+        postgres: of!(
+            "update checkpoints set time = time + interval '1000 days'",
+            "bakery"
+        ),
+        sqlite: of!(
+            "update checkpoints set time = time + 1000 * 86400000000",
+            "bakery"
+        ),
+        says: "but no later event",
+        published: &[],
+    },
 ];

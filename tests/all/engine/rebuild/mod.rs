@@ -16,7 +16,8 @@ use tenure::config::Settings;
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{Actor, Cause, ClientKey, Event, EventKind, Policy, Refusal, Sweep};
 use tenure::engine::{
-    Engine, Incoming, JournalLine, Outcome, RebuildError, Rebuilt, Scope, SweepMode, SweepOptions,
+    CheckpointSpacing, Engine, Incoming, JournalLine, Outcome, RebuildError, Rebuilt, Scope, SweepMode,
+    SweepOptions,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -79,10 +80,18 @@ fn linked(client: &str, name: &str) -> Vec<Incoming> {
 }
 
 impl World {
-    /// `bakery` is active and has a full run of touches; `mill` was expired by a sweep; `rival` and `nobody` were never added:
-    /// they have only refused events.
+    /// `bakery` is active, and has a full run of touches and checkpoints; `mill` was expired by a sweep; `rival` and `nobody` were
+    /// never added: they have only refused events.
     async fn with_clients(fresh: Fresh) -> Self {
         let world = Self::start(fresh, day(100), &Policy::default()).await;
+        let spacing = CheckpointSpacing {
+            shortest: 100,
+            nearest: 8,
+        };
+        let world = Self {
+            engine: world.engine.with_checkpoints(spacing),
+            ..world
+        };
         let mut events = linked("bakery", "Bakery");
         events.extend((0..140).map(|n| {
             let at = day(2) + TimeDelta::hours(n * 12);
@@ -118,6 +127,15 @@ impl World {
             &json!({ "name": "BAKERY" }),
         ));
         world.engine.ingest(events).await.expect("ingested");
+        // Its replay makes checkpoints.
+        let late = event(
+            "late",
+            "bakery",
+            day(40),
+            "user.added",
+            &json!({ "user_id": "late" }),
+        );
+        world.engine.ingest(vec![late]).await.expect("ingested");
         world
             .engine
             .sweep(
