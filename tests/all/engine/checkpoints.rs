@@ -42,11 +42,12 @@ fn name(text: &str) -> Name {
     Name::try_from(text.to_owned()).expect("a name")
 }
 
-/// An active client with a touch on day 1 and a user a day from day 2 to day 30.
+/// An active client with a touch on day 1, a user on day 2, and an event a day to day 30.
 fn history() -> Vec<Event> {
     let mut events = active();
     events.push(accessed(day(1)));
-    events.extend((2..=30).map(|n| user(day(n), &format!("u-{n}"))));
+    events.push(user(day(2), "right"));
+    events.extend((3..=30).map(|n| event(day(n), EventKind::AccountUpdated {})));
     events
 }
 
@@ -63,13 +64,13 @@ async fn checkpoints(fresh: &Fresh) -> Vec<i64> {
     snapshot.checkpoints.iter().map(|one| days(one.time)).collect()
 }
 
-/// Replaces a user in the state of every checkpoint. Whoever starts from one finds the wrong user.
+/// Replaces the user in the state of every checkpoint. Whoever starts from one finds the wrong user.
 async fn damage(fresh: &Fresh) {
     let sql = match &fresh.database {
         Database::Postgres(_) => {
-            r#"update checkpoints set state = replace(state::text, '"u-3"', '"wrong"')::json"#
+            r#"update checkpoints set state = replace(state::text, '"right"', '"wrong"')::json"#
         }
-        Database::Sqlite(_) => r#"update checkpoints set state = replace(state, '"u-3"', '"wrong"')"#,
+        Database::Sqlite(_) => r#"update checkpoints set state = replace(state, '"right"', '"wrong"')"#,
     };
     fresh.database.sql(sql).await;
 }
@@ -268,7 +269,11 @@ fn long_history() -> Vec<Event> {
 }
 
 async fn a_client_with_a_long_history_claims_a_name_in_order_of_arrival(fresh: Fresh) {
-    let Setup { engine, .. } = setup(fresh, CheckpointSpacing::default()).await;
+    let Setup {
+        fresh: _fresh,
+        engine,
+        ..
+    } = setup(fresh, CheckpointSpacing::default()).await;
     ingest(&engine, long_history()).await;
     let other = |client: &str, text: &str| Event {
         key: ClientKey::new("p", client).expect("a key"),

@@ -41,7 +41,15 @@ async fn the_next_replay_in_the_new_store_makes_checkpoints() {
         day(0),
         &json!({ "data": { "name": "C" } }),
     )];
-    events.extend((1..=20).map(|n| user(&format!("u-{n}"), day(n))));
+    events.extend((1..=20).map(|n| {
+        event(
+            &format!("e-{n}"),
+            "account.updated",
+            "c",
+            day(n),
+            &json!({ "data": {} }),
+        )
+    }));
     let old = old.with_checkpoints(SPACING);
     old.ingest(events).await.unwrap();
     let late = |hours| day(15) + TimeDelta::hours(hours);

@@ -128,13 +128,7 @@ impl World {
         ));
         world.engine.ingest(events).await.expect("ingested");
         // Its replay makes checkpoints.
-        let late = event(
-            "late",
-            "bakery",
-            day(40),
-            "user.added",
-            &json!({ "user_id": "late" }),
-        );
+        let late = event("late", "bakery", day(40), "account.updated", &json!({}));
         world.engine.ingest(vec![late]).await.expect("ingested");
         world
             .engine
