@@ -115,12 +115,11 @@ impl<'a> LinkHistory<'a> {
         names: &Names,
         policies: &Policies,
     ) -> Self {
-        let (mut latest, history): (LinkState, &mut [Logged]) = match history {
-            Some(history) => (LinkState::of(&history.start), &mut history.events),
-            None => {
-                let stored = stored.map(|stored| LinkState::of(&stored.document.client));
-                (stored.unwrap_or_default(), &mut [])
-            }
+        let (mut latest, history): (LinkState, &mut [Logged]) = if let Some(history) = history {
+            (LinkState::of(&history.start), &mut history.events)
+        } else {
+            let stored = stored.map(|stored| LinkState::of(&stored.document.client));
+            (stored.unwrap_or_default(), &mut [])
         };
         let mut steps = BTreeMap::new();
         for (place, Logged { event, .. }) in history.iter_mut().enumerate() {
