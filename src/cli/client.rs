@@ -12,7 +12,7 @@ use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab};
-use crate::domain::{ActorKind, ClientKey};
+use crate::domain::{ActorKind, ClientKey, Corrector};
 use crate::engine::{JournalLine, ListRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
@@ -247,10 +247,10 @@ pub fn journal_table(journal: &[JournalLine]) -> Safe {
                 line.kind.clone(),
                 what.trim().to_owned(),
                 cause,
-                if line.correction {
-                    "correction".into()
-                } else {
-                    String::new()
+                match &line.corrected_by {
+                    None => String::new(),
+                    Some(Corrector::LateEvent { kind, .. }) => format!("corrected by {kind}"),
+                    Some(Corrector::Rebuild { .. }) => "corrected by a rebuild".into(),
                 },
             ]
         }),

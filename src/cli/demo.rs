@@ -208,7 +208,7 @@ async fn featured_client(engine: &Engine) -> anyhow::Result<ClientKey> {
         let mut kinds: Vec<_> = journal.iter().map(|line| line.entry.change.kind()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let corrected = journal.iter().any(|line| line.entry.correction);
+        let corrected = journal.iter().any(|line| line.entry.is_correction());
         let score = kinds.len() + usize::from(corrected) * 5;
         if best.as_ref().is_none_or(|(most, _)| score > *most) {
             best = Some((score, stored.key));

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::context::{Context, UsageError};
 use super::output::{self, Safe};
+use crate::domain::change::Details;
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::engine::{Engine, SweepMode, SweepOptions, SweepReport};
@@ -164,6 +165,8 @@ struct PreviewedChange<'a> {
     id: Option<&'a str>,
     from: Option<Cow<'a, str>>,
     to: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Details>,
     time: String,
 }
 
@@ -176,6 +179,7 @@ impl<'a> Preview<'a> {
                 id: text.id,
                 from: text.from,
                 to: text.to,
+                data: text.data,
                 time: rfc3339(entry.time),
             }
         };

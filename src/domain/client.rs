@@ -1,7 +1,5 @@
 //! A client: its three facets, its holdings, and the values that follow from them.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +8,6 @@ use super::account::Account;
 use super::change::Flag;
 use super::event::{Event, EventKind, NameVerdict, Position, Side, Step};
 use super::holding_map::{HoldingMap, HoldingSet, ids};
-use super::id::Id;
 use super::link::{Link, LinkStatus};
 use super::name::Name;
 use super::policy::Policies;
@@ -48,8 +45,8 @@ pub struct Client {
     pub assignments: HoldingMap<Option<String>>,
     /// The assignments that the last clean-up removed, until the client is assigned again (001: "mapped back to their Data
     /// Sources").
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub former_assignments: BTreeSet<Id>,
+    #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
+    pub former_assignments: HoldingSet,
     #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
     pub report_schedules: HoldingSet,
     #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]

@@ -33,8 +33,8 @@ mod whole;
 
 pub use action::Action;
 pub use actor::{Actor, ActorKind};
-pub use cause::{Cause, Repair};
-pub use change::{Change, ChangeKind, Entry, changes};
+pub use cause::{Cause, Corrector, Repair};
+pub use change::{Change, ChangeKind, Entry, LastChanges, changes};
 pub use client::Client;
 pub use event::{Event, EventKind, Position};
 pub use fold::fold;

@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use super::Engine;
 use crate::domain::access::{AccessStatus, Decision};
+use crate::domain::change::Details;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab, tab};
-use crate::domain::{Action, Cause, Client, ClientKey, Event, Policies, fold};
+use crate::domain::{Action, Cause, Client, ClientKey, Corrector, Event, Policies, fold};
 use crate::store::{ClientFilter, Recorded, StoreError};
 
 /// A service status, or both statuses that are not terminated (001, "All Active").
@@ -49,12 +50,18 @@ pub struct JournalLine {
     pub from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// What else it changes in the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Details>,
     /// When it took effect.
     pub time: String,
     /// When Tenure recorded it.
     pub recorded: String,
     pub cause: Cause,
     pub correction: bool,
+    /// For a correction: what made it necessary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected_by: Option<Corrector>,
 }
 
 impl Engine {
@@ -230,10 +237,12 @@ impl From<Recorded> for JournalLine {
             id: change.id.map(str::to_owned),
             from: change.from.map(Cow::into_owned),
             to: change.to.map(Cow::into_owned),
+            data: change.data,
             time: rfc3339(entry.time),
             recorded: rfc3339(recorded_at),
+            correction: entry.is_correction(),
             cause: entry.cause,
-            correction: entry.correction,
+            corrected_by: entry.corrected_by,
         }
     }
 }

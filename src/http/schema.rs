@@ -180,13 +180,46 @@ pub struct JournalLine {
     id: Option<String>,
     from: Option<String>,
     to: Option<String>,
+    data: Option<ChangeData>,
     /// When the change took effect.
     time: DateTime<Utc>,
     /// When Tenure recorded the change.
     recorded: DateTime<Utc>,
     cause: Cause,
-    /// Whether a late event or a rebuild caused the change.
+    /// Whether the change amends what was published before.
     correction: bool,
+    corrected_by: Option<Corrector>,
+}
+
+/// What a change changes in the client besides a status. A change has only the fields of its type.
+#[derive(ToSchema)]
+pub struct ChangeData {
+    origin: Option<Origin>,
+    channel: Option<Channel>,
+    steps: Option<Vec<Step>>,
+    /// Whether the invitation promises commission.
+    commission_eligible: Option<bool>,
+    /// The number of invitations since the client was added.
+    count: Option<u32>,
+    managed_by: Option<ManagedBy>,
+    plan: Option<String>,
+    paid_until: Option<DateTime<Utc>>,
+    /// When access expires, unless it is renewed.
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// What made a correction necessary: a late event, or `tenure rebuild`.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum Corrector {
+    LateEvent {
+        source: String,
+        id: String,
+        r#type: String,
+    },
+    Rebuild {
+        rebuild: Repair,
+    },
 }
 
 /// The cause of a change: an event, a timer, or `tenure rebuild`.

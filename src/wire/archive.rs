@@ -246,7 +246,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Cause, Change, ClientKey, Entry, Repair};
+    use crate::domain::{Cause, Change, ClientKey, Corrector, Entry, Repair};
     use crate::store::{MovedChange, MovedClient, MovedClock, MovedRelay};
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -265,12 +265,14 @@ mod tests {
         };
         let entry = Entry {
             key: ClientKey::new("acme", "a").unwrap(),
-            change: Change::InvitationSent,
+            change: Change::InvitationSent(None),
             time: at(5),
             cause: Cause::Rebuild {
                 rebuild: Repair::State,
             },
-            correction: true,
+            corrected_by: Some(Corrector::Rebuild {
+                rebuild: Repair::State,
+            }),
         };
         Record::Change(Box::new(MovedChange {
             place,

@@ -4,11 +4,14 @@ use chrono::{DateTime, Utc};
 
 use super::Present;
 use super::contention::NameState;
+use super::late_events::LateEvents;
 use super::names::Names;
 use super::renew_only;
 use crate::domain::access::{Access, AccessStatus, Renewal};
 use crate::domain::fold::apply_deciding_name;
-use crate::domain::{Cause, Change, Client, ClientKey, Entry, Event, Name, Policies, Sweep, changes};
+use crate::domain::{
+    Cause, Change, Client, ClientKey, Corrector, Entry, Event, LastChanges, Name, Policies, Sweep, changes,
+};
 use crate::store::{
     ClientWrite, Commit, EventWrite, Logged, OutcomeUpdate, RecordedOutcome, Stored, Touch, TouchWrite,
     Touches,
@@ -96,7 +99,7 @@ impl<'a> ClientPlan<'a> {
     /// The fast path: applies an event that is later than every event that the client has seen.
     fn step(&mut self, mut event: Event, names: &Names) -> RecordedOutcome {
         self.advance(event.time);
-        let (result, changes) = self.client.observed(|client| {
+        let (result, changes) = self.client.observed(self.policies, |client| {
             apply_deciding_name(client, &mut event, self.policies, |event| names.is_taken(event))
         });
         let outcome = RecordedOutcome::from(result);
@@ -105,17 +108,18 @@ impl<'a> ClientPlan<'a> {
             return outcome;
         }
         self.dirty = true;
-        self.emit(changes, event.time, &Cause::from(&event), false);
+        self.emit(changes, event.time, &Cause::from(&event), None);
         if let Some(refusal) = outcome.refusal() {
             let changes = vec![Change::EventRefused(refusal)];
-            self.emit(changes, event.time, &Cause::from(&event), false);
+            self.emit(changes, event.time, &Cause::from(&event), None);
         }
         self.events.push(EventWrite { event, outcome });
         outcome
     }
 
     /// The slow path: inserts late events into the history, replays all of it up to the moment that the client had reached, and
-    /// emits the differences as corrections. Timers that a wrong clock fired ahead of now do not count.
+    /// emits the differences as corrections, each with the time and the cause that it has in this history. Timers that a wrong
+    /// clock fired ahead of now do not count.
     fn replay_history(
         &mut self,
         late: Vec<(usize, Event)>,
@@ -124,11 +128,10 @@ impl<'a> ClientPlan<'a> {
         names: &Names,
         outcomes: &mut [RecordedOutcome],
     ) {
-        let (Some(reached), Some((_, first_late))) = (self.client.as_of(), late.first()) else {
+        let (Some(reached), Some(late_events)) = (self.client.as_of(), LateEvents::of(&late)) else {
             return;
         };
-        let (cause, took_effect_at) = (Cause::from(first_late), first_late.time);
-        let mut fresh = Client::default();
+        let (mut fresh, mut last) = (Client::default(), LastChanges::default());
         // The client without the late events, from the first of them on. It says what the outcome of a touch in a run was, which
         // has no row of its own.
         let mut without: Option<Client> = None;
@@ -142,30 +145,32 @@ impl<'a> ClientPlan<'a> {
                     slot.before = Some(was);
                 }
             }
-            fresh.advance(slot.event.time, self.policies);
-            let outcome = RecordedOutcome::from(apply_deciding_name(
-                &mut fresh,
-                &mut slot.event,
-                self.policies,
-                |event| names.is_taken(event),
-            ));
+            last.advance(&mut fresh, slot.event.time, self.policies);
+            let applied = last.apply(&mut fresh, &mut slot.event, self.policies, |event| {
+                names.is_taken(event)
+            });
+            let outcome = RecordedOutcome::from(applied);
             if let Some(index) = slot.index {
                 outcomes[index] = outcome;
             }
             // Before the first late event nothing differs, unless the stored state was wrong.
             if without.is_some() || !Touch::is_packed(&slot.event) {
-                self.log(slot, outcome);
+                self.log(slot, outcome, &late_events);
             }
         }
-        fresh.advance(present.cap(reached, fresh.as_of()), self.policies);
-        let corrections = changes(&self.client, &fresh);
-        self.emit(corrections, took_effect_at, &cause, true);
+        let reached = present.cap(reached, fresh.as_of());
+        last.advance(&mut fresh, reached, self.policies);
+        let corrections = changes(&self.client, &fresh, self.policies);
+        for change in corrections {
+            let (time, cause, corrected_by) = late_events.correct(&change, &last);
+            self.emit(vec![change], time, &cause, Some(corrected_by));
+        }
         self.client = fresh;
         self.dirty = true;
     }
 
     /// Writes a new event of a replayed history to the log, or the new outcome of a known event.
-    fn log(&mut self, slot: Slot, outcome: RecordedOutcome) {
+    fn log(&mut self, slot: Slot, outcome: RecordedOutcome, late_events: &LateEvents) {
         let Slot {
             event,
             before,
@@ -176,10 +181,19 @@ impl<'a> ClientPlan<'a> {
         if before == Some(outcome) {
             return;
         }
-        // A refusal is published once, whatever its reason is now.
-        if let (None | Some(RecordedOutcome::Applied), Some(refusal)) = (before, outcome.refusal()) {
-            let changes = vec![Change::EventRefused(refusal)];
-            self.emit(changes, event.time, &Cause::from(&event), !is_new);
+        let turned = match (before, outcome) {
+            (None | Some(RecordedOutcome::Applied), RecordedOutcome::Refused(refusal)) => {
+                Some(Change::EventRefused(refusal))
+            }
+            (Some(RecordedOutcome::Refused(refusal)), RecordedOutcome::Applied) => {
+                Some(Change::EventAccepted(refusal))
+            }
+            // A refusal is published once, whatever its reason is now.
+            _ => None,
+        };
+        if let Some(change) = turned {
+            let corrected_by = (!is_new).then(|| late_events.first());
+            self.emit(vec![change], event.time, &Cause::from(&event), corrected_by);
         }
         match Touch::of(&event) {
             // It stays in its run, where a replay finds it. Its refusal is published under its synthetic id.
@@ -204,7 +218,9 @@ impl<'a> ClientPlan<'a> {
     pub fn advance(&mut self, until: DateTime<Utc>) -> bool {
         let mut fired = Vec::new();
         while let Some(due) = self.client.next_due(until, self.policies) {
-            let ((), changes) = self.client.observed(|client| client.fire(due, self.policies));
+            let ((), changes) = self
+                .client
+                .observed(self.policies, |client| client.fire(due, self.policies));
             fired.push((due, changes));
         }
         self.dirty |= !fired.is_empty();
@@ -225,7 +241,7 @@ impl<'a> ClientPlan<'a> {
         }
         let any = !fired.is_empty();
         for (due, changes) in fired {
-            self.emit(changes, due.at, &Cause::Timer { timer: due.timer }, false);
+            self.emit(changes, due.at, &Cause::Timer { timer: due.timer }, None);
         }
         any
     }
@@ -253,14 +269,20 @@ impl<'a> ClientPlan<'a> {
         self.touched = true;
     }
 
-    fn emit(&mut self, changes: Vec<Change>, time: DateTime<Utc>, cause: &Cause, correction: bool) {
+    fn emit(
+        &mut self,
+        changes: Vec<Change>,
+        time: DateTime<Utc>,
+        cause: &Cause,
+        corrected_by: Option<Corrector>,
+    ) {
         let key = self.key().clone();
         self.entries.extend(changes.into_iter().map(|change| Entry {
             key: key.clone(),
             change,
             time,
             cause: cause.clone(),
-            correction,
+            corrected_by: corrected_by.clone(),
         }));
     }
 

@@ -5,6 +5,7 @@ mod client_plan;
 mod contention;
 #[cfg(test)]
 mod fixture;
+mod late_events;
 mod names;
 mod rebuild;
 mod renew_only;
@@ -247,10 +248,16 @@ mod tests {
 
     #[test]
     fn of_several_overdue_warnings_only_the_nearest_to_expiry_is_emitted() {
-        let warning = |left: &str| vec![Change::AccessExpiring { left: left.into() }];
+        let warning = |left: &str| {
+            vec![Change::AccessExpiring {
+                left: left.into(),
+                expires_at: Some(day(70)),
+            }]
+        };
         let expired = vec![Change::Access {
             from: AccessStatus::Enabled,
             to: AccessStatus::Expired,
+            expires_at: None,
         }];
         for (until, expected) in [
             (day(55), vec![]),

@@ -94,7 +94,7 @@ pub fn published(snapshot: &ClientSnapshot, expected: &Client) -> Replica {
         Replica::default()
     };
     for entry in &snapshot.journal {
-        replica.apply(&entry.change);
+        replica.apply(&entry.change, entry.time);
     }
     replica
 }
@@ -296,7 +296,7 @@ mod tests {
     use super::super::fixture::{day, ingest, nothing, present, refused, snapshot_of_active, sweep};
     use super::*;
     use crate::domain::access::AccessStatus;
-    use crate::domain::{Change, Entry, Repair};
+    use crate::domain::{Change, Corrector, Entry, Repair};
 
     fn found(snapshot: &ClientSnapshot) -> Vec<String> {
         let policies = Policies::default();
@@ -327,12 +327,15 @@ mod tests {
             change: Change::Access {
                 from: AccessStatus::Expired,
                 to: AccessStatus::Enabled,
+                expires_at: Some(day(70)),
             },
             time: day(20),
             cause: Cause::Rebuild {
                 rebuild: Repair::State,
             },
-            correction: true,
+            corrected_by: Some(Corrector::Rebuild {
+                rebuild: Repair::State,
+            }),
         });
         let policies = Policies::default();
         let still_active = active.stored().unwrap().client(&policies);

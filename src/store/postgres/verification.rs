@@ -336,7 +336,10 @@ row! {
         cause_actor: String,
         cause_reason: String,
         other_source: Option<String>,
-        correction: bool,
+        corrector: i16,
+        corrector_ref: EventRef,
+        other_corrector: Option<String>,
+        data: String,
         recorded_at: DateTime<Utc>,
     }
 }
@@ -356,7 +359,13 @@ impl LineRow {
             cause_id: self.cause_ref.id,
             cause_actor: self.cause_actor,
             cause_reason: self.cause_reason,
-            correction: self.correction,
+            corrector: match self.corrector {
+                0 => Some(String::new()),
+                corrector => dictionary.word(corrector),
+            },
+            corrector_source: dictionary.source(&self.corrector_ref, self.other_corrector),
+            corrector_id: self.corrector_ref.id,
+            data: self.data,
             recorded_at: self.recorded_at,
         }
     }
@@ -366,10 +375,13 @@ const JOURNAL: Paged = paged!(
     "verified_journal",
     5,
     "select j.client, j.xid, j.seq, j.change, j.id, j.before, j.after, j.time, j.cause, j.cause_ref, j.cause_actor,
-            j.cause_reason, j.correction, j.recorded_at,
+            j.cause_reason, j.corrector, j.corrector_ref, j.data, j.recorded_at,
             case when ref_source(j.cause_ref) > 1000 then
                 (select source from sources where number = ref_source(j.cause_ref))
-            end as other_source
+            end as other_source,
+            case when ref_source(j.corrector_ref) > 1000 then
+                (select source from sources where number = ref_source(j.corrector_ref))
+            end as other_corrector
      from unnest($1::integer[]) as k (client)
      cross join lateral (
          select * from journal where client = k.client

@@ -15,7 +15,7 @@ use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
 use crate::store::commit::{data_of, expect_logged};
 use crate::store::outbox::ChangeColumns;
-use crate::store::words::{cause_details, cause_event, cause_word};
+use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{Commit, EventWrite, OutcomeUpdate, RecordedOutcome, Result};
 
 /// Writes everything of a commit, without ending the transaction.
@@ -125,10 +125,10 @@ async fn journal(
         connection,
         many!(
             "insert or fail into journal
-                 (client, time, recorded_at, change, cause, cause_source, cause_id, cause_actor, cause_reason, correction, id,
-                  before, after)
+                 (client, time, recorded_at, change, cause, cause_source, cause_id, cause_actor, cause_reason, corrector,
+                  corrector_source, corrector_id, id, before, after, data)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
         ),
         entries,
@@ -136,6 +136,8 @@ async fn journal(
             let change = ChangeColumns::of(&entry.change);
             let event = cause_event(&entry.cause);
             let (actor, reason) = cause_details(&entry.cause);
+            let corrector = entry.corrected_by.as_ref();
+            let late = corrector_event(entry);
             query
                 .bind(numbers.client(&entry.key))
                 .bind(micros(entry.time))
@@ -146,10 +148,13 @@ async fn journal(
                 .bind(BoundId(event.map_or("", |(_, id)| id)))
                 .bind(actor)
                 .bind(reason)
-                .bind(entry.correction)
+                .bind(corrector.map_or(0, |corrector| numbers.word(&corrector_word(corrector))))
+                .bind(late.map_or(0, |(source, _)| numbers.source(source)))
+                .bind(BoundId(late.map_or("", |(_, id)| id)))
                 .bind(change.id)
                 .bind(change.before)
                 .bind(change.after)
+                .bind(change.data)
         },
     )
     .await?;

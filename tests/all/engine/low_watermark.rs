@@ -117,7 +117,7 @@ async fn an_event_fires_no_timer_beyond_the_low_watermark() {
     );
     let lines = world.store.journal(&key(), 0, 1_000).await.expect("a journal");
     assert!(
-        lines.iter().all(|line| !line.entry.correction),
+        lines.iter().all(|line| !line.entry.is_correction()),
         "nothing to correct"
     );
 }

@@ -3,6 +3,7 @@
 pub mod breaker;
 mod differential;
 mod halts;
+mod journal;
 mod laws;
 mod low_watermark;
 mod names;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::Validator;
-use tenure::domain::{Cause, Repair, Sweep, Timer};
+use tenure::domain::{Cause, Corrector, Repair, Sweep, Timer};
 use tenure::engine::{SweepMode, SweepOptions};
 
 use super::*;
@@ -59,6 +59,13 @@ async fn samples(server: &Server) -> Samples {
     let (_, outcomes) = server.post(BATCH, Value::from(&events[..]).to_string()).await;
     add_page(&mut samples, ("Outcomes", "outcomes"), "EventOutcome", &outcomes);
     let before = "/v1/partners/acme/clients";
+    let late = event(
+        "smithy",
+        "client.renamed",
+        noon() - TimeDelta::hours(1),
+        json!({"name": "Smith"}),
+    );
+    server.post(STRUCTURED, late.to_string()).await;
     for client in [
         "draft",
         "bakery",
@@ -91,6 +98,10 @@ async fn samples(server: &Server) -> Samples {
         let path = format!("{before}/{}/journal", client["client"].as_str().unwrap());
         let (_, journal) = server.get(&path).await;
         add_page(&mut samples, ("JournalPage", "journal"), "JournalLine", &journal);
+        let lines = journal["journal"].as_array().unwrap();
+        for data in lines.iter().filter_map(|line| line.get("data")) {
+            add(&mut samples, "ChangeData", data);
+        }
     }
     for name in ["bakery", "inn"] {
         let (_, holder) = server.get(&format!("/v1/partners/acme/names/{name}")).await;
@@ -195,6 +206,30 @@ fn variants(schema: &Value) -> BTreeSet<&str> {
         .flat_map(|variant| variant["enum"].as_array().map(Vec::as_slice).unwrap_or_default())
         .filter_map(Value::as_str)
         .collect()
+}
+
+#[test]
+fn the_document_describes_every_corrector() {
+    let document = http::openapi();
+    let validator = validator(&document, &json!({"$ref": "#/components/schemas/Corrector"}));
+    let correctors = [
+        Corrector::LateEvent {
+            source: "/s".into(),
+            id: "1".into(),
+            kind: tenure::domain::event::TYPES[0].into(),
+        },
+        Corrector::Rebuild {
+            rebuild: Repair::State,
+        },
+        Corrector::Rebuild {
+            rebuild: Repair::Journal,
+        },
+    ];
+    for corrector in correctors {
+        let written = serde_json::to_value(corrector).unwrap();
+        assert!(validator.is_valid(&written), "{written}");
+    }
+    assert!(!validator.is_valid(&json!({"timer": "access_expiry"})));
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl Played {
         while let Some(due) = self.client.next_due(moment, policies) {
             let before = self.client.clone();
             self.client.fire(due, policies);
-            self.changes.extend(changes(&before, &self.client));
+            self.changes.extend(changes(&before, &self.client, policies));
             self.fired.push(due);
         }
         self.now = self.now.max(moment);
@@ -204,7 +204,7 @@ impl Played {
     fn come(&mut self, event: &Event, policies: &Policies) -> Result<(), String> {
         let before = self.client.clone();
         self.outcome = self.client.apply(event, policies);
-        self.changes = changes(&before, &self.client);
+        self.changes = changes(&before, &self.client, policies);
         self.event = Some(event.clone());
         if self.outcome.is_err() {
             let (seen, fired) = (self.client.seen.clone(), self.client.fired);

@@ -116,7 +116,7 @@ fn expect_everything(records: &[Record]) {
     );
     has(
         "correction",
-        &|record| matches!(record, Record::Change(change) if change.entry.correction),
+        &|record| matches!(record, Record::Change(change) if change.entry.is_correction()),
     );
     has(
         "event with an actor",

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tenure::domain::event::NameVerdict;
 use tenure::domain::fold::replay;
+use tenure::domain::time::rfc3339;
 use tenure::domain::view::ClientView;
-use tenure::domain::{Change, Client, Event, Policies, Refusal, Sweep, changes, fold};
+use tenure::domain::{Change, Client, Event, LastChanges, Policies, Refusal, Sweep, changes, fold};
 use tenure::wire;
 
 use super::{Oracle, Subscriber, published_part};
@@ -91,9 +92,14 @@ proptest! {
         // Each arrival is published as a difference, as corrections are.
         for event in &events {
             known.push(event.clone());
-            let after = fold(&known, moment, &policies);
-            for change in changes(&before, &after) {
-                subscriber.receive(&line(&subject, &change));
+            let mut history: Vec<&Event> = known.iter().filter(|event| event.time <= moment).collect();
+            history.sort_by_cached_key(|event| event.position());
+            history.dedup_by(|a, b| a.source == b.source && a.id == b.id);
+            let (after, last) = LastChanges::of_history(history, moment, &policies);
+            prop_assert_eq!(&after, &fold(&known, moment, &policies));
+            for change in changes(&before, &after, &policies) {
+                let time = last.of(&change).map_or(event.time, |occurrence| occurrence.time);
+                subscriber.receive(&line(&subject, &change, time));
             }
             before = after;
         }
@@ -103,9 +109,12 @@ proptest! {
     }
 }
 
-fn line(subject: &str, change: &Change) -> Value {
+fn line(subject: &str, change: &Change, time: DateTime<Utc>) -> Value {
     let mut line = serde_json::to_value(change).expect("JSON");
     line["subject"] = subject.into();
+    line["time"] = rfc3339(time).into();
+    line["correction"] = true.into();
+    line["corrected_by"] = "the arrival".into();
     line
 }
 

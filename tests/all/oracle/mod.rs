@@ -6,7 +6,9 @@
 mod agreement;
 mod client_state;
 mod eras;
+mod happened;
 mod names;
+mod received;
 mod sent_event;
 mod subscriber;
 mod timers;
@@ -20,6 +22,7 @@ use tenure::domain::Policy;
 
 pub use agreement::{public_json, sent};
 use client_state::ClientState;
+pub use happened::{Happened, what};
 use sent_event::SentEvent;
 pub use subscriber::{Subscriber, published_part};
 

@@ -168,6 +168,7 @@ impl Run<'_> {
             );
         }
         self.outcomes.refusals_are_published(&self.subscriber, &self.sent);
+        self.published_outcomes_are_right(keys, oracle);
         for key in keys {
             for line in self.store.journal(key, 0, u32::MAX).await.expect("a journal") {
                 let Cause::Event { source, id, .. } = &line.entry.cause else {
@@ -180,6 +181,25 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// As far as a subscriber knows, the events that are refused are those of the oracle. A touch may have lost its name.
+    fn published_outcomes_are_right(&self, keys: &BTreeSet<ClientKey>, oracle: &Oracle) {
+        let touches = self.sent.iter().map(|sent| &sent.event);
+        let touches: BTreeSet<Name> = touches.filter(|event| event.is_touch()).map(named).collect();
+        let published: BTreeSet<(String, Name)> = self.subscriber.refusals.iter().cloned().collect();
+        let known = published
+            .into_iter()
+            .filter(|(_, event)| event.0 != PACKED_SOURCE && !touches.contains(event));
+        let expected = keys.iter().flat_map(|key| {
+            let refusals = oracle.at(&key.to_string(), self.end).refusals.into_keys();
+            refusals
+                .filter(|event| !touches.contains(event))
+                .map(|event| (key.to_string(), event))
+                .collect::<Vec<_>>()
+        });
+        let (known, expected): (BTreeSet<_>, BTreeSet<_>) = (known.collect(), expected.collect());
+        assert_eq!(known, expected, "the published outcomes");
     }
 
     /// A verification finds no drift.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tenure::domain::link::LinkStatus;
-use tenure::domain::{Cause, Change, ClientKey, Id, Refusal, Sweep, Timer};
+use tenure::domain::{Cause, Change, ClientKey, Corrector, Id, Refusal, Sweep, Timer};
 use tenure::store::{
     Commit, EventWrite, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
 };
@@ -25,7 +25,11 @@ pub async fn a_commit_is_read_back_as_written(fresh: Fresh) {
     line.cause = Cause::Timer {
         timer: Timer::SubscriptionEnd,
     };
-    line.correction = true;
+    line.corrected_by = Some(Corrector::LateEvent {
+        source: "/a late source".into(),
+        id: "0b9f6c9e-5d0f-4d3a-9c57-0d2a8f6f3c11".into(),
+        kind: "client.lost".into(),
+    });
     let touches: Touches = [touch(3, None), touch(1, Some("7"))].into_iter().collect();
     let written = Commit {
         clients: vec![document.clone()],
@@ -158,7 +162,7 @@ pub async fn ids_of_every_form_read_back_and_stay_distinct(fresh: Fresh) {
         .map(|(id, seconds)| applied(user(id, seconds)));
     let causes = IDS.map(|id| {
         let mut line = entry(&key("a"), "-");
-        line.change = Change::InvitationSent;
+        line.change = Change::InvitationSent(None);
         line.cause = Cause::from(&user(id, 0));
         line
     });

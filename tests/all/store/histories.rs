@@ -1,8 +1,12 @@
 //! Histories: order, touches, and unreadable values.
 
 use serde_json::json;
+use tenure::domain::access::AccessStatus;
 use tenure::domain::event::{NameVerdict, TYPES};
-use tenure::domain::{Actor, ActorKind, Cause, Entry, Event, EventKind, Refusal, Timer};
+use tenure::domain::time::rfc3339;
+use tenure::domain::{
+    Actor, ActorKind, Cause, Change, Corrector, Entry, Event, EventKind, Refusal, Repair, Timer,
+};
 use tenure::store::{
     Commit, Cursor, EventWrite, Logged, Recorded, RecordedOutcome, Touch, TouchWrite, Touches,
 };
@@ -187,7 +191,17 @@ pub async fn actors_and_reasons_read_back_from_the_log_and_the_journal(fresh: Fr
     timer.cause = Cause::Timer {
         timer: Timer::AccessExpiry,
     };
-    lines.push(timer);
+    let mut rebuilt = entry(&a, "Mill");
+    rebuilt.corrected_by = Some(Corrector::Rebuild {
+        rebuild: Repair::State,
+    });
+    timer.corrected_by = Some(Corrector::from(&events[1]));
+    timer.change = Change::Access {
+        from: AccessStatus::Expired,
+        to: AccessStatus::Enabled,
+        expires_at: Some(moment(9)),
+    };
+    lines.extend([timer, rebuilt]);
     let written = Commit {
         events: events.iter().cloned().map(applied).collect(),
         journal: lines.clone(),
@@ -220,6 +234,25 @@ pub async fn actors_and_reasons_read_back_from_the_log_and_the_journal(fresh: Fr
         .map(|line| serde_json::to_value(&line.cause).unwrap())
         .collect();
     assert_eq!(causes, expected);
+    let correctors =
+        sql("select cast(corrected_by as text) from change_log where correction order by seq").await;
+    let correctors: Vec<serde_json::Value> = correctors
+        .iter()
+        .map(|corrector| serde_json::from_str(corrector).unwrap())
+        .collect();
+    assert_eq!(
+        correctors,
+        [
+            json!({"source": "/apps/space", "id": "e-1", "type": "client.lost"}),
+            json!({"rebuild": "state"}),
+        ]
+    );
+    let data = sql("select cast(data as text) from change_log where data is not null").await;
+    assert_eq!(data.len(), 1, "{data:?}");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&data[0]).unwrap(),
+        json!({"expires_at": rfc3339(moment(9))})
+    );
 }
 
 pub async fn every_kind_of_event_reads_back(fresh: Fresh) {

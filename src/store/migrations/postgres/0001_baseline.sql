@@ -204,20 +204,22 @@ comment on column touch_runs.run is 'Packed touches.';
 -- The journal and the outbox relay.
 
 create table journal (
-    xid          bigint not null,
-    seq          bigint generated always as identity,
-    time         timestamptz not null,
-    recorded_at  timestamptz not null,
-    client       integer not null,
-    change       smallint not null,
-    cause        smallint not null,
-    correction   boolean not null,
-    cause_ref    bytea not null,
-    cause_actor  text not null,
-    cause_reason text not null,
-    id           text not null,
-    before       text not null,
-    after        text not null,
+    xid           bigint not null,
+    seq           bigint generated always as identity,
+    time          timestamptz not null,
+    recorded_at   timestamptz not null,
+    client        integer not null,
+    change        smallint not null,
+    cause         smallint not null,
+    corrector     smallint not null,
+    cause_ref     bytea not null,
+    corrector_ref bytea not null,
+    cause_actor   text not null,
+    cause_reason  text not null,
+    id            text not null,
+    before        text not null,
+    after         text not null,
+    data          text not null,
     primary key (client, seq)
 );
 -- It grows at its end only, so its pages can be full.
@@ -230,8 +232,10 @@ comment on column journal.recorded_at is 'When it was written.';
 comment on column journal.client is 'The number of the client.';
 comment on column journal.change is 'The type of the change, as a word.';
 comment on column journal.cause is 'The type of the event that caused it, or another cause, as a word.';
-comment on column journal.correction is 'Whether it amends what was published before.';
+comment on column journal.corrector is
+    'What made this correction necessary: the type of the late event, or a rebuild, as a word. 0: it is no correction.';
 comment on column journal.cause_ref is 'The event that caused it, as `events.ref`. Empty: the cause is no event.';
+comment on column journal.corrector_ref is 'That late event, as `events.ref`. Empty: there is none.';
 comment on column journal.cause_actor is 'The actor of that event, as `events.actor`.';
 comment on column journal.cause_reason is
     'The `reason` in the data of that event, at most 500 characters of it. Empty: it has none. Otherwise a colon and the reason.';
@@ -239,6 +243,7 @@ comment on column journal.id is 'The id of the holding. Empty: the change is not
 comment on column journal.before is 'The value before. Empty: there was none.';
 comment on column journal.after is
     'The value after. Empty: there is none. `=`: the status that the type ends with. Otherwise a colon and the value.';
+comment on column journal.data is 'What else it changes in the client, as JSON. Empty: nothing.';
 
 create table relay (
     only_row      boolean primary key default true check (only_row),
@@ -515,12 +520,21 @@ select j.xid, j.seq, k.partner, k.client, c.word as change,
                'reason', case when j.cause_reason <> '' then substr(j.cause_reason, 2) end))
            else json_build_object(split_part(w.word, ':', 1), split_part(w.word, ':', 2))
        end as cause,
-       j.correction, j.recorded_at
+       j.corrector <> 0 as correction, j.recorded_at,
+       nullif(j.data, '')::json as data,
+       case
+           when j.corrector = 0 then null
+           when j.corrector_ref <> '' then json_build_object(
+               'source', l.source, 'id', ref_id(j.corrector_ref), 'type', b.word)
+           else json_build_object(split_part(b.word, ':', 1), split_part(b.word, ':', 2))
+       end as corrected_by
 from journal j
 left join client_keys k on k.number = j.client
 left join words c on c.number = j.change
 left join words w on w.number = j.cause
-left join sources s on s.number = ref_source(j.cause_ref);
+left join words b on b.number = j.corrector
+left join sources s on s.number = ref_source(j.cause_ref)
+left join sources l on l.number = ref_source(j.corrector_ref);
 comment on view change_log is 'The journal: all changes. They are published in the order of `xid` and `seq`.';
 comment on column change_log.xid is 'The transaction that wrote the line.';
 comment on column change_log.seq is 'Orders the lines of a transaction.';
@@ -534,6 +548,9 @@ comment on column change_log.time is 'When it took effect.';
 comment on column change_log.cause is 'What caused it: an event, a timer or a rebuild, as in published changes.';
 comment on column change_log.correction is 'Whether it amends what was published before.';
 comment on column change_log.recorded_at is 'When it was written.';
+comment on column change_log.data is 'What else it changes in the client. Null: nothing.';
+comment on column change_log.corrected_by is
+    'What made this correction necessary: a late event or a rebuild, as in published changes. Null: it is no correction.';
 
 create view clients_now as
 select k.partner, k.client, c.name, c.name_key, c.link, c.service, c.access, c.as_of, c.version, c.doc

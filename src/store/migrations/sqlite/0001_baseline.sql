@@ -77,10 +77,15 @@ create table journal (
     cause_id     any not null,
     cause_actor  text not null,
     cause_reason text not null,
-    correction   integer not null,
+    corrector    integer not null,
+    -- The number of the source of the late event that made a correction necessary. 0: no late event did.
+    corrector_source integer not null,
+    -- The id of that event, as in `events`. '': no late event made it necessary.
+    corrector_id any not null,
     id           text not null,
     before       text not null,
-    after        text not null
+    after        text not null,
+    data         text not null
 ) strict;
 -- Its entries end with seq.
 create index journal_of_client on journal (client);
@@ -244,7 +249,7 @@ left join words t on t.number = e.type
 left join words r on r.number = e.reason;
 
 create view change_log
-    (seq, partner, client, change, id, before, after, time, cause, correction, recorded_at) as
+    (seq, partner, client, change, id, before, after, time, cause, correction, recorded_at, data, corrected_by) as
 select j.seq, k.partner, k.client,
        w.word,
        nullif(j.id, ''),
@@ -267,14 +272,26 @@ select j.seq, k.partner, k.client,
                             'reason', case when j.cause_reason <> '' then substr(j.cause_reason, 2) end))
             -- `timer:access_expiry` or `rebuild:state`.
             else json_object(substr(c.word, 1, instr(c.word, ':') - 1), substr(c.word, instr(c.word, ':') + 1)) end,
-       j.correction,
+       j.corrector <> 0,
        strftime('%Y-%m-%dT%H:%M:%S', (j.recorded_at - 999999 * (j.recorded_at < 0)) / 1000000, 'unixepoch')
-           || printf('.%06dZ', (j.recorded_at % 1000000 + 1000000) % 1000000)
+           || printf('.%06dZ', (j.recorded_at % 1000000 + 1000000) % 1000000),
+       nullif(j.data, ''),
+       case when j.corrector = 0 then null
+            when j.corrector_id <> '' then
+                json_object('source', l.source,
+                            'id', case typeof(j.corrector_id) when 'blob'
+           then printf('%s-%s-%s-%s-%s', substr(lower(hex(j.corrector_id)), 1, 8), substr(lower(hex(j.corrector_id)), 9, 4), substr(lower(hex(j.corrector_id)), 13, 4),
+                       substr(lower(hex(j.corrector_id)), 17, 4), substr(lower(hex(j.corrector_id)), 21))
+           else j.corrector_id end,
+                            'type', b.word)
+            else json_object(substr(b.word, 1, instr(b.word, ':') - 1), substr(b.word, instr(b.word, ':') + 1)) end
 from journal j
 left join client_keys k on k.number = j.client
 left join words w on w.number = j.change
 left join words c on c.number = j.cause
-left join sources s on s.number = j.cause_source;
+left join words b on b.number = j.corrector
+left join sources s on s.number = j.cause_source
+left join sources l on l.number = j.corrector_source;
 
 create view clients_now (partner, client, name, name_key, link, service, access, as_of, version, doc) as
 select c.partner, k.client, c.name, c.name_key, c.link, c.service, c.access,

@@ -73,7 +73,8 @@ pub const DAMAGES: &[Damage] = &[
             "bakery"
         ),
         says: r#"name is stored as "Cakery", the history says "Bakery""#,
-        published: &["client.renamed"],
+        // The journal never reported that name.
+        published: &[],
     },
     Damage {
         client: "acme/mill",
@@ -201,6 +202,24 @@ pub const DAMAGES: &[Damage] = &[
         ),
         "the journal is missing link.active, assignment.added a-1, billing.started",
         &["link.active", "assignment.added", "billing.started"],
+    ),
+    damage(
+        "acme/bakery",
+        concat!(
+            of!("delete from journal", "bakery"),
+            " and change in (select number from words where word = 'client.named')"
+        ),
+        "the journal is missing client.named",
+        &["client.named"],
+    ),
+    damage(
+        "acme/bakery",
+        concat!(
+            of!("update journal set after = ':Cakery'", "bakery"),
+            " and change in (select number from words where word = 'client.named')"
+        ),
+        "the journal is missing client.renamed",
+        &["client.renamed"],
     ),
     damage(
         "acme/mill",

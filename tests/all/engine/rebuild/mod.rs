@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tenure::clock::SimulatedClock;
 use tenure::config::Settings;
 use tenure::domain::event::NameVerdict;
-use tenure::domain::{Actor, Cause, ClientKey, Event, EventKind, Policy, Refusal, Sweep};
+use tenure::domain::time::rfc3339;
+use tenure::domain::{Actor, Cause, ClientKey, Corrector, Event, EventKind, Policy, Refusal, Sweep};
 use tenure::engine::{
     Engine, Incoming, JournalLine, Outcome, RebuildError, Rebuilt, Scope, SweepMode, SweepOptions,
 };
@@ -203,7 +204,7 @@ async fn every_damage_is_found_and_repaired(fresh: Fresh) {
         assert_eq!(as_was(after), as_was(before), "{sql}");
         assert!(world.rebuild().await.is_empty(), "{sql}: rebuilt twice");
     }
-    let world_is = |line: &JournalLine| matches!(line.cause, Cause::Rebuild { .. });
+    let world_is = |line: &JournalLine| matches!(line.corrected_by, Some(Corrector::Rebuild { .. }));
     assert!(world.journal("bakery").await.iter().any(world_is));
 }
 
@@ -234,7 +235,18 @@ async fn a_refusal_from_a_wrong_state_is_corrected(fresh: Fresh) {
         .await
         .expect("a journal");
     let kinds: Vec<&str> = corrections.iter().map(|line| line.kind.as_str()).collect();
-    assert_eq!(kinds, ["assignment.removed", "data_retrieval.stopped"]);
+    assert_eq!(
+        kinds,
+        ["event.accepted", "assignment.removed", "data_retrieval.stopped"]
+    );
+    let causes = corrections.iter().map(|line| (&line.cause, &*line.time));
+    for (cause, time) in causes {
+        assert!(
+            matches!(cause, Cause::Event { id, .. } if &**id == "gone"),
+            "{cause:?}"
+        );
+        assert_eq!(time, rfc3339(day(95)));
+    }
     let outcome = world
         .fresh
         .database
