@@ -76,7 +76,7 @@ impl Replica {
             | Change::SubscriptionRemoved { .. }
             | Change::SubscriptionRenewed { .. } => self.subscription(change, time),
             Change::AccountCreated { .. } | Change::AccountHandedOver | Change::AccountJobsCounted { .. } => {
-                self.account(change)
+                self.account(change);
             }
             Change::Added { holding, id } => {
                 // It may be there already.

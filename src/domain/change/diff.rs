@@ -253,20 +253,24 @@ fn invitation(before: &Observation, after: &Observation, out: &mut Vec<Change>) 
     let is_new = |step: &_| old.is_none_or(|old| !old.done.contains(step));
     let done = new.done.iter().copied();
     out.extend(done.filter(is_new).map(Change::InvitationStepCompleted));
-    let notes: [(Change, fn(&Invitation) -> bool); 3] = [
-        (Change::InvitationBypassed, |invitation| {
-            invitation.onboarded_independently
-        }),
-        (Change::InvitationBounced, |invitation| invitation.bounced),
-        (Change::InvitationStalled, |invitation| invitation.stalled),
+    let noted = |invitation: &Invitation| {
+        [
+            invitation.onboarded_independently,
+            invitation.bounced,
+            invitation.stalled,
+        ]
+    };
+    let changes = [
+        Change::InvitationBypassed,
+        Change::InvitationBounced,
+        Change::InvitationStalled,
     ];
-    let is_new = |noted: fn(&Invitation) -> bool| noted(new) && !old.is_some_and(noted);
-    out.extend(
-        notes
-            .into_iter()
-            .filter(|(_, noted)| is_new(*noted))
-            .map(|(change, _)| change),
-    );
+    let were = old.map_or([false; 3], noted);
+    for ((change, was), is) in changes.into_iter().zip(were).zip(noted(new)) {
+        if is && !was {
+            out.push(change);
+        }
+    }
     let eligible = new.commission_eligible;
     if old.is_some_and(|old| old.commission_eligible != eligible) {
         out.push(Change::CommissionEligibilityChanged { eligible });
@@ -315,8 +319,8 @@ fn subscriptions(differences: &[Difference<'_, Subscription>], out: &mut Vec<Cha
             out.extend(from.map(|from| Change::SubscriptionRemoved { id, from }));
             continue;
         };
-        let same = |old: &&Subscription| (old.managed_by, &old.plan) == (new.managed_by, &new.plan);
-        let terms = old.filter(same).is_none().then(|| SubscriptionTerms::of(new));
+        let is_new = old.is_none_or(|old| (old.managed_by, &old.plan) != (new.managed_by, &new.plan));
+        let terms = is_new.then(|| SubscriptionTerms::of(new));
         let renewed = old.filter(|old| terms.is_none() && old.paid_until != new.paid_until);
         if old.is_none_or(|old| old.state != new.state) || terms.is_some() {
             out.push(Change::Subscription {

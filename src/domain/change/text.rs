@@ -48,7 +48,7 @@ pub enum ChangeError {
 impl Change {
     #[must_use]
     pub fn text(&self) -> ChangeText<'_> {
-        let (from, to) = self.from_and_to();
+        let (from, to) = self.before_and_after();
         ChangeText {
             kind: self.kind().as_str(),
             id: self.id().map(Id::as_str),
@@ -80,7 +80,7 @@ impl Change {
         })
     }
 
-    fn from_and_to(&self) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
+    fn before_and_after(&self) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
         let time = |time: &Option<DateTime<Utc>>| time.map(|time| rfc3339(time).into());
         match self {
             Self::Link { from, to } => (from.map(|from| from.as_str().into()), Some(to.as_str().into())),

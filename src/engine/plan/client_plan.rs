@@ -163,7 +163,7 @@ impl<'a> ClientPlan<'a> {
         let corrections = changes(&self.client, &fresh, self.policies);
         for change in corrections {
             let (time, cause, corrected_by) = late_events.correct(&change, &last);
-            self.emit(vec![change], time, &cause, Some(corrected_by));
+            self.emit(vec![change], time, &cause, Some(&corrected_by));
         }
         self.client = fresh;
         self.dirty = true;
@@ -193,7 +193,8 @@ impl<'a> ClientPlan<'a> {
         };
         if let Some(change) = turned {
             let corrected_by = (!is_new).then(|| late_events.first());
-            self.emit(vec![change], event.time, &Cause::from(&event), corrected_by);
+            let cause = Cause::from(&event);
+            self.emit(vec![change], event.time, &cause, corrected_by.as_ref());
         }
         match Touch::of(&event) {
             // It stays in its run, where a replay finds it. Its refusal is published under its synthetic id.
@@ -274,7 +275,7 @@ impl<'a> ClientPlan<'a> {
         changes: Vec<Change>,
         time: DateTime<Utc>,
         cause: &Cause,
-        corrected_by: Option<Corrector>,
+        corrected_by: Option<&Corrector>,
     ) {
         let key = self.key().clone();
         self.entries.extend(changes.into_iter().map(|change| Entry {
@@ -282,7 +283,7 @@ impl<'a> ClientPlan<'a> {
             change,
             time,
             cause: cause.clone(),
-            corrected_by: corrected_by.clone(),
+            corrected_by: corrected_by.cloned(),
         }));
     }
 

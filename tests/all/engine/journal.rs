@@ -248,16 +248,13 @@ impl World {
             && line["to"].is_null();
         let takes_back = takes_back && line["type"] != "account.handed_over";
         let place = replayed.iter().rfind(|one| one.what == what(line) && !takes_back);
-        match place {
-            Some(place) => {
-                assert!(is_placed(line, place), "{line} has its place at {place:?}");
-                self.corrections.0 += 1;
-            }
-            None => {
-                let expected = (&json!(rfc3339(late.time)), cause);
-                assert_eq!((&line["time"], &line["cause"]), expected, "{line}");
-                self.corrections.1 += 1;
-            }
+        if let Some(place) = place {
+            assert!(is_placed(line, place), "{line} has its place at {place:?}");
+            self.corrections.0 += 1;
+        } else {
+            let expected = (&json!(rfc3339(late.time)), cause);
+            assert_eq!((&line["time"], &line["cause"]), expected, "{line}");
+            self.corrections.1 += 1;
         }
     }
 

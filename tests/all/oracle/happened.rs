@@ -184,13 +184,11 @@ fn invitation(before: &ClientState, after: &ClientState, out: &mut Vec<What>) {
             Some((*step).to_owned()),
         )
     }));
-    let noted: [(&str, fn(&Invitation) -> bool); 3] = [
-        ("invitation.bypassed", |sent| sent.onboarded_independently),
-        ("invitation.bounced", |sent| sent.bounced),
-        ("invitation.stalled", |sent| sent.stalled),
-    ];
-    for (kind, is_noted) in noted {
-        if is_noted(new) && !old.is_some_and(is_noted) {
+    let noted = |sent: &Invitation| [sent.onboarded_independently, sent.bounced, sent.stalled];
+    let were = old.map_or([false; 3], noted);
+    let kinds = ["invitation.bypassed", "invitation.bounced", "invitation.stalled"];
+    for ((kind, was), is) in kinds.into_iter().zip(were).zip(noted(new)) {
+        if is && !was {
             out.push((kind.to_owned(), None, None));
         }
     }

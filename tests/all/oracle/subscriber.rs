@@ -43,12 +43,11 @@ impl Subscriber {
         let line = data.unwrap_or(change);
         let subject = change["subject"].as_str().expect("a subject");
         let time = change["time"].as_str().expect("a time");
-        let received = match line["type"].as_str() {
-            Some("event.refused" | "event.accepted") => self.receive_outcome(subject, line),
-            _ => {
-                let known = self.known.entry(subject.to_owned()).or_default();
-                known.receive(line, time)
-            }
+        let received = if let Some("event.refused" | "event.accepted") = line["type"].as_str() {
+            self.receive_outcome(subject, line)
+        } else {
+            let known = self.known.entry(subject.to_owned()).or_default();
+            known.receive(line, time)
         };
         let is_marked = line["correction"] == line.get("corrected_by").is_some();
         let received = received.and(if is_marked {
