@@ -142,6 +142,12 @@ const METRICS: &[Metric] = &[
     ),
     (
         Counter,
+        "tenure_reused_ids_total",
+        Unit::Count,
+        "Dead letters because their source gave them the id of another event (source: as for tenure_event_warnings_total)",
+    ),
+    (
+        Counter,
         "tenure_batch_conflicts_total",
         Unit::Count,
         "Transactions that conflicted with another and were retried",

@@ -46,7 +46,7 @@ pub use breaker::Breaker;
 pub use correct_ahead::AheadCorrection;
 pub use dead_letters::{DeadLetterDetails, DeadLetterView};
 pub use deferred::Deferred;
-pub use ingest::{Incoming, Outcome};
+pub use ingest::{Incoming, MakeDead, Outcome};
 pub use low_watermark::HeldBack;
 pub use plan::{EventsMissing, Plan, Present, Situation, plan, plan_sweep};
 pub use policy::{Adoption, AdoptionMode, NOTICE};
@@ -79,6 +79,8 @@ pub struct Engine {
     clearance: Clearance,
     deferred: Deferred,
     warned: WarnedSources,
+    /// The sources that used an id twice.
+    careless: WarnedSources,
     /// The policy while none is recorded.
     default_policy: Policy,
     policies: Cached<Policies>,
@@ -139,6 +141,7 @@ impl Engine {
             clearance: Clearance::default(),
             deferred: Deferred::default(),
             warned: WarnedSources::default(),
+            careless: WarnedSources::default(),
             default_policy: policy.clone(),
             policies: Cached::default(),
             lanes: Cached::default(),

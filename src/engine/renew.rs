@@ -9,9 +9,14 @@ use crate::store::{Commit, Renewal, StoreError, Touch, Touches};
 
 impl Engine {
     /// Stores the touches of clients that have only touches among these events, where the touches only renew access. Returns
-    /// the clients whose touches are stored and committed.
-    pub(super) async fn renew(&self, events: &[(usize, Event)]) -> Result<HashSet<ClientKey>, StoreError> {
-        let renewals = renewals(events);
+    /// the clients whose touches are stored and committed. `is_namesake`: an earlier event of the batch has the source and id of
+    /// the one at this place, so that the latter may be a mistake.
+    pub(super) async fn renew(
+        &self,
+        events: &[(usize, Event)],
+        is_namesake: impl Fn(&usize) -> bool,
+    ) -> Result<HashSet<ClientKey>, StoreError> {
+        let renewals = renewals(events, is_namesake);
         if renewals.is_empty() {
             return Ok(HashSet::new());
         }
@@ -38,11 +43,12 @@ impl Engine {
 }
 
 /// The renewals by client, in the order of the keys.
-fn renewals(events: &[(usize, Event)]) -> Vec<Renewal> {
+fn renewals(events: &[(usize, Event)], is_namesake: impl Fn(&usize) -> bool) -> Vec<Renewal> {
     let mut by_client: BTreeMap<&ClientKey, Option<Vec<Touch>>> = BTreeMap::new();
-    for (_, event) in events {
+    for (index, event) in events {
         let touches = by_client.entry(&event.key).or_insert_with(|| Some(Vec::new()));
-        match (touches.as_mut(), Touch::of(event)) {
+        let touch = Touch::of(event).filter(|_| !is_namesake(index));
+        match (touches.as_mut(), touch) {
             (Some(touches), Some(touch)) => touches.push(touch),
             _ => *touches = None,
         }

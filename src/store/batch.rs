@@ -13,7 +13,7 @@ use super::lanes::LaneProgress;
 use super::sweeps::Halt;
 use super::touches::Renewal;
 use super::verification::ClientSnapshot;
-use crate::domain::{ClientKey, Policy};
+use crate::domain::{ClientKey, Event, Namesake, Policy};
 
 /// Begins transactions.
 #[async_trait]
@@ -65,6 +65,11 @@ impl<T: BatchRead + BatchWrite> Batch for T {}
 pub trait BatchRead: Send {
     /// Those of these `(source, id)` pairs that are in the event log already.
     async fn duplicates(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>>;
+
+    /// What the event log has under the source and id of each of these events, which are [`BatchRead::duplicates`]. Leaves out
+    /// events that the log has with the same client, type, time and data. Each with the place of its event. The clients are
+    /// locked.
+    async fn namesakes(&mut self, known: &[&Event]) -> Result<Vec<(usize, Namesake)>>;
 
     /// Locks and loads the clients that exist, in key order. With `skip_busy`, leaves out clients that another
     /// transaction has locked instead of waiting for them.

@@ -211,10 +211,7 @@ impl<T: Moment> LoggedRow<T> {
             table: "events",
             key: &name,
         };
-        let event_type = id.known("type", self.event_type)?;
-        let data = if self.data.is_empty() { "{}" } else { &self.data };
-        let kind = format!(r#"{{"type":{},"data":{data}}}"#, json(&event_type));
-        let kind: EventKind = id.json("data", &kind)?;
+        let kind = event_kind(id, self.event_type, &self.data)?;
         let outcome = match id.known("reason", self.reason)?.as_str() {
             "" => RecordedOutcome::Applied,
             code => RecordedOutcome::Refused(id.word("reason", code, Refusal::from_code)?),
@@ -238,6 +235,16 @@ impl<T: Moment> LoggedRow<T> {
         };
         Ok(Logged { event, outcome })
     }
+}
+
+/// The type of an event in the log, with its data. Empty data: see [`super::commit::data_of`].
+pub(super) fn event_kind(row: RowId<'_>, event_type: Option<String>, data: &str) -> Result<EventKind> {
+    let event_type = row.known("type", event_type)?;
+    let data = if data.is_empty() { "{}" } else { data };
+    row.json(
+        "data",
+        &format!(r#"{{"type":{},"data":{data}}}"#, json(&event_type)),
+    )
 }
 
 /// Sorts a history. A touch that is in two runs appears once.

@@ -148,8 +148,8 @@ fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
     let message = error.message();
     let with = |advice: &str| Some(StoreError::Unavailable(format!("{message}; {advice}")));
     match error.code() {
-        // Unique violation, serialization failure, deadlock, lock not available.
-        "23505" | "40001" | "40P01" | "55P03" => Some(StoreError::Conflict(message.to_owned())),
+        // Unique violation, exclusion violation, serialization failure, deadlock, lock not available.
+        "23505" | "23P01" | "40001" | "40P01" | "55P03" => Some(StoreError::Conflict(message.to_owned())),
         "25006" => with(READ_ONLY),
         "53100" => with("make room on the server's disk"),
         "53300" => Some(StoreError::Unavailable(too_many(message))),

@@ -16,6 +16,7 @@ mod document;
 mod error;
 mod event_id;
 mod lanes;
+mod namesakes;
 mod outbox;
 mod policies;
 mod pool;

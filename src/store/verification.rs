@@ -65,8 +65,7 @@ pub struct ClientSnapshot {
     pub journal: Vec<Entry>,
     /// Retention may have pruned the oldest lines of the journal.
     pub journal_is_pruned: bool,
-    /// Events of this client whose source and id another client's log has too. A source that gives one id to two events is
-    /// found when the second arrives, unless both arrive at the same moment.
+    /// Events of this client whose source and id another client's log has too. Only damaged tables have such events.
     pub shared_events: Vec<SharedEvent>,
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use tenure::domain::{ClientKey, Policy, Sweep};
+use tenure::domain::{ClientKey, Event, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
     Batch, BatchLimits, BatchRead, BatchWrite, Census, ClientFilter, ClientSnapshot, Clients, Commit, Cursor,
@@ -342,6 +342,7 @@ macro_rules! delegate_batch {
 delegate_batch! {
     BatchRead {
         duplicates(ids: &[(&str, &str)]) -> HashSet<(String, String)>;
+        namesakes(known: &[&Event]) -> Vec<(usize, Namesake)>;
         lock(keys: &[ClientKey], skip_busy: bool) -> Vec<Stored>;
         holders(names: &[NameClaim]) -> HashMap<NameClaim, ClientKey>;
         histories(keys: &[ClientKey], longest: Option<usize>) -> HashMap<ClientKey, Vec<Logged>>;

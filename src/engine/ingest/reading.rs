@@ -1,9 +1,10 @@
 //! What a transaction reads before it plans: which events are in the log already, and the histories of clients with late events.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Incoming;
-use crate::domain::{ClientKey, Event};
+use crate::domain::{ClientKey, Event, Namesake};
 use crate::engine::plan;
 use crate::store::{Batch, Logged, StoreError, Stored};
 
@@ -50,21 +51,61 @@ pub(super) async fn read_histories(
     Ok(histories)
 }
 
-/// For each message, whether an earlier one of the batch is the same event.
-pub(super) fn repeated(incoming: &[Incoming]) -> Vec<bool> {
-    let mut ids = HashSet::with_capacity(incoming.len());
-    incoming
-        .iter()
-        .map(|incoming| match incoming {
-            Incoming::Event(event) => !ids.insert((&*event.source, &*event.id)),
-            Incoming::Dead(_) => false,
-        })
-        .collect()
+/// Whether an earlier message of the batch has the source and id of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repetition {
+    No,
+    /// The message at this place, which is the same event.
+    Of(usize),
+    /// Other events only.
+    OfOthers,
+}
+
+/// The repetition of each message.
+pub(super) fn repetitions(incoming: &[Incoming]) -> Vec<Repetition> {
+    let mut firsts: HashMap<(&str, &str), (usize, &Event)> = HashMap::with_capacity(incoming.len());
+    // By content: a sender may give one id to all of its events, and comparing each with each would take too long.
+    let mut others: HashMap<String, usize> = HashMap::new();
+    let mut repetitions = Vec::with_capacity(incoming.len());
+    for (place, incoming) in incoming.iter().enumerate() {
+        let Incoming::Event(event) = incoming else {
+            repetitions.push(Repetition::No);
+            continue;
+        };
+        repetitions.push(match firsts.entry((&*event.source, &*event.id)) {
+            Entry::Vacant(first) => {
+                first.insert((place, event));
+                Repetition::No
+            }
+            Entry::Occupied(first) if first.get().1.is_repeated_by(event) => Repetition::Of(first.get().0),
+            Entry::Occupied(_) => match others.entry(content(event)) {
+                Entry::Vacant(first) => {
+                    first.insert(place);
+                    Repetition::OfOthers
+                }
+                Entry::Occupied(first) => Repetition::Of(*first.get()),
+            },
+        });
+    }
+    repetitions
+}
+
+/// A text that only the same event has: its source and id, and what [`Event::is_repeated_by`] compares.
+fn content(event: &Event) -> String {
+    let kind = serde_json::to_string(&event.kind).unwrap_or_default();
+    let Event {
+        source,
+        id,
+        key,
+        time,
+        ..
+    } = event;
+    format!("{source:?} {id:?} {key} {} {kind}", time.timestamp_micros())
 }
 
 /// The places of the events that are in the log already. Each one is looked up: a source may give one id to two events, also of
 /// different clients.
-pub(super) async fn read_known(
+async fn read_duplicates(
     batch: &mut dyn Batch,
     part: &[(usize, Event)],
 ) -> Result<HashSet<usize>, StoreError> {
@@ -79,6 +120,57 @@ pub(super) async fn read_known(
         .filter(|(_, (source, id))| known.contains(&((*source).to_owned(), (*id).to_owned())))
         .map(|(place, _)| place)
         .collect())
+}
+
+/// The events of a part that are not planned: those that are in the log already, and those whose source gave their id to another
+/// event first. By their places in the part.
+#[derive(Default)]
+pub(super) struct Known {
+    pub duplicates: HashSet<usize>,
+    /// With the reasons.
+    pub mistakes: BTreeMap<usize, String>,
+}
+
+/// Finds the events of a part that are in the log. `has_namesakes`: the part may have two events with one source and id.
+pub(super) async fn read_known(
+    batch: &mut dyn Batch,
+    part: &[(usize, Event)],
+    has_namesakes: bool,
+) -> Result<Known, StoreError> {
+    let duplicates = read_duplicates(batch, part).await?;
+    let places: Vec<usize> = (0..part.len())
+        .filter(|place| duplicates.contains(place))
+        .collect();
+    let events: Vec<&Event> = places.iter().map(|place| &part[*place].1).collect();
+    let namesakes = batch.namesakes(&events).await?;
+    let conflict = |(n, namesake): (usize, Namesake)| {
+        let reason = namesake.conflict_with(events.get(n)?)?;
+        Some((*places.get(n)?, reason))
+    };
+    let mut mistakes: BTreeMap<usize, String> = namesakes.into_iter().filter_map(conflict).collect();
+    if has_namesakes {
+        mistakes.extend(mistakes_among(part, &duplicates));
+    }
+    Ok(Known { duplicates, mistakes })
+}
+
+/// Of the events that are not in the log, those whose source and id an earlier one has.
+fn mistakes_among(part: &[(usize, Event)], duplicates: &HashSet<usize>) -> Vec<(usize, String)> {
+    let mut firsts: HashMap<(&str, &str), &Event> = HashMap::new();
+    let mut mistakes = Vec::new();
+    for (place, (_, event)) in part.iter().enumerate() {
+        if duplicates.contains(&place) {
+            continue;
+        }
+        match firsts.entry((&*event.source, &*event.id)) {
+            Entry::Vacant(first) => drop(first.insert(event)),
+            Entry::Occupied(first) => {
+                let reason = Namesake::from(*first.get()).conflict_with(event);
+                mistakes.extend(reason.map(|reason| (place, reason)));
+            }
+        }
+    }
+    mistakes
 }
 
 /// The stored clients of these events.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::reading::{ClientsByKey, late_clients, read_histories, read_known, retain_clients_of};
-use super::{Engine, Ingested, Outcome};
+use super::reading::{ClientsByKey, Known, late_clients, read_histories, read_known, retain_clients_of};
+use super::{Engine, Ingested, Originals, Outcome};
 use crate::domain::{ClientKey, Event};
 use crate::engine::cached::Staleness;
 use crate::engine::conflict_retry::{ConflictRetry, release_disputed_names};
@@ -27,6 +27,7 @@ pub(super) struct Transaction<'a> {
     pub suspicious: bool,
     /// All events are of one client, so that no other client waits while a long history is read.
     pub alone: bool,
+    pub originals: &'a Originals<'a>,
 }
 
 impl Engine {
@@ -69,8 +70,11 @@ impl Engine {
             }
             ingested.events += of_part.events;
             ingested.outcomes.extend(of_part.outcomes);
+            ingested.mistakes.extend(of_part.mistakes);
             if number == 1 {
-                commit.dead_letters = transaction.dead_letters.to_vec();
+                let mut dead_letters = transaction.dead_letters.to_vec();
+                dead_letters.append(&mut commit.dead_letters);
+                commit.dead_letters = dead_letters;
             }
             let is_last = ingested.events == transaction.events.len();
             if is_last {
@@ -109,12 +113,12 @@ impl Engine {
             None => self.transaction_context(batch, Staleness::Bounded).await?,
         };
         let clients: ClientsByKey<'_> = stored.iter().map(|stored| (&stored.key, stored)).collect();
-        let known = read_known(batch, part).await?;
+        let known = read_known(batch, part, transaction.originals.has_namesakes).await?;
         let NewEvents {
             events,
             places,
             mut ingested,
-        } = NewEvents::of(part, |place| known.contains(&place));
+        } = NewEvents::of(part, &known);
         let late = late_clients(&events, &clients);
         let histories = read_histories(batch, &late, transaction.alone).await?;
         let long: Vec<ClientKey> = late
@@ -129,7 +133,7 @@ impl Engine {
             return Ok((Commit::default(), ingested));
         }
         let holders = read_holders(batch, &events, &histories, &stored).await?;
-        let Plan { commit, outcomes } = plan::plan(
+        let Plan { mut commit, outcomes } = plan::plan(
             Situation {
                 present: self.present(),
                 low_watermark: context.low_watermark,
@@ -143,21 +147,26 @@ impl Engine {
         for (place, outcome) in places.into_iter().zip(outcomes) {
             ingested.outcomes.push((place, outcome.into()));
         }
+        let dead_letter = |(place, reason): (&usize, &String)| {
+            let (in_batch, event) = &part[*place];
+            transaction.originals.dead(*in_batch, event, reason)
+        };
+        commit.dead_letters = known.mistakes.iter().map(dead_letter).collect();
         Ok((commit, ingested))
     }
 }
 
-/// The events of a part that are not in the log, and the result so far.
+/// The events of a part to plan, and the result so far.
 struct NewEvents {
     events: Vec<Event>,
     /// Their places in the batch.
     places: Vec<usize>,
-    /// All events of the part, and the outcomes of the duplicates among them.
+    /// All events of the part, and the outcomes of the others.
     ingested: Ingested,
 }
 
 impl NewEvents {
-    fn of(part: &[(usize, Event)], is_known: impl Fn(usize) -> bool) -> Self {
+    fn of(part: &[(usize, Event)], known: &Known) -> Self {
         let mut new = Self {
             events: Vec::with_capacity(part.len()),
             places: Vec::with_capacity(part.len()),
@@ -167,7 +176,11 @@ impl NewEvents {
             },
         };
         for (in_part, (in_batch, event)) in part.iter().enumerate() {
-            if is_known(in_part) {
+            if let Some(reason) = known.mistakes.get(&in_part) {
+                let outcome = Outcome::Dead(reason.clone());
+                new.ingested.outcomes.push((*in_batch, outcome));
+                new.ingested.mistakes.push((event.clone(), reason.clone()));
+            } else if known.duplicates.contains(&in_part) {
                 new.ingested.outcomes.push((*in_batch, Outcome::Duplicate));
             } else {
                 new.events.push(event.clone());

@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::event_ref::id_bytes;
 use super::numbers::ClientNumbers;
 use super::session::Session;
 use super::sessions::Sessions;
 use super::{
-    PostgresStore, history, lanes, numbering, numbers, policies, sweeps, touches, verification, write,
+    PostgresStore, duplicates, history, lanes, numbering, numbers, policies, sweeps, touches, verification,
+    write,
 };
-use crate::domain::{ClientKey, Policy};
+use crate::domain::{ClientKey, Event, Namesake, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
 use crate::store::touches::open_run;
@@ -117,7 +117,17 @@ impl BatchRead for PostgresBatch {
             return Ok(HashSet::new());
         }
         let (connection, debt) = self.session.lend()?;
-        debt.paid_by(known(connection, ids)).await
+        debt.paid_by(duplicates::known(connection, ids)).await
+    }
+
+    async fn namesakes(&mut self, known: &[&Event]) -> Result<Vec<(usize, Namesake)>> {
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let numbers = &self.held.numbers;
+        let (connection, debt) = self.session.lend()?;
+        debt.paid_by(duplicates::namesakes(connection, known, numbers))
+            .await
     }
 
     async fn lock(&mut self, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>> {
@@ -208,24 +218,6 @@ impl BatchWrite for PostgresBatch {
     async fn rollback(self: Box<Self>) -> Result<()> {
         self.session.end("rollback").await
     }
-}
-
-async fn known(connection: &mut PgConnection, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
-    let (sources, ids): (Vec<&str>, Vec<&str>) = ids.iter().copied().unzip();
-    let known: Vec<(String, String)> = sqlx::query_as(
-        "select k.source, k.id
-         from unnest($1::text[], $2::text[], $3::bytea[]) as k (source, id, id_bytes)
-         cross join lateral (
-             select event_ref(number, k.id_bytes) as ref from sources where source = k.source offset 0
-         ) s
-         cross join lateral (select 1 from events where ref = s.ref limit 1) e",
-    )
-    .bind(sources)
-    .bind(&ids)
-    .bind(ids.iter().map(|id| id_bytes(id)).collect::<Vec<_>>())
-    .fetch_all(connection)
-    .await?;
-    Ok(known.into_iter().collect())
 }
 
 async fn holders(

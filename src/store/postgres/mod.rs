@@ -10,6 +10,7 @@ mod client_writes;
 mod clients;
 mod clock;
 mod dead_letters;
+mod duplicates;
 mod durable;
 mod event_ref;
 mod executor;

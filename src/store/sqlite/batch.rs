@@ -1,20 +1,19 @@
 //! A batch: reads, writes and commits in one transaction. It holds SQLite's write lock, so there is nothing more to
 //! lock.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::event_id::BoundId;
 use super::identity::Identity;
 use super::numbers::Numbers;
 use super::session::Transaction;
 use super::turn::Turns;
 use super::upkeep::min_writer;
-use super::{SqliteStore, history, lanes, many, policies, sweeps, touches, verification, write};
-use crate::domain::{ClientKey, Policy};
+use super::{SqliteStore, duplicates, history, lanes, many, policies, sweeps, touches, verification, write};
+use crate::domain::{ClientKey, Event, Namesake, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
 use crate::store::{
@@ -99,29 +98,11 @@ row! {
 #[async_trait]
 impl BatchRead for SqliteBatch {
     async fn duplicates(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
-        let sources: BTreeSet<&str> = ids.iter().map(|(source, _)| *source).collect();
-        self.numbers.read_sources(&mut self.transaction, &sources).await?;
-        // An unknown source has sent no event.
-        let asked: Vec<(i64, i64, &str)> = (0..)
-            .zip(ids)
-            .filter_map(|(place, (source, id))| Some((place, self.numbers.find_source(source)?, *id)))
-            .collect();
-        let known: Vec<(i64,)> = many::read(
-            &mut self.transaction,
-            many!(
-                "select w.column1
-                 from (values " each "(?, ?, ?)" ") w
-                 cross join events e on e.id = w.column3 and e.source = w.column2"
-            ),
-            &asked,
-            |query, (place, source, id)| query.bind(place).bind(source).bind(BoundId(id)),
-        )
-        .await?;
-        let pair = |(place,): (i64,)| {
-            let (source, id) = ids.get(usize::try_from(place).ok()?)?;
-            Some(((*source).to_owned(), (*id).to_owned()))
-        };
-        Ok(known.into_iter().filter_map(pair).collect())
+        duplicates::known(&mut self.transaction, &mut self.numbers, ids).await
+    }
+
+    async fn namesakes(&mut self, known: &[&Event]) -> Result<Vec<(usize, Namesake)>> {
+        duplicates::namesakes(&mut self.transaction, &mut self.numbers, known).await
     }
 
     async fn lock(&mut self, keys: &[ClientKey], _skip_busy: bool) -> Result<Vec<Stored>> {

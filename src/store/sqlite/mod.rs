@@ -12,6 +12,7 @@ mod client_writes;
 mod clients;
 mod clock;
 mod dead_letters;
+mod duplicates;
 mod event_id;
 mod history;
 mod identity;

@@ -69,6 +69,36 @@ fn a_strict_ingest_fails_if_anything_was_refused_or_dead() {
 }
 
 #[test]
+fn an_event_with_the_id_of_another_is_a_dead_letter() {
+    let event = |client: &str| {
+        json!({
+            "specversion": "1.0", "id": "1", "source": "/space", "type": "client.added", "subject": format!("acme/{client}"),
+            "time": "2026-01-05T09:00:00Z", "data": { "name": client },
+        })
+        .to_string()
+    };
+    let (first, other) = (event("a"), event("b"));
+    let given = Given::nothing();
+    let output = given.tenure.fed(
+        &["ingest", "-", "--strict"],
+        &format!("{first}\n{first}\n  {other} \n"),
+    );
+    assert_eq!(code(&output), 1);
+    assert!(stdout(&output).starts_with("3 events: 1 applied, 1 duplicate, 0 refused, 1 dead letter\n"));
+    let reason = "another event has this source and id: client.added of acme/a at 2026-01-05T09:00:00Z, which differs in subject \
+                  and data; send each event with an id of its own";
+    assert!(stderr(&output).contains(&format!("tenure: dead letter: {reason}\n")));
+    let dead_letters = given.tenure.json(&["dead", "list"]);
+    assert_eq!(super::each(&dead_letters, "origin"), ["file:stdin:3"]);
+    assert_eq!(dead_letters[0]["reason"], reason);
+    assert_eq!(dead_letters[0]["bytes"], other.len());
+    let redriven = given.tenure.call(&["dead", "redrive", "1"]);
+    assert_eq!(code(&redriven), 1);
+    assert_eq!(stdout(&redriven), format!("1: dead: {reason}\n"));
+    assert_eq!(given.tenure.json(&["dead", "list"])[0]["status"], "open");
+}
+
+#[test]
 fn unknown_fields_are_listed_once_for_each_source_and_type() {
     let event = |id: usize, source: &str, field: &str| {
         let data = json!({ "name": format!("Client {id}"), field: true });

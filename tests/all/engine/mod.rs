@@ -9,6 +9,7 @@ mod names;
 pub mod policies;
 mod rebuild;
 mod redrive;
+mod reused_ids;
 pub mod setup;
 mod touches;
 pub mod wild;

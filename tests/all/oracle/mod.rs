@@ -14,7 +14,7 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 use tenure::domain::Policy;
 
@@ -55,10 +55,29 @@ impl Oracle {
         }
     }
 
-    /// Adds a structured event. An event with the same source and id is ignored.
+    /// Adds a structured event, in the order of arrival: of two that have the same source and id, the first counts.
     pub fn add(&mut self, event: &Value) {
         let event = SentEvent::read(event);
         self.events.entry(event.name()).or_insert(event);
+    }
+
+    /// Why an event is a dead letter: another event that was added has its source and id.
+    pub fn mistake(&self, event: &Value) -> Option<String> {
+        let event = SentEvent::read(event);
+        let first = self.events.get(&event.name())?;
+        let differences = first.differences(&event);
+        let differences = match &differences[..] {
+            [] => return None,
+            [one] => (*one).to_owned(),
+            [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+        };
+        Some(format!(
+            "another event has this source and id: {} of {} at {}, which differs in {differences}; send each event with an id of \
+             its own",
+            first.kind,
+            first.subject,
+            first.time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+        ))
     }
 
     /// Records that the event arrived too late for its name. The oracle does not know the order of arrival.

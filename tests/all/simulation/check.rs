@@ -8,7 +8,8 @@ use rand::RngExt;
 use tenure::clock::Clock;
 use tenure::domain::{Cause, ClientKey, Event, Policies, Refusal, Sweep};
 use tenure::engine::{Engine, SweepMode, SweepOptions};
-use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome};
+use tenure::store::{DeadLetterFilter, DeadLetterStatus, Logged, PACKED_SOURCE, RecordedOutcome};
+use tenure::wire;
 
 use super::outcomes::{named, someone_else_claims_its_name};
 use super::run::Run;
@@ -18,6 +19,7 @@ impl Run<'_> {
     /// Every client, its holdings, its log, its deadlines and its journal.
     pub async fn check(&mut self) {
         self.verify().await;
+        self.mistakes_are_dead_letters().await;
         let recorded = self.store.policies().await.expect("policies");
         let policies = Policies::recorded(recorded.clone()).expect("a policy");
         let engine = Engine::open(self.store.clone(), self.clock.clone(), policies.latest());
@@ -60,6 +62,28 @@ impl Run<'_> {
         self.deadlines_are_in_time(&keys, &oracle, &policies).await;
         self.journal_is_whole(&keys, &oracle).await;
         self.verify().await;
+    }
+
+    /// Of the events that have one source and id, all but the first are open dead letters, and nothing else is one. They have no
+    /// effect, so they count as not sent from here on.
+    async fn mistakes_are_dead_letters(&mut self) {
+        let sent = std::mem::take(&mut self.sent);
+        let mut expected = BTreeMap::new();
+        for delivery in sent {
+            match self.outcomes.mistake(&delivery) {
+                Some(reason) => drop(expected.insert(wire::event(&delivery.event), reason)),
+                None => self.sent.push(delivery),
+            }
+        }
+        let filter = DeadLetterFilter::default();
+        let mut found = BTreeMap::new();
+        for summary in self.store.dead_letters(&filter, 0, 1_000).await.expect("a list") {
+            let record = self.store.dead_letter(summary.id).await.expect("an answer");
+            let record = record.expect("a record");
+            assert_eq!(record.status, DeadLetterStatus::Open);
+            found.insert(record.dead_letter.body, record.dead_letter.reason);
+        }
+        assert_eq!(found, expected);
     }
 
     /// Every event is in the log once, with the outcome of its position; every touch is stored.

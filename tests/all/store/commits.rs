@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tenure::domain::link::LinkStatus;
-use tenure::domain::{Cause, Change, ClientKey, Id, Refusal, Sweep, Timer};
+use tenure::domain::{Actor, Cause, Change, ClientKey, Event, Id, Namesake, Refusal, Sweep, Timer};
 use tenure::store::{
     Commit, EventWrite, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
 };
@@ -129,6 +129,84 @@ pub async fn duplicates_are_distinguished_from_new_events(fresh: Fresh) {
     let known = batch.duplicates(&asked).await.unwrap();
     assert_eq!(known, [("/apps/space".to_owned(), "e-2".to_owned())].into());
     assert_eq!(batch.duplicates(&[]).await.unwrap(), [].into());
+    batch.rollback().await.unwrap();
+}
+
+pub async fn namesakes_of_logged_events_are_found(fresh: Fresh) {
+    let store = &*fresh.store;
+    let invited = |steps: &[&str]| kind("client.invited", &json!({ "steps": steps }));
+    let a = added(&key("a"), "e-1", 0, "Bakery");
+    let b = Event {
+        actor: Actor {
+            id: Some("u-1".into()),
+            kind: None,
+        },
+        ..event(
+            &key("b"),
+            "30313233-3435-3637-3839-616263646566",
+            1,
+            invited(&["accepted"]),
+        )
+    };
+    let refused = EventWrite {
+        event: event(&key("b"), "e-2", 2, kind("client.deleted", &json!({}))),
+        outcome: RecordedOutcome::Refused(Refusal::UnknownClient),
+    };
+    let written = Commit {
+        clients: vec![new_client(&key("a"), "Bakery")],
+        events: vec![applied(a.clone()), applied(b.clone()), refused.clone()],
+        ..commit()
+    };
+    put(store, written).await.unwrap();
+
+    let again = Event {
+        sequence: Some("9".into()),
+        actor: Actor::default(),
+        ..b.clone()
+    };
+    let other_data = Event {
+        kind: invited(&["accepted", "consented"]),
+        ..b.clone()
+    };
+    let other_time = Event {
+        time: a.time + chrono::TimeDelta::microseconds(1),
+        ..a.clone()
+    };
+    let of_another = added(&key("b"), "e-1", 0, "Bakery");
+    let of_a_new_one = added(&key("new"), "e-1", 0, "Bakery");
+    let other_type = event(&key("b"), "e-2", 2, kind("client.reactivated", &json!({})));
+    let asked = [
+        &a,
+        &again,
+        &other_data,
+        &other_time,
+        &of_another,
+        &of_a_new_one,
+        &refused.event,
+        &other_type,
+    ];
+    let mut batch = store.begin().await.unwrap();
+    batch
+        .lock(&[key("a"), key("b"), key("new")], false)
+        .await
+        .unwrap();
+    let ids: Vec<(&str, &str)> = asked.iter().map(|event| (&*event.source, &*event.id)).collect();
+    assert_eq!(batch.duplicates(&ids).await.unwrap().len(), 3);
+    let mut found = batch.namesakes(&asked).await.unwrap();
+    found.sort_by_key(|(place, _)| *place);
+    let expected = [(2, &b), (3, &a), (4, &a), (5, &a), (7, &refused.event)];
+    assert_eq!(
+        found,
+        expected.map(|(place, event)| (place, Namesake::from(event)))
+    );
+    assert_eq!(batch.namesakes(&[]).await.unwrap(), []);
+    // More than one statement of SQLite has room for.
+    let many: Vec<&Event> = std::iter::repeat_n(&other_time, 150)
+        .chain([&a, &other_data])
+        .collect();
+    let found = batch.namesakes(&many).await.unwrap();
+    assert_eq!(found.len(), 151);
+    assert!(found.contains(&(151, Namesake::from(&b))), "{found:?}");
     batch.rollback().await.unwrap();
 }
 

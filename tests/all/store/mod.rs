@@ -180,6 +180,7 @@ conformance! {
         a_stale_version_is_a_conflict,
         a_duplicate_event_is_a_conflict,
         duplicates_are_distinguished_from_new_events,
+        namesakes_of_logged_events_are_found,
         ids_of_every_form_read_back_and_stay_distinct,
         views_show_names,
         a_later_commit_changes_outcomes,
