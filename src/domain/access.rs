@@ -38,6 +38,26 @@ pub struct Renewal {
     pub warned: Option<i64>,
 }
 
+/// The last request for access that was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedRequest {
+    pub opened_at: DateTime<Utc>,
+    pub by: RequestEnd,
+}
+
+text_enum! {
+    /// How a request for access was closed.
+    pub enum RequestEnd {
+        Approved = "approved",
+        Denied = "denied",
+        /// The customer enabled access without an answer.
+        Enabled = "enabled",
+        /// The customer disabled access that had expired.
+        Disabled = "disabled",
+        Disconnected = "disconnected",
+    }
+}
+
 text_enum! {
     /// The status of access.
     #[derive(Default)]
@@ -117,7 +137,7 @@ impl Client {
         if matches!(access, Access::Disabled { .. }) {
             return Err(Refusal::AlreadyDisabled);
         }
-        *access = Access::Disabled { request: None };
+        self.change_access(Access::Disabled { request: None }, RequestEnd::Disabled);
         Ok(())
     }
 
@@ -126,7 +146,7 @@ impl Client {
         if matches!(access, Access::Enabled(_)) {
             return Err(Refusal::AlreadyEnabled);
         }
-        *access = Access::enabled(at);
+        self.change_access(Access::enabled(at), RequestEnd::Enabled);
         Ok(())
     }
 
@@ -141,16 +161,33 @@ impl Client {
     }
 
     pub(super) fn approve_access(&mut self, at: DateTime<Utc>) -> Result<(), Refusal> {
-        let access = self.access_mut().ok_or(Refusal::NoRequest)?;
-        access.request().ok_or(Refusal::NoRequest)?;
-        *access = Access::enabled(at);
+        self.access_request().ok_or(Refusal::NoRequest)?;
+        self.change_access(Access::enabled(at), RequestEnd::Approved);
         Ok(())
     }
 
     pub(super) fn deny_access(&mut self) -> Result<(), Refusal> {
-        let access = self.access_mut().ok_or(Refusal::NoRequest)?;
-        let request = access.request_mut().ok_or(Refusal::NoRequest)?;
-        request.take().map(drop).ok_or(Refusal::NoRequest)
+        self.access_request().ok_or(Refusal::NoRequest)?;
+        self.note_request_end(RequestEnd::Denied);
+        if let Some(request) = self.access_mut().and_then(Access::request_mut) {
+            *request = None;
+        }
+        Ok(())
+    }
+
+    /// Replaces the access of a connected client, which closes an open request.
+    fn change_access(&mut self, to: Access, request_end: RequestEnd) {
+        self.note_request_end(request_end);
+        if let Some(access) = self.access_mut() {
+            *access = to;
+        }
+    }
+
+    /// Notes how the open request closes, if there is one.
+    pub(super) fn note_request_end(&mut self, by: RequestEnd) {
+        if let Some(opened_at) = self.access_request() {
+            self.closed_request = Some(ClosedRequest { opened_at, by });
+        }
     }
 
     pub(super) fn access_mut(&mut self) -> Option<&mut Access> {

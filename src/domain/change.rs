@@ -7,7 +7,7 @@ mod text;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::access::AccessStatus;
+use super::access::{AccessStatus, RequestEnd};
 use super::cause::Cause;
 use super::event::{Creator, Step};
 use super::holdings::SubscriptionStatus;
@@ -38,8 +38,10 @@ pub enum Change {
         to: AccessStatus,
     },
     AccessRequested,
-    /// The request was approved, denied, or access began or ended without an answer.
-    AccessRequestClosed,
+    /// `to` is how. A late event can remove it: the request was never opened.
+    AccessRequestClosed {
+        to: Option<RequestEnd>,
+    },
     /// `left` is the time until expiry, as an ISO 8601 duration.
     AccessExpiring {
         left: String,
@@ -116,7 +118,7 @@ impl Change {
             Self::Service { to, .. } => ChangeKind::Service(*to),
             Self::Access { to, .. } => ChangeKind::Access(*to),
             Self::AccessRequested => ChangeKind::AccessRequested,
-            Self::AccessRequestClosed => ChangeKind::AccessRequestClosed,
+            Self::AccessRequestClosed { .. } => ChangeKind::AccessRequestClosed,
             Self::AccessExpiring { .. } => ChangeKind::AccessExpiring,
             Self::ClientRenamed { .. } => ChangeKind::ClientRenamed,
             Self::InvitationSent => ChangeKind::InvitationSent,
@@ -151,7 +153,7 @@ impl Change {
             | Self::Service { .. }
             | Self::Access { .. }
             | Self::AccessRequested
-            | Self::AccessRequestClosed
+            | Self::AccessRequestClosed { .. }
             | Self::AccessExpiring { .. }
             | Self::ClientRenamed { .. }
             | Self::InvitationSent

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, AccessStatus};
+use super::access::{Access, AccessStatus, ClosedRequest};
 use super::account::Account;
 use super::change::Flag;
 use super::event::{Event, EventKind, NameVerdict, Position, Side, Step};
@@ -39,6 +39,8 @@ pub struct Client {
     pub name: Option<Name>,
     #[serde(default, skip_serializing_if = "Origin::is_added")]
     pub origin: Origin,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_request: Option<ClosedRequest>,
     /// The number of invitations that were sent since the client was added, resends included.
     #[serde(default)]
     pub invitations: u32,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::access::AccessStatus;
+use super::access::{AccessStatus, RequestEnd};
 use super::change::{Change, Flag, Holding};
 use super::client::Client;
 use super::holdings::SubscriptionStatus;
@@ -62,7 +62,7 @@ impl Replica {
             Change::Service { to, .. } => self.service = Some(*to),
             Change::Access { to, .. } => self.access = *to,
             Change::AccessRequested => self.access_requested = true,
-            Change::AccessRequestClosed => self.access_requested = false,
+            Change::AccessRequestClosed { .. } => self.access_requested = false,
             Change::Subscription { id, to, .. } => drop(self.subscriptions.insert(id.clone(), *to)),
             Change::SubscriptionRemoved { id, .. } => drop(self.subscriptions.remove(id)),
             Change::Added { holding, id } => drop(self.holdings.insert((*holding, id.clone()))),
@@ -106,7 +106,11 @@ impl Replica {
         }
         match (self.access_requested, expected.access_requested) {
             (false, true) => out.push(Change::AccessRequested),
-            (true, false) => out.push(Change::AccessRequestClosed),
+            (true, false) => {
+                let is_connected = expected.access != AccessStatus::None;
+                let to = (!is_connected).then_some(RequestEnd::Disconnected);
+                out.push(Change::AccessRequestClosed { to });
+            }
             _ => {}
         }
         self.subscriptions_to(expected, &mut out);
@@ -152,14 +156,18 @@ mod tests {
 
     #[test]
     fn a_published_request_that_was_never_made_is_closed() {
-        let open = Replica {
-            access_requested: true,
+        let closed = Replica {
+            access: AccessStatus::Disabled,
             ..Replica::default()
         };
+        let open = Replica {
+            access_requested: true,
+            ..closed.clone()
+        };
         assert_eq!(
-            open.changes_to(&Replica::default()),
-            [Change::AccessRequestClosed]
+            open.changes_to(&closed),
+            [Change::AccessRequestClosed { to: None }]
         );
-        assert_eq!(Replica::default().changes_to(&open), [Change::AccessRequested]);
+        assert_eq!(closed.changes_to(&open), [Change::AccessRequested]);
     }
 }

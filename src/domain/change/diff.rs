@@ -1,9 +1,9 @@
 //! The differences between two states of a client, as changes in a fixed order.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Change, Flag, Holding};
-use crate::domain::access::{Access, AccessStatus};
+use crate::domain::access::{Access, AccessStatus, ClosedRequest, RequestEnd};
 use crate::domain::account::Handover;
 use crate::domain::client::Client;
 use crate::domain::event::Creator;
@@ -70,7 +70,9 @@ struct Observation {
     name: Option<Name>,
     service: Option<ServiceStatus>,
     access: AccessStatus,
-    has_request: bool,
+    /// When the open request was opened.
+    request: Option<DateTime<Utc>>,
+    closed_request: Option<ClosedRequest>,
     /// The nearest warning since the last renewal, in microseconds before expiry.
     warned: Option<i64>,
     invitations: u32,
@@ -87,7 +89,8 @@ impl Observation {
             name: client.name.clone(),
             service: client.service_status(),
             access: client.access_status(),
-            has_request: client.access_request().is_some(),
+            request: client.access_request(),
+            closed_request: client.closed_request,
             warned: client.access().and_then(Access::renewal).and_then(|r| r.warned),
             invitations: client.invitations,
             invitation: client.link.invitation().cloned(),
@@ -98,6 +101,18 @@ impl Observation {
             },
             flags: Flag::ALL.map(|flag| client.flag(flag)),
         }
+    }
+}
+
+impl Observation {
+    /// How the request that was opened at this moment is closed, or a later one that it led to. None: there was none, as a late
+    /// event shows.
+    fn end_of_request(&self, opened_at: DateTime<Utc>) -> Option<RequestEnd> {
+        if self.access == AccessStatus::None {
+            return Some(RequestEnd::Disconnected);
+        }
+        let closed = self.closed_request.filter(|closed| closed.opened_at >= opened_at);
+        closed.map(|closed| closed.by)
     }
 }
 
@@ -152,9 +167,11 @@ fn facets(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
 }
 
 fn notices(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
-    match (before.has_request, after.has_request) {
-        (false, true) => out.push(Change::AccessRequested),
-        (true, false) => out.push(Change::AccessRequestClosed),
+    match (before.request, after.request) {
+        (None, Some(_)) => out.push(Change::AccessRequested),
+        (Some(opened_at), None) => out.push(Change::AccessRequestClosed {
+            to: after.end_of_request(opened_at),
+        }),
         _ => {}
     }
     if let Some(span) = after.warned
@@ -208,7 +225,7 @@ fn account(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
     if after.link == Some(LinkStatus::Deleted) {
         return;
     }
-    // An owner that turns out not to be set: the handover begins anew.
+    // A late event shows that no owner was set: the handover is pending again.
     let reopens = (old.handover, new.handover) == (Handover::Done, Handover::Pending);
     if (old.created_by, &old.id) != (new.created_by, &new.id) || reopens {
         out.push(Change::AccountCreated {

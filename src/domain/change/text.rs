@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Change, ChangeKind};
-use crate::domain::access::AccessStatus;
+use crate::domain::access::{AccessStatus, RequestEnd};
 use crate::domain::event::{Creator, Step};
 use crate::domain::holdings::SubscriptionStatus;
 use crate::domain::id::{Id, clip};
@@ -50,6 +50,7 @@ impl Change {
             Self::Link { from, to } => (from.map(|from| from.as_str().into()), Some(to.as_str().into())),
             Self::Service { from, to } => (from.map(|from| from.as_str().into()), Some(to.as_str().into())),
             Self::Access { from, to } => (Some(from.as_str().into()), Some(to.as_str().into())),
+            Self::AccessRequestClosed { to } => (None, to.map(|to| to.as_str().into())),
             Self::AccessExpiring { left } => (None, Some(left.into())),
             Self::ClientRenamed { from, to } => (Some(from.as_str().into()), Some(to.as_str().into())),
             Self::Subscription { from, to, .. } => {
@@ -64,7 +65,6 @@ impl Change {
             Self::SubscriptionRenewed { from, to, .. } => (time(from), time(to)),
             Self::EventRefused(refusal) => (None, Some(refusal.code().into())),
             Self::AccessRequested
-            | Self::AccessRequestClosed
             | Self::InvitationSent
             | Self::InvitationStalled
             | Self::InvitationBypassed
@@ -140,7 +140,9 @@ impl TryFrom<ChangeText<'_>> for Change {
                 to: read.agreeing(to, to.as_str())?,
             },
             ChangeKind::AccessRequested => Self::AccessRequested,
-            ChangeKind::AccessRequestClosed => Self::AccessRequestClosed,
+            ChangeKind::AccessRequestClosed => Self::AccessRequestClosed {
+                to: read.optional("to", RequestEnd::from_name)?,
+            },
             ChangeKind::AccessExpiring => Self::AccessExpiring {
                 left: read.required("to", |text| Some(text.to_owned()))?,
             },
@@ -293,7 +295,16 @@ mod tests {
                 r#"{"type":"access.enabled","from":"none","to":"enabled"}"#,
             ),
             (Change::AccessRequested, r#"{"type":"access.requested"}"#),
-            (Change::AccessRequestClosed, r#"{"type":"access.request_closed"}"#),
+            (
+                Change::AccessRequestClosed { to: None },
+                r#"{"type":"access.request_closed"}"#,
+            ),
+            (
+                Change::AccessRequestClosed {
+                    to: Some(RequestEnd::Disconnected),
+                },
+                r#"{"type":"access.request_closed","to":"disconnected"}"#,
+            ),
             (
                 Change::AccessExpiring { left: "P14D".into() },
                 r#"{"type":"access.expiring","to":"P14D"}"#,

@@ -246,7 +246,7 @@ fn is_replicated(change: &Change) -> bool {
         | Change::Service { .. }
         | Change::Access { .. }
         | Change::AccessRequested
-        | Change::AccessRequestClosed
+        | Change::AccessRequestClosed { .. }
         | Change::AccessExpiring { .. }
         | Change::InvitationSent
         | Change::InvitationStalled

@@ -140,7 +140,47 @@ fn notices() -> Vec<Story> {
         story("002", "the end of a request is reported")
             .given(disabled().and("access.requested", t(2)))
             .when(on("access.denied", t(3)))
-            .publishes(json!([{ "type": "access.request_closed" }])),
+            .publishes(json!([{ "type": "access.request_closed", "to": "denied" }])),
+        story("002", "an approved request is reported as approved")
+            .given(disabled().and("access.requested", t(2)))
+            .when(on("access.approved", t(3)))
+            .publishes(json!([
+                { "type": "access.enabled", "from": "disabled", "to": "enabled" },
+                { "type": "access.request_closed", "to": "approved" },
+            ])),
+        story(
+            "002",
+            "a request that the customer answers by enabling access is reported as enabled",
+        )
+        .given(disabled().and("access.requested", t(2)))
+        .when(on("access.enabled", t(3)))
+        .publishes(json!([
+            { "type": "access.enabled", "from": "disabled", "to": "enabled" },
+            { "type": "access.request_closed", "to": "enabled" },
+        ])),
+        story(
+            "002",
+            "a request that the customer answers by disabling access is reported as disabled",
+        )
+        .given(active().and("access.requested", t(61)))
+        .when(on("access.disabled", t(62)))
+        .publishes(json!([
+            { "type": "access.disabled", "from": "expired", "to": "disabled" },
+            { "type": "access.request_closed", "to": "disabled" },
+        ])),
+        story(
+            "002",
+            "a request that closes with the connection is reported as disconnected",
+        )
+        .given(disabled().and("access.requested", t(2)))
+        .when(on("client.lost", t(3)))
+        .publishes(json!([
+            { "type": "link.lost", "from": "active", "to": "lost" },
+            { "type": "access.none", "from": "disabled", "to": "none" },
+            { "type": "access.request_closed", "to": "disconnected" },
+            { "type": "commission.stopped" },
+            { "type": "status_credit.withdrawn" },
+        ])),
         story("ours", "a warning states the time until expiry")
             .given(active())
             .until(t(46))

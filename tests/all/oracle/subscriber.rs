@@ -91,6 +91,18 @@ impl Subscriber {
                 .insert(line["to"].as_str().unwrap_or_default().to_owned());
             self.refusals.insert(event);
         }
+        if line["type"] == "access.request_closed" && line["correction"] == false {
+            let expected = match line["cause"]["type"].as_str() {
+                Some("access.approved") => "approved",
+                Some("access.denied") => "denied",
+                Some("access.enabled") => "enabled",
+                Some("access.disabled") => "disabled",
+                _ => "disconnected",
+            };
+            if line["to"] != expected {
+                self.contradictions.push(format!("not {expected}: {change}"));
+            }
+        }
         let subject = change["subject"].as_str().expect("a subject");
         let received = self.known.entry(subject.to_owned()).or_default();
         if let Err(contradiction) = received.receive(line) {
@@ -241,7 +253,7 @@ impl Received {
         ensure(becomes == "created", "unknown type of change")?;
         let before = self.account.take();
         let (from, to) = (text("from"), text("to"));
-        // Without `from`, an account that is known begins anew.
+        // Without `from`, the handover of a known account is pending again.
         let known = before.as_ref().map(|account| &account.by);
         ensure(
             from.is_none() || from.as_ref() == known,
