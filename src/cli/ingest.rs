@@ -144,7 +144,7 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
         ));
     } else if is_strict_failure {
         output::error_line(format!(
-            "{name} is not ingested whole: {} refused, {}",
+            "not every event of {name} was applied: {} refused, {}",
             tally.refused(),
             output::counted(tally.dead, "dead letter")
         ));

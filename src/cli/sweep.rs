@@ -85,7 +85,7 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         && moment > engine.clock().present()
     {
         return Err(UsageError(format!(
-            "--now {} is in the future: a sweep would publish changes that have not happened yet; preview them with --dry-run",
+            "--now {} is in the future, and a sweep would publish changes that have not happened yet; use --dry-run to preview them",
             rfc3339(moment)
         ))
         .into());
@@ -129,12 +129,12 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         output::counted(report.counts.changes, "change"),
         match report.counts.failed {
             0 => String::new(),
-            n => format!("; {n} failed, see the log"),
+            n => format!("; {n} failed (see the log)"),
         },
     ));
     if let Some(held_back) = &report.held_back {
         output::error_line(format!(
-            "{sweep} is held back, more clients may be due: {held_back}"
+            "{sweep} is held back, and more clients may be due: {held_back}"
         ));
     } else if report.stopped {
         output::error_line(format!("{sweep} was stopped; run it again to continue"));

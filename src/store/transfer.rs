@@ -150,7 +150,7 @@ pub struct MovedClock {
 #[serde(deny_unknown_fields)]
 pub struct MovedDeadLetter {
     pub id: i64,
-    /// In hexadecimal. It covers the whole body, of which the end may not be stored.
+    /// In hexadecimal. It covers the whole body; the stored body may be truncated.
     pub digest: String,
     pub origin: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -56,14 +56,14 @@ fn a_strict_ingest_fails_if_anything_was_refused_or_dead() {
             strict(&refused, json),
             (
                 1,
-                "tenure: stdin is not ingested whole: 1 refused, 0 dead letters\n".into()
+                "tenure: not every event of stdin was applied: 1 refused, 0 dead letters\n".into()
             )
         );
     }
     let (code, why) = strict(EVENTS, false);
     assert_eq!(code, 1);
     assert!(
-        why.contains("stdin is not ingested whole: 1 refused, 2 dead letters\n"),
+        why.contains("not every event of stdin was applied: 1 refused, 2 dead letters\n"),
         "{why}"
     );
 }
