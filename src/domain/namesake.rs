@@ -32,12 +32,12 @@ impl Namesake {
         .filter_map(|(what, differs)| differs.then_some(what))
         .collect();
         let (last, rest) = differences.split_last()?;
-        let list = match rest {
+        let named = match rest {
             [] => (*last).to_owned(),
             rest => format!("{} and {last}", rest.join(", ")),
         };
         Some(format!(
-            "another event has this source and id: {ours} of {} at {}, which differs in {list}; send each event with an id of its \
+            "another event has this source and id: {ours} of {} at {}, which differs in {named}; send each event with an id of its \
              own",
             self.key,
             rfc3339(self.time)
