@@ -78,7 +78,10 @@ fn event_of(record: &DeadLetterRecord) -> Event {
 async fn the_first_event_with_an_id_counts(fresh: Fresh) {
     let Setup { fresh, engine, .. } = setup(fresh).await;
     let first = added("a", "1");
-    assert_eq!(ingest(&engine, &[first.clone()]).await, [Outcome::Applied]);
+    assert_eq!(
+        ingest(&engine, std::slice::from_ref(&first)).await,
+        [Outcome::Applied]
+    );
     let others = [
         (
             Event {
@@ -238,7 +241,10 @@ async fn a_deferred_event_whose_id_was_used_meanwhile_is_not_tried_again(fresh: 
     let outcomes = engine.ingest(vec![incoming]).await.expect("ingested");
     assert!(matches!(outcomes[..], [Outcome::Deferred { .. }]), "{outcomes:?}");
     let first = added("b", "1");
-    assert_eq!(ingest(&engine, &[first.clone()]).await, [Outcome::Applied]);
+    assert_eq!(
+        ingest(&engine, std::slice::from_ref(&first)).await,
+        [Outcome::Applied]
+    );
     clock.set(day(1));
     let decoder = Decoder::new(Limits::default(), day(1));
     assert_eq!(engine.redrive_deferred(&decoder).await.expect("redriven"), 1);
@@ -283,8 +289,11 @@ async fn touches_that_are_applied_have_no_id(fresh: Fresh) {
         ..touch("2", 52)
     };
     let unknown = Outcome::Refused(Refusal::UnknownClient);
-    assert_eq!(ingest(&engine, &[of_nobody.clone()]).await, [unknown]);
-    assert_eq!(ingest(&engine, &[of_nobody.clone()]).await, [Outcome::Duplicate]);
+    assert_eq!(ingest(&engine, std::slice::from_ref(&of_nobody)).await, [unknown]);
+    assert_eq!(
+        ingest(&engine, std::slice::from_ref(&of_nobody)).await,
+        [Outcome::Duplicate]
+    );
     assert_eq!(
         ingest(&engine, &[added("c", "2")]).await,
         [dead(&of_nobody, "subject, type and time")]

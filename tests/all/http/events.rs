@@ -239,7 +239,7 @@ async fn an_unknown_field_is_a_warning_in_the_answer_and_in_a_metric() {
 async fn an_event_with_the_id_of_another_is_a_dead_letter_with_what_was_sent() {
     let server = Server::start().await;
     let first = event("bakery", "client.added", noon(), json!({"name": "Bakery"}));
-    server.send(&[first.clone()]).await;
+    server.send(std::slice::from_ref(&first)).await;
     let id = first["id"].as_str().unwrap();
     let reason = |differences: &str| {
         format!(

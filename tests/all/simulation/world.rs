@@ -66,11 +66,11 @@ impl World {
         let events = with_mistakes(rng, events);
         let deliveries = deliveries(rng, events, end);
         Self {
-            deliveries,
             start,
             end,
             policy,
             changes,
+            deliveries,
         }
     }
 }
