@@ -13,7 +13,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tenure::demo::{Shape, World};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::{Client, ClientKey, Event, EventKind, Policies, fold};
-use tenure::engine::{Plan, Situation, plan};
+use tenure::engine::{CheckpointSpacing, Plan, Situation, plan};
 use tenure::store::Stored;
 use tenure::wire::{self, Decoder, Limits};
 
@@ -202,6 +202,7 @@ fn planned(policies: &Policies, stored: Vec<Stored>, events: Vec<Event>, now: Da
         policies,
         stored,
         histories: HashMap::new(),
+        spacing: CheckpointSpacing::default(),
         holders: HashMap::new(),
     };
     plan(situation, events)

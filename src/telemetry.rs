@@ -142,6 +142,12 @@ const METRICS: &[Metric] = &[
     ),
     (
         Counter,
+        "tenure_reused_ids_total",
+        Unit::Count,
+        "Dead letters because their source gave them the id of another event (source: as for tenure_event_warnings_total)",
+    ),
+    (
+        Counter,
         "tenure_batch_conflicts_total",
         Unit::Count,
         "Transactions that conflicted with another and were retried",
@@ -153,10 +159,34 @@ const METRICS: &[Metric] = &[
         "Histories replayed because of a late event",
     ),
     (
+        Counter,
+        "tenure_checkpoints_used_total",
+        Unit::Count,
+        "Replays that started from a checkpoint of a long history",
+    ),
+    (
         Gauge,
         "tenure_policy_held_back",
         Unit::Count,
         "1 while the policy of this worker's settings waits for `tenure policy --confirm` or for a right clock, else 0",
+    ),
+    (
+        Gauge,
+        "tenure_source_silent",
+        Unit::Count,
+        "1 while an expected source is silent, so that timers hold back, else 0 (source)",
+    ),
+    (
+        Gauge,
+        "tenure_source_lag_seconds",
+        Unit::Seconds,
+        "Age of the latest event that has arrived from an expected source, or the time since it is expected (source)",
+    ),
+    (
+        Counter,
+        "tenure_access_decisions_total",
+        Unit::Count,
+        "Access decisions by reason; access_enabled allows, all others deny (reason)",
     ),
     // broker
     (
@@ -266,7 +296,7 @@ const METRICS: &[Metric] = &[
         Gauge,
         "tenure_sweep_held_back_seconds",
         Unit::Seconds,
-        "Lag of the lane that held back the last run of a sweep; 0 if none did (sweep)",
+        "Lag of the lane or the silent source that held back the last run of a sweep; 0 if none did (sweep)",
     ),
     (
         Histogram,

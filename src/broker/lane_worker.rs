@@ -19,8 +19,8 @@ use super::message::Source;
 use super::metrics;
 use super::outage::StoreWatch;
 use crate::backoff::Backoff;
-use crate::engine::{Engine, Incoming};
-use crate::store::{Store, StoreError, Watermark, body_digest};
+use crate::engine::{Engine, Incoming, MakeDead};
+use crate::store::{DeadLetter, Store, StoreError, Watermark, body_digest};
 use crate::wire::{Decoder, Limits};
 
 /// How many attempts a batch gets before the worker checks whether the store fails on this batch only.
@@ -181,8 +181,15 @@ impl LaneWorker {
         watermark: Option<&Watermark>,
     ) -> Result<Result<(), StoreError>, BrokerError> {
         let length = messages.len();
-        self.ingest_incoming(length, watermark, || self.read(messages))
-            .await
+        let mut first: Option<Vec<Incoming>> = messages
+            .iter_mut()
+            .map(|message| message.incoming.take())
+            .collect();
+        let messages = &*messages;
+        let incoming = || first.take().unwrap_or_else(|| self.read(messages));
+        let dead =
+            |place: usize, reason: &str| self.source.dead(&messages[place].delivery, reason.to_owned());
+        self.ingest_incoming(length, watermark, incoming, &dead).await
     }
 
     /// A store that responds but keeps failing on these messages may fail because of their number: a batch of more than
@@ -192,12 +199,15 @@ impl LaneWorker {
         messages: usize,
         watermark: Option<&Watermark>,
         mut incoming: impl FnMut() -> Vec<Incoming>,
+        make_dead: MakeDead<'_>,
     ) -> Result<Result<(), StoreError>, BrokerError> {
         let mut backoff = Backoff::default();
         let mut failures = 0;
         let mut failing = None;
         loop {
-            let ingested = self.engine.ingest_from_lane(incoming(), watermark.cloned());
+            let ingested = self
+                .engine
+                .ingest_messages(incoming(), make_dead, watermark.cloned());
             match ingested.await {
                 Ok(_) => {
                     drop(failing.take());
@@ -218,18 +228,13 @@ impl LaneWorker {
         }
     }
 
-    fn read(&self, messages: &mut [Message]) -> Vec<Incoming> {
+    fn read(&self, messages: &[Message]) -> Vec<Incoming> {
         let decoder = Decoder::new(self.limits, self.engine.clock().present());
-        messages
-            .iter_mut()
-            .map(|message| {
-                let read = message.incoming.take();
-                read.unwrap_or_else(|| {
-                    let flaw = message.flaw.as_deref();
-                    self.source.read(&decoder, &message.delivery, flaw).into()
-                })
-            })
-            .collect()
+        let read = |message: &Message| {
+            let flaw = message.flaw.as_deref();
+            self.source.read(&decoder, &message.delivery, flaw).into()
+        };
+        messages.iter().map(read).collect()
     }
 
     /// Waits before the next attempt at the current batch. Returns an error when a retry is no longer worthwhile.
@@ -253,13 +258,13 @@ impl LaneWorker {
             return Ok(true);
         };
         let reason = format!("the store refused it: {refusal}");
-        let dead_letter = || vec![Incoming::Dead(self.source.dead(delivery, reason.clone()))];
-        let hex = |most: usize| vec![Incoming::Dead(self.source.hex(delivery, most, &reason))];
-        let stored = if self.ingest_incoming(1, None, dead_letter).await?.is_ok() {
+        let whole = || self.source.dead(delivery, reason.clone());
+        let hex = |most: usize| self.source.hex(delivery, most, &reason);
+        let stored = if self.store_dead(whole).await?.is_ok() {
             "it is stored as a dead letter"
-        } else if self.ingest_incoming(1, None, || hex(usize::MAX)).await?.is_ok() {
+        } else if self.store_dead(|| hex(usize::MAX)).await?.is_ok() {
             "it is stored as a dead letter in hexadecimal, without its headers"
-        } else if self.ingest_incoming(1, None, || hex(LAST_RESORT)).await?.is_ok() {
+        } else if self.store_dead(|| hex(LAST_RESORT)).await?.is_ok() {
             "ONLY ITS BEGINNING is stored, as a dead letter in hexadecimal; ask the sender to send it again"
         } else {
             return Ok(false);
@@ -267,6 +272,15 @@ impl LaneWorker {
         self.report_quarantined(delivery, refusal, stored);
         self.acks.acknowledge(tags(alone)).await?;
         Ok(true)
+    }
+
+    async fn store_dead(
+        &self,
+        dead_letter: impl Fn() -> DeadLetter + Sync,
+    ) -> Result<Result<(), StoreError>, BrokerError> {
+        let incoming = || vec![Incoming::Dead(dead_letter())];
+        self.ingest_incoming(1, None, incoming, &|_, _| dead_letter())
+            .await
     }
 
     fn report_quarantined(&self, delivery: &Delivery, refusal: &StoreError, what: &str) {

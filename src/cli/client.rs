@@ -6,14 +6,15 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::context::{Context, UsageError};
+use super::key::KeyArgs;
 use super::output::{self, Safe};
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab};
-use crate::domain::{ActorKind, ClientKey};
-use crate::engine::{JournalLine, ListRequest, ServiceFilter};
+use crate::domain::{ActorKind, Corrector, Id, Name};
+use crate::engine::{JournalLine, ListRequest, SearchRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
@@ -25,11 +26,8 @@ pub enum ClientCommand {
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The client: PARTNER/CLIENT, or PARTNER and CLIENT as two arguments
-    #[arg(value_name = "PARTNER/CLIENT")]
-    key: String,
-    #[arg(value_name = "CLIENT", hide = true)]
-    client: Option<String>,
+    #[command(flatten)]
+    client: KeyArgs,
     /// Show the client as of this moment (RFC 3339), past or future [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<DateTime<Utc>>,
@@ -55,6 +53,27 @@ pub struct ListArgs {
     /// Only clients on this tab of the partner's list: `active` has the connected ones
     #[arg(long)]
     tab: Option<TabArg>,
+    /// Only clients whose id begins with this
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Only clients that hold a name with this part, compared without regard to case and form
+    #[arg(long, value_name = "PART")]
+    name: Option<String>,
+    /// Only clients whose partner has an open request for access
+    #[arg(long)]
+    requested: bool,
+    /// Only clients whose access expires before this moment (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    expires_before: Option<DateTime<Utc>>,
+    /// Only clients that are billable (true), or that are not (false)
+    #[arg(long, value_name = "BOOL")]
+    billable: Option<bool>,
+    /// Only clients that dashboards show (true), or do not (false)
+    #[arg(long, value_name = "BOOL")]
+    visible: Option<bool>,
+    /// Only clients with this account
+    #[arg(long)]
+    account: Option<String>,
     /// List at most N clients
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -78,11 +97,7 @@ pub async fn run(context: &Context, command: ClientCommand) -> anyhow::Result<Ex
 }
 
 async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
-    let key = match &args.client {
-        Some(client) => ClientKey::new(&args.key, client),
-        None => ClientKey::from_subject(&args.key),
-    }
-    .map_err(|error| UsageError(error.to_string()))?;
+    let key = args.client.key()?;
     let engine = context.engine().await?;
     let Some(view) = engine.client(&key, args.at).await? else {
         output::error_line(match args.at {
@@ -109,46 +124,78 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
     } else {
         output::line(card(&view)?);
         if args.journal {
-            output::line(journal_table(&journal));
+            output::line(journal_table(&journal, false));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// The number of clients that are read at a time.
+const PAGE: usize = 1_000;
+
 async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
+    let mut left = args.limit.unwrap_or(usize::MAX);
+    let request = search_request(args)?;
     let engine = context.engine().await?;
-    let request = ListRequest {
-        partner: args.partner,
-        link: args
-            .link
-            .and_then(|name| LinkStatus::ALL.into_iter().find(|s| s.as_str() == name)),
-        service: args.service.and_then(|name| match name.as_str() {
-            "all_active" => Some(ServiceFilter::AllActive),
-            name => ServiceStatus::ALL
-                .into_iter()
-                .find(|s| s.as_str() == name)
-                .map(ServiceFilter::Is),
-        }),
-        access: args
-            .access
-            .and_then(|name| AccessStatus::ALL.into_iter().find(|s| s.as_str() == name)),
-        tab: args.tab.map(|tab| match tab {
-            TabArg::Active => Tab::Active,
-            TabArg::Inactive => Tab::Inactive,
-        }),
-        after: None,
-        limit: args.limit,
-    };
-    let clients = engine.clients(&request).await?;
-    if context.json {
-        for client in &clients {
-            output::json(client)?;
+    let (mut clients, mut after) = (Vec::new(), None);
+    while left > 0 {
+        let found = engine.search(&request, after.as_ref(), left.min(PAGE)).await?;
+        left -= found.clients.len();
+        if context.json {
+            for client in &found.clients {
+                output::json(client)?;
+            }
+        } else {
+            clients.extend(found.clients);
         }
+        after = found.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    if context.json {
         return Ok(ExitCode::SUCCESS);
     }
     output::line(list_table(&clients));
     output::line(output::counted(clients.len(), "client"));
     Ok(ExitCode::SUCCESS)
+}
+
+fn search_request(args: ListArgs) -> Result<SearchRequest, UsageError> {
+    let usage = |error: &dyn std::fmt::Display| UsageError(error.to_string());
+    let name = args.name.map(Name::try_from).transpose();
+    let account = args.account.map(Id::try_from).transpose();
+    Ok(SearchRequest {
+        list: ListRequest {
+            partner: args.partner,
+            link: args
+                .link
+                .and_then(|name| LinkStatus::ALL.into_iter().find(|s| s.as_str() == name)),
+            service: args.service.and_then(|name| match name.as_str() {
+                "all_active" => Some(ServiceFilter::AllActive),
+                name => ServiceStatus::ALL
+                    .into_iter()
+                    .find(|s| s.as_str() == name)
+                    .map(ServiceFilter::Is),
+            }),
+            access: args
+                .access
+                .and_then(|name| AccessStatus::ALL.into_iter().find(|s| s.as_str() == name)),
+            tab: args.tab.map(|tab| match tab {
+                TabArg::Active => Tab::Active,
+                TabArg::Inactive => Tab::Inactive,
+            }),
+            after: None,
+            limit: None,
+        },
+        id_prefix: args.prefix,
+        name: name.map_err(|error| usage(&error))?,
+        request_open: args.requested,
+        expires_before: args.expires_before,
+        billable: args.billable,
+        visible: args.visible,
+        account: account.map_err(|error| usage(&error))?,
+    })
 }
 
 fn list_table(clients: &[ClientView]) -> Safe {
@@ -213,10 +260,11 @@ fn text(value: &serde_json::Value) -> String {
     }
 }
 
-/// A client's journal, one line per row.
-pub fn journal_table(journal: &[JournalLine]) -> Safe {
+/// Lines of the journal, one per row. Those of several clients name their clients.
+pub fn journal_table(journal: &[JournalLine], of_several: bool) -> Safe {
+    let head = ["client", "time", "change", "detail", "cause", ""];
     output::table(
-        &["time", "change", "detail", "cause", ""],
+        &head[usize::from(!of_several)..],
         journal.iter().map(|line| {
             let moved = match (&line.from, &line.to) {
                 (Some(from), Some(to)) => format!("{from} → {to}"),
@@ -242,17 +290,19 @@ pub fn journal_table(journal: &[JournalLine]) -> Safe {
                 crate::domain::Cause::Timer { timer } => format!("timer {}", timer.as_str()),
                 crate::domain::Cause::Rebuild { rebuild } => format!("rebuild of the {}", rebuild.as_str()),
             };
-            vec![
+            let row = vec![
+                line.subject.clone(),
                 line.time.clone(),
                 line.kind.clone(),
                 what.trim().to_owned(),
                 cause,
-                if line.correction {
-                    "correction".into()
-                } else {
-                    String::new()
+                match &line.corrected_by {
+                    None => String::new(),
+                    Some(Corrector::LateEvent { kind, .. }) => format!("corrected by {kind}"),
+                    Some(Corrector::Rebuild { .. }) => "corrected by a rebuild".into(),
                 },
-            ]
+            ];
+            row.into_iter().skip(usize::from(!of_several)).collect::<Vec<_>>()
         }),
     )
 }

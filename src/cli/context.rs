@@ -62,8 +62,11 @@ impl Context {
     /// An engine to read with, on an existing store of this version. It writes nothing: no file, no table, no policy.
     pub async fn engine(&self) -> anyhow::Result<Engine> {
         let store = self.current_store().await?;
-        self.joined(Engine::open(store, Arc::new(SystemClock), &self.settings.policy()).await?)
-            .await
+        let engine = Engine::open(store, Arc::new(SystemClock), &self.settings.policy()).await?;
+        let engine = engine
+            .on_silence(self.settings.sources.on_silence)
+            .with_actions(self.settings.actions.clone());
+        self.joined(engine).await
     }
 
     /// The existing store, if its tables are of this version.

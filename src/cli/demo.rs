@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::client::{card, journal_table};
 use super::context::Context;
-use super::output;
+use super::{forecast, output};
 use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::demo::{Arriving, Delivery, Shape, World};
 use crate::domain::{ClientKey, Policy, Refusal, Sweep};
@@ -37,6 +37,8 @@ pub struct DemoArgs {
 const SWEEPS_EVERY: TimeDelta = TimeDelta::days(1);
 /// Minimum grace period, so that sweeps have something to do.
 const GRACE: TimeDelta = TimeDelta::days(7);
+/// How far the forecast at the end of the year reaches.
+const FORECAST: TimeDelta = TimeDelta::days(30);
 /// Maximum number of events in a batch.
 const BATCH: usize = 1_000;
 
@@ -208,7 +210,7 @@ async fn featured_client(engine: &Engine) -> anyhow::Result<ClientKey> {
         let mut kinds: Vec<_> = journal.iter().map(|line| line.entry.change.kind()).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        let corrected = journal.iter().any(|line| line.entry.correction);
+        let corrected = journal.iter().any(|line| line.entry.is_correction());
         let score = kinds.len() + usize::from(corrected) * 5;
         if best.as_ref().is_none_or(|(most, _)| score > *most) {
             best = Some((score, stored.key));
@@ -258,6 +260,8 @@ async fn print(engine: &Engine, summary: &Summary, featured: &ClientKey) -> anyh
         &["sweep", "runs", "examined", "changed", "changes"],
         rows,
     ));
+    output::line("If no event arrives from now on:");
+    forecast::print_days(engine, engine.now() + FORECAST).await?;
     let rows = summary.refused.iter().map(|(code, n)| {
         let words = Refusal::from_code(code).map_or("", Refusal::words);
         vec![(*code).to_owned(), words.to_owned(), n.to_string()]
@@ -279,7 +283,7 @@ async fn print(engine: &Engine, summary: &Summary, featured: &ClientKey) -> anyh
         output::line(card(&view)?);
     }
     output::line("and its journal:");
-    output::line(journal_table(&engine.journal(featured, 0, 1_000).await?));
+    output::line(journal_table(&engine.journal(featured, 0, 1_000).await?, false));
     output::line("");
     output::line(format!(
         "verify: replayed {} from {}, {}. Finished in {:.1} s.",

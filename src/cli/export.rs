@@ -73,7 +73,7 @@ struct Sink {
     failure: Option<io::Error>,
 }
 
-/// The file to write. It has its name when it is complete: a failed export does not replace the last one.
+/// The file to write. It gets its name only when it is complete, so a failed export does not replace an earlier one.
 struct Target {
     path: PathBuf,
     /// None: it is a device or a pipe.

@@ -16,8 +16,8 @@ use crate::wire::archive::{Counts, Reader};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The store must be empty; it is created if there is none. If an import is interrupted or fails, the store is incomplete, and \
-no worker and no command uses it, until the import is run again, which begins anew.
+The store must be empty; it is created if there is none. An import that is interrupted or fails leaves an incomplete store, which \
+no worker and no other command uses. Run the import again with the whole file: it starts from the beginning.
 
 Examples:
   tenure import tenure.export
@@ -114,8 +114,8 @@ impl Batch {
         };
         match import.write(records).await {
             Err(StoreError::Conflict(why)) => anyhow::bail!(
-                "{first} to {last}: {why}: an event is there twice, or two clients of a partner hold one name; run `tenure \
-                 verify` on the store that was exported, which lists them"
+                "{first} to {last}: {why}: the file has an event twice, or two clients of a partner with one name; `tenure verify` on \
+                 the exported store lists them"
             ),
             written => Ok(written?),
         }

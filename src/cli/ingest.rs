@@ -117,8 +117,8 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
     let most = engine.best_batch().max(MIN_BATCH);
     let (sender, mut batches) = mpsc::channel(1);
     let reading = tokio::spawn(lines.read_ahead(context.settings.events, most, sender));
-    while let Some(batch) = batches.recv().await {
-        for outcome in engine.ingest(batch.incoming).await? {
+    while let Some(mut batch) = batches.recv().await {
+        for outcome in batch.ingest(&engine).await? {
             tally.count(outcome);
         }
         for warning in batch.warnings {
@@ -144,7 +144,7 @@ pub async fn ingest(context: &Context, args: IngestArgs) -> anyhow::Result<ExitC
         ));
     } else if is_strict_failure {
         output::error_line(format!(
-            "{name} is not ingested whole: {} refused, {}",
+            "not every event of {name} was applied: {} refused, {}",
             tally.refused(),
             output::counted(tally.dead, "dead letter")
         ));

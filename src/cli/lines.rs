@@ -17,9 +17,9 @@ use super::context::UsageError;
 use super::input::{self, BYTE_ORDER_MARK, LineScan, Scan, Shape};
 use super::{output, shell};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::Incoming;
-use crate::store::DeadLetter;
-use crate::wire::{Decoded, Decoder, Limits};
+use crate::engine::{Engine, Incoming, Outcome};
+use crate::store::{DeadLetter, StoreError};
+use crate::wire::{Decoded, Decoder, Limits, dead_event};
 
 /// Bytes of lines after which a batch is full.
 const BATCH_BYTES: usize = 64 << 20;
@@ -279,7 +279,7 @@ impl Lines {
         let Some(first) = self.next().await? else {
             return Ok(false);
         };
-        batch.add(&first, limits);
+        batch.add(first, limits);
         let begun = Instant::now();
         while batch.incoming.len() < most && batch.bytes < BATCH_BYTES {
             let waited = (Instant::now() + PAUSE).min(begun + MAX_WAIT);
@@ -289,7 +289,7 @@ impl Lines {
             let Some(line) = next? else {
                 return Ok(false);
             };
-            batch.add(&line, limits);
+            batch.add(line, limits);
         }
         Ok(true)
     }
@@ -337,7 +337,9 @@ impl Line {
 /// Events that are ingested together.
 #[derive(Default)]
 pub(super) struct Batch {
-    pub incoming: Vec<Incoming>,
+    incoming: Vec<Incoming>,
+    /// The message of each: its origin and its bytes. No bytes for one that is a dead letter already.
+    messages: Vec<(String, Vec<u8>)>,
     /// Each with the source and the type of its event.
     pub warnings: Vec<(Arc<str>, &'static str, String)>,
     /// Progress by these events.
@@ -346,17 +348,34 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, line: &Line, limits: Limits) {
+    fn add(&mut self, line: Line, limits: Limits) {
         self.progress += line.progress;
         self.bytes += line.bytes.len();
-        let read = line.event(&Decoder::new(limits, SystemClock.now()));
-        if let Some(Ok(Decoded { event, warnings })) = &read {
+        let Some(read) = line.event(&Decoder::new(limits, SystemClock.now())) else {
+            return;
+        };
+        let mut message = (String::new(), Vec::new());
+        if let Ok(Decoded { event, warnings }) = &read {
             let kind = event.kind.type_name();
             let warned = warnings
                 .iter()
                 .map(|warning| (event.source.clone(), kind, warning.to_string()));
             self.warnings.extend(warned);
+            message = (line.origin, line.bytes);
         }
-        self.incoming.extend(read.map(Incoming::from));
+        self.messages.push(message);
+        self.incoming.push(Incoming::from(read));
+    }
+
+    /// Ingests the events, and returns their outcomes.
+    pub async fn ingest(&mut self, engine: &Engine) -> Result<Vec<Outcome>, StoreError> {
+        let messages = &self.messages;
+        let dead = |place: usize, reason: &str| {
+            let (origin, bytes) = &messages[place];
+            dead_event(origin, bytes, reason)
+        };
+        engine
+            .ingest_messages(mem::take(&mut self.incoming), &dead, None)
+            .await
     }
 }

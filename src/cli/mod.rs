@@ -2,25 +2,34 @@
 //!
 //! Exit codes: 0 success, 1 failure, 2 usage error (arguments or settings), 3 a sweep that left due timers for later.
 
+mod access;
 mod client;
 mod context;
 mod dead;
 mod demo;
 mod export;
+mod forecast;
+mod history;
 mod import;
 mod ingest;
 mod input;
+mod key;
 mod lanes;
 mod lines;
+mod lists;
 mod maintain;
 mod output;
 mod policy;
+mod possible;
 mod prune;
 mod publish;
 mod run;
 mod shell;
+mod sources;
 mod stop;
 mod sweep;
+mod sweep_runs;
+mod until;
 mod verify;
 
 use std::path::PathBuf;
@@ -72,10 +81,26 @@ enum Command {
     /// Show and list clients
     #[command(subcommand)]
     Client(client::ClientCommand),
+    /// Show a client's events, timers and changes as one story, past and to come
+    History(history::HistoryArgs),
+    /// Show which events a client would accept, and why not the others
+    Possible(possible::PossibleArgs),
+    /// Forecast what timers will change if no event arrives, by day and by client
+    Forecast(forecast::ForecastArgs),
+    /// Decide whether partners may enter accounts, or perform an action in them
+    Access(access::AccessArgs),
+    /// List the partners, with the number of their clients by status
+    Partners(lists::PartnersArgs),
+    /// List the partners that have a client for an account
+    Account(lists::AccountArgs),
+    /// List refused events
+    Refusals(lists::RefusalsArgs),
     /// List the sweeps, or run, preview, pause or resume one
     Sweep(sweep::SweepArgs),
     /// Show the watermark of each lane; timers fire up to the lowest one
     Lanes(lanes::LanesArgs),
+    /// Show the sources that are expected to be heard of, and which are silent; timers wait for those
+    Sources(sources::SourcesArgs),
     /// Show the policies in effect, or confirm the policy in the settings
     Policy(policy::PolicyArgs),
     /// Manage dead letters: messages that are not valid events
@@ -199,8 +224,16 @@ impl Command {
             Self::Publish(args) => publish::publish(context, args).await,
             Self::Ingest(args) => ingest::ingest(context, args).await,
             Self::Client(command) => client::run(context, command).await,
+            Self::History(args) => history::run(context, args).await,
+            Self::Possible(args) => possible::run(context, args).await,
+            Self::Forecast(args) => forecast::run(context, args).await,
+            Self::Access(args) => access::run(context, args).await,
+            Self::Partners(args) => lists::partners(context, args).await,
+            Self::Account(args) => lists::account(context, args).await,
+            Self::Refusals(args) => lists::refusals(context, args).await,
             Self::Sweep(args) => sweep::run(context, args).await,
             Self::Lanes(args) => lanes::run(context, args).await,
+            Self::Sources(args) => sources::run(context, args).await,
             Self::Policy(args) => policy::run(context, args).await,
             Self::Dead(command) => dead::run(context, command).await,
             Self::Verify(args) => verify::verify(context, args).await,

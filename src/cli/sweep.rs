@@ -5,24 +5,29 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
 use super::output::{self, Safe};
+use super::sweep_runs;
+use crate::domain::change::Details;
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
-use crate::engine::{Engine, SweepMode, SweepOptions, SweepReport};
+use crate::engine::{Engine, HeldBack, SweepMode, SweepOptions, SweepReport};
 use crate::store::{Halt, RunStatus, SweepRun};
 use crate::telemetry;
 
 #[derive(Debug, Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
     group = ArgGroup::new("how").args(["dry_run", "confirm", "pause", "resume"]),
     after_help = "Examples:\n  tenure sweep\n  tenure sweep access-expiry --dry-run\n  \
-                  tenure sweep access-expiry --pause \"books are closed\""
+                  tenure sweep access-expiry --pause \"books are closed\"\n  tenure sweep runs access-expiry"
 )]
 pub struct SweepArgs {
+    #[command(subcommand)]
+    command: Option<SweepCommand>,
     /// The sweep to run [default: list all sweeps]
     #[arg(value_parser = sweep_parser())]
     name: Option<Sweep>,
@@ -43,6 +48,14 @@ pub struct SweepArgs {
     resume: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum SweepCommand {
+    /// List the runs of a sweep, or of all, newest first
+    Runs(sweep_runs::RunsArgs),
+    /// Show what a run changed; with --json, the run and then each change
+    Show(sweep_runs::ShowArgs),
+}
+
 /// Maximum number of clients in the table of changes.
 const MAX_LISTED: usize = 200;
 
@@ -50,7 +63,7 @@ const MAX_LISTED: usize = 200;
 const INCOMPLETE: u8 = 3;
 
 /// Accepts the names of the sweeps.
-fn sweep_parser() -> impl TypedValueParser<Value = Sweep> {
+pub fn sweep_parser() -> impl TypedValueParser<Value = Sweep> {
     PossibleValuesParser::new(Sweep::ALL.map(Sweep::as_str)).map(|name| {
         Sweep::ALL
             .into_iter()
@@ -60,6 +73,11 @@ fn sweep_parser() -> impl TypedValueParser<Value = Sweep> {
 }
 
 pub async fn run(context: &Context, args: SweepArgs) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Some(SweepCommand::Runs(args)) => return sweep_runs::list(context, args).await,
+        Some(SweepCommand::Show(args)) => return sweep_runs::show(context, args).await,
+        None => {}
+    }
     let Some(sweep) = args.name else {
         return list(context).await;
     };
@@ -85,7 +103,7 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         && moment > engine.clock().present()
     {
         return Err(UsageError(format!(
-            "--now {} is in the future: a sweep would publish changes that have not happened yet; preview them with --dry-run",
+            "--now {} is in the future, and a sweep would publish changes that have not happened yet; use --dry-run to preview them",
             rfc3339(moment)
         ))
         .into());
@@ -129,12 +147,12 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         output::counted(report.counts.changes, "change"),
         match report.counts.failed {
             0 => String::new(),
-            n => format!("; {n} failed, see the log"),
+            n => format!("; {n} failed (see the log)"),
         },
     ));
     if let Some(held_back) = &report.held_back {
         output::error_line(format!(
-            "{sweep} is held back, more clients may be due: {held_back}"
+            "{sweep} is held back, and more clients may be due: {held_back}"
         ));
     } else if report.stopped {
         output::error_line(format!("{sweep} was stopped; run it again to continue"));
@@ -164,6 +182,8 @@ struct PreviewedChange<'a> {
     id: Option<&'a str>,
     from: Option<Cow<'a, str>>,
     to: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Details>,
     time: String,
 }
 
@@ -176,6 +196,7 @@ impl<'a> Preview<'a> {
                 id: text.id,
                 from: text.from,
                 to: text.to,
+                data: text.data,
                 time: rfc3339(entry.time),
             }
         };
@@ -268,6 +289,8 @@ struct Listed {
     /// The last run that left nothing undone: `last_run`, or an earlier one.
     last_done: Option<SweepRun>,
     next: Option<DateTime<Utc>>,
+    /// Why timers that are due would not fire now.
+    held_back: Option<HeldBack>,
 }
 
 async fn list(context: &Context) -> anyhow::Result<ExitCode> {
@@ -287,6 +310,7 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
             last_run: engine.store().runs(Some(*sweep), 1).await?.pop(),
             last_done: engine.store().last_done_run(*sweep).await?,
             next: schedule.cron.next_after(engine.now()),
+            held_back: engine.sweep_held_back(*sweep).await?,
         });
     }
     if context.json {
@@ -296,6 +320,11 @@ async fn list(context: &Context) -> anyhow::Result<ExitCode> {
     } else {
         let head = ["sweep", "cron (UTC)", "next", "last run", "done up to", "halted"];
         output::line(output::table(&head, listed.iter().map(row)));
+        for sweep in &listed {
+            if let Some(held_back) = &sweep.held_back {
+                output::error_line(format!("{} is held back: {held_back}", sweep.sweep));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

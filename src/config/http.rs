@@ -17,6 +17,8 @@ pub struct HttpSettings {
     pub token: Option<Secret>,
     /// Accepted host names in lower case, in addition to loopback and `listen`.
     pub hosts: Vec<String>,
+    /// Where other programs reach the API, without a slash at its end. None: at the host that they name.
+    pub public_url: Option<String>,
     /// Maximum size of a request body, in bytes.
     pub body_limit: usize,
     /// Maximum number of events in one batch.
@@ -40,6 +42,7 @@ pub(super) fn read(from: &Reader) -> Result<HttpSettings, SettingsError> {
         listen,
         token,
         hosts: hosts::read(from, "http.hosts")?,
+        public_url: public_url(from, "http.public_url")?,
         body_limit: from.number("http.body_limit", 1024..=1_073_741_824)?,
         max_events: from.number("http.max_events", 1..=1_000_000)?,
         max_connections: from.number("http.max_connections", 8..=100_000)?,
@@ -64,6 +67,26 @@ fn listen(from: &Reader, key: &str) -> Result<Option<SocketAddr>, SettingsError>
             "an IP address and a port such as 127.0.0.1:8080 or [::1]:8080, or an empty value for no HTTP",
         )
     })
+}
+
+fn public_url(from: &Reader, key: &str) -> Result<Option<String>, SettingsError> {
+    let text = from.text(key)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let fits = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@' | b'"' | b'<' | b'>');
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(fits) => {
+            Ok(Some(text.trim_end_matches('/').to_owned()))
+        }
+        _ => Err(from.invalid(
+            key,
+            "a URL such as https://tenure.example.com, without query and fragment, or an empty value",
+        )),
+    }
 }
 
 /// Reads the token from the setting or from its file.

@@ -25,6 +25,9 @@ const TESTS: &str = "TENURE_TEST_";
 /// `${DATABASE_URL:-}`.
 const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "store.url"), ("AMQP_URL", "broker.url")];
 
+/// The sections whose keys are names that their user chooses. Each is one setting, a table.
+const TABLES: [&str; 1] = ["sources"];
+
 /// Settings by dotted key; each value has its origin.
 pub(super) type Flat = BTreeMap<String, Value>;
 
@@ -98,7 +101,7 @@ fn parse(text: &str, origin: &str) -> Result<Flat, impl Display + std::fmt::Debu
 
 fn flatten(key: String, value: Value, into: &mut Flat) {
     match value.kind {
-        ValueKind::Table(table) => {
+        ValueKind::Table(table) if !TABLES.contains(&key.as_str()) => {
             for (inner, value) in table {
                 flatten(format!("{key}.{inner}"), value, into);
             }

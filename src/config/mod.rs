@@ -4,6 +4,7 @@
 //! ([`Limits`], [`Policy`], `PostgresOptions`), so nothing is copied. Within this module, sections depend on `reader`, and
 //! `reader` on `redact`, never the other way round.
 
+mod access;
 pub mod amqp;
 mod broker;
 mod cron;
@@ -21,6 +22,7 @@ mod retention;
 mod secret;
 mod service_links;
 mod shown;
+mod sources;
 mod store;
 mod sweeps;
 mod url_parameters;
@@ -40,10 +42,11 @@ pub use log::{LogFormat, LogSettings};
 pub use retention::RetentionSettings;
 pub use secret::{Secret, SecretUrl};
 pub use shown::Shown;
+pub use sources::{OnSilence, SourceSettings};
 pub use store::{StoreSettings, StoreUrl};
 pub use sweeps::{Breaker, Schedule, SweepSettings};
 
-use crate::domain::Policy;
+use crate::domain::{Actions, Policy};
 use crate::store::LONGEST_BODY;
 use crate::wire::Limits;
 use reader::Reader;
@@ -58,9 +61,12 @@ pub struct Settings {
     pub clock: ClockSettings,
     pub http: HttpSettings,
     pub sweeps: SweepSettings,
+    pub sources: SourceSettings,
     pub retention: RetentionSettings,
     pub log: LogSettings,
     pub shutdown: ShutdownSettings,
+    /// The setting `access.actions`.
+    pub actions: Actions,
     policy: Policy,
     shown: Vec<Shown>,
     service_links: Vec<String>,
@@ -103,11 +109,13 @@ impl Settings {
             },
             http: http::read(&from)?,
             sweeps: sweeps::read(&from)?,
+            sources: sources::read(&from)?,
             retention: retention::read(&from)?,
             log: log::read(&from)?,
             shutdown: ShutdownSettings {
                 timeout: from.duration("shutdown.timeout", reader::TIMEOUT)?,
             },
+            actions: access::actions(&from)?,
             policy: policy::read(&from)?,
             shown,
             service_links,
@@ -142,4 +150,13 @@ impl Settings {
     pub fn redacted_toml(&self) -> String {
         shown::toml(&self.shown)
     }
+}
+
+/// Reads a duration such as `30d` or `1h 30m`.
+///
+/// # Errors
+/// What to write instead, if the mistake makes that clear.
+pub fn parse_duration(text: &str) -> Result<TimeDelta, Option<&'static str>> {
+    let duration = duration::parse(text).map_err(duration::DurationError::advice)?;
+    TimeDelta::from_std(duration).map_err(|_| None)
 }

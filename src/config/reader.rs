@@ -1,6 +1,7 @@
 //! Reads single settings as typed values within bounds.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -44,6 +45,12 @@ pub(super) const DIFFERENCE: Bounds = Bounds {
     least: Duration::from_secs(2),
     most: Duration::from_hours(24),
     expected: "a duration such as 10s, 1m or 1h, from 2s to 1d",
+};
+/// Of a source: what is heard of it is recorded to within ten seconds.
+pub(super) const SILENCE: Bounds = Bounds {
+    least: Duration::from_mins(1),
+    expected: "a duration such as 10m, 6h or 2d, from 1m to 100 years",
+    ..SPAN
 };
 pub(super) const TIMEOUT: Bounds = Bounds {
     least: Duration::from_millis(1),
@@ -177,6 +184,21 @@ impl Reader {
         }
     }
 
+    /// Durations by names that their user chooses: a table, or text such as `/a=6h, /b=1d`.
+    pub(super) fn spans_by_name(
+        &self,
+        key: &str,
+        bounds: Bounds,
+    ) -> Result<BTreeMap<String, TimeDelta>, SettingsError> {
+        let expected = || format!("names, each with {}", bounds.expected);
+        let texts = named_texts(self.kind(key)).ok_or_else(|| self.invalid(key, &expected()))?;
+        let read = |(name, text): (String, String)| match duration(&text, bounds) {
+            Ok(span) => Ok((name, micros(span))),
+            Err(error) => Err(self.invalid(key, &with_advice(expected(), error))),
+        };
+        texts.into_iter().map(read).collect()
+    }
+
     /// A list of durations: an array, or text separated by commas.
     pub(super) fn spans(&self, key: &str, bounds: Bounds) -> Result<Vec<TimeDelta>, SettingsError> {
         let is_text = matches!(self.kind(key), ValueKind::String(_));
@@ -209,6 +231,43 @@ fn array(text: &str) -> Option<Vec<String>> {
                 _ => None,
             })
             .collect(),
+        _ => None,
+    }
+}
+
+/// The texts of a table, or of a table that an environment variable has: in the syntax of the settings file, or as
+/// `name=text` separated by commas. None: a value is not text, or there are two of a name.
+fn named_texts(kind: &ValueKind) -> Option<Vec<(String, String)>> {
+    match kind {
+        ValueKind::Table(table) => table
+            .iter()
+            .map(|(name, value)| match &value.kind {
+                ValueKind::String(text) => Some((name.clone(), text.clone())),
+                _ => None,
+            })
+            .collect(),
+        ValueKind::String(text) if text.trim().is_empty() => Some(Vec::new()),
+        ValueKind::String(text) if text.trim_start().starts_with('{') => {
+            let mut parsed = FileFormat::Toml.parse(None, &format!("table = {text}")).ok()?;
+            match parsed.remove("table")?.kind {
+                kind @ ValueKind::Table(_) => named_texts(&kind),
+                _ => None,
+            }
+        }
+        ValueKind::String(text) => {
+            let mut named = BTreeMap::new();
+            for part in text.split(',') {
+                // The name may have an equals sign, the duration has none.
+                let (name, text) = part.rsplit_once('=')?;
+                if named
+                    .insert(name.trim().to_owned(), text.trim().to_owned())
+                    .is_some()
+                {
+                    return None;
+                }
+            }
+            Some(named.into_iter().collect())
+        }
         _ => None,
     }
 }

@@ -60,6 +60,10 @@ pub(super) fn value(key: &str, kind: &ValueKind) -> Json {
             .iter()
             .map(|inner: &Value| value(key, &inner.kind))
             .collect(),
+        ValueKind::Table(table) => {
+            let named = |(name, inner): (&String, &Value)| (text(name), value(key, &inner.kind));
+            Json::Object(table.iter().map(named).collect())
+        }
         other => other.to_string().into(),
     }
 }

@@ -53,23 +53,30 @@ pub(super) fn toml(shown: &[Shown]) -> String {
     let mut text = String::new();
     let mut current = "";
     // Sorted by section, so that each section is written once.
-    let mut sections: Vec<(&str, &str, &Shown)> = shown
-        .iter()
-        .filter_map(|setting| {
-            let (section, name) = setting.key.rsplit_once('.')?;
-            Some((section, name, setting))
-        })
-        .collect();
-    sections.sort_by_key(|(section, name, _)| (*section, *name));
-    for (section, name, setting) in sections {
+    let mut sections: Vec<(&str, String, &Json, &str)> = Vec::new();
+    for setting in shown {
+        let origin = setting.origin.as_str();
+        match (setting.key.rsplit_once('.'), &setting.value) {
+            (Some((section, name)), value) => sections.push((section, name.to_owned(), value, origin)),
+            // The names of a table are its user's. In JSON they are valid TOML.
+            (None, Json::Object(table)) => sections.extend(table.iter().map(|(name, value)| {
+                let name = escape::json(&Json::from(name.as_str()).to_string()).into_owned();
+                (setting.key.as_str(), name, value, origin)
+            })),
+            (None, _) => {}
+        }
+    }
+    sections
+        .sort_by(|(section, name, ..), (other, other_name, ..)| (section, name).cmp(&(other, other_name)));
+    for (section, name, value, origin) in sections {
         if section != current {
             let gap = if current.is_empty() { "" } else { "\n" };
             let _ = writeln!(text, "{gap}[{section}]");
             current = section;
         }
         // JSON scalars and arrays of scalars are valid TOML.
-        let value = setting.value.to_string();
-        let (value, origin) = (escape::json(&value), escape::visible(&setting.origin));
+        let value = value.to_string();
+        let (value, origin) = (escape::json(&value), escape::visible(origin));
         let _ = writeln!(text, "{name} = {value} # {origin}");
     }
     text

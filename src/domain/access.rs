@@ -4,13 +4,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::action::Action;
+use super::action::{Action, forbidden_actions};
 use super::client::Client;
 use super::event::AccessedBy;
 use super::link::Link;
-use super::policy::{Policy, later};
+use super::policy::{Policies, Policy, later};
 use super::refusal::Refusal;
 use super::text_enum::text_enum;
+use super::time::{serialize, serialize_optional};
 
 /// Access of a connected partner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,26 @@ pub struct Renewal {
     /// The nearest warning that was published since the renewal, in microseconds before expiry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warned: Option<i64>,
+}
+
+/// The last request for access that was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedRequest {
+    pub opened_at: DateTime<Utc>,
+    pub by: RequestEnd,
+}
+
+text_enum! {
+    /// How a request for access was closed.
+    pub enum RequestEnd {
+        Approved = "approved",
+        Denied = "denied",
+        /// The customer enabled access without an answer.
+        Enabled = "enabled",
+        /// The customer disabled access that had expired.
+        Disabled = "disabled",
+        Disconnected = "disconnected",
+    }
 }
 
 text_enum! {
@@ -117,7 +138,7 @@ impl Client {
         if matches!(access, Access::Disabled { .. }) {
             return Err(Refusal::AlreadyDisabled);
         }
-        *access = Access::Disabled { request: None };
+        self.change_access(Access::Disabled { request: None }, RequestEnd::Disabled);
         Ok(())
     }
 
@@ -126,7 +147,7 @@ impl Client {
         if matches!(access, Access::Enabled(_)) {
             return Err(Refusal::AlreadyEnabled);
         }
-        *access = Access::enabled(at);
+        self.change_access(Access::enabled(at), RequestEnd::Enabled);
         Ok(())
     }
 
@@ -141,16 +162,33 @@ impl Client {
     }
 
     pub(super) fn approve_access(&mut self, at: DateTime<Utc>) -> Result<(), Refusal> {
-        let access = self.access_mut().ok_or(Refusal::NoRequest)?;
-        access.request().ok_or(Refusal::NoRequest)?;
-        *access = Access::enabled(at);
+        self.access_request().ok_or(Refusal::NoRequest)?;
+        self.change_access(Access::enabled(at), RequestEnd::Approved);
         Ok(())
     }
 
     pub(super) fn deny_access(&mut self) -> Result<(), Refusal> {
-        let access = self.access_mut().ok_or(Refusal::NoRequest)?;
-        let request = access.request_mut().ok_or(Refusal::NoRequest)?;
-        request.take().map(drop).ok_or(Refusal::NoRequest)
+        self.access_request().ok_or(Refusal::NoRequest)?;
+        self.note_request_end(RequestEnd::Denied);
+        if let Some(request) = self.access_mut().and_then(Access::request_mut) {
+            *request = None;
+        }
+        Ok(())
+    }
+
+    /// Replaces the access of a connected client, which closes an open request.
+    fn change_access(&mut self, to: Access, request_end: RequestEnd) {
+        self.note_request_end(request_end);
+        if let Some(access) = self.access_mut() {
+            *access = to;
+        }
+    }
+
+    /// Notes how the open request closes, if there is one.
+    pub(super) fn note_request_end(&mut self, by: RequestEnd) {
+        if let Some(opened_at) = self.access_request() {
+            self.closed_request = Some(ClosedRequest { opened_at, by });
+        }
     }
 
     pub(super) fn access_mut(&mut self) -> Option<&mut Access> {
@@ -173,6 +211,27 @@ impl Client {
             from = from.max(self.account.updated_at?);
         }
         Some(later(from, policy.access_idle))
+    }
+
+    /// When a policy takes effect under which access expires at another moment than under the policy of `moment`.
+    pub(super) fn expiry_moves_at(
+        &self,
+        moment: DateTime<Utc>,
+        policies: &Policies,
+    ) -> Option<DateTime<Utc>> {
+        let expires_at = self.expires_at(policies.at(moment));
+        policies
+            .eras_from(moment)
+            .find(|era| era.start > moment && self.expires_at(era.policy) != expires_at)
+            .map(|era| era.start)
+    }
+
+    /// When access, or the moment at which it expires, next becomes different without an event. Every timer that is due at or
+    /// before `moment` must have fired. No timer gives access back, so without access the answer is never.
+    fn access_holds_until(&self, moment: DateTime<Utc>, policies: &Policies) -> Option<DateTime<Utc>> {
+        let expires_at = self.expires_at(policies.at(moment));
+        let moved = self.expiry_moves_at(moment, policies);
+        expires_at.into_iter().chain(moved).min()
     }
 
     /// The next warning to publish, and how long before expiry it is.
@@ -214,33 +273,95 @@ fn earlier(moment: DateTime<Utc>, by: TimeDelta) -> DateTime<Utc> {
     moment.checked_sub_signed(by).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
+/// The role of a partner that has access: it may do what a business owner may, but for a few actions (002).
+pub const ROLE: &str = "business_owner";
+
 /// Whether the partner may enter the account, or do something in it, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Decision {
     pub allowed: bool,
     /// A code for programs: `access_enabled`, `access_none`, `access_disabled`,
-    /// `access_expired`, `unknown_client` or `action_forbidden`.
+    /// `access_expired`, `unknown_client` or `action_forbidden`. For a question about an account, `unknown_account` too.
     pub reason: &'static str,
+    /// [`ROLE`]. None: the partner has no access.
+    pub role: Option<&'static str>,
+    /// The actions that the role does not include. Empty without a role.
+    pub forbidden: Vec<&'static str>,
+    #[serde(serialize_with = "serialize_optional")]
     pub expires_at: Option<DateTime<Utc>>,
+    /// Whether every event that the decision depends on is known to have arrived.
+    pub assured: bool,
+    /// The source whose events may be missing, if it is not assured.
+    pub silent_source: Option<String>,
+    /// When this decision becomes different without a new event, at the earliest. None: never.
+    #[serde(serialize_with = "serialize_optional")]
+    pub holds_until: Option<DateTime<Utc>>,
+    /// The moment that it is about.
+    #[serde(serialize_with = "serialize")]
+    pub decided_at: DateTime<Utc>,
 }
 
 impl Decision {
+    /// The same decision, while this source is silent.
+    #[must_use]
+    pub fn unassured(self, silent_source: String) -> Self {
+        Self {
+            assured: false,
+            silent_source: Some(silent_source),
+            ..self
+        }
+    }
+
     /// Decides for a client whose timers have fired up to the moment of the question.
     #[must_use]
-    pub fn decide(client: &Client, action: Option<&Action>, policy: &Policy) -> Self {
-        let is_forbidden = |action: &Action| action.is_forbidden(client.account.handover());
+    pub fn decide(
+        client: &Client,
+        action: Option<&Action>,
+        moment: DateTime<Utc>,
+        policies: &Policies,
+    ) -> Self {
+        let handover = client.account.handover();
         let reason = match client.access_status() {
             _ if !client.exists() => "unknown_client",
             AccessStatus::None => "access_none",
             AccessStatus::Disabled => "access_disabled",
             AccessStatus::Expired => "access_expired",
-            AccessStatus::Enabled if action.is_some_and(is_forbidden) => "action_forbidden",
+            AccessStatus::Enabled if action.is_some_and(|action| action.is_forbidden(handover)) => {
+                "action_forbidden"
+            }
             AccessStatus::Enabled => "access_enabled",
         };
+        let has_access = client.access_status() == AccessStatus::Enabled;
         Self {
             allowed: reason == "access_enabled",
             reason,
-            expires_at: client.expires_at(policy),
+            role: has_access.then_some(ROLE),
+            forbidden: if has_access {
+                forbidden_actions(handover)
+            } else {
+                Vec::new()
+            },
+            expires_at: client.expires_at(policies.at(moment)),
+            holds_until: client.access_holds_until(moment, policies),
+            decided_at: moment,
+            assured: true,
+            silent_source: None,
+        }
+    }
+
+    /// The decision about an account that no client of the partner has.
+    #[must_use]
+    pub fn unknown_account(moment: DateTime<Utc>) -> Self {
+        Self {
+            allowed: false,
+            reason: "unknown_account",
+            role: None,
+            forbidden: Vec::new(),
+            expires_at: None,
+            holds_until: None,
+            decided_at: moment,
+            assured: true,
+            silent_source: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Actions in an account that an app asks an access decision for.
 
+use std::collections::BTreeSet;
+
 use super::account::Handover;
 use super::id::clip;
 use super::misspelling::is_misspelling;
@@ -20,8 +22,8 @@ pub const HANDOVER_ACTION: &str = "account_owner_add";
 /// Longest name of an action, in characters.
 pub const MAX_ACTION_CHARS: usize = 64;
 
-/// An action: 1–64 characters out of `a-z 0-9 _`. Every action that is not restricted is allowed, so there is no list of
-/// allowed ones. A misspelt restricted action would pass as an allowed one; it is an error instead.
+/// An action: 1–64 characters out of `a-z 0-9 _`. Every action that is not restricted is allowed, and a list of the actions that
+/// exist is optional ([`Actions`]). A misspelt restricted action would pass as an allowed one; it is an error instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action(Box<str>);
 
@@ -38,6 +40,8 @@ pub enum ActionError {
         restriction(intended)
     )]
     Misspelt { given: String, intended: &'static str },
+    #[error("unknown action `{given}`: `access.actions` does not list it")]
+    Unlisted { given: String },
 }
 
 impl Action {
@@ -74,6 +78,43 @@ impl TryFrom<&str> for Action {
             None => Ok(Self(name.into())),
         }
     }
+}
+
+/// The actions that exist, if the settings list them (`access.actions`). The restricted ones always exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actions(BTreeSet<Box<str>>);
+
+impl Actions {
+    /// # Errors
+    /// One of them is no name of an action, or resembles a restricted action.
+    pub fn listed<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, ActionError> {
+        let names = names.into_iter().map(Action::try_from);
+        let names: Result<_, _> = names.map(|action| action.map(|action| action.0)).collect();
+        names.map(Self)
+    }
+
+    /// The action with this name.
+    ///
+    /// # Errors
+    /// As of [`Action`], and for an action that is not listed, if any are.
+    pub fn read(&self, name: &str) -> Result<Action, ActionError> {
+        let action = Action::try_from(name)?;
+        let is_known = self.0.is_empty() || self.0.contains(name) || restricted().any(|known| known == name);
+        if is_known {
+            Ok(action)
+        } else {
+            Err(ActionError::Unlisted {
+                given: name.to_owned(),
+            })
+        }
+    }
+}
+
+/// The actions that a partner with access may not perform.
+#[must_use]
+pub fn forbidden_actions(handover: Handover) -> Vec<&'static str> {
+    let hands_over = (handover != Handover::Pending).then_some(HANDOVER_ACTION);
+    FORBIDDEN_ACTIONS.into_iter().chain(hands_over).collect()
 }
 
 /// The actions that are forbidden always, or but for one case.
@@ -130,6 +171,31 @@ mod tests {
         ] {
             assert_eq!(action.is_forbidden(handover), forbidden, "{handover}");
         }
+    }
+
+    #[test]
+    fn the_forbidden_actions_are_those_that_are_refused() {
+        for handover in Handover::ALL {
+            let forbidden = forbidden_actions(handover);
+            for name in restricted() {
+                let is_forbidden = Action::try_from(name).unwrap().is_forbidden(handover);
+                assert_eq!(forbidden.contains(&name), is_forbidden, "{name} {handover}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_action_that_is_not_listed_is_an_error_if_any_are() {
+        let listed = Actions::listed(["invoice_create", "invoice_send"]).unwrap();
+        for name in ["invoice_create", "account_cancel", HANDOVER_ACTION] {
+            assert!(listed.read(name).is_ok(), "{name}");
+        }
+        let error = listed.read("invoice_delete").unwrap_err().to_string();
+        assert!(error.contains("`invoice_delete`"), "{error}");
+        assert!(Actions::default().read("invoice_delete").is_ok());
+        assert!(Actions::default().read("acount_cancel").is_err());
+        assert!(Actions::listed(["acount_cancel"]).is_err());
+        assert!(Actions::listed(["Invoice"]).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The cause of a change: an event, a timer or a rebuild.
+//! The cause of a change: an event, a timer or a rebuild. And what made a correction necessary.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,14 +29,31 @@ pub enum Cause {
     Timer {
         timer: Timer,
     },
-    /// A rebuild (`tenure rebuild`, or the correction of a wrong clock) found that stored data contradicts the event log.
+    /// A rebuild (`tenure rebuild`, or the correction of a wrong clock) found that stored data contradicts the event log, and
+    /// takes back what nothing in the log causes.
+    Rebuild {
+        rebuild: Repair,
+    },
+}
+
+/// What made a correction necessary. The journal stores it, and published changes contain the same JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Corrector {
+    /// It happened before what was known of its client.
+    LateEvent {
+        source: Arc<str>,
+        id: Arc<str>,
+        #[serde(rename = "type")]
+        kind: Cow<'static, str>,
+    },
     Rebuild {
         rebuild: Repair,
     },
 }
 
 text_enum! {
-    /// Which stored data a rebuild repaired. Subscribers read it in the cause of a correction.
+    /// Which stored data a rebuild repaired. Subscribers read it in `corrected_by`.
     pub enum Repair {
         /// The stored state of the client was wrong. Changes published from it may have been wrong too.
         State = "state",
@@ -64,6 +81,16 @@ impl From<&Event> for Cause {
             kind: event.kind.type_name().into(),
             actor: event.actor.clone(),
             reason: event.kind.reason().map(cut),
+        }
+    }
+}
+
+impl From<&Event> for Corrector {
+    fn from(event: &Event) -> Self {
+        Self::LateEvent {
+            source: event.source.clone(),
+            id: event.id.clone(),
+            kind: event.kind.type_name().into(),
         }
     }
 }

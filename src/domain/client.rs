@@ -1,16 +1,13 @@
 //! A client: its three facets, its holdings, and the values that follow from them.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, AccessStatus};
+use super::access::{Access, AccessStatus, ClosedRequest};
 use super::account::Account;
 use super::change::Flag;
 use super::event::{Event, EventKind, NameVerdict, Position, Side, Step};
 use super::holding_map::{HoldingMap, HoldingSet, ids};
-use super::id::Id;
 use super::link::{Link, LinkStatus};
 use super::name::Name;
 use super::policy::Policies;
@@ -39,6 +36,8 @@ pub struct Client {
     pub name: Option<Name>,
     #[serde(default, skip_serializing_if = "Origin::is_added")]
     pub origin: Origin,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_request: Option<ClosedRequest>,
     /// The number of invitations that were sent since the client was added, resends included.
     #[serde(default)]
     pub invitations: u32,
@@ -48,8 +47,8 @@ pub struct Client {
     pub assignments: HoldingMap<Option<String>>,
     /// The assignments that the last clean-up removed, until the client is assigned again (001: "mapped back to their Data
     /// Sources").
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub former_assignments: BTreeSet<Id>,
+    #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
+    pub former_assignments: HoldingSet,
     #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
     pub report_schedules: HoldingSet,
     #[serde(default, skip_serializing_if = "HoldingMap::is_empty", with = "ids")]
@@ -209,6 +208,17 @@ impl Client {
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.link != Link::Unknown
+    }
+
+    /// How many holdings it has, subscriptions that have ended included.
+    #[must_use]
+    pub fn holdings(&self) -> usize {
+        self.subscriptions.len()
+            + self.assignments.len()
+            + self.report_schedules.len()
+            + self.margin_rules.len()
+            + self.users.len()
+            + self.integrations.len()
     }
 
     /// The moment that the state is computed for: the last event or fired timer.

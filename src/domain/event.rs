@@ -19,7 +19,8 @@ pub use data::{
 /// An event of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// `source` and `id` together name the event. The same pair again is a duplicate and changes nothing.
+    /// `source` and `id` together name the event. The same pair again is a duplicate and changes nothing, or a mistake of its
+    /// sender ([`super::Namesake`]).
     pub source: Arc<str>,
     pub id: Arc<str>,
     pub key: ClientKey,
@@ -99,6 +100,12 @@ impl Event {
                 ..
             }
         )
+    }
+
+    /// Whether an event with the same source and id is this event again, and not its [`super::Namesake`].
+    #[must_use]
+    pub fn is_repeated_by(&self, other: &Self) -> bool {
+        (&self.key, self.time, &self.kind) == (&other.key, other.time, &other.kind)
     }
 
     /// Truncates a time to the precision of both stores: whole microseconds since 1970. A leap second becomes the second

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::access::Access;
+use super::access::{Access, RequestEnd};
 use super::account::Account;
 use super::client::Client;
 use super::event::{Channel, Side, Step, Steps, Via};
@@ -226,11 +226,13 @@ impl Client {
     /// The partner can end an invitation or a link; the client can only end a link. 000: "the data connection" ends, and
     /// with it every integration. Users stay.
     pub(super) fn end_link(&mut self, by: Side, at: DateTime<Utc>) -> Result<(), Refusal> {
-        self.link = match (&self.link, by) {
+        let ended = match (&self.link, by) {
             (Link::Active(_) | Link::Invited(_), Side::Partner) => Link::Archived,
             (Link::Active(_), Side::Client) => Link::Lost,
             _ => return Err(Refusal::NotLinked),
         };
+        self.note_request_end(RequestEnd::Disconnected);
+        self.link = ended;
         self.integrations.clear();
         self.mark_subscriptions_to_end(at);
         Ok(())
@@ -252,6 +254,7 @@ impl Client {
         self.users.clear();
         self.integrations.clear();
         self.account = Account::default();
+        self.closed_request = None;
         self.invitations = 0;
         Ok(())
     }

@@ -146,6 +146,12 @@ impl Policies {
         &self.eras[self.index(moment)].1
     }
 
+    /// The policies that were in force at some time up to a moment, each with the moment from which it is effective.
+    #[must_use]
+    pub fn until(&self, moment: DateTime<Utc>) -> &[(DateTime<Utc>, Policy)] {
+        &self.eras[..=self.index(moment)]
+    }
+
     /// The latest policy. Future deadlines are computed from it.
     #[must_use]
     pub fn latest(&self) -> &Policy {

@@ -38,7 +38,7 @@ macro_rules! refusals {
 refusals! {
     UnknownClient = "unknown_client", "the client was never added, or is deleted";
     /// 002: a partner cannot approve its own request.
-    NotTheirs = "not_theirs", "the other side has to do this";
+    NotTheirs = "not_theirs", "this actor may not cause such an event";
     AlreadyExists = "already_exists", "the client already exists";
     /// 001: "a company with that name already exists", terminated ones included.
     NameTaken = "name_taken", "another client of this partner has the name";

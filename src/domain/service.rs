@@ -107,7 +107,11 @@ impl Client {
         self.report_schedules.clear();
         self.margin_rules.clear();
         if !self.assignments.is_empty() {
-            self.former_assignments = self.assignments.keys().cloned().collect();
+            self.former_assignments.clear();
+            for id in self.assignments.keys() {
+                // It is not there.
+                let _ = self.former_assignments.add(id, ());
+            }
             self.assignments.clear();
         }
     }

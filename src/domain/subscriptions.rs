@@ -1,5 +1,4 @@
-//! The subscriptions of a client, with an index of those that end because the link ended: the next of them is looked for with
-//! every event.
+//! The subscriptions of a client, with an index of those that end because the link ended: every event looks up the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;

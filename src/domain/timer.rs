@@ -129,11 +129,7 @@ impl Client {
         let timer = self
             .next_due(DateTime::<Utc>::MAX_UTC, policies)
             .map(|due| due.at);
-        let expires_at = self.expires_at(policies.at(moment));
-        let policy = policies
-            .eras_from(moment)
-            .find(|era| era.start > moment && self.expires_at(era.policy) != expires_at)
-            .map(|era| era.start);
+        let policy = self.expiry_moves_at(moment, policies);
         timer.into_iter().chain(policy).min()
     }
 

@@ -152,7 +152,7 @@ impl ClientView {
                 })
                 .collect(),
             assignments: client.assignments.keys().cloned().collect(),
-            former_assignments: client.former_assignments.iter().cloned().collect(),
+            former_assignments: ids(&client.former_assignments),
             report_schedules: ids(&client.report_schedules),
             margin_rules: ids(&client.margin_rules),
             users: ids(&client.users),

@@ -15,7 +15,7 @@ pub struct DeadLetterView {
     /// Where the message came from.
     #[schema(example = "amqp:tenure.events.0")]
     pub origin: String,
-    /// Why the message is not a valid event.
+    /// Why it is a dead letter.
     pub reason: String,
     #[schema(required)]
     pub content_type: Option<String>,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::redrive::{CLAIM, is_still_dead, summary};
 use super::{Engine, Incoming, Outcome};
-use crate::store::{DeadLetterRecord, StoreError};
-use crate::wire::Decoder;
+use crate::store::StoreError;
+use crate::wire::{Decoder, Members, Pairs};
 
 /// Maximum number of dead letters redriven in one batch.
 const CHUNK: u32 = 500;
@@ -81,20 +81,34 @@ impl Engine {
         if read == 0 {
             return Ok(0);
         }
-        let mut incoming = Vec::new();
-        let mut lengths = Vec::with_capacity(read);
-        for DeadLetterRecord { dead_letter, .. } in &records {
-            let before = incoming.len();
-            let again = decoder.again(dead_letter).into_iter();
-            let again = again.inspect(|read| self.report_warnings(read));
-            incoming.extend(again.map(Incoming::from));
-            lengths.push(incoming.len() - before);
-        }
-        let outcomes = self.ingest(incoming).await?;
+        let headers: Vec<Pairs> = records
+            .iter()
+            .map(|record| Pairs::from(record.dead_letter.headers.clone()))
+            .collect();
+        let messages: Vec<Members<'_, Pairs>> = records
+            .iter()
+            .zip(&headers)
+            .map(|(record, headers)| decoder.members_again(&record.dead_letter, headers))
+            .collect();
+        let members: Vec<(&Members<'_, Pairs>, usize)> = messages
+            .iter()
+            .flat_map(|message| (0..message.count()).map(move |member| (message, member)))
+            .collect();
+        let incoming: Vec<Incoming> = members
+            .iter()
+            .map(|(message, member)| message.decode(*member))
+            .inspect(|read| self.report_warnings(read))
+            .map(Incoming::from)
+            .collect();
+        let dead = |place: usize, reason: &str| {
+            let (message, member) = members[place];
+            message.dead(member, reason)
+        };
+        let outcomes = self.ingest_messages(incoming, &dead, None).await?;
         let mut rest = outcomes.as_slice();
         let mut done = Vec::with_capacity(read);
-        for (record, length) in records.iter().zip(lengths) {
-            let (outcomes, after) = rest.split_at(length);
+        for (record, message) in records.iter().zip(&messages) {
+            let (outcomes, after) = rest.split_at(message.count());
             rest = after;
             if is_still_dead(outcomes) {
                 let redrive_outcome = summary(outcomes);

@@ -1,5 +1,7 @@
 //! Ingest: events in, one batch in one or more transactions.
 
+mod division;
+mod originals;
 mod reading;
 mod transaction;
 
@@ -11,10 +13,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Engine;
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Event, Refusal};
-use crate::store::{DeadLetter, RecordedOutcome, StoreError, Watermark};
+use crate::store::{DeadLetter, Heard, RecordedOutcome, StoreError, Watermark};
 use crate::vitals::EVENTS;
 use crate::wire::Decoded;
-use reading::{repeated, split_off_clients};
+use division::divide;
+pub use originals::MakeDead;
+use originals::Originals;
+use reading::{Repetition, repetitions};
 use transaction::Transaction;
 
 /// An event further ahead of the clock than this gets the outcome dead, not deferred.
@@ -40,7 +45,8 @@ pub enum Outcome {
     Applied,
     Duplicate,
     Refused(Refusal),
-    /// Stored as a dead letter, for this reason.
+    /// Stored as a dead letter, for this reason: the message is not a valid event, or its source gave the id of another event to
+    /// it.
     Dead(String),
     /// The time of the event is ahead of the clock: it is stored as a dead letter, and redriven at this moment.
     Deferred {
@@ -74,6 +80,8 @@ struct Ingested {
     events: usize,
     /// Their outcomes, each with its place in the batch.
     outcomes: Vec<(usize, Outcome)>,
+    /// Events whose source gave the id of another event to them, with the reasons.
+    mistakes: Vec<(Event, String)>,
     /// Clients with a history too long to be read in a transaction with others. If there are any, nothing was ingested.
     long: Vec<ClientKey>,
 }
@@ -82,14 +90,16 @@ impl Engine {
     /// Ingests a batch. When this returns, its effects, or the reasons why it has none, are committed. The outcomes are in the
     /// order of `incoming`. A long batch takes several transactions. Not cancel-safe.
     ///
+    /// The events did not come as messages: one that becomes a dead letter is stored as Tenure encodes it.
+    ///
     /// # Errors
     /// When the store cannot be reached or has failed. The caller may repeat the batch: the events that were committed are then
     /// duplicates.
     pub async fn ingest(&self, incoming: Vec<Incoming>) -> Result<Vec<Outcome>, StoreError> {
-        self.ingest_from_lane(incoming, None).await
+        self.ingest_decoded(incoming, None, None).await
     }
 
-    /// Ingests a batch from a lane of the broker, and stores the watermark that the lane reaches with it.
+    /// As [`Engine::ingest`], and stores the watermark that a lane of the broker reaches with the batch.
     ///
     /// # Errors
     /// As [`Engine::ingest`].
@@ -98,15 +108,37 @@ impl Engine {
         incoming: Vec<Incoming>,
         watermark: Option<Watermark>,
     ) -> Result<Vec<Outcome>, StoreError> {
+        self.ingest_decoded(incoming, None, watermark).await
+    }
+
+    /// As [`Engine::ingest_from_lane`], of messages: one that becomes a dead letter is stored as it was sent.
+    ///
+    /// # Errors
+    /// As [`Engine::ingest`].
+    pub async fn ingest_messages(
+        &self,
+        incoming: Vec<Incoming>,
+        make_dead: MakeDead<'_>,
+        watermark: Option<Watermark>,
+    ) -> Result<Vec<Outcome>, StoreError> {
+        self.ingest_decoded(incoming, Some(make_dead), watermark).await
+    }
+
+    async fn ingest_decoded(
+        &self,
+        incoming: Vec<Incoming>,
+        make_dead: Option<MakeDead<'_>>,
+        watermark: Option<Watermark>,
+    ) -> Result<Vec<Outcome>, StoreError> {
         if incoming.is_empty() && watermark.is_none() {
             return Ok(Vec::new());
         }
         // Dead letters and heartbeats say nothing about events: the store may accept them and reject every event.
         if !incoming.iter().any(|one| matches!(one, Incoming::Event(_))) {
-            return self.ingest_all(incoming, watermark).await;
+            return self.ingest_all(incoming, make_dead, watermark).await;
         }
         let attempt = self.vitals.begin(EVENTS, Instant::now());
-        let ingested = self.ingest_all(incoming, watermark).await;
+        let ingested = self.ingest_all(incoming, make_dead, watermark).await;
         match &ingested {
             Ok(_) => attempt.succeeded(Instant::now()),
             // Other errors are caused by these events, not by the store.
@@ -119,24 +151,32 @@ impl Engine {
     async fn ingest_all(
         &self,
         incoming: Vec<Incoming>,
+        make_dead: Option<MakeDead<'_>>,
         watermark: Option<Watermark>,
     ) -> Result<Vec<Outcome>, StoreError> {
+        let mut heard = self.newly_heard(&incoming).await?;
         let present = self.watch.present();
         let mut outcomes = vec![Outcome::Duplicate; incoming.len()];
         let mut events = Vec::with_capacity(incoming.len());
         let mut dead_letters = Vec::new();
-        let repeated = repeated(&incoming);
-        for ((index, incoming), repeated) in incoming.into_iter().enumerate().zip(repeated) {
-            match incoming {
-                Incoming::Dead(dead_letter) => {
+        let mut repeated = Vec::new();
+        let repetitions = repetitions(&incoming);
+        let originals = Originals {
+            make_dead,
+            has_namesakes: repetitions.contains(&Repetition::OfOthers),
+        };
+        for ((index, incoming), repetition) in incoming.into_iter().enumerate().zip(&repetitions) {
+            match (incoming, repetition) {
+                (Incoming::Dead(dead_letter), _) => {
                     outcomes[index] = Outcome::of_dead_letter(&dead_letter, present);
                     dead_letters.push(dead_letter);
                 }
-                Incoming::Event(event) if !repeated => events.push((index, event)),
-                Incoming::Event(_) => {}
+                (Incoming::Event(event), Repetition::Of(first)) => repeated.push((index, event, *first)),
+                (Incoming::Event(event), _) => events.push((index, event)),
             }
         }
-        let renewed = self.renew(&events).await?;
+        let is_namesake = |index: &usize| repetitions[*index] == Repetition::OfOthers;
+        let renewed = self.renew(&events, &mut heard, is_namesake).await?;
         events.retain(|(index, event)| {
             let is_renewed = renewed.contains(&event.key);
             if is_renewed {
@@ -148,19 +188,45 @@ impl Engine {
             // Before the transaction, which must not wait for a second connection while it holds one.
             self.clear_timers().await?;
         }
-        self.ingest_in_transactions(events, dead_letters, watermark, &mut outcomes)
+        let has_news = !heard.is_empty();
+        self.ingest_in_transactions(events, dead_letters, watermark, heard, &originals, &mut outcomes)
             .await?;
+        if has_news {
+            self.sources.invalidate();
+        }
+        self.ingest_repeated(repeated, &originals, &mut outcomes).await?;
         count(&outcomes);
         self.deferred.notice(&outcomes, self.watch.elapsed());
         Ok(outcomes)
     }
 
-    /// Ingests events in as many transactions as they need. The last one stores the watermark.
+    /// Ingests events that repeat an earlier one of the batch. They are duplicates, unless that one became a dead letter.
+    async fn ingest_repeated(
+        &self,
+        repeated: Vec<(usize, Event, usize)>,
+        originals: &Originals<'_>,
+        outcomes: &mut [Outcome],
+    ) -> Result<(), StoreError> {
+        let mut dead_letters = Vec::new();
+        for (index, event, first) in repeated {
+            if let Outcome::Dead(reason) = &outcomes[first] {
+                dead_letters.push(originals.dead(index, &event, reason));
+                self.report_reused_id(&event, reason);
+                outcomes[index] = outcomes[first].clone();
+            }
+        }
+        self.ingest_in_transactions(Vec::new(), dead_letters, None, Vec::new(), originals, outcomes)
+            .await
+    }
+
+    /// Ingests events in as many transactions as they need. The last one stores the watermark and what was heard of sources.
     async fn ingest_in_transactions(
         &self,
         events: Vec<(usize, Event)>,
         mut dead_letters: Vec<DeadLetter>,
         watermark: Option<Watermark>,
+        heard: Vec<Heard>,
+        originals: &Originals<'_>,
         outcomes: &mut [Outcome],
     ) -> Result<(), StoreError> {
         let longest = self.best_batch();
@@ -170,23 +236,34 @@ impl Engine {
                 let events = &rest[..rest.len().min(longest)];
                 let is_last = events.len() == rest.len() && groups.is_empty();
                 let watermark = watermark.as_ref().filter(|_| is_last);
-                if events.is_empty() && dead_letters.is_empty() && watermark.is_none() {
+                let heard = if is_last { &heard[..] } else { &[] };
+                if events.is_empty() && dead_letters.is_empty() && watermark.is_none() && heard.is_empty() {
                     break;
                 }
                 let transaction = Transaction {
                     events,
                     dead_letters: &dead_letters,
                     watermark,
+                    heard,
                     suspicious: false,
                     alone: rest.iter().all(|(_, event)| event.key == rest[0].1.key),
+                    originals,
                 };
                 let ingested = self.ingest_transaction(transaction).await?;
                 if !ingested.long.is_empty() {
-                    groups.extend(split_off_clients(&mut rest, &ingested.long));
+                    let divided = divide(rest, &ingested.long);
+                    rest = divided.first;
+                    for group in divided.next.into_iter().rev() {
+                        groups.push_front(group);
+                    }
+                    groups.extend(divided.last);
                     continue;
                 }
                 for (index, outcome) in ingested.outcomes {
                     outcomes[index] = outcome;
+                }
+                for (event, reason) in ingested.mistakes {
+                    self.report_reused_id(&event, &reason);
                 }
                 dead_letters.clear();
                 rest.drain(..ingested.events);

@@ -1,21 +1,21 @@
 //! The low watermark: how far timers may fire. Every event from before it has been ingested. A later event may still wait in a
-//! queue of the broker and cancel a timer that seems due.
+//! queue of the broker, or with a source that has fallen silent, and cancel a timer that seems due.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{ClockWatch, Engine};
+use super::{ClockWatch, Engine, SilentSource};
 use crate::domain::time::rfc3339;
-use crate::store::{LaneProgress, StoreError};
+use crate::store::{ExpectedSource, LaneProgress, StoreError};
 
 /// The moment up to which every event has been ingested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LowWatermark {
     /// None: not known yet.
     pub until: Option<DateTime<Utc>>,
-    /// The lane with the earliest watermark, if that is behind the clock.
+    /// What is furthest behind the clock: a lane or a silent source.
     pub behind: Option<HeldBack>,
 }
 
@@ -30,6 +30,8 @@ pub enum HeldBack {
         /// Every event from before this moment has been ingested. None: no heartbeat has arrived yet.
         watermark: Option<DateTime<Utc>>,
     },
+    /// Earlier events may still come from a source that is silent.
+    Source(SilentSource),
     /// The clock is ahead of another.
     Clock {
         /// A sentence: how far it is ahead, and of which clock.
@@ -48,31 +50,48 @@ impl fmt::Display for HeldBack {
                 lane,
                 watermark: None,
             } => write!(f, "no heartbeat has arrived through {lane} yet"),
+            Self::Source(silent) => fmt::Display::fmt(silent, f),
             Self::Clock { clock } => f.write_str(clock),
         }
     }
 }
 
+impl HeldBack {
+    /// Every event from before this moment has been ingested. None: not known.
+    #[must_use]
+    pub fn watermark(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Lane { watermark, .. } => *watermark,
+            Self::Source(silent) => Some(silent.silent_since),
+            Self::Clock { .. } => None,
+        }
+    }
+}
+
 impl LowWatermark {
-    /// Without lanes no event can wait in a queue, so the low watermark is the moment itself. A watermark in the future was
-    /// written by a wrong clock, and is ignored.
-    pub fn of(lanes: &[LaneProgress], moment: DateTime<Utc>, clock: &ClockWatch) -> Self {
-        let slowest = lanes
+    /// Without lanes no event can wait in a queue, and without a silent source none can wait elsewhere: then the low watermark
+    /// is the moment itself. A watermark in the future was written by a wrong clock, and is ignored.
+    pub fn of(
+        lanes: &[LaneProgress],
+        sources: &[ExpectedSource],
+        moment: DateTime<Utc>,
+        clock: &ClockWatch,
+    ) -> Self {
+        let lanes = lanes.iter().map(|lane| HeldBack::Lane {
+            lane: lane.lane.clone(),
+            watermark: lane.watermark.filter(|at| !clock.is_in_the_future(*at)),
+        });
+        let silent = sources
             .iter()
-            .map(|lane| {
-                (
-                    lane.watermark.filter(|at| !clock.is_in_the_future(*at)),
-                    &lane.lane,
-                )
-            })
-            .min()
-            .filter(|(watermark, _)| watermark.is_none_or(|at| at < moment));
+            .filter_map(|source| SilentSource::of(source, clock))
+            .map(HeldBack::Source);
+        let behind = lanes
+            .chain(silent)
+            .min_by_key(HeldBack::watermark)
+            .filter(|behind| behind.watermark().is_none_or(|at| at < moment));
         Self {
-            until: slowest.map_or(Some(moment), |(watermark, _)| watermark),
-            behind: slowest.map(|(watermark, lane)| HeldBack::Lane {
-                lane: lane.clone(),
-                watermark,
-            }),
+            until: behind.as_ref().map_or(Some(moment), HeldBack::watermark),
+            behind,
         }
     }
 }

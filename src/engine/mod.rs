@@ -15,12 +15,17 @@ mod clearance;
 mod conflict_retry;
 mod correct_ahead;
 mod dead_letters;
+mod decide;
 mod deferred;
+mod forecast;
 mod halts;
+mod history;
 mod ingest;
+mod lists;
 mod low_watermark;
 mod plan;
 mod policy;
+mod possible;
 mod probe;
 mod prune;
 mod read;
@@ -29,6 +34,7 @@ mod redrive;
 mod relay_lag;
 mod renew;
 mod skew;
+mod sources;
 mod sweep;
 mod transaction_context;
 mod verify;
@@ -45,24 +51,34 @@ pub use backfill::known_everywhere;
 pub use breaker::Breaker;
 pub use correct_ahead::AheadCorrection;
 pub use dead_letters::{DeadLetterDetails, DeadLetterView};
+pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
-pub use ingest::{Incoming, Outcome};
+pub use forecast::{ClientForecast, ExpectedChange, Forecast, ForecastDay, ForecastDays, ForecastRequest};
+pub use history::{
+    HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, HistoryPage, HistoryPlace, HistoryRequest,
+};
+pub use ingest::{Incoming, MakeDead, Outcome};
+pub use lists::{AccountPartner, ClientsFound, PartnerView, RefusalView, SearchRequest};
 pub use low_watermark::HeldBack;
-pub use plan::{EventsMissing, Plan, Present, Situation, plan, plan_sweep};
+pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
 pub use policy::{Adoption, AdoptionMode, NOTICE};
+pub use possible::PossibleEvents;
 pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;
 pub use read::{JournalLine, ListRequest, ServiceFilter};
 pub use rebuild::{RebuildError, Rebuilt};
 pub use redrive::Redrive;
 pub use skew::{ClockWatch, DEFAULT_TOLERANCE, Reference, Skew};
+pub use sources::{SilentSource, SourceStatus, interval};
 pub use sweep::{SweepMode, SweepOptions, SweepReport};
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
 
+pub use crate::config::OnSilence;
+
 use crate::clock::Clock;
-use crate::domain::{Policies, Policy};
-use crate::store::{Batch, Commit, Halt, LaneProgress, Store, StoreError};
+use crate::domain::{Actions, Policies, Policy};
+use crate::store::{Batch, Commit, ExpectedSource, Halt, LaneProgress, Store, StoreError};
 use crate::vitals::Vitals;
 use cached::Cached;
 use clearance::Clearance;
@@ -77,12 +93,20 @@ pub struct Engine {
     /// Bounds sweeps, policies, and the timers that fire with events.
     breaker: Breaker,
     clearance: Clearance,
+    /// Where replays make checkpoints.
+    spacing: CheckpointSpacing,
     deferred: Deferred,
     warned: WarnedSources,
+    actions: Actions,
+    /// The sources that used an id twice.
+    careless: WarnedSources,
     /// The policy while none is recorded.
     default_policy: Policy,
     policies: Cached<Policies>,
     lanes: Cached<Vec<LaneProgress>>,
+    sources: Cached<Vec<ExpectedSource>>,
+    /// Decides about access that lapses while a source is silent.
+    on_silence: OnSilence,
     halts: Cached<Vec<Halt>>,
     journal_written: Arc<Notify>,
     relay_lag: RelayLag,
@@ -137,11 +161,16 @@ impl Engine {
             clock,
             breaker: Breaker::default(),
             clearance: Clearance::default(),
+            spacing: CheckpointSpacing::default(),
             deferred: Deferred::default(),
             warned: WarnedSources::default(),
+            actions: Actions::default(),
+            careless: WarnedSources::default(),
             default_policy: policy.clone(),
             policies: Cached::default(),
             lanes: Cached::default(),
+            sources: Cached::default(),
+            on_silence: OnSilence::default(),
             halts: Cached::default(),
             journal_written: Arc::new(Notify::new()),
             relay_lag: RelayLag::default(),
@@ -158,6 +187,20 @@ impl Engine {
     pub fn bounded(mut self, breaker: Breaker, tolerance: TimeDelta) -> Self {
         self.breaker = breaker;
         self.watch.tolerate(tolerance);
+        self
+    }
+
+    /// Sets how access is decided that lapses while a source is silent.
+    #[must_use]
+    pub fn on_silence(mut self, on_silence: OnSilence) -> Self {
+        self.on_silence = on_silence;
+        self
+    }
+
+    /// Sets which histories have checkpoints, and where.
+    #[must_use]
+    pub fn with_checkpoints(mut self, spacing: CheckpointSpacing) -> Self {
+        self.spacing = spacing;
         self
     }
 

@@ -1,4 +1,4 @@
-//! Reads: a client, a list of clients, a journal, and the access decision, as of now or of another moment.
+//! Reads: a client, a list of clients, a journal, as of now or of another moment.
 
 use std::borrow::Cow;
 
@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Engine;
-use crate::domain::access::{AccessStatus, Decision};
+use crate::domain::access::AccessStatus;
+use crate::domain::change::Details;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab, tab};
-use crate::domain::{Action, Cause, Client, ClientKey, Event, Policies, fold};
+use crate::domain::{Cause, Client, ClientKey, Corrector, Event, Policies, fold};
 use crate::store::{ClientFilter, Recorded, StoreError};
 
 /// A service status, or both statuses that are not terminated (001, "All Active").
@@ -49,12 +50,18 @@ pub struct JournalLine {
     pub from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// What else it changes in the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Details>,
     /// When it took effect.
     pub time: String,
     /// When Tenure recorded it.
     pub recorded: String,
     pub cause: Cause,
     pub correction: bool,
+    /// For a correction: what made it necessary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected_by: Option<Corrector>,
 }
 
 impl Engine {
@@ -131,23 +138,8 @@ impl Engine {
         Ok(lines.into_iter().map(JournalLine::from).collect())
     }
 
-    /// Whether the partner may enter, or do `action`, now. Due timers count, whether or not a sweep has fired them.
-    ///
-    /// # Errors
-    /// When the store cannot be reached.
-    pub async fn decide(&self, key: &ClientKey, action: Option<&Action>) -> Result<Decision, StoreError> {
-        let policies = self.policies().await?;
-        let Some(stored) = self.store.client(key).await? else {
-            return Ok(Decision::decide(&Client::default(), action, policies.latest()));
-        };
-        let client = stored.client(&policies);
-        let moment = present(&client, self.now());
-        let client = self.at_moment(key, client, moment, &policies).await?;
-        Ok(Decision::decide(&client, action, policies.at(moment)))
-    }
-
     /// A client at a moment: its timers fired up to then, or, if it is past that moment, its history replayed up to then.
-    async fn at_moment(
+    pub(super) async fn at_moment(
         &self,
         key: &ClientKey,
         mut client: Client,
@@ -171,7 +163,7 @@ impl Engine {
 
 /// A client as of now. The time of an event may be a little ahead of the clock and is accepted. A timer that fired ahead of
 /// the clock (in a sweep as of a future moment) has not fired yet.
-fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
+pub(super) fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
     match client.as_of() {
         Some(as_of) if client.fired.is_none() => as_of.max(now),
         _ => now,
@@ -180,14 +172,14 @@ fn present(client: &Client, now: DateTime<Utc>) -> DateTime<Utc> {
 
 impl ListRequest {
     /// Whether the link status is not on the tab.
-    fn contradicts_itself(&self) -> bool {
+    pub(super) fn contradicts_itself(&self) -> bool {
         self.tab
             .is_some_and(|wanted| self.link.is_some_and(|status| tab(status) != Some(wanted)))
     }
 
     /// The filter for the store. No timer changes a link or service status, so they are compared as they are stored. An access
     /// status may have changed since it was stored, so the filter includes every status that can have become the wanted one.
-    fn filter(&self) -> ClientFilter {
+    pub(super) fn filter(&self) -> ClientFilter {
         let links = match (self.link, self.tab) {
             (Some(link), _) => vec![link],
             (None, Some(wanted)) => LinkStatus::ALL
@@ -230,10 +222,12 @@ impl From<Recorded> for JournalLine {
             id: change.id.map(str::to_owned),
             from: change.from.map(Cow::into_owned),
             to: change.to.map(Cow::into_owned),
+            data: change.data,
             time: rfc3339(entry.time),
             recorded: rfc3339(recorded_at),
+            correction: entry.is_correction(),
             cause: entry.cause,
-            correction: entry.correction,
+            corrected_by: entry.corrected_by,
         }
     }
 }

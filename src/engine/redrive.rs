@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::{Engine, Incoming, Outcome};
 use crate::domain::time::rfc3339;
 use crate::store::{DeadLetterRecord, DeadLetterStatus, StoreError};
-use crate::wire::Decoder;
+use crate::wire::{Decoder, Pairs};
 
 /// How long a claim on a dead letter lasts if its owner dies.
 pub(super) const CLAIM: TimeDelta = TimeDelta::minutes(1);
@@ -52,13 +52,16 @@ impl Engine {
             self.store.end_redrive(id, true, why, now).await?;
             return Ok(Redrive::Truncated);
         }
-        let incoming: Vec<Incoming> = decoder
-            .again(&record.dead_letter)
-            .into_iter()
+        let headers = Pairs::from(record.dead_letter.headers.clone());
+        let members = decoder.members_again(&record.dead_letter, &headers);
+        let incoming: Vec<Incoming> = (0..members.count())
+            .map(|member| members.decode(member))
             .inspect(|read| self.report_warnings(read))
             .map(Incoming::from)
             .collect();
-        let outcomes = self.ingest(incoming).await?;
+        let outcomes = self
+            .ingest_messages(incoming, &|member, reason| members.dead(member, reason), None)
+            .await?;
         let failed = is_still_dead(&outcomes);
         let redrive_outcome = summary(&outcomes);
         self.store

@@ -29,8 +29,9 @@ impl Engine {
         let policies = self.policies_in(batch, staleness).await?;
         let now = self.now();
         let lanes = self.lanes.read(staleness, now, batch.lanes()).await?;
+        let sources = self.sources.read(staleness, now, batch.sources()).await?;
         let halts = self.halts.read(staleness, now, batch.halts()).await?;
-        let low_watermark = LowWatermark::of(&lanes, now, &self.watch).until;
+        let low_watermark = LowWatermark::of(&lanes, &sources, now, &self.watch).until;
         let low_watermark = if halts.is_empty() && self.watch.ahead().is_none() {
             self.clearance.bound(low_watermark)
         } else {

@@ -1,10 +1,12 @@
-//! Reports warnings about events: in a metric by source, and from time to time in the log.
+//! Reports mistakes of sources: unknown fields, and ids that a source used twice. In a metric by source, and from time to time in
+//! the log.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Engine;
+use crate::domain::Event;
 use crate::domain::id::clip;
 use crate::store::DeadLetter;
 use crate::wire::Decoded;
@@ -17,7 +19,7 @@ const OTHER: &str = "other";
 /// The time between two lines in the log about one source.
 const LOG_EVERY: Duration = Duration::from_mins(10);
 
-/// The sources that sent events with warnings, and when the log last said so, by [`crate::clock::Clock::elapsed`].
+/// The sources that made a mistake, and when the log last said so, by [`crate::clock::Clock::elapsed`].
 #[derive(Debug, Default)]
 pub(super) struct WarnedSources(Mutex<HashMap<Arc<str>, Duration>>);
 
@@ -57,6 +59,22 @@ impl Engine {
                 event.kind = event.kind.type_name(),
                 warnings = warnings.join("; "),
                 "the data of an event has unknown fields, which are ignored; `tenure_event_warnings_total` counts such events"
+            );
+        }
+    }
+
+    /// Counts an event that became a dead letter because its source gave it the id of another event, and logs the first one of its
+    /// source and one every ten minutes after that.
+    pub(super) fn report_reused_id(&self, event: &Event, reason: &str) {
+        let (source, is_logged) = self.careless.note(&event.source, self.watch.elapsed());
+        metrics::counter!("tenure_reused_ids_total", "source" => source).increment(1);
+        if is_logged {
+            tracing::warn!(
+                event.source = &*event.source,
+                event.id = &*event.id,
+                event.kind = event.kind.type_name(),
+                why = reason,
+                "an event has the id of another event and became a dead letter; `tenure_reused_ids_total` counts such events"
             );
         }
     }

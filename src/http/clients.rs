@@ -1,5 +1,4 @@
-//! Endpoints about clients: a partner's clients, one client at any moment, its journal, the access decision, the
-//! holder of a name.
+//! Endpoints about clients: a partner's clients, one client at any moment, its journal, the holder of a name.
 
 use std::sync::Arc;
 
@@ -11,11 +10,11 @@ use utoipa::ToSchema;
 use super::error::{ErrorBody, QueryErrors};
 use super::params::{Params, RawPath, RawQuery, client_key, partner, partner_and};
 use super::{Api, ApiError, schema};
-use crate::domain::access::{AccessStatus, Decision};
+use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::{ClientView, Tab};
-use crate::domain::{Action, ClientKey, Name};
+use crate::domain::{ClientKey, Name};
 use crate::engine::{JournalLine, ListRequest, ServiceFilter};
 use crate::store::NameClaim;
 
@@ -102,7 +101,7 @@ pub(super) async fn list(
 }
 
 /// The service statuses, and `all_active` for all that are not terminated (001).
-fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> {
+pub(super) fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> {
     ServiceStatus::ALL
         .into_iter()
         .map(|status| (status.as_str(), ServiceFilter::Is(status)))
@@ -185,40 +184,6 @@ pub(super) async fn journal(
     journal.truncate(limit);
     let next = journal.last().filter(|_| more).map(|line| line.sequence);
     Ok(Json(JournalPage { journal, next }))
-}
-
-/// Decide whether the partner may access the account now
-///
-/// For an unknown client the decision is no.
-#[utoipa::path(
-    get,
-    path = "/v1/partners/{partner}/clients/{client}/access",
-    tag = "clients",
-    params(
-        ("partner" = schema::PartnerId, Path),
-        ("client" = schema::ClientId, Path),
-        ("action" = Option<schema::ActionName>, Query, description = "The intended action; a few actions are forbidden"),
-    ),
-    responses(
-        (status = 200, description = "The decision", body = schema::Decision),
-        QueryErrors,
-    )
-)]
-pub(super) async fn access(
-    State(api): State<Arc<Api>>,
-    path: RawPath<(String, String)>,
-    query: RawQuery,
-) -> Result<Json<Decision>, ApiError> {
-    let key = client_key(path)?;
-    let mut params = Params::of(query)?;
-    let action = params
-        .text("action")?
-        .map(|name| Action::try_from(&*name).map_err(|reason| ApiError::parameter("action", reason)))
-        .transpose()?;
-    params.finish()?;
-    api.run_detached(move |engine| async move { engine.decide(&key, action.as_ref()).await })
-        .await
-        .map(Json)
 }
 
 /// A name, and the client that holds it.

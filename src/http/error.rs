@@ -38,11 +38,13 @@ pub enum ApiError {
     Unauthorized,
     #[error("unknown client {0}: no event has added it")]
     UnknownClient(ClientKey),
+    #[error("there is no run {0} of a sweep, or retention has removed it; /v1/sweeps/runs lists the runs")]
+    UnknownRun(i64),
     #[error("unknown path; /openapi.json lists the endpoints")]
     NoSuchPath,
     #[error("this path does not support the method; /openapi.json lists the endpoints")]
     NoSuchMethod,
-    #[error("the body exceeds `http.body_limit` ({limit} bytes); send fewer events per request")]
+    #[error("the body exceeds `http.body_limit` ({limit} bytes); send less per request")]
     TooLarge { limit: usize },
     #[error("{events}, the limit of `http.max_events`; nothing was stored, send fewer events per request")]
     TooMany { events: TooManyEvents },
@@ -53,6 +55,8 @@ pub enum ApiError {
          attributes in ce- headers"
     )]
     MediaType,
+    #[error("unsupported content type; expected application/json")]
+    JsonExpected,
     #[error(
         "the request exceeded `http.timeout`; it is safe to send it again, also while its events are still being stored"
     )]
@@ -132,12 +136,15 @@ impl ApiError {
             Self::Body(_) => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
+            Self::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run"),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "no_such_path"),
             Self::NoSuchMethod => (StatusCode::METHOD_NOT_ALLOWED, "no_such_method"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::TooMany { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events"),
             Self::ContentEncoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding"),
-            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::MediaType | Self::JsonExpected => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+            }
             Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
             Self::Busy | Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),

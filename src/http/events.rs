@@ -5,6 +5,7 @@
 //! outcome of each event, except that a batch whose only outcome is one dead letter gets 422.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -19,7 +20,13 @@ use super::memory::{self, CHUNK, Share};
 use super::{Api, ApiError, body, schema};
 use crate::domain::id::clip;
 use crate::engine::{Incoming, Outcome};
-use crate::wire::{BATCH, Decoded, Decoder, Members, Message, Pairs, STRUCTURED, is_plain_encoding};
+use crate::store::DeadLetter;
+use crate::wire::{
+    BATCH, Decoded, Decoder, Members, Message, Pairs, STRUCTURED, dead_event, is_plain_encoding,
+};
+
+/// The origin of dead letters.
+const ORIGIN: &str = "http";
 
 /// The outcomes of the events, in the order in which they were sent.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,7 +37,7 @@ pub struct Outcomes {
 /// The outcome of one event.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EventOutcome {
-    /// Identifies the event together with `id`. Absent for a dead letter.
+    /// Identifies the event together with `id`. Absent when the message is not a valid event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     source: Option<Arc<str>>,
@@ -61,7 +68,7 @@ pub enum OutcomeKind {
     /// The event is not possible at its position in the client's history. It is stored, and evaluated again when an earlier
     /// event arrives late.
     Refused,
-    /// The message is not a valid event. It is stored as a dead letter.
+    /// The message is not a valid event, or its source gave it the id of another event. It is stored as a dead letter.
     Dead,
     /// The time of the event is ahead of the worker's clock. It is stored, and ingested when its time comes.
     Deferred,
@@ -92,7 +99,8 @@ pub enum OutcomeKind {
                                       nothing is stored", body = ErrorBody),
         (status = 415, description = "The content type is not one of the three modes, or the body is compressed", body = ErrorBody),
         (status = 421, description = "The host of the request is not in `http.hosts`", body = ErrorBody),
-        (status = 422, description = "The only message is not a valid event; stored as a dead letter", body = Outcomes),
+        (status = 422, description = "The only message is not a valid event, or has the id of another event; stored as a dead \
+                                      letter", body = Outcomes),
         (status = 503, description = "The store is unavailable, or requests in progress use the whole memory budget; \
                                       send the request again", body = ErrorBody),
     )
@@ -112,21 +120,17 @@ pub(super) async fn ingest(
     let mut share = api.memory.share();
     let body = body::receive(body, api.body_limit, &mut share).await?;
     let now = api.engine()?.clock().present();
-    let stored = Pairs::of_http(
-        headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes())),
-    );
+    let headers = headers.iter();
+    let sent = Arc::new(Sent {
+        content_type: content_type.map(str::to_owned),
+        headers: Pairs::of_http(headers.map(|(name, value)| (name.as_str(), value.as_bytes()))),
+        body,
+    });
     let decoder = Decoder::new(api.limits, now).with_max_events(api.max_events);
-    let members = decoder.members(Message {
-        origin: "http",
-        content_type,
-        headers: &stored,
-        body: &body,
-    })?;
-    share.set(memory::of_events(body.capacity(), members.count()))?;
+    let members = decoder.members(sent.message())?;
+    share.set(memory::of_events(sent.body.capacity(), members.count()))?;
     let share = Arc::new(share);
-    let outcomes = ingest_all(&api, &members, &share).await?;
+    let outcomes = ingest_all(&api, &members, &sent, &share).await?;
     let status = match outcomes.as_slice() {
         [only] if only.outcome == OutcomeKind::Dead => StatusCode::UNPROCESSABLE_ENTITY,
         [only] if only.outcome == OutcomeKind::Deferred => StatusCode::ACCEPTED,
@@ -134,7 +138,7 @@ pub(super) async fn ingest(
     };
     let answer = serde_json::to_vec(&Outcomes { outcomes });
     drop(members);
-    drop(body);
+    drop(sent);
     let answer = Bytes::from(answer.map_err(|error| ApiError::Internal(error.into()))?);
     let mut share = Arc::into_inner(share).unwrap_or_else(|| api.memory.share());
     // The events are ingested, so the answer is sent whatever its size.
@@ -143,8 +147,34 @@ pub(super) async fn ingest(
     Ok((status, json, Body::from(share.with(answer))).into_response())
 }
 
+/// A request. Those of its events that become dead letters are stored as they were sent.
+struct Sent {
+    content_type: Option<String>,
+    headers: Pairs,
+    body: Vec<u8>,
+}
+
+impl Sent {
+    fn message(&self) -> Message<'_, Pairs> {
+        Message {
+            origin: ORIGIN,
+            content_type: self.content_type.as_deref(),
+            headers: &self.headers,
+            body: &self.body,
+        }
+    }
+
+    /// An event of the request as a dead letter. `range`: where it stands in a batch.
+    fn dead(&self, range: Option<&Range<usize>>, reason: &str) -> DeadLetter {
+        match range {
+            Some(range) => dead_event(ORIGIN, &self.body[range.clone()], reason),
+            None => self.message().dead(reason),
+        }
+    }
+}
+
 /// The value of a header that may occur once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ApiError> {
+pub(super) fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ApiError> {
     let mut values = headers.get_all(name).iter();
     let (value, another) = (values.next(), values.next());
     if another.is_some() {
@@ -179,6 +209,7 @@ fn check_mode(content_type: Option<&str>, headers: &HeaderMap) -> Result<(), Api
 async fn ingest_all(
     api: &Api,
     members: &Members<'_, Pairs>,
+    sent: &Arc<Sent>,
     share: &Arc<Share>,
 ) -> Result<Vec<EventOutcome>, ApiError> {
     let count = members.count();
@@ -189,6 +220,7 @@ async fn ingest_all(
     for start in (0..count).step_by(CHUNK) {
         let mut senders = Vec::new();
         let mut incoming = Vec::new();
+        let mut ranges = Vec::new();
         for member in start..count.min(start + CHUNK) {
             let text = members.text(member);
             if firsts.contains_key(text) {
@@ -210,16 +242,18 @@ async fn ingest_all(
             };
             senders.push((member, sender));
             incoming.push(Incoming::from(read));
+            ranges.push(members.range(member));
         }
         if incoming.is_empty() {
             continue;
         }
-        let share = share.clone();
+        let (sent, share) = (sent.clone(), share.clone());
         let ingested = api
             .run_detached(|engine| async move {
-                let done = engine.ingest(incoming).await;
+                let dead = |place: usize, reason: &str| sent.dead(ranges[place].as_ref(), reason);
+                let done = engine.ingest_messages(incoming, &dead, None).await;
                 // Only now, because the caller may have hung up.
-                drop(share);
+                drop((sent, share));
                 done
             })
             .await?;

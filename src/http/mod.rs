@@ -1,6 +1,8 @@
-//! The HTTP adapter: ingestion, queries, health checks and metrics.
+//! The HTTP adapter: ingestion, queries, access decisions, health checks and metrics.
 
+mod access;
 mod auth;
+mod authzen;
 mod body;
 mod clients;
 mod connections;
@@ -8,15 +10,22 @@ mod dead_letters;
 mod error;
 mod event_schema;
 mod events;
+mod forecast;
 mod health;
+mod history;
 mod hosts;
+mod json_body;
+mod lists;
 mod memory;
 mod metrics;
 mod openapi;
 mod params;
+mod possible;
 mod routes;
 mod schema;
 mod server;
+mod sources;
+mod sweeps;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -47,6 +56,8 @@ pub struct Api {
     token: Option<auth::Digest>,
     limits: Limits,
     hosts: hosts::Hosts,
+    /// See [`HttpSettings::public_url`].
+    public_url: Option<String>,
     body_limit: usize,
     max_events: usize,
     max_connections: usize,
@@ -69,6 +80,7 @@ impl Api {
             token: settings.token.as_ref().map(auth::Digest::of),
             limits,
             hosts: hosts::Hosts::of(settings),
+            public_url: settings.public_url.clone(),
             body_limit: settings.body_limit,
             max_events: settings.max_events,
             max_connections: settings.max_connections,
@@ -112,6 +124,7 @@ impl Api {
             .layer(from_fn_with_state(self.clone(), hosts::check))
             .layer(from_fn_with_state(self.clone(), server::time_limit))
             .layer(from_fn(metrics::measure))
+            .layer(from_fn(server::echo_request_id))
             .with_state(self.clone())
     }
 

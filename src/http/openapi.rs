@@ -6,6 +6,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{event_schema, routes, schema};
+use crate::domain::Sweep;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
 use crate::store::DeadLetterStatus;
@@ -25,6 +26,20 @@ use crate::store::DeadLetterStatus;
         schema::Moment,
         schema::PageSize,
         schema::Number,
+        schema::RunNumber,
+        schema::Subject,
+        schema::JournalPlace,
+        schema::HistoryPlace,
+        Sweep,
+        schema::IdPrefix,
+        schema::NamePart,
+        schema::HoldingId,
+        schema::SourceName,
+        schema::ListPosition,
+        schema::RefusalPosition,
+        schema::OpenRequest,
+        schema::YesOrNo,
+        schema::RefusalCode,
         LinkStatus,
         schema::ServiceFilter,
         AccessStatus,

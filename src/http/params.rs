@@ -28,6 +28,15 @@ pub(super) fn partner_and(path: RawPath<(String, String)>) -> Result<(String, St
     Ok((partner, text))
 }
 
+/// The number in the path.
+pub(super) fn number_in_path(name: &'static str, path: RawPath<String>) -> Result<i64, ApiError> {
+    let given = path.map_err(|error| bad_path(&error))?.0;
+    match given.parse::<i64>() {
+        Ok(number) if number >= 0 => Ok(number),
+        _ => Err(invalid(name, &given, "a whole number")),
+    }
+}
+
 /// The partner in the path.
 pub(super) fn partner(path: RawPath<String>) -> Result<String, ApiError> {
     let partner = path.map_err(|error| bad_path(&error))?.0;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Api, clients, dead_letters, events, health, metrics, openapi};
+use super::{
+    Api, access, authzen, clients, dead_letters, events, forecast, health, history, lists, metrics, openapi,
+    possible, sources, sweeps,
+};
 
 /// Routes that need no token.
 pub(super) fn open() -> OpenApiRouter<Arc<Api>> {
@@ -13,6 +16,7 @@ pub(super) fn open() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(openapi::show))
+        .routes(routes!(authzen::configuration))
 }
 
 /// Queries of the store. They need the token, if one is set, and a large response counts towards the memory limit.
@@ -21,9 +25,22 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(clients::list))
         .routes(routes!(clients::show))
         .routes(routes!(clients::journal))
-        .routes(routes!(clients::access))
         .routes(routes!(clients::name))
+        .routes(routes!(history::show))
+        .routes(routes!(possible::show))
+        .routes(routes!(forecast::show))
+        .routes(routes!(sweeps::list))
+        .routes(routes!(sweeps::show))
+        .routes(routes!(sources::list))
+        .routes(routes!(access::show))
+        .routes(routes!(access::decide))
+        .routes(routes!(authzen::evaluation))
+        .routes(routes!(authzen::evaluations))
         .routes(routes!(dead_letters::list))
+        .routes(routes!(lists::clients))
+        .routes(routes!(lists::account))
+        .routes(routes!(lists::partners))
+        .routes(routes!(lists::refusals))
 }
 
 /// Other routes that need the token, if one is set.

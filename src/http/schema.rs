@@ -6,19 +6,22 @@
 
 #![expect(dead_code, reason = "the types only describe schemas")]
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::domain::access::AccessStatus;
+use crate::domain::access::{AccessStatus, ROLE};
 use crate::domain::account::Handover;
 use crate::domain::client::Origin;
 use crate::domain::event::{Channel, Step};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::ViewAsClient;
-use crate::domain::{ActorKind, Repair};
-use crate::store::DeadLetterStatus;
+use crate::domain::{ActorKind, Refusal, Repair, Sweep, Timer};
+use crate::engine::HistoryKind;
+use crate::store::{DeadLetterStatus, RunStatus};
 
 /// The pattern of a subject, `{partner}/{client}`.
 pub(super) const SUBJECT: &str =
@@ -72,6 +75,108 @@ pub struct PageSize(u32);
 #[derive(ToSchema)]
 #[schema(minimum = 0)]
 pub struct Number(i64);
+
+/// A place in a history: `next` of the previous page.
+#[derive(ToSchema)]
+#[schema(pattern = r"^-?[0-9]{1,18}_[0-9]{1,9}$")]
+pub struct HistoryPlace(String);
+
+/// A client: `{partner}/{client}`.
+#[derive(ToSchema)]
+#[schema(
+    pattern = r"^(?!\.{1,2}/)[A-Za-z0-9._~:@-]{1,128}/(?!\.{1,2}$)[A-Za-z0-9._~:@-]{1,128}$",
+    example = "acme/bakery"
+)]
+pub struct Subject(String);
+
+/// The number of a run of a sweep.
+#[derive(ToSchema)]
+#[schema(minimum = 0, example = 1)]
+pub struct RunNumber(i64);
+
+/// A place in the journal: `next` of the previous page.
+#[derive(ToSchema)]
+#[schema(pattern = r"^[0-9]{1,18}-[0-9]{1,18}$")]
+pub struct JournalPlace(String);
+/// The beginning of a client's id.
+#[derive(ToSchema)]
+#[schema(pattern = r"^[A-Za-z0-9._~:@-]+$", min_length = 1, max_length = 128)]
+pub struct IdPrefix(String);
+
+/// A part of a name, with at least one visible character.
+#[derive(ToSchema)]
+#[schema(pattern = r"^[\s\S]*\S[\s\S]*$", max_length = 200)]
+pub struct NamePart(String);
+
+/// The id of a holding or of an account.
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 200)]
+pub struct HoldingId(String);
+
+/// The CloudEvents attribute `source`.
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 512)]
+pub struct SourceName(String);
+
+/// `next` of a page of clients.
+#[derive(ToSchema)]
+#[schema(pattern = r"^(?!\.{1,2}/)[A-Za-z0-9._~:@-]{1,128}/[\s\S]+$")]
+pub struct ListPosition(String);
+
+/// `next` of a page of refusals.
+#[derive(ToSchema)]
+#[schema(pattern = r"^-?[0-9]{1,17}\.[0-9]{1,18}\.[0-9]{1,18}\.[\s\S]+$")]
+pub struct RefusalPosition(String);
+
+/// A partner that has a client for an account.
+#[derive(ToSchema)]
+pub struct AccountPartner {
+    partner: String,
+    client: String,
+    #[schema(required)]
+    name: Option<String>,
+    #[schema(required)]
+    link: Option<LinkStatus>,
+    connected: bool,
+    access: AccessStatus,
+    #[schema(required)]
+    expires_at: Option<DateTime<Utc>>,
+    /// When the partner requested access, while the request is open.
+    #[schema(required)]
+    access_request: Option<DateTime<Utc>>,
+}
+
+/// A partner, and the number of its clients: all, and by status. A status without clients is absent.
+#[derive(ToSchema)]
+#[schema(as = Partner)]
+pub struct PartnerView {
+    partner: String,
+    clients: i64,
+    link: BTreeMap<String, i64>,
+    service: BTreeMap<String, i64>,
+    access: BTreeMap<String, i64>,
+}
+
+/// A refused event.
+#[derive(ToSchema)]
+#[schema(as = Refusal)]
+pub struct RefusalView {
+    #[schema(example = "acme/bakery")]
+    subject: String,
+    source: String,
+    id: String,
+    r#type: String,
+    /// When it happened, according to its source.
+    time: DateTime<Utc>,
+    /// When Tenure received it.
+    received: DateTime<Utc>,
+    code: RefusalCode,
+    /// The code in a sentence.
+    reason: String,
+    /// Who caused the event, as its sender says.
+    actor: Option<String>,
+    actorkind: Option<ActorKind>,
+}
 
 /// A client at one moment.
 #[derive(ToSchema)]
@@ -180,13 +285,110 @@ pub struct JournalLine {
     id: Option<String>,
     from: Option<String>,
     to: Option<String>,
+    data: Option<ChangeData>,
     /// When the change took effect.
     time: DateTime<Utc>,
     /// When Tenure recorded the change.
     recorded: DateTime<Utc>,
     cause: Cause,
-    /// Whether a late event or a rebuild caused the change.
+    /// Whether the change amends what was published before.
     correction: bool,
+    corrected_by: Option<Corrector>,
+}
+
+/// What a change changes in the client besides a status. A change has only the fields of its type.
+#[derive(ToSchema)]
+pub struct ChangeData {
+    origin: Option<Origin>,
+    channel: Option<Channel>,
+    steps: Option<Vec<Step>>,
+    /// Whether the invitation promises commission.
+    commission_eligible: Option<bool>,
+    /// The number of invitations since the client was added.
+    count: Option<u32>,
+    managed_by: Option<ManagedBy>,
+    plan: Option<String>,
+    paid_until: Option<DateTime<Utc>>,
+    /// When access expires, unless it is renewed.
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// What made a correction necessary: a late event, or `tenure rebuild`.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum Corrector {
+    LateEvent {
+        source: String,
+        id: String,
+        r#type: String,
+    },
+    Rebuild {
+        rebuild: Repair,
+    },
+}
+
+/// What timers will change of a client if no event arrives.
+#[derive(ToSchema)]
+pub struct ClientForecast {
+    #[schema(example = "acme/bakery")]
+    client: String,
+    /// In order of time.
+    changes: Vec<ExpectedChange>,
+}
+
+/// A change that a timer will make.
+#[derive(ToSchema)]
+pub struct ExpectedChange {
+    /// When the timer is due. It may be overdue: the next sweep fires it.
+    time: DateTime<Utc>,
+    #[schema(example = "access.expired")]
+    r#type: String,
+    /// The id of the holding.
+    id: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    timer: Timer,
+}
+
+/// What changes on one day (UTC).
+#[derive(ToSchema)]
+pub struct ForecastDay {
+    #[schema(format = Date)]
+    day: String,
+    /// The clients that change.
+    clients: u64,
+    changes: u64,
+    /// The changes by their type.
+    by_type: BTreeMap<String, u64>,
+}
+
+/// A run of a sweep.
+#[derive(ToSchema)]
+pub struct SweepRun {
+    id: i64,
+    sweep: Sweep,
+    /// The cron tick of the run.
+    scheduled_at: DateTime<Utc>,
+    started_at: DateTime<Utc>,
+    #[schema(required)]
+    finished_at: Option<DateTime<Utc>>,
+    /// The run swept deadlines up to this moment.
+    #[schema(required)]
+    upto: Option<DateTime<Utc>>,
+    status: RunStatus,
+    /// Clients examined.
+    examined: i64,
+    /// Clients for which a timer fired.
+    changed: i64,
+    /// Lines written to the journal.
+    changes: i64,
+    /// Clients that could not be swept.
+    failed: i64,
+    /// Why the run is not done.
+    #[schema(required)]
+    error: Option<String>,
+    /// The worker that started it.
+    worker: String,
 }
 
 /// The cause of a change: an event, a timer, or `tenure rebuild`.
@@ -211,13 +413,122 @@ pub enum Cause {
     },
 }
 
+/// Something that happened to a client, or will, and what it changed.
+#[derive(ToSchema)]
+pub struct HistoryEntry {
+    time: DateTime<Utc>,
+    kind: HistoryKind,
+    /// The timer has not fired yet.
+    expected: bool,
+    #[schema(required)]
+    timer: Option<Timer>,
+    #[schema(required)]
+    event: Option<HistoryEvent>,
+    /// In the order in which they were recorded.
+    changes: Vec<HistoryChange>,
+}
+
+/// An event of a history, or several touches in a row.
+#[derive(ToSchema)]
+pub struct HistoryEvent {
+    source: String,
+    id: String,
+    r#type: String,
+    /// Null if the event log does not have it.
+    #[schema(required, value_type = Option<Object>)]
+    data: Option<serde_json::Value>,
+    /// Who caused the event, as its sender says.
+    #[schema(required)]
+    actor: Option<String>,
+    #[schema(required)]
+    actorkind: Option<ActorKind>,
+    /// The code of the refusal. Null: the event is applied.
+    #[schema(required)]
+    refusal: Option<String>,
+    /// The code of the refusal that was published before an earlier event arrived late. Null: this has not changed.
+    #[schema(required)]
+    refused_before: Option<String>,
+    /// The number of touches.
+    count: u64,
+    /// The time of the last of several touches.
+    #[schema(required)]
+    last: Option<DateTime<Utc>>,
+}
+
+/// A line of the journal, or a change that a timer will make.
+#[derive(ToSchema)]
+pub struct HistoryChange {
+    /// Increases within a client. Null for a change to come.
+    #[schema(required)]
+    sequence: Option<i64>,
+    #[schema(example = "link.active")]
+    r#type: String,
+    /// The id of the holding or of the account.
+    #[schema(required)]
+    id: Option<String>,
+    #[schema(required)]
+    from: Option<String>,
+    #[schema(required)]
+    to: Option<String>,
+    /// When Tenure recorded the change. Null for a change to come.
+    #[schema(required)]
+    recorded: Option<DateTime<Utc>>,
+    correction: bool,
+    /// The line whose value a correction replaces, if the journal has it.
+    #[schema(required)]
+    corrects: Option<i64>,
+    /// The correction that replaces the value of this line.
+    #[schema(required)]
+    replaced_by: Option<i64>,
+}
+
+/// Every event type, and whether the client would accept it.
+#[derive(ToSchema)]
+pub struct PossibleEvents {
+    /// The moment that the answer is about.
+    at: DateTime<Utc>,
+    events: Vec<Possibility>,
+}
+
+/// Whether an event of one type would be applied.
+#[derive(ToSchema)]
+pub struct Possibility {
+    #[schema(example = "client.invited")]
+    r#type: String,
+    /// The data that was tried: the required fields, and `by` if the type has it.
+    #[schema(value_type = Object)]
+    data: serde_json::Value,
+    /// The side whose event it is. If an event has the `actorkind` of another side, it is refused as `not_theirs`.
+    side: ActorKind,
+    possible: bool,
+    /// The code of the refusal, if the event is not possible.
+    refusal: Option<String>,
+    /// The refusal in a sentence.
+    reason: Option<String>,
+}
+
 /// Whether the partner may access the account, or perform the action.
 #[derive(ToSchema)]
 pub struct Decision {
     allowed: bool,
     reason: DecisionReason,
+    /// Null: the partner has no access.
+    #[schema(required)]
+    role: Option<Role>,
+    /// The actions that the role does not include; empty without a role.
+    forbidden: Vec<String>,
     #[schema(required)]
     expires_at: Option<DateTime<Utc>>,
+    /// False while an expected source is silent: the decision may depend on events that have not arrived.
+    assured: bool,
+    /// The silent source; null if the decision is assured.
+    #[schema(required)]
+    silent_source: Option<String>,
+    /// When this decision becomes different without a new event, at the earliest; null: never.
+    #[schema(required)]
+    holds_until: Option<DateTime<Utc>>,
+    /// The moment that the decision is about.
+    decided_at: DateTime<Utc>,
 }
 
 /// Implements a schema with a fixed list of names. With `struct`, it also declares a type for it.
@@ -257,6 +568,10 @@ names! {
     LinkStatus: LinkStatus::ALL.map(LinkStatus::as_str);
     ServiceStatus: ServiceStatus::ALL.map(ServiceStatus::as_str);
     AccessStatus: AccessStatus::ALL.map(AccessStatus::as_str);
+    HistoryKind: HistoryKind::NAMES;
+    Timer: Timer::NAMES;
+    Sweep: Sweep::NAMES;
+    RunStatus: RunStatus::ALL.map(RunStatus::as_str);
     DeadLetterStatus: DeadLetterStatus::ALL.map(DeadLetterStatus::as_str);
 }
 
@@ -266,6 +581,19 @@ names! {
     struct Tab: ["active", "inactive"];
     struct SubscriptionStatus: ["prepared", "active", "ended"];
     struct ManagedBy: ["partner", "client"];
+    struct Role: [ROLE];
+    struct OpenRequest: ["open"];
+    struct YesOrNo: ["true", "false"];
+    struct RefusalCode: Refusal::ALL.iter().map(|refusal| refusal.code());
+    struct EvaluationReason: [
+        "access_enabled",
+        "access_none",
+        "access_disabled",
+        "access_expired",
+        "unknown_client",
+        "action_forbidden",
+        "unknown_account",
+    ];
     struct DecisionReason: [
         "access_enabled",
         "access_none",

@@ -171,6 +171,17 @@ pub(super) async fn time_limit(
         .map_err(|_| ApiError::TimedOut)
 }
 
+/// Repeats the id of a request in its response, whatever the response is: AuthZEN requires it, and it helps elsewhere.
+pub(super) async fn echo_request_id(request: Request, next: Next) -> Response {
+    const REQUEST_ID: &str = "x-request-id";
+    let id = request.headers().get(REQUEST_ID).cloned();
+    let mut response = next.run(request).await;
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
 pub(super) async fn no_such_path() -> ApiError {
     ApiError::NoSuchPath
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::TickOutcome;
 use crate::domain::Sweep;
-use crate::engine::{HeldBack, SweepReport};
+use crate::engine::SweepReport;
 use crate::store::{HaltKind, RunStatus};
 
 /// Records a run in the metrics. `report` is none for a run that failed.
@@ -32,11 +32,7 @@ pub(super) fn record(
         record_halt(sweep, HaltKind::Tripped, true);
     }
     let lag = report.held_back.as_ref().map_or(0.0, |held_back| {
-        let since = match held_back {
-            HeldBack::Lane { watermark, .. } => *watermark,
-            HeldBack::Clock { .. } => None,
-        };
-        let lag = now - since.unwrap_or(started_at);
+        let lag = now - held_back.watermark().unwrap_or(started_at);
         lag.to_std().unwrap_or_default().as_secs_f64()
     });
     metrics::gauge!("tenure_sweep_held_back_seconds", "sweep" => name).set(lag);

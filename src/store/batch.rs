@@ -7,13 +7,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::Result;
+use super::checkpoints::{Checkpoints, HistoryRange};
 use super::clients::{Logged, Stored};
 use super::commit::Commit;
 use super::lanes::LaneProgress;
+use super::sources::ExpectedSource;
 use super::sweeps::Halt;
 use super::touches::Renewal;
 use super::verification::ClientSnapshot;
-use crate::domain::{ClientKey, Policy};
+use crate::domain::{ClientKey, Event, Namesake, Policy};
 
 /// Begins transactions.
 #[async_trait]
@@ -66,6 +68,11 @@ pub trait BatchRead: Send {
     /// Those of these `(source, id)` pairs that are in the event log already.
     async fn duplicates(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>>;
 
+    /// What the event log has under the source and id of each of these events, which are [`BatchRead::duplicates`]. Leaves out
+    /// events that the log has with the same client, type, time and data. Each with the place of its event. The clients are
+    /// locked.
+    async fn namesakes(&mut self, known: &[&Event]) -> Result<Vec<(usize, Namesake)>>;
+
     /// Locks and loads the clients that exist, in key order. With `skip_busy`, leaves out clients that another
     /// transaction has locked instead of waiting for them.
     async fn lock(&mut self, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>>;
@@ -73,11 +80,18 @@ pub trait BatchRead: Send {
     /// The clients that hold these names. A deleted client holds none.
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>>;
 
-    /// The histories of locked clients, as [`super::Clients::history`]. Leaves out clients with more than `longest`
-    /// events, or with enough runs of touches for that many. Every other key has an entry, an empty one too.
+    /// The checkpoints of locked clients: for each, the last one before a moment, and the places of all. A client without
+    /// checkpoints has no entry.
+    async fn checkpoints(
+        &mut self,
+        before: &[(ClientKey, DateTime<Utc>)],
+    ) -> Result<HashMap<ClientKey, Checkpoints>>;
+
+    /// These parts of the histories of locked clients, as [`super::Clients::history`]. Leaves out clients with more than
+    /// `longest` events there, or with enough runs of touches for that many. Every other client has an entry, an empty one too.
     async fn histories(
         &mut self,
-        keys: &[ClientKey],
+        ranges: &[HistoryRange],
         longest: Option<usize>,
     ) -> Result<HashMap<ClientKey, Vec<Logged>>>;
 
@@ -89,6 +103,9 @@ pub trait BatchRead: Send {
 
     /// As [`super::Lanes::lanes`].
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>>;
+
+    /// As [`super::Sources::sources`].
+    async fn sources(&mut self) -> Result<Vec<ExpectedSource>>;
 
     /// As [`super::Sweeps::halts`].
     async fn halts(&mut self) -> Result<Vec<Halt>>;

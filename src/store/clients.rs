@@ -15,7 +15,7 @@ use crate::domain::access::{AccessStatus, Renewal};
 use crate::domain::event::NameVerdict;
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
-use crate::domain::{Client, ClientKey, Event, EventKind, Policies, Position, Refusal};
+use crate::domain::{Client, ClientKey, Event, EventKind, Id, Policies, Position, Refusal};
 
 /// Reads clients.
 #[async_trait]
@@ -27,6 +27,18 @@ pub trait Clients: Send + Sync + 'static {
     async fn clients(
         &self,
         filter: &ClientFilter,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<Stored>>;
+
+    /// The clients with these keys that have a row, in any order.
+    async fn clients_by_key(&self, keys: &[ClientKey]) -> Result<Vec<Stored>>;
+
+    /// The clients of one partner or of all that have this account, in key order, after `after`, at most `limit`.
+    async fn clients_of_account(
+        &self,
+        account: &Id,
+        partner: Option<&str>,
         after: Option<&ClientKey>,
         limit: u32,
     ) -> Result<Vec<Stored>>;
@@ -211,10 +223,7 @@ impl<T: Moment> LoggedRow<T> {
             table: "events",
             key: &name,
         };
-        let event_type = id.known("type", self.event_type)?;
-        let data = if self.data.is_empty() { "{}" } else { &self.data };
-        let kind = format!(r#"{{"type":{},"data":{data}}}"#, json(&event_type));
-        let kind: EventKind = id.json("data", &kind)?;
+        let kind = event_kind(id, self.event_type, &self.data)?;
         let outcome = match id.known("reason", self.reason)?.as_str() {
             "" => RecordedOutcome::Applied,
             code => RecordedOutcome::Refused(id.word("reason", code, Refusal::from_code)?),
@@ -238,6 +247,16 @@ impl<T: Moment> LoggedRow<T> {
         };
         Ok(Logged { event, outcome })
     }
+}
+
+/// The type of an event in the log, with its data. Empty data: see [`super::commit::data_of`].
+pub(super) fn event_kind(row: RowId<'_>, event_type: Option<String>, data: &str) -> Result<EventKind> {
+    let event_type = row.known("type", event_type)?;
+    let data = if data.is_empty() { "{}" } else { data };
+    row.json(
+        "data",
+        &format!(r#"{{"type":{},"data":{data}}}"#, json(&event_type)),
+    )
 }
 
 /// Sorts a history. A touch that is in two runs appears once.

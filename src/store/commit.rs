@@ -6,10 +6,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::StoreError;
-use super::columns::{RowId, json};
+use super::checkpoints::CheckpointWrite;
+use super::columns::{RowId, json, text};
 use super::dead_letters::DeadLetter;
 use super::document::Document;
 use super::lanes::Watermark;
+use super::sources::Heard;
 use super::sweeps::RunCounts;
 use super::touches::{RenewOnlyWindow, Touches};
 use crate::domain::link::LinkStatus;
@@ -27,6 +29,8 @@ pub struct Commit {
     pub outcomes: Vec<OutcomeUpdate>,
     /// In the order of the changes. The adapters number the lines in this order.
     pub journal: Vec<Entry>,
+    /// In key order.
+    pub checkpoints: Vec<CheckpointWrite>,
     /// New or moved deadlines.
     pub deadlines_set: Vec<(ClientKey, Sweep, DateTime<Utc>)>,
     /// Removed deadlines.
@@ -34,6 +38,8 @@ pub struct Commit {
     pub dead_letters: Vec<DeadLetter>,
     /// The watermark of a lane after this transaction.
     pub watermark: Option<Watermark>,
+    /// What was heard of expected sources, in the order of their names.
+    pub heard: Vec<Heard>,
     /// The run of a sweep and what to add to its counts: the work of this transaction.
     pub swept: Option<(i64, RunCounts)>,
     /// The time of writing, by the writer's clock.
@@ -49,10 +55,12 @@ impl Commit {
             && self.events.is_empty()
             && self.outcomes.is_empty()
             && self.journal.is_empty()
+            && self.checkpoints.is_empty()
             && self.deadlines_set.is_empty()
             && self.deadlines_cleared.is_empty()
             && self.dead_letters.is_empty()
             && self.watermark.is_none()
+            && self.heard.is_empty()
             && self.swept.is_none()
     }
 
@@ -63,6 +71,7 @@ impl Commit {
         let events = self.events.iter().map(|write| &write.event.key);
         let outcomes = self.outcomes.iter().map(|update| &update.key);
         let journal = self.journal.iter().map(|entry| &entry.key);
+        let checkpoints = self.checkpoints.iter().map(|write| &write.key);
         let set = self.deadlines_set.iter().map(|(key, ..)| key);
         let cleared = self.deadlines_cleared.iter().map(|(key, _)| key);
         clients
@@ -70,6 +79,7 @@ impl Commit {
             .chain(events)
             .chain(outcomes)
             .chain(journal)
+            .chain(checkpoints)
             .chain(set)
             .chain(cleared)
             .collect()
@@ -147,6 +157,8 @@ pub(super) struct ClientColumns<'a> {
     pub service: Option<&'static str>,
     pub access: &'static str,
     pub as_of: Option<DateTime<Utc>>,
+    /// The id of the account, without the characters that a column cannot hold. Empty: none is known.
+    pub account: String,
 }
 
 impl<'a> ClientColumns<'a> {
@@ -158,6 +170,12 @@ impl<'a> ClientColumns<'a> {
             service: client.service_status().map(ServiceStatus::as_str),
             access: client.access_status().as_str(),
             as_of: client.as_of(),
+            account: client
+                .account
+                .id
+                .as_ref()
+                .map(|id| text(id.as_str()))
+                .unwrap_or_default(),
         }
     }
 }

@@ -21,6 +21,10 @@ pub struct Document {
     /// The last touch in a closed run. That run may already hold a touch at or before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub touches_closed_until: Option<DateTime<Utc>>,
+    /// The time of the last checkpoint. A late event up to this moment changes the state of a checkpoint. None: the client has
+    /// no checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpointed_until: Option<DateTime<Utc>>,
     /// A late event revived the client after another client took its name: it has the name without holding it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub name_conflicted: bool,

@@ -44,15 +44,15 @@ pub enum StoreError {
          one knows {known}; stop this worker and start the newer version"
     )]
     Outdated { required: i64, known: i64 },
-    /// An import has begun and has not ended.
+    /// An import has begun and is not complete.
     #[error(
-        "an import into this store has not ended, so the store is incomplete and cannot be used: wait for it, or run \
-         `tenure import` again with the whole file, which begins anew; or drop the store"
+        "the store is incomplete and cannot be used: an import into it is still running, or was interrupted. Wait for it to finish; \
+         if it was interrupted, run `tenure import` again with the whole file, or drop the store"
     )]
     Incomplete,
     /// An import into a store that is not empty.
     #[error(
-        "this store has {what} already, and an import needs an empty store: name another database or file in \
+        "this store already has {what}, and an import needs an empty store: name another database or file in \
          store.url (DATABASE_URL), or drop the tables or the file if nobody needs them"
     )]
     NotEmpty { what: String },
@@ -77,8 +77,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the same call may succeed later: after `Outdated` and `Replaced`, in another process; after `Incomplete`, when
-    /// the import has ended. The caller returns its
-    /// messages to the broker.
+    /// the import is complete. The caller returns its messages to the broker.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -148,8 +147,8 @@ fn postgres(error: &PgDatabaseError) -> Option<StoreError> {
     let message = error.message();
     let with = |advice: &str| Some(StoreError::Unavailable(format!("{message}; {advice}")));
     match error.code() {
-        // Unique violation, serialization failure, deadlock, lock not available.
-        "23505" | "40001" | "40P01" | "55P03" => Some(StoreError::Conflict(message.to_owned())),
+        // Unique violation, exclusion violation, serialization failure, deadlock, lock not available.
+        "23505" | "23P01" | "40001" | "40P01" | "55P03" => Some(StoreError::Conflict(message.to_owned())),
         "25006" => with(READ_ONLY),
         "53100" => with("make room on the server's disk"),
         "53300" => Some(StoreError::Unavailable(too_many(message))),

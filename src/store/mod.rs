@@ -6,6 +6,7 @@
 
 mod actor;
 mod batch;
+mod checkpoints;
 mod clients;
 mod clock;
 mod columns;
@@ -16,12 +17,15 @@ mod document;
 mod error;
 mod event_id;
 mod lanes;
+mod lists;
+mod namesakes;
 mod outbox;
 mod policies;
 mod pool;
 pub mod postgres;
 mod retention;
 mod schema;
+mod sources;
 pub mod sqlite;
 mod sweeps;
 mod touches;
@@ -31,6 +35,7 @@ mod verification;
 mod words;
 
 pub use batch::{Batch, BatchLimits, BatchRead, BatchWrite, NameClaim, Transactions};
+pub use checkpoints::{Checkpoint, CheckpointPlace, CheckpointWrite, Checkpoints, HistoryRange};
 pub use clients::{ClientFilter, Clients, Logged, Stored};
 pub use clock::StoreClock;
 pub use commit::{ClientWrite, Commit, EventWrite, OutcomeUpdate, RecordedOutcome, TouchWrite};
@@ -41,10 +46,15 @@ pub use dead_letters::{
 pub use document::{Deadlines, Document};
 pub use error::StoreError;
 pub use lanes::{LaneProgress, Lanes, Watermark};
+pub use lists::{
+    ClientSearch, Facets, ListPosition, Lists, NoPosition, RefusalFilter, RefusalPosition, RefusalsPage,
+    Refused,
+};
 pub use outbox::{Cursor, Outbox, Published, Recorded, Unpublished};
 pub use policies::{DeadlineBackfill, PolicyHistory, PolicyReplacement};
 pub use retention::{Retention, RetentionTarget};
 pub use schema::{MigrationStep, SchemaState};
+pub use sources::{ExpectedSource, Heard, Sources};
 pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
 pub use transfer::{
@@ -61,9 +71,11 @@ pub trait Store:
     Clients
     + DeadLetters
     + Lanes
+    + Lists
     + Outbox
     + PolicyHistory
     + Retention
+    + Sources
     + StoreClock
     + Sweeps
     + Transactions
@@ -77,9 +89,11 @@ impl<T> Store for T where
     T: Clients
         + DeadLetters
         + Lanes
+        + Lists
         + Outbox
         + PolicyHistory
         + Retention
+        + Sources
         + StoreClock
         + Sweeps
         + Transactions

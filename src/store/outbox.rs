@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 
 use super::Result;
 use super::actor::read_actor;
-use super::columns::{Both, KeyRow, Moment, RowId, read_optional_text, row};
+use super::columns::{Both, KeyRow, Moment, RowId, json, read_optional_text, row};
 use super::event_id::EventId;
-use super::words::read_cause;
+use super::words::{read_cause, read_corrector};
 use crate::domain::change::ChangeText;
-use crate::domain::{Cause, Change, ClientKey, Entry};
+use crate::domain::{Cause, Change, ClientKey, Corrector, Entry};
 
 /// The journal as the relay reads it. All that a relay needs of a store.
 #[async_trait]
@@ -113,6 +113,8 @@ pub(super) struct ChangeColumns<'a> {
     pub before: Cow<'a, str>,
     /// Empty: absent. `=`: the status that the type ends with. Otherwise a colon and the text.
     pub after: Cow<'static, str>,
+    /// JSON. Empty: absent.
+    pub data: String,
 }
 
 impl<'a> ChangeColumns<'a> {
@@ -128,6 +130,7 @@ impl<'a> ChangeColumns<'a> {
                 Some(to) if *to == *last_part(kind) => "=".into(),
                 Some(to) => format!(":{to}").into(),
             },
+            data: text.data.as_ref().map(json).unwrap_or_default(),
         }
     }
 }
@@ -156,7 +159,13 @@ row! {
         cause_actor: String,
         /// See [`read_optional_text`].
         cause_reason: String,
-        correction: bool,
+        /// Empty: it is no correction. None: no word has the number. So for its source.
+        corrector: Option<String>,
+        corrector_source: Option<String>,
+        /// Empty: the corrector is no event.
+        corrector_id: EventId,
+        /// JSON, or empty.
+        data: String,
         recorded_at: T,
     }
 }
@@ -165,6 +174,7 @@ impl<T: Moment> JournalRow<T> {
     pub(super) fn read(self, key: ClientKey) -> Result<Recorded> {
         let id = row_id(&self.seq);
         let kind = id.known("change", self.change)?;
+        let corrected_by = read_corrected_by(id, self.corrector, self.corrector_source, self.corrector_id)?;
         let given = |text: String| Some(text).filter(|text| !text.is_empty()).map(Cow::from);
         let change = Change::try_from(ChangeText {
             kind: &kind,
@@ -173,6 +183,10 @@ impl<T: Moment> JournalRow<T> {
             to: match &*self.after {
                 "=" => Some(last_part(&kind).into()),
                 after => read_optional_text(after).map(Cow::from),
+            },
+            data: match &*self.data {
+                "" => None,
+                data => Some(id.json("data", data)?),
             },
         })
         .map_err(|error| id.unreadable("change", error))?;
@@ -196,11 +210,29 @@ impl<T: Moment> JournalRow<T> {
                         reason: read_optional_text(&self.cause_reason).map(Into::into),
                     },
                 },
-                correction: self.correction,
+                corrected_by,
             },
             recorded_at: id.moment("recorded_at", self.recorded_at)?,
         })
     }
+}
+
+fn read_corrected_by(
+    row: RowId<'_>,
+    word: Option<String>,
+    source: Option<String>,
+    EventId(event): EventId,
+) -> Result<Option<Corrector>> {
+    let word = row.known("corrector", word)?;
+    Ok(match (&*word, &*event) {
+        ("", _) => None,
+        (word, "") => Some(read_corrector(row, word)?),
+        (_, event) => Some(Corrector::LateEvent {
+            source: row.known("corrector_source", source)?.into(),
+            id: event.into(),
+            kind: word.into(),
+        }),
+    })
 }
 
 /// Reads a line of any client, as the relay does.
@@ -220,6 +252,8 @@ fn row_id(seq: &i64) -> RowId<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::change::SubscriptionTerms;
+    use crate::domain::event::ManagedBy;
     use crate::domain::holdings::SubscriptionStatus;
     use crate::domain::link::LinkStatus;
     use crate::domain::{Id, Name};
@@ -239,7 +273,10 @@ mod tests {
             cause_id: EventId(String::new()),
             cause_actor: String::new(),
             cause_reason: String::new(),
-            correction: true,
+            corrector: Some("rebuild:state".to_owned()),
+            corrector_source: None,
+            corrector_id: EventId(String::new()),
+            data: columns.data,
             recorded_at: 0,
         };
         let key = ClientKey::new("acme", "bakery").unwrap();
@@ -267,6 +304,17 @@ mod tests {
                 id: id.clone(),
                 from: Some(SubscriptionStatus::Active),
                 to: SubscriptionStatus::Ended,
+                terms: None,
+            },
+            Change::Subscription {
+                id: id.clone(),
+                from: None,
+                to: SubscriptionStatus::Prepared,
+                terms: Some(SubscriptionTerms {
+                    managed_by: ManagedBy::Partner,
+                    plan: Some("\u{0}\"".to_owned()),
+                    paid_until: None,
+                }),
             },
             Change::SubscriptionRemoved {
                 id: id.clone(),
@@ -277,7 +325,7 @@ mod tests {
                 from: None,
                 to: None,
             },
-            Change::InvitationSent,
+            Change::InvitationSent(None),
         ];
         for change in changes {
             assert_eq!(restored(&change), change);

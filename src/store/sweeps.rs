@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Result;
+use super::clients::Stored;
 use super::columns::{Moment, RowId, key, row};
+use super::outbox::{Cursor, Recorded};
 use crate::domain::text_enum::text_enum;
 use crate::domain::{ClientKey, Sweep};
 
@@ -21,6 +23,16 @@ pub trait Sweeps: Send + Sync + 'static {
         after: Option<&Due>,
         limit: u32,
     ) -> Result<Vec<Due>>;
+
+    /// The clients from `first` to `last`, in key order, that have a deadline of any sweep at or before `until`, at most
+    /// `limit`.
+    async fn due_clients(
+        &self,
+        first: &ClientKey,
+        last: &ClientKey,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Stored>>;
 
     /// Counts a sweep's deadlines at or before `until`, or all of them. Stops counting at `most`.
     async fn count_deadlines(&self, sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> Result<u64>;
@@ -42,7 +54,19 @@ pub trait Sweeps: Send + Sync + 'static {
     async fn end_run(&self, id: i64, end: &RunEnd) -> Result<()>;
 
     /// Runs, newest first. Of one sweep or all.
-    async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>>;
+    async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
+        self.runs_before(sweep, i64::MAX, limit).await
+    }
+
+    /// Runs with a number below `before`, newest first. Of one sweep or all.
+    async fn runs_before(&self, sweep: Option<Sweep>, before: i64, limit: u32) -> Result<Vec<SweepRun>>;
+
+    /// The run with this number.
+    async fn run(&self, id: i64) -> Result<Option<SweepRun>>;
+
+    /// The journal lines that a run wrote, after `after`, at most `limit`, in the order of the journal. The lines of a client
+    /// follow each other. Lines that were pruned are missing, and so are those of runs from before the store was moved.
+    async fn run_changes(&self, id: i64, after: Cursor, limit: u32) -> Result<Vec<Recorded>>;
 
     /// The newest run of a sweep that is done. Runs since then were stopped, held back or failed.
     async fn last_done_run(&self, sweep: Sweep) -> Result<Option<SweepRun>>;

@@ -147,11 +147,6 @@ impl Touches {
         self.0.last()
     }
 
-    #[must_use]
-    pub fn first(&self) -> Option<&Touch> {
-        self.0.first()
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = &Touch> {
         self.0.iter()
     }
@@ -310,6 +305,17 @@ pub(super) fn read_run(key: &ClientKey, run: &[u8]) -> Result<Vec<Logged>> {
     };
     let touches = Touches::unpack(run).map_err(|error| id.unreadable("run", error))?;
     Ok(logged(&touches, key).collect())
+}
+
+/// As [`read_run`], but only the touches after a moment.
+pub(super) fn read_run_after(
+    key: &ClientKey,
+    run: &[u8],
+    after: Option<DateTime<Utc>>,
+) -> Result<Vec<Logged>> {
+    let mut touches = read_run(key, run)?;
+    touches.retain(|logged| after.is_none_or(|after| logged.event.time > after));
+    Ok(touches)
 }
 
 /// Touches as events of a history.

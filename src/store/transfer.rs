@@ -17,16 +17,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    Cursor, DeadLetterStatus, Document, Halt, LaneProgress, RenewOnlyWindow, Result, StoreError, SweepRun,
-    Touches,
+    Cursor, DeadLetterStatus, Document, ExpectedSource, Halt, LaneProgress, RenewOnlyWindow, Result,
+    StoreError, SweepRun, Touches,
 };
 use crate::domain::{Actor, ClientKey, Entry, EventKind, Policy, Refusal, Sequence};
 
 pub(in crate::store) use numbering::Numbering;
 pub(in crate::store) use parts::{DeadLetterRow, Parts};
 pub(in crate::store) use rows::{
-    backfill, change, client, clock, dead_letter, event, halt, lane, policy, relay, sweep_run, touch_run,
-    touches,
+    backfill, change, client, clock, dead_letter, event, halt, lane, policy, relay, source, sweep_run,
+    touch_run, touches,
 };
 
 /// Moves the content of a store.
@@ -40,7 +40,7 @@ pub trait Transfer: Send + Sync + 'static {
     async fn export(&self, into: mpsc::Sender<Vec<Record>>) -> Result<()>;
 
     /// Migrates a store without clients and dead letters, and begins an import into it: removes what it may have (policies,
-    /// lanes, halts, runs of sweeps), and marks it as incomplete. Until [`Import::end`], nobody else can use the store. An
+    /// lanes, expected sources, halts, runs of sweeps), and marks it as incomplete. Until [`Import::end`], nobody else can use the store. An
     /// import that was begun before and has not ended is discarded.
     ///
     /// # Errors
@@ -70,6 +70,7 @@ pub enum Record {
     Backfill(MovedBackfill),
     Clock(MovedClock),
     Lane(LaneProgress),
+    Source(ExpectedSource),
     Halt(Halt),
     SweepRun(SweepRun),
     DeadLetter(Box<MovedDeadLetter>),
@@ -89,6 +90,7 @@ pub enum Kind {
     Backfill,
     Clock,
     Lane,
+    Source,
     Halt,
     SweepRun,
     DeadLetter,
@@ -108,6 +110,7 @@ impl Record {
             Self::Backfill(_) => Kind::Backfill,
             Self::Clock(_) => Kind::Clock,
             Self::Lane(_) => Kind::Lane,
+            Self::Source(_) => Kind::Source,
             Self::Halt(_) => Kind::Halt,
             Self::SweepRun(_) => Kind::SweepRun,
             Self::DeadLetter(_) => Kind::DeadLetter,
@@ -150,7 +153,7 @@ pub struct MovedClock {
 #[serde(deny_unknown_fields)]
 pub struct MovedDeadLetter {
     pub id: i64,
-    /// In hexadecimal. It covers the whole body, of which the end may not be stored.
+    /// In hexadecimal. It covers the whole body; the stored body may be truncated.
     pub digest: String,
     pub origin: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

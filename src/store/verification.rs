@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Result;
+use super::checkpoints::{Checkpoint, CheckpointRow};
 use super::clients::{Logged, LoggedRow, Stored, sort_history};
 use super::columns::{Both, KeyRow, Moment, RowId, row};
 use super::commit::ClientColumns;
@@ -59,14 +60,15 @@ pub struct ClientSnapshot {
     pub renew_only: Option<RenewOnlyWindow>,
     /// Rows of the `deadlines` table.
     pub deadlines: Deadlines,
+    /// In the order of their times.
+    pub checkpoints: Vec<Checkpoint>,
     /// Sorted by [`crate::domain::Event::position`].
     pub history: Vec<Logged>,
     /// Oldest line first.
     pub journal: Vec<Entry>,
     /// Retention may have pruned the oldest lines of the journal.
     pub journal_is_pruned: bool,
-    /// Events of this client whose source and id another client's log has too. A source that gives one id to two events is
-    /// found when the second arrives, unless both arrive at the same moment.
+    /// Events of this client whose source and id another client's log has too. Only damaged tables have such events.
     pub shared_events: Vec<SharedEvent>,
 }
 
@@ -87,6 +89,7 @@ pub struct Columns {
     pub service: Option<String>,
     pub access: String,
     pub as_of: Option<DateTime<Utc>>,
+    pub account: String,
 }
 
 impl Columns {
@@ -102,6 +105,7 @@ impl Columns {
             service: facets.service.map(text),
             access: text(facets.access),
             as_of: facets.as_of,
+            account: facets.account,
         }
     }
 }
@@ -116,6 +120,7 @@ impl ClientSnapshot {
             touches: Touches::default(),
             renew_only: None,
             deadlines: Deadlines::new(),
+            checkpoints: Vec::new(),
             history: Vec::new(),
             journal: Vec::new(),
             journal_is_pruned: false,
@@ -265,6 +270,14 @@ impl<T: Moment + PartialOrd> Snapshots<T> {
         });
     }
 
+    /// In the order of the client's checkpoints.
+    pub(super) fn add_checkpoint(&mut self, place: usize, row: CheckpointRow<T>) {
+        self.read(place, |client| {
+            client.checkpoints.push(row.read(&client.key)?);
+            Ok(())
+        });
+    }
+
     pub(super) fn add_shared_event(&mut self, place: usize, row: Both<KeyRow, SharedRow>) {
         self.read(place, |client| {
             client.shared_events.push(read_shared(&client.key, row)?);
@@ -328,6 +341,7 @@ row! {
         service: Option<String>,
         access: String,
         as_of: Option<T>,
+        account: String,
     }
 }
 
@@ -347,6 +361,7 @@ impl<T: Moment> ClientRow<T> {
                 service: self.service,
                 access: self.access,
                 as_of: id.optional_moment("as_of", self.as_of)?,
+                account: self.account,
             },
         })
     }

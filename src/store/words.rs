@@ -10,7 +10,7 @@ use super::Result;
 use super::actor::actor_text;
 use super::columns::{RowId, optional_text};
 use crate::domain::event::TYPES;
-use crate::domain::{Cause, ChangeKind, Refusal, Repair, Sweep, Timer};
+use crate::domain::{Cause, ChangeKind, Corrector, Entry, Refusal, Repair, Sweep, Timer};
 
 /// Every word, sorted, each once: an event and the change that it causes may have the same name.
 pub(super) fn vocabulary() -> BTreeSet<Cow<'static, str>> {
@@ -53,6 +53,41 @@ pub(super) fn cause_event(cause: &Cause) -> Option<(&str, &str)> {
     }
 }
 
+/// The word for what made a correction necessary, as for a cause.
+pub(super) fn corrector_word(corrector: &Corrector) -> Cow<'_, str> {
+    match corrector {
+        Corrector::LateEvent { kind, .. } => kind.as_ref().into(),
+        Corrector::Rebuild { rebuild } => format!("rebuild:{rebuild}").into(),
+    }
+}
+
+/// The late event behind a correction: its source and id.
+pub(super) fn corrector_event(entry: &Entry) -> Option<(&str, &str)> {
+    match entry.corrected_by.as_ref()? {
+        Corrector::LateEvent { source, id, .. } => Some((source, id)),
+        Corrector::Rebuild { .. } => None,
+    }
+}
+
+/// The words that a line of the journal refers to, besides the type of its change.
+pub(super) fn line_words(entry: &Entry) -> impl Iterator<Item = Cow<'_, str>> {
+    let corrector = entry.corrected_by.as_ref().map(corrector_word);
+    [cause_word(&entry.cause)].into_iter().chain(corrector)
+}
+
+/// The events that a line of the journal refers to: their sources and ids.
+pub(super) fn line_events(entry: &Entry) -> impl Iterator<Item = (&str, &str)> {
+    let cause = cause_event(&entry.cause);
+    cause.into_iter().chain(corrector_event(entry))
+}
+
+/// Reads what made a correction necessary, and is no event.
+pub(super) fn read_corrector(row: RowId<'_>, word: &str) -> Result<Corrector> {
+    let rebuild = |word: &str| Repair::from_name(word.strip_prefix("rebuild:")?);
+    let rebuild = row.word("corrector", word, rebuild)?;
+    Ok(Corrector::Rebuild { rebuild })
+}
+
 /// Reads a cause that is no event.
 pub(super) fn read_cause(row: RowId<'_>, word: &str) -> Result<Cause> {
     let other = |word: &str| match word.split_once(':')? {
@@ -81,6 +116,11 @@ mod tests {
             let word = cause_word(&cause).into_owned();
             assert!(vocabulary().contains(word.as_str()), "{word}");
             assert_eq!(read_cause(row, &word).unwrap(), cause);
+        }
+        for rebuild in Repair::ALL {
+            let corrector = Corrector::Rebuild { rebuild };
+            let word = corrector_word(&corrector).into_owned();
+            assert_eq!(read_corrector(row, &word).unwrap(), corrector);
         }
     }
 

@@ -56,8 +56,8 @@ struct EndLine {
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     #[error(
-        "this is not an export of Tenure, whose first line begins with {{\"export\":{{\"format\":\"tenure-export\"; `tenure ingest` \
-         reads events"
+        "this is not an export of Tenure: the first line of an export begins with {{\"export\":{{\"format\":\"tenure-export\". To read \
+         events, use `tenure ingest`"
     )]
     NotAnExport,
     #[error(
@@ -75,7 +75,7 @@ pub enum ArchiveError {
         "this line is out of order: changes must have the order of the journal; an export must not be sorted or edited"
     )]
     ChangesOutOfOrder,
-    #[error("the last line counts other records than the file has: lines are missing or were added")]
+    #[error("the counts in the last line do not match the file: lines are missing or were added")]
     Counts,
     #[error("the lines are not those that were exported: the file was damaged or edited")]
     Digest,
@@ -246,7 +246,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Cause, Change, ClientKey, Entry, Repair};
+    use crate::domain::{Cause, Change, ClientKey, Corrector, Entry, Repair};
     use crate::store::{MovedChange, MovedClient, MovedClock, MovedRelay};
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -265,12 +265,14 @@ mod tests {
         };
         let entry = Entry {
             key: ClientKey::new("acme", "a").unwrap(),
-            change: Change::InvitationSent,
+            change: Change::InvitationSent(None),
             time: at(5),
             cause: Cause::Rebuild {
                 rebuild: Repair::State,
             },
-            correction: true,
+            corrected_by: Some(Corrector::Rebuild {
+                rebuild: Repair::State,
+            }),
         };
         Record::Change(Box::new(MovedChange {
             place,

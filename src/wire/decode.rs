@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::attributes::Attributes;
 use super::batch::TooManyEvents;
 use super::headers::{Headers, Pairs, is_plain_encoding};
+use super::members::Members;
 use super::structured::utf8;
 use super::{BATCH, Decoded, Decoder, EventError, STRUCTURED};
 use crate::domain::Event;
@@ -108,10 +109,7 @@ impl Decoder {
         &self,
         message: Message<'_, H>,
     ) -> Result<Vec<Result<Decoded, DeadLetter>>, TooManyEvents> {
-        let members = self.members(message)?;
-        Ok((0..members.count())
-            .map(|member| members.decode(member))
-            .collect())
+        Ok(self.members(message)?.decode_all())
     }
 
     /// Decodes a line of an event file, which has one structured event per line. None: the line is blank.
@@ -124,39 +122,38 @@ impl Decoder {
     #[must_use]
     pub fn overlong(&self, origin: &str, beginning: &[u8], length: u64) -> DeadLetter {
         let limit = self.limits.max_event_bytes;
-        let message = Message {
-            origin,
-            content_type: Some(STRUCTURED),
-            headers: &Pairs::default(),
-            body: &beginning[..beginning.len().min(limit)],
-        };
-        message.dead(format!(
+        let reason = format!(
             "the event is {length} bytes long; {limit} are allowed, and only the first {limit} are stored"
-        ))
+        );
+        alone(
+            origin,
+            &beginning[..beginning.len().min(limit)],
+            &Pairs::default(),
+        )
+        .dead(reason)
     }
 
     /// Decodes a dead letter again: the rules, or the clock, may have changed since.
     #[must_use]
     pub fn again(&self, dead_letter: &DeadLetter) -> Vec<Result<Decoded, DeadLetter>> {
         let headers = Pairs::from(dead_letter.headers.clone());
-        let message = Message {
+        self.members_again(dead_letter, &headers).decode_all()
+    }
+
+    /// Splits a dead letter, whose headers are given, into its members.
+    #[must_use]
+    pub fn members_again<'a>(&self, dead_letter: &'a DeadLetter, headers: &'a Pairs) -> Members<'a, Pairs> {
+        self.bounded_members(Message {
             origin: &dead_letter.origin,
             content_type: dead_letter.content_type.as_deref(),
-            headers: &headers,
+            headers,
             body: &dead_letter.body,
-        };
-        self.events(message)
-            .unwrap_or_else(|error| vec![Err(message.dead(error))])
+        })
     }
 
     /// Decodes a structured event that has no message of its own.
     pub(super) fn alone(&self, origin: &str, json: &[u8]) -> Result<Decoded, DeadLetter> {
-        self.event(Message {
-            origin,
-            content_type: Some(STRUCTURED),
-            headers: &Pairs::default(),
-            body: json,
-        })
+        self.event(alone(origin, json, &Pairs::default()))
     }
 
     fn one<H: Headers + ?Sized>(&self, message: Message<'_, H>) -> Result<Decoded, EventError> {
@@ -176,6 +173,21 @@ impl Decoder {
         let data = utf8("the data", message.body)?;
         Attributes::of_headers(message.headers, message.content_type)?
             .event((!data.trim_ascii().is_empty()).then_some(data))
+    }
+}
+
+/// The dead letter for a structured event that has no message of its own: a line of an event file, or a member of a batch.
+#[must_use]
+pub fn dead_event(origin: &str, json: &[u8], reason: impl Display) -> DeadLetter {
+    alone(origin, json.trim_ascii(), &Pairs::default()).dead(reason)
+}
+
+fn alone<'a>(origin: &'a str, json: &'a [u8], no_headers: &'a Pairs) -> Message<'a, Pairs> {
+    Message {
+        origin,
+        content_type: Some(STRUCTURED),
+        headers: no_headers,
+        body: json,
     }
 }
 

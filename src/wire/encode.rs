@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::domain::event::OWN_SOURCE;
 use crate::domain::time::rfc3339;
-use crate::domain::{Actor, Cause, Change, Event, EventKind};
+use crate::domain::{Actor, Cause, Change, Corrector, Event, EventKind};
 use crate::store::Recorded;
 
 #[derive(Serialize)]
@@ -66,12 +66,14 @@ struct ChangeData<'a> {
     /// As text: it exceeds the integers that JavaScript represents exactly.
     epoch: String,
     sequence: i64,
-    /// `type`, `id`, `from`, `to`.
+    /// `type`, `id`, `from`, `to`, `data`.
     #[serde(flatten)]
     change: &'a Change,
     recorded: String,
     cause: &'a Cause,
     correction: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrected_by: Option<&'a Corrector>,
 }
 
 /// The id of a change's event: the epoch of the journal and the number of the line, both as 19 digits. A change that is
@@ -105,7 +107,8 @@ pub fn change(epoch: i64, line: &Recorded) -> Vec<u8> {
             change: &entry.change,
             recorded: rfc3339(line.recorded_at),
             cause: &entry.cause,
-            correction: entry.correction,
+            correction: entry.is_correction(),
+            corrected_by: entry.corrected_by.as_ref(),
         },
     };
     serde_json::to_vec(&envelope).expect("strings, numbers and lists of them can be written")

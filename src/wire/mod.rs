@@ -33,7 +33,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::Event;
 
 pub use batch::{DEFAULT_MAX_EVENTS, TooManyEvents};
-pub use decode::{Message, plain};
+pub use decode::{Message, dead_event, plain};
 pub use encode::{change, change_id, event};
 pub use error::EventError;
 pub use explain::JsonError;

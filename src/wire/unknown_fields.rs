@@ -1,5 +1,5 @@
-//! Fields in the `data` of an event that its type does not have. They are ignored, and the sender hears of them: a misspelt
-//! optional field would otherwise have no effect, and nobody would know why.
+//! Fields in the `data` of an event that its type does not have. Tenure ignores them and warns the sender: otherwise a misspelt
+//! optional field would have no effect, and nobody would know why.
 
 use std::borrow::Cow;
 use std::fmt;

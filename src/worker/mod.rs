@@ -4,6 +4,7 @@ mod clock;
 mod error;
 mod health;
 mod policy;
+mod sources;
 mod store;
 mod supervise;
 
@@ -160,6 +161,7 @@ impl Worker {
         self.start_broker(&engine);
         self.start_policy(&engine);
         self.start_clock(&engine);
+        self.watch_sources(&engine);
         self.probe(&engine);
         let watched = engine.clone();
         self.supervisor
@@ -241,6 +243,19 @@ impl Worker {
         });
         self.supervisor.spawn("deferred", |stop| async move {
             redriver.redrive(limits, &stop).await;
+            Ok(())
+        });
+    }
+
+    fn watch_sources(&mut self, engine: &Arc<Engine>) {
+        let asked = engine.clone();
+        self.api.watch(
+            "sources",
+            Arc::new(move || Box::pin(sources::health(asked.clone()))),
+        );
+        let watched = engine.clone();
+        self.supervisor.spawn("sources", |stop| async move {
+            sources::watch(watched, stop).await;
             Ok(())
         });
     }

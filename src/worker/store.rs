@@ -50,7 +50,9 @@ pub fn open_store(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError
 pub async fn join(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, StoreError> {
     let engine = Engine::join(store, Arc::new(SystemClock), &settings.policy())
         .await?
-        .bounded(settings.sweeps.breaker, settings.clock.max_difference);
+        .bounded(settings.sweeps.breaker, settings.clock.max_difference)
+        .on_silence(settings.sources.on_silence)
+        .with_actions(settings.actions.clone());
     // Before the first timer fires.
     engine.compare_clock().await?;
     if engine.clock().ahead().is_none() {
@@ -75,6 +77,7 @@ pub(super) async fn wait_for_engine(
             store.migrate().await?;
             let engine = join(store, &settings).await?;
             register_lanes(&engine, &settings).await?;
+            engine.expect_sources(&settings.sources.expected).await?;
             Ok::<_, StoreError>(engine)
         });
         let Some(opened) = stop.run_until_cancelled(opening).await else {

@@ -1,20 +1,21 @@
 //! A store that injects faults into another store's calls: outages, rejected writes, crashes, conflicts.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use tenure::domain::{ClientKey, Policy, Sweep};
+use chrono::{DateTime, TimeDelta, Utc};
+use tenure::domain::{ClientKey, Event, Id, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
-    Batch, BatchLimits, BatchRead, BatchWrite, Census, ClientFilter, ClientSnapshot, Clients, Commit, Cursor,
-    DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
-    Due, Halt, HaltKind, Import, LaneProgress, Lanes, Logged, NameClaim, Outbox, PolicyHistory,
-    PolicyReplacement, Published, Record, Recorded, Renewal, Retention, RetentionTarget, RunCounts, RunEnd,
-    SchemaState, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer,
-    Unpublished, Upkeep, Verification,
+    Batch, BatchLimits, BatchRead, BatchWrite, Census, Checkpoints, ClientFilter, ClientSearch,
+    ClientSnapshot, Clients, Commit, Cursor, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus,
+    DeadLetterSummary, DeadLetters, DeadlineBackfill, Due, ExpectedSource, Facets, Halt, HaltKind,
+    HistoryRange, Import, LaneProgress, Lanes, ListPosition, Lists, Logged, NameClaim, Outbox, PolicyHistory,
+    PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalPosition, RefusalsPage, Renewal,
+    Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Store, StoreClock, StoreError,
+    Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep, Verification,
 };
 use tokio::sync::mpsc;
 
@@ -37,6 +38,8 @@ pub struct Faults {
     pub reject_writes: AtomicBool,
     /// The store rejects every move of the relay's cursor.
     pub reject_cursor: AtomicBool,
+    /// The number of checkpoints from which replays could start.
+    pub checkpoints_found: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -206,6 +209,8 @@ delegate! {
     Clients {
         client(key: &ClientKey) -> Option<Stored>;
         clients(filter: &ClientFilter, after: Option<&ClientKey>, limit: u32) -> Vec<Stored>;
+        clients_by_key(keys: &[ClientKey]) -> Vec<Stored>;
+        clients_of_account(account: &Id, partner: Option<&str>, after: Option<&ClientKey>, limit: u32) -> Vec<Stored>;
         history(key: &ClientKey) -> Vec<Logged>;
         holder(name: &NameClaim) -> Option<ClientKey>;
         journal(key: &ClientKey, after: i64, limit: u32) -> Vec<Recorded>;
@@ -223,6 +228,13 @@ delegate! {
         lanes() -> Vec<LaneProgress>;
         heartbeat_key() -> String;
         set_lanes(lanes: &[String], at: DateTime<Utc>) -> ();
+    }
+    Lists {
+        end_of_walk(search: &ClientSearch, after: Option<&ListPosition>, rows: u32) -> Option<ListPosition>;
+        search(search: &ClientSearch, after: Option<&ListPosition>, upto: Option<&ListPosition>, limit: u32) -> Vec<Stored>;
+        partners(after: Option<&str>, limit: u32) -> Vec<String>;
+        facets(partner: &str) -> Facets;
+        refusals(filter: &RefusalFilter, after: Option<&RefusalPosition>, rows: u32, limit: u32) -> RefusalsPage;
     }
     Outbox {
         acquire_lead() -> bool;
@@ -244,6 +256,10 @@ delegate! {
         count_prunable(target: RetentionTarget, before: DateTime<Utc>) -> u64;
         prune(target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> u64;
     }
+    Sources {
+        sources() -> Vec<ExpectedSource>;
+        expect_sources(sources: &BTreeMap<String, TimeDelta>, at: DateTime<Utc>) -> ();
+    }
     // Not `server_time`: tests run by a clock of their own.
     StoreClock {
         latest_moment() -> Option<DateTime<Utc>>;
@@ -252,11 +268,14 @@ delegate! {
     }
     Sweeps {
         due(sweep: Sweep, until: DateTime<Utc>, after: Option<&Due>, limit: u32) -> Vec<Due>;
+        due_clients(first: &ClientKey, last: &ClientKey, until: DateTime<Utc>, limit: u32) -> Vec<Stored>;
         count_deadlines(sweep: Sweep, until: Option<DateTime<Utc>>, most: u64) -> u64;
         start_run(sweep: Sweep, scheduled_at: DateTime<Utc>, started_at: DateTime<Utc>, worker: &str) -> SweepRun;
         add_run_counts(id: i64, add: &RunCounts) -> ();
         end_run(id: i64, end: &RunEnd) -> ();
-        runs(sweep: Option<Sweep>, limit: u32) -> Vec<SweepRun>;
+        runs_before(sweep: Option<Sweep>, before: i64, limit: u32) -> Vec<SweepRun>;
+        run(id: i64) -> Option<SweepRun>;
+        run_changes(id: i64, after: Cursor, limit: u32) -> Vec<Recorded>;
         last_done_run(sweep: Sweep) -> Option<SweepRun>;
         halts() -> Vec<Halt>;
         halt(halt: &Halt) -> ();
@@ -342,13 +361,27 @@ macro_rules! delegate_batch {
 delegate_batch! {
     BatchRead {
         duplicates(ids: &[(&str, &str)]) -> HashSet<(String, String)>;
+        namesakes(known: &[&Event]) -> Vec<(usize, Namesake)>;
         lock(keys: &[ClientKey], skip_busy: bool) -> Vec<Stored>;
         holders(names: &[NameClaim]) -> HashMap<NameClaim, ClientKey>;
-        histories(keys: &[ClientKey], longest: Option<usize>) -> HashMap<ClientKey, Vec<Logged>>;
+        histories(ranges: &[HistoryRange], longest: Option<usize>) -> HashMap<ClientKey, Vec<Logged>>;
         snapshot(key: &ClientKey) -> ClientSnapshot;
         policies() -> Vec<(DateTime<Utc>, Policy)>;
         lanes() -> Vec<LaneProgress>;
+        sources() -> Vec<ExpectedSource>;
         halts() -> Vec<Halt>;
+        {
+            async fn checkpoints(
+                &mut self,
+                before: &[(ClientKey, DateTime<Utc>)],
+            ) -> Result<HashMap<ClientKey, Checkpoints>> {
+                self.faults.before("checkpoints")?;
+                let found = self.inner.checkpoints(before).await?;
+                let nearest = found.values().filter(|one| one.nearest.is_some()).count();
+                self.faults.checkpoints_found.fetch_add(nearest, Ordering::SeqCst);
+                Ok(found)
+            }
+        }
     }
 }
 

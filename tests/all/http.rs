@@ -1,14 +1,21 @@
 //! The HTTP adapter on a real store: queries here, the other subjects in the folder.
 
+mod access;
+mod authzen;
 mod binding;
 mod connections;
 mod event_schema;
 mod events;
+mod forecast;
+mod history;
 mod hosts;
+mod lists;
 mod memory;
 mod openapi;
 mod operations;
+mod possible;
 mod server;
+mod sweeps;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -226,76 +233,6 @@ async fn the_journal_is_shown_page_by_page() {
 }
 
 #[tokio::test]
-async fn the_access_decision_is_for_the_present_moment() {
-    let server = Server::start().await;
-    server.linked("bakery").await;
-    let path = "/v1/partners/acme/clients/bakery/access";
-    let expires = "2026-04-30T11:00:00Z";
-    for (query, allowed, reason) in [
-        ("", true, "access_enabled"),
-        ("?action=invoice_create", true, "access_enabled"),
-        ("?action=account_cancel", false, "action_forbidden"),
-        ("?action=account_owner_add", false, "action_forbidden"),
-        ("?action=no_such_action", true, "access_enabled"),
-    ] {
-        let (status, body) = server.get(&format!("{path}{query}")).await;
-        assert_eq!(status, StatusCode::OK);
-        assert_eq!(
-            body,
-            json!({"allowed": allowed, "reason": reason, "expires_at": expires})
-        );
-    }
-    for action in [
-        "Account_Cancel",
-        "ACCOUNT_CANCEL",
-        "account-cancel",
-        "account_cancel%20",
-        "%20account_cancel",
-        "accountCancel",
-        "account_cancel%00",
-        "account_cancel%E2%80%8B",
-        "acount_cancel",
-        "account_cancle",
-        "accountcancel",
-        "activity__history",
-        "add_account_owner",
-    ] {
-        // Also for an unknown client, so that a misspelt action is found during development.
-        for client in ["bakery", "nobody"] {
-            let (status, body) = server
-                .get(&format!(
-                    "/v1/partners/acme/clients/{client}/access?action={action}"
-                ))
-                .await;
-            assert_eq!(status, StatusCode::BAD_REQUEST, "{action}: {body}");
-            assert_eq!(error_code(&body), "bad_parameter");
-            let message = body["error"]["message"].as_str().unwrap();
-            assert!(message.contains("`action`"), "{message}");
-            assert!(!message.contains(char::is_control), "{message}");
-        }
-    }
-    // 002: the partner passes the account that it created over to its owner.
-    for (kind, allowed) in [("account.created", true), ("account.owner_set", false)] {
-        server.send(&[event("bakery", kind, noon(), json!({}))]).await;
-        let (_, body) = server.get(&format!("{path}?action=account_owner_add")).await;
-        assert_eq!(body["allowed"], allowed, "{kind}: {body}");
-    }
-    // No sweep has run.
-    server.clock.set(expires.parse().unwrap());
-    let (_, body) = server.get(path).await;
-    assert_eq!(
-        body,
-        json!({"allowed": false, "reason": "access_expired", "expires_at": null})
-    );
-    let (status, body) = server.get("/v1/partners/acme/clients/nobody/access").await;
-    assert_eq!(status, StatusCode::OK);
-    assert_eq!(
-        body,
-        json!({"allowed": false, "reason": "unknown_client", "expires_at": null})
-    );
-}
-
-#[tokio::test]
 async fn dead_letters_are_listed() {
     let server = Server::start().await;
     server.post(STRUCTURED, "{").await;
@@ -335,6 +272,7 @@ async fn an_invalid_parameter_is_named() {
         (format!("{clients}/bakery?at=yesterday"), "at"),
         (format!("{clients}/bakery/journal?after=-1"), "after"),
         (format!("{clients}/bakery/access?action="), "action"),
+        (format!("{clients}/bakery/access?at=yesterday"), "at"),
         (format!("/v1/partners/{long}/clients"), "partner"),
         ("/v1/partners//clients".to_owned(), "partner"),
         (format!("{clients}/{long}"), "client"),
@@ -346,6 +284,15 @@ async fn an_invalid_parameter_is_named() {
         (format!("{clients}/%FF%FE"), "path"),
         ("/v1/partners/%C3%28/clients".to_owned(), "path"),
         ("/v1/dead-letters?status=lost".to_owned(), "status"),
+        ("/v1/clients?name=%20".to_owned(), "name"),
+        ("/v1/clients?prefix=a/b".to_owned(), "prefix"),
+        ("/v1/clients?request=closed".to_owned(), "request"),
+        ("/v1/clients?billable=yes".to_owned(), "billable"),
+        ("/v1/clients?after=acme".to_owned(), "after"),
+        (format!("/v1/accounts/{}/partners", "x".repeat(201)), "account"),
+        ("/v1/partners?after=a/b".to_owned(), "after"),
+        ("/v1/refusals?code=no".to_owned(), "code"),
+        ("/v1/refusals?after=1.2".to_owned(), "after"),
     ] {
         let (status, body) = server.get(&path).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {body}");
@@ -376,4 +323,47 @@ async fn an_invalid_parameter_is_named() {
         (status, error_code(&body)),
         (StatusCode::METHOD_NOT_ALLOWED, "no_such_method")
     );
+}
+
+#[tokio::test]
+async fn a_silent_source_is_listed_and_makes_decisions_unassured() {
+    let server = Server::start().await;
+    let access = "/v1/partners/acme/clients/bakery/access";
+    let (_, list) = server.get("/v1/sources").await;
+    assert_eq!(list, json!({"sources": []}));
+    let expected = [("/test".to_owned(), TimeDelta::hours(6))];
+    server.engine.expect_sources(&expected.into()).await.unwrap();
+    server.linked("bakery").await;
+    let (_, list) = server.get("/v1/sources").await;
+    let source = json!({
+        "source": "/test", "every_seconds": 21_600, "expected_since": "2026-03-01T12:00:00Z",
+        "last_heard": "2026-03-01T11:00:00Z", "silent_since": null,
+    });
+    assert_eq!(list["sources"], json!([source]));
+    let (_, decision) = server.get(access).await;
+    assert_eq!(
+        (
+            &decision["allowed"],
+            &decision["assured"],
+            &decision["silent_source"]
+        ),
+        (&json!(true), &json!(true), &Value::Null)
+    );
+
+    server.clock.set(noon() + TimeDelta::hours(7));
+    let (_, list) = server.get("/v1/sources").await;
+    assert_eq!(list["sources"][0]["silent_since"], "2026-03-01T12:00:00Z");
+    for client in ["bakery", "nobody"] {
+        let (_, decision) = server
+            .get(&format!("/v1/partners/acme/clients/{client}/access"))
+            .await;
+        assert_eq!(
+            (
+                &decision["allowed"],
+                &decision["assured"],
+                &decision["silent_source"]
+            ),
+            (&json!(client == "bakery"), &json!(false), &json!("/test"))
+        );
+    }
 }

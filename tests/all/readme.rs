@@ -63,8 +63,12 @@ fn find_command<'w>(words: &'w [&'w str]) -> Result<(clap::Command, &'w [&'w str
         && command.has_subcommands()
         && !word.starts_with('-')
     {
-        let found = command.find_subcommand(word).cloned();
-        command = found.ok_or_else(|| format!("unknown command `{word}`"))?;
+        match command.find_subcommand(word).cloned() {
+            Some(found) => command = found,
+            // An argument of the command itself: `tenure sweep access-expiry`.
+            None if !command.is_subcommand_required_set() => break,
+            None => return Err(format!("unknown command `{word}`")),
+        }
         rest = after;
     }
     Ok((command, rest))
@@ -109,7 +113,8 @@ fn leaf_commands(command: &clap::Command, path: &str, found: &mut BTreeSet<Strin
         let path = format!("{path} {}", inner.get_name()).trim().to_owned();
         if inner.has_subcommands() {
             leaf_commands(inner, &path, found);
-        } else {
+        }
+        if !inner.is_subcommand_required_set() {
             found.insert(path);
         }
     }
@@ -158,7 +163,8 @@ fn the_readme_lists_every_command() {
             let is_group = Cli::command()
                 .find_subcommand(words[0])
                 .is_some_and(clap::Command::has_subcommands);
-            if is_group {
+            let is_argument = alternatives.first().is_some_and(|word| word.starts_with('['));
+            if is_group && !is_argument {
                 listed.extend(alternatives.iter().map(|one| format!("{} {one}", words[0])));
             } else {
                 listed.insert(words[0].to_owned());

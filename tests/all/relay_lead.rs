@@ -13,8 +13,8 @@ use crate::support::servers::{Postgres, RabbitMq, name_in};
 use crate::support::tenure::{Running, Tenure};
 
 const CLIENTS: u64 = 200;
-/// `client.added` produces three changes.
-const LINES: u64 = 3 * CLIENTS;
+/// `client.added` produces four changes.
+const LINES: u64 = 4 * CLIENTS;
 
 fn events(prefix: &str) -> String {
     let event = |client| {

@@ -287,6 +287,11 @@ impl Running {
             .unwrap_or((0, String::new()))
     }
 
+    /// Status and body of a POST; status 0 without a response.
+    pub fn post(&self, path: &str, media_type: &str, body: &str) -> (u16, String) {
+        super::servers::send_as(self.port, "POST", path, media_type, body).unwrap_or((0, String::new()))
+    }
+
     /// Limits the size of the files that this process writes, in bytes; `None` removes the limit.
     pub fn limit_files(&self, bytes: Option<u64>) {
         let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());

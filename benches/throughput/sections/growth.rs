@@ -215,9 +215,13 @@ fn add_copies(database: &Database<'_>, copies: usize) {
          select number, open_run, renew_after, renew_before, renew_policies from copies, one_touches;
 
          insert into journal
-             (xid, client, change, id, before, after, time, cause, cause_ref, cause_actor, cause_reason, correction, recorded_at)
-         select xid, number, change, id, before, after, time, cause,
-                case cause_ref when '' then cause_ref else ref_of_copy(cause_ref, n) end, cause_actor, cause_reason, correction, recorded_at
+             (xid, client, change, id, before, after, data, time, cause, cause_ref, cause_actor, cause_reason, corrector,
+              corrector_ref, recorded_at)
+         select xid, number, change, id, before,
+                case when change = (select number from words where word = 'client.named') then after || n else after end,
+                data, time, cause,
+                case cause_ref when '' then cause_ref else ref_of_copy(cause_ref, n) end, cause_actor, cause_reason, corrector,
+                case corrector_ref when '' then corrector_ref else ref_of_copy(corrector_ref, n) end, recorded_at
          from copies cross join lateral (select * from one_journal order by seq offset 0) one"
             .to_owned(),
     ]);

@@ -1,43 +1,53 @@
 //! The differences between two states of a client, as changes in a fixed order.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Change, Flag, Holding};
-use crate::domain::access::{Access, AccessStatus};
-use crate::domain::account::Handover;
-use crate::domain::client::Client;
+use super::{Change, Flag, Holding, InvitationTerms, SubscriptionTerms};
+use crate::domain::access::{Access, AccessStatus, ClosedRequest, RequestEnd};
+use crate::domain::client::{Client, Origin};
 use crate::domain::event::Creator;
 use crate::domain::holding_map::Difference;
 use crate::domain::holdings::Subscription;
 use crate::domain::id::Id;
 use crate::domain::link::{Invitation, LinkStatus};
 use crate::domain::name::Name;
+use crate::domain::policy::Policies;
 use crate::domain::service::ServiceStatus;
 
 /// The changes that lead from one state of a client to another, in a fixed order. Empty when no subscriber could see a
 /// difference. Compares all holdings; [`Client::observed`] does not.
 #[must_use]
-pub fn changes(before: &Client, after: &Client) -> Vec<Change> {
+pub fn changes(before: &Client, after: &Client, policies: &Policies) -> Vec<Change> {
     let holdings = Holdings {
         subscriptions: after.subscriptions.differences_from(&before.subscriptions),
-        assignments: after.assignments.differences_from(&before.assignments),
         sets: [
-            after.report_schedules.differences_from(&before.report_schedules),
-            after.margin_rules.differences_from(&before.margin_rules),
-            after.users.differences_from(&before.users),
-            after.integrations.differences_from(&before.integrations),
+            presence(after.assignments.differences_from(&before.assignments)),
+            presence(
+                after
+                    .former_assignments
+                    .differences_from(&before.former_assignments),
+            ),
+            presence(after.report_schedules.differences_from(&before.report_schedules)),
+            presence(after.margin_rules.differences_from(&before.margin_rules)),
+            presence(after.users.differences_from(&before.users)),
+            presence(after.integrations.differences_from(&before.integrations)),
         ],
     };
-    between(&Observation::of(before), &Observation::of(after), &holdings)
+    between(
+        &Observation::of(before),
+        &Observation::with_expiry(after, policies),
+        &holdings,
+    )
 }
 
 impl Client {
     /// Runs `act`, and returns its result and the changes that it made: those of [`changes`], at a cost that does not depend on
     /// the number of holdings. `act` must not replace the client.
-    pub fn observed<R>(&mut self, act: impl FnOnce(&mut Self) -> R) -> (R, Vec<Change>) {
+    pub fn observed<R>(&mut self, policies: &Policies, act: impl FnOnce(&mut Self) -> R) -> (R, Vec<Change>) {
         let before = Observation::of(self);
         self.subscriptions.start_recording();
         self.assignments.start_recording();
+        self.former_assignments.start_recording();
         self.report_schedules.start_recording();
         self.margin_rules.start_recording();
         self.users.start_recording();
@@ -45,85 +55,141 @@ impl Client {
         let result = act(self);
         let subscriptions = self.subscriptions.stop_recording();
         let assignments = self.assignments.stop_recording();
+        let former_assignments = self.former_assignments.stop_recording();
         let report_schedules = self.report_schedules.stop_recording();
         let margin_rules = self.margin_rules.stop_recording();
         let users = self.users.stop_recording();
         let integrations = self.integrations.stop_recording();
         let holdings = Holdings {
             subscriptions: subscriptions.differences(&self.subscriptions),
-            assignments: assignments.differences(&self.assignments),
             sets: [
-                report_schedules.differences(&self.report_schedules),
-                margin_rules.differences(&self.margin_rules),
-                users.differences(&self.users),
-                integrations.differences(&self.integrations),
+                presence(assignments.differences(&self.assignments)),
+                presence(former_assignments.differences(&self.former_assignments)),
+                presence(report_schedules.differences(&self.report_schedules)),
+                presence(margin_rules.differences(&self.margin_rules)),
+                presence(users.differences(&self.users)),
+                presence(integrations.differences(&self.integrations)),
             ],
         };
-        let changes = between(&before, &Observation::of(self), &holdings);
+        let changes = between(&before, &Observation::with_expiry(self, policies), &holdings);
         (result, changes)
     }
 }
 
 /// All that changes are made from, except the holdings.
-struct Observation {
-    link: Option<LinkStatus>,
-    name: Option<Name>,
-    service: Option<ServiceStatus>,
-    access: AccessStatus,
-    has_request: bool,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    pub link: Option<LinkStatus>,
+    pub name: Option<Name>,
+    pub origin: Origin,
+    pub service: Option<ServiceStatus>,
+    pub access: AccessStatus,
+    /// When the open request was opened.
+    pub request: Option<DateTime<Utc>>,
+    /// The last one that was closed.
+    pub closed_request: Option<ClosedRequest>,
+    pub expires_at: Option<DateTime<Utc>>,
     /// The nearest warning since the last renewal, in microseconds before expiry.
-    warned: Option<i64>,
-    invitations: u32,
+    pub warned: Option<i64>,
+    pub invitations: u32,
     /// The open one.
-    invitation: Option<Invitation>,
-    account: AccountObservation,
-    flags: [bool; Flag::ALL.len()],
+    pub invitation: Option<Invitation>,
+    pub account: AccountObservation,
+    pub flags: [bool; Flag::ALL.len()],
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountObservation {
+    pub id: Option<Id>,
+    pub created_by: Option<Creator>,
+    pub has_owner: bool,
+    pub jobs_total: Option<u64>,
 }
 
 impl Observation {
-    fn of(client: &Client) -> Self {
+    /// Without the expiry of access: it depends on the policy, and no change is made from that of the state before.
+    pub fn of(client: &Client) -> Self {
         Self {
             link: client.link_status(),
             name: client.name.clone(),
+            origin: client.origin,
             service: client.service_status(),
             access: client.access_status(),
-            has_request: client.access_request().is_some(),
+            request: client.access_request(),
+            closed_request: client.closed_request,
+            expires_at: None,
             warned: client.access().and_then(Access::renewal).and_then(|r| r.warned),
             invitations: client.invitations,
             invitation: client.link.invitation().cloned(),
             account: AccountObservation {
                 id: client.account.id.clone(),
                 created_by: client.account.created_by,
-                handover: client.account.handover(),
+                has_owner: client.account.has_owner,
+                jobs_total: client.account.jobs_total,
             },
             flags: Flag::ALL.map(|flag| client.flag(flag)),
         }
     }
+
+    fn with_expiry(client: &Client, policies: &Policies) -> Self {
+        let expires_at = |at| client.expires_at(policies.at(at));
+        Self {
+            expires_at: client.as_of().and_then(expires_at),
+            ..Self::of(client)
+        }
+    }
+
+    fn exists(&self) -> bool {
+        self.link.is_some_and(|link| link != LinkStatus::Deleted)
+    }
 }
 
-struct AccountObservation {
-    id: Option<Id>,
-    created_by: Option<Creator>,
-    handover: Handover,
+impl Observation {
+    /// How the request that was opened at this moment is closed, or a later one that it led to. None: there was none, as a late
+    /// event shows.
+    fn end_of_request(&self, opened_at: DateTime<Utc>) -> Option<RequestEnd> {
+        if self.access == AccessStatus::None {
+            return Some(RequestEnd::Disconnected);
+        }
+        let closed = self.closed_request.filter(|closed| closed.opened_at >= opened_at);
+        closed.map(|closed| closed.by)
+    }
+}
+
+impl AccountObservation {
+    fn is_handed_over(&self) -> bool {
+        self.created_by == Some(Creator::Partner) && self.has_owner
+    }
 }
 
 /// The holdings that may differ.
-struct Holdings<'a> {
-    subscriptions: Vec<Difference<'a, Subscription>>,
-    assignments: Vec<Difference<'a, Option<String>>>,
-    /// Of report schedules, margin rules, users and integrations.
-    sets: [Vec<Difference<'a, ()>>; 4],
+pub struct Holdings<'a> {
+    pub subscriptions: Vec<Difference<'a, Subscription>>,
+    /// In the order of [`Holding::ALL`].
+    pub sets: [Vec<Presence<'a>>; Holding::ALL.len()],
+}
+
+/// An id, whether it was held, and whether it is.
+pub type Presence<'a> = (&'a Id, bool, bool);
+
+pub fn presence<V>(differences: Vec<Difference<'_, V>>) -> Vec<Presence<'_>> {
+    let presence = differences.into_iter();
+    presence
+        .map(|(id, old, new)| (id, old.is_some(), new.is_some()))
+        .collect()
 }
 
 /// The one place that determines the order of changes.
-fn between(before: &Observation, after: &Observation, differences: &Holdings<'_>) -> Vec<Change> {
+pub fn between(before: &Observation, after: &Observation, differences: &Holdings<'_>) -> Vec<Change> {
     let mut out = Vec::new();
     facets(before, after, &mut out);
     notices(before, after, &mut out);
     invitation(before, after, &mut out);
     account(before, after, &mut out);
     subscriptions(&differences.subscriptions, &mut out);
-    holdings(differences, &mut out);
+    for (holding, differences) in Holding::ALL.into_iter().zip(&differences.sets) {
+        ids_of(holding, differences, &mut out);
+    }
     flags(before, after, &mut out);
     out
 }
@@ -133,28 +199,43 @@ fn facets(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
     if let (true, Some(to)) = (from != to, to) {
         out.push(Change::Link { from, to });
     }
-    if let (Some(from), Some(to)) = (&before.name, &after.name)
-        && from != to
-    {
-        out.push(Change::ClientRenamed {
-            from: from.clone(),
-            to: to.clone(),
-        });
-    }
+    name(before, after, out);
     let (from, to) = (before.service, after.service);
     if let (true, Some(to)) = (from != to, to) {
         out.push(Change::Service { from, to });
     }
     let (from, to) = (before.access, after.access);
     if from != to {
-        out.push(Change::Access { from, to });
+        let expires_at = after.expires_at;
+        out.push(Change::Access { from, to, expires_at });
+    }
+}
+
+fn name(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
+    let Some(to) = &after.name else { return };
+    let is_added = !before.exists() && after.exists();
+    match &before.name {
+        Some(from) if !is_added && before.origin == after.origin => {
+            if from != to {
+                out.push(Change::ClientRenamed {
+                    from: from.clone(),
+                    to: to.clone(),
+                });
+            }
+        }
+        _ => out.push(Change::ClientNamed {
+            name: to.clone(),
+            origin: after.origin,
+        }),
     }
 }
 
 fn notices(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
-    match (before.has_request, after.has_request) {
-        (false, true) => out.push(Change::AccessRequested),
-        (true, false) => out.push(Change::AccessRequestClosed),
+    match (before.request, after.request) {
+        (from, to @ Some(_)) if from != to => out.push(Change::AccessRequested),
+        (Some(opened_at), None) => out.push(Change::AccessRequestClosed {
+            to: after.end_of_request(opened_at),
+        }),
         _ => {}
     }
     if let Some(span) = after.warned
@@ -162,25 +243,32 @@ fn notices(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
     {
         out.push(Change::AccessExpiring {
             left: iso_duration(TimeDelta::microseconds(span)),
+            expires_at: after.expires_at,
         });
-    }
-    if after.invitations > before.invitations {
-        out.push(Change::InvitationSent);
     }
 }
 
 /// The course of one invitation. A resend is another one.
 fn invitation(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
-    let (old, new) = match (&before.invitation, &after.invitation) {
-        (Some(old), None) if after.link == Some(LinkStatus::Active) => {
-            out.extend(old.missing().map(Change::InvitationStepCompleted));
-            return;
+    let Some(new) = &after.invitation else {
+        if after.invitations > before.invitations {
+            out.push(Change::InvitationSent(None));
         }
-        (_, None) => return,
-        (old, Some(new)) => (old.as_ref().filter(|old| old.sent_at == new.sent_at), new),
+        if let (Some(old), Some(LinkStatus::Active)) = (&before.invitation, after.link) {
+            out.extend(old.missing().map(Change::InvitationStepCompleted));
+        }
+        return;
     };
-    let done = new.done.iter().copied();
+    let old = before
+        .invitation
+        .as_ref()
+        .filter(|old| before.invitations == after.invitations && leads_to(old, new));
+    if old.is_none() {
+        let terms = InvitationTerms::of(new, after.invitations);
+        out.push(Change::InvitationSent(Some(terms)));
+    }
     let is_new = |step: &_| old.is_none_or(|old| !old.done.contains(step));
+    let done = new.done.iter().copied();
     out.extend(done.filter(is_new).map(Change::InvitationStepCompleted));
     let noted = |invitation: &Invitation| {
         [
@@ -200,6 +288,18 @@ fn invitation(before: &Observation, after: &Observation, out: &mut Vec<Change>) 
             out.push(change);
         }
     }
+    let eligible = new.commission_eligible;
+    if old.is_some_and(|old| old.commission_eligible != eligible) {
+        out.push(Change::CommissionEligibilityChanged { eligible });
+    }
+}
+
+/// Whether an invitation can become the other one by what happens to it. Otherwise a late event has replaced it.
+fn leads_to(old: &Invitation, new: &Invitation) -> bool {
+    (old.sent_at, old.channel, &old.steps) == (new.sent_at, new.channel, &new.steps)
+        && old.done.is_subset(&new.done)
+        && old.onboarded_independently <= new.onboarded_independently
+        && old.bounced <= new.bounced
 }
 
 /// A client that is deleted forgets its account; `link.deleted` says so.
@@ -208,8 +308,8 @@ fn account(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
     if after.link == Some(LinkStatus::Deleted) {
         return;
     }
-    // An owner that turns out not to be set: the handover begins anew.
-    let reopens = (old.handover, new.handover) == (Handover::Done, Handover::Pending);
+    // A late event shows that no owner was set: the handover is pending again.
+    let reopens = old.is_handed_over() && new.created_by == Some(Creator::Partner) && !new.is_handed_over();
     if (old.created_by, &old.id) != (new.created_by, &new.id) || reopens {
         out.push(Change::AccountCreated {
             id: new.id.clone(),
@@ -217,57 +317,50 @@ fn account(before: &Observation, after: &Observation, out: &mut Vec<Change>) {
             to: new.created_by,
         });
     }
-    if new.handover == Handover::Done && old.handover != Handover::Done {
+    if new.is_handed_over() && !old.is_handed_over() {
         out.push(Change::AccountHandedOver);
+    }
+    if old.jobs_total != new.jobs_total {
+        out.push(Change::AccountJobsCounted {
+            from: old.jobs_total,
+            to: new.jobs_total,
+        });
     }
 }
 
 fn subscriptions(differences: &[Difference<'_, Subscription>], out: &mut Vec<Change>) {
     for (id, old, new) in differences {
+        let id = (*id).clone();
         let from = old.map(|old| old.state.status());
         let Some(new) = new else {
-            let removed = from.map(|from| Change::SubscriptionRemoved {
-                id: (*id).clone(),
-                from,
-            });
-            out.extend(removed);
+            out.extend(from.map(|from| Change::SubscriptionRemoved { id, from }));
             continue;
         };
-        let to = new.state.status();
-        if from != Some(to) {
+        let is_new = old.is_none_or(|old| (old.managed_by, &old.plan) != (new.managed_by, &new.plan));
+        let terms = is_new.then(|| SubscriptionTerms::of(new));
+        let renewed = old.filter(|old| terms.is_none() && old.paid_until != new.paid_until);
+        if old.is_none_or(|old| old.state != new.state) || terms.is_some() {
             out.push(Change::Subscription {
-                id: (*id).clone(),
+                id: id.clone(),
                 from,
-                to,
+                to: new.state.status(),
+                terms,
             });
         }
-        if let Some(old) = old
-            && old.paid_until != new.paid_until
-        {
-            out.push(Change::SubscriptionRenewed {
-                id: (*id).clone(),
-                from: old.paid_until,
-                to: new.paid_until,
-            });
-        }
+        out.extend(renewed.map(|old| Change::SubscriptionRenewed {
+            id,
+            from: old.paid_until,
+            to: new.paid_until,
+        }));
     }
 }
 
-fn holdings(differences: &Holdings<'_>, out: &mut Vec<Change>) {
-    let [report_schedules, margin_rules, users, integrations] = &differences.sets;
-    ids_of(Holding::Assignment, &differences.assignments, out);
-    ids_of(Holding::ReportSchedule, report_schedules, out);
-    ids_of(Holding::MarginRule, margin_rules, out);
-    ids_of(Holding::User, users, out);
-    ids_of(Holding::Integration, integrations, out);
-}
-
-fn ids_of<V>(holding: Holding, differences: &[Difference<'_, V>], out: &mut Vec<Change>) {
-    for (id, old, new) in differences {
+fn ids_of(holding: Holding, differences: &[Presence<'_>], out: &mut Vec<Change>) {
+    for (id, was, is) in differences {
         let id = (*id).clone();
-        match (old, new) {
-            (None, Some(_)) => out.push(Change::Added { holding, id }),
-            (Some(_), None) => out.push(Change::Removed { holding, id }),
+        match (was, is) {
+            (false, true) => out.push(Change::Added { holding, id }),
+            (true, false) => out.push(Change::Removed { holding, id }),
             _ => {}
         }
     }

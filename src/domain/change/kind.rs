@@ -9,10 +9,24 @@ use crate::domain::service::ServiceStatus;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holding {
     Assignment,
+    /// An assignment that the last clean-up removed.
+    FormerAssignment,
     ReportSchedule,
     MarginRule,
     User,
     Integration,
+}
+
+impl Holding {
+    /// In the order of the changes that one event causes.
+    pub const ALL: [Self; 6] = [
+        Self::Assignment,
+        Self::FormerAssignment,
+        Self::ReportSchedule,
+        Self::MarginRule,
+        Self::User,
+        Self::Integration,
+    ];
 }
 
 /// A value that follows from the facets and is either on or off.
@@ -44,22 +58,26 @@ pub enum ChangeKind {
     AccessRequested,
     AccessRequestClosed,
     AccessExpiring,
+    ClientNamed,
     ClientRenamed,
     InvitationSent,
     InvitationStalled,
     InvitationStepCompleted,
     InvitationBypassed,
     InvitationBounced,
+    CommissionEligibilityChanged,
     Subscription(SubscriptionStatus),
     SubscriptionRenewed,
     SubscriptionRemoved,
     AccountCreated,
     AccountHandedOver,
+    AccountJobsCounted,
     Added(Holding),
     Removed(Holding),
     Started(Flag),
     Stopped(Flag),
     EventRefused,
+    EventAccepted,
 }
 
 macro_rules! change_kinds {
@@ -107,12 +125,14 @@ change_kinds! {
     "access.requested" = AccessRequested;
     "access.request_closed" = AccessRequestClosed;
     "access.expiring" = AccessExpiring;
+    "client.named" = ClientNamed;
     "client.renamed" = ClientRenamed;
     "invitation.sent" = InvitationSent;
     "invitation.stalled" = InvitationStalled;
     "invitation.step_completed" = InvitationStepCompleted;
     "invitation.bypassed" = InvitationBypassed;
     "invitation.bounced" = InvitationBounced;
+    "commission.eligibility_changed" = CommissionEligibilityChanged;
     "subscription.prepared" = Subscription(SubscriptionStatus::Prepared);
     "subscription.started" = Subscription(SubscriptionStatus::Active);
     "subscription.renewed" = SubscriptionRenewed;
@@ -120,8 +140,11 @@ change_kinds! {
     "subscription.removed" = SubscriptionRemoved;
     "account.created" = AccountCreated;
     "account.handed_over" = AccountHandedOver;
+    "account.jobs_counted" = AccountJobsCounted;
     "assignment.added" = Added(Holding::Assignment);
     "assignment.removed" = Removed(Holding::Assignment);
+    "former_assignment.added" = Added(Holding::FormerAssignment);
+    "former_assignment.removed" = Removed(Holding::FormerAssignment);
     "report_schedule.added" = Added(Holding::ReportSchedule);
     "report_schedule.removed" = Removed(Holding::ReportSchedule);
     "margin_rule.added" = Added(Holding::MarginRule);
@@ -141,6 +164,7 @@ change_kinds! {
     "visibility.started" = Started(Flag::Visibility);
     "visibility.stopped" = Stopped(Flag::Visibility);
     "event.refused" = EventRefused;
+    "event.accepted" = EventAccepted;
 }
 
 impl std::fmt::Display for ChangeKind {

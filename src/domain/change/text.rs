@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Change, ChangeKind};
-use crate::domain::access::AccessStatus;
+use super::{Change, ChangeKind, Details};
+use crate::domain::access::{AccessStatus, RequestEnd};
 use crate::domain::event::{Creator, Step};
 use crate::domain::holdings::SubscriptionStatus;
 use crate::domain::id::{Id, clip};
@@ -27,6 +27,9 @@ pub struct ChangeText<'a> {
     pub from: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Cow<'a, str>>,
+    /// None: the change has no details.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<Details>,
 }
 
 /// Why text is not a change.
@@ -45,12 +48,47 @@ pub enum ChangeError {
 impl Change {
     #[must_use]
     pub fn text(&self) -> ChangeText<'_> {
+        let (from, to) = self.before_and_after();
+        ChangeText {
+            kind: self.kind().as_str(),
+            id: self.id().map(Id::as_str),
+            from,
+            to,
+            data: self.details().filter(|details| *details != Details::default()),
+        }
+    }
+
+    fn details(&self) -> Option<Details> {
+        Some(match self {
+            Self::Access { expires_at, .. } | Self::AccessExpiring { expires_at, .. } => Details {
+                expires_at: *expires_at,
+                ..Details::default()
+            },
+            Self::ClientNamed { origin, .. } => Details {
+                origin: Some(*origin),
+                ..Details::default()
+            },
+            Self::InvitationSent(Some(terms)) => terms.details(),
+            Self::CommissionEligibilityChanged { eligible } => Details {
+                commission_eligible: Some(*eligible),
+                ..Details::default()
+            },
+            Self::Subscription {
+                terms: Some(terms), ..
+            } => terms.details(),
+            _ => return None,
+        })
+    }
+
+    fn before_and_after(&self) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
         let time = |time: &Option<DateTime<Utc>>| time.map(|time| rfc3339(time).into());
-        let (from, to) = match self {
+        match self {
             Self::Link { from, to } => (from.map(|from| from.as_str().into()), Some(to.as_str().into())),
             Self::Service { from, to } => (from.map(|from| from.as_str().into()), Some(to.as_str().into())),
-            Self::Access { from, to } => (Some(from.as_str().into()), Some(to.as_str().into())),
-            Self::AccessExpiring { left } => (None, Some(left.into())),
+            Self::Access { from, to, .. } => (Some(from.as_str().into()), Some(to.as_str().into())),
+            Self::AccessExpiring { left, .. } => (None, Some(left.into())),
+            Self::ClientNamed { name, .. } => (None, Some(name.as_str().into())),
+            Self::AccessRequestClosed { to } => (None, to.map(|to| to.as_str().into())),
             Self::ClientRenamed { from, to } => (Some(from.as_str().into()), Some(to.as_str().into())),
             Self::Subscription { from, to, .. } => {
                 (from.map(|from| from.as_str().into()), Some(to.as_str().into()))
@@ -62,24 +100,23 @@ impl Change {
             }
             Self::InvitationStepCompleted(step) => (None, Some(step.as_str().into())),
             Self::SubscriptionRenewed { from, to, .. } => (time(from), time(to)),
+            Self::AccountJobsCounted { from, to } => {
+                let text = |total: &Option<u64>| total.map(|total| total.to_string().into());
+                (text(from), text(to))
+            }
             Self::EventRefused(refusal) => (None, Some(refusal.code().into())),
+            Self::EventAccepted(refusal) => (Some(refusal.code().into()), None),
             Self::AccessRequested
-            | Self::AccessRequestClosed
-            | Self::InvitationSent
+            | Self::InvitationSent(_)
             | Self::InvitationStalled
             | Self::InvitationBypassed
             | Self::InvitationBounced
+            | Self::CommissionEligibilityChanged { .. }
             | Self::AccountHandedOver
             | Self::Added { .. }
             | Self::Removed { .. }
             | Self::Started(_)
             | Self::Stopped(_) => (None, None),
-        };
-        ChangeText {
-            kind: self.kind().as_str(),
-            id: self.id().map(Id::as_str),
-            from,
-            to,
         }
     }
 }
@@ -102,6 +139,8 @@ struct OwnedText {
     from: Option<String>,
     #[serde(default)]
     to: Option<String>,
+    #[serde(default)]
+    data: Option<Details>,
 }
 
 impl<'de> Deserialize<'de> for Change {
@@ -112,6 +151,7 @@ impl<'de> Deserialize<'de> for Change {
             id: text.id.as_deref(),
             from: text.from.map(Cow::from),
             to: text.to.map(Cow::from),
+            data: text.data,
         })
         .map_err(serde::de::Error::custom)
     }
@@ -126,6 +166,7 @@ impl TryFrom<ChangeText<'_>> for Change {
             return Err(ChangeError::UnknownKind(clip(text.kind)));
         };
         let read = Fields { kind, text: &text };
+        let data = text.data.clone().unwrap_or_default();
         Ok(match kind {
             ChangeKind::Link(to) => Self::Link {
                 from: read.optional("from", LinkStatus::from_name)?,
@@ -138,23 +179,34 @@ impl TryFrom<ChangeText<'_>> for Change {
             ChangeKind::Access(to) => Self::Access {
                 from: read.required("from", AccessStatus::from_name)?,
                 to: read.agreeing(to, to.as_str())?,
+                expires_at: data.expires_at,
             },
             ChangeKind::AccessRequested => Self::AccessRequested,
-            ChangeKind::AccessRequestClosed => Self::AccessRequestClosed,
+            ChangeKind::AccessRequestClosed => Self::AccessRequestClosed {
+                to: read.optional("to", RequestEnd::from_name)?,
+            },
             ChangeKind::AccessExpiring => Self::AccessExpiring {
                 left: read.required("to", |text| Some(text.to_owned()))?,
+                expires_at: data.expires_at,
+            },
+            ChangeKind::ClientNamed => Self::ClientNamed {
+                name: read.required("to", name)?,
+                origin: data.origin.unwrap_or_default(),
             },
             ChangeKind::ClientRenamed => Self::ClientRenamed {
                 from: read.required("from", name)?,
                 to: read.required("to", name)?,
             },
-            ChangeKind::InvitationSent => Self::InvitationSent,
+            ChangeKind::InvitationSent => Self::InvitationSent(data.invitation()),
             ChangeKind::InvitationStalled => Self::InvitationStalled,
             ChangeKind::InvitationStepCompleted => {
                 Self::InvitationStepCompleted(read.required("to", Step::from_name)?)
             }
             ChangeKind::InvitationBypassed => Self::InvitationBypassed,
             ChangeKind::InvitationBounced => Self::InvitationBounced,
+            ChangeKind::CommissionEligibilityChanged => Self::CommissionEligibilityChanged {
+                eligible: data.commission_eligible.ok_or_else(|| read.invalid("data"))?,
+            },
             ChangeKind::SubscriptionRemoved => Self::SubscriptionRemoved {
                 id: read.id()?,
                 from: read.required("from", SubscriptionStatus::from_name)?,
@@ -165,10 +217,15 @@ impl TryFrom<ChangeText<'_>> for Change {
                 to: read.optional("to", Creator::from_name)?,
             },
             ChangeKind::AccountHandedOver => Self::AccountHandedOver,
+            ChangeKind::AccountJobsCounted => Self::AccountJobsCounted {
+                from: read.optional("from", |text| text.parse().ok())?,
+                to: read.optional("to", |text| text.parse().ok())?,
+            },
             ChangeKind::Subscription(to) => Self::Subscription {
                 id: read.id()?,
                 from: read.optional("from", SubscriptionStatus::from_name)?,
                 to: read.agreeing(to, to.as_str())?,
+                terms: data.subscription(),
             },
             ChangeKind::SubscriptionRenewed => Self::SubscriptionRenewed {
                 id: read.id()?,
@@ -186,6 +243,7 @@ impl TryFrom<ChangeText<'_>> for Change {
             ChangeKind::Started(flag) => Self::Started(flag),
             ChangeKind::Stopped(flag) => Self::Stopped(flag),
             ChangeKind::EventRefused => Self::EventRefused(read.required("to", Refusal::from_code)?),
+            ChangeKind::EventAccepted => Self::EventAccepted(read.required("from", Refusal::from_code)?),
         })
     }
 }
@@ -201,7 +259,9 @@ impl Fields<'_> {
         match field {
             "id" => self.text.id,
             "from" => self.text.from.as_deref(),
-            _ => self.text.to.as_deref(),
+            "to" => self.text.to.as_deref(),
+            // Details that the type needs are missing.
+            _ => None,
         }
     }
 
@@ -257,8 +317,12 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::domain::change::{Flag, Holding};
+    use crate::domain::change::{Flag, Holding, InvitationTerms, SubscriptionTerms};
+    use crate::domain::client::Origin;
+    use crate::domain::event::{Channel, ManagedBy};
 
     /// One change of each shape, with the JSON that subscribers read.
     fn changes() -> Vec<(Change, &'static str)> {
@@ -289,14 +353,42 @@ mod tests {
                 Change::Access {
                     from: AccessStatus::None,
                     to: AccessStatus::Enabled,
+                    expires_at: time("2026-04-30T12:00:00Z"),
                 },
-                r#"{"type":"access.enabled","from":"none","to":"enabled"}"#,
+                r#"{"type":"access.enabled","from":"none","to":"enabled","data":{"expires_at":"2026-04-30T12:00:00Z"}}"#,
+            ),
+            (
+                Change::Access {
+                    from: AccessStatus::Enabled,
+                    to: AccessStatus::Expired,
+                    expires_at: None,
+                },
+                r#"{"type":"access.expired","from":"enabled","to":"expired"}"#,
             ),
             (Change::AccessRequested, r#"{"type":"access.requested"}"#),
-            (Change::AccessRequestClosed, r#"{"type":"access.request_closed"}"#),
             (
-                Change::AccessExpiring { left: "P14D".into() },
-                r#"{"type":"access.expiring","to":"P14D"}"#,
+                Change::AccessRequestClosed { to: None },
+                r#"{"type":"access.request_closed"}"#,
+            ),
+            (
+                Change::AccessRequestClosed {
+                    to: Some(RequestEnd::Disconnected),
+                },
+                r#"{"type":"access.request_closed","to":"disconnected"}"#,
+            ),
+            (
+                Change::AccessExpiring {
+                    left: "P14D".into(),
+                    expires_at: time("2026-04-30T12:00:00Z"),
+                },
+                r#"{"type":"access.expiring","to":"P14D","data":{"expires_at":"2026-04-30T12:00:00Z"}}"#,
+            ),
+            (
+                Change::ClientNamed {
+                    name: named("Bakery"),
+                    origin: Origin::Imported,
+                },
+                r#"{"type":"client.named","to":"Bakery","data":{"origin":"imported"}}"#,
             ),
             (
                 Change::ClientRenamed {
@@ -305,7 +397,24 @@ mod tests {
                 },
                 r#"{"type":"client.renamed","from":"Bakery","to":"Mühle"}"#,
             ),
-            (Change::InvitationSent, r#"{"type":"invitation.sent"}"#),
+            (Change::InvitationSent(None), r#"{"type":"invitation.sent"}"#),
+            (
+                Change::InvitationSent(Some(InvitationTerms {
+                    channel: Channel::Referral,
+                    steps: [Step::Accepted, Step::Consented]
+                        .into_iter()
+                        .collect::<BTreeSet<_>>()
+                        .try_into()
+                        .unwrap(),
+                    commission_eligible: false,
+                    count: 2,
+                })),
+                r#"{"type":"invitation.sent","data":{"channel":"referral","steps":["accepted","consented"],"commission_eligible":false,"count":2}}"#,
+            ),
+            (
+                Change::CommissionEligibilityChanged { eligible: false },
+                r#"{"type":"commission.eligibility_changed","data":{"commission_eligible":false}}"#,
+            ),
             (Change::InvitationStalled, r#"{"type":"invitation.stalled"}"#),
             (
                 Change::InvitationStepCompleted(Step::Consented),
@@ -314,10 +423,11 @@ mod tests {
             (Change::InvitationBypassed, r#"{"type":"invitation.bypassed"}"#),
             (Change::InvitationBounced, r#"{"type":"invitation.bounced"}"#),
         ];
-        first.into_iter().chain(more_changes()).collect()
+        let more = more_changes().into_iter().chain(plain_changes());
+        first.into_iter().chain(more).collect()
     }
 
-    /// The same of changes that name a holding or an account, of flags, and of refusals.
+    /// The same of changes that name a subscription or an account.
     fn more_changes() -> Vec<(Change, &'static str)> {
         let id = |text| super::id(text).unwrap();
         let moment = |text| time(text).unwrap();
@@ -327,8 +437,22 @@ mod tests {
                     id: id("s1"),
                     from: Some(SubscriptionStatus::Prepared),
                     to: SubscriptionStatus::Active,
+                    terms: None,
                 },
                 r#"{"type":"subscription.started","id":"s1","from":"prepared","to":"active"}"#,
+            ),
+            (
+                Change::Subscription {
+                    id: id("s1"),
+                    from: None,
+                    to: SubscriptionStatus::Prepared,
+                    terms: Some(SubscriptionTerms {
+                        managed_by: ManagedBy::Client,
+                        plan: Some("basic".into()),
+                        paid_until: time("2026-03-01T12:00:00Z"),
+                    }),
+                },
+                r#"{"type":"subscription.prepared","id":"s1","to":"prepared","data":{"managed_by":"client","plan":"basic","paid_until":"2026-03-01T12:00:00Z"}}"#,
             ),
             (
                 Change::SubscriptionRemoved {
@@ -355,6 +479,20 @@ mod tests {
             ),
             (Change::AccountHandedOver, r#"{"type":"account.handed_over"}"#),
             (
+                Change::AccountJobsCounted {
+                    from: Some(7),
+                    to: Some(u64::MAX),
+                },
+                r#"{"type":"account.jobs_counted","from":"7","to":"18446744073709551615"}"#,
+            ),
+            (
+                Change::AccountJobsCounted {
+                    from: Some(0),
+                    to: None,
+                },
+                r#"{"type":"account.jobs_counted","from":"0"}"#,
+            ),
+            (
                 Change::SubscriptionRenewed {
                     id: id("s1"),
                     from: None,
@@ -362,6 +500,13 @@ mod tests {
                 },
                 r#"{"type":"subscription.renewed","id":"s1","to":"2026-03-01T12:00:00.000001Z"}"#,
             ),
+        ]
+    }
+
+    /// The same of changes that name another holding, of flags, and of refusals.
+    fn plain_changes() -> Vec<(Change, &'static str)> {
+        let id = |text| super::id(text).unwrap();
+        vec![
             (
                 Change::Added {
                     holding: Holding::MarginRule,
@@ -388,6 +533,10 @@ mod tests {
                 Change::EventRefused(Refusal::NameTaken),
                 r#"{"type":"event.refused","to":"name_taken"}"#,
             ),
+            (
+                Change::EventAccepted(Refusal::NotInvited),
+                r#"{"type":"event.accepted","from":"not_invited"}"#,
+            ),
         ]
     }
 
@@ -413,6 +562,7 @@ mod tests {
                 id,
                 from: from.map(Cow::from),
                 to: to.map(Cow::from),
+                data: None,
             };
             Change::try_from(text).unwrap_err().to_string()
         };
@@ -448,6 +598,14 @@ mod tests {
             (
                 read("event.refused", None, None, Some("mood")),
                 "a change of type `event.refused` cannot have to `mood`",
+            ),
+            (
+                read("account.jobs_counted", None, None, Some("-1")),
+                "a change of type `account.jobs_counted` cannot have to `-1`",
+            ),
+            (
+                read("commission.eligibility_changed", None, None, None),
+                "a change of type `commission.eligibility_changed` cannot have data null",
             ),
         ] {
             assert_eq!(error, expected);

@@ -1,16 +1,16 @@
 //! One transaction of events: reads what the plan needs, plans, and writes, part by part.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use super::reading::{ClientsByKey, late_clients, read_histories, read_known, retain_clients_of};
-use super::{Engine, Ingested, Outcome};
+use super::reading::{ClientsByKey, Known, late_clients, read_histories, read_known, retain_clients_of};
+use super::{Engine, Ingested, Originals, Outcome};
 use crate::domain::{ClientKey, Event};
 use crate::engine::cached::Staleness;
 use crate::engine::conflict_retry::{ConflictRetry, release_disputed_names};
-use crate::engine::plan::{self, Plan, Situation};
+use crate::engine::plan::{self, History, Plan, Situation};
 use crate::engine::transaction_context::TransactionContext;
-use crate::store::{Batch, Commit, DeadLetter, Logged, NameClaim, StoreError, Stored, Watermark};
+use crate::store::{Batch, Commit, DeadLetter, Heard, NameClaim, StoreError, Stored, Watermark};
 
 /// A transaction of several parts ends after this time with the current part. It ends sooner when another transaction waits;
 /// but the commit of what it has written takes time, too.
@@ -23,10 +23,13 @@ pub(super) struct Transaction<'a> {
     pub dead_letters: &'a [DeadLetter],
     /// The watermark that the lane reaches when all of these events are ingested.
     pub watermark: Option<&'a Watermark>,
+    /// What was heard of expected sources when all of these events are ingested.
+    pub heard: &'a [Heard],
     /// Look for names that two clients hold. Set after a conflict.
     pub suspicious: bool,
     /// All events are of one client, so that no other client waits while a long history is read.
     pub alone: bool,
+    pub originals: &'a Originals<'a>,
 }
 
 impl Engine {
@@ -69,12 +72,16 @@ impl Engine {
             }
             ingested.events += of_part.events;
             ingested.outcomes.extend(of_part.outcomes);
+            ingested.mistakes.extend(of_part.mistakes);
             if number == 1 {
-                commit.dead_letters = transaction.dead_letters.to_vec();
+                let mut dead_letters = transaction.dead_letters.to_vec();
+                dead_letters.append(&mut commit.dead_letters);
+                commit.dead_letters = dead_letters;
             }
             let is_last = ingested.events == transaction.events.len();
             if is_last {
                 commit.watermark = transaction.watermark.cloned();
+                commit.heard = transaction.heard.to_vec();
             }
             is_empty &= commit.is_empty();
             has_changes |= !commit.journal.is_empty();
@@ -109,55 +116,79 @@ impl Engine {
             None => self.transaction_context(batch, Staleness::Bounded).await?,
         };
         let clients: ClientsByKey<'_> = stored.iter().map(|stored| (&stored.key, stored)).collect();
-        let known = read_known(batch, part).await?;
+        let known = read_known(batch, part, transaction.originals.has_namesakes).await?;
         let NewEvents {
             events,
             places,
             mut ingested,
-        } = NewEvents::of(part, |place| known.contains(&place));
+        } = NewEvents::of(part, &known);
         let late = late_clients(&events, &clients);
-        let histories = read_histories(batch, &late, transaction.alone).await?;
-        let long: Vec<ClientKey> = late
-            .into_iter()
-            .filter(|key| !histories.contains_key(key))
-            .collect();
-        if !long.is_empty() {
-            let ingested = Ingested {
-                long,
-                ..Ingested::default()
-            };
-            return Ok((Commit::default(), ingested));
-        }
-        let holders = read_holders(batch, &events, &histories, &stored).await?;
-        let Plan { commit, outcomes } = plan::plan(
-            Situation {
+        let alone = transaction.alone;
+        let mut whole = BTreeSet::new();
+        let Plan {
+            mut commit, outcomes, ..
+        } = loop {
+            let histories = read_histories(batch, &late, &clients, &context.policies, alone, &whole).await?;
+            let long: Vec<ClientKey> = late
+                .keys()
+                .filter(|key| !histories.contains_key(key))
+                .cloned()
+                .collect();
+            if !long.is_empty() {
+                let ingested = Ingested {
+                    long,
+                    ..Ingested::default()
+                };
+                return Ok((Commit::default(), ingested));
+            }
+            let may_need_beginning = histories.values().any(|history| history.after().is_some());
+            let holders = read_holders(batch, &events, &histories, &stored).await?;
+            let situation = |stored| Situation {
                 present: self.present(),
                 low_watermark: context.low_watermark,
                 policies: &context.policies,
-                stored: retain_clients_of(stored, &events),
+                stored,
                 histories,
+                spacing: self.spacing,
                 holders,
-            },
-            events,
-        );
+            };
+            if !may_need_beginning {
+                drop(clients);
+                let stored = retain_clients_of(stored, &events);
+                break plan::plan(situation(stored), events);
+            }
+            let plan = plan::plan(
+                situation(retain_clients_of(stored.clone(), &events)),
+                events.clone(),
+            );
+            if plan.needs_beginning.is_empty() {
+                break plan;
+            }
+            whole.extend(plan.needs_beginning);
+        };
         for (place, outcome) in places.into_iter().zip(outcomes) {
             ingested.outcomes.push((place, outcome.into()));
         }
+        let dead_letter = |(place, reason): (&usize, &String)| {
+            let (in_batch, event) = &part[*place];
+            transaction.originals.dead(*in_batch, event, reason)
+        };
+        commit.dead_letters = known.mistakes.iter().map(dead_letter).collect();
         Ok((commit, ingested))
     }
 }
 
-/// The events of a part that are not in the log, and the result so far.
+/// The events of a part to plan, and the result so far.
 struct NewEvents {
     events: Vec<Event>,
     /// Their places in the batch.
     places: Vec<usize>,
-    /// All events of the part, and the outcomes of the duplicates among them.
+    /// All events of the part, and the outcomes of the others.
     ingested: Ingested,
 }
 
 impl NewEvents {
-    fn of(part: &[(usize, Event)], is_known: impl Fn(usize) -> bool) -> Self {
+    fn of(part: &[(usize, Event)], known: &Known) -> Self {
         let mut new = Self {
             events: Vec::with_capacity(part.len()),
             places: Vec::with_capacity(part.len()),
@@ -167,7 +198,11 @@ impl NewEvents {
             },
         };
         for (in_part, (in_batch, event)) in part.iter().enumerate() {
-            if is_known(in_part) {
+            if let Some(reason) = known.mistakes.get(&in_part) {
+                let outcome = Outcome::Dead(reason.clone());
+                new.ingested.outcomes.push((*in_batch, outcome));
+                new.ingested.mistakes.push((event.clone(), reason.clone()));
+            } else if known.duplicates.contains(&in_part) {
                 new.ingested.outcomes.push((*in_batch, Outcome::Duplicate));
             } else {
                 new.events.push(event.clone());
@@ -197,10 +232,11 @@ async fn lock_clients(
 async fn read_holders(
     batch: &mut dyn Batch,
     events: &[Event],
-    histories: &HashMap<ClientKey, Vec<Logged>>,
+    histories: &HashMap<ClientKey, History>,
     clients: &[Stored],
 ) -> Result<HashMap<NameClaim, ClientKey>, StoreError> {
-    let claims: Vec<_> = plan::claims(events.iter(), histories.values().flatten(), clients)
+    let replayed = histories.values().flat_map(|history| &history.events);
+    let claims: Vec<_> = plan::claims(events.iter(), replayed, clients)
         .into_iter()
         .collect();
     if claims.is_empty() {

@@ -3,15 +3,19 @@
 use chrono::{DateTime, Utc};
 
 use super::Present;
+use super::checkpoints::{CheckpointSpacing, Checkpointing, History};
 use super::contention::NameState;
+use super::late_events::LateEvents;
 use super::names::Names;
 use super::renew_only;
 use crate::domain::access::{Access, AccessStatus, Renewal};
 use crate::domain::fold::apply_deciding_name;
-use crate::domain::{Cause, Change, Client, ClientKey, Entry, Event, Name, Policies, Sweep, changes};
+use crate::domain::{
+    Cause, Change, Client, ClientKey, Corrector, Entry, Event, LastChanges, Name, Policies, Sweep, changes,
+};
 use crate::store::{
-    ClientWrite, Commit, EventWrite, Logged, OutcomeUpdate, RecordedOutcome, Stored, Touch, TouchWrite,
-    Touches,
+    CheckpointWrite, ClientWrite, Commit, EventWrite, Logged, OutcomeUpdate, RecordedOutcome, Stored, Touch,
+    TouchWrite, Touches,
 };
 
 /// A client, as it was stored and as it changes.
@@ -30,6 +34,9 @@ pub struct ClientPlan<'a> {
     entries: Vec<Entry>,
     events: Vec<EventWrite>,
     updates: Vec<OutcomeUpdate>,
+    checkpoints: Option<CheckpointWrite>,
+    /// Whether a correction has its time and cause before the checkpoint where the replay started.
+    needs_beginning: bool,
 }
 
 /// An event of a replayed history.
@@ -57,6 +64,8 @@ impl<'a> ClientPlan<'a> {
             entries: Vec::new(),
             events: Vec::new(),
             updates: Vec::new(),
+            checkpoints: None,
+            needs_beginning: false,
             stored,
         }
     }
@@ -69,8 +78,9 @@ impl<'a> ClientPlan<'a> {
     pub fn apply_events(
         &mut self,
         mut events: Vec<(usize, Event)>,
-        history: Vec<Logged>,
+        history: History,
         present: Present,
+        spacing: CheckpointSpacing,
         names: &Names,
         outcomes: &mut [RecordedOutcome],
     ) {
@@ -86,17 +96,21 @@ impl<'a> ClientPlan<'a> {
                 self.add_touch(touch);
             }
         } else {
-            self.replay_history(late, history, present, names, outcomes);
+            self.replay_history(late, history, present, spacing, names, outcomes);
         }
         for (index, event) in in_order {
             outcomes[index] = self.step(event, names);
         }
     }
 
+    pub fn needs_beginning(&self) -> bool {
+        self.needs_beginning
+    }
+
     /// The fast path: applies an event that is later than every event that the client has seen.
     fn step(&mut self, mut event: Event, names: &Names) -> RecordedOutcome {
         self.advance(event.time);
-        let (result, changes) = self.client.observed(|client| {
+        let (result, changes) = self.client.observed(self.policies, |client| {
             apply_deciding_name(client, &mut event, self.policies, |event| names.is_taken(event))
         });
         let outcome = RecordedOutcome::from(result);
@@ -105,34 +119,40 @@ impl<'a> ClientPlan<'a> {
             return outcome;
         }
         self.dirty = true;
-        self.emit(changes, event.time, &Cause::from(&event), false);
+        self.emit(changes, event.time, &Cause::from(&event), None);
         if let Some(refusal) = outcome.refusal() {
             let changes = vec![Change::EventRefused(refusal)];
-            self.emit(changes, event.time, &Cause::from(&event), false);
+            self.emit(changes, event.time, &Cause::from(&event), None);
         }
         self.events.push(EventWrite { event, outcome });
         outcome
     }
 
-    /// The slow path: inserts late events into the history, replays all of it up to the moment that the client had reached, and
-    /// emits the differences as corrections. Timers that a wrong clock fired ahead of now do not count.
+    /// The slow path: inserts late events into the history, replays it up to the moment that the client had reached, and emits the
+    /// differences as corrections, each with the time and the cause that it has in this history. Timers that a wrong clock fired
+    /// ahead of now do not count.
     fn replay_history(
         &mut self,
         late: Vec<(usize, Event)>,
-        history: Vec<Logged>,
+        mut history: History,
         present: Present,
+        spacing: CheckpointSpacing,
         names: &Names,
         outcomes: &mut [RecordedOutcome],
     ) {
-        let (Some(reached), Some((_, first_late))) = (self.client.as_of(), late.first()) else {
+        let (Some(reached), Some(late_events)) = (self.client.as_of(), LateEvents::of(&late)) else {
             return;
         };
-        let (cause, took_effect_at) = (Cause::from(first_late), first_late.time);
-        let mut fresh = Client::default();
+        let slots = merge(std::mem::take(&mut history.events), late);
+        let times: Vec<DateTime<Utc>> = slots.iter().map(|slot| slot.event.time).collect();
+        let mut checkpoints =
+            Checkpointing::of(self.key(), &history, &times, &self.client, spacing, self.policies);
+        let starts_from_checkpoint = history.after().is_some();
+        let (mut fresh, mut last) = (history.start, LastChanges::default());
         // The client without the late events, from the first of them on. It says what the outcome of a touch in a run was, which
         // has no row of its own.
         let mut without: Option<Client> = None;
-        for mut slot in merge(history, late) {
+        for mut slot in slots {
             if slot.before.is_none() {
                 without.get_or_insert_with(|| fresh.clone());
             } else if let Some(without) = &mut without {
@@ -142,30 +162,37 @@ impl<'a> ClientPlan<'a> {
                     slot.before = Some(was);
                 }
             }
-            fresh.advance(slot.event.time, self.policies);
-            let outcome = RecordedOutcome::from(apply_deciding_name(
-                &mut fresh,
-                &mut slot.event,
-                self.policies,
-                |event| names.is_taken(event),
-            ));
+            last.advance(&mut fresh, slot.event.time, self.policies);
+            let applied = last.apply(&mut fresh, &mut slot.event, self.policies, |event| {
+                names.is_taken(event)
+            });
+            let outcome = RecordedOutcome::from(applied);
+            checkpoints.pass(&fresh);
             if let Some(index) = slot.index {
                 outcomes[index] = outcome;
             }
             // Before the first late event nothing differs, unless the stored state was wrong.
             if without.is_some() || !Touch::is_packed(&slot.event) {
-                self.log(slot, outcome);
+                self.log(slot, outcome, &late_events);
             }
         }
-        fresh.advance(present.cap(reached, fresh.as_of()), self.policies);
-        let corrections = changes(&self.client, &fresh);
-        self.emit(corrections, took_effect_at, &cause, true);
+        let reached = present.cap(reached, fresh.as_of());
+        last.advance(&mut fresh, reached, self.policies);
+        let corrections = changes(&self.client, &fresh, self.policies);
+        // What took effect before the checkpoint, and counts again, has its time and its cause there.
+        self.needs_beginning =
+            starts_from_checkpoint && corrections.iter().any(|change| last.of(change).is_none());
+        for change in corrections {
+            let (time, cause, corrected_by) = late_events.correct(&change, &last);
+            self.emit(vec![change], time, &cause, Some(&corrected_by));
+        }
+        (self.checkpoints, self.stored.document.checkpointed_until) = checkpoints.end();
         self.client = fresh;
         self.dirty = true;
     }
 
     /// Writes a new event of a replayed history to the log, or the new outcome of a known event.
-    fn log(&mut self, slot: Slot, outcome: RecordedOutcome) {
+    fn log(&mut self, slot: Slot, outcome: RecordedOutcome, late_events: &LateEvents) {
         let Slot {
             event,
             before,
@@ -176,10 +203,20 @@ impl<'a> ClientPlan<'a> {
         if before == Some(outcome) {
             return;
         }
-        // A refusal is published once, whatever its reason is now.
-        if let (None | Some(RecordedOutcome::Applied), Some(refusal)) = (before, outcome.refusal()) {
-            let changes = vec![Change::EventRefused(refusal)];
-            self.emit(changes, event.time, &Cause::from(&event), !is_new);
+        let turned = match (before, outcome) {
+            (None | Some(RecordedOutcome::Applied), RecordedOutcome::Refused(refusal)) => {
+                Some(Change::EventRefused(refusal))
+            }
+            (Some(RecordedOutcome::Refused(refusal)), RecordedOutcome::Applied) => {
+                Some(Change::EventAccepted(refusal))
+            }
+            // A refusal is published once, whatever its reason is now.
+            _ => None,
+        };
+        if let Some(change) = turned {
+            let corrected_by = (!is_new).then(|| late_events.first());
+            let cause = Cause::from(&event);
+            self.emit(vec![change], event.time, &cause, corrected_by.as_ref());
         }
         match Touch::of(&event) {
             // It stays in its run, where a replay finds it. Its refusal is published under its synthetic id.
@@ -204,7 +241,9 @@ impl<'a> ClientPlan<'a> {
     pub fn advance(&mut self, until: DateTime<Utc>) -> bool {
         let mut fired = Vec::new();
         while let Some(due) = self.client.next_due(until, self.policies) {
-            let ((), changes) = self.client.observed(|client| client.fire(due, self.policies));
+            let ((), changes) = self
+                .client
+                .observed(self.policies, |client| client.fire(due, self.policies));
             fired.push((due, changes));
         }
         self.dirty |= !fired.is_empty();
@@ -225,9 +264,19 @@ impl<'a> ClientPlan<'a> {
         }
         let any = !fired.is_empty();
         for (due, changes) in fired {
-            self.emit(changes, due.at, &Cause::Timer { timer: due.timer }, false);
+            self.emit(changes, due.at, &Cause::Timer { timer: due.timer }, None);
         }
         any
+    }
+
+    /// The changes up to a moment if no event arrives. Timers that are overdue fire now, together; every later one fires when it
+    /// is due.
+    pub fn forecast(mut self, now: DateTime<Utc>, until: DateTime<Utc>) -> Vec<Entry> {
+        self.advance(now.min(until));
+        while let Some(due) = self.client.next_due(until, self.policies) {
+            self.advance(due.at);
+        }
+        self.entries
     }
 
     /// Fires the timers that are due by the low watermark in the same transaction.
@@ -253,14 +302,20 @@ impl<'a> ClientPlan<'a> {
         self.touched = true;
     }
 
-    fn emit(&mut self, changes: Vec<Change>, time: DateTime<Utc>, cause: &Cause, correction: bool) {
+    fn emit(
+        &mut self,
+        changes: Vec<Change>,
+        time: DateTime<Utc>,
+        cause: &Cause,
+        corrected_by: Option<&Corrector>,
+    ) {
         let key = self.key().clone();
         self.entries.extend(changes.into_iter().map(|change| Entry {
             key: key.clone(),
             change,
             time,
             cause: cause.clone(),
-            correction,
+            corrected_by: corrected_by.cloned(),
         }));
     }
 
@@ -315,6 +370,7 @@ impl<'a> ClientPlan<'a> {
         }
         commit.events.append(&mut self.events);
         commit.outcomes.append(&mut self.updates);
+        commit.checkpoints.extend(self.checkpoints);
         commit.journal.append(&mut self.entries);
     }
 }
@@ -322,13 +378,13 @@ impl<'a> ClientPlan<'a> {
 /// Whether a late event is a touch inside the present period of enabled access and before its last renewal. Such a touch only
 /// has to be stored. (One more renewal could delay an expiry in between; but there was none, or the period would have ended.)
 ///
-/// `renewal` is that of the client's latest state. A touch that may already be in a closed run is not harmless: it would be stored twice.
+/// `renewal` is that of the client's latest state. A touch that may already be in a closed run is not harmless: it would be stored
+/// twice. Neither is a touch before a checkpoint, which would lack it.
 pub fn is_harmless(stored: &Stored, renewal: Option<&Renewal>, event: &Event) -> bool {
+    let document = &stored.document;
+    let settled = document.touches_closed_until.max(document.checkpointed_until);
     Touch::of(event).is_some()
-        && stored
-            .document
-            .touches_closed_until
-            .is_none_or(|closed| closed < event.time)
+        && settled.is_none_or(|settled| settled < event.time)
         && renewal.is_some_and(|renewal| renewal.since < event.time && event.time <= renewal.renewed_at)
 }
 

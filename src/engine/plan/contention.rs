@@ -10,6 +10,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
+use super::checkpoints::History;
 use super::names::Names;
 use crate::domain::event::NameVerdict;
 use crate::domain::fold::apply_deciding_name;
@@ -44,12 +45,12 @@ impl NameState {
 /// the history possible, which is then decided too. Returns the names of the clients with link events, after all events.
 pub fn decide_names(
     events: &mut [Event],
-    histories: &mut HashMap<ClientKey, Vec<Logged>>,
+    histories: &mut HashMap<ClientKey, History>,
     stored: &HashMap<ClientKey, Stored>,
     names: &mut Names,
     policies: &Policies,
 ) -> HashMap<ClientKey, NameState> {
-    let mut histories: HashMap<&ClientKey, &mut Vec<Logged>> = histories.iter_mut().collect();
+    let mut histories: HashMap<&ClientKey, &mut History> = histories.iter_mut().collect();
     let mut clients: HashMap<ClientKey, LinkHistory<'_>> = HashMap::new();
     for arrived in 0..events.len() {
         let event = &events[arrived];
@@ -59,10 +60,7 @@ pub fn decide_names(
         let client = match clients.entry(event.key.clone()) {
             Entry::Occupied(client) => client.into_mut(),
             Entry::Vacant(place) => {
-                let history: &mut [Logged] = match histories.remove(place.key()) {
-                    Some(history) => history,
-                    None => &mut [],
-                };
+                let history = histories.remove(place.key());
                 let client = LinkHistory::of(stored.get(place.key()), history, names, policies);
                 place.insert(client)
             }
@@ -111,13 +109,19 @@ struct LinkState {
 
 impl<'a> LinkHistory<'a> {
     /// Without its history, a client starts at its stored state: then all events of the batch come later.
-    fn of(stored: Option<&Stored>, history: &'a mut [Logged], names: &Names, policies: &Policies) -> Self {
-        let mut latest = LinkState::default();
+    fn of(
+        stored: Option<&Stored>,
+        history: Option<&'a mut History>,
+        names: &Names,
+        policies: &Policies,
+    ) -> Self {
+        let (mut latest, history): (LinkState, &mut [Logged]) = if let Some(history) = history {
+            (LinkState::of(&history.start), &mut history.events)
+        } else {
+            let stored = stored.map(|stored| LinkState::of(&stored.document.client));
+            (stored.unwrap_or_default(), &mut [])
+        };
         let mut steps = BTreeMap::new();
-        if let (true, Some(stored)) = (history.is_empty(), stored) {
-            latest.link.clone_from(&stored.document.client.link);
-            latest.name.clone_from(&stored.document.client.name);
-        }
         for (place, Logged { event, .. }) in history.iter_mut().enumerate() {
             if event.kind.is_link_event() {
                 let step = Step {
@@ -164,6 +168,13 @@ impl<'a> LinkHistory<'a> {
 }
 
 impl LinkState {
+    fn of(client: &Client) -> Self {
+        Self {
+            link: client.link.clone(),
+            name: client.name.clone(),
+        }
+    }
+
     fn apply(&mut self, event: &mut Event, names: &Names, policies: &Policies) {
         let mut client = Client {
             link: std::mem::take(&mut self.link),
@@ -187,7 +198,7 @@ impl LinkState {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{day, event, name, present};
-    use super::super::{Plan, Situation, plan};
+    use super::super::{CheckpointSpacing, Plan, Situation, plan};
     use super::*;
     use crate::domain::event::{Channel, Steps};
     use crate::domain::{EventKind, Refusal};
@@ -234,9 +245,10 @@ mod tests {
             policies: &Policies::default(),
             stored: Vec::new(),
             histories: HashMap::new(),
+            spacing: CheckpointSpacing::default(),
             holders: HashMap::new(),
         };
-        let Plan { commit, outcomes } = plan(situation, events.clone());
+        let Plan { commit, outcomes, .. } = plan(situation, events.clone());
         assert_eq!(outcomes, expected, "{sentence}");
         for (event, outcome) in events.iter().zip(outcomes) {
             let logged = commit
@@ -387,7 +399,7 @@ mod tests {
         events.insert(0, added("a", 1, "Bakery"));
         let mut names = super::Names::default();
         let policies = Policies::default();
-        let mut client = LinkHistory::of(None, &mut [], &names, &policies);
+        let mut client = LinkHistory::of(None, None, &names, &policies);
         for arrived in 0..events.len() {
             client.insert(arrived, &mut events, &names, &policies);
         }

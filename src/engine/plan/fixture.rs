@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Present, Situation, plan, plan_sweep};
+use super::{CheckpointSpacing, Present, Situation, plan, plan_sweep};
 use crate::domain::event::{AccessedBy, Channel, NameVerdict, Steps, Via};
 use crate::domain::{Actor, ClientKey, Event, EventKind, Id, Name, Policies, Sweep};
-use crate::store::{ClientSnapshot, Columns, Commit, Logged, RecordedOutcome, SnapshotRow, Stored};
+use crate::store::{
+    CheckpointWrite, ClientSnapshot, Columns, Commit, Logged, RecordedOutcome, SnapshotRow, Stored,
+};
 
 pub fn day(n: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(n)
@@ -96,6 +98,7 @@ pub fn ingest(snapshot: &mut ClientSnapshot, events: Vec<Event>) {
         policies: &Policies::default(),
         stored: snapshot.stored().into_iter().collect(),
         histories: HashMap::new(),
+        spacing: CheckpointSpacing::default(),
         holders: HashMap::new(),
     };
     write(snapshot, plan(situation, events).commit);
@@ -144,6 +147,14 @@ pub fn write(snapshot: &mut ClientSnapshot, commit: Commit) {
                 logged.outcome = update.outcome;
             }
         }
+    }
+    for write in commit.checkpoints {
+        let CheckpointWrite { removed, added, .. } = write;
+        snapshot
+            .checkpoints
+            .retain(|one| !removed.contains(&one.time) && added.iter().all(|new| new.time != one.time));
+        snapshot.checkpoints.extend(added);
+        snapshot.checkpoints.sort_by_key(|one| one.time);
     }
     snapshot.journal.extend(commit.journal);
     for (_, sweep, due) in commit.deadlines_set {

@@ -1,23 +1,26 @@
 //! The plan of a batch or of a chunk of a sweep: turns the stored clients and the new events into one [`Commit`]. Pure, so that
 //! the tricky part is separate from carrying it out.
 
+mod checkpoints;
 mod client_plan;
 mod contention;
 #[cfg(test)]
 mod fixture;
+mod late_events;
 mod names;
 mod rebuild;
 mod renew_only;
 mod replayed;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Entry, Event, Policies, Sweep};
-use crate::store::{Commit, Logged, NameClaim, RecordedOutcome, Stored};
+use crate::store::{Commit, NameClaim, RecordedOutcome, Stored};
 
+pub use checkpoints::{CheckpointSpacing, History};
 use client_plan::ClientPlan;
 use names::Names;
 pub use names::{claim, claims, names_held};
@@ -55,7 +58,9 @@ pub struct Situation<'a> {
     /// The stored clients among those of the events.
     pub stored: Vec<Stored>,
     /// The histories of clients with an event that is too late to be simply applied.
-    pub histories: HashMap<ClientKey, Vec<Logged>>,
+    pub histories: HashMap<ClientKey, History>,
+    /// Where replays make checkpoints.
+    pub spacing: CheckpointSpacing,
     /// The holders of the names that the events and the histories claim.
     pub holders: HashMap<NameClaim, ClientKey>,
 }
@@ -65,6 +70,9 @@ pub struct Situation<'a> {
 pub struct Plan {
     pub commit: Commit,
     pub outcomes: Vec<RecordedOutcome>,
+    /// The clients with a correction whose time and cause are before the checkpoint where their replay started. If there are
+    /// any, plan again with their whole histories.
+    pub needs_beginning: BTreeSet<ClientKey>,
 }
 
 /// Whether an event is so late that the history of its client must be replayed.
@@ -99,6 +107,7 @@ pub fn plan(situation: Situation<'_>, mut events: Vec<Event>) -> Plan {
         policies,
         stored,
         mut histories,
+        spacing,
         mut holders,
     } = situation;
     // A document says what its client holds. The column of the client, where holders are looked up, may be damaged or of an
@@ -114,6 +123,7 @@ pub fn plan(situation: Situation<'_>, mut events: Vec<Event>) -> Plan {
     let mut names = Names::new(holders);
     let mut decided = contention::decide_names(&mut events, &mut histories, &stored, &mut names, policies);
     let mut outcomes = vec![RecordedOutcome::Applied; events.len()];
+    let mut needs_beginning = BTreeSet::new();
     let mut commit = Commit {
         recorded_at: present.now,
         ..Commit::default()
@@ -123,12 +133,19 @@ pub fn plan(situation: Situation<'_>, mut events: Vec<Event>) -> Plan {
         let stored = stored.remove(&key).unwrap_or_else(|| Stored::absent(key.clone()));
         let history = histories.remove(&key).unwrap_or_default();
         let mut client_plan = ClientPlan::of(stored, policies);
-        client_plan.apply_events(events, history, present, &names, &mut outcomes);
+        client_plan.apply_events(events, history, present, spacing, &names, &mut outcomes);
         client_plan.fire_timers(low_watermark);
         client_plan.record_name(decided, &mut names);
+        if client_plan.needs_beginning() {
+            needs_beginning.insert(key);
+        }
         client_plan.write(None, &mut commit);
     }
-    Plan { commit, outcomes }
+    Plan {
+        commit,
+        outcomes,
+        needs_beginning,
+    }
 }
 
 /// The events of each client, each with its place in the batch, sorted by their position in the history. In key order, so that
@@ -173,6 +190,17 @@ pub fn plan_sweep(
         }
     }
     (commit, changes)
+}
+
+/// The changes of a client up to a moment if no event arrives, in order of time.
+#[must_use]
+pub fn plan_forecast(
+    stored: Stored,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    policies: &Policies,
+) -> Vec<Entry> {
+    ClientPlan::of(stored, policies).forecast(now, until)
 }
 
 #[cfg(test)]
@@ -228,9 +256,10 @@ mod tests {
             policies: &Policies::default(),
             stored: vec![active("a")],
             histories: HashMap::new(),
+            spacing: CheckpointSpacing::default(),
             holders: HashMap::new(),
         };
-        let Plan { commit, outcomes } = plan(situation, vec![touch("a", day(20))]);
+        let Plan { commit, outcomes, .. } = plan(situation, vec![touch("a", day(20))]);
         assert_eq!(outcomes, [RecordedOutcome::Applied]);
         assert_eq!((commit.clients.len(), commit.touches.len()), (0, 1), "{commit:?}");
     }
@@ -246,11 +275,27 @@ mod tests {
     }
 
     #[test]
+    fn a_touch_that_may_change_a_checkpoint_needs_the_history() {
+        let mut stored = active("a");
+        stored.document.checkpointed_until = Some(day(5));
+        for (time, needed) in [(4, true), (5, true), (6, false)] {
+            let event = touch("a", day(time));
+            assert_eq!(needs_history(Some(&stored), &event), needed, "day {time}");
+        }
+    }
+
+    #[test]
     fn of_several_overdue_warnings_only_the_nearest_to_expiry_is_emitted() {
-        let warning = |left: &str| vec![Change::AccessExpiring { left: left.into() }];
+        let warning = |left: &str| {
+            vec![Change::AccessExpiring {
+                left: left.into(),
+                expires_at: Some(day(70)),
+            }]
+        };
         let expired = vec![Change::Access {
             from: AccessStatus::Enabled,
             to: AccessStatus::Expired,
+            expires_at: None,
         }];
         for (until, expected) in [
             (day(55), vec![]),

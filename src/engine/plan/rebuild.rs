@@ -1,6 +1,5 @@
 //! The plan of a rebuild: makes the stored state of a client agree with its event log.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
@@ -8,12 +7,12 @@ use chrono::{DateTime, Utc};
 use super::Present;
 use super::names::{Names, claim, claims};
 use super::renew_only;
-use super::replayed::{Replayed, differences, outcomes_that_differ, published};
+use super::replayed::{Replayed, differences, outcomes_that_differ, published, wrong_checkpoints};
 use crate::domain::replica::Replica;
-use crate::domain::{Cause, Change, ClientKey, Entry, Name, Policies, Repair, Sweep, changes};
+use crate::domain::{Cause, Change, ClientKey, Corrector, Entry, LastChanges, Name, Policies, Repair, Sweep};
 use crate::store::{
-    ClientSnapshot, ClientWrite, Columns, Commit, Deadlines, Document, NameClaim, OutcomeUpdate,
-    RecordedOutcome, TouchWrite,
+    CheckpointWrite, ClientSnapshot, ClientWrite, Columns, Commit, Deadlines, Document, NameClaim,
+    OutcomeUpdate, RecordedOutcome, TouchWrite,
 };
 
 /// The differences of a client, and the commit that repairs them.
@@ -73,7 +72,8 @@ pub fn plan_rebuild(
     }
     let document = document(snapshot, &replayed, &names, policies);
     deadlines(snapshot, &document.deadlines, &mut commit);
-    outcomes(snapshot, &replayed, now, &mut commit);
+    outcomes(snapshot, &replayed, &mut commit);
+    checkpoints(snapshot, &replayed, &mut commit);
     let agrees = journal(snapshot, &replayed, now, policies, &mut commit);
     let was_known = snapshot
         .document()
@@ -126,6 +126,7 @@ fn document(snapshot: &ClientSnapshot, replayed: &Replayed, names: &Names, polic
             touches_closed_until: replayed
                 .touches_closed_until
                 .max(before.as_ref().and_then(|before| before.touches_closed_until)),
+            checkpointed_until: before.as_ref().and_then(|before| before.checkpointed_until),
             name_conflicted: before.is_some_and(|before| before.name_conflicted),
             deadlines: Deadlines::new(),
         },
@@ -139,6 +140,10 @@ fn document(snapshot: &ClientSnapshot, replayed: &Replayed, names: &Names, polic
             Some((sweep, row.unwrap_or(due)))
         })
         .collect();
+    let checkpoints = replayed.checkpoints.iter().flatten();
+    document.checkpointed_until = document
+        .checkpointed_until
+        .max(checkpoints.map(|checkpoint| checkpoint.time).max());
     document.name_conflicted = is_name_conflicted(snapshot, &document, names);
     document
 }
@@ -169,8 +174,24 @@ fn deadlines(snapshot: &ClientSnapshot, wanted: &Deadlines, commit: &mut Commit)
     }
 }
 
-/// Repairs outcomes, and publishes refusals that were never published.
-fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, now: DateTime<Utc>, commit: &mut Commit) {
+/// Replaces wrong checkpoints by right ones.
+fn checkpoints(snapshot: &ClientSnapshot, replayed: &Replayed, commit: &mut Commit) {
+    let (mut removed, mut added) = (Vec::new(), Vec::new());
+    for (stored, expected) in wrong_checkpoints(snapshot, replayed) {
+        removed.push(stored.time);
+        added.extend(expected.cloned());
+    }
+    if !removed.is_empty() {
+        commit.checkpoints.push(CheckpointWrite {
+            key: snapshot.key.clone(),
+            removed,
+            added,
+        });
+    }
+}
+
+/// Repairs outcomes, and publishes refusals and acceptances that were never published.
+fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, commit: &mut Commit) {
     for (event, _, outcome) in outcomes_that_differ(snapshot, replayed) {
         commit.outcomes.push(OutcomeUpdate {
             key: event.key.clone(),
@@ -180,19 +201,35 @@ fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, now: DateTime<Utc>, 
             outcome,
         });
         let cause = Cause::from(event);
-        let is_published =
-            |entry: &Entry| matches!(entry.change, Change::EventRefused(_)) && entry.cause == cause;
-        if let RecordedOutcome::Refused(refusal) = outcome
-            && !snapshot.journal.iter().any(is_published)
-        {
-            commit.journal.push(Entry {
-                key: snapshot.key.clone(),
-                change: Change::EventRefused(refusal),
-                time: now,
-                cause,
-                correction: true,
+        let published = snapshot
+            .journal
+            .iter()
+            .rev()
+            .find_map(|entry| match entry.change {
+                Change::EventRefused(refusal) if entry.cause == cause => {
+                    Some(RecordedOutcome::Refused(refusal))
+                }
+                Change::EventAccepted(_) if entry.cause == cause => Some(RecordedOutcome::Applied),
+                _ => None,
             });
-        }
+        let change = match (published, outcome) {
+            (None | Some(RecordedOutcome::Applied), RecordedOutcome::Refused(refusal)) => {
+                Change::EventRefused(refusal)
+            }
+            (Some(RecordedOutcome::Refused(refusal)), RecordedOutcome::Applied) => {
+                Change::EventAccepted(refusal)
+            }
+            _ => continue,
+        };
+        commit.journal.push(Entry {
+            key: snapshot.key.clone(),
+            change,
+            time: event.time,
+            cause,
+            corrected_by: Some(Corrector::Rebuild {
+                rebuild: Repair::State,
+            }),
+        });
     }
 }
 
@@ -206,7 +243,7 @@ fn journal(
     commit: &mut Commit,
 ) -> bool {
     let stored = snapshot.stored().map(|stored| stored.client(policies));
-    let repaired = if stored.as_ref() == Some(&replayed.client) {
+    let rebuild = if stored.as_ref() == Some(&replayed.client) {
         Repair::Journal
     } else {
         Repair::State
@@ -215,59 +252,25 @@ fn journal(
         published(snapshot, &replayed.client),
         Replica::of(&replayed.client),
     );
-    let mut corrections = published.changes_to(&expected);
-    if let Some(stored) = stored {
-        let unreported = changes(&stored, &replayed.client)
-            .into_iter()
-            .filter(|change| !is_replicated(change) && last_reported(snapshot, change) != change.text().to);
-        corrections.extend(unreported);
+    if published == expected {
+        return true;
     }
-    for change in &corrections {
-        published.apply(change);
+    let until = replayed.client.as_of().unwrap_or(now);
+    let history = replayed.events.iter().map(|(event, _)| event);
+    let (_, last) = LastChanges::of_history(history, until, policies);
+    for change in published.changes_to(&expected) {
+        let occurrence = last.of(&change);
+        let entry = Entry {
+            key: snapshot.key.clone(),
+            time: occurrence.map_or(now, |occurrence| occurrence.time),
+            cause: occurrence.map_or(Cause::Rebuild { rebuild }, |occurrence| occurrence.cause.clone()),
+            change,
+            corrected_by: Some(Corrector::Rebuild { rebuild }),
+        };
+        published.apply(&entry.change, entry.time);
+        commit.journal.push(entry);
     }
-    commit.journal.extend(corrections.into_iter().map(|change| Entry {
-        key: snapshot.key.clone(),
-        change,
-        time: now,
-        cause: Cause::Rebuild { rebuild: repaired },
-        correction: true,
-    }));
     published == expected
-}
-
-/// Whether comparing replicas finds the change, or has no need to. A journal that never reported a name, a paid time or an
-/// account does not reveal them: only the stored client does.
-fn is_replicated(change: &Change) -> bool {
-    match change {
-        Change::ClientRenamed { .. } | Change::SubscriptionRenewed { .. } | Change::AccountCreated { .. } => {
-            false
-        }
-        Change::Link { .. }
-        | Change::Service { .. }
-        | Change::Access { .. }
-        | Change::AccessRequested
-        | Change::AccessRequestClosed
-        | Change::AccessExpiring { .. }
-        | Change::InvitationSent
-        | Change::InvitationStalled
-        | Change::InvitationStepCompleted(_)
-        | Change::InvitationBypassed
-        | Change::InvitationBounced
-        | Change::AccountHandedOver
-        | Change::Subscription { .. }
-        | Change::SubscriptionRemoved { .. }
-        | Change::Added { .. }
-        | Change::Removed { .. }
-        | Change::Started(_)
-        | Change::Stopped(_)
-        | Change::EventRefused(_) => true,
-    }
-}
-
-/// The `to` of the journal's last change of the same type and holding.
-fn last_reported<'a>(snapshot: &'a ClientSnapshot, change: &Change) -> Option<Cow<'a, str>> {
-    let same = |entry: &&Entry| entry.change.kind() == change.kind() && entry.change.id() == change.id();
-    snapshot.journal.iter().rev().find(same)?.change.text().to
 }
 
 #[cfg(test)]
@@ -279,7 +282,9 @@ mod tests {
     };
     use super::*;
     use crate::domain::access::Access;
+    use crate::domain::change::SubscriptionTerms;
     use crate::domain::event::ManagedBy;
+    use crate::domain::holdings::SubscriptionStatus;
     use crate::domain::link::{Connection, Link, LinkStatus};
     use crate::domain::{Client, EventKind, Refusal};
 
@@ -299,8 +304,9 @@ mod tests {
     /// The changes of corrections that name this cause.
     fn corrections(commit: &Commit, rebuild: Repair) -> Vec<Change> {
         let correction = |entry: &Entry| {
-            assert_eq!(entry.cause, Cause::Rebuild { rebuild });
-            assert_eq!((entry.time, entry.correction), (present().now, true));
+            assert_eq!(entry.corrected_by, Some(Corrector::Rebuild { rebuild }));
+            assert!(entry.time < present().now, "{entry:?}");
+            assert!(!matches!(entry.cause, Cause::Rebuild { .. }), "{entry:?}");
             entry.change.clone()
         };
         commit.journal.iter().map(correction).collect()
@@ -324,7 +330,7 @@ mod tests {
         let mut snapshot = snapshot_of_active("a");
         snapshot.journal.clear();
         let commit = repair(&snapshot);
-        assert_eq!(corrections(&commit, Repair::Journal).len(), 6, "{commit:?}");
+        assert_eq!(corrections(&commit, Repair::Journal).len(), 7, "{commit:?}");
         assert_eq!(commit.recorded_at, present().now);
         let other = Commit {
             journal: Vec::new(),
@@ -355,7 +361,7 @@ mod tests {
             },
             time: day(0),
             cause: Cause::from(&refused("a", day(0))),
-            correction: false,
+            corrected_by: None,
         });
         let mut only_stored = snapshot_of_active("a");
         only_stored.history.clear();
@@ -390,11 +396,40 @@ mod tests {
         let refusal = Entry {
             key: snapshot.key.clone(),
             change: Change::EventRefused(Refusal::UnknownId),
-            time: present().now,
+            time: day(21),
             cause: Cause::from(&events[1]),
-            correction: true,
+            corrected_by: Some(Corrector::Rebuild {
+                rebuild: Repair::State,
+            }),
         };
         assert_eq!(commit.journal, [refusal]);
+    }
+
+    #[test]
+    fn an_acceptance_is_published_if_the_journal_has_the_refusal_of_this_event() {
+        let mut snapshot = snapshot_of_active("a");
+        let kind = EventKind::ClientRenamed { name: name("Bakery") };
+        let renamed = event("a", day(20), kind);
+        ingest(&mut snapshot, vec![renamed.clone()]);
+        let last = snapshot.history.last_mut().unwrap();
+        last.outcome = RecordedOutcome::Refused(Refusal::NotLinked);
+        assert_eq!(repair(&snapshot).journal, []);
+        let refusal = Entry {
+            key: snapshot.key.clone(),
+            change: Change::EventRefused(Refusal::NotLinked),
+            time: day(20),
+            cause: Cause::from(&renamed),
+            corrected_by: None,
+        };
+        snapshot.journal.push(refusal.clone());
+        let accepted = Entry {
+            change: Change::EventAccepted(Refusal::NotLinked),
+            corrected_by: Some(Corrector::Rebuild {
+                rebuild: Repair::State,
+            }),
+            ..refusal
+        };
+        assert_eq!(repair(&snapshot).journal, [accepted]);
     }
 
     /// An active client that was renamed to Bakery, with a subscription that was renewed to day 400, one that was renewed to day
@@ -440,9 +475,17 @@ mod tests {
         let mut pruned = right.clone();
         pruned.journal.clear();
         pruned.journal_is_pruned = true;
+        let mut unnamed = right.clone();
+        unnamed
+            .journal
+            .retain(|entry| !matches!(entry.change, Change::ClientRenamed { .. }));
+        let mut unpaid = right.clone();
+        unpaid
+            .journal
+            .retain(|entry| entry.change.id() != Some(&id("s-2")));
         let rename = |client: &mut Client| client.name = Some(name("Cakery"));
         let renamed = Change::ClientRenamed {
-            from: name("Cakery"),
+            from: name("a"),
             to: name("Bakery"),
         };
         let disable = |client: &mut Client| {
@@ -454,18 +497,23 @@ mod tests {
             });
         };
         let shorten = |client: &mut Client| set_paid_until(client, "s-1", 1);
-        let shorten_unreported = |client: &mut Client| set_paid_until(client, "s-3", 1);
-        let renewed = Change::SubscriptionRenewed {
-            id: id("s-3"),
-            from: Some(day(1)),
-            to: Some(day(300)),
+        let added = Change::Subscription {
+            id: id("s-2"),
+            from: None,
+            to: SubscriptionStatus::Active,
+            terms: Some(SubscriptionTerms {
+                managed_by: ManagedBy::Partner,
+                plan: None,
+                paid_until: Some(day(500)),
+            }),
         };
-        let cases: [Case<'_>; 6] = [
+        let cases: [Case<'_>; 7] = [
             (&right, &rename, vec![]),
             (&right, &disable, vec![]),
             (&right, &shorten, vec![]),
-            (&right, &shorten_unreported, vec![renewed]),
-            (&pruned, &rename, vec![renamed]),
+            (&unnamed, &rename, vec![renamed]),
+            (&unpaid, &shorten, vec![added]),
+            (&pruned, &rename, vec![]),
             (&pruned, &disable, vec![]),
         ];
         for (right, act, expected) in cases {

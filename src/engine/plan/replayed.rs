@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
+use super::checkpoints::digest;
 use super::{Present, renew_only};
 use crate::domain::fold::replay;
 use crate::domain::replica::Replica;
 use crate::domain::time::rfc3339;
-use crate::domain::{Cause, Client, Event, Policies, Sweep};
-use crate::store::{ClientSnapshot, Columns, RecordedOutcome, Touch};
+use crate::domain::{Cause, Client, Event, Policies, Refusal, Sweep};
+use crate::store::{Checkpoint, ClientSnapshot, Columns, RecordedOutcome, Touch};
 
 /// How many events with a different outcome are named.
 const NAMED: usize = 3;
@@ -20,6 +21,8 @@ pub struct Replayed {
     pub events: Vec<(Event, RecordedOutcome)>,
     /// The time of the last touch in a closed run.
     pub touches_closed_until: Option<DateTime<Utc>>,
+    /// For each stored checkpoint, what it should be. None: there should be none at that moment.
+    pub checkpoints: Vec<Option<Checkpoint>>,
 }
 
 impl Replayed {
@@ -37,7 +40,13 @@ impl Replayed {
             .map(|logged| logged.event.clone())
             .collect();
         let mut client = Client::default();
-        let results = replay(&mut client, &mut events, policies, is_taken);
+        let (results, checkpoints) = replay_through(
+            &mut client,
+            &mut events,
+            &snapshot.checkpoints,
+            policies,
+            is_taken,
+        );
         let last_event = client.as_of();
         let stored = stored_moment(snapshot, &client, policies);
         if let Some(moment) = stored {
@@ -64,8 +73,35 @@ impl Replayed {
                 .zip(results.into_iter().map(RecordedOutcome::from))
                 .collect(),
             touches_closed_until,
+            checkpoints,
         }
     }
+}
+
+/// Replays a history, and makes each stored checkpoint again on the way.
+fn replay_through(
+    client: &mut Client,
+    events: &mut [Event],
+    stored: &[Checkpoint],
+    policies: &Policies,
+    mut is_taken: impl FnMut(&Event) -> bool,
+) -> (Vec<Result<(), Refusal>>, Vec<Option<Checkpoint>>) {
+    let mut results = Vec::with_capacity(events.len());
+    let mut checkpoints = Vec::with_capacity(stored.len());
+    for Checkpoint { time, .. } in stored {
+        let (from, upto) = (results.len(), events.partition_point(|event| event.time <= *time));
+        results.extend(replay(client, &mut events[from..upto], policies, &mut is_taken));
+        let has_later_event = upto < events.len();
+        checkpoints.push(has_later_event.then(|| Checkpoint {
+            time: *time,
+            events: i64::try_from(upto).unwrap_or(i64::MAX),
+            policies: digest(policies, *time),
+            client: Some(client.clone()),
+        }));
+    }
+    let from = results.len();
+    results.extend(replay(client, &mut events[from..], policies, is_taken));
+    (results, checkpoints)
 }
 
 /// How far the stored client was advanced, if its history explains that: past its last event, to the moment of a due timer. None:
@@ -94,7 +130,7 @@ pub fn published(snapshot: &ClientSnapshot, expected: &Client) -> Replica {
         Replica::default()
     };
     for entry in &snapshot.journal {
-        replica.apply(&entry.change);
+        replica.apply(&entry.change, entry.time);
     }
     replica
 }
@@ -113,6 +149,7 @@ pub fn differences(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Po
     }
     deadlines(snapshot, replayed, policies, &mut out);
     renew_only(snapshot, replayed, policies, &mut out);
+    checkpoints(snapshot, replayed, &mut out);
     out
 }
 
@@ -156,6 +193,52 @@ fn renew_only(snapshot: &ClientSnapshot, replayed: &Replayed, policies: &Policie
     }
 }
 
+fn checkpoints(snapshot: &ClientSnapshot, replayed: &Replayed, out: &mut Vec<String>) {
+    for (stored, expected) in wrong_checkpoints(snapshot, replayed) {
+        let time = rfc3339(stored.time);
+        let expected = expected.and_then(|expected| expected.client.as_ref());
+        out.push(match (&stored.client, expected) {
+            (_, None) => format!("there is a checkpoint of {time}, but no later event"),
+            (None, _) => format!("the checkpoint of {time} cannot be read"),
+            (Some(client), Some(expected)) => {
+                format!(
+                    "in the checkpoint of {time} {}",
+                    fields(client, expected).join(", ")
+                )
+            }
+        });
+    }
+    let last = snapshot.checkpoints.last().map(|checkpoint| checkpoint.time);
+    if let Some(document) = snapshot.document()
+        && document.checkpointed_until < last
+    {
+        out.push(format!(
+            "the last checkpoint is of {}, the document says {}",
+            words(last),
+            words(document.checkpointed_until)
+        ));
+    }
+}
+
+/// The stored checkpoints that differ from the history, each with what it should be. One that was made under other policies is
+/// not used, and so not wrong.
+pub fn wrong_checkpoints<'a>(
+    snapshot: &'a ClientSnapshot,
+    replayed: &'a Replayed,
+) -> impl Iterator<Item = (&'a Checkpoint, Option<&'a Checkpoint>)> {
+    let expected = replayed.checkpoints.iter().map(Option::as_ref);
+    snapshot
+        .checkpoints
+        .iter()
+        .zip(expected)
+        .filter(|(stored, expected)| {
+            stored.client.is_none()
+                || expected.is_none_or(|expected| {
+                    stored.policies == expected.policies && stored.client != expected.client
+                })
+        })
+}
+
 /// The fields in which two clients differ.
 fn fields(snapshot: &Client, replayed: &Client) -> Vec<String> {
     let json = |client: &Client| match serde_json::to_value(client) {
@@ -183,6 +266,7 @@ fn fields(snapshot: &Client, replayed: &Client) -> Vec<String> {
 fn columns(snapshot: &Columns, expected: &Columns, out: &mut Vec<String>) {
     let text = |text: &Option<String>| text.clone();
     let time = |time: Option<DateTime<Utc>>| time.map(|time| words(Some(time)));
+    let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let columns = [
         ("name", text(&snapshot.name), text(&expected.name)),
         ("name_key", text(&snapshot.name_key), text(&expected.name_key)),
@@ -194,6 +278,7 @@ fn columns(snapshot: &Columns, expected: &Columns, out: &mut Vec<String>) {
             Some(expected.access.clone()),
         ),
         ("as_of", time(snapshot.as_of), time(expected.as_of)),
+        ("account", filled(&snapshot.account), filled(&expected.account)),
     ];
     let quoted = |text: Option<String>| text.map_or("empty".to_owned(), |text| format!("`{text}`"));
     for (column, snapshot, expected) in columns {
@@ -296,7 +381,7 @@ mod tests {
     use super::super::fixture::{day, ingest, nothing, present, refused, snapshot_of_active, sweep};
     use super::*;
     use crate::domain::access::AccessStatus;
-    use crate::domain::{Change, Entry, Repair};
+    use crate::domain::{Change, Corrector, Entry, Repair};
 
     fn found(snapshot: &ClientSnapshot) -> Vec<String> {
         let policies = Policies::default();
@@ -327,12 +412,15 @@ mod tests {
             change: Change::Access {
                 from: AccessStatus::Expired,
                 to: AccessStatus::Enabled,
+                expires_at: Some(day(70)),
             },
             time: day(20),
             cause: Cause::Rebuild {
                 rebuild: Repair::State,
             },
-            correction: true,
+            corrected_by: Some(Corrector::Rebuild {
+                rebuild: Repair::State,
+            }),
         });
         let policies = Policies::default();
         let still_active = active.stored().unwrap().client(&policies);

@@ -85,8 +85,8 @@ impl Engine {
     /// counted, and stops no other.
     ///
     /// The sweep does not start while the clock is ahead, unless `as_of` names a moment. It goes up to that moment, but no
-    /// further than the low watermark: later events may still wait in a queue and cancel a timer. Only a dry run as of a
-    /// given moment ignores the low watermark.
+    /// further than the low watermark: later events may still wait in a queue, or with a silent source, and cancel a timer.
+    /// Only a dry run as of a given moment ignores the low watermark.
     ///
     /// # Errors
     /// When the store cannot be reached. The chunks that were swept by then are committed and recorded.
@@ -114,14 +114,14 @@ impl Engine {
 
     async fn sweep_bound(&self, options: &SweepOptions) -> Result<Bound, StoreError> {
         let wanted = options.as_of.unwrap_or_else(|| self.now());
-        let lanes = if options.mode == SweepMode::DryRun && options.as_of.is_some() {
-            Vec::new()
+        let (lanes, sources) = if options.mode == SweepMode::DryRun && options.as_of.is_some() {
+            (Vec::new(), Vec::new())
         } else {
-            self.store.lanes().await?
+            (self.store.lanes().await?, self.store.sources().await?)
         };
         Ok(Bound {
             wanted,
-            low_watermark: LowWatermark::of(&lanes, wanted, &self.watch),
+            low_watermark: LowWatermark::of(&lanes, &sources, wanted, &self.watch),
         })
     }
 }

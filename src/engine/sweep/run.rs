@@ -103,7 +103,16 @@ impl Engine {
             .max_by_key(|halt| halt.kind == HaltKind::Tripped))
     }
 
-    /// The lane that the sweep waits for, if a timer is due beyond the low watermark.
+    /// What a sweep would wait for now, if a timer is due beyond the low watermark.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn sweep_held_back(&self, sweep: Sweep) -> Result<Option<HeldBack>, StoreError> {
+        let bound = self.sweep_bound(&SweepOptions::new(SweepMode::ByHand)).await?;
+        self.held_back(sweep, &bound).await
+    }
+
+    /// The lane or the source that the sweep waits for, if a timer is due beyond the low watermark.
     async fn held_back(&self, sweep: Sweep, bound: &Bound) -> Result<Option<HeldBack>, StoreError> {
         let Some(behind) = &bound.low_watermark.behind else {
             return Ok(None);

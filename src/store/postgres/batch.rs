@@ -9,20 +9,20 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::event_ref::id_bytes;
 use super::numbers::ClientNumbers;
 use super::session::Session;
 use super::sessions::Sessions;
 use super::{
-    PostgresStore, history, lanes, numbering, numbers, policies, sweeps, touches, verification, write,
+    PostgresStore, checkpoints, duplicates, history, lanes, numbering, numbers, policies, sources, sweeps,
+    touches, verification, write,
 };
-use crate::domain::{ClientKey, Policy};
+use crate::domain::{ClientKey, Event, Namesake, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
 use crate::store::touches::open_run;
 use crate::store::{
-    Batch, BatchRead, BatchWrite, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim, Renewal,
-    Result, StoreError, Stored, Transactions,
+    Batch, BatchRead, BatchWrite, Checkpoints, ClientSnapshot, Commit, ExpectedSource, Halt, HistoryRange,
+    LaneProgress, Logged, NameClaim, Renewal, Result, StoreError, Stored, Transactions,
 };
 
 #[async_trait]
@@ -90,6 +90,18 @@ impl PostgresBatch {
         })
     }
 
+    /// Reads the numbers of clients, unless they are known.
+    async fn find_numbers(&mut self, keys: impl Iterator<Item = &ClientKey> + Send) -> Result<()> {
+        let numbers = &mut self.held.numbers;
+        let unknown: Vec<&ClientKey> = keys.filter(|key| !numbers.contains_key(*key)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let (connection, debt) = self.session.lend()?;
+        debt.paid_by(numbers::find_clients(connection, unknown, numbers))
+            .await
+    }
+
     fn doubt_numbering_on(&self, error: &StoreError) {
         if matches!(error, StoreError::Conflict(_)) {
             self.numbering_doubted.store(true, Ordering::Relaxed);
@@ -117,7 +129,17 @@ impl BatchRead for PostgresBatch {
             return Ok(HashSet::new());
         }
         let (connection, debt) = self.session.lend()?;
-        debt.paid_by(known(connection, ids)).await
+        debt.paid_by(duplicates::known(connection, ids)).await
+    }
+
+    async fn namesakes(&mut self, known: &[&Event]) -> Result<Vec<(usize, Namesake)>> {
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let numbers = &self.held.numbers;
+        let (connection, debt) = self.session.lend()?;
+        debt.paid_by(duplicates::namesakes(connection, known, numbers))
+            .await
     }
 
     async fn lock(&mut self, keys: &[ClientKey], skip_busy: bool) -> Result<Vec<Stored>> {
@@ -141,18 +163,30 @@ impl BatchRead for PostgresBatch {
         debt.paid_by(holders(connection, names)).await
     }
 
+    async fn checkpoints(
+        &mut self,
+        before: &[(ClientKey, DateTime<Utc>)],
+    ) -> Result<HashMap<ClientKey, Checkpoints>> {
+        self.find_numbers(before.iter().map(|(key, _)| key)).await?;
+        let (connection, debt) = self.session.lend()?;
+        debt.paid_by(checkpoints::of(connection, before, &self.held.numbers))
+            .await
+    }
+
     async fn histories(
         &mut self,
-        keys: &[ClientKey],
+        ranges: &[HistoryRange],
         longest: Option<usize>,
     ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
-        let numbers = &mut self.held.numbers;
-        if keys.iter().any(|key| !numbers.contains_key(key)) {
-            let (connection, debt) = self.session.lend()?;
-            debt.paid_by(numbers::find_clients(connection, keys, numbers))
-                .await?;
-        }
-        history::of(&mut self.session, keys, |key| numbers.get(key).copied(), longest).await
+        self.find_numbers(ranges.iter().map(|range| &range.key)).await?;
+        let numbers = &self.held.numbers;
+        history::of(
+            &mut self.session,
+            ranges,
+            |key| numbers.get(key).copied(),
+            longest,
+        )
+        .await
     }
 
     async fn snapshot(&mut self, key: &ClientKey) -> Result<ClientSnapshot> {
@@ -167,6 +201,11 @@ impl BatchRead for PostgresBatch {
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
         let (connection, debt) = self.session.lend()?;
         debt.paid_by(lanes::all(connection)).await
+    }
+
+    async fn sources(&mut self) -> Result<Vec<ExpectedSource>> {
+        let (connection, debt) = self.session.lend()?;
+        debt.paid_by(sources::all(connection)).await
     }
 
     async fn halts(&mut self) -> Result<Vec<Halt>> {
@@ -208,24 +247,6 @@ impl BatchWrite for PostgresBatch {
     async fn rollback(self: Box<Self>) -> Result<()> {
         self.session.end("rollback").await
     }
-}
-
-async fn known(connection: &mut PgConnection, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
-    let (sources, ids): (Vec<&str>, Vec<&str>) = ids.iter().copied().unzip();
-    let known: Vec<(String, String)> = sqlx::query_as(
-        "select k.source, k.id
-         from unnest($1::text[], $2::text[], $3::bytea[]) as k (source, id, id_bytes)
-         cross join lateral (
-             select event_ref(number, k.id_bytes) as ref from sources where source = k.source offset 0
-         ) s
-         cross join lateral (select 1 from events where ref = s.ref limit 1) e",
-    )
-    .bind(sources)
-    .bind(&ids)
-    .bind(ids.iter().map(|id| id_bytes(id)).collect::<Vec<_>>())
-    .fetch_all(connection)
-    .await?;
-    Ok(known.into_iter().collect())
 }
 
 async fn holders(

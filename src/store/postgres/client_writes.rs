@@ -92,6 +92,7 @@ struct ClientArrays<'a> {
     versions: Vec<i64>,
     journaled: Vec<bool>,
     docs: Vec<String>,
+    accounts: Vec<String>,
 }
 
 impl<'a> ClientArrays<'a> {
@@ -108,6 +109,7 @@ impl<'a> ClientArrays<'a> {
         self.versions.push(write.read_version + 1);
         self.journaled.push(journaled);
         self.docs.push(json(&write.document));
+        self.accounts.push(facets.account);
     }
 
     fn bind(self, statement: &'static str) -> Query<'a, Postgres, PgArguments> {
@@ -123,6 +125,7 @@ impl<'a> ClientArrays<'a> {
             .bind(self.versions)
             .bind(self.journaled)
             .bind(self.docs)
+            .bind(self.accounts)
     }
 }
 
@@ -134,7 +137,7 @@ async fn update_clients<'a>(
 ) -> Result<u64> {
     let statement = "update clients
          set name = w.name, name_key = w.name_key, link = w.link, service = w.service, access = w.access,
-             as_of = w.as_of, version = w.version, doc = w.doc::json,
+             as_of = w.as_of, version = w.version, doc = w.doc::json, account = w.account,
              journaled_by = case when w.journaled
                                  then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
                                  else journaled_by end
@@ -142,7 +145,8 @@ async fn update_clients<'a>(
              select unnest($1::integer[]) as client, unnest($2::text[]) as partner, unnest($3::text[]) as name,
                     unnest($4::text[]) as name_key, unnest($5::text[]) as link, unnest($6::text[]) as service,
                     unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
-                    unnest($10::bool[]) as journaled, unnest($11::text[]) as doc, unnest($12::text[]) as place
+                    unnest($10::bool[]) as journaled, unnest($11::text[]) as doc, unnest($12::text[]) as account,
+                    unnest($13::text[]) as place
          ) w
          where clients.ctid = w.place::tid and clients.version = w.version - 1
                and clients.client = w.client";
@@ -161,17 +165,17 @@ pub(super) async fn insert(connection: &mut PgConnection, writes: &[ClientWrite]
 
 async fn insert_clients(connection: &mut PgConnection, clients: ClientArrays<'_>) -> Result<u64> {
     let statement = "insert into clients
-             (client, partner, name, name_key, link, service, access, as_of, version, journaled_by, doc)
+             (client, partner, name, name_key, link, service, access, as_of, version, journaled_by, doc, account)
          select w.client, w.partner, w.name, w.name_key, w.link, w.service, w.access, w.as_of, w.version,
                 case when w.journaled
                      then (select pg_current_xact_id()::text::bigint + xid_shift from relay)
                      else 0 end,
-                w.doc::json
+                w.doc::json, w.account
          from (
              select unnest($1::integer[]) as client, unnest($2::text[]) as partner, unnest($3::text[]) as name,
                     unnest($4::text[]) as name_key, unnest($5::text[]) as link, unnest($6::text[]) as service,
                     unnest($7::text[]) as access, unnest($8::timestamptz[]) as as_of, unnest($9::bigint[]) as version,
-                    unnest($10::bool[]) as journaled, unnest($11::text[]) as doc
+                    unnest($10::bool[]) as journaled, unnest($11::text[]) as doc, unnest($12::text[]) as account
          ) w";
     let done = clients.bind(statement).execute(connection).await?;
     Ok(done.rows_affected())

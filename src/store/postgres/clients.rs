@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 
 use super::lines::line;
 use super::{PostgresStore, history};
-use crate::domain::ClientKey;
+use crate::domain::{ClientKey, Id};
 use crate::store::clients::{ClientRange, StoredRow};
-use crate::store::columns::key;
+use crate::store::columns::{key, text};
 use crate::store::outbox::JournalRow;
 use crate::store::{ClientFilter, Clients, Logged, NameClaim, Recorded, Result, Stored};
 
@@ -85,6 +85,61 @@ impl Clients for PostgresStore {
                     .collect::<Vec<_>>(),
             )
             .bind(filter.beyond)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            clients.into_iter().map(StoredRow::read).collect()
+        })
+        .await
+    }
+
+    async fn clients_by_key(&self, keys: &[ClientKey]) -> Result<Vec<Stored>> {
+        self.in_time(async {
+            let (partners, clients): (Vec<&str>, Vec<&str>) =
+                keys.iter().map(|key| (&*key.partner, &*key.client)).unzip();
+            let clients: Vec<StoredRow> = sqlx::query_as(
+                "select w.partner, w.client, c.version, c.doc, t.open_run
+                 from unnest($1::text[], $2::text[]) as w (partner, client)
+                 cross join lateral (
+                     select number from client_keys where partner = w.partner and client = w.client offset 0
+                 ) k
+                 cross join lateral (
+                     select version, doc::text as doc from clients where client = k.number offset 0
+                 ) c
+                 left join lateral (select open_run from touches where client = k.number offset 0) t on true",
+            )
+            .bind(partners)
+            .bind(clients)
+            .fetch_all(&self.pool)
+            .await?;
+            clients.into_iter().map(StoredRow::read).collect()
+        })
+        .await
+    }
+
+    async fn clients_of_account(
+        &self,
+        account: &Id,
+        partner: Option<&str>,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        self.in_time(async {
+            let range = ClientRange::of(partner, after);
+            let clients: Vec<StoredRow> = sqlx::query_as(
+                "select k.partner, k.client, c.version, c.doc::text as doc, t.open_run
+                 from clients c
+                 join client_keys k on k.number = c.client
+                 left join touches t on t.client = c.client
+                 where c.account = $1 and c.account <> '' and c.partner between $2 and $4
+                   and (k.partner, k.client) > ($2, $3)
+                 order by k.partner, k.client
+                 limit $5",
+            )
+            .bind(text(account.as_str()))
+            .bind(range.after_partner)
+            .bind(range.after_client)
+            .bind(range.last_partner)
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;

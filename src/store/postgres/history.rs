@@ -13,8 +13,8 @@ use super::{numbers, pages};
 use crate::domain::ClientKey;
 use crate::store::clients::{LoggedRow, sort_history};
 use crate::store::columns::{Both, row};
-use crate::store::touches::{RUN_LENGTH, read_run};
-use crate::store::{Logged, Result};
+use crate::store::touches::{RUN_LENGTH, read_run_after};
+use crate::store::{HistoryRange, Logged, Result};
 
 // Words and sources are looked up row by row: a join could be planned as a scan of all events of a client before the first
 // page.
@@ -24,10 +24,10 @@ const EVENTS: Paged = paged!(
     "select e.client, (select source from sources where number = ref_source(e.ref)) as source, e.ref as id,
             (select word from words where number = e.type) as event_type, e.time, e.sequence, e.actor, e.data,
             case e.reason when 0 then '' else (select word from words where number = e.reason) end as reason
-     from unnest($1::integer[]) as k (client)
+     from unnest($1::integer[], $3::timestamptz[]) as k (client, after)
      cross join lateral (
          select client, ref, type, time, sequence, actor, data, reason
-         from events where client = k.client
+         from events where client = k.client and time > coalesce(k.after, '-infinity')
          order by time, ref
          limit $2::bigint
      ) e"
@@ -37,11 +37,11 @@ const RUNS: Paged = paged!(
     "client_runs",
     1,
     "select k.client, t.run
-     from unnest($1::integer[]) as k (client)
+     from unnest($1::integer[], $3::timestamptz[]) as k (client, after)
      cross join lateral (
          select open_run as run from touches where client = k.client
          union all
-         select run from touch_runs where client = k.client
+         select run from touch_runs where client = k.client and last_at > coalesce(k.after, '-infinity')
          limit $2::bigint
      ) t"
 );
@@ -59,34 +59,44 @@ pub(super) async fn of_one(pool: &Sessions, limit: Duration, key: &ClientKey) ->
     let mut session = Session::begin_reading(pool, limit, pages::BEGIN).await?;
     let (connection, debt) = session.lend()?;
     let number = debt.paid_by(numbers::of_client(connection, key)).await?;
-    let mut histories = of(&mut session, std::slice::from_ref(key), |_| number, None).await?;
+    let range = HistoryRange::all(key.clone());
+    let mut histories = of(&mut session, &[range], |_| number, None).await?;
     session.end("commit").await?;
     Ok(histories.remove(key).unwrap_or_default())
 }
 
-/// The histories of clients that no other transaction writes meanwhile. Each key has an entry, an empty one too. With
+/// Parts of the histories of clients that no other transaction writes meanwhile. Each client has an entry, an empty one too. With
 /// `longest`, leaves out clients with more events, or with enough runs of touches for more.
 pub(super) async fn of(
     session: &mut Session,
-    keys: &[ClientKey],
+    ranges: &[HistoryRange],
     number: impl Fn(&ClientKey) -> Option<i32>,
     longest: Option<usize>,
 ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
-    let mut histories: HashMap<ClientKey, Vec<Logged>> =
-        keys.iter().map(|key| (key.clone(), Vec::new())).collect();
-    let keys: HashMap<i32, &ClientKey> = keys.iter().filter_map(|key| Some((number(key)?, key))).collect();
-    let clients: Vec<i32> = keys.keys().copied().collect();
+    let mut histories: HashMap<ClientKey, Vec<Logged>> = ranges
+        .iter()
+        .map(|range| (range.key.clone(), Vec::new()))
+        .collect();
+    let ranges: HashMap<i32, &HistoryRange> = ranges
+        .iter()
+        .filter_map(|range| Some((number(&range.key)?, range)))
+        .collect();
+    let (clients, after): (Vec<i32>, Vec<Option<DateTime<Utc>>>) = ranges
+        .iter()
+        .map(|(client, range)| (*client, range.after))
+        .unzip();
     if clients.is_empty() {
         return Ok(histories);
     }
-    pages::read(
+    pages::read_after(
         session,
         &EVENTS,
         &clients,
         one_more_than(longest),
+        Some(&after),
         |Both(NumberRow { client }, row): Both<NumberRow, LoggedRow<DateTime<Utc>>>| {
-            if let Some(key) = keys.get(&client)
-                && let Some(history) = histories.get_mut(*key)
+            if let Some(HistoryRange { key, .. }) = ranges.get(&client)
+                && let Some(history) = histories.get_mut(key)
             {
                 history.push(row.read(key)?);
             }
@@ -98,15 +108,16 @@ pub(super) async fn of(
 
     let most_runs = longest.map(|longest| longest.div_ceil(RUN_LENGTH));
     let mut runs: HashMap<&ClientKey, usize> = HashMap::new();
-    pages::read(
+    pages::read_after(
         session,
         &RUNS,
         &clients,
         one_more_than(most_runs),
+        Some(&after),
         |(client, run): (i32, Vec<u8>)| {
-            if let Some(key) = keys.get(&client) {
-                if let Some(history) = histories.get_mut(*key) {
-                    history.extend(read_run(key, &run)?);
+            if let Some(HistoryRange { key, after }) = ranges.get(&client) {
+                if let Some(history) = histories.get_mut(key) {
+                    history.extend(read_run_after(key, &run, *after)?);
                 }
                 *runs.entry(key).or_default() += 1;
             }

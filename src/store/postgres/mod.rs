@@ -6,16 +6,19 @@
 
 mod address;
 mod batch;
+mod checkpoints;
 mod client_writes;
 mod clients;
 mod clock;
 mod dead_letters;
+mod duplicates;
 mod durable;
 mod event_ref;
 mod executor;
 mod history;
 mod lanes;
 mod lines;
+mod lists;
 mod numbering;
 mod numbers;
 mod outbox;
@@ -25,6 +28,7 @@ mod retention;
 mod servers;
 mod session;
 mod sessions;
+mod sources;
 mod suitable;
 mod sweeps;
 mod tables;

@@ -12,7 +12,7 @@ use sqlx::{PgConnection, PgExecutor};
 use super::batch::columns;
 use super::event_ref::event_ref;
 use crate::domain::{ClientKey, Refusal};
-use crate::store::words::{cause_event, cause_word, vocabulary};
+use crate::store::words::{line_events, line_words, vocabulary};
 use crate::store::{Commit, RecordedOutcome, Result, StoreError};
 
 /// The numbers of clients.
@@ -126,7 +126,7 @@ fn words_of(commit: &Commit) -> BTreeSet<Cow<'_, str>> {
     );
     for entry in &commit.journal {
         words.insert(entry.change.kind().as_str().into());
-        words.insert(cause_word(&entry.cause));
+        words.extend(line_words(entry));
     }
     words.extend(
         commit
@@ -146,12 +146,9 @@ fn words_of(commit: &Commit) -> BTreeSet<Cow<'_, str>> {
 fn sources_of(commit: &Commit) -> BTreeSet<&str> {
     let logged = commit.events.iter().map(|write| &*write.event.source);
     let updated = commit.outcomes.iter().map(|update| &*update.source);
-    let causes = commit
-        .journal
-        .iter()
-        .filter_map(|entry| cause_event(&entry.cause))
-        .map(|(source, _)| source);
-    logged.chain(updated).chain(causes).collect()
+    let lines = commit.journal.iter().flat_map(line_events);
+    let lines = lines.map(|(source, _)| source);
+    logged.chain(updated).chain(lines).collect()
 }
 
 /// Adds the words of this program that are missing. A conflict would use up a number, so none is provoked.

@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use sqlx::postgres::PgRow;
 
@@ -21,7 +22,7 @@ pub(super) const BEGIN: &str = "begin isolation level repeatable read, read only
                                 set local plan_cache_mode = force_generic_plan";
 
 /// A query that is read page by page. `$1` is an array of the numbers of clients; `$2` is the most rows of each
-/// client.
+/// client. Some queries have `$3`: for each client, a moment before the first row.
 pub(super) struct Paged {
     /// The number of rows that a client usually has.
     pub usual: usize,
@@ -52,6 +53,21 @@ pub(super) async fn read<R>(
     paged: &Paged,
     clients: &[i32],
     most: i64,
+    take: impl FnMut(R) -> Result<ControlFlow<()>> + Send,
+) -> Result<()>
+where
+    R: Send + Unpin + for<'r> FromRow<'r, PgRow>,
+{
+    read_after(session, paged, clients, most, None, take).await
+}
+
+/// As [`read`], of a query with the parameter `$3`.
+pub(super) async fn read_after<R>(
+    session: &mut Session,
+    paged: &Paged,
+    clients: &[i32],
+    most: i64,
+    after: Option<&[Option<DateTime<Utc>>]>,
     mut take: impl FnMut(R) -> Result<ControlFlow<()>> + Send,
 ) -> Result<()>
 where
@@ -61,8 +77,10 @@ where
     if clients.len().saturating_mul(paged.usual) < PAGE {
         let (connection, debt) = session.lend()?;
         let first = async {
-            let query = sqlx::query_as(paged.first);
-            let query = query.bind(clients).bind(most);
+            let mut query = sqlx::query_as(paged.first).bind(clients).bind(most);
+            if let Some(after) = after {
+                query = query.bind(after);
+            }
             Ok(query.fetch_all(connection).await?)
         };
         let first: Vec<R> = debt.paid_by(first).await?;
@@ -73,8 +91,10 @@ where
     }
     let (connection, debt) = session.lend()?;
     let declare = async {
-        let query = sqlx::query(paged.declare);
-        let query = query.bind(clients).bind(most);
+        let mut query = sqlx::query(paged.declare).bind(clients).bind(most);
+        if let Some(after) = after {
+            query = query.bind(after);
+        }
         query.execute(connection).await?;
         Ok(())
     };

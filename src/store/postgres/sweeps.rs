@@ -5,10 +5,15 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgExecutor;
 
 use super::PostgresStore;
-use crate::domain::Sweep;
-use crate::store::columns::text;
+use super::lines::line;
+use crate::domain::{ClientKey, Sweep};
+use crate::store::clients::StoredRow;
+use crate::store::columns::{Both, KeyRow, text};
+use crate::store::outbox::{JournalRow, read_line};
 use crate::store::sweeps::{DueRow, HaltRow, OVERTAKEN, RunRow};
-use crate::store::{Due, Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun, Sweeps};
+use crate::store::{
+    Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, Stored, SweepRun, Sweeps,
+};
 
 #[async_trait]
 impl Sweeps for PostgresStore {
@@ -45,6 +50,43 @@ impl Sweeps for PostgresStore {
             .fetch_all(&self.pool)
             .await?;
             due.into_iter().map(DueRow::read).collect()
+        })
+        .await
+    }
+
+    async fn due_clients(
+        &self,
+        first: &ClientKey,
+        last: &ClientKey,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        self.in_time(async {
+            let clients: Vec<StoredRow> = sqlx::query_as(
+                // Row by row: a join could be planned as a scan of all clients.
+                "select k.partner, k.client, c.version, c.doc, t.open_run
+                 from client_keys k
+                 cross join lateral (
+                     select version, doc::text as doc
+                     from clients
+                     where client = k.number
+                       and exists (select from deadlines d where d.client = k.number and d.due_at <= $5)
+                     offset 0
+                 ) c
+                 left join lateral (select open_run from touches where client = k.number offset 0) t on true
+                 where (k.partner, k.client) >= ($1, $2) and (k.partner, k.client) <= ($3, $4)
+                 order by k.partner, k.client
+                 limit $6",
+            )
+            .bind(&*first.partner)
+            .bind(&*first.client)
+            .bind(&*last.partner)
+            .bind(&*last.client)
+            .bind(until)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            clients.into_iter().map(StoredRow::read).collect()
         })
         .await
     }
@@ -134,21 +176,61 @@ impl Sweeps for PostgresStore {
         .await
     }
 
-    async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
+    async fn runs_before(&self, sweep: Option<Sweep>, before: i64, limit: u32) -> Result<Vec<SweepRun>> {
         self.in_time(async {
             let runs: Vec<RunRow<DateTime<Utc>>> = sqlx::query_as(
                 "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
                         error, worker
                  from sweep_runs
-                 where $1::text is null or sweep = $1
+                 where id < $2 and ($1::text is null or sweep = $1)
                  order by id desc
-                 limit $2",
+                 limit $3",
             )
             .bind(sweep.map(Sweep::as_str))
+            .bind(before)
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await?;
             runs.into_iter().map(RunRow::read).collect()
+        })
+        .await
+    }
+
+    async fn run(&self, id: i64) -> Result<Option<SweepRun>> {
+        self.in_time(async {
+            let run: Option<RunRow<DateTime<Utc>>> = sqlx::query_as(
+                "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
+                        error, worker
+                 from sweep_runs
+                 where id = $1",
+            )
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?;
+            run.map(RunRow::read).transpose()
+        })
+        .await
+    }
+
+    async fn run_changes(&self, id: i64, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+        self.in_time(async {
+            let lines: Vec<Both<KeyRow, JournalRow<DateTime<Utc>>>> = sqlx::query_as(concat!(
+                "select (select partner from client_keys where number = j.client) as partner,
+                        (select client from client_keys where number = j.client) as client, ",
+                line!(),
+                "from sweep_chunks h
+                 join journal j on j.xid = h.xid
+                 where h.run = $1 and h.xid >= $2 and (j.xid, j.seq) > ($2, $3)
+                 order by h.xid, j.seq
+                 limit $4"
+            ))
+            .bind(id)
+            .bind(after.transaction)
+            .bind(after.sequence)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            lines.into_iter().map(read_line).collect()
         })
         .await
     }
@@ -218,6 +300,20 @@ pub(super) async fn add_counts(executor: impl PgExecutor<'_>, id: i64, add: &Run
     .bind(add.changed)
     .bind(add.changes)
     .bind(add.failed)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Records that this transaction writes lines of the journal for a run.
+pub(super) async fn add_chunk(executor: impl PgExecutor<'_>, run: i64) -> Result<()> {
+    sqlx::query(
+        "insert into sweep_chunks (run, xid)
+         select id, pg_current_xact_id()::text::bigint + xid_shift
+         from sweep_runs, relay
+         where id = $1",
+    )
+    .bind(run)
     .execute(executor)
     .await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The tables in a schema before Tenure creates its own: whose they are, and whether Tenure may create more.
+//! The tables that a schema has before Tenure creates its own: which program owns them, and whether Tenure may create more.
 //!
 //! Only plain statements: prepared ones fail behind a pooler that changes sessions.
 

@@ -120,7 +120,7 @@ pub(super) async fn write_closed_runs(
         .iter()
         .filter_map(|write| {
             let run = write.closed.as_ref()?;
-            Some((held.number(&write.key), run.iter().next()?.time, run.pack()))
+            Some((held.number(&write.key), run.last()?.time, run.pack()))
         })
         .collect();
     if closed.is_empty() {
@@ -128,20 +128,15 @@ pub(super) async fn write_closed_runs(
     }
     // The client is locked, so its last number stays the last.
     sqlx::query(
-        "insert into touch_runs (client, number, first_at, run)
-         select w.client, coalesce(last.number, 0) + 1, w.first_at, w.run
-         from unnest($1::integer[], $2::timestamptz[], $3::bytea[]) as w (client, first_at, run)
+        "insert into touch_runs (client, number, last_at, run)
+         select w.client, coalesce(last.number, 0) + 1, w.last_at, w.run
+         from unnest($1::integer[], $2::timestamptz[], $3::bytea[]) as w (client, last_at, run)
          left join lateral (
              select number from touch_runs where client = w.client order by number desc limit 1
          ) last on true",
     )
     .bind(closed.iter().map(|(client, ..)| *client).collect::<Vec<_>>())
-    .bind(
-        closed
-            .iter()
-            .map(|(_, first_at, _)| *first_at)
-            .collect::<Vec<_>>(),
-    )
+    .bind(closed.iter().map(|(_, last_at, _)| *last_at).collect::<Vec<_>>())
     .bind(closed.iter().map(|(.., run)| run.as_slice()).collect::<Vec<_>>())
     .execute(connection)
     .await?;

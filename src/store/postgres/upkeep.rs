@@ -145,7 +145,7 @@ pub(super) async fn min_writer(executor: impl PgExecutor<'_>) -> Result<i64> {
 /// transaction.
 const WRITE: &str = "
     set local lock_timeout = '2s';
-    lock table client_keys, sources, clients, events, journal, touches, touch_runs, deadlines, dead_letters, lanes, relay in row exclusive mode;
+    lock table client_keys, sources, clients, events, journal, touches, touch_runs, checkpoints, deadlines, dead_letters, lanes, expected_sources, relay in row exclusive mode;
     update write_probe set written_at = clock_timestamp();
 ";
 

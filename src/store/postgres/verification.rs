@@ -171,7 +171,8 @@ async fn read(
     let small = async {
         rows(connection, &clients, &places, &mut snapshots).await?;
         touches(connection, &clients, &places, &mut snapshots).await?;
-        deadlines(connection, &dictionary, &clients, &places, &mut snapshots).await
+        deadlines(connection, &dictionary, &clients, &places, &mut snapshots).await?;
+        checkpoints(connection, &clients, &places, &mut snapshots).await
     };
     debt.paid_by(small).await?;
     for client in shared {
@@ -336,7 +337,10 @@ row! {
         cause_actor: String,
         cause_reason: String,
         other_source: Option<String>,
-        correction: bool,
+        corrector: i16,
+        corrector_ref: EventRef,
+        other_corrector: Option<String>,
+        data: String,
         recorded_at: DateTime<Utc>,
     }
 }
@@ -356,7 +360,13 @@ impl LineRow {
             cause_id: self.cause_ref.id,
             cause_actor: self.cause_actor,
             cause_reason: self.cause_reason,
-            correction: self.correction,
+            corrector: match self.corrector {
+                0 => Some(String::new()),
+                corrector => dictionary.word(corrector),
+            },
+            corrector_source: dictionary.source(&self.corrector_ref, self.other_corrector),
+            corrector_id: self.corrector_ref.id,
+            data: self.data,
             recorded_at: self.recorded_at,
         }
     }
@@ -366,10 +376,13 @@ const JOURNAL: Paged = paged!(
     "verified_journal",
     5,
     "select j.client, j.xid, j.seq, j.change, j.id, j.before, j.after, j.time, j.cause, j.cause_ref, j.cause_actor,
-            j.cause_reason, j.correction, j.recorded_at,
+            j.cause_reason, j.corrector, j.corrector_ref, j.data, j.recorded_at,
             case when ref_source(j.cause_ref) > 1000 then
                 (select source from sources where number = ref_source(j.cause_ref))
-            end as other_source
+            end as other_source,
+            case when ref_source(j.corrector_ref) > 1000 then
+                (select source from sources where number = ref_source(j.corrector_ref))
+            end as other_corrector
      from unnest($1::integer[]) as k (client)
      cross join lateral (
          select * from journal where client = k.client
@@ -397,7 +410,7 @@ async fn rows(
     snapshots: &mut Snapshots<DateTime<Utc>>,
 ) -> Result<()> {
     let rows = sqlx::query_as(
-        "select client, version, doc::text, name, name_key, link, service, access, as_of
+        "select client, version, doc::text, name, name_key, link, service, access, as_of, account
          from clients
          where client = any ($1)",
     )
@@ -445,6 +458,27 @@ async fn deadlines(
     for (client, sweep, due_at) in rows {
         let sweep = dictionary.word(sweep);
         snapshots.add_deadline(places[&client], DeadlineRow { sweep, due_at });
+    }
+    Ok(())
+}
+
+async fn checkpoints(
+    connection: &mut PgConnection,
+    clients: &[i32],
+    places: &HashMap<i32, usize>,
+    snapshots: &mut Snapshots<DateTime<Utc>>,
+) -> Result<()> {
+    let rows = sqlx::query_as(
+        "select client, time, events, policies, state::text as state
+         from checkpoints
+         where client = any ($1)
+         order by client, time",
+    )
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for Both(NumberRow { client }, row) in rows {
+        snapshots.add_checkpoint(places[&client], row);
     }
     Ok(())
 }

@@ -10,13 +10,13 @@ use sqlx::PgConnection;
 use super::batch::Held;
 use super::numbers::Numbers;
 use super::session::Session;
-use super::{client_writes, dead_letters, lanes, numbers, sweeps, touches};
+use super::{checkpoints, client_writes, dead_letters, lanes, numbers, sources, sweeps, touches};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
 use crate::store::commit::{data_of, expect_logged};
 use crate::store::outbox::ChangeColumns;
-use crate::store::words::{cause_details, cause_event, cause_word};
+use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{Commit, EventWrite, OutcomeUpdate, Result, StoreError};
 
 /// The most rows of one statement, where there may be as many rows as a client's history: a late event can change the
@@ -59,15 +59,20 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
         ));
     }
     step!(session, |connection| async {
+        checkpoints::write(connection, &commit.checkpoints, held).await?;
         clear_deadlines(connection, &commit.deadlines_cleared, &numbers, held).await?;
         set_deadlines(connection, &commit.deadlines_set, &numbers, held).await?;
         dead_letters::put(connection, &commit.dead_letters, at).await?;
         if let Some(watermark) = &commit.watermark {
             lanes::advance(connection, watermark, at).await?;
         }
+        sources::advance(connection, &commit.heard, at).await?;
         // Last, because other workers of the same run wait for its row.
         if let Some((run, counts)) = &commit.swept {
-            sweeps::add_counts(connection, *run, counts).await?;
+            sweeps::add_counts(&mut *connection, *run, counts).await?;
+            if !commit.journal.is_empty() {
+                sweeps::add_chunk(connection, *run).await?;
+            }
         }
         Ok(())
     });
@@ -143,16 +148,20 @@ async fn journal(
         .collect();
     let (actors, reasons): (Vec<String>, Vec<String>) =
         entries.iter().map(|entry| cause_details(&entry.cause)).unzip();
-    let cause_ref = |entry: &Entry| {
-        let event = cause_event(&entry.cause);
-        event.map_or_else(Vec::new, |(source, id)| numbers.event(source, id))
+    let event_ref =
+        |event: Option<(&str, &str)>| event.map_or_else(Vec::new, |(source, id)| numbers.event(source, id));
+    let corrector = |entry: &Entry| {
+        let corrector = entry.corrected_by.as_ref();
+        corrector.map_or(0, |corrector| numbers.word(&corrector_word(corrector)))
     };
     let written = sqlx::query(
         "insert into journal
-             (xid, time, recorded_at, client, change, cause, correction, cause_ref, cause_actor, cause_reason, id, before, after)
-         select n.number, unnest($1::timestamptz[]), $12, unnest($2::integer[]), unnest($3::smallint[]),
-                unnest($4::smallint[]), unnest($5::bool[]), unnest($6::bytea[]), unnest($7::text[]), unnest($8::text[]),
-                unnest($9::text[]), unnest($10::text[]), unnest($11::text[])
+             (xid, time, recorded_at, client, change, cause, corrector, cause_ref, corrector_ref, cause_actor,
+              cause_reason, id, before, after, data)
+         select n.number, unnest($1::timestamptz[]), $14, unnest($2::integer[]), unnest($3::smallint[]),
+                unnest($4::smallint[]), unnest($5::smallint[]), unnest($6::bytea[]), unnest($7::bytea[]),
+                unnest($8::text[]), unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[]),
+                unnest($13::text[])
          from (select pg_current_xact_id()::text::bigint + xid_shift as number, xid as published from relay) n
          where n.number > n.published",
     )
@@ -160,13 +169,15 @@ async fn journal(
     .bind(held.numbers_of(entries.iter().map(|e| &e.key)))
     .bind(changes.iter().map(|c| numbers.word(c.change)).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| numbers.word(&cause_word(&e.cause))).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| e.correction).collect::<Vec<_>>())
-    .bind(entries.iter().map(cause_ref).collect::<Vec<_>>())
+    .bind(entries.iter().map(corrector).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| event_ref(cause_event(&e.cause))).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| event_ref(corrector_event(e))).collect::<Vec<_>>())
     .bind(actors)
     .bind(reasons)
     .bind(changes.iter().map(|c| c.id).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| &*c.before).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| &*c.after).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| &*c.data).collect::<Vec<_>>())
     .bind(at)
     .execute(connection)
     .await?

@@ -1,25 +1,27 @@
 //! A batch: reads, writes and commits in one transaction. It holds SQLite's write lock, so there is nothing more to
 //! lock.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::event_id::BoundId;
 use super::identity::Identity;
 use super::numbers::Numbers;
 use super::session::Transaction;
 use super::turn::Turns;
 use super::upkeep::min_writer;
-use super::{SqliteStore, history, lanes, many, policies, sweeps, touches, verification, write};
-use crate::domain::{ClientKey, Policy};
+use super::{
+    SqliteStore, checkpoints, duplicates, history, lanes, many, policies, sources, sweeps, touches,
+    verification, write,
+};
+use crate::domain::{ClientKey, Event, Namesake, Policy};
 use crate::store::clients::stored;
 use crate::store::columns::{key, row};
 use crate::store::{
-    Batch, BatchLimits, BatchRead, BatchWrite, ClientSnapshot, Commit, Halt, LaneProgress, Logged, NameClaim,
-    Renewal, Result, Stored, Transactions,
+    Batch, BatchLimits, BatchRead, BatchWrite, Checkpoints, ClientSnapshot, Commit, ExpectedSource, Halt,
+    HistoryRange, LaneProgress, Logged, NameClaim, Renewal, Result, Stored, Transactions,
 };
 
 #[async_trait]
@@ -52,6 +54,7 @@ pub(super) struct Held(HashMap<ClientKey, HeldRow>);
 
 pub(super) struct HeldRow {
     pub name_key: Option<String>,
+    pub account: String,
     /// Whether the client is in a renew-only window.
     pub is_renew_only: bool,
 }
@@ -92,6 +95,7 @@ row! {
         doc: String,
         open_run: Option<Vec<u8>>,
         name_key: Option<String>,
+        account: String,
         is_renew_only: bool,
     }
 }
@@ -99,36 +103,18 @@ row! {
 #[async_trait]
 impl BatchRead for SqliteBatch {
     async fn duplicates(&mut self, ids: &[(&str, &str)]) -> Result<HashSet<(String, String)>> {
-        let sources: BTreeSet<&str> = ids.iter().map(|(source, _)| *source).collect();
-        self.numbers.read_sources(&mut self.transaction, &sources).await?;
-        // An unknown source has sent no event.
-        let asked: Vec<(i64, i64, &str)> = (0..)
-            .zip(ids)
-            .filter_map(|(place, (source, id))| Some((place, self.numbers.find_source(source)?, *id)))
-            .collect();
-        let known: Vec<(i64,)> = many::read(
-            &mut self.transaction,
-            many!(
-                "select w.column1
-                 from (values " each "(?, ?, ?)" ") w
-                 cross join events e on e.id = w.column3 and e.source = w.column2"
-            ),
-            &asked,
-            |query, (place, source, id)| query.bind(place).bind(source).bind(BoundId(id)),
-        )
-        .await?;
-        let pair = |(place,): (i64,)| {
-            let (source, id) = ids.get(usize::try_from(place).ok()?)?;
-            Some(((*source).to_owned(), (*id).to_owned()))
-        };
-        Ok(known.into_iter().filter_map(pair).collect())
+        duplicates::known(&mut self.transaction, &mut self.numbers, ids).await
+    }
+
+    async fn namesakes(&mut self, known: &[&Event]) -> Result<Vec<(usize, Namesake)>> {
+        duplicates::namesakes(&mut self.transaction, &mut self.numbers, known).await
     }
 
     async fn lock(&mut self, keys: &[ClientKey], _skip_busy: bool) -> Result<Vec<Stored>> {
         let clients: Vec<LockedRow> = many::read(
             &mut self.transaction,
             many!(
-                "select k.number, k.partner, k.client, c.version, c.doc, t.open_run, c.name_key,
+                "select k.number, k.partner, k.client, c.version, c.doc, t.open_run, c.name_key, c.account,
                         t.renew_before is not null as is_renew_only
                  from (values " each "(?, ?)" ") w
                  cross join client_keys k on k.partner = w.column1 and k.client = w.column2
@@ -146,6 +132,7 @@ impl BatchRead for SqliteBatch {
             self.numbers.add_client(stored.key.clone(), row.number);
             let held = HeldRow {
                 name_key: row.name_key,
+                account: row.account,
                 is_renew_only: row.is_renew_only,
             };
             self.held.add(stored.key.clone(), held);
@@ -176,15 +163,22 @@ impl BatchRead for SqliteBatch {
         Ok(holders.into_iter().map(claim).collect())
     }
 
+    async fn checkpoints(
+        &mut self,
+        before: &[(ClientKey, DateTime<Utc>)],
+    ) -> Result<HashMap<ClientKey, Checkpoints>> {
+        checkpoints::of(&mut self.transaction, &mut self.numbers, before).await
+    }
+
     async fn histories(
         &mut self,
-        keys: &[ClientKey],
+        ranges: &[HistoryRange],
         longest: Option<usize>,
     ) -> Result<HashMap<ClientKey, Vec<Logged>>> {
         let Some(longest) = longest else {
-            return history::of(&mut self.transaction, &mut self.numbers, keys).await;
+            return history::of(&mut self.transaction, &mut self.numbers, ranges).await;
         };
-        let short = history::up_to(&mut self.transaction, &mut self.numbers, keys, longest).await?;
+        let short = history::up_to(&mut self.transaction, &mut self.numbers, ranges, longest).await?;
         history::of(&mut self.transaction, &mut self.numbers, &short).await
     }
 
@@ -198,6 +192,10 @@ impl BatchRead for SqliteBatch {
 
     async fn lanes(&mut self) -> Result<Vec<LaneProgress>> {
         lanes::all(&mut *self.transaction).await
+    }
+
+    async fn sources(&mut self) -> Result<Vec<ExpectedSource>> {
+        sources::all(&mut *self.transaction).await
     }
 
     async fn halts(&mut self) -> Result<Vec<Halt>> {

@@ -32,6 +32,7 @@ pub(super) async fn write(
     give_up_names(connection, &renamed, numbers).await?;
     let mut written = update(connection, &known, numbers).await?;
     take_names(connection, &renamed, numbers).await?;
+    update_accounts(connection, &known, numbers).await?;
     written += insert(connection, &new, numbers).await?;
     expect_written(written, writes)
 }
@@ -40,6 +41,7 @@ row! {
     FoundRow {
         place: i64,
         name_key: Option<String>,
+        account: String,
         is_renew_only: bool,
     }
 }
@@ -58,7 +60,7 @@ async fn look_up(
     let found: Vec<FoundRow> = many::read(
         connection,
         many!(
-            "select w.column1 as place, c.name_key, t.renew_before is not null as is_renew_only
+            "select w.column1 as place, c.name_key, c.account, t.renew_before is not null as is_renew_only
              from (values " each "(?, ?)" ") w
              cross join clients c on c.client = w.column2
              left join touches t on t.client = c.client"
@@ -70,6 +72,7 @@ async fn look_up(
     for found in found {
         let row = HeldRow {
             name_key: found.name_key,
+            account: found.account,
             is_renew_only: found.is_renew_only,
         };
         if let Some(write) = usize::try_from(found.place)
@@ -107,7 +110,7 @@ async fn give_up_names(
     Ok(())
 }
 
-/// Updates all columns but `name_key`: an unchanged one must not touch its index.
+/// Updates all columns but `name_key` and `account`: an unchanged one must not touch its index.
 async fn update(
     connection: &mut SqliteConnection,
     known: &[(&HeldRow, &ClientWrite)],
@@ -163,6 +166,32 @@ async fn take_names(
     Ok(())
 }
 
+async fn update_accounts(
+    connection: &mut SqliteConnection,
+    known: &[(&HeldRow, &ClientWrite)],
+    numbers: &Numbers,
+) -> Result<()> {
+    let changed: Vec<(i64, String)> = known
+        .iter()
+        .map(|(row, write)| (row, write, ClientColumns::of(&write.document).account))
+        .filter(|(row, _, account)| row.account != *account)
+        .map(|(_, write, account)| (numbers.client(&write.key), account))
+        .collect();
+    many::write(
+        connection,
+        many!(
+            "update or fail clients
+             set account = w.column2
+             from (values " each "(?, ?)" ") w
+             where clients.client = w.column1"
+        ),
+        &changed,
+        |query, (client, account)| query.bind(client).bind(account.as_str()),
+    )
+    .await?;
+    Ok(())
+}
+
 /// Writes clients that have no row yet.
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
@@ -173,9 +202,9 @@ pub(super) async fn insert(
         connection,
         many!(
             "insert or fail into clients
-                 (client, partner, name, name_key, link, service, access, as_of, version, doc)
+                 (client, partner, name, name_key, link, service, access, as_of, version, doc, account)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
         ),
         new,
@@ -192,6 +221,7 @@ pub(super) async fn insert(
                 .bind(facets.as_of.map(micros))
                 .bind(write.read_version + 1)
                 .bind(json(&write.document))
+                .bind(facets.account)
         },
     )
     .await

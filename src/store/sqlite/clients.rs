@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use super::lines::{line, words_of_line};
 use super::{SqliteStore, history, micros};
-use crate::domain::ClientKey;
+use crate::domain::{ClientKey, Id};
 use crate::store::clients::{ClientRange, StoredRow};
-use crate::store::columns::{json, key};
+use crate::store::columns::{json, key, text};
 use crate::store::outbox::JournalRow;
 use crate::store::{ClientFilter, Clients, Logged, NameClaim, Recorded, Result, Stored};
 
@@ -55,6 +55,49 @@ impl Clients for SqliteStore {
         .bind(json(&filter.services))
         .bind(json(&filter.access))
         .bind(filter.beyond.map(micros))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        clients.into_iter().map(StoredRow::read).collect()
+    }
+
+    async fn clients_by_key(&self, keys: &[ClientKey]) -> Result<Vec<Stored>> {
+        let keys: Vec<(&str, &str)> = keys.iter().map(|key| (&*key.partner, &*key.client)).collect();
+        let clients: Vec<StoredRow> = sqlx::query_as(
+            "select k.partner, k.client, c.version, c.doc, t.open_run
+             from json_each(?1) w
+             cross join client_keys k on k.partner = w.value ->> '$[0]' and k.client = w.value ->> '$[1]'
+             cross join clients c on c.client = k.number
+             left join touches t on t.client = k.number",
+        )
+        .bind(json(&keys))
+        .fetch_all(&self.readers)
+        .await?;
+        clients.into_iter().map(StoredRow::read).collect()
+    }
+
+    async fn clients_of_account(
+        &self,
+        account: &Id,
+        partner: Option<&str>,
+        after: Option<&ClientKey>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        let range = ClientRange::of(partner, after);
+        let clients: Vec<StoredRow> = sqlx::query_as(
+            "select k.partner, k.client, c.version, c.doc, t.open_run
+             from clients c
+             cross join client_keys k on k.number = c.client
+             left join touches t on t.client = c.client
+             where c.account = ?1 and c.account <> '' and c.partner between ?2 and ?4
+               and (k.partner, k.client) > (?2, ?3)
+             order by k.partner, k.client
+             limit ?5",
+        )
+        .bind(text(account.as_str()))
+        .bind(range.after_partner)
+        .bind(range.after_client)
+        .bind(range.last_partner)
         .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await?;

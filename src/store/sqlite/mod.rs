@@ -8,16 +8,19 @@
 mod many;
 
 mod batch;
+mod checkpoints;
 mod client_writes;
 mod clients;
 mod clock;
 mod dead_letters;
+mod duplicates;
 mod event_id;
 mod history;
 mod identity;
 mod lanes;
 mod lead;
 mod lines;
+mod lists;
 mod numbers;
 mod outbox;
 mod policies;
@@ -25,6 +28,7 @@ mod private;
 mod probe;
 mod retention;
 mod session;
+mod sources;
 mod sweeps;
 mod tables;
 mod touches;

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::many;
 use crate::domain::{ClientKey, Refusal};
 use crate::store::columns::key;
-use crate::store::words::{cause_event, cause_word, vocabulary};
+use crate::store::words::{line_events, line_words, vocabulary};
 use crate::store::{Commit, RecordedOutcome, Result};
 
 /// The numbers that a transaction has read or assigned. They are dropped with it: a backup may be restored below a running
@@ -233,13 +233,10 @@ fn clients_of(commit: &Commit, known: &HashMap<ClientKey, i64>) -> BTreeSet<Clie
 fn sources_of(commit: &Commit) -> BTreeSet<&str> {
     let events = commit.events.iter().map(|write| &*write.event.source);
     let outcomes = commit.outcomes.iter().map(|update| &*update.source);
-    let causes = commit
-        .journal
-        .iter()
-        .filter_map(|entry| cause_event(&entry.cause));
+    let lines = commit.journal.iter().flat_map(line_events);
     events
         .chain(outcomes)
-        .chain(causes.map(|(source, _)| source))
+        .chain(lines.map(|(source, _)| source))
         .collect()
 }
 
@@ -251,7 +248,7 @@ fn words_of(commit: &Commit) -> BTreeSet<Cow<'_, str>> {
     let changes = commit.journal.iter().map(|entry| entry.change.kind().as_str());
     let set = commit.deadlines_set.iter().map(|(_, sweep, _)| sweep.as_str());
     let cleared = commit.deadlines_cleared.iter().map(|(_, sweep)| sweep.as_str());
-    let causes = commit.journal.iter().map(|entry| cause_word(&entry.cause));
+    let lines = commit.journal.iter().flat_map(line_words);
     let mut words: BTreeSet<Cow<'_, str>> = types
         .chain(reasons.map(Refusal::code))
         .chain(changes)
@@ -259,6 +256,6 @@ fn words_of(commit: &Commit) -> BTreeSet<Cow<'_, str>> {
         .chain(cleared)
         .map(Cow::Borrowed)
         .collect();
-    words.extend(causes);
+    words.extend(lines);
     words
 }

@@ -21,6 +21,7 @@ pub(super) async fn read(readers: &SqlitePool) -> Result<()> {
     sqlx::query(
         "select (select max(number) from client_keys), (select max(client) from clients), (select max(client) from events),
                 (select max(seq) from journal), (select max(client) from touches), (select max(client) from touch_runs),
+                (select max(client) from checkpoints),
                 (select max(id) from dead_letters), (select max(id) from sweep_runs),
                 (select max(due_at) from deadlines where sweep = 0)",
     )

@@ -4,12 +4,17 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteExecutor;
 
+use super::lines::{line, words_of_line};
 use super::session::Transaction;
 use super::{SqliteStore, micros};
-use crate::domain::Sweep;
-use crate::store::columns::text;
+use crate::domain::{ClientKey, Sweep};
+use crate::store::clients::StoredRow;
+use crate::store::columns::{Both, KeyRow, text};
+use crate::store::outbox::{JournalRow, read_line};
 use crate::store::sweeps::{DueRow, HaltRow, OVERTAKEN, RunRow};
-use crate::store::{Due, Halt, HaltKind, Result, RunCounts, RunEnd, SweepRun, Sweeps};
+use crate::store::{
+    Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, Stored, SweepRun, Sweeps,
+};
 
 #[async_trait]
 impl Sweeps for SqliteStore {
@@ -42,6 +47,34 @@ impl Sweeps for SqliteStore {
         .fetch_all(&self.readers)
         .await?;
         due.into_iter().map(DueRow::read).collect()
+    }
+
+    async fn due_clients(
+        &self,
+        first: &ClientKey,
+        last: &ClientKey,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        let clients: Vec<StoredRow> = sqlx::query_as(
+            "select k.partner, k.client, c.version, c.doc, t.open_run
+             from client_keys k
+             cross join clients c on c.client = k.number
+             left join touches t on t.client = k.number
+             where (k.partner, k.client) >= (?1, ?2) and (k.partner, k.client) <= (?3, ?4)
+               and exists (select 1 from deadlines d where d.client = k.number and d.due_at <= ?5)
+             order by k.partner, k.client
+             limit ?6",
+        )
+        .bind(&*first.partner)
+        .bind(&*first.client)
+        .bind(&*last.partner)
+        .bind(&*last.client)
+        .bind(micros(until))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        clients.into_iter().map(StoredRow::read).collect()
     }
 
     /// Stops counting at `most`.
@@ -133,20 +166,54 @@ impl Sweeps for SqliteStore {
         .await
     }
 
-    async fn runs(&self, sweep: Option<Sweep>, limit: u32) -> Result<Vec<SweepRun>> {
+    async fn runs_before(&self, sweep: Option<Sweep>, before: i64, limit: u32) -> Result<Vec<SweepRun>> {
         let runs: Vec<RunRow<i64>> = sqlx::query_as(
             "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
                     error, worker
              from sweep_runs
-             where ?1 is null or sweep = ?1
+             where id < ?2 and (?1 is null or sweep = ?1)
              order by id desc
-             limit ?2",
+             limit ?3",
         )
         .bind(sweep.map(Sweep::as_str))
+        .bind(before)
         .bind(i64::from(limit))
         .fetch_all(&self.readers)
         .await?;
         runs.into_iter().map(RunRow::read).collect()
+    }
+
+    async fn run(&self, id: i64) -> Result<Option<SweepRun>> {
+        let run: Option<RunRow<i64>> = sqlx::query_as(
+            "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed,
+                    error, worker
+             from sweep_runs
+             where id = ?1",
+        )
+        .bind(id)
+        .fetch_optional(&self.readers)
+        .await?;
+        run.map(RunRow::read).transpose()
+    }
+
+    async fn run_changes(&self, id: i64, after: Cursor, limit: u32) -> Result<Vec<Recorded>> {
+        let lines: Vec<Both<KeyRow, JournalRow<i64>>> = sqlx::query_as(concat!(
+            "select k.partner, k.client, ",
+            line!(),
+            "from sweep_chunks h
+                 cross join journal j on j.seq between h.first_seq and h.last_seq
+                 left join client_keys k on k.number = j.client",
+            words_of_line!(),
+            "where h.run = ?1 and h.last_seq > ?2 and j.seq > ?2
+                 order by h.first_seq, j.seq
+                 limit ?3"
+        ))
+        .bind(id)
+        .bind(after.sequence)
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        lines.into_iter().map(read_line).collect()
     }
 
     async fn last_done_run(&self, sweep: Sweep) -> Result<Option<SweepRun>> {
@@ -211,6 +278,21 @@ pub(super) async fn add_counts(executor: impl SqliteExecutor<'_>, id: i64, add: 
     .bind(add.changed)
     .bind(add.changes)
     .bind(add.failed)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Records that the last lines of the journal were written for a run.
+pub(super) async fn add_chunk(executor: impl SqliteExecutor<'_>, run: i64, lines: usize) -> Result<()> {
+    sqlx::query(
+        "insert into sweep_chunks (run, first_seq, last_seq)
+         select id, newest - ?2 + 1, newest
+         from sweep_runs, (select max(seq) as newest from journal)
+         where id = ?1",
+    )
+    .bind(run)
+    .bind(i64::try_from(lines).unwrap_or(i64::MAX))
     .execute(executor)
     .await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The tables in a file before Tenure creates its own: whose they are.
+//! The tables that a file has before Tenure creates its own: which program owns them.
 
 use sqlx::SqliteConnection;
 

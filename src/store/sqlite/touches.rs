@@ -129,19 +129,19 @@ pub(super) async fn write_closed_runs(
         .iter()
         .filter_map(|write| {
             let run = write.closed.as_ref()?;
-            Some((numbers.client(&write.key), micros(run.iter().next()?.time), run))
+            Some((numbers.client(&write.key), micros(run.last()?.time), run))
         })
         .collect();
     many::write(
         connection,
         many!(
-            "insert or fail into touch_runs (client, first_at, run, number)
+            "insert or fail into touch_runs (client, last_at, run, number)
              select w.*, (select coalesce(max(t.number), 0) + 1 from touch_runs t where t.client = w.column1)
              from (values " each "(?, ?, ?)" ") w
              where column1 is not null"
         ),
         &closed,
-        |query, (client, first_at, run)| query.bind(client).bind(first_at).bind(run.pack()),
+        |query, (client, last_at, run)| query.bind(client).bind(last_at).bind(run.pack()),
     )
     .await?;
     Ok(())

@@ -115,6 +115,7 @@ async fn read(
     rows(connection, &clients, &places, &mut snapshots).await?;
     touches(connection, &clients, &places, &mut snapshots).await?;
     deadlines(connection, &clients, &places, &mut snapshots).await?;
+    checkpoints(connection, &clients, &places, &mut snapshots).await?;
     Ok(snapshots.end())
 }
 
@@ -131,7 +132,7 @@ async fn events(
     places: &HashMap<i64, usize>,
     snapshots: &mut Snapshots<i64>,
 ) -> Result<()> {
-    let mut events = sqlx::query_as(history::events!(", e.received_at "))
+    let mut events = sqlx::query_as(history::events!(", e.received_at ", "k.value"))
         .bind(clients)
         .fetch(connection);
     snapshots.begin_table();
@@ -202,7 +203,7 @@ async fn rows(
     snapshots: &mut Snapshots<i64>,
 ) -> Result<()> {
     let rows = sqlx::query_as(
-        "select c.client, c.version, c.doc, c.name, c.name_key, c.link, c.service, c.access, c.as_of
+        "select c.client, c.version, c.doc, c.name, c.name_key, c.link, c.service, c.access, c.as_of, c.account
          from json_each(?1) k
          cross join clients c on c.client = k.value",
     )
@@ -252,6 +253,27 @@ async fn deadlines(
     .await?;
     for Both(NumberRow { client }, row) in rows {
         snapshots.add_deadline(places[&client], row);
+    }
+    Ok(())
+}
+
+async fn checkpoints(
+    connection: &mut SqliteConnection,
+    clients: &str,
+    places: &HashMap<i64, usize>,
+    snapshots: &mut Snapshots<i64>,
+) -> Result<()> {
+    let rows = sqlx::query_as(
+        "select c.client, c.time, c.events, c.policies, c.state
+         from json_each(?1) k
+         cross join checkpoints c on c.client = k.value
+         order by c.client, c.time",
+    )
+    .bind(clients)
+    .fetch_all(connection)
+    .await?;
+    for Both(NumberRow { client }, row) in rows {
+        snapshots.add_checkpoint(places[&client], row);
     }
     Ok(())
 }

@@ -9,13 +9,13 @@ use sqlx::SqliteConnection;
 use super::batch::Held;
 use super::event_id::BoundId;
 use super::numbers::Numbers;
-use super::{client_writes, dead_letters, lanes, many, micros, sweeps, touches};
+use super::{checkpoints, client_writes, dead_letters, lanes, many, micros, sources, sweeps, touches};
 use crate::domain::{ClientKey, Entry, Refusal, Sweep};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
 use crate::store::commit::{data_of, expect_logged};
 use crate::store::outbox::ChangeColumns;
-use crate::store::words::{cause_details, cause_event, cause_word};
+use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{Commit, EventWrite, OutcomeUpdate, RecordedOutcome, Result};
 
 /// Writes everything of a commit, without ending the transaction.
@@ -34,15 +34,20 @@ pub(super) async fn all(
     events(connection, &commit.events, numbers, at).await?;
     outcomes(connection, &commit.outcomes, numbers).await?;
     journal(connection, &commit.journal, numbers, at).await?;
+    checkpoints::write(connection, &commit.checkpoints, numbers).await?;
     clear_deadlines(connection, &commit.deadlines_cleared, numbers).await?;
     set_deadlines(connection, &commit.deadlines_set, numbers).await?;
     dead_letters::put(connection, &commit.dead_letters, at).await?;
     if let Some(watermark) = &commit.watermark {
         lanes::advance(connection, watermark, at).await?;
     }
+    sources::advance(connection, &commit.heard, at).await?;
     // Last, because other workers of the same run wait for its row.
     if let Some((run, counts)) = &commit.swept {
-        sweeps::add_counts(connection, *run, counts).await?;
+        sweeps::add_counts(&mut *connection, *run, counts).await?;
+        if !commit.journal.is_empty() {
+            sweeps::add_chunk(connection, *run, commit.journal.len()).await?;
+        }
     }
     Ok(())
 }
@@ -125,10 +130,10 @@ async fn journal(
         connection,
         many!(
             "insert or fail into journal
-                 (client, time, recorded_at, change, cause, cause_source, cause_id, cause_actor, cause_reason, correction, id,
-                  before, after)
+                 (client, time, recorded_at, change, cause, cause_source, cause_id, cause_actor, cause_reason, corrector,
+                  corrector_source, corrector_id, id, before, after, data)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
         ),
         entries,
@@ -136,6 +141,8 @@ async fn journal(
             let change = ChangeColumns::of(&entry.change);
             let event = cause_event(&entry.cause);
             let (actor, reason) = cause_details(&entry.cause);
+            let corrector = entry.corrected_by.as_ref();
+            let late = corrector_event(entry);
             query
                 .bind(numbers.client(&entry.key))
                 .bind(micros(entry.time))
@@ -146,10 +153,13 @@ async fn journal(
                 .bind(BoundId(event.map_or("", |(_, id)| id)))
                 .bind(actor)
                 .bind(reason)
-                .bind(entry.correction)
+                .bind(corrector.map_or(0, |corrector| numbers.word(&corrector_word(corrector))))
+                .bind(late.map_or(0, |(source, _)| numbers.source(source)))
+                .bind(BoundId(late.map_or("", |(_, id)| id)))
                 .bind(change.id)
                 .bind(change.before)
                 .bind(change.after)
+                .bind(change.data)
         },
     )
     .await?;

@@ -12,7 +12,8 @@ use crate::domain::event::NameVerdict;
 use crate::domain::{ClientKey, Event, Name};
 use crate::store::columns::RowId;
 use crate::store::{
-    ClientWrite, Commit, EventWrite, Halt, LaneProgress, RecordedOutcome, Result, SweepRun, TouchWrite,
+    ClientWrite, Commit, EventWrite, ExpectedSource, Halt, LaneProgress, RecordedOutcome, Result, SweepRun,
+    TouchWrite,
 };
 
 /// The records of one transaction.
@@ -32,6 +33,7 @@ pub(in crate::store) struct Parts {
     pub backfill: Option<MovedBackfill>,
     pub clock: Option<MovedClock>,
     pub lanes: Vec<LaneProgress>,
+    pub sources: Vec<ExpectedSource>,
     pub halts: Vec<Halt>,
     pub sweep_runs: Vec<SweepRun>,
     pub relay: Option<MovedRelay>,
@@ -68,6 +70,7 @@ impl Parts {
             Record::Backfill(backfill) => self.backfill = Some(backfill),
             Record::Clock(clock) => self.clock = Some(clock),
             Record::Lane(lane) => self.lanes.push(lane),
+            Record::Source(source) => self.sources.push(source),
             Record::Halt(halt) => self.halts.push(halt),
             Record::SweepRun(run) => self.sweep_runs.push(run),
             Record::DeadLetter(dead_letter) => self.dead_letters.push(read(*dead_letter)?),
@@ -82,9 +85,11 @@ impl Parts {
     }
 
     fn add_client(&mut self, moved: MovedClient) {
-        let (key, Some(row)) = (moved.client, moved.row) else {
+        let (key, Some(mut row)) = (moved.client, moved.row) else {
             return;
         };
+        // Checkpoints do not move: the next replay of the client makes new ones.
+        row.document.checkpointed_until = None;
         let deadlines = row.document.deadlines.iter();
         let deadlines = deadlines.map(|(sweep, due_at)| (key.clone(), *sweep, *due_at));
         self.commit.deadlines_set.extend(deadlines);
@@ -154,6 +159,7 @@ fn key(record: &Record) -> Option<&ClientKey> {
         | Record::Backfill(_)
         | Record::Clock(_)
         | Record::Lane(_)
+        | Record::Source(_)
         | Record::Halt(_)
         | Record::SweepRun(_)
         | Record::DeadLetter(_)

@@ -10,6 +10,7 @@ use crate::store::dead_letters::DeadLetterRow;
 use crate::store::lanes::LaneRow;
 use crate::store::outbox::{JournalRow, read_line};
 use crate::store::policies::{BackfillRow, PolicyRow};
+use crate::store::sources::SourceRow;
 use crate::store::sweeps::{HaltRow, RunRow};
 use crate::store::touches::{TouchesRow, read_touches};
 use crate::store::{RecordedOutcome, Result, Touches, hex};
@@ -87,6 +88,10 @@ pub(in crate::store) fn clock<T: Moment>(row: ClockRow<T>) -> Result<Record> {
 
 pub(in crate::store) fn lane<T: Moment>(row: LaneRow<T>) -> Result<Record> {
     Ok(Record::Lane(row.read()?))
+}
+
+pub(in crate::store) fn source<T: Moment>(row: SourceRow<T>) -> Result<Record> {
+    Ok(Record::Source(row.read()?))
 }
 
 pub(in crate::store) fn halt<T: Moment>(row: HaltRow<T>) -> Result<Record> {

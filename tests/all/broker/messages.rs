@@ -137,6 +137,42 @@ async fn an_invalid_message_becomes_a_dead_letter_and_blocks_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_with_the_id_of_another_is_a_dead_letter_and_the_same_event_is_not() {
+    let url = RabbitMq::shared().vhost("reused_id");
+    let tenure = Tenure::new().await;
+    let worker = tenure.work(settings(&url)).await;
+    let upstream = Upstream::at(&url).await;
+    upstream.structured(&added("1", "a")).await;
+    tenure.wait_for_events(1).await;
+    // The same event in the other content mode is a duplicate, and another is a mistake.
+    let data = added("1", "a")["data"].to_string();
+    upstream
+        .publish(binary("cloudEvents_", "1", "a"), data.as_bytes())
+        .await;
+    upstream
+        .publish(binary("cloudEvents:", "1", "b"), br#"{"name": "B"}"#)
+        .await;
+    upstream.structured(&added("2", "c")).await;
+    tenure.wait_for_events(2).await;
+    let dead_letters = tenure.wait_for_letters(1).await;
+    wait_for_depth(&url, "tenure.events.0", 0).await;
+    let [record] = &dead_letters[..] else {
+        panic!("{dead_letters:?}");
+    };
+    let dead_letter = &record.dead_letter;
+    assert_eq!(
+        dead_letter.reason,
+        "another event has this source and id: client.added of acme/a at 2026-01-01T12:00:00Z, which differs in subject and data; \
+         send each event with an id of its own"
+    );
+    assert_eq!(dead_letter.origin, "amqp:tenure.events.0");
+    assert_eq!(dead_letter.body, br#"{"name": "B"}"#);
+    let subject = ("cloudEvents:subject".to_owned(), "acme/b".to_owned());
+    assert!(dead_letter.headers.contains(&subject), "{dead_letter:?}");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_that_rabbitmq_dead_lettered_are_ingested_or_stored() {
     let url = RabbitMq::shared().vhost("given_up");
     let tenure = Tenure::new().await;

@@ -124,6 +124,27 @@ async fn a_publisher_of_events_cannot_forge_a_heartbeat() {
     worker.stop().await;
 }
 
+/// Heartbeats, which Tenure sends itself, say nothing about a source.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_is_heard_of_by_its_events_and_not_by_heartbeats() {
+    let url = RabbitMq::shared().vhost("heard");
+    let tenure = Tenure::new().await;
+    let expected = [("/space".to_owned(), TimeDelta::hours(6))];
+    tenure
+        .engine
+        .expect_sources(&expected.into())
+        .await
+        .expect("expected");
+    let last_heard = async || tenure.engine.sources().await.expect("sources")[0].last_heard;
+    let worker = tenure.work(beating(&url)).await;
+    wait_for_watermark(&tenure, "tenure.events.0", DateTime::UNIX_EPOCH).await;
+    assert_eq!(last_heard().await, None);
+    Upstream::at(&url).await.add("1", "c").await;
+    wait_for("the event", async || last_heard().await.is_some()).await;
+    tenure.wait_for_events(1).await;
+    worker.stop().await;
+}
+
 /// Deletes something through the management API.
 async fn delete(url: &str, what: &str) {
     let path = what.replacen('/', &format!("/{}/", name_in(url)), 1);

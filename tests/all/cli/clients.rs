@@ -103,6 +103,7 @@ fn client_show_prints_the_journal_up_to_the_moment_shown() {
     │ time                 ┆ change                    ┆ detail                ┆ cause               ┆   │
     ╞══════════════════════╪═══════════════════════════╪═══════════════════════╪═════════════════════╪═══╡
     │ 2025-01-06T09:00:00Z ┆ link.draft                ┆ draft                 ┆ client.added        ┆   │
+    │ 2025-01-06T09:00:00Z ┆ client.named              ┆ Bluebird Bakery       ┆ client.added        ┆   │
     │ 2025-01-06T09:00:00Z ┆ service.pending_assigning ┆ pending_assigning     ┆ client.added        ┆   │
     │ 2025-01-06T09:00:00Z ┆ visibility.started        ┆                       ┆ client.added        ┆   │
     │ 2025-01-06T09:10:00Z ┆ subscription.prepared     ┆ s-1 prepared          ┆ subscription.added  ┆   │
@@ -120,7 +121,7 @@ fn client_show_prints_the_journal_up_to_the_moment_shown() {
     let lines = given.tenure.json(&at);
     assert_eq!(lines[0]["link"], "active");
     assert_eq!(lines[0]["service"], "pending_assigning");
-    let mut link_active = lines[7].clone();
+    let mut link_active = lines[8].clone();
     let recorded = link_active
         .as_object_mut()
         .and_then(|line| line.remove("recorded"));
@@ -128,7 +129,7 @@ fn client_show_prints_the_journal_up_to_the_moment_shown() {
     assert_eq!(
         link_active,
         json!({
-            "sequence": 7, "subject": "acme/bakery", "type": "link.active", "from": "invited", "to": "active",
+            "sequence": 8, "subject": "acme/bakery", "type": "link.active", "from": "invited", "to": "active",
             "time": "2025-01-08T09:00:00Z",
             "cause": { "source": "/space", "id": "4", "type": "invitation.accepted" }, "correction": false,
         })

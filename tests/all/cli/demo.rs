@@ -60,6 +60,8 @@ fn the_demo_prints_its_results() {
         "┆ status ",
         "│ sweep ",
         "│ access-expiry ",
+        "If no event arrives from now on:",
+        "if no event arrives by ",
         "│ refusal ",
         "│ reason of dead letters ",
         "\nClient ",

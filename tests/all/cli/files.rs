@@ -56,16 +56,46 @@ fn a_strict_ingest_fails_if_anything_was_refused_or_dead() {
             strict(&refused, json),
             (
                 1,
-                "tenure: stdin is not ingested whole: 1 refused, 0 dead letters\n".into()
+                "tenure: not every event of stdin was applied: 1 refused, 0 dead letters\n".into()
             )
         );
     }
     let (code, why) = strict(EVENTS, false);
     assert_eq!(code, 1);
     assert!(
-        why.contains("stdin is not ingested whole: 1 refused, 2 dead letters\n"),
+        why.contains("not every event of stdin was applied: 1 refused, 2 dead letters\n"),
         "{why}"
     );
+}
+
+#[test]
+fn an_event_with_the_id_of_another_is_a_dead_letter() {
+    let event = |client: &str| {
+        json!({
+            "specversion": "1.0", "id": "1", "source": "/space", "type": "client.added", "subject": format!("acme/{client}"),
+            "time": "2026-01-05T09:00:00Z", "data": { "name": client },
+        })
+        .to_string()
+    };
+    let (first, other) = (event("a"), event("b"));
+    let given = Given::nothing();
+    let output = given.tenure.fed(
+        &["ingest", "-", "--strict"],
+        &format!("{first}\n{first}\n  {other} \n"),
+    );
+    assert_eq!(code(&output), 1);
+    assert!(stdout(&output).starts_with("3 events: 1 applied, 1 duplicate, 0 refused, 1 dead letter\n"));
+    let reason = "another event has this source and id: client.added of acme/a at 2026-01-05T09:00:00Z, which differs in subject \
+                  and data; send each event with an id of its own";
+    assert!(stderr(&output).contains(&format!("tenure: dead letter: {reason}\n")));
+    let dead_letters = given.tenure.json(&["dead", "list"]);
+    assert_eq!(super::each(&dead_letters, "origin"), ["file:stdin:3"]);
+    assert_eq!(dead_letters[0]["reason"], reason);
+    assert_eq!(dead_letters[0]["bytes"], other.len());
+    let redriven = given.tenure.call(&["dead", "redrive", "1"]);
+    assert_eq!(code(&redriven), 1);
+    assert_eq!(stdout(&redriven), format!("1: dead: {reason}\n"));
+    assert_eq!(given.tenure.json(&["dead", "list"])[0]["status"], "open");
 }
 
 #[test]

@@ -185,7 +185,7 @@ async fn removed_lanes_no_longer_hold_sweeps_back() {
     let why = stderr(&held_back);
     assert!(
         why.contains(
-            "access-expiry is held back, more clients may be due: no heartbeat has arrived through tenure.events.0 yet"
+            "access-expiry is held back, and more clients may be due: no heartbeat has arrived through tenure.events.0 yet"
         ),
         "{why}"
     );

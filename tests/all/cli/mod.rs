@@ -1,16 +1,22 @@
 //! The command line, through the real binary on SQLite: output for people, output for programs, exit codes.
 
+mod access;
 mod clients;
 mod dead_letters;
 mod demo;
 mod elsewhere;
 mod files;
+mod forecast;
 mod full_disk;
 mod halts;
 mod headers;
+mod history;
 mod joined;
+mod lists;
 mod logs;
+mod possible;
 mod publish;
+mod sources;
 mod sweeps;
 mod terminal;
 mod upkeep;

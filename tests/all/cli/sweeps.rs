@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tenure::domain::Sweep;
 
 use super::halts::many;
-use super::{Given, code, stderr};
+use super::{Given, code, each, stderr};
 
 /// After the bakery's access has expired, in the future.
 const THEN: &str = "2123-09-01T00:00:00Z";
@@ -147,4 +147,57 @@ fn every_sweep_runs_by_its_name_when_nothing_is_due() {
             "{stdout}"
         );
     }
+}
+
+#[test]
+fn a_run_is_listed_and_shows_the_clients_that_it_changed() {
+    let given = Given::overdue_events();
+    for name in ["access-expiry", "terminated-cleanup"] {
+        given.tenure.ok(&["sweep", name, "--now", EARLIER]);
+    }
+    let runs = given.tenure.json(&["sweep", "runs"]);
+    assert_eq!(each(&runs, "sweep"), ["terminated-cleanup", "access-expiry"]);
+    let only = given
+        .tenure
+        .json(&["sweep", "runs", "access-expiry", "--limit", "1"]);
+    assert_eq!(only, runs[1..]);
+    let before = given
+        .tenure
+        .json(&["sweep", "runs", "--before", &runs[0]["id"].to_string()]);
+    assert_eq!(before, runs[1..]);
+
+    let number = runs[1]["id"].to_string();
+    let shown = given.tenure.json(&["sweep", "show", &number]);
+    assert_eq!((shown.len(), &shown[0]), (2, &runs[1]));
+    assert_eq!(
+        (
+            &shown[1]["subject"],
+            &shown[1]["type"],
+            &shown[1]["time"],
+            &shown[1]["cause"]
+        ),
+        (
+            &json!("acme/bakery"),
+            &json!("access.expired"),
+            &json!("2025-03-21T10:00:00Z"),
+            &json!({"timer": "access_expiry"})
+        )
+    );
+    let table = given.tenure.ok(&["sweep", "show", &number]);
+    for part in [
+        "acme/bakery",
+        "access.expired",
+        "enabled → expired",
+        "timer access_expiry",
+    ] {
+        assert!(table.contains(part), "{part} in {table}");
+    }
+    assert!(!table.contains("more change"), "{table}");
+    let unknown = given.tenure.call(&["sweep", "show", "99"]);
+    assert_eq!(code(&unknown), 1);
+    assert!(
+        stderr(&unknown).contains("there is no run 99"),
+        "{}",
+        stderr(&unknown)
+    );
 }

@@ -56,7 +56,13 @@ async fn a_clock_that_jumps_ahead_fires_no_timer() {
         "no run is recorded for a tick of that time"
     );
     // The access decision uses the clock all the same.
-    assert!(!engine.decide(&key_of(0), None).await.expect("a decision").allowed);
+    assert!(
+        !engine
+            .decide(&key_of(0), None, None)
+            .await
+            .expect("a decision")
+            .allowed
+    );
 
     world.clock.jump(day(0));
     assert_eq!(sweep(&engine).await.held_back, None);

@@ -68,6 +68,8 @@ fn every_setting_reaches_its_field() {
         ("TENURE_ACCESS__MATURE_AFTER_JOBS", "0"),
         ("TENURE_ACCESS__FROM_ACCOUNT_UPDATE", "true"),
         ("TENURE_ACCESS__WARN_BEFORE", "1h, 2d,1h"),
+        ("TENURE_ACCESS__ACTIONS", "invoice_create, report_view"),
+        ("TENURE_HTTP__PUBLIC_URL", "https://tenure.example.com/"),
         ("TENURE_SUBSCRIPTIONS__END", "paid_until"),
         ("TENURE_RETENTION__CRON", "1 2 3 * *"),
         ("TENURE_RETENTION__CHUNK", "20"),
@@ -105,6 +107,12 @@ fn every_setting_reaches_its_field() {
     assert_eq!(settings.events.max_event_bytes, 2048);
     assert_eq!(settings.events.max_clock_skew, Duration::ZERO);
     assert_eq!(settings.http.token.as_ref().unwrap().reveal(), "s3cret");
+    assert_eq!(
+        settings.http.public_url.as_deref(),
+        Some("https://tenure.example.com")
+    );
+    assert!(settings.actions.read("report_view").is_ok());
+    assert!(settings.actions.read("report_edit").is_err());
     assert_eq!(settings.http.body_limit, 4096);
     assert_eq!(settings.http.timeout, Duration::from_secs(9));
     assert_eq!(settings.sweeps.chunk, 19);

@@ -125,3 +125,42 @@ fn service_links_are_ignored_and_misspelt_settings_are_rejected() {
         assert!(message.contains(name), "{message}");
     }
 }
+
+#[test]
+fn sources_are_named_in_a_file_or_in_one_variable() {
+    let expected = [
+        ("/Account-App".to_owned(), TimeDelta::hours(6)),
+        ("https://space.example/a=b".to_owned(), TimeDelta::hours(36)),
+    ];
+    let file = "[sources]\n\"/Account-App\" = \"6h\"\n'https://space.example/a=b' = \"1d 12h\"\n";
+    let of_file = load_file(file, &[]).unwrap();
+    assert_eq!(of_file.sources.expected, expected.clone().into());
+    for text in [
+        "/Account-App=6h, https://space.example/a=b = 36h",
+        "{ '/Account-App' = '6h', \"https://space.example/a=b\" = \"36h\" }",
+    ] {
+        let settings = load_file("sources = { '/other' = '1d' }", &[("TENURE_SOURCES", text)]).unwrap();
+        assert_eq!(settings.sources.expected, expected.clone().into(), "{text}");
+    }
+    assert!(load(&[]).unwrap().sources.expected.is_empty());
+    assert!(
+        load_file(file, &[("TENURE_SOURCES", "")])
+            .unwrap()
+            .sources
+            .expected
+            .is_empty()
+    );
+
+    let printed = load_file("[sources]\n'/a \"1\"' = '6h'\nb = '1d'\n", &[]).unwrap();
+    let again = load_file(&printed.redacted_toml(), &[]).unwrap();
+    assert_eq!(again.sources.expected, printed.sources.expected);
+}
+
+#[test]
+fn access_during_a_silence_is_denied_unless_the_settings_allow_it() {
+    use tenure::config::OnSilence;
+    assert_eq!(load(&[]).unwrap().sources.on_silence, OnSilence::Deny);
+    let allowed = load(&[("TENURE_ACCESS__ON_SILENCE", "allow")]).unwrap();
+    assert_eq!(allowed.sources.on_silence, OnSilence::Allow);
+    assert_eq!(allowed.policy(), load(&[]).unwrap().policy());
+}

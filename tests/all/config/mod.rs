@@ -68,8 +68,10 @@ fn defaults_in_code_agree_with_default_toml() {
 #[test]
 fn default_toml_has_exactly_these_keys() {
     let keys = [
+        "access.actions",
         "access.from_account_update",
         "access.mature_after_jobs",
+        "access.on_silence",
         "access.warn_before",
         "broker.batch_max",
         "broker.ca_file",
@@ -91,6 +93,7 @@ fn default_toml_has_exactly_these_keys() {
         "http.listen",
         "http.max_connections",
         "http.max_events",
+        "http.public_url",
         "http.timeout",
         "http.token",
         "http.token_file",
@@ -103,6 +106,7 @@ fn default_toml_has_exactly_these_keys() {
         "retention.sweep_runs",
         "retention.sweep_runs_kept",
         "shutdown.timeout",
+        "sources",
         "store.lock_timeout",
         "store.max_connections",
         "store.statement_timeout",

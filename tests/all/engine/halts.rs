@@ -205,7 +205,13 @@ async fn no_timer_fires_with_an_event_until_the_sweep_is_resumed() {
             "{kind:?}: {lines:?}"
         );
         // The access decision does not wait.
-        assert!(!engine.decide(&key(), None).await.expect("a decision").allowed);
+        assert!(
+            !engine
+                .decide(&key(), None, None)
+                .await
+                .expect("a decision")
+                .allowed
+        );
 
         world
             .store

@@ -9,7 +9,7 @@ use tenure::clock::SimulatedClock;
 use tenure::domain::event::NameVerdict;
 use tenure::domain::view::ClientView;
 use tenure::domain::{Event, Policies, Policy, Refusal, fold};
-use tenure::engine::{Engine, Incoming};
+use tenure::engine::{CheckpointSpacing, Engine, Incoming};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{RecordedOutcome, Store};
@@ -40,7 +40,11 @@ async fn converges(
     let clock = Arc::new(SimulatedClock::at(end));
     let engine = Engine::start(store.clone(), clock, policy)
         .await
-        .expect("an engine");
+        .expect("an engine")
+        .with_checkpoints(CheckpointSpacing {
+            shortest: 1,
+            nearest: size,
+        });
     let twice = events.iter().step_by(7);
     let deliveries: Vec<Incoming> = events.iter().chain(twice).cloned().map(Incoming::Event).collect();
     for batch in deliveries.chunks(size) {

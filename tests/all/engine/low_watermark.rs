@@ -107,17 +107,29 @@ async fn an_event_fires_no_timer_beyond_the_low_watermark() {
         published(&world).await
     );
     // The access decision does not wait for other events.
-    assert!(!engine.decide(&key(), None).await.expect("a decision").allowed);
+    assert!(
+        !engine
+            .decide(&key(), None, None)
+            .await
+            .expect("a decision")
+            .allowed
+    );
 
     ingest(&engine, [accessed(day(50))]).await;
-    assert!(engine.decide(&key(), None).await.expect("a decision").allowed);
+    assert!(
+        engine
+            .decide(&key(), None, None)
+            .await
+            .expect("a decision")
+            .allowed
+    );
     assert!(
         !published(&world).await.contains(&"access.expired"),
         "it was never published"
     );
     let lines = world.store.journal(&key(), 0, 1_000).await.expect("a journal");
     assert!(
-        lines.iter().all(|line| !line.entry.correction),
+        lines.iter().all(|line| !line.entry.is_correction()),
         "nothing to correct"
     );
 }

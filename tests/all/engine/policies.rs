@@ -284,7 +284,13 @@ async fn a_sweep_as_of_a_future_moment_does_not_change_the_present() {
     assert_eq!(report.counts.changed, 1);
     world.clock.set(day(10));
     assert_eq!(access(&engine, None).await, "enabled", "it is not due yet");
-    assert!(engine.decide(&key(), None).await.expect("a decision").allowed);
+    assert!(
+        engine
+            .decide(&key(), None, None)
+            .await
+            .expect("a decision")
+            .allowed
+    );
     // A touch meanwhile corrects it.
     ingest(&engine, [accessed(day(10))]).await;
     assert_eq!(access(&engine, None).await, "enabled");

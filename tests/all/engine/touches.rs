@@ -45,12 +45,12 @@ async fn refusals(store: &dyn Store, of: &ClientKey) -> Vec<(String, bool)> {
         .into_iter()
         .filter(|line| line.entry.change.kind() == ChangeKind::EventRefused);
     refused
-        .map(|line| match line.entry.cause {
+        .map(|line| match line.entry.cause.clone() {
             Cause::Event { source, id, .. } if &*source == PACKED_SOURCE => (
                 format!("touch {}", id.trim_end_matches('/')),
-                line.entry.correction,
+                line.entry.is_correction(),
             ),
-            Cause::Event { id, .. } => (id.to_string(), line.entry.correction),
+            Cause::Event { id, .. } => (id.to_string(), line.entry.is_correction()),
             cause => panic!("refused by no event: {cause:?}"),
         })
         .collect()

@@ -1,5 +1,8 @@
 //! `POST /v1/events`: the outcome of each event, and requests that end early.
 
+use tenure::domain::time::rfc3339;
+use tenure::store::DeadLetterFilter;
+
 use super::*;
 
 #[tokio::test]
@@ -228,6 +231,94 @@ async fn an_unknown_field_is_a_warning_in_the_answer_and_in_a_metric() {
     let metrics = tenure::telemetry::metrics().unwrap().render();
     assert!(
         metrics.contains(r#"tenure_event_warnings_total{source="/careless"} 2"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn an_event_with_the_id_of_another_is_a_dead_letter_with_what_was_sent() {
+    let server = Server::start().await;
+    let first = event("bakery", "client.added", noon(), json!({"name": "Bakery"}));
+    server.send(std::slice::from_ref(&first)).await;
+    let id = first["id"].as_str().unwrap();
+    let reason = |differences: &str| {
+        format!(
+            "another event has this source and id: client.added of acme/bakery at {}, which differs in {differences}; send each \
+             event with an id of its own",
+            rfc3339(noon())
+        )
+    };
+
+    // Spelled differently, but the same.
+    let mut same = first.clone();
+    same["data"] = json!({"imported": false, "name": "Bakery", "colour": "red"});
+    let (status, body) = server.post(STRUCTURED, same.to_string()).await;
+    assert_eq!(
+        (status, &body["outcomes"][0]["outcome"]),
+        (StatusCode::OK, &json!("duplicate"))
+    );
+
+    let mut other = first.clone();
+    other["subject"] = "acme/mill".into();
+    other["data"] = json!({"name": "Mill", "colour": 1.0});
+    let (status, body) = server.post(STRUCTURED, other.to_string()).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let outcome = &body["outcomes"][0];
+    let expected = json!({
+        "source": "/test", "id": id, "outcome": "dead", "reason": reason("subject and data"),
+        "warnings": ["`colour` is not known"],
+    });
+    assert_eq!(*outcome, expected);
+
+    let mut late = first.clone();
+    late["time"] = "2026-01-02T03:04:05Z".into();
+    let next = event("mill", "client.added", noon(), json!({"name": "Mill"}));
+    let (status, body) = server
+        .post(BATCH, format!("[{first},\n  {late}, {next}, {late}]"))
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    let outcomes: Vec<&Value> = (0..4).map(|n| &body["outcomes"][n]["outcome"]).collect();
+    assert_eq!(outcomes, ["duplicate", "dead", "applied", "dead"]);
+    assert_eq!(body["outcomes"][1]["reason"], reason("time"));
+
+    let binary = server
+        .request(Method::POST, "/v1/events")
+        .header("ce-specversion", "1.0")
+        .header("ce-id", id)
+        .header("ce-source", "/test")
+        .header("ce-type", "client.deleted")
+        .header("ce-subject", "acme/bakery")
+        .header("ce-time", first["time"].as_str().unwrap())
+        .header("content-type", "application/json")
+        .body("{ }");
+    let (status, body) = answer(binary).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    assert_eq!(body["outcomes"][0]["reason"], reason("type"));
+
+    let store = server.engine.store();
+    let mut stored = Vec::new();
+    for summary in store
+        .dead_letters(&DeadLetterFilter::default(), 0, 9)
+        .await
+        .unwrap()
+    {
+        let record = store.dead_letter(summary.id).await.unwrap().unwrap();
+        let body = String::from_utf8(record.dead_letter.body).unwrap();
+        let has_headers = record.dead_letter.headers.iter().any(|(name, _)| name == "ce-id");
+        stored.push((record.dead_letter.origin, body, has_headers, record.times_seen));
+    }
+    let sent = |body: String, has_headers, times| ("http".to_owned(), body, has_headers, times);
+    assert_eq!(
+        stored,
+        [
+            sent(other.to_string(), false, 1),
+            sent(late.to_string(), false, 2),
+            sent("{ }".into(), true, 1)
+        ]
+    );
+    let metrics = tenure::telemetry::metrics().unwrap().render();
+    assert!(
+        metrics.contains(r#"tenure_reused_ids_total{source="/test"}"#),
         "{metrics}"
     );
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jsonschema::Validator;
-use tenure::domain::{Cause, Repair, Sweep, Timer};
-use tenure::engine::{SweepMode, SweepOptions};
+use tenure::domain::{Cause, Corrector, Policy, Repair, Sweep, Timer};
+use tenure::engine::{AdoptionMode, NOTICE, SweepMode, SweepOptions};
 
 use super::*;
 
@@ -22,6 +22,8 @@ fn add_page(samples: &mut Samples, page: (&'static str, &str), item: &'static st
         add(samples, item, one);
     }
 }
+
+const CLIENTS: &str = "/v1/partners/acme/clients";
 
 /// Clients that between them have every status, and the responses about them.
 async fn samples(server: &Server) -> Samples {
@@ -58,7 +60,13 @@ async fn samples(server: &Server) -> Samples {
     ];
     let (_, outcomes) = server.post(BATCH, Value::from(&events[..]).to_string()).await;
     add_page(&mut samples, ("Outcomes", "outcomes"), "EventOutcome", &outcomes);
-    let before = "/v1/partners/acme/clients";
+    let late = event(
+        "smithy",
+        "client.renamed",
+        noon() - TimeDelta::hours(1),
+        json!({"name": "Smith"}),
+    );
+    server.post(STRUCTURED, late.to_string()).await;
     for client in [
         "draft",
         "bakery",
@@ -67,9 +75,11 @@ async fn samples(server: &Server) -> Samples {
         "bakery?action=account_cancel",
     ] {
         let (name, query) = client.split_once('?').unwrap_or((client, ""));
-        let (_, decision) = server.get(&format!("{before}/{name}/access?{query}")).await;
+        let (_, decision) = server.get(&format!("{CLIENTS}/{name}/access?{query}")).await;
         add(&mut samples, "Decision", &decision);
     }
+    authzen_samples(server, &mut samples).await;
+    list_samples(server, &mut samples).await;
     // The smithy's access expires by a timer; the others keep what they have.
     server.clock.set(noon() + TimeDelta::days(70));
     server
@@ -77,25 +87,24 @@ async fn samples(server: &Server) -> Samples {
         .sweep(Sweep::AccessExpiry, SweepOptions::new(SweepMode::ByHand), |_| {})
         .await
         .unwrap();
-    let (_, decision) = server.get(&format!("{before}/smithy/access")).await;
+    let (_, decision) = server.get(&format!("{CLIENTS}/smithy/access")).await;
     add(&mut samples, "Decision", &decision);
-    let (_, page) = server.get(before).await;
-    add_page(&mut samples, ("ClientsPage", "clients"), "Client", &page);
-    for client in page["clients"].as_array().unwrap() {
-        for subscription in client["subscriptions"].as_array().unwrap() {
-            add(&mut samples, "Subscription", subscription);
-        }
-        if client["invitation"].is_object() {
-            add(&mut samples, "Invitation", &client["invitation"]);
-        }
-        let path = format!("{before}/{}/journal", client["client"].as_str().unwrap());
-        let (_, journal) = server.get(&path).await;
-        add_page(&mut samples, ("JournalPage", "journal"), "JournalLine", &journal);
-    }
+    let (_, runs) = server.get("/v1/sweeps/runs").await;
+    add_page(&mut samples, ("SweepRunsPage", "runs"), "SweepRun", &runs);
+    let (_, run) = server.get("/v1/sweeps/runs/1").await;
+    add_page(&mut samples, ("SweepRunPage", "changes"), "JournalLine", &run);
+    add_clients(server, &mut samples).await;
     for name in ["bakery", "inn"] {
         let (_, holder) = server.get(&format!("/v1/partners/acme/names/{name}")).await;
         add(&mut samples, "NameHolder", &holder);
     }
+    let (_, possible) = server.get(&format!("{CLIENTS}/bakery/possible")).await;
+    add_page(
+        &mut samples,
+        ("PossibleEvents", "events"),
+        "Possibility",
+        &possible,
+    );
     let (_, page) = server.get("/v1/dead-letters").await;
     add_page(
         &mut samples,
@@ -103,11 +112,139 @@ async fn samples(server: &Server) -> Samples {
         "DeadLetter",
         &page,
     );
+    let expected = [("/test".to_owned(), TimeDelta::days(1))];
+    server.engine.expect_sources(&expected.into()).await.unwrap();
+    let (_, sources) = server.get("/v1/sources").await;
+    add_page(&mut samples, ("SourcesList", "sources"), "Source", &sources);
     add(&mut samples, "Readiness", &server.get("/readyz").await.1);
+    add_forecast(server, &mut samples).await;
+    add_history(server, &mut samples).await;
+    // The expected source is silent by now.
+    server.clock.set(noon() + TimeDelta::days(80));
+    authzen_samples(server, &mut samples).await;
     let (_, error) = server.get("/nothing").await;
     add(&mut samples, "ErrorBody", &error);
     add(&mut samples, "ErrorDetail", &error["error"]);
     samples
+}
+
+/// The clients, and their journals.
+async fn add_clients(server: &Server, samples: &mut Samples) {
+    let (_, page) = server.get(CLIENTS).await;
+    add_page(samples, ("ClientsPage", "clients"), "Client", &page);
+    for client in page["clients"].as_array().unwrap() {
+        for subscription in client["subscriptions"].as_array().unwrap() {
+            add(samples, "Subscription", subscription);
+        }
+        if client["invitation"].is_object() {
+            add(samples, "Invitation", &client["invitation"]);
+        }
+        let path = format!("{CLIENTS}/{}/journal", client["client"].as_str().unwrap());
+        let (_, journal) = server.get(&path).await;
+        add_page(samples, ("JournalPage", "journal"), "JournalLine", &journal);
+        let lines = journal["journal"].as_array().unwrap();
+        for data in lines.iter().filter_map(|line| line.get("data")) {
+            add(samples, "ChangeData", data);
+        }
+    }
+}
+
+/// The history of a client, past and to come.
+async fn add_history(server: &Server, samples: &mut Samples) {
+    let (_, page) = server
+        .get(&format!("{CLIENTS}/quay/history?until=2027-03-01T00:00:00Z"))
+        .await;
+    add_page(samples, ("HistoryPage", "history"), "HistoryEntry", &page);
+    for entry in page["history"].as_array().unwrap() {
+        if entry["event"].is_object() {
+            add(samples, "HistoryEvent", &entry["event"]);
+        }
+        for change in entry["changes"].as_array().unwrap() {
+            add(samples, "HistoryChange", change);
+        }
+    }
+}
+
+/// The forecast for clients of which one has a subscription that will end.
+async fn add_forecast(server: &Server, samples: &mut Samples) {
+    let grace = Policy {
+        subscriptions_grace: TimeDelta::days(7),
+        ..Policy::default()
+    };
+    let adopted = server.engine.adopt(&grace, NOTICE, AdoptionMode::Confirmed);
+    adopted.await.unwrap();
+    let at = noon() + TimeDelta::days(71);
+    server.clock.set(at + TimeDelta::days(1));
+    server.linked("quay").await;
+    let subscription = json!({"subscription_id": "s"});
+    server
+        .send(&[
+            event("quay", "subscription.added", at, subscription),
+            event("quay", "client.archived", at + TimeDelta::hours(1), json!({})),
+        ])
+        .await;
+    let (_, page) = server.get("/v1/forecast?until=2027-03-01T00:00:00Z").await;
+    add_page(samples, ("ForecastPage", "clients"), "ClientForecast", &page);
+    for client in page["clients"].as_array().unwrap() {
+        for change in client["changes"].as_array().unwrap() {
+            add(samples, "ExpectedChange", change);
+        }
+    }
+    for day in page["days"].as_array().unwrap() {
+        add(samples, "ForecastDay", day);
+    }
+}
+
+async fn list_samples(server: &Server, samples: &mut Samples) {
+    let mut refused = event("nobody", "client.lost", noon(), json!({}));
+    refused["actor"] = "u-7".into();
+    refused["actorkind"] = "customer".into();
+    server.post(STRUCTURED, refused.to_string()).await;
+    for (path, page, item) in [
+        ("/v1/clients", ("FoundPage", "clients"), "Client"),
+        (
+            "/v1/accounts/acc-1/partners",
+            ("AccountPartnersPage", "partners"),
+            "AccountPartner",
+        ),
+        ("/v1/partners", ("PartnersPage", "partners"), "Partner"),
+        ("/v1/refusals", ("RefusalsPage", "refusals"), "Refusal"),
+    ] {
+        add_page(samples, page, item, &server.get(path).await.1);
+    }
+}
+
+/// The responses about access that are not to a query.
+async fn authzen_samples(server: &Server, samples: &mut Samples) {
+    let post = async |path: &str, body: Value| {
+        let request = server.request(Method::POST, path);
+        answer(
+            request
+                .header("content-type", "application/json")
+                .body(body.to_string()),
+        )
+        .await
+        .1
+    };
+    let questions = json!({"questions": [{"partner": "acme", "client": "bakery"}]});
+    add(samples, "AccessDecisions", &post("/v1/access", questions).await);
+    let mut request = json!({
+        "subject": {"type": "partner", "id": "acme"},
+        "action": {"name": "enter"},
+        "resource": {"type": "client", "id": "bakery"},
+    });
+    let one = post("/access/v1/evaluation", request.clone()).await;
+    add(samples, "Evaluation", &one);
+    add(samples, "Evaluations", &one);
+    add(samples, "EvaluationContext", &one["context"]);
+    request["evaluations"] = json!([{"resource": {"type": "todo", "id": "1"}}]);
+    let several = post("/access/v1/evaluations", request).await;
+    add(samples, "Evaluations", &several);
+    let denied = &several["evaluations"][0]["context"];
+    add(samples, "EvaluationContext", denied);
+    add(samples, "EvaluationError", &denied["error"]);
+    let (_, metadata) = server.get("/.well-known/authzen-configuration").await;
+    add(samples, "PdpMetadata", &metadata);
 }
 
 /// Every field of a response is described, and every described field occurs in a response.
@@ -195,6 +332,30 @@ fn variants(schema: &Value) -> BTreeSet<&str> {
         .flat_map(|variant| variant["enum"].as_array().map(Vec::as_slice).unwrap_or_default())
         .filter_map(Value::as_str)
         .collect()
+}
+
+#[test]
+fn the_document_describes_every_corrector() {
+    let document = http::openapi();
+    let validator = validator(&document, &json!({"$ref": "#/components/schemas/Corrector"}));
+    let correctors = [
+        Corrector::LateEvent {
+            source: "/s".into(),
+            id: "1".into(),
+            kind: tenure::domain::event::TYPES[0].into(),
+        },
+        Corrector::Rebuild {
+            rebuild: Repair::State,
+        },
+        Corrector::Rebuild {
+            rebuild: Repair::Journal,
+        },
+    ];
+    for corrector in correctors {
+        let written = serde_json::to_value(corrector).unwrap();
+        assert!(validator.is_valid(&written), "{written}");
+    }
+    assert!(!validator.is_valid(&json!({"timer": "access_expiry"})));
 }
 
 #[test]

@@ -109,7 +109,12 @@ async fn an_address_in_use_is_named_with_its_setting() {
 #[tokio::test]
 async fn a_token_is_required_except_for_probes_and_the_openapi_document() {
     let server = Server::with(&[("TENURE_HTTP__TOKEN", "s3cret")]).await;
-    let open = ["/livez", "/readyz", "/openapi.json"];
+    let open = [
+        "/livez",
+        "/readyz",
+        "/openapi.json",
+        "/.well-known/authzen-configuration",
+    ];
     let document = http::openapi();
     let mut guarded = Vec::new();
     for (path, operations) in document["paths"].as_object().unwrap() {

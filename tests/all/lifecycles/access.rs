@@ -61,7 +61,15 @@ pub fn stories() -> Vec<Story> {
         shows: access,
         table: TABLE,
     };
-    [matrix.stories(), entering(), the_customer(), asking(), deciding()].concat()
+    [
+        matrix.stories(),
+        entering(),
+        the_customer(),
+        asking(),
+        deciding(),
+        answering(),
+    ]
+    .concat()
 }
 
 fn entering() -> Vec<Story> {
@@ -253,6 +261,66 @@ fn deciding() -> Vec<Story> {
             .decides(Some(action), false, "action_forbidden")
     }));
     rows
+}
+
+/// What a decision says besides yes or no.
+fn answering() -> Vec<Story> {
+    let longer = |from| policy_from(from, |p| p.access_idle = days(90));
+    let forbidden = [&FORBIDDEN_ACTIONS[..], &["account_owner_add"]].concat();
+    vec![
+        story("002", "a decision names the role, the forbidden actions, and when access expires")
+            .given(active())
+            .until(t(1))
+            .answers(
+                Some("invoices_read"),
+                json!({
+                    "allowed": true, "reason": "access_enabled", "role": "business_owner", "forbidden": forbidden,
+                    "expires_at": z(t(60)), "holds_until": z(t(60)), "decided_at": z(t(1)),
+                }),
+            ),
+        story("002", "a forbidden action does not take the role away")
+            .given(active())
+            .until(t(1))
+            .answers(
+                Some("account_cancel"),
+                json!({ "allowed": false, "role": "business_owner", "forbidden": forbidden }),
+            ),
+        story("002", "a partner that waits to hand an account over may add its owner")
+            .given(active().and("account.created", t(1)))
+            .until(t(2))
+            .answers(None, json!({ "forbidden": FORBIDDEN_ACTIONS })),
+        story("ours", "without access there is no role, and only an event brings it back")
+            .given(active())
+            .until(t(60))
+            .answers(
+                None,
+                json!({
+                    "reason": "access_expired", "role": null, "forbidden": [], "expires_at": null, "holds_until": null,
+                    "decided_at": z(t(60)),
+                }),
+            ),
+        story("ours", "warnings and other timers do not end what a decision says")
+            .given(active().and("client.terminated", t(1)))
+            .until(t(2))
+            .answers(None, json!({ "holds_until": z(t(60)) })),
+        story("ours", "a decision holds until a policy moves the expiry")
+            .under(longer(t(20)))
+            .given(active())
+            .until(t(1))
+            .answers(None, json!({ "expires_at": z(t(60)), "holds_until": z(t(20)) })),
+        story("ours", "a policy that comes after the expiry does not matter")
+            .under(longer(t(61)))
+            .given(active())
+            .until(t(1))
+            .answers(None, json!({ "expires_at": z(t(60)), "holds_until": z(t(60)) })),
+        story("ours", "a decision about access that does not expire holds until an event")
+            .given(active().and("account.jobs_counted total=5", t(1)))
+            .until(t(2))
+            .answers(
+                None,
+                json!({ "allowed": true, "expires_at": null, "holds_until": null }),
+            ),
+    ]
 }
 
 #[test]

@@ -32,8 +32,9 @@ impl Occurred {
                 (Some(kind), Ok(())) => drop(occurred.applied.insert(kind)),
                 (Some(kind), Err(refusal)) => {
                     occurred.refused.insert((kind, refusal.code().to_owned()));
-                    // The engine publishes one for every refusal.
-                    occurred.changes.insert(ChangeKind::EventRefused.to_string());
+                    // The engine publishes one for every refusal, and one when a late event takes it back.
+                    let outcomes = [ChangeKind::EventRefused, ChangeKind::EventAccepted];
+                    occurred.changes.extend(outcomes.map(|kind| kind.to_string()));
                 }
                 (None, _) => {}
             }

@@ -115,6 +115,7 @@ fn adding_again() -> Vec<Story> {
             }))
             .changes(&[
                 "link.draft",
+                "client.named",
                 "service.pending_assigning",
                 "subscription.removed mine",
                 "visibility.started",

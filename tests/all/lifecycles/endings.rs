@@ -254,6 +254,7 @@ fn cleanup() -> Vec<Story> {
             .fires(&[(TerminatedCleanup, t(17))])
             .changes(&[
                 "assignment.removed a1",
+                "former_assignment.added a1",
                 "report_schedule.removed r1",
                 "margin_rule.removed m1",
             ])

@@ -77,7 +77,12 @@ fn adding() -> Vec<Story> {
             "assignable": true, "former_assignments": [], "account_id": null, "handover": "none",
             "holds_until": null,
         }))
-        .changes(&["link.draft", "service.pending_assigning", "visibility.started"]),
+        .changes(&[
+            "link.draft",
+            "client.named",
+            "service.pending_assigning",
+            "visibility.started",
+        ]),
         story("000", "an imported business is a draft")
             .when(on("client.added name=Bakery imported=true", t(0)))
             .shows(json!({ "link": "draft", "origin": "imported" })),

@@ -134,6 +134,7 @@ fn terminating() -> Vec<Story> {
             "data_retrieval.stopped",
             "visibility.stopped",
             "assignment.removed a1",
+            "former_assignment.added a1",
             "report_schedule.removed r1",
             "margin_rule.removed m1",
         ]),
@@ -164,7 +165,11 @@ fn terminating() -> Vec<Story> {
             .given(terminated().and("client.reactivated", t(12)))
             .when(on("assignment.added assignment_id=a1", t(13)))
             .shows(json!({ "retrieving": true }))
-            .changes(&["assignment.added a1", "data_retrieval.started"]),
+            .changes(&[
+                "assignment.added a1",
+                "former_assignment.removed a1",
+                "data_retrieval.started",
+            ]),
         story(
             "001",
             "a client that is reactivated before the clean-up keeps its holdings",

@@ -34,6 +34,7 @@ enum Then {
     Publishes(Value),
     Fires(Vec<(Timer, DateTime<Utc>)>),
     Decides(Option<String>, bool, String),
+    Answers(Option<String>, Value),
     NextDue(Option<(Timer, DateTime<Utc>)>),
 }
 
@@ -124,6 +125,11 @@ impl Story {
         self.then(Then::Decides(action.map(str::to_owned), allowed, reason.into()))
     }
 
+    /// Expects these values in the JSON of the access decision.
+    pub fn answers(self, action: Option<&str>, fields: Value) -> Self {
+        self.then(Then::Answers(action.map(str::to_owned), fields))
+    }
+
     /// Expects this timer to fire next.
     pub fn next(self, timer: Timer, at: DateTime<Utc>) -> Self {
         self.then(Then::NextDue(Some((timer, at))))
@@ -195,7 +201,7 @@ impl Played {
         while let Some(due) = self.client.next_due(moment, policies) {
             let before = self.client.clone();
             self.client.fire(due, policies);
-            self.changes.extend(changes(&before, &self.client));
+            self.changes.extend(changes(&before, &self.client, policies));
             self.fired.push(due);
         }
         self.now = self.now.max(moment);
@@ -204,7 +210,7 @@ impl Played {
     fn come(&mut self, event: &Event, policies: &Policies) -> Result<(), String> {
         let before = self.client.clone();
         self.outcome = self.client.apply(event, policies);
-        self.changes = changes(&before, &self.client);
+        self.changes = changes(&before, &self.client, policies);
         self.event = Some(event.clone());
         if self.outcome.is_err() {
             let (seen, fired) = (self.client.seen.clone(), self.client.fired);
@@ -219,6 +225,11 @@ impl Played {
         }
         self.pass(event.time, policies);
         Ok(())
+    }
+
+    fn decision(&self, action: Option<&str>, policies: &Policies) -> Decision {
+        let action = action.map(|name| Action::try_from(name).expect("the name of an action"));
+        Decision::decide(&self.client, action.as_ref(), self.now, policies)
     }
 
     fn view(&self, policies: &Policies) -> Value {
@@ -239,17 +250,7 @@ impl Then {
             }
             Self::Shows(fields) => {
                 let view = played.view(policies);
-                let fields = fields.as_object().expect("fields");
-                let found = fields
-                    .keys()
-                    .map(|field| {
-                        (
-                            field.clone(),
-                            view.get(field).cloned().unwrap_or("no such field".into()),
-                        )
-                    })
-                    .collect();
-                differ(json!(fields), Value::Object(found))
+                differ(fields.clone(), part(&view, fields))
             }
             Self::Reads(what, value) => differ(json!(value), json!(what(&played.view(policies)))),
             Self::Changes(kinds) => differ(json!(kinds), json!(short(&played.changes))),
@@ -259,11 +260,12 @@ impl Then {
                 differ(json!(timers), json!(found))
             }
             Self::Decides(action, allowed, reason) => {
-                let action = action
-                    .as_deref()
-                    .map(|name| Action::try_from(name).expect("the name of an action"));
-                let found = Decision::decide(&played.client, action.as_ref(), policies.at(played.now));
+                let found = played.decision(action.as_deref(), policies);
                 differ(json!([allowed, reason]), json!([found.allowed, found.reason]))
+            }
+            Self::Answers(action, fields) => {
+                let found = json!(played.decision(action.as_deref(), policies));
+                differ(fields.clone(), part(&found, fields))
             }
             Self::NextDue(expected) => {
                 let next = played.client.next_due(DateTime::<Utc>::MAX_UTC, policies);
@@ -271,6 +273,17 @@ impl Then {
             }
         }
     }
+}
+
+/// The fields of an object that are expected.
+fn part(found: &Value, expected: &Value) -> Value {
+    let fields = expected.as_object().expect("fields").keys();
+    fields
+        .map(|field| {
+            let value = found.get(field).cloned();
+            (field.clone(), value.unwrap_or("no such field".into()))
+        })
+        .collect()
 }
 
 fn short(changes: &[Change]) -> Vec<String> {

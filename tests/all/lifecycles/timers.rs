@@ -170,7 +170,7 @@ fn maturity() -> Vec<Story> {
             .given(active())
             .when(on("account.jobs_counted total=1", t(61)))
             .shows(json!({ "access": "expired" }))
-            .changes(&[]),
+            .changes(&["account.jobs_counted"]),
     ]
 }
 
@@ -289,7 +289,7 @@ fn warnings() -> Vec<Story> {
                 (AccessExpiry, t(40) + TimeDelta::hours(12)),
             ])
             .publishes(json!([
-                { "type": "access.expiring", "to": "P1D" },
+                { "type": "access.expiring", "to": "P1D", "data": { "expires_at": "2026-02-10T12:00:00Z" } },
                 { "type": "access.expired", "from": "enabled", "to": "expired" },
             ])),
         story(
@@ -300,7 +300,9 @@ fn warnings() -> Vec<Story> {
         .given(active())
         .until(t(40))
         .fires(&[(AccessWarning, t(40))])
-        .publishes(json!([{ "type": "access.expiring", "to": "P7D" }]))
+        .publishes(json!([{
+            "type": "access.expiring", "to": "P7D", "data": { "expires_at": "2026-02-16T00:00:00Z" },
+        }]))
         .next(AccessWarning, t(45)),
         story("ours", "when expiry is overdue, no warning is published")
             .under(policy_from(t(30), |p| p.access_idle = days(20)))

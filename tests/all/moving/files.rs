@@ -44,7 +44,7 @@ fn exported(clients: usize) -> (TempDir, Tenure, String) {
         format!(
             "exported {clients} clients, {} events, {} changes, 1 dead letter and 1 policy to tenure.export\n",
             clients + 1,
-            3 * clients + 1
+            4 * clients + 1
         )
     );
     let text = fs::read_to_string(folder.path().join("tenure.export")).expect("the export");
@@ -84,7 +84,7 @@ fn a_file_moves_a_store_to_another_folder_and_to_postgres() {
         assert_eq!(
             printed,
             format!(
-                "imported 30 clients, 31 events, 91 changes, 1 dead letter and 1 policy from {}; run `tenure verify` to replay \
+                "imported 30 clients, 31 events, 121 changes, 1 dead letter and 1 policy from {}; run `tenure verify` to replay \
                  the clients and compare\n",
                 file.display()
             )
@@ -137,7 +137,7 @@ fn a_store_that_is_not_empty_is_refused() {
     let (code, stdout, why) = import(&old, &text);
     assert_eq!((code, &*stdout), (Some(2), ""), "{why}");
     assert!(
-        why.contains("this store has 3 clients already") && why.contains("store.url"),
+        why.contains("this store already has 3 clients") && why.contains("store.url"),
         "{why}"
     );
     assert_eq!(clients(&old), before);
@@ -235,7 +235,7 @@ fn a_truncated_or_damaged_file_leaves_a_store_that_nothing_uses() {
             with(&|lines| {
                 lines.remove(client);
             }),
-            "counts other records".to_owned(),
+            "the counts in the last line do not match".to_owned(),
         ),
         (
             with(&|lines| lines[client] = lines[client].replace("Client 2", "Client 9")),
@@ -280,6 +280,7 @@ fn assert_nothing_uses(tenure: &Tenure) {
         &["sweep", "access-expiry"],
         &["policy"],
         &["lanes"],
+        &["sources"],
         &["dead", "list"],
         &["prune"],
         &["migrate"],
@@ -291,7 +292,7 @@ fn assert_nothing_uses(tenure: &Tenure) {
         let why = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{args:?}: {why}");
         assert!(
-            why.contains("an import into this store has not ended"),
+            why.contains("the store is incomplete and cannot be used"),
             "{args:?}: {why}"
         );
         assert!(output.stdout.is_empty(), "{args:?}");
@@ -320,7 +321,9 @@ fn an_interrupted_import_begins_anew_and_a_worker_waits_for_it() {
         assert_nothing_uses(&tenure);
         let worker = tenure.start();
         worker.wait_until("waiting", || {
-            worker.log().contains("an import into this store has not ended")
+            worker
+                .log()
+                .contains("the store is incomplete and cannot be used")
         });
         assert_eq!(worker.get("/readyz").0, 503);
         assert_eq!(import(&tenure, &text).0, Some(0));
@@ -335,7 +338,7 @@ fn an_interrupted_import_begins_anew_and_a_worker_waits_for_it() {
 fn wait_for_store(tenure: &Tenure) {
     let began = crate::support::tenure::wait_until(std::time::Duration::from_mins(1), || {
         let output = tenure.call(&["client", "list"]);
-        String::from_utf8_lossy(&output.stderr).contains("has not ended")
+        String::from_utf8_lossy(&output.stderr).contains("the store is incomplete")
     });
     began.expect("it begins");
 }
@@ -380,7 +383,9 @@ fn a_running_worker_exits_when_an_import_begins() {
     let status = worker.ended(std::time::Duration::from_mins(1)).expect("it exits");
     assert_eq!(status.code(), Some(1), "{}", worker.log());
     assert!(
-        worker.log().contains("an import into this store has not ended"),
+        worker
+            .log()
+            .contains("the store is incomplete and cannot be used"),
         "{}",
         worker.log()
     );

@@ -89,6 +89,7 @@ fn expect_everything(records: &[Record]) {
         Kind::Backfill,
         Kind::Clock,
         Kind::Lane,
+        Kind::Source,
         Kind::Halt,
         Kind::SweepRun,
         Kind::DeadLetter,
@@ -116,7 +117,7 @@ fn expect_everything(records: &[Record]) {
     );
     has(
         "correction",
-        &|record| matches!(record, Record::Change(change) if change.entry.correction),
+        &|record| matches!(record, Record::Change(change) if change.entry.is_correction()),
     );
     has(
         "event with an actor",

@@ -1,5 +1,6 @@
 //! `tenure export` and `tenure import`: a store moves between SQLite and PostgreSQL, and nothing changes.
 
+mod checkpoints;
 mod files;
 mod load;
 mod relay;
@@ -129,6 +130,7 @@ async fn answers(engine: &Engine, now: DateTime<Utc>) -> Vec<Value> {
     answers.push(json!(engine.recorded_policies().await.unwrap()));
     answers.push(json!(store.halts().await.unwrap()));
     answers.push(json!(store.lanes().await.unwrap()));
+    answers.push(json!(store.sources().await.unwrap()));
     answers.push(json!(store.runs(None, 10_000).await.unwrap()));
     answers.push(json!(format!("{:?}", store.deadline_backfill().await.unwrap())));
     answers.push(json!(store.latest_moment().await.unwrap()));

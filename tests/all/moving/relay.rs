@@ -90,8 +90,8 @@ fn assert_each_once(rounds: &[Vec<Value>; 3]) -> Vec<Value> {
     let per_round = rounds.each_ref().map(Vec::len);
     assert_eq!(
         per_round,
-        [60, 80, 80],
-        "three for a new client, one for a renamed one"
+        [80, 100, 100],
+        "four for a new client, one for a renamed one"
     );
     changes
 }
@@ -125,5 +125,5 @@ fn a_worker_on_sqlite_begins_an_epoch_after_postgres() {
     let epochs = epochs(&changes);
     assert_eq!(epochs.len(), 2);
     let of = |change: &Value| text(&change["data"], "epoch").to_owned();
-    assert!(of(&changes[59]) < of(&changes[60]) && of(&changes[60]) == of(&changes[219]));
+    assert!(of(&changes[79]) < of(&changes[80]) && of(&changes[80]) == of(&changes[279]));
 }

@@ -151,6 +151,12 @@ impl Source {
             event("a-2", "user.added", "second", at(39), &by("customer")),
         ])
         .await;
+        // It is heard of, and far from silent.
+        let expected = [
+            ("/hand".to_owned(), TimeDelta::days(10_000)),
+            ("/never".to_owned(), TimeDelta::days(10_000)),
+        ];
+        self.engine.expect_sources(&expected.into()).await.expect("set");
         // A client that no event adds, with ids of every form.
         let ghost = [
             "0b9f6c9e-5d0f-4d3a-9c57-0d2a8f6f3c11",

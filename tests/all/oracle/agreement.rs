@@ -3,16 +3,27 @@
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use serde_json::Value;
+use tenure::domain::access::Decision;
+use tenure::domain::action::{FORBIDDEN_ACTIONS, HANDOVER_ACTION};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::fold::replay;
+use tenure::domain::time::rfc3339;
 use tenure::domain::view::ClientView;
-use tenure::domain::{Change, Client, Event, Policies, Refusal, Sweep, changes, fold};
+use tenure::domain::{Action, Change, Client, Event, LastChanges, Policies, Refusal, Sweep, changes, fold};
 use tenure::wire;
 
 use super::{Oracle, Subscriber, published_part};
 use crate::generate::{arbitrary_case, arbitrary_moment, client_key, shuffled};
 
 const LONGEST: usize = 50;
+
+/// No action, one that is always forbidden, one that sometimes is, and one that never is.
+pub const ACTIONS: [Option<&str>; 4] = [
+    None,
+    Some(FORBIDDEN_ACTIONS[0]),
+    Some(HANDOVER_ACTION),
+    Some("invoice_create"),
+];
 
 /// A view as JSON, without the fields that depend on the store.
 pub fn public_json(view: &ClientView) -> Value {
@@ -28,7 +39,7 @@ pub fn sent(event: &Event) -> Value {
     serde_json::from_slice(&wire::event(event)).expect("JSON")
 }
 
-fn oracle(policies: &Policies, events: &[Event]) -> Oracle {
+pub fn oracle(policies: &Policies, events: &[Event]) -> Oracle {
     let eras = policies.eras_from(DateTime::<Utc>::MIN_UTC);
     let mut oracle = Oracle::new(eras.map(|era| (era.start, era.policy.clone())).collect());
     for event in events {
@@ -41,7 +52,7 @@ fn oracle(policies: &Policies, events: &[Event]) -> Oracle {
 }
 
 /// The history of one client in order of arrival, with some of its names refused.
-fn one_history() -> impl Strategy<Value = (Policies, Vec<Event>)> {
+pub fn one_history() -> impl Strategy<Value = (Policies, Vec<Event>)> {
     let verdicts = proptest::collection::vec(proptest::bool::weighted(0.1), LONGEST);
     (arbitrary_case(1, LONGEST), verdicts).prop_flat_map(|((policies, mut events), taken)| {
         for (event, taken) in events.iter_mut().zip(taken) {
@@ -74,6 +85,12 @@ proptest! {
             let refusals = refused(&events, moment, &policies);
             let expected: Vec<_> = verdict.refusals.into_iter().collect();
             prop_assert_eq!(expected, refusals, "at {}", moment);
+            for name in [None, ACTIONS[events.len() % ACTIONS.len()]] {
+                let action = name.map(|name| Action::try_from(name).expect("an action"));
+                let decision = Decision::decide(&client, action.as_ref(), moment, &policies);
+                let expected = oracle.decision(&subject, moment, name);
+                prop_assert_eq!(expected, serde_json::to_value(decision).expect("JSON"), "{:?} at {}", name, moment);
+            }
             for sweep in Sweep::ALL {
                 let expected = verdict.deadlines.get(sweep.as_str()).copied();
                 prop_assert_eq!(expected, client.deadline(sweep, &policies), "{} after {}", sweep, moment);
@@ -91,9 +108,14 @@ proptest! {
         // Each arrival is published as a difference, as corrections are.
         for event in &events {
             known.push(event.clone());
-            let after = fold(&known, moment, &policies);
-            for change in changes(&before, &after) {
-                subscriber.receive(&line(&subject, &change));
+            let mut history: Vec<&Event> = known.iter().filter(|event| event.time <= moment).collect();
+            history.sort_by_cached_key(|event| event.position());
+            history.dedup_by(|a, b| a.source == b.source && a.id == b.id);
+            let (after, last) = LastChanges::of_history(history, moment, &policies);
+            prop_assert_eq!(&after, &fold(&known, moment, &policies));
+            for change in changes(&before, &after, &policies) {
+                let time = last.of(&change).map_or(event.time, |occurrence| occurrence.time);
+                subscriber.receive(&line(&subject, &change, time));
             }
             before = after;
         }
@@ -103,9 +125,12 @@ proptest! {
     }
 }
 
-fn line(subject: &str, change: &Change) -> Value {
+fn line(subject: &str, change: &Change, time: DateTime<Utc>) -> Value {
     let mut line = serde_json::to_value(change).expect("JSON");
     line["subject"] = subject.into();
+    line["time"] = rfc3339(time).into();
+    line["correction"] = true.into();
+    line["corrected_by"] = "the arrival".into();
     line
 }
 

@@ -5,8 +5,12 @@
 
 mod agreement;
 mod client_state;
+mod decision;
 mod eras;
+mod happened;
 mod names;
+mod possible;
+mod received;
 mod sent_event;
 mod subscriber;
 mod timers;
@@ -14,12 +18,13 @@ mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 use tenure::domain::Policy;
 
-pub use agreement::{public_json, sent};
+pub use agreement::{ACTIONS, public_json, sent};
 use client_state::ClientState;
+pub use happened::{Happened, what};
 use sent_event::SentEvent;
 pub use subscriber::{Subscriber, published_part};
 
@@ -55,10 +60,29 @@ impl Oracle {
         }
     }
 
-    /// Adds a structured event. An event with the same source and id is ignored.
+    /// Adds a structured event, in the order of arrival: of two that have the same source and id, the first counts.
     pub fn add(&mut self, event: &Value) {
         let event = SentEvent::read(event);
         self.events.entry(event.name()).or_insert(event);
+    }
+
+    /// Why an event is a dead letter: another event that was added has its source and id.
+    pub fn mistake(&self, event: &Value) -> Option<String> {
+        let event = SentEvent::read(event);
+        let first = self.events.get(&event.name())?;
+        let differences = first.differences(&event);
+        let differences = match &differences[..] {
+            [] => return None,
+            [one] => (*one).to_owned(),
+            [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+        };
+        Some(format!(
+            "another event has this source and id: {} of {} at {}, which differs in {differences}; send each event with an id of \
+             its own",
+            first.kind,
+            first.subject,
+            first.time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+        ))
     }
 
     /// Records that the event arrived too late for its name. The oracle does not know the order of arrival.
@@ -95,6 +119,27 @@ impl Oracle {
         missing: &BTreeSet<Name>,
         names_taken: &BTreeSet<Name>,
     ) -> Verdict {
+        let (state, refusals) = self.state_at(client, moment, missing, names_taken);
+        let deadlines = timers::TIMERS.iter().filter_map(|timer| {
+            let sweep = timer.sweep();
+            let (due, _) = state.next(Some(sweep), moment, &self.eras)?;
+            Some((sweep, due))
+        });
+        Verdict {
+            view: view::view(client, &state, moment, &self.eras),
+            refusals,
+            deadlines: deadlines.collect(),
+        }
+    }
+
+    /// The state at a moment, and the events up to then that are refused.
+    fn state_at(
+        &self,
+        client: &str,
+        moment: DateTime<Utc>,
+        missing: &BTreeSet<Name>,
+        names_taken: &BTreeSet<Name>,
+    ) -> (ClientState, BTreeMap<Name, &'static str>) {
         let ours = self.events.values().filter(|event| event.subject == client);
         let mut history: Vec<_> = ours
             .filter(|event| event.time <= moment && !missing.contains(&event.name()))
@@ -112,16 +157,7 @@ impl Oracle {
             }
         }
         self.advance(&mut state, now, moment);
-        let deadlines = timers::TIMERS.iter().filter_map(|timer| {
-            let sweep = timer.sweep();
-            let (due, _) = state.next(Some(sweep), moment, &self.eras)?;
-            Some((sweep, due))
-        });
-        Verdict {
-            view: view::view(client, &state, moment, &self.eras),
-            refusals,
-            deadlines: deadlines.collect(),
-        }
+        (state, refusals)
     }
 
     /// Fires every timer that is due at or before `until`.

@@ -48,6 +48,23 @@ impl SentEvent {
         (self.source.clone(), self.id.clone())
     }
 
+    /// The differences that make an event with the same source and id another event.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let mut differences = Vec::new();
+        let differs = [
+            ("subject", self.subject != other.subject),
+            ("type", self.kind != other.kind),
+            ("time", self.time != other.time),
+            ("data", self.kind == other.kind && self.data != other.data),
+        ];
+        for (what, differs) in differs {
+            if differs {
+                differences.push(what);
+            }
+        }
+        differences
+    }
+
     /// The sort key of histories.
     pub fn place(&self) -> impl Ord {
         let rank = TYPES.iter().position(|kind| *kind == self.kind);

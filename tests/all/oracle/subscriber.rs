@@ -1,74 +1,34 @@
-//! A subscriber that receives changes and nothing else, and rebuilds each client from them.
+//! A subscriber that receives changes and nothing else, and rebuilds each client's JSON from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::Name;
+use super::received::Received;
 
-/// The facets and holdings of every client, by subject.
+/// Every client, by subject.
 #[derive(Debug, Default)]
 pub struct Subscriber {
     known: BTreeMap<String, Received>,
     /// The ids of published changes. Tenure publishes a change again when its confirmation was lost.
     ids: BTreeSet<String>,
-    /// The events whose refusal was published.
-    pub refusals: BTreeSet<Name>,
-    /// The same by subject, with the published reasons.
+    /// The events that are refused as far as it knows, by subject.
+    pub refusals: BTreeSet<(String, Name)>,
+    /// The events whose refusal was ever published, by subject, with the published reasons.
     pub refused: BTreeMap<(String, Name), BTreeSet<String>>,
     /// Changes that contradict earlier ones.
     pub contradictions: Vec<String>,
 }
 
-#[derive(Debug, Default)]
-struct Received {
-    facets: BTreeMap<String, String>,
-    flags: BTreeSet<&'static str>,
-    subscriptions: BTreeMap<String, String>,
-    holdings: BTreeMap<String, BTreeSet<String>>,
-    account: Option<Account>,
-}
-
-#[derive(Debug)]
-struct Account {
-    by: String,
-    id: Option<String>,
-    is_handed_over: bool,
-}
-
-/// The flags: name, change that raises it, change that lowers it.
-const FLAGS: &[(&str, &str, &str)] = &[
-    ("access_requested", "access.requested", "access.request_closed"),
-    ("billable", "billing.started", "billing.stopped"),
-    ("commission", "commission.started", "commission.stopped"),
-    (
-        "status_credit",
-        "status_credit.granted",
-        "status_credit.withdrawn",
-    ),
-    ("retrieving", "data_retrieval.started", "data_retrieval.stopped"),
-    ("visible", "visibility.started", "visibility.stopped"),
-];
-
-const HOLDINGS: &[(&str, &str)] = &[
-    ("assignment", "assignments"),
-    ("report_schedule", "report_schedules"),
-    ("margin_rule", "margin_rules"),
-    ("user", "users"),
-    ("integration", "integrations"),
-];
-
-/// Notices: they report an occurrence, and change no facet and no holding.
-const NOTICES: &[&str] = &[
-    "client.renamed",
-    "invitation.sent",
-    "invitation.stalled",
-    "invitation.step_completed",
-    "invitation.bypassed",
-    "invitation.bounced",
-    "access.expiring",
-    "event.refused",
-    "subscription.renewed",
+/// The parts of a client's JSON that no change reports: each renewal of access moves them, or they follow from the policy and
+/// from the store.
+const UNPUBLISHED: [&str; 5] = [
+    "last_accessed_at",
+    "expires_at",
+    "holds_until",
+    "version",
+    "as_of",
 ];
 
 impl Subscriber {
@@ -79,184 +39,68 @@ impl Subscriber {
         {
             return;
         }
-        let line = change.get("data").unwrap_or(change);
-        if line["type"] == "event.refused" {
-            let text = |field: &str| line["cause"][field].as_str().unwrap_or_default().to_owned();
-            let (subject, event) = (change["subject"].as_str(), (text("source"), text("id")));
-            let reasons = self
-                .refused
-                .entry((subject.unwrap_or_default().to_owned(), event.clone()));
-            reasons
-                .or_default()
-                .insert(line["to"].as_str().unwrap_or_default().to_owned());
-            self.refusals.insert(event);
+        let data = change.get("specversion").and(change.get("data"));
+        let line = data.unwrap_or(change);
+        if line["type"] == "access.request_closed" && line["correction"] == false {
+            let expected = match line["cause"]["type"].as_str() {
+                Some("access.approved") => "approved",
+                Some("access.denied") => "denied",
+                Some("access.enabled") => "enabled",
+                Some("access.disabled") => "disabled",
+                _ => "disconnected",
+            };
+            if line["to"] != expected {
+                self.contradictions.push(format!("not {expected}: {change}"));
+            }
         }
         let subject = change["subject"].as_str().expect("a subject");
-        let received = self.known.entry(subject.to_owned()).or_default();
-        if let Err(contradiction) = received.receive(line) {
+        let time = change["time"].as_str().expect("a time");
+        let received = if let Some("event.refused" | "event.accepted") = line["type"].as_str() {
+            self.receive_outcome(subject, line)
+        } else {
+            let known = self.known.entry(subject.to_owned()).or_default();
+            known.receive(line, time)
+        };
+        let is_marked = line["correction"] == line.get("corrected_by").is_some();
+        let received = received.and(if is_marked {
+            Ok(())
+        } else {
+            Err("its mark and its corrector contradict each other")
+        });
+        if let Err(contradiction) = received {
             self.contradictions.push(format!("{contradiction}: {change}"));
         }
     }
 
+    fn receive_outcome(&mut self, subject: &str, line: &Value) -> Result<(), &'static str> {
+        let text = |field: &str| line["cause"][field].as_str().unwrap_or_default().to_owned();
+        let event = (subject.to_owned(), (text("source"), text("id")));
+        if line["type"] == "event.accepted" {
+            let was_refused = self.refusals.remove(&event);
+            return was_refused
+                .then_some(())
+                .ok_or("accepted without having been refused");
+        }
+        let reason = line["to"].as_str().unwrap_or_default().to_owned();
+        self.refused.entry(event.clone()).or_default().insert(reason);
+        let is_new = self.refusals.insert(event);
+        is_new.then_some(()).ok_or("refused twice")
+    }
+
     /// The client as its changes describe it, in the form of [`published_part`]. None if it was never added.
     pub fn known(&self, subject: &str) -> Option<Value> {
-        let received = self.known.get(subject)?;
-        received.facets.get("link")?;
-        let mut known = json!({});
-        for facet in ["link", "service", "access"] {
-            known[facet] = json!(received.facets.get(facet));
-        }
-        // No change reports that access is none from the start.
-        if known["access"].is_null() {
-            known["access"] = json!("none");
-        }
-        for (flag, ..) in FLAGS {
-            known[flag] = json!(received.flags.contains(flag));
-        }
-        known["handover"] = match &received.account {
-            Some(account) if account.by == "partner" && account.is_handed_over => json!("done"),
-            Some(account) if account.by == "partner" => json!("pending"),
-            _ => json!("none"),
-        };
-        known["account_id"] = json!(received.account.as_ref().and_then(|account| account.id.clone()));
-        known["subscriptions"] = json!(received.subscriptions);
-        for (_, plural) in HOLDINGS {
-            let ids = received.holdings.get(*plural);
-            known[plural] = json!(ids.cloned().unwrap_or_default());
-        }
+        let mut known = self.known.get(subject)?.json()?;
+        let (partner, client) = subject.split_once('/').expect("partner/client");
+        known["partner"] = json!(partner);
+        known["client"] = json!(client);
         Some(known)
     }
 }
 
-/// The part of a client's view that changes report.
+/// The part of a client's view that changes report: all of it but a few.
 pub fn published_part(view: &Value) -> Value {
-    let mut published = json!({});
-    for facet in ["link", "service", "access"] {
-        published[facet] = view[facet].clone();
-    }
-    for (flag, ..) in FLAGS {
-        published[flag] = view[flag].clone();
-    }
-    published["access_requested"] = json!(!view["access_request"].is_null());
-    for fact in ["handover", "account_id"] {
-        published[fact] = view[fact].clone();
-    }
-    let subscriptions = view["subscriptions"].as_array().expect("a list");
-    let by_id = subscriptions.iter().map(|held| {
-        let id = held["id"].as_str().expect("an id");
-        (id, held["status"].as_str().expect("a status"))
-    });
-    published["subscriptions"] = json!(by_id.collect::<BTreeMap<_, _>>());
-    for (_, plural) in HOLDINGS {
-        published[plural] = view[plural].clone();
-    }
+    let mut published = view.clone();
+    let fields = published.as_object_mut().expect("an object");
+    fields.retain(|name, _| !UNPUBLISHED.contains(&&**name));
     published
-}
-
-impl Received {
-    fn receive(&mut self, line: &Value) -> Result<(), &'static str> {
-        let kind = line["type"].as_str().expect("a type");
-        let id = || line["id"].as_str().expect("the holding's id").to_owned();
-        if NOTICES.contains(&kind) {
-            return Ok(());
-        }
-        for (flag, starts, stops) in FLAGS {
-            if kind == *starts {
-                return ensure(self.flags.insert(flag), "started twice");
-            }
-            if kind == *stops {
-                return ensure(self.flags.remove(flag), "stopped without having started");
-            }
-        }
-        let (what, becomes) = kind.split_once('.').expect("two words");
-        if let Some((_, plural)) = HOLDINGS.iter().find(|(holding, _)| *holding == what) {
-            let held = self.holdings.entry((*plural).to_owned()).or_default();
-            return match becomes {
-                "added" => ensure(held.insert(id()), "added twice"),
-                "removed" => ensure(held.remove(&id()), "removed without having been added"),
-                _ => Err("unknown type of change"),
-            };
-        }
-        if what == "subscription" {
-            return self.receive_subscription(&id(), becomes, line);
-        }
-        if what == "account" {
-            return self.receive_account(becomes, line);
-        }
-        if kind == "link.deleted" {
-            self.account = None;
-        }
-        let to = line["to"].as_str().expect("a facet moves to a status");
-        let before = self.facets.insert(what.to_owned(), to.to_owned());
-        ensure(
-            ["link", "service", "access"].contains(&what),
-            "unknown type of change",
-        )?;
-        ensure(to == becomes, "its type contradicts its `to`")?;
-        let nothing = if what == "access" { Some("none") } else { None };
-        let before = before.as_deref().or(nothing);
-        ensure(
-            line["from"].as_str().or(nothing) == before,
-            "its `from` is not the previous status",
-        )
-    }
-
-    fn receive_subscription(&mut self, id: &str, becomes: &str, line: &Value) -> Result<(), &'static str> {
-        let status = match becomes {
-            "prepared" => "prepared",
-            "started" => "active",
-            "ended" => "ended",
-            "removed" => {
-                let before = self.subscriptions.remove(id);
-                ensure(before.is_some(), "removed without having been added")?;
-                return ensure(
-                    before.as_deref() == line["from"].as_str(),
-                    "its `from` is not the previous status",
-                );
-            }
-            _ => return Err("unknown type of change"),
-        };
-        ensure(line["to"] == status, "its type contradicts its `to`")?;
-        let before = self.subscriptions.insert(id.to_owned(), status.to_owned());
-        ensure(
-            before.as_deref() == line["from"].as_str(),
-            "its `from` is not the previous status",
-        )
-    }
-}
-
-impl Received {
-    fn receive_account(&mut self, becomes: &str, line: &Value) -> Result<(), &'static str> {
-        let text = |field: &str| line[field].as_str().map(str::to_owned);
-        if becomes == "handed_over" {
-            let account = self
-                .account
-                .as_mut()
-                .ok_or("handed over without having been created")?;
-            return ensure(
-                !std::mem::replace(&mut account.is_handed_over, true),
-                "handed over twice",
-            );
-        }
-        ensure(becomes == "created", "unknown type of change")?;
-        let before = self.account.take();
-        let (from, to) = (text("from"), text("to"));
-        // Without `from`, an account that is known begins anew.
-        let known = before.as_ref().map(|account| &account.by);
-        ensure(
-            from.is_none() || from.as_ref() == known,
-            "its `from` is not the previous creator",
-        )?;
-        let only_its_id_is_new = from == to;
-        self.account = to.map(|by| Account {
-            by,
-            id: text("id"),
-            is_handed_over: only_its_id_is_new && before.is_some_and(|account| account.is_handed_over),
-        });
-        Ok(())
-    }
-}
-
-fn ensure(holds: bool, otherwise: &'static str) -> Result<(), &'static str> {
-    if holds { Ok(()) } else { Err(otherwise) }
 }

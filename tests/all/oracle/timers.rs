@@ -28,6 +28,17 @@ pub const TIMERS: [Timer; 5] = [
 ];
 
 impl Timer {
+    /// As the cause of a change.
+    pub fn name(self) -> &'static str {
+        match self {
+            AccessExpiry => "access_expiry",
+            AccessWarning => "access_warning",
+            SubscriptionEnd => "subscription_end",
+            TerminatedCleanup => "terminated_cleanup",
+            StalledInvitation => "stalled_invitation",
+        }
+    }
+
     /// The sweep that finds it.
     pub fn sweep(self) -> &'static str {
         match self {

@@ -105,6 +105,6 @@ fn ids(holdings: &BTreeSet<String>) -> Vec<&String> {
     holdings.iter().collect()
 }
 
-fn time(moment: Option<DateTime<Utc>>) -> Option<String> {
+pub fn time(moment: Option<DateTime<Utc>>) -> Option<String> {
     moment.map(|moment| moment.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

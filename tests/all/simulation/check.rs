@@ -3,21 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;
 use tenure::clock::Clock;
-use tenure::domain::{Cause, ClientKey, Event, Policies, Refusal, Sweep};
+use tenure::domain::access::Decision;
+use tenure::domain::{Action, Cause, ClientKey, Event, Policies, Refusal, Sweep};
 use tenure::engine::{Engine, SweepMode, SweepOptions};
-use tenure::store::{Logged, PACKED_SOURCE, RecordedOutcome};
+use tenure::store::{DeadLetterFilter, DeadLetterStatus, Logged, PACKED_SOURCE, RecordedOutcome};
+use tenure::wire;
 
 use super::outcomes::{named, someone_else_claims_its_name};
 use super::run::Run;
-use crate::oracle::{Name, Oracle, public_json, published_part};
+use crate::oracle::{ACTIONS, Name, Oracle, public_json, published_part};
 
 impl Run<'_> {
     /// Every client, its holdings, its log, its deadlines and its journal.
     pub async fn check(&mut self) {
         self.verify().await;
+        self.mistakes_are_dead_letters().await;
         let recorded = self.store.policies().await.expect("policies");
         let policies = Policies::recorded(recorded.clone()).expect("a policy");
         let engine = Engine::open(self.store.clone(), self.clock.clone(), policies.latest());
@@ -60,6 +63,28 @@ impl Run<'_> {
         self.deadlines_are_in_time(&keys, &oracle, &policies).await;
         self.journal_is_whole(&keys, &oracle).await;
         self.verify().await;
+    }
+
+    /// Of the events that have one source and id, all but the first are open dead letters, and nothing else is one. They have no
+    /// effect, so they count as not sent from here on.
+    async fn mistakes_are_dead_letters(&mut self) {
+        let sent = std::mem::take(&mut self.sent);
+        let mut expected = BTreeMap::new();
+        for delivery in sent {
+            match self.outcomes.mistake(&delivery) {
+                Some(reason) => drop(expected.insert(wire::event(&delivery.event), reason)),
+                None => self.sent.push(delivery),
+            }
+        }
+        let filter = DeadLetterFilter::default();
+        let mut found = BTreeMap::new();
+        for summary in self.store.dead_letters(&filter, 0, 1_000).await.expect("a list") {
+            let record = self.store.dead_letter(summary.id).await.expect("an answer");
+            let record = record.expect("a record");
+            assert_eq!(record.status, DeadLetterStatus::Open);
+            found.insert(record.dead_letter.body, record.dead_letter.reason);
+        }
+        assert_eq!(found, expected);
     }
 
     /// Every event is in the log once, with the outcome of its position; every touch is stored.
@@ -118,6 +143,57 @@ impl Run<'_> {
             let found = engine.client(key, at).await.expect("an answer");
             let expected = oracle.at(&key.to_string(), at.unwrap_or(now)).view;
             assert_eq!(found.as_ref().map(public_json), expected, "{key} at {at:?}");
+            self.decides_as_the_oracle(key, at, engine, oracle).await;
+        }
+    }
+
+    /// Compares an access decision, and checks that a copy of it is right until it says, unless an event comes.
+    async fn decides_as_the_oracle(
+        &mut self,
+        key: &ClientKey,
+        at: Option<DateTime<Utc>>,
+        engine: &Engine,
+        oracle: &Oracle,
+    ) {
+        let name = ACTIONS[self.rng.random_range(0..ACTIONS.len())];
+        let action = name.map(|name| Action::try_from(name).expect("an action"));
+        // Silent sources are checked apart.
+        let decide = async |at| Decision {
+            assured: true,
+            silent_source: None,
+            ..engine.decide(key, action.as_ref(), at).await.expect("a decision")
+        };
+        let cached = decide(at).await;
+        let expected = oracle.decision(&key.to_string(), at.unwrap_or(engine.now()), name);
+        assert_eq!(
+            serde_json::to_value(&cached).expect("JSON"),
+            expected,
+            "{key} {name:?} at {at:?}"
+        );
+
+        let from = cached.decided_at;
+        let times = self.sent.iter().map(|sent| &sent.event);
+        let times = times.filter(|event| event.key == *key && event.time > from);
+        let event = times.map(|event| event.time).min();
+        let end = cached.holds_until.into_iter().chain(event).min();
+        let end = end.unwrap_or(from + TimeDelta::days(1_000));
+        let span = (end - from).num_microseconds().expect("less than a lifetime");
+        let between = from + TimeDelta::microseconds(self.rng.random_range(0..span));
+        for moment in [between, end - TimeDelta::microseconds(1)] {
+            let later = Decision {
+                decided_at: from,
+                ..decide(Some(moment)).await
+            };
+            assert_eq!(later, cached, "{key} {name:?} at {moment}");
+        }
+        if let Some(end) = cached.holds_until
+            && event.is_none_or(|event| event > end)
+        {
+            let later = Decision {
+                decided_at: from,
+                ..decide(Some(end)).await
+            };
+            assert_ne!(later, cached, "{key} {name:?}: it holds longer than {end}");
         }
     }
 
@@ -168,6 +244,7 @@ impl Run<'_> {
             );
         }
         self.outcomes.refusals_are_published(&self.subscriber, &self.sent);
+        self.published_outcomes_are_right(keys, oracle);
         for key in keys {
             for line in self.store.journal(key, 0, u32::MAX).await.expect("a journal") {
                 let Cause::Event { source, id, .. } = &line.entry.cause else {
@@ -180,6 +257,25 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// As far as a subscriber knows, the events that are refused are those of the oracle. A touch may have lost its name.
+    fn published_outcomes_are_right(&self, keys: &BTreeSet<ClientKey>, oracle: &Oracle) {
+        let touches = self.sent.iter().map(|sent| &sent.event);
+        let touches: BTreeSet<Name> = touches.filter(|event| event.is_touch()).map(named).collect();
+        let published: BTreeSet<(String, Name)> = self.subscriber.refusals.iter().cloned().collect();
+        let known = published
+            .into_iter()
+            .filter(|(_, event)| event.0 != PACKED_SOURCE && !touches.contains(event));
+        let expected = keys.iter().flat_map(|key| {
+            let refusals = oracle.at(&key.to_string(), self.end).refusals.into_keys();
+            refusals
+                .filter(|event| !touches.contains(event))
+                .map(|event| (key.to_string(), event))
+                .collect::<Vec<_>>()
+        });
+        let (known, expected): (BTreeSet<_>, BTreeSet<_>) = (known.collect(), expected.collect());
+        assert_eq!(known, expected, "the published outcomes");
     }
 
     /// A verification finds no drift.

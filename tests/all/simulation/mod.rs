@@ -8,10 +8,11 @@ mod check;
 mod dense;
 mod outcomes;
 mod run;
+mod silence;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tenure::store::Store;
@@ -49,6 +50,7 @@ fn the_engine_agrees_with_the_oracle_after_every_seed() {
     let seeds = seeds(SEEDS);
     let next = AtomicU64::new(seeds.start);
     let failed = AtomicBool::new(false);
+    let checkpoints = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -59,7 +61,10 @@ fn the_engine_agrees_with_the_oracle_after_every_seed() {
                         return;
                     }
                     let trace = Trace::default();
-                    if catch_unwind(AssertUnwindSafe(|| simulate(seed, &trace))).is_err() {
+                    let simulated = catch_unwind(AssertUnwindSafe(|| simulate(seed, &trace)));
+                    if let Ok(found) = simulated {
+                        checkpoints.fetch_add(found, Ordering::Relaxed);
+                    } else {
                         failed.store(true, Ordering::Relaxed);
                         let trace = trace.0.into_inner().unwrap_or_default();
                         eprintln!("seed {seed} failed, after this:\n{}", trace.join("\n"));
@@ -70,9 +75,15 @@ fn the_engine_agrees_with_the_oracle_after_every_seed() {
         }
     });
     assert!(!failed.into_inner(), "a seed failed; see above");
+    let (checkpoints, seeds) = (checkpoints.into_inner(), seeds.end - seeds.start);
+    assert!(
+        seeds < 50 || checkpoints as u64 > seeds,
+        "only {checkpoints} replays of {seeds} seeds could start from a checkpoint"
+    );
 }
 
-fn simulate(seed: u64, trace: &Trace) {
+/// Returns the number of checkpoints from which replays could start.
+fn simulate(seed: u64, trace: &Trace) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let on_postgres = seed % POSTGRES_EVERY == POSTGRES_EVERY - 1 && are_allowed();
@@ -86,12 +97,13 @@ fn simulate(seed: u64, trace: &Trace) {
         store.migrate().await.expect("migrated");
         let mut run = Run::new(seed, store.clone(), trace);
         if run.sent.is_empty() {
-            return;
+            return 0;
         }
         run.go(on_postgres).await;
         run.check().await;
         store.close().await;
-    });
+        run.checkpoints_found()
+    })
 }
 
 /// In memory if possible: the simulation cuts no power, so a disk would only be slower.

@@ -21,6 +21,8 @@ pub struct Outcomes {
     /// The events that it knows.
     known: HashSet<Name>,
     policies: usize,
+    /// Sources and ids that several events have by mistake, once the events that were sent are known.
+    used_twice: Option<BTreeSet<Name>>,
     /// Events that have a row in the log: all but the touches that were applied when they arrived.
     logged: HashSet<Name>,
     /// Events that were delivered, acknowledged and refused at some time, by client.
@@ -39,6 +41,7 @@ impl Outcomes {
             oracle: Oracle::new(vec![(END, Policy::default())]),
             known: HashSet::new(),
             policies: 0,
+            used_twice: None,
             logged: HashSet::new(),
             refused: BTreeSet::new(),
             reasons: BTreeMap::new(),
@@ -66,6 +69,9 @@ impl Outcomes {
         self.learn_policies(store).await;
         assert_eq!(batch.len(), outcomes.len());
         let known = self.known.clone();
+        // A batch of several transactions, or one among others, says nothing about the order.
+        let in_order = batch.len() <= self.part;
+        self.learn_firsts(batch, in_order, store, sent).await;
         for delivery in batch {
             self.add(delivery);
         }
@@ -122,6 +128,45 @@ impl Outcomes {
         self.known.insert(named(&delivery.event));
     }
 
+    /// Reads from the log which event was the first of those that have one source and id. `in_order`: the first of the batch must
+    /// be.
+    async fn learn_firsts(
+        &mut self,
+        batch: &[Delivery],
+        in_order: bool,
+        store: &dyn Store,
+        sent: &[Delivery],
+    ) {
+        let used_twice = self.used_twice.get_or_insert_with(|| used_twice(sent));
+        let names: Vec<Name> = batch.iter().map(|delivery| named(&delivery.event)).collect();
+        let names: Vec<Name> = names
+            .into_iter()
+            .filter(|name| used_twice.contains(name) && !self.known.contains(name))
+            .collect();
+        for name in names {
+            let has_it = |delivery: &&Delivery| named(&delivery.event) == name;
+            for delivery in sent.iter().filter(has_it) {
+                if self.known.contains(&name) || !is_logged(&delivery.event, store).await {
+                    continue;
+                }
+                self.add(delivery);
+                let of_batch: Vec<bool> = batch
+                    .iter()
+                    .filter(has_it)
+                    .map(|other| other.event.is_repeated_by(&delivery.event))
+                    .collect();
+                if in_order && of_batch.contains(&true) {
+                    assert!(of_batch[0], "another event came before {}", delivery.json);
+                }
+            }
+        }
+    }
+
+    /// Why an event is a dead letter, if another event has its source and id.
+    pub fn mistake(&self, delivery: &Delivery) -> Option<String> {
+        self.oracle.mistake(&delivery.json)
+    }
+
     /// The right outcomes of a client's events in a batch, if some other events had not arrived.
     fn expected(
         &self,
@@ -135,6 +180,9 @@ impl Outcomes {
         let mut seen = HashSet::new();
         let of_one = |place: &usize| {
             let name = named(&batch[*place].event);
+            if let Some(reason) = self.mistake(&batch[*place]) {
+                return Outcome::Dead(reason);
+            }
             if self.logged.contains(&name) || !seen.insert(name.clone()) {
                 return Outcome::Duplicate;
             }
@@ -198,6 +246,7 @@ impl Outcomes {
     /// A batch failed, and some of it may be committed. Or workers ingested several at once.
     pub async fn unanswered(&mut self, batch: &[Delivery], store: &dyn Store, sent: &[Delivery]) {
         self.learn_policies(store).await;
+        self.learn_firsts(batch, false, store, sent).await;
         for (key, places) in by_client(batch) {
             let history = self.learn_names(&key, store, sent).await;
             let in_log = history
@@ -278,6 +327,26 @@ impl Outcomes {
             );
         }
     }
+}
+
+/// The sources and ids of several different events.
+fn used_twice(sent: &[Delivery]) -> BTreeSet<Name> {
+    let mut firsts: BTreeMap<Name, &Event> = BTreeMap::new();
+    let mut used_twice = BTreeSet::new();
+    for Delivery { event, .. } in sent {
+        let first = firsts.entry(named(event)).or_insert(event);
+        if !first.is_repeated_by(event) {
+            used_twice.insert(named(event));
+        }
+    }
+    used_twice
+}
+
+/// Whether an event has a row in the log.
+async fn is_logged(event: &Event, store: &dyn Store) -> bool {
+    let history = store.history(&event.key).await.expect("a history");
+    let is_it = |logged: &Logged| named(&logged.event) == named(event) && logged.event.is_repeated_by(event);
+    history.iter().any(is_it)
 }
 
 /// The places of each client's events.

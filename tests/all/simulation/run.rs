@@ -2,17 +2,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{Policy, Sweep};
-use tenure::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions};
+use tenure::engine::{CheckpointSpacing, Engine, Incoming, Outcome, SweepMode, SweepOptions, SweepReport};
 use tenure::store::{Cursor, Store, StoreError, Unpublished};
 
 use super::Trace;
 use super::outcomes::Outcomes;
+use super::silence::Silence;
 use super::world::{Delivery, World};
 use crate::fault_injecting::{FaultInjectingStore, Faults, Overtaking};
 use crate::oracle::Subscriber;
@@ -36,10 +38,15 @@ pub struct Run<'a> {
     pub outcomes: Outcomes,
     /// The longest batch.
     longest: usize,
+    /// Short histories have checkpoints too.
+    spacing: CheckpointSpacing,
+    checkpoints_found: usize,
     queue: VecDeque<Delivery>,
     policy: Policy,
     changes: VecDeque<(DateTime<Utc>, Policy)>,
     workers: Vec<Worker>,
+    /// The source that is expected to be heard of, if there is one.
+    silence: Option<Silence>,
     /// The arrival time of the last event that the workers have received.
     present: DateTime<Utc>,
     /// The latest moment that any worker has seen.
@@ -50,13 +57,20 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     pub fn new(seed: u64, store: Arc<dyn Store>, trace: &'a Trace) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let world = World::new(&mut rng);
+        let mut world = World::new(&mut rng);
+        let silence = Silence::new(seed, &mut world);
         let longest = [1, 3, 25, 25, 200][rng.random_range(0..5)];
         // Usually a batch is one transaction; with short parts it is several.
         let part = [1, 3, 500, 500, 500][rng.random_range(0..5)];
+        let spacing = CheckpointSpacing {
+            shortest: if seed.is_multiple_of(2) { 1 } else { 20 },
+            nearest: if seed.is_multiple_of(3) { 1 } else { 5 },
+        };
         Self {
             outcomes: Outcomes::new(part),
             longest,
+            spacing,
+            checkpoints_found: 0,
             rng,
             store,
             clock: Arc::new(SimulatedClock::at(world.start)),
@@ -67,6 +81,7 @@ impl<'a> Run<'a> {
             policy: world.policy,
             changes: world.changes,
             workers: Vec::new(),
+            silence,
             present: world.start,
             latest: world.start,
             trace,
@@ -78,6 +93,12 @@ impl<'a> Run<'a> {
     pub async fn go(&mut self, side_by_side: bool) {
         for _ in 0..self.rng.random_range(1..=3) {
             self.start_worker().await;
+        }
+        if let Some(silence) = &self.silence {
+            let expected = silence.expected();
+            self.trace.note(|| format!("expected: {expected:?}"));
+            let expected = self.store.expect_sources(&expected, self.clock.now());
+            expected.await.expect("expected");
         }
         while let Some(next) = self.queue.front() {
             let at = next.at;
@@ -107,6 +128,11 @@ impl<'a> Run<'a> {
             self.change_policy().await;
         }
         self.set_clock(self.latest.max(self.end));
+    }
+
+    /// The number of checkpoints from which replays could start, until a worker was restarted.
+    pub fn checkpoints_found(&self) -> usize {
+        self.checkpoints_found
     }
 
     fn set_clock(&mut self, now: DateTime<Utc>) {
@@ -147,7 +173,7 @@ impl<'a> Run<'a> {
             match started {
                 Ok(engine) => {
                     faults.disarm();
-                    let engine = Arc::new(engine);
+                    let engine = Arc::new(engine.with_checkpoints(self.spacing));
                     self.workers.push(Worker { engine, faults });
                     return;
                 }
@@ -178,6 +204,9 @@ impl<'a> Run<'a> {
     fn next_batch(&mut self) -> Vec<Delivery> {
         let size = self.rng.random_range(1..=self.longest).min(self.queue.len());
         let batch: Vec<_> = self.queue.drain(..size).collect();
+        if let Some(silence) = &mut self.silence {
+            silence.hear(&batch);
+        }
         let last = batch.iter().map(|delivery| delivery.at).max();
         self.present = self.present.max(last.unwrap_or(self.present));
         batch
@@ -221,7 +250,9 @@ impl<'a> Run<'a> {
 
     /// Ends the faults of a worker. The events that overtook it have their outcomes already.
     async fn overtaken(&mut self, worker: usize, overtaking: Option<Vec<Delivery>>) {
-        let overtaken = self.workers[worker].faults.disarm();
+        let faults = &self.workers[worker].faults;
+        self.checkpoints_found += faults.checkpoints_found.swap(0, Ordering::SeqCst);
+        let overtaken = faults.disarm();
         match (overtaking, overtaken) {
             (Some(batch), Some(outcomes)) => {
                 self.trace
@@ -308,14 +339,43 @@ impl<'a> Run<'a> {
         self.trace
             .note(|| format!("worker {worker} sweeps {sweep} as of {:?}", options.as_of));
         let engine = self.workers[worker].engine.clone();
-        if let Err(error) = engine.sweep(sweep, options, |_| {}).await {
-            let died = self.workers[worker].faults.has_crashed();
-            assert!(died, "the worker lives, and could not sweep: {error}");
-            self.trace.note(|| "the worker died".into());
+        match engine.sweep(sweep, options, |_| {}).await {
+            Ok(report) => self.waits_for_a_silent_source(&report),
+            Err(error) => {
+                let died = self.workers[worker].faults.has_crashed();
+                assert!(died, "the worker lives, and could not sweep: {error}");
+                self.trace.note(|| "the worker died".into());
+            }
         }
         let died = self.workers[worker].faults.has_crashed();
         self.overtaken(worker, overtaking).await;
         self.replace_dead(worker, died).await;
+        self.no_decision_is_assured_during_a_silence().await;
+    }
+
+    fn waits_for_a_silent_source(&self, report: &SweepReport) {
+        let bound = self
+            .silence
+            .as_ref()
+            .and_then(|silence| silence.bound(self.clock.now()));
+        if let Some(bound) = bound {
+            assert!(
+                report.until.is_none_or(|until| until <= bound),
+                "{report:?} is beyond {bound}"
+            );
+        }
+    }
+
+    async fn no_decision_is_assured_during_a_silence(&mut self) {
+        if self
+            .silence
+            .as_ref()
+            .is_some_and(|silence| silence.bound(self.clock.now()).is_some())
+        {
+            let key = &self.sent[self.rng.random_range(0..self.sent.len())].event.key;
+            let decision = self.workers[0].engine.decide(key, None, None).await;
+            assert!(!decision.expect("a decision").assured, "{key}");
+        }
     }
 
     /// Two workers ingest and a third sweeps concurrently. Any of them may die.

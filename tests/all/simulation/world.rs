@@ -63,12 +63,14 @@ impl World {
             .collect();
         changes.sort_by_key(|(at, _)| *at);
         let changes = changes.into();
+        let events = with_mistakes(rng, events);
+        let deliveries = deliveries(rng, events, end);
         Self {
-            deliveries: deliveries(rng, events, end),
             start,
             end,
             policy,
             changes,
+            deliveries,
         }
     }
 }
@@ -95,6 +97,35 @@ fn wild_events(rng: &mut StdRng) -> Vec<Event> {
         let key = ClientKey::new("p", &format!("c{number}")).expect("a key");
         let noise = rng.random_range(0..40);
         events.extend(wild::history(rng, &key, 150, noise));
+    }
+    events
+}
+
+/// Adds events to which their source gave the id of another event. A touch that is applied has no id, so none is among them.
+fn with_mistakes(rng: &mut StdRng, mut events: Vec<Event>) -> Vec<Event> {
+    if events.is_empty() || rng.random_bool(0.5) {
+        return events;
+    }
+    for _ in 0..rng.random_range(1..=4) {
+        let [first, other] = [(); 2].map(|()| events[rng.random_range(0..events.len())].clone());
+        let mistake = match rng.random_range(0..3) {
+            0 => Event {
+                time: other.time,
+                ..first.clone()
+            },
+            1 => Event {
+                key: other.key,
+                ..first.clone()
+            },
+            _ => Event {
+                source: first.source.clone(),
+                id: first.id.clone(),
+                ..other
+            },
+        };
+        if !first.is_touch() && !mistake.is_touch() && !first.is_repeated_by(&mistake) {
+            events.push(mistake);
+        }
     }
     events
 }

@@ -2,9 +2,11 @@
 
 use serde_json::json;
 use tenure::domain::link::LinkStatus;
-use tenure::domain::{Cause, Change, ClientKey, Id, Refusal, Sweep, Timer};
+use tenure::domain::{
+    Actor, Cause, Change, ClientKey, Corrector, Event, Id, Namesake, Refusal, Sweep, Timer,
+};
 use tenure::store::{
-    Commit, EventWrite, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
+    Commit, EventWrite, HistoryRange, OutcomeUpdate, RecordedOutcome, StoreError, Touch, TouchWrite, Touches,
 };
 
 use super::Fresh;
@@ -25,7 +27,11 @@ pub async fn a_commit_is_read_back_as_written(fresh: Fresh) {
     line.cause = Cause::Timer {
         timer: Timer::SubscriptionEnd,
     };
-    line.correction = true;
+    line.corrected_by = Some(Corrector::LateEvent {
+        source: "/a late source".into(),
+        id: "0b9f6c9e-5d0f-4d3a-9c57-0d2a8f6f3c11".into(),
+        kind: "client.lost".into(),
+    });
     let touches: Touches = [touch(3, None), touch(1, Some("7"))].into_iter().collect();
     let written = Commit {
         clients: vec![document.clone()],
@@ -132,6 +138,84 @@ pub async fn duplicates_are_distinguished_from_new_events(fresh: Fresh) {
     batch.rollback().await.unwrap();
 }
 
+pub async fn namesakes_of_logged_events_are_found(fresh: Fresh) {
+    let store = &*fresh.store;
+    let invited = |steps: &[&str]| kind("client.invited", &json!({ "steps": steps }));
+    let a = added(&key("a"), "e-1", 0, "Bakery");
+    let b = Event {
+        actor: Actor {
+            id: Some("u-1".into()),
+            kind: None,
+        },
+        ..event(
+            &key("b"),
+            "30313233-3435-3637-3839-616263646566",
+            1,
+            invited(&["accepted"]),
+        )
+    };
+    let refused = EventWrite {
+        event: event(&key("b"), "e-2", 2, kind("client.deleted", &json!({}))),
+        outcome: RecordedOutcome::Refused(Refusal::UnknownClient),
+    };
+    let written = Commit {
+        clients: vec![new_client(&key("a"), "Bakery")],
+        events: vec![applied(a.clone()), applied(b.clone()), refused.clone()],
+        ..commit()
+    };
+    put(store, written).await.unwrap();
+
+    let again = Event {
+        sequence: Some("9".into()),
+        actor: Actor::default(),
+        ..b.clone()
+    };
+    let other_data = Event {
+        kind: invited(&["accepted", "consented"]),
+        ..b.clone()
+    };
+    let other_time = Event {
+        time: a.time + chrono::TimeDelta::microseconds(1),
+        ..a.clone()
+    };
+    let of_another = added(&key("b"), "e-1", 0, "Bakery");
+    let of_a_new_one = added(&key("new"), "e-1", 0, "Bakery");
+    let other_type = event(&key("b"), "e-2", 2, kind("client.reactivated", &json!({})));
+    let asked = [
+        &a,
+        &again,
+        &other_data,
+        &other_time,
+        &of_another,
+        &of_a_new_one,
+        &refused.event,
+        &other_type,
+    ];
+    let mut batch = store.begin().await.unwrap();
+    batch
+        .lock(&[key("a"), key("b"), key("new")], false)
+        .await
+        .unwrap();
+    let ids: Vec<(&str, &str)> = asked.iter().map(|event| (&*event.source, &*event.id)).collect();
+    assert_eq!(batch.duplicates(&ids).await.unwrap().len(), 3);
+    let mut found = batch.namesakes(&asked).await.unwrap();
+    found.sort_by_key(|(place, _)| *place);
+    let expected = [(2, &b), (3, &a), (4, &a), (5, &a), (7, &refused.event)];
+    assert_eq!(
+        found,
+        expected.map(|(place, event)| (place, Namesake::from(event)))
+    );
+    assert_eq!(batch.namesakes(&[]).await.unwrap(), []);
+    // More than one statement of SQLite has room for.
+    let many: Vec<&Event> = std::iter::repeat_n(&other_time, 150)
+        .chain([&a, &other_data])
+        .collect();
+    let found = batch.namesakes(&many).await.unwrap();
+    assert_eq!(found.len(), 151);
+    assert!(found.contains(&(151, Namesake::from(&b))), "{found:?}");
+    batch.rollback().await.unwrap();
+}
+
 /// UUIDs are stored as bytes, other ids as text. No two ids may become the same.
 pub async fn ids_of_every_form_read_back_and_stay_distinct(fresh: Fresh) {
     const IDS: [&str; 7] = [
@@ -158,7 +242,7 @@ pub async fn ids_of_every_form_read_back_and_stay_distinct(fresh: Fresh) {
         .map(|(id, seconds)| applied(user(id, seconds)));
     let causes = IDS.map(|id| {
         let mut line = entry(&key("a"), "-");
-        line.change = Change::InvitationSent;
+        line.change = Change::InvitationSent(None);
         line.cause = Cause::from(&user(id, 0));
         line
     });
@@ -351,7 +435,8 @@ pub async fn ten_thousand_clients_fit_one_commit(fresh: Fresh) {
     let mut batch = store.begin().await.unwrap();
     let locked = batch.lock(&keys, false).await.unwrap();
     assert!(locked.iter().map(|stored| &stored.key).eq(&keys));
-    let histories = batch.histories(&keys, None).await.unwrap();
+    let ranges: Vec<HistoryRange> = keys.iter().cloned().map(HistoryRange::all).collect();
+    let histories = batch.histories(&ranges, None).await.unwrap();
     assert!(histories.len() == keys.len() && histories.values().all(|history| history.len() == 2));
     let again = Commit {
         clients: locked

@@ -101,7 +101,7 @@ pub fn entry(key: &ClientKey, to: &str) -> Entry {
             actor: Actor::default(),
             reason: None,
         },
-        correction: false,
+        corrected_by: None,
     }
 }
 

@@ -1,10 +1,14 @@
 //! Histories: order, touches, and unreadable values.
 
 use serde_json::json;
+use tenure::domain::access::AccessStatus;
 use tenure::domain::event::{NameVerdict, TYPES};
-use tenure::domain::{Actor, ActorKind, Cause, Entry, Event, EventKind, Refusal, Timer};
+use tenure::domain::time::rfc3339;
+use tenure::domain::{
+    Actor, ActorKind, Cause, Change, Corrector, Entry, Event, EventKind, Refusal, Repair, Timer,
+};
 use tenure::store::{
-    Commit, Cursor, EventWrite, Logged, Recorded, RecordedOutcome, Touch, TouchWrite, Touches,
+    Commit, Cursor, EventWrite, HistoryRange, Logged, Recorded, RecordedOutcome, Touch, TouchWrite, Touches,
 };
 
 use super::Fresh;
@@ -81,7 +85,7 @@ pub async fn a_history_is_sorted_with_its_touches(fresh: Fresh) {
     let nobody = key("nobody");
     let mut batch = store.begin().await.unwrap();
     let histories = batch
-        .histories(&[a.clone(), b.clone(), nobody.clone()], None)
+        .histories(&[&a, &b, &nobody].map(|key| HistoryRange::all(key.clone())), None)
         .await
         .unwrap();
     batch.rollback().await.unwrap();
@@ -147,7 +151,10 @@ pub async fn a_history_is_sorted_by_sequences_as_numbers(fresh: Fresh) {
     assert_eq!(sequences, [sorted, sorted].concat());
     assert!(history.is_sorted_by_key(|logged| logged.event.position()));
     let mut batch = store.begin().await.unwrap();
-    let histories = batch.histories(std::slice::from_ref(&a), None).await.unwrap();
+    let histories = batch
+        .histories(&[HistoryRange::all(a.clone())], None)
+        .await
+        .unwrap();
     batch.rollback().await.unwrap();
     assert_eq!(histories[&a], history);
 }
@@ -187,7 +194,17 @@ pub async fn actors_and_reasons_read_back_from_the_log_and_the_journal(fresh: Fr
     timer.cause = Cause::Timer {
         timer: Timer::AccessExpiry,
     };
-    lines.push(timer);
+    let mut rebuilt = entry(&a, "Mill");
+    rebuilt.corrected_by = Some(Corrector::Rebuild {
+        rebuild: Repair::State,
+    });
+    timer.corrected_by = Some(Corrector::from(&events[1]));
+    timer.change = Change::Access {
+        from: AccessStatus::Expired,
+        to: AccessStatus::Enabled,
+        expires_at: Some(moment(9)),
+    };
+    lines.extend([timer, rebuilt]);
     let written = Commit {
         events: events.iter().cloned().map(applied).collect(),
         journal: lines.clone(),
@@ -220,6 +237,25 @@ pub async fn actors_and_reasons_read_back_from_the_log_and_the_journal(fresh: Fr
         .map(|line| serde_json::to_value(&line.cause).unwrap())
         .collect();
     assert_eq!(causes, expected);
+    let correctors =
+        sql("select cast(corrected_by as text) from change_log where correction order by seq").await;
+    let correctors: Vec<serde_json::Value> = correctors
+        .iter()
+        .map(|corrector| serde_json::from_str(corrector).unwrap())
+        .collect();
+    assert_eq!(
+        correctors,
+        [
+            json!({"source": "/apps/space", "id": "e-1", "type": "client.lost"}),
+            json!({"rebuild": "state"}),
+        ]
+    );
+    let data = sql("select cast(data as text) from change_log where data is not null").await;
+    assert_eq!(data.len(), 1, "{data:?}");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&data[0]).unwrap(),
+        json!({"expires_at": rfc3339(moment(9))})
+    );
 }
 
 pub async fn every_kind_of_event_reads_back(fresh: Fresh) {

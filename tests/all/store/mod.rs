@@ -1,9 +1,11 @@
 //! Tests of the stores: a conformance suite for both, and what each guarantees beyond it.
 
+mod checkpoints;
 mod commits;
 mod dead_letters;
 mod given;
 mod histories;
+mod lists;
 mod long_histories;
 mod migrations;
 mod names;
@@ -14,6 +16,7 @@ mod renewals;
 mod retention;
 mod servers;
 mod snapshots;
+mod sources;
 mod sqlite;
 mod sweeps;
 mod transactions;
@@ -180,6 +183,7 @@ conformance! {
         a_stale_version_is_a_conflict,
         a_duplicate_event_is_a_conflict,
         duplicates_are_distinguished_from_new_events,
+        namesakes_of_logged_events_are_found,
         ids_of_every_form_read_back_and_stay_distinct,
         views_show_names,
         a_later_commit_changes_outcomes,
@@ -194,17 +198,31 @@ conformance! {
         actors_and_reasons_read_back_from_the_log_and_the_journal,
         every_kind_of_event_reads_back,
         an_unreadable_value_is_reported_with_table_column_and_key;
+    checkpoints:
+        the_last_checkpoint_before_a_moment_is_found,
+        a_commit_replaces_checkpoints,
+        a_checkpoint_that_cannot_be_read_has_no_state,
+        a_history_is_read_from_a_moment_on;
     snapshots:
         many_clients_are_read_as_each_alone,
         a_bound_leaves_out_the_clients_after_it;
     reading:
         clients_are_listed_by_status,
         clients_are_listed_in_pages_in_byte_order,
+        clients_are_read_by_key,
+        clients_are_found_by_account,
         the_census_counts_clients_and_rows,
         policies_are_read_back_as_recorded,
         a_deadline_backfill_resumes_where_it_stopped,
         watermarks_only_advance,
         holdings_can_be_queried_in_sql;
+    sources:
+        a_source_that_stays_expected_keeps_what_was_heard,
+        what_is_heard_only_advances;
+    lists:
+        clients_of_all_partners_are_found,
+        partners_are_listed_with_their_counts,
+        refusals_are_listed_in_order_of_time;
     sweeps:
         deadlines_are_listed_by_due_time,
         a_second_worker_joins_a_run,
@@ -212,7 +230,8 @@ conformance! {
         the_last_run_that_is_done_is_found_behind_others,
         counting_deadlines_stops_at_the_limit,
         sweeps_are_halted_and_resumed,
-        runs_are_listed_newest_first;
+        runs_are_listed_newest_first,
+        a_run_has_the_changes_of_its_chunks;
     relay:
         lines_after_the_cursor_are_listed_in_order,
         the_cursor_never_moves_backwards,

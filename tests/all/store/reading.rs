@@ -132,6 +132,70 @@ pub async fn clients_are_listed_in_pages_in_byte_order(fresh: Fresh) {
     assert!(locked.iter().map(|stored| &stored.key).eq(&keys));
 }
 
+pub async fn clients_are_read_by_key(fresh: Fresh) {
+    let store = &*fresh.store;
+    some_clients(store).await;
+    let keys = ["c", "a", "nobody"].map(key);
+    let mut found = store.clients_by_key(&keys).await.unwrap();
+    found.sort_by(|a, b| a.key.cmp(&b.key));
+    let mut expected = Vec::new();
+    for client in ["a", "c"] {
+        expected.push(store.client(&key(client)).await.unwrap().unwrap());
+    }
+    assert_eq!(found, expected);
+    assert!(store.clients_by_key(&[]).await.unwrap().is_empty());
+}
+
+/// A client that an event has told its account, if it is given.
+fn with_account(key: &ClientKey, account: Option<&str>, read_version: i64) -> ClientWrite {
+    let mut events = vec![event(
+        key,
+        "added",
+        0,
+        kind("client.added", &json!({"name": key.to_string()})),
+    )];
+    if let Some(account) = account {
+        let created = kind("account.created", &json!({ "account_id": account }));
+        events.push(event(key, "created", 1, created));
+    }
+    write(key, client(&events), read_version)
+}
+
+pub async fn clients_are_found_by_account(fresh: Fresh) {
+    let store = &*fresh.store;
+    let other = |client: &str| ClientKey::new("other", client).unwrap();
+    let written = vec![
+        with_account(&key("a"), Some("acc-1"), 0),
+        with_account(&key("b"), None, 0),
+        with_account(&key("c"), Some("acc-1"), 0),
+        with_account(&key("d"), Some("acc-2"), 0),
+        with_account(&other("a"), Some("acc-1"), 0),
+    ];
+    put(store, clients(written)).await.unwrap();
+    let found = async |account: &str, partner: Option<&str>, after: Option<&ClientKey>| {
+        let account = tenure::domain::Id::try_from(account.to_owned()).unwrap();
+        let found = store
+            .clients_of_account(&account, partner, after, 2)
+            .await
+            .unwrap();
+        let keys: Vec<String> = found.iter().map(|stored| stored.key.to_string()).collect();
+        keys.join(" ")
+    };
+    assert_eq!(found("acc-1", None, None).await, "acme/a acme/c");
+    assert_eq!(found("acc-1", None, Some(&key("c"))).await, "other/a");
+    assert_eq!(found("acc-1", Some("other"), None).await, "other/a");
+    assert_eq!(found("acc-1", Some("acme"), Some(&key("a"))).await, "acme/c");
+    assert_eq!(found("acc-2", None, None).await, "acme/d");
+    assert_eq!(found("acc", None, None).await, "");
+    // The account moves from one client to another.
+    let moved = vec![
+        with_account(&key("b"), Some("acc-2"), 1),
+        with_account(&key("d"), None, 1),
+    ];
+    put(store, clients(moved)).await.unwrap();
+    assert_eq!(found("acc-2", None, None).await, "acme/b");
+}
+
 pub async fn the_census_counts_clients_and_rows(fresh: Fresh) {
     let store = &*fresh.store;
     assert_eq!(store.census().await.unwrap(), tenure::store::Census::default());

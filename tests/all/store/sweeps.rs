@@ -1,7 +1,7 @@
 //! Deadlines, runs of sweeps, and halts.
 
 use tenure::domain::{ClientKey, Sweep};
-use tenure::store::{Commit, Halt, HaltKind, RunCounts, RunEnd, RunStatus};
+use tenure::store::{Commit, Cursor, Halt, HaltKind, RetentionTarget, RunCounts, RunEnd, RunStatus};
 
 use super::Fresh;
 use super::given::*;
@@ -251,4 +251,84 @@ pub async fn runs_are_listed_newest_first(fresh: Fresh) {
     assert_eq!(ticks(Some(Sweep::AccessExpiry), 2).await, [120, 60]);
     assert_eq!(ticks(None, 9).await, [120, 60, 0, 0]);
     assert_eq!(ticks(Some(Sweep::SubscriptionEnd), 9).await, [0; 0]);
+
+    let newest = store.runs(Some(Sweep::AccessExpiry), 1).await.unwrap().remove(0);
+    let before = async |sweep, limit| -> Vec<i64> {
+        let runs = store.runs_before(sweep, newest.id, limit).await.unwrap();
+        runs.iter().map(|run| newest.id - run.id).collect()
+    };
+    assert_eq!(before(Some(Sweep::AccessExpiry), 1).await, [1]);
+    assert_eq!(before(Some(Sweep::AccessExpiry), 9).await, [1, 3]);
+    assert_eq!(before(None, 9).await, [1, 2, 3]);
+    assert_eq!(store.run(newest.id).await.unwrap(), Some(newest.clone()));
+    assert_eq!(store.run(newest.id + 1).await.unwrap(), None);
+}
+
+pub async fn a_run_has_the_changes_of_its_chunks(fresh: Fresh) {
+    let store = &*fresh.store;
+    let start = async |sweep| {
+        let run = store.start_run(sweep, moment(0), moment(0), "w1").await;
+        run.unwrap().id
+    };
+    let run = start(Sweep::AccessExpiry).await;
+    let other = start(Sweep::SubscriptionEnd).await;
+    let (a, b) = (key("a"), key("b"));
+    put(store, clients(vec![new_client(&a, "A"), new_client(&b, "B")]))
+        .await
+        .unwrap();
+    for (run, lines) in [
+        (Some(run), vec![(&a, "1"), (&a, "2"), (&b, "3")]),
+        // Events change the same clients meanwhile, and so does another sweep.
+        (None, vec![(&a, "4")]),
+        (Some(other), vec![(&b, "5")]),
+        (Some(run), vec![]),
+        (Some(run), vec![(&b, "6"), (&a, "7")]),
+        (None, vec![(&b, "8")]),
+    ] {
+        let lines = lines.into_iter().map(|(key, to)| entry(key, to)).collect();
+        let chunk = Commit {
+            swept: run.map(|run| (run, RunCounts::default())),
+            ..journal(lines)
+        };
+        put(store, chunk).await.unwrap();
+    }
+    let expected = [("a", "1"), ("a", "2"), ("b", "3"), ("b", "6"), ("a", "7")];
+    let expected = expected.map(|(client, to)| (client.to_owned(), to.to_owned()));
+    let all = store.run_changes(run, Cursor::default(), 99).await.unwrap();
+    assert_eq!(clients_and_values(&all), expected);
+    for size in 1..=3 {
+        let mut paged = Vec::new();
+        let mut after = Cursor::default();
+        loop {
+            let page = store.run_changes(run, after, size).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = last.cursor;
+            paged.extend(page);
+        }
+        assert_eq!(paged, all, "pages of {size}");
+    }
+    let of_other = store.run_changes(other, Cursor::default(), 99).await.unwrap();
+    assert_eq!(clients_and_values(&of_other), [("b".to_owned(), "5".to_owned())]);
+
+    // Once a run is removed, nothing points to its changes.
+    let end = RunEnd {
+        at: moment(1),
+        upto: None,
+        status: RunStatus::Failed,
+        error: None,
+    };
+    store.end_run(run, &end).await.unwrap();
+    let later = store.start_run(Sweep::AccessExpiry, moment(60), moment(60), "w1");
+    later.await.unwrap();
+    let pruned = store.prune(RetentionTarget::SweepRuns { keep: 1 }, moment(9), 9);
+    assert_eq!(pruned.await.unwrap(), 1);
+    assert_eq!(store.run(run).await.unwrap(), None);
+    assert_eq!(store.run_changes(run, Cursor::default(), 99).await.unwrap(), []);
+    let chunks = "select cast(run as text) from sweep_chunks";
+    assert_eq!(fresh.database.sql(chunks).await, [other.to_string()]);
+    assert_eq!(
+        store.journal(&a, 0, 99).await.unwrap().len(),
+        4,
+        "the journal stays"
+    );
 }

@@ -1,7 +1,7 @@
 //! Transactions: all or nothing, and what the next one sees.
 
 use tenure::domain::Sweep;
-use tenure::store::{Commit, NameClaim, StoreError, Touches};
+use tenure::store::{Commit, HistoryRange, NameClaim, StoreError, Touches};
 
 use super::Fresh;
 use super::commits::{touch, touched};
@@ -150,7 +150,10 @@ pub async fn the_second_batch_sees_the_writes_of_the_first(fresh: Fresh) {
         async move {
             let mut second = store.begin().await.unwrap();
             let seen = lock(&mut *second, &a).await;
-            let histories = second.histories(std::slice::from_ref(&a), None).await.unwrap();
+            let histories = second
+                .histories(&[HistoryRange::all(a.clone())], None)
+                .await
+                .unwrap();
             second.rollback().await.unwrap();
             (seen, histories[&a].len())
         }

@@ -94,8 +94,9 @@ async fn programs_without_the_check_cannot_write() {
         "update touches set open_run = open_run",
         "update events set reason = reason",
         "insert into journal
-             (xid, time, recorded_at, client, change, cause, correction, cause_ref, cause_actor, cause_reason, id, before, after)
-         values (1, now(), now(), 1, 1, 1, false, '', '', '', '', '', '')",
+             (xid, time, recorded_at, client, change, cause, corrector, cause_ref, corrector_ref, cause_actor, cause_reason, id,
+              before, after, data)
+         values (1, now(), now(), 1, 1, 1, 0, '', '', '', '', '', '', '', '')",
     ] {
         let mut old = options
             .clone()

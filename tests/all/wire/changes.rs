@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tenure::domain::access::AccessStatus;
-use tenure::domain::{Cause, Change, ClientKey, Entry, Timer};
+use tenure::domain::{Cause, Change, ClientKey, Corrector, Entry, Repair, Timer};
 use tenure::store::{Cursor, Recorded};
 use tenure::wire;
 
@@ -20,12 +20,13 @@ fn the_published_form_of_a_change() {
             change: Change::Access {
                 from: AccessStatus::Enabled,
                 to: AccessStatus::Expired,
+                expires_at: None,
             },
             time: moment("2026-03-01T11:00:00.5Z"),
             cause: Cause::Timer {
                 timer: Timer::AccessExpiry,
             },
-            correction: false,
+            corrected_by: None,
         },
         recorded_at: now(),
     };
@@ -51,5 +52,45 @@ fn the_published_form_of_a_change() {
                 "correction": false,
             },
         })
+    );
+}
+
+#[test]
+fn the_published_form_of_a_correction() {
+    let mut line = Recorded {
+        cursor: Cursor::default(),
+        entry: Entry {
+            key: ClientKey::new("acme", "c-1").unwrap(),
+            change: Change::Access {
+                from: AccessStatus::Expired,
+                to: AccessStatus::Enabled,
+                expires_at: Some(moment("2026-03-02T11:00:00Z")),
+            },
+            time: moment("2026-01-01T11:00:00Z"),
+            cause: Cause::Timer {
+                timer: Timer::AccessExpiry,
+            },
+            corrected_by: Some(Corrector::LateEvent {
+                source: "/app".into(),
+                id: "7".into(),
+                kind: "account.accessed".into(),
+            }),
+        },
+        recorded_at: now(),
+    };
+    let published = |line: &Recorded| serde_json::from_slice::<Value>(&wire::change(1, line)).unwrap();
+    let data = published(&line)["data"].clone();
+    assert_eq!(data["correction"], true);
+    assert_eq!(
+        data["corrected_by"],
+        json!({"source": "/app", "id": "7", "type": "account.accessed"})
+    );
+    assert_eq!(data["data"], json!({"expires_at": "2026-03-02T11:00:00Z"}));
+    line.entry.corrected_by = Some(Corrector::Rebuild {
+        rebuild: Repair::Journal,
+    });
+    assert_eq!(
+        published(&line)["data"]["corrected_by"],
+        json!({"rebuild": "journal"})
     );
 }

@@ -111,9 +111,11 @@ create table clients (
     partner      text collate "C" not null,
     name         text,
     name_key     text collate "C",
+    account      text collate "C" not null default '',
     -- Deferrable, so that it is checked at the end of a statement: two clients may swap names in one.
     constraint clients_name_is_unique unique (partner, name_key) deferrable initially immediate
 ) with (fillfactor = 70);
+create index clients_by_account on clients (account, partner) where account <> '';
 comment on table clients is 'The state of each client, computed from its events.';
 comment on column clients.version is 'The number of times that the row was written.';
 comment on column clients.journaled_by is
@@ -127,6 +129,7 @@ comment on column clients.service is 'The status of the service. Null: the clien
 comment on column clients.partner is 'The partner''s id, for the constraint on names: a name is unique within its partner.';
 comment on column clients.name is 'The partner''s name for the client.';
 comment on column clients.name_key is 'The form of the name that comparisons use. Null: this client holds no name.';
+comment on column clients.account is 'The id of its account in the account app. Empty: no event has named it.';
 
 create table deadlines (
     due_at timestamptz not null,
@@ -156,9 +159,11 @@ create table events (
     primary key (client, time, ref)
 );
 -- Finds an event that comes again, also with another time or for another client: its source then gave one id to two events.
--- No constraint enforces that a name stands once. Two transactions that write it for different clients at the same moment do
--- not see each other, and `tenure verify` reports the pair. A unique index (a B-tree) would take 54 bytes an event; this takes 35.
-create index events_by_ref on events using hash (ref);
+-- The second of two transactions that write one at the same moment waits for the first, and conflicts. A unique index (a B-tree)
+-- would do the same and take 54 bytes an event; this takes 35.
+alter table events add constraint events_by_ref exclude using hash (ref with =);
+-- Lists refusals in order of time. An event that is applied has no entry.
+create index events_refused on events (time, client, ref) where reason <> 0;
 comment on table events is 'The event log: every event that was applied or refused, except touches that are packed into runs.';
 comment on column events.time is 'When it happened, according to its source.';
 comment on column events.received_at is 'When it was stored.';
@@ -189,35 +194,58 @@ comment on column touches.client is 'The number of the client.';
 comment on column touches.open_run is 'Packed touches since the run was opened.';
 
 create table touch_runs (
-    first_at timestamptz not null,
-    client   integer not null,
-    number   integer not null,
-    run      bytea not null,
+    last_at timestamptz not null,
+    client  integer not null,
+    number  integer not null,
+    run     bytea not null,
     primary key (client, number)
 );
+-- A replay that starts from a checkpoint reads the runs with later touches.
+create index touch_runs_by_time on touch_runs (client, last_at);
 comment on table touch_runs is 'Full runs of touches. A run is never written again.';
-comment on column touch_runs.first_at is 'The time of the first touch.';
+comment on column touch_runs.last_at is 'The time of the last touch.';
 comment on column touch_runs.client is 'The number of the client.';
 comment on column touch_runs.number is 'Counts the runs of the client.';
 comment on column touch_runs.run is 'Packed touches.';
 
+-- Checkpoints (docs/decisions/0015-replays-start-from-checkpoints.md).
+
+create table checkpoints (
+    time     timestamptz not null,
+    events   bigint not null,
+    policies bigint not null,
+    client   integer not null,
+    state    json not null,
+    primary key (client, time)
+);
+comment on table checkpoints is
+    'Earlier states of clients with long histories. A late event replays its client''s history from the last one before it.';
+comment on column checkpoints.time is 'The state includes every event of the client up to this moment, and no later one.';
+comment on column checkpoints.events is 'About how many events that are. Later checkpoints are placed by it.';
+comment on column checkpoints.policies is
+    'A digest of the policies in force up to this moment. If those differ now, the checkpoint is not used.';
+comment on column checkpoints.client is 'The number of the client.';
+comment on column checkpoints.state is 'The state, as the field `client` of a document.';
+
 -- The journal and the outbox relay.
 
 create table journal (
-    xid          bigint not null,
-    seq          bigint generated always as identity,
-    time         timestamptz not null,
-    recorded_at  timestamptz not null,
-    client       integer not null,
-    change       smallint not null,
-    cause        smallint not null,
-    correction   boolean not null,
-    cause_ref    bytea not null,
-    cause_actor  text not null,
-    cause_reason text not null,
-    id           text not null,
-    before       text not null,
-    after        text not null,
+    xid           bigint not null,
+    seq           bigint generated always as identity,
+    time          timestamptz not null,
+    recorded_at   timestamptz not null,
+    client        integer not null,
+    change        smallint not null,
+    cause         smallint not null,
+    corrector     smallint not null,
+    cause_ref     bytea not null,
+    corrector_ref bytea not null,
+    cause_actor   text not null,
+    cause_reason  text not null,
+    id            text not null,
+    before        text not null,
+    after         text not null,
+    data          text not null,
     primary key (client, seq)
 );
 -- It grows at its end only, so its pages can be full.
@@ -230,8 +258,10 @@ comment on column journal.recorded_at is 'When it was written.';
 comment on column journal.client is 'The number of the client.';
 comment on column journal.change is 'The type of the change, as a word.';
 comment on column journal.cause is 'The type of the event that caused it, or another cause, as a word.';
-comment on column journal.correction is 'Whether it amends what was published before.';
+comment on column journal.corrector is
+    'What made this correction necessary: the type of the late event, or a rebuild, as a word. 0: it is no correction.';
 comment on column journal.cause_ref is 'The event that caused it, as `events.ref`. Empty: the cause is no event.';
+comment on column journal.corrector_ref is 'That late event, as `events.ref`. Empty: there is none.';
 comment on column journal.cause_actor is 'The actor of that event, as `events.actor`.';
 comment on column journal.cause_reason is
     'The `reason` in the data of that event, at most 500 characters of it. Empty: it has none. Otherwise a colon and the reason.';
@@ -239,6 +269,7 @@ comment on column journal.id is 'The id of the holding. Empty: the change is not
 comment on column journal.before is 'The value before. Empty: there was none.';
 comment on column journal.after is
     'The value after. Empty: there is none. `=`: the status that the type ends with. Otherwise a colon and the value.';
+comment on column journal.data is 'What else it changes in the client, as JSON. Empty: nothing.';
 
 create table relay (
     only_row      boolean primary key default true check (only_row),
@@ -311,7 +342,8 @@ create table dead_letters (
 create index dead_letters_open on dead_letters (id) where status = 'open';
 create index dead_letters_resolved on dead_letters (resolved_at) where status <> 'open';
 create index dead_letters_deferred on dead_letters (retry_at) where status = 'open' and retry_at is not null;
-comment on table dead_letters is 'Messages that are not valid events, and events that are ahead of the clock.';
+comment on table dead_letters is
+    'Messages that are not valid events, and events that are ahead of the clock or have the id of another event.';
 comment on column dead_letters.id is 'Its number.';
 comment on column dead_letters.digest is
     'SHA-256 of the parts that identify it. Messages with the same digest are one dead letter.';
@@ -320,7 +352,7 @@ comment on column dead_letters.content_type is 'Its content type.';
 comment on column dead_letters.headers is 'Its headers, as JSON.';
 comment on column dead_letters.body is 'Its body, truncated if it is long.';
 comment on column dead_letters.bytes is 'The length of the body as received.';
-comment on column dead_letters.reason is 'Why it is not a valid event.';
+comment on column dead_letters.reason is 'Why it is a dead letter.';
 comment on column dead_letters.status is '`open`, `redriven` or `discarded`.';
 comment on column dead_letters.times_seen is 'How often it was received.';
 comment on column dead_letters.first_seen_at is 'When it was first received.';
@@ -365,6 +397,16 @@ comment on column sweep_runs.failed is 'Clients that could not be swept.';
 comment on column sweep_runs.error is 'Why the run is not done.';
 comment on column sweep_runs.worker is 'The worker that started it.';
 
+create table sweep_chunks (
+    run bigint not null references sweep_runs on delete cascade,
+    xid bigint not null,
+    primary key (run, xid)
+);
+comment on table sweep_chunks is
+    'The transactions in which runs of sweeps changed clients, so that the lines of a run are found in the journal.';
+comment on column sweep_chunks.run is 'The number of the run.';
+comment on column sweep_chunks.xid is 'The transaction, numbered as `journal.xid`.';
+
 create table sweep_halts (
     sweep text collate "C" not null,
     kind  text collate "C" not null check (kind in ('paused', 'tripped')),
@@ -393,6 +435,21 @@ comment on column lanes.watermark is
 comment on column lanes.recorded_at is 'When the row was last written.';
 comment on column lanes.partition_key is
     'A partition key that the broker routes to this lane: that of the last heartbeat. Null: none is known yet.';
+
+create table expected_sources (
+    source         text collate "C" primary key,
+    every_seconds  bigint not null check (every_seconds > 0),
+    expected_since timestamptz not null,
+    last_heard     timestamptz
+);
+comment on table expected_sources is
+    'The sources that the settings expect to hear of regularly. While one is silent, no timer fires that is due later than it '
+    'was last heard of.';
+comment on column expected_sources.source is 'The source, as its events name it.';
+comment on column expected_sources.every_seconds is 'The interval in which at least one event is expected.';
+comment on column expected_sources.expected_since is 'When the source was first expected.';
+comment on column expected_sources.last_heard is
+    'The latest time of an event that has arrived from it, to within ten seconds. Null: none has arrived since it is expected.';
 
 create table heartbeat_key (
     only_row boolean primary key default true check (only_row),
@@ -515,12 +572,21 @@ select j.xid, j.seq, k.partner, k.client, c.word as change,
                'reason', case when j.cause_reason <> '' then substr(j.cause_reason, 2) end))
            else json_build_object(split_part(w.word, ':', 1), split_part(w.word, ':', 2))
        end as cause,
-       j.correction, j.recorded_at
+       j.corrector <> 0 as correction, j.recorded_at,
+       nullif(j.data, '')::json as data,
+       case
+           when j.corrector = 0 then null
+           when j.corrector_ref <> '' then json_build_object(
+               'source', l.source, 'id', ref_id(j.corrector_ref), 'type', b.word)
+           else json_build_object(split_part(b.word, ':', 1), split_part(b.word, ':', 2))
+       end as corrected_by
 from journal j
 left join client_keys k on k.number = j.client
 left join words c on c.number = j.change
 left join words w on w.number = j.cause
-left join sources s on s.number = ref_source(j.cause_ref);
+left join words b on b.number = j.corrector
+left join sources s on s.number = ref_source(j.cause_ref)
+left join sources l on l.number = ref_source(j.corrector_ref);
 comment on view change_log is 'The journal: all changes. They are published in the order of `xid` and `seq`.';
 comment on column change_log.xid is 'The transaction that wrote the line.';
 comment on column change_log.seq is 'Orders the lines of a transaction.';
@@ -534,6 +600,9 @@ comment on column change_log.time is 'When it took effect.';
 comment on column change_log.cause is 'What caused it: an event, a timer or a rebuild, as in published changes.';
 comment on column change_log.correction is 'Whether it amends what was published before.';
 comment on column change_log.recorded_at is 'When it was written.';
+comment on column change_log.data is 'What else it changes in the client. Null: nothing.';
+comment on column change_log.corrected_by is
+    'What made this correction necessary: a late event or a rebuild, as in published changes. Null: it is no correction.';
 
 create view clients_now as
 select k.partner, k.client, c.name, c.name_key, c.link, c.service, c.access, c.as_of, c.version, c.doc

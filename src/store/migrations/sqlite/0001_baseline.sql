@@ -39,8 +39,10 @@ create table clients (
     access   text not null,
     as_of    integer,
     version  integer not null,
-    doc      text not null
+    doc      text not null,
+    account  text not null default ''
 ) strict;
+create index clients_by_account on clients (account, partner) where account <> '';
 -- Not by client first: a name is unique within its partner.
 create unique index clients_name on clients (partner, name_key) where name_key is not null;
 
@@ -62,6 +64,8 @@ create table events (
 ) strict, without rowid;
 -- Finds an event that arrives again, with another time or for another client too.
 create unique index events_by_id on events (id, source);
+-- Lists refusals in order of time. An event that is applied has no entry.
+create index events_refused on events (time, client, source, id) where reason <> 0;
 
 -- A number is never assigned twice, because the relay's cursor points to it.
 create table journal (
@@ -77,10 +81,15 @@ create table journal (
     cause_id     any not null,
     cause_actor  text not null,
     cause_reason text not null,
-    correction   integer not null,
+    corrector    integer not null,
+    -- The number of the source of the late event that made a correction necessary. 0: no late event did.
+    corrector_source integer not null,
+    -- The id of that event, as in `events`. '': no late event made it necessary.
+    corrector_id any not null,
     id           text not null,
     before       text not null,
-    after        text not null
+    after        text not null,
+    data         text not null
 ) strict;
 -- Its entries end with seq.
 create index journal_of_client on journal (client);
@@ -102,12 +111,24 @@ create table touches (
 ) strict;
 
 create table touch_runs (
-    client   integer not null,
-    number   integer not null,
-    first_at integer not null,
-    run      blob not null,
+    client  integer not null,
+    number  integer not null,
+    last_at integer not null,
+    run     blob not null,
     primary key (client, number)
 ) strict, without rowid;
+-- A replay that starts from a checkpoint reads the runs with later touches.
+create index touch_runs_by_time on touch_runs (client, last_at);
+
+-- Not by its key: a state is large, and would stand in the inner pages of the tree.
+create table checkpoints (
+    client   integer not null,
+    time     integer not null,
+    events   integer not null,
+    policies integer not null,
+    state    text not null,
+    primary key (client, time)
+) strict;
 
 -- Publishing.
 
@@ -120,7 +141,7 @@ create table relay (
 insert into relay (epoch)
 values (cast(unixepoch('now', 'subsec') * 1000 as integer) * 1000000 + abs(random() % 1000000));
 
--- Policies, sweeps and lanes.
+-- Policies, sweeps, lanes and sources.
 
 create table policies (
     effective_from integer primary key,
@@ -151,6 +172,15 @@ create table sweep_runs (
     unique (sweep, scheduled_at)
 ) strict;
 
+create table sweep_chunks (
+    run       integer not null references sweep_runs (id) on delete cascade,
+    -- The number of its first line in the journal.
+    first_seq integer not null,
+    -- The number of its last line in the journal.
+    last_seq  integer not null,
+    primary key (run, first_seq)
+) strict, without rowid;
+
 create table sweep_halts (
     sweep text not null,
     kind  text not null check (kind in ('paused', 'tripped')),
@@ -164,6 +194,13 @@ create table lanes (
     watermark     integer,
     recorded_at   integer not null,
     partition_key text
+) strict;
+
+create table expected_sources (
+    source         text primary key,
+    every_seconds  integer not null check (every_seconds > 0),
+    expected_since integer not null,
+    last_heard     integer
 ) strict;
 
 create table heartbeat_key (
@@ -244,7 +281,7 @@ left join words t on t.number = e.type
 left join words r on r.number = e.reason;
 
 create view change_log
-    (seq, partner, client, change, id, before, after, time, cause, correction, recorded_at) as
+    (seq, partner, client, change, id, before, after, time, cause, correction, recorded_at, data, corrected_by) as
 select j.seq, k.partner, k.client,
        w.word,
        nullif(j.id, ''),
@@ -267,14 +304,26 @@ select j.seq, k.partner, k.client,
                             'reason', case when j.cause_reason <> '' then substr(j.cause_reason, 2) end))
             -- `timer:access_expiry` or `rebuild:state`.
             else json_object(substr(c.word, 1, instr(c.word, ':') - 1), substr(c.word, instr(c.word, ':') + 1)) end,
-       j.correction,
+       j.corrector <> 0,
        strftime('%Y-%m-%dT%H:%M:%S', (j.recorded_at - 999999 * (j.recorded_at < 0)) / 1000000, 'unixepoch')
-           || printf('.%06dZ', (j.recorded_at % 1000000 + 1000000) % 1000000)
+           || printf('.%06dZ', (j.recorded_at % 1000000 + 1000000) % 1000000),
+       nullif(j.data, ''),
+       case when j.corrector = 0 then null
+            when j.corrector_id <> '' then
+                json_object('source', l.source,
+                            'id', case typeof(j.corrector_id) when 'blob'
+           then printf('%s-%s-%s-%s-%s', substr(lower(hex(j.corrector_id)), 1, 8), substr(lower(hex(j.corrector_id)), 9, 4), substr(lower(hex(j.corrector_id)), 13, 4),
+                       substr(lower(hex(j.corrector_id)), 17, 4), substr(lower(hex(j.corrector_id)), 21))
+           else j.corrector_id end,
+                            'type', b.word)
+            else json_object(substr(b.word, 1, instr(b.word, ':') - 1), substr(b.word, instr(b.word, ':') + 1)) end
 from journal j
 left join client_keys k on k.number = j.client
 left join words w on w.number = j.change
 left join words c on c.number = j.cause
-left join sources s on s.number = j.cause_source;
+left join words b on b.number = j.corrector
+left join sources s on s.number = j.cause_source
+left join sources l on l.number = j.corrector_source;
 
 create view clients_now (partner, client, name, name_key, link, service, access, as_of, version, doc) as
 select c.partner, k.client, c.name, c.name_key, c.link, c.service, c.access,

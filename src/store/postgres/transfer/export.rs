@@ -57,6 +57,7 @@ async fn settings(session: &mut Session, into: &Pages) -> Result<()> {
     read(session, &BACKFILL, into, transfer::backfill::<Time>).await?;
     read(session, &CLOCK, into, transfer::clock::<Time>).await?;
     read(session, &LANES, into, transfer::lane::<Time>).await?;
+    read(session, &SOURCES, into, transfer::source::<Time>).await?;
     read(session, &HALTS, into, transfer::halt::<Time>).await?;
     read(session, &SWEEP_RUNS, into, transfer::sweep_run::<Time>).await
 }
@@ -111,6 +112,14 @@ const LANES: Scan = scan!(
     "select lane, watermark, recorded_at, partition_key
      from lanes
      order by lane"
+);
+
+const SOURCES: Scan = scan!(
+    "moved_sources",
+    500,
+    "select source, every_seconds, expected_since, last_heard
+     from expected_sources
+     order by source"
 );
 
 const HALTS: Scan = scan!(

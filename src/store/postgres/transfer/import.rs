@@ -13,7 +13,7 @@ use crate::store::postgres::numbers::{self, Numbers};
 use crate::store::postgres::session::Session;
 use crate::store::postgres::{client_writes, touches, write};
 use crate::store::transfer::{DeadLetterRow, LinePlace, Numbering, Parts};
-use crate::store::words::{cause_details, cause_event, cause_word};
+use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRun, Result, SweepRun};
 
 /// Begins a transaction of an import. See the statements that begin a batch for its settings.
@@ -92,6 +92,18 @@ async fn settings(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
         .execute(&mut *connection)
         .await?;
     }
+    for source in &parts.sources {
+        sqlx::query(
+            "insert into expected_sources (source, every_seconds, expected_since, last_heard)
+             values ($1, $2, $3, $4)",
+        )
+        .bind(&source.source)
+        .bind(source.every_seconds)
+        .bind(source.expected_since)
+        .bind(source.last_heard)
+        .execute(&mut *connection)
+        .await?;
+    }
     for halt in &parts.halts {
         sqlx::query("insert into sweep_halts (sweep, kind, at, why) values ($1, $2, $3, $4)")
             .bind(halt.sweep.as_str())
@@ -164,14 +176,14 @@ async fn touch_runs(connection: &mut PgConnection, parts: &Parts, held: &Held) -
     if parts.runs.is_empty() {
         return Ok(());
     }
-    let first_at = |run: &MovedRun| run.touches.first().map(|touch| touch.time);
+    let last_at = |run: &MovedRun| run.touches.last().map(|touch| touch.time);
     sqlx::query(
-        "insert into touch_runs (client, number, first_at, run)
+        "insert into touch_runs (client, number, last_at, run)
          select * from unnest($1::integer[], $2::integer[], $3::timestamptz[], $4::bytea[])",
     )
     .bind(held.numbers_of(parts.runs.iter().map(|run| &run.client)))
     .bind(parts.runs.iter().map(|run| run.number).collect::<Vec<_>>())
-    .bind(parts.runs.iter().map(first_at).collect::<Vec<_>>())
+    .bind(parts.runs.iter().map(last_at).collect::<Vec<_>>())
     .bind(
         parts
             .runs
@@ -230,22 +242,24 @@ async fn journal(
         .iter()
         .map(|entry| ChangeColumns::of(&entry.change))
         .collect();
-    let cause_ref = |entry: &Entry| {
-        let event = cause_event(&entry.cause);
-        event.map_or_else(Vec::new, |(source, id)| numbers.event(source, id))
+    let event_ref =
+        |event: Option<(&str, &str)>| event.map_or_else(Vec::new, |(source, id)| numbers.event(source, id));
+    let corrector = |entry: &Entry| {
+        let corrector = entry.corrected_by.as_ref();
+        corrector.map_or(0, |corrector| numbers.word(&corrector_word(corrector)))
     };
     let (actors, reasons): (Vec<String>, Vec<String>) =
         entries.iter().map(|entry| cause_details(&entry.cause)).unzip();
     let number = |place: &LinePlace| numbering.ordered_by_transaction(*place);
     sqlx::query(
         "insert into journal
-             (xid, seq, time, recorded_at, client, change, cause, correction, cause_ref, cause_actor, cause_reason, id,
-              before, after)
+             (xid, seq, time, recorded_at, client, change, cause, corrector, cause_ref, corrector_ref, cause_actor,
+              cause_reason, id, before, after, data)
          overriding system value
          select unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::timestamptz[]), unnest($4::timestamptz[]),
-                unnest($5::integer[]), unnest($6::smallint[]), unnest($7::smallint[]), unnest($8::bool[]),
-                unnest($9::bytea[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[]),
-                unnest($13::text[]), unnest($14::text[])",
+                unnest($5::integer[]), unnest($6::smallint[]), unnest($7::smallint[]), unnest($8::smallint[]),
+                unnest($9::bytea[]), unnest($10::bytea[]), unnest($11::text[]), unnest($12::text[]),
+                unnest($13::text[]), unnest($14::text[]), unnest($15::text[]), unnest($16::text[])",
     )
     .bind(places.iter().map(|place| place.transaction).collect::<Vec<_>>())
     .bind(places.iter().map(number).collect::<Vec<_>>())
@@ -254,13 +268,15 @@ async fn journal(
     .bind(held.numbers_of(entries.iter().map(|e| &e.key)))
     .bind(changes.iter().map(|c| numbers.word(c.change)).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| numbers.word(&cause_word(&e.cause))).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| e.correction).collect::<Vec<_>>())
-    .bind(entries.iter().map(cause_ref).collect::<Vec<_>>())
+    .bind(entries.iter().map(corrector).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| event_ref(cause_event(&e.cause))).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| event_ref(corrector_event(e))).collect::<Vec<_>>())
     .bind(actors)
     .bind(reasons)
     .bind(changes.iter().map(|c| c.id).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| &*c.before).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| &*c.after).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| &*c.data).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

@@ -79,6 +79,15 @@ async fn settings(connection: &mut SqliteConnection, into: &Pages) -> Result<()>
     .await?;
     scan(
         connection,
+        "select source, every_seconds, expected_since, last_heard
+         from expected_sources
+         order by source",
+        into,
+        transfer::source::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
         "select sweep, kind, at, why
          from sweep_halts
          order by sweep, kind",

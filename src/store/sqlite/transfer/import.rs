@@ -11,7 +11,7 @@ use crate::store::sqlite::event_id::BoundId;
 use crate::store::sqlite::numbers::Numbers;
 use crate::store::sqlite::{client_writes, many, micros, outbox, touches, write};
 use crate::store::transfer::{Numbering, Parts};
-use crate::store::words::{cause_details, cause_event, cause_word};
+use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRelay, Result};
 
 /// Writes everything, without ending the transaction.
@@ -65,6 +65,18 @@ async fn settings(connection: &mut SqliteConnection, parts: &Parts) -> Result<()
         .bind(lane.watermark.map(micros))
         .bind(micros(lane.recorded_at))
         .bind(&lane.partition_key)
+        .execute(&mut *connection)
+        .await?;
+    }
+    for source in &parts.sources {
+        sqlx::query(
+            "insert into expected_sources (source, every_seconds, expected_since, last_heard)
+             values (?1, ?2, ?3, ?4)",
+        )
+        .bind(&source.source)
+        .bind(source.every_seconds)
+        .bind(micros(source.expected_since))
+        .bind(source.last_heard.map(micros))
         .execute(&mut *connection)
         .await?;
     }
@@ -142,7 +154,7 @@ async fn touch_runs(connection: &mut SqliteConnection, parts: &Parts, numbers: &
     many::write(
         connection,
         many!(
-            "insert or fail into touch_runs (client, number, first_at, run)
+            "insert or fail into touch_runs (client, number, last_at, run)
              select *
              from (values " each "(?, ?, ?, ?)" ")
              where column1 is not null"
@@ -152,7 +164,7 @@ async fn touch_runs(connection: &mut SqliteConnection, parts: &Parts, numbers: &
             query
                 .bind(numbers.client(&run.client))
                 .bind(run.number)
-                .bind(run.touches.first().map(|touch| micros(touch.time)))
+                .bind(run.touches.last().map(|touch| micros(touch.time)))
                 .bind(run.touches.pack())
         },
     )
@@ -216,10 +228,10 @@ async fn journal(
         connection,
         many!(
             "insert or fail into journal
-                 (seq, client, time, recorded_at, change, cause, cause_source, cause_id, cause_actor, cause_reason, correction, id,
-                  before, after)
+                 (seq, client, time, recorded_at, change, cause, cause_source, cause_id, cause_actor, cause_reason, corrector,
+                  corrector_source, corrector_id, id, before, after, data)
              select *
-             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
              where column1 is not null"
         ),
         &lines,
@@ -227,6 +239,8 @@ async fn journal(
             let change = ChangeColumns::of(&entry.change);
             let event = cause_event(&entry.cause);
             let (actor, reason) = cause_details(&entry.cause);
+            let corrector = entry.corrected_by.as_ref();
+            let late = corrector_event(entry);
             query
                 .bind(seq)
                 .bind(numbers.client(&entry.key))
@@ -238,10 +252,13 @@ async fn journal(
                 .bind(BoundId(event.map_or("", |(_, id)| id)))
                 .bind(actor)
                 .bind(reason)
-                .bind(entry.correction)
+                .bind(corrector.map_or(0, |corrector| numbers.word(&corrector_word(corrector))))
+                .bind(late.map_or(0, |(source, _)| numbers.source(source)))
+                .bind(BoundId(late.map_or("", |(_, id)| id)))
                 .bind(change.id)
                 .bind(change.before)
                 .bind(change.after)
+                .bind(change.data)
         },
     )
     .await?;

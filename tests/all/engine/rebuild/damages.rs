@@ -73,7 +73,8 @@ pub const DAMAGES: &[Damage] = &[
             "bakery"
         ),
         says: r#"name is stored as "Cakery", the history says "Bakery""#,
-        published: &["client.renamed"],
+        // The journal never reported that name.
+        published: &[],
     },
     Damage {
         client: "acme/mill",
@@ -153,6 +154,12 @@ pub const DAMAGES: &[Damage] = &[
     ),
     damage(
         "acme/bakery",
+        of!("update clients set account = 'acc-9'", "bakery"),
+        "the column account is `acc-9`, the document says empty",
+        &[],
+    ),
+    damage(
+        "acme/bakery",
         of!("delete from deadlines", "bakery"),
         "the deadline of access-expiry is none, the document says",
         &[],
@@ -203,6 +210,24 @@ pub const DAMAGES: &[Damage] = &[
         &["link.active", "assignment.added", "billing.started"],
     ),
     damage(
+        "acme/bakery",
+        concat!(
+            of!("delete from journal", "bakery"),
+            " and change in (select number from words where word = 'client.named')"
+        ),
+        "the journal is missing client.named",
+        &["client.named"],
+    ),
+    damage(
+        "acme/bakery",
+        concat!(
+            of!("update journal set after = ':Cakery'", "bakery"),
+            " and change in (select number from words where word = 'client.named')"
+        ),
+        "the journal is missing client.renamed",
+        &["client.renamed"],
+    ),
+    damage(
         "acme/mill",
         concat!(
             of!("delete from journal", "mill"),
@@ -212,4 +237,50 @@ pub const DAMAGES: &[Damage] = &[
         "the journal is missing access.expired",
         &["access.expired"],
     ),
+    Damage {
+        client: "acme/bakery",
+        postgres: of!(
+            r#"update checkpoints set state = replace(state::text, '"a-1"', '"a-2"')::json"#,
+            "bakery"
+        ),
+        sqlite: of!(
+            r#"update checkpoints set state = replace(state, '"a-1"', '"a-2"')"#,
+            "bakery"
+        ),
+        says: r#"Z assignments is stored as {"a-2":null}, the history says {"a-1":null}"#,
+        published: &[],
+    },
+    damage(
+        "acme/bakery",
+        of!("update checkpoints set state = '{}'", "bakery"),
+        "Z cannot be read",
+        &[],
+    ),
+    Damage {
+        client: "acme/bakery",
+        postgres: of!(
+            r#"update clients set doc = regexp_replace(doc::text, '"checkpointed_until":"[^"]*"', '"checkpointed_until":null')::json"#,
+            "bakery"
+        ),
+        sqlite: of!(
+            "update clients set doc = json_remove(doc, '$.checkpointed_until')",
+            "bakery"
+        ),
+        says: "the document says none",
+        published: &[],
+    },
+    // A checkpoint at this moment would lack a later event of the same moment. A rebuild removes them.
+    Damage {
+        client: "acme/bakery",
+        postgres: of!(
+            "update checkpoints set time = time + interval '1000 days'",
+            "bakery"
+        ),
+        sqlite: of!(
+            "update checkpoints set time = time + 1000 * 86400000000",
+            "bakery"
+        ),
+        says: "but no later event",
+        published: &[],
+    },
 ];

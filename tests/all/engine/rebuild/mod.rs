@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 use tenure::clock::SimulatedClock;
 use tenure::config::Settings;
 use tenure::domain::event::NameVerdict;
-use tenure::domain::{Actor, Cause, ClientKey, Event, EventKind, Policy, Refusal, Sweep};
+use tenure::domain::time::rfc3339;
+use tenure::domain::{Actor, Cause, ClientKey, Corrector, Event, EventKind, Policy, Refusal, Sweep};
 use tenure::engine::{
-    Engine, Incoming, JournalLine, Outcome, RebuildError, Rebuilt, Scope, SweepMode, SweepOptions,
+    CheckpointSpacing, Engine, Incoming, JournalLine, Outcome, RebuildError, Rebuilt, Scope, SweepMode,
+    SweepOptions,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -79,10 +81,18 @@ fn linked(client: &str, name: &str) -> Vec<Incoming> {
 }
 
 impl World {
-    /// `bakery` is active and has a full run of touches; `mill` was expired by a sweep; `rival` and `nobody` were never added:
-    /// they have only refused events.
+    /// `bakery` is active, and has a full run of touches and checkpoints; `mill` was expired by a sweep; `rival` and `nobody` were
+    /// never added: they have only refused events.
     async fn with_clients(fresh: Fresh) -> Self {
         let world = Self::start(fresh, day(100), &Policy::default()).await;
+        let spacing = CheckpointSpacing {
+            shortest: 100,
+            nearest: 8,
+        };
+        let world = Self {
+            engine: world.engine.with_checkpoints(spacing),
+            ..world
+        };
         let mut events = linked("bakery", "Bakery");
         events.extend((0..140).map(|n| {
             let at = day(2) + TimeDelta::hours(n * 12);
@@ -118,6 +128,9 @@ impl World {
             &json!({ "name": "BAKERY" }),
         ));
         world.engine.ingest(events).await.expect("ingested");
+        // Its replay makes checkpoints.
+        let late = event("late", "bakery", day(40), "account.updated", &json!({}));
+        world.engine.ingest(vec![late]).await.expect("ingested");
         world
             .engine
             .sweep(
@@ -203,7 +216,7 @@ async fn every_damage_is_found_and_repaired(fresh: Fresh) {
         assert_eq!(as_was(after), as_was(before), "{sql}");
         assert!(world.rebuild().await.is_empty(), "{sql}: rebuilt twice");
     }
-    let world_is = |line: &JournalLine| matches!(line.cause, Cause::Rebuild { .. });
+    let world_is = |line: &JournalLine| matches!(line.corrected_by, Some(Corrector::Rebuild { .. }));
     assert!(world.journal("bakery").await.iter().any(world_is));
 }
 
@@ -234,7 +247,18 @@ async fn a_refusal_from_a_wrong_state_is_corrected(fresh: Fresh) {
         .await
         .expect("a journal");
     let kinds: Vec<&str> = corrections.iter().map(|line| line.kind.as_str()).collect();
-    assert_eq!(kinds, ["assignment.removed", "data_retrieval.stopped"]);
+    assert_eq!(
+        kinds,
+        ["event.accepted", "assignment.removed", "data_retrieval.stopped"]
+    );
+    let causes = corrections.iter().map(|line| (&line.cause, &*line.time));
+    for (cause, time) in causes {
+        assert!(
+            matches!(cause, Cause::Event { id, .. } if &**id == "gone"),
+            "{cause:?}"
+        );
+        assert_eq!(time, rfc3339(day(95)));
+    }
     let outcome = world
         .fresh
         .database

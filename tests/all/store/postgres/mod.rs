@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use sqlx::{Connection, Executor, PgConnection};
 use tenure::clock::SimulatedClock;
-use tenure::domain::{ClientKey, Policy, Sweep};
+use tenure::domain::{ClientKey, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::{Batch, Commit, Cursor, Outbox, SharedEvent, Store, StoreError, Transactions, Upkeep};
@@ -221,31 +221,69 @@ async fn a_journal_line_alone_overtakes_a_batch() {
     assert_eq!(store.client(&key("b")).await.unwrap().unwrap().version, 1);
 }
 
-/// No constraint prevents it: the two transactions do not see each other's event.
+/// Neither transaction sees the event of the other.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_id_for_two_clients_at_the_same_moment_is_reported() {
+async fn one_id_for_two_clients_at_the_same_moment_is_a_conflict() {
     let fresh = with_clients("shared_id", &["a", "b"]).await;
     let store = &*fresh.store;
-    let id = [("/apps/space", "twice")];
-    let mut batches = Vec::new();
-    for client in ["a", "b"] {
-        let mut batch = store.begin().await.unwrap();
-        lock(&mut *batch, &key(client)).await;
-        assert!(batch.duplicates(&id).await.unwrap().is_empty());
-        batches.push((client, batch));
-    }
-    for (client, batch) in batches {
-        let twice = event(
+    let twice = |client: &str| {
+        event(
             &key(client),
             "twice",
             5,
             kind("access.requested", &serde_json::json!({})),
-        );
+        )
+    };
+    let mut batches = Vec::new();
+    for client in ["a", "b"] {
+        let mut batch = store.begin().await.unwrap();
+        lock(&mut *batch, &key(client)).await;
+        let known = batch.duplicates(&[("/apps/space", "twice")]).await.unwrap();
+        assert!(known.is_empty());
+        batches.push((client, batch));
+    }
+    let mut committed = Vec::new();
+    for (client, batch) in batches {
         let written = Commit {
-            events: vec![applied(twice)],
+            events: vec![applied(twice(client))],
             ..commit()
         };
-        batch.commit(&written).await.unwrap();
+        committed.push(batch.commit(&written).await);
+    }
+    let [Ok(()), Err(StoreError::Conflict(why))] = &committed[..] else {
+        panic!("{committed:?}");
+    };
+    assert!(why.contains("events_by_ref"), "{why}");
+    // Whatever comes later sees the first.
+    let mut batch = store.begin().await.unwrap();
+    lock(&mut *batch, &key("b")).await;
+    let namesakes = batch.namesakes(&[&twice("b")]).await.unwrap();
+    assert_eq!(namesakes, [(0, Namesake::from(&twice("a")))]);
+    batch.rollback().await.unwrap();
+}
+
+/// As in tables from which somebody removed the constraint.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_two_clients_have_is_reported() {
+    let fresh = with_clients("shared_event", &["a", "b"]).await;
+    let store = &*fresh.store;
+    let Database::Postgres(url) = &fresh.database else {
+        unreachable!();
+    };
+    let mut other = PgConnection::connect(url).await.unwrap();
+    other
+        .execute(
+            "alter table events drop constraint events_by_ref; create index events_by_ref on events using hash (ref)",
+        )
+        .await
+        .unwrap();
+    for client in ["a", "b"] {
+        let requested = kind("access.requested", &serde_json::json!({}));
+        let written = Commit {
+            events: vec![applied(event(&key(client), "twice", 5, requested))],
+            ..commit()
+        };
+        put(store, written).await.unwrap();
     }
     for (client, other) in [("a", "b"), ("b", "a")] {
         let expected = SharedEvent {
@@ -256,10 +294,6 @@ async fn one_id_for_two_clients_at_the_same_moment_is_reported() {
         let snapshot = store.snapshot(&key(client)).await.unwrap();
         assert_eq!(snapshot.shared_events, [expected]);
     }
-    // Whatever comes later sees both.
-    let mut batch = store.begin().await.unwrap();
-    assert_eq!(batch.duplicates(&id).await.unwrap().len(), 1);
-    batch.rollback().await.unwrap();
     let engine = Engine::start(
         fresh.store.clone(),
         Arc::new(SimulatedClock::at(moment(100))),

@@ -1,0 +1,226 @@
+//! `tenure forecast`: what timers will change if no event arrives, by day and by client.
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde::Serialize;
+
+use super::context::{Context, UsageError};
+use super::output::{self, Safe};
+use super::until::{Until, parse_until};
+use crate::domain::id::check_id;
+use crate::domain::time::{rfc3339, serialize};
+use crate::engine::{ClientForecast, Engine, ExpectedChange, ForecastDay, ForecastDays, ForecastRequest};
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tenure forecast\n  tenure forecast --partner acme --until 90d\n  tenure forecast --csv > forecast.csv"
+)]
+pub struct ForecastArgs {
+    /// Only clients of this partner
+    #[arg(long)]
+    partner: Option<String>,
+    /// The end of the forecast: a time from now (30d), or a moment (RFC 3339)
+    #[arg(long, value_name = "DURATION|TIME", default_value = "30d", value_parser = parse_until)]
+    until: Until,
+    /// Print comma-separated values, one line for each change
+    #[arg(long)]
+    csv: bool,
+}
+
+/// Clients of a page.
+const PAGE: u32 = 1_000;
+/// Maximum number of changes in the table by client.
+const MAX_LISTED: usize = 200;
+/// The longest bar of the chart, in characters.
+const WIDEST_BAR: u64 = 40;
+
+/// The sums of a forecast, for programs.
+#[derive(Serialize)]
+struct Totals {
+    #[serde(serialize_with = "serialize")]
+    until: DateTime<Utc>,
+    clients: u64,
+    changes: u64,
+    days: Vec<ForecastDay>,
+}
+
+pub async fn run(context: &Context, args: ForecastArgs) -> anyhow::Result<ExitCode> {
+    if let Some(partner) = &args.partner {
+        check_id("partner", partner).map_err(|error| UsageError(error.to_string()))?;
+    }
+    if args.csv && context.json {
+        return Err(UsageError("--csv and --json exclude each other".into()).into());
+    }
+    let engine = context.engine().await?;
+    let until = args.until.moment(engine.now());
+    if args.csv {
+        output::line("time,partner,client,type,id,from,to,timer");
+    }
+    let mut listed: Vec<(String, ExpectedChange)> = Vec::new();
+    let forecast = each(&engine, args.partner, until, |client| {
+        if context.json {
+            output::json(&client)?;
+        } else if args.csv {
+            print_csv(&client);
+        } else {
+            let room = MAX_LISTED.saturating_sub(listed.len());
+            let changes = client.changes.into_iter().take(room);
+            listed.extend(changes.map(|change| (client.client.clone(), change)));
+        }
+        Ok(())
+    })
+    .await?;
+    if context.json {
+        output::json(&forecast)?;
+    } else if !args.csv {
+        print_tables(&forecast, &listed);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Passes every client that changes to `take`, page by page, and adds up the days.
+async fn each(
+    engine: &Engine,
+    partner: Option<String>,
+    until: DateTime<Utc>,
+    mut take: impl FnMut(ClientForecast) -> anyhow::Result<()>,
+) -> anyhow::Result<Totals> {
+    let mut request = ForecastRequest {
+        partner,
+        until,
+        after: None,
+        limit: PAGE,
+    };
+    let mut days = ForecastDays::default();
+    let (mut clients, mut changes) = (0, 0);
+    loop {
+        let page = engine.forecast(&request).await?;
+        for client in page.clients {
+            days.add(&client);
+            clients += 1;
+            changes += client.changes.len() as u64;
+            take(client)?;
+        }
+        let Some(next) = page.next else { break };
+        request.after = Some(next);
+    }
+    Ok(Totals {
+        until,
+        clients,
+        changes,
+        days: days.into_days(),
+    })
+}
+
+fn print_csv(client: &ClientForecast) {
+    // Ids of partners and clients have no commas.
+    let (partner, id) = client.client.split_once('/').unwrap_or_default();
+    for change in &client.changes {
+        let field = |text: &Option<String>| csv_field(text.as_deref().unwrap_or_default());
+        output::line(format!(
+            "{},{partner},{id},{},{},{},{},{}",
+            rfc3339(change.time),
+            change.kind,
+            field(&change.id),
+            field(&change.from),
+            field(&change.to),
+            change.timer,
+        ));
+    }
+}
+
+/// A field of comma-separated values (RFC 4180).
+fn csv_field(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+fn print_tables(forecast: &Totals, listed: &[(String, ExpectedChange)]) {
+    if !forecast.days.is_empty() {
+        output::line(chart(&forecast.days));
+        let rows = listed.iter().map(|(client, change)| {
+            let moved = [
+                change.from.as_deref().unwrap_or_default(),
+                change.to.as_deref().unwrap_or_default(),
+            ];
+            vec![
+                rfc3339(change.time),
+                client.clone(),
+                change.kind.clone(),
+                change.id.clone().unwrap_or_default(),
+                moved.join(" → "),
+            ]
+        });
+        output::line(output::table(&["time", "client", "change", "id", "detail"], rows));
+        let unlisted = forecast.changes - listed.len() as u64;
+        if unlisted > 0 {
+            output::line(format!(
+                "and {}: use --json or --csv for all",
+                output::counted(unlisted, "more change")
+            ));
+        }
+    }
+    output::line(summary(forecast));
+}
+
+fn summary(forecast: &Totals) -> String {
+    format!(
+        "if no event arrives by {}: {} of {}",
+        rfc3339(forecast.until),
+        output::counted(forecast.changes, "change"),
+        output::counted(forecast.clients, "client"),
+    )
+}
+
+/// A row for each day with changes: a bar, and the changes by type.
+fn chart(days: &[ForecastDay]) -> Safe {
+    let most = days.iter().map(|day| day.changes).max().unwrap_or(1);
+    output::table(
+        &["day", "clients", "changes", "", "of which"],
+        days.iter().map(|day| {
+            let width = (day.changes * WIDEST_BAR).div_ceil(most);
+            let types: Vec<String> = day
+                .by_type
+                .iter()
+                .map(|(kind, count)| format!("{count} {kind}"))
+                .collect();
+            vec![
+                day.day.to_string(),
+                day.clients.to_string(),
+                day.changes.to_string(),
+                "█".repeat(usize::try_from(width).unwrap_or_default()),
+                types.join(", "),
+            ]
+        }),
+    )
+}
+
+/// Prints the forecast of all clients by day, for the demo.
+pub async fn print_days(engine: &Engine, until: DateTime<Utc>) -> anyhow::Result<()> {
+    let forecast = each(engine, None, until, |_| Ok(())).await?;
+    output::line(chart(&forecast.days));
+    output::line(summary(&forecast));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::csv_field;
+
+    #[test]
+    fn a_field_with_commas_or_quotes_is_quoted() {
+        for (text, expected) in [
+            ("s-1", "s-1"),
+            ("", ""),
+            ("a,b", "\"a,b\""),
+            ("a\"b", "\"a\"\"b\""),
+        ] {
+            assert_eq!(csv_field(text), expected);
+        }
+    }
+}

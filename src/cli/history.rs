@@ -1,0 +1,100 @@
+//! `tenure history`: a client's events, timers and changes as one story.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::context::Context;
+use super::key::KeyArgs;
+use super::output::{self, Safe};
+use super::until::{Until, parse_until};
+use crate::domain::ActorKind;
+use crate::domain::time::rfc3339;
+use crate::engine::{HistoryChange, HistoryEntry, HistoryEvent, HistoryRequest};
+
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    #[command(flatten)]
+    client: KeyArgs,
+    /// Also show what timers will change if no event arrives: for a time from now (30d), or up to a moment (RFC 3339)
+    #[arg(long, value_name = "DURATION|TIME", value_parser = parse_until)]
+    until: Option<Until>,
+}
+
+pub async fn run(context: &Context, args: HistoryArgs) -> anyhow::Result<ExitCode> {
+    let key = args.client.key()?;
+    let engine = context.engine().await?;
+    let request = HistoryRequest {
+        until: args.until.map(|until| until.moment(engine.now())),
+        ..HistoryRequest::default()
+    };
+    let Some(history) = engine.history(&key, &request).await? else {
+        output::error_line(format!(
+            "unknown client {key}; `tenure client list` lists the clients"
+        ));
+        return Ok(ExitCode::FAILURE);
+    };
+    if context.json {
+        for entry in &history.entries {
+            output::json(entry)?;
+        }
+    } else {
+        output::line(table(&history.entries));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(entries: &[HistoryEntry]) -> Safe {
+    let rows = entries.iter().map(|entry| {
+        let changes = entry.changes.iter().map(sentence);
+        vec![Safe::from(rfc3339(entry.time)), what(entry), Safe::lines(changes)]
+    });
+    output::table(&["time", "what happened", "changes"], rows.collect::<Vec<_>>())
+}
+
+fn what(entry: &HistoryEntry) -> Safe {
+    match (&entry.event, entry.timer) {
+        (Some(event), _) => Safe::lines(event_lines(event)),
+        (None, Some(timer)) if entry.expected => format!("timer {timer}, expected").into(),
+        (None, Some(timer)) => format!("timer {timer}").into(),
+        (None, None) => entry.kind.as_str().into(),
+    }
+}
+
+/// What an event was, who caused it, and its fate.
+fn event_lines(event: &HistoryEvent) -> Vec<String> {
+    let mut lines = vec![match event.last {
+        Some(last) => format!("{} {} times, until {}", event.kind, event.count, rfc3339(last)),
+        None => event.kind.clone(),
+    }];
+    let actor = [event.actorkind.map(ActorKind::as_str), event.actor.as_deref()];
+    let actor: Vec<&str> = actor.into_iter().flatten().collect();
+    if !actor.is_empty() {
+        lines.push(format!("by {}", actor.join(" ")));
+    }
+    match (event.refused_before, event.refusal) {
+        (None, None) => {}
+        (None, Some(refusal)) => lines.push(format!("refused: {refusal}")),
+        (Some(before), Some(refusal)) => lines.push(format!("refused: {refusal}, before: {before}")),
+        (Some(before), None) => lines.push(format!("applied, refused before: {before}")),
+    }
+    lines
+}
+
+fn sentence(change: &HistoryChange) -> String {
+    let number = change.sequence.map(|sequence| format!("#{sequence}"));
+    let moved = match (&change.from, &change.to) {
+        (Some(from), Some(to)) => Some(format!("{from} → {to}")),
+        (None, Some(to)) => Some(to.clone()),
+        (Some(from), None) => Some(format!("{from} →")),
+        (None, None) => None,
+    };
+    let note = match (change.correction, change.corrects, change.replaced_by) {
+        (true, Some(line), _) => Some(format!("(corrects #{line})")),
+        (true, None, _) => Some("(correction)".to_owned()),
+        (false, _, Some(line)) => Some(format!("(corrected by #{line})")),
+        (false, _, None) => None,
+    };
+    let parts = [number, Some(change.kind.clone()), change.id.clone(), moved, note];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,49 @@
+//! `tenure sources`: the expected sources, and which of them are silent.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::context::Context;
+use super::output;
+use crate::engine::interval;
+
+#[derive(Debug, Args)]
+pub struct SourcesArgs {
+    /// Expect no source any more, so that timers no longer wait for a silent one
+    ///
+    /// A worker that starts with sources in its settings expects them again.
+    #[arg(long)]
+    remove: bool,
+}
+
+pub async fn run(context: &Context, args: SourcesArgs) -> anyhow::Result<ExitCode> {
+    let engine = if args.remove {
+        let engine = context.maintaining_engine().await?;
+        engine.expect_sources(&BTreeMap::new()).await?;
+        engine
+    } else {
+        context.engine().await?
+    };
+    let sources = engine.sources().await?;
+    if context.json {
+        for source in &sources {
+            output::json(source)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = sources.iter().map(|source| {
+        vec![
+            source.source.clone(),
+            interval(source.every_seconds),
+            output::moment(source.last_heard),
+            output::moment(source.silent_since),
+        ]
+    });
+    output::line(output::table(
+        &["source", "expected every", "last heard", "silent since"],
+        rows,
+    ));
+    Ok(ExitCode::SUCCESS)
+}

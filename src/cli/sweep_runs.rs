@@ -1,0 +1,121 @@
+//! `tenure sweep runs|show`: the runs of sweeps, and what each of them changed.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::client::journal_table;
+use super::context::Context;
+use super::output::{self, Safe};
+use super::sweep::sweep_parser;
+use crate::domain::Sweep;
+use crate::engine::{Engine, JournalLine};
+use crate::store::{Cursor, SweepRun};
+
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Only runs of this sweep
+    #[arg(value_parser = sweep_parser())]
+    name: Option<Sweep>,
+    /// List at most N runs
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+    /// Only runs with a smaller number
+    #[arg(long, value_name = "RUN")]
+    before: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The number of the run: `tenure sweep runs` lists them
+    run: i64,
+}
+
+/// The lines of the journal in a page.
+const PAGE: u32 = 1_000;
+/// Maximum number of changes in the table; with --json, all are printed.
+const MAX_LISTED: u32 = 500;
+
+pub async fn list(context: &Context, args: RunsArgs) -> anyhow::Result<ExitCode> {
+    let engine = context.engine().await?;
+    let before = args.before.unwrap_or(i64::MAX);
+    let runs = engine.store().runs_before(args.name, before, args.limit).await?;
+    if context.json {
+        for run in &runs {
+            output::json(run)?;
+        }
+    } else {
+        output::line(runs_table(&runs));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runs_table(runs: &[SweepRun]) -> Safe {
+    let head = [
+        "run", "sweep", "started", "up to", "status", "examined", "changed", "changes", "failed", "error",
+    ];
+    output::table(
+        &head,
+        runs.iter().map(|run| {
+            vec![
+                run.id.to_string(),
+                run.sweep.to_string(),
+                output::moment(Some(run.started_at)),
+                output::moment(run.upto),
+                run.status.to_string(),
+                run.counts.examined.to_string(),
+                run.counts.changed.to_string(),
+                run.counts.changes.to_string(),
+                run.counts.failed.to_string(),
+                output::words(run.error.as_deref()),
+            ]
+        }),
+    )
+}
+
+pub async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<ExitCode> {
+    let engine = context.engine().await?;
+    let Some(run) = engine.store().run(args.run).await? else {
+        output::error_line(format!(
+            "there is no run {}, or it is older than retention.sweep_runs; `tenure sweep runs` lists the runs",
+            args.run
+        ));
+        return Ok(ExitCode::FAILURE);
+    };
+    if context.json {
+        output::json(&run)?;
+        return print_all(&engine, run.id).await;
+    }
+    output::line(runs_table(std::slice::from_ref(&run)));
+    let lines = engine
+        .store()
+        .run_changes(run.id, Cursor::default(), MAX_LISTED)
+        .await?;
+    let lines: Vec<JournalLine> = lines.into_iter().map(JournalLine::from).collect();
+    output::line(journal_table(&lines, true));
+    let missing = run.counts.changes - i64::try_from(lines.len()).unwrap_or(i64::MAX);
+    if missing > 0 {
+        let why = if lines.len() == MAX_LISTED as usize {
+            "use --json for all"
+        } else {
+            "retention has removed them from the journal, or the store was moved since"
+        };
+        output::line(format!("and {}: {why}", output::counted(missing, "more change")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints every change of a run as JSON, page by page.
+async fn print_all(engine: &Engine, run: i64) -> anyhow::Result<ExitCode> {
+    let mut after = Cursor::default();
+    loop {
+        let lines = engine.store().run_changes(run, after, PAGE).await?;
+        let Some(last) = lines.last() else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        after = last.cursor;
+        for line in lines {
+            output::json(&JournalLine::from(line))?;
+        }
+    }
+}

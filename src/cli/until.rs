@@ -1,0 +1,36 @@
+//! The end of a period that begins now.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::config::parse_duration;
+use crate::domain::Event;
+use crate::domain::policy::later;
+
+/// A moment, or a time from now.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    At(DateTime<Utc>),
+    In(TimeDelta),
+}
+
+impl Until {
+    /// The moment, if it is `now`.
+    pub fn moment(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::At(moment) => Event::truncate(moment),
+            Self::In(span) => later(now, span),
+        }
+    }
+}
+
+/// For clap.
+pub fn parse_until(text: &str) -> Result<Until, String> {
+    if let Ok(moment) = text.parse() {
+        return Ok(Until::At(moment));
+    }
+    parse_duration(text).map(Until::In).map_err(|advice| {
+        advice
+            .unwrap_or("expected a duration such as 30d, or an RFC 3339 time")
+            .to_owned()
+    })
+}

@@ -1,0 +1,31 @@
+//! The messages that the events of a batch were decoded from. An event can turn out to be its sender's mistake only when the store
+//! is read, and is then stored as a dead letter with the bytes and headers that were sent.
+
+use crate::domain::Event;
+use crate::store::DeadLetter;
+use crate::wire;
+
+/// Makes a dead letter of the message at a place in the batch, with a reason.
+pub type MakeDead<'a> = &'a (dyn Fn(usize, &str) -> DeadLetter + Sync);
+
+/// The origin of events that did not come as messages.
+const NO_MESSAGE: &str = "engine";
+
+/// The messages of a batch.
+#[derive(Clone, Copy)]
+pub(super) struct Originals<'a> {
+    /// None: there are no messages.
+    pub make_dead: Option<MakeDead<'a>>,
+    /// Two events of the batch have one source and id.
+    pub has_namesakes: bool,
+}
+
+impl Originals<'_> {
+    /// The message of an event as a dead letter.
+    pub fn dead(&self, place: usize, event: &Event, reason: &str) -> DeadLetter {
+        match self.make_dead {
+            Some(make_dead) => make_dead(place, reason),
+            None => wire::dead_event(NO_MESSAGE, &wire::event(event), reason),
+        }
+    }
+}

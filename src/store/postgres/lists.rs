@@ -1,0 +1,253 @@
+//! Reads lists over all partners.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::PostgresStore;
+use super::event_ref::event_ref;
+use crate::domain::Refusal;
+use crate::store::clients::{LoggedRow, StoredRow};
+use crate::store::columns::{Both, row};
+use crate::store::lists::{ListRange, PlaceRow, RefusedRow, read_refused};
+use crate::store::verification::FacetsRow;
+use crate::store::{
+    ClientSearch, Facets, ListPosition, Lists, RefusalFilter, RefusalPosition, RefusalsPage, Result, Stored,
+};
+
+/// The columns of a `StoredRow`, of clients `c` whose statuses are those of a filter.
+macro_rules! search {
+    ($from:literal, $order:literal) => {
+        concat!(
+            "select k.partner, k.client, c.version, c.doc::text as doc,
+                    (select open_run from touches where client = c.client) as open_run ",
+            $from,
+            " and starts_with(k.client, $5)
+              and c.link is not null
+              and (cardinality($6::text[]) = 0 or c.link = any ($6))
+              and (cardinality($7::text[]) = 0 or c.service = any ($7))
+              and (cardinality($8::text[]) = 0 or c.access = any ($8))
+              and position($9 in coalesce(c.name_key, '')) > 0
+              order by ",
+            $order,
+            " limit $10"
+        )
+    };
+}
+
+/// `offset 0` keeps the order of the keys: a join could be planned as a scan of all clients and a sort.
+const BY_KEY: &str = search!(
+    "from client_keys k
+     cross join lateral (select * from clients where client = k.number offset 0) c
+     where (k.partner, k.client) > ($1, $2) and (k.partner, k.client) <= ($3, $4)",
+    "k.partner, k.client"
+);
+
+const BY_NAME: &str = search!(
+    "from clients c
+     cross join lateral (select partner, client from client_keys where number = c.client offset 0) k
+     where c.name_key is not null and (c.partner, c.name_key) > ($1, $2) and (c.partner, c.name_key) <= ($3, $4)",
+    "c.partner, c.name_key"
+);
+
+#[async_trait]
+impl Lists for PostgresStore {
+    async fn end_of_walk(
+        &self,
+        search: &ClientSearch,
+        after: Option<&ListPosition>,
+        rows: u32,
+    ) -> Result<Option<ListPosition>> {
+        self.in_time(async {
+            let range = ListRange::of(search.filter.partner.as_deref(), after, None);
+            let statement = if search.name_part.is_some() {
+                "select partner, name_key as place
+                 from clients
+                 where name_key is not null and (partner, name_key) > ($1, $2) and (partner, name_key) <= ($3, $4)
+                 order by partner, name_key
+                 limit 1 offset $5"
+            } else {
+                "select partner, client as place
+                 from client_keys
+                 where (partner, client) > ($1, $2) and (partner, client) <= ($3, $4)
+                 order by partner, client
+                 limit 1 offset $5"
+            };
+            let end: Option<PlaceRow> = sqlx::query_as(statement)
+                .bind(range.after.0)
+                .bind(range.after.1)
+                .bind(&range.upto.0)
+                .bind(range.upto.1)
+                .bind(i64::from(rows.saturating_sub(1)))
+                .fetch_optional(&self.pool)
+                .await?;
+            Ok(end.map(PlaceRow::read))
+        })
+        .await
+    }
+
+    async fn search(
+        &self,
+        search: &ClientSearch,
+        after: Option<&ListPosition>,
+        upto: Option<&ListPosition>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        self.in_time(async {
+            let filter = &search.filter;
+            let range = ListRange::of(filter.partner.as_deref(), after, upto);
+            let statement = if search.name_part.is_some() {
+                BY_NAME
+            } else {
+                BY_KEY
+            };
+            let names = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>();
+            let clients: Vec<StoredRow> = sqlx::query_as(statement)
+                .bind(range.after.0)
+                .bind(range.after.1)
+                .bind(&range.upto.0)
+                .bind(range.upto.1)
+                .bind(&search.id_prefix)
+                .bind(names(&mut filter.links.iter().map(|status| status.as_str())))
+                .bind(names(&mut filter.services.iter().map(|status| status.as_str())))
+                .bind(names(&mut filter.access.iter().map(|status| status.as_str())))
+                .bind(search.name_part.as_deref().unwrap_or_default())
+                .bind(i64::from(limit))
+                .fetch_all(&self.pool)
+                .await?;
+            clients.into_iter().map(StoredRow::read).collect()
+        })
+        .await
+    }
+
+    async fn partners(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
+        self.in_time(async {
+            // One index lookup for each partner, however many clients it has.
+            let partners = sqlx::query_scalar(
+                "with recursive found (partner) as (
+                     select min(partner) from client_keys where partner > $1
+                     union all
+                     select (select min(k.partner) from client_keys k where k.partner > found.partner)
+                     from found
+                     where found.partner is not null
+                 )
+                 select partner from found where partner is not null limit $2",
+            )
+            .bind(after.unwrap_or_default())
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            Ok(partners)
+        })
+        .await
+    }
+
+    async fn facets(&self, partner: &str) -> Result<Facets> {
+        self.in_time(async {
+            let rows: Vec<FacetsRow> = sqlx::query_as(
+                "select c.link, c.service, c.access, count(*) as clients
+                 from client_keys k
+                 cross join lateral (select link, service, access from clients where client = k.number offset 0) c
+                 where k.partner = $1 and c.link is not null
+                 group by c.link, c.service, c.access",
+            )
+            .bind(partner)
+            .fetch_all(&self.pool)
+            .await?;
+            Ok(Facets::of(rows))
+        })
+        .await
+    }
+
+    async fn refusals(
+        &self,
+        filter: &RefusalFilter,
+        after: Option<&RefusalPosition>,
+        rows: u32,
+        limit: u32,
+    ) -> Result<RefusalsPage> {
+        self.in_time(async {
+            let (after, last) = (
+                RefusalPosition::start(filter, after),
+                RefusalPosition::end(filter),
+            );
+            let end: Option<EndRow> = sqlx::query_as(
+                "select time, client::bigint as client, ref_source(ref)::bigint as source, ref_id(ref) as id
+                 from events
+                 where reason <> 0 and (time, client, ref) > ($1, $2, $3) and (time, client, ref) <= ($4, $5, $6)
+                 order by time, client, ref
+                 limit 1 offset $7",
+            )
+            .bind(after.time)
+            .bind(client_number(&after))
+            .bind(reference(&after))
+            .bind(last.time)
+            .bind(client_number(&last))
+            .bind(reference(&last))
+            .bind(i64::from(rows.saturating_sub(1)))
+            .fetch_optional(&self.pool)
+            .await?;
+            let end = end.map(EndRow::read);
+            let upto = end.as_ref().unwrap_or(&last);
+            let refused: Vec<Both<RefusedRow<DateTime<Utc>>, LoggedRow<DateTime<Utc>>>> = sqlx::query_as(
+                "select k.partner, k.client, e.client::bigint as client_number,
+                        ref_source(e.ref)::bigint as source_number, e.received_at,
+                        (select source from sources where number = ref_source(e.ref)) as source, e.ref as id,
+                        (select word from words where number = e.type) as event_type, e.time, e.sequence, e.actor, e.data,
+                        (select word from words where number = e.reason) as reason
+                 from events e
+                 cross join lateral (select partner, client from client_keys where number = e.client offset 0) k
+                 where e.reason <> 0 and (e.time, e.client, e.ref) > ($1, $2, $3)
+                   and (e.time, e.client, e.ref) <= ($4, $5, $6)
+                   and ($7 = '' or e.reason = (select number from words where word = $7))
+                   and ($8 = '' or ref_source(e.ref) = (select number from sources where source = $8))
+                 order by e.time, e.client, e.ref
+                 limit $9",
+            )
+            .bind(after.time)
+            .bind(client_number(&after))
+            .bind(reference(&after))
+            .bind(upto.time)
+            .bind(client_number(upto))
+            .bind(reference(upto))
+            .bind(filter.code.map_or("", Refusal::code))
+            .bind(filter.source.as_deref().unwrap_or_default())
+            .bind(i64::from(limit) + 1)
+            .fetch_all(&self.pool)
+            .await?;
+            let refused = refused.into_iter().map(read_refused).collect::<Result<_>>()?;
+            Ok(RefusalsPage::of(refused, limit, end))
+        })
+        .await
+    }
+}
+
+row! {
+    EndRow {
+        time: DateTime<Utc>,
+        client: i64,
+        source: i64,
+        id: String,
+    }
+}
+
+impl EndRow {
+    fn read(self) -> RefusalPosition {
+        RefusalPosition {
+            time: self.time,
+            client: self.client,
+            source: self.source,
+            id: self.id,
+        }
+    }
+}
+
+fn client_number(position: &RefusalPosition) -> i32 {
+    i32::try_from(position.client).unwrap_or(i32::MAX)
+}
+
+fn reference(position: &RefusalPosition) -> Vec<u8> {
+    if position.id.is_empty() {
+        return Vec::new();
+    }
+    event_ref(i32::try_from(position.source).unwrap_or(i32::MAX), &position.id)
+}

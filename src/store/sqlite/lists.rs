@@ -1,0 +1,234 @@
+//! Reads lists over all partners.
+
+use async_trait::async_trait;
+
+use super::event_id::BoundId;
+use super::{SqliteStore, micros};
+use crate::domain::Refusal;
+use crate::store::clients::{LoggedRow, StoredRow};
+use crate::store::columns::{Both, RowId, json, row};
+use crate::store::event_id::EventId;
+use crate::store::lists::{ListRange, PlaceRow, RefusedRow, read_refused};
+use crate::store::verification::FacetsRow;
+use crate::store::{
+    ClientSearch, Facets, ListPosition, Lists, RefusalFilter, RefusalPosition, RefusalsPage, Result, Stored,
+};
+
+/// The columns of a `StoredRow`, of clients `c` whose statuses are those of a filter.
+macro_rules! search {
+    ($from:literal, $order:literal) => {
+        concat!(
+            "select k.partner, k.client, c.version, c.doc, t.open_run ",
+            $from,
+            " and substr(k.client, 1, length(?5)) = ?5
+              and c.link is not null
+              and (?6 = '[]' or c.link in (select value from json_each(?6)))
+              and (?7 = '[]' or c.service in (select value from json_each(?7)))
+              and (?8 = '[]' or c.access in (select value from json_each(?8)))
+              and instr(coalesce(c.name_key, ''), ?9) > 0
+              order by ",
+            $order,
+            " limit ?10"
+        )
+    };
+}
+
+const BY_KEY: &str = search!(
+    "from client_keys k
+     cross join clients c on c.client = k.number
+     left join touches t on t.client = k.number
+     where (k.partner, k.client) > (?1, ?2) and (k.partner, k.client) <= (?3, ?4)",
+    "k.partner, k.client"
+);
+
+const BY_NAME: &str = search!(
+    "from clients c
+     cross join client_keys k on k.number = c.client
+     left join touches t on t.client = c.client
+     where c.name_key is not null and (c.partner, c.name_key) > (?1, ?2) and (c.partner, c.name_key) <= (?3, ?4)",
+    "c.partner, c.name_key"
+);
+
+#[async_trait]
+impl Lists for SqliteStore {
+    async fn end_of_walk(
+        &self,
+        search: &ClientSearch,
+        after: Option<&ListPosition>,
+        rows: u32,
+    ) -> Result<Option<ListPosition>> {
+        let range = ListRange::of(search.filter.partner.as_deref(), after, None);
+        let statement = if search.name_part.is_some() {
+            "select partner, name_key as place
+             from clients
+             where name_key is not null and (partner, name_key) > (?1, ?2) and (partner, name_key) <= (?3, ?4)
+             order by partner, name_key
+             limit 1 offset ?5"
+        } else {
+            "select partner, client as place
+             from client_keys
+             where (partner, client) > (?1, ?2) and (partner, client) <= (?3, ?4)
+             order by partner, client
+             limit 1 offset ?5"
+        };
+        let end: Option<PlaceRow> = sqlx::query_as(statement)
+            .bind(range.after.0)
+            .bind(range.after.1)
+            .bind(&range.upto.0)
+            .bind(range.upto.1)
+            .bind(i64::from(rows.saturating_sub(1)))
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(end.map(PlaceRow::read))
+    }
+
+    async fn search(
+        &self,
+        search: &ClientSearch,
+        after: Option<&ListPosition>,
+        upto: Option<&ListPosition>,
+        limit: u32,
+    ) -> Result<Vec<Stored>> {
+        let filter = &search.filter;
+        let range = ListRange::of(filter.partner.as_deref(), after, upto);
+        let statement = if search.name_part.is_some() {
+            BY_NAME
+        } else {
+            BY_KEY
+        };
+        let clients: Vec<StoredRow> = sqlx::query_as(statement)
+            .bind(range.after.0)
+            .bind(range.after.1)
+            .bind(&range.upto.0)
+            .bind(range.upto.1)
+            .bind(&search.id_prefix)
+            .bind(json(&filter.links))
+            .bind(json(&filter.services))
+            .bind(json(&filter.access))
+            .bind(search.name_part.as_deref().unwrap_or_default())
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?;
+        clients.into_iter().map(StoredRow::read).collect()
+    }
+
+    async fn partners(&self, after: Option<&str>, limit: u32) -> Result<Vec<String>> {
+        // One index lookup for each partner, however many clients it has.
+        let partners = sqlx::query_scalar(
+            "with recursive found (partner) as (
+                 select min(partner) from client_keys where partner > ?1
+                 union all
+                 select (select min(k.partner) from client_keys k where k.partner > found.partner)
+                 from found
+                 where found.partner is not null
+             )
+             select partner from found where partner is not null limit ?2",
+        )
+        .bind(after.unwrap_or_default())
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(partners)
+    }
+
+    async fn facets(&self, partner: &str) -> Result<Facets> {
+        let rows: Vec<FacetsRow> = sqlx::query_as(
+            "select c.link, c.service, c.access, count(*) as clients
+             from client_keys k
+             cross join clients c on c.client = k.number
+             where k.partner = ?1 and c.link is not null
+             group by c.link, c.service, c.access",
+        )
+        .bind(partner)
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(Facets::of(rows))
+    }
+
+    async fn refusals(
+        &self,
+        filter: &RefusalFilter,
+        after: Option<&RefusalPosition>,
+        rows: u32,
+        limit: u32,
+    ) -> Result<RefusalsPage> {
+        let (after, last) = (
+            RefusalPosition::start(filter, after),
+            RefusalPosition::end(filter),
+        );
+        let end: Option<EndRow> = sqlx::query_as(
+            "select time, client, source, id
+             from events
+             where reason <> 0 and (time, client, source, id) > (?1, ?2, ?3, ?4)
+               and (time, client, source, id) <= (?5, ?6, ?7, ?8)
+             order by time, client, source, id
+             limit 1 offset ?9",
+        )
+        .bind(micros(after.time))
+        .bind(after.client)
+        .bind(after.source)
+        .bind(BoundId(&after.id))
+        .bind(micros(last.time))
+        .bind(last.client)
+        .bind(last.source)
+        .bind(BoundId(&last.id))
+        .bind(i64::from(rows.saturating_sub(1)))
+        .fetch_optional(&self.readers)
+        .await?;
+        let end = end.map(EndRow::read).transpose()?;
+        let upto = end.as_ref().unwrap_or(&last);
+        let refused: Vec<Both<RefusedRow<i64>, LoggedRow<i64>>> = sqlx::query_as(
+            "select k.partner, k.client, e.client as client_number, e.source as source_number, e.received_at,
+                    s.source, e.id, t.word as event_type, e.time, e.sequence, e.actor, e.data, r.word as reason
+             from events e
+             cross join client_keys k on k.number = e.client
+             left join sources s on s.number = e.source
+             left join words t on t.number = e.type
+             left join words r on r.number = e.reason
+             where e.reason <> 0 and (e.time, e.client, e.source, e.id) > (?1, ?2, ?3, ?4)
+               and (e.time, e.client, e.source, e.id) <= (?5, ?6, ?7, ?8)
+               and (?9 = '' or r.word = ?9) and (?10 = '' or s.source = ?10)
+             order by e.time, e.client, e.source, e.id
+             limit ?11",
+        )
+        .bind(micros(after.time))
+        .bind(after.client)
+        .bind(after.source)
+        .bind(BoundId(&after.id))
+        .bind(micros(upto.time))
+        .bind(upto.client)
+        .bind(upto.source)
+        .bind(BoundId(&upto.id))
+        .bind(filter.code.map_or("", Refusal::code))
+        .bind(filter.source.as_deref().unwrap_or_default())
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&self.readers)
+        .await?;
+        let refused = refused.into_iter().map(read_refused).collect::<Result<_>>()?;
+        Ok(RefusalsPage::of(refused, limit, end))
+    }
+}
+
+row! {
+    EndRow {
+        time: i64,
+        client: i64,
+        source: i64,
+        id: EventId,
+    }
+}
+
+impl EndRow {
+    fn read(self) -> Result<RefusalPosition> {
+        let row = RowId {
+            table: "events",
+            key: &self.id.0,
+        };
+        Ok(RefusalPosition {
+            time: row.moment("time", self.time)?,
+            client: self.client,
+            source: self.source,
+            id: self.id.0.clone(),
+        })
+    }
+}
