@@ -181,7 +181,7 @@ fn summary(forecast: &Totals) -> String {
 fn chart(days: &[ForecastDay]) -> Safe {
     let most = days.iter().map(|day| day.changes).max().unwrap_or(1);
     output::table(
-        &["day", "clients", "changes", "", "of which"],
+        &["day", "clients", "changes", "", "by type"],
         days.iter().map(|day| {
             let width = (day.changes * WIDEST_BAR).div_ceil(most);
             let types: Vec<String> = day

@@ -99,7 +99,7 @@ enum Command {
     Sweep(sweep::SweepArgs),
     /// Show the watermark of each lane; timers fire up to the lowest one
     Lanes(lanes::LanesArgs),
-    /// Show the sources that are expected to be heard of, and which are silent; timers wait for those
+    /// Show the expected sources and which of them are silent; timers wait for silent sources
     Sources(sources::SourcesArgs),
     /// Show the policies in effect, or confirm the policy in the settings
     Policy(policy::PolicyArgs),

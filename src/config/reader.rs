@@ -46,7 +46,7 @@ pub(super) const DIFFERENCE: Bounds = Bounds {
     most: Duration::from_hours(24),
     expected: "a duration such as 10s, 1m or 1h, from 2s to 1d",
 };
-/// Of a source: what is heard of it is recorded to within ten seconds.
+/// Of a source: what is heard from it is recorded to within ten seconds.
 pub(super) const SILENCE: Bounds = Bounds {
     least: Duration::from_mins(1),
     expected: "a duration such as 10m, 6h or 2d, from 1m to 100 years",

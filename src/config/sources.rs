@@ -1,4 +1,4 @@
-//! The `[sources]` section: which sources are to be heard of, and how often. What holds for access meanwhile is
+//! The `[sources]` section: which sources are to be heard from, and how often. What holds for access meanwhile is
 //! `access.on_silence`.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ const LONGEST_NAME: usize = 1_024;
 
 #[derive(Clone, Debug, Default)]
 pub struct SourceSettings {
-    /// The expected sources, each with the interval in which it is to be heard of.
+    /// The expected sources, each with the interval in which it is to be heard from.
     pub expected: BTreeMap<String, TimeDelta>,
     pub on_silence: OnSilence,
 }
@@ -24,7 +24,7 @@ pub enum OnSilence {
     /// It has expired, as far as is known.
     #[default]
     Deny,
-    /// It is decided as of the moment at which the source was last heard of.
+    /// It is decided as of the moment at which the source was last heard from.
     Allow,
 }
 

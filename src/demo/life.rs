@@ -32,6 +32,8 @@ struct Life<'r> {
     key: ClientKey,
     end: DateTime<Utc>,
     events: Vec<Event>,
+    /// The number of events so far, with those that were withdrawn: an id is not used again.
+    sent: usize,
 }
 
 /// The events of client `number`, unsorted.
@@ -45,6 +47,7 @@ pub fn of(number: usize, start: DateTime<Utc>, end: DateTime<Utc>, rng: &mut Std
         key,
         end,
         events: Vec::new(),
+        sent: 0,
     };
     let whole = (end - start).num_minutes().max(2);
     let added = start + TimeDelta::minutes(life.rng.random_range(0..whole * 2 / 3));
@@ -462,7 +465,7 @@ impl Life<'_> {
         };
         self.events.push(Event {
             source: source.into(),
-            id: format!("{}-{:04}", self.key.client, self.events.len()).into(),
+            id: format!("{}-{:04}", self.key.client, self.sent).into(),
             key: self.key.clone(),
             time: Event::truncate(time),
             sequence: None,
@@ -470,6 +473,7 @@ impl Life<'_> {
             actor: Actor::default(),
             name_verdict: NameVerdict::Open,
         });
+        self.sent += 1;
     }
 
     fn chance(&mut self, share: f64) -> bool {

@@ -289,7 +289,7 @@ pub struct Decision {
     pub forbidden: Vec<&'static str>,
     #[serde(serialize_with = "serialize_optional")]
     pub expires_at: Option<DateTime<Utc>>,
-    /// Whether every event that the decision depends on is known to have arrived.
+    /// False while an expected source is silent: events that the decision depends on may not have arrived.
     pub assured: bool,
     /// The source whose events may be missing, if it is not assured.
     pub silent_source: Option<String>,
@@ -346,6 +346,26 @@ impl Decision {
             decided_at: moment,
             assured: true,
             silent_source: None,
+        }
+    }
+
+    /// Decides while a source is silent, for a client whose access has expired during the silence: as if it had not. `before` is the
+    /// client when the silence began. The decision holds for its moment only, because an event of any client can end the silence.
+    #[must_use]
+    pub fn lapsed(
+        client: &Client,
+        before: &Client,
+        action: Option<&Action>,
+        moment: DateTime<Utc>,
+        policies: &Policies,
+    ) -> Self {
+        let mut client = client.clone();
+        if let (Some(access), Some(lapsed)) = (client.access_mut(), before.access()) {
+            *access = lapsed.clone();
+        }
+        Self {
+            holds_until: Some(moment),
+            ..Self::decide(&client, action, moment, policies)
         }
     }
 

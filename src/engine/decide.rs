@@ -176,9 +176,14 @@ impl Engine {
             }
         }
         let Some(mut answer) = best else {
+            let moment = question.at.unwrap_or_else(|| self.now());
+            let decision = Decision::unknown_account(moment);
             return Ok(Answer {
                 client: None,
-                decision: Decision::unknown_account(question.at.unwrap_or_else(|| self.now())),
+                decision: match self.silent_before(moment).await? {
+                    Some(silent) => decision.unassured(silent.source),
+                    None => decision,
+                },
             });
         };
         answer.decision.holds_until = holds_until;
@@ -210,19 +215,19 @@ impl Engine {
         let key = &stored.key;
         let at_moment = self.at_moment(key, client.clone(), moment, policies).await?;
         let mut decision = Decision::decide(&at_moment, action, moment, policies);
+        let may_be_allowed =
+            at_moment.access_status() == AccessStatus::Expired && self.on_silence == OnSilence::Allow;
         if let Some(silent) = silent {
-            if at_moment.access_status() == AccessStatus::Expired && self.on_silence == OnSilence::Allow {
+            if may_be_allowed && moment <= self.watch.present() {
                 let before = self.at_moment(key, client, silent.silent_since, policies).await?;
                 if before.access_status() == AccessStatus::Enabled {
-                    decision = Decision {
-                        decided_at: moment,
-                        // It stands until the source is heard of.
-                        holds_until: None,
-                        ..Decision::decide(&before, action, silent.silent_since, policies)
-                    };
+                    decision = Decision::lapsed(&at_moment, &before, action, moment, policies);
                 }
             }
             decision = decision.unassured(silent.source);
+        } else if may_be_allowed {
+            // The settings allow it again once a source is silent.
+            decision.holds_until = self.next_silence().await?.map(|next| next.max(moment));
         }
         Ok((at_moment, decision))
     }

@@ -13,7 +13,9 @@ use super::Engine;
 use super::plan::plan_forecast;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{serialize, serialize_optional};
-use crate::domain::{Actor, ActorKind, Cause, Change, Client, ClientKey, Entry, Policies, Refusal, Timer};
+use crate::domain::{
+    Actor, ActorKind, Cause, Change, Client, ClientKey, Corrector, Entry, Policies, Refusal, Timer,
+};
 use crate::store::{Logged, PACKED_SOURCE, Recorded, StoreError, Touch};
 
 /// Which part of a history to show.
@@ -100,6 +102,8 @@ pub struct HistoryChange {
     #[serde(serialize_with = "serialize_optional")]
     pub recorded: Option<DateTime<Utc>>,
     pub correction: bool,
+    /// What made a correction necessary.
+    pub corrected_by: Option<Corrector>,
     /// The line whose value a correction replaces, if the journal has it.
     pub corrects: Option<i64>,
     /// The correction that replaces the value of this line.
@@ -147,11 +151,11 @@ impl Engine {
                 story.add_expected(&entry);
             }
         }
-        Ok(Some(page(story.told(), request)))
+        Ok(Some(page(story.into_entries(), request)))
     }
 }
 
-/// The part of a client that a change is about: the first word of its type, and the id of the holding.
+/// The part of a client that a change is about: the first word of its type, and the id of the holding or of the event.
 type About = (String, Option<String>);
 
 /// A change: the place of its entry, and its place there.
@@ -221,7 +225,8 @@ impl Story {
         change.sequence = Some(line.cursor.sequence);
         change.recorded = Some(line.recorded_at);
         change.correction = entry.is_correction();
-        let about = change.about();
+        change.corrected_by.clone_from(&entry.corrected_by);
+        let about = change.about(&entry.cause);
         if entry.is_correction() {
             change.corrects = self.mark_corrected(&change, &about);
         }
@@ -297,7 +302,11 @@ impl Story {
         let lines = self.lines.get(about)?;
         for (place, number) in lines.iter().rev() {
             let line = &mut self.entries[*place].changes[*number];
-            if line.to == correction.from && line.replaced_by.is_none() {
+            let is_replaced = match &correction.from {
+                Some(from) => line.to.as_ref() == Some(from),
+                None => line.to.is_none() && are_opposites(&line.kind, &correction.kind),
+            };
+            if is_replaced && line.replaced_by.is_none() {
                 line.replaced_by = correction.sequence;
                 return line.sequence;
             }
@@ -306,9 +315,9 @@ impl Story {
     }
 
     /// The entries in order of time, with touches in a row as one entry.
-    fn told(self) -> Vec<HistoryEntry> {
+    fn into_entries(self) -> Vec<HistoryEntry> {
         let mut entries = self.entries;
-        // The corrections of late events say what the timers between them changed; and the journal may have been pruned.
+        // Retention may have removed the lines of a timer, or a late event may have left nothing that differs.
         entries.retain(|entry| entry.kind != HistoryKind::Timer || !entry.changes.is_empty());
         // Those of the same time stay as the replay has them.
         entries.sort_by_key(|entry| entry.time);
@@ -365,16 +374,40 @@ impl HistoryChange {
             to: text.to.map(Cow::into_owned),
             recorded: None,
             correction: false,
+            corrected_by: None,
             corrects: None,
             replaced_by: None,
         }
     }
 
-    /// The part of the client that the change is about: `link` for `link.active`, with the id of the holding.
-    fn about(&self) -> About {
+    /// The part of the client that the change is about: `link` for `link.active`, with the id of the holding. What was decided
+    /// about an event is about that event.
+    fn about(&self, cause: &Cause) -> About {
         let part = self.kind.split('.').next().unwrap_or_default();
-        (part.to_owned(), self.id.clone())
+        let id = match cause {
+            Cause::Event { source, id, .. } if part == "event" => Some(format!("{source} {id}")),
+            _ => self.id.clone(),
+        };
+        (part.to_owned(), id)
     }
+}
+
+/// Whether one of two types of change takes the other back.
+fn are_opposites(one: &str, other: &str) -> bool {
+    const PAIRS: [(&str, &str); 5] = [
+        ("added", "removed"),
+        ("started", "stopped"),
+        ("granted", "withdrawn"),
+        ("requested", "request_closed"),
+        ("refused", "accepted"),
+    ];
+    let verb = |kind: &str| kind.split_once('.').map(|(_, verb)| verb.to_owned());
+    let (Some(one), Some(other)) = (verb(one), verb(other)) else {
+        return false;
+    };
+    PAIRS
+        .iter()
+        .any(|pair| *pair == (&one, &other) || *pair == (&other, &one))
 }
 
 /// The page of a request.

@@ -219,7 +219,7 @@ impl Engine {
             .await
     }
 
-    /// Ingests events in as many transactions as they need. The last one stores the watermark and what was heard of sources.
+    /// Ingests events in as many transactions as they need. The last one stores the watermark and what was heard from sources.
     async fn ingest_in_transactions(
         &self,
         events: Vec<(usize, Event)>,

@@ -1,5 +1,5 @@
-//! Lists over all partners: clients by any of their fields, the partners of an account, partners, refusals. Each call does a
-//! bounded amount of work, so a page may be shorter than its limit although others follow.
+//! Lists over all partners: clients by any of their fields, the partners of an account, partners, refusals. Except for an
+//! account, each call does a bounded amount of work, so a page may be shorter than its limit although others follow.
 
 use std::sync::Arc;
 

@@ -35,7 +35,7 @@ pub struct SourceStatus {
     pub silent_since: Option<DateTime<Utc>>,
 }
 
-/// A source that has not been heard of for longer than its interval.
+/// A source that has not been heard from for longer than its interval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SilentSource {
     pub source: String,
@@ -87,7 +87,7 @@ pub fn interval(seconds: i64) -> String {
 }
 
 impl Engine {
-    /// Expects these sources, each to be heard of at least once in its interval, and no others.
+    /// Expects these sources, each to be heard from at least once in its interval, and no others.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -126,6 +126,16 @@ impl Engine {
         Ok(silent
             .filter(|silent| silent.silent_since < moment)
             .min_by_key(|silent| silent.silent_since))
+    }
+
+    /// When the next source becomes silent if no event arrives. None: nothing is expected.
+    pub(super) async fn next_silence(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let expected = self.expected_sources().await?;
+        let begins = |source: &ExpectedSource| {
+            let heard = source.last_heard.max(Some(source.expected_since))?;
+            heard.checked_add_signed(TimeDelta::seconds(source.every_seconds))
+        };
+        Ok(expected.iter().filter_map(begins).min())
     }
 
     /// What these messages say about expected sources that the store does not know yet. A repeated event counts: it is as

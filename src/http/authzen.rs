@@ -27,7 +27,7 @@ use crate::engine::{Answer, Engine, Question, Resource};
 
 /// The action that asks for access itself.
 const ENTER: &str = "enter";
-/// The number of evaluations that are decided at a time. A list that stops early decides at most so many in vain.
+/// The number of evaluations that are decided at a time. A list that stops early decides fewer than this many unnecessarily.
 const CHUNK: usize = 100;
 
 /// A request for an access decision. In a list, an absent member has the value of the list's default.

@@ -165,7 +165,7 @@ fn list_position(params: &mut Params) -> Result<Option<ListPosition>, ApiError> 
     let expected = || ApiError::parameter("after", "expected `next` of the previous page");
     let (partner, place) = after.split_once('/').ok_or_else(expected)?;
     check_id("partner", partner).map_err(|_| expected())?;
-    if place.is_empty() {
+    if place.is_empty() || place.contains('\0') {
         return Err(expected());
     }
     Ok(Some(ListPosition {

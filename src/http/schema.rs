@@ -474,6 +474,9 @@ pub struct HistoryChange {
     #[schema(required)]
     recorded: Option<DateTime<Utc>>,
     correction: bool,
+    /// What made a correction necessary. Null: it is no correction.
+    #[schema(required)]
+    corrected_by: Option<Corrector>,
     /// The line whose value a correction replaces, if the journal has it.
     #[schema(required)]
     corrects: Option<i64>,

@@ -38,7 +38,7 @@ pub struct Commit {
     pub dead_letters: Vec<DeadLetter>,
     /// The watermark of a lane after this transaction.
     pub watermark: Option<Watermark>,
-    /// What was heard of expected sources, in the order of their names.
+    /// What was heard from expected sources, in the order of their names.
     pub heard: Vec<Heard>,
     /// The run of a sweep and what to add to its counts: the work of this transaction.
     pub swept: Option<(i64, RunCounts)>,

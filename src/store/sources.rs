@@ -1,4 +1,4 @@
-//! Expected sources: how often each is to be heard of, and when it was.
+//! Expected sources: how often each is to be heard from, and when it was.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 use super::columns::{Moment, RowId, row};
 
-/// The sources that are to be heard of regularly. What is heard of them is written by a [`super::Commit`].
+/// The sources that are to be heard from regularly. What is heard from them is written by a [`super::Commit`].
 #[async_trait]
 pub trait Sources: Send + Sync + 'static {
     /// The expected sources, by name.
@@ -20,7 +20,7 @@ pub trait Sources: Send + Sync + 'static {
     async fn expect_sources(&self, sources: &BTreeMap<String, TimeDelta>, at: DateTime<Utc>) -> Result<()>;
 }
 
-/// A source that is to be heard of at least once in an interval.
+/// A source that is to be heard from at least once in an interval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedSource {

@@ -19,28 +19,44 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Looks for silent sources until it is stopped.
 pub(super) async fn watch(engine: Arc<Engine>, stop: CancellationToken) {
     let mut interval = Interval::new(LOOK_EVERY, &stop);
-    let mut silent = BTreeSet::new();
+    let (mut expected, mut silent) = (BTreeSet::new(), BTreeSet::new());
     while interval.tick().await {
-        if let Err(error) = look(&engine, &mut silent).await {
+        if let Err(error) = look(&engine, &mut expected, &mut silent).await {
             tracing::debug!(%error, "the expected sources cannot be read");
         }
     }
 }
 
-/// Updates the metrics, and logs which sources have become silent and which have been heard of again.
-async fn look(engine: &Engine, silent: &mut BTreeSet<String>) -> Result<(), StoreError> {
+/// Updates the metrics, and logs which sources have become silent and which are no longer silent.
+async fn look(
+    engine: &Engine,
+    expected: &mut BTreeSet<String>,
+    silent: &mut BTreeSet<String>,
+) -> Result<(), StoreError> {
     let present = engine.clock().present();
-    for source in engine.sources().await? {
+    let sources = engine.sources().await?;
+    for gone in expected
+        .iter()
+        .filter(|name| !sources.iter().any(|source| source.source == **name))
+    {
+        metrics::gauge!("tenure_source_lag_seconds", "source" => gone.clone()).set(0.0);
+        metrics::gauge!("tenure_source_silent", "source" => gone.clone()).set(0.0);
+        if silent.remove(gone) {
+            tracing::info!(event.source = gone, "the source is no longer expected");
+        }
+    }
+    *expected = sources.iter().map(|source| source.source.clone()).collect();
+    for source in sources {
         record(&source, present);
         match source.silent_since {
             Some(since) if silent.insert(source.source.clone()) => tracing::warn!(
                 event.source = source.source,
                 silent_since = rfc3339(since),
                 expected_every = interval(source.every_seconds),
-                "a source is silent: timers that are due later do not fire until it is heard of again"
+                "a source is silent: timers that are due later do not fire until it is heard from again"
             ),
             None if silent.remove(&source.source) => {
-                tracing::info!(event.source = source.source, "the source is heard of again");
+                tracing::info!(event.source = source.source, "the source is no longer silent");
             }
             _ => {}
         }
@@ -65,9 +81,9 @@ pub(super) async fn health(engine: Arc<Engine>) -> Health {
     let warnings: Vec<String> = sources.iter().filter_map(warning).collect();
     match (sources.len(), warnings.len()) {
         (0, _) => Health::good("none is expected"),
-        (all, 0) => Health::good(format!("heard of all {all} that are expected")),
+        (all, 0) => Health::good(format!("all {all} expected sources have sent events in time")),
         (all, silent) => Health::good(format!(
-            "{silent} of {all} that are expected are silent; timers hold back"
+            "{silent} of {all} expected sources are silent; timers hold back"
         ))
         .with_warnings(warnings),
     }
@@ -76,7 +92,7 @@ pub(super) async fn health(engine: Arc<Engine>) -> Health {
 fn warning(source: &SourceStatus) -> Option<String> {
     let since = source.silent_since?;
     Some(format!(
-        "{} is silent since {}; it is expected to be heard of every {}",
+        "{} has been silent since {}; an event is expected every {}",
         source.source,
         rfc3339(since),
         interval(source.every_seconds)

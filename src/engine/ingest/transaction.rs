@@ -23,7 +23,7 @@ pub(super) struct Transaction<'a> {
     pub dead_letters: &'a [DeadLetter],
     /// The watermark that the lane reaches when all of these events are ingested.
     pub watermark: Option<&'a Watermark>,
-    /// What was heard of expected sources when all of these events are ingested.
+    /// What was heard from expected sources when all of these events are ingested.
     pub heard: &'a [Heard],
     /// Look for names that two clients hold. Set after a conflict.
     pub suspicious: bool,

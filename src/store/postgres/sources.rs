@@ -1,4 +1,4 @@
-//! Expected sources, and when each was last heard of.
+//! Expected sources, and when each was last heard from.
 
 use std::collections::BTreeMap;
 
@@ -56,8 +56,11 @@ pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<ExpectedSou
     sources.into_iter().map(SourceRow::read).collect()
 }
 
-/// Records what was heard of expected sources, in the order of their names, so that concurrent transactions lock rows in the
-/// same order. Replaces a time ahead of the clock: a wrong clock wrote it.
+/// How far a recorded time may be ahead of this worker's clock. Another worker may have committed meanwhile.
+const AHEAD: TimeDelta = TimeDelta::minutes(5);
+
+/// Records what was heard from expected sources, in the order of their names, so that concurrent transactions lock rows in the
+/// same order. Replaces a time far ahead of the clock: a wrong clock wrote it.
 pub(super) async fn advance(connection: &mut PgConnection, heard: &[Heard], at: DateTime<Utc>) -> Result<()> {
     for one in heard {
         sqlx::query(
@@ -67,7 +70,7 @@ pub(super) async fn advance(connection: &mut PgConnection, heard: &[Heard], at: 
         )
         .bind(&one.source)
         .bind(one.at)
-        .bind(at)
+        .bind(at + AHEAD)
         .execute(&mut *connection)
         .await?;
     }

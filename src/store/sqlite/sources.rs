@@ -1,4 +1,4 @@
-//! Expected sources, and when each was last heard of.
+//! Expected sources, and when each was last heard from.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,10 @@ pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<Expecte
     sources.into_iter().map(SourceRow::read).collect()
 }
 
-/// Records what was heard of expected sources. Replaces a time ahead of the clock: a wrong clock wrote it.
+/// How far a recorded time may be ahead of this worker's clock, in microseconds. Another worker may have committed meanwhile.
+const AHEAD: i64 = 300_000_000;
+
+/// Records what was heard from expected sources. Replaces a time far ahead of the clock: a wrong clock wrote it.
 pub(super) async fn advance(connection: &mut SqliteConnection, heard: &[Heard], at: i64) -> Result<()> {
     for one in heard {
         sqlx::query(
@@ -67,7 +70,7 @@ pub(super) async fn advance(connection: &mut SqliteConnection, heard: &[Heard], 
         )
         .bind(&one.source)
         .bind(micros(one.at))
-        .bind(at)
+        .bind(at.saturating_add(AHEAD))
         .execute(&mut *connection)
         .await?;
     }

@@ -9,7 +9,7 @@ use tenure::store::Sources as _;
 
 use super::{Given, code, stderr};
 
-/// `/account` is expected since 1970, so it is silent until it is heard of.
+/// `/account` is expected since 1970, so it is silent until it is heard from.
 async fn silent() -> Given {
     let given = Given::overdue_events();
     let expected: BTreeMap<_, _> = [("/account".to_owned(), TimeDelta::hours(6))].into();
@@ -106,7 +106,7 @@ async fn a_worker_reports_a_silence_once_and_its_end_once() {
     assert!(
         warnings[0]
             .as_str()
-            .is_some_and(|text| text.contains("/account is silent since")),
+            .is_some_and(|text| text.contains("/account has been silent since")),
         "{warnings}"
     );
     running.wait_until("the metric", || {
@@ -128,12 +128,12 @@ async fn a_worker_reports_a_silence_once_and_its_end_once() {
     let sent = running.post("/v1/events", media_type, &accessed(SystemClock.now()));
     assert_eq!(sent.0, 200, "{}", sent.1);
     running.wait_until("the end is logged", || {
-        running.log().contains("the source is heard of again")
+        running.log().contains("the source is no longer silent")
     });
     assert_eq!(check(&running), Value::Null);
     assert_eq!(decision()["assured"], true);
     let log = running.log();
     assert_eq!(log.matches("a source is silent").count(), 1, "{log}");
-    assert_eq!(log.matches("the source is heard of again").count(), 1, "{log}");
+    assert_eq!(log.matches("the source is no longer silent").count(), 1, "{log}");
     assert!(running.stop().success());
 }

@@ -27,7 +27,7 @@ on_both_stores![
 
 const ACCOUNTS: &str = "/accounts";
 
-/// A client that its partner enters on day 1. `/accounts` must be heard of every day.
+/// A client that its partner enters on day 1. `/accounts` must be heard from every day.
 async fn setup(fresh: Fresh) -> Setup {
     let setup = Setup::start(fresh, day(0), &idle(60)).await;
     expect_accounts(&setup.engine).await;

@@ -151,7 +151,7 @@ impl Source {
             event("a-2", "user.added", "second", at(39), &by("customer")),
         ])
         .await;
-        // It is heard of, and far from silent.
+        // It is heard from, and far from silent.
         let expected = [
             ("/hand".to_owned(), TimeDelta::days(10_000)),
             ("/never".to_owned(), TimeDelta::days(10_000)),

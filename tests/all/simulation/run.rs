@@ -45,7 +45,7 @@ pub struct Run<'a> {
     policy: Policy,
     changes: VecDeque<(DateTime<Utc>, Policy)>,
     workers: Vec<Worker>,
-    /// The source that is expected to be heard of, if there is one.
+    /// The source that is expected to be heard from, if there is one.
     silence: Option<Silence>,
     /// The arrival time of the last event that the workers have received.
     present: DateTime<Utc>,

@@ -1,5 +1,5 @@
-//! In half of the seeds, a source is expected to be heard of. While it is silent, no sweep goes beyond the time of its latest
-//! event. At the end it is heard of, and no trace of its silence is left.
+//! In half of the seeds, a source is expected to be heard from. While it is silent, no sweep goes beyond the time of its latest
+//! event. At the end it is heard from, and no trace of its silence is left.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// Adds the event by which the source is heard of at the end. It changes nothing else.
+    /// Adds the event by which the source is heard from at the end. It changes nothing else.
     pub fn new(seed: u64, world: &mut World) -> Option<Self> {
         // Numbers of its own, so that the rest of a seed is the same with and without a silence.
         let mut rng = StdRng::seed_from_u64(!seed);
@@ -49,7 +49,7 @@ impl Silence {
         });
         Some(Self {
             source,
-            // A clock may be two hours behind when it is heard of at the end.
+            // A clock may be two hours behind when it is heard from at the end.
             every: TimeDelta::hours(rng.random_range(3..1_000)),
             heard: world.start,
         })

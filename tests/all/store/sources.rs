@@ -1,4 +1,4 @@
-//! Expected sources, and when each was last heard of.
+//! Expected sources, and when each was last heard from.
 
 use std::collections::BTreeMap;
 

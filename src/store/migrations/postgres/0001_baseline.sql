@@ -208,7 +208,7 @@ comment on column touch_runs.client is 'The number of the client.';
 comment on column touch_runs.number is 'Counts the runs of the client.';
 comment on column touch_runs.run is 'Packed touches.';
 
--- Checkpoints (docs/decisions/0015-replays-start-from-checkpoints.md).
+-- Checkpoints (docs/decisions/0016-replays-start-from-checkpoints.md).
 
 create table checkpoints (
     time     timestamptz not null,
@@ -443,8 +443,8 @@ create table expected_sources (
     last_heard     timestamptz
 );
 comment on table expected_sources is
-    'The sources that the settings expect to hear of regularly. While one is silent, no timer fires that is due later than it '
-    'was last heard of.';
+    'The sources that the settings expect to hear from regularly. While one is silent, no timer fires that is due later than it '
+    'was last heard from.';
 comment on column expected_sources.source is 'The source, as its events name it.';
 comment on column expected_sources.every_seconds is 'The interval in which at least one event is expected.';
 comment on column expected_sources.expected_since is 'When the source was first expected.';
