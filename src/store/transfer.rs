@@ -40,8 +40,8 @@ pub trait Transfer: Send + Sync + 'static {
     async fn export(&self, into: mpsc::Sender<Vec<Record>>) -> Result<()>;
 
     /// Migrates a store without clients and dead letters, and begins an import into it: removes what it may have (policies,
-    /// lanes, expected sources, halts, runs of sweeps), and marks it as incomplete. Until [`Import::end`], nobody else can use the store. An
-    /// import that was begun before and has not ended is discarded.
+    /// lanes, expected sources, halts, runs of sweeps), and marks it as incomplete. Until [`Import::end`], nobody else can use
+    /// the store. An import that was begun before and has not ended is discarded.
     ///
     /// # Errors
     /// [`StoreError::NotEmpty`].
