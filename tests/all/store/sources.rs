@@ -91,7 +91,11 @@ pub async fn what_is_heard_only_advances(fresh: Fresh) {
     assert_eq!(last_heard().await, [Some(moment(5)), Some(moment(8))]);
     let in_batch = store.begin().await.unwrap().sources().await.unwrap();
     assert_eq!(in_batch, store.sources().await.unwrap());
-    // A wrong clock wrote a time ahead of now.
+    // Another worker committed it meanwhile, and its clock is a little ahead.
     hear(store, &[("/a", 4)], moment(4)).await;
-    assert_eq!(last_heard().await, [Some(moment(4)), Some(moment(8))]);
+    assert_eq!(last_heard().await, [Some(moment(5)), Some(moment(8))]);
+    // A wrong clock wrote a time far ahead of now.
+    hear(store, &[("/a", 1_000)], moment(1_000)).await;
+    hear(store, &[("/a", 6)], moment(6)).await;
+    assert_eq!(last_heard().await, [Some(moment(6)), Some(moment(8))]);
 }
