@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::error::{ErrorBody, QueryErrors};
+use super::error::{BodyErrors, QueryErrors};
 use super::json_body::AtMost;
 use super::params::{Params, RawPath, RawQuery, client_key};
 use super::{Api, ApiError, json_body, schema};
@@ -102,8 +102,7 @@ pub(super) async fn show(
     request_body = AccessQuestions,
     responses(
         (status = 200, description = "The decisions, in the order of the questions", body = AccessDecisions),
-        (status = 413, description = "The body exceeds `http.body_limit`", body = ErrorBody),
-        (status = 415, description = "The content type is not application/json, or the body is compressed", body = ErrorBody),
+        BodyErrors,
         QueryErrors,
     )
 )]

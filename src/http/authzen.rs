@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::access::{MAX_QUESTIONS, moment};
-use super::error::{ErrorBody, QueryErrors};
+use super::error::{BodyErrors, ErrorBody, QueryErrors};
 use super::json_body::AtMost;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, json_body, schema};
@@ -161,8 +161,7 @@ pub struct PdpMetadata {
     request_body = EvaluationRequest,
     responses(
         (status = 200, description = "The decision", body = Evaluation),
-        (status = 413, description = "The body exceeds `http.body_limit`", body = ErrorBody),
-        (status = 415, description = "The content type is not application/json, or the body is compressed", body = ErrorBody),
+        BodyErrors,
         QueryErrors,
     )
 )]
@@ -186,8 +185,7 @@ pub(super) async fn evaluation(
     request_body = EvaluationsRequest,
     responses(
         (status = 200, description = "The decisions, in order", body = Evaluations),
-        (status = 413, description = "The body exceeds `http.body_limit`", body = ErrorBody),
-        (status = 415, description = "The content type is not application/json, or the body is compressed", body = ErrorBody),
+        BodyErrors,
         QueryErrors,
     )
 )]

@@ -110,6 +110,18 @@ pub(super) enum QueryErrors {
     Unavailable(ErrorBody),
 }
 
+/// The errors of a query in a JSON body, besides [`QueryErrors`].
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the type only describes responses")]
+pub(super) enum BodyErrors {
+    /// The body exceeds `http.body_limit`
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The content type is not application/json, or the body is compressed
+    #[response(status = 415)]
+    UnsupportedMediaType(ErrorBody),
+}
+
 impl ApiError {
     pub(super) fn parameter(name: &str, reason: impl Display) -> Self {
         Self::Parameter {

@@ -35,6 +35,10 @@ pub struct ExpectedSource {
     pub last_heard: Option<DateTime<Utc>>,
 }
 
+/// How far a recorded time may be ahead of the clock of the worker that writes. Another worker may have committed meanwhile; a
+/// time further ahead was written by a wrong clock.
+pub(super) const AHEAD: TimeDelta = TimeDelta::minutes(5);
+
 /// The latest time among the events of a transaction that come from an expected source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heard {

@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgExecutor};
 
 use super::PostgresStore;
-use crate::store::sources::SourceRow;
+use crate::domain::policy::later;
+use crate::store::sources::{AHEAD, SourceRow};
 use crate::store::{ExpectedSource, Heard, Result, Sources};
 
 #[async_trait]
@@ -56,9 +57,6 @@ pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<ExpectedSou
     sources.into_iter().map(SourceRow::read).collect()
 }
 
-/// How far a recorded time may be ahead of this worker's clock. Another worker may have committed meanwhile.
-const AHEAD: TimeDelta = TimeDelta::minutes(5);
-
 /// Records what was heard from expected sources, in the order of their names, so that concurrent transactions lock rows in the
 /// same order. Replaces a time far ahead of the clock: a wrong clock wrote it.
 pub(super) async fn advance(connection: &mut PgConnection, heard: &[Heard], at: DateTime<Utc>) -> Result<()> {
@@ -70,7 +68,7 @@ pub(super) async fn advance(connection: &mut PgConnection, heard: &[Heard], at: 
         )
         .bind(&one.source)
         .bind(one.at)
-        .bind(at + AHEAD)
+        .bind(later(at, AHEAD))
         .execute(&mut *connection)
         .await?;
     }

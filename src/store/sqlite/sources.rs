@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteExecutor;
 use super::session::Transaction;
 use super::{SqliteStore, micros};
 use crate::store::columns::json;
-use crate::store::sources::SourceRow;
+use crate::store::sources::{AHEAD, SourceRow};
 use crate::store::{ExpectedSource, Heard, Result, Sources};
 
 #[async_trait]
@@ -57,9 +57,6 @@ pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<Expecte
     sources.into_iter().map(SourceRow::read).collect()
 }
 
-/// How far a recorded time may be ahead of this worker's clock, in microseconds. Another worker may have committed meanwhile.
-const AHEAD: i64 = 300_000_000;
-
 /// Records what was heard from expected sources. Replaces a time far ahead of the clock: a wrong clock wrote it.
 pub(super) async fn advance(connection: &mut SqliteConnection, heard: &[Heard], at: i64) -> Result<()> {
     for one in heard {
@@ -70,7 +67,7 @@ pub(super) async fn advance(connection: &mut SqliteConnection, heard: &[Heard], 
         )
         .bind(&one.source)
         .bind(micros(one.at))
-        .bind(at.saturating_add(AHEAD))
+        .bind(at.saturating_add(AHEAD.num_microseconds().unwrap_or(i64::MAX)))
         .execute(&mut *connection)
         .await?;
     }
