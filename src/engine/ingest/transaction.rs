@@ -115,19 +115,50 @@ impl Engine {
             Some(context) => context.clone(),
             None => self.transaction_context(batch, Staleness::Bounded).await?,
         };
-        let clients: ClientsByKey<'_> = stored.iter().map(|stored| (&stored.key, stored)).collect();
         let known = read_known(batch, part, transaction.originals.has_namesakes).await?;
         let NewEvents {
             events,
             places,
             mut ingested,
         } = NewEvents::of(part, &known);
+        let planned = self
+            .plan_events(batch, stored, events, &context, transaction.alone)
+            .await?;
+        let (mut commit, outcomes) = match planned {
+            Ok(Plan { commit, outcomes, .. }) => (commit, outcomes),
+            Err(long) => {
+                let ingested = Ingested {
+                    long,
+                    ..Ingested::default()
+                };
+                return Ok((Commit::default(), ingested));
+            }
+        };
+        for (place, outcome) in places.into_iter().zip(outcomes) {
+            ingested.outcomes.push((place, outcome.into()));
+        }
+        let dead_letter = |(place, reason): (&usize, &String)| {
+            let (in_batch, event) = &part[*place];
+            transaction.originals.dead(*in_batch, event, reason)
+        };
+        commit.dead_letters = known.mistakes.iter().map(dead_letter).collect();
+        Ok((commit, ingested))
+    }
+
+    /// Plans events that are not in the log, from the histories that they need. Err: the clients with long histories for which others
+    /// would wait.
+    async fn plan_events(
+        &self,
+        batch: &mut dyn Batch,
+        stored: Vec<Stored>,
+        events: Vec<Event>,
+        context: &TransactionContext,
+        alone: bool,
+    ) -> Result<Result<Plan, Vec<ClientKey>>, StoreError> {
+        let clients: ClientsByKey<'_> = stored.iter().map(|stored| (&stored.key, stored)).collect();
         let late = late_clients(&events, &clients);
-        let alone = transaction.alone;
         let mut whole = BTreeSet::new();
-        let Plan {
-            mut commit, outcomes, ..
-        } = loop {
+        loop {
             let histories = read_histories(batch, &late, &clients, &context.policies, alone, &whole).await?;
             let long: Vec<ClientKey> = late
                 .keys()
@@ -135,11 +166,7 @@ impl Engine {
                 .cloned()
                 .collect();
             if !long.is_empty() {
-                let ingested = Ingested {
-                    long,
-                    ..Ingested::default()
-                };
-                return Ok((Commit::default(), ingested));
+                return Ok(Err(long));
             }
             let may_need_beginning = histories.values().any(|history| history.after().is_some());
             let holders = read_holders(batch, &events, &histories, &stored).await?;
@@ -155,26 +182,17 @@ impl Engine {
             if !may_need_beginning {
                 drop(clients);
                 let stored = retain_clients_of(stored, &events);
-                break plan::plan(situation(stored), events);
+                return Ok(Ok(plan::plan(situation(stored), events)));
             }
             let plan = plan::plan(
                 situation(retain_clients_of(stored.clone(), &events)),
                 events.clone(),
             );
             if plan.needs_beginning.is_empty() {
-                break plan;
+                return Ok(Ok(plan));
             }
             whole.extend(plan.needs_beginning);
-        };
-        for (place, outcome) in places.into_iter().zip(outcomes) {
-            ingested.outcomes.push((place, outcome.into()));
         }
-        let dead_letter = |(place, reason): (&usize, &String)| {
-            let (in_batch, event) = &part[*place];
-            transaction.originals.dead(*in_batch, event, reason)
-        };
-        commit.dead_letters = known.mistakes.iter().map(dead_letter).collect();
-        Ok((commit, ingested))
     }
 }
 
