@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 use tenure::clock::{Clock as _, SystemClock};
+use tenure::domain::Sweep;
 
 use super::flow::{Flow, Message};
 use super::subscriber::Subscriber;
@@ -32,23 +33,19 @@ impl Environment {
         let (to_postgres, to_rabbit) = (Proxy::to(postgres.port()), Proxy::to(rabbit.port()));
         let (database, amqp) = (postgres.database("chaos"), rabbit.vhost("chaos"));
         let folder = tempfile::tempdir().expect("a folder");
-        let every_second = "* * * * * *";
-        let worker = Tenure::new(
-            folder.path(),
-            &[
-                ("DATABASE_URL", to_postgres.url(&database).as_str()),
-                ("AMQP_URL", to_rabbit.url(&amqp).as_str()),
-                // Small, so that a fault hits unfinished work.
-                ("TENURE_BROKER__BATCH_MAX", "50"),
-                ("TENURE_BROKER__PREFETCH", "300"),
-                // The events of a year arrive at once.
-                ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
-                ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", every_second),
-                ("TENURE_SWEEPS__SUBSCRIPTION_END__CRON", every_second),
-                ("TENURE_SWEEPS__TERMINATED_CLEANUP__CRON", every_second),
-                ("TENURE_SWEEPS__STALLED_INVITATIONS__CRON", every_second),
-            ],
-        );
+        let (store, broker) = (to_postgres.url(&database), to_rabbit.url(&amqp));
+        let mut env = vec![
+            ("DATABASE_URL", store.as_str()),
+            ("AMQP_URL", broker.as_str()),
+            // Small, so that a fault hits unfinished work.
+            ("TENURE_BROKER__BATCH_MAX", "50"),
+            ("TENURE_BROKER__PREFETCH", "300"),
+            // The events of a year arrive at once.
+            ("TENURE_SWEEPS__BREAKER__PERCENT", "100"),
+        ];
+        let crons = Sweep::ALL.map(|sweep| format!("TENURE_SWEEPS__{sweep}__CRON"));
+        env.extend(crons.iter().map(|cron| (cron.as_str(), "* * * * * *")));
+        let worker = Tenure::new(folder.path(), &env);
         let tenure = Tenure::new(folder.path(), &[("DATABASE_URL", &database), ("AMQP_URL", &amqp)]);
         Self {
             postgres,

@@ -51,7 +51,7 @@ fn steps(rng: &mut StdRng, keys: &[ClientKey]) -> Vec<(i64, Step)> {
         steps.push((day, Step::Take(incoming)));
         if rng.random_bool(0.3) {
             day += rng.random_range(0..20);
-            let sweep = Sweep::ALL[rng.random_range(0..4)];
+            let sweep = Sweep::ALL[rng.random_range(0..Sweep::ALL.len())];
             steps.push((day, Step::Sweep(sweep, rng.random_range(1..5))));
         }
     }

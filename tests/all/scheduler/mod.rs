@@ -38,8 +38,10 @@ fn settings(cron: &str, chunk: u32) -> SweepSettings {
         ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON".to_owned(), cron.to_owned()),
         ("TENURE_SWEEPS__CHUNK".to_owned(), chunk.to_string()),
     ];
-    for other in ["SUBSCRIPTION_END", "TERMINATED_CLEANUP", "STALLED_INVITATIONS"] {
-        env.push((format!("TENURE_SWEEPS__{other}__ENABLED"), "false".to_owned()));
+    for other in Sweep::ALL.map(Sweep::as_str) {
+        if other != Sweep::AccessExpiry.as_str() {
+            env.push((format!("TENURE_SWEEPS__{other}__ENABLED"), "false".to_owned()));
+        }
     }
     Settings::load(None, env.into_iter()).unwrap().sweeps
 }

@@ -498,7 +498,7 @@ async fn a_running_worker_causes_no_drift(fresh: Fresh) {
             .ingest(part.iter().cloned().map(Incoming::Event).collect())
             .await
             .expect("ingested");
-        let sweep = Sweep::ALL[n % 4];
+        let sweep = Sweep::ALL[n % Sweep::ALL.len()];
         engine
             .sweep(sweep, SweepOptions::new(SweepMode::Confirmed), |_| {})
             .await
