@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::context::Context;
 use super::output;
 use crate::domain::Policy;
+use crate::domain::policy::PolicyDuration;
 use crate::domain::time::rfc3339;
 use crate::engine::{Adoption, AdoptionMode};
 use crate::worker;
@@ -93,7 +94,7 @@ fn cells(policy: &Policy) -> Vec<(&'static str, String)> {
     let warnings: Vec<String> = policy.warn_before.iter().copied().map(span).collect();
     let (of_access, others): (Vec<_>, Vec<_>) = Policy::DURATIONS
         .iter()
-        .map(|duration| (duration, span(duration.get(policy))))
+        .map(|duration| (duration, setting(duration, policy)))
         .partition(|(duration, _)| duration.setting.starts_with("access."));
     let of_access = of_access
         .into_iter()
@@ -110,6 +111,15 @@ fn cells(policy: &Policy) -> Vec<(&'static str, String)> {
         ])
         .chain(others)
         .collect()
+}
+
+/// A duration of a policy in the syntax of settings.
+fn setting(duration: &PolicyDuration, policy: &Policy) -> String {
+    if duration.is_never(policy) {
+        "never".into()
+    } else {
+        span(duration.get(policy))
+    }
 }
 
 /// A duration in the syntax of settings: `60d`, not `1month 29days`.

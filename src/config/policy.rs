@@ -5,13 +5,17 @@ use chrono::TimeDelta;
 use super::error::SettingsError;
 use super::reader::{GRACE, Reader, SPAN};
 use crate::domain::Policy;
-use crate::domain::policy::SubscriptionsEnd;
+use crate::domain::policy::{SubscriptionsEnd, Zero};
 
 pub(super) fn read(from: &Reader) -> Result<Policy, SettingsError> {
     let mut policy = Policy::default();
     for duration in Policy::DURATIONS {
-        let bounds = if duration.can_be_zero { GRACE } else { SPAN };
-        duration.set(&mut policy, from.span(duration.setting, bounds)?);
+        let span = match duration.zero {
+            Zero::Invalid => from.span(duration.setting, SPAN)?,
+            Zero::AtOnce => from.span(duration.setting, GRACE)?,
+            Zero::Never => from.age(duration.setting)?.unwrap_or_default(),
+        };
+        duration.set(&mut policy, span);
     }
     policy.warn_before = warn_before(from, policy.access_idle)?;
     policy.mature_after_jobs = from.number("access.mature_after_jobs", 0..=i64::MAX)?;

@@ -36,7 +36,7 @@ pub(super) const GRACE: Bounds = Bounds {
     expected: "a duration such as 0s, 12h or 30d, at most 100 years",
     ..SPAN
 };
-pub(super) const AGE: Bounds = Bounds {
+const AGE: Bounds = Bounds {
     expected: "\"never\", or a duration such as 90d, at most 100 years",
     ..SPAN
 };
@@ -163,6 +163,14 @@ impl Reader {
     /// A duration in microseconds, the resolution of stored times.
     pub(super) fn span(&self, key: &str, bounds: Bounds) -> Result<TimeDelta, SettingsError> {
         self.duration(key, bounds).map(micros)
+    }
+
+    /// A duration that may be infinite. None: `never`, or an empty text.
+    pub(super) fn age(&self, key: &str) -> Result<Option<TimeDelta>, SettingsError> {
+        match self.text(key)?.trim() {
+            "" | "never" => Ok(None),
+            _ => self.span(key, AGE).map(Some),
+        }
     }
 
     /// A list of strings: an array, or text separated by commas. None: neither of them.

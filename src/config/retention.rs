@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::cron::CronLine;
 use super::error::SettingsError;
-use super::reader::{AGE, Reader};
+use super::reader::Reader;
 
 /// Ages count from the end of a record's use. None: keep forever.
 #[derive(Clone, Debug)]
@@ -22,16 +22,12 @@ pub struct RetentionSettings {
 }
 
 pub(super) fn read(from: &Reader) -> Result<RetentionSettings, SettingsError> {
-    let age = |key| match from.text(key)?.trim() {
-        "" | "never" => Ok(None),
-        _ => from.span(key, AGE).map(Some),
-    };
     Ok(RetentionSettings {
         cron: from.cron("retention.cron")?,
         chunk: from.number("retention.chunk", 1..=10_000)?,
-        dead_letters: age("retention.dead_letters")?,
-        sweep_runs: age("retention.sweep_runs")?,
+        dead_letters: from.age("retention.dead_letters")?,
+        sweep_runs: from.age("retention.sweep_runs")?,
         sweep_runs_kept: from.number("retention.sweep_runs_kept", 1..=1_000_000)?,
-        journal: age("retention.journal")?,
+        journal: from.age("retention.journal")?,
     })
 }

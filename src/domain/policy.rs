@@ -44,7 +44,7 @@ policy! {
     /// Time from the partner's last entry to the expiry of its access (002: 60 days).
     #[serde(with = "micros")]
     access_idle: TimeDelta = TimeDelta::days(60),
-        duration { setting: "access.idle", heading: "access.idle", can_be_zero: false };
+        duration { setting: "access.idle", heading: "access.idle", zero: Zero::Invalid };
     /// Total of jobs from which a counted account's access can expire (002: 100 jobs).
     mature_after_jobs: u64 = 100;
     /// Whether expiry waits for the account's update to the new access rules (002).
@@ -55,16 +55,16 @@ policy! {
     /// Time from the end of the link to the end of the partner's subscriptions.
     #[serde(with = "micros")]
     subscriptions_grace: TimeDelta = TimeDelta::zero(),
-        duration { setting: "subscriptions.grace", heading: "subscriptions", can_be_zero: true };
+        duration { setting: "subscriptions.grace", heading: "subscriptions", zero: Zero::AtOnce };
     subscriptions_end: SubscriptionsEnd = SubscriptionsEnd::AtOnce;
     /// Time from termination to the removal of report schedules, margin rules and assignments.
     #[serde(with = "micros")]
     cleanup_grace: TimeDelta = TimeDelta::zero(),
-        duration { setting: "cleanup.grace", heading: "cleanup", can_be_zero: true };
+        duration { setting: "cleanup.grace", heading: "cleanup", zero: Zero::AtOnce };
     /// Time from an invitation until it counts as stalled (000, FAQ).
     #[serde(with = "micros")]
     stalled_after: TimeDelta = TimeDelta::days(14),
-        duration { setting: "invitations.stalled_after", heading: "invitations", can_be_zero: false };
+        duration { setting: "invitations.stalled_after", heading: "invitations", zero: Zero::Invalid };
 }
 
 /// A duration of policies: its setting and its value.
@@ -74,15 +74,31 @@ pub struct PolicyDuration {
     pub setting: &'static str,
     /// The heading of its column in the table of policies.
     pub heading: &'static str,
-    pub can_be_zero: bool,
+    pub zero: Zero,
     get: fn(&Policy) -> TimeDelta,
     set: fn(&mut Policy, TimeDelta),
+}
+
+/// What a duration of zero means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zero {
+    /// The duration cannot be zero.
+    Invalid,
+    AtOnce,
+    /// The timer is never due. Settings say `never`.
+    Never,
 }
 
 impl PolicyDuration {
     #[must_use]
     pub fn get(&self, policy: &Policy) -> TimeDelta {
         (self.get)(policy)
+    }
+
+    /// Whether the timer of this duration is never due.
+    #[must_use]
+    pub fn is_never(&self, policy: &Policy) -> bool {
+        self.zero == Zero::Never && self.get(policy).is_zero()
     }
 
     pub fn set(&self, policy: &mut Policy, span: TimeDelta) {

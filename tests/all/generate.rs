@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 use tenure::domain::event::{Field, FieldType, NameVerdict, TYPES, fields};
-use tenure::domain::policy::{PolicyDuration, SubscriptionsEnd};
+use tenure::domain::policy::{PolicyDuration, SubscriptionsEnd, Zero};
 use tenure::domain::{Actor, ActorKind, Client, ClientKey, Event, EventKind, Policies, Policy};
 
 /// The most clients in one history. The first two belong to different partners.
@@ -359,10 +359,9 @@ pub fn arbitrary_policy() -> impl Strategy<Value = Policy> {
 
 /// Days on both sides of the gaps between events.
 fn days_of(duration: &PolicyDuration) -> &'static [i64] {
-    if duration.can_be_zero {
-        &[0, 0, 1, 10, 30]
-    } else {
-        &[1, 2, 7, 10, 14, 30, 60]
+    match duration.zero {
+        Zero::AtOnce | Zero::Never => &[0, 0, 1, 10, 30],
+        Zero::Invalid => &[1, 2, 7, 10, 14, 30, 60],
     }
 }
 

@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use tenure::domain::event::{AccessedBy, Channel, NameVerdict, Side, Steps, Via};
-use tenure::domain::policy::SubscriptionsEnd;
+use tenure::domain::policy::{SubscriptionsEnd, Zero};
 use tenure::domain::{ClientKey, Event, EventKind, Name, Policy};
 
 use crate::generate;
@@ -128,7 +128,7 @@ pub fn policy(rng: &mut StdRng) -> Policy {
         ..Policy::default()
     };
     for duration in Policy::DURATIONS {
-        let least = i64::from(!duration.can_be_zero);
+        let least = i64::from(duration.zero == Zero::Invalid);
         duration.set(&mut policy, TimeDelta::days(rng.random_range(least..20)));
     }
     // Longer than the first warning.
