@@ -56,6 +56,8 @@ text_enum! {
         /// The customer disabled access that had expired.
         Disabled = "disabled",
         Disconnected = "disconnected",
+        /// Nobody answered it in time.
+        Lapsed = "lapsed",
     }
 }
 
@@ -169,11 +171,22 @@ impl Client {
 
     pub(super) fn deny_access(&mut self) -> Result<(), Refusal> {
         self.access_request().ok_or(Refusal::NoRequest)?;
-        self.note_request_end(RequestEnd::Denied);
+        self.close_request(RequestEnd::Denied);
+        Ok(())
+    }
+
+    /// Ours: when the open request lapses, so that the partner can ask again. None: there is none, or it never lapses.
+    pub(super) fn request_lapses_at(&self, policy: &Policy) -> Option<DateTime<Utc>> {
+        let span = Some(policy.request_lapses).filter(|span| !span.is_zero())?;
+        Some(later(self.access_request()?, span))
+    }
+
+    /// Closes the open request. The status of access stays.
+    pub(super) fn close_request(&mut self, by: RequestEnd) {
+        self.note_request_end(by);
         if let Some(request) = self.access_mut().and_then(Access::request_mut) {
             *request = None;
         }
-        Ok(())
     }
 
     /// Replaces the access of a connected client, which closes an open request.

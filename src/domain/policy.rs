@@ -65,6 +65,10 @@ policy! {
     #[serde(with = "micros")]
     stalled_after: TimeDelta = TimeDelta::days(14),
         duration { setting: "invitations.stalled_after", heading: "invitations", zero: Zero::Invalid };
+    /// Time from a request for access until it closes without an answer. Zero: never.
+    #[serde(with = "micros")]
+    request_lapses: TimeDelta = TimeDelta::zero(),
+        duration { setting: "access.request_lapses", heading: "request_lapses", zero: Zero::Never };
 }
 
 /// A duration of policies: its setting and its value.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::access::RequestEnd;
 use super::client::Client;
 use super::policy::{Policies, Policy, later};
 use super::service::Service;
@@ -15,6 +16,7 @@ text_enum! {
         SubscriptionEnd = "subscription_end",
         TerminatedCleanup = "terminated_cleanup",
         StalledInvitation = "stalled_invitation",
+        RequestLapse = "request_lapse",
     }
 }
 
@@ -25,6 +27,7 @@ text_enum! {
         SubscriptionEnd = "subscription-end",
         TerminatedCleanup = "terminated-cleanup",
         StalledInvitations = "stalled-invitations",
+        RequestLapse = "request-lapse",
     }
 }
 
@@ -37,6 +40,7 @@ impl Timer {
             Self::SubscriptionEnd => Sweep::SubscriptionEnd,
             Self::TerminatedCleanup => Sweep::TerminatedCleanup,
             Self::StalledInvitation => Sweep::StalledInvitations,
+            Self::RequestLapse => Sweep::RequestLapse,
         }
     }
 }
@@ -70,6 +74,7 @@ impl Client {
                 .invitation()
                 .filter(|invitation| !invitation.stalled)
                 .map(|invitation| later(invitation.sent_at, policy.stalled_after)),
+            Timer::RequestLapse => self.request_lapses_at(policy),
         }
     }
 
@@ -111,6 +116,7 @@ impl Client {
                     invitation.stalled = true;
                 }
             }
+            Timer::RequestLapse => self.close_request(RequestEnd::Lapsed),
         }
         self.fired = Some(due.at);
     }

@@ -594,6 +594,7 @@ fn step_obeys_the_rules(step: &Step, policies: &Policies) -> Result<(), TestCase
                 change.kind(),
                 ChangeKind::Access(AccessStatus::Expired)
                     | ChangeKind::AccessExpiring
+                    | ChangeKind::AccessRequestClosed
                     | ChangeKind::Subscription(SubscriptionStatus::Ended)
                     | ChangeKind::InvitationStalled
                     | ChangeKind::Removed(_)

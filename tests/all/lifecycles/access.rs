@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tenure::domain::action::FORBIDDEN_ACTIONS;
+use tenure::domain::timer::Timer::{AccessExpiry, RequestLapse};
 
 use super::*;
 
@@ -66,6 +67,7 @@ pub fn stories() -> Vec<Story> {
         entering(),
         the_customer(),
         asking(),
+        lapsing(),
         deciding(),
         answering(),
     ]
@@ -207,6 +209,95 @@ fn asking() -> Vec<Story> {
             .given(archived())
             .when(on("account.jobs_counted total=0", t(11)))
             .shows(json!({ "jobs_total": 0 })),
+    ]
+}
+
+/// Requests close 30 days after they were opened.
+fn lapsing() -> Vec<Story> {
+    let month = || policy(|p| p.request_lapses = days(30));
+    let open = |day| json!({ "access": "disabled", "access_request": z(t(day)) });
+    let closed = json!({ "access": "disabled", "access_request": null });
+    vec![
+        story("ours", "by default a request stays open until an event closes it")
+            .given(requested())
+            .until(t(10_000))
+            .shows(open(6))
+            .fires(&[])
+            .no_timer_is_due(),
+        story("ours", "a request is open until a microsecond before it lapses")
+            .under(month())
+            .given(requested())
+            .until(t(36) - MICRO)
+            .shows(open(6))
+            .fires(&[])
+            .next(RequestLapse, t(36)),
+        story(
+            "ours",
+            "a request that nobody answers lapses, and the status stays",
+        )
+        .under(month())
+        .given(requested())
+        .until(t(36))
+        .shows(closed.clone())
+        .fires(&[(RequestLapse, t(36))])
+        .publishes(json!([{ "type": "access.request_closed", "to": "lapsed" }]))
+        .no_timer_is_due(),
+        story("ours", "a request for expired access lapses too")
+            .under(policy(|p| {
+                p.access_idle = days(10);
+                p.warn_before = Vec::new();
+                p.request_lapses = days(30);
+            }))
+            .given(active().and("access.requested", t(12)))
+            .until(t(100))
+            .shows(json!({ "access": "expired", "access_request": null }))
+            .fires(&[(RequestLapse, t(42))]),
+        story(
+            "ours",
+            "the partner asks again when its request has lapsed, at that very moment",
+        )
+        .under(month())
+        .given(requested())
+        .when(on("access.requested", t(36)))
+        .shows(open(36))
+        .changes(&["access.requested"]),
+        story("ours", "a request that has lapsed cannot be approved any more")
+            .under(month())
+            .given(requested())
+            .when(on("access.approved", t(36)))
+            .refused("no_request")
+            .shows(closed),
+        story("ours", "an answer before that cancels the timer")
+            .under(policy(|p| {
+                p.warn_before = Vec::new();
+                p.request_lapses = days(30);
+            }))
+            .given(requested())
+            .when(on("access.approved", t(36) - MICRO))
+            .shows(json!({ "access": "enabled", "access_request": null }))
+            .next(AccessExpiry, t(96) - MICRO),
+        story("ours", "the end of the connection cancels it")
+            .under(month())
+            .given(requested().and("client.lost", t(20)))
+            .until(t(100))
+            .fires(&[]),
+        story("ours", "each request has its own time")
+            .under(month())
+            .given(
+                requested()
+                    .and("access.denied", t(7))
+                    .and("access.requested", t(20)),
+            )
+            .until(t(100))
+            .fires(&[(RequestLapse, t(50))]),
+        story(
+            "ours",
+            "a policy closes the requests that it makes overdue when it takes effect",
+        )
+        .under(policy_from(t(50), |p| p.request_lapses = days(30)))
+        .given(requested())
+        .until(t(100))
+        .fires(&[(RequestLapse, t(50))]),
     ]
 }
 

@@ -15,16 +15,20 @@ pub enum Timer {
     SubscriptionEnd,
     TerminatedCleanup,
     StalledInvitation,
+    RequestLapse,
 }
 
-use Timer::{AccessExpiry, AccessWarning, StalledInvitation, SubscriptionEnd, TerminatedCleanup};
+use Timer::{
+    AccessExpiry, AccessWarning, RequestLapse, StalledInvitation, SubscriptionEnd, TerminatedCleanup,
+};
 
-pub const TIMERS: [Timer; 5] = [
+pub const TIMERS: [Timer; 6] = [
     AccessExpiry,
     AccessWarning,
     SubscriptionEnd,
     TerminatedCleanup,
     StalledInvitation,
+    RequestLapse,
 ];
 
 impl Timer {
@@ -36,6 +40,7 @@ impl Timer {
             SubscriptionEnd => "subscription_end",
             TerminatedCleanup => "terminated_cleanup",
             StalledInvitation => "stalled_invitation",
+            RequestLapse => "request_lapse",
         }
     }
 
@@ -46,6 +51,7 @@ impl Timer {
             SubscriptionEnd => "subscription-end",
             TerminatedCleanup => "terminated-cleanup",
             StalledInvitation => "stalled-invitations",
+            RequestLapse => "request-lapse",
         }
     }
 }
@@ -89,6 +95,10 @@ impl ClientState {
                 let invitation = self.invitation.as_ref()?;
                 let waiting = self.link == Some("invited") && !invitation.stalled;
                 waiting.then(|| invitation.at + policy.stalled_after)
+            }
+            RequestLapse => {
+                let never = policy.request_lapses.is_zero();
+                (!never).then_some(self.request? + policy.request_lapses)
             }
         }
     }
@@ -137,6 +147,7 @@ impl ClientState {
                 let invitation = self.invitation.as_mut().expect("the invitation is stalled");
                 invitation.stalled = true;
             }
+            RequestLapse => self.request = None,
         }
     }
 }
