@@ -30,6 +30,7 @@ fn every_duration_of_the_policy_reaches_its_field() {
     }
     for (setting, field) in [
         ("access.idle", policy.access_idle),
+        ("access.request_lapses", policy.request_lapses),
         ("subscriptions.grace", policy.subscriptions_grace),
         ("cleanup.grace", policy.cleanup_grace),
         ("invitations.stalled_after", policy.stalled_after),
@@ -38,6 +39,18 @@ fn every_duration_of_the_policy_reaches_its_field() {
             .iter()
             .find(|duration| duration.setting == setting);
         assert_eq!(duration.unwrap().get(&policy), field, "{setting}");
+    }
+}
+
+#[test]
+fn a_duration_of_the_policy_that_may_be_infinite_is_never_by_name() {
+    for (value, expected) in [("never", 0), ("", 0), ("30d", 30)] {
+        let settings = load(&[("TENURE_ACCESS__REQUEST_LAPSES", value)]).unwrap();
+        assert_eq!(
+            settings.policy().request_lapses,
+            TimeDelta::days(expected),
+            "{value:?}"
+        );
     }
 }
 

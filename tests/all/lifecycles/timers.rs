@@ -345,4 +345,5 @@ fn the_default_policy_is_that_of_the_articles() {
     assert_eq!(policy.subscriptions_end, SubscriptionsEnd::AtOnce);
     assert_eq!(policy.cleanup_grace, days(0));
     assert_eq!(policy.stalled_after, days(14));
+    assert_eq!(policy.request_lapses, days(0), "never");
 }
