@@ -18,7 +18,7 @@ pub struct SourceSettings {
     pub on_silence: OnSilence,
 }
 
-/// The decision about access that lapses while an expected source is silent.
+/// The decision about access that expires while an expected source is silent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnSilence {
     /// It has expired, as far as is known.

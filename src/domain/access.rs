@@ -365,7 +365,7 @@ impl Decision {
     /// Decides while a source is silent, for a client whose access has expired during the silence: as if it had not. `before` is the
     /// client when the silence began. The decision holds for its moment only, because an event of any client can end the silence.
     #[must_use]
-    pub fn lapsed(
+    pub fn despite_expiry(
         client: &Client,
         before: &Client,
         action: Option<&Action>,
@@ -373,8 +373,8 @@ impl Decision {
         policies: &Policies,
     ) -> Self {
         let mut client = client.clone();
-        if let (Some(access), Some(lapsed)) = (client.access_mut(), before.access()) {
-            *access = lapsed.clone();
+        if let (Some(access), Some(enabled)) = (client.access_mut(), before.access()) {
+            *access = enabled.clone();
         }
         Self {
             holds_until: Some(moment),

@@ -201,7 +201,7 @@ impl Engine {
     }
 
     /// The client at the moment of a question, and the decision. While an expected source is silent, the decision is not assured,
-    /// and the settings decide about access that has lapsed since.
+    /// and the settings decide about access that has expired since.
     async fn client_and_decision(
         &self,
         stored: &Stored,
@@ -221,7 +221,7 @@ impl Engine {
             if may_be_allowed && moment <= self.watch.present() {
                 let before = self.at_moment(key, client, silent.silent_since, policies).await?;
                 if before.access_status() == AccessStatus::Enabled {
-                    decision = Decision::lapsed(&at_moment, &before, action, moment, policies);
+                    decision = Decision::despite_expiry(&at_moment, &before, action, moment, policies);
                 }
             }
             decision = decision.unassured(silent.source);

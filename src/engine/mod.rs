@@ -105,7 +105,7 @@ pub struct Engine {
     policies: Cached<Policies>,
     lanes: Cached<Vec<LaneProgress>>,
     sources: Cached<Vec<ExpectedSource>>,
-    /// Decides about access that lapses while a source is silent.
+    /// Decides about access that expires while a source is silent.
     on_silence: OnSilence,
     halts: Cached<Vec<Halt>>,
     journal_written: Arc<Notify>,
@@ -190,7 +190,7 @@ impl Engine {
         self
     }
 
-    /// Sets how access is decided that lapses while a source is silent.
+    /// Sets how access is decided that expires while a source is silent.
     #[must_use]
     pub fn on_silence(mut self, on_silence: OnSilence) -> Self {
         self.on_silence = on_silence;

@@ -21,7 +21,7 @@ on_both_stores![
     all_workers_know_of_a_silence,
     the_earliest_of_lanes_and_silent_sources_bounds_a_sweep,
     a_dry_run_as_of_a_moment_ignores_the_silence,
-    access_that_lapses_during_a_silence_is_decided_by_the_settings,
+    access_that_expires_during_a_silence_is_decided_by_the_settings,
     access_that_ended_otherwise_is_denied_during_a_silence,
 ];
 
@@ -342,7 +342,7 @@ async fn decision(engine: &Engine, action: Option<&str>) -> (bool, &'static str,
     (decision.allowed, decision.reason, decision.silent_source)
 }
 
-async fn access_that_lapses_during_a_silence_is_decided_by_the_settings(fresh: Fresh) {
+async fn access_that_expires_during_a_silence_is_decided_by_the_settings(fresh: Fresh) {
     let setup = setup(fresh).await;
     let (mut engine, clock) = (setup.engine, setup.clock);
     let silent = || Some(ACCOUNTS.to_owned());
