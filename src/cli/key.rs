@@ -18,10 +18,18 @@ impl KeyArgs {
     /// # Errors
     /// If the arguments are not the key of a client.
     pub fn key(&self) -> Result<ClientKey, UsageError> {
-        match &self.client {
-            Some(client) => ClientKey::new(&self.key, client),
-            None => ClientKey::from_subject(&self.key),
-        }
-        .map_err(|error| UsageError(error.to_string()))
+        client_key(&self.key, self.client.as_deref())
     }
+}
+
+/// The client of one argument or of two.
+///
+/// # Errors
+/// If the arguments are not the key of a client.
+pub fn client_key(key: &str, client: Option<&str>) -> Result<ClientKey, UsageError> {
+    match client {
+        Some(client) => ClientKey::new(key, client),
+        None => ClientKey::from_subject(key),
+    }
+    .map_err(|error| UsageError(error.to_string()))
 }

@@ -31,6 +31,7 @@ mod sweep;
 mod sweep_runs;
 mod until;
 mod verify;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +86,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Show which events a client would accept, and why not the others
     Possible(possible::PossibleArgs),
+    /// Explain an answer about a client: what it rests on, and what would turn it
+    Why(why::WhyArgs),
     /// Forecast what timers will change if no event arrives, by day and by client
     Forecast(forecast::ForecastArgs),
     /// Decide whether partners may enter accounts, or perform an action in them
@@ -226,6 +229,7 @@ impl Command {
             Self::Client(command) => client::run(context, command).await,
             Self::History(args) => history::run(context, args).await,
             Self::Possible(args) => possible::run(context, args).await,
+            Self::Why(args) => why::run(context, args).await,
             Self::Forecast(args) => forecast::run(context, args).await,
             Self::Access(args) => access::run(context, args).await,
             Self::Partners(args) => lists::partners(context, args).await,

@@ -32,6 +32,7 @@ pub mod time;
 pub mod timer;
 pub mod view;
 mod whole;
+pub mod why;
 
 pub use action::{Action, Actions};
 pub use actor::{Actor, ActorKind};

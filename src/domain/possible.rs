@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::actor::{Actor, ActorKind};
 use super::client::Client;
-use super::event::{Event, EventKind, FieldType, NameVerdict, OWN_SOURCE, TYPES, fields};
+use super::event::{Event, EventKind, Field, FieldType, NameVerdict, OWN_SOURCE, TYPES, fields};
 use super::holdings::Subscription;
 use super::id::{ClientKey, Id};
 use super::policy::Policies;
@@ -57,6 +57,58 @@ pub fn possibilities(
         .collect()
 }
 
+/// Events of every type at a moment, with the data of [`possibilities`]: for every value of `by`, with flags on and off, and with
+/// numbers on both sides of `threshold`. Those about a holding are about the one with this id.
+pub(super) fn examples(
+    key: &ClientKey,
+    client: &Client,
+    at: DateTime<Utc>,
+    id: Option<&Id>,
+    threshold: u64,
+) -> Vec<Event> {
+    let trial = &Trial {
+        key,
+        client,
+        at,
+        policies: &Policies::default(),
+    };
+    let mut events = Vec::new();
+    for kind in TYPES {
+        let other = Sample {
+            flag: false,
+            number: threshold,
+        };
+        let mut samples = vec![Sample::default()];
+        if fields(kind).iter().any(is_of_two_samples) {
+            samples.push(other);
+        }
+        for by in doers(kind) {
+            events.extend(samples.iter().map(|sample| trial.event(kind, by, id, *sample).0));
+        }
+    }
+    events
+}
+
+fn is_of_two_samples(field: &Field) -> bool {
+    field.is_required && matches!(field.value, FieldType::Flag | FieldType::Number)
+}
+
+/// The values of required flags and numbers.
+#[derive(Clone, Copy)]
+struct Sample {
+    flag: bool,
+    number: u64,
+}
+
+impl Default for Sample {
+    fn default() -> Self {
+        Self {
+            flag: true,
+            number: 0,
+        }
+    }
+}
+
 /// The values of the field `by`, if the type has it: they can make a difference.
 fn doers(kind: &str) -> Vec<Option<&'static str>> {
     let by = fields(kind).into_iter().find(|field| field.name == "by");
@@ -95,7 +147,27 @@ impl Trial<'_> {
     }
 
     fn attempt(&self, kind: &'static str, by: Option<&'static str>, id: Option<&Id>) -> Possibility {
-        let data = self.data(kind, by, id);
+        let (event, data) = self.event(kind, by, id, Sample::default());
+        let refusal = self.client.clone().apply(&event, self.policies).err();
+        Possibility {
+            kind: event.kind.type_name(),
+            data,
+            side: event.kind.side(),
+            possible: refusal.is_none(),
+            refusal,
+            reason: refusal.map(Refusal::words),
+        }
+    }
+
+    /// An event of the type, and its data.
+    fn event(
+        &self,
+        kind: &'static str,
+        by: Option<&'static str>,
+        id: Option<&Id>,
+        sample: Sample,
+    ) -> (Event, Map<String, Value>) {
+        let data = self.data(kind, by, id, sample);
         let kind = serde_json::from_value::<EventKind>(json!({"type": kind, "data": data}))
             .expect("the type accepts the data of its table");
         let name_verdict = match kind.claimed_name() {
@@ -112,19 +184,17 @@ impl Trial<'_> {
             kind,
             name_verdict,
         };
-        let refusal = self.client.clone().apply(&event, self.policies).err();
-        Possibility {
-            kind: event.kind.type_name(),
-            data,
-            side: event.kind.side(),
-            possible: refusal.is_none(),
-            refusal,
-            reason: refusal.map(Refusal::words),
-        }
+        (event, data)
     }
 
     /// The required fields of a type, and `by`.
-    fn data(&self, kind: &str, by: Option<&'static str>, id: Option<&Id>) -> Map<String, Value> {
+    fn data(
+        &self,
+        kind: &str,
+        by: Option<&'static str>,
+        id: Option<&Id>,
+        sample: Sample,
+    ) -> Map<String, Value> {
         let mut data = Map::new();
         for field in fields(kind) {
             if field.name == "by" {
@@ -136,8 +206,8 @@ impl Trial<'_> {
                         .into(),
                     FieldType::Name | FieldType::Text => "Example".into(),
                     FieldType::Time => rfc3339(self.at).into(),
-                    FieldType::Flag => true.into(),
-                    FieldType::Number => 0.into(),
+                    FieldType::Flag => sample.flag.into(),
+                    FieldType::Number => sample.number.into(),
                     FieldType::OneOf(names) => names[0].into(),
                     FieldType::SomeOf(names) => json!([names[0]]),
                 };

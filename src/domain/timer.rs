@@ -83,6 +83,17 @@ impl Client {
     /// that the client has seen.
     #[must_use]
     pub fn next_due(&self, until: DateTime<Utc>, policies: &Policies) -> Option<Due> {
+        self.next_due_of(until, policies, |_| true)
+    }
+
+    /// As [`Client::next_due`], among the timers that `counts` selects.
+    #[must_use]
+    pub fn next_due_of(
+        &self,
+        until: DateTime<Utc>,
+        policies: &Policies,
+        counts: impl Fn(Timer) -> bool,
+    ) -> Option<Due> {
         let as_of = self.as_of()?;
         policies
             .eras_from(as_of)
@@ -90,6 +101,7 @@ impl Client {
             .find_map(|era| {
                 let floor = era.start.max(as_of);
                 self.due(era.policy)
+                    .filter(|due| counts(due.timer))
                     .map(|due| Due {
                         at: due.at.max(floor),
                         ..due

@@ -40,6 +40,7 @@ mod transaction_context;
 mod verify;
 mod walk;
 mod warnings;
+mod why;
 
 use std::sync::Arc;
 
@@ -73,6 +74,7 @@ pub use sources::{SilentSource, SourceStatus, interval};
 pub use sweep::{SweepMode, SweepOptions, SweepReport};
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
+pub use why::{MOST_SUBSCRIPTIONS, Why};
 
 pub use crate::config::OnSilence;
 

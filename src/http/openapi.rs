@@ -30,6 +30,7 @@ use crate::store::DeadLetterStatus;
         schema::Subject,
         schema::JournalPlace,
         schema::HistoryPlace,
+        schema::AnswerName,
         Sweep,
         schema::IdPrefix,
         schema::NamePart,

@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 
 use super::{
     Api, access, authzen, clients, dead_letters, events, forecast, health, history, lists, metrics, openapi,
-    possible, sources, sweeps,
+    possible, sources, sweeps, why,
 };
 
 /// Routes that need no token.
@@ -28,6 +28,7 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(clients::name))
         .routes(routes!(history::show))
         .routes(routes!(possible::show))
+        .routes(routes!(why::show))
         .routes(routes!(forecast::show))
         .routes(routes!(sweeps::list))
         .routes(routes!(sweeps::show))

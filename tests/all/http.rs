@@ -16,6 +16,7 @@ mod operations;
 mod possible;
 mod server;
 mod sweeps;
+mod why;
 
 use std::sync::Arc;
 use std::time::Duration;

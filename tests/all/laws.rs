@@ -36,7 +36,7 @@ fn config() -> ProptestConfig {
 }
 
 /// A client's history with policies, some of its names refused.
-fn one_life() -> impl Strategy<Value = (Policies, Vec<Event>)> {
+pub fn one_life() -> impl Strategy<Value = (Policies, Vec<Event>)> {
     let verdicts = proptest::collection::vec(proptest::bool::weighted(0.1), LONGEST);
     (arbitrary_case(1, LONGEST), verdicts).prop_map(|((policies, mut events), taken)| {
         for (event, taken) in events.iter_mut().zip(taken) {
@@ -60,7 +60,7 @@ fn sorted(events: &[Event]) -> Vec<Event> {
 }
 
 /// The events up to a moment, sorted, each once.
-fn up_to(events: &[Event], until: DateTime<Utc>) -> Vec<Event> {
+pub fn up_to(events: &[Event], until: DateTime<Utc>) -> Vec<Event> {
     let mut known = sorted(events);
     known.retain(|event| event.time <= until);
     known.dedup_by(|a, b| a.source == b.source && a.id == b.id);

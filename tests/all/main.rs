@@ -38,5 +38,6 @@ mod suitability;
 mod support;
 mod tls;
 mod upgrade;
+mod why;
 mod wire;
 mod worker;

@@ -119,6 +119,7 @@ async fn samples(server: &Server) -> Samples {
     add(&mut samples, "Readiness", &server.get("/readyz").await.1);
     add_forecast(server, &mut samples).await;
     add_history(server, &mut samples).await;
+    add_why(server, &mut samples).await;
     // The expected source is silent by now.
     server.clock.set(noon() + TimeDelta::days(80));
     authzen_samples(server, &mut samples).await;
@@ -161,6 +162,50 @@ async fn add_history(server: &Server, samples: &mut Samples) {
         }
         for change in entry["changes"].as_array().unwrap() {
             add(samples, "HistoryChange", change);
+        }
+    }
+}
+
+/// The answers about clients, one of which touches keep from losing access.
+async fn add_why(server: &Server, samples: &mut Samples) {
+    server.linked("wharf").await;
+    for days in [30, 50, 70] {
+        let at = noon() + TimeDelta::days(days);
+        server
+            .send(&[event("wharf", "account.accessed", at, json!({}))])
+            .await;
+    }
+    server
+        .send(&[event(
+            "forge",
+            "access.requested",
+            noon() + TimeDelta::days(1),
+            json!({}),
+        )])
+        .await;
+    for client in ["bakery", "cafe", "forge", "mill", "wharf"] {
+        let (_, why) = server.get(&format!("{CLIENTS}/{client}/why")).await;
+        add_page(samples, ("Why", "answers"), "Explanation", &why);
+        for explanation in why["answers"].as_array().unwrap() {
+            add(samples, "AnswerValue", &explanation["value"]);
+            let each = |name: &str| explanation[name].as_array().unwrap().clone();
+            for cause in each("causes") {
+                add(samples, "Reason", &cause);
+                for (field, schema) in [("event", "ReasonEvent"), ("policy", "ReasonPolicy")] {
+                    if cause[field].is_object() {
+                        add(samples, schema, &cause[field]);
+                    }
+                }
+            }
+            for supporting in each("supporting") {
+                add(samples, "SupportingEvents", &supporting);
+            }
+            for turn in each("turns") {
+                add(samples, "Turn", &turn);
+                for event in turn["events"].as_array().unwrap() {
+                    add(samples, "TurnEvent", event);
+                }
+            }
         }
     }
 }

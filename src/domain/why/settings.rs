@@ -1,0 +1,159 @@
+//! The settings of a policy that an answer rests on: with another value the answer would be another.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::course::{Course, Fates, World};
+use super::sentences::span;
+use crate::domain::policy::SubscriptionsEnd;
+use crate::domain::{Policies, Policy};
+
+/// A setting of a policy that an answer rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingCause {
+    /// Its key.
+    pub setting: &'static str,
+    pub value: String,
+    /// A value with which the answer would be another.
+    pub other: String,
+    /// From when the policy is effective. None: from the beginning.
+    pub from: Option<DateTime<Utc>>,
+    /// The policies with that other value.
+    pub otherwise: Policies,
+}
+
+/// A value of a setting, and others for it.
+struct Setting {
+    name: &'static str,
+    value: String,
+    others: Vec<(String, Policy)>,
+}
+
+impl Course<'_> {
+    /// The settings of policies in force up to the moment without whose value the answer would be another.
+    pub(super) fn settings(&self) -> Vec<SettingCause> {
+        let Some((_, prefix)) = self.answer.timer() else {
+            return Vec::new();
+        };
+        let eras = self.policies.until(self.at);
+        let mut causes = Vec::new();
+        for (number, (from, policy)) in eras.iter().enumerate() {
+            for setting in settings(policy) {
+                if !setting.name.starts_with(prefix) {
+                    continue;
+                }
+                let differs = |other: Policy| self.differs_under(number, other);
+                let other = setting
+                    .others
+                    .into_iter()
+                    .find_map(|(text, other)| Some((text, differs(other)?)));
+                if let Some((other, otherwise)) = other {
+                    causes.push(SettingCause {
+                        setting: setting.name,
+                        value: setting.value,
+                        other,
+                        from: (number > 0).then_some(*from),
+                        otherwise,
+                    });
+                }
+            }
+        }
+        causes
+    }
+
+    /// The policies with another one in place of one of them, if the answer differs under them.
+    fn differs_under(&self, number: usize, other: Policy) -> Option<Policies> {
+        let mut eras = self.policies.until(DateTime::<Utc>::MAX_UTC).to_vec();
+        let start = match number {
+            0 => 0,
+            _ => self.events.partition_point(|event| event.time < eras[number].0),
+        };
+        let differs_until = eras.get(number + 1).map_or(DateTime::<Utc>::MAX_UTC, |era| era.0);
+        eras[number].1 = other;
+        let policies = Policies::recorded(eras)?;
+        let world = World {
+            policies: &policies,
+            without: None,
+            differs_until: Some(differs_until),
+        };
+        let before = self.before(start);
+        self.diverges(start, before.clone(), before, &world, &mut Fates::default())
+            .then_some(policies)
+    }
+}
+
+/// The settings that can make a difference to an answer, each with values on both sides of its own.
+fn settings(policy: &Policy) -> Vec<Setting> {
+    let with = |change: &dyn Fn(&mut Policy)| {
+        let mut other = policy.clone();
+        change(&mut other);
+        other
+    };
+    let mut settings = Vec::new();
+    for duration in Policy::DURATIONS {
+        let value = duration.get(policy);
+        let others = other_spans(value, duration.can_be_zero)
+            .map(|other| (span(other), with(&|policy| duration.set(policy, other))));
+        settings.push(Setting {
+            name: duration.setting,
+            value: span(value),
+            others: others.collect(),
+        });
+    }
+    let jobs = policy.mature_after_jobs;
+    let others = [0, jobs.saturating_mul(2), u64::MAX]
+        .into_iter()
+        .filter(|other| *other != jobs);
+    settings.push(Setting {
+        name: "access.mature_after_jobs",
+        value: jobs.to_string(),
+        others: others
+            .map(|other| {
+                (
+                    other.to_string(),
+                    with(&|policy| policy.mature_after_jobs = other),
+                )
+            })
+            .collect(),
+    });
+    let waits = policy.from_account_update;
+    settings.push(Setting {
+        name: "access.from_account_update",
+        value: waits.to_string(),
+        others: vec![(
+            (!waits).to_string(),
+            with(&|policy| policy.from_account_update = !waits),
+        )],
+    });
+    let ends = policy.subscriptions_end;
+    let others = SubscriptionsEnd::ALL.into_iter().filter(|other| *other != ends);
+    settings.push(Setting {
+        name: "subscriptions.end",
+        value: ends.to_string(),
+        others: others
+            .map(|other| {
+                (
+                    other.to_string(),
+                    with(&|policy| policy.subscriptions_end = other),
+                )
+            })
+            .collect(),
+    });
+    settings
+}
+
+/// Twice and half a duration, then the longest and the shortest.
+fn other_spans(value: TimeDelta, can_be_zero: bool) -> impl Iterator<Item = TimeDelta> {
+    let shortest = if can_be_zero {
+        TimeDelta::zero()
+    } else {
+        TimeDelta::seconds(1)
+    };
+    [
+        value.checked_mul(2).unwrap_or(value),
+        value / 2,
+        TimeDelta::days(36_500),
+        shortest,
+    ]
+    .into_iter()
+    .filter(move |other| *other != value && *other >= shortest)
+}

@@ -1,0 +1,362 @@
+//! What answers rest on: properties that hold for every history, every policy and every moment. Each answer is compared with
+//! that of the rules for a history without an event, without a timer, or under another policy.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tenure::domain::event::NameVerdict;
+use tenure::domain::view::ClientView;
+use tenure::domain::why::{Answer, Explanation, Reason, explain};
+use tenure::domain::{Actor, Client, ClientKey, Due, Event, EventKind, Policies, Timer, fold};
+
+use crate::generate::{arbitrary_case, arbitrary_moment};
+use crate::laws::{one_life, up_to};
+
+/// Explaining takes as many replays as there are events, for each answer.
+fn config(share: u32) -> ProptestConfig {
+    let all = ProptestConfig::default();
+    ProptestConfig {
+        cases: (all.cases / share).max(1),
+        failure_persistence: None,
+        ..all
+    }
+}
+
+/// A client's history up to a moment.
+pub struct Life<'a> {
+    pub key: ClientKey,
+    /// Sorted, each once, none after the moment.
+    pub events: Vec<Event>,
+    pub policies: &'a Policies,
+    pub at: DateTime<Utc>,
+}
+
+impl Life<'_> {
+    fn of<'a>(events: &[Event], policies: &'a Policies, at: DateTime<Utc>) -> Life<'a> {
+        Life {
+            key: crate::generate::client_key(0),
+            events: up_to(events, at),
+            policies,
+            at,
+        }
+    }
+
+    fn view(&self, client: &Client, policies: &Policies, at: DateTime<Utc>) -> ClientView {
+        ClientView::of(&self.key, client, 0, at, policies)
+    }
+
+    /// An answer that other events lead to.
+    fn after(&self, answer: &Answer, events: &[Event]) -> Value {
+        let client = fold(events, self.at, self.policies);
+        shown(answer, &self.view(&client, self.policies, self.at))
+    }
+
+    /// The answer at a later moment without further events.
+    fn later(&self, answer: &Answer, at: DateTime<Utc>) -> Value {
+        let client = fold(&self.events, at, self.policies);
+        shown(answer, &self.view(&client, self.policies, at))
+    }
+
+    /// The answers about the client, and about subscriptions that it may not have.
+    pub fn answers(&self) -> Vec<Answer> {
+        let client = fold(&self.events, self.at, self.policies);
+        let mut ids: BTreeSet<_> = client.subscriptions.keys().cloned().collect();
+        ids.insert("s1".to_owned().try_into().expect("an id"));
+        Answer::OF_EVERY_CLIENT
+            .into_iter()
+            .chain(ids.into_iter().map(Answer::Subscription))
+            .collect()
+    }
+
+    pub fn explain(&self, answer: &Answer) -> Explanation {
+        explain(&self.key, &self.events, answer, self.policies, self.at)
+    }
+
+    /// The client after the history, and the timers that fired, without one run of a timer if one is given.
+    fn without_timer(
+        &self,
+        without: Option<(Timer, DateTime<Utc>, &Answer)>,
+    ) -> (Client, Vec<(Due, Client)>) {
+        let mut client = Client::default();
+        let mut fired = Vec::new();
+        let end = self.events.iter().map(Some).chain([None]);
+        for event in end {
+            let until = event.map_or(self.at, |event| event.time);
+            while let Some(due) = client.next_due_of(until, self.policies, |timer| {
+                without.is_none_or(|(other, from, answer)| {
+                    timer != other || runs_from(answer, &client) != Some(from)
+                })
+            }) {
+                fired.push((due, client.clone()));
+                client.fire(due, self.policies);
+            }
+            if let Some(event) = event {
+                let _ = client.apply(event, self.policies);
+            }
+        }
+        (client, fired)
+    }
+}
+
+/// An answer as the view of the client shows it.
+fn shown(answer: &Answer, view: &ClientView) -> Value {
+    let view = serde_json::to_value(view).expect("JSON");
+    let flag = |name: &str| json!({"status": if view[name] == true { "yes" } else { "no" }});
+    let status = |name: &str| match &view[name] {
+        Value::Null => json!("none"),
+        status => status.clone(),
+    };
+    let mut shown = match answer {
+        Answer::Link => json!({
+            "status": status("link"),
+            "sent_at": view["invitation"]["sent_at"],
+            "missing": view["invitation"]["missing"],
+        }),
+        Answer::Service => json!({"status": status("service")}),
+        Answer::Access => json!({
+            "status": view["access"],
+            "expires_at": view["expires_at"],
+            "access_request": view["access_request"],
+        }),
+        Answer::Billable => flag("billable"),
+        Answer::Commission => flag("commission"),
+        Answer::Subscription(id) => {
+            let held = view["subscriptions"].as_array().expect("a list");
+            match held.iter().find(|held| held["id"] == id.as_str()) {
+                None => json!({"status": "none"}),
+                Some(held) => {
+                    let mut held = held.clone();
+                    held.as_object_mut().expect("an object").remove("id");
+                    held
+                }
+            }
+        }
+    };
+    shown
+        .as_object_mut()
+        .expect("an object")
+        .retain(|_, value| !value.is_null());
+    shown
+}
+
+fn runs_from(answer: &Answer, client: &Client) -> Option<DateTime<Utc>> {
+    match answer {
+        Answer::Access => Some(client.access()?.renewal()?.renewed_at),
+        Answer::Subscription(id) => client.subscriptions.get(id)?.link_lost_at,
+        _ => None,
+    }
+}
+
+/// The names of events.
+type Names<'a> = BTreeSet<(&'a str, &'a str)>;
+
+fn names<'a>(events: impl IntoIterator<Item = &'a Event>) -> Names<'a> {
+    events
+        .into_iter()
+        .map(|event| (&*event.source, &*event.id))
+        .collect()
+}
+
+fn named(causes: &[Reason]) -> Names<'_> {
+    causes
+        .iter()
+        .filter_map(|cause| cause.event.as_ref())
+        .map(|event| (&*event.source, &*event.id))
+        .collect()
+}
+
+/// Take away an event that the explanation names, and the answer is another. Take away any other event, and it is the same. The
+/// named events and the supporting ones lead to the answer alone.
+pub fn events_hold(life: &Life, explanation: &Explanation) {
+    let answer = &explanation.answer;
+    let expected = life.after(answer, &life.events);
+    assert_eq!(
+        serde_json::to_value(&explanation.value).expect("JSON"),
+        expected,
+        "{answer}"
+    );
+    let causes = named(&explanation.causes);
+    for place in 0..life.events.len() {
+        let mut others = life.events.clone();
+        let event = others.remove(place);
+        let is_another = life.after(answer, &others) != expected;
+        let is_named = causes.contains(&(&*event.source, &*event.id));
+        assert_eq!(is_named, is_another, "{answer}: {event:?}");
+    }
+    let mut enough = causes;
+    for supporting in &explanation.supporting {
+        enough.extend(supporting.names.iter().map(|(source, id)| (&**source, &**id)));
+    }
+    let enough: Vec<Event> = life
+        .events
+        .iter()
+        .filter(|event| names([*event]).is_subset(&enough))
+        .cloned()
+        .collect();
+    assert_eq!(life.after(answer, &enough), expected, "{answer}: {enough:?}");
+}
+
+/// The same for timers, and another policy than one that is named leads to another answer.
+fn timers_and_policies_hold(life: &Life, explanation: &Explanation) {
+    let answer = &explanation.answer;
+    let expected = life.after(answer, &life.events);
+    let causes = explanation.causes.iter();
+    let timers: Vec<_> = causes
+        .clone()
+        .filter_map(|cause| cause.time.zip(cause.timer))
+        .collect();
+    let (_, fired) = life.without_timer(None);
+    let mut checked = 0;
+    for (due, before) in fired {
+        let Some(from) = runs_from(answer, &before) else {
+            continue;
+        };
+        if !matches!(
+            (answer, due.timer),
+            (Answer::Access, Timer::AccessExpiry) | (Answer::Subscription(_), Timer::SubscriptionEnd)
+        ) {
+            continue;
+        }
+        let (client, _) = life.without_timer(Some((due.timer, from, answer)));
+        let is_another = shown(answer, &life.view(&client, life.policies, life.at)) != expected;
+        let is_named = timers.contains(&(due.at, due.timer));
+        assert_eq!(is_named, is_another, "{answer}: {due:?}");
+        checked += usize::from(is_named);
+    }
+    assert!(checked >= timers.len(), "{answer}: {timers:?}");
+    for policy in causes.filter_map(|cause| cause.policy.as_ref()) {
+        let client = fold(&life.events, life.at, &policy.otherwise);
+        let otherwise = shown(answer, &life.view(&client, &policy.otherwise, life.at));
+        assert_ne!(otherwise, expected, "{answer}: {policy:?}");
+    }
+}
+
+/// The events of a turn lead to what it says, and the answer changes by itself when it says, and not before.
+fn turns_hold(life: &Life, explanation: &Explanation) {
+    let answer = &explanation.answer;
+    let expected = life.after(answer, &life.events);
+    let by_itself = explanation.turns.iter().find_map(|turn| Some((turn, turn.time?)));
+    match by_itself {
+        None => assert_eq!(
+            life.later(answer, life.at + TimeDelta::days(40_000)),
+            expected,
+            "{answer}"
+        ),
+        Some((turn, time)) => {
+            assert_eq!(life.later(answer, time), json!(turn.to), "{answer}: {turn:?}");
+            assert_eq!(
+                life.later(answer, time - TimeDelta::microseconds(1)),
+                expected,
+                "{answer}: {turn:?}"
+            );
+        }
+    }
+    for turn in explanation.turns.iter().filter(|turn| turn.time.is_none()) {
+        let mut client = fold(&life.events, life.at, life.policies);
+        for event in &turn.events {
+            let kind = json!({"type": event.kind, "data": event.data});
+            let kind: EventKind = serde_json::from_value(kind).expect("an event kind");
+            let event = Event {
+                source: "test".into(),
+                id: "turn".into(),
+                key: life.key.clone(),
+                time: life.at,
+                sequence: None,
+                actor: Actor::default(),
+                kind,
+                name_verdict: NameVerdict::Granted,
+            };
+            client
+                .apply(&event, life.policies)
+                .unwrap_or_else(|refusal| panic!("{answer}: {refusal} of {turn:?}"));
+            client.advance(life.at, life.policies);
+        }
+        let turned = shown(answer, &life.view(&client, life.policies, life.at));
+        assert_eq!(turned, json!(turn.to), "{answer}: {turn:?}");
+        assert_ne!(turned, expected, "{answer}: {turn:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(config(4))]
+
+    #[test]
+    fn an_answer_rests_on_exactly_the_causes_that_it_names((policies, events) in one_life(), at in arbitrary_moment()) {
+        let life = Life::of(&events, &policies, at);
+        for answer in life.answers() {
+            let explanation = life.explain(&answer);
+            events_hold(&life, &explanation);
+            timers_and_policies_hold(&life, &explanation);
+            turns_hold(&life, &explanation);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(64))]
+
+    /// Of long histories only parts are replayed.
+    #[test]
+    fn an_answer_about_a_long_history_rests_on_its_causes((policies, events) in arbitrary_case(1, 400)) {
+        let at = crate::generate::moment(86_400_000_000 * 4_000);
+        let last = events.iter().map(|event| event.time).max().unwrap_or(at);
+        for at in [last, at] {
+            let life = Life::of(&events, &policies, at);
+            for answer in [Answer::Access, Answer::Commission] {
+                let explanation = life.explain(&answer);
+                events_hold(&life, &explanation);
+                timers_and_policies_hold(&life, &explanation);
+            }
+        }
+    }
+}
+
+/// A linked client whose account is entered many times, in equal steps.
+fn entered(times: i64, step: TimeDelta) -> Vec<Event> {
+    let event = |number: i64, kind: Value| Event {
+        source: "app".into(),
+        id: format!("{number}").into(),
+        key: crate::generate::client_key(0),
+        time: crate::generate::beginning() + step * i32::try_from(number).expect("a number"),
+        sequence: None,
+        actor: Actor::default(),
+        kind: serde_json::from_value(kind).expect("an event kind"),
+        name_verdict: NameVerdict::Open,
+    };
+    let link = [
+        json!({"type": "client.added", "data": {"name": "Bakery"}}),
+        json!({"type": "client.invited", "data": {"steps": ["accepted"]}}),
+        json!({"type": "invitation.accepted", "data": {}}),
+    ];
+    let mut events: Vec<Event> = (-3..)
+        .zip(link)
+        .map(|(number, kind)| event(number, kind))
+        .collect();
+    events.extend((0..times).map(|number| event(number, json!({"type": "account.accessed", "data": {}}))));
+    events
+}
+
+/// A replay for each event would take minutes.
+#[test]
+fn long_histories_are_not_replayed_for_each_event() {
+    const TIMES: i64 = 10_000;
+    let policies = Policies::default();
+    for (step, necessary, supporting) in [
+        // Only the last entry counts. Of those before, one in 59 days is enough.
+        (TimeDelta::days(1), 1, 169),
+        // Without any one of them access expires.
+        (TimeDelta::days(50), TIMES, 0),
+    ] {
+        let events = entered(TIMES, step);
+        let at = events.last().expect("events").time;
+        let life = Life::of(&events, &policies, at);
+        let explanation = life.explain(&Answer::Access);
+        assert_eq!(explanation.value.status, "enabled");
+        let named = named(&explanation.causes).len();
+        assert_eq!(i64::try_from(named), Ok(necessary + 3), "{step}");
+        let others: u64 = explanation.supporting.iter().map(|events| events.count).sum();
+        assert_eq!(others, supporting, "{step}");
+    }
+}
