@@ -31,6 +31,7 @@ mod sweep;
 mod sweep_runs;
 mod until;
 mod verify;
+mod what_if;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,6 +88,8 @@ enum Command {
     Possible(possible::PossibleArgs),
     /// Forecast what timers will change if no event arrives, by day and by client
     Forecast(forecast::ForecastArgs),
+    /// Compare the recorded policies with another one: who would have access, and what it would change
+    WhatIf(what_if::WhatIfArgs),
     /// Decide whether partners may enter accounts, or perform an action in them
     Access(access::AccessArgs),
     /// List the partners, with the number of their clients by status
@@ -227,6 +230,7 @@ impl Command {
             Self::History(args) => history::run(context, args).await,
             Self::Possible(args) => possible::run(context, args).await,
             Self::Forecast(args) => forecast::run(context, args).await,
+            Self::WhatIf(args) => what_if::run(context, args).await,
             Self::Access(args) => access::run(context, args).await,
             Self::Partners(args) => lists::partners(context, args).await,
             Self::Account(args) => lists::account(context, args).await,

@@ -199,10 +199,7 @@ impl<'a> Course<'a> {
             from: DateTime::<Utc>::MIN_UTC,
             to: moment,
         };
-        for intervals in self.ended.all_mut() {
-            *intervals = intervals.within(before);
-        }
-        self.ended
+        self.ended.within(before)
     }
 }
 
@@ -218,6 +215,15 @@ impl ClientIntervals {
         course.apply(sorted.into_iter().take_while(|event| event.time <= until));
         course.advance(until);
         course.until(until)
+    }
+
+    /// The parts of these intervals within another.
+    #[must_use]
+    pub fn within(mut self, bounds: Interval) -> Self {
+        for intervals in self.all_mut() {
+            *intervals = intervals.within(bounds);
+        }
+        self
     }
 
     fn all_mut(&mut self) -> [&mut Intervals; 4] {

@@ -26,6 +26,7 @@ mod schema;
 mod server;
 mod sources;
 mod sweeps;
+mod what_if;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;

@@ -30,6 +30,7 @@ use crate::store::DeadLetterStatus;
         schema::Subject,
         schema::JournalPlace,
         schema::HistoryPlace,
+        schema::PolicySetting,
         Sweep,
         schema::IdPrefix,
         schema::NamePart,

@@ -151,7 +151,7 @@ async fn a_policy_that_would_change_too_much_waits_for_a_person() {
     clients(&engine, 150, 0).await;
     world.clock.set(day(10));
     let adoption = adopt(&engine, &idle(6), AdoptionMode::Automatic).await;
-    let Adoption::Held { why } = adoption else {
+    let Adoption::Held { why, .. } = adoption else {
         panic!("{adoption:?}")
     };
     assert!(why.contains("150 of 150 clients"), "{why}");
