@@ -20,6 +20,7 @@ mod sources;
 mod sweeps;
 mod terminal;
 mod upkeep;
+mod what_if;
 mod wrong_use;
 
 use std::process::Output;

@@ -17,4 +17,5 @@ mod reused_ids;
 pub mod setup;
 mod silence;
 mod touches;
+mod what_if;
 pub mod wild;
