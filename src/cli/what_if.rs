@@ -21,8 +21,8 @@ use crate::engine::{
 };
 
 /// How far back and ahead a comparison reaches, unless the command says otherwise.
-pub const SINCE: Until = Until::In(TimeDelta::days(365));
-pub const UNTIL: Until = Until::In(TimeDelta::days(90));
+const SINCE: Until = Until::In(TimeDelta::days(365));
+const UNTIL: Until = Until::In(TimeDelta::days(90));
 
 #[derive(Debug, Args)]
 #[command(
