@@ -31,6 +31,7 @@ mod sweep;
 mod sweep_runs;
 mod until;
 mod verify;
+mod what_if;
 mod why;
 
 use std::path::PathBuf;
@@ -90,6 +91,8 @@ enum Command {
     Why(why::WhyArgs),
     /// Forecast what timers will change if no event arrives, by day and by client
     Forecast(forecast::ForecastArgs),
+    /// Compare the recorded policies with another one: who would have access, and what it would change
+    WhatIf(what_if::WhatIfArgs),
     /// Decide whether partners may enter accounts, or perform an action in them
     Access(access::AccessArgs),
     /// List the partners, with the number of their clients by status
@@ -231,6 +234,7 @@ impl Command {
             Self::Possible(args) => possible::run(context, args).await,
             Self::Why(args) => why::run(context, args).await,
             Self::Forecast(args) => forecast::run(context, args).await,
+            Self::WhatIf(args) => what_if::run(context, args).await,
             Self::Access(args) => access::run(context, args).await,
             Self::Partners(args) => lists::partners(context, args).await,
             Self::Account(args) => lists::account(context, args).await,

@@ -2,16 +2,17 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::output;
+use super::what_if::{self, Differing};
+use crate::config::{format_duration, format_setting};
 use crate::domain::Policy;
-use crate::domain::policy::PolicyDuration;
 use crate::domain::time::rfc3339;
-use crate::engine::{Adoption, AdoptionMode};
+use crate::engine::{Adoption, AdoptionMode, Engine, PolicyImpact};
 use crate::worker;
 
 #[derive(Debug, Args)]
@@ -30,14 +31,24 @@ pub async fn run(context: &Context, args: PolicyArgs) -> anyhow::Result<ExitCode
 }
 
 async fn show(context: &Context) -> anyhow::Result<ExitCode> {
-    let engine = context.engine().await?;
+    let settings = &context.settings;
+    let engine = context
+        .engine()
+        .await?
+        .bounded(settings.sweeps.breaker, settings.clock.max_difference);
     let recorded = engine.recorded_policies().await?;
     if context.json {
         for (from, policy) in &recorded {
             output::json(&serde_json::json!({ "from": rfc3339(*from), "policy": policy }))?;
         }
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        print_recorded(&recorded);
     }
+    preview(context, &engine).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_recorded(recorded: &[(DateTime<Utc>, Policy)]) {
     let head: Vec<&str> = ["effective from"]
         .into_iter()
         .chain(cells(&Policy::default()).into_iter().map(|(heading, _)| heading))
@@ -47,7 +58,64 @@ async fn show(context: &Context) -> anyhow::Result<ExitCode> {
         row((place > 0).then_some(*from), policy)
     });
     output::line(output::table(&head, rows));
-    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what the policy of the settings would change, unless it is in effect.
+async fn preview(context: &Context, engine: &Engine) -> anyhow::Result<()> {
+    let policy = context.settings.policy();
+    let notice = worker::notice(&context.settings);
+    let Some(impact) = engine.policy_impact(&policy, notice).await? else {
+        return Ok(());
+    };
+    let sums = what_if::sums(engine, &policy).await?;
+    if context.json {
+        let first: Vec<String> = impact.first.iter().map(ToString::to_string).collect();
+        return output::json(&serde_json::json!({
+            "settings": policy,
+            "at_once": {
+                "clients": impact.changed,
+                "of": impact.population,
+                "first": first,
+                "held_back": impact.exceeds,
+            },
+            "what_if": sums,
+        }));
+    }
+    let latest = engine.latest_policy().await?;
+    output::line("the policy in these settings is not in effect:");
+    let rows = what_if::differing(&latest, &policy).into_iter();
+    output::line(output::table(
+        &["setting", "in effect", "in these settings"],
+        rows.map(|Differing { key, from, to }| vec![key, from, to]),
+    ));
+    output::line(at_once(&impact));
+    if impact.exceeds {
+        let breaker = context.settings.sweeps.breaker;
+        output::line(format!(
+            "the breaker holds it back: without confirmation it may change {} %, or {} clients; if the settings are right, \
+             run `tenure policy --confirm`",
+            breaker.percent, breaker.clients,
+        ));
+    }
+    what_if::print_summary(&sums, &latest);
+    output::line("`tenure what-if` shows the clients");
+    Ok(())
+}
+
+/// Whom a policy would change at once.
+fn at_once(impact: &PolicyImpact) -> String {
+    let mut whom: Vec<String> = impact.first.iter().map(ToString::to_string).collect();
+    let others = impact.changed - whom.len() as u64;
+    if others > 0 {
+        whom.push(format!("and {others} more"));
+    }
+    format!(
+        "put into effect now, it would change {} of {} at once{}{}",
+        impact.changed,
+        output::counted(impact.population, "client"),
+        if whom.is_empty() { "" } else { ": " },
+        whom.join(", "),
+    )
 }
 
 async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
@@ -91,10 +159,10 @@ fn row(from: Option<DateTime<Utc>>, policy: &Policy) -> Vec<String> {
 
 /// The settings of a policy with the headings of their columns: of access, then the durations.
 fn cells(policy: &Policy) -> Vec<(&'static str, String)> {
-    let warnings: Vec<String> = policy.warn_before.iter().copied().map(span).collect();
+    let warnings: Vec<String> = policy.warn_before.iter().copied().map(format_duration).collect();
     let (of_access, others): (Vec<_>, Vec<_>) = Policy::DURATIONS
         .iter()
-        .map(|duration| (duration, setting(duration, policy)))
+        .map(|duration| (duration, format_setting(duration, policy)))
         .partition(|(duration, _)| duration.setting.starts_with("access."));
     let of_access = of_access
         .into_iter()
@@ -111,41 +179,4 @@ fn cells(policy: &Policy) -> Vec<(&'static str, String)> {
         ])
         .chain(others)
         .collect()
-}
-
-/// A duration of a policy in the syntax of settings.
-fn setting(duration: &PolicyDuration, policy: &Policy) -> String {
-    if duration.is_never(policy) {
-        "never".into()
-    } else {
-        span(duration.get(policy))
-    }
-}
-
-/// A duration in the syntax of settings: `60d`, not `1month 29days`.
-fn span(span: TimeDelta) -> String {
-    let days = span.num_days();
-    let rest = (span - TimeDelta::days(days)).to_std().unwrap_or_default();
-    match (days, rest.is_zero()) {
-        (0, _) => humantime::format_duration(rest).to_string(),
-        (days, true) => format!("{days}d"),
-        (days, false) => format!("{days}d {}", humantime::format_duration(rest)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_printed_in_the_syntax_of_settings() {
-        for (of, shown) in [
-            (TimeDelta::days(60), "60d"),
-            (TimeDelta::zero(), "0s"),
-            (TimeDelta::hours(36), "1d 12h"),
-            (TimeDelta::milliseconds(1500), "1s 500ms"),
-        ] {
-            assert_eq!(span(of), shown);
-        }
-    }
 }

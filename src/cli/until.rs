@@ -1,4 +1,4 @@
-//! The end of a period that begins now.
+//! The end of a period that begins now, or the beginning of one that ends now.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -6,7 +6,7 @@ use crate::config::parse_duration;
 use crate::domain::Event;
 use crate::domain::policy::later;
 
-/// A moment, or a time from now.
+/// A moment, or a time between it and now.
 #[derive(Clone, Copy, Debug)]
 pub enum Until {
     At(DateTime<Utc>),
@@ -19,6 +19,14 @@ impl Until {
         match self {
             Self::At(moment) => Event::truncate(moment),
             Self::In(span) => later(now, span),
+        }
+    }
+
+    /// The moment at which a period begins that ends `now`.
+    pub fn before(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::At(moment) => Event::truncate(moment),
+            Self::In(span) => now.checked_sub_signed(span).unwrap_or(DateTime::<Utc>::MIN_UTC),
         }
     }
 }

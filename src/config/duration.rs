@@ -1,6 +1,8 @@
-//! Parser for durations such as `60d`, `1h 30m` and `500ms`. It rejects ambiguous ones.
+//! Durations such as `60d`, `1h 30m` and `500ms`: the parser, which rejects ambiguous ones, and the text form.
 
 use std::time::Duration;
+
+use chrono::TimeDelta;
 
 /// The units and their spellings, longest unit first, the order in which a duration combines them. Months and years are
 /// missing because they have no fixed length, and `1M` may be a minute.
@@ -65,6 +67,17 @@ pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
     humantime::parse_duration(text).map_err(|_| DurationError::Malformed)
 }
 
+/// A duration in the syntax of settings: `60d`, not `1month 29days`.
+pub(super) fn format(span: TimeDelta) -> String {
+    let days = span.num_days();
+    let rest = (span - TimeDelta::days(days)).to_std().unwrap_or_default();
+    match (days, rest.is_zero()) {
+        (0, _) => humantime::format_duration(rest).to_string(),
+        (days, true) => format!("{days}d"),
+        (days, false) => format!("{days}d {}", humantime::format_duration(rest)),
+    }
+}
+
 /// The words between the numbers of a duration.
 fn units(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c.is_ascii_digit() || c.is_whitespace() || c == '.')
@@ -99,6 +112,20 @@ mod tests {
             ("0s", 0),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_printed_in_the_syntax_of_settings() {
+        for (of, shown) in [
+            (TimeDelta::days(60), "60d"),
+            (TimeDelta::zero(), "0s"),
+            (TimeDelta::hours(36), "1d 12h"),
+            (TimeDelta::milliseconds(1500), "1s 500ms"),
+            (TimeDelta::microseconds(1), "1us"),
+        ] {
+            assert_eq!(format(of), shown);
+            assert_eq!(parse(shown).ok(), of.to_std().ok());
         }
     }
 

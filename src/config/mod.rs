@@ -39,6 +39,7 @@ pub use http::HttpSettings;
 pub use layers::{DEFAULTS, environment, keys};
 pub use level::{LogLevelError, log_directives};
 pub use log::{LogFormat, LogSettings};
+pub use policy::{changed_policy, format_setting, policy_settings};
 pub use retention::RetentionSettings;
 pub use secret::{Secret, SecretUrl};
 pub use shown::Shown;
@@ -159,4 +160,10 @@ impl Settings {
 pub fn parse_duration(text: &str) -> Result<TimeDelta, Option<&'static str>> {
     let duration = duration::parse(text).map_err(duration::DurationError::advice)?;
     TimeDelta::from_std(duration).map_err(|_| None)
+}
+
+/// A duration in the syntax of settings: `60d`, `1d 12h`.
+#[must_use]
+pub fn format_duration(span: TimeDelta) -> String {
+    duration::format(span)
 }

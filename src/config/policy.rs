@@ -1,11 +1,17 @@
 //! The policy: the sections `[access]`, `[subscriptions]`, `[cleanup]` and `[invitations]`.
 
-use chrono::TimeDelta;
+use std::collections::BTreeSet;
 
+use chrono::TimeDelta;
+use config::{Value, ValueKind};
+
+use super::duration;
 use super::error::SettingsError;
-use super::reader::{GRACE, Reader, SPAN};
+use super::layers::Flat;
+use super::reader::{GRACE, NEVER, Reader, SPAN};
 use crate::domain::Policy;
-use crate::domain::policy::{SubscriptionsEnd, Zero};
+use crate::domain::id::clip;
+use crate::domain::policy::{PolicyDuration, SubscriptionsEnd, Zero};
 
 pub(super) fn read(from: &Reader) -> Result<Policy, SettingsError> {
     let mut policy = Policy::default();
@@ -39,4 +45,99 @@ fn warn_before(from: &Reader, access_idle: TimeDelta) -> Result<Vec<TimeDelta>, 
     spans.sort_unstable_by(|a, b| b.cmp(a));
     spans.dedup();
     Ok(spans)
+}
+
+/// The settings of a policy, sorted by key, in the syntax of settings.
+#[must_use]
+pub fn policy_settings(policy: &Policy) -> Vec<(String, String)> {
+    let text = |value: Value| match value.kind {
+        ValueKind::Array(items) => items
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+        kind => kind.to_string(),
+    };
+    let settings = settings(policy).into_iter();
+    settings.map(|(key, value)| (key, text(value))).collect()
+}
+
+/// A policy with other values for some of its settings, each as `access.idle=45d`. `origin` says in errors where they are from.
+///
+/// # Errors
+/// A change is not `SETTING=VALUE`, no policy has the setting, it is changed twice, or the new policy is invalid.
+pub fn changed_policy(policy: &Policy, changes: &[String], origin: &str) -> Result<Policy, SettingsError> {
+    let mut settings = settings(policy);
+    let (origin, mut changed) = (origin.to_owned(), BTreeSet::new());
+    for change in changes {
+        let Some((key, value)) = change.split_once('=') else {
+            return Err(SettingsError::Invalid {
+                key: "set".to_owned(),
+                value: format!("\"{}\"", clip(change)),
+                origin,
+                expected: "a setting and its value, such as access.idle=45d".to_owned(),
+            });
+        };
+        let key = key.trim();
+        if !settings.contains_key(key) {
+            let known: Vec<String> = settings.into_keys().collect();
+            return Err(SettingsError::UnknownKey {
+                key: clip(key),
+                origin,
+                hint: format!("a policy has {}", known.join(", ")),
+            });
+        }
+        if !changed.insert(key) {
+            return Err(SettingsError::Twice {
+                key: key.to_owned(),
+                first: origin.clone(),
+                second: origin,
+            });
+        }
+        settings.insert(key.to_owned(), Value::new(Some(&origin), value.trim()));
+    }
+    read(&Reader::new(settings))
+}
+
+/// A duration of a policy in the syntax of settings: `60d`, or `never`.
+#[must_use]
+pub fn format_setting(duration: &PolicyDuration, policy: &Policy) -> String {
+    if duration.is_never(policy) {
+        NEVER.to_owned()
+    } else {
+        duration::format(duration.get(policy))
+    }
+}
+
+/// The policy as settings, from which [`read`] makes it again.
+fn settings(policy: &Policy) -> Flat {
+    let origin = "the policy in effect".to_owned();
+    let text = |span: TimeDelta| ValueKind::String(duration::format(span));
+    let warnings = policy.warn_before.iter();
+    let warnings = warnings
+        .map(|span| Value::new(Some(&origin), text(*span)))
+        .collect();
+    let jobs = i64::try_from(policy.mature_after_jobs).unwrap_or(i64::MAX);
+    let durations = Policy::DURATIONS.iter().map(|duration| {
+        (
+            duration.setting,
+            ValueKind::String(format_setting(duration, policy)),
+        )
+    });
+    let others = [
+        ("access.warn_before", ValueKind::Array(warnings)),
+        ("access.mature_after_jobs", ValueKind::I64(jobs)),
+        (
+            "access.from_account_update",
+            ValueKind::Boolean(policy.from_account_update),
+        ),
+        (
+            "subscriptions.end",
+            ValueKind::String(policy.subscriptions_end.as_str().to_owned()),
+        ),
+    ];
+    durations
+        .chain(others)
+        .map(|(key, kind)| (key.to_owned(), Value::new(Some(&origin), kind)))
+        .collect()
 }

@@ -15,6 +15,9 @@ use super::error::SettingsError;
 use super::layers::Flat;
 use super::redact;
 
+/// The text of a duration that never ends.
+pub(super) const NEVER: &str = "never";
+
 /// Bounds of a duration, and their description in errors.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
@@ -168,7 +171,7 @@ impl Reader {
     /// A duration that may be infinite. None: `never`, or an empty text.
     pub(super) fn age(&self, key: &str) -> Result<Option<TimeDelta>, SettingsError> {
         match self.text(key)?.trim() {
-            "" | "never" => Ok(None),
+            "" | NEVER => Ok(None),
             _ => self.span(key, AGE).map(Some),
         }
     }

@@ -40,6 +40,7 @@ mod transaction_context;
 mod verify;
 mod walk;
 mod warnings;
+mod what_if;
 mod why;
 
 use std::sync::Arc;
@@ -62,7 +63,7 @@ pub use ingest::{Incoming, MakeDead, Outcome};
 pub use lists::{AccountPartner, ClientsFound, PartnerView, RefusalView, SearchRequest};
 pub use low_watermark::HeldBack;
 pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
-pub use policy::{Adoption, AdoptionMode, NOTICE};
+pub use policy::{Adoption, AdoptionMode, NOTICE, PolicyImpact};
 pub use possible::PossibleEvents;
 pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;
@@ -74,6 +75,10 @@ pub use sources::{SilentSource, SourceStatus, interval};
 pub use sweep::{SweepMode, SweepOptions, SweepReport};
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
+pub use what_if::{
+    ClientWhatIf, Coming, Difference, DifferenceTotals, PartnerWhatIf, Total, WhatIf, WhatIfChange,
+    WhatIfDay, WhatIfDays, WhatIfRequest, WhatIfTotals,
+};
 pub use why::{MOST_SUBSCRIPTIONS, Why};
 
 pub use crate::config::OnSilence;
@@ -102,7 +107,7 @@ pub struct Engine {
     actions: Actions,
     /// The sources that used an id twice.
     careless: WarnedSources,
-    /// The policy while none is recorded.
+    /// The policy of the settings. It counts while none is recorded.
     default_policy: Policy,
     policies: Cached<Policies>,
     lanes: Cached<Vec<LaneProgress>>,
@@ -232,6 +237,12 @@ impl Engine {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// The policy of the settings, which may not be in effect.
+    #[must_use]
+    pub fn policy_of_settings(&self) -> &Policy {
+        &self.default_policy
     }
 
     fn present(&self) -> Present {

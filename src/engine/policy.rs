@@ -19,6 +19,8 @@ use crate::store::{Batch, ClientFilter, PolicyReplacement, StoreError};
 pub const NOTICE: TimeDelta = TimeDelta::seconds(5);
 /// Clients that are read at a time.
 const PAGE: u32 = 500;
+/// How many clients that a policy changes are named.
+const NAMED: usize = 10;
 
 /// Who introduces a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +40,25 @@ pub enum Adoption {
     Recorded { from: DateTime<Utc> },
     /// It would change too much at once, or it would withdraw another policy. The latest policy stays in force until a person
     /// confirms the new one.
-    Held { why: String },
+    Held {
+        why: String,
+        /// The first clients that it would change, if it would change too many.
+        first: Vec<ClientKey>,
+    },
     /// The clock is wrong; the worker must try again.
     Waits { why: String },
+}
+
+/// What a policy would change at once when it takes effect: the clients of which it makes a timer overdue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyImpact {
+    pub changed: u64,
+    /// The clients that have a timer running.
+    pub population: u64,
+    /// The first of those that change, in key order.
+    pub first: Vec<ClientKey>,
+    /// Whether the breaker holds the policy back until a person confirms it.
+    pub exceeds: bool,
 }
 
 /// The policies that are recorded for a moment after `latest`, which no right clock can have recorded. Each is replaced by the
@@ -109,6 +127,14 @@ impl Engine {
         self.store.policies().await
     }
 
+    /// The latest policy, or the one of the settings while none is recorded.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn latest_policy(&self) -> Result<Policy, StoreError> {
+        Ok(self.policies().await?.latest().clone())
+    }
+
     /// Whether a policy is the latest one, or the default while none is recorded.
     ///
     /// # Errors
@@ -160,23 +186,24 @@ impl Engine {
                 None => {
                     return Ok(Adoption::Held {
                         why: recorded_ahead(&recorded),
+                        first: Vec::new(),
                     });
                 }
             }
         };
-        let last = match recorded.last() {
-            Some((_, last)) if last == policy && withdrawn.is_empty() => return Ok(Adoption::Known),
-            Some((from, _)) => *from,
-            None => DateTime::<Utc>::MIN_UTC,
-        };
-        let from = later(self.now(), notice).max(later(last, TimeDelta::microseconds(1)));
+        if recorded.last().is_some_and(|(_, last)| last == policy) && withdrawn.is_empty() {
+            return Ok(Adoption::Known);
+        }
+        let from = self.add(policy, notice, &mut recorded);
         let before = self.policies().await?;
-        recorded.push((from, policy.clone()));
-        if !is_confirmed
-            && let Some(after) = Policies::recorded(recorded)
-            && let Some(why) = self.would_change_too_much(&before, &after, from).await?
-        {
-            return Ok(Adoption::Held { why });
+        if !is_confirmed && let Some(after) = Policies::recorded(recorded) {
+            let impact = self.impact(&before, &after, from).await?;
+            if impact.exceeds {
+                return Ok(Adoption::Held {
+                    why: self.why_held(&impact),
+                    first: impact.first,
+                });
+            }
         }
         self.store.record_policy(from, policy, true).await?;
         self.policies.invalidate();
@@ -208,15 +235,52 @@ impl Engine {
         Ok(Some(self.store.policies().await?))
     }
 
-    /// Why the breaker stops a policy: it would make too many timers overdue at once. None: it is within bounds. The population
-    /// are the clients that have a timer running.
-    async fn would_change_too_much(
+    /// What a policy would change at once if it were recorded now. None: it is the latest policy already.
+    ///
+    /// Reads every client.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn policy_impact(
+        &self,
+        policy: &Policy,
+        notice: TimeDelta,
+    ) -> Result<Option<PolicyImpact>, StoreError> {
+        let before = self.policies().await?;
+        if before.latest() == policy {
+            return Ok(None);
+        }
+        let mut recorded = self.store.policies().await?;
+        let from = self.add(policy, notice.max(NOTICE), &mut recorded);
+        match Policies::recorded(recorded) {
+            Some(after) => self.impact(&before, &after, from).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Adds a policy to the recorded ones, effective when the notice is over and after the others. Returns that moment.
+    fn add(
+        &self,
+        policy: &Policy,
+        notice: TimeDelta,
+        recorded: &mut Vec<(DateTime<Utc>, Policy)>,
+    ) -> DateTime<Utc> {
+        let last = recorded
+            .last()
+            .map_or(DateTime::<Utc>::MIN_UTC, |(from, _)| *from);
+        let from = later(self.now(), notice).max(later(last, TimeDelta::microseconds(1)));
+        recorded.push((from, policy.clone()));
+        from
+    }
+
+    /// What a new policy changes at once. The population are the clients that have a timer running.
+    async fn impact(
         &self,
         before: &Policies,
         after: &Policies,
         from: DateTime<Utc>,
-    ) -> Result<Option<String>, StoreError> {
-        let (mut changed, mut population) = (0, 0);
+    ) -> Result<PolicyImpact, StoreError> {
+        let mut impact = PolicyImpact::default();
         let everyone = ClientFilter::default();
         let mut last: Option<ClientKey> = None;
         loop {
@@ -227,22 +291,28 @@ impl Engine {
                 let client = stored.client(before);
                 let runs = |policies: &Policies| client.due(policies.latest()).next().is_some();
                 if runs(before) || runs(after) {
-                    population += 1;
+                    impact.population += 1;
                 }
                 let fires = |policies: &Policies| client.next_due(from, policies).is_some();
                 if fires(after) && !fires(before) {
-                    changed += 1;
+                    impact.changed += 1;
+                    if impact.first.len() < NAMED {
+                        impact.first.push(stored.key.clone());
+                    }
                 }
             }
         }
-        let breaker = self.breaker;
-        Ok(breaker.trips(changed, population).then(|| {
-            format!(
-                "the policy of the settings would change {changed} of {population} clients at once; without confirmation it \
-                 may change {} %, or {} clients. The latest policy stays in force. If the settings are right, run `tenure \
-                 policy --confirm` with them",
-                breaker.percent, breaker.clients,
-            )
-        }))
+        impact.exceeds = self.breaker.trips(impact.changed, impact.population);
+        Ok(impact)
+    }
+
+    /// Names no client: `/readyz`, which needs no token, shows it.
+    fn why_held(&self, impact: &PolicyImpact) -> String {
+        format!(
+            "the policy of the settings would change {} of {} clients at once; without confirmation it may change {} %, or {} \
+             clients. The latest policy stays in force. If the settings are right, run `tenure policy --confirm` with them; \
+             `tenure policy` shows what they would change",
+            impact.changed, impact.population, self.breaker.percent, self.breaker.clients,
+        )
     }
 }

@@ -26,6 +26,7 @@ mod schema;
 mod server;
 mod sources;
 mod sweeps;
+mod what_if;
 mod why;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};

@@ -31,6 +31,7 @@ use crate::store::DeadLetterStatus;
         schema::JournalPlace,
         schema::HistoryPlace,
         schema::AnswerName,
+        schema::PolicySetting,
         Sweep,
         schema::IdPrefix,
         schema::NamePart,

@@ -84,6 +84,16 @@ impl Params {
         Ok(Some(value))
     }
 
+    /// The values of a parameter that may occur several times.
+    pub(super) fn texts(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        let (values, others) = std::mem::take(&mut self.given)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(given, _)| given == name);
+        self.given = others;
+        values.into_iter().map(|(_, value)| value).collect()
+    }
+
     /// One of several names.
     pub(super) fn choice<T: Copy>(
         &mut self,

@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 
 use super::{
     Api, access, authzen, clients, dead_letters, events, forecast, health, history, lists, metrics, openapi,
-    possible, sources, sweeps, why,
+    possible, sources, sweeps, what_if, why,
 };
 
 /// Routes that need no token.
@@ -30,6 +30,7 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(possible::show))
         .routes(routes!(why::show))
         .routes(routes!(forecast::show))
+        .routes(routes!(what_if::show))
         .routes(routes!(sweeps::list))
         .routes(routes!(sweeps::show))
         .routes(routes!(sources::list))

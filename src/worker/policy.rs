@@ -115,8 +115,10 @@ impl Introduction {
                 self.hold(why);
                 return Ok(false);
             }
-            Adoption::Held { why } => {
-                tracing::error!(why, "the policy of the settings is held back");
+            Adoption::Held { why, first } => {
+                let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+                let first = first.join(", ");
+                tracing::error!(why, first, "the policy of the settings is held back");
                 self.hold(why);
             }
         }

@@ -16,6 +16,7 @@ mod operations;
 mod possible;
 mod server;
 mod sweeps;
+mod what_if;
 mod why;
 
 use std::sync::Arc;

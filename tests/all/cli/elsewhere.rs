@@ -17,6 +17,7 @@ const READING: &[&[&str]] = &[
     &["sweep"],
     &["sweep", "access-expiry", "--dry-run"],
     &["policy"],
+    &["what-if"],
     &["prune", "--dry-run"],
 ];
 

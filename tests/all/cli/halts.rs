@@ -147,7 +147,21 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     );
     let access = || running.get("/v1/partners/many/clients/c1").1;
     assert!(access().contains(r#""access":"enabled""#), "{}", access());
-    assert_eq!(shorter.json(&["policy"]).len(), 1);
+    // Whom it would change is for people with access to the store, not for `/readyz`.
+    assert!(running.log().contains("many/c1"), "{}", running.log());
+    assert!(!warning(&policy).contains("many/c1"), "{policy}");
+    let [recorded, settings] = &shorter.json(&["policy"])[..] else {
+        panic!("the recorded policy, and that of the settings");
+    };
+    assert!(recorded["from"].is_string(), "{recorded}");
+    let at_once = &settings["at_once"];
+    assert_eq!((&at_once["clients"], &at_once["of"]), (&json!(120), &json!(120)));
+    assert_eq!(at_once["held_back"], true);
+    assert_eq!(at_once["first"].as_array().map(Vec::len), Some(10));
+    let shown = shorter.ok(&["policy"]);
+    assert!(shown.contains(" of 120 clients at once: many/c1, "), "{shown}");
+    assert!(shown.contains(", and 110 more\n"), "{shown}");
+    assert!(shown.contains("\nthe breaker holds it back: "), "{shown}");
 
     // Until then the previous policy stays in effect.
     let confirmed = shorter.json(&["policy", "--confirm"]);

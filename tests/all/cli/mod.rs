@@ -20,6 +20,7 @@ mod sources;
 mod sweeps;
 mod terminal;
 mod upkeep;
+mod what_if;
 mod why;
 mod wrong_use;
 

@@ -96,6 +96,8 @@ async fn no_command_prints_control_characters() {
             "2300-01-01T00:00:00Z",
         ],
         &["policy"],
+        &["what-if", "--set", "access.idle=60d"],
+        &["what-if", "--set", EVIL],
         &["lanes"],
         &["verify"],
         &["verify", EVIL],

@@ -216,7 +216,7 @@ async fn a_policy_from_a_clock_that_was_ahead_is_withdrawn_on_confirmation() {
     let engine = world.read_only_engine(&idle(90)).await;
     // Either moment may be the wrong one: a person must decide.
     let adoption = adopt(&engine, &idle(90), AdoptionMode::Automatic).await;
-    let Adoption::Held { why } = &adoption else {
+    let Adoption::Held { why, .. } = &adoption else {
         panic!("{adoption:?}");
     };
     assert!(why.contains("tenure policy --confirm"), "{why}");

@@ -2,6 +2,7 @@
 
 mod fields;
 mod layers;
+mod policy;
 mod rejected;
 mod secrets;
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{ClientKey, Event, Sweep};
-use tenure::engine::{Adoption, AdoptionMode, Engine, NOTICE, SweepMode, SweepOptions, SweepReport};
+use tenure::engine::{
+    Adoption, AdoptionMode, Engine, NOTICE, PolicyImpact, SweepMode, SweepOptions, SweepReport,
+};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::{HaltKind, PolicyHistory, RunStatus, Sweeps, Verification};
 use tokio_util::sync::CancellationToken;
@@ -151,10 +153,31 @@ async fn a_policy_that_would_change_too_much_waits_for_a_person() {
     clients(&engine, 150, 0).await;
     world.clock.set(day(10));
     let adoption = adopt(&engine, &idle(6), AdoptionMode::Automatic).await;
-    let Adoption::Held { why } = adoption else {
+    let impact = engine.policy_impact(&idle(6), NOTICE).await.expect("an answer");
+    let Adoption::Held { why, first } = adoption else {
         panic!("{adoption:?}")
     };
+    assert_eq!(first.len(), 10);
+    assert_eq!(
+        first[..3].iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["p/c0", "p/c1", "p/c10"]
+    );
+    let expected = PolicyImpact {
+        changed: 150,
+        population: 150,
+        first,
+        exceeds: true,
+    };
+    assert_eq!(impact, Some(expected));
+    let same = engine.policy_impact(&idle(60), NOTICE).await.expect("an answer");
+    assert_eq!(same, None, "it is in effect");
+    let nobody = engine.policy_impact(&idle(30), NOTICE).await.expect("an answer");
+    assert_eq!(
+        nobody.map(|impact| (impact.changed, impact.exceeds)),
+        Some((0, false))
+    );
     assert!(why.contains("150 of 150 clients"), "{why}");
+    assert!(!why.contains("p/c0"), "{why}: /readyz needs no token");
     assert!(why.contains("tenure policy --confirm"), "{why}");
     assert!(engine.is_latest_policy(&idle(60)).await.expect("an answer"));
     assert_eq!(world.store.policies().await.expect("policies").len(), 1);

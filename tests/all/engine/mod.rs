@@ -17,5 +17,6 @@ mod reused_ids;
 pub mod setup;
 mod silence;
 mod touches;
+mod what_if;
 mod why;
 pub mod wild;

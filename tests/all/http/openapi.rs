@@ -118,6 +118,7 @@ async fn samples(server: &Server) -> Samples {
     add_page(&mut samples, ("SourcesList", "sources"), "Source", &sources);
     add(&mut samples, "Readiness", &server.get("/readyz").await.1);
     add_forecast(server, &mut samples).await;
+    add_what_if(server, &mut samples).await;
     add_history(server, &mut samples).await;
     add_why(server, &mut samples).await;
     // The expected source is silent by now.
@@ -238,6 +239,35 @@ async fn add_forecast(server: &Server, samples: &mut Samples) {
     for day in page["days"].as_array().unwrap() {
         add(samples, "ForecastDay", day);
     }
+}
+
+/// What a policy would have changed under which access expires before the customer disables it.
+async fn add_what_if(server: &Server, samples: &mut Samples) {
+    let set = "set=access.idle=30m&set=access.warn_before=&set=subscriptions.grace=1d";
+    let (_, page) = server
+        .get(&format!("/v1/what-if?{set}&until=2027-03-01T00:00:00Z"))
+        .await;
+    add_page(samples, ("WhatIfPage", "clients"), "ClientWhatIf", &page);
+    for client in page["clients"].as_array().unwrap() {
+        let access = &client["access"];
+        add(samples, "Difference", access);
+        for interval in access["lost"].as_array().unwrap() {
+            add(samples, "Interval", interval);
+        }
+        for changes in [&client["added"], &client["dropped"]] {
+            for change in changes.as_array().unwrap() {
+                add(samples, "WhatIfChange", change);
+            }
+        }
+    }
+    for day in page["days"].as_array().unwrap() {
+        add(samples, "WhatIfDay", day);
+    }
+    add(samples, "WhatIfTotals", &page["totals"]);
+    add(samples, "PartnerWhatIf", &page["partners"][0]);
+    add(samples, "DifferenceTotals", &page["totals"]["access"]);
+    add(samples, "Total", &page["totals"]["access"]["lost"]);
+    add(samples, "Coming", &page["totals"]["coming"]);
 }
 
 async fn list_samples(server: &Server, samples: &mut Samples) {

@@ -1,0 +1,299 @@
+//! What-if: the same histories under another policy, compared with the recorded policies.
+
+mod life;
+mod totals;
+
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
+
+use super::Engine;
+use crate::domain::intervals::Interval;
+use crate::domain::{ClientKey, Policies, Policy};
+use crate::store::{ClientSnapshot, StoreError};
+use life::{Life, only_in};
+
+pub use life::WhatIfChange;
+pub use totals::{Coming, Difference, DifferenceTotals, Total, WhatIfTotals};
+
+/// Clients that are read together.
+const GROUP: u32 = 250;
+/// The events, and as many journal lines, that are read at a time. A client with more is read alone.
+const MOST: usize = 5_000;
+/// A page ends once it has replayed this many events.
+const EVENTS: usize = 50_000;
+
+/// What to compare.
+#[derive(Clone, Debug)]
+pub struct WhatIfRequest {
+    /// The policy that is in force for all time instead of the recorded ones.
+    pub policy: Policy,
+    /// Only clients of this partner.
+    pub partner: Option<String>,
+    /// Differences before this moment are not reported. Histories are replayed from their beginning all the same.
+    pub since: DateTime<Utc>,
+    /// The comparison ends here, inclusive. What is later than now happens if no event arrives.
+    pub until: DateTime<Utc>,
+    /// Only clients after this key, where the previous page ended.
+    pub after: Option<ClientKey>,
+    /// Maximum number of clients that differ on a page.
+    pub limit: u32,
+}
+
+/// A page of the comparison, in key order.
+#[derive(Clone, Debug, Default)]
+pub struct WhatIf {
+    /// The clients that differ. A page may have none and not be the last.
+    pub clients: Vec<ClientWhatIf>,
+    /// The sums of the clients that the page examined, by partner.
+    pub partners: Vec<PartnerWhatIf>,
+    /// What the days to come bring to these clients.
+    pub days: Vec<WhatIfDay>,
+    /// Where the next page begins. None: this page is the last.
+    pub next: Option<ClientKey>,
+}
+
+/// How a client differs under the other policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClientWhatIf {
+    pub client: String,
+    pub access: Difference,
+    pub billing: Difference,
+    pub commission: Difference,
+    /// Changes that only the other policy makes, in order of time.
+    pub added: Vec<WhatIfChange>,
+    /// Changes that only the recorded policies make, in order of time.
+    pub dropped: Vec<WhatIfChange>,
+}
+
+/// The sums of one partner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartnerWhatIf {
+    pub partner: String,
+    #[serde(flatten)]
+    pub totals: WhatIfTotals,
+}
+
+/// What one day (UTC) to come brings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WhatIfDay {
+    pub day: NaiveDate,
+    #[serde(flatten)]
+    pub coming: Coming,
+}
+
+impl Engine {
+    /// Compares what histories bring about under the recorded policies and under another policy, both from their beginning: the
+    /// other policy is in force for all time, as in a store that ran under it from the start. Timers fire when they are due;
+    /// neither halts nor the low watermark hold them up.
+    ///
+    /// Replays a bounded number of clients, so a page takes a bounded time beside the one longest history.
+    ///
+    /// # Errors
+    /// When the store cannot be reached, or a value in it cannot be read.
+    pub async fn what_if(&self, request: &WhatIfRequest) -> Result<WhatIf, StoreError> {
+        let policies = (*self.policies().await?).clone();
+        let comparison = Comparison {
+            recorded: policies,
+            other: Policies::always(request.policy.clone()),
+            window: Interval {
+                from: request.since,
+                to: request.until,
+            },
+            now: self.now(),
+        };
+        let limit = request.limit.max(1) as usize;
+        let most = limit.saturating_mul(10).clamp(1_000, 10_000);
+        let partner = request.partner.as_deref();
+        let mut page = Page::default();
+        let mut after = request.after.clone();
+        loop {
+            let keys = self.store.keys(partner, after.as_ref(), GROUP).await?;
+            let is_last = keys.len() < GROUP as usize;
+            let mut rest = &keys[..];
+            while !rest.is_empty() {
+                let snapshots = self.read_some(rest).await?;
+                let read = snapshots.len();
+                let compared = comparison.clone().run(snapshots).await;
+                for (place, compared) in compared.into_iter().enumerate() {
+                    page.add(&rest[place], compared);
+                    if page.listed.len() >= limit || page.replayed >= most || page.events >= EVENTS {
+                        let is_end = is_last && place + 1 == rest.len();
+                        return Ok(page.end((!is_end).then(|| rest[place].clone())));
+                    }
+                }
+                rest = &rest[read..];
+            }
+            if is_last {
+                return Ok(page.end(None));
+            }
+            after = keys.last().cloned();
+        }
+    }
+
+    /// The histories of the first of these clients, as many as are read together.
+    async fn read_some(&self, keys: &[ClientKey]) -> Result<Vec<ClientSnapshot>, StoreError> {
+        let mut snapshots = self.store.snapshots(keys, Some(MOST)).await?;
+        if snapshots.is_empty() {
+            snapshots = self.store.snapshots(&keys[..1], None).await?;
+        }
+        snapshots.into_iter().collect()
+    }
+}
+
+/// A page while clients are added to it.
+#[derive(Default)]
+struct Page {
+    listed: Vec<ClientWhatIf>,
+    replayed: usize,
+    events: usize,
+    /// In key order.
+    partners: Vec<PartnerWhatIf>,
+    days: BTreeMap<NaiveDate, Coming>,
+}
+
+impl Page {
+    fn add(&mut self, key: &ClientKey, compared: Compared) {
+        self.replayed += 1;
+        self.events += compared.events;
+        if self
+            .partners
+            .last()
+            .is_none_or(|last| last.partner != *key.partner)
+        {
+            self.partners.push(PartnerWhatIf {
+                partner: key.partner.to_string(),
+                totals: WhatIfTotals::default(),
+            });
+        }
+        if let Some(partner) = self.partners.last_mut() {
+            partner.totals.add(&compared.totals());
+        }
+        for (day, coming) in compared.days {
+            self.days.entry(day).or_default().add(&coming);
+        }
+        if compared.client.differs() {
+            self.listed.push(compared.client);
+        }
+    }
+
+    fn end(self, next: Option<ClientKey>) -> WhatIf {
+        let days = self.days.into_iter();
+        WhatIf {
+            clients: self.listed,
+            partners: self.partners,
+            days: days.map(|(day, coming)| WhatIfDay { day, coming }).collect(),
+            next,
+        }
+    }
+}
+
+/// What is compared.
+#[derive(Clone)]
+struct Comparison {
+    recorded: Policies,
+    other: Policies,
+    window: Interval,
+    now: DateTime<Utc>,
+}
+
+/// A client under both policies.
+struct Compared {
+    client: ClientWhatIf,
+    events: usize,
+    /// The changes to come.
+    days: BTreeMap<NaiveDate, Coming>,
+}
+
+impl Comparison {
+    /// Replays clients on a thread where that may take its time.
+    async fn run(self, snapshots: Vec<ClientSnapshot>) -> Vec<Compared> {
+        let replaying = move || snapshots.iter().map(|snapshot| self.compare(snapshot)).collect();
+        // Nobody aborts it.
+        tokio::task::spawn_blocking(replaying)
+            .await
+            .unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    }
+
+    fn compare(&self, snapshot: &ClientSnapshot) -> Compared {
+        let events = snapshot.history.iter().map(|logged| &logged.event);
+        let recorded = Life::of(events.clone(), self.window, &self.recorded);
+        let other = Life::of(events, self.window, &self.other);
+        let mut days: BTreeMap<NaiveDate, Coming> = BTreeMap::new();
+        for change in self.coming(&recorded) {
+            let day = days.entry(change.time.date_naive()).or_default();
+            *day.recorded.entry(change.kind.clone()).or_default() += 1;
+        }
+        for change in self.coming(&other) {
+            let day = days.entry(change.time.date_naive()).or_default();
+            *day.what_if.entry(change.kind.clone()).or_default() += 1;
+        }
+        let added = only_in(other.changes(), recorded.changes());
+        let dropped = only_in(recorded.changes(), other.changes());
+        let (before, after) = (recorded.into_intervals(), other.into_intervals());
+        Compared {
+            client: ClientWhatIf {
+                client: snapshot.key.to_string(),
+                access: Difference::between(&before.access, &after.access),
+                billing: Difference::between(&before.billable, &after.billable),
+                commission: Difference::between(&before.commission, &after.commission),
+                added,
+                dropped,
+            },
+            events: snapshot.history.len(),
+            days,
+        }
+    }
+
+    /// The changes of a life that are later than now.
+    fn coming<'l>(&self, life: &'l Life<'_>) -> impl Iterator<Item = &'l WhatIfChange> {
+        let now = self.now;
+        life.changes().iter().filter(move |change| change.time > now)
+    }
+}
+
+impl Compared {
+    fn totals(&self) -> WhatIfTotals {
+        let client = &self.client;
+        let mut coming = Coming::default();
+        for day in self.days.values() {
+            coming.add(day);
+        }
+        WhatIfTotals {
+            clients: 1,
+            differ: u64::from(client.differs()),
+            access: DifferenceTotals::of(&client.access),
+            billing: DifferenceTotals::of(&client.billing),
+            commission: DifferenceTotals::of(&client.commission),
+            coming,
+        }
+    }
+}
+
+impl ClientWhatIf {
+    fn differs(&self) -> bool {
+        let differences = [&self.access, &self.billing, &self.commission];
+        differences.iter().any(|difference| difference.differs())
+            || !self.added.is_empty()
+            || !self.dropped.is_empty()
+    }
+}
+
+/// Adds up days of several pages.
+#[derive(Clone, Debug, Default)]
+pub struct WhatIfDays(BTreeMap<NaiveDate, Coming>);
+
+impl WhatIfDays {
+    pub fn add(&mut self, day: &WhatIfDay) {
+        self.0.entry(day.day).or_default().add(&day.coming);
+    }
+
+    /// The days with changes, in order.
+    #[must_use]
+    pub fn into_days(self) -> Vec<WhatIfDay> {
+        let days = self.0.into_iter();
+        days.map(|(day, coming)| WhatIfDay { day, coming }).collect()
+    }
+}

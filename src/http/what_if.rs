@@ -1,0 +1,129 @@
+//! `GET /v1/what-if`: the same histories under another policy.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::clients::page_size;
+use super::error::QueryErrors;
+use super::params::{Params, RawQuery};
+use super::{Api, ApiError, schema};
+use crate::config::changed_policy;
+use crate::domain::ClientKey;
+use crate::domain::id::check_id;
+use crate::domain::policy::later;
+use crate::domain::time::serialize;
+use crate::engine::{ClientWhatIf, PartnerWhatIf, WhatIfDay, WhatIfRequest, WhatIfTotals};
+
+/// How far a comparison reaches back, unless the request says otherwise.
+const BACK: TimeDelta = TimeDelta::days(365);
+/// How far it reaches ahead.
+const AHEAD: TimeDelta = TimeDelta::days(90);
+
+/// A page of the comparison, ordered by client.
+#[derive(Serialize, ToSchema)]
+pub struct WhatIfPage {
+    #[serde(serialize_with = "serialize")]
+    since: DateTime<Utc>,
+    #[serde(serialize_with = "serialize")]
+    until: DateTime<Utc>,
+    /// The clients that differ.
+    #[schema(value_type = Vec<schema::ClientWhatIf>)]
+    clients: Vec<ClientWhatIf>,
+    /// The sums of the clients that this page examined.
+    #[schema(value_type = schema::WhatIfTotals)]
+    totals: WhatIfTotals,
+    /// The same by partner. The clients of the last partner may continue on the next page.
+    #[schema(value_type = Vec<schema::PartnerWhatIf>)]
+    partners: Vec<PartnerWhatIf>,
+    /// The changes to come of these clients, by day.
+    #[schema(value_type = Vec<schema::WhatIfDay>)]
+    days: Vec<WhatIfDay>,
+    /// The value of `after` for the next page; null on the last page.
+    next: Option<String>,
+}
+
+/// Compare the recorded policies with another policy
+///
+/// Replays each client's history from its beginning, under the recorded policies and under the other policy, as if that had been
+/// in force from the start, and reports what differs between `since` and `until`: who would have lost or gained access, billing
+/// and commission, and for how long; and the changes that only one of them makes. What is later than now happens if no event
+/// arrives. A page examines a bounded number of clients: it may have none and not be the last.
+#[utoipa::path(
+    get,
+    path = "/v1/what-if",
+    tag = "sweeps",
+    params(
+        ("set" = Option<Vec<schema::PolicySetting>>, Query, description = "Another value for a setting of the policy in \
+         effect; repeat it for several. Without it, the other policy is that of the worker's settings"),
+        ("since" = Option<schema::Moment>, Query, description = "The beginning of the comparison, in RFC 3339; default 365 \
+         days ago"),
+        ("until" = Option<schema::Moment>, Query, description = "The end of the comparison, in RFC 3339; default in 90 days"),
+        ("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner"),
+        ("after" = Option<schema::Subject>, Query, description = "Only clients after this one: `next` of the previous page"),
+        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000 clients; default 100"),
+    ),
+    responses(
+        (status = 200, description = "A page of clients that differ", body = WhatIfPage),
+        QueryErrors,
+    )
+)]
+pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result<Json<WhatIfPage>, ApiError> {
+    let mut params = Params::of(query)?;
+    let changes = params.texts("set");
+    let since = params.moment("since")?;
+    let until = params.moment("until")?;
+    if let (Some(since), Some(until)) = (since, until)
+        && since > until
+    {
+        return Err(ApiError::parameter("since", "it is after `until`"));
+    }
+    let partner = params.text("partner")?;
+    if let Some(partner) = &partner {
+        check_id("partner", partner).map_err(|reason| ApiError::parameter("partner", reason))?;
+    }
+    let after = params
+        .text("after")?
+        .map(|key| ClientKey::from_subject(&key).map_err(|reason| ApiError::parameter("after", reason)))
+        .transpose()?;
+    let limit = page_size(&mut params)?;
+    params.finish()?;
+    let policy = if changes.is_empty() {
+        api.engine()?.policy_of_settings().clone()
+    } else {
+        let latest = api
+            .run_detached(|engine| async move { engine.latest_policy().await })
+            .await?;
+        changed_policy(&latest, &changes, "the request").map_err(|error| ApiError::parameter("set", error))?
+    };
+    let now = api.engine()?.now();
+    let request = WhatIfRequest {
+        policy,
+        partner,
+        since: since.unwrap_or_else(|| now.checked_sub_signed(BACK).unwrap_or(DateTime::<Utc>::MIN_UTC)),
+        until: until.unwrap_or_else(|| later(now, AHEAD)),
+        after,
+        limit: u32::try_from(limit).unwrap_or(u32::MAX),
+    };
+    let (since, until) = (request.since, request.until);
+    let page = api
+        .run_detached(move |engine| async move { engine.what_if(&request).await })
+        .await?;
+    let mut totals = WhatIfTotals::default();
+    for partner in &page.partners {
+        totals.add(&partner.totals);
+    }
+    Ok(Json(WhatIfPage {
+        since,
+        until,
+        clients: page.clients,
+        totals,
+        partners: page.partners,
+        days: page.days,
+        next: page.next.map(|key| key.to_string()),
+    }))
+}
