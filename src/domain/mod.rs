@@ -16,6 +16,7 @@ pub mod fold;
 pub mod holding_map;
 pub mod holdings;
 pub mod id;
+pub mod intervals;
 pub mod link;
 mod misspelling;
 pub mod name;
