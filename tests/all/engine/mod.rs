@@ -2,6 +2,7 @@
 
 pub mod breaker;
 mod checkpoints;
+mod closings;
 mod differential;
 mod forecast;
 mod halts;
@@ -16,5 +17,6 @@ mod redrive;
 mod reused_ids;
 pub mod setup;
 mod silence;
+mod statements;
 mod touches;
 pub mod wild;
