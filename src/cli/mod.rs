@@ -5,6 +5,7 @@
 mod access;
 mod client;
 mod context;
+mod csv;
 mod dead;
 mod demo;
 mod export;
@@ -26,6 +27,7 @@ mod publish;
 mod run;
 mod shell;
 mod sources;
+mod statement;
 mod stop;
 mod sweep;
 mod sweep_runs;
@@ -87,6 +89,8 @@ enum Command {
     Possible(possible::PossibleArgs),
     /// Forecast what timers will change if no event arrives, by day and by client
     Forecast(forecast::ForecastArgs),
+    /// Show the days of each client in a month: billable, commission, status credit, access; or close the month
+    Statement(statement::StatementArgs),
     /// Decide whether partners may enter accounts, or perform an action in them
     Access(access::AccessArgs),
     /// List the partners, with the number of their clients by status
@@ -227,6 +231,7 @@ impl Command {
             Self::History(args) => history::run(context, args).await,
             Self::Possible(args) => possible::run(context, args).await,
             Self::Forecast(args) => forecast::run(context, args).await,
+            Self::Statement(args) => statement::run(context, args).await,
             Self::Access(args) => access::run(context, args).await,
             Self::Partners(args) => lists::partners(context, args).await,
             Self::Account(args) => lists::account(context, args).await,
