@@ -25,6 +25,7 @@ mod routes;
 mod schema;
 mod server;
 mod sources;
+mod statements;
 mod sweeps;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};

@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 
 use super::{
     Api, access, authzen, clients, dead_letters, events, forecast, health, history, lists, metrics, openapi,
-    possible, sources, sweeps,
+    possible, sources, statements, sweeps,
 };
 
 /// Routes that need no token.
@@ -29,6 +29,8 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(history::show))
         .routes(routes!(possible::show))
         .routes(routes!(forecast::show))
+        .routes(routes!(statements::list))
+        .routes(routes!(statements::show))
         .routes(routes!(sweeps::list))
         .routes(routes!(sweeps::show))
         .routes(routes!(sources::list))
@@ -47,5 +49,6 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
 pub(super) fn guarded() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(events::ingest))
+        .routes(routes!(statements::close))
         .routes(routes!(metrics::show))
 }
