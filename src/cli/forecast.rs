@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
+use super::csv::Cell;
 use super::output::{self, Safe};
 use super::until::{Until, parse_until};
 use crate::domain::id::check_id;
@@ -56,14 +57,14 @@ pub async fn run(context: &Context, args: ForecastArgs) -> anyhow::Result<ExitCo
     let engine = context.engine().await?;
     let until = args.until.moment(engine.now());
     if args.csv {
-        output::line("time,partner,client,type,id,from,to,timer");
+        output::csv(&HEAD.map(Cell::from))?;
     }
     let mut listed: Vec<(String, ExpectedChange)> = Vec::new();
     let forecast = each(&engine, args.partner, until, |client| {
         if context.json {
             output::json(&client)?;
         } else if args.csv {
-            print_csv(&client);
+            print_csv(&client)?;
         } else {
             let room = MAX_LISTED.saturating_sub(listed.len());
             let changes = client.changes.into_iter().take(room);
@@ -114,30 +115,25 @@ async fn each(
     })
 }
 
-fn print_csv(client: &ClientForecast) {
-    // Ids of partners and clients have no commas.
+/// The columns of a forecast as comma-separated values.
+const HEAD: [&str; 8] = ["time", "partner", "client", "type", "id", "from", "to", "timer"];
+
+fn print_csv(client: &ClientForecast) -> anyhow::Result<()> {
     let (partner, id) = client.client.split_once('/').unwrap_or_default();
     for change in &client.changes {
-        let field = |text: &Option<String>| csv_field(text.as_deref().unwrap_or_default());
-        output::line(format!(
-            "{},{partner},{id},{},{},{},{},{}",
-            rfc3339(change.time),
-            change.kind,
-            field(&change.id),
-            field(&change.from),
-            field(&change.to),
-            change.timer,
-        ));
+        let text = |text: &Option<String>| Cell::from(text.as_deref().unwrap_or_default());
+        output::csv(&[
+            rfc3339(change.time).into(),
+            partner.into(),
+            id.into(),
+            change.kind.as_str().into(),
+            text(&change.id),
+            text(&change.from),
+            text(&change.to),
+            change.timer.as_str().into(),
+        ])?;
     }
-}
-
-/// A field of comma-separated values (RFC 4180).
-fn csv_field(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
+    Ok(())
 }
 
 fn print_tables(forecast: &Totals, listed: &[(String, ExpectedChange)]) {
@@ -206,21 +202,4 @@ pub async fn print_days(engine: &Engine, until: DateTime<Utc>) -> anyhow::Result
     output::line(chart(&forecast.days));
     output::line(summary(&forecast));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::csv_field;
-
-    #[test]
-    fn a_field_with_commas_or_quotes_is_quoted() {
-        for (text, expected) in [
-            ("s-1", "s-1"),
-            ("", ""),
-            ("a,b", "\"a,b\""),
-            ("a\"b", "\"a\"\"b\""),
-        ] {
-            assert_eq!(csv_field(text), expected);
-        }
-    }
 }

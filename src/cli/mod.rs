@@ -5,6 +5,7 @@
 mod access;
 mod client;
 mod context;
+mod csv;
 mod dead;
 mod demo;
 mod export;
@@ -26,6 +27,7 @@ mod publish;
 mod run;
 mod shell;
 mod sources;
+mod statement;
 mod stop;
 mod sweep;
 mod sweep_runs;
@@ -93,6 +95,8 @@ enum Command {
     Forecast(forecast::ForecastArgs),
     /// Compare the recorded policies with another one: who would have access, and what it would change
     WhatIf(what_if::WhatIfArgs),
+    /// Show the days of each client in a month: billable, commission, status credit, access; or close the month
+    Statement(statement::StatementArgs),
     /// Decide whether partners may enter accounts, or perform an action in them
     Access(access::AccessArgs),
     /// List the partners, with the number of their clients by status
@@ -235,6 +239,7 @@ impl Command {
             Self::Why(args) => why::run(context, args).await,
             Self::Forecast(args) => forecast::run(context, args).await,
             Self::WhatIf(args) => what_if::run(context, args).await,
+            Self::Statement(args) => statement::run(context, args).await,
             Self::Access(args) => access::run(context, args).await,
             Self::Partners(args) => lists::partners(context, args).await,
             Self::Account(args) => lists::account(context, args).await,

@@ -12,6 +12,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::csv::{self, Cell};
 use crate::domain::time::rfc3339;
 use crate::escape::{self, visible};
 
@@ -97,6 +98,15 @@ pub fn error_line(text: impl Into<Safe>) {
 /// Prints one JSON object on one line.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(json_line(&serde_json::to_value(value)?));
+    Ok(())
+}
+
+/// Prints a row of comma-separated values.
+pub fn csv(cells: &[Cell]) -> anyhow::Result<()> {
+    let row = csv::row(cells)?;
+    if FAILED.get().is_none() {
+        record_write(io::stdout().lock().write_all(&row));
+    }
     Ok(())
 }
 

@@ -35,6 +35,7 @@ mod relay_lag;
 mod renew;
 mod skew;
 mod sources;
+mod statements;
 mod sweep;
 mod transaction_context;
 mod verify;
@@ -72,6 +73,10 @@ pub use rebuild::{RebuildError, Rebuilt};
 pub use redrive::Redrive;
 pub use skew::{ClockWatch, DEFAULT_TOLERANCE, Reference, Skew};
 pub use sources::{SilentSource, SourceStatus, interval};
+pub use statements::{
+    CLOSING_CLAIM, ClientStatement, CloseRequest, PartnerSum, PartnerSums, StatementError, StatementPage,
+    StatementRequest,
+};
 pub use sweep::{SweepMode, SweepOptions, SweepReport};
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::ClientKey;
+use crate::engine::StatementError;
 use crate::store::StoreError;
 use crate::wire::TooManyEvents;
 
@@ -40,6 +41,12 @@ pub enum ApiError {
     UnknownClient(ClientKey),
     #[error("there is no run {0} of a sweep, or retention has removed it; /v1/sweeps/runs lists the runs")]
     UnknownRun(i64),
+    #[error("{error}{advice}")]
+    Statement {
+        #[source]
+        error: StatementError,
+        advice: &'static str,
+    },
     #[error("unknown path; /openapi.json lists the endpoints")]
     NoSuchPath,
     #[error("this path does not support the method; /openapi.json lists the endpoints")]
@@ -149,6 +156,7 @@ impl ApiError {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
             Self::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run"),
+            Self::Statement { error, .. } => of_statement(error),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "no_such_path"),
             Self::NoSuchMethod => (StatusCode::METHOD_NOT_ALLOWED, "no_such_method"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
@@ -162,6 +170,32 @@ impl ApiError {
             Self::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+}
+
+fn of_statement(error: &StatementError) -> (StatusCode, &'static str) {
+    match error {
+        StatementError::NotBegun(_) => (StatusCode::NOT_FOUND, "month_not_begun"),
+        StatementError::NotEnded { .. } => (StatusCode::CONFLICT, "month_not_ended"),
+        StatementError::Closed { .. } => (StatusCode::CONFLICT, "month_closed"),
+        StatementError::OutOfOrder { .. } => (StatusCode::CONFLICT, "month_out_of_order"),
+        StatementError::InProgress { .. } => (StatusCode::CONFLICT, "closing_in_progress"),
+        StatementError::EventsMayArrive { .. } => (StatusCode::CONFLICT, "events_may_arrive"),
+        StatementError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, "clock_wrong"),
+        StatementError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
+impl From<StatementError> for ApiError {
+    fn from(error: StatementError) -> Self {
+        match error {
+            StatementError::Store(error) => error.into(),
+            StatementError::EventsMayArrive { .. } => Self::Statement {
+                error,
+                advice: ". To confirm, add confirm=true",
+            },
+            _ => Self::Statement { error, advice: "" },
         }
     }
 }

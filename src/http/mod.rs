@@ -25,6 +25,7 @@ mod routes;
 mod schema;
 mod server;
 mod sources;
+mod statements;
 mod sweeps;
 mod what_if;
 mod why;

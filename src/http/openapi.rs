@@ -41,6 +41,8 @@ use crate::store::DeadLetterStatus;
         schema::RefusalPosition,
         schema::OpenRequest,
         schema::YesOrNo,
+        schema::MonthText,
+        schema::CloserName,
         schema::RefusalCode,
         LinkStatus,
         schema::ServiceFilter,

@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 
 use super::ApiError;
 use crate::domain::id::{check_id, clip};
-use crate::domain::{ClientKey, Event};
+use crate::domain::month::MonthError;
+use crate::domain::{ClientKey, Event, Month};
 
 pub(super) type RawPath<T> = Result<axum::extract::Path<T>, PathRejection>;
 pub(super) type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
@@ -35,6 +36,14 @@ pub(super) fn number_in_path(name: &'static str, path: RawPath<String>) -> Resul
         Ok(number) if number >= 0 => Ok(number),
         _ => Err(invalid(name, &given, "a whole number")),
     }
+}
+
+/// The month in the path.
+pub(super) fn month(path: RawPath<String>) -> Result<Month, ApiError> {
+    let given = path.map_err(|error| bad_path(&error))?.0;
+    given
+        .parse()
+        .map_err(|error: MonthError| ApiError::parameter("month", error))
 }
 
 /// The partner in the path.

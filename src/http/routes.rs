@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 
 use super::{
     Api, access, authzen, clients, dead_letters, events, forecast, health, history, lists, metrics, openapi,
-    possible, sources, sweeps, what_if, why,
+    possible, sources, statements, sweeps, what_if, why,
 };
 
 /// Routes that need no token.
@@ -31,6 +31,8 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(why::show))
         .routes(routes!(forecast::show))
         .routes(routes!(what_if::show))
+        .routes(routes!(statements::list))
+        .routes(routes!(statements::show))
         .routes(routes!(sweeps::list))
         .routes(routes!(sweeps::show))
         .routes(routes!(sources::list))
@@ -49,5 +51,6 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
 pub(super) fn guarded() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(events::ingest))
+        .routes(routes!(statements::close))
         .routes(routes!(metrics::show))
 }

@@ -1,5 +1,7 @@
 //! Clients with their histories and journals, as last committed.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
@@ -45,6 +47,10 @@ pub trait Clients: Send + Sync + 'static {
 
     /// All events of a client, touches included, sorted by [`crate::domain::Event::position`].
     async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>>;
+
+    /// The histories of clients, from one database snapshot. Leaves out clients with more than `longest` events, or with enough
+    /// runs of touches for that many. Every other client has an entry, an empty one too.
+    async fn histories(&self, keys: &[ClientKey], longest: usize) -> Result<HashMap<ClientKey, Vec<Logged>>>;
 
     /// The client that holds a name. None: the name is free.
     async fn holder(&self, name: &NameClaim) -> Result<Option<ClientKey>>;

@@ -27,6 +27,7 @@ mod retention;
 mod schema;
 mod sources;
 pub mod sqlite;
+mod statements;
 mod sweeps;
 mod touches;
 mod transfer;
@@ -55,11 +56,13 @@ pub use policies::{DeadlineBackfill, PolicyHistory, PolicyReplacement};
 pub use retention::{Retention, RetentionTarget};
 pub use schema::{MigrationStep, SchemaState};
 pub use sources::{ExpectedSource, Heard, Sources};
+pub use statements::{Closing, ClosingClaim, ClosingStatus, Stated, Statements};
 pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
 pub use transfer::{
-    Import, Kind, LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedDeadLetter,
-    MovedEvent, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedTouches, Record, Transfer,
+    Import, Kind, LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedClosing,
+    MovedDeadLetter, MovedEvent, MovedIntervals, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedStatement,
+    MovedTouches, Record, Transfer,
 };
 pub use upkeep::Upkeep;
 pub use verification::{Census, ClientSnapshot, Columns, SharedEvent, SnapshotRow, Verification};
@@ -76,6 +79,7 @@ pub trait Store:
     + PolicyHistory
     + Retention
     + Sources
+    + Statements
     + StoreClock
     + Sweeps
     + Transactions
@@ -94,6 +98,7 @@ impl<T> Store for T where
         + PolicyHistory
         + Retention
         + Sources
+        + Statements
         + StoreClock
         + Sweeps
         + Transactions

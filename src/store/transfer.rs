@@ -17,16 +17,19 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    Cursor, DeadLetterStatus, Document, ExpectedSource, Halt, LaneProgress, RenewOnlyWindow, Result,
-    StoreError, SweepRun, Touches,
+    ClosingStatus, Cursor, DeadLetterStatus, Document, ExpectedSource, Halt, LaneProgress, RenewOnlyWindow,
+    Result, StoreError, SweepRun, Touches,
 };
-use crate::domain::{Actor, ClientKey, Entry, EventKind, Policy, Refusal, Sequence};
+use crate::domain::intervals::{ClientIntervals, Interval, Intervals};
+use crate::domain::{
+    Actor, AdjustmentCause, ClientKey, Entry, EventKind, Measure, Month, Policy, Refusal, Sequence,
+};
 
 pub(in crate::store) use numbering::Numbering;
 pub(in crate::store) use parts::{DeadLetterRow, Parts};
 pub(in crate::store) use rows::{
-    backfill, change, client, clock, dead_letter, event, halt, lane, policy, relay, source, sweep_run,
-    touch_run, touches,
+    backfill, change, client, clock, closing, dead_letter, event, halt, lane, policy, relay, source,
+    statement, sweep_run, touch_run, touches,
 };
 
 /// Moves the content of a store.
@@ -73,11 +76,13 @@ pub enum Record {
     Source(ExpectedSource),
     Halt(Halt),
     SweepRun(SweepRun),
+    Closing(MovedClosing),
     DeadLetter(Box<MovedDeadLetter>),
     Client(Box<MovedClient>),
     Touches(MovedTouches),
     TouchRun(MovedRun),
     Event(Box<MovedEvent>),
+    Statement(Box<MovedStatement>),
     Relay(MovedRelay),
     Change(Box<MovedChange>),
 }
@@ -93,11 +98,13 @@ pub enum Kind {
     Source,
     Halt,
     SweepRun,
+    Closing,
     DeadLetter,
     Client,
     Touches,
     TouchRun,
     Event,
+    Statement,
     Relay,
     Change,
 }
@@ -113,11 +120,13 @@ impl Record {
             Self::Source(_) => Kind::Source,
             Self::Halt(_) => Kind::Halt,
             Self::SweepRun(_) => Kind::SweepRun,
+            Self::Closing(_) => Kind::Closing,
             Self::DeadLetter(_) => Kind::DeadLetter,
             Self::Client(_) => Kind::Client,
             Self::Touches(_) => Kind::Touches,
             Self::TouchRun(_) => Kind::TouchRun,
             Self::Event(_) => Kind::Event,
+            Self::Statement(_) => Kind::Statement,
             Self::Relay(_) => Kind::Relay,
             Self::Change(_) => Kind::Change,
         }
@@ -240,6 +249,91 @@ pub struct MovedEvent {
     pub refused: Option<Refusal>,
     /// Its type and its data.
     pub kind: EventKind,
+}
+
+/// The closing of a month, without its claim: whoever is closing the month writes to the old store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MovedClosing {
+    pub month: Month,
+    pub closed_by: String,
+    pub started_at: DateTime<Utc>,
+    /// None: it is in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<DateTime<Utc>>,
+    /// The last client that it has stated, while it is in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ClientKey>,
+    pub statements: i64,
+    pub adjustments: i64,
+}
+
+impl MovedClosing {
+    pub(super) fn status(&self) -> ClosingStatus {
+        if self.closed_at.is_some() {
+            ClosingStatus::Closed
+        } else {
+            ClosingStatus::InProgress
+        }
+    }
+}
+
+/// What a closing stated of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MovedStatement {
+    pub client: ClientKey,
+    pub month: Month,
+    pub stated_in: Month,
+    pub intervals: MovedIntervals,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<AdjustmentCause>,
+}
+
+/// The intervals of a client, as pairs of moments. The days follow from them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MovedIntervals {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub billable: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commission: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status_credit: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+impl From<&ClientIntervals> for MovedIntervals {
+    fn from(intervals: &ClientIntervals) -> Self {
+        let pairs = |measure: Measure| {
+            let intervals = measure.of(intervals).as_slice();
+            intervals
+                .iter()
+                .map(|interval| (interval.from, interval.to))
+                .collect()
+        };
+        Self {
+            billable: pairs(Measure::Billable),
+            commission: pairs(Measure::Commission),
+            status_credit: pairs(Measure::StatusCredit),
+            access: pairs(Measure::Access),
+        }
+    }
+}
+
+impl From<MovedIntervals> for ClientIntervals {
+    fn from(moved: MovedIntervals) -> Self {
+        let intervals = |pairs: Vec<(DateTime<Utc>, DateTime<Utc>)>| {
+            Intervals::of(pairs.into_iter().map(|(from, to)| Interval { from, to }))
+        };
+        Self {
+            access: intervals(moved.access),
+            billable: intervals(moved.billable),
+            commission: intervals(moved.commission),
+            status_credit: intervals(moved.status_credit),
+        }
+    }
 }
 
 /// How far the journal was published, and the last numbers that were assigned.

@@ -13,7 +13,7 @@ use crate::escape;
 use crate::store::{Kind, LinePlace, Record, hex};
 
 /// The version of the format. It rises when a line can have what an older program would leave out or misread.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The name of the format.
 const FORMAT: &str = "tenure-export";
@@ -383,11 +383,11 @@ mod tests {
     fn a_newer_format_is_refused_by_name() {
         let mut lines = written(&records());
         lines[0] = lines[0]
-            .replace("\"version\":1", "\"version\":2")
+            .replace("\"version\":2", "\"version\":3")
             .replace(env!("CARGO_PKG_VERSION"), "9.1.0");
         let error = read(&lines).unwrap_err().to_string();
         assert!(
-            error.contains("format 2") && error.contains("tenure 9.1.0"),
+            error.contains("format 3") && error.contains("tenure 9.1.0"),
             "{error}"
         );
     }

@@ -10,12 +10,13 @@ use tenure::domain::{ClientKey, Event, Id, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
     Batch, BatchLimits, BatchRead, BatchWrite, Census, Checkpoints, ClientFilter, ClientSearch,
-    ClientSnapshot, Clients, Commit, Cursor, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus,
-    DeadLetterSummary, DeadLetters, DeadlineBackfill, Due, ExpectedSource, Facets, Halt, HaltKind,
-    HistoryRange, Import, LaneProgress, Lanes, ListPosition, Lists, Logged, NameClaim, Outbox, PolicyHistory,
-    PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalPosition, RefusalsPage, Renewal,
-    Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Store, StoreClock, StoreError,
-    Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep, Verification,
+    ClientSnapshot, Clients, Closing, ClosingClaim, Commit, Cursor, DeadLetterFilter, DeadLetterRecord,
+    DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill, Due, ExpectedSource, Facets, Halt,
+    HaltKind, HistoryRange, Import, LaneProgress, Lanes, ListPosition, Lists, Logged, NameClaim, Outbox,
+    PolicyHistory, PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalPosition,
+    RefusalsPage, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Stated,
+    Statements, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished,
+    Upkeep, Verification,
 };
 use tokio::sync::mpsc;
 
@@ -212,6 +213,7 @@ delegate! {
         clients_by_key(keys: &[ClientKey]) -> Vec<Stored>;
         clients_of_account(account: &Id, partner: Option<&str>, after: Option<&ClientKey>, limit: u32) -> Vec<Stored>;
         history(key: &ClientKey) -> Vec<Logged>;
+        histories(keys: &[ClientKey], longest: usize) -> HashMap<ClientKey, Vec<Logged>>;
         holder(name: &NameClaim) -> Option<ClientKey>;
         journal(key: &ClientKey, after: i64, limit: u32) -> Vec<Recorded>;
     }
@@ -259,6 +261,15 @@ delegate! {
     Sources {
         sources() -> Vec<ExpectedSource>;
         expect_sources(sources: &BTreeMap<String, TimeDelta>, at: DateTime<Utc>) -> ();
+    }
+    Statements {
+        closings() -> Vec<Closing>;
+        claim_closing(claim: &ClosingClaim, now: DateTime<Utc>) -> bool;
+        record_stated(claim: &ClosingClaim, upto: &ClientKey, rows: &[(ClientKey, Stated)]) -> bool;
+        end_closing(claim: &ClosingClaim, at: DateTime<Utc>) -> bool;
+        release_closing(claim: &ClosingClaim) -> ();
+        stated(keys: &[ClientKey]) -> HashMap<ClientKey, Vec<Stated>>;
+        stored_since(key: &ClientKey, since: DateTime<Utc>, before: DateTime<Utc>, limit: u32) -> Vec<(Arc<str>, Arc<str>)>;
     }
     // Not `server_time`: tests run by a clock of their own.
     StoreClock {

@@ -15,6 +15,7 @@ mod openapi;
 mod operations;
 mod possible;
 mod server;
+mod statements;
 mod sweeps;
 mod what_if;
 mod why;

@@ -1,5 +1,7 @@
 //! Reads clients and their journals.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
@@ -150,6 +152,10 @@ impl Clients for PostgresStore {
 
     async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>> {
         history::of_one(&self.pool, self.limit, key).await
+    }
+
+    async fn histories(&self, keys: &[ClientKey], longest: usize) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+        history::of_many(&self.pool, self.limit, keys, longest).await
     }
 
     async fn holder(&self, name: &NameClaim) -> Result<Option<ClientKey>> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::numbers::ClientNumbers;
 use super::pages::{Paged, paged};
 use super::session::Session;
 use super::sessions::Sessions;
@@ -63,6 +64,25 @@ pub(super) async fn of_one(pool: &Sessions, limit: Duration, key: &ClientKey) ->
     let mut histories = of(&mut session, &[range], |_| number, None).await?;
     session.end("commit").await?;
     Ok(histories.remove(key).unwrap_or_default())
+}
+
+/// The histories of clients with at most `longest` events, from one database snapshot.
+pub(super) async fn of_many(
+    pool: &Sessions,
+    limit: Duration,
+    keys: &[ClientKey],
+    longest: usize,
+) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+    let mut session = Session::begin_reading(pool, limit, pages::BEGIN).await?;
+    let mut found = ClientNumbers::new();
+    let (connection, debt) = session.lend()?;
+    debt.paid_by(numbers::find_clients(connection, keys, &mut found))
+        .await?;
+    let ranges: Vec<HistoryRange> = keys.iter().cloned().map(HistoryRange::all).collect();
+    let number = |key: &ClientKey| found.get(key).copied();
+    let histories = of(&mut session, &ranges, number, Some(longest)).await?;
+    session.end("commit").await?;
+    Ok(histories)
 }
 
 /// Parts of the histories of clients that no other transaction writes meanwhile. Each client has an entry, an empty one too. With

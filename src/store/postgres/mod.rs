@@ -29,6 +29,7 @@ mod servers;
 mod session;
 mod sessions;
 mod sources;
+mod statements;
 mod suitable;
 mod sweeps;
 mod tables;

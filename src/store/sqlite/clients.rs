@@ -1,5 +1,7 @@
 //! Reads clients and their journals.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::lines::{line, words_of_line};
@@ -106,6 +108,10 @@ impl Clients for SqliteStore {
 
     async fn history(&self, key: &ClientKey) -> Result<Vec<Logged>> {
         history::of_one(&self.readers, key).await
+    }
+
+    async fn histories(&self, keys: &[ClientKey], longest: usize) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+        history::of_many(&self.readers, keys, longest).await
     }
 
     async fn holder(&self, name: &NameClaim) -> Result<Option<ClientKey>> {

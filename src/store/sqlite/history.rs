@@ -24,6 +24,21 @@ pub(super) async fn of_one(readers: &SqlitePool, key: &ClientKey) -> Result<Vec<
     Ok(histories.remove(key).unwrap_or_default())
 }
 
+/// The histories of clients with at most `longest` events, from one database snapshot.
+pub(super) async fn of_many(
+    readers: &SqlitePool,
+    keys: &[ClientKey],
+    longest: usize,
+) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+    let mut transaction = readers.begin().await?;
+    let mut numbers = Numbers::default();
+    let ranges: Vec<HistoryRange> = keys.iter().cloned().map(HistoryRange::all).collect();
+    let short = up_to(&mut transaction, &mut numbers, &ranges, longest).await?;
+    let histories = of(&mut transaction, &mut numbers, &short).await?;
+    transaction.commit().await?;
+    Ok(histories)
+}
+
 row! {
     /// The number of the client that a row belongs to.
     NumberRow {

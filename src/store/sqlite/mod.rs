@@ -29,6 +29,7 @@ mod probe;
 mod retention;
 mod session;
 mod sources;
+mod statements;
 mod sweeps;
 mod tables;
 mod touches;

@@ -5,15 +5,16 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 
 use super::{
-    LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedDeadLetter, MovedEvent,
-    MovedPolicy, MovedRelay, MovedRun, MovedTouches, Record,
+    LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedClosing, MovedDeadLetter,
+    MovedEvent, MovedPolicy, MovedRelay, MovedRun, MovedStatement, MovedTouches, Record,
 };
 use crate::domain::event::NameVerdict;
-use crate::domain::{ClientKey, Event, Name};
+use crate::domain::intervals::ClientIntervals;
+use crate::domain::{ClientKey, Event, MonthDays, Name};
 use crate::store::columns::RowId;
 use crate::store::{
-    ClientWrite, Commit, EventWrite, ExpectedSource, Halt, LaneProgress, RecordedOutcome, Result, SweepRun,
-    TouchWrite,
+    ClientWrite, Commit, EventWrite, ExpectedSource, Halt, LaneProgress, RecordedOutcome, Result, Stated,
+    SweepRun, TouchWrite,
 };
 
 /// The records of one transaction.
@@ -36,6 +37,8 @@ pub(in crate::store) struct Parts {
     pub sources: Vec<ExpectedSource>,
     pub halts: Vec<Halt>,
     pub sweep_runs: Vec<SweepRun>,
+    pub closings: Vec<MovedClosing>,
+    pub statements: Vec<(ClientKey, Stated)>,
     pub relay: Option<MovedRelay>,
 }
 
@@ -73,11 +76,13 @@ impl Parts {
             Record::Source(source) => self.sources.push(source),
             Record::Halt(halt) => self.halts.push(halt),
             Record::SweepRun(run) => self.sweep_runs.push(run),
+            Record::Closing(closing) => self.closings.push(closing),
             Record::DeadLetter(dead_letter) => self.dead_letters.push(read(*dead_letter)?),
             Record::Client(client) => self.add_client(*client),
             Record::Touches(touches) => self.add_touches(touches),
             Record::TouchRun(run) => self.add_run(run)?,
             Record::Event(event) => self.add_event(*event),
+            Record::Statement(statement) => self.add_statement(*statement),
             Record::Relay(relay) => self.relay = Some(relay),
             Record::Change(change) => self.add_change(*change),
         }
@@ -141,6 +146,18 @@ impl Parts {
         });
     }
 
+    fn add_statement(&mut self, moved: MovedStatement) {
+        let intervals = ClientIntervals::from(moved.intervals);
+        let stated = Stated {
+            month: moved.month,
+            stated_in: moved.stated_in,
+            days: MonthDays::of(&intervals, moved.month),
+            intervals,
+            causes: moved.causes,
+        };
+        self.statements.push((moved.client, stated));
+    }
+
     fn add_change(&mut self, moved: MovedChange) {
         self.lines.push((moved.place, moved.recorded_at));
         self.commit.journal.push(moved.entry);
@@ -154,6 +171,7 @@ fn key(record: &Record) -> Option<&ClientKey> {
         Record::Touches(moved) => Some(&moved.client),
         Record::TouchRun(moved) => Some(&moved.client),
         Record::Event(moved) => Some(&moved.client),
+        Record::Statement(moved) => Some(&moved.client),
         Record::Change(moved) => Some(&moved.entry.key),
         Record::Policy(_)
         | Record::Backfill(_)
@@ -162,6 +180,7 @@ fn key(record: &Record) -> Option<&ClientKey> {
         | Record::Source(_)
         | Record::Halt(_)
         | Record::SweepRun(_)
+        | Record::Closing(_)
         | Record::DeadLetter(_)
         | Record::Relay(_) => None,
     }

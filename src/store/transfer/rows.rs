@@ -1,8 +1,8 @@
 //! Records from the rows of the tables, for both adapters.
 
 use super::{
-    LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedDeadLetter, MovedEvent,
-    MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedTouches, Record,
+    LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedClosing, MovedDeadLetter,
+    MovedEvent, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedStatement, MovedTouches, Record,
 };
 use crate::store::clients::LoggedRow;
 use crate::store::columns::{Both, KeyRow, Moment, RowId, row};
@@ -11,6 +11,7 @@ use crate::store::lanes::LaneRow;
 use crate::store::outbox::{JournalRow, read_line};
 use crate::store::policies::{BackfillRow, PolicyRow};
 use crate::store::sources::SourceRow;
+use crate::store::statements::{ClosingRow, StatedRow};
 use crate::store::sweeps::{HaltRow, RunRow};
 use crate::store::touches::{TouchesRow, read_touches};
 use crate::store::{RecordedOutcome, Result, Touches, hex};
@@ -100,6 +101,35 @@ pub(in crate::store) fn halt<T: Moment>(row: HaltRow<T>) -> Result<Record> {
 
 pub(in crate::store) fn sweep_run<T: Moment>(row: RunRow<T>) -> Result<Record> {
     Ok(Record::SweepRun(row.read()?))
+}
+
+pub(in crate::store) fn closing<T: Moment>(row: ClosingRow<T>) -> Result<Record> {
+    let closing = row.read()?;
+    Ok(Record::Closing(MovedClosing {
+        month: closing.month,
+        closed_by: closing.closed_by,
+        started_at: closing.started_at,
+        closed_at: closing.closed_at,
+        after: closing.after,
+        statements: closing.statements,
+        adjustments: closing.adjustments,
+    }))
+}
+
+pub(in crate::store) fn statement(row: Both<KeyRow, StatedRow>) -> Result<Record> {
+    let Both(key, row) = row;
+    let client = key.read(RowId {
+        table: "statement_days",
+        key: &row.month,
+    })?;
+    let stated = row.read(&client)?;
+    Ok(Record::Statement(Box::new(MovedStatement {
+        client,
+        month: stated.month,
+        stated_in: stated.stated_in,
+        intervals: (&stated.intervals).into(),
+        causes: stated.causes,
+    })))
 }
 
 pub(in crate::store) fn dead_letter<T: Moment>(row: Both<DigestRow, DeadLetterRow<T>>) -> Result<Record> {

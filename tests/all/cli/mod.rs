@@ -17,6 +17,7 @@ mod logs;
 mod possible;
 mod publish;
 mod sources;
+mod statements;
 mod sweeps;
 mod terminal;
 mod upkeep;

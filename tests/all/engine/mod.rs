@@ -2,6 +2,7 @@
 
 pub mod breaker;
 mod checkpoints;
+mod closings;
 mod differential;
 mod forecast;
 mod halts;
@@ -16,6 +17,7 @@ mod redrive;
 mod reused_ids;
 pub mod setup;
 mod silence;
+mod statements;
 mod touches;
 mod what_if;
 mod why;

@@ -121,6 +121,7 @@ async fn samples(server: &Server) -> Samples {
     add_what_if(server, &mut samples).await;
     add_history(server, &mut samples).await;
     add_why(server, &mut samples).await;
+    add_statements(server, &mut samples).await;
     // The expected source is silent by now.
     server.clock.set(noon() + TimeDelta::days(80));
     authzen_samples(server, &mut samples).await;
@@ -208,6 +209,38 @@ async fn add_why(server: &Server, samples: &mut Samples) {
                 }
             }
         }
+    }
+}
+
+/// The statements of closed months, with an adjustment.
+async fn add_statements(server: &Server, samples: &mut Samples) {
+    let close = async |month: &str| {
+        let path = format!("/v1/statements/{month}/close?by=ann&confirm=true");
+        answer(server.request(Method::POST, &path)).await.1
+    };
+    add(samples, "Closing", &close("2026-03").await);
+    let late = "2026-03-20T12:00:00Z".parse().unwrap();
+    server
+        .send(&[event("quay", "client.archived", late, json!({}))])
+        .await;
+    close("2026-04").await;
+    let (_, closings) = server.get("/v1/statements").await;
+    add_page(samples, ("ClosingsList", "closings"), "Closing", &closings);
+    let (_, page) = server.get("/v1/statements/2026-04").await;
+    add(samples, "StatementPage", &page);
+    for client in page["clients"].as_array().unwrap() {
+        add(samples, "ClientStatement", client);
+        add(samples, "DayCounts", &client["days"]);
+        add(samples, "ClientIntervals", &client["intervals"]);
+        for interval in client["intervals"]["commission"].as_array().unwrap() {
+            add(samples, "Interval", interval);
+        }
+        for adjustment in client["adjustments"].as_array().unwrap() {
+            add(samples, "Adjustment", adjustment);
+        }
+    }
+    for sum in page["partners"].as_array().unwrap() {
+        add(samples, "PartnerSum", sum);
     }
 }
 

@@ -134,6 +134,12 @@ async fn answers(engine: &Engine, now: DateTime<Utc>) -> Vec<Value> {
     answers.push(json!(store.runs(None, 10_000).await.unwrap()));
     answers.push(json!(format!("{:?}", store.deadline_backfill().await.unwrap())));
     answers.push(json!(store.latest_moment().await.unwrap()));
+    answers.push(json!(store.closings().await.unwrap()));
+    let keys = store.keys(None, None, 10_000).await.unwrap();
+    let stated = store.stated(&keys).await.unwrap();
+    for key in &keys {
+        answers.push(json!(format!("{key} {:?}", stated.get(key))));
+    }
     answers
 }
 

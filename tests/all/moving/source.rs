@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::demo::{Arriving, Delivery, Shape, World};
-use tenure::domain::{ClientKey, Policy, Sweep};
-use tenure::engine::{AdoptionMode, Engine, Incoming, NOTICE, Outcome};
+use tenure::domain::{ClientKey, Month, Policy, Sweep};
+use tenure::engine::{AdoptionMode, CloseRequest, Engine, Incoming, NOTICE, Outcome};
 use tenure::store::{Cursor, DeadLetterFilter, Store, Watermark};
 use tenure::wire::{Decoder, Limits};
 
@@ -128,7 +128,48 @@ impl Source {
         self.engine.ingest(incoming).await.expect("ingested")
     }
 
+    /// A month that was closed, one that adjusts it, and one that is being closed.
+    async fn close_months(&self) {
+        let months = (1..=3).map(|back| Month::of(moved_at() - TimeDelta::days(31 * back)));
+        for (month, most) in months.rev().zip([None, None, Some(0)]) {
+            let request = CloseRequest {
+                month,
+                by: "ann \"ü\"".into(),
+                confirmed: true,
+                most,
+            };
+            self.engine
+                .close_month(&request, |_, _| {})
+                .await
+                .expect("closed");
+            if most.is_none() {
+                let (at, client) = (month.start() + TimeDelta::days(20), format!("billed-{month}"));
+                let assigned = json!({ "data": { "assignment_id": "a" } });
+                self.ingest(vec![
+                    event(
+                        &format!("b-1-{month}"),
+                        "client.added",
+                        &client,
+                        at,
+                        &name(&client),
+                    ),
+                    event(
+                        &format!("b-2-{month}"),
+                        "assignment.added",
+                        &client,
+                        at,
+                        &assigned,
+                    ),
+                ])
+                .await;
+            }
+        }
+        let closings = self.store.closings().await.expect("read");
+        assert!(closings[1].adjustments > 0, "{closings:?}");
+    }
+
     async fn add_rarities(&self) {
+        self.close_months().await;
         let at = |hours| moved_at() - TimeDelta::hours(hours);
         let none = json!({});
         // A late event revives a client whose name another one has taken since.

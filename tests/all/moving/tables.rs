@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use crate::store::Fresh;
 
 /// The tables whose rows are records of an export.
-const MOVED: [&str; 15] = [
+const MOVED: [&str; 17] = [
     "client_keys",
     "clients",
     "clock",
+    "closings",
     "dead_letters",
     "deadline_backfill",
     "events",
@@ -17,6 +18,7 @@ const MOVED: [&str; 15] = [
     "lanes",
     "policies",
     "relay",
+    "statement_days",
     "sweep_halts",
     "sweep_runs",
     "touch_runs",

@@ -159,6 +159,38 @@ pub async fn a_history_is_sorted_by_sequences_as_numbers(fresh: Fresh) {
     assert_eq!(histories[&a], history);
 }
 
+pub async fn histories_of_many_clients_are_those_of_each(fresh: Fresh) {
+    let store = &*fresh.store;
+    let keys = ["a", "b", "c", "nobody"].map(key);
+    let denied = |key, id: &str, seconds| event(key, id, seconds, kind("access.denied", &json!({})));
+    let events = [("1", 0, 10), ("2", 0, 5), ("3", 0, 7), ("4", 1, 3)];
+    let written = Commit {
+        events: events
+            .into_iter()
+            .map(|(id, of, seconds)| applied(denied(&keys[of], id, seconds)))
+            .collect(),
+        touches: vec![TouchWrite {
+            key: keys[1].clone(),
+            open: run(&[20]),
+            closed: Some(run(&[1, 4])),
+            renew_only: None,
+        }],
+        ..commit()
+    };
+    put(store, written).await.unwrap();
+    put(store, clients(vec![new_client(&keys[2], "c")]))
+        .await
+        .unwrap();
+    for (longest, found) in [(3, &[0, 1, 2, 3][..]), (2, &[1, 2, 3])] {
+        let histories = store.histories(&keys, longest).await.unwrap();
+        assert_eq!(histories.len(), found.len(), "at most {longest}");
+        for place in found {
+            let key = &keys[*place];
+            assert_eq!(histories[key], store.history(key).await.unwrap(), "{key}");
+        }
+    }
+}
+
 /// In the log, in the causes of changes, and in the views.
 pub async fn actors_and_reasons_read_back_from_the_log_and_the_journal(fresh: Fresh) {
     let store = &*fresh.store;

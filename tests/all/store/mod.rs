@@ -18,6 +18,7 @@ mod servers;
 mod snapshots;
 mod sources;
 mod sqlite;
+mod statements;
 mod sweeps;
 mod transactions;
 mod writers;
@@ -195,6 +196,7 @@ conformance! {
     histories:
         a_history_is_sorted_with_its_touches,
         a_history_is_sorted_by_sequences_as_numbers,
+        histories_of_many_clients_are_those_of_each,
         actors_and_reasons_read_back_from_the_log_and_the_journal,
         every_kind_of_event_reads_back,
         an_unreadable_value_is_reported_with_table_column_and_key;
@@ -219,6 +221,12 @@ conformance! {
     sources:
         a_source_that_stays_expected_keeps_what_was_heard,
         what_is_heard_only_advances;
+    statements:
+        a_closing_has_one_claim_at_a_time,
+        a_page_is_recorded_with_its_progress_or_not_at_all,
+        what_was_stated_reads_back_in_order,
+        statement_lines_add_up_in_sql,
+        events_stored_since_a_moment_are_found;
     lists:
         clients_of_all_partners_are_found,
         partners_are_listed_with_their_counts,

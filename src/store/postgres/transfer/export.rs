@@ -48,6 +48,7 @@ pub(super) async fn all(session: &mut Session, into: &Pages) -> Result<()> {
     read(session, &TOUCHES, into, transfer::touches::<Time>).await?;
     read(session, &TOUCH_RUNS, into, transfer::touch_run).await?;
     read(session, &EVENTS, into, transfer::event::<Time>).await?;
+    read(session, &STATEMENT_DAYS, into, transfer::statement).await?;
     read(session, &RELAY, into, transfer::relay::<Time>).await?;
     read(session, &JOURNAL, into, transfer::change::<Time>).await
 }
@@ -59,7 +60,8 @@ async fn settings(session: &mut Session, into: &Pages) -> Result<()> {
     read(session, &LANES, into, transfer::lane::<Time>).await?;
     read(session, &SOURCES, into, transfer::source::<Time>).await?;
     read(session, &HALTS, into, transfer::halt::<Time>).await?;
-    read(session, &SWEEP_RUNS, into, transfer::sweep_run::<Time>).await
+    read(session, &SWEEP_RUNS, into, transfer::sweep_run::<Time>).await?;
+    read(session, &CLOSINGS, into, transfer::closing::<Time>).await
 }
 
 /// Sends the records of a statement.
@@ -139,6 +141,14 @@ const SWEEP_RUNS: Scan = scan!(
      order by id"
 );
 
+const CLOSINGS: Scan = scan!(
+    "moved_closings",
+    500,
+    "select month, status, closed_by, started_at, closed_at, claimed_until, partner, client, statements, adjustments
+     from closings
+     order by month"
+);
+
 // A few at a time, because a body may be large.
 const DEAD_LETTERS: Scan = scan!(
     "moved_dead_letters",
@@ -191,6 +201,16 @@ const EVENTS: Scan = scan!(
             e.received_at
      from events e
      order by e.client, e.time, e.ref"
+);
+
+const STATEMENT_DAYS: Scan = scan!(
+    "moved_statement_days",
+    500,
+    "select (select partner from client_keys where number = s.client) as partner,
+            (select client from client_keys where number = s.client) as client,
+            s.month, s.stated_in, s.billable, s.commission, s.status_credit, s.access, s.intervals, s.causes
+     from statement_days s
+     order by s.client, s.month, s.stated_in"
 );
 
 // Sequences are no part of the snapshot. They are ahead of it, which does no harm.

@@ -11,7 +11,7 @@ use crate::store::outbox::ChangeColumns;
 use crate::store::postgres::batch::Held;
 use crate::store::postgres::numbers::{self, Numbers};
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{client_writes, touches, write};
+use crate::store::postgres::{client_writes, statements, touches, write};
 use crate::store::transfer::{DeadLetterRow, LinePlace, Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRun, Result, SweepRun};
@@ -34,6 +34,11 @@ pub(super) async fn all(session: &mut Session, parts: &Parts, numbering: &mut Nu
     for run in &parts.sweep_runs {
         step!(session, |connection| sweep_run(connection, run));
     }
+    for closing in &parts.closings {
+        step!(session, |connection| statements::insert_closing(
+            connection, closing
+        ));
+    }
     for row in &parts.dead_letters {
         step!(session, |connection| dead_letter(connection, row));
     }
@@ -53,6 +58,10 @@ pub(super) async fn all(session: &mut Session, parts: &Parts, numbering: &mut Nu
         touch_runs(connection, parts, &held).await
     });
     step!(session, |connection| events(connection, parts, &numbers, &held));
+    step!(session, |connection| statements::insert(
+        connection,
+        &parts.statements
+    ));
     step!(session, |connection| journal(
         connection, parts, &numbers, &held, numbering
     ));

@@ -104,6 +104,15 @@ async fn settings(connection: &mut SqliteConnection, into: &Pages) -> Result<()>
         into,
         transfer::sweep_run::<i64>,
     )
+    .await?;
+    scan(
+        connection,
+        "select month, status, closed_by, started_at, closed_at, claimed_until, partner, client, statements, adjustments
+         from closings
+         order by month",
+        into,
+        transfer::closing::<i64>,
+    )
     .await
 }
 
@@ -182,6 +191,17 @@ async fn clients(connection: &mut SqliteConnection, into: &Pages) -> Result<()> 
          order by e.client, e.time, e.source, e.id",
         into,
         transfer::event::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
+        "select k.partner, k.client, s.month, s.stated_in, s.billable, s.commission, s.status_credit, s.access, s.intervals,
+                s.causes
+         from statement_days s
+         left join client_keys k on k.number = s.client
+         order by s.client, s.month, s.stated_in",
+        into,
+        transfer::statement,
     )
     .await
 }

@@ -9,7 +9,7 @@ use crate::store::commit::data_of;
 use crate::store::outbox::ChangeColumns;
 use crate::store::sqlite::event_id::BoundId;
 use crate::store::sqlite::numbers::Numbers;
-use crate::store::sqlite::{client_writes, many, micros, outbox, touches, write};
+use crate::store::sqlite::{client_writes, many, micros, outbox, statements, touches, write};
 use crate::store::transfer::{Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRelay, Result};
@@ -22,6 +22,9 @@ pub(super) async fn all(
 ) -> Result<()> {
     settings(connection, parts).await?;
     sweep_runs(connection, parts).await?;
+    for closing in &parts.closings {
+        statements::insert_closing(connection, closing).await?;
+    }
     dead_letters(connection, parts).await?;
     let mut numbers = Numbers::default();
     numbers.assign_clients(connection, &parts.keys).await?;
@@ -32,6 +35,7 @@ pub(super) async fn all(
     touches::write(connection, &parts.commit.touches, &numbers).await?;
     touch_runs(connection, parts, &numbers).await?;
     events(connection, parts, &numbers).await?;
+    statements::insert(connection, &parts.statements).await?;
     journal(connection, parts, &numbers, numbering).await
 }
 

@@ -1,0 +1,433 @@
+//! `tenure statement`: the days of each client in a month, and the closings of months.
+
+use std::process::ExitCode;
+
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+
+use super::context::{Context, UsageError};
+use super::csv::Cell;
+use super::output::{self, Progress};
+use crate::domain::id::check_id;
+use crate::domain::intervals::Intervals;
+use crate::domain::statement::DayCounts;
+use crate::domain::time::rfc3339;
+use crate::domain::{Adjustment, Measure, Month};
+use crate::engine::{
+    ClientStatement, CloseRequest, Engine, PartnerSum, PartnerSums, StatementError, StatementRequest,
+};
+use crate::store::Closing;
+
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("how").args(["close", "anew"]),
+    after_help = "Examples:\n  tenure statement\n  tenure statement --month 2026-10 --partner acme\n  \
+                  tenure statement --month 2026-10 --close\n  tenure statement --month 2026-10 --csv > october.csv"
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct StatementArgs {
+    /// The month (UTC), for example 2026-10; without it, the closed months are listed
+    #[arg(long)]
+    month: Option<Month>,
+    /// Only clients of this partner
+    #[arg(long, requires = "month", conflicts_with = "close")]
+    partner: Option<String>,
+    /// Print comma-separated values: a line for each client, and one for each adjustment
+    #[arg(long, conflicts_with = "close")]
+    csv: bool,
+    /// Compute a closed month from the events as they are known now
+    #[arg(long, requires = "month")]
+    anew: bool,
+    /// Close the month for all partners; what changes it later is an adjustment of a later statement
+    #[arg(long, requires = "month")]
+    close: bool,
+    /// Record this name as that of who closes the month; default: the user of the system
+    #[arg(long, value_name = "NAME", requires = "close")]
+    by: Option<String>,
+    /// Close the month although events of it may still arrive
+    #[arg(long, requires = "close")]
+    confirm: bool,
+}
+
+/// Clients of a page.
+const PAGE: u32 = 1_000;
+/// Maximum number of rows in the tables of clients and of adjustments.
+const MAX_LISTED: usize = 200;
+/// The longest name of who closes a month, in characters.
+const LONGEST_NAME: usize = 128;
+
+/// The sums of a statement, for programs.
+#[derive(Serialize)]
+struct Totals {
+    month: Month,
+    /// Null: nobody has begun to close the month.
+    closing: Option<Closing>,
+    clients: u64,
+    partners: Vec<PartnerSum>,
+}
+
+pub async fn run(context: &Context, args: StatementArgs) -> anyhow::Result<ExitCode> {
+    if args.csv && context.json {
+        return Err(UsageError("--csv and --json exclude each other".into()).into());
+    }
+    let Some(month) = args.month else {
+        return list(context, args.csv).await;
+    };
+    if args.close {
+        let by = closer(args.by)?;
+        return close(context, month, by, args.confirm).await;
+    }
+    if let Some(partner) = &args.partner {
+        check_id("partner", partner).map_err(|error| UsageError(error.to_string()))?;
+    }
+    let engine = context.engine().await?;
+    let request = StatementRequest {
+        month,
+        partner: args.partner,
+        anew: args.anew,
+        after: None,
+        limit: PAGE,
+    };
+    if args.csv {
+        output::csv(&HEAD.map(Cell::from))?;
+    }
+    let mut listed = Listed::default();
+    let totals = each(&engine, request, |client| {
+        if context.json {
+            output::json(&client)?;
+        } else if args.csv {
+            print_csv(month, &client)?;
+        } else {
+            listed.add(&client);
+        }
+        Ok(())
+    })
+    .await?;
+    if context.json {
+        output::json(&totals)?;
+    } else if !args.csv {
+        listed.print();
+        print_sums(&totals);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Passes every client to `take`, page by page, and adds up the days by partner.
+async fn each(
+    engine: &Engine,
+    mut request: StatementRequest,
+    mut take: impl FnMut(ClientStatement) -> anyhow::Result<()>,
+) -> anyhow::Result<Totals> {
+    let mut sums = PartnerSums::default();
+    let mut clients = 0;
+    loop {
+        let page = engine.statement(&request).await.map_err(explained)?;
+        for client in page.clients {
+            sums.add(&client);
+            clients += 1;
+            take(client)?;
+        }
+        if page.next.is_none() {
+            return Ok(Totals {
+                month: request.month,
+                closing: page.closing,
+                clients,
+                partners: sums.into_sums(),
+            });
+        }
+        request.after = page.next;
+    }
+}
+
+/// A month that has not begun is a mistake in the arguments.
+fn explained(error: StatementError) -> anyhow::Error {
+    match error {
+        StatementError::NotBegun(_) => UsageError(error.to_string()).into(),
+        StatementError::Store(error) => error.into(),
+        StatementError::EventsMayArrive { .. } => anyhow::anyhow!("{error}. To confirm, add --confirm"),
+        other => other.into(),
+    }
+}
+
+async fn close(context: &Context, month: Month, by: String, confirmed: bool) -> anyhow::Result<ExitCode> {
+    let engine = context.maintaining_engine().await?;
+    let request = CloseRequest {
+        month,
+        by,
+        confirmed,
+        most: None,
+    };
+    let mut progress = Progress::new("clients");
+    let closed = engine
+        .close_month(&request, |done, last| progress.tick(done, last))
+        .await;
+    progress.end();
+    let closing = closed.map_err(explained)?;
+    if context.json {
+        output::json(&closing)?;
+    } else {
+        output::line(format!(
+            "{month} is closed: {} with days in the month, {} of earlier months",
+            output::counted(closing.statements, "client"),
+            output::counted(closing.adjustments, "adjustment"),
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who closes a month: the given name, or the name of the user that runs the command.
+fn closer(given: Option<String>) -> Result<String, UsageError> {
+    let of_system = || {
+        ["LOGNAME", "USER"]
+            .into_iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .find(|name| !name.trim().is_empty())
+    };
+    let Some(name) = given.or_else(of_system) else {
+        return Err(UsageError(
+            "the system does not say who closes the month: add --by NAME".into(),
+        ));
+    };
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > LONGEST_NAME {
+        return Err(UsageError(format!(
+            "invalid name in --by: expected 1 to {LONGEST_NAME} characters"
+        )));
+    }
+    Ok(name.to_owned())
+}
+
+async fn list(context: &Context, csv: bool) -> anyhow::Result<ExitCode> {
+    let closings = context.engine().await?.closings().await?;
+    if csv {
+        let head = [
+            "month",
+            "status",
+            "closed_by",
+            "started_at",
+            "closed_at",
+            "statements",
+            "adjustments",
+        ];
+        output::csv(&head.map(Cell::from))?;
+        for closing in &closings {
+            output::csv(&[
+                closing.month.to_string().into(),
+                closing.status.as_str().into(),
+                closing.closed_by.as_str().into(),
+                rfc3339(closing.started_at).into(),
+                closing.closed_at.map(rfc3339).unwrap_or_default().into(),
+                closing.statements.into(),
+                closing.adjustments.into(),
+            ])?;
+        }
+    } else if context.json {
+        for closing in &closings {
+            output::json(closing)?;
+        }
+    } else {
+        let rows = closings.iter().map(|closing| {
+            vec![
+                closing.month.to_string(),
+                closing.status.as_str().replace('_', " "),
+                closing.closed_by.clone(),
+                rfc3339(closing.started_at),
+                output::moment(closing.closed_at),
+                closing.statements.to_string(),
+                closing.adjustments.to_string(),
+            ]
+        });
+        let head = [
+            "month",
+            "status",
+            "closed by",
+            "started",
+            "closed",
+            "clients",
+            "adjustments",
+        ];
+        output::line(output::table(&head, rows));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The columns of a statement as comma-separated values.
+const HEAD: [&str; 14] = [
+    "statement",
+    "line",
+    "month",
+    "partner",
+    "client",
+    "billable_days",
+    "commission_days",
+    "status_credit_days",
+    "access_days",
+    "billable",
+    "commission",
+    "status_credit",
+    "access",
+    "causes",
+];
+
+fn print_csv(statement: Month, client: &ClientStatement) -> anyhow::Result<()> {
+    let row = |line: &str, month: Month, days: DayCounts, more: [String; 5]| {
+        let mut cells: Vec<Cell> = vec![
+            statement.to_string().into(),
+            line.into(),
+            month.to_string().into(),
+            (&*client.key.partner).into(),
+            (&*client.key.client).into(),
+        ];
+        cells.extend(counts(days).map(Cell::from));
+        cells.extend(more.map(Cell::from));
+        output::csv(&cells)
+    };
+    if client.days != DayCounts::default() {
+        let intervals = |measure: Measure| spans(measure.of(&client.intervals));
+        let [billable, commission, status_credit, access] = Measure::ALL.map(intervals);
+        let more = [billable, commission, status_credit, access, String::new()];
+        row("days", statement, client.days, more)?;
+    }
+    for adjustment in &client.adjustments {
+        let [billable, commission, status_credit, access] =
+            Measure::ALL.map(|measure| changed_days(adjustment, measure));
+        let more = [billable, commission, status_credit, access, causes(adjustment)];
+        row("adjustment", adjustment.month, adjustment.days, more)?;
+    }
+    Ok(())
+}
+
+/// The numbers, in the order of the measures.
+fn counts(days: DayCounts) -> [i64; 4] {
+    [days.billable, days.commission, days.status_credit, days.access]
+}
+
+/// Intervals as ISO 8601 writes them, separated by spaces.
+fn spans(intervals: &Intervals) -> String {
+    let spans: Vec<String> = intervals
+        .as_slice()
+        .iter()
+        .map(|interval| format!("{}/{}", rfc3339(interval.from), rfc3339(interval.to)))
+        .collect();
+    spans.join(" ")
+}
+
+/// The days that an adjustment adds and removes: `added 2026-10-03 removed 2026-10-07 2026-10-08`.
+fn changed_days(adjustment: &Adjustment, measure: Measure) -> String {
+    let days = [("added", &adjustment.added), ("removed", &adjustment.removed)]
+        .into_iter()
+        .filter_map(|(word, days)| {
+            let days: Vec<String> = days.get(&measure)?.iter().map(ToString::to_string).collect();
+            Some(format!("{word} {}", days.join(" ")))
+        });
+    days.collect::<Vec<_>>().join(" ")
+}
+
+fn causes(adjustment: &Adjustment) -> String {
+    let causes: Vec<String> = adjustment.causes.iter().map(ToString::to_string).collect();
+    causes.join("; ")
+}
+
+/// Rows of the tables for people.
+#[derive(Default)]
+struct Listed {
+    clients: Vec<Vec<String>>,
+    adjustments: Vec<Vec<String>>,
+    unlisted: u64,
+}
+
+impl Listed {
+    fn add(&mut self, client: &ClientStatement) {
+        let row = |first: Vec<String>, days: DayCounts, signed: bool| {
+            let shown = counts(days).map(|days| {
+                if signed {
+                    format!("{days:+}")
+                } else {
+                    days.to_string()
+                }
+            });
+            first.into_iter().chain(shown).collect::<Vec<_>>()
+        };
+        if client.days != DayCounts::default() {
+            if self.clients.len() < MAX_LISTED {
+                self.clients
+                    .push(row(vec![client.client.clone()], client.days, false));
+            } else {
+                self.unlisted += 1;
+            }
+        }
+        for adjustment in &client.adjustments {
+            if self.adjustments.len() < MAX_LISTED {
+                let first = vec![client.client.clone(), adjustment.month.to_string()];
+                let mut row = row(first, adjustment.days, true);
+                row.push(causes(adjustment));
+                self.adjustments.push(row);
+            } else {
+                self.unlisted += 1;
+            }
+        }
+    }
+
+    fn print(self) {
+        if !self.clients.is_empty() {
+            let head = ["client", "billable", "commission", "status credit", "access"];
+            output::line(output::table(&head, self.clients));
+        }
+        if !self.adjustments.is_empty() {
+            let head = [
+                "client",
+                "adjusted month",
+                "billable",
+                "commission",
+                "status credit",
+                "access",
+                "cause",
+            ];
+            output::line(output::table(&head, self.adjustments));
+        }
+        if self.unlisted > 0 {
+            output::line(format!(
+                "and {}: use --json or --csv for all",
+                output::counted(self.unlisted, "more line")
+            ));
+        }
+    }
+}
+
+fn print_sums(totals: &Totals) {
+    if !totals.partners.is_empty() {
+        let head = [
+            "partner",
+            "clients",
+            "billable",
+            "commission",
+            "status credit",
+            "access",
+        ];
+        let rows = totals.partners.iter().map(|sum| {
+            let days = counts(sum.days).into_iter().zip(counts(sum.adjustments));
+            let days = days.map(|(days, adjusted)| match adjusted {
+                0 => days.to_string(),
+                _ => format!("{days} {adjusted:+}"),
+            });
+            [sum.partner.clone(), sum.clients.to_string()]
+                .into_iter()
+                .chain(days)
+                .collect::<Vec<_>>()
+        });
+        output::line(output::table(&head, rows));
+    }
+    let month = totals.month;
+    let clients = output::counted(totals.clients, "client");
+    output::line(match &totals.closing {
+        None => format!("{month} is not closed: {clients}, as known now"),
+        Some(Closing {
+            closed_by,
+            closed_at: Some(at),
+            ..
+        }) => format!("{month} was closed by {closed_by} at {}: {clients}", rfc3339(*at)),
+        Some(Closing { closed_by, .. }) => {
+            format!("{month} is being closed by {closed_by}: {clients}, as known now")
+        }
+    });
+}

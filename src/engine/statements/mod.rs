@@ -1,0 +1,289 @@
+//! Statements: the days of each client in a month, as they were closed or as they are known now.
+
+mod causes;
+mod close;
+mod computed;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+pub use close::{CLOSING_CLAIM, CloseRequest};
+
+use super::Engine;
+use crate::domain::intervals::ClientIntervals;
+use crate::domain::statement::DayCounts;
+use crate::domain::time::rfc3339;
+use crate::domain::{Adjustment, ClientKey, Month, MonthDays};
+use crate::store::{Closing, ClosingStatus, Stated, StoreError};
+use computed::{Computation, Computed};
+
+/// Which part of a statement to show.
+#[derive(Clone, Debug)]
+pub struct StatementRequest {
+    pub month: Month,
+    /// Only clients of this partner.
+    pub partner: Option<String>,
+    /// Compute a closed month from the events as they are known now.
+    pub anew: bool,
+    /// Only clients after this key, where the previous page ended.
+    pub after: Option<ClientKey>,
+    /// Maximum number of clients that are examined for a page. Those without a day and without an adjustment are left out.
+    pub limit: u32,
+}
+
+/// A page of a statement, in key order.
+#[derive(Clone, Debug)]
+pub struct StatementPage {
+    /// The closing of the month, or the part of it that is done. None: nobody has begun to close it.
+    pub closing: Option<Closing>,
+    /// A page may have none and not be the last.
+    pub clients: Vec<ClientStatement>,
+    /// Where the next page begins. None: this page is the last.
+    pub next: Option<ClientKey>,
+}
+
+/// The days of a client in a month.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClientStatement {
+    #[serde(skip)]
+    pub key: ClientKey,
+    pub client: String,
+    pub days: DayCounts,
+    /// Within the month.
+    pub intervals: ClientIntervals,
+    /// Of earlier months that are closed, in their order.
+    pub adjustments: Vec<Adjustment>,
+}
+
+/// The sums of a partner's clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartnerSum {
+    pub partner: String,
+    /// Clients with a day in the month, or with an adjustment.
+    pub clients: u64,
+    pub days: DayCounts,
+    /// The sum of the adjustments of earlier months.
+    pub adjustments: DayCounts,
+}
+
+/// Adds up statements of clients in key order. Memory grows with the number of partners.
+#[derive(Clone, Debug, Default)]
+pub struct PartnerSums(Vec<PartnerSum>);
+
+/// Why there is no statement of a month, or why it cannot be closed.
+#[derive(Debug, thiserror::Error)]
+pub enum StatementError {
+    #[error("{0} has not begun; name the present month or an earlier one")]
+    NotBegun(Month),
+    #[error("{month} has not ended; it can be closed from {} on", rfc3339(month.end()))]
+    NotEnded { month: Month },
+    #[error(
+        "{month} is closed: {by} closed it at {}. What has changed since is an adjustment in the statement of a later month",
+        rfc3339(*at)
+    )]
+    Closed {
+        month: Month,
+        by: String,
+        at: DateTime<Utc>,
+    },
+    #[error("{month} cannot be closed now: months are closed in order, and the next one is {next}")]
+    OutOfOrder { month: Month, next: Month },
+    #[error(
+        "{by} is closing {month} now; wait until that ends. If it was interrupted, the closing can be continued from {} on",
+        rfc3339(*until)
+    )]
+    InProgress {
+        month: Month,
+        by: String,
+        until: DateTime<Utc>,
+    },
+    #[error(
+        "events of {month} may still arrive: {behind}. Close it when they have arrived, or confirm that it is closed without \
+         them: they become adjustments of later months"
+    )]
+    EventsMayArrive { month: Month, behind: String },
+    #[error("{0}: no month is closed until it is right")]
+    Clock(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The closings of a store.
+struct Closings(Vec<Closing>);
+
+impl Closings {
+    fn of(&self, month: Month) -> Option<&Closing> {
+        self.0.iter().find(|closing| closing.month == month)
+    }
+
+    fn is_closed(&self, month: Month) -> bool {
+        self.of(month).is_some_and(is_closed)
+    }
+
+    /// The months that are closed, in order.
+    fn closed(&self) -> impl DoubleEndedIterator<Item = &Closing> {
+        self.0.iter().filter(|closing| is_closed(closing))
+    }
+
+    /// The month that is closed next. None: any month may be the first.
+    fn next(&self) -> Option<Month> {
+        let in_progress = self.0.iter().find(|closing| !is_closed(closing));
+        in_progress
+            .map(|closing| closing.month)
+            .or_else(|| Some(self.closed().next_back()?.month.next()))
+    }
+}
+
+fn is_closed(closing: &Closing) -> bool {
+    closing.status == ClosingStatus::Closed
+}
+
+impl Engine {
+    /// A statement of a month: of a closed one as it was closed, with the adjustments of earlier months that are stated in it; of
+    /// any other as it is known now, up to the present, and of the month that is closed next with the adjustments that it would
+    /// state now.
+    ///
+    /// Examines a bounded number of clients, so a page takes a bounded time, except for the length of their histories.
+    ///
+    /// # Errors
+    /// [`StatementError::NotBegun`], or when the store cannot be reached.
+    pub async fn statement(&self, request: &StatementRequest) -> Result<StatementPage, StatementError> {
+        let month = request.month;
+        if self.now() < month.start() {
+            return Err(StatementError::NotBegun(month));
+        }
+        let closings = Closings(self.store.closings().await?);
+        let partner = request.partner.as_deref();
+        let keys = self
+            .store
+            .keys(partner, request.after.as_ref(), request.limit)
+            .await?;
+        let is_last = keys.len() < request.limit as usize;
+        let clients = if closings.is_closed(month) && !request.anew {
+            self.as_closed(month, &keys).await?
+        } else {
+            self.as_known_now(request, &closings, &keys).await?
+        };
+        Ok(StatementPage {
+            closing: closings.of(month).cloned(),
+            clients,
+            next: keys.last().filter(|_| !is_last).cloned(),
+        })
+    }
+
+    /// The closings of months, in order. At most the last one is in progress.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn closings(&self) -> Result<Vec<Closing>, StoreError> {
+        self.store.closings().await
+    }
+
+    async fn as_closed(&self, month: Month, keys: &[ClientKey]) -> Result<Vec<ClientStatement>, StoreError> {
+        let mut stated = self.store.stated(keys).await?;
+        let rows = keys
+            .iter()
+            .filter_map(|key| Some((key.clone(), stated.remove(key)?)));
+        Ok(rows
+            .map(|(key, rows)| ClientStatement::as_closed(key, month, &rows))
+            .filter(ClientStatement::has_content)
+            .collect())
+    }
+
+    async fn as_known_now(
+        &self,
+        request: &StatementRequest,
+        closings: &Closings,
+        keys: &[ClientKey],
+    ) -> Result<Vec<ClientStatement>, StoreError> {
+        let adjusts = !request.anew && closings.next() == Some(request.month);
+        let computation = self.computation(request.month, closings, adjusts).await?;
+        let mut clients = Vec::new();
+        for group in keys.chunks(computed::GROUP) {
+            for computed in self.compute(&computation, group).await? {
+                clients.push(computed.statement());
+            }
+        }
+        clients.retain(ClientStatement::has_content);
+        Ok(clients)
+    }
+}
+
+impl ClientStatement {
+    fn as_closed(key: ClientKey, month: Month, rows: &[Stated]) -> Self {
+        let own = rows
+            .iter()
+            .find(|row| row.month == month && row.stated_in == month);
+        let adjustment = |(place, row): (usize, &Stated)| {
+            if row.stated_in != month || row.month == month {
+                return None;
+            }
+            // Rows are in order of `month`, then `stated_in`.
+            let before = rows[..place].last().filter(|before| before.month == row.month);
+            let before = before.map_or_else(MonthDays::default, |before| before.days);
+            Some(Adjustment::between(
+                row.month,
+                before,
+                row.days,
+                row.causes.clone(),
+            ))
+        };
+        Self {
+            client: key.to_string(),
+            key,
+            days: own.map(|row| row.days.count()).unwrap_or_default(),
+            intervals: own.map(|row| row.intervals.clone()).unwrap_or_default(),
+            adjustments: rows.iter().enumerate().filter_map(adjustment).collect(),
+        }
+    }
+
+    fn has_content(&self) -> bool {
+        self.days != DayCounts::default() || !self.adjustments.is_empty()
+    }
+}
+
+impl Computed {
+    /// What a statement says of the client.
+    fn statement(self) -> ClientStatement {
+        let adjustments = self.adjusted.into_iter();
+        ClientStatement {
+            client: self.key.to_string(),
+            key: self.key,
+            days: self.days.count(),
+            intervals: self.intervals,
+            adjustments: adjustments
+                .map(|one| Adjustment::between(one.month, one.before, one.days, one.causes))
+                .collect(),
+        }
+    }
+}
+
+impl PartnerSums {
+    pub fn add(&mut self, client: &ClientStatement) {
+        if self
+            .0
+            .last()
+            .is_none_or(|sum| *sum.partner != *client.key.partner)
+        {
+            self.0.push(PartnerSum {
+                partner: client.key.partner.to_string(),
+                clients: 0,
+                days: DayCounts::default(),
+                adjustments: DayCounts::default(),
+            });
+        }
+        if let Some(sum) = self.0.last_mut() {
+            sum.clients += 1;
+            sum.days += client.days;
+            for adjustment in &client.adjustments {
+                sum.adjustments += adjustment.days;
+            }
+        }
+    }
+
+    /// In order of partners.
+    #[must_use]
+    pub fn into_sums(self) -> Vec<PartnerSum> {
+        self.0
+    }
+}

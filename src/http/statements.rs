@@ -1,0 +1,186 @@
+//! `/v1/statements`: the days of each client in a month, and the closings of months.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::clients::page_size;
+use super::error::{ErrorBody, QueryErrors};
+use super::params::{Params, RawPath, RawQuery, month};
+use super::{Api, ApiError, schema};
+use crate::domain::id::check_id;
+use crate::domain::{ClientKey, Month};
+use crate::engine::{ClientStatement, CloseRequest, PartnerSum, PartnerSums, StatementRequest};
+use crate::store::{Closing, ClosingStatus};
+
+/// The most clients that one request closes.
+const CLOSED_AT_A_TIME: u64 = 2_000;
+/// The longest name of who closes a month, in characters.
+const LONGEST_NAME: usize = 128;
+
+/// The closings of months, in order.
+#[derive(Serialize, ToSchema)]
+pub struct ClosingsList {
+    #[schema(value_type = Vec<schema::Closing>)]
+    closings: Vec<Closing>,
+}
+
+/// A page of a statement, ordered by client.
+#[derive(Serialize, ToSchema)]
+pub struct StatementPage {
+    #[schema(value_type = String, example = "2026-10")]
+    month: Month,
+    /// Null: nobody has begun to close the month.
+    #[schema(required, value_type = Option<schema::Closing>)]
+    closing: Option<Closing>,
+    #[schema(value_type = Vec<schema::ClientStatement>)]
+    clients: Vec<ClientStatement>,
+    /// The sums of these clients, by partner.
+    #[schema(value_type = Vec<schema::PartnerSum>)]
+    partners: Vec<PartnerSum>,
+    /// The value of `after` for the next page; null on the last page.
+    next: Option<String>,
+}
+
+/// List the months that were closed
+///
+/// In order, with who closed each and when. At most the last one is in progress.
+#[utoipa::path(
+    get,
+    path = "/v1/statements",
+    tag = "statements",
+    responses(
+        (status = 200, description = "The closings", body = ClosingsList),
+        QueryErrors,
+    )
+)]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: RawQuery,
+) -> Result<Json<ClosingsList>, ApiError> {
+    Params::of(query)?.finish()?;
+    let closings = api
+        .run_detached(|engine| async move { engine.closings().await })
+        .await?;
+    Ok(Json(ClosingsList { closings }))
+}
+
+/// Get the statement of a month
+///
+/// Of a closed month: what was stated when it was closed, with the adjustments of earlier months. Of any other: the days as they are
+/// known now. A page examines a bounded number of clients, and leaves out those without a day and without an adjustment: it may have
+/// none and not be the last.
+#[utoipa::path(
+    get,
+    path = "/v1/statements/{month}",
+    tag = "statements",
+    params(
+        ("month" = schema::MonthText, Path),
+        ("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner"),
+        ("anew" = Option<schema::YesOrNo>, Query, description = "Compute a closed month from the events as they are known now"),
+        ("after" = Option<schema::Subject>, Query, description = "Only clients after this one: `next` of the previous page"),
+        ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000 clients; default 100"),
+    ),
+    responses(
+        (status = 200, description = "A page of the statement", body = StatementPage),
+        (status = 404, description = "The month has not begun", body = ErrorBody),
+        QueryErrors,
+    )
+)]
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    path: RawPath<String>,
+    query: RawQuery,
+) -> Result<Json<StatementPage>, ApiError> {
+    let month = month(path)?;
+    let mut params = Params::of(query)?;
+    let partner = params.text("partner")?;
+    if let Some(partner) = &partner {
+        check_id("partner", partner).map_err(|error| ApiError::parameter("partner", error))?;
+    }
+    let anew = params.choice("anew", [("true", true), ("false", false)])?;
+    let after = params
+        .text("after")?
+        .map(|subject| ClientKey::from_subject(&subject).map_err(|error| ApiError::parameter("after", error)))
+        .transpose()?;
+    let limit = page_size(&mut params)?;
+    params.finish()?;
+    let request = StatementRequest {
+        month,
+        partner,
+        anew: anew.unwrap_or(false),
+        after,
+        limit: u32::try_from(limit).unwrap_or(u32::MAX),
+    };
+    let page = api
+        .run_detached(move |engine| async move { Ok(engine.statement(&request).await) })
+        .await??;
+    let mut sums = PartnerSums::default();
+    for client in &page.clients {
+        sums.add(client);
+    }
+    Ok(Json(StatementPage {
+        month,
+        closing: page.closing,
+        clients: page.clients,
+        partners: sums.into_sums(),
+        next: page.next.map(|key| key.to_string()),
+    }))
+}
+
+/// Close a month
+///
+/// Months are closed in order, for all partners, and once. A request closes at most 2,000 clients: while the answer is 202, send it
+/// again, and the closing continues. If it is interrupted, send it again too.
+#[utoipa::path(
+    post,
+    path = "/v1/statements/{month}/close",
+    tag = "statements",
+    params(
+        ("month" = schema::MonthText, Path),
+        ("by" = schema::CloserName, Query, description = "Who closes the month"),
+        ("confirm" = Option<schema::YesOrNo>, Query, description = "Close the month although events of it may still arrive"),
+    ),
+    responses(
+        (status = 200, description = "The month is closed", body = schema::Closing),
+        (status = 202, description = "More clients are left: send the request again", body = schema::Closing),
+        (status = 409, description = "The month is closed already, has not ended or is not the next one, events of it may still arrive, \
+                                      or another process is closing it", body = ErrorBody),
+        QueryErrors,
+    )
+)]
+pub(super) async fn close(
+    State(api): State<Arc<Api>>,
+    path: RawPath<String>,
+    query: RawQuery,
+) -> Result<Response, ApiError> {
+    let month = month(path)?;
+    let mut params = Params::of(query)?;
+    let by = params.text("by")?.unwrap_or_default();
+    let by = by.trim().to_owned();
+    if by.is_empty() || by.chars().count() > LONGEST_NAME {
+        let reason = format!("expected who closes the month, 1 to {LONGEST_NAME} characters");
+        return Err(ApiError::parameter("by", reason));
+    }
+    let confirmed = params.choice("confirm", [("true", true), ("false", false)])?;
+    params.finish()?;
+    let request = CloseRequest {
+        month,
+        by,
+        confirmed: confirmed.unwrap_or(false),
+        most: Some(CLOSED_AT_A_TIME),
+    };
+    let closing = api
+        .run_detached(move |engine| async move { Ok(engine.close_month(&request, |_, _| {}).await) })
+        .await??;
+    let status = match closing.status {
+        ClosingStatus::Closed => StatusCode::OK,
+        ClosingStatus::InProgress => StatusCode::ACCEPTED,
+    };
+    Ok((status, Json(closing)).into_response())
+}

@@ -1,0 +1,225 @@
+//! Closings of months, and what they stated.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
+
+use super::session::Transaction;
+use super::{SqliteStore, many, micros};
+use crate::domain::ClientKey;
+use crate::store::columns::{Both, KeyRow, json, text};
+use crate::store::dead_letter::believable;
+use crate::store::statements::{ClosingRow, EventNameRow, StatedRow, by_client, counts};
+use crate::store::{Closing, ClosingClaim, MovedClosing, Result, Stated, Statements};
+
+#[async_trait]
+impl Statements for SqliteStore {
+    async fn closings(&self) -> Result<Vec<Closing>> {
+        let closings: Vec<ClosingRow<i64>> = sqlx::query_as(
+            "select month, status, closed_by, started_at, closed_at, claimed_until, partner, client, statements, adjustments
+             from closings
+             order by month",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        closings.into_iter().map(ClosingRow::read).collect()
+    }
+
+    async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool> {
+        self.in_turn(async {
+            let mut transaction = Transaction::begin(&self.writer).await?;
+            // Does nothing if the month has a row, or if another month is in progress.
+            sqlx::query(
+                "insert into closings (month, status, closed_by, started_at)
+                 values (?1, 'in_progress', ?2, ?3)
+                 on conflict do nothing",
+            )
+            .bind(claim.month.number())
+            .bind(text(&claim.by))
+            .bind(micros(now))
+            .execute(&mut *transaction)
+            .await?;
+            let claimed = sqlx::query(
+                "update closings
+                 set closed_by = ?2, claim = ?3, claimed_until = ?4
+                 where month = ?1 and status = 'in_progress'
+                   and (claimed_until is null or claimed_until <= ?5 or claimed_until > ?6)",
+            )
+            .bind(claim.month.number())
+            .bind(text(&claim.by))
+            .bind(&claim.token)
+            .bind(micros(claim.until))
+            .bind(micros(now))
+            .bind(micros(believable(now, claim.until)))
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(claimed.rows_affected() == 1)
+        })
+        .await
+    }
+
+    async fn record_stated(
+        &self,
+        claim: &ClosingClaim,
+        upto: &ClientKey,
+        rows: &[(ClientKey, Stated)],
+    ) -> Result<bool> {
+        self.in_turn(async {
+            let (statements, adjustments) = counts(claim, rows);
+            let mut transaction = Transaction::begin(&self.writer).await?;
+            let held = sqlx::query(
+                "update closings
+                 set claimed_until = ?3, partner = ?4, client = ?5,
+                     statements = statements + ?6, adjustments = adjustments + ?7
+                 where month = ?1 and claim = ?2 and status = 'in_progress'",
+            )
+            .bind(claim.month.number())
+            .bind(&claim.token)
+            .bind(micros(claim.until))
+            .bind(&*upto.partner)
+            .bind(&*upto.client)
+            .bind(statements)
+            .bind(adjustments)
+            .execute(&mut *transaction)
+            .await?;
+            if held.rows_affected() == 0 {
+                transaction.rollback().await?;
+                return Ok(false);
+            }
+            insert(&mut transaction, rows).await?;
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn end_closing(&self, claim: &ClosingClaim, at: DateTime<Utc>) -> Result<bool> {
+        self.in_turn(async {
+            let ended = sqlx::query(
+                "update closings
+                 set status = 'closed', closed_at = ?3, claim = '', claimed_until = null, partner = null, client = null
+                 where month = ?1 and claim = ?2 and status = 'in_progress'",
+            )
+            .bind(claim.month.number())
+            .bind(&claim.token)
+            .bind(micros(at))
+            .execute(&self.writer)
+            .await?;
+            Ok(ended.rows_affected() == 1)
+        })
+        .await
+    }
+
+    async fn release_closing(&self, claim: &ClosingClaim) -> Result<()> {
+        self.in_turn(async {
+            sqlx::query(
+                "update closings
+                 set claim = '', claimed_until = null
+                 where month = ?1 and claim = ?2 and status = 'in_progress'",
+            )
+            .bind(claim.month.number())
+            .bind(&claim.token)
+            .execute(&self.writer)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn stated(&self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Stated>>> {
+        let keys: Vec<(&str, &str)> = keys.iter().map(|key| (&*key.partner, &*key.client)).collect();
+        let rows: Vec<Both<KeyRow, StatedRow>> = sqlx::query_as(
+            "select k.partner, k.client, s.month, s.stated_in, s.billable, s.commission, s.status_credit, s.access,
+                    s.intervals, s.causes
+             from json_each(?1) w
+             cross join client_keys k on k.partner = w.value ->> '$[0]' and k.client = w.value ->> '$[1]'
+             cross join statement_days s on s.client = k.number",
+        )
+        .bind(json(&keys))
+        .fetch_all(&self.readers)
+        .await?;
+        by_client(rows)
+    }
+
+    async fn stored_since(
+        &self,
+        key: &ClientKey,
+        since: DateTime<Utc>,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<(Arc<str>, Arc<str>)>> {
+        let names: Vec<EventNameRow> = sqlx::query_as(
+            "select s.source, e.id
+             from client_keys k
+             cross join events e on e.client = k.number
+             left join sources s on s.number = e.source
+             where k.partner = ?1 and k.client = ?2 and e.time < ?4 and e.received_at >= ?3
+             order by e.time, e.source, e.id
+             limit ?5",
+        )
+        .bind(&*key.partner)
+        .bind(&*key.client)
+        .bind(micros(since))
+        .bind(micros(before))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        names.into_iter().map(|name| name.read(key)).collect()
+    }
+}
+
+/// Inserts what a closing stated.
+pub(super) async fn insert(connection: &mut SqliteConnection, rows: &[(ClientKey, Stated)]) -> Result<()> {
+    many::write(
+        connection,
+        many!(
+            "insert into statement_days
+                 (client, month, stated_in, billable, commission, status_credit, access, intervals, causes)
+             select k.number, column3, column4, column5, column6, column7, column8, column9, column10
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             cross join client_keys k on k.partner = column1 and k.client = column2
+             where column1 is not null"
+        ),
+        rows,
+        |query, (key, row)| {
+            query
+                .bind(&*key.partner)
+                .bind(&*key.client)
+                .bind(row.month.number())
+                .bind(row.stated_in.number())
+                .bind(row.days.billable.bits())
+                .bind(row.days.commission.bits())
+                .bind(row.days.status_credit.bits())
+                .bind(row.days.access.bits())
+                .bind(row.intervals_text())
+                .bind(row.causes_text())
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Inserts a closing of an import.
+pub(super) async fn insert_closing(connection: &mut SqliteConnection, moved: &MovedClosing) -> Result<()> {
+    sqlx::query(
+        "insert into closings
+             (month, status, closed_by, started_at, closed_at, partner, client, statements, adjustments)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )
+    .bind(moved.month.number())
+    .bind(moved.status().as_str())
+    .bind(text(&moved.closed_by))
+    .bind(micros(moved.started_at))
+    .bind(moved.closed_at.map(micros))
+    .bind(moved.after.as_ref().map(|key| &*key.partner))
+    .bind(moved.after.as_ref().map(|key| &*key.client))
+    .bind(moved.statements)
+    .bind(moved.adjustments)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
