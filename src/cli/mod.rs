@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 1 failure, 2 usage error (arguments or settings), 3 a sweep that left due timers for later.
 
 mod access;
+mod accesses;
 mod client;
 mod context;
 mod dead;
@@ -89,6 +90,8 @@ enum Command {
     Forecast(forecast::ForecastArgs),
     /// Decide whether partners may enter accounts, or perform an action in them
     Access(access::AccessArgs),
+    /// Show who entered a client's account when, from the access log
+    Accesses(accesses::AccessesArgs),
     /// List the partners, with the number of their clients by status
     Partners(lists::PartnersArgs),
     /// List the partners that have a client for an account
@@ -228,6 +231,7 @@ impl Command {
             Self::Possible(args) => possible::run(context, args).await,
             Self::Forecast(args) => forecast::run(context, args).await,
             Self::Access(args) => access::run(context, args).await,
+            Self::Accesses(args) => accesses::run(context, args).await,
             Self::Partners(args) => lists::partners(context, args).await,
             Self::Account(args) => lists::account(context, args).await,
             Self::Refusals(args) => lists::refusals(context, args).await,

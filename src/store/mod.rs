@@ -4,6 +4,7 @@
 //! Everything is written in a [`Batch`], one transaction. All other reads see committed state only. [`Store`] is the
 //! union of the traits; take a narrower one where it suffices, as the breaker takes [`Sweeps`].
 
+mod accesses;
 mod actor;
 mod batch;
 mod checkpoints;
@@ -34,6 +35,7 @@ mod upkeep;
 mod verification;
 mod words;
 
+pub use accesses::{Access, AccessFilter, AccessPosition, Accesses, AccessesPage, TouchOutcome};
 pub use batch::{Batch, BatchLimits, BatchRead, BatchWrite, NameClaim, Transactions};
 pub use checkpoints::{Checkpoint, CheckpointPlace, CheckpointWrite, Checkpoints, HistoryRange};
 pub use clients::{ClientFilter, Clients, Logged, Stored};
@@ -68,7 +70,8 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// All that a store does, for callers that need most of it.
 pub trait Store:
-    Clients
+    Accesses
+    + Clients
     + DeadLetters
     + Lanes
     + Lists
@@ -86,7 +89,8 @@ pub trait Store:
 }
 
 impl<T> Store for T where
-    T: Clients
+    T: Accesses
+        + Clients
         + DeadLetters
         + Lanes
         + Lists

@@ -35,11 +35,18 @@ pub struct MigrationStep {
 /// The steps that this program knows. Both adapters have the same numbers and names.
 macro_rules! steps {
     ($folder:literal) => {
-        &[MigrationStep {
-            number: 1,
-            name: "baseline",
-            sql: include_str!(concat!("migrations/", $folder, "/0001_baseline.sql")),
-        }]
+        &[
+            MigrationStep {
+                number: 1,
+                name: "baseline",
+                sql: include_str!(concat!("migrations/", $folder, "/0001_baseline.sql")),
+            },
+            MigrationStep {
+                number: 3,
+                name: "accesses",
+                sql: include_str!(concat!("migrations/", $folder, "/0003_accesses.sql")),
+            },
+        ]
     };
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    Cursor, DeadLetterStatus, Document, ExpectedSource, Halt, LaneProgress, RenewOnlyWindow, Result,
+    Access, Cursor, DeadLetterStatus, Document, ExpectedSource, Halt, LaneProgress, RenewOnlyWindow, Result,
     StoreError, SweepRun, Touches,
 };
 use crate::domain::{Actor, ClientKey, Entry, EventKind, Policy, Refusal, Sequence};
@@ -25,8 +25,8 @@ use crate::domain::{Actor, ClientKey, Entry, EventKind, Policy, Refusal, Sequenc
 pub(in crate::store) use numbering::Numbering;
 pub(in crate::store) use parts::{DeadLetterRow, Parts};
 pub(in crate::store) use rows::{
-    backfill, change, client, clock, dead_letter, event, halt, lane, policy, relay, source, sweep_run,
-    touch_run, touches,
+    access, backfill, change, client, clock, dead_letter, event, halt, lane, policy, relay, source,
+    sweep_run, touch_run, touches,
 };
 
 /// Moves the content of a store.
@@ -78,6 +78,7 @@ pub enum Record {
     Touches(MovedTouches),
     TouchRun(MovedRun),
     Event(Box<MovedEvent>),
+    Access(Box<Access>),
     Relay(MovedRelay),
     Change(Box<MovedChange>),
 }
@@ -98,6 +99,7 @@ pub enum Kind {
     Touches,
     TouchRun,
     Event,
+    Access,
     Relay,
     Change,
 }
@@ -118,6 +120,7 @@ impl Record {
             Self::Touches(_) => Kind::Touches,
             Self::TouchRun(_) => Kind::TouchRun,
             Self::Event(_) => Kind::Event,
+            Self::Access(_) => Kind::Access,
             Self::Relay(_) => Kind::Relay,
             Self::Change(_) => Kind::Change,
         }

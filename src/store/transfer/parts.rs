@@ -21,7 +21,7 @@ use crate::store::{
 pub(in crate::store) struct Parts {
     /// The clients, in the order of their first records: the numbers that they get preserve the order of an export.
     pub keys: Vec<ClientKey>,
-    /// Rows of clients, touches, deadlines, events and changes.
+    /// Rows of clients, touches, deadlines, events, the access log and changes.
     pub commit: Commit,
     /// When each event of the commit was stored.
     pub received_at: Vec<DateTime<Utc>>,
@@ -78,6 +78,7 @@ impl Parts {
             Record::Touches(touches) => self.add_touches(touches),
             Record::TouchRun(run) => self.add_run(run)?,
             Record::Event(event) => self.add_event(*event),
+            Record::Access(access) => self.commit.accesses.push(*access),
             Record::Relay(relay) => self.relay = Some(relay),
             Record::Change(change) => self.add_change(*change),
         }
@@ -154,6 +155,7 @@ fn key(record: &Record) -> Option<&ClientKey> {
         Record::Touches(moved) => Some(&moved.client),
         Record::TouchRun(moved) => Some(&moved.client),
         Record::Event(moved) => Some(&moved.client),
+        Record::Access(moved) => Some(&moved.client),
         Record::Change(moved) => Some(&moved.entry.key),
         Record::Policy(_)
         | Record::Backfill(_)

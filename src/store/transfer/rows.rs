@@ -4,6 +4,7 @@ use super::{
     LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedDeadLetter, MovedEvent,
     MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedTouches, Record,
 };
+use crate::store::accesses::AccessRow;
 use crate::store::clients::LoggedRow;
 use crate::store::columns::{Both, KeyRow, Moment, RowId, row};
 use crate::store::dead_letters::DeadLetterRow;
@@ -206,6 +207,15 @@ pub(in crate::store) fn event<T: Moment>(
         refused: RecordedOutcome::refusal(logged.outcome),
         kind: event.kind,
     })))
+}
+
+pub(in crate::store) fn access<T: Moment>(row: Both<KeyRow, AccessRow<T>>) -> Result<Record> {
+    let Both(key, row) = row;
+    let client = key.read(RowId {
+        table: "accesses",
+        key: &row.id.0,
+    })?;
+    Ok(Record::Access(Box::new(row.read(&client)?)))
 }
 
 pub(in crate::store) fn relay<T: Moment>(row: NumbersRow<T>) -> Result<Record> {

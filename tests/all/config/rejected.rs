@@ -76,6 +76,8 @@ fn an_invalid_value_stops_the_start() {
         ("TENURE_SWEEPS__ACCESS_EXPIRY__CRON", "every day"),
         ("TENURE_SWEEPS__ACCESS-EXPIRY__CRON", "0 0 30 2 *"),
         ("TENURE_SWEEPS__SUBSCRIPTION_END__ENABLED", "1"),
+        ("TENURE_ACCESS__LOG", "never"),
+        ("TENURE_ACCESS__LOG", "30s"),
         ("TENURE_LOG__FORMAT", "xml"),
         ("TENURE_LOG__LEVEL", "loud=very"),
         ("TENURE_LOG__LEVEL", ""),

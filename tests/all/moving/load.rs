@@ -97,6 +97,7 @@ fn expect_everything(records: &[Record]) {
         Kind::Touches,
         Kind::TouchRun,
         Kind::Event,
+        Kind::Access,
         Kind::Relay,
         Kind::Change,
     ] {
@@ -118,6 +119,10 @@ fn expect_everything(records: &[Record]) {
     has(
         "correction",
         &|record| matches!(record, Record::Change(change) if change.entry.is_correction()),
+    );
+    has(
+        "refused entry of the access log",
+        &|record| matches!(record, Record::Access(access) if access.refused.is_some()),
     );
     has(
         "event with an actor",

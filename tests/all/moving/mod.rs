@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{Policy, Sweep};
 use tenure::engine::{Engine, SweepMode, SweepOptions};
-use tenure::store::{DeadLetterFilter, Kind, Record, Store};
+use tenure::store::{AccessFilter, DeadLetterFilter, Kind, Record, Store};
 use tenure::wire::archive::{Reader, Writer};
 use tokio::sync::mpsc;
 
@@ -118,6 +118,8 @@ async fn answers(engine: &Engine, now: DateTime<Utc>) -> Vec<Value> {
             line["sequence"].take();
         }
         answers.push(json!([key, history, changes]));
+        let accesses = store.accesses(&key, &AccessFilter::default(), None, 10_000).await;
+        answers.push(json!([key, accesses.unwrap().accesses]));
     }
     for dead_letter in store
         .dead_letters(&DeadLetterFilter::default(), 0, 10_000)

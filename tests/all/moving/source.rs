@@ -74,6 +74,7 @@ impl Source {
     pub async fn fill(store: Arc<dyn Store>) -> Self {
         let start = shape().start;
         let (engine, clock) = engine(&store, start).await;
+        let engine = engine.with_access_log(Some(TimeDelta::days(1_000)));
         let source = Self {
             store,
             engine,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::store::Fresh;
 
 /// The tables whose rows are records of an export.
-const MOVED: [&str; 15] = [
+const MOVED: [&str; 16] = [
+    "accesses",
     "client_keys",
     "clients",
     "clock",

@@ -23,7 +23,7 @@ use crate::support::tenure::{Running, Tenure, wait_until};
 
 /// Adds a column that older versions leave null, an index and a view. Older versions may write.
 const EXPAND: MigrationStep = MigrationStep {
-    number: 2,
+    number: 1_002,
     name: "regions",
     sql: "
         alter table clients add column region text;
@@ -37,10 +37,10 @@ const EXPAND: MigrationStep = MigrationStep {
 
 /// Removes them one version later. Versions before the one that added them may not write any more.
 const CONTRACT: MigrationStep = MigrationStep {
-    number: 3,
+    number: 1_003,
     name: "no_regions",
     sql: "
-        update schema_compat set min_writer = 2;
+        update schema_compat set min_writer = 1002;
         drop view regions;
         drop index clients_region;
         alter table clients drop column region;
@@ -51,7 +51,7 @@ const CONTRACT: MigrationStep = MigrationStep {
 const CONTRACT_AFTER_WRITERS: MigrationStep = MigrationStep {
     sql: "
         lock table schema_compat in access exclusive mode;
-        update schema_compat set min_writer = 2;
+        update schema_compat set min_writer = 1002;
         drop view regions;
         drop index clients_region;
         alter table clients drop column region;
@@ -323,9 +323,6 @@ async fn a_contracting_migration_waits_for_a_writer_and_refuses_the_next() {
     assert!(error.to_string().contains("start the newer version"), "{error}");
     assert!(matches!(
         older.check_writer().await,
-        Err(StoreError::Outdated {
-            required: 2,
-            known: 1
-        })
+        Err(StoreError::Outdated { required: 1_002, .. })
     ));
 }

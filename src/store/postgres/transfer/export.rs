@@ -48,6 +48,7 @@ pub(super) async fn all(session: &mut Session, into: &Pages) -> Result<()> {
     read(session, &TOUCHES, into, transfer::touches::<Time>).await?;
     read(session, &TOUCH_RUNS, into, transfer::touch_run).await?;
     read(session, &EVENTS, into, transfer::event::<Time>).await?;
+    read(session, &ACCESSES, into, transfer::access::<Time>).await?;
     read(session, &RELAY, into, transfer::relay::<Time>).await?;
     read(session, &JOURNAL, into, transfer::change::<Time>).await
 }
@@ -191,6 +192,24 @@ const EVENTS: Scan = scan!(
             e.received_at
      from events e
      order by e.client, e.time, e.ref"
+);
+
+const ACCESSES: Scan = scan!(
+    "moved_accesses",
+    500,
+    "select (select partner from client_keys where number = a.client) as partner,
+            (select client from client_keys where number = a.client) as client,
+            (select source from sources where number = ref_source(a.ref)) as source, a.ref as id,
+            a.time, a.sequence, a.by_staff, a.user_id, a.actor,
+            case r.reason when 0 then '' else (select word from words where number = r.reason) end as reason
+     from accesses a
+     cross join lateral (
+         select coalesce(
+             (select reason from events where client = a.client and time = a.time and ref = a.ref), a.reason
+         ) as reason
+         offset 0
+     ) r
+     order by a.client, a.time, a.ref"
 );
 
 // Sequences are no part of the snapshot. They are ahead of it, which does no harm.

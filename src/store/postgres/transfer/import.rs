@@ -11,7 +11,7 @@ use crate::store::outbox::ChangeColumns;
 use crate::store::postgres::batch::Held;
 use crate::store::postgres::numbers::{self, Numbers};
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{client_writes, touches, write};
+use crate::store::postgres::{accesses, client_writes, touches, write};
 use crate::store::transfer::{DeadLetterRow, LinePlace, Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRun, Result, SweepRun};
@@ -53,6 +53,14 @@ pub(super) async fn all(session: &mut Session, parts: &Parts, numbering: &mut Nu
         touch_runs(connection, parts, &held).await
     });
     step!(session, |connection| events(connection, parts, &numbers, &held));
+    if !parts.commit.accesses.is_empty() {
+        step!(session, |connection| accesses::write(
+            connection,
+            &parts.commit.accesses,
+            &numbers,
+            &held
+        ));
+    }
     step!(session, |connection| journal(
         connection, parts, &numbers, &held, numbering
     ));

@@ -183,6 +183,20 @@ async fn clients(connection: &mut SqliteConnection, into: &Pages) -> Result<()> 
         into,
         transfer::event::<i64>,
     )
+    .await?;
+    scan(
+        connection,
+        "select k.partner, k.client, s.source, a.id, a.time, a.sequence, a.by_staff, a.user_id, a.actor,
+                case coalesce(e.reason, a.reason) when 0 then '' else r.word end as reason
+         from accesses a
+         left join events e on e.client = a.client and e.time = a.time and e.source = a.source and e.id = a.id
+         left join client_keys k on k.number = a.client
+         left join sources s on s.number = a.source
+         left join words r on r.number = coalesce(e.reason, a.reason)
+         order by a.client, a.time, a.source, a.id",
+        into,
+        transfer::access::<i64>,
+    )
     .await
 }
 

@@ -9,7 +9,7 @@ use crate::store::commit::data_of;
 use crate::store::outbox::ChangeColumns;
 use crate::store::sqlite::event_id::BoundId;
 use crate::store::sqlite::numbers::Numbers;
-use crate::store::sqlite::{client_writes, many, micros, outbox, touches, write};
+use crate::store::sqlite::{accesses, client_writes, many, micros, outbox, touches, write};
 use crate::store::transfer::{Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRelay, Result};
@@ -32,6 +32,7 @@ pub(super) async fn all(
     touches::write(connection, &parts.commit.touches, &numbers).await?;
     touch_runs(connection, parts, &numbers).await?;
     events(connection, parts, &numbers).await?;
+    accesses::write(connection, &parts.commit.accesses, &numbers).await?;
     journal(connection, parts, &numbers, numbering).await
 }
 

@@ -1,0 +1,118 @@
+//! `tenure accesses`: who entered a client's account when.
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+use super::context::Context;
+use super::key::KeyArgs;
+use super::output;
+use crate::domain::ActorKind;
+use crate::domain::time::rfc3339;
+use crate::engine::{AccessView, Engine, interval};
+use crate::store::AccessFilter;
+
+/// The number of entries that are read at a time.
+const PAGE: u32 = 1_000;
+
+#[derive(Debug, Args)]
+pub struct AccessesArgs {
+    #[command(flatten)]
+    client: KeyArgs,
+    /// Only entries at or after this moment (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    since: Option<DateTime<Utc>>,
+    /// Only entries before this moment (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    until: Option<DateTime<Utc>>,
+    /// List at most N entries
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCode> {
+    let key = args.client.key()?;
+    let engine = context.engine().await?;
+    let filter = AccessFilter {
+        since: args.since,
+        until: args.until,
+    };
+    let mut left = args.limit.unwrap_or(usize::MAX);
+    let (mut accesses, mut after) = (Vec::new(), None);
+    loop {
+        let limit = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
+        let Some(page) = engine.accesses(&key, &filter, after.as_ref(), limit).await? else {
+            output::error_line(format!(
+                "unknown client {key}; `tenure client list` lists the clients"
+            ));
+            return Ok(ExitCode::FAILURE);
+        };
+        left -= page.accesses.len();
+        if context.json {
+            for access in &page.accesses {
+                output::json(access)?;
+            }
+        } else {
+            accesses.extend(page.accesses);
+        }
+        after = page.next;
+        if after.is_none() || left == 0 {
+            break;
+        }
+    }
+    let state = state(&engine).await?;
+    if context.json {
+        if engine.access_log().is_none() {
+            output::error_line(state);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let head = ["time", "by", "user", "actor", "refusal", "source", "id"];
+    output::line(output::table(&head, accesses.iter().map(row)));
+    output::line(state);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(access: &AccessView) -> Vec<String> {
+    let actor = [
+        access.actor.kind.map(ActorKind::as_str),
+        access.actor.id.as_deref(),
+    ];
+    let actor: Vec<&str> = actor.into_iter().flatten().collect();
+    vec![
+        rfc3339(access.time),
+        access.by.to_string(),
+        output::words(access.user.as_deref()),
+        if actor.is_empty() {
+            "-".to_owned()
+        } else {
+            actor.join(" ")
+        },
+        output::words(access.refusal),
+        access.source.to_string(),
+        access.id.to_string(),
+    ]
+}
+
+/// Whether the access log is on, and how far back it goes: a list without entries does not say whether nobody entered.
+async fn state(engine: &Engine) -> anyhow::Result<String> {
+    let oldest = engine.store().oldest_access().await?;
+    Ok(match (engine.access_log(), oldest) {
+        (Some(age), Some(oldest)) => format!(
+            "the access log stores entries for {}; the oldest one of any client is of {}",
+            interval(age.num_seconds()),
+            rfc3339(oldest)
+        ),
+        (Some(age), None) => format!(
+            "the access log stores entries for {}, and is empty: it has what arrives after it was switched on",
+            interval(age.num_seconds())
+        ),
+        (None, None) => {
+            "the access log is off in these settings; to switch it on, set access.log, for example to \"90d\"".to_owned()
+        }
+        (None, Some(_)) => "the access log is off in these settings: nothing is added, and the next `tenure prune` with them, or \
+                            the next night of a worker, removes all entries"
+            .to_owned(),
+    })
+}

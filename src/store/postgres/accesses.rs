@@ -1,0 +1,163 @@
+//! Reads and writes the access log.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::PostgresStore;
+use super::batch::Held;
+use super::event_ref::event_ref;
+use super::numbers::{self, ClientNumbers, Numbers};
+use crate::domain::ClientKey;
+use crate::store::accesses::{AccessRow, SourceNumberRow};
+use crate::store::actor::actor_text;
+use crate::store::columns::{Both, earliest, optional_text};
+use crate::store::{
+    Access, AccessFilter, AccessPosition, Accesses, AccessesPage, Commit, Result, TouchOutcome,
+};
+
+#[async_trait]
+impl Accesses for PostgresStore {
+    async fn accesses(
+        &self,
+        key: &ClientKey,
+        filter: &AccessFilter,
+        after: Option<&AccessPosition>,
+        limit: u32,
+    ) -> Result<AccessesPage> {
+        self.in_time(async {
+            let start = AccessPosition::start(filter, after);
+            let found: Vec<Both<SourceNumberRow, AccessRow<DateTime<Utc>>>> = sqlx::query_as(
+                "select ref_source(a.ref)::bigint as source_number,
+                        (select source from sources where number = ref_source(a.ref)) as source, a.ref as id,
+                        a.time, a.sequence, a.by_staff, a.user_id, a.actor,
+                        case r.reason when 0 then '' else (select word from words where number = r.reason) end as reason
+                 from accesses a
+                 cross join lateral (
+                     select coalesce(
+                         (select reason from events where client = a.client and time = a.time and ref = a.ref), a.reason
+                     ) as reason
+                     offset 0
+                 ) r
+                 where a.client = (select number from client_keys where partner = $1 and client = $2)
+                   and a.time >= $3 and (a.time, a.ref) < ($4, $5)
+                 order by a.time desc, a.ref desc
+                 limit $6",
+            )
+            .bind(&*key.partner)
+            .bind(&*key.client)
+            .bind(filter.since.unwrap_or_else(earliest))
+            .bind(start.time)
+            .bind(reference(&start))
+            .bind(i64::from(limit) + 1)
+            .fetch_all(&self.pool)
+            .await?;
+            let read = |Both(number, row): Both<SourceNumberRow, AccessRow<_>>| {
+                let access = row.read(key)?;
+                Ok((number.position(&access), access))
+            };
+            let found = found.into_iter().map(read).collect::<Result<_>>()?;
+            Ok(AccessesPage::of(found, limit))
+        })
+        .await
+    }
+
+    async fn oldest_access(&self) -> Result<Option<DateTime<Utc>>> {
+        self.in_time(async {
+            let oldest = sqlx::query_scalar("select time from accesses order by time limit 1")
+                .fetch_optional(&self.pool)
+                .await?;
+            Ok(oldest)
+        })
+        .await
+    }
+}
+
+fn reference(position: &AccessPosition) -> Vec<u8> {
+    if position.id.is_empty() {
+        return Vec::new();
+    }
+    event_ref(i32::try_from(position.source).unwrap_or(i32::MAX), &position.id)
+}
+
+/// Reads the numbers of the clients that have entries. A renewal has not read them, and adding a key that is there would use
+/// up a number.
+pub(super) async fn find_clients(
+    connection: &mut PgConnection,
+    commit: &Commit,
+    known: &mut ClientNumbers,
+) -> Result<()> {
+    let clients = commit.accesses.iter().map(|access| &access.client);
+    let unknown: Vec<&ClientKey> = clients.filter(|key| !known.contains_key(*key)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    numbers::find_clients(connection, unknown, known).await
+}
+
+/// Adds entries. One that is there stays as it is: packed touches may arrive again.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    accesses: &[Access],
+    numbers: &Numbers,
+    held: &Held,
+) -> Result<()> {
+    sqlx::query(
+        "insert into accesses (time, client, reason, by_staff, ref, sequence, user_id, actor)
+         select unnest($1::timestamptz[]), unnest($2::integer[]), unnest($3::smallint[]), unnest($4::boolean[]),
+                unnest($5::bytea[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[])
+         on conflict do nothing",
+    )
+    .bind(accesses.iter().map(|a| a.time).collect::<Vec<_>>())
+    .bind(held.numbers_of(accesses.iter().map(|a| &a.client)))
+    .bind(accesses.iter().map(|a| numbers.refusal(a.refused)).collect::<Vec<_>>())
+    .bind(accesses.iter().map(Access::is_by_staff).collect::<Vec<_>>())
+    .bind(accesses.iter().map(|a| numbers.event(&a.source, &a.id)).collect::<Vec<_>>())
+    .bind(accesses.iter().map(Access::sequence_text).collect::<Vec<_>>())
+    .bind(accesses.iter().map(Access::user_text).collect::<Vec<_>>())
+    .bind(accesses.iter().map(|a| actor_text(&a.actor)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes new outcomes of packed touches into their entries, as far as there are any.
+pub(super) async fn touch_outcomes(
+    connection: &mut PgConnection,
+    updates: &[TouchOutcome],
+    numbers: &Numbers,
+    held: &Held,
+) -> Result<()> {
+    sqlx::query(
+        "update accesses
+         set reason = u.reason
+         from (
+             select k.reason, a.place
+             from unnest($1::integer[], $2::timestamptz[], $3::text[], $4::smallint[])
+                  as k (client, time, sequence, reason)
+             cross join lateral (
+                 select ctid as place from accesses
+                 where client = k.client and time = k.time and sequence = k.sequence
+                 offset 0
+             ) a
+         ) u
+         where accesses.ctid = u.place",
+    )
+    .bind(held.numbers_of(updates.iter().map(|u| &u.key)))
+    .bind(updates.iter().map(|u| u.time).collect::<Vec<_>>())
+    .bind(
+        updates
+            .iter()
+            .map(|u| optional_text(u.sequence.as_deref()))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        updates
+            .iter()
+            .map(|u| numbers.refusal(u.refusal))
+            .collect::<Vec<_>>(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

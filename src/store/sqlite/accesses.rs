@@ -1,0 +1,130 @@
+//! Reads and writes the access log.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
+
+use super::event_id::BoundId;
+use super::numbers::Numbers;
+use super::{SqliteStore, many, micros};
+use crate::domain::{ClientKey, Refusal};
+use crate::store::accesses::{AccessRow, SourceNumberRow};
+use crate::store::actor::actor_text;
+use crate::store::columns::{Both, RowId, earliest, optional_text};
+use crate::store::{Access, AccessFilter, AccessPosition, Accesses, AccessesPage, Result, TouchOutcome};
+
+#[async_trait]
+impl Accesses for SqliteStore {
+    async fn accesses(
+        &self,
+        key: &ClientKey,
+        filter: &AccessFilter,
+        after: Option<&AccessPosition>,
+        limit: u32,
+    ) -> Result<AccessesPage> {
+        let start = AccessPosition::start(filter, after);
+        let found: Vec<Both<SourceNumberRow, AccessRow<i64>>> = sqlx::query_as(
+            "select a.source as source_number, s.source, a.id, a.time, a.sequence, a.by_staff, a.user_id, a.actor,
+                    case coalesce(e.reason, a.reason) when 0 then '' else w.word end as reason
+             from client_keys k
+             cross join accesses a on a.client = k.number
+             left join events e on e.client = a.client and e.time = a.time and e.source = a.source and e.id = a.id
+             left join sources s on s.number = a.source
+             left join words w on w.number = coalesce(e.reason, a.reason)
+             where k.partner = ?1 and k.client = ?2 and a.time >= ?3 and (a.time, a.source, a.id) < (?4, ?5, ?6)
+             order by a.time desc, a.source desc, a.id desc
+             limit ?7",
+        )
+        .bind(&*key.partner)
+        .bind(&*key.client)
+        .bind(micros(filter.since.unwrap_or_else(earliest)))
+        .bind(micros(start.time))
+        .bind(start.source)
+        .bind(BoundId(&start.id))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&self.readers)
+        .await?;
+        let read = |Both(number, row): Both<SourceNumberRow, AccessRow<i64>>| {
+            let access = row.read(key)?;
+            Ok((number.position(&access), access))
+        };
+        let found = found.into_iter().map(read).collect::<Result<_>>()?;
+        Ok(AccessesPage::of(found, limit))
+    }
+
+    async fn oldest_access(&self) -> Result<Option<DateTime<Utc>>> {
+        let oldest: Option<i64> = sqlx::query_scalar("select time from accesses order by time limit 1")
+            .fetch_optional(&self.readers)
+            .await?;
+        let row = RowId {
+            table: "accesses",
+            key: &"the oldest entry",
+        };
+        row.optional_moment("time", oldest)
+    }
+}
+
+/// Adds entries. One that is there stays as it is: packed touches may arrive again.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    accesses: &[Access],
+    numbers: &Numbers,
+) -> Result<()> {
+    many::write(
+        connection,
+        many!(
+            "insert into accesses (client, time, source, id, reason, by_staff, sequence, user_id, actor)
+             select *
+             from (values " each "(?, ?, ?, ?, ?, ?, ?, ?, ?)" ")
+             where column1 is not null
+             on conflict (client, time, source, id) do nothing"
+        ),
+        accesses,
+        |query, access| {
+            query
+                .bind(numbers.client(&access.client))
+                .bind(micros(access.time))
+                .bind(numbers.source(&access.source))
+                .bind(BoundId(&access.id))
+                .bind(reason(access.refused, numbers))
+                .bind(access.is_by_staff())
+                .bind(access.sequence_text())
+                .bind(access.user_text())
+                .bind(actor_text(&access.actor))
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes new outcomes of packed touches into their entries, as far as there are any.
+pub(super) async fn touch_outcomes(
+    connection: &mut SqliteConnection,
+    updates: &[TouchOutcome],
+    numbers: &Numbers,
+) -> Result<()> {
+    many::write(
+        connection,
+        many!(
+            "update or fail accesses
+             set reason = w.column4
+             from (values " each "(?, ?, ?, ?)" ") w
+             where accesses.client = w.column1 and accesses.time = w.column2 and accesses.sequence = w.column3"
+        ),
+        updates,
+        |query, update| {
+            query
+                .bind(numbers.client(&update.key))
+                .bind(micros(update.time))
+                .bind(optional_text(update.sequence.as_deref()))
+                .bind(reason(update.refusal, numbers))
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// The number of a refusal. 0: there is none.
+fn reason(refusal: Option<Refusal>, numbers: &Numbers) -> i64 {
+    refusal.map_or(0, |refusal| numbers.word(refusal.code()))
+}
