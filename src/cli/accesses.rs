@@ -95,24 +95,23 @@ fn row(access: &AccessView) -> Vec<String> {
     ]
 }
 
-/// Whether the access log is on, and how far back it goes: a list without entries does not say whether nobody entered.
+/// Whether the access log is on, and since when: a list without entries does not say whether nobody entered.
 async fn state(engine: &Engine) -> anyhow::Result<String> {
-    let oldest = engine.store().oldest_access().await?;
-    Ok(match (engine.access_log(), oldest) {
-        (Some(age), Some(oldest)) => format!(
-            "the access log stores entries for {}; the oldest one of any client is of {}",
-            interval(age.num_seconds()),
-            rfc3339(oldest)
+    let Some(retention) = engine.access_log() else {
+        return Ok(
+            "the access log is off in these settings: nothing is added, and pruning removes all entries; to switch it on, set \
+             access.log, for example to \"90d\""
+                .to_owned(),
+        );
+    };
+    let retention = interval(retention.num_seconds());
+    Ok(match engine.access_log_since().await? {
+        Some(since) => format!(
+            "the access log stores entries for {retention}, and has been on since {}",
+            rfc3339(since)
         ),
-        (Some(age), None) => format!(
-            "the access log stores entries for {}, and is empty: it has what arrives after it was switched on",
-            interval(age.num_seconds())
+        None => format!(
+            "the access log stores entries for {retention}; no worker has been started with it, so it is unknown since when"
         ),
-        (None, None) => {
-            "the access log is off in these settings; to switch it on, set access.log, for example to \"90d\"".to_owned()
-        }
-        (None, Some(_)) => "the access log is off in these settings: nothing is added, and the next `tenure prune` with them, or \
-                            the next night of a worker, removes all entries"
-            .to_owned(),
     })
 }

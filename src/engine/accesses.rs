@@ -69,6 +69,26 @@ impl Engine {
         self.access_log
     }
 
+    /// Records whether the access log is on: a worker does when it starts.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn record_access_log(&self) -> Result<(), StoreError> {
+        let since = self.access_log.map(|_| self.watch.present());
+        self.store.record_access_log(since).await
+    }
+
+    /// Since when the access log is on. None: it is off, or no worker has started with it.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn access_log_since(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        match self.access_log {
+            Some(_) => self.store.access_log_since().await,
+            None => Ok(None),
+        }
+    }
+
     /// The entries of a client, the latest first, after a position, at most `limit`. Those that have expired are left out, and
     /// while the access log is off, those that were not removed yet are returned. None: the client does not exist.
     ///

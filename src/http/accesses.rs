@@ -26,9 +26,9 @@ pub struct AccessesPage {
     /// For how long entries are stored. Null: the access log is off, and nothing is added.
     #[schema(example = "90d")]
     retention: Option<String>,
-    /// The time of the oldest entry of any client. Null: the access log is empty.
+    /// Since when a worker has had it on. Null: the access log is off.
     #[serde(serialize_with = "serialize_optional")]
-    oldest: Option<DateTime<Utc>>,
+    on_since: Option<DateTime<Utc>>,
 }
 
 /// List who entered a client's account when
@@ -72,11 +72,11 @@ pub(super) async fn list(
     let after = after.transpose()?;
     params.finish()?;
     let asked = key.clone();
-    let (page, retention, oldest) = api
+    let (page, retention, on_since) = api
         .run_detached(move |engine| async move {
             let page = engine.accesses(&asked, &filter, after.as_ref(), limit).await?;
-            let oldest = engine.store().oldest_access().await?;
-            Ok((page, engine.access_log(), oldest))
+            let on_since = engine.access_log_since().await?;
+            Ok((page, engine.access_log(), on_since))
         })
         .await?;
     let page = page.ok_or(ApiError::UnknownClient(key))?;
@@ -84,6 +84,6 @@ pub(super) async fn list(
         accesses: page.accesses,
         next: page.next.map(|next| next.to_string()),
         retention: retention.map(|age| interval(age.num_seconds())),
-        oldest,
+        on_since,
     }))
 }

@@ -28,8 +28,11 @@ pub trait Accesses: Send + Sync + 'static {
         limit: u32,
     ) -> Result<AccessesPage>;
 
-    /// The time of the oldest entry of any client. None: the access log is empty.
-    async fn oldest_access(&self) -> Result<Option<DateTime<Utc>>>;
+    /// Since when the access log is on, as last recorded. None: it is off, or this is not known.
+    async fn access_log_since(&self) -> Result<Option<DateTime<Utc>>>;
+
+    /// Records that the access log is on, since a moment unless it was on before. None: it is off.
+    async fn record_access_log(&self, since: Option<DateTime<Utc>>) -> Result<()>;
 }
 
 /// The longest stored `user`, in characters. An event may have a longer one, and a page has many entries.

@@ -60,8 +60,8 @@ pub use sources::{ExpectedSource, Heard, Sources};
 pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
 pub use transfer::{
-    Import, Kind, LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedDeadLetter,
-    MovedEvent, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedTouches, Record, Transfer,
+    Import, Kind, LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock,
+    MovedDeadLetter, MovedEvent, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedTouches, Record, Transfer,
 };
 pub use upkeep::Upkeep;
 pub use verification::{Census, ClientSnapshot, Columns, SharedEvent, SnapshotRow, Verification};

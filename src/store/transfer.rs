@@ -25,8 +25,8 @@ use crate::domain::{Actor, ClientKey, Entry, EventKind, Policy, Refusal, Sequenc
 pub(in crate::store) use numbering::Numbering;
 pub(in crate::store) use parts::{DeadLetterRow, Parts};
 pub(in crate::store) use rows::{
-    access, backfill, change, client, clock, dead_letter, event, halt, lane, policy, relay, source,
-    sweep_run, touch_run, touches,
+    access, access_log, backfill, change, client, clock, dead_letter, event, halt, lane, policy, relay,
+    source, sweep_run, touch_run, touches,
 };
 
 /// Moves the content of a store.
@@ -72,6 +72,7 @@ pub enum Record {
     Lane(LaneProgress),
     Source(ExpectedSource),
     Halt(Halt),
+    AccessLog(MovedAccessLog),
     SweepRun(SweepRun),
     DeadLetter(Box<MovedDeadLetter>),
     Client(Box<MovedClient>),
@@ -93,6 +94,7 @@ pub enum Kind {
     Lane,
     Source,
     Halt,
+    AccessLog,
     SweepRun,
     DeadLetter,
     Client,
@@ -114,6 +116,7 @@ impl Record {
             Self::Lane(_) => Kind::Lane,
             Self::Source(_) => Kind::Source,
             Self::Halt(_) => Kind::Halt,
+            Self::AccessLog(_) => Kind::AccessLog,
             Self::SweepRun(_) => Kind::SweepRun,
             Self::DeadLetter(_) => Kind::DeadLetter,
             Self::Client(_) => Kind::Client,
@@ -149,6 +152,13 @@ pub struct MovedBackfill {
 #[serde(deny_unknown_fields)]
 pub struct MovedClock {
     pub latest: DateTime<Utc>,
+}
+
+/// Since when the access log is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MovedAccessLog {
+    pub since: DateTime<Utc>,
 }
 
 /// A dead letter without its claim: whoever is redriving it writes to the old store.

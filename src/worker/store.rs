@@ -79,6 +79,7 @@ pub(super) async fn wait_for_engine(
             let engine = join(store, &settings).await?;
             register_lanes(&engine, &settings).await?;
             engine.expect_sources(&settings.sources.expected).await?;
+            engine.record_access_log().await?;
             Ok::<_, StoreError>(engine)
         });
         let Some(opened) = stop.run_until_cancelled(opening).await else {

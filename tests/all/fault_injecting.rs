@@ -209,7 +209,8 @@ macro_rules! delegate {
 delegate! {
     Accesses {
         accesses(key: &ClientKey, filter: &AccessFilter, after: Option<&AccessPosition>, limit: u32) -> AccessesPage;
-        oldest_access() -> Option<DateTime<Utc>>;
+        access_log_since() -> Option<DateTime<Utc>>;
+        record_access_log(since: Option<DateTime<Utc>>) -> ();
     }
     Clients {
         client(key: &ClientKey) -> Option<Stored>;

@@ -62,12 +62,26 @@ impl Accesses for PostgresStore {
         .await
     }
 
-    async fn oldest_access(&self) -> Result<Option<DateTime<Utc>>> {
+    async fn access_log_since(&self) -> Result<Option<DateTime<Utc>>> {
         self.in_time(async {
-            let oldest = sqlx::query_scalar("select time from accesses order by time limit 1")
+            Ok(sqlx::query_scalar("select since from access_log_since")
                 .fetch_optional(&self.pool)
-                .await?;
-            Ok(oldest)
+                .await?)
+        })
+        .await
+    }
+
+    async fn record_access_log(&self, since: Option<DateTime<Utc>>) -> Result<()> {
+        self.in_time(async {
+            let statement = match since {
+                Some(since) => {
+                    sqlx::query("insert into access_log_since (since) values ($1) on conflict do nothing")
+                        .bind(since)
+                }
+                None => sqlx::query("delete from access_log_since"),
+            };
+            statement.execute(&self.pool).await?;
+            Ok(())
         })
         .await
     }

@@ -52,15 +52,30 @@ impl Accesses for SqliteStore {
         Ok(AccessesPage::of(found, limit))
     }
 
-    async fn oldest_access(&self) -> Result<Option<DateTime<Utc>>> {
-        let oldest: Option<i64> = sqlx::query_scalar("select time from accesses order by time limit 1")
+    async fn access_log_since(&self) -> Result<Option<DateTime<Utc>>> {
+        let since: Option<i64> = sqlx::query_scalar("select since from access_log_since")
             .fetch_optional(&self.readers)
             .await?;
         let row = RowId {
-            table: "accesses",
-            key: &"the oldest entry",
+            table: "access_log_since",
+            key: &"its only row",
         };
-        row.optional_moment("time", oldest)
+        row.optional_moment("since", since)
+    }
+
+    async fn record_access_log(&self, since: Option<DateTime<Utc>>) -> Result<()> {
+        self.in_turn(async {
+            let statement = match since {
+                Some(since) => sqlx::query(
+                    "insert into access_log_since (only_row, since) values (1, ?1) on conflict do nothing",
+                )
+                .bind(micros(since)),
+                None => sqlx::query("delete from access_log_since"),
+            };
+            statement.execute(&self.writer).await?;
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 
 use super::{
-    LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedDeadLetter, MovedEvent,
-    MovedPolicy, MovedRelay, MovedRun, MovedTouches, Record,
+    LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock,
+    MovedDeadLetter, MovedEvent, MovedPolicy, MovedRelay, MovedRun, MovedTouches, Record,
 };
 use crate::domain::event::NameVerdict;
 use crate::domain::{ClientKey, Event, Name};
@@ -35,6 +35,7 @@ pub(in crate::store) struct Parts {
     pub lanes: Vec<LaneProgress>,
     pub sources: Vec<ExpectedSource>,
     pub halts: Vec<Halt>,
+    pub access_log: Option<MovedAccessLog>,
     pub sweep_runs: Vec<SweepRun>,
     pub relay: Option<MovedRelay>,
 }
@@ -72,6 +73,7 @@ impl Parts {
             Record::Lane(lane) => self.lanes.push(lane),
             Record::Source(source) => self.sources.push(source),
             Record::Halt(halt) => self.halts.push(halt),
+            Record::AccessLog(access_log) => self.access_log = Some(access_log),
             Record::SweepRun(run) => self.sweep_runs.push(run),
             Record::DeadLetter(dead_letter) => self.dead_letters.push(read(*dead_letter)?),
             Record::Client(client) => self.add_client(*client),
@@ -163,6 +165,7 @@ fn key(record: &Record) -> Option<&ClientKey> {
         | Record::Lane(_)
         | Record::Source(_)
         | Record::Halt(_)
+        | Record::AccessLog(_)
         | Record::SweepRun(_)
         | Record::DeadLetter(_)
         | Record::Relay(_) => None,

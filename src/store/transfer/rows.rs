@@ -1,8 +1,8 @@
 //! Records from the rows of the tables, for both adapters.
 
 use super::{
-    LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedDeadLetter, MovedEvent,
-    MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedTouches, Record,
+    LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock,
+    MovedDeadLetter, MovedEvent, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedTouches, Record,
 };
 use crate::store::accesses::AccessRow;
 use crate::store::clients::LoggedRow;
@@ -19,6 +19,12 @@ use crate::store::{RecordedOutcome, Result, Touches, hex};
 row! {
     ClockRow<T> {
         latest: T,
+    }
+}
+
+row! {
+    AccessLogRow<T> {
+        since: T,
     }
 }
 
@@ -97,6 +103,15 @@ pub(in crate::store) fn source<T: Moment>(row: SourceRow<T>) -> Result<Record> {
 
 pub(in crate::store) fn halt<T: Moment>(row: HaltRow<T>) -> Result<Record> {
     Ok(Record::Halt(row.read()?))
+}
+
+pub(in crate::store) fn access_log<T: Moment>(row: AccessLogRow<T>) -> Result<Record> {
+    let id = RowId {
+        table: "access_log_since",
+        key: &"its only row",
+    };
+    let since = id.moment("since", row.since)?;
+    Ok(Record::AccessLog(MovedAccessLog { since }))
 }
 
 pub(in crate::store) fn sweep_run<T: Moment>(row: RunRow<T>) -> Result<Record> {

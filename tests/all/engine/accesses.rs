@@ -75,7 +75,11 @@ async fn listed(engine: &Engine) -> Vec<String> {
 }
 
 async fn every_way_of_an_event_has_an_entry(fresh: Fresh) {
-    let Setup { engine, .. } = setup(fresh).await;
+    let Setup {
+        fresh: _fresh,
+        engine,
+        ..
+    } = setup(fresh).await;
     let nobody = engine
         .accesses(&key(), &AccessFilter::default(), None, 1)
         .await
@@ -171,7 +175,11 @@ async fn a_touch_that_is_stored_unread_has_an_entry(fresh: Fresh) {
 }
 
 async fn an_entry_says_who_entered(fresh: Fresh) {
-    let Setup { engine, .. } = setup(fresh).await;
+    let Setup {
+        fresh: _fresh,
+        engine,
+        ..
+    } = setup(fresh).await;
     ingest(&engine, active()).await;
     ingest(&engine, [touch("t20", 20)]).await;
     let ann = Actor {
@@ -223,7 +231,11 @@ async fn an_entry_says_who_entered(fresh: Fresh) {
 
 /// Both of touches that were packed, and of one that has a row in the event log.
 async fn a_late_event_changes_the_outcome_of_entries(fresh: Fresh) {
-    let Setup { engine, .. } = setup(fresh).await;
+    let Setup {
+        fresh: _fresh,
+        engine,
+        ..
+    } = setup(fresh).await;
     ingest(&engine, active()).await;
     for (name, days) in [("t20", 20), ("t25", 25), ("t30", 30)] {
         ingest(&engine, [touch(name, days)]).await;
@@ -249,7 +261,11 @@ async fn a_late_event_changes_the_outcome_of_entries(fresh: Fresh) {
 }
 
 async fn a_redriven_event_has_an_entry(fresh: Fresh) {
-    let Setup { engine, .. } = setup(fresh).await;
+    let Setup {
+        fresh: _fresh,
+        engine,
+        ..
+    } = setup(fresh).await;
     ingest(&engine, active()).await;
     let time = day(30).to_rfc3339();
     let body = format!(
@@ -294,7 +310,11 @@ async fn prune(engine: &Engine) -> u64 {
 }
 
 async fn entries_are_stored_for_as_long_as_the_settings_say(fresh: Fresh) {
-    let Setup { engine, clock, fresh } = setup(fresh).await;
+    let Setup {
+        engine,
+        clock,
+        fresh: _fresh,
+    } = setup(fresh).await;
     let engine = engine.with_access_log(Some(TimeDelta::days(20)));
     ingest(&engine, active()).await;
     // Twenty days before day 45 is day 25.
@@ -324,11 +344,14 @@ async fn entries_are_stored_for_as_long_as_the_settings_say(fresh: Fresh) {
     assert_eq!(listed(&engine).await, ["t44"]);
     assert_eq!(prune(&engine).await, 1);
     assert_eq!(listed(&engine).await, Vec::<String>::new());
-    assert_eq!(fresh.store.oldest_access().await.expect("an answer"), None);
 }
 
 async fn only_what_arrives_while_the_access_log_is_on_has_an_entry(fresh: Fresh) {
-    let Setup { engine, .. } = setup(fresh).await;
+    let Setup {
+        fresh: _fresh,
+        engine,
+        ..
+    } = setup(fresh).await;
     let engine = engine.with_access_log(None);
     ingest(&engine, active()).await;
     ingest(&engine, [touch("t20", 20), by_staff("s21", 21)]).await;
@@ -341,11 +364,43 @@ async fn only_what_arrives_while_the_access_log_is_on_has_an_entry(fresh: Fresh)
     assert_eq!(listed(&engine).await, ["t26 no_access"]);
 }
 
-/// Without its table: no statement reads or writes it, on any path.
+/// A worker records it when it starts.
+async fn the_access_log_is_on_since_the_first_worker_that_had_it(fresh: Fresh) {
+    let Setup {
+        fresh: _fresh,
+        engine,
+        clock,
+    } = setup(fresh).await;
+    assert_eq!(engine.access_log_since().await.expect("an answer"), None);
+    for days in [45, 46] {
+        clock.set(day(days));
+        engine.record_access_log().await.expect("recorded");
+        let since = engine.access_log_since().await.expect("an answer");
+        assert_eq!(since, Some(day(45)));
+    }
+    let off = engine.with_access_log(None);
+    assert_eq!(
+        off.access_log_since().await.expect("an answer"),
+        None,
+        "by its settings"
+    );
+    off.record_access_log().await.expect("recorded");
+    let on = off.with_access_log(Some(TimeDelta::days(DAYS)));
+    assert_eq!(on.access_log_since().await.expect("an answer"), None);
+    on.record_access_log().await.expect("recorded");
+    let since = on.access_log_since().await.expect("an answer");
+    assert_eq!(since, Some(day(46)));
+}
+
+/// Without its tables: no statement reads or writes them, on any path.
 async fn nothing_reads_or_writes_an_access_log_that_is_off(fresh: Fresh) {
     let Setup { engine, fresh, .. } = setup(fresh).await;
     let engine = engine.with_access_log(None);
-    for statement in ["drop view access_log", "drop table accesses"] {
+    for statement in [
+        "drop view access_log",
+        "drop table accesses",
+        "drop table access_log_since",
+    ] {
         fresh.database.sql(statement).await;
     }
     ingest(&engine, active()).await;
@@ -369,5 +424,6 @@ on_both_stores!(
     a_redriven_event_has_an_entry,
     entries_are_stored_for_as_long_as_the_settings_say,
     only_what_arrives_while_the_access_log_is_on_has_an_entry,
+    the_access_log_is_on_since_the_first_worker_that_had_it,
     nothing_reads_or_writes_an_access_log_that_is_off,
 );

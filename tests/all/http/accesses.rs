@@ -31,7 +31,7 @@ async fn the_access_log_says_who_entered_page_by_page() {
     let (_, nothing) = server.get(PATH).await;
     assert_eq!(
         nothing,
-        json!({"accesses": [], "next": null, "retention": "90d", "oldest": null})
+        json!({"accesses": [], "next": null, "retention": "90d", "on_since": null})
     );
     let times = [("e-1", 5), ("e-2", 6), ("e-3", 7)];
     for (id, minutes) in times {
@@ -45,7 +45,9 @@ async fn the_access_log_says_who_entered_page_by_page() {
 
     let (_, page) = server.get(PATH).await;
     assert_eq!(ids(&page), ["e-4", "e-3", "e-2", "e-1"]);
-    assert_eq!(page["oldest"], "2026-03-01T11:05:00Z");
+    server.engine.record_access_log().await.unwrap();
+    let (_, page) = server.get(PATH).await;
+    assert_eq!(page["on_since"], "2026-03-01T12:00:00Z");
     assert_eq!(
         page["accesses"][0],
         json!({
@@ -91,6 +93,6 @@ async fn an_access_log_that_is_off_says_so() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(
         page,
-        json!({"accesses": [], "next": null, "retention": null, "oldest": null})
+        json!({"accesses": [], "next": null, "retention": null, "on_since": null})
     );
 }

@@ -208,8 +208,8 @@ async fn add_accesses(server: &Server, samples: &mut Samples) {
     entered["actor"] = "u-7".into();
     entered["actorkind"] = "customer".into();
     server.send(&[entered]).await;
+    server.engine.record_access_log().await.unwrap();
     let (_, page) = server.get(&format!("{CLIENTS}/bakery/accesses")).await;
-    assert!(page["oldest"].is_string(), "{page}");
     add_page(samples, ("AccessesPage", "accesses"), "Access", &page);
 }
 

@@ -91,6 +91,7 @@ fn expect_everything(records: &[Record]) {
         Kind::Lane,
         Kind::Source,
         Kind::Halt,
+        Kind::AccessLog,
         Kind::SweepRun,
         Kind::DeadLetter,
         Kind::Client,

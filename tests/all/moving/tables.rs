@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::store::Fresh;
 
 /// The tables whose rows are records of an export.
-const MOVED: [&str; 16] = [
+const MOVED: [&str; 17] = [
+    "access_log_since",
     "accesses",
     "client_keys",
     "clients",

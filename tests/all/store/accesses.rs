@@ -60,7 +60,6 @@ pub async fn entries_are_listed_latest_first_in_pages(fresh: Fresh) {
     let (a, b) = (key("a"), key("b"));
     let everything = AccessFilter::default();
     assert_eq!(listed(store, &a, everything, 3).await, "", "an unknown client");
-    assert_eq!(store.oldest_access().await.unwrap(), None);
     put(store, clients(vec![new_client(&a, "A"), new_client(&b, "B")]))
         .await
         .unwrap();
@@ -93,7 +92,6 @@ pub async fn entries_are_listed_latest_first_in_pages(fresh: Fresh) {
         }
         assert_eq!(listed(store, &b, everything, limit).await, "of another client");
     }
-    assert_eq!(store.oldest_access().await.unwrap(), Some(moment(1)));
 }
 
 pub async fn an_entry_is_stored_once(fresh: Fresh) {
@@ -259,4 +257,20 @@ pub async fn the_view_of_the_access_log_shows_names(fresh: Fresh) {
             "acme|a|2025-06-15T15:06:42.123456Z|staff|-|-|-|/apps/space|e-2|unknown_client".to_owned(),
         ]
     );
+}
+
+pub async fn it_is_recorded_since_when_the_access_log_is_on(fresh: Fresh) {
+    let store = &*fresh.store;
+    assert_eq!(store.access_log_since().await.unwrap(), None);
+    for (since, expected) in [
+        (Some(5), Some(5)),
+        (Some(9), Some(5)),
+        (None, None),
+        (None, None),
+        (Some(9), Some(9)),
+    ] {
+        store.record_access_log(since.map(moment)).await.unwrap();
+        let found = store.access_log_since().await.unwrap();
+        assert_eq!(found, expected.map(moment), "{since:?}");
+    }
 }

@@ -256,7 +256,8 @@ conformance! {
         an_entry_is_stored_once,
         an_entry_has_the_outcome_of_the_event_log,
         a_packed_touch_gets_a_new_outcome,
-        the_view_of_the_access_log_shows_names;
+        the_view_of_the_access_log_shows_names,
+        it_is_recorded_since_when_the_access_log_is_on;
     retention:
         old_resolved_dead_letters_are_pruned_and_open_ones_stay,
         old_runs_are_pruned_except_the_last_and_the_last_done_of_each_sweep,

@@ -29,6 +29,14 @@ comment on column accesses.sequence is 'The sequence of the event, as `events.se
 comment on column accesses.user_id is 'The `user` in the data of the event. Empty: it has none. Otherwise a colon and the user.';
 comment on column accesses.actor is 'The actor of the event, as `events.actor`.';
 
+create table access_log_since (
+    only_row boolean primary key default true check (only_row),
+    since    timestamptz not null
+);
+comment on table access_log_since is 'Since when the access log is on. At most one row: none while it is off.';
+comment on column access_log_since.only_row is 'Always true.';
+comment on column access_log_since.since is 'When the first worker with `access.log` started.';
+
 create view access_log as
 select k.partner, k.client, a.time,
        case when a.by_staff then 'staff' else 'partner' end as entered_by,

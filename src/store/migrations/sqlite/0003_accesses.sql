@@ -20,6 +20,11 @@ create table accesses (
 -- Retention removes the oldest entries.
 create index accesses_by_time on accesses (time);
 
+create table access_log_since (
+    only_row integer primary key default 1 check (only_row = 1),
+    since    integer not null
+) strict;
+
 create view access_log (partner, client, time, entered_by, user_id, actor, actorkind, source, id, reason) as
 select k.partner, k.client,
        strftime('%Y-%m-%dT%H:%M:%S', (a.time - 999999 * (a.time < 0)) / 1000000, 'unixepoch')

@@ -60,6 +60,7 @@ async fn settings(session: &mut Session, into: &Pages) -> Result<()> {
     read(session, &LANES, into, transfer::lane::<Time>).await?;
     read(session, &SOURCES, into, transfer::source::<Time>).await?;
     read(session, &HALTS, into, transfer::halt::<Time>).await?;
+    read(session, &ACCESS_LOG, into, transfer::access_log::<Time>).await?;
     read(session, &SWEEP_RUNS, into, transfer::sweep_run::<Time>).await
 }
 
@@ -130,6 +131,8 @@ const HALTS: Scan = scan!(
      from sweep_halts
      order by sweep, kind"
 );
+
+const ACCESS_LOG: Scan = scan!("moved_access_log", 500, "select since from access_log_since");
 
 const SWEEP_RUNS: Scan = scan!(
     "moved_sweep_runs",

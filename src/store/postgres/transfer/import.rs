@@ -121,6 +121,12 @@ async fn settings(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
             .execute(&mut *connection)
             .await?;
     }
+    if let Some(moved) = &parts.access_log {
+        sqlx::query("insert into access_log_since (since) values ($1)")
+            .bind(moved.since)
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }
 

@@ -97,6 +97,13 @@ async fn settings(connection: &mut SqliteConnection, into: &Pages) -> Result<()>
     .await?;
     scan(
         connection,
+        "select since from access_log_since",
+        into,
+        transfer::access_log::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
         "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed, error,
                 worker
          from sweep_runs

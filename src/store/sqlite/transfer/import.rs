@@ -90,6 +90,12 @@ async fn settings(connection: &mut SqliteConnection, parts: &Parts) -> Result<()
             .execute(&mut *connection)
             .await?;
     }
+    if let Some(moved) = &parts.access_log {
+        sqlx::query("insert into access_log_since (since) values (?1)")
+            .bind(micros(moved.since))
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }
 
