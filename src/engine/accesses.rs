@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Engine;
 use crate::domain::event::AccessedBy;
 use crate::domain::time::serialize;
-use crate::domain::{Actor, ClientKey, Event};
+use crate::domain::{Actor, ClientKey, Event, Refusal};
 use crate::store::{Access, AccessFilter, AccessPosition, StoreError};
 
 /// An entry of the access log in its public form.
@@ -41,8 +41,8 @@ impl From<Access> for AccessView {
             actor: access.actor,
             source: access.source,
             id: access.id,
-            refusal: access.refused.map(|refusal| refusal.code()),
-            reason: access.refused.map(|refusal| refusal.words()),
+            refusal: access.refused.map(Refusal::code),
+            reason: access.refused.map(Refusal::words),
         }
     }
 }
@@ -115,7 +115,7 @@ impl Engine {
         }))
     }
 
-    /// The entries that new events add to the access log. None while it is off.
+    /// The entries that new events add to the access log: none while it is off.
     pub(super) fn new_accesses<'e>(&self, events: impl IntoIterator<Item = &'e Event>) -> Vec<Access> {
         if self.access_log.is_none() {
             return Vec::new();

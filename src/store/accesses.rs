@@ -16,7 +16,7 @@ use super::lists::{NoPosition, read_position};
 use crate::domain::event::AccessedBy;
 use crate::domain::{Actor, ClientKey, Event, EventKind, Refusal, Sequence};
 
-/// Reads the access log, as last committed.
+/// Reads the access log, as last committed, and records since when it is on. A [`super::Commit`] adds entries.
 #[async_trait]
 pub trait Accesses: Send + Sync + 'static {
     /// The entries of a client that a filter selects, the latest first, after a position, at most `limit`.

@@ -74,7 +74,6 @@ impl Source {
     pub async fn fill(store: Arc<dyn Store>) -> Self {
         let start = shape().start;
         let (engine, clock) = engine(&store, start).await;
-        let engine = engine.with_access_log(Some(TimeDelta::days(1_000)));
         engine.record_access_log().await.expect("recorded");
         let source = Self {
             store,

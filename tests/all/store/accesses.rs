@@ -108,9 +108,8 @@ pub async fn an_entry_is_stored_once(fresh: Fresh) {
     };
     let by_staff = accessed("a", "e-2", 2, &json!({"by": "staff", "user": "ü".repeat(201)}));
     let expected = {
-        let mut by_staff = Access::of(&by_staff).unwrap();
+        let by_staff = Access::of(&by_staff).unwrap();
         assert_eq!(by_staff.user, Some("ü".repeat(200)));
-        by_staff.sequence = None;
         vec![by_staff, Access::of(&entered).unwrap()]
     };
     put(store, entries(&[entered.clone(), by_staff.clone()]))

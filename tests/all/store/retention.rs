@@ -1,6 +1,6 @@
 //! Retention: old rows are pruned in chunks, others stay.
 
-use tenure::domain::Sweep;
+use tenure::domain::{ClientKey, Sweep};
 use tenure::store::{
     Access, AccessFilter, Commit, Cursor, DeadLetter, DeadLetterFilter, DeadLetterStatus, RetentionTarget,
     RunEnd, RunStatus, Store,
@@ -212,7 +212,7 @@ pub async fn old_entries_of_the_access_log_are_pruned(fresh: Fresh) {
         ..clients(vec![new_client(&a, "A"), new_client(&b, "B")])
     };
     put(store, more).await.unwrap();
-    let left = async |of| {
+    let left = async |of: &ClientKey| {
         let page = store
             .accesses(of, &AccessFilter::default(), None, 100)
             .await
