@@ -1,15 +1,15 @@
-//! `tenure accesses`: who entered a client's account when.
+//! `tenure accesses`: who entered which account when.
 
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::context::Context;
-use super::key::KeyArgs;
+use super::context::{Context, UsageError};
 use super::output;
-use crate::domain::ActorKind;
+use crate::domain::id::{IdError, check_id};
 use crate::domain::time::rfc3339;
+use crate::domain::{ActorKind, ClientKey};
 use crate::engine::{AccessView, Engine, interval};
 use crate::store::AccessFilter;
 
@@ -18,8 +18,12 @@ const PAGE: u32 = 1_000;
 
 #[derive(Debug, Args)]
 pub struct AccessesArgs {
-    #[command(flatten)]
-    client: KeyArgs,
+    /// Only entries of this client [default: all clients]
+    #[arg(value_name = "PARTNER/CLIENT", conflicts_with = "partner")]
+    client: Option<String>,
+    /// Only entries of clients of this partner
+    #[arg(long)]
+    partner: Option<String>,
     /// Only entries at or after this moment (RFC 3339)
     #[arg(long, value_name = "TIME")]
     since: Option<DateTime<Utc>>,
@@ -32,7 +36,12 @@ pub struct AccessesArgs {
 }
 
 pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCode> {
-    let key = args.client.key()?;
+    let usage = |error: IdError| UsageError(error.to_string());
+    let key = args.client.as_deref().map(ClientKey::from_subject);
+    let key = key.transpose().map_err(usage)?;
+    if let Some(partner) = &args.partner {
+        check_id("partner", partner).map_err(usage)?;
+    }
     let engine = context.engine().await?;
     let filter = AccessFilter {
         since: args.since,
@@ -40,9 +49,21 @@ pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCo
     };
     let mut left = args.limit.unwrap_or(usize::MAX);
     let (mut accesses, mut after) = (Vec::new(), None);
-    loop {
+    while left > 0 {
         let limit = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
-        let Some(page) = engine.accesses(&key, &filter, after.as_ref(), limit).await? else {
+        let page = match &key {
+            Some(key) => engine.accesses(key, &filter, after.as_ref(), limit).await?,
+            None => {
+                let partner = args.partner.as_deref();
+                Some(
+                    engine
+                        .all_accesses(partner, &filter, after.as_ref(), limit)
+                        .await?,
+                )
+            }
+        };
+        let Some(page) = page else {
+            let key = key.map_or_else(String::new, |key| key.to_string());
             output::error_line(format!(
                 "unknown client {key}; `tenure client list` lists the clients"
             ));
@@ -57,20 +78,20 @@ pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCo
             accesses.extend(page.accesses);
         }
         after = page.next;
-        if after.is_none() || left == 0 {
+        if after.is_none() {
             break;
         }
     }
-    let state = state(&engine).await?;
+    let status = status(&engine).await?;
     if context.json {
         if engine.access_log().is_none() {
-            output::error_line(state);
+            output::error_line(status);
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let head = ["time", "by", "user", "actor", "refusal", "source", "id"];
+    let head = ["time", "client", "by", "user", "actor", "refusal", "source", "id"];
     output::line(output::table(&head, accesses.iter().map(row)));
-    output::line(state);
+    output::line(status);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -82,6 +103,7 @@ fn row(access: &AccessView) -> Vec<String> {
     let actor: Vec<&str> = actor.into_iter().flatten().collect();
     vec![
         rfc3339(access.time),
+        access.subject.clone(),
         access.by.to_string(),
         output::words(access.user.as_deref()),
         if actor.is_empty() {
@@ -96,7 +118,7 @@ fn row(access: &AccessView) -> Vec<String> {
 }
 
 /// Whether the access log is on, and since when: a list without entries does not say whether nobody entered.
-async fn state(engine: &Engine) -> anyhow::Result<String> {
+async fn status(engine: &Engine) -> anyhow::Result<String> {
     let Some(retention) = engine.access_log() else {
         return Ok(
             "the access log is off in these settings: nothing is added, and pruning removes all entries; to switch it on, set \

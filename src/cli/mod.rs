@@ -90,7 +90,7 @@ enum Command {
     Forecast(forecast::ForecastArgs),
     /// Decide whether partners may enter accounts, or perform an action in them
     Access(access::AccessArgs),
-    /// Show who entered a client's account when, from the access log
+    /// List who entered which account when, from the access log
     Accesses(accesses::AccessesArgs),
     /// List the partners, with the number of their clients by status
     Partners(lists::PartnersArgs),

@@ -10,11 +10,15 @@ use super::Engine;
 use crate::domain::event::AccessedBy;
 use crate::domain::time::serialize;
 use crate::domain::{Actor, ClientKey, Event, Refusal};
-use crate::store::{Access, AccessFilter, AccessPosition, StoreError};
+use crate::store::{Access, AccessFilter, AccessPosition, AccessesPage, StoreError};
+
+/// The number of entries that one call reads at most to find those of a partner.
+const WALK: u32 = 5_000;
 
 /// An entry of the access log in its public form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AccessView {
+    pub subject: String,
     /// When somebody entered, according to the source.
     #[serde(serialize_with = "serialize")]
     pub time: DateTime<Utc>,
@@ -35,6 +39,7 @@ pub struct AccessView {
 impl From<Access> for AccessView {
     fn from(access: Access) -> Self {
         Self {
+            subject: access.client.to_string(),
             time: access.time,
             by: access.by,
             user: access.user,
@@ -47,12 +52,21 @@ impl From<Access> for AccessView {
     }
 }
 
-/// A page of the entries of a client, the latest first.
+/// A page of entries, the latest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessLogPage {
     pub accesses: Vec<AccessView>,
     /// Where the next page begins. None: this is the last one.
     pub next: Option<AccessPosition>,
+}
+
+impl From<AccessesPage> for AccessLogPage {
+    fn from(page: AccessesPage) -> Self {
+        Self {
+            accesses: page.accesses.into_iter().map(AccessView::from).collect(),
+            next: page.next,
+        }
+    }
 }
 
 impl Engine {
@@ -101,18 +115,36 @@ impl Engine {
         after: Option<&AccessPosition>,
         limit: u32,
     ) -> Result<Option<AccessLogPage>, StoreError> {
-        let filter = AccessFilter {
-            since: filter.since.max(self.oldest_access(self.now())),
-            ..*filter
-        };
+        let filter = self.without_expired(filter);
         let page = self.store.accesses(key, &filter, after, limit).await?;
         if page.accesses.is_empty() && self.store.client(key).await?.is_none() {
             return Ok(None);
         }
-        Ok(Some(AccessLogPage {
-            accesses: page.accesses.into_iter().map(AccessView::from).collect(),
-            next: page.next,
-        }))
+        Ok(Some(page.into()))
+    }
+
+    /// As [`Engine::accesses`], of all clients or those of a partner. Does a bounded amount of work, so a page may be shorter than
+    /// its limit although others follow.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn all_accesses(
+        &self,
+        partner: Option<&str>,
+        filter: &AccessFilter,
+        after: Option<&AccessPosition>,
+        limit: u32,
+    ) -> Result<AccessLogPage, StoreError> {
+        let filter = self.without_expired(filter);
+        let page = self.store.all_accesses(partner, &filter, after, WALK, limit);
+        Ok(page.await?.into())
+    }
+
+    fn without_expired(&self, filter: &AccessFilter) -> AccessFilter {
+        AccessFilter {
+            since: filter.since.max(self.oldest_access(self.now())),
+            ..*filter
+        }
     }
 
     /// The entries that new events add to the access log: none while it is off.

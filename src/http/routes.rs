@@ -28,6 +28,7 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(clients::name))
         .routes(routes!(history::show))
         .routes(routes!(accesses::list))
+        .routes(routes!(accesses::all))
         .routes(routes!(possible::show))
         .routes(routes!(forecast::show))
         .routes(routes!(sweeps::list))

@@ -130,13 +130,15 @@ pub struct RefusalPosition(String);
 
 /// `next` of a page of the access log.
 #[derive(ToSchema)]
-#[schema(pattern = r"^-?[0-9]{1,17}\.[0-9]{1,18}\.[\s\S]+$")]
+#[schema(pattern = r"^-?[0-9]{1,17}\.[0-9]{1,18}\.[0-9]{1,18}\.[\s\S]+$")]
 pub struct AccessPosition(String);
 
 /// An entry of the access log: somebody entered the account, or tried to.
 #[derive(ToSchema)]
 #[schema(as = Access)]
 pub struct AccessView {
+    #[schema(example = "acme/bakery")]
+    subject: String,
     /// When it happened, according to the source.
     time: DateTime<Utc>,
     /// The partner, or staff of the customer.

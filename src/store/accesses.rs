@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Result;
 use super::actor::read_actor;
-use super::columns::{Moment, RowId, latest, optional_text, read_optional_text, row};
+use super::columns::{Both, KeyRow, Moment, RowId, earliest, latest, optional_text, read_optional_text, row};
 use super::event_id::EventId;
 use super::lists::{NoPosition, read_position};
 use crate::domain::event::AccessedBy;
@@ -25,6 +25,17 @@ pub trait Accesses: Send + Sync + 'static {
         key: &ClientKey,
         filter: &AccessFilter,
         after: Option<&AccessPosition>,
+        limit: u32,
+    ) -> Result<AccessesPage>;
+
+    /// The entries of all clients, or of the clients of a partner, that a filter selects, the latest first, after a position. Reads
+    /// at most `rows` entries to find those of a partner, and returns at most `limit` of them.
+    async fn all_accesses(
+        &self,
+        partner: Option<&str>,
+        filter: &AccessFilter,
+        after: Option<&AccessPosition>,
+        rows: u32,
         limit: u32,
     ) -> Result<AccessesPage>;
 
@@ -105,7 +116,7 @@ pub struct TouchOutcome {
     pub refusal: Option<Refusal>,
 }
 
-/// Selects entries of a client.
+/// Selects entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccessFilter {
     /// At or after this moment.
@@ -123,23 +134,28 @@ pub struct AccessesPage {
 }
 
 impl AccessesPage {
-    /// A page of rows that were read one more than `limit`.
-    pub(super) fn of(mut found: Vec<(AccessPosition, Access)>, limit: u32) -> Self {
+    /// A page of rows that were read one more than `limit`, of a walk that ended at `end`, if it did not read all.
+    pub(super) fn of(
+        mut found: Vec<(AccessPosition, Access)>,
+        limit: u32,
+        end: Option<AccessPosition>,
+    ) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let is_full = found.len() > limit;
         found.truncate(limit);
         let last = found.last().map(|(position, _)| position.clone());
         Self {
-            next: last.filter(|_| is_full),
+            next: if is_full { last } else { end },
             accesses: found.into_iter().map(|(_, access)| access).collect(),
         }
     }
 }
 
-/// A position among the entries of a client. The number of the source is that of one store.
+/// A position in the access log. The numbers are those of one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessPosition {
     pub time: DateTime<Utc>,
+    pub client: i64,
     pub source: i64,
     pub id: String,
 }
@@ -150,19 +166,30 @@ impl AccessPosition {
         let until = filter.until.unwrap_or_else(latest);
         match after {
             Some(after) if after.time < until => after.clone(),
-            // No source has this number, and no id is empty.
-            _ => Self {
-                time: until,
-                source: 0,
-                id: String::new(),
-            },
+            _ => Self::at(until),
+        }
+    }
+
+    /// Where they end.
+    pub(super) fn end(filter: &AccessFilter) -> Self {
+        Self::at(filter.since.unwrap_or_else(earliest))
+    }
+
+    /// Before every entry of this moment in the order of time: no client and no source has this number, and no id is empty.
+    fn at(time: DateTime<Utc>) -> Self {
+        Self {
+            time,
+            client: 0,
+            source: 0,
+            id: String::new(),
         }
     }
 }
 
 impl Display for AccessPosition {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.time.timestamp_micros(), self.source, self.id)
+        let micros = self.time.timestamp_micros();
+        write!(f, "{micros}.{}.{}.{}", self.client, self.source, self.id)
     }
 }
 
@@ -170,9 +197,10 @@ impl FromStr for AccessPosition {
     type Err = NoPosition;
 
     fn from_str(text: &str) -> Result<Self, NoPosition> {
-        let (time, [source], id) = read_position(text)?;
+        let (time, [client, source], id) = read_position(text)?;
         Ok(Self {
             time,
+            client,
             source,
             id: id.to_owned(),
         })
@@ -228,18 +256,56 @@ impl<T: Moment> AccessRow<T> {
 }
 
 row! {
-    SourceNumberRow {
+    /// The numbers in the position of an entry.
+    NumbersRow {
+        client_number: i64,
         source_number: i64,
     }
 }
 
-impl SourceNumberRow {
-    pub(super) fn position(self, access: &Access) -> AccessPosition {
-        AccessPosition {
-            time: access.time,
+/// An entry with its position.
+pub(super) type FoundRow<T> = Both<KeyRow, Both<NumbersRow, AccessRow<T>>>;
+
+/// Reads an entry with its position.
+pub(super) fn read_found<T: Moment>(
+    Both(key, Both(numbers, row)): FoundRow<T>,
+) -> Result<(AccessPosition, Access)> {
+    let client = key.read(RowId {
+        table: "accesses",
+        key: &row.id.0,
+    })?;
+    let access = row.read(&client)?;
+    let position = AccessPosition {
+        time: access.time,
+        client: numbers.client_number,
+        source: numbers.source_number,
+        id: access.id.to_string(),
+    };
+    Ok((position, access))
+}
+
+row! {
+    /// The position of an entry.
+    PositionRow<T> {
+        time: T,
+        client_number: i64,
+        source_number: i64,
+        id: EventId,
+    }
+}
+
+impl<T: Moment> PositionRow<T> {
+    pub(super) fn read(self) -> Result<AccessPosition> {
+        let row = RowId {
+            table: "accesses",
+            key: &self.id.0,
+        };
+        Ok(AccessPosition {
+            time: row.moment("time", self.time)?,
+            client: self.client_number,
             source: self.source_number,
-            id: access.id.to_string(),
-        }
+            id: self.id.0.clone(),
+        })
     }
 }
 
@@ -251,11 +317,19 @@ mod tests {
     fn a_position_in_the_access_log_reads_back() {
         let position = AccessPosition {
             time: DateTime::from_timestamp_micros(-7_000_001).unwrap(),
+            client: 12,
             source: 3,
             id: "a.b/c".into(),
         };
         assert_eq!(position.to_string().parse(), Ok(position));
-        for wrong in ["", "1.2", "1.2.", "1.x.e", "1.-2.e", "9999999999999999999.1.e"] {
+        for wrong in [
+            "",
+            "1.2.3",
+            "1.2.3.",
+            "1.x.3.e",
+            "1.2.-3.e",
+            "9999999999999999999.1.1.e",
+        ] {
             assert_eq!(wrong.parse::<AccessPosition>(), Err(NoPosition), "{wrong}");
         }
     }
@@ -265,6 +339,7 @@ mod tests {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
         let after = AccessPosition {
             time: at(10),
+            client: 2,
             source: 3,
             id: "e".into(),
         };

@@ -209,6 +209,7 @@ macro_rules! delegate {
 delegate! {
     Accesses {
         accesses(key: &ClientKey, filter: &AccessFilter, after: Option<&AccessPosition>, limit: u32) -> AccessesPage;
+        all_accesses(partner: Option<&str>, filter: &AccessFilter, after: Option<&AccessPosition>, rows: u32, limit: u32) -> AccessesPage;
         access_log_since() -> Option<DateTime<Utc>>;
         record_access_log(since: Option<DateTime<Utc>>) -> ();
     }

@@ -9,12 +9,49 @@ use super::batch::Held;
 use super::event_ref::event_ref;
 use super::numbers::{self, ClientNumbers, Numbers};
 use crate::domain::ClientKey;
-use crate::store::accesses::{AccessRow, SourceNumberRow};
+use crate::store::accesses::{FoundRow, PositionRow, read_found};
 use crate::store::actor::actor_text;
-use crate::store::columns::{Both, earliest, optional_text};
+use crate::store::columns::optional_text;
 use crate::store::{
     Access, AccessFilter, AccessPosition, Accesses, AccessesPage, Commit, Result, TouchOutcome,
 };
+
+/// The columns of a `FoundRow`, of entries `a` of clients `k`.
+macro_rules! entries {
+    ($from:literal) => {
+        concat!(
+            "select k.partner, k.client, a.client::bigint as client_number, ref_source(a.ref)::bigint as source_number,
+                    (select source from sources where number = ref_source(a.ref)) as source, a.ref as id,
+                    a.time, a.sequence, a.by_staff, a.user_id, a.actor,
+                    (select case r.number when 0 then '' else (select word from words where number = r.number) end
+                     from (select coalesce(
+                               (select e.reason from events e
+                                where e.client = a.client and e.time = a.time and e.ref = a.ref),
+                               a.reason) as number) r) as reason ",
+            $from
+        )
+    };
+}
+
+/// The number of the client is a constant, so that the primary key gives the order: a join would be sorted.
+const OF_CLIENT: &str = entries!(
+    "from (select $1::text as partner, $2::text as client) k
+     cross join accesses a
+     where a.client = (select number from client_keys where partner = $1 and client = $2)
+       and a.time >= $3 and (a.time, a.ref) < ($4, $5)
+     order by a.time desc, a.ref desc
+     limit $6"
+);
+
+/// `offset 0` keeps the order of time: a join could be planned as a scan and a sort.
+const OF_ALL: &str = entries!(
+    "from accesses a
+     cross join lateral (select partner, client from client_keys where number = a.client offset 0) k
+     where (a.time, a.client, a.ref) < ($1, $2, $3) and (a.time, a.client, a.ref) >= ($4, $5, $6)
+       and ($7 = '' or k.partner = $7)
+     order by a.time desc, a.client desc, a.ref desc
+     limit $8"
+);
 
 #[async_trait]
 impl Accesses for PostgresStore {
@@ -27,37 +64,49 @@ impl Accesses for PostgresStore {
     ) -> Result<AccessesPage> {
         self.in_time(async {
             let start = AccessPosition::start(filter, after);
-            let found: Vec<Both<SourceNumberRow, AccessRow<DateTime<Utc>>>> = sqlx::query_as(
-                "select ref_source(a.ref)::bigint as source_number,
-                        (select source from sources where number = ref_source(a.ref)) as source, a.ref as id,
-                        a.time, a.sequence, a.by_staff, a.user_id, a.actor,
-                        case r.reason when 0 then '' else (select word from words where number = r.reason) end as reason
-                 from accesses a
-                 cross join lateral (
-                     select coalesce(
-                         (select reason from events where client = a.client and time = a.time and ref = a.ref), a.reason
-                     ) as reason
-                     offset 0
-                 ) r
-                 where a.client = (select number from client_keys where partner = $1 and client = $2)
-                   and a.time >= $3 and (a.time, a.ref) < ($4, $5)
-                 order by a.time desc, a.ref desc
-                 limit $6",
-            )
-            .bind(&*key.partner)
-            .bind(&*key.client)
-            .bind(filter.since.unwrap_or_else(earliest))
-            .bind(start.time)
-            .bind(reference(&start))
-            .bind(i64::from(limit) + 1)
-            .fetch_all(&self.pool)
-            .await?;
-            let read = |Both(number, row): Both<SourceNumberRow, AccessRow<_>>| {
-                let access = row.read(key)?;
-                Ok((number.position(&access), access))
+            let found: Vec<FoundRow<DateTime<Utc>>> = sqlx::query_as(OF_CLIENT)
+                .bind(&*key.partner)
+                .bind(&*key.client)
+                .bind(AccessPosition::end(filter).time)
+                .bind(start.time)
+                .bind(reference(&start))
+                .bind(i64::from(limit) + 1)
+                .fetch_all(&self.pool)
+                .await?;
+            let found = found.into_iter().map(read_found).collect::<Result<_>>()?;
+            Ok(AccessesPage::of(found, limit, None))
+        })
+        .await
+    }
+
+    async fn all_accesses(
+        &self,
+        partner: Option<&str>,
+        filter: &AccessFilter,
+        after: Option<&AccessPosition>,
+        rows: u32,
+        limit: u32,
+    ) -> Result<AccessesPage> {
+        self.in_time(async {
+            let (start, last) = (AccessPosition::start(filter, after), AccessPosition::end(filter));
+            let end = match partner {
+                Some(_) => self.end_of_accesses(&start, &last, rows).await?,
+                None => None,
             };
-            let found = found.into_iter().map(read).collect::<Result<_>>()?;
-            Ok(AccessesPage::of(found, limit))
+            let last = end.as_ref().unwrap_or(&last);
+            let found: Vec<FoundRow<DateTime<Utc>>> = sqlx::query_as(OF_ALL)
+                .bind(start.time)
+                .bind(client_number(&start))
+                .bind(reference(&start))
+                .bind(last.time)
+                .bind(client_number(last))
+                .bind(reference(last))
+                .bind(partner.unwrap_or_default())
+                .bind(i64::from(limit) + 1)
+                .fetch_all(&self.pool)
+                .await?;
+            let found = found.into_iter().map(read_found).collect::<Result<_>>()?;
+            Ok(AccessesPage::of(found, limit, end))
         })
         .await
     }
@@ -85,6 +134,38 @@ impl Accesses for PostgresStore {
         })
         .await
     }
+}
+
+impl PostgresStore {
+    /// The position `rows` entries after another, in the order of a list of all clients. None: there are fewer.
+    async fn end_of_accesses(
+        &self,
+        start: &AccessPosition,
+        last: &AccessPosition,
+        rows: u32,
+    ) -> Result<Option<AccessPosition>> {
+        let end: Option<PositionRow<DateTime<Utc>>> = sqlx::query_as(
+            "select time, client::bigint as client_number, ref_source(ref)::bigint as source_number, ref as id
+             from accesses
+             where (time, client, ref) < ($1, $2, $3) and (time, client, ref) >= ($4, $5, $6)
+             order by time desc, client desc, ref desc
+             limit 1 offset $7",
+        )
+        .bind(start.time)
+        .bind(client_number(start))
+        .bind(reference(start))
+        .bind(last.time)
+        .bind(client_number(last))
+        .bind(reference(last))
+        .bind(i64::from(rows.saturating_sub(1)))
+        .fetch_optional(&self.pool)
+        .await?;
+        end.map(PositionRow::read).transpose()
+    }
+}
+
+fn client_number(position: &AccessPosition) -> i32 {
+    i32::try_from(position.client).unwrap_or(i32::MAX)
 }
 
 fn reference(position: &AccessPosition) -> Vec<u8> {

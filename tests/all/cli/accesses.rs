@@ -26,13 +26,13 @@ fn given() -> (Given, Tenure) {
 fn accesses_prints_who_entered() {
     let (_given, tenure) = given();
     insta::assert_snapshot!(tenure.ok(&["accesses", "acme/bakery"]), @r"
-    ┌──────────────────────┬─────────┬──────┬─────────────┬───────────┬──────────┬────┐
-    │ time                 ┆ by      ┆ user ┆ actor       ┆ refusal   ┆ source   ┆ id │
-    ╞══════════════════════╪═════════╪══════╪═════════════╪═══════════╪══════════╪════╡
-    │ 2025-01-24T10:00:00Z ┆ partner ┆ -    ┆ -           ┆ no_access ┆ /account ┆ 94 │
-    │ 2025-01-22T10:00:00Z ┆ staff   ┆ -    ┆ -           ┆ -         ┆ /account ┆ 92 │
-    │ 2025-01-21T10:00:00Z ┆ partner ┆ u-1  ┆ partner ann ┆ -         ┆ /account ┆ 91 │
-    └──────────────────────┴─────────┴──────┴─────────────┴───────────┴──────────┴────┘
+    ┌──────────────────────┬─────────────┬─────────┬──────┬─────────────┬───────────┬──────────┬────┐
+    │ time                 ┆ client      ┆ by      ┆ user ┆ actor       ┆ refusal   ┆ source   ┆ id │
+    ╞══════════════════════╪═════════════╪═════════╪══════╪═════════════╪═══════════╪══════════╪════╡
+    │ 2025-01-24T10:00:00Z ┆ acme/bakery ┆ partner ┆ -    ┆ -           ┆ no_access ┆ /account ┆ 94 │
+    │ 2025-01-22T10:00:00Z ┆ acme/bakery ┆ staff   ┆ -    ┆ -           ┆ -         ┆ /account ┆ 92 │
+    │ 2025-01-21T10:00:00Z ┆ acme/bakery ┆ partner ┆ u-1  ┆ partner ann ┆ -         ┆ /account ┆ 91 │
+    └──────────────────────┴─────────────┴─────────┴──────┴─────────────┴───────────┴──────────┴────┘
     the access log stores entries for 36000d; no worker has been started with it, so it is unknown since when
     ");
     let listed = |args: &[&str]| {
@@ -41,6 +41,12 @@ fn accesses_prints_who_entered() {
     };
     assert_eq!(listed(&[]), "94 92 91");
     assert_eq!(listed(&["--limit", "2"]), "94 92");
+    let all = |args: &[&str]| each(&tenure.json(&[&["accesses"], args].concat()), "id").join(" ");
+    assert_eq!(all(&[]), "94 92 91");
+    assert_eq!(all(&["--partner", "acme", "--limit", "1"]), "94");
+    assert_eq!(all(&["--partner", "best"]), "");
+    let both = tenure.call(&["accesses", "acme/bakery", "--partner", "acme"]);
+    assert_eq!(code(&both), 2, "{}", stderr(&both));
     assert_eq!(listed(&["--since", "2025-01-22T10:00:00Z"]), "94 92");
     assert_eq!(listed(&["--until", "2025-01-22T10:00:00Z"]), "91");
     let output = tenure.call(&["accesses", "acme/nobody"]);

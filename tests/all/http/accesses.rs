@@ -51,7 +51,7 @@ async fn the_access_log_says_who_entered_page_by_page() {
     assert_eq!(
         page["accesses"][0],
         json!({
-            "time": "2026-03-01T11:11:00Z", "by": "partner", "user": "u-1", "actor": "ann", "actorkind": "partner",
+            "subject": "acme/bakery", "time": "2026-03-01T11:11:00Z", "by": "partner", "user": "u-1", "actor": "ann", "actorkind": "partner",
             "source": "/account", "id": "e-4", "refusal": "no_access",
             "reason": tenure::domain::Refusal::NoAccess.words(),
         })
@@ -95,4 +95,36 @@ async fn an_access_log_that_is_off_says_so() {
         page,
         json!({"accesses": [], "next": null, "retention": null, "on_since": null})
     );
+}
+
+#[tokio::test]
+async fn the_access_log_of_all_clients_is_listed_by_partner() {
+    let server = Server::with(&[("TENURE_ACCESS__LOG", "90d")]).await;
+    server.linked("bakery").await;
+    server.linked("mill").await;
+    let mut at_the_mill = entered("m-1", 6);
+    at_the_mill["subject"] = "acme/mill".into();
+    let mut elsewhere = entered("b-1", 8);
+    elsewhere["subject"] = "best/forge".into();
+    server
+        .send(&[entered("e-1", 5), at_the_mill, entered("e-2", 7), elsewhere])
+        .await;
+    for (query, expected) in [
+        ("", &["b-1", "e-2", "m-1", "e-1"][..]),
+        ("?partner=acme", &["e-2", "m-1", "e-1"]),
+        ("?partner=acme&until=2026-03-01T11:07:00Z", &["m-1", "e-1"]),
+        ("?partner=nobody", &[]),
+        ("?limit=2", &["b-1", "e-2"]),
+    ] {
+        let (status, page) = server.get(&format!("/v1/accesses{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{page}");
+        assert_eq!(ids(&page), expected, "{query}");
+        assert_eq!(page["next"].is_string(), query == "?limit=2", "{query}: {page}");
+    }
+    let (_, page) = server.get("/v1/accesses?limit=2").await;
+    let next = page["next"].as_str().unwrap();
+    let (_, page) = server.get(&format!("/v1/accesses?limit=2&after={next}")).await;
+    assert_eq!(ids(&page), ["m-1", "e-1"]);
+    assert_eq!(page["next"], Value::Null);
+    assert_eq!(page["accesses"][0]["subject"], "acme/mill");
 }

@@ -152,7 +152,7 @@ impl Run<'_> {
                 let name = named(event);
                 let refusal = refusals.get(&name).copied().and_then(Refusal::from_code);
                 let mut entry = json!({
-                    "time": rfc3339(event.time), "by": json["data"]["by"].as_str().unwrap_or("partner"),
+                    "subject": json["subject"], "time": rfc3339(event.time), "by": json["data"]["by"].as_str().unwrap_or("partner"),
                     "user": json["data"]["user"], "source": json["source"], "id": json["id"],
                     "refusal": refusal.map(Refusal::code), "reason": refusal.map(Refusal::words),
                 });

@@ -1,6 +1,6 @@
 //! The access log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 use tenure::domain::{Actor, ActorKind, ClientKey, Event, Refusal};
@@ -91,6 +91,78 @@ pub async fn entries_are_listed_latest_first_in_pages(fresh: Fresh) {
             assert_eq!(found, expected, "{since:?} to {until:?} by {limit}");
         }
         assert_eq!(listed(store, &b, everything, limit).await, "of another client");
+    }
+}
+
+pub async fn entries_of_all_clients_are_listed_latest_first(fresh: Fresh) {
+    let store = &*fresh.store;
+    let of = |partner: &str, client: &str| ClientKey::new(partner, client).unwrap();
+    let keys = [of("acme", "a"), of("acme", "b"), of("best", "a")];
+    let written = keys.iter().map(|key| new_client(key, "A")).collect::<Vec<_>>();
+    for client in written {
+        put(store, clients(vec![client])).await.unwrap();
+    }
+    // Every second one is of the other partner.
+    let events = (0..20).map(|n: i64| {
+        let key = match n % 4 {
+            0 => &keys[0],
+            2 => &keys[1],
+            _ => &keys[2],
+        };
+        event(
+            key,
+            &format!("e-{n}"),
+            n / 2,
+            kind("account.accessed", &json!({})),
+        )
+    });
+    put(store, entries(&events.collect::<Vec<_>>())).await.unwrap();
+    let listed = async |partner: Option<&str>, filter: AccessFilter, rows: u32, limit: u32| {
+        let (mut found, mut after) = (Vec::new(), None);
+        for _ in 0..100 {
+            let page = store
+                .all_accesses(partner, &filter, after.as_ref(), rows, limit)
+                .await;
+            let page = page.unwrap();
+            assert!(page.accesses.len() <= limit as usize);
+            found.extend(page.accesses);
+            let Some(next) = page.next else {
+                assert!(found.is_sorted_by(|one, next| one.time >= next.time));
+                let ids = found
+                    .iter()
+                    .map(|access| (access.client.clone(), access.id.to_string()));
+                return ids.collect::<BTreeSet<_>>();
+            };
+            after = Some(next.to_string().parse::<AccessPosition>().unwrap());
+        }
+        panic!("a list without an end");
+    };
+    let filter = |since: Option<i64>, until: Option<i64>| AccessFilter {
+        since: since.map(moment),
+        until: until.map(moment),
+    };
+    for (rows, limit) in [(1, 1), (2, 1), (3, 2), (7, 3), (100, 100)] {
+        for (partner, filter, expected) in [
+            (None, filter(None, None), 20),
+            (Some("acme"), filter(None, None), 10),
+            (Some("best"), filter(None, None), 10),
+            (Some("b"), filter(None, None), 0),
+            (None, filter(Some(8), None), 4),
+            (None, filter(None, Some(3)), 6),
+            (Some("acme"), filter(Some(2), Some(4)), 2),
+        ] {
+            let found = listed(partner, filter, rows, limit).await;
+            assert_eq!(
+                found.len(),
+                expected,
+                "{partner:?} {filter:?} by {rows} and {limit}"
+            );
+            assert!(
+                found
+                    .iter()
+                    .all(|(key, _)| partner.is_none_or(|partner| &*key.partner == partner))
+            );
+        }
     }
 }
 

@@ -253,6 +253,7 @@ conformance! {
         renew_does_not_fill_a_run;
     accesses:
         entries_are_listed_latest_first_in_pages,
+        entries_of_all_clients_are_listed_latest_first,
         an_entry_is_stored_once,
         an_entry_has_the_outcome_of_the_event_log,
         a_packed_touch_gets_a_new_outcome,

@@ -1,7 +1,7 @@
 -- The access log (docs/access-log.md). It stays empty while the setting access.log is off.
 --
 -- An entry needs no row in the event log, which has none for a packed touch. The key ends with the event: an entry of the same
--- event is written once. Retention removes entries by their time.
+-- event is written once. Retention removes entries by their time, and lists of all clients are in the order of time.
 
 create table accesses (
     time     timestamptz not null,
@@ -14,7 +14,7 @@ create table accesses (
     actor    text not null,
     primary key (client, time, ref)
 );
-create index accesses_by_time on accesses (time);
+create index accesses_by_time on accesses (time, client, ref);
 comment on table accesses is
     'The access log: who entered which account when. The setting `access.log` says for how long entries are stored. While it is '
     'off, none is added.';

@@ -17,8 +17,8 @@ create table accesses (
     actor    text not null,
     primary key (client, time, source, id)
 ) strict, without rowid;
--- Retention removes the oldest entries.
-create index accesses_by_time on accesses (time);
+-- Retention removes the oldest entries, and lists of all clients are in the order of time.
+create index accesses_by_time on accesses (time, client, source, id);
 
 create table access_log_since (
     only_row integer primary key default 1 check (only_row = 1),
