@@ -65,7 +65,8 @@ impl Context {
         let engine = Engine::open(store, Arc::new(SystemClock), &self.settings.policy()).await?;
         let engine = engine
             .on_silence(self.settings.sources.on_silence)
-            .with_actions(self.settings.actions.clone());
+            .with_actions(self.settings.actions.clone())
+            .with_access_log(self.settings.access_log);
         self.joined(engine).await
     }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 1 failure, 2 usage error (arguments or settings), 3 a sweep that left due timers for later.
 
 mod access;
+mod accesses;
 mod client;
 mod context;
 mod csv;
@@ -99,6 +100,8 @@ enum Command {
     Statement(statement::StatementArgs),
     /// Decide whether partners may enter accounts, or perform an action in them
     Access(access::AccessArgs),
+    /// List who entered which account when, from the access log
+    Accesses(accesses::AccessesArgs),
     /// List the partners, with the number of their clients by status
     Partners(lists::PartnersArgs),
     /// List the partners that have a client for an account
@@ -241,6 +244,7 @@ impl Command {
             Self::WhatIf(args) => what_if::run(context, args).await,
             Self::Statement(args) => statement::run(context, args).await,
             Self::Access(args) => access::run(context, args).await,
+            Self::Accesses(args) => accesses::run(context, args).await,
             Self::Partners(args) => lists::partners(context, args).await,
             Self::Account(args) => lists::account(context, args).await,
             Self::Refusals(args) => lists::refusals(context, args).await,

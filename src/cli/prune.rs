@@ -29,10 +29,14 @@ pub async fn run(context: &Context, args: PruneArgs) -> anyhow::Result<ExitCode>
     } else {
         let did = if args.dry_run { "would remove" } else { "removed" };
         output::line(format!(
-            "{did} {}, {}, {}{}",
+            "{did} {}, {}, {}, {}{}",
             output::counted(report.dead_letters, "dead letter"),
             output::counted(report.sweep_runs, "sweep run"),
             output::counted(report.journal, "journal line"),
+            match report.accesses {
+                1 => "1 entry of the access log".to_owned(),
+                n => format!("{n} entries of the access log"),
+            },
             if report.stopped {
                 "; stopped early, run it again to continue"
             } else {

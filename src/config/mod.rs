@@ -68,6 +68,8 @@ pub struct Settings {
     pub shutdown: ShutdownSettings,
     /// The setting `access.actions`.
     pub actions: Actions,
+    /// The setting `access.log`: for how long entries of the access log are stored. None: it is off.
+    pub access_log: Option<TimeDelta>,
     policy: Policy,
     shown: Vec<Shown>,
     service_links: Vec<String>,
@@ -117,6 +119,7 @@ impl Settings {
                 timeout: from.duration("shutdown.timeout", reader::TIMEOUT)?,
             },
             actions: access::actions(&from)?,
+            access_log: access::log(&from)?,
             policy: policy::read(&from)?,
             shown,
             service_links,

@@ -43,6 +43,11 @@ const AGE: Bounds = Bounds {
     expected: "\"never\", or a duration such as 90d, at most 100 years",
     ..SPAN
 };
+pub(super) const LOG_AGE: Bounds = Bounds {
+    least: Duration::from_mins(1),
+    expected: "\"off\", or a duration such as 90d, from 1m to 100 years",
+    ..SPAN
+};
 /// RabbitMQ reports its clock in whole seconds.
 pub(super) const DIFFERENCE: Bounds = Bounds {
     least: Duration::from_secs(2),

@@ -8,6 +8,7 @@
 //! [`Engine::store`]) only to read or write records as they are: runs, dead letters, the outbox, the census. A caller that
 //! compares a record with the clock, or writes one with a time, needs an engine method.
 
+mod accesses;
 mod backfill;
 mod breaker;
 mod cached;
@@ -50,6 +51,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
+pub use accesses::{AccessLogPage, AccessView};
 pub use backfill::known_everywhere;
 pub use breaker::Breaker;
 pub use correct_ahead::AheadCorrection;
@@ -119,6 +121,8 @@ pub struct Engine {
     sources: Cached<Vec<ExpectedSource>>,
     /// Decides about access that expires while a source is silent.
     on_silence: OnSilence,
+    /// For how long entries of the access log are stored. None: it is off.
+    access_log: Option<TimeDelta>,
     halts: Cached<Vec<Halt>>,
     journal_written: Arc<Notify>,
     relay_lag: RelayLag,
@@ -183,6 +187,7 @@ impl Engine {
             lanes: Cached::default(),
             sources: Cached::default(),
             on_silence: OnSilence::default(),
+            access_log: None,
             halts: Cached::default(),
             journal_written: Arc::new(Notify::new()),
             relay_lag: RelayLag::default(),

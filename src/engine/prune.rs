@@ -17,6 +17,8 @@ pub struct PruneReport {
     pub dead_letters: u64,
     pub sweep_runs: u64,
     pub journal: u64,
+    /// Entries of the access log.
+    pub accesses: u64,
     /// It was stopped before the last chunk; the next run continues.
     pub stopped: bool,
 }
@@ -45,18 +47,27 @@ impl Engine {
         let kinds = [
             (
                 RetentionTarget::DeadLetters,
-                settings.dead_letters,
+                self.before(settings.dead_letters),
                 &mut report.dead_letters,
             ),
             (
                 RetentionTarget::SweepRuns { keep },
-                settings.sweep_runs,
+                self.before(settings.sweep_runs),
                 &mut report.sweep_runs,
             ),
-            (RetentionTarget::Journal, settings.journal, &mut report.journal),
+            (
+                RetentionTarget::Journal,
+                self.before(settings.journal),
+                &mut report.journal,
+            ),
+            (
+                RetentionTarget::Accesses,
+                self.accesses_expire_before(),
+                &mut report.accesses,
+            ),
         ];
-        for (target, age, count) in kinds {
-            let Some(before) = self.before(age) else { continue };
+        for (target, before, count) in kinds {
+            let Some(before) = before else { continue };
             *count = if dry_run {
                 self.store.count_prunable(target, before).await?
             } else {
@@ -64,11 +75,12 @@ impl Engine {
             };
         }
         report.stopped = stop.is_cancelled();
-        if !dry_run && report.dead_letters + report.sweep_runs + report.journal > 0 {
+        if !dry_run && report.dead_letters + report.sweep_runs + report.journal + report.accesses > 0 {
             tracing::info!(
                 dead_letters = report.dead_letters,
                 sweep_runs = report.sweep_runs,
                 journal = report.journal,
+                accesses = report.accesses,
                 stopped = report.stopped,
                 "removed expired rows"
             );

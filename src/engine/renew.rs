@@ -47,6 +47,7 @@ impl Engine {
         }
         let mut commit = Commit {
             recorded_at: self.watch.present(),
+            accesses: self.renewed_accesses(events, &renewed),
             ..Commit::default()
         };
         // Otherwise the transaction of the other events says it: they may fail.

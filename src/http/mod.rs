@@ -1,6 +1,7 @@
 //! The HTTP adapter: ingestion, queries, access decisions, health checks and metrics.
 
 mod access;
+mod accesses;
 mod auth;
 mod authzen;
 mod body;

@@ -39,6 +39,7 @@ use crate::store::DeadLetterStatus;
         schema::SourceName,
         schema::ListPosition,
         schema::RefusalPosition,
+        schema::AccessPosition,
         schema::OpenRequest,
         schema::YesOrNo,
         schema::MonthText,

@@ -6,8 +6,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Api, access, authzen, clients, dead_letters, events, forecast, health, history, lists, metrics, openapi,
-    possible, sources, statements, sweeps, what_if, why,
+    Api, access, accesses, authzen, clients, dead_letters, events, forecast, health, history, lists, metrics,
+    openapi, possible, sources, statements, sweeps, what_if, why,
 };
 
 /// Routes that need no token.
@@ -27,6 +27,8 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(clients::journal))
         .routes(routes!(clients::name))
         .routes(routes!(history::show))
+        .routes(routes!(accesses::list))
+        .routes(routes!(accesses::all))
         .routes(routes!(possible::show))
         .routes(routes!(why::show))
         .routes(routes!(forecast::show))

@@ -15,7 +15,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::domain::access::{AccessStatus, ROLE};
 use crate::domain::account::Handover;
 use crate::domain::client::Origin;
-use crate::domain::event::{Channel, Step};
+use crate::domain::event::{AccessedBy, Channel, Step};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::ViewAsClient;
@@ -146,6 +146,37 @@ pub struct MonthText(String);
 #[derive(ToSchema)]
 #[schema(pattern = r"\S", min_length = 1, max_length = 128, example = "ann")]
 pub struct CloserName(String);
+
+/// `next` of a page of the access log.
+#[derive(ToSchema)]
+#[schema(pattern = r"^-?[0-9]{1,17}\.[0-9]{1,18}\.[0-9]{1,18}\.[\s\S]+$")]
+pub struct AccessPosition(String);
+
+/// An entry of the access log: somebody entered the account, or tried to.
+#[derive(ToSchema)]
+#[schema(as = Access)]
+pub struct AccessView {
+    #[schema(example = "acme/bakery")]
+    subject: String,
+    /// When it happened, according to the source.
+    time: DateTime<Utc>,
+    /// The partner, or staff of the customer.
+    by: AccessedBy,
+    /// The user who entered, as the source says: at most 200 characters of it.
+    #[schema(required)]
+    user: Option<String>,
+    /// Who caused the event, as its sender says.
+    actor: Option<String>,
+    actorkind: Option<ActorKind>,
+    source: String,
+    id: String,
+    /// The code of the refusal: it was not allowed. Null: it was.
+    #[schema(required)]
+    refusal: Option<String>,
+    /// The refusal in a sentence.
+    #[schema(required)]
+    reason: Option<String>,
+}
 
 /// A partner that has a client for an account.
 #[derive(ToSchema)]
@@ -910,6 +941,7 @@ macro_rules! names {
 names! {
     ActorKind: ActorKind::NAMES;
     Repair: Repair::ALL.map(Repair::as_str);
+    AccessedBy: AccessedBy::NAMES;
     Channel: Channel::ALL.map(Channel::as_str);
     Step: Step::ALL.map(Step::as_str);
     Origin: Origin::ALL.map(Origin::as_str);

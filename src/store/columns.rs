@@ -130,6 +130,16 @@ impl RowId<'_> {
     }
 }
 
+/// The year 0: the earliest time in RFC 3339.
+pub(super) fn earliest() -> DateTime<Utc> {
+    DateTime::from_timestamp(-62_167_219_200, 0).unwrap_or_default()
+}
+
+/// The year 10000: later than every time in RFC 3339.
+pub(super) fn latest() -> DateTime<Utc> {
+    DateTime::from_timestamp(253_402_300_800, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
 /// JSON of our own types. They are plain data with text for keys, so this cannot fail.
 pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data with text for keys")

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::StoreError;
+use super::accesses::{Access, TouchOutcome};
 use super::checkpoints::CheckpointWrite;
 use super::columns::{RowId, json, text};
 use super::dead_letters::DeadLetter;
@@ -27,6 +28,10 @@ pub struct Commit {
     pub touches: Vec<TouchWrite>,
     pub events: Vec<EventWrite>,
     pub outcomes: Vec<OutcomeUpdate>,
+    /// New entries of the access log. One that it has stays as it is.
+    pub accesses: Vec<Access>,
+    /// New outcomes of packed touches, for the access log. Nothing else stores one.
+    pub touch_outcomes: Vec<TouchOutcome>,
     /// In the order of the changes. The adapters number the lines in this order.
     pub journal: Vec<Entry>,
     /// In key order.
@@ -54,6 +59,8 @@ impl Commit {
             && self.touches.is_empty()
             && self.events.is_empty()
             && self.outcomes.is_empty()
+            && self.accesses.is_empty()
+            && self.touch_outcomes.is_empty()
             && self.journal.is_empty()
             && self.checkpoints.is_empty()
             && self.deadlines_set.is_empty()
@@ -70,6 +77,8 @@ impl Commit {
         let touches = self.touches.iter().map(|write| &write.key);
         let events = self.events.iter().map(|write| &write.event.key);
         let outcomes = self.outcomes.iter().map(|update| &update.key);
+        let accesses = self.accesses.iter().map(|access| &access.client);
+        let touch_outcomes = self.touch_outcomes.iter().map(|update| &update.key);
         let journal = self.journal.iter().map(|entry| &entry.key);
         let checkpoints = self.checkpoints.iter().map(|write| &write.key);
         let set = self.deadlines_set.iter().map(|(key, ..)| key);
@@ -78,6 +87,8 @@ impl Commit {
             .chain(touches)
             .chain(events)
             .chain(outcomes)
+            .chain(accesses)
+            .chain(touch_outcomes)
             .chain(journal)
             .chain(checkpoints)
             .chain(set)

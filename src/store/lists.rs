@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::clients::{ClientFilter, LoggedRow, Stored};
-use super::columns::{Both, Moment, RowId, key, row};
+use super::columns::{Both, Moment, RowId, earliest, key, latest, row};
 use super::verification::FacetsRow;
 use super::{RecordedOutcome, Result};
 use crate::domain::{Event, Name, Refusal};
@@ -197,9 +197,7 @@ impl RefusalPosition {
 
     /// Before every refusal of a filter.
     pub(super) fn start(filter: &RefusalFilter, after: Option<&Self>) -> Self {
-        // The year 0: the earliest time in RFC 3339.
-        let earliest = DateTime::from_timestamp(-62_167_219_200, 0).unwrap_or_default();
-        let from = Self::at(filter.from.unwrap_or(earliest));
+        let from = Self::at(filter.from.unwrap_or_else(earliest));
         match after {
             Some(after) if after.time >= from.time => after.clone(),
             _ => from,
@@ -208,9 +206,7 @@ impl RefusalPosition {
 
     /// After every refusal of a filter.
     pub(super) fn end(filter: &RefusalFilter) -> Self {
-        // The year 10000.
-        let latest = DateTime::from_timestamp(253_402_300_800, 0).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        Self::at(filter.until.unwrap_or(latest))
+        Self::at(filter.until.unwrap_or_else(latest))
     }
 }
 
@@ -230,24 +226,34 @@ impl FromStr for RefusalPosition {
     type Err = NoPosition;
 
     fn from_str(text: &str) -> Result<Self, NoPosition> {
-        let mut parts = text.splitn(4, '.');
-        let mut number = || {
-            let part = parts.next().filter(|part| part.len() <= 18)?;
-            part.parse::<i64>().ok()
-        };
-        let (micros, client, source) = (number(), number(), number());
-        let time = micros.and_then(DateTime::from_timestamp_micros);
-        let id = parts.next().filter(|id| !id.is_empty());
-        match (time, client, source, id) {
-            (Some(time), Some(client @ 0..), Some(source @ 0..), Some(id)) => Ok(Self {
-                time,
-                client,
-                source,
-                id: id.to_owned(),
-            }),
-            _ => Err(NoPosition),
-        }
+        let (time, [client, source], id) = read_position(text)?;
+        Ok(Self {
+            time,
+            client,
+            source,
+            id: id.to_owned(),
+        })
     }
+}
+
+/// Reads the position of an event: its time in microseconds since 1970, numbers that identify it in one store, and its id.
+pub(super) fn read_position<const N: usize>(
+    text: &str,
+) -> Result<(DateTime<Utc>, [i64; N], &str), NoPosition> {
+    let mut parts = text.splitn(N + 2, '.');
+    let mut number = || {
+        let part = parts.next().filter(|part| part.len() <= 18)?;
+        part.parse::<i64>().ok()
+    };
+    let time = number()
+        .and_then(DateTime::from_timestamp_micros)
+        .ok_or(NoPosition)?;
+    let mut numbers = [0; N];
+    for place in &mut numbers {
+        *place = number().filter(|number| *number >= 0).ok_or(NoPosition)?;
+    }
+    let id = parts.next().filter(|id| !id.is_empty()).ok_or(NoPosition)?;
+    Ok((time, numbers, id))
 }
 
 row! {

@@ -4,6 +4,7 @@
 //! Everything is written in a [`Batch`], one transaction. All other reads see committed state only. [`Store`] is the
 //! union of the traits; take a narrower one where it suffices, as the breaker takes [`Sweeps`].
 
+mod accesses;
 mod actor;
 mod batch;
 mod checkpoints;
@@ -35,6 +36,7 @@ mod upkeep;
 mod verification;
 mod words;
 
+pub use accesses::{Access, AccessFilter, AccessPosition, Accesses, AccessesPage, TouchOutcome};
 pub use batch::{Batch, BatchLimits, BatchRead, BatchWrite, NameClaim, Transactions};
 pub use checkpoints::{Checkpoint, CheckpointPlace, CheckpointWrite, Checkpoints, HistoryRange};
 pub use clients::{ClientFilter, Clients, Logged, Stored};
@@ -60,9 +62,9 @@ pub use statements::{Closing, ClosingClaim, ClosingStatus, Stated, Statements};
 pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
 pub use transfer::{
-    Import, Kind, LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedClosing,
-    MovedDeadLetter, MovedEvent, MovedIntervals, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedStatement,
-    MovedTouches, Record, Transfer,
+    Import, Kind, LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock,
+    MovedClosing, MovedDeadLetter, MovedEvent, MovedIntervals, MovedPolicy, MovedRelay, MovedRow, MovedRun,
+    MovedStatement, MovedTouches, Record, Transfer,
 };
 pub use upkeep::Upkeep;
 pub use verification::{Census, ClientSnapshot, Columns, SharedEvent, SnapshotRow, Verification};
@@ -71,7 +73,8 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// All that a store does, for callers that need most of it.
 pub trait Store:
-    Clients
+    Accesses
+    + Clients
     + DeadLetters
     + Lanes
     + Lists
@@ -90,7 +93,8 @@ pub trait Store:
 }
 
 impl<T> Store for T where
-    T: Clients
+    T: Accesses
+        + Clients
         + DeadLetters
         + Lanes
         + Lists

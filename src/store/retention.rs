@@ -25,6 +25,8 @@ pub enum RetentionTarget {
     SweepRuns { keep: u32 },
     /// Published lines, by the time of their recording.
     Journal,
+    /// Entries of the access log, by the time at which somebody entered.
+    Accesses,
 }
 
 impl RetentionTarget {
@@ -34,6 +36,7 @@ impl RetentionTarget {
             Self::DeadLetters => "dead_letters",
             Self::SweepRuns { .. } => "sweep_runs",
             Self::Journal => "journal",
+            Self::Accesses => "accesses",
         }
     }
 }

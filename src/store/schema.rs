@@ -46,6 +46,11 @@ macro_rules! steps {
                 name: "statements",
                 sql: include_str!(concat!("migrations/", $folder, "/0002_statements.sql")),
             },
+            MigrationStep {
+                number: 3,
+                name: "accesses",
+                sql: include_str!(concat!("migrations/", $folder, "/0003_accesses.sql")),
+            },
         ]
     };
 }

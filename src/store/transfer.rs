@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    ClosingStatus, Cursor, DeadLetterStatus, Document, ExpectedSource, Halt, LaneProgress, RenewOnlyWindow,
-    Result, StoreError, SweepRun, Touches,
+    Access, ClosingStatus, Cursor, DeadLetterStatus, Document, ExpectedSource, Halt, LaneProgress,
+    RenewOnlyWindow, Result, StoreError, SweepRun, Touches,
 };
 use crate::domain::intervals::{ClientIntervals, Interval, Intervals};
 use crate::domain::{
@@ -28,8 +28,8 @@ use crate::domain::{
 pub(in crate::store) use numbering::Numbering;
 pub(in crate::store) use parts::{DeadLetterRow, Parts};
 pub(in crate::store) use rows::{
-    backfill, change, client, clock, closing, dead_letter, event, halt, lane, policy, relay, source,
-    statement, sweep_run, touch_run, touches,
+    access, access_log, backfill, change, client, clock, closing, dead_letter, event, halt, lane, policy,
+    relay, source, statement, sweep_run, touch_run, touches,
 };
 
 /// Moves the content of a store.
@@ -75,6 +75,7 @@ pub enum Record {
     Lane(LaneProgress),
     Source(ExpectedSource),
     Halt(Halt),
+    AccessLog(MovedAccessLog),
     SweepRun(SweepRun),
     Closing(MovedClosing),
     DeadLetter(Box<MovedDeadLetter>),
@@ -83,6 +84,7 @@ pub enum Record {
     TouchRun(MovedRun),
     Event(Box<MovedEvent>),
     Statement(Box<MovedStatement>),
+    Access(Box<Access>),
     Relay(MovedRelay),
     Change(Box<MovedChange>),
 }
@@ -97,6 +99,7 @@ pub enum Kind {
     Lane,
     Source,
     Halt,
+    AccessLog,
     SweepRun,
     Closing,
     DeadLetter,
@@ -104,6 +107,7 @@ pub enum Kind {
     Touches,
     TouchRun,
     Event,
+    Access,
     Statement,
     Relay,
     Change,
@@ -119,6 +123,7 @@ impl Record {
             Self::Lane(_) => Kind::Lane,
             Self::Source(_) => Kind::Source,
             Self::Halt(_) => Kind::Halt,
+            Self::AccessLog(_) => Kind::AccessLog,
             Self::SweepRun(_) => Kind::SweepRun,
             Self::Closing(_) => Kind::Closing,
             Self::DeadLetter(_) => Kind::DeadLetter,
@@ -127,6 +132,7 @@ impl Record {
             Self::TouchRun(_) => Kind::TouchRun,
             Self::Event(_) => Kind::Event,
             Self::Statement(_) => Kind::Statement,
+            Self::Access(_) => Kind::Access,
             Self::Relay(_) => Kind::Relay,
             Self::Change(_) => Kind::Change,
         }
@@ -155,6 +161,13 @@ pub struct MovedBackfill {
 #[serde(deny_unknown_fields)]
 pub struct MovedClock {
     pub latest: DateTime<Utc>,
+}
+
+/// Since when the access log is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MovedAccessLog {
+    pub since: DateTime<Utc>,
 }
 
 /// A dead letter without its claim: whoever is redriving it writes to the old store.

@@ -52,7 +52,8 @@ pub async fn join(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, 
         .await?
         .bounded(settings.sweeps.breaker, settings.clock.max_difference)
         .on_silence(settings.sources.on_silence)
-        .with_actions(settings.actions.clone());
+        .with_actions(settings.actions.clone())
+        .with_access_log(settings.access_log);
     // Before the first timer fires.
     engine.compare_clock().await?;
     if engine.clock().ahead().is_none() {
@@ -78,6 +79,7 @@ pub(super) async fn wait_for_engine(
             let engine = join(store, &settings).await?;
             register_lanes(&engine, &settings).await?;
             engine.expect_sources(&settings.sources.expected).await?;
+            engine.record_access_log().await?;
             Ok::<_, StoreError>(engine)
         });
         let Some(opened) = stop.run_until_cancelled(opening).await else {

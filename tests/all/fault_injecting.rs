@@ -9,14 +9,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tenure::domain::{ClientKey, Event, Id, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
-    Batch, BatchLimits, BatchRead, BatchWrite, Census, Checkpoints, ClientFilter, ClientSearch,
-    ClientSnapshot, Clients, Closing, ClosingClaim, Commit, Cursor, DeadLetterFilter, DeadLetterRecord,
-    DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill, Due, ExpectedSource, Facets, Halt,
-    HaltKind, HistoryRange, Import, LaneProgress, Lanes, ListPosition, Lists, Logged, NameClaim, Outbox,
-    PolicyHistory, PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalPosition,
-    RefusalsPage, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Stated,
-    Statements, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished,
-    Upkeep, Verification,
+    AccessFilter, AccessPosition, Accesses, AccessesPage, Batch, BatchLimits, BatchRead, BatchWrite, Census,
+    Checkpoints, ClientFilter, ClientSearch, ClientSnapshot, Clients, Closing, ClosingClaim, Commit, Cursor,
+    DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
+    Due, ExpectedSource, Facets, Halt, HaltKind, HistoryRange, Import, LaneProgress, Lanes, ListPosition,
+    Lists, Logged, NameClaim, Outbox, PolicyHistory, PolicyReplacement, Published, Record, Recorded,
+    RefusalFilter, RefusalPosition, RefusalsPage, Renewal, Retention, RetentionTarget, RunCounts, RunEnd,
+    SchemaState, Sources, Stated, Statements, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps,
+    Transactions, Transfer, Unpublished, Upkeep, Verification,
 };
 use tokio::sync::mpsc;
 
@@ -207,6 +207,12 @@ macro_rules! delegate {
 }
 
 delegate! {
+    Accesses {
+        accesses(key: &ClientKey, filter: &AccessFilter, after: Option<&AccessPosition>, limit: u32) -> AccessesPage;
+        all_accesses(partner: Option<&str>, filter: &AccessFilter, after: Option<&AccessPosition>, rows: u32, limit: u32) -> AccessesPage;
+        access_log_since() -> Option<DateTime<Utc>>;
+        record_access_log(since: Option<DateTime<Utc>>) -> ();
+    }
     Clients {
         client(key: &ClientKey) -> Option<Stored>;
         clients(filter: &ClientFilter, after: Option<&ClientKey>, limit: u32) -> Vec<Stored>;

@@ -1,6 +1,7 @@
 //! The HTTP adapter on a real store: queries here, the other subjects in the folder.
 
 mod access;
+mod accesses;
 mod authzen;
 mod binding;
 mod connections;

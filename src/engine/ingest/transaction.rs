@@ -121,6 +121,7 @@ impl Engine {
             places,
             mut ingested,
         } = NewEvents::of(part, &known);
+        let accesses = self.new_accesses(&events);
         let planned = self
             .plan_events(batch, stored, events, &context, transaction.alone)
             .await?;
@@ -134,6 +135,10 @@ impl Engine {
                 return Ok((Commit::default(), ingested));
             }
         };
+        commit.accesses = accesses;
+        if self.access_log().is_none() {
+            commit.touch_outcomes.clear();
+        }
         for (place, outcome) in places.into_iter().zip(outcomes) {
             ingested.outcomes.push((place, outcome.into()));
         }

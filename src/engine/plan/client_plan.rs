@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::store::{
     CheckpointWrite, ClientWrite, Commit, EventWrite, Logged, OutcomeUpdate, RecordedOutcome, Stored, Touch,
-    TouchWrite, Touches,
+    TouchOutcome, TouchWrite, Touches,
 };
 
 /// A client, as it was stored and as it changes.
@@ -34,6 +34,7 @@ pub struct ClientPlan<'a> {
     entries: Vec<Entry>,
     events: Vec<EventWrite>,
     updates: Vec<OutcomeUpdate>,
+    touch_outcomes: Vec<TouchOutcome>,
     checkpoints: Option<CheckpointWrite>,
     /// Whether a correction has its time and cause before the checkpoint where the replay started.
     needs_beginning: bool,
@@ -64,6 +65,7 @@ impl<'a> ClientPlan<'a> {
             entries: Vec::new(),
             events: Vec::new(),
             updates: Vec::new(),
+            touch_outcomes: Vec::new(),
             checkpoints: None,
             needs_beginning: false,
             stored,
@@ -220,7 +222,12 @@ impl<'a> ClientPlan<'a> {
         }
         match Touch::of(&event) {
             // It stays in its run, where a replay finds it. Its refusal is published under its synthetic id.
-            _ if Touch::is_packed(&event) => {}
+            _ if Touch::is_packed(&event) => self.touch_outcomes.push(TouchOutcome {
+                key: event.key,
+                time: event.time,
+                sequence: event.sequence,
+                refusal: outcome.refusal(),
+            }),
             Some(touch) if is_new && outcome == RecordedOutcome::Applied => {
                 if !is_in_run {
                     self.add_touch(touch);
@@ -370,6 +377,7 @@ impl<'a> ClientPlan<'a> {
         }
         commit.events.append(&mut self.events);
         commit.outcomes.append(&mut self.updates);
+        commit.touch_outcomes.append(&mut self.touch_outcomes);
         commit.checkpoints.extend(self.checkpoints);
         commit.journal.append(&mut self.entries);
     }

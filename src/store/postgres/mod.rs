@@ -4,6 +4,7 @@
 //! Statements of a batch look up their keys with `cross join lateral (… offset 0)` or `… for update`: while a table is
 //! small, PostgreSQL plans, and then caches, a sequential scan for a plain join with `unnest`.
 
+mod accesses;
 mod address;
 mod batch;
 mod checkpoints;

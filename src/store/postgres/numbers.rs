@@ -99,9 +99,14 @@ impl Numbers {
         self.words[word]
     }
 
-    /// The number of a refusal; 0 if there is none.
+    /// As [`Numbers::refusal`], of an outcome.
     pub(super) fn reason(&self, outcome: RecordedOutcome) -> i16 {
-        outcome.refusal().map_or(0, |refusal| self.word(refusal.code()))
+        self.refusal(outcome.refusal())
+    }
+
+    /// The number of a refusal; 0 if there is none.
+    pub(super) fn refusal(&self, refusal: Option<Refusal>) -> i16 {
+        refusal.map_or(0, |refusal| self.word(refusal.code()))
     }
 
     /// The name of an event of the commit.
@@ -124,6 +129,9 @@ fn words_of(commit: &Commit) -> BTreeSet<Cow<'_, str>> {
             .filter_map(|u| code(u.outcome))
             .map(Cow::from),
     );
+    let refusals = commit.accesses.iter().filter_map(|access| access.refused);
+    let refusals = refusals.chain(commit.touch_outcomes.iter().filter_map(|update| update.refusal));
+    words.extend(refusals.map(|refusal| Cow::from(refusal.code())));
     for entry in &commit.journal {
         words.insert(entry.change.kind().as_str().into());
         words.extend(line_words(entry));
@@ -148,7 +156,8 @@ fn sources_of(commit: &Commit) -> BTreeSet<&str> {
     let updated = commit.outcomes.iter().map(|update| &*update.source);
     let lines = commit.journal.iter().flat_map(line_events);
     let lines = lines.map(|(source, _)| source);
-    logged.chain(updated).chain(lines).collect()
+    let accesses = commit.accesses.iter().map(|access| &*access.source);
+    logged.chain(updated).chain(lines).chain(accesses).collect()
 }
 
 /// Adds the words of this program that are missing. A conflict would use up a number, so none is provoked.

@@ -45,6 +45,12 @@ impl Retention for PostgresStore {
                     .fetch_one(&self.pool)
                     .await?
                 }
+                RetentionTarget::Accesses => {
+                    sqlx::query_scalar("select count(*) from accesses where time < $1")
+                        .bind(before)
+                        .fetch_one(&self.pool)
+                        .await?
+                }
             };
             Ok(u64::try_from(count).unwrap_or(0))
         })
@@ -92,6 +98,22 @@ impl Retention for PostgresStore {
                     .await?
                 }
                 RetentionTarget::Journal => return journal(&self.pool, before, limit).await,
+                RetentionTarget::Accesses => {
+                    sqlx::query(
+                        "delete from accesses
+                         where ctid = any (array(
+                             select ctid from accesses
+                             where time < $1
+                             order by time
+                             limit $2
+                             for update skip locked
+                         ))",
+                    )
+                    .bind(before)
+                    .bind(i64::from(limit))
+                    .execute(&self.pool)
+                    .await?
+                }
             };
             Ok(removed.rows_affected())
         })

@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use super::batch::Held;
 use super::numbers::Numbers;
 use super::session::Session;
-use super::{checkpoints, client_writes, dead_letters, lanes, numbers, sources, sweeps, touches};
+use super::{accesses, checkpoints, client_writes, dead_letters, lanes, numbers, sources, sweeps, touches};
 use crate::domain::{ClientKey, Entry, Sweep};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
@@ -37,6 +37,7 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
     // Numbers first: another transaction that adds the same ones waits until this one ends.
     let numbers = step!(session, |connection| async {
         let numbers = Numbers::of(connection, commit).await?;
+        accesses::find_clients(connection, commit, &mut held.numbers).await?;
         numbers::add_clients(connection, commit, &mut held.numbers).await?;
         Ok(numbers)
     });
@@ -52,6 +53,16 @@ pub(super) async fn all(session: &mut Session, commit: &Commit, held: &mut Held)
     }
     for part in commit.outcomes.chunks(ROWS) {
         step!(session, |connection| outcomes(connection, part, &numbers, held));
+    }
+    for part in commit.accesses.chunks(ROWS) {
+        step!(session, |connection| accesses::write(
+            connection, part, &numbers, held
+        ));
+    }
+    for part in commit.touch_outcomes.chunks(ROWS) {
+        step!(session, |connection| accesses::touch_outcomes(
+            connection, part, &numbers, held
+        ));
     }
     for part in commit.journal.chunks(ROWS) {
         step!(session, |connection| journal(

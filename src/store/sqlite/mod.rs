@@ -7,6 +7,7 @@
 #[macro_use]
 mod many;
 
+mod accesses;
 mod batch;
 mod checkpoints;
 mod client_writes;

@@ -234,8 +234,10 @@ fn sources_of(commit: &Commit) -> BTreeSet<&str> {
     let events = commit.events.iter().map(|write| &*write.event.source);
     let outcomes = commit.outcomes.iter().map(|update| &*update.source);
     let lines = commit.journal.iter().flat_map(line_events);
+    let accesses = commit.accesses.iter().map(|access| &*access.source);
     events
         .chain(outcomes)
+        .chain(accesses)
         .chain(lines.map(|(source, _)| source))
         .collect()
 }
@@ -245,12 +247,14 @@ fn words_of(commit: &Commit) -> BTreeSet<Cow<'_, str>> {
     let outcomes = commit.events.iter().map(|write| write.outcome);
     let updates = commit.outcomes.iter().map(|update| update.outcome);
     let reasons = outcomes.chain(updates).filter_map(RecordedOutcome::refusal);
+    let refused = commit.accesses.iter().filter_map(|access| access.refused);
+    let refused = refused.chain(commit.touch_outcomes.iter().filter_map(|update| update.refusal));
     let changes = commit.journal.iter().map(|entry| entry.change.kind().as_str());
     let set = commit.deadlines_set.iter().map(|(_, sweep, _)| sweep.as_str());
     let cleared = commit.deadlines_cleared.iter().map(|(_, sweep)| sweep.as_str());
     let lines = commit.journal.iter().flat_map(line_words);
     let mut words: BTreeSet<Cow<'_, str>> = types
-        .chain(reasons.map(Refusal::code))
+        .chain(reasons.chain(refused).map(Refusal::code))
         .chain(changes)
         .chain(set)
         .chain(cleared)

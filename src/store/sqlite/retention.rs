@@ -44,6 +44,12 @@ impl Retention for SqliteStore {
                 .fetch_one(&self.readers)
                 .await?
             }
+            RetentionTarget::Accesses => {
+                sqlx::query_scalar("select count(*) from accesses where time < ?1")
+                    .bind(micros(before))
+                    .fetch_one(&self.readers)
+                    .await?
+            }
         };
         Ok(u64::try_from(count).unwrap_or(0))
     }
@@ -87,6 +93,21 @@ impl Retention for SqliteStore {
                     .await?
                 }
                 RetentionTarget::Journal => return journal(&self.writer, before, limit).await,
+                RetentionTarget::Accesses => {
+                    sqlx::query(
+                        "delete from accesses
+                         where (client, time, source, id) in (
+                             select client, time, source, id from accesses
+                             where time < ?1
+                             order by time
+                             limit ?2
+                         )",
+                    )
+                    .bind(micros(before))
+                    .bind(i64::from(limit))
+                    .execute(&self.writer)
+                    .await?
+                }
             };
             Ok(removed.rows_affected())
         })

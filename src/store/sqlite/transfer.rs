@@ -61,7 +61,7 @@ impl Transfer for SqliteStore {
 /// Removes what an empty store or an interrupted import has. Words stay: they are those of the program. So do the key of the
 /// heartbeats and the epoch.
 const CLEAR: &str = "
-    delete from events; delete from journal; delete from touch_runs; delete from touches; delete from deadlines; delete from checkpoints;
+    delete from events; delete from accesses; delete from access_log_since; delete from journal; delete from touch_runs; delete from touches; delete from deadlines; delete from checkpoints;
     delete from clients; delete from client_keys; delete from sources;
     delete from policies; delete from deadline_backfill; delete from closings; delete from statement_days; delete from sweep_runs; delete from sweep_halts;
     delete from lanes; delete from expected_sources; delete from clock; delete from dead_letters; delete from sqlite_sequence;

@@ -9,7 +9,9 @@ use sqlx::SqliteConnection;
 use super::batch::Held;
 use super::event_id::BoundId;
 use super::numbers::Numbers;
-use super::{checkpoints, client_writes, dead_letters, lanes, many, micros, sources, sweeps, touches};
+use super::{
+    accesses, checkpoints, client_writes, dead_letters, lanes, many, micros, sources, sweeps, touches,
+};
 use crate::domain::{ClientKey, Entry, Refusal, Sweep};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
@@ -33,6 +35,8 @@ pub(super) async fn all(
     touches::write_closed_runs(connection, &commit.touches, numbers).await?;
     events(connection, &commit.events, numbers, at).await?;
     outcomes(connection, &commit.outcomes, numbers).await?;
+    accesses::write(connection, &commit.accesses, numbers).await?;
+    accesses::touch_outcomes(connection, &commit.touch_outcomes, numbers).await?;
     journal(connection, &commit.journal, numbers, at).await?;
     checkpoints::write(connection, &commit.checkpoints, numbers).await?;
     clear_deadlines(connection, &commit.deadlines_cleared, numbers).await?;

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 
 use super::{
-    LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedClosing, MovedDeadLetter,
-    MovedEvent, MovedPolicy, MovedRelay, MovedRun, MovedStatement, MovedTouches, Record,
+    LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedClosing,
+    MovedDeadLetter, MovedEvent, MovedPolicy, MovedRelay, MovedRun, MovedStatement, MovedTouches, Record,
 };
 use crate::domain::event::NameVerdict;
 use crate::domain::intervals::ClientIntervals;
@@ -22,7 +22,7 @@ use crate::store::{
 pub(in crate::store) struct Parts {
     /// The clients, in the order of their first records: the numbers that they get preserve the order of an export.
     pub keys: Vec<ClientKey>,
-    /// Rows of clients, touches, deadlines, events and changes.
+    /// Rows of clients, touches, deadlines, events, the access log and changes.
     pub commit: Commit,
     /// When each event of the commit was stored.
     pub received_at: Vec<DateTime<Utc>>,
@@ -36,6 +36,7 @@ pub(in crate::store) struct Parts {
     pub lanes: Vec<LaneProgress>,
     pub sources: Vec<ExpectedSource>,
     pub halts: Vec<Halt>,
+    pub access_log: Option<MovedAccessLog>,
     pub sweep_runs: Vec<SweepRun>,
     pub closings: Vec<MovedClosing>,
     pub statements: Vec<(ClientKey, Stated)>,
@@ -75,6 +76,7 @@ impl Parts {
             Record::Lane(lane) => self.lanes.push(lane),
             Record::Source(source) => self.sources.push(source),
             Record::Halt(halt) => self.halts.push(halt),
+            Record::AccessLog(access_log) => self.access_log = Some(access_log),
             Record::SweepRun(run) => self.sweep_runs.push(run),
             Record::Closing(closing) => self.closings.push(closing),
             Record::DeadLetter(dead_letter) => self.dead_letters.push(read(*dead_letter)?),
@@ -83,6 +85,7 @@ impl Parts {
             Record::TouchRun(run) => self.add_run(run)?,
             Record::Event(event) => self.add_event(*event),
             Record::Statement(statement) => self.add_statement(*statement),
+            Record::Access(access) => self.commit.accesses.push(*access),
             Record::Relay(relay) => self.relay = Some(relay),
             Record::Change(change) => self.add_change(*change),
         }
@@ -172,6 +175,7 @@ fn key(record: &Record) -> Option<&ClientKey> {
         Record::TouchRun(moved) => Some(&moved.client),
         Record::Event(moved) => Some(&moved.client),
         Record::Statement(moved) => Some(&moved.client),
+        Record::Access(moved) => Some(&moved.client),
         Record::Change(moved) => Some(&moved.entry.key),
         Record::Policy(_)
         | Record::Backfill(_)
@@ -179,6 +183,7 @@ fn key(record: &Record) -> Option<&ClientKey> {
         | Record::Lane(_)
         | Record::Source(_)
         | Record::Halt(_)
+        | Record::AccessLog(_)
         | Record::SweepRun(_)
         | Record::Closing(_)
         | Record::DeadLetter(_)

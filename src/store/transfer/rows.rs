@@ -1,9 +1,11 @@
 //! Records from the rows of the tables, for both adapters.
 
 use super::{
-    LinePlace, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedClosing, MovedDeadLetter,
-    MovedEvent, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedStatement, MovedTouches, Record,
+    LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedClosing,
+    MovedDeadLetter, MovedEvent, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedStatement, MovedTouches,
+    Record,
 };
+use crate::store::accesses::AccessRow;
 use crate::store::clients::LoggedRow;
 use crate::store::columns::{Both, KeyRow, Moment, RowId, row};
 use crate::store::dead_letters::DeadLetterRow;
@@ -19,6 +21,12 @@ use crate::store::{RecordedOutcome, Result, Touches, hex};
 row! {
     ClockRow<T> {
         latest: T,
+    }
+}
+
+row! {
+    AccessLogRow<T> {
+        since: T,
     }
 }
 
@@ -97,6 +105,15 @@ pub(in crate::store) fn source<T: Moment>(row: SourceRow<T>) -> Result<Record> {
 
 pub(in crate::store) fn halt<T: Moment>(row: HaltRow<T>) -> Result<Record> {
     Ok(Record::Halt(row.read()?))
+}
+
+pub(in crate::store) fn access_log<T: Moment>(row: AccessLogRow<T>) -> Result<Record> {
+    let id = RowId {
+        table: "access_log_since",
+        key: &"its only row",
+    };
+    let since = id.moment("since", row.since)?;
+    Ok(Record::AccessLog(MovedAccessLog { since }))
 }
 
 pub(in crate::store) fn sweep_run<T: Moment>(row: RunRow<T>) -> Result<Record> {
@@ -236,6 +253,15 @@ pub(in crate::store) fn event<T: Moment>(
         refused: RecordedOutcome::refusal(logged.outcome),
         kind: event.kind,
     })))
+}
+
+pub(in crate::store) fn access<T: Moment>(row: Both<KeyRow, AccessRow<T>>) -> Result<Record> {
+    let Both(key, row) = row;
+    let client = key.read(RowId {
+        table: "accesses",
+        key: &row.id.0,
+    })?;
+    Ok(Record::Access(Box::new(row.read(&client)?)))
 }
 
 pub(in crate::store) fn relay<T: Moment>(row: NumbersRow<T>) -> Result<Record> {

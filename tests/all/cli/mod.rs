@@ -1,6 +1,7 @@
 //! The command line, through the real binary on SQLite: output for people, output for programs, exit codes.
 
 mod access;
+mod accesses;
 mod clients;
 mod dead_letters;
 mod demo;

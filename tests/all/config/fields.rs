@@ -82,6 +82,7 @@ fn every_setting_reaches_its_field() {
         ("TENURE_ACCESS__FROM_ACCOUNT_UPDATE", "true"),
         ("TENURE_ACCESS__WARN_BEFORE", "1h, 2d,1h"),
         ("TENURE_ACCESS__ACTIONS", "invoice_create, report_view"),
+        ("TENURE_ACCESS__LOG", "90d"),
         ("TENURE_HTTP__PUBLIC_URL", "https://tenure.example.com/"),
         ("TENURE_SUBSCRIPTIONS__END", "paid_until"),
         ("TENURE_RETENTION__CRON", "1 2 3 * *"),
@@ -126,6 +127,7 @@ fn every_setting_reaches_its_field() {
     );
     assert!(settings.actions.read("report_view").is_ok());
     assert!(settings.actions.read("report_edit").is_err());
+    assert_eq!(settings.access_log, Some(TimeDelta::days(90)));
     assert_eq!(settings.http.body_limit, 4096);
     assert_eq!(settings.http.timeout, Duration::from_secs(9));
     assert_eq!(settings.sweeps.chunk, 19);
@@ -144,4 +146,15 @@ fn every_setting_reaches_its_field() {
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.log.level, "info,tenure::broker=debug");
     assert_eq!(settings.shutdown.timeout, Duration::from_mins(1));
+}
+
+#[test]
+fn the_access_log_is_off_unless_it_is_switched_on() {
+    for env in [
+        &[][..],
+        &[("TENURE_ACCESS__LOG", "off")],
+        &[("TENURE_ACCESS__LOG", "")],
+    ] {
+        assert_eq!(load(env).unwrap().access_log, None, "{env:?}");
+    }
 }

@@ -71,6 +71,7 @@ fn default_toml_has_exactly_these_keys() {
     let keys = [
         "access.actions",
         "access.from_account_update",
+        "access.log",
         "access.mature_after_jobs",
         "access.on_silence",
         "access.warn_before",

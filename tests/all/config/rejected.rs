@@ -78,6 +78,8 @@ fn an_invalid_value_stops_the_start() {
         ("TENURE_SWEEPS__SUBSCRIPTION_END__ENABLED", "1"),
         ("TENURE_ACCESS__REQUEST_LAPSES", "0s"),
         ("TENURE_ACCESS__REQUEST_LAPSES", "soon"),
+        ("TENURE_ACCESS__LOG", "never"),
+        ("TENURE_ACCESS__LOG", "30s"),
         ("TENURE_LOG__FORMAT", "xml"),
         ("TENURE_LOG__LEVEL", "loud=very"),
         ("TENURE_LOG__LEVEL", ""),

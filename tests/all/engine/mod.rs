@@ -1,5 +1,6 @@
 //! The engine on SQLite and PostgreSQL.
 
+mod accesses;
 pub mod breaker;
 mod checkpoints;
 mod closings;

@@ -25,6 +25,11 @@ fn add_page(samples: &mut Samples, page: (&'static str, &str), item: &'static st
 
 const CLIENTS: &str = "/v1/partners/acme/clients";
 
+/// A server with an access log.
+async fn start() -> Server {
+    Server::with(&[("TENURE_ACCESS__LOG", "90d")]).await
+}
+
 /// Clients that between them have every status, and the responses about them.
 async fn samples(server: &Server) -> Samples {
     let mut samples = Samples::new();
@@ -80,6 +85,7 @@ async fn samples(server: &Server) -> Samples {
     }
     authzen_samples(server, &mut samples).await;
     list_samples(server, &mut samples).await;
+    add_accesses(server, &mut samples).await;
     // The smithy's access expires by a timer; the others keep what they have.
     server.clock.set(noon() + TimeDelta::days(70));
     server
@@ -303,6 +309,18 @@ async fn add_what_if(server: &Server, samples: &mut Samples) {
     add(samples, "Coming", &page["totals"]["coming"]);
 }
 
+/// The access log of a client that staff have entered.
+async fn add_accesses(server: &Server, samples: &mut Samples) {
+    let data = json!({"by": "staff", "user": "u-7"});
+    let mut entered = event("bakery", "account.accessed", noon(), data);
+    entered["actor"] = "u-7".into();
+    entered["actorkind"] = "customer".into();
+    server.send(&[entered]).await;
+    server.engine.record_access_log().await.unwrap();
+    let (_, page) = server.get(&format!("{CLIENTS}/bakery/accesses")).await;
+    add_page(samples, ("AccessesPage", "accesses"), "Access", &page);
+}
+
 async fn list_samples(server: &Server, samples: &mut Samples) {
     let mut refused = event("nobody", "client.lost", noon(), json!({}));
     refused["actor"] = "u-7".into();
@@ -358,7 +376,7 @@ async fn authzen_samples(server: &Server, samples: &mut Samples) {
 /// Every field of a response is described, and every described field occurs in a response.
 #[tokio::test]
 async fn the_document_describes_exactly_the_fields_of_responses() {
-    let server = Server::start().await;
+    let server = start().await;
     let (status, document) = server.get("/openapi.json").await;
     assert_eq!(status, StatusCode::OK);
     for (name, values) in samples(&server).await {
@@ -395,7 +413,7 @@ async fn every_schema_of_a_response_has_samples() {
             references(&operation["responses"], &mut described);
         }
     }
-    let samples = samples(&Server::start().await).await;
+    let samples = samples(&start().await).await;
     for target in described {
         let name = target.rsplit('/').next().unwrap();
         assert!(
@@ -408,7 +426,7 @@ async fn every_schema_of_a_response_has_samples() {
 /// The names that the document writes out occur in responses, and no others do. The other names come from the real enums.
 #[tokio::test]
 async fn the_document_lists_exactly_the_names_in_responses() {
-    let server = Server::start().await;
+    let server = start().await;
     let samples = samples(&server).await;
     let document = http::openapi();
     for (schema, of, field) in [

@@ -7,7 +7,7 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure::clock::SimulatedClock;
-use tenure::config::{HttpSettings, Settings};
+use tenure::config::Settings;
 use tenure::domain::Policy;
 use tenure::engine::Engine;
 use tenure::http::{self, Api};
@@ -41,12 +41,12 @@ pub fn noon() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().unwrap()
 }
 
-fn settings(env: &[(&str, &str)]) -> HttpSettings {
+fn settings(env: &[(&str, &str)]) -> Settings {
     let env: Vec<_> = env
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    Settings::load(None, env.into_iter()).unwrap().http
+    Settings::load(None, env.into_iter()).unwrap()
 }
 
 impl Server {
@@ -66,11 +66,13 @@ impl Server {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
         store.migrate().await.unwrap();
         let clock = Arc::new(SimulatedClock::at(noon()));
+        let settings = settings(env);
         let engine = Engine::start(store, clock.clone(), &Policy::default())
             .await
-            .unwrap();
+            .unwrap()
+            .with_access_log(settings.access_log);
         let metrics = tenure::telemetry::metrics().unwrap();
-        let api = Api::new(&settings(env), Limits::default(), metrics);
+        let api = Api::new(&settings.http, Limits::default(), metrics);
         let listener = http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();

@@ -91,12 +91,14 @@ fn expect_everything(records: &[Record]) {
         Kind::Lane,
         Kind::Source,
         Kind::Halt,
+        Kind::AccessLog,
         Kind::SweepRun,
         Kind::DeadLetter,
         Kind::Client,
         Kind::Touches,
         Kind::TouchRun,
         Kind::Event,
+        Kind::Access,
         Kind::Relay,
         Kind::Change,
     ] {
@@ -118,6 +120,10 @@ fn expect_everything(records: &[Record]) {
     has(
         "correction",
         &|record| matches!(record, Record::Change(change) if change.entry.is_correction()),
+    );
+    has(
+        "refused entry of the access log",
+        &|record| matches!(record, Record::Access(access) if access.refused.is_some()),
     );
     has(
         "event with an actor",

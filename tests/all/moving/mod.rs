@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tenure::clock::SimulatedClock;
 use tenure::domain::{Policy, Sweep};
 use tenure::engine::{Engine, SweepMode, SweepOptions};
-use tenure::store::{DeadLetterFilter, Kind, Record, Store};
+use tenure::store::{AccessFilter, DeadLetterFilter, Kind, Record, Store};
 use tenure::wire::archive::{Reader, Writer};
 use tokio::sync::mpsc;
 
@@ -80,7 +80,8 @@ async fn engine(store: &Arc<dyn Store>, now: DateTime<Utc>) -> (Engine, Arc<Simu
     let clock = Arc::new(SimulatedClock::at(now));
     let engine = Engine::join(store.clone(), clock.clone(), &Policy::default())
         .await
-        .unwrap();
+        .unwrap()
+        .with_access_log(Some(TimeDelta::days(1_000)));
     (engine, clock)
 }
 
@@ -118,6 +119,11 @@ async fn answers(engine: &Engine, now: DateTime<Utc>) -> Vec<Value> {
             line["sequence"].take();
         }
         answers.push(json!([key, history, changes]));
+        let accesses = store.accesses(&key, &AccessFilter::default(), None, 10_000).await;
+        let mut accesses = accesses.unwrap().accesses;
+        // Those of one moment come in an order of the store.
+        accesses.sort_by_key(|access| (access.time, access.source.clone(), access.id.clone()));
+        answers.push(json!([key, accesses]));
     }
     for dead_letter in store
         .dead_letters(&DeadLetterFilter::default(), 0, 10_000)

@@ -74,6 +74,7 @@ impl Source {
     pub async fn fill(store: Arc<dyn Store>) -> Self {
         let start = shape().start;
         let (engine, clock) = engine(&store, start).await;
+        engine.record_access_log().await.expect("recorded");
         let source = Self {
             store,
             engine,

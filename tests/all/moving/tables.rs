@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use crate::store::Fresh;
 
 /// The tables whose rows are records of an export.
-const MOVED: [&str; 17] = [
+const MOVED: [&str; 19] = [
+    "access_log_since",
+    "accesses",
     "client_keys",
     "clients",
     "clock",

@@ -5,15 +5,20 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;
+use serde_json::{Value, json};
 use tenure::clock::Clock;
 use tenure::domain::access::Decision;
+use tenure::domain::time::rfc3339;
 use tenure::domain::{Action, Cause, ClientKey, Event, Policies, Refusal, Sweep};
-use tenure::engine::{Engine, SweepMode, SweepOptions};
-use tenure::store::{DeadLetterFilter, DeadLetterStatus, Logged, PACKED_SOURCE, RecordedOutcome};
+use tenure::engine::{AccessView, Engine, SweepMode, SweepOptions};
+use tenure::store::{
+    AccessFilter, DeadLetterFilter, DeadLetterStatus, Logged, PACKED_SOURCE, RecordedOutcome,
+};
 use tenure::wire;
 
 use super::outcomes::{named, someone_else_claims_its_name};
 use super::run::Run;
+use super::world::Delivery;
 use crate::oracle::{ACTIONS, Name, Oracle, public_json, published_part};
 
 impl Run<'_> {
@@ -47,6 +52,7 @@ impl Run<'_> {
         );
         for key in &keys {
             self.log_is_whole(key, &histories[key], &oracle);
+            self.access_log_is_whole(key, &oracle).await;
             self.is_as_the_oracle_says(key, &engine, &oracle).await;
         }
         self.deadlines_are_in_time(&keys, &oracle, &policies).await;
@@ -124,6 +130,45 @@ impl Run<'_> {
             let expected = verdict.refusals.get(&named(event)).copied();
             let found = outcome.refusal().map(Refusal::code);
             assert_eq!(found, expected, "{key}: what came of {event:?}");
+        }
+    }
+
+    /// The access log has an entry for each time that somebody entered, with the outcome of its position. While it is off, it has
+    /// none.
+    async fn access_log_is_whole(&self, key: &ClientKey, oracle: &Oracle) {
+        let filter = AccessFilter::default();
+        let found = self.store.accesses(key, &filter, None, 10_000).await;
+        let found = found.expect("the access log").accesses;
+        assert!(
+            found.is_sorted_by(|one, next| one.time >= next.time),
+            "{key}: the latest entry comes first"
+        );
+        let refusals = oracle.at(&key.to_string(), self.end).refusals;
+        let entered = self.sent.iter().filter(|sent| sent.event.key == *key);
+        let entered = entered.filter(|sent| sent.json["type"] == "account.accessed");
+        let entered = entered.filter(|_| self.access_log.is_some());
+        let expected: BTreeMap<Name, Value> = entered
+            .map(|Delivery { event, json, .. }| {
+                let name = named(event);
+                let refusal = refusals.get(&name).copied().and_then(Refusal::from_code);
+                let mut entry = json!({
+                    "subject": json["subject"], "time": rfc3339(event.time), "by": json["data"]["by"].as_str().unwrap_or("partner"),
+                    "user": json["data"]["user"], "source": json["source"], "id": json["id"],
+                    "refusal": refusal.map(Refusal::code), "reason": refusal.map(Refusal::words),
+                });
+                for attribute in ["actor", "actorkind"] {
+                    if let Some(value) = json.get(attribute) {
+                        entry[attribute] = value.clone();
+                    }
+                }
+                (name, entry)
+            })
+            .collect();
+        assert_eq!(found.len(), expected.len(), "{key}: the number of entries");
+        for entry in found {
+            let name = (entry.source.to_string(), entry.id.to_string());
+            let shown = serde_json::to_value(AccessView::from(entry)).expect("JSON");
+            assert_eq!(Some(&shown), expected.get(&name), "{key}: the access log");
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Run<'a> {
     pub outcomes: Outcomes,
     /// The longest batch.
     longest: usize,
+    /// For how long workers store entries of the access log, if it is on.
+    pub access_log: Option<TimeDelta>,
     /// Short histories have checkpoints too.
     spacing: CheckpointSpacing,
     checkpoints_found: usize,
@@ -69,6 +71,8 @@ impl<'a> Run<'a> {
         Self {
             outcomes: Outcomes::new(part),
             longest,
+            // Longer than any history, so that no entry expires.
+            access_log: seed.is_multiple_of(2).then(|| TimeDelta::days(36_500)),
             spacing,
             checkpoints_found: 0,
             rng,
@@ -173,6 +177,7 @@ impl<'a> Run<'a> {
             match started {
                 Ok(engine) => {
                     faults.disarm();
+                    let engine = engine.with_access_log(self.access_log);
                     let engine = Arc::new(engine.with_checkpoints(self.spacing));
                     self.workers.push(Worker { engine, faults });
                     return;

@@ -1,5 +1,6 @@
 //! Tests of the stores: a conformance suite for both, and what each guarantees beyond it.
 
+mod accesses;
 mod checkpoints;
 mod commits;
 mod dead_letters;
@@ -258,10 +259,19 @@ conformance! {
         renew_adds_touches_only_within_a_renew_only_window,
         a_write_of_a_client_ends_its_renew_only_window,
         renew_does_not_fill_a_run;
+    accesses:
+        entries_are_listed_latest_first_in_pages,
+        entries_of_all_clients_are_listed_latest_first,
+        an_entry_is_stored_once,
+        an_entry_has_the_outcome_of_the_event_log,
+        a_packed_touch_gets_a_new_outcome,
+        the_view_of_the_access_log_shows_names,
+        it_is_recorded_since_when_the_access_log_is_on;
     retention:
         old_resolved_dead_letters_are_pruned_and_open_ones_stay,
         old_runs_are_pruned_except_the_last_and_the_last_done_of_each_sweep,
         old_journal_lines_are_pruned_once_published,
+        old_entries_of_the_access_log_are_pruned,
         two_workers_prune_each_row_once;
     transactions:
         a_dropped_batch_leaves_no_trace,

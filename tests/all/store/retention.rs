@@ -1,8 +1,9 @@
 //! Retention: old rows are pruned in chunks, others stay.
 
-use tenure::domain::Sweep;
+use tenure::domain::{ClientKey, Sweep};
 use tenure::store::{
-    Commit, Cursor, DeadLetter, DeadLetterFilter, DeadLetterStatus, RetentionTarget, RunEnd, RunStatus, Store,
+    Access, AccessFilter, Commit, Cursor, DeadLetter, DeadLetterFilter, DeadLetterStatus, RetentionTarget,
+    RunEnd, RunStatus, Store,
 };
 
 use super::Fresh;
@@ -195,4 +196,39 @@ pub async fn two_workers_prune_each_row_once(fresh: Fresh) {
     );
     let rest = drain(store, RetentionTarget::DeadLetters, 10, 7).await;
     assert_eq!(here.iter().chain(&there).chain(&rest).sum::<u64>(), 100);
+}
+
+pub async fn old_entries_of_the_access_log_are_pruned(fresh: Fresh) {
+    let store = &*fresh.store;
+    let (a, b) = (key("a"), key("b"));
+    let entered = |client, id: &str, seconds| {
+        let kind = kind("account.accessed", &serde_json::json!({}));
+        Access::of(&event(client, id, seconds, kind))
+    };
+    let entries = [(&a, 10), (&b, 20), (&a, 30), (&b, 40), (&a, 50)];
+    let entries = entries.map(|(client, seconds)| entered(client, &format!("e-{seconds}"), seconds));
+    let more = Commit {
+        accesses: entries.into_iter().flatten().collect(),
+        ..clients(vec![new_client(&a, "A"), new_client(&b, "B")])
+    };
+    put(store, more).await.unwrap();
+    let left = async |of: &ClientKey| {
+        let page = store
+            .accesses(of, &AccessFilter::default(), None, 100)
+            .await
+            .unwrap();
+        let ids = page.accesses.iter().map(|access| access.id.to_string());
+        ids.collect::<Vec<_>>().join(" ")
+    };
+    let target = RetentionTarget::Accesses;
+    assert_eq!(store.count_prunable(target, moment(50)).await.unwrap(), 4);
+    assert_eq!(
+        drain(store, target, 10, 10).await,
+        [0; 0],
+        "not before that moment"
+    );
+    assert_eq!(drain(store, target, 40, 2).await, [2, 1]);
+    assert_eq!((&*left(&a).await, &*left(&b).await), ("e-50", "e-40"));
+    assert_eq!(drain(store, target, 1_000, 100).await, [2]);
+    assert_eq!((&*left(&a).await, &*left(&b).await), ("", ""));
 }

@@ -49,6 +49,7 @@ pub(super) async fn all(session: &mut Session, into: &Pages) -> Result<()> {
     read(session, &TOUCH_RUNS, into, transfer::touch_run).await?;
     read(session, &EVENTS, into, transfer::event::<Time>).await?;
     read(session, &STATEMENT_DAYS, into, transfer::statement).await?;
+    read(session, &ACCESSES, into, transfer::access::<Time>).await?;
     read(session, &RELAY, into, transfer::relay::<Time>).await?;
     read(session, &JOURNAL, into, transfer::change::<Time>).await
 }
@@ -60,6 +61,7 @@ async fn settings(session: &mut Session, into: &Pages) -> Result<()> {
     read(session, &LANES, into, transfer::lane::<Time>).await?;
     read(session, &SOURCES, into, transfer::source::<Time>).await?;
     read(session, &HALTS, into, transfer::halt::<Time>).await?;
+    read(session, &ACCESS_LOG, into, transfer::access_log::<Time>).await?;
     read(session, &SWEEP_RUNS, into, transfer::sweep_run::<Time>).await?;
     read(session, &CLOSINGS, into, transfer::closing::<Time>).await
 }
@@ -131,6 +133,8 @@ const HALTS: Scan = scan!(
      from sweep_halts
      order by sweep, kind"
 );
+
+const ACCESS_LOG: Scan = scan!("moved_access_log", 500, "select since from access_log_since");
 
 const SWEEP_RUNS: Scan = scan!(
     "moved_sweep_runs",
@@ -211,6 +215,24 @@ const STATEMENT_DAYS: Scan = scan!(
             s.month, s.stated_in, s.billable, s.commission, s.status_credit, s.access, s.intervals, s.causes
      from statement_days s
      order by s.client, s.month, s.stated_in"
+);
+
+const ACCESSES: Scan = scan!(
+    "moved_accesses",
+    500,
+    "select (select partner from client_keys where number = a.client) as partner,
+            (select client from client_keys where number = a.client) as client,
+            (select source from sources where number = ref_source(a.ref)) as source, a.ref as id,
+            a.time, a.sequence, a.by_staff, a.user_id, a.actor,
+            case r.reason when 0 then '' else (select word from words where number = r.reason) end as reason
+     from accesses a
+     cross join lateral (
+         select coalesce(
+             (select reason from events where client = a.client and time = a.time and ref = a.ref), a.reason
+         ) as reason
+         offset 0
+     ) r
+     order by a.client, a.time, a.ref"
 );
 
 // Sequences are no part of the snapshot. They are ahead of it, which does no harm.

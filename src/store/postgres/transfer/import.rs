@@ -11,7 +11,7 @@ use crate::store::outbox::ChangeColumns;
 use crate::store::postgres::batch::Held;
 use crate::store::postgres::numbers::{self, Numbers};
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{client_writes, statements, touches, write};
+use crate::store::postgres::{accesses, client_writes, statements, touches, write};
 use crate::store::transfer::{DeadLetterRow, LinePlace, Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRun, Result, SweepRun};
@@ -62,6 +62,14 @@ pub(super) async fn all(session: &mut Session, parts: &Parts, numbering: &mut Nu
         connection,
         &parts.statements
     ));
+    if !parts.commit.accesses.is_empty() {
+        step!(session, |connection| accesses::write(
+            connection,
+            &parts.commit.accesses,
+            &numbers,
+            &held
+        ));
+    }
     step!(session, |connection| journal(
         connection, parts, &numbers, &held, numbering
     ));
@@ -119,6 +127,12 @@ async fn settings(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
             .bind(halt.kind.as_str())
             .bind(halt.at)
             .bind(&halt.why)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if let Some(moved) = &parts.access_log {
+        sqlx::query("insert into access_log_since (since) values ($1)")
+            .bind(moved.since)
             .execute(&mut *connection)
             .await?;
     }

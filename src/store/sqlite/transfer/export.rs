@@ -97,6 +97,13 @@ async fn settings(connection: &mut SqliteConnection, into: &Pages) -> Result<()>
     .await?;
     scan(
         connection,
+        "select since from access_log_since",
+        into,
+        transfer::access_log::<i64>,
+    )
+    .await?;
+    scan(
+        connection,
         "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed, error,
                 worker
          from sweep_runs
@@ -202,6 +209,20 @@ async fn clients(connection: &mut SqliteConnection, into: &Pages) -> Result<()> 
          order by s.client, s.month, s.stated_in",
         into,
         transfer::statement,
+    )
+    .await?;
+    scan(
+        connection,
+        "select k.partner, k.client, s.source, a.id, a.time, a.sequence, a.by_staff, a.user_id, a.actor,
+                case coalesce(e.reason, a.reason) when 0 then '' else r.word end as reason
+         from accesses a
+         left join events e on e.client = a.client and e.time = a.time and e.source = a.source and e.id = a.id
+         left join client_keys k on k.number = a.client
+         left join sources s on s.number = a.source
+         left join words r on r.number = coalesce(e.reason, a.reason)
+         order by a.client, a.time, a.source, a.id",
+        into,
+        transfer::access::<i64>,
     )
     .await
 }

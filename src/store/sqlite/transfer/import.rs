@@ -9,7 +9,7 @@ use crate::store::commit::data_of;
 use crate::store::outbox::ChangeColumns;
 use crate::store::sqlite::event_id::BoundId;
 use crate::store::sqlite::numbers::Numbers;
-use crate::store::sqlite::{client_writes, many, micros, outbox, statements, touches, write};
+use crate::store::sqlite::{accesses, client_writes, many, micros, outbox, statements, touches, write};
 use crate::store::transfer::{Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRelay, Result};
@@ -36,6 +36,7 @@ pub(super) async fn all(
     touch_runs(connection, parts, &numbers).await?;
     events(connection, parts, &numbers).await?;
     statements::insert(connection, &parts.statements).await?;
+    accesses::write(connection, &parts.commit.accesses, &numbers).await?;
     journal(connection, parts, &numbers, numbering).await
 }
 
@@ -90,6 +91,12 @@ async fn settings(connection: &mut SqliteConnection, parts: &Parts) -> Result<()
             .bind(halt.kind.as_str())
             .bind(micros(halt.at))
             .bind(&halt.why)
+            .execute(&mut *connection)
+            .await?;
+    }
+    if let Some(moved) = &parts.access_log {
+        sqlx::query("insert into access_log_since (since) values (?1)")
+            .bind(micros(moved.since))
             .execute(&mut *connection)
             .await?;
     }

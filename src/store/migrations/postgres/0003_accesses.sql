@@ -1,0 +1,63 @@
+-- The access log (docs/access-log.md). It stays empty while the setting access.log is off.
+--
+-- An entry needs no row in the event log, which has none for a packed touch. The key ends with the event: an entry of the same
+-- event is written once. Retention removes entries by their time, and lists of all clients are in the order of time.
+
+create table accesses (
+    time     timestamptz not null,
+    client   integer not null,
+    reason   smallint not null,
+    by_staff boolean not null,
+    ref      bytea not null,
+    sequence text not null,
+    user_id  text not null,
+    actor    text not null,
+    primary key (client, time, ref)
+);
+create index accesses_by_time on accesses (time, client, ref);
+comment on table accesses is
+    'The access log: who entered which account when. The setting `access.log` says for how long entries are stored. While it is '
+    'off, none is added.';
+comment on column accesses.time is 'When somebody entered, according to the source.';
+comment on column accesses.client is 'The number of the client.';
+comment on column accesses.reason is
+    'Why a touch that was packed is refused since a late event arrived, as a word. 0: it is not. For an event that has a row in '
+    '`events`, `events.reason` says it.';
+comment on column accesses.by_staff is 'Whether staff of the customer entered, and not the partner.';
+comment on column accesses.ref is 'The event `account.accessed`, as `events.ref`.';
+comment on column accesses.sequence is 'The sequence of the event, as `events.sequence`.';
+comment on column accesses.user_id is 'The `user` in the data of the event. Empty: it has none. Otherwise a colon and the user.';
+comment on column accesses.actor is 'The actor of the event, as `events.actor`.';
+
+create table access_log_since (
+    only_row boolean primary key default true check (only_row),
+    since    timestamptz not null
+);
+comment on table access_log_since is 'Since when the access log is on. At most one row: none while it is off.';
+comment on column access_log_since.only_row is 'Always true.';
+comment on column access_log_since.since is 'When the first worker with `access.log` started.';
+
+create view access_log as
+select k.partner, k.client, a.time,
+       case when a.by_staff then 'staff' else 'partner' end as entered_by,
+       case when a.user_id <> '' then substr(a.user_id, 2) end as user_id,
+       nullif(substr(a.actor, strpos(a.actor, ':') + 1), '') as actor,
+       nullif(split_part(a.actor, ':', 1), '') as actorkind,
+       s.source, ref_id(a.ref) as id,
+       r.word as reason
+from accesses a
+left join events e on e.client = a.client and e.time = a.time and e.ref = a.ref
+left join client_keys k on k.number = a.client
+left join sources s on s.number = ref_source(a.ref)
+left join words r on r.number = coalesce(e.reason, a.reason);
+comment on view access_log is 'The access log: who entered which account when.';
+comment on column access_log.partner is 'The partner''s id.';
+comment on column access_log.client is 'The client''s id.';
+comment on column access_log.time is 'When somebody entered, according to the source.';
+comment on column access_log.entered_by is '`partner` or `staff`.';
+comment on column access_log.user_id is 'The user who entered, as the source says. Null: it did not say.';
+comment on column access_log.actor is 'Who caused the event, an id of the source''s own. Null: it did not say.';
+comment on column access_log.actorkind is '`partner`, `customer`, `back_office` or `system`. Null: it did not say.';
+comment on column access_log.source is 'The source. With the id it identifies the event.';
+comment on column access_log.id is 'The id.';
+comment on column access_log.reason is 'Why the event is refused. Null: it is applied.';
