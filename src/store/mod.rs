@@ -16,6 +16,7 @@ mod dead_letters;
 mod document;
 mod error;
 mod event_id;
+mod feed;
 mod lanes;
 mod lists;
 mod namesakes;
@@ -45,6 +46,7 @@ pub use dead_letters::{
 };
 pub use document::{Deadlines, Document};
 pub use error::StoreError;
+pub use feed::{ClientState, Feed, FeedCursor, FeedFilter, FeedGap, FeedPage};
 pub use lanes::{LaneProgress, Lanes, Watermark};
 pub use lists::{
     ClientSearch, Facets, ListPosition, Lists, NoPosition, RefusalFilter, RefusalPosition, RefusalsPage,
@@ -70,6 +72,7 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 pub trait Store:
     Clients
     + DeadLetters
+    + Feed
     + Lanes
     + Lists
     + Outbox
@@ -88,6 +91,7 @@ pub trait Store:
 impl<T> Store for T where
     T: Clients
         + DeadLetters
+        + Feed
         + Lanes
         + Lists
         + Outbox
