@@ -6,8 +6,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Api, access, authzen, clients, dead_letters, events, forecast, health, history, lists, metrics, openapi,
-    possible, sources, sweeps,
+    Api, access, authzen, changes, clients, dead_letters, events, forecast, health, history, lists, metrics,
+    openapi, possible, snapshot, sources, sweeps,
 };
 
 /// Routes that need no token.
@@ -41,6 +41,8 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(lists::account))
         .routes(routes!(lists::partners))
         .routes(routes!(lists::refusals))
+        .routes(routes!(changes::list))
+        .routes(routes!(snapshot::show))
 }
 
 /// Other routes that need the token, if one is set.

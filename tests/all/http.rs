@@ -3,6 +3,7 @@
 mod access;
 mod authzen;
 mod binding;
+mod changes;
 mod connections;
 mod event_schema;
 mod events;
@@ -15,6 +16,7 @@ mod openapi;
 mod operations;
 mod possible;
 mod server;
+mod snapshot;
 mod sweeps;
 
 use std::sync::Arc;

@@ -122,6 +122,7 @@ async fn samples(server: &Server) -> Samples {
     // The expected source is silent by now.
     server.clock.set(noon() + TimeDelta::days(80));
     authzen_samples(server, &mut samples).await;
+    feed_samples(server, &mut samples).await;
     let (_, error) = server.get("/nothing").await;
     add(&mut samples, "ErrorBody", &error);
     add(&mut samples, "ErrorDetail", &error["error"]);
@@ -192,6 +193,19 @@ async fn add_forecast(server: &Server, samples: &mut Samples) {
     }
     for day in page["days"].as_array().unwrap() {
         add(samples, "ForecastDay", day);
+    }
+}
+
+/// The feed, and a snapshot.
+async fn feed_samples(server: &Server, samples: &mut Samples) {
+    let (_, page) = server.get("/v1/changes?limit=1000").await;
+    add_page(samples, ("ChangesPage", "changes"), "PublishedChange", &page);
+    for change in page["changes"].as_array().unwrap() {
+        add(samples, "PublishedChangeData", &change["data"]);
+    }
+    let (lines, _) = server.snapshot().await;
+    for line in &lines {
+        add(samples, "SnapshotLine", line);
     }
 }
 
