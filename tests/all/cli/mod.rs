@@ -17,6 +17,7 @@ mod logs;
 mod possible;
 mod publish;
 mod sources;
+mod subscriptions;
 mod sweeps;
 mod terminal;
 mod upkeep;
