@@ -24,6 +24,7 @@ mod relay_watch;
 mod routes;
 mod screen;
 mod state;
+pub mod subscription;
 mod supervise;
 pub mod topology;
 

@@ -27,6 +27,9 @@ pub(super) const ATTEMPTS: u32 = 6;
 /// Delivery mode 2: RabbitMQ writes the message to disk before it confirms.
 pub(super) const PERSISTENT: u8 = 2;
 
+/// The header of a change that `tenure replay` published.
+pub const REPLAYED_HEADER: &str = "tenure-replayed";
+
 /// A message to publish.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -80,6 +83,18 @@ impl Outgoing {
             },
             body: wire::change(epoch, line),
         }
+    }
+
+    /// The same message to one queue only, marked as replayed. It is an error if there is no such queue.
+    #[must_use]
+    pub fn replayed_to(mut self, queue: &str) -> Self {
+        self.exchange = "";
+        self.routing_key = queue.into();
+        self.mandatory = true;
+        let mut headers = self.properties.headers().clone().unwrap_or_default();
+        headers.insert(REPLAYED_HEADER.into(), AMQPValue::Boolean(true));
+        self.properties = self.properties.with_headers(headers);
+        self
     }
 
     /// Sends it to RabbitMQ. The returned confirm resolves when RabbitMQ responds ([`is_confirmed`]).

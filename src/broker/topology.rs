@@ -27,7 +27,7 @@ pub const HASHED_HEADER: &str = "partitionkey";
 
 /// How often a lane's message is delivered before RabbitMQ dead-letters it: a message that crashes a worker must not do
 /// so forever.
-const DELIVERY_LIMIT: i64 = 20;
+pub(super) const DELIVERY_LIMIT: i64 = 20;
 
 /// By default, RabbitMQ 4 dead-letters messages of any quorum queue after 20 deliveries; `tenure.dead` has no
 /// dead-letter exchange, so RabbitMQ would drop its messages.
@@ -132,7 +132,11 @@ async fn declare_exchange(
         .map_err(|error| advise(&error, name))
 }
 
-async fn declare_queue(channel: &Channel, name: &str, arguments: FieldTable) -> Result<(), BrokerError> {
+pub(super) async fn declare_queue(
+    channel: &Channel,
+    name: &str,
+    arguments: FieldTable,
+) -> Result<(), BrokerError> {
     channel
         .queue_declare(name.into(), QueueDeclareOptions::durable(), arguments)
         .await
@@ -203,7 +207,7 @@ async fn left_over(connection: &Connection, lanes: u16) -> Result<Vec<String>, B
     Ok(found)
 }
 
-fn dead_arguments() -> FieldTable {
+pub(super) fn dead_arguments() -> FieldTable {
     arguments(&[
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", AMQPValue::LongLongInt(NO_LIMIT)),
@@ -233,7 +237,7 @@ fn lane_arguments() -> FieldTable {
     ])
 }
 
-fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
+pub(super) fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
     let mut table = FieldTable::default();
     for (name, value) in pairs {
         table.insert((*name).into(), value.clone());
@@ -241,7 +245,7 @@ fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
     table
 }
 
-fn text(text: &str) -> AMQPValue {
+pub(super) fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 

@@ -25,11 +25,13 @@ mod policy;
 mod possible;
 mod prune;
 mod publish;
+mod replay;
 mod run;
 mod shell;
 mod sources;
 mod statement;
 mod stop;
+mod subscribe;
 mod sweep;
 mod sweep_runs;
 mod until;
@@ -81,6 +83,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Publish events from a file to RabbitMQ
     Publish(publish::PublishArgs),
+    /// Declare a subscriber's queue for changes, before the subscriber first starts
+    Subscribe(subscribe::SubscribeArgs),
+    /// Publish past changes to one queue
+    Replay(replay::ReplayArgs),
     /// Ingest events from a file directly into the store
     Ingest(ingest::IngestArgs),
     /// Show and list clients
@@ -235,6 +241,8 @@ impl Command {
             Self::Run => run::run(context).await,
             Self::Demo(args) => demo::run(context, args).await,
             Self::Publish(args) => publish::publish(context, args).await,
+            Self::Subscribe(args) => subscribe::run(context, args).await,
+            Self::Replay(args) => replay::run(context, args).await,
             Self::Ingest(args) => ingest::ingest(context, args).await,
             Self::Client(command) => client::run(context, command).await,
             Self::History(args) => history::run(context, args).await,

@@ -18,6 +18,7 @@ mod correct_ahead;
 mod dead_letters;
 mod decide;
 mod deferred;
+mod feed;
 mod forecast;
 mod halts;
 mod history;
@@ -58,6 +59,7 @@ pub use correct_ahead::AheadCorrection;
 pub use dead_letters::{DeadLetterDetails, DeadLetterView};
 pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
+pub use feed::{FeedStart, SnapshotLine, kinds_of};
 pub use forecast::{ClientForecast, ExpectedChange, Forecast, ForecastDay, ForecastDays, ForecastRequest};
 pub use history::{
     HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, HistoryPage, HistoryPlace, HistoryRequest,
@@ -125,6 +127,8 @@ pub struct Engine {
     access_log: Option<TimeDelta>,
     halts: Cached<Vec<Halt>>,
     journal_written: Arc<Notify>,
+    /// As `journal_written`, for the readers of the feed.
+    feed_written: Arc<Notify>,
     relay_lag: RelayLag,
     vitals: Vitals,
     /// Held during a probe of the store, so that there is one at a time.
@@ -190,6 +194,7 @@ impl Engine {
             access_log: None,
             halts: Cached::default(),
             journal_written: Arc::new(Notify::new()),
+            feed_written: Arc::new(Notify::new()),
             relay_lag: RelayLag::default(),
             vitals: Vitals::default(),
             probing: Mutex::default(),
@@ -232,6 +237,12 @@ impl Engine {
         self.journal_written.clone()
     }
 
+    /// Notified after each transaction that wrote to the journal, for the one task that wakes the readers of the feed.
+    #[must_use]
+    pub fn feed_written(&self) -> Arc<Notify> {
+        self.feed_written.clone()
+    }
+
     /// Reports whether the relay lags behind the journal. Sweeps then slow down, so that the changes of live events do not
     /// queue behind those of sweeps.
     pub fn report_relay_lag(&self, lags: bool) {
@@ -259,10 +270,16 @@ impl Engine {
         present(&self.watch)
     }
 
-    fn notify_relay(&self, commit: &Commit) {
+    /// Announces what a commit wrote to the journal.
+    fn announce(&self, commit: &Commit) {
         if !commit.journal.is_empty() {
-            self.journal_written.notify_one();
+            self.announce_journal();
         }
+    }
+
+    fn announce_journal(&self) {
+        self.journal_written.notify_one();
+        self.feed_written.notify_one();
     }
 }
 

@@ -98,7 +98,7 @@ impl Engine {
         let changes = match commit {
             Ok(commit) => {
                 carry_out(batch, &commit).await?;
-                self.notify_relay(&commit);
+                self.announce(&commit);
                 Ok(commit.journal.len())
             }
             Err(error) => {

@@ -10,7 +10,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::domain::ClientKey;
 use crate::engine::StatementError;
-use crate::store::StoreError;
+use crate::store::{FeedGap, StoreError};
 use crate::wire::TooManyEvents;
 
 /// The value of `Retry-After`, in seconds.
@@ -47,6 +47,8 @@ pub enum ApiError {
         error: StatementError,
         advice: &'static str,
     },
+    #[error("{}; begin with a snapshot (GET /v1/snapshot) and continue from its cursor", gone(*.0))]
+    Gone(FeedGap),
     #[error("unknown path; /openapi.json lists the endpoints")]
     NoSuchPath,
     #[error("this path does not support the method; /openapi.json lists the endpoints")]
@@ -72,6 +74,8 @@ pub enum ApiError {
     Busy,
     #[error("requests in progress use the whole memory budget; retry, or send fewer events at once")]
     NoRoom,
+    #[error("the worker is stopping; send the request again")]
+    Stopping,
     #[error("the worker is starting and waits for the store{}; retry", .why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
     Starting {
         /// Why the store is not open, if known.
@@ -144,6 +148,20 @@ impl ApiError {
         }
     }
 
+    /// Whether the same request may succeed in a moment.
+    pub(super) fn is_temporary(&self) -> bool {
+        matches!(self, Self::Busy | Self::NoRoom | Self::Unavailable(_))
+    }
+
+    pub(super) fn body(&self) -> ErrorBody {
+        ErrorBody {
+            error: ErrorDetail {
+                code: self.status_and_code().1,
+                message: self.to_string(),
+            },
+        }
+    }
+
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Parameter { .. } | Self::UnknownParameter { .. } => {
@@ -157,6 +175,7 @@ impl ApiError {
             Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
             Self::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run"),
             Self::Statement { error, .. } => of_statement(error),
+            Self::Gone(_) => (StatusCode::GONE, "cursor_gone"),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "no_such_path"),
             Self::NoSuchMethod => (StatusCode::METHOD_NOT_ALLOWED, "no_such_method"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
@@ -168,6 +187,7 @@ impl ApiError {
             Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
             Self::Busy | Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
@@ -200,6 +220,16 @@ impl From<StatementError> for ApiError {
     }
 }
 
+/// Why a reader cannot continue the feed.
+fn gone(gap: FeedGap) -> &'static str {
+    match gap {
+        FeedGap::Pruned => "changes after this place are no longer stored (`retention.journal`)",
+        FeedGap::Restored => {
+            "the store has no such place: it was restored from a backup, or the cursor belongs to another store"
+        }
+    }
+}
+
 impl From<TooManyEvents> for ApiError {
     fn from(events: TooManyEvents) -> Self {
         Self::TooMany { events }
@@ -223,12 +253,7 @@ impl IntoResponse for ApiError {
         if let Self::Internal(error) = &self {
             tracing::error!(%error, "request failed");
         }
-        let body = Json(ErrorBody {
-            error: ErrorDetail {
-                code,
-                message: self.to_string(),
-            },
-        });
+        let body = Json(self.body());
         let extra: Option<(HeaderName, &str)> = match status {
             StatusCode::UNSUPPORTED_MEDIA_TYPE if code == "unsupported_content_encoding" => {
                 Some((header::ACCEPT_ENCODING, "identity"))

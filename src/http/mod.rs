@@ -5,6 +5,7 @@ mod accesses;
 mod auth;
 mod authzen;
 mod body;
+mod changes;
 mod clients;
 mod connections;
 mod dead_letters;
@@ -25,9 +26,11 @@ mod possible;
 mod routes;
 mod schema;
 mod server;
+mod snapshot;
 mod sources;
 mod statements;
 mod sweeps;
+mod tail;
 mod what_if;
 mod why;
 
@@ -37,7 +40,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::ApiError;
@@ -68,6 +72,12 @@ pub struct Api {
     memory: memory::Memory,
     /// Limits requests in progress, whose connections cannot be closed for others, to half of all connections.
     working: Arc<Semaphore>,
+    /// Limits requests that wait for changes, streams included, to a quarter of all connections.
+    waiting: Arc<Semaphore>,
+    snapshots: Arc<Semaphore>,
+    tail: tail::Tail,
+    /// Cancelled when the server stops: requests that wait for changes end.
+    stopping: CancellationToken,
     timeout: Duration,
     metrics: metrics::Metrics,
     /// Work that may outlive its request.
@@ -90,6 +100,10 @@ impl Api {
             max_connections: settings.max_connections,
             memory: memory::Memory::new(settings),
             working: Arc::new(Semaphore::new((settings.max_connections / 2).max(1))),
+            waiting: Arc::new(Semaphore::new((settings.max_connections / 4).max(1))),
+            snapshots: Arc::new(Semaphore::new(snapshot::AT_ONCE)),
+            tail: tail::Tail::default(),
+            stopping: CancellationToken::new(),
             timeout: settings.timeout,
             metrics: metrics::Metrics::new(metrics),
             tasks: TaskTracker::new(),
@@ -136,6 +150,12 @@ impl Api {
         self.engine.get().cloned().ok_or_else(|| ApiError::Starting {
             why: self.waits.read().unwrap_or_else(PoisonError::into_inner).clone(),
         })
+    }
+
+    /// Admits a request that waits for changes.
+    fn wait_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let permit = self.waiting.clone().try_acquire_owned();
+        permit.map_err(|_| ApiError::Busy)
     }
 
     /// Runs work with the engine in a task of its own, so that neither a disconnect nor the timeout cancels a transaction.

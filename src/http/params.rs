@@ -78,6 +78,11 @@ impl Params {
             .map_err(|error| ApiError::parameter("query", error.body_text()))
     }
 
+    /// Whether the caller gave this parameter.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.given.iter().any(|(given, _)| given == name)
+    }
+
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
         self.known.push(name);
         let Some(place) = self.given.iter().position(|(given, _)| given == name) else {

@@ -6,8 +6,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Api, access, accesses, authzen, clients, dead_letters, events, forecast, health, history, lists, metrics,
-    openapi, possible, sources, statements, sweeps, what_if, why,
+    Api, access, accesses, authzen, changes, clients, dead_letters, events, forecast, health, history, lists,
+    metrics, openapi, possible, snapshot, sources, statements, sweeps, what_if, why,
 };
 
 /// Routes that need no token.
@@ -47,6 +47,8 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(lists::account))
         .routes(routes!(lists::partners))
         .routes(routes!(lists::refusals))
+        .routes(routes!(changes::list))
+        .routes(routes!(snapshot::show))
 }
 
 /// Other routes that need the token, if one is set.

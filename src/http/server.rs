@@ -91,6 +91,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
         });
     }
     drop(listener);
+    api.stopping.cancel();
     let _ = tokio::time::timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;
     api.tasks.close();
     api.tasks.wait().await;

@@ -17,6 +17,7 @@ mod dead_letters;
 mod document;
 mod error;
 mod event_id;
+mod feed;
 mod lanes;
 mod lists;
 mod namesakes;
@@ -48,6 +49,7 @@ pub use dead_letters::{
 };
 pub use document::{Deadlines, Document};
 pub use error::StoreError;
+pub use feed::{ClientState, Feed, FeedCursor, FeedFilter, FeedGap, FeedPage};
 pub use lanes::{LaneProgress, Lanes, Watermark};
 pub use lists::{
     ClientSearch, Facets, ListPosition, Lists, NoPosition, RefusalFilter, RefusalPosition, RefusalsPage,
@@ -76,6 +78,7 @@ pub trait Store:
     Accesses
     + Clients
     + DeadLetters
+    + Feed
     + Lanes
     + Lists
     + Outbox
@@ -96,6 +99,7 @@ impl<T> Store for T where
     T: Accesses
         + Clients
         + DeadLetters
+        + Feed
         + Lanes
         + Lists
         + Outbox

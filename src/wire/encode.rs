@@ -81,7 +81,13 @@ struct ChangeData<'a> {
 /// compared as text, because a later epoch is greater.
 #[must_use]
 pub fn change_id(epoch: i64, line: &Recorded) -> String {
-    format!("{epoch:019}_{:019}", line.cursor.sequence)
+    id_of_change(epoch, line.cursor.sequence)
+}
+
+/// As [`change_id`], of the line with this number.
+#[must_use]
+pub fn id_of_change(epoch: i64, sequence: i64) -> String {
+    format!("{epoch:019}_{sequence:019}")
 }
 
 /// A journal line as structured JSON, for subscribers of `tenure.changes`.

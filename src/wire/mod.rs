@@ -34,7 +34,7 @@ use crate::domain::Event;
 
 pub use batch::{DEFAULT_MAX_EVENTS, TooManyEvents};
 pub use decode::{Message, dead_event, plain};
-pub use encode::{change, change_id, event};
+pub use encode::{change, change_id, event, id_of_change};
 pub use error::EventError;
 pub use explain::JsonError;
 pub(crate) use headers::{CONTENT_ENCODING, find, is_attribute, stored_value};

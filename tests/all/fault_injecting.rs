@@ -10,13 +10,14 @@ use tenure::domain::{ClientKey, Event, Id, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
     AccessFilter, AccessPosition, Accesses, AccessesPage, Batch, BatchLimits, BatchRead, BatchWrite, Census,
-    Checkpoints, ClientFilter, ClientSearch, ClientSnapshot, Clients, Closing, ClosingClaim, Commit, Cursor,
-    DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
-    Due, ExpectedSource, Facets, Halt, HaltKind, HistoryRange, Import, LaneProgress, Lanes, ListPosition,
-    Lists, Logged, NameClaim, Outbox, PolicyHistory, PolicyReplacement, Published, Record, Recorded,
-    RefusalFilter, RefusalPosition, RefusalsPage, Renewal, Retention, RetentionTarget, RunCounts, RunEnd,
-    SchemaState, Sources, Stated, Statements, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps,
-    Transactions, Transfer, Unpublished, Upkeep, Verification,
+    Checkpoints, ClientFilter, ClientSearch, ClientSnapshot, ClientState, Clients, Closing, ClosingClaim,
+    Commit, Cursor, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters,
+    DeadlineBackfill, Due, ExpectedSource, Facets, Feed, FeedCursor, FeedFilter, FeedPage, Halt, HaltKind,
+    HistoryRange, Import, LaneProgress, Lanes, ListPosition, Lists, Logged, NameClaim, Outbox, PolicyHistory,
+    PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalPosition, RefusalsPage, Renewal,
+    Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Stated, Statements, Store,
+    StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep,
+    Verification,
 };
 use tokio::sync::mpsc;
 
@@ -231,6 +232,11 @@ delegate! {
         claim_deferred(now: DateTime<Utc>, until: DateTime<Utc>, limit: u32) -> Vec<DeadLetterRecord>;
         end_redrive(id: i64, failed: bool, redrive_outcome: &str, at: DateTime<Utc>) -> ();
         end_redrives(done: &[(i64, String)], at: DateTime<Utc>) -> ();
+    }
+    Feed {
+        feed_end() -> FeedCursor;
+        feed(after: &FeedCursor, filter: &FeedFilter, walk: u32, limit: u32) -> FeedPage;
+        states(after: Option<&ClientKey>, limit: u32) -> Vec<ClientState>;
     }
     Lanes {
         lanes() -> Vec<LaneProgress>;

@@ -12,6 +12,7 @@ mod end_to_end;
 mod engine;
 mod failover;
 mod fault_injecting;
+mod feed;
 mod generate;
 mod hostile;
 mod http;

@@ -96,7 +96,7 @@ impl Engine {
             batch.write(&commit).await?;
         }
         if has_changes {
-            self.journal_written.notify_one();
+            self.announce_journal();
         }
         Ok(ingested)
     }

@@ -103,7 +103,7 @@ impl Engine {
         commit.swept = run.map(|run| (run, counts));
         if let Some(batch) = batch {
             carry_out(batch, &commit).await?;
-            self.notify_relay(&commit);
+            self.announce(&commit);
         }
         Ok(Swept { counts, changes })
     }

@@ -16,6 +16,7 @@ mod duplicates;
 mod durable;
 mod event_ref;
 mod executor;
+mod feed;
 mod history;
 mod lanes;
 mod lines;

@@ -16,6 +16,7 @@ mod clock;
 mod dead_letters;
 mod duplicates;
 mod event_id;
+mod feed;
 mod history;
 mod identity;
 mod lanes;

@@ -19,6 +19,7 @@ mod possible;
 mod publish;
 mod sources;
 mod statements;
+mod subscriptions;
 mod sweeps;
 mod terminal;
 mod upkeep;

@@ -131,6 +131,7 @@ async fn samples(server: &Server) -> Samples {
     // The expected source is silent by now.
     server.clock.set(noon() + TimeDelta::days(80));
     authzen_samples(server, &mut samples).await;
+    feed_samples(server, &mut samples).await;
     let (_, error) = server.get("/nothing").await;
     add(&mut samples, "ErrorBody", &error);
     add(&mut samples, "ErrorDetail", &error["error"]);
@@ -319,6 +320,19 @@ async fn add_accesses(server: &Server, samples: &mut Samples) {
     server.engine.record_access_log().await.unwrap();
     let (_, page) = server.get(&format!("{CLIENTS}/bakery/accesses")).await;
     add_page(samples, ("AccessesPage", "accesses"), "Access", &page);
+}
+
+/// The feed, and a snapshot.
+async fn feed_samples(server: &Server, samples: &mut Samples) {
+    let (_, page) = server.get("/v1/changes?limit=1000").await;
+    add_page(samples, ("ChangesPage", "changes"), "PublishedChange", &page);
+    for change in page["changes"].as_array().unwrap() {
+        add(samples, "PublishedChangeData", &change["data"]);
+    }
+    let (lines, _) = server.snapshot().await;
+    for line in &lines {
+        add(samples, "SnapshotLine", line);
+    }
 }
 
 async fn list_samples(server: &Server, samples: &mut Samples) {

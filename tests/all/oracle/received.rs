@@ -61,6 +61,49 @@ pub const HOLDINGS: &[(&str, &str)] = &[
 ];
 
 impl Received {
+    /// A client as a snapshot has it. Changes say more in two places, which stay unknown: the commission of an invitation, and
+    /// who created an account that needs no handover.
+    pub fn of_view(view: &Value) -> Self {
+        let text = |field: &str| view[field].as_str().map(str::to_owned);
+        let ids = |plural: &str| -> BTreeSet<String> {
+            let ids = view[plural].as_array().expect("ids").iter();
+            ids.map(|id| id.as_str().expect("an id").to_owned()).collect()
+        };
+        let facets = ["link", "service", "access"].into_iter();
+        let subscriptions = view["subscriptions"].as_array().expect("subscriptions").iter();
+        let handover = view["handover"].as_str().expect("a handover");
+        let account = text("account_id").is_some() || handover != "none";
+        Self {
+            facets: facets
+                .filter_map(|facet| Some((facet.to_owned(), text(facet)?)))
+                .collect(),
+            flags: FLAGS
+                .iter()
+                .map(|(flag, ..)| *flag)
+                .filter(|flag| view[flag] == true)
+                .collect(),
+            name: text("name"),
+            origin: view["origin"].clone(),
+            request: text("access_request"),
+            invitation: Some(&view["invitation"])
+                .filter(|invitation| invitation.is_object())
+                .map(Invitation::of_view),
+            subscriptions: subscriptions
+                .map(|held| (held["id"].as_str().expect("an id").to_owned(), held.clone()))
+                .collect(),
+            holdings: HOLDINGS
+                .iter()
+                .map(|(_, plural)| (*plural, ids(plural)))
+                .collect(),
+            account: account.then(|| Account {
+                by: if handover == "none" { "customer" } else { "partner" }.to_owned(),
+                id: text("account_id"),
+                is_handed_over: handover == "done",
+            }),
+            jobs_total: view["jobs_total"].as_u64(),
+        }
+    }
+
     /// The JSON of the client, without its key. None if it was never added.
     pub fn json(&self) -> Option<Value> {
         let link = self.facets.get("link")?.as_str();
@@ -314,6 +357,19 @@ impl Received {
 }
 
 impl Invitation {
+    fn of_view(view: &Value) -> Self {
+        let done = view["done"].as_array().expect("steps").iter();
+        Self {
+            sent_at: view["sent_at"].as_str().expect("a time").to_owned(),
+            terms: view.clone(),
+            done: done
+                .map(|step| step.as_str().expect("a step").to_owned())
+                .collect(),
+            bypassed: view["onboarded_independently"] == true,
+            bounced: view["bounced"] == true,
+        }
+    }
+
     fn json(&self) -> Value {
         let steps = self.terms["steps"].as_array().expect("steps");
         let is_done = |step: &&Value| step.as_str().is_some_and(|step| self.done.contains(step));

@@ -32,6 +32,13 @@ const UNPUBLISHED: [&str; 5] = [
 ];
 
 impl Subscriber {
+    /// Begins with a client of a snapshot.
+    pub fn begin_with(&mut self, view: &Value) {
+        let text = |field: &str| view[field].as_str().expect("text");
+        let subject = format!("{}/{}", text("partner"), text("client"));
+        self.known.insert(subject, Received::of_view(view));
+    }
+
     /// Receives a change: a published event, or a row of the journal.
     pub fn receive(&mut self, change: &Value) {
         if let Some(id) = change["specversion"].as_str().and(change["id"].as_str())

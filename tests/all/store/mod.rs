@@ -4,6 +4,7 @@ mod accesses;
 mod checkpoints;
 mod commits;
 mod dead_letters;
+mod feed;
 mod given;
 mod histories;
 mod lists;
@@ -246,6 +247,12 @@ conformance! {
         the_cursor_never_moves_backwards,
         a_missing_line_shows_that_the_store_is_behind,
         a_client_journal_is_read_after_a_sequence_number;
+    feed:
+        the_feed_has_the_order_of_the_relay,
+        a_filtered_feed_examines_a_bounded_number_of_lines,
+        a_place_before_pruned_lines_has_a_gap,
+        a_place_in_a_past_that_was_undone_has_a_gap,
+        states_include_their_last_line;
     dead_letters:
         a_dead_letter_is_read_back_as_written,
         a_redelivered_dead_letter_is_one_record,

@@ -1,0 +1,182 @@
+//! The feed. As for the relay, only lines of transactions older than every running one are listed: see `outbox.rs`.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::lines::line;
+use super::{PostgresStore, numbering};
+use crate::domain::ClientKey;
+use crate::store::clients::{ClientRange, StoredRow};
+use crate::store::columns::{Both, KeyRow};
+use crate::store::feed::{FeedEndRow, FeedState, StateRow, WalkEnd, read_state};
+use crate::store::outbox::{JournalRow, read_line};
+use crate::store::{
+    ClientState, Cursor, Feed, FeedCursor, FeedFilter, FeedPage, Recorded, Result, StoreError,
+};
+
+#[async_trait]
+impl Feed for PostgresStore {
+    async fn feed_end(&self) -> Result<FeedCursor> {
+        self.in_time(async {
+            let end: FeedEndRow<DateTime<Utc>> = sqlx::query_as(
+                "select r.epoch, j.xid, j.seq, j.recorded_at, r.xid as published_xid, r.seq as published_seq, r.pruned_before
+                 from relay r
+                 left join lateral (
+                     select xid, seq, recorded_at
+                     from journal
+                     where xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint + r.xid_shift
+                     order by xid desc, seq desc
+                     limit 1
+                 ) j on true",
+            )
+            .fetch_one(&self.pool)
+            .await?;
+            end.read()
+        })
+        .await
+    }
+
+    async fn feed(&self, after: &FeedCursor, filter: &FeedFilter, walk: u32, limit: u32) -> Result<FeedPage> {
+        let walk = filter.walk(walk, limit);
+        self.in_time(async {
+            let mut connection = self.pool.acquire().await?;
+            let end = walk_end(&mut connection, after.0.cursor, walk).await?;
+            let lines = match &end {
+                Some(end) => {
+                    let range = (after.0.cursor, end.cursor);
+                    lines(&mut connection, range, filter, limit).await?
+                }
+                None => Vec::new(),
+            };
+            let state = state(&mut connection, after).await?;
+            Ok(state.page(after, (end, walk), (lines, limit)))
+        })
+        .await
+    }
+
+    async fn states(&self, after: Option<&ClientKey>, limit: u32) -> Result<Vec<ClientState>> {
+        self.in_time(async {
+            let range = ClientRange::of(None, after);
+            let rows: Vec<Both<StoredRow, StateRow>> = sqlx::query_as(
+                "select k.partner, k.client, c.version, c.doc, t.open_run,
+                        (select epoch from relay) as epoch,
+                        coalesce((select seq from journal where client = k.number order by seq desc limit 1), 0) as last_line
+                 from client_keys k
+                 cross join lateral (
+                     select version, doc::text as doc
+                     from clients
+                     where client = k.number and link is not null
+                     offset 0
+                 ) c
+                 left join lateral (select open_run from touches where client = k.number offset 0) t on true
+                 where (k.partner, k.client) > ($1, $2)
+                 order by k.partner, k.client
+                 limit $3",
+            )
+            .bind(range.after_partner)
+            .bind(range.after_client)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            rows.into_iter().map(read_state).collect()
+        })
+        .await
+    }
+}
+
+async fn walk_end(connection: &mut PgConnection, after: Cursor, walk: u32) -> Result<Option<WalkEnd>> {
+    let end: Option<(i64, i64, DateTime<Utc>, i64)> = sqlx::query_as(
+        "select xid, seq, recorded_at, count(*) over ()
+         from (select xid, seq, recorded_at
+               from journal
+               where (xid, seq) > ($1, $2)
+                 and xid < (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint + xid_shift from relay)
+               order by xid, seq
+               limit $3) walk
+         order by xid desc, seq desc
+         limit 1",
+    )
+    .bind(after.transaction)
+    .bind(after.sequence)
+    .bind(i64::from(walk))
+    .fetch_optional(connection)
+    .await?;
+    Ok(end.map(|(transaction, sequence, recorded_at, examined)| WalkEnd {
+        cursor: Cursor {
+            transaction,
+            sequence,
+        },
+        recorded_at,
+        examined,
+    }))
+}
+
+/// Keys and words are looked up line by line: a join could be planned as a scan of all clients.
+async fn lines(
+    connection: &mut PgConnection,
+    (after, upto): (Cursor, Cursor),
+    filter: &FeedFilter,
+    limit: u32,
+) -> Result<Vec<Recorded>> {
+    let lines: Vec<Both<KeyRow, JournalRow<DateTime<Utc>>>> = sqlx::query_as(concat!(
+        "select (select partner from client_keys where number = j.client) as partner,
+                (select client from client_keys where number = j.client) as client, ",
+        line!(),
+        "from journal j
+         where (j.xid, j.seq) > ($1, $2) and (j.xid, j.seq) <= ($3, $4)
+           and ($5::text is null or (select partner from client_keys where number = j.client) = $5)
+           and ($6::text is null or (select client from client_keys where number = j.client) = $6)
+           and (cardinality($7::text[]) = 0 or (select word from words where number = j.change) = any ($7))
+         order by j.xid, j.seq
+         limit $8"
+    ))
+    .bind(after.transaction)
+    .bind(after.sequence)
+    .bind(upto.transaction)
+    .bind(upto.sequence)
+    .bind(&filter.partner)
+    .bind(&filter.client)
+    .bind(filter.kinds())
+    .bind(i64::from(limit))
+    .fetch_all(connection)
+    .await?;
+    lines.into_iter().map(read_line).collect()
+}
+
+async fn state(connection: &mut PgConnection, after: &FeedCursor) -> Result<FeedState> {
+    let (epoch, transaction, sequence, pruned_before, has_line, is_numbered): (
+        i64,
+        i64,
+        i64,
+        Option<DateTime<Utc>>,
+        bool,
+        bool,
+    ) = sqlx::query_as(
+        "select epoch, xid, seq, pruned_before,
+                exists (select from journal where xid = $1 and seq = $2 and recorded_at = $3),
+                greatest(xid, (select coalesce(max(xid), 0) from journal))
+                    < pg_snapshot_xmax(pg_current_snapshot())::text::bigint + xid_shift
+         from relay",
+    )
+    .bind(after.0.cursor.transaction)
+    .bind(after.0.cursor.sequence)
+    .bind(after.0.recorded_at)
+    .fetch_one(&mut *connection)
+    .await?;
+    if !is_numbered {
+        numbering::check(connection).await?;
+        return Err(StoreError::Conflict(
+            "the numbering of changes was advanced".into(),
+        ));
+    }
+    Ok(FeedState {
+        epoch,
+        published: Cursor {
+            transaction,
+            sequence,
+        },
+        pruned_before,
+        has_line,
+    })
+}

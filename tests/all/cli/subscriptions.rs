@@ -1,0 +1,175 @@
+//! `tenure subscribe` and `tenure replay`: a queue that misses nothing, and the past in it.
+
+use std::time::Duration;
+
+use lapin::options::{BasicAckOptions, BasicGetOptions};
+use lapin::types::AMQPValue;
+use lapin::{Connection, ConnectionProperties};
+use serde_json::{Value, json};
+
+use super::{EVENTS, code, stderr};
+use crate::support::servers::{RabbitMq, name_in};
+use crate::support::tenure::Tenure;
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// The messages of a queue: the change, and whether it is marked as replayed.
+async fn receive(amqp: &str, queue: &str) -> Vec<(Value, bool)> {
+    let connection = Connection::connect(amqp, ConnectionProperties::default())
+        .await
+        .expect("a connection");
+    let channel = connection.create_channel().await.expect("a channel");
+    let mut received = Vec::new();
+    while let Some(message) = channel
+        .basic_get(queue.into(), BasicGetOptions::default())
+        .await
+        .expect("an answer")
+    {
+        let headers = message.properties.headers().as_ref().expect("headers");
+        let mark = headers.inner().get("tenure-replayed");
+        let is_replayed = matches!(mark, Some(AMQPValue::Boolean(true)));
+        let change = serde_json::from_slice(&message.data).expect("JSON");
+        message
+            .ack(BasicAckOptions::default())
+            .await
+            .expect("acknowledged");
+        received.push((change, is_replayed));
+    }
+    received
+}
+
+#[test]
+fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let shared = RabbitMq::shared();
+    let amqp = shared.vhost("subscribe");
+    let vhost = name_in(&amqp);
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
+    let subscribe = ["subscribe", "mine", "--type", "access.*", "--type", "link.active"];
+    for _ in 0..2 {
+        let declared = tenure.json(&subscribe).remove(0);
+        assert_eq!(
+            declared,
+            json!({"queue": "mine", "types": ["access.*", "link.active"], "dead": "mine.dead"})
+        );
+    }
+    tenure.fed(&["ingest", "-"], EVENTS);
+    let worker = tenure.run();
+    worker.wait_until("published", || worker.metric("tenure_relay_backlog") < 0.5);
+    let (status, page) = worker.get("/v1/changes?limit=1000&type=access.*,link.active");
+    assert_eq!(status, 200);
+    let page: Value = serde_json::from_str(&page).expect("JSON");
+    let changes = page["changes"].as_array().expect("changes");
+    assert!(changes.len() > 1, "{page}");
+    shared.wait_for_depth(vhost, "mine", changes.len() as u64, LIMIT);
+    let received = runtime.block_on(receive(&amqp, "mine"));
+    let of = |received: &[(Value, bool)], replayed: bool| -> Vec<Value> {
+        assert!(received.iter().all(|(_, is_replayed)| *is_replayed == replayed));
+        received.iter().map(|(change, _)| change.clone()).collect()
+    };
+    assert_eq!(of(&received, false), *changes);
+
+    // All of it, only a part, and what comes after a cursor.
+    let first = worker.get("/v1/changes?limit=1&type=access.*").1;
+    let first: Value = serde_json::from_str(&first).expect("JSON");
+    let after = first["next"].as_str().expect("a cursor");
+    for (arguments, path) in [
+        (&["--from", "beginning"][..], "/v1/changes?limit=1000"),
+        (
+            &[
+                "--from",
+                "2020-01-01T00:00:00Z",
+                "--type",
+                "access.*",
+                "--partner",
+                "acme",
+            ],
+            "/v1/changes?limit=1000&type=access.*&partner=acme",
+        ),
+        (
+            &["--from", after, "--type", "access.*"],
+            &format!("/v1/changes?limit=1000&type=access.*&after={after}"),
+        ),
+        (&["--from", "2999-01-01T00:00:00Z"], "/v1/changes?after=latest"),
+    ] {
+        let call: Vec<&str> = ["replay", "--to", "mine"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        let replayed = tenure.json(&call).remove(0);
+        let page: Value = serde_json::from_str(&worker.get(path).1).expect("JSON");
+        let expected = page["changes"].as_array().expect("changes");
+        assert_eq!(replayed, json!({"published": expected.len()}), "{arguments:?}");
+        shared.wait_for_depth(vhost, "mine", expected.len() as u64, LIMIT);
+        let received = runtime.block_on(receive(&amqp, "mine"));
+        assert_eq!(of(&received, true), *expected, "{arguments:?}");
+    }
+    assert!(worker.stop().success());
+}
+
+#[test]
+fn what_cannot_be_subscribed_or_replayed_says_what_to_do() {
+    let shared = RabbitMq::shared();
+    let amqp = shared.vhost("subscribe_wrong");
+    let vhost = name_in(&amqp);
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[("AMQP_URL", &amqp)]);
+    tenure.ok(&["migrate"]);
+    let classic = json!({"durable": true, "arguments": {"x-queue-type": "classic"}});
+    shared.manage("PUT", &format!("queues/{vhost}/other"), Some(&classic));
+    for (arguments, expected, words) in [
+        (
+            &["subscribe", "other"][..],
+            1,
+            "exists with other arguments; name another queue",
+        ),
+        (&["subscribe", "tenure.events.0"], 2, "are reserved"),
+        (
+            &["subscribe", "mine", "--type", "access"],
+            2,
+            "no such type of change",
+        ),
+        (
+            &["replay", "--from", "beginning", "--to", "nowhere"],
+            1,
+            "`tenure subscribe nowhere`",
+        ),
+        (
+            &["replay", "--from", "yesterday", "--to", "other"],
+            2,
+            "an RFC 3339 time",
+        ),
+        (
+            &[
+                "replay",
+                "--from",
+                "1-0-99-1",
+                "--to",
+                "other",
+                "--partner",
+                "a b",
+            ],
+            2,
+            "the partner id",
+        ),
+    ] {
+        let output = tenure.call(arguments);
+        assert_eq!(code(&output), expected, "{arguments:?}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains(words),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+    }
+    tenure.fed(&["ingest", "-"], EVENTS);
+    // A place that the store does not have.
+    let output = tenure.call(&["replay", "--from", "1-0-2-1", "--to", "other"]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        stderr(&output).contains("GET /v1/snapshot"),
+        "{}",
+        stderr(&output)
+    );
+}

@@ -1,0 +1,336 @@
+//! A read model that begins with a snapshot and follows the feed has the state, whatever happens meanwhile: concurrent events,
+//! late ones, killed workers.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tenure::clock::{Clock as _, SystemClock};
+
+use crate::oracle::{Subscriber, published_part};
+use crate::support::servers::{Postgres, send_as};
+use crate::support::tenure::{Running, Tenure, wait_until};
+
+const CLIENTS: usize = 120;
+/// The most snapshots during the load.
+const MOST_MODELS: usize = 12;
+/// Events of one request. Each is one transaction.
+const BATCH: usize = 25;
+
+/// A subscriber that keeps nothing but what a reader of the feed keeps.
+#[derive(Default)]
+struct ReadModel {
+    subscriber: Subscriber,
+    /// The newest change of each client.
+    last: BTreeMap<String, String>,
+    cursor: String,
+    /// Changes that the snapshot, or an earlier page, had already.
+    skipped: usize,
+    applied: usize,
+}
+
+impl ReadModel {
+    /// Begins with a snapshot. None: it is incomplete.
+    fn begin(snapshot: &str) -> Option<Self> {
+        let mut model = Self::default();
+        let mut lines = snapshot.lines().map(serde_json::from_str::<Value>);
+        while let Some(Ok(line)) = lines.next() {
+            if let Some(end) = line.get("end") {
+                assert_eq!(end["clients"], model.last.len());
+                end["cursor"].as_str()?.clone_into(&mut model.cursor);
+                return Some(model);
+            }
+            let client = &line["client"];
+            let text = |value: &Value| value.as_str().expect("text").to_owned();
+            let subject = format!("{}/{}", text(&client["partner"]), text(&client["client"]));
+            model.subscriber.begin_with(client);
+            model.last.insert(subject, text(&line["last_change"]));
+        }
+        None
+    }
+
+    fn apply(&mut self, change: &Value) {
+        let text = |field: &str| change[field].as_str().expect("text").to_owned();
+        let (subject, id) = (text("subject"), text("id"));
+        if self.last.get(&subject).is_some_and(|last| id <= *last) {
+            self.skipped += 1;
+            return;
+        }
+        self.applied += 1;
+        self.last.insert(subject, id);
+        // A snapshot does not have the events that are refused.
+        if !text("type").starts_with("event.") {
+            self.subscriber.receive(change);
+        }
+    }
+
+    /// Applies pages until one reaches the end of the feed. False: the worker is gone.
+    fn follow(&mut self, worker: &Running) -> bool {
+        loop {
+            let (status, body) = worker.get(&format!("/v1/changes?limit=50&after={}", self.cursor));
+            if status != 200 {
+                assert!(status == 0 || status == 503, "{status}: {body}");
+                return false;
+            }
+            let page: Value = serde_json::from_str(&body).expect("JSON");
+            for change in page["changes"].as_array().expect("changes") {
+                self.apply(change);
+            }
+            page["next"]
+                .as_str()
+                .expect("a cursor")
+                .clone_into(&mut self.cursor);
+            if page["more"] == false {
+                return true;
+            }
+        }
+    }
+}
+
+fn event(client: usize, number: usize, kind: &str, time: DateTime<Utc>, data: Value) -> Value {
+    json!({
+        "specversion": "1.0", "id": format!("{client}-{number}"), "source": "/space", "type": kind,
+        "subject": format!("acme/c{client}"), "time": time.to_rfc3339(), "data": data,
+    })
+}
+
+/// The life of each client, interleaved. Every third event of a client arrives after its successor, and some arrive last of all.
+fn events() -> Vec<Value> {
+    let start = SystemClock.now() - TimeDelta::days(10);
+    let life = |client: usize| {
+        let called = |n: usize| json!({"name": format!("Client {client} {n}")});
+        let holding = |kind: &str, id: usize| json!({format!("{kind}_id"): format!("{kind}-{id}")});
+        let paid = json!({"subscription_id": "s", "plan": "p", "paid_until": "2027-01-01T00:00:00Z"});
+        [
+            ("client.added", called(0)),
+            ("client.invited", json!({"steps": ["accepted"]})),
+            ("invitation.accepted", json!({})),
+            ("assignment.added", holding("assignment", 1)),
+            ("client.renamed", called(1)),
+            ("subscription.added", paid),
+            ("access.disabled", json!({})),
+            ("user.added", holding("user", 1)),
+            ("access.enabled", json!({})),
+            ("assignment.added", holding("assignment", 2)),
+            ("client.archived", json!({})),
+            ("user.removed", holding("user", 1)),
+            ("client.invited", json!({})),
+            ("client.renamed", called(2)),
+        ]
+        .into_iter()
+        .enumerate()
+        .map(move |(number, (kind, data))| {
+            let at = start + TimeDelta::hours(i64::try_from(number).expect("small"));
+            event(client, number, kind, at, data)
+        })
+        .collect::<Vec<_>>()
+    };
+    let (mut sent, mut last) = (Vec::new(), Vec::new());
+    let mut lives: Vec<Vec<Value>> = (0..CLIENTS).map(life).collect();
+    for (client, life) in lives.iter_mut().enumerate() {
+        for number in (2..life.len()).step_by(3) {
+            life.swap(number - 1, number);
+        }
+        if client % 5 == 0 {
+            last.push(life.remove(6));
+        }
+    }
+    for number in 0..lives[1].len() {
+        sent.extend(lives.iter().filter_map(|life| life.get(number)).cloned());
+    }
+    sent.extend(last);
+    sent
+}
+
+/// How far the sender of the events is, and the worker that it sends to.
+struct Sending {
+    port: AtomicU16,
+    batches: AtomicUsize,
+    kills: AtomicUsize,
+}
+
+/// A worker is killed while each of these batches, and some after it, are sent.
+const KILLS: [usize; 2] = [15, 40];
+
+impl Sending {
+    /// Sends every event, each batch again until a worker accepts it.
+    fn send_all(&self) {
+        for (number, batch) in events().chunks(BATCH).enumerate() {
+            let kill_before = KILLS.iter().filter(|kill| number > **kill + 5).count();
+            let has_been_killed = wait_until(Duration::from_mins(1), || {
+                self.kills.load(Ordering::SeqCst) >= kill_before
+            });
+            has_been_killed.expect("a worker is killed");
+            let body = Value::from(batch).to_string();
+            let accepted = wait_until(Duration::from_mins(1), || self.is_accepted(&body));
+            accepted.expect("a worker accepts the batch");
+            self.batches.store(number, Ordering::SeqCst);
+        }
+    }
+
+    fn is_accepted(&self, body: &str) -> bool {
+        let port = self.port.load(Ordering::SeqCst);
+        let media_type = "application/cloudevents-batch+json";
+        let sent = send_as(port, "POST", "/v1/events", media_type, body);
+        sent.is_ok_and(|(status, _)| status == 200)
+    }
+
+    /// Whether it is time to kill a worker.
+    fn is_to_be_killed(&self) -> bool {
+        let batches = self.batches.load(Ordering::SeqCst);
+        let kills = self.kills.load(Ordering::SeqCst);
+        KILLS.get(kills).is_some_and(|kill| batches >= *kill)
+    }
+}
+
+/// Snapshots at several moments, each followed to the end, over three workers of which two are killed.
+fn snapshot_and_feed_give_the_state(tenure: &Tenure) {
+    let mut worker = tenure.run();
+    let sending = Sending {
+        port: AtomicU16::new(worker.port),
+        batches: AtomicUsize::new(0),
+        kills: AtomicUsize::new(0),
+    };
+    let mut models: Vec<ReadModel> = Vec::new();
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| sending.send_all());
+        while !sender.is_finished() {
+            if models.len() < MOST_MODELS {
+                models.extend(ReadModel::begin(&worker.get("/v1/snapshot").1));
+            }
+            for model in &mut models {
+                model.follow(&worker);
+            }
+            if sending.is_to_be_killed() {
+                worker.signal(Signal::SIGKILL);
+                worker = tenure.run();
+                sending.port.store(worker.port, Ordering::SeqCst);
+                sending.kills.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    assert_eq!(sending.kills.load(Ordering::SeqCst), KILLS.len());
+    models.extend(ReadModel::begin(&worker.get("/v1/snapshot").1));
+    assert!(models.len() > 3, "{} snapshots", models.len());
+    let (status, clients) = worker.get("/v1/partners/acme/clients?limit=1000");
+    assert_eq!(status, 200);
+    let clients: Value = serde_json::from_str(&clients).expect("JSON");
+    let clients = clients["clients"].as_array().expect("clients");
+    assert_eq!(clients.len(), CLIENTS);
+    for model in &mut models {
+        worker.wait_until("at the end of the feed", || model.follow(&worker));
+        assert_eq!(model.subscriber.contradictions, [""; 0]);
+        for client in clients {
+            let subject = format!("acme/{}", client["client"].as_str().expect("an id"));
+            assert_eq!(
+                model.subscriber.known(&subject),
+                Some(published_part(client)),
+                "{subject}"
+            );
+        }
+    }
+    let applied: usize = models.iter().map(|model| model.applied).sum();
+    let skipped: usize = models.iter().map(|model| model.skipped).sum();
+    println!(
+        "{} snapshots, {applied} changes applied, {skipped} skipped",
+        models.len()
+    );
+    assert!(applied > 0);
+    assert!(worker.stop().success());
+}
+
+#[test]
+fn a_snapshot_and_the_feed_after_it_give_the_state_on_sqlite() {
+    let folder = TempDir::new().expect("a folder");
+    snapshot_and_feed_give_the_state(&Tenure::new(folder.path(), &[]));
+}
+
+#[test]
+fn a_snapshot_and_the_feed_after_it_give_the_state_on_postgres() {
+    let folder = TempDir::new().expect("a folder");
+    let database = Postgres::shared().database("feed");
+    let settings = [("DATABASE_URL", database.as_str())];
+    snapshot_and_feed_give_the_state(&Tenure::new(folder.path(), &settings));
+}
+
+/// A cursor continues after a restart, and after a restore if it is from before the backup.
+#[test]
+fn a_cursor_survives_restarts_and_restores_but_not_the_past_that_they_undo() {
+    let folder = TempDir::new().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[]);
+    let file = |name: &str| folder.path().join(name);
+    let page = |worker: &Running, after: &str| {
+        let (status, body) = worker.get(&format!("/v1/changes?limit=1000&after={after}"));
+        let body: Value = serde_json::from_str(&body).expect("JSON");
+        (status, body)
+    };
+    let next = |page: &Value| page["next"].as_str().expect("a cursor").to_owned();
+
+    let worker = tenure.run();
+    assert_eq!(worker.add_client("first").0, 200);
+    let (_, first) = page(&worker, "latest");
+    let before_backup = next(&first);
+    assert!(worker.stop().success());
+    std::fs::copy(file("tenure.db"), file("backup.db")).expect("a copy");
+
+    let worker = tenure.run();
+    assert_eq!(worker.add_client("lost").0, 200);
+    let (status, lost) = page(&worker, &before_backup);
+    assert_eq!((status, &lost["changes"][0]["subject"]), (200, &json!("p/lost")));
+    let undone = next(&lost);
+    assert!(worker.stop().success());
+
+    std::fs::copy(file("backup.db"), file("tenure.db")).expect("restored");
+    let restored = tenure.json(&["restored"]).remove(0);
+    let worker = tenure.run();
+    // With the same numbers as the lost changes, and more.
+    for client in ["after-1", "after-2"] {
+        assert_eq!(worker.add_client(client).0, 200);
+        let (status, body) = page(&worker, &undone);
+        assert_eq!((status, &body["error"]["code"]), (410, &json!("cursor_gone")));
+    }
+    let (status, after) = page(&worker, &before_backup);
+    assert_eq!(
+        (status, &after["changes"][0]["subject"]),
+        (200, &json!("p/after-1"))
+    );
+    assert_eq!(after["changes"][0]["data"]["epoch"], restored["epoch"]);
+    assert!(worker.stop().success());
+}
+
+#[test]
+fn open_streams_do_not_delay_a_stop_and_end_properly() {
+    let folder = TempDir::new().expect("a folder");
+    let tenure = Tenure::new(folder.path(), &[("TENURE_SHUTDOWN__TIMEOUT", "20s")]);
+    let worker = tenure.run();
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, worker.port)).expect("connected");
+    let request =
+        "GET /v1/changes?after=latest HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut text = String::new();
+    let mut read_until = |words: &str| {
+        while !text.contains(words) {
+            let mut part = [0; 1024];
+            let length = stream.read(&mut part).expect("a stream");
+            assert!(length > 0, "it ended without {words}: {text}");
+            text.push_str(std::str::from_utf8(&part[..length]).expect("UTF-8"));
+        }
+    };
+    // The first event has the place of the stream.
+    read_until("id: ");
+    assert_eq!(worker.add_client("bakery").0, 200);
+    read_until("client.named");
+    let began = Instant::now();
+    let stopped = worker.stop();
+    assert!(stopped.success(), "{stopped}");
+    assert!(began.elapsed() < Duration::from_secs(15));
+    stream.read_to_string(&mut text).expect("the rest");
+    assert!(text.ends_with("0\r\n\r\n"), "the response has its end: {text}");
+}
