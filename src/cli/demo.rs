@@ -1,5 +1,7 @@
 //! `tenure demo`: a simulated year of three upstream apps on a temporary SQLite store.
 
+mod report;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,15 +11,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use super::client::{card, journal_table};
 use super::context::Context;
-use super::{forecast, output};
+use super::output;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
 use crate::demo::{Arriving, Delivery, Shape, World};
-use crate::domain::{ClientKey, Policy, Refusal, Sweep};
+use crate::domain::{ClientKey, Policy, Sweep};
 use crate::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions, VerifyReport};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Census, ClientFilter, DeadLetterFilter, RunCounts, Store};
+use crate::store::{Census, ClientFilter, RunCounts, Store};
 use crate::{wire, worker};
 
 #[derive(Debug, Args)]
@@ -37,8 +38,6 @@ pub struct DemoArgs {
 const SWEEPS_EVERY: TimeDelta = TimeDelta::days(1);
 /// Minimum grace period, so that sweeps have something to do.
 const GRACE: TimeDelta = TimeDelta::days(7);
-/// How far the forecast at the end of the year reaches.
-const FORECAST: TimeDelta = TimeDelta::days(30);
 /// Maximum number of events in a batch.
 const BATCH: usize = 1_000;
 
@@ -101,7 +100,7 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
     if context.json {
         output::json(&summary)?;
     } else {
-        print(&engine, &summary, &featured).await?;
+        report::print(&engine, &summary, &featured).await?;
     }
     if args.serve {
         worker::serve(context.settings.clone(), store).await?;
@@ -218,86 +217,4 @@ async fn featured_client(engine: &Engine) -> anyhow::Result<ClientKey> {
     }
     best.map(|(_, key)| key)
         .ok_or_else(|| anyhow::anyhow!("no client to show; pass --clients with 1 or more"))
-}
-
-async fn print(engine: &Engine, summary: &Summary, featured: &ClientKey) -> anyhow::Result<()> {
-    output::line(format!(
-        "A year of {}, seed {}: {}, {} applied, {}, {} refused, {}.",
-        output::counted(summary.clients, "client"),
-        summary.seed,
-        output::counted(summary.deliveries, "message"),
-        summary.applied,
-        output::counted(summary.duplicates, "duplicate"),
-        summary.refused.values().sum::<u64>(),
-        output::counted(summary.dead.values().sum::<u64>(), "dead letter"),
-    ));
-    output::line(format!(
-        "Sweeps ran once a day, with grace periods of at least {} days.",
-        GRACE.num_days(),
-    ));
-    output::line("");
-    let facets = [
-        ("link", &summary.census.link),
-        ("service", &summary.census.service),
-        ("access", &summary.census.access),
-    ];
-    let rows = facets.into_iter().flat_map(|(facet, counts)| {
-        counts
-            .iter()
-            .map(move |(status, n)| vec![facet.to_owned(), status.clone(), n.to_string()])
-    });
-    output::line(output::table(&["facet", "status", "clients"], rows));
-    let rows = summary.sweeps.iter().map(|(name, total)| {
-        vec![
-            (*name).to_owned(),
-            total.runs.to_string(),
-            total.counts.examined.to_string(),
-            total.counts.changed.to_string(),
-            total.counts.changes.to_string(),
-        ]
-    });
-    output::line(output::table(
-        &["sweep", "runs", "examined", "changed", "changes"],
-        rows,
-    ));
-    output::line("If no event arrives from now on:");
-    forecast::print_days(engine, engine.now() + FORECAST).await?;
-    let rows = summary.refused.iter().map(|(code, n)| {
-        let words = Refusal::from_code(code).map_or("", Refusal::words);
-        vec![(*code).to_owned(), words.to_owned(), n.to_string()]
-    });
-    output::line(output::table(&["refusal", "reason", "events"], rows));
-    let dead_letters = engine
-        .store()
-        .dead_letters(&DeadLetterFilter::default(), 0, 10_000)
-        .await?;
-    let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
-    for dead_letter in &dead_letters {
-        *reasons.entry(dead_letter.reason.clone()).or_default() += 1;
-    }
-    let rows = reasons.into_iter().map(|(reason, n)| vec![reason, n.to_string()]);
-    output::line(output::table(&["reason of dead letters", "messages"], rows));
-    if let Some(view) = engine.client(featured, None).await? {
-        output::line("");
-        output::line(format!("Client {featured} at the end of the year:"));
-        output::line(card(&view)?);
-    }
-    output::line("and its journal:");
-    output::line(journal_table(&engine.journal(featured, 0, 1_000).await?, false));
-    output::line("");
-    output::line(format!(
-        "verify: replayed {} from {}, {}. Finished in {:.1} s.",
-        output::counted(summary.verify.clients, "client"),
-        output::counted(summary.verify.events, "event"),
-        match summary.verify.drifts.len() {
-            0 => "no drift".to_owned(),
-            n => format!(
-                "{} DRIFTED, first: {}",
-                output::counted(n, "client"),
-                summary.verify.drifts[0].what
-            ),
-        },
-        summary.seconds,
-    ));
-    Ok(())
 }

@@ -394,6 +394,19 @@ impl Listed {
     }
 }
 
+/// Prints the sums of a month by partner.
+pub async fn print_month(engine: &Engine, month: Month) -> anyhow::Result<()> {
+    let request = StatementRequest {
+        month,
+        partner: None,
+        anew: false,
+        after: None,
+        limit: PAGE,
+    };
+    print_sums(&each(engine, request, |_| Ok(())).await?);
+    Ok(())
+}
+
 fn print_sums(totals: &Totals) {
     if !totals.partners.is_empty() {
         let head = [

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
+use super::csv::Cell;
 use super::output::{self, Progress, Safe};
 use super::until::{Until, parse_until};
 use crate::config::{changed_policy, format_duration, policy_settings};
@@ -116,7 +117,7 @@ pub async fn run(context: &Context, args: WhatIfArgs) -> anyhow::Result<ExitCode
         return Err(UsageError("--since is after --until".into()).into());
     }
     if format == Format::Csv {
-        output::line("partner,client,what,difference,from,to,seconds");
+        output::csv(&HEAD.map(Cell::from))?;
     }
     let mut report = Report::new(format);
     let sums = report.fill(&engine, request).await?;
@@ -188,7 +189,7 @@ impl Report {
     fn add_client(&mut self, client: ClientWhatIf) -> anyhow::Result<()> {
         match self.format {
             Format::Json => output::json(&client)?,
-            Format::Csv => print_csv(&client),
+            Format::Csv => print_csv(&client)?,
             Format::Tables if self.clients.len() < MAX_LISTED => self.clients.push(client),
             Format::Tables | Format::Sums => {}
         }
@@ -281,16 +282,21 @@ impl Report {
     }
 }
 
-fn print_csv(client: &ClientWhatIf) {
-    // Ids of partners and clients have no commas.
+/// The columns of a comparison as comma-separated values.
+const HEAD: [&str; 7] = ["partner", "client", "what", "difference", "from", "to", "seconds"];
+
+fn print_csv(client: &ClientWhatIf) -> anyhow::Result<()> {
     let (partner, id) = client.client.split_once('/').unwrap_or_default();
     let line = |what: &str, difference: &str, interval: &Interval| {
-        output::line(format!(
-            "{partner},{id},{what},{difference},{},{},{}",
-            rfc3339(interval.from),
-            rfc3339(interval.to),
-            (interval.to - interval.from).num_seconds(),
-        ));
+        output::csv(&[
+            partner.into(),
+            id.into(),
+            what.into(),
+            difference.into(),
+            rfc3339(interval.from).into(),
+            rfc3339(interval.to).into(),
+            (interval.to - interval.from).num_seconds().into(),
+        ])
     };
     let differences: [(&str, &Difference); 3] = [
         ("access", &client.access),
@@ -299,12 +305,13 @@ fn print_csv(client: &ClientWhatIf) {
     ];
     for (what, difference) in differences {
         for interval in difference.lost.as_slice() {
-            line(what, "lost", interval);
+            line(what, "lost", interval)?;
         }
         for interval in difference.gained.as_slice() {
-            line(what, "gained", interval);
+            line(what, "gained", interval)?;
         }
     }
+    Ok(())
 }
 
 /// Prints the sums. `latest` is the policy in effect.

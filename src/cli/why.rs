@@ -64,7 +64,8 @@ pub async fn run(context: &Context, args: WhyArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(why: &Why) {
+/// Prints the explanations of answers.
+pub fn show(why: &Why) {
     for (number, explanation) in why.answers.iter().enumerate() {
         if number > 0 {
             output::line("");

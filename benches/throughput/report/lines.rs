@@ -11,7 +11,7 @@ const fn line(key: &'static str, what: &'static str, unit: &'static str) -> Line
     Line { key, what, unit }
 }
 
-pub const LINES: [Line; 38] = [
+pub const LINES: [Line; 40] = [
     line("drain", "acknowledge-only consumer", "messages/s"),
     line("publish", "publishing with confirms", "messages/s"),
     line("in_order", "one transaction per message, sequential", "events/s"),
@@ -43,6 +43,16 @@ pub const LINES: [Line; 38] = [
     line(
         "very_late_most",
         "late event in the middle of a very long history, slowest",
+        "ms",
+    ),
+    line(
+        "hours_late_median",
+        "event two hours late in a very long history, median",
+        "ms",
+    ),
+    line(
+        "hours_late_most",
+        "event two hours late in a very long history, slowest",
         "ms",
     ),
     line(

@@ -19,7 +19,8 @@ use crate::scale::LongHistories;
 
 pub fn measure(bench: &mut Bench<'_>) {
     let present = bench.present.from;
-    let (middle, day) = (TimeDelta::days(20), TimeDelta::days(2));
+    // The histories end a day before the present.
+    let (middle, day, hours) = (TimeDelta::days(20), TimeDelta::days(2), TimeDelta::hours(26));
     let histories = bench.scale.late;
     let mut long = Histories::load(bench, histories);
     let times = long.ingest_late(bench, histories, present - middle);
@@ -31,11 +32,19 @@ pub fn measure(bench: &mut Bench<'_>) {
     drop(long);
     let histories = bench.scale.very_late;
     let mut very_long = Histories::load(bench, histories);
-    // The history ends a day before the present. The first event of the two is nearer to its end.
+    // Nearest to the end first, where each finds the checkpoints of those before it.
+    let hours_late = very_long.ingest_late(bench, histories, present - hours);
     let day_late = very_long.ingest_late(bench, histories, present - day);
     let times = very_long.ingest_late(bench, histories, present - middle);
     very_long.check(bench);
-    if let (Some(day_late), Some(spread)) = (Spread::of(&day_late), Spread::of(&times)) {
+    let spreads = (
+        Spread::of(&hours_late),
+        Spread::of(&day_late),
+        Spread::of(&times),
+    );
+    if let (Some(hours_late), Some(day_late), Some(spread)) = spreads {
+        bench.record("hours_late_median", hours_late.median);
+        bench.record("hours_late_most", hours_late.most);
         bench.record("day_late_median", day_late.median);
         bench.record("day_late_most", day_late.most);
         bench.record("very_late_median", spread.median);
