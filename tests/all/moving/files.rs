@@ -156,9 +156,7 @@ fn a_store_in_which_nothing_happened_is_empty() {
     let new = sqlite(&target);
     let policies = new.json(&["policy"]);
     let recorded = policies.iter().filter(|line| line["from"].is_string());
-    let idle: Vec<&Value> = recorded
-        .map(|line| &line["policy"]["access_idle"])
-        .collect();
+    let idle: Vec<&Value> = recorded.map(|line| &line["policy"]["access_idle"]).collect();
     assert_eq!(idle, [&json!(36_000 * 86_400_000_000_i64)], "{policies:?}");
     assert!(
         !new.json(&["sweep"])
