@@ -360,7 +360,8 @@ fn only_in(key: &ClientKey, periods: &Periods, others: &Periods) -> Periods {
         .flat_map(|(from, to)| [*from, *to])
         .collect();
     let ends: Vec<DateTime<Utc>> = ends.into_iter().collect();
-    let is_in = |periods: &Periods, at| periods.iter().any(|(from, to)| (*from..*to).contains(&at));
+    let is_in =
+        |periods: &Periods, at: DateTime<Utc>| periods.iter().any(|(from, to)| (*from..*to).contains(&at));
     let mut only: Periods = Vec::new();
     for piece in ends.windows(2) {
         let (from, to) = (piece[0], piece[1]);
