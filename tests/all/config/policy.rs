@@ -87,7 +87,7 @@ fn a_wrong_change_is_an_error_as_in_the_settings() {
         ),
         (
             &["access.idle=7d"],
-            "invalid value [\"14d\", \"7d\", \"1d\"] for `access.warn_before` (from the policy in effect)",
+            "invalid value [\"14d\",\"7d\",\"1d\"] for `access.warn_before` (from the policy in effect)",
         ),
         (&["access.warn_before=14d 7d"], "commas"),
     ] {
