@@ -384,7 +384,7 @@ fn days(days: &[WhatIfDay]) -> Safe {
 /// The changes to come by type, those of which the number differs.
 fn coming(coming: &Coming) -> String {
     let kinds: BTreeSet<&String> = coming.recorded.keys().chain(coming.what_if.keys()).collect();
-    let of = |counts: &BTreeMap<String, u64>, kind| counts.get(kind).copied().unwrap_or_default();
+    let of = |counts: &BTreeMap<String, u64>, kind: &String| counts.get(kind).copied().unwrap_or_default();
     let parts: Vec<String> = kinds
         .into_iter()
         .map(|kind| (kind, of(&coming.recorded, kind), of(&coming.what_if, kind)))

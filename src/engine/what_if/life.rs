@@ -119,12 +119,12 @@ pub fn only_in(changes: &[WhatIfChange], others: &[WhatIfChange]) -> Vec<WhatIfC
     for change in others {
         *in_others.entry(change).or_default() += 1;
     }
-    let is_extra = |change: &&WhatIfChange| match in_others.get_mut(change) {
+    let extra = changes.iter().filter(|change| match in_others.get_mut(*change) {
         Some(left) if *left > 0 => {
             *left -= 1;
             false
         }
         _ => true,
-    };
-    changes.iter().filter(is_extra).cloned().collect()
+    });
+    extra.cloned().collect()
 }

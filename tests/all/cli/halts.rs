@@ -150,8 +150,9 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     // Whom it would change is for people with access to the store, not for `/readyz`.
     assert!(running.log().contains("many/c1"), "{}", running.log());
     assert!(!warning(&policy).contains("many/c1"), "{policy}");
-    let [recorded, settings] = &shorter.json(&["policy"])[..] else {
-        panic!("the recorded policy, and that of the settings");
+    let policies = shorter.json(&["policy"]);
+    let [recorded, settings] = policies.as_slice() else {
+        panic!("{policies:?}");
     };
     assert!(recorded["from"].is_string(), "{recorded}");
     let at_once = &settings["at_once"];

@@ -59,8 +59,8 @@ fn a_policy_is_unchanged_by_its_own_settings() {
             .into_iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        for changes in [&[][..], &changes] {
-            assert_eq!(changed_policy(&policy, changes, "--set").unwrap(), policy);
+        for changes in [Vec::new(), changes] {
+            assert_eq!(changed_policy(&policy, &changes, "--set").unwrap(), policy);
         }
     }
 }
@@ -87,7 +87,7 @@ fn a_wrong_change_is_an_error_as_in_the_settings() {
         ),
         (
             &["access.idle=7d"],
-            "invalid value [\"14d\", \"7d\", \"1d\"] for `access.warn_before` (from the policy in effect)",
+            "invalid value [\"14d\",\"7d\",\"1d\"] for `access.warn_before` (from the policy in effect)",
         ),
         (&["access.warn_before=14d 7d"], "commas"),
     ] {
