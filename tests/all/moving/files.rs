@@ -279,6 +279,8 @@ fn assert_nothing_uses(tenure: &Tenure) {
         &["rebuild"],
         &["sweep", "access-expiry"],
         &["policy"],
+        &["statement", "--month", "2025-01"],
+        &["statement", "--month", "2025-01", "--close"],
         &["lanes"],
         &["sources"],
         &["dead", "list"],
