@@ -455,10 +455,8 @@ async fn a_client_that_is_deleted_and_added_again_is_stated_for_both_lives(fresh
     let adjustment = &december[0]["adjustments"][0];
     let days =
         |from: u32, to: u32| -> Vec<String> { (from..=to).map(|day| format!("2023-11-{day}")).collect() };
-    assert_eq!(
-        adjustment["added"],
-        json!({"billable": [days(20, 24), days(29, 30)].concat()})
-    );
+    let billable = [days(20, 24), days(29, 30)].concat();
+    assert_eq!(adjustment["added"], json!({"billable": billable}));
     let lost = days(23, 30);
     assert_eq!(
         adjustment["removed"],

@@ -278,6 +278,8 @@ fn assert_nothing_uses(tenure: &Tenure) {
         &["sweep", "access-expiry"],
         &["policy"],
         &["what-if"],
+        &["statement", "--month", "2025-01"],
+        &["statement", "--month", "2025-01", "--close"],
         &["lanes"],
         &["sources"],
         &["dead", "list"],
