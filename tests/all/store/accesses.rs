@@ -98,10 +98,8 @@ pub async fn entries_of_all_clients_are_listed_latest_first(fresh: Fresh) {
     let store = &*fresh.store;
     let of = |partner: &str, client: &str| ClientKey::new(partner, client).unwrap();
     let keys = [of("acme", "a"), of("acme", "b"), of("best", "a")];
-    let written = keys.iter().map(|key| new_client(key, "A")).collect::<Vec<_>>();
-    for client in written {
-        put(store, clients(vec![client])).await.unwrap();
-    }
+    let written = keys.iter().map(|key| new_client(key, &key.client)).collect();
+    put(store, clients(written)).await.unwrap();
     // Every second one is of the other partner.
     let events = (0..20).map(|n: i64| {
         let key = match n % 4 {
