@@ -37,11 +37,7 @@ pub fn measure(bench: &mut Bench<'_>) {
     let day_late = very_long.ingest_late(bench, histories, present - day);
     let times = very_long.ingest_late(bench, histories, present - middle);
     very_long.check(bench);
-    let spreads = (
-        Spread::of(&hours_late),
-        Spread::of(&day_late),
-        Spread::of(&times),
-    );
+    let spreads = (Spread::of(&hours_late), Spread::of(&day_late), Spread::of(&times));
     if let (Some(hours_late), Some(day_late), Some(spread)) = spreads {
         bench.record("hours_late_median", hours_late.median);
         bench.record("hours_late_most", hours_late.most);

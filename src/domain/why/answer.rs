@@ -177,21 +177,23 @@ impl Answer {
         }
     }
 
-    /// The timer that can change the answer, and the settings of policies that it is computed from: their common beginning.
-    pub(super) fn timer(&self) -> Option<(Timer, &'static str)> {
+    /// The settings of policies that timers of the answer are computed from: their common beginning.
+    pub(super) fn settings_prefix(&self) -> Option<&'static str> {
         match self {
-            Self::Access => Some((Timer::AccessExpiry, "access.")),
-            Self::Subscription(_) => Some((Timer::SubscriptionEnd, "subscriptions.")),
+            Self::Access => Some("access."),
+            Self::Subscription(_) => Some("subscriptions."),
             Self::Link | Self::Service | Self::Billable | Self::Commission => None,
         }
     }
 
-    /// The moment from which that timer runs. It identifies one run of the timer.
-    pub(super) fn timer_runs_from(&self, client: &Client) -> Option<DateTime<Utc>> {
-        match self {
-            Self::Access => Some(client.access()?.renewal()?.renewed_at),
-            Self::Subscription(id) => client.subscriptions.get(id)?.link_lost_at,
-            Self::Link | Self::Service | Self::Billable | Self::Commission => None,
+    /// The moment from which a timer runs that can change the answer. It identifies one run of the timer. None: the timer does
+    /// not run, or makes no difference to the answer.
+    pub(super) fn timer_runs_from(&self, timer: Timer, client: &Client) -> Option<DateTime<Utc>> {
+        match (self, timer) {
+            (Self::Access, Timer::AccessExpiry) => Some(client.access()?.renewal()?.renewed_at),
+            (Self::Access, Timer::RequestLapse) => client.access_request(),
+            (Self::Subscription(id), Timer::SubscriptionEnd) => client.subscriptions.get(id)?.link_lost_at,
+            _ => None,
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) struct Course<'a> {
     pub at: DateTime<Utc>,
     /// Whether each event had an effect. The others were refused, or changed nothing.
     pub has_effect: Vec<bool>,
-    /// The runs of the answer's timer that ended: the timer fired.
+    /// The runs of the answer's timers that ended: the timer fired.
     pub firings: Vec<Firing>,
     /// The last change of the answer's status.
     pub since: Option<Since>,
@@ -147,9 +147,7 @@ impl<'a> Course<'a> {
         while let Some(due) = client.next_due(until, self.policies) {
             let before = client.clone();
             client.fire(due, self.policies);
-            if let Some(runs_from) = self.answer.timer_runs_from(&before)
-                && self.answer.timer().is_some_and(|(timer, _)| timer == due.timer)
-            {
+            if let Some(runs_from) = self.answer.timer_runs_from(due.timer, &before) {
                 self.firings.push(Firing {
                     place,
                     due,
@@ -209,7 +207,7 @@ impl<'a> Course<'a> {
             return;
         };
         while let Some(due) = client.next_due_of(until, world.policies, |due| {
-            due != timer || self.answer.timer_runs_from(client) != Some(from)
+            due != timer || self.answer.timer_runs_from(timer, client) != Some(from)
         }) {
             client.fire(due, world.policies);
         }

@@ -144,6 +144,12 @@ impl Course<'_> {
                 let idle = self.idle_since(due).unwrap_or_default();
                 format!("On {at}, access expired{idle}.")
             }
+            Timer::RequestLapse => {
+                let waited = span(self.policies.at(due.at).request_lapses);
+                format!(
+                    "On {at}, the request for access lapsed: the customer had not answered it for {waited}."
+                )
+            }
             _ => format!("On {at}, the subscription ended with the link."),
         }
     }

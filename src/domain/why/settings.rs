@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::course::{Course, Fates, World};
 use super::sentences::span;
-use crate::domain::policy::SubscriptionsEnd;
+use crate::domain::policy::{SubscriptionsEnd, Zero};
 use crate::domain::{Policies, Policy};
 
 /// A setting of a policy that an answer rests on.
@@ -31,7 +31,7 @@ struct Setting {
 impl Course<'_> {
     /// The settings of policies in force up to the moment without whose value the answer would be another.
     pub(super) fn settings(&self) -> Vec<SettingCause> {
-        let Some((_, prefix)) = self.answer.timer() else {
+        let Some(prefix) = self.answer.settings_prefix() else {
             return Vec::new();
         };
         let eras = self.policies.until(self.at);
@@ -91,11 +91,19 @@ fn settings(policy: &Policy) -> Vec<Setting> {
     let mut settings = Vec::new();
     for duration in Policy::DURATIONS {
         let value = duration.get(policy);
-        let others = other_spans(value, duration.can_be_zero)
-            .map(|other| (span(other), with(&|policy| duration.set(policy, other))));
+        let text = |policy: &Policy| {
+            if duration.is_never(policy) {
+                "never".to_owned()
+            } else {
+                span(duration.get(policy))
+            }
+        };
+        let others = other_spans(value, duration.zero != Zero::Invalid)
+            .map(|other| with(&|policy| duration.set(policy, other)))
+            .map(|other| (text(&other), other));
         settings.push(Setting {
             name: duration.setting,
-            value: span(value),
+            value: text(policy),
             others: others.collect(),
         });
     }
@@ -152,6 +160,7 @@ fn other_spans(value: TimeDelta, can_be_zero: bool) -> impl Iterator<Item = Time
         value.checked_mul(2).unwrap_or(value),
         value / 2,
         TimeDelta::days(36_500),
+        TimeDelta::seconds(1),
         shortest,
     ]
     .into_iter()
