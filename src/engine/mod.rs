@@ -75,8 +75,8 @@ pub use sweep::{SweepMode, SweepOptions, SweepReport};
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
 pub use what_if::{
-    ClientWhatIf, Coming, Difference, DifferenceTotals, PartnerWhatIf, Total, WhatIf, WhatIfChange, WhatIfDay,
-    WhatIfDays, WhatIfRequest, WhatIfTotals,
+    ClientWhatIf, Coming, Difference, DifferenceTotals, PartnerWhatIf, Total, WhatIf, WhatIfChange,
+    WhatIfDay, WhatIfDays, WhatIfRequest, WhatIfTotals,
 };
 
 pub use crate::config::OnSilence;
