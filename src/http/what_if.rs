@@ -64,7 +64,8 @@ pub struct WhatIfPage {
          days ago"),
         ("until" = Option<schema::Moment>, Query, description = "The end of the comparison, in RFC 3339; default in 90 days"),
         ("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner"),
-        ("after" = Option<schema::Subject>, Query, description = "Only clients after this one: `next` of the previous page"),
+        ("after" = Option<schema::Subject>, Query, description = "Only clients after this one: `next` of the previous page. \
+         Repeat `set`, and `since` and `until` of the first page, so that all pages are about the same"),
         ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000 clients; default 100"),
     ),
     responses(
@@ -77,9 +78,10 @@ pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result
     let changes = params.texts("set");
     let since = params.moment("since")?;
     let until = params.moment("until")?;
-    if let (Some(since), Some(until)) = (since, until)
-        && since > until
-    {
+    let now = api.engine()?.now();
+    let since = since.unwrap_or_else(|| now.checked_sub_signed(BACK).unwrap_or(DateTime::<Utc>::MIN_UTC));
+    let until = until.unwrap_or_else(|| later(now, AHEAD));
+    if since > until {
         return Err(ApiError::parameter("since", "it is after `until`"));
     }
     let partner = params.text("partner")?;
@@ -100,16 +102,14 @@ pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result
             .await?;
         changed_policy(&latest, &changes, "the request").map_err(|error| ApiError::parameter("set", error))?
     };
-    let now = api.engine()?.now();
     let request = WhatIfRequest {
         policy,
         partner,
-        since: since.unwrap_or_else(|| now.checked_sub_signed(BACK).unwrap_or(DateTime::<Utc>::MIN_UTC)),
-        until: until.unwrap_or_else(|| later(now, AHEAD)),
+        since,
+        until,
         after,
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
-    let (since, until) = (request.since, request.until);
     let page = api
         .run_detached(move |engine| async move { engine.what_if(&request).await })
         .await?;

@@ -107,8 +107,8 @@ pub enum Kind {
     Touches,
     TouchRun,
     Event,
-    Access,
     Statement,
+    Access,
     Relay,
     Change,
 }

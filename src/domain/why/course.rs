@@ -37,7 +37,7 @@ pub(super) struct Firing {
     place: usize,
     pub due: Due,
     /// See [`Answer::timer_runs_from`].
-    runs_from: DateTime<Utc>,
+    pub runs_from: DateTime<Utc>,
 }
 
 /// When the answer's status changed, and what changed it.
@@ -280,7 +280,7 @@ impl<'a> Course<'a> {
     }
 
     /// The timers without which the answer would be another, each of them alone.
-    pub(super) fn timers(&self) -> impl Iterator<Item = Due> {
+    pub(super) fn timers(&self) -> impl Iterator<Item = &Firing> {
         let decides = |firing: &&Firing| {
             let timer = (firing.due.timer, firing.runs_from);
             let world = World {
@@ -296,6 +296,6 @@ impl<'a> Course<'a> {
                 &mut Fates::default(),
             )
         };
-        self.firings.iter().filter(decides).map(|firing| firing.due)
+        self.firings.iter().filter(decides)
     }
 }

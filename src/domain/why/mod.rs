@@ -191,13 +191,13 @@ fn causes(course: &Course, necessary: &[usize]) -> Vec<Reason> {
             sentence: sentences::of_event(event),
         }
     });
-    let timers = course.timers().map(|due| Reason {
+    let timers = course.timers().map(|firing| Reason {
         kind: ReasonKind::Timer,
-        time: Some(due.at),
+        time: Some(firing.due.at),
         event: None,
-        timer: Some(due.timer),
+        timer: Some(firing.due.timer),
         policy: None,
-        sentence: course.of_timer(due),
+        sentence: course.of_timer(firing.due, firing.runs_from),
     });
     let mut causes: Vec<Reason> = events.chain(timers).collect();
     // Timers fire before an event at the same moment, but not those that the event makes due.

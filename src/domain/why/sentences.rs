@@ -103,12 +103,15 @@ impl Course<'_> {
         let policy = self.policies.at(self.at);
         let account = &self.client.account;
         let Some(expires_at) = self.value.expires_at else {
-            return if account.jobs_total.is_some() && account.mature_at.is_none() {
-                let threshold = policy.mature_after_jobs;
-                format!(" It does not expire before the account has {threshold} jobs.")
-            } else {
-                " It does not expire before the account gets the new access rules.".to_owned()
-            };
+            let jobs = (account.jobs_total.is_some() && account.mature_at.is_none())
+                .then(|| format!("has {} jobs", policy.mature_after_jobs));
+            let rules = (policy.from_account_update && account.updated_at.is_none())
+                .then(|| "gets the new access rules".to_owned());
+            let awaited: Vec<String> = jobs.into_iter().chain(rules).collect();
+            return format!(
+                " It does not expire before the account {}.",
+                awaited.join(" and ")
+            );
         };
         let idle = self.idle_after(expires_at, policy).unwrap_or_default();
         format!(" It expires on {}{idle}.", moment(expires_at))
@@ -137,7 +140,7 @@ impl Course<'_> {
         Some(format!(", {} after {clause}", span(policy.access_idle)))
     }
 
-    pub(super) fn of_timer(&self, due: Due) -> String {
+    pub(super) fn of_timer(&self, due: Due, runs_from: DateTime<Utc>) -> String {
         let at = moment(due.at);
         match due.timer {
             Timer::AccessExpiry => {
@@ -145,7 +148,7 @@ impl Course<'_> {
                 format!("On {at}, access expired{idle}.")
             }
             Timer::RequestLapse => {
-                let waited = span(self.policies.at(due.at).request_lapses);
+                let waited = span(due.at - runs_from);
                 format!(
                     "On {at}, the request for access lapsed: the customer had not answered it for {waited}."
                 )

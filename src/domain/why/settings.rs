@@ -21,6 +21,9 @@ pub struct SettingCause {
     pub otherwise: Policies,
 }
 
+/// The largest threshold of jobs that the settings accept.
+const MOST_JOBS: u64 = i64::MAX.unsigned_abs();
+
 /// A value of a setting, and others for it.
 struct Setting {
     name: &'static str,
@@ -108,7 +111,7 @@ fn settings(policy: &Policy) -> Vec<Setting> {
         });
     }
     let jobs = policy.mature_after_jobs;
-    let others = [0, jobs.saturating_mul(2), u64::MAX]
+    let others = [0, jobs.saturating_mul(2), MOST_JOBS]
         .into_iter()
         .filter(|other| *other != jobs);
     settings.push(Setting {

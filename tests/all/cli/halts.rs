@@ -160,7 +160,10 @@ fn a_policy_that_would_change_too_much_waits_for_confirmation() {
     assert_eq!(at_once["held_back"], true);
     assert_eq!(at_once["first"].as_array().map(Vec::len), Some(10));
     let shown = shorter.ok(&["policy"]);
-    assert!(shown.contains(" of 120 clients at once: many/c0, many/c1, "), "{shown}");
+    assert!(
+        shown.contains(" of 120 clients at once: many/c0, many/c1, "),
+        "{shown}"
+    );
     assert!(shown.contains(", and 110 more\n"), "{shown}");
     assert!(shown.contains("\nthe breaker holds it back: "), "{shown}");
 
