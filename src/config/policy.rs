@@ -68,7 +68,7 @@ pub fn policy_settings(policy: &Policy) -> Vec<(String, String)> {
 /// A change is not `SETTING=VALUE`, no policy has the setting, it is changed twice, or the new policy is invalid.
 pub fn changed_policy(policy: &Policy, changes: &[String], origin: &str) -> Result<Policy, SettingsError> {
     let mut settings = settings(policy);
-    let (origin, mut changed) = (origin.to_owned(), BTreeSet::new());
+    let (origin, mut seen) = (origin.to_owned(), BTreeSet::new());
     for change in changes {
         let Some((key, value)) = change.split_once('=') else {
             return Err(SettingsError::Invalid {
@@ -87,7 +87,7 @@ pub fn changed_policy(policy: &Policy, changes: &[String], origin: &str) -> Resu
                 hint: format!("a policy has {}", known.join(", ")),
             });
         }
-        if !changed.insert(key) {
+        if !seen.insert(key) {
             return Err(SettingsError::Twice {
                 key: key.to_owned(),
                 first: origin.clone(),
