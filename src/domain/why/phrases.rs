@@ -61,7 +61,7 @@ fn parts(kind: &EventKind) -> Parts {
             say(PARTNER, "disconnected", "disconnects", "from the client")
         }
         EventKind::PartnerDisconnected { by: Side::Client } => {
-            say(CLIENT, "disconnected", "disconnects", PARTNER)
+            say(CLIENT, "disconnected", "disconnects", "from the partner")
         }
         EventKind::ClientDeleted {} => say(PARTNER, "deleted", "deletes", CLIENT),
         EventKind::ClientTerminated { .. } => say(PARTNER, "terminated", "terminates", "the service"),

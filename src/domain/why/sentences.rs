@@ -211,10 +211,7 @@ impl Course<'_> {
             return match to.expires_at {
                 None => "access no longer expires".to_owned(),
                 Some(at) if at == later(self.at, policy.access_idle) => {
-                    format!(
-                        "access is renewed: it expires {} after that",
-                        span(policy.access_idle)
-                    )
+                    format!("access expires {} after that", span(policy.access_idle))
                 }
                 Some(at) => format!("access expires on {}", moment(at)),
             };

@@ -16,7 +16,7 @@ fn an_explanation_has_causes_and_what_would_turn_it() {
         [
             "access at 2025-03-01T00:00:00Z: enabled",
             "  Access has been enabled since 8 January 2025 at 09:00 UTC, when the client accepted the invitation. It expires on \
-             12 August 2123 at 10:00 UTC, 36000 days after the partner entered the account.",
+             15 August 2123 at 10:00 UTC, 36000 days after the partner entered the account.",
             "  It rests on:",
             "    - On 6 January 2025 at 09:00 UTC, the partner added the client (client.added, event 1 of /space).",
             "    - On 7 January 2025 at 09:00 UTC, the partner invited the client (client.invited, event 3 of /space).",
@@ -30,7 +30,7 @@ fn an_explanation_has_causes_and_what_would_turn_it() {
     );
     assert_eq!(
         lines[10],
-        "    - On 12 August 2123 at 10:00 UTC, access expires, unless an event comes before."
+        "    - On 15 August 2123 at 10:00 UTC, access expires, unless an event comes before."
     );
 
     let all = given.tenure.json(&["why", "acme", "mill"]);
