@@ -15,7 +15,7 @@ use crate::domain::statement::DayCounts;
 use crate::domain::time::rfc3339;
 use crate::domain::{Adjustment, ClientKey, Month, MonthDays};
 use crate::store::{Closing, ClosingStatus, Stated, StoreError};
-use computed::{Computation, Computed};
+use computed::Computed;
 
 /// Which part of a statement to show.
 #[derive(Clone, Debug)]
