@@ -103,7 +103,7 @@ async fn reading_a_store_of_another_version_fails_and_does_not_migrate_it() {
     }
     for statement in [
         "delete from _sqlx_migrations where version = 999",
-        "update _sqlx_migrations set description = 'tables'",
+        "update _sqlx_migrations set description = 'tables' where version = 1",
     ] {
         let done = sqlx::query(statement).execute(&mut tables).await;
         assert_eq!(done.expect("a store from before the baseline").rows_affected(), 1);
