@@ -48,7 +48,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
-pub use accesses::{AccessView, AccessLogPage};
+pub use accesses::{AccessLogPage, AccessView};
 pub use backfill::known_everywhere;
 pub use breaker::Breaker;
 pub use correct_ahead::AheadCorrection;
