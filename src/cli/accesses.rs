@@ -51,16 +51,12 @@ pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCo
     let (mut accesses, mut after) = (Vec::new(), None);
     while left > 0 {
         let limit = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
-        let page = match &key {
-            Some(key) => engine.accesses(key, &filter, after.as_ref(), limit).await?,
-            None => {
-                let partner = args.partner.as_deref();
-                Some(
-                    engine
-                        .all_accesses(partner, &filter, after.as_ref(), limit)
-                        .await?,
-                )
-            }
+        let page = if let Some(key) = &key {
+            engine.accesses(key, &filter, after.as_ref(), limit).await?
+        } else {
+            let partner = args.partner.as_deref();
+            let page = engine.all_accesses(partner, &filter, after.as_ref(), limit);
+            Some(page.await?)
         };
         let Some(page) = page else {
             let key = key.map_or_else(String::new, |key| key.to_string());
