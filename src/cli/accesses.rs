@@ -48,7 +48,7 @@ pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCo
         until: args.until,
     };
     let mut left = args.limit.unwrap_or(usize::MAX);
-    let (mut accesses, mut after) = (Vec::new(), None);
+    let (mut is_first, mut after) = (true, None);
     while left > 0 {
         let limit = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
         let page = if let Some(key) = &key {
@@ -70,9 +70,12 @@ pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCo
             for access in &page.accesses {
                 output::json(access)?;
             }
-        } else {
-            accesses.extend(page.accesses);
+        } else if is_first || !page.accesses.is_empty() {
+            // A table for each page: the whole log may not fit into memory.
+            let head = ["time", "client", "by", "user", "actor", "refusal", "source", "id"];
+            output::line(output::table(&head, page.accesses.iter().map(row)));
         }
+        is_first = false;
         after = page.next;
         if after.is_none() {
             break;
@@ -85,8 +88,6 @@ pub async fn run(context: &Context, args: AccessesArgs) -> anyhow::Result<ExitCo
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let head = ["time", "client", "by", "user", "actor", "refusal", "source", "id"];
-    output::line(output::table(&head, accesses.iter().map(row)));
     output::line(status);
     Ok(ExitCode::SUCCESS)
 }
