@@ -97,9 +97,7 @@ impl Course<'_> {
     }
 }
 
-/// Whether some of the events already lead to this status.
+/// Whether some of the events, or all in another order, already lead to this status.
 fn is_enough(turn: &ByEvents, events: &[&Event], to: &Value) -> bool {
-    turn.to.status == to.status
-        && turn.events.len() < events.len()
-        && turn.events.iter().all(|event| events.contains(event))
+    turn.to.status == to.status && turn.events.iter().all(|event| events.contains(event))
 }
