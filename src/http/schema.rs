@@ -311,6 +311,8 @@ pub struct ChangeData {
     paid_until: Option<DateTime<Utc>>,
     /// When access expires, unless it is renewed.
     expires_at: Option<DateTime<Utc>>,
+    /// The client of the same partner that has the name for which an event is refused.
+    conflicts_with: Option<String>,
 }
 
 /// What made a correction necessary: a late event, or `tenure rebuild`.
@@ -470,6 +472,9 @@ pub struct HistoryChange {
     from: Option<String>,
     #[schema(required)]
     to: Option<String>,
+    /// The client of the same partner that has the name for which an event is refused.
+    #[schema(required)]
+    conflicts_with: Option<String>,
     /// When Tenure recorded the change. Null for a change to come.
     #[schema(required)]
     recorded: Option<DateTime<Utc>>,

@@ -45,6 +45,12 @@ async fn samples(server: &Server) -> Samples {
             json!({}),
         ),
         event("cafe", "client.added", noon(), json!({"name": "Cafe"})),
+        event(
+            "mill",
+            "client.renamed",
+            noon() + TimeDelta::minutes(2),
+            json!({"name": "Cafe"}),
+        ),
         event("cafe", "client.invited", noon(), json!({})),
         event("cafe", "account.created", noon(), json!({"account_id": "acc-1"})),
         event("forge", "access.disabled", noon(), json!({})),
