@@ -57,6 +57,8 @@ async fn a_silent_source_holds_sweeps_back_until_a_file_has_its_events() {
         why.contains("access-expiry is held back: /account is silent"),
         "{why}"
     );
+    let decision = given.tenure.ok(&["access", "acme/bakery"]);
+    assert!(decision.contains("no: /account is silent"), "{decision}");
 
     std::fs::write(
         given.folder.path().join("late.ndjson"),
