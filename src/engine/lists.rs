@@ -1,6 +1,7 @@
-//! Lists over all partners: clients by any of their fields, the partners of an account, partners, refusals. Except for an
-//! account, each call does a bounded amount of work, so a page may be shorter than its limit although others follow.
+//! Lists over all partners: clients by any of their fields, the partners of an account, partners, refusals. Each call does a
+//! bounded amount of work, so a page may be shorter than its limit although others follow.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -18,7 +19,7 @@ use crate::store::{
     ClientSearch, Facets, ListPosition, RefusalFilter, RefusalPosition, Refused, StoreError, Stored,
 };
 
-/// The number of rows of an index that one call reads at most.
+/// The number of rows of an index that one walk reads at most.
 const WALK: u32 = 5_000;
 /// The number of clients that are read at a time. Documents may be large.
 const READ: u32 = 250;
@@ -110,16 +111,37 @@ impl Engine {
         if request.list.contradicts_itself() {
             return Ok(ClientsFound::default());
         }
+        let mut found = ClientsFound::default();
+        let mut last = None;
+        found.next = self
+            .walk(request, after, |view, position| {
+                if found.clients.len() == limit {
+                    return ControlFlow::Break(last.clone());
+                }
+                found.clients.push(view);
+                last = Some(position);
+                ControlFlow::Continue(())
+            })
+            .await?;
+        Ok(found)
+    }
+
+    /// Passes the clients that match to `visit`, from a position on. Returns the position at which it broke, or the one where the walk
+    /// ended. None: there are no others.
+    async fn walk(
+        &self,
+        request: &SearchRequest,
+        after: Option<&ListPosition>,
+        mut visit: impl FnMut(ClientView, ListPosition) -> ControlFlow<Option<ListPosition>> + Send,
+    ) -> Result<Option<ListPosition>, StoreError> {
         let search = request.search();
         let upto = match &request.account {
-            // Few clients have the same account.
             Some(_) => None,
             None => self.store.end_of_walk(&search, after, WALK).await?,
         };
         let policies = self.policies().await?;
-        let mut found = ClientsFound::default();
         let mut reached = after.cloned();
-        let mut last = None;
+        let mut of_account = 0;
         loop {
             let page = match &request.account {
                 Some(account) => self.of_account(account, request, reached.as_ref()).await?,
@@ -134,19 +156,18 @@ impl Engine {
                 let position = search.position(&stored);
                 reached = Some(position.clone());
                 let view = self.view_now(&stored, &policies).await?;
-                if !request.matches(&view) {
-                    continue;
+                if request.matches(&view)
+                    && let ControlFlow::Break(next) = visit(view, position)
+                {
+                    return Ok(next);
                 }
-                if found.clients.len() == limit {
-                    found.next = last;
-                    return Ok(found);
-                }
-                found.clients.push(view);
-                last = Some(position);
             }
             if is_last {
-                found.next = upto;
-                return Ok(found);
+                return Ok(upto);
+            }
+            of_account += READ;
+            if request.account.is_some() && of_account >= WALK {
+                return Ok(reached);
             }
         }
     }
@@ -254,7 +275,7 @@ impl SearchRequest {
         ClientSearch {
             filter,
             id_prefix: self.id_prefix.clone().unwrap_or_default(),
-            // The clients of an account come in the order of their keys.
+            // Positions in the list of an account are keys.
             name_part: self
                 .name
                 .as_ref()

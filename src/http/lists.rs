@@ -37,7 +37,8 @@ pub struct FoundPage {
 pub struct AccountPartnersPage {
     #[schema(value_type = Vec<schema::AccountPartner>)]
     partners: Vec<AccountPartner>,
-    /// The value of `after` for the next page; null on the last page.
+    /// The value of `after` for the next page; null on the last page. A page may have fewer partners than `limit` although
+    /// others follow: a request reads a bounded number of clients.
     next: Option<String>,
 }
 
@@ -63,7 +64,8 @@ pub struct RefusalsPage {
 
 /// Find clients of all partners
 ///
-/// Clients come in the order of their partners and ids, or with `name` in the order of their partners and names.
+/// Clients come in the order of their partners and ids. With `name` they come in the order of their partners and names, and with
+/// `account` in the order of their partners, those known longest first.
 #[utoipa::path(
     get,
     path = "/v1/clients",

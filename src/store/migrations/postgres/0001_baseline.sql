@@ -115,7 +115,7 @@ create table clients (
     -- Deferrable, so that it is checked at the end of a statement: two clients may swap names in one.
     constraint clients_name_is_unique unique (partner, name_key) deferrable initially immediate
 ) with (fillfactor = 70);
-create index clients_by_account on clients (account, partner) where account <> '';
+create index clients_by_account on clients (account, partner, client) where account <> '';
 comment on table clients is 'The state of each client, computed from its events.';
 comment on column clients.version is 'The number of times that the row was written.';
 comment on column clients.journaled_by is

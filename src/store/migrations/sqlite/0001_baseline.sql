@@ -42,7 +42,7 @@ create table clients (
     doc      text not null,
     account  text not null default ''
 ) strict;
-create index clients_by_account on clients (account, partner) where account <> '';
+create index clients_by_account on clients (account, partner, client) where account <> '';
 -- Not by client first: a name is unique within its partner.
 create unique index clients_name on clients (partner, name_key) where name_key is not null;
 
