@@ -1,6 +1,7 @@
 //! Lists over all partners: clients by any of their fields, the partners of an account, partners, refusals. Each call does a
 //! bounded amount of work, so a page may be shorter than its limit although others follow.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ const WALK: u32 = 5_000;
 const READ: u32 = 250;
 /// The number of clients that one call counts, after which it returns the partners so far.
 const COUNTED: i64 = 100_000;
+/// The number of walks in which one call counts the clients that match a search.
+const COUNTING_WALKS: usize = 2;
 
 /// Which clients to find, over all partners. A client must match every given field.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +53,15 @@ pub struct ClientsFound {
     pub clients: Vec<ClientView>,
     /// Where to continue. None: there are no others.
     pub next: Option<ListPosition>,
+}
+
+/// The number of clients that match a search, by facet and status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClientCounts {
+    #[serde(flatten)]
+    pub facets: Facets,
+    /// Whether these are all. Otherwise others may follow.
+    pub complete: bool,
 }
 
 /// A partner, and the number of its clients by facet and status.
@@ -124,6 +136,36 @@ impl Engine {
             })
             .await?;
         Ok(found)
+    }
+
+    /// Counts the clients that match, after a position, as they are now. The second value: where to continue counting.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn count(
+        &self,
+        request: &SearchRequest,
+        after: Option<&ListPosition>,
+    ) -> Result<(ClientCounts, Option<ListPosition>), StoreError> {
+        let mut counts = ClientCounts::default();
+        let mut reached = after.cloned();
+        if request.list.contradicts_itself() {
+            counts.complete = true;
+            return Ok((counts, None));
+        }
+        for _ in 0..COUNTING_WALKS {
+            reached = self
+                .walk(request, reached.as_ref(), |view, _| {
+                    counts.add(&view);
+                    ControlFlow::Continue(())
+                })
+                .await?;
+            if reached.is_none() {
+                counts.complete = true;
+                break;
+            }
+        }
+        Ok((counts, reached))
     }
 
     /// Passes the clients that match to `visit`, from a position on. Returns the position at which it broke, or the one where the walk
@@ -259,6 +301,37 @@ impl Engine {
             moment,
             policies,
         ))
+    }
+}
+
+impl ClientCounts {
+    fn add(&mut self, view: &ClientView) {
+        let count = |counts: &mut BTreeMap<String, i64>, status: Option<&str>| {
+            if let Some(status) = status {
+                *counts.entry(status.to_owned()).or_default() += 1;
+            }
+        };
+        let facets = &mut self.facets;
+        facets.clients += 1;
+        count(&mut facets.link, view.link.map(LinkStatus::as_str));
+        count(&mut facets.service, view.service.map(ServiceStatus::as_str));
+        count(&mut facets.access, Some(view.access.as_str()));
+    }
+
+    /// Adds the counts of the clients that follow.
+    pub fn extend(&mut self, next: Self) {
+        let facets = &mut self.facets;
+        facets.clients += next.facets.clients;
+        for (counts, next) in [
+            (&mut facets.link, next.facets.link),
+            (&mut facets.service, next.facets.service),
+            (&mut facets.access, next.facets.access),
+        ] {
+            for (status, clients) in next {
+                *counts.entry(status).or_default() += clients;
+            }
+        }
+        self.complete = next.complete;
     }
 }
 

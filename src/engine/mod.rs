@@ -58,7 +58,7 @@ pub use history::{
     HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, HistoryPage, HistoryPlace, HistoryRequest,
 };
 pub use ingest::{Incoming, MakeDead, Outcome};
-pub use lists::{AccountPartner, ClientsFound, PartnerView, RefusalView, SearchRequest};
+pub use lists::{AccountPartner, ClientCounts, ClientsFound, PartnerView, RefusalView, SearchRequest};
 pub use low_watermark::HeldBack;
 pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
 pub use policy::{Adoption, AdoptionMode, NOTICE};

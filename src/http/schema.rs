@@ -157,6 +157,17 @@ pub struct PartnerView {
     access: BTreeMap<String, i64>,
 }
 
+/// The number of clients that match a search, in all and by status, as they are now. A status without clients is absent.
+#[derive(ToSchema)]
+pub struct ClientCounts {
+    clients: i64,
+    link: BTreeMap<String, i64>,
+    service: BTreeMap<String, i64>,
+    access: BTreeMap<String, i64>,
+    /// Whether these are all. Otherwise others may follow: a request examines a bounded number of clients.
+    complete: bool,
+}
+
 /// A refused event.
 #[derive(ToSchema)]
 #[schema(as = Refusal)]

@@ -13,7 +13,7 @@ use crate::store::Fresh;
 on_both_stores!(an_account_with_many_clients_is_read_in_parts);
 
 /// More than one request reads.
-const CLIENTS: usize = 5_200;
+const CLIENTS: usize = 10_200;
 
 fn event(client: usize, kind: &str, data: &serde_json::Value) -> Incoming {
     let kind: EventKind = serde_json::from_value(json!({ "type": kind, "data": data })).expect("a kind");
@@ -79,14 +79,24 @@ async fn an_account_with_many_clients_is_read_in_parts(fresh: Fresh) {
             }
         }
     };
-    assert_eq!(search(None).await, [5_000, 200]);
-    assert_eq!(search(Some(LinkStatus::Active)).await, [0, 1]);
+    assert_eq!(search(None).await, [5_000, 5_000, 200]);
+    assert_eq!(search(Some(LinkStatus::Active)).await, [0, 0, 1]);
     let (partners, next) = setup
         .engine
         .partners_of_account(&account(), None, 100_000)
         .await
         .expect("a page");
     assert_eq!((partners.len(), next.is_some()), (5_000, true));
+
+    let request = of_account(None);
+    let (mut counts, next) = setup.engine.count(&request, None).await.expect("counts");
+    assert_eq!((counts.facets.clients, counts.complete), (10_000, false));
+    let (rest, end) = setup.engine.count(&request, next.as_ref()).await.expect("counts");
+    assert!(end.is_none());
+    counts.extend(rest);
+    assert_eq!((counts.facets.clients, counts.complete), (10_200, true));
+    let of_link = [("active".to_owned(), 1), ("draft".to_owned(), 10_199)];
+    assert_eq!(counts.facets.link, of_link.into());
 
     let decide = async || {
         let question = Question {

@@ -207,7 +207,7 @@ async fn list_samples(server: &Server, samples: &mut Samples) {
     refused["actorkind"] = "customer".into();
     server.post(STRUCTURED, refused.to_string()).await;
     for (path, page, item) in [
-        ("/v1/clients", ("FoundPage", "clients"), "Client"),
+        ("/v1/clients?count=true", ("FoundPage", "clients"), "Client"),
         (
             "/v1/accounts/acc-1/partners",
             ("AccountPartnersPage", "partners"),
@@ -216,7 +216,11 @@ async fn list_samples(server: &Server, samples: &mut Samples) {
         ("/v1/partners", ("PartnersPage", "partners"), "Partner"),
         ("/v1/refusals", ("RefusalsPage", "refusals"), "Refusal"),
     ] {
-        add_page(samples, page, item, &server.get(path).await.1);
+        let (_, body) = server.get(path).await;
+        add_page(samples, page, item, &body);
+        if body["counts"].is_object() {
+            add(samples, "ClientCounts", &body["counts"]);
+        }
     }
 }
 
