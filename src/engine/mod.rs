@@ -83,6 +83,7 @@ use crate::vitals::Vitals;
 use cached::Cached;
 use clearance::Clearance;
 use relay_lag::RelayLag;
+use sources::Arrivals;
 use warnings::WarnedSources;
 
 /// Ingests events, runs sweeps and answers questions, on one store and by one clock.
@@ -105,6 +106,7 @@ pub struct Engine {
     policies: Cached<Policies>,
     lanes: Cached<Vec<LaneProgress>>,
     sources: Cached<Vec<ExpectedSource>>,
+    arrivals: Arrivals,
     /// Decides about access that expires while a source is silent.
     on_silence: OnSilence,
     halts: Cached<Vec<Halt>>,
@@ -170,6 +172,7 @@ impl Engine {
             policies: Cached::default(),
             lanes: Cached::default(),
             sources: Cached::default(),
+            arrivals: Arrivals::default(),
             on_silence: OnSilence::default(),
             halts: Cached::default(),
             journal_written: Arc::new(Notify::new()),

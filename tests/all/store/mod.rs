@@ -218,7 +218,8 @@ conformance! {
         holdings_can_be_queried_in_sql;
     sources:
         a_source_that_stays_expected_keeps_what_was_heard,
-        what_is_heard_only_advances;
+        what_is_heard_only_advances,
+        the_events_of_a_source_are_counted_by_the_hour;
     lists:
         clients_of_all_partners_are_found,
         partners_are_listed_with_their_counts,

@@ -200,7 +200,10 @@ create table expected_sources (
     source         text primary key,
     every_seconds  integer not null check (every_seconds > 0),
     expected_since integer not null,
-    last_heard     integer
+    last_heard     integer,
+    counted_hour   integer,
+    events         integer not null default 0,
+    events_before  integer not null default 0
 ) strict;
 
 create table heartbeat_key (
