@@ -18,9 +18,10 @@ test *args:
 newest *args:
     tests/newest --locked {{ args }}
 
-# The long chaos test, 10,000 simulation seeds, ten minutes of fuzzing
+# The long chaos test, the oracle on 10,000 histories, 10,000 simulation seeds, ten minutes of fuzzing
 long:
     TENURE_TEST_CHAOS=long cargo test --locked --test all -- chaos:: --nocapture
+    PROPTEST_CASES=10000 cargo test --locked --test all -- oracle::agreement:: --nocapture
     TENURE_TEST_SEEDS=10000 cargo test --locked --test all -- simulation:: --nocapture
     cargo +nightly fuzz run --fuzz-dir tests/fuzz message -- -max_total_time=600
 

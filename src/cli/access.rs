@@ -81,6 +81,7 @@ pub async fn run(context: &Context, args: AccessArgs) -> anyhow::Result<ExitCode
             line.decision.reason.to_owned(),
             output::moment(line.decision.expires_at),
             output::moment(line.decision.holds_until),
+            assured(line.decision),
             rfc3339(line.decision.decided_at),
         ]
     });
@@ -90,10 +91,19 @@ pub async fn run(context: &Context, args: AccessArgs) -> anyhow::Result<ExitCode
         "reason",
         "expires",
         "holds until",
+        "assured",
         "decided at",
     ];
     output::line(output::table(&head, rows));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the decision is assured, or which source is silent.
+fn assured(decision: &Decision) -> String {
+    match &decision.silent_source {
+        Some(source) => format!("no: {source} is silent"),
+        None => "yes".to_owned(),
+    }
 }
 
 fn questions(args: &AccessArgs, action: Option<&Action>) -> anyhow::Result<Vec<Question>> {

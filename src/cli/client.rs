@@ -14,7 +14,7 @@ use crate::domain::service::ServiceStatus;
 use crate::domain::time::rfc3339;
 use crate::domain::view::{ClientView, Tab};
 use crate::domain::{ActorKind, Corrector, Id, Name};
-use crate::engine::{JournalLine, ListRequest, SearchRequest, ServiceFilter};
+use crate::engine::{Engine, JournalLine, ListRequest, SearchRequest, ServiceFilter};
 
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
@@ -77,6 +77,9 @@ pub struct ListArgs {
     /// List at most N clients
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Print the number of clients by status instead of the clients
+    #[arg(long, conflicts_with = "limit")]
+    count: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -135,8 +138,12 @@ const PAGE: usize = 1_000;
 
 async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
     let mut left = args.limit.unwrap_or(usize::MAX);
+    let is_counted = args.count;
     let request = search_request(args)?;
     let engine = context.engine().await?;
+    if is_counted {
+        return count(context, &engine, &request).await;
+    }
     let (mut clients, mut after) = (Vec::new(), None);
     while left > 0 {
         let found = engine.search(&request, after.as_ref(), left.min(PAGE)).await?;
@@ -158,6 +165,35 @@ async fn list(context: &Context, args: ListArgs) -> anyhow::Result<ExitCode> {
     }
     output::line(list_table(&clients));
     output::line(output::counted(clients.len(), "client"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Counts all clients that match, however many requests that takes.
+async fn count(context: &Context, engine: &Engine, request: &SearchRequest) -> anyhow::Result<ExitCode> {
+    let (mut counts, mut after) = engine.count(request, None).await?;
+    while after.is_some() {
+        let (more, next) = engine.count(request, after.as_ref()).await?;
+        counts.extend(more);
+        after = next;
+    }
+    if context.json {
+        output::json(&counts)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let facets = counts.facets;
+    let rows = [
+        ("link", facets.link),
+        ("service", facets.service),
+        ("access", facets.access),
+    ]
+    .into_iter()
+    .flat_map(|(facet, counts)| {
+        counts
+            .into_iter()
+            .map(move |(status, clients)| vec![facet.to_owned(), status, clients.to_string()])
+    });
+    output::line(output::table(&["facet", "status", "clients"], rows));
+    output::line(output::counted(facets.clients, "client"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -187,7 +187,7 @@ fn report(context: &Context, id: i64, outcomes: Vec<Outcome>) -> anyhow::Result<
         match each {
             Outcome::Applied => print_outcome(context, id, "applied", "")?,
             Outcome::Duplicate => print_outcome(context, id, "duplicate", "")?,
-            Outcome::Refused(refusal) => print_outcome(context, id, "refused", refusal.code())?,
+            Outcome::Refused { refusal, .. } => print_outcome(context, id, "refused", refusal.code())?,
             Outcome::Dead(reason) => print_outcome(context, id, "dead", &reason)?,
             Outcome::Deferred { reason, .. } => print_outcome(context, id, "deferred", &reason)?,
         }

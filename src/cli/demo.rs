@@ -185,7 +185,7 @@ impl Summary {
         match outcome {
             Outcome::Applied => self.applied += 1,
             Outcome::Duplicate => self.duplicates += 1,
-            Outcome::Refused(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
+            Outcome::Refused { refusal, .. } => *self.refused.entry(refusal.code()).or_default() += 1,
             Outcome::Dead(reason) | Outcome::Deferred { reason, .. } => {
                 *self.dead.entry(reason).or_default() += 1;
             }

@@ -95,6 +95,15 @@ fn sentence(change: &HistoryChange) -> String {
         (false, _, Some(line)) => Some(format!("(corrected by #{line})")),
         (false, _, None) => None,
     };
-    let parts = [number, Some(change.kind.clone()), change.id.clone(), moved, note];
+    let holder = change.conflicts_with.as_ref();
+    let holder = holder.map(|client| format!("({client} has it)"));
+    let parts = [
+        number,
+        Some(change.kind.clone()),
+        change.id.clone(),
+        moved,
+        holder,
+        note,
+    ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

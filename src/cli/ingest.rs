@@ -96,7 +96,7 @@ impl Tally {
         match outcome {
             Outcome::Applied => self.applied += 1,
             Outcome::Duplicate => self.duplicate += 1,
-            Outcome::Refused(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
+            Outcome::Refused { refusal, .. } => *self.refused.entry(refusal.code()).or_default() += 1,
             Outcome::Deferred { .. } => self.deferred += 1,
             Outcome::Dead(reason) => {
                 self.dead += 1;

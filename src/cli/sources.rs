@@ -38,12 +38,17 @@ pub async fn run(context: &Context, args: SourcesArgs) -> anyhow::Result<ExitCod
             source.source.clone(),
             interval(source.every_seconds),
             output::moment(source.last_heard),
+            source.events_per_hour.to_string(),
             output::moment(source.silent_since),
         ]
     });
-    output::line(output::table(
-        &["source", "expected every", "last heard", "silent since"],
-        rows,
-    ));
+    let head = [
+        "source",
+        "expected every",
+        "last heard",
+        "events per hour",
+        "silent since",
+    ];
+    output::line(output::table(&head, rows));
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,8 @@ mod kind;
 mod last_changes;
 mod text;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +123,11 @@ pub enum Change {
     },
     Started(Flag),
     Stopped(Flag),
-    EventRefused(Refusal),
+    /// `conflicts_with` is the client of the same partner that has the name, if the event is refused for a name.
+    EventRefused {
+        refusal: Refusal,
+        conflicts_with: Option<Arc<str>>,
+    },
     /// The event had been refused for this reason. A late event made it possible.
     EventAccepted(Refusal),
 }
@@ -177,7 +183,7 @@ impl Change {
             Self::Removed { holding, .. } => ChangeKind::Removed(*holding),
             Self::Started(flag) => ChangeKind::Started(*flag),
             Self::Stopped(flag) => ChangeKind::Stopped(*flag),
-            Self::EventRefused(_) => ChangeKind::EventRefused,
+            Self::EventRefused { .. } => ChangeKind::EventRefused,
             Self::EventAccepted(_) => ChangeKind::EventAccepted,
         }
     }
@@ -210,7 +216,7 @@ impl Change {
             | Self::AccountJobsCounted { .. }
             | Self::Started(_)
             | Self::Stopped(_)
-            | Self::EventRefused(_)
+            | Self::EventRefused { .. }
             | Self::EventAccepted(_) => None,
         }
     }

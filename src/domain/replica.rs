@@ -91,7 +91,7 @@ impl Replica {
             // Notices: the client's JSON is the same afterwards.
             Change::AccessExpiring { .. }
             | Change::InvitationStalled
-            | Change::EventRefused(_)
+            | Change::EventRefused { .. }
             | Change::EventAccepted(_) => {}
         }
     }

@@ -13,6 +13,8 @@ use crate::store::{StoreError, Stored};
 
 /// The number of clients that are read at a time. Documents may be large.
 const CHUNK: usize = 100;
+/// The number of clients of a partner with the same account that count. Usually one has it.
+const OF_ACCOUNT: u32 = 1_000;
 
 /// One question about access.
 #[derive(Clone, Debug)]
@@ -132,7 +134,7 @@ impl Engine {
             .collect())
     }
 
-    /// Usually one client of a partner has the account. Of several, one that allows it decides.
+    /// Usually one client of a partner has the account. Of several, the first that allows it decides.
     async fn decide_for_account(
         &self,
         partner: &str,
@@ -144,7 +146,7 @@ impl Engine {
         let mut best: Option<Answer> = None;
         let mut holds_until = None;
         let mut after = None;
-        loop {
+        for _ in 0..OF_ACCOUNT / PAGE {
             let page = self
                 .store
                 .clients_of_account(account, Some(partner), after.as_ref(), PAGE)

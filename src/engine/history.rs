@@ -99,6 +99,8 @@ pub struct HistoryChange {
     pub id: Option<String>,
     pub from: Option<String>,
     pub to: Option<String>,
+    /// The client of the same partner that has the name for which an event is refused.
+    pub conflicts_with: Option<Arc<str>>,
     #[serde(serialize_with = "serialize_optional")]
     pub recorded: Option<DateTime<Utc>>,
     pub correction: bool,
@@ -216,7 +218,8 @@ impl Story {
     fn add_line(&mut self, line: &Recorded) {
         let entry = &line.entry;
         let place = self.place_of(entry, false);
-        if let (Change::EventRefused(refusal), Some(event)) = (&entry.change, &mut self.entries[place].event)
+        if let (Change::EventRefused { refusal, .. }, Some(event)) =
+            (&entry.change, &mut self.entries[place].event)
             && event.refusal != Some(*refusal)
         {
             event.refused_before = Some(*refusal);
@@ -372,6 +375,7 @@ impl HistoryChange {
             id: text.id.map(str::to_owned),
             from: text.from.map(Cow::into_owned),
             to: text.to.map(Cow::into_owned),
+            conflicts_with: text.data.and_then(|data| data.conflicts_with),
             recorded: None,
             correction: false,
             corrected_by: None,

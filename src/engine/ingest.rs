@@ -6,6 +6,7 @@ mod reading;
 mod transaction;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -44,7 +45,11 @@ impl From<Result<Decoded, DeadLetter>> for Incoming {
 pub enum Outcome {
     Applied,
     Duplicate,
-    Refused(Refusal),
+    Refused {
+        refusal: Refusal,
+        /// The client of the same partner that has the name, if the event is refused for a name.
+        conflicts_with: Option<Arc<str>>,
+    },
     /// Stored as a dead letter, for this reason: the message is not a valid event, or its source gave the id of another event to
     /// it.
     Dead(String),
@@ -56,6 +61,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Refused, with no other client involved or known.
+    #[must_use]
+    pub const fn refused(refusal: Refusal) -> Self {
+        Self::Refused {
+            refusal,
+            conflicts_with: None,
+        }
+    }
+
     /// Every event ahead of the clock is tried again when its time comes. The outcome of one that is
     /// far ahead is dead, because its sender more likely made a mistake.
     fn of_dead_letter(dead_letter: &DeadLetter, present: DateTime<Utc>) -> Self {
@@ -69,7 +83,7 @@ impl Outcome {
 
 impl From<RecordedOutcome> for Outcome {
     fn from(outcome: RecordedOutcome) -> Self {
-        outcome.refusal().map_or(Self::Applied, Self::Refused)
+        outcome.refusal().map_or(Self::Applied, Self::refused)
     }
 }
 
@@ -290,7 +304,7 @@ fn count(outcomes: &[Outcome]) {
             Outcome::Duplicate => duplicate += 1,
             Outcome::Dead(_) => dead += 1,
             Outcome::Deferred { .. } => deferred += 1,
-            Outcome::Refused(refusal) => {
+            Outcome::Refused { refusal, .. } => {
                 metrics::counter!("tenure_events_total", "outcome" => "refused").increment(1);
                 metrics::counter!("tenure_refusals_total", "code" => refusal.code()).increment(1);
             }

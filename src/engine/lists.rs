@@ -1,6 +1,8 @@
-//! Lists over all partners: clients by any of their fields, the partners of an account, partners, refusals. Except for an
-//! account, each call does a bounded amount of work, so a page may be shorter than its limit although others follow.
+//! Lists over all partners: clients by any of their fields, the partners of an account, partners, refusals. Each call does a
+//! bounded amount of work, so a page may be shorter than its limit although others follow.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -18,12 +20,14 @@ use crate::store::{
     ClientSearch, Facets, ListPosition, RefusalFilter, RefusalPosition, Refused, StoreError, Stored,
 };
 
-/// The number of rows of an index that one call reads at most.
+/// The number of rows of an index that one walk reads at most.
 const WALK: u32 = 5_000;
 /// The number of clients that are read at a time. Documents may be large.
 const READ: u32 = 250;
 /// The number of clients that one call counts, after which it returns the partners so far.
 const COUNTED: i64 = 100_000;
+/// The number of walks in which one call counts the clients that match a search.
+const COUNTING_WALKS: usize = 2;
 
 /// Which clients to find, over all partners. A client must match every given field.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +53,15 @@ pub struct ClientsFound {
     pub clients: Vec<ClientView>,
     /// Where to continue. None: there are no others.
     pub next: Option<ListPosition>,
+}
+
+/// The number of clients that match a search, by facet and status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClientCounts {
+    #[serde(flatten)]
+    pub facets: Facets,
+    /// Whether these are all. Otherwise others may follow.
+    pub complete: bool,
 }
 
 /// A partner, and the number of its clients by facet and status.
@@ -110,16 +123,67 @@ impl Engine {
         if request.list.contradicts_itself() {
             return Ok(ClientsFound::default());
         }
+        let mut found = ClientsFound::default();
+        let mut last = None;
+        found.next = self
+            .walk(request, after, |view, position| {
+                if found.clients.len() == limit {
+                    return ControlFlow::Break(last.clone());
+                }
+                found.clients.push(view);
+                last = Some(position);
+                ControlFlow::Continue(())
+            })
+            .await?;
+        Ok(found)
+    }
+
+    /// Counts the clients that match, after a position, as they are now. The second value: where to continue counting.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn count(
+        &self,
+        request: &SearchRequest,
+        after: Option<&ListPosition>,
+    ) -> Result<(ClientCounts, Option<ListPosition>), StoreError> {
+        let mut counts = ClientCounts::default();
+        let mut reached = after.cloned();
+        if request.list.contradicts_itself() {
+            counts.complete = true;
+            return Ok((counts, None));
+        }
+        for _ in 0..COUNTING_WALKS {
+            reached = self
+                .walk(request, reached.as_ref(), |view, _| {
+                    counts.add(&view);
+                    ControlFlow::Continue(())
+                })
+                .await?;
+            if reached.is_none() {
+                counts.complete = true;
+                break;
+            }
+        }
+        Ok((counts, reached))
+    }
+
+    /// Passes the clients that match to `visit`, from a position on. Returns the position at which it broke, or the one where the walk
+    /// ended. None: there are no others.
+    async fn walk(
+        &self,
+        request: &SearchRequest,
+        after: Option<&ListPosition>,
+        mut visit: impl FnMut(ClientView, ListPosition) -> ControlFlow<Option<ListPosition>> + Send,
+    ) -> Result<Option<ListPosition>, StoreError> {
         let search = request.search();
         let upto = match &request.account {
-            // Few clients have the same account.
             Some(_) => None,
             None => self.store.end_of_walk(&search, after, WALK).await?,
         };
         let policies = self.policies().await?;
-        let mut found = ClientsFound::default();
         let mut reached = after.cloned();
-        let mut last = None;
+        let mut of_account = 0;
         loop {
             let page = match &request.account {
                 Some(account) => self.of_account(account, request, reached.as_ref()).await?,
@@ -134,19 +198,18 @@ impl Engine {
                 let position = search.position(&stored);
                 reached = Some(position.clone());
                 let view = self.view_now(&stored, &policies).await?;
-                if !request.matches(&view) {
-                    continue;
+                if request.matches(&view)
+                    && let ControlFlow::Break(next) = visit(view, position)
+                {
+                    return Ok(next);
                 }
-                if found.clients.len() == limit {
-                    found.next = last;
-                    return Ok(found);
-                }
-                found.clients.push(view);
-                last = Some(position);
             }
             if is_last {
-                found.next = upto;
-                return Ok(found);
+                return Ok(upto);
+            }
+            of_account += READ;
+            if request.account.is_some() && of_account >= WALK {
+                return Ok(reached);
             }
         }
     }
@@ -241,6 +304,37 @@ impl Engine {
     }
 }
 
+impl ClientCounts {
+    fn add(&mut self, view: &ClientView) {
+        let count = |counts: &mut BTreeMap<String, i64>, status: Option<&str>| {
+            if let Some(status) = status {
+                *counts.entry(status.to_owned()).or_default() += 1;
+            }
+        };
+        let facets = &mut self.facets;
+        facets.clients += 1;
+        count(&mut facets.link, view.link.map(LinkStatus::as_str));
+        count(&mut facets.service, view.service.map(ServiceStatus::as_str));
+        count(&mut facets.access, Some(view.access.as_str()));
+    }
+
+    /// Adds the counts of the clients that follow.
+    pub fn extend(&mut self, next: Self) {
+        let facets = &mut self.facets;
+        facets.clients += next.facets.clients;
+        for (counts, next) in [
+            (&mut facets.link, next.facets.link),
+            (&mut facets.service, next.facets.service),
+            (&mut facets.access, next.facets.access),
+        ] {
+            for (status, clients) in next {
+                *counts.entry(status).or_default() += clients;
+            }
+        }
+        self.complete = next.complete;
+    }
+}
+
 impl SearchRequest {
     /// What the store can select by: a part of what [`SearchRequest::matches`] requires.
     fn search(&self) -> ClientSearch {
@@ -254,7 +348,7 @@ impl SearchRequest {
         ClientSearch {
             filter,
             id_prefix: self.id_prefix.clone().unwrap_or_default(),
-            // The clients of an account come in the order of their keys.
+            // Positions in the list of an account are keys.
             name_part: self
                 .name
                 .as_ref()

@@ -65,7 +65,7 @@ pub use history::{
     HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, HistoryPage, HistoryPlace, HistoryRequest,
 };
 pub use ingest::{Incoming, MakeDead, Outcome};
-pub use lists::{AccountPartner, ClientsFound, PartnerView, RefusalView, SearchRequest};
+pub use lists::{AccountPartner, ClientCounts, ClientsFound, PartnerView, RefusalView, SearchRequest};
 pub use low_watermark::HeldBack;
 pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
 pub use policy::{Adoption, AdoptionMode, NOTICE, PolicyImpact};
@@ -99,6 +99,7 @@ use crate::vitals::Vitals;
 use cached::Cached;
 use clearance::Clearance;
 use relay_lag::RelayLag;
+use sources::Arrivals;
 use warnings::WarnedSources;
 
 /// Ingests events, runs sweeps and answers questions, on one store and by one clock.
@@ -121,6 +122,7 @@ pub struct Engine {
     policies: Cached<Policies>,
     lanes: Cached<Vec<LaneProgress>>,
     sources: Cached<Vec<ExpectedSource>>,
+    arrivals: Arrivals,
     /// Decides about access that expires while a source is silent.
     on_silence: OnSilence,
     /// For how long entries of the access log are stored. None: it is off.
@@ -190,6 +192,7 @@ impl Engine {
             policies: Cached::default(),
             lanes: Cached::default(),
             sources: Cached::default(),
+            arrivals: Arrivals::default(),
             on_silence: OnSilence::default(),
             access_log: None,
             halts: Cached::default(),

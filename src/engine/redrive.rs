@@ -91,7 +91,7 @@ pub(super) fn summary(outcomes: &[Outcome]) -> String {
     let words = |outcome: &Outcome| match outcome {
         Outcome::Applied => "applied".to_owned(),
         Outcome::Duplicate => "duplicate".to_owned(),
-        Outcome::Refused(refusal) => format!("refused ({})", refusal.code()),
+        Outcome::Refused { refusal, .. } => format!("refused ({})", refusal.code()),
         Outcome::Dead(reason) => format!("dead: {reason}"),
         Outcome::Deferred { until, .. } => format!("deferred until {}", rfc3339(*until)),
     };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
@@ -15,6 +15,27 @@ use crate::store::{ExpectedSource, Heard, StoreError};
 
 /// How much later than the recorded time an event of a source must be for its time to be recorded: no write for each event.
 const RESOLUTION: TimeDelta = TimeDelta::seconds(10);
+
+/// The events of each expected source that have arrived since they were last written to the store. If that transaction fails, they
+/// are not counted.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals(Mutex<BTreeMap<String, i64>>);
+
+impl Arrivals {
+    fn add(&self, source: &str, events: usize) {
+        let events = i64::try_from(events).unwrap_or(i64::MAX);
+        let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match arrivals.get_mut(source) {
+            Some(count) => *count = count.saturating_add(events),
+            None => drop(arrivals.insert(source.to_owned(), events)),
+        }
+    }
+
+    fn take(&self, source: &str) -> i64 {
+        let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.remove(source).unwrap_or_default()
+    }
+}
 
 /// An expected source, and whether it is silent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -30,6 +51,9 @@ pub struct SourceStatus {
     /// The latest time of an event that has arrived from it, to within ten seconds.
     #[schema(required)]
     pub last_heard: Option<DateTime<Utc>>,
+    /// The number of its events that arrived in the last hour, refused and repeated ones included. An estimate: those of the clock
+    /// hour before count as if they had arrived evenly, and a worker that dies may lose some.
+    pub events_per_hour: i64,
     /// While it is silent: the moment up to which its events are known to have arrived. No timer that is due later fires.
     #[schema(required)]
     pub silent_since: Option<DateTime<Utc>>,
@@ -109,6 +133,7 @@ impl Engine {
             every_seconds: source.every_seconds,
             expected_since: source.expected_since,
             last_heard: source.last_heard,
+            events_per_hour: source.counted.per_hour(self.watch.present()),
         };
         Ok(sources.into_iter().map(status).collect())
     }
@@ -150,6 +175,7 @@ impl Engine {
                 Incoming::Event(event) if *event.source == *source.source => Some(event.time),
                 _ => None,
             });
+            self.arrivals.add(&source.source, of_source.clone().count());
             // The time of an event may be a little ahead of the clock.
             let at = of_source.max()?.min(self.watch.present());
             let recorded = source.last_heard.filter(|at| !self.watch.is_in_the_future(*at));
@@ -158,6 +184,7 @@ impl Engine {
                 .then(|| Heard {
                     source: source.source.clone(),
                     at,
+                    events: self.arrivals.take(&source.source),
                 })
         };
         Ok(expected.iter().filter_map(newly).collect())

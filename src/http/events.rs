@@ -52,6 +52,10 @@ pub struct EventOutcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     reason: Option<Arc<str>>,
+    /// The client of the same partner that has the name, if the event was refused for a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    conflicts_with: Option<Arc<str>>,
     /// Fields in `data` that are not known. They are ignored; the outcome is the same without them. Absent: there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Option<Vec<String>>, example = json!(["`chanel` is not known; `channel` is"]))]
@@ -299,14 +303,18 @@ impl Texts {
 impl EventOutcome {
     fn of(sender: Sender, outcome: Outcome, texts: &mut Texts) -> Self {
         let mut shared = |reason: &str| Some(texts.shared(reason));
+        let mut conflicts_with = None;
         let (outcome, code, reason) = match outcome {
             Outcome::Applied => (OutcomeKind::Applied, None, None),
             Outcome::Duplicate => (OutcomeKind::Duplicate, None, None),
-            Outcome::Refused(refusal) => (
-                OutcomeKind::Refused,
-                Some(refusal.code()),
-                shared(refusal.words()),
-            ),
+            Outcome::Refused {
+                refusal,
+                conflicts_with: client,
+            } => {
+                conflicts_with = client;
+                let (code, words) = (refusal.code(), refusal.words());
+                (OutcomeKind::Refused, Some(code), shared(words))
+            }
             Outcome::Dead(reason) => (OutcomeKind::Dead, None, shared(&reason)),
             Outcome::Deferred { reason, .. } => (OutcomeKind::Deferred, None, shared(&reason)),
         };
@@ -317,6 +325,7 @@ impl EventOutcome {
             outcome,
             code,
             reason,
+            conflicts_with,
             warnings: sender.warnings,
         }
     }

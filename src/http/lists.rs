@@ -16,17 +16,23 @@ use crate::domain::id::{MAX_ID_CHARS, check_id};
 use crate::domain::link::LinkStatus;
 use crate::domain::view::{ClientView, Tab};
 use crate::domain::{Id, Name, Refusal};
-use crate::engine::{AccountPartner, ListRequest, PartnerView, RefusalView, SearchRequest};
+use crate::engine::{AccountPartner, ClientCounts, ListRequest, PartnerView, RefusalView, SearchRequest};
 use crate::store::{ListPosition, RefusalFilter, RefusalPosition};
 
 /// Longest source in a filter, in characters.
 const MAX_SOURCE_CHARS: usize = 512;
+
+const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
 
 /// A page of clients of all partners.
 #[derive(Serialize, ToSchema)]
 pub struct FoundPage {
     #[schema(value_type = Vec<schema::ClientView>)]
     clients: Vec<ClientView>,
+    /// With `count=true`: how many clients match in all, whatever the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::ClientCounts>)]
+    counts: Option<ClientCounts>,
     /// The value of `after` for the next page; null on the last page. A page may have fewer clients than `limit`, or none,
     /// although others follow: a request reads a bounded number of clients.
     next: Option<String>,
@@ -37,7 +43,8 @@ pub struct FoundPage {
 pub struct AccountPartnersPage {
     #[schema(value_type = Vec<schema::AccountPartner>)]
     partners: Vec<AccountPartner>,
-    /// The value of `after` for the next page; null on the last page.
+    /// The value of `after` for the next page; null on the last page. A page may have fewer partners than `limit` although
+    /// others follow: a request reads a bounded number of clients.
     next: Option<String>,
 }
 
@@ -63,7 +70,8 @@ pub struct RefusalsPage {
 
 /// Find clients of all partners
 ///
-/// Clients come in the order of their partners and ids, or with `name` in the order of their partners and names.
+/// Clients come in the order of their partners and ids. With `name` they come in the order of their partners and names, and with
+/// `account` in the order of their partners, those known longest first.
 #[utoipa::path(
     get,
     path = "/v1/clients",
@@ -83,6 +91,8 @@ pub struct RefusalsPage {
         ("billable" = Option<schema::YesOrNo>, Query, description = "Only clients that are billable, or that are not"),
         ("visible" = Option<schema::YesOrNo>, Query, description = "Only clients that dashboards show, or do not"),
         ("account" = Option<schema::HoldingId>, Query, description = "Only clients with this account"),
+        ("count" = Option<schema::YesOrNo>, Query, description = "Also count all clients that match, by status: up to 10,000 are \
+                                                                  examined"),
         ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; default 100"),
         ("after" = Option<schema::ListPosition>, Query, description = "`next` of the previous page"),
     ),
@@ -99,18 +109,27 @@ pub(super) async fn clients(
     let limit = page_size(&mut params)?;
     let after = list_position(&mut params)?;
     let request = search_request(&mut params)?;
+    let is_counted = params.choice("count", FLAG)?.unwrap_or(false);
     params.finish()?;
-    let found = api
-        .run_detached(move |engine| async move { engine.search(&request, after.as_ref(), limit).await })
+    let (found, counts) = api
+        .run_detached(move |engine| async move {
+            let found = engine.search(&request, after.as_ref(), limit).await?;
+            let counts = if is_counted {
+                Some(engine.count(&request, None).await?.0)
+            } else {
+                None
+            };
+            Ok((found, counts))
+        })
         .await?;
     Ok(Json(FoundPage {
         clients: found.clients,
+        counts,
         next: found.next.map(|next| next.to_string()),
     }))
 }
 
 fn search_request(params: &mut Params) -> Result<SearchRequest, ApiError> {
-    const FLAG: [(&str, bool); 2] = [("true", true), ("false", false)];
     let partner = params.text("partner")?;
     if let Some(partner) = &partner {
         check_id("partner", partner).map_err(|reason| ApiError::parameter("partner", reason))?;

@@ -285,6 +285,17 @@ pub struct PartnerView {
     access: BTreeMap<String, i64>,
 }
 
+/// The number of clients that match a search, in all and by status, as they are now. A status without clients is absent.
+#[derive(ToSchema)]
+pub struct ClientCounts {
+    clients: i64,
+    link: BTreeMap<String, i64>,
+    service: BTreeMap<String, i64>,
+    access: BTreeMap<String, i64>,
+    /// Whether these are all. Otherwise others may follow: a request examines a bounded number of clients.
+    complete: bool,
+}
+
 /// A refused event.
 #[derive(ToSchema)]
 #[schema(as = Refusal)]
@@ -439,6 +450,8 @@ pub struct ChangeData {
     paid_until: Option<DateTime<Utc>>,
     /// When access expires, unless it is renewed.
     expires_at: Option<DateTime<Utc>>,
+    /// The client of the same partner that has the name for which an event is refused.
+    conflicts_with: Option<String>,
 }
 
 /// What made a correction necessary: a late event, or `tenure rebuild`.
@@ -796,6 +809,9 @@ pub struct HistoryChange {
     from: Option<String>,
     #[schema(required)]
     to: Option<String>,
+    /// The client of the same partner that has the name for which an event is refused.
+    #[schema(required)]
+    conflicts_with: Option<String>,
     /// When Tenure recorded the change. Null for a change to come.
     #[schema(required)]
     recorded: Option<DateTime<Utc>>,

@@ -36,7 +36,8 @@ pub trait Clients: Send + Sync + 'static {
     /// The clients with these keys that have a row, in any order.
     async fn clients_by_key(&self, keys: &[ClientKey]) -> Result<Vec<Stored>>;
 
-    /// The clients of one partner or of all that have this account, in key order, after `after`, at most `limit`.
+    /// The clients of one partner or of all that have this account, after `after`, at most `limit`: in the order of their partners,
+    /// and those of a partner in the order of their numbers, as in the index.
     async fn clients_of_account(
         &self,
         account: &Id,

@@ -59,7 +59,7 @@ pub use outbox::{Cursor, Outbox, Published, Recorded, Unpublished};
 pub use policies::{DeadlineBackfill, PolicyHistory, PolicyReplacement};
 pub use retention::{Retention, RetentionTarget};
 pub use schema::{MigrationStep, SchemaState};
-pub use sources::{ExpectedSource, Heard, Sources};
+pub use sources::{EventCount, ExpectedSource, Heard, Sources};
 pub use statements::{Closing, ClosingClaim, ClosingStatus, Stated, Statements};
 pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};

@@ -298,6 +298,18 @@ fn read(kind: &str, data: &str) -> EventKind {
     serde_json::from_value(json!({ "type": kind, "data": data })).expect("an event kind")
 }
 
+/// This many cases, unless `PROPTEST_CASES` is set.
+pub fn cases(default: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: cases.unwrap_or(default),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 /// Chooses by weight among the possible events, or among all when none is possible.
 fn choose(menu: &[(u32, EventKind)], choice: u32, possible: impl Fn(&EventKind) -> bool) -> EventKind {
     let mut open: Vec<&(u32, EventKind)> = menu.iter().filter(|(_, kind)| possible(kind)).collect();

@@ -343,7 +343,7 @@ async fn a_silent_source_is_listed_and_makes_decisions_unassured() {
     let (_, list) = server.get("/v1/sources").await;
     let source = json!({
         "source": "/test", "every_seconds": 21_600, "expected_since": "2026-03-01T12:00:00Z",
-        "last_heard": "2026-03-01T11:00:00Z", "silent_since": null,
+        "last_heard": "2026-03-01T11:00:00Z", "events_per_hour": 3, "silent_since": null,
     });
     assert_eq!(list["sources"], json!([source]));
     let (_, decision) = server.get(access).await;

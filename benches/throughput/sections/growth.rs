@@ -278,7 +278,7 @@ async fn ingest(
             .expect("ingested");
         measured.late.push(in_millis(began.elapsed()));
         assert!(
-            matches!(outcomes[..], [Outcome::Applied | Outcome::Refused(_)]),
+            matches!(outcomes[..], [Outcome::Applied | Outcome::Refused { .. }]),
             "{outcomes:?}"
         );
     }

@@ -122,7 +122,7 @@ async fn ingest_each(database: &Database<'_>, late: Vec<Event>) -> Vec<f64> {
             .expect("ingested");
         times.push(in_millis(began.elapsed()));
         assert!(
-            matches!(outcomes[..], [Outcome::Applied | Outcome::Refused(_)]),
+            matches!(outcomes[..], [Outcome::Applied | Outcome::Refused { .. }]),
             "{outcomes:?}"
         );
     }

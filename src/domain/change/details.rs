@@ -1,4 +1,6 @@
-//! What a change changes in the client's JSON besides a status: the `data` of a change.
+//! What a change says besides a status: the `data` of a change.
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,7 +11,8 @@ use crate::domain::holdings::Subscription;
 use crate::domain::link::Invitation;
 use crate::domain::time::serialize_optional;
 
-/// The fields of all types of changes, with their names in the client's JSON. A change has those that it changes.
+/// The fields of all types of changes, with their names in the client's JSON. A change has those that it changes. A refusal for a
+/// name has `conflicts_with`, which is not in that JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Details {
@@ -37,6 +40,8 @@ pub struct Details {
         serialize_with = "serialize_optional"
     )]
     pub expires_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflicts_with: Option<Arc<str>>,
 }
 
 /// What an invitation asks for.

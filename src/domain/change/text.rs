@@ -76,6 +76,10 @@ impl Change {
             Self::Subscription {
                 terms: Some(terms), ..
             } => terms.details(),
+            Self::EventRefused { conflicts_with, .. } => Details {
+                conflicts_with: conflicts_with.clone(),
+                ..Details::default()
+            },
             _ => return None,
         })
     }
@@ -104,7 +108,7 @@ impl Change {
                 let text = |total: &Option<u64>| total.map(|total| total.to_string().into());
                 (text(from), text(to))
             }
-            Self::EventRefused(refusal) => (None, Some(refusal.code().into())),
+            Self::EventRefused { refusal, .. } => (None, Some(refusal.code().into())),
             Self::EventAccepted(refusal) => (Some(refusal.code().into()), None),
             Self::AccessRequested
             | Self::InvitationSent(_)
@@ -242,7 +246,10 @@ impl TryFrom<ChangeText<'_>> for Change {
             },
             ChangeKind::Started(flag) => Self::Started(flag),
             ChangeKind::Stopped(flag) => Self::Stopped(flag),
-            ChangeKind::EventRefused => Self::EventRefused(read.required("to", Refusal::from_code)?),
+            ChangeKind::EventRefused => Self::EventRefused {
+                refusal: read.required("to", Refusal::from_code)?,
+                conflicts_with: data.conflicts_with,
+            },
             ChangeKind::EventAccepted => Self::EventAccepted(read.required("from", Refusal::from_code)?),
         })
     }
@@ -530,8 +537,18 @@ mod tests {
                 r#"{"type":"data_retrieval.stopped"}"#,
             ),
             (
-                Change::EventRefused(Refusal::NameTaken),
-                r#"{"type":"event.refused","to":"name_taken"}"#,
+                Change::EventRefused {
+                    refusal: Refusal::NameTaken,
+                    conflicts_with: Some("c-2".into()),
+                },
+                r#"{"type":"event.refused","to":"name_taken","data":{"conflicts_with":"c-2"}}"#,
+            ),
+            (
+                Change::EventRefused {
+                    refusal: Refusal::NotInvited,
+                    conflicts_with: None,
+                },
+                r#"{"type":"event.refused","to":"not_invited"}"#,
             ),
             (
                 Change::EventAccepted(Refusal::NotInvited),

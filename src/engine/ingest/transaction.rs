@@ -126,7 +126,7 @@ impl Engine {
             .plan_events(batch, stored, events, &context, transaction.alone)
             .await?;
         let (mut commit, outcomes) = match planned {
-            Ok(Plan { commit, outcomes, .. }) => (commit, outcomes),
+            Ok(plan) => outcomes_of(plan),
             Err(long) => {
                 let ingested = Ingested {
                     long,
@@ -140,7 +140,7 @@ impl Engine {
             commit.touch_outcomes.clear();
         }
         for (place, outcome) in places.into_iter().zip(outcomes) {
-            ingested.outcomes.push((place, outcome.into()));
+            ingested.outcomes.push((place, outcome));
         }
         let dead_letter = |(place, reason): (&usize, &String)| {
             let (in_batch, event) = &part[*place];
@@ -234,6 +234,21 @@ impl NewEvents {
         }
         new
     }
+}
+
+/// A plan as a commit, and the outcome of each event.
+fn outcomes_of(plan: Plan) -> (Commit, Vec<Outcome>) {
+    let mut conflicts = plan.conflicts;
+    let outcomes = plan.outcomes.into_iter().enumerate();
+    let outcomes = outcomes.map(|(place, outcome)| match outcome.refusal() {
+        None => Outcome::Applied,
+        Some(refusal) => Outcome::Refused {
+            refusal,
+            conflicts_with: conflicts.remove(&place),
+        },
+    });
+    let outcomes = outcomes.collect();
+    (plan.commit, outcomes)
 }
 
 async fn lock_clients(

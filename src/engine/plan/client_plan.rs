@@ -123,7 +123,7 @@ impl<'a> ClientPlan<'a> {
         self.dirty = true;
         self.emit(changes, event.time, &Cause::from(&event), None);
         if let Some(refusal) = outcome.refusal() {
-            let changes = vec![Change::EventRefused(refusal)];
+            let changes = vec![names.refused(&event, refusal)];
             self.emit(changes, event.time, &Cause::from(&event), None);
         }
         self.events.push(EventWrite { event, outcome });
@@ -175,7 +175,7 @@ impl<'a> ClientPlan<'a> {
             }
             // Before the first late event nothing differs, unless the stored state was wrong.
             if without.is_some() || !Touch::is_packed(&slot.event) {
-                self.log(slot, outcome, &late_events);
+                self.log(slot, outcome, names, &late_events);
             }
         }
         let reached = present.cap(reached, fresh.as_of());
@@ -194,7 +194,7 @@ impl<'a> ClientPlan<'a> {
     }
 
     /// Writes a new event of a replayed history to the log, or the new outcome of a known event.
-    fn log(&mut self, slot: Slot, outcome: RecordedOutcome, late_events: &LateEvents) {
+    fn log(&mut self, slot: Slot, outcome: RecordedOutcome, names: &Names, late_events: &LateEvents) {
         let Slot {
             event,
             before,
@@ -207,7 +207,7 @@ impl<'a> ClientPlan<'a> {
         }
         let turned = match (before, outcome) {
             (None | Some(RecordedOutcome::Applied), RecordedOutcome::Refused(refusal)) => {
-                Some(Change::EventRefused(refusal))
+                Some(names.refused(&event, refusal))
             }
             (Some(RecordedOutcome::Refused(refusal)), RecordedOutcome::Applied) => {
                 Some(Change::EventAccepted(refusal))

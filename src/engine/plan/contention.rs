@@ -112,7 +112,7 @@ impl<'a> LinkHistory<'a> {
     fn of(
         stored: Option<&Stored>,
         history: Option<&'a mut History>,
-        names: &Names,
+        names: &mut Names,
         policies: &Policies,
     ) -> Self {
         let (mut latest, history): (LinkState, &mut [Logged]) = if let Some(history) = history {
@@ -141,7 +141,7 @@ impl<'a> LinkHistory<'a> {
     }
 
     /// Applies an event of the batch at its position, and those after it again, up to the one that finds the same state as before.
-    fn insert(&mut self, arrived: usize, events: &mut [Event], names: &Names, policies: &Policies) {
+    fn insert(&mut self, arrived: usize, events: &mut [Event], names: &mut Names, policies: &Policies) {
         let position = events[arrived].position();
         let next = self.steps.range(&position..).next();
         let mut state = next.map_or(&self.latest, |(_, step)| &step.before).clone();
@@ -175,13 +175,13 @@ impl LinkState {
         }
     }
 
-    fn apply(&mut self, event: &mut Event, names: &Names, policies: &Policies) {
+    fn apply(&mut self, event: &mut Event, names: &mut Names, policies: &Policies) {
         let mut client = Client {
             link: std::mem::take(&mut self.link),
             name: self.name.take(),
             ..Client::default()
         };
-        let result = apply_deciding_name(&mut client, event, policies, |event| names.is_taken(event));
+        let result = apply_deciding_name(&mut client, event, policies, |event| names.refuses(event));
         // As in the log, which has no verdict of an event that is refused for another reason.
         if result.is_err() && event.name_verdict == NameVerdict::Granted {
             event.name_verdict = NameVerdict::Open;
@@ -399,9 +399,9 @@ mod tests {
         events.insert(0, added("a", 1, "Bakery"));
         let mut names = super::Names::default();
         let policies = Policies::default();
-        let mut client = LinkHistory::of(None, None, &names, &policies);
+        let mut client = LinkHistory::of(None, None, &mut names, &policies);
         for arrived in 0..events.len() {
-            client.insert(arrived, &mut events, &names, &policies);
+            client.insert(arrived, &mut events, &mut names, &policies);
         }
         assert_eq!(client.latest.name(), Some(&name("49")));
         let states = client.steps.values().map(|step| step.before.name.clone());

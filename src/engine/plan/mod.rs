@@ -13,9 +13,11 @@ mod renew_only;
 mod replayed;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::domain::event::NameVerdict;
 use crate::domain::policy::later;
 use crate::domain::{ClientKey, Entry, Event, Policies, Sweep};
 use crate::store::{Commit, NameClaim, RecordedOutcome, Stored};
@@ -70,6 +72,8 @@ pub struct Situation<'a> {
 pub struct Plan {
     pub commit: Commit,
     pub outcomes: Vec<RecordedOutcome>,
+    /// The clients that have the names for which events are refused, by the place of the event.
+    pub conflicts: HashMap<usize, Arc<str>>,
     /// The clients with a correction whose time and cause are before the checkpoint where their replay started. If there are
     /// any, plan again with their whole histories.
     pub needs_beginning: BTreeSet<ClientKey>,
@@ -122,6 +126,12 @@ pub fn plan(situation: Situation<'_>, mut events: Vec<Event>) -> Plan {
     let mut stored: HashMap<ClientKey, Stored> = stored.into_iter().map(|s| (s.key.clone(), s)).collect();
     let mut names = Names::new(holders);
     let mut decided = contention::decide_names(&mut events, &mut histories, &stored, &mut names, policies);
+    let conflicts = events
+        .iter()
+        .enumerate()
+        .filter(|(_, event)| event.name_verdict == NameVerdict::Taken)
+        .filter_map(|(place, event)| Some((place, names.conflict(event)?)))
+        .collect();
     let mut outcomes = vec![RecordedOutcome::Applied; events.len()];
     let mut needs_beginning = BTreeSet::new();
     let mut commit = Commit {
@@ -144,6 +154,7 @@ pub fn plan(situation: Situation<'_>, mut events: Vec<Event>) -> Plan {
     Plan {
         commit,
         outcomes,
+        conflicts,
         needs_beginning,
     }
 }

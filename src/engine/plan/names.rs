@@ -1,27 +1,62 @@
 //! Unique names within a partner: the first claim wins. The only rule that involves two clients.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use crate::domain::{ClientKey, Event, Name};
+use crate::domain::{Change, ClientKey, Event, Name, Refusal};
 use crate::store::{Logged, NameClaim, Stored};
 
 /// The holders of the names that this batch claims.
 #[derive(Debug, Default)]
 pub struct Names {
     holders: HashMap<NameClaim, ClientKey>,
+    /// The clients that held names when events were refused for them, by the source and id of the event.
+    conflicts: HashMap<(Arc<str>, Arc<str>), Arc<str>>,
 }
 
 impl Names {
     pub fn new(holders: HashMap<NameClaim, ClientKey>) -> Self {
-        Self { holders }
+        Self {
+            holders,
+            conflicts: HashMap::new(),
+        }
     }
 
     /// Whether another client holds the name that an event claims.
     pub fn is_taken(&self, event: &Event) -> bool {
-        event
-            .kind
-            .claimed_name()
-            .is_some_and(|name| self.is_held_by_another(&claim(&event.key, name), &event.key))
+        self.other_holder(event).is_some()
+    }
+
+    /// The same, and notes which client that is: later it may release the name.
+    pub fn refuses(&mut self, event: &Event) -> bool {
+        let Some(holder) = self.other_holder(event) else {
+            return false;
+        };
+        let holder = holder.client.clone();
+        self.conflicts
+            .insert((event.source.clone(), event.id.clone()), holder);
+        true
+    }
+
+    /// The client that held the name when an event was refused for it.
+    pub fn conflict(&self, event: &Event) -> Option<Arc<str>> {
+        let noted = self.conflicts.get(&(event.source.clone(), event.id.clone()));
+        let holds = || self.other_holder(event).map(|holder| &holder.client);
+        noted.or_else(holds).cloned()
+    }
+
+    /// The change that reports a refused event.
+    pub fn refused(&self, event: &Event, refusal: Refusal) -> Change {
+        let is_for_a_name = refusal == Refusal::NameTaken;
+        Change::EventRefused {
+            refusal,
+            conflicts_with: is_for_a_name.then(|| self.conflict(event)).flatten(),
+        }
+    }
+
+    fn other_holder(&self, event: &Event) -> Option<&ClientKey> {
+        let claim = claim(&event.key, event.kind.claimed_name()?);
+        self.holders.get(&claim).filter(|holder| **holder != event.key)
     }
 
     /// Whether a client other than this one holds a name.

@@ -72,7 +72,7 @@ pub fn plan_rebuild(
     }
     let document = document(snapshot, &replayed, &names, policies);
     deadlines(snapshot, &document.deadlines, &mut commit);
-    outcomes(snapshot, &replayed, &mut commit);
+    outcomes(snapshot, &replayed, &names, &mut commit);
     checkpoints(snapshot, &replayed, &mut commit);
     let agrees = journal(snapshot, &replayed, now, policies, &mut commit);
     let was_known = snapshot
@@ -191,7 +191,7 @@ fn checkpoints(snapshot: &ClientSnapshot, replayed: &Replayed, commit: &mut Comm
 }
 
 /// Repairs outcomes, and publishes refusals and acceptances that were never published.
-fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, commit: &mut Commit) {
+fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, names: &Names, commit: &mut Commit) {
     for (event, _, outcome) in outcomes_that_differ(snapshot, replayed) {
         commit.outcomes.push(OutcomeUpdate {
             key: event.key.clone(),
@@ -206,7 +206,7 @@ fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, commit: &mut Commit)
             .iter()
             .rev()
             .find_map(|entry| match entry.change {
-                Change::EventRefused(refusal) if entry.cause == cause => {
+                Change::EventRefused { refusal, .. } if entry.cause == cause => {
                     Some(RecordedOutcome::Refused(refusal))
                 }
                 Change::EventAccepted(_) if entry.cause == cause => Some(RecordedOutcome::Applied),
@@ -214,7 +214,7 @@ fn outcomes(snapshot: &ClientSnapshot, replayed: &Replayed, commit: &mut Commit)
             });
         let change = match (published, outcome) {
             (None | Some(RecordedOutcome::Applied), RecordedOutcome::Refused(refusal)) => {
-                Change::EventRefused(refusal)
+                names.refused(event, refusal)
             }
             (Some(RecordedOutcome::Refused(refusal)), RecordedOutcome::Applied) => {
                 Change::EventAccepted(refusal)
@@ -395,7 +395,10 @@ mod tests {
         assert_eq!(commit.outcomes, [update]);
         let refusal = Entry {
             key: snapshot.key.clone(),
-            change: Change::EventRefused(Refusal::UnknownId),
+            change: Change::EventRefused {
+                refusal: Refusal::UnknownId,
+                conflicts_with: None,
+            },
             time: day(21),
             cause: Cause::from(&events[1]),
             corrected_by: Some(Corrector::Rebuild {
@@ -416,7 +419,10 @@ mod tests {
         assert_eq!(repair(&snapshot).journal, []);
         let refusal = Entry {
             key: snapshot.key.clone(),
-            change: Change::EventRefused(Refusal::NotLinked),
+            change: Change::EventRefused {
+                refusal: Refusal::NotLinked,
+                conflicts_with: None,
+            },
             time: day(20),
             cause: Cause::from(&renamed),
             corrected_by: None,

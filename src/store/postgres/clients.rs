@@ -131,11 +131,12 @@ impl Clients for PostgresStore {
             let clients: Vec<StoredRow> = sqlx::query_as(
                 "select k.partner, k.client, c.version, c.doc::text as doc, t.open_run
                  from clients c
-                 join client_keys k on k.number = c.client
+                 cross join lateral (select partner, client from client_keys where number = c.client offset 0) k
                  left join touches t on t.client = c.client
-                 where c.account = $1 and c.account <> '' and c.partner between $2 and $4
-                   and (k.partner, k.client) > ($2, $3)
-                 order by k.partner, k.client
+                 where c.account = $1 and c.account <> '' and c.partner <= $4
+                   and (c.partner, c.client)
+                       > ($2, coalesce((select number from client_keys where partner = $2 and client = $3), 0))
+                 order by c.partner, c.client
                  limit $5",
             )
             .bind(text(account.as_str()))

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteExecutor;
 use super::session::Transaction;
 use super::{SqliteStore, micros};
 use crate::store::columns::json;
-use crate::store::sources::{AHEAD, SourceRow};
+use crate::store::sources::{AHEAD, HOUR, SourceRow, hour_of};
 use crate::store::{ExpectedSource, Heard, Result, Sources};
 
 #[async_trait]
@@ -48,7 +48,7 @@ impl Sources for SqliteStore {
 
 pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<ExpectedSource>> {
     let sources: Vec<SourceRow<i64>> = sqlx::query_as(
-        "select source, every_seconds, expected_since, last_heard
+        "select source, every_seconds, expected_since, last_heard, counted_hour, events, events_before
          from expected_sources
          order by source",
     )
@@ -57,17 +57,29 @@ pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<Expecte
     sources.into_iter().map(SourceRow::read).collect()
 }
 
-/// Records what was heard from expected sources. Replaces a time far ahead of the clock: a wrong clock wrote it.
+/// Records what was heard from expected sources. Replaces a time far ahead of the clock: a wrong clock wrote it. The hour of a clock
+/// that is a little ahead counts.
 pub(super) async fn advance(connection: &mut SqliteConnection, heard: &[Heard], at: i64) -> Result<()> {
+    let span = |span: TimeDelta| span.num_microseconds().unwrap_or(i64::MAX);
+    let hour = hour_of(at);
     for one in heard {
         sqlx::query(
             "update expected_sources
-             set last_heard = ?2
-             where source = ?1 and (last_heard is null or last_heard < ?2 or last_heard > ?3)",
+             set last_heard =
+                     case when last_heard is null or last_heard < ?2 or last_heard > ?3 then ?2 else last_heard end,
+                 counted_hour = case when counted_hour = ?6 then counted_hour else ?4 end,
+                 events = ?7 + case when counted_hour in (?4, ?6) then events else 0 end,
+                 events_before =
+                     case when counted_hour in (?4, ?6) then events_before when counted_hour = ?5 then events else 0 end
+             where source = ?1",
         )
         .bind(&one.source)
         .bind(micros(one.at))
-        .bind(at.saturating_add(AHEAD.num_microseconds().unwrap_or(i64::MAX)))
+        .bind(at.saturating_add(span(AHEAD)))
+        .bind(hour)
+        .bind(hour.saturating_sub(span(HOUR)))
+        .bind(hour.saturating_add(span(HOUR)))
+        .bind(one.events)
         .execute(&mut *connection)
         .await?;
     }

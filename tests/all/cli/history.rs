@@ -25,6 +25,14 @@ fn a_history_is_a_story_past_and_to_come() {
 
     let refused = given.tenure.ok(&["history", "best/forge"]);
     assert!(refused.contains("refused: not_linked"), "{refused}");
+    let taken = r#"{"specversion":"1.0","id":"14","source":"/space","type":"client.renamed","subject":"acme/mill","time":"2025-04-01T09:00:00Z","data":{"name":"bluebird bakery"}}"#;
+    std::fs::write(given.folder.path().join("taken.ndjson"), taken).expect("a file");
+    given.tenure.ok(&["ingest", "taken.ndjson"]);
+    let refused = given.tenure.ok(&["history", "acme/mill"]);
+    assert!(
+        refused.contains("event.refused name_taken (bakery has it)"),
+        "{refused}"
+    );
     let unknown = given.tenure.call(&["history", "acme/nobody"]);
     assert_eq!(code(&unknown), 1);
     assert!(stderr(&unknown).contains("unknown client acme/nobody"));

@@ -35,6 +35,29 @@ fn client_list_finds_clients_by_any_field() {
 }
 
 #[test]
+fn client_list_counts_clients_by_status() {
+    let given = given();
+    insta::assert_snapshot!(given.tenure.ok(&["client", "list", "--partner", "acme", "--count"]), @r"
+    ┌─────────┬───────────────────┬─────────┐
+    │ facet   ┆ status            ┆ clients │
+    ╞═════════╪═══════════════════╪═════════╡
+    │ link    ┆ active            ┆ 1       │
+    │ link    ┆ archived          ┆ 1       │
+    │ service ┆ active            ┆ 1       │
+    │ service ┆ pending_assigning ┆ 1       │
+    │ access  ┆ disabled          ┆ 1       │
+    │ access  ┆ none              ┆ 1       │
+    └─────────┴───────────────────┴─────────┘
+    2 clients
+    ");
+    let counts = given
+        .tenure
+        .json(&["client", "list", "--link", "archived", "--count"]);
+    assert_eq!(counts[0]["clients"], 1);
+    assert_eq!(counts[0]["link"]["archived"], 1);
+}
+
+#[test]
 fn partners_prints_counts_by_status() {
     let given = given();
     insta::assert_snapshot!(given.tenure.ok(&["partners"]), @r"

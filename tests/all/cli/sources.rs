@@ -36,7 +36,7 @@ async fn a_silent_source_holds_sweeps_back_until_a_file_has_its_events() {
     let listed = tenure.json(&["sources"]);
     let expected = json!({
         "source": "/account", "every_seconds": 21_600, "expected_since": "1970-01-01T00:00:00Z", "last_heard": null,
-        "silent_since": "1970-01-01T00:00:00Z",
+        "events_per_hour": 0, "silent_since": "1970-01-01T00:00:00Z",
     });
     assert_eq!(listed, [expected]);
     let table = tenure.ok(&["sources"]);
@@ -57,6 +57,8 @@ async fn a_silent_source_holds_sweeps_back_until_a_file_has_its_events() {
         why.contains("access-expiry is held back: /account is silent"),
         "{why}"
     );
+    let decision = given.tenure.ok(&["access", "acme/bakery"]);
+    assert!(decision.contains("no: /account is silent"), "{decision}");
 
     std::fs::write(
         given.folder.path().join("late.ndjson"),
@@ -66,6 +68,7 @@ async fn a_silent_source_holds_sweeps_back_until_a_file_has_its_events() {
     tenure.ok(&["ingest", "late.ndjson"]);
     let listed = tenure.json(&["sources"]);
     assert_eq!(listed[0]["silent_since"], Value::Null);
+    assert_eq!(listed[0]["events_per_hour"], 1);
     let stdout = tenure.ok(&["sweep", "access-expiry"]);
     assert!(!stdout.contains("held back"), "{stdout}");
     tenure.assert_no_drift();

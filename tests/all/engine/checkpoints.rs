@@ -235,6 +235,14 @@ async fn a_later_policy_leaves_checkpoints_valid(fresh: Fresh) {
     assert!(is_wrong(&engine).await, "it starts from a checkpoint");
 }
 
+/// Another client has the name.
+fn name_taken(holder: &str) -> Outcome {
+    Outcome::Refused {
+        refusal: Refusal::NameTaken,
+        conflicts_with: Some(holder.into()),
+    }
+}
+
 async fn names_are_decided_from_a_checkpoint_on(fresh: Fresh) {
     let Setup { fresh, engine, .. } = setup(fresh, SPACING).await;
     ingest(&engine, history()).await;
@@ -263,10 +271,14 @@ async fn names_are_decided_from_a_checkpoint_on(fresh: Fresh) {
         ],
     )
     .await;
-    let taken = Outcome::Refused(Refusal::NameTaken);
     assert_eq!(
         outcomes,
-        [taken.clone(), Outcome::Applied, taken, Outcome::Applied]
+        [
+            name_taken("cafe"),
+            Outcome::Applied,
+            name_taken(&key().client),
+            Outcome::Applied
+        ]
     );
     assert!(is_wrong(&engine).await, "it starts from a checkpoint");
     let view = engine.client(&key(), None).await.expect("an answer");
@@ -343,9 +355,18 @@ async fn a_client_with_a_long_history_claims_a_name_in_order_of_arrival(fresh: F
         ],
     )
     .await;
-    let (applied, taken) = (Outcome::Applied, Outcome::Refused(Refusal::NameTaken));
-    let expected = [&applied, &applied, &taken, &applied, &taken, &applied, &taken];
-    assert_eq!(outcomes.iter().collect::<Vec<_>>(), expected);
+    assert_eq!(
+        outcomes,
+        [
+            Outcome::Applied,
+            Outcome::Applied,
+            name_taken(&key().client),
+            Outcome::Applied,
+            name_taken(&key().client),
+            Outcome::Applied,
+            name_taken("before"),
+        ]
+    );
     assert_eq!(drift(&engine).await, [""; 0]);
 }
 

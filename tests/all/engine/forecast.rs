@@ -1,20 +1,25 @@
-//! The forecast is what sweeps make of the store while the clock advances and no event arrives.
+//! The forecast is what sweeps make of a copy of the store while the clock advances and no event arrives.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
+use tenure::clock::SimulatedClock;
 use tenure::domain::{Actor, Cause, ChangeKind, ClientKey, Event, Policy, Sweep};
-use tenure::engine::{AdoptionMode, ExpectedChange, ForecastRequest, Incoming, SweepMode, SweepOptions};
+use tenure::engine::{
+    AdoptionMode, Engine, ExpectedChange, ForecastRequest, Incoming, SweepMode, SweepOptions,
+};
 use tenure::store::Cursor;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::setup::{Setup, on_both_stores};
 use super::wild;
 use crate::simulation::seeds;
-use crate::store::Fresh;
+use crate::store::{Database, Fresh};
 
 on_both_stores! {
     a_forecast_is_what_sweeps_do_at_every_deadline,
@@ -33,8 +38,8 @@ async fn a_forecast_is_what_late_sweeps_do_but_for_the_warnings(fresh: Fresh) {
     compare(fresh, 9, |kind| kind != ChangeKind::AccessExpiring.as_str()).await;
 }
 
-/// Compares the forecast with sweeps that come up to this many days late. Each seed has partners of its own in the same
-/// store, of which the forecast and the sweeps only concern one.
+/// Compares the forecast with sweeps of a copy that come up to this many days late. Each seed has partners of its own in the same
+/// store, of which the forecast only concerns one.
 async fn compare(fresh: Fresh, late_days: i64, counts: impl Fn(&str) -> bool) {
     let mut rng = StdRng::seed_from_u64(u64::try_from(late_days).expect("a count"));
     // Otherwise access expires only after the account was updated, which is seldom.
@@ -54,9 +59,12 @@ async fn compare(fresh: Fresh, late_days: i64, counts: impl Fn(&str) -> bool) {
         let now = ingest(&setup, &mut rng, &keys, begin).await;
         let until = now + TimeDelta::days(rng.random_range(0..150));
         let mut expected = forecast(&setup, &partner, until, rng.random_range(1..4)).await;
-        let before = last_lines(&setup, &keys).await;
-        advance(&setup, &mut rng, until, late_days).await;
-        let mut made = made(&setup, &keys, &before).await;
+        let copy = copy(&setup, &format!("forecast_{late_days}_{seed}"), &policy).await;
+        let before = last_lines(&copy, &keys).await;
+        advance(&copy, &mut rng, until, late_days).await;
+        let mut made = made(&copy, &keys, &before).await;
+        let again = forecast(&setup, &partner, until, 4).await;
+        assert_eq!(again, expected, "seed {seed}: the store is as it was");
         for changes in [&mut made, &mut expected] {
             for lines in changes.values_mut() {
                 lines.retain(|line| counts(line.split(' ').nth(1).unwrap_or_default()));
@@ -68,6 +76,30 @@ async fn compare(fresh: Fresh, late_days: i64, counts: impl Fn(&str) -> bool) {
         begin = until;
     }
     assert!(changed > 10, "{changed} changes");
+}
+
+/// A copy of the store on another one of its kind, with a clock of its own.
+async fn copy(setup: &Setup, name: &str, policy: &Policy) -> Setup {
+    let fresh = match setup.fresh.database {
+        Database::Postgres(_) => Fresh::postgres(name).await,
+        Database::Sqlite(_) => Fresh::sqlite(name).await,
+    };
+    let (sender, mut pages) = mpsc::channel(1);
+    let source = setup.fresh.store.clone();
+    let exporting = tokio::spawn(async move { source.export(sender).await });
+    let mut import = fresh.store.begin_import().await.expect("an empty store");
+    while let Some(page) = pages.recv().await {
+        import.write(page).await.expect("imported");
+    }
+    exporting.await.expect("no panic").expect("exported");
+    import.end().await.expect("complete");
+    let clock = Arc::new(SimulatedClock::at(setup.engine.now()));
+    let engine = Engine::join(fresh.store.clone(), clock.clone(), policy).await;
+    Setup {
+        fresh,
+        clock,
+        engine: engine.expect("an engine"),
+    }
 }
 
 /// Ingests random histories, advances the clock beyond them, so that timers are overdue, and sometimes records a policy for

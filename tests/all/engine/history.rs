@@ -131,7 +131,10 @@ async fn lines_match(setup: &Setup, key: &ClientKey, entries: &[HistoryEntry]) -
             );
             corrections += 1;
         }
-        if let Change::EventRefused(published) = line.entry.change {
+        if let Change::EventRefused {
+            refusal: published, ..
+        } = line.entry.change
+        {
             let event = entry.event.as_ref().expect("an event");
             let is_reversed = event.refusal != Some(published);
             assert!(!is_reversed || event.refused_before.is_some(), "{event:?}");

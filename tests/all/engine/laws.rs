@@ -14,16 +14,14 @@ use tenure::store::postgres::{PostgresOptions, PostgresStore};
 use tenure::store::sqlite::SqliteStore;
 use tenure::store::{RecordedOutcome, Store};
 
-use crate::generate::{arbitrary_history, arbitrary_moment, arbitrary_policy, shuffled};
+use crate::generate::{self, arbitrary_history, arbitrary_moment, arbitrary_policy, shuffled};
 use crate::support::servers::Postgres;
 
+/// The runs are long, so that shrinking them is, too.
 pub fn cases(default: u32) -> Config {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
     Config {
-        cases: cases.unwrap_or(default),
         max_shrink_iters: 200,
-        failure_persistence: None,
-        ..Config::default()
+        ..generate::cases(default)
     }
 }
 

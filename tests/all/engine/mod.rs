@@ -10,6 +10,7 @@ mod halts;
 mod history;
 mod journal;
 mod laws;
+mod lists;
 mod low_watermark;
 mod names;
 pub mod policies;

@@ -180,7 +180,7 @@ async fn the_order_within_a_batch_is_that_of_arrival(fresh: Fresh) {
         dead(&a, "subject and data"),
         dead(&known, "subject and data"),
         Outcome::Duplicate,
-        Outcome::Refused(Refusal::UnknownClient),
+        Outcome::refused(Refusal::UnknownClient),
         dead(&refused, "type"),
         Outcome::Duplicate,
     ];
@@ -288,7 +288,7 @@ async fn touches_that_are_applied_have_no_id(fresh: Fresh) {
         key: client("nobody"),
         ..touch("2", 52)
     };
-    let unknown = Outcome::Refused(Refusal::UnknownClient);
+    let unknown = Outcome::refused(Refusal::UnknownClient);
     assert_eq!(ingest(&engine, std::slice::from_ref(&of_nobody)).await, [unknown]);
     assert_eq!(
         ingest(&engine, std::slice::from_ref(&of_nobody)).await,

@@ -258,6 +258,11 @@ async fn what_is_heard_is_recorded_every_ten_seconds(fresh: Fresh) {
         ingest(&setup.engine, [touch(at(seconds))]).await;
         assert_eq!(last_heard(&setup.engine).await, Some(at(recorded)), "{seconds} s");
     }
+    let rate = async || setup.engine.sources().await.expect("the sources")[0].events_per_hour;
+    assert_eq!(rate().await, 5, "two have arrived since");
+    setup.clock.set(at(90 * 60));
+    // Of the hour before, the part that is within the last hour.
+    assert!((1..5).contains(&rate().await));
 }
 
 async fn all_workers_know_of_a_silence(fresh: Fresh) {

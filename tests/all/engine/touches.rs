@@ -10,7 +10,7 @@ use super::policies::{accessed, active, day, event, key};
 use super::setup::{Setup, on_both_stores};
 use crate::store::Fresh;
 
-const NO_ACCESS: Outcome = Outcome::Refused(Refusal::NoAccess);
+const NO_ACCESS: Outcome = Outcome::refused(Refusal::NoAccess);
 
 async fn setup(fresh: Fresh) -> Setup {
     Setup::start(fresh, day(110), &Policy::default()).await

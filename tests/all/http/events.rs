@@ -47,6 +47,32 @@ async fn a_structured_event_gets_its_outcome() {
 }
 
 #[tokio::test]
+async fn a_refusal_for_a_name_says_which_client_has_it() {
+    let server = Server::start().await;
+    let added = |client, name| event(client, "client.added", noon(), json!({"name": name}));
+    assert_eq!(
+        server
+            .send(&[added("bakery", "Bakery"), added("mill", "Mill")])
+            .await,
+        ["applied", "applied"]
+    );
+    let renamed = event("mill", "client.renamed", noon(), json!({"name": "BAKERY"}));
+    let (status, body) = server.post(STRUCTURED, renamed.to_string()).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body["outcomes"][0]["code"], "name_taken");
+    assert_eq!(body["outcomes"][0]["conflicts_with"], "bakery");
+
+    let of_mill = "/v1/partners/acme/clients/mill";
+    let (_, journal) = server.get(&format!("{of_mill}/journal")).await;
+    let line = journal["journal"].as_array().unwrap().last().unwrap();
+    assert_eq!(line["type"], "event.refused");
+    assert_eq!(line["data"], json!({"conflicts_with": "bakery"}));
+    let (_, history) = server.get(&format!("{of_mill}/history")).await;
+    let entry = history["history"].as_array().unwrap().last().unwrap();
+    assert_eq!(entry["changes"][0]["conflicts_with"], "bakery");
+}
+
+#[tokio::test]
 async fn a_binary_event_has_its_attributes_in_headers() {
     let server = Server::start().await;
     let binary = |kind: &str, data: &'static str| {

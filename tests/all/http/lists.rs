@@ -149,6 +149,43 @@ async fn clients_of_all_partners_are_found_by_any_field() {
 }
 
 #[tokio::test]
+async fn the_clients_that_match_are_counted_by_status() {
+    let server = given().await;
+    for (query, counts) in [
+        (
+            "?",
+            json!({
+                "clients": 5, "link": {"active": 4, "draft": 1},
+                "service": {"active": 1, "pending_assigning": 3, "terminated": 1},
+                "access": {"disabled": 1, "enabled": 3, "none": 1}, "complete": true,
+            }),
+        ),
+        (
+            "?access=enabled&partner=best",
+            json!({
+                "clients": 1, "link": {"active": 1}, "service": {"pending_assigning": 1}, "access": {"enabled": 1},
+                "complete": true,
+            }),
+        ),
+        (
+            "?tab=inactive&link=active",
+            json!({"clients": 0, "link": {}, "service": {}, "access": {}, "complete": true}),
+        ),
+    ] {
+        let (status, body) = server
+            .get(&format!("/v1/clients{query}&count=true&limit=1"))
+            .await;
+        assert_eq!((status, &body["counts"]), (StatusCode::OK, &counts), "{query}");
+    }
+    // No sweep has run.
+    server.clock.set(noon() + TimeDelta::days(61));
+    let (_, body) = server.get("/v1/clients?count=true").await;
+    assert_eq!(body["counts"]["access"]["expired"], 3);
+    let (_, body) = server.get("/v1/clients?count=false").await;
+    assert!(body.get("counts").is_none());
+}
+
+#[tokio::test]
 async fn an_account_has_the_partners_that_are_connected() {
     let server = given().await;
     let path = "/v1/accounts/acc-1/partners";

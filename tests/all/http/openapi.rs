@@ -50,6 +50,12 @@ async fn samples(server: &Server) -> Samples {
             json!({}),
         ),
         event("cafe", "client.added", noon(), json!({"name": "Cafe"})),
+        event(
+            "mill",
+            "client.renamed",
+            noon() + TimeDelta::minutes(2),
+            json!({"name": "Cafe"}),
+        ),
         event("cafe", "client.invited", noon(), json!({})),
         event("cafe", "account.created", noon(), json!({"account_id": "acc-1"})),
         event("forge", "access.disabled", noon(), json!({})),
@@ -341,7 +347,7 @@ async fn list_samples(server: &Server, samples: &mut Samples) {
     refused["actorkind"] = "customer".into();
     server.post(STRUCTURED, refused.to_string()).await;
     for (path, page, item) in [
-        ("/v1/clients", ("FoundPage", "clients"), "Client"),
+        ("/v1/clients?count=true", ("FoundPage", "clients"), "Client"),
         (
             "/v1/accounts/acc-1/partners",
             ("AccountPartnersPage", "partners"),
@@ -350,7 +356,11 @@ async fn list_samples(server: &Server, samples: &mut Samples) {
         ("/v1/partners", ("PartnersPage", "partners"), "Partner"),
         ("/v1/refusals", ("RefusalsPage", "refusals"), "Refusal"),
     ] {
-        add_page(samples, page, item, &server.get(path).await.1);
+        let (_, body) = server.get(path).await;
+        add_page(samples, page, item, &body);
+        if body["counts"].is_object() {
+            add(samples, "ClientCounts", &body["counts"]);
+        }
     }
 }
 

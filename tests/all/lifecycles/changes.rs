@@ -396,7 +396,10 @@ fn a_refusal_is_published_with_its_code() {
             json!({ "type": "event.accepted", "from": refusal.code() })
         );
         assert_eq!(
-            json!(Change::EventRefused(*refusal)),
+            json!(Change::EventRefused {
+                refusal: *refusal,
+                conflicts_with: None
+            }),
             json!({ "type": "event.refused", "to": refusal.code() })
         );
         assert!(!refusal.words().is_empty());

@@ -13,7 +13,7 @@ use tenure::domain::{Action, Change, Client, Event, LastChanges, Policies, Refus
 use tenure::wire;
 
 use super::{Oracle, Subscriber, published_part};
-use crate::generate::{arbitrary_case, arbitrary_moment, client_key, shuffled};
+use crate::generate::{arbitrary_case, arbitrary_moment, cases, client_key, shuffled};
 
 const LONGEST: usize = 50;
 
@@ -65,10 +65,8 @@ pub fn one_history() -> impl Strategy<Value = (Policies, Vec<Event>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(2_000)
-    })]
+    // `just long` compares 10,000 histories.
+    #![proptest_config(cases(2_000))]
 
     #[test]
     fn a_replay_agrees_with_the_oracle((policies, events) in one_history(), moment in arbitrary_moment()) {

@@ -7,14 +7,11 @@ use tenure::domain::possible::possibilities;
 use tenure::domain::{Refusal, fold};
 
 use super::agreement::{one_history, oracle};
-use crate::generate::{arbitrary_moment, client_key};
+use crate::generate::{arbitrary_moment, cases, client_key};
 use crate::lifecycles::z;
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(100)
-    })]
+    #![proptest_config(cases(100))]
 
     #[test]
     fn an_event_is_possible_if_the_oracle_applies_it((policies, events) in one_history(), moment in arbitrary_moment()) {

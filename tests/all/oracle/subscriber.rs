@@ -99,6 +99,15 @@ impl Subscriber {
                 .ok_or("accepted without having been refused");
         }
         let reason = line["to"].as_str().unwrap_or_default().to_owned();
+        let holder = &line["data"]["conflicts_with"];
+        // A repair finds the name released.
+        let is_repair = line["corrected_by"]["rebuild"].is_string();
+        if holder.is_string() != (reason == "name_taken") && !is_repair {
+            return Err("a refusal for a name says who has it, and no other does");
+        }
+        if subject.ends_with(&format!("/{}", holder.as_str().unwrap_or_default())) {
+            return Err("a client does not conflict with itself");
+        }
         self.refused.entry(event.clone()).or_default().insert(reason);
         let is_new = self.refusals.insert(event);
         is_new.then_some(()).ok_or("refused twice")

@@ -83,7 +83,7 @@ impl Outcomes {
             }
             let found = places
                 .iter()
-                .map(|place| outcomes[*place].clone())
+                .map(|place| without_holder(&outcomes[*place], &batch[*place].event, sent))
                 .collect::<Vec<_>>();
             let nothing = BTreeSet::new();
             let mut expected = self.expected(&client, batch, &places, &nothing, &self.oracle.names_taken);
@@ -110,7 +110,7 @@ impl Outcomes {
                 let event = &batch[*place].event;
                 let name = named(event);
                 match &found[n] {
-                    Outcome::Refused(refusal) => {
+                    Outcome::Refused { refusal, .. } => {
                         let reasons = self.reasons.entry((client.clone(), name.clone()));
                         reasons.or_default().insert(refusal.code());
                         self.logged.insert(name);
@@ -187,7 +187,7 @@ impl Outcomes {
                 return Outcome::Duplicate;
             }
             match verdict.refusals.get(&name) {
-                Some(code) => Outcome::Refused(Refusal::from_code(code).expect("a code")),
+                Some(code) => Outcome::refused(Refusal::from_code(code).expect("a code")),
                 None => Outcome::Applied,
             }
         };
@@ -363,6 +363,33 @@ pub fn someone_else_claims_its_name(logged: &Logged, sent: &[Delivery]) {
     let event = &logged.event;
     assert!(claimed_name(event).is_some(), "it claims no name: {event:?}");
     assert!(rival(event, sent), "no other client claims the name: {event:?}");
+}
+
+/// The outcome, after a check that the client that has the name claims it. The oracle does not know who came first.
+fn without_holder(outcome: &Outcome, event: &Event, sent: &[Delivery]) -> Outcome {
+    let Outcome::Refused {
+        refusal,
+        conflicts_with,
+    } = outcome
+    else {
+        return outcome.clone();
+    };
+    assert_eq!(
+        conflicts_with.is_some(),
+        *refusal == Refusal::NameTaken,
+        "{event:?}"
+    );
+    if let Some(holder) = conflicts_with {
+        let ours = claimed_name(event);
+        let claims = sent
+            .iter()
+            .any(|sent| sent.event.key.client == *holder && claimed_name(&sent.event) == ours);
+        assert!(
+            claims && event.key.client != *holder,
+            "{holder} does not claim the name of {event:?}"
+        );
+    }
+    Outcome::refused(*refusal)
 }
 
 /// A name within its partner.

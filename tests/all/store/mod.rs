@@ -222,7 +222,8 @@ conformance! {
         holdings_can_be_queried_in_sql;
     sources:
         a_source_that_stays_expected_keeps_what_was_heard,
-        what_is_heard_only_advances;
+        what_is_heard_only_advances,
+        the_events_of_a_source_are_counted_by_the_hour;
     statements:
         a_closing_has_one_claim_at_a_time,
         a_page_is_recorded_with_its_progress_or_not_at_all,

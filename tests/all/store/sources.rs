@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use tenure::store::{Commit, ExpectedSource, Heard, Store};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
+use tenure::store::{Commit, EventCount, ExpectedSource, Heard, Store};
 
 use super::Fresh;
 use super::given::*;
@@ -21,13 +21,25 @@ fn source(source: &str, hours: i64, since: i64, last_heard: Option<DateTime<Utc>
         every_seconds: hours * 3_600,
         expected_since: moment(since),
         last_heard,
+        counted: EventCount::default(),
     }
+}
+
+/// The expected sources without the counts of their events.
+async fn uncounted(store: &dyn Store) -> Vec<ExpectedSource> {
+    let sources = store.sources().await.unwrap().into_iter();
+    let uncounted = |source| ExpectedSource {
+        counted: EventCount::default(),
+        ..source
+    };
+    sources.map(uncounted).collect()
 }
 
 async fn hear(store: &dyn Store, heard: &[(&str, i64)], recorded_at: DateTime<Utc>) {
     let heard = heard.iter().map(|(source, seconds)| Heard {
         source: (*source).to_owned(),
         at: moment(*seconds),
+        events: 1,
     });
     let commit = Commit {
         heard: heard.collect(),
@@ -53,9 +65,8 @@ pub async fn a_source_that_stays_expected_keeps_what_was_heard(fresh: Fresh) {
         .expect_sources(&expected(&[("/b", 3), ("/c", 4)]), moment(6))
         .await
         .unwrap();
-    let found = store.sources().await.unwrap();
     assert_eq!(
-        found,
+        uncounted(store).await,
         [source("/b", 3, 0, Some(moment(5))), source("/c", 4, 6, None)]
     );
 
@@ -98,4 +109,45 @@ pub async fn what_is_heard_only_advances(fresh: Fresh) {
     hear(store, &[("/a", 1_000)], moment(1_000)).await;
     hear(store, &[("/a", 6)], moment(6)).await;
     assert_eq!(last_heard().await, [Some(moment(6)), Some(moment(8))]);
+}
+
+pub async fn the_events_of_a_source_are_counted_by_the_hour(fresh: Fresh) {
+    let store = &*fresh.store;
+    store
+        .expect_sources(&expected(&[("/a", 1), ("/b", 1)]), moment(0))
+        .await
+        .unwrap();
+    // Minutes after a full hour.
+    let at =
+        |minutes: i64| moment(0).duration_trunc(TimeDelta::hours(1)).unwrap() + TimeDelta::minutes(minutes);
+    let count = async |minutes, events| {
+        let commit = Commit {
+            heard: vec![Heard {
+                source: "/a".to_owned(),
+                at: at(minutes),
+                events,
+            }],
+            recorded_at: at(minutes),
+            ..Commit::default()
+        };
+        put(store, commit).await.unwrap();
+        let sources = store.sources().await.unwrap();
+        assert_eq!(sources[1].counted, EventCount::default());
+        sources[0].counted
+    };
+    let counted = count(30, 6).await;
+    let rates = [30, 59, 60, 90, 120, 150].map(|minutes| counted.per_hour(at(minutes)));
+    assert_eq!(rates, [6, 6, 6, 3, 0, 0]);
+    let counted = count(75, 4).await;
+    assert_eq!((counted.events, counted.before), (4, 6));
+    assert_eq!(counted.per_hour(at(75)), 8);
+    // The clock of another worker is a little behind.
+    assert_eq!(count(59, 1).await.events, 5);
+    let counted = count(200, 2).await;
+    assert_eq!((counted.events, counted.before), (2, 0));
+    // A wrong clock was ahead.
+    count(5_000, 9).await;
+    let counted = count(210, 3).await;
+    assert_eq!(counted.hour, Some(at(180)));
+    assert_eq!((counted.events, counted.before), (3, 0));
 }

@@ -115,7 +115,7 @@ create table clients (
     -- Deferrable, so that it is checked at the end of a statement: two clients may swap names in one.
     constraint clients_name_is_unique unique (partner, name_key) deferrable initially immediate
 ) with (fillfactor = 70);
-create index clients_by_account on clients (account, partner) where account <> '';
+create index clients_by_account on clients (account, partner, client) where account <> '';
 comment on table clients is 'The state of each client, computed from its events.';
 comment on column clients.version is 'The number of times that the row was written.';
 comment on column clients.journaled_by is
@@ -440,7 +440,10 @@ create table expected_sources (
     source         text collate "C" primary key,
     every_seconds  bigint not null check (every_seconds > 0),
     expected_since timestamptz not null,
-    last_heard     timestamptz
+    last_heard     timestamptz,
+    counted_hour   timestamptz,
+    events         bigint not null default 0,
+    events_before  bigint not null default 0
 );
 comment on table expected_sources is
     'The sources that the settings expect to hear from regularly. While one is silent, no timer fires that is due later than it '
@@ -450,6 +453,9 @@ comment on column expected_sources.every_seconds is 'The interval in which at le
 comment on column expected_sources.expected_since is 'When the source was first expected.';
 comment on column expected_sources.last_heard is
     'The latest time of an event that has arrived from it, to within ten seconds. Null: none has arrived since it is expected.';
+comment on column expected_sources.counted_hour is 'The beginning of the hour whose events are counted. Null: none were counted.';
+comment on column expected_sources.events is 'The number of its events that arrived in that hour. A worker that dies may lose some.';
+comment on column expected_sources.events_before is 'The same of the hour before.';
 
 create table heartbeat_key (
     only_row boolean primary key default true check (only_row),

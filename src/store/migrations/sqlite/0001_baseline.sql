@@ -42,7 +42,7 @@ create table clients (
     doc      text not null,
     account  text not null default ''
 ) strict;
-create index clients_by_account on clients (account, partner) where account <> '';
+create index clients_by_account on clients (account, partner, client) where account <> '';
 -- Not by client first: a name is unique within its partner.
 create unique index clients_name on clients (partner, name_key) where name_key is not null;
 
@@ -200,7 +200,10 @@ create table expected_sources (
     source         text primary key,
     every_seconds  integer not null check (every_seconds > 0),
     expected_since integer not null,
-    last_heard     integer
+    last_heard     integer,
+    counted_hour   integer,
+    events         integer not null default 0,
+    events_before  integer not null default 0
 ) strict;
 
 create table heartbeat_key (

@@ -121,7 +121,7 @@ const LANES: Scan = scan!(
 const SOURCES: Scan = scan!(
     "moved_sources",
     500,
-    "select source, every_seconds, expected_since, last_heard
+    "select source, every_seconds, expected_since, last_heard, counted_hour, events, events_before
      from expected_sources
      order by source"
 );

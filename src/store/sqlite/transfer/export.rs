@@ -79,7 +79,7 @@ async fn settings(connection: &mut SqliteConnection, into: &Pages) -> Result<()>
     .await?;
     scan(
         connection,
-        "select source, every_seconds, expected_since, last_heard
+        "select source, every_seconds, expected_since, last_heard, counted_hour, events, events_before
          from expected_sources
          order by source",
         into,

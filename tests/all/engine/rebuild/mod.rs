@@ -236,7 +236,7 @@ async fn a_refusal_from_a_wrong_state_is_corrected(fresh: Fresh) {
         &json!({ "assignment_id": "a-1" }),
     );
     let outcomes = world.engine.ingest(vec![removed]).await.expect("ingested");
-    assert!(matches!(outcomes[..], [Outcome::Refused(_)]), "{outcomes:?}");
+    assert!(matches!(outcomes[..], [Outcome::Refused { .. }]), "{outcomes:?}");
     let last = world.journal("bakery").await.last().expect("a line").sequence;
     let rebuilt = world.rebuild().await;
     assert_eq!(rebuilt.len(), 1);
@@ -312,7 +312,11 @@ async fn a_name_that_only_the_document_has_is_held_within_a_batch(fresh: Fresh) 
         event("taker", "taker", day(6), "client.added", &name),
     ];
     let outcomes = world.engine.ingest(batch).await.expect("ingested");
-    assert_eq!(outcomes, [Outcome::Applied, Outcome::Refused(Refusal::NameTaken)]);
+    let taken = Outcome::Refused {
+        refusal: Refusal::NameTaken,
+        conflicts_with: Some("bakery".into()),
+    };
+    assert_eq!(outcomes, [Outcome::Applied, taken]);
     world.is_right("ingested").await;
 }
 
