@@ -76,7 +76,10 @@ impl<'a> Life<'a> {
             client.observed(policies, |client| client.apply(event, policies))
         };
         self.course.note(event.time);
-        let refused = result.err().map(Change::EventRefused);
+        let refused = result.err().map(|refusal| Change::EventRefused {
+            refusal,
+            conflicts_with: None,
+        });
         for change in changes.iter().chain(&refused) {
             let kind = event.kind.type_name().to_owned();
             self.record(change, event.time, None, Some(kind));
