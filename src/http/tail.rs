@@ -56,7 +56,7 @@ async fn follow(api: Arc<Api>, engine: Arc<Engine>) {
                     .send_if_modified(|seen| std::mem::replace(seen, end) != end);
             }
             Some(Err(error)) => {
-                tracing::debug!(%error, "the end of the journal cannot be read; trying again")
+                tracing::debug!(%error, "the end of the journal cannot be read; trying again");
             }
             None => {}
         }
