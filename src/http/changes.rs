@@ -39,7 +39,7 @@ const EVENT_STREAM: &str = "text/event-stream";
 /// A page of changes, in the order in which they are published.
 #[derive(Serialize, ToSchema)]
 pub struct ChangesPage {
-    /// Each as it is published over RabbitMQ: a `CloudEvent`.
+    /// Each as it is published over RabbitMQ, as a CloudEvents message.
     #[schema(value_type = Vec<schema::PublishedChange>)]
     changes: Vec<Box<RawValue>>,
     /// The value of `after` for the next page, also when this page is empty.

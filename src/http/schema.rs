@@ -210,7 +210,7 @@ impl PartialSchema for ChangePatterns {
 
 impl ToSchema for ChangePatterns {}
 
-/// A change as it is published: a `CloudEvent`.
+/// A change as it is published, a CloudEvents message.
 #[derive(ToSchema)]
 pub struct PublishedChange {
     specversion: String,

@@ -94,7 +94,7 @@ impl ReadModel {
     }
 }
 
-fn event(client: usize, number: usize, kind: &str, time: DateTime<Utc>, data: Value) -> Value {
+fn event(client: usize, number: usize, kind: &str, time: DateTime<Utc>, data: &Value) -> Value {
     json!({
         "specversion": "1.0", "id": format!("{client}-{number}"), "source": "/space", "type": kind,
         "subject": format!("acme/c{client}"), "time": time.to_rfc3339(), "data": data,
@@ -128,7 +128,7 @@ fn events() -> Vec<Value> {
         .enumerate()
         .map(move |(number, (kind, data))| {
             let at = start + TimeDelta::hours(i64::try_from(number).expect("small"));
-            event(client, number, kind, at, data)
+            event(client, number, kind, at, &data)
         })
         .collect::<Vec<_>>()
     };

@@ -81,9 +81,10 @@ impl Stream {
     /// The next event. None: the stream has ended.
     async fn next(&mut self) -> Option<SentEvent> {
         loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
+            if let Some(end) = self.text.find("\n\n") {
+                let event: String = self.text.drain(..end + 2).collect();
                 let mut sent = SentEvent::default();
-                for line in event.lines() {
+                for line in event.trim_end().lines() {
                     let (field, value) = line.split_once(':').expect("a field");
                     let value = value.trim_start();
                     match field {
@@ -94,7 +95,6 @@ impl Stream {
                         other => panic!("unexpected field {other}"),
                     }
                 }
-                self.text = rest.to_owned();
                 return Some(sent);
             }
             let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("in time");

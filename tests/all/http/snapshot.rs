@@ -60,8 +60,8 @@ async fn a_line_has_the_last_change_that_it_includes() {
     let (_, all) = server.get("/v1/changes?limit=1000").await;
     for (line, client) in lines.iter().zip(["bakery", "mill"]) {
         let subject = format!("acme/{client}");
-        let ids = all["changes"].as_array().unwrap().iter();
-        let last = ids.filter(|change| change["subject"] == subject).next_back();
+        let mut changes = all["changes"].as_array().unwrap().iter();
+        let last = changes.rfind(|change| change["subject"] == subject);
         assert_eq!(line["last_change"], last.expect("a change")["id"]);
         let (_, view) = server.get(&format!("/v1/partners/acme/clients/{client}")).await;
         assert_eq!(line["client"], view);

@@ -193,7 +193,7 @@ pub async fn a_place_in_a_past_that_was_undone_has_a_gap(fresh: Fresh) {
         recorded_at: last.recorded_at + TimeDelta::microseconds(1),
         ..last
     };
-    let lost = Published {
+    let not_yet = Published {
         cursor: Cursor {
             sequence: last.cursor.sequence + 5,
             ..last.cursor
@@ -212,7 +212,7 @@ pub async fn a_place_in_a_past_that_was_undone_has_a_gap(fresh: Fresh) {
         epoch: epoch + 1,
         ..last
     };
-    let gone = [replaced, lost, elsewhere, epoch_to_come].map(FeedCursor);
+    let gone = [replaced, not_yet, elsewhere, epoch_to_come].map(FeedCursor);
     let restored = async || {
         for place in gone.iter().take(3) {
             let page = page(store, place, &all, 9).await;
