@@ -280,7 +280,7 @@ fn assert_nothing_uses(tenure: &Tenure) {
         &["sweep", "access-expiry"],
         &["policy"],
         &["statement", "--month", "2025-01"],
-        &["statement", "--month", "2025-01", "--close"],
+        &["statement", "--month", "2025-01", "--close", "--by", "ann"],
         &["lanes"],
         &["sources"],
         &["dead", "list"],
