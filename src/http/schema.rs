@@ -682,12 +682,15 @@ pub struct Adjustment {
     causes: Vec<AdjustmentCause>,
 }
 
-/// What made an adjustment necessary.
+/// What made an adjustment necessary: a late event, or `tenure rebuild`.
 #[derive(ToSchema)]
-#[serde(untagged)]
-pub enum AdjustmentCause {
-    Known(Corrector),
-    Touch { r#type: String },
+pub struct AdjustmentCause {
+    /// Absent for a touch that is packed.
+    source: Option<String>,
+    /// Absent for a touch that is packed.
+    id: Option<String>,
+    r#type: Option<String>,
+    rebuild: Option<Repair>,
 }
 
 /// The sums of a partner's clients.

@@ -63,16 +63,13 @@ impl Engine {
             .closed()
             .filter(|closing| adjusts && closing.month < month);
         let closed: Vec<_> = closed.collect();
-        let started_at = closed
-            .last()
-            .map_or(DateTime::<Utc>::MIN_UTC, |last| last.started_at);
         Ok(Computation {
             month,
             until: month.end().min(self.now()),
             closed: closed.iter().map(|closing| closing.month).collect(),
-            known_since: started_at
-                .checked_sub_signed(self.watch.tolerance())
-                .unwrap_or(started_at),
+            known_since: closed
+                .last()
+                .map_or(DateTime::<Utc>::MIN_UTC, |last| last.started_at),
             policies: self.policies().await?,
         })
     }

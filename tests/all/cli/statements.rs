@@ -217,7 +217,8 @@ fn what_cannot_be_closed_says_why() {
             "exclude each other",
         ),
     ] {
-        let output = given.tenure.call(&[&["statement"], arguments].concat());
+        let tenure = given.with(&[("LOGNAME", "bob")]);
+        let output = tenure.call(&[&["statement"], arguments].concat());
         assert_eq!(code(&output), exit, "{arguments:?}: {}", stderr(&output));
         assert!(
             stderr(&output).contains(words),

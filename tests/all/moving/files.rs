@@ -279,7 +279,7 @@ fn assert_nothing_uses(tenure: &Tenure) {
         &["policy"],
         &["what-if"],
         &["statement", "--month", "2025-01"],
-        &["statement", "--month", "2025-01", "--close"],
+        &["statement", "--month", "2025-01", "--close", "--by", "ann"],
         &["lanes"],
         &["sources"],
         &["dead", "list"],

@@ -171,8 +171,8 @@ pub async fn histories_of_many_clients_are_those_of_each(fresh: Fresh) {
             .collect(),
         touches: vec![TouchWrite {
             key: keys[1].clone(),
-            open: run(&[20]),
-            closed: Some(run(&[1, 4])),
+            open: run(&[1, 4, 20]),
+            closed: None,
             renew_only: None,
         }],
         ..commit()
