@@ -10,6 +10,7 @@
 
 mod accesses;
 mod backfill;
+mod blocking;
 mod breaker;
 mod cached;
 mod clearance;

@@ -4,12 +4,12 @@ mod life;
 mod totals;
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
 
 use super::Engine;
+use super::blocking::run_blocking;
 use crate::domain::intervals::Interval;
 use crate::domain::{ClientKey, Policies, Policy};
 use crate::store::{ClientSnapshot, StoreError};
@@ -208,13 +208,8 @@ struct Compared {
 }
 
 impl Comparison {
-    /// Replays clients on a thread where that may take its time.
     async fn run(self, snapshots: Vec<ClientSnapshot>) -> Vec<Compared> {
-        let replaying = move || snapshots.iter().map(|snapshot| self.compare(snapshot)).collect();
-        // Nobody aborts it.
-        tokio::task::spawn_blocking(replaying)
-            .await
-            .unwrap_or_else(|error| resume_unwind(error.into_panic()))
+        run_blocking(move || snapshots.iter().map(|snapshot| self.compare(snapshot)).collect()).await
     }
 
     fn compare(&self, snapshot: &ClientSnapshot) -> Compared {
