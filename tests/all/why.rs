@@ -2,6 +2,7 @@
 //! that of the rules for a history without an event, without a timer, or under another policy.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -331,7 +332,11 @@ fn repeated(times: i64, step: TimeDelta, types: &[&str]) -> Vec<Event> {
         .map(|(number, kind)| event(number, kind))
         .collect();
     let types = (0..times).flat_map(|_| types);
-    events.extend((0..).zip(types).map(|(number, kind)| event(number, json!({"type": kind, "data": {}}))));
+    events.extend(
+        (0..)
+            .zip(types)
+            .map(|(number, kind)| event(number, json!({"type": kind, "data": {}}))),
+    );
     events
 }
 
@@ -358,6 +363,75 @@ fn long_histories_are_not_replayed_for_each_event() {
     }
 }
 
+/// Without its expiry, access stays enabled to the end, because enabling it again renews nothing. To follow the history to the end
+/// for each expiry would take minutes.
+#[test]
+fn long_histories_are_not_replayed_for_each_timer() {
+    const TIMES: i64 = 10_000;
+    let policies = Policies::always(Policy {
+        request_lapses: TimeDelta::days(30),
+        ..Policy::default()
+    });
+    for (types, necessary) in [
+        (&["access.enabled"][..], TIMES),
+        // An entry renews the access that did not expire, which then expires as it does in fact. Only the last expiry counts.
+        (&["access.enabled", "account.accessed"], 1),
+        // A request that does not lapse stays open to the end.
+        (&["access.disabled", "access.requested"], TIMES / 2 - 1),
+    ] {
+        let times = TIMES / i64::try_from(types.len()).expect("a number");
+        let events = repeated(times, TimeDelta::days(61), types);
+        let at = events.last().expect("events").time;
+        let life = Life::of(&events, &policies, at);
+        let started = Instant::now();
+        let explanation = life.explain(&Answer::Access);
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{types:?}: {:?}",
+            started.elapsed()
+        );
+        let timers = explanation.causes.iter().filter(|cause| cause.timer.is_some());
+        assert_eq!(i64::try_from(timers.count()), Ok(necessary), "{types:?}");
+    }
+}
+
+/// Histories of a few blocks, in which many timers fire, one after the other and at every place of a block.
+#[test]
+fn every_one_of_many_timers_is_a_cause_or_not() {
+    let policies = Policies::always(Policy {
+        access_idle: TimeDelta::days(20),
+        request_lapses: TimeDelta::days(10),
+        ..Policy::default()
+    });
+    for types in [
+        &["access.enabled"][..],
+        &["access.enabled", "account.accessed", "access.requested"],
+        &["access.enabled", "access.requested", "access.requested"],
+        &[
+            "access.disabled",
+            "access.requested",
+            "access.requested",
+            "access.enabled",
+        ],
+        &[
+            "access.requested",
+            "access.denied",
+            "access.requested",
+            "access.approved",
+        ],
+    ] {
+        for step in [3, 15, 21] {
+            let times = 150 / i64::try_from(types.len()).expect("a number");
+            let events = repeated(times, TimeDelta::days(step), types);
+            let at = events.last().expect("events").time;
+            for at in [at, at + TimeDelta::days(11), at + TimeDelta::days(30)] {
+                let life = Life::of(&events, &policies, at);
+                timers_and_policies_hold(&life, &life.explain(&Answer::Access));
+            }
+        }
+    }
+}
+
 /// A policy that starts while a request is open closes it at once. The request then was open for longer than the setting says.
 #[test]
 fn a_request_that_lapses_under_a_new_policy_was_open_since_it_was_made() {
@@ -378,18 +452,25 @@ fn a_request_that_lapses_under_a_new_policy_was_open_since_it_was_made() {
         let explanation = life.explain(&Answer::Access);
         events_hold(&life, &explanation);
         timers_and_policies_hold(&life, &explanation);
-        let timers: Vec<_> = explanation.causes.iter().filter(|cause| cause.timer.is_some()).collect();
+        let timers: Vec<_> = explanation
+            .causes
+            .iter()
+            .filter(|cause| cause.timer.is_some())
+            .collect();
         let [cause] = timers.as_slice() else {
             panic!("{timers:?}");
         };
         assert_eq!(cause.time, Some(start + TimeDelta::days(lapsed)), "{cause:?}");
         assert_eq!(cause.timer, Some(Timer::RequestLapse));
-        let expected = format!("the request for access lapsed: the customer had not answered it for {waited}.");
+        let expected =
+            format!("the request for access lapsed: the customer had not answered it for {waited}.");
         assert!(cause.sentence.ends_with(&expected), "{cause:?}");
     }
 }
 
 fn eras(start: DateTime<Utc>, eras: &[(i64, Policy)]) -> Policies {
-    let eras = eras.iter().map(|(day, policy)| (start + TimeDelta::days(*day), policy.clone()));
+    let eras = eras
+        .iter()
+        .map(|(day, policy)| (start + TimeDelta::days(*day), policy.clone()));
     Policies::recorded(eras.collect()).expect("a policy")
 }
