@@ -22,8 +22,8 @@ pub use totals::{Coming, Difference, DifferenceTotals, Total, WhatIfTotals};
 const GROUP: u32 = 250;
 /// The events, and as many journal lines, that are read at a time. A client with more is read alone.
 const MOST: usize = 5_000;
-/// A page ends once it has replayed this many events.
-const EVENTS: usize = 50_000;
+/// A page ends once the events that it has replayed and the changes that it lists are this many.
+const MOST_ON_PAGE: usize = 50_000;
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ impl Engine {
     /// other policy is in force for all time, as in a store that ran under it from the start. Timers fire when they are due;
     /// neither halts nor the low watermark hold them up.
     ///
-    /// Replays a bounded number of clients, so a page takes a bounded time beside the one longest history.
+    /// A page replays a bounded number of events, except that it replays at least one client completely.
     ///
     /// # Errors
     /// When the store cannot be reached, or a value in it cannot be read.
@@ -119,7 +119,10 @@ impl Engine {
                 let compared = comparison.clone().run(snapshots).await;
                 for (place, compared) in compared.into_iter().enumerate() {
                     page.add(&rest[place], compared);
-                    if page.listed.len() >= limit || page.replayed >= most || page.events >= EVENTS {
+                    if page.listed.len() >= limit
+                        || page.replayed >= most
+                        || page.events_and_changes >= MOST_ON_PAGE
+                    {
                         let is_end = is_last && place + 1 == rest.len();
                         return Ok(page.end((!is_end).then(|| rest[place].clone())));
                     }
@@ -148,7 +151,7 @@ impl Engine {
 struct Page {
     listed: Vec<ClientWhatIf>,
     replayed: usize,
-    events: usize,
+    events_and_changes: usize,
     /// In key order.
     partners: Vec<PartnerWhatIf>,
     days: BTreeMap<NaiveDate, Coming>,
@@ -157,7 +160,8 @@ struct Page {
 impl Page {
     fn add(&mut self, key: &ClientKey, compared: Compared) {
         self.replayed += 1;
-        self.events += compared.events;
+        let client = &compared.client;
+        self.events_and_changes += compared.events + client.added.len() + client.dropped.len();
         if self
             .partners
             .last()
