@@ -5,7 +5,7 @@ mod totals;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::Engine;
@@ -40,6 +40,13 @@ pub struct WhatIfRequest {
     pub after: Option<ClientKey>,
     /// Maximum number of clients that differ on a page.
     pub limit: u32,
+}
+
+impl WhatIfRequest {
+    /// How far before now a comparison begins, unless the request says otherwise.
+    pub const BACK: TimeDelta = TimeDelta::days(365);
+    /// How far after now it ends, unless the request says otherwise.
+    pub const AHEAD: TimeDelta = TimeDelta::days(90);
 }
 
 /// A page of the comparison, in key order.
