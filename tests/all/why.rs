@@ -216,6 +216,12 @@ fn timers_and_policies_hold(life: &Life, explanation: &Explanation) {
         let Some(from) = runs_from(answer, due.timer, &before) else {
             continue;
         };
+        let mut after = before;
+        after.fire(due, life.policies);
+        if runs_from(answer, due.timer, &after) == Some(from) {
+            // It ended other subscriptions.
+            continue;
+        }
         let (client, _) = life.without_timer(Some((due.timer, from, answer)));
         let is_another = shown(answer, &life.view(&client, life.policies, life.at)) != expected;
         let is_named = timers.contains(&(due.at, due.timer));

@@ -75,7 +75,7 @@ fn a_wrong_change_is_an_error_as_in_the_settings() {
         known().join(", ")
     );
     for (changes, words) in [
-        (&["acces.idle=45d"][..], &unknown),
+        (&["acces.idle=45d"][..], unknown.as_str()),
         (&["access.on_silence=allow"], "unknown setting"),
         (
             &["access.idle"],

@@ -147,7 +147,7 @@ async fn the_breaker_counts_clients_that_another_transaction_has_locked_on_postg
 }
 
 /// What a policy would change at once. None: it is in effect.
-async fn impact(engine: &Engine, policy: &Policy) -> Option<PolicyImpact> {
+async fn impact_of(engine: &Engine, policy: &Policy) -> Option<PolicyImpact> {
     let change = engine.policy_change(policy, NOTICE).await.expect("an answer")?;
     Some(engine.policy_impact(&change).await.expect("an answer"))
 }
@@ -203,7 +203,7 @@ async fn a_policy_that_would_change_too_much_waits_for_a_person() {
     clients(&engine, 150, 0).await;
     world.clock.set(day(10));
     let adoption = adopt(&engine, &idle(6), AdoptionMode::Automatic).await;
-    let impact = impact(&engine, &idle(6)).await;
+    let impact = impact_of(&engine, &idle(6)).await;
     let Adoption::Held { why, first } = adoption else {
         panic!("{adoption:?}")
     };
@@ -219,9 +219,9 @@ async fn a_policy_that_would_change_too_much_waits_for_a_person() {
         exceeds: true,
     };
     assert_eq!(impact, Some(expected));
-    let same = impact(&engine, &idle(60)).await;
+    let same = impact_of(&engine, &idle(60)).await;
     assert_eq!(same, None, "it is in effect");
-    let nobody = impact(&engine, &idle(30)).await;
+    let nobody = impact_of(&engine, &idle(30)).await;
     assert_eq!(
         nobody.map(|impact| (impact.changed, impact.exceeds)),
         Some((0, false))

@@ -46,7 +46,8 @@ async fn an_explanation_does_not_hold_up_the_runtime() {
     let computed = started.elapsed();
 
     let mut longest = Duration::ZERO;
-    let why = setup.engine.why(&key(), Some(Answer::Access), Some(day(1_000)));
+    let key = key();
+    let why = setup.engine.why(&key, Some(Answer::Access), Some(day(1_000)));
     tokio::pin!(why);
     let answered = loop {
         let paused = Instant::now();
