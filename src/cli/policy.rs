@@ -4,33 +4,37 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::output;
-use super::what_if::{self, Differing};
+use super::what_if::{self, Differing, Sums};
 use crate::config::{format_duration, format_setting};
 use crate::domain::Policy;
 use crate::domain::time::rfc3339;
-use crate::engine::{Adoption, AdoptionMode, Engine, PolicyImpact};
+use crate::engine::{Adoption, AdoptionMode, Engine, PolicyChange, PolicyImpact, recorded_ahead};
 use crate::worker;
 
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
-    /// Put the policy in the settings into effect, even if it changes more clients than the breaker allows
+    /// Confirm the policy in the settings, even if it changes more clients than the breaker allows
     #[arg(long)]
     confirm: bool,
+    /// Show how the settings differ, without what that would change: do not read every client
+    #[arg(long, conflicts_with = "confirm")]
+    quick: bool,
 }
 
 pub async fn run(context: &Context, args: PolicyArgs) -> anyhow::Result<ExitCode> {
     if args.confirm {
         confirm(context).await
     } else {
-        show(context).await
+        show(context, args.quick).await
     }
 }
 
-async fn show(context: &Context) -> anyhow::Result<ExitCode> {
+async fn show(context: &Context, is_quick: bool) -> anyhow::Result<ExitCode> {
     let settings = &context.settings;
     let engine = context
         .engine()
@@ -39,12 +43,12 @@ async fn show(context: &Context) -> anyhow::Result<ExitCode> {
     let recorded = engine.recorded_policies().await?;
     if context.json {
         for (from, policy) in &recorded {
-            output::json(&serde_json::json!({ "from": rfc3339(*from), "policy": policy }))?;
+            output::json(&json!({ "line": "policy", "from": rfc3339(*from), "policy": policy }))?;
         }
     } else {
         print_recorded(&recorded);
     }
-    preview(context, &engine).await?;
+    preview(context, &engine, is_quick).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -60,34 +64,29 @@ fn print_recorded(recorded: &[(DateTime<Utc>, Policy)]) {
     output::line(output::table(&head, rows));
 }
 
-/// Shows what the policy of the settings would change, unless it is in effect.
-async fn preview(context: &Context, engine: &Engine) -> anyhow::Result<()> {
+/// Shows how the policy of the settings differs, unless it is in effect, and then what it would change.
+async fn preview(context: &Context, engine: &Engine, is_quick: bool) -> anyhow::Result<()> {
     let policy = context.settings.policy();
     let notice = worker::notice(&context.settings);
-    let Some(impact) = engine.policy_impact(&policy, notice).await? else {
+    let Some(change) = engine.policy_change(&policy, notice).await? else {
         return Ok(());
     };
-    let sums = what_if::sums(engine, &policy).await?;
-    if context.json {
-        let first: Vec<String> = impact.first.iter().map(ToString::to_string).collect();
-        return output::json(&serde_json::json!({
-            "settings": policy,
-            "at_once": {
-                "clients": impact.changed,
-                "of": impact.population,
-                "first": first,
-                "held_back": impact.exceeds,
-            },
-            "what_if": sums,
-        }));
+    if !context.json {
+        print_change(&change, &policy);
     }
-    let latest = engine.latest_policy().await?;
-    output::line("the policy in these settings is not in effect:");
-    let rows = what_if::differing(&latest, &policy).into_iter();
-    output::line(output::table(
-        &["setting", "in effect", "in these settings"],
-        rows.map(|Differing { key, from, to }| vec![key, from, to]),
-    ));
+    let impact = if is_quick {
+        None
+    } else {
+        let impact = engine.policy_impact(&change).await?;
+        Some((impact, what_if::sums(engine, &policy).await?))
+    };
+    if context.json {
+        return output::json(&line(&change, &policy, impact.as_ref()));
+    }
+    let Some((impact, sums)) = impact else {
+        output::line("without --quick, `tenure policy` shows what it would change");
+        return Ok(());
+    };
     output::line(at_once(&impact));
     if impact.exceeds {
         let breaker = context.settings.sweeps.breaker;
@@ -97,9 +96,52 @@ async fn preview(context: &Context, engine: &Engine) -> anyhow::Result<()> {
             breaker.percent, breaker.clients,
         ));
     }
-    what_if::print_summary(&sums, &latest);
+    what_if::print_summary(&sums, &change.latest);
     output::line("`tenure what-if` shows the clients");
     Ok(())
+}
+
+fn print_change(change: &PolicyChange, policy: &Policy) {
+    if let Some(last) = change.withdrawn.last() {
+        output::line(recorded_ahead(*last));
+    }
+    let differing = what_if::differing(&change.latest, policy);
+    if differing.is_empty() {
+        return;
+    }
+    output::line("the policy in these settings is not in effect:");
+    output::line(output::table(
+        &["setting", "in effect", "in these settings"],
+        differing
+            .into_iter()
+            .map(|Differing { key, from, to }| vec![key, from, to]),
+    ));
+}
+
+/// The line about the policy of the settings, for programs.
+fn line(change: &PolicyChange, policy: &Policy, impact: Option<&(PolicyImpact, Sums)>) -> Value {
+    let withdraws: Vec<String> = change.withdrawn.iter().copied().map(rfc3339).collect();
+    let differing = what_if::differing(&change.latest, policy).into_iter();
+    let differing: Vec<Value> = differing
+        .map(|Differing { key, from, to }| json!({ "setting": key, "in_effect": from, "in_settings": to }))
+        .collect();
+    let mut line = json!({
+        "line": "settings",
+        "settings": policy,
+        "differing": differing,
+        "withdraws": withdraws,
+    });
+    if let Some((impact, sums)) = impact {
+        let first: Vec<String> = impact.first.iter().map(ToString::to_string).collect();
+        line["at_once"] = json!({
+            "clients": impact.changed,
+            "of": impact.population,
+            "first": first,
+            "held_back": impact.exceeds,
+        });
+        line["what_if"] = json!(sums);
+    }
+    line
 }
 
 /// Whom a policy would change at once.
@@ -110,7 +152,7 @@ fn at_once(impact: &PolicyImpact) -> String {
         whom.push(format!("and {others} more"));
     }
     format!(
-        "put into effect now, it would change {} of {} at once{}{}",
+        "if it took effect now, it would change {} of {} at once{}{}",
         impact.changed,
         output::counted(impact.population, "client"),
         if whom.is_empty() { "" } else { ": " },
@@ -138,7 +180,7 @@ async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     if context.json {
-        output::json(&serde_json::json!({ "from": from.map(rfc3339), "clients": clients }))?;
+        output::json(&json!({ "from": from.map(rfc3339), "clients": clients }))?;
         return Ok(ExitCode::SUCCESS);
     }
     output::line(match from {

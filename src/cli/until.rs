@@ -1,10 +1,13 @@
 //! The end of a period that begins now, or the beginning of one that ends now.
 
+use std::fmt;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::config::parse_duration;
+use crate::config::{format_duration, parse_duration};
 use crate::domain::Event;
 use crate::domain::policy::later;
+use crate::domain::time::rfc3339;
 
 /// A moment, or a time between it and now.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,15 @@ impl Until {
         match self {
             Self::At(moment) => Event::truncate(moment),
             Self::In(span) => now.checked_sub_signed(span).unwrap_or(DateTime::<Utc>::MIN_UTC),
+        }
+    }
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(moment) => f.write_str(&rfc3339(*moment)),
+            Self::In(span) => f.write_str(&format_duration(*span)),
         }
     }
 }

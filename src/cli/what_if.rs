@@ -21,9 +21,9 @@ use crate::engine::{
     WhatIfTotals,
 };
 
-/// How far back and ahead a comparison reaches, unless the command says otherwise.
-const SINCE: Until = Until::In(TimeDelta::days(365));
-const UNTIL: Until = Until::In(TimeDelta::days(90));
+/// Where a comparison begins and ends, unless the command says otherwise.
+const SINCE: Until = Until::In(WhatIfRequest::BACK);
+const UNTIL: Until = Until::In(WhatIfRequest::AHEAD);
 
 #[derive(Debug, Args)]
 #[command(
@@ -37,10 +37,10 @@ pub struct WhatIfArgs {
     #[arg(long)]
     partner: Option<String>,
     /// The beginning of the comparison: a time before now (365d), or a moment (RFC 3339)
-    #[arg(long, value_name = "DURATION|TIME", default_value = "365d", value_parser = parse_until)]
+    #[arg(long, value_name = "DURATION|TIME", default_value_t = SINCE, value_parser = parse_until)]
     since: Until,
     /// The end of the comparison: a time from now (90d), or a moment (RFC 3339)
-    #[arg(long, value_name = "DURATION|TIME", default_value = "90d", value_parser = parse_until)]
+    #[arg(long, value_name = "DURATION|TIME", default_value_t = UNTIL, value_parser = parse_until)]
     until: Until,
     /// Print comma-separated values, one line for each period that is lost or gained
     #[arg(long)]

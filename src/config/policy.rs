@@ -33,6 +33,9 @@ pub(super) fn read(from: &Reader) -> Result<Policy, SettingsError> {
     Ok(policy)
 }
 
+/// Each renewal of access leads to this many warnings at most.
+const MOST_WARNINGS: usize = 16;
+
 /// Longest first, in the order in which warnings are issued.
 fn warn_before(from: &Reader, access_idle: TimeDelta) -> Result<Vec<TimeDelta>, SettingsError> {
     let mut spans = from.spans("access.warn_before", SPAN)?;
@@ -44,6 +47,15 @@ fn warn_before(from: &Reader, access_idle: TimeDelta) -> Result<Vec<TimeDelta>, 
     }
     spans.sort_unstable_by(|a, b| b.cmp(a));
     spans.dedup();
+    if spans.len() > MOST_WARNINGS {
+        return Err(from.invalid(
+            "access.warn_before",
+            &format!(
+                "at most {MOST_WARNINGS} durations: remove {}",
+                spans.len() - MOST_WARNINGS
+            ),
+        ));
+    }
     Ok(spans)
 }
 

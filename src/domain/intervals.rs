@@ -128,7 +128,7 @@ pub struct ClientIntervals {
 
 /// A client as its history goes on, with its intervals so far.
 #[derive(Clone, Debug)]
-pub struct Course<'a> {
+pub struct IntervalFold<'a> {
     pub client: Client,
     policies: &'a Policies,
     /// The beginnings of the intervals that have not ended.
@@ -136,8 +136,8 @@ pub struct Course<'a> {
     ended: ClientIntervals,
 }
 
-impl<'a> Course<'a> {
-    /// The course of a client about which nothing is known yet.
+impl<'a> IntervalFold<'a> {
+    /// A client without events.
     #[must_use]
     pub fn new(policies: &'a Policies) -> Self {
         Self {
@@ -211,10 +211,10 @@ impl ClientIntervals {
         until: DateTime<Utc>,
         policies: &Policies,
     ) -> Self {
-        let mut course = Course::new(policies);
-        course.apply(sorted.into_iter().take_while(|event| event.time <= until));
-        course.advance(until);
-        course.until(until)
+        let mut fold = IntervalFold::new(policies);
+        fold.apply(sorted.into_iter().take_while(|event| event.time <= until));
+        fold.advance(until);
+        fold.until(until)
     }
 
     /// The parts of these intervals within another.

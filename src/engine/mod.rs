@@ -10,6 +10,7 @@
 
 mod accesses;
 mod backfill;
+mod blocking;
 mod breaker;
 mod cached;
 mod clearance;
@@ -68,7 +69,7 @@ pub use ingest::{Incoming, MakeDead, Outcome};
 pub use lists::{AccountPartner, ClientCounts, ClientsFound, PartnerView, RefusalView, SearchRequest};
 pub use low_watermark::HeldBack;
 pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
-pub use policy::{Adoption, AdoptionMode, NOTICE, PolicyImpact};
+pub use policy::{Adoption, AdoptionMode, NOTICE, PolicyChange, PolicyImpact, recorded_ahead};
 pub use possible::PossibleEvents;
 pub use probe::PROBE_EVERY;
 pub use prune::PruneReport;

@@ -49,6 +49,19 @@ pub enum Adoption {
     Waits { why: String },
 }
 
+/// What a new policy would change in the recorded policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyChange {
+    /// The policy that it would follow.
+    pub latest: Policy,
+    /// The moments of the policies that are recorded ahead of the clock and would be withdrawn.
+    pub withdrawn: Vec<DateTime<Utc>>,
+    /// From when it would be effective.
+    from: DateTime<Utc>,
+    /// The recorded policies then.
+    recorded: Vec<(DateTime<Utc>, Policy)>,
+}
+
 /// What a policy would change at once when it takes effect: the clients of which it makes a timer overdue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyImpact {
@@ -80,11 +93,32 @@ fn withdrawn(recorded: &[(DateTime<Utc>, Policy)], latest: DateTime<Utc>) -> Vec
         .collect()
 }
 
-fn recorded_ahead(recorded: &[(DateTime<Utc>, Policy)]) -> String {
-    let from = recorded
-        .last()
-        .map(|(from, _)| rfc3339(*from))
-        .unwrap_or_default();
+/// The recorded policies after replacements.
+fn replaced(
+    recorded: Vec<(DateTime<Utc>, Policy)>,
+    replacements: &[PolicyReplacement],
+) -> Vec<(DateTime<Utc>, Policy)> {
+    let recorded = recorded.into_iter();
+    let replaced = recorded.map(|(from, policy)| {
+        match replacements.iter().find(|replacement| replacement.from == from) {
+            Some(replacement) => (replacement.to, replacement.policy.clone()),
+            None => (from, policy),
+        }
+    });
+    replaced.collect()
+}
+
+/// The moments of withdrawn policies. That of the first policy has no effect.
+fn moments(withdrawn: &[PolicyReplacement], recorded: &[(DateTime<Utc>, Policy)]) -> Vec<DateTime<Utc>> {
+    let first = recorded.first().map(|(from, _)| *from);
+    let moments = withdrawn.iter().map(|one| one.from);
+    moments.filter(|from| Some(*from) != first).collect()
+}
+
+/// What to say about policies that are recorded ahead of the clock, of which the last is effective from a moment.
+#[must_use]
+pub fn recorded_ahead(last: DateTime<Utc>) -> String {
+    let from = rfc3339(last);
     format!(
         "a policy is recorded as effective from {from}, which is ahead of this clock: the clock that recorded it was wrong, or \
          this one is wrong. If this clock is right, run `tenure policy --confirm` with these settings, which withdraws the \
@@ -174,22 +208,21 @@ impl Engine {
             });
         }
         let recorded = self.store.policies().await?;
-        let withdrawn = withdrawn(
-            &recorded,
-            later(later(self.now(), notice), self.watch.tolerance()),
-        );
+        let withdrawn = self.withdrawn(&recorded, notice);
+        let ahead = moments(&withdrawn, &recorded);
+        if let Some(last) = ahead.last()
+            && !is_confirmed
+            && !self.watch.is_confirmed()
+        {
+            return Ok(Adoption::Held {
+                why: recorded_ahead(*last),
+                first: Vec::new(),
+            });
+        }
         let mut recorded = if withdrawn.is_empty() {
             recorded
         } else {
-            match self.withdraw(&recorded, &withdrawn, is_confirmed).await? {
-                Some(recorded) => recorded,
-                None => {
-                    return Ok(Adoption::Held {
-                        why: recorded_ahead(&recorded),
-                        first: Vec::new(),
-                    });
-                }
-            }
+            self.withdraw(&withdrawn, ahead.len()).await?
         };
         if recorded.last().is_some_and(|(_, last)| last == policy) && withdrawn.is_empty() {
             return Ok(Adoption::Known);
@@ -210,52 +243,67 @@ impl Engine {
         Ok(Adoption::Recorded { from })
     }
 
-    /// Withdraws policies that a wrong clock recorded ahead of now, and returns the recorded policies after that. None: only
-    /// a person may confirm it.
+    /// What withdraws the policies that are recorded ahead of this clock.
+    fn withdrawn(&self, recorded: &[(DateTime<Utc>, Policy)], notice: TimeDelta) -> Vec<PolicyReplacement> {
+        let latest = later(later(self.now(), notice), self.watch.tolerance());
+        withdrawn(recorded, latest)
+    }
+
+    /// Withdraws policies, and returns the recorded policies after that. `ahead` of them have an effect.
     async fn withdraw(
         &self,
-        recorded: &[(DateTime<Utc>, Policy)],
         withdrawn: &[PolicyReplacement],
-        is_confirmed: bool,
-    ) -> Result<Option<Vec<(DateTime<Utc>, Policy)>>, StoreError> {
-        let first = recorded.first().map(|(from, _)| *from);
-        // The moment of the first policy has no effect.
-        let is_harmless = withdrawn.iter().all(|one| Some(one.from) == first);
-        if !is_harmless && !is_confirmed && !self.watch.is_confirmed() {
-            return Ok(None);
-        }
+        ahead: usize,
+    ) -> Result<Vec<(DateTime<Utc>, Policy)>, StoreError> {
         self.store.replace_policies(withdrawn).await?;
         self.policies.invalidate();
-        if !is_harmless {
+        if ahead > 0 {
             tracing::warn!(
-                policies = withdrawn.len(),
+                policies = ahead,
                 "withdrew policies that a wrong clock had recorded ahead of now"
             );
         }
-        Ok(Some(self.store.policies().await?))
+        self.store.policies().await
     }
 
-    /// What a policy would change at once if it were recorded now. None: it is the latest policy already.
+    /// What a policy would change in the recorded policies if a person confirmed it now. None: nothing, because it is in effect.
+    ///
+    /// Reads only the recorded policies.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn policy_change(
+        &self,
+        policy: &Policy,
+        notice: TimeDelta,
+    ) -> Result<Option<PolicyChange>, StoreError> {
+        let notice = notice.max(NOTICE);
+        let recorded = self.store.policies().await?;
+        let replacements = self.withdrawn(&recorded, notice);
+        let withdrawn = moments(&replacements, &recorded);
+        let mut recorded = replaced(recorded, &replacements);
+        let latest = recorded.last().map_or(&self.default_policy, |(_, latest)| latest);
+        if latest == policy && withdrawn.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(PolicyChange {
+            latest: latest.clone(),
+            withdrawn,
+            from: self.add(policy, notice, &mut recorded),
+            recorded,
+        }))
+    }
+
+    /// What a new policy would change at once.
     ///
     /// Reads every client.
     ///
     /// # Errors
     /// When the store cannot be reached.
-    pub async fn policy_impact(
-        &self,
-        policy: &Policy,
-        notice: TimeDelta,
-    ) -> Result<Option<PolicyImpact>, StoreError> {
+    pub async fn policy_impact(&self, change: &PolicyChange) -> Result<PolicyImpact, StoreError> {
         let before = self.policies().await?;
-        if before.latest() == policy {
-            return Ok(None);
-        }
-        let mut recorded = self.store.policies().await?;
-        let from = self.add(policy, notice.max(NOTICE), &mut recorded);
-        match Policies::recorded(recorded) {
-            Some(after) => self.impact(&before, &after, from).await.map(Some),
-            None => Ok(None),
-        }
+        let after = self.sorted(change.recorded.clone());
+        self.impact(&before, &after, change.from).await
     }
 
     /// Adds a policy to the recorded ones, effective when the notice is over and after the others. Returns that moment.

@@ -4,12 +4,12 @@ mod life;
 mod totals;
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::Engine;
+use super::blocking::run_blocking;
 use crate::domain::intervals::Interval;
 use crate::domain::{ClientKey, Policies, Policy};
 use crate::store::{ClientSnapshot, StoreError};
@@ -22,8 +22,8 @@ pub use totals::{Coming, Difference, DifferenceTotals, Total, WhatIfTotals};
 const GROUP: u32 = 250;
 /// The events, and as many journal lines, that are read at a time. A client with more is read alone.
 const MOST: usize = 5_000;
-/// A page ends once it has replayed this many events.
-const EVENTS: usize = 50_000;
+/// A page ends once the events that it has replayed and the changes that it lists are this many.
+const MOST_ON_PAGE: usize = 50_000;
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -40,6 +40,13 @@ pub struct WhatIfRequest {
     pub after: Option<ClientKey>,
     /// Maximum number of clients that differ on a page.
     pub limit: u32,
+}
+
+impl WhatIfRequest {
+    /// How far before now a comparison begins, unless the request says otherwise.
+    pub const BACK: TimeDelta = TimeDelta::days(365);
+    /// How far after now it ends, unless the request says otherwise.
+    pub const AHEAD: TimeDelta = TimeDelta::days(90);
 }
 
 /// A page of the comparison, in key order.
@@ -89,7 +96,7 @@ impl Engine {
     /// other policy is in force for all time, as in a store that ran under it from the start. Timers fire when they are due;
     /// neither halts nor the low watermark hold them up.
     ///
-    /// Replays a bounded number of clients, so a page takes a bounded time beside the one longest history.
+    /// A page replays a bounded number of events, except that it replays at least one client completely.
     ///
     /// # Errors
     /// When the store cannot be reached, or a value in it cannot be read.
@@ -119,7 +126,10 @@ impl Engine {
                 let compared = comparison.clone().run(snapshots).await;
                 for (place, compared) in compared.into_iter().enumerate() {
                     page.add(&rest[place], compared);
-                    if page.listed.len() >= limit || page.replayed >= most || page.events >= EVENTS {
+                    if page.listed.len() >= limit
+                        || page.replayed >= most
+                        || page.events_and_changes >= MOST_ON_PAGE
+                    {
                         let is_end = is_last && place + 1 == rest.len();
                         return Ok(page.end((!is_end).then(|| rest[place].clone())));
                     }
@@ -148,7 +158,7 @@ impl Engine {
 struct Page {
     listed: Vec<ClientWhatIf>,
     replayed: usize,
-    events: usize,
+    events_and_changes: usize,
     /// In key order.
     partners: Vec<PartnerWhatIf>,
     days: BTreeMap<NaiveDate, Coming>,
@@ -157,7 +167,8 @@ struct Page {
 impl Page {
     fn add(&mut self, key: &ClientKey, compared: Compared) {
         self.replayed += 1;
-        self.events += compared.events;
+        let client = &compared.client;
+        self.events_and_changes += compared.events + client.added.len() + client.dropped.len();
         if self
             .partners
             .last()
@@ -208,13 +219,8 @@ struct Compared {
 }
 
 impl Comparison {
-    /// Replays clients on a thread where that may take its time.
     async fn run(self, snapshots: Vec<ClientSnapshot>) -> Vec<Compared> {
-        let replaying = move || snapshots.iter().map(|snapshot| self.compare(snapshot)).collect();
-        // Nobody aborts it.
-        tokio::task::spawn_blocking(replaying)
-            .await
-            .unwrap_or_else(|error| resume_unwind(error.into_panic()))
+        run_blocking(move || snapshots.iter().map(|snapshot| self.compare(snapshot)).collect()).await
     }
 
     fn compare(&self, snapshot: &ClientSnapshot) -> Compared {

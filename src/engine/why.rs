@@ -4,9 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Engine;
+use super::blocking::run_blocking;
 use super::read::present;
 use crate::domain::why::{Answer, Explanation, explain};
-use crate::domain::{Client, ClientKey, Event, fold};
+use crate::domain::{Client, ClientKey, Event, Policies, fold};
 use crate::store::StoreError;
 
 /// The most subscriptions that are explained at once. The others are explained one by one.
@@ -47,15 +48,28 @@ impl Engine {
             .into_iter()
             .map(|logged| logged.event)
             .collect();
-        let (answers, omitted) = match answer {
-            Some(answer) => (vec![answer], 0),
-            None => all_answers(&fold(&history, at, &policies)),
-        };
-        let explain = |answer: &Answer| explain(key, &history, answer, &policies, at);
-        Ok(Some(Why {
-            answers: answers.iter().map(explain).collect(),
-            omitted,
-        }))
+        let key = key.clone();
+        let explaining = move || explain_some(&key, &history, answer, &policies, at);
+        Ok(Some(run_blocking(explaining).await))
+    }
+}
+
+/// Explains one answer, or all.
+fn explain_some(
+    key: &ClientKey,
+    history: &[Event],
+    answer: Option<Answer>,
+    policies: &Policies,
+    at: DateTime<Utc>,
+) -> Why {
+    let (answers, omitted) = match answer {
+        Some(answer) => (vec![answer], 0),
+        None => all_answers(&fold(history, at, policies)),
+    };
+    let explain = |answer: &Answer| explain(key, history, answer, policies, at);
+    Why {
+        answers: answers.iter().map(explain).collect(),
+        omitted,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -18,11 +18,6 @@ use crate::domain::id::check_id;
 use crate::domain::policy::later;
 use crate::domain::time::serialize;
 use crate::engine::{ClientWhatIf, PartnerWhatIf, WhatIfDay, WhatIfRequest, WhatIfTotals};
-
-/// How far a comparison reaches back, unless the request says otherwise.
-const BACK: TimeDelta = TimeDelta::days(365);
-/// How far it reaches ahead.
-const AHEAD: TimeDelta = TimeDelta::days(90);
 
 /// A page of the comparison, ordered by client.
 #[derive(Serialize, ToSchema)]
@@ -79,8 +74,11 @@ pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result
     let since = params.moment("since")?;
     let until = params.moment("until")?;
     let now = api.engine()?.now();
-    let since = since.unwrap_or_else(|| now.checked_sub_signed(BACK).unwrap_or(DateTime::<Utc>::MIN_UTC));
-    let until = until.unwrap_or_else(|| later(now, AHEAD));
+    let since = since.unwrap_or_else(|| {
+        now.checked_sub_signed(WhatIfRequest::BACK)
+            .unwrap_or(DateTime::<Utc>::MIN_UTC)
+    });
+    let until = until.unwrap_or_else(|| later(now, WhatIfRequest::AHEAD));
     if since > until {
         return Err(ApiError::parameter("since", "it is after `until`"));
     }

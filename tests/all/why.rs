@@ -2,6 +2,7 @@
 //! that of the rules for a history without an event, without a timer, or under another policy.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use tenure::domain::event::NameVerdict;
 use tenure::domain::view::ClientView;
 use tenure::domain::why::{Answer, Explanation, Reason, explain};
-use tenure::domain::{Actor, Client, ClientKey, Due, Event, EventKind, Policies, Timer, fold};
+use tenure::domain::{Actor, Client, ClientKey, Due, Event, EventKind, Policies, Policy, Timer, fold};
 
 use crate::generate::{arbitrary_case, arbitrary_moment};
 use crate::laws::{one_life, up_to};
@@ -86,7 +87,7 @@ impl Life<'_> {
             let until = event.map_or(self.at, |event| event.time);
             while let Some(due) = client.next_due_of(until, self.policies, |timer| {
                 without.is_none_or(|(other, from, answer)| {
-                    timer != other || runs_from(answer, &client) != Some(from)
+                    timer != other || runs_from(answer, timer, &client) != Some(from)
                 })
             }) {
                 fired.push((due, client.clone()));
@@ -141,10 +142,12 @@ fn shown(answer: &Answer, view: &ClientView) -> Value {
     shown
 }
 
-fn runs_from(answer: &Answer, client: &Client) -> Option<DateTime<Utc>> {
-    match answer {
-        Answer::Access => Some(client.access()?.renewal()?.renewed_at),
-        Answer::Subscription(id) => client.subscriptions.get(id)?.link_lost_at,
+/// None: the timer makes no difference to the answer.
+fn runs_from(answer: &Answer, timer: Timer, client: &Client) -> Option<DateTime<Utc>> {
+    match (answer, timer) {
+        (Answer::Access, Timer::AccessExpiry) => Some(client.access()?.renewal()?.renewed_at),
+        (Answer::Access, Timer::RequestLapse) => client.access_request(),
+        (Answer::Subscription(id), Timer::SubscriptionEnd) => client.subscriptions.get(id)?.link_lost_at,
         _ => None,
     }
 }
@@ -210,13 +213,13 @@ fn timers_and_policies_hold(life: &Life, explanation: &Explanation) {
     let (_, fired) = life.without_timer(None);
     let mut checked = 0;
     for (due, before) in fired {
-        let Some(from) = runs_from(answer, &before) else {
+        let Some(from) = runs_from(answer, due.timer, &before) else {
             continue;
         };
-        if !matches!(
-            (answer, due.timer),
-            (Answer::Access, Timer::AccessExpiry) | (Answer::Subscription(_), Timer::SubscriptionEnd)
-        ) {
+        let mut after = before;
+        after.fire(due, life.policies);
+        if runs_from(answer, due.timer, &after) == Some(from) {
+            // It ended other subscriptions.
             continue;
         }
         let mut after = before;
@@ -319,8 +322,8 @@ proptest! {
     }
 }
 
-/// A linked client whose account is entered many times, in equal steps.
-fn entered(times: i64, step: TimeDelta) -> Vec<Event> {
+/// A client that is linked, and then has the same events many times, in equal steps.
+fn repeated(times: i64, step: TimeDelta, types: &[&str]) -> Vec<Event> {
     let event = |number: i64, kind: Value| Event {
         source: "app".into(),
         id: format!("{number}").into(),
@@ -340,7 +343,12 @@ fn entered(times: i64, step: TimeDelta) -> Vec<Event> {
         .zip(link)
         .map(|(number, kind)| event(number, kind))
         .collect();
-    events.extend((0..times).map(|number| event(number, json!({"type": "account.accessed", "data": {}}))));
+    let types = (0..times).flat_map(|_| types);
+    events.extend(
+        (0..)
+            .zip(types)
+            .map(|(number, kind)| event(number, json!({"type": kind, "data": {}}))),
+    );
     events
 }
 
@@ -355,7 +363,7 @@ fn long_histories_are_not_replayed_for_each_event() {
         // Without any one of them access expires.
         (TimeDelta::days(50), TIMES, 0),
     ] {
-        let events = entered(TIMES, step);
+        let events = repeated(TIMES, step, &["account.accessed"]);
         let at = events.last().expect("events").time;
         let life = Life::of(&events, &policies, at);
         let explanation = life.explain(&Answer::Access);
@@ -365,4 +373,116 @@ fn long_histories_are_not_replayed_for_each_event() {
         let others: u64 = explanation.supporting.iter().map(|events| events.count).sum();
         assert_eq!(others, supporting, "{step}");
     }
+}
+
+/// Without its expiry, access stays enabled to the end, because enabling it again renews nothing. To follow the history to the end
+/// for each expiry would take minutes.
+#[test]
+fn long_histories_are_not_replayed_for_each_timer() {
+    const TIMES: i64 = 10_000;
+    let policies = Policies::always(Policy {
+        request_lapses: TimeDelta::days(30),
+        ..Policy::default()
+    });
+    for (types, necessary) in [
+        (&["access.enabled"][..], TIMES),
+        // An entry renews the access that did not expire, which then expires as it does in fact. Only the last expiry counts.
+        (&["access.enabled", "account.accessed"], 1),
+        // A request that does not lapse stays open to the end.
+        (&["access.disabled", "access.requested"], TIMES / 2 - 1),
+    ] {
+        let times = TIMES / i64::try_from(types.len()).expect("a number");
+        let events = repeated(times, TimeDelta::days(61), types);
+        let at = events.last().expect("events").time;
+        let life = Life::of(&events, &policies, at);
+        let started = Instant::now();
+        let explanation = life.explain(&Answer::Access);
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{types:?}: {:?}",
+            started.elapsed()
+        );
+        let timers = explanation.causes.iter().filter(|cause| cause.timer.is_some());
+        assert_eq!(i64::try_from(timers.count()), Ok(necessary), "{types:?}");
+    }
+}
+
+/// Histories of a few blocks, in which many timers fire, one after the other and at every place of a block.
+#[test]
+fn every_one_of_many_timers_is_a_cause_or_not() {
+    let policies = Policies::always(Policy {
+        access_idle: TimeDelta::days(20),
+        request_lapses: TimeDelta::days(10),
+        ..Policy::default()
+    });
+    for types in [
+        &["access.enabled"][..],
+        &["access.enabled", "account.accessed", "access.requested"],
+        &["access.enabled", "access.requested", "access.requested"],
+        &[
+            "access.disabled",
+            "access.requested",
+            "access.requested",
+            "access.enabled",
+        ],
+        &[
+            "access.requested",
+            "access.denied",
+            "access.requested",
+            "access.approved",
+        ],
+    ] {
+        for step in [3, 15, 21] {
+            let times = 150 / i64::try_from(types.len()).expect("a number");
+            let events = repeated(times, TimeDelta::days(step), types);
+            let at = events.last().expect("events").time;
+            for at in [at, at + TimeDelta::days(11), at + TimeDelta::days(30)] {
+                let life = Life::of(&events, &policies, at);
+                timers_and_policies_hold(&life, &life.explain(&Answer::Access));
+            }
+        }
+    }
+}
+
+/// A policy that starts while a request is open closes it at once. The request then was open for longer than the setting says.
+#[test]
+fn a_request_that_lapses_under_a_new_policy_was_open_since_it_was_made() {
+    let lapses = |days| Policy {
+        request_lapses: TimeDelta::days(days),
+        ..Policy::default()
+    };
+    // The customer disables access on the first day, and the partner requests it on the next.
+    let events = repeated(1, TimeDelta::days(1), &["access.disabled", "access.requested"]);
+    let start = crate::generate::beginning();
+    for (policies, lapsed, waited) in [
+        (Policies::always(lapses(30)), 31, "30 days"),
+        (eras(start, &[(0, lapses(0)), (50, lapses(30))]), 50, "49 days"),
+        (eras(start, &[(0, lapses(60)), (40, lapses(30))]), 40, "39 days"),
+        (eras(start, &[(0, lapses(60)), (20, lapses(30))]), 31, "30 days"),
+    ] {
+        let life = Life::of(&events, &policies, start + TimeDelta::days(70));
+        let explanation = life.explain(&Answer::Access);
+        events_hold(&life, &explanation);
+        timers_and_policies_hold(&life, &explanation);
+        let timers: Vec<_> = explanation
+            .causes
+            .iter()
+            .filter(|cause| cause.timer.is_some())
+            .collect();
+        let [cause] = timers.as_slice() else {
+            panic!("{timers:?}");
+        };
+        assert_eq!(cause.time, Some(start + TimeDelta::days(lapsed)), "{cause:?}");
+        assert_eq!(cause.timer, Some(Timer::RequestLapse));
+        let expected =
+            format!("the request for access lapsed: the customer had not answered it for {waited}.");
+        assert!(cause.sentence.ends_with(&expected), "{cause:?}");
+    }
+}
+
+fn eras(start: DateTime<Utc>, eras: &[(i64, Policy)]) -> Policies {
+    let eras = eras
+        .iter()
+        .map(|(day, policy)| (start + TimeDelta::days(*day), policy.clone()));
+    Policies::recorded(eras.collect()).expect("a policy")
 }

@@ -11,7 +11,7 @@ use crate::domain::client::Origin;
 use crate::domain::event::{AccessedBy, ManagedBy, Step};
 use crate::domain::holdings::SubscriptionState;
 use crate::domain::id::clip;
-use crate::domain::link::{Link, LinkStatus};
+use crate::domain::link::LinkStatus;
 use crate::domain::service::{Service, ServiceStatus};
 use crate::domain::time::serialize_optional;
 use crate::domain::{Client, EventKind, Id, Policy, Timer};
@@ -197,6 +197,30 @@ impl Answer {
         }
     }
 
+    /// Sets the moment from which a timer runs.
+    pub(super) fn set_run(&self, timer: Timer, client: &mut Client, from: DateTime<Utc>) {
+        match (self, timer) {
+            (Self::Access, Timer::AccessExpiry) => {
+                if let Some(Access::Enabled(renewal)) = client.access_mut() {
+                    renewal.since = from;
+                    renewal.renewed_at = from;
+                }
+            }
+            (Self::Access, Timer::RequestLapse) => {
+                if let Some(Access::Disabled { request } | Access::Expired { request }) = client.access_mut()
+                {
+                    *request = Some(from);
+                }
+            }
+            (Self::Subscription(id), Timer::SubscriptionEnd) => {
+                client
+                    .subscriptions
+                    .update(id, |subscription| subscription.link_lost_at = Some(from));
+            }
+            _ => {}
+        }
+    }
+
     /// Removes from a client what makes no difference to the answer, so that two clients with the same answers from here on are
     /// equal.
     pub(super) fn reduce(&self, client: &mut Client) {
@@ -211,10 +235,13 @@ impl Answer {
         if !matches!(self, Self::Service | Self::Billable) {
             client.service = Service::default();
         }
-        if !matches!(self, Self::Access)
-            && let Link::Active(connection) = &mut client.link
-        {
-            connection.access = Access::Disabled { request: None };
+        match client.access_mut() {
+            Some(Access::Enabled(renewal)) if matches!(self, Self::Access) => {
+                // Since when access is enabled is no part of the answer.
+                renewal.since = renewal.renewed_at;
+            }
+            Some(access) if !matches!(self, Self::Access) => *access = Access::Disabled { request: None },
+            _ => {}
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::domain::{Client, Due, Event, Policies, Timer};
 
 /// Every so many events the client is stored, so that its state before an event is found without a replay from the
 /// beginning.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// What happened to a client up to a moment, as far as it makes a difference to an answer.
 pub(super) struct Course<'a> {
@@ -34,7 +34,7 @@ pub(super) struct Course<'a> {
 /// A timer that fired before an event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Firing {
-    place: usize,
+    pub place: usize,
     pub due: Due,
     /// See [`Answer::timer_runs_from`].
     pub runs_from: DateTime<Utc>,
@@ -183,14 +183,16 @@ impl<'a> Course<'a> {
         client
     }
 
-    /// The clients before each event of a block.
-    fn of_block(&self, events: &[&Event], block: usize) -> Vec<Client> {
+    /// The clients before each event of a block, and after the last of them.
+    pub(super) fn of_block(&self, block: usize) -> Vec<Client> {
         let mut client = self.blocks[block].clone();
-        let mut clients = Vec::with_capacity(events.len());
+        let events = self.events.iter().skip(block * BLOCK).take(BLOCK);
+        let mut clients = Vec::with_capacity(BLOCK + 1);
         for event in events {
             clients.push(client.clone());
             self.step(&mut client, event, &self.world());
         }
+        clients.push(client);
         clients
     }
 
@@ -259,7 +261,7 @@ impl<'a> Course<'a> {
         let mut necessary = Vec::new();
         // From the last, so that the fates of those that follow are known.
         for (block, events) in self.events.chunks(BLOCK).enumerate().rev() {
-            let before = self.of_block(events, block);
+            let before = self.of_block(block);
             for (number, event) in events.iter().enumerate().rev() {
                 let place = block * BLOCK + number;
                 if self.has_effect[place] && self.is_necessary(place, event, &before[number], &mut fates) {
@@ -277,25 +279,5 @@ impl<'a> Course<'a> {
         let mut with = without.clone();
         self.step(&mut with, event, &self.world());
         self.diverges(place + 1, with, without, &self.world(), fates)
-    }
-
-    /// The timers without which the answer would be another, each of them alone.
-    pub(super) fn timers(&self) -> impl Iterator<Item = &Firing> {
-        let decides = |firing: &&Firing| {
-            let timer = (firing.due.timer, firing.runs_from);
-            let world = World {
-                without: Some(timer),
-                ..self.world()
-            };
-            let before = self.before(firing.place);
-            self.diverges(
-                firing.place,
-                before.clone(),
-                before,
-                &world,
-                &mut Fates::default(),
-            )
-        };
-        self.firings.iter().filter(decides)
     }
 }

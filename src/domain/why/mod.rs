@@ -11,6 +11,7 @@ mod phrases;
 mod sentences;
 mod settings;
 mod supporting;
+mod timers;
 mod turns;
 
 use std::sync::Arc;
@@ -191,7 +192,7 @@ fn causes(course: &Course, necessary: &[usize]) -> Vec<Reason> {
             sentence: sentences::of_event(event),
         }
     });
-    let timers = course.timers().map(|firing| Reason {
+    let timers = course.timers().into_iter().map(|firing| Reason {
         kind: ReasonKind::Timer,
         time: Some(firing.due.at),
         event: None,

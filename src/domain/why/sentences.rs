@@ -82,7 +82,7 @@ impl Course<'_> {
         }
     }
 
-    /// The parts of the answer beside its status, each a sentence after a space.
+    /// The rest of the answer, without its status: a sentence for each part, after a space.
     fn details(&self) -> String {
         let value = &self.value;
         let missing = value

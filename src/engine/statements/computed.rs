@@ -1,7 +1,6 @@
 //! Computes the days of clients from their histories, and compares closed months with what was stated.
 
 use std::collections::HashMap;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +10,7 @@ use crate::domain::intervals::ClientIntervals;
 use crate::domain::statement::within;
 use crate::domain::{AdjustmentCause, ClientKey, Event, Month, MonthDays, Policies};
 use crate::engine::Engine;
+use crate::engine::blocking::run_blocking;
 use crate::store::{Logged, Stated, StoreError};
 
 /// Clients whose histories are read at a time.
@@ -119,8 +119,7 @@ impl Engine {
             let replayed = clients.map(|(key, history, rows)| shared.replayed(key, history, &rows));
             replayed.collect::<Vec<_>>()
         };
-        let replayed = tokio::task::spawn_blocking(replaying).await;
-        let replayed = replayed.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+        let replayed = run_blocking(replaying).await;
         let mut computed = Vec::with_capacity(replayed.len());
         for (mut client, history) in replayed {
             for adjusted in &mut client.adjusted {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::domain::intervals::{ClientIntervals, Course, Interval};
+use crate::domain::intervals::{ClientIntervals, Interval, IntervalFold};
 use crate::domain::time::serialize;
 use crate::domain::{Change, Event, Policies, Timer};
 
@@ -33,7 +33,7 @@ pub struct WhatIfChange {
 
 /// A client under one of the policies: its intervals, and its changes in the window.
 pub struct Life<'a> {
-    course: Course<'a>,
+    intervals: IntervalFold<'a>,
     policies: &'a Policies,
     window: Interval,
     changes: Vec<WhatIfChange>,
@@ -43,7 +43,7 @@ impl<'a> Life<'a> {
     /// Replays a sorted history from its beginning to the end of the window.
     pub fn of<'e>(sorted: impl Iterator<Item = &'e Event>, window: Interval, policies: &'a Policies) -> Self {
         let mut life = Self {
-            course: Course::new(policies),
+            intervals: IntervalFold::new(policies),
             policies,
             window,
             changes: Vec::new(),
@@ -63,19 +63,19 @@ impl<'a> Life<'a> {
 
     /// The parts of its intervals within the window.
     pub fn into_intervals(self) -> ClientIntervals {
-        self.course.until(self.window.to).within(self.window)
+        self.intervals.until(self.window.to).within(self.window)
     }
 
     fn apply(&mut self, event: &Event) {
         let policies = self.policies;
-        let client = &mut self.course.client;
+        let client = &mut self.intervals.client;
         // A touch changes nothing that is published.
         let (result, changes) = if event.is_touch() || event.time < self.window.from {
             (client.apply(event, policies), Vec::new())
         } else {
             client.observed(policies, |client| client.apply(event, policies))
         };
-        self.course.note(event.time);
+        self.intervals.note(event.time);
         let refused = result.err().map(|refusal| Change::EventRefused {
             refusal,
             conflicts_with: None,
@@ -87,12 +87,12 @@ impl<'a> Life<'a> {
     }
 
     fn advance(&mut self, until: DateTime<Utc>) {
-        while let Some(due) = self.course.client.next_due(until, self.policies) {
+        while let Some(due) = self.intervals.client.next_due(until, self.policies) {
             let ((), changes) = self
-                .course
+                .intervals
                 .client
                 .observed(self.policies, |client| client.fire(due, self.policies));
-            self.course.note(due.at);
+            self.intervals.note(due.at);
             for change in &changes {
                 self.record(change, due.at, Some(due.timer), None);
             }

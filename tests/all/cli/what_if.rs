@@ -1,6 +1,9 @@
 //! `tenure what-if`, and what `tenure policy` shows of the policy in the settings.
 
+use chrono::TimeDelta;
 use serde_json::json;
+use tenure::domain::Policy;
+use tenure::store::PolicyHistory;
 
 use super::{Given, SHORT_IDLE, code, each, stderr};
 
@@ -164,7 +167,7 @@ fn the_policy_of_the_settings_is_shown_with_what_it_would_change() {
     for part in [
         "\nthe policy in these settings is not in effect:\n",
         "│ access.idle ┆ 36000d    ┆ 60d ",
-        "\nput into effect now, it would change 1 of 1 client at once: acme/bakery\n",
+        "\nif it took effect now, it would change 1 of 1 client at once: acme/bakery\n",
         ": 1 of 3 clients differs\n",
         "\n`tenure what-if` shows the clients\n",
     ] {
@@ -172,10 +175,78 @@ fn the_policy_of_the_settings_is_shown_with_what_it_would_change() {
     }
     assert!(!shown.contains("breaker"), "{shown}");
     let lines = shorter.json(&["policy"]);
-    assert_eq!(each(&lines[..1], "settings"), ["null"]);
+    assert_eq!(each(&lines, "line"), ["policy", "settings"]);
+    assert_eq!(
+        lines[0]["policy"]["warn_before"].as_array().map(Vec::len),
+        Some(3)
+    );
     assert_eq!(
         lines[1]["at_once"],
         json!({"clients": 1, "of": 1, "first": ["acme/bakery"], "held_back": false})
     );
     assert_eq!(lines[1]["what_if"]["differ"], 1);
+    assert_eq!(
+        lines[1]["differing"],
+        json!([{"setting": "access.idle", "in_effect": "36000d", "in_settings": "60d"}])
+    );
+    assert_eq!(lines[1]["withdraws"], json!([]));
+}
+
+#[test]
+fn a_quick_look_at_the_policy_reads_no_client() {
+    let given = Given::events();
+    let shorter = given.with(&[SHORT_IDLE]);
+    let shown = shorter.ok(&["policy", "--quick"]);
+    for part in [
+        "\nthe policy in these settings is not in effect:\n",
+        "│ access.idle ┆ 36000d    ┆ 60d ",
+        "\nwithout --quick, `tenure policy` shows what it would change\n",
+    ] {
+        assert!(shown.contains(part), "{part:?} in {shown}");
+    }
+    assert!(!shown.contains("bakery") && !shown.contains("at once"), "{shown}");
+    let lines = shorter.json(&["policy", "--quick"]);
+    assert_eq!(each(&lines, "line"), ["policy", "settings"]);
+    assert_eq!(lines[1]["differing"][0]["setting"], "access.idle");
+    assert_eq!(
+        (&lines[1]["at_once"], &lines[1]["what_if"]),
+        (&json!(null), &json!(null))
+    );
+    // The policy in effect has nothing to show.
+    assert_eq!(
+        given.tenure.ok(&["policy", "--quick"]),
+        given.tenure.ok(&["policy"])
+    );
+    let both = shorter.call(&["policy", "--quick", "--confirm"]);
+    assert_eq!(code(&both), 2, "{}", stderr(&both));
+}
+
+#[tokio::test]
+async fn policies_recorded_ahead_of_the_clock_are_shown() {
+    let given = Given::events();
+    let from = chrono::Utc::now() + TimeDelta::days(400);
+    let ahead = Policy {
+        access_idle: TimeDelta::days(90),
+        ..Policy::default()
+    };
+    given
+        .sqlite()
+        .record_policy(from, &ahead, true)
+        .await
+        .expect("recorded");
+    // The settings are those in effect: only the policy that is ahead differs.
+    let shown = given.tenure.ok(&["policy", "--quick"]);
+    assert!(
+        shown.contains("\na policy is recorded as effective from "),
+        "{shown}"
+    );
+    assert!(shown.contains("which is ahead of this clock"), "{shown}");
+    assert!(
+        !shown.contains("the policy in these settings is not in effect"),
+        "{shown}"
+    );
+    let lines = given.tenure.json(&["policy", "--quick"]);
+    assert_eq!(each(&lines, "line"), ["policy", "policy", "settings"]);
+    assert_eq!(lines[2]["withdraws"], json!([lines[1]["from"]]));
+    assert_eq!(lines[2]["differing"], json!([]));
 }

@@ -94,8 +94,32 @@ fn a_wrong_change_is_an_error_as_in_the_settings() {
             "invalid value [\"14d\",\"7d\",\"1d\"] for `access.warn_before` (from the policy in effect)",
         ),
         (&["access.warn_before=14d 7d"], "commas"),
+        (
+            &["access.warn_before=1h,2h,3h,4h,5h,6h,7h,8h,9h,10h,11h,12h,13h,14h,15h,16h,17h,18h"],
+            "for `access.warn_before` (from --set): expected at most 16 durations: remove 2",
+        ),
     ] {
         let error = changed(changes).expect_err("an error");
         assert!(error.contains(words), "{changes:?}: {error}");
     }
+}
+
+#[test]
+fn a_policy_has_up_to_16_warnings() {
+    let list = |hours: i64| {
+        (1..=hours)
+            .map(|hour| format!("{hour}h"))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let of = |text: String| changed(&[&format!("access.warn_before={text}")]);
+    assert_eq!(of(list(16)).map(|policy| policy.warn_before.len()), Ok(16));
+    // Each counts once.
+    let twice = format!("{},60m,16h", list(16));
+    assert_eq!(of(twice).map(|policy| policy.warn_before.len()), Ok(16));
+    let error = of(list(17)).expect_err("too many");
+    assert!(
+        error.contains("expected at most 16 durations: remove 1"),
+        "{error}"
+    );
 }

@@ -159,6 +159,10 @@ fn an_error_in_a_file_names_the_file() {
             "invalid value [1,2] for `access.warn_before`",
         ),
         ("[access]\nidle = \"2d\"", "for `access.warn_before`"),
+        (
+            "[access]\nwarn_before = \"1h,2h,3h,4h,5h,6h,7h,8h,9h,10h,11h,12h,13h,14h,15h,16h,17h\"",
+            "for `access.warn_before` (from ",
+        ),
         ("[store]\nurl = 5", "expected a string"),
         ("[access", "is not valid TOML"),
     ] {

@@ -101,7 +101,7 @@ async fn every_way_of_an_event_has_an_entry(fresh: Fresh) {
     );
     // Refused, and refused again.
     ingest(&engine, [disabled(30)]).await;
-    let no_access = Outcome::Refused(Refusal::NoAccess);
+    let no_access = Outcome::refused(Refusal::NoAccess);
     assert_eq!(ingest(&engine, [touch("t31", 31)]).await, [no_access]);
     assert_eq!(ingest(&engine, [touch("t31", 31)]).await, [Outcome::Duplicate]);
     assert_eq!(
@@ -410,7 +410,7 @@ async fn nothing_reads_or_writes_an_access_log_that_is_off(fresh: Fresh) {
     ingest(&engine, [touch("t22", 22), by_staff("s31", 31)]).await;
     // A replay that changes the outcomes of packed touches.
     ingest(&engine, [disabled(23)]).await;
-    let no_access = Outcome::Refused(Refusal::NoAccess);
+    let no_access = Outcome::refused(Refusal::NoAccess);
     assert_eq!(ingest(&engine, [touch("t32", 32)]).await, [no_access]);
     let report = engine.verify(|_| {}).await.expect("a verification");
     assert!(report.drifts.is_empty(), "{:?}", report.drifts);

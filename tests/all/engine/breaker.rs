@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tenure::clock::SimulatedClock;
-use tenure::domain::{ClientKey, Event, Sweep};
+use tenure::domain::{ClientKey, Event, Policy, Sweep};
 use tenure::engine::{
     Adoption, AdoptionMode, Engine, NOTICE, PolicyImpact, SweepMode, SweepOptions, SweepReport,
 };
@@ -146,6 +146,56 @@ async fn the_breaker_counts_clients_that_another_transaction_has_locked_on_postg
     assert_eq!((report.tripped, report.counts.changed), (None, 101));
 }
 
+/// What a policy would change at once. None: it is in effect.
+async fn impact_of(engine: &Engine, policy: &Policy) -> Option<PolicyImpact> {
+    let change = engine.policy_change(policy, NOTICE).await.expect("an answer")?;
+    Some(engine.policy_impact(&change).await.expect("an answer"))
+}
+
+/// The preview of a policy and its adoption withdraw the same policies: the impact is that of the policies which then remain.
+#[tokio::test]
+async fn the_impact_of_a_policy_leaves_out_policies_that_it_withdraws() {
+    let world = World::new().await;
+    let engine = world.engine(&idle(60)).await;
+    clients(&engine, 3, 0).await;
+    // A clock that is ahead records a policy.
+    world.clock.set(day(300));
+    let ahead = adopt(&engine, &idle(50), AdoptionMode::Confirmed).await;
+    let Adoption::Recorded { from } = ahead else {
+        panic!("{ahead:?}")
+    };
+    world.clock.set(day(40));
+    let engine = world.read_only_engine(&idle(60)).await;
+    for (policy, changed) in [(idle(30), 3), (idle(50), 0)] {
+        let change = engine
+            .policy_change(&policy, NOTICE)
+            .await
+            .expect("an answer")
+            .expect("a change");
+        assert_eq!(change.withdrawn, [from]);
+        assert_eq!(change.latest, idle(60), "the policy in effect");
+        let impact = engine.policy_impact(&change).await.expect("an answer");
+        assert_eq!((impact.changed, impact.population), (changed, 3), "{policy:?}");
+    }
+    let adopted = adopt(&engine, &idle(30), AdoptionMode::Confirmed).await;
+    assert_eq!(
+        adopted,
+        Adoption::Recorded {
+            from: day(40) + NOTICE
+        }
+    );
+    let recorded = engine.recorded_policies().await.expect("policies");
+    let idles: Vec<_> = recorded
+        .iter()
+        .map(|(_, policy)| policy.access_idle.num_days())
+        .collect();
+    assert_eq!(idles, [60, 60, 30]);
+    assert_eq!(
+        engine.policy_change(&idle(30), NOTICE).await.expect("an answer"),
+        None
+    );
+}
+
 #[tokio::test]
 async fn a_policy_that_would_change_too_much_waits_for_a_person() {
     let world = World::new().await;
@@ -153,7 +203,7 @@ async fn a_policy_that_would_change_too_much_waits_for_a_person() {
     clients(&engine, 150, 0).await;
     world.clock.set(day(10));
     let adoption = adopt(&engine, &idle(6), AdoptionMode::Automatic).await;
-    let impact = engine.policy_impact(&idle(6), NOTICE).await.expect("an answer");
+    let impact = impact_of(&engine, &idle(6)).await;
     let Adoption::Held { why, first } = adoption else {
         panic!("{adoption:?}")
     };
@@ -169,9 +219,9 @@ async fn a_policy_that_would_change_too_much_waits_for_a_person() {
         exceeds: true,
     };
     assert_eq!(impact, Some(expected));
-    let same = engine.policy_impact(&idle(60), NOTICE).await.expect("an answer");
+    let same = impact_of(&engine, &idle(60)).await;
     assert_eq!(same, None, "it is in effect");
-    let nobody = engine.policy_impact(&idle(30), NOTICE).await.expect("an answer");
+    let nobody = impact_of(&engine, &idle(30)).await;
     assert_eq!(
         nobody.map(|impact| (impact.changed, impact.exceeds)),
         Some((0, false))

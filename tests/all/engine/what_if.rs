@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use tenure::domain::intervals::{Interval, Intervals};
-use tenure::domain::{Actor, Cause, ClientKey, Event, Policy, Sweep};
+use tenure::domain::{Actor, Cause, ClientKey, Event, EventKind, Policy, Sweep};
 use tenure::engine::{
     AdoptionMode, ClientWhatIf, Difference, Engine, Incoming, SweepMode, SweepOptions, WhatIf, WhatIfChange,
     WhatIfDays, WhatIfRequest, WhatIfTotals,
@@ -16,7 +16,7 @@ use tenure::engine::{
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::of;
-use super::policies::{World, accessed, active, day, idle, ingest, key};
+use super::policies::{World, accessed, active, day, event, idle, ingest, key};
 use super::setup::{Setup, on_both_stores};
 use super::wild;
 use crate::simulation::seeds;
@@ -609,4 +609,39 @@ async fn a_page_ends_after_its_limit_and_begins_after_its_key() {
         engine.ingest(batch.to_vec()).await.expect("ingested");
     }
     assert_eq!(pages(&engine, of_limit(100)).await.concat(), all);
+}
+
+/// Each client has few events, and under the other policy many warnings.
+#[tokio::test]
+async fn a_page_ends_after_many_changes() {
+    let world = World::new().await;
+    let engine = world.engine(&idle(36_500)).await;
+    world.clock.set(day(10_000));
+    for number in 0..14 {
+        let enabled = (1..=200).map(|times| of(number, event(day(20 * times), EventKind::AccessEnabled {})));
+        let events = active().into_iter().map(|event| of(number, event));
+        ingest(&engine, events.chain(enabled)).await;
+    }
+    let policy = Policy {
+        warn_before: (1..=16).rev().map(TimeDelta::days).collect(),
+        ..idle(17)
+    };
+    let request = request(policy, 0, 5_000);
+    let page = engine.what_if(&request).await.expect("a page");
+    let changes = page
+        .clients
+        .iter()
+        .map(|client| client.added.len() + client.dropped.len());
+    let events = page.clients.len() * 205;
+    let (changes, last) = (changes.clone().sum::<usize>(), changes.last().expect("a client"));
+    assert!(last > 200 * 17, "{last}");
+    assert!(
+        events < 10_000 && events + changes >= 50_000,
+        "{events} and {changes}"
+    );
+    assert!(events + changes < 50_000 + 205 + last, "{events} and {changes}");
+    assert_eq!(
+        pages(&engine, request).await.iter().map(Vec::len).sum::<usize>(),
+        14
+    );
 }

@@ -1,13 +1,16 @@
 //! Explanations of stored clients rest on the events that the event log has.
 
+use std::time::{Duration, Instant};
+
 use chrono::TimeDelta;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use tenure::domain::why::Answer;
-use tenure::domain::{ClientKey, Event};
+use tenure::domain::why::{Answer, explain};
+use tenure::domain::{ClientKey, Event, Policies, Policy};
 use tenure::engine::Incoming;
 
+use super::policies::{accessed, active, day, ingest, key};
 use super::setup::{Setup, on_both_stores};
 use super::wild;
 use crate::simulation::seeds;
@@ -19,12 +22,54 @@ on_both_stores! {
     an_unknown_client_has_no_explanations,
 }
 
+/// Requests and connections are served meanwhile.
+#[tokio::test]
+async fn an_explanation_does_not_hold_up_the_runtime() {
+    let policy = Policy {
+        access_idle: TimeDelta::days(2),
+        ..Policy::default()
+    };
+    let setup = Setup::start(Fresh::sqlite("why").await, day(0), &policy).await;
+    setup.clock.set(day(2_000));
+    ingest(&setup.engine, active()).await;
+    let entries: Vec<Event> = (0..8_000)
+        .map(|hour| accessed(day(0) + TimeDelta::hours(hour)))
+        .collect();
+    for batch in entries.chunks(1_000) {
+        ingest(&setup.engine, batch.iter().cloned()).await;
+    }
+    let log = setup.fresh.store.history(&key()).await.expect("a history");
+    let log: Vec<Event> = log.into_iter().map(|logged| logged.event).collect();
+    let policies = Policies::always(policy);
+    let started = Instant::now();
+    explain(&key(), &log, &Answer::Access, &policies, day(1_000));
+    let computed = started.elapsed();
+
+    let mut longest = Duration::ZERO;
+    let key = key();
+    let why = setup.engine.why(&key, Some(Answer::Access), Some(day(1_000)));
+    tokio::pin!(why);
+    let answered = loop {
+        let paused = Instant::now();
+        tokio::select! {
+            biased;
+            answered = &mut why => {
+                longest = longest.max(paused.elapsed());
+                break answered;
+            }
+            () = tokio::time::sleep(Duration::from_millis(1)) => longest = longest.max(paused.elapsed()),
+        }
+    };
+    assert_eq!(answered.expect("read").expect("a client").answers.len(), 1);
+    assert!(longest < computed / 2, "{longest:?} of {computed:?}");
+}
+
 async fn explanations_rest_on_the_event_log(fresh: Fresh) {
     let mut rng = StdRng::seed_from_u64(2);
     let policy = wild::policy(&mut rng);
     let setup = Setup::start(fresh, wild::start(), &policy).await;
     setup.clock.set(wild::start() + TimeDelta::days(400));
-    let policies = tenure::domain::Policies::always(policy);
+    let policies = Policies::always(policy);
     let (mut causes, mut supporting, mut subscriptions) = (0, 0, 0);
     for seed in seeds(6) {
         let mut rng = StdRng::seed_from_u64(seed);
@@ -71,7 +116,7 @@ async fn explanations_rest_on_the_event_log(fresh: Fresh) {
 }
 
 async fn an_unknown_client_has_no_explanations(fresh: Fresh) {
-    let setup = Setup::start(fresh, wild::start(), &tenure::domain::Policy::default()).await;
+    let setup = Setup::start(fresh, wild::start(), &Policy::default()).await;
     let key = ClientKey::new("p", "nobody").expect("a key");
     let why = setup.engine.why(&key, Some(Answer::Access), None).await;
     assert!(why.expect("read").is_none());
