@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 use super::columns::{Both, KeyRow, Moment, RowId, json, key, row};
 use super::event_id::EventId;
+use super::outbox::Recorded;
 use crate::domain::intervals::{ClientIntervals, Interval, Intervals};
 use crate::domain::statement::DaySet;
 use crate::domain::text_enum::text_enum;
@@ -54,6 +55,16 @@ pub trait Statements: Send + Sync + 'static {
         before: DateTime<Utc>,
         limit: u32,
     ) -> Result<Vec<(Arc<str>, Arc<str>)>>;
+
+    /// The corrections of a client that took effect before `before` and were recorded at or after `since`, oldest line first, at
+    /// most `limit`.
+    async fn corrections_since(
+        &self,
+        key: &ClientKey,
+        since: DateTime<Utc>,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Recorded>>;
 }
 
 text_enum! {

@@ -282,6 +282,7 @@ delegate! {
         release_closing(claim: &ClosingClaim) -> ();
         stated(keys: &[ClientKey]) -> HashMap<ClientKey, Vec<Stated>>;
         stored_since(key: &ClientKey, since: DateTime<Utc>, before: DateTime<Utc>, limit: u32) -> Vec<(Arc<str>, Arc<str>)>;
+        corrections_since(key: &ClientKey, since: DateTime<Utc>, before: DateTime<Utc>, limit: u32) -> Vec<Recorded>;
     }
     // Not `server_time`: tests run by a clock of their own.
     StoreClock {

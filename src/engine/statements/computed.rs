@@ -126,9 +126,7 @@ impl Engine {
         let replayed = replayed.unwrap_or_else(|error| resume_unwind(error.into_panic()));
         let mut computed = Vec::with_capacity(replayed.len());
         for (mut client, history) in replayed {
-            for adjusted in &mut client.adjusted {
-                adjusted.causes = self.causes(computation, &client.key, adjusted, &history).await?;
-            }
+            self.find_causes(computation, &mut client, &history).await?;
             computed.push(client);
         }
         Ok(computed)

@@ -8,11 +8,13 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::PostgresStore;
+use super::lines::line;
 use crate::domain::{ClientKey, Measure, Month};
 use crate::store::columns::{Both, KeyRow, text};
 use crate::store::dead_letter::believable;
+use crate::store::outbox::JournalRow;
 use crate::store::statements::{ClosingRow, EventNameRow, StatedRow, by_client, counts};
-use crate::store::{Closing, ClosingClaim, MovedClosing, Result, Stated, Statements};
+use crate::store::{Closing, ClosingClaim, MovedClosing, Recorded, Result, Stated, Statements};
 
 #[async_trait]
 impl Statements for PostgresStore {
@@ -197,6 +199,35 @@ impl Statements for PostgresStore {
             .fetch_all(&self.pool)
             .await?;
             names.into_iter().map(|name| name.read(key)).collect()
+        })
+        .await
+    }
+
+    async fn corrections_since(
+        &self,
+        key: &ClientKey,
+        since: DateTime<Utc>,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Recorded>> {
+        self.in_time(async {
+            let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(concat!(
+                "select ",
+                line!(),
+                "from journal j
+                 where j.client = (select number from client_keys where partner = $1 and client = $2)
+                   and j.corrector <> 0 and j.recorded_at >= $3 and j.time < $4
+                 order by j.seq
+                 limit $5"
+            ))
+            .bind(&*key.partner)
+            .bind(&*key.client)
+            .bind(since)
+            .bind(before)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            lines.into_iter().map(|line| line.read(key.clone())).collect()
         })
         .await
     }

@@ -7,13 +7,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 
+use super::lines::{line, words_of_line};
 use super::session::Transaction;
 use super::{SqliteStore, many, micros};
 use crate::domain::ClientKey;
 use crate::store::columns::{Both, KeyRow, json, text};
 use crate::store::dead_letter::believable;
+use crate::store::outbox::JournalRow;
 use crate::store::statements::{ClosingRow, EventNameRow, StatedRow, by_client, counts};
-use crate::store::{Closing, ClosingClaim, MovedClosing, Result, Stated, Statements};
+use crate::store::{Closing, ClosingClaim, MovedClosing, Recorded, Result, Stated, Statements};
 
 #[async_trait]
 impl Statements for SqliteStore {
@@ -169,6 +171,33 @@ impl Statements for SqliteStore {
         .fetch_all(&self.readers)
         .await?;
         names.into_iter().map(|name| name.read(key)).collect()
+    }
+
+    async fn corrections_since(
+        &self,
+        key: &ClientKey,
+        since: DateTime<Utc>,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Recorded>> {
+        let lines: Vec<JournalRow<i64>> = sqlx::query_as(concat!(
+            "select ",
+            line!(),
+            "from client_keys k
+                 cross join journal j on j.client = k.number",
+            words_of_line!(),
+            "where k.partner = ?1 and k.client = ?2 and j.corrector <> 0 and j.recorded_at >= ?3 and j.time < ?4
+                 order by j.seq
+                 limit ?5"
+        ))
+        .bind(&*key.partner)
+        .bind(&*key.client)
+        .bind(micros(since))
+        .bind(micros(before))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        lines.into_iter().map(|line| line.read(key.clone())).collect()
     }
 }
 

@@ -26,6 +26,8 @@ on_both_stores! {
     days_are_those_of_the_fold_at_any_moment,
     a_late_event_is_an_adjustment_of_the_next_statement_with_its_cause,
     a_late_touch_is_an_adjustment_with_its_cause,
+    what_arrives_with_a_late_touch_is_no_cause,
+    a_correction_is_a_cause_of_the_measures_that_it_changes,
     a_client_that_is_deleted_and_added_again_is_stated_for_both_lives,
 }
 
@@ -424,6 +426,55 @@ async fn a_late_touch_is_an_adjustment_with_its_cause(fresh: Fresh) {
         (&json!("2024-01"), &json!(17))
     );
     assert_eq!(adjustment["causes"][0]["type"], "account.accessed");
+}
+
+fn user(change: &str, time: &str) -> Event {
+    let kind = json!({"type": format!("user.{change}"), "data": {"user_id": "u"}});
+    event(at(time), serde_json::from_value(kind).expect("an event"))
+}
+
+/// January is closed with the expiry on the 13th. Then a late touch and late events of a user arrive, in either order.
+async fn what_arrives_with_a_late_touch_is_no_cause(fresh: Fresh) {
+    let setup = one_client(fresh).await;
+    let engine = &setup.engine;
+    for of in ["2023-11", "2023-12", "2024-01"].map(month) {
+        setup.clock.set(of.end() + TimeDelta::days(1));
+        closed(engine, of).await;
+    }
+    let touch = accessed(at("2024-01-12T10:00:00Z"));
+    let (added, removed) = (
+        user("added", "2024-01-10T12:00:00Z"),
+        user("removed", "2024-01-11T12:00:00Z"),
+    );
+    // The journal corrects the user after the touch, but that is nothing to access.
+    for events in [vec![added], vec![touch], vec![removed]] {
+        ingest(engine, events).await;
+    }
+    let february = json_of(&statement(engine, month("2024-02"), false).await);
+    let adjustment = &february[0]["adjustments"][0];
+    assert_eq!(
+        (&adjustment["month"], &adjustment["days"]["access"]),
+        (&json!("2024-01"), &json!(18))
+    );
+    assert_eq!(adjustment["causes"], json!([{"type": "account.accessed"}]));
+}
+
+/// The sweep has published the expiry, so the journal knows the late touch that revokes it.
+async fn a_correction_is_a_cause_of_the_measures_that_it_changes(fresh: Fresh) {
+    let setup = one_client(fresh).await;
+    let engine = &setup.engine;
+    for of in ["2023-11", "2023-12", "2024-01"].map(month) {
+        setup.clock.set(of.end() + TimeDelta::days(1));
+        closed(engine, of).await;
+    }
+    // A later event makes the client fire its timers.
+    ingest(engine, [user("added", "2024-01-30T12:00:00Z")]).await;
+    let touch = accessed(at("2024-01-12T10:00:00Z"));
+    let id = touch.id.clone();
+    ingest(engine, [touch]).await;
+    let february = json_of(&statement(engine, month("2024-02"), false).await);
+    let cause = json!([{"source": "/s", "id": &*id, "type": "account.accessed"}]);
+    assert_eq!(february[0]["adjustments"][0]["causes"], cause);
 }
 
 async fn a_client_that_is_deleted_and_added_again_is_stated_for_both_lives(fresh: Fresh) {
