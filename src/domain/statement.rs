@@ -50,6 +50,21 @@ pub fn within(intervals: &ClientIntervals, month: Month) -> ClientIntervals {
     }
 }
 
+/// The types of events that change no day of any measure.
+pub const WITHOUT_DAYS: [&str; 11] = [
+    "client.renamed",
+    "subscription.added",
+    "subscription.renewed",
+    "subscription.ended",
+    "user.added",
+    "user.removed",
+    "integration.added",
+    "integration.removed",
+    "invitation.bounced",
+    "account.created",
+    "account.owner_set",
+];
+
 /// Some days of a month. Bit 0 is the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DaySet(u32);

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 
 use super::PostgresStore;
 use super::lines::line;
+use crate::domain::statement::WITHOUT_DAYS;
 use crate::domain::{ClientKey, Measure, Month};
 use crate::store::columns::{Both, KeyRow, text};
 use crate::store::dead_letter::believable;
@@ -187,7 +188,8 @@ impl Statements for PostgresStore {
                 "select (select source from sources where number = ref_source(e.ref)) as source, e.ref as id
                  from events e
                  where e.client = (select number from client_keys where partner = $1 and client = $2)
-                   and e.time < $4 and e.received_at >= $3
+                   and e.time < $4 and e.received_at >= $3 and e.reason = 0
+                   and e.type not in (select number from words where word = any($6))
                  order by e.time, e.ref
                  limit $5",
             )
@@ -196,6 +198,7 @@ impl Statements for PostgresStore {
             .bind(since)
             .bind(before)
             .bind(i64::from(limit))
+            .bind(&WITHOUT_DAYS[..])
             .fetch_all(&self.pool)
             .await?;
             names.into_iter().map(|name| name.read(key)).collect()

@@ -11,6 +11,7 @@ use super::lines::{line, words_of_line};
 use super::session::Transaction;
 use super::{SqliteStore, many, micros};
 use crate::domain::ClientKey;
+use crate::domain::statement::WITHOUT_DAYS;
 use crate::store::columns::{Both, KeyRow, json, text};
 use crate::store::dead_letter::believable;
 use crate::store::outbox::JournalRow;
@@ -160,6 +161,7 @@ impl Statements for SqliteStore {
              cross join events e on e.client = k.number
              left join sources s on s.number = e.source
              where k.partner = ?1 and k.client = ?2 and e.time < ?4 and e.received_at >= ?3
+               and e.reason = 0 and e.type not in (select number from words where word in (select value from json_each(?6)))
              order by e.time, e.source, e.id
              limit ?5",
         )
@@ -168,6 +170,7 @@ impl Statements for SqliteStore {
         .bind(micros(since))
         .bind(micros(before))
         .bind(i64::from(limit))
+        .bind(json(&WITHOUT_DAYS))
         .fetch_all(&self.readers)
         .await?;
         names.into_iter().map(|name| name.read(key)).collect()

@@ -7,7 +7,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tenure::domain::access::AccessStatus;
-use tenure::domain::statement::DayCounts;
+use tenure::domain::intervals::ClientIntervals;
+use tenure::domain::statement::{DayCounts, WITHOUT_DAYS};
 use tenure::domain::{Client, ClientKey, Event, EventKind, Measure, Month, Policies, Policy, fold};
 use tenure::engine::{
     AdoptionMode, ClientStatement, CloseRequest, Engine, NOTICE, StatementError, StatementRequest,
@@ -431,6 +432,31 @@ async fn a_late_touch_is_an_adjustment_with_its_cause(fresh: Fresh) {
 fn user(change: &str, time: &str) -> Event {
     let kind = json!({"type": format!("user.{change}"), "data": {"user_id": "u"}});
     event(at(time), serde_json::from_value(kind).expect("an event"))
+}
+
+#[test]
+fn events_of_some_types_change_no_day() {
+    let mut left_out = BTreeSet::new();
+    for seed in seeds(40) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let policies = Policies::always(wild::policy(&mut rng));
+        let mut events = wild::history(&mut rng, &super::policies::key(), 150, 60);
+        events.sort_by_key(Event::position);
+        let until = wild::start() + TimeDelta::days(400);
+        let all = ClientIntervals::of_history(&events, until, &policies);
+        for kind in WITHOUT_DAYS {
+            let rest = events.iter().filter(|event| event.kind.type_name() != kind);
+            if rest.clone().count() < events.len() {
+                left_out.insert(kind);
+            }
+            assert_eq!(
+                ClientIntervals::of_history(rest, until, &policies),
+                all,
+                "{kind}, seed {seed}"
+            );
+        }
+    }
+    assert_eq!(left_out, BTreeSet::from(WITHOUT_DAYS), "every type was tried");
 }
 
 /// January is closed with the expiry on the 13th. Then a late touch and late events of a user arrive, in either order.

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tenure::domain::intervals::{ClientIntervals, Interval, Intervals};
-use tenure::domain::{AdjustmentCause, ClientKey, EventKind, Month, MonthDays};
-use tenure::store::{Closing, ClosingClaim, ClosingStatus, Commit, Stated, Store, StoreError};
+use tenure::domain::{AdjustmentCause, ClientKey, EventKind, Month, MonthDays, Refusal};
+use tenure::store::{
+    Closing, ClosingClaim, ClosingStatus, Commit, EventWrite, RecordedOutcome, Stated, Store, StoreError,
+};
 
 use super::Fresh;
 use super::given::*;
@@ -263,6 +265,19 @@ pub async fn events_stored_since_a_moment_are_found(fresh: Fresh) {
     ] {
         store_at(id, happened, recorded).await;
     }
+    // None of these can change a day, so they do not count towards the limit either.
+    let user = serde_json::from_value(serde_json::json!({"type": "user.added", "data": {"user_id": "u"}}));
+    let user = applied(event(&key("a"), "user", 4, user.unwrap()));
+    let refused = EventWrite {
+        event: event(&key("a"), "refused", 4, EventKind::AccessDisabled {}),
+        outcome: RecordedOutcome::Refused(Refusal::NotLinked),
+    };
+    let commit = Commit {
+        events: vec![user, refused],
+        recorded_at: moment(40),
+        ..Commit::default()
+    };
+    put(store, commit).await.unwrap();
     for (since, before, limit, expected) in [
         (20, 20, 10, &["0b9f6c9e-5d0f-4d3a-9c57-0d2a8f6f3c11", "4"][..]),
         (21, 20, 10, &["4"]),
