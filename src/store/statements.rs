@@ -24,7 +24,7 @@ pub trait Statements: Send + Sync + 'static {
     async fn closings(&self) -> Result<Vec<Closing>>;
 
     /// Begins the closing of a month, or continues one that no other process holds. False: the month is closed, another process
-    /// is closing it, or another month is being closed.
+    /// is closing it, another month is being closed, or the month is not the next one: only the first closing can be of any month.
     async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool>;
 
     /// Records, in one transaction, rows of the clients up to `upto`, and that the closing has come that far. Their `stated_in` is

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::PostgresStore;
 use super::lines::line;
@@ -35,16 +35,25 @@ impl Statements for PostgresStore {
 
     async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool> {
         self.in_time(async {
-            // Does nothing if the month has a row, or if another month is in progress.
+            let mut connection = self.pool.acquire().await?;
+            let mut transaction = connection.begin().await?;
+            // One claim at a time, so that the next statement sees what the previous claim has begun.
+            sqlx::query("lock table closings in share row exclusive mode")
+                .execute(&mut *transaction)
+                .await?;
+            // Does nothing if the month has a row, is not the next one, or if another month is in progress.
             sqlx::query(
                 "insert into closings (month, status, closed_by, started_at)
-                 values ($1, 'in_progress', $2, $3)
+                 select $1, 'in_progress', $2, $3
+                 where not exists (select from closings where month >= $1)
+                   and (exists (select from closings where month = $4) or not exists (select from closings))
                  on conflict do nothing",
             )
             .bind(claim.month.number())
             .bind(text(&claim.by))
             .bind(now)
-            .execute(&self.pool)
+            .bind(claim.month.previous().number())
+            .execute(&mut *transaction)
             .await?;
             let claimed = sqlx::query(
                 "update closings
@@ -58,8 +67,9 @@ impl Statements for PostgresStore {
             .bind(claim.until)
             .bind(now)
             .bind(believable(now, claim.until))
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
+            transaction.commit().await?;
             Ok(claimed.rows_affected() == 1)
         })
         .await

@@ -34,15 +34,18 @@ impl Statements for SqliteStore {
     async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool> {
         self.in_turn(async {
             let mut transaction = Transaction::begin(&self.writer).await?;
-            // Does nothing if the month has a row, or if another month is in progress.
+            // Does nothing if the month has a row, is not the next one, or if another month is in progress.
             sqlx::query(
                 "insert into closings (month, status, closed_by, started_at)
-                 values (?1, 'in_progress', ?2, ?3)
+                 select ?1, 'in_progress', ?2, ?3
+                 where not exists (select 1 from closings where month >= ?1)
+                   and (exists (select 1 from closings where month = ?4) or not exists (select 1 from closings))
                  on conflict do nothing",
             )
             .bind(claim.month.number())
             .bind(text(&claim.by))
             .bind(micros(now))
+            .bind(claim.month.previous().number())
             .execute(&mut *transaction)
             .await?;
             let claimed = sqlx::query(

@@ -126,6 +126,47 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
     assert_eq!((closings.len(), &closings[0]), (2, &closed));
 }
 
+/// Two processes have both found that nothing is closed.
+pub async fn only_the_next_month_can_be_claimed(fresh: Fresh) {
+    let store = &*fresh.store;
+    closed(store, "2026-12", &[]).await;
+    for (of, is_next) in [
+        ("2026-11", false),
+        ("2026-12", false),
+        ("2027-02", false),
+        ("2027-01", true),
+    ] {
+        let other = claim(of, "other", 60);
+        assert_eq!(
+            store.claim_closing(&other, moment(10)).await.unwrap(),
+            is_next,
+            "{of}"
+        );
+    }
+    let closings = store.closings().await.unwrap();
+    let months: Vec<Month> = closings.iter().map(|closing| closing.month).collect();
+    assert_eq!(months, ["2026-12", "2027-01"].map(month));
+}
+
+/// Each process claims and ends at once, so that a claim that was decided before the other's end comes after it.
+pub async fn first_closings_that_race_stay_in_order(fresh: Fresh) {
+    let store = &*fresh.store;
+    let close = async |of: &str| {
+        let claim = claim(of, of, 60);
+        let is_claimed = store.claim_closing(&claim, moment(0)).await.unwrap();
+        is_claimed && store.end_closing(&claim, moment(1)).await.unwrap()
+    };
+    let (early, between, late) = tokio::join!(close("2026-08"), close("2026-09"), close("2026-10"));
+    let closings = store.closings().await.unwrap();
+    let months: Vec<Month> = closings.iter().map(|closing| closing.month).collect();
+    assert_eq!(months.len(), [early, between, late].iter().filter(|is| **is).count());
+    assert!(!months.is_empty());
+    assert!(
+        months.windows(2).all(|pair| pair[0].next() == pair[1]),
+        "{months:?}"
+    );
+}
+
 pub async fn a_page_is_recorded_with_its_progress_or_not_at_all(fresh: Fresh) {
     let store = &*fresh.store;
     add(store, &["a", "b"]).await;
