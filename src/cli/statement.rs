@@ -44,7 +44,7 @@ pub struct StatementArgs {
     /// Record this name as that of who closes the month; default: the user of the system
     #[arg(long, value_name = "NAME", requires = "close")]
     by: Option<String>,
-    /// Close the month although events of it may still arrive
+    /// Close the month although events of it may still arrive, or although it is the first one and nothing happened by its end
     #[arg(long, requires = "close")]
     confirm: bool,
 }
@@ -144,7 +144,7 @@ fn explained(error: StatementError) -> anyhow::Error {
     match error {
         StatementError::NotBegun(_) => UsageError(error.to_string()).into(),
         StatementError::Store(error) => error.into(),
-        StatementError::EventsMayArrive { .. } => anyhow::anyhow!("{error}. To confirm, add --confirm"),
+        StatementError::EventsMayArrive { .. } | StatementError::BeforeFirstEvent { .. } => anyhow::anyhow!("{error}. To confirm, add --confirm"),
         other => other.into(),
     }
 }

@@ -202,6 +202,7 @@ fn of_statement(error: &StatementError) -> (StatusCode, &'static str) {
         StatementError::OutOfOrder { .. } => (StatusCode::CONFLICT, "month_out_of_order"),
         StatementError::InProgress { .. } => (StatusCode::CONFLICT, "closing_in_progress"),
         StatementError::EventsMayArrive { .. } => (StatusCode::CONFLICT, "events_may_arrive"),
+        StatementError::BeforeFirstEvent { .. } => (StatusCode::CONFLICT, "month_before_first_event"),
         StatementError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, "clock_wrong"),
         StatementError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     }
@@ -211,7 +212,7 @@ impl From<StatementError> for ApiError {
     fn from(error: StatementError) -> Self {
         match error {
             StatementError::Store(error) => error.into(),
-            StatementError::EventsMayArrive { .. } => Self::Statement {
+            StatementError::EventsMayArrive { .. } | StatementError::BeforeFirstEvent { .. } => Self::Statement {
                 error,
                 advice: ". To confirm, add confirm=true",
             },

@@ -144,13 +144,15 @@ pub(super) async fn show(
     params(
         ("month" = schema::MonthText, Path),
         ("by" = schema::CloserName, Query, description = "Who closes the month"),
-        ("confirm" = Option<schema::YesOrNo>, Query, description = "Close the month although events of it may still arrive"),
+        ("confirm" = Option<schema::YesOrNo>, Query, description = "Close the month although events of it may still arrive, \
+                                                                        or although it is the first one and nothing happened by its end"),
     ),
     responses(
         (status = 200, description = "The month is closed", body = schema::Closing),
         (status = 202, description = "More clients are left: send the request again", body = schema::Closing),
         (status = 409, description = "The month is closed already, has not ended or is not the next one, events of it may still arrive, \
-                                      or another process is closing it", body = ErrorBody),
+                                      it is the first one and nothing happened by its end, or another process is closing it",
+         body = ErrorBody),
         QueryErrors,
     )
 )]

@@ -46,6 +46,9 @@ pub trait Statements: Send + Sync + 'static {
     /// `stated_in`. A client without rows has no entry.
     async fn stated(&self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Stated>>>;
 
+    /// Whether an event of one of these clients happened before a moment. Packed touches do not count.
+    async fn any_event_before(&self, keys: &[ClientKey], before: DateTime<Utc>) -> Result<bool>;
+
     /// The source and id of the events of a client that happened before `before` and were stored at or after `since`, in order of
     /// time, at most `limit`. Refused events, those of [`WITHOUT_DAYS`] and packed touches are not among them.
     async fn stored_since(

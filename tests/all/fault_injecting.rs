@@ -281,6 +281,7 @@ delegate! {
         end_closing(claim: &ClosingClaim, at: DateTime<Utc>) -> bool;
         release_closing(claim: &ClosingClaim) -> ();
         stated(keys: &[ClientKey]) -> HashMap<ClientKey, Vec<Stated>>;
+        any_event_before(keys: &[ClientKey], before: DateTime<Utc>) -> bool;
         stored_since(key: &ClientKey, since: DateTime<Utc>, before: DateTime<Utc>, limit: u32) -> Vec<(Arc<str>, Arc<str>)>;
         corrections_since(key: &ClientKey, since: DateTime<Utc>, before: DateTime<Utc>, limit: u32) -> Vec<Recorded>;
     }

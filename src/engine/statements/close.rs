@@ -3,7 +3,7 @@
 //! A closing writes a page of clients per transaction, and records how far it has come, so that after a crash any process continues
 //! it. What it has written does not count until it ends. One process at a time holds the claim on it.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Closings, StatementError};
 use crate::domain::policy::later;
@@ -16,13 +16,16 @@ use crate::store::{Closing, ClosingClaim, Stated, StoreError};
 /// How long a claim on a closing lasts after its last page. A closing that was interrupted is continued after that.
 pub const CLOSING_CLAIM: TimeDelta = TimeDelta::minutes(2);
 
+/// Clients that are asked about at a time.
+const KEYS: u32 = 1_000;
+
 /// How to close a month.
 #[derive(Clone, Debug)]
 pub struct CloseRequest {
     pub month: Month,
     /// Who closes it.
     pub by: String,
-    /// Close it although events of the month may still arrive.
+    /// Close it although events of the month may still arrive, or although it is the first one and nothing has happened by its end.
     pub confirmed: bool,
     /// The number of clients after which to stop, if more are left. None: all of them.
     pub most: Option<u64>,
@@ -91,6 +94,9 @@ impl Engine {
         if request.confirmed || closings.of(month).is_some() {
             return Ok(());
         }
+        if closings.0.is_empty() && !self.has_event_before(month.end()).await? {
+            return Err(StatementError::BeforeFirstEvent { month });
+        }
         let (lanes, sources) = (self.store.lanes().await?, self.store.sources().await?);
         let low_watermark = LowWatermark::of(&lanes, &sources, month.end(), &self.watch);
         match low_watermark.behind {
@@ -99,6 +105,21 @@ impl Engine {
                 month,
                 behind: behind.to_string(),
             }),
+        }
+    }
+
+    /// Whether any event happened before a moment. Asks about every client if none did.
+    async fn has_event_before(&self, moment: DateTime<Utc>) -> Result<bool, StoreError> {
+        let mut after = None;
+        loop {
+            let keys = self.store.keys(None, after.as_ref(), KEYS).await?;
+            if self.store.any_event_before(&keys, moment).await? {
+                return Ok(true);
+            }
+            after = keys.last().cloned();
+            if keys.len() < KEYS as usize {
+                return Ok(false);
+            }
         }
     }
 

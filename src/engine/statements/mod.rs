@@ -102,6 +102,11 @@ pub enum StatementError {
          them: they become adjustments of later months"
     )]
     EventsMayArrive { month: Month, behind: String },
+    #[error(
+        "{month} cannot be the first month that is closed: no event happened in it or before. Close the month of the first events, \
+         or confirm that closings begin with this month: that cannot be undone, and every month after it is closed in order"
+    )]
+    BeforeFirstEvent { month: Month },
     #[error("{0}: no month is closed until it is right")]
     Clock(String),
     #[error(transparent)]

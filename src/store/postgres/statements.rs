@@ -186,6 +186,31 @@ impl Statements for PostgresStore {
         .await
     }
 
+    async fn any_event_before(&self, keys: &[ClientKey], before: DateTime<Utc>) -> Result<bool> {
+        self.in_time(async {
+            let (partners, clients): (Vec<&str>, Vec<&str>) =
+                keys.iter().map(|key| (&*key.partner, &*key.client)).unzip();
+            let is_any = sqlx::query_scalar(
+                "select exists (
+                     select from unnest($1::text[], $2::text[]) as w (partner, client)
+                     cross join lateral (
+                         select number from client_keys where partner = w.partner and client = w.client offset 0
+                     ) k
+                     cross join lateral (
+                         select from events where client = k.number and time < $3 limit 1
+                     ) e
+                 )",
+            )
+            .bind(partners)
+            .bind(clients)
+            .bind(before)
+            .fetch_one(&self.pool)
+            .await?;
+            Ok(is_any)
+        })
+        .await
+    }
+
     async fn stored_since(
         &self,
         key: &ClientKey,

@@ -151,6 +151,23 @@ impl Statements for SqliteStore {
         by_client(rows)
     }
 
+    async fn any_event_before(&self, keys: &[ClientKey], before: DateTime<Utc>) -> Result<bool> {
+        let keys: Vec<(&str, &str)> = keys.iter().map(|key| (&*key.partner, &*key.client)).collect();
+        let is_any = sqlx::query_scalar(
+            "select exists (
+                 select 1
+                 from json_each(?1) w
+                 cross join client_keys k on k.partner = w.value ->> '$[0]' and k.client = w.value ->> '$[1]'
+                 cross join events e on e.client = k.number and e.time < ?2
+             )",
+        )
+        .bind(json(&keys))
+        .bind(micros(before))
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(is_any)
+    }
+
     async fn stored_since(
         &self,
         key: &ClientKey,

@@ -229,6 +229,19 @@ fn what_cannot_be_closed_says_why() {
 }
 
 #[test]
+fn a_first_month_before_every_event_must_be_confirmed() {
+    let given = given();
+    let close = ["statement", "--month", "2005-01", "--close", "--by", "ann"];
+    let output = given.tenure.call(&close);
+    assert_eq!(code(&output), 1);
+    for words in ["2005-01 cannot be the first month", "add --confirm"] {
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+    assert_eq!(given.tenure.json(&["statement"]), [] as [Value; 0]);
+    given.tenure.ok(&[&close[..], &["--confirm"]].concat());
+}
+
+#[test]
 fn the_closer_is_the_user_of_the_system_by_default() {
     let given = given();
     let user = given.with(&[("LOGNAME", "bob"), ("USER", "eve")]);

@@ -18,6 +18,7 @@ use crate::store::Fresh;
 on_both_stores! {
     months_are_closed_once_in_order_and_after_they_ended,
     a_month_whose_events_may_still_arrive_is_closed_only_if_confirmed,
+    the_first_month_is_not_before_the_first_event_unless_confirmed,
     two_processes_close_a_month_once,
     a_closing_that_crashes_anywhere_is_continued,
     a_closing_goes_on_where_a_bounded_one_stopped,
@@ -118,6 +119,29 @@ async fn a_month_whose_events_may_still_arrive_is_closed_only_if_confirmed(fresh
     let error = engine.close_month(&december, |_, _| {}).await.unwrap_err();
     assert!(error.to_string().contains("/app"), "{error}");
     closed(engine, month("2023-12")).await;
+}
+
+async fn the_first_month_is_not_before_the_first_event_unless_confirmed(fresh: Fresh) {
+    let setup = one_client(fresh).await;
+    let engine = &setup.engine;
+    setup.clock.set(at("2024-01-01T00:00:00Z"));
+    let careful = |of: &str| CloseRequest {
+        confirmed: false,
+        ..request(month(of))
+    };
+    for of in ["2003-11", "2023-10"] {
+        let error = engine.close_month(&careful(of), |_, _| {}).await.unwrap_err();
+        assert!(
+            matches!(error, StatementError::BeforeFirstEvent { .. }) && error.to_string().contains("no event happened"),
+            "{error}"
+        );
+    }
+    assert_eq!(closings(engine).await, []);
+    // Confirmed, it can begin there, and nothing has to be confirmed after that.
+    closed(engine, month("2023-09")).await;
+    for of in ["2023-10", "2023-11"] {
+        engine.close_month(&careful(of), |_, _| {}).await.expect("closed");
+    }
 }
 
 fn claim(of: Month, token: &str, until: DateTime<Utc>) -> ClosingClaim {

@@ -120,6 +120,22 @@ async fn what_cannot_be_closed_says_why() {
     );
 }
 
+#[tokio::test]
+async fn a_first_month_before_every_event_must_be_confirmed() {
+    let server = Server::start().await;
+    server.linked("a").await;
+    server.clock.set("2026-04-01T00:00:00Z".parse().unwrap());
+    let (status, body) = close(&server, "2006-03/close?by=ann").await;
+    assert_eq!(
+        (status, error_code(&body)),
+        (StatusCode::CONFLICT, "month_before_first_event")
+    );
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("To confirm, add confirm=true"), "{message}");
+    let (status, _) = close(&server, "2006-03/close?by=ann&confirm=true").await;
+    assert_eq!(status, StatusCode::OK);
+}
+
 /// A request closes 2,000 clients.
 #[tokio::test]
 async fn a_long_closing_takes_several_requests() {
