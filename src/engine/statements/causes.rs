@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::computed::{Adjusted, Computation, Computed};
+use super::computed::{Adjusted, Computation, Computed, blocking};
 use crate::domain::intervals::ClientIntervals;
 use crate::domain::change::Flag;
 use crate::domain::{AdjustmentCause, ChangeKind, Event, Measure, Month, MonthDays};
@@ -14,6 +14,8 @@ use crate::store::{Logged, Recorded, RecordedOutcome, StoreError, Touch};
 const MOST: usize = 20;
 /// The most late events of a client of which each is left out of a replay on trial.
 const TRIED: u32 = 50;
+/// The most events that the replays of a client on trial apply. If it takes more, no late event is tried alone.
+const APPLIED: usize = 200_000;
 /// The most corrections of a client that are read.
 const CORRECTIONS: u32 = 1_000;
 
@@ -22,13 +24,13 @@ impl Engine {
     pub(super) async fn find_causes(
         &self,
         computation: &Computation,
-        client: &mut Computed,
-        history: &[Logged],
-    ) -> Result<(), StoreError> {
-        let Some(last) = client.adjusted.last() else {
-            return Ok(());
+        mut client: Computed,
+        history: Vec<Logged>,
+    ) -> Result<Computed, StoreError> {
+        let Some(last) = client.adjusted.last().map(|adjusted| adjusted.month) else {
+            return Ok(client);
         };
-        let (since, before) = (computation.known_since, last.month.end());
+        let (since, before) = (computation.known_since, last.end());
         let names = self
             .store
             .stored_since(&client.key, since, before, TRIED)
@@ -37,11 +39,15 @@ impl Engine {
             .store
             .corrections_since(&client.key, since, before, CORRECTIONS)
             .await?;
-        let evidence = Evidence::of(computation, history, names, &corrections, last.month);
-        for adjusted in &mut client.adjusted {
-            adjusted.causes = evidence.causes(adjusted);
-        }
-        Ok(())
+        let computation = computation.clone();
+        let found = blocking(move || {
+            let evidence = Evidence::of(&computation, &history, names, &corrections, last);
+            for adjusted in &mut client.adjusted {
+                adjusted.causes = evidence.causes(adjusted);
+            }
+            client
+        });
+        Ok(found.await)
     }
 }
 
@@ -49,7 +55,7 @@ impl Engine {
 struct Evidence<'a> {
     history: &'a [Logged],
     corrections: &'a [Recorded],
-    /// Late events, in order of time, each with the intervals without it.
+    /// Late events, in order of time, each with the intervals without it. Empty if there are too many events to replay.
     alone: Vec<(&'a Event, ClientIntervals)>,
     /// The late events, in order of time.
     late: Vec<&'a Event>,
@@ -78,10 +84,15 @@ impl<'a> Evidence<'a> {
             let events = history.iter().map(|logged| &logged.event);
             computation.intervals(events.filter(|event| !is_left_out(event)), last.end())
         };
+        let tried = if late.len().saturating_mul(history.len()) > APPLIED {
+            &[]
+        } else {
+            &late[..]
+        };
         Self {
             history,
             corrections,
-            alone: late
+            alone: tried
                 .iter()
                 .map(|late| (*late, without(&|event| std::ptr::eq(event, *late))))
                 .collect(),

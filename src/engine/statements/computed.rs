@@ -122,15 +122,19 @@ impl Engine {
             let replayed = clients.map(|(key, history, rows)| shared.replayed(key, history, &rows));
             replayed.collect::<Vec<_>>()
         };
-        let replayed = tokio::task::spawn_blocking(replaying).await;
-        let replayed = replayed.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+        let replayed = blocking(replaying).await;
         let mut computed = Vec::with_capacity(replayed.len());
-        for (mut client, history) in replayed {
-            self.find_causes(computation, &mut client, &history).await?;
-            computed.push(client);
+        for (client, history) in replayed {
+            computed.push(self.find_causes(computation, client, history).await?);
         }
         Ok(computed)
     }
+}
+
+/// Computes something where it holds up no other task.
+pub(super) async fn blocking<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> T {
+    let computed = tokio::task::spawn_blocking(compute).await;
+    computed.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
 impl Computation {

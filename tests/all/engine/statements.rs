@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tenure::domain::access::AccessStatus;
 use tenure::domain::intervals::ClientIntervals;
 use tenure::domain::statement::{DayCounts, WITHOUT_DAYS};
-use tenure::domain::{Client, ClientKey, Event, EventKind, Measure, Month, Policies, Policy, fold};
+use tenure::domain::{AdjustmentCause, Client, ClientKey, Event, EventKind, Measure, Month, Policies, Policy, fold};
 use tenure::engine::{
     AdoptionMode, ClientStatement, CloseRequest, Engine, NOTICE, StatementError, StatementRequest,
 };
@@ -28,6 +28,7 @@ on_both_stores! {
     a_late_event_is_an_adjustment_of_the_next_statement_with_its_cause,
     a_late_touch_is_an_adjustment_with_its_cause,
     what_arrives_with_a_late_touch_is_no_cause,
+    late_events_of_a_very_long_history_are_named_untried,
     a_correction_is_a_cause_of_the_measures_that_it_changes,
     a_client_that_is_deleted_and_added_again_is_stated_for_both_lives,
 }
@@ -483,6 +484,32 @@ async fn what_arrives_with_a_late_touch_is_no_cause(fresh: Fresh) {
         (&json!("2024-01"), &json!(18))
     );
     assert_eq!(adjustment["causes"], json!([{"type": "account.accessed"}]));
+}
+
+/// Trying 50 events in a history of more than 4,000 would take too long.
+async fn late_events_of_a_very_long_history_are_named_untried(fresh: Fresh) {
+    let setup = one_client(fresh).await;
+    let engine = &setup.engine;
+    setup.clock.set(at("2023-12-01T06:00:00Z"));
+    let touches = (0..4_000).map(|minute| accessed(at("2023-11-15T00:00:00Z") + TimeDelta::minutes(minute)));
+    ingest(engine, touches).await;
+    closed(engine, month("2023-11")).await;
+    // The first of them alone makes a difference. The client has seen nothing later, so the journal has no corrections.
+    let rules = (0..49).map(|number| {
+        let kind = json!({"type": "margin_rule.created", "data": {"rule_id": format!("r{number}")}});
+        let kind = serde_json::from_value(kind).expect("an event");
+        event(at("2023-11-20T12:00:00Z") + TimeDelta::minutes(number), kind)
+    });
+    let disabled = event(at("2023-11-20T11:00:00Z"), EventKind::AccessDisabled {});
+    ingest(engine, std::iter::once(disabled.clone()).chain(rules)).await;
+    let december = statement(engine, month("2023-12"), false).await;
+    let [adjustment] = december[0].adjustments.as_slice() else {
+        panic!("{december:?}");
+    };
+    assert_eq!(adjustment.days.access, -10);
+    assert_eq!(adjustment.causes.len(), 20);
+    let first = AdjustmentCause::late_event(&disabled.source, &disabled.id, "access.disabled");
+    assert_eq!(adjustment.causes[0], first);
 }
 
 /// The sweep has published the expiry, so the journal knows the late touch that revokes it.
