@@ -27,6 +27,9 @@ pub trait Statements: Send + Sync + 'static {
     /// is closing it, another month is being closed, or the month is not the next one: only the first closing can be of any month.
     async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool>;
 
+    /// Prolongs a claim. False: another process has taken the closing over.
+    async fn renew_closing(&self, claim: &ClosingClaim) -> Result<bool>;
+
     /// Records, in one transaction, rows of the clients up to `upto`, and that the closing has come that far. Their `stated_in` is
     /// the month of the claim. Prolongs the claim. False: another process has taken the closing over, and nothing is written.
     async fn record_stated(

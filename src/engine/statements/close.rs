@@ -13,7 +13,7 @@ use crate::engine::low_watermark::LowWatermark;
 use crate::engine::statements::computed::{Computation, Computed, GROUP};
 use crate::store::{Closing, ClosingClaim, Stated, StoreError};
 
-/// How long a claim on a closing lasts after its last page. A closing that was interrupted is continued after that.
+/// How long a claim on a closing lasts after its last page or long history. A closing that was interrupted is continued after that.
 pub const CLOSING_CLAIM: TimeDelta = TimeDelta::minutes(2);
 
 /// Clients that are asked about at a time.
@@ -143,7 +143,7 @@ impl Engine {
             if request.most.is_some_and(|most| done >= most) {
                 return Ok(false);
             }
-            let rows = self.rows(&computation, &keys).await?;
+            let rows = self.rows(&computation, &keys, claim).await?;
             claim.until = later(self.now(), CLOSING_CLAIM);
             if !self.store.record_stated(claim, &last, &rows).await? {
                 return Err(self.lost(request.month).await);
@@ -163,12 +163,26 @@ impl Engine {
         &self,
         computation: &Computation,
         keys: &[ClientKey],
-    ) -> Result<Vec<(ClientKey, Stated)>, StoreError> {
-        let computed = self.compute(computation, keys).await?;
+        claim: &mut ClosingClaim,
+    ) -> Result<Vec<(ClientKey, Stated)>, StatementError> {
+        let computed = self.compute(computation, keys, Some(claim)).await?;
         let rows = computed
             .into_iter()
             .flat_map(|client| client.rows(computation.month));
         Ok(rows.collect())
+    }
+
+    /// Prolongs a claim, unless most of it is left.
+    pub(super) async fn renew_closing(&self, claim: &mut ClosingClaim) -> Result<(), StatementError> {
+        let until = later(self.now(), CLOSING_CLAIM);
+        if until - claim.until < CLOSING_CLAIM / 4 {
+            return Ok(());
+        }
+        claim.until = until;
+        if !self.store.renew_closing(claim).await? {
+            return Err(self.lost(claim.month).await);
+        }
+        Ok(())
     }
 
     /// Why this process may not close the month.

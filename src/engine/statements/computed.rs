@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::Closings;
+use super::{Closings, StatementError};
 use crate::domain::intervals::ClientIntervals;
 use crate::domain::statement::within;
 use crate::domain::{AdjustmentCause, ClientKey, Event, Month, MonthDays, Policies};
 use crate::engine::Engine;
-use crate::store::{Logged, Stated, StoreError};
+use crate::store::{ClosingClaim, Logged, Stated, StoreError};
 
 /// Clients whose histories are read at a time.
 pub(super) const GROUP: usize = 100;
@@ -77,12 +77,14 @@ impl Engine {
         })
     }
 
-    /// Computes a group of clients, in the order of their keys.
+    /// Computes a group of clients, in the order of their keys. Renews the claim of a closing after each long
+    /// history.
     pub(super) async fn compute(
         &self,
         computation: &Computation,
         keys: &[ClientKey],
-    ) -> Result<Vec<Computed>, StoreError> {
+        mut claim: Option<&mut ClosingClaim>,
+    ) -> Result<Vec<Computed>, StatementError> {
         let mut stated = if computation.closed.is_empty() {
             HashMap::new()
         } else {
@@ -101,6 +103,9 @@ impl Engine {
                 let history = self.store.history(key).await?;
                 let alone = vec![(key.clone(), history, rows)];
                 computed.extend(self.replay(computation, alone).await?);
+                if let Some(claim) = &mut claim {
+                    self.renew_closing(claim).await?;
+                }
             }
         }
         computed.extend(self.replay(computation, read).await?);

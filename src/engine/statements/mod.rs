@@ -200,12 +200,12 @@ impl Engine {
         request: &StatementRequest,
         closings: &Closings,
         keys: &[ClientKey],
-    ) -> Result<Vec<ClientStatement>, StoreError> {
+    ) -> Result<Vec<ClientStatement>, StatementError> {
         let adjusts = !request.anew && closings.next() == Some(request.month);
         let computation = self.computation(request.month, closings, adjusts).await?;
         let mut clients = Vec::new();
         for group in keys.chunks(computed::GROUP) {
-            for computed in self.compute(&computation, group).await? {
+            for computed in self.compute(&computation, group, None).await? {
                 clients.push(computed.statement());
             }
         }

@@ -75,6 +75,21 @@ impl Statements for PostgresStore {
         .await
     }
 
+    async fn renew_closing(&self, claim: &ClosingClaim) -> Result<bool> {
+        self.in_time(async {
+            let renewed = sqlx::query(
+                "update closings set claimed_until = $3 where month = $1 and claim = $2 and status = 'in_progress'",
+            )
+            .bind(claim.month.number())
+            .bind(&claim.token)
+            .bind(claim.until)
+            .execute(&self.pool)
+            .await?;
+            Ok(renewed.rows_affected() == 1)
+        })
+        .await
+    }
+
     async fn record_stated(
         &self,
         claim: &ClosingClaim,

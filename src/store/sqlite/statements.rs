@@ -68,6 +68,21 @@ impl Statements for SqliteStore {
         .await
     }
 
+    async fn renew_closing(&self, claim: &ClosingClaim) -> Result<bool> {
+        self.in_turn(async {
+            let renewed = sqlx::query(
+                "update closings set claimed_until = ?3 where month = ?1 and claim = ?2 and status = 'in_progress'",
+            )
+            .bind(claim.month.number())
+            .bind(&claim.token)
+            .bind(micros(claim.until))
+            .execute(&self.writer)
+            .await?;
+            Ok(renewed.rows_affected() == 1)
+        })
+        .await
+    }
+
     async fn record_stated(
         &self,
         claim: &ClosingClaim,

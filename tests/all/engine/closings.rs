@@ -23,6 +23,7 @@ on_both_stores! {
     a_closing_that_crashes_anywhere_is_continued,
     a_closing_goes_on_where_a_bounded_one_stopped,
     a_client_with_a_long_history_is_stated_in_its_place,
+    a_claim_lasts_while_a_page_of_long_histories_is_replayed,
 }
 
 async fn months_are_closed_once_in_order_and_after_they_ended(fresh: Fresh) {
@@ -347,13 +348,9 @@ async fn a_closing_goes_on_where_a_bounded_one_stopped(fresh: Fresh) {
     assert_eq!(engine.statement(&partner).await.expect("a page").clients, []);
 }
 
-/// A history of more than 500 events is read alone.
-async fn a_client_with_a_long_history_is_stated_in_its_place(fresh: Fresh) {
-    let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
-    let engine = &setup.engine;
-    many_clients(engine).await;
-    setup.clock.set(at("2024-02-01T00:00:00Z"));
-    for client in ["c000", "c050"] {
+/// Gives clients histories of more than 500 events, all in January 2024.
+async fn lengthen(engine: &Engine, clients: &[&str]) {
+    for client in clients {
         let key = ClientKey::new("p", client).expect("a key");
         let events = (0..600).map(|number| {
             let kind = if number % 2 == 0 {
@@ -369,6 +366,15 @@ async fn a_client_with_a_long_history_is_stated_in_its_place(fresh: Fresh) {
         });
         ingest(engine, events).await;
     }
+}
+
+/// A history of more than 500 events is read alone.
+async fn a_client_with_a_long_history_is_stated_in_its_place(fresh: Fresh) {
+    let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
+    let engine = &setup.engine;
+    many_clients(engine).await;
+    setup.clock.set(at("2024-02-01T00:00:00Z"));
+    lengthen(engine, &["c000", "c050"]).await;
     closed(engine, month("2024-01")).await;
     let clients = statement(engine, month("2024-01"), false).await;
     assert!(clients.is_sorted_by_key(|client| client.key.clone()) && clients.len() == 230);
@@ -383,4 +389,19 @@ async fn a_client_with_a_long_history_is_stated_in_its_place(fresh: Fresh) {
         assert_eq!(client.days.billable, 22, "{}", client.client);
     }
     assert_eq!(clients, statement(engine, month("2024-01"), true).await);
+}
+
+/// Reading each of these histories takes a minute, so their page takes longer than a claim lasts.
+async fn a_claim_lasts_while_a_page_of_long_histories_is_replayed(fresh: Fresh) {
+    let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
+    many_clients(&setup.engine).await;
+    setup.clock.set(at("2024-02-01T00:00:00Z"));
+    lengthen(&setup.engine, &["c001", "c002", "c003", "c004"]).await;
+    let store = Arc::new(FaultInjectingStore::new(setup.fresh.store.clone()));
+    let faults = store.faults.clone();
+    let slow = Engine::open(store, setup.clock.clone(), &Policy::default()).await;
+    faults.slow_down("history", setup.clock.clone(), TimeDelta::minutes(1));
+    closed(&slow.expect("an engine"), month("2024-01")).await;
+    assert_eq!(faults.calls("history"), 4);
+    assert_eq!(faults.calls("renew_closing"), 4);
 }

@@ -95,13 +95,20 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
         let other = claim(other, "second", 120);
         assert!(!store.claim_closing(&other, moment(now)).await.unwrap());
     }
+    // It can be renewed, by the process that has it.
+    assert!(!store.renew_closing(&claim("2026-10", "second", 120)).await.unwrap());
+    assert!(!store.renew_closing(&claim("2026-11", "first", 120)).await.unwrap());
+    assert_eq!(store.closings().await.unwrap()[0].claimed_until, Some(moment(60)));
+    assert!(store.renew_closing(&claim("2026-10", "first", 90)).await.unwrap());
+    let second = claim("2026-10", "second", 120);
+    assert!(!store.claim_closing(&second, moment(60)).await.unwrap());
     // It has expired, or was released, or a clock far ahead made it.
     let second = claim("2026-10", "second", 120);
-    assert!(store.claim_closing(&second, moment(60)).await.unwrap());
+    assert!(store.claim_closing(&second, moment(90)).await.unwrap());
     // Another process cannot release it.
     store.release_closing(&first).await.unwrap();
     let third = claim("2026-10", "third", 130);
-    assert!(!store.claim_closing(&third, moment(70)).await.unwrap());
+    assert!(!store.claim_closing(&third, moment(91)).await.unwrap());
     store.release_closing(&second).await.unwrap();
     let ahead = claim("2026-10", "ahead", 1_000_000);
     assert!(store.claim_closing(&ahead, moment(70)).await.unwrap());
