@@ -14,7 +14,7 @@ use crate::domain::statement::DayCounts;
 use crate::domain::time::rfc3339;
 use crate::domain::{Adjustment, Measure, Month};
 use crate::engine::{
-    ClientStatement, CloseRequest, Engine, PartnerSum, PartnerSums, StatementError, StatementRequest,
+    ClientStatement, CloseRequest, Engine, PartnerSum, PartnerSums, StatementError, StatementPages, StatementRequest,
 };
 use crate::store::Closing;
 
@@ -115,28 +115,27 @@ pub async fn run(context: &Context, args: StatementArgs) -> anyhow::Result<ExitC
 /// Passes every client to `take`, page by page, and adds up the days by partner.
 async fn each(
     engine: &Engine,
-    mut request: StatementRequest,
+    request: StatementRequest,
     mut take: impl FnMut(ClientStatement) -> anyhow::Result<()>,
 ) -> anyhow::Result<Totals> {
+    let mut totals = Totals {
+        month: request.month,
+        closing: None,
+        clients: 0,
+        partners: Vec::new(),
+    };
     let mut sums = PartnerSums::default();
-    let mut clients = 0;
-    loop {
-        let page = engine.statement(&request).await.map_err(explained)?;
+    let mut pages = StatementPages::of(request);
+    while let Some(page) = pages.next(engine).await.map_err(explained)? {
         for client in page.clients {
             sums.add(&client);
-            clients += 1;
+            totals.clients += 1;
             take(client)?;
         }
-        if page.next.is_none() {
-            return Ok(Totals {
-                month: request.month,
-                closing: page.closing,
-                clients,
-                partners: sums.into_sums(),
-            });
-        }
-        request.after = page.next;
+        totals.closing = page.closing;
     }
+    totals.partners = sums.into_sums();
+    Ok(totals)
 }
 
 /// A month that has not begun is a mistake in the arguments.

@@ -203,6 +203,7 @@ fn of_statement(error: &StatementError) -> (StatusCode, &'static str) {
         StatementError::InProgress { .. } => (StatusCode::CONFLICT, "closing_in_progress"),
         StatementError::EventsMayArrive { .. } => (StatusCode::CONFLICT, "events_may_arrive"),
         StatementError::BeforeFirstEvent { .. } => (StatusCode::CONFLICT, "month_before_first_event"),
+        StatementError::Changed(_) => (StatusCode::CONFLICT, "statement_changed"),
         StatementError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, "clock_wrong"),
         StatementError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     }

@@ -40,7 +40,7 @@ pub struct StatementPage {
     closing: Option<Closing>,
     #[schema(value_type = Vec<schema::ClientStatement>)]
     clients: Vec<ClientStatement>,
-    /// The sums of these clients, by partner.
+    /// The sums of these clients, by partner. A partner may continue on the next page: add up the sums of all pages.
     #[schema(value_type = Vec<schema::PartnerSum>)]
     partners: Vec<PartnerSum>,
     /// The value of `after` for the next page; null on the last page.
@@ -74,7 +74,8 @@ pub(super) async fn list(
 ///
 /// Of a closed month: what was stated when it was closed, with the adjustments of earlier months. Of any other: the days as they are
 /// known now. A page examines a bounded number of clients, and leaves out those without a day and without an adjustment: it may have
-/// none and not be the last.
+/// none and not be the last. Compare `status` of `closing` on all pages: if it is not the same, a closing began or ended in between,
+/// and the pages do not belong together. Read them again.
 #[utoipa::path(
     get,
     path = "/v1/statements/{month}",

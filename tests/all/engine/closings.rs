@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tenure::domain::statement::DayCounts;
 use tenure::domain::{ClientKey, Event, EventKind, Month, Policy};
-use tenure::engine::{CLOSING_CLAIM, CloseRequest, Engine, StatementError, StatementRequest};
+use tenure::engine::{CLOSING_CLAIM, CloseRequest, Engine, StatementError, StatementPages, StatementRequest};
 use tenure::store::{ClosingClaim, ClosingStatus, StoreError, Watermark};
 
 use super::policies::{event, ingest, key};
@@ -20,6 +20,7 @@ on_both_stores! {
     a_month_whose_events_may_still_arrive_is_closed_only_if_confirmed,
     the_first_month_is_not_before_the_first_event_unless_confirmed,
     two_processes_close_a_month_once,
+    pages_of_a_statement_are_not_mixed,
     a_closing_that_crashes_anywhere_is_continued,
     a_closing_goes_on_where_a_bounded_one_stopped,
     a_client_with_a_long_history_is_stated_in_its_place,
@@ -199,6 +200,36 @@ async fn two_processes_close_a_month_once(fresh: Fresh) {
         "{error}"
     );
     assert_adds_up(engine, month("2024-01"), 0).await;
+}
+
+async fn pages_of_a_statement_are_not_mixed(fresh: Fresh) {
+    let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
+    let engine = &setup.engine;
+    many_clients(engine).await;
+    setup.clock.set(at("2024-03-01T00:00:00Z"));
+    let pages = |of: &str| {
+        StatementPages::of(StatementRequest {
+            month: month(of),
+            partner: None,
+            anew: false,
+            after: None,
+            limit: 100,
+        })
+    };
+    // The month itself is closed in between, or the month before it, which makes the rest a preview with adjustments.
+    for (of, closes) in [("2024-01", "2024-01"), ("2024-03", "2024-02")] {
+        let mut some = pages(of);
+        assert!(some.next(engine).await.expect("a page").is_some());
+        closed(engine, month(closes)).await;
+        let error = some.next(engine).await.unwrap_err();
+        assert!(matches!(error, StatementError::Changed(_)), "{error}");
+        let mut all = pages(of);
+        let mut clients = 0;
+        while let Some(page) = all.next(engine).await.expect("a page") {
+            clients += page.clients.len();
+        }
+        assert!(clients == 230 || of == "2024-03", "{clients}");
+    }
 }
 
 /// So many clients that a closing has three pages.
