@@ -41,7 +41,7 @@ pub struct StatementArgs {
     /// Close the month for all partners; what changes it later is an adjustment of a later statement
     #[arg(long, requires = "month")]
     close: bool,
-    /// Record this name as that of who closes the month; default: the user of the system
+    /// Record this name as that of who closes the month, unless somebody else began that; default: the user of the system
     #[arg(long, value_name = "NAME", requires = "close")]
     by: Option<String>,
     /// Close the month although events of it may still arrive, or although it is the first one and nothing happened by its end
@@ -439,7 +439,7 @@ fn print_sums(totals: &Totals) {
             ..
         }) => format!("{month} was closed by {closed_by} at {}: {clients}", rfc3339(*at)),
         Some(Closing { closed_by, .. }) => {
-            format!("{month} is being closed by {closed_by}: {clients}, as known now")
+            format!("{month} is being closed, as {closed_by} began it: {clients}, as known now")
         }
     });
 }

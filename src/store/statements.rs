@@ -86,7 +86,7 @@ text_enum! {
 pub struct Closing {
     pub month: Month,
     pub status: ClosingStatus,
-    /// Who closed it.
+    /// Who began the closing, and so decided it. Whoever continues it changes nothing here.
     pub closed_by: String,
     #[serde(serialize_with = "serialize")]
     pub started_at: DateTime<Utc>,
@@ -109,7 +109,7 @@ pub struct Closing {
 #[derive(Clone, Debug)]
 pub struct ClosingClaim {
     pub month: Month,
-    /// Who closes it.
+    /// Who begins the closing. Of no consequence for one that has begun.
     pub by: String,
     /// Unlike that of any other process.
     pub token: String,

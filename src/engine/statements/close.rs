@@ -23,7 +23,7 @@ const KEYS: u32 = 1_000;
 #[derive(Clone, Debug)]
 pub struct CloseRequest {
     pub month: Month,
-    /// Who closes it.
+    /// Who closes it. A closing that somebody else began stays theirs.
     pub by: String,
     /// Close it although events of the month may still arrive, or although it is the first one and nothing has happened by its end.
     pub confirmed: bool,

@@ -99,7 +99,7 @@ pub enum StatementError {
     #[error("{month} cannot be closed now: months are closed in order, and the next one is {next}")]
     OutOfOrder { month: Month, next: Month },
     #[error(
-        "{by} is closing {month} now; wait until that ends. If it was interrupted, the closing can be continued from {} on",
+        "{month} is being closed now, as {by} began it; wait until that ends. If it was interrupted, the closing can be continued from {} on",
         rfc3339(*until)
     )]
     InProgress {

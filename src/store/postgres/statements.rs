@@ -57,12 +57,11 @@ impl Statements for PostgresStore {
             .await?;
             let claimed = sqlx::query(
                 "update closings
-                 set closed_by = $2, claim = $3, claimed_until = $4
+                 set claim = $2, claimed_until = $3
                  where month = $1 and status = 'in_progress'
-                   and (claimed_until is null or claimed_until <= $5 or claimed_until > $6)",
+                   and (claimed_until is null or claimed_until <= $4 or claimed_until > $5)",
             )
             .bind(claim.month.number())
-            .bind(text(&claim.by))
             .bind(&claim.token)
             .bind(claim.until)
             .bind(now)

@@ -170,7 +170,7 @@ async fn two_processes_close_a_month_once(fresh: Fresh) {
     );
     let error = close(engine, month("2023-11")).await.unwrap_err();
     assert!(
-        error.to_string().starts_with("bob is closing 2023-11 now")
+        error.to_string().starts_with("2023-11 is being closed now, as bob began it")
             && error.to_string().contains("2024-02-01T00:02:00Z"),
         "{error}"
     );
@@ -181,7 +181,7 @@ async fn two_processes_close_a_month_once(fresh: Fresh) {
     );
     // It is gone: the next process takes over, and the first one writes nothing more.
     setup.clock.set(engine.now() + CLOSING_CLAIM);
-    closed(engine, month("2023-11")).await;
+    assert_eq!(closed(engine, month("2023-11")).await.closed_by, "bob");
     let store = engine.store();
     assert!(!store.record_stated(&other, &key(), &[]).await.expect("asked"));
     assert!(!store.end_closing(&other, engine.now()).await.expect("asked"));
