@@ -10,7 +10,7 @@ use super::csv::Cell;
 use super::output::{self, Progress};
 use crate::domain::id::check_id;
 use crate::domain::intervals::Intervals;
-use crate::domain::statement::DayCounts;
+use crate::domain::statement::{Closer, CloserError, DayCounts};
 use crate::domain::time::rfc3339;
 use crate::domain::{Adjustment, Measure, Month};
 use crate::engine::{
@@ -20,7 +20,7 @@ use crate::store::Closing;
 
 #[derive(Debug, Args)]
 #[command(
-    group = ArgGroup::new("how").args(["close", "anew"]),
+    group = ArgGroup::new("how").args(["close", "recompute"]),
     after_help = "Examples:\n  tenure statement\n  tenure statement --month 2026-10 --partner acme\n  \
                   tenure statement --month 2026-10 --close\n  tenure statement --month 2026-10 --csv > october.csv"
 )]
@@ -35,9 +35,9 @@ pub struct StatementArgs {
     /// Print comma-separated values: a line for each client, and one for each adjustment
     #[arg(long, conflicts_with = "close")]
     csv: bool,
-    /// Compute a closed month from the events as they are known now
+    /// Recompute a closed month from the events as they are known now
     #[arg(long, requires = "month")]
-    anew: bool,
+    recompute: bool,
     /// Close the month for all partners; what changes it later is an adjustment of a later statement
     #[arg(long, requires = "month")]
     close: bool,
@@ -53,8 +53,6 @@ pub struct StatementArgs {
 const PAGE: u32 = 1_000;
 /// Maximum number of rows in the tables of clients and of adjustments.
 const MAX_LISTED: usize = 200;
-/// The longest name of who closes a month, in characters.
-const LONGEST_NAME: usize = 128;
 
 /// The sums of a statement, for programs.
 #[derive(Serialize)]
@@ -84,7 +82,7 @@ pub async fn run(context: &Context, args: StatementArgs) -> anyhow::Result<ExitC
     let request = StatementRequest {
         month,
         partner: args.partner,
-        anew: args.anew,
+        recompute: args.recompute,
         after: None,
         limit: PAGE,
     };
@@ -148,7 +146,7 @@ fn explained(error: StatementError) -> anyhow::Error {
     }
 }
 
-async fn close(context: &Context, month: Month, by: String, confirmed: bool) -> anyhow::Result<ExitCode> {
+async fn close(context: &Context, month: Month, by: Closer, confirmed: bool) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
     let request = CloseRequest {
         month,
@@ -175,7 +173,7 @@ async fn close(context: &Context, month: Month, by: String, confirmed: bool) -> 
 }
 
 /// Who closes a month: the given name, or the name of the user that runs the command.
-fn closer(given: Option<String>) -> Result<String, UsageError> {
+fn closer(given: Option<String>) -> Result<Closer, UsageError> {
     let of_system = || {
         ["LOGNAME", "USER"]
             .into_iter()
@@ -187,13 +185,8 @@ fn closer(given: Option<String>) -> Result<String, UsageError> {
             "the system does not say who closes the month: add --by NAME".into(),
         ));
     };
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > LONGEST_NAME {
-        return Err(UsageError(format!(
-            "invalid name in --by: expected 1 to {LONGEST_NAME} characters"
-        )));
-    }
-    Ok(name.to_owned())
+    let invalid = |error: CloserError| UsageError(format!("invalid name in --by: {error}"));
+    name.parse().map_err(invalid)
 }
 
 async fn list(context: &Context, csv: bool) -> anyhow::Result<ExitCode> {
@@ -242,7 +235,7 @@ async fn list(context: &Context, csv: bool) -> anyhow::Result<ExitCode> {
             "closed by",
             "started",
             "closed",
-            "clients",
+            "statements",
             "adjustments",
         ];
         output::line(output::table(&head, rows));
@@ -398,7 +391,7 @@ pub async fn print_month(engine: &Engine, month: Month) -> anyhow::Result<()> {
     let request = StatementRequest {
         month,
         partner: None,
-        anew: false,
+        recompute: false,
         after: None,
         limit: PAGE,
     };

@@ -14,14 +14,13 @@ use super::error::{ErrorBody, QueryErrors};
 use super::params::{Params, RawPath, RawQuery, month};
 use super::{Api, ApiError, schema};
 use crate::domain::id::check_id;
+use crate::domain::statement::Closer;
 use crate::domain::{ClientKey, Month};
 use crate::engine::{ClientStatement, CloseRequest, PartnerSum, PartnerSums, StatementRequest};
 use crate::store::{Closing, ClosingStatus};
 
 /// The most clients that one request closes.
 const CLOSED_AT_A_TIME: u64 = 2_000;
-/// The longest name of who closes a month, in characters.
-const LONGEST_NAME: usize = 128;
 
 /// The closings of months, in order.
 #[derive(Serialize, ToSchema)]
@@ -83,7 +82,7 @@ pub(super) async fn list(
     params(
         ("month" = schema::MonthText, Path),
         ("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner"),
-        ("anew" = Option<schema::YesOrNo>, Query, description = "Compute a closed month from the events as they are known now"),
+        ("recompute" = Option<schema::YesOrNo>, Query, description = "Recompute a closed month from the events as they are known now"),
         ("after" = Option<schema::Subject>, Query, description = "Only clients after this one: `next` of the previous page"),
         ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000 clients; default 100"),
     ),
@@ -104,7 +103,7 @@ pub(super) async fn show(
     if let Some(partner) = &partner {
         check_id("partner", partner).map_err(|error| ApiError::parameter("partner", error))?;
     }
-    let anew = params.choice("anew", [("true", true), ("false", false)])?;
+    let recompute = params.choice("recompute", [("true", true), ("false", false)])?;
     let after = params
         .text("after")?
         .map(|subject| ClientKey::from_subject(&subject).map_err(|error| ApiError::parameter("after", error)))
@@ -114,7 +113,7 @@ pub(super) async fn show(
     let request = StatementRequest {
         month,
         partner,
-        anew: anew.unwrap_or(false),
+        recompute: recompute.unwrap_or(false),
         after,
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
@@ -165,11 +164,7 @@ pub(super) async fn close(
     let month = month(path)?;
     let mut params = Params::of(query)?;
     let by = params.text("by")?.unwrap_or_default();
-    let by = by.trim().to_owned();
-    if by.is_empty() || by.chars().count() > LONGEST_NAME {
-        let reason = format!("expected who closes the month, 1 to {LONGEST_NAME} characters");
-        return Err(ApiError::parameter("by", reason));
-    }
+    let by: Closer = by.parse().map_err(|error| ApiError::parameter("by", error))?;
     let confirmed = params.choice("confirm", [("true", true), ("false", false)])?;
     params.finish()?;
     let request = CloseRequest {

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Closings, StatementError};
 use crate::domain::policy::later;
+use crate::domain::statement::Closer;
 use crate::domain::{ClientKey, Month};
 use crate::engine::Engine;
 use crate::engine::low_watermark::LowWatermark;
@@ -24,7 +25,7 @@ const KEYS: u32 = 1_000;
 pub struct CloseRequest {
     pub month: Month,
     /// Who closes it. A closing that somebody else began stays theirs.
-    pub by: String,
+    pub by: Closer,
     /// Close it although events of the month may still arrive, or although it is the first one and nothing has happened by its end.
     pub confirmed: bool,
     /// The number of clients after which to stop, if more are left. None: all of them.
@@ -48,7 +49,7 @@ impl Engine {
         self.must_allow(request, &closings).await?;
         let mut claim = ClosingClaim {
             month: request.month,
-            by: request.by.clone(),
+            by: request.by.as_str().to_owned(),
             token: format!("{:032x}", rand::random::<u128>()),
             until: later(self.now(), CLOSING_CLAIM),
         };

@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 
 use super::{Closings, StatementError};
 use crate::domain::intervals::ClientIntervals;
-use crate::domain::statement::within;
 use crate::domain::{AdjustmentCause, ClientKey, Event, Month, MonthDays, Policies};
 use crate::engine::Engine;
 use crate::store::{ClosingClaim, Logged, Stated, StoreError};
@@ -147,7 +146,7 @@ impl Computation {
     fn replayed(&self, key: ClientKey, history: Vec<Logged>, rows: &[Stated]) -> (Computed, Vec<Logged>) {
         let events = history.iter().map(|logged| &logged.event);
         let all = self.intervals(events, self.until);
-        let intervals = within(&all, self.month);
+        let intervals = all.clone().within(self.month.bounds());
         let adjusted = |month: &Month| {
             let days = MonthDays::of(&all, *month);
             // Of a closing in progress, only this month and later ones could have rows.
@@ -160,7 +159,7 @@ impl Computation {
                 month: *month,
                 before,
                 days,
-                intervals: within(&all, *month),
+                intervals: all.clone().within(month.bounds()),
                 causes: Vec::new(),
             })
         };

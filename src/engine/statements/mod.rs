@@ -23,8 +23,8 @@ pub struct StatementRequest {
     pub month: Month,
     /// Only clients of this partner.
     pub partner: Option<String>,
-    /// Compute a closed month from the events as they are known now.
-    pub anew: bool,
+    /// Recompute a closed month from the events as they are known now.
+    pub recompute: bool,
     /// Only clients after this key, where the previous page ended.
     pub after: Option<ClientKey>,
     /// Maximum number of clients that are examined for a page. Those without a day and without an adjustment are left out.
@@ -176,8 +176,8 @@ impl Engine {
             .keys(partner, request.after.as_ref(), request.limit)
             .await?;
         let is_last = keys.len() < request.limit as usize;
-        let is_as_closed = closings.is_closed(month) && !request.anew;
-        let is_preview = closings.next() == Some(month) && !request.anew;
+        let is_as_closed = closings.is_closed(month) && !request.recompute;
+        let is_preview = closings.next() == Some(month) && !request.recompute;
         let clients = if is_as_closed {
             self.as_closed(month, &keys).await?
         } else {

@@ -62,7 +62,7 @@ async fn months_are_closed_once_in_order_and_after_they_ended(fresh: Fresh) {
     let ahead = StatementRequest {
         month: month("2024-04"),
         partner: None,
-        anew: false,
+        recompute: false,
         after: None,
         limit: 10,
     };
@@ -211,7 +211,7 @@ async fn pages_of_a_statement_are_not_mixed(fresh: Fresh) {
         StatementPages::of(StatementRequest {
             month: month(of),
             partner: None,
-            anew: false,
+            recompute: false,
             after: None,
             limit: 100,
         })
@@ -350,7 +350,7 @@ async fn a_closing_goes_on_where_a_bounded_one_stopped(fresh: Fresh) {
                 .statement(&StatementRequest {
                     month: of,
                     partner: None,
-                    anew: false,
+                    recompute: false,
                     after: None,
                     limit: 1
                 })
@@ -367,7 +367,7 @@ async fn a_closing_goes_on_where_a_bounded_one_stopped(fresh: Fresh) {
     let mut partner = StatementRequest {
         month: of,
         partner: Some("p".into()),
-        anew: false,
+        recompute: false,
         after: None,
         limit: 1_000,
     };

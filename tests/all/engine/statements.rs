@@ -1,4 +1,4 @@
-//! Statements: what was closed and its adjustments are what is computed anew, in whatever order events arrive.
+//! Statements: what was closed and its adjustments are what is recomputed, in whatever order events arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ use crate::simulation::seeds;
 use crate::store::Fresh;
 
 on_both_stores! {
-    closed_and_adjusted_is_what_is_computed_anew,
+    closed_and_adjusted_is_what_is_recomputed,
     days_are_those_of_the_fold_at_any_moment,
     a_late_event_is_an_adjustment_of_the_next_statement_with_its_cause,
     a_late_touch_is_an_adjustment_with_its_cause,
@@ -44,7 +44,7 @@ pub fn at(text: &str) -> DateTime<Utc> {
 pub fn request(month: Month) -> CloseRequest {
     CloseRequest {
         month,
-        by: "ann".into(),
+        by: "ann".parse().expect("a name"),
         confirmed: true,
         most: None,
     }
@@ -61,11 +61,11 @@ pub async fn closed(engine: &Engine, month: Month) -> Closing {
 }
 
 /// A statement, read in pages.
-pub async fn statement(engine: &Engine, month: Month, anew: bool) -> Vec<ClientStatement> {
+pub async fn statement(engine: &Engine, month: Month, recompute: bool) -> Vec<ClientStatement> {
     let mut request = StatementRequest {
         month,
         partner: None,
-        anew,
+        recompute,
         after: None,
         limit: 3,
     };
@@ -140,7 +140,7 @@ fn add_days(days: &mut BTreeSet<chrono::NaiveDate>, from: DateTime<Utc>, to: Dat
     }
 }
 
-/// Compares the closed months with what is computed anew.
+/// Compares the closed months with what is recomputed.
 pub async fn assert_adds_up(engine: &Engine, preview: Month, seed: u64) {
     let (mut dates, mut counts) = stated(engine, preview).await;
     dates.retain(|(_, month, _), _| *month != preview);
@@ -187,7 +187,7 @@ fn deliveries(rng: &mut StdRng, keys: &[ClientKey]) -> Vec<(DateTime<Utc>, Event
     deliveries
 }
 
-async fn closed_and_adjusted_is_what_is_computed_anew(fresh: Fresh) {
+async fn closed_and_adjusted_is_what_is_recomputed(fresh: Fresh) {
     let mut adjustments = 0;
     let mut rng = StdRng::seed_from_u64(7);
     let setup = Setup::start(fresh, wild::start(), &wild::policy(&mut rng)).await;

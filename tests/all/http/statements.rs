@@ -67,9 +67,9 @@ async fn statements_are_paged_by_client_with_sums_by_partner() {
     let (_, all) = server.get("/v1/statements/2026-04").await;
     assert_eq!(all["partners"][0]["adjustments"]["access"], -1);
     let (_, march) = server.get("/v1/statements/2026-03").await;
-    let (_, anew) = server.get("/v1/statements/2026-03?anew=true").await;
+    let (_, recomputed) = server.get("/v1/statements/2026-03?recompute=true").await;
     assert_eq!(march["clients"][1]["days"]["access"], 31);
-    assert_eq!(anew["clients"][1]["days"]["access"], 30);
+    assert_eq!(recomputed["clients"][1]["days"]["access"], 30);
     let (_, closings) = server.get("/v1/statements").await;
     assert_eq!(closings["closings"].as_array().unwrap().len(), 2);
     assert_eq!(closings["closings"][1], closing);
