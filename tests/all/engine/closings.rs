@@ -23,6 +23,7 @@ on_both_stores! {
     pages_of_a_statement_are_not_mixed,
     a_closing_that_crashes_anywhere_is_continued,
     a_closing_goes_on_where_a_bounded_one_stopped,
+    what_arrives_behind_a_closing_is_an_adjustment_of_the_next,
     a_client_with_a_long_history_is_stated_in_its_place,
     a_claim_lasts_while_a_page_of_long_histories_is_replayed,
 }
@@ -377,6 +378,68 @@ async fn a_closing_goes_on_where_a_bounded_one_stopped(fresh: Fresh) {
     );
     partner.partner = Some("q".into());
     assert_eq!(engine.statement(&partner).await.expect("a page").clients, []);
+}
+
+/// Between the pages of a closing, an event arrives for a client that is stated already, and a new client comes before all others.
+async fn what_arrives_behind_a_closing_is_an_adjustment_of_the_next(fresh: Fresh) {
+    let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
+    let engine = &setup.engine;
+    many_clients(engine).await;
+    setup.clock.set(at("2024-02-01T00:00:00Z"));
+    let january = month("2024-01");
+    let bounded = CloseRequest {
+        most: Some(1),
+        ..request(january)
+    };
+    let part = engine.close_month(&bounded, |_, _| {}).await.expect("a part");
+    let stated = ClientKey::new("p", "c099").expect("a key");
+    assert_eq!(part.after.as_ref(), Some(&stated));
+    let new = ClientKey::new("p", "a-new").expect("a key");
+    let of = |key: &ClientKey, time: &str, kind: Value| {
+        let kind: EventKind = serde_json::from_value(kind).expect("an event");
+        Event {
+            id: format!("{key}-{}", kind.type_name()).into(),
+            key: key.clone(),
+            ..event(at(time), kind)
+        }
+    };
+    let terminated = json!({"type": "client.terminated", "data": {}});
+    let added = json!({"type": "client.added", "data": {"name": "New"}});
+    let assigned = json!({"type": "assignment.added", "data": {"assignment_id": "a"}});
+    ingest(
+        engine,
+        [
+            of(&stated, "2024-01-20T12:00:00Z", terminated),
+            of(&new, "2024-01-15T09:00:00Z", added),
+            of(&new, "2024-01-15T10:00:00Z", assigned),
+        ],
+    )
+    .await;
+    closed(engine, january).await;
+    let clients = statement(engine, january, false).await;
+    assert_eq!(clients.len(), 230, "the new client is not among them");
+    assert!(clients.iter().all(|client| client.days.billable == 22));
+
+    setup.clock.set(at("2024-03-01T00:00:00Z"));
+    assert_eq!(closed(engine, month("2024-02")).await.adjustments, 2);
+    let adjusted: Vec<(String, i64, usize)> = statement(engine, month("2024-02"), false)
+        .await
+        .into_iter()
+        .filter_map(|client| {
+            let adjustment = client.adjustments.first()?;
+            Some((
+                client.client.clone(),
+                adjustment.days.billable,
+                adjustment.causes.len(),
+            ))
+        })
+        .collect();
+    // The new client has no days without either of its events.
+    assert_eq!(
+        adjusted,
+        [("p/a-new".to_owned(), 17, 2), ("p/c099".to_owned(), -11, 1)]
+    );
+    assert_adds_up(engine, month("2024-03"), 0).await;
 }
 
 /// Gives clients histories of more than 500 events, all in January 2024.
