@@ -14,7 +14,8 @@ use crate::domain::statement::{Closer, CloserError, DayCounts};
 use crate::domain::time::rfc3339;
 use crate::domain::{Adjustment, Measure, Month};
 use crate::engine::{
-    ClientStatement, CloseRequest, Engine, PartnerSum, PartnerSums, StatementError, StatementPages, StatementRequest,
+    ClientStatement, CloseRequest, Engine, PartnerSum, PartnerSums, StatementError, StatementPages,
+    StatementRequest,
 };
 use crate::store::Closing;
 
@@ -141,7 +142,9 @@ fn explained(error: StatementError) -> anyhow::Error {
     match error {
         StatementError::NotBegun(_) => UsageError(error.to_string()).into(),
         StatementError::Store(error) => error.into(),
-        StatementError::EventsMayArrive { .. } | StatementError::BeforeFirstEvent { .. } => anyhow::anyhow!("{error}. To confirm, add --confirm"),
+        StatementError::EventsMayArrive { .. } | StatementError::BeforeFirstEvent { .. } => {
+            anyhow::anyhow!("{error}. To confirm, add --confirm")
+        }
         other => other.into(),
     }
 }

@@ -213,10 +213,12 @@ impl From<StatementError> for ApiError {
     fn from(error: StatementError) -> Self {
         match error {
             StatementError::Store(error) => error.into(),
-            StatementError::EventsMayArrive { .. } | StatementError::BeforeFirstEvent { .. } => Self::Statement {
-                error,
-                advice: ". To confirm, add confirm=true",
-            },
+            StatementError::EventsMayArrive { .. } | StatementError::BeforeFirstEvent { .. } => {
+                Self::Statement {
+                    error,
+                    advice: ". To confirm, add confirm=true",
+                }
+            }
             _ => Self::Statement { error, advice: "" },
         }
     }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::computed::{Adjusted, Computation, Computed, blocking};
-use crate::domain::intervals::ClientIntervals;
 use crate::domain::change::Flag;
+use crate::domain::intervals::ClientIntervals;
 use crate::domain::{AdjustmentCause, ChangeKind, Event, Measure, Month, MonthDays};
 use crate::engine::Engine;
 use crate::store::{Logged, Recorded, RecordedOutcome, StoreError, Touch};
@@ -31,10 +31,7 @@ impl Engine {
             return Ok(client);
         };
         let (since, before) = (computation.known_since, last.end());
-        let names = self
-            .store
-            .stored_since(&client.key, since, before, TRIED)
-            .await?;
+        let names = self.store.stored_since(&client.key, since, before, TRIED).await?;
         let corrections = self
             .store
             .corrections_since(&client.key, since, before, CORRECTIONS)
@@ -84,10 +81,10 @@ impl<'a> Evidence<'a> {
             let events = history.iter().map(|logged| &logged.event);
             computation.intervals(events.filter(|event| !is_left_out(event)), last.end())
         };
-        let tried = if late.len().saturating_mul(history.len()) > APPLIED {
+        let tried: &[&Event] = if late.len().saturating_mul(history.len()) > APPLIED {
             &[]
         } else {
-            &late[..]
+            &late
         };
         Self {
             history,

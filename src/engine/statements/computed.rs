@@ -76,8 +76,7 @@ impl Engine {
         })
     }
 
-    /// Computes a group of clients, in the order of their keys. Renews the claim of a closing after each long
-    /// history.
+    /// Computes a group of clients, in the order of their keys. Renews the claim of a closing after each long history.
     pub(super) async fn compute(
         &self,
         computation: &Computation,

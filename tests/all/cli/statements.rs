@@ -89,7 +89,9 @@ fn a_closed_month_stays_and_a_late_event_adjusts_the_next() {
     let before = given.tenure.json(&["statement", "--month", "2025-01"]);
     disable(&given);
     assert_eq!(given.tenure.json(&["statement", "--month", "2025-01"]), before);
-    let recomputed = given.tenure.json(&["statement", "--month", "2025-01", "--recompute"]);
+    let recomputed = given
+        .tenure
+        .json(&["statement", "--month", "2025-01", "--recompute"]);
     assert_eq!(
         recomputed[0]["days"],
         json!({"billable": 24, "commission": 24, "status_credit": 24, "access": 13})

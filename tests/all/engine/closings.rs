@@ -135,7 +135,8 @@ async fn the_first_month_is_not_before_the_first_event_unless_confirmed(fresh: F
     for of in ["2003-11", "2023-10"] {
         let error = engine.close_month(&careful(of), |_, _| {}).await.unwrap_err();
         assert!(
-            matches!(error, StatementError::BeforeFirstEvent { .. }) && error.to_string().contains("no event happened"),
+            matches!(error, StatementError::BeforeFirstEvent { .. })
+                && error.to_string().contains("no event happened"),
             "{error}"
         );
     }
@@ -171,7 +172,9 @@ async fn two_processes_close_a_month_once(fresh: Fresh) {
     );
     let error = close(engine, month("2023-11")).await.unwrap_err();
     assert!(
-        error.to_string().starts_with("2023-11 is being closed now, as bob began it")
+        error
+            .to_string()
+            .starts_with("2023-11 is being closed now, as bob began it")
             && error.to_string().contains("2024-02-01T00:02:00Z"),
         "{error}"
     );

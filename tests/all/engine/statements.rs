@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tenure::domain::access::AccessStatus;
 use tenure::domain::intervals::ClientIntervals;
 use tenure::domain::statement::{DayCounts, WITHOUT_DAYS};
-use tenure::domain::{AdjustmentCause, Client, ClientKey, Event, EventKind, Measure, Month, Policies, Policy, fold};
+use tenure::domain::{
+    AdjustmentCause, Client, ClientKey, Event, EventKind, Measure, Month, Policies, Policy, fold,
+};
 use tenure::engine::{
     AdoptionMode, ClientStatement, CloseRequest, Engine, NOTICE, StatementError, StatementRequest,
 };
@@ -494,14 +496,14 @@ async fn late_events_of_a_very_long_history_are_named_untried(fresh: Fresh) {
     let touches = (0..4_000).map(|minute| accessed(at("2023-11-15T00:00:00Z") + TimeDelta::minutes(minute)));
     ingest(engine, touches).await;
     closed(engine, month("2023-11")).await;
-    // The first of them alone makes a difference. The client has seen nothing later, so the journal has no corrections.
-    let rules = (0..49).map(|number| {
-        let kind = json!({"type": "margin_rule.created", "data": {"rule_id": format!("r{number}")}});
+    // The first of these alone makes a difference. The client has seen nothing later, so the journal has no corrections.
+    let assigned = (0..49).map(|number| {
+        let kind = json!({"type": "assignment.added", "data": {"assignment_id": format!("a{number}")}});
         let kind = serde_json::from_value(kind).expect("an event");
         event(at("2023-11-20T12:00:00Z") + TimeDelta::minutes(number), kind)
     });
     let disabled = event(at("2023-11-20T11:00:00Z"), EventKind::AccessDisabled {});
-    ingest(engine, std::iter::once(disabled.clone()).chain(rules)).await;
+    ingest(engine, std::iter::once(disabled.clone()).chain(assigned)).await;
     let december = statement(engine, month("2023-12"), false).await;
     let [adjustment] = december[0].adjustments.as_slice() else {
         panic!("{december:?}");

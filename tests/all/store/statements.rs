@@ -96,8 +96,18 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
         assert!(!store.claim_closing(&other, moment(now)).await.unwrap());
     }
     // It can be renewed, by the process that has it.
-    assert!(!store.renew_closing(&claim("2026-10", "second", 120)).await.unwrap());
-    assert!(!store.renew_closing(&claim("2026-11", "first", 120)).await.unwrap());
+    assert!(
+        !store
+            .renew_closing(&claim("2026-10", "second", 120))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .renew_closing(&claim("2026-11", "first", 120))
+            .await
+            .unwrap()
+    );
     assert_eq!(store.closings().await.unwrap()[0].claimed_until, Some(moment(60)));
     assert!(store.renew_closing(&claim("2026-10", "first", 90)).await.unwrap());
     let second = claim("2026-10", "second", 120);
@@ -166,7 +176,10 @@ pub async fn first_closings_that_race_stay_in_order(fresh: Fresh) {
     let (early, between, late) = tokio::join!(close("2026-08"), close("2026-09"), close("2026-10"));
     let closings = store.closings().await.unwrap();
     let months: Vec<Month> = closings.iter().map(|closing| closing.month).collect();
-    assert_eq!(months.len(), [early, between, late].iter().filter(|is| **is).count());
+    assert_eq!(
+        months.len(),
+        [early, between, late].iter().filter(|is| **is).count()
+    );
     assert!(!months.is_empty());
     assert!(
         months.windows(2).all(|pair| pair[0].next() == pair[1]),
