@@ -12,7 +12,7 @@ use super::columns::{Both, KeyRow, Moment, RowId, json, key, row};
 use super::event_id::EventId;
 use super::outbox::Recorded;
 use crate::domain::intervals::{ClientIntervals, Interval, Intervals};
-use crate::domain::statement::{DaySet, WITHOUT_DAYS};
+use crate::domain::statement::DaySet;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{serialize, serialize_optional};
 use crate::domain::{AdjustmentCause, ClientKey, Measure, Month, MonthDays};
@@ -53,7 +53,7 @@ pub trait Statements: Send + Sync + 'static {
     async fn any_event_before(&self, keys: &[ClientKey], before: DateTime<Utc>) -> Result<bool>;
 
     /// The source and id of the events of a client that happened before `before` and were stored at or after `since`, in order of
-    /// time, at most `limit`. Refused events, those of [`WITHOUT_DAYS`] and packed touches are not among them.
+    /// time, at most `limit`. Refused events, those of [`crate::domain::statement::WITHOUT_DAYS`] and packed touches are not among them.
     async fn stored_since(
         &self,
         key: &ClientKey,
