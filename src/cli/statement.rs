@@ -10,17 +10,18 @@ use super::csv::Cell;
 use super::output::{self, Progress};
 use crate::domain::id::check_id;
 use crate::domain::intervals::Intervals;
-use crate::domain::statement::DayCounts;
+use crate::domain::statement::{Closer, CloserError, DayCounts};
 use crate::domain::time::rfc3339;
 use crate::domain::{Adjustment, Measure, Month};
 use crate::engine::{
-    ClientStatement, CloseRequest, Engine, PartnerSum, PartnerSums, StatementError, StatementRequest,
+    ClientStatement, CloseRequest, Engine, PartnerSum, PartnerSums, StatementError, StatementPages,
+    StatementRequest,
 };
 use crate::store::Closing;
 
 #[derive(Debug, Args)]
 #[command(
-    group = ArgGroup::new("how").args(["close", "anew"]),
+    group = ArgGroup::new("how").args(["close", "recompute"]),
     after_help = "Examples:\n  tenure statement\n  tenure statement --month 2026-10 --partner acme\n  \
                   tenure statement --month 2026-10 --close\n  tenure statement --month 2026-10 --csv > october.csv"
 )]
@@ -35,16 +36,16 @@ pub struct StatementArgs {
     /// Print comma-separated values: a line for each client, and one for each adjustment
     #[arg(long, conflicts_with = "close")]
     csv: bool,
-    /// Compute a closed month from the events as they are known now
+    /// Recompute a closed month from the events as they are known now
     #[arg(long, requires = "month")]
-    anew: bool,
+    recompute: bool,
     /// Close the month for all partners; what changes it later is an adjustment of a later statement
     #[arg(long, requires = "month")]
     close: bool,
-    /// Record this name as that of who closes the month; default: the user of the system
+    /// Record this name as that of who closes the month, unless somebody else began that; default: the user of the system
     #[arg(long, value_name = "NAME", requires = "close")]
     by: Option<String>,
-    /// Close the month although events of it may still arrive
+    /// Close the month although events of it may still arrive, or although it is the first one and nothing happened by its end
     #[arg(long, requires = "close")]
     confirm: bool,
 }
@@ -53,8 +54,6 @@ pub struct StatementArgs {
 const PAGE: u32 = 1_000;
 /// Maximum number of rows in the tables of clients and of adjustments.
 const MAX_LISTED: usize = 200;
-/// The longest name of who closes a month, in characters.
-const LONGEST_NAME: usize = 128;
 
 /// The sums of a statement, for programs.
 #[derive(Serialize)]
@@ -84,7 +83,7 @@ pub async fn run(context: &Context, args: StatementArgs) -> anyhow::Result<ExitC
     let request = StatementRequest {
         month,
         partner: args.partner,
-        anew: args.anew,
+        recompute: args.recompute,
         after: None,
         limit: PAGE,
     };
@@ -115,28 +114,27 @@ pub async fn run(context: &Context, args: StatementArgs) -> anyhow::Result<ExitC
 /// Passes every client to `take`, page by page, and adds up the days by partner.
 async fn each(
     engine: &Engine,
-    mut request: StatementRequest,
+    request: StatementRequest,
     mut take: impl FnMut(ClientStatement) -> anyhow::Result<()>,
 ) -> anyhow::Result<Totals> {
+    let mut totals = Totals {
+        month: request.month,
+        closing: None,
+        clients: 0,
+        partners: Vec::new(),
+    };
     let mut sums = PartnerSums::default();
-    let mut clients = 0;
-    loop {
-        let page = engine.statement(&request).await.map_err(explained)?;
+    let mut pages = StatementPages::of(request);
+    while let Some(page) = pages.next(engine).await.map_err(explained)? {
         for client in page.clients {
             sums.add(&client);
-            clients += 1;
+            totals.clients += 1;
             take(client)?;
         }
-        if page.next.is_none() {
-            return Ok(Totals {
-                month: request.month,
-                closing: page.closing,
-                clients,
-                partners: sums.into_sums(),
-            });
-        }
-        request.after = page.next;
+        totals.closing = page.closing;
     }
+    totals.partners = sums.into_sums();
+    Ok(totals)
 }
 
 /// A month that has not begun is a mistake in the arguments.
@@ -144,12 +142,14 @@ fn explained(error: StatementError) -> anyhow::Error {
     match error {
         StatementError::NotBegun(_) => UsageError(error.to_string()).into(),
         StatementError::Store(error) => error.into(),
-        StatementError::EventsMayArrive { .. } => anyhow::anyhow!("{error}. To confirm, add --confirm"),
+        StatementError::EventsMayArrive { .. } | StatementError::BeforeFirstEvent { .. } => {
+            anyhow::anyhow!("{error}. To confirm, add --confirm")
+        }
         other => other.into(),
     }
 }
 
-async fn close(context: &Context, month: Month, by: String, confirmed: bool) -> anyhow::Result<ExitCode> {
+async fn close(context: &Context, month: Month, by: Closer, confirmed: bool) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
     let request = CloseRequest {
         month,
@@ -176,7 +176,7 @@ async fn close(context: &Context, month: Month, by: String, confirmed: bool) -> 
 }
 
 /// Who closes a month: the given name, or the name of the user that runs the command.
-fn closer(given: Option<String>) -> Result<String, UsageError> {
+fn closer(given: Option<String>) -> Result<Closer, UsageError> {
     let of_system = || {
         ["LOGNAME", "USER"]
             .into_iter()
@@ -188,13 +188,8 @@ fn closer(given: Option<String>) -> Result<String, UsageError> {
             "the system does not say who closes the month: add --by NAME".into(),
         ));
     };
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > LONGEST_NAME {
-        return Err(UsageError(format!(
-            "invalid name in --by: expected 1 to {LONGEST_NAME} characters"
-        )));
-    }
-    Ok(name.to_owned())
+    let invalid = |error: CloserError| UsageError(format!("invalid name in --by: {error}"));
+    name.parse().map_err(invalid)
 }
 
 async fn list(context: &Context, csv: bool) -> anyhow::Result<ExitCode> {
@@ -243,7 +238,7 @@ async fn list(context: &Context, csv: bool) -> anyhow::Result<ExitCode> {
             "closed by",
             "started",
             "closed",
-            "clients",
+            "statements",
             "adjustments",
         ];
         output::line(output::table(&head, rows));
@@ -399,7 +394,7 @@ pub async fn print_month(engine: &Engine, month: Month) -> anyhow::Result<()> {
     let request = StatementRequest {
         month,
         partner: None,
-        anew: false,
+        recompute: false,
         after: None,
         limit: PAGE,
     };
@@ -440,7 +435,7 @@ fn print_sums(totals: &Totals) {
             ..
         }) => format!("{month} was closed by {closed_by} at {}: {clients}", rfc3339(*at)),
         Some(Closing { closed_by, .. }) => {
-            format!("{month} is being closed by {closed_by}: {clients}, as known now")
+            format!("{month} is being closed, as {closed_by} began it: {clients}, as known now")
         }
     });
 }

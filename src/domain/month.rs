@@ -48,6 +48,13 @@ impl Month {
         }
     }
 
+    #[must_use]
+    pub fn previous(self) -> Self {
+        Self {
+            first: self.first - Months::new(1),
+        }
+    }
+
     /// A day of the month. None: it has fewer.
     #[must_use]
     pub fn day(self, number: u32) -> Option<NaiveDate> {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{AddAssign, Sub};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -38,17 +39,51 @@ impl Measure {
     }
 }
 
-/// The parts of a client's intervals within a month.
-#[must_use]
-pub fn within(intervals: &ClientIntervals, month: Month) -> ClientIntervals {
-    let part = |measure: Measure| measure.of(intervals).within(month.bounds());
-    ClientIntervals {
-        access: part(Measure::Access),
-        billable: part(Measure::Billable),
-        commission: part(Measure::Commission),
-        status_credit: part(Measure::StatusCredit),
+/// Who closes a month: a name of 1 to 128 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closer(String);
+
+/// Why a text is not a [`Closer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected who closes the month, 1 to {} characters", Closer::LONGEST)]
+pub struct CloserError;
+
+impl Closer {
+    /// In characters.
+    const LONGEST: usize = 128;
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
+
+impl FromStr for Closer {
+    type Err = CloserError;
+
+    fn from_str(text: &str) -> Result<Self, CloserError> {
+        let name = text.trim();
+        if name.is_empty() || name.chars().count() > Self::LONGEST {
+            return Err(CloserError);
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+/// The types of events that change no day of any measure.
+pub const WITHOUT_DAYS: [&str; 11] = [
+    "client.renamed",
+    "subscription.added",
+    "subscription.renewed",
+    "subscription.ended",
+    "user.added",
+    "user.removed",
+    "integration.added",
+    "integration.removed",
+    "invitation.bounced",
+    "account.created",
+    "account.owner_set",
+];
 
 /// Some days of a month. Bit 0 is the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -298,6 +333,22 @@ mod tests {
         );
         assert_eq!((whole.count(), whole.bits()), (31, i32::MAX));
         assert_eq!(DaySet::from_bits(-1), None);
+    }
+
+    #[test]
+    fn a_closer_has_a_name_of_bounded_length() {
+        let longest = "é".repeat(128);
+        for (text, name) in [
+            ("ann", Some("ann")),
+            (" ann b ", Some("ann b")),
+            (&longest, Some(longest.as_str())),
+            ("", None),
+            (" \t", None),
+            (&format!("{longest}e"), None),
+        ] {
+            let closer = text.parse::<Closer>().ok();
+            assert_eq!(closer.as_ref().map(Closer::as_str), name, "{text:?}");
+        }
     }
 
     #[test]

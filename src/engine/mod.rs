@@ -80,7 +80,7 @@ pub use skew::{ClockWatch, DEFAULT_TOLERANCE, Reference, Skew};
 pub use sources::{SilentSource, SourceStatus, interval};
 pub use statements::{
     CLOSING_CLAIM, ClientStatement, CloseRequest, PartnerSum, PartnerSums, StatementError, StatementPage,
-    StatementRequest,
+    StatementPages, StatementRequest,
 };
 pub use sweep::{SweepMode, SweepOptions, SweepReport};
 pub use verify::{Drift, Verified, VerifyReport};

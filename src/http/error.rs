@@ -202,6 +202,8 @@ fn of_statement(error: &StatementError) -> (StatusCode, &'static str) {
         StatementError::OutOfOrder { .. } => (StatusCode::CONFLICT, "month_out_of_order"),
         StatementError::InProgress { .. } => (StatusCode::CONFLICT, "closing_in_progress"),
         StatementError::EventsMayArrive { .. } => (StatusCode::CONFLICT, "events_may_arrive"),
+        StatementError::BeforeFirstEvent { .. } => (StatusCode::CONFLICT, "month_before_first_event"),
+        StatementError::Changed(_) => (StatusCode::CONFLICT, "statement_changed"),
         StatementError::Clock(_) => (StatusCode::SERVICE_UNAVAILABLE, "clock_wrong"),
         StatementError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     }
@@ -211,10 +213,12 @@ impl From<StatementError> for ApiError {
     fn from(error: StatementError) -> Self {
         match error {
             StatementError::Store(error) => error.into(),
-            StatementError::EventsMayArrive { .. } => Self::Statement {
-                error,
-                advice: ". To confirm, add confirm=true",
-            },
+            StatementError::EventsMayArrive { .. } | StatementError::BeforeFirstEvent { .. } => {
+                Self::Statement {
+                    error,
+                    advice: ". To confirm, add confirm=true",
+                }
+            }
             _ => Self::Statement { error, advice: "" },
         }
     }

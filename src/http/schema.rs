@@ -542,7 +542,7 @@ pub struct Closing {
     #[schema(example = "2026-10")]
     month: String,
     status: ClosingStatus,
-    /// Who closed the month.
+    /// Who began to close the month. Who continues a closing is not recorded.
     closed_by: String,
     started_at: DateTime<Utc>,
     /// Null: the closing is in progress.

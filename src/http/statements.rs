@@ -14,14 +14,13 @@ use super::error::{ErrorBody, QueryErrors};
 use super::params::{Params, RawPath, RawQuery, month};
 use super::{Api, ApiError, schema};
 use crate::domain::id::check_id;
+use crate::domain::statement::Closer;
 use crate::domain::{ClientKey, Month};
 use crate::engine::{ClientStatement, CloseRequest, PartnerSum, PartnerSums, StatementRequest};
 use crate::store::{Closing, ClosingStatus};
 
 /// The most clients that one request closes.
 const CLOSED_AT_A_TIME: u64 = 2_000;
-/// The longest name of who closes a month, in characters.
-const LONGEST_NAME: usize = 128;
 
 /// The closings of months, in order.
 #[derive(Serialize, ToSchema)]
@@ -40,7 +39,7 @@ pub struct StatementPage {
     closing: Option<Closing>,
     #[schema(value_type = Vec<schema::ClientStatement>)]
     clients: Vec<ClientStatement>,
-    /// The sums of these clients, by partner.
+    /// The sums of these clients, by partner. A partner may continue on the next page: add up the sums of all pages.
     #[schema(value_type = Vec<schema::PartnerSum>)]
     partners: Vec<PartnerSum>,
     /// The value of `after` for the next page; null on the last page.
@@ -74,7 +73,8 @@ pub(super) async fn list(
 ///
 /// Of a closed month: what was stated when it was closed, with the adjustments of earlier months. Of any other: the days as they are
 /// known now. A page examines a bounded number of clients, and leaves out those without a day and without an adjustment: it may have
-/// none and not be the last.
+/// none and not be the last. Compare `status` of `closing` on all pages: if it is not the same, a closing began or ended in between,
+/// and the pages do not belong together. Read them again.
 #[utoipa::path(
     get,
     path = "/v1/statements/{month}",
@@ -82,7 +82,7 @@ pub(super) async fn list(
     params(
         ("month" = schema::MonthText, Path),
         ("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner"),
-        ("anew" = Option<schema::YesOrNo>, Query, description = "Compute a closed month from the events as they are known now"),
+        ("recompute" = Option<schema::YesOrNo>, Query, description = "Recompute a closed month from the events as they are known now"),
         ("after" = Option<schema::Subject>, Query, description = "Only clients after this one: `next` of the previous page"),
         ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000 clients; default 100"),
     ),
@@ -103,7 +103,7 @@ pub(super) async fn show(
     if let Some(partner) = &partner {
         check_id("partner", partner).map_err(|error| ApiError::parameter("partner", error))?;
     }
-    let anew = params.choice("anew", [("true", true), ("false", false)])?;
+    let recompute = params.choice("recompute", [("true", true), ("false", false)])?;
     let after = params
         .text("after")?
         .map(|subject| ClientKey::from_subject(&subject).map_err(|error| ApiError::parameter("after", error)))
@@ -113,7 +113,7 @@ pub(super) async fn show(
     let request = StatementRequest {
         month,
         partner,
-        anew: anew.unwrap_or(false),
+        recompute: recompute.unwrap_or(false),
         after,
         limit: u32::try_from(limit).unwrap_or(u32::MAX),
     };
@@ -144,13 +144,15 @@ pub(super) async fn show(
     params(
         ("month" = schema::MonthText, Path),
         ("by" = schema::CloserName, Query, description = "Who closes the month"),
-        ("confirm" = Option<schema::YesOrNo>, Query, description = "Close the month although events of it may still arrive"),
+        ("confirm" = Option<schema::YesOrNo>, Query, description = "Close the month although events of it may still arrive, \
+                                                                        or although it is the first one and nothing happened by its end"),
     ),
     responses(
         (status = 200, description = "The month is closed", body = schema::Closing),
         (status = 202, description = "More clients are left: send the request again", body = schema::Closing),
         (status = 409, description = "The month is closed already, has not ended or is not the next one, events of it may still arrive, \
-                                      or another process is closing it", body = ErrorBody),
+                                      it is the first one and nothing happened by its end, or another process is closing it",
+         body = ErrorBody),
         QueryErrors,
     )
 )]
@@ -162,11 +164,7 @@ pub(super) async fn close(
     let month = month(path)?;
     let mut params = Params::of(query)?;
     let by = params.text("by")?.unwrap_or_default();
-    let by = by.trim().to_owned();
-    if by.is_empty() || by.chars().count() > LONGEST_NAME {
-        let reason = format!("expected who closes the month, 1 to {LONGEST_NAME} characters");
-        return Err(ApiError::parameter("by", reason));
-    }
+    let by: Closer = by.parse().map_err(|error| ApiError::parameter("by", error))?;
     let confirmed = params.choice("confirm", [("true", true), ("false", false)])?;
     params.finish()?;
     let request = CloseRequest {

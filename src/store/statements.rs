@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 use super::columns::{Both, KeyRow, Moment, RowId, json, key, row};
 use super::event_id::EventId;
+use super::outbox::Recorded;
 use crate::domain::intervals::{ClientIntervals, Interval, Intervals};
 use crate::domain::statement::DaySet;
 use crate::domain::text_enum::text_enum;
@@ -23,8 +24,11 @@ pub trait Statements: Send + Sync + 'static {
     async fn closings(&self) -> Result<Vec<Closing>>;
 
     /// Begins the closing of a month, or continues one that no other process holds. False: the month is closed, another process
-    /// is closing it, or another month is being closed.
+    /// is closing it, another month is being closed, or the month is not the next one: only the first closing can be of any month.
     async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool>;
+
+    /// Prolongs a claim. False: another process has taken the closing over.
+    async fn renew_closing(&self, claim: &ClosingClaim) -> Result<bool>;
 
     /// Records, in one transaction, rows of the clients up to `upto`, and that the closing has come that far. Their `stated_in` is
     /// the month of the claim. Prolongs the claim. False: another process has taken the closing over, and nothing is written.
@@ -45,8 +49,11 @@ pub trait Statements: Send + Sync + 'static {
     /// `stated_in`. A client without rows has no entry.
     async fn stated(&self, keys: &[ClientKey]) -> Result<HashMap<ClientKey, Vec<Stated>>>;
 
-    /// The source and id of the events of a client that happened before `before` and were stored at or after `since`, at most
-    /// `limit`. Packed touches are not among them.
+    /// Whether an event of one of these clients happened before a moment. Packed touches do not count.
+    async fn any_event_before(&self, keys: &[ClientKey], before: DateTime<Utc>) -> Result<bool>;
+
+    /// The source and id of the events of a client that happened before `before` and were stored at or after `since`, in order of
+    /// time, at most `limit`. Refused events, those of [`crate::domain::statement::WITHOUT_DAYS`] and packed touches are not among them.
     async fn stored_since(
         &self,
         key: &ClientKey,
@@ -54,6 +61,16 @@ pub trait Statements: Send + Sync + 'static {
         before: DateTime<Utc>,
         limit: u32,
     ) -> Result<Vec<(Arc<str>, Arc<str>)>>;
+
+    /// The corrections of a client that took effect before `before` and were recorded at or after `since`, oldest line first, at
+    /// most `limit`.
+    async fn corrections_since(
+        &self,
+        key: &ClientKey,
+        since: DateTime<Utc>,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Recorded>>;
 }
 
 text_enum! {
@@ -69,7 +86,7 @@ text_enum! {
 pub struct Closing {
     pub month: Month,
     pub status: ClosingStatus,
-    /// Who closed it.
+    /// Who began the closing, and so decided it. Whoever continues it changes nothing here.
     pub closed_by: String,
     #[serde(serialize_with = "serialize")]
     pub started_at: DateTime<Utc>,
@@ -92,7 +109,7 @@ pub struct Closing {
 #[derive(Clone, Debug)]
 pub struct ClosingClaim {
     pub month: Month,
-    /// Who closes it.
+    /// Who begins the closing. Of no consequence for one that has begun.
     pub by: String,
     /// Unlike that of any other process.
     pub token: String,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{ClientKey, Event, Id, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
@@ -53,6 +54,8 @@ struct State {
     calls_left: Option<u32>,
     /// Commits left before one fails with a conflict.
     commits_before_conflict: Option<u32>,
+    /// A clock that advances with each call of a method.
+    slow: Option<(&'static str, Arc<SimulatedClock>, TimeDelta)>,
     overtaking: Option<Overtaking>,
     overtaken: Option<Vec<Outcome>>,
 }
@@ -72,6 +75,11 @@ impl Faults {
     /// After this number of commits, one fails with a conflict.
     pub fn conflict_after(&self, commits: u32) {
         self.state().commits_before_conflict = Some(commits);
+    }
+
+    /// Each call of this method takes some time, by the clock of a test.
+    pub fn slow_down(&self, call: &'static str, clock: Arc<SimulatedClock>, by: TimeDelta) {
+        self.state().slow = Some((call, clock, by));
     }
 
     pub fn overtake(&self, overtaking: Overtaking) {
@@ -94,7 +102,14 @@ impl Faults {
 
     /// Runs before each call.
     fn before(&self, call: &'static str) -> Result<()> {
-        *self.state().calls.entry(call).or_default() += 1;
+        let mut state = self.state();
+        *state.calls.entry(call).or_default() += 1;
+        if let Some((slow, clock, by)) = &state.slow
+            && *slow == call
+        {
+            clock.set(clock.now() + *by);
+        }
+        drop(state);
         self.check(call)
     }
 
@@ -277,11 +292,14 @@ delegate! {
     Statements {
         closings() -> Vec<Closing>;
         claim_closing(claim: &ClosingClaim, now: DateTime<Utc>) -> bool;
+        renew_closing(claim: &ClosingClaim) -> bool;
         record_stated(claim: &ClosingClaim, upto: &ClientKey, rows: &[(ClientKey, Stated)]) -> bool;
         end_closing(claim: &ClosingClaim, at: DateTime<Utc>) -> bool;
         release_closing(claim: &ClosingClaim) -> ();
         stated(keys: &[ClientKey]) -> HashMap<ClientKey, Vec<Stated>>;
+        any_event_before(keys: &[ClientKey], before: DateTime<Utc>) -> bool;
         stored_since(key: &ClientKey, since: DateTime<Utc>, before: DateTime<Utc>, limit: u32) -> Vec<(Arc<str>, Arc<str>)>;
+        corrections_since(key: &ClientKey, since: DateTime<Utc>, before: DateTime<Utc>, limit: u32) -> Vec<Recorded>;
     }
     // Not `server_time`: tests run by a clock of their own.
     StoreClock {

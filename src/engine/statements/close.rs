@@ -3,26 +3,30 @@
 //! A closing writes a page of clients per transaction, and records how far it has come, so that after a crash any process continues
 //! it. What it has written does not count until it ends. One process at a time holds the claim on it.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Closings, StatementError};
 use crate::domain::policy::later;
+use crate::domain::statement::Closer;
 use crate::domain::{ClientKey, Month};
 use crate::engine::Engine;
 use crate::engine::low_watermark::LowWatermark;
 use crate::engine::statements::computed::{Computation, Computed, GROUP};
 use crate::store::{Closing, ClosingClaim, Stated, StoreError};
 
-/// How long a claim on a closing lasts after its last page. A closing that was interrupted is continued after that.
+/// How long a claim on a closing lasts after its last page or long history. A closing that was interrupted is continued after that.
 pub const CLOSING_CLAIM: TimeDelta = TimeDelta::minutes(2);
+
+/// Clients that are asked about at a time.
+const KEYS: u32 = 1_000;
 
 /// How to close a month.
 #[derive(Clone, Debug)]
 pub struct CloseRequest {
     pub month: Month,
-    /// Who closes it.
-    pub by: String,
-    /// Close it although events of the month may still arrive.
+    /// Who closes it. A closing that somebody else began stays theirs.
+    pub by: Closer,
+    /// Close it although events of the month may still arrive, or although it is the first one and nothing has happened by its end.
     pub confirmed: bool,
     /// The number of clients after which to stop, if more are left. None: all of them.
     pub most: Option<u64>,
@@ -45,7 +49,7 @@ impl Engine {
         self.must_allow(request, &closings).await?;
         let mut claim = ClosingClaim {
             month: request.month,
-            by: request.by.clone(),
+            by: request.by.as_str().to_owned(),
             token: format!("{:032x}", rand::random::<u128>()),
             until: later(self.now(), CLOSING_CLAIM),
         };
@@ -91,6 +95,9 @@ impl Engine {
         if request.confirmed || closings.of(month).is_some() {
             return Ok(());
         }
+        if closings.0.is_empty() && !self.has_event_before(month.end()).await? {
+            return Err(StatementError::BeforeFirstEvent { month });
+        }
         let (lanes, sources) = (self.store.lanes().await?, self.store.sources().await?);
         let low_watermark = LowWatermark::of(&lanes, &sources, month.end(), &self.watch);
         match low_watermark.behind {
@@ -99,6 +106,21 @@ impl Engine {
                 month,
                 behind: behind.to_string(),
             }),
+        }
+    }
+
+    /// Whether any event happened before a moment. Asks about every client if none did.
+    async fn has_event_before(&self, moment: DateTime<Utc>) -> Result<bool, StoreError> {
+        let mut after = None;
+        loop {
+            let keys = self.store.keys(None, after.as_ref(), KEYS).await?;
+            if self.store.any_event_before(&keys, moment).await? {
+                return Ok(true);
+            }
+            after = keys.last().cloned();
+            if keys.len() < KEYS as usize {
+                return Ok(false);
+            }
         }
     }
 
@@ -122,7 +144,7 @@ impl Engine {
             if request.most.is_some_and(|most| done >= most) {
                 return Ok(false);
             }
-            let rows = self.rows(&computation, &keys).await?;
+            let rows = self.rows(&computation, &keys, claim).await?;
             claim.until = later(self.now(), CLOSING_CLAIM);
             if !self.store.record_stated(claim, &last, &rows).await? {
                 return Err(self.lost(request.month).await);
@@ -142,12 +164,26 @@ impl Engine {
         &self,
         computation: &Computation,
         keys: &[ClientKey],
-    ) -> Result<Vec<(ClientKey, Stated)>, StoreError> {
-        let computed = self.compute(computation, keys).await?;
+        claim: &mut ClosingClaim,
+    ) -> Result<Vec<(ClientKey, Stated)>, StatementError> {
+        let computed = self.compute(computation, keys, Some(claim)).await?;
         let rows = computed
             .into_iter()
             .flat_map(|client| client.rows(computation.month));
         Ok(rows.collect())
+    }
+
+    /// Prolongs a claim, unless most of it is left.
+    pub(super) async fn renew_closing(&self, claim: &mut ClosingClaim) -> Result<(), StatementError> {
+        let until = later(self.now(), CLOSING_CLAIM);
+        if until - claim.until < CLOSING_CLAIM / 4 {
+            return Ok(());
+        }
+        claim.until = until;
+        if !self.store.renew_closing(claim).await? {
+            return Err(self.lost(claim.month).await);
+        }
+        Ok(())
     }
 
     /// Why this process may not close the month.

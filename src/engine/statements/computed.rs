@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::Closings;
+use super::{Closings, StatementError};
 use crate::domain::intervals::ClientIntervals;
-use crate::domain::statement::within;
 use crate::domain::{AdjustmentCause, ClientKey, Event, Month, MonthDays, Policies};
 use crate::engine::Engine;
 use crate::engine::blocking::run_blocking;
-use crate::store::{Logged, Stated, StoreError};
+use crate::store::{ClosingClaim, Logged, Stated, StoreError};
 
 /// Clients whose histories are read at a time.
 pub(super) const GROUP: usize = 100;
@@ -74,12 +73,13 @@ impl Engine {
         })
     }
 
-    /// Computes a group of clients, in the order of their keys.
+    /// Computes a group of clients, in the order of their keys. Renews the claim of a closing after each long history.
     pub(super) async fn compute(
         &self,
         computation: &Computation,
         keys: &[ClientKey],
-    ) -> Result<Vec<Computed>, StoreError> {
+        mut claim: Option<&mut ClosingClaim>,
+    ) -> Result<Vec<Computed>, StatementError> {
         let mut stated = if computation.closed.is_empty() {
             HashMap::new()
         } else {
@@ -98,6 +98,9 @@ impl Engine {
                 let history = self.store.history(key).await?;
                 let alone = vec![(key.clone(), history, rows)];
                 computed.extend(self.replay(computation, alone).await?);
+                if let Some(claim) = &mut claim {
+                    self.renew_closing(claim).await?;
+                }
             }
         }
         computed.extend(self.replay(computation, read).await?);
@@ -121,11 +124,8 @@ impl Engine {
         };
         let replayed = run_blocking(replaying).await;
         let mut computed = Vec::with_capacity(replayed.len());
-        for (mut client, history) in replayed {
-            for adjusted in &mut client.adjusted {
-                adjusted.causes = self.causes(computation, &client.key, adjusted, &history).await?;
-            }
-            computed.push(client);
+        for (client, history) in replayed {
+            computed.push(self.find_causes(computation, client, history).await?);
         }
         Ok(computed)
     }
@@ -136,7 +136,7 @@ impl Computation {
     fn replayed(&self, key: ClientKey, history: Vec<Logged>, rows: &[Stated]) -> (Computed, Vec<Logged>) {
         let events = history.iter().map(|logged| &logged.event);
         let all = self.intervals(events, self.until);
-        let intervals = within(&all, self.month);
+        let intervals = all.clone().within(self.month.bounds());
         let adjusted = |month: &Month| {
             let days = MonthDays::of(&all, *month);
             // Of a closing in progress, only this month and later ones could have rows.
@@ -149,7 +149,7 @@ impl Computation {
                 month: *month,
                 before,
                 days,
-                intervals: within(&all, *month),
+                intervals: all.clone().within(month.bounds()),
                 causes: Vec::new(),
             })
         };

@@ -15,7 +15,7 @@ use crate::domain::statement::DayCounts;
 use crate::domain::time::rfc3339;
 use crate::domain::{Adjustment, ClientKey, Month, MonthDays};
 use crate::store::{Closing, ClosingStatus, Stated, StoreError};
-use computed::Computed;
+use computed::{Computation, Computed};
 
 /// Which part of a statement to show.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub struct StatementRequest {
     pub month: Month,
     /// Only clients of this partner.
     pub partner: Option<String>,
-    /// Compute a closed month from the events as they are known now.
-    pub anew: bool,
+    /// Recompute a closed month from the events as they are known now.
+    pub recompute: bool,
     /// Only clients after this key, where the previous page ended.
     pub after: Option<ClientKey>,
     /// Maximum number of clients that are examined for a page. Those without a day and without an adjustment are left out.
@@ -40,6 +40,16 @@ pub struct StatementPage {
     pub clients: Vec<ClientStatement>,
     /// Where the next page begins. None: this page is the last.
     pub next: Option<ClientKey>,
+    /// Whether it has the adjustments that the month would state now.
+    is_preview: bool,
+}
+
+/// The pages of a statement, all of one kind: as closed, or as known now.
+pub struct StatementPages {
+    request: StatementRequest,
+    /// The status of the closing, and whether pages are previews, as of the first page.
+    first: Option<(Option<ClosingStatus>, bool)>,
+    is_over: bool,
 }
 
 /// The days of a client in a month.
@@ -89,7 +99,7 @@ pub enum StatementError {
     #[error("{month} cannot be closed now: months are closed in order, and the next one is {next}")]
     OutOfOrder { month: Month, next: Month },
     #[error(
-        "{by} is closing {month} now; wait until that ends. If it was interrupted, the closing can be continued from {} on",
+        "{month} is being closed now, as {by} began it; wait until that ends. If it was interrupted, the closing can be continued from {} on",
         rfc3339(*until)
     )]
     InProgress {
@@ -102,6 +112,13 @@ pub enum StatementError {
          them: they become adjustments of later months"
     )]
     EventsMayArrive { month: Month, behind: String },
+    #[error(
+        "{month} cannot be the first month that is closed: no event happened in it or before. Close the month of the first events, \
+         or confirm that closings begin with this month: that cannot be undone, and every month after it is closed in order"
+    )]
+    BeforeFirstEvent { month: Month },
+    #[error("the statement of {0} changed while it was read: a closing began or ended; read it again")]
+    Changed(Month),
     #[error("{0}: no month is closed until it is right")]
     Clock(String),
     #[error(transparent)]
@@ -159,15 +176,19 @@ impl Engine {
             .keys(partner, request.after.as_ref(), request.limit)
             .await?;
         let is_last = keys.len() < request.limit as usize;
-        let clients = if closings.is_closed(month) && !request.anew {
+        let is_as_closed = closings.is_closed(month) && !request.recompute;
+        let is_preview = closings.next() == Some(month) && !request.recompute;
+        let clients = if is_as_closed {
             self.as_closed(month, &keys).await?
         } else {
-            self.as_known_now(request, &closings, &keys).await?
+            let computation = self.computation(month, &closings, is_preview).await?;
+            self.as_known_now(&computation, &keys).await?
         };
         Ok(StatementPage {
             closing: closings.of(month).cloned(),
             clients,
             next: keys.last().filter(|_| !is_last).cloned(),
+            is_preview,
         })
     }
 
@@ -192,20 +213,50 @@ impl Engine {
 
     async fn as_known_now(
         &self,
-        request: &StatementRequest,
-        closings: &Closings,
+        computation: &Computation,
         keys: &[ClientKey],
-    ) -> Result<Vec<ClientStatement>, StoreError> {
-        let adjusts = !request.anew && closings.next() == Some(request.month);
-        let computation = self.computation(request.month, closings, adjusts).await?;
+    ) -> Result<Vec<ClientStatement>, StatementError> {
         let mut clients = Vec::new();
         for group in keys.chunks(computed::GROUP) {
-            for computed in self.compute(&computation, group).await? {
+            for computed in self.compute(computation, group, None).await? {
                 clients.push(computed.statement());
             }
         }
         clients.retain(ClientStatement::has_content);
         Ok(clients)
+    }
+}
+
+impl StatementPages {
+    /// Begins after `after` of the request.
+    #[must_use]
+    pub fn of(request: StatementRequest) -> Self {
+        Self {
+            request,
+            first: None,
+            is_over: false,
+        }
+    }
+
+    /// The next page. None: the previous one was the last.
+    ///
+    /// # Errors
+    /// [`StatementError`], for example [`StatementError::Changed`].
+    pub async fn next(&mut self, engine: &Engine) -> Result<Option<StatementPage>, StatementError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let page = engine.statement(&self.request).await?;
+        let kind = (
+            page.closing.as_ref().map(|closing| closing.status),
+            page.is_preview,
+        );
+        if *self.first.get_or_insert(kind) != kind {
+            return Err(StatementError::Changed(self.request.month));
+        }
+        self.is_over = page.next.is_none();
+        self.request.after.clone_from(&page.next);
+        Ok(Some(page))
     }
 }
 

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::PostgresStore;
+use super::lines::line;
+use crate::domain::statement::WITHOUT_DAYS;
 use crate::domain::{ClientKey, Measure, Month};
 use crate::store::columns::{Both, KeyRow, text};
 use crate::store::dead_letter::believable;
+use crate::store::outbox::JournalRow;
 use crate::store::statements::{ClosingRow, EventNameRow, StatedRow, by_client, counts};
-use crate::store::{Closing, ClosingClaim, MovedClosing, Result, Stated, Statements};
+use crate::store::{Closing, ClosingClaim, MovedClosing, Recorded, Result, Stated, Statements};
 
 #[async_trait]
 impl Statements for PostgresStore {
@@ -32,32 +35,56 @@ impl Statements for PostgresStore {
 
     async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool> {
         self.in_time(async {
-            // Does nothing if the month has a row, or if another month is in progress.
+            let mut connection = self.pool.acquire().await?;
+            let mut transaction = connection.begin().await?;
+            // One claim at a time, so that the next statement sees what the previous claim has begun.
+            sqlx::query("lock table closings in share row exclusive mode")
+                .execute(&mut *transaction)
+                .await?;
+            // Does nothing if the month has a row, is not the next one, or if another month is in progress.
             sqlx::query(
                 "insert into closings (month, status, closed_by, started_at)
-                 values ($1, 'in_progress', $2, $3)
+                 select $1, 'in_progress', $2, $3
+                 where not exists (select from closings where month >= $1)
+                   and (exists (select from closings where month = $4) or not exists (select from closings))
                  on conflict do nothing",
             )
             .bind(claim.month.number())
             .bind(text(&claim.by))
             .bind(now)
-            .execute(&self.pool)
+            .bind(claim.month.previous().number())
+            .execute(&mut *transaction)
             .await?;
             let claimed = sqlx::query(
                 "update closings
-                 set closed_by = $2, claim = $3, claimed_until = $4
+                 set claim = $2, claimed_until = $3
                  where month = $1 and status = 'in_progress'
-                   and (claimed_until is null or claimed_until <= $5 or claimed_until > $6)",
+                   and (claimed_until is null or claimed_until <= $4 or claimed_until > $5)",
             )
             .bind(claim.month.number())
-            .bind(text(&claim.by))
             .bind(&claim.token)
             .bind(claim.until)
             .bind(now)
             .bind(believable(now, claim.until))
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(claimed.rows_affected() == 1)
+        })
+        .await
+    }
+
+    async fn renew_closing(&self, claim: &ClosingClaim) -> Result<bool> {
+        self.in_time(async {
+            let renewed = sqlx::query(
+                "update closings set claimed_until = $3 where month = $1 and claim = $2 and status = 'in_progress'",
+            )
+            .bind(claim.month.number())
+            .bind(&claim.token)
+            .bind(claim.until)
             .execute(&self.pool)
             .await?;
-            Ok(claimed.rows_affected() == 1)
+            Ok(renewed.rows_affected() == 1)
         })
         .await
     }
@@ -173,6 +200,31 @@ impl Statements for PostgresStore {
         .await
     }
 
+    async fn any_event_before(&self, keys: &[ClientKey], before: DateTime<Utc>) -> Result<bool> {
+        self.in_time(async {
+            let (partners, clients): (Vec<&str>, Vec<&str>) =
+                keys.iter().map(|key| (&*key.partner, &*key.client)).unzip();
+            let is_any = sqlx::query_scalar(
+                "select exists (
+                     select from unnest($1::text[], $2::text[]) as w (partner, client)
+                     cross join lateral (
+                         select number from client_keys where partner = w.partner and client = w.client offset 0
+                     ) k
+                     cross join lateral (
+                         select from events where client = k.number and time < $3 limit 1
+                     ) e
+                 )",
+            )
+            .bind(partners)
+            .bind(clients)
+            .bind(before)
+            .fetch_one(&self.pool)
+            .await?;
+            Ok(is_any)
+        })
+        .await
+    }
+
     async fn stored_since(
         &self,
         key: &ClientKey,
@@ -185,7 +237,8 @@ impl Statements for PostgresStore {
                 "select (select source from sources where number = ref_source(e.ref)) as source, e.ref as id
                  from events e
                  where e.client = (select number from client_keys where partner = $1 and client = $2)
-                   and e.time < $4 and e.received_at >= $3
+                   and e.time < $4 and e.received_at >= $3 and e.reason = 0
+                   and e.type not in (select number from words where word = any($6))
                  order by e.time, e.ref
                  limit $5",
             )
@@ -194,9 +247,39 @@ impl Statements for PostgresStore {
             .bind(since)
             .bind(before)
             .bind(i64::from(limit))
+            .bind(&WITHOUT_DAYS[..])
             .fetch_all(&self.pool)
             .await?;
             names.into_iter().map(|name| name.read(key)).collect()
+        })
+        .await
+    }
+
+    async fn corrections_since(
+        &self,
+        key: &ClientKey,
+        since: DateTime<Utc>,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Recorded>> {
+        self.in_time(async {
+            let lines: Vec<JournalRow<DateTime<Utc>>> = sqlx::query_as(concat!(
+                "select ",
+                line!(),
+                "from journal j
+                 where j.client = (select number from client_keys where partner = $1 and client = $2)
+                   and j.corrector <> 0 and j.recorded_at >= $3 and j.time < $4
+                 order by j.seq
+                 limit $5"
+            ))
+            .bind(&*key.partner)
+            .bind(&*key.client)
+            .bind(since)
+            .bind(before)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+            lines.into_iter().map(|line| line.read(key.clone())).collect()
         })
         .await
     }

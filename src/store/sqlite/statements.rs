@@ -7,13 +7,16 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 
+use super::lines::{line, words_of_line};
 use super::session::Transaction;
 use super::{SqliteStore, many, micros};
 use crate::domain::ClientKey;
+use crate::domain::statement::WITHOUT_DAYS;
 use crate::store::columns::{Both, KeyRow, json, text};
 use crate::store::dead_letter::believable;
+use crate::store::outbox::JournalRow;
 use crate::store::statements::{ClosingRow, EventNameRow, StatedRow, by_client, counts};
-use crate::store::{Closing, ClosingClaim, MovedClosing, Result, Stated, Statements};
+use crate::store::{Closing, ClosingClaim, MovedClosing, Recorded, Result, Stated, Statements};
 
 #[async_trait]
 impl Statements for SqliteStore {
@@ -31,25 +34,27 @@ impl Statements for SqliteStore {
     async fn claim_closing(&self, claim: &ClosingClaim, now: DateTime<Utc>) -> Result<bool> {
         self.in_turn(async {
             let mut transaction = Transaction::begin(&self.writer).await?;
-            // Does nothing if the month has a row, or if another month is in progress.
+            // Does nothing if the month has a row, is not the next one, or if another month is in progress.
             sqlx::query(
                 "insert into closings (month, status, closed_by, started_at)
-                 values (?1, 'in_progress', ?2, ?3)
+                 select ?1, 'in_progress', ?2, ?3
+                 where not exists (select 1 from closings where month >= ?1)
+                   and (exists (select 1 from closings where month = ?4) or not exists (select 1 from closings))
                  on conflict do nothing",
             )
             .bind(claim.month.number())
             .bind(text(&claim.by))
             .bind(micros(now))
+            .bind(claim.month.previous().number())
             .execute(&mut *transaction)
             .await?;
             let claimed = sqlx::query(
                 "update closings
-                 set closed_by = ?2, claim = ?3, claimed_until = ?4
+                 set claim = ?2, claimed_until = ?3
                  where month = ?1 and status = 'in_progress'
-                   and (claimed_until is null or claimed_until <= ?5 or claimed_until > ?6)",
+                   and (claimed_until is null or claimed_until <= ?4 or claimed_until > ?5)",
             )
             .bind(claim.month.number())
-            .bind(text(&claim.by))
             .bind(&claim.token)
             .bind(micros(claim.until))
             .bind(micros(now))
@@ -58,6 +63,21 @@ impl Statements for SqliteStore {
             .await?;
             transaction.commit().await?;
             Ok(claimed.rows_affected() == 1)
+        })
+        .await
+    }
+
+    async fn renew_closing(&self, claim: &ClosingClaim) -> Result<bool> {
+        self.in_turn(async {
+            let renewed = sqlx::query(
+                "update closings set claimed_until = ?3 where month = ?1 and claim = ?2 and status = 'in_progress'",
+            )
+            .bind(claim.month.number())
+            .bind(&claim.token)
+            .bind(micros(claim.until))
+            .execute(&self.writer)
+            .await?;
+            Ok(renewed.rows_affected() == 1)
         })
         .await
     }
@@ -145,6 +165,23 @@ impl Statements for SqliteStore {
         by_client(rows)
     }
 
+    async fn any_event_before(&self, keys: &[ClientKey], before: DateTime<Utc>) -> Result<bool> {
+        let keys: Vec<(&str, &str)> = keys.iter().map(|key| (&*key.partner, &*key.client)).collect();
+        let is_any = sqlx::query_scalar(
+            "select exists (
+                 select 1
+                 from json_each(?1) w
+                 cross join client_keys k on k.partner = w.value ->> '$[0]' and k.client = w.value ->> '$[1]'
+                 cross join events e on e.client = k.number and e.time < ?2
+             )",
+        )
+        .bind(json(&keys))
+        .bind(micros(before))
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(is_any)
+    }
+
     async fn stored_since(
         &self,
         key: &ClientKey,
@@ -158,6 +195,7 @@ impl Statements for SqliteStore {
              cross join events e on e.client = k.number
              left join sources s on s.number = e.source
              where k.partner = ?1 and k.client = ?2 and e.time < ?4 and e.received_at >= ?3
+               and e.reason = 0 and e.type not in (select number from words where word in (select value from json_each(?6)))
              order by e.time, e.source, e.id
              limit ?5",
         )
@@ -166,9 +204,37 @@ impl Statements for SqliteStore {
         .bind(micros(since))
         .bind(micros(before))
         .bind(i64::from(limit))
+        .bind(json(&WITHOUT_DAYS))
         .fetch_all(&self.readers)
         .await?;
         names.into_iter().map(|name| name.read(key)).collect()
+    }
+
+    async fn corrections_since(
+        &self,
+        key: &ClientKey,
+        since: DateTime<Utc>,
+        before: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Recorded>> {
+        let lines: Vec<JournalRow<i64>> = sqlx::query_as(concat!(
+            "select ",
+            line!(),
+            "from client_keys k
+                 cross join journal j on j.client = k.number",
+            words_of_line!(),
+            "where k.partner = ?1 and k.client = ?2 and j.corrector <> 0 and j.recorded_at >= ?3 and j.time < ?4
+                 order by j.seq
+                 limit ?5"
+        ))
+        .bind(&*key.partner)
+        .bind(&*key.client)
+        .bind(micros(since))
+        .bind(micros(before))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await?;
+        lines.into_iter().map(|line| line.read(key.clone())).collect()
     }
 }
 

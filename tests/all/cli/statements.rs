@@ -89,9 +89,11 @@ fn a_closed_month_stays_and_a_late_event_adjusts_the_next() {
     let before = given.tenure.json(&["statement", "--month", "2025-01"]);
     disable(&given);
     assert_eq!(given.tenure.json(&["statement", "--month", "2025-01"]), before);
-    let anew = given.tenure.json(&["statement", "--month", "2025-01", "--anew"]);
+    let recomputed = given
+        .tenure
+        .json(&["statement", "--month", "2025-01", "--recompute"]);
     assert_eq!(
-        anew[0]["days"],
+        recomputed[0]["days"],
         json!({"billable": 24, "commission": 24, "status_credit": 24, "access": 13})
     );
     close(&given, "2025-02");
@@ -227,6 +229,19 @@ fn what_cannot_be_closed_says_why() {
         );
     }
     assert_eq!(given.tenure.json(&["statement"]).len(), 1);
+}
+
+#[test]
+fn a_first_month_before_every_event_must_be_confirmed() {
+    let given = given();
+    let close = ["statement", "--month", "2005-01", "--close", "--by", "ann"];
+    let output = given.tenure.call(&close);
+    assert_eq!(code(&output), 1);
+    for words in ["2005-01 cannot be the first month", "add --confirm"] {
+        assert!(stderr(&output).contains(words), "{}", stderr(&output));
+    }
+    assert_eq!(given.tenure.json(&["statement"]), [] as [Value; 0]);
+    given.tenure.ok(&[&close[..], &["--confirm"]].concat());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tenure::domain::statement::DayCounts;
 use tenure::domain::{ClientKey, Event, EventKind, Month, Policy};
-use tenure::engine::{CLOSING_CLAIM, CloseRequest, Engine, StatementError, StatementRequest};
+use tenure::engine::{CLOSING_CLAIM, CloseRequest, Engine, StatementError, StatementPages, StatementRequest};
 use tenure::store::{ClosingClaim, ClosingStatus, StoreError, Watermark};
 
 use super::policies::{event, ingest, key};
@@ -18,10 +18,14 @@ use crate::store::Fresh;
 on_both_stores! {
     months_are_closed_once_in_order_and_after_they_ended,
     a_month_whose_events_may_still_arrive_is_closed_only_if_confirmed,
+    the_first_month_is_not_before_the_first_event_unless_confirmed,
     two_processes_close_a_month_once,
+    pages_of_a_statement_are_not_mixed,
     a_closing_that_crashes_anywhere_is_continued,
     a_closing_goes_on_where_a_bounded_one_stopped,
+    what_arrives_behind_a_closing_is_an_adjustment_of_the_next,
     a_client_with_a_long_history_is_stated_in_its_place,
+    a_claim_lasts_while_a_page_of_long_histories_is_replayed,
 }
 
 async fn months_are_closed_once_in_order_and_after_they_ended(fresh: Fresh) {
@@ -59,7 +63,7 @@ async fn months_are_closed_once_in_order_and_after_they_ended(fresh: Fresh) {
     let ahead = StatementRequest {
         month: month("2024-04"),
         partner: None,
-        anew: false,
+        recompute: false,
         after: None,
         limit: 10,
     };
@@ -120,6 +124,30 @@ async fn a_month_whose_events_may_still_arrive_is_closed_only_if_confirmed(fresh
     closed(engine, month("2023-12")).await;
 }
 
+async fn the_first_month_is_not_before_the_first_event_unless_confirmed(fresh: Fresh) {
+    let setup = one_client(fresh).await;
+    let engine = &setup.engine;
+    setup.clock.set(at("2024-01-01T00:00:00Z"));
+    let careful = |of: &str| CloseRequest {
+        confirmed: false,
+        ..request(month(of))
+    };
+    for of in ["2003-11", "2023-10"] {
+        let error = engine.close_month(&careful(of), |_, _| {}).await.unwrap_err();
+        assert!(
+            matches!(error, StatementError::BeforeFirstEvent { .. })
+                && error.to_string().contains("no event happened"),
+            "{error}"
+        );
+    }
+    assert_eq!(closings(engine).await, []);
+    // Confirmed, it can begin there, and nothing has to be confirmed after that.
+    closed(engine, month("2023-09")).await;
+    for of in ["2023-10", "2023-11"] {
+        engine.close_month(&careful(of), |_, _| {}).await.expect("closed");
+    }
+}
+
 fn claim(of: Month, token: &str, until: DateTime<Utc>) -> ClosingClaim {
     ClosingClaim {
         month: of,
@@ -144,7 +172,9 @@ async fn two_processes_close_a_month_once(fresh: Fresh) {
     );
     let error = close(engine, month("2023-11")).await.unwrap_err();
     assert!(
-        error.to_string().starts_with("bob is closing 2023-11 now")
+        error
+            .to_string()
+            .starts_with("2023-11 is being closed now, as bob began it")
             && error.to_string().contains("2024-02-01T00:02:00Z"),
         "{error}"
     );
@@ -155,7 +185,7 @@ async fn two_processes_close_a_month_once(fresh: Fresh) {
     );
     // It is gone: the next process takes over, and the first one writes nothing more.
     setup.clock.set(engine.now() + CLOSING_CLAIM);
-    closed(engine, month("2023-11")).await;
+    assert_eq!(closed(engine, month("2023-11")).await.closed_by, "bob");
     let store = engine.store();
     assert!(!store.record_stated(&other, &key(), &[]).await.expect("asked"));
     assert!(!store.end_closing(&other, engine.now()).await.expect("asked"));
@@ -174,6 +204,36 @@ async fn two_processes_close_a_month_once(fresh: Fresh) {
         "{error}"
     );
     assert_adds_up(engine, month("2024-01"), 0).await;
+}
+
+async fn pages_of_a_statement_are_not_mixed(fresh: Fresh) {
+    let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
+    let engine = &setup.engine;
+    many_clients(engine).await;
+    setup.clock.set(at("2024-03-01T00:00:00Z"));
+    let pages = |of: &str| {
+        StatementPages::of(StatementRequest {
+            month: month(of),
+            partner: None,
+            recompute: false,
+            after: None,
+            limit: 100,
+        })
+    };
+    // The month itself is closed in between, or the month before it, which makes the rest a preview with adjustments.
+    for (of, closes) in [("2024-01", "2024-01"), ("2024-03", "2024-02")] {
+        let mut some = pages(of);
+        assert!(some.next(engine).await.expect("a page").is_some());
+        closed(engine, month(closes)).await;
+        let error = some.next(engine).await.unwrap_err();
+        assert!(matches!(error, StatementError::Changed(_)), "{error}");
+        let mut all = pages(of);
+        let mut clients = 0;
+        while let Some(page) = all.next(engine).await.expect("a page") {
+            clients += page.clients.len();
+        }
+        assert!(clients == 230 || of == "2024-03", "{clients}");
+    }
 }
 
 /// So many clients that a closing has three pages.
@@ -219,9 +279,9 @@ async fn a_closing_that_crashes_anywhere_is_continued(fresh: Fresh) {
         ingest(&setup.engine, [late]).await;
         faults.crash_after(calls);
         let result = close(&crashing, of).await;
-        let crashed = faults.has_crashed();
+        let is_down = faults.has_crashed();
         faults.disarm();
-        if !crashed {
+        if !is_down {
             result.expect("closed");
             break;
         }
@@ -294,7 +354,7 @@ async fn a_closing_goes_on_where_a_bounded_one_stopped(fresh: Fresh) {
                 .statement(&StatementRequest {
                     month: of,
                     partner: None,
-                    anew: false,
+                    recompute: false,
                     after: None,
                     limit: 1
                 })
@@ -311,7 +371,7 @@ async fn a_closing_goes_on_where_a_bounded_one_stopped(fresh: Fresh) {
     let mut partner = StatementRequest {
         month: of,
         partner: Some("p".into()),
-        anew: false,
+        recompute: false,
         after: None,
         limit: 1_000,
     };
@@ -323,13 +383,71 @@ async fn a_closing_goes_on_where_a_bounded_one_stopped(fresh: Fresh) {
     assert_eq!(engine.statement(&partner).await.expect("a page").clients, []);
 }
 
-/// A history of more than 500 events is read alone.
-async fn a_client_with_a_long_history_is_stated_in_its_place(fresh: Fresh) {
+/// Between the pages of a closing, an event arrives for a client that is stated already, and a new client comes before all others.
+async fn what_arrives_behind_a_closing_is_an_adjustment_of_the_next(fresh: Fresh) {
     let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
     let engine = &setup.engine;
     many_clients(engine).await;
     setup.clock.set(at("2024-02-01T00:00:00Z"));
-    for client in ["c000", "c050"] {
+    let january = month("2024-01");
+    let bounded = CloseRequest {
+        most: Some(1),
+        ..request(january)
+    };
+    let part = engine.close_month(&bounded, |_, _| {}).await.expect("a part");
+    let stated = ClientKey::new("p", "c099").expect("a key");
+    assert_eq!(part.after.as_ref(), Some(&stated));
+    let new = ClientKey::new("p", "a-new").expect("a key");
+    let of = |key: &ClientKey, time: &str, kind: Value| {
+        let kind: EventKind = serde_json::from_value(kind).expect("an event");
+        Event {
+            id: format!("{key}-{}", kind.type_name()).into(),
+            key: key.clone(),
+            ..event(at(time), kind)
+        }
+    };
+    let terminated = json!({"type": "client.terminated", "data": {}});
+    let added = json!({"type": "client.added", "data": {"name": "New"}});
+    let assigned = json!({"type": "assignment.added", "data": {"assignment_id": "a"}});
+    ingest(
+        engine,
+        [
+            of(&stated, "2024-01-20T12:00:00Z", terminated),
+            of(&new, "2024-01-15T09:00:00Z", added),
+            of(&new, "2024-01-15T10:00:00Z", assigned),
+        ],
+    )
+    .await;
+    closed(engine, january).await;
+    let clients = statement(engine, january, false).await;
+    assert_eq!(clients.len(), 230, "the new client is not among them");
+    assert!(clients.iter().all(|client| client.days.billable == 22));
+
+    setup.clock.set(at("2024-03-01T00:00:00Z"));
+    assert_eq!(closed(engine, month("2024-02")).await.adjustments, 2);
+    let adjusted: Vec<(String, i64, usize)> = statement(engine, month("2024-02"), false)
+        .await
+        .into_iter()
+        .filter_map(|client| {
+            let adjustment = client.adjustments.first()?;
+            Some((
+                client.client.clone(),
+                adjustment.days.billable,
+                adjustment.causes.len(),
+            ))
+        })
+        .collect();
+    // The new client has no days without either of its events.
+    assert_eq!(
+        adjusted,
+        [("p/a-new".to_owned(), 17, 2), ("p/c099".to_owned(), -11, 1)]
+    );
+    assert_adds_up(engine, month("2024-03"), 0).await;
+}
+
+/// Gives clients histories of more than 500 events, all in January 2024.
+async fn lengthen(engine: &Engine, clients: &[&str]) {
+    for client in clients {
         let key = ClientKey::new("p", client).expect("a key");
         let events = (0..600).map(|number| {
             let kind = if number % 2 == 0 {
@@ -345,6 +463,15 @@ async fn a_client_with_a_long_history_is_stated_in_its_place(fresh: Fresh) {
         });
         ingest(engine, events).await;
     }
+}
+
+/// A history of more than 500 events is read alone.
+async fn a_client_with_a_long_history_is_stated_in_its_place(fresh: Fresh) {
+    let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
+    let engine = &setup.engine;
+    many_clients(engine).await;
+    setup.clock.set(at("2024-02-01T00:00:00Z"));
+    lengthen(engine, &["c000", "c050"]).await;
     closed(engine, month("2024-01")).await;
     let clients = statement(engine, month("2024-01"), false).await;
     assert!(clients.is_sorted_by_key(|client| client.key.clone()) && clients.len() == 230);
@@ -359,4 +486,19 @@ async fn a_client_with_a_long_history_is_stated_in_its_place(fresh: Fresh) {
         assert_eq!(client.days.billable, 22, "{}", client.client);
     }
     assert_eq!(clients, statement(engine, month("2024-01"), true).await);
+}
+
+/// Reading each of these histories takes a minute, so their page takes longer than a claim lasts.
+async fn a_claim_lasts_while_a_page_of_long_histories_is_replayed(fresh: Fresh) {
+    let setup = Setup::start(fresh, at("2024-01-10T12:00:00Z"), &Policy::default()).await;
+    many_clients(&setup.engine).await;
+    setup.clock.set(at("2024-02-01T00:00:00Z"));
+    lengthen(&setup.engine, &["c001", "c002", "c003", "c004"]).await;
+    let store = Arc::new(FaultInjectingStore::new(setup.fresh.store.clone()));
+    let faults = store.faults.clone();
+    let slow = Engine::open(store, setup.clock.clone(), &Policy::default()).await;
+    faults.slow_down("history", setup.clock.clone(), TimeDelta::minutes(1));
+    closed(&slow.expect("an engine"), month("2024-01")).await;
+    assert_eq!(faults.calls("history"), 4);
+    assert_eq!(faults.calls("renew_closing"), 4);
 }

@@ -1,4 +1,4 @@
-//! Statements: what was closed and its adjustments are what is computed anew, in whatever order events arrive.
+//! Statements: what was closed and its adjustments are what is recomputed, in whatever order events arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tenure::domain::access::AccessStatus;
-use tenure::domain::statement::DayCounts;
-use tenure::domain::{Client, ClientKey, Event, EventKind, Measure, Month, Policies, Policy, fold};
+use tenure::domain::intervals::ClientIntervals;
+use tenure::domain::statement::{DayCounts, WITHOUT_DAYS};
+use tenure::domain::{
+    AdjustmentCause, Client, ClientKey, Event, EventKind, Measure, Month, Policies, Policy, fold,
+};
 use tenure::engine::{
     AdoptionMode, ClientStatement, CloseRequest, Engine, NOTICE, StatementError, StatementRequest,
 };
@@ -22,10 +25,13 @@ use crate::simulation::seeds;
 use crate::store::Fresh;
 
 on_both_stores! {
-    closed_and_adjusted_is_what_is_computed_anew,
+    closed_and_adjusted_is_what_is_recomputed,
     days_are_those_of_the_fold_at_any_moment,
     a_late_event_is_an_adjustment_of_the_next_statement_with_its_cause,
     a_late_touch_is_an_adjustment_with_its_cause,
+    what_arrives_with_a_late_touch_is_no_cause,
+    late_events_of_a_very_long_history_are_named_untried,
+    a_correction_is_a_cause_of_the_measures_that_it_changes,
     a_client_that_is_deleted_and_added_again_is_stated_for_both_lives,
 }
 
@@ -40,7 +46,7 @@ pub fn at(text: &str) -> DateTime<Utc> {
 pub fn request(month: Month) -> CloseRequest {
     CloseRequest {
         month,
-        by: "ann".into(),
+        by: "ann".parse().expect("a name"),
         confirmed: true,
         most: None,
     }
@@ -57,11 +63,11 @@ pub async fn closed(engine: &Engine, month: Month) -> Closing {
 }
 
 /// A statement, read in pages.
-pub async fn statement(engine: &Engine, month: Month, anew: bool) -> Vec<ClientStatement> {
+pub async fn statement(engine: &Engine, month: Month, recompute: bool) -> Vec<ClientStatement> {
     let mut request = StatementRequest {
         month,
         partner: None,
-        anew,
+        recompute,
         after: None,
         limit: 3,
     };
@@ -136,7 +142,7 @@ fn add_days(days: &mut BTreeSet<chrono::NaiveDate>, from: DateTime<Utc>, to: Dat
     }
 }
 
-/// Compares the closed months with what is computed anew.
+/// Compares the closed months with what is recomputed.
 pub async fn assert_adds_up(engine: &Engine, preview: Month, seed: u64) {
     let (mut dates, mut counts) = stated(engine, preview).await;
     dates.retain(|(_, month, _), _| *month != preview);
@@ -183,7 +189,7 @@ fn deliveries(rng: &mut StdRng, keys: &[ClientKey]) -> Vec<(DateTime<Utc>, Event
     deliveries
 }
 
-async fn closed_and_adjusted_is_what_is_computed_anew(fresh: Fresh) {
+async fn closed_and_adjusted_is_what_is_recomputed(fresh: Fresh) {
     let mut adjustments = 0;
     let mut rng = StdRng::seed_from_u64(7);
     let setup = Setup::start(fresh, wild::start(), &wild::policy(&mut rng)).await;
@@ -424,6 +430,106 @@ async fn a_late_touch_is_an_adjustment_with_its_cause(fresh: Fresh) {
         (&json!("2024-01"), &json!(17))
     );
     assert_eq!(adjustment["causes"][0]["type"], "account.accessed");
+}
+
+fn user(change: &str, time: &str) -> Event {
+    let kind = json!({"type": format!("user.{change}"), "data": {"user_id": "u"}});
+    event(at(time), serde_json::from_value(kind).expect("an event"))
+}
+
+#[test]
+fn events_of_some_types_change_no_day() {
+    let mut left_out = BTreeSet::new();
+    for seed in seeds(40) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let policies = Policies::always(wild::policy(&mut rng));
+        let mut events = wild::history(&mut rng, &super::policies::key(), 150, 60);
+        events.sort_by_key(Event::position);
+        let until = wild::start() + TimeDelta::days(400);
+        let all = ClientIntervals::of_history(&events, until, &policies);
+        for kind in WITHOUT_DAYS {
+            let rest = events.iter().filter(|event| event.kind.type_name() != kind);
+            if rest.clone().count() < events.len() {
+                left_out.insert(kind);
+            }
+            assert_eq!(
+                ClientIntervals::of_history(rest, until, &policies),
+                all,
+                "{kind}, seed {seed}"
+            );
+        }
+    }
+    assert_eq!(left_out, BTreeSet::from(WITHOUT_DAYS), "every type was tried");
+}
+
+/// January is closed with the expiry on the 13th. Then a late touch and late events of a user arrive, in either order.
+async fn what_arrives_with_a_late_touch_is_no_cause(fresh: Fresh) {
+    let setup = one_client(fresh).await;
+    let engine = &setup.engine;
+    for of in ["2023-11", "2023-12", "2024-01"].map(month) {
+        setup.clock.set(of.end() + TimeDelta::days(1));
+        closed(engine, of).await;
+    }
+    let touch = accessed(at("2024-01-12T10:00:00Z"));
+    let (added, removed) = (
+        user("added", "2024-01-10T12:00:00Z"),
+        user("removed", "2024-01-11T12:00:00Z"),
+    );
+    // The journal corrects the user after the touch, but that is nothing to access.
+    for events in [vec![added], vec![touch], vec![removed]] {
+        ingest(engine, events).await;
+    }
+    let february = json_of(&statement(engine, month("2024-02"), false).await);
+    let adjustment = &february[0]["adjustments"][0];
+    assert_eq!(
+        (&adjustment["month"], &adjustment["days"]["access"]),
+        (&json!("2024-01"), &json!(18))
+    );
+    assert_eq!(adjustment["causes"], json!([{"type": "account.accessed"}]));
+}
+
+/// Trying 50 events in a history of more than 4,000 would take too long.
+async fn late_events_of_a_very_long_history_are_named_untried(fresh: Fresh) {
+    let setup = one_client(fresh).await;
+    let engine = &setup.engine;
+    setup.clock.set(at("2023-12-01T06:00:00Z"));
+    let touches = (0..4_000).map(|minute| accessed(at("2023-11-15T00:00:00Z") + TimeDelta::minutes(minute)));
+    ingest(engine, touches).await;
+    closed(engine, month("2023-11")).await;
+    // The first of these alone makes a difference. The client has seen nothing later, so the journal has no corrections.
+    let assigned = (0..49).map(|number| {
+        let kind = json!({"type": "assignment.added", "data": {"assignment_id": format!("a{number}")}});
+        let kind = serde_json::from_value(kind).expect("an event");
+        event(at("2023-11-20T12:00:00Z") + TimeDelta::minutes(number), kind)
+    });
+    let disabled = event(at("2023-11-20T11:00:00Z"), EventKind::AccessDisabled {});
+    ingest(engine, std::iter::once(disabled.clone()).chain(assigned)).await;
+    let december = statement(engine, month("2023-12"), false).await;
+    let [adjustment] = december[0].adjustments.as_slice() else {
+        panic!("{december:?}");
+    };
+    assert_eq!(adjustment.days.access, -10);
+    assert_eq!(adjustment.causes.len(), 20);
+    let first = AdjustmentCause::late_event(&disabled.source, &disabled.id, "access.disabled");
+    assert_eq!(adjustment.causes[0], first);
+}
+
+/// The sweep has published the expiry, so the journal knows the late touch that revokes it.
+async fn a_correction_is_a_cause_of_the_measures_that_it_changes(fresh: Fresh) {
+    let setup = one_client(fresh).await;
+    let engine = &setup.engine;
+    for of in ["2023-11", "2023-12", "2024-01"].map(month) {
+        setup.clock.set(of.end() + TimeDelta::days(1));
+        closed(engine, of).await;
+    }
+    // A later event makes the client fire its timers.
+    ingest(engine, [user("added", "2024-01-30T12:00:00Z")]).await;
+    let touch = accessed(at("2024-01-12T10:00:00Z"));
+    let id = touch.id.clone();
+    ingest(engine, [touch]).await;
+    let february = json_of(&statement(engine, month("2024-02"), false).await);
+    let cause = json!([{"source": "/s", "id": &*id, "type": "account.accessed"}]);
+    assert_eq!(february[0]["adjustments"][0]["causes"], cause);
 }
 
 async fn a_client_that_is_deleted_and_added_again_is_stated_for_both_lives(fresh: Fresh) {

@@ -67,9 +67,9 @@ async fn statements_are_paged_by_client_with_sums_by_partner() {
     let (_, all) = server.get("/v1/statements/2026-04").await;
     assert_eq!(all["partners"][0]["adjustments"]["access"], -1);
     let (_, march) = server.get("/v1/statements/2026-03").await;
-    let (_, anew) = server.get("/v1/statements/2026-03?anew=true").await;
+    let (_, recomputed) = server.get("/v1/statements/2026-03?recompute=true").await;
     assert_eq!(march["clients"][1]["days"]["access"], 31);
-    assert_eq!(anew["clients"][1]["days"]["access"], 30);
+    assert_eq!(recomputed["clients"][1]["days"]["access"], 30);
     let (_, closings) = server.get("/v1/statements").await;
     assert_eq!(closings["closings"].as_array().unwrap().len(), 2);
     assert_eq!(closings["closings"][1], closing);
@@ -120,6 +120,22 @@ async fn what_cannot_be_closed_says_why() {
     );
 }
 
+#[tokio::test]
+async fn a_first_month_before_every_event_must_be_confirmed() {
+    let server = Server::start().await;
+    server.linked("a").await;
+    server.clock.set("2026-04-01T00:00:00Z".parse().unwrap());
+    let (status, body) = close(&server, "2006-03/close?by=ann").await;
+    assert_eq!(
+        (status, error_code(&body)),
+        (StatusCode::CONFLICT, "month_before_first_event")
+    );
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("To confirm, add confirm=true"), "{message}");
+    let (status, _) = close(&server, "2006-03/close?by=ann&confirm=true").await;
+    assert_eq!(status, StatusCode::OK);
+}
+
 /// A request closes 2,000 clients.
 #[tokio::test]
 async fn a_long_closing_takes_several_requests() {
@@ -150,5 +166,5 @@ async fn a_long_closing_takes_several_requests() {
     );
     let (status, whole) = close(&server, "2026-03/close?by=bob").await;
     assert_eq!((status, &whole["statements"]), (StatusCode::OK, &json!(2_050)));
-    assert_eq!(whole["closed_by"], "bob");
+    assert_eq!(whole["closed_by"], "ann", "who began it");
 }

@@ -135,7 +135,7 @@ impl Source {
         for (month, most) in months.rev().zip([None, None, Some(0)]) {
             let request = CloseRequest {
                 month,
-                by: "ann \"ü\"".into(),
+                by: "ann \"ü\"".parse().expect("a name"),
                 confirmed: true,
                 most,
             };

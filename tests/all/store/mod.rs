@@ -226,6 +226,8 @@ conformance! {
         the_events_of_a_source_are_counted_by_the_hour;
     statements:
         a_closing_has_one_claim_at_a_time,
+        only_the_next_month_can_be_claimed,
+        first_closings_that_race_stay_in_order,
         a_page_is_recorded_with_its_progress_or_not_at_all,
         what_was_stated_reads_back_in_order,
         statement_lines_add_up_in_sql,

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tenure::domain::intervals::{ClientIntervals, Interval, Intervals};
-use tenure::domain::{AdjustmentCause, ClientKey, EventKind, Month, MonthDays};
-use tenure::store::{Closing, ClosingClaim, ClosingStatus, Commit, Stated, Store, StoreError};
+use tenure::domain::{AdjustmentCause, ClientKey, EventKind, Month, MonthDays, Refusal};
+use tenure::store::{
+    Closing, ClosingClaim, ClosingStatus, Commit, EventWrite, RecordedOutcome, Stated, Store, StoreError,
+};
 
 use super::Fresh;
 use super::given::*;
@@ -86,13 +88,30 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
         let other = claim(other, "second", 120);
         assert!(!store.claim_closing(&other, moment(now)).await.unwrap());
     }
+    // It can be renewed, by the process that has it.
+    assert!(
+        !store
+            .renew_closing(&claim("2026-10", "second", 120))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .renew_closing(&claim("2026-11", "first", 120))
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.closings().await.unwrap()[0].claimed_until, Some(moment(60)));
+    assert!(store.renew_closing(&claim("2026-10", "first", 90)).await.unwrap());
+    let second = claim("2026-10", "second", 120);
+    assert!(!store.claim_closing(&second, moment(60)).await.unwrap());
     // It has expired, or was released, or a clock far ahead made it.
     let second = claim("2026-10", "second", 120);
-    assert!(store.claim_closing(&second, moment(60)).await.unwrap());
+    assert!(store.claim_closing(&second, moment(90)).await.unwrap());
     // Another process cannot release it.
     store.release_closing(&first).await.unwrap();
     let third = claim("2026-10", "third", 130);
-    assert!(!store.claim_closing(&third, moment(70)).await.unwrap());
+    assert!(!store.claim_closing(&third, moment(91)).await.unwrap());
     store.release_closing(&second).await.unwrap();
     let ahead = claim("2026-10", "ahead", 1_000_000);
     assert!(store.claim_closing(&ahead, moment(70)).await.unwrap());
@@ -100,9 +119,9 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
     assert!(store.claim_closing(&last, moment(70)).await.unwrap());
     assert!(!store.end_closing(&ahead, moment(71)).await.unwrap());
     assert!(store.end_closing(&last, moment(71)).await.unwrap());
+    // It stays the closing of who began it.
     let closed = Closing {
         status: ClosingStatus::Closed,
-        closed_by: "last 'ü'".into(),
         closed_at: Some(moment(71)),
         claimed_until: None,
         ..expected
@@ -115,6 +134,50 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
     assert!(store.claim_closing(&next, moment(900)).await.unwrap());
     let closings = store.closings().await.unwrap();
     assert_eq!((closings.len(), &closings[0]), (2, &closed));
+}
+
+/// Two processes have both found that nothing is closed.
+pub async fn only_the_next_month_can_be_claimed(fresh: Fresh) {
+    let store = &*fresh.store;
+    closed(store, "2026-12", &[]).await;
+    for (of, is_next) in [
+        ("2026-11", false),
+        ("2026-12", false),
+        ("2027-02", false),
+        ("2027-01", true),
+    ] {
+        let other = claim(of, "other", 60);
+        assert_eq!(
+            store.claim_closing(&other, moment(10)).await.unwrap(),
+            is_next,
+            "{of}"
+        );
+    }
+    let closings = store.closings().await.unwrap();
+    let months: Vec<Month> = closings.iter().map(|closing| closing.month).collect();
+    assert_eq!(months, ["2026-12", "2027-01"].map(month));
+}
+
+/// Each process claims and ends at once, so that a claim that was decided before the other's end comes after it.
+pub async fn first_closings_that_race_stay_in_order(fresh: Fresh) {
+    let store = &*fresh.store;
+    let close = async |of: &str| {
+        let claim = claim(of, of, 60);
+        let is_claimed = store.claim_closing(&claim, moment(0)).await.unwrap();
+        is_claimed && store.end_closing(&claim, moment(1)).await.unwrap()
+    };
+    let (early, between, late) = tokio::join!(close("2026-08"), close("2026-09"), close("2026-10"));
+    let closings = store.closings().await.unwrap();
+    let months: Vec<Month> = closings.iter().map(|closing| closing.month).collect();
+    assert_eq!(
+        months.len(),
+        [early, between, late].iter().filter(|is| **is).count()
+    );
+    assert!(!months.is_empty());
+    assert!(
+        months.windows(2).all(|pair| pair[0].next() == pair[1]),
+        "{months:?}"
+    );
 }
 
 pub async fn a_page_is_recorded_with_its_progress_or_not_at_all(fresh: Fresh) {
@@ -256,6 +319,19 @@ pub async fn events_stored_since_a_moment_are_found(fresh: Fresh) {
     ] {
         store_at(id, happened, recorded).await;
     }
+    // None of these can change a day, so they do not count towards the limit either.
+    let user = serde_json::from_value(serde_json::json!({"type": "user.added", "data": {"user_id": "u"}}));
+    let user = applied(event(&key("a"), "user", 4, user.unwrap()));
+    let refused = EventWrite {
+        event: event(&key("a"), "refused", 4, EventKind::AccessDisabled {}),
+        outcome: RecordedOutcome::Refused(Refusal::NotLinked),
+    };
+    let commit = Commit {
+        events: vec![user, refused],
+        recorded_at: moment(40),
+        ..Commit::default()
+    };
+    put(store, commit).await.unwrap();
     for (since, before, limit, expected) in [
         (20, 20, 10, &["0b9f6c9e-5d0f-4d3a-9c57-0d2a8f6f3c11", "4"][..]),
         (21, 20, 10, &["4"]),
