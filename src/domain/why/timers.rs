@@ -15,7 +15,7 @@ enum Outcome {
     /// The run ends, or the client becomes as it is in fact. Whether the answer is another at the end.
     Decided(bool),
     /// The run goes on to the end. The client after the last event, but for the beginning of the run.
-    Unended(Client),
+    Unended(Box<Client>),
 }
 
 /// Outcomes for clients at the beginning of a block, by block.
@@ -89,7 +89,7 @@ impl Course<'_> {
         }
         let outcome = outcome.unwrap_or_else(|| {
             if self.answer.timer_runs_from(timer, &other) == Some(from) {
-                Outcome::Unended(self.of_any_run(timer, from, &other))
+                Outcome::Unended(Box::new(self.of_any_run(timer, from, &other)))
             } else {
                 Outcome::Decided(self.value_of(other, &world) != self.value)
             }
@@ -101,7 +101,7 @@ impl Course<'_> {
             Outcome::Decided(is_another) => is_another,
             Outcome::Unended(mut other) => {
                 self.answer.set_run(timer, &mut other, from);
-                self.value_of(other, &world) != self.value
+                self.value_of(*other, &world) != self.value
             }
         }
     }
