@@ -72,7 +72,7 @@ fn a_wrong_change_is_an_error_as_in_the_settings() {
     for (changes, words) in [
         (
             &["acces.idle=45d"][..],
-            "unknown setting `acces.idle` (from --set): a policy has access.from_account_update, access.idle, access.mature_after_jobs, access.warn_before, cleanup.grace, invitations.stalled_after, subscriptions.end, subscriptions.grace",
+            "unknown setting `acces.idle` (from --set): a policy has access.from_account_update, access.idle, access.mature_after_jobs, access.request_lapses, access.warn_before, cleanup.grace, invitations.stalled_after, subscriptions.end, subscriptions.grace",
         ),
         (&["access.on_silence=allow"], "unknown setting"),
         (

@@ -30,13 +30,6 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-fn intervals(pairs: &[(&str, &str)]) -> Intervals {
-    Intervals::of(pairs.iter().map(|(from, to)| Interval {
-        from: at(from),
-        to: at(to),
-    }))
-}
-
 /// Access from a moment on, billable for the whole month, and two periods of commission.
 fn stated(of: &str, stated_in: &str, access_from: &str, causes: Vec<AdjustmentCause>) -> Stated {
     let of = month(of);
