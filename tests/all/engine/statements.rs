@@ -485,7 +485,9 @@ async fn what_arrives_with_a_late_touch_is_no_cause(fresh: Fresh) {
         (&adjustment["month"], &adjustment["days"]["access"]),
         (&json!("2024-01"), &json!(18))
     );
-    assert_eq!(adjustment["causes"], json!([{"type": "account.accessed"}]));
+    let causes = adjustment["causes"].as_array().expect("causes");
+    assert_eq!(causes.len(), 1, "{causes:?}");
+    assert_eq!(causes[0]["type"], "account.accessed");
 }
 
 /// Trying 50 events in a history of more than 4,000 would take too long.

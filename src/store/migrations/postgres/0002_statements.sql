@@ -18,7 +18,7 @@ create unique index closings_in_progress on closings (status) where status = 'in
 comment on table closings is 'The months whose statements were closed, and the one that is being closed.';
 comment on column closings.month is 'The month, as a number: 202610 is October 2026.';
 comment on column closings.status is '`in_progress` or `closed`.';
-comment on column closings.closed_by is 'Who began to close it.';
+comment on column closings.closed_by is 'Who closed it.';
 comment on column closings.started_at is 'When the closing began.';
 comment on column closings.closed_at is 'When it ended. Null: it is in progress.';
 comment on column closings.claim is 'Identifies the process that is closing the month. Empty: none is.';
@@ -97,7 +97,7 @@ from closings
 where status = 'closed';
 comment on view closed_months is 'The months that were closed, by whom and when.';
 comment on column closed_months.month is 'The month, for example `2026-10`.';
-comment on column closed_months.closed_by is 'Who began to close it.';
+comment on column closed_months.closed_by is 'Who closed it.';
 comment on column closed_months.started_at is 'When the closing began.';
 comment on column closed_months.closed_at is 'When it ended.';
 comment on column closed_months.statements is 'Clients with a day in the month.';
