@@ -160,13 +160,13 @@ async fn the_impact_of_a_policy_leaves_out_policies_that_it_withdraws() {
     clients(&engine, 3, 0).await;
     // A clock that is ahead records a policy.
     world.clock.set(day(300));
-    let ahead = adopt(&engine, &idle(50), AdoptionMode::Confirmed).await;
+    let ahead = adopt(&engine, &idle(56), AdoptionMode::Confirmed).await;
     let Adoption::Recorded { from } = ahead else {
         panic!("{ahead:?}")
     };
     world.clock.set(day(40));
     let engine = world.read_only_engine(&idle(60)).await;
-    for (policy, changed) in [(idle(30), 3), (idle(50), 0)] {
+    for (policy, changed) in [(idle(30), 3), (idle(56), 0)] {
         let change = engine
             .policy_change(&policy, NOTICE)
             .await
