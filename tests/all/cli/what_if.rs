@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::json;
+use tenure::clock::{Clock as _, SystemClock};
 use tenure::domain::Policy;
 use tenure::store::PolicyHistory;
 
@@ -224,7 +225,7 @@ fn a_quick_look_at_the_policy_reads_no_client() {
 #[tokio::test]
 async fn policies_recorded_ahead_of_the_clock_are_shown() {
     let given = Given::events();
-    let from = chrono::Utc::now() + TimeDelta::days(400);
+    let from = SystemClock.now() + TimeDelta::days(400);
     let ahead = Policy {
         access_idle: TimeDelta::days(90),
         ..Policy::default()

@@ -110,20 +110,10 @@ async fn samples(server: &Server) -> Samples {
         let (_, holder) = server.get(&format!("/v1/partners/acme/names/{name}")).await;
         add(&mut samples, "NameHolder", &holder);
     }
-    let (_, possible) = server.get(&format!("{CLIENTS}/bakery/possible")).await;
-    add_page(
-        &mut samples,
-        ("PossibleEvents", "events"),
-        "Possibility",
-        &possible,
-    );
+    add_possible(server, &mut samples).await;
     let (_, page) = server.get("/v1/dead-letters").await;
-    add_page(
-        &mut samples,
-        ("DeadLettersPage", "dead_letters"),
-        "DeadLetter",
-        &page,
-    );
+    let names = ("DeadLettersPage", "dead_letters");
+    add_page(&mut samples, names, "DeadLetter", &page);
     let expected = [("/test".to_owned(), TimeDelta::days(1))];
     server.engine.expect_sources(&expected.into()).await.unwrap();
     let (_, sources) = server.get("/v1/sources").await;
@@ -314,6 +304,12 @@ async fn add_what_if(server: &Server, samples: &mut Samples) {
     add(samples, "DifferenceTotals", &page["totals"]["access"]);
     add(samples, "Total", &page["totals"]["access"]["lost"]);
     add(samples, "Coming", &page["totals"]["coming"]);
+}
+
+/// The events that a client would accept.
+async fn add_possible(server: &Server, samples: &mut Samples) {
+    let (_, possible) = server.get(&format!("{CLIENTS}/bakery/possible")).await;
+    add_page(samples, ("PossibleEvents", "events"), "Possibility", &possible);
 }
 
 /// The access log of a client that staff have entered.

@@ -73,15 +73,12 @@ impl Subscriber {
     /// Each event closes a request in a way of its own. A timer closes one in none of these ways.
     fn check_how_a_request_closed(&mut self, line: &Value) {
         let by_events = ["approved", "denied", "enabled", "disabled"];
-        let is_right = match line["cause"]["type"].as_str() {
-            Some(kind) => {
-                let way = kind.strip_prefix("access.").filter(|way| by_events.contains(way));
-                line["to"] == way.unwrap_or("disconnected")
-            }
-            None => {
-                let way = line["to"].as_str();
-                way.is_some_and(|way| way != "disconnected" && !by_events.contains(&way))
-            }
+        let is_right = if let Some(kind) = line["cause"]["type"].as_str() {
+            let way = kind.strip_prefix("access.").filter(|way| by_events.contains(way));
+            line["to"] == way.unwrap_or("disconnected")
+        } else {
+            let way = line["to"].as_str();
+            way.is_some_and(|way| way != "disconnected" && !by_events.contains(&way))
         };
         if !is_right {
             self.contradictions

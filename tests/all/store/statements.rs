@@ -83,7 +83,7 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
         statements: 0,
         adjustments: 0,
     };
-    assert_eq!(store.closings().await.unwrap(), [expected.clone()]);
+    assert_eq!(store.closings().await.unwrap(), std::slice::from_ref(&expected));
     for (other, now) in [("2026-10", 59), ("2026-11", 61), ("2026-09", 61)] {
         let other = claim(other, "second", 120);
         assert!(!store.claim_closing(&other, moment(now)).await.unwrap());
@@ -126,7 +126,7 @@ pub async fn a_closing_has_one_claim_at_a_time(fresh: Fresh) {
         claimed_until: None,
         ..expected
     };
-    assert_eq!(store.closings().await.unwrap(), [closed.clone()]);
+    assert_eq!(store.closings().await.unwrap(), std::slice::from_ref(&closed));
     // It cannot be closed again, and the next month can.
     let again = claim("2026-10", "again", 1_000);
     assert!(!store.claim_closing(&again, moment(900)).await.unwrap());
