@@ -56,7 +56,7 @@ pub struct WhatIfPage {
         ("set" = Option<Vec<schema::PolicySetting>>, Query, description = "Another value for a setting of the policy in \
          effect; repeat it for several. Without it, the other policy is that of the worker's settings"),
         ("since" = Option<schema::Moment>, Query, description = "The beginning of the comparison, in RFC 3339; default 365 \
-         days ago"),
+         days ago, or `until` if that is earlier"),
         ("until" = Option<schema::Moment>, Query, description = "The end of the comparison, in RFC 3339; default in 90 days"),
         ("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner"),
         ("after" = Option<schema::Subject>, Query, description = "Only clients after this one: `next` of the previous page. \
@@ -74,11 +74,11 @@ pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result
     let since = params.moment("since")?;
     let until = params.moment("until")?;
     let now = api.engine()?.now();
-    let since = since.unwrap_or_else(|| {
-        now.checked_sub_signed(WhatIfRequest::BACK)
-            .unwrap_or(DateTime::<Utc>::MIN_UTC)
-    });
     let until = until.unwrap_or_else(|| later(now, WhatIfRequest::AHEAD));
+    let since = since.unwrap_or_else(|| {
+        let back = now.checked_sub_signed(WhatIfRequest::BACK);
+        back.unwrap_or(DateTime::<Utc>::MIN_UTC).min(until)
+    });
     if since > until {
         return Err(ApiError::parameter("since", "it is after `until`"));
     }
