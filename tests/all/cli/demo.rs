@@ -72,7 +72,7 @@ fn the_demo_prints_its_results() {
         "If no event arrives from now on (`tenure forecast`):",
         "if no event arrives by ",
         "If access had always expired twice as early (`tenure what-if`):",
-        "under access.idle=30d, from ",
+        "under access.idle=",
         " of 20 clients differ",
         "\naccess: lost ",
         " (`tenure statement --month ",
