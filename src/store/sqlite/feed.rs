@@ -16,7 +16,7 @@ use crate::store::{ClientState, Cursor, Feed, FeedCursor, FeedFilter, FeedPage, 
 impl Feed for SqliteStore {
     async fn feed_end(&self) -> Result<FeedCursor> {
         let end: FeedEndRow<i64> = sqlx::query_as(
-            "select r.epoch, iif(j.seq is null, null, 0) as xid, j.seq, j.recorded_at,
+            "select r.epoch, case when j.seq is null then null else 0 end as xid, j.seq, j.recorded_at,
                     0 as published_xid, r.seq as published_seq, r.pruned_before
              from relay r
              left join journal j on j.seq = (select max(seq) from journal)",

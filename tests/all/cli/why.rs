@@ -65,9 +65,9 @@ fn a_wrong_question_says_what_to_ask() {
     let given = Given::events();
     for (arguments, expected, message) in [
         (
-            &["why", "acme/bakery", "acess"][..],
+            &["why", "acme/bakery", "entry"][..],
             2,
-            "invalid answer \"acess\": expected link, service, access, billable, commission, or subscription:ID",
+            "invalid answer \"entry\": expected link, service, access, billable, commission, or subscription:ID",
         ),
         (
             &["why", "acme/bakery", "link", "access"],

@@ -71,11 +71,11 @@ fn a_policy_is_unchanged_by_its_own_settings() {
 #[test]
 fn a_wrong_change_is_an_error_as_in_the_settings() {
     let unknown = format!(
-        "unknown setting `acces.idle` (from --set): a policy has {}",
+        "unknown setting `idle.access` (from --set): a policy has {}",
         known().join(", ")
     );
     for (changes, words) in [
-        (&["acces.idle=45d"][..], unknown.as_str()),
+        (&["idle.access=45d"][..], unknown.as_str()),
         (&["access.on_silence=allow"], "unknown setting"),
         (
             &["access.idle"],

@@ -184,7 +184,7 @@ async fn all_answers_are_explained_by_default_and_wrong_ones_are_rejected() {
     );
 
     for (query, reason) in [
-        ("answer=acess", "invalid answer \\\"acess\\\""),
+        ("answer=entry", "invalid answer \\\"entry\\\""),
         ("answer=subscription:", "expected link, service, access"),
         ("at=yesterday", "RFC 3339"),
     ] {
