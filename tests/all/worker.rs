@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenure::config::Settings;
+use tenure::domain::Sweep;
 use tenure::worker::{self, WorkerError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +78,7 @@ async fn an_embedded_worker_becomes_ready_ingests_events_and_stops() {
     let body = worker.ready_when(|status, _| status == StatusCode::OK).await;
     assert_eq!(body["checks"]["broker"]["detail"], "not configured");
     let sweeps = body["checks"]["scheduler"]["parts"].as_object().unwrap();
-    assert_eq!(sweeps.len(), 4);
+    assert_eq!(sweeps.len(), Sweep::ALL.len());
 
     let event = json!({
         "specversion": "1.0", "id": "1", "source": "/test", "type": "client.added", "subject": "acme/bakery",
