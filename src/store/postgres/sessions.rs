@@ -63,8 +63,8 @@ struct Pool {
     most: usize,
     /// The last used is at the end.
     idle: Mutex<Vec<Live>>,
-    /// The number of sessions.
-    count: AtomicUsize,
+    /// The number of sessions. Shared with each of them: a session that had the pool would keep it, and itself, forever.
+    count: Arc<AtomicUsize>,
     /// Sessions of an earlier era are not used again: one of that era did not answer or was read-only.
     era: AtomicU64,
     /// How long to wait for a session.
@@ -89,11 +89,11 @@ struct Live {
     _counted: Counted,
 }
 
-struct Counted(Arc<Pool>);
+struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -118,7 +118,7 @@ impl Sessions {
             room: Arc::new(Semaphore::new(most)),
             most,
             idle: Mutex::default(),
-            count: AtomicUsize::new(0),
+            count: Arc::default(),
             era: AtomicU64::new(0),
             patience,
             full: Mutex::default(),
@@ -292,7 +292,7 @@ impl Sessions {
             made: Instant::now(),
             used: Instant::now(),
             read_only: opened.read_only,
-            _counted: Counted(self.0.clone()),
+            _counted: Counted(self.0.count.clone()),
         })
     }
 

@@ -15,6 +15,32 @@ fn unavailable(error: &StoreError, words: &str) {
     assert!(error.to_string().contains(words), "{error}");
 }
 
+/// An embedder may drop a store without closing it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_store_ends_its_sessions() {
+    let server = Postgres::shared();
+    let url = server.database("dropped");
+    let sessions = format!(
+        "select count(*) from pg_stat_activity where datname = '{}'",
+        name_in(&url)
+    );
+    let store = connect(&url);
+    store.migrate().await.unwrap();
+    let (one, other) = (store.begin().await.unwrap(), store.begin().await.unwrap());
+    drop((one, other));
+    assert_ne!(server.sql("postgres", &sessions), "0");
+    drop(store);
+    let mut left = String::new();
+    for _ in 0..200 {
+        left = server.sql("postgres", &sessions);
+        if left == "0" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(left, "0", "sessions");
+}
+
 /// Like a demoted primary behind an address that now leads to the new one: open sessions are read-only, new ones can
 /// write.
 #[tokio::test(flavor = "multi_thread")]
