@@ -36,7 +36,7 @@ pub struct WhatIfArgs {
     /// Only clients of this partner
     #[arg(long)]
     partner: Option<String>,
-    /// The beginning of the comparison: a time before now (365d), or a moment (RFC 3339)
+    /// The beginning of the comparison: a time before now (90d, 1y), or a moment (RFC 3339)
     #[arg(long, value_name = "DURATION|TIME", default_value_t = SINCE, value_parser = parse_until)]
     since: Until,
     /// The end of the comparison: a time from now (90d), or a moment (RFC 3339)

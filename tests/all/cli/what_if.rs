@@ -135,7 +135,7 @@ fn a_wrong_what_if_is_a_usage_error() {
             "\"at_once\" or \"paid_until\"",
         ),
         (&["--set", "store.url=sqlite:x"], "unknown setting `store.url`"),
-        (&["--since", "1y"], "write days, such as 365d"),
+        (&["--since", "1 year"], "write days, such as 365d"),
         (
             &[
                 "--since",
