@@ -325,6 +325,8 @@ fn filter(params: &mut Params) -> Result<FeedFilter, ApiError> {
             })?;
             filter.kinds.extend(kinds);
         }
+        filter.kinds.sort_unstable();
+        filter.kinds.dedup();
     }
     Ok(filter)
 }
