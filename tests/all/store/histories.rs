@@ -8,7 +8,7 @@ use tenure::domain::{
     Actor, ActorKind, Cause, Change, Corrector, Entry, Event, EventKind, Refusal, Repair, Timer,
 };
 use tenure::store::{
-    Commit, Cursor, EventWrite, HistoryRange, Logged, Recorded, RecordedOutcome, Touch, TouchWrite, Touches,
+    Commit, EventWrite, HistoryRange, Logged, Recorded, RecordedOutcome, Touch, TouchWrite, Touches,
 };
 
 use super::Fresh;
@@ -249,8 +249,7 @@ pub async fn actors_and_reasons_read_back_from_the_log_and_the_journal(fresh: Fr
     assert_eq!(read, events.iter().collect::<Vec<_>>());
     let entries = |recorded: Vec<Recorded>| recorded.into_iter().map(|line| line.entry).collect::<Vec<_>>();
     assert_eq!(entries(store.journal(&a, 0, 9).await.unwrap()), lines);
-    let unpublished = store.unpublished(Cursor::default(), None, 9).await.unwrap();
-    assert_eq!(entries(unpublished.lines), lines);
+    assert_eq!(entries(relayed(store, lines.len(), 9).await), lines);
     assert_eq!(store.snapshot(&a).await.unwrap().journal, lines);
 
     let sql = async |statement| fresh.database.sql(statement).await;
