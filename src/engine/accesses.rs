@@ -10,7 +10,7 @@ use super::Engine;
 use crate::domain::event::AccessedBy;
 use crate::domain::time::serialize;
 use crate::domain::{Actor, ClientKey, Event, Refusal};
-use crate::store::{Access, AccessFilter, AccessPosition, AccessesPage, StoreError};
+use crate::store::{Access, AccessFilter, AccessesPage, EventPosition, StoreError};
 
 /// The number of entries that one call reads at most to find those of a partner.
 const WALK: u32 = 5_000;
@@ -57,7 +57,7 @@ impl From<Access> for AccessView {
 pub struct AccessLogPage {
     pub accesses: Vec<AccessView>,
     /// Where the next page begins. None: this is the last one.
-    pub next: Option<AccessPosition>,
+    pub next: Option<EventPosition>,
 }
 
 impl From<AccessesPage> for AccessLogPage {
@@ -112,7 +112,7 @@ impl Engine {
         &self,
         key: &ClientKey,
         filter: &AccessFilter,
-        after: Option<&AccessPosition>,
+        after: Option<&EventPosition>,
         limit: u32,
     ) -> Result<Option<AccessLogPage>, StoreError> {
         let filter = self.without_expired(filter);
@@ -132,7 +132,7 @@ impl Engine {
         &self,
         partner: Option<&str>,
         filter: &AccessFilter,
-        after: Option<&AccessPosition>,
+        after: Option<&EventPosition>,
         limit: u32,
     ) -> Result<AccessLogPage, StoreError> {
         let filter = self.without_expired(filter);

@@ -17,7 +17,7 @@ use crate::domain::time::{serialize, serialize_optional};
 use crate::domain::view::ClientView;
 use crate::domain::{Actor, ClientKey, Id, Name, Policies};
 use crate::store::{
-    ClientSearch, Facets, ListPosition, RefusalFilter, RefusalPosition, Refused, StoreError, Stored,
+    ClientSearch, EventPosition, Facets, ListPosition, RefusalFilter, Refused, StoreError, Stored,
 };
 
 /// The number of rows of an index that one walk reads at most.
@@ -267,9 +267,9 @@ impl Engine {
     pub async fn refusals(
         &self,
         filter: &RefusalFilter,
-        after: Option<&RefusalPosition>,
+        after: Option<&EventPosition>,
         limit: u32,
-    ) -> Result<(Vec<RefusalView>, Option<RefusalPosition>), StoreError> {
+    ) -> Result<(Vec<RefusalView>, Option<EventPosition>), StoreError> {
         let page = self.store.refusals(filter, after, WALK, limit).await?;
         let refused = page.refused.into_iter().map(RefusalView::from);
         Ok((refused.collect(), page.next))

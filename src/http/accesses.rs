@@ -15,7 +15,7 @@ use super::{Api, ApiError, schema};
 use crate::domain::id::check_id;
 use crate::domain::time::serialize_optional;
 use crate::engine::{AccessLogPage, AccessView, Engine, interval};
-use crate::store::{AccessFilter, AccessPosition, StoreError};
+use crate::store::{AccessFilter, EventPosition, StoreError};
 
 /// A page of the access log, the latest entry first.
 #[derive(Serialize, ToSchema)]
@@ -116,7 +116,7 @@ pub(super) async fn all(
 /// Which page of which entries.
 struct Request {
     filter: AccessFilter,
-    after: Option<AccessPosition>,
+    after: Option<EventPosition>,
     limit: u32,
 }
 
@@ -133,7 +133,7 @@ impl Request {
         };
         let limit = u32::try_from(page_size(&mut params)?).unwrap_or(u32::MAX);
         let after = params.text("after")?.map(|after| {
-            let after = after.parse::<AccessPosition>();
+            let after = after.parse::<EventPosition>();
             after.map_err(|reason| ApiError::parameter("after", reason))
         });
         let after = after.transpose()?;

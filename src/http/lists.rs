@@ -17,7 +17,7 @@ use crate::domain::link::LinkStatus;
 use crate::domain::view::{ClientView, Tab};
 use crate::domain::{Id, Name, Refusal};
 use crate::engine::{AccountPartner, ClientCounts, ListRequest, PartnerView, RefusalView, SearchRequest};
-use crate::store::{ListPosition, RefusalFilter, RefusalPosition};
+use crate::store::{EventPosition, ListPosition, RefusalFilter};
 
 /// Longest source in a filter, in characters.
 const MAX_SOURCE_CHARS: usize = 512;
@@ -295,7 +295,7 @@ pub(super) async fn refusals(
     let mut params = Params::of(query)?;
     let limit = u32::try_from(page_size(&mut params)?).unwrap_or(u32::MAX);
     let after = params.text("after")?.map(|after| {
-        let after = after.parse::<RefusalPosition>();
+        let after = after.parse::<EventPosition>();
         after.map_err(|reason| ApiError::parameter("after", reason))
     });
     let after = after.transpose()?;

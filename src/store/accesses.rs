@@ -1,7 +1,5 @@
 //! The access log: who entered which account when. It is off by default; the engine decides what it has.
 
-use std::fmt::{self, Display, Formatter};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,7 +10,7 @@ use super::Result;
 use super::actor::read_actor;
 use super::columns::{Both, KeyRow, Moment, RowId, earliest, latest, optional_text, read_optional_text, row};
 use super::event_id::EventId;
-use super::lists::{NoPosition, read_position};
+use super::event_position::EventPosition;
 use crate::domain::event::AccessedBy;
 use crate::domain::{Actor, ClientKey, Event, EventKind, Refusal, Sequence};
 
@@ -24,7 +22,7 @@ pub trait Accesses: Send + Sync + 'static {
         &self,
         key: &ClientKey,
         filter: &AccessFilter,
-        after: Option<&AccessPosition>,
+        after: Option<&EventPosition>,
         limit: u32,
     ) -> Result<AccessesPage>;
 
@@ -34,7 +32,7 @@ pub trait Accesses: Send + Sync + 'static {
         &self,
         partner: Option<&str>,
         filter: &AccessFilter,
-        after: Option<&AccessPosition>,
+        after: Option<&EventPosition>,
         rows: u32,
         limit: u32,
     ) -> Result<AccessesPage>;
@@ -125,20 +123,36 @@ pub struct AccessFilter {
     pub until: Option<DateTime<Utc>>,
 }
 
+impl AccessFilter {
+    /// Where the entries after a position begin, the latest first: every one of them is before this position in time.
+    pub(super) fn start(&self, after: Option<&EventPosition>) -> EventPosition {
+        let until = self.until.unwrap_or_else(latest);
+        match after {
+            Some(after) if after.time < until => after.clone(),
+            _ => EventPosition::at(until),
+        }
+    }
+
+    /// Where they end.
+    pub(super) fn end(&self) -> EventPosition {
+        EventPosition::at(self.since.unwrap_or_else(earliest))
+    }
+}
+
 /// A page of entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessesPage {
     pub accesses: Vec<Access>,
     /// Where the next page begins. None: this is the last one.
-    pub next: Option<AccessPosition>,
+    pub next: Option<EventPosition>,
 }
 
 impl AccessesPage {
     /// A page of rows that were read one more than `limit`, of a walk that ended at `end`, if it did not read all.
     pub(super) fn of(
-        mut found: Vec<(AccessPosition, Access)>,
+        mut found: Vec<(EventPosition, Access)>,
         limit: u32,
-        end: Option<AccessPosition>,
+        end: Option<EventPosition>,
     ) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let is_full = found.len() > limit;
@@ -148,62 +162,6 @@ impl AccessesPage {
             next: if is_full { last } else { end },
             accesses: found.into_iter().map(|(_, access)| access).collect(),
         }
-    }
-}
-
-/// A position in the access log. The numbers are those of one store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessPosition {
-    pub time: DateTime<Utc>,
-    pub client: i64,
-    pub source: i64,
-    pub id: String,
-}
-
-impl AccessPosition {
-    /// Where the entries of a filter begin, the latest first: every one of them is before this position in time.
-    pub(super) fn start(filter: &AccessFilter, after: Option<&Self>) -> Self {
-        let until = filter.until.unwrap_or_else(latest);
-        match after {
-            Some(after) if after.time < until => after.clone(),
-            _ => Self::at(until),
-        }
-    }
-
-    /// Where they end.
-    pub(super) fn end(filter: &AccessFilter) -> Self {
-        Self::at(filter.since.unwrap_or_else(earliest))
-    }
-
-    /// Before every entry of this moment in the order of time: no client and no source has this number, and no id is empty.
-    fn at(time: DateTime<Utc>) -> Self {
-        Self {
-            time,
-            client: 0,
-            source: 0,
-            id: String::new(),
-        }
-    }
-}
-
-impl Display for AccessPosition {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let micros = self.time.timestamp_micros();
-        write!(f, "{micros}.{}.{}.{}", self.client, self.source, self.id)
-    }
-}
-
-impl FromStr for AccessPosition {
-    type Err = NoPosition;
-
-    fn from_str(text: &str) -> Result<Self, NoPosition> {
-        let (time, [client, source], id) = read_position(text)?;
-        Ok(Self {
-            time,
-            client,
-            source,
-            id: id.to_owned(),
-        })
     }
 }
 
@@ -269,13 +227,13 @@ pub(super) type FoundRow<T> = Both<KeyRow, Both<NumbersRow, AccessRow<T>>>;
 /// Reads an entry with its position.
 pub(super) fn read_found<T: Moment>(
     Both(key, Both(numbers, row)): FoundRow<T>,
-) -> Result<(AccessPosition, Access)> {
+) -> Result<(EventPosition, Access)> {
     let client = key.read(RowId {
         table: "accesses",
         key: &row.id.0,
     })?;
     let access = row.read(&client)?;
-    let position = AccessPosition {
+    let position = EventPosition {
         time: access.time,
         client: numbers.client_number,
         source: numbers.source_number,
@@ -284,60 +242,14 @@ pub(super) fn read_found<T: Moment>(
     Ok((position, access))
 }
 
-row! {
-    /// The position of an entry.
-    PositionRow<T> {
-        time: T,
-        client_number: i64,
-        source_number: i64,
-        id: EventId,
-    }
-}
-
-impl<T: Moment> PositionRow<T> {
-    pub(super) fn read(self) -> Result<AccessPosition> {
-        let row = RowId {
-            table: "accesses",
-            key: &self.id.0,
-        };
-        Ok(AccessPosition {
-            time: row.moment("time", self.time)?,
-            client: self.client_number,
-            source: self.source_number,
-            id: self.id.0.clone(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_position_in_the_access_log_reads_back() {
-        let position = AccessPosition {
-            time: DateTime::from_timestamp_micros(-7_000_001).unwrap(),
-            client: 12,
-            source: 3,
-            id: "a.b/c".into(),
-        };
-        assert_eq!(position.to_string().parse(), Ok(position));
-        for wrong in [
-            "",
-            "1.2.3",
-            "1.2.3.",
-            "1.x.3.e",
-            "1.2.-3.e",
-            "9999999999999999999.1.1.e",
-        ] {
-            assert_eq!(wrong.parse::<AccessPosition>(), Err(NoPosition), "{wrong}");
-        }
-    }
-
-    #[test]
     fn the_entries_before_a_moment_begin_there_or_after_the_previous_page() {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
-        let after = AccessPosition {
+        let after = EventPosition {
             time: at(10),
             client: 2,
             source: 3,
@@ -348,7 +260,7 @@ mod tests {
                 since: None,
                 until: until.map(at),
             };
-            let start = AccessPosition::start(&filter, Some(&after));
+            let start = filter.start(Some(&after));
             assert_eq!(start.time, at(expected), "{until:?}");
             assert_eq!(start == after, until.is_none_or(|until| until > 10), "{until:?}");
         }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
-use std::str::FromStr;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -11,6 +10,7 @@ use serde::Serialize;
 
 use super::clients::{ClientFilter, LoggedRow, Stored};
 use super::columns::{Both, Moment, RowId, earliest, key, latest, row};
+use super::event_position::EventPosition;
 use super::verification::FacetsRow;
 use super::{RecordedOutcome, Result};
 use crate::domain::{Event, Name, Refusal};
@@ -45,7 +45,7 @@ pub trait Lists: Send + Sync + 'static {
     async fn refusals(
         &self,
         filter: &RefusalFilter,
-        after: Option<&RefusalPosition>,
+        after: Option<&EventPosition>,
         rows: u32,
         limit: u32,
     ) -> Result<RefusalsPage>;
@@ -143,13 +143,29 @@ pub struct RefusalFilter {
     pub until: Option<DateTime<Utc>>,
 }
 
+impl RefusalFilter {
+    /// Before every refusal of the filter that is after a position.
+    pub(super) fn start(&self, after: Option<&EventPosition>) -> EventPosition {
+        let from = EventPosition::at(self.from.unwrap_or_else(earliest));
+        match after {
+            Some(after) if after.time >= from.time => after.clone(),
+            _ => from,
+        }
+    }
+
+    /// After every refusal of the filter.
+    pub(super) fn end(&self) -> EventPosition {
+        EventPosition::at(self.until.unwrap_or_else(latest))
+    }
+}
+
 /// A refused event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     pub event: Event,
     pub refusal: Refusal,
     pub received_at: DateTime<Utc>,
-    pub(super) position: RefusalPosition,
+    pub(super) position: EventPosition,
 }
 
 /// A page of refused events.
@@ -157,12 +173,12 @@ pub struct Refused {
 pub struct RefusalsPage {
     pub refused: Vec<Refused>,
     /// Where the next page begins. None: this is the last one.
-    pub next: Option<RefusalPosition>,
+    pub next: Option<EventPosition>,
 }
 
 impl RefusalsPage {
     /// A page of rows that were read one more than `limit`, of a walk that ended at `upto`.
-    pub(super) fn of(mut refused: Vec<Refused>, limit: u32, upto: Option<RefusalPosition>) -> Self {
+    pub(super) fn of(mut refused: Vec<Refused>, limit: u32, upto: Option<EventPosition>) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let is_full = refused.len() > limit;
         refused.truncate(limit);
@@ -172,88 +188,6 @@ impl RefusalsPage {
             refused,
         }
     }
-}
-
-/// A position in the list of refusals. The numbers are those of one store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusalPosition {
-    pub time: DateTime<Utc>,
-    pub client: i64,
-    pub source: i64,
-    pub id: String,
-}
-
-impl RefusalPosition {
-    /// Before every refusal at this moment or later.
-    #[must_use]
-    pub fn at(time: DateTime<Utc>) -> Self {
-        Self {
-            time,
-            client: 0,
-            source: 0,
-            id: String::new(),
-        }
-    }
-
-    /// Before every refusal of a filter.
-    pub(super) fn start(filter: &RefusalFilter, after: Option<&Self>) -> Self {
-        let from = Self::at(filter.from.unwrap_or_else(earliest));
-        match after {
-            Some(after) if after.time >= from.time => after.clone(),
-            _ => from,
-        }
-    }
-
-    /// After every refusal of a filter.
-    pub(super) fn end(filter: &RefusalFilter) -> Self {
-        Self::at(filter.until.unwrap_or_else(latest))
-    }
-}
-
-impl Display for RefusalPosition {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let micros = self.time.timestamp_micros();
-        write!(f, "{micros}.{}.{}.{}", self.client, self.source, self.id)
-    }
-}
-
-/// Why a text is no position in the list of refusals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected `next` of the previous page")]
-pub struct NoPosition;
-
-impl FromStr for RefusalPosition {
-    type Err = NoPosition;
-
-    fn from_str(text: &str) -> Result<Self, NoPosition> {
-        let (time, [client, source], id) = read_position(text)?;
-        Ok(Self {
-            time,
-            client,
-            source,
-            id: id.to_owned(),
-        })
-    }
-}
-
-/// Reads the position of an event: its time in microseconds since 1970, numbers that identify it in one store, and its id.
-pub(super) fn read_position<const N: usize>(
-    text: &str,
-) -> Result<(DateTime<Utc>, [i64; N], &str), NoPosition> {
-    let mut parts = text.splitn(N + 2, '.');
-    let mut number = || {
-        let part = parts.next().filter(|part| part.len() <= 18)?;
-        part.parse::<i64>().ok()
-    };
-    let time = number()
-        .and_then(DateTime::from_timestamp_micros)
-        .ok_or(NoPosition)?;
-    let mut numbers = [0; N];
-    for place in &mut numbers {
-        *place = number().filter(|number| *number >= 0).ok_or(NoPosition)?;
-    }
-    let id = parts.next().filter(|id| !id.is_empty()).ok_or(NoPosition)?;
-    Ok((time, numbers, id))
 }
 
 row! {
@@ -282,7 +216,7 @@ pub(super) fn read_refused<T: Moment>(
         return Err(row.unreadable("reason", "the event was applied"));
     };
     Ok(Refused {
-        position: RefusalPosition {
+        position: EventPosition {
             time: logged.event.time,
             client: refused.client_number,
             source: refused.source_number,
@@ -314,27 +248,6 @@ impl PlaceRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_position_in_the_list_of_refusals_reads_back() {
-        let position = RefusalPosition {
-            time: DateTime::from_timestamp_micros(-7_000_001).unwrap(),
-            client: 12,
-            source: 3,
-            id: "a.b/c".into(),
-        };
-        assert_eq!(position.to_string().parse(), Ok(position));
-        for wrong in [
-            "",
-            "1.2.3",
-            "1.2.3.",
-            "x.2.3.e",
-            "1.-2.3.e",
-            "9999999999999999999.1.1.e",
-        ] {
-            assert_eq!(wrong.parse::<RefusalPosition>(), Err(NoPosition), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_range_has_all_places_of_its_partner_and_no_other() {

@@ -17,6 +17,7 @@ mod dead_letters;
 mod document;
 mod error;
 mod event_id;
+mod event_position;
 mod feed;
 mod lanes;
 mod lists;
@@ -37,7 +38,7 @@ mod upkeep;
 mod verification;
 mod words;
 
-pub use accesses::{Access, AccessFilter, AccessPosition, Accesses, AccessesPage, TouchOutcome};
+pub use accesses::{Access, AccessFilter, Accesses, AccessesPage, TouchOutcome};
 pub use batch::{Batch, BatchLimits, BatchRead, BatchWrite, NameClaim, Transactions};
 pub use checkpoints::{Checkpoint, CheckpointPlace, CheckpointWrite, Checkpoints, HistoryRange};
 pub use clients::{ClientFilter, Clients, Logged, Stored};
@@ -49,12 +50,10 @@ pub use dead_letters::{
 };
 pub use document::{Deadlines, Document};
 pub use error::StoreError;
+pub use event_position::{EventPosition, NoPosition};
 pub use feed::{ClientState, Feed, FeedCursor, FeedFilter, FeedGap, FeedPage};
 pub use lanes::{LaneProgress, Lanes, Watermark};
-pub use lists::{
-    ClientSearch, Facets, ListPosition, Lists, NoPosition, RefusalFilter, RefusalPosition, RefusalsPage,
-    Refused,
-};
+pub use lists::{ClientSearch, Facets, ListPosition, Lists, RefusalFilter, RefusalsPage, Refused};
 pub use outbox::{Cursor, Outbox, Published, Recorded, Unpublished};
 pub use policies::{DeadlineBackfill, PolicyHistory, PolicyReplacement};
 pub use retention::{Retention, RetentionTarget};

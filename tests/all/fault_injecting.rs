@@ -10,15 +10,14 @@ use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{ClientKey, Event, Id, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
-    AccessFilter, AccessPosition, Accesses, AccessesPage, Batch, BatchLimits, BatchRead, BatchWrite, Census,
-    Checkpoints, ClientFilter, ClientSearch, ClientSnapshot, ClientState, Clients, Closing, ClosingClaim,
-    Commit, Cursor, DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters,
-    DeadlineBackfill, Due, ExpectedSource, Facets, Feed, FeedCursor, FeedFilter, FeedPage, Halt, HaltKind,
+    AccessFilter, Accesses, AccessesPage, Batch, BatchLimits, BatchRead, BatchWrite, Census, Checkpoints,
+    ClientFilter, ClientSearch, ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Cursor,
+    DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
+    Due, EventPosition, ExpectedSource, Facets, Feed, FeedCursor, FeedFilter, FeedPage, Halt, HaltKind,
     HistoryRange, Import, LaneProgress, Lanes, ListPosition, Lists, Logged, NameClaim, Outbox, PolicyHistory,
-    PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalPosition, RefusalsPage, Renewal,
-    Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Stated, Statements, Store,
-    StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep,
-    Verification,
+    PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalsPage, Renewal, Retention,
+    RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Stated, Statements, Store, StoreClock,
+    StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep, Verification,
 };
 use tokio::sync::mpsc;
 
@@ -224,8 +223,8 @@ macro_rules! delegate {
 
 delegate! {
     Accesses {
-        accesses(key: &ClientKey, filter: &AccessFilter, after: Option<&AccessPosition>, limit: u32) -> AccessesPage;
-        all_accesses(partner: Option<&str>, filter: &AccessFilter, after: Option<&AccessPosition>, rows: u32, limit: u32) -> AccessesPage;
+        accesses(key: &ClientKey, filter: &AccessFilter, after: Option<&EventPosition>, limit: u32) -> AccessesPage;
+        all_accesses(partner: Option<&str>, filter: &AccessFilter, after: Option<&EventPosition>, rows: u32, limit: u32) -> AccessesPage;
         access_log_since() -> Option<DateTime<Utc>>;
         record_access_log(since: Option<DateTime<Utc>>) -> ();
     }
@@ -263,7 +262,7 @@ delegate! {
         search(search: &ClientSearch, after: Option<&ListPosition>, upto: Option<&ListPosition>, limit: u32) -> Vec<Stored>;
         partners(after: Option<&str>, limit: u32) -> Vec<String>;
         facets(partner: &str) -> Facets;
-        refusals(filter: &RefusalFilter, after: Option<&RefusalPosition>, rows: u32, limit: u32) -> RefusalsPage;
+        refusals(filter: &RefusalFilter, after: Option<&EventPosition>, rows: u32, limit: u32) -> RefusalsPage;
     }
     Outbox {
         acquire_lead() -> bool;

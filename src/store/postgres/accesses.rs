@@ -6,14 +6,15 @@ use sqlx::PgConnection;
 
 use super::PostgresStore;
 use super::batch::Held;
-use super::event_ref::event_ref;
+use super::event_position::{client_number, reference};
 use super::numbers::{self, ClientNumbers, Numbers};
 use crate::domain::ClientKey;
-use crate::store::accesses::{FoundRow, PositionRow, read_found};
+use crate::store::accesses::{FoundRow, read_found};
 use crate::store::actor::actor_text;
 use crate::store::columns::optional_text;
+use crate::store::event_position::PositionRow;
 use crate::store::{
-    Access, AccessFilter, AccessPosition, Accesses, AccessesPage, Commit, Result, TouchOutcome,
+    Access, AccessFilter, Accesses, AccessesPage, Commit, EventPosition, Result, TouchOutcome,
 };
 
 /// The columns of a `FoundRow`, of entries `a` of clients `k`.
@@ -59,15 +60,15 @@ impl Accesses for PostgresStore {
         &self,
         key: &ClientKey,
         filter: &AccessFilter,
-        after: Option<&AccessPosition>,
+        after: Option<&EventPosition>,
         limit: u32,
     ) -> Result<AccessesPage> {
         self.in_time(async {
-            let start = AccessPosition::start(filter, after);
+            let start = filter.start(after);
             let found: Vec<FoundRow<DateTime<Utc>>> = sqlx::query_as(OF_CLIENT)
                 .bind(&*key.partner)
                 .bind(&*key.client)
-                .bind(AccessPosition::end(filter).time)
+                .bind(filter.end().time)
                 .bind(start.time)
                 .bind(reference(&start))
                 .bind(i64::from(limit) + 1)
@@ -83,12 +84,12 @@ impl Accesses for PostgresStore {
         &self,
         partner: Option<&str>,
         filter: &AccessFilter,
-        after: Option<&AccessPosition>,
+        after: Option<&EventPosition>,
         rows: u32,
         limit: u32,
     ) -> Result<AccessesPage> {
         self.in_time(async {
-            let (start, last) = (AccessPosition::start(filter, after), AccessPosition::end(filter));
+            let (start, last) = (filter.start(after), filter.end());
             let end = match partner {
                 Some(_) => self.end_of_accesses(&start, &last, rows).await?,
                 None => None,
@@ -140,10 +141,10 @@ impl PostgresStore {
     /// The position `rows` entries after another, in the order of a list of all clients. None: there are fewer.
     async fn end_of_accesses(
         &self,
-        start: &AccessPosition,
-        last: &AccessPosition,
+        start: &EventPosition,
+        last: &EventPosition,
         rows: u32,
-    ) -> Result<Option<AccessPosition>> {
+    ) -> Result<Option<EventPosition>> {
         let end: Option<PositionRow<DateTime<Utc>>> = sqlx::query_as(
             "select time, client::bigint as client_number, ref_source(ref)::bigint as source_number, ref as id
              from accesses
@@ -160,19 +161,8 @@ impl PostgresStore {
         .bind(i64::from(rows.saturating_sub(1)))
         .fetch_optional(&self.pool)
         .await?;
-        end.map(PositionRow::read).transpose()
+        end.map(|end| end.read("accesses")).transpose()
     }
-}
-
-fn client_number(position: &AccessPosition) -> i32 {
-    i32::try_from(position.client).unwrap_or(i32::MAX)
-}
-
-fn reference(position: &AccessPosition) -> Vec<u8> {
-    if position.id.is_empty() {
-        return Vec::new();
-    }
-    event_ref(i32::try_from(position.source).unwrap_or(i32::MAX), &position.id)
 }
 
 /// Reads the numbers of the clients that have entries. A renewal has not read them, and adding a key that is there would use

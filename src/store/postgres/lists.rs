@@ -4,14 +4,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::PostgresStore;
-use super::event_ref::event_ref;
+use super::event_position::{client_number, reference};
 use crate::domain::Refusal;
 use crate::store::clients::{LoggedRow, StoredRow};
-use crate::store::columns::{Both, row};
+use crate::store::columns::Both;
+use crate::store::event_position::PositionRow;
 use crate::store::lists::{ListRange, PlaceRow, RefusedRow, read_refused};
 use crate::store::verification::FacetsRow;
 use crate::store::{
-    ClientSearch, Facets, ListPosition, Lists, RefusalFilter, RefusalPosition, RefusalsPage, Result, Stored,
+    ClientSearch, EventPosition, Facets, ListPosition, Lists, RefusalFilter, RefusalsPage, Result, Stored,
 };
 
 /// The columns of a `StoredRow`, of clients `c` whose statuses are those of a filter.
@@ -161,17 +162,17 @@ impl Lists for PostgresStore {
     async fn refusals(
         &self,
         filter: &RefusalFilter,
-        after: Option<&RefusalPosition>,
+        after: Option<&EventPosition>,
         rows: u32,
         limit: u32,
     ) -> Result<RefusalsPage> {
         self.in_time(async {
             let (after, last) = (
-                RefusalPosition::start(filter, after),
-                RefusalPosition::end(filter),
+                filter.start(after),
+                filter.end(),
             );
-            let end: Option<EndRow> = sqlx::query_as(
-                "select time, client::bigint as client, ref_source(ref)::bigint as source, ref_id(ref) as id
+            let end: Option<PositionRow<DateTime<Utc>>> = sqlx::query_as(
+                "select time, client::bigint as client_number, ref_source(ref)::bigint as source_number, ref as id
                  from events
                  where reason <> 0 and (time, client, ref) > ($1, $2, $3) and (time, client, ref) <= ($4, $5, $6)
                  order by time, client, ref
@@ -186,7 +187,7 @@ impl Lists for PostgresStore {
             .bind(i64::from(rows.saturating_sub(1)))
             .fetch_optional(&self.pool)
             .await?;
-            let end = end.map(EndRow::read);
+            let end = end.map(|end| end.read("events")).transpose()?;
             let upto = end.as_ref().unwrap_or(&last);
             let refused: Vec<Both<RefusedRow<DateTime<Utc>>, LoggedRow<DateTime<Utc>>>> = sqlx::query_as(
                 "select k.partner, k.client, e.client::bigint as client_number,
@@ -219,35 +220,4 @@ impl Lists for PostgresStore {
         })
         .await
     }
-}
-
-row! {
-    EndRow {
-        time: DateTime<Utc>,
-        client: i64,
-        source: i64,
-        id: String,
-    }
-}
-
-impl EndRow {
-    fn read(self) -> RefusalPosition {
-        RefusalPosition {
-            time: self.time,
-            client: self.client,
-            source: self.source,
-            id: self.id,
-        }
-    }
-}
-
-fn client_number(position: &RefusalPosition) -> i32 {
-    i32::try_from(position.client).unwrap_or(i32::MAX)
-}
-
-fn reference(position: &RefusalPosition) -> Vec<u8> {
-    if position.id.is_empty() {
-        return Vec::new();
-    }
-    event_ref(i32::try_from(position.source).unwrap_or(i32::MAX), &position.id)
 }

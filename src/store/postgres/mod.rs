@@ -14,6 +14,7 @@ mod clock;
 mod dead_letters;
 mod duplicates;
 mod durable;
+mod event_position;
 mod event_ref;
 mod executor;
 mod feed;

@@ -8,10 +8,11 @@ use super::event_id::BoundId;
 use super::numbers::Numbers;
 use super::{SqliteStore, many, micros};
 use crate::domain::{ClientKey, Refusal};
-use crate::store::accesses::{FoundRow, PositionRow, read_found};
+use crate::store::accesses::{FoundRow, read_found};
 use crate::store::actor::actor_text;
 use crate::store::columns::{RowId, optional_text};
-use crate::store::{Access, AccessFilter, AccessPosition, Accesses, AccessesPage, Result, TouchOutcome};
+use crate::store::event_position::PositionRow;
+use crate::store::{Access, AccessFilter, Accesses, AccessesPage, EventPosition, Result, TouchOutcome};
 
 /// The columns of a `FoundRow`, of entries `a` of clients `k`.
 macro_rules! entries {
@@ -52,14 +53,14 @@ impl Accesses for SqliteStore {
         &self,
         key: &ClientKey,
         filter: &AccessFilter,
-        after: Option<&AccessPosition>,
+        after: Option<&EventPosition>,
         limit: u32,
     ) -> Result<AccessesPage> {
-        let start = AccessPosition::start(filter, after);
+        let start = filter.start(after);
         let found: Vec<FoundRow<i64>> = sqlx::query_as(OF_CLIENT)
             .bind(&*key.partner)
             .bind(&*key.client)
-            .bind(micros(AccessPosition::end(filter).time))
+            .bind(micros(filter.end().time))
             .bind(micros(start.time))
             .bind(start.source)
             .bind(BoundId(&start.id))
@@ -74,11 +75,11 @@ impl Accesses for SqliteStore {
         &self,
         partner: Option<&str>,
         filter: &AccessFilter,
-        after: Option<&AccessPosition>,
+        after: Option<&EventPosition>,
         rows: u32,
         limit: u32,
     ) -> Result<AccessesPage> {
-        let (start, last) = (AccessPosition::start(filter, after), AccessPosition::end(filter));
+        let (start, last) = (filter.start(after), filter.end());
         let end = match partner {
             Some(_) => self.end_of_accesses(&start, &last, rows).await?,
             None => None,
@@ -132,10 +133,10 @@ impl SqliteStore {
     /// The position `rows` entries after another, in the order of a list of all clients. None: there are fewer.
     async fn end_of_accesses(
         &self,
-        start: &AccessPosition,
-        last: &AccessPosition,
+        start: &EventPosition,
+        last: &EventPosition,
         rows: u32,
-    ) -> Result<Option<AccessPosition>> {
+    ) -> Result<Option<EventPosition>> {
         let end: Option<PositionRow<i64>> = sqlx::query_as(
             "select time, client as client_number, source as source_number, id
              from accesses
@@ -154,7 +155,7 @@ impl SqliteStore {
         .bind(i64::from(rows.saturating_sub(1)))
         .fetch_optional(&self.readers)
         .await?;
-        end.map(PositionRow::read).transpose()
+        end.map(|end| end.read("accesses")).transpose()
     }
 }
 

@@ -6,12 +6,12 @@ use super::event_id::BoundId;
 use super::{SqliteStore, micros};
 use crate::domain::Refusal;
 use crate::store::clients::{LoggedRow, StoredRow};
-use crate::store::columns::{Both, RowId, json, row};
-use crate::store::event_id::EventId;
+use crate::store::columns::{Both, json};
+use crate::store::event_position::PositionRow;
 use crate::store::lists::{ListRange, PlaceRow, RefusedRow, read_refused};
 use crate::store::verification::FacetsRow;
 use crate::store::{
-    ClientSearch, Facets, ListPosition, Lists, RefusalFilter, RefusalPosition, RefusalsPage, Result, Stored,
+    ClientSearch, EventPosition, Facets, ListPosition, Lists, RefusalFilter, RefusalsPage, Result, Stored,
 };
 
 /// The columns of a `StoredRow`, of clients `c` whose statuses are those of a filter.
@@ -148,16 +148,13 @@ impl Lists for SqliteStore {
     async fn refusals(
         &self,
         filter: &RefusalFilter,
-        after: Option<&RefusalPosition>,
+        after: Option<&EventPosition>,
         rows: u32,
         limit: u32,
     ) -> Result<RefusalsPage> {
-        let (after, last) = (
-            RefusalPosition::start(filter, after),
-            RefusalPosition::end(filter),
-        );
-        let end: Option<EndRow> = sqlx::query_as(
-            "select time, client, source, id
+        let (after, last) = (filter.start(after), filter.end());
+        let end: Option<PositionRow<i64>> = sqlx::query_as(
+            "select time, client as client_number, source as source_number, id
              from events
              where reason <> 0 and (time, client, source, id) > (?1, ?2, ?3, ?4)
                and (time, client, source, id) <= (?5, ?6, ?7, ?8)
@@ -175,7 +172,7 @@ impl Lists for SqliteStore {
         .bind(i64::from(rows.saturating_sub(1)))
         .fetch_optional(&self.readers)
         .await?;
-        let end = end.map(EndRow::read).transpose()?;
+        let end = end.map(|end| end.read("events")).transpose()?;
         let upto = end.as_ref().unwrap_or(&last);
         let refused: Vec<Both<RefusedRow<i64>, LoggedRow<i64>>> = sqlx::query_as(
             "select k.partner, k.client, e.client as client_number, e.source as source_number, e.received_at,
@@ -206,29 +203,5 @@ impl Lists for SqliteStore {
         .await?;
         let refused = refused.into_iter().map(read_refused).collect::<Result<_>>()?;
         Ok(RefusalsPage::of(refused, limit, end))
-    }
-}
-
-row! {
-    EndRow {
-        time: i64,
-        client: i64,
-        source: i64,
-        id: EventId,
-    }
-}
-
-impl EndRow {
-    fn read(self) -> Result<RefusalPosition> {
-        let row = RowId {
-            table: "events",
-            key: &self.id.0,
-        };
-        Ok(RefusalPosition {
-            time: row.moment("time", self.time)?,
-            client: self.client,
-            source: self.source,
-            id: self.id.0.clone(),
-        })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Value, json};
 use tenure::domain::{Actor, ActorKind, ClientKey, Event, Refusal};
 use tenure::store::{
-    Access, AccessFilter, AccessPosition, Commit, EventWrite, OutcomeUpdate, RecordedOutcome, Store,
+    Access, AccessFilter, Commit, EventPosition, EventWrite, OutcomeUpdate, RecordedOutcome, Store,
     TouchOutcome,
 };
 
@@ -51,7 +51,7 @@ async fn listed(store: &dyn Store, of: &ClientKey, filter: AccessFilter, limit: 
             return found.join(", ");
         };
         // As it travels through a URL.
-        after = Some(next.to_string().parse::<AccessPosition>().unwrap());
+        after = Some(next.to_string().parse::<EventPosition>().unwrap());
     }
 }
 
@@ -131,7 +131,7 @@ pub async fn entries_of_all_clients_are_listed_latest_first(fresh: Fresh) {
                     .map(|access| (access.client.clone(), access.id.to_string()));
                 return ids.collect::<BTreeSet<_>>();
             };
-            after = Some(next.to_string().parse::<AccessPosition>().unwrap());
+            after = Some(next.to_string().parse::<EventPosition>().unwrap());
         }
         panic!("a list without an end");
     };
