@@ -208,6 +208,37 @@ impl FeedState {
 }
 
 row! {
+    /// What decides whether the journal has every line after a place.
+    FeedStateRow<T> {
+        epoch: i64,
+        xid: i64,
+        seq: i64,
+        pruned_before: Option<T>,
+        has_line: bool,
+    }
+}
+
+impl<T: Moment> FeedStateRow<T> {
+    pub(super) fn read(self) -> Result<FeedState> {
+        Ok(FeedState {
+            epoch: self.epoch,
+            published: Cursor {
+                transaction: self.xid,
+                sequence: self.seq,
+            },
+            pruned_before: RELAY.optional_moment("pruned_before", self.pruned_before)?,
+            has_line: self.has_line,
+        })
+    }
+}
+
+/// The row of the relay, in errors.
+const RELAY: RowId = RowId {
+    table: "relay",
+    key: &"the only row",
+};
+
+row! {
     /// The end of the feed: its last line, and what is known where it has none.
     FeedEndRow<T> {
         epoch: i64,
@@ -222,10 +253,6 @@ row! {
 
 impl<T: Moment> FeedEndRow<T> {
     pub(super) fn read(self) -> Result<FeedCursor> {
-        let id = RowId {
-            table: "relay",
-            key: &"the only row",
-        };
         if let (Some(transaction), Some(sequence), Some(recorded_at)) = (self.xid, self.seq, self.recorded_at)
         {
             return Ok(FeedCursor(Published {
@@ -234,10 +261,10 @@ impl<T: Moment> FeedEndRow<T> {
                     transaction,
                     sequence,
                 },
-                recorded_at: id.moment("recorded_at", recorded_at)?,
+                recorded_at: RELAY.moment("recorded_at", recorded_at)?,
             }));
         }
-        let Some(pruned_before) = id.optional_moment("pruned_before", self.pruned_before)? else {
+        let Some(pruned_before) = RELAY.optional_moment("pruned_before", self.pruned_before)? else {
             return Ok(FeedCursor::beginning(self.epoch));
         };
         // Every line was published and pruned.

@@ -5,15 +5,14 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::lines::line;
+use super::numbering::{NumberedRow, is_numbered};
 use super::{PostgresStore, numbering};
 use crate::domain::ClientKey;
 use crate::store::clients::{ClientRange, StoredRow};
 use crate::store::columns::{Both, KeyRow};
-use crate::store::feed::{FeedEndRow, FeedState, StateRow, WalkEnd, read_state};
+use crate::store::feed::{FeedEndRow, FeedState, FeedStateRow, StateRow, WalkEnd, read_state};
 use crate::store::outbox::{JournalRow, read_line};
-use crate::store::{
-    ClientState, Cursor, Feed, FeedCursor, FeedFilter, FeedPage, Recorded, Result, StoreError,
-};
+use crate::store::{ClientState, Cursor, Feed, FeedCursor, FeedFilter, FeedPage, Recorded, Result};
 
 #[async_trait]
 impl Feed for PostgresStore {
@@ -145,38 +144,18 @@ async fn lines(
 }
 
 async fn state(connection: &mut PgConnection, after: &FeedCursor) -> Result<FeedState> {
-    let (epoch, transaction, sequence, pruned_before, has_line, is_numbered): (
-        i64,
-        i64,
-        i64,
-        Option<DateTime<Utc>>,
-        bool,
-        bool,
-    ) = sqlx::query_as(
+    let Both(state, numbered): Both<FeedStateRow<DateTime<Utc>>, NumberedRow> = sqlx::query_as(concat!(
         "select epoch, xid, seq, pruned_before,
-                exists (select from journal where xid = $1 and seq = $2 and recorded_at = $3),
-                greatest(xid, (select coalesce(max(xid), 0) from journal))
-                    < pg_snapshot_xmax(pg_current_snapshot())::text::bigint + xid_shift
-         from relay",
-    )
+                exists (select from journal where xid = $1 and seq = $2 and recorded_at = $3) as has_line, ",
+        is_numbered!(),
+        " as is_numbered
+         from relay"
+    ))
     .bind(after.0.cursor.transaction)
     .bind(after.0.cursor.sequence)
     .bind(after.0.recorded_at)
     .fetch_one(&mut *connection)
     .await?;
-    if !is_numbered {
-        numbering::check(connection).await?;
-        return Err(StoreError::Conflict(
-            "the numbering of changes was advanced".into(),
-        ));
-    }
-    Ok(FeedState {
-        epoch,
-        published: Cursor {
-            transaction,
-            sequence,
-        },
-        pruned_before,
-        has_line,
-    })
+    numbering::require(connection, numbered.is_numbered).await?;
+    state.read()
 }

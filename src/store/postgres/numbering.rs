@@ -3,7 +3,35 @@
 
 use sqlx::{Connection, PgConnection};
 
-use crate::store::Result;
+use crate::store::columns::row;
+use crate::store::{Result, StoreError};
+
+/// Whether new numbers of transactions exceed all existing ones, as a column of a query of `relay`.
+macro_rules! is_numbered {
+    () => {
+        "greatest(xid, (select coalesce(max(xid), 0) from journal))
+             < pg_snapshot_xmax(pg_current_snapshot())::text::bigint + xid_shift"
+    };
+}
+pub(super) use is_numbered;
+
+row! {
+    /// The column `is_numbered!()`.
+    NumberedRow {
+        is_numbered: bool,
+    }
+}
+
+/// Continues if a read found the numbers in order. Otherwise corrects them, and fails: what was read may be incomplete.
+pub(super) async fn require(connection: &mut PgConnection, is_numbered: bool) -> Result<()> {
+    if is_numbered {
+        return Ok(());
+    }
+    check(connection).await?;
+    Err(StoreError::Conflict(
+        "the numbering of changes was advanced".into(),
+    ))
+}
 
 /// Ensures that new numbers exceed all existing ones. If they would not, the tables came from another server: then the
 /// numbering advances, and a new epoch begins, because numbers may have been used twice.

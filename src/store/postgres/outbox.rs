@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 use super::lines::line;
+use super::numbering::is_numbered;
 use super::sessions::Sessions;
 use super::{PostgresStore, numbering, servers};
 use crate::store::columns::{Both, KeyRow};
@@ -202,25 +203,19 @@ pub(super) async fn next(
     .bind(i64::from(limit))
     .fetch_all(&mut *connection)
     .await?;
-    let (epoch, has_last, is_numbered): (i64, bool, bool) = sqlx::query_as(
+    let (epoch, has_last, is_numbered): (i64, bool, bool) = sqlx::query_as(concat!(
         "select epoch,
                 $1 is null or coalesce(pruned_before > $3, false)
-                    or exists (select from journal where xid = $1 and seq = $2 and recorded_at = $3),
-                greatest(xid, (select coalesce(max(xid), 0) from journal))
-                    < pg_snapshot_xmax(pg_current_snapshot())::text::bigint + xid_shift
-         from relay",
-    )
+                    or exists (select from journal where xid = $1 and seq = $2 and recorded_at = $3), ",
+        is_numbered!(),
+        " from relay"
+    ))
     .bind(last.map(|last| last.cursor.transaction))
     .bind(last.map(|last| last.cursor.sequence))
     .bind(last.map(|last| last.recorded_at))
     .fetch_one(&mut *connection)
     .await?;
-    if !is_numbered {
-        numbering::check(connection).await?;
-        return Err(StoreError::Conflict(
-            "the numbering of changes was advanced".into(),
-        ));
-    }
+    numbering::require(connection, is_numbered).await?;
     Ok(Unpublished {
         epoch,
         has_last,

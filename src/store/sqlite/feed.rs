@@ -8,7 +8,7 @@ use super::{SqliteStore, micros};
 use crate::domain::ClientKey;
 use crate::store::clients::{ClientRange, StoredRow};
 use crate::store::columns::{Both, KeyRow, json};
-use crate::store::feed::{FeedEndRow, FeedState, StateRow, WalkEnd, read_state};
+use crate::store::feed::{FeedEndRow, FeedState, FeedStateRow, StateRow, WalkEnd, read_state};
 use crate::store::outbox::{JournalRow, read_line};
 use crate::store::{ClientState, Cursor, Feed, FeedCursor, FeedFilter, FeedPage, Recorded, Result};
 
@@ -114,9 +114,9 @@ impl SqliteStore {
 
     async fn feed_state(&self, after: &FeedCursor) -> Result<FeedState> {
         let place = &after.0;
-        let (epoch, sequence, pruned_before, has_line): (i64, i64, Option<i64>, bool) = sqlx::query_as(
-            "select epoch, seq, pruned_before,
-                    ?3 = 0 and exists (select 1 from journal where seq = ?1 and recorded_at = ?2)
+        let state: FeedStateRow<i64> = sqlx::query_as(
+            "select epoch, 0 as xid, seq, pruned_before,
+                    ?3 = 0 and exists (select 1 from journal where seq = ?1 and recorded_at = ?2) as has_line
              from relay",
         )
         .bind(place.cursor.sequence)
@@ -124,14 +124,6 @@ impl SqliteStore {
         .bind(place.cursor.transaction)
         .fetch_one(&self.readers)
         .await?;
-        Ok(FeedState {
-            epoch,
-            published: Cursor {
-                transaction: 0,
-                sequence,
-            },
-            pruned_before: pruned_before.map(|at| DateTime::from_timestamp_micros(at).unwrap_or_default()),
-            has_line,
-        })
+        state.read()
     }
 }
