@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 use super::context::Context;
 use super::lines::Lines;
 use super::output;
-use crate::domain::Refusal;
 use crate::engine::Outcome;
 
 #[derive(Debug, Args)]
@@ -172,11 +171,7 @@ fn print(tally: &Tally) {
         }
     ));
     if !tally.refused.is_empty() {
-        let rows = tally.refused.iter().map(|(code, n)| {
-            let words = Refusal::from_code(code).map_or("", Refusal::words);
-            vec![(*code).to_owned(), words.to_owned(), n.to_string()]
-        });
-        output::line(output::table(&["refusal", "reason", "events"], rows));
+        output::line(output::refusals(&tally.refused));
     }
     for (warned, events) in &tally.warnings {
         output::error_line(format!(

@@ -2,6 +2,7 @@
 //!
 //! All output passes through this module, which escapes characters that would control a terminal: see [`crate::escape`].
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, Write};
 use std::sync::OnceLock;
@@ -13,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::csv::{self, Cell};
+use crate::domain::Refusal;
 use crate::domain::time::rfc3339;
 use crate::escape::{self, visible};
 
@@ -126,6 +128,15 @@ pub fn table<C: Into<Safe>>(head: &[&str], rows: impl IntoIterator<Item = Vec<C>
         table.add_row(row.into_iter().map(|cell| cell.into().0));
     }
     Safe(table.to_string())
+}
+
+/// The numbers of refused events by code, with what each code means.
+pub fn refusals(counts: &BTreeMap<&'static str, u64>) -> Safe {
+    let rows = counts.iter().map(|(code, n)| {
+        let words = Refusal::from_code(code).map_or("", Refusal::words);
+        vec![(*code).to_owned(), words.to_owned(), n.to_string()]
+    });
+    table(&["refusal", "reason", "events"], rows)
 }
 
 /// A progress bar on standard error, if that is a terminal.

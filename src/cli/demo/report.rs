@@ -8,7 +8,7 @@ use super::{GRACE, Summary};
 use crate::cli::client::{card, journal_table};
 use crate::cli::{forecast, output, statement, what_if, why};
 use crate::domain::why::Answer;
-use crate::domain::{ClientKey, Month, Policy, Refusal};
+use crate::domain::{ClientKey, Month, Policy};
 use crate::engine::Engine;
 use crate::store::DeadLetterFilter;
 
@@ -67,11 +67,7 @@ fn print_counts(summary: &Summary) {
 }
 
 async fn print_refused(engine: &Engine, summary: &Summary) -> anyhow::Result<()> {
-    let rows = summary.refused.iter().map(|(code, n)| {
-        let words = Refusal::from_code(code).map_or("", Refusal::words);
-        vec![(*code).to_owned(), words.to_owned(), n.to_string()]
-    });
-    output::line(output::table(&["refusal", "reason", "events"], rows));
+    output::line(output::refusals(&summary.refused));
     let dead_letters = engine
         .store()
         .dead_letters(&DeadLetterFilter::default(), 0, 10_000)
@@ -118,7 +114,7 @@ async fn print_questions(engine: &Engine) -> anyhow::Result<()> {
     output::line("");
     output::line("If access had always expired twice as early (`tenure what-if`):");
     what_if::print_summary(&what_if::sums(engine, &shorter).await?, &latest);
-    let month = Month::of(Month::of(engine.now()).start() - TimeDelta::days(1));
+    let month = Month::of(engine.now()).previous();
     output::line("");
     output::line(format!(
         "The days of {month} by partner (`tenure statement --month {month}`):"
