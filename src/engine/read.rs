@@ -147,17 +147,16 @@ impl Engine {
         policies: &Policies,
     ) -> Result<Client, StoreError> {
         if client.as_of().is_some_and(|as_of| moment < as_of) {
-            let history: Vec<Event> = self
-                .store
-                .history(key)
-                .await?
-                .into_iter()
-                .map(|logged| logged.event)
-                .collect();
-            return Ok(fold(&history, moment, policies));
+            return Ok(fold(&self.events(key).await?, moment, policies));
         }
         client.advance(moment, policies);
         Ok(client)
+    }
+
+    /// All events of a client, in order.
+    pub(super) async fn events(&self, key: &ClientKey) -> Result<Vec<Event>, StoreError> {
+        let history = self.store.history(key).await?;
+        Ok(history.into_iter().map(|logged| logged.event).collect())
     }
 }
 

@@ -41,13 +41,7 @@ impl Engine {
         let policies = self.policies().await?;
         let at = at.unwrap_or_else(|| present(&stored.client(&policies), self.now()));
         drop(stored);
-        let history: Vec<Event> = self
-            .store
-            .history(key)
-            .await?
-            .into_iter()
-            .map(|logged| logged.event)
-            .collect();
+        let history = self.events(key).await?;
         let key = key.clone();
         let explaining = move || explain_some(&key, &history, answer, &policies, at);
         Ok(Some(run_blocking(explaining).await))
