@@ -47,7 +47,7 @@ enum ReplayFrom {
 }
 
 /// For clap.
-fn parse_from(text: &str) -> Result<ReplayFrom, String> {
+fn parse_from(text: &str) -> Result<ReplayFrom, UsageError> {
     if text == "beginning" {
         return Ok(ReplayFrom::Beginning);
     }
@@ -56,7 +56,7 @@ fn parse_from(text: &str) -> Result<ReplayFrom, String> {
     }
     text.parse()
         .map(ReplayFrom::At)
-        .map_err(|_| "expected a cursor of the feed, an RFC 3339 time, or beginning".to_owned())
+        .map_err(|_| UsageError("expected a cursor of the feed, an RFC 3339 time, or beginning".into()))
 }
 
 pub async fn run(context: &Context, args: ReplayArgs) -> anyhow::Result<ExitCode> {

@@ -49,22 +49,26 @@ pub async fn run(context: &Context, args: SubscribeArgs) -> anyhow::Result<ExitC
 }
 
 /// For clap.
-pub(super) fn parse_queue(name: &str) -> Result<String, String> {
+pub(super) fn parse_queue(name: &str) -> Result<String, UsageError> {
     if name.starts_with("tenure.") || name.starts_with("amq.") {
-        return Err("names that begin with tenure. or amq. are reserved; choose another name".into());
+        return Err(UsageError(
+            "names that begin with tenure. or amq. are reserved; choose another name".into(),
+        ));
     }
     if name.is_empty() || name.len() > MAX_QUEUE_BYTES || name.chars().any(char::is_control) {
-        return Err(format!("expected a name of 1 to {MAX_QUEUE_BYTES} bytes"));
+        return Err(UsageError(format!(
+            "expected a name of 1 to {MAX_QUEUE_BYTES} bytes"
+        )));
     }
     Ok(name.to_owned())
 }
 
 /// For clap.
-pub(super) fn parse_type(pattern: &str) -> Result<String, String> {
+pub(super) fn parse_type(pattern: &str) -> Result<String, UsageError> {
     match kinds_of(pattern) {
         Some(_) => Ok(pattern.to_owned()),
-        None => Err(
+        None => Err(UsageError(
             "there is no such type of change; expected a type such as link.active, or a pattern such as access.*".into(),
-        ),
+        )),
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::context::UsageError;
 use crate::config::{format_duration, parse_duration};
 use crate::domain::Event;
 use crate::domain::policy::later;
@@ -44,7 +45,7 @@ impl fmt::Display for Until {
 }
 
 /// For clap. Unlike in the settings, years are accepted: a year is 365 days.
-pub fn parse_until(text: &str) -> Result<Until, String> {
+pub fn parse_until(text: &str) -> Result<Until, UsageError> {
     if let Ok(moment) = text.parse() {
         return Ok(Until::At(moment));
     }
@@ -56,9 +57,8 @@ pub fn parse_until(text: &str) -> Result<Until, String> {
         return Ok(Until::In(TimeDelta::days(365 * i64::from(years))));
     }
     parse_duration(text).map(Until::In).map_err(|advice| {
-        advice
-            .unwrap_or("expected a duration such as 30d, or an RFC 3339 time")
-            .to_owned()
+        let advice = advice.unwrap_or("expected a duration such as 30d, or an RFC 3339 time");
+        UsageError(advice.to_owned())
     })
 }
 
