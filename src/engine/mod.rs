@@ -22,6 +22,7 @@ mod deferred;
 mod feed;
 mod forecast;
 mod halts;
+mod histories;
 mod history;
 mod ingest;
 mod lists;

@@ -10,18 +10,15 @@ use serde::Serialize;
 
 use super::Engine;
 use super::blocking::run_blocking;
+use super::histories::{GROUP, Together};
 use crate::domain::intervals::Interval;
 use crate::domain::{ClientKey, Policies, Policy};
-use crate::store::{ClientSnapshot, StoreError};
+use crate::store::{Logged, StoreError};
 use life::{Life, only_in};
 
 pub use life::WhatIfChange;
 pub use totals::{Coming, Difference, DifferenceTotals, Total, WhatIfTotals};
 
-/// Clients that are read together.
-const GROUP: u32 = 250;
-/// The events, and as many journal lines, that are read at a time. A client with more is read alone.
-const MOST: usize = 5_000;
 /// A page ends once the events that it has replayed and the changes that it lists are this many.
 const MOST_ON_PAGE: usize = 50_000;
 
@@ -114,42 +111,30 @@ impl Engine {
         let limit = request.limit.max(1) as usize;
         let most = limit.saturating_mul(10).clamp(1_000, 10_000);
         let partner = request.partner.as_deref();
+        let group = u32::try_from(GROUP).unwrap_or(u32::MAX);
         let mut page = Page::default();
         let mut after = request.after.clone();
         loop {
-            let keys = self.store.keys(partner, after.as_ref(), GROUP).await?;
-            let is_last = keys.len() < GROUP as usize;
-            let mut rest = &keys[..];
-            while !rest.is_empty() {
-                let snapshots = self.read_some(rest).await?;
-                let read = snapshots.len();
-                let compared = comparison.clone().run(snapshots).await;
-                for (place, compared) in compared.into_iter().enumerate() {
-                    page.add(&rest[place], compared);
+            let keys = self.store.keys(partner, after.as_ref(), group).await?;
+            let is_last = keys.len() < GROUP;
+            let mut histories = self.histories(&keys).await?;
+            while let Some(Together { clients, .. }) = histories.next(self).await? {
+                for (key, compared) in comparison.clone().run(clients).await {
+                    page.add(&key, compared);
                     if page.listed.len() >= limit
                         || page.replayed >= most
                         || page.events_and_changes >= MOST_ON_PAGE
                     {
-                        let is_end = is_last && place + 1 == rest.len();
-                        return Ok(page.end((!is_end).then(|| rest[place].clone())));
+                        let is_end = is_last && keys.last() == Some(&key);
+                        return Ok(page.end((!is_end).then_some(key)));
                     }
                 }
-                rest = &rest[read..];
             }
             if is_last {
                 return Ok(page.end(None));
             }
             after = keys.last().cloned();
         }
-    }
-
-    /// The histories of the first of these clients, as many as are read together.
-    async fn read_some(&self, keys: &[ClientKey]) -> Result<Vec<ClientSnapshot>, StoreError> {
-        let mut snapshots = self.store.snapshots(keys, Some(MOST)).await?;
-        if snapshots.is_empty() {
-            snapshots = self.store.snapshots(&keys[..1], None).await?;
-        }
-        snapshots.into_iter().collect()
     }
 }
 
@@ -219,12 +204,20 @@ struct Compared {
 }
 
 impl Comparison {
-    async fn run(self, snapshots: Vec<ClientSnapshot>) -> Vec<Compared> {
-        run_blocking(move || snapshots.iter().map(|snapshot| self.compare(snapshot)).collect()).await
+    async fn run(self, clients: Vec<(ClientKey, Vec<Logged>)>) -> Vec<(ClientKey, Compared)> {
+        let comparing = move || {
+            let clients = clients.into_iter();
+            let compared = clients.map(|(key, history)| {
+                let compared = self.compare(&key, &history);
+                (key, compared)
+            });
+            compared.collect()
+        };
+        run_blocking(comparing).await
     }
 
-    fn compare(&self, snapshot: &ClientSnapshot) -> Compared {
-        let events = snapshot.history.iter().map(|logged| &logged.event);
+    fn compare(&self, key: &ClientKey, history: &[Logged]) -> Compared {
+        let events = history.iter().map(|logged| &logged.event);
         let recorded = Life::of(events.clone(), self.window, &self.recorded);
         let other = Life::of(events, self.window, &self.other);
         let mut days: BTreeMap<NaiveDate, Coming> = BTreeMap::new();
@@ -241,14 +234,14 @@ impl Comparison {
         let (before, after) = (recorded.into_intervals(), other.into_intervals());
         Compared {
             client: ClientWhatIf {
-                client: snapshot.key.to_string(),
+                client: key.to_string(),
                 access: Difference::between(&before.access, &after.access),
                 billing: Difference::between(&before.billable, &after.billable),
                 commission: Difference::between(&before.commission, &after.commission),
                 added,
                 dropped,
             },
-            events: snapshot.history.len(),
+            events: history.len(),
             days,
         }
     }

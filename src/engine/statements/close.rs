@@ -10,8 +10,9 @@ use crate::domain::policy::later;
 use crate::domain::statement::Closer;
 use crate::domain::{ClientKey, Month};
 use crate::engine::Engine;
+use crate::engine::histories::GROUP;
 use crate::engine::low_watermark::LowWatermark;
-use crate::engine::statements::computed::{Computation, Computed, GROUP};
+use crate::engine::statements::computed::{Computation, Computed};
 use crate::store::{Closing, ClosingClaim, Stated, StoreError};
 
 /// How long a claim on a closing lasts after its last page or long history. A closing that was interrupted is continued after that.

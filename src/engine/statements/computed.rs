@@ -10,12 +10,8 @@ use crate::domain::intervals::ClientIntervals;
 use crate::domain::{AdjustmentCause, ClientKey, Event, Month, MonthDays, Policies};
 use crate::engine::Engine;
 use crate::engine::blocking::run_blocking;
+use crate::engine::histories::Together;
 use crate::store::{ClosingClaim, Logged, Stated, StoreError};
-
-/// Clients whose histories are read at a time.
-pub(super) const GROUP: usize = 100;
-/// The most events of a history that is read with others. A client with more is read alone.
-const LONGEST: usize = 500;
 
 /// What to compute.
 #[derive(Clone)]
@@ -85,25 +81,18 @@ impl Engine {
         } else {
             self.store.stated(keys).await?
         };
-        let mut histories = self.store.histories(keys, LONGEST).await?;
-        let mut read = Vec::with_capacity(keys.len());
+        let mut histories = self.histories(keys).await?;
         let mut computed = Vec::with_capacity(keys.len());
-        for key in keys {
-            let rows = stated.remove(key).unwrap_or_default();
-            if let Some(history) = histories.remove(key) {
-                read.push((key.clone(), history, rows));
-            } else {
-                // A long history is held alone.
-                computed.extend(self.replay(computation, std::mem::take(&mut read)).await?);
-                let history = self.store.history(key).await?;
-                let alone = vec![(key.clone(), history, rows)];
-                computed.extend(self.replay(computation, alone).await?);
-                if let Some(claim) = &mut claim {
-                    self.renew_closing(claim).await?;
-                }
+        while let Some(Together { clients, is_long }) = histories.next(self).await? {
+            let clients = clients.into_iter().map(|(key, history)| {
+                let rows = stated.remove(&key).unwrap_or_default();
+                (key, history, rows)
+            });
+            computed.extend(self.replay(computation, clients.collect()).await?);
+            if is_long && let Some(claim) = &mut claim {
+                self.renew_closing(claim).await?;
             }
         }
-        computed.extend(self.replay(computation, read).await?);
         Ok(computed)
     }
 
@@ -113,9 +102,6 @@ impl Engine {
         computation: &Computation,
         clients: Vec<(ClientKey, Vec<Logged>, Vec<Stated>)>,
     ) -> Result<Vec<Computed>, StoreError> {
-        if clients.is_empty() {
-            return Ok(Vec::new());
-        }
         let shared = computation.clone();
         let replaying = move || {
             let clients = clients.into_iter();

@@ -10,6 +10,7 @@ use serde::Serialize;
 pub use close::{CLOSING_CLAIM, CloseRequest};
 
 use super::Engine;
+use super::histories::GROUP;
 use crate::domain::intervals::ClientIntervals;
 use crate::domain::statement::DayCounts;
 use crate::domain::time::rfc3339;
@@ -217,7 +218,7 @@ impl Engine {
         keys: &[ClientKey],
     ) -> Result<Vec<ClientStatement>, StatementError> {
         let mut clients = Vec::new();
-        for group in keys.chunks(computed::GROUP) {
+        for group in keys.chunks(GROUP) {
             for computed in self.compute(computation, group, None).await? {
                 clients.push(computed.statement());
             }
