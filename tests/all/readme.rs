@@ -21,7 +21,9 @@ fn documents() -> Vec<(PathBuf, String)> {
     fn markdown(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a directory") {
             let path = entry.expect("an entry").path();
-            if path.is_dir() {
+            if path.ends_with("node_modules") || path.ends_with(".venv") {
+                // Somebody has tried the samples.
+            } else if path.is_dir() {
                 markdown(&path, found);
             } else if path.extension().is_some_and(|extension| extension == "md") {
                 found.push(path);

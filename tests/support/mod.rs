@@ -4,6 +4,7 @@
 
 pub mod faketime;
 pub mod gate;
+pub mod packages;
 pub mod proxy;
 pub mod python;
 pub mod raw_amqp;

@@ -1,0 +1,43 @@
+//! Packages of npm and PyPI, which `tests/packages` installs.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A folder with the `node_modules` that the lock file in this folder names. None, with a line on standard error: they cannot be
+/// installed here, and the test that needs them does not run.
+pub fn node(folder: &str) -> Option<PathBuf> {
+    install("node", folder)
+}
+
+/// A folder for `PYTHONPATH` with the packages that this requirements file names. None: as for [`node`].
+pub fn python(requirements: &str) -> Option<PathBuf> {
+    install("python", requirements)
+}
+
+/// Reports a test that does not run. `cargo test` hides what a passing test prints, but not this.
+pub fn skip(why: &str) {
+    let test = std::thread::current();
+    let _ = writeln!(
+        std::io::stderr(),
+        "DID NOT RUN: {}: {}",
+        test.name().unwrap_or("a test"),
+        why.trim_end()
+    );
+}
+
+fn install(kind: &str, from: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(root.join("tests/packages"))
+        .args([kind, from])
+        .output()
+        .expect("tests/packages can be started");
+    match output.status.code() {
+        Some(0) => Some(PathBuf::from(String::from_utf8(output.stdout).expect("text").trim_end())),
+        Some(3) => {
+            skip(&String::from_utf8_lossy(&output.stderr));
+            None
+        }
+        _ => panic!("{}", String::from_utf8_lossy(&output.stderr)),
+    }
+}
