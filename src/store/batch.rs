@@ -10,9 +10,9 @@ use super::Result;
 use super::checkpoints::{Checkpoints, HistoryRange};
 use super::clients::{Logged, Stored};
 use super::commit::Commit;
+use super::halts::Halt;
 use super::lanes::LaneProgress;
 use super::sources::ExpectedSource;
-use super::sweeps::Halt;
 use super::touches::Renewal;
 use super::verification::ClientSnapshot;
 use crate::domain::{ClientKey, Event, Namesake, Policy};
@@ -107,7 +107,7 @@ pub trait BatchRead: Send {
     /// As [`super::Sources::sources`].
     async fn sources(&mut self) -> Result<Vec<ExpectedSource>>;
 
-    /// As [`super::Sweeps::halts`].
+    /// As [`super::Halts::halts`].
     async fn halts(&mut self) -> Result<Vec<Halt>>;
 }
 

@@ -19,6 +19,7 @@ mod error;
 mod event_id;
 mod event_position;
 mod feed;
+mod halts;
 mod lanes;
 mod lists;
 mod namesakes;
@@ -52,6 +53,7 @@ pub use document::{Deadlines, Document};
 pub use error::StoreError;
 pub use event_position::{EventPosition, NoPosition};
 pub use feed::{ClientState, Feed, FeedCursor, FeedFilter, FeedGap, FeedPage};
+pub use halts::{Halt, HaltKind, Halts};
 pub use lanes::{LaneProgress, Lanes, Watermark};
 pub use lists::{ClientSearch, Facets, ListPosition, Lists, RefusalFilter, RefusalsPage, Refused};
 pub use outbox::{Cursor, Outbox, Published, Recorded, Unpublished};
@@ -60,7 +62,7 @@ pub use retention::{Retention, RetentionTarget};
 pub use schema::{MigrationStep, SchemaState};
 pub use sources::{EventCount, ExpectedSource, Heard, Sources};
 pub use statements::{Closing, ClosingClaim, ClosingStatus, Stated, Statements};
-pub use sweeps::{Due, Halt, HaltKind, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
+pub use sweeps::{Due, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
 pub use transfer::{
     Import, Kind, LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock,
@@ -78,6 +80,7 @@ pub trait Store:
     + Clients
     + DeadLetters
     + Feed
+    + Halts
     + Lanes
     + Lists
     + Outbox
@@ -99,6 +102,7 @@ impl<T> Store for T where
         + Clients
         + DeadLetters
         + Feed
+        + Halts
         + Lanes
         + Lists
         + Outbox

@@ -1,4 +1,4 @@
-//! Deadlines, runs of sweeps, and halts.
+//! Deadlines and runs of sweeps.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -70,15 +70,6 @@ pub trait Sweeps: Send + Sync + 'static {
 
     /// The newest run of a sweep that is done. Runs since then were stopped, held back or failed.
     async fn last_done_run(&self, sweep: Sweep) -> Result<Option<SweepRun>>;
-
-    /// All halts.
-    async fn halts(&self) -> Result<Vec<Halt>>;
-
-    /// Halts a sweep. If it already has a halt of this kind, the first reason stays.
-    async fn halt(&self, halt: &Halt) -> Result<()>;
-
-    /// Removes a halt. False: there was none of this kind.
-    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool>;
 }
 
 /// A deadline: when it is due, and for which client.
@@ -153,26 +144,6 @@ pub struct SweepRun {
     pub worker: String,
 }
 
-text_enum! {
-    /// Why a sweep is halted.
-    pub enum HaltKind {
-        /// By an operator, until an operator resumes it.
-        Paused = "paused",
-        /// By the breaker, until an operator confirms what the sweep would do.
-        Tripped = "tripped",
-    }
-}
-
-/// A halted sweep, and the reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Halt {
-    pub sweep: Sweep,
-    pub kind: HaltKind,
-    pub at: DateTime<Utc>,
-    pub why: String,
-}
-
 /// The error of a run that has not ended when the next run starts.
 pub(super) const OVERTAKEN: &str =
     "the next run started before this one ended: its worker stopped, or is still sweeping";
@@ -236,30 +207,6 @@ impl<T: Moment> RunRow<T> {
             },
             error: self.error,
             worker: self.worker,
-        })
-    }
-}
-
-row! {
-    HaltRow<T> {
-        sweep: String,
-        kind: String,
-        at: T,
-        why: String,
-    }
-}
-
-impl<T: Moment> HaltRow<T> {
-    pub(super) fn read(self) -> Result<Halt> {
-        let id = RowId {
-            table: "sweep_halts",
-            key: &self.sweep,
-        };
-        Ok(Halt {
-            sweep: id.word("sweep", &self.sweep, Sweep::from_name)?,
-            kind: id.word("kind", &self.kind, HaltKind::from_name)?,
-            at: id.moment("at", self.at)?,
-            why: self.why,
         })
     }
 }

@@ -14,10 +14,11 @@ use tenure::store::{
     ClientFilter, ClientSearch, ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Cursor,
     DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
     Due, EventPosition, ExpectedSource, Facets, Feed, FeedCursor, FeedFilter, FeedPage, Halt, HaltKind,
-    HistoryRange, Import, LaneProgress, Lanes, ListPosition, Lists, Logged, NameClaim, Outbox, PolicyHistory,
-    PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalsPage, Renewal, Retention,
-    RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Stated, Statements, Store, StoreClock,
-    StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep, Verification,
+    Halts, HistoryRange, Import, LaneProgress, Lanes, ListPosition, Lists, Logged, NameClaim, Outbox,
+    PolicyHistory, PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalsPage, Renewal,
+    Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Stated, Statements, Store,
+    StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep,
+    Verification,
 };
 use tokio::sync::mpsc;
 
@@ -252,6 +253,11 @@ delegate! {
         feed(after: &FeedCursor, filter: &FeedFilter, walk: u32, limit: u32) -> FeedPage;
         states(after: Option<&ClientKey>, limit: u32) -> Vec<ClientState>;
     }
+    Halts {
+        halts() -> Vec<Halt>;
+        halt(halt: &Halt) -> ();
+        resume(sweep: Sweep, kind: HaltKind) -> bool;
+    }
     Lanes {
         lanes() -> Vec<LaneProgress>;
         heartbeat_key() -> String;
@@ -317,9 +323,6 @@ delegate! {
         run(id: i64) -> Option<SweepRun>;
         run_changes(id: i64, after: Cursor, limit: u32) -> Vec<Recorded>;
         last_done_run(sweep: Sweep) -> Option<SweepRun>;
-        halts() -> Vec<Halt>;
-        halt(halt: &Halt) -> ();
-        resume(sweep: Sweep, kind: HaltKind) -> bool;
     }
     Transfer {
         export(into: mpsc::Sender<Vec<Record>>) -> ();

@@ -13,7 +13,7 @@ use super::numbers::ClientNumbers;
 use super::session::Session;
 use super::sessions::Sessions;
 use super::{
-    PostgresStore, checkpoints, duplicates, history, lanes, numbering, numbers, policies, sources, sweeps,
+    PostgresStore, checkpoints, duplicates, halts, history, lanes, numbering, numbers, policies, sources,
     touches, verification, write,
 };
 use crate::domain::{ClientKey, Event, Namesake, Policy};
@@ -210,7 +210,7 @@ impl BatchRead for PostgresBatch {
 
     async fn halts(&mut self) -> Result<Vec<Halt>> {
         let (connection, debt) = self.session.lend()?;
-        debt.paid_by(sweeps::halts(connection)).await
+        debt.paid_by(halts::halts(connection)).await
     }
 }
 

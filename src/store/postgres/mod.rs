@@ -18,6 +18,7 @@ mod event_position;
 mod event_ref;
 mod executor;
 mod feed;
+mod halts;
 mod history;
 mod lanes;
 mod lines;

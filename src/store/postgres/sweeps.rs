@@ -1,4 +1,4 @@
-//! Deadlines, runs of sweeps, and halts.
+//! Deadlines and runs of sweeps.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -10,10 +10,8 @@ use crate::domain::{ClientKey, Sweep};
 use crate::store::clients::StoredRow;
 use crate::store::columns::{Both, KeyRow, text};
 use crate::store::outbox::{JournalRow, read_line};
-use crate::store::sweeps::{DueRow, HaltRow, OVERTAKEN, RunRow};
-use crate::store::{
-    Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, Stored, SweepRun, Sweeps,
-};
+use crate::store::sweeps::{DueRow, OVERTAKEN, RunRow};
+use crate::store::{Cursor, Due, Recorded, Result, RunCounts, RunEnd, Stored, SweepRun, Sweeps};
 
 #[async_trait]
 impl Sweeps for PostgresStore {
@@ -252,41 +250,6 @@ impl Sweeps for PostgresStore {
         })
         .await
     }
-
-    async fn halts(&self) -> Result<Vec<Halt>> {
-        self.in_time(halts(&self.pool)).await
-    }
-
-    /// Does not replace the reason of an earlier halt.
-    async fn halt(&self, halt: &Halt) -> Result<()> {
-        self.in_time(async {
-            sqlx::query(
-                "insert into sweep_halts (sweep, kind, at, why)
-                 values ($1, $2, $3, $4)
-                 on conflict (sweep, kind) do nothing",
-            )
-            .bind(halt.sweep.as_str())
-            .bind(halt.kind.as_str())
-            .bind(halt.at)
-            .bind(text(&halt.why))
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
-        self.in_time(async {
-            let done = sqlx::query("delete from sweep_halts where sweep = $1 and kind = $2")
-                .bind(sweep.as_str())
-                .bind(kind.as_str())
-                .execute(&self.pool)
-                .await?;
-            Ok(done.rows_affected() > 0)
-        })
-        .await
-    }
 }
 
 pub(super) async fn add_counts(executor: impl PgExecutor<'_>, id: i64, add: &RunCounts) -> Result<()> {
@@ -317,15 +280,4 @@ pub(super) async fn add_chunk(executor: impl PgExecutor<'_>, run: i64) -> Result
     .execute(executor)
     .await?;
     Ok(())
-}
-
-pub(super) async fn halts(executor: impl PgExecutor<'_>) -> Result<Vec<Halt>> {
-    let halts: Vec<HaltRow<DateTime<Utc>>> = sqlx::query_as(
-        "select sweep, kind, at, why
-         from sweep_halts
-         order by sweep, kind",
-    )
-    .fetch_all(executor)
-    .await?;
-    halts.into_iter().map(HaltRow::read).collect()
 }

@@ -13,7 +13,7 @@ use super::session::Transaction;
 use super::turn::Turns;
 use super::upkeep::min_writer;
 use super::{
-    SqliteStore, checkpoints, duplicates, history, lanes, many, policies, sources, sweeps, touches,
+    SqliteStore, checkpoints, duplicates, halts, history, lanes, many, policies, sources, touches,
     verification, write,
 };
 use crate::domain::{ClientKey, Event, Namesake, Policy};
@@ -199,7 +199,7 @@ impl BatchRead for SqliteBatch {
     }
 
     async fn halts(&mut self) -> Result<Vec<Halt>> {
-        sweeps::halts(&mut *self.transaction).await
+        halts::halts(&mut *self.transaction).await
     }
 }
 

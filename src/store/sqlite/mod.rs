@@ -17,6 +17,7 @@ mod dead_letters;
 mod duplicates;
 mod event_id;
 mod feed;
+mod halts;
 mod history;
 mod identity;
 mod lanes;

@@ -1,4 +1,4 @@
-//! Deadlines, runs of sweeps, and halts.
+//! Deadlines and runs of sweeps.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -11,10 +11,8 @@ use crate::domain::{ClientKey, Sweep};
 use crate::store::clients::StoredRow;
 use crate::store::columns::{Both, KeyRow, text};
 use crate::store::outbox::{JournalRow, read_line};
-use crate::store::sweeps::{DueRow, HaltRow, OVERTAKEN, RunRow};
-use crate::store::{
-    Cursor, Due, Halt, HaltKind, Recorded, Result, RunCounts, RunEnd, Stored, SweepRun, Sweeps,
-};
+use crate::store::sweeps::{DueRow, OVERTAKEN, RunRow};
+use crate::store::{Cursor, Due, Recorded, Result, RunCounts, RunEnd, Stored, SweepRun, Sweeps};
 
 #[async_trait]
 impl Sweeps for SqliteStore {
@@ -230,41 +228,6 @@ impl Sweeps for SqliteStore {
         .await?;
         run.map(RunRow::read).transpose()
     }
-
-    async fn halts(&self) -> Result<Vec<Halt>> {
-        halts(&self.readers).await
-    }
-
-    /// Does not replace the reason of an earlier halt.
-    async fn halt(&self, halt: &Halt) -> Result<()> {
-        self.in_turn(async {
-            sqlx::query(
-                "insert into sweep_halts (sweep, kind, at, why)
-                 values (?1, ?2, ?3, ?4)
-                 on conflict (sweep, kind) do nothing",
-            )
-            .bind(halt.sweep.as_str())
-            .bind(halt.kind.as_str())
-            .bind(micros(halt.at))
-            .bind(text(&halt.why))
-            .execute(&self.writer)
-            .await?;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
-        self.in_turn(async {
-            let done = sqlx::query("delete from sweep_halts where sweep = ?1 and kind = ?2")
-                .bind(sweep.as_str())
-                .bind(kind.as_str())
-                .execute(&self.writer)
-                .await?;
-            Ok(done.rows_affected() > 0)
-        })
-        .await
-    }
 }
 
 pub(super) async fn add_counts(executor: impl SqliteExecutor<'_>, id: i64, add: &RunCounts) -> Result<()> {
@@ -296,15 +259,4 @@ pub(super) async fn add_chunk(executor: impl SqliteExecutor<'_>, run: i64, lines
     .execute(executor)
     .await?;
     Ok(())
-}
-
-pub(super) async fn halts(executor: impl SqliteExecutor<'_>) -> Result<Vec<Halt>> {
-    let halts: Vec<HaltRow<i64>> = sqlx::query_as(
-        "select sweep, kind, at, why
-         from sweep_halts
-         order by sweep, kind",
-    )
-    .fetch_all(executor)
-    .await?;
-    halts.into_iter().map(HaltRow::read).collect()
 }

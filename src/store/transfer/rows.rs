@@ -9,12 +9,13 @@ use crate::store::accesses::AccessRow;
 use crate::store::clients::LoggedRow;
 use crate::store::columns::{Both, KeyRow, Moment, RowId, row};
 use crate::store::dead_letters::DeadLetterRow;
+use crate::store::halts::HaltRow;
 use crate::store::lanes::LaneRow;
 use crate::store::outbox::{JournalRow, read_line};
 use crate::store::policies::{BackfillRow, PolicyRow};
 use crate::store::sources::SourceRow;
 use crate::store::statements::{ClosingRow, StatedRow};
-use crate::store::sweeps::{HaltRow, RunRow};
+use crate::store::sweeps::RunRow;
 use crate::store::touches::{TouchesRow, read_touches};
 use crate::store::{RecordedOutcome, Result, Touches, hex};
 

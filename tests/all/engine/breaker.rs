@@ -10,7 +10,7 @@ use tenure::engine::{
     Adoption, AdoptionMode, Engine, NOTICE, PolicyImpact, SweepMode, SweepOptions, SweepReport,
 };
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
-use tenure::store::{HaltKind, PolicyHistory, RunStatus, Sweeps, Verification};
+use tenure::store::{HaltKind, Halts, PolicyHistory, RunStatus, Sweeps, Verification};
 use tokio_util::sync::CancellationToken;
 
 use super::policies::{World, accessed, active, adopt, day, idle, ingest};

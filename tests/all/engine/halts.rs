@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tenure::clock::SimulatedClock;
 use tenure::domain::{EventKind, Name, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions, SweepReport};
-use tenure::store::{Clients, Halt, HaltKind, RunStatus, Store, Sweeps};
+use tenure::store::{Clients, Halt, HaltKind, Halts, RunStatus, Store, Sweeps};
 use tokio::runtime::Handle;
 
 use super::breaker::clients;

@@ -6,6 +6,7 @@ mod commits;
 mod dead_letters;
 mod feed;
 mod given;
+mod halts;
 mod histories;
 mod lists;
 mod long_histories;
@@ -242,9 +243,10 @@ conformance! {
         an_interrupted_run_resumes_or_is_overtaken,
         the_last_run_that_is_done_is_found_behind_others,
         counting_deadlines_stops_at_the_limit,
-        sweeps_are_halted_and_resumed,
         runs_are_listed_newest_first,
         a_run_has_the_changes_of_its_chunks;
+    halts:
+        sweeps_are_halted_and_resumed;
     relay:
         lines_after_the_cursor_are_listed_in_order,
         the_cursor_never_moves_backwards,

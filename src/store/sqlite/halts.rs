@@ -1,0 +1,59 @@
+//! Halts: sweeps that do not run, and the reasons.
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteExecutor;
+
+use super::{SqliteStore, micros};
+use crate::domain::Sweep;
+use crate::store::columns::text;
+use crate::store::halts::HaltRow;
+use crate::store::{Halt, HaltKind, Halts, Result};
+
+#[async_trait]
+impl Halts for SqliteStore {
+    async fn halts(&self) -> Result<Vec<Halt>> {
+        halts(&self.readers).await
+    }
+
+    /// Does not replace the reason of an earlier halt.
+    async fn halt(&self, halt: &Halt) -> Result<()> {
+        self.in_turn(async {
+            sqlx::query(
+                "insert into sweep_halts (sweep, kind, at, why)
+                 values (?1, ?2, ?3, ?4)
+                 on conflict (sweep, kind) do nothing",
+            )
+            .bind(halt.sweep.as_str())
+            .bind(halt.kind.as_str())
+            .bind(micros(halt.at))
+            .bind(text(&halt.why))
+            .execute(&self.writer)
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+        self.in_turn(async {
+            let done = sqlx::query("delete from sweep_halts where sweep = ?1 and kind = ?2")
+                .bind(sweep.as_str())
+                .bind(kind.as_str())
+                .execute(&self.writer)
+                .await?;
+            Ok(done.rows_affected() > 0)
+        })
+        .await
+    }
+}
+
+pub(super) async fn halts(executor: impl SqliteExecutor<'_>) -> Result<Vec<Halt>> {
+    let halts: Vec<HaltRow<i64>> = sqlx::query_as(
+        "select sweep, kind, at, why
+         from sweep_halts
+         order by sweep, kind",
+    )
+    .fetch_all(executor)
+    .await?;
+    halts.into_iter().map(HaltRow::read).collect()
+}
