@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use tenure::store::sqlite::SqliteStore;
-use tenure::store::{StoreError, Upkeep};
+use tenure::store::{Clients, StoreError, Upkeep};
 
 use super::given::*;
 use super::{Fresh, file};
@@ -63,6 +63,24 @@ async fn committed_data_survives_reopening() {
     assert!(again.client(&key("a")).await.unwrap().is_some());
     again.close().await;
     assert_eq!(files(), ["tenure.db"], "and so is one that was only read");
+}
+
+/// The connections of the last reads are on their way back to the pool when the store is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_closed_right_after_reads_is_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..100 {
+        let store = SqliteStore::open(file(folder.path()));
+        store.migrate().await.unwrap();
+        let reads = || async { store.client(&key("a")).await.unwrap() };
+        tokio::join!(reads(), reads(), reads(), reads());
+        store.close().await;
+        let files: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(files, ["tenure.db"], "{round}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
