@@ -32,20 +32,7 @@ pub(super) fn hosts(url: &str) -> Result<Vec<Host>> {
         .rsplit_once('@')
         .map_or((None, authority), |(user, hosts)| (Some(user), hosts));
     let hosts = list(hosts);
-    let mut parameters = Vec::new();
-    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        match name {
-            "target_session_attrs" if SESSIONS.contains(&value) => {}
-            "target_session_attrs" => {
-                return Err(refused(
-                    "Tenure writes: target_session_attrs must be read-write, primary or any",
-                ));
-            }
-            "host" | "hostaddr" | "port" => parameters.push((name, list(value))),
-            _ => parameters.push((name, vec![value.to_owned()])),
-        }
-    }
+    let parameters = parameters(query)?;
     let count = parameters
         .iter()
         .map(|(_, values)| values.len())
@@ -80,6 +67,25 @@ pub(super) fn hosts(url: &str) -> Result<Vec<Host>> {
             one_host(&one)
         })
         .collect()
+}
+
+/// The parameters of a URL, in order. Those of hosts have a list of values, all others have one.
+fn parameters(query: &str) -> Result<Vec<(&str, Vec<String>)>> {
+    let mut parameters = Vec::new();
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match name {
+            "target_session_attrs" if SESSIONS.contains(&value) => {}
+            "target_session_attrs" => {
+                return Err(refused(
+                    "Tenure writes: target_session_attrs must be read-write, primary or any",
+                ));
+            }
+            "host" | "hostaddr" | "port" => parameters.push((name, list(value))),
+            _ => parameters.push((name, vec![value.to_owned()])),
+        }
+    }
+    Ok(parameters)
 }
 
 fn one_host(url: &str) -> Result<Host> {

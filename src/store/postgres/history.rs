@@ -54,6 +54,8 @@ row! {
     }
 }
 
+type Histories = HashMap<ClientKey, Vec<Logged>>;
+
 /// The history of one client, from one database snapshot.
 pub(super) async fn of_one(pool: &Sessions, limit: Duration, key: &ClientKey) -> Result<Vec<Logged>> {
     // Touches move from the open run to a closed one, so one snapshot must cover both.
@@ -72,7 +74,7 @@ pub(super) async fn of_many(
     limit: Duration,
     keys: &[ClientKey],
     longest: usize,
-) -> Result<HashMap<ClientKey, Vec<Logged>>> {
+) -> Result<Histories> {
     let mut session = Session::begin_reading(pool, limit, pages::BEGIN).await?;
     let mut found = ClientNumbers::new();
     let (connection, debt) = session.lend()?;
@@ -92,8 +94,8 @@ pub(super) async fn of(
     ranges: &[HistoryRange],
     number: impl Fn(&ClientKey) -> Option<i32>,
     longest: Option<usize>,
-) -> Result<HashMap<ClientKey, Vec<Logged>>> {
-    let mut histories: HashMap<ClientKey, Vec<Logged>> = ranges
+) -> Result<Histories> {
+    let mut histories: Histories = ranges
         .iter()
         .map(|range| (range.key.clone(), Vec::new()))
         .collect();
@@ -101,13 +103,23 @@ pub(super) async fn of(
         .iter()
         .filter_map(|range| Some((number(&range.key)?, range)))
         .collect();
-    let (clients, after): (Vec<i32>, Vec<Option<DateTime<Utc>>>) = ranges
-        .iter()
-        .map(|(client, range)| (*client, range.after))
-        .unzip();
-    if clients.is_empty() {
+    if ranges.is_empty() {
         return Ok(histories);
     }
+    add_events(session, &ranges, longest, &mut histories).await?;
+    add_touches(session, &ranges, longest, &mut histories).await?;
+    histories.values_mut().for_each(sort_history);
+    Ok(histories)
+}
+
+/// Adds the events of the log. Removes clients with more than `longest`.
+async fn add_events(
+    session: &mut Session,
+    ranges: &HashMap<i32, &HistoryRange>,
+    longest: Option<usize>,
+    histories: &mut Histories,
+) -> Result<()> {
+    let (clients, after) = columns(ranges);
     pages::read_after(
         session,
         &EVENTS,
@@ -125,7 +137,17 @@ pub(super) async fn of(
     )
     .await?;
     histories.retain(|_, history| longest.is_none_or(|longest| history.len() <= longest));
+    Ok(())
+}
 
+/// Adds the touches of the runs. Removes clients with enough runs for more than `longest`.
+async fn add_touches(
+    session: &mut Session,
+    ranges: &HashMap<i32, &HistoryRange>,
+    longest: Option<usize>,
+    histories: &mut Histories,
+) -> Result<()> {
+    let (clients, after) = columns(ranges);
     let most_runs = longest.map(|longest| longest.div_ceil(RUN_LENGTH));
     let mut runs: HashMap<&ClientKey, usize> = HashMap::new();
     pages::read_after(
@@ -146,8 +168,15 @@ pub(super) async fn of(
     )
     .await?;
     histories.retain(|key, _| most_runs.is_none_or(|most| runs.get(key).is_none_or(|runs| *runs <= most)));
-    histories.values_mut().for_each(sort_history);
-    Ok(histories)
+    Ok(())
+}
+
+/// The numbers of clients, and where the parts of their histories begin.
+fn columns(ranges: &HashMap<i32, &HistoryRange>) -> (Vec<i32>, Vec<Option<DateTime<Utc>>>) {
+    ranges
+        .iter()
+        .map(|(client, range)| (*client, range.after))
+        .unzip()
 }
 
 /// One more row shows that there are too many.

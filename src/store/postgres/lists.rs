@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::PostgresStore;
 use super::event_position::{client_number, reference};
+use super::sessions::Sessions;
 use crate::domain::Refusal;
 use crate::store::clients::{LoggedRow, StoredRow};
 use crate::store::columns::Both;
@@ -167,27 +168,8 @@ impl Lists for PostgresStore {
         limit: u32,
     ) -> Result<RefusalsPage> {
         self.in_time(async {
-            let (after, last) = (
-                filter.start(after),
-                filter.end(),
-            );
-            let end: Option<PositionRow<DateTime<Utc>>> = sqlx::query_as(
-                "select time, client::bigint as client_number, ref_source(ref)::bigint as source_number, ref as id
-                 from events
-                 where reason <> 0 and (time, client, ref) > ($1, $2, $3) and (time, client, ref) <= ($4, $5, $6)
-                 order by time, client, ref
-                 limit 1 offset $7",
-            )
-            .bind(after.time)
-            .bind(client_number(&after))
-            .bind(reference(&after))
-            .bind(last.time)
-            .bind(client_number(&last))
-            .bind(reference(&last))
-            .bind(i64::from(rows.saturating_sub(1)))
-            .fetch_optional(&self.pool)
-            .await?;
-            let end = end.map(|end| end.read("events")).transpose()?;
+            let (after, last) = (filter.start(after), filter.end());
+            let end = nth_refusal(&self.pool, &after, &last, rows).await?;
             let upto = end.as_ref().unwrap_or(&last);
             let refused: Vec<Both<RefusedRow<DateTime<Utc>>, LoggedRow<DateTime<Utc>>>> = sqlx::query_as(
                 "select k.partner, k.client, e.client::bigint as client_number,
@@ -220,4 +202,30 @@ impl Lists for PostgresStore {
         })
         .await
     }
+}
+
+/// The position of the refusal with this number, counted from 1, between two positions. None: there are fewer.
+async fn nth_refusal(
+    pool: &Sessions,
+    after: &EventPosition,
+    last: &EventPosition,
+    number: u32,
+) -> Result<Option<EventPosition>> {
+    let found: Option<PositionRow<DateTime<Utc>>> = sqlx::query_as(
+        "select time, client::bigint as client_number, ref_source(ref)::bigint as source_number, ref as id
+         from events
+         where reason <> 0 and (time, client, ref) > ($1, $2, $3) and (time, client, ref) <= ($4, $5, $6)
+         order by time, client, ref
+         limit 1 offset $7",
+    )
+    .bind(after.time)
+    .bind(client_number(after))
+    .bind(reference(after))
+    .bind(last.time)
+    .bind(client_number(last))
+    .bind(reference(last))
+    .bind(i64::from(number.saturating_sub(1)))
+    .fetch_optional(pool)
+    .await?;
+    found.map(|row| row.read("events")).transpose()
 }

@@ -59,66 +59,75 @@ impl Retention for PostgresStore {
 
     async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
         self.in_time(async {
-            let removed = match target {
-                RetentionTarget::DeadLetters => {
-                    sqlx::query(
-                        "delete from dead_letters
-                         where id in (
-                             select id from dead_letters
-                             where status <> 'open' and resolved_at < $1
-                             order by resolved_at
-                             limit $2
-                             for update skip locked
-                         )",
-                    )
-                    .bind(before)
-                    .bind(i64::from(limit))
-                    .execute(&self.pool)
-                    .await?
-                }
-                RetentionTarget::SweepRuns { keep } => {
-                    // Checked again on the row itself: a worker may have joined the run meanwhile.
-                    sqlx::query(
-                        "delete from sweep_runs
-                         where status <> 'running' and finished_at < $1 and id in (
-                             select id
-                             from (select id, status, finished_at,
-                                          row_number() over (partition by sweep order by id desc) as place,
-                                          max(id) filter (where status = 'done') over (partition by sweep) as last_done
-                                   from sweep_runs) r
-                             where place > $3 and id is distinct from last_done and status <> 'running' and finished_at < $1
-                             order by id
-                             limit $2
-                         )",
-                    )
-                    .bind(before)
-                    .bind(i64::from(limit))
-                    .bind(i64::from(keep))
-                    .execute(&self.pool)
-                    .await?
-                }
-                RetentionTarget::Journal => return journal(&self.pool, before, limit).await,
-                RetentionTarget::Accesses => {
-                    sqlx::query(
-                        "delete from accesses
-                         where ctid = any (array(
-                             select ctid from accesses
-                             where time < $1
-                             order by time
-                             limit $2
-                             for update skip locked
-                         ))",
-                    )
-                    .bind(before)
-                    .bind(i64::from(limit))
-                    .execute(&self.pool)
-                    .await?
-                }
-            };
-            Ok(removed.rows_affected())
+            match target {
+                RetentionTarget::DeadLetters => dead_letters(&self.pool, before, limit).await,
+                RetentionTarget::SweepRuns { keep } => sweep_runs(&self.pool, before, keep, limit).await,
+                RetentionTarget::Journal => journal(&self.pool, before, limit).await,
+                RetentionTarget::Accesses => accesses(&self.pool, before, limit).await,
+            }
         })
         .await
     }
+}
+
+async fn dead_letters(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from dead_letters
+         where id in (
+             select id from dead_letters
+             where status <> 'open' and resolved_at < $1
+             order by resolved_at
+             limit $2
+             for update skip locked
+         )",
+    )
+    .bind(before)
+    .bind(i64::from(limit))
+    .execute(pool)
+    .await?;
+    Ok(removed.rows_affected())
+}
+
+/// Keeps the last runs of each sweep, and the last one that is done.
+async fn sweep_runs(pool: &Sessions, before: DateTime<Utc>, keep: u32, limit: u32) -> Result<u64> {
+    // Checked again on the row itself: a worker may have joined the run meanwhile.
+    let removed = sqlx::query(
+        "delete from sweep_runs
+         where status <> 'running' and finished_at < $1 and id in (
+             select id
+             from (select id, status, finished_at,
+                          row_number() over (partition by sweep order by id desc) as place,
+                          max(id) filter (where status = 'done') over (partition by sweep) as last_done
+                   from sweep_runs) r
+             where place > $3 and id is distinct from last_done and status <> 'running' and finished_at < $1
+             order by id
+             limit $2
+         )",
+    )
+    .bind(before)
+    .bind(i64::from(limit))
+    .bind(i64::from(keep))
+    .execute(pool)
+    .await?;
+    Ok(removed.rows_affected())
+}
+
+async fn accesses(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from accesses
+         where ctid = any (array(
+             select ctid from accesses
+             where time < $1
+             order by time
+             limit $2
+             for update skip locked
+         ))",
+    )
+    .bind(before)
+    .bind(i64::from(limit))
+    .execute(pool)
+    .await?;
+    Ok(removed.rows_affected())
 }
 
 /// Removes lines from the oldest on, up to the first young one, so that each client keeps the end of its journal.

@@ -1,6 +1,7 @@
 //! Reads lists over all partners.
 
 use async_trait::async_trait;
+use sqlx::sqlite::SqlitePool;
 
 use super::event_id::BoundId;
 use super::{SqliteStore, micros};
@@ -153,26 +154,7 @@ impl Lists for SqliteStore {
         limit: u32,
     ) -> Result<RefusalsPage> {
         let (after, last) = (filter.start(after), filter.end());
-        let end: Option<PositionRow<i64>> = sqlx::query_as(
-            "select time, client as client_number, source as source_number, id
-             from events
-             where reason <> 0 and (time, client, source, id) > (?1, ?2, ?3, ?4)
-               and (time, client, source, id) <= (?5, ?6, ?7, ?8)
-             order by time, client, source, id
-             limit 1 offset ?9",
-        )
-        .bind(micros(after.time))
-        .bind(after.client)
-        .bind(after.source)
-        .bind(BoundId(&after.id))
-        .bind(micros(last.time))
-        .bind(last.client)
-        .bind(last.source)
-        .bind(BoundId(&last.id))
-        .bind(i64::from(rows.saturating_sub(1)))
-        .fetch_optional(&self.readers)
-        .await?;
-        let end = end.map(|end| end.read("events")).transpose()?;
+        let end = nth_refusal(&self.readers, &after, &last, rows).await?;
         let upto = end.as_ref().unwrap_or(&last);
         let refused: Vec<Both<RefusedRow<i64>, LoggedRow<i64>>> = sqlx::query_as(
             "select k.partner, k.client, e.client as client_number, e.source as source_number, e.received_at,
@@ -204,4 +186,33 @@ impl Lists for SqliteStore {
         let refused = refused.into_iter().map(read_refused).collect::<Result<_>>()?;
         Ok(RefusalsPage::of(refused, limit, end))
     }
+}
+
+/// The position of the refusal with this number, counted from 1, between two positions. None: there are fewer.
+async fn nth_refusal(
+    readers: &SqlitePool,
+    after: &EventPosition,
+    last: &EventPosition,
+    number: u32,
+) -> Result<Option<EventPosition>> {
+    let found: Option<PositionRow<i64>> = sqlx::query_as(
+        "select time, client as client_number, source as source_number, id
+         from events
+         where reason <> 0 and (time, client, source, id) > (?1, ?2, ?3, ?4)
+           and (time, client, source, id) <= (?5, ?6, ?7, ?8)
+         order by time, client, source, id
+         limit 1 offset ?9",
+    )
+    .bind(micros(after.time))
+    .bind(after.client)
+    .bind(after.source)
+    .bind(BoundId(&after.id))
+    .bind(micros(last.time))
+    .bind(last.client)
+    .bind(last.source)
+    .bind(BoundId(&last.id))
+    .bind(i64::from(number.saturating_sub(1)))
+    .fetch_optional(readers)
+    .await?;
+    found.map(|row| row.read("events")).transpose()
 }

@@ -56,63 +56,72 @@ impl Retention for SqliteStore {
 
     async fn prune(&self, target: RetentionTarget, before: DateTime<Utc>, limit: u32) -> Result<u64> {
         self.in_turn(async {
-            let removed = match target {
-                RetentionTarget::DeadLetters => {
-                    sqlx::query(
-                        "delete from dead_letters
-                         where id in (
-                             select id from dead_letters
-                             where status <> 'open' and resolved_at < ?1
-                             order by resolved_at
-                             limit ?2
-                         )",
-                    )
-                    .bind(micros(before))
-                    .bind(i64::from(limit))
-                    .execute(&self.writer)
-                    .await?
-                }
-                RetentionTarget::SweepRuns { keep } => {
-                    sqlx::query(
-                        "delete from sweep_runs
-                         where id in (
-                             select id
-                             from (select id, status, finished_at,
-                                          row_number() over (partition by sweep order by id desc) as place,
-                                          max(id) filter (where status = 'done') over (partition by sweep) as last_done
-                                   from sweep_runs)
-                             where place > ?3 and id is not last_done and status <> 'running' and finished_at < ?1
-                             order by id
-                             limit ?2
-                         )",
-                    )
-                    .bind(micros(before))
-                    .bind(i64::from(limit))
-                    .bind(i64::from(keep))
-                    .execute(&self.writer)
-                    .await?
-                }
-                RetentionTarget::Journal => return journal(&self.writer, before, limit).await,
-                RetentionTarget::Accesses => {
-                    sqlx::query(
-                        "delete from accesses
-                         where (client, time, source, id) in (
-                             select client, time, source, id from accesses
-                             where time < ?1
-                             order by time
-                             limit ?2
-                         )",
-                    )
-                    .bind(micros(before))
-                    .bind(i64::from(limit))
-                    .execute(&self.writer)
-                    .await?
-                }
-            };
-            Ok(removed.rows_affected())
+            match target {
+                RetentionTarget::DeadLetters => dead_letters(&self.writer, before, limit).await,
+                RetentionTarget::SweepRuns { keep } => sweep_runs(&self.writer, before, keep, limit).await,
+                RetentionTarget::Journal => journal(&self.writer, before, limit).await,
+                RetentionTarget::Accesses => accesses(&self.writer, before, limit).await,
+            }
         })
         .await
     }
+}
+
+async fn dead_letters(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from dead_letters
+         where id in (
+             select id from dead_letters
+             where status <> 'open' and resolved_at < ?1
+             order by resolved_at
+             limit ?2
+         )",
+    )
+    .bind(micros(before))
+    .bind(i64::from(limit))
+    .execute(writer)
+    .await?;
+    Ok(removed.rows_affected())
+}
+
+/// Keeps the last runs of each sweep, and the last one that is done.
+async fn sweep_runs(writer: &SqlitePool, before: DateTime<Utc>, keep: u32, limit: u32) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from sweep_runs
+         where id in (
+             select id
+             from (select id, status, finished_at,
+                          row_number() over (partition by sweep order by id desc) as place,
+                          max(id) filter (where status = 'done') over (partition by sweep) as last_done
+                   from sweep_runs)
+             where place > ?3 and id is not last_done and status <> 'running' and finished_at < ?1
+             order by id
+             limit ?2
+         )",
+    )
+    .bind(micros(before))
+    .bind(i64::from(limit))
+    .bind(i64::from(keep))
+    .execute(writer)
+    .await?;
+    Ok(removed.rows_affected())
+}
+
+async fn accesses(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from accesses
+         where (client, time, source, id) in (
+             select client, time, source, id from accesses
+             where time < ?1
+             order by time
+             limit ?2
+         )",
+    )
+    .bind(micros(before))
+    .bind(i64::from(limit))
+    .execute(writer)
+    .await?;
+    Ok(removed.rows_affected())
 }
 
 /// Removes lines from the oldest on, up to the first young one, so that each client keeps the end of its journal.

@@ -77,6 +77,14 @@ pub(super) async fn all(session: &mut Session, parts: &Parts, numbering: &mut Nu
 }
 
 async fn settings(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
+    policies(connection, parts).await?;
+    progress(connection, parts).await?;
+    halts(connection, parts).await?;
+    access_log(connection, parts).await
+}
+
+/// The policies, and how far the deadline backfill of the latest has come.
+async fn policies(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
     for moved in &parts.policies {
         sqlx::query("insert into policies (effective_from, policy) values ($1, $2::json)")
             .bind(moved.effective_from)
@@ -92,6 +100,11 @@ async fn settings(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
             .execute(&mut *connection)
             .await?;
     }
+    Ok(())
+}
+
+/// The clock, the watermarks of lanes, and what was heard of sources.
+async fn progress(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
     if let Some(moved) = &parts.clock {
         sqlx::query("insert into clock (latest) values ($1)")
             .bind(moved.latest)
@@ -121,6 +134,10 @@ async fn settings(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
         .execute(&mut *connection)
         .await?;
     }
+    Ok(())
+}
+
+async fn halts(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
     for halt in &parts.halts {
         sqlx::query("insert into sweep_halts (sweep, kind, at, why) values ($1, $2, $3, $4)")
             .bind(halt.sweep.as_str())
@@ -130,6 +147,10 @@ async fn settings(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
             .execute(&mut *connection)
             .await?;
     }
+    Ok(())
+}
+
+async fn access_log(connection: &mut PgConnection, parts: &Parts) -> Result<()> {
     if let Some(moved) = &parts.access_log {
         sqlx::query("insert into access_log_since (since) values ($1)")
             .bind(moved.since)

@@ -19,8 +19,14 @@ type Pages = mpsc::Sender<Vec<Record>>;
 pub(super) async fn all(connection: &mut SqliteConnection, into: &Pages) -> Result<()> {
     settings(connection, into).await?;
     dead_letters(connection, into).await?;
-    clients(connection, into).await?;
-    journal(connection, into).await
+    scan(connection, CLIENTS, into, transfer::client).await?;
+    scan(connection, TOUCHES, into, transfer::touches::<i64>).await?;
+    scan(connection, TOUCH_RUNS, into, transfer::touch_run).await?;
+    scan(connection, EVENTS, into, transfer::event::<i64>).await?;
+    scan(connection, STATEMENT_DAYS, into, transfer::statement).await?;
+    scan(connection, ACCESSES, into, transfer::access::<i64>).await?;
+    scan(connection, RELAY, into, transfer::relay::<i64>).await?;
+    scan(connection, JOURNAL, into, transfer::change::<i64>).await
 }
 
 /// Sends the records of a statement.
@@ -45,82 +51,15 @@ where
 }
 
 async fn settings(connection: &mut SqliteConnection, into: &Pages) -> Result<()> {
-    scan(
-        connection,
-        "select effective_from, policy
-         from policies
-         order by effective_from",
-        into,
-        transfer::policy::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        "select policy_from, partner, client from deadline_backfill",
-        into,
-        transfer::backfill::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        "select latest from clock",
-        into,
-        transfer::clock::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        "select lane, watermark, recorded_at, partition_key
-         from lanes
-         order by lane",
-        into,
-        transfer::lane::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        "select source, every_seconds, expected_since, last_heard, counted_hour, events, events_before
-         from expected_sources
-         order by source",
-        into,
-        transfer::source::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        "select sweep, kind, at, why
-         from sweep_halts
-         order by sweep, kind",
-        into,
-        transfer::halt::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        "select since from access_log_since",
-        into,
-        transfer::access_log::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed, error,
-                worker
-         from sweep_runs
-         order by id",
-        into,
-        transfer::sweep_run::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        "select month, status, closed_by, started_at, closed_at, claimed_until, partner, client, statements, adjustments
-         from closings
-         order by month",
-        into,
-        transfer::closing::<i64>,
-    )
-    .await
+    scan(connection, POLICIES, into, transfer::policy::<i64>).await?;
+    scan(connection, BACKFILL, into, transfer::backfill::<i64>).await?;
+    scan(connection, CLOCK, into, transfer::clock::<i64>).await?;
+    scan(connection, LANES, into, transfer::lane::<i64>).await?;
+    scan(connection, SOURCES, into, transfer::source::<i64>).await?;
+    scan(connection, HALTS, into, transfer::halt::<i64>).await?;
+    scan(connection, ACCESS_LOG, into, transfer::access_log::<i64>).await?;
+    scan(connection, SWEEP_RUNS, into, transfer::sweep_run::<i64>).await?;
+    scan(connection, CLOSINGS, into, transfer::closing::<i64>).await
 }
 
 row! {
@@ -155,102 +94,91 @@ async fn dead_letters(connection: &mut SqliteConnection, into: &Pages) -> Result
     }
 }
 
-async fn clients(connection: &mut SqliteConnection, into: &Pages) -> Result<()> {
-    scan(
-        connection,
-        "select k.partner, k.client, c.version, c.doc
-         from client_keys k
-         left join clients c on c.client = k.number
-         order by k.number",
-        into,
-        transfer::client,
-    )
-    .await?;
-    scan(
-        connection,
-        "select k.partner, k.client, t.open_run, t.renew_after, t.renew_before, t.renew_policies
-         from touches t
-         left join client_keys k on k.number = t.client
-         order by t.client",
-        into,
-        transfer::touches::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        "select k.partner, k.client, t.number, t.run
-         from touch_runs t
-         left join client_keys k on k.number = t.client
-         order by t.client, t.number",
-        into,
-        transfer::touch_run,
-    )
-    .await?;
-    scan(
-        connection,
-        "select k.partner, k.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.actor, e.data,
-                case e.reason when 0 then '' else r.word end as reason, e.received_at
-         from events e
-         left join client_keys k on k.number = e.client
-         left join sources s on s.number = e.source
-         left join words t on t.number = e.type
-         left join words r on r.number = e.reason
-         order by e.client, e.time, e.source, e.id",
-        into,
-        transfer::event::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        "select k.partner, k.client, s.month, s.stated_in, s.billable, s.commission, s.status_credit, s.access, s.intervals,
-                s.causes
-         from statement_days s
-         left join client_keys k on k.number = s.client
-         order by s.client, s.month, s.stated_in",
-        into,
-        transfer::statement,
-    )
-    .await?;
-    scan(
-        connection,
-        "select k.partner, k.client, s.source, a.id, a.time, a.sequence, a.by_staff, a.user_id, a.actor,
-                case coalesce(e.reason, a.reason) when 0 then '' else r.word end as reason
-         from accesses a
-         left join events e on e.client = a.client and e.time = a.time and e.source = a.source and e.id = a.id
-         left join client_keys k on k.number = a.client
-         left join sources s on s.number = a.source
-         left join words r on r.number = coalesce(e.reason, a.reason)
-         order by a.client, a.time, a.source, a.id",
-        into,
-        transfer::access::<i64>,
-    )
-    .await
-}
+const POLICIES: &str = "select effective_from, policy
+     from policies
+     order by effective_from";
 
-async fn journal(connection: &mut SqliteConnection, into: &Pages) -> Result<()> {
-    scan(
-        connection,
-        "select epoch, 0 as xid, seq, pruned_before,
-                coalesce((select seq from sqlite_sequence where name = 'journal'), 0) as last_line,
-                coalesce((select seq from sqlite_sequence where name = 'dead_letters'), 0) as last_dead_letter,
-                coalesce((select seq from sqlite_sequence where name = 'sweep_runs'), 0) as last_sweep_run
-         from relay",
-        into,
-        transfer::relay::<i64>,
-    )
-    .await?;
-    scan(
-        connection,
-        concat!(
-            "select k.partner, k.client, ",
-            line!(),
-            "from journal j
-             left join client_keys k on k.number = j.client",
-            words_of_line!(),
-            "order by j.seq"
-        ),
-        into,
-        transfer::change::<i64>,
-    )
-    .await
-}
+const BACKFILL: &str = "select policy_from, partner, client from deadline_backfill";
+
+const CLOCK: &str = "select latest from clock";
+
+const LANES: &str = "select lane, watermark, recorded_at, partition_key
+     from lanes
+     order by lane";
+
+const SOURCES: &str =
+    "select source, every_seconds, expected_since, last_heard, counted_hour, events, events_before
+     from expected_sources
+     order by source";
+
+const HALTS: &str = "select sweep, kind, at, why
+     from sweep_halts
+     order by sweep, kind";
+
+const ACCESS_LOG: &str = "select since from access_log_since";
+
+const SWEEP_RUNS: &str = "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed, error,
+            worker
+     from sweep_runs
+     order by id";
+
+const CLOSINGS: &str = "select month, status, closed_by, started_at, closed_at, claimed_until, partner, client, statements, adjustments
+     from closings
+     order by month";
+
+const CLIENTS: &str = "select k.partner, k.client, c.version, c.doc
+     from client_keys k
+     left join clients c on c.client = k.number
+     order by k.number";
+
+const TOUCHES: &str =
+    "select k.partner, k.client, t.open_run, t.renew_after, t.renew_before, t.renew_policies
+     from touches t
+     left join client_keys k on k.number = t.client
+     order by t.client";
+
+const TOUCH_RUNS: &str = "select k.partner, k.client, t.number, t.run
+     from touch_runs t
+     left join client_keys k on k.number = t.client
+     order by t.client, t.number";
+
+const EVENTS: &str =
+    "select k.partner, k.client, s.source, e.id, t.word as event_type, e.time, e.sequence, e.actor, e.data,
+            case e.reason when 0 then '' else r.word end as reason, e.received_at
+     from events e
+     left join client_keys k on k.number = e.client
+     left join sources s on s.number = e.source
+     left join words t on t.number = e.type
+     left join words r on r.number = e.reason
+     order by e.client, e.time, e.source, e.id";
+
+const STATEMENT_DAYS: &str = "select k.partner, k.client, s.month, s.stated_in, s.billable, s.commission, s.status_credit, s.access, s.intervals,
+            s.causes
+     from statement_days s
+     left join client_keys k on k.number = s.client
+     order by s.client, s.month, s.stated_in";
+
+const ACCESSES: &str =
+    "select k.partner, k.client, s.source, a.id, a.time, a.sequence, a.by_staff, a.user_id, a.actor,
+            case coalesce(e.reason, a.reason) when 0 then '' else r.word end as reason
+     from accesses a
+     left join events e on e.client = a.client and e.time = a.time and e.source = a.source and e.id = a.id
+     left join client_keys k on k.number = a.client
+     left join sources s on s.number = a.source
+     left join words r on r.number = coalesce(e.reason, a.reason)
+     order by a.client, a.time, a.source, a.id";
+
+const RELAY: &str = "select epoch, 0 as xid, seq, pruned_before,
+            coalesce((select seq from sqlite_sequence where name = 'journal'), 0) as last_line,
+            coalesce((select seq from sqlite_sequence where name = 'dead_letters'), 0) as last_dead_letter,
+            coalesce((select seq from sqlite_sequence where name = 'sweep_runs'), 0) as last_sweep_run
+     from relay";
+
+const JOURNAL: &str = concat!(
+    "select k.partner, k.client, ",
+    line!(),
+    "from journal j
+         left join client_keys k on k.number = j.client",
+    words_of_line!(),
+    "order by j.seq"
+);

@@ -41,6 +41,14 @@ pub(super) async fn all(
 }
 
 async fn settings(connection: &mut SqliteConnection, parts: &Parts) -> Result<()> {
+    policies(connection, parts).await?;
+    progress(connection, parts).await?;
+    halts(connection, parts).await?;
+    access_log(connection, parts).await
+}
+
+/// The policies, and how far the deadline backfill of the latest has come.
+async fn policies(connection: &mut SqliteConnection, parts: &Parts) -> Result<()> {
     for moved in &parts.policies {
         sqlx::query("insert into policies (effective_from, policy) values (?1, ?2)")
             .bind(micros(moved.effective_from))
@@ -56,6 +64,11 @@ async fn settings(connection: &mut SqliteConnection, parts: &Parts) -> Result<()
             .execute(&mut *connection)
             .await?;
     }
+    Ok(())
+}
+
+/// The clock, the watermarks of lanes, and what was heard of sources.
+async fn progress(connection: &mut SqliteConnection, parts: &Parts) -> Result<()> {
     if let Some(moved) = &parts.clock {
         sqlx::query("insert into clock (latest) values (?1)")
             .bind(micros(moved.latest))
@@ -85,6 +98,10 @@ async fn settings(connection: &mut SqliteConnection, parts: &Parts) -> Result<()
         .execute(&mut *connection)
         .await?;
     }
+    Ok(())
+}
+
+async fn halts(connection: &mut SqliteConnection, parts: &Parts) -> Result<()> {
     for halt in &parts.halts {
         sqlx::query("insert into sweep_halts (sweep, kind, at, why) values (?1, ?2, ?3, ?4)")
             .bind(halt.sweep.as_str())
@@ -94,6 +111,10 @@ async fn settings(connection: &mut SqliteConnection, parts: &Parts) -> Result<()
             .execute(&mut *connection)
             .await?;
     }
+    Ok(())
+}
+
+async fn access_log(connection: &mut SqliteConnection, parts: &Parts) -> Result<()> {
     if let Some(moved) = &parts.access_log {
         sqlx::query("insert into access_log_since (since) values (?1)")
             .bind(micros(moved.since))
