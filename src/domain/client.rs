@@ -114,6 +114,7 @@ impl Client {
     }
 
     /// The one dispatch from an event type to the rule that implements it.
+    #[allow(clippy::too_many_lines, reason = "an arm for each event type")]
     fn apply_kind(
         &mut self,
         kind: &EventKind,

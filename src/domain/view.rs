@@ -8,7 +8,7 @@ use super::account::Handover;
 use super::client::{Client, Origin};
 use super::event::{Channel, ManagedBy, Step};
 use super::holding_map::HoldingSet;
-use super::holdings::{SubscriptionState, SubscriptionStatus};
+use super::holdings::{Subscription, SubscriptionState, SubscriptionStatus};
 use super::id::{ClientKey, Id};
 use super::link::{Invitation, LinkStatus};
 use super::policy::Policies;
@@ -139,17 +139,7 @@ impl ClientView {
             subscriptions: client
                 .subscriptions
                 .iter()
-                .map(|(id, subscription)| SubscriptionView {
-                    id: id.clone(),
-                    status: subscription.state.status(),
-                    managed_by: subscription.managed_by,
-                    plan: subscription.plan.clone(),
-                    paid_until: subscription.paid_until,
-                    ended_at: match subscription.state {
-                        SubscriptionState::Ended { ended_at } => Some(ended_at),
-                        _ => None,
-                    },
-                })
+                .map(|(id, subscription)| SubscriptionView::of(id, subscription))
                 .collect(),
             assignments: client.assignments.keys().cloned().collect(),
             former_assignments: ids(&client.former_assignments),
@@ -164,6 +154,22 @@ impl ClientView {
             holds_until: client.holds_until(moment, policies),
             as_of: client.as_of(),
             version,
+        }
+    }
+}
+
+impl SubscriptionView {
+    fn of(id: &Id, subscription: &Subscription) -> Self {
+        Self {
+            id: id.clone(),
+            status: subscription.state.status(),
+            managed_by: subscription.managed_by,
+            plan: subscription.plan.clone(),
+            paid_until: subscription.paid_until,
+            ended_at: match subscription.state {
+                SubscriptionState::Ended { ended_at } => Some(ended_at),
+                _ => None,
+            },
         }
     }
 }

@@ -170,72 +170,29 @@ impl TryFrom<ChangeText<'_>> for Change {
             return Err(ChangeError::UnknownKind(clip(text.kind)));
         };
         let read = Fields { kind, text: &text };
-        let data = text.data.clone().unwrap_or_default();
         Ok(match kind {
-            ChangeKind::Link(to) => Self::Link {
-                from: read.optional("from", LinkStatus::from_name)?,
-                to: read.agreeing(to, to.as_str())?,
-            },
-            ChangeKind::Service(to) => Self::Service {
-                from: read.optional("from", ServiceStatus::from_name)?,
-                to: read.agreeing(to, to.as_str())?,
-            },
-            ChangeKind::Access(to) => Self::Access {
-                from: read.required("from", AccessStatus::from_name)?,
-                to: read.agreeing(to, to.as_str())?,
-                expires_at: data.expires_at,
-            },
+            ChangeKind::Link(to) => read.link(to)?,
+            ChangeKind::Service(to) => read.service(to)?,
+            ChangeKind::Access(to) => read.access(to)?,
             ChangeKind::AccessRequested => Self::AccessRequested,
-            ChangeKind::AccessRequestClosed => Self::AccessRequestClosed {
-                to: read.optional("to", RequestEnd::from_name)?,
-            },
-            ChangeKind::AccessExpiring => Self::AccessExpiring {
-                left: read.required("to", |text| Some(text.to_owned()))?,
-                expires_at: data.expires_at,
-            },
-            ChangeKind::ClientNamed => Self::ClientNamed {
-                name: read.required("to", name)?,
-                origin: data.origin.unwrap_or_default(),
-            },
-            ChangeKind::ClientRenamed => Self::ClientRenamed {
-                from: read.required("from", name)?,
-                to: read.required("to", name)?,
-            },
-            ChangeKind::InvitationSent => Self::InvitationSent(data.invitation()),
+            ChangeKind::AccessRequestClosed => read.access_request_closed()?,
+            ChangeKind::AccessExpiring => read.access_expiring()?,
+            ChangeKind::ClientNamed => read.client_named()?,
+            ChangeKind::ClientRenamed => read.client_renamed()?,
+            ChangeKind::InvitationSent => Self::InvitationSent(read.data().invitation()),
             ChangeKind::InvitationStalled => Self::InvitationStalled,
             ChangeKind::InvitationStepCompleted => {
                 Self::InvitationStepCompleted(read.required("to", Step::from_name)?)
             }
             ChangeKind::InvitationBypassed => Self::InvitationBypassed,
             ChangeKind::InvitationBounced => Self::InvitationBounced,
-            ChangeKind::CommissionEligibilityChanged => Self::CommissionEligibilityChanged {
-                eligible: data.commission_eligible.ok_or_else(|| read.invalid("data"))?,
-            },
-            ChangeKind::SubscriptionRemoved => Self::SubscriptionRemoved {
-                id: read.id()?,
-                from: read.required("from", SubscriptionStatus::from_name)?,
-            },
-            ChangeKind::AccountCreated => Self::AccountCreated {
-                id: read.optional("id", id)?,
-                from: read.optional("from", Creator::from_name)?,
-                to: read.optional("to", Creator::from_name)?,
-            },
+            ChangeKind::CommissionEligibilityChanged => read.commission_eligibility_changed()?,
+            ChangeKind::SubscriptionRemoved => read.subscription_removed()?,
+            ChangeKind::AccountCreated => read.account_created()?,
             ChangeKind::AccountHandedOver => Self::AccountHandedOver,
-            ChangeKind::AccountJobsCounted => Self::AccountJobsCounted {
-                from: read.optional("from", |text| text.parse().ok())?,
-                to: read.optional("to", |text| text.parse().ok())?,
-            },
-            ChangeKind::Subscription(to) => Self::Subscription {
-                id: read.id()?,
-                from: read.optional("from", SubscriptionStatus::from_name)?,
-                to: read.agreeing(to, to.as_str())?,
-                terms: data.subscription(),
-            },
-            ChangeKind::SubscriptionRenewed => Self::SubscriptionRenewed {
-                id: read.id()?,
-                from: read.optional("from", time)?,
-                to: read.optional("to", time)?,
-            },
+            ChangeKind::AccountJobsCounted => read.account_jobs_counted()?,
+            ChangeKind::Subscription(to) => read.subscription(to)?,
+            ChangeKind::SubscriptionRenewed => read.subscription_renewed()?,
             ChangeKind::Added(holding) => Self::Added {
                 holding,
                 id: read.id()?,
@@ -246,10 +203,7 @@ impl TryFrom<ChangeText<'_>> for Change {
             },
             ChangeKind::Started(flag) => Self::Started(flag),
             ChangeKind::Stopped(flag) => Self::Stopped(flag),
-            ChangeKind::EventRefused => Self::EventRefused {
-                refusal: read.required("to", Refusal::from_code)?,
-                conflicts_with: data.conflicts_with,
-            },
+            ChangeKind::EventRefused => read.event_refused()?,
             ChangeKind::EventAccepted => Self::EventAccepted(read.required("from", Refusal::from_code)?),
         })
     }
@@ -261,7 +215,118 @@ struct Fields<'a> {
     text: &'a ChangeText<'a>,
 }
 
+/// The changes of more than one field.
 impl Fields<'_> {
+    fn link(&self, to: LinkStatus) -> Result<Change, ChangeError> {
+        Ok(Change::Link {
+            from: self.optional("from", LinkStatus::from_name)?,
+            to: self.agreeing(to, to.as_str())?,
+        })
+    }
+
+    fn service(&self, to: ServiceStatus) -> Result<Change, ChangeError> {
+        Ok(Change::Service {
+            from: self.optional("from", ServiceStatus::from_name)?,
+            to: self.agreeing(to, to.as_str())?,
+        })
+    }
+
+    fn access(&self, to: AccessStatus) -> Result<Change, ChangeError> {
+        Ok(Change::Access {
+            from: self.required("from", AccessStatus::from_name)?,
+            to: self.agreeing(to, to.as_str())?,
+            expires_at: self.data().expires_at,
+        })
+    }
+
+    fn access_request_closed(&self) -> Result<Change, ChangeError> {
+        Ok(Change::AccessRequestClosed {
+            to: self.optional("to", RequestEnd::from_name)?,
+        })
+    }
+
+    fn access_expiring(&self) -> Result<Change, ChangeError> {
+        Ok(Change::AccessExpiring {
+            left: self.required("to", |text| Some(text.to_owned()))?,
+            expires_at: self.data().expires_at,
+        })
+    }
+
+    fn client_named(&self) -> Result<Change, ChangeError> {
+        Ok(Change::ClientNamed {
+            name: self.required("to", name)?,
+            origin: self.data().origin.unwrap_or_default(),
+        })
+    }
+
+    fn client_renamed(&self) -> Result<Change, ChangeError> {
+        Ok(Change::ClientRenamed {
+            from: self.required("from", name)?,
+            to: self.required("to", name)?,
+        })
+    }
+
+    fn commission_eligibility_changed(&self) -> Result<Change, ChangeError> {
+        Ok(Change::CommissionEligibilityChanged {
+            eligible: self
+                .data()
+                .commission_eligible
+                .ok_or_else(|| self.invalid("data"))?,
+        })
+    }
+
+    fn subscription(&self, to: SubscriptionStatus) -> Result<Change, ChangeError> {
+        Ok(Change::Subscription {
+            id: self.id()?,
+            from: self.optional("from", SubscriptionStatus::from_name)?,
+            to: self.agreeing(to, to.as_str())?,
+            terms: self.data().subscription(),
+        })
+    }
+
+    fn subscription_renewed(&self) -> Result<Change, ChangeError> {
+        Ok(Change::SubscriptionRenewed {
+            id: self.id()?,
+            from: self.optional("from", time)?,
+            to: self.optional("to", time)?,
+        })
+    }
+
+    fn subscription_removed(&self) -> Result<Change, ChangeError> {
+        Ok(Change::SubscriptionRemoved {
+            id: self.id()?,
+            from: self.required("from", SubscriptionStatus::from_name)?,
+        })
+    }
+
+    fn account_created(&self) -> Result<Change, ChangeError> {
+        Ok(Change::AccountCreated {
+            id: self.optional("id", id)?,
+            from: self.optional("from", Creator::from_name)?,
+            to: self.optional("to", Creator::from_name)?,
+        })
+    }
+
+    fn account_jobs_counted(&self) -> Result<Change, ChangeError> {
+        Ok(Change::AccountJobsCounted {
+            from: self.optional("from", |text| text.parse().ok())?,
+            to: self.optional("to", |text| text.parse().ok())?,
+        })
+    }
+
+    fn event_refused(&self) -> Result<Change, ChangeError> {
+        Ok(Change::EventRefused {
+            refusal: self.required("to", Refusal::from_code)?,
+            conflicts_with: self.data().conflicts_with,
+        })
+    }
+}
+
+impl Fields<'_> {
+    fn data(&self) -> Details {
+        self.text.data.clone().unwrap_or_default()
+    }
+
     fn field(&self, field: &'static str) -> Option<&str> {
         match field {
             "id" => self.text.id,
@@ -333,8 +398,19 @@ mod tests {
 
     /// One change of each shape, with the JSON that subscribers read.
     fn changes() -> Vec<(Change, &'static str)> {
-        let named = |text| name(text).unwrap();
-        let first = vec![
+        [
+            status_changes(),
+            name_changes(),
+            invitation_changes(),
+            subscription_changes(),
+            account_changes(),
+            plain_changes(),
+        ]
+        .concat()
+    }
+
+    fn status_changes() -> Vec<(Change, &'static str)> {
+        vec![
             (
                 Change::Link {
                     from: None,
@@ -390,6 +466,12 @@ mod tests {
                 },
                 r#"{"type":"access.expiring","to":"P14D","data":{"expires_at":"2026-04-30T12:00:00Z"}}"#,
             ),
+        ]
+    }
+
+    fn name_changes() -> Vec<(Change, &'static str)> {
+        let named = |text| name(text).unwrap();
+        vec![
             (
                 Change::ClientNamed {
                     name: named("Bakery"),
@@ -404,6 +486,11 @@ mod tests {
                 },
                 r#"{"type":"client.renamed","from":"Bakery","to":"Mühle"}"#,
             ),
+        ]
+    }
+
+    fn invitation_changes() -> Vec<(Change, &'static str)> {
+        vec![
             (Change::InvitationSent(None), r#"{"type":"invitation.sent"}"#),
             (
                 Change::InvitationSent(Some(InvitationTerms {
@@ -429,13 +516,10 @@ mod tests {
             ),
             (Change::InvitationBypassed, r#"{"type":"invitation.bypassed"}"#),
             (Change::InvitationBounced, r#"{"type":"invitation.bounced"}"#),
-        ];
-        let more = more_changes().into_iter().chain(plain_changes());
-        first.into_iter().chain(more).collect()
+        ]
     }
 
-    /// The same of changes that name a subscription or an account.
-    fn more_changes() -> Vec<(Change, &'static str)> {
+    fn subscription_changes() -> Vec<(Change, &'static str)> {
         let id = |text| super::id(text).unwrap();
         let moment = |text| time(text).unwrap();
         vec![
@@ -469,6 +553,20 @@ mod tests {
                 r#"{"type":"subscription.removed","id":"s1","from":"active"}"#,
             ),
             (
+                Change::SubscriptionRenewed {
+                    id: id("s1"),
+                    from: None,
+                    to: Some(moment("2026-03-01T12:00:00.000001Z")),
+                },
+                r#"{"type":"subscription.renewed","id":"s1","to":"2026-03-01T12:00:00.000001Z"}"#,
+            ),
+        ]
+    }
+
+    fn account_changes() -> Vec<(Change, &'static str)> {
+        let id = |text| super::id(text).unwrap();
+        vec![
+            (
                 Change::AccountCreated {
                     id: Some(id("acc-1")),
                     from: None,
@@ -499,18 +597,10 @@ mod tests {
                 },
                 r#"{"type":"account.jobs_counted","from":"0"}"#,
             ),
-            (
-                Change::SubscriptionRenewed {
-                    id: id("s1"),
-                    from: None,
-                    to: Some(moment("2026-03-01T12:00:00.000001Z")),
-                },
-                r#"{"type":"subscription.renewed","id":"s1","to":"2026-03-01T12:00:00.000001Z"}"#,
-            ),
         ]
     }
 
-    /// The same of changes that name another holding, of flags, and of refusals.
+    /// Of holdings, flags and refusals.
     fn plain_changes() -> Vec<(Change, &'static str)> {
         let id = |text| super::id(text).unwrap();
         vec![

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::course::{Course, Fates, World};
 use super::sentences::span;
-use crate::domain::policy::{SubscriptionsEnd, Zero};
+use crate::domain::policy::{PolicyDuration, SubscriptionsEnd, Zero};
 use crate::domain::{Policies, Policy};
 
 /// A setting of a policy that an answer rests on.
@@ -86,14 +86,57 @@ impl Course<'_> {
 
 /// The settings that can make a difference to an answer, each with values on both sides of its own.
 fn settings(policy: &Policy) -> Vec<Setting> {
-    let with = |change: &dyn Fn(&mut Policy)| {
-        let mut other = policy.clone();
-        change(&mut other);
-        other
-    };
-    let mut settings = Vec::new();
-    for duration in Policy::DURATIONS {
-        let value = duration.get(policy);
+    let mut settings: Vec<Setting> = Policy::DURATIONS
+        .iter()
+        .map(|duration| Setting::of_duration(duration, policy))
+        .collect();
+    settings.push(Setting::of(
+        "access.mature_after_jobs",
+        policy,
+        |policy| &mut policy.mature_after_jobs,
+        [0, policy.mature_after_jobs.saturating_mul(2), MOST_JOBS],
+    ));
+    settings.push(Setting::of(
+        "access.from_account_update",
+        policy,
+        |policy| &mut policy.from_account_update,
+        [!policy.from_account_update],
+    ));
+    settings.push(Setting::of(
+        "subscriptions.end",
+        policy,
+        |policy| &mut policy.subscriptions_end,
+        SubscriptionsEnd::ALL,
+    ));
+    settings
+}
+
+impl Setting {
+    /// A setting in one field of the policy, with all `others` that differ from its value.
+    fn of<T: Copy + PartialEq + ToString>(
+        name: &'static str,
+        policy: &Policy,
+        field: impl Fn(&mut Policy) -> &mut T,
+        others: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let value = *field(&mut policy.clone());
+        let with = |other: T| {
+            let mut changed = policy.clone();
+            *field(&mut changed) = other;
+            (other.to_string(), changed)
+        };
+        Self {
+            name,
+            value: value.to_string(),
+            others: others
+                .into_iter()
+                .filter(|other| *other != value)
+                .map(with)
+                .collect(),
+        }
+    }
+
+    fn of_duration(duration: &PolicyDuration, policy: &Policy) -> Self {
         let text = |policy: &Policy| {
             if duration.is_never(policy) {
                 "never".to_owned()
@@ -101,55 +144,19 @@ fn settings(policy: &Policy) -> Vec<Setting> {
                 span(duration.get(policy))
             }
         };
-        let others = other_spans(value, duration.zero != Zero::Invalid)
-            .map(|other| with(&|policy| duration.set(policy, other)))
-            .map(|other| (text(&other), other));
-        settings.push(Setting {
+        let with = |other: TimeDelta| {
+            let mut changed = policy.clone();
+            duration.set(&mut changed, other);
+            (text(&changed), changed)
+        };
+        Self {
             name: duration.setting,
             value: text(policy),
-            others: others.collect(),
-        });
+            others: other_spans(duration.get(policy), duration.zero != Zero::Invalid)
+                .map(with)
+                .collect(),
+        }
     }
-    let jobs = policy.mature_after_jobs;
-    let others = [0, jobs.saturating_mul(2), MOST_JOBS]
-        .into_iter()
-        .filter(|other| *other != jobs);
-    settings.push(Setting {
-        name: "access.mature_after_jobs",
-        value: jobs.to_string(),
-        others: others
-            .map(|other| {
-                (
-                    other.to_string(),
-                    with(&|policy| policy.mature_after_jobs = other),
-                )
-            })
-            .collect(),
-    });
-    let waits = policy.from_account_update;
-    settings.push(Setting {
-        name: "access.from_account_update",
-        value: waits.to_string(),
-        others: vec![(
-            (!waits).to_string(),
-            with(&|policy| policy.from_account_update = !waits),
-        )],
-    });
-    let ends = policy.subscriptions_end;
-    let others = SubscriptionsEnd::ALL.into_iter().filter(|other| *other != ends);
-    settings.push(Setting {
-        name: "subscriptions.end",
-        value: ends.to_string(),
-        others: others
-            .map(|other| {
-                (
-                    other.to_string(),
-                    with(&|policy| policy.subscriptions_end = other),
-                )
-            })
-            .collect(),
-    });
-    settings
 }
 
 /// Twice and half a duration, then the longest and the shortest.

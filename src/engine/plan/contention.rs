@@ -356,6 +356,10 @@ mod tests {
             ],
             &[("a", None), ("b", Some(("Bakery", true)))],
         );
+    }
+
+    #[test]
+    fn a_late_event_of_a_batch_brings_a_client_back_in_conflict() {
         expect(
             "a client that comes back conflicts with the new holder of its name, until that releases it",
             vec![

@@ -84,16 +84,8 @@ pub fn plan_rebuild(
             commit: Err(EventsMissing),
         };
     }
-    let is_written = snapshot.row.as_ref().is_some_and(|row| {
-        row.document.as_ref().ok() == Some(&document) && row.columns == Columns::of(&document)
-    });
-    if !is_written && !replayed.events.is_empty() {
-        commit.clients.push(ClientWrite {
-            key: snapshot.key.clone(),
-            name_key: document.held_name().map(Name::key),
-            document,
-            read_version: snapshot.row.as_ref().map_or(0, |row| row.version),
-        });
+    if !replayed.events.is_empty() {
+        commit.clients.extend(client_write(snapshot, document));
     }
     if renew_only::unsound(snapshot, &replayed.client, policies).is_some() {
         // The window is stored apart from the client's row, which may be right. The next touch reads the client, and opens a
@@ -109,6 +101,19 @@ pub fn plan_rebuild(
         differences,
         commit: Ok(commit),
     }
+}
+
+/// None: the row of the client already has this document.
+fn client_write(snapshot: &ClientSnapshot, document: Document) -> Option<ClientWrite> {
+    let is_written = snapshot.row.as_ref().is_some_and(|row| {
+        row.document.as_ref().ok() == Some(&document) && row.columns == Columns::of(&document)
+    });
+    (!is_written).then(|| ClientWrite {
+        key: snapshot.key.clone(),
+        name_key: document.held_name().map(Name::key),
+        document,
+        read_version: snapshot.row.as_ref().map_or(0, |row| row.version),
+    })
 }
 
 fn document(snapshot: &ClientSnapshot, replayed: &Replayed, names: &Names, policies: &Policies) -> Document {
