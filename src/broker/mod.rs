@@ -68,6 +68,47 @@ struct Context {
     leads: AtomicBool,
 }
 
+impl Context {
+    fn new(
+        settings: BrokerSettings,
+        limits: Limits,
+        engine: Arc<Engine>,
+        state: BrokerState,
+    ) -> Result<Self, BrokerError> {
+        let Some(url) = &settings.url else {
+            return Err(BrokerError::Settings(
+                "broker.url is empty; set it to the URL of RabbitMQ".into(),
+            ));
+        };
+        let address = Address::parse(url.reveal(), &settings.tls)?;
+        if settings.lanes == 0
+            || settings.prefetch == 0
+            || settings.batch_max == 0
+            || settings.concurrency == 0
+        {
+            return Err(BrokerError::Settings(
+                "broker.lanes, broker.prefetch, broker.batch_max and broker.concurrency must be 1 or more"
+                    .into(),
+            ));
+        }
+        Ok(Self {
+            settings,
+            limits,
+            address,
+            store: engine.store().clone(),
+            journal_written: engine.journal_written(),
+            engine,
+            watch: StoreWatch::default(),
+            pressure: Pressure::default(),
+            prefetches: Prefetches::default(),
+            state,
+            last_published: Mutex::default(),
+            heartbeats_lost: AtomicBool::new(false),
+            leads: AtomicBool::new(false),
+        })
+    }
+}
+
 /// Runs the RabbitMQ adapter until a stop request. It then finishes and acknowledges its current batches, and publishes
 /// the remaining changes once all other writers of the journal have finished (`written`). Reconnects after any loss.
 /// The future must not be dropped before it completes.
@@ -82,38 +123,15 @@ pub async fn run(
     stop: CancellationToken,
     written: CancellationToken,
 ) -> Result<(), BrokerError> {
-    let Some(url) = &settings.url else {
-        return Err(BrokerError::Settings(
-            "broker.url is empty; set it to the URL of RabbitMQ".into(),
-        ));
-    };
-    let address = Address::parse(url.reveal(), &settings.tls)?;
-    if settings.lanes == 0 || settings.prefetch == 0 || settings.batch_max == 0 || settings.concurrency == 0 {
-        return Err(BrokerError::Settings(
-            "broker.lanes, broker.prefetch, broker.batch_max and broker.concurrency must be 1 or more".into(),
-        ));
-    }
-    let parts = if settings.relay {
+    let context = Context::new(settings, limits, engine, state)?;
+    let parts = if context.settings.relay {
         &[Part::Consumers, Part::Dead, Part::Heartbeat, Part::Relay][..]
     } else {
         &[Part::Consumers, Part::Dead, Part::Heartbeat]
     };
-    state.expect(&address.to_string(), parts, engine.now());
-    let context = Context {
-        settings,
-        limits,
-        address,
-        store: engine.store().clone(),
-        journal_written: engine.journal_written(),
-        engine,
-        watch: StoreWatch::default(),
-        pressure: Pressure::default(),
-        prefetches: Prefetches::default(),
-        state,
-        last_published: Mutex::default(),
-        heartbeats_lost: AtomicBool::new(false),
-        leads: AtomicBool::new(false),
-    };
+    context
+        .state
+        .expect(&context.address.to_string(), parts, context.engine.now());
     let silence = CancellationToken::new();
     let consumers = async {
         tokio::join!(

@@ -6,6 +6,7 @@
 //! The leader knows which change was published last, from its own memory and from RabbitMQ. If the store does not have
 //! that change, it was restored from a backup and would assign the same numbers again. A new epoch then begins.
 
+use std::ops::ControlFlow;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -212,21 +213,8 @@ impl Relay<'_> {
             };
             self.report_lag(&lines);
             for line in &lines {
-                let room = if self.context.pressure.is_there() {
-                    WINDOW - NARROW_WINDOW + 1
-                } else {
-                    1
-                };
-                let Ok(mut room) = published.reserve_many(room).await else {
-                    // The other half has failed and reports the error.
+                if self.hand_over(epoch, line, &published).await?.is_break() {
                     return Ok(());
-                };
-                let published = line.published(epoch);
-                // Remember before publishing: a line that may have been published counts as published.
-                self.remember(Some(published));
-                let confirm = Outgoing::change(epoch, line).hand_over(&self.channel).await?;
-                if let Some(place) = room.next() {
-                    place.send((published, confirm));
                 }
                 upto = line.cursor;
             }
@@ -248,6 +236,32 @@ impl Relay<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Hands a line to RabbitMQ, once the window has room for it. Breaks when nobody receives the confirms: the other half has
+    /// failed and reports the error.
+    async fn hand_over(
+        &self,
+        epoch: i64,
+        line: &Recorded,
+        published: &mpsc::Sender<(Published, PublisherConfirm)>,
+    ) -> Result<ControlFlow<()>, RelayError> {
+        let room = if self.context.pressure.is_there() {
+            WINDOW - NARROW_WINDOW + 1
+        } else {
+            1
+        };
+        let Ok(mut room) = published.reserve_many(room).await else {
+            return Ok(ControlFlow::Break(()));
+        };
+        let published = line.published(epoch);
+        // Remember before publishing: a line that may have been published counts as published.
+        self.remember(Some(published));
+        let confirm = Outgoing::change(epoch, line).hand_over(&self.channel).await?;
+        if let Some(place) = room.next() {
+            place.send((published, confirm));
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Acquires the lead if it is free, and verifies that the store has the change published last, by this worker and

@@ -125,10 +125,16 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
             status: report.status(),
             report: &report,
         })?;
-        return Ok(exit_code(&report));
+    } else {
+        print_report(sweep, &report, &shown);
     }
+    Ok(exit_code(&report))
+}
+
+/// Prints the changes of a sweep and its totals.
+fn print_report(sweep: Sweep, report: &SweepReport, shown: &[(ClientKey, Vec<Entry>)]) {
     if !shown.is_empty() {
-        output::line(changes_table(&shown));
+        output::line(changes_table(shown));
     }
     let unlisted = report.counts.changed - i64::try_from(shown.len()).unwrap_or(i64::MAX);
     if unlisted > 0 {
@@ -136,7 +142,7 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
     }
     if let Some(why) = &report.tripped {
         output::error_line(format!("the breaker stopped {sweep}: {why}"));
-        return Ok(exit_code(&report));
+        return;
     }
     let did = if report.dry_run { "would change" } else { "changed" };
     output::line(format!(
@@ -157,7 +163,6 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
     } else if report.stopped {
         output::error_line(format!("{sweep} was stopped; run it again to continue"));
     }
-    Ok(exit_code(&report))
 }
 
 /// The totals of a sweep, for programs.

@@ -27,6 +27,16 @@ enum App {
     Account,
 }
 
+/// What becomes of an invitation.
+enum Answer {
+    /// The client accepts it then.
+    Accepted(DateTime<Utc>),
+    /// The client never joins.
+    Rejected,
+    /// The partner invites the client again then.
+    InviteAgain(DateTime<Utc>),
+}
+
 struct Life<'r> {
     rng: &'r mut StdRng,
     key: ClientKey,
@@ -183,56 +193,52 @@ impl Life<'_> {
                 commission_eligible: self.chance(0.7),
             };
             self.send(App::Space, at, invited);
-            let answer = self.after(at, 0, 6);
-            match self.rng.random_range(0..100) {
-                0..4 => {
-                    self.send(
-                        App::Space,
-                        answer,
-                        EventKind::InvitationRejected {
-                            reason: Some("already has a space".into()),
-                        },
-                    );
-                    if channel == Channel::Referral {
-                        return None;
-                    }
-                }
-                4..6 => {
-                    self.send(App::Space, answer, EventKind::IdentityRejected { reason: None });
-                    if self.chance(0.5) {
-                        return None;
-                    }
-                    let cleared = self.after(answer, 2, 20);
-                    let reason = Some("passport checked".into());
-                    self.send(App::Space, cleared, EventKind::IdentityCleared { reason });
-                    at = self.after(cleared, 0, 5);
-                    continue;
-                }
-                6..16 => {
-                    self.send(
-                        App::Space,
-                        answer,
-                        EventKind::OnboardingCompleted {
-                            via: Via::Independent,
-                        },
-                    );
-                    at = self.after(at, 15, 25);
-                    continue;
-                }
-                16..26 => {
-                    if self.chance(0.4) {
-                        let reason = Some("no such mailbox".into());
-                        let bounced = at + TimeDelta::minutes(2);
-                        self.send(App::Space, bounced, EventKind::InvitationBounced { reason });
-                    }
-                    at = self.after(at, 15, 40);
-                    continue;
-                }
-                _ => {}
+            match self.answer(channel, at) {
+                Answer::Accepted(answer) => return Some(self.accept(answer)),
+                Answer::Rejected => return None,
+                Answer::InviteAgain(next) => at = next,
             }
-            return Some(self.accept(answer));
         }
         None
+    }
+
+    /// Answers an invitation, with what happens until the next one.
+    fn answer(&mut self, channel: Channel, at: DateTime<Utc>) -> Answer {
+        let answer = self.after(at, 0, 6);
+        match self.rng.random_range(0..100) {
+            0..4 => {
+                let reason = Some("already has a space".into());
+                self.send(App::Space, answer, EventKind::InvitationRejected { reason });
+                if channel == Channel::Referral {
+                    return Answer::Rejected;
+                }
+            }
+            4..6 => {
+                self.send(App::Space, answer, EventKind::IdentityRejected { reason: None });
+                if self.chance(0.5) {
+                    return Answer::Rejected;
+                }
+                let cleared = self.after(answer, 2, 20);
+                let reason = Some("passport checked".into());
+                self.send(App::Space, cleared, EventKind::IdentityCleared { reason });
+                return Answer::InviteAgain(self.after(cleared, 0, 5));
+            }
+            6..16 => {
+                let via = Via::Independent;
+                self.send(App::Space, answer, EventKind::OnboardingCompleted { via });
+                return Answer::InviteAgain(self.after(at, 15, 25));
+            }
+            16..26 => {
+                if self.chance(0.4) {
+                    let reason = Some("no such mailbox".into());
+                    let bounced = at + TimeDelta::minutes(2);
+                    self.send(App::Space, bounced, EventKind::InvitationBounced { reason });
+                }
+                return Answer::InviteAgain(self.after(at, 15, 40));
+            }
+            _ => {}
+        }
+        Answer::Accepted(answer)
     }
 
     /// Completes the three steps. Returns when the client became active.

@@ -232,14 +232,8 @@ async fn ingest_all(
             }
             let read = members.decode(member);
             engine.report_warnings(&read);
-            let sender = if let Ok(Decoded { event, warnings }) = &read {
-                Sender {
-                    name: Some((event.source.clone(), event.id.clone())),
-                    warnings: warnings
-                        .iter()
-                        .map(|warning| texts.shared(&warning.to_string()))
-                        .collect(),
-                }
+            let sender = if let Ok(decoded) = &read {
+                Sender::of(decoded, &mut texts)
             } else {
                 firsts.insert(text, member);
                 Sender::default()
@@ -265,7 +259,18 @@ async fn ingest_all(
             outcomes[member] = Some(EventOutcome::of(sender, outcome, &mut texts));
         }
     }
-    for member in 0..count {
+    repeat_outcomes(&mut outcomes, members, &firsts);
+    let outcomes: Option<Vec<_>> = outcomes.into_iter().collect();
+    outcomes.ok_or_else(|| ApiError::Internal("an event has no outcome".into()))
+}
+
+/// Gives a member that is identical to an earlier one the outcome of the first.
+fn repeat_outcomes(
+    outcomes: &mut [Option<EventOutcome>],
+    members: &Members<'_, Pairs>,
+    firsts: &HashMap<&[u8], usize>,
+) {
+    for member in 0..outcomes.len() {
         if outcomes[member].is_none()
             && let Some(&first) = firsts.get(members.text(member))
         {
@@ -273,8 +278,6 @@ async fn ingest_all(
             outcomes[member] = same;
         }
     }
-    let outcomes: Option<Vec<_>> = outcomes.into_iter().collect();
-    outcomes.ok_or_else(|| ApiError::Internal("an event has no outcome".into()))
 }
 
 /// What an outcome repeats of its event.
@@ -283,6 +286,18 @@ struct Sender {
     /// Source and id. None: it is a dead letter.
     name: Option<(Arc<str>, Arc<str>)>,
     warnings: Vec<Arc<str>>,
+}
+
+impl Sender {
+    fn of(Decoded { event, warnings }: &Decoded, texts: &mut Texts) -> Self {
+        Self {
+            name: Some((event.source.clone(), event.id.clone())),
+            warnings: warnings
+                .iter()
+                .map(|warning| texts.shared(&warning.to_string()))
+                .collect(),
+        }
+    }
 }
 
 /// The texts that outcomes share.
