@@ -1,5 +1,10 @@
 //! The integration tests: one binary, so that they share servers and link once.
 
+#![allow(
+    clippy::too_many_lines,
+    reason = "a table of cases is one function, and so is a scenario with its steps"
+)]
+
 mod broker;
 mod chaos;
 mod cli;

@@ -7,7 +7,16 @@ use crate::figures::Spread;
 use crate::growth::{Growth, TABLES};
 
 pub fn write_tables(text: &mut String, growth: &[Growth]) {
-    let size = |growth: &Growth| [whole(growth.clients), whole(growth.history)];
+    write_costs(text, growth);
+    write_disk(text, growth);
+}
+
+fn size(growth: &Growth) -> [String; 2] {
+    [whole(growth.clients), whole(growth.history)]
+}
+
+/// What an event costs.
+fn write_costs(text: &mut String, growth: &[Growth]) {
     let costs: Vec<[String; 8]> = growth
         .iter()
         .map(|growth| {
@@ -38,6 +47,10 @@ pub fn write_tables(text: &mut String, growth: &[Growth]) {
         ],
         &costs,
     );
+}
+
+/// What clients and events need on disk.
+fn write_disk(text: &mut String, growth: &[Growth]) {
     let disk: Vec<[String; 11]> = growth
         .iter()
         .flat_map(|growth| {

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
+use sqlx::PgConnection;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use tenure::clock::{Clock as _, SystemClock};
 
@@ -135,6 +136,18 @@ async fn write(
     .bind(&pattern.document)
     .execute(&mut *transaction)
     .await?;
+    add_journal_lines(&mut transaction, pattern, number, event, now).await?;
+    set_deadlines(&mut transaction, pattern, number, event).await?;
+    transaction.commit().await
+}
+
+async fn add_journal_lines(
+    connection: &mut PgConnection,
+    pattern: &Pattern,
+    number: usize,
+    event: &Envelope<'_>,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
     let lines = pattern.journal_lines(number);
     if lines > 0 {
         sqlx::query(
@@ -148,9 +161,18 @@ async fn write(
         .bind(event.cause())
         .bind(now)
         .bind(i32::try_from(lines).expect("few"))
-        .execute(&mut *transaction)
+        .execute(connection)
         .await?;
     }
+    Ok(())
+}
+
+async fn set_deadlines(
+    connection: &mut PgConnection,
+    pattern: &Pattern,
+    number: usize,
+    event: &Envelope<'_>,
+) -> Result<(), sqlx::Error> {
     for sweep in pattern.deadlines(number) {
         sqlx::query(
             "insert into deadlines (partner, client, sweep, due_at)
@@ -162,8 +184,8 @@ async fn write(
         .bind(event.client())
         .bind(sweep.as_str())
         .bind(event.time + TimeDelta::days(60))
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
     }
-    transaction.commit().await
+    Ok(())
 }
