@@ -3,6 +3,7 @@
 mod report;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,10 +11,12 @@ use std::time::Instant;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 
-use super::context::Context;
+use super::context::{Context, UsageError};
 use super::output;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
+use crate::config::Settings;
 use crate::demo::{Arriving, Delivery, Shape, World};
 use crate::domain::{ClientKey, Policy, Sweep};
 use crate::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions, VerifyReport};
@@ -29,9 +32,12 @@ pub struct DemoArgs {
     /// Number of clients
     #[arg(long, default_value_t = 400)]
     clients: usize,
-    /// Serve HTTP on http.listen afterwards, until interrupted
+    /// Afterwards, serve HTTP on the store of the demo until Ctrl-C, on http.listen unless --port is given
     #[arg(long)]
     serve: bool,
+    /// Port of 127.0.0.1 to serve on; 0 selects a free one
+    #[arg(long, requires = "serve")]
+    port: Option<u16>,
 }
 
 /// Interval of the sweeps in simulated time.
@@ -68,6 +74,7 @@ struct SweepTotal {
 
 pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
+    let served = args.serve.then(|| served(context, args.port)).transpose()?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("tenure.db");
     let shape = Shape {
@@ -102,14 +109,40 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
     } else {
         report::print(&engine, &summary, &featured).await?;
     }
-    if args.serve {
-        worker::serve(context.settings.clone(), store).await?;
+    if let Some(settings) = served {
+        serve(context, settings, store).await?;
     }
     Ok(if summary.verify.drifts.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The settings to serve with: on 127.0.0.1 if a port is given.
+fn served(context: &Context, port: Option<u16>) -> anyhow::Result<Settings> {
+    let mut settings = context.settings.clone();
+    if let Some(port) = port {
+        settings.http.listen = Some((Ipv4Addr::LOCALHOST, port).into());
+    }
+    if settings.http.listen.is_none() {
+        return Err(UsageError("`http.listen` is empty; name a port with --port".into()).into());
+    }
+    Ok(settings)
+}
+
+/// Serves HTTP on the store of the demo until a signal, and prints the address.
+async fn serve(context: &Context, settings: Settings, store: Arc<dyn Store>) -> anyhow::Result<()> {
+    let announce = |address| {
+        if context.json {
+            output::line(output::json_line(&json!({ "url": format!("http://{address}") })));
+        } else {
+            output::line(format!(
+                "Serving http://{address} until Ctrl-C. Try: curl http://{address}/v1/partners"
+            ));
+        }
+    };
+    Ok(worker::serve(settings, store, announce).await?)
 }
 
 /// The policy of the settings with longer grace periods. Without them, the default, subscriptions end with the event

@@ -9,6 +9,7 @@ mod store;
 mod supervise;
 
 use std::future::ready;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,14 +53,22 @@ pub async fn run(settings: Settings) -> Result<(), WorkerError> {
     until_signal(|stop| run_until(settings, stop)).await
 }
 
-/// Serves HTTP on a store until a signal, without a broker and without sweeps.
+/// Serves HTTP on a store until a signal, without a broker and without sweeps. Calls `announce` with the address when it
+/// listens, unless HTTP is off.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn serve(settings: Settings, store: Arc<dyn Store>) -> Result<(), WorkerError> {
+pub async fn serve(
+    settings: Settings,
+    store: Arc<dyn Store>,
+    announce: impl FnOnce(SocketAddr),
+) -> Result<(), WorkerError> {
     telemetry::start_logs(&settings.log)?;
     until_signal(|stop| async move {
         let mut worker = Worker::start(settings, &stop).await?;
+        if let Some(address) = worker.address {
+            announce(address);
+        }
         if let Some(engine) = worker.wait_for_engine(store).await? {
             worker.probe(&engine);
             worker.api.open(engine);
@@ -110,6 +119,8 @@ struct Worker {
     settings: Settings,
     api: Arc<Api>,
     supervisor: Supervisor,
+    /// Where it listens. None: no HTTP.
+    address: Option<SocketAddr>,
 }
 
 impl Worker {
@@ -121,6 +132,7 @@ impl Worker {
             api,
             supervisor: Supervisor::new(stop),
             settings,
+            address: None,
         };
         if let Some(address) = worker.settings.http.listen {
             let listener = http::bind(address).await?;
@@ -131,7 +143,8 @@ impl Worker {
     }
 
     fn listen(&mut self, listener: TcpListener) {
-        if let Ok(address) = listener.local_addr() {
+        self.address = listener.local_addr().ok();
+        if let Some(address) = self.address {
             tracing::info!(http.address = %address, "listening");
         }
         let api = self.api.clone();

@@ -169,8 +169,18 @@ impl Tenure {
         self.launch(command)
     }
 
-    fn launch(&self, mut command: Command) -> Running {
-        let port = super::servers::free_port();
+    /// Starts `tenure run` on this port and waits until it is ready.
+    pub fn run_at(&self, port: u16) -> Running {
+        let running = self.launch_at(self.command(&["run"]), port);
+        running.wait_until("ready", || running.get("/readyz").0 == 200);
+        running
+    }
+
+    fn launch(&self, command: Command) -> Running {
+        self.launch_at(command, super::servers::free_port())
+    }
+
+    fn launch_at(&self, mut command: Command, port: u16) -> Running {
         let address = format!("127.0.0.1:{port}");
         let log = self.folder.join(format!("tenure-{port}.log"));
         let child = command
@@ -207,9 +217,9 @@ impl Spawned {
         self.child.id()
     }
 
-    /// Waits for this text on standard output.
-    pub fn wait_for_stdout(&mut self, words: &str) {
-        until(&mut self.out, words);
+    /// Waits for this text on standard output, and returns what was printed up to the end of its line.
+    pub fn wait_for_stdout(&mut self, words: &str) -> String {
+        until(&mut self.out, words)
     }
 
     /// Waits for this text on standard error.
@@ -238,12 +248,13 @@ impl Spawned {
     }
 }
 
-fn until(from: &mut impl BufRead, words: &str) {
+fn until(from: &mut impl BufRead, words: &str) -> String {
     let mut text = String::new();
     while !text.contains(words) {
         let read = from.read_line(&mut text).expect("text");
         assert!(read > 0, "exited without `{words}`: {text}");
     }
+    text
 }
 
 impl Drop for Spawned {

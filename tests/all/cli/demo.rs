@@ -1,9 +1,12 @@
 //! `tenure demo`.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tenure::domain::Sweep;
 
 use super::{Given, code, stderr};
+use crate::support::servers::{exchange, send_as};
+use crate::support::tenure::Tenure;
 
 #[test]
 fn the_demo_is_deterministic_and_without_drift() {
@@ -93,4 +96,52 @@ fn a_demo_without_clients_fails() {
     let output = Given::nothing().tenure.call(&["demo", "--clients", "0"]);
     assert_eq!(code(&output), 1);
     assert!(stderr(&output).contains("--clients"));
+}
+
+#[test]
+fn a_served_demo_prints_its_address_and_accepts_events_until_it_is_interrupted() {
+    let given = Given::nothing();
+    let mut demo = given
+        .tenure
+        .spawn(&["demo", "--clients", "20", "--serve", "--port", "0"]);
+    let line = demo.wait_for_stdout("Serving http://127.0.0.1:");
+    let (_, rest) = line.split_once("127.0.0.1:").expect("an address");
+    let port: u16 = rest
+        .split(' ')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("a port");
+    let (status, partners) = exchange(port, "GET", "/v1/partners", None).expect("an answer");
+    assert_eq!(status, 200, "{partners}");
+    let event = json!({
+        "specversion": "1.0", "id": "1", "source": "/test", "type": "client.added", "subject": "test/c-1",
+        "time": "2026-01-05T09:00:00Z", "data": {"name": "Bluebird Bakery"},
+    });
+    let (status, outcome) = send_as(
+        port,
+        "POST",
+        "/v1/events",
+        "application/cloudevents+json",
+        &event.to_string(),
+    )
+    .expect("an answer");
+    assert_eq!(status, 200, "{outcome}");
+    let (status, client) = exchange(port, "GET", "/v1/partners/test/clients/c-1", None).expect("an answer");
+    assert!(status == 200 && client.contains("Bluebird Bakery"), "{client}");
+    demo.signal(Signal::SIGINT);
+    assert_eq!(demo.code(), Some(0));
+}
+
+#[test]
+fn a_demo_without_an_address_to_serve_on_is_wrong_use() {
+    let given = Given::nothing();
+    let tenure = Tenure::new(given.folder.path(), &[("TENURE_HTTP__LISTEN", "")]);
+    let output = tenure.call(&["demo", "--serve"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("--port"), "{}", stderr(&output));
+    assert_eq!(
+        code(&tenure.call(&["demo", "--port", "0"])),
+        2,
+        "--port needs --serve"
+    );
 }
