@@ -31,6 +31,7 @@ mod readiness;
 mod readme;
 mod relay_lead;
 mod restored;
+mod samples;
 mod scheduler;
 mod schema_document;
 mod secrets;
