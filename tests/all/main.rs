@@ -29,6 +29,7 @@ mod outages;
 mod pooler;
 mod readiness;
 mod readme;
+mod readme_steps;
 mod relay_lead;
 mod restored;
 mod samples;

@@ -6,7 +6,6 @@ pub mod faketime;
 pub mod gate;
 pub mod packages;
 pub mod proxy;
-pub mod python;
 pub mod raw_amqp;
 pub mod servers;
 pub mod site;
