@@ -4,6 +4,7 @@ mod report;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +17,7 @@ use serde_json::json;
 use super::context::{Context, UsageError};
 use super::output;
 use crate::clock::{Clock, SimulatedClock, SystemClock};
-use crate::config::Settings;
+use crate::config::{Settings, StoreUrl};
 use crate::demo::{Arriving, Delivery, Shape, World};
 use crate::domain::{ClientKey, Policy, Sweep};
 use crate::engine::{Engine, Incoming, Outcome, SweepMode, SweepOptions, VerifyReport};
@@ -74,9 +75,12 @@ struct SweepTotal {
 
 pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let served = args.serve.then(|| served(context, args.port)).transpose()?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("tenure.db");
+    let served = args
+        .serve
+        .then(|| served(context, &path, args.port))
+        .transpose()?;
     let shape = Shape {
         seed: args.seed,
         clients: args.clients,
@@ -119,9 +123,10 @@ pub async fn run(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode> 
     })
 }
 
-/// The settings to serve with: on 127.0.0.1 if a port is given.
-fn served(context: &Context, port: Option<u16>) -> anyhow::Result<Settings> {
+/// The settings to serve this file with: on 127.0.0.1 if a port is given.
+fn served(context: &Context, path: &Path, port: Option<u16>) -> anyhow::Result<Settings> {
     let mut settings = context.settings.clone();
+    settings.store.url = StoreUrl::Sqlite(path.to_owned());
     if let Some(port) = port {
         settings.http.listen = Some((Ipv4Addr::LOCALHOST, port).into());
     }
