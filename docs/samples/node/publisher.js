@@ -41,6 +41,7 @@ const add = db.transaction((client, name) => {
     .prepare("insert into clients values (?, ?, 'draft', 1) on conflict do nothing returning version")
     .get(client, name);
   if (added) writeEvent("client.added", client, added.version, { name });
+  else console.log(`${client} exists already: nothing to do`);
 });
 
 const invite = db.transaction((client) => {
@@ -51,6 +52,7 @@ const invite = db.transaction((client) => {
     )
     .get(client);
   if (invited) writeEvent("client.invited", client, invited.version);
+  else console.log(`${client} is not a draft: nothing to do`);
 });
 
 /** Writes an event into the outbox. It gets its id and time here, once, however often it is sent. */

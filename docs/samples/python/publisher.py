@@ -52,6 +52,8 @@ def add(db, client, name):
         ).fetchone()
         if added:
             write_event(db, "client.added", client, added[0], {"name": name})
+        else:
+            print(f"{client} exists already: nothing to do")
 
 
 def invite(db, client):
@@ -63,6 +65,8 @@ def invite(db, client):
         ).fetchone()
         if invited:
             write_event(db, "client.invited", client, invited[0])
+        else:
+            print(f"{client} is not a draft: nothing to do")
 
 
 def write_event(db, kind, client, version, data=None):

@@ -73,6 +73,8 @@ async fn invite(db: &mut SqliteConnection, client: &str) -> anyhow::Result<()> {
     .await?;
     if let Some(version) = invited {
         write_event(&mut both, "client.invited", client, version, json!({})).await?;
+    } else {
+        println!("{client} is not a draft: nothing to do");
     }
     Ok(both.commit().await?)
 }
