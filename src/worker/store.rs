@@ -21,6 +21,8 @@ use crate::store::{Store, StoreError};
 /// The interval at which a worker checks that it may still write. Until it notices that it may not, the store refuses each
 /// of its transactions.
 const CHECK_WRITER_EVERY: Duration = Duration::from_secs(2);
+/// How long the store may take to record the end of a worker.
+const NOTE_END: Duration = Duration::from_secs(2);
 
 /// The store that the settings name. This neither connects to a server nor creates a file.
 ///
@@ -149,5 +151,16 @@ pub(super) async fn check_files(store: &dyn Store) -> Result<(), WorkerError> {
     match store.check_writer().await {
         Err(error @ StoreError::Replaced(_)) => Err(WorkerError::MayNotWrite(error)),
         _ => Ok(()),
+    }
+}
+
+/// Records at the end of a worker what others must know of it.
+pub(super) async fn note_end(engine: &Engine) {
+    match tokio::time::timeout(NOTE_END, engine.record_end_without_access_log()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the access log may lack what this worker has ingested"),
+        Err(_) => {
+            tracing::warn!("the store did not answer; the access log may lack what this worker has ingested")
+        }
     }
 }
