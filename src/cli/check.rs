@@ -1,5 +1,6 @@
 //! `tenure check`: what would become of the events in a file, without storing them.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -107,19 +108,19 @@ impl<'a> Checked<'a> {
     fn line(&self) -> String {
         let mut line = format!("{} {}", self.origin, self.outcome);
         if let (Some(kind), Some(subject)) = (self.kind, &self.subject) {
-            line += &format!(" {kind} {subject}");
+            let _ = write!(line, " {kind} {subject}");
         }
         if let Some(reason) = self.reason {
-            line += &format!(": {reason}");
+            let _ = write!(line, ": {reason}");
         }
         if let Some(code) = self.code {
-            line += &format!(" ({code})");
+            let _ = write!(line, " ({code})");
         }
         if let Some(other) = self.conflicts_with {
-            line += &format!("; client {other} has the name");
+            let _ = write!(line, "; client {other} has the name");
         }
         for warning in self.warnings {
-            line += &format!("; warning: {warning}");
+            let _ = write!(line, "; warning: {warning}");
         }
         line
     }

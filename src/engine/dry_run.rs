@@ -45,7 +45,7 @@ impl DryRun {
         let mut dry_run = Self::on_policies(policies, Arc::new(clock), &default).await?;
         dry_run.engine = dry_run
             .engine
-            .bounded(base.breaker.clone(), base.watch.tolerance())
+            .bounded(base.breaker, base.watch.tolerance())
             .with_checkpoints(base.spacing);
         dry_run.base = Some(base);
         Ok(dry_run)

@@ -279,6 +279,7 @@ pub(super) fn read_feed_state<T: Moment>(
 
 row! {
     /// What retention has removed from the journal, as the row of the relay has it.
+    #[expect(clippy::struct_field_names, reason = "the names of the columns")]
     PrunedRow<T> {
         pruned_before: Option<T>,
         /// The value of `pruned_before` that was written with the line below.

@@ -156,11 +156,11 @@ pub(super) async fn check_files(store: &dyn Store) -> Result<(), WorkerError> {
 
 /// Records at the end of a worker what others must know of it.
 pub(super) async fn note_end(engine: &Engine) {
-    match tokio::time::timeout(NOTE_END, engine.record_end_without_access_log()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the access log may lack what this worker has ingested"),
-        Err(_) => {
-            tracing::warn!("the store did not answer; the access log may lack what this worker has ingested")
-        }
-    }
+    let noted = tokio::time::timeout(NOTE_END, engine.record_end_without_access_log()).await;
+    let why = match noted {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the store did not answer".to_owned(),
+    };
+    tracing::warn!(why, "the access log may lack what this worker has ingested");
 }
