@@ -352,7 +352,13 @@ const METRICS: &[Metric] = &[
         Histogram,
         "tenure_http_request_duration_seconds",
         Unit::Seconds,
-        "Duration of HTTP requests (route)",
+        "Duration of HTTP requests, without waiting for changes (route)",
+    ),
+    (
+        Gauge,
+        "tenure_feed_readers",
+        Unit::Count,
+        "Requests that wait for changes (kind: poll, stream)",
     ),
     // store, read on each scrape
     (

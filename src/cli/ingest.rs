@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use tokio::sync::mpsc;
 
 use super::context::Context;
-use super::lines::Lines;
+use super::lines::{EventWarning, Lines};
 use super::output;
 use crate::engine::Outcome;
 
@@ -73,11 +73,11 @@ fn listed<S: Serializer>(warnings: &BTreeMap<Warned, u64>, to: S) -> Result<S::O
 }
 
 impl Tally {
-    fn warn(&mut self, (source, kind, warning): (Arc<str>, &'static str, String)) {
+    fn warn(&mut self, warning: EventWarning) {
         let warned = Warned {
-            source,
-            kind,
-            warning,
+            source: warning.source,
+            kind: warning.kind,
+            warning: warning.text,
         };
         if let Some(events) = self.warnings.get_mut(&warned) {
             *events += 1;

@@ -17,7 +17,8 @@ use super::context::UsageError;
 use super::input::{self, BYTE_ORDER_MARK, LineScan, Scan, Shape};
 use super::{output, shell};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, Incoming, Outcome};
+use crate::domain::Event;
+use crate::engine::{DryRun, Engine, Incoming, Outcome};
 use crate::store::{DeadLetter, StoreError};
 use crate::wire::{Decoded, Decoder, Limits, dead_event};
 
@@ -334,14 +335,33 @@ impl Line {
     }
 }
 
+/// A warning about the data of an event.
+pub(super) struct EventWarning {
+    /// The place of the event in its batch.
+    pub place: usize,
+    pub source: Arc<str>,
+    /// The type of the event.
+    pub kind: &'static str,
+    pub text: String,
+}
+
+/// What became of an event of a file.
+pub(super) struct Examined {
+    /// The file and the place in it.
+    pub origin: String,
+    /// None: it is not a valid event.
+    pub event: Option<Event>,
+    pub outcome: Outcome,
+    pub warnings: Vec<String>,
+}
+
 /// Events that are ingested together.
 #[derive(Default)]
 pub(super) struct Batch {
     incoming: Vec<Incoming>,
     /// The message of each: its origin and its bytes. No bytes for one that is a dead letter already.
     messages: Vec<(String, Vec<u8>)>,
-    /// Each with the source and the type of its event.
-    pub warnings: Vec<(Arc<str>, &'static str, String)>,
+    pub warnings: Vec<EventWarning>,
     /// Progress by these events.
     pub progress: u64,
     bytes: usize,
@@ -354,17 +374,44 @@ impl Batch {
         let Some(read) = line.event(&Decoder::new(limits, SystemClock.now())) else {
             return;
         };
-        let mut message = (String::new(), Vec::new());
+        let mut message = (line.origin, Vec::new());
         if let Ok(Decoded { event, warnings }) = &read {
-            let kind = event.kind.type_name();
-            let warned = warnings
-                .iter()
-                .map(|warning| (event.source.clone(), kind, warning.to_string()));
+            let warned = warnings.iter().map(|warning| EventWarning {
+                place: self.incoming.len(),
+                source: event.source.clone(),
+                kind: event.kind.type_name(),
+                text: warning.to_string(),
+            });
             self.warnings.extend(warned);
-            message = (line.origin, line.bytes);
+            message.1 = line.bytes;
         }
         self.messages.push(message);
         self.incoming.push(Incoming::from(read));
+    }
+
+    /// Examines the events in a dry run.
+    pub async fn examine(self, dry_run: &DryRun) -> Result<Vec<Examined>, StoreError> {
+        let event = |incoming: &Incoming| match incoming {
+            Incoming::Event(event) => Some(event.clone()),
+            Incoming::Dead(_) => None,
+        };
+        let events: Vec<Option<Event>> = self.incoming.iter().map(event).collect();
+        let outcomes = dry_run.examine(self.incoming).await?;
+        let origins = self.messages.into_iter().map(|(origin, _)| origin);
+        let mut examined: Vec<Examined> = origins
+            .zip(events)
+            .zip(outcomes)
+            .map(|((origin, event), outcome)| Examined {
+                origin,
+                event,
+                outcome,
+                warnings: Vec::new(),
+            })
+            .collect();
+        for warning in self.warnings {
+            examined[warning.place].warnings.push(warning.text);
+        }
+        Ok(examined)
     }
 
     /// Ingests the events, and returns their outcomes.

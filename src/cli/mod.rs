@@ -4,6 +4,7 @@
 
 mod access;
 mod accesses;
+mod check;
 mod client;
 mod context;
 mod csv;
@@ -87,6 +88,8 @@ enum Command {
     Subscribe(subscribe::SubscribeArgs),
     /// Publish past changes to one queue
     Replay(replay::ReplayArgs),
+    /// Check what would become of the events in a file: applied, duplicate, refused or dead, and why. Stores nothing
+    Check(check::CheckArgs),
     /// Ingest events from a file directly into the store
     Ingest(ingest::IngestArgs),
     /// Show and list clients
@@ -243,6 +246,7 @@ impl Command {
             Self::Publish(args) => publish::publish(context, args).await,
             Self::Subscribe(args) => subscribe::run(context, args).await,
             Self::Replay(args) => replay::run(context, args).await,
+            Self::Check(args) => check::check(context, args).await,
             Self::Ingest(args) => ingest::ingest(context, args).await,
             Self::Client(command) => client::run(context, command).await,
             Self::History(args) => history::run(context, args).await,

@@ -14,7 +14,7 @@ use crate::broker::publisher::{Outgoing, Publisher};
 use crate::broker::subscription;
 use crate::domain::id::check_id;
 use crate::domain::time::rfc3339;
-use crate::engine::{Engine, FeedStart, kinds_of};
+use crate::engine::{Engine, FeedStart, kinds_of_any};
 use crate::store::{FeedCursor, FeedFilter, FeedGap, FeedPage};
 
 /// Changes that are read at a time.
@@ -89,7 +89,13 @@ pub async fn run(context: &Context, args: ReplayArgs) -> anyhow::Result<ExitCode
         error => error,
     };
     replay.count_confirmed();
-    report(context, &args, &replay, matches!(ended, Ok(true)))?;
+    let rest = match &ended {
+        Ok(true) => Rest::None,
+        // From that place it would fail again.
+        Err(error) if error.is::<ReplayGap>() => Rest::Gone,
+        _ => Rest::Some,
+    };
+    report(context, &args, &replay, rest)?;
     Ok(if ended? {
         ExitCode::SUCCESS
     } else {
@@ -118,10 +124,10 @@ impl Replay {
         filter: &FeedFilter,
         stop: &CancellationToken,
     ) -> anyhow::Result<bool> {
-        let mut after = place(engine, args.from).await?;
+        let mut after = engine.feed_place(place(args.from)).await?;
         while after.0.cursor < self.end.0.cursor {
             let page = engine.feed(&after, filter, PAGE).await?;
-            check(&page)?;
+            check(&page, args.from)?;
             for line in &page.lines {
                 if line.cursor > self.end.0.cursor {
                     return Ok(true);
@@ -157,53 +163,65 @@ fn filter(args: &ReplayArgs) -> anyhow::Result<FeedFilter> {
     if let Some(partner) = &args.partner {
         check_id("partner", partner).map_err(|error| UsageError(error.to_string()))?;
     }
-    let kinds = args.types.iter().filter_map(|pattern| kinds_of(pattern));
+    let patterns = args.types.iter().map(String::as_str);
     Ok(FeedFilter {
         partner: args.partner.clone(),
         client: None,
-        kinds: kinds.flatten().collect(),
+        // Checked when the arguments were read.
+        kinds: kinds_of_any(patterns).unwrap_or_default(),
     })
 }
 
 /// The place from which the feed is read.
-async fn place(engine: &Engine, from: ReplayFrom) -> anyhow::Result<FeedCursor> {
-    let beginning = engine.feed_place(FeedStart::Beginning).await?;
-    let time = match from {
-        ReplayFrom::After(cursor) => return Ok(cursor),
-        ReplayFrom::Beginning => return Ok(beginning),
-        ReplayFrom::At(time) => time,
-    };
-    let oldest = engine.feed(&beginning, &FeedFilter::default(), 1).await?;
-    let Some(line) = oldest.lines.first().filter(|_| oldest.gap.is_some()) else {
-        return Ok(beginning);
-    };
-    anyhow::ensure!(
-        line.recorded_at < time,
-        "changes before {} are no longer stored (retention.journal); replay from a later time, or begin with a snapshot \
-         (GET /v1/snapshot)",
-        rfc3339(line.recorded_at)
-    );
-    // Before the time, as every change that was removed.
-    Ok(oldest.next)
-}
-
-fn check(page: &FeedPage) -> anyhow::Result<()> {
-    match page.gap {
-        None => Ok(()),
-        Some(FeedGap::Pruned) => anyhow::bail!(
-            "changes after this place are no longer stored (retention.journal); begin with a snapshot (GET /v1/snapshot)"
-        ),
-        Some(FeedGap::Restored) => anyhow::bail!(
-            "the store has no such place: it was restored from a backup, or the cursor belongs to another store; begin with a \
-             snapshot (GET /v1/snapshot)"
-        ),
+fn place(from: ReplayFrom) -> FeedStart {
+    match from {
+        ReplayFrom::After(cursor) => FeedStart::After(cursor),
+        ReplayFrom::Beginning | ReplayFrom::At(_) => FeedStart::Beginning,
     }
 }
 
-fn report(context: &Context, args: &ReplayArgs, replay: &Replay, is_whole: bool) -> anyhow::Result<()> {
+/// The journal lacks changes of the replay. To continue would leave them out.
+#[derive(Debug, thiserror::Error)]
+enum ReplayGap {
+    #[error(
+        "changes recorded before {before} are no longer stored (retention.journal): replay those that are with `--from {before}`, or \
+         begin with a snapshot (GET /v1/snapshot)",
+        before = rfc3339(*before)
+    )]
+    Pruned { before: DateTime<Utc> },
+    #[error(
+        "the store has no such place: it was restored from a backup, or the cursor belongs to another store; begin with a snapshot \
+         (GET /v1/snapshot)"
+    )]
+    Restored,
+}
+
+fn check(page: &FeedPage, from: ReplayFrom) -> Result<(), ReplayGap> {
+    match (page.gap, from) {
+        (None, _) => Ok(()),
+        // None of the removed changes is wanted.
+        (Some(FeedGap::Pruned { before }), ReplayFrom::At(time)) if before <= time => Ok(()),
+        (Some(FeedGap::Pruned { before }), _) => Err(ReplayGap::Pruned { before }),
+        (Some(FeedGap::Restored), _) => Err(ReplayGap::Restored),
+    }
+}
+
+/// What a replay has left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    None,
+    /// Changes that another run can publish.
+    Some,
+    /// Changes of which some are no longer stored.
+    Gone,
+}
+
+fn report(context: &Context, args: &ReplayArgs, replay: &Replay, rest: Rest) -> anyhow::Result<()> {
     if context.json {
         let mut sum = serde_json::json!({ "published": replay.confirmed });
-        if !is_whole && let Some(done) = &replay.done {
+        if rest == Rest::Some
+            && let Some(done) = &replay.done
+        {
             sum["continue_from"] = done.to_string().into();
         }
         output::json(&sum)?;
@@ -211,7 +229,7 @@ fn report(context: &Context, args: &ReplayArgs, replay: &Replay, is_whole: bool)
         let changes = output::counted(replay.confirmed, "change");
         output::line(format!("{changes} published to {} and confirmed", args.to));
     }
-    if !is_whole {
+    if rest == Rest::Some {
         output::error_line(match &replay.done {
             Some(done) => format!("stopped; run the same command with `--from {done}` to continue"),
             None => "stopped before any change was confirmed; run the same command again".to_owned(),

@@ -14,7 +14,7 @@ const MAX_QUEUE_BYTES: usize = 250;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tenure subscribe billing --type 'billing.*' --type 'subscription.*'\n  tenure subscribe mirror"
+    after_help = "Examples:\n  tenure subscribe billing --type 'billing.*' --type 'subscription.*'\n  tenure subscribe mirror\n  tenure subscribe mirror-past --no-bindings"
 )]
 pub struct SubscribeArgs {
     /// The queue to declare
@@ -23,26 +23,33 @@ pub struct SubscribeArgs {
     /// Only changes of this type; `access.*` stands for all types that begin with `access.`. May be repeated
     #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
     types: Vec<String>,
+    /// Bind the queue to nothing: only `tenure replay` publishes to it
+    #[arg(long, conflicts_with = "types")]
+    no_bindings: bool,
 }
 
 pub async fn run(context: &Context, args: SubscribeArgs) -> anyhow::Result<ExitCode> {
     if context.settings.broker.url.is_none() {
         return Err(UsageError("broker.url is empty; set AMQP_URL to the URL of RabbitMQ".into()).into());
     }
-    let keys = if args.types.is_empty() {
-        vec!["#".to_owned()]
-    } else {
-        args.types
+    let keys = match args.types {
+        _ if args.no_bindings => Vec::new(),
+        types if types.is_empty() => vec!["#".to_owned()],
+        types => types,
     };
     subscription::declare(&context.settings.broker, &args.queue, &keys).await?;
     let dead = subscription::dead_queue(&args.queue);
     if context.json {
         output::json(&serde_json::json!({ "queue": args.queue, "types": keys, "dead": dead }))?;
     } else {
+        let receives = if args.no_bindings {
+            format!("receives what `tenure replay --to {}` publishes", args.queue)
+        } else {
+            format!("receives {} from now on", keys.join(", "))
+        };
         output::line(format!(
-            "{} receives {} from now on; messages that it rejects go to {dead}",
-            args.queue,
-            keys.join(", ")
+            "{} {receives}; messages that it rejects go to {dead}",
+            args.queue
         ));
     }
     Ok(ExitCode::SUCCESS)

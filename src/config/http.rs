@@ -26,6 +26,8 @@ pub struct HttpSettings {
     /// Maximum number of open connections.
     pub max_connections: usize,
     pub timeout: Duration,
+    /// The most that a snapshot may take to be sent.
+    pub snapshot_timeout: Duration,
 }
 
 pub(super) fn read(from: &Reader) -> Result<HttpSettings, SettingsError> {
@@ -47,6 +49,7 @@ pub(super) fn read(from: &Reader) -> Result<HttpSettings, SettingsError> {
         max_events: from.number("http.max_events", 1..=1_000_000)?,
         max_connections: from.number("http.max_connections", 8..=100_000)?,
         timeout: from.duration("http.timeout", TIMEOUT)?,
+        snapshot_timeout: from.duration("http.snapshot_timeout", TIMEOUT)?,
     })
 }
 

@@ -10,10 +10,12 @@ use super::Engine;
 use crate::domain::event::AccessedBy;
 use crate::domain::time::serialize;
 use crate::domain::{Actor, ClientKey, Event, Refusal};
-use crate::store::{Access, AccessFilter, AccessesPage, EventPosition, StoreError};
+use crate::store::{Access, AccessFilter, AccessesPage, EventPosition, RetentionTarget, StoreError};
 
 /// The number of entries that one call reads at most to find those of a partner.
 const WALK: u32 = 5_000;
+/// Entries that one transaction removes when the access log is switched on again.
+const CHUNK: u32 = 1_000;
 
 /// An entry of the access log in its public form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -83,13 +85,36 @@ impl Engine {
         self.access_log
     }
 
-    /// Records whether the access log is on: a worker does when it starts.
+    /// Records whether the access log is on: a worker does when it starts. Switched on, the log begins empty: late events have not
+    /// changed the outcomes of older entries meanwhile.
     ///
     /// # Errors
     /// When the store cannot be reached.
     pub async fn record_access_log(&self) -> Result<(), StoreError> {
         let since = self.access_log.map(|_| self.watch.present());
+        if since.is_some() {
+            // Until another worker switches it on and adds entries.
+            while self.store.access_log_since().await?.is_none()
+                && self
+                    .store
+                    .prune(RetentionTarget::Accesses, DateTime::<Utc>::MAX_UTC, CHUNK)
+                    .await?
+                    > 0
+            {}
+        }
         self.store.record_access_log(since).await
+    }
+
+    /// Records that the access log lacks what this worker has ingested without it, if it is on for others: a worker does when it
+    /// ends. In a rolling restart, the log is complete since the last worker without it has ended.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn record_end_without_access_log(&self) -> Result<(), StoreError> {
+        if self.access_log.is_some() || self.store.access_log_since().await?.is_none() {
+            return Ok(());
+        }
+        self.store.postpone_access_log(self.watch.present()).await
     }
 
     /// Since when the access log is on. None: it is off, or no worker has started with it.
@@ -181,7 +206,8 @@ impl Engine {
     /// Before this moment, retention removes entries. While the access log is off, it removes all of them.
     pub(super) fn accesses_expire_before(&self) -> Option<DateTime<Utc>> {
         match self.access_log {
-            None => Some(self.now()),
+            // Also entries ahead of the clock.
+            None => Some(DateTime::<Utc>::MAX_UTC),
             Some(_) => self.oldest_access(self.now()),
         }
     }

@@ -1,12 +1,14 @@
 //! The feed: changes after a place for readers outside of Tenure, and the states that a reader starts from.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::Engine;
 use super::read::present;
 use crate::domain::view::ClientView;
 use crate::domain::{ChangeKind, ClientKey};
-use crate::store::{ClientState, FeedCursor, FeedFilter, FeedPage, StoreError};
+use crate::store::{ClientState, FeedCursor, FeedFilter, FeedGap, FeedPage, StoreError};
 use crate::wire;
 
 /// The number of lines of the journal that one call examines at most.
@@ -29,6 +31,17 @@ pub struct SnapshotLine {
     pub client: ClientView,
     /// The `id` of that change. Changes of the client whose id is not greater are included.
     pub last_change: String,
+}
+
+/// A page of a snapshot.
+#[derive(Clone, Debug)]
+pub struct SnapshotPage {
+    pub lines: Vec<SnapshotLine>,
+    /// After which client the next page begins. None: this is the last one.
+    pub next: Option<ClientKey>,
+    /// Why the feed does not continue this snapshot: the store was restored meanwhile, or retention has removed changes after
+    /// its cursor. None: it does.
+    pub gap: Option<FeedGap>,
 }
 
 impl Engine {
@@ -58,18 +71,29 @@ impl Engine {
         self.store.feed(after, filter, WALK, limit).await
     }
 
-    /// Clients in key order, after `after`, at most `limit`, as the journal describes them.
+    /// Clients in key order, after `after`, at most `limit`, as the journal describes them, for a reader that continues with the feed
+    /// after `cursor`.
     ///
     /// # Errors
     /// When the store cannot be reached.
     pub async fn snapshot(
         &self,
+        cursor: &FeedCursor,
         after: Option<&ClientKey>,
         limit: u32,
-    ) -> Result<Vec<SnapshotLine>, StoreError> {
+    ) -> Result<SnapshotPage, StoreError> {
         let policies = self.policies().await?;
         let now = self.now();
         let states = self.store.states(after, limit).await?;
+        let is_full = states.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = states
+            .last()
+            .filter(|_| is_full)
+            .map(|last| last.stored.key.clone());
+        // After the clients: a store that was restored before they were read shows it.
+        let feed = self.store.feed(cursor, &FeedFilter::default(), 1, 1).await?;
+        let is_other = feed.epoch != cursor.0.epoch;
+        let gap = feed.gap.or_else(|| is_other.then_some(FeedGap::Restored));
         let line = |state: ClientState| {
             let client = state.stored.client(&policies);
             let moment = present(&client, now);
@@ -79,7 +103,11 @@ impl Engine {
                 last_change: wire::id_of_change(state.epoch, state.sequence),
             }
         };
-        Ok(states.into_iter().map(line).collect())
+        Ok(SnapshotPage {
+            lines: states.into_iter().map(line).collect(),
+            next,
+            gap,
+        })
     }
 }
 
@@ -94,6 +122,19 @@ pub fn kinds_of(pattern: &str) -> Option<Vec<ChangeKind>> {
     };
     let kinds: Vec<ChangeKind> = ChangeKind::ALL.iter().copied().filter(matches).collect();
     Some(kinds).filter(|kinds| !kinds.is_empty())
+}
+
+/// The types of changes that any of several patterns stands for, each once. Empty: all types. None: a pattern stands for none.
+#[must_use]
+pub fn kinds_of_any<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Option<Vec<ChangeKind>> {
+    let kinds: Option<BTreeSet<ChangeKind>> =
+        patterns
+            .into_iter()
+            .try_fold(BTreeSet::new(), |mut kinds, pattern| {
+                kinds.extend(kinds_of(pattern)?);
+                Some(kinds)
+            });
+    kinds.map(Vec::from_iter)
 }
 
 #[cfg(test)]
@@ -121,6 +162,10 @@ mod tests {
             let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
             assert_eq!(names, types);
         }
+        let overlapping = kinds_of_any(["access.*", "access.expired", "access.*"]).unwrap();
+        assert_eq!(Some(&overlapping), kinds_of("access.*").as_ref());
+        assert_eq!(kinds_of_any([]), Some(Vec::new()));
+        assert_eq!(kinds_of_any(["access.*", "access"]), None);
         for pattern in [
             "",
             "*",

@@ -19,6 +19,7 @@ mod correct_ahead;
 mod dead_letters;
 mod decide;
 mod deferred;
+mod dry_run;
 mod feed;
 mod forecast;
 mod halts;
@@ -61,7 +62,8 @@ pub use correct_ahead::AheadCorrection;
 pub use dead_letters::{DeadLetterDetails, DeadLetterView};
 pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
-pub use feed::{FeedStart, SnapshotLine, kinds_of};
+pub use dry_run::DryRun;
+pub use feed::{FeedStart, SnapshotLine, SnapshotPage, kinds_of, kinds_of_any};
 pub use forecast::{ClientForecast, ExpectedChange, Forecast, ForecastDay, ForecastDays, ForecastRequest};
 pub use history::{
     HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, HistoryPage, HistoryPlace, HistoryRequest,

@@ -12,18 +12,20 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::broadcast;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::clients::page_size;
 use super::error::{ErrorBody, QueryErrors};
+use super::metrics::Waited;
 use super::params::{Params, RawQuery};
-use super::{Api, ApiError, schema};
+use super::tail::Live;
+use super::{Api, ApiError, WaitPermit, schema};
 use crate::domain::ClientKey;
 use crate::domain::id::check_id;
-use crate::engine::{Engine, FeedStart, kinds_of};
-use crate::store::{Cursor, FeedCursor, FeedFilter, FeedPage, Recorded};
+use crate::engine::{Engine, FeedStart, kinds_of_any};
+use crate::store::{FeedCursor, FeedFilter, FeedPage, Recorded};
 use crate::wire;
 
 /// How often a stream without changes sends a comment with its place. Proxies close connections that are silent for longer.
@@ -93,9 +95,12 @@ pub(super) async fn list(
     let wait = wait(&mut params)?;
     params.finish()?;
     if !wants_stream(&headers) {
-        let reader = Reader::start(&api, after, filter, limit).await?;
-        let page = reader.page(wait.unwrap_or_default()).await?;
-        return Ok(Json(ChangesPage::of(&page)?).into_response());
+        let mut reader = Reader::start(&api, after, filter, limit).await?;
+        let page = reader.read().await?;
+        return match wait {
+            Some(wait) if page.lines.is_empty() && !wait.is_zero() => Ok(poll(reader, wait).await),
+            _ => Ok(Json(ChangesPage::of(&page)?).into_response()),
+        };
     }
     for (name, is_given) in [("limit", is_limited), ("wait", wait.is_some())] {
         if is_given {
@@ -105,6 +110,20 @@ pub(super) async fn list(
     let after = last_event(&headers)?.unwrap_or(after);
     let reader = Reader::start(&api, after, filter, STREAM_PAGE).await?;
     reader.stream().await
+}
+
+/// Waits for changes. How long that took is no part of the duration of the request.
+async fn poll(reader: Reader, wait: Duration) -> Response {
+    let began = Instant::now();
+    // Waiting takes no part of `http.timeout` that sending the page needs.
+    let end = began + wait.min(reader.api.timeout * 4 / 5);
+    let page = reader
+        .page_before(end)
+        .await
+        .and_then(|page| ChangesPage::of(&page));
+    let mut response = page.map(Json).into_response();
+    response.extensions_mut().insert(Waited(began.elapsed()));
+    response
 }
 
 /// Reads the feed from a place on, for one request.
@@ -133,11 +152,13 @@ impl Reader {
         })
     }
 
-    /// The next page, and moves on.
+    /// The next page of the store, and moves on. Few requests read at a time: ingestion needs the connections, too.
     async fn read(&mut self) -> Result<FeedPage, ApiError> {
+        let turn = self.api.feed_reads.acquire().await;
         let (after, filter, limit) = (self.after, self.filter.clone(), self.limit);
         let read = move |engine: Arc<Engine>| async move { engine.feed(&after, &filter, limit).await };
         let page = self.api.run_detached(read).await?;
+        drop(turn);
         if let Some(gap) = page.gap {
             return Err(ApiError::Gone(gap));
         }
@@ -145,27 +166,41 @@ impl Reader {
         Ok(page)
     }
 
-    /// The first page with changes, or an empty one after this time.
-    async fn page(mut self, wait: Duration) -> Result<FeedPage, ApiError> {
-        let page = self.read().await?;
-        if wait.is_zero() || !page.lines.is_empty() {
-            return Ok(page);
-        }
-        // Waiting takes no part of `http.timeout` that sending the page needs.
-        let end = Instant::now() + wait.min(self.api.timeout * 4 / 5);
-        let _permit = self.api.wait_permit()?;
-        let mut written = self.api.watch_journal(&self.engine);
+    /// The changes of a live page that are new and match, and moves on. None: changes before it are missing; read the store.
+    fn join(&mut self, live: &Live) -> Option<FeedPage> {
+        let page = live.continue_from(&self.after, &self.filter, self.limit)?;
+        self.after = page.next;
+        Some(page)
+    }
+
+    /// The first page with changes, or an empty one at a moment.
+    async fn page_before(mut self, end: Instant) -> Result<FeedPage, ApiError> {
+        let _permit = self.api.wait_permit("poll")?;
+        let mut live = self.api.follow_feed(&self.engine);
+        let mut is_at_end = false;
         loop {
-            written.mark_unchanged();
-            let page = self.read().await?;
-            if !page.lines.is_empty() || Instant::now() >= end || self.api.stopping.is_cancelled() {
-                return Ok(page);
+            if !is_at_end {
+                let page = self.read().await?;
+                is_at_end = !page.more;
+                if !page.lines.is_empty() {
+                    return Ok(page);
+                }
             }
-            if !page.more {
-                tokio::select! {
-                    _ = written.changed() => {}
-                    () = tokio::time::sleep_until(end) => {}
-                    () = self.api.stopping.cancelled() => {}
+            if Instant::now() >= end || self.api.stopping.is_cancelled() {
+                return Ok(FeedPage {
+                    more: !is_at_end,
+                    ..FeedPage::empty(self.after)
+                });
+            }
+            if is_at_end {
+                let news = tokio::select! {
+                    news = live.recv() => news,
+                    () = tokio::time::sleep_until(end) => continue,
+                    () = self.api.stopping.cancelled() => continue,
+                };
+                match news.ok().and_then(|live| self.join(&live)) {
+                    Some(page) if !page.lines.is_empty() => return Ok(page),
+                    joined => is_at_end = joined.is_some(),
                 }
             }
         }
@@ -175,11 +210,11 @@ impl Reader {
     async fn stream(mut self) -> Result<Response, ApiError> {
         // A response with its status: an error now is not one in the stream.
         let first = self.read().await?;
-        let permit = self.api.wait_permit()?;
-        let written = self.api.watch_journal(&self.engine);
+        let permit = self.api.wait_permit("stream")?;
         let events = Streamed {
+            live: self.api.follow_feed(&self.engine),
+            is_at_end: false,
             reader: self,
-            written,
             sent: Instant::now(),
             ended: false,
             _permit: permit,
@@ -204,11 +239,13 @@ impl Reader {
 /// disconnected after `http.timeout`.
 struct Streamed {
     reader: Reader,
-    written: watch::Receiver<Cursor>,
+    live: broadcast::Receiver<Arc<Live>>,
+    /// Whether the reader has read the store to its end, and the live pages since.
+    is_at_end: bool,
     /// When the last event was sent.
     sent: Instant,
     ended: bool,
-    _permit: OwnedSemaphorePermit,
+    _permit: WaitPermit,
 }
 
 impl Streamed {
@@ -225,33 +262,48 @@ impl Streamed {
     async fn next(&mut self) -> Option<Vec<Event>> {
         let stopping = self.reader.api.stopping.clone();
         while !self.ended && !stopping.is_cancelled() {
-            self.written.mark_unchanged();
-            let pause = match self.reader.read().await {
-                Ok(page) if !page.lines.is_empty() => return Some(changes(&page)),
-                Ok(page) if page.more => Duration::ZERO,
-                Ok(_) => HEARTBEAT,
-                Err(error) if error.is_temporary() => RETRY,
-                Err(error @ ApiError::Gone(_)) => {
-                    self.ended = true;
-                    let body = serde_json::to_string(&error.body()).ok()?;
-                    return Some(vec![Event::default().event("gone").data(body)]);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "a stream of changes ends");
-                    return None;
+            let page = if self.is_at_end {
+                self.next_live().await
+            } else {
+                match self.reader.read().await {
+                    Ok(page) => {
+                        self.is_at_end = !page.more;
+                        Some(page)
+                    }
+                    Err(error @ ApiError::Gone(_)) => {
+                        self.ended = true;
+                        let body = serde_json::to_string(&error.body()).ok()?;
+                        return Some(vec![Event::default().event("gone").data(body)]);
+                    }
+                    Err(error) if error.is_temporary() => {
+                        let _ = stopping.run_until_cancelled(tokio::time::sleep(RETRY)).await;
+                        None
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a stream of changes ends");
+                        return None;
+                    }
                 }
             };
-            let heartbeat = self.sent + HEARTBEAT;
-            tokio::select! {
-                _ = self.written.changed(), if pause == HEARTBEAT => {}
-                () = tokio::time::sleep_until(heartbeat.min(Instant::now() + pause)) => {}
-                () = stopping.cancelled() => {}
-            }
-            if Instant::now() >= heartbeat {
-                return Some(vec![self.heartbeat()]);
+            match page {
+                Some(page) if !page.lines.is_empty() => return Some(changes(&page)),
+                _ if self.sent.elapsed() >= HEARTBEAT => return Some(vec![self.heartbeat()]),
+                _ => {}
             }
         }
         None
+    }
+
+    /// What the next live page has. None: nothing came before the next heartbeat, or the store must be read.
+    async fn next_live(&mut self) -> Option<FeedPage> {
+        let news = tokio::select! {
+            news = self.live.recv() => news,
+            () = tokio::time::sleep_until(self.sent + HEARTBEAT) => return None,
+            () = self.reader.api.stopping.cancelled() => return None,
+        };
+        let page = news.ok().and_then(|live| self.reader.join(&live));
+        self.is_at_end = page.as_ref().is_some_and(|page| !page.more);
+        page
     }
 
     /// A comment, with the place up to which changes were examined: a client that reconnects does not begin further back.
@@ -317,16 +369,11 @@ fn filter(params: &mut Params) -> Result<FeedFilter, ApiError> {
         filter.client = Some(key.client.to_string());
     }
     if let Some(patterns) = params.text("type")? {
-        for pattern in patterns.split(',') {
-            let kinds = kinds_of(pattern).ok_or_else(|| {
-                let expected =
-                    "expected types of changes such as `link.active` or `access.*`, separated by commas";
-                ApiError::parameter("type", expected)
-            })?;
-            filter.kinds.extend(kinds);
-        }
-        filter.kinds.sort_unstable();
-        filter.kinds.dedup();
+        filter.kinds = kinds_of_any(patterns.split(',')).ok_or_else(|| {
+            let expected =
+                "expected types of changes such as `link.active` or `access.*`, separated by commas";
+            ApiError::parameter("type", expected)
+        })?;
     }
     Ok(filter)
 }
@@ -345,11 +392,23 @@ fn wait(params: &mut Params) -> Result<Option<Duration>, ApiError> {
     }
 }
 
+/// Whether the client asks for a stream, and prefers no page to it.
 fn wants_stream(headers: &HeaderMap) -> bool {
+    let (mut stream, mut page) = (0.0_f32, 0.0_f32);
     let accepted = headers.get_all(header::ACCEPT).iter();
-    accepted
-        .filter_map(|accepted| accepted.to_str().ok())
-        .any(|accepted| accepted.contains(EVENT_STREAM))
+    let accepted = accepted.filter_map(|accepted| accepted.to_str().ok());
+    for range in accepted.flat_map(|accepted| accepted.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let weight = weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
+        match media_type.as_str() {
+            EVENT_STREAM => stream = stream.max(weight),
+            "application/json" => page = page.max(weight),
+            _ => {}
+        }
+    }
+    stream > 0.0 && stream >= page
 }
 
 /// The last event that a client that reconnects has seen.
@@ -362,4 +421,33 @@ fn last_event(headers: &HeaderMap) -> Result<Option<FeedStart>, ApiError> {
     cursor
         .map(|cursor| Some(FeedStart::After(cursor)))
         .ok_or_else(|| ApiError::header(NAME, "expected the `id` of an event of this stream"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_sent_only_to_a_client_that_asks_for_one() {
+        for (accepted, expected) in [
+            (&["text/event-stream"][..], true),
+            (&["Text/Event-Stream; charset=utf-8"], true),
+            (&["application/json, text/event-stream"], true),
+            (&["application/json", "text/event-stream;q=0.5"], false),
+            (&["text/event-stream, application/json;q=0.9"], true),
+            (&["text/event-stream;q=0"], false),
+            (&["text/event-stream; q=0.000"], false),
+            (&["text/event-stream;q=x"], false),
+            (&["*/*"], false),
+            (&["text/*"], false),
+            (&["application/x-text/event-stream"], false),
+            (&[], false),
+        ] {
+            let headers = accepted.iter().map(|value| {
+                let value = HeaderValue::from_str(value).unwrap();
+                (header::ACCEPT, value)
+            });
+            assert_eq!(wants_stream(&headers.collect()), expected, "{accepted:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The limit on open connections, and the choice of the connection that is closed for a new one.
 //!
-//! A connection is *busy* from the complete receipt of its request until the response. At all other times it is *idle*, also
-//! while a request is still arriving. At the limit, the connection that has been idle longest is closed, so that neither
+//! A connection is *busy* from the complete receipt of its request until the response, or until the end of a response that is
+//! [`Indivisible`]. At all other times it is *idle*, also while a request is still arriving. At the limit, the connection that has been idle longest is closed, so that neither
 //! idle connections nor slow senders delay a probe.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use axum::response::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -171,6 +172,56 @@ impl<B: Body + Unpin> Body for Incoming<B> {
             self.permit.busy();
         }
         polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Marks a response whose connection is busy until its end, because the client cannot continue it. Whoever sends such responses
+/// limits their number and their duration.
+#[derive(Clone, Copy)]
+pub(super) struct Indivisible;
+
+/// The connection of an answered request becomes idle, at once or with the end of the response.
+pub(super) fn end_request(mut response: Response, permit: Arc<Permit>) -> Response {
+    if response.extensions_mut().remove::<Indivisible>().is_none() {
+        permit.idle();
+        return response;
+    }
+    let end = IdleAtEnd(permit);
+    response.map(|body| axum::body::Body::new(Outgoing { body, _end: end }))
+}
+
+/// Marks the connection idle on drop.
+struct IdleAtEnd(Arc<Permit>);
+
+impl Drop for IdleAtEnd {
+    fn drop(&mut self) {
+        self.0.idle();
+    }
+}
+
+/// A response body that marks its connection idle at its end, or when it is dropped.
+struct Outgoing<B> {
+    body: B,
+    _end: IdleAtEnd,
+}
+
+impl<B: Body + Unpin> Body for Outgoing<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -70,6 +70,10 @@ pub enum ApiError {
         "the request exceeded `http.timeout`; it is safe to send it again, also while its events are still being stored"
     )]
     TimedOut,
+    #[error(
+        "the snapshot exceeded `http.snapshot_timeout`; begin again and read it faster, or raise the setting"
+    )]
+    SnapshotTimedOut,
     #[error("too many requests in progress; retry, or raise `http.max_connections`")]
     Busy,
     #[error("requests in progress use the whole memory budget; retry, or send fewer events at once")]
@@ -184,7 +188,7 @@ impl ApiError {
             Self::MediaType | Self::JsonExpected => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
-            Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
+            Self::TimedOut | Self::SnapshotTimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
             Self::Busy | Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             Self::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
@@ -227,7 +231,7 @@ impl From<StatementError> for ApiError {
 /// Why a reader cannot continue the feed.
 fn gone(gap: FeedGap) -> &'static str {
     match gap {
-        FeedGap::Pruned => "changes after this place are no longer stored (`retention.journal`)",
+        FeedGap::Pruned { .. } => "changes after this place are no longer stored (`retention.journal`)",
         FeedGap::Restored => {
             "the store has no such place: it was restored from a backup, or the cursor belongs to another store"
         }

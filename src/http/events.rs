@@ -2,7 +2,8 @@
 //!
 //! A single event gets 200 if it is applied, a duplicate or refused: it is stored, and sending it again changes nothing. It
 //! gets 422 if it is stored as a dead letter, and 202 if it is ahead of the clock and deferred. A batch gets 200 with the
-//! outcome of each event, except that a batch whose only outcome is one dead letter gets 422.
+//! outcome of each event, except that a batch whose only outcome is one dead letter gets 422. With `dry_run=true` the response is the
+//! same, and nothing is stored.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -17,9 +18,10 @@ use utoipa::ToSchema;
 
 use super::error::ErrorBody;
 use super::memory::{self, CHUNK, Share};
+use super::params::{Params, RawQuery};
 use super::{Api, ApiError, body, schema};
 use crate::domain::id::clip;
-use crate::engine::{Incoming, Outcome};
+use crate::engine::{DryRun, Incoming, Outcome};
 use crate::store::DeadLetter;
 use crate::wire::{
     BATCH, Decoded, Decoder, Members, Message, Pairs, STRUCTURED, dead_event, is_plain_encoding,
@@ -31,6 +33,9 @@ const ORIGIN: &str = "http";
 /// The outcomes of the events, in the order in which they were sent.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Outcomes {
+    /// True: nothing was stored, and these are the outcomes that the events would have. Absent: they have them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
     outcomes: Vec<EventOutcome>,
 }
 
@@ -78,11 +83,17 @@ pub enum OutcomeKind {
     Deferred,
 }
 
-/// Ingest events
+/// Ingest events, or find out what would become of them
+///
+/// With `dry_run=true` nothing is stored, and the response is the one that the same request would get without it: for each event the
+/// outcome, as if the events before it had been ingested.
 #[utoipa::path(
     post,
     path = "/v1/events",
     tag = "events",
+    params(
+        ("dry_run" = Option<bool>, Query, description = "`true`: store nothing; by default `false`"),
+    ),
     request_body(
         description = "A CloudEvents 1.0 event (structured), its data alone with the attributes in `ce-` headers \
                        (binary), or an array of events (batch)",
@@ -97,7 +108,7 @@ pub enum OutcomeKind {
         (status = 202, description = "The only event is ahead of the worker's clock; stored, and ingested when its time \
                                       comes", body = Outcomes),
         (status = 401, description = "Missing or wrong token", body = ErrorBody),
-        (status = 400, description = "Invalid header", body = ErrorBody),
+        (status = 400, description = "Invalid header or parameter", body = ErrorBody),
         (status = 403, description = "The host of the web page that sent the request is not in `http.hosts`", body = ErrorBody),
         (status = 413, description = "The body exceeds `http.body_limit`, or the batch exceeds `http.max_events`; \
                                       nothing is stored", body = ErrorBody),
@@ -112,8 +123,10 @@ pub enum OutcomeKind {
 pub(super) async fn ingest(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
+    query: RawQuery,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let is_dry_run = is_dry_run(query)?;
     let content_type = only(&headers, &header::CONTENT_TYPE)?;
     check_mode(content_type, &headers)?;
     if let Some(encoding) = only(&headers, &header::CONTENT_ENCODING)?
@@ -134,13 +147,20 @@ pub(super) async fn ingest(
     let members = decoder.members(sent.message())?;
     share.set(memory::of_events(sent.body.capacity(), members.count()))?;
     let share = Arc::new(share);
-    let outcomes = ingest_all(&api, &members, &sent, &share).await?;
+    let outcomes = if is_dry_run {
+        examine_all(&api, &members, &sent, &share).await?
+    } else {
+        ingest_all(&api, &members, &sent, &share, None).await?
+    };
     let status = match outcomes.as_slice() {
         [only] if only.outcome == OutcomeKind::Dead => StatusCode::UNPROCESSABLE_ENTITY,
         [only] if only.outcome == OutcomeKind::Deferred => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
     };
-    let answer = serde_json::to_vec(&Outcomes { outcomes });
+    let answer = serde_json::to_vec(&Outcomes {
+        dry_run: is_dry_run,
+        outcomes,
+    });
     drop(members);
     drop(sent);
     let answer = Bytes::from(answer.map_err(|error| ApiError::Internal(error.into()))?);
@@ -149,6 +169,14 @@ pub(super) async fn ingest(
     let _ = share.set(answer.len());
     let json = [(header::CONTENT_TYPE, "application/json")];
     Ok((status, json, Body::from(share.with(answer))).into_response())
+}
+
+fn is_dry_run(query: RawQuery) -> Result<bool, ApiError> {
+    let mut params = Params::of(query)?;
+    let is_dry_run = params.choice("dry_run", [("true", true), ("false", false)])?;
+    // A misspelt `dry_run` must not ingest.
+    params.finish()?;
+    Ok(is_dry_run.unwrap_or_default())
 }
 
 /// A request. Those of its events that become dead letters are stored as they were sent.
@@ -208,6 +236,22 @@ fn check_mode(content_type: Option<&str>, headers: &HeaderMap) -> Result<(), Api
     }
 }
 
+/// As [`ingest_all`], in a dry run.
+async fn examine_all(
+    api: &Api,
+    members: &Members<'_, Pairs>,
+    sent: &Arc<Sent>,
+    share: &Arc<Share>,
+) -> Result<Vec<EventOutcome>, ApiError> {
+    let _permit = api.dry_runs.try_acquire().map_err(|_| ApiError::Busy)?;
+    let dry_run = Arc::new(api.run_detached(DryRun::over).await?);
+    let examined = ingest_all(api, members, sent, share, Some(&dry_run)).await;
+    if let Some(dry_run) = Arc::into_inner(dry_run) {
+        api.tasks.spawn(dry_run.close());
+    }
+    examined
+}
+
 /// Decodes and ingests the events in chunks of one transaction each. Identical members that are not events become one dead
 /// letter.
 async fn ingest_all(
@@ -215,6 +259,7 @@ async fn ingest_all(
     members: &Members<'_, Pairs>,
     sent: &Arc<Sent>,
     share: &Arc<Share>,
+    dry_run: Option<&Arc<DryRun>>,
 ) -> Result<Vec<EventOutcome>, ApiError> {
     let count = members.count();
     let mut outcomes: Vec<Option<EventOutcome>> = vec![None; count];
@@ -231,7 +276,9 @@ async fn ingest_all(
                 continue;
             }
             let read = members.decode(member);
-            engine.report_warnings(&read);
+            if dry_run.is_none() {
+                engine.report_warnings(&read);
+            }
             let sender = if let Ok(decoded) = &read {
                 Sender::of(decoded, &mut texts)
             } else {
@@ -245,11 +292,14 @@ async fn ingest_all(
         if incoming.is_empty() {
             continue;
         }
-        let (sent, share) = (sent.clone(), share.clone());
+        let (sent, share, dry_run) = (sent.clone(), share.clone(), dry_run.cloned());
         let ingested = api
             .run_detached(|engine| async move {
                 let dead = |place: usize, reason: &str| sent.dead(ranges[place].as_ref(), reason);
-                let done = engine.ingest_messages(incoming, &dead, None).await;
+                let done = match &dry_run {
+                    Some(dry_run) => dry_run.examine(incoming).await,
+                    None => engine.ingest_messages(incoming, &dead, None).await,
+                };
                 // Only now, because the caller may have hung up.
                 drop((sent, share));
                 done

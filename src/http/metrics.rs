@@ -149,6 +149,10 @@ fn float(count: i64) -> f64 {
     count as f64
 }
 
+/// How long a request has waited for changes. A response has it as an extension: this time is not that of any work.
+#[derive(Clone, Copy)]
+pub(super) struct Waited(pub Duration);
+
 /// Counts and times requests by route. By path, each id would create a series.
 pub(super) async fn measure(request: Request, next: Next) -> Response {
     let began = Instant::now();
@@ -158,13 +162,18 @@ pub(super) async fn measure(request: Request, next: Next) -> Response {
         .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let method = known_method(request.method());
     let response = next.run(request).await;
+    let waited = response
+        .extensions()
+        .get()
+        .map_or(Duration::ZERO, |Waited(waited)| *waited);
     let status = response.status().as_str().to_owned();
     metrics::counter!(
         "tenure_http_requests_total",
         "method" => method, "route" => route.clone(), "status" => status
     )
     .increment(1);
-    metrics::histogram!("tenure_http_request_duration_seconds", "route" => route).record(began.elapsed());
+    metrics::histogram!("tenure_http_request_duration_seconds", "route" => route)
+        .record(began.elapsed().saturating_sub(waited));
     response
 }
 

@@ -54,6 +54,25 @@ use crate::engine::Engine;
 use crate::store::StoreError;
 use crate::wire::Limits;
 
+/// Requests that read changes from the store at a time. They use as many connections of its pool at most.
+const FEED_READS: usize = 2;
+
+/// Dry runs at a time.
+const DRY_RUNS: usize = 4;
+
+/// The permit of a request that waits for changes, released on drop.
+struct WaitPermit {
+    /// The number of such requests.
+    readers: ::metrics::Gauge,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for WaitPermit {
+    fn drop(&mut self) {
+        self.readers.decrement(1);
+    }
+}
+
 /// The state that handlers share. It serves before the store is open: until [`Api::open`] it reports that it is alive, and
 /// why it is not ready.
 pub struct Api {
@@ -74,11 +93,17 @@ pub struct Api {
     working: Arc<Semaphore>,
     /// Limits requests that wait for changes, streams included, to a quarter of all connections.
     waiting: Arc<Semaphore>,
+    /// Limits the requests that read changes from the store at a time.
+    feed_reads: Semaphore,
     snapshots: Arc<Semaphore>,
+    /// Limits dry runs at a time: each has a temporary file.
+    dry_runs: Semaphore,
     tail: tail::Tail,
     /// Cancelled when the server stops: requests that wait for changes end.
     stopping: CancellationToken,
     timeout: Duration,
+    /// See [`HttpSettings::snapshot_timeout`].
+    snapshot_timeout: Duration,
     metrics: metrics::Metrics,
     /// Work that may outlive its request.
     tasks: TaskTracker,
@@ -87,6 +112,7 @@ pub struct Api {
 impl Api {
     #[must_use]
     pub fn new(settings: &HttpSettings, limits: Limits, metrics: PrometheusHandle) -> Arc<Self> {
+        let max_connections = server::connection_limit(settings.max_connections);
         Arc::new(Self {
             engine: OnceLock::new(),
             waits: RwLock::default(),
@@ -97,14 +123,17 @@ impl Api {
             public_url: settings.public_url.clone(),
             body_limit: settings.body_limit,
             max_events: settings.max_events,
-            max_connections: settings.max_connections,
+            max_connections,
             memory: memory::Memory::new(settings),
-            working: Arc::new(Semaphore::new((settings.max_connections / 2).max(1))),
-            waiting: Arc::new(Semaphore::new((settings.max_connections / 4).max(1))),
+            working: Arc::new(Semaphore::new((max_connections / 2).max(1))),
+            waiting: Arc::new(Semaphore::new((max_connections / 4).max(1))),
+            feed_reads: Semaphore::new(FEED_READS),
             snapshots: Arc::new(Semaphore::new(snapshot::AT_ONCE)),
+            dry_runs: Semaphore::new(DRY_RUNS),
             tail: tail::Tail::default(),
             stopping: CancellationToken::new(),
             timeout: settings.timeout,
+            snapshot_timeout: settings.snapshot_timeout,
             metrics: metrics::Metrics::new(metrics),
             tasks: TaskTracker::new(),
         })
@@ -152,10 +181,16 @@ impl Api {
         })
     }
 
-    /// Admits a request that waits for changes.
-    fn wait_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+    /// Admits a request that waits for changes. `kind`: how it waits, for the metric.
+    fn wait_permit(&self, kind: &'static str) -> Result<WaitPermit, ApiError> {
         let permit = self.waiting.clone().try_acquire_owned();
-        permit.map_err(|_| ApiError::Busy)
+        let permit = permit.map_err(|_| ApiError::Busy)?;
+        let readers = ::metrics::gauge!("tenure_feed_readers", "kind" => kind);
+        readers.increment(1);
+        Ok(WaitPermit {
+            readers,
+            _permit: permit,
+        })
     }
 
     /// Runs work with the engine in a task of its own, so that neither a disconnect nor the timeout cancels a transaction.

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{Connections, Incoming, Permit};
+use super::connections::{self, Connections, Incoming, Permit};
 use super::{Api, ApiError};
 
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +67,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
     // By default a connection that sends much buffers several hundred kB.
     builder.max_buf_size(BUFFER);
     let graceful = GracefulShutdown::new();
-    let connections = Connections::new(connection_limit(api.max_connections));
+    let connections = Connections::new(api.max_connections);
     while let Some(stream) = stop.run_until_cancelled(accept(&listener, &connections)).await {
         let Some(permit) = stop.run_until_cancelled(connections.admit()).await else {
             break;
@@ -119,7 +119,7 @@ async fn accept(listener: &TcpListener, connections: &Connections) -> TcpStream 
 }
 
 /// `http.max_connections`, or half of the open file limit if that is less: store and broker need descriptors too.
-fn connection_limit(configured: usize) -> usize {
+pub(super) fn connection_limit(configured: usize) -> usize {
     let files = getrlimit(Resource::Nofile).current;
     let available = files.map_or(usize::MAX, |files| {
         usize::try_from(files / 2).unwrap_or(usize::MAX)
@@ -154,9 +154,9 @@ fn service(
         let request = request.map(|body| Body::new(Incoming::new(body, permit.clone())));
         let response = router.call(request);
         Box::pin(async move {
-            let response = response.await;
-            permit.idle();
             response
+                .await
+                .map(|response| connections::end_request(response, permit))
         }) as Responding<_>
     })
 }

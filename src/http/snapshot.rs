@@ -1,6 +1,6 @@
 //! `GET /v1/snapshot`: every client, line by line, and the cursor from which the feed continues.
 
-use std::io;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +11,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
+use super::connections::Indivisible;
 use super::error::QueryErrors;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
 use crate::domain::ClientKey;
-use crate::engine::{Engine, FeedStart, SnapshotLine};
+use crate::engine::{Engine, FeedStart, SnapshotPage};
 use crate::store::FeedCursor;
 
 /// Clients that are read at a time. Documents may be large.
@@ -31,7 +33,8 @@ const CURSOR: HeaderName = HeaderName::from_static("tenure-cursor");
 /// Get every client, to follow the changes from there
 ///
 /// One JSON object per line: each client as the journal describes it, with the `id` of the last change that this includes, and at
-/// the end `{"end":{"clients":…,"cursor":"…"}}`. Without that line the snapshot is incomplete. Continue with
+/// the end `{"end":{"clients":…,"cursor":"…"}}`. If it cannot be completed, the last line is an error instead. Without the line `end`
+/// the snapshot is incomplete: discard it. Continue with
 /// `GET /v1/changes?after=` and the cursor, which is also in the header `tenure-cursor`. Clients are read while others change, so the
 /// first of those changes are included already: skip a change whose `id` is not greater than the `last_change` of its client.
 #[utoipa::path(
@@ -59,78 +62,92 @@ pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result
     let end = |engine: Arc<Engine>| async move { engine.feed_place(FeedStart::Latest).await };
     let cursor = api.run_detached(end).await?;
     let snapshot = Snapshot {
+        end: Instant::now() + api.snapshot_timeout,
         api,
         cursor,
         after: None,
         clients: 0,
-        is_complete: false,
+        has_ended: false,
         _permit: permit,
     };
     let headers = [
         (header::CONTENT_TYPE, "application/x-ndjson".to_owned()),
         (CURSOR, cursor.to_string()),
     ];
-    Ok((headers, Body::from_stream(snapshot.pages())).into_response())
+    let mut response = (headers, Body::from_stream(snapshot.pages())).into_response();
+    response.extensions_mut().insert(Indivisible);
+    Ok(response)
 }
 
 /// A snapshot while it is sent.
 struct Snapshot {
     api: Arc<Api>,
     cursor: FeedCursor,
+    /// When it must be complete.
+    end: Instant,
     after: Option<ClientKey>,
     clients: u64,
-    is_complete: bool,
+    has_ended: bool,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Snapshot {
-    fn pages(self) -> impl Stream<Item = io::Result<Bytes>> {
-        stream::try_unfold(self, |mut snapshot| async move {
-            if snapshot.is_complete {
-                return Ok(None);
+    fn pages(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        stream::unfold(self, |mut snapshot| async move {
+            if snapshot.has_ended {
+                return None;
             }
-            let page = snapshot.page().await?;
-            Ok(Some((page, snapshot)))
+            let page = snapshot.page().await;
+            Some((Ok(page), snapshot))
         })
     }
 
-    /// The next page as lines. An error ends the response before its end, which HTTP shows to the client.
-    async fn page(&mut self) -> io::Result<Bytes> {
-        let lines = self.read().await.map_err(|error| {
+    /// The next page as lines. After an error, its last line is the error, and the response ends with it.
+    async fn page(&mut self) -> Bytes {
+        let lines = match self.read().await {
+            Ok(page) => self.lines(&page),
+            Err(error) => Err(error),
+        };
+        lines.unwrap_or_else(|error| {
             tracing::warn!(%error, "a snapshot could not be sent completely");
-            io::Error::other(error)
-        })?;
-        let mut page = Vec::new();
-        for line in &lines {
-            serde_json::to_writer(&mut page, line)?;
-            page.push(b'\n');
-        }
-        self.clients += lines.len() as u64;
-        match lines.last() {
-            Some(last) if lines.len() == READ as usize => {
-                let client = &last.client;
-                self.after = Some(ClientKey {
-                    partner: client.partner.as_str().into(),
-                    client: client.client.as_str().into(),
-                });
-            }
-            _ => {
-                self.is_complete = true;
-                let end = json!({"end": {"clients": self.clients, "cursor": self.cursor.to_string()}});
-                page.extend(format!("{end}\n").bytes());
-            }
-        }
-        Ok(page.into())
+            self.has_ended = true;
+            let mut line = serde_json::to_vec(&error.body()).unwrap_or_default();
+            line.push(b'\n');
+            line.into()
+        })
     }
 
-    async fn read(&self) -> Result<Vec<SnapshotLine>, ApiError> {
+    fn lines(&mut self, page: &SnapshotPage) -> Result<Bytes, ApiError> {
+        if let Some(gap) = page.gap {
+            return Err(ApiError::Gone(gap));
+        }
+        let mut lines = Vec::new();
+        for line in &page.lines {
+            serde_json::to_writer(&mut lines, line).map_err(|error| ApiError::Internal(error.into()))?;
+            lines.push(b'\n');
+        }
+        self.clients += page.lines.len() as u64;
+        self.after.clone_from(&page.next);
+        if self.after.is_none() {
+            self.has_ended = true;
+            let end = json!({"end": {"clients": self.clients, "cursor": self.cursor.to_string()}});
+            lines.extend(format!("{end}\n").bytes());
+        }
+        Ok(lines.into())
+    }
+
+    async fn read(&self) -> Result<SnapshotPage, ApiError> {
         let mut attempts = ATTEMPTS;
         loop {
             if self.api.stopping.is_cancelled() {
                 return Err(ApiError::Stopping);
             }
-            let after = self.after.clone();
-            let read = |engine: Arc<Engine>| async move { engine.snapshot(after.as_ref(), READ).await };
+            if Instant::now() >= self.end {
+                return Err(ApiError::SnapshotTimedOut);
+            }
+            let (cursor, after) = (self.cursor, self.after.clone());
+            let read =
+                |engine: Arc<Engine>| async move { engine.snapshot(&cursor, after.as_ref(), READ).await };
             attempts -= 1;
             match self.api.run_detached(read).await {
                 Err(error) if error.is_temporary() && attempts > 0 => tokio::time::sleep(RETRY).await,

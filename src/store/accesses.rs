@@ -42,6 +42,9 @@ pub trait Accesses: Send + Sync + 'static {
 
     /// Records that the access log is on, since a moment unless it was on before. None: it is off.
     async fn record_access_log(&self, since: Option<DateTime<Utc>>) -> Result<()>;
+
+    /// If the access log is on: it is complete only since this moment, or a later one that is recorded.
+    async fn postpone_access_log(&self, since: DateTime<Utc>) -> Result<()>;
 }
 
 /// The longest stored `user`, in characters. An event may have a longer one, and a page has many entries.

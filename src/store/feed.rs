@@ -51,6 +51,16 @@ impl FeedFilter {
         if self.is_empty() { limit } else { walk.max(limit) }
     }
 
+    /// Whether a line matches.
+    #[must_use]
+    pub fn matches(&self, line: &Recorded) -> bool {
+        let Recorded { entry, .. } = line;
+        let is_same = |wanted: &Option<String>, id: &str| wanted.as_deref().is_none_or(|wanted| wanted == id);
+        is_same(&self.partner, &entry.key.partner)
+            && is_same(&self.client, &entry.key.client)
+            && (self.kinds.is_empty() || self.kinds.contains(&entry.change.kind()))
+    }
+
     /// The types as the column has them.
     pub(super) fn kinds(&self) -> Vec<&'static str> {
         self.kinds.iter().map(|kind| kind.as_str()).collect()
@@ -133,11 +143,25 @@ pub struct FeedPage {
     pub more: bool,
 }
 
+impl FeedPage {
+    /// A page at the end of the feed.
+    #[must_use]
+    pub fn empty(place: FeedCursor) -> Self {
+        Self {
+            epoch: place.0.epoch,
+            gap: None,
+            lines: Vec::new(),
+            next: place,
+            more: false,
+        }
+    }
+}
+
 /// Why the journal does not continue a reader's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedGap {
-    /// Retention has removed lines after it.
-    Pruned,
+    /// Retention has removed lines after it. All of them were recorded before this moment.
+    Pruned { before: DateTime<Utc> },
     /// The store has no such line: it was restored from a backup, or it is another store.
     Restored,
 }
@@ -154,9 +178,19 @@ pub(super) struct FeedState {
     pub epoch: i64,
     /// The relay's cursor.
     pub published: Cursor,
-    pub pruned_before: Option<DateTime<Utc>>,
+    /// None: no line was pruned.
+    pub pruned: Option<Pruned>,
     /// Whether the journal has the line of the place.
     pub has_line: bool,
+}
+
+/// What retention has removed from the journal: its oldest lines.
+#[derive(Clone, Copy)]
+pub(super) struct Pruned {
+    /// All of them were recorded before this moment.
+    before: DateTime<Utc>,
+    /// The last one, and when it was recorded. None: a worker of an earlier version removed it, and did not note it.
+    last: Option<(Cursor, DateTime<Utc>)>,
 }
 
 impl FeedState {
@@ -164,7 +198,7 @@ impl FeedState {
     fn gap(&self, after: &FeedCursor) -> Option<FeedGap> {
         let place = &after.0;
         if after.is_beginning() {
-            return self.pruned_before.map(|_| FeedGap::Pruned);
+            return self.pruned.map(Pruned::gap);
         }
         if place.epoch > self.epoch {
             return Some(FeedGap::Restored);
@@ -172,12 +206,17 @@ impl FeedState {
         if self.has_line {
             return None;
         }
-        match self.pruned_before {
-            Some(before) if place.recorded_at < before => {
+        let Some(pruned) = self.pruned.filter(|pruned| place.recorded_at < pruned.before) else {
+            return Some(FeedGap::Restored);
+        };
+        match pruned.last {
+            Some(last) if (place.cursor, place.recorded_at) == last => None,
+            Some((last, _)) if place.cursor < last => Some(pruned.gap()),
+            Some(_) => Some(FeedGap::Restored),
+            None => {
                 let is_last_published = place.cursor == self.published && place.epoch == self.epoch;
-                (!is_last_published).then_some(FeedGap::Pruned)
+                (!is_last_published).then_some(pruned.gap())
             }
-            _ => Some(FeedGap::Restored),
         }
     }
 
@@ -207,28 +246,77 @@ impl FeedState {
     }
 }
 
+impl Pruned {
+    fn gap(self) -> FeedGap {
+        FeedGap::Pruned { before: self.before }
+    }
+}
+
 row! {
     /// What decides whether the journal has every line after a place.
-    FeedStateRow<T> {
+    FeedStateRow {
         epoch: i64,
         xid: i64,
         seq: i64,
-        pruned_before: Option<T>,
         has_line: bool,
     }
 }
 
-impl<T: Moment> FeedStateRow<T> {
-    pub(super) fn read(self) -> Result<FeedState> {
-        Ok(FeedState {
-            epoch: self.epoch,
-            published: Cursor {
-                transaction: self.xid,
-                sequence: self.seq,
-            },
-            pruned_before: RELAY.optional_moment("pruned_before", self.pruned_before)?,
-            has_line: self.has_line,
-        })
+/// Reads what decides whether the journal has every line after a place.
+pub(super) fn read_feed_state<T: Moment>(
+    Both(state, pruned): Both<FeedStateRow, PrunedRow<T>>,
+) -> Result<FeedState> {
+    Ok(FeedState {
+        epoch: state.epoch,
+        published: Cursor {
+            transaction: state.xid,
+            sequence: state.seq,
+        },
+        pruned: pruned.read()?,
+        has_line: state.has_line,
+    })
+}
+
+row! {
+    /// What retention has removed from the journal, as the row of the relay has it.
+    #[expect(clippy::struct_field_names, reason = "the names of the columns")]
+    PrunedRow<T> {
+        pruned_before: Option<T>,
+        /// The value of `pruned_before` that was written with the line below.
+        pruned_with: Option<T>,
+        pruned_xid: Option<i64>,
+        pruned_seq: Option<i64>,
+        pruned_recorded_at: Option<T>,
+    }
+}
+
+impl<T: Moment> PrunedRow<T> {
+    /// None: nothing was removed.
+    pub(super) fn read(self) -> Result<Option<Pruned>> {
+        let moment = |column, value| RELAY.optional_moment(column, value);
+        let Some(before) = moment("pruned_before", self.pruned_before)? else {
+            return Ok(None);
+        };
+        let with = moment("pruned_with", self.pruned_with)?;
+        let recorded_at = moment("pruned_recorded_at", self.pruned_recorded_at)?;
+        let last = match (self.pruned_xid, self.pruned_seq, recorded_at) {
+            (Some(transaction), Some(sequence), Some(recorded_at)) if with == Some(before) => {
+                let line = Cursor {
+                    transaction,
+                    sequence,
+                };
+                Some((line, recorded_at))
+            }
+            _ => None,
+        };
+        Ok(Some(Pruned { before, last }))
+    }
+}
+
+impl Pruned {
+    /// As a store moves it.
+    pub(super) fn moved(self) -> (DateTime<Utc>, Option<(Cursor, DateTime<Utc>)>) {
+        (self.before, self.last)
     }
 }
 
@@ -247,36 +335,40 @@ row! {
         recorded_at: Option<T>,
         published_xid: i64,
         published_seq: i64,
-        pruned_before: Option<T>,
     }
 }
 
-impl<T: Moment> FeedEndRow<T> {
-    pub(super) fn read(self) -> Result<FeedCursor> {
-        if let (Some(transaction), Some(sequence), Some(recorded_at)) = (self.xid, self.seq, self.recorded_at)
-        {
-            return Ok(FeedCursor(Published {
-                epoch: self.epoch,
-                cursor: Cursor {
-                    transaction,
-                    sequence,
-                },
-                recorded_at: RELAY.moment("recorded_at", recorded_at)?,
-            }));
-        }
-        let Some(pruned_before) = RELAY.optional_moment("pruned_before", self.pruned_before)? else {
-            return Ok(FeedCursor::beginning(self.epoch));
+/// Reads the end of the feed.
+pub(super) fn read_feed_end<T: Moment>(
+    Both(end, pruned): Both<FeedEndRow<T>, PrunedRow<T>>,
+) -> Result<FeedCursor> {
+    let place = |cursor, recorded_at| {
+        FeedCursor(Published {
+            epoch: end.epoch,
+            cursor,
+            recorded_at,
+        })
+    };
+    if let (Some(transaction), Some(sequence), Some(recorded_at)) = (end.xid, end.seq, end.recorded_at) {
+        let line = Cursor {
+            transaction,
+            sequence,
         };
-        // Every line was published and pruned.
-        Ok(FeedCursor(Published {
-            epoch: self.epoch,
-            cursor: Cursor {
-                transaction: self.published_xid,
-                sequence: self.published_seq,
-            },
-            recorded_at: pruned_before - chrono::TimeDelta::microseconds(1),
-        }))
+        return Ok(place(line, RELAY.moment("recorded_at", recorded_at)?));
     }
+    // Every line was published and pruned.
+    let published = Cursor {
+        transaction: end.published_xid,
+        sequence: end.published_seq,
+    };
+    Ok(match pruned.read()? {
+        None => FeedCursor::beginning(end.epoch),
+        Some(Pruned {
+            last: Some((line, recorded_at)),
+            ..
+        }) => place(line, recorded_at),
+        Some(Pruned { before, last: None }) => place(published, before - chrono::TimeDelta::microseconds(1)),
+    })
 }
 
 /// A client, and the last line of its journal that its state includes.
@@ -350,27 +442,45 @@ mod tests {
 
     #[test]
     fn a_place_has_a_gap_if_lines_after_it_are_gone_or_it_never_existed() {
-        let state = |has_line, pruned_seconds: Option<i64>| FeedState {
+        // Lines that were recorded before second 100 were pruned, and the last of them.
+        let state = |has_line, is_pruned: bool, last: Option<FeedCursor>| FeedState {
             epoch: 5,
             published: place(5, 9, 0).0.cursor,
-            pruned_before: pruned_seconds.map(|seconds| DateTime::from_timestamp(seconds, 0).unwrap()),
+            pruned: is_pruned.then(|| Pruned {
+                before: DateTime::from_timestamp(100, 0).unwrap(),
+                last: last.map(|last| (last.0.cursor, last.0.recorded_at)),
+            }),
             has_line,
         };
         let beginning = FeedCursor::beginning(5);
+        let pruned = Some(FeedGap::Pruned {
+            before: DateTime::from_timestamp(100, 0).unwrap(),
+        });
+        let restored = Some(FeedGap::Restored);
+        let seventh = Some(place(5, 7, 50));
         for (state, after, gap) in [
-            (state(false, None), beginning, None),
-            (state(false, Some(100)), beginning, Some(FeedGap::Pruned)),
-            (state(true, Some(100)), place(5, 8, 200), None),
+            (state(false, false, None), beginning, None),
+            (state(false, true, seventh), beginning, pruned),
+            (state(true, true, seventh), place(5, 8, 200), None),
             // From before a restore, and the restored store has it.
-            (state(true, None), place(4, 8, 200), None),
+            (state(true, false, None), place(4, 8, 200), None),
             // The epoch of the place was lost.
-            (state(true, None), place(6, 8, 200), Some(FeedGap::Restored)),
-            (state(false, None), place(5, 8, 200), Some(FeedGap::Restored)),
-            (state(false, Some(100)), place(5, 8, 200), Some(FeedGap::Restored)),
-            (state(false, Some(100)), place(5, 8, 50), Some(FeedGap::Pruned)),
+            (state(true, false, None), place(6, 8, 200), restored),
+            (state(false, false, None), place(5, 8, 200), restored),
+            (state(false, true, seventh), place(5, 8, 200), restored),
+            (state(false, true, seventh), place(5, 6, 49), pruned),
             // Everything up to it was pruned, and nothing after it.
-            (state(false, Some(100)), place(5, 9, 50), None),
-            (state(false, Some(100)), place(4, 9, 50), Some(FeedGap::Pruned)),
+            (state(false, true, seventh), place(5, 7, 50), None),
+            (state(false, true, seventh), place(4, 7, 50), None),
+            // Another line had the same number.
+            (state(false, true, seventh), place(5, 7, 51), restored),
+            // A later line that retention has not removed.
+            (state(false, true, seventh), place(5, 8, 60), restored),
+            // An earlier version has pruned, and did not note the last line.
+            (state(false, true, None), place(5, 8, 50), pruned),
+            (state(false, true, None), place(5, 9, 50), None),
+            (state(false, true, None), place(4, 9, 50), pruned),
+            (state(false, true, None), place(5, 8, 200), restored),
         ] {
             assert_eq!(state.gap(&after), gap, "{after:?}");
         }

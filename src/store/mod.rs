@@ -27,6 +27,7 @@ mod outbox;
 mod policies;
 mod pool;
 pub mod postgres;
+mod related;
 mod retention;
 mod schema;
 mod sources;
@@ -58,6 +59,7 @@ pub use lanes::{LaneProgress, Lanes, Watermark};
 pub use lists::{ClientSearch, Facets, ListPosition, Lists, RefusalFilter, RefusalsPage, Refused};
 pub use outbox::{Cursor, Outbox, Published, Recorded, Unpublished};
 pub use policies::{DeadlineBackfill, PolicyHistory, PolicyReplacement};
+pub use related::RelatedClients;
 pub use retention::{Retention, RetentionTarget};
 pub use schema::{MigrationStep, SchemaState};
 pub use sources::{EventCount, ExpectedSource, Heard, Sources};
@@ -85,6 +87,7 @@ pub trait Store:
     + Lists
     + Outbox
     + PolicyHistory
+    + RelatedClients
     + Retention
     + Sources
     + Statements
@@ -107,6 +110,7 @@ impl<T> Store for T where
         + Lists
         + Outbox
         + PolicyHistory
+        + RelatedClients
         + Retention
         + Sources
         + Statements

@@ -5,6 +5,7 @@
 //! the old one, and a document that differs from its event log still differs.
 //! See `docs/decisions/0013-a-store-moves-as-records.md`, which also says what does not move.
 
+mod copies;
 mod numbering;
 mod parts;
 mod rows;
@@ -358,6 +359,9 @@ pub struct MovedRelay {
     pub published: LinePlace,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pruned_before: Option<DateTime<Utc>>,
+    /// The last line that was pruned. None: it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruned_line: Option<MovedLine>,
     pub last_line: i64,
     pub last_dead_letter: i64,
     pub last_sweep_run: i64,
@@ -370,6 +374,14 @@ pub struct LinePlace {
     pub transaction: i64,
     /// Its number.
     pub sequence: i64,
+}
+
+/// A line of the journal that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MovedLine {
+    pub place: LinePlace,
+    pub recorded_at: DateTime<Utc>,
 }
 
 impl From<Cursor> for LinePlace {

@@ -13,7 +13,7 @@ use crate::escape;
 use crate::store::{Kind, LinePlace, Record, hex};
 
 /// The version of the format. It rises when a line can have what an older program would leave out or misread.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The name of the format.
 const FORMAT: &str = "tenure-export";
@@ -290,6 +290,7 @@ mod tests {
                 epoch: 7,
                 published: LinePlace::default(),
                 pruned_before: None,
+                pruned_line: None,
                 last_line: 9,
                 last_dead_letter: 0,
                 last_sweep_run: 0,

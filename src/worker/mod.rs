@@ -88,10 +88,14 @@ pub async fn run_until(settings: Settings, stop: CancellationToken) -> Result<()
         source,
     })?;
     let mut worker = Worker::start(settings, &stop).await?;
-    if let Some(engine) = worker.wait_for_engine(store.clone()).await? {
+    let engine = worker.wait_for_engine(store.clone()).await?;
+    if let Some(engine) = engine.clone() {
         worker.open(engine);
     }
     let done = worker.finish().await;
+    if let Some(engine) = engine {
+        store::note_end(&engine).await;
+    }
     let done = done.and(store::check_files(&*store).await);
     // A server that does not answer must not delay the end: everything that matters is committed.
     let _ = tokio::time::timeout(CLOSING, store.close()).await;

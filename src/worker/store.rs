@@ -21,6 +21,8 @@ use crate::store::{Store, StoreError};
 /// The interval at which a worker checks that it may still write. Until it notices that it may not, the store refuses each
 /// of its transactions.
 const CHECK_WRITER_EVERY: Duration = Duration::from_secs(2);
+/// How long the store may take to record the end of a worker.
+const NOTE_END: Duration = Duration::from_secs(2);
 
 /// The store that the settings name. This neither connects to a server nor creates a file.
 ///
@@ -150,4 +152,15 @@ pub(super) async fn check_files(store: &dyn Store) -> Result<(), WorkerError> {
         Err(error @ StoreError::Replaced(_)) => Err(WorkerError::MayNotWrite(error)),
         _ => Ok(()),
     }
+}
+
+/// Records at the end of a worker what others must know of it.
+pub(super) async fn note_end(engine: &Engine) {
+    let noted = tokio::time::timeout(NOTE_END, engine.record_end_without_access_log()).await;
+    let why = match noted {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the store did not answer".to_owned(),
+    };
+    tracing::warn!(why, "the access log may lack what this worker has ingested");
 }

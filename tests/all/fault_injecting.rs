@@ -1,6 +1,6 @@
 //! A store that injects faults into another store's calls: outages, rejected writes, crashes, conflicts.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,10 +15,10 @@ use tenure::store::{
     DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
     Due, EventPosition, ExpectedSource, Facets, Feed, FeedCursor, FeedFilter, FeedPage, Halt, HaltKind,
     Halts, HistoryRange, Import, LaneProgress, Lanes, ListPosition, Lists, Logged, NameClaim, Outbox,
-    PolicyHistory, PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalsPage, Renewal,
-    Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Stated, Statements, Store,
-    StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep,
-    Verification,
+    PolicyHistory, PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalsPage,
+    RelatedClients, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Stated,
+    Statements, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished,
+    Upkeep, Verification,
 };
 use tokio::sync::mpsc;
 
@@ -228,6 +228,7 @@ delegate! {
         all_accesses(partner: Option<&str>, filter: &AccessFilter, after: Option<&EventPosition>, rows: u32, limit: u32) -> AccessesPage;
         access_log_since() -> Option<DateTime<Utc>>;
         record_access_log(since: Option<DateTime<Utc>>) -> ();
+        postpone_access_log(since: DateTime<Utc>) -> ();
     }
     Clients {
         client(key: &ClientKey) -> Option<Stored>;
@@ -247,6 +248,10 @@ delegate! {
         claim_deferred(now: DateTime<Utc>, until: DateTime<Utc>, limit: u32) -> Vec<DeadLetterRecord>;
         end_redrive(id: i64, failed: bool, redrive_outcome: &str, at: DateTime<Utc>) -> ();
         end_redrives(done: &[(i64, String)], at: DateTime<Utc>) -> ();
+    }
+    RelatedClients {
+        clients_of_events(ids: &[(&str, &str)]) -> BTreeSet<ClientKey>;
+        clients_of_names(names: &[NameClaim]) -> BTreeSet<ClientKey>;
     }
     Feed {
         feed_end() -> FeedCursor;

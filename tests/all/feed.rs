@@ -2,8 +2,10 @@
 //! late ones, killed workers.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +21,8 @@ use crate::support::servers::{Postgres, send_as};
 use crate::support::tenure::{Running, Tenure, wait_until};
 
 const CLIENTS: usize = 120;
+/// Each sends the events of some of the clients.
+const SENDERS: usize = 3;
 /// The most snapshots during the load.
 const MOST_MODELS: usize = 12;
 /// Events of one request. Each is one transaction.
@@ -72,25 +76,106 @@ impl ReadModel {
     }
 
     /// Applies pages until one reaches the end of the feed. False: the worker is gone.
-    fn follow(&mut self, worker: &Running) -> bool {
+    fn follow(&mut self, port: u16) -> bool {
         loop {
-            let (status, body) = worker.get(&format!("/v1/changes?limit=50&after={}", self.cursor));
-            if status != 200 {
-                assert!(status == 0 || status == 503, "{status}: {body}");
-                return false;
-            }
-            let page: Value = serde_json::from_str(&body).expect("JSON");
-            for change in page["changes"].as_array().expect("changes") {
-                self.apply(change);
-            }
-            page["next"]
-                .as_str()
-                .expect("a cursor")
-                .clone_into(&mut self.cursor);
-            if page["more"] == false {
-                return true;
+            match self.read_page(port, "limit=50") {
+                Some(true) => {}
+                Some(false) => return true,
+                None => return false,
             }
         }
+    }
+
+    /// Applies a page. Returns whether more follows. None: the worker is gone.
+    fn read_page(&mut self, port: u16, query: &str) -> Option<bool> {
+        let path = format!("/v1/changes?{query}&after={}", self.cursor);
+        let (status, body) = send_as(port, "GET", &path, "", "").ok()?;
+        if status != 200 {
+            assert!(status == 0 || status == 503, "{status}: {body}");
+            return None;
+        }
+        let page: Value = serde_json::from_str(&body).ok()?;
+        for change in page["changes"].as_array().expect("changes") {
+            self.apply(change);
+        }
+        page["next"]
+            .as_str()
+            .expect("a cursor")
+            .clone_into(&mut self.cursor);
+        Some(page["more"] == true)
+    }
+
+    /// Applies the events of a stream until its connection ends, or the end of the feed is reached.
+    fn read_stream(&mut self, sending: &Sending) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, sending.port()))?;
+        stream.set_read_timeout(Some(Duration::from_millis(200)))?;
+        write!(
+            stream,
+            "GET /v1/changes HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nlast-event-id: {}\r\n\r\n",
+            self.cursor
+        )?;
+        let mut lines = BufReader::new(stream);
+        let (mut line, mut id, mut data) = (Vec::new(), None, None);
+        while !sending.has_reached_end(&self.cursor) {
+            match lines.read_until(b'\n', &mut line) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                // What was read stays in the line.
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+                Err(error) => return Err(error),
+            }
+            let text = String::from_utf8(std::mem::take(&mut line)).expect("UTF-8");
+            // Other lines are the head, or the lengths of chunks.
+            match text.trim_end().split_once(": ") {
+                Some(("id", value)) => id = Some(value.to_owned()),
+                Some(("data", value)) => data = serde_json::from_str::<Value>(value).ok(),
+                _ if text == "\n" => {
+                    if let Some(change) = data.take() {
+                        self.apply(&change);
+                    }
+                    self.cursor = id.take().unwrap_or_else(|| std::mem::take(&mut self.cursor));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins with a snapshot, over as many attempts and workers as that takes.
+    fn begin_while(sending: &Sending) -> Self {
+        let end = Instant::now() + Duration::from_mins(2);
+        while Instant::now() < end {
+            let snapshot = send_as(sending.port(), "GET", "/v1/snapshot", "", "");
+            if let Ok((200, snapshot)) = snapshot
+                && let Some(model) = Self::begin(&snapshot)
+            {
+                return model;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        panic!("a complete snapshot in time");
+    }
+
+    /// Follows the feed to the end of the load by long polls.
+    fn follow_by_polls(sending: &Sending) -> Self {
+        let mut model = Self::begin_while(sending);
+        while !sending.has_reached_end(&model.cursor) {
+            if model.read_page(sending.port(), "wait=1s").is_none() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        model
+    }
+
+    /// Follows the feed to the end of the load by server-sent events.
+    fn follow_by_streams(sending: &Sending) -> Self {
+        let mut model = Self::begin_while(sending);
+        while !sending.has_reached_end(&model.cursor) {
+            if model.read_stream(sending).is_err() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        model
     }
 }
 
@@ -101,8 +186,9 @@ fn event(client: usize, number: usize, kind: &str, time: DateTime<Utc>, data: &V
     })
 }
 
-/// The life of each client, interleaved. Every third event of a client arrives after its successor, and some arrive last of all.
-fn events() -> Vec<Value> {
+/// The life of each client of a sender, interleaved. Every third event of a client arrives after its successor, and some arrive last
+/// of all.
+fn events(sender: usize) -> Vec<Value> {
     let start = SystemClock.now() - TimeDelta::days(10);
     let life = |client: usize| {
         let called = |n: usize| json!({"name": format!("Client {client} {n}")});
@@ -133,7 +219,7 @@ fn events() -> Vec<Value> {
         .collect::<Vec<_>>()
     };
     let (mut sent, mut last) = (Vec::new(), Vec::new());
-    let mut lives: Vec<Vec<Value>> = (0..CLIENTS).map(life).collect();
+    let mut lives: Vec<Vec<Value>> = (0..CLIENTS).skip(sender).step_by(SENDERS).map(life).collect();
     for (client, life) in lives.iter_mut().enumerate() {
         for number in (2..life.len()).step_by(3) {
             life.swap(number - 1, number);
@@ -149,36 +235,51 @@ fn events() -> Vec<Value> {
     sent
 }
 
-/// How far the sender of the events is, and the worker that it sends to.
+/// How far the senders of the events are, and the worker that they send to.
 struct Sending {
     port: AtomicU16,
     batches: AtomicUsize,
     kills: AtomicUsize,
+    /// The cursor after the last change of the load, once it is known.
+    end: OnceLock<String>,
+    began: Instant,
 }
 
 /// A worker is killed while each of these batches, and some after it, are sent.
 const KILLS: [usize; 2] = [15, 40];
 
 impl Sending {
-    /// Sends every event, each batch again until a worker accepts it.
-    fn send_all(&self) {
-        for (number, batch) in events().chunks(BATCH).enumerate() {
-            let kill_before = KILLS.iter().filter(|kill| number > **kill + 5).count();
+    fn port(&self) -> u16 {
+        self.port.load(Ordering::SeqCst)
+    }
+
+    fn has_reached_end(&self, cursor: &str) -> bool {
+        assert!(
+            self.began.elapsed() < Duration::from_mins(8),
+            "the end of the feed in time"
+        );
+        self.end.get().is_some_and(|end| end == cursor)
+    }
+
+    /// Sends every event of a sender, each batch again until a worker accepts it.
+    fn send_all(&self, sender: usize) {
+        for batch in events(sender).chunks(BATCH) {
             let has_been_killed = wait_until(Duration::from_mins(1), || {
+                let batches = self.batches.load(Ordering::SeqCst);
+                let kill_before = KILLS.iter().filter(|kill| batches > **kill + 5).count();
                 self.kills.load(Ordering::SeqCst) >= kill_before
             });
             has_been_killed.expect("a worker is killed");
             let body = Value::from(batch).to_string();
             let accepted = wait_until(Duration::from_mins(1), || self.is_accepted(&body));
             accepted.expect("a worker accepts the batch");
-            self.batches.store(number, Ordering::SeqCst);
+            self.batches.fetch_add(1, Ordering::SeqCst);
         }
     }
 
     fn is_accepted(&self, body: &str) -> bool {
-        let port = self.port.load(Ordering::SeqCst);
         let media_type = "application/cloudevents-batch+json";
-        let sent = send_as(port, "POST", "/v1/events", media_type, body);
+        let sent = send_as(self.port(), "POST", "/v1/events", media_type, body);
         sent.is_ok_and(|(status, _)| status == 200)
     }
 
@@ -190,23 +291,35 @@ impl Sending {
     }
 }
 
-/// Snapshots at several moments, each followed to the end, over three workers of which two are killed.
+/// Snapshots at several moments, each followed to the end, over three workers of which two are killed: by pages, by long polls, and
+/// by streams.
 fn snapshot_and_feed_give_the_state(tenure: &Tenure) {
     let mut worker = tenure.run();
     let sending = Sending {
         port: AtomicU16::new(worker.port),
         batches: AtomicUsize::new(0),
         kills: AtomicUsize::new(0),
+        end: OnceLock::new(),
+        began: Instant::now(),
     };
     let mut models: Vec<ReadModel> = Vec::new();
     thread::scope(|scope| {
-        let sender = scope.spawn(|| sending.send_all());
-        while !sender.is_finished() {
+        let sending = &sending;
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| scope.spawn(move || sending.send_all(sender)))
+            .collect();
+        let polls: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| ReadModel::follow_by_polls(sending)))
+            .collect();
+        let streams: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| ReadModel::follow_by_streams(sending)))
+            .collect();
+        while senders.iter().any(|sender| !sender.is_finished()) {
             if models.len() < MOST_MODELS {
                 models.extend(ReadModel::begin(&worker.get("/v1/snapshot").1));
             }
             for model in &mut models {
-                model.follow(&worker);
+                model.follow(worker.port);
             }
             if sending.is_to_be_killed() {
                 worker.signal(Signal::SIGKILL);
@@ -214,6 +327,14 @@ fn snapshot_and_feed_give_the_state(tenure: &Tenure) {
                 sending.port.store(worker.port, Ordering::SeqCst);
                 sending.kills.fetch_add(1, Ordering::SeqCst);
             }
+        }
+        let (status, latest) = worker.get("/v1/changes?after=latest");
+        assert_eq!(status, 200, "{latest}");
+        let latest: Value = serde_json::from_str(&latest).expect("JSON");
+        let end = latest["next"].as_str().expect("a cursor");
+        sending.end.set(end.to_owned()).expect("set once");
+        for reader in polls.into_iter().chain(streams) {
+            models.push(reader.join().expect("a read model"));
         }
     });
     assert_eq!(sending.kills.load(Ordering::SeqCst), KILLS.len());
@@ -225,7 +346,7 @@ fn snapshot_and_feed_give_the_state(tenure: &Tenure) {
     let clients = clients["clients"].as_array().expect("clients");
     assert_eq!(clients.len(), CLIENTS);
     for model in &mut models {
-        worker.wait_until("at the end of the feed", || model.follow(&worker));
+        worker.wait_until("at the end of the feed", || model.follow(worker.port));
         assert_eq!(model.subscriber.contradictions, [""; 0]);
         for client in clients {
             let subject = format!("acme/{}", client["client"].as_str().expect("an id"));
@@ -340,4 +461,72 @@ fn open_streams_do_not_delay_a_stop_and_end_properly() {
     assert!(began.elapsed() < Duration::from_secs(15));
     stream.read_to_string(&mut text).expect("the rest");
     assert!(text.ends_with("0\r\n\r\n"), "the response has its end: {text}");
+}
+
+/// Opens a stream and reads its first event.
+fn open_stream(port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connected");
+    let request =
+        "GET /v1/changes?after=latest HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut text = String::new();
+    while !text.contains("id: ") {
+        let mut part = [0; 1024];
+        let length = stream.read(&mut part).expect("a stream");
+        assert!(length > 0, "it ended: {text}");
+        text.push_str(std::str::from_utf8(&part[..length]).expect("UTF-8"));
+    }
+    stream
+}
+
+#[test]
+fn readers_that_wait_are_counted_and_their_waiting_is_no_duration() {
+    let folder = TempDir::new().expect("a folder");
+    let worker = Tenure::new(folder.path(), &[]).run();
+    let stream = open_stream(worker.port);
+    let poll = thread::spawn({
+        let port = worker.port;
+        move || send_as(port, "GET", "/v1/changes?after=latest&wait=4s", "", "")
+    });
+    worker.wait_until("both are counted", || worker.metric("tenure_feed_readers") > 1.5);
+    let (_, metrics) = worker.get("/metrics");
+    for kind in ["poll", "stream"] {
+        let expected = format!("tenure_feed_readers{{kind=\"{kind}\"}} 1");
+        assert!(metrics.contains(&expected), "{metrics}");
+    }
+    let (status, _) = poll.join().expect("a poll").expect("an answer");
+    assert_eq!(status, 200);
+    drop(stream);
+    worker.wait_until("none is left", || worker.metric("tenure_feed_readers") < 0.5);
+    let (_, metrics) = worker.get("/metrics");
+    let sum = metrics.lines().find_map(|line| {
+        line.strip_prefix("tenure_http_request_duration_seconds_sum{route=\"/v1/changes\"} ")
+    });
+    let sum: f64 = sum.expect("a sum").parse().expect("a number");
+    assert!(sum < 2.0, "{sum} s");
+    assert!(worker.stop().success());
+}
+
+/// At most a quarter of the connections may wait, however few the open file limit allows.
+#[test]
+fn the_limit_of_waiting_readers_follows_the_open_file_limit() {
+    let folder = TempDir::new().expect("a folder");
+    let program = folder.path().join("tenure-with-few-files");
+    let script = format!(
+        "#!/bin/sh\nulimit -n 128\nexec {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_tenure")
+    );
+    std::fs::write(&program, script).expect("a script");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    let program = program.to_str().expect("a path");
+    let worker = Tenure::new(folder.path(), &[]).of(program).run();
+    // Half of the files, and a quarter of those.
+    let streams: Vec<TcpStream> = (0..16).map(|_| open_stream(worker.port)).collect();
+    let (status, body) = worker.get("/v1/changes?after=latest&wait=1s");
+    assert_eq!(status, 503, "{body}");
+    drop(streams);
+    worker.wait_until("their places are free", || {
+        worker.get("/v1/changes?after=latest&wait=1s").0 == 200
+    });
+    assert!(worker.stop().success());
 }

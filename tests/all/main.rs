@@ -13,6 +13,7 @@ mod cluster;
 mod config;
 mod delivery_limit;
 mod documents;
+mod dry_run;
 mod end_to_end;
 mod engine;
 mod failover;

@@ -135,6 +135,17 @@ impl Accesses for PostgresStore {
         })
         .await
     }
+
+    async fn postpone_access_log(&self, since: DateTime<Utc>) -> Result<()> {
+        self.in_time(async {
+            sqlx::query("update access_log_since set since = greatest(since, $1)")
+                .bind(since)
+                .execute(&self.pool)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
 }
 
 impl PostgresStore {

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 
 use super::numbers::ClientNumbers;
 use super::session::Session;
-use super::sessions::Sessions;
+use super::sessions::{Need, Sessions};
 use super::{
     PostgresStore, checkpoints, duplicates, halts, history, lanes, numbering, numbers, policies, sources,
     touches, verification, write,
@@ -28,13 +28,7 @@ use crate::store::{
 #[async_trait]
 impl Transactions for PostgresStore {
     async fn begin(&self) -> Result<Box<dyn Batch>> {
-        if self.numbering_doubted.swap(false, Ordering::Relaxed) {
-            let checked = self.in_time(async { numbering::check(&mut *self.pool.acquire().await?).await });
-            if let Err(error) = checked.await {
-                self.numbering_doubted.store(true, Ordering::Relaxed);
-                return Err(error);
-            }
-        }
+        self.check_doubted_numbering().await?;
         let doubted = self.numbering_doubted.clone();
         Ok(Box::new(
             PostgresBatch::begin(&self.pool, self.limit, &self.begin, doubted).await?,
@@ -44,6 +38,24 @@ impl Transactions for PostgresStore {
     /// While one chunk is written, the next is read and planned.
     fn concurrent_chunks(&self) -> usize {
         2
+    }
+}
+
+impl PostgresStore {
+    /// Ensures that new numbers exceed all existing ones, if something has found that they may not.
+    pub(super) async fn check_doubted_numbering(&self) -> Result<()> {
+        if !self.numbering_doubted.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let check = async {
+            let mut connection = self.pool.acquire_for(Need::Write).await?;
+            numbering::check(&mut connection).await
+        };
+        let checked = self.in_time(check).await;
+        if checked.is_err() {
+            self.numbering_doubted.store(true, Ordering::Relaxed);
+        }
+        checked
     }
 }
 
@@ -249,7 +261,8 @@ impl BatchWrite for PostgresBatch {
     }
 }
 
-async fn holders(
+/// The clients that hold these names.
+pub(super) async fn holders(
     connection: &mut PgConnection,
     names: &[NameClaim],
 ) -> Result<HashMap<NameClaim, ClientKey>> {

@@ -1,14 +1,15 @@
 //! Finds events that are in the log already.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::event_ref::id_bytes;
 use super::numbers::ClientNumbers;
-use crate::domain::{Event, Namesake};
+use crate::domain::{ClientKey, Event, Namesake};
 use crate::store::Result;
+use crate::store::columns::key;
 use crate::store::commit::data_of;
 use crate::store::namesakes::{self, NamesakeRow};
 
@@ -65,4 +66,29 @@ pub(super) async fn namesakes(
     .fetch_all(connection)
     .await?;
     namesakes::read(rows, known)
+}
+
+/// The clients whose log has one of these pairs of source and id.
+pub(super) async fn clients(
+    connection: &mut PgConnection,
+    ids: &[(&str, &str)],
+) -> Result<BTreeSet<ClientKey>> {
+    let (sources, ids): (Vec<&str>, Vec<&str>) = ids.iter().copied().unzip();
+    let clients: Vec<(String, String)> = sqlx::query_as(
+        "select n.partner, n.client
+         from unnest($1::text[], $2::bytea[]) as k (source, id_bytes)
+         cross join lateral (
+             select event_ref(number, k.id_bytes) as ref from sources where source = k.source offset 0
+         ) s
+         cross join lateral (select client from events where ref = s.ref limit 1) e
+         cross join lateral (select partner, client from client_keys where number = e.client offset 0) n",
+    )
+    .bind(sources)
+    .bind(ids.iter().map(|id| id_bytes(id)).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    Ok(clients
+        .iter()
+        .map(|(partner, client)| key(partner, client))
+        .collect())
 }

@@ -1,25 +1,36 @@
 //! The feed. As for the relay, only lines of transactions older than every running one are listed: see `outbox.rs`.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::PostgresStore;
 use super::lines::line;
 use super::numbering::{NumberedRow, is_numbered};
-use super::{PostgresStore, numbering};
+use super::sessions::{Lease, Need};
 use crate::domain::ClientKey;
 use crate::store::clients::{ClientRange, StoredRow};
 use crate::store::columns::{Both, KeyRow};
-use crate::store::feed::{FeedEndRow, FeedState, FeedStateRow, StateRow, WalkEnd, read_state};
+use crate::store::feed::{
+    FeedEndRow, FeedState, FeedStateRow, PrunedRow, StateRow, WalkEnd, read_feed_end, read_feed_state,
+    read_state,
+};
 use crate::store::outbox::{JournalRow, read_line};
-use crate::store::{ClientState, Cursor, Feed, FeedCursor, FeedFilter, FeedPage, Recorded, Result};
+use crate::store::{
+    ClientState, Cursor, Feed, FeedCursor, FeedFilter, FeedPage, Recorded, Result, StoreError,
+};
+
+type Time = DateTime<Utc>;
 
 #[async_trait]
 impl Feed for PostgresStore {
     async fn feed_end(&self) -> Result<FeedCursor> {
         self.in_time(async {
-            let end: FeedEndRow<DateTime<Utc>> = sqlx::query_as(
-                "select r.epoch, j.xid, j.seq, j.recorded_at, r.xid as published_xid, r.seq as published_seq, r.pruned_before
+            let end: Both<FeedEndRow<Time>, PrunedRow<Time>> = sqlx::query_as(
+                "select r.epoch, j.xid, j.seq, j.recorded_at, r.xid as published_xid, r.seq as published_seq,
+                        r.pruned_before, r.pruned_with, r.pruned_xid, r.pruned_seq, r.pruned_recorded_at
                  from relay r
                  left join lateral (
                      select xid, seq, recorded_at
@@ -29,9 +40,9 @@ impl Feed for PostgresStore {
                      limit 1
                  ) j on true",
             )
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.current_session().await?)
             .await?;
-            end.read()
+            read_feed_end(end)
         })
         .await
     }
@@ -39,7 +50,7 @@ impl Feed for PostgresStore {
     async fn feed(&self, after: &FeedCursor, filter: &FeedFilter, walk: u32, limit: u32) -> Result<FeedPage> {
         let walk = filter.walk(walk, limit);
         self.in_time(async {
-            let mut connection = self.pool.acquire().await?;
+            let mut connection = self.current_session().await?;
             let end = walk_end(&mut connection, after.0.cursor, walk).await?;
             let lines = match &end {
                 Some(end) => {
@@ -48,7 +59,16 @@ impl Feed for PostgresStore {
                 }
                 None => Vec::new(),
             };
-            let state = state(&mut connection, after).await?;
+            let (state, is_numbered) = state(&mut connection, after).await?;
+            if !is_numbered {
+                // A read writes nothing. The next batch or probe of the worker advances it.
+                self.numbering_doubted.store(true, Ordering::Relaxed);
+                return Err(StoreError::Unavailable(
+                    "the tables came from another server, and the numbering of changes must be advanced; the worker does so within \
+                     seconds"
+                        .into(),
+                ));
+            }
             Ok(state.page(after, (end, walk), (lines, limit)))
         })
         .await
@@ -76,11 +96,19 @@ impl Feed for PostgresStore {
             .bind(range.after_partner)
             .bind(range.after_client)
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.current_session().await?)
             .await?;
             rows.into_iter().map(read_state).collect()
         })
         .await
+    }
+}
+
+impl PostgresStore {
+    /// A session on a server that may write. A standby may lag: it lacks changes that its reader has, which looks as if they had
+    /// never happened.
+    async fn current_session(&self) -> Result<Lease> {
+        self.pool.acquire_for(Need::Write).await
     }
 }
 
@@ -143,19 +171,20 @@ async fn lines(
     lines.into_iter().map(read_line).collect()
 }
 
-async fn state(connection: &mut PgConnection, after: &FeedCursor) -> Result<FeedState> {
-    let Both(state, numbered): Both<FeedStateRow<DateTime<Utc>>, NumberedRow> = sqlx::query_as(concat!(
-        "select epoch, xid, seq, pruned_before,
+/// Also returns whether new numbers of transactions exceed all existing ones. If not, what was read may be incomplete.
+async fn state(connection: &mut PgConnection, after: &FeedCursor) -> Result<(FeedState, bool)> {
+    let Both(state, numbered): Both<Both<FeedStateRow, PrunedRow<Time>>, NumberedRow> =
+        sqlx::query_as(concat!(
+            "select epoch, xid, seq, pruned_before, pruned_with, pruned_xid, pruned_seq, pruned_recorded_at,
                 exists (select from journal where xid = $1 and seq = $2 and recorded_at = $3) as has_line, ",
-        is_numbered!(),
-        " as is_numbered
+            is_numbered!(),
+            " as is_numbered
          from relay"
-    ))
-    .bind(after.0.cursor.transaction)
-    .bind(after.0.cursor.sequence)
-    .bind(after.0.recorded_at)
-    .fetch_one(&mut *connection)
-    .await?;
-    numbering::require(connection, numbered.is_numbered).await?;
-    state.read()
+        ))
+        .bind(after.0.cursor.transaction)
+        .bind(after.0.cursor.sequence)
+        .bind(after.0.recorded_at)
+        .fetch_one(connection)
+        .await?;
+    Ok((read_feed_state(state)?, numbered.is_numbered))
 }

@@ -28,6 +28,7 @@ mod numbers;
 mod outbox;
 mod pages;
 mod policies;
+mod related;
 mod retention;
 mod servers;
 mod session;

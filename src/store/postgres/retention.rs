@@ -138,35 +138,45 @@ async fn journal(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u
     let (xid, seq): (i64, i64) = sqlx::query_as("select xid, seq from relay for update")
         .fetch_one(&mut *transaction)
         .await?;
-    let removed = sqlx::query(
-        "delete from journal
-         using (
-             select xid, seq, bool_and(recorded_at < $1) over (order by xid, seq) as is_old
-             from (select xid, seq, recorded_at from journal
-                   where (xid, seq) <= ($2, $3)
-                   order by xid, seq
-                   limit $4) oldest
-         ) o
-         where journal.xid = o.xid and journal.seq = o.seq and o.is_old",
+    let last: Option<(i64, i64, DateTime<Utc>, i64)> = sqlx::query_as(
+        "with removed as (
+             delete from journal
+             using (
+                 select xid, seq, bool_and(recorded_at < $1) over (order by xid, seq) as is_old
+                 from (select xid, seq, recorded_at from journal
+                       where (xid, seq) <= ($2, $3)
+                       order by xid, seq
+                       limit $4) oldest
+             ) o
+             where journal.xid = o.xid and journal.seq = o.seq and o.is_old
+             returning journal.xid, journal.seq, journal.recorded_at
+         )
+         select xid, seq, recorded_at, count(*) over ()
+         from removed
+         order by xid desc, seq desc
+         limit 1",
     )
     .bind(before)
     .bind(xid)
     .bind(seq)
     .bind(i64::from(limit))
-    .execute(&mut *transaction)
-    .await?
-    .rows_affected();
-    if removed == 0 {
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some((xid, seq, recorded_at, removed)) = last else {
         transaction.rollback().await?;
         return Ok(0);
-    }
+    };
     sqlx::query(
         "update relay
-         set pruned_before = greatest(pruned_before, $1)",
+         set pruned_before = greatest(pruned_before, $1), pruned_with = greatest(pruned_before, $1),
+             pruned_xid = $2, pruned_seq = $3, pruned_recorded_at = $4",
     )
     .bind(before)
+    .bind(xid)
+    .bind(seq)
+    .bind(recorded_at)
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    Ok(removed)
+    Ok(u64::try_from(removed).unwrap_or(0))
 }

@@ -71,7 +71,11 @@ async fn mark(connection: &mut PgConnection, migrations: &Migrations, mark: Impo
     )
     .execute(&mut *connection)
     .await?;
-    sqlx::query("update relay set xid = 0, seq = 0, pruned_before = null")
+    sqlx::query(
+        "update relay
+         set xid = 0, seq = 0,
+             pruned_before = null, pruned_with = null, pruned_xid = null, pruned_seq = null, pruned_recorded_at = null",
+    )
         .execute(&mut *connection)
         .await?;
     set_min_writer(connection, mark.set(required)).await

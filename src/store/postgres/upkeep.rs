@@ -55,6 +55,7 @@ impl Upkeep for PostgresStore {
 
     /// Acquires the locks of a batch, and writes a row.
     async fn probe(&self, _: DateTime<Utc>) -> Result<()> {
+        self.check_doubted_numbering().await?;
         self.in_time(async {
             match self.pool.execute(WRITE).await.map_err(StoreError::from) {
                 Ok(_) => Ok(()),

@@ -127,6 +127,17 @@ impl Accesses for SqliteStore {
         })
         .await
     }
+
+    async fn postpone_access_log(&self, since: DateTime<Utc>) -> Result<()> {
+        self.in_turn(async {
+            sqlx::query("update access_log_since set since = max(since, ?1)")
+                .bind(micros(since))
+                .execute(&self.writer)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
 }
 
 impl SqliteStore {

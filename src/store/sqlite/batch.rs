@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
 
 use super::identity::Identity;
 use super::numbers::Numbers;
@@ -143,24 +144,7 @@ impl BatchRead for SqliteBatch {
     }
 
     async fn holders(&mut self, names: &[NameClaim]) -> Result<HashMap<NameClaim, ClientKey>> {
-        let holders: Vec<(String, String, String)> = many::read(
-            &mut self.transaction,
-            many!(
-                "select c.partner, c.name_key, k.client
-                 from (values " each "(?, ?)" ") w
-                 cross join clients c on c.partner = w.column1 and c.name_key = w.column2
-                 cross join client_keys k on k.number = c.client"
-            ),
-            names,
-            |query, name| query.bind(&*name.partner).bind(&*name.name_key),
-        )
-        .await?;
-        let claim = |(partner, name_key, client): (String, String, String)| {
-            let key = key(&partner, &client);
-            let partner = partner.into();
-            (NameClaim { partner, name_key }, key)
-        };
-        Ok(holders.into_iter().map(claim).collect())
+        holders(&mut self.transaction, names).await
     }
 
     async fn checkpoints(
@@ -232,4 +216,29 @@ impl BatchWrite for SqliteBatch {
     async fn rollback(self: Box<Self>) -> Result<()> {
         self.transaction.rollback().await
     }
+}
+
+/// The clients that hold these names.
+pub(super) async fn holders(
+    connection: &mut SqliteConnection,
+    names: &[NameClaim],
+) -> Result<HashMap<NameClaim, ClientKey>> {
+    let holders: Vec<(String, String, String)> = many::read(
+        connection,
+        many!(
+            "select c.partner, c.name_key, k.client
+             from (values " each "(?, ?)" ") w
+             cross join clients c on c.partner = w.column1 and c.name_key = w.column2
+             cross join client_keys k on k.number = c.client"
+        ),
+        names,
+        |query, name| query.bind(&*name.partner).bind(&*name.name_key),
+    )
+    .await?;
+    let claim = |(partner, name_key, client): (String, String, String)| {
+        let key = key(&partner, &client);
+        let partner = partner.into();
+        (NameClaim { partner, name_key }, key)
+    };
+    Ok(holders.into_iter().map(claim).collect())
 }

@@ -7,8 +7,9 @@ use sqlx::SqliteConnection;
 use super::event_id::BoundId;
 use super::numbers::Numbers;
 use super::{many, micros};
-use crate::domain::{Event, Namesake};
+use crate::domain::{ClientKey, Event, Namesake};
 use crate::store::Result;
+use crate::store::columns::key;
 use crate::store::commit::data_of;
 use crate::store::namesakes::{self, NamesakeRow};
 
@@ -41,6 +42,36 @@ pub(super) async fn known(
         Some(((*source).to_owned(), (*id).to_owned()))
     };
     Ok(known.into_iter().filter_map(pair).collect())
+}
+
+/// The clients whose log has one of these pairs of source and id.
+pub(super) async fn clients(
+    connection: &mut SqliteConnection,
+    numbers: &mut Numbers,
+    ids: &[(&str, &str)],
+) -> Result<BTreeSet<ClientKey>> {
+    let sources: BTreeSet<&str> = ids.iter().map(|(source, _)| *source).collect();
+    numbers.read_sources(connection, &sources).await?;
+    let asked: Vec<(i64, &str)> = ids
+        .iter()
+        .filter_map(|(source, id)| Some((numbers.find_source(source)?, *id)))
+        .collect();
+    let clients: Vec<(String, String)> = many::read(
+        connection,
+        many!(
+            "select k.partner, k.client
+             from (values " each "(?, ?)" ") w
+             cross join events e on e.id = w.column2 and e.source = w.column1
+             cross join client_keys k on k.number = e.client"
+        ),
+        &asked,
+        |query, (source, id)| query.bind(source).bind(BoundId(id)),
+    )
+    .await?;
+    Ok(clients
+        .iter()
+        .map(|(partner, client)| key(partner, client))
+        .collect())
 }
 
 /// An event that is in the log.

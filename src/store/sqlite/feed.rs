@@ -8,22 +8,26 @@ use super::{SqliteStore, micros};
 use crate::domain::ClientKey;
 use crate::store::clients::{ClientRange, StoredRow};
 use crate::store::columns::{Both, KeyRow, json};
-use crate::store::feed::{FeedEndRow, FeedState, FeedStateRow, StateRow, WalkEnd, read_state};
+use crate::store::feed::{
+    FeedEndRow, FeedState, FeedStateRow, PrunedRow, StateRow, WalkEnd, read_feed_end, read_feed_state,
+    read_state,
+};
 use crate::store::outbox::{JournalRow, read_line};
 use crate::store::{ClientState, Cursor, Feed, FeedCursor, FeedFilter, FeedPage, Recorded, Result};
 
 #[async_trait]
 impl Feed for SqliteStore {
     async fn feed_end(&self) -> Result<FeedCursor> {
-        let end: FeedEndRow<i64> = sqlx::query_as(
+        let end: Both<FeedEndRow<i64>, PrunedRow<i64>> = sqlx::query_as(
             "select r.epoch, case when j.seq is null then null else 0 end as xid, j.seq, j.recorded_at,
-                    0 as published_xid, r.seq as published_seq, r.pruned_before
+                    0 as published_xid, r.seq as published_seq,
+                    r.pruned_before, r.pruned_with, 0 as pruned_xid, r.pruned_seq, r.pruned_recorded_at
              from relay r
              left join journal j on j.seq = (select max(seq) from journal)",
         )
         .fetch_one(&self.readers)
         .await?;
-        end.read()
+        read_feed_end(end)
     }
 
     async fn feed(&self, after: &FeedCursor, filter: &FeedFilter, walk: u32, limit: u32) -> Result<FeedPage> {
@@ -114,8 +118,8 @@ impl SqliteStore {
 
     async fn feed_state(&self, after: &FeedCursor) -> Result<FeedState> {
         let place = &after.0;
-        let state: FeedStateRow<i64> = sqlx::query_as(
-            "select epoch, 0 as xid, seq, pruned_before,
+        let state: Both<FeedStateRow, PrunedRow<i64>> = sqlx::query_as(
+            "select epoch, 0 as xid, seq, pruned_before, pruned_with, 0 as pruned_xid, pruned_seq, pruned_recorded_at,
                     ?3 = 0 and exists (select 1 from journal where seq = ?1 and recorded_at = ?2) as has_line
              from relay",
         )
@@ -124,6 +128,6 @@ impl SqliteStore {
         .bind(place.cursor.transaction)
         .fetch_one(&self.readers)
         .await?;
-        state.read()
+        read_feed_state(state)
     }
 }

@@ -29,7 +29,9 @@ mod outbox;
 mod policies;
 mod private;
 mod probe;
+mod related;
 mod retention;
+mod scratch;
 mod session;
 mod sources;
 mod statements;
@@ -55,6 +57,7 @@ use super::Result;
 use super::schema::{MigrationStep, Migrations};
 use identity::Identity;
 use lead::Lead;
+pub use scratch::ScratchStore;
 use turn::Turns;
 
 /// How long to wait for another writing process, or for the previous batch.
@@ -65,6 +68,15 @@ const READERS: u32 = 4;
 /// Acquires the write lock at once: a transaction that reads first and writes later fails if another has written
 /// meanwhile.
 const BEGIN: &str = "begin immediate";
+
+/// What a database must survive.
+#[derive(Clone, Copy)]
+enum Durability {
+    /// A power failure.
+    Full,
+    /// Nothing: it is temporary.
+    Scratch,
+}
 
 /// A database in a file.
 pub struct SqliteStore {
@@ -80,6 +92,10 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Names the file. It is opened on first use, and created by [`super::Upkeep::migrate`].
     pub fn open(path: impl AsRef<Path>) -> Self {
+        Self::open_as(path, Durability::Full)
+    }
+
+    fn open_as(path: impl AsRef<Path>, durability: Durability) -> Self {
         let path = path.as_ref().to_owned();
         let lead = Lead::of(&path);
         let readers = SqliteConnectOptions::new().filename(&path).busy_timeout(PATIENCE);
@@ -87,8 +103,11 @@ impl SqliteStore {
             .clone()
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // An acknowledged event must survive a power failure.
-            .synchronous(SqliteSynchronous::Full)
+            .synchronous(match durability {
+                // An acknowledged event must survive a power failure.
+                Durability::Full => SqliteSynchronous::Full,
+                Durability::Scratch => SqliteSynchronous::Off,
+            })
             // For a new file. A long batch changes most pages: larger ones mean fewer to copy.
             .page_size(16 << 10)
             // In pages. By default each batch would also checkpoint the whole log. Now a checkpoint waits for 128 MB of

@@ -127,32 +127,38 @@ async fn accesses(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Res
 /// Removes lines from the oldest on, up to the first young one, so that each client keeps the end of its journal.
 async fn journal(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
     let mut transaction = Transaction::begin(writer).await?;
-    let removed = sqlx::query(
-        "delete from journal
-         where seq in (
-             select seq
-             from (select seq, min(recorded_at < ?1) over (order by seq) as is_old
-                   from (select seq, recorded_at from journal
-                         where seq <= (select seq from relay)
-                         order by seq
-                         limit ?2))
-             where is_old
-         )",
+    let last: Option<(i64, i64)> = sqlx::query_as(
+        "select seq, recorded_at
+         from (select seq, recorded_at, min(recorded_at < ?1) over (order by seq) as is_old
+               from (select seq, recorded_at from journal
+                     where seq <= (select seq from relay)
+                     order by seq
+                     limit ?2))
+         where is_old
+         order by seq desc
+         limit 1",
     )
     .bind(micros(before))
     .bind(i64::from(limit))
-    .execute(&mut *transaction)
-    .await?
-    .rows_affected();
-    if removed == 0 {
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some((seq, recorded_at)) = last else {
         transaction.rollback().await?;
         return Ok(0);
-    }
+    };
+    let removed = sqlx::query("delete from journal where seq <= ?1")
+        .bind(seq)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
     sqlx::query(
         "update relay
-         set pruned_before = max(coalesce(pruned_before, ?1), ?1)",
+         set pruned_before = max(coalesce(pruned_before, ?1), ?1), pruned_with = max(coalesce(pruned_before, ?1), ?1),
+             pruned_seq = ?2, pruned_recorded_at = ?3",
     )
     .bind(micros(before))
+    .bind(seq)
+    .bind(recorded_at)
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;

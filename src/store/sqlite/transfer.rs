@@ -1,7 +1,7 @@
 //! Moves a whole store. An import is several transactions: its mark, the records, and its end.
 
 mod export;
-mod import;
+pub(super) mod import;
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ const CLEAR: &str = "
     delete from clients; delete from client_keys; delete from sources;
     delete from policies; delete from deadline_backfill; delete from closings; delete from statement_days; delete from sweep_runs; delete from sweep_halts;
     delete from lanes; delete from expected_sources; delete from clock; delete from dead_letters; delete from sqlite_sequence;
-    update relay set seq = 0, pruned_before = null;
+    update relay set seq = 0, pruned_before = null, pruned_with = null, pruned_seq = null, pruned_recorded_at = null;
 ";
 
 struct SqliteImport {

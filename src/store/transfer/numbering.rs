@@ -82,6 +82,7 @@ mod tests {
             epoch: 7,
             published,
             pruned_before: None,
+            pruned_line: None,
             last_line,
             last_dead_letter: 0,
             last_sweep_run: 0,

@@ -2,13 +2,14 @@
 
 use super::{
     LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedClosing,
-    MovedDeadLetter, MovedEvent, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedStatement, MovedTouches,
-    Record,
+    MovedDeadLetter, MovedEvent, MovedLine, MovedPolicy, MovedRelay, MovedRow, MovedRun, MovedStatement,
+    MovedTouches, Record,
 };
 use crate::store::accesses::AccessRow;
 use crate::store::clients::LoggedRow;
 use crate::store::columns::{Both, KeyRow, Moment, RowId, row};
 use crate::store::dead_letters::DeadLetterRow;
+use crate::store::feed::{Pruned, PrunedRow};
 use crate::store::halts::HaltRow;
 use crate::store::lanes::LaneRow;
 use crate::store::outbox::{JournalRow, read_line};
@@ -60,11 +61,10 @@ row! {
 
 row! {
     /// The cursor of the relay, and the last numbers that were assigned.
-    NumbersRow<T> {
+    NumbersRow {
         epoch: i64,
         xid: i64,
         seq: i64,
-        pruned_before: Option<T>,
         last_line: i64,
         last_dead_letter: i64,
         last_sweep_run: i64,
@@ -265,18 +265,21 @@ pub(in crate::store) fn access<T: Moment>(row: Both<KeyRow, AccessRow<T>>) -> Re
     Ok(Record::Access(Box::new(row.read(&client)?)))
 }
 
-pub(in crate::store) fn relay<T: Moment>(row: NumbersRow<T>) -> Result<Record> {
-    let id = RowId {
-        table: "relay",
-        key: &"its only row",
-    };
+pub(in crate::store) fn relay<T: Moment>(
+    Both(row, pruned): Both<NumbersRow, PrunedRow<T>>,
+) -> Result<Record> {
+    let (pruned_before, line) = pruned.read()?.map(Pruned::moved).unzip();
     Ok(Record::Relay(MovedRelay {
         epoch: row.epoch,
         published: LinePlace {
             transaction: row.xid,
             sequence: row.seq,
         },
-        pruned_before: id.optional_moment("pruned_before", row.pruned_before)?,
+        pruned_before,
+        pruned_line: line.flatten().map(|(line, recorded_at)| MovedLine {
+            place: line.into(),
+            recorded_at,
+        }),
         last_line: row.last_line,
         last_dead_letter: row.last_dead_letter,
         last_sweep_run: row.last_sweep_run,

@@ -109,6 +109,58 @@ fn a_subscribed_queue_gets_every_change_and_the_past_on_request() {
     assert!(worker.stop().success());
 }
 
+/// Retention has removed older changes. Those that are stored can be replayed, and the error says from when on.
+#[test]
+fn a_pruned_journal_is_replayed_from_the_time_that_the_error_names() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let shared = RabbitMq::shared();
+    let amqp = shared.vhost("replay_pruned");
+    let vhost = name_in(&amqp);
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("AMQP_URL", &*amqp), ("TENURE_RETENTION__JOURNAL", "1s")];
+    let tenure = Tenure::new(folder.path(), &settings);
+    tenure.fed(&["ingest", "-"], EVENTS);
+    let worker = tenure.run();
+    worker.wait_until("published", || worker.metric("tenure_relay_backlog") < 0.5);
+    let pruned = |tenure: &Tenure| tenure.json(&["prune"]).remove(0)["journal"].as_u64() > Some(0);
+    worker.wait_until("pruned", || pruned(&tenure));
+    assert_eq!(worker.add_client("young").0, 200);
+    let declared = tenure.json(&["subscribe", "past", "--no-bindings"]).remove(0);
+    assert_eq!(
+        declared,
+        json!({"queue": "past", "types": [], "dead": "past.dead"})
+    );
+    let mut times = Vec::new();
+    for from in ["beginning", "2020-01-01T00:00:00Z"] {
+        let output = tenure.call(&["replay", "--from", from, "--to", "past"]);
+        assert_eq!(code(&output), 1);
+        let said = stderr(&output);
+        assert!(
+            !said.contains("to continue") && said.contains("GET /v1/snapshot"),
+            "{said}"
+        );
+        let (_, rest) = said.split_once("`--from ").expect("advice");
+        times.push(rest.split('`').next().expect("a time").to_owned());
+    }
+    let replayed = tenure
+        .json(&["replay", "--from", &times[1], "--to", "past"])
+        .remove(0);
+    let published = replayed["published"].as_u64().expect("a number");
+    assert!(published > 0, "{replayed}");
+    shared.wait_for_depth(vhost, "past", published, LIMIT);
+    let received = runtime.block_on(receive(&amqp, "past"));
+    assert!(
+        received
+            .iter()
+            .all(|(change, is_replayed)| *is_replayed && change["subject"] == "p/young")
+    );
+    // Without bindings, what is published later does not come.
+    assert_eq!(worker.add_client("later").0, 200);
+    worker.wait_until("published", || worker.metric("tenure_relay_backlog") < 0.5);
+    assert_eq!(runtime.block_on(receive(&amqp, "past")).len(), 0);
+    assert!(worker.stop().success());
+}
+
 #[test]
 fn what_cannot_be_subscribed_or_replayed_says_what_to_do() {
     let shared = RabbitMq::shared();

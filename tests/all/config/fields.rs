@@ -87,6 +87,7 @@ fn every_setting_reaches_its_field() {
         ("TENURE_SUBSCRIPTIONS__END", "paid_until"),
         ("TENURE_RETENTION__CRON", "1 2 3 * *"),
         ("TENURE_RETENTION__CHUNK", "20"),
+        ("TENURE_HTTP__SNAPSHOT_TIMEOUT", "90s"),
         ("TENURE_RETENTION__DEAD_LETTERS", "never"),
         ("TENURE_RETENTION__SWEEP_RUNS", ""),
         ("TENURE_RETENTION__SWEEP_RUNS_KEPT", "21"),
@@ -125,6 +126,7 @@ fn every_setting_reaches_its_field() {
         settings.http.public_url.as_deref(),
         Some("https://tenure.example.com")
     );
+    assert_eq!(settings.http.snapshot_timeout, Duration::from_secs(90));
     assert!(settings.actions.read("report_view").is_ok());
     assert!(settings.actions.read("report_edit").is_err());
     assert_eq!(settings.access_log, Some(TimeDelta::days(90)));

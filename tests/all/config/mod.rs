@@ -96,6 +96,7 @@ fn default_toml_has_exactly_these_keys() {
         "http.max_connections",
         "http.max_events",
         "http.public_url",
+        "http.snapshot_timeout",
         "http.timeout",
         "http.token",
         "http.token_file",

@@ -339,10 +339,11 @@ async fn entries_are_stored_for_as_long_as_the_settings_say(fresh: Fresh) {
     let engine = engine.with_access_log(Some(TimeDelta::days(5)));
     assert_eq!(listed(&engine).await, ["t44"]);
     assert_eq!(prune(&engine).await, 1);
-    // Off: what is there stays until it is pruned.
+    // Off: what is there stays until it is pruned, also an entry ahead of the clock.
+    ingest(&engine, [touch("t50", 50)]).await;
     let engine = engine.with_access_log(None);
-    assert_eq!(listed(&engine).await, ["t44"]);
-    assert_eq!(prune(&engine).await, 1);
+    assert_eq!(listed(&engine).await, ["t50", "t44"]);
+    assert_eq!(prune(&engine).await, 2);
     assert_eq!(listed(&engine).await, Vec::<String>::new());
 }
 
@@ -362,6 +363,51 @@ async fn only_what_arrives_while_the_access_log_is_on_has_an_entry(fresh: Fresh)
     // Touches from before have no entry that a late event could change.
     ingest(&engine, [disabled(23)]).await;
     assert_eq!(listed(&engine).await, ["t26 no_access"]);
+}
+
+/// While it is off, a late event does not change the outcomes of entries.
+async fn switched_on_again_the_access_log_begins_empty(fresh: Fresh) {
+    let Setup {
+        fresh: _fresh,
+        engine,
+        ..
+    } = setup(fresh).await;
+    engine.record_access_log().await.expect("recorded");
+    ingest(&engine, active()).await;
+    for (name, days) in [("t20", 20), ("t25", 25)] {
+        ingest(&engine, [touch(name, days)]).await;
+    }
+    let engine = engine.with_access_log(None);
+    engine.record_access_log().await.expect("recorded");
+    ingest(&engine, [disabled(22)]).await;
+    let engine = engine.with_access_log(Some(TimeDelta::days(DAYS)));
+    engine.record_access_log().await.expect("recorded");
+    assert_eq!(listed(&engine).await, Vec::<String>::new());
+    ingest(&engine, [touch("t26", 26)]).await;
+    // Another worker starts with it.
+    engine.record_access_log().await.expect("recorded");
+    assert_eq!(listed(&engine).await, ["t26 no_access"]);
+}
+
+/// In a rolling restart some workers have it and some do not.
+async fn the_access_log_is_complete_since_the_last_worker_without_it_has_ended(fresh: Fresh) {
+    let Setup { fresh, clock, engine } = setup(fresh).await;
+    let off = Engine::open(fresh.store.clone(), clock.clone(), &Policy::default())
+        .await
+        .expect("an engine");
+    off.record_access_log().await.expect("recorded");
+    // Nobody has it: nothing is recorded.
+    off.record_end_without_access_log().await.expect("recorded");
+    engine.record_access_log().await.expect("recorded");
+    clock.set(day(46));
+    engine.record_end_without_access_log().await.expect("recorded");
+    let since = engine.access_log_since().await.expect("an answer");
+    assert_eq!(since, Some(day(45)), "a worker with it has ended");
+    off.record_end_without_access_log().await.expect("recorded");
+    clock.set(day(47));
+    engine.record_access_log().await.expect("recorded");
+    let since = engine.access_log_since().await.expect("an answer");
+    assert_eq!(since, Some(day(46)));
 }
 
 /// A worker records it when it starts.
@@ -424,6 +470,8 @@ on_both_stores!(
     a_redriven_event_has_an_entry,
     entries_are_stored_for_as_long_as_the_settings_say,
     only_what_arrives_while_the_access_log_is_on_has_an_entry,
+    switched_on_again_the_access_log_begins_empty,
+    the_access_log_is_complete_since_the_last_worker_without_it_has_ended,
     the_access_log_is_on_since_the_first_worker_that_had_it,
     nothing_reads_or_writes_an_access_log_that_is_off,
 );

@@ -5,6 +5,7 @@ pub mod breaker;
 mod checkpoints;
 mod closings;
 mod differential;
+mod dry_run;
 mod forecast;
 mod halts;
 mod history;

@@ -195,6 +195,10 @@ async fn changes_are_filtered_by_partner_client_and_type() {
             "?type=link.active,access.*&partner=acme",
             count(&|_, kind| kind == "link.active" || kind.starts_with("access.")),
         ),
+        (
+            "?type=link.*,link.active,link.*",
+            count(&|_, kind| kind.starts_with("link.")),
+        ),
         ("?type=event.refused", 0),
     ] {
         let page = server.changes(&format!("{query}&limit=1000")).await;
@@ -385,26 +389,17 @@ async fn a_stream_rejects_what_it_cannot_do() {
     }
 }
 
-/// A stream whose place is pruned meanwhile reports that before it ends.
+/// A stream whose place is gone, as after a restore below a running worker, reports that before it ends.
 #[tokio::test]
-async fn a_stream_that_falls_behind_retention_ends_with_a_reason() {
+async fn a_stream_whose_place_is_gone_ends_with_a_reason() {
     let server = Server::start().await;
     server.linked("bakery").await;
     let mut stream = server.stream("?after=latest", None).await;
-    let first = server.changes("?limit=1").await;
-    let last = stream.next().await.expect("a place").id.expect("a cursor");
-    assert_ne!(last, next(&first));
-    server.prune_all().await;
-    // Nobody knows any more whether the store has the past of this stream.
-    server.engine.store().begin_epoch(0).await.unwrap();
-    server
-        .send(&[event(
-            "mill",
-            "client.added",
-            server.engine.now(),
-            json!({"name": "Mill"}),
-        )])
-        .await;
+    stream.next().await.expect("its place");
+    let latest = next(&server.changes("?after=latest").await).to_owned();
+    let poll = server.request(Method::GET, &format!("/v1/changes?after={latest}&wait=60s"));
+    let poll = tokio::spawn(answer(poll));
+    server.execute("delete from journal").await;
     let end = loop {
         let event = stream.next().await.expect("a last event");
         if event.kind.is_some() {
@@ -414,6 +409,64 @@ async fn a_stream_that_falls_behind_retention_ends_with_a_reason() {
     assert_eq!(end.kind.as_deref(), Some("gone"));
     assert_eq!(end.data.expect("a reason")["error"]["code"], "cursor_gone");
     assert!(stream.next().await.is_none());
+    let (status, body) = timeout(PATIENCE, poll).await.expect("in time").unwrap();
+    assert_eq!((status, error_code(&body)), (StatusCode::GONE, "cursor_gone"));
+}
+
+/// A stream at the pruned end misses nothing.
+#[tokio::test]
+async fn a_stream_continues_when_everything_that_it_has_is_pruned() {
+    let server = Server::start().await;
+    server.linked("bakery").await;
+    let mut stream = server.stream("?after=latest", None).await;
+    stream.next().await.expect("its place");
+    server.prune_all().await;
+    server.engine.store().begin_epoch(0).await.unwrap();
+    let at = server.engine.now();
+    server
+        .send(&[event("mill", "client.added", at, json!({"name": "Mill"}))])
+        .await;
+    let (_, change) = stream.change().await;
+    assert_eq!(change["subject"], "acme/mill");
+}
+
+/// The store is read once for all streams.
+#[tokio::test]
+async fn a_change_costs_the_same_for_many_streams_as_for_one() {
+    const STREAMS: usize = 120;
+    const EVENTS: usize = 40;
+    let server = Server::start().await;
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        let mut stream = server.stream("?after=latest", None).await;
+        stream.next().await.expect("its place");
+        streams.push(stream);
+    }
+    // Each has read the store to its end, and the task has begun.
+    let warm = event("warm", "client.added", noon(), json!({"name": "Warm"}));
+    server.send(&[warm]).await;
+    for stream in &mut streams {
+        while stream.change().await.1["type"] != "client.named" {}
+    }
+    let before = server.faults.calls("feed");
+    for n in 0..EVENTS {
+        let client = format!("c{n}");
+        server
+            .send(&[event(&client, "client.added", noon(), json!({"name": client}))])
+            .await;
+    }
+    for stream in &mut streams {
+        let mut named = 0;
+        while named < EVENTS {
+            let (_, change) = stream.change().await;
+            named += usize::from(change["type"] == "client.named");
+        }
+    }
+    let reads = usize::try_from(server.faults.calls("feed") - before).unwrap();
+    assert!(
+        reads < STREAMS * EVENTS / 4,
+        "{reads} reads for {STREAMS} streams and {EVENTS} events"
+    );
 }
 
 /// Waiting requests and streams do not use up the connections, nor the requests in progress.

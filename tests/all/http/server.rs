@@ -5,6 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use tempfile::TempDir;
 use tenure::clock::SimulatedClock;
 use tenure::config::Settings;
@@ -15,6 +17,8 @@ use tenure::store::Store;
 use tenure::store::sqlite::SqliteStore;
 use tenure::wire::Limits;
 use tokio_util::sync::CancellationToken;
+
+use crate::fault_injecting::{FaultInjectingStore, Faults};
 
 pub const STRUCTURED: &str = "application/cloudevents+json";
 pub const BATCH: &str = "application/cloudevents-batch+json";
@@ -28,7 +32,9 @@ pub struct Server {
     pub client: Client,
     pub stop: CancellationToken,
     pub serving: tokio::task::JoinHandle<std::io::Result<()>>,
-    _folder: TempDir,
+    /// The faults of the store, and the number of its calls.
+    pub faults: Arc<Faults>,
+    folder: TempDir,
 }
 
 impl Drop for Server {
@@ -63,7 +69,12 @@ impl Server {
     /// Starts a server whose store is not open yet.
     pub async fn starting(env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
+        let inner: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
+        let faults = Arc::new(Faults::default());
+        let store: Arc<dyn Store> = Arc::new(FaultInjectingStore {
+            faults: faults.clone(),
+            ..FaultInjectingStore::new(inner)
+        });
         store.migrate().await.unwrap();
         let clock = Arc::new(SimulatedClock::at(noon()));
         let settings = settings(env);
@@ -84,8 +95,17 @@ impl Server {
             clock,
             client: Client::new(),
             stop,
-            _folder: folder,
+            faults,
+            folder,
         }
+    }
+
+    /// Runs a statement in the file of the store.
+    pub async fn execute(&self, statement: &str) {
+        let file = SqliteConnectOptions::new().filename(self.folder.path().join("tenure.db"));
+        let mut connection = file.connect().await.unwrap();
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -157,28 +157,43 @@ pub async fn a_place_before_pruned_lines_has_a_gap(fresh: Fresh) {
             .unwrap()
     };
     assert_eq!(prune(25).await, 2);
-    for gone in [&start, &places[0], &places[1]] {
-        assert_eq!(
-            page(store, gone, &all, 9).await.gap,
-            Some(FeedGap::Pruned),
-            "{gone}"
-        );
+    let pruned = |before| {
+        Some(FeedGap::Pruned {
+            before: moment(before),
+        })
+    };
+    for gone in [&start, &places[0]] {
+        assert_eq!(page(store, gone, &all, 9).await.gap, pruned(25), "{gone}");
     }
+    // A reader that has the last line that was removed misses nothing.
+    let second = page(store, &places[1], &all, 9).await;
+    assert_eq!(
+        (values(&second), second.gap),
+        (vec!["3".to_owned(), "4".to_owned()], None)
+    );
     let third = page(store, &places[2], &all, 9).await;
     assert_eq!((values(&third), third.gap), (vec!["4".to_owned()], None));
 
-    // A reader that has everything misses nothing when everything is pruned.
+    // A reader that has everything misses nothing when everything is pruned, whatever comes next.
     assert_eq!(prune(1_000).await, 2);
-    assert_eq!(page(store, &places[2], &all, 9).await.gap, Some(FeedGap::Pruned));
-    for last in [places[3], store.feed_end().await.unwrap()] {
-        let page = page(store, &last, &all, 9).await;
-        assert_eq!((page.lines.len(), page.gap), (0, None));
-        assert_eq!(page.next.0.cursor, places[3].0.cursor);
-    }
-    write_values(store, &["5"]).await;
-    relayed(store, 1, 9).await;
+    assert_eq!(page(store, &places[2], &all, 9).await.gap, pruned(1_000));
+    assert_eq!(store.feed_end().await.unwrap(), places[3]);
+    let end = page(store, &places[3], &all, 9).await;
+    assert_eq!((end.lines.len(), end.gap), (0, None));
+    assert_eq!(end.next, places[3]);
+    let fifth = Commit {
+        recorded_at: moment(2_000),
+        ..journal(vec![entry(&key("a"), "5")])
+    };
+    put(store, fifth).await.unwrap();
+    let lines = relayed(store, 1, 9).await;
     let fifth = page(store, &places[3], &all, 9).await;
     assert_eq!((values(&fifth), fifth.gap), (vec!["5".to_owned()], None));
+    done(store, &lines[0]).await;
+    store.begin_epoch(epoch).await.unwrap();
+    assert_eq!(page(store, &places[3], &all, 9).await.gap, None);
+    assert_eq!(prune(3_000).await, 1);
+    assert_eq!(page(store, &places[3], &all, 9).await.gap, pruned(3_000));
 }
 
 pub async fn a_place_in_a_past_that_was_undone_has_a_gap(fresh: Fresh) {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sqlx::{Connection, Executor, PgConnection};
 use tenure::store::postgres::{PostgresOptions, PostgresStore};
-use tenure::store::{Clients, Cursor, Outbox, PolicyHistory, StoreError, Transactions, Upkeep};
+use tenure::store::{
+    Clients, Cursor, Feed, FeedCursor, FeedFilter, Outbox, PolicyHistory, StoreError, Transactions, Upkeep,
+};
 
 use super::connect;
 use super::given::*;
@@ -113,6 +115,13 @@ async fn a_read_only_server_is_unavailable_until_it_is_writable() {
             .record_policy(moment(1), &tenure::domain::Policy::default(), false)
             .await
             .unwrap_err(),
+        // Its reader has what a standby may lack.
+        store.feed_end().await.unwrap_err(),
+        store
+            .feed(&FeedCursor::beginning(0), &FeedFilter::default(), 1, 1)
+            .await
+            .unwrap_err(),
+        store.states(None, 1).await.unwrap_err(),
     ] {
         unavailable(&error, "read-only");
     }

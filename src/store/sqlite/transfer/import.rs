@@ -15,7 +15,7 @@ use crate::store::words::{cause_details, cause_event, cause_word, corrector_even
 use crate::store::{EventWrite, MovedRelay, Result};
 
 /// Writes everything, without ending the transaction.
-pub(super) async fn all(
+pub(in crate::store::sqlite) async fn all(
     connection: &mut SqliteConnection,
     parts: &Parts,
     numbering: &mut Numbering,
@@ -305,16 +305,25 @@ pub(super) async fn numbering(connection: &mut SqliteConnection, numbering: &Num
     let MovedRelay {
         epoch,
         pruned_before,
+        pruned_line,
         last_dead_letter,
         last_sweep_run,
         ..
     } = relay;
-    sqlx::query("update relay set seq = ?1, epoch = ?2, pruned_before = ?3")
-        .bind(numbering.last_published())
-        .bind(epoch)
-        .bind(pruned_before.map(micros))
-        .execute(&mut *connection)
-        .await?;
+    // A line of PostgreSQL has another place here.
+    let pruned_line = pruned_line.filter(|line| line.place.transaction == 0);
+    sqlx::query(
+        "update relay
+         set seq = ?1, epoch = ?2, pruned_before = ?3, pruned_with = case when ?4 is not null then ?3 end,
+             pruned_seq = ?4, pruned_recorded_at = ?5",
+    )
+    .bind(numbering.last_published())
+    .bind(epoch)
+    .bind(pruned_before.map(micros))
+    .bind(pruned_line.map(|line| line.place.sequence))
+    .bind(pruned_line.map(|line| micros(line.recorded_at)))
+    .execute(&mut *connection)
+    .await?;
     if numbering.has_transactions() {
         // RabbitMQ has recorded which line was published last, with its transaction. In the same epoch it would stay greater
         // than every new line, which has no transaction here.

@@ -78,6 +78,38 @@ async fn numbering_continues_after_a_dump_is_restored_under_a_running_worker() {
     relayed(store, 1, 9).await;
 }
 
+/// A reader of the feed writes nothing: the next probe corrects the numbering.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_whose_numbering_must_be_advanced_is_unavailable_until_the_next_probe() {
+    let fresh = with_clients("feed_numbering", &["a"]).await;
+    let store = &*fresh.store;
+    write_on(store.begin().await.unwrap(), &key("a")).await.unwrap();
+    relayed(store, 1, 9).await;
+    let start = tenure::store::FeedCursor::beginning(0);
+    let all = tenure::store::FeedFilter::default();
+    fresh
+        .database
+        .sql("update relay set xid_shift = xid_shift - 1000000 returning ''")
+        .await;
+    let shift = "select xid_shift::text from relay";
+    let before = fresh.database.sql(shift).await;
+    for _ in 0..2 {
+        let found = store.feed(&start, &all, 9, 9).await.unwrap_err();
+        assert!(matches!(found, StoreError::Unavailable(_)), "{found}");
+        assert_eq!(fresh.database.sql(shift).await, before);
+    }
+    store.probe(moment(0)).await.unwrap();
+    assert_ne!(fresh.database.sql(shift).await, before);
+    for _ in 0..600 {
+        let page = store.feed(&start, &all, 9, 9).await.unwrap();
+        if page.lines.len() == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the line can be read");
+}
+
 /// Logical replication copies rows, but not sequences.
 #[tokio::test(flavor = "multi_thread")]
 async fn numbering_continues_on_a_copy_without_sequences() {
