@@ -22,7 +22,8 @@ use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
 use crate::domain::ClientKey;
 use crate::domain::id::check_id;
-use crate::engine::{Engine, FeedStart, kinds_of};
+use crate::domain::kinds_of;
+use crate::engine::{Engine, FeedStart};
 use crate::store::{Cursor, FeedCursor, FeedFilter, FeedPage, Recorded};
 use crate::wire;
 

@@ -2,19 +2,12 @@
 //! a waiting request holds no connection to the store.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::Api;
 use crate::engine::Engine;
 use crate::store::Cursor;
-
-/// How long a change of another process, or one that a running transaction holds back, may wait.
-const POLL: Duration = Duration::from_millis(100);
-
-/// The shortest time between two reads: a busy worker commits more often.
-const PACE: Duration = Duration::from_millis(10);
 
 /// The end of the journal, as last seen.
 #[derive(Default)]
@@ -46,25 +39,8 @@ impl Api {
 
 async fn follow(api: Arc<Api>, engine: Arc<Engine>) {
     let written = engine.feed_written();
-    while !api.ends_watch() {
-        let end = api.stopping.run_until_cancelled(engine.store().feed_end());
-        match end.await {
-            Some(Ok(end)) => {
-                let end = end.0.cursor;
-                api.tail
-                    .end
-                    .send_if_modified(|seen| std::mem::replace(seen, end) != end);
-            }
-            Some(Err(error)) => {
-                tracing::debug!(%error, "the end of the journal cannot be read; trying again");
-            }
-            None => {}
-        }
-        tokio::time::sleep(PACE).await;
-        tokio::select! {
-            () = written.notified() => {}
-            () = tokio::time::sleep(POLL) => {}
-            () = api.stopping.cancelled() => {}
-        }
-    }
+    let goes_on = || !api.ends_watch();
+    engine
+        .follow_feed(&written, &api.tail.end, &api.stopping, goes_on)
+        .await;
 }

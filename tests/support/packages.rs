@@ -33,7 +33,9 @@ fn install(kind: &str, from: &str) -> Option<PathBuf> {
         .output()
         .expect("tests/packages can be started");
     match output.status.code() {
-        Some(0) => Some(PathBuf::from(String::from_utf8(output.stdout).expect("text").trim_end())),
+        Some(0) => Some(PathBuf::from(
+            String::from_utf8(output.stdout).expect("text").trim_end(),
+        )),
         Some(3) => {
             skip(&String::from_utf8_lossy(&output.stderr));
             None

@@ -173,9 +173,22 @@ impl std::fmt::Display for ChangeKind {
     }
 }
 
+/// The types of changes that a pattern stands for: one type, or the first word of several and `.*`, as in the routing keys of
+/// RabbitMQ. None: there are no such types.
+#[must_use]
+pub fn kinds_of(pattern: &str) -> Option<Vec<ChangeKind>> {
+    let prefix = pattern.strip_suffix('*').filter(|prefix| prefix.ends_with('.'));
+    let matches = |kind: &ChangeKind| match prefix {
+        Some(prefix) => kind.as_str().starts_with(prefix),
+        None => kind.as_str() == pattern,
+    };
+    let kinds: Vec<ChangeKind> = ChangeKind::ALL.iter().copied().filter(matches).collect();
+    Some(kinds).filter(|kinds| !kinds.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::ChangeKind;
+    use super::{ChangeKind, kinds_of};
 
     #[test]
     fn names_are_unique_and_read_back() {
@@ -183,5 +196,41 @@ mod tests {
             assert_eq!(ChangeKind::from_name(kind.as_str()), Some(kind));
         }
         assert_eq!(ChangeKind::from_name("link.unknown"), None);
+    }
+
+    #[test]
+    fn a_pattern_is_a_type_or_its_first_word() {
+        for (pattern, types) in [
+            ("access.expired", &["access.expired"][..]),
+            (
+                "service.*",
+                &[
+                    "service.pending_assigning",
+                    "service.active",
+                    "service.terminated",
+                ],
+            ),
+            (
+                "status_credit.*",
+                &["status_credit.granted", "status_credit.withdrawn"],
+            ),
+        ] {
+            let kinds = kinds_of(pattern).unwrap();
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+            assert_eq!(names, types);
+        }
+        for pattern in [
+            "",
+            "*",
+            ".*",
+            "access",
+            "access.",
+            "acc.*",
+            "access*",
+            "access.exp*",
+            "no.*",
+        ] {
+            assert_eq!(kinds_of(pattern), None, "{pattern}");
+        }
     }
 }

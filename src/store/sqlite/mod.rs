@@ -40,6 +40,7 @@ mod transfer;
 mod turn;
 mod upkeep;
 mod verification;
+mod webhooks;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -73,6 +74,7 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     lead: Lead,
+    delivery_lead: Lead,
     identity: Arc<Identity>,
     migrations: Migrations,
 }
@@ -81,7 +83,7 @@ impl SqliteStore {
     /// Names the file. It is opened on first use, and created by [`super::Upkeep::migrate`].
     pub fn open(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref().to_owned();
-        let lead = Lead::of(&path);
+        let (lead, delivery_lead) = (Lead::relay(&path), Lead::delivery(&path));
         let readers = SqliteConnectOptions::new().filename(&path).busy_timeout(PATIENCE);
         let writer = readers
             .clone()
@@ -117,6 +119,7 @@ impl SqliteStore {
                 .max_connections(READERS)
                 .connect_lazy_with(readers.pragma("query_only", "on")),
             lead,
+            delivery_lead,
             migrations: Migrations::of_sqlite(),
         }
     }

@@ -82,7 +82,7 @@ impl Server {
             api,
             engine: Arc::new(engine),
             clock,
-            client: Client::new(),
+            client: crate::support::http_client(),
             stop,
             _folder: folder,
         }
