@@ -17,5 +17,6 @@ pub mod store;
 pub mod telemetry;
 mod tls;
 pub mod vitals;
+pub mod webhooks;
 pub mod wire;
 pub mod worker;

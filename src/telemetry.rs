@@ -267,6 +267,25 @@ const METRICS: &[Metric] = &[
         Unit::Seconds,
         "Age of the oldest unpublished change; 0 if there is none",
     ),
+    // webhooks
+    (
+        Counter,
+        "tenure_webhook_deliveries_total",
+        Unit::Count,
+        "Attempts to deliver a change to an endpoint: delivered, rejected, timed_out, unreachable or not_allowed (endpoint, outcome)",
+    ),
+    (
+        Gauge,
+        "tenure_webhook_lag_seconds",
+        Unit::Seconds,
+        "Age of the oldest change that is being delivered to an endpoint; 0 if none waits (endpoint)",
+    ),
+    (
+        Gauge,
+        "tenure_webhook_endpoint_disabled",
+        Unit::Count,
+        "1 while an endpoint is disabled, until `tenure webhook resume`, else 0 (endpoint)",
+    ),
     // scheduler
     (
         Counter,

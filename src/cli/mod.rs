@@ -37,6 +37,7 @@ mod sweep;
 mod sweep_runs;
 mod until;
 mod verify;
+mod webhook;
 mod what_if;
 mod why;
 
@@ -117,6 +118,9 @@ enum Command {
     Account(lists::AccountArgs),
     /// List refused events
     Refusals(lists::RefusalsArgs),
+    /// Manage webhooks: endpoints that receive changes over HTTP
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// List the sweeps, or run, preview, pause or resume one
     Sweep(sweep::SweepArgs),
     /// Show the watermark of each lane; timers fire up to the lowest one
@@ -260,6 +264,7 @@ impl Command {
             Self::Partners(args) => lists::partners(context, args).await,
             Self::Account(args) => lists::account(context, args).await,
             Self::Refusals(args) => lists::refusals(context, args).await,
+            Self::Webhook(command) => webhook::run(context, command).await,
             Self::Sweep(args) => sweep::run(context, args).await,
             Self::Lanes(args) => lanes::run(context, args).await,
             Self::Sources(args) => sources::run(context, args).await,

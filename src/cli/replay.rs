@@ -13,8 +13,9 @@ use super::{output, stop};
 use crate::broker::publisher::{Outgoing, Publisher};
 use crate::broker::subscription;
 use crate::domain::id::check_id;
+use crate::domain::kinds_of_any;
 use crate::domain::time::rfc3339;
-use crate::engine::{Engine, FeedStart, kinds_of_any};
+use crate::engine::{Engine, FeedStart};
 use crate::store::{FeedCursor, FeedFilter, FeedGap, FeedPage};
 
 /// Changes that are read at a time.

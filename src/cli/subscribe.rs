@@ -7,7 +7,7 @@ use clap::Args;
 use super::context::{Context, UsageError};
 use super::output;
 use crate::broker::subscription;
-use crate::engine::kinds_of;
+use crate::domain::kinds_of;
 
 /// The longest name of a queue in AMQP, less what the dead queue adds.
 const MAX_QUEUE_BYTES: usize = 250;

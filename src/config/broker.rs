@@ -88,14 +88,7 @@ fn is_amqp(url: &str) -> bool {
 }
 
 fn tls_files(from: &Reader) -> Result<TlsFiles, SettingsError> {
-    let file = |key| match from.text(key)?.as_str() {
-        "" => Ok(None),
-        path => match std::fs::File::open(path) {
-            Ok(_) => Ok(Some(PathBuf::from(path))),
-            Err(error) => Err(from.invalid(key, &format!("the path of a readable file ({error})"))),
-        },
-    };
-    let identity = match (file("broker.cert_file")?, file("broker.key_file")?) {
+    let identity = match (from.file("broker.cert_file")?, from.file("broker.key_file")?) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
         (Some(_), None) => {
@@ -106,7 +99,7 @@ fn tls_files(from: &Reader) -> Result<TlsFiles, SettingsError> {
         }
     };
     Ok(TlsFiles {
-        ca: file("broker.ca_file")?,
+        ca: from.file("broker.ca_file")?,
         identity,
     })
 }

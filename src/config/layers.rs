@@ -26,7 +26,7 @@ const TESTS: &str = "TENURE_TEST_";
 const ALIASES: [(&str, &str); 2] = [("DATABASE_URL", "store.url"), ("AMQP_URL", "broker.url")];
 
 /// The sections whose keys are names that their user chooses. Each is one setting, a table.
-const TABLES: [&str; 1] = ["sources"];
+const TABLES: [&str; 2] = ["sources", "webhooks.endpoints"];
 
 /// Settings by dotted key; each value has its origin.
 pub(super) type Flat = BTreeMap<String, Value>;

@@ -26,6 +26,7 @@ mod sources;
 mod store;
 mod sweeps;
 mod url_parameters;
+mod webhooks;
 
 use std::path::Path;
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub use shown::Shown;
 pub use sources::{OnSilence, SourceSettings};
 pub use store::{StoreSettings, StoreUrl};
 pub use sweeps::{Breaker, Schedule, SweepSettings};
+pub use webhooks::{EndpointSettings, WebhookSettings};
 
 use crate::domain::{Actions, Policy};
 use crate::store::LONGEST_BODY;
@@ -61,6 +63,7 @@ pub struct Settings {
     pub events: Limits,
     pub clock: ClockSettings,
     pub http: HttpSettings,
+    pub webhooks: WebhookSettings,
     pub sweeps: SweepSettings,
     pub sources: SourceSettings,
     pub retention: RetentionSettings,
@@ -111,6 +114,7 @@ impl Settings {
                 max_difference: from.span("clock.max_difference", reader::DIFFERENCE)?,
             },
             http: http::read(&from)?,
+            webhooks: webhooks::read(&from)?,
             sweeps: sweeps::read(&from)?,
             sources: sources::read(&from)?,
             retention: retention::read(&from)?,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -60,6 +61,12 @@ pub(super) const SILENCE: Bounds = Bounds {
     expected: "a duration such as 10m, 6h or 2d, from 1m to 100 years",
     ..SPAN
 };
+/// Of an endpoint that fails.
+pub(super) const DISABLE_AFTER: Bounds = Bounds {
+    least: Duration::from_secs(1),
+    expected: "a duration such as 12h, 3d or 30d, from 1s to 100 years",
+    ..SPAN
+};
 pub(super) const TIMEOUT: Bounds = Bounds {
     least: Duration::from_millis(1),
     most: Duration::from_hours(24),
@@ -70,6 +77,9 @@ pub(super) const INTERVAL: Bounds = Bounds {
     most: Duration::from_hours(1),
     expected: "a duration such as 500ms, 5s or 1m, from 100ms to 1h",
 };
+
+/// Tables by name, each with its fields.
+pub(super) type NamedTables = Vec<(String, Vec<(String, Value)>)>;
 
 /// The merged settings, read by key.
 pub(super) struct Reader(Flat);
@@ -200,6 +210,22 @@ impl Reader {
         }
     }
 
+    /// A file that can be read. None: an empty text.
+    pub(super) fn file(&self, key: &str) -> Result<Option<PathBuf>, SettingsError> {
+        match self.text(key)?.as_str() {
+            "" => Ok(None),
+            path => match std::fs::File::open(path) {
+                Ok(_) => Ok(Some(PathBuf::from(path))),
+                Err(error) => Err(self.invalid(key, &format!("the path of a readable file ({error})"))),
+            },
+        }
+    }
+
+    /// Tables by names that their user chooses, or such tables as text in the syntax of the settings file. None: it is anything else.
+    pub(super) fn tables_by_name(&self, key: &str) -> Option<NamedTables> {
+        named_tables(self.kind(key))
+    }
+
     /// Durations by names that their user chooses: a table, or text such as `/a=6h, /b=1d`.
     pub(super) fn spans_by_name(
         &self,
@@ -247,6 +273,27 @@ fn array(text: &str) -> Option<Vec<String>> {
                 _ => None,
             })
             .collect(),
+        _ => None,
+    }
+}
+
+fn named_tables(kind: &ValueKind) -> Option<NamedTables> {
+    match kind {
+        ValueKind::Table(table) => table
+            .iter()
+            .map(|(name, value)| match &value.kind {
+                ValueKind::Table(fields) => Some((name.clone(), fields.clone().into_iter().collect())),
+                _ => None,
+            })
+            .collect(),
+        ValueKind::String(text) if text.trim().is_empty() => Some(Vec::new()),
+        ValueKind::String(text) => {
+            let mut parsed = FileFormat::Toml.parse(None, &format!("table = {text}")).ok()?;
+            match parsed.remove("table")?.kind {
+                kind @ ValueKind::Table(_) => named_tables(&kind),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

@@ -45,9 +45,11 @@ const HARMLESS: [&str; 17] = [
 
 /// The value of a setting as JSON, with secrets hidden.
 pub(super) fn value(key: &str, kind: &ValueKind) -> Json {
-    let secret = key.ends_with("token") || key.ends_with("password");
+    let secret = key.ends_with("token") || key.ends_with("password") || key.ends_with("secret");
     match kind {
         ValueKind::String(text) if secret && !text.is_empty() => HIDDEN.into(),
+        // Endpoints as one text have their secrets in it.
+        ValueKind::String(text) if key.ends_with("endpoints") && !text.trim().is_empty() => HIDDEN.into(),
         ValueKind::String(given) if key.ends_with("url") => url(given).into(),
         ValueKind::String(given) if key.ends_with("listen") => address(given).into(),
         ValueKind::String(given) => text(given).into(),
@@ -61,7 +63,8 @@ pub(super) fn value(key: &str, kind: &ValueKind) -> Json {
             .map(|inner: &Value| value(key, &inner.kind))
             .collect(),
         ValueKind::Table(table) => {
-            let named = |(name, inner): (&String, &Value)| (text(name), value(key, &inner.kind));
+            let named =
+                |(name, inner): (&String, &Value)| (text(name), value(&format!("{key}.{name}"), &inner.kind));
             Json::Object(table.iter().map(named).collect())
         }
         other => other.to_string().into(),

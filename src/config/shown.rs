@@ -53,16 +53,19 @@ pub(super) fn toml(shown: &[Shown]) -> String {
     let mut text = String::new();
     let mut current = "";
     // Sorted by section, so that each section is written once.
-    let mut sections: Vec<(&str, String, &Json, &str)> = Vec::new();
+    let mut sections: Vec<(&str, String, String, &str)> = Vec::new();
     for setting in shown {
         let origin = setting.origin.as_str();
         match (setting.key.rsplit_once('.'), &setting.value) {
-            (Some((section, name)), value) => sections.push((section, name.to_owned(), value, origin)),
-            // The names of a table are its user's. In JSON they are valid TOML.
-            (None, Json::Object(table)) => sections.extend(table.iter().map(|(name, value)| {
-                let name = escape::json(&Json::from(name.as_str()).to_string()).into_owned();
-                (setting.key.as_str(), name, value, origin)
-            })),
+            // The names of a table are its user's.
+            (_, Json::Object(table)) => sections.extend(
+                table
+                    .iter()
+                    .map(|(name, value)| (setting.key.as_str(), quoted(name), inline(value), origin)),
+            ),
+            (Some((section, name)), value) => {
+                sections.push((section, name.to_owned(), inline(value), origin));
+            }
             (None, _) => {}
         }
     }
@@ -74,10 +77,27 @@ pub(super) fn toml(shown: &[Shown]) -> String {
             let _ = writeln!(text, "{gap}[{section}]");
             current = section;
         }
-        // JSON scalars and arrays of scalars are valid TOML.
-        let value = value.to_string();
         let (value, origin) = (escape::json(&value), escape::visible(origin));
         let _ = writeln!(text, "{name} = {value} # {origin}");
     }
     text
+}
+
+/// A name in the syntax of JSON, which is valid TOML.
+fn quoted(name: &str) -> String {
+    escape::json(&Json::from(name).to_string()).into_owned()
+}
+
+/// A value in one line of TOML. JSON scalars and arrays of scalars are valid TOML.
+fn inline(value: &Json) -> String {
+    let Json::Object(fields) = value else {
+        return value.to_string();
+    };
+    let mut fields: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("{} = {}", quoted(name), inline(value)))
+        .collect();
+    // The order of the file is not known any more.
+    fields.sort_unstable();
+    format!("{{ {} }}", fields.join(", "))
 }

@@ -25,7 +25,7 @@ use super::service::ServiceStatus;
 pub use details::{Details, InvitationTerms, SubscriptionTerms};
 pub use diff::changes;
 pub(super) use diff::{Holdings, Observation, between, presence};
-pub use kind::{ChangeKind, Flag, Holding};
+pub use kind::{ChangeKind, Flag, Holding, kinds_of, kinds_of_any};
 pub use last_changes::{LastChanges, Occurrence};
 pub use text::{ChangeError, ChangeText};
 

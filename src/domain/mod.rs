@@ -40,7 +40,7 @@ pub mod why;
 pub use action::{Action, Actions};
 pub use actor::{Actor, ActorKind};
 pub use cause::{Cause, Corrector, Repair};
-pub use change::{Change, ChangeKind, Entry, LastChanges, changes};
+pub use change::{Change, ChangeKind, Entry, LastChanges, changes, kinds_of, kinds_of_any};
 pub use client::Client;
 pub use event::{Event, EventKind, Position};
 pub use fold::fold;

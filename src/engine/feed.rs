@@ -1,18 +1,26 @@
 //! The feed: changes after a place for readers outside of Tenure, and the states that a reader starts from.
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use super::read::present;
+use crate::domain::ClientKey;
 use crate::domain::view::ClientView;
-use crate::domain::{ChangeKind, ClientKey};
-use crate::store::{ClientState, FeedCursor, FeedFilter, FeedGap, FeedPage, StoreError};
+use crate::store::{ClientState, Cursor, FeedCursor, FeedFilter, FeedGap, FeedPage, StoreError};
 use crate::wire;
 
 /// The number of lines of the journal that one call examines at most.
 const WALK: u32 = 5_000;
+
+/// How long a change of another process, or one that a running transaction holds back, may wait.
+pub const POLL: Duration = Duration::from_millis(100);
+
+/// The shortest time between two reads: a busy worker commits more often.
+pub const PACE: Duration = Duration::from_millis(10);
 
 /// Where a reader of the feed begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +79,34 @@ impl Engine {
         self.store.feed(after, filter, WALK, limit).await
     }
 
+    /// Reports in `end` whenever the feed has grown, while `goes_on`. `written` wakes it at once for changes of this process.
+    pub async fn follow_feed(
+        &self,
+        written: &Notify,
+        end: &watch::Sender<Cursor>,
+        stop: &CancellationToken,
+        goes_on: impl Fn() -> bool,
+    ) {
+        while goes_on() {
+            match stop.run_until_cancelled(self.store.feed_end()).await {
+                Some(Ok(reached)) => {
+                    let reached = reached.0.cursor;
+                    end.send_if_modified(|seen| std::mem::replace(seen, reached) != reached);
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "the end of the journal cannot be read; trying again");
+                }
+                None => {}
+            }
+            tokio::time::sleep(PACE).await;
+            tokio::select! {
+                () = written.notified() => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
     /// Clients in key order, after `after`, at most `limit`, as the journal describes them, for a reader that continues with the feed
     /// after `cursor`.
     ///
@@ -108,76 +144,5 @@ impl Engine {
             next,
             gap,
         })
-    }
-}
-
-/// The types of changes that a pattern stands for: one type, or the first word of several and `.*`, as in the routing keys of
-/// RabbitMQ. None: there are no such types.
-#[must_use]
-pub fn kinds_of(pattern: &str) -> Option<Vec<ChangeKind>> {
-    let prefix = pattern.strip_suffix('*').filter(|prefix| prefix.ends_with('.'));
-    let matches = |kind: &ChangeKind| match prefix {
-        Some(prefix) => kind.as_str().starts_with(prefix),
-        None => kind.as_str() == pattern,
-    };
-    let kinds: Vec<ChangeKind> = ChangeKind::ALL.iter().copied().filter(matches).collect();
-    Some(kinds).filter(|kinds| !kinds.is_empty())
-}
-
-/// The types of changes that any of several patterns stands for, each once. Empty: all types. None: a pattern stands for none.
-#[must_use]
-pub fn kinds_of_any<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Option<Vec<ChangeKind>> {
-    let kinds: Option<BTreeSet<ChangeKind>> =
-        patterns
-            .into_iter()
-            .try_fold(BTreeSet::new(), |mut kinds, pattern| {
-                kinds.extend(kinds_of(pattern)?);
-                Some(kinds)
-            });
-    kinds.map(Vec::from_iter)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_is_a_type_or_its_first_word() {
-        for (pattern, types) in [
-            ("access.expired", &["access.expired"][..]),
-            (
-                "service.*",
-                &[
-                    "service.pending_assigning",
-                    "service.active",
-                    "service.terminated",
-                ],
-            ),
-            (
-                "status_credit.*",
-                &["status_credit.granted", "status_credit.withdrawn"],
-            ),
-        ] {
-            let kinds = kinds_of(pattern).unwrap();
-            let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
-            assert_eq!(names, types);
-        }
-        let overlapping = kinds_of_any(["access.*", "access.expired", "access.*"]).unwrap();
-        assert_eq!(Some(&overlapping), kinds_of("access.*").as_ref());
-        assert_eq!(kinds_of_any([]), Some(Vec::new()));
-        assert_eq!(kinds_of_any(["access.*", "access"]), None);
-        for pattern in [
-            "",
-            "*",
-            ".*",
-            "access",
-            "access.",
-            "acc.*",
-            "access*",
-            "access.exp*",
-            "no.*",
-        ] {
-            assert_eq!(kinds_of(pattern), None, "{pattern}");
-        }
     }
 }

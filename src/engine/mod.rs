@@ -46,6 +46,7 @@ mod transaction_context;
 mod verify;
 mod walk;
 mod warnings;
+mod webhooks;
 mod what_if;
 mod why;
 
@@ -63,7 +64,7 @@ pub use dead_letters::{DeadLetterDetails, DeadLetterView};
 pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
 pub use dry_run::DryRun;
-pub use feed::{FeedStart, SnapshotLine, SnapshotPage, kinds_of, kinds_of_any};
+pub use feed::{FeedStart, PACE, POLL, SnapshotLine, SnapshotPage};
 pub use forecast::{ClientForecast, ExpectedChange, Forecast, ForecastDay, ForecastDays, ForecastRequest};
 pub use history::{
     HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, HistoryPage, HistoryPlace, HistoryRequest,
@@ -88,6 +89,9 @@ pub use statements::{
 pub use sweep::{SweepMode, SweepOptions, SweepReport};
 pub use verify::{Drift, Verified, VerifyReport};
 pub use walk::Scope;
+pub use webhooks::{
+    DeliveryStart, EndpointError, EndpointView, Introduced, MOST_ENDPOINTS, NOT_IN_SETTINGS, NewEndpoint,
+};
 pub use what_if::{
     ClientWhatIf, Coming, Difference, DifferenceTotals, PartnerWhatIf, Total, WhatIf, WhatIfChange,
     WhatIfDay, WhatIfDays, WhatIfRequest, WhatIfTotals,
@@ -135,6 +139,8 @@ pub struct Engine {
     journal_written: Arc<Notify>,
     /// As `journal_written`, for the readers of the feed.
     feed_written: Arc<Notify>,
+    /// As `journal_written`, for deliveries to webhooks.
+    delivery_written: Arc<Notify>,
     relay_lag: RelayLag,
     vitals: Vitals,
     /// Held during a probe of the store, so that there is one at a time.
@@ -202,6 +208,7 @@ impl Engine {
             halts: Cached::default(),
             journal_written: Arc::new(Notify::new()),
             feed_written: Arc::new(Notify::new()),
+            delivery_written: Arc::new(Notify::new()),
             relay_lag: RelayLag::default(),
             vitals: Vitals::default(),
             probing: Mutex::default(),
@@ -250,6 +257,12 @@ impl Engine {
         self.feed_written.clone()
     }
 
+    /// Notified after each transaction that wrote to the journal, for the one task that wakes the deliveries to webhooks.
+    #[must_use]
+    pub fn delivery_written(&self) -> Arc<Notify> {
+        self.delivery_written.clone()
+    }
+
     /// Reports whether the relay lags behind the journal. Sweeps then slow down, so that the changes of live events do not
     /// queue behind those of sweeps.
     pub fn report_relay_lag(&self, lags: bool) {
@@ -287,6 +300,7 @@ impl Engine {
     fn announce_journal(&self) {
         self.journal_written.notify_one();
         self.feed_written.notify_one();
+        self.delivery_written.notify_one();
     }
 }
 

@@ -24,7 +24,8 @@ use super::tail::Live;
 use super::{Api, ApiError, WaitPermit, schema};
 use crate::domain::ClientKey;
 use crate::domain::id::check_id;
-use crate::engine::{Engine, FeedStart, kinds_of_any};
+use crate::domain::kinds_of_any;
+use crate::engine::{Engine, FeedStart};
 use crate::store::{FeedCursor, FeedFilter, FeedPage, Recorded};
 use crate::wire;
 

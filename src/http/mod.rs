@@ -31,6 +31,7 @@ mod sources;
 mod statements;
 mod sweeps;
 mod tail;
+mod webhooks;
 mod what_if;
 mod why;
 

@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 
 use super::{
     Api, access, accesses, authzen, changes, clients, dead_letters, events, forecast, health, history, lists,
-    metrics, openapi, possible, snapshot, sources, statements, sweeps, what_if, why,
+    metrics, openapi, possible, snapshot, sources, statements, sweeps, webhooks, what_if, why,
 };
 
 /// Routes that need no token.
@@ -49,6 +49,7 @@ pub(super) fn queries() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(lists::refusals))
         .routes(routes!(changes::list))
         .routes(routes!(snapshot::show))
+        .routes(routes!(webhooks::list))
 }
 
 /// Other routes that need the token, if one is set.

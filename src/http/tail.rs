@@ -3,18 +3,13 @@
 //! while a request waits.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::broadcast;
 
 use super::Api;
-use crate::engine::{Engine, FeedStart};
+use crate::engine::{Engine, FeedStart, PACE, POLL};
 use crate::store::{FeedCursor, FeedFilter, FeedPage, Recorded, StoreError};
 
-/// How long a change of another process, or one that a running transaction holds back, may wait.
-const POLL: Duration = Duration::from_millis(100);
-/// The shortest time between two reads: a busy worker commits more often.
-const PACE: Duration = Duration::from_millis(10);
 /// Changes that are read at a time.
 const PAGE: u32 = 200;
 /// Pages that wait for slow readers. A reader that misses one reads the store.

@@ -38,6 +38,7 @@ mod touches;
 mod transfer;
 mod upkeep;
 mod verification;
+mod webhooks;
 mod words;
 
 pub use accesses::{Access, AccessFilter, Accesses, AccessesPage, TouchOutcome};
@@ -68,11 +69,15 @@ pub use sweeps::{Due, RunCounts, RunEnd, RunStatus, SweepRun, Sweeps};
 pub use touches::{PACKED_SOURCE, RenewOnlyWindow, Renewal, RunError, Touch, Touches};
 pub use transfer::{
     Import, Kind, LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock,
-    MovedClosing, MovedDeadLetter, MovedEvent, MovedIntervals, MovedPolicy, MovedRelay, MovedRow, MovedRun,
-    MovedStatement, MovedTouches, Record, Transfer,
+    MovedClosing, MovedDeadLetter, MovedEndpoint, MovedEvent, MovedIntervals, MovedPolicy, MovedRelay,
+    MovedRow, MovedRun, MovedStatement, MovedTouches, Record, Transfer,
 };
 pub use upkeep::Upkeep;
 pub use verification::{Census, ClientSnapshot, Columns, SharedEvent, SnapshotRow, Verification};
+pub use webhooks::{
+    DeliveryProgress, Endpoint, EndpointChange, EndpointFieldError, EndpointFilter, EndpointOrigin,
+    EndpointStatus, SigningSecret, Webhooks, check_endpoint_name,
+};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -97,6 +102,7 @@ pub trait Store:
     + Transfer
     + Upkeep
     + Verification
+    + Webhooks
 {
 }
 
@@ -120,5 +126,6 @@ impl<T> Store for T where
         + Transfer
         + Upkeep
         + Verification
+        + Webhooks
 {
 }

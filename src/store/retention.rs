@@ -23,7 +23,7 @@ pub enum RetentionTarget {
     DeadLetters,
     /// Ended runs, by their end. The last `keep` of each sweep stay.
     SweepRuns { keep: u32 },
-    /// Published lines, by the time of their recording.
+    /// Published lines that every active endpoint of a webhook has received, by the time of their recording.
     Journal,
     /// Entries of the access log, by the time at which somebody entered.
     Accesses,

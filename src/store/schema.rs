@@ -56,6 +56,11 @@ macro_rules! steps {
                 name: "pruned_line",
                 sql: include_str!(concat!("migrations/", $folder, "/0004_pruned_line.sql")),
             },
+            MigrationStep {
+                number: 5,
+                name: "webhooks",
+                sql: include_str!(concat!("migrations/", $folder, "/0005_webhooks.sql")),
+            },
         ]
     };
 }

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    Access, ClosingStatus, Cursor, DeadLetterStatus, Document, ExpectedSource, Halt, LaneProgress,
-    RenewOnlyWindow, Result, StoreError, SweepRun, Touches,
+    Access, ClosingStatus, Cursor, DeadLetterStatus, DeliveryProgress, Document, Endpoint, EndpointFilter,
+    EndpointOrigin, EndpointStatus, ExpectedSource, FeedCursor, Halt, LaneProgress, Published,
+    RenewOnlyWindow, Result, SigningSecret, StoreError, SweepRun, Touches,
 };
 use crate::domain::intervals::{ClientIntervals, Interval, Intervals};
 use crate::domain::{
@@ -30,7 +31,7 @@ pub(in crate::store) use numbering::Numbering;
 pub(in crate::store) use parts::{DeadLetterRow, Parts};
 pub(in crate::store) use rows::{
     access, access_log, backfill, change, client, clock, closing, dead_letter, event, halt, lane, policy,
-    relay, source, statement, sweep_run, touch_run, touches,
+    relay, source, statement, sweep_run, touch_run, touches, webhook_endpoint,
 };
 
 /// Moves the content of a store.
@@ -79,6 +80,7 @@ pub enum Record {
     AccessLog(MovedAccessLog),
     SweepRun(SweepRun),
     Closing(MovedClosing),
+    WebhookEndpoint(Box<MovedEndpoint>),
     DeadLetter(Box<MovedDeadLetter>),
     Client(Box<MovedClient>),
     Touches(MovedTouches),
@@ -103,6 +105,7 @@ pub enum Kind {
     AccessLog,
     SweepRun,
     Closing,
+    WebhookEndpoint,
     DeadLetter,
     Client,
     Touches,
@@ -127,6 +130,7 @@ impl Record {
             Self::AccessLog(_) => Kind::AccessLog,
             Self::SweepRun(_) => Kind::SweepRun,
             Self::Closing(_) => Kind::Closing,
+            Self::WebhookEndpoint(_) => Kind::WebhookEndpoint,
             Self::DeadLetter(_) => Kind::DeadLetter,
             Self::Client(_) => Kind::Client,
             Self::Touches(_) => Kind::Touches,
@@ -288,6 +292,94 @@ impl MovedClosing {
             ClosingStatus::Closed
         } else {
             ClosingStatus::InProgress
+        }
+    }
+}
+
+/// An endpoint of webhooks, with its secrets and its cursor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MovedEndpoint {
+    pub name: String,
+    pub origin: EndpointOrigin,
+    pub url: String,
+    pub filter: EndpointFilter,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SigningSecret>,
+    pub status: EndpointStatus,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    pub created_at: DateTime<Utc>,
+    pub epoch: i64,
+    /// The last line that it has received.
+    pub place: LinePlace,
+    /// When that line was recorded.
+    pub recorded_at: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_attempt_at: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_outcome: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered_at: Option<DateTime<Utc>>,
+}
+
+impl From<Endpoint> for MovedEndpoint {
+    fn from(endpoint: Endpoint) -> Self {
+        let progress = endpoint.progress;
+        let Published {
+            epoch,
+            cursor,
+            recorded_at,
+        } = progress.cursor.0;
+        Self {
+            name: endpoint.name,
+            origin: endpoint.origin,
+            url: endpoint.url,
+            filter: endpoint.filter,
+            secrets: endpoint.secrets,
+            status: endpoint.status,
+            why: endpoint.why,
+            created_at: endpoint.created_at,
+            epoch,
+            place: cursor.into(),
+            recorded_at,
+            failing_since: progress.failing_since,
+            last_attempt_at: progress.last_attempt_at,
+            last_outcome: progress.last_outcome,
+            delivered_at: progress.delivered_at,
+        }
+    }
+}
+
+impl From<MovedEndpoint> for Endpoint {
+    fn from(moved: MovedEndpoint) -> Self {
+        let cursor = FeedCursor(Published {
+            epoch: moved.epoch,
+            cursor: Cursor {
+                transaction: moved.place.transaction,
+                sequence: moved.place.sequence,
+            },
+            recorded_at: moved.recorded_at,
+        });
+        Self {
+            name: moved.name,
+            origin: moved.origin,
+            url: moved.url,
+            filter: moved.filter,
+            secrets: moved.secrets,
+            status: moved.status,
+            why: moved.why,
+            revision: 1,
+            created_at: moved.created_at,
+            progress: DeliveryProgress {
+                cursor,
+                failing_since: moved.failing_since,
+                last_attempt_at: moved.last_attempt_at,
+                last_outcome: moved.last_outcome,
+                delivered_at: moved.delivered_at,
+            },
         }
     }
 }

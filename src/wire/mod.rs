@@ -25,6 +25,7 @@ mod members;
 mod structured;
 mod text;
 mod unknown_fields;
+pub mod webhook;
 
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ use crate::http;
 use crate::scheduler::TickerError;
 use crate::store::StoreError;
 use crate::telemetry::TelemetryError;
+use crate::webhooks::SenderError;
 
 /// Why a worker ended.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,8 @@ pub enum WorkerError {
     Scheduler(#[from] TickerError),
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Webhooks(#[from] SenderError),
     #[error("a task of the worker panicked: {0}; this is a bug: report it with the log")]
     Panic(#[source] JoinError),
     #[error(
@@ -50,7 +53,9 @@ impl WorkerError {
     #[must_use]
     pub fn is_of_settings(&self) -> bool {
         match self {
-            Self::Telemetry(TelemetryError::Filter { .. }) | Self::Broker(BrokerError::Settings(_)) => true,
+            Self::Telemetry(TelemetryError::Filter { .. })
+            | Self::Broker(BrokerError::Settings(_))
+            | Self::Webhooks(_) => true,
             Self::Store { source, .. } => source.is_of_settings(),
             _ => false,
         }

@@ -7,6 +7,7 @@ mod policy;
 mod sources;
 mod store;
 mod supervise;
+mod webhooks;
 
 use std::future::ready;
 use std::net::SocketAddr;
@@ -179,6 +180,7 @@ impl Worker {
         self.start_policy(&engine);
         self.start_clock(&engine);
         self.watch_sources(&engine);
+        self.start_webhooks(&engine);
         self.probe(&engine);
         let watched = engine.clone();
         self.supervisor
@@ -261,6 +263,19 @@ impl Worker {
         self.supervisor.spawn("deferred", |stop| async move {
             redriver.redrive(limits, &stop).await;
             Ok(())
+        });
+    }
+
+    fn start_webhooks(&mut self, engine: &Arc<Engine>) {
+        let settings = self.settings.webhooks.clone();
+        let (asked, known) = (engine.clone(), Arc::new(settings.clone()));
+        self.api.watch(
+            "webhooks",
+            Arc::new(move || Box::pin(webhooks::health(asked.clone(), known.clone()))),
+        );
+        let engine = engine.clone();
+        self.supervisor.spawn("webhooks", |stop| async move {
+            Ok(crate::webhooks::run(settings, engine, stop).await?)
         });
     }
 

@@ -13,12 +13,12 @@ use tenure::store::{
     AccessFilter, Accesses, AccessesPage, Batch, BatchLimits, BatchRead, BatchWrite, Census, Checkpoints,
     ClientFilter, ClientSearch, ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Cursor,
     DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
-    Due, EventPosition, ExpectedSource, Facets, Feed, FeedCursor, FeedFilter, FeedPage, Halt, HaltKind,
-    Halts, HistoryRange, Import, LaneProgress, Lanes, ListPosition, Lists, Logged, NameClaim, Outbox,
-    PolicyHistory, PolicyReplacement, Published, Record, Recorded, RefusalFilter, RefusalsPage,
-    RelatedClients, Renewal, Retention, RetentionTarget, RunCounts, RunEnd, SchemaState, Sources, Stated,
-    Statements, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps, Transactions, Transfer, Unpublished,
-    Upkeep, Verification,
+    DeliveryProgress, Due, Endpoint, EndpointChange, EventPosition, ExpectedSource, Facets, Feed, FeedCursor,
+    FeedFilter, FeedPage, Halt, HaltKind, Halts, HistoryRange, Import, LaneProgress, Lanes, ListPosition,
+    Lists, Logged, NameClaim, Outbox, PolicyHistory, PolicyReplacement, Published, Record, Recorded,
+    RefusalFilter, RefusalsPage, RelatedClients, Renewal, Retention, RetentionTarget, RunCounts, RunEnd,
+    SchemaState, Sources, Stated, Statements, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps,
+    Transactions, Transfer, Unpublished, Upkeep, Verification, Webhooks,
 };
 use tokio::sync::mpsc;
 
@@ -353,6 +353,15 @@ delegate! {
         keys(partner: Option<&str>, after: Option<&ClientKey>, limit: u32) -> Vec<ClientKey>;
         snapshots(keys: &[ClientKey], most: Option<usize>) -> Vec<Result<ClientSnapshot>>;
         census() -> Census;
+    }
+    Webhooks {
+        endpoints() -> Vec<Endpoint>;
+        add_endpoint(endpoint: &Endpoint) -> bool;
+        change_endpoint(name: &str, revision: Option<i64>, change: &EndpointChange) -> bool;
+        remove_endpoint(name: &str) -> bool;
+        record_delivery(name: &str, revision: i64, progress: &DeliveryProgress) -> bool;
+        acquire_delivery_lead() -> bool;
+        release_delivery_lead() -> ();
     }
 }
 

@@ -469,12 +469,12 @@ fn open_stream(port: u16) -> TcpStream {
     let request =
         "GET /v1/changes?after=latest HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n";
     stream.write_all(request.as_bytes()).expect("sent");
-    let mut text = String::new();
-    while !text.contains("id: ") {
+    let mut received = String::new();
+    while !received.contains("id: ") {
         let mut part = [0; 1024];
         let length = stream.read(&mut part).expect("a stream");
-        assert!(length > 0, "it ended: {text}");
-        text.push_str(std::str::from_utf8(&part[..length]).expect("UTF-8"));
+        assert!(length > 0, "it ended: {received}");
+        received.push_str(std::str::from_utf8(&part[..length]).expect("UTF-8"));
     }
     stream
 }

@@ -20,6 +20,7 @@ mod server;
 mod snapshot;
 mod statements;
 mod sweeps;
+mod webhooks;
 mod what_if;
 mod why;
 

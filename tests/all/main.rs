@@ -47,6 +47,7 @@ mod suitability;
 mod support;
 mod tls;
 mod upgrade;
+mod webhooks;
 mod why;
 mod wire;
 mod worker;

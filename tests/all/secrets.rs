@@ -204,7 +204,7 @@ fn a_running_worker_reveals_no_secrets() {
     let metrics = tokio::runtime::Runtime::new()
         .expect("a runtime")
         .block_on(async {
-            let asked = reqwest::Client::new()
+            let asked = crate::support::http_client()
                 .get(format!("http://{}/metrics", running.address))
                 .bearer_auth(TOKEN);
             asked.send().await.expect("an answer").text().await.expect("text")

@@ -45,7 +45,11 @@ impl Worker {
         let mut last = None;
         for _ in 0..500 {
             assert!(!self.task.is_finished(), "the worker exited");
-            if let Ok(response) = reqwest::get(format!("{}/readyz", self.base)).await {
+            if let Ok(response) = crate::support::http_client()
+                .get(format!("{}/readyz", self.base))
+                .send()
+                .await
+            {
                 let status = response.status();
                 let body: Value = response.json().await.unwrap();
                 if enough(status, &body) {
@@ -84,7 +88,7 @@ async fn an_embedded_worker_becomes_ready_ingests_events_and_stops() {
         "specversion": "1.0", "id": "1", "source": "/test", "type": "client.added", "subject": "acme/bakery",
         "time": "2026-01-01T00:00:00Z", "data": {"name": "Bakery"},
     });
-    let response = reqwest::Client::new()
+    let response = crate::support::http_client()
         .post(format!("{}/v1/events", worker.base))
         .header("content-type", "application/cloudevents+json")
         .body(event.to_string())
@@ -106,7 +110,9 @@ async fn an_embedded_worker_becomes_ready_ingests_events_and_stops() {
     // A second worker finds the stored client.
     let worker = Worker::start(&embedded(&folder), free_port());
     worker.ready_when(|status, _| status == StatusCode::OK).await;
-    let client = reqwest::get(format!("{}/v1/partners/acme/clients/bakery", worker.base))
+    let client = crate::support::http_client()
+        .get(format!("{}/v1/partners/acme/clients/bakery", worker.base))
+        .send()
         .await
         .unwrap();
     assert_eq!(client.json::<Value>().await.unwrap()["name"], "Bakery");
@@ -124,7 +130,11 @@ async fn a_worker_waits_for_an_unavailable_store() {
     let body = worker.ready_when(|_, _| true).await;
     assert_eq!(body["ready"], false);
     assert_eq!(body["checks"]["store"]["ok"], false);
-    let alive = reqwest::get(format!("{}/livez", worker.base)).await.unwrap();
+    let alive = crate::support::http_client()
+        .get(format!("{}/livez", worker.base))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(alive.status(), StatusCode::OK);
     for _ in 0..3 {
         let attempt = tokio::time::timeout(Duration::from_secs(30), listener.accept()).await;

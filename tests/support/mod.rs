@@ -10,3 +10,9 @@ pub mod raw_amqp;
 pub mod servers;
 pub mod site;
 pub mod tenure;
+
+/// A client. Tenure's own requests choose the provider of cryptography, and reqwest makes no client without one.
+pub fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}

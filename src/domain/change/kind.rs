@@ -1,5 +1,7 @@
 //! The types of changes: the one table of their names.
 
+use std::collections::BTreeSet;
+
 use crate::domain::access::AccessStatus;
 use crate::domain::holdings::SubscriptionStatus;
 use crate::domain::link::LinkStatus;
@@ -173,9 +175,33 @@ impl std::fmt::Display for ChangeKind {
     }
 }
 
+/// The types of changes that a pattern stands for: one type, or the first word of several and `.*`, as in the routing keys of
+/// RabbitMQ. None: there are no such types.
+#[must_use]
+pub fn kinds_of(pattern: &str) -> Option<Vec<ChangeKind>> {
+    let prefix = pattern.strip_suffix('*').filter(|prefix| prefix.ends_with('.'));
+    let matches = |kind: &ChangeKind| match prefix {
+        Some(prefix) => kind.as_str().starts_with(prefix),
+        None => kind.as_str() == pattern,
+    };
+    let kinds: Vec<ChangeKind> = ChangeKind::ALL.iter().copied().filter(matches).collect();
+    Some(kinds).filter(|kinds| !kinds.is_empty())
+}
+
+/// The types of changes that any of several patterns stands for, each once. Empty: there are no patterns. None: a pattern stands for
+/// no type.
+#[must_use]
+pub fn kinds_of_any<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Option<Vec<ChangeKind>> {
+    let mut kinds = BTreeSet::new();
+    for pattern in patterns {
+        kinds.extend(kinds_of(pattern)?);
+    }
+    Some(kinds.into_iter().collect())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::ChangeKind;
+    use super::{ChangeKind, kinds_of, kinds_of_any};
 
     #[test]
     fn names_are_unique_and_read_back() {
@@ -183,5 +209,45 @@ mod tests {
             assert_eq!(ChangeKind::from_name(kind.as_str()), Some(kind));
         }
         assert_eq!(ChangeKind::from_name("link.unknown"), None);
+    }
+
+    #[test]
+    fn a_pattern_is_a_type_or_its_first_word() {
+        for (pattern, types) in [
+            ("access.expired", &["access.expired"][..]),
+            (
+                "service.*",
+                &[
+                    "service.pending_assigning",
+                    "service.active",
+                    "service.terminated",
+                ],
+            ),
+            (
+                "status_credit.*",
+                &["status_credit.granted", "status_credit.withdrawn"],
+            ),
+        ] {
+            let kinds = kinds_of(pattern).unwrap();
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+            assert_eq!(names, types);
+        }
+        let overlapping = kinds_of_any(["access.*", "access.expired", "access.*"]).unwrap();
+        assert_eq!(Some(&overlapping), kinds_of("access.*").as_ref());
+        assert_eq!(kinds_of_any([]), Some(Vec::new()));
+        assert_eq!(kinds_of_any(["access.*", "access"]), None);
+        for pattern in [
+            "",
+            "*",
+            ".*",
+            "access",
+            "access.",
+            "acc.*",
+            "access*",
+            "access.exp*",
+            "no.*",
+        ] {
+            assert_eq!(kinds_of(pattern), None, "{pattern}");
+        }
     }
 }

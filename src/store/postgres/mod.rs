@@ -21,6 +21,7 @@ mod feed;
 mod halts;
 mod history;
 mod lanes;
+mod lead;
 mod lines;
 mod lists;
 mod numbering;
@@ -42,6 +43,7 @@ mod touches;
 mod transfer;
 mod upkeep;
 mod verification;
+mod webhooks;
 mod write;
 
 use std::sync::Arc;
@@ -59,7 +61,7 @@ use sessions::Sessions;
 /// How this worker uses the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// The most connections of the pool. The relay's leader and a migration each use one more.
+    /// The most connections of the pool. The leaders of the relay and of webhooks, and a migration, each use one more.
     pub max_connections: u32,
     /// How long to wait for a free connection, and for a server that refuses new ones.
     pub acquire_timeout: Duration,
@@ -101,6 +103,8 @@ pub struct PostgresStore {
     connect_within: Duration,
     /// The connection whose session holds the relay's lead.
     lead: Mutex<Option<PgConnection>>,
+    /// The connection whose session holds the lead of webhooks.
+    delivery_lead: Mutex<Option<PgConnection>>,
     /// The statements that begin a batch.
     begin: String,
     /// A batch found numbers that may be too high for this server. They are checked before the next batch begins.
@@ -136,6 +140,7 @@ impl PostgresStore {
             limit: session::limit(options.statement_timeout),
             connect_within: options.acquire_timeout,
             lead: Mutex::new(None),
+            delivery_lead: Mutex::new(None),
             begin: batch::begin_statement(migrations.newest()),
             numbering_doubted: Arc::default(),
             migrations,

@@ -5,11 +5,11 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
+use super::lead::RELAY;
 use super::lines::line;
 use super::numbering::is_numbered;
-use super::sessions::Sessions;
 use super::{PostgresStore, numbering, servers};
 use crate::store::columns::{Both, KeyRow};
 use crate::store::outbox::{JournalRow, read_line};
@@ -19,7 +19,7 @@ use crate::store::{Cursor, Outbox, Published, Result, StoreError, Unpublished};
 impl Outbox for PostgresStore {
     async fn acquire_lead(&self) -> Result<bool> {
         let mut lead = self.lead.lock().await;
-        let leads = self.in_time(self::lead(&self.pool, &mut lead)).await;
+        let leads = self.in_time(RELAY.acquire(&self.pool, &mut lead)).await;
         if leads.is_err() {
             // The session may still owe an answer.
             *lead = None;
@@ -122,50 +122,6 @@ impl Outbox for PostgresStore {
         })
         .await
     }
-}
-
-/// The upper half of the lead's advisory lock: "tenu" in ASCII. The lower half is the schema of the tables: each schema
-/// may hold its own installation.
-const LEAD: i64 = 0x74_65_6e_75 << 32;
-
-/// The settings of the leader's session.
-const SETTINGS: &str = "
-    set lock_timeout = '10s';
-    set statement_timeout = '10s';
-    -- A worker without network must not hold the lead for the two hours of TCP's default.
-    set tcp_keepalives_idle = 15;
-    set tcp_keepalives_interval = 5;
-    set tcp_keepalives_count = 3;
-    -- The relay reads the journal after every transaction: by its key, with one cached plan.
-    set enable_seqscan = off;
-    set plan_cache_mode = force_generic_plan;
-    set jit = off";
-
-/// Acquires the lead, or checks that this worker still has it. The lead belongs to a session, and ends with it.
-pub(super) async fn lead(sessions: &Sessions, lead: &mut Option<PgConnection>) -> Result<bool> {
-    if let Some(connection) = lead {
-        // A demoted server keeps the session, but no change would ever come.
-        if matches!(servers::is_writable(connection).await, Ok(true)) {
-            return Ok(true);
-        }
-        *lead = None;
-    }
-    let mut connection = sessions.outside("tenure relay", SETTINGS).await?;
-    let taken: bool = sqlx::query_scalar(
-        "select pg_try_advisory_lock($1 | relnamespace::bigint)
-         from pg_class
-         where oid = 'relay'::regclass",
-    )
-    .bind(LEAD)
-    .fetch_one(&mut connection)
-    .await?;
-    if taken {
-        numbering::check(&mut connection).await?;
-        *lead = Some(connection);
-    } else {
-        let _ = connection.close().await;
-    }
-    Ok(taken)
 }
 
 /// Whether the leader's session can still write. On a demoted server, the journal would stay empty forever.

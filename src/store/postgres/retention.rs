@@ -38,8 +38,12 @@ impl Retention for PostgresStore {
                 }
                 RetentionTarget::Journal => {
                     sqlx::query_scalar(
-                        "select count(*) from journal
-                         where (xid, seq) <= ((select xid from relay), (select seq from relay)) and recorded_at < $1",
+                        "select count(*) from journal j
+                         where (xid, seq) <= ((select xid from relay), (select seq from relay)) and recorded_at < $1
+                               and not exists (
+                                   select from webhook_endpoints e
+                                   where e.status = 'active' and (e.xid, e.seq) <= (j.xid, j.seq)
+                               )",
                     )
                     .bind(before)
                     .fetch_one(&self.pool)
@@ -130,7 +134,8 @@ async fn accesses(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<
     Ok(removed.rows_affected())
 }
 
-/// Removes lines from the oldest on, up to the first young one, so that each client keeps the end of its journal.
+/// Removes lines from the oldest on, up to the first young one, so that each client keeps the end of its journal. The line of the
+/// cursor of an active endpoint stays, and all after it: it shows that nothing after it is missing.
 async fn journal(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
     let mut connection = pool.acquire().await?;
     let mut transaction = connection.begin().await?;
@@ -143,8 +148,12 @@ async fn journal(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u
              delete from journal
              using (
                  select xid, seq, bool_and(recorded_at < $1) over (order by xid, seq) as is_old
-                 from (select xid, seq, recorded_at from journal
+                 from (select xid, seq, recorded_at from journal j
                        where (xid, seq) <= ($2, $3)
+                             and not exists (
+                                 select from webhook_endpoints e
+                                 where e.status = 'active' and (e.xid, e.seq) <= (j.xid, j.seq)
+                             )
                        order by xid, seq
                        limit $4) oldest
              ) o

@@ -75,7 +75,11 @@ impl Upkeep for PostgresStore {
     }
 
     async fn close(&self) {
-        if let Some(lead) = self.lead.lock().await.take() {
+        let (relay, delivery) = (
+            self.lead.lock().await.take(),
+            self.delivery_lead.lock().await.take(),
+        );
+        for lead in [relay, delivery].into_iter().flatten() {
             // The server releases the lead when the connection ends, with or without an error.
             let _ = lead.close().await;
         }

@@ -1,4 +1,5 @@
-//! The relay's lead: a lock on the file `tenure.db-relay`, next to the database.
+//! Leads: work that one worker at a time does. The relay's is a lock on the file `tenure.db-relay`, next to the database, and that of
+//! webhooks a lock on `tenure.db-webhooks`.
 //!
 //! The operating system releases the lock when the process ends, however it ends. A row with a lease would outlive its
 //! holder, and would depend on two clocks. The lock is not on the database file: closing a second handle on that file
@@ -16,6 +17,8 @@ use crate::store::{Result, StoreError};
 
 pub(super) struct Lead {
     database: PathBuf,
+    /// What the name of its file ends with.
+    suffix: &'static str,
     held: Mutex<Option<Held>>,
 }
 
@@ -25,9 +28,18 @@ struct Held {
 }
 
 impl Lead {
-    pub fn of(database: &Path) -> Self {
+    pub fn relay(database: &Path) -> Self {
+        Self::of(database, "-relay")
+    }
+
+    pub fn delivery(database: &Path) -> Self {
+        Self::of(database, "-webhooks")
+    }
+
+    fn of(database: &Path, suffix: &'static str) -> Self {
         Self {
             database: database.to_owned(),
+            suffix,
             held: Mutex::default(),
         }
     }
@@ -42,7 +54,8 @@ impl Lead {
             return Ok(true);
         }
         *held = None;
-        let path = lock_file(&self.database).map_err(|error| unavailable(&self.database, &error))?;
+        let path =
+            lock_file(&self.database, self.suffix).map_err(|error| unavailable(&self.database, &error))?;
         *held = try_lock(path.clone()).map_err(|error| unavailable(&path, &error))?;
         Ok(held.is_some())
     }
@@ -76,9 +89,9 @@ impl Held {
 }
 
 /// Next to the database itself, as SQLite's own files: workers may use different links to it.
-fn lock_file(database: &Path) -> io::Result<PathBuf> {
+fn lock_file(database: &Path, suffix: &str) -> io::Result<PathBuf> {
     let mut name = OsString::from(database.canonicalize()?);
-    name.push("-relay");
+    name.push(suffix);
     Ok(name.into())
 }
 
@@ -103,7 +116,7 @@ fn try_lock(path: PathBuf) -> io::Result<Option<Held>> {
 
 fn unavailable(path: &Path, error: &io::Error) -> StoreError {
     StoreError::Unavailable(format!(
-        "the relay's lock file next to the database cannot be used: {}: {error}; let the worker write to the folder, \
+        "a lock file next to the database cannot be used: {}: {error}; let the worker write to the folder, \
          and use a file system with file locks",
         path.display()
     ))

@@ -42,6 +42,7 @@ mod transfer;
 mod turn;
 mod upkeep;
 mod verification;
+mod webhooks;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -85,6 +86,7 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     lead: Lead,
+    delivery_lead: Lead,
     identity: Arc<Identity>,
     migrations: Migrations,
 }
@@ -97,7 +99,7 @@ impl SqliteStore {
 
     fn open_as(path: impl AsRef<Path>, durability: Durability) -> Self {
         let path = path.as_ref().to_owned();
-        let lead = Lead::of(&path);
+        let (lead, delivery_lead) = (Lead::relay(&path), Lead::delivery(&path));
         let readers = SqliteConnectOptions::new().filename(&path).busy_timeout(PATIENCE);
         let writer = readers
             .clone()
@@ -136,6 +138,7 @@ impl SqliteStore {
                 .max_connections(READERS)
                 .connect_lazy_with(readers.pragma("query_only", "on")),
             lead,
+            delivery_lead,
             migrations: Migrations::of_sqlite(),
         }
     }

@@ -38,7 +38,11 @@ impl Retention for SqliteStore {
             RetentionTarget::Journal => {
                 sqlx::query_scalar(
                     "select count(*) from journal
-                     where seq <= (select seq from relay) and recorded_at < ?1",
+                     where seq <= (select seq from relay) and recorded_at < ?1
+                           and not exists (
+                               select 1 from webhook_endpoints e
+                               where e.status = 'active' and e.seq <= journal.seq
+                           )",
                 )
                 .bind(micros(before))
                 .fetch_one(&self.readers)
@@ -124,7 +128,8 @@ async fn accesses(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Res
     Ok(removed.rows_affected())
 }
 
-/// Removes lines from the oldest on, up to the first young one, so that each client keeps the end of its journal.
+/// Removes lines from the oldest on, up to the first young one, so that each client keeps the end of its journal. The line of the
+/// cursor of an active endpoint stays, and all after it: it shows that nothing after it is missing.
 async fn journal(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
     let mut transaction = Transaction::begin(writer).await?;
     let last: Option<(i64, i64)> = sqlx::query_as(
@@ -132,6 +137,10 @@ async fn journal(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Resu
          from (select seq, recorded_at, min(recorded_at < ?1) over (order by seq) as is_old
                from (select seq, recorded_at from journal
                      where seq <= (select seq from relay)
+                           and not exists (
+                               select 1 from webhook_endpoints e
+                               where e.status = 'active' and e.seq <= journal.seq
+                           )
                      order by seq
                      limit ?2))
          where is_old

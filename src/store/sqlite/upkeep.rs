@@ -58,6 +58,7 @@ impl Upkeep for SqliteStore {
 
     async fn close(&self) {
         self.lead.release();
+        self.delivery_lead.release();
         if !self.identity.close().await {
             self.leave_open();
             return;

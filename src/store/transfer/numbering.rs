@@ -13,9 +13,23 @@ pub(in crate::store) struct Numbering {
     last_published: i64,
     last_line: i64,
     has_transactions: bool,
+    /// The place of each endpoint of a webhook, and the least new number of a line after it.
+    endpoints: Vec<(String, LinePlace, Option<i64>)>,
 }
 
 impl Numbering {
+    /// Follows the place of an endpoint. Comes before all lines.
+    pub fn follow_endpoint(&mut self, name: &str, place: LinePlace) {
+        self.endpoints.push((name.to_owned(), place, None));
+    }
+
+    /// The endpoints, each with the least new number of a line that it has not received. None: it has received all.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&str, Option<i64>)> {
+        self.endpoints
+            .iter()
+            .map(|(name, _, first_after)| (name.as_str(), *first_after))
+    }
+
     /// Comes before all lines.
     pub fn begin(&mut self, relay: MovedRelay) {
         self.last_published = relay.published.sequence;
@@ -41,6 +55,11 @@ impl Numbering {
             place.sequence.max(self.last_line + 1)
         };
         self.last_line = self.last_line.max(number);
+        for (_, received, first_after) in &mut self.endpoints {
+            if place > *received {
+                *first_after = Some(first_after.map_or(number, |first| first.min(number)));
+            }
+        }
         number
     }
 
@@ -108,6 +127,24 @@ mod tests {
         assert_eq!(numbers, [10, 20, 21, 22, 23, 24, 30]);
         assert_eq!((numbering.last_published(), numbering.last_line()), (21, 30));
         assert!(numbering.has_transactions());
+    }
+
+    /// An endpoint that has received line 20 of transaction 6 receives line 18, which comes later, and so line 20 again.
+    #[test]
+    fn an_endpoint_continues_before_the_first_line_that_it_has_not_received() {
+        let mut numbering = numbering(place(7, 18), 30);
+        for (name, received) in [
+            ("none", place(0, 0)),
+            ("some", place(6, 20)),
+            ("all", place(8, 22)),
+        ] {
+            numbering.follow_endpoint(name, received);
+        }
+        for (transaction, n) in [(5, 10), (6, 20), (7, 18), (8, 22)] {
+            numbering.ordered_by_number(place(transaction, n));
+        }
+        let endpoints: Vec<_> = numbering.endpoints().collect();
+        assert_eq!(endpoints, [("none", Some(10)), ("some", Some(18)), ("all", None)]);
     }
 
     #[test]

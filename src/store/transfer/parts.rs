@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::{
     LinePlace, MovedAccessLog, MovedBackfill, MovedBody, MovedChange, MovedClient, MovedClock, MovedClosing,
-    MovedDeadLetter, MovedEvent, MovedPolicy, MovedRelay, MovedRun, MovedStatement, MovedTouches, Record,
+    MovedDeadLetter, MovedEndpoint, MovedEvent, MovedPolicy, MovedRelay, MovedRun, MovedStatement,
+    MovedTouches, Record,
 };
 use crate::domain::event::NameVerdict;
 use crate::domain::intervals::ClientIntervals;
@@ -39,6 +40,7 @@ pub(in crate::store) struct Parts {
     pub access_log: Option<MovedAccessLog>,
     pub sweep_runs: Vec<SweepRun>,
     pub closings: Vec<MovedClosing>,
+    pub endpoints: Vec<MovedEndpoint>,
     pub statements: Vec<(ClientKey, Stated)>,
     pub relay: Option<MovedRelay>,
 }
@@ -79,6 +81,7 @@ impl Parts {
             Record::AccessLog(access_log) => self.access_log = Some(access_log),
             Record::SweepRun(run) => self.sweep_runs.push(run),
             Record::Closing(closing) => self.closings.push(closing),
+            Record::WebhookEndpoint(endpoint) => self.endpoints.push(*endpoint),
             Record::DeadLetter(dead_letter) => self.dead_letters.push(read(*dead_letter)?),
             Record::Client(client) => self.add_client(*client),
             Record::Touches(touches) => self.add_touches(touches),
@@ -186,6 +189,7 @@ fn key(record: &Record) -> Option<&ClientKey> {
         | Record::AccessLog(_)
         | Record::SweepRun(_)
         | Record::Closing(_)
+        | Record::WebhookEndpoint(_)
         | Record::DeadLetter(_)
         | Record::Relay(_) => None,
     }

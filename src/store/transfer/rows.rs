@@ -18,6 +18,7 @@ use crate::store::sources::SourceRow;
 use crate::store::statements::{ClosingRow, StatedRow};
 use crate::store::sweeps::RunRow;
 use crate::store::touches::{TouchesRow, read_touches};
+use crate::store::webhooks::EndpointRow;
 use crate::store::{RecordedOutcome, Result, Touches, hex};
 
 row! {
@@ -132,6 +133,10 @@ pub(in crate::store) fn closing<T: Moment>(row: ClosingRow<T>) -> Result<Record>
         statements: closing.statements,
         adjustments: closing.adjustments,
     }))
+}
+
+pub(in crate::store) fn webhook_endpoint<T: Moment>(row: EndpointRow<T>) -> Result<Record> {
+    Ok(Record::WebhookEndpoint(Box::new(row.read()?.into())))
 }
 
 pub(in crate::store) fn statement(row: Both<KeyRow, StatedRow>) -> Result<Record> {

@@ -95,6 +95,16 @@ fn every_setting_reaches_its_field() {
         ("TENURE_LOG__FORMAT", "json"),
         ("TENURE_LOG__LEVEL", "info,tenure::broker=debug"),
         ("TENURE_SHUTDOWN__TIMEOUT", "1m"),
+        ("TENURE_WEBHOOKS__DELIVER", "false"),
+        ("TENURE_WEBHOOKS__CONCURRENCY", "64"),
+        ("TENURE_WEBHOOKS__TIMEOUT", "7s"),
+        ("TENURE_WEBHOOKS__MAX_BACKOFF", "1h"),
+        ("TENURE_WEBHOOKS__DISABLE_AFTER", "12h"),
+        ("TENURE_WEBHOOKS__ALLOW_NETWORKS", "10.0.0.0/8, fd00::1"),
+        (
+            "TENURE_WEBHOOKS__ENDPOINTS",
+            "{ crm = { url = \"https://a.example/h\", secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\", types = [\"link.*\"] } }",
+        ),
     ])
     .unwrap();
     assert_eq!(
@@ -114,6 +124,25 @@ fn every_setting_reaches_its_field() {
     assert_eq!(settings.store.postgres.max_connections, 7);
     assert_eq!(settings.store.postgres.statement_timeout, Duration::from_secs(7));
     assert_eq!(settings.store.postgres.lock_timeout, Duration::from_millis(70));
+    let webhooks = &settings.webhooks;
+    assert_eq!((webhooks.deliver, webhooks.concurrency), (false, 64));
+    assert_eq!(
+        (webhooks.timeout, webhooks.max_backoff, webhooks.disable_after),
+        (
+            Duration::from_secs(7),
+            Duration::from_hours(1),
+            TimeDelta::hours(12)
+        )
+    );
+    assert!(webhooks.allow_networks.permit("10.9.9.9".parse().unwrap()));
+    assert!(webhooks.allow_networks.permit("fd00::1".parse().unwrap()));
+    assert!(!webhooks.allow_networks.permit("fd00::2".parse().unwrap()));
+    let crm = &webhooks.endpoints["crm"];
+    assert_eq!(
+        (crm.url.to_string(), crm.secrets.len()),
+        ("https://a.example/h".to_owned(), 1)
+    );
+    assert_eq!(crm.filter.types, ["link.*"]);
     let broker = &settings.broker;
     assert_eq!(broker.url.as_ref().unwrap().reveal(), "amqp://u:p@mq:5672/%2f");
     assert_eq!((broker.lanes, broker.prefetch, broker.batch_max), (64, 17, 18));

@@ -118,6 +118,14 @@ fn default_toml_has_exactly_these_keys() {
         "sweeps.breaker.clients",
         "sweeps.breaker.percent",
         "sweeps.chunk",
+        "webhooks.allow_networks",
+        "webhooks.ca_file",
+        "webhooks.concurrency",
+        "webhooks.deliver",
+        "webhooks.disable_after",
+        "webhooks.endpoints",
+        "webhooks.max_backoff",
+        "webhooks.timeout",
     ];
     let of_policy = Policy::DURATIONS.iter().map(|duration| duration.setting);
     let keys = keys.into_iter().chain(of_policy).map(str::to_owned);

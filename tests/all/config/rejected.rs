@@ -87,6 +87,15 @@ fn an_invalid_value_stops_the_start() {
         ("TENURE_LOG__LEVEL", "info,verbose"),
         ("TENURE_LOG__LEVEL", "warning"),
         ("TENURE_SHUTDOWN__TIMEOUT", "2 days"),
+        ("TENURE_WEBHOOKS__DELIVER", "sometimes"),
+        ("TENURE_WEBHOOKS__CONCURRENCY", "0"),
+        ("TENURE_WEBHOOKS__CONCURRENCY", "65"),
+        ("TENURE_WEBHOOKS__TIMEOUT", "2d"),
+        ("TENURE_WEBHOOKS__MAX_BACKOFF", "2h"),
+        ("TENURE_WEBHOOKS__DISABLE_AFTER", "0s"),
+        ("TENURE_WEBHOOKS__ALLOW_NETWORKS", "internal"),
+        ("TENURE_WEBHOOKS__ALLOW_NETWORKS", "10.0.0.0/33"),
+        ("TENURE_WEBHOOKS__CA_FILE", "/nowhere/ca.pem"),
     ];
     for (name, value) in cases {
         let key = name["TENURE_".len()..].to_lowercase().replace("__", ".");
@@ -105,6 +114,70 @@ fn an_invalid_value_stops_the_start() {
             message.contains(&format!("invalid value \"{value}\"")) && message.contains(": expected "),
             "{message}"
         );
+    }
+}
+
+#[test]
+fn an_invalid_endpoint_is_rejected_with_its_name_and_without_its_secret() {
+    let secret = "secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"";
+    let url = "url = \"https://crm.example.com/\"";
+    for (endpoint, words) in [
+        (format!("crm = {{ {url} }}"), "expected `secret` or `secret_file`"),
+        (format!("crm = {{ {secret} }}"), "expected `url`"),
+        (
+            format!("crm = {{ {secret}, url = \"http://crm.example.com/\" }}"),
+            "`url`: expected https",
+        ),
+        (
+            format!("crm = {{ {url}, secret = \"hunter2\" }}"),
+            "`secret`: expected a secret of the Standard Webhooks",
+        ),
+        (
+            format!("crm = {{ {url}, secret_file = \"/nowhere\" }}"),
+            "`secret_file`: the file cannot be read",
+        ),
+        (
+            format!("crm = {{ {url}, {secret}, types = [\"no.*\"] }}"),
+            "there is no type of change `no.*`",
+        ),
+        (
+            format!("crm = {{ {url}, {secret}, types = \"link.*\" }}"),
+            "`types`: expected a list",
+        ),
+        (
+            format!("crm = {{ {url}, {secret}, client = \"c-1\" }}"),
+            "`client`: expected `{partner}/{client}`",
+        ),
+        (
+            format!("crm = {{ {url}, {secret}, headers = \"a\" }}"),
+            "`headers` is unknown",
+        ),
+        (
+            format!("crm = {{ {url}, {secret}, partner = 1 }}"),
+            "`partner` is not text",
+        ),
+        (
+            format!("CRM = {{ {url}, {secret} }}"),
+            "expected a name of at most 64",
+        ),
+        (
+            "crm = \"https://crm.example.com/\"".to_owned(),
+            "expected a table",
+        ),
+    ] {
+        let in_file = load_file(&format!("[webhooks.endpoints]\n{endpoint}"), &[]).expect_err(&endpoint);
+        let in_variable =
+            load(&[("TENURE_WEBHOOKS__ENDPOINTS", &format!("{{ {endpoint} }}"))]).expect_err(&endpoint);
+        for message in [in_file.to_string(), in_variable.to_string()] {
+            assert!(
+                message.contains(words) && message.contains("`webhooks.endpoints`"),
+                "{message}"
+            );
+            assert!(
+                !message.contains("hunter2") && !message.contains("MfKQ"),
+                "{message}"
+            );
+        }
     }
 }
 

@@ -78,6 +78,33 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
+fn secrets_of_endpoints_are_never_shown() {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let endpoint = format!(
+        "crm = {{ url = \"https://crm.example.com/h\", secret = \"{secret}\", types = [\"link.*\"] }}"
+    );
+    let in_file = load_file(&format!("[webhooks.endpoints]\n{endpoint}"), &[]).unwrap();
+    let in_variable = load(&[("TENURE_WEBHOOKS__ENDPOINTS", &format!("{{ {endpoint} }}"))]).unwrap();
+    for settings in [&in_file, &in_variable] {
+        assert_eq!(settings.webhooks.endpoints["crm"].secrets[0].reveal(), secret);
+        for shown in [
+            settings.redacted().to_string(),
+            settings.redacted_toml(),
+            format!("{settings:?}"),
+        ] {
+            assert!(!shown.contains("MfKQ"), "{shown}");
+        }
+    }
+    let toml = in_file.redacted_toml();
+    let line = "\"crm\" = { \"secret\" = \"***\", \"types\" = [\"link.*\"], \"url\" = \"https://crm.example.com/h\" }";
+    assert!(
+        toml.contains("[webhooks.endpoints]") && toml.contains(line),
+        "{toml}"
+    );
+    assert_eq!(in_variable.redacted()["webhooks"]["endpoints"], "***");
+}
+
+#[test]
 fn an_invalid_file_is_named_without_its_contents() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tenure.toml");

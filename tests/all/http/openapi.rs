@@ -118,6 +118,13 @@ async fn samples(server: &Server) -> Samples {
     server.engine.expect_sources(&expected.into()).await.unwrap();
     let (_, sources) = server.get("/v1/sources").await;
     add_page(&mut samples, ("SourcesList", "sources"), "Source", &sources);
+    let (_, endpoints) = super::webhooks::listed(server).await;
+    add_page(
+        &mut samples,
+        ("WebhookEndpoints", "endpoints"),
+        "WebhookEndpoint",
+        &endpoints,
+    );
     add(&mut samples, "Readiness", &server.get("/readyz").await.1);
     add_forecast(server, &mut samples).await;
     add_what_if(server, &mut samples).await;

@@ -93,7 +93,7 @@ impl Server {
             api,
             engine: Arc::new(engine),
             clock,
-            client: Client::new(),
+            client: crate::support::http_client(),
             stop,
             faults,
             folder,

@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A snapshot whose client does not read it yet.
 struct Unread(TcpStream);

@@ -6,6 +6,7 @@ mod load;
 mod relay;
 mod source;
 mod tables;
+mod webhooks;
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::store::Fresh;
 
 /// The tables whose rows are records of an export.
-const MOVED: [&str; 19] = [
+const MOVED: [&str; 20] = [
     "access_log_since",
     "accesses",
     "client_keys",
@@ -25,6 +25,7 @@ const MOVED: [&str; 19] = [
     "sweep_runs",
     "touch_runs",
     "touches",
+    "webhook_endpoints",
 ];
 
 /// The other tables, each with the reason.

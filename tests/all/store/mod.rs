@@ -24,6 +24,7 @@ mod sqlite;
 mod statements;
 mod sweeps;
 mod transactions;
+mod webhooks;
 mod writers;
 
 use std::fs::{File, TryLockError};
@@ -291,6 +292,12 @@ conformance! {
         parts_of_a_transaction_see_earlier_parts,
         a_transaction_is_atomic,
         the_second_batch_sees_the_writes_of_the_first;
+    webhooks:
+        an_endpoint_is_read_back_as_it_was_changed,
+        progress_is_recorded_for_the_present_revision_only,
+        progress_never_moves_back_nor_to_a_missing_line,
+        one_worker_at_a_time_leads_delivery,
+        lines_that_an_active_endpoint_has_not_received_are_not_pruned;
     writers:
         an_outdated_program_cannot_write;
     migrations:

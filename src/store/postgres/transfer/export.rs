@@ -63,7 +63,8 @@ async fn settings(session: &mut Session, into: &Pages) -> Result<()> {
     read(session, &HALTS, into, transfer::halt::<Time>).await?;
     read(session, &ACCESS_LOG, into, transfer::access_log::<Time>).await?;
     read(session, &SWEEP_RUNS, into, transfer::sweep_run::<Time>).await?;
-    read(session, &CLOSINGS, into, transfer::closing::<Time>).await
+    read(session, &CLOSINGS, into, transfer::closing::<Time>).await?;
+    read(session, &ENDPOINTS, into, transfer::webhook_endpoint::<Time>).await
 }
 
 /// Sends the records of a statement.
@@ -151,6 +152,15 @@ const CLOSINGS: Scan = scan!(
     "select month, status, closed_by, started_at, closed_at, claimed_until, partner, client, statements, adjustments
      from closings
      order by month"
+);
+
+const ENDPOINTS: Scan = scan!(
+    "moved_endpoints",
+    500,
+    "select name, origin, url, filter, secrets, status, why, revision, created_at, epoch, xid, seq, recorded_at, failing_since,
+            last_attempt_at, last_outcome, delivered_at
+     from webhook_endpoints
+     order by name"
 );
 
 // A few at a time, because a body may be large.

@@ -11,7 +11,7 @@ use crate::store::outbox::ChangeColumns;
 use crate::store::postgres::batch::Held;
 use crate::store::postgres::numbers::{self, Numbers};
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{accesses, client_writes, statements, touches, write};
+use crate::store::postgres::{accesses, client_writes, statements, touches, webhooks, write};
 use crate::store::transfer::{DeadLetterRow, LinePlace, Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRun, Result, SweepRun};
@@ -38,6 +38,12 @@ pub(super) async fn all(session: &mut Session, parts: &Parts, numbering: &mut Nu
         step!(session, |connection| statements::insert_closing(
             connection, closing
         ));
+    }
+    for moved in &parts.endpoints {
+        let endpoint = moved.clone().into();
+        step!(session, |connection| async {
+            webhooks::insert(&mut *connection, &endpoint).await.map(|_| ())
+        });
     }
     for row in &parts.dead_letters {
         step!(session, |connection| dead_letter(connection, row));

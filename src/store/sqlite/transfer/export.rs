@@ -59,7 +59,8 @@ async fn settings(connection: &mut SqliteConnection, into: &Pages) -> Result<()>
     scan(connection, HALTS, into, transfer::halt::<i64>).await?;
     scan(connection, ACCESS_LOG, into, transfer::access_log::<i64>).await?;
     scan(connection, SWEEP_RUNS, into, transfer::sweep_run::<i64>).await?;
-    scan(connection, CLOSINGS, into, transfer::closing::<i64>).await
+    scan(connection, CLOSINGS, into, transfer::closing::<i64>).await?;
+    scan(connection, ENDPOINTS, into, transfer::webhook_endpoint::<i64>).await
 }
 
 row! {
@@ -121,6 +122,11 @@ const SWEEP_RUNS: &str = "select id, sweep, scheduled_at, started_at, finished_a
             worker
      from sweep_runs
      order by id";
+
+const ENDPOINTS: &str = "select name, origin, url, filter, secrets, status, why, revision, created_at, epoch, xid, seq, recorded_at,
+            failing_since, last_attempt_at, last_outcome, delivered_at
+     from webhook_endpoints
+     order by name";
 
 const CLOSINGS: &str = "select month, status, closed_by, started_at, closed_at, claimed_until, partner, client, statements, adjustments
      from closings

@@ -9,7 +9,9 @@ use crate::store::commit::data_of;
 use crate::store::outbox::ChangeColumns;
 use crate::store::sqlite::event_id::BoundId;
 use crate::store::sqlite::numbers::Numbers;
-use crate::store::sqlite::{accesses, client_writes, many, micros, outbox, statements, touches, write};
+use crate::store::sqlite::{
+    accesses, client_writes, many, micros, outbox, statements, touches, webhooks, write,
+};
 use crate::store::transfer::{Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRelay, Result};
@@ -22,6 +24,10 @@ pub(in crate::store::sqlite) async fn all(
 ) -> Result<()> {
     settings(connection, parts).await?;
     sweep_runs(connection, parts).await?;
+    for moved in &parts.endpoints {
+        numbering.follow_endpoint(&moved.name, moved.place);
+        webhooks::insert(&mut *connection, &moved.clone().into()).await?;
+    }
     for closing in &parts.closings {
         statements::insert_closing(connection, closing).await?;
     }
@@ -297,6 +303,29 @@ async fn journal(
     Ok(())
 }
 
+/// Sets the cursor of each endpoint to the last line before the first that it has not received.
+async fn place_endpoints(connection: &mut SqliteConnection, numbering: &Numbering) -> Result<()> {
+    for (name, first_after) in numbering.endpoints() {
+        sqlx::query(
+            "update webhook_endpoints
+             set xid = 0, seq = coalesce(j.seq, 0), recorded_at = coalesce(j.recorded_at, 0)
+             from (select 1)
+             left join (
+                 select seq, recorded_at from journal
+                 where ?2 is null or seq < ?2
+                 order by seq desc
+                 limit 1
+             ) j
+             where name = ?1",
+        )
+        .bind(name)
+        .bind(first_after)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
 /// Sets the cursor of the relay, and continues all numbering above that of the old store.
 pub(super) async fn numbering(connection: &mut SqliteConnection, numbering: &Numbering) -> Result<()> {
     let Some(relay) = numbering.relay() else {
@@ -328,6 +357,7 @@ pub(super) async fn numbering(connection: &mut SqliteConnection, numbering: &Num
         // RabbitMQ has recorded which line was published last, with its transaction. In the same epoch it would stay greater
         // than every new line, which has no transaction here.
         outbox::begin_epoch(&mut *connection, epoch).await?;
+        place_endpoints(connection, numbering).await?;
     }
     for (table, last) in [
         ("journal", numbering.last_line()),

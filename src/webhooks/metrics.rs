@@ -1,0 +1,21 @@
+//! The names of the metrics of webhooks; `telemetry.rs` describes each.
+
+use super::sender::{Response, SendError};
+
+/// Attempts, by endpoint and outcome.
+pub(super) const DELIVERIES: &str = "tenure_webhook_deliveries_total";
+/// Age of the oldest change that an endpoint has not received; 0 when none waits.
+pub(super) const LAG: &str = "tenure_webhook_lag_seconds";
+/// 1 while an endpoint is disabled.
+pub(super) const DISABLED: &str = "tenure_webhook_endpoint_disabled";
+
+/// The label of an outcome.
+pub(super) fn outcome(outcome: &Result<Response, SendError>) -> &'static str {
+    match outcome {
+        Ok(response) if response.is_success() => "delivered",
+        Ok(_) => "rejected",
+        Err(SendError::NotAllowed { .. }) => "not_allowed",
+        Err(SendError::TimedOut) => "timed_out",
+        Err(SendError::Unreachable(_)) => "unreachable",
+    }
+}

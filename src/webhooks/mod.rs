@@ -1,0 +1,267 @@
+//! The webhooks adapter: delivers changes over HTTP to the endpoints of others, in order for each client, at least once.
+//!
+//! One worker at a time delivers, to all endpoints, as one publishes over RabbitMQ: it holds the lead of delivery. Each endpoint has
+//! a task of its own, so that a slow one holds up nobody.
+
+mod delivery;
+mod metrics;
+mod sender;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use delivery::{KeysError, keys};
+pub use sender::{Message, Response, SendError, Sender, SenderError};
+
+use crate::config::WebhookSettings;
+use crate::engine::{Engine, Introduced};
+use crate::interval::Interval;
+use crate::store::{Cursor, Endpoint, EndpointStatus, StoreError};
+use delivery::{Delivery, Ended};
+
+/// How often the endpoints and the lead are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After how many looks a worker without the lead tries to acquire it: each attempt opens a connection to PostgreSQL.
+const LEAD_LOOKS: u32 = 5;
+
+/// Delivers until it is stopped, and then finishes the requests in progress.
+///
+/// # Errors
+/// When the settings make no sender.
+pub async fn run(
+    settings: WebhookSettings,
+    engine: Arc<Engine>,
+    stop: CancellationToken,
+) -> Result<(), SenderError> {
+    let (end, _) = watch::channel(Cursor::default());
+    let mut deliveries = Deliveries {
+        sender: Sender::new(&settings)?,
+        settings: Arc::new(settings),
+        engine: engine.clone(),
+        end: end.clone(),
+        running: BTreeMap::new(),
+        disabled: BTreeSet::new(),
+        leads: false,
+        looks: 0,
+        is_introduced: false,
+    };
+    let following = async {
+        let written = engine.delivery_written();
+        let goes_on = || !stop.is_cancelled();
+        engine.follow_feed(&written, &end, &stop, goes_on).await;
+    };
+    let looking = async {
+        let mut interval = Interval::new(LOOK_EVERY, &stop);
+        while interval.tick().await {
+            if let Err(error) = deliveries.look().await {
+                tracing::debug!(%error, "the endpoints of webhooks cannot be read; trying again");
+            }
+        }
+        deliveries.finish().await;
+    };
+    tokio::join!(following, looking);
+    Ok(())
+}
+
+/// The deliveries of this worker.
+struct Deliveries {
+    sender: Sender,
+    settings: Arc<WebhookSettings>,
+    engine: Arc<Engine>,
+    /// The end of the journal.
+    end: watch::Sender<Cursor>,
+    running: BTreeMap<String, Running>,
+    /// The endpoints that were disabled when they were last looked at.
+    disabled: BTreeSet<String>,
+    leads: bool,
+    looks: u32,
+    /// Whether the endpoints of the settings are in the store.
+    is_introduced: bool,
+}
+
+struct Running {
+    revision: i64,
+    stop: CancellationToken,
+    task: JoinHandle<Ended>,
+}
+
+impl Deliveries {
+    async fn look(&mut self) -> Result<(), StoreError> {
+        if !self.is_introduced {
+            self.introduce().await?;
+            self.is_introduced = true;
+        }
+        let endpoints = match self.engine.store().endpoints().await {
+            Ok(endpoints) => endpoints,
+            Err(error) => {
+                // Without the store, nobody knows who has the lead.
+                self.abandon();
+                return Err(error);
+            }
+        };
+        self.report(&endpoints);
+        let is_active = |endpoint: &Endpoint| endpoint.status == EndpointStatus::Active;
+        let active: Vec<Endpoint> = endpoints.into_iter().filter(is_active).collect();
+        if !self.acquire_lead(!active.is_empty()).await? {
+            return Ok(());
+        }
+        self.stop_others(&active).await;
+        for endpoint in active {
+            if !self.running.contains_key(&endpoint.name) {
+                self.start(endpoint).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the endpoints of the settings into the store.
+    async fn introduce(&self) -> Result<(), StoreError> {
+        let wanted = self.settings.endpoints.iter();
+        let wanted = wanted.map(|(name, given)| (name.clone(), (given.url.clone(), given.filter.clone())));
+        for (name, introduced) in self.engine.introduce_endpoints(&wanted.collect()).await? {
+            match introduced {
+                Introduced::Known => {}
+                Introduced::Added => {
+                    tracing::info!(
+                        endpoint = name,
+                        "the endpoint of the settings receives changes from now on"
+                    );
+                }
+                Introduced::Changed => {
+                    tracing::info!(endpoint = name, "the endpoint has changed in the settings");
+                }
+                Introduced::NameTaken => tracing::error!(
+                    endpoint = name,
+                    "the endpoint of the settings receives nothing: `tenure webhook add` added another one with its name; remove \
+                     or rename one of them"
+                ),
+                Introduced::TooMany => tracing::error!(
+                    endpoint = name,
+                    "the endpoint of the settings receives nothing: there are too many endpoints"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, endpoints: &[Endpoint]) {
+        let names: BTreeSet<&str> = endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
+        for gone in self.disabled.iter().filter(|name| !names.contains(name.as_str())) {
+            ::metrics::gauge!(metrics::DISABLED, "endpoint" => gone.clone()).set(0.0);
+        }
+        let disabled = |endpoint: &&Endpoint| endpoint.status == EndpointStatus::Disabled;
+        for endpoint in endpoints {
+            ::metrics::gauge!(metrics::DISABLED, "endpoint" => endpoint.name.clone())
+                .set(u8::from(disabled(&endpoint)));
+        }
+        self.disabled = endpoints
+            .iter()
+            .filter(disabled)
+            .map(|endpoint| endpoint.name.clone())
+            .collect();
+    }
+
+    /// Acquires the lead if it is needed and free, or checks that this worker still has it. Without it, nothing is delivered.
+    async fn acquire_lead(&mut self, is_needed: bool) -> Result<bool, StoreError> {
+        let store = self.engine.store().clone();
+        if !is_needed || !self.settings.deliver {
+            if std::mem::take(&mut self.leads) {
+                self.finish().await;
+            }
+            return Ok(false);
+        }
+        self.looks = (self.looks + 1) % LEAD_LOOKS;
+        if !self.leads && self.looks != 1 {
+            return Ok(false);
+        }
+        let acquired = store.acquire_delivery_lead().await;
+        let leads = matches!(acquired, Ok(true));
+        if !leads {
+            self.abandon();
+        } else if !self.leads {
+            tracing::info!("this worker delivers to the endpoints of webhooks now");
+        }
+        self.leads = leads;
+        acquired
+    }
+
+    /// Stops deliveries to endpoints that have changed or are no longer active. Others go on meanwhile: a delivery that stops first
+    /// finishes its requests.
+    async fn stop_others(&mut self, active: &[Endpoint]) {
+        let is_present = |name: &String, running: &Running| {
+            active
+                .iter()
+                .any(|endpoint| endpoint.name == *name && endpoint.revision == running.revision)
+        };
+        for (name, running) in &self.running {
+            if !is_present(name, running) && !running.stop.is_cancelled() {
+                tracing::info!(
+                    endpoint = name,
+                    "delivery to an endpoint stops: it was changed, paused or removed"
+                );
+                running.stop.cancel();
+            }
+        }
+        for (name, running) in self
+            .running
+            .extract_if(.., |_, running| running.task.is_finished())
+        {
+            match running.task.await {
+                Ok(Ended::Stopped | Ended::Disabled(_)) => {}
+                Ok(Ended::Store(error)) => {
+                    tracing::debug!(%error, endpoint = name, "changes cannot be read or recorded; trying again");
+                }
+                Err(panic) => {
+                    tracing::error!(%panic, endpoint = name, "a delivery failed; this is a bug: report it with the log");
+                }
+            }
+        }
+    }
+
+    async fn start(&mut self, endpoint: Endpoint) -> Result<(), StoreError> {
+        let (name, revision) = (endpoint.name.clone(), endpoint.revision);
+        let (engine, settings) = (self.engine.clone(), self.settings.clone());
+        let delivery = match Delivery::new(engine, self.sender.clone(), settings, endpoint) {
+            Ok(delivery) => delivery,
+            Err(undeliverable) => {
+                let why = undeliverable.to_string();
+                if self.engine.disable_endpoint(&name, revision, &why).await? {
+                    tracing::error!(endpoint = name, why, "an endpoint of a webhook is disabled");
+                }
+                return Ok(());
+            }
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(delivery.run(self.end.subscribe(), stop.clone()));
+        let running = Running { revision, stop, task };
+        self.running.insert(name, running);
+        Ok(())
+    }
+
+    /// Ends all deliveries at once: another worker may deliver by now.
+    fn abandon(&mut self) {
+        for running in std::mem::take(&mut self.running).into_values() {
+            running.task.abort();
+        }
+    }
+
+    /// Finishes the requests in progress, and releases the lead.
+    async fn finish(&mut self) {
+        let running = std::mem::take(&mut self.running);
+        for running in running.values() {
+            running.stop.cancel();
+        }
+        for running in running.into_values() {
+            let _ = running.task.await;
+        }
+        if let Err(error) = self.engine.store().release_delivery_lead().await {
+            tracing::debug!(%error, "the lead of delivery cannot be released; the store releases it with its session");
+        }
+    }
+}
