@@ -55,7 +55,7 @@ pub async fn run(settings: Settings) -> Result<(), WorkerError> {
 }
 
 /// Serves HTTP on a store until a signal, without a broker and without sweeps. Calls `announce` with the address when it
-/// listens, unless HTTP is off.
+/// answers requests, unless HTTP is off.
 ///
 /// # Errors
 /// As [`run`].
@@ -67,12 +67,12 @@ pub async fn serve(
     telemetry::start_logs(&settings.log)?;
     until_signal(|stop| async move {
         let mut worker = Worker::start(settings, &stop).await?;
-        if let Some(address) = worker.address {
-            announce(address);
-        }
         if let Some(engine) = worker.wait_for_engine(store).await? {
             worker.probe(&engine);
             worker.api.open(engine);
+            if let Some(address) = worker.address {
+                announce(address);
+            }
         }
         worker.finish().await
     })
