@@ -13,7 +13,7 @@ use crate::engine::Why;
 
 /// Explain an answer about a client, or all answers
 ///
-/// For each answer: its value, the events, timers and policies that it rests on, and what would turn it, as sentences and as
+/// For each answer: its value, the events, timers and policies that it rests on, and what would change it, as sentences and as
 /// data. Take away one of the causes, and the answer is another; take away any one of the other events, and it is the same. The
 /// whole history of the client is read.
 #[utoipa::path(
