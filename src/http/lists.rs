@@ -276,7 +276,7 @@ pub(super) async fn partners(
     path = "/v1/refusals",
     tag = "lists",
     params(
-        ("code" = Option<schema::RefusalCode>, Query, description = "Only events that were refused as this"),
+        ("code" = Option<schema::RefusalCode>, Query, description = "Only events that were refused with this code"),
         ("source" = Option<schema::SourceName>, Query, description = "Only events of this source"),
         ("from" = Option<schema::Moment>, Query, description = "Only events at or after this moment"),
         ("until" = Option<schema::Moment>, Query, description = "Only events before this moment"),

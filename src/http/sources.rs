@@ -1,4 +1,4 @@
-//! `GET /v1/sources`: the sources that are expected to be heard from, and which of them are silent.
+//! `GET /v1/sources`: the expected sources, and which of them are silent.
 
 use std::sync::Arc;
 
