@@ -30,10 +30,10 @@ const CURSOR: HeaderName = HeaderName::from_static("tenure-cursor");
 
 /// Get every client, to follow the changes from there
 ///
-/// One JSON object per line: each client as the journal describes it, with the `id` of the last change that this includes, and at
-/// the end `{"end":{"clients":…,"cursor":"…"}}`. Without that line the snapshot is incomplete. Continue with
-/// `GET /v1/changes?after=` and the cursor, which is also in the header `tenure-cursor`. Clients are read while others change, so the
-/// first of those changes are included already: skip a change whose `id` is not greater than the `last_change` of its client.
+/// One JSON object per line: each client as the journal describes it, with the `id` of the last change that its state includes. The
+/// last line is `{"end":{"clients":…,"cursor":"…"}}`; without it the snapshot is incomplete. Continue with `GET /v1/changes?after=`
+/// and the cursor, which is also in the header `tenure-cursor`. Clients change while the snapshot is read, so it may include the
+/// first of those changes already: skip a change whose `id` is not greater than the `last_change` of its client.
 #[utoipa::path(
     get,
     path = "/v1/snapshot",

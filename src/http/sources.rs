@@ -20,7 +20,7 @@ pub struct SourcesList {
 
 /// List the expected sources
 ///
-/// These are the sources that the settings expect to hear from regularly. Nothing is expected of others, and they are not listed.
+/// The sources in the setting `sources`, which must send events regularly. Other sources are not listed.
 #[utoipa::path(
     get,
     path = "/v1/sources",

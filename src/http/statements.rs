@@ -48,7 +48,7 @@ pub struct StatementPage {
 
 /// List the months that were closed
 ///
-/// In order, with who closed each and when. At most the last one is in progress.
+/// In order, each with the person who closed it and the time. Only the last one can be in progress.
 #[utoipa::path(
     get,
     path = "/v1/statements",
@@ -135,8 +135,8 @@ pub(super) async fn show(
 
 /// Close a month
 ///
-/// Months are closed in order, for all partners, and once. A request closes at most 2,000 clients: while the answer is 202, send it
-/// again, and the closing continues. If it is interrupted, send it again too.
+/// Months are closed in order, once, for all partners. A request closes at most 2,000 clients. While the response is 202, or if a
+/// request was interrupted, send the request again, and the closing continues.
 #[utoipa::path(
     post,
     path = "/v1/statements/{month}/close",
