@@ -144,7 +144,7 @@ const METRICS: &[Metric] = &[
         Counter,
         "tenure_reused_ids_total",
         Unit::Count,
-        "Dead letters because their source gave them the id of another event (source: as for tenure_event_warnings_total)",
+        "Events that became dead letters because they have the id of another event (source: as for tenure_event_warnings_total)",
     ),
     (
         Counter,
@@ -168,19 +168,19 @@ const METRICS: &[Metric] = &[
         Gauge,
         "tenure_policy_held_back",
         Unit::Count,
-        "1 while the policy of this worker's settings waits for `tenure policy --confirm` or for a right clock, else 0",
+        "1 while the policy in this worker's settings waits for `tenure policy --confirm` or until the clock is right, else 0",
     ),
     (
         Gauge,
         "tenure_source_silent",
         Unit::Count,
-        "1 while an expected source is silent, so that timers hold back, else 0 (source)",
+        "1 while an expected source is silent, so that timers do not fire, else 0 (source)",
     ),
     (
         Gauge,
         "tenure_source_lag_seconds",
         Unit::Seconds,
-        "Age of the latest event that has arrived from an expected source, or the time since it is expected (source)",
+        "Age of the latest event of an expected source, or the time since it has been expected if none arrived (source)",
     ),
     (
         Counter,
@@ -297,7 +297,7 @@ const METRICS: &[Metric] = &[
         Counter,
         "tenure_sweep_ticks_total",
         Unit::Count,
-        "Ticks that the scheduler considered: ran, held_back, already_done, halted, clock_ahead or failed (sweep, outcome)",
+        "Ticks of sweeps by outcome: ran, held_back, already_done, halted, clock_ahead or failed (sweep, outcome)",
     ),
     (
         Counter,
@@ -398,7 +398,7 @@ const METRICS: &[Metric] = &[
         Gauge,
         "tenure_dead_letters_open",
         Unit::Count,
-        "Dead letters that wait for a person; deferred events do not count",
+        "Open dead letters, which a person must redrive or discard; deferred events do not count",
     ),
     (
         Gauge,

@@ -136,7 +136,7 @@ async fn all(lanes: Vec<Lane>, stop: &CancellationToken) -> Result<(), BrokerErr
     let mut result = Ok(());
     while let Some(ended) = running.join_next().await {
         let ended = ended.unwrap_or_else(|panic| {
-            tracing::error!(%panic, "a lane panicked; this is a bug");
+            tracing::error!(%panic, "a lane panicked; this is a bug: report it with the log");
             Err(BrokerError::Unreachable("a lane panicked".into()))
         });
         result = result.and(ended);

@@ -21,10 +21,10 @@ pub enum BrokerError {
     #[error("no connection to RabbitMQ: {0}")]
     Unreachable(String),
     /// The server is reachable but refuses the operation.
-    #[error("RabbitMQ refuses the operation: {0}")]
+    #[error("RabbitMQ refused the operation: {0}")]
     Refused(String),
     /// The server is reachable but refuses the login: wrong user, password or vhost. This lasts until an operator acts.
-    #[error("RabbitMQ refuses the login: {0}")]
+    #[error("RabbitMQ refused the login: {0}")]
     Login(String),
     /// A message was published, but no queue receives it.
     #[error("no queue receives messages of {exchange} with the routing key {routing_key}: {hint}")]

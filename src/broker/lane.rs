@@ -358,7 +358,7 @@ fn place(incoming: &Incoming, delivery: &Delivery, workers: usize) -> usize {
 
 fn flatten(ended: Result<Result<(), BrokerError>, tokio::task::JoinError>) -> Result<(), BrokerError> {
     ended.unwrap_or_else(|panic| {
-        tracing::error!(%panic, "a worker of the lane panicked; this is a bug");
+        tracing::error!(%panic, "a lane worker panicked; this is a bug: report it with the log");
         Err(BrokerError::Unreachable("a worker of the lane panicked".into()))
     })
 }

@@ -77,7 +77,7 @@ impl PublishedRecord {
         if published.is_none() {
             tracing::warn!(
                 queue = topology::PUBLISHED,
-                "the record of what was published last cannot be read, and is replaced with the next change"
+                "the record of the last published change cannot be read; the next published change replaces it"
             );
         }
         let back = BasicNackOptions {

@@ -122,10 +122,10 @@ impl BrokerState {
                     broker.part = name,
                     ?severity,
                     why,
-                    "a part of the RabbitMQ adapter has failed"
+                    "a component of the RabbitMQ adapter has a problem"
                 );
             }
-            (None, Some(_)) => tracing::info!(broker.part = name, "the part works again"),
+            (None, Some(_)) => tracing::info!(broker.part = name, "the component works again"),
             _ => {}
         }
         if let Some(wrong) = wrong {
@@ -285,7 +285,7 @@ mod tests {
             state.status(),
             BrokerStatus {
                 connected: false,
-                reason: Some("RabbitMQ refuses the operation: no".into()),
+                reason: Some("RabbitMQ refused the operation: no".into()),
                 since: Some(later),
                 problems: BTreeMap::new(),
             }

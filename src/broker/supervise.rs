@@ -76,7 +76,7 @@ async fn once(
                     Err(_) => {
                         tracing::error!(
                             broker.connection = part.connection_name(),
-                            "a session does not end after its connection was lost, and is abandoned; this is a bug"
+                            "a session does not end after its connection was lost, and is abandoned; this is a bug: report it with the log"
                         );
                         Err(error)
                     }

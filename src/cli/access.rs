@@ -29,7 +29,7 @@ pub struct AccessArgs {
     /// The partner that wants to enter the account
     #[arg(long, requires = "account")]
     partner: Option<String>,
-    /// Whether the partner may perform this action, instead of whether it may enter
+    /// Decide whether the partner may perform this action [default: whether it may enter the account]
     #[arg(long)]
     action: Option<String>,
     /// Decide as of this moment (RFC 3339), past or future [default: now]

@@ -47,7 +47,7 @@ pub struct ListArgs {
     /// Only clients with this service status; `all_active` matches pending and active ones
     #[arg(long, value_parser = status_parser(&["pending_assigning", "active", "terminated", "all_active"]))]
     service: Option<String>,
-    /// Only clients whose access status is this one now
+    /// Only clients with this access status now
     #[arg(long, value_parser = status_parser(&AccessStatus::ALL.map(AccessStatus::as_str)))]
     access: Option<String>,
     /// Only clients on this tab of the partner's list: `active` has the connected ones

@@ -25,7 +25,7 @@ Examples:
   tenure export --output tenure.export
   tenure export | gzip > tenure.export.gz")]
 pub struct ExportArgs {
-    /// File to write, which is replaced [default: standard output]
+    /// File to write; an existing file is replaced [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

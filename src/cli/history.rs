@@ -16,7 +16,7 @@ use crate::engine::{HistoryChange, HistoryEntry, HistoryEvent, HistoryRequest};
 pub struct HistoryArgs {
     #[command(flatten)]
     client: KeyArgs,
-    /// Also show what timers will change if no event arrives: for a time from now (30d), or up to a moment (RFC 3339)
+    /// Also show what timers will change if no event arrives, for this duration (30d) or up to this moment (RFC 3339)
     #[arg(long, value_name = "DURATION|TIME", value_parser = parse_until)]
     until: Option<Until>,
 }

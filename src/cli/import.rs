@@ -114,8 +114,8 @@ impl Batch {
         };
         match import.write(records).await {
             Err(StoreError::Conflict(why)) => anyhow::bail!(
-                "{first} to {last}: {why}: the file has an event twice, or two clients of a partner with one name; `tenure verify` on \
-                 the exported store lists them"
+                "{first} to {last}: {why}: the file has an event twice, or two clients of a partner with the same name. Run \
+                 `tenure verify` on the exported store to list them"
             ),
             written => Ok(written?),
         }

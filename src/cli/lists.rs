@@ -31,7 +31,7 @@ pub struct AccountArgs {
 
 #[derive(Debug, Args)]
 pub struct RefusalsArgs {
-    /// Only events that were refused as this
+    /// Only events that were refused with this code
     #[arg(long, value_parser = codes())]
     code: Option<String>,
     /// Only events of this source

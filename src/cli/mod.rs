@@ -100,11 +100,11 @@ enum Command {
     History(history::HistoryArgs),
     /// Show which events a client would accept, and why not the others
     Possible(possible::PossibleArgs),
-    /// Explain an answer about a client: what it rests on, and what would turn it
+    /// Explain an answer about a client: what it rests on, and what would change it
     Why(why::WhyArgs),
     /// Forecast what timers will change if no event arrives, by day and by client
     Forecast(forecast::ForecastArgs),
-    /// Compare the recorded policies with another one: who would have access, and what it would change
+    /// Compare the recorded policies with another one: who would have access, and which days and changes would differ
     WhatIf(what_if::WhatIfArgs),
     /// Show the days of each client in a month: billable, commission, status credit, access; or close the month
     Statement(statement::StatementArgs),

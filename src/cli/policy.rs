@@ -21,7 +21,7 @@ pub struct PolicyArgs {
     /// Confirm the policy in the settings, even if it changes more clients than the breaker allows
     #[arg(long)]
     confirm: bool,
-    /// Show how the settings differ, without what that would change: do not read every client
+    /// Show how the settings differ, but not what they would change, which requires reading every client
     #[arg(long, conflicts_with = "confirm")]
     quick: bool,
 }

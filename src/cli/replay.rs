@@ -26,7 +26,7 @@ const PAGE: u32 = 500;
     after_help = "Examples:\n  tenure replay --from 2026-03-01T00:00:00Z --to billing --type 'billing.*'\n  tenure replay --from beginning --to mirror --partner acme"
 )]
 pub struct ReplayArgs {
-    /// The first change: after a cursor of the feed, recorded at or after a time (RFC 3339), or `beginning`
+    /// Where to begin: after a cursor of the feed, at a time of recording (RFC 3339), or at the `beginning`
     #[arg(long, value_name = "CURSOR|TIME", value_parser = parse_from)]
     from: ReplayFrom,
     /// The queue; `tenure subscribe` declares it

@@ -11,7 +11,7 @@ use crate::engine::interval;
 
 #[derive(Debug, Args)]
 pub struct SourcesArgs {
-    /// Expect no source any more, so that timers no longer wait for a silent one
+    /// Stop expecting sources, so that timers no longer wait for silent ones
     ///
     /// A worker that starts with sources in its settings expects them again.
     #[arg(long)]

@@ -36,16 +36,16 @@ pub struct StatementArgs {
     /// Print comma-separated values: a line for each client, and one for each adjustment
     #[arg(long, conflicts_with = "close")]
     csv: bool,
-    /// Recompute a closed month from the events as they are known now
+    /// Recompute a closed month from all events that have arrived
     #[arg(long, requires = "month")]
     recompute: bool,
-    /// Close the month for all partners; what changes it later is an adjustment of a later statement
+    /// Close the month for all partners; later changes to its days become adjustments in later statements
     #[arg(long, requires = "month")]
     close: bool,
-    /// Record this name as that of who closes the month, unless somebody else began that; default: the user of the system
+    /// Record that this person closes the month; ignored when a closing is continued [default: the operating system's user]
     #[arg(long, value_name = "NAME", requires = "close")]
     by: Option<String>,
-    /// Close the month although events of it may still arrive, or although it is the first one and nothing happened by its end
+    /// Close the month even if its events may still arrive, or if it is the first to be closed and ended before the first event
     #[arg(long, requires = "close")]
     confirm: bool,
 }
@@ -185,7 +185,7 @@ fn closer(given: Option<String>) -> Result<Closer, UsageError> {
     };
     let Some(name) = given.or_else(of_system) else {
         return Err(UsageError(
-            "the system does not say who closes the month: add --by NAME".into(),
+            "the operating system reports no user name: add --by NAME".into(),
         ));
     };
     let invalid = |error: CloserError| UsageError(format!("invalid name in --by: {error}"));

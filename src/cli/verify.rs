@@ -111,7 +111,7 @@ async fn is_known(engine: &Engine, scope: &Scope) -> anyhow::Result<()> {
             if snapshot.row.is_none() && snapshot.history.is_empty() && snapshot.deadlines.is_empty() =>
         {
             anyhow::bail!(
-                "unknown client {client}; `tenure client list` lists all clients but those whose events were all refused"
+                "unknown client {client}; `tenure client list` lists all clients, except those whose events were all refused"
             )
         }
         Err(error) if !matches!(error, StoreError::Inconsistent { .. }) => Err(error.into()),

@@ -1,4 +1,4 @@
-//! `tenure why`: the events, timers and policies that an answer about a client rests on, and what would turn it.
+//! `tenure why`: the events, timers and policies that an answer about a client rests on, and what would change it.
 
 use std::process::ExitCode;
 
@@ -75,9 +75,12 @@ pub fn show(why: &Why) {
         let causes = explanation.causes.iter().map(|cause| &cause.sentence);
         list("It rests on:", causes);
         let supporting = explanation.supporting.iter().map(|event| &event.sentence);
-        list("And on events that others could replace:", supporting);
+        list(
+            "It also rests on events that other events could replace:",
+            supporting,
+        );
         let turns = explanation.turns.iter().map(|turn| &turn.sentence);
-        list("What would turn it:", turns);
+        list("What would change it:", turns);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The `[sources]` section: which sources are to be heard from, and how often. What holds for access meanwhile is
+//! The `[sources]` section: which sources must send events, and how often. What holds for access meanwhile is
 //! `access.on_silence`.
 
 use std::collections::BTreeMap;

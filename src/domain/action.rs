@@ -40,7 +40,7 @@ pub enum ActionError {
         restriction(intended)
     )]
     Misspelt { given: String, intended: &'static str },
-    #[error("unknown action `{given}`: `access.actions` does not list it")]
+    #[error("unknown action `{given}`: add it to `access.actions`, or correct its name")]
     Unlisted { given: String },
 }
 

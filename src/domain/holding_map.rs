@@ -1,5 +1,5 @@
-//! The holdings of one kind. They record what is written to them, so that the changes of an event cost what the event wrote,
-//! not what the client holds.
+//! The holdings of one kind. They record what an event writes, so that finding its changes takes time in proportion to what it
+//! wrote, not to all that the client holds.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Work that takes the processor for a time.
+//! Work that occupies a processor for long.
 
 use std::panic::resume_unwind;
 

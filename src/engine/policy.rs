@@ -357,7 +357,7 @@ impl Engine {
     /// Names no client: `/readyz`, which needs no token, shows it.
     fn why_held(&self, impact: &PolicyImpact) -> String {
         format!(
-            "the policy of the settings would change {} of {} clients at once; without confirmation it may change {} %, or {} \
+            "the policy in the settings would change {} of {} clients at once; without confirmation it may change {} %, or {} \
              clients. The latest policy stays in force. If the settings are right, run `tenure policy --confirm` with them; \
              `tenure policy` shows what they would change",
             impact.changed, impact.population, self.breaker.percent, self.breaker.clients,

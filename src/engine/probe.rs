@@ -70,7 +70,7 @@ impl Engine {
         match written.min() {
             None => Some("nothing has been written yet".into()),
             Some(ago) if ago > NOTHING_WRITTEN => {
-                Some(format!("nothing was written for {} s", ago.as_secs()))
+                Some(format!("nothing has been written for {} s", ago.as_secs()))
             }
             Some(_) => None,
         }

@@ -41,7 +41,7 @@ impl Engine {
             ..PruneReport::default()
         };
         if !dry_run && let Some(skew) = self.watch.ahead() {
-            tracing::warn!(why = %skew, "no row expires until the clock is right");
+            tracing::warn!(why = %skew, "nothing is pruned until the clock is right");
             return Ok(report);
         }
         let kinds = [

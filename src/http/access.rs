@@ -54,8 +54,8 @@ pub struct AccessDecisions {
 
 /// Decide whether the partner may access the account, now or at any other moment
 ///
-/// For an unknown client the decision is no. A decision is right until `holds_until`, unless an event of the client or a new
-/// policy arrives before.
+/// For an unknown client the decision is no. A decision is valid until `holds_until`, unless an event of the client or a new
+/// policy arrives earlier.
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/access",
@@ -94,7 +94,7 @@ pub(super) async fn show(
         .map(Json)
 }
 
-/// Decide about the access to many accounts at once
+/// Decide whether partners may access many accounts at once
 #[utoipa::path(
     post,
     path = "/v1/access",

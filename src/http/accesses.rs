@@ -35,8 +35,8 @@ pub struct AccessesPage {
 
 /// List who entered a client's account when
 ///
-/// From the access log, which is off unless `access.log` is set. It has an entry for each event `account.accessed` since then, also
-/// for those that are refused: somebody entered or tried to.
+/// From the access log, which is off unless `access.log` is set. It has an entry for each event `account.accessed` that arrived
+/// since then, refused ones included: somebody entered or tried to.
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/accesses",
@@ -76,7 +76,7 @@ pub(super) async fn list(
 
 /// List who entered which account when
 ///
-/// From the access log, of all clients or those of a partner, the latest entry first.
+/// From the access log, for all clients or those of a partner, newest entry first.
 #[utoipa::path(
     get,
     path = "/v1/accesses",

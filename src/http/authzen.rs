@@ -223,7 +223,7 @@ pub(super) async fn evaluations(
     }))
 }
 
-/// Show where the endpoints of OpenID AuthZEN are
+/// Get the URLs of the endpoints of OpenID AuthZEN
 #[utoipa::path(
     get,
     path = "/.well-known/authzen-configuration",

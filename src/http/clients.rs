@@ -209,7 +209,7 @@ pub struct NameHolder {
         ),
     ),
     responses(
-        (status = 200, description = "The client that holds the name, if one does", body = NameHolder),
+        (status = 200, description = "The client that holds the name, if any", body = NameHolder),
         QueryErrors,
     )
 )]

@@ -67,7 +67,7 @@ pub enum ApiError {
     #[error("unsupported content type; expected application/json")]
     JsonExpected,
     #[error(
-        "the request exceeded `http.timeout`; it is safe to send it again, also while its events are still being stored"
+        "the request exceeded `http.timeout`; send it again, which is safe even while its events are still being stored"
     )]
     TimedOut,
     #[error(

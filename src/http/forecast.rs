@@ -34,9 +34,9 @@ pub struct ForecastPage {
 
 /// Forecast what will change if no event arrives
 ///
-/// The rules themselves are applied to a copy of each client with a timer that is due by then, under the recorded policies.
-/// Overdue timers count as fired now, and later ones as fired when they are due. Pauses, the breaker and the low watermark may
-/// delay what the sweeps do. A page examines a bounded number of clients: it may have none and not be the last.
+/// Applies the rules to a copy of each client with a timer that is due by then, under the recorded policies. Overdue timers
+/// count as fired now, and later ones as fired when they are due. Pauses, the breaker and the low watermark may delay the real
+/// sweeps. A page examines a bounded number of clients, so it may be empty and not be the last.
 #[utoipa::path(
     get,
     path = "/v1/forecast",

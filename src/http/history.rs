@@ -25,9 +25,9 @@ pub struct HistoryPage {
 
 /// Get a client's history: events, timers and changes as one story
 ///
-/// In order of time, past and, with `until`, to come. Each event has its outcome, and what was published about it before a
-/// late event changed that. Corrections name the lines that they correct. Touches in a row are one entry. The whole history
-/// and journal of the client are read for each page.
+/// In order of time: the past and, with `until`, the forecast. Each event has its outcome and, if a late event changed the
+/// outcome, the one that was published before. Corrections name the lines that they correct. Consecutive touches are one
+/// entry. Each page reads the whole history and journal of the client.
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/history",

@@ -195,7 +195,7 @@ fn list_position(params: &mut Params) -> Result<Option<ListPosition>, ApiError> 
 
 /// List the partners that have a client for an account
 ///
-/// Who is connected, who has access until when, and whose request for access is open.
+/// For each partner: whether it is connected, until when it has access, and whether its request for access is open.
 #[utoipa::path(
     get,
     path = "/v1/accounts/{account}/partners",
@@ -239,7 +239,7 @@ pub(super) async fn account(
 
 /// List the partners, with the number of their clients by status
 ///
-/// A status counts as it was last written: access that has expired counts as enabled until a sweep.
+/// Counts the stored statuses: access whose time is over counts as enabled until a sweep expires it.
 #[utoipa::path(
     get,
     path = "/v1/partners",
@@ -276,7 +276,7 @@ pub(super) async fn partners(
     path = "/v1/refusals",
     tag = "lists",
     params(
-        ("code" = Option<schema::RefusalCode>, Query, description = "Only events that were refused as this"),
+        ("code" = Option<schema::RefusalCode>, Query, description = "Only events that were refused with this code"),
         ("source" = Option<schema::SourceName>, Query, description = "Only events of this source"),
         ("from" = Option<schema::Moment>, Query, description = "Only events at or after this moment"),
         ("until" = Option<schema::Moment>, Query, description = "Only events before this moment"),

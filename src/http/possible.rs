@@ -12,9 +12,9 @@ use crate::engine::PossibleEvents;
 
 /// List every event type, and whether the client would accept it
 ///
-/// The rules themselves try an event of each type on a copy of the client. The data is representative: a name is free, a
-/// holding that is added has a new id, and one that is changed or removed is one that the client has. A client that does not
-/// exist can only be added.
+/// Applies an event of each type to a copy of the client, with representative data: a free name, a new id for a holding that
+/// is added, and the id of an existing holding for one that is changed or removed. A client that does not exist can only be
+/// added.
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/possible",

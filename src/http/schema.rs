@@ -159,7 +159,7 @@ pub struct AccessView {
     actorkind: Option<ActorKind>,
     source: String,
     id: String,
-    /// The code of the refusal: it was not allowed. Null: it was.
+    /// The code of the refusal, if the entry was not allowed. Null: it was allowed.
     #[schema(required)]
     refusal: Option<String>,
     /// The refusal in a sentence.
@@ -346,7 +346,7 @@ pub struct JournalLine {
     corrected_by: Option<Corrector>,
 }
 
-/// What a change changes in the client besides a status. A change has only the fields of its type.
+/// The values that a change sets in addition to a status. A change has only the fields of its type.
 #[derive(ToSchema)]
 pub struct ChangeData {
     origin: Option<Origin>,

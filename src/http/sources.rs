@@ -1,4 +1,4 @@
-//! `GET /v1/sources`: the sources that are expected to be heard from, and which of them are silent.
+//! `GET /v1/sources`: the expected sources, and which of them are silent.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct SourcesList {
 
 /// List the expected sources
 ///
-/// These are the sources that the settings expect to hear from regularly. Nothing is expected of others, and they are not listed.
+/// The sources in the setting `sources`, which must send events regularly. Other sources are not listed.
 #[utoipa::path(
     get,
     path = "/v1/sources",

@@ -48,7 +48,7 @@ pub struct StatementPage {
 
 /// List the months that were closed
 ///
-/// In order, with who closed each and when. At most the last one is in progress.
+/// In order, each with the person who closed it and the time. Only the last one can be in progress.
 #[utoipa::path(
     get,
     path = "/v1/statements",
@@ -71,10 +71,10 @@ pub(super) async fn list(
 
 /// Get the statement of a month
 ///
-/// Of a closed month: what was stated when it was closed, with the adjustments of earlier months. Of any other: the days as they are
-/// known now. A page examines a bounded number of clients, and leaves out those without a day and without an adjustment: it may have
-/// none and not be the last. Compare `status` of `closing` on all pages: if it is not the same, a closing began or ended in between,
-/// and the pages do not belong together. Read them again.
+/// For a closed month: the statement as it was closed, with the adjustments of earlier months. For any other month: the days as
+/// computed now. A page examines a bounded number of clients and omits those without a day and without an adjustment, so a page
+/// may be empty and not be the last. Compare `closing.status` on all pages: if it differs, a closing began or ended in between.
+/// The pages are then inconsistent: read them again.
 #[utoipa::path(
     get,
     path = "/v1/statements/{month}",
@@ -82,7 +82,7 @@ pub(super) async fn list(
     params(
         ("month" = schema::MonthText, Path),
         ("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner"),
-        ("recompute" = Option<schema::YesOrNo>, Query, description = "Recompute a closed month from the events as they are known now"),
+        ("recompute" = Option<schema::YesOrNo>, Query, description = "Recompute a closed month from all events that have arrived"),
         ("after" = Option<schema::Subject>, Query, description = "Only clients after this one: `next` of the previous page"),
         ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000 clients; default 100"),
     ),
@@ -135,8 +135,8 @@ pub(super) async fn show(
 
 /// Close a month
 ///
-/// Months are closed in order, for all partners, and once. A request closes at most 2,000 clients: while the answer is 202, send it
-/// again, and the closing continues. If it is interrupted, send it again too.
+/// Months are closed in order, once, for all partners. A request closes at most 2,000 clients. While the response is 202, or if a
+/// request was interrupted, send the request again, and the closing continues.
 #[utoipa::path(
     post,
     path = "/v1/statements/{month}/close",
@@ -144,14 +144,15 @@ pub(super) async fn show(
     params(
         ("month" = schema::MonthText, Path),
         ("by" = schema::CloserName, Query, description = "Who closes the month"),
-        ("confirm" = Option<schema::YesOrNo>, Query, description = "Close the month although events of it may still arrive, \
-                                                                        or although it is the first one and nothing happened by its end"),
+        ("confirm" = Option<schema::YesOrNo>, Query, description = "Close the month even if its events may still arrive, \
+                                                                        or if it is the first to be closed and ended before the first event"),
     ),
     responses(
         (status = 200, description = "The month is closed", body = schema::Closing),
         (status = 202, description = "More clients are left: send the request again", body = schema::Closing),
-        (status = 409, description = "The month is closed already, has not ended or is not the next one, events of it may still arrive, \
-                                      it is the first one and nothing happened by its end, or another process is closing it",
+        (status = 409, description = "The month is closed already, has not ended, is not the next to be closed, may still get events, \
+                                      would be the first to be closed and ended before the first event, or is being closed by \
+                                      another process",
          body = ErrorBody),
         QueryErrors,
     )

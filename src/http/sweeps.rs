@@ -72,7 +72,7 @@ pub(super) async fn list(
 
 /// Get a run of a sweep: each client that it changed, and how
 ///
-/// Lines of the journal that retention has removed are missing.
+/// Changes whose journal lines retention has removed are missing.
 #[utoipa::path(
     get,
     path = "/v1/sweeps/runs/{run}",

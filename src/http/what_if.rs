@@ -44,10 +44,10 @@ pub struct WhatIfPage {
 
 /// Compare the recorded policies with another policy
 ///
-/// Replays each client's history from its beginning, under the recorded policies and under the other policy, as if that had been
-/// in force from the start, and reports what differs between `since` and `until`: who would have lost or gained access, billing
-/// and commission, and for how long; and the changes that only one of them makes. What is later than now happens if no event
-/// arrives. A page examines a bounded number of clients: it may have none and not be the last.
+/// Replays each client's history from its beginning twice: under the recorded policies, and as if the other policy had always
+/// been in force. Reports the differences between `since` and `until`: who would have lost or gained access, billing and
+/// commission, and for how long, and the changes that only one of the policies makes. Differences later than now assume that no
+/// event arrives. A page examines a bounded number of clients, so it may be empty and not be the last.
 #[utoipa::path(
     get,
     path = "/v1/what-if",

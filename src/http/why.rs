@@ -13,9 +13,9 @@ use crate::engine::Why;
 
 /// Explain an answer about a client, or all answers
 ///
-/// For each answer: its value, the events, timers and policies that it rests on, and what would turn it, as sentences and as
-/// data. Take away one of the causes, and the answer is another; take away any one of the other events, and it is the same. The
-/// whole history of the client is read.
+/// For each answer: its value, the events, timers and policies that it rests on, and what would change it, as sentences and as
+/// data. Without any one of the causes the answer would be different; without any one of the other events it would be the same.
+/// The request reads the whole history of the client.
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/why",

@@ -29,7 +29,7 @@ const LONGEST_RETRY: Duration = Duration::from_mins(5);
 enum Failure {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the sweep panicked: {0}; this is a bug")]
+    #[error("the sweep panicked: {0}; this is a bug: report it with the log")]
     Panic(#[from] tokio::task::JoinError),
 }
 

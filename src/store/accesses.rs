@@ -1,4 +1,4 @@
-//! The access log: who entered which account when. It is off by default; the engine decides what it has.
+//! The access log: who entered which account when. It is off by default; the engine decides which events get an entry.
 
 use std::sync::Arc;
 

@@ -58,16 +58,16 @@ pub enum StoreError {
     NotEmpty { what: String },
     /// A file of the SQLite store is not the one that this process opened.
     #[error(
-        "the file {0} or {0}-wal was replaced, overwritten or removed while it was in use, and nothing more is written to \
-         it. Stop every worker before you restore a backup. If {0} is a backup now, remove {0}-wal and {0}-shm before you \
-         start the workers again"
+        "the file {0} or {0}-wal was replaced, overwritten or removed while it was in use, so this process no longer writes \
+         to it. Stop every worker before you restore a backup. If {0} is now a restored backup, remove {0}-wal and {0}-shm \
+         before you start the workers again"
     )]
     Replaced(String),
     /// The write-ahead log of a SQLite store was not written for this database file.
     #[error(
-        "{0}-wal is the write-ahead log of another file than {0}, which was replaced (by a backup?) while the log had \
-         transactions: opening both would damage it. If {0} is the file to keep, remove {0}-wal and {0}-shm, then start \
-         again; if it is not, move the file that the log belongs to back to {0}"
+        "{0}-wal does not belong to {0}: the database was replaced (by a backup?) while its write-ahead log had \
+         transactions, and opening both would damage it. If {0} is the file to keep, remove {0}-wal and {0}-shm, then start \
+         again. If not, move the database that the log belongs to back to {0}"
     )]
     ForeignLog(String),
     /// The data of a statement violates a constraint or a limit of the store: other events can still be written.

@@ -1,7 +1,7 @@
 //! The feed: the journal as readers over HTTP follow it, in the order of the relay, and the clients that a reader starts from.
 //!
-//! A place in the feed is a [`Published`] line: the last one that a reader has. It contains what identifies the line, so that a
-//! place is recognised whose line was pruned, or belongs to a past that a restore has undone.
+//! A place in the feed is a [`Published`] line: the last one that a reader has. It contains what identifies the line, so that
+//! the store can detect that the line was pruned, or that a restore has undone it.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;

@@ -289,7 +289,7 @@ pub(super) fn expect_own(known: &Migrations, applied: &[(i64, String)], advice: 
     match foreign {
         None => Ok(()),
         Some((version, description)) => Err(StoreError::Unsuitable(format!(
-            "another program keeps its tables here: its migration {version} (`{description}`) is in _sqlx_migrations; \
+            "another program has its tables here: its migration {version} (`{description}`) is in _sqlx_migrations; \
              {advice}"
         ))),
     }

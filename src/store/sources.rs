@@ -1,4 +1,4 @@
-//! Expected sources: how often each is to be heard from, and when it was.
+//! Expected sources: how often each must send events, and when each was last heard from.
 
 use std::collections::BTreeMap;
 

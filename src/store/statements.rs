@@ -1,4 +1,4 @@
-//! Statements: the months that were closed, and the days that were stated of each client.
+//! Statements: the closed months, and the days of each client in them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -75,11 +75,15 @@ pub enum ArchiveError {
         "this line is out of order: changes must have the order of the journal; an export must not be sorted or edited"
     )]
     ChangesOutOfOrder,
-    #[error("the counts in the last line do not match the file: lines are missing or were added")]
+    #[error(
+        "the counts in the last line do not match the file: lines are missing or were added; copy the file again, unedited"
+    )]
     Counts,
-    #[error("the lines are not those that were exported: the file was damaged or edited")]
+    #[error(
+        "the lines differ from the exported ones: the file was damaged or edited; export the store again, or copy the file again"
+    )]
     Digest,
-    #[error("a line follows the last line of the export; a file must have one export")]
+    #[error("a line follows the last line of the export; import a file that contains one export")]
     AfterTheEnd,
     #[error(
         "the file is truncated: its last line is missing; export the store again, or copy the whole file"

@@ -98,7 +98,7 @@ pub enum EventError {
     Data { kind: String, source: JsonError },
     /// PostgreSQL cannot store it in text, and both stores must hold the same.
     #[error(
-        "{place} `{name}` has a NUL character (U+0000), which a database cannot keep in text: send it without"
+        "{place} `{name}` has a NUL character (U+0000), which a database cannot store in text; remove the character"
     )]
     Nul { place: &'static str, name: String },
     #[error("`{0}` is outside the years 1 to 9999 (UTC)")]

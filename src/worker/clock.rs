@@ -87,13 +87,13 @@ impl ClockKeeper {
             AheadCorrection::Corrected { clients } => {
                 tracing::warn!(
                     clients,
-                    "a clock was ahead; the timers that it fired ahead of now are corrected"
+                    "a clock was ahead; corrected the timers that it fired too early"
                 );
                 None
             }
             AheadCorrection::Held { why } => {
                 if self.held().is_none() {
-                    tracing::error!(why, "timers seem to have fired ahead of now");
+                    tracing::error!(why, "timers may have fired too early");
                 }
                 Some(why)
             }

@@ -38,7 +38,7 @@ pub(super) fn broker(status: BrokerStatus) -> Health {
 pub(super) async fn policy(introduction: Introduction) -> Health {
     match introduction.held().await {
         None => Health::good("in order"),
-        Some(why) => Health::good("the policy of the settings is held back; the latest one stays in force")
+        Some(why) => Health::good("the policy in the settings is not in effect; the latest recorded one is")
             .with_warnings(vec![why]),
     }
 }

@@ -106,10 +106,7 @@ impl Introduction {
         match adoption {
             Adoption::Known => {}
             Adoption::Recorded { from } => {
-                tracing::info!(
-                    policy.from = rfc3339(from),
-                    "the policy of the settings is recorded"
-                );
+                tracing::info!(policy.from = rfc3339(from), "recorded the policy in the settings");
             }
             Adoption::Waits { why } => {
                 self.hold(why);
@@ -118,7 +115,7 @@ impl Introduction {
             Adoption::Held { why, first } => {
                 let first: Vec<String> = first.iter().map(ToString::to_string).collect();
                 let first = first.join(", ");
-                tracing::error!(why, first, "the policy of the settings is held back");
+                tracing::error!(why, first, "the policy in the settings is not put into effect");
                 self.hold(why);
             }
         }
@@ -133,7 +130,7 @@ impl Introduction {
         }
         let clients = backfill_everywhere(&self.engine, stop).await?;
         if clients > 0 {
-            tracing::info!(clients, "deadlines are computed for the latest policy");
+            tracing::info!(clients, "computed the deadlines under the latest policy");
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ async fn look(
                 event.source = source.source,
                 silent_since = rfc3339(since),
                 expected_every = interval(source.every_seconds),
-                "a source is silent: timers that are due later do not fire until it is heard from again"
+                "a source is silent: timers that are due after its latest event do not fire until it sends events again"
             ),
             None if silent.remove(&source.source) => {
                 tracing::info!(event.source = source.source, "the source is no longer silent");

@@ -1,5 +1,5 @@
-//! When and why the changes of a history took effect. A correction is found as the difference between two states, and takes its
-//! time and its cause from here.
+//! When and why the changes of a history took effect. A correction is the difference between two
+//! states, which has neither a time nor a cause: it gets both from here.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! The course of a client: what the events and timers that an answer depends on make of it, one after the other, and what they
-//! would make of it if one of them were missing or a policy were another.
+//! The course of a client: its states after each event and timer that an answer depends on, and the states that it would have
+//! if one of them were missing or a policy were different.
 
 use chrono::{DateTime, Utc};
 
@@ -255,7 +255,7 @@ impl<'a> Course<'a> {
         fate
     }
 
-    /// The places of the events without which the answer would be another, each of them alone.
+    /// The places of the events without which the answer would be different, each of them alone.
     pub(super) fn necessary(&self) -> Vec<usize> {
         let mut fates = Fates::default();
         let mut necessary = Vec::new();

@@ -1,7 +1,7 @@
-//! Why an answer about a client is as it is: the events, timers and policies that it rests on, and what would turn it.
+//! Why an answer about a client is as it is: the events, timers and policies that it rests on, and what would change it.
 //!
 //! The rules themselves answer. An event is a cause if the history without it leads to another answer, a timer if the answer
-//! would be another had it not fired, and a setting of a policy if the answer would be another with another value. So whoever
+//! would be different had it not fired, and a setting of a policy if the answer would be different with another value. So whoever
 //! takes away one of the causes gets another answer, and whoever takes away any one of the other events gets the same.
 //! `docs/lifecycles.md`, "Why an answer is as it is", has the definitions.
 
@@ -42,11 +42,11 @@ pub struct Explanation {
     #[serde(serialize_with = "serialize_optional")]
     pub since: Option<DateTime<Utc>>,
     pub sentence: String,
-    /// Without any one of them the answer would be another: events and timers in order of time, then settings of policies.
+    /// Without any one of them the answer would be different: events and timers in order of time, then settings of policies.
     pub causes: Vec<Reason>,
     /// Events that lead to the answer together with the causes, although others would take the place of each of them.
     pub supporting: Vec<Supporting>,
-    /// What would turn the answer: first what changes it if no event comes.
+    /// What would change the answer: first the timer or policy that changes it if no event comes.
     pub turns: Vec<Turn>,
 }
 
@@ -89,7 +89,7 @@ pub struct ReasonEvent {
 pub struct ReasonPolicy {
     pub setting: &'static str,
     pub value: String,
-    /// A value with which the answer would be another.
+    /// A value with which the answer would be different.
     pub other: String,
     /// The policies with that other value.
     #[serde(skip)]
@@ -113,7 +113,7 @@ pub struct Supporting {
     pub names: Vec<(Arc<str>, Arc<str>)>,
 }
 
-/// Something that would turn an answer.
+/// Something that would change an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Turn {
     pub kind: ReasonKind,
@@ -128,7 +128,7 @@ pub struct Turn {
     pub sentence: String,
 }
 
-/// An event that would turn an answer.
+/// An event that would change an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TurnEvent {
     #[serde(rename = "type")]

@@ -66,12 +66,18 @@ fn parts(kind: &EventKind) -> Parts {
         EventKind::ClientDeleted {} => say(PARTNER, "deleted", "deletes", CLIENT),
         EventKind::ClientTerminated { .. } => say(PARTNER, "terminated", "terminates", "the service"),
         EventKind::ClientReactivated {} => say(PARTNER, "reactivated", "reactivates", "the service"),
-        EventKind::CommissionEligibilityChanged { eligible: true } => {
-            say(BACK_OFFICE, "started", "starts", "the eligibility for commission")
-        }
-        EventKind::CommissionEligibilityChanged { eligible: false } => {
-            say(BACK_OFFICE, "ended", "ends", "the eligibility for commission")
-        }
+        EventKind::CommissionEligibilityChanged { eligible: true } => say(
+            BACK_OFFICE,
+            "made",
+            "makes",
+            "the partner eligible for commission",
+        ),
+        EventKind::CommissionEligibilityChanged { eligible: false } => say(
+            BACK_OFFICE,
+            "ended",
+            "ends",
+            "the partner's eligibility for commission",
+        ),
         _ => parts_of_account(kind).unwrap_or_else(|| parts_of_holding(kind)),
     }
 }

@@ -57,7 +57,9 @@ impl Course<'_> {
             (Answer::Billable, _) => "The client has not been billable".to_owned(),
             (Answer::Commission, "yes") => "The partner has earned commission".to_owned(),
             (Answer::Commission, _) => "The partner has earned no commission".to_owned(),
-            (Answer::Subscription(id), "none") => format!("Subscription {} has been gone", id.as_str()),
+            (Answer::Subscription(id), "none") => {
+                format!("The client has had no subscription {}", id.as_str())
+            }
             (Answer::Subscription(id), status) => format!("Subscription {} has been {status}", id.as_str()),
         };
         let by = match since.by {
@@ -229,7 +231,10 @@ impl Course<'_> {
             return format!("the invitation still needs: {}", steps(missing));
         }
         if let (Answer::Subscription(id), true) = (self.answer, to.paid_until != from.paid_until) {
-            return format!("subscription {} is paid until another date", id.as_str());
+            return format!(
+                "the date until which subscription {} is paid changes",
+                id.as_str()
+            );
         }
         "the answer changes".to_owned()
     }
@@ -253,7 +258,7 @@ pub(super) fn of_event(event: &Event) -> String {
     )
 }
 
-/// What one event, or several of a kind in a row, contribute that others would do as well.
+/// A supporting event, or several consecutive ones of one type.
 pub(super) fn of_supporting(first: &Event, last: &Event, count: u64) -> String {
     let clause = clause(&first.kind, Tense::Past);
     if count == 1 {
@@ -293,7 +298,7 @@ pub(super) fn of_setting(cause: &SettingCause) -> String {
         .from
         .map_or_else(String::new, |from| format!(", effective from {}", moment(from)));
     format!(
-        "The policy has {} = {}{from}. With {}, the answer would be another.",
+        "The policy has {} = {}{from}. With {}, the answer would be different.",
         cause.setting, cause.value, cause.other
     )
 }

@@ -1,4 +1,4 @@
-//! The settings of a policy that an answer rests on: with another value the answer would be another.
+//! The settings of a policy that an answer rests on: with another value the answer would be different.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,7 +13,7 @@ pub struct SettingCause {
     /// Its key.
     pub setting: &'static str,
     pub value: String,
-    /// A value with which the answer would be another.
+    /// A value with which the answer would be different.
     pub other: String,
     /// From when the policy is effective. None: from the beginning.
     pub from: Option<DateTime<Utc>>,
@@ -32,7 +32,7 @@ struct Setting {
 }
 
 impl Course<'_> {
-    /// The settings of policies in force up to the moment without whose value the answer would be another.
+    /// The settings of policies in force up to the moment without whose value the answer would be different.
     pub(super) fn settings(&self) -> Vec<SettingCause> {
         let Some(prefix) = self.answer.settings_prefix() else {
             return Vec::new();

@@ -1,5 +1,5 @@
-//! The events that, together with the necessary ones, lead to the answer: any of them could be missing, because others would
-//! take its place.
+//! Supporting events: together with the causes they lead to the answer. Any one of them could be missing, because another event
+//! would replace it.
 
 use super::course::{Course, Fates};
 use crate::domain::Client;

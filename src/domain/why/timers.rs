@@ -1,5 +1,6 @@
-//! The timers that an answer rests on. What follows without a timer is the same for all of its runs: they differ only in their
-//! beginning until they end. So it is computed once for each block of events.
+//! The timers that an answer rests on. A run of a timer lasts from the event that starts it until it fires or is cancelled.
+//! Clients in different runs differ only in when the run began, so what follows if the timer does not fire is computed once for
+//! each block of events.
 
 use chrono::{DateTime, Utc};
 
@@ -41,7 +42,7 @@ impl Outcomes {
 }
 
 impl Course<'_> {
-    /// The timers without which the answer would be another, each of them alone.
+    /// The timers without which the answer would be different, each of them alone.
     pub(super) fn timers(&self) -> Vec<Firing> {
         let mut outcomes = Outcomes(vec![Vec::new(); self.events.len() / BLOCK + 1]);
         let mut timers = Vec::new();
@@ -61,7 +62,7 @@ impl Course<'_> {
         timers
     }
 
-    /// Whether the answer would be another had a timer not fired.
+    /// Whether the answer would be different had a timer not fired.
     fn rests_on(&self, firing: Firing, before: Client, outcomes: &mut Outcomes) -> bool {
         let (timer, from) = (firing.due.timer, firing.runs_from);
         let world = World {

@@ -1,4 +1,4 @@
-//! What would turn an answer: the next timer or policy that changes it, and the events that would.
+//! What would change an answer: the next timer or policy that changes it, and the events that would.
 
 use chrono::{DateTime, Utc};
 

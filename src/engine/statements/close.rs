@@ -1,4 +1,4 @@
-//! Closes a month: what it states does not change any more.
+//! Closes a month: fixes its statement.
 //!
 //! A closing writes a page of clients per transaction, and records how far it has come, so that after a crash any process continues
 //! it. What it has written does not count until it ends. One process at a time holds the claim on it.

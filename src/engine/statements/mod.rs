@@ -86,10 +86,10 @@ pub struct PartnerSums(Vec<PartnerSum>);
 pub enum StatementError {
     #[error("{0} has not begun; name the present month or an earlier one")]
     NotBegun(Month),
-    #[error("{month} has not ended; it can be closed from {} on", rfc3339(month.end()))]
+    #[error("{month} has not ended; close it at {} or later", rfc3339(month.end()))]
     NotEnded { month: Month },
     #[error(
-        "{month} is closed: {by} closed it at {}. What has changed since is an adjustment in the statement of a later month",
+        "{month} is closed: {by} closed it at {}. Later changes to its days become adjustments in the statement of a later month",
         rfc3339(*at)
     )]
     Closed {
@@ -100,7 +100,7 @@ pub enum StatementError {
     #[error("{month} cannot be closed now: months are closed in order, and the next one is {next}")]
     OutOfOrder { month: Month, next: Month },
     #[error(
-        "{month} is being closed now, as {by} began it; wait until that ends. If it was interrupted, the closing can be continued from {} on",
+        "{month} is being closed now: {by} began the closing. Wait until it ends. If it was interrupted, continue it at {} or later",
         rfc3339(*until)
     )]
     InProgress {
@@ -109,18 +109,18 @@ pub enum StatementError {
         until: DateTime<Utc>,
     },
     #[error(
-        "events of {month} may still arrive: {behind}. Close it when they have arrived, or confirm that it is closed without \
-         them: they become adjustments of later months"
+        "events of {month} may still arrive: {behind}. Close the month when they have arrived, or confirm to close it without \
+         them: they then become adjustments in later statements"
     )]
     EventsMayArrive { month: Month, behind: String },
     #[error(
         "{month} cannot be the first month that is closed: no event happened in it or before. Close the month of the first events, \
-         or confirm that closings begin with this month: that cannot be undone, and every month after it is closed in order"
+         or confirm that closings begin with this month. That cannot be undone, and every later month must be closed in order"
     )]
     BeforeFirstEvent { month: Month },
     #[error("the statement of {0} changed while it was read: a closing began or ended; read it again")]
     Changed(Month),
-    #[error("{0}: no month is closed until it is right")]
+    #[error("{0}. No month can be closed until the clock is right: correct it, and close the month again")]
     Clock(String),
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -25,15 +25,15 @@ pub struct Closing {
     #[schema(example = "2026-10")]
     month: String,
     status: ClosingStatus,
-    /// Who began to close the month. Who continues a closing is not recorded.
+    /// The person who began the closing. Whoever continues it is not recorded.
     closed_by: String,
     started_at: DateTime<Utc>,
     /// Null: the closing is in progress.
     #[schema(required)]
     closed_at: Option<DateTime<Utc>>,
-    /// Clients with a day in the month.
+    /// The number of clients with a day in the month.
     statements: i64,
-    /// Adjustments of earlier months that are stated with it.
+    /// The number of adjustments of earlier months in this statement.
     adjustments: i64,
 }
 
@@ -66,7 +66,7 @@ pub struct ClientIntervals {
     status_credit: Vec<Interval>,
 }
 
-/// What differs between the days of a month as they were stated and as they are known since.
+/// The days of an earlier closed month that late events added or removed.
 #[derive(ToSchema)]
 pub struct Adjustment {
     /// The month of the days, which is before that of the statement.
@@ -77,7 +77,7 @@ pub struct Adjustment {
     added: BTreeMap<String, Vec<String>>,
     /// The days that counted before and do not now, by measure.
     removed: BTreeMap<String, Vec<String>>,
-    /// What made it necessary: late events, of which a touch may have its type only, or `tenure rebuild`.
+    /// What made the adjustment necessary: late events, or `tenure rebuild`. A packed touch has only its type.
     causes: Vec<AdjustmentCause>,
 }
 

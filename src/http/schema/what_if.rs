@@ -28,16 +28,16 @@ pub struct ClientWhatIf {
     dropped: Vec<WhatIfChange>,
 }
 
-/// When something holds under one of the policies only.
+/// Periods in which access, billing or commission holds under only one of the policies.
 #[derive(ToSchema)]
 pub struct Difference {
     /// Only under the recorded policies.
     lost: Vec<Interval>,
     /// Only under the other policy.
     gained: Vec<Interval>,
-    /// Days (UTC) of which any part counts under the recorded policies, and none under the other policy.
+    /// The number of days (UTC) that count under the recorded policies, but not under the other policy.
     lost_days: u64,
-    /// Days (UTC) of which any part counts under the other policy, and none under the recorded policies.
+    /// The number of days (UTC) that count under the other policy, but not under the recorded policies.
     gained_days: u64,
 }
 
@@ -61,7 +61,7 @@ pub struct WhatIfChange {
 pub struct WhatIfTotals {
     /// The clients that were replayed, also those whose events were all refused.
     clients: u64,
-    /// Those that differ.
+    /// The number of clients that differ.
     differ: u64,
     access: DifferenceTotals,
     billing: DifferenceTotals,
@@ -89,7 +89,7 @@ pub struct DifferenceTotals {
     gained: Total,
 }
 
-/// For how many clients something is lost or gained, and for how long in sum.
+/// The number of clients that lose or gain access, billing or commission, and for how long in total.
 #[derive(ToSchema)]
 pub struct Total {
     clients: u64,
@@ -107,7 +107,7 @@ pub struct Coming {
     what_if: BTreeMap<String, u64>,
 }
 
-/// What one day (UTC) to come brings.
+/// The changes of one future day (UTC).
 #[derive(ToSchema)]
 pub struct WhatIfDay {
     #[schema(format = Date)]

@@ -24,7 +24,7 @@ pub struct Why {
     omitted: u64,
 }
 
-/// Why an answer is as it is: what it rests on, and what would turn it.
+/// Why an answer is as it is: what it rests on, and what would change it.
 #[derive(ToSchema)]
 pub struct Explanation {
     answer: AnswerName,
@@ -35,11 +35,11 @@ pub struct Explanation {
     #[schema(required)]
     since: Option<DateTime<Utc>>,
     sentence: String,
-    /// Without any one of them the answer would be another: events and timers in order of time, then settings of policies.
+    /// Without any one of them the answer would be different: events and timers in order of time, then settings of policies.
     causes: Vec<Reason>,
-    /// Events that lead to the answer together with the causes, although others would take the place of each of them.
+    /// Events that lead to the answer together with the causes, although other events could replace each of them.
     supporting: Vec<SupportingEvents>,
-    /// What would turn the answer: first what changes it if no event comes.
+    /// What would change the answer: first the timer or policy that changes it if no event comes.
     turns: Vec<Turn>,
 }
 
@@ -84,7 +84,7 @@ pub struct Reason {
 /// An event that an answer rests on.
 #[derive(ToSchema)]
 pub struct ReasonEvent {
-    /// `tenure:touch` for a touch: the log does not have the names of touches.
+    /// `tenure:touch` for a packed touch, whose source and id are not stored.
     source: String,
     id: String,
     r#type: String,
@@ -103,11 +103,11 @@ pub struct ReasonPolicy {
     #[schema(example = "access.idle")]
     setting: String,
     value: String,
-    /// A value with which the answer would be another.
+    /// A value with which the answer would be different.
     other: String,
 }
 
-/// Events of one kind in a row that an answer rests on, although others would take the place of each of them.
+/// Consecutive events of one type that an answer rests on, although other events could replace each of them.
 #[derive(ToSchema)]
 pub struct SupportingEvents {
     time: DateTime<Utc>,
@@ -120,7 +120,7 @@ pub struct SupportingEvents {
     sentence: String,
 }
 
-/// Something that would turn an answer.
+/// Something that would change an answer.
 #[derive(ToSchema)]
 pub struct Turn {
     kind: ReasonKind,
@@ -136,7 +136,7 @@ pub struct Turn {
     sentence: String,
 }
 
-/// An event that would turn an answer.
+/// An event that would change an answer.
 #[derive(ToSchema)]
 pub struct TurnEvent {
     r#type: String,

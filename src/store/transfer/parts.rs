@@ -1,4 +1,4 @@
-//! Records as an adapter writes them: by table, with a [`Commit`] of what needs numbers.
+//! Records as an adapter writes them: by table, and in a [`Commit`] if their rows contain numbers that the new store assigns.
 
 use std::collections::HashSet;
 

@@ -190,7 +190,7 @@ fn what_cannot_be_closed_says_why() {
         (
             &["--month", "9999-01", "--close"],
             1,
-            "9999-01 has not ended; it can be closed from 9999-02-01T00:00:00Z on",
+            "9999-01 has not ended; close it at 9999-02-01T00:00:00Z or later",
         ),
         (&["--month", "9999-01"], 2, "9999-01 has not begun"),
         (&["--month", "2025-13"], 2, "expected a month such as 2026-10"),

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Given, code, each, stderr};
 
 #[test]
-fn an_explanation_has_causes_and_what_would_turn_it() {
+fn an_explanation_has_causes_and_what_would_change_it() {
     let given = Given::events();
     let text = given
         .tenure
@@ -22,9 +22,9 @@ fn an_explanation_has_causes_and_what_would_turn_it() {
             "    - On 7 January 2025 at 09:00 UTC, the partner invited the client (client.invited, event 3 of /space).",
             "    - On 8 January 2025 at 09:00 UTC, the client accepted the invitation (invitation.accepted, event 4 of /space).",
             "    - On 20 January 2025 at 10:00 UTC, the partner entered the account (account.accessed).",
-            "    - The policy has access.idle = 36000 days. With 72000 days, the answer would be another.",
-            "    - The policy has access.from_account_update = false. With true, the answer would be another.",
-            "  What would turn it:",
+            "    - The policy has access.idle = 36000 days. With 72000 days, the answer would be different.",
+            "    - The policy has access.from_account_update = false. With true, the answer would be different.",
+            "  What would change it:",
         ],
         "{text}"
     );

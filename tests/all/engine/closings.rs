@@ -35,7 +35,7 @@ async fn months_are_closed_once_in_order_and_after_they_ended(fresh: Fresh) {
     for (of, words) in [
         (
             "2024-02",
-            "2024-02 has not ended; it can be closed from 2024-03-01T00:00:00Z on",
+            "2024-02 has not ended; close it at 2024-03-01T00:00:00Z or later",
         ),
         ("2024-05", "2024-05 has not ended"),
     ] {
@@ -174,7 +174,7 @@ async fn two_processes_close_a_month_once(fresh: Fresh) {
     assert!(
         error
             .to_string()
-            .starts_with("2023-11 is being closed now, as bob began it")
+            .starts_with("2023-11 is being closed now: bob began the closing")
             && error.to_string().contains("2024-02-01T00:02:00Z"),
         "{error}"
     );

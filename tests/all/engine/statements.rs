@@ -1,4 +1,4 @@
-//! Statements: what was closed and its adjustments are what is recomputed, in whatever order events arrive.
+//! Statements: a closed statement plus its adjustments equals the recomputed days, in whatever order events arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -47,8 +47,8 @@ async fn access_that_expires_rests_on_the_last_entry() {
         causes[3..],
         [
             "On 1 March 2026 at 11:50 UTC, the partner entered the account (account.accessed).",
-            "The policy has access.idle = 60 days. With 120 days, the answer would be another.",
-            "The policy has access.from_account_update = false. With true, the answer would be another.",
+            "The policy has access.idle = 60 days. With 120 days, the answer would be different.",
+            "The policy has access.from_account_update = false. With true, the answer would be different.",
         ]
     );
     assert_eq!(access["supporting"], json!([]));
@@ -179,7 +179,7 @@ async fn all_answers_are_explained_by_default_and_wrong_ones_are_rejected() {
             "On 1 March 2026 at 11:55 UTC, the client removed the link (client.lost, event \
              bakery-client.lost-2026-03-01 11:55:00 UTC of /test, reason: moved).",
             "On 1 March 2026 at 11:55 UTC, the subscription ended with the link.",
-            "The policy has subscriptions.grace = 0 seconds. With 36500 days, the answer would be another.",
+            "The policy has subscriptions.grace = 0 seconds. With 36500 days, the answer would be different.",
         ]
     );
 

@@ -1,4 +1,4 @@
-//! The scheduler on a SQLite store: when sweeps and retention run, what their runs stand for, and how they end.
+//! The scheduler on a SQLite store: when sweeps and retention run, the ticks that a run covers, and how runs end.
 
 mod freshness;
 mod retention;

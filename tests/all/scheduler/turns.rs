@@ -1,4 +1,4 @@
-//! The turns of a sweep: which runs there are, what they stand for, and how they end.
+//! The turns of a sweep: which runs it starts, the ticks that a run covers, and how runs end.
 
 use std::sync::Arc;
 

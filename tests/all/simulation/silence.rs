@@ -1,5 +1,5 @@
-//! In half of the seeds, a source is expected to be heard from. While it is silent, no sweep goes beyond the time of its latest
-//! event. At the end it is heard from, and no trace of its silence is left.
+//! In half of the seeds, there is an expected source. While it is silent, no sweep goes beyond the time of its latest
+//! event. At the end it sends events again, and its silence has no effect on the final state.
 
 use std::collections::BTreeMap;
 
