@@ -471,10 +471,10 @@ fn open_stream(port: u16) -> TcpStream {
     stream.write_all(request.as_bytes()).expect("sent");
     let mut received = String::new();
     while !received.contains("id: ") {
-        let mut part = [0; 1024];
-        let length = stream.read(&mut part).expect("a stream");
+        let mut chunk = [0; 1024];
+        let length = stream.read(&mut chunk).expect("a stream");
         assert!(length > 0, "it ended: {received}");
-        received.push_str(std::str::from_utf8(&part[..length]).expect("UTF-8"));
+        received.push_str(std::str::from_utf8(&chunk[..length]).expect("UTF-8"));
     }
     stream
 }
