@@ -408,6 +408,21 @@ const METRICS: &[Metric] = &[
     ),
 ];
 
+/// Every metric as a Markdown table, for `docs/operations.md`.
+#[must_use]
+pub fn metrics_table() -> String {
+    let mut table = String::from("| metric | type | meaning (labels) |\n|---|---|---|\n");
+    for (kind, name, _, meaning) in METRICS {
+        let kind = match kind {
+            Counter => "counter",
+            Gauge => "gauge",
+            Histogram => "histogram",
+        };
+        let _ = writeln!(table, "| `{name}` | {kind} | {meaning} |");
+    }
+    table
+}
+
 fn describe() {
     for (kind, name, unit, meaning) in METRICS {
         match kind {

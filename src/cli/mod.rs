@@ -12,6 +12,7 @@ mod dead;
 mod demo;
 mod export;
 mod forecast;
+mod health;
 mod history;
 mod import;
 mod ingest;
@@ -146,6 +147,8 @@ enum Command {
     Migrate,
     /// Start a new epoch of changes after restoring a backup
     Restored,
+    /// Ask the worker on this machine whether it is ready; exit code 1 if not
+    Health(health::HealthArgs),
     /// Show the effective settings and the origin of each, without secrets
     Config,
 }
@@ -277,6 +280,7 @@ impl Command {
             Self::Import(args) => import::import(context, args).await,
             Self::Migrate => maintain::migrate(context).await,
             Self::Restored => maintain::restored(context).await,
+            Self::Health(args) => health::run(context, args).await,
             Self::Config => maintain::config(context),
         }
     }

@@ -7,6 +7,7 @@ mod policy;
 mod sources;
 mod store;
 mod supervise;
+mod systemd;
 mod webhooks;
 
 use std::future::ready;
@@ -186,6 +187,10 @@ impl Worker {
         self.supervisor
             .spawn("store", |stop| store::watch_writer(watched, stop));
         self.api.open(engine);
+        self.supervisor.spawn("systemd", |stop| async move {
+            systemd::report(stop).await;
+            Ok(())
+        });
         tracing::info!(worker = name, "ready");
     }
 

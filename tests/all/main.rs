@@ -25,6 +25,7 @@ mod http;
 mod laws;
 mod lifecycles;
 mod moving;
+mod operations;
 mod oracle;
 mod outages;
 mod pooler;
