@@ -164,7 +164,7 @@ fn systemd(name: &str) -> (tempfile::TempDir, PathBuf, UnixDatagram) {
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).expect("a socket");
     socket
-        .set_read_timeout(Some(Duration::from_secs(60)))
+        .set_read_timeout(Some(Duration::from_mins(1)))
         .expect("a timeout");
     (folder, path, socket)
 }
