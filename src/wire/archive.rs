@@ -388,11 +388,14 @@ mod tests {
     fn a_newer_format_is_refused_by_name() {
         let mut lines = written(&records());
         lines[0] = lines[0]
-            .replace("\"version\":2", "\"version\":3")
+            .replace(
+                &format!("\"version\":{VERSION}"),
+                &format!("\"version\":{}", VERSION + 1),
+            )
             .replace(env!("CARGO_PKG_VERSION"), "9.1.0");
         let error = read(&lines).unwrap_err().to_string();
         assert!(
-            error.contains("format 3") && error.contains("tenure 9.1.0"),
+            error.contains(&format!("format {}", VERSION + 1)) && error.contains("tenure 9.1.0"),
             "{error}"
         );
     }
