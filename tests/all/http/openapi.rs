@@ -71,6 +71,14 @@ async fn samples(server: &Server) -> Samples {
     ];
     let (_, outcomes) = server.post(BATCH, Value::from(&events[..]).to_string()).await;
     add_page(&mut samples, ("Outcomes", "outcomes"), "EventOutcome", &outcomes);
+    let (_, outcomes) = answer(
+        server
+            .request(Method::POST, "/v1/events?dry_run=true")
+            .header("content-type", BATCH)
+            .body(Value::from(&events[..]).to_string()),
+    )
+    .await;
+    add_page(&mut samples, ("Outcomes", "outcomes"), "EventOutcome", &outcomes);
     let late = event(
         "smithy",
         "client.renamed",
