@@ -6,8 +6,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Api, access, accesses, authzen, changes, clients, dead_letters, events, forecast, health, history, lists,
-    metrics, openapi, possible, snapshot, sources, statements, sweeps, webhooks, what_if, why,
+    Api, access, accesses, authzen, changes, clients, contracts, dead_letters, events, forecast, health,
+    history, lists, metrics, openapi, possible, snapshot, sources, statements, sweeps, webhooks, what_if,
+    why,
 };
 
 /// Routes that need no token.
@@ -16,6 +17,12 @@ pub(super) fn open() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(openapi::show))
+        .routes(routes!(contracts::asyncapi))
+        .routes(routes!(contracts::list))
+        .routes(routes!(contracts::event))
+        .routes(routes!(contracts::data_of_event))
+        .routes(routes!(contracts::change))
+        .routes(routes!(contracts::data_of_change))
         .routes(routes!(authzen::configuration))
 }
 

@@ -52,6 +52,7 @@ pub struct StatementPage {
 #[utoipa::path(
     get,
     path = "/v1/statements",
+    operation_id = "list_statements",
     tag = "statements",
     responses(
         (status = 200, description = "The closings", body = ClosingsList),
@@ -78,6 +79,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/v1/statements/{month}",
+    operation_id = "get_statement",
     tag = "statements",
     params(
         ("month" = schema::MonthText, Path),
@@ -140,6 +142,7 @@ pub(super) async fn show(
 #[utoipa::path(
     post,
     path = "/v1/statements/{month}/close",
+    operation_id = "close_statement",
     tag = "statements",
     params(
         ("month" = schema::MonthText, Path),
