@@ -25,6 +25,7 @@ mod shown;
 mod sources;
 mod store;
 mod sweeps;
+mod tokens;
 mod url_parameters;
 
 use std::path::Path;
@@ -46,6 +47,7 @@ pub use shown::Shown;
 pub use sources::{OnSilence, SourceSettings};
 pub use store::{StoreSettings, StoreUrl};
 pub use sweeps::{Breaker, Schedule, SweepSettings};
+pub use tokens::{AccessToken, DEFAULT_TOKEN, Partners, Scope, Scopes};
 
 use crate::domain::{Actions, Policy};
 use crate::store::LONGEST_BODY;

@@ -11,6 +11,9 @@ use serde_json::Value as Json;
 /// Replaces a secret wherever settings are printed.
 pub(super) const HIDDEN: &str = "***";
 
+/// The list of tokens. An environment variable has all of it as one text, with the secrets.
+const TOKENS: &str = "http.tokens";
+
 /// Schemes that are shown even without `//`.
 const SCHEMES: [&str; 7] = [
     "postgres",
@@ -47,7 +50,7 @@ const HARMLESS: [&str; 17] = [
 pub(super) fn value(key: &str, kind: &ValueKind) -> Json {
     let secret = key.ends_with("token") || key.ends_with("password");
     match kind {
-        ValueKind::String(text) if secret && !text.is_empty() => HIDDEN.into(),
+        ValueKind::String(text) if (secret || key == TOKENS) && !text.is_empty() => HIDDEN.into(),
         ValueKind::String(given) if key.ends_with("url") => url(given).into(),
         ValueKind::String(given) if key.ends_with("listen") => address(given).into(),
         ValueKind::String(given) => text(given).into(),
@@ -61,7 +64,11 @@ pub(super) fn value(key: &str, kind: &ValueKind) -> Json {
             .map(|inner: &Value| value(key, &inner.kind))
             .collect(),
         ValueKind::Table(table) => {
-            let named = |(name, inner): (&String, &Value)| (text(name), value(key, &inner.kind));
+            // A table in a list has settings of its own, and one by name has values of one kind.
+            let named = |(name, inner): (&String, &Value)| match key {
+                TOKENS => (text(name), value(&format!("{key}.{name}"), &inner.kind)),
+                _ => (text(name), value(key, &inner.kind)),
+            };
             Json::Object(table.iter().map(named).collect())
         }
         other => other.to_string().into(),

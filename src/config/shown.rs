@@ -74,10 +74,27 @@ pub(super) fn toml(shown: &[Shown]) -> String {
             let _ = writeln!(text, "{gap}[{section}]");
             current = section;
         }
-        // JSON scalars and arrays of scalars are valid TOML.
-        let value = value.to_string();
+        let value = toml_value(value);
         let (value, origin) = (escape::json(&value), escape::visible(origin));
         let _ = writeln!(text, "{name} = {value} # {origin}");
     }
     text
+}
+
+/// A value in TOML. JSON scalars are valid TOML; tables are written on one line.
+fn toml_value(value: &Json) -> String {
+    match value {
+        Json::Array(values) => {
+            let values: Vec<_> = values.iter().map(toml_value).collect();
+            format!("[{}]", values.join(","))
+        }
+        Json::Object(table) => {
+            let named = |(name, value): (&String, &Json)| {
+                format!("{} = {}", Json::from(name.as_str()), toml_value(value))
+            };
+            let named: Vec<_> = table.iter().map(named).collect();
+            format!("{{ {} }}", named.join(", "))
+        }
+        scalar => scalar.to_string(),
+    }
 }

@@ -21,7 +21,6 @@ use super::error::{ErrorBody, QueryErrors};
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
 use crate::domain::ClientKey;
-use crate::domain::id::check_id;
 use crate::engine::{Engine, FeedStart, kinds_of};
 use crate::store::{Cursor, FeedCursor, FeedFilter, FeedPage, Recorded};
 use crate::wire;
@@ -297,12 +296,9 @@ fn start(params: &mut Params) -> Result<FeedStart, ApiError> {
 
 fn filter(params: &mut Params) -> Result<FeedFilter, ApiError> {
     let mut filter = FeedFilter {
-        partner: params.text("partner")?,
+        partner: params.partner()?,
         ..FeedFilter::default()
     };
-    if let Some(partner) = &filter.partner {
-        check_id("partner", partner).map_err(|reason| ApiError::parameter("partner", reason))?;
-    }
     if let Some(subject) = params.text("client")? {
         let key = ClientKey::from_subject(&subject);
         let key = key.map_err(|reason| ApiError::parameter("client", reason))?;

@@ -17,7 +17,8 @@ use utoipa::ToSchema;
 
 use super::error::ErrorBody;
 use super::memory::{self, CHUNK, Share};
-use super::{Api, ApiError, body, schema};
+use super::{Api, ApiError, Principal, body, schema};
+use crate::config::Partners;
 use crate::domain::id::clip;
 use crate::engine::{Incoming, Outcome};
 use crate::store::DeadLetter;
@@ -98,7 +99,8 @@ pub enum OutcomeKind {
                                       comes", body = Outcomes),
         (status = 401, description = "Missing or wrong token", body = ErrorBody),
         (status = 400, description = "Invalid header", body = ErrorBody),
-        (status = 403, description = "The host of the web page that sent the request is not in `http.hosts`", body = ErrorBody),
+        (status = 403, description = "The token lacks the scope, or an event is not one of its partners; nothing is stored. Or the host \
+                                      of the web page that sent the request is not in `http.hosts`", body = ErrorBody),
         (status = 413, description = "The body exceeds `http.body_limit`, or the batch exceeds `http.max_events`; \
                                       nothing is stored", body = ErrorBody),
         (status = 415, description = "The content type is not one of the three modes, or the body is compressed", body = ErrorBody),
@@ -111,6 +113,7 @@ pub enum OutcomeKind {
 )]
 pub(super) async fn ingest(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -133,6 +136,7 @@ pub(super) async fn ingest(
     let decoder = Decoder::new(api.limits, now).with_max_events(api.max_events);
     let members = decoder.members(sent.message())?;
     share.set(memory::of_events(sent.body.capacity(), members.count()))?;
+    check_partners(&principal, &members)?;
     let share = Arc::new(share);
     let outcomes = ingest_all(&api, &members, &sent, &share).await?;
     let status = match outcomes.as_slice() {
@@ -175,6 +179,27 @@ impl Sent {
             None => self.message().dead(reason),
         }
     }
+}
+
+/// Rejects the request if an event belongs to a partner that the principal is not for. A message that is not a valid event may
+/// belong to any partner: an operator may redrive it later.
+fn check_partners(principal: &Principal, members: &Members<'_, Pairs>) -> Result<(), ApiError> {
+    if principal.partners == Partners::All {
+        return Ok(());
+    }
+    for member in 0..members.count() {
+        let of_event = |reason: String| ApiError::EventOfOther {
+            number: member + 1,
+            reason,
+        };
+        match members.decode(member) {
+            Ok(Decoded { event, .. }) => principal
+                .require_partner(&event.key.partner)
+                .map_err(|error| of_event(error.to_string()))?,
+            Err(dead) => return Err(of_event(format!("its partner is unknown ({})", dead.reason))),
+        }
+    }
+    Ok(())
 }
 
 /// The value of a header that may occur once.

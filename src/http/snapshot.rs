@@ -39,6 +39,7 @@ const CURSOR: HeaderName = HeaderName::from_static("tenure-cursor");
     path = "/v1/snapshot",
     operation_id = "get_snapshot",
     tag = "changes",
+    params(("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner")),
     responses(
         (
             status = 200, description = "Every client, in the order of partners and ids", body = schema::SnapshotLine,
@@ -49,7 +50,9 @@ const CURSOR: HeaderName = HeaderName::from_static("tenure-cursor");
     )
 )]
 pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result<Response, ApiError> {
-    Params::of(query)?.finish()?;
+    let mut params = Params::of(query)?;
+    let partner = params.partner()?;
+    params.finish()?;
     let permit = api
         .snapshots
         .clone()
@@ -61,7 +64,8 @@ pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result
     let snapshot = Snapshot {
         api,
         cursor,
-        after: None,
+        after: partner.as_deref().map(before_partner),
+        partner,
         clients: 0,
         is_complete: false,
         _permit: permit,
@@ -77,6 +81,8 @@ pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result
 struct Snapshot {
     api: Arc<Api>,
     cursor: FeedCursor,
+    /// Only clients of this partner.
+    partner: Option<String>,
     after: Option<ClientKey>,
     clients: u64,
     is_complete: bool,
@@ -96,10 +102,15 @@ impl Snapshot {
 
     /// The next page as lines. An error ends the response before its end, which HTTP shows to the client.
     async fn page(&mut self) -> io::Result<Bytes> {
-        let lines = self.read().await.map_err(|error| {
+        let mut lines = self.read().await.map_err(|error| {
             tracing::warn!(%error, "a snapshot could not be sent completely");
             io::Error::other(error)
         })?;
+        if let Some(partner) = &self.partner {
+            // The next partner's clients follow.
+            let end = lines.iter().position(|line| line.client.partner != *partner);
+            lines.truncate(end.unwrap_or(lines.len()));
+        }
         let mut page = Vec::new();
         for line in &lines {
             serde_json::to_writer(&mut page, line)?;
@@ -137,5 +148,13 @@ impl Snapshot {
                 read => return read,
             }
         }
+    }
+}
+
+/// The position before the first client of a partner: no id is empty.
+fn before_partner(partner: &str) -> ClientKey {
+    ClientKey {
+        partner: partner.into(),
+        client: "".into(),
     }
 }

@@ -51,6 +51,11 @@ macro_rules! steps {
                 name: "accesses",
                 sql: include_str!(concat!("migrations/", $folder, "/0003_accesses.sql")),
             },
+            MigrationStep {
+                number: 4,
+                name: "operators",
+                sql: include_str!(concat!("migrations/", $folder, "/0004_operators.sql")),
+            },
         ]
     };
 }

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    Access, ClosingStatus, Cursor, DeadLetterStatus, Document, ExpectedSource, Halt, LaneProgress,
-    RenewOnlyWindow, Result, StoreError, SweepRun, Touches,
+    Access, AuditEntry, ClosingStatus, Cursor, DeadLetterStatus, Document, ExpectedSource, Halt,
+    LaneProgress, RenewOnlyWindow, Result, StoreError, SweepRun, Touches,
 };
 use crate::domain::intervals::{ClientIntervals, Interval, Intervals};
 use crate::domain::{
@@ -28,8 +28,8 @@ use crate::domain::{
 pub(in crate::store) use numbering::Numbering;
 pub(in crate::store) use parts::{DeadLetterRow, Parts};
 pub(in crate::store) use rows::{
-    access, access_log, backfill, change, client, clock, closing, dead_letter, event, halt, lane, policy,
-    relay, source, statement, sweep_run, touch_run, touches,
+    access, access_log, audit, backfill, change, client, clock, closing, dead_letter, event, halt, lane,
+    policy, relay, source, statement, sweep_run, touch_run, touches,
 };
 
 /// Moves the content of a store.
@@ -43,7 +43,7 @@ pub trait Transfer: Send + Sync + 'static {
     async fn export(&self, into: mpsc::Sender<Vec<Record>>) -> Result<()>;
 
     /// Migrates a store without clients and dead letters, and begins an import into it: removes what it may have (policies,
-    /// lanes, expected sources, halts, runs of sweeps), and marks it as incomplete. Until [`Import::end`], nobody else can use
+    /// lanes, expected sources, halts, runs of sweeps, the audit log), and marks it as incomplete. Until [`Import::end`], nobody else can use
     /// the store. An import that was begun before and has not ended is discarded.
     ///
     /// # Errors
@@ -78,6 +78,7 @@ pub enum Record {
     AccessLog(MovedAccessLog),
     SweepRun(SweepRun),
     Closing(MovedClosing),
+    Audit(Box<AuditEntry>),
     DeadLetter(Box<MovedDeadLetter>),
     Client(Box<MovedClient>),
     Touches(MovedTouches),
@@ -102,6 +103,7 @@ pub enum Kind {
     AccessLog,
     SweepRun,
     Closing,
+    Audit,
     DeadLetter,
     Client,
     Touches,
@@ -126,6 +128,7 @@ impl Record {
             Self::AccessLog(_) => Kind::AccessLog,
             Self::SweepRun(_) => Kind::SweepRun,
             Self::Closing(_) => Kind::Closing,
+            Self::Audit(_) => Kind::Audit,
             Self::DeadLetter(_) => Kind::DeadLetter,
             Self::Client(_) => Kind::Client,
             Self::Touches(_) => Kind::Touches,

@@ -17,9 +17,11 @@ mod openapi;
 mod operations;
 mod possible;
 mod server;
+mod sessions;
 mod snapshot;
 mod statements;
 mod sweeps;
+mod tokens;
 mod what_if;
 mod why;
 

@@ -31,10 +31,10 @@ pub struct Closing {
     /// Null: the closing is in progress.
     #[schema(required)]
     closed_at: Option<DateTime<Utc>>,
-    /// Clients with a day in the month.
-    statements: i64,
-    /// Adjustments of earlier months that are stated with it.
-    adjustments: i64,
+    /// Clients with a day in the month. Absent for a token of some partners.
+    statements: Option<i64>,
+    /// Adjustments of earlier months that are stated with it. Absent for a token of some partners.
+    adjustments: Option<i64>,
 }
 
 /// The days of a client in a month.

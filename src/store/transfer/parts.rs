@@ -13,8 +13,8 @@ use crate::domain::intervals::ClientIntervals;
 use crate::domain::{ClientKey, Event, MonthDays, Name};
 use crate::store::columns::RowId;
 use crate::store::{
-    ClientWrite, Commit, EventWrite, ExpectedSource, Halt, LaneProgress, RecordedOutcome, Result, Stated,
-    SweepRun, TouchWrite,
+    AuditEntry, ClientWrite, Commit, EventWrite, ExpectedSource, Halt, LaneProgress, RecordedOutcome, Result,
+    Stated, SweepRun, TouchWrite,
 };
 
 /// The records of one transaction.
@@ -39,6 +39,7 @@ pub(in crate::store) struct Parts {
     pub access_log: Option<MovedAccessLog>,
     pub sweep_runs: Vec<SweepRun>,
     pub closings: Vec<MovedClosing>,
+    pub audit: Vec<AuditEntry>,
     pub statements: Vec<(ClientKey, Stated)>,
     pub relay: Option<MovedRelay>,
 }
@@ -79,6 +80,7 @@ impl Parts {
             Record::AccessLog(access_log) => self.access_log = Some(access_log),
             Record::SweepRun(run) => self.sweep_runs.push(run),
             Record::Closing(closing) => self.closings.push(closing),
+            Record::Audit(entry) => self.audit.push(*entry),
             Record::DeadLetter(dead_letter) => self.dead_letters.push(read(*dead_letter)?),
             Record::Client(client) => self.add_client(*client),
             Record::Touches(touches) => self.add_touches(touches),
@@ -186,6 +188,7 @@ fn key(record: &Record) -> Option<&ClientKey> {
         | Record::AccessLog(_)
         | Record::SweepRun(_)
         | Record::Closing(_)
+        | Record::Audit(_)
         | Record::DeadLetter(_)
         | Record::Relay(_) => None,
     }

@@ -1,5 +1,6 @@
 //! A server on a free port for the tests of the HTTP adapter, and the requests to it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,7 +11,7 @@ use tenure::clock::SimulatedClock;
 use tenure::config::Settings;
 use tenure::domain::Policy;
 use tenure::engine::Engine;
-use tenure::http::{self, Api};
+use tenure::http::{self, Api, Pages};
 use tenure::store::Store;
 use tenure::store::sqlite::SqliteStore;
 use tenure::wire::Limits;
@@ -28,7 +29,8 @@ pub struct Server {
     pub client: Client,
     pub stop: CancellationToken,
     pub serving: tokio::task::JoinHandle<std::io::Result<()>>,
-    _folder: TempDir,
+    /// None: that of another server.
+    folder: Option<TempDir>,
 }
 
 impl Drop for Server {
@@ -62,6 +64,11 @@ impl Server {
 
     /// Starts a server whose store is not open yet.
     pub async fn starting(env: &[(&str, &str)]) -> Self {
+        Self::with_pages(env, Pages::default()).await
+    }
+
+    /// As [`Server::starting`], with pages.
+    pub async fn with_pages(env: &[(&str, &str)], pages: Pages) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
         store.migrate().await.unwrap();
@@ -71,8 +78,32 @@ impl Server {
             .await
             .unwrap()
             .with_access_log(settings.access_log);
+        Self::on(&settings, pages, Arc::new(engine), clock, Some(folder)).await
+    }
+
+    /// Another worker on the same store, and with the same clock.
+    pub async fn another(&self, env: &[(&str, &str)], pages: Pages) -> Self {
+        let (engine, clock) = (self.engine.clone(), self.clock.clone());
+        let server = Self::on(&settings(env), pages, engine, clock, None).await;
+        server.api.open(server.engine.clone());
+        server
+    }
+
+    /// The folder of the store.
+    pub fn folder(&self) -> &Path {
+        self.folder.as_ref().unwrap().path()
+    }
+
+    async fn on(
+        settings: &Settings,
+        pages: Pages,
+        engine: Arc<Engine>,
+        clock: Arc<SimulatedClock>,
+        folder: Option<TempDir>,
+    ) -> Self {
         let metrics = tenure::telemetry::metrics().unwrap();
         let api = Api::new(&settings.http, Limits::default(), metrics);
+        api.mount(pages);
         let listener = http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
@@ -80,11 +111,11 @@ impl Server {
             serving: tokio::spawn(http::serve(listener, api.clone(), stop.clone())),
             address,
             api,
-            engine: Arc::new(engine),
+            engine,
             clock,
             client: Client::new(),
             stop,
-            _folder: folder,
+            folder,
         }
     }
 

@@ -9,7 +9,9 @@ use crate::store::commit::data_of;
 use crate::store::outbox::ChangeColumns;
 use crate::store::sqlite::event_id::BoundId;
 use crate::store::sqlite::numbers::Numbers;
-use crate::store::sqlite::{accesses, client_writes, many, micros, outbox, statements, touches, write};
+use crate::store::sqlite::{
+    accesses, audit, client_writes, many, micros, outbox, statements, touches, write,
+};
 use crate::store::transfer::{Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRelay, Result};
@@ -24,6 +26,9 @@ pub(super) async fn all(
     sweep_runs(connection, parts).await?;
     for closing in &parts.closings {
         statements::insert_closing(connection, closing).await?;
+    }
+    for entry in &parts.audit {
+        audit::add(&mut *connection, entry).await?;
     }
     dead_letters(connection, parts).await?;
     let mut numbers = Numbers::default();
