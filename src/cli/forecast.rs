@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
-use super::csv::Cell;
+use crate::csv_row::Cell;
 use super::output::{self, Safe};
 use super::until::{Until, parse_until};
 use crate::domain::id::check_id;

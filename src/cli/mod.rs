@@ -7,7 +7,6 @@ mod accesses;
 mod audit;
 mod client;
 mod context;
-mod csv;
 mod dead;
 mod demo;
 mod export;

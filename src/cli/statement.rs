@@ -6,8 +6,8 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
-use super::csv::Cell;
 use super::operator;
+use crate::csv_row::Cell;
 use super::output::{self, Progress};
 use crate::domain::id::check_id;
 use crate::domain::intervals::Intervals;

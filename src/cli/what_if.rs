@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::context::{Context, UsageError};
-use super::csv::Cell;
+use crate::csv_row::Cell;
 use super::output::{self, Progress, Safe};
 use super::until::{Until, parse_until};
 use crate::config::{changed_policy, format_duration, policy_settings};

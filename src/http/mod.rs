@@ -46,25 +46,30 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use clients::services;
 pub use error::ApiError;
 pub use guard::{Needs, Pages, Reach};
+pub(crate) use health::checks;
 pub use health::{Health, Probe};
+pub(crate) use lists::{list_position, search_request};
 pub use openapi::document as openapi;
+pub(crate) use params::{Params, RawPath, client_key, month, number_in_path};
 pub use principal::{How, Principal};
 pub use server::{BindError, bind, serve};
 pub use sign_in::{SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE};
+pub(crate) use sweeps::{place, read_place};
 
 use crate::config::HttpSettings;
 use crate::engine::Engine;
 use crate::store::StoreError;
-use crate::wire::Limits;
+use crate::wire::{Decoder, Limits};
 
 /// What each guarded route requires, by method and path: `GET /v1/clients`.
 #[must_use]
@@ -203,8 +208,18 @@ impl Api {
         })
     }
 
+    /// Cancelled when the server stops.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// A decoder for messages that are read at this moment.
+    pub(crate) fn decoder(&self, now: DateTime<Utc>) -> Decoder {
+        Decoder::new(self.limits, now).with_max_events(self.max_events)
+    }
+
     /// Admits a request that waits for changes.
-    fn wait_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+    pub(crate) fn wait_permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let permit = self.waiting.clone().try_acquire_owned();
         permit.map_err(|_| ApiError::Busy)
     }
