@@ -3,24 +3,35 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use super::read::present;
 use crate::domain::ClientKey;
 use crate::domain::view::ClientView;
-use crate::store::{ClientState, Cursor, FeedCursor, FeedFilter, FeedGap, FeedPage, StoreError};
+use crate::store::{ClientState, FeedCursor, FeedFilter, FeedGap, FeedPage, StoreError};
 use crate::wire;
 
 /// The number of lines of the journal that one call examines at most.
 const WALK: u32 = 5_000;
 
 /// How long a change of another process, or one that a running transaction holds back, may wait.
-pub const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(100);
 
 /// The shortest time between two reads: a busy worker commits more often.
-pub const PACE: Duration = Duration::from_millis(10);
+const PACE: Duration = Duration::from_millis(10);
+
+/// Waits until it is worth reading the end of the feed again: soon after this process has written changes, which `written` reports,
+/// and otherwise after a time in which others may have written some. Ends early when `stop` is cancelled.
+pub async fn pause_at_end(written: &Notify, stop: &CancellationToken) {
+    tokio::time::sleep(PACE).await;
+    tokio::select! {
+        () = written.notified() => {}
+        () = tokio::time::sleep(POLL) => {}
+        () = stop.cancelled() => {}
+    }
+}
 
 /// Where a reader of the feed begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,34 +88,6 @@ impl Engine {
         limit: u32,
     ) -> Result<FeedPage, StoreError> {
         self.store.feed(after, filter, WALK, limit).await
-    }
-
-    /// Reports in `end` whenever the feed has grown, while `goes_on`. `written` wakes it at once for changes of this process.
-    pub async fn follow_feed(
-        &self,
-        written: &Notify,
-        end: &watch::Sender<Cursor>,
-        stop: &CancellationToken,
-        goes_on: impl Fn() -> bool,
-    ) {
-        while goes_on() {
-            match stop.run_until_cancelled(self.store.feed_end()).await {
-                Some(Ok(reached)) => {
-                    let reached = reached.0.cursor;
-                    end.send_if_modified(|seen| std::mem::replace(seen, reached) != reached);
-                }
-                Some(Err(error)) => {
-                    tracing::debug!(%error, "the end of the journal cannot be read; trying again");
-                }
-                None => {}
-            }
-            tokio::time::sleep(PACE).await;
-            tokio::select! {
-                () = written.notified() => {}
-                () = tokio::time::sleep(POLL) => {}
-                () = stop.cancelled() => {}
-            }
-        }
     }
 
     /// Clients in key order, after `after`, at most `limit`, as the journal describes them, for a reader that continues with the feed

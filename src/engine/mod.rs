@@ -64,7 +64,7 @@ pub use dead_letters::{DeadLetterDetails, DeadLetterView};
 pub use decide::{Answer, Question, Resource};
 pub use deferred::Deferred;
 pub use dry_run::DryRun;
-pub use feed::{FeedStart, PACE, POLL, SnapshotLine, SnapshotPage};
+pub use feed::{FeedStart, SnapshotLine, SnapshotPage, pause_at_end};
 pub use forecast::{ClientForecast, ExpectedChange, Forecast, ForecastDay, ForecastDays, ForecastRequest};
 pub use history::{
     HistoryChange, HistoryEntry, HistoryEvent, HistoryKind, HistoryPage, HistoryPlace, HistoryRequest,

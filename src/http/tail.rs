@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 
 use super::Api;
-use crate::engine::{Engine, FeedStart, PACE, POLL};
+use crate::engine::{Engine, FeedStart, pause_at_end};
 use crate::store::{FeedCursor, FeedFilter, FeedPage, Recorded, StoreError};
 
 /// Changes that are read at a time.
@@ -109,14 +109,8 @@ async fn follow(api: Arc<Api>, engine: Arc<Engine>) {
             }
             Some(Ok(None)) | None => false,
         };
-        if more {
-            continue;
-        }
-        tokio::time::sleep(PACE).await;
-        tokio::select! {
-            () = written.notified() => {}
-            () = tokio::time::sleep(POLL) => {}
-            () = api.stopping.cancelled() => {}
+        if !more {
+            pause_at_end(&written, &api.stopping).await;
         }
     }
 }

@@ -20,7 +20,7 @@ pub use delivery::{KeysError, keys};
 pub use sender::{Message, Response, SendError, Sender, SenderError};
 
 use crate::config::WebhookSettings;
-use crate::engine::{Engine, Introduced};
+use crate::engine::{Engine, Introduced, pause_at_end};
 use crate::interval::Interval;
 use crate::store::{Cursor, Endpoint, EndpointStatus, StoreError};
 use delivery::{Delivery, Ended};
@@ -51,11 +51,6 @@ pub async fn run(
         looks: 0,
         is_introduced: false,
     };
-    let following = async {
-        let written = engine.delivery_written();
-        let goes_on = || !stop.is_cancelled();
-        engine.follow_feed(&written, &end, &stop, goes_on).await;
-    };
     let looking = async {
         let mut interval = Interval::new(LOOK_EVERY, &stop);
         while interval.tick().await {
@@ -65,8 +60,28 @@ pub async fn run(
         }
         deliveries.finish().await;
     };
-    tokio::join!(following, looking);
+    tokio::join!(follow(&engine, &end, &stop), looking);
     Ok(())
+}
+
+/// Reports the end of the journal whenever it has moved. Reads nothing while this worker delivers to no endpoint.
+async fn follow(engine: &Engine, end: &watch::Sender<Cursor>, stop: &CancellationToken) {
+    let written = engine.delivery_written();
+    while !stop.is_cancelled() {
+        if end.receiver_count() > 0 {
+            match stop.run_until_cancelled(engine.store().feed_end()).await {
+                Some(Ok(reached)) => {
+                    let reached = reached.0.cursor;
+                    end.send_if_modified(|seen| std::mem::replace(seen, reached) != reached);
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "the end of the journal cannot be read; trying again");
+                }
+                None => {}
+            }
+        }
+        pause_at_end(&written, stop).await;
+    }
 }
 
 /// The deliveries of this worker.
