@@ -10,7 +10,7 @@ use super::{Engine, FeedStart};
 use crate::domain::time::rfc3339;
 use crate::store::{
     DeliveryProgress, Endpoint, EndpointChange, EndpointFilter, EndpointOrigin, EndpointStatus, FeedCursor,
-    FeedFilter, SigningSecret, StoreError,
+    FeedFilter, FeedGap, SigningSecret, StoreError,
 };
 use crate::wire::webhook::EndpointUrl;
 
@@ -315,13 +315,13 @@ impl Engine {
         let mut place = self.feed_place(FeedStart::Beginning).await?;
         loop {
             let page = self.feed(&place, &FeedFilter::default(), PAGE).await?;
-            if page.gap.is_some() {
-                match page.lines.first() {
-                    // Every change that was removed is before the moment too.
-                    Some(oldest) if oldest.recorded_at < moment => {}
-                    Some(oldest) => return Err(EndpointError::Pruned(rfc3339(oldest.recorded_at))),
-                    None => return Ok(self.feed_place(FeedStart::Latest).await?),
+            match page.gap {
+                Some(FeedGap::Pruned { before }) if before > moment => {
+                    return Err(EndpointError::Pruned(rfc3339(before)));
                 }
+                // None of the removed changes is wanted, and no other is stored.
+                Some(_) if page.lines.is_empty() => return Ok(self.feed_place(FeedStart::Latest).await?),
+                _ => {}
             }
             let earlier = page.lines.iter().take_while(|line| line.recorded_at < moment);
             let earlier: Vec<FeedCursor> = earlier

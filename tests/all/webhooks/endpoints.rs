@@ -164,6 +164,14 @@ fn an_endpoint_before_pruned_changes_is_disabled_and_says_so(given: &Given) {
     assert!(runtime.block_on(prune(&*store)) > 0);
     runtime.block_on(store.close());
     assert_eq!(given.endpoint("crm")["lag_seconds"], Value::Null);
+    // Nothing is left of what was recorded since then: no place may be chosen silently.
+    let since = "2026-01-01T00:00:00Z";
+    let replay = given
+        .tenure()
+        .call(&["webhook", "replay", "crm", "--from", since]);
+    let stderr = String::from_utf8_lossy(&replay.stderr);
+    assert_eq!(replay.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("are no longer stored"), "{stderr}");
     given.tenure().ok(&["webhook", "resume", "crm"]);
     given.wait_for_status(&running, "crm", "disabled");
     let why = given.endpoint("crm")["why"].to_string();
