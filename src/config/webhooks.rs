@@ -1,6 +1,7 @@
 //! The `[webhooks]` section: how changes are delivered to endpoints, and endpoints.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use config::{Value, ValueKind};
 use super::error::SettingsError;
 use super::reader::{DISABLE_AFTER, INTERVAL, Reader, TIMEOUT};
 use super::secret::Secret;
-use crate::store::{EndpointFilter, check_endpoint_name};
-use crate::wire::webhook::{EndpointUrl, Networks, SigningKey};
+use crate::domain::id::clip;
+use crate::store::{EndpointFieldError, EndpointFilter, check_endpoint_name};
+use crate::wire::webhook::{EndpointUrl, EndpointUrlError, Networks, SecretError, SigningKey};
 
 /// The longest file of secrets, in bytes.
 const LONGEST_FILE: u64 = 64 << 10;
@@ -70,7 +72,7 @@ fn endpoints(from: &Reader) -> Result<BTreeMap<String, EndpointSettings>, Settin
         let expected = format!(
             "names, each with an endpoint such as {{ url = \"https://crm.example.com/hooks\", secret_file = \"/run/secrets/crm\" \
              }}; the endpoint \"{}\": {expected}",
-            crate::domain::id::clip(name)
+            clip(name)
         );
         from.invalid(ENDPOINTS, &expected)
     };
@@ -78,84 +80,99 @@ fn endpoints(from: &Reader) -> Result<BTreeMap<String, EndpointSettings>, Settin
     let tables = tables.ok_or_else(|| invalid("", "expected a table"))?;
     let read = |(name, fields): (String, Vec<(String, Value)>)| match endpoint(&name, fields) {
         Ok(endpoint) => Ok((name, endpoint)),
-        Err(expected) => Err(invalid(&name, &expected)),
+        Err(problem) => Err(invalid(&name, &problem.to_string())),
     };
     tables.into_iter().map(read).collect()
 }
 
-/// Reads an endpoint. The error says what is wrong, without values: they may be secret.
-fn endpoint(name: &str, fields: Vec<(String, Value)>) -> Result<EndpointSettings, String> {
-    check_endpoint_name(name).map_err(|error| error.to_string())?;
+/// What is wrong with an endpoint. It shows no values: they may be secret.
+#[derive(Debug, thiserror::Error)]
+enum EndpointProblem {
+    #[error(transparent)]
+    Field(#[from] EndpointFieldError),
+    #[error("`{0}` is not text")]
+    NotText(String),
+    #[error("`{}` is unknown; there are url, secret, secret_file, partner, client and types", clip(.0))]
+    UnknownField(String),
+    #[error("expected `url`")]
+    NoUrl,
+    #[error("`url`: {0}")]
+    Url(#[from] EndpointUrlError),
+    #[error("expected `secret` or `secret_file`")]
+    NoSecret,
+    #[error("`{field}`: {source}")]
+    Secret {
+        field: &'static str,
+        source: SecretError,
+    },
+    #[error("`secret_file`: the file cannot be read: {0}")]
+    File(#[source] io::Error),
+    #[error("`secret_file`: the file is too long for a secret")]
+    LongFile,
+    #[error("`client`: expected `{{partner}}/{{client}}`")]
+    Client,
+    #[error("`types`: expected a list such as [\"access.*\"]")]
+    Types,
+}
+
+fn endpoint(name: &str, fields: Vec<(String, Value)>) -> Result<EndpointSettings, EndpointProblem> {
+    check_endpoint_name(name)?;
     let (mut url, mut secrets) = (None, Vec::new());
     let mut filter = EndpointFilter::default();
     for (field, value) in fields {
-        let text = match &value.kind {
-            ValueKind::String(text) => Some(text.clone()),
-            _ => None,
-        };
-        let text = text.ok_or_else(|| format!("`{field}` is not text"));
+        let text = || text(&value).ok_or_else(|| EndpointProblem::NotText(field.clone()));
         match field.as_str() {
-            "url" => url = Some(EndpointUrl::parse(&text?).map_err(|error| format!("`url`: {error}"))?),
-            "secret" => secrets.extend(keys(&text?).map_err(|error| format!("`secret`: {error}"))?),
-            "secret_file" => {
-                let read = read_bounded(&text?).map_err(|error| format!("`secret_file`: {error}"))?;
-                secrets.extend(keys(&read).map_err(|error| format!("`secret_file`: {error}"))?);
-            }
-            "partner" => filter.partner = Some(text?),
+            "url" => url = Some(EndpointUrl::parse(&text()?)?),
+            "secret" => secrets.extend(keys("secret", &text()?)?),
+            "secret_file" => secrets.extend(keys("secret_file", &read_bounded(&text()?)?)?),
+            "partner" => filter.partner = Some(text()?),
             "client" => {
-                let text = text?;
-                let key = text
-                    .split_once('/')
-                    .ok_or("`client`: expected `{partner}/{client}`")?;
-                filter.partner = Some(key.0.to_owned());
-                filter.client = Some(key.1.to_owned());
+                let text = text()?;
+                let (partner, client) = text.split_once('/').ok_or(EndpointProblem::Client)?;
+                filter.partner = Some(partner.to_owned());
+                filter.client = Some(client.to_owned());
             }
-            "types" => {
-                filter.types = texts(&value).ok_or("`types`: expected a list such as [\"access.*\"]")?;
-            }
-            other => {
-                return Err(format!(
-                    "`{}` is unknown; there are url, secret, secret_file, partner, client and types",
-                    crate::domain::id::clip(other)
-                ));
-            }
+            "types" => filter.types = texts(&value).ok_or(EndpointProblem::Types)?,
+            _ => return Err(EndpointProblem::UnknownField(field)),
         }
     }
-    filter.check().map_err(|error| error.to_string())?;
+    filter.check()?;
     if secrets.is_empty() {
-        return Err("expected `secret` or `secret_file`".into());
+        return Err(EndpointProblem::NoSecret);
     }
     Ok(EndpointSettings {
-        url: url.ok_or("expected `url`")?,
+        url: url.ok_or(EndpointProblem::NoUrl)?,
         secrets,
         filter,
     })
 }
 
 /// One secret, or several: then all of them sign.
-fn keys(text: &str) -> Result<Vec<Secret>, String> {
+fn keys(field: &'static str, text: &str) -> Result<Vec<Secret>, EndpointProblem> {
     let secrets = text.split_whitespace();
     let secrets = secrets.map(|secret| match SigningKey::parse(secret) {
         Ok(_) => Ok(Secret::new(secret)),
-        Err(error) => Err(error.to_string()),
+        Err(source) => Err(EndpointProblem::Secret { field, source }),
     });
     secrets.collect()
 }
 
-fn read_bounded(path: &str) -> Result<String, String> {
-    let reason = |error: std::io::Error| format!("the file cannot be read: {error}");
-    let length = std::fs::metadata(path).map_err(reason)?.len();
+fn read_bounded(path: &str) -> Result<String, EndpointProblem> {
+    let length = std::fs::metadata(path).map_err(EndpointProblem::File)?.len();
     if length > LONGEST_FILE {
-        return Err("the file is too long for a secret".into());
+        return Err(EndpointProblem::LongFile);
     }
-    std::fs::read_to_string(path).map_err(reason)
+    std::fs::read_to_string(path).map_err(EndpointProblem::File)
+}
+
+fn text(value: &Value) -> Option<String> {
+    match &value.kind {
+        ValueKind::String(text) => Some(text.clone()),
+        _ => None,
+    }
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {
-    let text = |value: &Value| match &value.kind {
-        ValueKind::String(text) => Some(text.clone()),
-        _ => None,
-    };
     match &value.kind {
         ValueKind::Array(values) => values.iter().map(text).collect(),
         _ => None,
