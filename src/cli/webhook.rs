@@ -262,14 +262,9 @@ fn row(endpoint: &EndpointView) -> Vec<String> {
         [] => "all changes".to_owned(),
         types => types.join(", "),
     };
-    let status = match endpoint.status {
-        EndpointStatus::Active => "active",
-        EndpointStatus::Paused => "paused",
-        EndpointStatus::Disabled => "disabled",
-    };
     vec![
         endpoint.name.clone(),
-        status.to_owned(),
+        endpoint.status.as_str().to_owned(),
         endpoint.url.clone(),
         of.map_or_else(|| types.clone(), |of| format!("{types} of {of}")),
         endpoint
