@@ -180,8 +180,8 @@ impl Delivery {
                 return Err(Ended::Stopped);
             }
             return Err(Ended::Disabled(
-                "changes after its cursor are no longer stored; begin again from a snapshot, and continue with `tenure webhook \
-                 replay --from latest` and `tenure webhook resume`"
+                "changes after its cursor are no longer stored; begin again from a snapshot (GET /v1/snapshot), then `tenure \
+                 webhook replay NAME --from` its cursor, and `tenure webhook resume NAME`"
                     .into(),
             ));
         }

@@ -114,7 +114,7 @@ impl Window {
         self.move_cursor();
     }
 
-    /// Records a failed attempt, and returns how many have failed.
+    /// Records a failed attempt. `retry` says from the number of failures when to try again.
     pub fn failed(&mut self, number: u64, at: DateTime<Utc>, retry: impl FnOnce(u32) -> Instant) {
         if let Some(slot) = self.slot(number) {
             slot.failures += 1;
