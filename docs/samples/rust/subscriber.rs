@@ -244,6 +244,8 @@ async fn consume(db: &mut SqliteConnection, settings: &Settings) -> anyhow::Resu
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    // Only because this repository builds reqwest without a provider of cryptography. With the default features, leave it out.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let settings = Settings {
         amqp_url: variable("AMQP_URL", "amqp://guest:guest@localhost:5672/%2f"),
