@@ -185,7 +185,7 @@ fn place(from: ReplayFrom) -> FeedStart {
 #[derive(Debug, thiserror::Error)]
 enum ReplayGap {
     #[error(
-        "changes recorded before {before} are no longer stored (retention.journal): replay those that are with `--from {before}`, or \
+        "changes recorded before {before} are no longer stored (retention.journal): replay the later ones with `--from {before}`, or \
          begin with a snapshot (GET /v1/snapshot)",
         before = rfc3339(*before)
     )]

@@ -25,7 +25,7 @@ use crate::wire::webhook::{EndpointUrl, SigningKey};
     after_help = "Examples:\n  tenure webhook add crm https://crm.example.com/hooks/tenure --type 'access.*'\n  tenure webhook test crm\n  tenure webhook replay crm --from 2026-03-01T00:00:00Z"
 )]
 pub enum WebhookCommand {
-    /// Add an endpoint, and print the secret that signs; it is not shown again
+    /// Add an endpoint, and print its signing secret; it is not shown again
     Add(AddArgs),
     /// List the endpoints, and how far each has received the changes
     List,
@@ -63,7 +63,7 @@ pub struct AddArgs {
     /// The first change: after a cursor of the feed, recorded at or after a time (RFC 3339), `beginning`, or `latest` for those to come
     #[arg(long, value_name = "CURSOR|TIME", default_value = "latest", value_parser = parse_from)]
     from: DeliveryStart,
-    /// Read the secret from this file (whsec_…) instead of making one
+    /// Read the secret from this file (whsec_…) instead of generating one
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 }
@@ -90,7 +90,7 @@ pub struct RotateArgs {
     /// For how long the old secret also signs
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_overlap)]
     overlap: TimeDelta,
-    /// Read the new secret from this file (whsec_…) instead of making one
+    /// Read the new secret from this file (whsec_…) instead of generating one
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
 }

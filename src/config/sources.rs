@@ -1,5 +1,5 @@
-//! The `[sources]` section: which sources must send events, and how often. What holds for access meanwhile is
-//! `access.on_silence`.
+//! The `[sources]` section: which sources must send events, and how often. Meanwhile,
+//! `access.on_silence` decides about access.
 
 use std::collections::BTreeMap;
 

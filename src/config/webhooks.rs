@@ -1,4 +1,4 @@
-//! The `[webhooks]` section: how changes are delivered to endpoints, and endpoints.
+//! The `[webhooks]` section: delivery to endpoints, and the endpoints themselves.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -92,7 +92,7 @@ enum EndpointProblem {
     Field(#[from] EndpointFieldError),
     #[error("`{0}` is not text")]
     NotText(String),
-    #[error("`{}` is unknown; there are url, secret, secret_file, partner, client and types", clip(.0))]
+    #[error("`{}` is unknown; expected url, secret, secret_file, partner, client or types", clip(.0))]
     UnknownField(String),
     #[error("expected `url`")]
     NoUrl,

@@ -72,7 +72,7 @@ pub enum IdError {
     #[error("the {what} id is longer than {MAX_ID_CHARS} characters")]
     TooLong { what: &'static str },
     /// HTTP clients resolve these two path segments, even percent-encoded (RFC 3986, WHATWG), so no URL can contain them.
-    #[error("the {what} id is `{id}`, which no URL can name; send another id")]
+    #[error("the {what} id is `{id}`, which cannot be part of a URL path; send another id")]
     Dots { what: &'static str, id: String },
     #[error("the {what} id `{id}` has the character {found:?}; allowed are A-Z a-z 0-9 . _ ~ : @ -")]
     Character {

@@ -45,7 +45,10 @@ pub struct Closer(String);
 
 /// Why a text is not a [`Closer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected who closes the month, 1 to {} characters", Closer::LONGEST)]
+#[error(
+    "expected the name of whoever closes the month, 1 to {} characters",
+    Closer::LONGEST
+)]
 pub struct CloserError;
 
 impl Closer {

@@ -1,4 +1,4 @@
-//! Work that occupies a processor for long.
+//! Runs CPU-bound work off the async runtime.
 
 use std::panic::resume_unwind;
 

@@ -1,6 +1,6 @@
-//! A dry run: what ingesting events would bring about. The events are ingested into a temporary store, by the same code, with copies of
-//! the clients that they are about: so a dry run has no rules of its own, and later events of it see what earlier ones would do. The
-//! store itself is only read.
+//! A dry run: predicts the outcome of ingesting events. The same code ingests them into a temporary store, with copies of the clients
+//! that they are about. A dry run therefore has no rules of its own, and its later events see the effects of the earlier ones. It only
+//! reads the store itself.
 
 use std::collections::{BTreeSet, HashSet};
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! Endpoints of webhooks: what people and the settings do with them, and how far each has received the changes.
+//! Endpoints of webhooks: adds, changes and removes them, and reports how far each has received the changes.
 
 use std::collections::BTreeMap;
 
@@ -95,7 +95,7 @@ pub enum DeliveryStart {
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     #[error(
-        "there is an endpoint named {0}; choose another name, or remove it with `tenure webhook remove {0}`"
+        "there is already an endpoint named {0}; choose another name, or remove it with `tenure webhook remove {0}`"
     )]
     Exists(String),
     #[error("no endpoint is named {0}; `tenure webhook list` lists them")]
@@ -103,7 +103,7 @@ pub enum EndpointError {
     #[error("the settings have the endpoint {0}; change it there (webhooks.endpoints)")]
     OfSettings(String),
     #[error(
-        "there are {MOST_ENDPOINTS} endpoints, the most that are possible; remove one with `tenure webhook remove`"
+        "there are already {MOST_ENDPOINTS} endpoints, the maximum; remove one with `tenure webhook remove`"
     )]
     TooMany,
     #[error(

@@ -16,7 +16,7 @@ const TLS: tls::Names = tls::Names {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another transaction was faster, or the server asks for a retry.
-    #[error("another transaction was faster ({0}); the batch is retried")]
+    #[error("the transaction conflicts with another one ({0}); it is retried")]
     Conflict(String),
     /// The store is unreachable, or refuses writes: it is starting, stopping, full or read-only.
     #[error("the store cannot be used now: {0}")]

@@ -49,7 +49,7 @@ pub(super) enum Undeliverable {
     #[error("its URL cannot be used: {0}")]
     Url(#[from] EndpointUrlError),
     #[error(
-        "this version of Tenure does not know a type that it is to receive; use a newer version, or remove it"
+        "this version of Tenure does not know a type in its filter; use a newer version, or remove the endpoint"
     )]
     Type,
 }
@@ -387,10 +387,10 @@ pub fn keys(
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     #[error(
-        "these settings do not have the endpoint; give every worker and command the same settings (webhooks.endpoints)"
+        "the settings do not have this endpoint; give every worker and command the same settings (webhooks.endpoints)"
     )]
     NotInSettings,
-    #[error("it has no secret; make one with `tenure webhook rotate`")]
+    #[error("it has no secret; create one with `tenure webhook rotate`")]
     NoSecret,
     #[error(transparent)]
     Secret(#[from] wire::webhook::SecretError),

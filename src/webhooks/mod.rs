@@ -1,4 +1,4 @@
-//! The webhooks adapter: delivers changes over HTTP to the endpoints of others, in order for each client, at least once.
+//! The webhooks adapter: delivers changes over HTTP to the endpoints of receivers, in order for each client, at least once.
 //!
 //! One worker at a time delivers, to all endpoints, as one publishes over RabbitMQ: it holds the lead of delivery. Each endpoint has
 //! a task of its own, so that a slow one holds up nobody.
@@ -145,20 +145,20 @@ impl Deliveries {
                 Introduced::Added => {
                     tracing::info!(
                         endpoint = name,
-                        "the endpoint of the settings receives changes from now on"
+                        "an endpoint from the settings receives changes from now on"
                     );
                 }
                 Introduced::Changed => {
-                    tracing::info!(endpoint = name, "the endpoint has changed in the settings");
+                    tracing::info!(endpoint = name, "the settings of an endpoint have changed");
                 }
                 Introduced::NameTaken => tracing::error!(
                     endpoint = name,
-                    "the endpoint of the settings receives nothing: `tenure webhook add` added another one with its name; remove \
-                     or rename one of them"
+                    "an endpoint from the settings receives nothing: `tenure webhook add` has added another one of the same name; \
+                     remove or rename one of them"
                 ),
                 Introduced::TooMany => tracing::error!(
                     endpoint = name,
-                    "the endpoint of the settings receives nothing: there are too many endpoints"
+                    "an endpoint from the settings receives nothing: there are too many endpoints"
                 ),
             }
         }

@@ -37,7 +37,7 @@ pub enum SenderError {
     Authority(#[source] io::Error),
     #[error("webhooks.ca_file has no certificate in PEM: {0}")]
     Certificate(#[source] reqwest::Error),
-    #[error("requests of webhooks cannot be set up: {0}")]
+    #[error("the HTTP client for webhooks cannot be created: {0}")]
     Client(#[source] reqwest::Error),
 }
 

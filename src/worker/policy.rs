@@ -115,7 +115,7 @@ impl Introduction {
             Adoption::Held { why, first } => {
                 let first: Vec<String> = first.iter().map(ToString::to_string).collect();
                 let first = first.join(", ");
-                tracing::error!(why, first, "the policy in the settings is not put into effect");
+                tracing::error!(why, first, "the policy in the settings does not take effect");
                 self.hold(why);
             }
         }

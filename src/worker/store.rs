@@ -162,5 +162,8 @@ pub(super) async fn note_end(engine: &Engine) {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the store did not answer".to_owned(),
     };
-    tracing::warn!(why, "the access log may lack what this worker has ingested");
+    tracing::warn!(
+        why,
+        "the access log may lack entries for events that this worker has ingested"
+    );
 }

@@ -1,4 +1,4 @@
-//! The late events of a client in one batch, as what makes corrections necessary.
+//! The late events of a client in one batch: the correctors of its corrections.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What made an adjustment necessary.
+//! The causes of an adjustment.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What holds under one of two policies only, and the sums of that over clients.
+//! The differences between two policies for one client, and their totals over clients.
 
 use std::collections::BTreeMap;
 

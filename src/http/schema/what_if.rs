@@ -1,4 +1,4 @@
-//! What a what-if shows.
+//! The result of a what-if.
 
 use std::collections::BTreeMap;
 

@@ -280,7 +280,7 @@ fn unknown_names_and_taken_names_are_errors() {
     for (args, words) in [
         (
             &["add", "crm", "https://other.example.com/"][..],
-            "there is an endpoint named crm",
+            "there is already an endpoint named crm",
         ),
         (
             &["pause", "other"],
