@@ -38,13 +38,19 @@ impl Backoff {
         }
     }
 
+    /// Continues after this many pauses: for a number of failures that is stored.
+    #[must_use]
+    pub fn after(self, attempts: u32) -> Self {
+        Self { attempts, ..self }
+    }
+
     /// The pause before the next attempt.
     pub fn pause(&mut self) -> Duration {
         let pause = self
             .first
             .saturating_mul(1 << self.attempts.min(16))
             .min(self.longest);
-        self.attempts += 1;
+        self.attempts = self.attempts.saturating_add(1);
         pause.mul_f64(rand::random_range(0.5..=1.0))
     }
 
@@ -86,5 +92,7 @@ mod tests {
         );
         backoff.reset();
         assert!(backoff.pause() <= FIRST);
+        assert!(Backoff::default().after(4).pause() >= FIRST * 8);
+        assert!(Backoff::default().after(u32::MAX).pause() <= LONGEST);
     }
 }

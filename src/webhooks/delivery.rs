@@ -398,12 +398,9 @@ pub enum KeysError {
 
 /// The pause before the next attempt, with jitter.
 fn backoff(failures: u32, longest: Duration) -> Duration {
-    let mut backoff = Backoff::between(FIRST_PAUSE.min(longest), longest);
-    let mut wait = Duration::ZERO;
-    for _ in 0..failures.clamp(1, 20) {
-        wait = backoff.pause();
-    }
-    wait
+    Backoff::between(FIRST_PAUSE.min(longest), longest)
+        .after(failures.saturating_sub(1))
+        .pause()
 }
 
 /// An outcome for people.
