@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
-use super::output;
-use crate::clock::SystemClock;
+use super::{operator, output};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Settings, StoreUrl};
-use crate::engine::Engine;
-use crate::store::{SchemaState, Store, StoreError};
+use crate::engine::{Authority, Engine};
+use crate::store::{AuditEntry, SchemaState, Store, StoreError};
 use crate::wire::Decoder;
 use crate::worker;
 
@@ -25,14 +26,17 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Context {
     pub settings: Settings,
     pub json: bool,
+    /// Why, as the operator says.
+    reason: Option<String>,
     opened: OnceLock<Arc<dyn Store>>,
 }
 
 impl Context {
-    pub fn new(file: Option<&Path>, json: bool) -> anyhow::Result<Self> {
+    pub fn new(file: Option<&Path>, json: bool, reason: Option<String>) -> anyhow::Result<Self> {
         Ok(Self {
             settings: Settings::load(file, crate::config::environment())?,
             json,
+            reason,
             opened: OnceLock::new(),
         })
     }
@@ -40,6 +44,21 @@ impl Context {
     /// A decoder for events read at this moment.
     pub fn decoder(&self, now: DateTime<Utc>) -> Decoder {
         Decoder::new(self.settings.events, now)
+    }
+
+    /// Who runs the command, and the reason of `--reason`.
+    pub fn authority(&self) -> Authority {
+        operator::authority(self.reason.clone())
+    }
+
+    /// As [`Context::authority`], for what matters: asks for the reason if nobody gave one, and somebody can answer.
+    pub fn asked_authority(&self) -> Authority {
+        operator::authority(self.reason.clone().or_else(operator::ask_reason))
+    }
+
+    /// An entry of the audit log for a command without an engine. `details` is a JSON object.
+    pub fn entry(&self, action: &str, target: Option<String>, details: Value) -> AuditEntry {
+        self.authority().entry(SystemClock.now(), action, target, details)
     }
 
     /// The store of the settings, without connecting or migrating.

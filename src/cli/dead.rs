@@ -144,10 +144,11 @@ async fn show(context: &Context, id: i64) -> anyhow::Result<ExitCode> {
 
 async fn redrive(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
+    let authority = context.authority();
     let mut failed = false;
     for id in ids(engine.store().as_ref(), which).await? {
         let decoder = context.decoder(engine.clock().present());
-        let (outcome, why) = match engine.redrive(id, &decoder).await? {
+        let (outcome, why) = match engine.operator(&authority).redrive(id, &decoder).await? {
             Redrive::Now(outcomes) => {
                 failed |= report(context, id, outcomes)?;
                 continue;
@@ -197,9 +198,10 @@ fn report(context: &Context, id: i64, outcomes: Vec<Outcome>) -> anyhow::Result<
 
 async fn discard(context: &Context, which: WhichArgs) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
+    let authority = context.asked_authority();
     let mut failed = false;
     for id in ids(engine.store().as_ref(), which).await? {
-        let found = engine.discard_dead_letter(id).await?;
+        let found = engine.operator(&authority).discard_dead_letter(id).await?;
         failed |= !found;
         let (outcome, reason) = if found {
             ("discarded", "")

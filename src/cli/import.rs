@@ -53,6 +53,8 @@ pub async fn import(context: &Context, args: ImportArgs) -> anyhow::Result<ExitC
          drop the store",
     )?;
     lines.bar.finish_and_clear();
+    let entry = context.entry("import", Some(name.clone()), json!({ "records": counts }));
+    store.record_audit(&entry).await?;
     if context.json {
         output::json(&json!({ "records": counts }))?;
     } else {

@@ -19,7 +19,7 @@ pub struct LanesArgs {
 pub async fn run(context: &Context, args: LanesArgs) -> anyhow::Result<ExitCode> {
     let engine = if args.remove {
         let engine = context.maintaining_engine().await?;
-        engine.set_lanes(&[]).await?;
+        engine.operator(&context.asked_authority()).remove_lanes().await?;
         engine
     } else {
         context.engine().await?

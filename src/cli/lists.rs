@@ -111,7 +111,9 @@ pub async fn account(context: &Context, args: AccountArgs) -> anyhow::Result<Exi
     let (mut partners, mut after) = (Vec::new(), None);
     loop {
         let page = usize::try_from(PAGE).unwrap_or(usize::MAX);
-        let (found, next) = engine.partners_of_account(&account, after.as_ref(), page).await?;
+        let (found, next) = engine
+            .partners_of_account(&account, None, after.as_ref(), page)
+            .await?;
         partners.extend(found);
         after = next;
         if after.is_none() {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use super::context::Context;
 use super::output::{self, Safe};
 
@@ -21,6 +23,8 @@ pub async fn restored(context: &Context) -> anyhow::Result<ExitCode> {
     context.existing().await?;
     let store = context.migrated().await?;
     let epoch = store.begin_epoch(0).await?;
+    let entry = context.entry("restored", None, json!({ "epoch": epoch }));
+    store.record_audit(&entry).await?;
     let waiting = store.count_unpublished().await?;
     if context.json {
         output::json(&serde_json::json!({ "epoch": format!("{epoch:019}"), "waiting": waiting }))?;

@@ -4,6 +4,7 @@
 
 mod access;
 mod accesses;
+mod audit;
 mod check;
 mod client;
 mod context;
@@ -22,6 +23,7 @@ mod lanes;
 mod lines;
 mod lists;
 mod maintain;
+mod operator;
 mod output;
 mod policy;
 mod possible;
@@ -67,6 +69,9 @@ pub struct Cli {
     /// Print JSON: one object, or one object per line for lists
     #[arg(long, global = true)]
     json: bool,
+    /// Say why, for the audit log
+    #[arg(long, value_name = "WHY", global = true, hide_short_help = true)]
+    reason: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -137,6 +142,8 @@ enum Command {
     Verify(verify::ScopeArgs),
     /// Replay clients from the event log, repair the stored state and publish corrections
     Rebuild(verify::ScopeArgs),
+    /// List what operators did: who, how and why
+    Audit(audit::AuditArgs),
     /// Remove records that are older than [retention] allows
     Prune(prune::PruneArgs),
     /// Write everything in the store to a file, for another store or another version
@@ -184,9 +191,10 @@ impl Cli {
         let Self {
             config,
             json,
+            reason,
             command,
         } = self;
-        let result = match Context::new(config.as_deref(), json) {
+        let result = match Context::new(config.as_deref(), json, reason) {
             Ok(context) => {
                 let result = command.run(&context).await;
                 context.close().await;
@@ -275,6 +283,7 @@ impl Command {
             Self::Dead(command) => dead::run(context, command).await,
             Self::Verify(args) => verify::verify(context, args).await,
             Self::Rebuild(args) => verify::rebuild(context, args).await,
+            Self::Audit(args) => audit::run(context, args).await,
             Self::Prune(args) => prune::run(context, args).await,
             Self::Export(args) => export::export(context, args).await,
             Self::Import(args) => import::import(context, args).await,

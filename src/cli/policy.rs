@@ -13,7 +13,7 @@ use super::what_if::{self, Differing, Sums};
 use crate::config::{format_duration, format_setting};
 use crate::domain::Policy;
 use crate::domain::time::rfc3339;
-use crate::engine::{Adoption, AdoptionMode, Engine, PolicyChange, PolicyImpact, recorded_ahead};
+use crate::engine::{Adoption, Engine, PolicyChange, PolicyImpact, recorded_ahead};
 use crate::worker;
 
 #[derive(Debug, Args)]
@@ -164,12 +164,10 @@ async fn confirm(context: &Context) -> anyhow::Result<ExitCode> {
     context.existing().await?;
     let engine = worker::join(context.migrated().await?, &context.settings).await?;
     let policy = context.settings.policy();
+    let authority = context.asked_authority();
     let adoption = engine
-        .adopt(
-            &policy,
-            worker::notice(&context.settings),
-            AdoptionMode::Confirmed,
-        )
+        .operator(&authority)
+        .apply_policy(&policy, worker::notice(&context.settings))
         .await?;
     let clients = match adoption {
         Adoption::Known => engine.backfill_deadlines(&CancellationToken::new()).await?,

@@ -21,22 +21,24 @@ pub async fn run(context: &Context, args: PruneArgs) -> anyhow::Result<ExitCode>
         context.maintaining_engine().await?
     };
     let stop = stop::on_signal()?;
-    let report = engine
-        .prune(&context.settings.retention, args.dry_run, &stop)
-        .await?;
+    let retention = &context.settings.retention;
+    let report = if args.dry_run {
+        engine.prune(retention, true, &stop).await?
+    } else {
+        let authority = context.authority();
+        engine.operator(&authority).prune(retention, &stop).await?
+    };
     if context.json {
         output::json(&report)?;
     } else {
         let did = if args.dry_run { "would remove" } else { "removed" };
         output::line(format!(
-            "{did} {}, {}, {}, {}{}",
+            "{did} {}, {}, {}, {}, {}{}",
             output::counted(report.dead_letters, "dead letter"),
             output::counted(report.sweep_runs, "sweep run"),
             output::counted(report.journal, "journal line"),
-            match report.accesses {
-                1 => "1 entry of the access log".to_owned(),
-                n => format!("{n} entries of the access log"),
-            },
+            entries(report.accesses, "access log"),
+            entries(report.audit, "audit log"),
             if report.stopped {
                 "; stopped early, run it again to continue"
             } else {
@@ -49,4 +51,9 @@ pub async fn run(context: &Context, args: PruneArgs) -> anyhow::Result<ExitCode>
     } else {
         ExitCode::SUCCESS
     })
+}
+
+fn entries(number: u64, log: &str) -> String {
+    let entries = if number == 1 { "entry" } else { "entries" };
+    format!("{number} {entries} of the {log}")
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, UsageError};
@@ -79,6 +80,12 @@ pub async fn run(context: &Context, args: ReplayArgs) -> anyhow::Result<ExitCode
         confirmed: 0,
         done: None,
     };
+    let authority = context.authority();
+    let details = json!({ "partner": args.partner, "types": args.types });
+    engine
+        .operator(&authority)
+        .record("replay", Some(args.to.clone()), details)
+        .await?;
     let ended = replay.publish(&engine, &args, &filter, &stop).await;
     let ended = match ended {
         Ok(is_whole) => replay

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::Value;
 
 use super::context::Context;
 use super::output;
@@ -21,6 +22,11 @@ pub struct SourcesArgs {
 pub async fn run(context: &Context, args: SourcesArgs) -> anyhow::Result<ExitCode> {
     let engine = if args.remove {
         let engine = context.maintaining_engine().await?;
+        let authority = context.asked_authority();
+        engine
+            .operator(&authority)
+            .record("source.remove", None, Value::Null)
+            .await?;
         engine.expect_sources(&BTreeMap::new()).await?;
         engine
     } else {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::context::{Context, UsageError};
 use super::csv::Cell;
+use super::operator;
 use super::output::{self, Progress};
 use crate::domain::id::check_id;
 use crate::domain::intervals::Intervals;
@@ -158,7 +159,9 @@ async fn close(context: &Context, month: Month, by: Closer, confirmed: bool) -> 
         most: None,
     };
     let mut progress = Progress::new("clients");
+    let authority = context.asked_authority();
     let closed = engine
+        .operator(&authority)
         .close_month(&request, |done, last| progress.tick(done, last))
         .await;
     progress.end();
@@ -177,17 +180,7 @@ async fn close(context: &Context, month: Month, by: Closer, confirmed: bool) -> 
 
 /// Who closes a month: the given name, or the name of the user that runs the command.
 fn closer(given: Option<String>) -> Result<Closer, UsageError> {
-    let of_system = || {
-        ["LOGNAME", "USER"]
-            .into_iter()
-            .filter_map(|name| std::env::var(name).ok())
-            .find(|name| !name.trim().is_empty())
-    };
-    let Some(name) = given.or_else(of_system) else {
-        return Err(UsageError(
-            "the operating system reports no user name: add --by NAME".into(),
-        ));
-    };
+    let name = given.unwrap_or_else(operator::user);
     let invalid = |error: CloserError| UsageError(format!("invalid name in --by: {error}"));
     name.parse().map_err(invalid)
 }

@@ -14,7 +14,7 @@ use super::sweep_runs;
 use crate::domain::change::Details;
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Entry, Sweep};
-use crate::engine::{Engine, HeldBack, SweepMode, SweepOptions, SweepReport};
+use crate::engine::{HeldBack, Operator, SweepMode, SweepOptions, SweepReport};
 use crate::store::{Halt, RunStatus, SweepRun};
 use crate::telemetry;
 
@@ -119,7 +119,13 @@ async fn sweep_now(context: &Context, sweep: Sweep, args: &SweepArgs) -> anyhow:
         chunk: context.settings.sweeps.chunk,
         ..SweepOptions::new(mode)
     };
-    let (report, shown) = watched(&engine, sweep, options, context.json).await?;
+    let authority = if mode == SweepMode::Confirmed {
+        context.asked_authority()
+    } else {
+        context.authority()
+    };
+    let operator = engine.operator(&authority);
+    let (report, shown) = watched(operator, sweep, options, context.json).await?;
     if context.json {
         output::json(&Totals {
             status: report.status(),
@@ -215,7 +221,7 @@ impl<'a> Preview<'a> {
 /// Sweeps with a progress bar, and collects the first changes for display; the journal has all of them. With `json`, prints
 /// the clients that a dry run would change instead, each as soon as it is known.
 async fn watched(
-    engine: &Engine,
+    operator: Operator<'_>,
     sweep: Sweep,
     options: SweepOptions,
     json: bool,
@@ -224,7 +230,7 @@ async fn watched(
     let mut shown: Vec<(ClientKey, Vec<Entry>)> = Vec::new();
     let mut printed = Ok(());
     let is_listed = json && options.mode == SweepMode::DryRun;
-    let report = engine
+    let report = operator
         .sweep(sweep, options, |chunk| {
             bar.inc(chunk.len() as u64);
             if is_listed && printed.is_ok() {
@@ -257,7 +263,8 @@ fn exit_code(report: &SweepReport) -> ExitCode {
 
 async fn pause(context: &Context, sweep: Sweep, why: String) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
-    engine.pause_sweep(sweep, why).await?;
+    let authority = context.authority().because(why);
+    engine.operator(&authority).pause_sweep(sweep).await?;
     print_result(
         context,
         sweep,
@@ -267,7 +274,7 @@ async fn pause(context: &Context, sweep: Sweep, why: String) -> anyhow::Result<E
 
 async fn resume(context: &Context, sweep: Sweep) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
-    if engine.resume_sweep(sweep).await? {
+    if engine.operator(&context.authority()).resume_sweep(sweep).await? {
         print_result(context, sweep, "resumed; it runs again from its next tick")
     } else {
         print_result(context, sweep, "was not paused")

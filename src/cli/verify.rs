@@ -86,7 +86,11 @@ pub async fn rebuild(context: &Context, args: ScopeArgs) -> anyhow::Result<ExitC
     let scope = args.read()?;
     is_known(&engine, &scope).await?;
     let mut totals = Totals::new(context, "rebuild", &scope);
-    let done = engine.rebuild(&scope, |rebuilt| totals.rebuilt(&rebuilt)).await;
+    let authority = context.authority();
+    let done = engine
+        .operator(&authority)
+        .rebuild(&scope, |rebuilt| totals.rebuilt(&rebuilt))
+        .await;
     let summary = format!(
         "replayed {}: {}{}",
         output::counted(totals.clients, "client"),

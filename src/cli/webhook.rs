@@ -139,7 +139,8 @@ pub async fn run(context: &Context, command: WebhookCommand) -> anyhow::Result<E
         WebhookCommand::List => list(context).await,
         WebhookCommand::Pause(args) => {
             let engine = context.maintaining_engine().await?;
-            usage(engine.pause_endpoint(&args.name).await)?;
+            let authority = context.authority();
+            usage(engine.operator(&authority).pause_endpoint(&args.name).await)?;
             done(
                 context,
                 &args.name,
@@ -149,12 +150,14 @@ pub async fn run(context: &Context, command: WebhookCommand) -> anyhow::Result<E
         }
         WebhookCommand::Resume(args) => {
             let engine = context.maintaining_engine().await?;
-            usage(engine.resume_endpoint(&args.name).await)?;
+            let authority = context.authority();
+            usage(engine.operator(&authority).resume_endpoint(&args.name).await)?;
             done(context, &args.name, "active", "active again")
         }
         WebhookCommand::Remove(args) => {
             let engine = context.maintaining_engine().await?;
-            usage(engine.remove_endpoint(&args.name).await)?;
+            let authority = context.authority();
+            usage(engine.operator(&authority).remove_endpoint(&args.name).await)?;
             done(context, &args.name, "removed", "removed")
         }
         WebhookCommand::Replay(args) => replay(context, args).await,
@@ -203,7 +206,7 @@ async fn add(context: &Context, args: AddArgs) -> anyhow::Result<ExitCode> {
         secret: secret.clone(),
         start: args.from,
     };
-    usage(engine.add_endpoint(new).await)?;
+    usage(engine.operator(&context.authority()).add_endpoint(new).await)?;
     if context.json {
         output::json(&json!({ "name": args.name, "url": args.url.to_string(), "secret": secret }))?;
     } else {
@@ -278,7 +281,9 @@ fn row(endpoint: &EndpointView) -> Vec<String> {
 
 async fn replay(context: &Context, args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let engine = context.maintaining_engine().await?;
-    let cursor = usage(engine.replay_endpoint(&args.name, args.from).await)?;
+    let authority = context.authority();
+    let operator = engine.operator(&authority);
+    let cursor = usage(operator.replay_endpoint(&args.name, args.from).await)?;
     let status = usage(engine.endpoint(&args.name).await)?.status;
     if context.json {
         output::json(&json!({ "name": args.name, "cursor": cursor.to_string(), "status": status }))?;
@@ -299,7 +304,9 @@ async fn rotate(context: &Context, args: RotateArgs) -> anyhow::Result<ExitCode>
     let secret = secret(args.secret_file)?;
     let engine = context.maintaining_engine().await?;
     let until = engine.now() + args.overlap;
-    usage(engine.rotate_endpoint(&args.name, secret.clone(), until).await)?;
+    let authority = context.authority();
+    let operator = engine.operator(&authority);
+    usage(operator.rotate_endpoint(&args.name, secret.clone(), until).await)?;
     if context.json {
         output::json(&json!({ "name": args.name, "secret": secret, "old_secret_until": rfc3339(until) }))?;
     } else {

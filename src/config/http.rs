@@ -1,20 +1,27 @@
 //! The `[http]` section: where to listen, who may call, and limits.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
+
+use chrono::TimeDelta;
 
 use super::error::SettingsError;
 use super::hosts;
-use super::reader::{Reader, TIMEOUT};
-use super::secret::Secret;
+use super::reader::{Reader, SESSION, TIMEOUT};
+use super::tokens::{self, AccessToken};
 
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// None: no HTTP.
     pub listen: Option<SocketAddr>,
-    /// None: no authentication.
-    pub token: Option<Secret>,
+    /// Empty: no authentication.
+    pub tokens: Vec<AccessToken>,
+    /// Whether to serve the console.
+    pub console: bool,
+    /// How long a browser stays signed in at most.
+    pub session: TimeDelta,
+    /// How long a browser stays signed in that sends no request.
+    pub session_idle: TimeDelta,
     /// Accepted host names in lower case, in addition to loopback and `listen`.
     pub hosts: Vec<String>,
     /// Where other programs reach the API, without a slash at its end. None: at the host that they name.
@@ -31,18 +38,21 @@ pub struct HttpSettings {
 }
 
 pub(super) fn read(from: &Reader) -> Result<HttpSettings, SettingsError> {
-    let token = token(from, "http.token", "http.token_file")?;
+    let tokens = tokens::read(from)?;
     let listen = listen(from, "http.listen")?;
-    if listen.is_some_and(|address| !address.ip().to_canonical().is_loopback()) && token.is_none() {
+    if listen.is_some_and(|address| !address.ip().to_canonical().is_loopback()) && tokens.is_empty() {
         return Err(from.invalid(
             "http.listen",
             "a loopback address such as 127.0.0.1:8080, because no token protects other addresses; to listen on this \
-             one, set http.token or http.token_file",
+             one, set http.tokens, http.token or http.token_file",
         ));
     }
     Ok(HttpSettings {
         listen,
-        token,
+        tokens,
+        console: from.flag("http.console")?,
+        session: from.span("http.session", SESSION)?,
+        session_idle: from.span("http.session_idle", SESSION)?,
         hosts: hosts::read(from, "http.hosts")?,
         public_url: public_url(from, "http.public_url")?,
         body_limit: from.number("http.body_limit", 1024..=1_073_741_824)?,
@@ -90,32 +100,4 @@ fn public_url(from: &Reader, key: &str) -> Result<Option<String>, SettingsError>
             "a URL such as https://tenure.example.com, without query and fragment, or an empty value",
         )),
     }
-}
-
-/// Reads the token from the setting or from its file.
-fn token(from: &Reader, key: &str, file_key: &str) -> Result<Option<Secret>, SettingsError> {
-    const EXPECTED: &str = "visible ASCII characters without spaces";
-    let token = from.text(key)?;
-    let path = PathBuf::from(from.text(file_key)?);
-    if path.as_os_str().is_empty() {
-        return match token.as_str() {
-            "" => Ok(None),
-            token if is_visible(token) => Ok(Some(Secret::new(token))),
-            _ => Err(from.invalid(key, EXPECTED)),
-        };
-    }
-    if !token.is_empty() {
-        let expected = format!("an empty value, because `{key}` is set by {}", from.origin(key));
-        return Err(from.invalid(file_key, &expected));
-    }
-    match std::fs::read_to_string(&path) {
-        Ok(text) if is_visible(text.trim()) => Ok(Some(Secret::new(text.trim()))),
-        Ok(_) => Err(from.invalid(file_key, &format!("the path of a file that contains {EXPECTED}"))),
-        Err(error) => Err(from.invalid(file_key, &format!("the path of a readable file ({error})"))),
-    }
-}
-
-/// Whether an HTTP header can carry the token.
-fn is_visible(token: &str) -> bool {
-    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -25,6 +25,7 @@ mod shown;
 mod sources;
 mod store;
 mod sweeps;
+mod tokens;
 mod url_parameters;
 mod webhooks;
 
@@ -47,6 +48,7 @@ pub use shown::Shown;
 pub use sources::{OnSilence, SourceSettings};
 pub use store::{StoreSettings, StoreUrl};
 pub use sweeps::{Breaker, Schedule, SweepSettings};
+pub use tokens::{AccessToken, DEFAULT_TOKEN, Partners, Scope, Scopes};
 pub use webhooks::{EndpointSettings, WebhookSettings};
 
 use crate::domain::{Actions, Policy};

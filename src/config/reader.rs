@@ -67,6 +67,12 @@ pub(super) const DISABLE_AFTER: Bounds = Bounds {
     expected: "a duration such as 12h, 3d or 30d, from 1s to 100 years",
     ..SPAN
 };
+/// Of a browser that is signed in.
+pub(super) const SESSION: Bounds = Bounds {
+    least: Duration::from_mins(1),
+    most: Duration::from_hours(30 * 24),
+    expected: "a duration such as 30m, 12h or 7d, from 1m to 30d",
+};
 pub(super) const TIMEOUT: Bounds = Bounds {
     least: Duration::from_millis(1),
     most: Duration::from_hours(24),
@@ -226,6 +232,22 @@ impl Reader {
         named_tables(self.kind(key))
     }
 
+    /// A list of tables: an array, or the same in the syntax of the settings file as text. None: neither of them.
+    pub(super) fn tables(&self, key: &str) -> Option<Vec<config::Map<String, Value>>> {
+        match self.kind(key) {
+            ValueKind::Array(values) => tables(values.clone()),
+            ValueKind::String(text) if text.trim().is_empty() => Some(Vec::new()),
+            ValueKind::String(text) => {
+                let mut parsed = FileFormat::Toml.parse(None, &format!("list = {text}")).ok()?;
+                match parsed.remove("list")?.kind {
+                    ValueKind::Array(values) => tables(values),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
     /// Durations by names that their user chooses: a table, or text such as `/a=6h, /b=1d`.
     pub(super) fn spans_by_name(
         &self,
@@ -259,6 +281,14 @@ impl Reader {
                 self.invalid(key, &with_advice(expected, error))
             })
     }
+}
+
+fn tables(values: Vec<Value>) -> Option<Vec<config::Map<String, Value>>> {
+    let table = |value: Value| match value.kind {
+        ValueKind::Table(table) => Some(table),
+        _ => None,
+    };
+    values.into_iter().map(table).collect()
 }
 
 /// A list in the syntax of the settings file, which people copy into environment variables.

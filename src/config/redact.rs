@@ -11,6 +11,9 @@ use serde_json::Value as Json;
 /// Replaces a secret wherever settings are printed.
 pub(super) const HIDDEN: &str = "***";
 
+/// The list of tokens. An environment variable has all of it as one text, with the secrets.
+const TOKENS: &str = "http.tokens";
+
 /// Schemes that are shown even without `//`.
 const SCHEMES: [&str; 7] = [
     "postgres",
@@ -48,8 +51,12 @@ pub(super) fn value(key: &str, kind: &ValueKind) -> Json {
     let secret = key.ends_with("token") || key.ends_with("password") || key.ends_with("secret");
     match kind {
         ValueKind::String(text) if secret && !text.is_empty() => HIDDEN.into(),
-        // Endpoints as one text have their secrets in it.
-        ValueKind::String(text) if key.ends_with("endpoints") && !text.trim().is_empty() => HIDDEN.into(),
+        // Endpoints and tokens as one text have their secrets in it.
+        ValueKind::String(text)
+            if (key.ends_with("endpoints") || key == TOKENS) && !text.trim().is_empty() =>
+        {
+            HIDDEN.into()
+        }
         ValueKind::String(given) if key.ends_with("url") => url(given).into(),
         ValueKind::String(given) if key.ends_with("listen") => address(given).into(),
         ValueKind::String(given) => text(given).into(),

@@ -1,4 +1,4 @@
-//! The `[retention]` section: how long to keep records that the state does not depend on.
+//! The `[retention]` section, and `audit.keep`: how long to keep records that the state does not depend on.
 
 use chrono::TimeDelta;
 
@@ -19,6 +19,8 @@ pub struct RetentionSettings {
     pub sweep_runs_kept: u32,
     /// Published lines of the journal.
     pub journal: Option<TimeDelta>,
+    /// Entries of the audit log: the setting `audit.keep`.
+    pub audit: Option<TimeDelta>,
 }
 
 pub(super) fn read(from: &Reader) -> Result<RetentionSettings, SettingsError> {
@@ -29,5 +31,6 @@ pub(super) fn read(from: &Reader) -> Result<RetentionSettings, SettingsError> {
         sweep_runs: from.age("retention.sweep_runs")?,
         sweep_runs_kept: from.number("retention.sweep_runs_kept", 1..=1_000_000)?,
         journal: from.age("retention.journal")?,
+        audit: from.age("audit.keep")?,
     })
 }

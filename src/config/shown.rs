@@ -88,16 +88,22 @@ fn quoted(name: &str) -> String {
     escape::json(&Json::from(name).to_string()).into_owned()
 }
 
-/// A value in one line of TOML. JSON scalars and arrays of scalars are valid TOML.
+/// A value in one line of TOML. JSON scalars are valid TOML.
 fn inline(value: &Json) -> String {
-    let Json::Object(fields) = value else {
-        return value.to_string();
-    };
-    let mut fields: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| format!("{} = {}", quoted(name), inline(value)))
-        .collect();
-    // The order of the file is not known any more.
-    fields.sort_unstable();
-    format!("{{ {} }}", fields.join(", "))
+    match value {
+        Json::Array(values) => {
+            let values: Vec<_> = values.iter().map(inline).collect();
+            format!("[{}]", values.join(","))
+        }
+        Json::Object(fields) => {
+            let mut fields: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| format!("{} = {}", quoted(name), inline(value)))
+                .collect();
+            // The order of the file is not known any more.
+            fields.sort_unstable();
+            format!("{{ {} }}", fields.join(", "))
+        }
+        scalar => scalar.to_string(),
+    }
 }

@@ -1,26 +1,10 @@
-//! Halts: a person pauses a sweep, the breaker trips it.
+//! Halts: an operator pauses a sweep (`operator`), the breaker trips it.
 
 use super::Engine;
 use crate::domain::Sweep;
 use crate::store::{Halt, HaltKind, StoreError};
 
 impl Engine {
-    /// Pauses a sweep: from its next chunk on, only manual runs change anything.
-    ///
-    /// # Errors
-    /// When the store cannot be reached.
-    pub async fn pause_sweep(&self, sweep: Sweep, why: String) -> Result<(), StoreError> {
-        self.halt_sweep(sweep, HaltKind::Paused, why).await
-    }
-
-    /// Lifts the pause of a sweep. False: it was not paused.
-    ///
-    /// # Errors
-    /// When the store cannot be reached.
-    pub async fn resume_sweep(&self, sweep: Sweep) -> Result<bool, StoreError> {
-        self.store.resume(sweep, HaltKind::Paused).await
-    }
-
     /// The halts that stop the scheduler's runs of a sweep. Lifts trips that are dated ahead of now first: a wrong clock tripped the
     /// breaker, and the clock is right again. A sweep that would still change too much trips again.
     ///
@@ -39,15 +23,11 @@ impl Engine {
     }
 
     pub(super) async fn trip_sweep(&self, sweep: Sweep, why: String) -> Result<(), StoreError> {
-        self.halt_sweep(sweep, HaltKind::Tripped, why).await
+        let (kind, at) = (HaltKind::Tripped, self.now());
+        self.store.halt(&Halt { sweep, kind, at, why }).await
     }
 
     pub(super) async fn lift_trip(&self, sweep: Sweep) -> Result<(), StoreError> {
         self.store.resume(sweep, HaltKind::Tripped).await.map(|_| ())
-    }
-
-    async fn halt_sweep(&self, sweep: Sweep, kind: HaltKind, why: String) -> Result<(), StoreError> {
-        let at = self.now();
-        self.store.halt(&Halt { sweep, kind, at, why }).await
     }
 }

@@ -1,7 +1,7 @@
 //! Lists over all partners: clients by any of their fields, the partners of an account, partners, refusals. Each call does a
 //! bounded amount of work, so a page may be shorter than its limit although others follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -214,18 +214,23 @@ impl Engine {
         }
     }
 
-    /// The partners that have a client for an account, after a client, at most `limit`.
+    /// The partners that have a client for an account, or only one of them, after a client, at most `limit`.
     ///
     /// # Errors
     /// When the store cannot be reached.
     pub async fn partners_of_account(
         &self,
         account: &Id,
+        partner: Option<String>,
         after: Option<&ListPosition>,
         limit: usize,
     ) -> Result<(Vec<AccountPartner>, Option<ListPosition>), StoreError> {
         let request = SearchRequest {
             account: Some(account.clone()),
+            list: ListRequest {
+                partner,
+                ..ListRequest::default()
+            },
             ..SearchRequest::default()
         };
         let found = self.search(&request, after, limit).await?;
@@ -244,6 +249,30 @@ impl Engine {
         limit: u32,
     ) -> Result<(Vec<PartnerView>, Option<String>), StoreError> {
         let names = self.store.partners(after, limit.saturating_add(1)).await?;
+        self.count_partners(names, limit).await
+    }
+
+    /// As [`Engine::partners`], only of those that are in a set.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn partners_among(
+        &self,
+        among: &BTreeSet<String>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<PartnerView>, Option<String>), StoreError> {
+        let names = among.iter().filter(|partner| Some(partner.as_str()) > after);
+        let (mut partners, next) = self.count_partners(names.cloned().collect(), limit).await?;
+        partners.retain(|partner| partner.facets.clients > 0);
+        Ok((partners, next))
+    }
+
+    async fn count_partners(
+        &self,
+        names: Vec<String>,
+        limit: u32,
+    ) -> Result<(Vec<PartnerView>, Option<String>), StoreError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let (mut partners, mut counted) = (Vec::new(), 0);
         let count = names.len();

@@ -28,6 +28,7 @@ mod history;
 mod ingest;
 mod lists;
 mod low_watermark;
+mod operator;
 mod plan;
 mod policy;
 mod possible;
@@ -72,6 +73,7 @@ pub use history::{
 pub use ingest::{Incoming, MakeDead, Outcome};
 pub use lists::{AccountPartner, ClientCounts, ClientsFound, PartnerView, RefusalView, SearchRequest};
 pub use low_watermark::HeldBack;
+pub use operator::{Authority, Operator};
 pub use plan::{CheckpointSpacing, EventsMissing, History, Plan, Present, Situation, plan, plan_sweep};
 pub use policy::{Adoption, AdoptionMode, NOTICE, PolicyChange, PolicyImpact, recorded_ahead};
 pub use possible::PossibleEvents;

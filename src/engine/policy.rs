@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 
 use super::Engine;
 use super::cached::Staleness;
 use crate::domain::policy::later;
 use crate::domain::time::rfc3339;
 use crate::domain::{ClientKey, Policies, Policy};
-use crate::store::{Batch, ClientFilter, PolicyReplacement, StoreError};
+use crate::store::{AuditEntry, Batch, ClientFilter, OperatorAction, PolicyReplacement, StoreError};
 
 /// The shortest time between the recording of a policy and the moment from which it is effective: by then every worker has
 /// read it.
@@ -200,6 +201,17 @@ impl Engine {
         notice: TimeDelta,
         mode: AdoptionMode,
     ) -> Result<Adoption, StoreError> {
+        self.adopt_as(policy, notice, mode, None).await
+    }
+
+    /// With an entry of the audit log, for an operator.
+    pub(super) async fn adopt_as(
+        &self,
+        policy: &Policy,
+        notice: TimeDelta,
+        mode: AdoptionMode,
+        entry: Option<&AuditEntry>,
+    ) -> Result<Adoption, StoreError> {
         let notice = notice.max(NOTICE);
         let is_confirmed = mode == AdoptionMode::Confirmed;
         if !is_confirmed && let Some(skew) = self.watch.wrong() {
@@ -222,7 +234,7 @@ impl Engine {
         let mut recorded = if withdrawn.is_empty() {
             recorded
         } else {
-            self.withdraw(&withdrawn, ahead.len()).await?
+            self.withdraw(withdrawn.clone(), ahead.len(), entry).await?
         };
         if recorded.last().is_some_and(|(_, last)| last == policy) && withdrawn.is_empty() {
             return Ok(Adoption::Known);
@@ -238,9 +250,32 @@ impl Engine {
                 });
             }
         }
-        self.store.record_policy(from, policy, true).await?;
+        self.record_policy_as(from, policy, &before, entry).await?;
         self.policies.invalidate();
         Ok(Adoption::Recorded { from })
+    }
+
+    /// Records a policy. The entry says which settings it changes.
+    async fn record_policy_as(
+        &self,
+        from: DateTime<Utc>,
+        policy: &Policy,
+        before: &Policies,
+        entry: Option<&AuditEntry>,
+    ) -> Result<(), StoreError> {
+        let Some(entry) = entry else {
+            return self.store.record_policy(from, policy, true).await;
+        };
+        let mut entry = entry.clone();
+        let details = json!({ "from": rfc3339(from), "before": before.latest(), "after": policy });
+        if let Value::Object(details) = details {
+            entry.details = details;
+        }
+        let policy = Box::new(policy.clone());
+        self.store
+            .act(&OperatorAction::RecordPolicy { from, policy }, &entry)
+            .await
+            .map(|_| ())
     }
 
     /// What withdraws the policies that are recorded ahead of this clock.
@@ -252,10 +287,21 @@ impl Engine {
     /// Withdraws policies, and returns the recorded policies after that. `ahead` of them have an effect.
     async fn withdraw(
         &self,
-        withdrawn: &[PolicyReplacement],
+        withdrawn: Vec<PolicyReplacement>,
         ahead: usize,
+        entry: Option<&AuditEntry>,
     ) -> Result<Vec<(DateTime<Utc>, Policy)>, StoreError> {
-        self.store.replace_policies(withdrawn).await?;
+        match entry {
+            None => self.store.replace_policies(&withdrawn).await?,
+            Some(entry) => {
+                let entry = AuditEntry {
+                    action: "policy.withdraw".to_owned(),
+                    ..entry.clone()
+                };
+                let action = OperatorAction::ReplacePolicies(withdrawn);
+                self.store.act(&action, &entry).await?;
+            }
+        }
         self.policies.invalidate();
         if ahead > 0 {
             tracing::warn!(

@@ -19,8 +19,28 @@ pub struct PruneReport {
     pub journal: u64,
     /// Entries of the access log.
     pub accesses: u64,
+    /// Entries of the audit log.
+    pub audit: u64,
     /// It was stopped before the last chunk; the next run continues.
     pub stopped: bool,
+}
+
+impl PruneReport {
+    /// Logs what was removed.
+    fn log(&self) {
+        let removed = self.dead_letters + self.sweep_runs + self.journal + self.accesses + self.audit;
+        if !self.dry_run && removed > 0 {
+            tracing::info!(
+                dead_letters = self.dead_letters,
+                sweep_runs = self.sweep_runs,
+                journal = self.journal,
+                accesses = self.accesses,
+                audit = self.audit,
+                stopped = self.stopped,
+                "removed expired rows"
+            );
+        }
+    }
 }
 
 impl Engine {
@@ -65,6 +85,11 @@ impl Engine {
                 self.accesses_expire_before(),
                 &mut report.accesses,
             ),
+            (
+                RetentionTarget::Audit,
+                self.before(settings.audit),
+                &mut report.audit,
+            ),
         ];
         for (target, before, count) in kinds {
             let Some(before) = before else { continue };
@@ -75,16 +100,7 @@ impl Engine {
             };
         }
         report.stopped = stop.is_cancelled();
-        if !dry_run && report.dead_letters + report.sweep_runs + report.journal + report.accesses > 0 {
-            tracing::info!(
-                dead_letters = report.dead_letters,
-                sweep_runs = report.sweep_runs,
-                journal = report.journal,
-                accesses = report.accesses,
-                stopped = report.stopped,
-                "removed expired rows"
-            );
-        }
+        report.log();
         Ok(report)
     }
 

@@ -1,4 +1,4 @@
-//! Redrives a dead letter (decodes it again and ingests its events) or discards it, when a person asks for it.
+//! Redrives a dead letter: decodes it again and ingests its events, when a person asks for it.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use super::{Engine, Incoming, Outcome};
 use crate::domain::time::rfc3339;
-use crate::store::{DeadLetterRecord, DeadLetterStatus, StoreError};
+use crate::store::{AuditEntry, DeadLetterRecord, DeadLetterStatus, StoreError};
 use crate::wire::{Decoder, Pairs};
 
 /// How long a claim on a dead letter lasts if its owner dies.
@@ -35,18 +35,23 @@ impl Engine {
     /// # Errors
     /// When the store cannot be reached; redriving again is safe.
     pub async fn redrive(&self, id: i64, decoder: &Decoder) -> Result<Redrive, StoreError> {
+        self.redrive_as(id, decoder, None).await
+    }
+
+    /// With an entry of the audit log, which is added before anything is ingested.
+    pub(super) async fn redrive_as(
+        &self,
+        id: i64,
+        decoder: &Decoder,
+        entry: Option<&AuditEntry>,
+    ) -> Result<Redrive, StoreError> {
         let now = self.now();
         let Some(record) = self.store.claim_dead_letter(id, now, now + CLAIM).await? else {
-            return Ok(match self.store.dead_letter(id).await? {
-                None => Redrive::Unknown,
-                Some(DeadLetterRecord {
-                    status: DeadLetterStatus::Redriven,
-                    redrive_outcome,
-                    ..
-                }) => Redrive::Done(redrive_outcome.unwrap_or_default()),
-                Some(_) => Redrive::Claimed,
-            });
+            return self.unclaimed(id).await;
         };
+        if let Some(entry) = entry {
+            self.store.record_audit(entry).await?;
+        }
         if record.is_truncated() {
             let why = "its body was truncated when it was stored; ask the sender to send it again";
             self.store.end_redrive(id, true, why, now).await?;
@@ -70,14 +75,17 @@ impl Engine {
         Ok(Redrive::Now(outcomes))
     }
 
-    /// Discards a dead letter. False: there is no such dead letter.
-    ///
-    /// # Errors
-    /// When the store cannot be reached.
-    pub async fn discard_dead_letter(&self, id: i64) -> Result<bool, StoreError> {
-        self.store
-            .resolve_dead_letter(id, DeadLetterStatus::Discarded, self.now())
-            .await
+    /// Why a dead letter cannot be claimed.
+    async fn unclaimed(&self, id: i64) -> Result<Redrive, StoreError> {
+        Ok(match self.store.dead_letter(id).await? {
+            None => Redrive::Unknown,
+            Some(DeadLetterRecord {
+                status: DeadLetterStatus::Redriven,
+                redrive_outcome,
+                ..
+            }) => Redrive::Done(redrive_outcome.unwrap_or_default()),
+            Some(_) => Redrive::Claimed,
+        })
     }
 }
 

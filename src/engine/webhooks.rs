@@ -1,16 +1,19 @@
-//! Endpoints of webhooks: adds, changes and removes them, and reports how far each has received the changes.
+//! Endpoints of webhooks: introduces those of the settings, and reports how far each has received the changes.
+
+mod operator;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Engine, FeedStart};
+use super::{Authority, Engine, FeedStart};
 use crate::domain::time::rfc3339;
 use crate::store::{
-    DeliveryProgress, Endpoint, EndpointChange, EndpointFilter, EndpointOrigin, EndpointStatus, FeedCursor,
-    FeedFilter, FeedGap, SigningSecret, StoreError,
+    AuditEntry, DeliveryProgress, Endpoint, EndpointChange, EndpointFilter, EndpointOrigin, EndpointStatus,
+    FeedCursor, FeedFilter, FeedGap, OperatorAction, SigningSecret, StoreError,
 };
 use crate::wire::webhook::EndpointUrl;
 
@@ -169,28 +172,6 @@ impl Engine {
         Ok(Some((self.now() - oldest).max(TimeDelta::zero())))
     }
 
-    /// Adds an endpoint.
-    ///
-    /// # Errors
-    /// [`EndpointError::Exists`], [`EndpointError::TooMany`], or the store cannot be reached.
-    pub async fn add_endpoint(&self, new: NewEndpoint) -> Result<(), EndpointError> {
-        if self.store.endpoints().await?.len() >= MOST_ENDPOINTS {
-            return Err(EndpointError::TooMany);
-        }
-        let secrets = vec![SigningSecret {
-            secret: new.secret,
-            until: None,
-        }];
-        let cursor = self.place(new.start).await?;
-        let target = (new.url.as_url().to_string(), new.filter);
-        let endpoint = self.new_endpoint(&new.name, EndpointOrigin::Command, target, secrets, cursor);
-        if self.store.add_endpoint(&endpoint).await? {
-            Ok(())
-        } else {
-            Err(EndpointError::Exists(new.name))
-        }
-    }
-
     fn new_endpoint(
         &self,
         name: &str,
@@ -213,24 +194,6 @@ impl Engine {
         }
     }
 
-    /// Pauses an endpoint. Retention no longer waits for it.
-    ///
-    /// # Errors
-    /// [`EndpointError::Unknown`], or the store cannot be reached.
-    pub async fn pause_endpoint(&self, name: &str) -> Result<(), EndpointError> {
-        self.change_endpoint(name, to_status(EndpointStatus::Paused, ""))
-            .await
-    }
-
-    /// Resumes a paused or disabled endpoint where it was.
-    ///
-    /// # Errors
-    /// [`EndpointError::Unknown`], or the store cannot be reached.
-    pub async fn resume_endpoint(&self, name: &str) -> Result<(), EndpointError> {
-        self.change_endpoint(name, to_status(EndpointStatus::Active, ""))
-            .await
-    }
-
     /// Disables an endpoint, unless a person has changed it meanwhile.
     ///
     /// # Errors
@@ -238,72 +201,6 @@ impl Engine {
     pub async fn disable_endpoint(&self, name: &str, revision: i64, why: &str) -> Result<bool, StoreError> {
         let change = to_status(EndpointStatus::Disabled, why);
         self.store.change_endpoint(name, Some(revision), &change).await
-    }
-
-    /// Sends an endpoint the changes from here on, also those that it has received. It stays paused or disabled if it is.
-    ///
-    /// # Errors
-    /// [`EndpointError::Unknown`], or the store cannot be reached.
-    pub async fn replay_endpoint(
-        &self,
-        name: &str,
-        start: DeliveryStart,
-    ) -> Result<FeedCursor, EndpointError> {
-        let cursor = self.place(start).await?;
-        let change = EndpointChange {
-            cursor: Some(cursor),
-            ..EndpointChange::default()
-        };
-        self.change_endpoint(name, change).await?;
-        Ok(cursor)
-    }
-
-    /// Signs with a new secret from now on, and also with the present ones until this moment.
-    ///
-    /// # Errors
-    /// [`EndpointError::Unknown`], [`EndpointError::OfSettings`], or the store cannot be reached.
-    pub async fn rotate_endpoint(
-        &self,
-        name: &str,
-        secret: String,
-        until: DateTime<Utc>,
-    ) -> Result<(), EndpointError> {
-        let endpoint = self.endpoint(name).await?;
-        if endpoint.origin == EndpointOrigin::Settings {
-            return Err(EndpointError::OfSettings(name.to_owned()));
-        }
-        let now = self.now();
-        let old = endpoint.secrets.into_iter().map(|old| SigningSecret {
-            until: Some(old.until.unwrap_or(until).min(until)),
-            ..old
-        });
-        let old = old.filter(|old| old.until.is_none_or(|until| until > now));
-        let secrets = [SigningSecret { secret, until: None }];
-        let change = EndpointChange {
-            secrets: Some(secrets.into_iter().chain(old).collect()),
-            ..EndpointChange::default()
-        };
-        self.change_endpoint(name, change).await
-    }
-
-    /// Removes an endpoint with its cursor.
-    ///
-    /// # Errors
-    /// [`EndpointError::Unknown`], or the store cannot be reached.
-    pub async fn remove_endpoint(&self, name: &str) -> Result<(), EndpointError> {
-        if self.store.remove_endpoint(name).await? {
-            Ok(())
-        } else {
-            Err(EndpointError::Unknown(name.to_owned()))
-        }
-    }
-
-    async fn change_endpoint(&self, name: &str, change: EndpointChange) -> Result<(), EndpointError> {
-        if self.store.change_endpoint(name, None, &change).await? {
-            Ok(())
-        } else {
-            Err(EndpointError::Unknown(name.to_owned()))
-        }
     }
 
     /// The place before the first change that is delivered.
@@ -334,7 +231,8 @@ impl Engine {
         }
     }
 
-    /// Adds the endpoints of the settings, changes those that differ, and disables those that the settings no longer have.
+    /// Adds the endpoints of the settings, changes those that differ, and disables those that the settings no longer have. Each is an
+    /// entry of the audit log.
     ///
     /// # Errors
     /// When the store cannot be reached.
@@ -357,8 +255,10 @@ impl Engine {
             endpoint.origin == EndpointOrigin::Settings && !is_known
         };
         for gone in present.iter().filter(is_gone) {
-            self.disable_endpoint(&gone.name, gone.revision, NOT_IN_SETTINGS)
-                .await?;
+            let change = to_status(EndpointStatus::Disabled, NOT_IN_SETTINGS);
+            let action = changing(&gone.name, Some(gone.revision), change);
+            let entry = self.of_settings("webhook.disable", &gone.name, Value::Null);
+            self.store.act(&action, &entry).await?;
         }
         Ok(introduced)
     }
@@ -375,8 +275,11 @@ impl Engine {
                 return Ok(Introduced::TooMany);
             }
             let cursor = self.feed_place(FeedStart::Latest).await?;
+            let details = described(&target.0, &target.1);
             let endpoint = self.new_endpoint(name, EndpointOrigin::Settings, target, Vec::new(), cursor);
-            self.store.add_endpoint(&endpoint).await?;
+            let entry = self.of_settings("webhook.add", name, details);
+            let action = OperatorAction::AddEndpoint(Box::new(endpoint));
+            self.store.act(&action, &entry).await?;
             return Ok(Introduced::Added);
         };
         if found.origin == EndpointOrigin::Command {
@@ -387,16 +290,44 @@ impl Engine {
         if !is_back && !differs {
             return Ok(Introduced::Known);
         }
+        let entry = self.of_settings("webhook.change", name, described(&target.0, &target.1));
         let change = EndpointChange {
             target: Some(target),
             status: is_back.then(|| (EndpointStatus::Active, String::new())),
             ..EndpointChange::default()
         };
-        self.store
-            .change_endpoint(name, Some(found.revision), &change)
-            .await?;
+        let action = changing(name, Some(found.revision), change);
+        self.store.act(&action, &entry).await?;
         Ok(Introduced::Changed)
     }
+
+    /// An entry of the audit log for what the settings change.
+    fn of_settings(&self, action: &str, name: &str, details: Value) -> AuditEntry {
+        Authority::of_settings().entry(self.now(), action, Some(name.to_owned()), details)
+    }
+}
+
+fn changing(name: &str, revision: Option<i64>, change: EndpointChange) -> OperatorAction {
+    OperatorAction::ChangeEndpoint {
+        name: name.to_owned(),
+        revision,
+        change: Box::new(change),
+    }
+}
+
+/// Where an endpoint is and what it receives, for the audit log, without secrets.
+fn described(url: &str, filter: &EndpointFilter) -> Value {
+    json!({
+        "url": shown(url),
+        "partner": filter.partner,
+        "client": filter.client,
+        "types": filter.types,
+    })
+}
+
+/// One that does not parse may have a password anywhere.
+fn shown(url: &str) -> String {
+    EndpointUrl::parse(url).map_or_else(|_| "***".into(), |url| url.to_string())
 }
 
 fn to_status(status: EndpointStatus, why: &str) -> EndpointChange {
@@ -425,8 +356,7 @@ impl EndpointView {
         Self {
             name,
             origin,
-            // One that does not parse may have a password anywhere.
-            url: EndpointUrl::parse(&url).map_or_else(|_| "***".into(), |url| url.to_string()),
+            url: shown(&url),
             client: client.map(|(client, partner)| format!("{partner}/{client}")),
             partner: filter.partner,
             types: filter.types,

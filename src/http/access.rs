@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::error::{BodyErrors, QueryErrors};
 use super::json_body::AtMost;
 use super::params::{Params, RawPath, RawQuery, client_key};
-use super::{Api, ApiError, json_body, schema};
+use super::{Api, ApiError, Principal, json_body, schema};
 use crate::domain::access::Decision;
 use crate::domain::{ClientKey, Event};
 use crate::engine::{Engine, Question, Resource};
@@ -108,10 +108,14 @@ pub(super) async fn show(
 )]
 pub(super) async fn decide(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<AccessDecisions>, ApiError> {
     let (asked, _share) = json_body::read::<AccessQuestions>(&api, &headers, body).await?;
+    for question in &asked.questions.0 {
+        principal.require_partner(&question.partner)?;
+    }
     let engine = api.engine()?;
     let questions = (1..).zip(&asked.questions.0).map(|(number, question)| {
         let of_question =

@@ -12,7 +12,6 @@ use super::clients::page_size;
 use super::error::{ErrorBody, QueryErrors};
 use super::params::{Params, RawPath, RawQuery, client_key};
 use super::{Api, ApiError, schema};
-use crate::domain::id::check_id;
 use crate::domain::time::serialize_optional;
 use crate::engine::{AccessLogPage, AccessView, Engine, interval};
 use crate::store::{AccessFilter, EventPosition, StoreError};
@@ -98,10 +97,7 @@ pub(super) async fn all(
     query: RawQuery,
 ) -> Result<Json<AccessesPage>, ApiError> {
     let mut params = Params::of(query)?;
-    let partner = params.text("partner")?;
-    if let Some(partner) = &partner {
-        check_id("partner", partner).map_err(|reason| ApiError::parameter("partner", reason))?;
-    }
+    let partner = params.partner()?;
     let request = Request::read(params)?;
     let (page, status) = api
         .run_detached(move |engine| async move {

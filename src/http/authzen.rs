@@ -19,7 +19,7 @@ use super::access::{MAX_QUESTIONS, moment};
 use super::error::{BodyErrors, ErrorBody, QueryErrors};
 use super::json_body::AtMost;
 use super::params::{Params, RawQuery};
-use super::{Api, ApiError, json_body, schema};
+use super::{Api, ApiError, Principal, json_body, schema};
 use crate::domain::id::{check_id, clip};
 use crate::domain::time::serialize_optional;
 use crate::domain::{ClientKey, Id};
@@ -140,7 +140,8 @@ pub struct EvaluationContext {
 /// An error of one evaluation.
 #[derive(Serialize, ToSchema)]
 pub struct EvaluationError {
-    /// 400: the request is malformed. 404: the subject or the resource cannot exist here.
+    /// 400: the request is malformed. 403: the token is not for this partner. 404: the subject or the resource cannot exist
+    /// here.
     status: u16,
     message: String,
 }
@@ -167,11 +168,12 @@ pub struct PdpMetadata {
 )]
 pub(super) async fn evaluation(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Evaluation>, ApiError> {
     let (request, _share) = json_body::read::<EvaluationRequest>(&api, &headers, body).await?;
-    evaluate_one(&api, &request.members()).await.map(Json)
+    evaluate_one(&api, &principal, &request.members()).await.map(Json)
 }
 
 /// Evaluate several access requests (OpenID AuthZEN)
@@ -191,6 +193,7 @@ pub(super) async fn evaluation(
 )]
 pub(super) async fn evaluations(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Evaluations>, ApiError> {
@@ -204,7 +207,7 @@ pub(super) async fn evaluations(
     };
     let list = request.evaluations.as_ref().map_or(&[][..], |list| &list.0);
     if list.is_empty() {
-        let Evaluation { decision, context } = evaluate_one(&api, &defaults).await?;
+        let Evaluation { decision, context } = evaluate_one(&api, &principal, &defaults).await?;
         return Ok(Json(Evaluations {
             evaluations: None,
             decision: Some(decision),
@@ -214,7 +217,7 @@ pub(super) async fn evaluations(
     let engine = api.engine()?;
     let read: Vec<Read> = list
         .iter()
-        .map(|item| item.members().or(defaults).read(&engine))
+        .map(|item| item.members().or(defaults).read(&engine, &principal))
         .collect();
     Ok(Json(Evaluations {
         evaluations: Some(evaluate(&api, &read, semantic).await?),
@@ -321,7 +324,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn read(&self, engine: &Engine) -> Read {
+    fn read(&self, engine: &Engine, principal: &Principal) -> Read {
         let (subject_type, partner) = entity("subject", self.subject)?;
         let (resource_type, id) = entity("resource", self.resource)?;
         let action = self.action.and_then(|action| action.name.as_deref());
@@ -340,6 +343,12 @@ impl<'a> Members<'a> {
             )));
         }
         check_id("partner", partner).map_err(unknown)?;
+        principal
+            .require_partner(partner)
+            .map_err(|error| EvaluationError {
+                status: 403,
+                message: error.to_string(),
+            })?;
         Ok(Question {
             resource: resource(partner, resource_type, id)?,
             action,
@@ -403,13 +412,20 @@ fn unknown(reason: impl Display) -> EvaluationError {
     }
 }
 
-/// A single request that is malformed is an error of the whole request.
-async fn evaluate_one(api: &Api, request: &Members<'_>) -> Result<Evaluation, ApiError> {
-    let read = request.read(&*api.engine()?);
-    if let Err(error) = &read
-        && error.status == 400
-    {
-        return Err(ApiError::Body(error.message.clone()));
+/// A single request that is malformed, or about another partner, is an error of the whole request.
+async fn evaluate_one(
+    api: &Api,
+    principal: &Principal,
+    request: &Members<'_>,
+) -> Result<Evaluation, ApiError> {
+    let read = request.read(&*api.engine()?, principal);
+    match &read {
+        Err(error) if error.status == 400 => return Err(ApiError::Body(error.message.clone())),
+        Err(error) if error.status == 403 => {
+            let name = principal.name.clone();
+            return Err(ApiError::OtherPartner { name });
+        }
+        _ => {}
     }
     let mut evaluations = evaluate(api, &[read], Semantic::ExecuteAll).await?;
     evaluations

@@ -23,7 +23,6 @@ use super::params::{Params, RawQuery};
 use super::tail::Live;
 use super::{Api, ApiError, WaitPermit, schema};
 use crate::domain::ClientKey;
-use crate::domain::id::check_id;
 use crate::domain::kinds_of_any;
 use crate::engine::{Engine, FeedStart};
 use crate::store::{FeedCursor, FeedFilter, FeedPage, Recorded};
@@ -350,12 +349,9 @@ fn start(params: &mut Params) -> Result<FeedStart, ApiError> {
 
 fn filter(params: &mut Params) -> Result<FeedFilter, ApiError> {
     let mut filter = FeedFilter {
-        partner: params.text("partner")?,
+        partner: params.partner()?,
         ..FeedFilter::default()
     };
-    if let Some(partner) = &filter.partner {
-        check_id("partner", partner).map_err(|reason| ApiError::parameter("partner", reason))?;
-    }
     if let Some(subject) = params.text("client")? {
         let key = ClientKey::from_subject(&subject);
         let key = key.map_err(|reason| ApiError::parameter("client", reason))?;

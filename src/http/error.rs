@@ -1,6 +1,7 @@
 //! Errors of requests and their responses: `{"error":{"code","message"}}`.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::http::{HeaderName, StatusCode, header};
@@ -8,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::config::Scope;
 use crate::domain::ClientKey;
 use crate::engine::StatementError;
 use crate::store::{FeedGap, StoreError};
@@ -35,8 +37,26 @@ pub enum ApiError {
         "requests from web pages of `{0}` may not change anything; to accept them, add the host to `http.hosts`"
     )]
     ForeignOrigin(String),
-    #[error("missing or wrong token; send the token of `http.token` as `Authorization: Bearer …`")]
+    #[error(
+        "missing or wrong token; send a token of `http.tokens` or `http.token` as `Authorization: Bearer …`"
+    )]
     Unauthorized,
+    #[error("the token `{name}` lacks the scope `{scope}`; use a token that has it in `http.tokens`")]
+    Scope { name: Arc<str>, scope: Scope },
+    #[error("the token `{name}` is for other partners only; use a token for this partner")]
+    OtherPartner { name: Arc<str> },
+    #[error("the CSRF token is missing or wrong; load the page again, and send the form from there")]
+    Csrf,
+    #[error("event {number} is rejected, and nothing was stored: {reason}")]
+    EventOfOther {
+        /// Its position in the request, from 1.
+        number: usize,
+        reason: String,
+    },
+    #[error(
+        "the token `{name}` is for some partners only, and this endpoint is about all; use a token without `partners`"
+    )]
+    AllPartners { name: Arc<str> },
     #[error("unknown client {0}: no event has added it")]
     UnknownClient(ClientKey),
     #[error("there is no run {0} of a sweep, or retention has removed it; /v1/sweeps/runs lists the runs")]
@@ -117,6 +137,9 @@ pub(super) enum QueryErrors {
     /// Missing or wrong token
     #[response(status = 401)]
     Unauthorized(ErrorBody),
+    /// The token lacks the scope, or is for other partners
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
     /// The host of the request is not in `http.hosts`
     #[response(status = 421)]
     UnknownHost(ErrorBody),
@@ -176,6 +199,11 @@ impl ApiError {
             Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::Body(_) => (StatusCode::BAD_REQUEST, "bad_body"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Scope { .. } => (StatusCode::FORBIDDEN, "missing_scope"),
+            Self::Csrf => (StatusCode::FORBIDDEN, "wrong_csrf_token"),
+            Self::OtherPartner { .. } | Self::AllPartners { .. } | Self::EventOfOther { .. } => {
+                (StatusCode::FORBIDDEN, "other_partner")
+            }
             Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
             Self::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run"),
             Self::Statement { error, .. } => of_statement(error),

@@ -19,7 +19,8 @@ use utoipa::ToSchema;
 use super::error::ErrorBody;
 use super::memory::{self, CHUNK, Share};
 use super::params::{Params, RawQuery};
-use super::{Api, ApiError, body, schema};
+use super::{Api, ApiError, Principal, body, schema};
+use crate::config::Partners;
 use crate::domain::id::clip;
 use crate::engine::{DryRun, Incoming, Outcome};
 use crate::store::DeadLetter;
@@ -109,7 +110,8 @@ pub enum OutcomeKind {
                                       comes", body = Outcomes),
         (status = 401, description = "Missing or wrong token", body = ErrorBody),
         (status = 400, description = "Invalid header or parameter", body = ErrorBody),
-        (status = 403, description = "The host of the web page that sent the request is not in `http.hosts`", body = ErrorBody),
+        (status = 403, description = "The token lacks the scope, or an event is not one of its partners; nothing is stored. Or the host \
+                                      of the web page that sent the request is not in `http.hosts`", body = ErrorBody),
         (status = 413, description = "The body exceeds `http.body_limit`, or the batch exceeds `http.max_events`; \
                                       nothing is stored", body = ErrorBody),
         (status = 415, description = "The content type is not one of the three modes, or the body is compressed", body = ErrorBody),
@@ -122,6 +124,7 @@ pub enum OutcomeKind {
 )]
 pub(super) async fn ingest(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     headers: HeaderMap,
     query: RawQuery,
     body: Body,
@@ -146,6 +149,7 @@ pub(super) async fn ingest(
     let decoder = Decoder::new(api.limits, now).with_max_events(api.max_events);
     let members = decoder.members(sent.message())?;
     share.set(memory::of_events(sent.body.capacity(), members.count()))?;
+    check_partners(&principal, &members)?;
     let share = Arc::new(share);
     let outcomes = if is_dry_run {
         examine_all(&api, &members, &sent, &share).await?
@@ -203,6 +207,27 @@ impl Sent {
             None => self.message().dead(reason),
         }
     }
+}
+
+/// Rejects the request if an event belongs to a partner that the principal is not for. A message that is not a valid event may
+/// belong to any partner: an operator may redrive it later.
+fn check_partners(principal: &Principal, members: &Members<'_, Pairs>) -> Result<(), ApiError> {
+    if principal.partners == Partners::All {
+        return Ok(());
+    }
+    for member in 0..members.count() {
+        let of_event = |reason: String| ApiError::EventOfOther {
+            number: member + 1,
+            reason,
+        };
+        match members.decode(member) {
+            Ok(Decoded { event, .. }) => principal
+                .require_partner(&event.key.partner)
+                .map_err(|error| of_event(error.to_string()))?,
+            Err(dead) => return Err(of_event(format!("its partner is unknown ({})", dead.reason))),
+        }
+    }
+    Ok(())
 }
 
 /// The value of a header that may occur once.

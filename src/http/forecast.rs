@@ -13,7 +13,6 @@ use super::error::QueryErrors;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
 use crate::domain::ClientKey;
-use crate::domain::id::check_id;
 use crate::domain::policy::later;
 use crate::engine::{ClientForecast, ForecastDay, ForecastDays, ForecastRequest};
 
@@ -57,10 +56,7 @@ pub(super) async fn show(
     query: RawQuery,
 ) -> Result<Json<ForecastPage>, ApiError> {
     let mut params = Params::of(query)?;
-    let partner = params.text("partner")?;
-    if let Some(partner) = &partner {
-        check_id("partner", partner).map_err(|reason| ApiError::parameter("partner", reason))?;
-    }
+    let partner = params.partner()?;
     let until = params.moment("until")?;
     let after = params
         .text("after")?

@@ -22,6 +22,8 @@ const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
 pub(super) struct Hosts {
     listen: Option<IpAddr>,
     named: Vec<String>,
+    /// The host of `http.public_url`.
+    public: Option<String>,
     /// Whether any host is accepted: a page does not know the token.
     any: bool,
 }
@@ -31,23 +33,29 @@ impl Hosts {
         Self {
             listen: settings.listen.map(|address| address.ip()),
             named: settings.hosts.clone(),
-            any: settings.hosts.is_empty() && settings.token.is_some(),
+            public: settings.public_url.as_deref().and_then(host_of_url),
+            any: settings.hosts.is_empty() && !settings.tokens.is_empty(),
         }
     }
 
     /// Whether a `Host`, with or without a port, is accepted. Any port is, because ports are forwarded.
     fn allow(&self, host: &str) -> bool {
-        self.any
-            || match Host::of(host) {
-                Some(Host::Address(address)) => {
-                    let address = address.to_canonical();
-                    address.is_loopback()
-                        || self.listen.is_some_and(|listen| listen.to_canonical() == address)
-                        || self.named.contains(&address.to_string())
-                }
-                Some(Host::Name(name)) => name == "localhost" || self.named.contains(&name),
-                None => false,
+        self.any || self.names(host)
+    }
+
+    /// Whether a `Host` is loopback, the address in `listen`, or configured. A browser with a session must use such a host.
+    pub(super) fn names(&self, host: &str) -> bool {
+        let is_configured = |host: &String| self.named.contains(host) || self.public.as_ref() == Some(host);
+        match Host::of(host) {
+            Some(Host::Address(address)) => {
+                let address = address.to_canonical();
+                address.is_loopback()
+                    || self.listen.is_some_and(|listen| listen.to_canonical() == address)
+                    || is_configured(&address.to_string())
             }
+            Some(Host::Name(name)) => name == "localhost" || is_configured(&name),
+            None => false,
+        }
     }
 
     /// Whether a web page of this origin may change something: its host must be accepted.
@@ -57,6 +65,24 @@ impl Hosts {
                 .strip_prefix("http://")
                 .or_else(|| origin.strip_prefix("https://"))
                 .is_some_and(|host| self.allow(host))
+    }
+}
+
+/// Whether a `Host` is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    match Host::of(host) {
+        Some(Host::Address(address)) => address.to_canonical().is_loopback(),
+        Some(Host::Name(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// The host of a URL, in lower case.
+fn host_of_url(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    match Host::of(rest.split('/').next()?)? {
+        Host::Address(address) => Some(address.to_canonical().to_string()),
+        Host::Name(name) => Some(name),
     }
 }
 
@@ -142,6 +168,7 @@ mod tests {
         Hosts {
             listen: Some(listen.parse().unwrap()),
             named: named.iter().map(|name| (*name).to_owned()).collect(),
+            public: None,
             any: false,
         }
     }

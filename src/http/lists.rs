@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use super::clients::{page_size, services};
 use super::error::QueryErrors;
 use super::params::{Params, RawPath, RawQuery};
-use super::{Api, ApiError, schema};
+use super::{Api, ApiError, Principal, schema};
+use crate::config::Partners;
 use crate::domain::access::AccessStatus;
 use crate::domain::id::{MAX_ID_CHARS, check_id};
 use crate::domain::link::LinkStatus;
@@ -130,10 +131,7 @@ pub(super) async fn clients(
 }
 
 fn search_request(params: &mut Params) -> Result<SearchRequest, ApiError> {
-    let partner = params.text("partner")?;
-    if let Some(partner) = &partner {
-        check_id("partner", partner).map_err(|reason| ApiError::parameter("partner", reason))?;
-    }
+    let partner = params.partner()?;
     let name = params.text("name")?.map(Name::try_from).transpose();
     Ok(SearchRequest {
         id_prefix: prefix(params)?,
@@ -205,6 +203,7 @@ fn list_position(params: &mut Params) -> Result<Option<ListPosition>, ApiError> 
             "account" = String, Path, min_length = 1, max_length = 200, pattern = r"^(?!\.{1,2}$)[\s\S]+$",
             description = "The id of the account in the account app, but not . or .., which a path cannot contain"
         ),
+        ("partner" = Option<schema::PartnerId>, Query, description = "Only this partner"),
         ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; default 100"),
         ("after" = Option<schema::ListPosition>, Query, description = "`next` of the previous page"),
     ),
@@ -223,12 +222,14 @@ pub(super) async fn account(
         .0;
     let account = Id::try_from(account).map_err(|reason| ApiError::parameter("account", reason))?;
     let mut params = Params::of(query)?;
+    let partner = params.partner()?;
     let limit = page_size(&mut params)?;
     let after = list_position(&mut params)?;
     params.finish()?;
     let (partners, next) = api
         .run_detached(move |engine| async move {
-            engine.partners_of_account(&account, after.as_ref(), limit).await
+            let partners = engine.partners_of_account(&account, partner, after.as_ref(), limit);
+            partners.await
         })
         .await?;
     Ok(Json(AccountPartnersPage {
@@ -255,6 +256,7 @@ pub(super) async fn account(
 )]
 pub(super) async fn partners(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     query: RawQuery,
 ) -> Result<Json<PartnersPage>, ApiError> {
     let mut params = Params::of(query)?;
@@ -265,7 +267,13 @@ pub(super) async fn partners(
     }
     params.finish()?;
     let (partners, next) = api
-        .run_detached(move |engine| async move { engine.partners(after.as_deref(), limit).await })
+        .run_detached(move |engine| async move {
+            let after = after.as_deref();
+            match principal.partners {
+                Partners::All => engine.partners(after, limit).await,
+                Partners::Only(partners) => engine.partners_among(&partners, after, limit).await,
+            }
+        })
         .await?;
     Ok(Json(PartnersPage { partners, next }))
 }

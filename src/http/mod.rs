@@ -2,17 +2,20 @@
 
 mod access;
 mod accesses;
+mod audit;
 mod auth;
 mod authzen;
 mod body;
 mod changes;
 mod clients;
 mod connections;
+mod cross_site;
 mod dead_letters;
 mod error;
 mod event_schema;
 mod events;
 mod forecast;
+mod guard;
 mod health;
 mod history;
 mod hosts;
@@ -23,14 +26,18 @@ mod metrics;
 mod openapi;
 mod params;
 mod possible;
+mod principal;
 mod routes;
 mod schema;
 mod server;
+mod sessions;
+mod sign_in;
 mod snapshot;
 mod sources;
 mod statements;
 mod sweeps;
 mod tail;
+mod throttle;
 mod webhooks;
 mod what_if;
 mod why;
@@ -40,15 +47,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use error::ApiError;
+pub use guard::{Needs, Pages, Reach};
 pub use health::{Health, Probe};
 pub use openapi::document as openapi;
+pub use principal::{How, Principal};
 pub use server::{BindError, bind, serve};
+pub use sign_in::{SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE};
 
 use crate::config::HttpSettings;
 use crate::engine::Engine;
@@ -60,6 +72,12 @@ const FEED_READS: usize = 2;
 
 /// Dry runs at a time.
 const DRY_RUNS: usize = 4;
+
+/// What each guarded route requires, by method and path: `GET /v1/clients`.
+#[must_use]
+pub fn requirements() -> Vec<(String, Needs)> {
+    routes::table()
+}
 
 /// The permit of a request that waits for changes, released on drop.
 struct WaitPermit {
@@ -81,7 +99,14 @@ pub struct Api {
     /// Why the store is not open yet.
     waits: RwLock<Option<String>>,
     probes: RwLock<Vec<(&'static str, Probe)>>,
-    token: Option<auth::Digest>,
+    tokens: auth::Tokens,
+    /// The CSRF token of pages without sessions.
+    csrf: Arc<str>,
+    throttle: throttle::Throttle,
+    /// See [`HttpSettings::session`].
+    session: TimeDelta,
+    session_idle: TimeDelta,
+    pages: OnceLock<Pages>,
     limits: Limits,
     hosts: hosts::Hosts,
     /// See [`HttpSettings::public_url`].
@@ -118,7 +143,12 @@ impl Api {
             engine: OnceLock::new(),
             waits: RwLock::default(),
             probes: RwLock::default(),
-            token: settings.token.as_ref().map(auth::Digest::of),
+            tokens: auth::Tokens::of(&settings.tokens),
+            csrf: sessions::process_secret(),
+            throttle: throttle::Throttle::new(Instant::now()),
+            session: settings.session,
+            session_idle: settings.session_idle,
+            pages: OnceLock::new(),
             limits,
             hosts: hosts::Hosts::of(settings),
             public_url: settings.public_url.clone(),
@@ -151,6 +181,12 @@ impl Api {
         *self.waits.write().unwrap_or_else(PoisonError::into_inner) = Some(why.to_string());
     }
 
+    /// Adds the pages of the console. Without effect once the server runs.
+    pub fn mount(&self, pages: Pages) {
+        // A second mount would be a bug; the first one stays.
+        let _ = self.pages.set(pages);
+    }
+
     /// Adds a check to `/readyz` under this name.
     pub fn watch(&self, name: &'static str, probe: Probe) {
         self.probes
@@ -161,12 +197,14 @@ impl Api {
 
     /// The router, with authentication, limits and metrics.
     pub fn router(self: &Arc<Self>) -> Router {
-        let queries = routes::queries().route_layer(from_fn_with_state(self.clone(), memory::hold_answer));
-        let guarded = queries
-            .merge(routes::guarded())
-            .route_layer(from_fn_with_state(self.clone(), auth::check));
-        let (router, _) = routes::open().merge(guarded).split_for_parts();
-        router
+        let queries = routes::queries()
+            .into_routes()
+            .route_layer(from_fn_with_state(self.clone(), memory::hold_answer));
+        let (open, _) = routes::open().split_for_parts();
+        let (guarded, _) = queries.merge(routes::others().into_routes()).split_for_parts();
+        let guarded = guarded.route_layer(from_fn_with_state(self.clone(), auth::check));
+        open.merge(guarded)
+            .merge(self.pages())
             .fallback(server::no_such_path)
             .method_not_allowed_fallback(server::no_such_method)
             .layer(from_fn_with_state(self.clone(), hosts::check))
@@ -176,7 +214,20 @@ impl Api {
             .with_state(self.clone())
     }
 
-    fn engine(&self) -> Result<Arc<Engine>, ApiError> {
+    /// The pages of the console, if it is mounted, with the sign-in.
+    fn pages(self: &Arc<Self>) -> Router<Arc<Self>> {
+        let Some(pages) = self.pages.get() else {
+            return Router::new();
+        };
+        let guarded = pages.guarded().merge(sign_in::signed_in());
+        let guarded = guarded.route_layer(from_fn_with_state(self.clone(), auth::check_page));
+        let open = pages.open().merge(sign_in::open());
+        open.merge(guarded).route_layer(from_fn(sign_in::protect))
+    }
+
+    /// # Errors
+    /// The store is not open yet.
+    pub fn engine(&self) -> Result<Arc<Engine>, ApiError> {
         self.engine.get().cloned().ok_or_else(|| ApiError::Starting {
             why: self.waits.read().unwrap_or_else(PoisonError::into_inner).clone(),
         })
@@ -195,7 +246,10 @@ impl Api {
     }
 
     /// Runs work with the engine in a task of its own, so that neither a disconnect nor the timeout cancels a transaction.
-    async fn run_detached<T, F>(&self, work: impl FnOnce(Arc<Engine>) -> F) -> Result<T, ApiError>
+    ///
+    /// # Errors
+    /// The store is not open yet or fails, or too many requests are in progress.
+    pub async fn run_detached<T, F>(&self, work: impl FnOnce(Arc<Engine>) -> F) -> Result<T, ApiError>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
         T: Send + 'static,

@@ -2,9 +2,10 @@
 
 use axum::Json;
 use serde_json::Value;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use super::principal::SESSION_COOKIE;
 use super::{event_schema, routes, schema};
 use crate::domain::Sweep;
 use crate::domain::access::AccessStatus;
@@ -44,6 +45,9 @@ use crate::store::DeadLetterStatus;
         schema::YesOrNo,
         schema::MonthText,
         schema::CloserName,
+        schema::ReasonText,
+        schema::OperatorName,
+        schema::AuditAction,
         schema::RefusalCode,
         schema::ChangesCursor,
         schema::ChangePatterns,
@@ -54,24 +58,30 @@ use crate::store::DeadLetterStatus;
         schema::Tab,
         DeadLetterStatus,
     )),
-    security(("token" = []), ()),
-    modifiers(&Token)
+    modifiers(&Schemes)
 )]
 struct Document;
 
-/// Adds the security scheme, which applies if `http.token` is set.
-struct Token;
+/// Adds the security schemes, which apply if there are tokens. The roles of an operation are the scopes that it requires.
+struct Schemes;
 
-impl Modify for Token {
+impl Modify for Schemes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The token of `http.token`, if it is set"))
+            .description(Some(
+                "A token of `http.tokens` or `http.token`, if there are any. Its scopes are `read` (queries and access \
+                 decisions), `publish` (events) and `operate` (what operators do); each operation lists the one that it requires",
+            ))
             .build();
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("token", SecurityScheme::Http(bearer));
+        let cookie = ApiKeyValue::with_description(
+            SESSION_COOKIE,
+            "The session of a browser that has signed in with a token. It has the scopes of the token. Requests that change \
+             something also need the header `x-csrf-token`",
+        );
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 
@@ -84,8 +94,8 @@ pub fn document() -> Value {
     let mut document = Document::openapi();
     document.merge(
         routes::open()
-            .merge(routes::queries())
-            .merge(routes::guarded())
+            .merge(routes::queries().into_routes())
+            .merge(routes::others().into_routes())
             .into_openapi(),
     );
     let mut document = serde_json::to_value(document).expect("the document has only string keys");

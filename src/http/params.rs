@@ -98,6 +98,15 @@ impl Params {
         Ok(Some(value))
     }
 
+    /// The parameter `partner`.
+    pub(super) fn partner(&mut self) -> Result<Option<String>, ApiError> {
+        let partner = self.text("partner")?;
+        if let Some(partner) = &partner {
+            id("partner", partner)?;
+        }
+        Ok(partner)
+    }
+
     /// The values of a parameter that may occur several times.
     pub(super) fn texts(&mut self, name: &'static str) -> Vec<String> {
         self.known.push(name);
@@ -167,6 +176,27 @@ impl Params {
             None => Ok(()),
         }
     }
+}
+
+/// The longest reason, and the longest name of an operator, in characters.
+const LONGEST_TEXT: usize = 2_000;
+
+/// The parameter `reason`, for the audit log.
+pub(super) fn reason(params: &mut Params) -> Result<Option<String>, ApiError> {
+    limited_text(params, "reason")
+}
+
+/// A text of bounded length.
+pub(super) fn limited_text(params: &mut Params, name: &'static str) -> Result<Option<String>, ApiError> {
+    let text = params.text(name)?;
+    if text
+        .as_ref()
+        .is_some_and(|text| text.chars().count() > LONGEST_TEXT)
+    {
+        let expected = format!("expected at most {LONGEST_TEXT} characters");
+        return Err(ApiError::parameter(name, expected));
+    }
+    Ok(text.map(|text| text.replace('\0', "")))
 }
 
 fn invalid(name: &str, given: &str, expected: &str) -> ApiError {

@@ -6,6 +6,7 @@
 
 #![expect(dead_code, reason = "the types only describe schemas")]
 
+mod audit;
 mod feed;
 mod history;
 mod statements;
@@ -28,8 +29,9 @@ use crate::domain::view::ViewAsClient;
 use crate::domain::why::ReasonKind;
 use crate::domain::{ActorKind, Refusal, Repair, Sweep, Timer};
 use crate::engine::HistoryKind;
-use crate::store::{ClosingStatus, DeadLetterStatus, RunStatus};
+use crate::store::{AuditHow, ClosingStatus, DeadLetterStatus, RunStatus};
 
+pub use audit::{AuditAction, AuditEntry, OperatorName, ReasonText};
 pub use feed::{ChangePatterns, ChangesCursor, PublishedChange, SnapshotLine, Wait};
 pub use history::{HistoryEntry, HistoryPlace};
 pub use statements::{ClientStatement, CloserName, Closing, MonthText, PartnerSum};
@@ -566,6 +568,7 @@ names! {
     RunStatus: RunStatus::ALL.map(RunStatus::as_str);
     ClosingStatus: ClosingStatus::ALL.map(ClosingStatus::as_str);
     DeadLetterStatus: DeadLetterStatus::ALL.map(DeadLetterStatus::as_str);
+    AuditHow: AuditHow::ALL.map(AuditHow::as_str);
 }
 
 // Of views that write text. A test compares these names with responses.

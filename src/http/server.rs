@@ -24,6 +24,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::{self, Connections, Incoming, Permit};
+use super::sessions::Peer;
 use super::{Api, ApiError};
 
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +69,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
     builder.max_buf_size(BUFFER);
     let graceful = GracefulShutdown::new();
     let connections = Connections::new(api.max_connections);
-    while let Some(stream) = stop.run_until_cancelled(accept(&listener, &connections)).await {
+    while let Some((stream, peer)) = stop.run_until_cancelled(accept(&listener, &connections)).await {
         let Some(permit) = stop.run_until_cancelled(connections.admit()).await else {
             break;
         };
@@ -78,7 +79,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
         stream.set_write_timeout(Some(api.timeout));
         let connection = builder.serve_connection(
             TokioIo::new(Box::pin(stream)),
-            service(router.clone(), permit.clone()),
+            service(router.clone(), permit.clone(), peer),
         );
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
@@ -99,10 +100,10 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
 }
 
 /// Accepts the next connection. If accepting fails for lack of file descriptors, it closes idle connections.
-async fn accept(listener: &TcpListener, connections: &Connections) -> TcpStream {
+async fn accept(listener: &TcpListener, connections: &Connections) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok((stream, peer)) => return (stream, Peer(peer.ip())),
             // The client closed the connection before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -143,6 +144,7 @@ type Responding<F> = Pin<Box<dyn Future<Output = F> + Send>>;
 fn service(
     router: Routed,
     permit: Arc<Permit>,
+    peer: Peer,
 ) -> impl Service<
     Request<body::Incoming>,
     Response = Response,
@@ -151,7 +153,8 @@ fn service(
 > {
     service_fn(move |request: Request<body::Incoming>| {
         let permit = permit.clone();
-        let request = request.map(|body| Body::new(Incoming::new(body, permit.clone())));
+        let mut request = request.map(|body| Body::new(Incoming::new(body, permit.clone())));
+        request.extensions_mut().insert(peer);
         let response = router.call(request);
         Box::pin(async move {
             response
@@ -172,9 +175,11 @@ pub(super) async fn time_limit(
         .map_err(|_| ApiError::TimedOut)
 }
 
+/// The header with the id of a request.
+pub(super) const REQUEST_ID: &str = "x-request-id";
+
 /// Repeats the id of a request in its response, whatever the response is: AuthZEN requires it, and it helps elsewhere.
 pub(super) async fn echo_request_id(request: Request, next: Next) -> Response {
-    const REQUEST_ID: &str = "x-request-id";
     let id = request.headers().get(REQUEST_ID).cloned();
     let mut response = next.run(request).await;
     if let Some(id) = id {

@@ -18,7 +18,7 @@ use super::error::QueryErrors;
 use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
 use crate::domain::ClientKey;
-use crate::engine::{Engine, FeedStart, SnapshotPage};
+use crate::engine::{Engine, FeedStart, SnapshotLine, SnapshotPage};
 use crate::store::FeedCursor;
 
 /// Clients that are read at a time. Documents may be large.
@@ -42,6 +42,7 @@ const CURSOR: HeaderName = HeaderName::from_static("tenure-cursor");
     path = "/v1/snapshot",
     operation_id = "get_snapshot",
     tag = "changes",
+    params(("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner")),
     responses(
         (
             status = 200, description = "Every client, in the order of partners and ids", body = schema::SnapshotLine,
@@ -52,7 +53,9 @@ const CURSOR: HeaderName = HeaderName::from_static("tenure-cursor");
     )
 )]
 pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result<Response, ApiError> {
-    Params::of(query)?.finish()?;
+    let mut params = Params::of(query)?;
+    let partner = params.partner()?;
+    params.finish()?;
     let permit = api
         .snapshots
         .clone()
@@ -65,7 +68,8 @@ pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result
         end: Instant::now() + api.snapshot_timeout,
         api,
         cursor,
-        after: None,
+        after: partner.as_deref().map(before_partner),
+        partner,
         clients: 0,
         has_ended: false,
         _permit: permit,
@@ -85,6 +89,8 @@ struct Snapshot {
     cursor: FeedCursor,
     /// When it must be complete.
     end: Instant,
+    /// Only clients of this partner.
+    partner: Option<String>,
     after: Option<ClientKey>,
     clients: u64,
     has_ended: bool,
@@ -121,13 +127,21 @@ impl Snapshot {
         if let Some(gap) = page.gap {
             return Err(ApiError::Gone(gap));
         }
+        let is_of_another = |line: &SnapshotLine| {
+            self.partner
+                .as_ref()
+                .is_some_and(|partner| line.client.partner != *partner)
+        };
+        // The next partner's clients follow.
+        let end = page.lines.iter().position(is_of_another);
+        let of_partner = &page.lines[..end.unwrap_or(page.lines.len())];
         let mut lines = Vec::new();
-        for line in &page.lines {
+        for line in of_partner {
             serde_json::to_writer(&mut lines, line).map_err(|error| ApiError::Internal(error.into()))?;
             lines.push(b'\n');
         }
-        self.clients += page.lines.len() as u64;
-        self.after.clone_from(&page.next);
+        self.clients += of_partner.len() as u64;
+        self.after = page.next.clone().filter(|_| end.is_none());
         if self.after.is_none() {
             self.has_ended = true;
             let end = json!({"end": {"clients": self.clients, "cursor": self.cursor.to_string()}});
@@ -154,5 +168,13 @@ impl Snapshot {
                 read => return read,
             }
         }
+    }
+}
+
+/// The position before the first client of a partner: no id is empty.
+fn before_partner(partner: &str) -> ClientKey {
+    ClientKey {
+        partner: partner.into(),
+        client: "".into(),
     }
 }

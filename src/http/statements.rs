@@ -6,15 +6,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::clients::page_size;
 use super::error::{ErrorBody, QueryErrors};
-use super::params::{Params, RawPath, RawQuery, month};
-use super::{Api, ApiError, schema};
-use crate::domain::id::check_id;
+use super::params::{Params, RawPath, RawQuery, month, reason};
+use super::{Api, ApiError, Principal, schema};
+use crate::config::Partners;
 use crate::domain::statement::Closer;
+use crate::domain::time::{serialize, serialize_optional};
 use crate::domain::{ClientKey, Month};
 use crate::engine::{ClientStatement, CloseRequest, PartnerSum, PartnerSums, StatementRequest};
 use crate::store::{Closing, ClosingStatus};
@@ -26,7 +28,7 @@ const CLOSED_AT_A_TIME: u64 = 2_000;
 #[derive(Serialize, ToSchema)]
 pub struct ClosingsList {
     #[schema(value_type = Vec<schema::Closing>)]
-    closings: Vec<Closing>,
+    closings: Vec<VisibleClosing>,
 }
 
 /// A page of a statement, ordered by client.
@@ -36,7 +38,7 @@ pub struct StatementPage {
     month: Month,
     /// Null: nobody has begun to close the month.
     #[schema(required, value_type = Option<schema::Closing>)]
-    closing: Option<Closing>,
+    closing: Option<VisibleClosing>,
     #[schema(value_type = Vec<schema::ClientStatement>)]
     clients: Vec<ClientStatement>,
     /// The sums of these clients, by partner. A partner may continue on the next page: add up the sums of all pages.
@@ -44,6 +46,37 @@ pub struct StatementPage {
     partners: Vec<PartnerSum>,
     /// The value of `after` for the next page; null on the last page.
     next: Option<String>,
+}
+
+/// A closing as a principal may see it. Its numbers are those of all partners.
+#[derive(Serialize)]
+struct VisibleClosing {
+    month: Month,
+    status: ClosingStatus,
+    closed_by: String,
+    #[serde(serialize_with = "serialize")]
+    started_at: DateTime<Utc>,
+    #[serde(serialize_with = "serialize_optional")]
+    closed_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statements: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adjustments: Option<i64>,
+}
+
+impl VisibleClosing {
+    fn of(closing: Closing, principal: &Principal) -> Self {
+        let is_counted = principal.partners == Partners::All;
+        Self {
+            month: closing.month,
+            status: closing.status,
+            closed_by: closing.closed_by,
+            started_at: closing.started_at,
+            closed_at: closing.closed_at,
+            statements: Some(closing.statements).filter(|_| is_counted),
+            adjustments: Some(closing.adjustments).filter(|_| is_counted),
+        }
+    }
 }
 
 /// List the months that were closed
@@ -60,12 +93,17 @@ pub struct StatementPage {
 )]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     query: RawQuery,
 ) -> Result<Json<ClosingsList>, ApiError> {
     Params::of(query)?.finish()?;
     let closings = api
         .run_detached(|engine| async move { engine.closings().await })
         .await?;
+    let closings = closings
+        .into_iter()
+        .map(|closing| VisibleClosing::of(closing, &principal))
+        .collect();
     Ok(Json(ClosingsList { closings }))
 }
 
@@ -94,15 +132,13 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     path: RawPath<String>,
     query: RawQuery,
 ) -> Result<Json<StatementPage>, ApiError> {
     let month = month(path)?;
     let mut params = Params::of(query)?;
-    let partner = params.text("partner")?;
-    if let Some(partner) = &partner {
-        check_id("partner", partner).map_err(|error| ApiError::parameter("partner", error))?;
-    }
+    let partner = params.partner()?;
     let recompute = params.choice("recompute", [("true", true), ("false", false)])?;
     let after = params
         .text("after")?
@@ -126,7 +162,9 @@ pub(super) async fn show(
     }
     Ok(Json(StatementPage {
         month,
-        closing: page.closing,
+        closing: page
+            .closing
+            .map(|closing| VisibleClosing::of(closing, &principal)),
         clients: page.clients,
         partners: sums.into_sums(),
         next: page.next.map(|key| key.to_string()),
@@ -143,7 +181,8 @@ pub(super) async fn show(
     tag = "statements",
     params(
         ("month" = schema::MonthText, Path),
-        ("by" = schema::CloserName, Query, description = "Who closes the month"),
+        ("by" = Option<schema::CloserName>, Query, description = "Who closes the month; default the name of the token"),
+        ("reason" = Option<schema::ReasonText>, Query, description = "Why, for the audit log"),
         ("confirm" = Option<schema::YesOrNo>, Query, description = "Close the month even if its events may still arrive, \
                                                                         or if it is the first to be closed and ended before the first event"),
     ),
@@ -159,12 +198,14 @@ pub(super) async fn show(
 )]
 pub(super) async fn close(
     State(api): State<Arc<Api>>,
+    principal: Principal,
     path: RawPath<String>,
     query: RawQuery,
 ) -> Result<Response, ApiError> {
     let month = month(path)?;
     let mut params = Params::of(query)?;
-    let by = params.text("by")?.unwrap_or_default();
+    let by = params.text("by")?.unwrap_or_else(|| principal.name.to_string());
+    let reason = reason(&mut params)?;
     let by: Closer = by.parse().map_err(|error| ApiError::parameter("by", error))?;
     let confirmed = params.choice("confirm", [("true", true), ("false", false)])?;
     params.finish()?;
@@ -174,8 +215,11 @@ pub(super) async fn close(
         confirmed: confirmed.unwrap_or(false),
         most: Some(CLOSED_AT_A_TIME),
     };
+    let authority = principal.authority(reason);
     let closing = api
-        .run_detached(move |engine| async move { Ok(engine.close_month(&request, |_, _| {}).await) })
+        .run_detached(move |engine| async move {
+            Ok(engine.operator(&authority).close_month(&request, |_, _| {}).await)
+        })
         .await??;
     let status = match closing.status {
         ClosingStatus::Closed => StatusCode::OK,

@@ -14,7 +14,6 @@ use super::params::{Params, RawQuery};
 use super::{Api, ApiError, schema};
 use crate::config::changed_policy;
 use crate::domain::ClientKey;
-use crate::domain::id::check_id;
 use crate::domain::policy::later;
 use crate::domain::time::serialize;
 use crate::engine::{ClientWhatIf, PartnerWhatIf, WhatIfDay, WhatIfRequest, WhatIfTotals};
@@ -82,10 +81,7 @@ pub(super) async fn show(State(api): State<Arc<Api>>, query: RawQuery) -> Result
     if since > until {
         return Err(ApiError::parameter("since", "it is after `until`"));
     }
-    let partner = params.text("partner")?;
-    if let Some(partner) = &partner {
-        check_id("partner", partner).map_err(|reason| ApiError::parameter("partner", reason))?;
-    }
+    let partner = params.partner()?;
     let after = params
         .text("after")?
         .map(|key| ClientKey::from_subject(&key).map_err(|reason| ApiError::parameter("after", reason)))

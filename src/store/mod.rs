@@ -6,7 +6,9 @@
 
 mod accesses;
 mod actor;
+mod audit;
 mod batch;
+mod browser_sessions;
 mod checkpoints;
 mod clients;
 mod clock;
@@ -42,7 +44,9 @@ mod webhooks;
 mod words;
 
 pub use accesses::{Access, AccessFilter, Accesses, AccessesPage, TouchOutcome};
+pub use audit::{Audit, AuditEntry, AuditFilter, AuditHow, AuditRecord, OperatorAction};
 pub use batch::{Batch, BatchLimits, BatchRead, BatchWrite, NameClaim, Transactions};
+pub use browser_sessions::{BrowserSession, BrowserSessions, EndedSessions, SessionDigest};
 pub use checkpoints::{Checkpoint, CheckpointPlace, CheckpointWrite, Checkpoints, HistoryRange};
 pub use clients::{ClientFilter, Clients, Logged, Stored};
 pub use clock::StoreClock;
@@ -84,6 +88,8 @@ type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// All that a store does, for callers that need most of it.
 pub trait Store:
     Accesses
+    + Audit
+    + BrowserSessions
     + Clients
     + DeadLetters
     + Feed
@@ -108,6 +114,8 @@ pub trait Store:
 
 impl<T> Store for T where
     T: Accesses
+        + Audit
+        + BrowserSessions
         + Clients
         + DeadLetters
         + Feed

@@ -27,6 +27,8 @@ pub enum RetentionTarget {
     Journal,
     /// Entries of the access log, by the time at which somebody entered.
     Accesses,
+    /// Entries of the audit log, by their time.
+    Audit,
 }
 
 impl RetentionTarget {
@@ -37,6 +39,7 @@ impl RetentionTarget {
             Self::SweepRuns { .. } => "sweep_runs",
             Self::Journal => "journal",
             Self::Accesses => "accesses",
+            Self::Audit => "audit_log",
         }
     }
 }

@@ -61,6 +61,11 @@ macro_rules! steps {
                 name: "webhooks",
                 sql: include_str!(concat!("migrations/", $folder, "/0005_webhooks.sql")),
             },
+            MigrationStep {
+                number: 6,
+                name: "operators",
+                sql: include_str!(concat!("migrations/", $folder, "/0006_operators.sql")),
+            },
         ]
     };
 }

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    Access, ClosingStatus, Cursor, DeadLetterStatus, DeliveryProgress, Document, Endpoint, EndpointFilter,
-    EndpointOrigin, EndpointStatus, ExpectedSource, FeedCursor, Halt, LaneProgress, Published,
-    RenewOnlyWindow, Result, SigningSecret, StoreError, SweepRun, Touches,
+    Access, AuditEntry, ClosingStatus, Cursor, DeadLetterStatus, DeliveryProgress, Document, Endpoint,
+    EndpointFilter, EndpointOrigin, EndpointStatus, ExpectedSource, FeedCursor, Halt, LaneProgress,
+    Published, RenewOnlyWindow, Result, SigningSecret, StoreError, SweepRun, Touches,
 };
 use crate::domain::intervals::{ClientIntervals, Interval, Intervals};
 use crate::domain::{
@@ -30,8 +30,8 @@ use crate::domain::{
 pub(in crate::store) use numbering::Numbering;
 pub(in crate::store) use parts::{DeadLetterRow, Parts};
 pub(in crate::store) use rows::{
-    access, access_log, backfill, change, client, clock, closing, dead_letter, event, halt, lane, policy,
-    relay, source, statement, sweep_run, touch_run, touches, webhook_endpoint,
+    access, access_log, audit, backfill, change, client, clock, closing, dead_letter, event, halt, lane,
+    policy, relay, source, statement, sweep_run, touch_run, touches, webhook_endpoint,
 };
 
 /// Moves the content of a store.
@@ -45,7 +45,7 @@ pub trait Transfer: Send + Sync + 'static {
     async fn export(&self, into: mpsc::Sender<Vec<Record>>) -> Result<()>;
 
     /// Migrates a store without clients and dead letters, and begins an import into it: removes what it may have (policies,
-    /// lanes, expected sources, halts, runs of sweeps), and marks it as incomplete. Until [`Import::end`], nobody else can use
+    /// lanes, expected sources, halts, runs of sweeps, the audit log), and marks it as incomplete. Until [`Import::end`], nobody else can use
     /// the store. An import that was begun before and has not ended is discarded.
     ///
     /// # Errors
@@ -81,6 +81,7 @@ pub enum Record {
     SweepRun(SweepRun),
     Closing(MovedClosing),
     WebhookEndpoint(Box<MovedEndpoint>),
+    Audit(Box<AuditEntry>),
     DeadLetter(Box<MovedDeadLetter>),
     Client(Box<MovedClient>),
     Touches(MovedTouches),
@@ -106,6 +107,7 @@ pub enum Kind {
     SweepRun,
     Closing,
     WebhookEndpoint,
+    Audit,
     DeadLetter,
     Client,
     Touches,
@@ -131,6 +133,7 @@ impl Record {
             Self::SweepRun(_) => Kind::SweepRun,
             Self::Closing(_) => Kind::Closing,
             Self::WebhookEndpoint(_) => Kind::WebhookEndpoint,
+            Self::Audit(_) => Kind::Audit,
             Self::DeadLetter(_) => Kind::DeadLetter,
             Self::Client(_) => Kind::Client,
             Self::Touches(_) => Kind::Touches,

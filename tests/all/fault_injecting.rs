@@ -10,15 +10,16 @@ use tenure::clock::{Clock, SimulatedClock};
 use tenure::domain::{ClientKey, Event, Id, Namesake, Policy, Sweep};
 use tenure::engine::{Engine, Incoming, Outcome};
 use tenure::store::{
-    AccessFilter, Accesses, AccessesPage, Batch, BatchLimits, BatchRead, BatchWrite, Census, Checkpoints,
-    ClientFilter, ClientSearch, ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Cursor,
-    DeadLetterFilter, DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill,
-    DeliveryProgress, Due, Endpoint, EndpointChange, EventPosition, ExpectedSource, Facets, Feed, FeedCursor,
+    AccessFilter, Accesses, AccessesPage, Audit, AuditEntry, AuditFilter, AuditRecord, Batch, BatchLimits,
+    BatchRead, BatchWrite, BrowserSession, BrowserSessions, Census, Checkpoints, ClientFilter, ClientSearch,
+    ClientSnapshot, ClientState, Clients, Closing, ClosingClaim, Commit, Cursor, DeadLetterFilter,
+    DeadLetterRecord, DeadLetterStatus, DeadLetterSummary, DeadLetters, DeadlineBackfill, DeliveryProgress,
+    Due, EndedSessions, Endpoint, EndpointChange, EventPosition, ExpectedSource, Facets, Feed, FeedCursor,
     FeedFilter, FeedPage, Halt, HaltKind, Halts, HistoryRange, Import, LaneProgress, Lanes, ListPosition,
-    Lists, Logged, NameClaim, Outbox, PolicyHistory, PolicyReplacement, Published, Record, Recorded,
-    RefusalFilter, RefusalsPage, RelatedClients, Renewal, Retention, RetentionTarget, RunCounts, RunEnd,
-    SchemaState, Sources, Stated, Statements, Store, StoreClock, StoreError, Stored, SweepRun, Sweeps,
-    Transactions, Transfer, Unpublished, Upkeep, Verification, Webhooks,
+    Lists, Logged, NameClaim, OperatorAction, Outbox, PolicyHistory, PolicyReplacement, Published, Record,
+    Recorded, RefusalFilter, RefusalsPage, RelatedClients, Renewal, Retention, RetentionTarget, RunCounts,
+    RunEnd, SchemaState, SessionDigest, Sources, Stated, Statements, Store, StoreClock, StoreError, Stored,
+    SweepRun, Sweeps, Transactions, Transfer, Unpublished, Upkeep, Verification, Webhooks,
 };
 use tokio::sync::mpsc;
 
@@ -229,6 +230,17 @@ delegate! {
         access_log_since() -> Option<DateTime<Utc>>;
         record_access_log(since: Option<DateTime<Utc>>) -> ();
         postpone_access_log(since: DateTime<Utc>) -> ();
+    }
+    Audit {
+        act(action: &OperatorAction, entry: &AuditEntry) -> bool;
+        record_audit(entry: &AuditEntry) -> ();
+        audit_log(filter: &AuditFilter, before: i64, limit: u32) -> Vec<AuditRecord>;
+    }
+    BrowserSessions {
+        add_browser_session(session: &BrowserSession, entry: &AuditEntry) -> ();
+        browser_session(digest: &SessionDigest) -> Option<BrowserSession>;
+        use_browser_session(digest: &SessionDigest, at: DateTime<Utc>) -> ();
+        end_browser_sessions(which: &EndedSessions, entry: &AuditEntry) -> u64;
     }
     Clients {
         client(key: &ClientKey) -> Option<Stored>;

@@ -11,6 +11,7 @@ use crate::support::tenure::{Running, Tenure};
 const STORE: &str = "xyzzy-store-hush";
 const BROKER: &str = "plugh-broker-hush";
 const TOKEN: &str = "plover-token-hush";
+const TOKENS: &str = r#"[{ name = "app", token = "xyzzy-another-token-hush", scopes = ["read"] }]"#;
 /// A part of each secret.
 const MARK: &str = "-hush";
 
@@ -30,6 +31,7 @@ fn verbose(folder: &Path, store: &str, broker: &str) -> Tenure {
             ("DATABASE_URL", store),
             ("AMQP_URL", broker),
             ("TENURE_HTTP__TOKEN", TOKEN),
+            ("TENURE_HTTP__TOKENS", TOKENS),
             ("TENURE_LOG__LEVEL", VERBOSE),
             ("RUST_BACKTRACE", "1"),
             // `start` sets a free port.

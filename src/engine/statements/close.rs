@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::engine::histories::GROUP;
 use crate::engine::low_watermark::LowWatermark;
 use crate::engine::statements::computed::{Computation, Computed};
-use crate::store::{Closing, ClosingClaim, Stated, StoreError};
+use crate::store::{AuditEntry, Closing, ClosingClaim, Stated, StoreError};
 
 /// How long a claim on a closing lasts after its last page or long history. A closing that was interrupted is continued after that.
 pub const CLOSING_CLAIM: TimeDelta = TimeDelta::minutes(2);
@@ -44,6 +44,16 @@ impl Engine {
     pub async fn close_month(
         &self,
         request: &CloseRequest,
+        progress: impl FnMut(u64, &ClientKey) + Send,
+    ) -> Result<Closing, StatementError> {
+        self.close_month_as(request, None, progress).await
+    }
+
+    /// With an entry of the audit log, which is added if this begins the closing.
+    pub(in crate::engine) async fn close_month_as(
+        &self,
+        request: &CloseRequest,
+        entry: Option<&AuditEntry>,
         mut progress: impl FnMut(u64, &ClientKey) + Send,
     ) -> Result<Closing, StatementError> {
         let closings = Closings(self.store.closings().await?);
@@ -56,6 +66,9 @@ impl Engine {
         };
         if !self.store.claim_closing(&claim, self.now()).await? {
             return Err(self.lost(request.month).await);
+        }
+        if let Some(entry) = entry.filter(|_| closings.of(request.month).is_none()) {
+            self.store.record_audit(entry).await?;
         }
         let closed = self.state_all(request, &mut claim, &mut progress).await;
         if !matches!(closed, Ok(true)) {

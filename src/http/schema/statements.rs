@@ -31,10 +31,10 @@ pub struct Closing {
     /// Null: the closing is in progress.
     #[schema(required)]
     closed_at: Option<DateTime<Utc>>,
-    /// The number of clients with a day in the month.
-    statements: i64,
-    /// The number of adjustments of earlier months in this statement.
-    adjustments: i64,
+    /// The number of clients with a day in the month. Absent for a token of some partners.
+    statements: Option<i64>,
+    /// The number of adjustments of earlier months in this statement. Absent for a token of some partners.
+    adjustments: Option<i64>,
 }
 
 /// The days of a client in a month.

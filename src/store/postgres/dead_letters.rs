@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 
 use super::PostgresStore;
 use crate::store::columns::{json, text};
@@ -63,21 +63,7 @@ impl DeadLetters for PostgresStore {
         status: DeadLetterStatus,
         at: DateTime<Utc>,
     ) -> Result<bool> {
-        self.in_time(async {
-            let resolved_at = (status != DeadLetterStatus::Open).then_some(at);
-            let marked = sqlx::query(
-                "update dead_letters
-                 set status = $2, resolved_at = $3
-                 where id = $1",
-            )
-            .bind(id)
-            .bind(status.as_str())
-            .bind(resolved_at)
-            .execute(&self.pool)
-            .await?;
-            Ok(marked.rows_affected() > 0)
-        })
-        .await
+        self.in_time(resolve(&self.pool, id, status, at)).await
     }
 
     async fn claim_dead_letter(
@@ -226,4 +212,25 @@ pub(super) async fn put(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Sets the status of a dead letter. False: no dead letter has this id.
+pub(super) async fn resolve(
+    executor: impl PgExecutor<'_>,
+    id: i64,
+    status: DeadLetterStatus,
+    at: DateTime<Utc>,
+) -> Result<bool> {
+    let resolved_at = (status != DeadLetterStatus::Open).then_some(at);
+    let marked = sqlx::query(
+        "update dead_letters
+         set status = $2, resolved_at = $3
+         where id = $1",
+    )
+    .bind(id)
+    .bind(status.as_str())
+    .bind(resolved_at)
+    .execute(executor)
+    .await?;
+    Ok(marked.rows_affected() > 0)
 }

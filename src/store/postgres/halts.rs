@@ -18,33 +18,11 @@ impl Halts for PostgresStore {
 
     /// Does not replace the reason of an earlier halt.
     async fn halt(&self, halt: &Halt) -> Result<()> {
-        self.in_time(async {
-            sqlx::query(
-                "insert into sweep_halts (sweep, kind, at, why)
-                 values ($1, $2, $3, $4)
-                 on conflict (sweep, kind) do nothing",
-            )
-            .bind(halt.sweep.as_str())
-            .bind(halt.kind.as_str())
-            .bind(halt.at)
-            .bind(text(&halt.why))
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
-        .await
+        self.in_time(add(&self.pool, halt)).await.map(|_| ())
     }
 
     async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
-        self.in_time(async {
-            let done = sqlx::query("delete from sweep_halts where sweep = $1 and kind = $2")
-                .bind(sweep.as_str())
-                .bind(kind.as_str())
-                .execute(&self.pool)
-                .await?;
-            Ok(done.rows_affected() > 0)
-        })
-        .await
+        self.in_time(remove(&self.pool, sweep, kind)).await
     }
 }
 
@@ -57,4 +35,30 @@ pub(super) async fn halts(executor: impl PgExecutor<'_>) -> Result<Vec<Halt>> {
     .fetch_all(executor)
     .await?;
     halts.into_iter().map(HaltRow::read).collect()
+}
+
+/// Halts a sweep. False: it has a halt of this kind, whose reason stays.
+pub(super) async fn add(executor: impl PgExecutor<'_>, halt: &Halt) -> Result<bool> {
+    let added = sqlx::query(
+        "insert into sweep_halts (sweep, kind, at, why)
+         values ($1, $2, $3, $4)
+         on conflict (sweep, kind) do nothing",
+    )
+    .bind(halt.sweep.as_str())
+    .bind(halt.kind.as_str())
+    .bind(halt.at)
+    .bind(text(&halt.why))
+    .execute(executor)
+    .await?;
+    Ok(added.rows_affected() > 0)
+}
+
+/// Removes a halt. False: there was none.
+pub(super) async fn remove(executor: impl PgExecutor<'_>, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+    let removed = sqlx::query("delete from sweep_halts where sweep = $1 and kind = $2")
+        .bind(sweep.as_str())
+        .bind(kind.as_str())
+        .execute(executor)
+        .await?;
+    Ok(removed.rows_affected() > 0)
 }

@@ -24,24 +24,7 @@ impl Lanes for PostgresStore {
     }
 
     async fn set_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
-        self.in_time(async {
-            sqlx::query(
-                "with gone as (
-                     delete from lanes
-                     where lane <> all ($1)
-                 )
-                 insert into lanes (lane, recorded_at)
-                 select lane, $2
-                 from unnest($1::text[]) lane
-                 on conflict (lane) do nothing",
-            )
-            .bind(lanes)
-            .bind(at)
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
-        .await
+        self.in_time(set(&self.pool, lanes, at)).await
     }
 }
 
@@ -73,6 +56,25 @@ pub(super) async fn advance(
     .bind(at)
     .bind(&watermark.partition_key)
     .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Replaces the set of lanes.
+pub(super) async fn set(executor: impl PgExecutor<'_>, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "with gone as (
+             delete from lanes
+             where lane <> all ($1)
+         )
+         insert into lanes (lane, recorded_at)
+         select lane, $2
+         from unnest($1::text[]) lane
+         on conflict (lane) do nothing",
+    )
+    .bind(lanes)
+    .bind(at)
+    .execute(executor)
     .await?;
     Ok(())
 }

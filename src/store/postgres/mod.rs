@@ -6,7 +6,9 @@
 
 mod accesses;
 mod address;
+mod audit;
 mod batch;
+mod browser_sessions;
 mod checkpoints;
 mod client_writes;
 mod clients;

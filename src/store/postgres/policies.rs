@@ -17,46 +17,11 @@ impl PolicyHistory for PostgresStore {
     }
 
     async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, backfill: bool) -> Result<()> {
-        self.in_time(async {
-            sqlx::query(
-                "with recorded as (
-                     insert into policies (effective_from, policy)
-                     values ($1, $2::json)
-                     on conflict (effective_from) do update
-                     set policy = excluded.policy
-                 )
-                 insert into deadline_backfill (policy_from)
-                 select $1
-                 where $3
-                 on conflict (only_row) do update
-                 set policy_from = excluded.policy_from, partner = null, client = null",
-            )
-            .bind(from)
-            .bind(json(policy))
-            .bind(backfill)
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
-        .await
+        self.in_time(record(&self.pool, from, policy, backfill)).await
     }
 
     async fn replace_policies(&self, replaced: &[PolicyReplacement]) -> Result<()> {
-        self.in_time(async {
-            sqlx::query(
-                "update policies p
-                 set effective_from = r.after, policy = r.policy::json
-                 from unnest($1::timestamptz[], $2::timestamptz[], $3::text[]) as r (before, after, policy)
-                 where p.effective_from = r.before",
-            )
-            .bind(replaced.iter().map(|one| one.from).collect::<Vec<_>>())
-            .bind(replaced.iter().map(|one| one.to).collect::<Vec<_>>())
-            .bind(replaced.iter().map(|one| json(&one.policy)).collect::<Vec<_>>())
-            .execute(&self.pool)
-            .await?;
-            Ok(())
-        })
-        .await
+        self.in_time(replace(&self.pool, replaced)).await
     }
 
     async fn deadline_backfill(&self) -> Result<Option<DeadlineBackfill>> {
@@ -97,4 +62,48 @@ pub(super) async fn all(executor: impl PgExecutor<'_>) -> Result<Vec<(DateTime<U
     .fetch_all(executor)
     .await?;
     policies.into_iter().map(PolicyRow::read).collect()
+}
+
+/// Records a policy.
+pub(super) async fn record(
+    executor: impl PgExecutor<'_>,
+    from: DateTime<Utc>,
+    policy: &Policy,
+    backfill: bool,
+) -> Result<()> {
+    sqlx::query(
+        "with recorded as (
+             insert into policies (effective_from, policy)
+             values ($1, $2::json)
+             on conflict (effective_from) do update
+             set policy = excluded.policy
+         )
+         insert into deadline_backfill (policy_from)
+         select $1
+         where $3
+         on conflict (only_row) do update
+         set policy_from = excluded.policy_from, partner = null, client = null",
+    )
+    .bind(from)
+    .bind(json(policy))
+    .bind(backfill)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Replaces recorded policies.
+pub(super) async fn replace(executor: impl PgExecutor<'_>, replaced: &[PolicyReplacement]) -> Result<()> {
+    sqlx::query(
+        "update policies p
+         set effective_from = r.after, policy = r.policy::json
+         from unnest($1::timestamptz[], $2::timestamptz[], $3::text[]) as r (before, after, policy)
+         where p.effective_from = r.before",
+    )
+    .bind(replaced.iter().map(|one| one.from).collect::<Vec<_>>())
+    .bind(replaced.iter().map(|one| one.to).collect::<Vec<_>>())
+    .bind(replaced.iter().map(|one| json(&one.policy)).collect::<Vec<_>>())
+    .execute(executor)
+    .await?;
+    Ok(())
 }

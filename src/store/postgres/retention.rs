@@ -55,6 +55,12 @@ impl Retention for PostgresStore {
                         .fetch_one(&self.pool)
                         .await?
                 }
+                RetentionTarget::Audit => {
+                    sqlx::query_scalar("select count(*) from audit_log where at < $1")
+                        .bind(before)
+                        .fetch_one(&self.pool)
+                        .await?
+                }
             };
             Ok(u64::try_from(count).unwrap_or(0))
         })
@@ -68,6 +74,7 @@ impl Retention for PostgresStore {
                 RetentionTarget::SweepRuns { keep } => sweep_runs(&self.pool, before, keep, limit).await,
                 RetentionTarget::Journal => journal(&self.pool, before, limit).await,
                 RetentionTarget::Accesses => accesses(&self.pool, before, limit).await,
+                RetentionTarget::Audit => audit_log(&self.pool, before, limit).await,
             }
         })
         .await
@@ -111,6 +118,24 @@ async fn sweep_runs(pool: &Sessions, before: DateTime<Utc>, keep: u32, limit: u3
     .bind(before)
     .bind(i64::from(limit))
     .bind(i64::from(keep))
+    .execute(pool)
+    .await?;
+    Ok(removed.rows_affected())
+}
+
+async fn audit_log(pool: &Sessions, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from audit_log
+         where number in (
+             select number from audit_log
+             where at < $1
+             order by at
+             limit $2
+             for update skip locked
+         )",
+    )
+    .bind(before)
+    .bind(i64::from(limit))
     .execute(pool)
     .await?;
     Ok(removed.rows_affected())

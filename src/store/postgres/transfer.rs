@@ -66,7 +66,8 @@ async fn mark(connection: &mut PgConnection, migrations: &Migrations, mark: Impo
     // Words stay: they are those of the program. So do the key of the heartbeats and the epoch.
     sqlx::query(
         "truncate events, accesses, access_log_since, journal, touch_runs, touches, deadlines, checkpoints, clients, client_keys, sources, policies,
-                  deadline_backfill, closings, statement_days, sweep_runs, sweep_chunks, sweep_halts, lanes, expected_sources, clock, dead_letters, webhook_endpoints
+                  deadline_backfill, closings, statement_days, sweep_runs, sweep_chunks, sweep_halts, lanes, expected_sources, clock, dead_letters, webhook_endpoints,
+                  audit_log, browser_sessions
          restart identity",
     )
     .execute(&mut *connection)

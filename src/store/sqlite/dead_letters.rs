@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteExecutor;
 
 use super::{SqliteStore, micros};
 use crate::store::columns::{json, text};
@@ -58,21 +59,7 @@ impl DeadLetters for SqliteStore {
         status: DeadLetterStatus,
         at: DateTime<Utc>,
     ) -> Result<bool> {
-        self.in_turn(async {
-            let resolved_at = (status != DeadLetterStatus::Open).then_some(micros(at));
-            let marked = sqlx::query(
-                "update dead_letters
-                 set status = ?2, resolved_at = ?3
-                 where id = ?1",
-            )
-            .bind(id)
-            .bind(status.as_str())
-            .bind(resolved_at)
-            .execute(&self.writer)
-            .await?;
-            Ok(marked.rows_affected() > 0)
-        })
-        .await
+        self.in_turn(resolve(&self.writer, id, status, at)).await
     }
 
     async fn claim_dead_letter(
@@ -225,4 +212,25 @@ pub(super) async fn put(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Sets the status of a dead letter. False: no dead letter has this id.
+pub(super) async fn resolve(
+    executor: impl SqliteExecutor<'_>,
+    id: i64,
+    status: DeadLetterStatus,
+    at: DateTime<Utc>,
+) -> Result<bool> {
+    let resolved_at = (status != DeadLetterStatus::Open).then_some(micros(at));
+    let marked = sqlx::query(
+        "update dead_letters
+         set status = ?2, resolved_at = ?3
+         where id = ?1",
+    )
+    .bind(id)
+    .bind(status.as_str())
+    .bind(resolved_at)
+    .execute(executor)
+    .await?;
+    Ok(marked.rows_affected() > 0)
 }

@@ -17,33 +17,11 @@ impl Halts for SqliteStore {
 
     /// Does not replace the reason of an earlier halt.
     async fn halt(&self, halt: &Halt) -> Result<()> {
-        self.in_turn(async {
-            sqlx::query(
-                "insert into sweep_halts (sweep, kind, at, why)
-                 values (?1, ?2, ?3, ?4)
-                 on conflict (sweep, kind) do nothing",
-            )
-            .bind(halt.sweep.as_str())
-            .bind(halt.kind.as_str())
-            .bind(micros(halt.at))
-            .bind(text(&halt.why))
-            .execute(&self.writer)
-            .await?;
-            Ok(())
-        })
-        .await
+        self.in_turn(add(&self.writer, halt)).await.map(|_| ())
     }
 
     async fn resume(&self, sweep: Sweep, kind: HaltKind) -> Result<bool> {
-        self.in_turn(async {
-            let done = sqlx::query("delete from sweep_halts where sweep = ?1 and kind = ?2")
-                .bind(sweep.as_str())
-                .bind(kind.as_str())
-                .execute(&self.writer)
-                .await?;
-            Ok(done.rows_affected() > 0)
-        })
-        .await
+        self.in_turn(remove(&self.writer, sweep, kind)).await
     }
 }
 
@@ -56,4 +34,30 @@ pub(super) async fn halts(executor: impl SqliteExecutor<'_>) -> Result<Vec<Halt>
     .fetch_all(executor)
     .await?;
     halts.into_iter().map(HaltRow::read).collect()
+}
+
+/// Halts a sweep. False: it has a halt of this kind, whose reason stays.
+pub(super) async fn add(executor: impl SqliteExecutor<'_>, halt: &Halt) -> Result<bool> {
+    let added = sqlx::query(
+        "insert into sweep_halts (sweep, kind, at, why)
+         values (?1, ?2, ?3, ?4)
+         on conflict (sweep, kind) do nothing",
+    )
+    .bind(halt.sweep.as_str())
+    .bind(halt.kind.as_str())
+    .bind(micros(halt.at))
+    .bind(text(&halt.why))
+    .execute(executor)
+    .await?;
+    Ok(added.rows_affected() > 0)
+}
+
+/// Removes a halt. False: there was none.
+pub(super) async fn remove(executor: impl SqliteExecutor<'_>, sweep: Sweep, kind: HaltKind) -> Result<bool> {
+    let removed = sqlx::query("delete from sweep_halts where sweep = ?1 and kind = ?2")
+        .bind(sweep.as_str())
+        .bind(kind.as_str())
+        .execute(executor)
+        .await?;
+    Ok(removed.rows_affected() > 0)
 }

@@ -25,25 +25,9 @@ impl Lanes for SqliteStore {
 
     async fn set_lanes(&self, lanes: &[String], at: DateTime<Utc>) -> Result<()> {
         self.in_turn(async {
-            let lanes = json(&lanes);
             let mut transaction = Transaction::begin(&self.writer).await?;
-            sqlx::query("delete from lanes where lane not in (select value from json_each(?1))")
-                .bind(&lanes)
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::query(
-                "insert into lanes (lane, recorded_at)
-                 select value, ?2
-                 from json_each(?1)
-                 where true
-                 on conflict (lane) do nothing",
-            )
-            .bind(&lanes)
-            .bind(micros(at))
-            .execute(&mut *transaction)
-            .await?;
-            transaction.commit().await?;
-            Ok(())
+            set(&mut transaction, lanes, at).await?;
+            transaction.commit().await
         })
         .await
     }
@@ -73,6 +57,31 @@ pub(super) async fn advance(connection: &mut SqliteConnection, watermark: &Water
     .bind(at)
     .bind(&watermark.partition_key)
     .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Replaces the set of lanes.
+pub(super) async fn set(
+    connection: &mut SqliteConnection,
+    lanes: &[String],
+    at: DateTime<Utc>,
+) -> Result<()> {
+    let lanes = json(&lanes);
+    sqlx::query("delete from lanes where lane not in (select value from json_each(?1))")
+        .bind(&lanes)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "insert into lanes (lane, recorded_at)
+         select value, ?2
+         from json_each(?1)
+         where true
+         on conflict (lane) do nothing",
+    )
+    .bind(&lanes)
+    .bind(micros(at))
+    .execute(&mut *connection)
     .await?;
     Ok(())
 }

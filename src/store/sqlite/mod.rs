@@ -8,7 +8,9 @@
 mod many;
 
 mod accesses;
+mod audit;
 mod batch;
+mod browser_sessions;
 mod checkpoints;
 mod client_writes;
 mod clients;

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteExecutor;
 
 use super::session::Transaction;
@@ -20,29 +21,8 @@ impl PolicyHistory for SqliteStore {
     async fn record_policy(&self, from: DateTime<Utc>, policy: &Policy, backfill: bool) -> Result<()> {
         self.in_turn(async {
             let mut transaction = Transaction::begin(&self.writer).await?;
-            sqlx::query(
-                "insert into policies (effective_from, policy)
-                 values (?1, ?2)
-                 on conflict (effective_from) do update
-                 set policy = excluded.policy",
-            )
-            .bind(micros(from))
-            .bind(json(policy))
-            .execute(&mut *transaction)
-            .await?;
-            if backfill {
-                sqlx::query(
-                    "insert into deadline_backfill (only_row, policy_from)
-                     values (1, ?1)
-                     on conflict (only_row) do update
-                     set policy_from = excluded.policy_from, partner = null, client = null",
-                )
-                .bind(micros(from))
-                .execute(&mut *transaction)
-                .await?;
-            }
-            transaction.commit().await?;
-            Ok(())
+            record(&mut transaction, from, policy, backfill).await?;
+            transaction.commit().await
         })
         .await
     }
@@ -50,16 +30,8 @@ impl PolicyHistory for SqliteStore {
     async fn replace_policies(&self, replaced: &[PolicyReplacement]) -> Result<()> {
         self.in_turn(async {
             let mut transaction = Transaction::begin(&self.writer).await?;
-            for one in replaced {
-                sqlx::query("update policies set effective_from = ?2, policy = ?3 where effective_from = ?1")
-                    .bind(micros(one.from))
-                    .bind(micros(one.to))
-                    .bind(json(&one.policy))
-                    .execute(&mut *transaction)
-                    .await?;
-            }
-            transaction.commit().await?;
-            Ok(())
+            replace(&mut transaction, replaced).await?;
+            transaction.commit().await
         })
         .await
     }
@@ -100,4 +72,48 @@ pub(super) async fn all(executor: impl SqliteExecutor<'_>) -> Result<Vec<(DateTi
     .fetch_all(executor)
     .await?;
     policies.into_iter().map(PolicyRow::read).collect()
+}
+
+/// Records a policy.
+pub(super) async fn record(
+    connection: &mut SqliteConnection,
+    from: DateTime<Utc>,
+    policy: &Policy,
+    backfill: bool,
+) -> Result<()> {
+    sqlx::query(
+        "insert into policies (effective_from, policy)
+         values (?1, ?2)
+         on conflict (effective_from) do update
+         set policy = excluded.policy",
+    )
+    .bind(micros(from))
+    .bind(json(policy))
+    .execute(&mut *connection)
+    .await?;
+    if backfill {
+        sqlx::query(
+            "insert into deadline_backfill (only_row, policy_from)
+             values (1, ?1)
+             on conflict (only_row) do update
+             set policy_from = excluded.policy_from, partner = null, client = null",
+        )
+        .bind(micros(from))
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Replaces recorded policies.
+pub(super) async fn replace(connection: &mut SqliteConnection, replaced: &[PolicyReplacement]) -> Result<()> {
+    for one in replaced {
+        sqlx::query("update policies set effective_from = ?2, policy = ?3 where effective_from = ?1")
+            .bind(micros(one.from))
+            .bind(micros(one.to))
+            .bind(json(&one.policy))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }

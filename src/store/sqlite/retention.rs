@@ -54,6 +54,12 @@ impl Retention for SqliteStore {
                     .fetch_one(&self.readers)
                     .await?
             }
+            RetentionTarget::Audit => {
+                sqlx::query_scalar("select count(*) from audit_log where at < ?1")
+                    .bind(micros(before))
+                    .fetch_one(&self.readers)
+                    .await?
+            }
         };
         Ok(u64::try_from(count).unwrap_or(0))
     }
@@ -65,6 +71,7 @@ impl Retention for SqliteStore {
                 RetentionTarget::SweepRuns { keep } => sweep_runs(&self.writer, before, keep, limit).await,
                 RetentionTarget::Journal => journal(&self.writer, before, limit).await,
                 RetentionTarget::Accesses => accesses(&self.writer, before, limit).await,
+                RetentionTarget::Audit => audit_log(&self.writer, before, limit).await,
             }
         })
         .await
@@ -106,6 +113,23 @@ async fn sweep_runs(writer: &SqlitePool, before: DateTime<Utc>, keep: u32, limit
     .bind(micros(before))
     .bind(i64::from(limit))
     .bind(i64::from(keep))
+    .execute(writer)
+    .await?;
+    Ok(removed.rows_affected())
+}
+
+async fn audit_log(writer: &SqlitePool, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    let removed = sqlx::query(
+        "delete from audit_log
+         where number in (
+             select number from audit_log
+             where at < ?1
+             order by at
+             limit ?2
+         )",
+    )
+    .bind(micros(before))
+    .bind(i64::from(limit))
     .execute(writer)
     .await?;
     Ok(removed.rows_affected())

@@ -32,48 +32,12 @@ impl Webhooks for SqliteStore {
         revision: Option<i64>,
         change: &EndpointChange,
     ) -> Result<bool> {
-        let target = change.target.as_ref();
-        let status = change.status.as_ref();
-        let cursor = change.cursor.map(|cursor| cursor.0);
-        self.in_turn(async {
-            let changed = sqlx::query(
-                "update webhook_endpoints
-                 set revision = revision + 1,
-                     url = coalesce(?3, url), filter = coalesce(?4, filter), secrets = coalesce(?5, secrets),
-                     status = coalesce(?6, status), why = coalesce(?7, why),
-                     epoch = coalesce(?8, epoch), xid = coalesce(?9, xid), seq = coalesce(?10, seq),
-                     recorded_at = coalesce(?11, recorded_at),
-                     failing_since = case when ?12 then null else failing_since end
-                 where name = ?1 and revision = coalesce(?2, revision)",
-            )
-            .bind(name)
-            .bind(revision)
-            .bind(target.map(|(url, _)| url))
-            .bind(target.map(|(_, filter)| json(filter)))
-            .bind(change.secrets.as_ref().map(json))
-            .bind(status.map(|(status, _)| status.as_str()))
-            .bind(status.map(|(_, why)| text(why)))
-            .bind(cursor.map(|place| place.epoch))
-            .bind(cursor.map(|place| place.cursor.transaction))
-            .bind(cursor.map(|place| place.cursor.sequence))
-            .bind(cursor.map(|place| micros(place.recorded_at)))
-            .bind(change.ends_failure())
-            .execute(&self.writer)
-            .await?;
-            Ok(changed.rows_affected() > 0)
-        })
-        .await
+        self.in_turn(self::change(&self.writer, name, revision, change))
+            .await
     }
 
     async fn remove_endpoint(&self, name: &str) -> Result<bool> {
-        self.in_turn(async {
-            let removed = sqlx::query("delete from webhook_endpoints where name = ?1")
-                .bind(name)
-                .execute(&self.writer)
-                .await?;
-            Ok(removed.rows_affected() > 0)
-        })
-        .await
+        self.in_turn(remove(&self.writer, name)).await
     }
 
     /// Never backwards: a leader that has lost its lead may call late. Never to a missing line: a backup may have been restored.
@@ -145,4 +109,50 @@ pub(super) async fn insert(executor: impl SqliteExecutor<'_>, endpoint: &Endpoin
     .execute(executor)
     .await?;
     Ok(added.rows_affected() > 0)
+}
+
+/// Changes an endpoint. False: there is none with this name, or not with this revision.
+pub(super) async fn change(
+    executor: impl SqliteExecutor<'_>,
+    name: &str,
+    revision: Option<i64>,
+    change: &EndpointChange,
+) -> Result<bool> {
+    let target = change.target.as_ref();
+    let status = change.status.as_ref();
+    let cursor = change.cursor.map(|cursor| cursor.0);
+    let changed = sqlx::query(
+        "update webhook_endpoints
+         set revision = revision + 1,
+             url = coalesce(?3, url), filter = coalesce(?4, filter), secrets = coalesce(?5, secrets),
+             status = coalesce(?6, status), why = coalesce(?7, why),
+             epoch = coalesce(?8, epoch), xid = coalesce(?9, xid), seq = coalesce(?10, seq),
+             recorded_at = coalesce(?11, recorded_at),
+             failing_since = case when ?12 then null else failing_since end
+         where name = ?1 and revision = coalesce(?2, revision)",
+    )
+    .bind(name)
+    .bind(revision)
+    .bind(target.map(|(url, _)| url))
+    .bind(target.map(|(_, filter)| json(filter)))
+    .bind(change.secrets.as_ref().map(json))
+    .bind(status.map(|(status, _)| status.as_str()))
+    .bind(status.map(|(_, why)| text(why)))
+    .bind(cursor.map(|place| place.epoch))
+    .bind(cursor.map(|place| place.cursor.transaction))
+    .bind(cursor.map(|place| place.cursor.sequence))
+    .bind(cursor.map(|place| micros(place.recorded_at)))
+    .bind(change.ends_failure())
+    .execute(executor)
+    .await?;
+    Ok(changed.rows_affected() > 0)
+}
+
+/// Removes an endpoint. False: there is none with this name.
+pub(super) async fn remove(executor: impl SqliteExecutor<'_>, name: &str) -> Result<bool> {
+    let removed = sqlx::query("delete from webhook_endpoints where name = ?1")
+        .bind(name)
+        .execute(executor)
+        .await?;
+    Ok(removed.rows_affected() > 0)
 }

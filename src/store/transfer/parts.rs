@@ -14,8 +14,8 @@ use crate::domain::intervals::ClientIntervals;
 use crate::domain::{ClientKey, Event, MonthDays, Name};
 use crate::store::columns::RowId;
 use crate::store::{
-    ClientWrite, Commit, EventWrite, ExpectedSource, Halt, LaneProgress, RecordedOutcome, Result, Stated,
-    SweepRun, TouchWrite,
+    AuditEntry, ClientWrite, Commit, EventWrite, ExpectedSource, Halt, LaneProgress, RecordedOutcome, Result,
+    Stated, SweepRun, TouchWrite,
 };
 
 /// The records of one transaction.
@@ -41,6 +41,7 @@ pub(in crate::store) struct Parts {
     pub sweep_runs: Vec<SweepRun>,
     pub closings: Vec<MovedClosing>,
     pub endpoints: Vec<MovedEndpoint>,
+    pub audit: Vec<AuditEntry>,
     pub statements: Vec<(ClientKey, Stated)>,
     pub relay: Option<MovedRelay>,
 }
@@ -82,6 +83,7 @@ impl Parts {
             Record::SweepRun(run) => self.sweep_runs.push(run),
             Record::Closing(closing) => self.closings.push(closing),
             Record::WebhookEndpoint(endpoint) => self.endpoints.push(*endpoint),
+            Record::Audit(entry) => self.audit.push(*entry),
             Record::DeadLetter(dead_letter) => self.dead_letters.push(read(*dead_letter)?),
             Record::Client(client) => self.add_client(*client),
             Record::Touches(touches) => self.add_touches(touches),
@@ -190,6 +192,7 @@ fn key(record: &Record) -> Option<&ClientKey> {
         | Record::SweepRun(_)
         | Record::Closing(_)
         | Record::WebhookEndpoint(_)
+        | Record::Audit(_)
         | Record::DeadLetter(_)
         | Record::Relay(_) => None,
     }

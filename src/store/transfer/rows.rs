@@ -6,6 +6,7 @@ use super::{
     MovedTouches, Record,
 };
 use crate::store::accesses::AccessRow;
+use crate::store::audit::AuditRow;
 use crate::store::clients::LoggedRow;
 use crate::store::columns::{Both, KeyRow, Moment, RowId, row};
 use crate::store::dead_letters::DeadLetterRow;
@@ -116,6 +117,10 @@ pub(in crate::store) fn access_log<T: Moment>(row: AccessLogRow<T>) -> Result<Re
     };
     let since = id.moment("since", row.since)?;
     Ok(Record::AccessLog(MovedAccessLog { since }))
+}
+
+pub(in crate::store) fn audit<T: Moment>(row: AuditRow<T>) -> Result<Record> {
+    Ok(Record::Audit(Box::new(row.read()?.entry)))
 }
 
 pub(in crate::store) fn sweep_run<T: Moment>(row: RunRow<T>) -> Result<Record> {

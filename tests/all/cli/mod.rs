@@ -2,6 +2,7 @@
 
 mod access;
 mod accesses;
+mod audit;
 mod clients;
 mod dead_letters;
 mod demo;

@@ -150,7 +150,7 @@ fn every_setting_reaches_its_field() {
     assert!(!broker.declare && !broker.relay);
     assert_eq!(settings.events.max_event_bytes, 2048);
     assert_eq!(settings.events.max_clock_skew, Duration::ZERO);
-    assert_eq!(settings.http.token.as_ref().unwrap().reveal(), "s3cret");
+    assert_eq!(settings.http.tokens[0].secret.reveal(), "s3cret");
     assert_eq!(
         settings.http.public_url.as_deref(),
         Some("https://tenure.example.com")

@@ -164,3 +164,65 @@ fn access_during_a_silence_is_denied_unless_the_settings_allow_it() {
     assert_eq!(allowed.sources.on_silence, OnSilence::Allow);
     assert_eq!(allowed.policy(), load(&[]).unwrap().policy());
 }
+
+const TOKENS: &str = r#"
+    [[http.tokens]]
+    name = "reports"
+    token = "s3cret-of-the-reports"
+    scopes = ["read"]
+    partners = ["acme", "branch"]
+    [[http.tokens]]
+    name = "app"
+    token = "s3cret-of-the-application"
+    scopes = ["publish", "operate"]
+"#;
+
+#[test]
+fn tokens_are_listed_in_a_file_or_in_one_variable() {
+    use tenure::config::{Partners, Scope};
+    let of_file = load_file(TOKENS, &[("TENURE_HTTP__TOKEN", "s3cret")]).unwrap();
+    let names: Vec<&str> = of_file.http.tokens.iter().map(|token| &*token.name).collect();
+    assert_eq!(names, ["default", "reports", "app"]);
+    let [all, reports, app] = &of_file.http.tokens[..] else {
+        panic!("three tokens")
+    };
+    assert_eq!(all.scopes.iter().collect::<Vec<_>>(), Scope::ALL);
+    assert_eq!(all.partners, Partners::All);
+    assert_eq!(reports.secret.reveal(), "s3cret-of-the-reports");
+    assert_eq!(reports.scopes.iter().collect::<Vec<_>>(), [Scope::Read]);
+    for (partner, expected) in [("acme", true), ("branch", true), ("rival", false)] {
+        assert_eq!(reports.partners.allow(partner), expected, "{partner}");
+    }
+    assert_eq!(
+        app.scopes.iter().collect::<Vec<_>>(),
+        [Scope::Publish, Scope::Operate]
+    );
+    assert_eq!(app.partners, Partners::All);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "s3cret-in-a-file-of-its-own\n").unwrap();
+    let text = format!(
+        "[{{ name = 'a', token_file = '{}', scopes = ['read'] }}]",
+        file.display()
+    );
+    let settings = load_file(TOKENS, &[("TENURE_HTTP__TOKENS", &text)]).unwrap();
+    assert_eq!(settings.http.tokens.len(), 1);
+    assert_eq!(
+        settings.http.tokens[0].secret.reveal(),
+        "s3cret-in-a-file-of-its-own"
+    );
+    for settings in [&of_file, &settings] {
+        let printed = format!("{} {}", settings.redacted_toml(), settings.redacted());
+        assert!(!printed.contains("s3cret"), "{printed}");
+    }
+    // What is printed can be read again, apart from the secrets.
+    let printed = of_file
+        .redacted_toml()
+        .replacen("\"***\"", "\"another-secret-1\"", 1);
+    let printed = printed.replacen("\"***\"", "\"another-secret-2\"", 1);
+    let printed = printed.replacen("\"***\"", "\"another-secret-3\"", 1);
+    let again = load_file(&printed, &[]).unwrap();
+    assert_eq!(again.http.tokens.len(), 3);
+    assert_eq!(again.http.tokens[1].partners, reports.partners);
+}

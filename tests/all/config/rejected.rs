@@ -278,7 +278,7 @@ fn an_unknown_variable_gets_a_suggestion() {
     for (name, words) in [
         ("TENURE_ACCESS_IDLE", "did you mean `TENURE_ACCESS__IDLE`?"),
         ("TENURE_ACCESS__IDEL", "TENURE_ACCESS__IDLE"),
-        ("TENURE_NONSENSE", "the sections are access, broker"),
+        ("TENURE_NONSENSE", "the sections are access, audit, broker"),
         (
             "TENURE_SWEEPS__ACCESSEXPIRY__CRON",
             "did you mean `TENURE_SWEEPS__ACCESS_EXPIRY__CRON`?",
@@ -326,7 +326,9 @@ fn an_address_other_than_loopback_requires_a_token() {
         ])
     };
     assert_eq!(
-        with_file("", "from-file\n").unwrap().http.token.unwrap().reveal(),
+        with_file("", "from-file\n").unwrap().http.tokens[0]
+            .secret
+            .reveal(),
         "from-file"
     );
     for (token, text) in [("", ""), ("", "two words"), ("twice", "from-file")] {
@@ -334,4 +336,62 @@ fn an_address_other_than_loopback_requires_a_token() {
         assert!(message.contains("`http.token_file`"), "{message}");
         assert!(!message.contains("from-file"), "{message}");
     }
+}
+
+#[test]
+fn a_wrong_token_is_named_without_its_secret() {
+    let good = "name = 'a', token = 's3cret-s3cret-s3cret', scopes = ['read']";
+    for (tokens, expected) in [
+        ("x".to_owned(), "a list of tables"),
+        ("['x']".to_owned(), "a list of tables"),
+        (format!("[{{ {good}, more = 1 }}]"), "`more` is unknown"),
+        (
+            "[{ token = 's3cret-s3cret-s3cret', scopes = ['read'] }]".to_owned(),
+            "a name",
+        ),
+        (good.replace("'a'", "'a b'"), "a name"),
+        (
+            good.replace("token = 's3cret-s3cret-s3cret',", ""),
+            "`token` or `token_file`",
+        ),
+        (good.replace("'s3cret-s3cret-s3cret'", "'s3cret'"), "at least 16"),
+        (
+            good.replace("'s3cret-s3cret-s3cret'", "'s3cret s3cret s3cret'"),
+            "visible ASCII",
+        ),
+        (format!("{good}, token_file = '/nowhere'"), "not both"),
+        (
+            good.replace("token = 's3cret-s3cret-s3cret'", "token_file = '/nowhere'"),
+            "readable file",
+        ),
+        (good.replace("['read']", "[]"), "`scopes`"),
+        (good.replace("['read']", "'read'"), "`scopes`"),
+        (
+            good.replace("['read']", "['write']"),
+            "\"read\", \"publish\", \"operate\"",
+        ),
+        (good.replace(", scopes = ['read']", ""), "`scopes`"),
+        (format!("{good}, partners = []"), "at least one partner"),
+        (format!("{good}, partners = ['a b']"), "`partners`"),
+        (format!("[{{ {good} }}, {{ {good} }}]"), "occurs twice"),
+        (
+            format!("[{{ {good} }}, {{ {} }}]", good.replace("'a'", "'b'")),
+            "`a` and `b` have the same",
+        ),
+    ] {
+        let list = if tokens.starts_with("name") {
+            format!("[{{ {tokens} }}]")
+        } else {
+            tokens
+        };
+        let error = load(&[("TENURE_HTTP__TOKENS", &list)]).unwrap_err().to_string();
+        assert!(
+            error.contains("`http.tokens`") && error.contains(expected),
+            "{list}: {error}"
+        );
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    let twice = "[{ name = 'default', token = 's3cret-s3cret-s3cret', scopes = ['read'] }]";
+    let error = load(&[("TENURE_HTTP__TOKENS", twice), ("TENURE_HTTP__TOKEN", "x")]).unwrap_err();
+    assert!(error.to_string().contains("`default` occurs twice"), "{error}");
 }

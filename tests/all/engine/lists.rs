@@ -83,7 +83,7 @@ async fn an_account_with_many_clients_is_read_in_parts(fresh: Fresh) {
     assert_eq!(search(Some(LinkStatus::Active)).await, [0, 0, 1]);
     let (partners, next) = setup
         .engine
-        .partners_of_account(&account(), None, 100_000)
+        .partners_of_account(&account(), None, None, 100_000)
         .await
         .expect("a page");
     assert_eq!((partners.len(), next.is_some()), (5_000, true));

@@ -139,6 +139,8 @@ async fn samples(server: &Server) -> Samples {
     add_history(server, &mut samples).await;
     add_why(server, &mut samples).await;
     add_statements(server, &mut samples).await;
+    let (_, page) = server.get("/v1/audit").await;
+    add_page(&mut samples, ("AuditPage", "entries"), "AuditEntry", &page);
     // The expected source is silent by now.
     server.clock.set(noon() + TimeDelta::days(80));
     authzen_samples(server, &mut samples).await;
@@ -702,7 +704,7 @@ fn texts() -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    for length in [64, 65, 128, 129, 600] {
+    for length in [64, 65, 128, 129, 600, 2_001] {
         texts.push("x".repeat(length));
     }
     texts

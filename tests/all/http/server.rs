@@ -1,5 +1,6 @@
 //! A server on a free port for the tests of the HTTP adapter, and the requests to it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,7 +13,7 @@ use tenure::clock::SimulatedClock;
 use tenure::config::Settings;
 use tenure::domain::Policy;
 use tenure::engine::Engine;
-use tenure::http::{self, Api};
+use tenure::http::{self, Api, Pages};
 use tenure::store::Store;
 use tenure::store::sqlite::SqliteStore;
 use tenure::wire::Limits;
@@ -34,7 +35,8 @@ pub struct Server {
     pub serving: tokio::task::JoinHandle<std::io::Result<()>>,
     /// The faults of the store, and the number of its calls.
     pub faults: Arc<Faults>,
-    folder: TempDir,
+    /// None: that of another server.
+    folder: Option<TempDir>,
 }
 
 impl Drop for Server {
@@ -68,6 +70,11 @@ impl Server {
 
     /// Starts a server whose store is not open yet.
     pub async fn starting(env: &[(&str, &str)]) -> Self {
+        Self::with_pages(env, Pages::default()).await
+    }
+
+    /// As [`Server::starting`], with pages.
+    pub async fn with_pages(env: &[(&str, &str)], pages: Pages) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let inner: Arc<dyn Store> = Arc::new(SqliteStore::open(folder.path().join("tenure.db")));
         let faults = Arc::new(Faults::default());
@@ -82,8 +89,32 @@ impl Server {
             .await
             .unwrap()
             .with_access_log(settings.access_log);
+        Self::on(&settings, pages, faults, (Arc::new(engine), clock), Some(folder)).await
+    }
+
+    /// Another worker on the same store, and with the same clock.
+    pub async fn another(&self, env: &[(&str, &str)], pages: Pages) -> Self {
+        let work = (self.engine.clone(), self.clock.clone());
+        let server = Self::on(&settings(env), pages, self.faults.clone(), work, None).await;
+        server.api.open(server.engine.clone());
+        server
+    }
+
+    /// The folder of the store.
+    pub fn folder(&self) -> &Path {
+        self.folder.as_ref().unwrap().path()
+    }
+
+    async fn on(
+        settings: &Settings,
+        pages: Pages,
+        faults: Arc<Faults>,
+        (engine, clock): (Arc<Engine>, Arc<SimulatedClock>),
+        folder: Option<TempDir>,
+    ) -> Self {
         let metrics = tenure::telemetry::metrics().unwrap();
         let api = Api::new(&settings.http, Limits::default(), metrics);
+        api.mount(pages);
         let listener = http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
@@ -91,7 +122,7 @@ impl Server {
             serving: tokio::spawn(http::serve(listener, api.clone(), stop.clone())),
             address,
             api,
-            engine: Arc::new(engine),
+            engine,
             clock,
             client: crate::support::http_client(),
             stop,
@@ -102,7 +133,7 @@ impl Server {
 
     /// Runs a statement in the file of the store.
     pub async fn execute(&self, statement: &str) {
-        let file = SqliteConnectOptions::new().filename(self.folder.path().join("tenure.db"));
+        let file = SqliteConnectOptions::new().filename(self.folder().join("tenure.db"));
         let mut connection = file.connect().await.unwrap();
         sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();

@@ -1,13 +1,25 @@
 //! `GET /v1/webhooks`: the endpoints, and how far each has received the changes.
 
+use std::sync::LazyLock;
+
 use axum::http::StatusCode;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use tenure::engine::{DeliveryStart, FeedStart, NewEndpoint};
-use tenure::store::EndpointFilter;
+use tenure::engine::{Authority, DeliveryStart, FeedStart, NewEndpoint, Operator};
+use tenure::store::{AuditHow, EndpointFilter};
 use tenure::wire::webhook::{EndpointUrl, SigningKey};
 
 use super::{Server, noon};
+
+fn operator(server: &Server) -> Operator<'_> {
+    static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| Authority {
+        who: "ann".into(),
+        how: AuditHow::Cli,
+        reason: None,
+        request_id: None,
+    });
+    server.engine.operator(&AUTHORITY)
+}
 
 /// Lists two endpoints: one that has received everything, and a disabled one that has received nothing.
 pub async fn listed(server: &Server) -> (StatusCode, Value) {
@@ -27,7 +39,7 @@ pub async fn listed(server: &Server) -> (StatusCode, Value) {
             secret: SigningKey::new_secret(),
             start: DeliveryStart::Place(place),
         };
-        server.engine.add_endpoint(new).await.unwrap();
+        operator(server).add_endpoint(new).await.unwrap();
     }
     server
         .engine
@@ -65,10 +77,9 @@ async fn endpoints_are_listed_with_their_lag_and_without_their_secrets() {
     late["cursor"] = list["endpoints"][1]["cursor"].clone();
     assert_eq!(list, json!({ "endpoints": [common("crm"), late] }));
 
-    server.engine.resume_endpoint("late").await.unwrap();
+    operator(&server).resume_endpoint("late").await.unwrap();
     let until = server.engine.now() + TimeDelta::hours(1);
-    server
-        .engine
+    operator(&server)
         .rotate_endpoint("late", SigningKey::new_secret(), until)
         .await
         .unwrap();

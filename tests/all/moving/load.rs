@@ -99,6 +99,7 @@ fn expect_everything(records: &[Record]) {
         Kind::AccessLog,
         Kind::SweepRun,
         Kind::Closing,
+        Kind::Audit,
         Kind::DeadLetter,
         Kind::Client,
         Kind::Touches,

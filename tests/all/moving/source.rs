@@ -7,8 +7,8 @@ use serde_json::json;
 use tenure::clock::{Clock, SimulatedClock};
 use tenure::demo::{Arriving, Delivery, Shape, World};
 use tenure::domain::{ClientKey, Month, Policy, Sweep};
-use tenure::engine::{AdoptionMode, CloseRequest, Engine, Incoming, NOTICE, Outcome};
-use tenure::store::{Cursor, DeadLetterFilter, Store, Watermark};
+use tenure::engine::{AdoptionMode, Authority, CloseRequest, Engine, Incoming, NOTICE, Outcome};
+use tenure::store::{AuditHow, Cursor, DeadLetterFilter, Store, Watermark};
 use tenure::wire::{Decoder, Limits};
 
 use super::{engine, sweep_all};
@@ -212,10 +212,13 @@ impl Source {
         self.touch_often(at(30)).await;
         self.add_dead_letters(at(20)).await;
         // Settings.
-        self.engine
-            .pause_sweep(Sweep::TerminatedCleanup, "for a \"test\"\n".into())
-            .await
-            .expect("paused");
+        let ann = operator().because("for a \"test\"\n");
+        let paused = self
+            .engine
+            .operator(&ann)
+            .pause_sweep(Sweep::TerminatedCleanup)
+            .await;
+        assert!(paused.expect("paused"));
         let lanes = ["tenure.events.0", "tenure.events.1"].map(str::to_owned);
         self.engine.set_lanes(&lanes).await.expect("set");
         let watermark = |lane: &str| Watermark {
@@ -303,7 +306,9 @@ impl Source {
             .await;
         let ids: Vec<i64> = all.expect("read").iter().rev().map(|letter| letter.id).collect();
         self.engine.redrive(ids[0], &decoder).await.expect("redriven");
-        assert!(self.engine.discard_dead_letter(ids[1]).await.expect("discarded"));
+        let ann = operator();
+        let discarded = self.engine.operator(&ann).discard_dead_letter(ids[1]).await;
+        assert!(discarded.expect("discarded"));
         let until = self.clock.now() + TimeDelta::minutes(1);
         let claimed = self
             .store
@@ -367,4 +372,13 @@ pub async fn live_on(
         }
     }
     outcomes
+}
+
+fn operator() -> Authority {
+    Authority {
+        who: "ann \"ü\"".into(),
+        how: AuditHow::Console,
+        reason: None,
+        request_id: Some("r-1".into()),
+    }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use crate::store::Fresh;
 
 /// The tables whose rows are records of an export.
-const MOVED: [&str; 20] = [
+const MOVED: [&str; 21] = [
     "access_log_since",
     "accesses",
+    "audit_log",
     "client_keys",
     "clients",
     "clock",
@@ -29,7 +30,8 @@ const MOVED: [&str; 20] = [
 ];
 
 /// The other tables, each with the reason.
-const NOT_MOVED: [(&str, &str); 8] = [
+const NOT_MOVED: [(&str, &str); 9] = [
+    ("browser_sessions", "browsers sign in again"),
     (
         "checkpoints",
         "they follow from the event log; the next replay of a client makes new ones",

@@ -1,6 +1,7 @@
 //! Tests of the stores: a conformance suite for both, and what each guarantees beyond it.
 
 mod accesses;
+mod audit;
 mod checkpoints;
 mod commits;
 mod dead_letters;
@@ -280,6 +281,12 @@ conformance! {
         a_packed_touch_gets_a_new_outcome,
         the_view_of_the_access_log_shows_names,
         it_is_recorded_since_when_the_access_log_is_on;
+    audit:
+        entries_are_read_back_and_listed_newest_first,
+        an_action_and_its_entry_are_one_transaction,
+        an_endpoint_is_changed_with_its_entry,
+        old_entries_are_pruned,
+        sessions_are_shared_ended_and_expire;
     retention:
         old_resolved_dead_letters_are_pruned_and_open_ones_stay,
         old_runs_are_pruned_except_the_last_and_the_last_done_of_each_sweep,

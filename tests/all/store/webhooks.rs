@@ -8,7 +8,7 @@ use tenure::store::{
 use super::Fresh;
 use super::given::*;
 
-fn endpoint(name: &str, cursor: FeedCursor) -> Endpoint {
+pub fn endpoint(name: &str, cursor: FeedCursor) -> Endpoint {
     Endpoint {
         name: name.into(),
         origin: EndpointOrigin::Command,

@@ -233,6 +233,10 @@ fn an_endpoint_of_the_settings_receives_changes(given: &Given) {
     let running = given.with(&env).run();
     given.wait_for_status(&running, "crm", "active");
     assert!(running.stop().success());
+    let audit = given.tenure().json(&["audit", "--by", "settings"]);
+    let actions: Vec<_> = audit.iter().map(|entry| entry["action"].clone()).collect();
+    assert_eq!(actions, ["webhook.change", "webhook.disable", "webhook.add"]);
+    assert!(audit.iter().all(|entry| entry["how"] == "settings"));
     given.tenure().ok(&["webhook", "remove", "crm"]);
     given.add("crm", "https://crm.example.com/", &[]);
     let running = given.with(&env).run();

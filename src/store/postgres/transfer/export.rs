@@ -64,7 +64,8 @@ async fn settings(session: &mut Session, into: &Pages) -> Result<()> {
     read(session, &ACCESS_LOG, into, transfer::access_log::<Time>).await?;
     read(session, &SWEEP_RUNS, into, transfer::sweep_run::<Time>).await?;
     read(session, &CLOSINGS, into, transfer::closing::<Time>).await?;
-    read(session, &ENDPOINTS, into, transfer::webhook_endpoint::<Time>).await
+    read(session, &ENDPOINTS, into, transfer::webhook_endpoint::<Time>).await?;
+    read(session, &AUDIT, into, transfer::audit::<Time>).await
 }
 
 /// Sends the records of a statement.
@@ -136,6 +137,14 @@ const HALTS: Scan = scan!(
 );
 
 const ACCESS_LOG: Scan = scan!("moved_access_log", 500, "select since from access_log_since");
+
+const AUDIT: Scan = scan!(
+    "moved_audit",
+    500,
+    "select number, at, who, how, action, target, reason, details, request_id
+     from audit_log
+     order by number"
+);
 
 const SWEEP_RUNS: Scan = scan!(
     "moved_sweep_runs",

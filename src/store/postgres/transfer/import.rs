@@ -11,7 +11,7 @@ use crate::store::outbox::ChangeColumns;
 use crate::store::postgres::batch::Held;
 use crate::store::postgres::numbers::{self, Numbers};
 use crate::store::postgres::session::Session;
-use crate::store::postgres::{accesses, client_writes, statements, touches, webhooks, write};
+use crate::store::postgres::{accesses, audit, client_writes, statements, touches, webhooks, write};
 use crate::store::transfer::{DeadLetterRow, LinePlace, Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
 use crate::store::{EventWrite, MovedRun, Result, SweepRun};
@@ -44,6 +44,9 @@ pub(super) async fn all(session: &mut Session, parts: &Parts, numbering: &mut Nu
         step!(session, |connection| async {
             webhooks::insert(&mut *connection, &endpoint).await.map(|_| ())
         });
+    }
+    for entry in &parts.audit {
+        step!(session, |connection| audit::add(connection, entry));
     }
     for row in &parts.dead_letters {
         step!(session, |connection| dead_letter(connection, row));

@@ -60,7 +60,8 @@ async fn settings(connection: &mut SqliteConnection, into: &Pages) -> Result<()>
     scan(connection, ACCESS_LOG, into, transfer::access_log::<i64>).await?;
     scan(connection, SWEEP_RUNS, into, transfer::sweep_run::<i64>).await?;
     scan(connection, CLOSINGS, into, transfer::closing::<i64>).await?;
-    scan(connection, ENDPOINTS, into, transfer::webhook_endpoint::<i64>).await
+    scan(connection, ENDPOINTS, into, transfer::webhook_endpoint::<i64>).await?;
+    scan(connection, AUDIT, into, transfer::audit::<i64>).await
 }
 
 row! {
@@ -117,6 +118,10 @@ const HALTS: &str = "select sweep, kind, at, why
      order by sweep, kind";
 
 const ACCESS_LOG: &str = "select since from access_log_since";
+
+const AUDIT: &str = "select number, at, who, how, action, target, reason, details, request_id
+     from audit_log
+     order by number";
 
 const SWEEP_RUNS: &str = "select id, sweep, scheduled_at, started_at, finished_at, upto, status, examined, changed, changes, failed, error,
             worker

@@ -10,7 +10,7 @@ use crate::store::outbox::ChangeColumns;
 use crate::store::sqlite::event_id::BoundId;
 use crate::store::sqlite::numbers::Numbers;
 use crate::store::sqlite::{
-    accesses, client_writes, many, micros, outbox, statements, touches, webhooks, write,
+    accesses, audit, client_writes, many, micros, outbox, statements, touches, webhooks, write,
 };
 use crate::store::transfer::{Numbering, Parts};
 use crate::store::words::{cause_details, cause_event, cause_word, corrector_event, corrector_word};
@@ -30,6 +30,9 @@ pub(in crate::store::sqlite) async fn all(
     }
     for closing in &parts.closings {
         statements::insert_closing(connection, closing).await?;
+    }
+    for entry in &parts.audit {
+        audit::add(&mut *connection, entry).await?;
     }
     dead_letters(connection, parts).await?;
     let mut numbers = Numbers::default();

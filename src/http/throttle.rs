@@ -1,0 +1,229 @@
+//! Slows down whoever guesses tokens: after a few failed sign-ins, further ones are refused for a while, for each address and for
+//! all together.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Failed sign-ins of an address that have no consequence.
+const FREE: u32 = 5;
+/// The longest wait of an address.
+const LONGEST: Duration = Duration::from_mins(15);
+/// After that long without a failure, the failures of an address are forgotten. Longer than the longest wait.
+const FORGET: Duration = Duration::from_mins(30);
+/// Addresses that are remembered. Beyond that, the one with the oldest failure is forgotten.
+const MOST_ADDRESSES: usize = 4_096;
+/// Failed sign-ins of all addresses together: so many at once, and then one in each interval.
+const OF_ALL: u32 = 100;
+const EVERY: Duration = Duration::from_secs(1);
+/// Failed sign-ins that the audit log records: so many at once, and then one in each interval.
+const RECORDED: u32 = 10;
+const RECORDED_EVERY: Duration = Duration::from_mins(1);
+
+/// The failed sign-ins of this process.
+pub(super) struct Throttle(Mutex<State>);
+
+struct State {
+    addresses: HashMap<Prefix, Failures>,
+    of_all: Allowance,
+    recorded: Allowance,
+}
+
+impl Throttle {
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Mutex::new(State {
+            addresses: HashMap::new(),
+            of_all: Allowance::new(OF_ALL, EVERY, now),
+            recorded: Allowance::new(RECORDED, RECORDED_EVERY, now),
+        }))
+    }
+}
+
+/// An IPv4 address, or the first half of an IPv6 address: a network has all addresses that share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Prefix(u64);
+
+impl From<IpAddr> for Prefix {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self(u64::from(address.to_bits())),
+            // Not those of IPv4: no IPv6 address in use begins with 32 zero bits.
+            IpAddr::V6(address) => Self(u64::try_from(address.to_bits() >> 64).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Failures {
+    count: u32,
+    last: Instant,
+}
+
+impl Failures {
+    /// When the address may try again.
+    fn until(&self) -> Instant {
+        let Some(beyond) = self.count.checked_sub(FREE) else {
+            return self.last;
+        };
+        let wait = Duration::from_secs(1u64.checked_shl(beyond).unwrap_or(u64::MAX));
+        self.last + wait.min(LONGEST)
+    }
+}
+
+/// A number of uses that refills over time.
+struct Allowance {
+    most: u32,
+    every: Duration,
+    left: u32,
+    filled: Instant,
+}
+
+impl Allowance {
+    fn new(most: u32, every: Duration, now: Instant) -> Self {
+        Self {
+            most,
+            every,
+            left: most,
+            filled: now,
+        }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        while self.left < self.most && now.duration_since(self.filled) >= self.every {
+            self.left += 1;
+            self.filled += self.every;
+        }
+        if self.left == self.most {
+            self.filled = now;
+        }
+    }
+
+    /// Uses one. False: none is left.
+    fn take(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        let is_left = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        is_left
+    }
+
+    /// How long until one is left.
+    fn wait(&mut self, now: Instant) -> Duration {
+        self.refill(now);
+        if self.left > 0 {
+            Duration::ZERO
+        } else {
+            self.every.saturating_sub(now.duration_since(self.filled))
+        }
+    }
+}
+
+impl Throttle {
+    /// How long an address must wait before its next sign-in. Zero: it need not.
+    pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Duration {
+        self.with(|state| {
+            let of_address = state.addresses.get(&address.into());
+            let of_address = of_address.map_or(Duration::ZERO, |failures| {
+                failures.until().saturating_duration_since(now)
+            });
+            of_address.max(state.of_all.wait(now))
+        })
+    }
+
+    /// Records a failed sign-in. True: the audit log has room for it.
+    pub(super) fn fail(&self, address: IpAddr, now: Instant) -> bool {
+        self.with(|state| {
+            let prefix = Prefix::from(address);
+            state
+                .addresses
+                .retain(|_, failures| now.duration_since(failures.last) < FORGET);
+            if state.addresses.len() >= MOST_ADDRESSES && !state.addresses.contains_key(&prefix) {
+                let oldest = state.addresses.iter().min_by_key(|(_, failures)| failures.last);
+                if let Some(oldest) = oldest.map(|(prefix, _)| *prefix) {
+                    state.addresses.remove(&oldest);
+                }
+            }
+            let failures = state
+                .addresses
+                .entry(prefix)
+                .or_insert(Failures { count: 0, last: now });
+            failures.count = failures.count.saturating_add(1);
+            failures.last = now;
+            state.of_all.take(now);
+            state.recorded.take(now)
+        })
+    }
+
+    /// Forgets the failures of an address, which has signed in.
+    pub(super) fn succeed(&self, address: IpAddr) {
+        self.with(|state| {
+            state.addresses.remove(&address.into());
+        });
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(number: u32) -> IpAddr {
+        IpAddr::V4(number.into())
+    }
+
+    #[test]
+    fn an_address_waits_longer_after_each_failure_and_is_forgotten_in_time() {
+        let mut now = Instant::now();
+        let throttle = Throttle::new(now);
+        for _ in 0..FREE {
+            assert_eq!(throttle.wait(address(1), now), Duration::ZERO);
+            throttle.fail(address(1), now);
+        }
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let wait = throttle.wait(address(1), now);
+            waits.push(wait.as_secs());
+            now += wait;
+            throttle.fail(address(1), now);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]);
+        assert_eq!(throttle.wait(address(2), now), Duration::ZERO);
+        now += FORGET;
+        throttle.fail(address(2), now);
+        throttle.fail(address(1), now);
+        assert_eq!(throttle.wait(address(1), now), Duration::ZERO);
+    }
+
+    #[test]
+    fn all_addresses_together_are_limited_and_bounded_in_memory() {
+        let mut now = Instant::now();
+        let throttle = Throttle::new(now);
+        let mut recorded = 0;
+        for number in 0..OF_ALL {
+            assert_eq!(throttle.wait(address(number), now), Duration::ZERO, "{number}");
+            recorded += u32::from(throttle.fail(address(number), now));
+        }
+        assert_eq!(recorded, RECORDED);
+        assert_eq!(throttle.wait(address(1_000_000), now), EVERY);
+        now += EVERY;
+        assert_eq!(throttle.wait(address(1_000_000), now), Duration::ZERO);
+        for number in 0..3 * u32::try_from(MOST_ADDRESSES).unwrap() {
+            throttle.fail(address(number), now);
+        }
+        let remembered = throttle.with(|state| state.addresses.len());
+        assert_eq!(remembered, MOST_ADDRESSES);
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let prefix = |text: &str| Prefix::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(prefix("2001:db8::1"), prefix("2001:db8::ffff:1"));
+        assert_ne!(prefix("2001:db8::1"), prefix("2001:db8:0:1::1"));
+        assert_eq!(prefix("::ffff:10.0.0.7"), prefix("10.0.0.7"));
+    }
+}

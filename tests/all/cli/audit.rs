@@ -1,0 +1,182 @@
+//! The audit log: what operators did with commands.
+
+use serde_json::{Value, json};
+
+use super::Given;
+
+/// The name of the user who runs the tests.
+pub fn user() -> String {
+    nix::unistd::User::from_uid(nix::unistd::Uid::current())
+        .expect("the users")
+        .expect("a user")
+        .name
+}
+
+fn actions(given: &Given, args: &[&str]) -> Vec<String> {
+    let entries = given.tenure.json(&[&["audit"], args].concat());
+    let action = |entry: &Value| entry["action"].as_str().expect("an action").to_owned();
+    entries.iter().map(action).collect()
+}
+
+#[test]
+fn every_command_that_changes_something_is_recorded_with_its_user_and_reason() {
+    let given = Given::events();
+    let letters = given.tenure.json(&["dead", "list"]);
+    let id = |place: usize| letters[place]["id"].to_string();
+    for args in [
+        vec!["sweep", "access-expiry", "--pause", "not yet"],
+        vec!["sweep", "access-expiry", "--resume", "--reason", "done"],
+        vec!["sweep", "access-expiry"],
+        vec!["sweep", "access-expiry", "--confirm", "--reason", "as planned"],
+        vec!["sweep", "access-expiry", "--dry-run"],
+        vec!["dead", "discard", &id(1), "--reason", "no event"],
+        vec!["lanes", "--remove", "--reason", "no broker"],
+        vec!["sources", "--remove"],
+        vec!["rebuild"],
+        vec!["prune"],
+        vec!["prune", "--dry-run"],
+        vec![
+            "statement",
+            "--month",
+            "2025-01",
+            "--close",
+            "--confirm",
+            "--reason",
+            "month end",
+        ],
+        vec!["restored"],
+    ] {
+        given.tenure.ok(&args);
+    }
+    // It is still no event, and the attempt counts.
+    given.tenure.call(&["dead", "redrive", &id(0)]);
+    let changed = given.with(&[("TENURE_ACCESS__IDLE", "35000d")]);
+    changed.ok(&["policy", "--confirm", "--reason", "as agreed"]);
+    assert_eq!(
+        actions(&given, &[]),
+        [
+            "policy.apply",
+            "dead_letter.redrive",
+            "restored",
+            "statement.close",
+            "prune",
+            "rebuild",
+            "source.remove",
+            "lane.remove",
+            "dead_letter.discard",
+            "sweep.confirm",
+            "sweep.run",
+            "sweep.resume",
+            "sweep.pause",
+        ]
+    );
+    let entries = given.tenure.json(&["audit"]);
+    for entry in &entries {
+        let who = entry["who"].as_str().expect("a name");
+        assert!(who.starts_with(&user()), "{entry}");
+        assert_eq!(entry["how"], "cli", "{entry}");
+    }
+    let field = |place: usize, name: &str| entries[place][name].clone();
+    assert_eq!(
+        (field(12, "target"), field(12, "reason")),
+        (json!("access-expiry"), json!("not yet"))
+    );
+    assert_eq!(
+        (field(8, "target"), field(8, "reason")),
+        (json!(id(1)), json!("no event"))
+    );
+    assert_eq!(field(3, "target"), "2025-01");
+    let policy = field(0, "details");
+    assert_ne!(policy["before"], policy["after"]);
+    assert_eq!(field(0, "reason"), "as agreed");
+}
+
+#[test]
+fn what_is_done_with_webhooks_is_recorded_without_their_secrets() {
+    let given = Given::events();
+    let added = [
+        "webhook",
+        "add",
+        "crm",
+        "https://crm.example.com/hooks?key=hidden",
+        "--type",
+        "access.*",
+        "--reason",
+        "asked for",
+    ];
+    let mut secrets = vec![given.tenure.json(&added)[0]["secret"].clone()];
+    for args in [
+        vec!["webhook", "pause", "crm"],
+        vec!["webhook", "resume", "crm"],
+        vec!["webhook", "replay", "crm", "--from", "beginning"],
+    ] {
+        given.tenure.ok(&args);
+    }
+    secrets.push(given.tenure.json(&["webhook", "rotate", "crm"])[0]["secret"].clone());
+    given.tenure.ok(&["webhook", "remove", "crm"]);
+    given.tenure.call(&["webhook", "remove", "crm"]);
+    assert_eq!(
+        actions(&given, &["--action", "webhook"]),
+        [
+            "webhook.remove",
+            "webhook.rotate",
+            "webhook.replay",
+            "webhook.resume",
+            "webhook.pause",
+            "webhook.add",
+        ]
+    );
+    let entries = given.tenure.json(&["audit"]);
+    assert!(entries.iter().all(|entry| entry["target"] == "crm"));
+    assert_eq!(entries[5]["reason"], "asked for");
+    assert_eq!(
+        entries[5]["details"],
+        json!({"url": "https://crm.example.com/hooks?***", "partner": null, "client": null, "types": ["access.*"]})
+    );
+    let printed = given.tenure.ok(&["audit", "--json"]);
+    for secret in secrets {
+        let secret = secret.as_str().expect("a secret");
+        assert!(secret.starts_with("whsec_") && !printed.contains(secret));
+    }
+    assert!(
+        !printed.contains("hidden") && !printed.contains("whsec_"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn the_audit_log_is_filtered_printed_and_carried_along() {
+    let given = Given::events();
+    let nothing = "tenure-audit-of-nobody";
+    let odd = "why\u{1b}[31m not";
+    given.tenure.ok(&["sweep", "access-expiry", "--pause", odd]);
+    given.tenure.ok(&["sweep", "access-expiry", "--resume"]);
+    given.tenure.ok(&["rebuild", "--reason", "a test"]);
+    assert_eq!(
+        actions(&given, &["--action", "sweep"]),
+        ["sweep.resume", "sweep.pause"]
+    );
+    assert_eq!(actions(&given, &["--action", "rebuild"]), ["rebuild"]);
+    assert_eq!(actions(&given, &["--by", nothing]), [""; 0]);
+    assert_eq!(actions(&given, &["--since", "2000-01-01T00:00:00Z"]).len(), 3);
+    assert_eq!(actions(&given, &["--until", "2000-01-01T00:00:00Z"]).len(), 0);
+    assert_eq!(actions(&given, &["--limit", "1"]), ["rebuild"]);
+    let table = given.tenure.ok(&["audit"]);
+    assert!(
+        table.contains("sweep.pause") && table.contains(&user()),
+        "{table}"
+    );
+    assert!(!table.contains('\u{1b}'), "{table}");
+
+    given.tenure.ok(&["export", "--output", "store.export"]);
+    let moved = given.with(&[("TENURE_STORE__URL", "sqlite://moved.db")]);
+    moved.ok(&["import", "store.export", "--reason", "a move"]);
+    let moved = moved.json(&["audit"]);
+    let action = |place: usize| moved[place]["action"].clone();
+    assert_eq!(
+        (0..moved.len()).map(action).collect::<Vec<_>>(),
+        ["import", "rebuild", "sweep.resume", "sweep.pause"]
+    );
+    assert_eq!(moved[0]["target"], "store.export");
+    assert_eq!(moved[3]["reason"], odd);
+}
