@@ -5,6 +5,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod contracts;
 pub mod demo;
 pub mod domain;
 pub mod engine;

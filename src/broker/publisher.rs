@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::config;
 use crate::domain::Event;
 use crate::store::Recorded;
-use crate::wire;
+use crate::wire::{self, SchemaUris};
 
 /// Messages that may wait for their confirms.
 const WINDOW: usize = 500;
@@ -69,7 +69,7 @@ impl Outgoing {
 
     /// A journal line, published in an epoch.
     #[must_use]
-    pub fn change(epoch: i64, line: &Recorded) -> Self {
+    pub fn change(epoch: i64, line: &Recorded, schemas: &SchemaUris) -> Self {
         let subject = line.entry.key.to_string();
         let properties = properties(&wire::change_id(epoch, line), Some(&subject));
         let happened = u64::try_from(line.entry.time.timestamp()).ok();
@@ -81,7 +81,7 @@ impl Outgoing {
                 Some(seconds) => properties.with_timestamp(seconds),
                 None => properties,
             },
-            body: wire::change(epoch, line),
+            body: wire::change(epoch, line, schemas),
         }
     }
 

@@ -257,7 +257,8 @@ impl Relay<'_> {
         let published = line.published(epoch);
         // Remember before publishing: a line that may have been published counts as published.
         self.remember(Some(published));
-        let confirm = Outgoing::change(epoch, line).hand_over(&self.channel).await?;
+        let change = Outgoing::change(epoch, line, self.context.engine.schemas());
+        let confirm = change.hand_over(&self.channel).await?;
         if let Some(place) = room.next() {
             place.send((published, confirm));
         }

@@ -12,7 +12,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Settings, StoreUrl};
 use crate::engine::{Authority, Engine};
 use crate::store::{AuditEntry, SchemaState, Store, StoreError};
-use crate::wire::Decoder;
+use crate::wire::{Decoder, SchemaUris};
 use crate::worker;
 
 /// Invalid arguments: exit code 2.
@@ -85,6 +85,7 @@ impl Context {
         let engine = engine
             .on_silence(self.settings.sources.on_silence)
             .with_actions(self.settings.actions.clone())
+            .with_schemas(SchemaUris::new(self.settings.http.public_url.as_deref()))
             .with_access_log(self.settings.access_log);
         self.joined(engine).await
     }

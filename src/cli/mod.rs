@@ -31,6 +31,7 @@ mod prune;
 mod publish;
 mod replay;
 mod run;
+mod schema;
 mod shell;
 mod sources;
 mod statement;
@@ -156,6 +157,9 @@ enum Command {
     Restored,
     /// Ask the worker on this machine whether it is ready; exit code 1 if not
     Health(health::HealthArgs),
+    /// Print the contracts of events and changes: JSON Schemas, AsyncAPI, OpenAPI
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
     /// Show the effective settings and the origin of each, without secrets
     Config,
 }
@@ -290,6 +294,7 @@ impl Command {
             Self::Migrate => maintain::migrate(context).await,
             Self::Restored => maintain::restored(context).await,
             Self::Health(args) => health::run(context, args).await,
+            Self::Schema(command) => schema::run(context, command),
             Self::Config => maintain::config(context),
         }
     }

@@ -146,7 +146,7 @@ impl Replay {
                 if matches!(args.from, ReplayFrom::At(time) if line.recorded_at < time) {
                     continue;
                 }
-                let change = Outgoing::change(page.epoch, line).replayed_to(&self.queue);
+                let change = Outgoing::change(page.epoch, line, engine.schemas()).replayed_to(&self.queue);
                 self.open.push_back(FeedCursor(line.published(page.epoch)));
                 self.publisher.publish(change).await?;
                 self.count_confirmed();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::EventKind;
@@ -11,7 +12,7 @@ use super::text_enum::text_enum;
 pub const MAX_ACTOR_CHARS: usize = 128;
 
 /// Who caused an event, as its sender says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Actor {
     /// An id of the sender's own.
     #[serde(rename = "actor", default, skip_serializing_if = "Option::is_none")]

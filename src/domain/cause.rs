@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::actor::Actor;
@@ -11,7 +12,7 @@ use super::text_enum::text_enum;
 use super::timer::Timer;
 
 /// What caused a change. The journal stores it as JSON, and published changes contain the same JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Cause {
     Event {
@@ -37,7 +38,7 @@ pub enum Cause {
 }
 
 /// What made a correction necessary. The journal stores it, and published changes contain the same JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Corrector {
     /// It happened before what was known of its client.

@@ -5,6 +5,7 @@ mod data;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::actor::{Actor, ActorKind};
@@ -123,7 +124,7 @@ fn yes() -> bool {
 macro_rules! event_kinds {
     ($($(#[$doc:meta])* $type:literal $variant:ident { $($(#[$field_attr:meta])* $field:ident: $ty:ty),* $(,)? })*) => {
         /// The type of an event, with its data.
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "type", content = "data")]
         pub enum EventKind {
             $($(#[$doc])* #[serde(rename = $type)] $variant { $($(#[$field_attr])* $field: $ty),* },)*
@@ -165,7 +166,7 @@ macro_rules! event_kinds {
                     name: stringify!($field),
                     is_required: ![$(stringify!($field_attr)),*]
                         .iter()
-                        .any(|attribute: &&str| attribute.contains("default")),
+                        .any(|attribute: &&str| attribute.starts_with("serde") && attribute.contains("default")),
                     is_nullable: <$ty as FieldValue>::IS_NULLABLE,
                     value: <$ty as FieldValue>::TYPE,
                 }),*],)*
@@ -178,47 +179,122 @@ macro_rules! event_kinds {
 // Add a type at the end: its place is its rank, which clients store as part of the last event's position. A type in the
 // middle would change the order of events that are already in the log.
 event_kinds! {
-    "client.added" ClientAdded { name: Name, #[serde(default)] imported: bool }
-    "client.renamed" ClientRenamed { name: Name }
+    "client.added" ClientAdded {
+        /// The name of the business. Unique among the partner's clients, whatever its case and spacing.
+        name: Name,
+        /// Whether the partner imported the client instead of adding it by hand.
+        #[serde(default)] imported: bool,
+    }
+    "client.renamed" ClientRenamed {
+        /// The new name. Unique among the partner's clients, whatever its case and spacing.
+        name: Name,
+    }
     "client.invited" ClientInvited {
+        /// How the invitation is sent. Only an invitation through `referral` can be rejected.
         #[serde(default)] channel: Channel,
+        /// What the client must complete for the link to become active.
         #[serde(default)] steps: Steps,
+        /// Whether the partner earns commission once the link is active.
         #[serde(default = "yes")] commission_eligible: bool,
     }
     "invitation.accepted" InvitationAccepted {}
-    "onboarding.completed" OnboardingCompleted { #[serde(default)] via: Via }
+    "onboarding.completed" OnboardingCompleted {
+        /// How the business got its account. `independent`: not through the invitation, so the step does not count.
+        #[serde(default)] via: Via,
+    }
     "consent.granted" ConsentGranted {}
-    "invitation.rejected" InvitationRejected { #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String> }
-    "identity.rejected" IdentityRejected { #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String> }
-    "client.archived" ClientArchived { #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String> }
-    "client.lost" ClientLost { #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String> }
-    "partner.disconnected" PartnerDisconnected { by: Side }
+    "invitation.rejected" InvitationRejected {
+        /// Why, for people. Changes repeat the first 500 characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String>,
+    }
+    "identity.rejected" IdentityRejected {
+        /// Why, for people. Changes repeat the first 500 characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String>,
+    }
+    "client.archived" ClientArchived {
+        /// Why, for people. Changes repeat the first 500 characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String>,
+    }
+    "client.lost" ClientLost {
+        /// Why, for people. Changes repeat the first 500 characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String>,
+    }
+    "partner.disconnected" PartnerDisconnected {
+        /// The side that ended the connection.
+        by: Side,
+    }
     "client.deleted" ClientDeleted {}
     "assignment.added" AssignmentAdded {
+        /// The campaign or data source, as the dashboard names it.
         assignment_id: Id,
+        /// The kind of service, for people.
         #[serde(default, skip_serializing_if = "Option::is_none")] service: Option<String>,
     }
-    "assignment.removed" AssignmentRemoved { assignment_id: Id }
-    "report_schedule.created" ReportScheduleCreated { schedule_id: Id }
-    "report_schedule.deleted" ReportScheduleDeleted { schedule_id: Id }
-    "margin_rule.created" MarginRuleCreated { rule_id: Id }
-    "margin_rule.deleted" MarginRuleDeleted { rule_id: Id }
-    "client.terminated" ClientTerminated { #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String> }
+    "assignment.removed" AssignmentRemoved {
+        /// The id that `assignment.added` had.
+        assignment_id: Id,
+    }
+    "report_schedule.created" ReportScheduleCreated {
+        /// The report schedule, as the dashboard names it.
+        schedule_id: Id,
+    }
+    "report_schedule.deleted" ReportScheduleDeleted {
+        /// The id that `report_schedule.created` had.
+        schedule_id: Id,
+    }
+    "margin_rule.created" MarginRuleCreated {
+        /// The margin rule, as the dashboard names it.
+        rule_id: Id,
+    }
+    "margin_rule.deleted" MarginRuleDeleted {
+        /// The id that `margin_rule.created` had.
+        rule_id: Id,
+    }
+    "client.terminated" ClientTerminated {
+        /// Why, for people. Changes repeat the first 500 characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String>,
+    }
     "client.reactivated" ClientReactivated {}
     "subscription.added" SubscriptionAdded {
+        /// The subscription, as the partner space names it.
         subscription_id: Id,
+        /// The plan, for people.
         #[serde(default, skip_serializing_if = "Option::is_none")] plan: Option<String>,
+        /// The side that manages and pays for it. Only the partner's own subscriptions end with the link.
         #[serde(default)] managed_by: ManagedBy,
+        /// Up to when it is paid.
         #[serde(default, skip_serializing_if = "Option::is_none")] paid_until: Option<DateTime<Utc>>,
     }
-    "subscription.renewed" SubscriptionRenewed { subscription_id: Id, paid_until: DateTime<Utc> }
-    "subscription.ended" SubscriptionEnded { subscription_id: Id }
-    "user.added" UserAdded { user_id: Id }
-    "user.removed" UserRemoved { user_id: Id }
-    "integration.added" IntegrationAdded { integration_id: Id }
-    "integration.removed" IntegrationRemoved { integration_id: Id }
+    "subscription.renewed" SubscriptionRenewed {
+        /// The id that `subscription.added` had.
+        subscription_id: Id,
+        /// Up to when it is paid now.
+        paid_until: DateTime<Utc>,
+    }
+    "subscription.ended" SubscriptionEnded {
+        /// The id that `subscription.added` had.
+        subscription_id: Id,
+    }
+    "user.added" UserAdded {
+        /// The user whom the partner gave access to the client.
+        user_id: Id,
+    }
+    "user.removed" UserRemoved {
+        /// The id that `user.added` had.
+        user_id: Id,
+    }
+    "integration.added" IntegrationAdded {
+        /// The integration, as the partner space names it.
+        integration_id: Id,
+    }
+    "integration.removed" IntegrationRemoved {
+        /// The id that `integration.added` had.
+        integration_id: Id,
+    }
     "account.accessed" AccountAccessed {
+        /// Who entered. Staff of the customer never renew the partner's access.
         #[serde(default)] by: AccessedBy,
+        /// The user who entered, for the access log.
         #[serde(default, skip_serializing_if = "Option::is_none")] user: Option<String>,
     }
     "access.disabled" AccessDisabled {}
@@ -226,13 +302,27 @@ event_kinds! {
     "access.requested" AccessRequested {}
     "access.approved" AccessApproved {}
     "access.denied" AccessDenied {}
-    "account.jobs_counted" JobsCounted { #[serde(deserialize_with = "super::whole")] total: u64 }
+    "account.jobs_counted" JobsCounted {
+        /// The number of jobs in the account so far. Tenure remembers the highest.
+        #[serde(deserialize_with = "super::whole")] #[schemars(range(max = 9_007_199_254_740_992_u64))] total: u64,
+    }
     "account.updated" AccountUpdated {}
-    "commission.eligibility_changed" CommissionEligibilityChanged { eligible: bool }
-    "identity.cleared" IdentityCleared { #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String> }
-    "invitation.bounced" InvitationBounced { #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String> }
+    "commission.eligibility_changed" CommissionEligibilityChanged {
+        /// Whether the partner earns commission for the client from now on.
+        eligible: bool,
+    }
+    "identity.cleared" IdentityCleared {
+        /// Why, for people. Changes repeat the first 500 characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String>,
+    }
+    "invitation.bounced" InvitationBounced {
+        /// Why, for people. Changes repeat the first 500 characters.
+        #[serde(default, skip_serializing_if = "Option::is_none")] reason: Option<String>,
+    }
     "account.created" AccountCreated {
+        /// Who created the account. A partner hands it over to its owner later.
         #[serde(default)] by: Creator,
+        /// The account, as the account app names it. Access decisions can then be asked for by account.
         #[serde(default, skip_serializing_if = "Option::is_none")] account_id: Option<Id>,
     }
     "account.owner_set" AccountOwnerSet {}

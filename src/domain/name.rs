@@ -1,5 +1,6 @@
 //! A client's name, and the key by which names are compared.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use icu_casemap::CaseMapper;
@@ -8,6 +9,7 @@ use icu_properties::props::{
     DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark, WhiteSpace,
 };
 use icu_properties::{CodePointMapData, CodePointSetData};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
@@ -80,6 +82,21 @@ impl TryFrom<String> for Name {
 impl Serialize for Name {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&self.0)
+    }
+}
+
+/// At least one visible character, and no NUL. [`Name`] knows more invisible characters than this pattern.
+const VISIBLE: &str = "^[^\\u0000]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u180b-\\u180f\
+                       \\u200b-\\u200f\\u2028-\\u202f\\u2060-\\u206f\\u2800\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\
+                       \\ufff0-\\ufffb][^\\u0000]*$";
+
+impl JsonSchema for Name {
+    fn schema_name() -> Cow<'static, str> {
+        "Name".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS, "pattern": VISIBLE})
     }
 }
 

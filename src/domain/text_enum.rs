@@ -3,7 +3,7 @@
 /// Defines a field-less enum whose variants have a text form.
 ///
 /// The literal next to a variant is its name in JSON, in the database, in metrics and on the command line. From it the
-/// macro derives `Serialize`, `Deserialize`, `ALL`, `NAMES`, `as_str`, `from_name` and `Display`.
+/// macro derives `Serialize`, `Deserialize`, `JsonSchema`, `ALL`, `NAMES`, `as_str`, `from_name` and `Display`.
 macro_rules! text_enum {
     (
         $(#[$meta:meta])*
@@ -40,6 +40,16 @@ macro_rules! text_enum {
                     $($text => Some(Self::$variant),)+
                     _ => None,
                 }
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "enum": Self::NAMES})
             }
         }
 

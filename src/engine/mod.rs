@@ -106,6 +106,7 @@ use crate::clock::Clock;
 use crate::domain::{Actions, Policies, Policy};
 use crate::store::{Batch, Commit, ExpectedSource, Halt, LaneProgress, Store, StoreError};
 use crate::vitals::Vitals;
+use crate::wire::SchemaUris;
 use cached::Cached;
 use clearance::Clearance;
 use relay_lag::RelayLag;
@@ -125,6 +126,7 @@ pub struct Engine {
     deferred: Deferred,
     warned: WarnedSources,
     actions: Actions,
+    schemas: SchemaUris,
     /// The sources that used an id twice.
     careless: WarnedSources,
     /// The policy of the settings. It counts while none is recorded.
@@ -199,6 +201,7 @@ impl Engine {
             deferred: Deferred::default(),
             warned: WarnedSources::default(),
             actions: Actions::default(),
+            schemas: SchemaUris::default(),
             careless: WarnedSources::default(),
             default_policy: policy.clone(),
             policies: Cached::default(),
@@ -233,6 +236,19 @@ impl Engine {
     pub fn on_silence(mut self, on_silence: OnSilence) -> Self {
         self.on_silence = on_silence;
         self
+    }
+
+    /// Sets the URIs of the schemas that published changes name.
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: SchemaUris) -> Self {
+        self.schemas = schemas;
+        self
+    }
+
+    /// The URIs of the schemas, for everything that publishes changes.
+    #[must_use]
+    pub fn schemas(&self) -> &SchemaUris {
+        &self.schemas
     }
 
     /// Sets which histories have checkpoints, and where.

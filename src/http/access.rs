@@ -59,6 +59,7 @@ pub struct AccessDecisions {
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/access",
+    operation_id = "decide_access_of_client",
     tag = "access",
     params(
         ("partner" = schema::PartnerId, Path),
@@ -98,6 +99,7 @@ pub(super) async fn show(
 #[utoipa::path(
     post,
     path = "/v1/access",
+    operation_id = "decide_access",
     tag = "access",
     request_body = AccessQuestions,
     responses(

@@ -39,6 +39,7 @@ pub struct AccessesPage {
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/accesses",
+    operation_id = "list_accesses_of_client",
     tag = "clients",
     params(
         ("partner" = schema::PartnerId, Path),
@@ -79,6 +80,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/v1/accesses",
+    operation_id = "list_accesses",
     tag = "lists",
     params(
         ("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner"),

@@ -28,6 +28,7 @@ pub struct AuditPage {
 #[utoipa::path(
     get,
     path = "/v1/audit",
+    operation_id = "list_audit",
     tag = "operations",
     params(
         ("since" = Option<schema::Moment>, Query, description = "Only entries at or after this moment"),

@@ -33,21 +33,30 @@ const CHUNK: usize = 100;
 /// A request for an access decision. In a list, an absent member has the value of the list's default.
 #[derive(Deserialize, ToSchema)]
 pub struct EvaluationRequest {
+    #[serde(default, deserialize_with = "json_body::object")]
     subject: Option<Entity>,
+    #[serde(default, deserialize_with = "json_body::object")]
     action: Option<NamedAction>,
+    #[serde(default, deserialize_with = "json_body::object")]
     resource: Option<Entity>,
+    #[serde(default, deserialize_with = "json_body::object")]
     context: Option<Context>,
 }
 
 /// A list of requests with default members, or a single request without `evaluations`.
 #[derive(Deserialize, ToSchema)]
 pub struct EvaluationsRequest {
+    #[serde(default, deserialize_with = "json_body::object")]
     subject: Option<Entity>,
+    #[serde(default, deserialize_with = "json_body::object")]
     action: Option<NamedAction>,
+    #[serde(default, deserialize_with = "json_body::object")]
     resource: Option<Entity>,
+    #[serde(default, deserialize_with = "json_body::object")]
     context: Option<Context>,
     #[schema(value_type = Option<Vec<EvaluationRequest>>, max_items = 1000)]
     evaluations: Option<AtMost<EvaluationRequest, MAX_QUESTIONS>>,
+    #[serde(default, deserialize_with = "json_body::object")]
     options: Option<EvaluationsOptions>,
 }
 
@@ -158,6 +167,7 @@ pub struct PdpMetadata {
 #[utoipa::path(
     post,
     path = "/access/v1/evaluation",
+    operation_id = "evaluate_access",
     tag = "access",
     request_body = EvaluationRequest,
     responses(
@@ -183,6 +193,7 @@ pub(super) async fn evaluation(
 #[utoipa::path(
     post,
     path = "/access/v1/evaluations",
+    operation_id = "evaluate_accesses",
     tag = "access",
     request_body = EvaluationsRequest,
     responses(
@@ -230,6 +241,7 @@ pub(super) async fn evaluations(
 #[utoipa::path(
     get,
     path = "/.well-known/authzen-configuration",
+    operation_id = "get_authzen_configuration",
     tag = "access",
     security(()),
     responses(

@@ -26,7 +26,7 @@ use crate::domain::ClientKey;
 use crate::domain::kinds_of_any;
 use crate::engine::{Engine, FeedStart};
 use crate::store::{FeedCursor, FeedFilter, FeedPage, Recorded};
-use crate::wire;
+use crate::wire::{self, SchemaUris};
 
 /// How often a stream without changes sends a comment with its place. Proxies close connections that are silent for longer.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -99,7 +99,7 @@ pub(super) async fn list(
         let page = reader.read().await?;
         return match wait {
             Some(wait) if page.lines.is_empty() && !wait.is_zero() => Ok(poll(reader, wait).await),
-            _ => Ok(Json(ChangesPage::of(&page)?).into_response()),
+            _ => Ok(Json(ChangesPage::of(&page, api.engine()?.schemas())?).into_response()),
         };
     }
     for (name, is_given) in [("limit", is_limited), ("wait", wait.is_some())] {
@@ -117,10 +117,11 @@ async fn poll(reader: Reader, wait: Duration) -> Response {
     let began = Instant::now();
     // Waiting takes no part of `http.timeout` that sending the page needs.
     let end = began + wait.min(reader.api.timeout * 4 / 5);
+    let engine = reader.engine.clone();
     let page = reader
         .page_before(end)
         .await
-        .and_then(|page| ChangesPage::of(&page));
+        .and_then(|page| ChangesPage::of(&page, engine.schemas()));
     let mut response = page.map(Json).into_response();
     response.extensions_mut().insert(Waited(began.elapsed()));
     response
@@ -222,7 +223,7 @@ impl Reader {
         let begin = if first.lines.is_empty() {
             vec![events.heartbeat()]
         } else {
-            changes(&first)
+            changes(&first, events.reader.engine.schemas())
         };
         let events = stream::iter(begin).chain(events.events());
         let mut response = Sse::new(events.map(Ok::<_, Infallible>)).into_response();
@@ -286,7 +287,9 @@ impl Streamed {
                 }
             };
             match page {
-                Some(page) if !page.lines.is_empty() => return Some(changes(&page)),
+                Some(page) if !page.lines.is_empty() => {
+                    return Some(changes(&page, self.reader.engine.schemas()));
+                }
                 _ if self.sent.elapsed() >= HEARTBEAT => return Some(vec![self.heartbeat()]),
                 _ => {}
             }
@@ -312,10 +315,10 @@ impl Streamed {
     }
 }
 
-fn changes(page: &FeedPage) -> Vec<Event> {
+fn changes(page: &FeedPage, schemas: &SchemaUris) -> Vec<Event> {
     let lines = page.lines.iter();
     let change = |line: &Recorded| {
-        let change = wire::change(page.epoch, line);
+        let change = wire::change(page.epoch, line, schemas);
         let cursor = FeedCursor(line.published(page.epoch));
         Event::default()
             .id(cursor.to_string())
@@ -325,8 +328,8 @@ fn changes(page: &FeedPage) -> Vec<Event> {
 }
 
 impl ChangesPage {
-    fn of(page: &FeedPage) -> Result<Self, ApiError> {
-        let raw = |line| serde_json::from_slice::<Box<RawValue>>(&wire::change(page.epoch, line));
+    fn of(page: &FeedPage, schemas: &SchemaUris) -> Result<Self, ApiError> {
+        let raw = |line| serde_json::from_slice::<Box<RawValue>>(&wire::change(page.epoch, line, schemas));
         let changes = page.lines.iter().map(raw).collect::<Result<_, _>>();
         Ok(Self {
             changes: changes.map_err(|error| ApiError::Internal(error.into()))?,

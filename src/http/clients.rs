@@ -43,6 +43,7 @@ pub struct JournalPage {
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients",
+    operation_id = "list_clients_of_partner",
     tag = "clients",
     params(
         ("partner" = schema::PartnerId, Path, description = "1 to 128 of the characters A-Z a-z 0-9 . _ ~ : @ -, but not . or .."),
@@ -112,6 +113,7 @@ pub(super) fn services() -> impl Iterator<Item = (&'static str, ServiceFilter)> 
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}",
+    operation_id = "get_client",
     tag = "clients",
     params(
         ("partner" = schema::PartnerId, Path),
@@ -144,6 +146,7 @@ pub(super) async fn show(
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/journal",
+    operation_id = "get_journal",
     tag = "clients",
     params(
         ("partner" = schema::PartnerId, Path),
@@ -200,6 +203,7 @@ pub struct NameHolder {
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/names/{name}",
+    operation_id = "get_name_holder",
     tag = "clients",
     params(
         ("partner" = schema::PartnerId, Path),

@@ -26,6 +26,7 @@ pub struct DeadLettersPage {
 #[utoipa::path(
     get,
     path = "/v1/dead-letters",
+    operation_id = "list_dead_letters",
     tag = "events",
     params(
         ("status" = Option<DeadLetterStatus>, Query, description = "Only dead letters with this status"),

@@ -91,6 +91,7 @@ pub enum OutcomeKind {
 #[utoipa::path(
     post,
     path = "/v1/events",
+    operation_id = "ingest_events",
     tag = "events",
     params(
         ("dry_run" = Option<bool>, Query, description = "`true`: store nothing; by default `false`"),

@@ -39,6 +39,7 @@ pub struct ForecastPage {
 #[utoipa::path(
     get,
     path = "/v1/forecast",
+    operation_id = "get_forecast",
     tag = "sweeps",
     params(
         ("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner"),

@@ -94,6 +94,7 @@ pub struct Readiness {
 #[utoipa::path(
     get,
     path = "/livez",
+    operation_id = "get_liveness",
     tag = "operations",
     security(()),
     responses((status = 200, description = "The process is alive"))
@@ -106,6 +107,7 @@ pub(super) async fn live() -> Json<serde_json::Value> {
 #[utoipa::path(
     get,
     path = "/readyz",
+    operation_id = "get_readiness",
     tag = "operations",
     security(()),
     responses(

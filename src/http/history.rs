@@ -31,6 +31,7 @@ pub struct HistoryPage {
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/history",
+    operation_id = "get_history",
     tag = "clients",
     params(
         ("partner" = schema::PartnerId, Path),

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
-use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::events::only;
@@ -43,14 +44,46 @@ pub(super) async fn read<T: DeserializeOwned>(
     let body = body::receive(body, api.body_limit, &mut share).await?;
     // The body, and its texts once more decoded.
     share.set(body.capacity().saturating_mul(2).saturating_add(ITEMS))?;
-    let decoded = serde_json::from_slice(&body).map_err(|error| {
+    let Object(decoded) = serde_json::from_slice(&body).map_err(|error| {
         let reason = error.to_string().chars().take(LONGEST_REASON).collect();
         ApiError::Body(reason)
     })?;
     Ok((decoded, share))
 }
 
-/// A list of at most `MAX` items. Reading stops at the next one, so that a body of empty items does not become large.
+/// A value that is written as a JSON object. By default, serde also reads a structure from a list of its members.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Members(PhantomData)).map(Object)
+    }
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, from: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(from))
+    }
+}
+
+/// For `#[serde(deserialize_with)]`: an object, or null.
+///
+/// # Errors
+/// Those of the deserializer.
+pub(super) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    let object = Option::<Object<T>>::deserialize(from)?;
+    Ok(object.map(|Object(value)| value))
+}
+
+/// A list of at most `MAX` objects. Reading stops at the next one, so that a body of empty items does not become large.
 pub(super) struct AtMost<T, const MAX: usize>(pub Vec<T>);
 
 impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, MAX> {
@@ -70,7 +103,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> 
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = from.next_element()? {
+        while let Some(Object(item)) = from.next_element()? {
             if items.len() == MAX {
                 return Err(A::Error::custom(format!(
                     "expected a list of at most {MAX} items"

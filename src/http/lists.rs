@@ -76,6 +76,7 @@ pub struct RefusalsPage {
 #[utoipa::path(
     get,
     path = "/v1/clients",
+    operation_id = "find_clients",
     tag = "lists",
     params(
         ("partner" = Option<schema::PartnerId>, Query, description = "Only clients of this partner"),
@@ -197,6 +198,7 @@ fn list_position(params: &mut Params) -> Result<Option<ListPosition>, ApiError> 
 #[utoipa::path(
     get,
     path = "/v1/accounts/{account}/partners",
+    operation_id = "list_partners_of_account",
     tag = "lists",
     params(
         (
@@ -244,6 +246,7 @@ pub(super) async fn account(
 #[utoipa::path(
     get,
     path = "/v1/partners",
+    operation_id = "list_partners",
     tag = "lists",
     params(
         ("limit" = Option<schema::PageSize>, Query, description = "1 to 1000; default 100"),
@@ -282,6 +285,7 @@ pub(super) async fn partners(
 #[utoipa::path(
     get,
     path = "/v1/refusals",
+    operation_id = "list_refusals",
     tag = "lists",
     params(
         ("code" = Option<schema::RefusalCode>, Query, description = "Only events that were refused with this code"),

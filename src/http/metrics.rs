@@ -105,6 +105,7 @@ impl Api {
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "get_metrics",
     tag = "operations",
     responses(
         (status = 200, description = "Metrics", body = String, content_type = "text/plain"),

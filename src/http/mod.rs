@@ -9,10 +9,10 @@ mod body;
 mod changes;
 mod clients;
 mod connections;
+mod contracts;
 mod cross_site;
 mod dead_letters;
 mod error;
-mod event_schema;
 mod events;
 mod forecast;
 mod guard;
@@ -24,6 +24,7 @@ mod lists;
 mod memory;
 mod metrics;
 mod openapi;
+mod openapi_schemas;
 mod params;
 mod possible;
 mod principal;
@@ -111,6 +112,8 @@ pub struct Api {
     hosts: hosts::Hosts,
     /// See [`HttpSettings::public_url`].
     public_url: Option<String>,
+    /// Made at the first request for one of them.
+    contracts: OnceLock<contracts::Documents>,
     body_limit: usize,
     max_events: usize,
     max_connections: usize,
@@ -152,6 +155,7 @@ impl Api {
             limits,
             hosts: hosts::Hosts::of(settings),
             public_url: settings.public_url.clone(),
+            contracts: OnceLock::new(),
             body_limit: settings.body_limit,
             max_events: settings.max_events,
             max_connections,

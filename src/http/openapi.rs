@@ -1,12 +1,16 @@
 //! `/openapi.json`: the OpenAPI document of all routes.
 
-use axum::Json;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use serde_json::Value;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::principal::SESSION_COOKIE;
-use super::{event_schema, routes, schema};
+use super::{Api, ApiError, contracts, openapi_schemas, params, routes, schema};
 use crate::domain::Sweep;
 use crate::domain::access::AccessStatus;
 use crate::domain::link::LinkStatus;
@@ -49,6 +53,8 @@ use crate::store::DeadLetterStatus;
         schema::OperatorName,
         schema::AuditAction,
         schema::RefusalCode,
+        schema::EventType,
+        schema::ChangeType,
         schema::ChangesCursor,
         schema::ChangePatterns,
         schema::Wait,
@@ -99,7 +105,12 @@ pub fn document() -> Value {
             .into_openapi(),
     );
     let mut document = serde_json::to_value(document).expect("the document has only string keys");
-    document["components"]["schemas"]["CloudEvent"] = event_schema::cloud_event();
+    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+        openapi_schemas::add(schemas);
+    }
+    if let Some(paths) = document["paths"].as_object_mut() {
+        openapi_schemas::add_errors(paths);
+    }
     document
 }
 
@@ -107,10 +118,19 @@ pub fn document() -> Value {
 #[utoipa::path(
     get,
     path = "/openapi.json",
+    operation_id = "get_openapi",
     tag = "operations",
     security(()),
-    responses((status = 200, description = "The OpenAPI document"))
+    responses(
+        (status = 200, description = "The OpenAPI document", body = Object),
+        (status = 304, description = "The caller has it, as `If-None-Match` says"),
+    )
 )]
-pub(super) async fn show() -> Json<Value> {
-    Json(document())
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    query: params::RawQuery,
+) -> Result<Response, ApiError> {
+    params::Params::of(query)?.finish()?;
+    contracts::answer(&api, "/openapi.json", &headers)
 }

@@ -18,6 +18,7 @@ use crate::engine::PossibleEvents;
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/possible",
+    operation_id = "list_possible_events",
     tag = "clients",
     params(
         ("partner" = schema::PartnerId, Path),

@@ -7,8 +7,9 @@ use utoipa_axum::routes;
 
 use super::guard::{Needs, Reach, Routes};
 use super::{
-    Api, access, accesses, audit, authzen, changes, clients, dead_letters, events, forecast, health, history,
-    lists, metrics, openapi, possible, snapshot, sources, statements, sweeps, webhooks, what_if, why,
+    Api, access, accesses, audit, authzen, changes, clients, contracts, dead_letters, events, forecast,
+    health, history, lists, metrics, openapi, possible, snapshot, sources, statements, sweeps, webhooks,
+    what_if, why,
 };
 use crate::config::Scope::{Operate, Publish, Read};
 
@@ -18,6 +19,12 @@ pub(super) fn open() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(openapi::show))
+        .routes(routes!(contracts::asyncapi))
+        .routes(routes!(contracts::list))
+        .routes(routes!(contracts::event))
+        .routes(routes!(contracts::data_of_event))
+        .routes(routes!(contracts::change))
+        .routes(routes!(contracts::data_of_change))
         .routes(routes!(authzen::configuration))
 }
 

@@ -22,12 +22,12 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::domain::access::{AccessStatus, ROLE};
 use crate::domain::account::Handover;
 use crate::domain::client::Origin;
-use crate::domain::event::{AccessedBy, Channel, Step};
+use crate::domain::event::{AccessedBy, Channel, Step, TYPES};
 use crate::domain::link::LinkStatus;
 use crate::domain::service::ServiceStatus;
 use crate::domain::view::ViewAsClient;
 use crate::domain::why::ReasonKind;
-use crate::domain::{ActorKind, Refusal, Repair, Sweep, Timer};
+use crate::domain::{ActorKind, ChangeKind, Refusal, Repair, Sweep, Timer};
 use crate::engine::HistoryKind;
 use crate::store::{AuditHow, ClosingStatus, DeadLetterStatus, RunStatus};
 
@@ -38,11 +38,7 @@ pub use statements::{ClientStatement, CloserName, Closing, MonthText, PartnerSum
 pub use what_if::{ClientWhatIf, PartnerWhatIf, PolicySetting, WhatIfDay, WhatIfTotals};
 pub use why::{AnswerName, Why};
 
-/// The pattern of a subject, `{partner}/{client}`.
-pub(super) const SUBJECT: &str =
-    r"^(?!\.{1,2}/)[A-Za-z0-9._~:@-]{1,128}/(?!\.{1,2}$)[A-Za-z0-9._~:@-]{1,128}$";
-
-/// An event in structured mode. `event_schema` makes its schema.
+/// An event in structured mode. `openapi_schemas` makes its schema.
 #[derive(ToSchema)]
 pub struct CloudEvent {}
 
@@ -580,6 +576,10 @@ names! {
     struct Role: [ROLE];
     struct OpenRequest: ["open"];
     struct YesOrNo: ["true", "false"];
+    /// An event type.
+    struct EventType: TYPES.iter().copied();
+    /// A change type.
+    struct ChangeType: ChangeKind::ALL.iter().map(|kind| kind.as_str());
     struct RefusalCode: Refusal::ALL.iter().map(|refusal| refusal.code());
     struct EvaluationReason: [
         "access_enabled",

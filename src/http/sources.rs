@@ -24,6 +24,7 @@ pub struct SourcesList {
 #[utoipa::path(
     get,
     path = "/v1/sources",
+    operation_id = "list_sources",
     tag = "events",
     responses(
         (status = 200, description = "The expected sources", body = SourcesList),

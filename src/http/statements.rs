@@ -85,6 +85,7 @@ impl VisibleClosing {
 #[utoipa::path(
     get,
     path = "/v1/statements",
+    operation_id = "list_statements",
     tag = "statements",
     responses(
         (status = 200, description = "The closings", body = ClosingsList),
@@ -116,6 +117,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/v1/statements/{month}",
+    operation_id = "get_statement",
     tag = "statements",
     params(
         ("month" = schema::MonthText, Path),
@@ -178,6 +180,7 @@ pub(super) async fn show(
 #[utoipa::path(
     post,
     path = "/v1/statements/{month}/close",
+    operation_id = "close_statement",
     tag = "statements",
     params(
         ("month" = schema::MonthText, Path),

@@ -40,6 +40,7 @@ pub struct SweepRunPage {
 #[utoipa::path(
     get,
     path = "/v1/sweeps/runs",
+    operation_id = "list_sweep_runs",
     tag = "sweeps",
     params(
         ("sweep" = Option<Sweep>, Query, description = "Only runs of this sweep"),
@@ -76,6 +77,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get,
     path = "/v1/sweeps/runs/{run}",
+    operation_id = "get_sweep_run",
     tag = "sweeps",
     params(
         ("run" = schema::RunNumber, Path),

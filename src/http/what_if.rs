@@ -50,6 +50,7 @@ pub struct WhatIfPage {
 #[utoipa::path(
     get,
     path = "/v1/what-if",
+    operation_id = "get_what_if",
     tag = "sweeps",
     params(
         ("set" = Option<Vec<schema::PolicySetting>>, Query, description = "Another value for a setting of the policy in \

@@ -19,6 +19,7 @@ use crate::engine::Why;
 #[utoipa::path(
     get,
     path = "/v1/partners/{partner}/clients/{client}/why",
+    operation_id = "explain_client",
     tag = "clients",
     params(
         ("partner" = schema::PartnerId, Path),

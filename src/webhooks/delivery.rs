@@ -204,7 +204,7 @@ impl Delivery {
             let number = next.number;
             let (id, body) = (
                 wire::change_id(next.epoch, next.line),
-                wire::change(next.epoch, next.line),
+                wire::change(next.epoch, next.line, self.engine.schemas()),
             );
             let (sender, url, keys) = (self.sender.clone(), self.url.clone(), keys.clone());
             self.attempts.push(Box::pin(async move {

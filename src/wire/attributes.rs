@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use chrono::{DateTime, Datelike, Utc};
 
 use super::headers::Headers;
-use super::{Decoded, EventError, MAX_NAME_BYTES, MAX_SEQUENCE_BYTES, data, unknown_fields};
+use super::{
+    Decoded, EventError, MAX_NAME_BYTES, MAX_SEQUENCE_BYTES, Warning, data, dataschema, unknown_fields,
+};
 use crate::domain::actor::MAX_ACTOR_CHARS;
 use crate::domain::event::{NameVerdict, TYPES, is_reserved_source};
 use crate::domain::id::clip;
@@ -24,6 +26,7 @@ pub(super) struct Attributes<'a> {
     pub actor: Option<Cow<'a, str>>,
     pub actorkind: Option<Cow<'a, str>>,
     pub datacontenttype: Option<Cow<'a, str>>,
+    pub dataschema: Option<Cow<'a, str>>,
 }
 
 impl<'a> Attributes<'a> {
@@ -44,6 +47,7 @@ impl<'a> Attributes<'a> {
             actor: get("actor")?,
             actorkind: get("actorkind")?,
             datacontenttype: content_type.map(Cow::Borrowed),
+            dataschema: get("dataschema")?,
         })
     }
 
@@ -78,6 +82,9 @@ impl<'a> Attributes<'a> {
         {
             return Err(EventError::DataType(clip(content_type)));
         }
+        if let Some(uri) = self.dataschema.as_deref() {
+            dataschema::check(uri)?;
+        }
         let event = Event {
             source: source.into(),
             id: id.into(),
@@ -88,12 +95,19 @@ impl<'a> Attributes<'a> {
             actor: self.actor()?,
             name_verdict: NameVerdict::Open,
         };
-        let warnings = data.map_or_else(Vec::new, |data| unknown_fields::warnings(kind, data));
+        let unknown = data.map_or_else(Vec::new, |data| unknown_fields::warnings(kind, data));
+        let warnings = self.schema_warning(kind).into_iter().chain(unknown).collect();
         Ok(Decoded { event, warnings })
     }
 }
 
 impl Attributes<'_> {
+    /// Tenure reads `data` by the type of the event, so the schema of another type is only worth a warning.
+    fn schema_warning(&self, kind: &str) -> Option<Warning> {
+        let described = dataschema::event_type_of(self.dataschema.as_deref()?)?;
+        (described != kind).then_some(Warning::SchemaOfOtherType { described })
+    }
+
     fn actor(&self) -> Result<Actor, EventError> {
         let id = match self.actor.as_deref() {
             Some("") => return Err(EventError::EmptyAttribute("actor")),

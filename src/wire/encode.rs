@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::{SchemaFamily, SchemaUris};
 use crate::domain::event::OWN_SOURCE;
 use crate::domain::time::rfc3339;
 use crate::domain::{Actor, Cause, Change, Corrector, Event, EventKind};
@@ -58,6 +59,7 @@ struct ChangeEnvelope<'a> {
     time: String,
     partitionkey: &'a str,
     datacontenttype: &'static str,
+    dataschema: String,
     data: ChangeData<'a>,
 }
 
@@ -95,7 +97,7 @@ pub fn id_of_change(epoch: i64, sequence: i64) -> String {
 /// # Panics
 /// Never: every part of a change is serializable.
 #[must_use]
-pub fn change(epoch: i64, line: &Recorded) -> Vec<u8> {
+pub fn change(epoch: i64, line: &Recorded, schemas: &SchemaUris) -> Vec<u8> {
     let entry = &line.entry;
     let subject = entry.key.to_string();
     let envelope = ChangeEnvelope {
@@ -107,6 +109,7 @@ pub fn change(epoch: i64, line: &Recorded) -> Vec<u8> {
         time: rfc3339(entry.time),
         partitionkey: &subject,
         datacontenttype: "application/json",
+        dataschema: schemas.data(SchemaFamily::Changes, entry.change.kind().as_str()),
         data: ChangeData {
             epoch: format!("{epoch:019}"),
             sequence: line.cursor.sequence,

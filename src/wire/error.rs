@@ -90,6 +90,11 @@ pub enum EventError {
     )]
     DataType(String),
 
+    #[error(
+        "the attribute `dataschema` is `{0}`, not a URI such as urn:example:client-added; leave it out, or send a URI"
+    )]
+    DataSchema(String),
+
     #[error("the data is not a JSON object")]
     DataNotAnObject,
     #[error("the data {0}")]

@@ -16,6 +16,7 @@ pub mod archive;
 mod attributes;
 mod batch;
 mod data;
+mod dataschema;
 mod decode;
 mod encode;
 mod error;
@@ -34,6 +35,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::Event;
 
 pub use batch::{DEFAULT_MAX_EVENTS, TooManyEvents};
+pub use dataschema::{SCHEMAS_PATH, SchemaFamily, SchemaUris};
 pub use decode::{Message, dead_event, plain};
 pub use encode::{change, change_id, event, id_of_change};
 pub use error::EventError;

@@ -35,6 +35,8 @@ struct Envelope<'a> {
     #[serde(borrow)]
     datacontenttype: Option<Text<'a>>,
     #[serde(borrow)]
+    dataschema: Option<Text<'a>>,
+    #[serde(borrow)]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     data_base64: Option<Text<'a>>,
@@ -127,6 +129,7 @@ impl Decoder {
             actor: text(envelope.actor),
             actorkind: text(envelope.actorkind),
             datacontenttype: text(envelope.datacontenttype),
+            dataschema: text(envelope.dataschema),
         };
         attributes.event(data)
     }

@@ -26,6 +26,8 @@ pub enum Warning {
     },
     /// This many unknown fields are not named.
     MoreUnknownFields(usize),
+    /// `dataschema` is Tenure's schema of another event type.
+    SchemaOfOtherType { described: &'static str },
 }
 
 impl fmt::Display for Warning {
@@ -36,6 +38,10 @@ impl fmt::Display for Warning {
                 nearest: Some(nearest),
             } => write!(f, "`{name}` is not known; `{nearest}` is"),
             Self::UnknownField { name, nearest: None } => write!(f, "`{name}` is not known"),
+            Self::SchemaOfOtherType { described } => write!(
+                f,
+                "`dataschema` is the schema of `{described}`, another type; the data is read by the type of the event"
+            ),
             Self::MoreUnknownFields(1) => f.write_str("1 more field is not known"),
             Self::MoreUnknownFields(more) => write!(f, "{more} more fields are not known"),
         }

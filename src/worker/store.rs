@@ -17,6 +17,7 @@ use crate::interval::Interval;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
+use crate::wire::SchemaUris;
 
 /// The interval at which a worker checks that it may still write. Until it notices that it may not, the store refuses each
 /// of its transactions.
@@ -55,6 +56,7 @@ pub async fn join(store: Arc<dyn Store>, settings: &Settings) -> Result<Engine, 
         .bounded(settings.sweeps.breaker, settings.clock.max_difference)
         .on_silence(settings.sources.on_silence)
         .with_actions(settings.actions.clone())
+        .with_schemas(SchemaUris::new(settings.http.public_url.as_deref()))
         .with_access_log(settings.access_log);
     // Before the first timer fires.
     engine.compare_clock().await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::client::Origin;
@@ -13,33 +14,43 @@ use crate::domain::time::serialize_optional;
 
 /// The fields of all types of changes, with their names in the client's JSON. A change has those that it changes. A refusal for a
 /// name has `conflicts_with`, which is not in that JSON.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Details {
+    /// How the partner got the client into its list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// How the invitation was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
+    /// What the client must complete for the link to become active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<Steps>,
+    /// Whether the partner earns commission once the link is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commission_eligible: Option<bool>,
+    /// The number of invitations since the client was added, this one included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
+    /// The side that manages and pays for the subscription.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<ManagedBy>,
+    /// The plan, as the event said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+    /// Up to when the subscription is paid.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "serialize_optional"
     )]
     pub paid_until: Option<DateTime<Utc>>,
+    /// When access expires, unless it is renewed.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "serialize_optional"
     )]
     pub expires_at: Option<DateTime<Utc>>,
+    /// The client of the same partner that has the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conflicts_with: Option<Arc<str>>,
 }

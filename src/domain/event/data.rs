@@ -1,15 +1,17 @@
 //! The types of the fields in the data of events.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::Id;
 use crate::domain::name::Name;
 use crate::domain::text_enum::text_enum;
 
-/// A field in the data of an event type. The published JSON Schema is written from it.
+/// A field in the data of an event type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
     pub name: &'static str,
@@ -82,6 +84,16 @@ impl Steps {
 impl Default for Steps {
     fn default() -> Self {
         Self([Step::Accepted, Step::Onboarded, Step::Consented].into())
+    }
+}
+
+impl JsonSchema for Steps {
+    fn schema_name() -> Cow<'static, str> {
+        "Steps".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "array", "minItems": 1, "items": {"type": "string", "enum": Step::NAMES}})
     }
 }
 

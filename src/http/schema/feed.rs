@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::{Cause, ChangeData, ClientView, Corrector};
+use super::ClientView;
 use crate::domain::ChangeKind;
 
 /// `latest`, or a place in the feed of changes: `next` of a page, the `id` of an event in a stream, or the cursor of a snapshot.
@@ -41,43 +40,9 @@ impl PartialSchema for ChangePatterns {
 
 impl ToSchema for ChangePatterns {}
 
-/// A change as it is published, a CloudEvents message.
+/// A change as it is published. `openapi_schemas` makes its schema.
 #[derive(ToSchema)]
-pub struct PublishedChange {
-    specversion: String,
-    /// The epoch and the number of the change, of 19 digits each. Of two changes of a client, the newer has the greater id.
-    id: String,
-    source: String,
-    #[schema(example = "link.active")]
-    r#type: String,
-    #[schema(example = "acme/bakery")]
-    subject: String,
-    /// When the change took effect.
-    time: DateTime<Utc>,
-    partitionkey: String,
-    datacontenttype: String,
-    data: PublishedChangeData,
-}
-
-/// The content of a published change.
-#[derive(ToSchema)]
-pub struct PublishedChangeData {
-    epoch: String,
-    /// Increases within a client.
-    sequence: i64,
-    r#type: String,
-    /// The id of the holding or of the account.
-    id: Option<String>,
-    from: Option<String>,
-    to: Option<String>,
-    data: Option<ChangeData>,
-    /// When Tenure recorded the change.
-    recorded: DateTime<Utc>,
-    cause: Cause,
-    /// Whether the change amends what was published before.
-    correction: bool,
-    corrected_by: Option<Corrector>,
-}
+pub struct PublishedChange {}
 
 /// A line of a snapshot. The last line is `{"end":{"clients":…,"cursor":"…"}}`.
 #[derive(ToSchema)]

@@ -4,7 +4,7 @@ use lapin::options::{QueueDeleteOptions, QueuePurgeOptions};
 use lapin::types::AMQPValue;
 use serde_json::Value;
 use tenure::store::Cursor;
-use tenure::wire;
+use tenure::wire::{self, SchemaUris};
 
 use super::given::*;
 use crate::support::servers::RabbitMq;
@@ -41,7 +41,7 @@ async fn subscribers_receive_the_journal_in_order() {
         .await;
     let expected: Vec<Value> = journal
         .iter()
-        .map(|line| serde_json::from_slice(&wire::change(epoch, line)).unwrap())
+        .map(|line| serde_json::from_slice(&wire::change(epoch, line, &SchemaUris::default())).unwrap())
         .collect();
     let changes: Vec<Value> = received.iter().map(|(_, change)| change.clone()).collect();
     assert_eq!(changes, expected);

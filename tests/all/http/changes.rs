@@ -3,7 +3,7 @@
 use reqwest::Response;
 use tenure::config::RetentionSettings;
 use tenure::store::Published;
-use tenure::wire;
+use tenure::wire::{self, SchemaUris};
 use tokio::time::timeout;
 
 use super::*;
@@ -131,7 +131,7 @@ async fn pages_have_what_the_relay_publishes() {
     let bodies: Vec<String> = published
         .lines
         .iter()
-        .map(|line| String::from_utf8(wire::change(published.epoch, line)).unwrap())
+        .map(|line| String::from_utf8(wire::change(published.epoch, line, &SchemaUris::default())).unwrap())
         .collect();
     assert!(bodies.len() > 5);
     let mut read = Vec::new();

@@ -50,6 +50,8 @@ fn valid_events() -> Vec<Value> {
         ("actorkind", json!("system")),
         ("actorkind", Value::Null),
         ("datacontenttype", json!("text/json; charset=utf-8")),
+        ("dataschema", json!("https://schemas.example.com/added?v=1#data")),
+        ("dataschema", Value::Null),
         ("mood", json!({"a": 1})),
     ] {
         let mut event = first.clone();
@@ -109,6 +111,11 @@ fn values() -> Vec<Value> {
         "customer",
         "standard",
         "accepted",
+        "urn:a:b",
+        "a:",
+        "1a:b",
+        "a:b c",
+        "a:{b}",
         "e30=",
         "e30",
         "*",
@@ -142,8 +149,15 @@ async fn the_document_accepts_only_events_that_the_worker_accepts() {
         let mut changed = Vec::new();
         for place in ["", "/data"] {
             let members = event.pointer(place).unwrap().as_object().unwrap().keys();
-            let more =
-                ["sequence", "actor", "actorkind", "datacontenttype", "data_base64"].map(str::to_owned);
+            let more = [
+                "sequence",
+                "actor",
+                "actorkind",
+                "datacontenttype",
+                "dataschema",
+                "data_base64",
+            ]
+            .map(str::to_owned);
             for name in members
                 .cloned()
                 .chain(more.into_iter().filter(|_| place.is_empty()))

@@ -134,6 +134,8 @@ async fn samples(server: &Server) -> Samples {
         &endpoints,
     );
     add(&mut samples, "Readiness", &server.get("/readyz").await.1);
+    let (_, schemas) = server.get("/v1/schemas").await;
+    add_page(&mut samples, ("SchemasList", "events"), "SchemaLinks", &schemas);
     add_forecast(server, &mut samples).await;
     add_what_if(server, &mut samples).await;
     add_history(server, &mut samples).await;
@@ -344,10 +346,7 @@ async fn add_accesses(server: &Server, samples: &mut Samples) {
 /// The feed, and a snapshot.
 async fn feed_samples(server: &Server, samples: &mut Samples) {
     let (_, page) = server.get("/v1/changes?limit=1000").await;
-    add_page(samples, ("ChangesPage", "changes"), "PublishedChange", &page);
-    for change in page["changes"].as_array().unwrap() {
-        add(samples, "PublishedChangeData", &change["data"]);
-    }
+    add_page(samples, ("ChangesPage", "changes"), "ChangeAttributes", &page);
     let (lines, _) = server.snapshot().await;
     for line in &lines {
         add(samples, "SnapshotLine", line);

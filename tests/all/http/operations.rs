@@ -107,13 +107,19 @@ async fn an_address_in_use_is_named_with_its_setting() {
 }
 
 #[tokio::test]
-async fn a_token_is_required_except_for_probes_and_the_openapi_document() {
+async fn a_token_is_required_except_for_probes_and_contracts() {
     let server = Server::with(&[("TENURE_HTTP__TOKEN", "s3cret")]).await;
     let open = [
         "/livez",
         "/readyz",
         "/openapi.json",
         "/.well-known/authzen-configuration",
+        "/asyncapi.json",
+        "/v1/schemas",
+        "/v1/schemas/events/client.added",
+        "/v1/schemas/events/client.added/data",
+        "/v1/schemas/changes/link.active",
+        "/v1/schemas/changes/link.active/data",
     ];
     let document = http::openapi();
     let mut guarded = Vec::new();

@@ -443,7 +443,12 @@ impl<'a> Run<'a> {
             .await
             .expect("lines");
         for line in &lines {
-            let change = serde_json::from_slice(&tenure::wire::change(epoch, line)).expect("JSON");
+            let change = serde_json::from_slice(&tenure::wire::change(
+                epoch,
+                line,
+                &tenure::wire::SchemaUris::default(),
+            ))
+            .expect("JSON");
             self.subscriber.receive(&change);
         }
         if let (Some(last), false) = (lines.last(), self.rng.random_bool(0.1)) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tenure::domain::{Actor, ActorKind};
 use tenure::wire::{BATCH, Message, Pairs, STRUCTURED};
 
-use super::{bakery, decoder, envelope, moment, read, structured};
+use super::{bakery, decode, decoder, envelope, moment, read, structured};
 
 fn refuses(cases: &[(Value, &str)]) {
     for (changes, reason) in cases {
@@ -122,6 +122,14 @@ fn time_order_and_data_must_be_right() {
         (
             json!({"datacontenttype": "text/xml"}),
             "the data is `text/xml`; Tenure reads JSON: application/json, or another type that ends in /json or +json",
+        ),
+        (
+            json!({"dataschema": ""}),
+            "the attribute `dataschema` is ``, not a URI such as urn:example:client-added",
+        ),
+        (
+            json!({"dataschema": "/schemas/1"}),
+            "the attribute `dataschema` is `/schemas/1`, not a URI",
         ),
         (
             json!({"data": [], "data_base64": ""}),
@@ -304,4 +312,66 @@ fn an_actor_is_the_same_in_headers_of_every_binding_and_when_it_is_read_again() 
         let dead_letter = read(Some("application/json"), &wrong, body).unwrap_err();
         assert_eq!(decoder().again(&dead_letter), [Err(dead_letter)], "{prefix}");
     }
+}
+
+#[test]
+fn the_schema_of_another_type_is_a_warning() {
+    use tenure::wire::{SchemaFamily, SchemaUris};
+    let warnings = |uri: &str| {
+        let json = envelope(&json!({"dataschema": uri})).to_string();
+        let decoded = decode(Some(STRUCTURED), &[], &json).expect("an event");
+        let warnings: Vec<String> = decoded.warnings.iter().map(ToString::to_string).collect();
+        warnings
+    };
+    for uris in [
+        SchemaUris::default(),
+        SchemaUris::new(Some("https://tenure.example.com")),
+    ] {
+        assert_eq!(
+            warnings(&uris.data(SchemaFamily::Events, "client.added")),
+            [""; 0]
+        );
+        assert_eq!(
+            warnings(&uris.data(SchemaFamily::Events, "client.renamed")),
+            [
+                "`dataschema` is the schema of `client.renamed`, another type; the data is read by the type of the event"
+            ]
+        );
+    }
+    assert_eq!(warnings("https://schemas.example.com/anything"), [""; 0]);
+}
+
+#[test]
+fn a_schema_in_a_header_counts_too() {
+    let header = |uri| {
+        let mut headers: Vec<(&str, &str)> = vec![
+            ("ce-specversion", "1.0"),
+            ("ce-id", "1"),
+            ("ce-source", "/app"),
+            ("ce-type", "access.disabled"),
+            ("ce-subject", "acme/bakery"),
+            ("ce-time", "2026-03-01T11:00:00Z"),
+        ];
+        headers.push(("ce-dataschema", uri));
+        decode(Some("application/json"), &headers, "{}")
+    };
+    assert!(
+        header("urn:tenure:schemas:events:access.disabled:data")
+            .expect("an event")
+            .warnings
+            .is_empty()
+    );
+    assert_eq!(
+        header("urn:tenure:schemas:events:access.enabled:data")
+            .expect("an event")
+            .warnings
+            .len(),
+        1
+    );
+    let dead = header("no uri").expect_err("a dead letter");
+    assert!(
+        dead.reason.starts_with("the attribute `dataschema` is `no uri`"),
+        "{}",
+        dead.reason
+    );
 }

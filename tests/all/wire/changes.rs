@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tenure::domain::access::AccessStatus;
 use tenure::domain::{Cause, Change, ClientKey, Corrector, Entry, Repair, Timer};
 use tenure::store::{Cursor, Recorded};
-use tenure::wire;
+use tenure::wire::{self, SchemaUris};
 
 use super::{moment, now};
 
@@ -31,7 +31,12 @@ fn the_published_form_of_a_change() {
         recorded_at: now(),
     };
     assert_eq!(
-        serde_json::from_slice::<Value>(&wire::change(1_764_119_999_123_000_042, &line)).unwrap(),
+        serde_json::from_slice::<Value>(&wire::change(
+            1_764_119_999_123_000_042,
+            &line,
+            &SchemaUris::default()
+        ))
+        .unwrap(),
         json!({
             "specversion": "1.0",
             "id": "1764119999123000042_0000000000000000042",
@@ -41,6 +46,7 @@ fn the_published_form_of_a_change() {
             "time": "2026-03-01T11:00:00.500Z",
             "partitionkey": "acme/c-1",
             "datacontenttype": "application/json",
+            "dataschema": "urn:tenure:schemas:changes:access.expired:data",
             "data": {
                 "epoch": "1764119999123000042",
                 "sequence": 42,
@@ -78,7 +84,9 @@ fn the_published_form_of_a_correction() {
         },
         recorded_at: now(),
     };
-    let published = |line: &Recorded| serde_json::from_slice::<Value>(&wire::change(1, line)).unwrap();
+    let published = |line: &Recorded| {
+        serde_json::from_slice::<Value>(&wire::change(1, line, &SchemaUris::default())).unwrap()
+    };
     let data = published(&line)["data"].clone();
     assert_eq!(data["correction"], true);
     assert_eq!(

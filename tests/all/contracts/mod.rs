@@ -1,0 +1,8 @@
+//! The contracts of events and changes: they are current, compatible with the last release, and true of real stores.
+
+mod compatibility;
+mod current;
+mod documents;
+mod emitted;
+mod examples;
+mod tools;

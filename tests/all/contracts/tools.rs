@@ -1,0 +1,82 @@
+//! The contracts pass the tools of their standards, and a running worker passes schemathesis.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::current::root;
+use crate::support::packages;
+use crate::support::tenure::Tenure;
+
+fn run(command: &mut Command) -> (bool, String) {
+    let output = command.output().expect("the program starts");
+    let text = [output.stdout, output.stderr]
+        .map(|part| String::from_utf8_lossy(&part).into_owned())
+        .concat();
+    (output.status.success(), text)
+}
+
+#[test]
+fn the_contracts_pass_the_tools_of_their_standards() {
+    let Some(tools) = packages::node("tests/tools/contracts") else {
+        return;
+    };
+    let mut command = Command::new("node");
+    command
+        .arg(root().join("tests/tools/contracts/validate.mjs"))
+        .arg(root().join("docs/contracts"))
+        .arg(tools);
+    let (passed, text) = run(&mut command);
+    assert!(passed, "{text}");
+    assert!(
+        text.contains("messages") && text.contains("paths") && text.contains("schemas"),
+        "{text}"
+    );
+}
+
+/// `tenure run` on a store with clients in it, asked by schemathesis whatever the document allows, and what it does not.
+#[test]
+fn schemathesis_finds_no_fault_in_a_running_worker() {
+    let Some(tools) = packages::python("tests/tools/contracts/requirements.txt") else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let tenure = Tenure::new(
+        folder.path(),
+        &[("TENURE_ACCESS__LOG", "90d"), ("TENURE_HTTP__TIMEOUT", "5s")],
+    );
+    let events: Vec<String> = tenure::contracts::stories()
+        .into_iter()
+        .flat_map(|story| story.events)
+        .map(|event| String::from_utf8(tenure::wire::event(&event)).expect("text"))
+        .collect();
+    std::fs::write(folder.path().join("events.ndjson"), events.join("\n")).expect("written");
+    tenure.ok(&["ingest", "events.ndjson"]);
+    let running = tenure.run();
+    let (passed, text) = run(&mut schemathesis(&tools, folder.path(), &running.address));
+    assert!(passed, "{text}");
+    assert!(text.contains("/v1/events"), "{text}");
+}
+
+fn schemathesis(tools: &Path, folder: &Path, address: &str) -> Command {
+    let mut command = Command::new("python3");
+    command
+        .current_dir(folder)
+        .env("PYTHONPATH", tools)
+        .env("NO_COLOR", "1")
+        .arg(tools.join("bin/schemathesis"))
+        .arg("--config-file")
+        .arg(root().join("tests/tools/contracts/schemathesis.toml"))
+        .args(["run", &format!("http://{address}/openapi.json")])
+        .args(["--checks", "all"])
+        .args([
+            "--max-examples",
+            "20",
+            "--seed",
+            "1",
+            "--workers",
+            "1",
+            "--no-color",
+        ])
+        .args(["--request-timeout", "20"]);
+    command
+}
