@@ -75,7 +75,8 @@ pub fn asyncapi(uris: &SchemaUris) -> Value {
 
 const INTRODUCTION: &str = "\
 Upstream apps publish events to the exchange `tenure.events`; Tenure publishes every change to the exchange `tenure.changes`. Both \
-are CloudEvents 1.0.
+are CloudEvents 1.0. The HTTP API takes the same events and publishes the same changes, as pages, as a stream and by webhooks: its \
+OpenAPI document is at `/openapi.json`.
 
 An event may be in structured mode (content type `application/cloudevents+json`, the whole event in the body) or in binary mode (the \
 attributes in headers `cloudEvents:id` or `cloudEvents_id`, the data in the body). Changes are in structured mode.

@@ -234,7 +234,7 @@ const EVENTS_HEAD: &str = "\
 # Events
 
 Everything that a publisher needs: how to send an event, what each type means, and what to do when Tenure refuses one. Generated
-from the code; a test fails if this file is out of date, and with `TENURE_TEST_UPDATE_CONTRACTS=1` it writes it.
+from the code; a test fails if this file is out of date, and with `TENURE_TEST_UPDATE_CONTRACTS=1` it writes the file.
 [lifecycles.md](lifecycles.md) has the rules behind it.
 
 ## Send an event
@@ -301,13 +301,13 @@ const CHANGES_HEAD: &str = "\
 # Changes
 
 Every change that Tenure publishes: when it comes, its fields, and an example. Generated from the code; a
-test fails if this file is out of date, and with `TENURE_TEST_UPDATE_CONTRACTS=1` it writes it. [subscribing.md](subscribing.md)
+test fails if this file is out of date, and with `TENURE_TEST_UPDATE_CONTRACTS=1` it writes the file. [subscribing.md](subscribing.md)
 describes how to receive changes, and what you can rely on.
 
 ## What all changes have
 
-A change is a CloudEvent 1.0 in structured mode, the same over RabbitMQ, HTTP and server-sent events. `type` is also the routing key,
-`subject` is the client (`{partner}/{client}`), and `time` is when the change took effect. `dataschema` is the URI of the JSON Schema
+A change is a CloudEvent 1.0 in structured mode, the same over RabbitMQ, HTTP, server-sent events and webhooks. `type` is also the
+routing key, `subject` is the client (`{partner}/{client}`), and `time` is when the change took effect. `dataschema` is the URI of the JSON Schema
 of `data`: a URL if `http.public_url` is set, otherwise a URN. The schemas are in `docs/contracts/changes`, printed by
 `tenure schema change TYPE`, and served at `/v1/schemas/changes/{type}`.
 

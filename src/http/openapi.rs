@@ -111,6 +111,7 @@ pub fn document() -> Value {
     if let Some(paths) = document["paths"].as_object_mut() {
         openapi_schemas::add_errors(paths);
     }
+    document["webhooks"] = openapi_schemas::webhooks();
     document
 }
 

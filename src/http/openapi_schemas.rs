@@ -1,10 +1,11 @@
-//! The schemas of events and changes in the OpenAPI document, and the errors that every operation can have.
+//! The schemas of events and changes in the OpenAPI document, the requests of webhooks, and the errors that every operation can have.
 
 use serde_json::{Map, Value, json};
 
 use crate::contracts;
 use crate::domain::ChangeKind;
 use crate::domain::event::TYPES;
+use crate::wire::STRUCTURED;
 
 /// Adds a schema for each type of event and of change, and replaces `CloudEvent` and `PublishedChange` by the choice among them.
 pub(super) fn add(schemas: &mut Map<String, Value>) {
@@ -168,4 +169,43 @@ pub(super) fn add_errors(paths: &mut Map<String, Value>) {
             }
         }
     }
+}
+
+/// The requests that Tenure sends to the endpoints of webhooks.
+pub(super) fn webhooks() -> Value {
+    let header = |name: &str, description: &str| {
+        json!({
+            "name": name, "in": "header", "required": true, "description": description, "schema": {"type": "string"},
+        })
+    };
+    json!({
+        "change": {
+            "post": {
+                "operationId": "receive_change",
+                "tags": ["changes"],
+                "summary": "Receive a change",
+                "description": "Tenure sends each change to the endpoints of webhooks that select it, at least once, in order for \
+                                each client. `docs/webhooks.md` describes how to verify the signature, and when Tenure sends a \
+                                change again. `tenure webhook test` sends an event of the type `tenure.ping`, which is no change.",
+                "security": [{}],
+                "parameters": [
+                    header("webhook-id", "The `id` of the change, the same at each attempt"),
+                    header("webhook-timestamp", "The time of this attempt, in seconds since 1970"),
+                    header(
+                        "webhook-signature",
+                        "One or two signatures by the Standard Webhooks specification, separated by a space",
+                    ),
+                ],
+                "requestBody": {
+                    "required": true,
+                    "content": {STRUCTURED: {"schema": {"$ref": reference("PublishedChange")}}},
+                },
+                "responses": {
+                    "2XX": {"description": "The endpoint has the change; Tenure does not send it again"},
+                    "410": {"description": "The endpoint wants no changes; Tenure disables it"},
+                    "default": {"description": "Tenure sends the change again, after a pause that grows"},
+                },
+            },
+        },
+    })
 }
