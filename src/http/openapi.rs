@@ -9,6 +9,7 @@ use serde_json::Value;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use super::error::ErrorBody;
 use super::principal::SESSION_COOKIE;
 use super::{Api, ApiError, contracts, openapi_schemas, params, routes, schema};
 use crate::domain::Sweep;
@@ -125,6 +126,7 @@ pub fn document() -> Value {
     responses(
         (status = 200, description = "The OpenAPI document", body = Object),
         (status = 304, description = "The caller has it, as `If-None-Match` says"),
+        (status = 400, description = "Invalid parameter", body = ErrorBody),
     )
 )]
 pub(super) async fn show(
