@@ -133,9 +133,11 @@ async fn every_route_requires_a_scope_that_the_document_lists() {
                     "/livez",
                     "/readyz",
                     "/openapi.json",
+                    "/asyncapi.json",
                     "/.well-known/authzen-configuration",
                 ];
-                assert!(open.contains(&path.as_str()), "{path} needs no token");
+                let is_open = open.contains(&path.as_str()) || path.starts_with("/v1/schemas");
+                assert!(is_open, "{path} needs no token");
             }
         }
     }
