@@ -40,7 +40,7 @@ pub use state::{BrokerState, BrokerStatus, Severity};
 
 use crate::config::BrokerSettings;
 use crate::engine::Engine;
-use crate::store::{Published, Store};
+use crate::store::{Outbox, Published, Store};
 use crate::wire::Limits;
 use address::Address;
 use flight::Prefetches;
@@ -55,6 +55,8 @@ struct Context {
     address: Address,
     engine: Arc<Engine>,
     store: Arc<dyn Store>,
+    /// All that the relay takes of the store.
+    outbox: Arc<dyn Outbox>,
     journal_written: Arc<Notify>,
     watch: StoreWatch,
     pressure: Pressure,
@@ -96,6 +98,7 @@ impl Context {
             limits,
             address,
             store: engine.store().clone(),
+            outbox: engine.store().clone(),
             journal_written: engine.journal_written(),
             engine,
             watch: StoreWatch::default(),

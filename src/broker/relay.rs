@@ -103,7 +103,7 @@ pub(super) async fn session(
         () = late(stop) => Ok(()),
     };
     // Without a connection to RabbitMQ this worker cannot publish; another worker may be able to.
-    if let Err(error) = context.store.release_lead().await {
+    if let Err(error) = context.outbox.release_lead().await {
         tracing::debug!(%error, "the relay's lead cannot be released; the store releases it with its session");
     }
     done
@@ -170,7 +170,7 @@ impl Relay<'_> {
 
     /// Publishes the lines that the journal holds now, and none that other workers write later.
     async fn relay_rest(&self) -> Result<(), RelayError> {
-        let left = self.context.store.count_unpublished().await?;
+        let left = self.context.outbox.count_unpublished().await?;
         self.relay(Until::Published(usize::try_from(left).unwrap_or_default()))
             .await
     }
@@ -268,7 +268,7 @@ impl Relay<'_> {
     /// Acquires the lead if it is free, and verifies that the store has the change published last, by this worker and
     /// by the previous leader.
     async fn acquire_lead(&self) -> Result<bool, RelayError> {
-        if !self.context.store.acquire_lead().await? {
+        if !self.context.outbox.acquire_lead().await? {
             if !self.follows.swap(true, Ordering::Relaxed) {
                 tracing::info!(
                     "another worker publishes the changes; this one takes over when that one ends or loses RabbitMQ"
@@ -304,14 +304,14 @@ impl Relay<'_> {
 
     /// As [`crate::store::Outbox::unpublished`]. A store without the change published last first begins a new epoch.
     async fn unpublished(&self, after: Cursor, limit: u32) -> Result<Unpublished, RelayError> {
-        let store = &self.context.store;
+        let outbox = &self.context.outbox;
         let mut after = after;
         loop {
             let last = self.last_published();
-            let unpublished = store.unpublished(after, last.as_ref(), limit).await?;
+            let unpublished = outbox.unpublished(after, last.as_ref(), limit).await?;
             match last {
                 Some(last) if unpublished.is_behind(&last) => {
-                    let epoch = store.begin_epoch(last.epoch).await?;
+                    let epoch = outbox.begin_epoch(last.epoch).await?;
                     tracing::warn!(
                         relay.epoch = epoch,
                         relay.epoch_before = last.epoch,
@@ -370,7 +370,7 @@ impl Relay<'_> {
 
     async fn store_cursor(&self, upto: &mut Option<Published>) -> Result<(), RelayError> {
         if let Some(upto) = upto.take() {
-            self.context.store.advance_cursor(&upto).await?;
+            self.context.outbox.advance_cursor(&upto).await?;
             self.record.write(&upto).await?;
             self.cursor_writes.fetch_add(1, Ordering::Relaxed);
         }

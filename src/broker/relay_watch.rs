@@ -24,7 +24,7 @@ pub(super) async fn run(context: &Context, stop: &CancellationToken) {
     let mut failing: Option<Instant> = None;
     let mut interval = Interval::new(CHECK_EVERY, stop);
     while interval.tick().await {
-        let waiting = match context.store.oldest_unpublished().await {
+        let waiting = match context.outbox.oldest_unpublished().await {
             Ok(waiting) => waiting,
             Err(error) => {
                 let since = *failing.get_or_insert_with(Instant::now);
