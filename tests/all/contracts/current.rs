@@ -95,7 +95,7 @@ fn the_command_prints_each_contract() {
     assert_eq!(data["$id"], format!("{schemas}/events/client.added/data"));
     let change = json(&["schema", "change", "link.active", "--data"]);
     assert_eq!(change["$id"], format!("{schemas}/changes/link.active/data"));
-    let output = tenure.call(&["schema", "event", "client.aded"]);
+    let output = tenure.call(&["schema", "event", "client.added1"]);
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("`client.added` is one"), "{error}");
