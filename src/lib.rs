@@ -5,6 +5,8 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
+mod csv_row;
 pub mod demo;
 pub mod domain;
 pub mod engine;

@@ -13,7 +13,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::csv::{self, Cell};
+use crate::csv_row::{self, Cell};
 use crate::domain::Refusal;
 use crate::domain::time::rfc3339;
 use crate::escape::{self, visible};
@@ -105,7 +105,7 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints a row of comma-separated values.
 pub fn csv(cells: &[Cell]) -> anyhow::Result<()> {
-    let row = csv::row(cells)?;
+    let row = csv_row::row(cells)?;
     if FAILED.get().is_none() {
         record_write(io::stdout().lock().write_all(&row));
     }

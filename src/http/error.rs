@@ -61,6 +61,8 @@ pub enum ApiError {
     UnknownClient(ClientKey),
     #[error("there is no run {0} of a sweep, or retention has removed it; /v1/sweeps/runs lists the runs")]
     UnknownRun(i64),
+    #[error("there is no dead letter {0}, or retention has removed it; `tenure dead list` lists them")]
+    UnknownDeadLetter(i64),
     #[error("{error}{advice}")]
     Statement {
         #[source]
@@ -161,7 +163,7 @@ pub(super) enum BodyErrors {
 }
 
 impl ApiError {
-    pub(super) fn parameter(name: &str, reason: impl Display) -> Self {
+    pub(crate) fn parameter(name: &str, reason: impl Display) -> Self {
         Self::Parameter {
             name: crate::domain::id::clip(name),
             reason: reason.to_string(),
@@ -189,6 +191,12 @@ impl ApiError {
         }
     }
 
+    /// The status of the response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status_and_code().0
+    }
+
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Parameter { .. } | Self::UnknownParameter { .. } => {
@@ -206,6 +214,7 @@ impl ApiError {
             }
             Self::UnknownClient(_) => (StatusCode::NOT_FOUND, "unknown_client"),
             Self::UnknownRun(_) => (StatusCode::NOT_FOUND, "unknown_run"),
+            Self::UnknownDeadLetter(_) => (StatusCode::NOT_FOUND, "unknown_dead_letter"),
             Self::Statement { error, .. } => of_statement(error),
             Self::Gone(_) => (StatusCode::GONE, "cursor_gone"),
             Self::NoSuchPath => (StatusCode::NOT_FOUND, "no_such_path"),

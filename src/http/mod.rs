@@ -47,25 +47,30 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use clients::services;
 pub use error::ApiError;
 pub use guard::{Needs, Pages, Reach};
+pub(crate) use health::checks;
 pub use health::{Health, Probe};
+pub(crate) use lists::{list_position, search_request};
 pub use openapi::document as openapi;
+pub(crate) use params::{Params, RawPath, client_key, month, number_in_path};
 pub use principal::{How, Principal};
 pub use server::{BindError, bind, serve};
 pub use sign_in::{SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE};
+pub(crate) use sweeps::{place, read_place};
 
 use crate::config::HttpSettings;
 use crate::engine::Engine;
 use crate::store::StoreError;
-use crate::wire::Limits;
+use crate::wire::{Decoder, Limits};
 
 /// Requests that read changes from the store at a time. They use as many connections of its pool at most.
 const FEED_READS: usize = 2;
@@ -80,7 +85,7 @@ pub fn requirements() -> Vec<(String, Needs)> {
 }
 
 /// The permit of a request that waits for changes, released on drop.
-struct WaitPermit {
+pub(crate) struct WaitPermit {
     /// The number of such requests.
     readers: ::metrics::Gauge,
     _permit: OwnedSemaphorePermit,
@@ -233,8 +238,18 @@ impl Api {
         })
     }
 
+    /// Cancelled when the server stops.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
+    }
+
+    /// A decoder for messages that are read at this moment.
+    pub(crate) fn decoder(&self, now: DateTime<Utc>) -> Decoder {
+        Decoder::new(self.limits, now).with_max_events(self.max_events)
+    }
+
     /// Admits a request that waits for changes. `kind`: how it waits, for the metric.
-    fn wait_permit(&self, kind: &'static str) -> Result<WaitPermit, ApiError> {
+    pub(crate) fn wait_permit(&self, kind: &'static str) -> Result<WaitPermit, ApiError> {
         let permit = self.waiting.clone().try_acquire_owned();
         let permit = permit.map_err(|_| ApiError::Busy)?;
         let readers = ::metrics::gauge!("tenure_feed_readers", "kind" => kind);

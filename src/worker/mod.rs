@@ -25,6 +25,7 @@ pub use store::{join, open_store};
 
 use crate::broker::{self, BrokerState};
 use crate::config::Settings;
+use crate::console;
 use crate::engine::Engine;
 use crate::http::{self, Api};
 use crate::interval::Interval;
@@ -134,6 +135,9 @@ impl Worker {
     async fn start(settings: Settings, stop: &CancellationToken) -> Result<Self, WorkerError> {
         let metrics = telemetry::metrics()?;
         let api = Api::new(&settings.http, settings.events, metrics.clone());
+        if settings.http.console {
+            api.mount(console::pages(&settings));
+        }
         let mut worker = Self {
             api,
             supervisor: Supervisor::new(stop),

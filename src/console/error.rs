@@ -1,0 +1,52 @@
+//! Errors as pages.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use maud::html;
+
+use super::layout::{self, Frame, Section};
+use super::ui::{Tone, note, sentence};
+use crate::http::ApiError;
+
+/// Why there is no page. The response has the status of the API's error.
+#[derive(Debug)]
+pub struct PageError(ApiError);
+
+impl<E: Into<ApiError>> From<E> for PageError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let message = sentence(&self.0.to_string());
+        let status = self.0.status();
+        let heading = match status {
+            StatusCode::NOT_FOUND => "Not found",
+            StatusCode::FORBIDDEN => "Not allowed",
+            StatusCode::BAD_REQUEST => "That cannot be shown",
+            StatusCode::SERVICE_UNAVAILABLE => "Not available at the moment",
+            _ => "Something went wrong",
+        };
+        // The API's response logs what must be logged, and has the headers of its status.
+        let (mut parts, _) = self.0.into_response().into_parts();
+        parts.headers.remove(axum::http::header::CONTENT_LENGTH);
+        parts.headers.remove(axum::http::header::CONTENT_TYPE);
+        let content = html! {
+            (note(Tone::Bad, &html! { p { (message) } }))
+            p { a href="/" { "To the overview" } " · " a href="/clients" { "Search clients" } }
+        };
+        let frame = Frame {
+            title: heading,
+            section: Section::None,
+            ..Frame::default()
+        };
+        let mut page = layout::page(&frame, &content);
+        *page.status_mut() = status;
+        for (name, value) in &parts.headers {
+            page.headers_mut().insert(name, value.clone());
+        }
+        page
+    }
+}
