@@ -112,6 +112,8 @@ impl Delivery {
     /// Delivers until it is stopped, and then finishes the requests in progress.
     pub async fn run(mut self, mut written: watch::Receiver<Cursor>, stop: CancellationToken) -> Ended {
         let Err(mut ended) = self.deliver(&mut written, &stop).await;
+        // From now on another worker reports the lag, or nobody delivers.
+        self.lag_gauge().set(0.0);
         let end = Instant::now() + FINISH_WITHIN;
         while let Ok(Some((number, outcome))) = tokio::time::timeout_at(end, self.attempts.next()).await {
             if let Err(Ended::Disabled(why)) = self.record_attempt(number, &outcome) {
@@ -328,8 +330,11 @@ impl Delivery {
     fn report_lag(&self) {
         let lag = self.window.oldest().map(|oldest| self.engine.now() - oldest);
         let lag = lag.unwrap_or_default().as_seconds_f64().max(0.0);
-        let name = self.endpoint.name.clone();
-        ::metrics::gauge!(metrics::LAG, "endpoint" => name).set(lag);
+        self.lag_gauge().set(lag);
+    }
+
+    fn lag_gauge(&self) -> ::metrics::Gauge {
+        ::metrics::gauge!(metrics::LAG, "endpoint" => self.endpoint.name.clone())
     }
 
     async fn disable(&mut self, why: &str) -> Result<(), StoreError> {
