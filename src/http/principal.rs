@@ -14,7 +14,7 @@ use crate::store::{AuditHow, SessionDigest};
 pub const OPEN: &str = "local";
 
 /// The cookie of a session, without TLS.
-pub(super) const SESSION_COOKIE: &str = "tenure_session";
+pub(super) const SESSION_COOKIE: &str = "tenure-session";
 
 /// Who sends a request. A handler of a guarded route takes it as an argument.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::store::{BrowserSession, SessionDigest};
 
 /// The name of the cookie over TLS: a browser accepts it from no other host and only with `Secure`.
-const SECURE_COOKIE: &str = "__Host-tenure_session";
+const SECURE_COOKIE: &str = "__Host-tenure-session";
 /// The last use of a session is recorded to within this time.
 const SEEN_WITHIN: TimeDelta = TimeDelta::minutes(1);
 

@@ -166,7 +166,7 @@ async fn a_browser_signs_in_with_a_token_and_out_again() {
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     assert_eq!(header(&response, "location"), "/page?a=b");
     let cookie = header(&response, "set-cookie");
-    assert!(cookie.starts_with("tenure_session="), "{cookie}");
+    assert!(cookie.starts_with("tenure-session="), "{cookie}");
     for attribute in ["; HttpOnly", "; SameSite=Strict", "; Path=/", "; Max-Age=43200"] {
         assert!(cookie.contains(attribute), "{cookie}");
     }
@@ -180,7 +180,7 @@ async fn a_browser_signs_in_with_a_token_and_out_again() {
     let csrf = browser.csrf().await;
     let response = browser.post("/sign-out", &format!("csrf={csrf}")).await;
     assert_eq!(header(&response, "location"), "/sign-in");
-    assert!(header(&response, "set-cookie").contains("tenure_session=; Path=/; Max-Age=0"));
+    assert!(header(&response, "set-cookie").contains("tenure-session=; Path=/; Max-Age=0"));
     // The cookie again, from a copy.
     assert_eq!(browser.get("/page").await.status(), StatusCode::SEE_OTHER);
     assert_eq!(
@@ -324,7 +324,7 @@ async fn the_host_is_checked_although_tokens_are_required() {
     let response = sign_in.body(format!("token={TOKEN}")).send().await.unwrap();
     let cookie = header(&response, "set-cookie").to_owned();
     assert!(
-        cookie.starts_with("__Host-tenure_session=") && cookie.ends_with("; Secure"),
+        cookie.starts_with("__Host-tenure-session=") && cookie.ends_with("; Secure"),
         "{cookie}"
     );
     assert_eq!(header(&response, "location"), "/");
