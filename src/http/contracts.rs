@@ -4,7 +4,6 @@
 //! clients.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -22,7 +21,11 @@ use super::{Api, ApiError, openapi, schema};
 use crate::contracts;
 use crate::domain::event::TYPES;
 use crate::domain::{ChangeKind, nearest_name};
+use crate::store::hex;
 use crate::wire::{SCHEMAS_PATH, SchemaFamily, SchemaUris};
+
+const ASYNCAPI_PATH: &str = "/asyncapi.json";
+pub(super) const OPENAPI_PATH: &str = "/openapi.json";
 
 /// For caches: a new version of Tenure may change a document.
 const CACHE_CONTROL: &str = "public, max-age=300";
@@ -37,14 +40,9 @@ pub(super) struct Document {
 impl Document {
     fn new(media_type: &'static str, value: &Value) -> Self {
         let body = serde_json::to_vec(value).unwrap_or_default();
-        let mut etag = String::from("\"");
-        for byte in &Sha256::digest(&body)[..16] {
-            let _ = write!(etag, "{byte:02x}");
-        }
-        etag.push('"');
         Self {
             media_type,
-            etag,
+            etag: format!("\"{}\"", hex(&Sha256::digest(&body)[..16])),
             body: body.into(),
         }
     }
@@ -63,8 +61,8 @@ fn documents(uris: &SchemaUris) -> Documents {
     let list = serde_json::to_value(SchemasList::of(uris)).unwrap_or_default();
     documents.insert(SCHEMAS_PATH.to_owned(), Document::new(JSON, &list));
     let asyncapi = contracts::asyncapi(uris);
-    documents.insert("/asyncapi.json".to_owned(), Document::new(JSON, &asyncapi));
-    documents.insert("/openapi.json".to_owned(), Document::new(JSON, &openapi()));
+    documents.insert(ASYNCAPI_PATH.to_owned(), Document::new(JSON, &asyncapi));
+    documents.insert(OPENAPI_PATH.to_owned(), Document::new(JSON, &openapi()));
     documents
 }
 
@@ -139,8 +137,8 @@ impl SchemasList {
         Self {
             events: events.collect(),
             changes: changes.collect(),
-            asyncapi: "/asyncapi.json",
-            openapi: "/openapi.json",
+            asyncapi: ASYNCAPI_PATH,
+            openapi: OPENAPI_PATH,
         }
     }
 }
@@ -195,7 +193,7 @@ pub(super) async fn asyncapi(
     query: RawQuery,
 ) -> Result<Response, ApiError> {
     Params::of(query)?.finish()?;
-    answer(&api, "/asyncapi.json", &headers)
+    answer(&api, ASYNCAPI_PATH, &headers)
 }
 
 /// List the schemas

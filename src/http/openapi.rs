@@ -135,5 +135,5 @@ pub(super) async fn show(
     query: params::RawQuery,
 ) -> Result<Response, ApiError> {
     params::Params::of(query)?.finish()?;
-    contracts::answer(&api, "/openapi.json", &headers)
+    contracts::answer(&api, contracts::OPENAPI_PATH, &headers)
 }

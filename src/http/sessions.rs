@@ -1,6 +1,5 @@
 //! The sessions of browsers. The cookie is a random number that is stored nowhere: the store has its digest.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use super::{Api, ApiError, hosts};
 use crate::config::AccessToken;
 use crate::domain::policy::later;
 use crate::engine::Engine;
-use crate::store::{BrowserSession, SessionDigest};
+use crate::store::{BrowserSession, SessionDigest, hex};
 
 /// The name of the cookie over TLS: a browser accepts it from no other host and only with `Secure`.
 const SECURE_COOKIE: &str = "__Host-tenure-session";
@@ -98,13 +97,6 @@ fn cookie_name(headers: &HeaderMap) -> &'static str {
 /// A secret that lasts as long as the process, for pages without sessions.
 pub(super) fn process_secret() -> Arc<str> {
     hex(&rand::random::<[u8; 32]>()).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Who has the session of a request. None: there is no session, or it has ended.
