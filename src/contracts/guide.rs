@@ -88,6 +88,11 @@ const ASSIGNED: &[&str] = &["client.added", "assignment.added"];
 const NEW_ID: &str =
     "Ids are unique within the client and are not reused. If this is the same holding again, do nothing.";
 const KNOWN_ID: &str = "Check the id. If the event that adds it is on its way, do nothing.";
+const LINK_ENDED: &str = "The link has ended. Invite the client again first.";
+const NOT_ACTIVE: &str = "The service is not active. Assign something first, or reactivate the client.";
+const TERMINATED_SERVICE: &str = "The service is terminated. Reactivate the client first.";
+const STEP_WITHOUT_INVITATION: &str = "The client has no open invitation. Nothing to do if it is active; otherwise the partner invites it again.";
+const DISCONNECTED: &str = "Partner and client are not connected. The partner sends a new invitation.";
 
 macro_rules! guides {
     ($($kind:literal $app:ident after $after:ident, data $data:literal {
@@ -153,12 +158,12 @@ guides! {
                invitation.",
         effect: "Completes the step `onboarded`. Independent onboarding completes nothing: the client stays `invited`, and \
                  `invitation.bypassed` tells the partner to send the invitation again.",
-        NotInvited: "The client has no open invitation. Nothing to do if it is active; otherwise the partner invites it again.",
+        NotInvited: STEP_WITHOUT_INVITATION,
     }
     "consent.granted" PartnerSpace after INVITED, data "{}" {
         when: "The business consents to the partner's access to its data.",
         effect: "Completes the step `consented`. With the last step, the link becomes `active`.",
-        NotInvited: "The client has no open invitation. Nothing to do if it is active; otherwise the partner invites it again.",
+        NotInvited: STEP_WITHOUT_INVITATION,
     }
     "invitation.rejected" PartnerSpace after INVITED, data r#"{"reason":"the business has a space already"}"# {
         when: "An invitation through the channel `referral` is rejected, because the business has a space already.",
@@ -210,7 +215,7 @@ guides! {
     "report_schedule.created" Dashboard after ASSIGNED, data r#"{"schedule_id":"weekly-1"}"# {
         when: "A report is scheduled for the client.",
         effect: "The client has the report schedule.",
-        NotActive: "The service is not active. Assign something first, or reactivate the client.",
+        NotActive: NOT_ACTIVE,
         DuplicateId: NEW_ID,
     }
     "report_schedule.deleted" Dashboard after SCHEDULED, data r#"{"schedule_id":"weekly-1"}"# {
@@ -221,7 +226,7 @@ guides! {
     "margin_rule.created" Dashboard after ASSIGNED, data r#"{"rule_id":"margin-1"}"# {
         when: "A margin rule is created for the client.",
         effect: "The client has the margin rule.",
-        NotActive: "The service is not active. Assign something first, or reactivate the client.",
+        NotActive: NOT_ACTIVE,
         DuplicateId: NEW_ID,
     }
     "margin_rule.deleted" Dashboard after RULED, data r#"{"rule_id":"margin-1"}"# {
@@ -244,7 +249,7 @@ guides! {
     data r#"{"subscription_id":"sub-1","plan":"gold","managed_by":"partner","paid_until":"2026-12-31T00:00:00Z"}"# {
         when: "A subscription is bought for the client, or prepared before it is linked.",
         effect: "The subscription is `active` if the link is, and otherwise `prepared`: it starts when the link becomes active.",
-        NotLinked: "The link has ended. Invite the client again first.",
+        NotLinked: LINK_ENDED,
         DuplicateId: "Ids of subscriptions are not reused, not even those of ended ones. If this is the same subscription again, \
                       do nothing.",
     }
@@ -264,8 +269,8 @@ guides! {
     "user.added" PartnerSpace after ADDED, data r#"{"user_id":"user-7"}"# {
         when: "The partner gives one of its users access to the client.",
         effect: "The client has the user.",
-        NotLinked: "The link has ended. Invite the client again first.",
-        Terminated: "The service is terminated. Reactivate the client first.",
+        NotLinked: LINK_ENDED,
+        Terminated: TERMINATED_SERVICE,
         DuplicateId: NEW_ID,
     }
     "user.removed" PartnerSpace after WITH_USER, data r#"{"user_id":"user-7"}"# {
@@ -276,8 +281,8 @@ guides! {
     "integration.added" PartnerSpace after ADDED, data r#"{"integration_id":"ledger-1"}"# {
         when: "An integration is connected to the client.",
         effect: "The client has the integration. It is removed when the link ends.",
-        NotLinked: "The link has ended. Invite the client again first.",
-        Terminated: "The service is terminated. Reactivate the client first.",
+        NotLinked: LINK_ENDED,
+        Terminated: TERMINATED_SERVICE,
         DuplicateId: NEW_ID,
     }
     "integration.removed" PartnerSpace after INTEGRATED, data r#"{"integration_id":"ledger-1"}"# {
@@ -301,7 +306,7 @@ guides! {
     "access.enabled" AccountApp after DISABLED, data "{}" {
         when: "The customer enables the partner's access.",
         effect: "Access becomes `enabled` and is renewed. An open request is closed.",
-        NotConnected: "Partner and client are not connected. The partner sends a new invitation.",
+        NotConnected: DISCONNECTED,
         AlreadyEnabled: "Nothing to do.",
     }
     "access.requested" AccountApp after DISABLED, data "{}" {
@@ -309,7 +314,7 @@ guides! {
         effect: "A request is open, until the customer answers, changes access, or `access.request_lapses` is over.",
         AlreadyEnabled: "Nothing to do: the partner has access.",
         AlreadyRequested: "Nothing to do: a request is open.",
-        NotConnected: "Partner and client are not connected. The partner sends a new invitation.",
+        NotConnected: DISCONNECTED,
     }
     "access.approved" AccountApp after REQUESTED, data "{}" {
         when: "The customer approves the partner's request.",
