@@ -69,7 +69,7 @@ const UTF_16: &str = "it is UTF-16, not UTF-8 (PowerShell's `>` writes UTF-16)";
 
 /// Detects the format from the beginning of a file, and returns the bytes read, without a byte order mark. It reads no more
 /// than necessary, because the input may be a terminal.
-pub(super) async fn recognise(
+pub(super) async fn recognize(
     from: &mut (impl AsyncBufRead + Unpin),
 ) -> io::Result<Result<(Shape, Vec<u8>), Foreign>> {
     let mut head = Vec::new();
@@ -301,11 +301,11 @@ mod tests {
             (b"SQLite format 3\0\x10", "SQLite database"),
             (b"ab\0cd", "not text"),
         ] {
-            let foreign = recognise(&mut &bytes[..]).await.unwrap().unwrap_err();
+            let foreign = recognize(&mut &bytes[..]).await.unwrap().unwrap_err();
             let advice = foreign.advice(Some("f"), "ingest");
             assert!(advice.contains(words), "{advice}");
         }
-        let marked = recognise(&mut &b"\xef\xbb\xbf{}\n"[..]).await.unwrap();
+        let marked = recognize(&mut &b"\xef\xbb\xbf{}\n"[..]).await.unwrap();
         assert_eq!(marked, Ok((Shape::Lines(b'\n'), b"{}\n".to_vec())));
     }
 }

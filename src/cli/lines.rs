@@ -92,10 +92,10 @@ impl Lines {
         mut from: impl AsyncBufRead + Unpin + Send + 'static,
         bar: ProgressBar,
     ) -> anyhow::Result<Self> {
-        let recognised = input::recognise(&mut from)
+        let recognized = input::recognize(&mut from)
             .await
             .map_err(|error| UsageError(format!("cannot read {name}: {error}")))?;
-        let (shape, head) = recognised.map_err(|foreign| {
+        let (shape, head) = recognized.map_err(|foreign| {
             UsageError(format!("cannot read {name}: {}", foreign.advice(file, command)))
         })?;
         Ok(Self {

@@ -48,7 +48,7 @@ pub fn key() -> ClientKey {
     ClientKey::new("acme", "c-1").expect("a key")
 }
 
-/// An event of the client that the tables are about, deserialised from JSON.
+/// An event of the client that the tables are about, deserialized from JSON.
 pub fn ev(kind: &str, time: DateTime<Utc>, data: &Value) -> Event {
     Event {
         source: "app".into(),

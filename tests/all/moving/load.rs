@@ -187,7 +187,7 @@ async fn go_on(source: &Source, moved: [&Arc<dyn Store>; 3]) {
     for (_, engine, _) in &stores {
         let outcomes = engine.ingest(again.clone()).await.unwrap();
         assert_same("outcomes of known events", &expected, &outcomes);
-        // A packed touch has no id to be recognised by; storing it again changes nothing.
+        // A packed touch has no id to be recognized by; storing it again changes nothing.
         let mut others = again.iter().zip(&outcomes).filter(|(one, _)| !is_touch(one));
         assert!(
             others.all(|(_, outcome)| matches!(outcome, Outcome::Duplicate)),
