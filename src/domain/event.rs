@@ -130,22 +130,40 @@ macro_rules! event_kinds {
             $($(#[$doc])* #[serde(rename = $type)] $variant { $($(#[$field_attr])* $field: $ty),* },)*
         }
 
+        /// The type of an event, without its data.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum EventType {
+            $($(#[$doc])* $variant,)*
+        }
+
         /// Every event type, in the order of the tables of `docs/lifecycles.md`.
         pub const TYPES: &[&str] = &[$($type),*];
 
+        impl EventType {
+            /// The `type` attribute of events of this type.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $type,)* }
+            }
+        }
+
         impl EventKind {
+            #[must_use]
+            pub fn event_type(&self) -> EventType {
+                match self { $(Self::$variant { .. } => EventType::$variant,)* }
+            }
+
             /// The `type` attribute of the event.
             #[must_use]
             pub fn type_name(&self) -> &'static str {
-                match self { $(Self::$variant { .. } => $type,)* }
+                self.event_type().name()
             }
 
             /// The place of the type in the table: an app that adds and invites in one step may give both events the
             /// same time.
             #[must_use]
             pub fn rank(&self) -> u8 {
-                enum Rank { $($variant),* }
-                match self { $(Self::$variant { .. } => Rank::$variant as u8,)* }
+                self.event_type() as u8
             }
         }
 

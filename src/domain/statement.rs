@@ -12,6 +12,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cause::Corrector;
+use super::event::EventType;
 use super::intervals::{ClientIntervals, Intervals};
 use super::month::Month;
 use super::text_enum::text_enum;
@@ -75,17 +76,17 @@ impl FromStr for Closer {
 
 /// The types of events that change no day of any measure.
 pub const WITHOUT_DAYS: [&str; 11] = [
-    "client.renamed",
-    "subscription.added",
-    "subscription.renewed",
-    "subscription.ended",
-    "user.added",
-    "user.removed",
-    "integration.added",
-    "integration.removed",
-    "invitation.bounced",
-    "account.created",
-    "account.owner_set",
+    EventType::ClientRenamed.name(),
+    EventType::SubscriptionAdded.name(),
+    EventType::SubscriptionRenewed.name(),
+    EventType::SubscriptionEnded.name(),
+    EventType::UserAdded.name(),
+    EventType::UserRemoved.name(),
+    EventType::IntegrationAdded.name(),
+    EventType::IntegrationRemoved.name(),
+    EventType::InvitationBounced.name(),
+    EventType::AccountCreated.name(),
+    EventType::AccountOwnerSet.name(),
 ];
 
 /// Some days of a month. Bit 0 is the first one.
