@@ -101,7 +101,7 @@ async fn keep_lanes(
 async fn beats(context: &Context, stop: &CancellationToken) -> Option<Arc<Beats>> {
     let mut backoff = Backoff::default();
     loop {
-        match context.store.heartbeat_key().await {
+        match context.engine.store().heartbeat_key().await {
             Ok(key) => return Some(Arc::new(Beats::new(key))),
             Err(error) => context.watch.failed(&error),
         }

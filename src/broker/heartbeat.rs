@@ -135,7 +135,7 @@ impl Session<'_> {
             tracing::debug!("no heartbeat is sent: the clock is ahead");
             return Ok(());
         }
-        let store = &self.context.store;
+        let store = self.context.engine.store();
         if self.beats.is_none() {
             self.beats = Some(Beats::new(store.heartbeat_key().await?));
         }

@@ -27,7 +27,6 @@ use super::outage::StoreWatch;
 use super::pressure::Pressure;
 use super::{Context, metrics, topology};
 use crate::engine::{Engine, Incoming};
-use crate::store::Store;
 use crate::wire::{Decoder, Limits};
 
 /// How a lane consumes.
@@ -57,7 +56,6 @@ pub(super) struct Lane {
     source: Arc<Source>,
     beats: Arc<Beats>,
     engine: Arc<Engine>,
-    store: Arc<dyn Store>,
     watch: StoreWatch,
     pressure: Pressure,
     prefetches: Prefetches,
@@ -97,7 +95,6 @@ impl Lane {
             source: Arc::new(Source::of_queue(queue)),
             beats,
             engine: context.engine.clone(),
-            store: context.store.clone(),
             watch: context.watch.clone(),
             pressure: context.pressure.clone(),
             prefetches: context.prefetches.clone(),
@@ -199,7 +196,6 @@ impl Lane {
                 source: self.source.clone(),
                 acks: self.subscription.acks.clone(),
                 engine: self.engine.clone(),
-                store: self.store.clone(),
                 watch: self.watch.clone(),
                 batch_max: self.settings.batch_max,
                 limits: self.settings.limits,

@@ -20,7 +20,7 @@ use super::metrics;
 use super::outage::StoreWatch;
 use crate::backoff::Backoff;
 use crate::engine::{Engine, Incoming, MakeDead};
-use crate::store::{DeadLetter, Store, StoreError, Watermark, body_digest};
+use crate::store::{DeadLetter, StoreError, Watermark, body_digest};
 use crate::wire::{Decoder, Limits};
 
 /// How many attempts a batch gets before the worker checks whether the store fails on this batch only.
@@ -79,7 +79,6 @@ pub(super) struct LaneWorker {
     pub source: Arc<Source>,
     pub acks: Arc<AckTracker>,
     pub engine: Arc<Engine>,
-    pub store: Arc<dyn Store>,
     pub watch: StoreWatch,
     /// Maximum number of messages in a batch.
     pub batch_max: usize,
@@ -218,7 +217,7 @@ impl LaneWorker {
                     self.watch.failed(&error);
                     failing.get_or_insert_with(|| self.watch.failing());
                     failures += 1;
-                    if failures >= PATIENCE && messages > 1 && self.store.ping().await.is_ok() {
+                    if failures >= PATIENCE && messages > 1 && self.engine.store().ping().await.is_ok() {
                         return Ok(Err(error));
                     }
                     self.wait(&mut backoff).await?;

@@ -40,7 +40,7 @@ pub use state::{BrokerState, BrokerStatus, Severity};
 
 use crate::config::BrokerSettings;
 use crate::engine::Engine;
-use crate::store::{Outbox, Published, Store};
+use crate::store::{Outbox, Published};
 use crate::wire::Limits;
 use address::Address;
 use flight::Prefetches;
@@ -54,7 +54,6 @@ struct Context {
     limits: Limits,
     address: Address,
     engine: Arc<Engine>,
-    store: Arc<dyn Store>,
     /// All that the relay takes of the store.
     outbox: Arc<dyn Outbox>,
     journal_written: Arc<Notify>,
@@ -97,7 +96,6 @@ impl Context {
             settings,
             limits,
             address,
-            store: engine.store().clone(),
             outbox: engine.store().clone(),
             journal_written: engine.journal_written(),
             engine,
@@ -138,20 +136,20 @@ pub async fn run(
     let silence = CancellationToken::new();
     let consumers = async {
         tokio::join!(
-            supervise::keep(Part::Consumers, &context, &stop),
-            supervise::keep(Part::Dead, &context, &stop),
+            supervise::keep_running(Part::Consumers, &context, &stop),
+            supervise::keep_running(Part::Dead, &context, &stop),
         );
         written.cancelled().await;
         silence.cancel();
     };
     let relay = async {
         if context.settings.relay {
-            supervise::keep(Part::Relay, &context, &silence).await;
+            supervise::keep_running(Part::Relay, &context, &silence).await;
         }
     };
     tokio::join!(
         consumers,
-        supervise::keep(Part::Heartbeat, &context, &stop),
+        supervise::keep_running(Part::Heartbeat, &context, &stop),
         relay_watch::run(&context, &stop),
         relay,
     );

@@ -21,7 +21,7 @@ const ABANDON_AFTER: Duration = Duration::from_mins(2);
 const IN_ORDER: Duration = Duration::from_secs(10);
 
 /// Runs a part until a stop request.
-pub(super) async fn keep(part: Part, context: &Context, stop: &CancellationToken) {
+pub(super) async fn keep_running(part: Part, context: &Context, stop: &CancellationToken) {
     let mut backoff = Backoff::default();
     loop {
         let mut began = None;
