@@ -28,18 +28,15 @@ pub(super) struct Lead {
     application: &'static str,
 }
 
-/// The settings of the leader's session.
+/// The settings of the leader's session, in addition to those of every session.
 const SETTINGS: &str = "
-    set lock_timeout = '10s';
-    set statement_timeout = '10s';
     -- A worker without network must not hold the lead for the two hours of TCP's default.
     set tcp_keepalives_idle = 15;
     set tcp_keepalives_interval = 5;
     set tcp_keepalives_count = 3;
     -- The relay reads the journal after every transaction: by its key, with one cached plan.
     set enable_seqscan = off;
-    set plan_cache_mode = force_generic_plan;
-    set jit = off";
+    set plan_cache_mode = force_generic_plan";
 
 impl Lead {
     /// Acquires the lead, or checks that this worker still has it.

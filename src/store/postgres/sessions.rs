@@ -188,12 +188,14 @@ impl Sessions {
         }
     }
 
-    /// A writable connection outside of the pool. If the server accepts no more, closes one of the pool for it.
+    /// A writable connection outside of the pool. If the server accepts no more, closes one of the pool for it. `settings` are
+    /// statements that follow those of the pool's sessions.
     pub async fn outside(&self, name: &str, settings: &str) -> Result<PgConnection> {
+        let settings = format!("{}; {settings}", self.0.settings);
         let mut has_room = false;
         let began = Instant::now();
         loop {
-            match self.0.servers.open_to_write(name, settings).await {
+            match self.0.servers.open_to_write(name, &settings).await {
                 Err(Refusal::Full(error)) if !has_room => {
                     if !self.make_room(&error).await {
                         return Err(error);
