@@ -204,7 +204,7 @@ fn the_guides_list_few_files() {
 
 #[test]
 fn the_commit_that_a_guide_names_touched_the_files_that_it_lists() {
-    for guide in ["event-type", "store-method", "http-endpoint"] {
+    for guide in ["event-type", "timer", "store-method", "http-endpoint"] {
         let text = read(&root().join(format!("docs/adding/{guide}.md")));
         let subject = example(&text).expect("a commit");
         let Some(touched) = files_of_commit(subject) else {
