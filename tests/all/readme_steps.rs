@@ -136,8 +136,8 @@ fn take_the_first_steps(terminal: &Terminal) {
     following.wait_for("link.invited");
 }
 
-/// The samples of a language. `installed` prepares a copy of them instead of the commands that install packages.
-fn connect_an_app(terminal: &Terminal, folder: &str, from: &str, replace: &[(&str, &str)]) {
+/// Copies the samples of a language to the folder of the terminal.
+fn copy_samples(terminal: &Terminal, folder: &str) {
     let copy = terminal.folder.join(folder);
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     fs::create_dir_all(&copy).expect("a folder");
@@ -147,6 +147,11 @@ fn connect_an_app(terminal: &Terminal, folder: &str, from: &str, replace: &[(&st
             fs::copy(&path, copy.join(path.file_name().expect("a name"))).expect("a copy");
         }
     }
+}
+
+/// The samples of a language. `replace` prepares their packages instead of the commands that install them.
+fn connect_an_app(terminal: &Terminal, folder: &str, from: &str, replace: &[(&str, &str)]) {
+    copy_samples(terminal, folder);
     let script = |words: &str| {
         let replaced = replace
             .iter()
@@ -227,4 +232,41 @@ fn the_first_steps_work_in_node() {
         let link = format!("ln -s {}/node_modules .\n", installed.display());
         connect_an_app(terminal, "docs/samples/node", "js", &[("npm ci\n", &link)]);
     });
+}
+
+#[test]
+fn the_first_steps_work_with_webhooks() {
+    let Some(installed) = packages::python("docs/samples/python/requirements.txt") else {
+        return;
+    };
+    if Command::new("jq").arg("--version").output().is_err() {
+        packages::skip("there is no jq on the PATH");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let worker = Tenure::new(folder.path(), &[]).run_at(port);
+    let receiver = free_port().to_string();
+    let env = [
+        ("API_TOKEN", ""),
+        ("PYTHONPATH", installed.to_str().expect("UTF-8")),
+        ("PORT", &receiver),
+    ];
+    let terminal = Terminal::new(folder.path(), port, &env);
+    copy_samples(&terminal, "docs/samples/python");
+    terminal.run(block(r#""type":"client.added""#));
+    let step = block("webhook.py")
+        .replace("localhost:8081", &format!("localhost:{receiver}"))
+        .replace(
+            "python3 -m venv .venv\n.venv/bin/pip install -r docs/samples/python/requirements.txt\n",
+            "",
+        )
+        .replace(".venv/bin/python", "python3");
+    assert!(!step.contains("install"), "{step}");
+    let receiving = terminal.start(&step);
+    receiving.wait_for("client.named acme/c-1");
+    terminal.run(block(r#""type":"client.invited""#));
+    receiving.wait_for("link.invited acme/c-1");
+    terminal.run("tenure webhook remove try");
+    assert!(worker.stop().success());
 }
